@@ -1,0 +1,50 @@
+import type { Readable } from "node:stream";
+
+/** A file of a checkpoint store as listed. */
+export interface StoredFile {
+  /** Relative to the store: no leading slash; `/` between folders on every system. */
+  readonly name: string;
+  readonly bytes: number;
+  /** When the store says that it was last written, by the store's clock (milliseconds since 1970). */
+  readonly modifiedAt: number;
+}
+
+/** A small file read whole, with the tag that {@link CheckpointStore.replace} compares. */
+export interface TaggedText {
+  readonly text: string;
+  /** Opaque; another content has another tag. */
+  readonly tag: string;
+}
+
+/**
+ * Where checkpoints lie: a flat set of named files, in a folder or in S3. What the names and contents mean
+ * (archives, manifests, the lease) is known elsewhere; an implementation only stores.
+ *
+ * - A file is there whole or not at all: a reader never sees half of one, whenever the writer dies.
+ * - Every method may throw `STORE_UNREACHABLE` (worth trying again), `STORE_DENIED`, `STORE_FULL`;
+ *   an unreachable store never looks like an empty one.
+ * - All take an AbortSignal where they may last; an aborted write leaves nothing that lists.
+ */
+export interface CheckpointStore {
+  /** For messages and /status: `file:///…` or `s3://bucket/prefix`; never with credentials. */
+  readonly location: string;
+  /** All files whose name begins with `prefix`, in name order. None: an empty array, also when the store was never written to. */
+  list(prefix: string): Promise<StoredFile[]>;
+  /** Writes a file of any size from a stream; answers when it would survive a power loss. Never overwrites: `CONFLICT`. */
+  upload(name: string, content: Readable, options?: { signal?: AbortSignal }): Promise<{ bytes: number }>;
+  /** The content as a stream. `NOT_FOUND` when it is not there. */
+  open(name: string, options?: { signal?: AbortSignal }): Promise<Readable>;
+  /** A small file (at most 64 MiB, else `CHECKPOINT_CORRUPT`) whole, or undefined when it is not there. */
+  read(name: string): Promise<TaggedText | undefined>;
+  /** Writes a small file if there is none of that name; false when there is. Of many that race one gets true, if {@link exclusive}. */
+  create(name: string, text: string): Promise<boolean>;
+  /** Overwrites a small file if its tag is still `tag`; false when it is another or the file is gone. */
+  replace(name: string, text: string, tag: string): Promise<{ tag: string } | false>;
+  /** Removes a file; fine when it is not there. */
+  remove(name: string): Promise<void>;
+  /** Now, by the store's own clock, in milliseconds since 1970. */
+  now(): Promise<number>;
+  /** Whether {@link create} lets only one of several racers win. */
+  readonly exclusive: boolean;
+  close(): Promise<void>;
+}

@@ -1,0 +1,26 @@
+import type { CheckpointStore } from "./checkpoint-store.ts";
+
+/** Which checkpoints a sweep keeps: the newest `retainAtLeast`, and of the rest those younger than `retainNewerThan` (ms). At least one is given. */
+export interface RetentionPolicy {
+  readonly retainNewerThan?: number;
+  /** At least 1. */
+  readonly retainAtLeast?: number;
+}
+
+/** The checkpointer's parameters, as docs/configuration.md names them; durations in milliseconds. */
+export interface CheckpointerOptions {
+  readonly store: CheckpointStore;
+  /** About how often the cluster, not this node, saves a checkpoint. More than 0. */
+  readonly approxFrequency: number;
+  /** Where to look when joining; `[store]` when left out. Never written to. */
+  readonly restoreFrom?: readonly CheckpointStore[];
+  /** The local capture before it is uploaded. */
+  readonly checkpointDir: string;
+  readonly keepDirBetweenCheckpoints: boolean;
+  readonly keepDirOnClose: boolean;
+  readonly retentionPolicy?: RetentionPolicy;
+  /** Save again though nothing changed once the newest is older than this. */
+  readonly refreshAfter?: number;
+  readonly checkpointOnClose: boolean;
+  readonly compression: "none" | "gzip";
+}

@@ -1,0 +1,2 @@
+export * from "./errors.ts";
+export type * from "./kv-store.ts";

@@ -1,0 +1,88 @@
+/** A row: key and value, both bytes. Keys are ordered by their unsigned bytes. */
+export type KvRow = readonly [key: Uint8Array, value: Uint8Array];
+
+/** One change of a batch. Within a batch the order counts: the last change of a key wins. */
+export type KvOperation =
+  | { readonly type: "put"; readonly key: Uint8Array; readonly value: Uint8Array }
+  | { readonly type: "del"; readonly key: Uint8Array };
+
+/** Which rows, in key order (`reverse`: from the last). Lower and upper bounds may be left out. */
+export interface KvRange {
+  readonly gte?: Uint8Array;
+  readonly gt?: Uint8Array;
+  readonly lt?: Uint8Array;
+  readonly lte?: Uint8Array;
+  readonly reverse?: boolean;
+  /** At most so many rows; no bound when left out. */
+  readonly limit?: number;
+}
+
+/** What can be read, from the store as it is now or from a {@link KvSnapshot}. */
+export interface KvReader {
+  /** The value of `key`, or undefined when there is none. */
+  get(key: Uint8Array): Promise<Uint8Array | undefined>;
+  /** The values of `keys` in the same order, all from one state of the store; undefined where there is none. */
+  getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
+  /**
+   * The rows of `range` in order, in arrays of bounded size (never empty), all from the state at the call.
+   * Leaving the loop early releases the iterator.
+   */
+  range(range: KvRange): AsyncIterable<readonly KvRow[]>;
+}
+
+/** A frozen state. Holds resources until closed; closing twice is fine; reads after it throw. */
+export interface KvSnapshot extends KvReader {
+  close(): Promise<void>;
+}
+
+/** What a capture did, for logs and benches. */
+export interface KvCapture {
+  /** Tables shared by a hard link, and those copied because the target is on another file system. */
+  readonly linked: number;
+  readonly copied: number;
+  /** Bytes of all files in the captured directory. */
+  readonly bytes: number;
+}
+
+/** Sizes, as the engine knows them; all are estimates but `bytes`. */
+export interface KvStats {
+  /** Bytes of the store's files on disk (0 for a store that lives in memory). */
+  readonly bytes: number;
+  readonly files: number;
+}
+
+/**
+ * An ordered key-value store.
+ *
+ * - `batch` is atomic: after a crash of the process all of it is there or nothing; and batches survive in
+ *   order: if one is there, so are all before it. It returns when readers of this process see it;
+ *   `sync: true` returns when it also survives a power loss.
+ * - Readers never see half a batch, and never wait for writers.
+ * - `capture` writes a copy of the store's files to `dir` (made by it; must not exist or be empty) at *some* prefix of the
+ *   batch history not older than the call, without making writers wait. The copy opens with the provider's `open`.
+ *   A failed capture removes what it made.
+ * - `close` waits for what runs (captures too); afterwards every method throws. Closing twice is fine.
+ */
+export interface KvStore extends KvReader {
+  batch(operations: readonly KvOperation[], options?: { sync?: boolean }): Promise<void>;
+  snapshot(): KvSnapshot;
+  capture(dir: string): Promise<KvCapture>;
+  /** Rewrites everything without dead rows; rows stay what they are. */
+  compact(): Promise<void>;
+  stats(): Promise<KvStats>;
+  close(): Promise<void>;
+}
+
+/** How to open stores of one kind: what a kv-store module creates. */
+export interface KvProvider {
+  /** The format of captured files, e.g. `leveldb/1`; checkpoints say it, and only equal ones are restored. */
+  readonly format: string;
+  /** Whether rows are still there after close and open of the same directory. */
+  readonly persistent: boolean;
+  /**
+   * Opens the store whose files lie in `dir` (a live directory, a captured or a restored one).
+   * Missing or empty directory: a new, empty store. A directory with other files but no database: `INDEX_CORRUPT`.
+   * Errors: `INDEX_LOCKED` (another process has it open), `INDEX_CORRUPT` (cannot be read), `DISK_FULL`.
+   */
+  open(dir: string): Promise<KvStore>;
+}

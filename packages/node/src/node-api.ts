@@ -1,0 +1,157 @@
+import type { DocumentKey, Revision, Transaction, TxId, TxOutcome } from "./tx-log/transaction.ts";
+
+/** Where a node is in its life. `failed`: it stopped itself and says why in `failure`; health stays live, ready does not. */
+export type Phase = "restoring" | "replaying" | "ready" | "stopping" | "failed";
+
+/** A stored document. `json` is its text, exactly as JSON.stringify wrote it. */
+export interface StoredDocument extends DocumentKey {
+  readonly revision: Revision;
+  readonly json: string;
+}
+
+/** One version of a key. A deletion has no `json`. */
+export interface DocumentVersion {
+  readonly revision: Revision;
+  readonly txTime: string;
+  readonly deleted: boolean;
+  readonly json?: string;
+}
+
+/** A point in the past: a transaction, or the last one whose time is not after an ISO-8601 instant. */
+export type AsOf = { readonly txId: TxId } | { readonly time: string };
+
+/** Options that every read takes. */
+export interface ReadOptions {
+  /** Wait until this transaction is indexed (TX_TIMEOUT after `timeoutMs`, default 30,000). */
+  readonly minTx?: TxId;
+  readonly timeoutMs?: number;
+  /** Read what is there though the node is not ready (else NOT_READY). */
+  readonly stale?: boolean;
+}
+
+/** Which documents of a bucket. */
+export interface ListQuery extends ReadOptions {
+  readonly bucket: string;
+  readonly namespace?: string;
+  /** Names (within `namespace`, else of any) that begin with it. */
+  readonly prefix?: string;
+  /** 1 to 1,000; default 100. */
+  readonly limit?: number;
+  /** From the answer before; opaque, names the transaction that the list began at. */
+  readonly cursor?: string;
+  readonly asOf?: AsOf;
+}
+
+/** A page of documents in key order, all as of `txId`. */
+export interface DocumentPage {
+  readonly txId: TxId;
+  readonly documents: readonly StoredDocument[];
+  /** There is more. */
+  readonly cursor?: string;
+}
+
+/** A page of a key's versions, newest first. */
+export interface HistoryPage {
+  readonly versions: readonly DocumentVersion[];
+  readonly cursor?: string;
+}
+
+/** A checkpoint as GET /api/v1/checkpoints lists it. */
+export interface CheckpointSummary {
+  readonly name: string;
+  readonly txId: TxId;
+  readonly takenAt: string;
+  readonly bytes: number;
+  readonly node: string;
+  readonly logId: string;
+  readonly documents: number;
+}
+
+/** GET /status; docs/http.md explains each field. Null where there is none. */
+export interface NodeStatus {
+  readonly node: string;
+  readonly version: string;
+  readonly phase: Phase;
+  readonly log: {
+    readonly name: string;
+    readonly id: string | null;
+    readonly firstTxId: TxId | null;
+    readonly lastTxId: TxId | null;
+    readonly reachable: boolean;
+  };
+  readonly index: {
+    readonly txId: TxId;
+    readonly txTime: string | null;
+    readonly documents: number;
+    readonly bytes: number;
+    readonly version: number;
+    readonly lag: number | null;
+  };
+  readonly join: {
+    readonly restoredFrom: { readonly name: string; readonly store: string; readonly txId: TxId } | null;
+    readonly skipped: readonly { readonly name: string; readonly code: string; readonly message: string }[];
+    /** Folders that hold an index that was moved aside at this start, with why. */
+    readonly movedAside: readonly {
+      readonly path: string;
+      readonly code: string;
+      readonly message: string;
+    }[];
+    readonly replayed: number;
+    readonly readyAfterMs: number | null;
+  };
+  readonly progress: {
+    readonly unit: "bytes" | "transactions";
+    readonly done: number;
+    readonly total: number;
+    readonly etaMs: number | null;
+  } | null;
+  readonly checkpoints: {
+    readonly last: {
+      readonly name: string;
+      readonly txId: TxId;
+      readonly takenAt: string;
+      readonly bytes: number;
+    } | null;
+    readonly lastVerified: null;
+    readonly nextCheckAt: string | null;
+    readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
+    readonly lastFailure: { readonly at: string; readonly code: string; readonly message: string } | null;
+  };
+  readonly failure: { readonly code: string; readonly message: string; readonly hint: string | null } | null;
+}
+
+/** What became of a checkpoint asked for. */
+export type CheckpointResult =
+  | { readonly checkpoint: CheckpointSummary }
+  | { readonly skipped: "unchanged" | "recent" | "leased" };
+
+/** A running node, for HTTP and for programs that embed one. Every method may throw CairnError; codes are named where they are special. */
+export interface NodeApi {
+  readonly id: string;
+  readonly version: string;
+  readonly phase: Phase;
+  status(): Promise<NodeStatus>;
+  /** Answers once the log has the transaction. TX_INVALID, TX_TOO_LARGE, CONFLICT (same id, another body), NOT_READY, LOG_UNREACHABLE, LOG_FULL. */
+  submit(transaction: Transaction): Promise<{ readonly txId: TxId }>;
+  /** Waits until this node has indexed `txId`. TX_TIMEOUT after `timeoutMs` (default 30,000). */
+  await(txId: TxId, options?: { readonly timeoutMs?: number }): Promise<TxOutcome>;
+  /** What became of an indexed transaction; undefined when there was none of that id or it is not indexed yet. */
+  outcome(txId: TxId): Promise<TxOutcome | undefined>;
+  get(
+    key: DocumentKey,
+    options?: ReadOptions & { readonly asOf?: AsOf },
+  ): Promise<StoredDocument | undefined>;
+  list(query: ListQuery): Promise<DocumentPage>;
+  history(
+    key: DocumentKey,
+    options?: ReadOptions & { readonly limit?: number; readonly cursor?: string },
+  ): Promise<HistoryPage>;
+  /** Over the logical content at the transaction it names. */
+  digest(): Promise<{ readonly txId: TxId; readonly digest: string }>;
+  /** Newest first. NOT_FOUND when no checkpointer is configured. */
+  checkpoints(): Promise<readonly CheckpointSummary[]>;
+  /** Saves a checkpoint now. `begun` resolves once the round has begun (CHECKPOINT_RUNNING while one runs), `done` when it ended. */
+  checkpoint(): { readonly begun: Promise<void>; readonly done: Promise<CheckpointResult> };
+  /** Stops in order: HTTP, checkpointer, indexer, index, log. Twice is fine. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,34 @@
+import type { CheckpointerOptions } from "@cairn/checkpoint";
+import type { KvProvider } from "@cairn/kv";
+import type { TxLog } from "../tx-log/tx-log.ts";
+
+/** What a node does when its log is not the one that its index was built from. `regressed`: same log id; `different`: another. */
+export interface OnLogMismatch {
+  readonly regressed: "rebuild" | "halt";
+  readonly different: "rebuild" | "halt";
+}
+
+/** HTTP server parameters, validated. */
+export interface HttpOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly authToken?: string;
+  /** Bytes. */
+  readonly maxBody: number;
+}
+
+/** A node's parts, made from its configuration and not yet started: nothing was opened, created or deleted. */
+export interface System {
+  readonly nodeId: string;
+  /** `cairn/node` `dir`, absolute. */
+  readonly dir: string;
+  /** Opens the log; LOG_UNREACHABLE is worth trying again. */
+  readonly openTxLog: (context: { readonly signal: AbortSignal }) => Promise<TxLog>;
+  readonly onLogMismatch: OnLogMismatch;
+  readonly kvProvider: KvProvider;
+  /** Absolute; holds live/, staging/, capture/, quarantine/. */
+  readonly dbDir: string;
+  readonly checkpointer: CheckpointerOptions | undefined;
+  readonly http: HttpOptions | undefined;
+}

@@ -1,0 +1,40 @@
+/** A transaction's id: its position in the log plus the log's offset. A safe integer. */
+export type TxId = number;
+
+/** The id of the transaction that last wrote a key. */
+export type Revision = TxId;
+
+/** Any JSON value. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
+
+/** Where a document lies. Order of keys: bucket, namespace, name, each by its UTF-8 bytes. */
+export interface DocumentKey {
+  readonly bucket: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/**
+ * One operation, in the form of POST /api/v1/tx. `key` is `namespace/name` (split at the first `/`), or a name alone,
+ * which is in the namespace `default`. `match` aborts the transaction unless the key is at that revision (null: absent).
+ */
+export type TxOperation =
+  | readonly ["put", bucket: string, key: string, document: Json]
+  | readonly ["delete", bucket: string, key: string]
+  | readonly ["match", bucket: string, key: string, revision: Revision | null]
+  | readonly ["evict", bucket: string, key: string];
+
+/** Operations that all take effect or none. With an `id` of the client's own it is applied once however often it is submitted. */
+export interface Transaction {
+  readonly ops: readonly TxOperation[];
+  readonly id?: string;
+}
+
+/** What became of a transaction. `txTime` is ISO-8601 in UTC with milliseconds. */
+export interface TxOutcome {
+  readonly txId: TxId;
+  readonly txTime: string;
+  readonly committed: boolean;
+  /** Why it was aborted. */
+  readonly reason?: string;
+}

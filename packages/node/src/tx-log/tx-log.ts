@@ -1,0 +1,73 @@
+/**
+ * A message of the log. `position` counts from 1 without holes; `time` is when the log stored it
+ * (milliseconds since 1970, by the log's clock, not necessarily rising).
+ */
+export interface LogMessage {
+  readonly position: number;
+  readonly time: number;
+  readonly payload: Uint8Array;
+}
+
+/** What the log holds: positions `first` to `last`. An empty log has `last = first - 1` (1 and 0 when it never held one). */
+export interface LogBounds {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** How {@link TxLog.read} reads. */
+export interface LogReadOptions {
+  readonly signal: AbortSignal;
+  /** Bounds of one array. Defaults: 5,000 messages, 8 MiB. */
+  readonly maxMessages?: number;
+  readonly maxBytes?: number;
+}
+
+/**
+ * An append-only sequence of messages that all nodes read in the same order.
+ *
+ * Durable: `append` answers after the message would survive what the log promises to survive (embedded: a power
+ * loss; NATS: what the stream's replicas survive). Errors common to all methods: `LOG_UNREACHABLE` (worth trying
+ * again), and after `close` any call rejects with `LOG_UNREACHABLE`.
+ */
+export interface TxLog {
+  /** The log's name, the same on every node that reads it (a stream's name, an embedded log's folder name). */
+  readonly name: string;
+  /** The largest payload that `append` takes, in bytes. */
+  readonly maxPayload: number;
+  /**
+   * The log id as written beside the log (the stream's description), so that it is known when the birth record was trimmed.
+   * Undefined when the log has none or does not exist.
+   */
+  id(): Promise<string | undefined>;
+  /**
+   * Makes the log if it does not exist and writes `birthRecord(logId)` as its first message, unless it holds, or ever held,
+   * one. Of several nodes that do this at once exactly one message is written; all return after it is there.
+   */
+  create(birthRecord: (logId: string) => Uint8Array): Promise<void>;
+  /**
+   * Whether the log exists and ever held a message; false makes {@link create} allowed.
+   * Never false because of a fault: a log that cannot be reached throws.
+   */
+  exists(): Promise<boolean>;
+  /**
+   * Appends a message. The same `messageId` within the log's memory of ids (2 minutes or more) is stored once: later calls answer the
+   * position of the first with `duplicate: true`, whatever their payload. Calls made one after another without waiting are
+   * stored in the order of the calls. Errors: `TX_TOO_LARGE`, `LOG_FULL`, `LOG_UNREACHABLE` (the message may
+   * or may not have been stored; repeating with the same id is safe).
+   */
+  append(
+    payload: Uint8Array,
+    options?: { messageId?: string },
+  ): Promise<{ position: number; duplicate: boolean }>;
+  bounds(): Promise<LogBounds>;
+  /** The message at `position`, or undefined when the log does not hold it. */
+  fetch(position: number): Promise<LogMessage | undefined>;
+  /**
+   * The messages from `from` on, in order, in arrays (never empty), then those still to come, until aborted. Messages are fetched
+   * ahead while the caller works, within bounds. The sequence *ends* when its source was interrupted (reconnect,
+   * consumer lost): the caller reads again from where it is, after comparing its anchor. It ends at once when `from` lies more
+   * than one beyond the last; it begins later than `from` when the log was trimmed. The caller checks positions.
+   */
+  read(from: number, options: LogReadOptions): AsyncIterable<readonly LogMessage[]>;
+  close(): Promise<void>;
+}
