@@ -37,4 +37,6 @@ export interface TxOutcome {
   readonly committed: boolean;
   /** Why it was aborted. */
   readonly reason?: string;
+  /** The transaction that had the same idempotency id and content before; `committed` tells of that one. */
+  readonly duplicateOf?: TxId;
 }

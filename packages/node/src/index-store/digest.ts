@@ -1,0 +1,120 @@
+import { createHash, type Hash } from "node:crypto";
+import type { KvReader, KvRow } from "@cairn/kv";
+import type { TxId } from "../tx-log/transaction.ts";
+import { readState } from "./index-state.ts";
+import { prefixEnd, ROW, type RowKind, versionStem } from "./row-keys.ts";
+
+/**
+ * SHA-256 over the logical content of an index, the same on every node that holds the same prefix of the same log, whatever its
+ * files look like. Fed, in order: `cairn-digest/1`, the log id and the tx-id, each ended by a line break; then for every key in key
+ * order its versions from the oldest to the newest, each as length of the stem (4 bytes, big-endian), stem, length of the value, value (docs/index-format.md).
+ * `reader` must be frozen (a snapshot, or a store that nobody writes). Undefined for an index that holds nothing.
+ */
+export async function digestIndex(reader: KvReader): Promise<{ txId: TxId; digest: string } | undefined> {
+  const state = await readState(reader);
+  if (state === undefined) return undefined;
+  const feed = new Feed();
+  feed.text(`cairn-digest/1\n${state.log.id}\n${state.txId}\n`);
+  const [documents, tombstones, versions] = [ROW.document, ROW.tombstone, ROW.version].map(
+    (kind) => new Cursor(reader, kind),
+  ) as [Cursor, Cursor, Cursor];
+  await Promise.all([documents.next(), tombstones.next(), versions.next()]);
+  for (;;) {
+    const newest = earlier(documents, tombstones);
+    const oldest = earlier(versions, newest);
+    if (oldest.stem === undefined) break;
+    // A key's superseded versions come before its newest one: `earlier` prefers its first argument.
+    feed.row(oldest.stem, oldest.value);
+    if (!oldest.advance()) await oldest.next();
+  }
+  return { txId: state.txId, digest: `sha256:${feed.end()}` };
+}
+
+function earlier(left: Cursor, right: Cursor): Cursor {
+  if (left.stem === undefined) return right;
+  if (right.stem === undefined) return left;
+  return Buffer.compare(left.stem, right.stem) <= 0 ? left : right;
+}
+
+/** The rows of one kind, one after the other; awaits only when a new array of rows is needed. */
+class Cursor {
+  stem: Buffer | undefined;
+  value: Uint8Array = new Uint8Array(0);
+  readonly #arrays: AsyncIterator<readonly KvRow[]>;
+  readonly #isVersion: boolean;
+  #rows: readonly KvRow[] = [];
+  #at = -1;
+
+  constructor(reader: KvReader, kind: RowKind) {
+    const all = Buffer.from([kind]);
+    this.#isVersion = kind === ROW.version;
+    this.#arrays = reader.range({ gte: all, lt: prefixEnd(all) })[Symbol.asyncIterator]();
+  }
+
+  /** The next row of the array at hand; false when there is none. */
+  advance(): boolean {
+    this.#at += 1;
+    const row = this.#rows[this.#at];
+    if (row === undefined) return false;
+    this.stem = this.#isVersion ? versionStem(row[0]) : Buffer.from(row[0]).subarray(1);
+    this.value = row[1];
+    return true;
+  }
+
+  async next(): Promise<void> {
+    do {
+      const { done, value } = await this.#arrays.next();
+      if (done === true) {
+        this.stem = undefined;
+        return;
+      }
+      this.#rows = value;
+      this.#at = -1;
+    } while (!this.advance());
+  }
+}
+
+/** Collects small pieces, since a hash update costs more than the bytes of a row. */
+class Feed {
+  readonly #hash: Hash = createHash("sha256");
+  readonly #buffer = Buffer.allocUnsafe(256 * 1024);
+  #length = 0;
+
+  text(text: string): void {
+    this.#bytes(Buffer.from(text, "utf8"));
+  }
+
+  row(stem: Uint8Array, value: Uint8Array): void {
+    this.#size(stem.length);
+    this.#bytes(stem);
+    this.#size(value.length);
+    this.#bytes(value);
+  }
+
+  end(): string {
+    this.#flush();
+    return this.#hash.digest("hex");
+  }
+
+  #size(length: number): void {
+    if (this.#length + 4 > this.#buffer.length) this.#flush();
+    this.#buffer.writeUInt32BE(length, this.#length);
+    this.#length += 4;
+  }
+
+  #bytes(bytes: Uint8Array): void {
+    if (bytes.length > this.#buffer.length) {
+      this.#flush();
+      this.#hash.update(bytes);
+      return;
+    }
+    if (this.#length + bytes.length > this.#buffer.length) this.#flush();
+    this.#buffer.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
+  #flush(): void {
+    this.#hash.update(this.#buffer.subarray(0, this.#length));
+    this.#length = 0;
+  }
+}

@@ -1,0 +1,110 @@
+import type { KvReader } from "@cairn/kv";
+import type { DocumentVersion, StoredDocument } from "../node-api.ts";
+import type { DocumentKey, TxId } from "../tx-log/transaction.ts";
+import {
+  asKind,
+  documentRowKey,
+  parseDocumentRowKey,
+  ROW,
+  transactionRowKey,
+  versionRowKey,
+} from "./row-keys.ts";
+import { decodeOutcome, decodeVersion, isoTime } from "./row-values.ts";
+
+/** The current document of a key. */
+export async function readDocument(reader: KvReader, key: DocumentKey): Promise<StoredDocument | undefined> {
+  const value = await reader.get(documentRowKey(key));
+  return value === undefined ? undefined : storedDocument(key, value);
+}
+
+/** The document of a key as it was after transaction `txId`. */
+export async function readDocumentAsOf(
+  reader: KvReader,
+  key: DocumentKey,
+  txId: TxId,
+): Promise<StoredDocument | undefined> {
+  const rowKey = documentRowKey(key);
+  const [document, tombstone] = await reader.getMany([rowKey, asKind(rowKey, ROW.tombstone)]);
+  const value = await valueAsOf(reader, rowKey, document ?? tombstone, txId);
+  return value === undefined ? undefined : storedDocument(key, value);
+}
+
+/**
+ * The value that a key had after transaction `txId`, given its newest one (a document's or a tombstone's): that one if it is old
+ * enough, else the newest superseded version that is.
+ */
+export async function valueAsOf(
+  reader: KvReader,
+  rowKey: Uint8Array,
+  newest: Uint8Array | undefined,
+  txId: TxId,
+): Promise<Uint8Array | undefined> {
+  if (newest === undefined || decodeVersion(newest).revision <= txId) return newest;
+  const range = {
+    gte: asKind(rowKey, ROW.version),
+    lte: versionRowKey(rowKey, txId),
+    reverse: true,
+    limit: 1,
+  };
+  for await (const rows of reader.range(range)) return rows[0]?.[1];
+  return undefined;
+}
+
+/** A key's versions, newest first, at most `limit`, older than revision `before` when given. */
+export async function readHistory(
+  reader: KvReader,
+  key: DocumentKey,
+  { limit, before }: { limit: number; before?: TxId },
+): Promise<{ versions: DocumentVersion[]; more: boolean }> {
+  const rowKey = documentRowKey(key);
+  const [document, tombstone] = await reader.getMany([rowKey, asKind(rowKey, ROW.tombstone)]);
+  const versions: DocumentVersion[] = [];
+  const newest = document ?? tombstone;
+  const isWanted = (value: Uint8Array) => before === undefined || decodeVersion(value).revision < before;
+  if (newest !== undefined && isWanted(newest)) versions.push(documentVersion(newest));
+  const first = asKind(rowKey, ROW.version);
+  // Revisions are below 2^53, so this key lies behind every version of the key.
+  const end = versionRowKey(rowKey, before ?? Number.MAX_SAFE_INTEGER);
+  for await (const rows of reader.range({ gte: first, lt: end, reverse: true, limit: limit + 1 })) {
+    for (const [, value] of rows) versions.push(documentVersion(value));
+  }
+  return { versions: versions.slice(0, limit), more: versions.length > limit };
+}
+
+/** A document row as it is answered; undefined for a tombstone's value. */
+export function storedDocument(key: DocumentKey, value: Uint8Array): StoredDocument | undefined {
+  const { revision, json } = decodeVersion(value);
+  return json === undefined ? undefined : { ...key, revision, json };
+}
+
+/** The key of a document or tombstone row and its value, as answered. */
+export function storedDocumentRow(rowKey: Uint8Array, value: Uint8Array): StoredDocument | undefined {
+  return storedDocument(parseDocumentRowKey(rowKey), value);
+}
+
+/**
+ * The last transaction whose time is not after `time` (milliseconds since 1970), between `first` and `last`; undefined when all
+ * are later. Transaction times never go back, so a binary search finds it.
+ */
+export async function transactionAt(
+  reader: KvReader,
+  time: number,
+  { first, last }: { first: TxId; last: TxId },
+): Promise<TxId | undefined> {
+  let low = first;
+  let high = last;
+  while (low <= high) {
+    const middle = Math.floor((low + high) / 2);
+    const value = await reader.get(transactionRowKey(middle));
+    // Transactions before a continued log's first have no rows here: they are earlier than all that have.
+    if (value === undefined || decodeOutcome(value).time <= time) low = middle + 1;
+    else high = middle - 1;
+  }
+  return high < first ? undefined : high;
+}
+
+function documentVersion(value: Uint8Array): DocumentVersion {
+  const { revision, time, json } = decodeVersion(value);
+  const version = { revision, txTime: isoTime(time), deleted: json === undefined };
+  return json === undefined ? version : { ...version, json };
+}

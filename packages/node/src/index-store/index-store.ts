@@ -1,0 +1,142 @@
+import { CairnError, type KvCapture, type KvReader, type KvStats, type KvStore } from "@cairn/kv";
+import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../node-api.ts";
+import type { LogMessage } from "../tx-log/tx-log.ts";
+import type { DocumentKey, TxId, TxOutcome } from "../tx-log/transaction.ts";
+import { applyMessages, decodeAndCut } from "./apply-transactions.ts";
+import { decodeListCursor, decodeRevisionCursor, encodeListCursor, encodeRevisionCursor } from "./cursor.ts";
+import { digestIndex } from "./digest.ts";
+import { readDocument, readDocumentAsOf, readHistory, transactionAt } from "./document-reads.ts";
+import { type IndexState, readState } from "./index-state.ts";
+import { listAsOf, listCurrent } from "./list-documents.ts";
+import { transactionRowKey } from "./row-keys.ts";
+import { decodeOutcome, isoTime } from "./row-values.ts";
+
+/** A list of documents; names as in NodeApi.list, already checked. */
+export interface IndexListQuery {
+  readonly bucket: string;
+  readonly namespace?: string;
+  readonly prefix?: string;
+  readonly limit: number;
+  readonly cursor?: string;
+  readonly asOf?: AsOf;
+}
+
+/** The index in one key-value store: applies the log's messages, and answers reads from what it applied. */
+export class IndexStore {
+  readonly #kv: KvStore;
+  #state: IndexState;
+
+  private constructor(kv: KvStore, state: IndexState) {
+    this.#kv = kv;
+    this.#state = state;
+  }
+
+  /** The index in `kv`; `empty` is the state of one that holds nothing yet. Errors: `INDEX_VERSION`, `INDEX_CORRUPT`. */
+  static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
+    return new IndexStore(kv, (await readState(kv)) ?? empty);
+  }
+
+  /** What the index holds, as of the last batch. */
+  get state(): IndexState {
+    return this.#state;
+  }
+
+  /**
+   * Applies the messages that follow what the index holds, in as few batches as possible. Readers see a batch whole. An error
+   * leaves the index at the end of the last whole batch. Answers how many transactions committed.
+   */
+  async apply(messages: readonly LogMessage[]): Promise<number> {
+    let committed = 0;
+    for (const batch of decodeAndCut(messages)) {
+      const applied = await applyMessages(batch, this.#state, this.#kv);
+      await this.#kv.batch(applied.rows);
+      this.#state = applied.state;
+      committed += applied.committed;
+    }
+    return committed;
+  }
+
+  async get(key: DocumentKey, asOf?: AsOf): Promise<StoredDocument | undefined> {
+    if (asOf === undefined) return await readDocument(this.#kv, key);
+    return await this.#frozen(async (reader) => {
+      const txId = await this.#resolve(reader, asOf);
+      return txId === undefined ? undefined : await readDocumentAsOf(reader, key, txId);
+    });
+  }
+
+  async list(query: IndexListQuery): Promise<DocumentPage> {
+    return await this.#frozen(async (reader) => {
+      const now = (await readState(reader))?.txId ?? this.#state.txId;
+      const cursor = query.cursor === undefined ? undefined : decodeListCursor(query.cursor);
+      const txId = cursor?.txId ?? (await this.#resolve(reader, query.asOf)) ?? now;
+      const range = cursor === undefined ? query : { ...query, after: cursor.after };
+      const { documents, after } =
+        txId >= now ? await listCurrent(reader, range) : await listAsOf(reader, range, txId);
+      const page = { txId: Math.min(txId, now), documents };
+      return after === undefined ? page : { ...page, cursor: encodeListCursor({ txId: page.txId, after }) };
+    });
+  }
+
+  async history(key: DocumentKey, limit: number, cursor?: string): Promise<HistoryPage> {
+    const before = cursor === undefined ? {} : { before: decodeRevisionCursor(cursor) };
+    return await this.#frozen(async (reader) => {
+      const { versions, more } = await readHistory(reader, key, { limit, ...before });
+      const oldest = versions.at(-1);
+      return more && oldest !== undefined
+        ? { versions, cursor: encodeRevisionCursor(oldest.revision) }
+        : { versions };
+    });
+  }
+
+  async outcome(txId: TxId): Promise<TxOutcome | undefined> {
+    const value = await this.#kv.get(transactionRowKey(txId));
+    if (value === undefined) return undefined;
+    const { time, kind, text } = decodeOutcome(value);
+    const outcome = { txId, txTime: isoTime(time), committed: kind === "committed" };
+    if (kind === "committed") return outcome;
+    if (kind === "aborted") return { ...outcome, reason: text };
+    const first = Number(text);
+    const committed = (await this.outcome(first))?.committed ?? false;
+    return { ...outcome, committed, duplicateOf: first };
+  }
+
+  /** Undefined while the index holds nothing. */
+  async digest(): Promise<{ txId: TxId; digest: string } | undefined> {
+    return await this.#frozen(digestIndex);
+  }
+
+  async capture(dir: string): Promise<KvCapture> {
+    return await this.#kv.capture(dir);
+  }
+
+  async stats(): Promise<KvStats> {
+    return await this.#kv.stats();
+  }
+
+  async close(): Promise<void> {
+    await this.#kv.close();
+  }
+
+  async #frozen<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
+    const snapshot = this.#kv.snapshot();
+    try {
+      return await read(snapshot);
+    } finally {
+      await snapshot.close();
+    }
+  }
+
+  async #resolve(reader: KvReader, asOf: AsOf | undefined): Promise<TxId | undefined> {
+    if (asOf === undefined) return undefined;
+    if ("txId" in asOf) return asOf.txId;
+    const time = Date.parse(asOf.time);
+    if (Number.isNaN(time)) {
+      throw new CairnError("TX_INVALID", `${JSON.stringify(asOf.time)} is not an ISO-8601 time.`, {
+        hint: "Write it like 2026-11-20T06:12:26.123Z, or give a transaction id.",
+      });
+    }
+    // Before the first transaction there was nothing: transaction 0 is as of then.
+    const last = (await readState(reader))?.txId ?? 0;
+    return (await transactionAt(reader, time, { first: 1, last })) ?? 0;
+  }
+}

@@ -1,0 +1,102 @@
+import type { KvReader, KvRow } from "@cairn/kv";
+import type { StoredDocument } from "../node-api.ts";
+import type { TxId } from "../tx-log/transaction.ts";
+import { storedDocumentRow, valueAsOf } from "./document-reads.ts";
+import { asKind, documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "./row-keys.ts";
+
+/** Which documents, in key order. `after`: the document row key to go on behind. */
+export interface ListRange {
+  readonly bucket: string;
+  readonly namespace?: string;
+  readonly prefix?: string;
+  readonly limit: number;
+  readonly after?: Uint8Array;
+}
+
+/** Documents and, when there may be more, the row key to go on after. */
+export interface ListedDocuments {
+  readonly documents: StoredDocument[];
+  readonly after?: Uint8Array;
+}
+
+/** The documents that are there now. */
+export async function listCurrent(reader: KvReader, range: ListRange): Promise<ListedDocuments> {
+  return await collect(reader.range({ ...bounds(range, ROW.document) }), range, (row) =>
+    Promise.resolve(row[1]),
+  );
+}
+
+/**
+ * The documents as they were after transaction `txId`. Every key that had one then has a document or a tombstone row now (evicted
+ * keys have none), so both are read in key order, and only what changed since is looked up in the history.
+ */
+export async function listAsOf(reader: KvReader, range: ListRange, txId: TxId): Promise<ListedDocuments> {
+  const rows = mergeByStem(
+    reader.range(bounds(range, ROW.document)),
+    reader.range(bounds(range, ROW.tombstone)),
+  );
+  return await collect(rows, range, ([key, value]) => valueAsOf(reader, key, value, txId));
+}
+
+async function collect(
+  source: AsyncIterable<readonly KvRow[]>,
+  { namespace, prefix, limit }: ListRange,
+  valueOf: (row: KvRow) => Promise<Uint8Array | undefined>,
+): Promise<ListedDocuments> {
+  const documents: StoredDocument[] = [];
+  let after: Uint8Array | undefined;
+  // A prefix without a namespace is looked for in every namespace's names.
+  const filter = namespace === undefined && prefix !== undefined && prefix !== "" ? prefix : undefined;
+  for await (const rows of source) {
+    for (const row of rows) {
+      if (filter !== undefined && !parseDocumentRowKey(row[0]).name.startsWith(filter)) continue;
+      const value = await valueOf(row);
+      const document = value === undefined ? undefined : storedDocumentRow(row[0], value);
+      if (document === undefined) continue;
+      if (documents.length === limit && after !== undefined) return { documents, after };
+      documents.push(document);
+      after = row[0];
+    }
+  }
+  return { documents };
+}
+
+function bounds(
+  { bucket, namespace, prefix, after }: ListRange,
+  kind: typeof ROW.document | typeof ROW.tombstone,
+) {
+  const begin = asKind(documentRowPrefix(bucket, namespace, prefix), kind);
+  const lt = prefixEnd(begin);
+  return after === undefined ? { gte: begin, lt } : { gt: asKind(after, kind), lt };
+}
+
+/** Two sequences of rows, each in key order and of kinds of their own, as one in the order of their stems. */
+async function* mergeByStem(
+  left: AsyncIterable<readonly KvRow[]>,
+  right: AsyncIterable<readonly KvRow[]>,
+): AsyncGenerator<readonly KvRow[]> {
+  const sources = [single(left), single(right)] as const;
+  try {
+    let [a, b] = [await sources[0].next(), await sources[1].next()];
+    while (a.done !== true || b.done !== true) {
+      if (b.done === true || (a.done !== true && compareStems(a.value[0], b.value[0]) < 0)) {
+        if (a.done !== true) yield [a.value];
+        a = await sources[0].next();
+      } else {
+        yield [b.value];
+        b = await sources[1].next();
+      }
+    }
+  } finally {
+    await Promise.all(sources.map((source) => source.return(undefined)));
+  }
+}
+
+async function* single(source: AsyncIterable<readonly KvRow[]>): AsyncGenerator<KvRow, undefined> {
+  for await (const rows of source) yield* rows;
+  return undefined;
+}
+
+function compareStems(left: Uint8Array, right: Uint8Array): number {
+  return Buffer.compare(left.subarray(1), right.subarray(1));
+}

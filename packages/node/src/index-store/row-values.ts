@@ -1,0 +1,108 @@
+import type { Revision, TxId } from "../tx-log/transaction.ts";
+
+/*
+ * A document, tombstone and version row have the same value, so that a superseded version moves to its own row as it is:
+ * flags (1 byte), revision (8), transaction time (8, milliseconds since 1970), then the document's JSON.
+ */
+
+const HEAD = 17;
+const DELETED = 1;
+
+/** A version's value. `document`: its JSON in UTF-8, or undefined for a deletion. */
+export function encodeVersion(revision: Revision, time: number, document: Uint8Array | undefined): Buffer {
+  const value = Buffer.allocUnsafe(HEAD + (document?.length ?? 0));
+  value[0] = document === undefined ? DELETED : 0;
+  writeNumber(value, 1, revision);
+  writeNumber(value, 9, time);
+  if (document !== undefined) value.set(document, HEAD);
+  return value;
+}
+
+/** The revision that a version's value says. */
+export function versionValueRevision(value: Uint8Array): Revision {
+  return readNumber(view(value), 1);
+}
+
+/** A version's value, read. `json` is undefined for a deletion. */
+export function decodeVersion(value: Uint8Array): { revision: Revision; time: number; json?: string } {
+  const bytes = view(value);
+  const head = { revision: readNumber(bytes, 1), time: readNumber(bytes, 9) };
+  return bytes[0] === DELETED ? head : { ...head, json: bytes.toString("utf8", HEAD) };
+}
+
+/**
+ * What became of a message. `duplicate`: its idempotency id and content were applied before, by the transaction whose id is the text.
+ * The text of `committed` is its operations as in the log, of `aborted` the reason.
+ */
+export type OutcomeKind = "committed" | "aborted" | "duplicate";
+
+const OUTCOMES: readonly OutcomeKind[] = ["committed", "aborted", "duplicate"];
+
+/** A transaction row's value: kind, time, text. */
+export function encodeOutcome(time: number, kind: OutcomeKind, text: Uint8Array): Buffer {
+  const value = Buffer.allocUnsafe(9 + text.length);
+  value[0] = OUTCOMES.indexOf(kind);
+  writeNumber(value, 1, time);
+  value.set(text, 9);
+  return value;
+}
+
+/** A transaction row's value, read. */
+export function decodeOutcome(value: Uint8Array): { time: number; kind: OutcomeKind; text: string } {
+  const bytes = view(value);
+  const kind = OUTCOMES[bytes[0] ?? 0] ?? "aborted";
+  return { time: readNumber(bytes, 1), kind, text: bytes.toString("utf8", 9) };
+}
+
+/** An idempotency row's value: the transaction that was applied, and its content's hash. */
+export function encodeSubmission(txId: TxId, contentHash: Uint8Array): Buffer {
+  const value = Buffer.allocUnsafe(8 + contentHash.length);
+  writeNumber(value, 0, txId);
+  value.set(contentHash, 8);
+  return value;
+}
+
+/** An idempotency row's value, read. */
+export function decodeSubmission(value: Uint8Array): { txId: TxId; contentHash: Uint8Array } {
+  const bytes = view(value);
+  return { txId: readNumber(bytes, 0), contentHash: bytes.subarray(8) };
+}
+
+/** A bucket's counters. */
+export interface BucketCounters {
+  readonly documents: number;
+  /** Keys whose last write was a deletion. */
+  readonly tombstones: number;
+}
+
+/** A counter row's value. */
+export function encodeCounters(counters: BucketCounters): Buffer {
+  const value = Buffer.allocUnsafe(16);
+  writeNumber(value, 0, counters.documents);
+  writeNumber(value, 8, counters.tombstones);
+  return value;
+}
+
+/** A counter row's value, read. */
+export function decodeCounters(value: Uint8Array): BucketCounters {
+  const bytes = view(value);
+  return { documents: readNumber(bytes, 0), tombstones: readNumber(bytes, 8) };
+}
+
+/** Milliseconds since 1970 as the ISO-8601 text of every answer. */
+export function isoTime(time: number): string {
+  return new Date(time).toISOString();
+}
+
+function writeNumber(target: Buffer, at: number, value: number): void {
+  target.writeUInt32BE(Math.floor(value / 2 ** 32), at);
+  target.writeUInt32BE(value >>> 0, at + 4);
+}
+
+function readNumber(source: Buffer, at: number): number {
+  return source.readUInt32BE(at) * 2 ** 32 + source.readUInt32BE(at + 4);
+}
+
+function view(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

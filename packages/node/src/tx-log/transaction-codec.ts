@@ -1,0 +1,143 @@
+import { createHash } from "node:crypto";
+import { crc32 } from "node:zlib";
+import { CairnError } from "@cairn/kv";
+import { type BirthRecord, isBirthRecord } from "./birth-record.ts";
+import { splitKey } from "./document-key.ts";
+import type { Revision, Transaction } from "./transaction.ts";
+import { operationProblem, validateTransaction } from "./validate-transaction.ts";
+
+/*
+ * A message is lines of UTF-8, so that a person can read a log with the log's own tools:
+ *
+ *   cairn/1 <CRC-32 of all that follows the line break, 8 hex digits>
+ *   {"ops":[["put","pods","default/web-0"],["delete","pods","default/web-1"]],"id":"…"}
+ *   {"image":"nginx"}            one line a put, in the order of the puts: the document
+ *
+ * Documents stand apart from the operations so that an index can store their bytes as they are, without parsing them;
+ * the CRC is what makes that safe: a message that somebody else wrote into the log, or that was damaged, is not applied.
+ */
+const PREFIX = "cairn/1 ";
+const CRC_DIGITS = 8;
+const HEAD = PREFIX.length + CRC_DIGITS + 1;
+const NEWLINE = 0x0a;
+
+/** An operation as it comes from the log. A put has its document's bytes, a match its revision (null: absent). */
+export interface LoggedOperation {
+  readonly op: "put" | "delete" | "match" | "evict";
+  readonly bucket: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly document?: Uint8Array;
+  readonly revision?: Revision | null;
+}
+
+/** A transaction as it comes from the log. `header` is its line of operations, without documents. */
+export interface LoggedTransaction {
+  readonly kind: "transaction";
+  readonly ops: readonly LoggedOperation[];
+  readonly id?: string;
+  readonly header: Uint8Array;
+}
+
+/** What a message of the log is. `unreadable`: not written by Cairn, or damaged; it keeps its tx-id and changes nothing. */
+export type DecodedMessage =
+  | LoggedTransaction
+  | { readonly kind: "birth"; readonly birth: BirthRecord }
+  | { readonly kind: "unreadable"; readonly reason: string };
+
+/** A transaction as the bytes of a message. `TX_INVALID` when it is not a valid one. */
+export function encodeTransaction(transaction: Transaction): Uint8Array {
+  validateTransaction(transaction);
+  const documents: string[] = [];
+  const ops = transaction.ops.map((op) => {
+    if (op[0] !== "put") return op;
+    documents.push(stringify(op[3]));
+    return op.slice(0, 3);
+  });
+  const header = JSON.stringify({ ops, ...(transaction.id === undefined ? {} : { id: transaction.id }) });
+  return frame([header, ...documents].join("\n"));
+}
+
+/** The first message of a log. */
+export function encodeBirthRecord(birth: BirthRecord): Uint8Array {
+  return frame(JSON.stringify({ birth }));
+}
+
+/** What a message says; never throws, so that every node takes the same message for the same thing. */
+export function decodeMessage(payload: Uint8Array): DecodedMessage {
+  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+  if (
+    bytes.length < HEAD ||
+    bytes.toString("latin1", 0, PREFIX.length) !== PREFIX ||
+    bytes[HEAD - 1] !== NEWLINE
+  ) {
+    return { kind: "unreadable", reason: "not a message of Cairn" };
+  }
+  const body = bytes.subarray(HEAD);
+  if (parseInt(bytes.toString("latin1", PREFIX.length, HEAD - 1), 16) !== crc32(body)) {
+    return { kind: "unreadable", reason: "the message's checksum does not match" };
+  }
+  try {
+    return decodeBody(body);
+  } catch (error) {
+    // Only JSON.parse throws here: the checksum is right, so a later version wrote what this one cannot read.
+    if (error instanceof SyntaxError) return { kind: "unreadable", reason: "the message is not readable" };
+    throw error;
+  }
+}
+
+/** What stands for a transaction's content when the same id is submitted again: SHA-256 of operations and documents. */
+export function contentHash(payload: Uint8Array): Buffer {
+  return createHash("sha256").update(payload.subarray(HEAD)).digest();
+}
+
+function decodeBody(body: Buffer): DecodedMessage {
+  const end = lineEnd(body, 0);
+  const header = JSON.parse(body.toString("utf8", 0, end)) as unknown;
+  if (isBirthRecord(header)) return { kind: "birth", birth: header.birth };
+  const { ops: rawOps, id } = header as { ops?: unknown; id?: unknown };
+  if (!Array.isArray(rawOps)) return { kind: "unreadable", reason: "the message has no operations" };
+  const ops: LoggedOperation[] = [];
+  let position = end + 1;
+  for (const raw of rawOps as unknown[]) {
+    const parts = raw as [LoggedOperation["op"], string, string, (Revision | null)?];
+    const isPut = parts[0] === "put";
+    const problem = operationProblem(isPut ? [...parts, null] : parts);
+    if (problem !== undefined) return { kind: "unreadable", reason: problem };
+    const { namespace, name } = splitKey(parts[2]);
+    const at = { op: parts[0], bucket: parts[1], namespace, name };
+    if (isPut) {
+      if (position > body.length) return { kind: "unreadable", reason: "the message lacks a document" };
+      const documentEnd = lineEnd(body, position);
+      ops.push({ ...at, document: body.subarray(position, documentEnd) });
+      position = documentEnd + 1;
+    } else if (parts[0] === "match") {
+      ops.push({ ...at, revision: parts[3] ?? null });
+    } else {
+      ops.push(at);
+    }
+  }
+  const transaction = { kind: "transaction", ops, header: body.subarray(0, end) } as const;
+  return typeof id === "string" ? { ...transaction, id } : transaction;
+}
+
+function lineEnd(body: Buffer, from: number): number {
+  const at = body.indexOf(NEWLINE, from);
+  return at < 0 ? body.length : at;
+}
+
+function frame(body: string): Uint8Array {
+  const crc = crc32(body).toString(16).padStart(CRC_DIGITS, "0");
+  return Buffer.from(`${PREFIX}${crc}\n${body}`, "utf8");
+}
+
+function stringify(document: unknown): string {
+  try {
+    return JSON.stringify(document);
+  } catch (error) {
+    throw new CairnError("TX_INVALID", "Not a valid transaction: a document is nested too deeply.", {
+      hint: "Nothing was submitted. Store deeply nested data as text.",
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,118 @@
+import { CairnError } from "@cairn/kv";
+import { bucketProblem, keyProblem, splitKey } from "./document-key.ts";
+import type { Json, Transaction, TxOperation } from "./transaction.ts";
+
+/** An idempotency id is the client's own text of at most so many bytes. */
+export const MAX_ID_BYTES = 256;
+
+/**
+ * Checks that `value` is a transaction in the form of POST /api/v1/tx; `TX_INVALID` says which operation is wrong and why.
+ * Rules: docs/http.md (a key is written at most once; integers in documents are safe).
+ */
+export function validateTransaction(value: unknown): asserts value is Transaction {
+  if (!isObject(value) || !Array.isArray(value["ops"])) {
+    throw invalid('a transaction is {"ops": [[operation, …], …], "id"?: text}');
+  }
+  for (const field of Object.keys(value)) {
+    if (field !== "ops" && field !== "id") throw invalid(`unknown field ${JSON.stringify(field)}`);
+  }
+  const { ops, id } = value as { ops: unknown[]; id?: unknown };
+  if (id !== undefined) checkId(id);
+  if (ops.length === 0) throw invalid("ops is empty");
+  const written = new Set<string>();
+  for (const [index, op] of ops.entries()) {
+    const problem = operationProblem(op) ?? writtenTwice(op as TxOperation, written);
+    if (problem !== undefined) throw invalid(`ops[${index}]: ${problem}`);
+  }
+}
+
+/** Why `op` is not an operation, or undefined when it is one. */
+export function operationProblem(op: unknown): string | undefined {
+  if (!Array.isArray(op)) return "an operation is an array";
+  const [name, bucket, key] = op as unknown[];
+  const length = OPERATION_LENGTH.get(name as string);
+  if (length === undefined) {
+    return `unknown operation ${JSON.stringify(name)}; known are put, delete, match and evict`;
+  }
+  if (op.length !== length) return `${String(name)} has ${length} parts, this one has ${op.length}`;
+  const keyIssue = operationKeyProblem(bucket, key);
+  if (keyIssue !== undefined) return keyIssue;
+  if (name === "put") return documentProblem(op[3]);
+  if (name === "match") return revisionProblem(op[3]);
+  return undefined;
+}
+
+/** The parts of each operation, its name included. */
+const OPERATION_LENGTH: ReadonlyMap<string, number> = new Map([
+  ["put", 4],
+  ["delete", 3],
+  ["match", 4],
+  ["evict", 3],
+]);
+
+function operationKeyProblem(bucket: unknown, key: unknown): string | undefined {
+  const bucketIssue = bucketProblem(bucket);
+  if (bucketIssue !== undefined) return bucketIssue;
+  if (typeof key !== "string") return "a key is text: namespace/name";
+  const { namespace, name } = splitKey(key);
+  return keyProblem(namespace, name);
+}
+
+function revisionProblem(revision: unknown): string | undefined {
+  if (revision === null || (Number.isSafeInteger(revision) && (revision as number) > 0)) return undefined;
+  return "match compares with a revision (a positive integer) or null (absent)";
+}
+
+/** Walks with a stack of its own: a document may be nested deeper than the call stack is. */
+function documentProblem(document: unknown): string | undefined {
+  const rest: unknown[] = [document];
+  while (rest.length > 0) {
+    const value = rest.pop();
+    switch (typeof value) {
+      case "number":
+        if (!Number.isFinite(value)) return "a document has a number that JSON cannot hold";
+        if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
+          return `the integer ${value} is beyond 2^53 - 1 and would lose digits; store it as text`;
+        }
+        break;
+      case "string":
+      case "boolean":
+        break;
+      case "object":
+        if (value !== null) for (const inner of iterate(value)) rest.push(inner);
+        break;
+      default:
+        return `a document is a JSON value, which ${typeof value} is not`;
+    }
+  }
+  return undefined;
+}
+
+function iterate(value: object): Iterable<unknown> {
+  return Array.isArray(value) ? value : Object.values(value as Record<string, Json>);
+}
+
+function writtenTwice(op: TxOperation, written: Set<string>): string | undefined {
+  if (op[0] === "match") return undefined;
+  const { namespace, name } = splitKey(op[2]);
+  const key = `${op[1]}/${namespace}/${name}`;
+  if (written.has(key)) return `${JSON.stringify(op[2])} is written twice in one transaction`;
+  written.add(key);
+  return undefined;
+}
+
+function checkId(id: unknown): void {
+  if (typeof id !== "string" || id.length === 0 || Buffer.byteLength(id) > MAX_ID_BYTES) {
+    throw invalid(`id is text of 1 to ${MAX_ID_BYTES} bytes`);
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+function invalid(problem: string): CairnError {
+  return new CairnError("TX_INVALID", `Not a valid transaction: ${problem}.`, {
+    hint: "Nothing was submitted. docs/http.md shows the form of a transaction.",
+  });
+}
