@@ -1,0 +1,86 @@
+import type { IncomingHttpHeaders } from "node:http";
+import type { StoredDocument } from "../node-api.ts";
+import type { DocumentKey, Revision, TxOperation } from "../tx-log/transaction.ts";
+import { RequestError } from "./error-response.ts";
+
+/** A list of revisions, or any at all (`*`). */
+type Tags = "any" | readonly Revision[];
+
+/** If-Match and If-None-Match of a request, understood. */
+export interface Preconditions {
+  readonly match?: Tags;
+  readonly noneMatch?: Tags;
+}
+
+/** The ETag of a revision. */
+export function etag(revision: Revision): string {
+  return `"${revision}"`;
+}
+
+/** Reads both headers; undefined when the request has neither. */
+export function parsePreconditions(headers: IncomingHttpHeaders): Preconditions | undefined {
+  const match = headers["if-match"];
+  const noneMatch = headers["if-none-match"];
+  if (match === undefined && noneMatch === undefined) return undefined;
+  return {
+    ...(match === undefined ? {} : { match: parseTags(match) }),
+    ...(noneMatch === undefined ? {} : { noneMatch: parseTags(noneMatch) }),
+  };
+}
+
+/** Weak tags count as well, since proxies that compress weaken them; one that is no revision matches nothing. */
+function parseTags(header: string): Tags {
+  if (header.trim() === "*") return "any";
+  return header.split(",").flatMap((tag) => {
+    const digits = /^\s*(?:W\/)?"?(\d{1,16})"?\s*$/.exec(tag)?.[1];
+    return digits === undefined ? [] : [Number(digits)];
+  });
+}
+
+function includes(tags: Tags, revision: Revision | undefined): boolean {
+  return revision !== undefined && (tags === "any" || tags.includes(revision));
+}
+
+/** What a read with preconditions answers. */
+export function readDecision(
+  preconditions: Preconditions,
+  revision: Revision | undefined,
+): "send" | "unchanged" | "conflict" {
+  const { match, noneMatch } = preconditions;
+  if (match !== undefined && !includes(match, revision)) return "conflict";
+  if (noneMatch !== undefined && includes(noneMatch, revision)) return "unchanged";
+  return "send";
+}
+
+/**
+ * The match operation that makes a write conditional. One revision, and "absent", need no look at the document; the others
+ * are decided on what is there now, and then hold only if it is still there when the transaction takes effect.
+ */
+export async function matchOperation(
+  key: DocumentKey,
+  preconditions: Preconditions,
+  current: () => Promise<StoredDocument | undefined>,
+): Promise<TxOperation> {
+  const { match, noneMatch } = preconditions;
+  const path = `${key.namespace}/${key.name}`;
+  if (noneMatch === "any" && match === undefined) return ["match", key.bucket, path, null];
+  const only = match !== "any" && match?.length === 1 && noneMatch === undefined ? match[0] : undefined;
+  if (only !== undefined && only > 0) return ["match", key.bucket, path, only];
+  const revision = (await current())?.revision;
+  if (readDecision(preconditions, revision) !== "send") throw conflict(revision);
+  return ["match", key.bucket, path, revision ?? null];
+}
+
+/** 412: the precondition was lost. */
+export function conflict(revision: Revision | undefined): RequestError {
+  const now = revision === undefined ? "absent" : `at revision ${revision}`;
+  return lost(`The precondition does not hold: the document is ${now}.`);
+}
+
+/** 412 for a transaction that was aborted by its match. */
+export function lost(message: string): RequestError {
+  return new RequestError("CONFLICT", message, {
+    status: 412,
+    hint: "Read the document again and decide anew.",
+  });
+}

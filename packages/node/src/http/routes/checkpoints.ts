@@ -1,0 +1,22 @@
+import { flag, parseQuery, READ_PARAMETERS, readOptions } from "../query.ts";
+import { awaitMinTx } from "./tx.ts";
+import type { RegisterRoutes } from "./routes.ts";
+
+/** GET and POST /api/v1/checkpoints. */
+export const checkpointRoutes: RegisterRoutes = (app, api) => {
+  app.get("/api/v1/checkpoints", async (request, reply) => {
+    await awaitMinTx(api, readOptions(parseQuery(request.url, READ_PARAMETERS)));
+    return reply.send(await api.checkpoints());
+  });
+
+  app.post("/api/v1/checkpoints", async (request, reply) => {
+    const query = parseQuery(request.url, { await: flag });
+    const { begun, done } = api.checkpoint();
+    // Whoever does not wait learns of a failure from /status; it must not end the process as an unhandled rejection.
+    done.catch(() => undefined);
+    await begun;
+    if (query.await !== true) return reply.code(202).send({ begun: true });
+    const result = await done;
+    return reply.send("checkpoint" in result ? result.checkpoint : result);
+  });
+};

@@ -1,0 +1,166 @@
+import { CairnError } from "@cairn/kv";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { NodeApi } from "../../node-api.ts";
+import type { DocumentKey, Json, TxOperation } from "../../tx-log/transaction.ts";
+import { validateTransaction } from "../../tx-log/validate-transaction.ts";
+import { parseDocumentKey } from "../../tx-log/document-key.ts";
+import { type DocumentPath, documentUrl, parseDocumentPath } from "../document-path.ts";
+import { documentsJson, sendPage, versionsJson } from "../document-page.ts";
+import { badRequest, JSON_TYPE } from "../error-response.ts";
+import { conflict, etag, lost, matchOperation, parsePreconditions, readDecision } from "../preconditions.ts";
+import {
+  asOf,
+  duration,
+  flag,
+  limit,
+  parseQuery,
+  type Query,
+  READ_PARAMETERS,
+  readOptions,
+  text,
+} from "../query.ts";
+import { jsonBody } from "../request-body.ts";
+import type { RegisterRoutes } from "./routes.ts";
+import { awaitSubmitted } from "./tx.ts";
+
+const LIST = { ...READ_PARAMETERS, namespace: text, prefix: text, limit, cursor: text, "as-of": asOf };
+const DOCUMENT = { ...READ_PARAMETERS, history: flag, limit, cursor: text, "as-of": asOf };
+const BUCKET = { ...LIST, ...DOCUMENT, key: text };
+const WRITE = { await: flag, timeout: duration };
+
+/** GET, PUT and DELETE below /api/v1/{bucket}. Registered last: it takes every address that nothing else does. */
+export const documentRoutes: RegisterRoutes = (app, api) => {
+  app.get("/api/v1/*", (request, reply) => {
+    const path = parseDocumentPath(request.url);
+    if (path.key !== undefined) {
+      return readDocument(api, path.key, parseQuery(request.url, DOCUMENT), request, reply);
+    }
+    const { key, ...query } = parseQuery(request.url, BUCKET);
+    if (key === undefined) return listDocuments(api, path.bucket, query, request, reply);
+    return readDocument(api, parseDocumentKey(path.bucket, key), query, request, reply);
+  });
+
+  app.put("/api/v1/*", (request, reply) => {
+    const { key, query } = writeTarget(request);
+    const document = jsonBody(request) as Json;
+    const put: TxOperation = ["put", key.bucket, `${key.namespace}/${key.name}`, document];
+    return write(api, key, put, query, request, reply);
+  });
+
+  app.delete("/api/v1/*", (request, reply) => {
+    const { key, query } = writeTarget(request);
+    return write(api, key, ["delete", key.bucket, `${key.namespace}/${key.name}`], query, request, reply);
+  });
+};
+
+async function readDocument(
+  api: NodeApi,
+  key: DocumentKey,
+  query: Query<typeof DOCUMENT>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  if (query.history === true) return readHistory(api, key, query, request, reply);
+  refuse(query, ["limit", "cursor"], "go with history=true");
+  const at = query["as-of"];
+  const document = await api.get(key, { ...readOptions(query), ...(at === undefined ? {} : { asOf: at }) });
+  const preconditions = parsePreconditions(request.headers);
+  if (preconditions !== undefined) {
+    const decision = readDecision(preconditions, document?.revision);
+    if (decision === "conflict") throw conflict(document?.revision);
+    if (decision === "unchanged" && document !== undefined) {
+      return reply.code(304).header("etag", etag(document.revision)).send();
+    }
+  }
+  if (document === undefined) throw absent(key);
+  return reply.type(JSON_TYPE).header("etag", etag(document.revision)).send(document.json);
+}
+
+async function readHistory(
+  api: NodeApi,
+  key: DocumentKey,
+  query: Query<typeof DOCUMENT>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  refuse(query, ["as-of"], "does not go with history=true");
+  const page = await api.history(key, {
+    ...readOptions(query),
+    ...(query.limit === undefined ? {} : { limit: query.limit }),
+    ...(query.cursor === undefined ? {} : { cursor: query.cursor }),
+  });
+  if (page.versions.length === 0 && query.cursor === undefined) throw absent(key);
+  return sendPage(request, reply, versionsJson(page.versions), page.cursor);
+}
+
+async function listDocuments(
+  api: NodeApi,
+  bucket: string,
+  query: Query<typeof BUCKET>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  refuse(query, ["history"], "goes with a document");
+  const page = await api.list({
+    bucket,
+    ...readOptions(query),
+    ...(query.namespace === undefined ? {} : { namespace: query.namespace }),
+    ...(query.prefix === undefined ? {} : { prefix: query.prefix }),
+    ...(query.limit === undefined ? {} : { limit: query.limit }),
+    ...(query.cursor === undefined ? {} : { cursor: query.cursor }),
+    ...(query["as-of"] === undefined ? {} : { asOf: query["as-of"] }),
+  });
+  void reply.header("cairn-tx", page.txId);
+  return sendPage(request, reply, documentsJson(page.documents), page.cursor);
+}
+
+function writeTarget(request: FastifyRequest): { key: DocumentKey; query: Query<typeof WRITE> } {
+  const path: DocumentPath = parseDocumentPath(request.url);
+  if (path.key !== undefined) return { key: path.key, query: parseQuery(request.url, WRITE) };
+  const { key, ...query } = parseQuery(request.url, { ...WRITE, key: text });
+  if (key === undefined) {
+    throw badRequest(
+      `A bucket cannot be written as a whole: /api/v1/${path.bucket} names no document.`,
+      `Write to /api/v1/${path.bucket}/{namespace}/{name}, or POST several operations to /api/v1/tx.`,
+    );
+  }
+  return { key: parseDocumentKey(path.bucket, key), query };
+}
+
+async function write(
+  api: NodeApi,
+  key: DocumentKey,
+  operation: TxOperation,
+  query: Query<typeof WRITE>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const preconditions = parsePreconditions(request.headers);
+  const ops = [operation];
+  if (preconditions !== undefined) {
+    ops.unshift(await matchOperation(key, preconditions, () => api.get(key)));
+  }
+  const transaction: unknown = { ops };
+  validateTransaction(transaction);
+  const submitted = await api.submit(transaction);
+  if (query.await === false) return reply.code(202).send(submitted);
+  const { txId, committed, reason } = await awaitSubmitted(api, submitted.txId, query.timeout);
+  if (!committed) throw lost(reason ?? "The document was changed meanwhile.");
+  const existed = (await api.get(key, { asOf: { txId: txId - 1 }, stale: true })) !== undefined;
+  const isPut = operation[0] === "put";
+  if (isPut) void reply.header("etag", etag(txId));
+  if (isPut && !existed) void reply.code(201).header("location", documentUrl(key));
+  return reply.header("cairn-tx", txId).send({ txId, existed });
+}
+
+function refuse<Q extends object>(query: Q, names: readonly (keyof Q & string)[], why: string): void {
+  for (const name of names) {
+    if (query[name] !== undefined) throw badRequest(`The parameter ${name} ${why}.`);
+  }
+}
+
+function absent({ bucket, namespace, name }: DocumentKey): CairnError {
+  return new CairnError("NOT_FOUND", `There is no ${JSON.stringify(`${namespace}/${name}`)} in ${bucket}.`, {
+    hint: `GET /api/v1/${bucket}?namespace=… lists what is there.`,
+  });
+}

@@ -1,0 +1,37 @@
+import type { NodeStatus } from "../../node-api.ts";
+import { RequestError } from "../error-response.ts";
+import { parseQuery } from "../query.ts";
+import type { RegisterRoutes } from "./routes.ts";
+
+/** GET /health/live and /health/ready; neither asks for a token. */
+export const healthRoutes: RegisterRoutes = (app, api) => {
+  app.get("/health/live", (request, reply) => {
+    parseQuery(request.url, {});
+    return reply.send({ live: true, phase: api.phase });
+  });
+
+  app.get("/health/ready", async (request, reply) => {
+    parseQuery(request.url, {});
+    if (api.phase === "ready") return reply.send({ ready: true, phase: api.phase });
+    const { phase, progress, failure } = await api.status();
+    // It may have become ready while it was asked.
+    if (phase === "ready") return reply.send({ ready: true, phase });
+    throw notReady({ phase, progress, failure });
+  });
+};
+
+function notReady(status: Pick<NodeStatus, "phase" | "progress" | "failure">): RequestError {
+  const { phase, progress, failure } = status;
+  return new RequestError("NOT_READY", `The node is not ready: it is ${describe(status)}.`, {
+    hint:
+      failure?.hint ??
+      (phase === "failed" ? "GET /status tells why." : "GET /status shows how far it is; try again."),
+    details: { ready: false, phase, progress, failure },
+  });
+}
+
+function describe({ phase, progress, failure }: Pick<NodeStatus, "phase" | "progress" | "failure">): string {
+  if (failure !== null) return `stopped by ${failure.code}`;
+  if (progress === null || progress.total === 0) return phase;
+  return `${phase}, ${progress.done} of ${progress.total} ${progress.unit} done`;
+}

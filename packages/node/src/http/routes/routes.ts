@@ -1,0 +1,27 @@
+import type { FastifyInstance } from "fastify";
+import type { NodeApi } from "../../node-api.ts";
+import type { HttpOptions } from "../../system/system.ts";
+import { checkpointRoutes } from "./checkpoints.ts";
+import { digestRoutes } from "./digest.ts";
+import { documentRoutes } from "./documents.ts";
+import { healthRoutes } from "./health.ts";
+import { statusRoutes } from "./status.ts";
+import { txRoutes } from "./tx.ts";
+
+/** Adds the routes of one resource. */
+export type RegisterRoutes = (app: FastifyInstance, api: NodeApi, options: HttpOptions) => void;
+
+/** Every resource that is served. */
+const RESOURCES: readonly RegisterRoutes[] = [
+  healthRoutes,
+  statusRoutes,
+  txRoutes,
+  checkpointRoutes,
+  digestRoutes,
+  documentRoutes,
+];
+
+/** Registers all of them. */
+export function registerRoutes(app: FastifyInstance, api: NodeApi, options: HttpOptions): void {
+  for (const register of RESOURCES) register(app, api, options);
+}

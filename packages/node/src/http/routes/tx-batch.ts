@@ -1,0 +1,35 @@
+import { Readable } from "node:stream";
+import { flag, duration, lineNumber, parseQuery } from "../query.ts";
+import { RequestError, unsupportedMediaType } from "../error-response.ts";
+import { BatchSubmission } from "../batch-submission.ts";
+import type { RegisterRoutes } from "./routes.ts";
+import { awaitSubmitted } from "./tx.ts";
+
+/** POST /api/v1/tx/batch: transactions as NDJSON, stored in the order of the lines. */
+export const batchRoute: RegisterRoutes = (app, api, { maxBody }) => {
+  app.post("/api/v1/tx/batch", async (request, reply) => {
+    const query = parseQuery(request.url, { await: flag, timeout: duration, "first-line": lineNumber });
+    const { body } = request;
+    if (!(body instanceof Readable)) throw ndjsonExpected();
+    const batch = new BatchSubmission(api, maxBody, query["first-line"] ?? 1);
+    try {
+      await batch.submitAll(body);
+    } finally {
+      // What is left of the body after an error must be read, or the connection could not carry the answer.
+      body.resume();
+    }
+    const result = batch.result();
+    if (query.await === true && result.lastTxId !== null) {
+      await awaitSubmitted(api, result.lastTxId, query.timeout);
+    }
+    return reply.code(query.await === true ? 200 : 202).send(result);
+  });
+};
+
+function ndjsonExpected(): RequestError {
+  const error = unsupportedMediaType();
+  return new RequestError(error.code, "A batch is NDJSON: one transaction a line.", {
+    status: error.status,
+    hint: "Send Content-Type: application/x-ndjson (curl --data-binary @FILE).",
+  });
+}

@@ -1,0 +1,154 @@
+import type { IncomingMessage } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { CairnError, systemErrorCode } from "@cairn/kv";
+import { fastify, type FastifyInstance } from "fastify";
+import type { NodeApi } from "../node-api.ts";
+import type { HttpOptions } from "../system/system.ts";
+import { guard } from "./access.ts";
+import { BAD_REQUEST, errorHandler, type HttpLogger } from "./error-response.ts";
+import { acceptBodies } from "./request-body.ts";
+import { registerRoutes } from "./routes/routes.ts";
+
+/** A running server. */
+export interface HttpServer {
+  /** Where to reach it from this machine, e.g. `http://127.0.0.1:3000`. */
+  readonly url: string;
+  readonly port: number;
+  /** Takes no new requests, lets those under way finish for a while, then ends every connection. Twice is fine. */
+  close(): Promise<void>;
+}
+
+/** What else {@link startHttpServer} takes. */
+export interface HttpServerContext {
+  readonly logger: HttpLogger;
+  /** How long requests under way may go on when the server closes; 5,000 by default. */
+  readonly closeTimeoutMs?: number;
+}
+
+/**
+ * Serves `api` over HTTP; answers when the port is bound. Errors: `PORT_IN_USE`, and `CONFIG_INVALID` for an address that
+ * this machine cannot bind. It may start before the node is ready: `api` itself refuses what it cannot do yet.
+ */
+export async function startHttpServer(
+  api: NodeApi,
+  options: HttpOptions,
+  context: HttpServerContext,
+): Promise<HttpServer> {
+  const app = createApp(api, options, context.logger);
+  try {
+    await app.listen({ host: options.host, port: options.port });
+  } catch (error) {
+    await app.close();
+    throw bindError(error, options);
+  }
+  const { port } = app.server.address() as AddressInfo;
+  let closing: Promise<void> | undefined;
+  return {
+    url: `http://${reachableHost(options.host)}:${port}`,
+    port,
+    close: () => (closing ??= closeApp(app, context.closeTimeoutMs ?? 5000)),
+  };
+}
+
+function createApp(api: NodeApi, options: HttpOptions, logger: HttpLogger): FastifyInstance {
+  const handleError = errorHandler(logger, options.maxBody);
+  const app = fastify({
+    bodyLimit: options.maxBody,
+    // A node that stops still answers; what it cannot do any more it says itself, in the shape of all errors.
+    return503OnClosing: false,
+    rewriteUrl: escapeRawBytes,
+    frameworkErrors: handleError,
+    clientErrorHandler: answerUnreadable,
+    // Routes read their own query, strictly (query.ts).
+    routerOptions: { querystringParser: () => ({}), maxParamLength: 16_384 },
+  });
+  app.setErrorHandler(handleError);
+  guard(app, options.authToken);
+  acceptBodies(app);
+  registerRoutes(app, api, options);
+  app.setNotFoundHandler((request) => {
+    throw new CairnError("NOT_FOUND", `There is no ${request.method} ${pathOf(request.url)}.`, {
+      hint: "docs/http.md lists all addresses.",
+    });
+  });
+  return app;
+}
+
+function pathOf(url: string): string {
+  const end = url.indexOf("?");
+  return end < 0 ? url : url.slice(0, end);
+}
+
+/** Some clients send UTF-8 unescaped; Node hands each of its bytes as a character of its own. */
+function escapeRawBytes(request: IncomingMessage): string {
+  const url = request.url ?? "/";
+  return NOT_ASCII.test(url)
+    ? url.replaceAll(NOT_ASCII_ALL, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`)
+    : url;
+}
+
+const NOT_ASCII = /[\u0080-\u00ff]/;
+const NOT_ASCII_ALL = /[\u0080-\u00ff]/g;
+
+/** What is not even HTTP has no request object to answer through. */
+function answerUnreadable(error: Error, socket: Socket): void {
+  if (systemErrorCode(error) === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const tooLong = systemErrorCode(error) === "HPE_HEADER_OVERFLOW";
+  const status = tooLong ? "431 Request Header Fields Too Large" : "400 Bad Request";
+  const message = tooLong
+    ? "The request's headers or address are too long."
+    : "The request is not valid HTTP.";
+  const body = JSON.stringify({ error: { code: BAD_REQUEST, message, hint: null } });
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nConnection: close\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+/** A wildcard address is none that one can connect to everywhere. */
+function reachableHost(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  if (host === "::") return "[::1]";
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+function bindError(error: unknown, { host, port }: HttpOptions): unknown {
+  const at = `${host}:${port}`;
+  switch (systemErrorCode(error)) {
+    case "EADDRINUSE":
+      return new CairnError("PORT_IN_USE", `Port ${port} of ${host} is already in use.`, {
+        hint: "Stop the other program, or set another port (CAIRN_HTTP_PORT, or port of cairn/http-server; 0 takes any free one).",
+        cause: error,
+      });
+    case "EACCES":
+      return new CairnError("CONFIG_INVALID", `This user may not listen on ${at}.`, {
+        hint: "Ports below 1024 usually need privileges; choose a higher one.",
+        cause: error,
+      });
+    case "EADDRNOTAVAIL":
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return new CairnError("CONFIG_INVALID", `${host} is not an address of this machine.`, {
+        hint: "Use 127.0.0.1 for this machine only, or 0.0.0.0 for all its addresses (then set an auth-token).",
+        cause: error,
+      });
+    default:
+      return error;
+  }
+}
+
+async function closeApp(app: FastifyInstance, timeoutMs: number): Promise<void> {
+  const { server } = app;
+  // A connection becomes idle only when its last answer is out, which may be after the first sweep.
+  const sweep = setInterval(() => server.closeIdleConnections(), 20);
+  const limit = setTimeout(() => server.closeAllConnections(), timeoutMs);
+  try {
+    await app.close();
+  } finally {
+    clearInterval(sweep);
+    clearTimeout(limit);
+  }
+}

@@ -1,0 +1,218 @@
+import { CairnError } from "@cairn/kv";
+import type {
+  DocumentVersion,
+  ListQuery,
+  NodeApi,
+  NodeStatus,
+  Phase,
+  ReadOptions,
+} from "../../src/node-api.ts";
+import { parseDocumentKey } from "../../src/tx-log/document-key.ts";
+import type { DocumentKey, Transaction, TxId, TxOutcome } from "../../src/tx-log/transaction.ts";
+
+interface Entry extends DocumentKey {
+  readonly versions: DocumentVersion[];
+}
+
+/** A node without log and index: the whole of NodeApi in memory, for what is served and not for how it is stored. */
+export class MemoryNode implements NodeApi {
+  readonly id = "node-1";
+  readonly version = "0.0.0-test";
+  phase: Phase = "ready";
+  /** Set to let every submission fail. */
+  submitError: Error | undefined;
+  /** Awaited before a submission is stored. */
+  beforeSubmit: (transaction: Transaction) => Promise<void> = () => Promise.resolve();
+  indexing = true;
+  readonly submitted: Transaction[] = [];
+  progress: NodeStatus["progress"] = null;
+  failure: NodeStatus["failure"] = null;
+  checkpointRound: ReturnType<NodeApi["checkpoint"]> | undefined;
+  closed = false;
+  #txId = 1;
+  readonly #entries = new Map<string, Entry>();
+  readonly #outcomes = new Map<TxId, TxOutcome>();
+  readonly #waiters = new Set<() => void>();
+
+  async submit(transaction: Transaction): Promise<{ txId: TxId }> {
+    await this.beforeSubmit(transaction);
+    if (this.submitError !== undefined) throw this.submitError;
+    this.submitted.push(transaction);
+    this.#txId += 1;
+    const txId = this.#txId;
+    if (this.indexing) this.#apply(txId, transaction);
+    for (const wake of this.#waiters) wake();
+    return { txId };
+  }
+
+  #apply(txId: TxId, { ops }: Transaction): void {
+    const txTime = new Date(Date.UTC(2026, 0, 1) + txId).toISOString();
+    const lost = ops.find((op) => op[0] === "match" && this.#revision(op[1], op[2]) !== op[3]);
+    if (lost !== undefined) {
+      this.#outcomes.set(txId, {
+        txId,
+        txTime,
+        committed: false,
+        reason: `${lost[2]} is not at that revision.`,
+      });
+      return;
+    }
+    for (const op of ops) {
+      if (op[0] === "match") continue;
+      const key = parseDocumentKey(op[1], op[2]);
+      const versions = this.#entry(key).versions;
+      if (op[0] === "put") {
+        versions.unshift({ revision: txId, txTime, deleted: false, json: JSON.stringify(op[3]) });
+      } else if (versions[0]?.deleted === false) versions.unshift({ revision: txId, txTime, deleted: true });
+    }
+    this.#outcomes.set(txId, { txId, txTime, committed: true });
+  }
+
+  #entry(key: DocumentKey): Entry {
+    const id = JSON.stringify([key.bucket, key.namespace, key.name]);
+    const entry = this.#entries.get(id) ?? { ...key, versions: [] };
+    this.#entries.set(id, entry);
+    return entry;
+  }
+
+  #revision(bucket: string, key: string): TxId | null {
+    const newest = this.#entry(parseDocumentKey(bucket, key)).versions[0];
+    return newest === undefined || newest.deleted ? null : newest.revision;
+  }
+
+  async await(txId: TxId, options: { timeoutMs?: number } = {}): Promise<TxOutcome> {
+    const deadline = AbortSignal.timeout(options.timeoutMs ?? 30_000);
+    for (;;) {
+      const outcome = this.#outcomes.get(txId);
+      if (outcome !== undefined) return outcome;
+      if (deadline.aborted)
+        throw new CairnError("TX_TIMEOUT", `Transaction ${txId} was not indexed in time.`);
+      await new Promise<void>((resolve) => {
+        const wake = (): void => {
+          this.#waiters.delete(wake);
+          deadline.removeEventListener("abort", wake);
+          resolve();
+        };
+        this.#waiters.add(wake);
+        deadline.addEventListener("abort", wake);
+      });
+    }
+  }
+
+  outcome(txId: TxId): Promise<TxOutcome | undefined> {
+    return Promise.resolve(this.#outcomes.get(txId));
+  }
+
+  async #allow(options: ReadOptions): Promise<void> {
+    if (this.phase !== "ready" && options.stale !== true) {
+      throw new CairnError("NOT_READY", `The node is ${this.phase}.`);
+    }
+    if (options.minTx !== undefined && options.minTx > this.#txId) {
+      await this.await(
+        options.minTx,
+        options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs },
+      );
+    }
+  }
+
+  async get(...[key, options = {}]: Parameters<NodeApi["get"]>): ReturnType<NodeApi["get"]> {
+    await this.#allow(options);
+    return visible(this.#entry(key), options.asOf);
+  }
+
+  async list(query: ListQuery): ReturnType<NodeApi["list"]> {
+    await this.#allow(query);
+    const start = query.cursor === undefined ? 0 : Number(query.cursor.split("<")[1]);
+    const { prefix = "", limit = 100 } = query;
+    const documents = [...this.#entries.values()]
+      .filter((entry) => entry.bucket === query.bucket && entry.name.startsWith(prefix))
+      .filter((entry) => query.namespace === undefined || entry.namespace === query.namespace)
+      .flatMap((entry) => visible(entry, query.asOf) ?? [])
+      .toSorted((a, b) => order(`${a.namespace}\0${a.name}`, `${b.namespace}\0${b.name}`));
+    const more = documents.length > start + limit;
+    return {
+      txId: this.#txId,
+      documents: documents.slice(start, start + limit),
+      // A cursor with characters that need care in an address and in a header.
+      ...(more ? { cursor: `"&+> é<${start + limit}` } : {}),
+    };
+  }
+
+  async history(...[key, options = {}]: Parameters<NodeApi["history"]>): ReturnType<NodeApi["history"]> {
+    await this.#allow(options);
+    const { versions } = this.#entry(key);
+    const start = Number(options.cursor ?? 0);
+    const end = start + (options.limit ?? 100);
+    return {
+      versions: versions.slice(start, end),
+      ...(end < versions.length ? { cursor: String(end) } : {}),
+    };
+  }
+
+  digest(): ReturnType<NodeApi["digest"]> {
+    return Promise.resolve({ txId: this.#txId, digest: "sha256:00" });
+  }
+
+  checkpoints(): ReturnType<NodeApi["checkpoints"]> {
+    return Promise.resolve([CHECKPOINT]);
+  }
+
+  checkpoint(): ReturnType<NodeApi["checkpoint"]> {
+    if (this.checkpointRound !== undefined) return this.checkpointRound;
+    return { begun: Promise.resolve(), done: Promise.resolve({ checkpoint: CHECKPOINT }) };
+  }
+
+  status(): Promise<NodeStatus> {
+    const { id: node, version, phase, progress, failure } = this;
+    return Promise.resolve({
+      node,
+      version,
+      phase,
+      progress,
+      failure,
+      log: { name: "cairn", id: "log-1", firstTxId: 1, lastTxId: this.#txId, reachable: true },
+      index: {
+        txId: this.#txId,
+        txTime: null,
+        documents: this.#entries.size,
+        bytes: 4096,
+        version: 1,
+        lag: 0,
+      },
+      join: { restoredFrom: null, skipped: [], movedAside: [], replayed: 0, readyAfterMs: 12 },
+      checkpoints: { last: null, lastVerified: null, nextCheckAt: null, running: null, lastFailure: null },
+    });
+  }
+
+  close(): Promise<void> {
+    this.closed = true;
+    return Promise.resolve();
+  }
+}
+
+/** The one checkpoint that a MemoryNode has. */
+export const CHECKPOINT = {
+  name: "checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e",
+  txId: 1000,
+  takenAt: "2026-11-20T06:00:00.000Z",
+  bytes: 81_920,
+  node: "node-1",
+  logId: "log-1",
+  documents: 300,
+};
+
+function visible(
+  { bucket, namespace, name, versions }: Entry,
+  asOf: NonNullable<Parameters<NodeApi["get"]>[1]>["asOf"],
+): Awaited<ReturnType<NodeApi["get"]>> {
+  const version = versions.find(({ revision, txTime }) => {
+    if (asOf === undefined) return true;
+    return "txId" in asOf ? revision <= asOf.txId : txTime <= asOf.time;
+  });
+  if (version?.json === undefined) return undefined;
+  return { bucket, namespace, name, revision: version.revision, json: version.json };
+}
+
+function order(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}

@@ -1,0 +1,91 @@
+import { request as httpRequest, type IncomingMessage } from "node:http";
+import { text } from "node:stream/consumers";
+import { startHttpServer, type HttpServer } from "../../src/http/server.ts";
+import type { HttpOptions } from "../../src/system/system.ts";
+import { MemoryNode } from "./memory-node.ts";
+
+/** What a raw request answered. */
+export interface RawAnswer {
+  readonly status: number;
+  readonly headers: IncomingMessage["headers"];
+  readonly text: string;
+}
+
+/** A MemoryNode behind a real server on a free port; closed with `await using`. */
+export class ServedNode {
+  readonly node: MemoryNode;
+  readonly server: HttpServer;
+  /** Messages that the server logged as errors. */
+  readonly logged: { fields: object; message: string }[];
+
+  constructor(node: MemoryNode, server: HttpServer, logged: ServedNode["logged"]) {
+    this.node = node;
+    this.server = server;
+    this.logged = logged;
+  }
+
+  get url(): string {
+    return this.server.url;
+  }
+
+  fetch(path: string, init?: RequestInit): Promise<Response> {
+    return fetch(this.url + path, init);
+  }
+
+  /** Sends `body` as JSON. */
+  send(method: string, path: string, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
+    return this.fetch(path, {
+      method,
+      body: JSON.stringify(body),
+      headers: { "content-type": "application/json", ...headers },
+    });
+  }
+
+  put(path: string, body: unknown, headers?: Record<string, string>): Promise<Response> {
+    return this.send("PUT", path, body, headers);
+  }
+
+  post(path: string, body: unknown, headers?: Record<string, string>): Promise<Response> {
+    return this.send("POST", path, body, headers);
+  }
+
+  /** Sends the address exactly as given: fetch would tidy it first. */
+  raw(
+    method: string,
+    path: string,
+    options: { body?: string | Buffer; headers?: Record<string, string> } = {},
+  ): Promise<RawAnswer> {
+    return new Promise((resolve, reject) => {
+      const request = httpRequest(
+        { host: "127.0.0.1", port: this.server.port, method, path, agent: false, ...options },
+        (response) => {
+          text(response).then(
+            (answer) =>
+              resolve({ status: response.statusCode ?? 0, headers: response.headers, text: answer }),
+            reject,
+          );
+        },
+      );
+      request.once("error", reject);
+      request.end(options.body);
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server.close();
+  }
+}
+
+/** Starts one. */
+export async function serve(
+  options: Partial<HttpOptions> & { node?: MemoryNode; closeTimeoutMs?: number } = {},
+): Promise<ServedNode> {
+  const { node = new MemoryNode(), closeTimeoutMs = 1000, ...http } = options;
+  const logged: ServedNode["logged"] = [];
+  const server = await startHttpServer(
+    node,
+    { host: "127.0.0.1", port: 0, maxBody: 1_048_576, ...http },
+    { logger: { error: (fields, message) => logged.push({ fields, message }) }, closeTimeoutMs },
+  );
+  return new ServedNode(node, server, logged);
+}
