@@ -1,0 +1,85 @@
+import { createHash } from "node:crypto";
+import { CairnError } from "@cairn/kv";
+import type { LogBounds, LogMessage, TxLog } from "./tx-log.ts";
+
+/**
+ * A message by its position and the SHA-256 (hex) of its payload. An index and a manifest carry that of the last
+ * message they contain: a log that still holds it has, up to there, the same history.
+ */
+export interface Anchor {
+  readonly position: number;
+  readonly sha256: string;
+}
+
+/** The anchor that `message` is. */
+export function anchorOf(message: LogMessage): Anchor {
+  return { position: message.position, sha256: createHash("sha256").update(message.payload).digest("hex") };
+}
+
+/**
+ * Whether a log with `bounds`, which holds `message` at the anchor's position (undefined: none there), continues the
+ * history that ends at `anchor`. Undefined when it does, else the error that says why not: `LOG_REGRESSED` (the
+ * position lies beyond the end, or holds another message), `LOG_TRIMMED` (before the first), `LOG_GAP` (a hole).
+ */
+export function judgeAnchor(
+  logName: string,
+  anchor: Anchor,
+  bounds: LogBounds,
+  message: LogMessage | undefined,
+): CairnError | undefined {
+  const { position } = anchor;
+  if (message !== undefined) {
+    return anchorOf(message).sha256 === anchor.sha256 ? undefined : otherMessage(logName, position);
+  }
+  if (position > bounds.last) {
+    return new CairnError(
+      "LOG_REGRESSED",
+      `The log "${logName}" ends at message ${bounds.last}, but message ${position} was read from it before.`,
+      {
+        hint: "The log server lost the end of the log. Restore the server's data, or let the index be rebuilt.",
+      },
+    );
+  }
+  if (position < bounds.first) return trimmed(logName, position, bounds.first - 1);
+  return gap(logName, position, position);
+}
+
+/** {@link judgeAnchor} on what `log` holds now. Rejects with `LOG_UNREACHABLE` when the log does not answer. */
+export async function checkAnchor(log: TxLog, anchor: Anchor): Promise<CairnError | undefined> {
+  const message = await log.fetch(anchor.position);
+  // The bounds matter only to say what is wrong; asked for after the message, they cannot be older than its absence.
+  const bounds =
+    message === undefined ? await log.bounds() : { first: anchor.position, last: anchor.position };
+  return judgeAnchor(log.name, anchor, bounds, message);
+}
+
+/** The error for an anchor's position that holds another message. */
+export function otherMessage(logName: string, position: number): CairnError {
+  return new CairnError(
+    "LOG_REGRESSED",
+    `Message ${position} of the log "${logName}" is not the one that was read there before.`,
+    {
+      hint: "The log server lost the end of the log and wrote a new one. The index has to be rebuilt from what agrees.",
+    },
+  );
+}
+
+/** The error for messages that were trimmed away before they were read. */
+export function trimmed(logName: string, from: number, to: number): CairnError {
+  const missing = from === to ? `message ${from}` : `messages ${from} to ${to}`;
+  return new CairnError("LOG_TRIMMED", `The log "${logName}" no longer holds ${missing}.`, {
+    hint: "Restore a checkpoint that is newer than what was trimmed.",
+  });
+}
+
+/** The error for messages that are missing between others. */
+export function gap(logName: string, from: number, to: number): CairnError {
+  const missing = from === to ? `message ${from} is` : `messages ${from} to ${to} are`;
+  return new CairnError(
+    "LOG_GAP",
+    `In the log "${logName}" ${missing} missing between messages that are there.`,
+    {
+      hint: "Somebody deleted messages or the log's files are damaged. Restore the log, or a checkpoint beyond the hole.",
+    },
+  );
+}

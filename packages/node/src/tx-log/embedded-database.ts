@@ -1,0 +1,103 @@
+import { mkdir, open, readdir } from "node:fs/promises";
+import { dirname } from "node:path";
+import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
+import { ClassicLevel } from "classic-level";
+
+/** LevelDB with bytes as keys and values. */
+export type Database = ClassicLevel<Uint8Array, Uint8Array>;
+
+/** Whether `path` holds a database. A folder that lost a part of one is an error: it must not look like an empty log. */
+export async function hasDatabase(path: string): Promise<boolean> {
+  const names = await namesIn(path);
+  if (names.includes("CURRENT")) return true;
+  // LevelDB makes tables and write-ahead logs only after CURRENT.
+  const rest = names.find((name) => /\.(ldb|sst|log)$/.test(name));
+  if (rest === undefined) return false;
+  throw new CairnError(
+    "LOG_GAP",
+    `The log in ${path} is damaged: its file CURRENT is missing, but ${rest} is there.`,
+    {
+      hint: DAMAGED_HINT,
+    },
+  );
+}
+
+/** Opens the database in `path`, or makes it when there is none. */
+export async function openDatabase(path: string): Promise<Database> {
+  try {
+    await makeDurably(path);
+    const database: Database = new ClassicLevel(path, {
+      keyEncoding: "view",
+      valueEncoding: "view",
+      writeBufferSize: 8 * 1024 * 1024,
+    });
+    await database.open();
+    return database;
+  } catch (error) {
+    throw databaseError(path, error);
+  }
+}
+
+/** What an error of the database in `path` means to a user. */
+export function databaseError(path: string, error: unknown): CairnError {
+  if (error instanceof CairnError) return error;
+  const [code, reason] = innermost(error);
+  if (code === "LEVEL_LOCKED") {
+    return new CairnError("INDEX_LOCKED", `The log in ${path} is in use by another process.`, {
+      hint: "Stop the other node, or give this one another log folder.",
+      cause: error,
+    });
+  }
+  if (code === "LEVEL_CORRUPTION") {
+    return new CairnError("LOG_GAP", `The log in ${path} is damaged: ${reason}.`, {
+      hint: DAMAGED_HINT,
+      cause: error,
+    });
+  }
+  if (/ENOSPC|EDQUOT|No space left|File too large|quota exceeded/i.test(`${code} ${reason}`)) {
+    return new CairnError(
+      "DISK_FULL",
+      `The log in ${path} cannot be written because there is no space left.`,
+      {
+        hint: "Make room on the disk; the log goes on by itself.",
+        cause: error,
+      },
+    );
+  }
+  return new CairnError("LOG_UNREACHABLE", `The log in ${path} cannot be used: ${reason}.`, {
+    hint: "Check that the folder exists on a working disk and that this user may write to it.",
+    cause: error,
+  });
+}
+
+const DAMAGED_HINT =
+  "Restore the folder from a copy. Checkpoints hold the index up to their transaction, not the log.";
+
+// abstract-level wraps what LevelDB said in "Database failed to open".
+function innermost(error: unknown): [code: string, reason: string] {
+  if (error instanceof Error && error.cause !== undefined) return innermost(error.cause);
+  return [systemErrorCode(error) ?? "", errorMessage(error)];
+}
+
+async function namesIn(path: string): Promise<string[]> {
+  try {
+    return await readdir(path);
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return [];
+    throw databaseError(path, error);
+  }
+}
+
+/** Makes the folder and those above it such that they survive a power loss: LevelDB flushes only its own. */
+async function makeDurably(path: string): Promise<void> {
+  const topmost = await mkdir(path, { recursive: true });
+  if (topmost === undefined) return;
+  for (let folder = path; folder.length >= topmost.length; folder = dirname(folder)) {
+    const handle = await open(dirname(folder));
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+}
