@@ -1,2 +1,11 @@
 export * from "./errors.ts";
 export type * from "./kv-store.ts";
+export { LEVEL_FORMAT, levelProvider } from "./level-kv-store.ts";
+export type { LevelOptions } from "./level-kv-store.ts";
+export { memoryProvider } from "./memory-kv-store.ts";
+export { captureLevelDb } from "./live-capture.ts";
+export type { CaptureOptions } from "./live-capture.ts";
+export { captureFileSystem } from "./capture-file-system.ts";
+export type { CaptureFileSystem } from "./capture-file-system.ts";
+export { decodeLevelManifest } from "./level-manifest.ts";
+export type { LevelManifest } from "./level-manifest.ts";

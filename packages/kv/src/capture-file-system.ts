@@ -1,0 +1,28 @@
+import { copyFile, link, mkdir, readFile, readdir, rm, rmdir, stat, writeFile } from "node:fs/promises";
+
+/** The calls that a capture makes, so that a wrapper can put events between them. Errors are those of node:fs. */
+export interface CaptureFileSystem {
+  /** Makes the directory and those above it; whether it was not there before. */
+  makeDirectory(path: string): Promise<boolean>;
+  list(path: string): Promise<string[]>;
+  read(path: string): Promise<Uint8Array>;
+  write(path: string, bytes: Uint8Array): Promise<void>;
+  link(source: string, target: string): Promise<void>;
+  copy(source: string, target: string, mode: number): Promise<void>;
+  size(path: string): Promise<number>;
+  removeFile(path: string): Promise<void>;
+  removeDirectory(path: string): Promise<void>;
+}
+
+/** The real file system. */
+export const captureFileSystem: CaptureFileSystem = {
+  makeDirectory: async (path) => (await mkdir(path, { recursive: true })) !== undefined,
+  list: (path) => readdir(path),
+  read: (path) => readFile(path),
+  write: (path, bytes) => writeFile(path, bytes, { flag: "wx" }),
+  link: (source, target) => link(source, target),
+  copy: (source, target, mode) => copyFile(source, target, mode),
+  size: async (path) => (await stat(path)).size,
+  removeFile: (path) => rm(path, { force: true }),
+  removeDirectory: (path) => rmdir(path),
+};

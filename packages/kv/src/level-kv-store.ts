@@ -1,0 +1,146 @@
+import { mkdir, stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { ClassicLevel } from "classic-level";
+import { CairnError } from "./errors.ts";
+import type { KvCapture, KvOperation, KvProvider, KvSnapshot, KvStats, KvStore } from "./kv-store.ts";
+import { closed, explainOpening, explainOperation, locked } from "./level-errors.ts";
+import { holdsLevelDb, measureFiles } from "./level-files.ts";
+import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
+import { captureLevelDb } from "./live-capture.ts";
+
+/** The format of captured files; a store in memory captures into the same one. */
+export const LEVEL_FORMAT = "leveldb/1";
+
+/** How LevelDB shall work; sizes are in bytes. */
+export interface LevelOptions {
+  /** Rows gathered in memory, and in the log that recovery reads, before they become a table. Default 16 MiB. */
+  readonly writeBufferSize?: number;
+  /** Blocks of tables kept in memory. Default 16 MiB. */
+  readonly cacheSize?: number;
+  /** Whether tables are compressed with Snappy. Default true. */
+  readonly compression?: boolean;
+  /** Tables kept open. Default 1,000. */
+  readonly maxOpenFiles?: number;
+}
+
+const DEFAULTS = { writeBufferSize: 16 << 20, cacheSize: 16 << 20, compression: true };
+
+/**
+ * The directories that this process has open, as device and inode. LevelDB's own lock does not do within a process:
+ * by another path to the same directory it opens it a second time, and by refusing the same path it loses its lock
+ * against other processes (a lock by fcntl goes with the first descriptor of the file that is closed).
+ */
+const openDirectories = new Set<string>();
+
+/** Stores in LevelDB, one a directory. */
+export function levelProvider(options: LevelOptions = {}): KvProvider {
+  return {
+    format: LEVEL_FORMAT,
+    persistent: true,
+    async open(place) {
+      const dir = resolve(place);
+      await holdsLevelDb(dir);
+      await mkdir(dir, { recursive: true });
+      const { dev, ino } = await stat(dir);
+      const identity = `${dev}:${ino}`;
+      if (openDirectories.has(identity)) throw locked(dir);
+      openDirectories.add(identity);
+      try {
+        const level = new ClassicLevel<Uint8Array, Uint8Array>(dir, {
+          ...DEFAULTS,
+          ...options,
+          keyEncoding: "view",
+          valueEncoding: "view",
+        });
+        await level.open();
+        return new LevelKvStore(level, dir, () => openDirectories.delete(identity));
+      } catch (error) {
+        openDirectories.delete(identity);
+        throw explainOpening(error, dir);
+      }
+    },
+  };
+}
+
+class LevelKvStore extends LevelReader implements KvStore {
+  readonly #level: ClassicLevel<Uint8Array, Uint8Array>;
+  readonly #dir: string;
+  readonly #release: () => void;
+  readonly #running = new Set<Promise<unknown>>();
+  #failure: unknown;
+  #closing: Promise<void> | undefined;
+
+  constructor(level: ClassicLevel<Uint8Array, Uint8Array>, dir: string, release: () => void) {
+    super(level, dir);
+    this.#level = level;
+    this.#dir = dir;
+    this.#release = release;
+  }
+
+  async batch(operations: readonly KvOperation[], options?: { sync?: boolean }): Promise<void> {
+    this.#assertUsable();
+    try {
+      await this.#level.batch(operations as KvOperation[], options?.sync === true ? { sync: true } : {});
+    } catch (error) {
+      const failure = explainOperation(error, this.#dir);
+      // LevelDB would take the next batch, and recovery would drop it: it comes after a record that is not whole.
+      if (failure instanceof CairnError && failure.code !== "NOT_READY") this.#failure ??= failure;
+      throw failure;
+    }
+    // For batches that were already on their way when another failed.
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  snapshot(): KvSnapshot {
+    this.#assertOpen();
+    return new LevelSnapshotReader(this.#level, this.#dir, this.#level.snapshot());
+  }
+
+  async capture(dir: string): Promise<KvCapture> {
+    this.#assertOpen();
+    return this.#track(captureLevelDb(this.#dir, resolve(dir)));
+  }
+
+  async compact(): Promise<void> {
+    this.#assertUsable();
+    // LevelDB takes an open end as none; dead rows above this one, if there ever are any, go with later compactions.
+    const end = new Uint8Array(256).fill(0xff);
+    await this.#track(this.#level.compactRange(new Uint8Array(0), end));
+  }
+
+  async stats(): Promise<KvStats> {
+    this.#assertOpen();
+    return measureFiles(this.#dir);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled(this.#running);
+    await this.#level.close();
+    this.#release();
+  }
+
+  async #track<T>(work: Promise<T>): Promise<T> {
+    this.#running.add(work);
+    try {
+      return await work;
+    } catch (error) {
+      throw explainOperation(error, this.#dir);
+    } finally {
+      this.#running.delete(work);
+    }
+  }
+
+  #assertOpen(): void {
+    if (this.#closing !== undefined) throw closed(this.#dir);
+  }
+
+  #assertUsable(): void {
+    this.#assertOpen();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+}

@@ -1,0 +1,146 @@
+import { rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { MemoryLevel } from "memory-level";
+import { CairnError } from "./errors.ts";
+import type {
+  KvCapture,
+  KvOperation,
+  KvProvider,
+  KvReader,
+  KvSnapshot,
+  KvStats,
+  KvStore,
+} from "./kv-store.ts";
+import { closed, explainOperation } from "./level-errors.ts";
+import { holdsLevelDb, isEmptyDirectory, measureFiles } from "./level-files.ts";
+import { LEVEL_FORMAT, levelProvider } from "./level-kv-store.ts";
+import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
+
+type Rows = MemoryLevel<Uint8Array, Uint8Array>;
+
+/**
+ * Stores in memory. `open` reads what a LevelDB in the directory holds (a restored checkpoint, say) and then leaves it
+ * alone; without one the directory is not even made. Only `capture` writes: a LevelDB again, so checkpoints can be
+ * exchanged with {@link levelProvider}.
+ */
+export function memoryProvider(): KvProvider {
+  return {
+    format: LEVEL_FORMAT,
+    persistent: false,
+    async open(place) {
+      const dir = resolve(place);
+      const rows: Rows = new MemoryLevel({
+        keyEncoding: "view",
+        valueEncoding: "view",
+        storeEncoding: "view",
+      });
+      await rows.open();
+      const store = new MemoryKvStore(rows, dir);
+      if (!(await holdsLevelDb(dir))) return store;
+      const files = await levelProvider().open(dir);
+      try {
+        await copyRows(files, store);
+      } finally {
+        await files.close();
+      }
+      return store;
+    },
+  };
+}
+
+class MemoryKvStore extends LevelReader implements KvStore {
+  readonly #rows: Rows;
+  readonly #place: string;
+  readonly #captures = new Set<Promise<unknown>>();
+  #closing: Promise<void> | undefined;
+
+  constructor(rows: Rows, dir: string) {
+    const place = `memory (of ${dir})`;
+    super(rows, place);
+    this.#rows = rows;
+    this.#place = place;
+  }
+
+  async batch(operations: readonly KvOperation[]): Promise<void> {
+    this.#assertOpen();
+    try {
+      // Copied, as a store on disk does: callers may use their buffers again.
+      await this.#rows.batch(operations.map(copyOperation));
+    } catch (error) {
+      throw explainOperation(error, this.#place);
+    }
+  }
+
+  snapshot(): KvSnapshot {
+    this.#assertOpen();
+    return new LevelSnapshotReader(this.#rows, this.#place, this.#rows.snapshot());
+  }
+
+  async capture(dir: string): Promise<KvCapture> {
+    const capture = this.#capture(resolve(dir));
+    this.#captures.add(capture);
+    try {
+      return await capture;
+    } finally {
+      this.#captures.delete(capture);
+    }
+  }
+
+  async compact(): Promise<void> {
+    this.#assertOpen();
+  }
+
+  async stats(): Promise<KvStats> {
+    this.#assertOpen();
+    return { bytes: 0, files: 0 };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= Promise.allSettled(this.#captures).then(() => this.#rows.close());
+    return this.#closing;
+  }
+
+  async #capture(dir: string): Promise<KvCapture> {
+    const snapshot = this.snapshot();
+    try {
+      if (!(await isEmptyDirectory(dir))) {
+        throw new CairnError("CONFLICT", `Nothing was captured into ${dir}, because it is not empty.`, {
+          hint: "Give an empty directory, or one that does not exist.",
+        });
+      }
+      try {
+        const files = await levelProvider().open(dir);
+        try {
+          await copyRows(snapshot, files);
+        } finally {
+          await files.close();
+        }
+        // What only the process that has a database open needs.
+        for (const name of ["LOCK", "LOG", "LOG.old"]) await rm(join(dir, name), { force: true });
+        return { linked: 0, copied: 0, bytes: (await measureFiles(dir)).bytes };
+      } catch (error) {
+        await rm(dir, { recursive: true, force: true });
+        throw error;
+      }
+    } finally {
+      await snapshot.close();
+    }
+  }
+
+  #assertOpen(): void {
+    if (this.#closing !== undefined) throw closed(this.#place);
+  }
+}
+
+async function copyRows(source: KvReader, target: Pick<KvStore, "batch">): Promise<void> {
+  for await (const rows of source.range({})) {
+    await target.batch(rows.map(([key, value]) => ({ type: "put", key, value })));
+  }
+}
+
+function copyOperation(operation: KvOperation): KvOperation {
+  const key = new Uint8Array(operation.key);
+  return operation.type === "put"
+    ? { type: "put", key, value: new Uint8Array(operation.value) }
+    : { type: "del", key };
+}
