@@ -1,0 +1,109 @@
+import { spawn } from "node:child_process";
+import { devNull } from "node:os";
+import { join } from "node:path";
+import type { Readable, Writable } from "node:stream";
+import { HistoryError } from "./history-error.ts";
+
+/** A running git command. `finished` rejects with a {@link HistoryError} unless git ended with status 0. */
+export interface GitProcess {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly finished: Promise<void>;
+  stop(): void;
+}
+
+// Set by git for its hooks and aliases; they would turn `-C` towards another repository or another set of commits.
+const FOREIGN = [
+  "GIT_DIR",
+  "GIT_WORK_TREE",
+  "GIT_COMMON_DIR",
+  "GIT_INDEX_FILE",
+  "GIT_OBJECT_DIRECTORY",
+  "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+  "GIT_SHALLOW_FILE",
+  "GIT_PREFIX",
+  "GIT_NAMESPACE",
+  "GIT_LITERAL_PATHSPECS",
+  "GIT_GLOB_PATHSPECS",
+  "GIT_NOGLOB_PATHSPECS",
+  "GIT_ICASE_PATHSPECS",
+];
+const STDERR_KEPT = 4096;
+
+/** The environment in which git tells the stored history: no replacement, no graft, untranslated messages. */
+export function gitEnvironment(): NodeJS.ProcessEnv {
+  const environment: NodeJS.ProcessEnv = { ...process.env };
+  for (const name of FOREIGN) delete environment[name];
+  environment["LC_ALL"] = "C";
+  environment["GIT_NO_REPLACE_OBJECTS"] = "1";
+  environment["GIT_OPTIONAL_LOCKS"] = "0";
+  // A path below the null device cannot exist, and unlike the device itself draws no warning from git.
+  environment["GIT_GRAFT_FILE"] = join(devNull, "none");
+  return environment;
+}
+
+/** Starts `git ARGS` in `directory`. `command` replaces git's own command line (see the oracle's use of a shell). */
+export function startGit(
+  directory: string,
+  args: readonly string[],
+  command: readonly [string, ...string[]] = ["git"],
+): GitProcess {
+  const [program, ...before] = command;
+  const child = spawn(program, [...before, "-C", directory, ...args], {
+    env: gitEnvironment(),
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+  let complaint = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    complaint = (complaint + text).slice(-STDERR_KEPT);
+  });
+  // Git that ends early breaks this pipe; why it ended is what `finished` tells.
+  child.stdin.on("error", () => undefined);
+  const finished = new Promise<void>((resolve, reject) => {
+    child.once("error", (cause) => reject(notStarted(program, cause)));
+    child.once("close", (status, signal) => {
+      if (status === 0) resolve();
+      else reject(explain(directory, args[0] ?? "", complaint, signal ?? `status ${String(status)}`));
+    });
+  });
+  finished.catch(() => undefined);
+  return { stdin: child.stdin, stdout: child.stdout, finished, stop: () => void child.kill() };
+}
+
+/** What a git command with a small answer prints, without its last newline. */
+export async function askGit(directory: string, args: readonly string[]): Promise<string> {
+  const git = startGit(directory, args);
+  git.stdin.end();
+  let answer = "";
+  git.stdout.setEncoding("utf8");
+  for await (const text of git.stdout) answer += String(text);
+  await git.finished;
+  return answer.replace(/\n$/, "");
+}
+
+function notStarted(program: string, cause: Error): HistoryError {
+  if ("code" in cause && cause.code === "ENOENT") {
+    return new HistoryError(`The command ${program} was not found.`, {
+      hint: "Install git 2.30 or newer and make sure that it is on the PATH.",
+      cause,
+    });
+  }
+  return new HistoryError(`The command ${program} could not be started: ${cause.message}.`, { cause });
+}
+
+function explain(directory: string, command: string, complaint: string, ended: string): HistoryError {
+  if (complaint.includes("not a git repository")) {
+    return new HistoryError(`${directory} is not a git repository.`, {
+      hint: "Give the directory of a repository with --repo.",
+    });
+  }
+  if (complaint.includes("cannot change to")) {
+    return new HistoryError(`The directory ${directory} cannot be entered.`, {
+      hint: "Give the directory of a repository with --repo.",
+    });
+  }
+  const said = complaint.trim().replaceAll("\n", " ");
+  return new HistoryError(`git ${command} ended with ${ended}${said === "" ? "." : `: ${said}`}`, {
+    hint: "Check the repository with git fsck.",
+  });
+}

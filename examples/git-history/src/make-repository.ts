@@ -1,0 +1,59 @@
+import { pipeline } from "node:stream/promises";
+import { askGit, startGit } from "./git-process.ts";
+import { type ScriptOptions, repositoryScript } from "./repository-script.ts";
+import { mkdir } from "node:fs/promises";
+
+/** Which repository to make. The same plan gives the same commits, with the same object ids. */
+export interface RepositoryPlan {
+  /** Where to make it; created if needed. */
+  readonly directory: string;
+  /** How many commits the first-parent history has. */
+  readonly commits: number;
+  readonly seed?: number;
+  /** Files in the first commit. Default: 50. */
+  readonly files?: number;
+  readonly objectFormat?: "sha1" | "sha256";
+  readonly branch?: string;
+}
+
+/** A bare repository as {@link makeRepository} left it. */
+export interface MadeRepository {
+  readonly directory: string;
+  readonly branch: string;
+  /** The id of the last commit. */
+  readonly head: string;
+}
+
+const CHUNK = 64 * 1024;
+
+/**
+ * Makes a bare repository with everything that a reader of histories must cope with: renames, deletions, changes of mode
+ * and type, symbolic links, submodules, empty commits, merges of several parents, directories that become files and
+ * back, and paths of any bytes and length. Thousands of commits take seconds.
+ */
+export async function makeRepository(plan: RepositoryPlan): Promise<MadeRepository> {
+  const { directory, commits, seed = 1, files = 50, objectFormat = "sha1", branch = "main" } = plan;
+  await mkdir(directory, { recursive: true });
+  const format = objectFormat === "sha1" ? [] : [`--object-format=${objectFormat}`];
+  await askGit(directory, ["init", "--quiet", "--bare", "--template=", ...format]);
+  await askGit(directory, ["symbolic-ref", "HEAD", `refs/heads/${branch}`]);
+  const git = startGit(directory, ["fast-import", "--quiet", "--done"]);
+  git.stdout.resume();
+  const oidLength = objectFormat === "sha1" ? 40 : 64;
+  const written = pipeline(() => chunks({ commits, seed, files, branch, oidLength }), git.stdin);
+  written.catch(() => undefined);
+  await git.finished;
+  await written;
+  return { directory, branch, head: await askGit(directory, ["rev-parse", "HEAD"]) };
+}
+
+function* chunks(options: ScriptOptions): Generator<Buffer, void, undefined> {
+  let text = "";
+  for (const part of repositoryScript(options)) {
+    text += part;
+    if (text.length < CHUNK) continue;
+    yield Buffer.from(text, "latin1");
+    text = "";
+  }
+  yield Buffer.from(text, "latin1");
+}

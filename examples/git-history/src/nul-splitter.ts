@@ -1,0 +1,49 @@
+/** Receives one token without its NUL. `bytes` is only valid during the call; `length` is larger when it was cut. */
+export type TokenHandler = (bytes: Buffer, length: number) => void;
+
+/** The most of one token that is kept in memory. */
+export const MAX_TOKEN_BYTES = 1024 * 1024;
+
+/** Cuts a byte stream at NUL bytes, as git's `-z` output wants it. A token may span any number of chunks. */
+export class NulSplitter {
+  readonly #handle: TokenHandler;
+  #parts: Buffer[] = [];
+  #kept = 0;
+  #length = 0;
+
+  constructor(handle: TokenHandler) {
+    this.#handle = handle;
+  }
+
+  push(chunk: Buffer): void {
+    let from = 0;
+    for (let nul = chunk.indexOf(0); nul !== -1; nul = chunk.indexOf(0, from)) {
+      if (this.#length === 0) this.#handle(chunk.subarray(from, nul), nul - from);
+      else this.#finish(chunk.subarray(from, nul));
+      from = nul + 1;
+    }
+    if (from < chunk.length) this.#keep(chunk.subarray(from));
+  }
+
+  /** Whether the stream stopped in the middle of a token. */
+  get open(): boolean {
+    return this.#length > 0;
+  }
+
+  #keep(bytes: Buffer): void {
+    const part = bytes.subarray(0, MAX_TOKEN_BYTES - this.#kept);
+    if (part.length > 0) this.#parts.push(part);
+    this.#kept += part.length;
+    this.#length += bytes.length;
+  }
+
+  #finish(last: Buffer): void {
+    this.#keep(last);
+    const token = Buffer.concat(this.#parts);
+    const length = this.#length;
+    this.#parts = [];
+    this.#kept = 0;
+    this.#length = 0;
+    this.#handle(token, length);
+  }
+}
