@@ -1,0 +1,38 @@
+/** A table for people: a heading, then rows, columns two spaces apart. Those named in `right` end together (numbers). */
+export function formatTable(
+  heading: readonly string[],
+  rows: readonly (readonly string[])[],
+  right: readonly string[] = [],
+): string {
+  return alignRows([heading, ...rows], new Set(right.map((name) => heading.indexOf(name))));
+}
+
+/** Names and values, the values below each other. */
+export function formatFields(fields: readonly (readonly [name: string, value: string])[]): string {
+  return alignRows(fields, new Set());
+}
+
+function alignRows(rows: readonly (readonly string[])[], right: ReadonlySet<number>): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    for (const [column, cell] of row.entries()) {
+      widths[column] = Math.max(widths[column] ?? 0, cell.length);
+    }
+  }
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => {
+          const width = widths[column] ?? 0;
+          return right.has(column) ? cell.padStart(width) : cell.padEnd(width);
+        })
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+/** At most `width` characters; what is cut off shows as `…`. */
+export function shorten(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
+}

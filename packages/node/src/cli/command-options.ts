@@ -1,0 +1,68 @@
+import type { Command } from "commander";
+import { UsageError } from "./report-error.ts";
+import { NodeClient } from "./node-client.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Adds one command (or a group of them) to the program. */
+export type AddCommand = (parent: Command, terminal: Terminal) => void;
+
+/** What every command takes. */
+export interface OutputOptions {
+  readonly json?: boolean;
+  readonly debug?: boolean;
+}
+
+/** What commands that talk to a node take. */
+export interface NodeOptions extends OutputOptions {
+  readonly url?: string;
+  readonly token?: string;
+}
+
+/** Adds --json and --debug, and the examples below the help. */
+export function describeCommand(command: Command, description: string, examples: readonly string[]): Command {
+  return command
+    .description(description)
+    .option("--json", "print JSON, for machines")
+    .option("--debug", "print stack traces of errors")
+    .addHelpText("after", `\nExample:\n${examples.map((example) => `  $ ${example}`).join("\n")}`);
+}
+
+/** Adds --url and --token as well. */
+export function describeNodeCommand(
+  command: Command,
+  description: string,
+  examples: readonly string[],
+): Command {
+  return describeCommand(command, description, examples)
+    .option("--url <url>", "the node's address (CAIRN_URL; default http://127.0.0.1:3000)")
+    .option("--token <token>", "the node's auth-token (CAIRN_AUTH_TOKEN)");
+}
+
+/** Runs `use` with a client of the node that the options or the environment name. */
+export async function withNode<T>(
+  terminal: Terminal,
+  options: NodeOptions,
+  use: (client: NodeClient) => Promise<T>,
+): Promise<T> {
+  const url = options.url ?? terminal.env["CAIRN_URL"] ?? "http://127.0.0.1:3000";
+  if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
+    throw new UsageError(`${url} is not an address of a node.`, "For example --url http://127.0.0.1:3000.");
+  }
+  const client = new NodeClient(url, options.token ?? terminal.env["CAIRN_AUTH_TOKEN"]);
+  try {
+    return await use(client);
+  } finally {
+    client.close();
+  }
+}
+
+/** For options that count: a whole number from `least` on. */
+export function wholeNumber(name: string, least: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!Number.isSafeInteger(value) || value < least) {
+      throw new UsageError(`${name} is a whole number from ${least} on, not ${text}.`);
+    }
+    return value;
+  };
+}

@@ -1,0 +1,48 @@
+import type { DocumentVersion } from "../../node-api.ts";
+import { formatTable, shorten } from "../columns.ts";
+import {
+  type AddCommand,
+  describeNodeCommand,
+  type NodeOptions,
+  withNode,
+  wholeNumber,
+} from "../command-options.ts";
+import { documentRequest, pages } from "../documents.ts";
+import { formatTime } from "../quantities.ts";
+import { write, writeLine } from "../terminal.ts";
+
+type Version = Omit<DocumentVersion, "json"> & { readonly document?: unknown };
+
+/** `cairn history`. */
+export const addHistory: AddCommand = (parent, terminal) => {
+  describeNodeCommand(
+    parent.command("history <bucket> <key>"),
+    "List the versions of a document, newest first",
+    ["cairn history pods default/web-0 --limit 5"],
+  )
+    .option("--limit <count>", "at most so many", wholeNumber("--limit", 1), 100)
+    .action(async (bucket: string, key: string, options: NodeOptions & { limit: number }) => {
+      const { path, query } = documentRequest(bucket, key);
+      const limit = String(Math.min(1000, options.limit));
+      await withNode(terminal, options, async (node) => {
+        let left = options.limit;
+        for await (const { items } of pages(node, { path, query: { ...query, history: "true", limit } })) {
+          const versions = items.slice(0, left) as Version[];
+          if (options.json === true) {
+            await write(terminal.stdout, versions.map((version) => `${JSON.stringify(version)}\n`).join(""));
+          } else if (versions.length > 0) await writeLine(terminal.stdout, table(versions));
+          left -= versions.length;
+          if (left <= 0) break;
+        }
+      });
+    });
+};
+
+function table(versions: readonly Version[]): string {
+  const rows = versions.map(({ revision, txTime, deleted, document }) => [
+    String(revision),
+    formatTime(txTime),
+    deleted ? "(deleted)" : shorten(JSON.stringify(document), 200),
+  ]);
+  return formatTable(["REVISION", "TIME", "DOCUMENT"], rows, ["REVISION"]);
+}

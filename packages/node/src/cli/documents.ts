@@ -1,0 +1,30 @@
+import type { NodeAnswer, NodeClient } from "./node-client.ts";
+
+/** Address and query of a document; as a parameter, because dot segments in an address are resolved on the way. */
+export function documentRequest(bucket: string, key: string): { path: string; query: { key: string } } {
+  return { path: bucketPath(bucket), query: { key } };
+}
+
+/** The address of a bucket. */
+export function bucketPath(bucket: string): string {
+  return `/api/v1/${encodeURIComponent(bucket)}`;
+}
+
+/** The pages of a list, the newest cursor taken from each answer, until one has no more. */
+export async function* pages(
+  client: NodeClient,
+  request: { path: string; query: Readonly<Record<string, string | undefined>> },
+): AsyncIterable<{ items: readonly unknown[]; more: boolean }> {
+  let cursor: string | undefined;
+  do {
+    const answer = await client.send({ ...request, query: { ...request.query, cursor } });
+    cursor = nextCursor(answer);
+    yield { items: JSON.parse(answer.text) as unknown[], more: cursor !== undefined };
+  } while (cursor !== undefined);
+}
+
+function nextCursor({ headers }: NodeAnswer): string | undefined {
+  const { link } = headers;
+  const cursor = /<[^>]*[?&]cursor=([^&>]*)[^>]*>; rel="next"/.exec(String(link))?.[1];
+  return cursor === undefined ? undefined : decodeURIComponent(cursor);
+}

@@ -1,0 +1,66 @@
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import type { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { systemErrorCode } from "@cairn/kv";
+import { UsageError } from "./report-error.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** What a command reads: a file, or standard input. */
+export interface Input {
+  readonly stream: Readable;
+  /** Undefined for what has no size (pipes). */
+  readonly bytes: number | undefined;
+}
+
+/** Opens `path`; `-` is standard input. */
+export async function openInput(path: string, terminal: Terminal): Promise<Input> {
+  if (path === "-") return { stream: terminal.stdin, bytes: undefined };
+  const file = resolve(terminal.cwd, path);
+  try {
+    const stats = await stat(file);
+    if (stats.isDirectory()) throw new UsageError(`${path} is a directory, not a file.`);
+    const stream = createReadStream(file, { highWaterMark: 262_144 });
+    return { stream, bytes: stats.isFile() ? stats.size : undefined };
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+/** A JSON value given as an argument: itself, `-` for standard input, or `@file`. */
+export async function readJsonArgument(argument: string, terminal: Terminal): Promise<string> {
+  if (argument !== "-" && !argument.startsWith("@")) return checkJson(argument, "The document");
+  return readJsonInput(argument === "-" ? "-" : argument.slice(1), terminal);
+}
+
+/** The JSON text in a file or standard input. */
+export async function readJsonInput(path: string, terminal: Terminal): Promise<string> {
+  const { stream } = await openInput(path, terminal);
+  const name = path === "-" ? "Standard input" : path;
+  try {
+    return checkJson(await text(stream), name);
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+/** Sent as it was written: parsing it here would round numbers before the node can refuse them. */
+function checkJson(json: string, what: string): string {
+  try {
+    JSON.parse(json);
+    return json;
+  } catch (error) {
+    throw new UsageError(
+      `${what} is not valid JSON: ${(error as Error).message}.`,
+      "Text needs its own quotes: '\"text\"'. A file goes as @file.json.",
+    );
+  }
+}
+
+function unreadable(path: string, error: unknown): unknown {
+  const code = systemErrorCode(error);
+  if (code === "ENOENT") return new UsageError(`There is no file ${path}.`);
+  if (code === "EACCES") return new UsageError(`${path} may not be read by this user.`);
+  return error;
+}

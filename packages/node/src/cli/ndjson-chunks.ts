@@ -1,0 +1,71 @@
+import { CairnError } from "@cairn/kv";
+
+/** Whole lines that follow each other, to be sent together. */
+export interface NdjsonChunk {
+  readonly bytes: Buffer;
+  /** The number of its first line, from 1, and how many there are (blank ones too). */
+  readonly firstLine: number;
+  readonly lines: number;
+  /** How many bytes of the source lie behind its end. */
+  readonly end: number;
+}
+
+const LINE_FEED = 10;
+/** No node takes a line of this size, so what has no line feed for so long is no NDJSON. */
+const MAX_LINE = 64 * 1024 * 1024;
+
+/** Cuts a stream after the last whole line of about `size` bytes. Lines before `fromLine` are passed over. */
+export async function* ndjsonChunks(
+  source: AsyncIterable<Buffer>,
+  { size, fromLine }: { readonly size: number; readonly fromLine: number },
+): AsyncIterable<NdjsonChunk> {
+  let line = 1;
+  let end = 0;
+  let parts: Buffer[] = [];
+  let partsBytes = 0;
+  let lines = 0;
+  /** Bytes at the end of `parts` behind the last line feed. */
+  let open = 0;
+
+  const take = (bytes: Buffer, count: number): NdjsonChunk => {
+    end += bytes.length;
+    const chunk = { bytes, firstLine: line, lines: count, end };
+    line += count;
+    return chunk;
+  };
+
+  for await (let piece of source) {
+    while (line < fromLine && piece.length > 0) {
+      const feed = piece.indexOf(LINE_FEED);
+      const skipped = feed < 0 ? piece.length : feed + 1;
+      end += skipped;
+      if (feed >= 0) line += 1;
+      piece = piece.subarray(skipped);
+    }
+    if (piece.length === 0) continue;
+    parts.push(piece);
+    partsBytes += piece.length;
+    const feeds = countFeeds(piece);
+    lines += feeds;
+    open = feeds === 0 ? open + piece.length : piece.length - 1 - piece.lastIndexOf(LINE_FEED);
+    if (open > MAX_LINE) {
+      throw new CairnError("TX_TOO_LARGE", `Line ${line + lines} is longer than ${MAX_LINE} bytes.`, {
+        hint: "NDJSON has one transaction a line.",
+      });
+    }
+    if (partsBytes < size || lines === 0) continue;
+    const all = parts.length === 1 ? piece : Buffer.concat(parts);
+    const cut = all.length - open;
+    yield take(all.subarray(0, cut), lines);
+    parts = open === 0 ? [] : [all.subarray(cut)];
+    partsBytes = open;
+    lines = 0;
+  }
+  if (partsBytes > 0) yield take(Buffer.concat(parts), open > 0 ? lines + 1 : lines);
+}
+
+function countFeeds(bytes: Buffer): number {
+  let count = 0;
+  for (let at = bytes.indexOf(LINE_FEED); at >= 0; at = bytes.indexOf(LINE_FEED, at + 1)) count += 1;
+  return count;
+}

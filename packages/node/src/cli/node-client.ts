@@ -1,0 +1,174 @@
+import {
+  Agent as HttpAgent,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request as http,
+} from "node:http";
+import { Agent as HttpsAgent, request as https } from "node:https";
+import { text as readText } from "node:stream/consumers";
+import { CairnError, type ErrorCode, ERROR_CODES, errorMessage } from "@cairn/kv";
+
+/** What a node answered, when that was no error. */
+export interface NodeAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+}
+
+/** A request for {@link NodeClient.send}. */
+export interface NodeRequest {
+  readonly method?: string;
+  /** From `/` on, escaped. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | undefined>>;
+  readonly body?: string | Buffer;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** An error that a node answered, with the whole body for those who know more of it. */
+export class NodeError extends CairnError {
+  readonly body: Readonly<Record<string, unknown>>;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { hint?: string; body: Readonly<Record<string, unknown>> },
+  ) {
+    super(code, message, options);
+    this.body = options.body;
+  }
+}
+
+/** No answer came. `sent`: whether the request may have reached the node all the same. */
+export class NoAnswerError extends CairnError {
+  readonly sent: boolean;
+
+  constructor(url: string, sent: boolean, cause: unknown) {
+    const what = sent ? "The connection to the node broke off" : "No node answers";
+    super("NOT_READY", `${what} at ${url} (${errorMessage(cause)}).`, {
+      hint: "Start one with cairn start, or name its address with --url.",
+      cause,
+    });
+    this.sent = sent;
+  }
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/**
+ * Speaks to one node, over connections that stay open. It has no limit of its own for an answer: nodes say themselves
+ * when a wait was too long, and a checkpoint may take an hour.
+ */
+export class NodeClient {
+  readonly url: string;
+  readonly #token: string | undefined;
+  readonly #secure: boolean;
+  readonly #agent: HttpAgent | HttpsAgent;
+
+  /** `url` begins with http:// or https://, and may have a path that stands before all others. */
+  constructor(url: string, token: string | undefined) {
+    this.url = url.replace(/\/+$/, "");
+    this.#token = token;
+    this.#secure = this.url.startsWith("https:");
+    this.#agent = this.#secure ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
+  }
+
+  /** Sends a request; throws {@link NodeError} for an answer of 400 and above, {@link NoAnswerError} when there is none. */
+  async send(options: NodeRequest): Promise<NodeAnswer> {
+    const response = await this.#exchange(options);
+    const body = await this.#read(response);
+    const status = response.statusCode ?? 0;
+    if (status >= 400) throw nodeError(this.url, status, body);
+    return { status, headers: response.headers, text: body };
+  }
+
+  /** Sends a request and parses the answer. */
+  async json(options: NodeRequest): Promise<unknown> {
+    const answer = await this.send(options);
+    const value = parse(answer.text);
+    if (value === undefined) throw foreign(this.url, answer.status);
+    return value;
+  }
+
+  /** Ends its connections. */
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  #exchange({ method = "GET", path, query = {}, body, headers = {} }: NodeRequest): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      let connected = false;
+      const request = (this.#secure ? https : http)(this.url + path + queryText(query), {
+        method,
+        agent: this.#agent,
+        headers: {
+          ...(body === undefined
+            ? {}
+            : { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
+          ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
+          ...headers,
+        },
+      });
+      const timer = setTimeout(
+        () => request.destroy(new Error("connecting took too long")),
+        CONNECT_TIMEOUT_MS,
+      );
+      const onConnected = (): void => {
+        connected = true;
+        clearTimeout(timer);
+      };
+      request.once("socket", (socket) => {
+        if (socket.connecting) socket.once("connect", onConnected);
+        else onConnected();
+      });
+      request.once("error", (error) => {
+        clearTimeout(timer);
+        reject(new NoAnswerError(this.url, connected, error));
+      });
+      request.once("response", resolve);
+      request.end(body);
+    });
+  }
+
+  async #read(response: IncomingMessage): Promise<string> {
+    try {
+      return await readText(response);
+    } catch (error) {
+      throw new NoAnswerError(this.url, true, error);
+    }
+  }
+}
+
+function queryText(query: NonNullable<NodeRequest["query"]>): string {
+  const pairs = Object.entries(query).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${name}=${encodeURIComponent(value)}`],
+  );
+  return pairs.length === 0 ? "" : `?${pairs.join("&")}`;
+}
+
+function nodeError(url: string, status: number, text: string): Error {
+  const body = parse(text);
+  if (!isObject(body) || !isObject(body["error"])) return foreign(url, status);
+  const { code, message, hint } = body["error"];
+  const known = ERROR_CODES.find((candidate) => candidate === code);
+  if (known === undefined) return new Error(`The node at ${url} failed: ${String(message)}`);
+  return new NodeError(known, String(message), { ...(typeof hint === "string" ? { hint } : {}), body });
+}
+
+function foreign(url: string, status: number): Error {
+  return new CairnError("NOT_READY", `What answers at ${url} (status ${status}) is not a Cairn node.`, {
+    hint: "Name the node's address with --url.",
+  });
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}

@@ -1,0 +1,54 @@
+import { Duration } from "luxon";
+
+const BYTE_UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+/** `80 KiB`, `1.5 GiB`. */
+export function formatBytes(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1023.5 && unit < BYTE_UNITS.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  const digits = unit > 0 && value < 99.95 && !Number.isInteger(value) ? 1 : 0;
+  return `${value.toFixed(digits)} ${BYTE_UNITS[unit] ?? ""}`;
+}
+
+/** `1,200`. */
+export function formatCount(count: number): string {
+  return Math.round(count).toLocaleString("en-US");
+}
+
+/** `1 transaction`, `1,200 transactions`. */
+export function formatNumberOf(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** `812 ms`, `4.2 s`, `3 min 5 s`, `5 h 12 min`, `2 d 3 h`. */
+export function formatDuration(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 9950) return `${(ms / 1000).toFixed(1)} s`;
+  const rounded = Duration.fromMillis(Math.round(ms / 1000) * 1000);
+  const { days, hours, minutes, seconds } = rounded.shiftTo("days", "hours", "minutes", "seconds");
+  const parts = [
+    { amount: days, unit: "d" },
+    { amount: hours, unit: "h" },
+    { amount: minutes, unit: "min" },
+    { amount: seconds, unit: "s" },
+  ];
+  const first = parts.findIndex(({ amount }) => amount > 0);
+  const shown = parts.slice(first, first + 2).filter(({ amount }) => amount > 0);
+  return shown.map(({ amount, unit }) => `${amount} ${unit}`).join(" ");
+}
+
+/** `2026-11-20 06:12:26 UTC`. */
+export function formatTime(iso: string): string {
+  return `${iso.slice(0, 19).replace("T", " ")} UTC`;
+}
+
+/** `12 min ago`, `in 5 h 12 min`. */
+export function formatRelative(iso: string, now: number): string {
+  const difference = now - Date.parse(iso);
+  if (Math.abs(difference) < 1000) return "now";
+  return difference > 0 ? `${formatDuration(difference)} ago` : `in ${formatDuration(-difference)}`;
+}

@@ -1,0 +1,88 @@
+import { CairnError, errorMessage, type ErrorCode } from "@cairn/kv";
+import { CommanderError } from "commander";
+import { type Terminal, writeJson, writeLine } from "./terminal.ts";
+
+/** How a command ends, apart from 0. */
+const EXIT = { no: 1, usage: 2, unavailable: 3 } as const;
+
+/** Wrong usage of the command line, found by a command itself. */
+export class UsageError extends Error {
+  readonly hint: string | undefined;
+
+  constructor(message: string, hint?: string) {
+    super(message);
+    this.name = "UsageError";
+    this.hint = hint;
+  }
+}
+
+/** Codes by how a command ends; the others mean that a service, a store or a disk did not do its part. */
+const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
+  CONFIG_INVALID: EXIT.usage,
+  CONFIG_SYNTAX: EXIT.usage,
+  CONFIG_NOT_FOUND: EXIT.usage,
+  CONFIG_MODULE: EXIT.usage,
+  TX_INVALID: EXIT.usage,
+  TX_TOO_LARGE: EXIT.usage,
+  UNAUTHORIZED: EXIT.usage,
+  NOT_FOUND: EXIT.no,
+  CONFLICT: EXIT.no,
+  WATCH_COMPACTED: EXIT.no,
+  CHECKPOINT_NOT_FOUND: EXIT.no,
+  CHECKPOINT_RUNNING: EXIT.no,
+  CHECKPOINT_CORRUPT: EXIT.no,
+  CHECKPOINT_INCOMPLETE: EXIT.no,
+  INDEX_CORRUPT: EXIT.no,
+  INDEX_VERSION: EXIT.no,
+};
+
+/** Tells an error on standard error, for people or machines, and answers the exit code. */
+export async function reportError(
+  error: unknown,
+  terminal: Terminal,
+  options: { readonly json: boolean; readonly debug: boolean },
+): Promise<number> {
+  if (error instanceof CommanderError && error.exitCode === 0) return 0;
+  const { code, message, hint, exitCode } = describe(error);
+  if (options.json) {
+    await writeJson(terminal.stderr, { error: { code, message, hint: hint ?? null } });
+  } else {
+    await writeLine(terminal.stderr, `${code}: ${message}`);
+    if (hint !== undefined) await writeLine(terminal.stderr, `  hint: ${hint}`);
+  }
+  if (options.debug) await writeStacks(error, terminal);
+  return exitCode;
+}
+
+interface Described {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | undefined;
+  readonly exitCode: number;
+}
+
+function describe(error: unknown): Described {
+  if (error instanceof CairnError) {
+    const { code, message, hint } = error;
+    return { code, message, hint, exitCode: EXIT_BY_CODE[code] ?? EXIT.unavailable };
+  }
+  if (error instanceof UsageError) {
+    return { code: "USAGE", message: error.message, hint: error.hint, exitCode: EXIT.usage };
+  }
+  if (error instanceof CommanderError) {
+    const message = error.message.replace(/^error: /, "");
+    return { code: "USAGE", message, hint: "--help shows what there is.", exitCode: EXIT.usage };
+  }
+  return {
+    code: "INTERNAL",
+    message: errorMessage(error),
+    hint: "--debug shows where it came from.",
+    exitCode: EXIT.unavailable,
+  };
+}
+
+async function writeStacks(error: unknown, terminal: Terminal): Promise<void> {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    await writeLine(terminal.stderr, at.stack ?? at.message);
+  }
+}

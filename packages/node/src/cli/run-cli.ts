@@ -1,0 +1,35 @@
+import { Command } from "commander";
+import { COMMANDS } from "./commands/commands.ts";
+import { reportError } from "./report-error.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Runs one command; answers the exit code: 0 fine, 1 the answer is no, 2 wrong usage or configuration, 3 no answer. */
+export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
+  try {
+    await createProgram(terminal).parseAsync(argv, { from: "user" });
+    return 0;
+  } catch (error) {
+    const options = argv.slice(0, argv.includes("--") ? argv.indexOf("--") : undefined);
+    return await reportError(error, terminal, {
+      json: options.includes("--json"),
+      debug: options.includes("--debug"),
+    });
+  }
+}
+
+function createProgram(terminal: Terminal): Command {
+  const program = new Command("cairn")
+    .description("A checkpointing index store for clusters: nodes join by restore and tail replay.")
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.stdout.write(text),
+      writeErr: (text) => terminal.stderr.write(text),
+      // Errors are told by reportError, in one form for all.
+      outputError: () => undefined,
+    })
+    .showSuggestionAfterError(true)
+    .helpCommand(false)
+    .addHelpText("after", "\nExample:\n  $ cairn start\n  $ cairn COMMAND --help");
+  for (const add of COMMANDS) add(program, terminal);
+  return program;
+}

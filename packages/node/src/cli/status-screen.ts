@@ -1,0 +1,111 @@
+import { styleText } from "node:util";
+import type { NodeStatus } from "../node-api.ts";
+import { formatFields } from "./columns.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatNumberOf,
+  formatRelative,
+  formatTime,
+} from "./quantities.ts";
+
+type Field = readonly [name: string, value: string];
+
+/** GET /status as a screen for people. `now` in milliseconds since 1970. */
+export function formatStatus(status: NodeStatus, options: { now: number; colors: boolean }): string {
+  const fields: Field[] = [
+    ["Node", `${status.node} (Cairn ${status.version})`],
+    ["Phase", phaseText(status, options.colors)],
+    ...failureFields(status),
+    ["Log", logText(status)],
+    ["Index", indexText(status, options.now)],
+    ["Documents", `${formatCount(status.index.documents)} in ${formatBytes(status.index.bytes)}`],
+    ["Joined", joinText(status)],
+    ...status.join.skipped.map(({ name, code, message }): Field => [
+      "Skipped",
+      `${name}: ${code}, ${message}`,
+    ]),
+    ...status.join.movedAside.map(({ path, code, message }): Field => [
+      "Moved aside",
+      `${path}: ${code}, ${message}`,
+    ]),
+    ...checkpointFields(status, options.now),
+  ];
+  return formatFields(fields);
+}
+
+const PHASE_COLORS = {
+  ready: "green",
+  restoring: "yellow",
+  replaying: "yellow",
+  stopping: "yellow",
+  failed: "red",
+} as const;
+
+function phaseText({ phase, progress, join }: NodeStatus, colors: boolean): string {
+  const name = colors ? styleText(PHASE_COLORS[phase], phase, { validateStream: false }) : phase;
+  if (phase === "ready") {
+    return join.readyAfterMs === null
+      ? name
+      : `${name} (${formatDuration(join.readyAfterMs)} after it started)`;
+  }
+  if (progress === null) return name;
+  const { unit, done, total, etaMs } = progress;
+  const amounts =
+    unit === "bytes"
+      ? `${formatBytes(done)} of ${formatBytes(total)}`
+      : `${formatCount(done)} of ${formatNumberOf(total, "transaction")}`;
+  const percent = total > 0 ? ` (${Math.floor((100 * done) / total)} %)` : "";
+  return `${name}: ${amounts}${percent}${etaMs === null ? "" : `, about ${formatDuration(etaMs)} left`}`;
+}
+
+function failureFields({ failure }: NodeStatus): Field[] {
+  if (failure === null) return [];
+  const fields: Field[] = [["Failure", `${failure.code}: ${failure.message}`]];
+  return failure.hint === null ? fields : [...fields, ["", failure.hint]];
+}
+
+function logText({ log }: NodeStatus): string {
+  const reachable = log.reachable ? "" : ", not reachable now";
+  if (log.lastTxId === null || log.firstTxId === null) return `${log.name}${reachable}`;
+  const id = log.id === null ? "" : ` (id ${log.id})`;
+  return `${log.name}${id}, transactions ${formatCount(log.firstTxId)} to ${formatCount(log.lastTxId)}${reachable}`;
+}
+
+function indexText({ index }: NodeStatus, now: number): string {
+  const time =
+    index.txTime === null ? "" : ` of ${formatTime(index.txTime)}, ${formatRelative(index.txTime, now)}`;
+  const lag =
+    index.lag === null ? "" : index.lag === 0 ? "; nothing behind" : `; ${formatCount(index.lag)} behind`;
+  return `transaction ${formatCount(index.txId)}${time}${lag}`;
+}
+
+function joinText({ join }: NodeStatus): string {
+  const replayed = `${formatNumberOf(join.replayed, "transaction")} replayed`;
+  if (join.restoredFrom === null) return `without a checkpoint, ${replayed}`;
+  const { name, store } = join.restoredFrom;
+  return `from ${name} in ${store}, ${replayed}`;
+}
+
+function checkpointFields({ checkpoints }: NodeStatus, now: number): Field[] {
+  const { last, running, nextCheckAt, lastFailure } = checkpoints;
+  const fields: Field[] = [
+    [
+      "Checkpoint",
+      last === null
+        ? "none yet"
+        : `${last.name}, ${formatBytes(last.bytes)}, ${formatRelative(last.takenAt, now)}`,
+    ],
+  ];
+  if (running !== null) {
+    const since = formatDuration(Math.max(0, now - Date.parse(running.startedAt)));
+    fields.push(["Saving", `${running.step}, ${formatBytes(running.bytes)}, for ${since}`]);
+  }
+  if (lastFailure !== null) {
+    const { code, message, at } = lastFailure;
+    fields.push(["Last failure", `${code}: ${message} (${formatRelative(at, now)})`]);
+  }
+  if (nextCheckAt !== null) fields.push(["Next check", formatRelative(nextCheckAt, now)]);
+  return fields;
+}
