@@ -1,4 +1,5 @@
-import type { IndexState } from "./checkpoint.ts";
+import { ARCHIVE_FORMATS } from "./checkpoint.ts";
+import type { IndexState, Manifest } from "./checkpoint.ts";
 
 /** What is checkpointed: the node's index, seen from the checkpointer. */
 export interface CheckpointSource {
@@ -13,4 +14,20 @@ export interface CheckpointSource {
    * leaves in `dir` is the checkpoint's content: plain files, no folders.
    */
   capture(dir: string): Promise<IndexState>;
+  /** The format of what `capture` makes. Given, checkpoints of another one count neither as the newest nor as kept. */
+  readonly format?: IndexState["format"];
+  /**
+   * Whether the log still holds what a checkpoint of its id contains. One that it lost has a higher tx-id than what nodes
+   * have now, and would pass for the newest for ever. Left out: all agree.
+   */
+  agrees?(manifest: Manifest): Promise<boolean>;
+}
+
+/** Whether nodes that run this source can restore what `manifest` describes. */
+export function isCurrent(source: CheckpointSource, manifest: Manifest): boolean {
+  const { format } = manifest;
+  if (!Object.values<string>(ARCHIVE_FORMATS).includes(format.archive)) return false;
+  return (
+    source.format === undefined || (source.format.index === format.index && source.format.kv === format.kv)
+  );
 }

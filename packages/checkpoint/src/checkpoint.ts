@@ -1,9 +1,11 @@
+import { CairnError } from "@cairn/kv";
 import { z } from "zod";
+import { checkpointFile, parseCheckpointName } from "./checkpoint-name.ts";
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 hexadecimal digits");
 const Position = z.int().min(0);
 /** Names inside an archive: plain file names only, so nothing can be written outside the target directory. */
-const FileName = z
+export const FileName = z
   .string()
   .max(255)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "expected a plain file name");
@@ -30,3 +32,63 @@ export type Manifest = z.infer<typeof ManifestSchema>;
 export type IndexState = Pick<Manifest, "log" | "txId" | "txTime" | "anchor" | "documents"> & {
   readonly format: { readonly index: number; readonly kv: string };
 };
+
+/** Archive formats that this version writes and reads. Source: docs/checkpoint-format.md. */
+export const ARCHIVE_FORMATS = { none: "tar/1", gzip: "tar+gzip/1" } as const;
+
+const HINT =
+  "Other checkpoints are not affected. If no node is writing this one, remove its files from the store.";
+
+function corrupt(name: string, why: string, cause?: unknown): CairnError {
+  return new CairnError(
+    "CHECKPOINT_CORRUPT",
+    `The manifest of ${name} is not one that Cairn wrote: ${why}.`,
+    {
+      hint: HINT,
+      ...(cause === undefined ? {} : { cause }),
+    },
+  );
+}
+
+/** The text of a manifest as it lies in a store. */
+export function encodeManifest(manifest: Manifest): string {
+  return JSON.stringify(ManifestSchema.parse(manifest), null, 1) + "\n";
+}
+
+/**
+ * Reads the manifest of the checkpoint called `name`. `CHECKPOINT_CORRUPT` when it is not a manifest or belongs to another
+ * name. Fields that this version does not know are dropped: a later one may have added them.
+ */
+export function decodeManifest(name: string, text: string): Manifest {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) throw corrupt(name, "it is not JSON", error);
+    throw error;
+  }
+  const parsed = ManifestSchema.safeParse(value);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    const where = issue === undefined ? "" : `${issue.path.join(".")}: ${issue.message}`;
+    throw corrupt(name, where.replace(/\.$/, ""), parsed.error);
+  }
+  const manifest = parsed.data;
+  const fault = inconsistency(name, manifest);
+  if (fault !== undefined) throw corrupt(name, fault);
+  return manifest;
+}
+
+function inconsistency(name: string, manifest: Manifest): string | undefined {
+  const said = parseCheckpointName(name);
+  if (said === undefined) return "it has no checkpoint's name";
+  if (said.txId !== manifest.txId) return `it says transaction ${manifest.txId}`;
+  if (said.takenAt !== Date.parse(manifest.takenAt))
+    return `it says that it was taken at ${manifest.takenAt}`;
+  if (manifest.archive.name !== checkpointFile(name, "archive"))
+    return `it names the archive ${manifest.archive.name}`;
+  if (manifest.anchor.txId > manifest.txId) return "its anchor lies beyond its transaction";
+  const names = new Set(manifest.files.map((file) => file.name));
+  if (names.size !== manifest.files.length) return "it lists a file twice";
+  return undefined;
+}

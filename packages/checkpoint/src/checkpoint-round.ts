@@ -1,0 +1,78 @@
+import { captureDirectory } from "./capture-directory.ts";
+import type { CheckpointSource } from "./checkpoint-source.ts";
+import type { CheckpointerEvent } from "./checkpointer-events.ts";
+import type { CheckpointerOptions } from "./checkpointer-options.ts";
+import type { Clock } from "./clock.ts";
+import { sweepStore } from "./sweep.ts";
+import { takeCheckpoint } from "./take-checkpoint.ts";
+import type { RoundStep, TakeOutcome } from "./take-checkpoint.ts";
+
+/** What rounds work with. */
+export interface RoundParts {
+  readonly source: CheckpointSource;
+  readonly options: CheckpointerOptions;
+  readonly clock: Clock;
+  readonly onEvent: (event: CheckpointerEvent) => void;
+  readonly onStep: (step: RoundStep, bytes: number) => void;
+  /** How long a lease holds without being renewed (ms). */
+  readonly leaseMs?: number;
+}
+
+/** Runs rounds, one after the other, over one capture directory. */
+export interface Rounds {
+  /** A whole round: takes a checkpoint or not, sweeps after it, tells both. Throws what made it fail. */
+  run(round: { readonly forced: boolean; readonly signal: AbortSignal }): Promise<TakeOutcome>;
+  /** Removes the capture directory if it was made here. */
+  dropDirectory(): Promise<void>;
+}
+
+/** Makes the rounds of one checkpointer. */
+export function checkpointRounds(parts: RoundParts): Rounds {
+  const { source, options, clock, onEvent, onStep, leaseMs } = parts;
+  const directory = captureDirectory(options.checkpointDir, source.node);
+
+  /** Its failure is told, not thrown: the checkpoint is saved all the same. */
+  async function sweep(logId: string): Promise<void> {
+    const { store, retentionPolicy: policy } = options;
+    const begunAt = clock.now();
+    onStep("sweeping", 0);
+    try {
+      const report = await sweepStore({ store, source, logId, ...(policy === undefined ? {} : { policy }) });
+      onEvent({ type: "swept", ...report, durationMs: clock.now() - begunAt });
+    } catch (error) {
+      onEvent({ type: "sweep-failed", error, durationMs: clock.now() - begunAt });
+    }
+  }
+
+  return {
+    dropDirectory: () => directory.drop(),
+    async run({ forced, signal }) {
+      const begunAt = clock.now();
+      onEvent({ type: "begun", forced });
+      try {
+        await directory.make();
+        const outcome = await takeCheckpoint({
+          source,
+          options,
+          forced,
+          clock,
+          signal,
+          onStep,
+          ...(leaseMs === undefined ? {} : { leaseMs }),
+        });
+        if (outcome.outcome === "skipped") {
+          onEvent({ type: "skipped", reason: outcome.reason, because: outcome.because });
+        } else {
+          onEvent({ type: "taken", checkpoint: outcome.checkpoint, durationMs: clock.now() - begunAt });
+          await sweep(outcome.checkpoint.manifest.log.id);
+        }
+        return outcome;
+      } catch (error) {
+        onEvent({ type: "failed", error, durationMs: clock.now() - begunAt });
+        throw error;
+      } finally {
+        if (!options.keepDirBetweenCheckpoints) await directory.drop();
+      }
+    },
+  };
+}

@@ -1,0 +1,79 @@
+import { CairnError, isCairnError } from "@cairn/kv";
+import type { CheckpointStore } from "./checkpoint-store.ts";
+import { newestFirst } from "./checkpoint-name.ts";
+import { checkpointFiles, readCheckpoints } from "./list-checkpoints.ts";
+import type { CheckpointFiles, SkippedCheckpoint, StoredCheckpoint } from "./list-checkpoints.ts";
+
+/** A checkpoint that could be restored, and where it lies. */
+export interface Candidate extends StoredCheckpoint {
+  readonly store: CheckpointStore;
+}
+
+/** A store that could not be asked, and why. */
+export interface UnreachableStore {
+  readonly store: CheckpointStore;
+  readonly error: CairnError;
+}
+
+/** Where candidates come from. */
+export interface FindOptions {
+  /** Only this log's; of every log when left out. */
+  readonly logId?: string;
+  /** Hears of checkpoints that cannot be used. */
+  readonly onSkipped?: (skipped: SkippedCheckpoint) => void;
+  /** Hears of a store that cannot be asked, unless none can. */
+  readonly onUnreachable?: (unreachable: UnreachableStore) => void;
+}
+
+/**
+ * The checkpoints in `stores`, newest first across all of them; of equal ones the earlier store's first. Manifests are read
+ * as they are asked for. A store that fails is reported and left out; when all fail, its error (`STORE_*`) is thrown, so
+ * that stores which cannot be reached never look like empty ones.
+ */
+export async function* findCandidates(
+  stores: readonly CheckpointStore[],
+  options: FindOptions = {},
+): AsyncGenerator<Candidate, void, undefined> {
+  const listed: { files: CheckpointFiles; store: CheckpointStore; rank: number }[] = [];
+  const unreachable: UnreachableStore[] = [];
+  for (const [rank, store] of stores.entries()) {
+    try {
+      for (const files of await checkpointFiles(store)) listed.push({ files, store, rank });
+    } catch (error) {
+      if (!isCairnError(error)) throw error;
+      unreachable.push({ store, error });
+    }
+  }
+  const [first] = unreachable;
+  if (first !== undefined && unreachable.length === stores.length) throw first.error;
+  for (const one of unreachable) options.onUnreachable?.(one);
+
+  const lost = new Set<CheckpointStore>();
+  for (const { files, store } of listed.toSorted(
+    (a, b) => newestFirst(a.files.parsed, b.files.parsed) || a.rank - b.rank,
+  )) {
+    if (lost.has(store)) continue;
+    try {
+      for await (const found of readCheckpoints(store, [files])) {
+        if ("error" in found) options.onSkipped?.(found);
+        else if (options.logId === undefined || found.manifest.log.id === options.logId)
+          yield { ...found, store };
+        else options.onSkipped?.({ name: found.name, store: store.location, error: otherLog(found) });
+      }
+    } catch (error) {
+      if (!isCairnError(error, "STORE_UNREACHABLE")) throw error;
+      lost.add(store);
+      options.onUnreachable?.({ store, error });
+    }
+  }
+}
+
+function otherLog({ name, manifest }: StoredCheckpoint): CairnError {
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `${name} belongs to the log ${manifest.log.name} (${manifest.log.id}).`,
+    {
+      hint: "It is left alone. If the clusters should not share a store, give each its own.",
+    },
+  );
+}

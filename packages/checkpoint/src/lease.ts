@@ -1,0 +1,180 @@
+import { randomBytes } from "node:crypto";
+import { CairnError, isCairnError } from "@cairn/kv";
+import { z } from "zod";
+import type { CheckpointStore } from "./checkpoint-store.ts";
+import type { Clock } from "./clock.ts";
+
+/** The file of the lease: whoever holds it is uploading. */
+export const LEASE_FILE = "in-progress.json";
+
+/** No lease is longer; one that says so was written by a wrong clock and counts as expired. */
+const LONGEST_LEASE_MS = 600_000;
+
+const LeaseSchema = z.object({
+  owner: z.string(),
+  nonce: z.string(),
+  archive: z.string().optional(),
+  progress: z.object({ bytes: z.number() }),
+  expiresAt: z.iso.datetime(),
+});
+
+/** The lease as it lies in the store; `expiresAt` is by the store's clock. */
+export type LeaseRecord = z.infer<typeof LeaseSchema>;
+
+/** A lease that this process holds, renewed until it is released or lost. */
+export interface Lease {
+  /** Aborted, with a `CONFLICT`, when another node has taken the lease over. */
+  readonly lost: AbortSignal;
+  /** What the next renewal tells the others. */
+  note(progress: { readonly archive?: string; readonly bytes: number }): void;
+  /** Renews now; throws the `CONFLICT` when the lease is lost. For the moment before publishing. */
+  confirm(): Promise<void>;
+  /** Ends the lease. Fine when it is lost. */
+  release(): Promise<void>;
+}
+
+/** Who wants the lease and for how long at a time. */
+export interface LeaseOptions {
+  readonly owner: string;
+  readonly ttlMs: number;
+  readonly clock: Clock;
+}
+
+/** Takes the lease, or answers undefined while somebody else holds it. An expired one is taken over. */
+export async function acquireLease(
+  store: CheckpointStore,
+  options: LeaseOptions,
+): Promise<Lease | undefined> {
+  const nonce = randomBytes(8).toString("hex");
+  const ttlMs = Math.min(options.ttlMs, LONGEST_LEASE_MS);
+  let noted: { archive?: string; bytes: number } = { bytes: 0 };
+  const text = async (): Promise<string> => {
+    const { bytes, ...rest } = noted;
+    const expiresAt = new Date((await store.now()) + ttlMs).toISOString();
+    return JSON.stringify({
+      owner: options.owner,
+      nonce,
+      ...rest,
+      progress: { bytes },
+      expiresAt,
+    } satisfies LeaseRecord);
+  };
+
+  if (!(await store.create(LEASE_FILE, await text()))) {
+    const current = await store.read(LEASE_FILE);
+    if (current === undefined) return undefined;
+    if (isLive(await parseLease(store, current.text), await store.now())) return undefined;
+    if ((await store.replace(LEASE_FILE, await text(), current.tag)) === false) return undefined;
+  }
+  // Read back: gives the tag, and where creating does not exclude others, only the last writer finds itself.
+  const mine = await store.read(LEASE_FILE);
+  if (mine === undefined || parseRecord(mine.text)?.nonce !== nonce) return undefined;
+
+  let tag = mine.tag;
+  const lost = new AbortController();
+  const ended = new AbortController();
+  const renew = async (): Promise<void> => {
+    lost.signal.throwIfAborted();
+    const renewed = await store.replace(LEASE_FILE, await text(), tag);
+    if (renewed !== false) {
+      tag = renewed.tag;
+      return;
+    }
+    lost.abort(leaseLost());
+    lost.signal.throwIfAborted();
+  };
+  let queue: Promise<void> = Promise.resolve();
+  // One renewal at a time: two would each find that the other has changed the tag.
+  const renewNext = (): Promise<void> => {
+    const next = queue.then(renew);
+    queue = next.catch(() => undefined);
+    return next;
+  };
+
+  const renewing = keepRenewing(renewNext, ttlMs, options.clock, ended.signal, lost);
+  return {
+    lost: lost.signal,
+    note: (progress) => {
+      noted = { ...noted, ...progress };
+    },
+    confirm: renewNext,
+    async release() {
+      ended.abort();
+      await renewing;
+      await queue;
+      if (lost.signal.aborted) return;
+      try {
+        const current = await store.read(LEASE_FILE);
+        if (current?.tag === tag) await store.remove(LEASE_FILE);
+      } catch (error) {
+        // What was saved is saved; a lease that cannot be removed expires.
+        if (!isCairnError(error)) throw error;
+      }
+    },
+  };
+}
+
+async function keepRenewing(
+  renew: () => Promise<void>,
+  ttlMs: number,
+  clock: Clock,
+  ended: AbortSignal,
+  lost: AbortController,
+): Promise<void> {
+  let renewedAt = clock.now();
+  while (await clock.wait(ttlMs / 3, ended)) {
+    try {
+      await renew();
+      renewedAt = clock.now();
+    } catch (error) {
+      if (lost.signal.aborted) return;
+      // A store that is away for a moment does not end the lease before its time does.
+      if (!isCairnError(error) || clock.now() - renewedAt > ttlMs) {
+        lost.abort(error);
+        return;
+      }
+    }
+  }
+}
+
+/** The lease that somebody holds now, or undefined when there is none or it has expired. */
+export async function readLease(store: CheckpointStore): Promise<LeaseRecord | undefined> {
+  const current = await store.read(LEASE_FILE);
+  if (current === undefined) return undefined;
+  const record = await parseLease(store, current.text);
+  return isLive(record, await store.now()) ? record : undefined;
+}
+
+async function parseLease(store: CheckpointStore, text: string): Promise<LeaseRecord | undefined> {
+  const record = parseRecord(text);
+  if (record !== undefined) return record;
+  // Not one of ours, perhaps a later version's: it holds for as long as the longest that we know.
+  const file = (await store.list(LEASE_FILE)).find(({ name }) => name === LEASE_FILE);
+  if (file === undefined) return undefined;
+  const expiresAt = new Date(file.modifiedAt + LONGEST_LEASE_MS).toISOString();
+  return { owner: "unknown", nonce: "", progress: { bytes: 0 }, expiresAt };
+}
+
+function parseRecord(text: string): LeaseRecord | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+  const parsed = LeaseSchema.safeParse(value);
+  return parsed.success ? parsed.data : undefined;
+}
+
+function isLive(lease: LeaseRecord | undefined, now: number): boolean {
+  if (lease === undefined) return false;
+  const left = Date.parse(lease.expiresAt) - now;
+  return left > 0 && left <= LONGEST_LEASE_MS;
+}
+
+function leaseLost(): CairnError {
+  return new CairnError("CONFLICT", "Another node has taken over the lease of this upload.", {
+    hint: "This process stood still or lost the store for longer than the lease; nothing was published.",
+  });
+}

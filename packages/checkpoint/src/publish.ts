@@ -1,0 +1,44 @@
+import { CairnError, isCairnError } from "@cairn/kv";
+import { checkpointFile } from "./checkpoint-name.ts";
+import type { CheckpointStore } from "./checkpoint-store.ts";
+import type { Clock } from "./clock.ts";
+
+const TRIES = 4;
+const FIRST_PAUSE_MS = 100;
+
+/** Writes a manifest, which is what makes a checkpoint; tries again where the store's answer was lost. */
+export async function publishManifest(
+  store: CheckpointStore,
+  file: string,
+  text: string,
+  clock: Clock,
+): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      if (await store.create(file, text)) return;
+      // An earlier try may have arrived though its answer did not.
+      if ((await store.read(file))?.text === text) return;
+      throw new CairnError("CONFLICT", `${file} is already in ${store.location}.`, {
+        hint: "Another process wrote it under the same random name; the next round makes a new one.",
+      });
+    } catch (error) {
+      if (!isCairnError(error, "STORE_UNREACHABLE") || tries === TRIES) throw error;
+      await clock.wait(FIRST_PAUSE_MS * 2 ** tries);
+    }
+  }
+}
+
+/** Takes back what a failed round has written. `reason`, which the caller throws, is what users hear of, not this. */
+export async function unpublish(store: CheckpointStore, name: string, reason: unknown): Promise<void> {
+  try {
+    // The manifest too, and first: the answer to its writing may have been lost.
+    await store.remove(checkpointFile(name, "manifest"));
+    await store.remove(checkpointFile(name, "archive"));
+  } catch (error) {
+    // A store that fails twice keeps an archive without a manifest; a later sweep removes it.
+    if (!isCairnError(error))
+      throw new AggregateError([reason, error], "A failed checkpoint could not be tidied up.", {
+        cause: error,
+      });
+  }
+}

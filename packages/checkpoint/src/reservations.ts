@@ -1,0 +1,93 @@
+import { randomBytes } from "node:crypto";
+import { isCairnError } from "@cairn/kv";
+import { z } from "zod";
+import type { CheckpointStore } from "./checkpoint-store.ts";
+import type { Clock } from "./clock.ts";
+
+/** The folder of reservations: somebody is restoring what they name. */
+export const RESERVATIONS = "reservations/";
+
+const RESERVED_FOR_MS = 300_000;
+
+const ReservationSchema = z.object({ checkpoint: z.string(), node: z.string(), expiresAt: z.iso.datetime() });
+
+/** A reservation that this process renews until it is released. */
+export interface Reservation {
+  /** Fine when there is none: a store that cannot be written to is restored from without one. */
+  release(): Promise<void>;
+}
+
+/** Asks sweeps to leave `checkpoint` alone. Best effort: where the store does not let us, there is nothing to release. */
+export async function reserve(
+  store: CheckpointStore,
+  checkpoint: string,
+  node: string,
+  clock: Clock,
+): Promise<Reservation> {
+  const name = `${RESERVATIONS}${randomBytes(8).toString("hex")}.json`;
+  const text = async (): Promise<string> => {
+    const expiresAt = new Date((await store.now()) + RESERVED_FOR_MS).toISOString();
+    return JSON.stringify({ checkpoint, node, expiresAt });
+  };
+  const made = await tolerant(async () => store.create(name, await text()));
+  if (made !== true) return { release: async () => undefined };
+
+  const ended = new AbortController();
+  const renewing = (async () => {
+    while (await clock.wait(RESERVED_FOR_MS / 3, ended.signal)) {
+      await tolerant(async () => {
+        const current = await store.read(name);
+        if (current !== undefined) await store.replace(name, await text(), current.tag);
+      });
+    }
+  })();
+  return {
+    async release() {
+      ended.abort();
+      await renewing;
+      await tolerant(() => store.remove(name));
+    },
+  };
+}
+
+/** The checkpoints that unexpired reservations name, and the reservations' files that have expired. */
+export async function readReservations(
+  store: CheckpointStore,
+): Promise<{ readonly reserved: ReadonlySet<string>; readonly expired: readonly string[] }> {
+  const reserved = new Set<string>();
+  const expired: string[] = [];
+  const files = await store.list(RESERVATIONS);
+  if (files.length === 0) return { reserved, expired };
+  const now = await store.now();
+  for (const { name } of files) {
+    const file = await store.read(name);
+    const reservation = file === undefined ? undefined : parse(file.text);
+    // Whatever else lies in that folder is not ours to judge or to remove.
+    if (reservation === undefined) continue;
+    if (Date.parse(reservation.expiresAt) > now) reserved.add(reservation.checkpoint);
+    else expired.push(name);
+  }
+  return { reserved, expired };
+}
+
+function parse(text: string): z.infer<typeof ReservationSchema> | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+  const parsed = ReservationSchema.safeParse(value);
+  return parsed.success ? parsed.data : undefined;
+}
+
+/** A reservation is a courtesy: that the store refuses it must not stop a restore. */
+async function tolerant<T>(work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (isCairnError(error)) return undefined;
+    throw error;
+  }
+}

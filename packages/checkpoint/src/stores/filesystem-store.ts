@@ -1,0 +1,189 @@
+import { open, readdir, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { addAbortSignal, Readable } from "node:stream";
+import { pathToFileURL } from "node:url";
+import { CairnError, systemErrorCode } from "@cairn/kv";
+import type { CheckpointStore, TaggedText } from "../checkpoint-store.ts";
+import { folderError, inFolder } from "./folder-errors.ts";
+import { withFileLock } from "./file-lock.ts";
+import {
+  listFolder,
+  readChunks,
+  READ_CHUNK,
+  removeDeadTemporaries,
+  removeFile,
+  writeAll,
+} from "./folder-files.ts";
+import { contentTag } from "./memory-store.ts";
+import { alreadyThere, notThere, requireStoreName, SMALL_FILE_LIMIT, tooLarge } from "./store-names.ts";
+import { createTemporary, discard, fillAndPublish, publishNew, publishOver } from "./write-file.ts";
+
+/** Where a filesystem store lies. */
+export interface FilesystemStoreOptions {
+  /** A folder; made at the first write. Relative to the working directory. */
+  readonly path: string;
+  /** How long a temporary file may go unwritten before its writer counts as dead; an hour when left out. */
+  readonly temporaryGraceMs?: number;
+}
+
+/** A checkpoint store in a folder, on a local disk or a shared volume. Nothing is made on disk before the first write. */
+export function filesystemStore(options: FilesystemStoreOptions): CheckpointStore {
+  const root = resolve(options.path);
+  const location = pathToFileURL(root).href;
+  const grace = options.temporaryGraceMs ?? 3_600_000;
+  let exclusive = true;
+  let seen: { device: number; withFiles: boolean } | undefined;
+
+  const run = <T>(doing: string, work: () => Promise<T>): Promise<T> => inFolder(location, doing, work);
+  const pathOf = (name: string): string => {
+    requireStoreName(name);
+    return join(root, name);
+  };
+
+  /** Whether the folder is there. One that was and is not any more is a volume that went away, not an empty store. */
+  async function isThere(): Promise<boolean> {
+    try {
+      const { dev } = await stat(root);
+      if (seen !== undefined && seen.device !== dev && seen.withFiles && (await readdir(root)).length === 0) {
+        throw vanished(location);
+      }
+      seen = { device: dev, withFiles: seen?.withFiles ?? false };
+      return true;
+    } catch (error) {
+      if (systemErrorCode(error) !== "ENOENT") throw error;
+      if (seen !== undefined) throw vanished(location);
+      return false;
+    }
+  }
+
+  async function temporary(name: string): Promise<Awaited<ReturnType<typeof createTemporary>>> {
+    await isThere();
+    return createTemporary(dirname(pathOf(name)));
+  }
+
+  async function readSmall(name: string): Promise<TaggedText | undefined> {
+    try {
+      const file = await open(pathOf(name), "r");
+      try {
+        const { size } = await file.stat();
+        if (size > SMALL_FILE_LIMIT) throw tooLarge(name, size);
+        const content = await file.readFile();
+        return { text: content.toString("utf8"), tag: contentTag(content) };
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      if (systemErrorCode(error) !== "ENOENT") throw error;
+      await isThere();
+      return undefined;
+    }
+  }
+
+  return {
+    location,
+    get exclusive() {
+      return exclusive;
+    },
+
+    list: (prefix) =>
+      run("listing its files", async () => {
+        if (!(await isThere())) return [];
+        const files = await listFolder(root, "", prefix);
+        if (seen !== undefined && files.length > 0) seen.withFiles = true;
+        return files.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+      }),
+
+    async upload(name, content, { signal } = {}) {
+      const target = pathOf(name);
+      const doing = `writing ${name}`;
+      const file = await run(doing, () => temporary(name));
+      let bytes = 0;
+      try {
+        await run(doing, async () => removeDeadTemporaries(root, (await file.handle.stat()).mtimeMs - grace));
+        if (signal !== undefined) addAbortSignal(signal, content);
+        // Only the writing is the store's: an error of the content itself must keep its own meaning.
+        for await (const chunk of content) {
+          await writeAll(file.handle, chunk, doing, location);
+          bytes += chunk.length;
+        }
+        signal?.throwIfAborted();
+      } catch (error) {
+        content.destroy();
+        await discard(file);
+        signal?.throwIfAborted();
+        throw error;
+      }
+      const { done } = await run(doing, () => publishNew(file, target));
+      if (!done) throw alreadyThere(name, location);
+      return { bytes };
+    },
+
+    async open(name, { signal } = {}) {
+      const path = pathOf(name);
+      const handle = await open(path, "r").catch(async (error: unknown) => {
+        if (systemErrorCode(error) !== "ENOENT") throw folderError(error, `reading ${name}`, location);
+        await run(`reading ${name}`, isThere);
+        throw notThere(name, location);
+      });
+      return Readable.from(readChunks(handle, `reading ${name}`, location), {
+        objectMode: false,
+        highWaterMark: 2 * READ_CHUNK,
+        ...(signal === undefined ? {} : { signal }),
+      });
+    },
+
+    read: (name) => run(`reading ${name}`, () => readSmall(name)),
+
+    async create(name, text) {
+      const target = pathOf(name);
+      return run(`writing ${name}`, async () => {
+        const file = await temporary(name);
+        const outcome = await fillAndPublish(file, text, () => publishNew(file, target));
+        if (!outcome.atomic) exclusive = false;
+        return outcome.done;
+      });
+    },
+
+    async replace(name, text, tag) {
+      const target = pathOf(name);
+      return run(`writing ${name}`, async () => {
+        if (!(await isThere())) return false;
+        return withFileLock(target, async () => {
+          const current = await readSmall(name);
+          if (current?.tag !== tag) return false;
+          const file = await createTemporary(dirname(target));
+          await fillAndPublish(file, text, () => publishOver(file, target));
+          return { tag: contentTag(Buffer.from(text)) };
+        });
+      });
+    },
+
+    async remove(name) {
+      const target = pathOf(name);
+      return run(`removing ${name}`, async () => {
+        if (!(await isThere())) return;
+        await removeFile(target);
+      });
+    },
+
+    now: () =>
+      run("asking for its time", async () => {
+        // Before the first write there is nothing whose age could matter, and nothing may be made on disk.
+        if (!(await isThere())) return Date.now();
+        const file = await createTemporary(root);
+        try {
+          return Math.floor((await file.handle.stat()).mtimeMs);
+        } finally {
+          await discard(file);
+        }
+      }),
+
+    close: async () => undefined,
+  };
+}
+
+function vanished(location: string): CairnError {
+  return new CairnError("STORE_UNREACHABLE", `The folder of the checkpoint store ${location} has gone.`, {
+    hint: "Mount the volume again, or make the folder again if it was removed on purpose.",
+  });
+}

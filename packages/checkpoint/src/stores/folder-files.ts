@@ -1,0 +1,105 @@
+import type { Stats } from "node:fs";
+import { readdir, rm, stat, unlink } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { systemErrorCode } from "@cairn/kv";
+import type { StoredFile } from "../checkpoint-store.ts";
+import { folderError } from "./folder-errors.ts";
+import { isStoreName, TEMPORARY_PREFIX } from "./store-names.ts";
+import { syncFolder } from "./write-file.ts";
+
+/** How much of an archive is read at once. */
+export const READ_CHUNK = 1024 * 1024;
+
+/** The files below `root` whose name begins with `prefix`, at most one folder deep; unordered. */
+export async function listFolder(root: string, folder: string, prefix: string): Promise<StoredFile[]> {
+  const found: StoredFile[] = [];
+  for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
+    const name = folder + entry.name;
+    if (!isStoreName(name)) continue;
+    // A foreign folder may hold anything, so only one that the prefix asks for is entered.
+    if (entry.isDirectory()) {
+      const inside = `${name}/`;
+      if (folder === "" && (inside.startsWith(prefix) || prefix.startsWith(inside))) {
+        found.push(...(await listFolder(root, inside, prefix)));
+      }
+      continue;
+    }
+    if (!name.startsWith(prefix)) continue;
+    const file = await statOf(join(root, name));
+    if (file?.isFile() === true) {
+      found.push({ name, bytes: file.size, modifiedAt: Math.floor(file.mtimeMs) });
+    }
+  }
+  return found;
+}
+
+async function statOf(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    // Another node may remove a file between the listing and this.
+    if (systemErrorCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Removes temporary files that nobody has written to since `before`: their writers died. */
+export async function removeDeadTemporaries(root: string, before: number): Promise<void> {
+  for (const name of await readdir(root)) {
+    if (!name.startsWith(TEMPORARY_PREFIX)) continue;
+    const file = await statOf(join(root, name));
+    if (file !== undefined && file.mtimeMs < before) await rm(join(root, name), { force: true });
+  }
+}
+
+/** Removes a file durably; fine when it is gone. */
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return;
+    throw error;
+  }
+  await syncFolder(dirname(path));
+}
+
+/** Writes all of `chunk`: one write may take only a part of it. */
+export async function writeAll(
+  handle: FileHandle,
+  chunk: Uint8Array,
+  doing: string,
+  location: string,
+): Promise<void> {
+  try {
+    for (let at = 0; at < chunk.length;) {
+      at += (await handle.write(chunk, at, chunk.length - at)).bytesWritten;
+    }
+  } catch (error) {
+    throw folderError(error, doing, location);
+  }
+}
+
+/** The content of an open file, which is closed at the end, on an error, and when the reader leaves early. */
+export async function* readChunks(
+  handle: FileHandle,
+  doing: string,
+  location: string,
+): AsyncGenerator<Buffer, void, undefined> {
+  try {
+    for (;;) {
+      const { bytesRead, buffer } = await handle.read(
+        Buffer.allocUnsafeSlow(READ_CHUNK),
+        0,
+        READ_CHUNK,
+        null,
+      );
+      if (bytesRead === 0) return;
+      yield buffer.subarray(0, bytesRead);
+    }
+  } catch (error) {
+    throw folderError(error, doing, location);
+  } finally {
+    await handle.close();
+  }
+}

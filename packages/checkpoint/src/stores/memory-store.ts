@@ -1,0 +1,90 @@
+import { createHash } from "node:crypto";
+import { addAbortSignal, Readable } from "node:stream";
+import type { CheckpointStore } from "../checkpoint-store.ts";
+import { alreadyThere, notThere, requireStoreName, SMALL_FILE_LIMIT, tooLarge } from "./store-names.ts";
+
+/** How a store in memory is made; `now` is its own clock. */
+export interface MemoryStoreOptions {
+  readonly now?: () => number;
+  readonly name?: string;
+}
+
+interface Entry {
+  readonly content: Buffer;
+  readonly modifiedAt: number;
+}
+
+/** A store in this process's memory, for tests: gone with the process. */
+export function memoryStore(options: MemoryStoreOptions = {}): CheckpointStore {
+  const files = new Map<string, Entry>();
+  const location = `memory://${options.name ?? "store"}`;
+  const clock = options.now ?? Date.now;
+  const put = (name: string, content: Buffer): void => {
+    files.set(name, { content, modifiedAt: clock() });
+  };
+  return {
+    location,
+    exclusive: true,
+    async list(prefix) {
+      return [...files]
+        .filter(([name]) => name.startsWith(prefix))
+        .map(([name, file]) => ({ name, bytes: file.content.length, modifiedAt: file.modifiedAt }))
+        .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    },
+    async upload(name, content, { signal } = {}) {
+      requireStoreName(name);
+      if (signal !== undefined) addAbortSignal(signal, content);
+      const chunks: Buffer[] = [];
+      for await (const chunk of content) chunks.push(Buffer.from(chunk));
+      if (files.has(name)) throw alreadyThere(name, location);
+      const whole = Buffer.concat(chunks);
+      put(name, whole);
+      return { bytes: whole.length };
+    },
+    async open(name, { signal } = {}) {
+      requireStoreName(name);
+      const file = files.get(name);
+      if (file === undefined) throw notThere(name, location);
+      return Readable.from(slices(file.content), {
+        objectMode: false,
+        ...(signal === undefined ? {} : { signal }),
+      });
+    },
+    async read(name) {
+      requireStoreName(name);
+      const file = files.get(name);
+      if (file === undefined) return undefined;
+      if (file.content.length > SMALL_FILE_LIMIT) throw tooLarge(name, file.content.length);
+      return { text: file.content.toString("utf8"), tag: contentTag(file.content) };
+    },
+    async create(name, text) {
+      requireStoreName(name);
+      if (files.has(name)) return false;
+      put(name, Buffer.from(text));
+      return true;
+    },
+    async replace(name, text, tag) {
+      requireStoreName(name);
+      const file = files.get(name);
+      if (file === undefined || contentTag(file.content) !== tag) return false;
+      const content = Buffer.from(text);
+      put(name, content);
+      return { tag: contentTag(content) };
+    },
+    async remove(name) {
+      requireStoreName(name);
+      files.delete(name);
+    },
+    now: async () => clock(),
+    close: async () => undefined,
+  };
+}
+
+/** The tag of a small file: another content has another one. */
+export function contentTag(content: Uint8Array): string {
+  return createHash("sha256").update(content).digest("hex");
+}
+
+function* slices(content: Buffer): Generator<Buffer> {
+  for (let at = 0; at < content.length; at += 65_536) yield content.subarray(at, at + 65_536);
+}

@@ -1,0 +1,105 @@
+import { isCairnError } from "@cairn/kv";
+import type { CairnError } from "@cairn/kv";
+import { checkpointFile } from "./checkpoint-name.ts";
+import type { CheckpointStore } from "./checkpoint-store.ts";
+import type { CheckpointSource } from "./checkpoint-source.ts";
+import type { RetentionPolicy } from "./checkpointer-options.ts";
+import { isCurrent } from "./checkpoint-source.ts";
+import { readLease } from "./lease.ts";
+import { checkpointFiles, readCheckpoints } from "./list-checkpoints.ts";
+import type { CheckpointFiles } from "./list-checkpoints.ts";
+import { readReservations } from "./reservations.ts";
+import { decideRetention } from "./retention.ts";
+
+/** What to sweep. */
+export interface SweepOptions {
+  readonly store: CheckpointStore;
+  readonly source: CheckpointSource;
+  /** Only checkpoints of this log are removed. */
+  readonly logId: string;
+  readonly policy?: RetentionPolicy;
+  /** How old an archive without a manifest must be before its writer counts as dead; an hour when left out. */
+  readonly orphanGraceMs?: number;
+}
+
+/** What a sweep did. Checkpoints that failed to go stay whole, or have lost their manifest and no longer list. */
+export interface SweepReport {
+  readonly removed: readonly { readonly name: string; readonly because: string }[];
+  readonly failed: readonly { readonly name: string; readonly error: CairnError }[];
+}
+
+const ORPHAN_GRACE_MS = 3_600_000;
+
+/** Removes what the retention policy no longer wants, and what dead writers left behind. */
+export async function sweepStore(options: SweepOptions): Promise<SweepReport> {
+  const { store } = options;
+  const removed: { name: string; because: string }[] = [];
+  const failed: { name: string; error: CairnError }[] = [];
+  const attempt = async (name: string, because: string, work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+      removed.push({ name, because });
+    } catch (error) {
+      if (!isCairnError(error)) throw error;
+      failed.push({ name, error });
+    }
+  };
+
+  const listed = await checkpointFiles(store);
+  const { reserved, expired } = await readReservations(store);
+  for (const { name, because } of await outdated(options, listed)) {
+    if (!reserved.has(name)) await attempt(name, because, () => removeCheckpoint(store, name));
+  }
+  for (const name of await orphans(options, listed)) {
+    if (!reserved.has(name)) await attempt(name, "it has no manifest", () => removeLeftovers(store, name));
+  }
+  for (const name of expired) await attempt(name, "it has expired", () => store.remove(name));
+  return { removed, failed };
+}
+
+/** Removes a checkpoint, so that it never lists without being whole. */
+export async function removeCheckpoint(store: CheckpointStore, name: string): Promise<void> {
+  // Unpublished first: a reader that still finds the manifest can rely on the archive.
+  await store.remove(checkpointFile(name, "manifest"));
+  // A restore reserves and then looks for the manifest again. So either it saw the manifest gone, or its
+  // reservation is here now and the archive stays until that ends.
+  if ((await readReservations(store)).reserved.has(name)) return;
+  await removeLeftovers(store, name);
+}
+
+async function removeLeftovers(store: CheckpointStore, name: string): Promise<void> {
+  await store.remove(checkpointFile(name, "verified"));
+  await store.remove(checkpointFile(name, "archive"));
+}
+
+async function outdated(
+  { store, source, logId, policy }: SweepOptions,
+  listed: readonly CheckpointFiles[],
+): Promise<{ name: string; because: string }[]> {
+  if (policy === undefined) return [];
+  const own = [];
+  for await (const found of readCheckpoints(store, listed)) {
+    if ("error" in found || found.manifest.log.id !== logId) continue;
+    const { name, manifest } = found;
+    // What the log no longer holds is another history: neither counted nor removed without being asked to.
+    if (source.agrees !== undefined && !(await source.agrees(manifest))) continue;
+    own.push({ name, takenAt: Date.parse(manifest.takenAt), current: isCurrent(source, manifest) });
+  }
+  return decideRetention(own, policy, await store.now()).filter(({ keep }) => !keep);
+}
+
+async function orphans(
+  { store, orphanGraceMs = ORPHAN_GRACE_MS }: SweepOptions,
+  listed: readonly CheckpointFiles[],
+): Promise<string[]> {
+  const candidates = listed.filter((files) => files.manifest === undefined);
+  if (candidates.length === 0) return [];
+  const before = (await store.now()) - orphanGraceMs;
+  const uploading = (await readLease(store))?.archive;
+  return candidates
+    .filter(({ name, archive, verified }) => {
+      const modifiedAt = Math.max(archive?.modifiedAt ?? 0, verified?.modifiedAt ?? 0);
+      return modifiedAt < before && checkpointFile(name, "archive") !== uploading;
+    })
+    .map(({ name }) => name);
+}

@@ -1,0 +1,182 @@
+import { randomBytes } from "node:crypto";
+import { CairnError } from "@cairn/kv";
+import { captureTo } from "./capture-directory.ts";
+import { ARCHIVE_FORMATS, encodeManifest } from "./checkpoint.ts";
+import type { IndexState, Manifest } from "./checkpoint.ts";
+import { checkpointFile, formatCheckpointName } from "./checkpoint-name.ts";
+import { isCurrent } from "./checkpoint-source.ts";
+import type { CheckpointSource } from "./checkpoint-source.ts";
+import type { CheckpointStore } from "./checkpoint-store.ts";
+import type { CheckpointerOptions } from "./checkpointer-options.ts";
+import { systemClock } from "./clock.ts";
+import type { Clock } from "./clock.ts";
+import { acquireLease } from "./lease.ts";
+import type { Lease } from "./lease.ts";
+import { checkpointFiles, readCheckpoints } from "./list-checkpoints.ts";
+import type { StoredCheckpoint } from "./list-checkpoints.ts";
+import { packDirectory } from "./pack.ts";
+import { publishManifest, unpublish } from "./publish.ts";
+import { decideRound } from "./schedule.ts";
+import type { SkipReason } from "./schedule.ts";
+
+/** What a round is doing. */
+export type RoundStep = "looking" | "capturing" | "uploading" | "publishing" | "sweeping";
+
+/** One round's inputs. */
+export interface TakeOptions {
+  readonly source: CheckpointSource;
+  readonly options: Pick<
+    CheckpointerOptions,
+    "store" | "approxFrequency" | "checkpointDir" | "compression" | "refreshAfter"
+  >;
+  /** Asked for: saves however recent the newest is, but not when nothing changed or somebody else is uploading. */
+  readonly forced?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onStep?: (step: RoundStep, bytes: number) => void;
+  readonly clock?: Clock;
+  /** How long the lease holds without being renewed (ms); a minute when left out. */
+  readonly leaseMs?: number;
+}
+
+/** What a round came to. `newest` is this log's newest checkpoint as the round knows it, `storeNow` the store's clock. */
+export type TakeOutcome = { readonly newest: StoredCheckpoint | undefined; readonly storeNow: number } & (
+  | { readonly outcome: "taken"; readonly checkpoint: StoredCheckpoint }
+  | { readonly outcome: "skipped"; readonly reason: SkipReason; readonly because: string }
+);
+
+const LEASE_MS = 60_000;
+
+/**
+ * One round: looks, decides, and where something is to be saved captures, uploads and publishes it. Throws what went wrong;
+ * then nothing lists that was not there before. Sweeping is another step, so that its failure cannot touch what was saved.
+ */
+export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
+  const { source, options, clock = systemClock, forced = false, signal } = take;
+  const { store } = options;
+  take.onStep?.("looking", 0);
+  const position = await source.position();
+  const newest = position === undefined ? undefined : await findNewest(store, source, position.logId);
+  const storeNow = await store.now();
+  const look = { newest, storeNow };
+  const decision = decideRound({
+    approxFrequency: options.approxFrequency,
+    ...(options.refreshAfter === undefined ? {} : { refreshAfter: options.refreshAfter }),
+    forced,
+    newest:
+      newest === undefined
+        ? undefined
+        : { txId: newest.manifest.txId, takenAt: Date.parse(newest.manifest.takenAt) },
+    txId: position?.txId,
+    storeNow,
+  });
+  if (!decision.save)
+    return { ...look, outcome: "skipped", reason: decision.reason, because: decision.because };
+
+  signal?.throwIfAborted();
+  const lease = await acquireLease(store, { owner: source.node, ttlMs: take.leaseMs ?? LEASE_MS, clock });
+  if (lease === undefined) {
+    return {
+      ...look,
+      outcome: "skipped",
+      reason: "leased",
+      because: "Another node is uploading a checkpoint.",
+    };
+  }
+  try {
+    const stop = signal === undefined ? lease.lost : AbortSignal.any([signal, lease.lost]);
+    const checkpoint = await save(take, lease, stop);
+    return { newest: checkpoint, storeNow, outcome: "taken", checkpoint };
+  } finally {
+    await lease.release();
+  }
+}
+
+async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise<StoredCheckpoint> {
+  const { source, options, onStep } = take;
+  const { store, compression } = options;
+  onStep?.("capturing", 0);
+  const capture = await captureTo(options.checkpointDir, source);
+  let name: string | undefined;
+  try {
+    stop.throwIfAborted();
+    const takenAt = await store.now();
+    name = formatCheckpointName({
+      txId: capture.state.txId,
+      takenAt,
+      suffix: randomBytes(4).toString("hex"),
+    });
+    const archive = checkpointFile(name, "archive");
+    lease.note({ archive, bytes: 0 });
+    const packing = packDirectory(capture.dir, {
+      compression,
+      onProgress: (bytes) => {
+        lease.note({ bytes });
+        onStep?.("uploading", bytes);
+      },
+    });
+    const uploaded = await store.upload(archive, packing.archive, { signal: stop });
+    const packed = packing.result();
+    if (uploaded.bytes !== packed.bytes) throw cutShort(archive, uploaded.bytes, packed.bytes);
+    onStep?.("publishing", packed.bytes);
+    const manifest = describe(take, capture.state, takenAt, { ...packed, name: archive });
+    // A process that stood still for longer than the lease must not publish beside the one that took over.
+    await lease.confirm();
+    stop.throwIfAborted();
+    await publishManifest(
+      store,
+      checkpointFile(name, "manifest"),
+      encodeManifest(manifest),
+      take.clock ?? systemClock,
+    );
+    return { name, manifest, verified: false };
+  } catch (error) {
+    if (name !== undefined) await unpublish(store, name, error);
+    throw error;
+  } finally {
+    await capture.drop();
+  }
+}
+
+function describe(
+  { source, options }: TakeOptions,
+  state: IndexState,
+  takenAt: number,
+  { files, ...archive }: Manifest["archive"] & Pick<Manifest, "files">,
+): Manifest {
+  return {
+    format: { ...state.format, archive: ARCHIVE_FORMATS[options.compression] },
+    log: state.log,
+    txId: state.txId,
+    txTime: state.txTime,
+    anchor: state.anchor,
+    takenAt: new Date(takenAt).toISOString(),
+    node: source.node,
+    archive,
+    files,
+    documents: state.documents,
+    version: source.version,
+  };
+}
+
+/** The newest checkpoint of a log that this source's nodes can restore. */
+async function findNewest(
+  store: CheckpointStore,
+  source: CheckpointSource,
+  logId: string,
+): Promise<StoredCheckpoint | undefined> {
+  for await (const found of readCheckpoints(store, await checkpointFiles(store))) {
+    if ("error" in found || found.manifest.log.id !== logId || !isCurrent(source, found.manifest)) continue;
+    if (source.agrees === undefined || (await source.agrees(found.manifest))) return found;
+  }
+  return undefined;
+}
+
+function cutShort(archive: string, has: number, sent: number): CairnError {
+  return new CairnError(
+    "CHECKPOINT_INCOMPLETE",
+    `The store kept ${has} of the ${sent} bytes of ${archive}.`,
+    {
+      hint: "Nothing was published. If it happens again, the store does not keep what it is given.",
+    },
+  );
+}

@@ -1,0 +1,54 @@
+import { Header } from "tar";
+
+/** A tar archive is made of blocks of so many bytes. */
+export const BLOCK = 512;
+
+/** Names that fit a tar header without extensions, so that every archive is plain ustar. */
+export const NAME_LIMIT = 100;
+
+/** Two empty blocks end an archive. */
+export const END_OF_ARCHIVE = 2 * BLOCK;
+
+/** How many zeros follow `bytes` of content up to the next block. */
+export function paddingOf(bytes: number): number {
+  return (BLOCK - (bytes % BLOCK)) % BLOCK;
+}
+
+/** The exact size of an archive of files with these sizes. */
+export function archiveSize(files: Iterable<{ readonly bytes: number }>): number {
+  let size = END_OF_ARCHIVE;
+  for (const { bytes } of files) size += BLOCK + bytes + paddingOf(bytes);
+  return size;
+}
+
+/** Writes a file's header to the first block of `target`. Owner and time are left out: same files, same archive. */
+export function writeHeader(target: Buffer, name: string, bytes: number): void {
+  const header = new Header({ path: name, size: bytes, mode: 0o644, type: "File", mtime: new Date(0) });
+  // The library leaves alone what it has no value for.
+  target.fill(0, 0, BLOCK);
+  header.encode(target, 0);
+}
+
+/** The file that a header block announces, "end" for an empty block, or a sentence about what it is instead. */
+export function readHeader(
+  block: Buffer,
+): { readonly name: string; readonly bytes: number } | "end" | { readonly fault: string } {
+  const header = parse(block);
+  if (header === undefined) return { fault: "a header cannot be read" };
+  if (header.nullBlock) return "end";
+  if (!header.cksumValid) return { fault: "a header is damaged" };
+  const { path = "", size } = header;
+  if (header.type !== "File")
+    return { fault: `${JSON.stringify(path)} is a ${header.type}, not a plain file` };
+  if (size === undefined) return { fault: `the size of ${JSON.stringify(path)} cannot be read` };
+  return { name: path, bytes: size };
+}
+
+function parse(block: Buffer): Header | undefined {
+  try {
+    return new Header(block, 0);
+  } catch {
+    // It looks at nothing but these bytes, so whatever it throws says that they are no header.
+    return undefined;
+  }
+}
