@@ -1,1 +1,2 @@
+export * from "./nats-server.ts";
 export * from "./tx-log-suite.ts";

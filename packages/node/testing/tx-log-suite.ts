@@ -23,8 +23,8 @@ export async function takeMessages(log: TxLog, from: number, count: number): Pro
 }
 
 /** Text as a payload. */
-export function bytes(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
+export function bytes(content: string): Uint8Array {
+  return new TextEncoder().encode(content);
 }
 
 /** A payload as text. */
@@ -161,7 +161,7 @@ export function describeTxLog(name: string, start: () => Promise<TxLogHarness>):
     it("hands a waiting reader what is appended later", async () => {
       await create();
       const reading = takeMessages(log, 2, 3);
-      for (const name of ["one", "two", "three"]) await log.append(bytes(name));
+      for (const word of ["one", "two", "three"]) await log.append(bytes(word));
       expect((await reading).map(text)).toEqual(["one", "two", "three"]);
     });
 

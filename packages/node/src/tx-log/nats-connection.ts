@@ -1,0 +1,186 @@
+import { readFile } from "node:fs/promises";
+import { CairnError, errorMessage } from "@cairn/kv";
+import {
+  connect,
+  type ConnectionOptions,
+  credsAuthenticator,
+  type NatsConnection,
+  nkeyAuthenticator,
+  type TlsOptions,
+} from "nats";
+import { answeringFirst } from "./nats-reachable.ts";
+import { type NatsServer, parseServer } from "./nats-server-url.ts";
+
+/** How to reach and convince the NATS servers. Secrets are never part of a message. */
+export interface NatsConnectionOptions {
+  /** `nats://host:port`, `tls://…`, `host:port`; user and password, or a token, may stand before the `@`. */
+  readonly servers: string | readonly string[];
+  readonly credentialsFile?: string;
+  readonly user?: string;
+  readonly password?: string;
+  readonly token?: string;
+  readonly nkeySeedFile?: string;
+  /** Files of certificates and keys; `true` insists on TLS with the system's certificates. */
+  readonly tls?: boolean | Omit<TlsOptions, "cert" | "ca" | "key">;
+  /** Shown in the server's list of connections. */
+  readonly clientName?: string;
+  /** How long one server may take to answer, in milliseconds. Default 2,500. */
+  readonly connectTimeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** What a {@link NatsLink} tells those who depend on the connection. */
+export interface LinkListener {
+  /** What was under way is lost, in both directions. */
+  interrupted?(): void;
+  restored?(): void;
+  /** The server refused to let us publish on `subject`. */
+  publishDenied?(subject: string): void;
+}
+
+/**
+ * A connection that comes back by itself for as long as it is not closed. Connecting for the first time is tried once:
+ * rejects with `LOG_UNREACHABLE`, and leaves no socket behind.
+ */
+export class NatsLink {
+  readonly connection: NatsConnection;
+  /** The servers as the user wrote them, without secrets. */
+  readonly place: string;
+  readonly #listeners = new Set<LinkListener>();
+  #connected = true;
+
+  private constructor(connection: NatsConnection, place: string) {
+    this.connection = connection;
+    this.place = place;
+    void this.#watch();
+  }
+
+  static async open(options: NatsConnectionOptions): Promise<NatsLink> {
+    const { connectTimeoutMs: timeout = 2_500, signal } = options;
+    const written = typeof options.servers === "string" ? options.servers.split(",") : options.servers;
+    const servers = written.map(parseServer);
+    const place = servers.map(({ address }) => address).join(", ");
+    const tlsFirst = typeof options.tls === "object" && options.tls.handshakeFirst === true;
+    const addresses = await answeringFirst(servers, { timeout, silent: tlsFirst, signal });
+    let connection: NatsConnection;
+    try {
+      connection = await connect({
+        ...(await credentials(options, servers)),
+        servers: addresses,
+        noRandomize: true,
+        name: options.clientName ?? "cairn",
+        timeout,
+        maxReconnectAttempts: -1,
+        reconnectTimeWait: 250,
+        reconnectJitter: 250,
+        // A server that restarts may refuse everybody for a moment; a node has to outlast that.
+        ignoreAuthErrorAbort: true,
+        pingInterval: 10_000,
+        noAsyncTraces: true,
+      });
+    } catch (error) {
+      throw connectError(place, error);
+    }
+    const link = new NatsLink(connection, place);
+    if (signal?.aborted === true) await link.close();
+    signal?.throwIfAborted();
+    return link;
+  }
+
+  /** Throws `LOG_UNREACHABLE` while the connection is down, so that nobody waits for a timeout to learn it. */
+  check(): void {
+    if (this.#connected && !this.connection.isClosed()) return;
+    throw new CairnError("LOG_UNREACHABLE", `The connection to NATS at ${this.place} is down.`, {
+      hint: "It is being tried again. Check that the server runs.",
+    });
+  }
+
+  get connected(): boolean {
+    return this.#connected && !this.connection.isClosed();
+  }
+
+  add(listener: LinkListener): void {
+    this.#listeners.add(listener);
+  }
+
+  remove(listener: LinkListener): void {
+    this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    await this.connection.close();
+  }
+
+  async #watch(): Promise<void> {
+    for await (const status of this.connection.status()) {
+      const { type, permissionContext } = status;
+      if (type === "disconnect") {
+        this.#connected = false;
+        for (const listener of this.#listeners) listener.interrupted?.();
+      } else if (type === "reconnect") {
+        this.#connected = true;
+        for (const listener of this.#listeners) listener.restored?.();
+      } else if (permissionContext?.operation === "publish") {
+        for (const listener of this.#listeners) listener.publishDenied?.(permissionContext.subject);
+      }
+    }
+    this.#connected = false;
+    for (const listener of this.#listeners) listener.interrupted?.();
+  }
+}
+
+async function credentials(
+  options: NatsConnectionOptions,
+  servers: readonly NatsServer[],
+): Promise<ConnectionOptions> {
+  const inUrl = servers.find(({ user, token }) => user !== undefined || token !== undefined);
+  const user = options.user ?? inUrl?.user;
+  const password = options.password ?? inUrl?.password;
+  const token = options.token ?? inUrl?.token;
+  const tls = options.tls === true || servers.some((server) => server.tls) ? {} : undefined;
+  return {
+    ...(options.credentialsFile === undefined
+      ? {}
+      : { authenticator: credsAuthenticator(await secretFile("credentials-file", options.credentialsFile)) }),
+    ...(options.nkeySeedFile === undefined
+      ? {}
+      : {
+          authenticator: nkeyAuthenticator(trimmed(await secretFile("nkey-seed-file", options.nkeySeedFile))),
+        }),
+    ...(user === undefined ? {} : { user }),
+    ...(password === undefined ? {} : { pass: password }),
+    ...(token === undefined ? {} : { token }),
+    ...(typeof options.tls === "object" ? { tls: options.tls } : tls === undefined ? {} : { tls }),
+  };
+}
+
+async function secretFile(key: string, path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw new CairnError("CONFIG_INVALID", `The ${key} of the NATS log, ${path}, cannot be read.`, {
+      hint: "Check the path and who may read the file.",
+      cause: error,
+    });
+  }
+}
+
+function trimmed(seed: Uint8Array): Uint8Array {
+  return Buffer.from(Buffer.from(seed).toString("latin1").trim(), "latin1");
+}
+
+function connectError(place: string, error: unknown): CairnError {
+  const refused = /authori[sz]ation|authentication|BAD_CREDS/i.test(errorMessage(error));
+  return new CairnError(
+    "LOG_UNREACHABLE",
+    refused
+      ? `NATS at ${place} refuses the credentials.`
+      : `NATS at ${place} cannot be reached: ${errorMessage(error)}.`,
+    {
+      hint: refused
+        ? "Check user, password, token or the credentials file of the log."
+        : "Check the servers and the TLS settings of the log, and that nats-server runs.",
+      cause: error,
+    },
+  );
+}

@@ -1,0 +1,44 @@
+import { CairnError } from "@cairn/kv";
+
+/** One server out of a list of servers. */
+export interface NatsServer {
+  /** `host:port`, without secrets. */
+  readonly address: string;
+  readonly host: string;
+  readonly port: number;
+  readonly tls: boolean;
+  readonly user?: string;
+  readonly password?: string;
+  readonly token?: string;
+}
+
+/** Reads `nats://user:password@host:port`; scheme, user and port may be left out. The client itself ignores the user. */
+export function parseServer(server: string): NatsServer {
+  const written = server.trim();
+  let url: URL;
+  try {
+    url = new URL(/^[a-z]+:\/\//i.test(written) ? written : `nats://${written}`);
+  } catch (error) {
+    throw badServer(error);
+  }
+  if (!["nats:", "tls:"].includes(url.protocol) || url.hostname === "") throw badServer();
+  const port = url.port === "" ? 4222 : Number(url.port);
+  const user = decodeURIComponent(url.username);
+  const password = decodeURIComponent(url.password);
+  return {
+    address: `${url.hostname}:${port}`,
+    host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
+    port,
+    tls: url.protocol === "tls:",
+    // NATS takes a name without a password as a token.
+    ...(user === "" ? {} : password === "" ? { token: user } : { user, password }),
+  };
+}
+
+// Does not repeat what was written: it may hold a password.
+function badServer(cause?: unknown): CairnError {
+  return new CairnError("CONFIG_INVALID", "A server of the NATS log is not an address.", {
+    hint: 'Write "nats://host:4222".',
+    cause,
+  });
+}

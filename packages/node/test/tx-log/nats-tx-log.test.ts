@@ -1,0 +1,22 @@
+import { afterAll, beforeAll } from "vitest";
+import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
+import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
+import { describeTxLog } from "../../testing/tx-log-suite.ts";
+
+let server: NatsTestServer;
+let streams = 0;
+
+beforeAll(async () => {
+  server = await startNatsServer();
+});
+afterAll(() => server.close());
+
+describeTxLog("the NATS log", async () => {
+  streams += 1;
+  const stream = `conformance-${streams}`;
+  return {
+    manyHandles: true,
+    open: () => openNatsTxLog({ servers: server.url, stream }),
+    close: async () => undefined,
+  };
+});

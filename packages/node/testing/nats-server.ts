@@ -1,0 +1,123 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { access, mkdtemp, rm } from "node:fs/promises";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+
+/** A real nats-server with JetStream on a port of its own; its store survives `kill` and `start`. */
+export interface NatsTestServer {
+  readonly url: string;
+  readonly port: number;
+  readonly storeDir: string;
+  /** Ends it with SIGKILL, as a crash would. */
+  kill(): Promise<void>;
+  /** Ends it in good order, but keeps its store. */
+  stop(): Promise<void>;
+  /** Starts it again on the same port and store. */
+  start(): Promise<void>;
+  /** Ends it and removes its store. */
+  close(): Promise<void>;
+}
+
+/** How to start a {@link NatsTestServer}. */
+export interface NatsServerOptions {
+  /** Further arguments, for example `["--user", "a", "--pass", "b"]`. */
+  readonly args?: readonly string[];
+  /** Default: a new temporary directory. It is not removed when it is given. */
+  readonly storeDir?: string;
+}
+
+const IMAGE = "nats:2.11";
+
+/** Starts a nats-server from the PATH (or Debian's /usr/sbin), else the official image where docker answers. */
+export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsTestServer> {
+  const port = await freePort();
+  const storeDir = options.storeDir ?? (await mkdtemp(join(tmpdir(), "cairn-nats-")));
+  const binary = await findBinary();
+  const args = ["-js", "-p", String(port), ...(options.args ?? [])];
+  const command =
+    binary === undefined
+      ? [
+          "docker",
+          "run",
+          "--rm",
+          "--network=host",
+          `--volume=${storeDir}:${storeDir}`,
+          IMAGE,
+          "-sd",
+          storeDir,
+          ...args,
+        ]
+      : [binary, "-a", "127.0.0.1", "-sd", storeDir, ...args];
+  let child: ChildProcess | undefined;
+
+  const start = async (): Promise<void> => {
+    child = spawn(command[0] ?? "", command.slice(1), { stdio: "ignore" });
+    const exited = once(child, "exit");
+    while (!(await answers(port))) {
+      if (child.exitCode !== null)
+        throw new Error(`nats-server exited with ${child.exitCode}: ${command.join(" ")}`);
+      await Promise.race([delay(10), exited]);
+    }
+  };
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit");
+    child.kill(signal);
+    await exited;
+  };
+
+  await start();
+  return {
+    url: `nats://127.0.0.1:${port}`,
+    port,
+    storeDir,
+    start,
+    kill: () => end("SIGKILL"),
+    stop: () => end("SIGTERM"),
+    close: async () => {
+      await end("SIGKILL");
+      if (options.storeDir === undefined) await rm(storeDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A TCP port of 127.0.0.1 that nobody listens on. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("The server has no port.");
+  return address.port;
+}
+
+async function findBinary(): Promise<string | undefined> {
+  const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/bin"];
+  for (const folder of folders) {
+    const path = join(folder, "nats-server");
+    const found = await access(path).then(
+      () => true,
+      () => false,
+    );
+    if (found) return path;
+  }
+  return undefined;
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: "127.0.0.1", port });
+    const finish = (answered: boolean): void => {
+      socket.destroy();
+      resolve(answered);
+    };
+    // The greeting comes only when the server is ready for clients.
+    socket.once("data", () => finish(true));
+    socket.once("error", () => finish(false));
+    socket.once("close", () => finish(false));
+  });
+}
