@@ -33,6 +33,7 @@ export const ERROR_CODES = [
   "CONFLICT",
   "WATCH_COMPACTED",
   "UNAUTHORIZED",
+  "INTERNAL",
 ] as const;
 
 /** One of {@link ERROR_CODES}. */

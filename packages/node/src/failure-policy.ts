@@ -1,0 +1,43 @@
+import { CairnError, type ErrorCode } from "@cairn/kv";
+
+/**
+ * What a node does after an error ended its reading of the log. `join`: goes through joining again, which finds out what can be
+ * used and moves aside what cannot. `retry`: the same after a pause, since only time or a person can mend it; `failed` says whether
+ * the node calls itself failed meanwhile. `halt`: stops, because going on could serve what is not the log's.
+ */
+export type FailureReaction =
+  | { readonly kind: "join"; readonly suspectIndex: boolean }
+  | { readonly kind: "retry"; readonly failed: boolean }
+  | { readonly kind: "halt" };
+
+const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
+  LOG_UNREACHABLE: { kind: "retry", failed: false },
+  STORE_UNREACHABLE: { kind: "retry", failed: false },
+  STORE_DENIED: { kind: "retry", failed: true },
+  DISK_FULL: { kind: "retry", failed: true },
+  INDEX_CORRUPT: { kind: "join", suspectIndex: true },
+  INDEX_VERSION: { kind: "join", suspectIndex: true },
+};
+
+/** While following the log, its mismatches lead back to joining, where they are judged; there they halt the node. */
+const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
+  LOG_REGRESSED: { kind: "join", suspectIndex: false },
+  LOG_DIFFERENT: { kind: "join", suspectIndex: false },
+  LOG_TRIMMED: { kind: "join", suspectIndex: false },
+};
+
+/** The reaction to `error`, which came while joining or while following the log. */
+export function reactionTo(error: CairnError, during: "joining" | "following"): FailureReaction {
+  const following = during === "following" ? WHILE_FOLLOWING[error.code] : undefined;
+  return following ?? REACTIONS[error.code] ?? { kind: "halt" };
+}
+
+/** Any thrown value as an error that users can be shown. */
+export function asCairnError(error: unknown): CairnError {
+  if (error instanceof CairnError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new CairnError("INTERNAL", `The node met an error that it does not know: ${message}.`, {
+    hint: "Please report it with the node's log. The data in the log is not affected.",
+    cause: error,
+  });
+}

@@ -1,0 +1,52 @@
+import type { CheckpointSource, IndexState as CapturedState } from "@cairn/checkpoint";
+import type { KvProvider } from "@cairn/kv";
+import { levelProvider } from "@cairn/kv";
+import { birthTxId, type IndexState } from "./index-store/index-state.ts";
+import type { IndexStore } from "./index-store/index-store.ts";
+import { isoTime } from "./index-store/row-values.ts";
+import { openIndex } from "./joining/local-index.ts";
+import { VERSION } from "./version.ts";
+
+/** A node's index as the checkpointer sees it. */
+export function indexSource(node: string, provider: KvProvider, index: IndexStore): CheckpointSource {
+  return {
+    node,
+    version: VERSION,
+    position: () => {
+      const { state } = index;
+      const empty = state.txId <= birthTxId(state);
+      return Promise.resolve(empty ? undefined : { logId: state.log.id, txId: state.txId });
+    },
+    capture: async (dir) => {
+      await index.capture(dir);
+      return await readCaptured(provider, dir);
+    },
+  };
+}
+
+/** The state is read from the copy itself: the live index has gone on meanwhile. */
+async function readCaptured(provider: KvProvider, dir: string): Promise<CapturedState> {
+  // Only a look: an index in memory would be loaded whole by its own provider.
+  const reader = provider.persistent ? provider : captureReader(provider);
+  const { kv, state } = await openIndex(reader, dir);
+  await kv.close();
+  if (state === undefined) throw new Error("the captured index holds no state");
+  return capturedState(state, provider.format);
+}
+
+function captureReader(provider: KvProvider): KvProvider {
+  const level = levelProvider();
+  return provider.format === level.format ? level : provider;
+}
+
+/** An index's state in the form of a checkpoint's manifest. */
+export function capturedState(state: IndexState, kvFormat: string): CapturedState {
+  return {
+    format: { index: state.version, kv: kvFormat },
+    log: { id: state.log.id, name: state.log.name, offset: state.log.offset },
+    txId: state.txId,
+    txTime: isoTime(state.time),
+    anchor: { txId: state.txId, sha256: state.sha256 },
+    documents: state.documents,
+  };
+}

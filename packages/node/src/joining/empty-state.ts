@@ -1,0 +1,15 @@
+import { INDEX_VERSION, type IndexState } from "../index-store/index-state.ts";
+import type { LogIdentity } from "./log-identity.ts";
+
+/** The state of an index of this log before its first message. */
+export function emptyState(identity: LogIdentity): IndexState {
+  const offset = identity.birth?.offset ?? 0;
+  return {
+    version: INDEX_VERSION,
+    log: { id: identity.id, name: identity.name, offset },
+    txId: offset,
+    time: 0,
+    sha256: "0".repeat(64),
+    documents: 0,
+  };
+}

@@ -1,0 +1,151 @@
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { CairnError, isCairnError, type KvStore, levelProvider, systemErrorCode } from "@cairn/kv";
+
+/** Newest folders of `quarantine/` that stay; older ones go unless they hold what the log lost. */
+const KEPT_ASIDE = 2;
+const NOTE = "why.json";
+
+/** An index that was moved aside: where it lies now and why. */
+export interface MovedAside {
+  readonly path: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+/**
+ * A node's db-dir: `live/` (the index), `staging/` (what is being restored), `capture/` (what is being checkpointed),
+ * `quarantine/` (indexes that could not be used), all on one file system, so that every move is a rename. Held by one process at a
+ * time: `lock/` is a LevelDB of its own, because the lock that LevelDB takes goes away with its process, however that ends.
+ */
+export class IndexDirectory {
+  readonly path: string;
+  readonly live: string;
+  readonly staging: string;
+  readonly quarantine: string;
+  readonly #lock: KvStore;
+
+  private constructor(dbDir: string, lock: KvStore) {
+    this.path = dbDir;
+    this.live = path.join(dbDir, "live");
+    this.staging = path.join(dbDir, "staging");
+    this.quarantine = path.join(dbDir, "quarantine");
+    this.#lock = lock;
+  }
+
+  /** Takes the directory for this process, making it when it is missing. `INDEX_LOCKED` names the process that has it. */
+  static async acquire(dbDir: string): Promise<IndexDirectory> {
+    await mkdir(dbDir, { recursive: true });
+    const lock = await openLock(dbDir);
+    const directory = new IndexDirectory(dbDir, lock);
+    await writeFile(holderFile(dbDir), JSON.stringify({ pid: process.pid, since: new Date().toISOString() }));
+    return directory;
+  }
+
+  /** Whether there is a local index, usable or not. */
+  async hasLive(): Promise<boolean> {
+    return (await entries(this.live)).length > 0;
+  }
+
+  /** Removes what a killed process left half restored. */
+  async sweepStaging(): Promise<void> {
+    await rm(this.staging, { recursive: true, force: true });
+  }
+
+  /**
+   * Moves the local index to `quarantine/` with a note that says why. `holdsLost`: it holds transactions that the log lost, so it is
+   * never removed. Answers where it lies.
+   */
+  async moveAside(reason: CairnError, options: { holdsLost: boolean }): Promise<MovedAside> {
+    const stamp = new Date().toISOString().replaceAll(":", "-");
+    const target = path.join(this.quarantine, `${stamp}-${reason.code.toLowerCase()}`);
+    await mkdir(target, { recursive: true });
+    const note = { code: reason.code, message: reason.message, at: new Date().toISOString(), ...options };
+    // The note first: an index without one would be taken for one that may go.
+    await writeFile(path.join(target, NOTE), `${JSON.stringify(note, null, 2)}\n`);
+    await rename(this.live, path.join(target, "live"));
+    await syncFolder(this.path);
+    await this.#forgetOldest();
+    return { path: target, code: reason.code, message: reason.message };
+  }
+
+  async release(): Promise<void> {
+    await rm(holderFile(this.path), { force: true });
+    await this.#lock.close();
+  }
+
+  async #forgetOldest(): Promise<void> {
+    // Names begin with the time, so name order is age.
+    const folders = (await entries(this.quarantine)).toSorted().toReversed();
+    for (const folder of folders.slice(KEPT_ASIDE)) {
+      const target = path.join(this.quarantine, folder);
+      if (!(await holdsLost(target))) await rm(target, { recursive: true, force: true });
+    }
+  }
+}
+
+async function openLock(dbDir: string): Promise<KvStore> {
+  const folder = path.join(dbDir, "lock");
+  try {
+    return await levelProvider().open(folder);
+  } catch (error) {
+    if (isCairnError(error, "INDEX_LOCKED")) throw await lockedError(dbDir, error);
+    if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
+    // It holds no data: what a crash left of it is made anew.
+    await rm(folder, { recursive: true, force: true });
+    return await levelProvider().open(folder);
+  }
+}
+
+async function lockedError(dbDir: string, cause: CairnError): Promise<CairnError> {
+  const holder = await readHolder(dbDir);
+  const who = holder === undefined ? "another process" : `process ${holder}`;
+  return new CairnError("INDEX_LOCKED", `The index directory ${dbDir} is in use by ${who}.`, {
+    hint: "Stop that node, or give this one a db-dir (or CAIRN_INDEX_PATH) of its own.",
+    cause,
+  });
+}
+
+async function readHolder(dbDir: string): Promise<number | undefined> {
+  try {
+    const { pid } = JSON.parse(await readFile(holderFile(dbDir), "utf8")) as { pid?: unknown };
+    return typeof pid === "number" ? pid : undefined;
+  } catch (error) {
+    // It is only told to a person; a holder that is just starting has not written it yet.
+    if (error instanceof SyntaxError || systemErrorCode(error) !== undefined) return undefined;
+    throw error;
+  }
+}
+
+async function holdsLost(folder: string): Promise<boolean> {
+  try {
+    const note = JSON.parse(await readFile(path.join(folder, NOTE), "utf8")) as { holdsLost?: unknown };
+    return note.holdsLost !== false;
+  } catch (error) {
+    // Without a readable note nobody knows what it holds: it stays.
+    if (error instanceof SyntaxError || systemErrorCode(error) !== undefined) return true;
+    throw error;
+  }
+}
+
+function holderFile(dbDir: string): string {
+  return path.join(dbDir, "holder.json");
+}
+
+async function entries(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return [];
+    throw error;
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,158 @@
+import { randomUUID } from "node:crypto";
+import { CairnError } from "@cairn/kv";
+import { type IndexState, statePosition } from "../index-store/index-state.ts";
+import { IndexStore } from "../index-store/index-store.ts";
+import type { System } from "../system/system.ts";
+import { checkAnchor } from "../tx-log/anchor.ts";
+import { encodeBirthRecord } from "../tx-log/transaction-codec.ts";
+import type { TxLog } from "../tx-log/tx-log.ts";
+import { emptyLog, foreignIndex, nothingToRestore } from "./join-errors.ts";
+import type { IndexDirectory } from "./index-directory.ts";
+import type { JoinReport } from "./join-report.ts";
+import { type OpenedIndex, tryOpenIndex } from "./local-index.ts";
+import { type LogIdentity, readLogIdentity } from "./log-identity.ts";
+import { emptyState } from "./empty-state.ts";
+import { newestCheckpointOfName, restoreIndex } from "./restore-index.ts";
+
+/** What joining needs. */
+export interface JoinContext {
+  readonly system: System;
+  readonly log: TxLog;
+  readonly directory: IndexDirectory;
+  readonly report: JoinReport;
+  readonly signal: AbortSignal;
+  /** Why the local index must not be used though it may open: what applying it last ran into. */
+  readonly suspect?: CairnError | undefined;
+  /** Told of a local index as soon as it is open, before the log was asked: for reads of what is there. */
+  readonly onLocal?: (index: IndexStore) => void;
+}
+
+/** An index that agrees with its log; what follows its state has to be replayed. */
+export interface JoinedIndex {
+  readonly index: IndexStore;
+  readonly identity: LogIdentity;
+}
+
+/**
+ * Finds the index that a node goes on from: the local one where it agrees with the log, else the newest checkpoint that can be
+ * trusted, else an empty one where the log still has everything. What cannot be used is moved aside, never deleted. Errors say why there is none:
+ * `LOG_DIFFERENT`, `LOG_REGRESSED` (when configured to halt), `LOG_TRIMMED`; `LOG_UNREACHABLE` and `STORE_UNREACHABLE` are
+ * worth trying again; nothing is taken for empty because it could not be reached.
+ */
+export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
+  await context.directory.sweepStaging();
+  const local = await openLocal(context);
+  try {
+    const identity = await identifyLog(context, local?.state);
+    const kept = await keepLocal(context, identity, local);
+    if (kept !== undefined) {
+      return { index: await IndexStore.open(kept.kv, emptyState(identity)), identity };
+    }
+  } catch (error) {
+    await local?.kv.close();
+    throw error;
+  }
+  await local?.kv.close();
+  return await joinWithoutLocal(context, await reidentify(context));
+}
+
+/** The local index, opened; one that cannot be used is moved aside at once. */
+async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined> {
+  const { system, directory, report, suspect } = context;
+  if (!system.kvProvider.persistent || !(await directory.hasLive())) return undefined;
+  const opened =
+    suspect === undefined ? await tryOpenIndex(system.kvProvider, directory.live) : { unusable: suspect };
+  if ("unusable" in opened) {
+    report.movedAside.push(await directory.moveAside(opened.unusable, { holdsLost: false }));
+    return undefined;
+  }
+  if (opened.state !== undefined) context.onLocal?.(await IndexStore.open(opened.kv, opened.state));
+  return opened;
+}
+
+/** Who the log is; makes it when there is none and nothing says that there was more. */
+async function identifyLog(context: JoinContext, local: IndexState | undefined): Promise<LogIdentity> {
+  const identity = await readLogIdentity(context.log);
+  if (identity !== undefined) return identity;
+  const problem = await saysThereWasMore(context, local);
+  if (problem !== undefined && context.system.onLogMismatch.different === "halt") throw problem;
+  await context.log.create((id) => encodeBirthRecord({ log: id, offset: 0 }));
+  return await reidentify(context);
+}
+
+async function reidentify({ log }: JoinContext): Promise<LogIdentity> {
+  const identity = await readLogIdentity(log);
+  if (identity !== undefined) return identity;
+  throw new CairnError("LOG_UNREACHABLE", `The log "${log.name}" was there and is not any more.`, {
+    hint: "The node tries again.",
+  });
+}
+
+/** A wrong address must not look like an empty cluster. */
+async function saysThereWasMore(
+  context: JoinContext,
+  local: IndexState | undefined,
+): Promise<CairnError | undefined> {
+  const { log, system } = context;
+  if (local !== undefined)
+    return emptyLog(log.name, `the local index holds transactions up to ${local.txId}`);
+  const newest = await newestCheckpointOfName(system, log.name);
+  return newest === undefined
+    ? undefined
+    : emptyLog(log.name, `checkpoint ${newest.name} holds transactions up to ${newest.txId}`);
+}
+
+/** The local index when it agrees with the log; else undefined, after it was moved aside where that is allowed. */
+async function keepLocal(
+  context: JoinContext,
+  identity: LogIdentity,
+  local: OpenedIndex | undefined,
+): Promise<OpenedIndex | undefined> {
+  if (local === undefined) return undefined;
+  const { state } = local;
+  if (state === undefined) return identity.bounds.first > 1 ? await discard(context, local) : local;
+  const problem = await disagreement(context, identity, state);
+  if (problem === undefined) return local;
+  const { onLogMismatch } = context.system;
+  if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
+  if (problem.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw problem;
+  await local.kv.close();
+  // What the log lost, trimmed or never had may be only here.
+  context.report.movedAside.push(await context.directory.moveAside(problem, { holdsLost: true }));
+  return undefined;
+}
+
+async function disagreement(
+  context: JoinContext,
+  identity: LogIdentity,
+  state: IndexState,
+): Promise<CairnError | undefined> {
+  if (state.log.id !== identity.id) return foreignIndex(identity, state);
+  return await checkAnchor(context.log, { position: statePosition(state), sha256: state.sha256 });
+}
+
+/** An index that holds nothing is not worth keeping where the log's beginning was trimmed. */
+async function discard(context: JoinContext, local: OpenedIndex): Promise<undefined> {
+  await local.kv.close();
+  const reason = new CairnError("LOG_TRIMMED", "The local index is empty and the log's beginning is gone.");
+  await context.directory.moveAside(reason, { holdsLost: false });
+  return undefined;
+}
+
+async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Promise<JoinedIndex> {
+  const { system, directory, log } = context;
+  const restored = await restoreIndex(context, identity);
+  if (restored !== undefined) return { index: restored, identity };
+  const { birth, bounds } = identity;
+  if (birth === undefined) throw nothingToRestore(identity, context.report.skipped.length);
+  const isEmpty = bounds.last <= 1 && birth.deliberate !== true;
+  if (isEmpty && system.onLogMismatch.different === "halt") {
+    const newest = await newestCheckpointOfName(system, log.name, identity.id);
+    if (newest !== undefined) {
+      throw emptyLog(log.name, `checkpoint ${newest.name} holds transactions up to ${newest.txId}`);
+    }
+  }
+  const dir = system.kvProvider.persistent ? directory.live : `${directory.staging}/${randomUUID()}`;
+  const kv = await system.kvProvider.open(dir);
+  return { index: await IndexStore.open(kv, emptyState(identity)), identity };
+}

@@ -1,0 +1,50 @@
+import type { NodeStatus } from "../node-api.ts";
+import type { MovedAside } from "./index-directory.ts";
+
+type Progress = NonNullable<NodeStatus["progress"]>;
+type Join = NodeStatus["join"];
+
+/** What happened while a node joined: kept up to date as it happens, read by /status. */
+export class JoinReport {
+  restoredFrom: Join["restoredFrom"] = null;
+  skipped: Join["skipped"] = [];
+  movedAside: MovedAside[] = [];
+  replayed = 0;
+  readyAfterMs: number | null = null;
+  #progress: { unit: Progress["unit"]; done: number; total: number; since: number; from: number } | undefined;
+  readonly #now: () => number;
+
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  /** The join part of /status. */
+  get join(): Join {
+    const { restoredFrom, skipped, movedAside, replayed, readyAfterMs } = this;
+    return { restoredFrom, skipped: [...skipped], movedAside: [...movedAside], replayed, readyAfterMs };
+  }
+
+  /** `done` of `total` bytes or transactions; the rate counts from the first call of a unit. */
+  advance(unit: Progress["unit"], done: number, total: number): void {
+    if (this.#progress?.unit !== unit || done < this.#progress.done) {
+      this.#progress = { unit, done, total, since: this.#now(), from: done };
+    } else {
+      this.#progress.done = done;
+      this.#progress.total = total;
+    }
+  }
+
+  /** Nothing long is under way. */
+  finish(): void {
+    this.#progress = undefined;
+  }
+
+  /** The progress part of /status; the time left is an estimate from the rate so far. */
+  get progress(): Progress | null {
+    if (this.#progress === undefined) return null;
+    const { unit, done, total, since, from } = this.#progress;
+    const elapsed = this.#now() - since;
+    const etaMs = done > from ? Math.round((elapsed / (done - from)) * Math.max(0, total - done)) : null;
+    return { unit, done, total, etaMs };
+  }
+}

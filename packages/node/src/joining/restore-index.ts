@@ -1,0 +1,119 @@
+import path from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import {
+  type IndexState,
+  listCheckpoints,
+  type Manifest,
+  restoreCheckpoint,
+  type RestoreResult,
+} from "@cairn/checkpoint";
+import { CairnError } from "@cairn/kv";
+import { capturedState } from "../index-source.ts";
+import { INDEX_VERSION } from "../index-store/index-state.ts";
+import { IndexStore } from "../index-store/index-store.ts";
+import type { System } from "../system/system.ts";
+import { checkAnchor } from "../tx-log/anchor.ts";
+import type { TxLog } from "../tx-log/tx-log.ts";
+import { emptyState } from "./empty-state.ts";
+import type { JoinContext } from "./join-index.ts";
+import { openIndex } from "./local-index.ts";
+import type { LogIdentity } from "./log-identity.ts";
+
+/**
+ * Restores the newest checkpoint of this log that agrees with it and opens it; undefined when there is none. Every checkpoint passed
+ * over is in the report with its reason. `STORE_UNREACHABLE` when a store could not be asked: worth trying again, not emptiness.
+ */
+export async function restoreIndex(
+  context: JoinContext,
+  identity: LogIdentity,
+): Promise<IndexStore | undefined> {
+  const { system, directory, report, log, signal } = context;
+  const { checkpointer, kvProvider: provider } = system;
+  if (checkpointer === undefined) return undefined;
+  // An index that lives in memory is loaded from the restored files, which then go; it must not touch live/.
+  const targetDir = provider.persistent ? directory.live : path.join(directory.staging, "loading");
+  const { restored, skipped }: RestoreResult = await restoreCheckpoint({
+    stores: checkpointer.restoreFrom ?? [checkpointer.store],
+    stagingDir: directory.staging,
+    targetDir,
+    node: system.nodeId,
+    logId: identity.id,
+    accept: (manifest) => acceptManifest(manifest, provider.format, log, identity),
+    verify: async (dir, manifest) => await verifyRestored(system, dir, manifest),
+    onProgress: ({ done, total }) => report.advance("bytes", done, total),
+    signal,
+  });
+  report.skipped = skipped.map(({ name, error }) => ({ name, code: error.code, message: error.message }));
+  report.finish();
+  if (restored === undefined) return undefined;
+  const { name, store, manifest } = restored;
+  const { kv } = await openIndex(provider, targetDir);
+  report.restoredFrom = { name, store, txId: manifest.txId };
+  return await IndexStore.open(kv, emptyState(identity));
+}
+
+/** Whether a checkpoint is one that this node can read and that this log continues. */
+async function acceptManifest(
+  manifest: Manifest,
+  kvFormat: string,
+  log: TxLog,
+  identity: LogIdentity,
+): Promise<true | CairnError> {
+  const { format, anchor } = manifest;
+  if (format.index !== INDEX_VERSION || format.kv !== kvFormat) {
+    return new CairnError(
+      "INDEX_VERSION",
+      `It holds an index of version ${format.index} in ${format.kv}; this node reads version ${INDEX_VERSION} in ${kvFormat}.`,
+      { hint: "An older checkpoint of this version or the log itself is used instead." },
+    );
+  }
+  if (manifest.log.offset !== (identity.birth?.offset ?? manifest.log.offset)) {
+    return new CairnError("CHECKPOINT_CORRUPT", "Its offset is not that of its log.", {
+      hint: "An older checkpoint or the log itself is used instead.",
+    });
+  }
+  const position = anchor.txId - manifest.log.offset;
+  return (await checkAnchor(log, { position, sha256: anchor.sha256 })) ?? true;
+}
+
+/** The restored index must say of itself what the manifest says of it. */
+async function verifyRestored(system: System, dir: string, manifest: Manifest): Promise<void> {
+  const { kvProvider: provider } = system;
+  // An index in memory is looked at when it is loaded.
+  if (!provider.persistent) return;
+  const { kv, state } = await openIndex(provider, dir);
+  await kv.close();
+  const found = state === undefined ? undefined : capturedState(state, provider.format);
+  if (found !== undefined && isDeepStrictEqual(found, claimedState(manifest))) return;
+  throw new CairnError(
+    "CHECKPOINT_CORRUPT",
+    `The index in it is not what its manifest says: it ends at transaction ${found?.txId ?? "none"}.`,
+    { hint: "An older checkpoint or the log itself is used instead." },
+  );
+}
+
+function claimedState({ format, log, txId, txTime, anchor, documents }: Manifest): IndexState {
+  return {
+    format: { index: format.index, kv: format.kv },
+    log: { id: log.id, name: log.name, offset: log.offset },
+    txId,
+    txTime,
+    anchor: { txId: anchor.txId, sha256: anchor.sha256 },
+    documents,
+  };
+}
+
+/** The newest checkpoint of a log of this name (with another id than `exceptId`) in any of the stores a node restores from. */
+export async function newestCheckpointOfName(
+  { checkpointer }: System,
+  logName: string,
+  exceptId?: string,
+): Promise<{ name: string; txId: number } | undefined> {
+  if (checkpointer === undefined) return undefined;
+  for (const store of checkpointer.restoreFrom ?? [checkpointer.store]) {
+    const { checkpoints } = await listCheckpoints(store);
+    const newest = checkpoints.find(({ log }) => log.name === logName && log.id !== exceptId);
+    if (newest !== undefined) return { name: newest.name, txId: newest.txId };
+  }
+  return undefined;
+}

@@ -1,0 +1,187 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { type Checkpointer, startCheckpointer } from "@cairn/checkpoint";
+import type { CairnError } from "@cairn/kv";
+import type { Logger } from "pino";
+import { asCairnError, reactionTo } from "./failure-policy.ts";
+import { indexSource } from "./index-source.ts";
+import { statePosition } from "./index-store/index-state.ts";
+import { IndexPosition } from "./index-store/index-position.ts";
+import type { IndexStore } from "./index-store/index-store.ts";
+import type { IndexDirectory } from "./joining/index-directory.ts";
+import { joinIndex } from "./joining/join-index.ts";
+import { JoinReport } from "./joining/join-report.ts";
+import type { LogIdentity } from "./joining/log-identity.ts";
+import type { Phase } from "./node-api.ts";
+import { checkpointEventLog } from "./checkpoint-events.ts";
+import type { System } from "./system/system.ts";
+import { followLog } from "./tx-log/follow-log.ts";
+import type { TxLog } from "./tx-log/tx-log.ts";
+
+const FIRST_PAUSE_MS = 200;
+const LONGEST_PAUSE_MS = 15_000;
+
+/**
+ * The life of one node's index: open the log → join → replay → follow, and again from joining when the log or the index turn out
+ * to be other than they were. It only ends when it is told to stop, or halts where going on could serve what is not the log's.
+ */
+export class NodeLife {
+  readonly position = new IndexPosition();
+  report = new JoinReport();
+  phase: Phase = "restoring";
+  log: TxLog | undefined;
+  identity: LogIdentity | undefined;
+  index: IndexStore | undefined;
+  checkpointer: Checkpointer | undefined;
+  failure: CairnError | undefined;
+  readonly #system: System;
+  readonly #directory: IndexDirectory;
+  readonly #logger: Logger;
+  readonly #stop = new AbortController();
+  readonly #startedAt = performance.now();
+  readonly #onReady: () => void;
+  #running: Promise<void> = Promise.resolve();
+  #during: "joining" | "following" = "joining";
+
+  constructor(system: System, directory: IndexDirectory, logger: Logger, onReady: () => void) {
+    this.#system = system;
+    this.#directory = directory;
+    this.#logger = logger;
+    this.#onReady = onReady;
+  }
+
+  /** Begins; answers at once. */
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  /** Ends the life in order: checkpointer, following, index, log. */
+  async stop(): Promise<void> {
+    this.phase = "stopping";
+    await this.#stopCheckpointer();
+    this.#stop.abort();
+    await this.#running;
+    await this.#closeIndex();
+    await this.log?.close();
+  }
+
+  async #run(): Promise<void> {
+    let failures = 0;
+    let suspect: CairnError | undefined;
+    while (!this.#stop.signal.aborted) {
+      const before = this.position.txId;
+      try {
+        await this.#liveOnce(suspect);
+        return;
+      } catch (thrown) {
+        if (this.#stop.signal.aborted) return;
+        const error = asCairnError(thrown);
+        const reaction = reactionTo(error, this.#during);
+        await this.#leave(error, reaction.kind === "halt" || (reaction.kind === "retry" && reaction.failed));
+        if (reaction.kind === "halt") return;
+        failures = this.position.txId > before ? 1 : failures + 1;
+        suspect = reaction.kind === "join" && reaction.suspectIndex ? error : undefined;
+        if (reaction.kind === "retry" || failures > 1) await this.#pause(failures);
+      }
+    }
+  }
+
+  /** From an open log to following it; ends without an error only when the node stops. */
+  async #liveOnce(suspect: CairnError | undefined): Promise<void> {
+    const { signal } = this.#stop;
+    this.#during = "joining";
+    this.log ??= await this.#system.openTxLog({ signal });
+    const joined = await joinIndex({
+      system: this.#system,
+      log: this.log,
+      directory: this.#directory,
+      report: this.report,
+      signal,
+      suspect,
+      onLocal: (index) => this.#use(index),
+    });
+    this.#use(joined.index);
+    this.identity = joined.identity;
+    this.failure = undefined;
+    this.#during = "following";
+    await this.#follow(joined.index, joined.identity, this.log);
+  }
+
+  async #follow(index: IndexStore, identity: LogIdentity, log: TxLog): Promise<void> {
+    const { state } = index;
+    const position = statePosition(state);
+    const anchor = position === 0 ? undefined : { position, sha256: state.sha256 };
+    // Ready means caught up with the log as it stood when the node joined.
+    const goal = Math.max(identity.bounds.last + state.log.offset, state.txId);
+    const begin = state.txId;
+    this.phase = "replaying";
+    if (begin >= goal) await this.#becomeReady(index);
+    const following = followLog(log, {
+      anchor,
+      signal: this.#stop.signal,
+      onState: ({ reachable, error }) => {
+        if (reachable) this.#logger.info({ log: log.name }, "reading the log");
+        else this.#logger.warn({ err: error }, "the log cannot be reached; trying again");
+      },
+    });
+    for await (const messages of following) {
+      await index.apply(messages);
+      const { txId } = index.state;
+      this.position.set(txId);
+      if (this.phase !== "replaying") continue;
+      this.report.replayed = txId - begin;
+      this.report.advance("transactions", txId - begin, goal - begin);
+      if (txId >= goal) await this.#becomeReady(index);
+    }
+  }
+
+  async #becomeReady(index: IndexStore): Promise<void> {
+    this.report.finish();
+    this.report.readyAfterMs ??= Math.round(performance.now() - this.#startedAt);
+    const { checkpointer: options, nodeId, kvProvider } = this.#system;
+    if (options !== undefined) {
+      const source = indexSource(nodeId, kvProvider, index);
+      this.checkpointer = startCheckpointer({ source, options, onEvent: checkpointEventLog(this.#logger) });
+    }
+    this.phase = "ready";
+    const { restoredFrom, replayed, readyAfterMs } = this.report;
+    const from = restoredFrom?.name ?? null;
+    this.#logger.info({ txId: index.state.txId, restoredFrom: from, replayed, readyAfterMs }, "ready");
+    this.#onReady();
+  }
+
+  #use(index: IndexStore): void {
+    this.index = index;
+    this.position.set(index.state.txId);
+  }
+
+  async #leave(error: CairnError, failed: boolean): Promise<void> {
+    const level = failed ? "error" : "warn";
+    this.#logger[level]({ code: error.code, hint: error.hint, err: error.cause }, error.message);
+    await this.#stopCheckpointer();
+    // A failed node keeps what it had open, for reads that ask for what is there; it serves nothing as right.
+    if (!failed) await this.#closeIndex();
+    this.failure = failed ? error : undefined;
+    this.phase = failed ? "failed" : "restoring";
+    this.report = failed ? this.report : new JoinReport();
+  }
+
+  async #stopCheckpointer(): Promise<void> {
+    const { checkpointer } = this;
+    this.checkpointer = undefined;
+    await checkpointer?.stop();
+  }
+
+  async #closeIndex(): Promise<void> {
+    const { index } = this;
+    this.index = undefined;
+    await index?.close();
+  }
+
+  async #pause(failures: number): Promise<void> {
+    const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures, 10));
+    await delay(pause, undefined, { signal: this.#stop.signal }).catch((error: unknown) => {
+      if (!this.#stop.signal.aborted) throw error;
+    });
+    await this.#closeIndex();
+  }
+}

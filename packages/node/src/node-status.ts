@@ -1,0 +1,79 @@
+import { type CairnError, isCairnError } from "@cairn/kv";
+import { INDEX_VERSION } from "./index-store/index-state.ts";
+import type { IndexStore } from "./index-store/index-store.ts";
+import { isoTime } from "./index-store/row-values.ts";
+import type { JoinReport } from "./joining/join-report.ts";
+import type { LogIdentity } from "./joining/log-identity.ts";
+import type { NodeStatus, Phase } from "./node-api.ts";
+import type { LogBounds, TxLog } from "./tx-log/tx-log.ts";
+import { VERSION } from "./version.ts";
+
+/** The parts of a node that /status tells of, as they are now. */
+export interface StatusParts {
+  readonly node: string;
+  readonly phase: Phase;
+  readonly logName: string | undefined;
+  readonly log: TxLog | undefined;
+  readonly identity: LogIdentity | undefined;
+  readonly index: IndexStore | undefined;
+  readonly report: JoinReport;
+  readonly checkpoints: NodeStatus["checkpoints"];
+  readonly failure: CairnError | undefined;
+}
+
+/** How long /status waits for the log's answer before it says that the log cannot be reached. */
+const LOG_ANSWER_MS = 2_000;
+
+/** GET /status. Asks the log for its bounds; everything else is at hand. */
+export async function nodeStatus(parts: StatusParts): Promise<NodeStatus> {
+  const { index, identity, report, failure } = parts;
+  const bounds = await askBounds(parts.log);
+  const offset = identity?.birth?.offset ?? index?.state.log.offset ?? 0;
+  const isEmpty = bounds === undefined || bounds.last < bounds.first;
+  const lastTxId = isEmpty ? null : bounds.last + offset;
+  const state = index?.state;
+  const txId = state?.txId ?? 0;
+  return {
+    node: parts.node,
+    version: VERSION,
+    phase: parts.phase,
+    log: {
+      name: parts.logName ?? "",
+      id: identity?.id ?? state?.log.id ?? null,
+      firstTxId: isEmpty ? null : bounds.first + offset,
+      lastTxId,
+      reachable: bounds !== undefined,
+    },
+    index: {
+      txId,
+      txTime: state === undefined || state.time === 0 ? null : isoTime(state.time),
+      documents: state?.documents ?? 0,
+      bytes: index === undefined ? 0 : (await index.stats()).bytes,
+      version: INDEX_VERSION,
+      lag: lastTxId === null ? null : Math.max(0, lastTxId - txId),
+    },
+    join: report.join,
+    progress: report.progress,
+    checkpoints: parts.checkpoints,
+    failure:
+      failure === undefined
+        ? null
+        : { code: failure.code, message: failure.message, hint: failure.hint ?? null },
+  };
+}
+
+async function askBounds(log: TxLog | undefined): Promise<LogBounds | undefined> {
+  if (log === undefined) return undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, LOG_ANSWER_MS, undefined);
+  });
+  try {
+    return await Promise.race([log.bounds(), late]);
+  } catch (error) {
+    if (isCairnError(error, "LOG_UNREACHABLE")) return undefined;
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}

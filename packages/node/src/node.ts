@@ -1,0 +1,235 @@
+import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
+import { CairnError } from "@cairn/kv";
+import { type Logger, pino } from "pino";
+import { type HttpServer, startHttpServer } from "./http/server.ts";
+import type { IndexStore } from "./index-store/index-store.ts";
+import { IndexDirectory } from "./joining/index-directory.ts";
+import type {
+  AsOf,
+  CheckpointResult,
+  CheckpointSummary,
+  DocumentPage,
+  HistoryPage,
+  ListQuery,
+  NodeApi,
+  NodeStatus,
+  Phase,
+  ReadOptions,
+  StoredDocument,
+} from "./node-api.ts";
+import { NodeLife } from "./node-life.ts";
+import { nodeStatus } from "./node-status.ts";
+import type { System } from "./system/system.ts";
+import { documentKey } from "./tx-log/document-key.ts";
+import { submitTransaction } from "./tx-log/submit-transaction.ts";
+import type { DocumentKey, Transaction, TxId, TxOutcome } from "./tx-log/transaction.ts";
+import { VERSION } from "./version.ts";
+import { checkpointSummary, NO_CHECKPOINTS, runCheckpoint, statusOfCheckpoints } from "./node-checkpoints.ts";
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_LIMIT = 100;
+
+/** What {@link runNode} takes beside the system. */
+export interface RunOptions {
+  /** Silent by default. */
+  readonly logger?: Logger;
+}
+
+/** A running node: {@link NodeApi}, when it became ready, and where its HTTP server listens. */
+export interface CairnNode extends NodeApi {
+  /** Resolves when the node is ready for the first time; rejects when it stops before. */
+  readonly ready: Promise<void>;
+  /** Where to reach its HTTP server; undefined when none is configured. */
+  readonly url: string | undefined;
+}
+
+/**
+ * Starts a node of a system; answers once its HTTP server is bound, so that health and progress are visible while it joins.
+ * Rejects, and leaves nothing behind, with `INDEX_LOCKED` (another process has the db-dir) or `PORT_IN_USE`.
+ */
+export async function runNode(system: System, { logger }: RunOptions = {}): Promise<CairnNode> {
+  const directory = await IndexDirectory.acquire(system.dbDir);
+  const node = new RunningNode(system, directory, logger ?? pino({ level: "silent" }));
+  try {
+    await node.open();
+  } catch (error) {
+    await directory.release();
+    throw error;
+  }
+  return node;
+}
+
+class RunningNode implements CairnNode {
+  readonly id: string;
+  readonly version = VERSION;
+  readonly ready: Promise<void>;
+  readonly #system: System;
+  readonly #directory: IndexDirectory;
+  readonly #logger: Logger;
+  readonly #life: NodeLife;
+  #http: HttpServer | undefined;
+  #resolveReady: () => void = () => {};
+  #rejectReady: (error: Error) => void = () => {};
+  #closing: Promise<void> | undefined;
+
+  constructor(system: System, directory: IndexDirectory, logger: Logger) {
+    this.id = system.nodeId;
+    this.#system = system;
+    this.#directory = directory;
+    this.#logger = logger;
+    this.ready = new Promise((resolve, reject) => {
+      this.#resolveReady = resolve;
+      this.#rejectReady = reject;
+    });
+    // Whoever does not wait for it must not be ended by it.
+    this.ready.catch(() => {});
+    this.#life = new NodeLife(system, directory, logger, () => this.#resolveReady());
+  }
+
+  async open(): Promise<void> {
+    const { http } = this.#system;
+    if (http !== undefined) {
+      this.#http = await startHttpServer(this, http, { logger: this.#logger });
+      this.#logger.info({ url: this.#http.url }, "listening");
+    }
+    this.#life.start();
+  }
+
+  get url(): string | undefined {
+    return this.#http?.url;
+  }
+
+  get phase(): Phase {
+    return this.#life.phase;
+  }
+
+  async status(): Promise<NodeStatus> {
+    const { phase, log, identity, index, report, checkpointer, failure } = this.#life;
+    const checkpoints =
+      checkpointer === undefined ? NO_CHECKPOINTS : statusOfCheckpoints(checkpointer.status());
+    const logName = log?.name;
+    return await nodeStatus({
+      node: this.id,
+      phase,
+      logName,
+      log,
+      identity,
+      index,
+      report,
+      checkpoints,
+      failure,
+    });
+  }
+
+  async submit(transaction: Transaction): Promise<{ txId: TxId }> {
+    const { log, identity, index, phase } = this.#life;
+    if (log === undefined || identity === undefined || index === undefined || phase === "failed") {
+      throw this.#notReady();
+    }
+    return await submitTransaction(log, index.state.log.offset, transaction);
+  }
+
+  async await(txId: TxId, { timeoutMs = DEFAULT_TIMEOUT_MS } = {}): Promise<TxOutcome> {
+    await this.#life.position.reached(txId, timeoutMs);
+    const outcome = await this.outcome(txId);
+    if (outcome !== undefined) return outcome;
+    throw new CairnError("NOT_FOUND", `The index has no transaction ${txId}.`, {
+      hint: "Transaction ids begin behind the log's offset.",
+    });
+  }
+
+  async outcome(txId: TxId): Promise<TxOutcome | undefined> {
+    const { index } = this.#life;
+    if (index === undefined) throw this.#notReady();
+    return await index.outcome(txId);
+  }
+
+  async get(
+    key: DocumentKey,
+    options: ReadOptions & { asOf?: AsOf } = {},
+  ): Promise<StoredDocument | undefined> {
+    const index =
+      this.#life.phase === "ready" && options.minTx === undefined && options.asOf === undefined
+        ? this.#life.index
+        : await this.#readable(options);
+    if (index === undefined) throw this.#notReady();
+    return await index.get(key, options.asOf);
+  }
+
+  async list(query: ListQuery): Promise<DocumentPage> {
+    const index = await this.#readable(query);
+    // Checks the bucket's name, and the namespace's where one is given.
+    documentKey(query.bucket, query.namespace ?? "default", "any");
+    return await index.list({ ...query, limit: query.limit ?? DEFAULT_LIMIT });
+  }
+
+  async history(
+    key: DocumentKey,
+    options: ReadOptions & { limit?: number; cursor?: string } = {},
+  ): Promise<HistoryPage> {
+    const index = await this.#readable(options);
+    return await index.history(key, options.limit ?? DEFAULT_LIMIT, options.cursor);
+  }
+
+  async digest(): Promise<{ txId: TxId; digest: string }> {
+    const digest = await (await this.#readable({})).digest();
+    if (digest === undefined) throw this.#notReady();
+    return digest;
+  }
+
+  async checkpoints(): Promise<readonly CheckpointSummary[]> {
+    const { checkpoints } = await listCheckpoints(this.#store());
+    return checkpoints.map(checkpointSummary);
+  }
+
+  checkpoint(): { begun: Promise<void>; done: Promise<CheckpointResult> } {
+    this.#store();
+    const { checkpointer } = this.#life;
+    if (checkpointer === undefined) throw this.#notReady();
+    return runCheckpoint(checkpointer);
+  }
+
+  async close(): Promise<void> {
+    this.#closing ??= this.#close();
+    await this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const stopped = new CairnError("NOT_READY", "The node is stopping.", { hint: "Ask another node." });
+    this.#rejectReady(stopped);
+    this.#life.phase = "stopping";
+    this.#life.position.fail(stopped);
+    await this.#http?.close();
+    await this.#life.stop();
+    await this.#directory.release();
+    this.#logger.info("stopped");
+  }
+
+  /** The index for a read, once it holds what the read asks for. */
+  async #readable(options: ReadOptions & { asOf?: AsOf }): Promise<IndexStore> {
+    const { minTx = 0, timeoutMs = DEFAULT_TIMEOUT_MS, stale = false, asOf } = options;
+    if (!stale && this.#life.phase !== "ready") throw this.#notReady();
+    const needed = Math.max(minTx, asOf !== undefined && "txId" in asOf ? asOf.txId : 0);
+    await this.#life.position.reached(needed, timeoutMs);
+    const { index } = this.#life;
+    if (index === undefined) throw this.#notReady();
+    return index;
+  }
+
+  #store(): CheckpointStore {
+    const store = this.#system.checkpointer?.store;
+    if (store !== undefined) return store;
+    throw new CairnError("NOT_FOUND", "This node has no checkpointer.", {
+      hint: 'Configure "checkpointer" under cairn/index-store > kv-store; docs/configuration.md shows how.',
+    });
+  }
+
+  #notReady(): CairnError {
+    const { phase, failure } = this.#life;
+    const why = failure === undefined ? `is ${phase}` : `failed: ${failure.message}`;
+    return new CairnError("NOT_READY", `The node ${why}.`, {
+      hint:
+        failure?.hint ?? "Ask again when /health/ready answers 200, or add ?stale=true for what is there.",
+    });
+  }
+}

@@ -1,0 +1,46 @@
+import { CairnError } from "@cairn/kv";
+import { contentHash, encodeTransaction } from "./transaction-codec.ts";
+import type { Transaction, TxId } from "./transaction.ts";
+import type { TxLog } from "./tx-log.ts";
+
+/**
+ * Appends a transaction to the log; answers its id once the log has it. Calls made one after another without waiting are stored
+ * in their order. Errors: `TX_INVALID`, `TX_TOO_LARGE` (both before anything is sent), `CONFLICT` (the id was used for another
+ * content), `LOG_UNREACHABLE`, `LOG_FULL`.
+ */
+export async function submitTransaction(
+  log: TxLog,
+  offset: number,
+  transaction: Transaction,
+): Promise<{ txId: TxId }> {
+  const payload = encodeTransaction(transaction);
+  if (payload.length > log.maxPayload) {
+    throw new CairnError(
+      "TX_TOO_LARGE",
+      `The transaction has ${payload.length} bytes, the log "${log.name}" takes at most ${log.maxPayload}.`,
+      { hint: "Split it into several transactions." },
+    );
+  }
+  if (transaction.id === undefined) {
+    const { position } = await log.append(payload);
+    return { txId: position + offset };
+  }
+  const { position, duplicate } = await log.append(payload, { messageId: transaction.id });
+  if (duplicate) await assertSameContent(log, position, payload, offset);
+  return { txId: position + offset };
+}
+
+/** The log compares ids only; an id stands for one content. */
+async function assertSameContent(
+  log: TxLog,
+  position: number,
+  payload: Uint8Array,
+  offset: number,
+): Promise<void> {
+  const first = await log.fetch(position);
+  // Trimmed meanwhile: what the index remembers of the id decides.
+  if (first === undefined || contentHash(first.payload).equals(contentHash(payload))) return;
+  throw new CairnError("CONFLICT", `Transaction ${position + offset} has the same id and another content.`, {
+    hint: "An id stands for one transaction: choose a new one for another content.",
+  });
+}

@@ -1,0 +1,87 @@
+import type { Json, Transaction, TxOperation } from "../../src/tx-log/transaction.ts";
+
+/** A version as the model keeps it. */
+interface ModelVersion {
+  readonly revision: number;
+  readonly time: number;
+  readonly document: Json | undefined;
+}
+
+/**
+ * The index as a pure fold in plain maps: what the index must say after any prefix of a log, written without knowing its rows.
+ * Message 1 is the birth record, so the first transaction is 2.
+ */
+export class IndexModel {
+  txId = 1;
+  time = 0;
+  readonly outcomes = new Map<number, boolean>();
+  readonly #keys = new Map<string, ModelVersion[]>();
+  readonly #ids = new Map<string, { txId: number; content: string }>();
+
+  apply(transaction: Transaction, time: number): void {
+    this.txId += 1;
+    this.time = Math.max(this.time, time);
+    this.outcomes.set(this.txId, this.#committed(transaction));
+  }
+
+  /** Current documents of a bucket as `[namespace/name, document]`, in key order. */
+  list(bucket: string, asOf = this.txId): [string, Json][] {
+    const found: [string, Json][] = [];
+    for (const [id, versions] of this.#keys) {
+      if (!id.startsWith(`${bucket} `)) continue;
+      const document = versions.findLast(({ revision }) => revision <= asOf)?.document;
+      if (document !== undefined) found.push([id.slice(bucket.length + 1), document]);
+    }
+    return found.toSorted(([a], [b]) => compareKeys(a, b));
+  }
+
+  /** A key's versions, newest first. */
+  history(bucket: string, key: string): { revision: number; document: Json | undefined }[] {
+    const versions = this.#keys.get(`${bucket} ${key}`) ?? [];
+    return versions.map(({ revision, document }) => ({ revision, document })).toReversed();
+  }
+
+  get documents(): number {
+    return [...this.#keys.values()].filter((versions) => versions.at(-1)?.document !== undefined).length;
+  }
+
+  #committed(transaction: Transaction): boolean {
+    const { id, ops } = transaction;
+    const content = JSON.stringify(ops);
+    const known = id === undefined ? undefined : this.#ids.get(id);
+    if (known !== undefined) {
+      return known.content === content && this.outcomes.get(known.txId) === true;
+    }
+    if (id !== undefined) this.#ids.set(id, { txId: this.txId, content });
+    for (const op of ops) {
+      if (op[0] === "match" && this.#revision(op[1], op[2]) !== op[3]) return false;
+    }
+    for (const op of ops) this.#write(op);
+    return true;
+  }
+
+  #write(op: TxOperation): void {
+    if (op[0] === "match") return;
+    const id = `${op[1]} ${op[2]}`;
+    const versions = this.#keys.get(id) ?? [];
+    const exists = versions.at(-1)?.document !== undefined;
+    const head = { revision: this.txId, time: this.time };
+    if (op[0] === "evict") this.#keys.delete(id);
+    else if (op[0] === "put") this.#keys.set(id, [...versions, { ...head, document: op[3] }]);
+    else if (exists) this.#keys.set(id, [...versions, { ...head, document: undefined }]);
+  }
+
+  #revision(bucket: string, key: string): number | null {
+    const last = this.#keys.get(`${bucket} ${key}`)?.at(-1);
+    return last?.document === undefined ? null : last.revision;
+  }
+}
+
+/** Namespace, then name, by UTF-8 bytes. */
+export function compareKeys(left: string, right: string): number {
+  const [a, b] = [left, right].map((key) => {
+    const slash = key.indexOf("/");
+    return [Buffer.from(key.slice(0, slash)), Buffer.from(key.slice(slash + 1))] as const;
+  }) as [readonly [Buffer, Buffer], readonly [Buffer, Buffer]];
+  return Buffer.compare(a[0], b[0]) || Buffer.compare(a[1], b[1]);
+}
