@@ -149,9 +149,9 @@ export class NodeLife {
     this.#onReady();
   }
 
-  #use(index: IndexStore): void {
+  #use(index: IndexStore | undefined): void {
     this.index = index;
-    this.position.set(index.state.txId);
+    this.position.set(index?.state.txId ?? 0);
   }
 
   async #leave(error: CairnError, failed: boolean): Promise<void> {

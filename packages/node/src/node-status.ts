@@ -48,7 +48,7 @@ export async function nodeStatus(parts: StatusParts): Promise<NodeStatus> {
       txId,
       txTime: state === undefined || state.time === 0 ? null : isoTime(state.time),
       documents: state?.documents ?? 0,
-      bytes: index === undefined ? 0 : (await index.stats()).bytes,
+      bytes: await indexBytes(index),
       version: INDEX_VERSION,
       lag: lastTxId === null ? null : Math.max(0, lastTxId - txId),
     },
@@ -75,5 +75,16 @@ async function askBounds(log: TxLog | undefined): Promise<LogBounds | undefined>
     throw error;
   } finally {
     clearTimeout(timer);
+  }
+}
+
+async function indexBytes(index: IndexStore | undefined): Promise<number> {
+  if (index === undefined) return 0;
+  try {
+    return (await index.stats()).bytes;
+  } catch (error) {
+    // Closed meanwhile, because the node builds it anew or stops.
+    if (isCairnError(error, "NOT_READY")) return 0;
+    throw error;
   }
 }

@@ -23,8 +23,11 @@ export interface JoinContext {
   readonly signal: AbortSignal;
   /** Why the local index must not be used though it may open: what applying it last ran into. */
   readonly suspect?: CairnError | undefined;
-  /** Told of a local index as soon as it is open, before the log was asked: for reads of what is there. */
-  readonly onLocal?: (index: IndexStore) => void;
+  /**
+   * Hands over a local index as soon as it is open, before the log was asked, for reads of what is there: it is the receiver's
+   * to close. Undefined: takes it back, because it is moved aside.
+   */
+  readonly onLocal: (index: IndexStore | undefined) => void;
 }
 
 /** An index that agrees with its log; what follows its state has to be replayed. */
@@ -49,10 +52,9 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
       return { index: await IndexStore.open(kept.kv, emptyState(identity)), identity };
     }
   } catch (error) {
-    await local?.kv.close();
+    if (local?.state === undefined) await local?.kv.close();
     throw error;
   }
-  await local?.kv.close();
   return await joinWithoutLocal(context, await reidentify(context));
 }
 
@@ -66,7 +68,7 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
     report.movedAside.push(await directory.moveAside(opened.unusable, { holdsLost: false }));
     return undefined;
   }
-  if (opened.state !== undefined) context.onLocal?.(await IndexStore.open(opened.kv, opened.state));
+  if (opened.state !== undefined) context.onLocal(await IndexStore.open(opened.kv, opened.state));
   return opened;
 }
 
@@ -116,6 +118,7 @@ async function keepLocal(
   const { onLogMismatch } = context.system;
   if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
   if (problem.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw problem;
+  context.onLocal(undefined);
   await local.kv.close();
   // What the log lost, trimmed or never had may be only here.
   context.report.movedAside.push(await context.directory.moveAside(problem, { holdsLost: true }));

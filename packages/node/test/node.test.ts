@@ -1,0 +1,127 @@
+import { filesystemStore } from "@cairn/checkpoint";
+import { levelProvider } from "@cairn/kv";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { type CairnNode, runNode } from "../src/node.ts";
+import type { System } from "../src/system/system.ts";
+import { openEmbeddedTxLog } from "../src/tx-log/embedded-tx-log.ts";
+
+let folder = "";
+let nodes: CairnNode[] = [];
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-node-"));
+});
+afterEach(async () => {
+  await Promise.all(nodes.map((node) => node.close()));
+  nodes = [];
+  await rm(folder, { recursive: true, force: true });
+});
+
+function system(overrides: Partial<System> = {}): System {
+  const dbDir = path.join(folder, "index");
+  return {
+    nodeId: "node-1",
+    dir: folder,
+    openTxLog: async () => await openEmbeddedTxLog({ path: path.join(folder, "node-1-log") }),
+    onLogMismatch: { regressed: "rebuild", different: "halt" },
+    kvProvider: levelProvider(),
+    dbDir,
+    checkpointer: {
+      store: filesystemStore({ path: path.join(folder, "checkpoints") }),
+      approxFrequency: 6 * 3_600_000,
+      checkpointDir: path.join(dbDir, "capture"),
+      keepDirBetweenCheckpoints: true,
+      keepDirOnClose: false,
+      checkpointOnClose: false,
+      compression: "none",
+    },
+    http: undefined,
+    ...overrides,
+  };
+}
+
+async function start(overrides: Partial<System> = {}): Promise<CairnNode> {
+  const node = await runNode(system(overrides));
+  nodes.push(node);
+  return node;
+}
+
+async function put(node: CairnNode, key: string, document: number): Promise<number> {
+  const { txId } = await node.submit({ ops: [["put", "pods", key, document]] });
+  await node.await(txId);
+  return txId;
+}
+
+const key = (name: string) => ({ bucket: "pods", namespace: "default", name });
+
+describe("a node on the embedded log", () => {
+  it("answers what was submitted, also after a restart", async () => {
+    const first = await start();
+    await first.ready;
+    await put(first, "a", 1);
+    const txId = await put(first, "a", 2);
+    expect(await first.get(key("a"))).toMatchObject({ revision: txId, json: "2" });
+    const digest = await first.digest();
+    await first.close();
+    const second = await start();
+    await second.ready;
+    expect(await second.digest()).toEqual(digest);
+    expect((await second.history(key("a"))).versions.map(({ json }) => json)).toEqual(["2", "1"]);
+  });
+
+  it("restores from the checkpoint and replays only the tail when its index is gone", async () => {
+    const first = await start();
+    await first.ready;
+    for (let n = 0; n < 20; n += 1) await put(first, `k${n}`, n);
+    const saved = await first.checkpoint().done;
+    await put(first, "after", 1);
+    const digest = await first.digest();
+    await first.close();
+    await rm(path.join(folder, "index", "live"), { recursive: true });
+    const second = await start();
+    await second.ready;
+    expect(await second.digest()).toEqual(digest);
+    const { join } = await second.status();
+    expect(saved).toMatchObject({ checkpoint: { name: join.restoredFrom?.name } });
+    expect(join.replayed).toBe(1);
+  });
+
+  it("halts on an empty log when its index says that there was more", async () => {
+    const first = await start();
+    await first.ready;
+    await put(first, "a", 1);
+    await first.close();
+    await rm(path.join(folder, "node-1-log"), { recursive: true });
+    const second = await start();
+    await vi.waitFor(() => expect(second.phase).toBe("failed"));
+    expect((await second.status()).failure).toMatchObject({ code: "LOG_DIFFERENT" });
+    await expect(second.get(key("a"))).rejects.toMatchObject({ code: "NOT_READY" });
+    expect(await second.get(key("a"), { stale: true })).toMatchObject({ json: "1" });
+    await expect(second.submit({ ops: [["delete", "pods", "a"]] })).rejects.toMatchObject({
+      code: "NOT_READY",
+    });
+  });
+
+  it("moves an index that cannot be opened aside and builds it anew", async () => {
+    const first = await start();
+    await first.ready;
+    await put(first, "a", 1);
+    const digest = await first.digest();
+    await first.close();
+    await rm(path.join(folder, "index", "live", "CURRENT"));
+    const second = await start();
+    await second.ready;
+    expect(await second.digest()).toEqual(digest);
+    expect((await second.status()).join.movedAside).toMatchObject([{ code: "INDEX_CORRUPT" }]);
+    expect(await readdir(path.join(folder, "index", "quarantine"))).toHaveLength(1);
+  });
+
+  it("refuses a db-dir that a running node has", async () => {
+    await (
+      await start()
+    ).ready;
+    await expect(runNode(system())).rejects.toMatchObject({ code: "INDEX_LOCKED" });
+  });
+});
