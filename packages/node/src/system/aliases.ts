@@ -1,0 +1,81 @@
+/** What a module's name means: one of ours, one of ours under an older name, or nothing, with what to use instead. */
+export type ModuleName =
+  | { readonly id: string; readonly alias: boolean }
+  | { readonly message: string; readonly hint: string };
+
+const OLD = "(?:crux|xtdb|juxt\\.crux)\\.(?:[a-z0-9-]+\\.)*";
+
+/** Older names with a counterpart. The first that matches counts: the S3 stores end in `checkpoint` too. */
+const COUNTERPARTS: readonly (readonly [RegExp, string])[] = [
+  [new RegExp(`^${OLD}(?:rocksdb|lmdb)/->kv-store$`), "cairn.leveldb/->kv-store"],
+  [new RegExp(`^${OLD}mem-kv/->kv-store$`), "cairn.memory/->kv-store"],
+  [new RegExp(`^${OLD}s3\\.checkpoint(?:-transfer-manager)?/->cp-store$`), "cairn.s3/->checkpoint-store"],
+  [new RegExp(`^${OLD}checkpoint/->checkpointer$`), "cairn.checkpoint/->checkpointer"],
+  [
+    new RegExp(`^${OLD}checkpoint/->filesystem-checkpoint-store$`),
+    "cairn.checkpoint/->filesystem-checkpoint-store",
+  ],
+  [new RegExp(`^${OLD}kv\\.tx-log/->tx-log$`), "cairn.embedded/->tx-log"],
+];
+
+const NATS = "Use cairn.nats/->tx-log, or cairn.embedded/->tx-log for a single node.";
+
+/** Older names without a counterpart. */
+const WITHOUT: readonly (readonly [RegExp, string, string])[] = [
+  [/(^|[.-])kafka([./-]|$)/, "Cairn has no Kafka log.", NATS],
+  [/(^|[.-])jdbc([./-]|$)/, "Cairn has no log in an SQL database.", NATS],
+  [
+    /document-store|(^|[./])doc-store/,
+    "Cairn has no document store.",
+    "Leave it out: documents lie in the transaction log and in the index.",
+  ],
+  [
+    /(^|[.-])lucene([./-]|$)/,
+    "Cairn has no Lucene index.",
+    "Leave it out: documents are found by bucket, namespace and name.",
+  ],
+  [
+    /(^|[.-])azure([./-]|$)/,
+    "Cairn has no Azure store.",
+    "Use cairn.checkpoint/->filesystem-checkpoint-store on a mounted share, or a module of your own.",
+  ],
+  [
+    /(^|[.-])(?:google|gcp|gcs)([./-]|$)/,
+    "Cairn has no Google Cloud Storage store.",
+    "Use cairn.checkpoint/->filesystem-checkpoint-store on a mounted bucket, or a module of your own.",
+  ],
+  [/(^|[.-])tx-log(-[a-z]+)?\/->/, "Cairn has no such log.", NATS],
+];
+
+/** What a module id of an older system means; undefined when `name` is none. */
+export function olderModule(name: string): ModuleName | undefined {
+  for (const [pattern, id] of COUNTERPARTS) if (pattern.test(name)) return { id, alias: true };
+  if (!/^(?:crux|xtdb|juxt)[./]/.test(name)) return undefined;
+  for (const [pattern, message, hint] of WITHOUT) {
+    if (pattern.test(name)) return { message: `${name} has no counterpart: ${message}`, hint };
+  }
+  return undefined;
+}
+
+/** Top-level keys of older systems under the name that they have here. */
+export const TOP_LEVEL_ALIASES: ReadonlyMap<string, string> = new Map([
+  ["crux.http-server/server", "cairn/http-server"],
+  ["xtdb.http-server/server", "cairn/http-server"],
+]);
+
+/** What to do about a top-level key of an older system that means nothing here. */
+export function olderTopLevelHint(name: string): { message: string; hint: string } | undefined {
+  for (const [pattern, message, hint] of WITHOUT) if (pattern.test(name)) return { message, hint };
+  return undefined;
+}
+
+/** Parameters of older modules that have no counterpart, with what to do instead. */
+export const OLDER_PARAMETERS: Readonly<Record<string, string>> = {
+  "no-colons-in-filenames?": "Leave it out: names never contain colons.",
+  "sync?": "Leave it out: the log is the truth, and the index is checked against it at every start.",
+  "transfer-manager?": "Leave it out: large files are always sent in parts.",
+  "disable-wal?": "Leave it out: the index needs its write-ahead log.",
+  "block-cache": "Leave it out: LevelDB's cache has a fixed size.",
+  metrics: "Leave it out.",
+  "read-only?": "Leave it out; with an auth-token only its holders can write.",
+};

@@ -1,0 +1,48 @@
+import type { ModuleKind } from "./module-kinds.ts";
+import { moduleOf } from "./module-type.ts";
+import { mapOf, optional, withDefault, withDefaults } from "./parameters.ts";
+import type { Parameters } from "./parameters.ts";
+import type { OnLogMismatch } from "./system.ts";
+import { choice, path } from "./value-types.ts";
+import type { ValueType } from "./value-types.ts";
+
+const reactions = {
+  regressed: withDefault(
+    choice(["rebuild", "halt"]),
+    "rebuild",
+    "The log has the index's id, but lost messages that the index holds.",
+  ),
+  different: withDefault(choice(["rebuild", "halt"]), "halt", "The log has another id."),
+};
+
+const onLogMismatch: ValueType<OnLogMismatch> = mapOf("on-log-mismatch", reactions, (values) => values);
+
+/** Parameters of every log, read by the node. */
+export const txLogParameters = {
+  "on-log-mismatch": withDefaults(
+    onLogMismatch,
+    "What the node does when its index was built from another log: `rebuild` moves the index aside and joins anew, `halt` stops.",
+  ),
+};
+
+/** Parameters of every key-value store, read by the node. */
+export const kvStoreParameters = {
+  "db-dir": optional(
+    path(),
+    "The index's folder; it holds live/, staging/, capture/ and quarantine/.",
+    "`CAIRN_INDEX_PATH`, else `{CAIRN_DIR}/{NODE_ID}-index`",
+  ),
+  checkpointer: optional(
+    moduleOf("checkpointer"),
+    "Saves and restores checkpoints of the index.",
+    "none: no checkpoints are saved, and a node joins by reading the whole log",
+  ),
+};
+
+/** The parameters that the modules of a kind have in common, by kind. */
+export const commonParameters: Readonly<Record<ModuleKind, Parameters>> = {
+  "tx-log": txLogParameters,
+  "kv-store": kvStoreParameters,
+  checkpointer: {},
+  "checkpoint-store": {},
+};

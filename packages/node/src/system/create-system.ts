@@ -1,0 +1,24 @@
+import type { ModuleContext } from "./module-kinds.ts";
+import type { ResolvedConfig } from "./read-config.ts";
+import type { System } from "./system.ts";
+
+/** Makes a node's parts from its configuration. Built-in parts touch nothing yet; what a user's module does is its own. */
+export async function createSystem(
+  config: ResolvedConfig,
+  options: { readonly onNotice?: (sentence: string) => void } = {},
+): Promise<System> {
+  const { nodeId, dir, dbDir, txLog, kvStore, http } = config;
+  const onNotice = options.onNotice ?? (() => {});
+  const context: ModuleContext = { nodeId, dir, dbDir, onNotice };
+  const { checkpointer } = kvStore.common;
+  return {
+    nodeId,
+    dir,
+    dbDir,
+    openTxLog: await txLog.create(context),
+    onLogMismatch: txLog.common["on-log-mismatch"],
+    kvProvider: await kvStore.create(context),
+    checkpointer: await checkpointer?.create(context),
+    http,
+  };
+}

@@ -1,0 +1,114 @@
+import { Duration } from "luxon";
+
+/** Milliseconds, or why a text or value is not a duration. */
+export type DurationResult = { readonly ms: number } | { readonly fault: string; readonly hint?: string };
+
+/** The calls that EDN may write: `(Duration/ofHours 6)`. Values are milliseconds. */
+export const DURATION_CALLS: ReadonlyMap<string, number> = new Map([
+  ["Duration/ofDays", 86_400_000],
+  ["Duration/ofHours", 3_600_000],
+  ["Duration/ofMinutes", 60_000],
+  ["Duration/ofSeconds", 1000],
+  ["Duration/ofMillis", 1],
+]);
+
+const NUMBER = "[0-9]+(?:[.,][0-9]+)?";
+const ISO = new RegExp(
+  `^P(?=.)(?:(${NUMBER})Y)?(?:(${NUMBER})M)?(?:(${NUMBER})W)?(?:(${NUMBER})D)?(T(?=.)(?:(${NUMBER})H)?(?:(${NUMBER})M)?(?:(${NUMBER})S)?)?$`,
+);
+const PLAIN = new RegExp(
+  `^(${NUMBER})\\s*(ms|millis|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)$`,
+);
+const NO_FIXED_LENGTH = "A year or a month has no fixed length; write days, such as P30D.";
+
+/** ISO-8601 text to milliseconds: weeks, days, hours, minutes, seconds. Years and months are refused, because their length is not fixed. */
+export function parseDuration(text: string): DurationResult {
+  const upper = text.toUpperCase();
+  const match = ISO.exec(upper);
+  if (match === null) return { fault: `${JSON.stringify(text)} is not a duration.`, ...teach(text) };
+  const [, years, months, weeks, days, , hours, minutes, seconds] = match;
+  if (years !== undefined || months !== undefined) {
+    const minutesMeant = months !== undefined && years === undefined && weeks === undefined;
+    const hint = minutesMeant
+      ? `${NO_FIXED_LENGTH} Or did you mean PT${months}M? Minutes stand after the T.`
+      : NO_FIXED_LENGTH;
+    return { fault: `${JSON.stringify(text)} counts years or months.`, hint };
+  }
+  return wholeMilliseconds(
+    part(weeks, 604_800_000) +
+      part(days, 86_400_000) +
+      part(hours, 3_600_000) +
+      part(minutes, 60_000) +
+      part(seconds, 1000),
+    JSON.stringify(text),
+  );
+}
+
+function part(digits: string | undefined, ms: number): number {
+  return digits === undefined ? 0 : Number(digits.replace(",", ".")) * ms;
+}
+
+/** A luxon Duration (of any copy of luxon) to milliseconds. */
+export function luxonDuration(duration: Duration): DurationResult {
+  if (!duration.isValid)
+    return {
+      fault: "This Duration is invalid.",
+      hint: duration.invalidExplanation ?? "Make it with Duration.fromObject.",
+    };
+  if ((duration.years || 0) !== 0 || (duration.quarters || 0) !== 0 || (duration.months || 0) !== 0) {
+    return { fault: "This Duration counts years or months.", hint: NO_FIXED_LENGTH };
+  }
+  return wholeMilliseconds(duration.toMillis(), "This Duration");
+}
+
+/** A count of milliseconds, rounded, that a timer and a date can hold. */
+export function wholeMilliseconds(value: number, shown: string): DurationResult {
+  const ms = Math.round(value);
+  if (!Number.isSafeInteger(ms) || ms > 100 * 366 * 86_400_000) {
+    return {
+      fault: `${shown} is longer than a hundred years.`,
+      hint: "Leave the parameter out where it should never take effect.",
+    };
+  }
+  if (ms < 0 || (ms === 0 && value !== 0))
+    return { fault: `${shown} is shorter than a millisecond.`, hint: "Write a longer one, such as PT1S." };
+  return { ms };
+}
+
+/** What a text that is no ISO-8601 duration was most likely meant to be. */
+function teach(text: string): { hint: string } {
+  const trimmed = text.trim();
+  const upper = trimmed.toUpperCase();
+  const plain = PLAIN.exec(trimmed.toLowerCase());
+  if (plain !== null) {
+    const [, count = "", unit = ""] = plain;
+    if (unit.startsWith("ms") || unit.startsWith("milli")) {
+      return { hint: `Did you mean the number ${count} without quotes? Numbers are milliseconds.` };
+    }
+    const letter = unit.charAt(0).toUpperCase();
+    return { hint: `Did you mean P${letter === "D" || letter === "W" ? "" : "T"}${count}${letter}?` };
+  }
+  if (/^[0-9]+$/.test(trimmed)) {
+    return {
+      hint: `Write ${trimmed} without quotes for milliseconds, or with a unit, such as PT${trimmed}S.`,
+    };
+  }
+  const moved = /^PT((?:[0-9.,]+[DW])+)((?:[0-9.,]+[HMS])*)$/.exec(upper);
+  if (moved !== null) {
+    const [, days = "", time = ""] = moved;
+    const what = days.endsWith("W") ? "weeks" : "days";
+    return {
+      hint: `Did you mean P${days}${time === "" ? "" : `T${time}`}? ${what === "days" ? "Days" : "Weeks"} stand before the T.`,
+    };
+  }
+  const noT = /^P((?:[0-9.,]+[DW])*)((?:[0-9.,]+[HMS])+)$/.exec(upper);
+  if (noT !== null) {
+    return {
+      hint: `Did you mean P${noT[1] ?? ""}T${noT[2] ?? ""}? Hours, minutes and seconds stand after the T.`,
+    };
+  }
+  for (const repaired of [upper, `P${upper}`, `P${upper.replace(/^([0-9.,]+[HMS])/, "T$1")}`]) {
+    if (ISO.test(repaired) && repaired !== text) return { hint: `Did you mean ${repaired}?` };
+  }
+  return { hint: "Write ISO-8601, such as PT6H, PT30M or P7D, or a whole number of milliseconds." };
+}

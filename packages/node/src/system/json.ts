@@ -1,0 +1,123 @@
+import { createScanner, parseTree } from "jsonc-parser";
+import type { Node, ParseError } from "jsonc-parser";
+import { normalizeName } from "./config-tree.ts";
+import type { ConfigEntry, ConfigNode } from "./config-tree.ts";
+import type { ProblemList } from "./problems.ts";
+import { MAX_DEPTH } from "./source-text.ts";
+import type { SourceText } from "./source-text.ts";
+
+// jsonc-parser's enums are ambient const enums, which isolated modules cannot read; the numbers are part of its public types.
+const SYNTAX = { openBrace: 1, closeBrace: 2, openBracket: 3, closeBracket: 4, endOfFile: 17 } as const;
+
+const ERRORS: Readonly<Record<number, string>> = {
+  1: "Expected a value: text in double quotes, a number, true, false, null, a list or an object.",
+  2: "This is not a number as JSON writes it.",
+  3: "Expected a key in double quotes.",
+  4: "Expected a value.",
+  5: "Expected a colon between key and value.",
+  6: "Expected a comma before the next entry.",
+  7: "Expected a closing brace.",
+  8: "Expected a closing bracket.",
+  9: "There is something after the end of the configuration.",
+  10: "JSON has no comments.",
+  11: "This comment never ends, and JSON has no comments.",
+  12: "This text has no closing quote.",
+  13: "This number breaks off.",
+  14: "Expected four hexadecimal digits after \\u.",
+  15: "JSON knows no such escape.",
+  16: "Text cannot hold a raw control character.",
+};
+
+/** Reads JSON as the standard has it (no comments, no trailing commas, no key twice) into a tree with places; undefined when `problems` got any. */
+export function readJson(source: SourceText, problems: ProblemList): ConfigNode | undefined {
+  const before = problems.problems.length;
+  const deep = tooDeepAt(source.text);
+  if (deep !== undefined) {
+    syntaxProblem(source, problems, deep, `This is nested more than ${MAX_DEPTH} deep.`);
+    return undefined;
+  }
+  const errors: ParseError[] = [];
+  const root = parseTree(source.text, errors, { disallowComments: true, allowTrailingComma: false });
+  // The first error tells; those after it mostly come from the parser having lost its way.
+  const [first] = errors;
+  if (first !== undefined) {
+    syntaxProblem(source, problems, first.offset, ERRORS[first.error] ?? "This is not JSON.");
+    return undefined;
+  }
+  if (root === undefined) {
+    syntaxProblem(source, problems, 0, "The configuration is empty.", "Write {} for the defaults.");
+    return undefined;
+  }
+  const node = toTree(root, source, problems);
+  return problems.problems.length === before ? node : undefined;
+}
+
+function toTree(node: Node, source: SourceText, problems: ProblemList): ConfigNode {
+  const origin = source.originAt(node.offset);
+  switch (node.type) {
+    case "object":
+      return { type: "map", entries: entriesOf(node, source, problems), origin };
+    case "array":
+      return {
+        type: "list",
+        items: (node.children ?? []).map((item) => toTree(item, source, problems)),
+        origin,
+      };
+    case "string":
+      return { type: "string", text: String(node.value), origin };
+    case "boolean":
+      return { type: "boolean", value: node.value === true, origin };
+    case "number":
+      return { type: "number", value: Number(node.value), origin };
+    default:
+      return { type: "null", origin };
+  }
+}
+
+function entriesOf(node: Node, source: SourceText, problems: ProblemList): ConfigEntry[] {
+  const entries = new Map<string, ConfigEntry>();
+  for (const property of node.children ?? []) {
+    const [key, value] = property.children ?? [];
+    if (key === undefined || value === undefined) continue;
+    const name = normalizeName(String(key.value));
+    if (entries.has(name)) {
+      syntaxProblem(
+        source,
+        problems,
+        key.offset,
+        `The key ${JSON.stringify(name)} is there twice.`,
+        "Keep one of the two.",
+      );
+      continue;
+    }
+    entries.set(name, {
+      name,
+      nameOrigin: source.originAt(key.offset),
+      value: toTree(value, source, problems),
+    });
+  }
+  return [...entries.values()];
+}
+
+/** Where the nesting exceeds the limit. Told before parsing, because the parser itself recurses. */
+function tooDeepAt(text: string): number | undefined {
+  const scanner = createScanner(text, true);
+  let depth = 0;
+  for (let token: number = scanner.scan(); token !== SYNTAX.endOfFile; token = scanner.scan()) {
+    if (token === SYNTAX.openBrace || token === SYNTAX.openBracket) depth += 1;
+    else if (token === SYNTAX.closeBrace || token === SYNTAX.closeBracket) depth -= 1;
+    if (depth > MAX_DEPTH) return scanner.getTokenOffset();
+  }
+  return undefined;
+}
+
+function syntaxProblem(
+  source: SourceText,
+  problems: ProblemList,
+  offset: number,
+  message: string,
+  hint?: string,
+): void {
+  const options = { code: "CONFIG_SYNTAX" as const };
+  problems.add(source.originAt(offset), [], message, hint === undefined ? options : { ...options, hint });
+}

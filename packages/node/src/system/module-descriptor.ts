@@ -1,0 +1,106 @@
+import type { MapNode } from "./config-tree.ts";
+import { OLDER_PARAMETERS } from "./aliases.ts";
+import type { CommonValues, ModuleContext, ModuleKind, ModuleParts, ModuleUse } from "./module-kinds.ts";
+import { readParameters } from "./parameters.ts";
+import type { ParameterValues, Parameters } from "./parameters.ts";
+import type { ConfigPath, Reading } from "./reading.ts";
+
+/** A built-in module, with all that documents, editors and the reader need to know of it. */
+export interface ModuleDescriptor<K extends ModuleKind = ModuleKind> {
+  readonly id: string;
+  readonly kind: K;
+  readonly doc: string;
+  readonly parameters: Parameters;
+  /** Part of the contract, but not in this version. */
+  readonly unbuilt: boolean;
+  /** Reads the parameters; undefined after it added what is wrong to the problems. */
+  use(map: MapNode, path: ConfigPath, reading: Reading): ModuleUse<K> | undefined;
+}
+
+interface Definition<K extends ModuleKind, P extends Parameters> {
+  readonly id: string;
+  readonly kind: K;
+  readonly doc: string;
+  readonly parameters: P;
+  /** Checks parameters against each other; a sentence and what to do when they do not fit. */
+  readonly check?: (values: ParameterValues<P>) => { message: string; hint: string } | undefined;
+  readonly common: (values: ParameterValues<P>) => CommonValues[K];
+  readonly create: (
+    values: ParameterValues<P>,
+    context: ModuleContext,
+  ) => Promise<ModuleParts[K]> | ModuleParts[K];
+}
+
+/** A module from its parts. */
+export function defineModule<K extends ModuleKind, P extends Parameters>(
+  definition: Definition<K, P>,
+): ModuleDescriptor<K> {
+  const { id, kind, doc, parameters } = definition;
+  return {
+    id,
+    kind,
+    doc,
+    parameters,
+    unbuilt: false,
+    use(map, path, reading) {
+      const values = readParameters(parameters, map, path, reading, {
+        what: id,
+        ignore: ["cairn/module"],
+        hints: OLDER_PARAMETERS,
+      });
+      if (values === undefined) return undefined;
+      const fault = definition.check?.(values);
+      if (fault !== undefined) {
+        reading.problems.add(map.origin, path, fault.message, { hint: fault.hint });
+        return undefined;
+      }
+      return moduleUse(kind, id, definition.common(values), (context) => definition.create(values, context));
+    },
+  };
+}
+
+/** A module that the contract has and this version does not: its name is known, and using it is an error that says so. */
+export function unbuiltModule<K extends ModuleKind>(
+  id: string,
+  kind: K,
+  doc: string,
+  instead: string,
+): ModuleDescriptor<K> {
+  return {
+    id,
+    kind,
+    doc,
+    parameters: {},
+    unbuilt: true,
+    use(map, path, reading) {
+      const origin = map.entries.find((entry) => entry.name === "cairn/module")?.value.origin ?? map.origin;
+      reading.problems.add(origin, [...path, "cairn/module"], `${id} is not in this version of Cairn.`, {
+        code: "CONFIG_MODULE",
+        hint: instead,
+      });
+      return undefined;
+    },
+  };
+}
+
+/** A use whose part is made once for each system, however many parameters name it. */
+export function moduleUse<K extends ModuleKind>(
+  kind: K,
+  id: string,
+  common: CommonValues[K],
+  create: (context: ModuleContext) => Promise<ModuleParts[K]> | ModuleParts[K],
+): ModuleUse<K> {
+  const made = new WeakMap<ModuleContext, Promise<ModuleParts[K]>>();
+  return {
+    kind,
+    id,
+    common,
+    create(context) {
+      const known = made.get(context);
+      if (known !== undefined) return known;
+      const part = (async () => create(context))();
+      made.set(context, part);
+      return part;
+    },
+  };
+}

@@ -1,0 +1,157 @@
+import { filesystemStore } from "@cairn/checkpoint";
+import type { CheckpointerOptions, RetentionPolicy } from "@cairn/checkpoint";
+import { levelProvider, memoryProvider } from "@cairn/kv";
+import { join } from "node:path";
+import { openEmbeddedTxLog } from "../tx-log/embedded-tx-log.ts";
+import { kvStoreParameters, txLogParameters } from "./common-parameters.ts";
+import { defineModule, unbuiltModule } from "./module-descriptor.ts";
+import type { ModuleDescriptor } from "./module-descriptor.ts";
+import { moduleOf } from "./module-type.ts";
+import { derived, mapOf, optional, required, unbuilt, withDefault } from "./parameters.ts";
+import { boolean, choice, duration, integer, listOf, path } from "./value-types.ts";
+
+const embeddedTxLog = defineModule({
+  id: "cairn.embedded/->tx-log",
+  kind: "tx-log",
+  doc: "A log on the node's own disk, for a single node.",
+  parameters: {
+    path: derived(
+      path(),
+      ({ node }) => join(node.dir, `${node.id}-log`),
+      "The log's folder.",
+      "`{CAIRN_DIR}/{NODE_ID}-log`",
+    ),
+    ...txLogParameters,
+  },
+  common: (values) => values,
+  create: (values) => () => openEmbeddedTxLog({ path: values.path }),
+});
+
+const levelKvStore = defineModule({
+  id: "cairn.leveldb/->kv-store",
+  kind: "kv-store",
+  doc: "The index in LevelDB, on disk.",
+  parameters: kvStoreParameters,
+  common: (values) => values,
+  create: () => levelProvider(),
+});
+
+const memoryKvStore = defineModule({
+  id: "cairn.memory/->kv-store",
+  kind: "kv-store",
+  doc: "The index in memory: gone when the node stops, restored from a checkpoint and the log when it starts.",
+  parameters: kvStoreParameters,
+  common: (values) => values,
+  create: () => memoryProvider(),
+});
+
+const retentionPolicy = mapOf(
+  "retention-policy",
+  {
+    "retain-newer-than": optional(
+      duration(),
+      "Of all others, those older than this go.",
+      "none: all others go",
+    ),
+    "retain-at-least": optional(integer(1), "So many of the newest are always safe.", "none"),
+  },
+  (values, fail): RetentionPolicy | undefined => {
+    const { "retain-newer-than": retainNewerThan, "retain-at-least": retainAtLeast } = values;
+    if (retainNewerThan === undefined && retainAtLeast === undefined) {
+      return fail(
+        "A retention policy says neither how long nor how many.",
+        "Give retain-newer-than, retain-at-least, or both.",
+      );
+    }
+    return {
+      ...(retainNewerThan === undefined ? {} : { retainNewerThan }),
+      ...(retainAtLeast === undefined ? {} : { retainAtLeast }),
+    };
+  },
+);
+
+const checkpointer = defineModule({
+  id: "cairn.checkpoint/->checkpointer",
+  kind: "checkpointer",
+  doc: "Saves checkpoints of the index to a store, and restores from it when the node joins.",
+  parameters: {
+    "approx-frequency": required(
+      duration(),
+      "About how often the cluster, not each node, saves a checkpoint.",
+    ),
+    store: required(moduleOf("checkpoint-store"), "Where to."),
+    "restore-from": optional(
+      listOf(moduleOf("checkpoint-store"), { single: true }),
+      "Where to look when joining: other copies of this log's checkpoints; never written to.",
+      "the `store` alone",
+    ),
+    "verify-every": unbuilt(duration(), "Reads the newest checkpoint back and verifies it."),
+    "checkpoint-dir": optional(
+      path(),
+      "The local capture before it is uploaded; on the index's file system, so that links work.",
+      "`{db-dir}/capture`",
+    ),
+    "keep-dir-between-checkpoints?": withDefault(
+      boolean(),
+      true,
+      "Whether that folder stays between checkpoints; its files never do.",
+    ),
+    "keep-dir-on-close?": withDefault(boolean(), false, "Whether it stays when the node stops."),
+    "retention-policy": optional(retentionPolicy, "Which checkpoints are kept.", "none: all are kept"),
+    "refresh-after": optional(
+      duration(),
+      "Saves again though nothing changed, once the newest is older than this.",
+      "none: an unchanged index is not saved again",
+    ),
+    "checkpoint-on-close?": withDefault(boolean(), false, "One more try when the node stops."),
+    compression: withDefault(choice(["none", "gzip"]), "none", "LevelDB's tables are already compressed."),
+  },
+  common: () => ({}),
+  async create(values, context): Promise<CheckpointerOptions> {
+    const {
+      "retention-policy": retention,
+      "refresh-after": refreshAfter,
+      "restore-from": restoreFrom,
+    } = values;
+    return {
+      store: await values.store.create(context),
+      approxFrequency: values["approx-frequency"],
+      checkpointDir: values["checkpoint-dir"] ?? join(context.dbDir, "capture"),
+      keepDirBetweenCheckpoints: values["keep-dir-between-checkpoints?"],
+      keepDirOnClose: values["keep-dir-on-close?"],
+      checkpointOnClose: values["checkpoint-on-close?"],
+      compression: values.compression,
+      ...(restoreFrom === undefined
+        ? {}
+        : { restoreFrom: await Promise.all(restoreFrom.map((store) => store.create(context))) }),
+      ...(retention === undefined ? {} : { retentionPolicy: retention }),
+      ...(refreshAfter === undefined ? {} : { refreshAfter }),
+    };
+  },
+});
+
+const filesystemCheckpointStore = defineModule({
+  id: "cairn.checkpoint/->filesystem-checkpoint-store",
+  kind: "checkpoint-store",
+  doc: "Checkpoints in a folder, which several nodes may share.",
+  parameters: { path: required(path(), "The folder; `CAIRN_CHECKPOINT_PATH` supplies it too.") },
+  common: () => ({}),
+  create: (values) => filesystemStore({ path: values.path }),
+});
+
+const s3CheckpointStore = unbuiltModule(
+  "cairn.s3/->checkpoint-store",
+  "checkpoint-store",
+  "Checkpoints in a bucket of S3.",
+  "Use cairn.checkpoint/->filesystem-checkpoint-store, or a module of your own.",
+);
+
+/** The registry: every built-in module, in the order of the documents. */
+export const MODULES: readonly ModuleDescriptor[] = [
+  embeddedTxLog,
+  levelKvStore,
+  memoryKvStore,
+  checkpointer,
+  filesystemCheckpointStore,
+  s3CheckpointStore,
+];

@@ -1,0 +1,41 @@
+/** The known name that a mistyped one most likely means, or undefined when none is near enough to be worth naming. */
+export function nearestName(name: string, known: Iterable<string>): string | undefined {
+  const wanted = name.toLowerCase();
+  // A third of the letters may differ: more, and the suggestion would be a guess.
+  const limit = Math.max(1, Math.floor(wanted.length / 3));
+  let nearest: string | undefined;
+  let smallest = limit + 1;
+  for (const candidate of known) {
+    const distance = editDistance(wanted, candidate.toLowerCase(), smallest);
+    if (distance < smallest) {
+      smallest = distance;
+      nearest = candidate;
+    }
+  }
+  return nearest;
+}
+
+/** Insertions, deletions, replacements and swaps of neighbours that lie between two texts; `bound` when they are as many or more. */
+export function editDistance(from: string, to: string, bound: number): number {
+  if (Math.abs(from.length - to.length) >= bound) return bound;
+  let beforePrevious: number[] = [];
+  let previous = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (let row = 1; row <= from.length; row += 1) {
+    const current = [row];
+    for (let column = 1; column <= to.length; column += 1) {
+      const same = from[row - 1] === to[column - 1];
+      let least = Math.min(
+        (previous[column] ?? bound) + 1,
+        (current[column - 1] ?? bound) + 1,
+        (previous[column - 1] ?? bound) + (same ? 0 : 1),
+      );
+      if (row > 1 && column > 1 && from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1]) {
+        least = Math.min(least, (beforePrevious[column - 2] ?? bound) + 1);
+      }
+      current.push(least);
+    }
+    beforePrevious = previous;
+    previous = current;
+  }
+  return Math.min(previous[to.length] ?? bound, bound);
+}

@@ -1,0 +1,77 @@
+import { CairnError } from "@cairn/kv";
+import type { ErrorCode } from "@cairn/kv";
+import { placeOf } from "./config-tree.ts";
+import type { Origin } from "./config-tree.ts";
+
+/** One thing that is wrong with a configuration. */
+export interface ConfigProblem {
+  readonly code: Extract<ErrorCode, `CONFIG_${string}`>;
+  /** Names from the top of the configuration down; empty when the problem is not about one value (a syntax error). */
+  readonly path: readonly string[];
+  /** `FILE:LINE:COLUMN`, or the source alone (`-e:1:5`, `NATS_URL`, `object`). */
+  readonly place: string;
+  /** A sentence: what is wrong, what was expected. */
+  readonly message: string;
+  /** What to do about it. */
+  readonly hint?: string;
+}
+
+/** A configuration that cannot be used. The message names the first problem; {@link problems} holds all. */
+export class ConfigError extends CairnError {
+  readonly problems: readonly ConfigProblem[];
+
+  constructor(problems: readonly ConfigProblem[]) {
+    const [first, ...rest] = problems;
+    const more = rest.length === 0 ? "" : ` (and ${rest.length} more)`;
+    const sentence = first === undefined ? "The configuration is invalid." : sentenceOf(first);
+    super(
+      first?.code ?? "CONFIG_INVALID",
+      `${sentence}${more}`,
+      first?.hint === undefined ? {} : { hint: first.hint },
+    );
+    this.name = "ConfigError";
+    this.problems = problems;
+  }
+}
+
+/** Collects problems, so that all can be told at once. */
+export class ProblemList {
+  readonly problems: ConfigProblem[] = [];
+
+  /** Adds a problem, which is a fault of the value at `origin`. */
+  add(origin: Origin, path: readonly string[], message: string, options: ProblemOptions = {}): void {
+    const { code = "CONFIG_INVALID", hint } = options;
+    const problem = { code, path, place: placeOf(origin), message };
+    this.problems.push(hint === undefined ? problem : { ...problem, hint });
+  }
+}
+
+/** What a problem has beside its place and sentence. */
+export interface ProblemOptions {
+  /** Default CONFIG_INVALID. */
+  readonly code?: ConfigProblem["code"];
+  readonly hint?: string;
+}
+
+/** A path as messages write it: `cairn/index-store > kv-store > checkpointer`. */
+export function formatPath(path: readonly string[]): string {
+  return path.join(" > ");
+}
+
+/** All problems as text for a terminal: for each its place and path, the sentence, and the hint below it. */
+export function formatProblems(problems: readonly ConfigProblem[]): string {
+  return problems
+    .map((problem) => {
+      const head =
+        problem.path.length === 0 ? problem.place : `${problem.place}  ${formatPath(problem.path)}`;
+      const lines = [head, `  ${problem.code}: ${problem.message}`];
+      if (problem.hint !== undefined) lines.push(`  hint: ${problem.hint}`);
+      return lines.join("\n");
+    })
+    .join("\n\n");
+}
+
+function sentenceOf(problem: ConfigProblem): string {
+  const where = problem.path.length === 0 ? problem.place : `${problem.place}, ${formatPath(problem.path)}`;
+  return `${where}: ${problem.message}`;
+}

@@ -1,0 +1,123 @@
+import { join, resolve } from "node:path";
+import { commonParameters } from "./common-parameters.ts";
+import { readSources } from "./config-sources.ts";
+import type { ConfigInput, ConfigSources } from "./config-sources.ts";
+import { emptyMap, findEntry, findNode } from "./config-tree.ts";
+import type { MapNode, Origin } from "./config-tree.ts";
+import { defaultTree } from "./default-config.ts";
+import { environmentTree, nodeFromEnvironment, variable } from "./environment.ts";
+import { mergeTrees } from "./merge.ts";
+import type { ModuleUse } from "./module-kinds.ts";
+import { readModule } from "./module-type.ts";
+import { MODULES } from "./modules.ts";
+import { ConfigError, ProblemList } from "./problems.ts";
+import type { ConfigProblem } from "./problems.ts";
+import type { Reading, Setting } from "./reading.ts";
+import type { HttpOptions } from "./system.ts";
+import {
+  checkTopLevelKeys,
+  indexStoreParameters,
+  nodeParameters,
+  readHttp,
+  readTopLevel,
+  renameTopLevel,
+} from "./top-level.ts";
+
+/** A valid configuration: every default and variable put in, nothing started yet. `createSystem` makes a node's parts of it. */
+export interface ResolvedConfig {
+  readonly nodeId: string;
+  /** Absolute, like every path here. */
+  readonly dir: string;
+  readonly dbDir: string;
+  readonly txLog: ModuleUse<"tx-log">;
+  readonly kvStore: ModuleUse<"kv-store">;
+  readonly http: HttpOptions | undefined;
+  /** Every value that took effect, with its origin, in the order of the configuration. */
+  readonly settings: readonly Setting[];
+  /** Sentences for the operator: older names, variables without effect. */
+  readonly notices: readonly string[];
+}
+
+/** A configuration, or all that is wrong with it. */
+export type ConfigResult =
+  | { readonly ok: true; readonly config: ResolvedConfig }
+  | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
+
+const DEFAULT: Origin = { kind: "default", label: "default" };
+
+/**
+ * Reads a configuration from all its sources and checks all of it. Starts, creates and deletes nothing; modules of a user's own are
+ * imported, because only that tells whether they are there.
+ */
+export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
+  const problems = new ProblemList();
+  const notices = new Set<string>();
+  const sources = readSources(input, problems);
+  if (problems.problems.length > 0) return { ok: false, problems: problems.problems };
+  const reading = newReading(
+    renameTopLevel(mergeSources(sources, input, notices), notices),
+    input,
+    problems,
+    notices,
+  );
+  const node = readTopLevel("cairn/node", nodeParameters, reading);
+  const config = readParts(node === undefined ? reading : { ...reading, node });
+  for (const check of reading.checks) await check();
+  if (config === undefined || problems.problems.length > 0) return { ok: false, problems: problems.problems };
+  return { ok: true, config: { ...config, settings: reading.settings, notices: [...notices] } };
+}
+
+/** The configuration of a result; throws {@link ConfigError} with all problems when it has any. */
+export function requireConfig(result: ConfigResult): ResolvedConfig {
+  if (result.ok) return result.config;
+  throw new ConfigError(result.problems);
+}
+
+function mergeSources(sources: ConfigSources, input: ConfigInput, notices: Set<string>): MapNode {
+  const { base, json, edn } = sources;
+  const over = [json, edn].filter((tree) => tree !== undefined);
+  const nothing = emptyMap(DEFAULT);
+  const given = new Set(base.flatMap((tree) => tree.entries.map((entry) => entry.name)));
+  const said = mergeTrees([...base, nodeFromEnvironment(input.env), ...over], nothing);
+  const dir = findNode(said, "cairn/node", "dir");
+  const folder = dir?.type === "string" && dir.text !== "" ? dir.text : "./cairn-data";
+  const nats = variable(input.env, "NATS_URL") !== undefined;
+  const below = [defaultTree(given, folder, nats), ...base];
+  const environment = environmentTree(input.env, mergeTrees([...below, ...over], nothing), notices);
+  return mergeTrees([...below, environment, ...over], nothing);
+}
+
+function newReading(root: MapNode, input: ConfigInput, problems: ProblemList, notices: Set<string>): Reading {
+  return {
+    root,
+    cwd: input.cwd,
+    node: { id: "node", dir: resolve(input.cwd, "cairn-data") },
+    modules: new Map(MODULES.map((module) => [module.id, module])),
+    commonParameters,
+    problems,
+    settings: [],
+    notices,
+    shared: new Map(),
+    open: new Set(),
+    checks: [],
+  };
+}
+
+function readParts(reading: Reading): Omit<ResolvedConfig, "settings" | "notices"> | undefined {
+  const empty = emptyMap(reading.root.origin);
+  const logNode = findEntry(reading.root, "cairn/tx-log")?.value ?? empty;
+  const txLog = readModule("tx-log", logNode.type === "null" ? empty : logNode, ["cairn/tx-log"], reading);
+  const index = readTopLevel("cairn/index-store", indexStoreParameters, reading);
+  const kvPath = ["cairn/index-store", "kv-store"];
+  const kvStore =
+    index === undefined ? undefined : (index["kv-store"] ?? readModule("kv-store", empty, kvPath, reading));
+  const http = readHttp(reading);
+  checkTopLevelKeys(reading);
+  if (txLog === undefined || kvStore === undefined || http === undefined) return undefined;
+
+  const { id: nodeId, dir } = reading.node;
+  const dbDir = kvStore.common["db-dir"] ?? join(dir, `${nodeId}-index`);
+  if (kvStore.common["db-dir"] === undefined)
+    reading.settings.push({ path: [...kvPath, "db-dir"], value: dbDir, origin: DEFAULT });
+  return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http };
+}

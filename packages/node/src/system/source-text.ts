@@ -1,0 +1,39 @@
+import type { Origin, SourceKind } from "./config-tree.ts";
+
+/** Larger texts are refused: a configuration is a page, and a wrong file given with -f may be a log of gigabytes. */
+export const MAX_SOURCE_BYTES = 1024 * 1024;
+
+/** Deeper nesting is refused before it can exhaust the stack. A real configuration nests about six deep. */
+export const MAX_DEPTH = 64;
+
+/** The text of one source, which knows where each of its characters stands. */
+export class SourceText {
+  readonly kind: SourceKind;
+  readonly label: string;
+  /** Without the byte order mark that some editors write. */
+  readonly text: string;
+  readonly #lineStarts: readonly number[];
+
+  constructor(kind: SourceKind, label: string, text: string) {
+    this.kind = kind;
+    this.label = label;
+    this.text = text.startsWith("\uFEFF") ? text.slice(1) : text;
+    const starts = [0];
+    for (let at = this.text.indexOf("\n"); at !== -1; at = this.text.indexOf("\n", at + 1))
+      starts.push(at + 1);
+    this.#lineStarts = starts;
+  }
+
+  /** The place of the character at `offset`. */
+  originAt(offset: number): Origin {
+    let low = 0;
+    let high = this.#lineStarts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if ((this.#lineStarts[middle] ?? 0) <= offset) low = middle;
+      else high = middle - 1;
+    }
+    const column = offset - (this.#lineStarts[low] ?? 0) + 1;
+    return { kind: this.kind, label: this.label, line: low + 1, column };
+  }
+}

@@ -1,0 +1,142 @@
+import { hostname } from "node:os";
+import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderTopLevelHint } from "./aliases.ts";
+import { findEntry, placeOf } from "./config-tree.ts";
+import type { ConfigEntry, ConfigNode, MapNode } from "./config-tree.ts";
+import { moduleOf } from "./module-type.ts";
+import { nearestName } from "./nearest-name.ts";
+import { derived, optional, readParameters, secret, withDefault } from "./parameters.ts";
+import type { ParameterValues, Parameters } from "./parameters.ts";
+import { expected } from "./reading.ts";
+import type { Reading } from "./reading.ts";
+import type { HttpOptions } from "./system.ts";
+import { integer, path, text, textLike } from "./value-types.ts";
+
+/** `cairn/node`. */
+export const nodeParameters = {
+  id: derived(
+    textLike(
+      /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/,
+      "a name of letters, digits, dots, hyphens and underscores, 128 at most",
+    ),
+    () =>
+      hostname()
+        .replace(/[^A-Za-z0-9._-]/g, "-")
+        .replace(/^[._-]+/, "") || "node",
+    "The node's name: on checkpoints that it saves, in its folders, in /status. Different on each node.",
+    "the host name",
+  ),
+  dir: derived(
+    path(),
+    ({ cwd }) => `${cwd}/cairn-data`,
+    "The folder for what the node keeps on its own disk.",
+    '`"./cairn-data"`',
+  ),
+};
+
+/** `cairn/index-store`. */
+export const indexStoreParameters = {
+  "kv-store": optional(
+    moduleOf("kv-store"),
+    "Where the index lies.",
+    "`cairn.leveldb/->kv-store` without checkpoints",
+  ),
+};
+
+/** `cairn/http-server`. */
+export const httpParameters = {
+  host: withDefault(text(), "127.0.0.1", "The address to listen at; `0.0.0.0` and `::` listen at all."),
+  port: withDefault(integer(0, 65_535), 3000, "The port to listen at; 0 takes any free one."),
+  "auth-token": secret(
+    optional(
+      text(),
+      "What requests must carry as `Authorization: Bearer`; never printed.",
+      "none: all may ask",
+    ),
+  ),
+  "max-body": withDefault(
+    integer(1024, 256 * 1024 * 1024),
+    1_048_576,
+    "The largest body of a request, in bytes.",
+  ),
+};
+
+/** Top-level keys of the configuration, with what each is for. */
+export const TOP_LEVEL_KEYS: Readonly<Record<string, string>> = {
+  "cairn/node": "The node itself.",
+  "cairn/tx-log": "The transaction log: a module.",
+  "cairn/index-store": "The index, with its checkpoints.",
+  "cairn/http-server": "The HTTP server; `null` for none.",
+};
+
+/** The names of older systems for top-level keys, replaced by ours. */
+export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {
+  const entries = root.entries.map((entry): ConfigEntry => {
+    const name = TOP_LEVEL_ALIASES.get(entry.name);
+    if (name === undefined || findEntry(root, name) !== undefined) return entry;
+    notices.add(`${entry.name} (${placeOf(entry.nameOrigin)}) is taken for ${name}.`);
+    return { ...entry, name };
+  });
+  return { ...root, entries };
+}
+
+/** Reads a top-level map that holds parameters. */
+export function readTopLevel<P extends Parameters>(
+  name: string,
+  parameters: P,
+  reading: Reading,
+): ParameterValues<P> | undefined {
+  const node = findEntry(reading.root, name)?.value;
+  const map = mapOrEmpty(node, reading.root);
+  if (map === undefined)
+    return node && expected(node, [name], reading, `a map with ${Object.keys(parameters).join(", ")}`);
+  return readParameters(parameters, map, [name], reading, { what: name, hints: OLDER_PARAMETERS });
+}
+
+/** Reads `cairn/http-server`; false when it is turned off, undefined when it is wrong. */
+export function readHttp(reading: Reading): HttpOptions | false | undefined {
+  const node = findEntry(reading.root, "cairn/http-server")?.value;
+  if (node?.type === "null" || (node?.type === "boolean" && !node.value)) {
+    reading.settings.push({ path: ["cairn/http-server"], value: null, origin: node.origin });
+    return false;
+  }
+  const values = readTopLevel("cairn/http-server", httpParameters, reading);
+  if (values === undefined) return undefined;
+  const { host, port, "auth-token": authToken, "max-body": maxBody } = values;
+  return { host, port, maxBody, ...(authToken === undefined ? {} : { authToken }) };
+}
+
+/** Adds a problem for every top-level key that nothing reads. To be called when all else was read. */
+export function checkTopLevelKeys(reading: Reading): void {
+  const known = Object.keys(TOP_LEVEL_KEYS);
+  for (const { name, nameOrigin, value } of reading.root.entries) {
+    if (known.includes(name) || reading.shared.has(name) || value.type === "null") continue;
+    if (name === "cairn/policies") {
+      reading.problems.add(nameOrigin, [name], "cairn/policies is not in this version of Cairn.", {
+        hint: "Leave it out.",
+      });
+      continue;
+    }
+    const older = olderTopLevelHint(name);
+    if (older !== undefined) {
+      reading.problems.add(nameOrigin, [name], `${name} has no counterpart: ${older.message}`, {
+        hint: older.hint,
+      });
+      continue;
+    }
+    const near = nearestName(name, known) ?? nearestName(`cairn/${name}`, known);
+    if (findEntry(value, "cairn/module") !== undefined && near === undefined) {
+      reading.problems.add(nameOrigin, [name], `No parameter names the module ${name}.`, {
+        hint: `Write "${name}" where the module is to be used, or leave it out.`,
+      });
+      continue;
+    }
+    reading.problems.add(nameOrigin, [name], `There is no top-level key ${name}.`, {
+      hint: near === undefined ? `Known are ${known.join(", ")}.` : `Did you mean ${near}?`,
+    });
+  }
+}
+
+function mapOrEmpty(node: ConfigNode | undefined, root: MapNode): MapNode | undefined {
+  if (node === undefined || node.type === "null") return { type: "map", entries: [], origin: root.origin };
+  return node.type === "map" ? node : undefined;
+}
