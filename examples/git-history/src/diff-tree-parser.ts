@@ -29,7 +29,7 @@ export interface HistoryHandler {
 }
 
 /** The most of a commit's message that is kept. Even escaped throughout (six bytes each) it fits a transaction. */
-export const MAX_MESSAGE_BYTES = 128 * 1024;
+export const MAX_MESSAGE_BYTES = 96 * 1024;
 const MAX_SIGNATURE_BYTES = 4 * 1024;
 
 /** The format for which {@link DiffTreeParser} is made, to be used with `--date=raw`. */

@@ -33,6 +33,7 @@ export interface CommitDocument {
   readonly parents: readonly string[];
   readonly author: Person;
   readonly committer: Person;
+  /** The message's first line, at most 500 characters of it. */
   readonly subject: string;
   readonly message: string;
   /** The message is only the beginning of the commit's. */
@@ -58,7 +59,7 @@ export function commitDocument(
     parents: place.parents,
     author: person(header.author),
     committer: person(header.committer),
-    subject: header.message.trimStart().split("\n", 1)[0] ?? "",
+    subject: /^[^\n]{0,500}/u.exec(header.message.trimStart())?.[0] ?? "",
     message: header.message,
     ...(header.messageCut ? { messageCut: true } : {}),
     changes: place.changes,

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { devNull } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { HistoryError } from "./history-error.ts";
 
@@ -59,11 +59,12 @@ export function startGit(
   });
   // Git that ends early breaks this pipe; why it ended is what `finished` tells.
   child.stdin.on("error", () => undefined);
-  const finished = new Promise<void>((resolve, reject) => {
+  const finished = new Promise<void>((fulfil, reject) => {
     child.once("error", (cause) => reject(notStarted(program, cause)));
     child.once("close", (status, signal) => {
-      if (status === 0) resolve();
-      else reject(explain(directory, args[0] ?? "", complaint, signal ?? `status ${String(status)}`));
+      if (status === 0) fulfil();
+      else
+        reject(explain(resolve(directory), args[0] ?? "", complaint, signal ?? `status ${String(status)}`));
     });
   });
   finished.catch(() => undefined);
@@ -91,14 +92,14 @@ function notStarted(program: string, cause: Error): HistoryError {
   return new HistoryError(`The command ${program} could not be started: ${cause.message}.`, { cause });
 }
 
-function explain(directory: string, command: string, complaint: string, ended: string): HistoryError {
+function explain(place: string, command: string, complaint: string, ended: string): HistoryError {
   if (complaint.includes("not a git repository")) {
-    return new HistoryError(`${directory} is not a git repository.`, {
+    return new HistoryError(`${place} is not a git repository.`, {
       hint: "Give the directory of a repository with --repo.",
     });
   }
   if (complaint.includes("cannot change to")) {
-    return new HistoryError(`The directory ${directory} cannot be entered.`, {
+    return new HistoryError(`The directory ${place} cannot be entered.`, {
       hint: "Give the directory of a repository with --repo.",
     });
   }

@@ -1,7 +1,7 @@
+import { mkdir } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import { askGit, startGit } from "./git-process.ts";
 import { type ScriptOptions, repositoryScript } from "./repository-script.ts";
-import { mkdir } from "node:fs/promises";
 
 /** Which repository to make. The same plan gives the same commits, with the same object ids. */
 export interface RepositoryPlan {
@@ -44,7 +44,11 @@ export async function makeRepository(plan: RepositoryPlan): Promise<MadeReposito
   written.catch(() => undefined);
   await git.finished;
   await written;
-  return { directory, branch, head: await askGit(directory, ["rev-parse", "HEAD"]) };
+  return {
+    directory,
+    branch,
+    head: await askGit(directory, ["rev-parse", "--verify", `refs/heads/${branch}`]),
+  };
 }
 
 function* chunks(options: ScriptOptions): Generator<Buffer, void, undefined> {

@@ -121,6 +121,7 @@ class Script {
     const dice = random.next();
     const path = this.#paths.length === 0 ? undefined : random.pick(this.#paths);
     if (path === undefined || dice < 0.4) return this.#put(this.#newPath(), random.pick(MODES));
+    if (dice < 0.45) return this.#put(path, random.pick(MODES), this.#contents.get(path));
     if (dice < 0.6) return this.#put(path, random.pick(MODES));
     if (dice < 0.75) return this.#delete(path);
     if (dice < 0.87) return this.#rename(path);

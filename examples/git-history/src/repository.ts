@@ -1,4 +1,4 @@
-import { basename } from "node:path";
+import { basename, resolve } from "node:path";
 import { askGit } from "./git-process.ts";
 import { HistoryError } from "./history-error.ts";
 
@@ -8,9 +8,12 @@ const MAX_NAMESPACE_BYTES = 253;
 export async function resolveCommit(directory: string, revision: string): Promise<string> {
   // Asked first, so that a missing repository is not reported as a missing revision.
   await askGit(directory, ["rev-parse", "--git-dir"]);
-  const unknown = new HistoryError(`${revision} names no commit in the repository at ${directory}.`, {
-    hint: "List its branches and tags with git for-each-ref, and check that it has any commits.",
-  });
+  const unknown = new HistoryError(
+    `${revision} names no commit in the repository at ${resolve(directory)}.`,
+    {
+      hint: "List its branches and tags with git for-each-ref, and check that it has any commits.",
+    },
+  );
   if (revision === "" || revision.startsWith("-")) throw unknown;
   const answer = await askGit(directory, ["rev-parse", "--verify", `${revision}^{commit}`]).catch(
     (cause: unknown) => {
