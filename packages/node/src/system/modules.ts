@@ -7,6 +7,7 @@ import { kvStoreParameters, txLogParameters } from "./common-parameters.ts";
 import { defineModule, unbuiltModule } from "./module-descriptor.ts";
 import type { ModuleDescriptor } from "./module-descriptor.ts";
 import { moduleOf } from "./module-type.ts";
+import { natsTxLog } from "./nats-module.ts";
 import { derived, mapOf, optional, required, unbuilt, withDefault } from "./parameters.ts";
 import { boolean, choice, duration, integer, listOf, path } from "./value-types.ts";
 
@@ -23,7 +24,7 @@ const embeddedTxLog = defineModule({
     ),
     ...txLogParameters,
   },
-  common: (values) => values,
+  common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"] }),
   create: (values) => () => openEmbeddedTxLog({ path: values.path }),
 });
 
@@ -149,6 +150,7 @@ const s3CheckpointStore = unbuiltModule(
 /** The registry: every built-in module, in the order of the documents. */
 export const MODULES: readonly ModuleDescriptor[] = [
   embeddedTxLog,
+  natsTxLog,
   levelKvStore,
   memoryKvStore,
   checkpointer,
