@@ -14,8 +14,11 @@ process.exitCode = await runCli(process.argv.slice(2), {
   stderr: process.stderr,
   env: process.env,
   cwd: process.cwd(),
-  onInterrupt: (listener) => {
-    process.once("SIGINT", listener);
-    return () => process.off("SIGINT", listener);
+  onSignal: (signals, listener) => {
+    for (const signal of signals) process.on(signal, listener);
+    return () => {
+      for (const signal of signals) process.off(signal, listener);
+    };
   },
+  forceExit: (code) => process.exit(code),
 });

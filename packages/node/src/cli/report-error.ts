@@ -1,5 +1,6 @@
 import { CairnError, errorMessage, type ErrorCode } from "@cairn/kv";
 import { CommanderError } from "commander";
+import { ConfigError, formatProblems } from "../system/problems.ts";
 import { type Terminal, writeJson, writeLine } from "./terminal.ts";
 
 /** How a command ends, apart from 0. */
@@ -45,7 +46,10 @@ export async function reportError(
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
   const { code, message, hint, exitCode } = describe(error);
   if (options.json) {
-    await writeJson(terminal.stderr, { error: { code, message, hint: hint ?? null } });
+    const problems = error instanceof ConfigError ? { problems: error.problems } : {};
+    await writeJson(terminal.stderr, { error: { code, message, hint: hint ?? null }, ...problems });
+  } else if (error instanceof ConfigError) {
+    await writeLine(terminal.stderr, formatProblems(error.problems));
   } else {
     await writeLine(terminal.stderr, `${code}: ${message}`);
     if (hint !== undefined) await writeLine(terminal.stderr, `  hint: ${hint}`);

@@ -11,8 +11,10 @@ export interface Terminal {
   readonly stderr: Output;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
-  /** Calls `listener` at Ctrl-C instead of ending the process; the answer undoes it. */
-  onInterrupt(listener: () => void): () => void;
+  /** Calls `listener` at each of these signals instead of ending the process; the answer undoes it. */
+  onSignal(signals: readonly NodeJS.Signals[], listener: (signal: NodeJS.Signals) => void): () => void;
+  /** Ends the process at once, whatever still runs. */
+  forceExit(code: number): void;
 }
 
 /** Writes, and waits while the reader is slower: output may be larger than memory. */

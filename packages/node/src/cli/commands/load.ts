@@ -46,7 +46,7 @@ async function loadFile(
 ): Promise<LoadProgress> {
   const input = await openInput(file, terminal);
   const interrupt = new AbortController();
-  const forget = terminal.onInterrupt(() => interrupt.abort());
+  const forget = terminal.onSignal(["SIGINT"], () => interrupt.abort());
   const display = showProgress(terminal.stderr, "loading", input.bytes);
   let waiting = false;
   try {

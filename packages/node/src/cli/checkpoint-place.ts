@@ -1,0 +1,94 @@
+import { stat } from "node:fs/promises";
+import { basename, dirname, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  type CheckpointListing,
+  type CheckpointStore,
+  filesystemStore,
+  listCheckpoints,
+  parseCheckpointName,
+  type SkippedCheckpoint,
+} from "@cairn/checkpoint";
+import { CairnError, systemErrorCode } from "@cairn/kv";
+import { UsageError } from "./report-error.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** A store named on the command line, and the one checkpoint in it, where one was named. */
+export interface CheckpointPlace {
+  readonly store: CheckpointStore;
+  readonly name: string | undefined;
+}
+
+/** Runs `use` with the store at `place`: a folder, a checkpoint in a folder, or either as a file: address. */
+export async function withCheckpointPlace<T>(
+  place: string,
+  terminal: Terminal,
+  use: (place: CheckpointPlace) => Promise<T>,
+): Promise<T> {
+  const path = pathOf(place, terminal);
+  const name = nameIn(path);
+  const folder = name === undefined ? path : dirname(path);
+  await requireFolder(folder);
+  const store = filesystemStore({ path: folder });
+  try {
+    return await use({ store, name });
+  } finally {
+    await store.close();
+  }
+}
+
+/** The checkpoint `name`, or the newest; `CHECKPOINT_NOT_FOUND`, or why that one cannot be used. */
+export async function findCheckpoint(
+  store: CheckpointStore,
+  name: string | undefined,
+): Promise<CheckpointListing> {
+  const { checkpoints, skipped } = await listCheckpoints(store);
+  const found = checkpoints.find((checkpoint) => name === undefined || checkpoint.name === name);
+  if (found !== undefined) return found;
+  const unusable = skipped.find((checkpoint) => checkpoint.name === name);
+  throw unusable?.error ?? noCheckpoint(store, name, skipped);
+}
+
+/** `CHECKPOINT_NOT_FOUND`, or why the one that was asked for could not be used. */
+export function noCheckpoint(
+  store: CheckpointStore,
+  name: string | undefined,
+  skipped: readonly SkippedCheckpoint[],
+): CairnError {
+  const unusable = skipped.map(({ name: one, error }) => `${one} (${error.code})`).join(", ");
+  return new CairnError(
+    "CHECKPOINT_NOT_FOUND",
+    `There is no ${name === undefined ? "usable checkpoint" : `checkpoint ${name}`} in ${store.location}.`,
+    {
+      hint:
+        unusable === ""
+          ? "cairn checkpoint list FOLDER lists what a folder holds."
+          : `These cannot be used: ${unusable}.`,
+    },
+  );
+}
+
+function pathOf(place: string, terminal: Terminal): string {
+  if (place.startsWith("file:")) return fileURLToPath(place);
+  if (/^[a-z0-9]+:\/\//.test(place)) {
+    throw new UsageError(`${place} is no folder.`, "This version looks at checkpoints in folders only.");
+  }
+  return resolve(terminal.cwd, place);
+}
+
+/** Files of a checkpoint stand for it, since that is what a shell completes. */
+function nameIn(path: string): string | undefined {
+  const name = basename(path).replace(/(?:\.verified)?\.json$|\.tar$/, "");
+  return parseCheckpointName(name) === undefined ? undefined : name;
+}
+
+async function requireFolder(folder: string): Promise<void> {
+  try {
+    if ((await stat(folder)).isDirectory()) return;
+  } catch (error) {
+    if (systemErrorCode(error) !== "ENOENT") throw error;
+  }
+  throw new CairnError("NOT_FOUND", `There is no folder ${folder}.`, {
+    hint: "Name the folder that a filesystem checkpoint store has as its path.",
+  });
+}

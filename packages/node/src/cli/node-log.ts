@@ -1,0 +1,25 @@
+import { type Logger, pino } from "pino";
+import { PinoPretty } from "pino-pretty";
+import type { Terminal } from "./terminal.ts";
+
+/** How a node's log is written. */
+export interface NodeLogOptions {
+  /** JSON lines also on a terminal. */
+  readonly json: boolean;
+  readonly level: string;
+}
+
+/** A node's log on standard output: readable lines on a terminal, JSON lines in a pipe. */
+export function nodeLog(terminal: Terminal, { json, level }: NodeLogOptions): Logger {
+  const { stdout } = terminal;
+  const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
+  if (json || stdout.isTTY !== true) {
+    // Level names instead of numbers, which only pino's own tools know.
+    return pino({ ...options, formatters: { level: (label) => ({ level: label }) } }, stdout);
+  }
+  const colorize = terminal.env["NO_COLOR"] === undefined;
+  return pino(options, PinoPretty({ destination: stdout, colorize, translateTime: "SYS:HH:MM:ss.l" }));
+}
+
+/** The levels of the log, from most to least. */
+export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
