@@ -1,11 +1,10 @@
-import { randomUUID } from "node:crypto";
 import { basename, resolve as absolute } from "node:path";
 import { CairnError } from "@cairn/kv";
-import { learnContents, type LogContents, storedMessages } from "./embedded-contents.ts";
-import { type Database, databaseError, hasDatabase, openDatabase } from "./embedded-database.ts";
-import { decodeRow, encodeRow, LOG_ID_KEY, positionKey } from "./embedded-row.ts";
-import { type Appended, GroupCommit, type PendingAppend } from "./group-commit.ts";
-import type { MessageIdMemory } from "./message-id-memory.ts";
+import { storedMessages } from "./embedded-contents.ts";
+import { databaseError, hasDatabase } from "./embedded-database.ts";
+import { decodeRow, positionKey } from "./embedded-row.ts";
+import { EmbeddedStorage } from "./embedded-storage.ts";
+import { type Appended, GroupCommit } from "./group-commit.ts";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "./tx-log.ts";
 
 /** Where an embedded log lies. */
@@ -16,7 +15,6 @@ export interface EmbeddedTxLogOptions {
 }
 
 const MAX_PAYLOAD = 8 * 1024 * 1024;
-// The length of an id is kept in two bytes.
 const MAX_MESSAGE_ID = 1_024;
 
 /**
@@ -35,52 +33,35 @@ export async function openEmbeddedTxLog(options: EmbeddedTxLogOptions): Promise<
 class EmbeddedTxLog implements TxLog {
   readonly name: string;
   readonly maxPayload = MAX_PAYLOAD;
-  readonly #path: string;
-  readonly #commit = new GroupCommit((group) => this.#store(group));
+  readonly #storage: EmbeddedStorage;
+  readonly #commit: GroupCommit;
   readonly #atTail = new Set<() => void>();
-  #database: Database | undefined;
-  #damaged = false;
-  #closed = false;
   #creating: Promise<void> | undefined;
-  #logId: string | undefined;
-  #first = 1;
-  #last = 0;
-  #messageIds: MessageIdMemory | undefined;
+  #closed = false;
 
   constructor(path: string, name: string) {
-    this.#path = path;
     this.name = name;
+    this.#storage = new EmbeddedStorage(path, () => this.#wakeReaders());
+    this.#commit = new GroupCommit((group) => this.#storage.store(group));
   }
 
   async open(): Promise<void> {
-    const database = await openDatabase(this.#path);
-    let contents: LogContents;
-    try {
-      contents = await learnContents(database);
-    } catch (error) {
-      await database.close();
-      throw databaseError(this.#path, error);
-    }
-    this.#database = database;
-    this.#logId = contents.logId;
-    this.#first = contents.first;
-    this.#last = contents.last;
-    this.#messageIds = contents.messageIds;
+    await this.#storage.open();
   }
 
   async id(): Promise<string | undefined> {
-    this.#checkNotClosed();
-    return this.#logId;
+    this.#check();
+    return this.#storage.logId;
   }
 
   async exists(): Promise<boolean> {
-    this.#checkNotClosed();
-    return this.#last > 0;
+    this.#check();
+    return this.#storage.last > 0;
   }
 
   async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
-    this.#checkNotClosed();
-    this.#creating ??= this.#create(birthRecord);
+    this.#check();
+    this.#creating ??= this.#storage.begin(birthRecord);
     try {
       await this.#creating;
     } finally {
@@ -89,8 +70,7 @@ class EmbeddedTxLog implements TxLog {
   }
 
   async append(payload: Uint8Array, options: { messageId?: string } = {}): Promise<Appended> {
-    if (!this.#damaged) this.#opened();
-    this.#checkNotClosed();
+    this.#check();
     if (payload.length > MAX_PAYLOAD || Buffer.byteLength(options.messageId ?? "") > MAX_MESSAGE_ID) {
       throw new CairnError(
         "TX_TOO_LARGE",
@@ -100,34 +80,40 @@ class EmbeddedTxLog implements TxLog {
         },
       );
     }
+    this.#checkExists();
     return this.#commit.append(payload, options.messageId);
   }
 
   async bounds(): Promise<LogBounds> {
-    this.#opened();
-    return { first: this.#first, last: this.#last };
+    this.#check();
+    this.#checkExists();
+    return { first: this.#storage.first, last: this.#storage.last };
   }
 
   async fetch(position: number): Promise<LogMessage | undefined> {
-    const database = this.#opened();
-    if (position < this.#first || position > this.#last) return undefined;
+    this.#check();
+    this.#checkExists();
+    const { database, first, last, path } = this.#storage;
+    if (position < first || position > last) return undefined;
     try {
       const value = await database.get(positionKey(position));
       return value === undefined ? undefined : decodeRow(position, value);
     } catch (error) {
-      throw databaseError(this.#path, error);
+      throw databaseError(path, error);
     }
   }
 
   async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
-    const { signal } = options;
-    const database = this.#opened();
-    const usable = (): boolean => !signal.aborted && !this.#closed && this.#database === database;
-    if (from > this.#last + 1) return;
-    let next = Math.max(from, this.#first);
+    this.#check();
+    this.#checkExists();
+    const storage = this.#storage;
+    const { database } = storage;
+    const usable = (): boolean => !options.signal.aborted && !this.#closed && storage.uses(database);
+    if (from > storage.last + 1) return;
+    let next = Math.max(from, storage.first);
     while (usable()) {
-      if (next > this.#last) {
-        await this.#untilAppended(signal);
+      if (next > storage.last) {
+        await this.#untilChanged(options.signal);
         continue;
       }
       try {
@@ -139,7 +125,7 @@ class EmbeddedTxLog implements TxLog {
       } catch (error) {
         // Closing the database fails the reads under way: an interruption, not a fault.
         if (!usable()) return;
-        throw databaseError(this.#path, error);
+        throw databaseError(storage.path, error);
       }
     }
   }
@@ -149,99 +135,25 @@ class EmbeddedTxLog implements TxLog {
     this.#wakeReaders();
     await Promise.allSettled([this.#creating]);
     await this.#commit.idle();
-    await this.#database?.close();
+    await this.#storage.close();
   }
 
-  #checkNotClosed(): void {
+  #check(): void {
     if (this.#closed) throw new CairnError("LOG_UNREACHABLE", `The log "${this.name}" is closed.`);
   }
 
-  #opened(): Database {
-    this.#checkNotClosed();
-    if (this.#database !== undefined) return this.#database;
-    if (this.#damaged)
-      throw new CairnError("LOG_UNREACHABLE", `The log in ${this.#path} has to be opened again.`);
-    throw new CairnError("LOG_UNREACHABLE", `There is no log in ${this.#path}.`, {
+  #checkExists(): void {
+    if (this.#storage.last > 0) return;
+    throw new CairnError("LOG_UNREACHABLE", `There is no log in ${this.#storage.path}.`, {
       hint: "It is made when a node starts with it for the first time.",
     });
-  }
-
-  async #create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
-    if (this.#database === undefined) await this.open();
-    if (this.#last > 0) return;
-    const logId = this.#logId ?? randomUUID();
-    const birth = encodeRow(Date.now(), undefined, birthRecord(logId));
-    try {
-      // One batch, so that a log has both its id and its birth record or, for the next start, neither.
-      await this.#opened().batch(
-        [
-          { type: "put", key: LOG_ID_KEY, value: Buffer.from(logId) },
-          { type: "put", key: positionKey(1), value: birth },
-        ],
-        { sync: true },
-      );
-    } catch (error) {
-      throw databaseError(this.#path, error);
-    }
-    this.#logId = logId;
-    this.#last = 1;
-    this.#wakeReaders();
-  }
-
-  async #store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
-    if (this.#damaged) await this.#reopen();
-    const database = this.#database;
-    if (database === undefined)
-      throw new CairnError("LOG_UNREACHABLE", `The log in ${this.#path} is not open.`);
-    const time = Date.now();
-    const rows: { type: "put"; key: Uint8Array; value: Uint8Array }[] = [];
-    const fresh = new Map<string, number>();
-    let last = this.#last;
-    const appended = group.map(({ payload, messageId }): Appended => {
-      const known =
-        messageId === undefined ? undefined : (fresh.get(messageId) ?? this.#messageIds?.get(messageId));
-      if (known !== undefined) return { position: known, duplicate: true };
-      last += 1;
-      rows.push({ type: "put", key: positionKey(last), value: encodeRow(time, messageId, payload) });
-      if (messageId !== undefined) fresh.set(messageId, last);
-      return { position: last, duplicate: false };
-    });
-    if (rows.length === 0) return appended;
-    try {
-      await database.batch(rows, { sync: true });
-    } catch (error) {
-      await this.#afterFailedWrite(last, error);
-      return appended;
-    }
-    for (const [messageId, position] of fresh) this.#messageIds?.add(messageId, position, time);
-    this.#last = last;
-    this.#wakeReaders();
-    return appended;
-  }
-
-  /**
-   * A failed write leaves the write-ahead log in an unknown state: part of it may be there, all of it, or nothing, and
-   * what would be written behind it could be lost. Opening again finds out which; returns when the messages are there.
-   */
-  async #afterFailedWrite(last: number, error: unknown): Promise<void> {
-    this.#damaged = true;
-    await this.#reopen();
-    if (this.#last < last) throw databaseError(this.#path, error);
-  }
-
-  async #reopen(): Promise<void> {
-    await this.#database?.close();
-    this.#database = undefined;
-    this.#wakeReaders();
-    await this.open();
-    this.#damaged = false;
   }
 
   #wakeReaders(): void {
     for (const wake of this.#atTail) wake();
   }
 
-  async #untilAppended(signal: AbortSignal): Promise<void> {
+  async #untilChanged(signal: AbortSignal): Promise<void> {
     await new Promise<void>((resolve) => {
       const wake = (): void => {
         this.#atTail.delete(wake);

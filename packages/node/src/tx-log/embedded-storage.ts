@@ -1,0 +1,130 @@
+import { randomUUID } from "node:crypto";
+import { CairnError } from "@cairn/kv";
+import { learnContents, type LogContents } from "./embedded-contents.ts";
+import { type Database, databaseError, openDatabase } from "./embedded-database.ts";
+import { encodeRow, LOG_ID_KEY, positionKey } from "./embedded-row.ts";
+import type { Appended, PendingAppend } from "./group-commit.ts";
+import { MessageIdMemory } from "./message-id-memory.ts";
+
+interface PutRow {
+  readonly type: "put";
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+}
+
+const NOTHING: LogContents = { logId: undefined, first: 1, last: 0, messageIds: new MessageIdMemory() };
+
+/** The embedded log's database and what is known of its contents. One writer at a time. */
+export class EmbeddedStorage {
+  readonly path: string;
+  readonly #onChange: () => void;
+  #database: Database | undefined;
+  #contents = NOTHING;
+  #last = 0;
+  #failed = false;
+
+  /** `onChange` is called when messages were added, and when the database is another one than before. */
+  constructor(path: string, onChange: () => void) {
+    this.path = path;
+    this.#onChange = onChange;
+  }
+
+  get logId(): string | undefined {
+    return this.#contents.logId;
+  }
+
+  get first(): number {
+    return this.#contents.first;
+  }
+
+  get last(): number {
+    return this.#last;
+  }
+
+  /** The open database. */
+  get database(): Database {
+    if (this.#database !== undefined) return this.#database;
+    throw new CairnError("LOG_UNREACHABLE", `The log in ${this.path} is not open.`, {
+      hint: "After a failed write it is opened again with the next transaction. Check the disk.",
+    });
+  }
+
+  /** Whether `database` is still the one in use. */
+  uses(database: Database): boolean {
+    return this.#database === database;
+  }
+
+  async open(): Promise<void> {
+    const database = await openDatabase(this.path);
+    try {
+      this.#contents = await learnContents(database);
+    } catch (error) {
+      await database.close();
+      throw databaseError(this.path, error);
+    }
+    this.#database = database;
+    this.#last = this.#contents.last;
+  }
+
+  async close(): Promise<void> {
+    const database = this.#database;
+    this.#database = undefined;
+    await database?.close();
+  }
+
+  /** Writes id and birth record unless there is a message. */
+  async begin(birthRecord: (logId: string) => Uint8Array): Promise<void> {
+    if (this.#database === undefined) await this.open();
+    if (this.#last > 0) return;
+    const logId = this.logId ?? randomUUID();
+    // One batch, so that a log has both its id and its birth record or, for the next start, neither.
+    await this.#write(1, [
+      { type: "put", key: LOG_ID_KEY, value: Buffer.from(logId) },
+      { type: "put", key: positionKey(1), value: encodeRow(Date.now(), undefined, birthRecord(logId)) },
+    ]);
+    this.#contents = { ...this.#contents, logId };
+  }
+
+  async store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
+    if (this.#failed) await this.#reopen();
+    const { messageIds } = this.#contents;
+    const time = Date.now();
+    const rows: PutRow[] = [];
+    const fresh = new Map<string, number>();
+    let last = this.#last;
+    const appended = group.map(({ payload, messageId }): Appended => {
+      const known = messageId === undefined ? undefined : (fresh.get(messageId) ?? messageIds.get(messageId));
+      if (known !== undefined) return { position: known, duplicate: true };
+      last += 1;
+      rows.push({ type: "put", key: positionKey(last), value: encodeRow(time, messageId, payload) });
+      if (messageId !== undefined) fresh.set(messageId, last);
+      return { position: last, duplicate: false };
+    });
+    if (rows.length > 0) await this.#write(last, rows);
+    for (const [messageId, position] of fresh) this.#contents.messageIds.add(messageId, position, time);
+    return appended;
+  }
+
+  /**
+   * Writes rows up to the position `last`. A failed write leaves the write-ahead log in an unknown state: all of it may be
+   * there or nothing, and what would be written behind it could be lost. Opening again finds out which.
+   */
+  async #write(last: number, rows: PutRow[]): Promise<void> {
+    try {
+      await this.database.batch(rows, { sync: true });
+    } catch (error) {
+      this.#failed = true;
+      await this.#reopen();
+      if (this.#last < last) throw databaseError(this.path, error);
+    }
+    this.#last = last;
+    this.#onChange();
+  }
+
+  async #reopen(): Promise<void> {
+    await this.close();
+    this.#onChange();
+    await this.open();
+    this.#failed = false;
+  }
+}
