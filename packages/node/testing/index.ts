@@ -1,2 +1,3 @@
+export * from "./faulty-tx-log.ts";
 export * from "./nats-server.ts";
 export * from "./tx-log-suite.ts";

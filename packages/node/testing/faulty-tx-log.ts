@@ -1,0 +1,96 @@
+import { CairnError } from "@cairn/kv";
+import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../src/tx-log/tx-log.ts";
+
+/** The faults of a {@link FaultyTxLog}; all may be changed while it is used. */
+export interface TxLogFaults {
+  /** Every call rejects with `LOG_UNREACHABLE`, and readings end. */
+  unreachable: boolean;
+  /** A reading ends after so many arrays. */
+  arraysPerReading: number;
+  /** What is read or fetched in place of a message; undefined: nothing. */
+  replace: (message: LogMessage) => LogMessage | undefined;
+  /** What `bounds` answers in place of the log's own. */
+  bounds: LogBounds | undefined;
+}
+
+/** A log that passes everything on to another one, until a fault is switched on. Counts its readings. */
+export class FaultyTxLog implements TxLog {
+  readonly faults: TxLogFaults = {
+    unreachable: false,
+    arraysPerReading: Number.POSITIVE_INFINITY,
+    replace: (message) => message,
+    bounds: undefined,
+  };
+  readings = 0;
+  readonly #log: TxLog;
+
+  constructor(log: TxLog) {
+    this.#log = log;
+  }
+
+  get name(): string {
+    return this.#log.name;
+  }
+
+  get maxPayload(): number {
+    return this.#log.maxPayload;
+  }
+
+  async id(): Promise<string | undefined> {
+    this.#check();
+    return this.#log.id();
+  }
+
+  async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
+    this.#check();
+    await this.#log.create(birthRecord);
+  }
+
+  async exists(): Promise<boolean> {
+    this.#check();
+    return this.#log.exists();
+  }
+
+  async append(
+    payload: Uint8Array,
+    options?: { messageId?: string },
+  ): Promise<{ position: number; duplicate: boolean }> {
+    this.#check();
+    return this.#log.append(payload, options);
+  }
+
+  async bounds(): Promise<LogBounds> {
+    this.#check();
+    return this.faults.bounds ?? this.#log.bounds();
+  }
+
+  async fetch(position: number): Promise<LogMessage | undefined> {
+    this.#check();
+    const message = await this.#log.fetch(position);
+    return message === undefined ? undefined : this.faults.replace(message);
+  }
+
+  async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
+    this.#check();
+    this.readings += 1;
+    let left = this.faults.arraysPerReading;
+    for await (const messages of this.#log.read(from, options)) {
+      if (this.faults.unreachable) return;
+      const kept = messages
+        .map((message) => this.faults.replace(message))
+        .filter((message) => message !== undefined);
+      if (kept.length > 0) yield kept;
+      left -= 1;
+      if (left <= 0) return;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#log.close();
+  }
+
+  #check(): void {
+    if (this.faults.unreachable)
+      throw new CairnError("LOG_UNREACHABLE", "The log is unreachable by a fault.");
+  }
+}
