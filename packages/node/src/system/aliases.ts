@@ -70,12 +70,24 @@ export function olderTopLevelHint(name: string): { message: string; hint: string
 }
 
 /** Parameters of older modules that have no counterpart, with what to do instead. */
-export const OLDER_PARAMETERS: Readonly<Record<string, string>> = {
-  "no-colons-in-filenames?": "Leave it out: names never contain colons.",
-  "sync?": "Leave it out: the log is the truth, and the index is checked against it at every start.",
-  "transfer-manager?": "Leave it out: large files are always sent in parts.",
-  "disable-wal?": "Leave it out: the index needs its write-ahead log.",
-  "block-cache": "Leave it out: LevelDB's cache has a fixed size.",
-  metrics: "Leave it out.",
-  "read-only?": "Leave it out; with an auth-token only its holders can write.",
-};
+export const OLDER_PARAMETERS: ReadonlyMap<string, string> = new Map([
+  ["no-colons-in-filenames?", "Leave it out: names never contain colons."],
+  ["sync?", "Leave it out: the log is the truth, and the index is checked against it at every start."],
+  ["transfer-manager?", "Leave it out: large files are always sent in parts."],
+  ["disable-wal?", "Leave it out: the index needs its write-ahead log."],
+  ["block-cache", "Leave it out: the size of LevelDB's cache is fixed."],
+  ["kv-store", "Leave it out: the log keeps its own files, and `path` says where."],
+  ["document-store", "Leave it out: documents lie in the transaction log and in the index."],
+  ["read-only?", "Leave it out; with an auth-token only its holders can write."],
+]);
+
+/** Older names as they were usually written, for suggestions. */
+export const OLDER_NAMES: readonly string[] = ["crux", "xtdb"].flatMap((system) =>
+  [
+    "rocksdb/->kv-store",
+    "lmdb/->kv-store",
+    "mem-kv/->kv-store",
+    "checkpoint/->checkpointer",
+    "checkpoint/->filesystem-checkpoint-store",
+  ].map((name) => `${system}.${name}`),
+);

@@ -1,7 +1,8 @@
 import type { ModuleKind } from "./module-kinds.ts";
 import { moduleOf } from "./module-type.ts";
-import { mapOf, optional, withDefault, withDefaults } from "./parameters.ts";
-import type { Parameters } from "./parameters.ts";
+import { mapOf } from "./map-type.ts";
+import { optional, withDefault, withDefaults } from "./parameter.ts";
+import type { Parameters } from "./parameter.ts";
 import type { OnLogMismatch } from "./system.ts";
 import { choice, path } from "./value-types.ts";
 import type { ValueType } from "./value-types.ts";

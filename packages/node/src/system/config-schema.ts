@@ -1,7 +1,7 @@
 import { KIND_NAMES } from "./module-kinds.ts";
 import type { ModuleKind } from "./module-kinds.ts";
 import { MODULES } from "./modules.ts";
-import { schemaOfParameters } from "./parameters.ts";
+import { schemaOfParameters } from "./map-type.ts";
 import { TOP_LEVEL_KEYS, httpParameters, indexStoreParameters, nodeParameters } from "./top-level.ts";
 import type { JsonSchema } from "./value-types.ts";
 

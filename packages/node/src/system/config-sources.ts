@@ -55,6 +55,10 @@ export function readSources(input: ConfigInput, problems: ProblemList): ConfigSo
 }
 
 function textTree(source: SourceText, format: "edn" | "json", problems: ProblemList): MapNode | undefined {
+  if (Buffer.byteLength(source.text) > MAX_SOURCE_BYTES) {
+    tooLarge(source, problems);
+    return undefined;
+  }
   const read = format === "edn" ? readEdn : readJson;
   return asMap(read(source, problems), problems);
 }
@@ -88,6 +92,17 @@ function readFile(input: ConfigInput, problems: ProblemList): MapNode | undefine
     : textTree(new SourceText("file", label, text), extension === ".edn" ? "edn" : "json", problems);
 }
 
+function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList): void {
+  problems.add(
+    { kind: origin.kind, label: origin.label },
+    [],
+    `This is larger than ${MAX_SOURCE_BYTES} bytes, which no configuration is.`,
+    {
+      hint: "Is it what you meant?",
+    },
+  );
+}
+
 function readText(path: string, origin: Origin, problems: ProblemList): string | undefined {
   let bytes: Buffer;
   try {
@@ -95,14 +110,7 @@ function readText(path: string, origin: Origin, problems: ProblemList): string |
     try {
       const { size } = fstatSync(handle);
       if (size > MAX_SOURCE_BYTES) {
-        problems.add(
-          origin,
-          [],
-          `The file holds ${size} bytes; a configuration may hold ${MAX_SOURCE_BYTES}.`,
-          {
-            hint: "Is this the file that you meant?",
-          },
-        );
+        tooLarge(origin, problems);
         return undefined;
       }
       bytes = readFileSync(handle);

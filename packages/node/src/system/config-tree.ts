@@ -20,6 +20,9 @@ export interface Origin {
   readonly variables?: readonly string[];
 }
 
+/** The origin of what nobody wrote. */
+export const DEFAULT_ORIGIN: Origin = { kind: "default", label: "default" };
+
 /** A key of a map with its value. The name is normalized: `crux/module`, `:xtdb/module` and `cairn/module` are all `cairn/module`. */
 export interface ConfigEntry {
   readonly name: string;
@@ -102,9 +105,9 @@ export function placeOf(origin: Origin): string {
 export function describeNode(node: ConfigNode): string {
   switch (node.type) {
     case "map":
-      return "a map";
+      return node.entries.length === 0 ? "an empty map" : "a map";
     case "list":
-      return "a list";
+      return node.items.length === 0 ? "an empty list" : "a list";
     case "string":
       return JSON.stringify(shorten(node.text));
     case "symbol":

@@ -1,7 +1,6 @@
 import { join } from "node:path";
-import type { ConfigEntry, ConfigNode, MapNode, Origin } from "./config-tree.ts";
-
-const ORIGIN: Origin = { kind: "default", label: "default" };
+import { DEFAULT_ORIGIN } from "./config-tree.ts";
+import type { ConfigEntry, ConfigNode, MapNode } from "./config-tree.ts";
 
 /** What counts for top-level keys that no file and no object gives. `dir` is the node's folder, `nats` whether NATS_URL is set. */
 export function defaultTree(given: ReadonlySet<string>, dir: string, nats: boolean): MapNode {
@@ -30,12 +29,12 @@ export function defaultTree(given: ReadonlySet<string>, dir: string, nats: boole
 function map(values: Readonly<Record<string, ConfigNode>>): MapNode {
   const entries = Object.entries(values).map(([name, value]): ConfigEntry => ({
     name,
-    nameOrigin: ORIGIN,
+    nameOrigin: DEFAULT_ORIGIN,
     value,
   }));
-  return { type: "map", entries, origin: ORIGIN };
+  return { type: "map", entries, origin: DEFAULT_ORIGIN };
 }
 
 function text(value: string): ConfigNode {
-  return { type: "string", text: value, origin: ORIGIN };
+  return { type: "string", text: value, origin: DEFAULT_ORIGIN };
 }

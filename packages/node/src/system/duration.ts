@@ -70,7 +70,8 @@ export function wholeMilliseconds(value: number, shown: string): DurationResult 
       hint: "Leave the parameter out where it should never take effect.",
     };
   }
-  if (ms < 0 || (ms === 0 && value !== 0))
+  if (ms < 0) return { fault: `${shown} is below zero.`, hint: "Write a longer one, such as PT1S." };
+  if (ms === 0 && value !== 0)
     return { fault: `${shown} is shorter than a millisecond.`, hint: "Write a longer one, such as PT1S." };
   return { ms };
 }

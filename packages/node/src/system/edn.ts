@@ -3,26 +3,12 @@ import { normalizeName } from "./config-tree.ts";
 import type { ConfigEntry, ConfigNode, Origin } from "./config-tree.ts";
 import { decodeKeyword, decodeNumber, decodeString, isName } from "./edn-token.ts";
 import type { Decoded } from "./edn-token.ts";
+import { EdnFault, grammarFault, refusal } from "./edn-fault.ts";
+import type { SyntaxNode } from "./edn-fault.ts";
 import type { ProblemList } from "./problems.ts";
 import { MAX_DEPTH } from "./source-text.ts";
 import type { SourceText } from "./source-text.ts";
 
-type SyntaxNode = ReturnType<typeof parser.parse>["topNode"];
-
-/** Thrown inside this file only: the first fault ends the reading, since what follows a broken bracket means nothing. */
-class Fault {
-  readonly offset: number;
-  readonly message: string;
-  readonly hint: string | undefined;
-
-  constructor(offset: number, message: string, hint?: string) {
-    this.offset = offset;
-    this.message = message;
-    this.hint = hint;
-  }
-}
-
-const CLOSING: Readonly<Record<string, string>> = { Map: "}", Vector: "]", List: ")", String: '"' };
 const ATOMS: ReadonlySet<string> = new Set(["Number", "Symbol", "Keyword", "Boolean", "Nil", "Character"]);
 const PUNCTUATION: ReadonlySet<string> = new Set(["{", "}", "[", "]", "(", ")", "'", "#", "#_", '"']);
 
@@ -34,7 +20,7 @@ export function readEdn(source: SourceText, problems: ProblemList): ConfigNode |
   try {
     return new EdnReader(source).readAll();
   } catch (fault) {
-    if (!(fault instanceof Fault)) throw fault;
+    if (!(fault instanceof EdnFault)) throw fault;
     const options = { code: "CONFIG_SYNTAX" as const };
     const { offset, message, hint } = fault;
     problems.add(source.originAt(offset), [], message, hint === undefined ? options : { ...options, hint });
@@ -52,14 +38,15 @@ class EdnReader {
   readAll(): ConfigNode {
     const top = parser.parse(this.#source.text).topNode;
     const [first, second] = this.#values(top, 0);
-    if (first === undefined) throw new Fault(0, "The configuration is empty.", "Write {} for the defaults.");
+    if (first === undefined)
+      throw new EdnFault(0, "The configuration is empty.", "Write {} for the defaults.");
     if (second !== undefined)
-      throw new Fault(second.from, "There is something after the end of the configuration.");
+      throw new EdnFault(second.from, "There is something after the end of the configuration.");
     return this.#read(first, 0);
   }
 
   #read(node: SyntaxNode, depth: number, namespace?: string): ConfigNode {
-    if (depth > MAX_DEPTH) throw new Fault(node.from, `This is nested more than ${MAX_DEPTH} deep.`);
+    if (depth > MAX_DEPTH) throw new EdnFault(node.from, `This is nested more than ${MAX_DEPTH} deep.`);
     const origin = this.#source.originAt(node.from);
     const raw = this.#source.text.slice(node.from, Math.min(node.to, node.from + 1000));
     switch (node.name) {
@@ -95,7 +82,7 @@ class EdnReader {
       case "DefLike":
       case "NS":
       case "VarName":
-        if (!isName(raw)) throw new Fault(node.from, `${raw} is not a symbol.`);
+        if (!isName(raw)) throw new EdnFault(node.from, `${raw} is not a symbol.`);
         return { type: "symbol", text: raw, origin };
       default:
         throw refusal(node, raw);
@@ -107,7 +94,7 @@ class EdnReader {
     const values: SyntaxNode[] = [];
     let last: SyntaxNode | undefined;
     for (let child = node.firstChild; child !== null; child = child.nextSibling) {
-      if (child.type.isError) throw this.#errorAt(child, node);
+      if (child.type.isError) throw grammarFault(child, node, this.#source.text);
       if (child.name === "Discard") this.#checkDiscard(child, depth + 1);
       else if (
         child.name !== "LineComment" &&
@@ -115,7 +102,7 @@ class EdnReader {
         !PUNCTUATION.has(child.name)
       ) {
         if (last !== undefined && last.to === child.from && ATOMS.has(last.name) && ATOMS.has(child.name)) {
-          throw new Fault(child.from, "There must be white space between two values.");
+          throw new EdnFault(child.from, "There must be white space between two values.");
         }
         values.push(child);
         last = child;
@@ -126,9 +113,9 @@ class EdnReader {
 
   /** What was taken out need not mean anything, but its brackets must close: else it takes out more than it seems. */
   #checkDiscard(node: SyntaxNode, depth: number): void {
-    if (depth > MAX_DEPTH) throw new Fault(node.from, `This is nested more than ${MAX_DEPTH} deep.`);
+    if (depth > MAX_DEPTH) throw new EdnFault(node.from, `This is nested more than ${MAX_DEPTH} deep.`);
     for (let child = node.firstChild; child !== null; child = child.nextSibling) {
-      if (child.type.isError) throw this.#errorAt(child, node);
+      if (child.type.isError) throw grammarFault(child, node, this.#source.text);
       this.#checkDiscard(child, depth + 1);
     }
   }
@@ -141,12 +128,12 @@ class EdnReader {
       if (keyNode === undefined) break;
       const key = this.#read(keyNode, depth + 1);
       if (key.type !== "keyword" && key.type !== "string") {
-        throw new Fault(keyNode.from, "A key must be a keyword, such as :kv-store.");
+        throw new EdnFault(keyNode.from, "A key must be a keyword, such as :kv-store.");
       }
-      if (valueNode === undefined) throw new Fault(keyNode.from, `The key :${key.text} has no value.`);
+      if (valueNode === undefined) throw new EdnFault(keyNode.from, `The key :${key.text} has no value.`);
       const name = normalizeName(inNamespace(key.text, namespace));
       if (entries.has(name))
-        throw new Fault(keyNode.from, `The key :${name} is there twice.`, "Keep one of the two.");
+        throw new EdnFault(keyNode.from, `The key :${name} is there twice.`, "Keep one of the two.");
       entries.set(name, { name, nameOrigin: key.origin, value: this.#read(valueNode, depth + 1) });
     }
     return [...entries.values()];
@@ -156,7 +143,7 @@ class EdnReader {
     const prefix = node.firstChild;
     const [map] = this.#values(node, depth).filter((value) => value.name === "Map");
     if (prefix === null || map === undefined)
-      throw new Fault(node.from, "A namespace must be followed by a map.");
+      throw new EdnFault(node.from, "A namespace must be followed by a map.");
     const raw = this.#source.text.slice(prefix.from + 1, prefix.to);
     return this.#read(map, depth, decoded(decodeKeyword(raw), prefix.from + 1));
   }
@@ -164,7 +151,7 @@ class EdnReader {
   #call(node: SyntaxNode, depth: number, origin: Origin): ConfigNode {
     const [operator, ...rest] = this.#values(node, depth).map((item) => this.#read(item, depth + 1));
     if (operator?.type !== "symbol") {
-      throw new Fault(
+      throw new EdnFault(
         node.from,
         "A list in parentheses must begin with a name, as in (Duration/ofHours 6).",
         "Write lists as [a b c].",
@@ -176,60 +163,18 @@ class EdnReader {
   #quoted(node: SyntaxNode, depth: number): ConfigNode {
     const [inner] = this.#values(node, depth);
     if (inner?.name !== "Symbol")
-      throw new Fault(node.from, "A quote must stand before a symbol, as in 'cairn.leveldb/->kv-store.");
+      throw new EdnFault(node.from, "A quote must stand before a symbol, as in 'cairn.leveldb/->kv-store.");
     return { ...this.#read(inner, depth + 1), origin: this.#source.originAt(node.from) };
-  }
-
-  #errorAt(error: SyntaxNode, parent: SyntaxNode): Fault {
-    const closing = CLOSING[parent.name];
-    const found = this.#source.text.slice(error.from, error.from + 1);
-    if (closing !== undefined && (found === "" || parent.name === "String")) {
-      const what =
-        parent.name === "String"
-          ? "This text has no closing quote."
-          : `This is never closed; a ${closing} is missing.`;
-      return new Fault(parent.from, what);
-    }
-    if (found === "") return new Fault(error.from, "Something is missing at the end.");
-    if (")]}".includes(found)) {
-      const expected = closing === undefined ? "nothing is open here" : `${closing} was expected`;
-      return new Fault(error.from, `There is a ${found} too many, or of the wrong kind: ${expected}.`);
-    }
-    return new Fault(error.from, `EDN has no place for ${JSON.stringify(found)} here.`);
   }
 }
 
 function decoded<T>(result: Decoded<T>, offset: number): T {
   if ("value" in result) return result.value;
-  throw new Fault(offset + result.offset, result.fault);
+  throw new EdnFault(offset + result.offset, result.fault);
 }
 
 function inNamespace(name: string, namespace: string | undefined): string {
   if (namespace === undefined) return name;
   if (name.startsWith("_/")) return name.slice(2);
   return name.includes("/") ? name : `${namespace}/${name}`;
-}
-
-function refusal(node: SyntaxNode, raw: string): Fault {
-  const tag = /^#[^\s"[{(]+/.exec(raw)?.[0];
-  if (node.name === "TaggedLiteral") {
-    return new Fault(
-      node.from,
-      `The tag ${tag ?? "#"} means nothing in a configuration.`,
-      "Write the value as plain text or a number.",
-    );
-  }
-  if (node.name === "Set")
-    return new Fault(node.from, "A set means nothing in a configuration.", "Write a list: [a b c].");
-  if (node.name === "Character")
-    return new Fault(
-      node.from,
-      `The character ${raw} means nothing in a configuration.`,
-      "Write it as text in double quotes.",
-    );
-  return new Fault(
-    node.from,
-    `${JSON.stringify(raw.slice(0, 20))} is Clojure code, not data.`,
-    "Write plain values; (Duration/ofHours 6) is the only call.",
-  );
 }

@@ -57,13 +57,13 @@ function inText(
       if (escape !== "") return whole.slice(1);
       const match = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s.exec(inside);
       if (close === "" || match === null || inside.includes("${")) {
-        problems.add(node.origin, path, `${JSON.stringify(node.text)} holds a \${ that is not a variable.`, {
+        problems.add(node.origin, path, "This text holds a ${ that is not a variable.", {
           hint: "Write ${NAME} or ${NAME:-default}, and $${ for a plain ${.",
         });
         return whole;
       }
       const [, name = "", fallback] = match;
-      const value = env[name];
+      const value = Object.hasOwn(env, name) ? env[name] : undefined;
       if (value !== undefined && (value !== "" || fallback === undefined)) {
         variables.push(name);
         return value;

@@ -9,6 +9,9 @@ import type { SourceText } from "./source-text.ts";
 // jsonc-parser's enums are ambient const enums, which isolated modules cannot read; the numbers are part of its public types.
 const SYNTAX = { openBrace: 1, closeBrace: 2, openBracket: 3, closeBracket: 4, endOfFile: 17 } as const;
 
+const INVALID_SYMBOL = 1;
+const AFTER_END = 9;
+
 const ERRORS: Readonly<Record<number, string>> = {
   1: "Expected a value: text in double quotes, a number, true, false, null, a list or an object.",
   2: "This is not a number as JSON writes it.",
@@ -40,11 +43,16 @@ export function readJson(source: SourceText, problems: ProblemList): ConfigNode 
   const root = parseTree(source.text, errors, { disallowComments: true, allowTrailingComma: false });
   // The first error tells; those after it mostly come from the parser having lost its way.
   const [first] = errors;
-  if (first !== undefined) {
-    syntaxProblem(source, problems, first.offset, ERRORS[first.error] ?? "This is not JSON.");
+  if (first !== undefined && source.text.trim() !== "") {
+    const afterEnd =
+      root !== undefined && first.error === INVALID_SYMBOL && first.offset >= root.offset + root.length;
+    const message = ERRORS[afterEnd ? AFTER_END : first.error] ?? "This is not JSON.";
+    const single =
+      source.text[first.offset] === "'" ? "JSON writes keys and text in double quotes." : undefined;
+    syntaxProblem(source, problems, first.offset, message, single);
     return undefined;
   }
-  if (root === undefined) {
+  if (root === undefined || first !== undefined) {
     syntaxProblem(source, problems, 0, "The configuration is empty.", "Write {} for the defaults.");
     return undefined;
   }

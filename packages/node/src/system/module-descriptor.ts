@@ -1,8 +1,9 @@
+import { findEntry } from "./config-tree.ts";
 import type { MapNode } from "./config-tree.ts";
 import { OLDER_PARAMETERS } from "./aliases.ts";
 import type { CommonValues, ModuleContext, ModuleKind, ModuleParts, ModuleUse } from "./module-kinds.ts";
-import { readParameters } from "./parameters.ts";
-import type { ParameterValues, Parameters } from "./parameters.ts";
+import type { ParameterValues, Parameters } from "./parameter.ts";
+import { readParameters } from "./read-parameters.ts";
 import type { ConfigPath, Reading } from "./reading.ts";
 
 /** A built-in module, with all that documents, editors and the reader need to know of it. */
@@ -73,11 +74,14 @@ export function unbuiltModule<K extends ModuleKind>(
     parameters: {},
     unbuilt: true,
     use(map, path, reading) {
-      const origin = map.entries.find((entry) => entry.name === "cairn/module")?.value.origin ?? map.origin;
-      reading.problems.add(origin, [...path, "cairn/module"], `${id} is not in this version of Cairn.`, {
-        code: "CONFIG_MODULE",
-        hint: instead,
-      });
+      const name = findEntry(map, "cairn/module")?.value;
+      const older = name?.type === "string" || name?.type === "symbol" ? name.text : id;
+      const message =
+        older === id
+          ? `${id} is not in this version of Cairn.`
+          : `${older} would be ${id}, which is not in this version of Cairn.`;
+      const at = name === undefined ? path : [...path, "cairn/module"];
+      reading.problems.add(name?.origin ?? map.origin, at, message, { code: "CONFIG_MODULE", hint: instead });
       return undefined;
     },
   };

@@ -1,9 +1,9 @@
-import { olderModule } from "./aliases.ts";
+import { OLDER_NAMES, olderModule } from "./aliases.ts";
 import { describeNode, findEntry, normalizeName, placeOf } from "./config-tree.ts";
 import type { ConfigNode, MapNode, TextNode } from "./config-tree.ts";
 import { KIND_NAMES } from "./module-kinds.ts";
 import type { ModuleKind, ModuleUse } from "./module-kinds.ts";
-import { nearestName } from "./nearest-name.ts";
+import { didYouMean, nearestName } from "./nearest-name.ts";
 import { importedUse, instanceUse } from "./own-module.ts";
 import { expected } from "./reading.ts";
 import type { ConfigPath, Reading } from "./reading.ts";
@@ -86,20 +86,26 @@ function byName<K extends ModuleKind>(
 ): ModuleUse<K> | undefined {
   const at = findEntry(map, "cairn/module") === undefined ? path : [...path, "cairn/module"];
   if (name.type === "instance") return instanceUse(kind, name, map, path, reading);
-  if (name.type !== "string" && name.type !== "symbol") {
-    return expected(
-      name,
-      at,
-      reading,
-      "the name of a module",
-      `Known are ${known(kind, reading).join(", ")}.`,
+  if (name.type === "keyword") {
+    const near = nearestName(
+      normalizeName(name.text),
+      reading.root.entries.map((entry) => entry.name),
     );
+    reading.problems.add(name.origin, at, `There is no top-level key :${name.text}.`, {
+      code: "CONFIG_MODULE",
+      hint:
+        near === undefined ? `Known modules: ${known(kind, reading).join(", ")}.` : didYouMean(`:${near}`),
+    });
+    return undefined;
+  }
+  if (name.type !== "string" && name.type !== "symbol") {
+    return expected(name, at, reading, "the name of a module", `Known: ${known(kind, reading).join(", ")}.`);
   }
   const id = builtInId(name, reading);
   const descriptor = id === undefined ? undefined : reading.modules.get(id);
   if (descriptor !== undefined) {
     if (descriptor.kind !== kind) {
-      const wanted = `Known are ${known(kind, reading).join(", ")}.`;
+      const wanted = `Known: ${known(kind, reading).join(", ")}.`;
       reading.problems.add(
         name.origin,
         at,
@@ -137,10 +143,14 @@ function unknownModule(kind: ModuleKind, name: TextNode, path: ConfigPath, readi
     return;
   }
   const names = known(kind, reading);
-  const near = nearestName(name.text, [...names, ...reading.root.entries.map((entry) => entry.name)]);
+  const near = nearestName(name.text, [
+    ...names,
+    ...OLDER_NAMES,
+    ...reading.root.entries.map((entry) => entry.name),
+  ]);
   reading.problems.add(name.origin, path, `There is no module ${JSON.stringify(name.text)}.`, {
     code: "CONFIG_MODULE",
-    hint: near === undefined ? `Known are ${names.join(", ")}.` : `Did you mean ${near}?`,
+    hint: near === undefined ? `Known: ${names.join(", ")}.` : didYouMean(near),
   });
 }
 

@@ -4,12 +4,14 @@ import { levelProvider, memoryProvider } from "@cairn/kv";
 import { join } from "node:path";
 import { openEmbeddedTxLog } from "../tx-log/embedded-tx-log.ts";
 import { kvStoreParameters, txLogParameters } from "./common-parameters.ts";
+import { duration } from "./duration-type.ts";
 import { defineModule, unbuiltModule } from "./module-descriptor.ts";
 import type { ModuleDescriptor } from "./module-descriptor.ts";
 import { moduleOf } from "./module-type.ts";
 import { natsTxLog } from "./nats-module.ts";
-import { derived, mapOf, optional, required, unbuilt, withDefault } from "./parameters.ts";
-import { boolean, choice, duration, integer, listOf, path } from "./value-types.ts";
+import { mapOf } from "./map-type.ts";
+import { derived, optional, required, unbuilt, withDefault } from "./parameter.ts";
+import { boolean, choice, integer, listOf, path } from "./value-types.ts";
 
 const embeddedTxLog = defineModule({
   id: "cairn.embedded/->tx-log",
@@ -80,7 +82,7 @@ const checkpointer = defineModule({
       duration(),
       "About how often the cluster, not each node, saves a checkpoint.",
     ),
-    store: required(moduleOf("checkpoint-store"), "Where to."),
+    store: required(moduleOf("checkpoint-store"), "Where checkpoints are saved to."),
     "restore-from": optional(
       listOf(moduleOf("checkpoint-store"), { single: true }),
       "Where to look when joining: other copies of this log's checkpoints; never written to.",

@@ -4,7 +4,8 @@ import { openNatsTxLog } from "../tx-log/nats-tx-log.ts";
 import type { NatsTxLogOptions } from "../tx-log/nats-tx-log.ts";
 import { txLogParameters } from "./common-parameters.ts";
 import { defineModule } from "./module-descriptor.ts";
-import { mapOf, optional, secret, unbuilt, withDefault } from "./parameters.ts";
+import { mapOf } from "./map-type.ts";
+import { optional, secret, unbuilt, withDefault } from "./parameter.ts";
 import { expected } from "./reading.ts";
 import { boolean, integer, listOf, path, text, textLike } from "./value-types.ts";
 import type { ValueType } from "./value-types.ts";
@@ -101,8 +102,8 @@ export const natsTxLog = defineModule({
     ),
     "credentials-file": optional(path(), "A .creds file."),
     user: optional(text(), "A user's name; with `password`."),
-    password: secret(optional(text(), "The user's password.")),
-    token: secret(optional(text(), "A token.")),
+    password: secret("The user's password."),
+    token: secret("A token."),
     "nkey-seed-file": optional(path(), "A file that holds an nkey's seed."),
     tls: optional(tls, "Whether, and with which files, to use TLS.", "as the servers ask for it"),
     "max-inflight": withDefault(

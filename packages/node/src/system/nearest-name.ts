@@ -39,3 +39,8 @@ export function editDistance(from: string, to: string, bound: number): number {
   }
   return Math.min(previous[to.length] ?? bound, bound);
 }
+
+/** The suggestion as a sentence. A name that ends in a question mark stands in quotes, or it would be read as two. */
+export function didYouMean(name: string): string {
+  return `Did you mean ${name.endsWith("?") ? JSON.stringify(name) : name}?`;
+}

@@ -3,7 +3,7 @@ import type { ConfigNode, MapNode, Origin } from "./config-tree.ts";
 import { moduleUse } from "./module-descriptor.ts";
 import { KIND_NAMES } from "./module-kinds.ts";
 import type { CommonValues, ModuleContext, ModuleKind, ModuleParts, ModuleUse } from "./module-kinds.ts";
-import { readParameters } from "./parameters.ts";
+import { readParameters } from "./read-parameters.ts";
 import { asPart, isShaped, missingMembers } from "./part-shape.ts";
 import { plainValue, printableValue } from "./plain-value.ts";
 import type { ConfigPath, Reading } from "./reading.ts";
@@ -118,7 +118,7 @@ function ownUse<K extends ModuleKind>(
     return undefined;
   }
   const parameters = reading.commonParameters[kind];
-  const isCommon = (name: string): boolean => parameters[name] !== undefined;
+  const isCommon = (name: string): boolean => Object.hasOwn(parameters, name);
   const own = map.entries.filter((entry) => !isCommon(entry.name) && entry.name !== "cairn/module");
   const entries = map.entries.filter((entry) => isCommon(entry.name));
   const common = readParameters(parameters, { ...map, entries }, path, reading, { what: id });

@@ -30,44 +30,47 @@ export function configAsJson(config: ResolvedConfig): {
   readonly values: SettingValue;
   readonly origins: readonly { readonly path: readonly string[]; readonly from: string }[];
 } {
-  const values: Tree = {};
-  for (const { path, value } of config.settings) put(values, path, value);
   const origins = inOrder(config.settings).map(({ path, origin }) => ({ path, from: originText(origin) }));
-  return { values, origins };
+  return { values: asValue(config.settings, 0), origins };
 }
 
-interface Tree {
-  [name: string]: SettingValue | Tree;
-}
-
-function put(tree: Tree, path: readonly string[], value: SettingValue): void {
-  const [first = "", ...rest] = path;
-  if (rest.length === 0) {
-    tree[first] = value;
-    return;
-  }
-  const below = tree[first];
-  const branch: Tree = isTree(below) ? below : {};
-  tree[first] = branch;
-  put(branch, rest, value);
-}
-
-function isTree(value: SettingValue | Tree | undefined): value is Tree {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** Settings of one map next to each other: single values first, then the maps inside, each in the order they were read. */
-function inOrder(settings: readonly Setting[]): readonly Setting[] {
+function asValue(settings: readonly Setting[], depth: number): SettingValue {
   const groups = new Map<string, Setting[]>();
   for (const setting of settings) {
-    const key = setting.path.slice(0, -1).join("\u0000");
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [setting]);
-    else group.push(setting);
+    const name = setting.path[depth] ?? "";
+    groups.set(name, [...(groups.get(name) ?? []), setting]);
   }
-  return [...groups]
-    .toSorted(([left], [right]) => (left < right ? -1 : Number(left > right)))
-    .flatMap(([, group]) => group);
+  return Object.fromEntries(
+    [...groups].map(([name, group]) => {
+      const leaf = group.find((setting) => setting.path.length === depth + 1);
+      return [name, leaf === undefined ? asValue(group, depth + 1) : leaf.value];
+    }),
+  );
+}
+
+/** A map of settings, in the order in which it was read. */
+interface Branch {
+  readonly leaves: Setting[];
+  readonly branches: Map<string, Branch>;
+}
+
+/** Settings of one map next to each other: single values first, then the maps inside. */
+function inOrder(settings: readonly Setting[]): readonly Setting[] {
+  const root: Branch = { leaves: [], branches: new Map() };
+  for (const setting of settings) {
+    let branch = root;
+    for (const name of setting.path.slice(0, -1)) {
+      const below = branch.branches.get(name) ?? { leaves: [], branches: new Map() };
+      branch.branches.set(name, below);
+      branch = below;
+    }
+    branch.leaves.push(setting);
+  }
+  return flatten(root);
+}
+
+function flatten(branch: Branch): readonly Setting[] {
+  return [...branch.leaves, ...[...branch.branches.values()].flatMap(flatten)];
 }
 
 function sharedLength(left: readonly string[], right: readonly string[]): number {

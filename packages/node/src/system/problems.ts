@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type { ErrorCode } from "@cairn/kv";
-import { placeOf } from "./config-tree.ts";
+import { SOURCE_KINDS, placeOf } from "./config-tree.ts";
 import type { Origin } from "./config-tree.ts";
 
 /** One thing that is wrong with a configuration. */
@@ -37,12 +37,29 @@ export class ConfigError extends CairnError {
 /** Collects problems, so that all can be told at once. */
 export class ProblemList {
   readonly problems: ConfigProblem[] = [];
+  readonly #origins: Origin[] = [];
 
   /** Adds a problem, which is a fault of the value at `origin`. */
   add(origin: Origin, path: readonly string[], message: string, options: ProblemOptions = {}): void {
     const { code = "CONFIG_INVALID", hint } = options;
     const problem = { code, path, place: placeOf(origin), message };
     this.problems.push(hint === undefined ? problem : { ...problem, hint });
+    this.#origins.push(origin);
+  }
+
+  /** The problems source by source, each source from its first line down. */
+  inOrder(): readonly ConfigProblem[] {
+    const rank = (at: number): number[] => {
+      const { kind, line = 0, column = 0 } = this.#origins[at] ?? { kind: "default" };
+      return [SOURCE_KINDS.indexOf(kind), line, column];
+    };
+    return this.problems
+      .map((problem, at) => ({ problem, rank: rank(at) }))
+      .toSorted(
+        (left, right) =>
+          left.rank.map((value, at) => value - (right.rank[at] ?? 0)).find((by) => by !== 0) ?? 0,
+      )
+      .map(({ problem }) => problem);
   }
 }
 

@@ -2,8 +2,8 @@ import { join, resolve } from "node:path";
 import { commonParameters } from "./common-parameters.ts";
 import { readSources } from "./config-sources.ts";
 import type { ConfigInput, ConfigSources } from "./config-sources.ts";
-import { emptyMap, findEntry, findNode } from "./config-tree.ts";
-import type { MapNode, Origin } from "./config-tree.ts";
+import { DEFAULT_ORIGIN, emptyMap, findEntry, findNode } from "./config-tree.ts";
+import type { MapNode } from "./config-tree.ts";
 import { defaultTree } from "./default-config.ts";
 import { environmentTree, nodeFromEnvironment, variable } from "./environment.ts";
 import { mergeTrees } from "./merge.ts";
@@ -14,6 +14,7 @@ import { ConfigError, ProblemList } from "./problems.ts";
 import type { ConfigProblem } from "./problems.ts";
 import type { Reading, Setting } from "./reading.ts";
 import type { HttpOptions } from "./system.ts";
+import { absolutePath } from "./value-types.ts";
 import {
   checkTopLevelKeys,
   indexStoreParameters,
@@ -43,8 +44,6 @@ export type ConfigResult =
   | { readonly ok: true; readonly config: ResolvedConfig }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
-const DEFAULT: Origin = { kind: "default", label: "default" };
-
 /**
  * Reads a configuration from all its sources and checks all of it. Starts, creates and deletes nothing; modules of a user's own are
  * imported, because only that tells whether they are there.
@@ -53,7 +52,7 @@ export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const problems = new ProblemList();
   const notices = new Set<string>();
   const sources = readSources(input, problems);
-  if (problems.problems.length > 0) return { ok: false, problems: problems.problems };
+  if (problems.problems.length > 0) return { ok: false, problems: problems.inOrder() };
   const reading = newReading(
     renameTopLevel(mergeSources(sources, input, notices), notices),
     input,
@@ -63,7 +62,8 @@ export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const node = readTopLevel("cairn/node", nodeParameters, reading);
   const config = readParts(node === undefined ? reading : { ...reading, node });
   for (const check of reading.checks) await check();
-  if (config === undefined || problems.problems.length > 0) return { ok: false, problems: problems.problems };
+  if (config === undefined || problems.problems.length > 0)
+    return { ok: false, problems: problems.inOrder() };
   return { ok: true, config: { ...config, settings: reading.settings, notices: [...notices] } };
 }
 
@@ -76,11 +76,12 @@ export function requireConfig(result: ConfigResult): ResolvedConfig {
 function mergeSources(sources: ConfigSources, input: ConfigInput, notices: Set<string>): MapNode {
   const { base, json, edn } = sources;
   const over = [json, edn].filter((tree) => tree !== undefined);
-  const nothing = emptyMap(DEFAULT);
+  const nothing = emptyMap(DEFAULT_ORIGIN);
   const given = new Set(base.flatMap((tree) => tree.entries.map((entry) => entry.name)));
   const said = mergeTrees([...base, nodeFromEnvironment(input.env), ...over], nothing);
   const dir = findNode(said, "cairn/node", "dir");
-  const folder = dir?.type === "string" && dir.text !== "" ? dir.text : "./cairn-data";
+  const written = dir?.type === "string" ? dir.text : "";
+  const folder = absolutePath(written, input.cwd) ?? resolve(input.cwd, "cairn-data");
   const nats = variable(input.env, "NATS_URL") !== undefined;
   const below = [defaultTree(given, folder, nats), ...base];
   const environment = environmentTree(input.env, mergeTrees([...below, ...over], nothing), notices);
@@ -118,6 +119,6 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "settings" | "notices
   const { id: nodeId, dir } = reading.node;
   const dbDir = kvStore.common["db-dir"] ?? join(dir, `${nodeId}-index`);
   if (kvStore.common["db-dir"] === undefined)
-    reading.settings.push({ path: [...kvPath, "db-dir"], value: dbDir, origin: DEFAULT });
+    reading.settings.push({ path: [...kvPath, "db-dir"], value: dbDir, origin: DEFAULT_ORIGIN });
   return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http };
 }

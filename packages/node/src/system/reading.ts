@@ -2,7 +2,7 @@ import type { ConfigNode, MapNode, Origin } from "./config-tree.ts";
 import { describeNode } from "./config-tree.ts";
 import type { ModuleDescriptor } from "./module-descriptor.ts";
 import type { ModuleKind, ModuleUse } from "./module-kinds.ts";
-import type { Parameters } from "./parameters.ts";
+import type { Parameters } from "./parameter.ts";
 import type { ProblemList } from "./problems.ts";
 
 /** A path in the configuration, from the top. */

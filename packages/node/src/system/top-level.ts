@@ -3,9 +3,10 @@ import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderTopLevelHint } from "./aliase
 import { findEntry, placeOf } from "./config-tree.ts";
 import type { ConfigEntry, ConfigNode, MapNode } from "./config-tree.ts";
 import { moduleOf } from "./module-type.ts";
-import { nearestName } from "./nearest-name.ts";
-import { derived, optional, readParameters, secret, withDefault } from "./parameters.ts";
-import type { ParameterValues, Parameters } from "./parameters.ts";
+import { didYouMean, nearestName } from "./nearest-name.ts";
+import { derived, optional, secret, withDefault } from "./parameter.ts";
+import type { ParameterValues, Parameters } from "./parameter.ts";
+import { readParameters } from "./read-parameters.ts";
 import { expected } from "./reading.ts";
 import type { Reading } from "./reading.ts";
 import type { HttpOptions } from "./system.ts";
@@ -47,11 +48,8 @@ export const httpParameters = {
   host: withDefault(text(), "127.0.0.1", "The address to listen at; `0.0.0.0` and `::` listen at all."),
   port: withDefault(integer(0, 65_535), 3000, "The port to listen at; 0 takes any free one."),
   "auth-token": secret(
-    optional(
-      text(),
-      "What requests must carry as `Authorization: Bearer`; never printed.",
-      "none: all may ask",
-    ),
+    "What requests must carry as `Authorization: Bearer`; never printed.",
+    "none: all may ask",
   ),
   "max-body": withDefault(
     integer(1024, 256 * 1024 * 1024),
@@ -131,7 +129,7 @@ export function checkTopLevelKeys(reading: Reading): void {
       continue;
     }
     reading.problems.add(nameOrigin, [name], `There is no top-level key ${name}.`, {
-      hint: near === undefined ? `Known are ${known.join(", ")}.` : `Did you mean ${near}?`,
+      hint: near === undefined ? `Known: ${known.join(", ")}.` : didYouMean(near),
     });
   }
 }

@@ -1,10 +1,12 @@
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import vm from "node:vm";
-import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
-import { nearestName } from "./nearest-name.ts";
+import { CairnError, errorMessage, isCairnError, systemErrorCode } from "@cairn/kv";
+import { didYouMean, nearestName } from "./nearest-name.ts";
 import type { Origin } from "./config-tree.ts";
+import { absolutePath } from "./value-types.ts";
 
 /** Creates a part: gets the options as they stand in the configuration, and what it may know of the node. */
 export type UserModule = (options: Readonly<Record<string, unknown>>, context: object) => unknown;
@@ -56,41 +58,52 @@ export async function loadUserModule(specifier: string, folder: string): Promise
   const near = nearestName(wanted, names);
   const known = names.length === 0 ? "It exports no function." : `It exports ${names.join(", ")}.`;
   throw new CairnError("CONFIG_MODULE", `${target} exports no function ${wanted || "without a name"}.`, {
-    hint: near === undefined ? known : `Did you mean ${target}#${near}?`,
+    hint: near === undefined ? known : didYouMean(`${target}#${near}`),
   });
 }
 
 async function importFrom(target: string, folder: string): Promise<Record<string, unknown>> {
+  const file = fileOf(target, folder);
+  if (file !== undefined && !existsSync(file)) {
+    throw new CairnError("CONFIG_MODULE", `There is no file ${file}.`, {
+      hint: "A relative module is looked up from the folder of the file that names it.",
+    });
+  }
   try {
-    if (target.startsWith("file:")) return await import(target);
-    if (target.startsWith(".") || isAbsolute(target))
-      return await import(pathToFileURL(resolve(folder, target)).href);
-    return await importPackage(target, folder);
+    return await (file === undefined ? importPackage(target, folder) : import(pathToFileURL(file).href));
   } catch (error) {
-    const missing = ["ERR_MODULE_NOT_FOUND", "MODULE_NOT_FOUND"].includes(systemErrorCode(error) ?? "");
-    throw new CairnError(
-      "CONFIG_MODULE",
-      `${target} cannot be imported: ${errorMessage(error).split("\n", 1)[0]}`,
-      {
-        hint: missing ? `It is looked up from ${folder}.` : "The module itself failed while it was loaded.",
-        cause: error,
-      },
-    );
+    if (isCairnError(error)) throw error;
+    const [sentence = ""] = errorMessage(error).split("\n", 1);
+    throw new CairnError("CONFIG_MODULE", `${target} cannot be imported: ${sentence}`, { cause: error });
   }
 }
 
+function fileOf(target: string, folder: string): string | undefined {
+  if (/^(?:\.{0,2}\/|file:)/.test(target))
+    return absolutePath(target.replace(/^file:(?!\/\/\/)/, ""), folder);
+  return isAbsolute(target) ? target : undefined;
+}
+
 async function importPackage(name: string, folder: string): Promise<Record<string, unknown>> {
-  const require = createRequire(join(folder, "cairn.json"));
+  const anchor = join(folder, "cairn.json");
+  let file: string | undefined;
   try {
-    return await import(pathToFileURL(require.resolve(name)).href);
+    file = createRequire(anchor).resolve(name);
   } catch (error) {
-    // A package may be for `import` alone; Node resolves those from another folder only through a script that stands there.
-    if (systemErrorCode(error) !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw error;
-    const script = new vm.Script("(name) => import(name)", {
-      filename: join(folder, "cairn.json"),
-      importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
-    });
-    const importThere: (name: string) => Promise<Record<string, unknown>> = script.runInThisContext();
-    return importThere(name);
+    const code = systemErrorCode(error);
+    if (code === "MODULE_NOT_FOUND") {
+      throw new CairnError("CONFIG_MODULE", `There is no top-level key and no package ${name}.`, {
+        hint: `Packages are looked up from ${folder}.`,
+      });
+    }
+    if (code !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw error;
   }
+  if (file !== undefined) return import(pathToFileURL(file).href);
+  // A package that is for `import` alone: Node resolves those from another folder only through a script that stands there.
+  const script = new vm.Script("(name) => import(name)", {
+    filename: anchor,
+    importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+  });
+  const importThere: (name: string) => Promise<Record<string, unknown>> = script.runInThisContext();
+  return importThere(name);
 }

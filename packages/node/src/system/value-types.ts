@@ -1,10 +1,7 @@
-import { isAbsolute, resolve } from "node:path";
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Duration } from "luxon";
 import type { ConfigNode } from "./config-tree.ts";
-import { DURATION_CALLS, luxonDuration, parseDuration, wholeMilliseconds } from "./duration.ts";
-import type { DurationResult } from "./duration.ts";
-import { nearestName } from "./nearest-name.ts";
+import { didYouMean, nearestName } from "./nearest-name.ts";
 import { expected } from "./reading.ts";
 import type { ConfigPath, Reading, SettingValue } from "./reading.ts";
 
@@ -58,24 +55,25 @@ export function path(): ValueType<string> {
     read(node, at, reading) {
       if (node.type === "call")
         return expected(node, at, reading, "a path as text", 'Write "/path/to/it" in double quotes.');
-      if (node.type !== "string" || node.text === "" || node.text.includes("\0"))
-        return expected(node, at, reading, "a path as text");
-      if (node.text.startsWith("~")) {
-        return expected(
-          node,
-          at,
-          reading,
-          "a path without ~",
-          `Write \${HOME}${node.text.slice(1)}; only a shell knows ~.`,
-        );
-      }
-      if (node.text.startsWith("file:///") && URL.canParse(node.text)) return fileURLToPath(node.text);
-      if (/^[a-z][a-z0-9+.-]+:\/\//i.test(node.text))
+      if (node.type !== "string") return expected(node, at, reading, "a path as text");
+      const value = absolutePath(node.text, reading.cwd);
+      if (value !== undefined) return value;
+      if (!node.text.startsWith("~"))
         return expected(node, at, reading, "a path of this machine's file system");
-      return isAbsolute(node.text) ? resolve(node.text) : resolve(reading.cwd, node.text);
+      const hint = `Write \${HOME}${node.text.slice(1)}; only a shell knows ~.`;
+      return expected(node, at, reading, "a path without ~", hint);
     },
     show: (value) => value,
   };
+}
+
+/** A text as an absolute path, or undefined when it is none: empty, beginning with `~`, or a URL of something else. */
+export function absolutePath(written: string, cwd: string): string | undefined {
+  if (written === "" || written.startsWith("~") || written.includes("\0")) return undefined;
+  if (!/^[a-z][a-z0-9+.-]+:\/\//i.test(written)) return resolve(cwd, written);
+  // An encoded slash would be a name that no file can have.
+  if (!written.startsWith("file:///") || !URL.canParse(written) || /%2f/i.test(written)) return undefined;
+  return fileURLToPath(written);
 }
 
 /** A whole number within bounds. Text of digits will do, since `${NAME}` can only give text. */
@@ -110,35 +108,6 @@ export function boolean(): ValueType<boolean> {
   };
 }
 
-/** A length of time above zero, in milliseconds. */
-export function duration(): ValueType<number> {
-  return {
-    name: "duration",
-    jsonSchema: {
-      anyOf: [
-        {
-          type: "string",
-          pattern: "^P(?=.)([0-9.]+W)?([0-9.]+D)?(T(?=.)([0-9.]+H)?([0-9.]+M)?([0-9.]+S)?)?$",
-        },
-        { type: "integer", minimum: 1 },
-      ],
-      description: "ISO-8601, such as PT6H or P7D, or a whole number of milliseconds",
-    },
-    read(node, at, reading) {
-      const result = durationOf(node);
-      if (result === undefined) return expected(node, at, reading, 'a duration, such as "PT6H"');
-      if ("fault" in result) {
-        const { fault, hint } = result;
-        reading.problems.add(node.origin, at, fault, hint === undefined ? {} : { hint });
-        return undefined;
-      }
-      if (result.ms > 0) return result.ms;
-      return expected(node, at, reading, 'a duration above zero, such as "PT6H"');
-    },
-    show: (value) => Duration.fromMillis(value).rescale().toISO() ?? value,
-  };
-}
-
 /** One of a few words. EDN may write them as keywords. */
 export function choice<const T extends string>(words: readonly T[]): ValueType<T> {
   const what = `one of ${words.map((word) => JSON.stringify(word)).join(", ")}`;
@@ -150,13 +119,7 @@ export function choice<const T extends string>(words: readonly T[]): ValueType<T
       const found = words.find((known) => known === word);
       if (found !== undefined) return found;
       const near = word === undefined ? undefined : nearestName(word, words);
-      return expected(
-        node,
-        at,
-        reading,
-        what,
-        near === undefined ? undefined : `Did you mean ${JSON.stringify(near)}?`,
-      );
+      return expected(node, at, reading, what, near === undefined ? undefined : didYouMean(near));
     },
     show: (value) => value,
   };
@@ -187,40 +150,6 @@ export function listOf<T>(
       return shown.length === 0 ? undefined : shown;
     },
   };
-}
-
-function durationOf(node: ConfigNode): DurationResult | undefined {
-  if (node.type === "number") {
-    if (Number.isInteger(node.value)) return wholeMilliseconds(node.value, String(node.value));
-    return {
-      fault: `${node.value} is not a whole number of milliseconds.`,
-      hint: "Numbers are milliseconds; write ISO-8601 text for anything else, such as PT1.5S.",
-    };
-  }
-  if (node.type === "string") {
-    // A variable can only give text: digits that came from one are the milliseconds that they would be without quotes.
-    const digits = (node.origin.variables ?? []).length > 0 || node.origin.kind === "environment";
-    return digits && /^[0-9]+$/.test(node.text)
-      ? wholeMilliseconds(Number(node.text), node.text)
-      : parseDuration(node.text);
-  }
-  if (node.type === "instance")
-    return Duration.isDuration(node.value) ? luxonDuration(node.value) : undefined;
-  if (node.type !== "call") return undefined;
-  const name = node.name.replace(/^java\.time\./, "");
-  const unit = DURATION_CALLS.get(name);
-  if (unit === undefined) {
-    const near = nearestName(name, DURATION_CALLS.keys()) ?? "Duration/ofHours";
-    return {
-      fault: `(${node.name} …) is not a duration.`,
-      hint: `Did you mean (${near} …)? Known are ${[...DURATION_CALLS.keys()].join(", ")}.`,
-    };
-  }
-  const [count] = node.arguments;
-  if (node.arguments.length !== 1 || count?.type !== "number" || !Number.isInteger(count.value)) {
-    return { fault: `(${node.name} …) takes one whole number.`, hint: `Write (${node.name} 6).` };
-  }
-  return wholeMilliseconds(count.value * unit, `(${node.name} ${count.value})`);
 }
 
 function numberOf(node: ConfigNode): number | undefined {

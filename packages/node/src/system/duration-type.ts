@@ -1,0 +1,70 @@
+import { Duration } from "luxon";
+import type { ConfigNode } from "./config-tree.ts";
+import { DURATION_CALLS, luxonDuration, parseDuration, wholeMilliseconds } from "./duration.ts";
+import type { DurationResult } from "./duration.ts";
+import { nearestName } from "./nearest-name.ts";
+import { expected } from "./reading.ts";
+import type { ValueType } from "./value-types.ts";
+
+/** A length of time above zero, in milliseconds. */
+export function duration(): ValueType<number> {
+  return {
+    name: "duration",
+    jsonSchema: {
+      anyOf: [
+        {
+          type: "string",
+          pattern: "^P(?=.)([0-9.]+W)?([0-9.]+D)?(T(?=.)([0-9.]+H)?([0-9.]+M)?([0-9.]+S)?)?$",
+        },
+        { type: "integer", minimum: 1 },
+      ],
+      description: "ISO-8601, such as PT6H or P7D, or a whole number of milliseconds",
+    },
+    read(node, at, reading) {
+      const result = durationOf(node);
+      if (result === undefined) return expected(node, at, reading, 'a duration, such as "PT6H"');
+      if ("fault" in result) {
+        const { fault, hint } = result;
+        reading.problems.add(node.origin, at, fault, hint === undefined ? {} : { hint });
+        return undefined;
+      }
+      if (result.ms > 0) return result.ms;
+      return expected(node, at, reading, 'a duration above zero, such as "PT6H"');
+    },
+    show: (value) => Duration.fromMillis(value).rescale().toISO() ?? value,
+  };
+}
+
+function durationOf(node: ConfigNode): DurationResult | undefined {
+  if (node.type === "number") {
+    if (Number.isInteger(node.value)) return wholeMilliseconds(node.value, String(node.value));
+    return {
+      fault: `${node.value} is not a whole number of milliseconds.`,
+      hint: "Numbers are milliseconds; write ISO-8601 text for anything else, such as PT1.5S.",
+    };
+  }
+  if (node.type === "string") {
+    // A variable can only give text: digits that came from one are the milliseconds that they would be without quotes.
+    const digits = (node.origin.variables ?? []).length > 0 || node.origin.kind === "environment";
+    return digits && /^[0-9]+$/.test(node.text)
+      ? wholeMilliseconds(Number(node.text), node.text)
+      : parseDuration(node.text);
+  }
+  if (node.type === "instance")
+    return Duration.isDuration(node.value) ? luxonDuration(node.value) : undefined;
+  if (node.type !== "call") return undefined;
+  const name = node.name.replace(/^java\.time\./, "");
+  const unit = DURATION_CALLS.get(name);
+  if (unit === undefined) {
+    const near = nearestName(name, DURATION_CALLS.keys()) ?? "Duration/ofHours";
+    return {
+      fault: `(${node.name} …) is not a duration.`,
+      hint: `Did you mean (${near} …)? Known are ${[...DURATION_CALLS.keys()].join(", ")}.`,
+    };
+  }
+  const [count] = node.arguments;
+  if (node.arguments.length !== 1 || count?.type !== "number" || !Number.isInteger(count.value)) {
+    return { fault: `(${node.name} …) takes one whole number.`, hint: `Write (${node.name} 6).` };
+  }
+  return wholeMilliseconds(count.value * unit, `(${node.name} ${count.value})`);
+}

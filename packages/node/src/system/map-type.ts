@@ -1,0 +1,44 @@
+import type { Parameters, ParameterValues } from "./parameter.ts";
+import { readParameters } from "./read-parameters.ts";
+import { expected } from "./reading.ts";
+import type { JsonSchema, ValueType } from "./value-types.ts";
+
+/** A map with parameters of its own, in the place of a value: `retention-policy`. */
+export function mapOf<P extends Parameters, T>(
+  what: string,
+  parameters: P,
+  finish: (values: ParameterValues<P>, fail: (message: string, hint: string) => undefined) => T | undefined,
+): ValueType<T> & { readonly parameters: P } {
+  return {
+    name: `map (${Object.keys(parameters)
+      .map((name) => `\`${name}\``)
+      .join(", ")})`,
+    parameters,
+    jsonSchema: schemaOfParameters(parameters),
+    read(node, path, reading) {
+      if (node.type !== "map")
+        return expected(node, path, reading, `a map with ${Object.keys(parameters).join(", ")}`);
+      const values = readParameters(parameters, node, path, reading, { what });
+      if (values === undefined) return undefined;
+      return finish(
+        values,
+        (message, hint) => void reading.problems.add(node.origin, path, message, { hint }),
+      );
+    },
+    show: () => undefined,
+  };
+}
+
+/** The JSON Schema of a map with these parameters. */
+export function schemaOfParameters(parameters: Parameters): MapSchema {
+  const built = Object.entries(parameters).filter(([, parameter]) => !parameter.unbuilt);
+  const needed = built.filter(([, parameter]) => parameter.required).map(([name]) => name);
+  const properties = Object.fromEntries(
+    built.map(([name, { type, doc }]) => [name, { ...type.jsonSchema, description: doc }]),
+  );
+  const schema = { type: "object", properties, additionalProperties: false } as const;
+  return needed.length === 0 ? schema : { ...schema, required: needed };
+}
+
+/** The JSON Schema of a map. */
+export type MapSchema = JsonSchema & { readonly properties: JsonSchema };
