@@ -25,6 +25,8 @@ export interface NatsTestServer {
 export interface NatsServerOptions {
   /** Further arguments, for example `["--user", "a", "--pass", "b"]`. */
   readonly args?: readonly string[];
+  /** Default true. */
+  readonly jetStream?: boolean;
   /** Default: a new temporary directory. It is not removed when it is given. */
   readonly storeDir?: string;
 }
@@ -36,21 +38,14 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   const port = await freePort();
   const storeDir = options.storeDir ?? (await mkdtemp(join(tmpdir(), "cairn-nats-")));
   const binary = await findBinary();
-  const args = ["-js", "-p", String(port), ...(options.args ?? [])];
+  const jetStream = (options.jetStream ?? true) ? ["-js", "-sd", storeDir] : [];
+  const args = ["-a", "127.0.0.1", "-p", String(port), ...jetStream, ...(options.args ?? [])];
+  const container = `cairn-nats-${port}`;
+  const mount = `--volume=${storeDir}:${storeDir}`;
   const command =
     binary === undefined
-      ? [
-          "docker",
-          "run",
-          "--rm",
-          "--network=host",
-          `--volume=${storeDir}:${storeDir}`,
-          IMAGE,
-          "-sd",
-          storeDir,
-          ...args,
-        ]
-      : [binary, "-a", "127.0.0.1", "-sd", storeDir, ...args];
+      ? ["docker", "run", "--rm", "--network=host", `--name=${container}`, mount, IMAGE, ...args]
+      : [binary, ...args];
   let child: ChildProcess | undefined;
 
   const start = async (): Promise<void> => {
@@ -65,7 +60,9 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const exited = once(child, "exit");
-    child.kill(signal);
+    // Killing docker's client would leave the container running.
+    if (binary === undefined) spawn("docker", ["kill", `--signal=${signal}`, container], { stdio: "ignore" });
+    else child.kill(signal);
     await exited;
   };
 

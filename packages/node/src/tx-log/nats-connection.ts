@@ -170,6 +170,7 @@ function trimmed(seed: Uint8Array): Uint8Array {
 }
 
 function connectError(place: string, error: unknown): CairnError {
+  if (error instanceof CairnError) return error;
   const refused = /authori[sz]ation|authentication|BAD_CREDS/i.test(errorMessage(error));
   return new CairnError(
     "LOG_UNREACHABLE",
