@@ -36,11 +36,6 @@ export async function holdsLevelDb(dir: string): Promise<boolean> {
   });
 }
 
-/** Whether `dir` is missing or has nothing in it. */
-export async function isEmptyDirectory(dir: string): Promise<boolean> {
-  return (await listOrNone(dir)).length === 0;
-}
-
 async function listOrNone(dir: string): Promise<string[]> {
   try {
     return await readdir(dir);
@@ -60,7 +55,8 @@ export async function measureFiles(dir: string): Promise<KvStats> {
   let files = 0;
   await inParallel(await readdir(dir), 4, async (name) => {
     try {
-      bytes += (await stat(join(dir, name))).size;
+      const { size } = await stat(join(dir, name));
+      bytes += size;
       files += 1;
     } catch (error) {
       if (systemErrorCode(error) !== "ENOENT") throw error;

@@ -1,5 +1,6 @@
-import { rm } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { MemoryLevel } from "memory-level";
 import { CairnError } from "./errors.ts";
 import type {
@@ -12,7 +13,7 @@ import type {
   KvStore,
 } from "./kv-store.ts";
 import { closed, explainOperation } from "./level-errors.ts";
-import { holdsLevelDb, isEmptyDirectory, measureFiles } from "./level-files.ts";
+import { holdsLevelDb, measureFiles } from "./level-files.ts";
 import { LEVEL_FORMAT, levelProvider } from "./level-kv-store.ts";
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 
@@ -69,6 +70,8 @@ class MemoryKvStore extends LevelReader implements KvStore {
     } catch (error) {
       throw explainOperation(error, this.#place);
     }
+    // Nothing here waits for a disk: without a turn of the event loop a writer would let nobody else run.
+    await setImmediate();
   }
 
   snapshot(): KvSnapshot {
@@ -103,7 +106,8 @@ class MemoryKvStore extends LevelReader implements KvStore {
   async #capture(dir: string): Promise<KvCapture> {
     const snapshot = this.snapshot();
     try {
-      if (!(await isEmptyDirectory(dir))) {
+      const created = (await mkdir(dir, { recursive: true })) !== undefined;
+      if ((await readdir(dir)).length > 0) {
         throw new CairnError("CONFLICT", `Nothing was captured into ${dir}, because it is not empty.`, {
           hint: "Give an empty directory, or one that does not exist.",
         });
@@ -119,7 +123,9 @@ class MemoryKvStore extends LevelReader implements KvStore {
         for (const name of ["LOCK", "LOG", "LOG.old"]) await rm(join(dir, name), { force: true });
         return { linked: 0, copied: 0, bytes: (await measureFiles(dir)).bytes };
       } catch (error) {
-        await rm(dir, { recursive: true, force: true });
+        // The directory itself stays where it was there before.
+        if (created) await rm(dir, { recursive: true, force: true });
+        else for (const name of await readdir(dir)) await rm(join(dir, name), { force: true });
         throw error;
       }
     } finally {
@@ -139,8 +145,15 @@ async function copyRows(source: KvReader, target: Pick<KvStore, "batch">): Promi
 }
 
 function copyOperation(operation: KvOperation): KvOperation {
-  const key = new Uint8Array(operation.key);
+  const key = copyBytes(operation.key);
   return operation.type === "put"
-    ? { type: "put", key, value: new Uint8Array(operation.value) }
+    ? { type: "put", key, value: copyBytes(operation.value) }
     : { type: "del", key };
+}
+
+// A view into a larger buffer must not keep all of that alive.
+function copyBytes(bytes: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(bytes.length);
+  copy.set(bytes);
+  return copy;
 }

@@ -1,1 +1,3 @@
-export const placeholder = true;
+export { kvStoreSuite } from "./kv-store-suite.ts";
+export type { KvStoreSuiteOptions } from "./kv-store-suite.ts";
+export { CountedWriter, countedBatch, countedRow, expectWhole } from "./counted-rows.ts";

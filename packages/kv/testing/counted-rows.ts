@@ -1,0 +1,103 @@
+import { createHash } from "node:crypto";
+import { expect } from "vitest";
+import type { KvOperation, KvReader, KvStore } from "../src/kv-store.ts";
+
+const COUNT = Buffer.from("count");
+
+/**
+ * Writes counted rows as fast as the store takes them until it is stopped. Every batch also says how many rows there
+ * are with it, so that a prefix of the history can be told from anything else.
+ */
+export class CountedWriter {
+  readonly #store: KvStore;
+  readonly #rows: number;
+  readonly #valueBytes: number;
+  readonly #running: Promise<void>;
+  #count = 0;
+  #stopped = false;
+  #waiting: { readonly count: number; readonly resolve: () => void }[] = [];
+
+  /** Begins at once, with `rows` a batch. */
+  constructor(store: KvStore, size: { readonly rows: number; readonly valueBytes: number }) {
+    this.#store = store;
+    this.#rows = size.rows;
+    this.#valueBytes = size.valueBytes;
+    this.#running = this.#write();
+    // Whoever waits or stops gets the failure; it is not unhandled before somebody does.
+    this.#running.catch(() => {});
+  }
+
+  /** Rows acknowledged so far. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Waits until so many rows are acknowledged. */
+  async reached(count: number): Promise<void> {
+    if (this.#count >= count) return;
+    const reached = new Promise<void>((resolve) => {
+      this.#waiting.push({ count, resolve });
+    });
+    await Promise.race([reached, this.#running]);
+  }
+
+  /** Stops after the batch under way; throws what a batch failed with. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#running;
+  }
+
+  async #write(): Promise<void> {
+    while (!this.#stopped) {
+      await this.#store.batch(countedBatch(this.#count, this.#rows, this.#valueBytes));
+      this.#count += this.#rows;
+      for (const waiter of this.#waiting) if (waiter.count <= this.#count) waiter.resolve();
+      this.#waiting = this.#waiting.filter((waiter) => waiter.count > this.#count);
+    }
+  }
+}
+
+/** The batch that writes `rows` rows after the first `count`, and says so. */
+export function countedBatch(count: number, rows: number, valueBytes: number): KvOperation[] {
+  const operations: KvOperation[] = [];
+  for (let index = count; index < count + rows; index++) {
+    operations.push({ type: "put", ...countedRow(index, valueBytes) });
+  }
+  operations.push({ type: "put", key: COUNT, value: Buffer.from(String(count + rows)) });
+  return operations;
+}
+
+/** Row number `index`: its key is not in order of writing, its value is what only this row can have. */
+export function countedRow(index: number, valueBytes: number): { key: Uint8Array; value: Uint8Array } {
+  const hash = createHash("sha256").update(String(index)).digest();
+  const key = Buffer.concat([Buffer.from("row "), hash.subarray(0, 8), Buffer.from(` ${index}`)]);
+  const value = Buffer.alloc(valueBytes);
+  for (let filled = 0; filled < valueBytes; filled += hash.length) hash.copy(value, filled);
+  value.writeUInt32BE(index, 0);
+  return { key, value };
+}
+
+/**
+ * Expects that the rows of a store are exactly the first so many that counted writers wrote, each with its content,
+ * as its own count says; answers how many.
+ */
+export async function expectWhole(reader: KvReader): Promise<number> {
+  const stored = await reader.get(COUNT);
+  const count = stored === undefined ? 0 : Number(Buffer.from(stored).toString());
+  const seen = new Uint8Array(count);
+  let rows = 0;
+  for await (const page of reader.range({ gte: Buffer.from("row "), lt: Buffer.from("row!") })) {
+    for (const [key, value] of page) {
+      const index = Buffer.from(value.buffer, value.byteOffset, value.byteLength).readUInt32BE(0);
+      const expected = countedRow(index, value.length);
+      if (index >= count || seen[index] === 1) expect.fail(`row ${index} should not be there, or not twice`);
+      if (Buffer.compare(key, expected.key) !== 0 || Buffer.compare(value, expected.value) !== 0) {
+        expect.fail(`row ${index} is not as it was written`);
+      }
+      seen[index] = 1;
+      rows += 1;
+    }
+  }
+  expect(rows).toBe(count);
+  return count;
+}

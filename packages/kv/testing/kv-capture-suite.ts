@@ -1,0 +1,105 @@
+import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import type { KvStore } from "../src/kv-store.ts";
+import { CountedWriter, expectWhole } from "./counted-rows.ts";
+import type { KvStoreBench } from "./kv-store-suite.ts";
+import { bytes, del, numbered, put, rowsOf, text } from "./kv-rows.ts";
+
+/** The contract of `capture`: part of the suite. */
+export function kvCaptureSuite(bench: KvStoreBench): void {
+  it("captures what was written, and opens the copy", async () => {
+    const store = await bench.open("store");
+    await store.batch(Array.from({ length: 2000 }, (_, index) => put(numbered(index), `value ${index}`)));
+    const { bytes: size } = await store.capture(bench.path("capture"));
+    expect(size).toBeGreaterThan(0);
+    const copy = await bench.open("capture");
+    expect(await rowsOf(copy)).toEqual(await rowsOf(store));
+  });
+
+  it("captures an empty store", async () => {
+    const store = await bench.open("store");
+    await store.capture(bench.path("capture"));
+    expect(await rowsOf(await bench.open("capture"))).toEqual([]);
+  });
+
+  it("captures into an empty directory, and leaves there only what the copy needs", async () => {
+    const store = await bench.open("store");
+    await store.batch([put("a", "1")]);
+    await mkdir(bench.path("capture"));
+    await store.capture(bench.path("capture"));
+    const names = await readdir(bench.path("capture"));
+    expect(names).not.toContain("LOCK");
+    expect(names).not.toContain("LOG");
+  });
+
+  it("refuses a directory with something in it, and leaves that alone", async () => {
+    const store = await bench.open("store");
+    await mkdir(bench.path("taken"));
+    await writeFile(join(bench.path("taken"), "mine"), "x");
+    await expect(store.capture(bench.path("taken"))).rejects.toMatchObject({ code: "CONFLICT" });
+    expect(await readdir(bench.path("taken"))).toEqual(["mine"]);
+  });
+
+  it("lets original and copy go their own ways", async () => {
+    const store = await bench.open("store");
+    await store.batch([put("a", "1"), put("b", "1")]);
+    await store.compact();
+    await store.capture(bench.path("capture"));
+    const copy = await bench.open("capture");
+    await copy.batch([put("a", "copy"), del("b")]);
+    await copy.compact();
+    await store.batch([put("a", "original"), put("c", "original")]);
+    await store.compact();
+    expect(await rowsOf(copy)).toEqual([["a", "copy"]]);
+    expect(await rowsOf(store)).toEqual([
+      ["a", "original"],
+      ["b", "1"],
+      ["c", "original"],
+    ]);
+  });
+
+  it("captures a copy of a copy", async () => {
+    const store = await bench.open("store");
+    await store.batch([put("a", "1")]);
+    await store.capture(bench.path("first"));
+    const first = await bench.open("first");
+    await first.batch([put("b", "2")]);
+    await first.capture(bench.path("second"));
+    const second = await bench.open("second");
+    expect((await second.getMany([bytes("a"), bytes("b")])).map(text)).toEqual(["1", "2"]);
+  });
+
+  it("captures exactly a prefix, not older than the call, under a writer that never pauses", async () => {
+    const store = await bench.open("store");
+    const writer = new CountedWriter(store, { rows: 50, valueBytes: 100 });
+    for (let round = 0; round < 4; round++) {
+      await writer.reached(writer.count + 500);
+      const before = writer.count;
+      await store.capture(bench.path(`capture ${round}`));
+      const copy = await bench.open(`capture ${round}`);
+      expect(await expectWhole(copy)).toBeGreaterThanOrEqual(before);
+      await copy.close();
+    }
+    await writer.stop();
+  });
+
+  it("captures into two directories at once", async () => {
+    const store = await bench.open("store");
+    const writer = new CountedWriter(store, { rows: 20, valueBytes: 100 });
+    await writer.reached(200);
+    await Promise.all([store.capture(bench.path("left")), store.capture(bench.path("right"))]);
+    await writer.stop();
+    const copies: KvStore[] = [await bench.open("left"), await bench.open("right")];
+    for (const copy of copies) await expectWhole(copy);
+  });
+
+  it("finishes a capture under way before it closes", async () => {
+    const store = await bench.open("store");
+    await store.batch(Array.from({ length: 2000 }, (_, index) => put(numbered(index), `value ${index}`)));
+    const capture = store.capture(bench.path("capture"));
+    await store.close();
+    await capture;
+    expect((await rowsOf(await bench.open("capture"))).length).toBe(2000);
+  });
+}

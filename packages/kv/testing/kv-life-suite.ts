@@ -1,0 +1,52 @@
+import { expect, it } from "vitest";
+import { bytes, numbered, put, rowsOf } from "./kv-rows.ts";
+import type { KvStoreBench } from "./kv-store-suite.ts";
+
+/** The contract of `open`, `stats` and `close`: part of the suite. */
+export function kvLifeSuite(bench: KvStoreBench): void {
+  it("begins empty where there is no directory, or an empty one", async () => {
+    const store = await bench.open("deep/er/store");
+    expect(await rowsOf(store)).toEqual([]);
+  });
+
+  it("has every row again after closing and opening, if it is persistent", async () => {
+    const store = await bench.open("store");
+    await store.batch([put("a", "1")], { sync: true });
+    await store.batch([put("b", "2")]);
+    await store.close();
+    const again = await bench.open("store");
+    expect((await rowsOf(again)).length).toBe(bench.provider.persistent ? 2 : 0);
+  });
+
+  it("says how large it is", async () => {
+    const store = await bench.open("store");
+    await store.batch(Array.from({ length: 100 }, (_, index) => put(numbered(index), "x".repeat(1000))));
+    const { bytes: size, files } = await store.stats();
+    if (bench.provider.persistent) expect(size).toBeGreaterThan(50);
+    else expect([size, files]).toEqual([0, 0]);
+  });
+
+  it("refuses everything once it is closed, and closing twice is fine", async () => {
+    const store = await bench.open("store");
+    await store.batch([put("a", "1")]);
+    await Promise.all([store.close(), store.close()]);
+    await store.close();
+    const notReady = { code: "NOT_READY" };
+    await expect(store.get(bytes("a"))).rejects.toMatchObject(notReady);
+    await expect(store.getMany([bytes("a")])).rejects.toMatchObject(notReady);
+    await expect(rowsOf(store)).rejects.toMatchObject(notReady);
+    await expect(store.batch([put("a", "2")])).rejects.toMatchObject(notReady);
+    await expect(store.capture(bench.path("capture"))).rejects.toMatchObject(notReady);
+    await expect(store.compact()).rejects.toMatchObject(notReady);
+    await expect(store.stats()).rejects.toMatchObject(notReady);
+    expect(() => store.snapshot()).toThrow(expect.objectContaining(notReady));
+  });
+
+  it("finishes the batches under way before it closes", async () => {
+    const store = await bench.open("store");
+    const writes = Array.from({ length: 20 }, (_, index) => store.batch([put(numbered(index), "x")]));
+    await Promise.all([...writes, store.close()]);
+    if (!bench.provider.persistent) return;
+    expect((await rowsOf(await bench.open("store"))).length).toBe(20);
+  });
+}

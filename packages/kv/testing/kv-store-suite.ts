@@ -1,0 +1,226 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { KvProvider, KvStore } from "../src/kv-store.ts";
+import { kvCaptureSuite } from "./kv-capture-suite.ts";
+import { kvLifeSuite } from "./kv-life-suite.ts";
+import { kvModelSuite } from "./kv-model-suite.ts";
+import { kvRangeSuite } from "./kv-range-suite.ts";
+import { bytes, del, numbered, put, rowsOf, text } from "./kv-rows.ts";
+
+/** What the suite needs to know of an implementation. */
+export interface KvStoreSuiteOptions {
+  readonly provider: KvProvider;
+  /** Where test directories are made; the system's directory for temporary files when left out. */
+  readonly tempDir?: string;
+}
+
+/** What each part of the suite works with: a fresh directory a test, removed after it with everything opened in it. */
+export interface KvStoreBench {
+  readonly provider: KvProvider;
+  /** A path in the test's directory; nothing is made there. */
+  path(name: string): string;
+  /** Opens (and at the end of the test closes) the store in that path. */
+  open(name: string): Promise<KvStore>;
+}
+
+/** The contract of {@link KvStore} and {@link KvProvider} as tests. */
+export function kvStoreSuite(name: string, options: KvStoreSuiteOptions): void {
+  const { provider } = options;
+  let dir: string;
+  const stores: KvStore[] = [];
+  const bench: KvStoreBench = {
+    provider,
+    path: (part) => join(dir, part),
+    async open(part) {
+      const store = await provider.open(join(dir, part));
+      stores.push(store);
+      return store;
+    },
+  };
+  beforeEach(async () => {
+    dir = await mkdtemp(join(options.tempDir ?? tmpdir(), "kv-store-"));
+  });
+  afterEach(async () => {
+    await Promise.all(stores.splice(0).map((store) => store.close()));
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  describe(`${name} as a KvStore`, () => {
+    describe("reading and writing", () => {
+      readingAndWriting(bench);
+    });
+    describe("ranges", () => {
+      kvRangeSuite(bench);
+    });
+    describe("snapshots", () => {
+      snapshots(bench);
+    });
+    describe("many at a time", () => {
+      concurrency(bench);
+    });
+    describe("opening and closing", () => {
+      kvLifeSuite(bench);
+    });
+    describe("captures", () => {
+      kvCaptureSuite(bench);
+    });
+    describe("against a sorted map", () => {
+      kvModelSuite(bench);
+    });
+  });
+}
+
+function readingAndWriting(bench: KvStoreBench): void {
+  it("gives the value of a key, and undefined for a key that is not there", async () => {
+    const store = await bench.open("store");
+    await store.batch([put("a", "1")]);
+    expect(text(await store.get(bytes("a")))).toBe("1");
+    expect(await store.get(bytes("b"))).toBeUndefined();
+  });
+
+  it("keeps any bytes: empty values, zeros, and values of a megabyte", async () => {
+    const store = await bench.open("store");
+    const large = new Uint8Array(1 << 20).map((_, index) => (index * 31) & 0xff);
+    const key = Uint8Array.of(0, 255, 0);
+    await store.batch([
+      { type: "put", key, value: large },
+      { type: "put", key: bytes("empty"), value: new Uint8Array(0) },
+    ]);
+    expect(Buffer.compare((await store.get(key)) ?? new Uint8Array(0), large)).toBe(0);
+    expect((await store.get(bytes("empty")))?.length).toBe(0);
+  });
+
+  it("keeps its own copy of keys and values, so that callers may use their buffers again", async () => {
+    const store = await bench.open("store");
+    const key = bytes("key");
+    const value = bytes("before");
+    await store.batch([{ type: "put", key, value }]);
+    key.fill(0);
+    value.fill(0);
+    expect(await rowsOf(store)).toEqual([["key", "before"]]);
+  });
+
+  it("takes buffers that are views into larger ones", async () => {
+    const store = await bench.open("store");
+    const large = bytes("xxkeyvaluexx");
+    await store.batch([{ type: "put", key: large.subarray(2, 5), value: large.subarray(5, 10) }]);
+    expect(text(await store.get(large.subarray(2, 5)))).toBe("value");
+  });
+
+  it("removes a key, and does nothing for one that is not there", async () => {
+    const store = await bench.open("store");
+    await store.batch([put("a", "1"), put("b", "2")]);
+    await store.batch([del("a"), del("never")]);
+    expect(await rowsOf(store)).toEqual([["b", "2"]]);
+  });
+
+  it("lets the last change of a key in a batch win", async () => {
+    const store = await bench.open("store");
+    await store.batch([put("a", "1"), del("a"), put("a", "2"), put("b", "1"), del("b")]);
+    expect(await rowsOf(store)).toEqual([["a", "2"]]);
+  });
+
+  it("does nothing for an empty batch", async () => {
+    const store = await bench.open("store");
+    await store.batch([]);
+    await store.batch([], { sync: true });
+    expect(await rowsOf(store)).toEqual([]);
+  });
+
+  it("writes nothing of a batch that has a change without a key", async () => {
+    const store = await bench.open("store");
+    const broken = { type: "del", key: undefined } as unknown as ReturnType<typeof del>;
+    await expect(store.batch([put("a", "1"), broken])).rejects.toThrow(/key|undefined/i);
+    expect(await rowsOf(store)).toEqual([]);
+    await store.batch([put("b", "1")]);
+    expect(await rowsOf(store)).toEqual([["b", "1"]]);
+  });
+
+  it("gives many values in the order of their keys, undefined among them", async () => {
+    const store = await bench.open("store");
+    await store.batch([put("a", "1"), put("b", "2")]);
+    const keys = [bytes("b"), bytes("none"), bytes("a"), bytes("b")];
+    expect((await store.getMany(keys)).map(text)).toEqual(["2", undefined, "1", "2"]);
+    expect(await store.getMany([])).toEqual([]);
+  });
+
+  it("removes five hundred rows in another order than they came in", async () => {
+    const store = await bench.open("store");
+    await store.batch(Array.from({ length: 500 }, (_, index) => put(numbered(index), "x")));
+    for (let index = 0; index < 520; index++) await store.batch([del(numbered((index * 197) % 520))]);
+    expect(await rowsOf(store)).toEqual([]);
+  });
+
+  it("keeps all rows through a compaction", async () => {
+    const store = await bench.open("store");
+    const rows = Array.from({ length: 1000 }, (_, index) => put(numbered(index), `value ${index}`));
+    await store.batch(rows);
+    await store.batch(rows.slice(0, 500).map((row) => ({ type: "del", key: row.key })));
+    await store.compact();
+    expect((await rowsOf(store)).length).toBe(500);
+    expect(text(await store.get(bytes(numbered(500))))).toBe("value 500");
+  });
+}
+
+function snapshots(bench: KvStoreBench): void {
+  it("keeps a snapshot as it was, for gets, many gets and ranges", async () => {
+    const store = await bench.open("store");
+    await store.batch([put("a", "1"), put("b", "1")]);
+    const snapshot = store.snapshot();
+    await store.batch([put("a", "2"), del("b"), put("c", "2")]);
+    await store.compact();
+    expect(text(await snapshot.get(bytes("a")))).toBe("1");
+    expect((await snapshot.getMany([bytes("b"), bytes("c")])).map(text)).toEqual(["1", undefined]);
+    expect(await rowsOf(snapshot)).toEqual([
+      ["a", "1"],
+      ["b", "1"],
+    ]);
+    await snapshot.close();
+    expect(await rowsOf(store)).toEqual([
+      ["a", "2"],
+      ["c", "2"],
+    ]);
+  });
+
+  it("refuses to read a snapshot that was closed, and lets it be closed twice", async () => {
+    const store = await bench.open("store");
+    const snapshot = store.snapshot();
+    await snapshot.close();
+    await snapshot.close();
+    await expect(snapshot.get(bytes("a"))).rejects.toMatchObject({ code: "NOT_READY" });
+    await expect(snapshot.getMany([bytes("a")])).rejects.toMatchObject({ code: "NOT_READY" });
+    await expect(rowsOf(snapshot)).rejects.toMatchObject({ code: "NOT_READY" });
+  });
+
+  it("closes a store although a snapshot of it was left open", async () => {
+    const store = await bench.open("store");
+    const snapshot = store.snapshot();
+    await store.close();
+    await expect(snapshot.get(bytes("a"))).rejects.toMatchObject({ code: "NOT_READY" });
+    await snapshot.close();
+  });
+}
+
+function concurrency(bench: KvStoreBench): void {
+  it("serves 128 writers and 128 readers at once, none of whom sees half a batch", async () => {
+    const store = await bench.open("store");
+    const write = async (writer: number): Promise<void> => {
+      for (let round = 0; round < 10; round++) {
+        await store.batch([put(`left ${writer}`, `${round}`), put(`right ${writer}`, `${round}`)]);
+      }
+    };
+    const read = async (writer: number): Promise<void> => {
+      for (let round = 0; round < 10; round++) {
+        const [left, right] = await store.getMany([bytes(`left ${writer}`), bytes(`right ${writer}`)]);
+        expect(text(left)).toBe(text(right));
+      }
+    };
+    const writers = Array.from({ length: 128 }, (_, index) => index);
+    await Promise.all([...writers.map(write), ...writers.map(read)]);
+    const rows = await rowsOf(store);
+    expect(rows.length).toBe(256);
+    expect(rows.every(([, value]) => value === "9")).toBe(true);
+  });
+}
