@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { pipeline, Readable } from "node:stream";
 import { createGzip } from "node:zlib";
 import { CairnError, systemErrorCode } from "@cairn/kv";
+import { digestWhole, WHOLE_FILE_LIMIT } from "./file-digest.ts";
 import { FileName } from "./checkpoint.ts";
 import type { Manifest } from "./checkpoint.ts";
 import { BLOCK, END_OF_ARCHIVE, NAME_LIMIT, paddingOf, writeHeader } from "./tar-format.ts";
@@ -80,24 +81,28 @@ async function* tarBlocks(
     const file = await openPlain(join(dir, name), name);
     try {
       const { size } = await file.stat();
+      const step = size <= WHOLE_FILE_LIMIT ? WHOLE_FILE_LIMIT : CHUNK;
       const digest = createHash("sha256");
+      let whole: Promise<string> | undefined;
       let at = 0;
       do {
         // Header and padding travel with the content: small pieces would each cost a write.
         const head = at === 0 ? BLOCK : 0;
-        const length = Math.min(CHUNK, size - at);
+        const length = Math.min(step, size - at);
         const tail = at + length === size ? paddingOf(size) : 0;
         const chunk = Buffer.allocUnsafeSlow(head + length + tail);
+        const content = chunk.subarray(head, head + length);
         if (head > 0) writeHeader(chunk, name, size);
-        await fill(file, chunk.subarray(head, head + length), name);
+        await fill(file, content, name);
         chunk.fill(0, head + length);
-        digest.update(chunk.subarray(head, head + length));
+        if (length === size) whole = digestWhole(content);
+        else digest.update(content);
         at += length;
         done += length;
         yield chunk;
         onProgress?.(done);
       } while (at < size);
-      files.push({ name, bytes: size, sha256: digest.digest("hex") });
+      files.push({ name, bytes: size, sha256: (await whole) ?? digest.digest("hex") });
     } finally {
       await file.close();
     }

@@ -1,7 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, open } from "node:fs/promises";
-import type { FileHandle } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir } from "node:fs/promises";
 import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { CairnError, systemErrorCode } from "@cairn/kv";
@@ -11,6 +9,8 @@ import { byteReader } from "./byte-reader.ts";
 import type { ByteReader } from "./byte-reader.ts";
 import { diskError } from "./disk-errors.ts";
 import { BLOCK, paddingOf, readHeader } from "./tar-format.ts";
+import { fileWriter } from "./write-files.ts";
+import type { FileWriter } from "./write-files.ts";
 import { syncFolder } from "./stores/write-file.ts";
 
 /** How to unpack. */
@@ -19,8 +19,6 @@ export interface UnpackOptions {
   readonly onProgress?: (bytes: number) => void;
   readonly signal?: AbortSignal;
 }
-
-type ExpectedFile = Manifest["files"][number];
 
 /**
  * Writes the files of an archive into `dir` (made by it), checking everything against the manifest while it streams by.
@@ -91,6 +89,18 @@ async function* gunzipped(
 }
 
 async function receiveFiles(reader: ByteReader, dir: string, manifest: Manifest): Promise<void> {
+  const writer = fileWriter(dir);
+  try {
+    await receiveEntries(reader, writer, manifest);
+  } catch (error) {
+    // The caller removes the directory: nothing may write to it any more then.
+    await writer.finish().catch(() => undefined);
+    throw error;
+  }
+  await writer.finish();
+}
+
+async function receiveEntries(reader: ByteReader, writer: FileWriter, manifest: Manifest): Promise<void> {
   const missing = new Map(manifest.files.map((file) => [file.name, file]));
   for (;;) {
     const block = await reader.exactly(BLOCK);
@@ -99,56 +109,26 @@ async function receiveFiles(reader: ByteReader, dir: string, manifest: Manifest)
     if ("fault" in entry) throw corrupt(manifest, `in its archive ${entry.fault}`);
     const file = missing.get(entry.name);
     if (file === undefined) {
-      throw corrupt(
-        manifest,
-        `its archive holds ${JSON.stringify(entry.name)}, which is not in the manifest or there twice`,
-      );
+      const name = JSON.stringify(entry.name);
+      throw corrupt(manifest, `its archive holds ${name}, which is not in the manifest or there twice`);
     }
-    if (entry.bytes !== file.bytes)
-      throw corrupt(manifest, `${file.name} has ${entry.bytes} bytes, not ${file.bytes}`);
-    missing.delete(entry.name);
-    await receiveFile(reader, dir, file, manifest);
+    const { name, bytes } = file;
+    if (entry.bytes !== bytes) throw corrupt(manifest, `${name} has ${entry.bytes} bytes, not ${bytes}`);
+    missing.delete(name);
+    const next = async (count: number): Promise<Buffer> => {
+      const piece = await reader.upTo(count);
+      if (piece === undefined) throw incomplete(manifest, `its archive ends within ${name}`);
+      return piece;
+    };
+    await writer.write(name, bytes, next, (sha256) => {
+      if (sha256 !== file.sha256) throw corrupt(manifest, `the SHA-256 of ${name} is another one`);
+    });
+    const padding = await reader.exactly(paddingOf(bytes));
+    if (padding === undefined) throw incomplete(manifest, `its archive ends after ${name}`);
   }
   await expectZeros(reader, manifest);
   const [absent] = missing.keys();
   if (absent !== undefined) throw incomplete(manifest, `${absent} is not in its archive`);
-}
-
-async function receiveFile(
-  reader: ByteReader,
-  dir: string,
-  file: ExpectedFile,
-  manifest: Manifest,
-): Promise<void> {
-  const handle = await open(join(dir, file.name), "wx");
-  let writing: Promise<void> = Promise.resolve();
-  try {
-    const digest = createHash("sha256");
-    for (let left = file.bytes; left > 0;) {
-      const chunk = await reader.upTo(left);
-      if (chunk === undefined) throw incomplete(manifest, `its archive ends within ${file.name}`);
-      left -= chunk.length;
-      await writing;
-      writing = writeAll(handle, chunk);
-      // Hashed while the disk is busy with the same bytes.
-      digest.update(chunk);
-    }
-    await writing;
-    if (digest.digest("hex") !== file.sha256)
-      throw corrupt(manifest, `the SHA-256 of ${file.name} is another one`);
-    const padding = await reader.exactly(paddingOf(file.bytes));
-    if (padding === undefined) throw incomplete(manifest, `its archive ends after ${file.name}`);
-    await handle.sync();
-  } finally {
-    await writing.catch(() => undefined);
-    await handle.close();
-  }
-}
-
-async function writeAll(handle: FileHandle, chunk: Buffer): Promise<void> {
-  for (let at = 0; at < chunk.length;) {
-    at += (await handle.write(chunk, at, chunk.length - at)).bytesWritten;
-  }
 }
 
 async function expectZeros(reader: ByteReader, manifest: Manifest): Promise<void> {

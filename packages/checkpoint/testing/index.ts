@@ -1,1 +1,4 @@
-export const placeholder = true;
+export { checkpointStoreSuite } from "./checkpoint-store-suite.ts";
+export type { CheckpointStoreSuite } from "./checkpoint-store-suite.ts";
+export { faultyStore, unreachable } from "./faulty-store.ts";
+export type { StoreCall, StoreFaults } from "./faulty-store.ts";

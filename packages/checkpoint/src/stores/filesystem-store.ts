@@ -1,19 +1,12 @@
 import { open, readdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { addAbortSignal, Readable } from "node:stream";
+import { addAbortSignal } from "node:stream";
 import { pathToFileURL } from "node:url";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import type { CheckpointStore, TaggedText } from "../checkpoint-store.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
 import { withFileLock } from "./file-lock.ts";
-import {
-  listFolder,
-  readChunks,
-  READ_CHUNK,
-  removeDeadTemporaries,
-  removeFile,
-  writeAll,
-} from "./folder-files.ts";
+import { listFolder, readFileStream, removeDeadTemporaries, removeFile, writeAll } from "./folder-files.ts";
 import { contentTag } from "./memory-store.ts";
 import { alreadyThere, notThere, requireStoreName, SMALL_FILE_LIMIT, tooLarge } from "./store-names.ts";
 import { createTemporary, discard, fillAndPublish, publishNew, publishOver } from "./write-file.ts";
@@ -125,11 +118,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
         await run(`reading ${name}`, isThere);
         throw notThere(name, location);
       });
-      return Readable.from(readChunks(handle, `reading ${name}`, location), {
-        objectMode: false,
-        highWaterMark: 2 * READ_CHUNK,
-        ...(signal === undefined ? {} : { signal }),
-      });
+      return readFileStream(handle, `reading ${name}`, location, signal);
     },
 
     read: (name) => run(`reading ${name}`, () => readSmall(name)),

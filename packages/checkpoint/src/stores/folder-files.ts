@@ -2,14 +2,14 @@ import type { Stats } from "node:fs";
 import { readdir, rm, stat, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { Readable } from "node:stream";
 import { systemErrorCode } from "@cairn/kv";
 import type { StoredFile } from "../checkpoint-store.ts";
 import { folderError } from "./folder-errors.ts";
 import { isStoreName, TEMPORARY_PREFIX } from "./store-names.ts";
 import { syncFolder } from "./write-file.ts";
 
-/** How much of an archive is read at once. */
-export const READ_CHUNK = 1024 * 1024;
+const READ_CHUNK = 1024 * 1024;
 
 /** The files below `root` whose name begins with `prefix`, at most one folder deep; unordered. */
 export async function listFolder(root: string, folder: string, prefix: string): Promise<StoredFile[]> {
@@ -80,26 +80,38 @@ export async function writeAll(
   }
 }
 
-/** The content of an open file, which is closed at the end, on an error, and when the reader leaves early. */
-export async function* readChunks(
+/** The content of an open file, which is closed at the end, on an error, and when the reader leaves, early or at once. */
+export function readFileStream(
   handle: FileHandle,
   doing: string,
   location: string,
-): AsyncGenerator<Buffer, void, undefined> {
-  try {
-    for (;;) {
-      const { bytesRead, buffer } = await handle.read(
-        Buffer.allocUnsafeSlow(READ_CHUNK),
-        0,
-        READ_CHUNK,
-        null,
-      );
-      if (bytesRead === 0) return;
-      yield buffer.subarray(0, bytesRead);
-    }
-  } catch (error) {
-    throw folderError(error, doing, location);
-  } finally {
-    await handle.close();
-  }
+  signal: AbortSignal | undefined,
+): Readable {
+  // Not a generator: one that was never begun would never close the file.
+  return new Readable({
+    highWaterMark: 2 * READ_CHUNK,
+    ...(signal === undefined ? {} : { signal }),
+    async read() {
+      try {
+        const { bytesRead, buffer } = await handle.read(
+          Buffer.allocUnsafeSlow(READ_CHUNK),
+          0,
+          READ_CHUNK,
+          null,
+        );
+        this.push(bytesRead === 0 ? null : buffer.subarray(0, bytesRead));
+      } catch (error) {
+        const failure = folderError(error, doing, location);
+        this.destroy(failure instanceof Error ? failure : new Error(String(failure)));
+      }
+    },
+    async destroy(error, done) {
+      try {
+        await handle.close();
+        done(error);
+      } catch (failure) {
+        done(failure instanceof Error ? failure : error);
+      }
+    },
+  });
 }

@@ -35,7 +35,11 @@ export function memoryStore(options: MemoryStoreOptions = {}): CheckpointStore {
       requireStoreName(name);
       if (signal !== undefined) addAbortSignal(signal, content);
       const chunks: Buffer[] = [];
-      for await (const chunk of content) chunks.push(Buffer.from(chunk));
+      try {
+        for await (const chunk of content) chunks.push(Buffer.from(chunk));
+      } finally {
+        signal?.throwIfAborted();
+      }
       if (files.has(name)) throw alreadyThere(name, location);
       const whole = Buffer.concat(chunks);
       put(name, whole);

@@ -1,0 +1,225 @@
+import { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { describe, expect, onTestFinished, test } from "vitest";
+import type { CheckpointStore } from "../src/index.ts";
+
+/** What a store is tested with. */
+export interface CheckpointStoreSuite {
+  /** Makes a new store that nothing was written to, and cleans it up when the test ends. */
+  readonly open: () => Promise<CheckpointStore>;
+  /** Opens the same place once more, as another node would; left out where a store cannot be shared. */
+  readonly reopen?: (store: CheckpointStore) => Promise<CheckpointStore>;
+}
+
+const SIZES = [0, 1, 65_535, 65_536, 65_537, 3_000_000];
+
+/** The contract of {@link CheckpointStore} as tests. */
+export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointStoreSuite): void {
+  const opened = async (): Promise<CheckpointStore> => {
+    const store = await open();
+    onTestFinished(() => store.close());
+    return store;
+  };
+
+  describe(`${name} keeps the contract of a checkpoint store`, () => {
+    test("a store that was never written to lists as empty", async () => {
+      expect(await (await opened()).list("")).toEqual([]);
+    });
+
+    test.each(SIZES)("a file of %i bytes is read back as it was uploaded", async (bytes) => {
+      const store = await opened();
+      const content = pattern(bytes);
+      expect(await store.upload("a.tar", pieces(content))).toEqual({ bytes });
+      expect((await collect(await store.open("a.tar"))).equals(content)).toBe(true);
+      expect(await store.list("")).toMatchObject([{ name: "a.tar", bytes }]);
+    });
+
+    test("lists in name order, by prefix, with folders, and each with its time by the store's clock", async () => {
+      const store = await opened();
+      const before = await store.now();
+      for (const file of ["b.json", "a-2.json", "a-10.json", "reservations/x.json"]) {
+        expect(await store.create(file, "{}")).toBe(true);
+      }
+      const names = async (prefix: string): Promise<string[]> =>
+        (await store.list(prefix)).map((file) => file.name);
+      expect(await names("")).toEqual(["a-10.json", "a-2.json", "b.json", "reservations/x.json"]);
+      expect(await names("a-")).toEqual(["a-10.json", "a-2.json"]);
+      expect(await names("reservations/")).toEqual(["reservations/x.json"]);
+      expect(await names("c")).toEqual([]);
+      for (const file of await store.list("")) {
+        expect(Math.abs(file.modifiedAt - before)).toBeLessThan(60_000);
+      }
+    });
+
+    test("an upload never overwrites", async () => {
+      const store = await opened();
+      await store.upload("a.tar", Readable.from([Buffer.from("first")]));
+      await expect(store.upload("a.tar", Readable.from([Buffer.from("second")]))).rejects.toMatchObject({
+        code: "CONFLICT",
+      });
+      expect(await text(await store.open("a.tar"))).toBe("first");
+    });
+
+    test("an upload whose content fails leaves nothing that lists, and passes the content's error on", async () => {
+      const store = await opened();
+      const failing = Readable.from(failAfter(pattern(200_000), new Error("the disk broke")));
+      await expect(store.upload("a.tar", failing)).rejects.toThrow("the disk broke");
+      expect(await store.list("")).toEqual([]);
+    });
+
+    test("an aborted upload ends with the signal's reason and leaves nothing that lists", async () => {
+      const store = await opened();
+      const stop = new AbortController();
+      let read = 0;
+      const endless = new Readable({
+        read() {
+          read += 1;
+          if (read === 1) this.push(pattern(100_000));
+          else stop.abort(new Error("enough"));
+        },
+      });
+      await expect(store.upload("a.tar", endless, { signal: stop.signal })).rejects.toThrow("enough");
+      expect(await store.list("")).toEqual([]);
+      expect(endless.destroyed).toBe(true);
+    });
+
+    test("a file that is not there is NOT_FOUND to open and undefined to read", async () => {
+      const store = await opened();
+      await expect(store.open("a.tar")).rejects.toMatchObject({ code: "NOT_FOUND" });
+      expect(await store.read("a.json")).toBeUndefined();
+      await store.create("b.json", "{}");
+      await expect(store.open("a.tar")).rejects.toMatchObject({ code: "NOT_FOUND" });
+      expect(await store.read("a.json")).toBeUndefined();
+    });
+
+    test("a small file is made once, with its text in UTF-8", async () => {
+      const store = await opened();
+      expect(await store.create("a.json", '{"é": "✓"}')).toBe(true);
+      expect(await store.create("a.json", "other")).toBe(false);
+      expect((await store.read("a.json"))?.text).toBe('{"é": "✓"}');
+    });
+
+    test("a small file is replaced only with its current tag", async () => {
+      const store = await opened();
+      await store.create("a.json", "1");
+      const first = (await store.read("a.json"))?.tag ?? "";
+      const second = await store.replace("a.json", "2", first);
+      expect(second).not.toBe(false);
+      expect(await store.replace("a.json", "3", first)).toBe(false);
+      expect(await store.read("a.json")).toEqual({ text: "2", tag: second === false ? "" : second.tag });
+    });
+
+    test("a small file that is gone is not replaced", async () => {
+      const store = await opened();
+      expect(await store.replace("a.json", "1", "tag")).toBe(false);
+      await store.create("a.json", "1");
+      const tag = (await store.read("a.json"))?.tag ?? "";
+      await store.remove("a.json");
+      expect(await store.replace("a.json", "2", tag)).toBe(false);
+      expect(await store.list("")).toEqual([]);
+    });
+
+    test("removing takes a file away, and is fine when it is not there", async () => {
+      const store = await opened();
+      await store.remove("a.json");
+      await store.remove("reservations/a.json");
+      await store.create("a.json", "1");
+      await store.create("reservations/a.json", "1");
+      await store.remove("a.json");
+      await store.remove("a.json");
+      expect((await store.list("")).map((file) => file.name)).toEqual(["reservations/a.json"]);
+      expect(await store.create("a.json", "2")).toBe(true);
+    });
+
+    test.each(["../a", "/a", "a/../b", "a/b/c", ".hidden", "a\\b", "a\0b", "", "a/", "a//b"])(
+      "the name %j is refused by every method",
+      async (bad) => {
+        const store = await opened();
+        const refused = { code: "CHECKPOINT_CORRUPT" };
+        await expect(store.upload(bad, Readable.from([Buffer.from("x")]))).rejects.toMatchObject(refused);
+        await expect(store.open(bad)).rejects.toMatchObject(refused);
+        await expect(store.read(bad)).rejects.toMatchObject(refused);
+        await expect(store.create(bad, "x")).rejects.toMatchObject(refused);
+        await expect(store.replace(bad, "x", "tag")).rejects.toMatchObject(refused);
+        await expect(store.remove(bad)).rejects.toMatchObject(refused);
+        expect(await store.list("")).toEqual([]);
+      },
+    );
+
+    test("a reader that leaves early, or is aborted, does no harm", async () => {
+      const store = await opened();
+      await store.upload("a.tar", pieces(pattern(3_000_000)));
+      const first = await store.open("a.tar");
+      for await (const chunk of first) {
+        expect(chunk.length).toBeGreaterThan(0);
+        break;
+      }
+      expect(first.destroyed).toBe(true);
+      const stop = new AbortController();
+      const second = await store.open("a.tar", { signal: stop.signal });
+      stop.abort();
+      await expect(collect(second)).rejects.toThrow(/abort/i);
+      expect((await collect(await store.open("a.tar"))).length).toBe(3_000_000);
+    });
+
+    test("its clock does not go back", async () => {
+      const store = await opened();
+      await store.create("a.json", "1");
+      const first = await store.now();
+      const second = await store.now();
+      expect(second).toBeGreaterThanOrEqual(first);
+    });
+
+    test("of many that create one file at once exactly one succeeds, if the store says so", async () => {
+      const store = await opened();
+      const others = await Promise.all(Array.from({ length: 8 }, () => reopen?.(store) ?? store));
+      const won = await Promise.all(others.map((other, at) => other.create("a.json", `writer ${at}`)));
+      if (store.exclusive) expect(won.filter(Boolean)).toHaveLength(1);
+      const winner = won.findIndex(Boolean);
+      if (store.exclusive) expect((await store.read("a.json"))?.text).toBe(`writer ${winner}`);
+    });
+
+    test("of many that replace one file with one tag at once exactly one succeeds, if the store says so", async () => {
+      const store = await opened();
+      await store.create("a.json", "0");
+      const tag = (await store.read("a.json"))?.tag ?? "";
+      const others = await Promise.all(Array.from({ length: 8 }, () => reopen?.(store) ?? store));
+      const won = await Promise.all(others.map((other, at) => other.replace("a.json", `w${at}`, tag)));
+      if (store.exclusive) expect(won.filter((one) => one !== false)).toHaveLength(1);
+    });
+
+    test("what one node writes another one sees", async () => {
+      const store = await opened();
+      const other = (await reopen?.(store)) ?? store;
+      await store.upload("a.tar", Readable.from([Buffer.from("content")]));
+      await store.create("a.json", "1");
+      expect((await other.list("")).map((file) => file.name)).toEqual(["a.json", "a.tar"]);
+      expect(await text(await other.open("a.tar"))).toBe("content");
+      await other.remove("a.json");
+      expect(await store.read("a.json")).toBeUndefined();
+    });
+  });
+}
+
+function pattern(bytes: number): Buffer {
+  const content = Buffer.alloc(bytes);
+  for (let at = 0; at < bytes; at++) content[at] = (at * 31 + (at >> 8)) & 0xff;
+  return content;
+}
+
+function pieces(content: Buffer): Readable {
+  const parts: Buffer[] = [];
+  for (let at = 0; at < content.length; at += 50_001) parts.push(content.subarray(at, at + 50_001));
+  return Readable.from(parts, { objectMode: false });
+}
+
+async function* failAfter(content: Buffer, error: Error): AsyncGenerator<Buffer> {
+  yield content;
+  throw error;
+}
+
+async function collect(content: Readable): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for await (const part of content) parts.push(Buffer.from(part));
+  return Buffer.concat(parts);
+}

@@ -1,0 +1,102 @@
+import { Readable } from "node:stream";
+import { CairnError } from "@cairn/kv";
+import type { CheckpointStore } from "../src/index.ts";
+
+/** A call of a store's method; `nth` counts the calls of that method, from 1. */
+export interface StoreCall {
+  readonly method: "list" | "upload" | "open" | "read" | "create" | "replace" | "remove" | "now";
+  /** The file's name, or the prefix of a listing; empty for `now`. */
+  readonly name: string;
+  readonly nth: number;
+}
+
+/** What goes wrong, each asked at every call; what is left out goes well. May be changed while the store is used. */
+export interface StoreFaults {
+  /** Awaited before the call: the place to be slow, or to let something else happen first. */
+  before?: (call: StoreCall) => Promise<void>;
+  /** The call fails with this error, and nothing was done. */
+  fail?: (call: StoreCall) => CairnError | undefined;
+  /** The call is done and its answer lost: it fails with this error. */
+  failAfter?: (call: StoreCall) => CairnError | undefined;
+  /** An opened file breaks off after so many bytes, with `STORE_UNREACHABLE`. */
+  cutAfter?: (name: string) => number | undefined;
+  /** An opened file ends after so many bytes, without an error. */
+  endAfter?: (name: string) => number | undefined;
+  /** An opened file has this byte changed. */
+  flipAt?: (name: string) => number | undefined;
+}
+
+/** The error of a store that does not answer. */
+export function unreachable(): CairnError {
+  return new CairnError("STORE_UNREACHABLE", "The store does not answer.", { hint: "A test said so." });
+}
+
+/** `store` with faults. With none it behaves exactly as `store`. */
+export function faultyStore(store: CheckpointStore, faults: StoreFaults): CheckpointStore {
+  const counts = new Map<StoreCall["method"], number>();
+
+  async function call<T>(method: StoreCall["method"], name: string, work: () => Promise<T>): Promise<T> {
+    const nth = (counts.get(method) ?? 0) + 1;
+    counts.set(method, nth);
+    const is = { method, name, nth };
+    await faults.before?.(is);
+    const error = faults.fail?.(is);
+    if (error !== undefined) throw error;
+    const answer = await work();
+    const lost = faults.failAfter?.(is);
+    if (lost !== undefined) throw lost;
+    return answer;
+  }
+
+  return {
+    location: store.location,
+    get exclusive() {
+      return store.exclusive;
+    },
+    list: (prefix) => call("list", prefix, () => store.list(prefix)),
+    async upload(name, content, options) {
+      try {
+        return await call("upload", name, () => store.upload(name, content, options));
+      } catch (error) {
+        content.destroy();
+        throw error;
+      }
+    },
+    open: (name, options) =>
+      call("open", name, async () => {
+        const content = await store.open(name, options);
+        return Readable.from(spoiled(content, name, faults), { objectMode: false });
+      }),
+    read: (name) => call("read", name, () => store.read(name)),
+    create: (name, text) => call("create", name, () => store.create(name, text)),
+    replace: (name, text, tag) => call("replace", name, () => store.replace(name, text, tag)),
+    remove: (name) => call("remove", name, () => store.remove(name)),
+    now: () => call("now", "", () => store.now()),
+    close: () => store.close(),
+  };
+}
+
+async function* spoiled(
+  content: Readable,
+  name: string,
+  faults: StoreFaults,
+): AsyncGenerator<Buffer, void, undefined> {
+  const cut = faults.cutAfter?.(name);
+  const end = faults.endAfter?.(name);
+  const flip = faults.flipAt?.(name);
+  const limit = Math.min(cut ?? Infinity, end ?? Infinity);
+  let at = 0;
+  for await (const read of content) {
+    const chunk = Buffer.from(read);
+    if (flip !== undefined && flip >= at && flip < at + chunk.length) {
+      chunk.writeUInt8(chunk.readUInt8(flip - at) ^ 0x01, flip - at);
+    }
+    if (at + chunk.length >= limit) {
+      yield chunk.subarray(0, limit - at);
+      if (cut !== undefined && cut === limit) throw unreachable();
+      return;
+    }
+    at += chunk.length;
+    yield chunk;
+  }
+}
