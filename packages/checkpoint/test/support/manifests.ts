@@ -1,0 +1,22 @@
+import type { Manifest } from "../../src/index.ts";
+
+/** The name that {@link someManifest} belongs to. */
+export const NAME = "checkpoint-1000-2026-11-20T06-12-26.123Z-1f3a9c0e";
+
+/** A manifest that is right, but for what the test changes. */
+export function someManifest(change: { archiveName?: string; files?: string[] } = {}): Manifest {
+  const sha256 = "a".repeat(64);
+  return {
+    format: { index: 1, kv: "leveldb/1", archive: "tar/1" },
+    log: { id: "b7", name: "cairn", offset: 0 },
+    txId: 1000,
+    txTime: "2026-11-20T06:00:00.000Z",
+    anchor: { txId: 1000, sha256 },
+    takenAt: "2026-11-20T06:12:26.123Z",
+    node: "node-1",
+    archive: { name: change.archiveName ?? `${NAME}.tar`, bytes: 2048, sha256 },
+    files: (change.files ?? ["CURRENT"]).map((name) => ({ name, bytes: 16, sha256 })),
+    documents: 300,
+    version: "0.1.0",
+  };
+}

@@ -1,0 +1,41 @@
+import type { Clock } from "../src/index.ts";
+
+/** A clock that stands still until a test moves it. */
+export interface ManualClock extends Clock {
+  /** Moves on by `ms`; everything that waited for a time until then goes on. */
+  advance(ms: number): void;
+  /** The times that something waits for, earliest first. */
+  waits(): number[];
+}
+
+/** A clock at `start` (milliseconds since 1970). */
+export function manualClock(start = Date.parse("2026-11-20T06:00:00.000Z")): ManualClock {
+  const timers = new Set<{ readonly at: number; readonly fire: (elapsed: boolean) => void }>();
+  let now = start;
+  return {
+    now: () => now,
+    wait(ms, signal) {
+      if (signal?.aborted === true) return Promise.resolve(false);
+      return new Promise((resolve) => {
+        const timer = {
+          at: now + ms,
+          fire: (elapsed: boolean): void => {
+            timers.delete(timer);
+            signal?.removeEventListener("abort", onAbort);
+            resolve(elapsed);
+          },
+        };
+        const onAbort = (): void => timer.fire(false);
+        timers.add(timer);
+        signal?.addEventListener("abort", onAbort);
+      });
+    },
+    advance(ms) {
+      now += ms;
+      for (const timer of [...timers].toSorted((a, b) => a.at - b.at)) {
+        if (timer.at <= now) timer.fire(true);
+      }
+    },
+    waits: () => [...timers].map(({ at }) => at).toSorted((a, b) => a - b),
+  };
+}
