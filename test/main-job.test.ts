@@ -1,0 +1,136 @@
+import { historyLines, makeRepository, type MadeRepository } from "@cairn/example-git-history";
+import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { mkdtemp, open, readdir, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { NodeProcess, runCairn, seedConfig } from "./support/cairn-process.ts";
+import { gitFiles, indexedFiles, withLineBreaks } from "./support/files-oracle.ts";
+
+const COMMITS = 3_200;
+
+/** A short frequency for the seed's own file, so that checkpoints come while the test looks. */
+const FREQUENT = '{:cairn/index-store {:kv-store {:checkpointer {:approx-frequency "PT2S"}}}}';
+
+describe("the main job: nodes share checkpoints of an index built from NATS", () => {
+  let folder = "";
+  let nats: NatsTestServer;
+  let repository: MadeRepository;
+  let checkpoints = "";
+  let a: NodeProcess;
+  const started: NodeProcess[] = [];
+
+  function startNode(id: string, args: readonly string[], dir = path.join(folder, id)): NodeProcess {
+    const env = { NATS_URL: nats.url, CAIRN_CHECKPOINT_PATH: checkpoints };
+    const node = NodeProcess.start({ id, dir, args, env });
+    started.push(node);
+    return node;
+  }
+
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), "cairn-main-"));
+    checkpoints = path.join(folder, "checkpoints");
+    nats = await startNatsServer();
+    repository = await makeRepository({
+      directory: path.join(folder, "repo.git"),
+      commits: COMMITS,
+      seed: 7,
+    });
+  });
+  afterAll(async () => {
+    await Promise.all(started.filter((node) => !node.exited).map((node) => node.kill()));
+    await nats?.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it("loads a history into A, which saves checkpoints by itself", async () => {
+    a = startNode("node-a", ["-f", seedConfig("crux.edn"), "-e", FREQUENT]);
+    await a.ready();
+    const url = await a.url();
+    const loaded = await runCairn(["load", "-", "--await", "--json", "--url", url], {
+      input: withLineBreaks(historyLines({ directory: repository.directory, name: "repo" })),
+    });
+    expect(loaded.stderr + loaded.stdout).toContain('"transactions"');
+    expect(JSON.parse(loaded.stdout)).toMatchObject({ transactions: expect.any(Number) });
+    const { transactions, lastTxId } = JSON.parse(loaded.stdout) as {
+      transactions: number;
+      lastTxId: number;
+    };
+    expect(transactions).toBeGreaterThanOrEqual(COMMITS);
+    // The birth record is the log's first message.
+    expect(lastTxId).toBe(transactions + 1);
+    await vi.waitFor(
+      async () => expect((await a.status()).checkpoints.last).toMatchObject({ txId: lastTxId }),
+      { timeout: 20_000, interval: 100 },
+    );
+  });
+
+  it("has exactly the files of git ls-tree, and the digest is the same on B, which restored most of it", async () => {
+    const b = startNode("node-b", ["-f", seedConfig("crux.json")]);
+    await b.ready();
+    const { join, index, log } = await b.status();
+    expect(join.restoredFrom).toMatchObject({ name: expect.stringMatching(/^checkpoint-/) });
+    expect(join.replayed).toBe(index.txId - (join.restoredFrom?.txId ?? 0));
+    expect(index.txId).toBe(log.lastTxId);
+    expect(await b.digest()).toEqual(await a.digest());
+    expect(await indexedFiles(await b.url())).toEqual(await gitFiles(repository.directory));
+    await b.stop();
+  });
+
+  it("replays what came after the checkpoint", async () => {
+    await a.stop();
+    const b = startNode("node-b", ["-f", seedConfig("crux.json")]);
+    await b.ready();
+    await b.stop();
+    const [c] = [startNode("node-c", ["-f", seedConfig("crux.clj.edn")])];
+    await c.ready();
+    const url = await c.url();
+    const before = (await c.status()).join;
+    expect(before.replayed).toBe(0);
+    for (let n = 0; n < 10; n += 1) {
+      const put = await runCairn(["tx", "put", "notes", `default/n${n}`, String(n), "--url", url]);
+      expect(put.code).toBe(0);
+    }
+    const d = startNode("node-d", ["-f", seedConfig("crux.json")]);
+    await d.ready();
+    const { join } = await d.status();
+    expect(join.replayed).toBe(10);
+    expect(await d.digest()).toEqual(await c.digest());
+    await Promise.all([c.stop(), d.stop()]);
+  });
+
+  it("joins from the checkpoint before when a byte of the newest is flipped, and says so", async () => {
+    const e = startNode("node-e", ["-f", seedConfig("crux.edn")]);
+    await e.ready();
+    const url = await e.url();
+    const created = await runCairn(["checkpoint", "create", "--json", "--url", url]);
+    expect(created.stderr).toBe("");
+    const archives = (await readdir(checkpoints)).filter((name) => name.endsWith(".tar"));
+    expect(archives.length).toBeGreaterThanOrEqual(2);
+    const [first = ""] = (await runCairn(["checkpoint", "list", "--json", "--url", url])).stdout.split("\n");
+    const { name: newest } = JSON.parse(first) as { name: string };
+    await flipMiddleByte(path.join(checkpoints, `${newest}.tar`));
+    const f = startNode("node-f", ["-f", seedConfig("crux.json")]);
+    await f.ready();
+    const { join } = await f.status();
+    expect(join.skipped).toMatchObject([{ name: newest, code: "CHECKPOINT_CORRUPT" }]);
+    expect(join.restoredFrom?.name).not.toBe(newest);
+    expect(join.restoredFrom).not.toBeNull();
+    expect(await f.digest()).toEqual(await e.digest());
+    expect(await indexedFiles(await f.url())).toEqual(await gitFiles(repository.directory));
+    await Promise.all([e.stop(), f.stop()]);
+  });
+});
+
+async function flipMiddleByte(file: string): Promise<void> {
+  const { size } = await stat(file);
+  const handle = await open(file, "r+");
+  try {
+    const byte = Buffer.alloc(1);
+    await handle.read(byte, 0, 1, Math.floor(size / 2));
+    byte[0] = (byte[0] ?? 0) ^ 0xff;
+    await handle.write(byte, 0, 1, Math.floor(size / 2));
+  } finally {
+    await handle.close();
+  }
+}

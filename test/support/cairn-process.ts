@@ -1,0 +1,145 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { NodeStatus } from "@cairn/node";
+
+/** The command as it is installed: the build of packages/node. */
+const MAIN = fileURLToPath(new URL("../../packages/node/dist/src/cli/main.js", import.meta.url));
+/** The three files of the checkpointing page, as they stand. */
+const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
+
+/** Path of a configuration of the checkpointing page. */
+export function seedConfig(name: "crux.edn" | "crux.json" | "crux.clj.edn"): string {
+  return path.join(FIXTURES, name);
+}
+
+/** How a command ended. */
+export interface CommandResult {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a cairn command to its end. */
+export async function runCairn(
+  args: readonly string[],
+  options: { env?: NodeJS.ProcessEnv; cwd?: string; input?: AsyncIterable<string> } = {},
+): Promise<CommandResult> {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    env: { ...process.env, ...options.env },
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+  const stdout: Buffer[] = [];
+  const stderr: Buffer[] = [];
+  child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk));
+  child.stderr.on("data", (chunk: Buffer) => stderr.push(chunk));
+  const closed = once(child, "close") as Promise<[number | null]>;
+  for await (const text of options.input ?? []) {
+    if (!child.stdin.write(text)) await once(child.stdin, "drain");
+  }
+  child.stdin.end();
+  const [code] = await closed;
+  return { code, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };
+}
+
+/** What a node process is started with. */
+export interface NodeProcessOptions {
+  readonly id: string;
+  /** Holds this node's index and, by default, its log. */
+  readonly dir: string;
+  readonly args?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** A node in a process of its own, started as a user starts it. */
+export class NodeProcess {
+  readonly id: string;
+  readonly lines: string[] = [];
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<void>;
+  readonly #url: Promise<string>;
+
+  private constructor(id: string, child: ChildProcess) {
+    this.id = id;
+    this.#child = child;
+    this.#exited = once(child, "close").then(() => {});
+    this.#url = this.#readUrl();
+    this.#url.catch(() => {});
+  }
+
+  /** Starts the process; answers at once. */
+  static start({ id, dir, args = [], env = {} }: NodeProcessOptions): NodeProcess {
+    const child = spawn(process.execPath, [MAIN, "start", ...args], {
+      env: { ...process.env, CAIRN_NODE_ID: id, CAIRN_DIR: dir, CAIRN_HTTP_PORT: "0", ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    return new NodeProcess(id, child);
+  }
+
+  /** Where its HTTP server listens, once it does. */
+  async url(): Promise<string> {
+    return await this.#url;
+  }
+
+  /** Waits until it says that it is ready. */
+  async ready(timeoutMs = 60_000): Promise<void> {
+    const url = await this.#url;
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const response = await fetch(`${url}/health/ready`);
+      const body = await response.text();
+      if (response.status === 200) return;
+      if (Date.now() > deadline) throw new Error(`${this.id} is not ready: ${body}\n${this.output()}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  async status(): Promise<NodeStatus> {
+    return (await (await fetch(`${await this.#url}/status`)).json()) as NodeStatus;
+  }
+
+  async digest(): Promise<{ txId: number; digest: string }> {
+    return (await (await fetch(`${await this.#url}/api/v1/digest`)).json()) as {
+      txId: number;
+      digest: string;
+    };
+  }
+
+  /** Ends it as a crash would. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#exited;
+  }
+
+  /** Ends it in good order; answers its exit code. */
+  async stop(signal: "SIGTERM" | "SIGINT" = "SIGTERM"): Promise<number | null> {
+    this.#child.kill(signal);
+    await this.#exited;
+    return this.#child.exitCode;
+  }
+
+  get exited(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  output(): string {
+    return this.lines.join("\n");
+  }
+
+  async #readUrl(): Promise<string> {
+    const { stdout, stderr } = this.#child;
+    if (stdout === null || stderr === null) throw new Error("the process has no output");
+    createInterface({ input: stderr }).on("line", (line) => this.lines.push(line));
+    return await new Promise<string>((resolve, reject) => {
+      createInterface({ input: stdout }).on("line", (line) => {
+        this.lines.push(line);
+        const url = /"url":"(http:[^"]+)"/.exec(line)?.[1];
+        if (url !== undefined) resolve(url);
+      });
+      void this.#exited.then(() => reject(new Error(`${this.id} ended:\n${this.output()}`)));
+    });
+  }
+}

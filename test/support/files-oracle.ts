@@ -1,0 +1,33 @@
+import { expectedFiles, FILES } from "@cairn/example-git-history";
+import { runCairn } from "./cairn-process.ts";
+
+/** A file as the node has it. */
+export interface IndexedFile {
+  readonly name: string;
+  readonly document: unknown;
+}
+
+/** The bucket `files` of a node, in key order, as `cairn list` prints it. */
+export async function indexedFiles(url: string): Promise<IndexedFile[]> {
+  const { stdout, stderr, code } = await runCairn(["list", FILES, "--all", "--json", "--url", url]);
+  if (code !== 0) throw new Error(stderr);
+  return stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => {
+      const { name, document } = JSON.parse(line) as IndexedFile;
+      return { name, document };
+    });
+}
+
+/** The same files as `git ls-tree -r` lists them. */
+export async function gitFiles(directory: string, ref = "HEAD"): Promise<IndexedFile[]> {
+  const files: IndexedFile[] = [];
+  for await (const { name, document } of expectedFiles(directory, ref)) files.push({ name, document });
+  return files;
+}
+
+/** Lines as NDJSON text. */
+export async function* withLineBreaks(lines: AsyncIterable<string>): AsyncGenerator<string> {
+  for await (const line of lines) yield `${line}\n`;
+}
