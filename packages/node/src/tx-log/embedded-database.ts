@@ -1,7 +1,9 @@
-import { mkdir, open, readdir } from "node:fs/promises";
+import { mkdir, open, readdir, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 import { ClassicLevel } from "classic-level";
+
+const WRITE_BUFFER_BYTES = 4 * 1024 * 1024;
 
 /** LevelDB with bytes as keys and values. */
 export type Database = ClassicLevel<Uint8Array, Uint8Array>;
@@ -29,13 +31,19 @@ export async function openDatabase(path: string): Promise<Database> {
     const database: Database = new ClassicLevel(path, {
       keyEncoding: "view",
       valueEncoding: "view",
-      writeBufferSize: 8 * 1024 * 1024,
+      writeBufferSize: WRITE_BUFFER_BYTES,
     });
     await database.open();
     return database;
   } catch (error) {
     throw databaseError(path, error);
   }
+}
+
+/** Whether the disk has room for what opening writes: the contents of the write-ahead log once more, as tables. */
+export async function hasRoomToOpen(path: string): Promise<boolean> {
+  const { bavail, bsize } = await statfs(path);
+  return bavail * bsize > 4 * WRITE_BUFFER_BYTES;
 }
 
 /** What an error of the database in `path` means to a user. */

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { CairnError } from "@cairn/kv";
 import { learnContents, type LogContents } from "./embedded-contents.ts";
-import { type Database, databaseError, openDatabase } from "./embedded-database.ts";
+import { type Database, databaseError, hasRoomToOpen, openDatabase } from "./embedded-database.ts";
 import { encodeRow, LOG_ID_KEY, positionKey } from "./embedded-row.ts";
 import type { Appended, PendingAppend } from "./group-commit.ts";
 import { MessageIdMemory } from "./message-id-memory.ts";
@@ -21,7 +21,7 @@ export class EmbeddedStorage {
   #database: Database | undefined;
   #contents = NOTHING;
   #last = 0;
-  #failed = false;
+  #failure: CairnError | undefined;
 
   /** `onChange` is called when messages were added, and when the database is another one than before. */
   constructor(path: string, onChange: () => void) {
@@ -86,7 +86,7 @@ export class EmbeddedStorage {
   }
 
   async store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
-    if (this.#failed) await this.#reopen();
+    if (this.#failure !== undefined) await this.#recover(this.#failure);
     const { messageIds } = this.#contents;
     const time = Date.now();
     const rows: PutRow[] = [];
@@ -113,18 +113,20 @@ export class EmbeddedStorage {
     try {
       await this.database.batch(rows, { sync: true });
     } catch (error) {
-      this.#failed = true;
-      await this.#reopen();
+      this.#failure = databaseError(this.path, error);
+      await this.#recover(this.#failure);
       if (this.#last < last) throw databaseError(this.path, error);
     }
     this.#last = last;
     this.#onChange();
   }
 
-  async #reopen(): Promise<void> {
+  /** Opens again after `failure`, or throws it: until a full disk has room again, the database stays open for readers. */
+  async #recover(failure: CairnError): Promise<void> {
+    if (failure.code === "DISK_FULL" && !(await hasRoomToOpen(this.path))) throw failure;
     await this.close();
     this.#onChange();
     await this.open();
-    this.#failed = false;
+    this.#failure = undefined;
   }
 }
