@@ -14,9 +14,11 @@ function mergeMaps(weak: MapNode, strong: MapNode): MapNode {
     const below = entries.get(entry.name);
     entries.set(entry.name, below === undefined ? entry : mergeEntries(below, entry));
   }
-  // A map that only an empty source spoke of keeps the place of the one that says something.
-  const origin = weak.entries.length === 0 ? strong.origin : weak.origin;
-  return { type: "map", entries: [...entries.values()], origin };
+  return {
+    type: "map",
+    entries: [...entries.values()],
+    origin: unwritten(weak) ? strong.origin : weak.origin,
+  };
 }
 
 function mergeEntries(weak: ConfigEntry, strong: ConfigEntry): ConfigEntry {
@@ -24,7 +26,12 @@ function mergeEntries(weak: ConfigEntry, strong: ConfigEntry): ConfigEntry {
   const below = asMap(weak.value);
   if (below === undefined) return { ...strong, replaced: weak.value };
   const value = mergeMaps(below, strong.value);
-  return { ...(below.entries.length === 0 ? strong : weak), value };
+  return { ...(unwritten(below) ? strong : weak), value };
+}
+
+/** A map that nobody wrote gives its place to one that somebody did: problems are told where they can be mended. */
+function unwritten(map: MapNode): boolean {
+  return map.entries.length === 0 || map.origin.kind === "default";
 }
 
 /** A module written short (`"cairn.memory/->kv-store"`) is a map with that module, when a stronger source adds parameters to it. */
