@@ -1,0 +1,85 @@
+import { historyLines, makeRepository } from "@cairn/example-git-history";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { NodeProcess, runCairn, seedConfig } from "./support/cairn-process.ts";
+import { gitFiles, indexedFiles, withLineBreaks } from "./support/files-oracle.ts";
+
+describe("one node on the embedded log", () => {
+  let folder = "";
+  let repository = "";
+  let node: NodeProcess;
+  const start = (config: "crux.edn" | "crux.json" | "crux.clj.edn") =>
+    NodeProcess.start({
+      id: "solo",
+      dir: folder,
+      args: ["-f", seedConfig(config)],
+      env: { CAIRN_CHECKPOINT_PATH: path.join(folder, "checkpoints") },
+    });
+
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), "cairn-embedded-"));
+    repository = path.join(folder, "repo.git");
+    await makeRepository({ directory: repository, commits: 400, seed: 3 });
+  });
+  afterAll(async () => {
+    await node.kill();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it("restores from its checkpoint when its index is deleted, and replays only the tail", async () => {
+    node = start("crux.edn");
+    await node.ready();
+    const url = await node.url();
+    const input = withLineBreaks(historyLines({ directory: repository, name: "repo" }));
+    expect((await runCairn(["load", "-", "--await", "--url", url], { input })).code).toBe(0);
+    const created = await runCairn(["checkpoint", "create", "--json", "--url", url]);
+    const checkpoint = JSON.parse(created.stdout) as { name: string };
+    expect((await runCairn(["tx", "put", "notes", "one", "1", "--url", url])).code).toBe(0);
+    const digest = await node.digest();
+    expect(await node.stop()).toBe(0);
+
+    await rm(path.join(folder, "solo-index", "live"), { recursive: true });
+    node = start("crux.json");
+    await node.ready();
+    const { join } = await node.status();
+    expect(join).toMatchObject({ restoredFrom: { name: checkpoint.name }, replayed: 1, skipped: [] });
+    expect(await node.digest()).toEqual(digest);
+    expect(await indexedFiles(await node.url())).toEqual(await gitFiles(repository));
+  });
+
+  it("loses nothing that it acknowledged when it is killed while it takes writes", async () => {
+    const url = await node.url();
+    const acknowledged: number[] = [];
+    const writers = Array.from({ length: 8 }, async (_, writer) => {
+      for (let n = 0; ; n += 1) {
+        const name = writer * 1_000_000 + n;
+        const put = { method: "PUT", body: String(name) };
+        const response = await fetch(`${url}/api/v1/kept/default/${name}`, put).catch(() => undefined);
+        if (response?.status !== 201) return;
+        acknowledged.push(name);
+      }
+    });
+    await expect.poll(() => acknowledged.length, { timeout: 20_000 }).toBeGreaterThan(300);
+    await node.kill();
+    await Promise.all(writers);
+
+    node = start("crux.clj.edn");
+    await node.ready();
+    const list = await runCairn(["list", "kept", "--all", "--json", "--url", await node.url()]);
+    const found = new Set(
+      list.stdout
+        .split("\n")
+        .filter((line) => line !== "")
+        .map((line) => (JSON.parse(line) as { document: number }).document),
+    );
+    expect(acknowledged.filter((name) => !found.has(name))).toEqual([]);
+  });
+
+  it("leaves nothing but its own folders in its db-dir", async () => {
+    expect((await readdir(path.join(folder, "solo-index"))).toSorted()).toEqual(
+      expect.arrayContaining(["live", "lock"]),
+    );
+  });
+});
