@@ -61,9 +61,11 @@ async function capture(
   maxStarts: number,
   maxReads: number,
 ): Promise<KvCapture> {
+  // Kept when it begins again: most tables are still live then.
+  const tables = new Map<number, string>();
   for (let start = 0; start < maxStarts; start++) {
     const logs = await copyLogs(source, place, files);
-    const current = await linkTables(source, place, files, logs, maxReads);
+    const current = await linkTables(source, place, files, logs, tables, maxReads);
     if (current !== undefined) {
       const { manifest, name, bytes } = current;
       for (const log of logs.copied) {
@@ -132,9 +134,9 @@ async function linkTables(
   place: CaptureTarget,
   files: CaptureFileSystem,
   logs: CopiedLogs,
+  tables: Map<number, string>,
   maxReads: number,
 ): Promise<CurrentManifest | undefined> {
-  const tables = new Map<number, string>();
   for (let read = 0; read < maxReads; read++) {
     const current = await readManifest(source, files);
     const { manifest } = current;

@@ -1,0 +1,324 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { captureFileSystem } from "../src/capture-file-system.ts";
+import type { CaptureFileSystem } from "../src/capture-file-system.ts";
+import { captureLevelDb } from "../src/live-capture.ts";
+import { CountedWriter, countedBatch, expectWhole } from "../testing/counted-rows.ts";
+import { testDirectory } from "./test-directory.ts";
+
+const directory = testDirectory();
+
+function systemError(code: string): Error {
+  return Object.assign(new Error(code), { code });
+}
+
+/** The real file system but for some calls. */
+function withCalls(calls: Partial<CaptureFileSystem>): CaptureFileSystem {
+  return { ...captureFileSystem, ...calls };
+}
+
+async function tablesOf(dir: string): Promise<string[]> {
+  return (await readdir(dir)).filter((name) => name.endsWith(".ldb"));
+}
+
+async function rowsIn(name: string): Promise<number> {
+  const store = await directory.open(name);
+  const count = await expectWhole(store);
+  await store.close();
+  return count;
+}
+
+describe("a capture of a LevelDB that is written to", () => {
+  it("is exact thirty times under a writer that never pauses and flushes all the time", async () => {
+    const store = await directory.open("live");
+    const writer = new CountedWriter(store, { rows: 100, valueBytes: 300 });
+    const counts: number[] = [];
+    let linked = 0;
+    for (let round = 0; round < 30; round++) {
+      await writer.reached(writer.count + 1000);
+      counts.push(writer.count);
+      ({ linked } = await captureLevelDb(directory.path("live"), directory.path(`capture ${round}`)));
+    }
+    await writer.stop();
+    expect(linked).toBeGreaterThan(3);
+    // Verified in a real copy, so that nothing of it can come from the live directory.
+    for (const [round, count] of counts.entries()) {
+      await cp(directory.path(`capture ${round}`), directory.path("copy"), { recursive: true });
+      expect(await rowsIn("copy")).toBeGreaterThanOrEqual(count);
+      await rm(directory.path("copy"), { recursive: true });
+    }
+  });
+
+  it("has the rows that were flushed between the listing and the manifest", async () => {
+    const store = await directory.open("live");
+    await store.batch(countedBatch(0, 100, 300));
+    let flushed = false;
+    const fileSystem = withCalls({
+      async read(path) {
+        if (!flushed) {
+          flushed = true;
+          await store.batch(countedBatch(100, 100, 300));
+          await store.compact();
+        }
+        return captureFileSystem.read(path);
+      },
+    });
+    await captureLevelDb(directory.path("live"), directory.path("capture"), { fileSystem });
+    expect(await rowsIn("capture")).toBe(200);
+  });
+
+  it("would lose rows with the manifest read before the logs, and these tests would notice", async () => {
+    const store = await directory.open("live");
+    await store.batch(countedBatch(0, 100, 300));
+    const names = (await readdir(directory.path("live"))).filter((name) => /^(CURRENT|MANIFEST)/.test(name));
+    const early = new Map<string, Uint8Array>();
+    for (const name of names) early.set(name, await readFile(directory.path("live", name)));
+    const logs = (await readdir(directory.path("live"))).filter((name) => name.endsWith(".log"));
+    for (let count = 100; existsSync(directory.path("live", logs[0] ?? "")); count += 100) {
+      await store.batch(countedBatch(count, 100, 300));
+    }
+    const fileSystem = withCalls({
+      async read(path) {
+        const bytes = early.get(basename(path));
+        if (bytes === undefined) throw systemError("ENOENT");
+        return bytes;
+      },
+    });
+    await captureLevelDb(directory.path("live"), directory.path("capture"), { fileSystem });
+    await expect(rowsIn("capture")).rejects.toThrow(/expected/);
+  });
+
+  it("begins again when its first listing missed a log that was flushed right after the manifest was read", async () => {
+    await twoLogs("before");
+    // The same history once both logs are tables.
+    await cp(directory.path("before"), directory.path("after"), { recursive: true });
+    await (await directory.open("after")).close();
+    let listings = 0;
+    let source = directory.path("before");
+    const at = (path: string) => path.replace(directory.path("before"), source);
+    const fileSystem = withCalls({
+      async list(path) {
+        const names = await captureFileSystem.list(at(path));
+        const first = path === directory.path("before") && listings++ === 0;
+        return first ? names.filter((name) => name !== "000003.log") : names;
+      },
+      async read(path) {
+        const bytes = await captureFileSystem.read(at(path));
+        if (basename(path) !== "CURRENT") source = directory.path("after");
+        return bytes;
+      },
+      link: (from, to) => captureFileSystem.link(at(from), to),
+      copy: (from, to, mode) => captureFileSystem.copy(at(from), to, mode),
+    });
+    await captureLevelDb(directory.path("before"), directory.path("capture"), { fileSystem });
+    expect(await rowsIn("capture")).toBe(20);
+  });
+
+  it("has both logs when the older is still to be flushed", async () => {
+    await twoLogs("before");
+    await captureLevelDb(directory.path("before"), directory.path("capture"));
+    expect(await rowsIn("capture")).toBe(20);
+  });
+
+  it("reads the manifest again when a compaction removed a table before it was linked", async () => {
+    const store = await directory.open("live");
+    for (let count = 0; count < 2000; count += 100) await store.batch(countedBatch(count, 100, 300));
+    let manifests = 0;
+    const fileSystem = withCalls({
+      async read(path) {
+        if (basename(path) === "CURRENT") manifests += 1;
+        return captureFileSystem.read(path);
+      },
+      async link(from, to) {
+        if (manifests === 1) await store.compact();
+        return captureFileSystem.link(from, to);
+      },
+    });
+    await captureLevelDb(directory.path("live"), directory.path("capture"), { fileSystem });
+    expect(manifests).toBeGreaterThan(1);
+    expect(await rowsIn("capture")).toBe(2000);
+  });
+});
+
+describe("the files of a capture", () => {
+  it("are shared with the live database, and opening the copy never harms it", async () => {
+    const store = await directory.open("live");
+    for (let count = 0; count < 3000; count += 100) await store.batch(countedBatch(count, 100, 300));
+    const { linked, copied } = await captureLevelDb(directory.path("live"), directory.path("capture"));
+    expect(copied).toBe(0);
+    expect(linked).toBeGreaterThan(0);
+    const shared = await tablesOf(directory.path("capture"));
+    const digests = await Promise.all(shared.map((name) => digestOf(directory.path("capture", name))));
+    await cp(directory.path("capture"), directory.path("untouched"), { recursive: true });
+
+    const copy = await directory.open("capture");
+    for (let count = 3000; count < 6000; count += 100) await copy.batch(countedBatch(count, 100, 300));
+    await copy.compact();
+    await copy.close();
+    const kept = shared.filter((name) => existsSync(directory.path("live", name)));
+    expect(kept.length).toBeGreaterThan(0);
+    for (const name of kept)
+      expect(await digestOf(directory.path("live", name))).toBe(digests[shared.indexOf(name)]);
+
+    await store.batch(countedBatch(3000, 100, 300));
+    await store.compact();
+    expect(await expectWhole(store)).toBe(3100);
+    await store.close();
+    expect(await rowsIn("live")).toBe(3100);
+  });
+
+  it("are copied where links are refused, also while compactions remove tables", async () => {
+    const store = await directory.open("live");
+    const writer = new CountedWriter(store, { rows: 100, valueBytes: 300 });
+    await writer.reached(3000);
+    const fileSystem = withCalls({ link: () => Promise.reject(systemError("EXDEV")) });
+    const capture = await captureLevelDb(directory.path("live"), directory.path("capture"), { fileSystem });
+    await writer.stop();
+    expect(capture.linked).toBe(0);
+    expect(capture.copied).toBeGreaterThan(0);
+    expect(await rowsIn("capture")).toBeGreaterThanOrEqual(3000);
+  });
+
+  it("are copied to another file system, where there is one", async () => {
+    const store = await directory.open("live");
+    for (let count = 0; count < 2000; count += 100) await store.batch(countedBatch(count, 100, 300));
+    const memory = existsSync("/dev/shm") ? "/dev/shm" : directory.path();
+    const other = await mkdtemp(join(memory, "kv-"));
+    try {
+      const capture = await captureLevelDb(directory.path("live"), join(other, "capture"));
+      const elsewhere = (await stat(other)).dev !== (await stat(directory.path())).dev;
+      expect(capture[elsewhere ? "copied" : "linked"]).toBeGreaterThan(0);
+      expect(capture[elsewhere ? "linked" : "copied"]).toBe(0);
+      await cp(join(other, "capture"), directory.path("back"), { recursive: true });
+      expect(await rowsIn("back")).toBe(2000);
+    } finally {
+      await rm(other, { recursive: true, force: true });
+    }
+  });
+
+  it("are linked again after one file that had too many links", async () => {
+    const store = await directory.open("live");
+    for (let count = 0; count < 3000; count += 100) await store.batch(countedBatch(count, 100, 300));
+    let refused = 0;
+    const fileSystem = withCalls({
+      link: (from, to) =>
+        refused++ === 0 ? Promise.reject(systemError("EMLINK")) : captureFileSystem.link(from, to),
+    });
+    const capture = await captureLevelDb(directory.path("live"), directory.path("capture"), { fileSystem });
+    expect(capture.copied).toBe(1);
+    expect(capture.linked).toBeGreaterThan(0);
+    expect(await rowsIn("capture")).toBe(3000);
+  });
+
+  it("are as large together as the capture says", async () => {
+    const store = await directory.open("live");
+    for (let count = 0; count < 1000; count += 100) await store.batch(countedBatch(count, 100, 300));
+    const { bytes } = await captureLevelDb(directory.path("live"), directory.path("capture"));
+    let found = 0;
+    for (const name of await readdir(directory.path("capture"))) {
+      const { size } = await stat(directory.path("capture", name));
+      found += size;
+    }
+    expect(bytes).toBe(found);
+  });
+});
+
+describe("a capture that fails", () => {
+  it("gives up with CHECKPOINT_INCOMPLETE when tables keep vanishing, and leaves nothing behind", async () => {
+    const store = await directory.open("live");
+    for (let count = 0; count < 1000; count += 100) await store.batch(countedBatch(count, 100, 300));
+    const fileSystem = withCalls({
+      link: (from, to) =>
+        from.endsWith(".sst") || !from.endsWith("5.ldb")
+          ? Promise.reject(systemError("ENOENT"))
+          : captureFileSystem.link(from, to),
+    });
+    const capture = captureLevelDb(directory.path("live"), directory.path("capture"), {
+      fileSystem,
+      maxStarts: 2,
+      maxReads: 3,
+    });
+    await expect(capture).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
+    expect(existsSync(directory.path("capture"))).toBe(false);
+  });
+
+  it.each(["link", "copy", "write"] as const)(
+    "says DISK_FULL when a %s finds no space, and takes back the rest",
+    async (call) => {
+      const store = await directory.open("live");
+      for (let count = 0; count < 3000; count += 100) await store.batch(countedBatch(count, 100, 300));
+      await mkdir(directory.path("capture"));
+      const fileSystem = fullAtSecond(call);
+      const capture = captureLevelDb(directory.path("live"), directory.path("capture"), { fileSystem });
+      await expect(capture).rejects.toMatchObject({ code: "DISK_FULL", cause: { code: "ENOSPC" } });
+      expect(await readdir(directory.path("capture"))).toEqual([]);
+      await captureLevelDb(directory.path("live"), directory.path("capture"));
+      expect(await rowsIn("capture")).toBe(3000);
+    },
+  );
+
+  it("passes on errors that it does not know, and takes back what it made", async () => {
+    const store = await directory.open("live");
+    await store.batch(countedBatch(0, 100, 300));
+    const fileSystem = withCalls({ write: () => Promise.reject(systemError("EIO")) });
+    const capture = captureLevelDb(directory.path("live"), directory.path("capture"), { fileSystem });
+    await expect(capture).rejects.toMatchObject({ code: "EIO" });
+    expect(existsSync(directory.path("capture"))).toBe(false);
+  });
+
+  it("says INDEX_CORRUPT where there is no database, or one whose manifest is damaged", async () => {
+    await mkdir(directory.path("nothing"));
+    const nothing = captureLevelDb(directory.path("nothing"), directory.path("capture"));
+    await expect(nothing).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
+    await twoLogs("damaged");
+    const [manifest = ""] = (await readdir(directory.path("damaged"))).filter((name) =>
+      name.startsWith("MANIFEST"),
+    );
+    const bytes = await readFile(directory.path("damaged", manifest));
+    bytes.writeUInt8(bytes.readUInt8(12) ^ 1, 12);
+    await writeFile(directory.path("damaged", manifest), bytes);
+    const damaged = captureLevelDb(directory.path("damaged"), directory.path("capture"));
+    await expect(damaged).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
+    expect(existsSync(directory.path("capture"))).toBe(false);
+  });
+});
+
+/** The real file system, but that the second call of a kind finds no space. */
+function fullAtSecond(call: "link" | "copy" | "write"): CaptureFileSystem {
+  let calls = 0;
+  const limited =
+    <A extends unknown[]>(real: (...args: A) => Promise<void>) =>
+    async (...args: A): Promise<void> => {
+      calls += 1;
+      if (calls > 1) throw systemError("ENOSPC");
+      await real(...args);
+    };
+  if (call === "link") return withCalls({ link: limited(captureFileSystem.link) });
+  if (call === "write") return withCalls({ write: limited(captureFileSystem.write) });
+  return withCalls({
+    link: () => Promise.reject(systemError("EXDEV")),
+    copy: limited(captureFileSystem.copy),
+  });
+}
+
+/** A database as it is on disk while a memtable waits to be flushed: rows in a full log and in the one after it. */
+async function twoLogs(name: string): Promise<void> {
+  const store = await directory.open(`${name}, one log`, {});
+  const log = directory.path(`${name}, one log`, "000003.log");
+  await store.batch(countedBatch(0, 10, 100));
+  const first = await readFile(log);
+  await store.batch(countedBatch(10, 10, 100));
+  const both = await readFile(log);
+  await store.capture(directory.path(name));
+  await writeFile(directory.path(name, "000003.log"), first);
+  await writeFile(directory.path(name, "000004.log"), both.subarray(first.length));
+}
+
+async function digestOf(path: string): Promise<string> {
+  return createHash("sha256")
+    .update(await readFile(path))
+    .digest("hex");
+}

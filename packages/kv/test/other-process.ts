@@ -1,0 +1,21 @@
+import { isCairnError } from "../src/errors.ts";
+import { levelProvider } from "../src/level-kv-store.ts";
+import { countedBatch } from "../testing/counted-rows.ts";
+
+// Started by tests as a process of its own: `open DIR` says how opening went; `write DIR` writes counted rows until it
+// is killed, and says after each batch how many are acknowledged.
+const [, , task = "", dir = ""] = process.argv;
+try {
+  const store = await levelProvider({ writeBufferSize: 256 * 1024 }).open(dir);
+  if (task === "write") {
+    for (let count = 0; ; count += 100) {
+      await store.batch(countedBatch(count, 100, 300));
+      process.stdout.write(`${count + 100}\n`);
+    }
+  }
+  await store.close();
+  process.stdout.write("opened\n");
+} catch (error) {
+  if (!isCairnError(error)) throw error;
+  process.stdout.write(`${error.code}\n`);
+}
