@@ -18,6 +18,11 @@ export interface NodeOptions extends OutputOptions {
   readonly token?: string;
 }
 
+/** Adds a command that only holds others. */
+export function addGroup(parent: Command, name: string, description: string): Command {
+  return parent.command(name).description(description).helpCommand(false);
+}
+
 /** Adds --json and --debug, and the examples below the help. */
 export function describeCommand(command: Command, description: string, examples: readonly string[]): Command {
   return command

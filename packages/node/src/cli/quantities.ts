@@ -10,8 +10,8 @@ export function formatBytes(bytes: number): string {
     value /= 1024;
     unit += 1;
   }
-  const digits = unit > 0 && value < 99.95 && !Number.isInteger(value) ? 1 : 0;
-  return `${value.toFixed(digits)} ${BYTE_UNITS[unit] ?? ""}`;
+  const digits = unit > 0 && value < 99.95 ? 1 : 0;
+  return `${value.toFixed(digits).replace(/\.0$/, "")} ${BYTE_UNITS[unit] ?? ""}`;
 }
 
 /** `1,200`. */

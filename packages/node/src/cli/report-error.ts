@@ -6,11 +6,13 @@ import { type Terminal, writeJson, writeLine } from "./terminal.ts";
 /** How a command ends, apart from 0. */
 const EXIT = { no: 1, usage: 2, unavailable: 3 } as const;
 
+const HELP = "--help shows what there is.";
+
 /** Wrong usage of the command line, found by a command itself. */
 export class UsageError extends Error {
-  readonly hint: string | undefined;
+  readonly hint: string;
 
-  constructor(message: string, hint?: string) {
+  constructor(message: string, hint = HELP) {
     super(message);
     this.name = "UsageError";
     this.hint = hint;
@@ -74,8 +76,9 @@ function describe(error: unknown): Described {
     return { code: "USAGE", message: error.message, hint: error.hint, exitCode: EXIT.usage };
   }
   if (error instanceof CommanderError) {
-    const message = error.message.replace(/^error: /, "");
-    return { code: "USAGE", message, hint: "--help shows what there is.", exitCode: EXIT.usage };
+    const told = error.code === "commander.help";
+    const message = told ? "The command is incomplete." : sentence(error.message.replace(/^error: /, ""));
+    return { code: "USAGE", message, hint: HELP, exitCode: EXIT.usage };
   }
   return {
     code: "INTERNAL",
@@ -83,6 +86,12 @@ function describe(error: unknown): Described {
     hint: "--debug shows where it came from.",
     exitCode: EXIT.unavailable,
   };
+}
+
+/** Commander's messages are no sentences yet; the suggestion that may follow is on a line of its own. */
+function sentence(text: string): string {
+  const [first = "", ...rest] = text.split("\n");
+  return [`${first.charAt(0).toUpperCase()}${first.slice(1).replace(/\.$/, "")}.`, ...rest].join(" ");
 }
 
 async function writeStacks(error: unknown, terminal: Terminal): Promise<void> {

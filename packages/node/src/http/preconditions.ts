@@ -77,8 +77,13 @@ export function conflict(revision: Revision | undefined): RequestError {
   return lost(`The precondition does not hold: the document is ${now}.`);
 }
 
-/** 412 for a transaction that was aborted by its match. */
-export function lost(message: string): RequestError {
+/** 412 for a write that was aborted; `reason` is the outcome's, a code and then words. */
+export function lostBecause(reason: string | undefined): RequestError {
+  const words = reason?.replace(/^[A-Z_]+: /, "") ?? "the document was changed meanwhile";
+  return lost(`The precondition does not hold: ${words.replace(/\.$/, "")}.`);
+}
+
+function lost(message: string): RequestError {
   return new RequestError("CONFLICT", message, {
     status: 412,
     hint: "Read the document again and decide anew.",

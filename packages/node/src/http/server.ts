@@ -1,4 +1,3 @@
-import type { IncomingMessage } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import { fastify, type FastifyInstance } from "fastify";
@@ -56,7 +55,6 @@ function createApp(api: NodeApi, options: HttpOptions, logger: HttpLogger): Fast
     bodyLimit: options.maxBody,
     // A node that stops still answers; what it cannot do any more it says itself, in the shape of all errors.
     return503OnClosing: false,
-    rewriteUrl: escapeRawBytes,
     frameworkErrors: handleError,
     clientErrorHandler: answerUnreadable,
     // Routes read their own query, strictly (query.ts).
@@ -79,34 +77,35 @@ function pathOf(url: string): string {
   return end < 0 ? url : url.slice(0, end);
 }
 
-/** Some clients send UTF-8 unescaped; Node hands each of its bytes as a character of its own. */
-function escapeRawBytes(request: IncomingMessage): string {
-  const url = request.url ?? "/";
-  return NOT_ASCII.test(url)
-    ? url.replaceAll(NOT_ASCII_ALL, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`)
-    : url;
-}
-
-const NOT_ASCII = /[\u0080-\u00ff]/;
-const NOT_ASCII_ALL = /[\u0080-\u00ff]/g;
-
 /** What is not even HTTP has no request object to answer through. */
 function answerUnreadable(error: Error, socket: Socket): void {
   if (systemErrorCode(error) === "ECONNRESET" || !socket.writable) {
     socket.destroy();
     return;
   }
-  const tooLong = systemErrorCode(error) === "HPE_HEADER_OVERFLOW";
-  const status = tooLong ? "431 Request Header Fields Too Large" : "400 Bad Request";
-  const message = tooLong
-    ? "The request's headers or address are too long."
-    : "The request is not valid HTTP.";
-  const body = JSON.stringify({ error: { code: BAD_REQUEST, message, hint: null } });
+  const { status, message, hint } = UNREADABLE[systemErrorCode(error) ?? ""] ?? NOT_HTTP;
+  const body = JSON.stringify({ error: { code: BAD_REQUEST, message, hint } });
   socket.end(
     `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nConnection: close\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }
+
+const NOT_HTTP = { status: "400 Bad Request", message: "The request is not valid HTTP.", hint: null };
+
+/** What Node's parser refuses, by its codes. */
+const UNREADABLE: Record<string, { status: string; message: string; hint: string | null } | undefined> = {
+  HPE_HEADER_OVERFLOW: {
+    status: "431 Request Header Fields Too Large",
+    message: "The request's headers or address are too long.",
+    hint: null,
+  },
+  HPE_INVALID_URL: {
+    status: "400 Bad Request",
+    message: "The address has characters that must be escaped.",
+    hint: "Write them as the percent escapes of their UTF-8 bytes: ü as %C3%BC, a space as %20.",
+  },
+};
 
 /** A wildcard address is none that one can connect to everywhere. */
 function reachableHost(host: string): string {

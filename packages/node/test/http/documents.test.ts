@@ -1,16 +1,252 @@
 import { describe, expect, test } from "vitest";
+import { MemoryNode } from "./memory-node.ts";
 import { serve } from "./served-node.ts";
+
+interface Written {
+  readonly txId: number;
+  readonly existed: boolean;
+}
+
+const WEB = "/api/v1/pods/default/web-0";
 
 describe("a document", () => {
   test("is answered as it was put, with its revision as ETag", async () => {
     await using served = await serve();
-    const put = await served.put("/api/v1/pods/default/web-0", { cpu: 1 });
+    const put = await served.put(WEB, { cpu: 1 });
     expect(put.status).toBe(201);
-    const { txId } = (await put.json()) as { txId: number };
-    const got = await served.fetch("/api/v1/pods/default/web-0");
+    expect(put.headers.get("location")).toBe(WEB);
+    const { txId, existed } = (await put.json()) as Written;
+    expect(existed).toBe(false);
+    const got = await served.fetch(WEB);
     expect(got.status).toBe(200);
     expect(got.headers.get("etag")).toBe(`"${txId}"`);
     expect(got.headers.get("content-type")).toBe("application/json; charset=utf-8");
     expect(await got.text()).toBe('{"cpu":1}');
+  });
+
+  test("is replaced with 200, and was not there for a delete after a delete", async () => {
+    await using served = await serve();
+    await served.put(WEB, 1);
+    const replaced = await served.put(WEB, 2);
+    expect([replaced.status, ((await replaced.json()) as Written).existed]).toEqual([200, true]);
+    const existed: boolean[] = [];
+    for (let round = 0; round < 2; round += 1) {
+      const deleted = await served.fetch(WEB, { method: "DELETE" });
+      expect(deleted.status).toBe(200);
+      existed.push(((await deleted.json()) as Written).existed);
+    }
+    expect(existed).toEqual([true, false]);
+    expect((await served.fetch(WEB)).status).toBe(404);
+  });
+
+  test.each([null, false, 0, -1.5e-7, "", "text", [], {}, { a: { b: [1, null] } }])(
+    "may be any JSON value: %j",
+    async (value) => {
+      await using served = await serve();
+      expect((await served.put(WEB, value)).status).toBe(201);
+      expect(await (await served.fetch(WEB)).json()).toEqual(value);
+    },
+  );
+
+  test("may have the keys __proto__, constructor and prototype", async () => {
+    await using served = await serve();
+    const json = '{"__proto__":{"admin":true},"constructor":{"prototype":1},"prototype":null}';
+    await served.raw("PUT", WEB, { body: json, headers: { "content-type": "application/json" } });
+    expect((await served.raw("GET", WEB)).text).toBe(json);
+  });
+
+  test.each([
+    "application/json",
+    "application/json; charset=utf-8",
+    "application/merge-patch+json",
+    "application/x-www-form-urlencoded",
+    "text/plain;charset=UTF-8",
+  ])("is taken as %s", async (type) => {
+    await using served = await serve();
+    const answer = await served.raw("PUT", WEB, { body: '{"a":1}', headers: { "content-type": type } });
+    expect(answer.status).toBe(201);
+  });
+
+  test("needs no Content-Type, and may begin with a byte order mark", async () => {
+    await using served = await serve();
+    expect((await served.raw("PUT", WEB, { body: '\ufeff{"a":1}' })).status).toBe(201);
+    expect((await served.raw("GET", WEB)).text).toBe('{"a":1}');
+  });
+
+  test("with an integer that would lose digits is refused", async () => {
+    await using served = await serve();
+    const answer = await served.raw("PUT", WEB, { body: '{"id": 9007199254740993}' });
+    expect(answer.status).toBe(400);
+    expect(answer.text).toContain("TX_INVALID");
+    expect(served.node.submitted).toEqual([]);
+  });
+
+  test("answers HEAD like GET without the body", async () => {
+    await using served = await serve();
+    await served.put(WEB, { cpu: 1 });
+    const head = await served.fetch(WEB, { method: "HEAD" });
+    expect([head.status, await head.text()]).toEqual([200, ""]);
+    expect(head.headers.get("content-length")).toBe("9");
+    expect(head.headers.get("etag")).toMatch(/^"\d+"$/);
+    expect((await served.fetch(`${WEB}x`, { method: "HEAD" })).status).toBe(404);
+  });
+
+  test("with await=false is answered before it is indexed", async () => {
+    await using served = await serve();
+    served.node.indexing = false;
+    const answer = await served.put(`${WEB}?await=false`, 1);
+    expect([answer.status, await answer.json()]).toEqual([202, { txId: 2 }]);
+  });
+
+  test("that is not indexed in time is TX_TIMEOUT, and its transaction is named", async () => {
+    await using served = await serve();
+    served.node.indexing = false;
+    const answer = await served.put(`${WEB}?timeout=PT0.01S`, 1);
+    expect(answer.status).toBe(504);
+    expect(await answer.json()).toMatchObject({ error: { code: "TX_TIMEOUT" }, txId: 2 });
+  });
+});
+
+describe("the past of a document", () => {
+  test("is read as of a transaction or a time", async () => {
+    await using served = await serve();
+    await served.put(WEB, "first");
+    await served.put(WEB, "second");
+    const at = async (asOf: string): Promise<unknown> => (await served.fetch(`${WEB}?as-of=${asOf}`)).json();
+    expect(await at("2")).toBe("first");
+    expect(await at("3")).toBe("second");
+    expect(await at("2026-01-01T00:00:00.002Z")).toBe("first");
+    expect(await at("2026-01-01T01:00:00.002+01:00")).toBe("first");
+    expect((await served.fetch(`${WEB}?as-of=1`)).status).toBe(404);
+  });
+
+  test("is listed newest first, page by page", async () => {
+    await using served = await serve();
+    await served.put(WEB, 1);
+    await served.fetch(WEB, { method: "DELETE" });
+    await served.put(WEB, 3);
+    const first = await served.fetch(`${WEB}?history=true&limit=2`);
+    expect(await first.json()).toEqual([
+      { revision: 4, txTime: expect.any(String), deleted: false, document: 3 },
+      { revision: 3, txTime: expect.any(String), deleted: true },
+    ]);
+    const next = /^<(.*)>; rel="next"$/.exec(first.headers.get("link") ?? "")?.[1] ?? "";
+    const second = await served.fetch(next);
+    expect(await second.json()).toMatchObject([{ revision: 2, document: 1 }]);
+    expect(second.headers.get("link")).toBeNull();
+  });
+
+  test("of a key that never was is NOT_FOUND", async () => {
+    await using served = await serve();
+    expect((await served.fetch(`${WEB}?history=true`)).status).toBe(404);
+  });
+
+  test.each(["?limit=5", "?cursor=x", "?history=true&as-of=1"])(
+    "refuses parameters that do not go together: %s",
+    async (query) => {
+      await using served = await serve();
+      expect((await served.fetch(WEB + query)).status).toBe(400);
+    },
+  );
+});
+
+describe("compare-and-set", () => {
+  test.each([
+    ["PUT", { "if-match": '"2"' }, 200],
+    ["PUT", { "if-match": 'W/"2"' }, 200],
+    ["PUT", { "if-match": '"1", "2"' }, 200],
+    ["PUT", { "if-match": "*" }, 200],
+    ["PUT", { "if-none-match": '"1"' }, 200],
+    ["DELETE", { "if-match": '"2"' }, 200],
+    ["PUT", { "if-match": '"3"' }, 412],
+    ["PUT", { "if-match": '"0"' }, 412],
+    ["PUT", { "if-match": '"other"' }, 412],
+    ["PUT", { "if-none-match": "*" }, 412],
+    ["PUT", { "if-none-match": '"2"' }, 412],
+    ["DELETE", { "if-match": '"1"' }, 412],
+    ["DELETE", { "if-none-match": "*" }, 412],
+  ])("%s of a document at revision 2 with %j answers %i", async (method, headers, status) => {
+    await using served = await serve();
+    await served.put(WEB, "old");
+    const answer = await served.raw(method, WEB, {
+      headers: headers as Record<string, string>,
+      ...(method === "PUT" ? { body: '"new"' } : {}),
+    });
+    expect(answer.status).toBe(status);
+    if (status !== 412) return;
+    expect(JSON.parse(answer.text)).toMatchObject({ error: { code: "CONFLICT" } });
+    expect(await (await served.fetch(WEB)).json()).toBe("old");
+  });
+
+  test.each([
+    [{ "if-none-match": "*" }, 201],
+    [{ "if-match": "*" }, 412],
+    [{ "if-match": '"2"' }, 412],
+  ])("PUT of an absent document with %j answers %i", async (headers, status) => {
+    await using served = await serve();
+    const answer = await served.raw("PUT", WEB, { body: "1", headers: headers as Record<string, string> });
+    expect(answer.status).toBe(status);
+  });
+
+  test("of many that race with one revision lets a single one win", async () => {
+    await using served = await serve();
+    await served.put(WEB, 0);
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => served.put(WEB, i, { "if-match": '"2"' })),
+    );
+    const statuses = answers.map(({ status }) => status);
+    expect(statuses.filter((status) => status === 200)).toHaveLength(1);
+    expect(statuses.filter((status) => status === 412)).toHaveLength(19);
+  });
+
+  test("is decided again when the document changes between the look and the write", async () => {
+    await using served = await serve();
+    await served.put(WEB, 0);
+    served.node.beforeSubmit = async ({ ops }) => {
+      if (ops[0]?.[0] !== "match") return;
+      served.node.beforeSubmit = () => Promise.resolve();
+      await served.node.submit({ ops: [["put", "pods", "default/web-0", "other"]] });
+    };
+    expect((await served.put(WEB, 1, { "if-match": "*" })).status).toBe(412);
+    expect(await (await served.fetch(WEB)).json()).toBe("other");
+  });
+
+  test("on reads answers 304 for what the client has, and 412 for what it does not expect", async () => {
+    await using served = await serve();
+    await served.put(WEB, 0);
+    const unchanged = await served.raw("GET", WEB, { headers: { "if-none-match": '"1", W/"2"' } });
+    expect([unchanged.status, unchanged.text, unchanged.headers.etag]).toEqual([304, "", '"2"']);
+    expect((await served.raw("GET", WEB, { headers: { "if-none-match": '"1"' } })).status).toBe(200);
+    expect((await served.raw("GET", WEB, { headers: { "if-match": '"1"' } })).status).toBe(412);
+    expect((await served.raw("HEAD", WEB, { headers: { "if-none-match": "*" } })).status).toBe(304);
+  });
+});
+
+describe("a read", () => {
+  test("waits for the transaction that min-tx names", async () => {
+    await using served = await serve();
+    const waiting = served.fetch(`${WEB}?min-tx=2`);
+    await served.put(WEB, "seen");
+    expect(await (await waiting).json()).toBe("seen");
+  });
+
+  test("of a transaction that does not come in time is TX_TIMEOUT", async () => {
+    await using served = await serve();
+    const answer = await served.fetch(`${WEB}?min-tx=99&timeout=PT0.01S`);
+    expect(answer.status).toBe(504);
+    expect(await answer.json()).toMatchObject({ error: { code: "TX_TIMEOUT" } });
+  });
+
+  test("before the node is ready is NOT_READY unless stale data is fine", async () => {
+    const node = new MemoryNode();
+    await using served = await serve({ node });
+    await served.put(WEB, "old");
+    node.phase = "replaying";
+    for (const path of [WEB, "/api/v1/pods", `${WEB}?history=true`]) {
+      const refused = await served.fetch(path);
+      expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "1"]);
+      expect(await refused.json()).toMatchObject({ error: { code: "NOT_READY" } });
+      expect((await served.fetch(`${path}${path.includes("?") ? "&" : "?"}stale=true`)).status).toBe(200);
+    }
   });
 });

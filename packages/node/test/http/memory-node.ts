@@ -24,10 +24,12 @@ export class MemoryNode implements NodeApi {
   /** Awaited before a submission is stored. */
   beforeSubmit: (transaction: Transaction) => Promise<void> = () => Promise.resolve();
   indexing = true;
+  /** Submissions that met the error. */
+  refused = 0;
   readonly submitted: Transaction[] = [];
   progress: NodeStatus["progress"] = null;
   failure: NodeStatus["failure"] = null;
-  checkpointRound: ReturnType<NodeApi["checkpoint"]> | undefined;
+  checkpointRound: NodeApi["checkpoint"] | undefined;
   closed = false;
   #txId = 1;
   readonly #entries = new Map<string, Entry>();
@@ -36,7 +38,10 @@ export class MemoryNode implements NodeApi {
 
   async submit(transaction: Transaction): Promise<{ txId: TxId }> {
     await this.beforeSubmit(transaction);
-    if (this.submitError !== undefined) throw this.submitError;
+    if (this.submitError !== undefined) {
+      this.refused += 1;
+      throw this.submitError;
+    }
     this.submitted.push(transaction);
     this.#txId += 1;
     const txId = this.#txId;
@@ -85,6 +90,7 @@ export class MemoryNode implements NodeApi {
     for (;;) {
       const outcome = this.#outcomes.get(txId);
       if (outcome !== undefined) return outcome;
+      if (txId <= 1) throw new CairnError("NOT_FOUND", `The index has no transaction ${txId}.`);
       if (deadline.aborted)
         throw new CairnError("TX_TIMEOUT", `Transaction ${txId} was not indexed in time.`);
       await new Promise<void>((resolve) => {
@@ -158,7 +164,7 @@ export class MemoryNode implements NodeApi {
   }
 
   checkpoint(): ReturnType<NodeApi["checkpoint"]> {
-    if (this.checkpointRound !== undefined) return this.checkpointRound;
+    if (this.checkpointRound !== undefined) return this.checkpointRound();
     return { begun: Promise.resolve(), done: Promise.resolve({ checkpoint: CHECKPOINT }) };
   }
 

@@ -1,4 +1,4 @@
-import type { AddCommand } from "../command-options.ts";
+import { type AddCommand, addGroup } from "../command-options.ts";
 import { addCheckpointCreate } from "./checkpoint-create.ts";
 import { addCheckpointList } from "./checkpoint-list.ts";
 import { addCheckpointRestore } from "./checkpoint-restore.ts";
@@ -6,7 +6,7 @@ import { addCheckpointShow } from "./checkpoint-show.ts";
 
 /** `cairn checkpoint …`. */
 export const addCheckpoint: AddCommand = (parent, terminal) => {
-  const group = parent.command("checkpoint").description("Look at checkpoints, make and restore them");
+  const group = addGroup(parent, "checkpoint", "Look at checkpoints, make and restore them");
   for (const add of [addCheckpointList, addCheckpointShow, addCheckpointCreate, addCheckpointRestore]) {
     add(group, terminal);
   }

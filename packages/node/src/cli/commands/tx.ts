@@ -2,6 +2,7 @@ import { CairnError } from "@cairn/kv";
 import type { TxOutcome } from "../../tx-log/transaction.ts";
 import {
   type AddCommand,
+  addGroup,
   describeNodeCommand,
   type NodeOptions,
   withNode,
@@ -19,7 +20,7 @@ interface WriteOptions extends NodeOptions {
 
 /** `cairn tx put`, `cairn tx delete` and `cairn tx submit`. */
 export const addTx: AddCommand = (parent, terminal) => {
-  const group = parent.command("tx").description("Write documents");
+  const group = addGroup(parent, "tx", "Write documents");
 
   describeNodeCommand(group.command("put <bucket> <key> <json>"), "Write a document (JSON, - or @file)", [
     `cairn tx put pods default/web-0 '{"cpu": 2}'`,
@@ -53,12 +54,17 @@ export const addTx: AddCommand = (parent, terminal) => {
     if (options.json === true) await writeJson(terminal.stdout, outcome);
     else if (committed) await writeLine(terminal.stdout, `committed as transaction ${txId}`);
     if (!committed) {
-      throw new CairnError("CONFLICT", `Transaction ${txId} was aborted: ${reason ?? "a match failed"}`, {
+      throw new CairnError("CONFLICT", `Transaction ${txId} was aborted: ${words(reason)}.`, {
         hint: "Nothing of it took effect.",
       });
     }
   });
 };
+
+/** An outcome's reason is a code and then words. */
+function words(reason = "a match failed"): string {
+  return reason.replace(/^[A-Z_]+: /, "").replace(/\.$/, "");
+}
 
 async function writeDocument(
   terminal: Terminal,

@@ -7,7 +7,14 @@ import { parseDocumentKey } from "../../tx-log/document-key.ts";
 import { type DocumentPath, documentUrl, parseDocumentPath } from "../document-path.ts";
 import { documentsJson, sendPage, versionsJson } from "../document-page.ts";
 import { badRequest, JSON_TYPE } from "../error-response.ts";
-import { conflict, etag, lost, matchOperation, parsePreconditions, readDecision } from "../preconditions.ts";
+import {
+  conflict,
+  etag,
+  lostBecause,
+  matchOperation,
+  parsePreconditions,
+  readDecision,
+} from "../preconditions.ts";
 import {
   asOf,
   duration,
@@ -145,7 +152,7 @@ async function write(
   const submitted = await api.submit(transaction);
   if (query.await === false) return reply.code(202).send(submitted);
   const { txId, committed, reason } = await awaitSubmitted(api, submitted.txId, query.timeout);
-  if (!committed) throw lost(reason ?? "The document was changed meanwhile.");
+  if (!committed) throw lostBecause(reason);
   const existed = (await api.get(key, { asOf: { txId: txId - 1 }, stale: true })) !== undefined;
   const isPut = operation[0] === "put";
   if (isPut) void reply.header("etag", etag(txId));

@@ -1,0 +1,166 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { CairnError } from "@cairn/kv";
+import fc from "fast-check";
+import { describe, expect, test, vi } from "vitest";
+import { type NdjsonChunk, ndjsonChunks } from "../../src/cli/ndjson-chunks.ts";
+import { MemoryNode } from "../http/memory-node.ts";
+import { serve, type ServedNode } from "../http/served-node.ts";
+import { cairn, CapturedTerminal, type CommandResult } from "./captured-terminal.ts";
+
+function line(i: number, pad = ""): string {
+  return JSON.stringify({ ops: [["put", "pods", `default/${i}`, { i, pad }]], id: `id-${i}` });
+}
+
+function lines(count: number, pad?: string): string {
+  return Array.from({ length: count }, (_, i) => `${line(i, pad)}\n`).join("");
+}
+
+function load(served: ServedNode, stdin: string, ...options: string[]): Promise<CommandResult> {
+  return cairn(["load", "-", "--url", served.url, ...options], new CapturedTerminal({ stdin }));
+}
+
+describe("load", () => {
+  test("stores every line in the order of the file", async () => {
+    await using served = await serve();
+    const dir = await mkdtemp(join(tmpdir(), "cairn-load-"));
+    try {
+      await writeFile(join(dir, "history.ndjson"), lines(20_000, "x".repeat(100)));
+      const terminal = new CapturedTerminal({ cwd: dir, env: { CAIRN_URL: served.url } });
+      const { code, stdout, stderr } = await cairn(["load", "history.ndjson", "--await"], terminal);
+      expect([code, stderr]).toEqual([0, ""]);
+      expect(stdout).toMatch(/^loaded 20,000 transactions in [\d.]+ s \([\d,]+\/s\), last tx-id 20001\n$/);
+      expect(served.node.submitted.map(({ id }) => id)).toEqual(
+        Array.from({ length: 20_000 }, (_, i) => `id-${i}`),
+      );
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  });
+
+  test("passes over the lines before --from-line, blank ones counted", async () => {
+    await using served = await serve();
+    const { stdout } = await load(
+      served,
+      `${line(0)}\r\n\r\n${line(1)}\r\n${line(2)}`,
+      "--from-line",
+      "3",
+      "--json",
+    );
+    expect(JSON.parse(stdout)).toMatchObject({ transactions: 2, lastTxId: 3 });
+    expect(served.node.submitted.map(({ id }) => id)).toEqual(["id-1", "id-2"]);
+  });
+
+  test("of nothing loads nothing", async () => {
+    await using served = await serve();
+    expect((await load(served, "")).stdout).toMatch(/^loaded 0 transactions in .* s \(0\/s\)\n$/);
+  });
+
+  test("stops at a broken line: says which, what was loaded, and how to go on", async () => {
+    await using served = await serve();
+    const before = lines(15_000, "x".repeat(100));
+    const { code, stdout, stderr } = await load(served, `${before}{"ops":\n${line(99)}\n`);
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(stderr).toMatch(/^TX_INVALID: Line 15001: /);
+    expect(stderr).toContain("15000 transactions were loaded before it; go on with --from-line 15001.");
+    expect(served.node.submitted).toHaveLength(15_000);
+  });
+
+  test("waits for a node that is not ready yet, and tells so once", async () => {
+    const node = new MemoryNode();
+    await using served = await serve({ node });
+    node.submitError = new CairnError("NOT_READY", "The node is restoring.");
+    const loading = load(served, lines(10));
+    await vi.waitFor(() => expect(node.refused).toBeGreaterThan(10));
+    node.submitError = undefined;
+    const { code, stderr } = await loading;
+    expect(code).toBe(0);
+    expect(stderr.match(/Trying again/g)).toHaveLength(1);
+    expect(node.submitted).toHaveLength(10);
+  });
+
+  test("does not send lines without an id again when it cannot know whether they are stored", async () => {
+    await using served = await serve();
+    served.node.submitError = new CairnError("LOG_UNREACHABLE", "The log is gone.");
+    const { code, stderr } = await load(served, '{"ops":[["delete","pods","x"]]}\n');
+    expect(code).toBe(3);
+    expect(stderr).toMatch(/^LOG_UNREACHABLE: Line 1: The log is gone\.\n.*go on with --from-line 1/);
+    expect(served.node.refused).toBe(1);
+  });
+
+  test("that is interrupted says where to go on", async () => {
+    await using served = await serve();
+    const source = new Readable({ read: () => undefined });
+    const terminal = new CapturedTerminal({ env: { CAIRN_URL: served.url } });
+    Object.defineProperty(terminal, "stdin", { value: source });
+    const loading = cairn(["load", "-"], terminal);
+    source.push(lines(12_000, "x".repeat(100)));
+    await vi.waitFor(() => expect(served.node.submitted.length).toBeGreaterThan(5000));
+    terminal.signal("SIGINT");
+    source.push(lines(12_000, "x".repeat(100)));
+    const { code, stderr } = await loading;
+    expect(code).toBe(3);
+    const stored = served.node.submitted.length;
+    expect(stored).toBeLessThan(24_000);
+    expect(stderr).toContain(`--from-line ${stored + 1}`);
+  });
+});
+
+async function collect(text: string, cuts: number[], size: number, fromLine: number): Promise<NdjsonChunk[]> {
+  const bytes = Buffer.from(text);
+  const bounds = [...new Set([0, ...cuts.map((cut) => cut % (bytes.length + 1)), bytes.length])].toSorted(
+    (a, b) => a - b,
+  );
+  const pieces = bounds.slice(1).map((end, i) => bytes.subarray(bounds[i], end));
+  const chunks: NdjsonChunk[] = [];
+  for await (const chunk of ndjsonChunks(Readable.from(pieces), { size, fromLine })) chunks.push(chunk);
+  return chunks;
+}
+
+describe("the chunks of a stream", () => {
+  test("are its lines from the asked one on, whole and in order, wherever the pieces were cut", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.stringMatching(/^[a-zé\r]{0,6}$/), { maxLength: 30 }),
+        fc.boolean(),
+        fc.array(fc.nat(200), { maxLength: 12 }),
+        fc.integer({ min: 1, max: 40 }),
+        fc.integer({ min: 1, max: 8 }),
+        async (texts, ended, cuts, size, fromLine) => {
+          const all = texts.join("\n") + (ended && texts.length > 0 ? "\n" : "");
+          const chunks = await collect(all, cuts, size, fromLine);
+          const expected = all
+            .split("\n")
+            .slice(fromLine - 1)
+            .join("\n");
+          expect(Buffer.concat(chunks.map(({ bytes }) => bytes)).toString()).toBe(expected);
+          let next = fromLine;
+          for (const [i, chunk] of chunks.entries()) {
+            expect(chunk.firstLine).toBe(next);
+            next += chunk.lines;
+            const text = chunk.bytes.toString();
+            if (i < chunks.length - 1) expect(text.endsWith("\n")).toBe(true);
+            expect(chunk.lines).toBe(text.split("\n").length - (text.endsWith("\n") ? 1 : 0));
+          }
+          if (chunks.length > 0) expect(chunks.at(-1)?.end).toBe(Buffer.byteLength(all));
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+
+  test("end with an error where a line has no end", async () => {
+    const endless = Readable.from(
+      (function* () {
+        for (;;) yield Buffer.alloc(4 * 1024 * 1024, "x");
+      })(),
+    );
+    const reading = (async () => {
+      for await (const chunk of ndjsonChunks(endless, { size: 1024, fromLine: 1 }))
+        expect(chunk).toBeUndefined();
+    })();
+    await expect(reading).rejects.toMatchObject({ code: "TX_TOO_LARGE" });
+  });
+});

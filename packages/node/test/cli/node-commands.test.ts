@@ -1,0 +1,183 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { CHECKPOINT } from "../http/memory-node.ts";
+import { serve, type ServedNode } from "../http/served-node.ts";
+import { cairn, CapturedTerminal, type CommandResult } from "./captured-terminal.ts";
+
+function run(served: ServedNode, argv: readonly string[], stdin?: string): Promise<CommandResult> {
+  const env = { CAIRN_URL: served.url };
+  return cairn(argv, new CapturedTerminal(stdin === undefined ? { env } : { env, stdin }));
+}
+
+describe("documents", () => {
+  test("are written, read, listed and deleted, names with dots and spaces included", async () => {
+    await using served = await serve();
+    const key = "a b/../c%2F/";
+    expect((await run(served, ["tx", "put", "pods", key, '{"x":1}'])).stdout).toBe(
+      "created as transaction 2\n",
+    );
+    expect((await run(served, ["tx", "put", "pods", key, "-"], '{"x":2}')).stdout).toBe(
+      "replaced as transaction 3\n",
+    );
+    expect((await run(served, ["get", "pods", key])).stdout).toBe('{\n  "x": 2\n}\n');
+    expect(JSON.parse((await run(served, ["get", "pods", key, "--json"])).stdout)).toEqual({
+      bucket: "pods",
+      namespace: "a b",
+      name: "../c%2F/",
+      revision: 3,
+      document: { x: 2 },
+    });
+    expect((await run(served, ["get", "pods", key, "--as-of", "2"])).stdout).toContain('"x": 1');
+    expect((await run(served, ["list", "pods"])).stdout).toBe(
+      'KEY           REVISION  DOCUMENT\na b/../c%2F/         3  {"x":2}\n',
+    );
+    const history = await run(served, ["history", "pods", key, "--json"]);
+    expect(
+      history.stdout
+        .trim()
+        .split("\n")
+        .map((line) => (JSON.parse(line) as { revision: number }).revision),
+    ).toEqual([3, 2]);
+    expect((await run(served, ["tx", "delete", "pods", key])).stdout).toBe("deleted as transaction 4\n");
+    expect((await run(served, ["history", "pods", key])).stdout).toContain("(deleted)");
+  });
+
+  test("that are not there end with 1, NOT_FOUND and a hint", async () => {
+    await using served = await serve();
+    const { code, stdout, stderr } = await run(served, ["get", "pods", "nope"]);
+    expect([code, stdout]).toEqual([1, ""]);
+    expect(stderr).toMatch(/^NOT_FOUND: There is no "default\/nope" in pods\.\n {2}hint: /);
+  });
+
+  test("are not written over another revision", async () => {
+    await using served = await serve();
+    await run(served, ["tx", "put", "pods", "x", "1", "--if-absent"]);
+    expect(await run(served, ["tx", "put", "pods", "x", "2", "--if-absent"])).toMatchObject({ code: 1 });
+    expect(await run(served, ["tx", "delete", "pods", "x", "--if-revision", "9"])).toMatchObject({ code: 1 });
+    expect(await run(served, ["tx", "put", "pods", "x", "2", "--if-revision", "2"])).toMatchObject({
+      code: 0,
+    });
+  });
+
+  test("keep their digits on the way to the node, which refuses what it would round", async () => {
+    await using served = await serve();
+    const { code, stderr } = await run(served, ["tx", "put", "pods", "x", "9007199254740993"]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^TX_INVALID: /);
+  });
+
+  test("are listed over all pages, in order", async () => {
+    await using served = await serve();
+    for (let i = 0; i < 2500; i += 1) {
+      await served.node.submit({ ops: [["put", "pods", `default/${String(i).padStart(4, "0")}`, i]] });
+    }
+    const all = await run(served, ["list", "pods", "--all", "--json"]);
+    const documents = all.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { document: number });
+    expect(documents.map(({ document }) => document)).toEqual(Array.from({ length: 2500 }, (_, i) => i));
+    const some = await run(served, ["list", "pods", "--limit", "1500", "--json"]);
+    expect(some.stdout.trim().split("\n")).toHaveLength(1500);
+    const few = await run(served, ["list", "pods", "--limit", "2"]);
+    expect(few.stderr).toContain("There are more");
+    expect((await run(served, ["list", "nothing"])).stderr).toBe("There are none.\n");
+  });
+
+  test("cannot write to the terminal through their names", async () => {
+    await using served = await serve();
+    await served.node.submit({ ops: [["put", "pods", "default/\u001b[2Jx\n", 1]] });
+    expect((await run(served, ["list", "pods"])).stdout).toContain("default/\\u001b[2Jx\\n");
+  });
+});
+
+describe("tx submit", () => {
+  test("tells the outcome, and ends with 1 when it was aborted", async () => {
+    await using served = await serve();
+    const fine = await run(served, ["tx", "submit", "-"], '{"ops": [["put", "pods", "x", 1]]}');
+    expect(fine).toMatchObject({ code: 0, stdout: "committed as transaction 2\n" });
+    const dir = await mkdtemp(join(tmpdir(), "cairn-cli-"));
+    try {
+      const file = join(dir, "tx.json");
+      await writeFile(file, '{"ops": [["match", "pods", "x", 1]]}');
+      const aborted = await run(served, ["tx", "submit", file, "--json"]);
+      expect(aborted.code).toBe(1);
+      expect(JSON.parse(aborted.stdout)).toMatchObject({ committed: false });
+      expect(JSON.parse(aborted.stderr)).toMatchObject({ error: { code: "CONFLICT" } });
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  });
+});
+
+describe("status and checkpoints", () => {
+  test("are shown for people and for machines", async () => {
+    await using served = await serve();
+    const { stdout } = await run(served, ["status"]);
+    expect(stdout).toMatch(/^Node +node-1 \(Cairn 0\.0\.0-test\)\nPhase +ready \(12 ms after it started\)\n/);
+    expect(JSON.parse((await run(served, ["status", "--json"])).stdout)).toEqual(await served.node.status());
+    expect((await run(served, ["checkpoint", "list"])).stdout).toContain(CHECKPOINT.name);
+    expect((await run(served, ["checkpoint", "show", CHECKPOINT.name])).stdout).toContain("Documents");
+    expect(JSON.parse((await run(served, ["checkpoint", "create", "--json"])).stdout)).toEqual(CHECKPOINT);
+    const unknown = await run(served, ["checkpoint", "show", "checkpoint-1"]);
+    expect([unknown.code, unknown.stderr]).toEqual([1, expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /)]);
+  });
+
+  test("say that nothing changed", async () => {
+    await using served = await serve();
+    served.node.checkpointRound = () => ({
+      begun: Promise.resolve(),
+      done: Promise.resolve({ skipped: "unchanged" }),
+    });
+    expect((await run(served, ["checkpoint", "create"])).stdout).toMatch(/^skipped: nothing changed/);
+  });
+});
+
+describe("a node", () => {
+  test("that does not answer ends a command with 3", async () => {
+    const served = await serve();
+    await served.server.close();
+    for (const argv of [["status"], ["get", "pods", "x"], ["tx", "put", "pods", "x", "1"]]) {
+      const { code, stderr } = await run(served, argv);
+      expect(code).toBe(3);
+      expect(stderr).toMatch(/^NOT_READY: No node answers at http:.*\n {2}hint: .*--url/);
+    }
+  });
+
+  test("that is not ready ends a command with 3", async () => {
+    await using served = await serve();
+    served.node.phase = "restoring";
+    expect(await run(served, ["list", "pods"])).toMatchObject({ code: 3 });
+    expect(await run(served, ["status"])).toMatchObject({ code: 0 });
+  });
+
+  test("that is none is told apart", async () => {
+    const server = createServer((_request, response) => response.end("<html>")).listen(0, "127.0.0.1");
+    await new Promise((resolve) => server.once("listening", resolve));
+    const { port } = server.address() as AddressInfo;
+    const { code, stderr } = await cairn(["status", "--url", `http://127.0.0.1:${port}`]);
+    expect([code, stderr]).toEqual([3, expect.stringContaining("not a Cairn node")]);
+    server.close();
+  });
+
+  test("with a token gets it from --token or the environment, and refuses others with 2", async () => {
+    await using served = await serve({ authToken: "s3cret" });
+    expect(await run(served, ["status"])).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^UNAUTHORIZED/),
+    });
+    expect(await run(served, ["status", "--token", "s3cret"])).toMatchObject({ code: 0 });
+    const env = { CAIRN_URL: served.url, CAIRN_AUTH_TOKEN: "s3cret" };
+    expect(await cairn(["status"], new CapturedTerminal({ env }))).toMatchObject({ code: 0 });
+  });
+
+  test("behind a path of a proxy is found", async () => {
+    await using served = await serve();
+    const { code } = await run(served, ["status", "--url", `${served.url}/`]);
+    expect(code).toBe(0);
+  });
+});

@@ -1,0 +1,118 @@
+import { Command } from "commander";
+import { describe, expect, test } from "vitest";
+import { COMMANDS } from "../../src/cli/commands/commands.ts";
+import { cairn, CapturedTerminal } from "./captured-terminal.ts";
+
+function leaves(command: Command, path: string[] = []): string[][] {
+  if (command.commands.length === 0) return [path];
+  return command.commands.flatMap((child) => leaves(child, [...path, child.name()]));
+}
+
+function everyCommand(): string[][] {
+  const program = new Command("cairn");
+  for (const add of COMMANDS) add(program, new CapturedTerminal());
+  return leaves(program);
+}
+
+describe("every command", () => {
+  test.each(everyCommand().map((path) => [path.join(" "), path] as const))(
+    "%s has help with an example, and --json",
+    async (name, path) => {
+      const { code, stdout, stderr } = await cairn([...path, "--help"]);
+      expect([code, stderr]).toEqual([0, ""]);
+      expect(stdout).toContain(`Usage: cairn ${name}`);
+      expect(stdout).toMatch(/Example:\n {2}\$ .*cairn/);
+      expect(stdout).toContain("--json");
+    },
+  );
+
+  test("is in the help of the program", async () => {
+    const { code, stdout } = await cairn(["--help"]);
+    expect(code).toBe(0);
+    for (const name of ["start", "status", "load", "tx", "get", "list", "history", "checkpoint", "config"]) {
+      expect(stdout).toMatch(new RegExp(`^  ${name}\\b`, "m"));
+    }
+  });
+});
+
+describe("wrong usage", () => {
+  test.each([
+    ["an unknown command", ["frobnicate"]],
+    ["an unknown option", ["status", "--verbose"]],
+    ["a missing argument", ["get", "pods"]],
+    ["too many arguments", ["get", "pods", "a", "b"]],
+    ["a group without a command", ["tx"]],
+    ["nothing at all", []],
+    ["a count that is none", ["list", "pods", "--limit", "ten"]],
+    ["a line before the first", ["load", "-", "--from-line", "0"]],
+    ["an address that is none", ["status", "--url", "localhost:3000"]],
+    ["a file that is not there", ["load", "/no/such/file.ndjson"]],
+    ["a directory for a file", ["load", "/"]],
+    ["a document that is no JSON", ["tx", "put", "pods", "x", "{cpu: 1}"]],
+    [
+      "preconditions that exclude each other",
+      ["tx", "put", "p", "x", "1", "--if-absent", "--if-revision", "1"],
+    ],
+    ["a store that is no folder", ["checkpoint", "list", "s3://bucket/prefix"]],
+    ["a restore to nowhere", ["checkpoint", "restore", "."]],
+    ["a log level that is none", ["start", "--log-level", "loud"]],
+  ])("(%s) ends with 2 and a sentence on standard error", async (_what, argv) => {
+    const { code, stdout, stderr } = await cairn(argv);
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(stderr).toMatch(/^USAGE: .+[.)]\n {2}hint: .+\.$/m);
+    expect(stderr).not.toMatch(/\n\s+at /);
+  });
+
+  test("is told as JSON with --json, and with its stack with --debug", async () => {
+    const { code, stderr } = await cairn(["load", "/no/such/file", "--json"]);
+    expect(code).toBe(2);
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: "USAGE", message: expect.any(String) } });
+    expect((await cairn(["load", "/no/such/file", "--debug"])).stderr).toMatch(/\n\s+at /);
+  });
+});
+
+describe("config", () => {
+  test("check says ok, or every problem and 2", async () => {
+    const fine = await cairn(["config", "check", "-j", '{"cairn/http-server": {"port": 0}}']);
+    expect(fine).toMatchObject({ code: 0, stdout: "ok\n", stderr: "" });
+    const bad = await cairn([
+      "config",
+      "check",
+      "-j",
+      '{"cairn/http-server": {"prot": 0, "host": 7}, "cairn/nothing": 1}',
+    ]);
+    expect([bad.code, bad.stdout]).toEqual([2, ""]);
+    for (const part of ["prot", "host", "cairn/nothing", "-j:1:"]) expect(bad.stderr).toContain(part);
+  });
+
+  test("check --json lists problems with their places", async () => {
+    const { code, stderr } = await cairn([
+      "config",
+      "check",
+      "--json",
+      "-e",
+      "{:cairn/http-server {:port -1}}",
+    ]);
+    expect(code).toBe(2);
+    expect(JSON.parse(stderr)).toMatchObject({
+      problems: [{ code: "CONFIG_INVALID", path: ["cairn/http-server", "port"], place: "-e:1:28" }],
+    });
+  });
+
+  test("print shows values and their origins, never the token", async () => {
+    const terminal = new CapturedTerminal({ env: { CAIRN_AUTH_TOKEN: "s3cret-token" } });
+    const { code, stdout } = await cairn(
+      ["config", "print", "-e", "{:cairn/http-server {:port 3999}}"],
+      terminal,
+    );
+    expect(code).toBe(0);
+    expect(stdout).toContain("3999");
+    expect(stdout).toContain("CAIRN_AUTH_TOKEN");
+    expect(stdout).not.toContain("s3cret-token");
+  });
+
+  test("schema is a JSON Schema", async () => {
+    const { stdout } = await cairn(["config", "schema"]);
+    expect(JSON.parse(stdout)).toMatchObject({ $schema: expect.stringContaining("json-schema.org") });
+  });
+});

@@ -1,0 +1,122 @@
+import { describe, expect, test } from "vitest";
+import { documentUrl, parseDocumentPath } from "../../src/http/document-path.ts";
+import { serve } from "./served-node.ts";
+
+describe("the address of a document", () => {
+  test.each([
+    ["/api/v1/files/repo/src/a%20b.c", "repo", "src/a b.c"],
+    ["/api/v1/files/repo/src%2Fmain.c", "repo", "src/main.c"],
+    ["/api/v1/files/repo/100%25", "repo", "100%"],
+    ["/api/v1/files/repo/%2541", "repo", "%41"],
+    ["/api/v1/files/repo/a//b", "repo", "a//b"],
+    ["/api/v1/files/repo//b", "repo", "/b"],
+    ["/api/v1/files/repo/dir/", "repo", "dir/"],
+    ["/api/v1/files/repo/a/../b", "repo", "a/../b"],
+    ["/api/v1/files/repo/.", "repo", "."],
+    ["/api/v1/files/repo/%2E%2E/x", "repo", "../x"],
+    ["/api/v1/files/repo/%22quoted%22'", "repo", '"quoted"\''],
+    ["/api/v1/files/repo/two%0Alines%09tab", "repo", "two\nlines\ttab"],
+    ["/api/v1/files/repo/gr%C3%BC%C3%9Fe/%F0%9F%90%99", "repo", "grüße/🐙"],
+    ["/api/v1/files/repo/a+b;c=d&e", "repo", "a+b;c=d&e"],
+    ["/api/v1/files/repo/a%3Fb%23c", "repo", "a?b#c"],
+    ["/api/v1/files/name%20space/x", "name space", "x"],
+    ["/api/v1/files/alone", "default", "alone"],
+    ["/api/v1/files/one%2Ftwo", "default", "one/two"],
+    ["/api/v1/files/repo/__proto__", "repo", "__proto__"],
+    ["/api/v1/%66iles/repo/x", "repo", "x"],
+  ])("%s names the namespace %j and the name %j", async (path, namespace, name) => {
+    await using served = await serve();
+    expect((await served.raw("PUT", path, { body: '"here"' })).status).toBe(201);
+    const [operation] = served.node.submitted[0]?.ops ?? [];
+    expect(operation).toEqual(["put", "files", `${namespace}/${name}`, "here"]);
+    expect((await served.raw("GET", path)).text).toBe('"here"');
+    expect(await (await served.fetch("/api/v1/files")).json()).toMatchObject([{ namespace, name }]);
+    const asKey = `/api/v1/files?key=${encodeURIComponent(`${namespace}/${name}`)}`;
+    expect((await served.fetch(asKey)).status).toBe(200);
+    const link = documentUrl({ bucket: "files", namespace, name });
+    expect((await served.fetch(link)).status).toBe(200);
+    expect((await served.raw("DELETE", path)).text).toContain('"existed":true');
+  });
+
+  test("with bytes that are not escaped is refused, with how to write them", async () => {
+    await using served = await serve();
+    const bytes = Buffer.from("/api/v1/files/repo/grüße", "utf8").toString("latin1");
+    const answer = await served.raw("GET", bytes);
+    expect(answer.status).toBe(400);
+    expect(JSON.parse(answer.text)).toMatchObject({ error: { hint: expect.stringContaining("%C3%BC") } });
+  });
+
+  test.each([
+    "/api/v1/files/repo/%",
+    "/api/v1/files/repo/%zz",
+    "/api/v1/files/repo/%E0%A4",
+    "/api/v1/%ff/repo/x",
+    "/api/v1/files?key=%zz",
+    "/api/v1/files?prefix=%ff",
+    "/api/v1/files/a%2Fb/c",
+    "/api/v1/files//x",
+    "/api/v1/Files/repo/x",
+    "/api/v1/9files/repo/x",
+    `/api/v1/files/repo/${"x".repeat(1025)}`,
+    `/api/v1/files/${"n".repeat(254)}/x`,
+  ])("%s is refused as not understood", async (path) => {
+    await using served = await serve();
+    for (const method of ["GET", "PUT", "DELETE"]) {
+      const answer = await served.raw(method, path, method === "PUT" ? { body: "1" } : {});
+      expect(answer.status).toBe(400);
+      expect(JSON.parse(answer.text)).toMatchObject({ error: { code: "TX_INVALID" } });
+    }
+    expect(served.node.submitted).toEqual([]);
+  });
+
+  test.each(["tx", "events", "watch", "buckets", "digest", "policies"])(
+    "never takes %s for a bucket",
+    async (name) => {
+      await using served = await serve();
+      for (const path of [`/api/v1/${name}/default/x`, `/api/v1/${name}/a/b/c`]) {
+        const answer = await served.raw("PUT", path, { body: "1" });
+        expect(answer.status).toBe(404);
+        expect(JSON.parse(answer.text)).toMatchObject({
+          error: { code: "NOT_FOUND", hint: expect.stringContaining("reserved") },
+        });
+      }
+    },
+  );
+
+  test.each([
+    "/",
+    "/api",
+    "/api/v1",
+    "/api/v1/",
+    "/api/v2/pods/a/b",
+    "/%61pi/v1/pods/a/b",
+    "/api//v1/pods/a",
+  ])("%s is NOT_FOUND", async (path) => {
+    await using served = await serve();
+    const answer = await served.raw("GET", path);
+    expect(answer.status).toBe(404);
+    expect(JSON.parse(answer.text)).toMatchObject({ error: { code: "NOT_FOUND" } });
+  });
+
+  test("is refused for writes when it names a bucket only", async () => {
+    await using served = await serve();
+    for (const path of ["/api/v1/pods", "/api/v1/pods/"]) {
+      expect((await served.put(path, 1)).status).toBe(400);
+      expect((await served.fetch(path, { method: "DELETE" })).status).toBe(400);
+    }
+  });
+
+  test("is the same after it was written and read back", () => {
+    for (const name of ["a b", "ü/%2F", "a//b/", "..", "x/./y", "?#&=+", '"\n\u0000', "🐙"]) {
+      const key = { bucket: "files", namespace: "n s", name };
+      const url = documentUrl(key);
+      const parsed = parseDocumentPath(url);
+      const asParameter = new URL(url, "http://node").searchParams.get("key");
+      if (parsed.key === undefined) expect(asParameter).toBe(`n s/${name}`);
+      else expect(parsed.key).toEqual(key);
+      // What a client makes of the address before it sends it must change nothing.
+      const { pathname, search } = new URL(url, "http://node");
+      expect(pathname + search).toBe(url.replaceAll("'", search === "" ? "'" : "%27"));
+    }
+  });
+});

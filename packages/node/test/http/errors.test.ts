@@ -1,0 +1,104 @@
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
+import { describe, expect, test } from "vitest";
+import { ERROR_CODES } from "@cairn/kv";
+import { serve } from "./served-node.ts";
+
+const JSON_BODY = { "content-type": "application/json" };
+
+describe("every error", () => {
+  test.each([
+    ["an unknown address", "GET", "/nothing", {}, 404, "NOT_FOUND"],
+    ["an unknown method", "PATCH", "/api/v1/pods/default/x", {}, 404, "NOT_FOUND"],
+    ["a method of another route", "DELETE", "/status", {}, 404, "NOT_FOUND"],
+    ["malformed JSON", "PUT", "/api/v1/pods/x", { body: "{", headers: JSON_BODY }, 400, "TX_INVALID"],
+    [
+      "bytes that are no UTF-8",
+      "PUT",
+      "/api/v1/pods/x",
+      { body: Buffer.from([34, 255, 34]) },
+      400,
+      "TX_INVALID",
+    ],
+    ["no body", "PUT", "/api/v1/pods/x", {}, 400, "TX_INVALID"],
+    ["an empty body", "POST", "/api/v1/tx", { headers: JSON_BODY }, 400, "TX_INVALID"],
+    ["white space", "PUT", "/api/v1/pods/x", { body: " \n", headers: JSON_BODY }, 400, "TX_INVALID"],
+    ["a large body", "PUT", "/api/v1/pods/x", { body: `"${"x".repeat(2000)}"` }, 413, "TX_TOO_LARGE"],
+    [
+      "XML",
+      "PUT",
+      "/api/v1/pods/x",
+      { body: "<a/>", headers: { "content-type": "text/xml" } },
+      415,
+      "TX_INVALID",
+    ],
+    [
+      "NDJSON for a document",
+      "PUT",
+      "/api/v1/pods/x",
+      { body: "1", headers: { "content-type": "application/x-ndjson" } },
+      415,
+      "TX_INVALID",
+    ],
+    [
+      "a media type that is none",
+      "PUT",
+      "/api/v1/pods/x",
+      { body: "1", headers: { "content-type": ";;" } },
+      415,
+      "TX_INVALID",
+    ],
+    ["an unknown parameter", "GET", "/status?verbose=1", {}, 400, "TX_INVALID"],
+    ["a document that is not there", "GET", "/api/v1/pods/x", {}, 404, "NOT_FOUND"],
+    ["a delete with an empty JSON body is none", "DELETE", "/api/v1/pods/x", { headers: JSON_BODY }, 200, ""],
+  ] as const)(
+    "of %s has a code, a sentence and a hint",
+    async (_what, method, path, options, status, code) => {
+      await using served = await serve({ maxBody: 1000 });
+      const answer = await served.raw(method, path, { ...options });
+      expect(answer.status).toBe(status);
+      expect(answer.headers["content-type"]).toBe("application/json; charset=utf-8");
+      if (code === "") return;
+      const { error, ...rest } = JSON.parse(answer.text) as { error: Record<string, unknown> };
+      expect(Object.keys(error)).toEqual(["code", "message", "hint"]);
+      expect(error["code"]).toBe(code);
+      expect(error["message"]).toMatch(/^[A-Z].*\.$/);
+      expect(ERROR_CODES).toContain(error["code"]);
+      expect(answer.text).not.toMatch(/\bat .*\.[tj]s/);
+      if (status === 413) expect(rest).toEqual({ limit: 1000 });
+    },
+  );
+
+  test("of the node itself tells nothing of its inside, which goes to the log", async () => {
+    await using served = await serve();
+    served.node.submitError = new TypeError("secret is not a function");
+    const answer = await served.put("/api/v1/pods/x", 1);
+    expect(answer.status).toBe(500);
+    const body = await answer.text();
+    expect(JSON.parse(body)).toMatchObject({ error: { code: "INTERNAL" } });
+    expect(body).not.toContain("secret");
+    expect(served.logged).toMatchObject([{ fields: { err: served.node.submitError, method: "PUT" } }]);
+  });
+
+  test("of a body that says it is large comes before the body is sent", async () => {
+    await using served = await serve({ maxBody: 1000 });
+    const socket = connect(served.server.port, "127.0.0.1");
+    socket.write("PUT /api/v1/pods/x HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n{");
+    expect(await text(socket)).toMatch(/^HTTP\/1\.1 413 [^]*TX_TOO_LARGE/);
+  });
+
+  test.each([
+    ["what is not HTTP", "hello\r\n\r\n", 400],
+    ["headers that are too long", `GET / HTTP/1.1\r\nHost: a\r\nX: ${"x".repeat(20_000)}\r\n\r\n`, 431],
+    ["an address that is too long", `GET /${"x".repeat(20_000)} HTTP/1.1\r\nHost: a\r\n\r\n`, 431],
+  ])("of %s has the same form", async (_what, bytes, status) => {
+    await using served = await serve();
+    const socket = connect(served.server.port, "127.0.0.1");
+    socket.write(bytes);
+    const answer = await text(socket);
+    expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    expect(JSON.parse(answer.slice(answer.indexOf("{")))).toMatchObject({
+      error: { code: "TX_INVALID", hint: null },
+    });
+  });
+});

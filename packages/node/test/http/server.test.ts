@@ -1,0 +1,129 @@
+import { once } from "node:events";
+import { connect, createServer, type AddressInfo } from "node:net";
+import { CairnError } from "@cairn/kv";
+import { describe, expect, test, vi } from "vitest";
+import { CHECKPOINT, MemoryNode } from "./memory-node.ts";
+import { serve } from "./served-node.ts";
+
+describe("starting", () => {
+  test("on a port that is taken is PORT_IN_USE, and leaves nothing open", async () => {
+    const other = createServer().listen(0, "127.0.0.1");
+    await once(other, "listening");
+    const { port } = other.address() as AddressInfo;
+    await expect(serve({ port })).rejects.toMatchObject({ code: "PORT_IN_USE" });
+    other.close();
+    await once(other, "close");
+    await using served = await serve({ port });
+    expect(served.url).toBe(`http://127.0.0.1:${port}`);
+  });
+
+  test.each(["203.0.113.7", "no-such-host.invalid"])(
+    "on %s, no address of this machine, is CONFIG_INVALID",
+    async (host) => {
+      await expect(serve({ host })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+    },
+  );
+
+  test("on all addresses tells one that can be reached", async () => {
+    await using served = await serve({ host: "0.0.0.0" });
+    expect(served.url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
+    expect((await served.fetch("/health/live")).status).toBe(200);
+  });
+});
+
+describe("health", () => {
+  test("is live in every phase, and ready only when the node is", async () => {
+    const node = new MemoryNode();
+    await using served = await serve({ node });
+    for (const phase of ["restoring", "replaying", "stopping", "failed", "ready"] as const) {
+      node.phase = phase;
+      expect((await served.fetch("/health/live")).status).toBe(200);
+      expect((await served.fetch("/health/ready")).status).toBe(phase === "ready" ? 200 : 503);
+      expect(await (await served.fetch("/status")).json()).toMatchObject({ phase });
+    }
+  });
+
+  test("tells how far a restore is, and why a node failed", async () => {
+    const node = new MemoryNode();
+    await using served = await serve({ node });
+    node.phase = "restoring";
+    node.progress = { unit: "bytes", done: 5, total: 10, etaMs: 900 };
+    expect(await (await served.fetch("/health/ready")).json()).toMatchObject({
+      error: { code: "NOT_READY", message: expect.stringContaining("5 of 10 bytes") },
+      phase: "restoring",
+      progress: node.progress,
+    });
+    node.phase = "failed";
+    node.failure = { code: "LOG_DIFFERENT", message: "Another log.", hint: "Check the address." };
+    expect(await (await served.fetch("/health/ready")).json()).toMatchObject({
+      error: { code: "NOT_READY", hint: "Check the address." },
+      failure: { code: "LOG_DIFFERENT" },
+    });
+  });
+});
+
+describe("checkpoints and digest", () => {
+  test("are listed and answered", async () => {
+    await using served = await serve();
+    expect(await (await served.fetch("/api/v1/checkpoints")).json()).toEqual([CHECKPOINT]);
+    const digest = await served.fetch("/api/v1/digest?min-tx=1");
+    expect(await digest.json()).toEqual({ txId: 1, digest: "sha256:00" });
+    expect(digest.headers.get("cairn-tx")).toBe("1");
+  });
+
+  test("are begun with 202, and waited for when asked", async () => {
+    await using served = await serve();
+    expect((await served.fetch("/api/v1/checkpoints", { method: "POST" })).status).toBe(202);
+    const made = await served.fetch("/api/v1/checkpoints?await=true", { method: "POST" });
+    expect([made.status, await made.json()]).toEqual([200, CHECKPOINT]);
+    served.node.checkpointRound = () => ({
+      begun: Promise.resolve(),
+      done: Promise.resolve({ skipped: "unchanged" }),
+    });
+    const skipped = await served.fetch("/api/v1/checkpoints?await=true", { method: "POST" });
+    expect(await skipped.json()).toEqual({ skipped: "unchanged" });
+  });
+
+  test("are CHECKPOINT_RUNNING while one runs, and a later failure harms no one who did not wait", async () => {
+    await using served = await serve();
+    served.node.checkpointRound = () => {
+      const running = Promise.reject(new CairnError("CHECKPOINT_RUNNING", "One runs."));
+      return { begun: running, done: running };
+    };
+    const answer = await served.fetch("/api/v1/checkpoints", { method: "POST" });
+    expect([answer.status, await answer.json()]).toMatchObject([
+      409,
+      { error: { code: "CHECKPOINT_RUNNING" } },
+    ]);
+    const failing = new CairnError("STORE_FULL", "Full.");
+    served.node.checkpointRound = () => ({ begun: Promise.resolve(), done: Promise.reject(failing) });
+    expect((await served.fetch("/api/v1/checkpoints", { method: "POST" })).status).toBe(202);
+    expect((await served.fetch("/api/v1/checkpoints?await=true", { method: "POST" })).status).toBe(507);
+  });
+});
+
+describe("closing", () => {
+  test("lets a request under way finish, and takes no new connections", async () => {
+    const served = await serve({ closeTimeoutMs: 20_000 });
+    const waiting = served.fetch("/api/v1/tx/2?timeout=PT20S");
+    await served.fetch("/health/live");
+    const closing = served.server.close();
+    await vi.waitFor(() => expect(served.fetch("/health/live")).rejects.toThrow("fetch failed"));
+    await served.node.submit({ ops: [["delete", "pods", "x"]] });
+    expect((await waiting).status).toBe(200);
+    await closing;
+    await served.server.close();
+  });
+
+  test("ends what does not finish within the limit, and connections that ask nothing", async () => {
+    const served = await serve({ closeTimeoutMs: 50 });
+    const waiting = served.fetch("/api/v1/tx/2?timeout=PT20S").catch((error: unknown) => error);
+    const silent = connect(served.server.port, "127.0.0.1");
+    await once(silent, "connect");
+    await served.fetch("/health/live");
+    const ended = once(silent, "close");
+    await served.server.close();
+    expect(await waiting).toBeInstanceOf(Error);
+    await ended;
+  });
+});
