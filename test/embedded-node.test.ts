@@ -34,8 +34,9 @@ describe("one node on the embedded log", () => {
     const url = await node.url();
     const input = withLineBreaks(historyLines({ directory: repository, name: "repo" }));
     expect((await runCairn(["load", "-", "--await", "--url", url], { input })).code).toBe(0);
-    const created = await runCairn(["checkpoint", "create", "--json", "--url", url]);
-    const checkpoint = JSON.parse(created.stdout) as { name: string };
+    // The node may have been first: then nothing has changed since, and its own checkpoint is the newest.
+    expect((await runCairn(["checkpoint", "create", "--url", url])).code).toBe(0);
+    const checkpoint = (await node.status()).checkpoints.last;
     expect((await runCairn(["tx", "put", "notes", "one", "1", "--url", url])).code).toBe(0);
     const digest = await node.digest();
     expect(await node.stop()).toBe(0);
@@ -44,7 +45,7 @@ describe("one node on the embedded log", () => {
     node = start("crux.json");
     await node.ready();
     const { join } = await node.status();
-    expect(join).toMatchObject({ restoredFrom: { name: checkpoint.name }, replayed: 1, skipped: [] });
+    expect(join).toMatchObject({ restoredFrom: { name: checkpoint?.name }, replayed: 1, skipped: [] });
     expect(await node.digest()).toEqual(digest);
     expect(await indexedFiles(await node.url())).toEqual(await gitFiles(repository));
   });
