@@ -117,9 +117,10 @@ describe("an embedded log", () => {
       .map((line) => line.split(" ").map(Number));
     expect(lines.filter((line) => line.startsWith("refused DISK_FULL"))).toHaveLength(3);
     expect(stored.length).toBeGreaterThan(2);
-    expect(lines.at(-1)).toMatch(/^small \d+$/);
+    const small = Number(/^small (\d+)$/.exec(lines.at(-1) ?? "")?.[1]);
     const log = await openEmbeddedTxLog({ path });
     for (const [, position = 0, n] of stored) expect((await log.fetch(position))?.payload[0]).toBe(n);
+    expect(text(await log.fetch(small))).toBe("small");
     const { last } = await log.bounds();
     expect((await takeMessages(log, 1, last)).map(({ position }) => position)).toEqual(
       Array.from({ length: last }, (_, n) => n + 1),

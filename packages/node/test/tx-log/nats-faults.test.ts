@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { createConnection, createServer, type Socket } from "node:net";
 import { connect, type JetStreamManager, type NatsConnection } from "nats";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { followLog } from "../../src/tx-log/follow-log.ts";
@@ -5,6 +7,46 @@ import { type NatsTxLogOptions, openNatsTxLog } from "../../src/tx-log/nats-tx-l
 import type { TxLog } from "../../src/tx-log/tx-log.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
 import { bytes, takeMessages, text } from "../../testing/tx-log-suite.ts";
+
+/** Stands between client and server. Muted, it drops what the server says; a cut ends the connections and unmutes. */
+async function startMutableProxy(target: number) {
+  const sockets = new Set<Socket>();
+  let muted = false;
+  const cut = (): void => {
+    muted = false;
+    for (const socket of sockets) socket.destroy();
+  };
+  const listener = createServer((near) => {
+    const far = createConnection(target, "127.0.0.1");
+    near.on("data", (data) => far.write(data));
+    far.on("data", (data) => muted || near.write(data));
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(socket);
+      socket.on("error", () => other.destroy());
+      socket.on("close", () => {
+        sockets.delete(socket);
+        other.destroy();
+      });
+    }
+  }).listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const address = listener.address();
+  return {
+    port: typeof address === "object" ? address?.port : undefined,
+    mute: (): void => {
+      muted = true;
+    },
+    cut,
+    close: async (): Promise<void> => {
+      cut();
+      listener.close();
+      await once(listener, "close");
+    },
+  };
+}
 
 describe("a log on NATS", () => {
   let server: NatsTestServer;
@@ -79,7 +121,7 @@ describe("a log on NATS", () => {
         positions.set(name, position);
       }
     };
-    const writers = Promise.all(Array.from({ length: 20 }, (_, n) => write(n)));
+    const writers = Promise.all(Array.from({ length: 200 }, (_, n) => write(n)));
     for (let round = 0; round < 4; round += 1) {
       const before = positions.size;
       await expect.poll(() => positions.size, { timeout: 20_000 }).toBeGreaterThan(before + 500);
@@ -97,6 +139,21 @@ describe("a log on NATS", () => {
     // Every acknowledged message is where it was said to be, and there is nothing besides them and the birth record.
     expect(last).toBe(positions.size + 1);
     for (const [name, position] of positions) expect(seen[position - 1]).toBe(name);
+  });
+
+  it("stores once what the server acknowledged into a connection that broke", async () => {
+    const proxy = await startMutableProxy(server.port);
+    const log = await open({ servers: `nats://127.0.0.1:${proxy.port}` });
+    await log.append(bytes("known"));
+    proxy.mute();
+    const names = Array.from({ length: 50 }, (_, n) => `message ${n}`);
+    const appending = Promise.all(names.map((name) => log.append(bytes(name))));
+    await expect.poll(async () => (await manager.streams.info(stream)).state.last_seq).toBe(52);
+    proxy.cut();
+    expect(await appending).toEqual(names.map((_, n) => ({ position: n + 3, duplicate: false })));
+    expect(await log.bounds()).toEqual({ first: 1, last: 52 });
+    await log.close();
+    await proxy.close();
   });
 
   it("keeps the order of the calls with a small window", async () => {
