@@ -1,4 +1,16 @@
+export { CairnError, ERROR_CODES, isCairnError } from "@cairn/kv";
+export type { ErrorCode } from "@cairn/kv";
 export type * from "./node-api.ts";
+export { runNode } from "./node.ts";
+export type { CairnNode, RunOptions } from "./node.ts";
+export { startNode } from "./start-node.ts";
+export type { StartNodeOptions } from "./start-node.ts";
+export { createSystem } from "./system/create-system.ts";
+export { readConfig, requireConfig } from "./system/read-config.ts";
+export type { ConfigResult, ResolvedConfig } from "./system/read-config.ts";
+export { ConfigError, formatProblems } from "./system/problems.ts";
+export type { ConfigProblem } from "./system/problems.ts";
+export type { HttpOptions, OnLogMismatch, System } from "./system/system.ts";
 export type * from "./tx-log/transaction.ts";
 export type * from "./tx-log/tx-log.ts";
-export type * from "./system/system.ts";
+export { VERSION } from "./version.ts";
