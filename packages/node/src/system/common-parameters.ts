@@ -11,9 +11,9 @@ const reactions = {
   regressed: withDefault(
     choice(["rebuild", "halt"]),
     "rebuild",
-    "The log has the index's id, but lost messages that the index holds.",
+    "When the log has the index's id, but lost messages that the index holds.",
   ),
-  different: withDefault(choice(["rebuild", "halt"]), "halt", "The log has another id."),
+  different: withDefault(choice(["rebuild", "halt"]), "halt", "When the log has another id."),
 };
 
 const onLogMismatch: ValueType<OnLogMismatch> = mapOf("on-log-mismatch", reactions, (values) => values);

@@ -8,11 +8,9 @@ export function mapOf<P extends Parameters, T>(
   what: string,
   parameters: P,
   finish: (values: ParameterValues<P>, fail: (message: string, hint: string) => undefined) => T | undefined,
-): ValueType<T> & { readonly parameters: P } {
+): ValueType<T> {
   return {
-    name: `map (${Object.keys(parameters)
-      .map((name) => `\`${name}\``)
-      .join(", ")})`,
+    name: "map",
     parameters,
     jsonSchema: schemaOfParameters(parameters),
     read(node, path, reading) {

@@ -122,7 +122,7 @@ function byName<K extends ModuleKind>(
   }
   if (name.type === "string" && (isImportSpecifier(name.text) || isOwnPackage(kind, name.text, reading))) {
     reading.settings.push({ path: [...path, "cairn/module"], value: name.text, origin: name.origin });
-    return importedUse(kind, name.text, name.origin, map, at, reading);
+    return importedUse(kind, name.text, name.origin, map, path, reading);
   }
   unknownModule(kind, name, at, reading);
   return undefined;

@@ -68,7 +68,8 @@ const tlsFiles = mapOf(
 );
 
 const tls: ValueType<Tls> = {
-  name: `boolean or ${tlsFiles.name}`,
+  name: "boolean or map",
+  ...(tlsFiles.parameters === undefined ? {} : { parameters: tlsFiles.parameters }),
   jsonSchema: { anyOf: [{ type: "boolean" }, tlsFiles.jsonSchema] },
   read(node, at, reading) {
     if (node.type === "boolean") return node.value;

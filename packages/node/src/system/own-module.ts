@@ -1,4 +1,5 @@
 import { CairnError, errorMessage, isCairnError } from "@cairn/kv";
+import { findEntry } from "./config-tree.ts";
 import type { ConfigNode, MapNode, Origin } from "./config-tree.ts";
 import { moduleUse } from "./module-descriptor.ts";
 import { KIND_NAMES } from "./module-kinds.ts";
@@ -37,6 +38,7 @@ export function importedUse<K extends ModuleKind>(
   reading: Reading,
 ): ModuleUse<K> | undefined {
   const folder = lookupFolder(origin, reading.cwd);
+  const at = findEntry(map, "cairn/module") === undefined ? path : [...path, "cairn/module"];
   let loading: Promise<UserModule> | undefined;
   const load = (): Promise<UserModule> => (loading ??= loadUserModule(specifier, folder));
   reading.checks.push(async () => {
@@ -47,7 +49,7 @@ export function importedUse<K extends ModuleKind>(
       const options = { code: "CONFIG_MODULE" as const };
       reading.problems.add(
         origin,
-        path,
+        at,
         error.message,
         error.hint === undefined ? options : { ...options, hint: error.hint },
       );

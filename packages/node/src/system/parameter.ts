@@ -68,7 +68,7 @@ export function withDefaults<T>(type: ValueType<T>, doc: string): Parameter<T> {
     if (value === undefined) throw new Error(`${type.name} has a parameter without a default.`);
     return value;
   };
-  return { ...OPTIONAL, type, doc, fallback };
+  return { ...OPTIONAL, type, doc, defaultText: "as below", fallback };
 }
 
 /** Text that is never printed, neither as a value nor in what is said about a wrong one. */

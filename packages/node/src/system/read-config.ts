@@ -53,12 +53,7 @@ export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const notices = new Set<string>();
   const sources = readSources(input, problems);
   if (problems.problems.length > 0) return { ok: false, problems: problems.inOrder() };
-  const reading = newReading(
-    renameTopLevel(mergeSources(sources, input, notices), notices),
-    input,
-    problems,
-    notices,
-  );
+  const reading = newReading(mergeSources(sources, input, notices), input, problems, notices);
   const node = readTopLevel("cairn/node", nodeParameters, reading);
   const config = readParts(node === undefined ? reading : { ...reading, node });
   for (const check of reading.checks) await check();
@@ -74,8 +69,10 @@ export function requireConfig(result: ConfigResult): ResolvedConfig {
 }
 
 function mergeSources(sources: ConfigSources, input: ConfigInput, notices: Set<string>): MapNode {
-  const { base, json, edn } = sources;
-  const over = [json, edn].filter((tree) => tree !== undefined);
+  const base = sources.base.map((tree) => renameTopLevel(tree, notices));
+  const over = [sources.json, sources.edn]
+    .filter((tree) => tree !== undefined)
+    .map((tree) => renameTopLevel(tree, notices));
   const nothing = emptyMap(DEFAULT_ORIGIN);
   const given = new Set(base.flatMap((tree) => tree.entries.map((entry) => entry.name)));
   const said = mergeTrees([...base, nodeFromEnvironment(input.env), ...over], nothing);

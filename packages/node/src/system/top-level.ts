@@ -66,7 +66,7 @@ export const TOP_LEVEL_KEYS: Readonly<Record<string, string>> = {
   "cairn/http-server": "The HTTP server; `null` for none.",
 };
 
-/** The names of older systems for top-level keys, replaced by ours. */
+/** One source with the names of older systems for top-level keys replaced by ours. A source that has both keeps both, and is told. */
 export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {
   const entries = root.entries.map((entry): ConfigEntry => {
     const name = TOP_LEVEL_ALIASES.get(entry.name);

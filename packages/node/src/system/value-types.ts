@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ConfigNode } from "./config-tree.ts";
 import { didYouMean, nearestName } from "./nearest-name.ts";
+import type { Parameters } from "./parameter.ts";
 import { expected } from "./reading.ts";
 import type { ConfigPath, Reading, SettingValue } from "./reading.ts";
 
@@ -13,6 +14,8 @@ export interface ValueType<T> {
   /** As docs/configuration.md names it. */
   readonly name: string;
   readonly jsonSchema: JsonSchema;
+  /** Of a map, its own parameters. */
+  readonly parameters?: Parameters;
   /** The value, or undefined after it added what is wrong to the reading's problems. */
   read(node: ConfigNode, path: ConfigPath, reading: Reading): T | undefined;
   /** How `config print` shows a value; undefined when reading it recorded its own settings. */

@@ -1,0 +1,29 @@
+import { expect, test } from "vitest";
+import { configSchema } from "../../src/system/config-schema.ts";
+import { MODULES } from "../../src/system/modules.ts";
+
+const schema = configSchema();
+const text = JSON.stringify(schema);
+
+test("every reference in the schema leads somewhere", () => {
+  const references = [...text.matchAll(/"\$ref":"#\/\$defs\/([^"]+)"/g)].map(([, name]) => name);
+  expect(references.length).toBeGreaterThan(3);
+  const defined = Object.keys(Object(schema["$defs"]));
+  for (const name of references) expect(defined).toContain(name);
+});
+
+test("every parameter of every module stands in the schema, with what it is for", () => {
+  for (const module of MODULES) {
+    expect(text.includes(JSON.stringify(module.id))).toBe(!module.unbuilt);
+    for (const [name, { doc, unbuilt }] of Object.entries(module.parameters)) {
+      expect(text.includes(`"${name}":{`)).toBe(!unbuilt);
+      if (!unbuilt) expect(text).toContain(JSON.stringify(doc));
+    }
+  }
+});
+
+test("a key that no module has is an error in editors too", () => {
+  expect(schema).toMatchObject({
+    properties: { "cairn/http-server": { anyOf: [{ additionalProperties: false }, { type: "null" }] } },
+  });
+});

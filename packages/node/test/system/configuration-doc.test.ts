@@ -1,0 +1,45 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { configAsJson } from "../../src/system/print-config.ts";
+import { parameterTables } from "./support/parameter-tables.ts";
+import { configOf } from "./support/read.ts";
+
+const doc = readFileSync(join(import.meta.dirname, "../../../../docs/configuration.md"), "utf8");
+const EXAMPLES = [...doc.matchAll(/^```(json|edn|clojure)\n([\s\S]*?)^```$/gm)].map(
+  ([, language = "", text = ""], index) => ({
+    number: index + 1,
+    language,
+    text,
+  }),
+);
+const env = { CAIRN_NODE_ID: "n1", HOME: "/home/me", CHECKPOINTS: "/mnt/checkpoints", TOKEN: "secret" };
+
+test.each(EXAMPLES)(
+  "example $number of docs/configuration.md ($language) is read",
+  async ({ language, text }) => {
+    const config = await configOf(language === "json" ? { json: text, env } : { edn: text, env });
+    expect(config.nodeId).not.toBe("");
+  },
+);
+
+test("examples in both languages that follow each other mean the same", async () => {
+  const pairs = EXAMPLES.flatMap((example, at) => {
+    const next = EXAMPLES[at + 1];
+    return example.language === "json" && next?.language === "edn"
+      ? [[example.text, next.text] as const]
+      : [];
+  });
+  expect(pairs.length).toBeGreaterThanOrEqual(6);
+  for (const [json, edn] of pairs) {
+    const fromJson = configAsJson(await configOf({ json, env })).values;
+    expect(configAsJson(await configOf({ edn, env })).values).toEqual(fromJson);
+  }
+});
+
+test.each([...parameterTables()])("the table of %s lists what the reader knows", (heading, table) => {
+  const from = doc.indexOf(`\n### \`${heading}\`\n`);
+  expect(from).toBeGreaterThan(-1);
+  const section = doc.slice(from, doc.indexOf("\n### ", from + 1));
+  expect(section).toContain(`${table}\n`);
+});

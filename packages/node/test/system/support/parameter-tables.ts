@@ -1,0 +1,30 @@
+import { MODULES } from "../../../src/system/modules.ts";
+import type { Parameters } from "../../../src/system/parameter.ts";
+import { httpParameters, indexStoreParameters, nodeParameters } from "../../../src/system/top-level.ts";
+
+/** The tables of docs/configuration.md, made from what the reader itself knows, by the heading that each stands under. */
+export function parameterTables(): ReadonlyMap<string, string> {
+  const modules = MODULES.filter((module) => !module.unbuilt);
+  return new Map([
+    ["cairn/node", table(nodeParameters)],
+    ["cairn/index-store", table(indexStoreParameters)],
+    ["cairn/http-server", table(httpParameters)],
+    ...modules.map((module): [string, string] => [module.id, table(module.parameters)]),
+  ]);
+}
+
+function table(parameters: Parameters): string {
+  return ["| parameter | type | default | meaning |", "|---|---|---|---|", ...rows(parameters, "")].join(
+    "\n",
+  );
+}
+
+function rows(parameters: Parameters, prefix: string): readonly string[] {
+  return Object.entries(parameters)
+    .filter(([, parameter]) => !parameter.unbuilt)
+    .flatMap(([name, { type, doc, required, defaultText }]) => {
+      const label = `${prefix}\`${name}\``;
+      const row = `| ${label} | ${type.name} | ${required ? "required" : (defaultText ?? "none")} | ${doc} |`;
+      return [row, ...rows(type.parameters ?? {}, `${label} > `)];
+    });
+}
