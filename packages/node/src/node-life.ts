@@ -143,10 +143,13 @@ export class NodeLife {
       this.checkpointer = startCheckpointer({ source, options, onEvent: checkpointEventLog(this.#logger) });
     }
     this.phase = "ready";
-    const { restoredFrom, replayed, readyAfterMs } = this.report;
-    const from = restoredFrom?.name ?? null;
-    this.#logger.info({ txId: index.state.txId, restoredFrom: from, replayed, readyAfterMs }, "ready");
+    this.#logger.info({ txId: index.state.txId, ...this.#joined() }, "caught up with the log");
     this.#onReady();
+  }
+
+  #joined(): object {
+    const { restoredFrom, replayed, readyAfterMs } = this.report;
+    return { restoredFrom: restoredFrom?.name ?? null, replayed, ms: readyAfterMs };
   }
 
   #use(index: IndexStore | undefined): void {

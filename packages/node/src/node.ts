@@ -201,6 +201,8 @@ class RunningNode implements CairnNode {
     this.#life.position.fail(stopped);
     await this.#http?.close();
     await this.#life.stop();
+    const { store, restoreFrom = [] } = this.#system.checkpointer ?? {};
+    for (const one of new Set([store, ...restoreFrom])) await one?.close();
     await this.#directory.release();
     this.#logger.info("stopped");
   }
