@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { CairnError } from "@cairn/kv";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../src/tx-log/tx-log.ts";
 
@@ -7,6 +8,8 @@ export interface TxLogFaults {
   unreachable: boolean;
   /** A reading ends after so many arrays. */
   arraysPerReading: number;
+  /** Readings wait without handing out anything, until they are aborted. */
+  stalled: boolean;
   /** What is read or fetched in place of a message; undefined: nothing. */
   replace: (message: LogMessage) => LogMessage | undefined;
   /** What `bounds` answers in place of the log's own. */
@@ -18,6 +21,7 @@ export class FaultyTxLog implements TxLog {
   readonly faults: TxLogFaults = {
     unreachable: false,
     arraysPerReading: Number.POSITIVE_INFINITY,
+    stalled: false,
     replace: (message) => message,
     bounds: undefined,
   };
@@ -75,6 +79,7 @@ export class FaultyTxLog implements TxLog {
     this.readings += 1;
     let left = this.faults.arraysPerReading;
     for await (const messages of this.#log.read(from, options)) {
+      if (this.faults.stalled && !options.signal.aborted) await once(options.signal, "abort");
       if (this.faults.unreachable) return;
       const kept = messages
         .map((message) => this.faults.replace(message))

@@ -104,6 +104,8 @@ class Follower {
         const result = await orIdle(next, idleCheckMs);
         if (result === IDLE) {
           await this.#check();
+          // Messages are there but do not come: whatever it is that stands still, a new reading replaces it.
+          if ((await this.#log.bounds()).last > this.lastPosition) return;
           continue;
         }
         if (result.done === true) return;

@@ -4,6 +4,7 @@ import { createInbox, headers, type Msg, type MsgHdrs, type Subscription } from 
 import type { Appended } from "./group-commit.ts";
 import type { LinkListener, NatsLink } from "./nats-connection.ts";
 import { publishFailure } from "./nats-publish-failure.ts";
+import { streamError } from "./nats-stream.ts";
 
 /** How {@link NatsPublisher} publishes. */
 export interface PublisherOptions {
@@ -120,10 +121,14 @@ export class NatsPublisher implements LinkListener {
 
   #send(number: number, flight: Flight): void {
     flight.sentAt = performance.now();
-    this.#link.connection.publish(flight.subject, flight.payload, {
-      headers: flight.headers,
-      reply: `${this.#inbox}.${number}`,
-    });
+    const reply = `${this.#inbox}.${number}`;
+    try {
+      this.#link.connection.publish(flight.subject, flight.payload, { headers: flight.headers, reply });
+    } catch (error) {
+      // For example when the server now connected to takes smaller messages than the one before.
+      this.#land(number, flight);
+      flight.reject(streamError(this.#options.stream, this.#link.place, error));
+    }
   }
 
   #answered(message: Msg): void {

@@ -13,10 +13,18 @@ import { PullSlot } from "./nats-pull-slot.ts";
 import { streamError } from "./nats-stream.ts";
 import type { LogMessage, LogReadOptions } from "./tx-log.ts";
 
-const EXPIRES_MS = 30_000;
-const HEARTBEAT_MS = 5_000;
 const MISSED_HEARTBEATS = 3;
 const INACTIVE_MS = 300_000;
+
+/** How long a pull stays open, and how often the server shows meanwhile that it is there, in milliseconds. */
+export interface PullTiming {
+  readonly expiresMs: number;
+  /** At most half of `expiresMs`. A reading ends when the server was silent for three of them. */
+  readonly heartbeatMs: number;
+}
+
+/** The timing of pulls when nothing else is said. */
+export const DEFAULT_PULL_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs: 5_000 };
 
 /**
  * Reads a stream through a pull consumer of its own. Pulls are bounded, and a new one is sent only when at most one array's worth
@@ -34,6 +42,7 @@ export class NatsReader implements LinkListener {
   readonly #signal: AbortSignal;
   readonly #maxMessages: number;
   readonly #maxBytes: number;
+  readonly #timing: PullTiming;
   readonly #inbox = createInbox();
   readonly #slots: readonly PullSlot[];
   readonly #stop = (): void => this.#end();
@@ -53,7 +62,7 @@ export class NatsReader implements LinkListener {
     manager: JetStreamManager,
     stream: string,
     from: number,
-    options: LogReadOptions,
+    options: LogReadOptions & PullTiming,
   ) {
     this.#link = link;
     this.#manager = manager;
@@ -62,6 +71,7 @@ export class NatsReader implements LinkListener {
     this.#signal = options.signal;
     this.#maxMessages = options.maxMessages ?? 5_000;
     this.#maxBytes = options.maxBytes ?? 8 * 1024 * 1024;
+    this.#timing = options;
     this.#slots = ["a", "b"].map((name) => new PullSlot(link.connection, `${this.#inbox}.${name}`));
   }
 
@@ -77,7 +87,7 @@ export class NatsReader implements LinkListener {
         else this.#end();
       });
     }
-    this.#ticks = setInterval(() => this.#countSilence(), HEARTBEAT_MS);
+    this.#ticks = setInterval(() => this.#countSilence(), this.#timing.heartbeatMs);
     if (this.#signal.aborted) this.#end();
     this.#refill();
   }
@@ -156,7 +166,7 @@ export class NatsReader implements LinkListener {
     if (code === 100 || !slot.owns(message.subject)) return;
     if (code === 409 && /exceeds maxbytes/i.test(description)) {
       this.#oversized ||= slot.received === 0;
-    } else if (code !== 408 || slot.age < EXPIRES_MS / 2) {
+    } else if (code !== 408 || slot.age < this.#timing.expiresMs / 2) {
       // Consumer deleted, leadership changed, server shutting down, nobody listens, and what newer servers may say.
       return this.#end(code === 400 ? new Error(description) : undefined);
     }
@@ -174,7 +184,8 @@ export class NatsReader implements LinkListener {
       // A message larger than a whole pull may be comes alone, in a pull without a bound of bytes.
       if (this.#oversized && expected > 0) continue;
       const bounds = this.#oversized ? { batch: 1 } : { batch: this.#maxMessages, max_bytes: this.#maxBytes };
-      slot.pull(next, { ...bounds, expires: nanos(EXPIRES_MS), idle_heartbeat: nanos(HEARTBEAT_MS) });
+      const { expiresMs, heartbeatMs } = this.#timing;
+      slot.pull(next, { ...bounds, expires: nanos(expiresMs), idle_heartbeat: nanos(heartbeatMs) });
     }
   }
 

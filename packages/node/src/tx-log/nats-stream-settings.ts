@@ -51,7 +51,9 @@ export function unsafeSettings(config: StreamConfig): string[] {
           ? "it takes messages from other streams"
           : config.sealed
             ? "it is sealed"
-            : undefined;
+            : config.no_ack === true
+              ? "it acknowledges nothing"
+              : undefined;
   if (unusable !== undefined) {
     throw new CairnError("CONFIG_INVALID", `The stream "${config.name}" cannot be a log: ${unusable}.`, {
       hint: "Name another stream; Cairn makes one with the right settings when there is none.",

@@ -3,7 +3,7 @@ import type { JetStreamManager } from "nats";
 import type { Appended } from "./group-commit.ts";
 import { type NatsConnectionOptions, NatsLink } from "./nats-connection.ts";
 import { NatsPublisher } from "./nats-publisher.ts";
-import { NatsReader } from "./nats-reader.ts";
+import { DEFAULT_PULL_TIMING, NatsReader, type PullTiming } from "./nats-reader.ts";
 import { NatsStream } from "./nats-stream.ts";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "./tx-log.ts";
 
@@ -19,6 +19,8 @@ export interface NatsTxLogOptions extends NatsConnectionOptions {
   readonly maxInflight?: number;
   /** How long an append is tried before it rejects with `LOG_UNREACHABLE`, in milliseconds. Default 30,000. */
   readonly appendDeadlineMs?: number;
+  /** How soon a reader notices that the server has fallen silent. */
+  readonly pullTiming?: PullTiming;
   /** Told what is unsafe about an existing stream's settings, each as a sentence, once. */
   readonly onNotice?: (sentence: string) => void;
 }
@@ -58,13 +60,16 @@ class NatsTxLog implements TxLog {
   readonly #stream: NatsStream;
   readonly #publisher: NatsPublisher;
   readonly #readers = new Set<NatsReader>();
+  readonly #pullTiming: PullTiming;
   #closed = false;
   #subject: string | undefined;
+  #findingSubject: Promise<string> | undefined;
 
   constructor(link: NatsLink, manager: JetStreamManager, stream: string, options: NatsTxLogOptions) {
     this.name = stream;
     this.#link = link;
     this.#manager = manager;
+    this.#pullTiming = options.pullTiming ?? DEFAULT_PULL_TIMING;
     const creation = { replicas: options.replicas ?? 1, create: options.createStream ?? true };
     this.#stream = new NatsStream(link, manager, stream, creation, options.onNotice);
     this.#publisher = new NatsPublisher(link, {
@@ -105,10 +110,8 @@ class NatsTxLog implements TxLog {
         },
       );
     }
-    // Without an await once the subject is known: the order of the calls is the order in the log.
-    if (this.#subject !== undefined) return this.#publisher.append(this.#subject, payload, options.messageId);
-    const subject = await this.#stream.subject();
-    this.#subject = subject;
+    // Nothing, or all on one promise, is waited for: the order of the calls has to be the order in the log.
+    const subject = this.#subject ?? (await this.#findSubject());
     return this.#publisher.append(subject, payload, options.messageId);
   }
 
@@ -126,7 +129,10 @@ class NatsTxLog implements TxLog {
     this.#check();
     if (from > (await this.#stream.bounds()).last + 1) return;
     if (options.signal.aborted) return;
-    const reader = new NatsReader(this.#link, this.#manager, this.name, from, options);
+    const reader = new NatsReader(this.#link, this.#manager, this.name, from, {
+      ...options,
+      ...this.#pullTiming,
+    });
     this.#readers.add(reader);
     try {
       await reader.start();
@@ -146,6 +152,16 @@ class NatsTxLog implements TxLog {
     this.#publisher.close();
     for (const reader of this.#readers) reader.close();
     await this.#link.close();
+  }
+
+  async #findSubject(): Promise<string> {
+    this.#findingSubject ??= this.#stream.subject();
+    try {
+      this.#subject = await this.#findingSubject;
+      return this.#subject;
+    } finally {
+      this.#findingSubject = undefined;
+    }
   }
 
   #check(): void {

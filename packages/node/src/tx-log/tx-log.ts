@@ -27,7 +27,8 @@ export interface LogReadOptions {
  *
  * Durable: `append` answers after the message would survive what the log promises to survive (embedded: a power
  * loss; NATS: what the stream's replicas survive). Errors common to all methods: `LOG_UNREACHABLE` (worth trying
- * again), and after `close` any call rejects with `LOG_UNREACHABLE`.
+ * again), and after `close` any call rejects with `LOG_UNREACHABLE`; so do `append`, `bounds`, `fetch` and `read` on a log
+ * that does not exist.
  */
 export interface TxLog {
   /** The log's name, the same on every node that reads it (a stream's name, an embedded log's folder name). */
@@ -52,7 +53,7 @@ export interface TxLog {
   /**
    * Appends a message. The same `messageId` within the log's memory of ids (2 minutes or more) is stored once: later calls answer the
    * position of the first with `duplicate: true`, whatever their payload. Calls made one after another without waiting are
-   * stored in the order of the calls. Errors: `TX_TOO_LARGE`, `LOG_FULL`, `LOG_UNREACHABLE` (the message may
+   * stored in the order of the calls. Errors: `TX_TOO_LARGE`, `LOG_FULL`, `DISK_FULL`, `LOG_UNREACHABLE` (the message may
    * or may not have been stored; repeating with the same id is safe).
    */
   append(

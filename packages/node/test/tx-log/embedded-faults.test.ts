@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
 import { bytes, takeMessages, text } from "../../testing/tx-log-suite.ts";
 
-const MODULE = new URL("../../dist/src/tx-log/embedded-tx-log.js", import.meta.url);
+const moduleUrl = (name: string): string => new URL(`../../dist/src/tx-log/${name}.js`, import.meta.url).href;
 
 describe("an embedded log", () => {
   let folder: string;
@@ -25,7 +25,8 @@ describe("an embedded log", () => {
   /** Runs `body`, where `log` is the log, in a process of its own; answers what it prints, line by line. */
   const inProcess = (body: string, limit = "true"): ChildProcessByStdio<null, Readable, null> => {
     const script = `
-      import { openEmbeddedTxLog } from ${JSON.stringify(MODULE.href)};
+      import { openEmbeddedTxLog } from ${JSON.stringify(moduleUrl("embedded-tx-log"))};
+      import { followLog } from ${JSON.stringify(moduleUrl("follow-log"))};
       const log = await openEmbeddedTxLog({ path: ${JSON.stringify(path)} });
       await log.create((id) => Buffer.from(id));
       const say = (line) => process.stdout.write(line + "\\n");
@@ -96,6 +97,12 @@ describe("an embedded log", () => {
     const child = inProcess(
       `
       const refused = [];
+      const stop = new AbortController();
+      let read = 0;
+      // Opening again interrupts readings, and nothing else.
+      const reading = (async () => {
+        for await (const messages of followLog(log, { signal: stop.signal, maxBackoffMs: 20 })) read += messages.length;
+      })();
       for (let n = 0; refused.length < 3; n += 1) {
         try {
           const { position } = await log.append(Buffer.alloc(100_000, n));
@@ -106,6 +113,9 @@ describe("an embedded log", () => {
         }
       }
       const small = await log.append(Buffer.from("small"));
+      while (read < small.position) await new Promise(setImmediate);
+      stop.abort();
+      await reading;
       say("small " + small.position);
       await log.close();`,
       "ulimit -f 1000",

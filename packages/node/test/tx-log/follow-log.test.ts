@@ -157,6 +157,15 @@ describe("following a log", () => {
     await loss;
   });
 
+  it("reads again when messages are there but do not come", async () => {
+    await append(2, 3);
+    log.faults.stalled = true;
+    const following = follow(3, { idleCheckMs: 10 });
+    await vi.waitFor(() => expect(log.readings).toBeGreaterThan(1));
+    log.faults.stalled = false;
+    expect(await following).toEqual([1, 2, 3]);
+  });
+
   it("does not mistake a fault of the idle check for a loss", async () => {
     await append(2, 3);
     const following = follow(4, { idleCheckMs: 10 });

@@ -262,6 +262,37 @@ describe("a log on NATS", () => {
     await reading.return?.(undefined);
   });
 
+  it("goes on with the same consumer when pulls expire", async () => {
+    const log = await open({ pullTiming: { expiresMs: 250, heartbeatMs: 100 } });
+    const pulls: string[] = [];
+    const spy = client.subscribe(`$JS.API.CONSUMER.MSG.NEXT.${stream}.>`, {
+      callback: (_, { subject }) => pulls.push(subject),
+    });
+    await client.flush();
+    const read = await readToEnd(log, 1, async (soFar) => {
+      if (soFar > 3) return stop.abort();
+      const before = pulls.length;
+      await expect.poll(() => pulls.length).toBeGreaterThan(before + 2);
+      await log.append(bytes("next"));
+    });
+    spy.unsubscribe();
+    expect(read).toBe(4);
+    expect(new Set(pulls).size).toBe(1);
+  });
+
+  it("ends a reading when the server falls silent without closing the connection", async () => {
+    const proxy = await startMutableProxy(server.port);
+    const options = {
+      servers: `nats://127.0.0.1:${proxy.port}`,
+      pullTiming: { expiresMs: 400, heartbeatMs: 100 },
+    };
+    const log = await open(options);
+    const read = await readToEnd(log, 1, async () => proxy.mute());
+    expect(read).toBe(1);
+    await log.close();
+    await proxy.close();
+  });
+
   it("hands out a message within milliseconds of its being stored", async () => {
     const log = await open();
     const delays: number[] = [];
