@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { COMMANDS } from "./commands/commands.ts";
+import { VERSION } from "../version.ts";
 import { reportError } from "./report-error.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -20,6 +21,7 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
 function createProgram(terminal: Terminal): Command {
   const program = new Command("cairn")
     .description("A checkpointing index store for clusters: nodes join by restore and tail replay.")
+    .version(VERSION)
     .exitOverride()
     .configureOutput({
       writeOut: (text) => terminal.stdout.write(text),

@@ -1,4 +1,5 @@
 import { CairnError, type ErrorCode } from "@cairn/kv";
+import { drainBody } from "./drain-body.ts";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 
 /** The code of what cannot be understood: parameters, paths, bodies. */
@@ -66,6 +67,10 @@ export interface HttpLogger {
 /** Answers any error as `{"error": {"code", "message", "hint"}}`; a stack goes to the log only. */
 export function errorHandler(logger: HttpLogger, maxBody: number) {
   return (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    if (!request.raw.complete) {
+      void reply.removeHeader("connection");
+      drainBody(request.raw);
+    }
     const known = error instanceof CairnError ? error : frameworkError(error, maxBody);
     if (known === undefined) {
       // A client that went away while it sent its body is no fault of this node's.

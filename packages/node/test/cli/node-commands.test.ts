@@ -70,6 +70,18 @@ describe("documents", () => {
     expect(stderr).toMatch(/^TX_INVALID: /);
   });
 
+  test("that are too large are refused with the limit, however much was on its way", async () => {
+    await using served = await serve();
+    const large = JSON.stringify("x".repeat(8_000_000));
+    for (let round = 0; round < 5; round += 1) {
+      const { code, stderr } = await run(served, ["tx", "put", "pods", "x", "-"], large);
+      expect([code, stderr]).toEqual([
+        2,
+        expect.stringContaining("TX_TOO_LARGE: The body is larger than 1048576"),
+      ]);
+    }
+  });
+
   test("are listed over all pages, in order", async () => {
     await using served = await serve();
     for (let i = 0; i < 2500; i += 1) {

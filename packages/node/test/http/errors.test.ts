@@ -1,6 +1,8 @@
+import { once } from "node:events";
 import { connect } from "node:net";
+import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { ERROR_CODES } from "@cairn/kv";
 import { serve } from "./served-node.ts";
 
@@ -80,11 +82,34 @@ describe("every error", () => {
     expect(served.logged).toMatchObject([{ fields: { err: served.node.submitError, method: "PUT" } }]);
   });
 
-  test("of a body that says it is large comes before the body is sent", async () => {
+  test("of a large body comes before the body is sent, and its rest is read", async () => {
     await using served = await serve({ maxBody: 1000 });
     const socket = connect(served.server.port, "127.0.0.1");
-    socket.write("PUT /api/v1/pods/x HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n{");
-    expect(await text(socket)).toMatch(/^HTTP\/1\.1 413 [^]*TX_TOO_LARGE/);
+    socket.write("PUT /api/v1/pods/x HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n{");
+    const [first] = (await once(socket, "data")) as [Buffer];
+    expect(String(first)).toMatch(/^HTTP\/1\.1 413 [^]*TX_TOO_LARGE/);
+    socket.write(Buffer.alloc(9_999_998, " "));
+    socket.write("GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 /);
+  });
+
+  test("reaches a client that sends without end, which is then cut off", async () => {
+    await using served = await serve({ maxBody: 1000 });
+    const socket = connect(served.server.port, "127.0.0.1");
+    const head = "PUT /api/v1/pods/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const chunk = `100000\r\n${"x".repeat(0x10_00_00)}\r\n`;
+    const endless = Readable.from(
+      (function* () {
+        yield head;
+        for (;;) yield chunk;
+      })(),
+      { objectMode: false },
+    );
+    socket.on("error", () => undefined);
+    const [first] = (await Promise.all([once(socket, "data"), endless.pipe(socket)]))[0] as [Buffer];
+    expect(String(first)).toMatch(/^HTTP\/1\.1 413 /);
+    await vi.waitFor(() => expect(socket.closed).toBe(true), 20_000);
+    endless.destroy();
   });
 
   test.each([

@@ -12,12 +12,7 @@ export const batchRoute: RegisterRoutes = (app, api, { maxBody }) => {
     const { body } = request;
     if (!(body instanceof Readable)) throw ndjsonExpected();
     const batch = new BatchSubmission(api, maxBody, query["first-line"] ?? 1);
-    try {
-      await batch.submitAll(body);
-    } finally {
-      // What is left of the body after an error must be read, or the connection could not carry the answer.
-      body.resume();
-    }
+    await batch.submitAll(body);
     const result = batch.result();
     if (query.await === true && result.lastTxId !== null) {
       await awaitSubmitted(api, result.lastTxId, query.timeout);
