@@ -28,12 +28,14 @@ const FOREIGN = [
   "GIT_NOGLOB_PATHSPECS",
   "GIT_ICASE_PATHSPECS",
 ];
+// Enough for the last sentences; a broken repository can make git complain about every object.
 const STDERR_KEPT = 4096;
 
 /** The environment in which git tells the stored history: no replacement, no graft, untranslated messages. */
 export function gitEnvironment(): NodeJS.ProcessEnv {
   const environment: NodeJS.ProcessEnv = { ...process.env };
   for (const name of FOREIGN) delete environment[name];
+  // The complaints that are told apart below are English.
   environment["LC_ALL"] = "C";
   environment["GIT_NO_REPLACE_OBJECTS"] = "1";
   environment["GIT_OPTIONAL_LOCKS"] = "0";
@@ -67,6 +69,7 @@ export function startGit(
         reject(explain(resolve(directory), args[0] ?? "", complaint, signal ?? `status ${String(status)}`));
     });
   });
+  // Whoever waits for it still sees the rejection; who stopped git early does not wait.
   finished.catch(() => undefined);
   return { stdin: child.stdin, stdout: child.stdout, finished, stop: () => void child.kill() };
 }

@@ -50,6 +50,7 @@ export async function* historyLines(options: HistoryOptions): AsyncGenerator<str
     options.sinceCommit === undefined ? undefined : await resolveCommit(directory, options.sinceCommit);
   const name = await repositoryName(directory, options.name);
 
+  // What has been asked of diff-tree and not been answered: bounded by what the pipes hold.
   const underway: CommitPlace[] = [];
   const lines: string[] = [];
   const writer = new TransactionWriter({
@@ -64,6 +65,7 @@ export async function* historyLines(options: HistoryOptions): AsyncGenerator<str
   const diff = startGit(directory, DIFF_TREE);
   list.stdin.end();
   const asked = pipeline(() => questions(list, { since, limit: options.limit, underway }), diff.stdin);
+  // Looked at below, after git's own account of what went wrong.
   asked.catch(() => undefined);
   try {
     for await (const chunk of diff.stdout) {

@@ -7,6 +7,7 @@ import { makeRepository } from "./make-repository.ts";
 import { expectedFiles, expectedHistory } from "./oracle.ts";
 import { pathOfName } from "./path-name.ts";
 
+// Lines are short; one write for each would cost more than making them.
 const BLOCK = 64 * 1024;
 
 function linesOf(command: Command): AsyncIterable<string> | Iterable<string> {

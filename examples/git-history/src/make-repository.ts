@@ -35,12 +35,14 @@ export async function makeRepository(plan: RepositoryPlan): Promise<MadeReposito
   const { directory, commits, seed = 1, files = 50, objectFormat = "sha1", branch = "main" } = plan;
   await mkdir(directory, { recursive: true });
   const format = objectFormat === "sha1" ? [] : [`--object-format=${objectFormat}`];
+  // Without templates, so that hooks and settings of the machine do not make one repository differ from another.
   await askGit(directory, ["init", "--quiet", "--bare", "--template=", ...format]);
   await askGit(directory, ["symbolic-ref", "HEAD", `refs/heads/${branch}`]);
   const git = startGit(directory, ["fast-import", "--quiet", "--done"]);
   git.stdout.resume();
   const oidLength = objectFormat === "sha1" ? 40 : 64;
   const written = pipeline(() => chunks({ commits, seed, files, branch, oidLength }), git.stdin);
+  // When git refuses, its own error says more than the pipe that breaks.
   written.catch(() => undefined);
   await git.finished;
   await written;

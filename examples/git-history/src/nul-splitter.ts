@@ -18,6 +18,7 @@ export class NulSplitter {
   push(chunk: Buffer): void {
     let from = 0;
     for (let nul = chunk.indexOf(0); nul !== -1; nul = chunk.indexOf(0, from)) {
+      // Nearly every token lies within one chunk and needs no copy.
       if (this.#length === 0) this.#handle(chunk.subarray(from, nul), nul - from);
       else this.#finish(chunk.subarray(from, nul));
       from = nul + 1;

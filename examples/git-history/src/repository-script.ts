@@ -1,3 +1,4 @@
+import { KnownPaths } from "./known-paths.ts";
 import { DIRECTORIES, LONG_PATHS, ODD_NAMES } from "./odd-paths.ts";
 import { SeededRandom } from "./seeded-random.ts";
 
@@ -41,8 +42,7 @@ export function* repositoryScript(options: ScriptOptions): Generator<string, voi
 class Script {
   readonly #options: ScriptOptions;
   readonly #random: SeededRandom;
-  readonly #paths: string[] = [];
-  readonly #contents = new Map<string, string>();
+  readonly #paths = new KnownPaths();
   #mark = 0;
   #serial = 0;
 
@@ -119,9 +119,9 @@ class Script {
   #change(): string {
     const random = this.#random;
     const dice = random.next();
-    const path = this.#paths.length === 0 ? undefined : random.pick(this.#paths);
+    const path = this.#paths.pick(random);
     if (path === undefined || dice < 0.4) return this.#put(this.#newPath(), random.pick(MODES));
-    if (dice < 0.45) return this.#put(path, random.pick(MODES), this.#contents.get(path));
+    if (dice < 0.45) return this.#put(path, random.pick(MODES), this.#paths.contentOf(path));
     if (dice < 0.6) return this.#put(path, random.pick(MODES));
     if (dice < 0.75) return this.#delete(path);
     if (dice < 0.87) return this.#rename(path);
@@ -140,20 +140,18 @@ class Script {
   }
 
   #rename(path: string): string {
-    const content = this.#contents.get(path);
+    const content = this.#paths.contentOf(path);
     return this.#delete(path) + this.#put(this.#newPath(), "100644", content);
   }
 
   #delete(path: string): string {
-    const last = this.#paths.pop();
-    const at = this.#paths.indexOf(path);
-    if (last !== undefined && at !== -1) this.#paths[at] = last;
+    this.#paths.delete(path);
     return `D ${quote(path)}\n`;
   }
 
   #put(path: string, mode: string, content?: string): string {
-    this.#paths.push(path);
     if (mode === "160000") {
+      this.#paths.set(path, undefined);
       const oid = this.#random
         .below(2 ** 32)
         .toString(16)
@@ -162,7 +160,7 @@ class Script {
     }
     // Few contents, so that changes of the mode alone, and equal files, happen.
     const data = content ?? `content ${this.#random.below(50)}`;
-    this.#contents.set(path, data);
+    this.#paths.set(path, data);
     return `M ${mode} inline ${quote(path)}\ndata ${data.length}\n${data}\n`;
   }
 }

@@ -77,6 +77,7 @@ export class TransactionWriter implements HistoryHandler {
   #add(op: string): void {
     const header = this.#header;
     if (header === undefined) throw new HistoryError("git diff-tree printed a change before any commit.");
+    // One more for the comma.
     const bytes = Buffer.byteLength(op) + 1;
     const limit = this.#options.maxBytes - this.#envelopeBytes(header);
     if (bytes > limit) {
@@ -93,6 +94,7 @@ export class TransactionWriter implements HistoryHandler {
   }
 
   #envelopeBytes(header: CommitHeader): number {
+    // The name percent-encoded (a UTF-16 unit takes up to nine characters), the id, and braces.
     return this.#options.name.length * 3 * 3 + header.oid.length + 64;
   }
 

@@ -1,3 +1,4 @@
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DiffTreeParser, MAX_MESSAGE_BYTES } from "../src/diff-tree-parser.ts";
 import { HistoryError } from "../src/index.ts";
@@ -95,5 +96,21 @@ describe("the splitter", () => {
       [2, 2],
       [0, 0],
     ]);
+  });
+
+  it("finds the same tokens however the stream is cut", () => {
+    const cuts = fc.array(
+      fc.uint8Array({ maxLength: 9 }).map((bytes) => Buffer.from(bytes.map((byte) => byte % 3))),
+    );
+    fc.assert(
+      fc.property(cuts, (chunks) => {
+        const tokens: string[] = [];
+        const splitter = new NulSplitter((bytes) => tokens.push(bytes.toString("latin1")));
+        for (const chunk of chunks) splitter.push(chunk);
+        const expected = Buffer.concat(chunks).toString("latin1").split("\0");
+        expect(splitter.open).toBe(expected.pop() !== "");
+        expect(tokens).toEqual(expected);
+      }),
+    );
   });
 });

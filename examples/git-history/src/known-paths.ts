@@ -1,0 +1,39 @@
+import type { SeededRandom } from "./seeded-random.ts";
+
+/** Paths with their contents, of which one can be drawn by chance. */
+export class KnownPaths {
+  readonly #paths: string[] = [];
+  readonly #places = new Map<string, number>();
+  readonly #contents = new Map<string, string>();
+
+  /** Adds a path or changes its content; undefined where it has none of its own (a submodule). */
+  set(path: string, content: string | undefined): void {
+    if (!this.#places.has(path)) {
+      this.#places.set(path, this.#paths.length);
+      this.#paths.push(path);
+    }
+    if (content === undefined) this.#contents.delete(path);
+    else this.#contents.set(path, content);
+  }
+
+  contentOf(path: string): string | undefined {
+    return this.#contents.get(path);
+  }
+
+  delete(path: string): void {
+    const place = this.#places.get(path);
+    if (place === undefined) return;
+    this.#contents.delete(path);
+    this.#places.delete(path);
+    const last = this.#paths.pop();
+    if (last === undefined || last === path) return;
+    // The last takes the place that became free, so that deleting does not move all that follow.
+    this.#paths[place] = last;
+    this.#places.set(last, place);
+  }
+
+  /** One of the paths, undefined when there are none. */
+  pick(random: SeededRandom): string | undefined {
+    return this.#paths.length === 0 ? undefined : random.pick(this.#paths);
+  }
+}
