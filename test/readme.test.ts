@@ -1,0 +1,99 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cp, mkdtemp, rm, symlink } from "node:fs/promises";
+import { freePort } from "@cairn/node/testing";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { fencedBlocks } from "./support/readme-blocks.ts";
+
+const ROOT = fileURLToPath(new URL("../", import.meta.url));
+const README = path.join(ROOT, "README.md");
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-readme-"));
+});
+afterAll(async () => await rm(folder, { recursive: true, force: true }));
+
+/** Runs a command in a process group of its own, so that all it started can be ended. */
+function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv, cwd: string) {
+  const child = spawn(command, args, {
+    cwd,
+    env: { ...process.env, ...env },
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  const signal = (name: NodeJS.Signals) => {
+    if (child.pid !== undefined) process.kill(-child.pid, name);
+  };
+  return { exited: once(child, "exit"), output: () => output, signal };
+}
+
+describe("the README's commands do what it says", () => {
+  it("the first one builds and runs a node, which ends in good order at Ctrl-C", async () => {
+    const [console] = await fencedBlocks(README);
+    const command = /^\$ (npx -y pnpm@12 start)\b/m.exec(console?.text ?? "")?.[1] ?? "";
+    expect(command).not.toBe("");
+    const port = String(await freePort());
+    const env = { CAIRN_DIR: path.join(folder, "one"), CAIRN_HTTP_PORT: port, CAIRN_NODE_ID: "my-host" };
+    const [program = "", ...args] = command.split(" ");
+    const started = run(program, args, env, ROOT);
+    await expect
+      .poll(() => started.output(), { timeout: 55_000 })
+      .toContain(`my-host is ready at http://127.0.0.1:${port}`);
+    const url = `http://127.0.0.1:${port}/api/v1/pods`;
+    const put = await fetch(`${url}/default/web-0`, { method: "PUT", body: '{"image": "nginx"}' });
+    expect(await put.text()).toBe('{"txId":2,"existed":false}');
+    expect(await (await fetch(url)).text()).toBe(
+      '[{"namespace":"default","name":"web-0","revision":2,"document":{"image":"nginx"}}]',
+    );
+    // The terminal sends it to every process of the group.
+    started.signal("SIGINT");
+    await started.exited;
+    expect(started.output()).toContain("stopped");
+  });
+
+  it("the example of two nodes: the second joins from the first one's checkpoint, with the same digest", async () => {
+    const work = path.join(folder, "two");
+    // Everything that the commands name, in a folder whose ./cairn-data is the test's own.
+    await promisify(execFile)("git", ["clone", "--quiet", "--bare", ROOT, path.join(work, ".git")]);
+    for (const name of ["packages", "node_modules"])
+      await symlink(path.join(ROOT, name), path.join(work, name));
+    await cp(path.join(ROOT, "examples"), path.join(work, "examples"), {
+      recursive: true,
+      verbatimSymlinks: true,
+    });
+    const script = (await fencedBlocks(README)).find(({ text }) => text.includes("nats-server"))?.text ?? "";
+    const moved = await onFreePorts(script);
+    const shell = run(
+      "bash",
+      ["-e", "-o", "pipefail", "-c", `PATH=$PATH:/usr/sbin\n${moved}\nkill 0`],
+      {},
+      work,
+    );
+    await shell.exited;
+    const output = shell.output();
+    expect(output).toMatch(/loaded \d+ transactions/);
+    expect(output).toMatch(/Joined +from checkpoint-\d+-\S+.*1 transaction replayed/);
+    const digests = output.match(/sha256:[0-9a-f]{64}/g) ?? [];
+    expect(digests).toHaveLength(2);
+    expect(digests[0]).toBe(digests[1]);
+  });
+});
+
+/** The commands with ports of the test's own instead of the README's, which somebody else may have. */
+async function onFreePorts(script: string): Promise<string> {
+  const [nats, a, b] = [await freePort(), await freePort(), await freePort()];
+  return script
+    .replaceAll("4222", String(nats))
+    .replaceAll("3001", String(a))
+    .replaceAll("3002", String(b))
+    .replace("a.edn &", `a.edn -e '{:cairn/http-server {:port ${a}}}' &`)
+    .replace("b.json &", `b.json -e '{:cairn/http-server {:port ${b}}}' &`);
+}
