@@ -7,6 +7,8 @@ type Join = NodeStatus["join"];
 /** What happened while a node joined: kept up to date as it happens, read by /status. */
 export class JoinReport {
   restoredFrom: Join["restoredFrom"] = null;
+  /** The checkpoint that was restored: the newest known until the checkpointer has looked at the store. */
+  restoredCheckpoint: NodeStatus["checkpoints"]["last"] = null;
   skipped: Join["skipped"] = [];
   movedAside: MovedAside[] = [];
   replayed = 0;

@@ -48,7 +48,9 @@ export async function restoreIndex(
   if (restored === undefined) return undefined;
   const { name, store, manifest } = restored;
   const { kv } = await openIndex(provider, targetDir);
-  report.restoredFrom = { name, store, txId: manifest.txId };
+  const { txId, takenAt, archive } = manifest;
+  report.restoredFrom = { name, store, txId };
+  report.restoredCheckpoint = { name, txId, takenAt, bytes: archive.bytes };
   return await IndexStore.open(kv, emptyState(identity));
 }
 
