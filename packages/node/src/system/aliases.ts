@@ -1,14 +1,12 @@
 /** What a module's name means: one of ours, one of ours under an older name, or nothing, with what to use instead. */
-export type ModuleName =
-  | { readonly id: string; readonly alias: boolean }
-  | { readonly message: string; readonly hint: string };
+export type ModuleName = { readonly id: string } | { readonly message: string; readonly hint: string };
 
 const OLD = "(?:crux|xtdb|juxt\\.crux)\\.(?:[a-z0-9-]+\\.)*";
 
 /** Older names with a counterpart. The first that matches counts: the S3 stores end in `checkpoint` too. */
 const COUNTERPARTS: readonly (readonly [RegExp, string])[] = [
-  [new RegExp(`^${OLD}(?:rocksdb|lmdb)/->kv-store$`), "cairn.leveldb/->kv-store"],
-  [new RegExp(`^${OLD}mem-kv/->kv-store$`), "cairn.memory/->kv-store"],
+  [/^(?:[a-z0-9-]+\.)+(?:rocksdb|lmdb)\/->kv-store$/, "cairn.leveldb/->kv-store"],
+  [/^(?:[a-z0-9-]+\.)+mem-kv\/->kv-store$/, "cairn.memory/->kv-store"],
   [new RegExp(`^${OLD}s3\\.checkpoint(?:-transfer-manager)?/->cp-store$`), "cairn.s3/->checkpoint-store"],
   [new RegExp(`^${OLD}checkpoint/->checkpointer$`), "cairn.checkpoint/->checkpointer"],
   [
@@ -20,7 +18,10 @@ const COUNTERPARTS: readonly (readonly [RegExp, string])[] = [
 
 const NATS = "Use cairn.nats/->tx-log, or cairn.embedded/->tx-log for a single node.";
 
-/** Older names without a counterpart. */
+/**
+ * Older names without a counterpart: pattern, what is missing, what to do instead. Looked for anywhere in the name, because
+ * these modules came under several namespaces each.
+ */
 const WITHOUT: readonly (readonly [RegExp, string, string])[] = [
   [/(^|[.-])kafka([./-]|$)/, "Cairn has no Kafka log.", NATS],
   [/(^|[.-])jdbc([./-]|$)/, "Cairn has no log in an SQL database.", NATS],
@@ -49,7 +50,7 @@ const WITHOUT: readonly (readonly [RegExp, string, string])[] = [
 
 /** What a module id of an older system means; undefined when `name` is none. */
 export function olderModule(name: string): ModuleName | undefined {
-  for (const [pattern, id] of COUNTERPARTS) if (pattern.test(name)) return { id, alias: true };
+  for (const [pattern, id] of COUNTERPARTS) if (pattern.test(name)) return { id };
   if (!/^(?:crux|xtdb|juxt)[./]/.test(name)) return undefined;
   for (const [pattern, message, hint] of WITHOUT) {
     if (pattern.test(name)) return { message: `${name} has no counterpart: ${message}`, hint };

@@ -107,6 +107,7 @@ function readText(path: string, origin: Origin, problems: ProblemList): string |
   let bytes: Buffer;
   try {
     const handle = openSync(path, "r");
+    // Asked of the open file: between a stat by name and the reading another file could take its place.
     try {
       const { size } = fstatSync(handle);
       if (size > MAX_SOURCE_BYTES) {

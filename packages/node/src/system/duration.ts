@@ -19,6 +19,7 @@ const ISO = new RegExp(
 const PLAIN = new RegExp(
   `^(${NUMBER})\\s*(ms|millis|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)$`,
 );
+// Averages (30.44 days) would be defined, but nobody who writes P1M for a month expects one, and most mean minutes.
 const NO_FIXED_LENGTH = "A year or a month has no fixed length; write days, such as P30D.";
 
 /** ISO-8601 text to milliseconds: weeks, days, hours, minutes, seconds. Years and months are refused, because their length is not fixed. */

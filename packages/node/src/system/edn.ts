@@ -63,6 +63,7 @@ class EdnReader {
       case "List":
         return this.#call(node, depth, origin);
       case "String": {
+        // The node may be cut short by the end of the text; its own children tell.
         const inside = this.#source.text.slice(node.from + 1, node.to - 1);
         this.#values(node, depth);
         return { type: "string", text: decoded(decodeString(inside), node.from + 1), origin };

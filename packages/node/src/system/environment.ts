@@ -40,6 +40,7 @@ export function environmentTree(env: Environment, merged: MapNode, notices: Set<
   if (logModule === "cairn.nats/->tx-log") places.push(["NATS_URL", [...log, "servers"]]);
   else noEffect("NATS_URL", "the transaction log is not a NATS log", env, notices);
 
+  // A token or port in the environment of every process does not turn on a server that the file turned off.
   const http = at(merged, ["cairn/http-server"]);
   if (http?.type !== "null" && http?.type !== "boolean") {
     places.push(["CAIRN_HTTP_HOST", ["cairn/http-server", "host"]]);

@@ -23,6 +23,7 @@ function mergeMaps(weak: MapNode, strong: MapNode): MapNode {
 
 function mergeEntries(weak: ConfigEntry, strong: ConfigEntry): ConfigEntry {
   if (strong.value.type !== "map") return { ...strong, replaced: weak.value };
+  // A value of another type below would otherwise mix with the map: the stronger source means the whole.
   const below = asMap(weak.value);
   if (below === undefined) return { ...strong, replaced: weak.value };
   const value = mergeMaps(below, strong.value);

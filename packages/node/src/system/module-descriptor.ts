@@ -94,6 +94,7 @@ export function moduleUse<K extends ModuleKind>(
   common: CommonValues[K],
   create: (context: ModuleContext) => Promise<ModuleParts[K]> | ModuleParts[K],
 ): ModuleUse<K> {
+  // Keyed by the context, so that two nodes in one process do not share a store that each of them closes.
   const made = new WeakMap<ModuleContext, Promise<ModuleParts[K]>>();
   return {
     kind,

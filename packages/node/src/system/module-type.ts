@@ -60,6 +60,7 @@ export function readModule<K extends ModuleKind>(
     case "keyword":
     case "string":
     case "symbol": {
+      // A top-level key goes before a module's name: whoever wrote the key meant it.
       const shared = normalizeName(node.text);
       const entry = findEntry(reading.root, shared);
       if (entry !== undefined) return readShared(kind, shared, entry.value, node, path, reading);
@@ -183,6 +184,7 @@ function readShared<K extends ModuleKind>(
   }
   reading.settings.push({ path, value: name, origin: use.origin });
   if (before !== undefined) return ofKind(kind, before.use);
+  // Read where it is first named, and remembered even if it is wrong: its problems are told once.
   reading.open.add(name);
   const read =
     value.type === "null"

@@ -1,5 +1,6 @@
 /** The known name that a mistyped one most likely means, or undefined when none is near enough to be worth naming. */
 export function nearestName(name: string, known: Iterable<string>): string | undefined {
+  // Case is the commonest slip, and no two known names differ by it alone.
   const wanted = name.toLowerCase();
   // A third of the letters may differ: more, and the suggestion would be a guess.
   const limit = Math.max(1, Math.floor(wanted.length / 3));

@@ -40,6 +40,7 @@ export function importedUse<K extends ModuleKind>(
   const folder = lookupFolder(origin, reading.cwd);
   const at = findEntry(map, "cairn/module") === undefined ? path : [...path, "cairn/module"];
   let loading: Promise<UserModule> | undefined;
+  // Once for the check and for every part made of it: two instances of a module would not share what it keeps.
   const load = (): Promise<UserModule> => (loading ??= loadUserModule(specifier, folder));
   reading.checks.push(async () => {
     try {

@@ -19,6 +19,7 @@ export function plainValue(node: ConfigNode): unknown {
       return node.value;
     case "null":
       return null;
+    // What a call means in other places nobody knows; only durations are told.
     case "call": {
       const unit = DURATION_CALLS.get(node.name.replace(/^java\.time\./, ""));
       const [count] = node.arguments;

@@ -19,6 +19,7 @@ export function printConfig(config: ResolvedConfig): string {
     });
     open = path;
   }
+  // One very long path must not push every origin off the screen.
   const width = Math.min(90, Math.max(0, ...rows.map((row) => (row.right === "" ? 0 : row.left.length))));
   return rows
     .map(({ left, right }) => (right === "" ? left : `${left.padEnd(width)}  # ${right}`))

@@ -56,6 +56,7 @@ export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const reading = newReading(mergeSources(sources, input, notices), input, problems, notices);
   const node = readTopLevel("cairn/node", nodeParameters, reading);
   const config = readParts(node === undefined ? reading : { ...reading, node });
+  // Importing a module runs it, so everything that can be told without comes first.
   for (const check of reading.checks) await check();
   if (config === undefined || problems.problems.length > 0)
     return { ok: false, problems: problems.inOrder() };
@@ -75,12 +76,14 @@ function mergeSources(sources: ConfigSources, input: ConfigInput, notices: Set<s
     .map((tree) => renameTopLevel(tree, notices));
   const nothing = emptyMap(DEFAULT_ORIGIN);
   const given = new Set(base.flatMap((tree) => tree.entries.map((entry) => entry.name)));
+  // The default's store lies in the node's folder, so what is said of that folder has to be known before the default is.
   const said = mergeTrees([...base, nodeFromEnvironment(input.env), ...over], nothing);
   const dir = findNode(said, "cairn/node", "dir");
   const written = dir?.type === "string" ? dir.text : "";
   const folder = absolutePath(written, input.cwd) ?? resolve(input.cwd, "cairn-data");
   const nats = variable(input.env, "NATS_URL") !== undefined;
   const below = [defaultTree(given, folder, nats), ...base];
+  // Where a variable goes depends on what the other sources chose, those stronger than it included.
   const environment = environmentTree(input.env, mergeTrees([...below, ...over], nothing), notices);
   return mergeTrees([...below, environment, ...over], nothing);
 }

@@ -12,7 +12,7 @@ import type { Reading } from "./reading.ts";
 import type { HttpOptions } from "./system.ts";
 import { integer, path, text, textLike } from "./value-types.ts";
 
-/** `cairn/node`. */
+/** `cairn/node`. The id becomes part of file names and manifests, so it must be safe in both on every system. */
 export const nodeParameters = {
   id: derived(
     textLike(

@@ -155,6 +155,7 @@ export function listOf<T>(
   };
 }
 
+// At most 16 digits: more cannot be a safe integer, and Number would round without a word.
 function numberOf(node: ConfigNode): number | undefined {
   if (node.type === "number") return node.value;
   return node.type === "string" && /^-?[0-9]{1,16}$/.test(node.text) ? Number(node.text) : undefined;
