@@ -26,17 +26,16 @@ export function indexSource(node: string, provider: KvProvider, index: IndexStor
 
 /** The state is read from the copy itself: the live index has gone on meanwhile. */
 async function readCaptured(provider: KvProvider, dir: string): Promise<CapturedState> {
-  // Only a look: an index in memory would be loaded whole by its own provider.
-  const reader = provider.persistent ? provider : captureReader(provider);
-  const { kv, state } = await openIndex(reader, dir);
+  const { kv, state } = await openIndex(fileReader(provider), dir);
   await kv.close();
   if (state === undefined) throw new Error("the captured index holds no state");
   return capturedState(state, provider.format);
 }
 
-function captureReader(provider: KvProvider): KvProvider {
+/** What opens a provider's files for a look only: an index in memory would be loaded whole by its own provider. */
+export function fileReader(provider: KvProvider): KvProvider {
   const level = levelProvider();
-  return provider.format === level.format ? level : provider;
+  return !provider.persistent && provider.format === level.format ? level : provider;
 }
 
 /** An index's state in the form of a checkpoint's manifest. */

@@ -19,6 +19,8 @@ import type { TxLog } from "./tx-log/tx-log.ts";
 
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 15_000;
+/** An upload under way may end in it, else it is aborted: a node stops within 10 s. */
+const CHECKPOINTER_STOP_MS = 5_000;
 
 /**
  * The life of one node's index: open the log → join → replay → follow, and again from joining when the log or the index turn out
@@ -171,7 +173,7 @@ export class NodeLife {
   async #stopCheckpointer(): Promise<void> {
     const { checkpointer } = this;
     this.checkpointer = undefined;
-    await checkpointer?.stop();
+    await checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS });
   }
 
   async #closeIndex(): Promise<void> {

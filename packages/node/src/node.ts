@@ -28,6 +28,8 @@ import { checkpointSummary, NO_CHECKPOINTS, runCheckpoint, statusOfCheckpoints }
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_LIMIT = 100;
+/** Requests under way may end in it: a node stops within 10 s. */
+const HTTP_STOP_MS = 2_000;
 
 /** What {@link runNode} takes beside the system. */
 export interface RunOptions {
@@ -89,7 +91,10 @@ class RunningNode implements CairnNode {
   async open(): Promise<void> {
     const { http } = this.#system;
     if (http !== undefined) {
-      this.#http = await startHttpServer(this, http, { logger: this.#logger });
+      this.#http = await startHttpServer(this, http, {
+        logger: this.#logger,
+        closeTimeoutMs: HTTP_STOP_MS,
+      });
       this.#logger.info({ url: this.#http.url }, "listening");
     }
     this.#life.start();

@@ -1,5 +1,6 @@
-import type { KvOperation, KvReader } from "@cairn/kv";
+import { CairnError, type KvOperation, type KvReader } from "@cairn/kv";
 import { anchorOf } from "../tx-log/anchor.ts";
+import type { BirthRecord } from "../tx-log/birth-record.ts";
 import {
   contentHash,
   type DecodedMessage,
@@ -68,6 +69,7 @@ export async function applyMessages(
   let { txId, time } = before;
   let committed = 0;
   for (const { message, decoded } of messages) {
+    if (decoded.kind === "birth") assertSameLog(decoded.birth, before);
     txId = message.position + before.log.offset;
     time = Math.max(time, message.time);
     const verdict = await applyOne(decoded, message.payload, { txId, time, keys, submissions, reader });
@@ -179,6 +181,18 @@ class Submissions {
   rows(): readonly KvOperation[] {
     return this.#added;
   }
+}
+
+/** A birth record anywhere but at its own log's beginning: what follows is another history. */
+function assertSameLog(birth: BirthRecord, { log }: IndexState): void {
+  if (birth.log === log.id) return;
+  throw new CairnError(
+    "LOG_DIFFERENT",
+    `The log began anew: it is ${birth.log}, the index is of ${log.id}.`,
+    {
+      hint: "Nothing of it was applied. The node joins again and compares.",
+    },
+  );
 }
 
 const EMPTY = new Uint8Array(0);

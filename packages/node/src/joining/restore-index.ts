@@ -8,7 +8,7 @@ import {
   type RestoreResult,
 } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
-import { capturedState } from "../index-source.ts";
+import { capturedState, fileReader } from "../index-source.ts";
 import { INDEX_VERSION } from "../index-store/index-state.ts";
 import { IndexStore } from "../index-store/index-store.ts";
 import type { System } from "../system/system.ts";
@@ -81,9 +81,7 @@ async function acceptManifest(
 /** The restored index must say of itself what the manifest says of it. */
 async function verifyRestored(system: System, dir: string, manifest: Manifest): Promise<void> {
   const { kvProvider: provider } = system;
-  // An index in memory is looked at when it is loaded.
-  if (!provider.persistent) return;
-  const { kv, state } = await openIndex(provider, dir);
+  const { kv, state } = await openIndex(fileReader(provider), dir);
   await kv.close();
   const found = state === undefined ? undefined : capturedState(state, provider.format);
   if (found !== undefined && isDeepStrictEqual(found, claimedState(manifest))) return;
