@@ -1,35 +1,12 @@
-import type { LogMessage, TxLog } from "../src/tx-log/tx-log.ts";
+import type { TxLog } from "../src/tx-log/tx-log.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { bytes, takeMessages, text } from "./log-messages.ts";
 
 /** What the conformance suite needs of an implementation. Everything it makes must be gone after `close`. */
 export interface TxLogHarness {
   /** Opens the log; a second call, while the first is open or after it was closed, opens the same log again. */
   open(): Promise<TxLog>;
-  /** Whether two handles can be open at once. */
-  readonly manyHandles: boolean;
   close(): Promise<void>;
-}
-
-/** The first `count` messages from `from` on, and how many arrays they came in. */
-export async function takeMessages(log: TxLog, from: number, count: number): Promise<LogMessage[]> {
-  const stop = new AbortController();
-  const messages: LogMessage[] = [];
-  for await (const array of log.read(from, { signal: stop.signal })) {
-    messages.push(...array);
-    if (messages.length >= count) break;
-  }
-  stop.abort();
-  return messages.slice(0, count);
-}
-
-/** Text as a payload. */
-export function bytes(content: string): Uint8Array {
-  return new TextEncoder().encode(content);
-}
-
-/** A payload as text. */
-export function text(message: LogMessage | undefined): string | undefined {
-  return message === undefined ? undefined : new TextDecoder().decode(message.payload);
 }
 
 /** The contract of {@link TxLog} as tests. An implementation's own test calls it with a harness. */

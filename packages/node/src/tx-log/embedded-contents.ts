@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type { Database } from "./embedded-database.ts";
-import { decodeRow, LOG_ID_KEY, messageIdOf, POSITIONS_END, positionOf } from "./embedded-row.ts";
+import { decodeHead, decodeRow, HEAD_KEY, MESSAGE_IDS, POSITIONS_END, positionOf } from "./embedded-row.ts";
 import { MESSAGE_ID_WINDOW_MS, MessageIdMemory } from "./message-id-memory.ts";
 import type { LogMessage, LogReadOptions } from "./tx-log.ts";
 
@@ -12,11 +12,14 @@ export interface LogContents {
   readonly messageIds: MessageIdMemory;
 }
 
-/** Learns the log's id, bounds and recent message ids from what is stored. */
+/**
+ * Learns the log's id, bounds and recent message ids from what is stored, and removes those ids that are too old to count.
+ * Throws `CONFIG_INVALID` when the database is not a log, `INDEX_VERSION` when it is another version's.
+ */
 export async function learnContents(database: Database): Promise<LogContents> {
-  const id = await database.get(LOG_ID_KEY);
-  const [firstKey] = await database.keys({ lt: POSITIONS_END, limit: 1 }).all();
-  if (id === undefined && firstKey !== undefined) {
+  const head = await database.get(HEAD_KEY);
+  const [firstKey] = await database.keys({ limit: 1 }).all();
+  if (head === undefined && firstKey !== undefined) {
     throw new CairnError(
       "CONFIG_INVALID",
       `The folder ${database.location} holds a database that is not a log.`,
@@ -25,24 +28,31 @@ export async function learnContents(database: Database): Promise<LogContents> {
       },
     );
   }
+  const [lastKey] = await database.keys({ lt: POSITIONS_END, reverse: true, limit: 1 }).all();
+  return {
+    logId: head === undefined ? undefined : decodeHead(database.location, head),
+    first: firstKey === undefined || lastKey === undefined ? 1 : positionOf(firstKey),
+    last: lastKey === undefined ? 0 : positionOf(lastKey),
+    messageIds: await recentMessageIds(database),
+  };
+}
+
+async function recentMessageIds(database: Database): Promise<MessageIdMemory> {
   const oldest = Date.now() - MESSAGE_ID_WINDOW_MS;
-  const recent: [id: string, position: number, time: number][] = [];
-  let last = 0;
-  for await (const [key, value] of database.iterator({ lt: POSITIONS_END, reverse: true })) {
-    const { position, time } = decodeRow(positionOf(key), value);
-    last = Math.max(last, position);
-    if (time < oldest) break;
-    const messageId = messageIdOf(value);
-    if (messageId !== undefined) recent.push([messageId, position, time]);
+  const recent: LogMessage[] = [];
+  for await (const [key, value] of database.iterator({ ...MESSAGE_IDS, reverse: true })) {
+    const row = decodeRow(positionOf(key), value);
+    if (row.time < oldest) {
+      await database.clear({ gte: MESSAGE_IDS.gte, lte: key });
+      break;
+    }
+    recent.push(row);
   }
   const messageIds = new MessageIdMemory();
-  for (const [messageId, position, time] of recent.toReversed()) messageIds.add(messageId, position, time);
-  return {
-    logId: id === undefined ? undefined : Buffer.from(id).toString(),
-    first: firstKey === undefined ? 1 : positionOf(firstKey),
-    last,
-    messageIds,
-  };
+  for (const { position, time, payload } of recent.toReversed()) {
+    messageIds.add(Buffer.from(payload).toString(), position, time);
+  }
+  return messageIds;
 }
 
 /** The messages stored from `from` on, as of the call; the next array is read while the caller works on one. */

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { CairnError } from "@cairn/kv";
 import { learnContents, type LogContents } from "./embedded-contents.ts";
 import { type Database, databaseError, hasRoomToOpen, openDatabase } from "./embedded-database.ts";
-import { encodeRow, LOG_ID_KEY, positionKey } from "./embedded-row.ts";
+import { encodeHead, encodeRow, HEAD_KEY, messageIdKey, positionKey } from "./embedded-row.ts";
 import type { Appended, PendingAppend } from "./group-commit.ts";
 import { MessageIdMemory } from "./message-id-memory.ts";
 
@@ -79,8 +79,8 @@ export class EmbeddedStorage {
     const logId = this.logId ?? randomUUID();
     // One batch, so that a log has both its id and its birth record or, for the next start, neither.
     await this.#write(1, [
-      { type: "put", key: LOG_ID_KEY, value: Buffer.from(logId) },
-      { type: "put", key: positionKey(1), value: encodeRow(Date.now(), undefined, birthRecord(logId)) },
+      { type: "put", key: HEAD_KEY, value: encodeHead(logId) },
+      { type: "put", key: positionKey(1), value: encodeRow(Date.now(), birthRecord(logId)) },
     ]);
     this.#contents = { ...this.#contents, logId };
   }
@@ -96,8 +96,11 @@ export class EmbeddedStorage {
       const known = messageId === undefined ? undefined : (fresh.get(messageId) ?? messageIds.get(messageId));
       if (known !== undefined) return { position: known, duplicate: true };
       last += 1;
-      rows.push({ type: "put", key: positionKey(last), value: encodeRow(time, messageId, payload) });
-      if (messageId !== undefined) fresh.set(messageId, last);
+      rows.push({ type: "put", key: positionKey(last), value: encodeRow(time, payload) });
+      if (messageId !== undefined) {
+        fresh.set(messageId, last);
+        rows.push({ type: "put", key: messageIdKey(last), value: encodeRow(time, Buffer.from(messageId)) });
+      }
       return { position: last, duplicate: false };
     });
     if (rows.length > 0) await this.#write(last, rows);

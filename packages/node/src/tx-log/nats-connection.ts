@@ -1,27 +1,13 @@
-import { readFile } from "node:fs/promises";
 import { CairnError, errorMessage } from "@cairn/kv";
-import {
-  connect,
-  type ConnectionOptions,
-  credsAuthenticator,
-  type NatsConnection,
-  nkeyAuthenticator,
-  type TlsOptions,
-} from "nats";
+import { connect, type NatsConnection } from "nats";
+import { credentialOptions, type NatsCredentials } from "./nats-credentials.ts";
 import { answeringFirst } from "./nats-reachable.ts";
-import { type NatsServer, parseServer } from "./nats-server-url.ts";
+import { parseServer } from "./nats-server-url.ts";
 
-/** How to reach and convince the NATS servers. Secrets are never part of a message. */
-export interface NatsConnectionOptions {
+/** How to reach the NATS servers. */
+export interface NatsConnectionOptions extends NatsCredentials {
   /** `nats://host:port`, `tls://…`, `host:port`; user and password, or a token, may stand before the `@`. */
   readonly servers: string | readonly string[];
-  readonly credentialsFile?: string;
-  readonly user?: string;
-  readonly password?: string;
-  readonly token?: string;
-  readonly nkeySeedFile?: string;
-  /** Files of certificates and keys; `true` insists on TLS with the system's certificates. */
-  readonly tls?: boolean | Omit<TlsOptions, "cert" | "ca" | "key">;
   /** Shown in the server's list of connections. */
   readonly clientName?: string;
   /** How long one server may take to answer, in milliseconds. Default 2,500. */
@@ -65,7 +51,7 @@ export class NatsLink {
     let connection: NatsConnection;
     try {
       connection = await connect({
-        ...(await credentials(options, servers)),
+        ...(await credentialOptions(options, servers)),
         servers: addresses,
         noRandomize: true,
         name: options.clientName ?? "cairn",
@@ -129,53 +115,13 @@ export class NatsLink {
   }
 }
 
-async function credentials(
-  options: NatsConnectionOptions,
-  servers: readonly NatsServer[],
-): Promise<ConnectionOptions> {
-  const inUrl = servers.find(({ user, token }) => user !== undefined || token !== undefined);
-  const user = options.user ?? inUrl?.user;
-  const password = options.password ?? inUrl?.password;
-  const token = options.token ?? inUrl?.token;
-  const tls = options.tls === true || servers.some((server) => server.tls) ? {} : undefined;
-  return {
-    ...(options.credentialsFile === undefined
-      ? {}
-      : { authenticator: credsAuthenticator(await secretFile("credentials-file", options.credentialsFile)) }),
-    ...(options.nkeySeedFile === undefined
-      ? {}
-      : {
-          authenticator: nkeyAuthenticator(trimmed(await secretFile("nkey-seed-file", options.nkeySeedFile))),
-        }),
-    ...(user === undefined ? {} : { user }),
-    ...(password === undefined ? {} : { pass: password }),
-    ...(token === undefined ? {} : { token }),
-    ...(typeof options.tls === "object" ? { tls: options.tls } : tls === undefined ? {} : { tls }),
-  };
-}
-
-async function secretFile(key: string, path: string): Promise<Uint8Array> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    throw new CairnError("CONFIG_INVALID", `The ${key} of the NATS log, ${path}, cannot be read.`, {
-      hint: "Check the path and who may read the file.",
-      cause: error,
-    });
-  }
-}
-
-function trimmed(seed: Uint8Array): Uint8Array {
-  return Buffer.from(Buffer.from(seed).toString("latin1").trim(), "latin1");
-}
-
 function connectError(place: string, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
-  const refused = /authori[sz]ation|authentication|BAD_CREDS/i.test(errorMessage(error));
+  const refused = /authori[sz]ation|authentication|credentials|nkey/i.test(errorMessage(error));
   return new CairnError(
     "LOG_UNREACHABLE",
     refused
-      ? `NATS at ${place} refuses the credentials.`
+      ? `NATS at ${place} does not accept the credentials.`
       : `NATS at ${place} cannot be reached: ${errorMessage(error)}.`,
     {
       hint: refused

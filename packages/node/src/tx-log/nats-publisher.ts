@@ -4,7 +4,7 @@ import { createInbox, headers, type Msg, type MsgHdrs, type Subscription } from 
 import type { Appended } from "./group-commit.ts";
 import type { LinkListener, NatsLink } from "./nats-connection.ts";
 import { publishFailure } from "./nats-publish-failure.ts";
-import { streamError } from "./nats-stream.ts";
+import { streamError } from "./nats-stream-error.ts";
 
 /** How {@link NatsPublisher} publishes. */
 export interface PublisherOptions {

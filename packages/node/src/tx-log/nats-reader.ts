@@ -10,7 +10,7 @@ import {
 import type { LinkListener, NatsLink } from "./nats-connection.ts";
 import { parseAckSubject } from "./nats-ack-subject.ts";
 import { PullSlot } from "./nats-pull-slot.ts";
-import { streamError } from "./nats-stream.ts";
+import { streamError } from "./nats-stream-error.ts";
 import type { LogMessage, LogReadOptions } from "./tx-log.ts";
 
 const MISSED_HEARTBEATS = 3;

@@ -10,12 +10,12 @@ import {
   subjectOf,
   unsafeSettings,
 } from "./nats-stream-settings.ts";
+import { apiCode, NO_STREAM, streamError } from "./nats-stream-error.ts";
 import type { LogBounds, LogMessage } from "./tx-log.ts";
 
 /** Codes of the JetStream API (nats-server/server/errors.json). */
 const NO_MESSAGE = 10037;
 const NAME_IN_USE = 10058;
-const NO_STREAM = 10059;
 const WRONG_LAST_SEQUENCE = 10071;
 
 const CREATE_DEADLINE_MS = 30_000;
@@ -188,45 +188,4 @@ export class NatsStream {
   #error(error: unknown): CairnError {
     return streamError(this.name, this.#link.place, error);
   }
-}
-
-/** The JetStream API's own code of an error. */
-export function apiCode(error: unknown): number | undefined {
-  return error instanceof NatsError ? error.api_error?.err_code : undefined;
-}
-
-/** What an error of the JetStream API means to a user. */
-export function streamError(stream: string, place: string, error: unknown): CairnError {
-  if (error instanceof CairnError) return error;
-  const code = error instanceof NatsError ? error.code : "";
-  if (apiCode(error) === NO_STREAM) {
-    return new CairnError("LOG_UNREACHABLE", `NATS at ${place} has no stream "${stream}".`, {
-      hint: "Check the name of the stream and the address of the server.",
-      cause: error,
-    });
-  }
-  if (code === "503") {
-    return new CairnError("LOG_UNREACHABLE", `NATS at ${place} does not answer for streams.`, {
-      hint: "Start nats-server with JetStream enabled (-js), or wait until its cluster has a leader.",
-      cause: error,
-    });
-  }
-  if (code === "PERMISSIONS_VIOLATION") {
-    return new CairnError(
-      "LOG_UNREACHABLE",
-      `NATS at ${place} does not permit what the log needs: ${errorMessage(error)}.`,
-      {
-        hint: `Permit publishing to $JS.API.> and to the subject of the stream "${stream}".`,
-        cause: error,
-      },
-    );
-  }
-  return new CairnError(
-    "LOG_UNREACHABLE",
-    `The stream "${stream}" on NATS at ${place} did not answer: ${errorMessage(error)}.`,
-    {
-      hint: "This is tried again where it makes sense. Check the server.",
-      cause: error,
-    },
-  );
 }

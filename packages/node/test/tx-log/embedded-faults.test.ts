@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { ClassicLevel } from "classic-level";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
-import { bytes, takeMessages, text } from "../../testing/tx-log-suite.ts";
+import { bytes, takeMessages, text } from "../../testing/log-messages.ts";
 
 const moduleUrl = (name: string): string => new URL(`../../dist/src/tx-log/${name}.js`, import.meta.url).href;
 
@@ -161,6 +161,38 @@ describe("an embedded log", () => {
     await other.put("\u0000key", "value");
     await other.close();
     await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+  });
+
+  it("refuses a log that another version wrote", async () => {
+    const other = new ClassicLevel<Uint8Array, string>(path, { keyEncoding: "view" });
+    await other.put(Uint8Array.of(0xff), JSON.stringify({ format: 2, id: "x" }));
+    await other.close();
+    await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "INDEX_VERSION" });
+  });
+
+  it("forgets message ids that are older than its memory when it is opened", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    try {
+      const log = await openEmbeddedTxLog({ path });
+      await log.create(bytes);
+      await log.append(bytes("one"), { messageId: "old" });
+      vi.setSystemTime(Date.now() + 60_000);
+      await log.append(bytes("two"), { messageId: "young" });
+      await log.close();
+      vi.setSystemTime(Date.now() + 61_000);
+      const again = await openEmbeddedTxLog({ path });
+      expect(await again.append(bytes("two"), { messageId: "young" })).toEqual({
+        position: 3,
+        duplicate: true,
+      });
+      expect(await again.append(bytes("one"), { messageId: "old" })).toEqual({
+        position: 4,
+        duplicate: false,
+      });
+      await again.close();
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("begins in a folder whose creation was interrupted", async () => {

@@ -7,7 +7,6 @@ import { describeTxLog } from "../../testing/tx-log-suite.ts";
 describeTxLog("the embedded log", async () => {
   const folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
   return {
-    manyHandles: false,
     open: () => openEmbeddedTxLog({ path: join(folder, "log") }),
     close: () => rm(folder, { recursive: true }),
   };

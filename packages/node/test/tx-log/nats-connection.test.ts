@@ -1,9 +1,13 @@
 import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { nkeys } from "nats";
 import { afterEach, describe, expect, it } from "vitest";
 import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
 import { freePort, startNatsServer } from "../../testing/nats-server.ts";
-import { bytes } from "../../testing/tx-log-suite.ts";
+import { bytes } from "../../testing/log-messages.ts";
 
 describe("connecting to NATS", () => {
   const cleanups: (() => Promise<void>)[] = [];
@@ -83,7 +87,7 @@ describe("connecting to NATS", () => {
     const server = await started("--user", "alice", "--pass", "secret");
     const servers = `nats://alice:wr0ng@127.0.0.1:${server.port}`;
     const error: unknown = await openNatsTxLog({ servers }).catch((thrown: unknown) => thrown);
-    expect(error).toMatchObject({ code: "LOG_UNREACHABLE", message: /refuses the credentials/ });
+    expect(error).toMatchObject({ code: "LOG_UNREACHABLE", message: /does not accept the credentials/ });
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain("wr0ng");
   });
 
@@ -93,6 +97,62 @@ describe("connecting to NATS", () => {
     );
     expect(error).toMatchObject({ code: "CONFIG_INVALID" });
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain("wr0ng");
+  });
+
+  it("takes the seed of an nkey from a file", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "cairn-nkey-"));
+    cleanups.push(() => rm(folder, { recursive: true }));
+    const user = nkeys.createUser();
+    const stranger = nkeys.createUser();
+    const files = {
+      config: join(folder, "server.conf"),
+      seed: join(folder, "seed"),
+      other: join(folder, "other"),
+    };
+    await writeFile(files.config, `authorization { users: [{ nkey: ${user.getPublicKey()} }] }`);
+    await writeFile(files.seed, Buffer.concat([user.getSeed(), Buffer.from("\n")]));
+    await writeFile(files.other, stranger.getSeed());
+    const server = await started("-c", files.config);
+    const log = await openNatsTxLog({ servers: server.url, nkeySeedFile: files.seed });
+    expect(await log.exists()).toBe(false);
+    await log.close();
+    const refused = openNatsTxLog({ servers: server.url, nkeySeedFile: files.other });
+    await expect(refused).rejects.toMatchObject({ code: "LOG_UNREACHABLE", message: /credentials/ });
+  });
+
+  it("says that a file holds no credentials", async () => {
+    const server = await started();
+    const folder = await mkdtemp(join(tmpdir(), "cairn-creds-"));
+    cleanups.push(() => rm(folder, { recursive: true }));
+    const file = join(folder, "node.creds");
+    await writeFile(file, "nothing");
+    const options = { servers: server.url, credentialsFile: file };
+    await expect(openNatsTxLog(options)).rejects.toMatchObject({
+      code: "LOG_UNREACHABLE",
+      hint: /credentials file/,
+    });
+  });
+
+  it("says at once what the user of the log may not do", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "cairn-permissions-"));
+    cleanups.push(() => rm(folder, { recursive: true }));
+    const config = join(folder, "server.conf");
+    const permissions = `{ publish: { deny: ["cairn.tx"] } }`;
+    await writeFile(
+      config,
+      `authorization { users: [{ user: admin, password: a }, { user: reader, password: r, permissions: ${permissions} }] }`,
+    );
+    const server = await started("-c", config);
+    const admin = await openNatsTxLog({ servers: server.url, user: "admin", password: "a" });
+    await admin.create(bytes);
+    const reader = await openNatsTxLog({ servers: server.url, user: "reader", password: "r" });
+    expect(await reader.bounds()).toEqual({ first: 1, last: 1 });
+    await expect(reader.append(bytes("one"))).rejects.toMatchObject({
+      code: "LOG_UNREACHABLE",
+      message: /permit/,
+    });
+    await reader.close();
+    await admin.close();
   });
 
   it("names a credentials file that cannot be read", async () => {

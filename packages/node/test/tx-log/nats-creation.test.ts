@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
 import type { TxLog } from "../../src/tx-log/tx-log.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
-import { bytes, text } from "../../testing/tx-log-suite.ts";
+import { bytes, text } from "../../testing/log-messages.ts";
 
 describe("creating a log on NATS", () => {
   let server: NatsTestServer;

@@ -15,7 +15,6 @@ describeTxLog("the NATS log", async () => {
   streams += 1;
   const stream = `conformance-${streams}`;
   return {
-    manyHandles: true,
     open: () => openNatsTxLog({ servers: server.url, stream }),
     close: async () => undefined,
   };

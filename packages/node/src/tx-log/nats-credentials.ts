@@ -1,0 +1,63 @@
+import { readFile } from "node:fs/promises";
+import { CairnError } from "@cairn/kv";
+import {
+  type Authenticator,
+  type ConnectionOptions,
+  credsAuthenticator,
+  nkeyAuthenticator,
+  type TlsOptions,
+} from "nats";
+import type { NatsServer } from "./nats-server-url.ts";
+
+/** Who we are to the NATS servers, and how the connection is protected. Secrets are never part of a message. */
+export interface NatsCredentials {
+  readonly credentialsFile?: string;
+  readonly user?: string;
+  readonly password?: string;
+  readonly token?: string;
+  readonly nkeySeedFile?: string;
+  /** Files of certificates and keys; `true` insists on TLS with the system's certificates. */
+  readonly tls?: boolean | Omit<TlsOptions, "cert" | "ca" | "key">;
+}
+
+/** The client's options for `credentials`; user, password and token may also come from a server's address. */
+export async function credentialOptions(
+  credentials: NatsCredentials,
+  servers: readonly NatsServer[],
+): Promise<ConnectionOptions> {
+  const inUrl = servers.find(({ user, token }) => user !== undefined || token !== undefined);
+  const user = credentials.user ?? inUrl?.user;
+  const password = credentials.password ?? inUrl?.password;
+  const token = credentials.token ?? inUrl?.token;
+  const tls = credentials.tls === true || servers.some((server) => server.tls) ? {} : undefined;
+  const authenticator = await fromFile(credentials);
+  return {
+    ...(authenticator === undefined ? {} : { authenticator }),
+    ...(user === undefined ? {} : { user }),
+    ...(password === undefined ? {} : { pass: password }),
+    ...(token === undefined ? {} : { token }),
+    ...(typeof credentials.tls === "object" ? { tls: credentials.tls } : tls === undefined ? {} : { tls }),
+  };
+}
+
+async function fromFile({
+  credentialsFile,
+  nkeySeedFile,
+}: NatsCredentials): Promise<Authenticator | undefined> {
+  if (credentialsFile !== undefined)
+    return credsAuthenticator(await secretFile("credentials-file", credentialsFile));
+  if (nkeySeedFile === undefined) return undefined;
+  const seed = Buffer.from(await secretFile("nkey-seed-file", nkeySeedFile)).toString("latin1");
+  return nkeyAuthenticator(Buffer.from(seed.trim(), "latin1"));
+}
+
+async function secretFile(key: string, path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw new CairnError("CONFIG_INVALID", `The ${key} of the NATS log, ${path}, cannot be read.`, {
+      hint: "Check the path and who may read the file.",
+      cause: error,
+    });
+  }
+}

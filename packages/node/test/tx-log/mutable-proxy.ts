@@ -1,0 +1,50 @@
+import { once } from "node:events";
+import { createConnection, createServer, type Socket } from "node:net";
+
+/** What {@link startMutableProxy} starts. */
+export interface MutableProxy {
+  readonly port: number | undefined;
+  mute(): void;
+  cut(): void;
+  close(): Promise<void>;
+}
+
+/** Stands between client and server. Muted, it drops what the server says; a cut ends the connections and unmutes. */
+export async function startMutableProxy(target: number): Promise<MutableProxy> {
+  const sockets = new Set<Socket>();
+  let muted = false;
+  const cut = (): void => {
+    muted = false;
+    for (const socket of sockets) socket.destroy();
+  };
+  const listener = createServer((near) => {
+    const far = createConnection(target, "127.0.0.1");
+    near.on("data", (data) => far.write(data));
+    far.on("data", (data) => muted || near.write(data));
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(socket);
+      socket.on("error", () => other.destroy());
+      socket.on("close", () => {
+        sockets.delete(socket);
+        other.destroy();
+      });
+    }
+  }).listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const address = listener.address();
+  return {
+    port: typeof address === "object" ? address?.port : undefined,
+    mute: (): void => {
+      muted = true;
+    },
+    cut,
+    close: async (): Promise<void> => {
+      cut();
+      listener.close();
+      await once(listener, "close");
+    },
+  };
+}
