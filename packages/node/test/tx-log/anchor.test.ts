@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { anchorOf, judgeAnchor } from "../../src/tx-log/anchor.ts";
-import { bytes } from "../../testing/tx-log-suite.ts";
+import { bytes } from "../../testing/log-messages.ts";
 
 describe("an anchor", () => {
   const message = { position: 7, time: 1, payload: bytes("seven") };

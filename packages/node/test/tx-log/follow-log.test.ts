@@ -7,7 +7,7 @@ import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
 import { type FollowOptions, followLog, type LogState } from "../../src/tx-log/follow-log.ts";
 import type { LogMessage } from "../../src/tx-log/tx-log.ts";
 import { FaultyTxLog } from "../../testing/faulty-tx-log.ts";
-import { bytes } from "../../testing/tx-log-suite.ts";
+import { bytes } from "../../testing/log-messages.ts";
 
 const range = (from: number, to: number): number[] =>
   Array.from({ length: to - from + 1 }, (_, n) => from + n);
