@@ -1,17 +1,29 @@
 import type { CheckpointSource, IndexState as CapturedState } from "@cairn/checkpoint";
-import type { KvProvider } from "@cairn/kv";
-import { levelProvider } from "@cairn/kv";
-import { birthTxId, type IndexState } from "./index-store/index-state.ts";
+import { type KvProvider, levelProvider } from "@cairn/kv";
+import { birthTxId, INDEX_VERSION, type IndexState } from "./index-store/index-state.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
 import { isoTime } from "./index-store/row-values.ts";
 import { openIndex } from "./joining/local-index.ts";
+import { checkAnchor } from "./tx-log/anchor.ts";
+import type { TxLog } from "./tx-log/tx-log.ts";
 import { VERSION } from "./version.ts";
 
-/** A node's index as the checkpointer sees it. */
-export function indexSource(node: string, provider: KvProvider, index: IndexStore): CheckpointSource {
+/** A node's index, which it builds from `log`, as the checkpointer sees it. */
+export function indexSource(
+  node: string,
+  provider: KvProvider,
+  index: IndexStore,
+  log: TxLog,
+): CheckpointSource {
   return {
     node,
     version: VERSION,
+    format: { index: INDEX_VERSION, kv: provider.format },
+    agrees: async ({ anchor, log: { offset } }) => {
+      const problem = await checkAnchor(log, { position: anchor.txId - offset, sha256: anchor.sha256 });
+      // What was trimmed is no other history, only an older one.
+      return problem === undefined || problem.code === "LOG_TRIMMED";
+    },
     position: () => {
       const { state } = index;
       const empty = state.txId <= birthTxId(state);

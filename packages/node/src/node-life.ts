@@ -116,7 +116,7 @@ export class NodeLife {
     const goal = Math.max(identity.bounds.last + state.log.offset, state.txId);
     const begin = state.txId;
     this.phase = "replaying";
-    if (begin >= goal) await this.#becomeReady(index);
+    if (begin >= goal) this.#becomeReady(index, log);
     const following = followLog(log, {
       anchor,
       signal: this.#stop.signal,
@@ -132,16 +132,16 @@ export class NodeLife {
       if (this.phase !== "replaying") continue;
       this.report.replayed = txId - begin;
       this.report.advance("transactions", txId - begin, goal - begin);
-      if (txId >= goal) await this.#becomeReady(index);
+      if (txId >= goal) this.#becomeReady(index, log);
     }
   }
 
-  async #becomeReady(index: IndexStore): Promise<void> {
+  #becomeReady(index: IndexStore, log: TxLog): void {
     this.report.finish();
     this.report.readyAfterMs ??= Math.round(performance.now() - this.#startedAt);
     const { checkpointer: options, nodeId, kvProvider } = this.#system;
     if (options !== undefined) {
-      const source = indexSource(nodeId, kvProvider, index);
+      const source = indexSource(nodeId, kvProvider, index, log);
       this.checkpointer = startCheckpointer({ source, options, onEvent: checkpointEventLog(this.#logger) });
     }
     this.phase = "ready";
