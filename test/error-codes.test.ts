@@ -1,0 +1,47 @@
+import { readdir, readFile } from "node:fs/promises";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { ERROR_CODES } from "@cairn/kv";
+import { describe, expect, it } from "vitest";
+
+const ROOT = fileURLToPath(new URL("../", import.meta.url));
+
+/** Codes that the contract has and this version does not raise yet. */
+const NOT_YET = ["WATCH_COMPACTED"];
+
+async function sources(folder: string): Promise<string[]> {
+  const names = await readdir(path.join(ROOT, folder), { recursive: true });
+  const files = names.filter((name) => name.endsWith(".ts"));
+  return await Promise.all(files.map((name) => readFile(path.join(ROOT, folder, name), "utf8")));
+}
+
+describe("error codes", () => {
+  it("stand in docs/errors.md, each once and no others", async () => {
+    const text = await readFile(path.join(ROOT, "docs/errors.md"), "utf8");
+    const headings = Array.from(text.matchAll(/^## (\w+)$/gm), ([, code]) => code);
+    expect(headings.toSorted()).toEqual([...ERROR_CODES].toSorted());
+  });
+
+  it("are raised by the code, but for those that are to come", async () => {
+    const all = await Promise.all(
+      ["packages/kv/src", "packages/checkpoint/src", "packages/node/src"].map(sources),
+    );
+    const raised = (code: string) =>
+      all.flat().some((text) => text.includes(`"${code}"`) && !text.includes("export const ERROR_CODES"));
+    expect(ERROR_CODES.filter((code) => !raised(code))).toEqual(NOT_YET);
+  });
+
+  it("are met by a test", async () => {
+    const folders = [
+      "packages/kv/test",
+      "packages/kv/testing",
+      "packages/checkpoint/test",
+      "packages/checkpoint/testing",
+    ];
+    const all = await Promise.all(
+      [...folders, "packages/node/test", "packages/node/testing", "test"].map(sources),
+    );
+    const met = (code: string) => all.flat().some((text) => text.includes(code) && !text.includes("NOT_YET"));
+    expect(ERROR_CODES.filter((code) => !met(code) && !NOT_YET.includes(code))).toEqual([]);
+  });
+});
