@@ -141,13 +141,10 @@ function bindError(error: unknown, { host, port }: HttpOptions): unknown {
 
 async function closeApp(app: FastifyInstance, timeoutMs: number): Promise<void> {
   const { server } = app;
-  // A connection becomes idle only when its last answer is out, which may be after the first sweep.
-  const sweep = setInterval(() => server.closeIdleConnections(), 20);
   const limit = setTimeout(() => server.closeAllConnections(), timeoutMs);
   try {
     await app.close();
   } finally {
-    clearInterval(sweep);
     clearTimeout(limit);
   }
 }

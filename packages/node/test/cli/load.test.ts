@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -88,6 +90,34 @@ describe("load", () => {
     expect(code).toBe(3);
     expect(stderr).toMatch(/^LOG_UNREACHABLE: Line 1: The log is gone\.\n.*go on with --from-line 1/);
     expect(served.node.refused).toBe(1);
+  });
+
+  test("over a connection that breaks sends lines again only when each has an id", async () => {
+    await using served = await serve();
+    let connections = 0;
+    // Breaks off once the first request is under way, then passes everything on to the node.
+    const proxy = createServer((client) => {
+      connections += 1;
+      if (connections % 2 === 1) {
+        client.once("data", () => client.destroy());
+        return;
+      }
+      const node = connect(served.server.port, "127.0.0.1");
+      for (const socket of [client, node]) socket.on("error", () => undefined);
+      client.pipe(node).pipe(client);
+    }).listen(0, "127.0.0.1");
+    await once(proxy, "listening");
+    const url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+    try {
+      const again = await cairn(["load", "-", "--url", url], new CapturedTerminal({ stdin: lines(10) }));
+      expect([again.code, connections, served.node.submitted.length]).toEqual([0, 2, 10]);
+      const stdin = '{"ops":[["delete","pods","x"]]}\n';
+      const single = await cairn(["load", "-", "--url", url], new CapturedTerminal({ stdin }));
+      expect([single.code, connections]).toEqual([3, 3]);
+      expect(single.stderr).toContain("Of the lines 1 to 1 some may be stored");
+    } finally {
+      proxy.close();
+    }
   });
 
   test("that is interrupted says where to go on", async () => {

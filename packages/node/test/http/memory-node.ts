@@ -85,6 +85,11 @@ export class MemoryNode implements NodeApi {
     return newest === undefined || newest.deleted ? null : newest.revision;
   }
 
+  /** Waits that go on. */
+  get waiting(): number {
+    return this.#waiters.size;
+  }
+
   async await(txId: TxId, options: { timeoutMs?: number } = {}): Promise<TxOutcome> {
     const deadline = AbortSignal.timeout(options.timeoutMs ?? 30_000);
     for (;;) {

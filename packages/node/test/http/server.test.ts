@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { CairnError } from "@cairn/kv";
 import { describe, expect, test, vi } from "vitest";
 import { CHECKPOINT, MemoryNode } from "./memory-node.ts";
@@ -113,6 +114,17 @@ describe("closing", () => {
     expect((await waiting).status).toBe(200);
     await closing;
     await served.server.close();
+  });
+
+  test("ends a connection that would stay open as soon as its last answer is out", async () => {
+    const served = await serve({ closeTimeoutMs: 20_000 });
+    const socket = connect(served.server.port, "127.0.0.1");
+    socket.write("GET /api/v1/tx/2?timeout=PT20S HTTP/1.1\r\nHost: a\r\n\r\n");
+    await vi.waitFor(() => expect(served.node.waiting).toBe(1));
+    const closing = served.server.close();
+    await served.node.submit({ ops: [["delete", "pods", "x"]] });
+    expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 /);
+    await closing;
   });
 
   test("ends what does not finish within the limit, and connections that ask nothing", async () => {

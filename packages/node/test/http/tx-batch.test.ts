@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { request } from "node:http";
-import { json } from "node:stream/consumers";
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
 import { CairnError } from "@cairn/kv";
 import { describe, expect, test, vi } from "vitest";
 import { serve, type ServedNode } from "./served-node.ts";
@@ -90,19 +91,18 @@ describe("POST /api/v1/tx/batch", () => {
 
   test("answers an error at once though the client still sends, and the connection stays usable", async () => {
     await using served = await serve();
-    const body = await new Promise<unknown>((resolve, reject) => {
-      const sending = request(`${served.url}/api/v1/tx/batch`, {
-        method: "POST",
-        headers: { "content-type": "application/x-ndjson" },
-      });
-      sending.once("error", reject);
-      sending.once("response", (response) => {
-        json(response).then(resolve, reject);
-        sending.end(`${line(1)}\n`.repeat(50_000));
-      });
-      sending.write("broken\n");
-    });
-    expect(body).toMatchObject({ line: 1, accepted: 0 });
+    const socket = connect(served.server.port, "127.0.0.1");
+    const rest = `${line(1)}\n`.repeat(50_000);
+    const length = `Content-Length: ${"broken\n".length + rest.length}`;
+    socket.write(
+      `POST /api/v1/tx/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-ndjson\r\n${length}\r\n\r\n`,
+    );
+    socket.write("broken\n");
+    const [first] = (await once(socket, "data")) as [Buffer];
+    expect(String(first)).toMatch(/^HTTP\/1\.1 400 [^]*"line":1,/);
+    socket.write(rest);
+    socket.write("GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 /);
     expect(served.node.submitted).toEqual([]);
   });
 
