@@ -68,9 +68,11 @@ async function receive(
   }
 
   const plain = format.archive === ARCHIVE_FORMATS.gzip ? gunzipped(checked(), manifest) : checked();
-  await receiveFiles(byteReader(plain), dir, manifest);
+  const absent = await receiveFiles(byteReader(plain), dir, manifest);
   if (digest.digest("hex") !== expected.sha256)
     throw corrupt(manifest, "the archive's SHA-256 is another one");
+  // Told last: an archive with other bytes is damaged, whatever seems to be missing then.
+  if (absent !== undefined) throw incomplete(manifest, `${absent} is not in its archive`);
 }
 
 async function* gunzipped(
@@ -88,19 +90,30 @@ async function* gunzipped(
   }
 }
 
-async function receiveFiles(reader: ByteReader, dir: string, manifest: Manifest): Promise<void> {
+/** Answers the name of a file that did not come, if there is one. */
+async function receiveFiles(
+  reader: ByteReader,
+  dir: string,
+  manifest: Manifest,
+): Promise<string | undefined> {
   const writer = fileWriter(dir);
+  let absent: string | undefined;
   try {
-    await receiveEntries(reader, writer, manifest);
+    absent = await receiveEntries(reader, writer, manifest);
   } catch (error) {
     // The caller removes the directory: nothing may write to it any more then.
     await writer.finish().catch(() => undefined);
     throw error;
   }
   await writer.finish();
+  return absent;
 }
 
-async function receiveEntries(reader: ByteReader, writer: FileWriter, manifest: Manifest): Promise<void> {
+async function receiveEntries(
+  reader: ByteReader,
+  writer: FileWriter,
+  manifest: Manifest,
+): Promise<string | undefined> {
   const missing = new Map(manifest.files.map((file) => [file.name, file]));
   for (;;) {
     const block = await reader.exactly(BLOCK);
@@ -127,8 +140,7 @@ async function receiveEntries(reader: ByteReader, writer: FileWriter, manifest: 
     if (padding === undefined) throw incomplete(manifest, `its archive ends after ${name}`);
   }
   await expectZeros(reader, manifest);
-  const [absent] = missing.keys();
-  if (absent !== undefined) throw incomplete(manifest, `${absent} is not in its archive`);
+  return missing.keys().next().value;
 }
 
 async function expectZeros(reader: ByteReader, manifest: Manifest): Promise<void> {

@@ -50,8 +50,10 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
   }
 
   async function temporary(name: string): Promise<Awaited<ReturnType<typeof createTemporary>>> {
-    await isThere();
-    return createTemporary(dirname(pathOf(name)));
+    const before = await isThere();
+    const file = await createTemporary(dirname(pathOf(name)));
+    if (!before) await isThere();
+    return file;
   }
 
   async function readSmall(name: string): Promise<TaggedText | undefined> {

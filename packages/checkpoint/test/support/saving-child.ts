@@ -1,0 +1,28 @@
+// A process that saves checkpoints into a folder until it is killed: node saving-child.js STORE CAPTURE NODE
+import { filesystemStore, sweepStore, takeCheckpoint } from "../../src/index.ts";
+import { filesAt } from "./index-files.ts";
+import { testSource } from "./test-source.ts";
+
+const [, , path = "", checkpointDir = "", node = ""] = process.argv;
+const store = filesystemStore({ path });
+const source = testSource(node);
+for (;;) {
+  source.txId += 1;
+  source.files = filesAt(source.txId);
+  const outcome = await takeCheckpoint({
+    source,
+    forced: true,
+    leaseMs: 200,
+    options: { store, approxFrequency: 1, checkpointDir, compression: "none" },
+  });
+  if (outcome.outcome === "taken") {
+    await sweepStore({
+      store,
+      source,
+      logId: source.logId,
+      policy: { retainAtLeast: 2 },
+      orphanGraceMs: 300,
+    });
+    process.stdout.write(`${outcome.checkpoint.name}\n`);
+  } else source.txId = Math.max(source.txId, outcome.newest?.manifest.txId ?? 0);
+}
