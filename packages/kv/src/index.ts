@@ -9,3 +9,4 @@ export { captureFileSystem } from "./capture-file-system.ts";
 export type { CaptureFileSystem } from "./capture-file-system.ts";
 export { decodeLevelManifest } from "./level-manifest.ts";
 export type { LevelManifest } from "./level-manifest.ts";
+export { checkWriteAheadLogs } from "./write-ahead-logs.ts";

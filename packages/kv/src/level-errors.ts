@@ -6,13 +6,14 @@ const NO_ACCESS = /Permission denied|Operation not permitted|Read-only file syst
 const DAMAGED = /No such file|Is a directory|Not a directory|Invalid argument|Input\/output error|cleaning/;
 
 /** The error that abstract-level wraps when opening fails, else the error itself. */
-function innermost(error: unknown): unknown {
+export function innermost(error: unknown): unknown {
   if (systemErrorCode(error) !== "LEVEL_DATABASE_NOT_OPEN") return error;
   return error instanceof Error && error.cause !== undefined ? error.cause : error;
 }
 
 /** Why the index in `dir` could not be opened. What is no fault of its files (too many open ones, say) stays as it is. */
 export function explainOpening(error: unknown, dir: string): unknown {
+  if (error instanceof CairnError) return error;
   const cause = innermost(error);
   const code = systemErrorCode(cause);
   const message = errorMessage(cause);

@@ -1,19 +1,21 @@
-import { mkdir, stat } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import { ClassicLevel } from "classic-level";
-import { CairnError } from "./errors.ts";
+import { CairnError, isCairnError, systemErrorCode } from "./errors.ts";
 import type { KvCapture, KvOperation, KvProvider, KvSnapshot, KvStats, KvStore } from "./kv-store.ts";
 import { closed, explainOpening, explainOperation, locked } from "./level-errors.ts";
 import { holdsLevelDb, measureFiles } from "./level-files.ts";
+import { claimDirectory, isLockedElsewhere } from "./level-lock.ts";
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { captureLevelDb } from "./live-capture.ts";
+import { checkWriteAheadLogs } from "./write-ahead-logs.ts";
 
 /** The format of captured files; a store in memory captures into the same one. */
 export const LEVEL_FORMAT = "leveldb/1";
 
 /** How LevelDB shall work; sizes are in bytes. */
 export interface LevelOptions {
-  /** Rows gathered in memory, and in the log that recovery reads, before they become a table. Default 16 MiB. */
+  /** Rows gathered in memory, and in the log that recovery reads, before they become a table. Default 32 MiB. */
   readonly writeBufferSize?: number;
   /** Blocks of tables kept in memory. Default 16 MiB. */
   readonly cacheSize?: number;
@@ -23,14 +25,7 @@ export interface LevelOptions {
   readonly maxOpenFiles?: number;
 }
 
-const DEFAULTS = { writeBufferSize: 16 << 20, cacheSize: 16 << 20, compression: true };
-
-/**
- * The directories that this process has open, as device and inode. LevelDB's own lock does not do within a process:
- * by another path to the same directory it opens it a second time, and by refusing the same path it loses its lock
- * against other processes (a lock by fcntl goes with the first descriptor of the file that is closed).
- */
-const openDirectories = new Set<string>();
+const DEFAULTS = { writeBufferSize: 32 << 20, cacheSize: 16 << 20, compression: true };
 
 /** Stores in LevelDB, one a directory. */
 export function levelProvider(options: LevelOptions = {}): KvProvider {
@@ -39,13 +34,11 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
     persistent: true,
     async open(place) {
       const dir = resolve(place);
-      await holdsLevelDb(dir);
+      const exists = await holdsLevelDb(dir);
       await mkdir(dir, { recursive: true });
-      const { dev, ino } = await stat(dir);
-      const identity = `${dev}:${ino}`;
-      if (openDirectories.has(identity)) throw locked(dir);
-      openDirectories.add(identity);
+      const release = await claimDirectory(dir);
       try {
+        if (exists) await checkLogs(dir);
         const level = new ClassicLevel<Uint8Array, Uint8Array>(dir, {
           ...DEFAULTS,
           ...options,
@@ -53,13 +46,26 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
           valueEncoding: "view",
         });
         await level.open();
-        return new LevelKvStore(level, dir, () => openDirectories.delete(identity));
+        return new LevelKvStore(level, dir, release);
       } catch (error) {
-        openDirectories.delete(identity);
+        release();
         throw explainOpening(error, dir);
       }
     },
   };
+}
+
+async function checkLogs(dir: string): Promise<void> {
+  try {
+    await checkWriteAheadLogs(dir);
+  } catch (error) {
+    const missing = ["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "");
+    if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
+    // Files that vanish or change belong to somebody who writes there: that is what has to be said then.
+    if (await isLockedElsewhere(dir)) throw locked(dir, error);
+    // What LevelDB itself misses, it names better.
+    if (isCairnError(error)) throw error;
+  }
 }
 
 class LevelKvStore extends LevelReader implements KvStore {

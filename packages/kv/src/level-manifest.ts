@@ -1,5 +1,5 @@
 import { CairnError } from "./errors.ts";
-import { levelRecords } from "./level-records.ts";
+import { LEVEL_BLOCK_SIZE, LevelRecordReader } from "./level-records.ts";
 
 // The tags of a version edit (db/version_edit.cc of LevelDB; 8 is no longer in use).
 const COMPARATOR = 1;
@@ -35,9 +35,9 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   let previousLogNumber = 0;
   let nextFile: number | undefined;
   let lastSequence: number | undefined;
-  let end = 0;
-  for (const record of levelRecords(bytes)) {
-    const edit = new EditReader(record.payload);
+  const reader = new LevelRecordReader();
+  for (const record of recordsOf(bytes, reader)) {
+    const edit = new EditReader(record);
     const added: [number: number, size: number][] = [];
     while (!edit.done) {
       const tag = edit.number();
@@ -61,7 +61,6 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
     }
     // A table that moves to another level is deleted and added by one edit: LevelDB deletes first.
     for (const [number, size] of added) tables.set(number, size);
-    end = record.end;
   }
   if (logNumber === undefined || nextFile === undefined || lastSequence === undefined) {
     throw corrupt("lacks its log number, next file number or last sequence");
@@ -73,8 +72,19 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
     nextFile,
     lastSequence,
     tables,
-    end,
+    end: reader.end,
   };
+}
+
+/** Whether a log holds rows that are in no table yet. */
+export function needsLog(manifest: LevelManifest, log: number): boolean {
+  return log >= manifest.logNumber || log === manifest.previousLogNumber;
+}
+
+function* recordsOf(bytes: Uint8Array, reader: LevelRecordReader): Generator<Uint8Array, void, undefined> {
+  for (let start = 0; start < bytes.length; start += LEVEL_BLOCK_SIZE) {
+    yield* reader.read(bytes.subarray(start, start + LEVEL_BLOCK_SIZE));
+  }
 }
 
 /** Reads the varints and length-prefixed bytes of one version edit. */

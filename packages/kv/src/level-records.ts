@@ -3,7 +3,8 @@ import { CairnError } from "./errors.ts";
 
 // LevelDB's log format (doc/log_format.md of LevelDB): blocks of 32 KiB, in them records of a 7-byte header
 // (masked CRC-32C, length, type) and a payload; what does not fit into a block goes on in the next as fragments.
-const BLOCK_SIZE = 32_768;
+/** The size of all blocks but the last one of a file. */
+export const LEVEL_BLOCK_SIZE = 32_768;
 const HEADER_SIZE = 7;
 const CRC_MASK_DELTA = 0xa282ead8;
 const FULL = 1;
@@ -11,55 +12,62 @@ const FIRST = 2;
 const MIDDLE = 3;
 const LAST = 4;
 
-/** One whole record, and the offset at which it ends: cut there, the file holds only whole records. */
-export interface LevelRecord {
-  readonly payload: Uint8Array;
-  readonly end: number;
-}
-
 /**
- * The whole records of a LevelDB log or manifest, in order. A record cut off by the end of the file is not an error:
- * its writer may be at it, or may have died. Anything else that is not as written is `INDEX_CORRUPT`.
+ * Takes a LevelDB log or manifest apart, block by block. A record cut off by the end of the file is not an error: its
+ * writer may be at it, or may have died. Anything else that is not as written is `INDEX_CORRUPT`.
  */
-export function* levelRecords(file: Uint8Array): Generator<LevelRecord, void, undefined> {
-  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
-  let fragments: Uint8Array[] = [];
-  let position = 0;
-  while (position < file.length) {
-    const blockEnd = Math.min(position - (position % BLOCK_SIZE) + BLOCK_SIZE, file.length);
+export class LevelRecordReader {
+  #fragments: Uint8Array[] = [];
+  #blockStart = 0;
+  #end = 0;
+
+  /** The offset after the last whole record so far: cut there, the file holds only whole records. */
+  get end(): number {
+    return this.#end;
+  }
+
+  /** The records that end in the next block. All blocks but the last have {@link LEVEL_BLOCK_SIZE} bytes. */
+  *read(block: Uint8Array): Generator<Uint8Array, void, undefined> {
+    const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
+    let position = 0;
     // A rest too short for a header is padding before the next block, or the beginning of a header.
-    if (blockEnd - position < HEADER_SIZE) {
-      position = blockEnd;
-      continue;
+    while (block.length - position >= HEADER_SIZE) {
+      const length = view.getUint16(position + 4, true);
+      const type = view.getUint8(position + 6);
+      const start = position + HEADER_SIZE;
+      const end = start + length;
+      const offset = this.#blockStart + position;
+      if (end > block.length) {
+        if (block.length < LEVEL_BLOCK_SIZE) return;
+        throw corrupt(offset, "a length that does not fit into its block");
+      }
+      if (unmask(view.getUint32(position, true)) !== crc32c(block, position + 6, end)) {
+        throw corrupt(offset, "a wrong checksum");
+      }
+      position = end;
+      const record = this.#join(type, block.subarray(start, end), offset);
+      if (record === undefined) continue;
+      this.#end = this.#blockStart + end;
+      yield record;
     }
-    const length = view.getUint16(position + 4, true);
-    const type = view.getUint8(position + 6);
-    const start = position + HEADER_SIZE;
-    const end = start + length;
-    if (end > blockEnd) {
-      if (blockEnd % BLOCK_SIZE !== 0) return;
-      throw corrupt(position, "a length that does not fit into its block");
-    }
-    if (unmask(view.getUint32(position, true)) !== crc32c(file, position + 6, end)) {
-      throw corrupt(position, "a wrong checksum");
-    }
-    const payload = file.subarray(start, end);
+    this.#blockStart += block.length;
+  }
+
+  #join(type: number, payload: Uint8Array, offset: number): Uint8Array | undefined {
     const begins = type === FULL || type === FIRST;
-    if (!begins && type !== MIDDLE && type !== LAST) throw corrupt(position, `the unknown type ${type}`);
+    if (!begins && type !== MIDDLE && type !== LAST) throw corrupt(offset, `the unknown type ${type}`);
     // Old writers left an empty first fragment at the end of a block, which LevelDB passes over too.
-    const open = fragments.length > 0 && !(begins && fragments.every((part) => part.length === 0));
-    if (begins === open) throw corrupt(position, "a fragment that does not follow the one before");
-    if (begins) fragments = [];
-    position = end;
-    if (type === FULL) {
-      yield { payload, end };
-      continue;
+    if (begins && this.#fragments.every((part) => part.length === 0)) this.#fragments = [];
+    if (begins === this.#fragments.length > 0) {
+      throw corrupt(offset, "a fragment that does not follow the one before");
     }
-    fragments.push(payload);
-    if (type === LAST) {
-      yield { payload: Buffer.concat(fragments), end };
-      fragments = [];
-    }
+    if (type === FULL) return payload;
+    // Copied, since whoever reads the file may use the block's buffer again.
+    this.#fragments.push(Uint8Array.from(payload));
+    if (type !== LAST) return undefined;
+    const record = Buffer.concat(this.#fragments);
+    this.#fragments = [];
+    return record;
   }
 }
 

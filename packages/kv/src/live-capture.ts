@@ -6,7 +6,7 @@ import { CairnError, isCairnError, systemErrorCode } from "./errors.ts";
 import { inParallel } from "./in-parallel.ts";
 import type { KvCapture } from "./kv-store.ts";
 import { levelFileName, levelFileNumbers } from "./level-files.ts";
-import { decodeLevelManifest } from "./level-manifest.ts";
+import { decodeLevelManifest, needsLog } from "./level-manifest.ts";
 import type { LevelManifest } from "./level-manifest.ts";
 
 /** How to capture; the defaults are right outside of tests. */
@@ -113,10 +113,6 @@ async function copyLogs(source: string, place: CaptureTarget, files: CaptureFile
     if (log < newest && !copied.includes(log)) absent.push(log);
   }
   return { copied, absent };
-}
-
-function needsLog(manifest: LevelManifest, log: number): boolean {
-  return log >= manifest.logNumber || log === manifest.previousLogNumber;
 }
 
 interface CurrentManifest {

@@ -97,8 +97,10 @@ export function kvCaptureSuite(bench: KvStoreBench): void {
   it("finishes a capture under way before it closes", async () => {
     const store = await bench.open("store");
     await store.batch(Array.from({ length: 2000 }, (_, index) => put(numbered(index), `value ${index}`)));
-    const capture = store.capture(bench.path("capture"));
+    let captured = false;
+    const capture = store.capture(bench.path("capture")).then(() => (captured = true));
     await store.close();
+    expect(captured).toBe(true);
     await capture;
     expect((await rowsOf(await bench.open("capture"))).length).toBe(2000);
   });

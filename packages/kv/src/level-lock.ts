@@ -1,0 +1,42 @@
+import { mkdtemp, rm, stat, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { ClassicLevel } from "classic-level";
+import { systemErrorCode } from "./errors.ts";
+import { innermost, locked } from "./level-errors.ts";
+
+/**
+ * The directories that this process has open, as device and inode. LevelDB's own lock does not do within a process:
+ * by another path to the same directory it opens it a second time, and by refusing the same path it loses its lock
+ * against other processes (a lock by fcntl goes with the first descriptor of the file that is closed).
+ */
+const openDirectories = new Set<string>();
+
+/** Claims a directory within this process; answers how to give it back. `INDEX_LOCKED` when it is claimed already. */
+export async function claimDirectory(dir: string): Promise<() => void> {
+  const { dev, ino } = await stat(dir);
+  const identity = `${dev}:${ino}`;
+  if (openDirectories.has(identity)) throw locked(dir);
+  openDirectories.add(identity);
+  return () => openDirectories.delete(identity);
+}
+
+/**
+ * Whether another process has the LevelDB in `dir` open, found out without touching it: an empty database elsewhere is
+ * opened whose lock file is that of `dir`. Only for directories that this process has claimed.
+ */
+export async function isLockedElsewhere(dir: string): Promise<boolean> {
+  const probe = await mkdtemp(join(tmpdir(), "cairn-lock-"));
+  try {
+    await symlink(join(resolve(dir), "LOCK"), join(probe, "LOCK"));
+    const level = new ClassicLevel(probe);
+    await level.open();
+    await level.close();
+    return false;
+  } catch (error) {
+    if (systemErrorCode(innermost(error)) === "LEVEL_LOCKED") return true;
+    throw error;
+  } finally {
+    await rm(probe, { recursive: true, force: true });
+  }
+}
