@@ -6,13 +6,26 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { systemErrorCode } from "@cairn/kv";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { fencedBlocks } from "./support/readme-blocks.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const README = path.join(ROOT, "README.md");
 
 let folder = "";
+let groups: (() => void)[] = [];
+afterEach(() => {
+  for (const end of groups) {
+    try {
+      end();
+    } catch (error) {
+      // Nobody of the group is left, as it should be.
+      if (systemErrorCode(error) !== "ESRCH") throw error;
+    }
+  }
+  groups = [];
+});
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "cairn-readme-"));
 });
@@ -32,6 +45,7 @@ function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv, c
   const signal = (name: NodeJS.Signals) => {
     if (child.pid !== undefined) process.kill(-child.pid, name);
   };
+  groups.push(() => signal("SIGKILL"));
   return { exited: once(child, "exit"), output: () => output, signal };
 }
 
