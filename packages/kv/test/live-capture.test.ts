@@ -1,26 +1,17 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, readdir, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { describe, expect, it } from "vitest";
 import { captureFileSystem } from "../src/capture-file-system.ts";
-import type { CaptureFileSystem } from "../src/capture-file-system.ts";
 import { LevelReader } from "../src/level-reader.ts";
 import { captureLevelDb } from "../src/live-capture.ts";
 import { CountedWriter, countedBatch, expectWhole } from "../testing/counted-rows.ts";
+import { systemError, twoLogs, withCalls } from "./capture-faults.ts";
 import { testDirectory } from "./test-directory.ts";
 
 const directory = testDirectory();
-
-function systemError(code: string): Error {
-  return Object.assign(new Error(code), { code });
-}
-
-/** The real file system but for some calls. */
-function withCalls(calls: Partial<CaptureFileSystem>): CaptureFileSystem {
-  return { ...captureFileSystem, ...calls };
-}
 
 async function tablesOf(dir: string): Promise<string[]> {
   return (await readdir(dir)).filter((name) => name.endsWith(".ldb"));
@@ -102,7 +93,7 @@ describe("a capture of a LevelDB that is written to", () => {
   });
 
   it("begins again when its first listing missed a log that was flushed right after the manifest was read", async () => {
-    await twoLogs("before");
+    await twoLogs(directory, "before");
     // The same history once both logs are tables.
     await cp(directory.path("before"), directory.path("after"), { recursive: true });
     await (await directory.open("after")).close();
@@ -128,7 +119,7 @@ describe("a capture of a LevelDB that is written to", () => {
   });
 
   it("has both logs when the older is still to be flushed", async () => {
-    await twoLogs("before");
+    await twoLogs(directory, "before");
     await captureLevelDb(directory.path("before"), directory.path("capture"));
     expect(await rowsIn("capture")).toBe(20);
   });
@@ -235,97 +226,6 @@ describe("the files of a capture", () => {
     expect(bytes).toBe(found);
   });
 });
-
-describe("a capture that fails", () => {
-  it("gives up with CHECKPOINT_INCOMPLETE when tables keep vanishing, and leaves nothing behind", async () => {
-    const store = await directory.open("live");
-    for (let count = 0; count < 1000; count += 100) await store.batch(countedBatch(count, 100, 300));
-    const fileSystem = withCalls({
-      link: (from, to) =>
-        from.endsWith(".sst") || !from.endsWith("5.ldb")
-          ? Promise.reject(systemError("ENOENT"))
-          : captureFileSystem.link(from, to),
-    });
-    const capture = captureLevelDb(directory.path("live"), directory.path("capture"), {
-      fileSystem,
-      maxStarts: 2,
-      maxReads: 3,
-    });
-    await expect(capture).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
-    expect(existsSync(directory.path("capture"))).toBe(false);
-  });
-
-  it.each(["link", "copy", "write"] as const)(
-    "says DISK_FULL when a %s finds no space, and takes back the rest",
-    async (call) => {
-      const store = await directory.open("live");
-      for (let count = 0; count < 3000; count += 100) await store.batch(countedBatch(count, 100, 300));
-      await mkdir(directory.path("capture"));
-      const fileSystem = fullAtSecond(call);
-      const capture = captureLevelDb(directory.path("live"), directory.path("capture"), { fileSystem });
-      await expect(capture).rejects.toMatchObject({ code: "DISK_FULL", cause: { code: "ENOSPC" } });
-      expect(await readdir(directory.path("capture"))).toEqual([]);
-      await captureLevelDb(directory.path("live"), directory.path("capture"));
-      expect(await rowsIn("capture")).toBe(3000);
-    },
-  );
-
-  it("passes on errors that it does not know, and takes back what it made", async () => {
-    const store = await directory.open("live");
-    await store.batch(countedBatch(0, 100, 300));
-    const fileSystem = withCalls({ write: () => Promise.reject(systemError("EIO")) });
-    const capture = captureLevelDb(directory.path("live"), directory.path("capture"), { fileSystem });
-    await expect(capture).rejects.toMatchObject({ code: "EIO" });
-    expect(existsSync(directory.path("capture"))).toBe(false);
-  });
-
-  it("says INDEX_CORRUPT where there is no database, or one whose manifest is damaged", async () => {
-    await mkdir(directory.path("nothing"));
-    const nothing = captureLevelDb(directory.path("nothing"), directory.path("capture"));
-    await expect(nothing).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
-    await twoLogs("damaged");
-    const [manifest = ""] = (await readdir(directory.path("damaged"))).filter((name) =>
-      name.startsWith("MANIFEST"),
-    );
-    const bytes = await readFile(directory.path("damaged", manifest));
-    bytes.writeUInt8(bytes.readUInt8(12) ^ 1, 12);
-    await writeFile(directory.path("damaged", manifest), bytes);
-    const damaged = captureLevelDb(directory.path("damaged"), directory.path("capture"));
-    await expect(damaged).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
-    expect(existsSync(directory.path("capture"))).toBe(false);
-  });
-});
-
-/** The real file system, but that the second call of a kind finds no space. */
-function fullAtSecond(call: "link" | "copy" | "write"): CaptureFileSystem {
-  let calls = 0;
-  const limited =
-    <A extends unknown[]>(real: (...args: A) => Promise<void>) =>
-    async (...args: A): Promise<void> => {
-      calls += 1;
-      if (calls > 1) throw systemError("ENOSPC");
-      await real(...args);
-    };
-  if (call === "link") return withCalls({ link: limited(captureFileSystem.link) });
-  if (call === "write") return withCalls({ write: limited(captureFileSystem.write) });
-  return withCalls({
-    link: () => Promise.reject(systemError("EXDEV")),
-    copy: limited(captureFileSystem.copy),
-  });
-}
-
-/** A database as it is on disk while a memtable waits to be flushed: rows in a full log and in the one after it. */
-async function twoLogs(name: string): Promise<void> {
-  const store = await directory.open(`${name}, one log`, {});
-  const log = directory.path(`${name}, one log`, "000003.log");
-  await store.batch(countedBatch(0, 10, 100));
-  const first = await readFile(log);
-  await store.batch(countedBatch(10, 10, 100));
-  const both = await readFile(log);
-  await store.capture(directory.path(name));
-  await writeFile(directory.path(name, "000003.log"), first);
-  await writeFile(directory.path(name, "000004.log"), both.subarray(first.length));
-}
 
 async function digestOf(path: string): Promise<string> {
   return createHash("sha256")
