@@ -1,0 +1,74 @@
+import { startNode } from "@cairn/node";
+import { connect, type JetStreamClient, type NatsConnection } from "nats";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { nodeConfig } from "./node-config.ts";
+import { type Records, recordKey } from "./records.ts";
+
+const STREAM = "cairn";
+const BUCKET = "bench";
+// Only the last message of a window is acknowledged, which says that the server stored those before it too.
+const WINDOW = 500;
+const OPEN_WINDOWS = 8;
+
+/** Makes a log with a birth record, as nodes make it, and puts a transaction a record into it. Answers the stream's name. */
+export async function fillLog(url: string, records: Records): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), "cairn-bench-first-"));
+  try {
+    const node = await startNode(nodeConfig({ dir, log: { url, stream: STREAM } }), { env: {} });
+    await node.ready.finally(() => node.close());
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+  await withConnection(url, (connection) =>
+    publish(connection, records.count, (index) => ({
+      subject: `${STREAM}.tx`,
+      payload: records.message(index),
+    })),
+  );
+  return STREAM;
+}
+
+/** Makes a NATS KV bucket with a key a record. Answers the bucket's name. */
+export async function fillBucket(url: string, records: Records): Promise<string> {
+  await withConnection(url, async (connection) => {
+    await connection.jetstream().views.kv(BUCKET);
+    await publish(connection, records.count, (index) => ({
+      subject: `$KV.${BUCKET}.${recordKey(index)}`,
+      payload: Buffer.from(records.document(index)),
+    }));
+  });
+  return BUCKET;
+}
+
+async function withConnection(
+  url: string,
+  work: (connection: NatsConnection) => Promise<void>,
+): Promise<void> {
+  const connection = await connect({ servers: url });
+  try {
+    await work(connection);
+  } finally {
+    await connection.close();
+  }
+}
+
+async function publish(
+  connection: NatsConnection,
+  count: number,
+  message: (index: number) => { subject: string; payload: Uint8Array },
+): Promise<void> {
+  const stream: JetStreamClient = connection.jetstream();
+  const open: Promise<unknown>[] = [];
+  for (let index = 0; index < count; index++) {
+    const { subject, payload } = message(index);
+    if (index % WINDOW !== WINDOW - 1 && index !== count - 1) {
+      connection.publish(subject, payload);
+      continue;
+    }
+    open.push(stream.publish(subject, payload));
+    if (open.length >= OPEN_WINDOWS) await open.shift();
+  }
+  await Promise.all(open);
+}

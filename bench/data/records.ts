@@ -1,0 +1,40 @@
+import { randomBytes } from "node:crypto";
+import { crc32 } from "node:zlib";
+
+/** Characters of a document, its quotes not counted. */
+export const DOCUMENT_LENGTH = 300;
+/** The bucket that all records are in. */
+export const BUCKET = "records";
+
+const KEY_PREFIX = "record-";
+const KEY_LENGTH = 24;
+const POOL_LENGTH = 1 << 20;
+// Odd and larger than a document: neighbours share nothing, so compression finds nothing.
+const STRIDE = 7_919;
+
+/** The records of a run: 24-byte keys in rising order, and JSON texts of 300 random characters. */
+export class Records {
+  readonly count: number;
+  readonly #pool = randomBytes(POOL_LENGTH).toString("base64").slice(0, POOL_LENGTH);
+
+  constructor(count: number) {
+    this.count = count;
+  }
+
+  /** A record's document, in JSON. */
+  document(index: number): string {
+    const at = (index * STRIDE) % (POOL_LENGTH - DOCUMENT_LENGTH);
+    return `"${this.#pool.slice(at, at + DOCUMENT_LENGTH)}"`;
+  }
+
+  /** The message of the log that puts a record; docs/log-format.md describes it. */
+  message(index: number): Buffer {
+    const body = `{"ops":[["put","${BUCKET}","${recordKey(index)}"]]}\n${this.document(index)}`;
+    return Buffer.from(`cairn/1 ${crc32(body).toString(16).padStart(8, "0")}\n${body}`, "utf8");
+  }
+}
+
+/** A record's key, 24 bytes long. */
+export function recordKey(index: number): string {
+  return KEY_PREFIX + String(index).padStart(KEY_LENGTH - KEY_PREFIX.length, "0");
+}

@@ -1,0 +1,32 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { systemErrorCode } from "@cairn/kv";
+
+const MEGABYTE = 1_000_000;
+
+/** The most memory that a process had resident, in MB. Where there is no /proc: this process's own, as its resources say. */
+export function peakMemory(pid: number | "self" = "self"): number {
+  return statusField(pid, "VmHWM") ?? (process.resourceUsage().maxRSS * 1024) / MEGABYTE;
+}
+
+/** Forgets this process's peak, so that {@link peakMemory} tells of what follows; answers what is resident now, in MB. */
+export function resetPeakMemory(): number {
+  try {
+    writeFileSync("/proc/self/clear_refs", "5");
+  } catch (error) {
+    // Without /proc the peak is that of the whole life of the process, which is never too little.
+    if (systemErrorCode(error) === undefined) throw error;
+  }
+  return statusField("self", "VmRSS") ?? process.memoryUsage.rss() / MEGABYTE;
+}
+
+function statusField(pid: number | "self", field: string): number | undefined {
+  try {
+    const kilobytes = new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(
+      readFileSync(`/proc/${pid}/status`, "utf8"),
+    )?.[1];
+    return kilobytes === undefined ? undefined : (Number(kilobytes) * 1024) / MEGABYTE;
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}

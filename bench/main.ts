@@ -1,0 +1,86 @@
+import { writeFile } from "node:fs/promises";
+import { availableParallelism, release, totalmem } from "node:os";
+import { Workspace } from "./data/workspace.ts";
+import { judge, type Measured, runRounds } from "./harness/rounds.ts";
+import type { Row } from "./harness/row.ts";
+import { formatRow } from "./harness/table.ts";
+import { type BenchOptions, readOptions, USAGE } from "./options.ts";
+import { checkpoint } from "./rows/checkpoint.ts";
+import { join } from "./rows/join.ts";
+import { replay } from "./rows/replay.ts";
+import { restore } from "./rows/restore.ts";
+import { writer } from "./rows/writer.ts";
+
+const ROWS: readonly Row[] = [replay, checkpoint, restore, join, writer];
+
+async function main(): Promise<void> {
+  const options = optionsOrExit();
+  const { rounds, size, only } = options;
+  const machine = {
+    node: process.version,
+    cpus: availableParallelism(),
+    memory: totalmem(),
+    system: release(),
+  };
+  process.stdout.write(
+    `${size.toLocaleString("en-US")} records, ${rounds} rounds, ${machine.cpus} CPUs, Node ${machine.node}\n`,
+  );
+  const workspace = await Workspace.open({ size, profileDir: options.profile, onProgress: tell });
+  const closing = closeAtSignal(workspace);
+  const results: object[] = [];
+  try {
+    for (const row of ROWS.filter(({ name }) => only.length === 0 || only.includes(name))) {
+      const measured = await measure(row, workspace, options);
+      process.stdout.write(`\n${formatRow(row, measured)}\n`);
+      results.push({ row: row.name, ...measured });
+    }
+  } finally {
+    closing.abort();
+    await workspace.close();
+  }
+  if (options.json !== undefined)
+    await writeFile(options.json, `${JSON.stringify({ machine, size, rounds, rows: results }, null, 1)}\n`);
+}
+
+async function measure(row: Row, workspace: Workspace, { rounds }: BenchOptions): Promise<Measured> {
+  const comparison = await row.prepare(workspace);
+  const done = await runRounds(comparison, rounds, (contestant, round) =>
+    tell(`${row.name}, round ${round} of ${rounds}: ${contestant}`),
+  );
+  return judge(comparison, done);
+}
+
+/** Progress goes where it does not mix with the table. */
+function tell(what: string): void {
+  process.stderr.write(`· ${what}\n`);
+}
+
+function optionsOrExit(): BenchOptions {
+  try {
+    return readOptions(
+      process.argv.slice(2),
+      ROWS.map(({ name }) => name),
+    );
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    process.stderr.write(`${error.message}\n${USAGE}\n`);
+    process.exit(2);
+  }
+}
+
+/** An interrupted run leaves neither its server nor its files. */
+function closeAtSignal(workspace: Workspace): AbortController {
+  const done = new AbortController();
+  const stop = (): void => {
+    void workspace.close().finally(() => process.exit(130));
+  };
+  process.once("SIGINT", stop);
+  process.once("SIGTERM", stop);
+  done.signal.addEventListener("abort", () => {
+    process.removeListener("SIGINT", stop);
+    process.removeListener("SIGTERM", stop);
+  });
+  return done;
+}
+
+await main();

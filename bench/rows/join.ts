@@ -1,0 +1,66 @@
+import { mkdir, rm } from "node:fs/promises";
+import { levelDir, type Workspace } from "../data/workspace.ts";
+import { joinAsProcess } from "../harness/node-process.ts";
+import type { Contestant, FigureName, Row } from "../harness/row.ts";
+import { settle } from "../harness/command.ts";
+
+const RESTORED = "cairn, from a checkpoint";
+const REPLAYED = "cairn, by replay";
+const COPIED = "copy + sync + open";
+const WATCHED = "NATS KV watch";
+
+/** How long a node takes from the start of its process until it is ready, against other ways to have the same data. */
+export const join: Row = {
+  name: "join",
+  title: "from the start of a process to ready",
+  async prepare(workspace) {
+    const from = levelDir(await workspace.index());
+    const checkpoints = await workspace.checkpoints();
+    const bucket = await workspace.bucket();
+    const copied: Contestant = {
+      name: COPIED,
+      run: async () => {
+        const to = workspace.fresh("copy");
+        const figures = await workspace.run("copy and open", { from, to });
+        await rm(to, { recursive: true });
+        return figures;
+      },
+    };
+    return {
+      contestants: [
+        copied,
+        joining(workspace, RESTORED, checkpoints),
+        { name: WATCHED, run: () => workspace.run("watch bucket", bucket) },
+        joining(workspace, REPLAYED),
+      ],
+      targets: [
+        { of: time(REPLAYED), to: time(RESTORED), atLeast: 10 },
+        { of: time(RESTORED), to: time(COPIED), atMost: 4 },
+      ],
+    };
+  },
+};
+
+function time(contestant: string): FigureName {
+  return { contestant, metric: "s" };
+}
+
+function joining(workspace: Workspace, name: string, checkpoints?: string): Contestant {
+  return {
+    name,
+    run: async () => {
+      const log = await workspace.log();
+      const dir = workspace.fresh("joining");
+      await mkdir(dir);
+      await settle();
+      const figures = await joinAsProcess({
+        dir,
+        log,
+        documents: workspace.records.count,
+        ...(checkpoints === undefined ? {} : { checkpoints }),
+      });
+      await rm(dir, { recursive: true });
+      return figures;
+    },
+  };
+}

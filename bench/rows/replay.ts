@@ -1,0 +1,38 @@
+import { rm } from "node:fs/promises";
+import { nodeConfig } from "../data/node-config.ts";
+import type { Row } from "../harness/row.ts";
+
+const DRAIN = "drain";
+const CAIRN = "cairn";
+
+/** Building an index from the log, against reading the same stream for nothing. */
+export const replay: Row = {
+  name: "replay",
+  title: "an index from the log, against draining the same stream and doing nothing",
+  async prepare(workspace) {
+    const log = await workspace.log();
+    const documents = workspace.records.count;
+    return {
+      contestants: [
+        { name: DRAIN, run: () => workspace.run("drain", log) },
+        {
+          name: CAIRN,
+          run: async () => {
+            const dir = workspace.fresh("replay");
+            const figures = await workspace.run("replay", { config: nodeConfig({ dir, log }), documents });
+            await rm(dir, { recursive: true });
+            return figures;
+          },
+        },
+      ],
+      targets: [
+        {
+          of: { contestant: CAIRN, metric: "records/s" },
+          to: { contestant: DRAIN, metric: "records/s" },
+          atLeast: 0.3,
+        },
+        { of: { contestant: CAIRN, metric: "peak MB" }, atMost: 250 },
+      ],
+    };
+  },
+};

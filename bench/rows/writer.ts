@@ -1,0 +1,57 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { levelDir, type Workspace } from "../data/workspace.ts";
+import { copyDirectory } from "../harness/command.ts";
+import type { Contestant, Row } from "../harness/row.ts";
+
+const CAIRN = "cairn checkpoint";
+const TAR = "links + tar cf + sync";
+const LMDB = "lmdb backup + sync";
+
+/** What a steady writer notices of a backup. */
+export const writer: Row = {
+  name: "writer",
+  title: "1,000 batches of 10 rows a second, before and during five backups",
+  async prepare(workspace) {
+    const level = levelDir(await workspace.index());
+    const lmdb = workspace.fresh("lmdb");
+    const records = workspace.records.count;
+    await workspace.run("make lmdb", { dir: lmdb, records });
+    return {
+      contestants: [
+        onCopy(workspace, TAR, level, (place) =>
+          workspace.run("write LevelDB", { ...place, records, backup: "tar" }),
+        ),
+        onCopy(workspace, CAIRN, level, (place) =>
+          workspace.run("write LevelDB", { ...place, records, backup: "checkpoint" }),
+        ),
+        onCopy(workspace, LMDB, lmdb, (place) => workspace.run("write lmdb", { ...place, records })),
+      ],
+      targets: [CAIRN, TAR, LMDB].map((contestant) => ({
+        of: { contestant, metric: "p99 during, µs" },
+        to: { contestant, metric: "p99 before, µs" },
+        ...(contestant === CAIRN ? { atMost: 1.5 } : {}),
+      })),
+    };
+  },
+};
+
+/** A contestant that writes to a copy of its own, so that all rounds begin with the same data. */
+function onCopy(
+  workspace: Workspace,
+  name: string,
+  original: string,
+  measure: (place: { dir: string; backupDir: string }) => ReturnType<Contestant["run"]>,
+): Contestant {
+  return {
+    name,
+    run: async () => {
+      const dir = workspace.fresh("writer");
+      await copyDirectory(original, dir);
+      const figures = await measure({ dir, backupDir: join(workspace.dir, "backups") });
+      await rm(dir, { recursive: true });
+      await rm(join(workspace.dir, "backups"), { recursive: true, force: true });
+      return figures;
+    },
+  };
+}

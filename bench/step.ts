@@ -1,0 +1,23 @@
+import type { StepAnswer, StepRequest } from "./harness/child-step.ts";
+import type { Figures } from "./harness/row.ts";
+import { STEPS } from "./steps/steps.ts";
+
+// The process of one step: takes what to do from its parent, answers what it measured, and ends when the parent has heard it.
+process.once("message", (message) => {
+  runRequest(message as StepRequest).then(
+    (figures) => answer({ figures }),
+    (error: unknown) =>
+      answer({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+  );
+});
+
+async function runRequest({ name, input }: StepRequest): Promise<Figures> {
+  const steps: Readonly<Record<string, () => Promise<(input: never) => Promise<Figures>>>> = STEPS;
+  const step = await steps[name]?.();
+  if (step === undefined) throw new Error(`there is no step ${name}`);
+  return await step(input as never);
+}
+
+function answer(what: StepAnswer): void {
+  process.send?.(what);
+}

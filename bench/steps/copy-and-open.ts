@@ -1,0 +1,22 @@
+import { levelProvider } from "@cairn/kv";
+import { copyDirectory, flush, seconds } from "../harness/command.ts";
+import type { Figures } from "../harness/row.ts";
+import { peakMemory } from "../harness/peak-memory.ts";
+
+/** Copies a LevelDB's directory, flushes the copy, opens it and reads a row: the least that a join can do. */
+export async function copyAndOpen({
+  from,
+  to,
+}: {
+  readonly from: string;
+  readonly to: string;
+}): Promise<Figures> {
+  const s = await seconds(async () => {
+    await copyDirectory(from, to);
+    await flush(to, { files: true });
+    const store = await levelProvider().open(to);
+    for await (const rows of store.range({ limit: 1 })) if (rows.length > 0) break;
+    await store.close();
+  });
+  return { s, "peak MB": peakMemory() };
+}

@@ -1,0 +1,22 @@
+import { startNode } from "@cairn/node";
+import type { Figures } from "../harness/row.ts";
+import { peakMemory } from "../harness/peak-memory.ts";
+
+/** Starts a node without an index or a checkpoint, and measures until it has caught up with its log. */
+export async function replayLog(input: {
+  readonly config: object;
+  readonly documents: number;
+}): Promise<Figures> {
+  const begin = performance.now();
+  const node = await startNode(input.config, { env: {} });
+  try {
+    await node.ready;
+    const seconds = (performance.now() - begin) / 1000;
+    const { index } = await node.status();
+    if (index.documents !== input.documents)
+      throw new Error(`the index has ${index.documents} documents instead of ${input.documents}`);
+    return { "records/s": index.documents / seconds, s: seconds, "peak MB": peakMemory() };
+  } finally {
+    await node.close();
+  }
+}

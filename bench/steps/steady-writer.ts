@@ -1,0 +1,103 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { Records, recordKey } from "../data/records.ts";
+import type { Figures } from "../harness/row.ts";
+
+const ROWS_A_BATCH = 10;
+const INTERVAL_MS = 1;
+const BEFORE_MS = 3_000;
+const DISTURBANCES = 5;
+const PAUSE_MS = 300;
+const WARM_UP_MS = 1_000;
+
+/** One row that the writer writes. */
+export interface WrittenRow {
+  readonly key: string;
+  readonly value: Buffer;
+}
+
+/** What is measured: a store that is written to, and what goes on meanwhile. */
+export interface Disturbed {
+  /** Records in the store; the writer overwrites them in an order without order. */
+  readonly records: number;
+  /** Returns when readers see the rows. */
+  readonly write: (rows: readonly WrittenRow[]) => Promise<unknown>;
+  /** One backup, from its beginning to its end. */
+  readonly disturb: (round: number) => Promise<void>;
+  /** Removes what a backup left; not measured. */
+  readonly tidy: (round: number) => Promise<void>;
+}
+
+/**
+ * Writes a batch every millisecond, some seconds undisturbed and then during a few backups. A latency is from the call until the
+ * rows can be read; the longest wait is from when the batch was due, so that a thread which stood still shows in it.
+ */
+export async function measureSteadyWriter({ records, write, disturb, tidy }: Disturbed): Promise<Figures> {
+  const batch = batches(records);
+  const stop = new AbortController();
+  let latencies: number[] = [];
+  let longestWait = 0;
+  const writing = (async () => {
+    let due = performance.now();
+    while (!stop.signal.aborted) {
+      const rows = batch();
+      const begin = performance.now();
+      await write(rows);
+      const end = performance.now();
+      latencies.push(end - begin);
+      // A timer's own lateness is not the store's: only what passed beyond one more interval was waited for.
+      longestWait = Math.max(longestWait, end - due - INTERVAL_MS);
+      due = Math.max(due + INTERVAL_MS, end - INTERVAL_MS);
+      await delay(Math.max(0, due - end));
+    }
+  })();
+
+  await delay(WARM_UP_MS);
+  latencies = [];
+  longestWait = 0;
+  await delay(BEFORE_MS);
+  const before = { latencies, longestWait };
+  const during = { latencies: [] as number[], longestWait: 0 };
+  const begun = { seconds: 0 };
+  for (let round = 0; round < DISTURBANCES; round++) {
+    latencies = [];
+    longestWait = 0;
+    const begin = performance.now();
+    await disturb(round);
+    begun.seconds += (performance.now() - begin) / 1000;
+    during.latencies.push(...latencies);
+    during.longestWait = Math.max(during.longestWait, longestWait);
+    await tidy(round);
+    await delay(PAUSE_MS);
+  }
+  stop.abort();
+  await writing;
+  return {
+    ...percentiles(before.latencies, "before"),
+    "longest wait before, µs": before.longestWait * 1000,
+    ...percentiles(during.latencies, "during"),
+    "longest wait during, µs": during.longestWait * 1000,
+    "backup s": begun.seconds / DISTURBANCES,
+  };
+}
+
+function percentiles(latencies: readonly number[], when: string): Figures {
+  const sorted = latencies.toSorted((a, b) => a - b);
+  const at = (share: number): number => (sorted[Math.floor(share * (sorted.length - 1))] ?? 0) * 1000;
+  return {
+    [`p50 ${when}, µs`]: at(0.5),
+    [`p99 ${when}, µs`]: at(0.99),
+    [`p99.9 ${when}, µs`]: at(0.999),
+  };
+}
+
+function batches(count: number): () => readonly WrittenRow[] {
+  const records = new Records(count);
+  let next = 0;
+  return () =>
+    Array.from({ length: ROWS_A_BATCH }, () => {
+      next += 1;
+      // A stride that shares no factor with the count visits every record before it repeats one.
+      const index = (next * 514_229) % count;
+      return { key: recordKey(index), value: Buffer.from(records.document(next)) };
+    });
+}

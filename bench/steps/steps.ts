@@ -1,0 +1,23 @@
+/**
+ * What can run in a process of its own, by name. Loaded when it is asked for: a process holds only what its step needs, else
+ * the memory of the smallest would be that of all.
+ */
+export const STEPS = {
+  drain: async () => (await import("./drain.ts")).drainLog,
+  replay: async () => (await import("./replay.ts")).replayLog,
+  checkpoint: async () => (await import("./checkpoint.ts")).takeCheckpointOnce,
+  restore: async () => (await import("./restore.ts")).restoreOnce,
+  "copy and open": async () => (await import("./copy-and-open.ts")).copyAndOpen,
+  "watch bucket": async () => (await import("./watch-bucket.ts")).watchBucket,
+  "write LevelDB": async () => (await import("./write-level.ts")).writeLevel,
+  "make lmdb": async () => (await import("./write-lmdb.ts")).makeLmdb,
+  "write lmdb": async () => (await import("./write-lmdb.ts")).writeLmdb,
+} as const;
+
+/** What a step takes. */
+export type StepInput<Name extends keyof typeof STEPS> = Parameters<
+  Awaited<ReturnType<(typeof STEPS)[Name]>>
+>[0];
+
+/** The name of a step. */
+export type StepName = keyof typeof STEPS;

@@ -1,0 +1,60 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { open, type RootDatabase } from "lmdb";
+import { Records, recordKey } from "../data/records.ts";
+import { flush } from "../harness/command.ts";
+import { peakMemory } from "../harness/peak-memory.ts";
+import type { Figures } from "../harness/row.ts";
+import { measureSteadyWriter } from "./steady-writer.ts";
+
+const LOAD_BATCH = 10_000;
+
+/** Puts the records into a new lmdb. */
+export async function makeLmdb({
+  dir,
+  records: count,
+}: {
+  readonly dir: string;
+  readonly records: number;
+}): Promise<Figures> {
+  const records = new Records(count);
+  const database = openLmdb(dir);
+  for (let first = 0; first < count; first += LOAD_BATCH) {
+    await database.batch(() => {
+      for (let index = first; index < Math.min(count, first + LOAD_BATCH); index++)
+        void database.put(recordKey(index), Buffer.from(records.document(index)));
+    });
+  }
+  await database.close();
+  return {};
+}
+
+/** A steady writer on an lmdb, before and during its own backups. */
+export async function writeLmdb(input: {
+  readonly dir: string;
+  readonly backupDir: string;
+  readonly records: number;
+}): Promise<Figures> {
+  const database = openLmdb(input.dir);
+  const folderOf = (round: number): string => join(input.backupDir, String(round));
+  const figures = await measureSteadyWriter({
+    records: input.records,
+    write: (rows) =>
+      database.batch(() => {
+        for (const { key, value } of rows) void database.put(key, value);
+      }),
+    disturb: async (round) => {
+      await mkdir(folderOf(round), { recursive: true });
+      await database.backup(folderOf(round), false);
+      await flush(folderOf(round), { files: true });
+    },
+    tidy: (round) => rm(folderOf(round), { recursive: true }),
+  });
+  await database.close();
+  return { ...figures, "peak MB": peakMemory() };
+}
+
+/** Not flushed at every write, as Cairn's index is not. */
+function openLmdb(dir: string): RootDatabase<Buffer, string> {
+  return open<Buffer, string>({ path: dir, noSync: true, encoding: "binary", eventTurnBatching: false });
+}
