@@ -6,7 +6,7 @@ export type KvOperation =
   | { readonly type: "put"; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly type: "del"; readonly key: Uint8Array };
 
-/** Which rows, in key order (`reverse`: from the last). Lower and upper bounds may be left out. */
+/** Which rows, in key order (`reverse`: from the last). At most one lower and one upper bound. */
 export interface KvRange {
   readonly gte?: Uint8Array;
   readonly gt?: Uint8Array;
@@ -25,12 +25,12 @@ export interface KvReader {
   getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
   /**
    * The rows of `range` in order, in arrays of bounded size (never empty), all from the state at the call.
-   * Leaving the loop early releases the iterator.
+   * Leaving the loop early releases the iterator; a range that is never looped over holds it until the store closes.
    */
   range(range: KvRange): AsyncIterable<readonly KvRow[]>;
 }
 
-/** A frozen state. Holds resources until closed; closing twice is fine; reads after it throw. */
+/** A frozen state. Holds resources until closed; closing twice is fine; reads after it throw `NOT_READY`. */
 export interface KvSnapshot extends KvReader {
   close(): Promise<void>;
 }
@@ -57,11 +57,13 @@ export interface KvStats {
  * - `batch` is atomic: after a crash of the process all of it is there or nothing; and batches survive in
  *   order: if one is there, so are all before it. It returns when readers of this process see it;
  *   `sync: true` returns when it also survives a power loss.
+ * - A batch that failed for the disk's sake (`DISK_FULL`, `INDEX_CORRUPT`) is the last one: whether it is there is known
+ *   only after opening the store again, and until then every further batch throws the same error.
  * - Readers never see half a batch, and never wait for writers.
  * - `capture` writes a copy of the store's files to `dir` (made by it; must not exist or be empty) at *some* prefix of the
  *   batch history not older than the call, without making writers wait. The copy opens with the provider's `open`.
  *   A failed capture removes what it made.
- * - `close` waits for what runs (captures too); afterwards every method throws. Closing twice is fine.
+ * - `close` waits for what runs (captures too); afterwards every method throws `NOT_READY`. Closing twice is fine.
  */
 export interface KvStore extends KvReader {
   batch(operations: readonly KvOperation[], options?: { sync?: boolean }): Promise<void>;
@@ -82,7 +84,8 @@ export interface KvProvider {
   /**
    * Opens the store whose files lie in `dir` (a live directory, a captured or a restored one).
    * Missing or empty directory: a new, empty store. A directory with other files but no database: `INDEX_CORRUPT`.
-   * Errors: `INDEX_LOCKED` (another process has it open), `INDEX_CORRUPT` (cannot be read), `DISK_FULL`.
+   * Errors: `INDEX_LOCKED` (this or another process has it open), `INDEX_CORRUPT` (cannot be read, or has a gap),
+   * `DISK_FULL`, `CONFIG_INVALID` (this user may not write there).
    */
   open(dir: string): Promise<KvStore>;
 }

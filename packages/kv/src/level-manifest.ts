@@ -16,7 +16,7 @@ export interface LevelManifest {
   readonly comparator: string;
   /** Logs below it hold nothing that is not in a table. */
   readonly logNumber: number;
-  /** A log that counts though it is below `logNumber`; always 0 in databases of this century's LevelDB. */
+  /** A log that counts though it is below `logNumber`; always 0 in what LevelDB writes today. */
   readonly previousLogNumber: number;
   /** Above the number of every file that the manifest names. */
   readonly nextFile: number;
