@@ -38,11 +38,17 @@ export interface TakeOptions {
   readonly leaseMs?: number;
 }
 
+interface Look {
+  readonly newest: StoredCheckpoint | undefined;
+  readonly storeNow: number;
+}
+
 /** What a round came to. `newest` is this log's newest checkpoint as the round knows it, `storeNow` the store's clock. */
-export type TakeOutcome = { readonly newest: StoredCheckpoint | undefined; readonly storeNow: number } & (
-  | { readonly outcome: "taken"; readonly checkpoint: StoredCheckpoint }
-  | { readonly outcome: "skipped"; readonly reason: SkipReason; readonly because: string }
-);
+export type TakeOutcome = Look &
+  (
+    | { readonly outcome: "taken"; readonly checkpoint: StoredCheckpoint }
+    | { readonly outcome: "skipped"; readonly reason: SkipReason; readonly because: string }
+  );
 
 const LEASE_MS = 60_000;
 
@@ -51,44 +57,52 @@ const LEASE_MS = 60_000;
  * then nothing lists that was not there before. Sweeping is another step, so that its failure cannot touch what was saved.
  */
 export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
-  const { source, options, clock = systemClock, forced = false, signal } = take;
-  const { store } = options;
+  const { source, options, clock = systemClock, signal } = take;
   take.onStep?.("looking", 0);
-  const position = await source.position();
-  const newest = position === undefined ? undefined : await findNewest(store, source, position.logId);
-  const storeNow = await store.now();
-  const look = { newest, storeNow };
-  const decision = decideRound({
-    approxFrequency: options.approxFrequency,
-    ...(options.refreshAfter === undefined ? {} : { refreshAfter: options.refreshAfter }),
-    forced,
-    newest:
-      newest === undefined
-        ? undefined
-        : { txId: newest.manifest.txId, takenAt: Date.parse(newest.manifest.takenAt) },
-    txId: position?.txId,
-    storeNow,
-  });
-  if (!decision.save)
-    return { ...look, outcome: "skipped", reason: decision.reason, because: decision.because };
+  const before = await look(take);
+  if ("outcome" in before) return before;
 
   signal?.throwIfAborted();
-  const lease = await acquireLease(store, { owner: source.node, ttlMs: take.leaseMs ?? LEASE_MS, clock });
+  const terms = { owner: source.node, ttlMs: take.leaseMs ?? LEASE_MS, clock };
+  const lease = await acquireLease(options.store, terms);
   if (lease === undefined) {
     return {
-      ...look,
+      ...before,
       outcome: "skipped",
       reason: "leased",
       because: "Another node is uploading a checkpoint.",
     };
   }
   try {
+    // Somebody else may have saved one between the first look and the lease.
+    const now = await look(take);
+    if ("outcome" in now) return now;
     const stop = signal === undefined ? lease.lost : AbortSignal.any([signal, lease.lost]);
     const checkpoint = await save(take, lease, stop);
-    return { newest: checkpoint, storeNow, outcome: "taken", checkpoint };
+    return { newest: checkpoint, storeNow: now.storeNow, outcome: "taken", checkpoint };
   } finally {
     await lease.release();
   }
+}
+
+/** What lies in the store, and, when that is a reason to save nothing, the outcome. */
+async function look(take: TakeOptions): Promise<Look | TakeOutcome> {
+  const { source, options, forced = false } = take;
+  const { store, approxFrequency, refreshAfter } = options;
+  const position = await source.position();
+  const newest = position === undefined ? undefined : await findNewest(store, source, position.logId);
+  const storeNow = await store.now();
+  const takenAt = newest === undefined ? 0 : Date.parse(newest.manifest.takenAt);
+  const decision = decideRound({
+    approxFrequency,
+    ...(refreshAfter === undefined ? {} : { refreshAfter }),
+    forced,
+    newest: newest === undefined ? undefined : { txId: newest.manifest.txId, takenAt },
+    txId: position?.txId,
+    storeNow,
+  });
+  if (decision.save) return { newest, storeNow };
+  return { newest, storeNow, outcome: "skipped", reason: decision.reason, because: decision.because };
 }
 
 async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise<StoredCheckpoint> {

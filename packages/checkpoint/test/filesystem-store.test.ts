@@ -124,15 +124,17 @@ test("what only looks like a name lists nothing: hidden files, folders, dangling
   expect(await store.list("")).toEqual([]);
 });
 
-test("a lock that a dead process left does not hold up a replacement", async () => {
+test("a process that died while it replaced a file holds up the next for seconds only", async () => {
   const dir = await temporaryDirectory();
   const store = filesystemStore({ path: dir });
   await store.create("in-progress.json", "1");
-  await writeFile(join(dir, ".lock-in-progress.json"), "");
-  await utimes(join(dir, ".lock-in-progress.json"), new Date(), new Date(Date.now() - 60_000));
   const tag = (await store.read("in-progress.json"))?.tag ?? "";
+  const claim = join(dir, `.tmp-claim-in-progress.json-${tag.slice(0, 16)}`);
+  await writeFile(claim, "");
+  expect(await store.replace("in-progress.json", "2", tag)).toBe(false);
+  await utimes(claim, new Date(), new Date(Date.now() - 60_000));
   expect(await store.replace("in-progress.json", "2", tag)).toMatchObject({ tag: expect.any(String) });
-  expect((await readdir(dir)).toSorted()).toEqual(["in-progress.json"]);
+  expect(await readdir(dir)).toEqual(["in-progress.json"]);
 });
 
 test("a manifest larger than any can be is refused without being read", async () => {

@@ -179,6 +179,23 @@ test("while one uploads, others skip", async () => {
   expect(others).toHaveBeenCalledWith(expect.objectContaining({ outcome: "skipped", reason: "leased" }));
 });
 
+test("a checkpoint that somebody saved between the look and the lease is not saved a second time", async () => {
+  const dir = await temporaryDirectory();
+  const memory = memoryStore();
+  const source = testSource();
+  let raced = false;
+  const store = faultyStore(memory, {
+    before: async ({ method }) => {
+      if (method !== "create" || raced) return;
+      raced = true;
+      expect(await take(memory, testSource("node-2"), join(dir, "2"))).toMatchObject({ outcome: "taken" });
+    },
+  });
+  expect(await take(store, source, dir)).toMatchObject({ outcome: "skipped", reason: "unchanged" });
+  expect(source.captures).toBe(0);
+  expect(await namesIn(memory)).not.toContain("in-progress.json");
+});
+
 test("the lease of a node that died is taken over once it has expired by the store's clock", async () => {
   const dir = await temporaryDirectory();
   let now = Date.parse("2026-11-20T06:00:00.000Z");

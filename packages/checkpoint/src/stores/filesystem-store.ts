@@ -1,15 +1,15 @@
-import { open, readdir, stat } from "node:fs/promises";
+import { mkdir, open, readdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { pathToFileURL } from "node:url";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import type { CheckpointStore, TaggedText } from "../checkpoint-store.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
-import { withFileLock } from "./file-lock.ts";
 import { listFolder, readFileStream, removeDeadTemporaries, removeFile, writeAll } from "./folder-files.ts";
 import { contentTag } from "./memory-store.ts";
 import { alreadyThere, notThere, requireStoreName, SMALL_FILE_LIMIT, tooLarge } from "./store-names.ts";
-import { createTemporary, discard, fillAndPublish, publishNew, publishOver } from "./write-file.ts";
+import { replaceIfUnchanged } from "./replace-file.ts";
+import { createTemporary, discard, fill, publishNew } from "./write-file.ts";
 
 /** Where a filesystem store lies. */
 export interface FilesystemStoreOptions {
@@ -51,7 +51,9 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 
   async function temporary(name: string): Promise<Awaited<ReturnType<typeof createTemporary>>> {
     const before = await isThere();
-    const file = await createTemporary(dirname(pathOf(name)));
+    // Always beside the archives, where those of dead writers are looked for.
+    const file = await createTemporary(root);
+    if (name.includes("/")) await mkdir(dirname(pathOf(name)), { recursive: true });
     if (!before) await isThere();
     return file;
   }
@@ -129,7 +131,8 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       const target = pathOf(name);
       return run(`writing ${name}`, async () => {
         const file = await temporary(name);
-        const outcome = await fillAndPublish(file, text, () => publishNew(file, target));
+        await fill(file, text);
+        const outcome = await publishNew(file, target);
         if (!outcome.atomic) exclusive = false;
         return outcome.done;
       });
@@ -139,13 +142,11 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       const target = pathOf(name);
       return run(`writing ${name}`, async () => {
         if (!(await isThere())) return false;
-        return withFileLock(target, async () => {
-          const current = await readSmall(name);
-          if (current?.tag !== tag) return false;
-          const file = await createTemporary(dirname(target));
-          await fillAndPublish(file, text, () => publishOver(file, target));
-          return { tag: contentTag(Buffer.from(text)) };
-        });
+        const file = await temporary(name);
+        await fill(file, text);
+        const currentTag = async (): Promise<string | undefined> => (await readSmall(name))?.tag;
+        const done = await replaceIfUnchanged(root, file, target, tag, currentTag);
+        return done ? { tag: contentTag(Buffer.from(text)) } : false;
       });
     },
 

@@ -35,15 +35,10 @@ export async function discard(file: TemporaryFile): Promise<void> {
   await rm(file.path, { force: true });
 }
 
-/** Writes `text` and publishes it; a failure at any step leaves nothing behind. */
-export async function fillAndPublish<T>(
-  file: TemporaryFile,
-  text: string,
-  publish: () => Promise<T>,
-): Promise<T> {
+/** Writes `text` to a temporary file, which is gone when that fails. */
+export async function fill(file: TemporaryFile, text: string): Promise<void> {
   try {
     await file.handle.writeFile(text);
-    return await publish();
   } catch (error) {
     await discard(file);
     throw error;
@@ -79,14 +74,6 @@ export async function publishNew(
   await discard(file);
   await syncFolder(dirname(target));
   return outcome;
-}
-
-/** Gives a finished temporary file its name, in place of the file that had it. */
-export async function publishOver(file: TemporaryFile, target: string): Promise<void> {
-  await file.handle.sync();
-  await file.handle.close();
-  await rename(file.path, target);
-  await syncFolder(dirname(target));
 }
 
 async function renameUnlessThere(from: string, to: string): Promise<boolean> {
