@@ -23,6 +23,7 @@ export interface FileWriter {
 /** A writer into `dir`. After an error, `finish` must still be awaited: until then files may be open. */
 export function fileWriter(dir: string): FileWriter {
   const running = new Set<Promise<void>>();
+  const free: Buffer<ArrayBuffer>[] = [];
   let failure: { error: unknown } | undefined;
   const begin = (work: Promise<void>): void => {
     const one = work
@@ -45,9 +46,11 @@ export function fileWriter(dir: string): FileWriter {
         await writePieces(path, bytes, next, check);
         return;
       }
-      const content = Buffer.allocUnsafeSlow(bytes);
+      // Used again and again: garbage of this size is collected late.
+      const held = free.pop() ?? Buffer.allocUnsafeSlow(WHOLE_FILE_LIMIT);
+      const content = held.subarray(0, bytes);
       for (let at = 0; at < bytes;) at += (await next(bytes - at)).copy(content, at);
-      begin(writeWhole(path, content, check));
+      begin(writeWhole(path, content, check).finally(() => free.push(held)));
     },
     async finish() {
       await Promise.all(running);

@@ -9,7 +9,7 @@ import { folderError } from "./folder-errors.ts";
 import { isStoreName, TEMPORARY_PREFIX } from "./store-names.ts";
 import { syncFolder } from "./write-file.ts";
 
-const READ_CHUNK = 1024 * 1024;
+const READ_CHUNK = 256 * 1024;
 
 /** The files below `root` whose name begins with `prefix`, at most one folder deep; unordered. */
 export async function listFolder(root: string, folder: string, prefix: string): Promise<StoredFile[]> {
@@ -89,7 +89,7 @@ export function readFileStream(
 ): Readable {
   // Not a generator: one that was never begun would never close the file.
   return new Readable({
-    highWaterMark: 2 * READ_CHUNK,
+    highWaterMark: 4 * READ_CHUNK,
     ...(signal === undefined ? {} : { signal }),
     async read() {
       try {
