@@ -291,6 +291,16 @@ test("a directory that it did not make stays, with what others keep in it", asyn
   expect((await readdir(checkpointDir)).toSorted()).toEqual(["capture-of-another-node", "precious"]);
 });
 
+test("an empty directory that it did not make stays as well", async () => {
+  const dir = await temporaryDirectory();
+  const checkpointDir = join(dir, "capture");
+  await mkdir(checkpointDir);
+  const { checkpointer } = await start({ checkpointDir, keepDirBetweenCheckpoints: false });
+  await checkpointer.checkpointNow().done;
+  await checkpointer.stop();
+  expect(await readdir(dir)).toEqual(["capture"]);
+});
+
 test("what an earlier life of the node left in the capture directory goes", async () => {
   const { checkpointer, source, dir } = await start();
   let left = "";

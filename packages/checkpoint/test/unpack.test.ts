@@ -1,5 +1,6 @@
 import { access, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -120,6 +121,21 @@ test("no more is written than the manifest says, however much the store sends", 
   const written = await contentsOf(dir);
   expect(Object.keys(written)).not.toContain("000009.ldb");
   expect(allowed).toBeLessThan(5_000_000);
+});
+
+test("an archive that never ends is stopped where the manifest ends", async () => {
+  const dir = join(await temporaryDirectory(), "out");
+  const archive = forgeArchive(ENTRIES);
+  let sent = 0;
+  const endless = new Readable({
+    read() {
+      sent += 1;
+      this.push(sent === 1 ? archive : Buffer.alloc(65_536));
+    },
+  });
+  const unpacking = unpackArchive(endless, dir, manifestOf(archive, FILES));
+  await expect(unpacking).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
+  expect(sent).toBeLessThan(10);
 });
 
 test("a compressed archive that grows beyond the manifest is stopped at the first file too many", async () => {

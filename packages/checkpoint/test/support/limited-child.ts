@@ -1,0 +1,24 @@
+// A process that may not write large files: saves to one store, restores from another, and tells the errors' codes.
+// node limited-child.js DIR STORE
+import { join } from "node:path";
+import { isCairnError } from "@cairn/kv";
+import { filesystemStore } from "../../src/index.ts";
+import { restore, take } from "./rounds.ts";
+import { testSource } from "./test-source.ts";
+
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work;
+    return "none";
+  } catch (error) {
+    if (isCairnError(error)) return error.code;
+    throw error;
+  }
+}
+
+const [, , dir = "", path = ""] = process.argv;
+const source = testSource();
+source.files = { "000001.ldb": Buffer.alloc(40_000, "a"), "000002.ldb": Buffer.alloc(40_000, "b") };
+const saving = await codeOf(take(filesystemStore({ path: join(dir, "full") }), source, dir));
+const restoring = await codeOf(restore([filesystemStore({ path })], dir));
+process.stdout.write(JSON.stringify({ saving, restoring }));
