@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Checkpointer, startCheckpointer } from "@cairn/checkpoint";
-import type { CairnError } from "@cairn/kv";
+import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import { asCairnError, reactionTo } from "./failure-policy.ts";
 import { indexSource } from "./index-source.ts";
@@ -43,6 +43,7 @@ export class NodeLife {
   readonly #onReady: () => void;
   #running: Promise<void> = Promise.resolve();
   #during: "joining" | "following" = "joining";
+  #distrusted = new AbortController();
 
   constructor(system: System, directory: IndexDirectory, logger: Logger, onReady: () => void) {
     this.#system = system;
@@ -64,6 +65,14 @@ export class NodeLife {
     await this.#running;
     await this.#closeIndex();
     await this.log?.close();
+  }
+
+  /**
+   * Told what a use of `index` ran into: LevelDB notices damage only where it is read, so a damaged index is left as soon as
+   * anybody meets it, and built anew.
+   */
+  suspect(index: IndexStore, error: unknown): void {
+    if (index === this.index && isCairnError(error, "INDEX_CORRUPT")) this.#distrusted.abort(error);
   }
 
   async #run(): Promise<void> {
@@ -110,16 +119,18 @@ export class NodeLife {
 
   async #follow(index: IndexStore, identity: LogIdentity, log: TxLog): Promise<void> {
     const { state } = index;
+    const distrusted = new AbortController();
+    this.#distrusted = distrusted;
     const position = statePosition(state);
     const anchor = position === 0 ? undefined : { position, sha256: state.sha256 };
     // Ready means caught up with the log as it stood when the node joined.
     const goal = Math.max(identity.bounds.last + state.log.offset, state.txId);
     const begin = state.txId;
-    this.phase = "replaying";
+    this.#enter("replaying");
     if (begin >= goal) this.#becomeReady(index, log);
     const following = followLog(log, {
       anchor,
-      signal: this.#stop.signal,
+      signal: AbortSignal.any([this.#stop.signal, distrusted.signal]),
       onState: ({ reachable, error }) => {
         if (reachable) this.#logger.info({ log: log.name }, "reading the log");
         else this.#logger.warn({ err: error }, "the log cannot be reached; trying again");
@@ -134,9 +145,12 @@ export class NodeLife {
       this.report.advance("transactions", txId - begin, goal - begin);
       if (txId >= goal) this.#becomeReady(index, log);
     }
+    distrusted.signal.throwIfAborted();
   }
 
   #becomeReady(index: IndexStore, log: TxLog): void {
+    // A checkpointer begun now would be one that nobody stops.
+    if (this.phase === "stopping") return;
     this.report.finish();
     this.report.readyAfterMs ??= Math.round(performance.now() - this.#startedAt);
     const { checkpointer: options, nodeId, kvProvider } = this.#system;
@@ -147,6 +161,11 @@ export class NodeLife {
     this.phase = "ready";
     this.#logger.info({ txId: index.state.txId, ...this.#joined() }, "caught up with the log");
     this.#onReady();
+  }
+
+  /** Whatever else happens meanwhile, a node that stops is stopping. */
+  #enter(phase: Phase): void {
+    if (this.phase !== "stopping") this.phase = phase;
   }
 
   #joined(): object {
@@ -162,12 +181,13 @@ export class NodeLife {
   async #leave(error: CairnError, failed: boolean): Promise<void> {
     const level = failed ? "error" : "warn";
     this.#logger[level]({ code: error.code, hint: error.hint, err: error.cause }, error.message);
-    await this.#stopCheckpointer();
-    // A failed node keeps what it had open, for reads that ask for what is there; it serves nothing as right.
-    if (!failed) await this.#closeIndex();
+    // First, since stopping an upload takes its time: nothing more is served as right.
     this.failure = failed ? error : undefined;
-    this.phase = failed ? "failed" : "restoring";
+    this.#enter(failed ? "failed" : "restoring");
     this.report = failed ? this.report : new JoinReport();
+    await this.#stopCheckpointer();
+    // A failed node keeps what it had open, for reads that ask for what is there.
+    if (!failed) await this.#closeIndex();
   }
 
   async #stopCheckpointer(): Promise<void> {

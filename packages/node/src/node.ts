@@ -2,6 +2,7 @@ import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { type Logger, pino } from "pino";
 import { type HttpServer, startHttpServer } from "./http/server.ts";
+import { decodeListCursor } from "./index-store/cursor.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
 import { IndexDirectory } from "./joining/index-directory.ts";
 import type {
@@ -112,18 +113,8 @@ class RunningNode implements CairnNode {
     const { phase, log, identity, index, report, checkpointer, failure } = this.#life;
     const checkpoints =
       checkpointer === undefined ? NO_CHECKPOINTS : statusOfCheckpoints(checkpointer.status());
-    const logName = log?.name;
-    return await nodeStatus({
-      node: this.id,
-      phase,
-      logName,
-      log,
-      identity,
-      index,
-      report,
-      checkpoints,
-      failure,
-    });
+    const [node, logName] = [this.id, log?.name];
+    return await nodeStatus({ node, phase, logName, log, identity, index, report, checkpoints, failure });
   }
 
   async submit(transaction: Transaction): Promise<{ txId: TxId }> {
@@ -146,7 +137,7 @@ class RunningNode implements CairnNode {
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
     const { index } = this.#life;
     if (index === undefined) throw this.#notReady();
-    return await index.outcome(txId);
+    return await this.#read(index, index.outcome(txId));
   }
 
   async get(
@@ -158,14 +149,16 @@ class RunningNode implements CairnNode {
         ? this.#life.index
         : await this.#readable(options);
     if (index === undefined) throw this.#notReady();
-    return await index.get(key, options.asOf);
+    return await this.#read(index, index.get(key, options.asOf));
   }
 
   async list(query: ListQuery): Promise<DocumentPage> {
-    const index = await this.#readable(query);
+    // A list goes on as of the transaction that it began at, perhaps on a node that was further than this one.
+    const began = query.cursor === undefined ? 0 : decodeListCursor(query.cursor).txId;
+    const index = await this.#readable({ ...query, minTx: Math.max(query.minTx ?? 0, began) });
     // Checks the bucket's name, and the namespace's where one is given.
     documentKey(query.bucket, query.namespace ?? "default", "any");
-    return await index.list({ ...query, limit: query.limit ?? DEFAULT_LIMIT });
+    return await this.#read(index, index.list({ ...query, limit: query.limit ?? DEFAULT_LIMIT }));
   }
 
   async history(
@@ -173,11 +166,12 @@ class RunningNode implements CairnNode {
     options: ReadOptions & { limit?: number; cursor?: string } = {},
   ): Promise<HistoryPage> {
     const index = await this.#readable(options);
-    return await index.history(key, options.limit ?? DEFAULT_LIMIT, options.cursor);
+    return await this.#read(index, index.history(key, options.limit ?? DEFAULT_LIMIT, options.cursor));
   }
 
   async digest(): Promise<{ txId: TxId; digest: string }> {
-    const digest = await (await this.#readable({})).digest();
+    const index = await this.#readable({});
+    const digest = await this.#read(index, index.digest());
     if (digest === undefined) throw this.#notReady();
     return digest;
   }
@@ -221,6 +215,16 @@ class RunningNode implements CairnNode {
     const { index } = this.#life;
     if (index === undefined) throw this.#notReady();
     return index;
+  }
+
+  /** What `answer` gives; should `index` prove damaged, the node leaves it. */
+  async #read<T>(index: IndexStore, answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } catch (error) {
+      this.#life.suspect(index, error);
+      throw error;
+    }
   }
 
   #store(): CheckpointStore {

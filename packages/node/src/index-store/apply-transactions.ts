@@ -5,12 +5,13 @@ import {
   contentHash,
   type DecodedMessage,
   decodeMessage,
+  type LoggedOperation,
   type LoggedTransaction,
 } from "../tx-log/transaction-codec.ts";
 import type { LogMessage } from "../tx-log/tx-log.ts";
 import type { TxId } from "../tx-log/transaction.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "./index-state.ts";
-import { KeyStates } from "./key-states.ts";
+import { type KeyState, KeyStates } from "./key-states.ts";
 import { STATE_ROW_KEY, submissionRowKey, transactionRowKey } from "./row-keys.ts";
 import {
   decodeSubmission,
@@ -33,27 +34,38 @@ export interface Applied {
   readonly committed: number;
 }
 
-/** Decodes messages and cuts them where a batch must begin: before and after a transaction that evicts. */
-export function decodeAndCut(messages: readonly LogMessage[]): IndexedMessage[][] {
-  const batches: IndexedMessage[][] = [];
-  let current: IndexedMessage[] = [];
+/** Bounds of a batch: its rows are all in memory, and short-lived objects are cheaper than long-lived ones. */
+const MOST_MESSAGES = 1_000;
+const MOST_BYTES = 2 * 1024 * 1024;
+
+/**
+ * Decodes messages, in batches as they are asked for. A batch is of bounded size, and one begins before and after a transaction that
+ * evicts: only then does the store show the versions that the eviction removes.
+ */
+export function* decodeBatches(messages: readonly LogMessage[]): Generator<IndexedMessage[], void> {
+  let batch: IndexedMessage[] = [];
+  let bytes = 0;
   for (const message of messages) {
     const indexed = { message, decoded: decodeMessage(message.payload) };
-    if (evicts(indexed.decoded)) {
-      if (current.length > 0) batches.push(current);
-      batches.push([indexed]);
-      current = [];
-    } else {
-      current.push(indexed);
+    const alone = evicts(indexed.decoded);
+    if (batch.length > 0 && (alone || batch.length === MOST_MESSAGES || bytes > MOST_BYTES)) {
+      yield batch;
+      batch = [];
+      bytes = 0;
     }
+    batch.push(indexed);
+    bytes += message.payload.length;
+    if (!alone) continue;
+    yield batch;
+    batch = [];
+    bytes = 0;
   }
-  if (current.length > 0) batches.push(current);
-  return batches;
+  if (batch.length > 0) yield batch;
 }
 
 /**
  * What a run of messages does to an index: a pure function of the messages and of what `reader` shows of the state before
- * them. However a log is cut into runs, the rows end the same (only {@link decodeAndCut}'s cuts are needed). The first message of a
+ * them. However a log is cut into runs, the rows end the same (only {@link decodeBatches}' cuts are needed). The first message of a
  * log is its birth record, which makes no rows but its outcome.
  */
 export async function applyMessages(
@@ -61,18 +73,21 @@ export async function applyMessages(
   before: IndexState,
   reader: KvReader,
 ): Promise<Applied> {
-  const transactions = messages.flatMap(({ decoded }) => (decoded.kind === "transaction" ? [decoded] : []));
   const keys = new KeyStates(before.documents);
-  await keys.load(transactions, reader);
-  const submissions = await Submissions.load(transactions, reader);
+  const touched: KeyState[][] = messages.map(({ decoded }) =>
+    decoded.kind === "transaction" ? keys.collect(decoded.ops) : NOTHING,
+  );
+  await keys.load(reader);
+  const submissions = await Submissions.load(messages, reader);
   const outcomes: KvOperation[] = [];
   let { txId, time } = before;
   let committed = 0;
-  for (const { message, decoded } of messages) {
+  for (const [index, { message, decoded }] of messages.entries()) {
     if (decoded.kind === "birth") assertSameLog(decoded.birth, before);
     txId = message.position + before.log.offset;
     time = Math.max(time, message.time);
-    const verdict = await applyOne(decoded, message.payload, { txId, time, keys, submissions, reader });
+    const context = { txId, time, keys, touched: touched[index] ?? NOTHING };
+    const verdict = applyOne(decoded, message.payload, context, submissions);
     if (verdict.kind === "committed") committed += 1;
     const value = encodeOutcome(time, verdict.kind, verdict.text);
     outcomes.push({ type: "put", key: transactionRowKey(txId), value });
@@ -88,12 +103,14 @@ export async function applyMessages(
   return { rows, state, committed };
 }
 
+const NOTHING: KeyState[] = [];
+
 interface Context {
   readonly txId: TxId;
   readonly time: number;
   readonly keys: KeyStates;
-  readonly submissions: Submissions;
-  readonly reader: KvReader;
+  /** The states of the transaction's keys, in the order of its operations. */
+  readonly touched: readonly KeyState[];
 }
 
 interface Verdict {
@@ -101,16 +118,21 @@ interface Verdict {
   readonly text: Uint8Array;
 }
 
-async function applyOne(decoded: DecodedMessage, payload: Uint8Array, context: Context): Promise<Verdict> {
+function applyOne(
+  decoded: DecodedMessage,
+  payload: Uint8Array,
+  context: Context,
+  submissions: Submissions,
+): Verdict {
   if (decoded.kind === "unreadable") return aborted(`TX_INVALID: ${decoded.reason}`);
   if (decoded.kind === "birth") return { kind: "committed", text: EMPTY };
   const { id } = decoded;
-  if (id === undefined) return await applyOperations(decoded, context);
+  if (id === undefined) return applyOperations(decoded, context);
   const hash = contentHash(payload);
-  const known = context.submissions.get(id);
+  const known = submissions.get(id);
   if (known !== undefined) return appliedBefore(known, hash);
-  context.submissions.add(id, encodeSubmission(context.txId, hash));
-  return await applyOperations(decoded, context);
+  submissions.add(id, encodeSubmission(context.txId, hash));
+  return applyOperations(decoded, context);
 }
 
 /** An id is applied once. What comes again points to the first; another content under the same id is refused. */
@@ -125,27 +147,30 @@ function aborted(reason: string): Verdict {
   return { kind: "aborted", text: Buffer.from(reason, "utf8") };
 }
 
-async function applyOperations(
-  transaction: LoggedTransaction,
-  { txId, time, keys, reader }: Context,
-): Promise<Verdict> {
-  for (const { op, bucket, namespace, name, revision } of transaction.ops) {
-    if (op !== "match") continue;
-    const found = keys.get(bucket, namespace, name).document;
-    const actual = found === undefined ? null : versionValueRevision(found);
-    if (actual !== revision) {
-      const is = actual === null ? "absent" : `at revision ${actual}`;
-      return aborted(`CONFLICT: ${bucket} ${namespace}/${name} is ${is}`);
-    }
-  }
-  for (const { op, bucket, namespace, name, document } of transaction.ops) {
-    if (op === "match") continue;
-    const key = keys.get(bucket, namespace, name);
+function applyOperations({ ops, header }: LoggedTransaction, context: Context): Verdict {
+  const { txId, time, keys, touched } = context;
+  // All matches look at the state before the transaction, wherever they stand.
+  const conflict = firstConflict(ops, touched);
+  if (conflict !== undefined) return aborted(conflict);
+  for (const [index, { op, document }] of ops.entries()) {
+    const key = touched[index];
+    if (key === undefined) throw new Error("an operation's key was not loaded");
     if (op === "put" && document !== undefined) keys.put(key, txId, time, document);
     else if (op === "delete") keys.delete(key, txId, time);
-    else if (op === "evict") await keys.evict(key, txId, reader);
+    else if (op === "evict") keys.evict(key, txId);
   }
-  return { kind: "committed", text: transaction.header };
+  return { kind: "committed", text: header };
+}
+
+function firstConflict(ops: readonly LoggedOperation[], touched: readonly KeyState[]): string | undefined {
+  for (const [index, { op, bucket, key, revision }] of ops.entries()) {
+    if (op !== "match") continue;
+    const found = touched[index]?.document;
+    const actual = found === undefined ? null : versionValueRevision(found);
+    if (actual === revision) continue;
+    return `CONFLICT: ${bucket} ${key} is ${actual === null ? "absent" : `at revision ${actual}`}`;
+  }
+  return undefined;
 }
 
 /** Idempotency ids of a batch: those that the index knows, and those that the batch adds. */
@@ -157,8 +182,11 @@ class Submissions {
     this.#known = known;
   }
 
-  static async load(transactions: readonly LoggedTransaction[], reader: KvReader): Promise<Submissions> {
-    const ids = transactions.flatMap(({ id }) => (id === undefined ? [] : [id]));
+  static async load(messages: readonly IndexedMessage[], reader: KvReader): Promise<Submissions> {
+    const ids: string[] = [];
+    for (const { decoded } of messages) {
+      if (decoded.kind === "transaction" && decoded.id !== undefined) ids.push(decoded.id);
+    }
     const known = new Map<string, Uint8Array>();
     if (ids.length === 0) return new Submissions(known);
     const values = await reader.getMany(ids.map(submissionRowKey));

@@ -13,7 +13,7 @@ import { decodeOutcome, decodeVersion, isoTime } from "./row-values.ts";
 
 /** The current document of a key. */
 export async function readDocument(reader: KvReader, key: DocumentKey): Promise<StoredDocument | undefined> {
-  const value = await reader.get(documentRowKey(key));
+  const value = await reader.get(keyRow(key));
   return value === undefined ? undefined : storedDocument(key, value);
 }
 
@@ -23,7 +23,7 @@ export async function readDocumentAsOf(
   key: DocumentKey,
   txId: TxId,
 ): Promise<StoredDocument | undefined> {
-  const rowKey = documentRowKey(key);
+  const rowKey = keyRow(key);
   const [document, tombstone] = await reader.getMany([rowKey, asKind(rowKey, ROW.tombstone)]);
   const value = await valueAsOf(reader, rowKey, document ?? tombstone, txId);
   return value === undefined ? undefined : storedDocument(key, value);
@@ -56,7 +56,7 @@ export async function readHistory(
   key: DocumentKey,
   { limit, before }: { limit: number; before?: TxId },
 ): Promise<{ versions: DocumentVersion[]; more: boolean }> {
-  const rowKey = documentRowKey(key);
+  const rowKey = keyRow(key);
   const [document, tombstone] = await reader.getMany([rowKey, asKind(rowKey, ROW.tombstone)]);
   const versions: DocumentVersion[] = [];
   const newest = document ?? tombstone;
@@ -69,6 +69,10 @@ export async function readHistory(
     for (const [, value] of rows) versions.push(documentVersion(value));
   }
   return { versions: versions.slice(0, limit), more: versions.length > limit };
+}
+
+function keyRow({ bucket, namespace, name }: DocumentKey): Buffer {
+  return documentRowKey(bucket, `${namespace}/${name}`);
 }
 
 /** A document row as it is answered; undefined for a tombstone's value. */

@@ -2,7 +2,7 @@ import { CairnError, type KvCapture, type KvReader, type KvStats, type KvStore }
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../node-api.ts";
 import type { LogMessage } from "../tx-log/tx-log.ts";
 import type { DocumentKey, TxId, TxOutcome } from "../tx-log/transaction.ts";
-import { applyMessages, decodeAndCut } from "./apply-transactions.ts";
+import { type Applied, applyMessages, decodeBatches } from "./apply-transactions.ts";
 import { decodeListCursor, decodeRevisionCursor, encodeListCursor, encodeRevisionCursor } from "./cursor.ts";
 import { digestIndex } from "./digest.ts";
 import { readDocument, readDocumentAsOf, readHistory, transactionAt } from "./document-reads.ts";
@@ -42,18 +42,25 @@ export class IndexStore {
   }
 
   /**
-   * Applies the messages that follow what the index holds, in as few batches as possible. Readers see a batch whole. An error
-   * leaves the index at the end of the last whole batch. Answers how many transactions committed.
+   * Applies the messages that follow what the index holds, in batches; one is decoded while the one before is written. Readers see
+   * a batch whole. An error leaves the index at the end of the last whole batch. Answers how many transactions committed.
    */
   async apply(messages: readonly LogMessage[]): Promise<number> {
     let committed = 0;
-    for (const batch of decodeAndCut(messages)) {
+    let writing = Promise.resolve();
+    for (const batch of decodeBatches(messages)) {
+      await writing;
       const applied = await applyMessages(batch, this.#state, this.#kv);
-      await this.#kv.batch(applied.rows);
-      this.#state = applied.state;
       committed += applied.committed;
+      writing = this.#write(applied);
     }
+    await writing;
     return committed;
+  }
+
+  async #write({ rows, state }: Applied): Promise<void> {
+    await this.#kv.batch(rows);
+    this.#state = state;
   }
 
   async get(key: DocumentKey, asOf?: AsOf): Promise<StoredDocument | undefined> {

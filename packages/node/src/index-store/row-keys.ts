@@ -24,18 +24,23 @@ export type RowKind = (typeof ROW)[keyof typeof ROW];
 
 const END = 0x00;
 const ESCAPED = 0xff;
+const SLASH = 0x2f;
 const ID_BYTES = 8;
 
-/** The stem of a key, with room for a row kind before it: byte 0 is the document row's. */
-export function documentRowKey(key: Pick<DocumentKey, "bucket" | "namespace" | "name">): Buffer {
-  const { bucket, namespace, name } = key;
-  if (!namespace.includes("\0") && !name.includes("\0")) {
-    return Buffer.from(`c${bucket}\0${namespace}\0${name}\0`, "utf8");
-  }
-  return Buffer.concat([
-    Buffer.from([ROW.document]),
-    ...[bucket, namespace, name].flatMap((part) => [escape(part), Buffer.from([END])]),
-  ]);
+/** The document row of a key; `key` is `namespace/name`. The rows of the other kinds are made from it. */
+export function documentRowKey(bucket: string, key: string): Buffer {
+  if (key.includes("\0")) return documentRowKeyOfParts(bucket, key);
+  const rowKey = Buffer.from(`c${bucket}\0${key}\0`, "utf8");
+  // The first "/" ends the namespace: a bucket has none, and in UTF-8 the byte stands for nothing else.
+  rowKey[rowKey.indexOf(SLASH, bucket.length + 2)] = END;
+  return rowKey;
+}
+
+function documentRowKeyOfParts(bucket: string, key: string): Buffer {
+  const slash = key.indexOf("/");
+  const end = Buffer.from([END]);
+  const [namespace, name] = [escape(key.slice(0, slash)), escape(key.slice(slash + 1))];
+  return Buffer.concat([Buffer.from(`c${bucket}\0`, "utf8"), namespace, end, name, end]);
 }
 
 /** The same stem as a row of another kind. */

@@ -20,12 +20,18 @@ const MAX_BUCKET = 253;
 const MAX_NAMESPACE = 253;
 const MAX_NAME = 1024;
 
+/** Buckets that were found to be good: there are few, and each is asked about for every operation. */
+const goodBuckets = new Set<string>();
+const MOST_GOOD_BUCKETS = 1_000;
+
 /** Why `bucket` cannot be one, or undefined when it can. */
 export function bucketProblem(bucket: unknown): string | undefined {
+  if (goodBuckets.has(bucket as string)) return undefined;
   if (typeof bucket !== "string") return "a bucket is text";
   if (!BUCKET.test(bucket)) return `bucket ${quote(bucket)} must match [a-z][a-z0-9-]*`;
   if (bucket.length > MAX_BUCKET) return `a bucket's name is at most ${MAX_BUCKET} bytes`;
   if (RESERVED_BUCKETS.has(bucket)) return `the bucket name ${quote(bucket)} is reserved`;
+  if (goodBuckets.size < MOST_GOOD_BUCKETS) goodBuckets.add(bucket);
   return undefined;
 }
 
@@ -35,6 +41,11 @@ export function splitKey(key: string): { namespace: string; name: string } {
   return slash < 0
     ? { namespace: DEFAULT_NAMESPACE, name: key }
     : { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
+}
+
+/** A key as `namespace/name` with its namespace, also when that is the default one. */
+export function qualifiedKey(key: string): string {
+  return key.includes("/") ? key : `${DEFAULT_NAMESPACE}/${key}`;
 }
 
 /** Why these cannot be a namespace and a name, or undefined when they can. */
@@ -49,7 +60,7 @@ export function keyProblem(namespace: string, name: string): string | undefined 
     return `a name has 1 to ${MAX_NAME} bytes of UTF-8, this one has ${nameBytes}`;
   }
   // A lone surrogate has no UTF-8: two different names would end as the same bytes.
-  if (!isWellFormed(namespace) || !isWellFormed(name)) return "a key must be valid Unicode";
+  if (!namespace.isWellFormed() || !name.isWellFormed()) return "a key must be valid Unicode";
   return undefined;
 }
 
@@ -72,16 +83,9 @@ function invalid(problem: string): CairnError {
   });
 }
 
-/** Most names are short ASCII, whose UTF-8 length is their own. */
 function byteLength(text: string): number {
   return Buffer.byteLength(text, "utf8");
 }
-
-function isWellFormed(text: string): boolean {
-  return !LONE_SURROGATE.test(text);
-}
-
-const LONE_SURROGATE = /\p{Surrogate}/u;
 
 function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);

@@ -2,9 +2,9 @@ import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { CairnError } from "@cairn/kv";
 import { type BirthRecord, isBirthRecord } from "./birth-record.ts";
-import { splitKey } from "./document-key.ts";
+import { qualifiedKey } from "./document-key.ts";
 import type { Revision, Transaction } from "./transaction.ts";
-import { operationProblem, validateTransaction } from "./validate-transaction.ts";
+import { loggedOperationProblem, validateTransaction } from "./validate-transaction.ts";
 
 /*
  * A message is lines of UTF-8, so that a person can read a log with the log's own tools:
@@ -21,21 +21,22 @@ const CRC_DIGITS = 8;
 const HEAD = PREFIX.length + CRC_DIGITS + 1;
 const NEWLINE = 0x0a;
 
-/** An operation as it comes from the log. A put has its document's bytes, a match its revision (null: absent). */
+/** An operation as it comes from the log. `key` is `namespace/name`, the namespace always given. */
 export interface LoggedOperation {
   readonly op: "put" | "delete" | "match" | "evict";
   readonly bucket: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly document?: Uint8Array;
-  readonly revision?: Revision | null;
+  readonly key: string;
+  /** Of a put: the document's JSON in UTF-8. */
+  readonly document: Uint8Array | undefined;
+  /** Of a match; null: absent. */
+  readonly revision: Revision | null;
 }
 
 /** A transaction as it comes from the log. `header` is its line of operations, without documents. */
 export interface LoggedTransaction {
   readonly kind: "transaction";
   readonly ops: readonly LoggedOperation[];
-  readonly id?: string;
+  readonly id: string | undefined;
   readonly header: Uint8Array;
 }
 
@@ -66,15 +67,9 @@ export function encodeBirthRecord(birth: BirthRecord): Uint8Array {
 /** What a message says; never throws, so that every node takes the same message for the same thing. */
 export function decodeMessage(payload: Uint8Array): DecodedMessage {
   const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-  if (
-    bytes.length < HEAD ||
-    bytes.toString("latin1", 0, PREFIX.length) !== PREFIX ||
-    bytes[HEAD - 1] !== NEWLINE
-  ) {
-    return { kind: "unreadable", reason: "not a message of Cairn" };
-  }
+  if (!hasHead(bytes)) return { kind: "unreadable", reason: "not a message of Cairn" };
   const body = bytes.subarray(HEAD);
-  if (parseInt(bytes.toString("latin1", PREFIX.length, HEAD - 1), 16) !== crc32(body)) {
+  if (readHex(bytes, PREFIX.length, HEAD - 1) !== crc32(body)) {
     return { kind: "unreadable", reason: "the message's checksum does not match" };
   }
   try {
@@ -93,33 +88,49 @@ export function contentHash(payload: Uint8Array): Buffer {
 
 function decodeBody(body: Buffer): DecodedMessage {
   const end = lineEnd(body, 0);
-  const header = JSON.parse(body.toString("utf8", 0, end)) as unknown;
-  if (isBirthRecord(header)) return { kind: "birth", birth: header.birth };
-  const { ops: rawOps, id } = header as { ops?: unknown; id?: unknown };
-  if (!Array.isArray(rawOps)) return { kind: "unreadable", reason: "the message has no operations" };
+  const header = JSON.parse(body.toString("utf8", 0, end)) as { ops?: unknown; id?: unknown };
+  const { ops: logged, id } = header;
+  if (!Array.isArray(logged)) {
+    if (isBirthRecord(header)) return { kind: "birth", birth: header.birth };
+    return { kind: "unreadable", reason: "the message has no operations" };
+  }
   const ops: LoggedOperation[] = [];
   let position = end + 1;
-  for (const raw of rawOps as unknown[]) {
-    const parts = raw as [LoggedOperation["op"], string, string, (Revision | null)?];
-    const isPut = parts[0] === "put";
-    const problem = operationProblem(isPut ? [...parts, null] : parts);
+  for (const parts of logged as unknown[]) {
+    const problem = loggedOperationProblem(parts);
     if (problem !== undefined) return { kind: "unreadable", reason: problem };
-    const { namespace, name } = splitKey(parts[2]);
-    const at = { op: parts[0], bucket: parts[1], namespace, name };
-    if (isPut) {
+    const [op, bucket, key, revision = null] = parts as LoggedParts;
+    let document: Uint8Array | undefined;
+    if (op === "put") {
       if (position > body.length) return { kind: "unreadable", reason: "the message lacks a document" };
       const documentEnd = lineEnd(body, position);
-      ops.push({ ...at, document: body.subarray(position, documentEnd) });
+      document = body.subarray(position, documentEnd);
       position = documentEnd + 1;
-    } else if (parts[0] === "match") {
-      ops.push({ ...at, revision: parts[3] ?? null });
-    } else {
-      ops.push(at);
     }
+    ops.push({ op, bucket, key: qualifiedKey(key), document, revision });
   }
-  const transaction = { kind: "transaction", ops, header: body.subarray(0, end) } as const;
-  return typeof id === "string" ? { ...transaction, id } : transaction;
+  const known = typeof id === "string" ? id : undefined;
+  return { kind: "transaction", ops, id: known, header: body.subarray(0, end) };
 }
+
+type LoggedParts = [LoggedOperation["op"], string, string, (Revision | null)?];
+
+function hasHead(bytes: Buffer): boolean {
+  if (bytes.length < HEAD || bytes[HEAD - 1] !== NEWLINE) return false;
+  for (let at = 0; at < PREFIX.length; at += 1) if (bytes[at] !== PREFIX.charCodeAt(at)) return false;
+  return true;
+}
+
+/** Hexadecimal digits as a number; NaN when there is anything else. Without making text of them: it is done for every message. */
+function readHex(bytes: Buffer, from: number, to: number): number {
+  let value = 0;
+  for (let at = from; at < to; at += 1) value = value * 16 + (HEX_DIGITS[bytes[at] ?? 0] ?? Number.NaN);
+  return value;
+}
+
+const HEX_DIGITS: readonly number[] = Array.from({ length: 256 }, (_, code) =>
+  /^[0-9a-f]$/.test(String.fromCharCode(code)) ? parseInt(String.fromCharCode(code), 16) : Number.NaN,
+);
 
 function lineEnd(body: Buffer, from: number): number {
   const at = body.indexOf(NEWLINE, from);

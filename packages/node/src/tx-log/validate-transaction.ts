@@ -42,6 +42,13 @@ export function operationProblem(op: unknown): string | undefined {
   return undefined;
 }
 
+/** Like {@link operationProblem}, for an operation as it stands in the log: a put without its document, which is apart. */
+export function loggedOperationProblem(op: unknown): string | undefined {
+  if (!Array.isArray(op) || op[0] !== "put") return operationProblem(op);
+  if (op.length !== 3) return "put has 3 parts in the log";
+  return operationKeyProblem(op[1], op[2]);
+}
+
 /** The parts of each operation, its name included. */
 const OPERATION_LENGTH: ReadonlyMap<string, number> = new Map([
   ["put", 4],

@@ -48,7 +48,7 @@ describe("POST /api/v1/tx", () => {
     ["DISK_FULL", 507],
     ["CONFLICT", 409],
     ["TX_TOO_LARGE", 413],
-    ["INDEX_CORRUPT", 500],
+    ["INDEX_CORRUPT", 503],
   ] as const)("passes %s on with status %i", async (code, status) => {
     await using served = await serve();
     served.node.submitError = new CairnError(code, "It did not work.", { hint: "Try later." });

@@ -8,7 +8,9 @@ const name = fc.constantFrom("x", "x/y", "x\u0000", "x\u0001", "\u{10ffff}", "ü
 const key = fc.tuple(namespace, name).map(([space, rest]) => `${space}/${rest}`);
 const document = fc
   .jsonValue({ maxDepth: 2 })
-  .map((value) => JSON.parse(JSON.stringify(value), (_, inner: Json) => (isUnsafe(inner) ? 0 : inner)) as Json);
+  .map(
+    (value) => JSON.parse(JSON.stringify(value), (_, inner: Json) => (isUnsafe(inner) ? 0 : inner)) as Json,
+  );
 
 const write: fc.Arbitrary<TxOperation> = fc.oneof(
   { weight: 6, arbitrary: fc.tuple(fc.constant("put" as const), bucket, key, document) },

@@ -24,10 +24,10 @@ describe("a message of the log", () => {
       fc.property(transaction, (submitted) => {
         const decoded = decodeMessage(encodeTransaction(submitted));
         if (decoded.kind !== "transaction") throw new Error(decoded.kind);
-        const ops = decoded.ops.map(({ op, bucket, namespace, name, document, revision }) => [
+        const ops = decoded.ops.map(({ op, bucket, key, document, revision }) => [
           op,
           bucket,
-          `${namespace}/${name}`,
+          key,
           ...(document === undefined ? [] : [JSON.parse(Buffer.from(document).toString()) as Json]),
           ...(op === "match" ? [revision] : []),
         ]);
@@ -48,7 +48,7 @@ describe("a message of the log", () => {
 
   it("puts a key without a namespace into default", () => {
     const decoded = decodeMessage(encodeTransaction(one));
-    expect(decoded).toMatchObject({ ops: [{}, {}, { op: "delete", namespace: "default", name: "web-1" }] });
+    expect(decoded).toMatchObject({ ops: [{}, {}, { op: "delete", key: "default/web-1" }] });
   });
 
   it("gives back a birth record", () => {
