@@ -1,0 +1,13 @@
+// Removes from a package's dist/ what the build made of sources that are gone: the compiler leaves it there, and it would be
+// packed. Run in the package's folder.
+import { existsSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+
+for (const folder of ["src", "testing"]) {
+  for (const entry of readdirSync(`dist/${folder}`, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const output = join(entry.parentPath, entry.name);
+    const source = output.slice("dist/".length).replace(/(?:\.d\.ts|\.js)(?:\.map)?$/, ".ts");
+    if (!existsSync(source)) rmSync(output);
+  }
+}

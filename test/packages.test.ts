@@ -1,0 +1,108 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const ROOT = fileURLToPath(new URL("../", import.meta.url));
+const run = promisify(execFile);
+
+const PROGRAM = `
+import { CairnError, startNode } from "@cairn/node";
+import { isCairnError } from "@cairn/kv";
+const node = await startNode({ "cairn/node": { id: "worker", dir: "./state" }, "cairn/http-server": null });
+await node.ready;
+const { txId } = await node.submit({ ops: [["put", "jobs", "default/42", { state: "running" }]] });
+await node.await(txId);
+const document = await node.get({ bucket: "jobs", namespace: "default", name: "42" });
+await node.close();
+console.log(document.json, isCairnError(new CairnError("CONFLICT", "One class for all packages.")));
+`;
+
+const TYPED = `
+import { startNode, type CairnNode, type System, type TxLog } from "@cairn/node";
+import { checkpointStoreSuite, type CheckpointStoreSuite } from "@cairn/checkpoint/testing";
+import { memoryStore, type CheckpointStore, type Manifest } from "@cairn/checkpoint";
+import { levelProvider, type KvProvider, type KvStore } from "@cairn/kv";
+import { describeTxLog, type TxLogHarness } from "@cairn/node/testing";
+import { kvStoreSuite, type KvStoreSuiteOptions } from "@cairn/kv/testing";
+export const node: Promise<CairnNode> = startNode({});
+export const provider: KvProvider = levelProvider();
+export const opened: Promise<KvStore> = provider.open("./index");
+export const store: CheckpointStore = memoryStore();
+export const txIdOf = (manifest: Manifest): number => manifest.txId;
+export const nameOf = (log: TxLog, system: System): string => log.name + system.nodeId;
+export function suites(harness: TxLogHarness, kv: KvStoreSuiteOptions, stores: CheckpointStoreSuite): void {
+  kvStoreSuite("mine", kv);
+  checkpointStoreSuite("mine", stores);
+  describeTxLog("mine", async () => harness);
+}
+`;
+
+let folder = "";
+const place = (name: string): string => path.join(folder, name);
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-packages-"));
+  await mkdir(place("tarballs"));
+  // Says, and fails on, what does not belong into a package.
+  await run(process.execPath, ["scripts/check-packages.mjs", place("tarballs")], { cwd: ROOT });
+  await writeFile(place("package.json"), '{"private": true, "type": "module"}');
+  const tarballs = (await readdir(place("tarballs"))).map((name) => place(`tarballs/${name}`));
+  const args = ["install", "--prefer-offline", "--no-audit", "--no-fund", ...tarballs];
+  await run("npm", args, { cwd: folder });
+}, 180_000);
+afterAll(async () => await rm(folder, { recursive: true, force: true }));
+
+describe("the packages, installed from their tarballs into an empty folder", () => {
+  it.each([
+    ["as it is", []],
+    ["also under the condition that this repository's tests have", ["--conditions=cairn-source"]],
+  ])("run in a program, %s", async (_, options) => {
+    await writeFile(place("program.js"), PROGRAM);
+    const { stdout } = await run(process.execPath, [...options, "program.js"], { cwd: folder });
+    expect(stdout).toBe('{"state":"running"} true\n');
+  });
+
+  it("give the cairn command, which starts a node that answers and stops", async () => {
+    const cairn = place("node_modules/.bin/cairn");
+    expect((await run(cairn, ["--help"])).stdout).toContain("Usage: cairn");
+    const env = { ...process.env, CAIRN_HTTP_PORT: "0", CAIRN_NODE_ID: "installed" };
+    const node = spawn(cairn, ["start"], { cwd: folder, env, stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      const exited = once(node, "exit");
+      let output = "";
+      node.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+      await expect.poll(() => output, { timeout: 30_000 }).toContain("installed is ready");
+      const url = /http:\/\/127\.0\.0\.1:\d+/.exec(output)?.[0] ?? "";
+      const put = await fetch(`${url}/api/v1/pods/default/web-0`, { method: "PUT", body: "{}" });
+      expect(put.status).toBe(201);
+      expect((await run(cairn, ["get", "pods", "default/web-0", "--url", url])).stdout.trim()).toBe("{}");
+      node.kill("SIGTERM");
+      expect(await exited).toEqual([0, null]);
+    } finally {
+      node.kill("SIGKILL");
+    }
+  });
+
+  it("have types that hold without skipLibCheck, those of the suites too", async () => {
+    // What a project that uses the suites has besides.
+    await mkdir(place("node_modules/@types"), { recursive: true });
+    for (const name of ["vitest", "fast-check", "@types/node"])
+      await symlink(path.join(ROOT, "node_modules", name), place(`node_modules/${name}`));
+    await writeFile(place("typed.ts"), TYPED);
+    await writeFile(place("wrong.ts"), TYPED.replace("txIdOf = (manifest: Manifest): number", "$&[]"));
+    const options = "--noEmit --ignoreConfig --strict --exactOptionalPropertyTypes --skipLibCheck false";
+    const modules = "--target es2023 --module nodenext --moduleResolution nodenext --types node";
+    const args = [...options.split(" "), ...modules.split(" "), "typed.ts", "wrong.ts"];
+    const tsc = path.join(ROOT, "node_modules/typescript/bin/tsc");
+    const { stdout } = await run(process.execPath, [tsc, ...args], { cwd: folder }).catch(
+      (failure: { readonly stdout: string }) => failure,
+    );
+    // The one mistake is found, so the types are there; and it is the only one.
+    expect(stdout.match(/^.*error TS\d+/gm)).toEqual([expect.stringMatching(/^wrong\.ts.*TS2322$/)]);
+  });
+});
