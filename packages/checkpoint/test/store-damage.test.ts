@@ -59,7 +59,7 @@ test("whatever happens to the files of a store, a restore gives one of its check
       expect(TX_IDS).toContain(restored.manifest.txId);
       expect(await restoredIn(target)).toEqual(digestsOf(filesAt(restored.manifest.txId)));
     }),
-    { numRuns: 150 },
+    { numRuns: 60 },
   );
 });
 

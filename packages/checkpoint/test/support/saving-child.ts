@@ -1,4 +1,5 @@
 // A process that saves checkpoints into a folder until it is killed: node saving-child.js STORE CAPTURE NODE
+import { isCairnError } from "@cairn/kv";
 import { filesystemStore, sweepStore, takeCheckpoint } from "../../src/index.ts";
 import { filesAt } from "./index-files.ts";
 import { testSource } from "./test-source.ts";
@@ -9,6 +10,15 @@ const source = testSource(node);
 for (;;) {
   source.txId += 1;
   source.files = filesAt(source.txId);
+  try {
+    await round();
+  } catch (error) {
+    // Its lease is short, and on a busy machine it may lose it.
+    if (!isCairnError(error, "CONFLICT")) throw error;
+  }
+}
+
+async function round(): Promise<void> {
   const outcome = await takeCheckpoint({
     source,
     forced: true,
