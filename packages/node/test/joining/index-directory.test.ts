@@ -1,0 +1,84 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { CairnError } from "@cairn/kv";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { IndexDirectory } from "../../src/joining/index-directory.ts";
+
+let folder = "";
+let directory: IndexDirectory;
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-dir-"));
+  directory = await IndexDirectory.acquire(path.join(folder, "index"));
+});
+afterEach(async () => {
+  await directory.release();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function makeLive(content: string): Promise<void> {
+  await mkdir(directory.live, { recursive: true });
+  await writeFile(path.join(directory.live, "CURRENT"), content);
+}
+
+async function moveAside(content: string, code: "INDEX_CORRUPT" | "LOG_REGRESSED"): Promise<string> {
+  await makeLive(content);
+  const reason = new CairnError(code, `because of ${content}`);
+  return (await directory.moveAside(reason, { holdsLost: code === "LOG_REGRESSED" })).path;
+}
+
+describe("a db-dir", () => {
+  it("belongs to one holder at a time, and to the next once it is released", async () => {
+    const message = `in use by process ${process.pid}`;
+    await expect(IndexDirectory.acquire(directory.path)).rejects.toMatchObject({
+      code: "INDEX_LOCKED",
+      message: expect.stringContaining(message),
+    });
+    await directory.release();
+    directory = await IndexDirectory.acquire(directory.path);
+  });
+
+  it("is free again when what a crash left of its lock cannot be read", async () => {
+    await directory.release();
+    await writeFile(path.join(directory.path, "lock", "CURRENT"), "MANIFEST-999999\n");
+    directory = await IndexDirectory.acquire(directory.path);
+    expect(await directory.hasLive()).toBe(false);
+  });
+
+  it("has no live index while the folder is missing or empty", async () => {
+    expect(await directory.hasLive()).toBe(false);
+    await mkdir(directory.live);
+    expect(await directory.hasLive()).toBe(false);
+    await makeLive("x");
+    expect(await directory.hasLive()).toBe(true);
+  });
+
+  it("moves an index aside whole, with why", async () => {
+    const aside = await moveAside("one", "INDEX_CORRUPT");
+    expect(await readFile(path.join(aside, "live", "CURRENT"), "utf8")).toBe("one");
+    expect(JSON.parse(await readFile(path.join(aside, "why.json"), "utf8"))).toMatchObject({
+      code: "INDEX_CORRUPT",
+      message: "because of one",
+      holdsLost: false,
+    });
+    expect(await directory.hasLive()).toBe(false);
+  });
+
+  it("keeps the newest two that were moved aside, and every one that holds what the log lost", async () => {
+    const lost = await moveAside("lost", "LOG_REGRESSED");
+    const unknown = path.join(directory.quarantine, "2020-01-01T00-00-00.000Z-by-hand");
+    await mkdir(unknown);
+    const old = await moveAside("old", "INDEX_CORRUPT");
+    const newer = await moveAside("newer", "INDEX_CORRUPT");
+    const newest = await moveAside("newest", "INDEX_CORRUPT");
+    const kept = (await readdir(directory.quarantine)).map((name) => path.join(directory.quarantine, name));
+    expect(kept.toSorted()).toEqual([lost, newer, newest, unknown].toSorted());
+    expect(kept).not.toContain(old);
+  });
+
+  it("forgets what was half restored", async () => {
+    await mkdir(path.join(directory.staging, "restore-1"), { recursive: true });
+    await directory.sweepStaging();
+    expect(await readdir(directory.path)).not.toContain("staging");
+  });
+});
