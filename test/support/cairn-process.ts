@@ -45,6 +45,13 @@ export async function runCairn(
   return { code, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };
 }
 
+/** Runs a cairn command that has to succeed; for what a test needs before it begins. */
+export async function mustCairn(...command: Parameters<typeof runCairn>): Promise<CommandResult> {
+  const result = await runCairn(...command);
+  if (result.code !== 0) throw new Error(`cairn ${command[0].join(" ")}: ${result.stderr}`);
+  return result;
+}
+
 /** What a node process is started with. */
 export interface NodeProcessOptions {
   readonly id: string;
@@ -59,13 +66,13 @@ export class NodeProcess {
   readonly id: string;
   readonly lines: string[] = [];
   readonly #child: ChildProcess;
-  readonly #exited: Promise<void>;
+  readonly #exited: Promise<unknown>;
   readonly #url: Promise<string>;
 
   private constructor(id: string, child: ChildProcess) {
     this.id = id;
     this.#child = child;
-    this.#exited = once(child, "close").then(() => {});
+    this.#exited = once(child, "close");
     this.#url = this.#readUrl();
     this.#url.catch(() => {});
   }
@@ -139,7 +146,7 @@ export class NodeProcess {
         const url = /"url":"(http:[^"]+)"/.exec(line)?.[1];
         if (url !== undefined) resolve(url);
       });
-      void this.#exited.then(() => reject(new Error(`${this.id} ended:\n${this.output()}`)));
+      this.#child.once("close", () => reject(new Error(`${this.id} ended:\n${this.output()}`)));
     });
   }
 }
