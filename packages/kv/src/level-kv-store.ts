@@ -2,7 +2,17 @@ import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { CairnError, isCairnError, systemErrorCode } from "./errors.ts";
-import type { KvCapture, KvOperation, KvProvider, KvSnapshot, KvStats, KvStore } from "./kv-store.ts";
+import type {
+  KvCapture,
+  KvOperation,
+  KvProvider,
+  KvRange,
+  KvRow,
+  KvSnapshot,
+  KvStats,
+  KvStore,
+} from "./kv-store.ts";
+import { checkLiveTables } from "./check-live-tables.ts";
 import { closed, explainOpening, explainOperation, locked } from "./level-errors.ts";
 import { holdsLevelDb, measureFiles } from "./level-files.ts";
 import { claimDirectory, isLockedElsewhere } from "./level-lock.ts";
@@ -46,7 +56,7 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
           valueEncoding: "view",
         });
         await level.open();
-        return new LevelKvStore(level, dir, release);
+        return new LevelKvStore(level, dir, release, exists);
       } catch (error) {
         release();
         throw explainOpening(error, dir);
@@ -73,14 +83,31 @@ class LevelKvStore extends LevelReader implements KvStore {
   readonly #dir: string;
   readonly #release: () => void;
   readonly #running = new Set<Promise<unknown>>();
+  readonly #stop = new AbortController();
   #failure: unknown;
+  /** Once a table is known to be damaged, nothing is answered that could come from it. */
+  #damage: CairnError | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(level: ClassicLevel<Uint8Array, Uint8Array>, dir: string, release: () => void) {
+  constructor(level: ClassicLevel<Uint8Array, Uint8Array>, dir: string, release: () => void, isOld: boolean) {
     super(level, dir);
     this.#level = level;
     this.#dir = dir;
     this.#release = release;
+    // What was written before lay on a disk that nobody watched.
+    if (isOld) this.#running.add(this.#checkTables());
+  }
+
+  override async get(key: Uint8Array): Promise<Uint8Array | undefined> {
+    return this.#damage === undefined ? super.get(key) : this.#refuse(this.#damage);
+  }
+
+  override async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+    return this.#damage === undefined ? super.getMany(keys) : this.#refuse(this.#damage);
+  }
+
+  override range(range: KvRange): AsyncIterable<readonly KvRow[]> {
+    return this.#damage === undefined ? super.range(range) : this.#refuse(this.#damage);
   }
 
   async batch(operations: readonly KvOperation[], options?: { sync?: boolean }): Promise<void> {
@@ -99,6 +126,7 @@ class LevelKvStore extends LevelReader implements KvStore {
 
   snapshot(): KvSnapshot {
     this.#assertOpen();
+    if (this.#damage !== undefined) throw this.#damage;
     return new LevelSnapshotReader(this.#level, this.#dir, this.#level.snapshot());
   }
 
@@ -125,6 +153,7 @@ class LevelKvStore extends LevelReader implements KvStore {
   }
 
   async #close(): Promise<void> {
+    this.#stop.abort();
     await Promise.allSettled(this.#running);
     await this.#level.close();
     this.#release();
@@ -139,6 +168,21 @@ class LevelKvStore extends LevelReader implements KvStore {
     } finally {
       this.#running.delete(work);
     }
+  }
+
+  async #checkTables(): Promise<void> {
+    try {
+      await checkLiveTables(this.#dir, this.#stop.signal);
+    } catch (error) {
+      // A disk that cannot be read, for example, shows itself to whoever reads or writes.
+      if (!isCairnError(error, "INDEX_CORRUPT")) return;
+      this.#damage = error;
+      this.#failure ??= error;
+    }
+  }
+
+  #refuse(damage: CairnError): never {
+    throw damage;
   }
 
   #assertOpen(): void {

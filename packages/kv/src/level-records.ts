@@ -1,4 +1,4 @@
-import { crc32c } from "./crc32c.ts";
+import { crc32c, unmaskCrc } from "./crc32c.ts";
 import { CairnError } from "./errors.ts";
 
 // LevelDB's log format (doc/log_format.md of LevelDB): blocks of 32 KiB, in them records of a 7-byte header
@@ -6,7 +6,6 @@ import { CairnError } from "./errors.ts";
 /** The size of all blocks but the last one of a file. */
 export const LEVEL_BLOCK_SIZE = 32_768;
 const HEADER_SIZE = 7;
-const CRC_MASK_DELTA = 0xa282ead8;
 const FULL = 1;
 const FIRST = 2;
 const MIDDLE = 3;
@@ -41,7 +40,7 @@ export class LevelRecordReader {
         if (block.length < LEVEL_BLOCK_SIZE) return;
         throw corrupt(offset, "a length that does not fit into its block");
       }
-      if (unmask(view.getUint32(position, true)) !== crc32c(block, position + 6, end)) {
+      if (unmaskCrc(view.getUint32(position, true)) !== crc32c(block, position + 6, end)) {
         throw corrupt(offset, "a wrong checksum");
       }
       position = end;
@@ -69,12 +68,6 @@ export class LevelRecordReader {
     this.#fragments = [];
     return record;
   }
-}
-
-// Stored checksums are rotated and shifted, so that a checksum over data with checksums in it stays useful.
-function unmask(stored: number): number {
-  const rotated = (stored - CRC_MASK_DELTA) >>> 0;
-  return ((rotated >>> 17) | (rotated << 15)) >>> 0;
 }
 
 function corrupt(position: number, what: string): CairnError {

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { captureFileSystem } from "./capture-file-system.ts";
 import type { CaptureFileSystem } from "./capture-file-system.ts";
 import { CaptureTarget } from "./capture-target.ts";
+import { checkTable } from "./check-table.ts";
 import { CairnError, isCairnError, systemErrorCode } from "./errors.ts";
 import { inParallel } from "./in-parallel.ts";
 import type { KvCapture } from "./kv-store.ts";
@@ -24,7 +25,7 @@ const PARALLEL_LINKS = 4;
  * Copies the LevelDB in `source`, which may be open and written to, into `target` (made by it; if it is there it must
  * be empty, else `CONFLICT`). The copy is a prefix of the batch history with at least what was written before the
  * call. Tables are shared by hard links where the file system can; the copy may be opened, written to and removed
- * without the source noticing. On failure what it made is removed: `INDEX_CORRUPT` (no whole database in `source`),
+ * without the source noticing. On failure what it made is removed: `INDEX_CORRUPT` (no whole or a damaged database in `source`),
  * `DISK_FULL`, `CHECKPOINT_INCOMPLETE` (files kept vanishing).
  */
 export async function captureLevelDb(
@@ -41,7 +42,7 @@ export async function captureLevelDb(
   }
   const place = new CaptureTarget(source, target, files);
   try {
-    return await capture(source, place, files, options.maxStarts ?? 20, options.maxReads ?? 100);
+    return await capture(source, target, place, files, options.maxStarts ?? 20, options.maxReads ?? 100);
   } catch (error) {
     for (const name of place.names()) await place.remove(name);
     if (created) await files.removeDirectory(target);
@@ -56,6 +57,7 @@ export async function captureLevelDb(
 
 async function capture(
   source: string,
+  target: string,
   place: CaptureTarget,
   files: CaptureFileSystem,
   maxStarts: number,
@@ -73,6 +75,8 @@ async function capture(
       }
       // What follows the last whole edit is one that was being written when the file was read.
       await place.write(name, bytes.subarray(0, manifest.end));
+      // A damaged table must not spread to every node that restores it.
+      for (const table of tables.values()) await checkTable(join(target, table));
       // Last, since a directory with it is a database.
       await place.write("CURRENT", Buffer.from(`${name}\n`));
       return place.summary();
@@ -163,7 +167,8 @@ async function shareTable(place: CaptureTarget, number: number, size: number): P
   return undefined;
 }
 
-async function readManifest(source: string, files: CaptureFileSystem): Promise<CurrentManifest> {
+/** The manifest of the LevelDB in `source`, which may be open. `INDEX_CORRUPT` when there is no whole one. */
+export async function readManifest(source: string, files: CaptureFileSystem): Promise<CurrentManifest> {
   for (let tries = 1; ; tries++) {
     try {
       const name = Buffer.from(await files.read(join(source, "CURRENT")))

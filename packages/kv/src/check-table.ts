@@ -1,0 +1,153 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { crc32c, unmaskCrc } from "./crc32c.ts";
+import { CairnError } from "./errors.ts";
+import { unsnappy } from "./snappy.ts";
+
+// LevelDB's table format (doc/table_format.md of LevelDB): blocks, each with a trailer of its compression and its checksum;
+// the last bytes say where the index of the blocks is and where that of the filters.
+const FOOTER_BYTES = 48;
+const MAGIC = [0x8b80fb57, 0xdb477524] as const;
+const TRAILER_BYTES = 5;
+const COMPRESSED = 1;
+// Small enough that nobody waits for the checksums of one reading.
+const READ_BYTES = 256 * 1024;
+
+interface Block {
+  readonly offset: number;
+  /** Without its trailer. */
+  readonly size: number;
+}
+
+/**
+ * Compares every block of a table with its checksum: LevelDB, as it is built here, does not when it reads, so a flipped bit
+ * would be served as if it had been written. Throws `INDEX_CORRUPT` at the first that differs. Memory: 256 KiB, or the table's
+ * index (a hundredth of it) where that is more. `rest` is called after each piece with how long it took, and waited for.
+ */
+export async function checkTable(path: string, rest?: (busyMs: number) => Promise<void>): Promise<void> {
+  const file = await open(path);
+  try {
+    const { size } = await file.stat();
+    const buffer = Buffer.allocUnsafe(READ_BYTES);
+    for (const run of runs(await findBlocks(file, path, size))) {
+      const begun = performance.now();
+      const [first] = run;
+      const last = run.at(-1);
+      if (first === undefined || last === undefined) continue;
+      const length = last.offset + last.size + TRAILER_BYTES - first.offset;
+      const bytes = await readExactly(file, path, first.offset, length, buffer);
+      for (const block of run) checkBlock(path, bytes, block.offset - first.offset, block.size);
+      await rest?.(performance.now() - begun);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/** Every block that the table names, in the order of their places. */
+async function findBlocks(file: FileHandle, path: string, size: number): Promise<Block[]> {
+  if (size < FOOTER_BYTES) throw damaged(path, "it is too short");
+  const footer = await readExactly(file, path, size - FOOTER_BYTES, FOOTER_BYTES);
+  if (footer.readUInt32LE(40) !== MAGIC[0] || footer.readUInt32LE(44) !== MAGIC[1]) {
+    throw damaged(path, "its end is not that of a table");
+  }
+  const reader = new Varints(footer, path);
+  const blocks: Block[] = [];
+  for (const root of [reader.block(), reader.block()]) {
+    if (root.offset + root.size + TRAILER_BYTES > size) throw damaged(path, "it is cut short");
+    const bytes = await readExactly(file, path, root.offset, root.size + TRAILER_BYTES);
+    checkBlock(path, bytes, 0, root.size);
+    const content = bytes.subarray(0, root.size);
+    blocks.push(...entries(bytes[root.size] === COMPRESSED ? unsnappy(content) : content, path));
+  }
+  return blocks.toSorted((a, b) => a.offset - b.offset);
+}
+
+/** The blocks that a block of keys and places names. */
+function* entries(content: Uint8Array | undefined, path: string): Generator<Block> {
+  if (content === undefined || content.length < 4) throw damaged(path, "its index is not readable");
+  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+  const restarts = view.getUint32(content.length - 4, true);
+  const end = content.length - 4 - 4 * restarts;
+  const reader = new Varints(content, path);
+  while (reader.position < end) {
+    reader.skipKey();
+    yield reader.block();
+  }
+}
+
+class Varints {
+  position = 0;
+  readonly #bytes: Uint8Array;
+  readonly #path: string;
+
+  constructor(bytes: Uint8Array, path: string) {
+    this.#bytes = bytes;
+    this.#path = path;
+  }
+
+  next(): number {
+    let value = 0;
+    for (let factor = 1; factor < 2 ** 53; factor *= 128) {
+      const byte = this.#bytes[this.position++];
+      if (byte === undefined) break;
+      value += (byte & 0x7f) * factor;
+      if (byte < 0x80) return value;
+    }
+    throw damaged(this.#path, "its index is not readable");
+  }
+
+  /** An entry begins with how much its key shares with the one before, the length of the rest, that of its value; then the rest. */
+  skipKey(): void {
+    this.next();
+    const rest = this.next();
+    this.next();
+    this.position += rest;
+  }
+
+  block(): Block {
+    const offset = this.next();
+    return { offset, size: this.next() };
+  }
+}
+
+/** Neighbouring blocks that are read at once. A block larger than that is alone. */
+function* runs(blocks: readonly Block[]): Generator<readonly Block[]> {
+  let run: Block[] = [];
+  let start = 0;
+  let end = 0;
+  for (const block of blocks) {
+    const blockEnd = block.offset + block.size + TRAILER_BYTES;
+    if (run.length > 0 && (block.offset !== end || blockEnd - start > READ_BYTES)) {
+      yield run;
+      run = [];
+    }
+    if (run.length === 0) start = block.offset;
+    run.push(block);
+    end = blockEnd;
+  }
+  if (run.length > 0) yield run;
+}
+
+function checkBlock(path: string, bytes: Buffer, start: number, size: number): void {
+  const stored = unmaskCrc(bytes.readUInt32LE(start + size + 1));
+  if (crc32c(bytes, start, start + size + 1) !== stored) throw damaged(path, "a checksum does not match");
+}
+
+async function readExactly(
+  file: FileHandle,
+  path: string,
+  position: number,
+  length: number,
+  buffer?: Buffer,
+): Promise<Buffer> {
+  const target = buffer !== undefined && buffer.length >= length ? buffer : Buffer.allocUnsafe(length);
+  const { bytesRead } = await file.read(target, 0, length, position);
+  if (bytesRead < length) throw damaged(path, "it is cut short");
+  return target.subarray(0, length);
+}
+
+function damaged(path: string, how: string): CairnError {
+  return new CairnError("INDEX_CORRUPT", `The table ${path} is damaged: ${how}.`, {
+    hint: "The node moves the index aside and builds it anew. Look after the disk.",
+  });
+}
