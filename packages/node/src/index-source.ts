@@ -8,12 +8,13 @@ import { checkAnchor } from "./tx-log/anchor.ts";
 import type { TxLog } from "./tx-log/tx-log.ts";
 import { VERSION } from "./version.ts";
 
-/** A node's index, which it builds from `log`, as the checkpointer sees it. */
+/** A node's index, which it builds from `log`, as the checkpointer sees it. `onError` is told why the index could not be captured. */
 export function indexSource(
   node: string,
   provider: KvProvider,
   index: IndexStore,
   log: TxLog,
+  onError: (error: unknown) => void,
 ): CheckpointSource {
   return {
     node,
@@ -30,7 +31,12 @@ export function indexSource(
       return Promise.resolve(empty ? undefined : { logId: state.log.id, txId: state.txId });
     },
     capture: async (dir) => {
-      await index.capture(dir);
+      try {
+        await index.capture(dir);
+      } catch (error) {
+        onError(error);
+        throw error;
+      }
       return await readCaptured(provider, dir);
     },
   };

@@ -44,6 +44,8 @@ export class NodeLife {
   #running: Promise<void> = Promise.resolve();
   #during: "joining" | "following" = "joining";
   #distrusted = new AbortController();
+  readonly #doubtful = new Set<string>();
+  readonly #distrustedCheckpoints = new Set<string>();
 
   constructor(system: System, directory: IndexDirectory, logger: Logger, onReady: () => void) {
     this.#system = system;
@@ -75,6 +77,13 @@ export class NodeLife {
     if (index === this.index && isCairnError(error, "INDEX_CORRUPT")) this.#distrusted.abort(error);
   }
 
+  /** A checkpoint whose index proved damaged twice is damaged itself; once, it may have been this node's disk. */
+  #distrust(restored: { readonly name: string } | null): void {
+    if (restored === null) return;
+    if (this.#doubtful.has(restored.name)) this.#distrustedCheckpoints.add(restored.name);
+    this.#doubtful.add(restored.name);
+  }
+
   async #run(): Promise<void> {
     let failures = 0;
     let suspect: CairnError | undefined;
@@ -86,10 +95,12 @@ export class NodeLife {
       } catch (thrown) {
         if (this.#stop.signal.aborted) return;
         const error = asCairnError(thrown);
+        const { restoredFrom } = this.report;
         const reaction = reactionTo(error, this.#during);
         await this.#leave(error, reaction.kind === "halt" || (reaction.kind === "retry" && reaction.failed));
         if (reaction.kind === "halt") return;
         failures = this.position.txId > before ? 1 : failures + 1;
+        if (isCairnError(error, "INDEX_CORRUPT")) this.#distrust(restoredFrom);
         suspect = reaction.kind === "join" && reaction.suspectIndex ? error : undefined;
         if (reaction.kind === "retry" || failures > 1) await this.#pause(failures);
       }
@@ -108,6 +119,7 @@ export class NodeLife {
       report: this.report,
       signal,
       suspect,
+      distrusted: this.#distrustedCheckpoints,
       onLocal: (index) => this.#use(index),
     });
     this.#use(joined.index);
@@ -155,7 +167,7 @@ export class NodeLife {
     this.report.readyAfterMs ??= Math.round(performance.now() - this.#startedAt);
     const { checkpointer: options, nodeId, kvProvider } = this.#system;
     if (options !== undefined) {
-      const source = indexSource(nodeId, kvProvider, index, log);
+      const source = indexSource(nodeId, kvProvider, index, log, (error) => this.suspect(index, error));
       this.checkpointer = startCheckpointer({ source, options, onEvent: checkpointEventLog(this.#logger) });
     }
     this.phase = "ready";

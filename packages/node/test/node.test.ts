@@ -1,11 +1,13 @@
 import { filesystemStore } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
+import { EventEmitter, once } from "node:events";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type CairnNode, runNode } from "../src/node.ts";
 import type { System } from "../src/system/system.ts";
+import { decodeListCursor, encodeListCursor } from "../src/index-store/cursor.ts";
 import { openEmbeddedTxLog } from "../src/tx-log/embedded-tx-log.ts";
 
 let folder = "";
@@ -116,6 +118,41 @@ describe("a node on the embedded log", () => {
     expect(await second.digest()).toEqual(digest);
     expect((await second.status()).join.movedAside).toMatchObject([{ code: "INDEX_CORRUPT" }]);
     expect(await readdir(path.join(folder, "index", "quarantine"))).toHaveLength(1);
+  });
+
+  it("goes on with a list only when it holds the transaction that the list began at", async () => {
+    const node = await start();
+    await node.ready;
+    for (const name of ["a", "b", "c"]) await put(node, name, 1);
+    const first = await node.list({ bucket: "pods", limit: 1 });
+    const [after] = [decodeListCursor(first.cursor ?? "").after];
+    // As another node gave it, which was two transactions further.
+    const cursor = encodeListCursor({ txId: first.txId + 2, after });
+    const early = node.list({ bucket: "pods", cursor, timeoutMs: 10 });
+    await expect(early).rejects.toMatchObject({ code: "TX_TIMEOUT" });
+    const waiting = node.list({ bucket: "pods", cursor });
+    await put(node, "d", 1);
+    await put(node, "b", 2);
+    await put(node, "b", 3);
+    const page = await waiting;
+    expect(page.txId).toBe(first.txId + 2);
+    expect(page.documents.map(({ name, json }) => `${name}${json}`)).toEqual(["b2", "c1", "d1"]);
+  });
+
+  it("stays stopping when it is stopped while it joins", async () => {
+    const gate = new EventEmitter();
+    const node = await start({
+      openTxLog: async () => {
+        await once(gate, "open");
+        return await openEmbeddedTxLog({ path: path.join(folder, "node-1-log") });
+      },
+    });
+    const closing = node.close();
+    gate.emit("open");
+    await closing;
+    expect(node.phase).toBe("stopping");
+    await expect(node.ready).rejects.toMatchObject({ code: "NOT_READY" });
+    expect((await node.status()).checkpoints.nextCheckAt).toBeNull();
   });
 
   it("refuses a db-dir that a running node has", async () => {

@@ -23,6 +23,8 @@ export interface JoinContext {
   readonly signal: AbortSignal;
   /** Why the local index must not be used though it may open: what applying it last ran into. */
   readonly suspect?: CairnError | undefined;
+  /** Names of checkpoints that are passed over, because indexes restored from them proved damaged. */
+  readonly distrusted?: ReadonlySet<string>;
   /**
    * Hands over a local index as soon as it is open, before the log was asked, for reads of what is there: it is the receiver's
    * to close. Undefined: takes it back, because it is moved aside.

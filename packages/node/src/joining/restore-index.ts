@@ -38,7 +38,9 @@ export async function restoreIndex(
     targetDir,
     node: system.nodeId,
     logId: identity.id,
-    accept: (manifest) => acceptManifest(manifest, provider.format, log, identity),
+    accept: async (manifest) =>
+      distrust(manifest, context.distrusted) ??
+      (await acceptManifest(manifest, provider.format, log, identity)),
     verify: async (dir, manifest) => await verifyRestored(system, dir, manifest),
     onProgress: ({ done, total }) => report.advance("bytes", done, total),
     signal,
@@ -52,6 +54,13 @@ export async function restoreIndex(
   report.restoredFrom = { name, store, txId };
   report.restoredCheckpoint = { name, txId, takenAt, bytes: archive.bytes };
   return await IndexStore.open(kv, emptyState(identity));
+}
+
+function distrust({ archive }: Manifest, names: ReadonlySet<string> = new Set()): CairnError | undefined {
+  if (![...names].some((name) => archive.name.startsWith(`${name}.`))) return undefined;
+  return new CairnError("CHECKPOINT_CORRUPT", "The indexes restored from it proved damaged.", {
+    hint: "An older checkpoint or the log itself is used instead.",
+  });
 }
 
 /** Whether a checkpoint is one that this node can read and that this log continues. */
