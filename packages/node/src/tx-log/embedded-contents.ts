@@ -1,5 +1,6 @@
 import { CairnError } from "@cairn/kv";
-import type { Database } from "./embedded-database.ts";
+import { isDamagedMessage } from "./damaged-message.ts";
+import { damagedMessage, type Database } from "./embedded-database.ts";
 import { decodeHead, decodeRow, HEAD_KEY, MESSAGE_IDS, POSITIONS_END, positionOf } from "./embedded-row.ts";
 import { MESSAGE_ID_WINDOW_MS, MessageIdMemory } from "./message-id-memory.ts";
 import type { LogMessage, LogReadOptions } from "./tx-log.ts";
@@ -55,6 +56,13 @@ async function recentMessageIds(database: Database): Promise<MessageIdMemory> {
   return messageIds;
 }
 
+/** The message in a row; `LOG_GAP` when it is not what was written, which LevelDB does not find out. */
+export function wholeMessage(database: Database, position: number, value: Uint8Array): LogMessage {
+  const message = decodeRow(position, value);
+  if (isDamagedMessage(message.payload)) throw damagedMessage(database.location, position);
+  return message;
+}
+
 /** The messages stored from `from` on, as of the call; the next array is read while the caller works on one. */
 export async function* storedMessages(
   database: Database,
@@ -68,7 +76,7 @@ export async function* storedMessages(
       const rows = await ahead;
       if (rows.length === 0) return;
       ahead = iterator.nextv(maxMessages);
-      yield rows.map(([key, value]) => decodeRow(positionOf(key), value));
+      yield rows.map(([key, value]) => wholeMessage(database, positionOf(key), value));
     }
   } finally {
     await Promise.allSettled([ahead]);

@@ -1,6 +1,13 @@
 import { mkdir, open, readdir, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
+import {
+  CairnError,
+  checkWriteAheadLogs,
+  errorMessage,
+  isCairnError,
+  isLockedElsewhere,
+  systemErrorCode,
+} from "@cairn/kv";
 import { ClassicLevel } from "classic-level";
 
 const WRITE_BUFFER_BYTES = 4 * 1024 * 1024;
@@ -28,6 +35,7 @@ export async function hasDatabase(path: string): Promise<boolean> {
 export async function openDatabase(path: string): Promise<Database> {
   try {
     await makeDurably(path);
+    await checkTail(path);
     const database: Database = new ClassicLevel(path, {
       keyEncoding: "view",
       valueEncoding: "view",
@@ -37,6 +45,17 @@ export async function openDatabase(path: string): Promise<Database> {
     return database;
   } catch (error) {
     throw databaseError(path, error);
+  }
+}
+
+/** LevelDB passes over what is damaged in its write-ahead log, together with all that follows: the log would lose its end. */
+async function checkTail(path: string): Promise<void> {
+  try {
+    if (await hasDatabase(path)) await checkWriteAheadLogs(path);
+  } catch (error) {
+    // Files that vanish or change belong to somebody who writes there; opening says so.
+    if (systemErrorCode(error) === "ENOENT" || (await isLockedElsewhere(path))) return;
+    throw isCairnError(error, "INDEX_CORRUPT") ? damagedFile(path, error) : error;
   }
 }
 
@@ -75,6 +94,21 @@ export function databaseError(path: string, error: unknown): CairnError {
   return new CairnError("LOG_UNREACHABLE", `The log in ${path} cannot be used: ${reason}.`, {
     hint: "Check that the folder exists on a working disk and that this user may write to it.",
     cause: error,
+  });
+}
+
+/** The message at `position` of the log in `path` is not what was written. */
+export function damagedMessage(path: string, position: number): CairnError {
+  return new CairnError("LOG_GAP", `Message ${position} of the log in ${path} is damaged.`, {
+    hint: DAMAGED_HINT,
+  });
+}
+
+/** What a damaged file of the database in `path`, found by comparing checksums, means to a user. */
+export function damagedFile(path: string, cause: CairnError): CairnError {
+  return new CairnError("LOG_GAP", `The log in ${path} is damaged: ${cause.message}`, {
+    hint: DAMAGED_HINT,
+    cause,
   });
 }
 

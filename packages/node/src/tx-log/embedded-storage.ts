@@ -1,7 +1,13 @@
 import { randomUUID } from "node:crypto";
-import { CairnError } from "@cairn/kv";
+import { CairnError, checkLiveTables, isCairnError } from "@cairn/kv";
 import { learnContents, type LogContents } from "./embedded-contents.ts";
-import { type Database, databaseError, hasRoomToOpen, openDatabase } from "./embedded-database.ts";
+import {
+  damagedFile,
+  type Database,
+  databaseError,
+  hasRoomToOpen,
+  openDatabase,
+} from "./embedded-database.ts";
 import { encodeHead, encodeRow, HEAD_KEY, messageIdKey, positionKey } from "./embedded-row.ts";
 import type { Appended, PendingAppend } from "./group-commit.ts";
 import { MessageIdMemory } from "./message-id-memory.ts";
@@ -22,6 +28,9 @@ export class EmbeddedStorage {
   #contents = NOTHING;
   #last = 0;
   #failure: CairnError | undefined;
+  #damage: CairnError | undefined;
+  #checking: Promise<void> | undefined;
+  #stopChecking = new AbortController();
 
   /** `onChange` is called when messages were added, and when the database is another one than before. */
   constructor(path: string, onChange: () => void) {
@@ -43,6 +52,7 @@ export class EmbeddedStorage {
 
   /** The open database. */
   get database(): Database {
+    if (this.#damage !== undefined) throw this.#damage;
     if (this.#database !== undefined) return this.#database;
     throw new CairnError("LOG_UNREACHABLE", `The log in ${this.path} is not open.`, {
       hint: "After a failed write it is opened again with the next transaction. Check the disk.",
@@ -51,7 +61,7 @@ export class EmbeddedStorage {
 
   /** Whether `database` is still the one in use. */
   uses(database: Database): boolean {
-    return this.#database === database;
+    return this.#damage === undefined && this.#database === database;
   }
 
   async open(): Promise<void> {
@@ -64,12 +74,28 @@ export class EmbeddedStorage {
     }
     this.#database = database;
     this.#last = this.#contents.last;
+    this.#stopChecking = new AbortController();
+    this.#checking = this.#checkTables(this.#stopChecking.signal);
   }
 
   async close(): Promise<void> {
     const database = this.#database;
     this.#database = undefined;
+    this.#stopChecking.abort();
+    await this.#checking;
     await database?.close();
+  }
+
+  /** Beside the work: what lay on the disk may be another than was written, which LevelDB itself would not find out. */
+  async #checkTables(signal: AbortSignal): Promise<void> {
+    try {
+      await checkLiveTables(this.path, signal);
+    } catch (error) {
+      // A disk that cannot be read, for example, shows itself to whoever reads or writes.
+      if (!isCairnError(error, "INDEX_CORRUPT")) return;
+      this.#damage = damagedFile(this.path, error);
+      this.#onChange();
+    }
   }
 
   /** Writes id and birth record unless there is a message. */

@@ -1,8 +1,8 @@
 import { basename, resolve as absolute } from "node:path";
 import { CairnError } from "@cairn/kv";
-import { storedMessages } from "./embedded-contents.ts";
+import { storedMessages, wholeMessage } from "./embedded-contents.ts";
 import { databaseError, hasDatabase } from "./embedded-database.ts";
-import { decodeRow, positionKey } from "./embedded-row.ts";
+import { positionKey } from "./embedded-row.ts";
 import { EmbeddedStorage } from "./embedded-storage.ts";
 import { type Appended, GroupCommit } from "./group-commit.ts";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "./tx-log.ts";
@@ -97,7 +97,7 @@ class EmbeddedTxLog implements TxLog {
     if (position < first || position > last) return undefined;
     try {
       const value = await database.get(positionKey(position));
-      return value === undefined ? undefined : decodeRow(position, value);
+      return value === undefined ? undefined : wholeMessage(database, position, value);
     } catch (error) {
       throw databaseError(path, error);
     }
