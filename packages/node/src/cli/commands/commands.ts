@@ -5,6 +5,7 @@ import { addGet } from "./get.ts";
 import { addHistory } from "./history.ts";
 import { addList } from "./list.ts";
 import { addLoad } from "./load.ts";
+import { addLog } from "./log.ts";
 import { addStart } from "./start.ts";
 import { addStatus } from "./status.ts";
 import { addTx } from "./tx.ts";
@@ -20,4 +21,5 @@ export const COMMANDS: readonly AddCommand[] = [
   addList,
   addHistory,
   addCheckpoint,
+  addLog,
 ];
