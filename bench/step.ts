@@ -15,7 +15,10 @@ async function runRequest({ name, input }: StepRequest): Promise<Figures> {
   const steps: Readonly<Record<string, () => Promise<(input: never) => Promise<Figures>>>> = STEPS;
   const step = await steps[name]?.();
   if (step === undefined) throw new Error(`there is no step ${name}`);
-  return await step(input as never);
+  const begin = process.cpuUsage();
+  const figures = await step(input as never);
+  const { user, system } = process.cpuUsage(begin);
+  return { ...figures, "cpu s": (user + system) / 1_000_000 };
 }
 
 function answer(what: StepAnswer): void {

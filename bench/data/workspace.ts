@@ -88,8 +88,11 @@ export class Workspace {
   }
 
   async close(): Promise<void> {
-    await (await this.#server)?.close();
-    await rm(this.dir, { recursive: true, force: true });
+    try {
+      await (await this.#server)?.close();
+    } finally {
+      await rm(this.dir, { recursive: true, force: true });
+    }
   }
 
   async #fill(what: string, fill: typeof fillLog): Promise<FilledLog> {
