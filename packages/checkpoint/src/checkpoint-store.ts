@@ -20,6 +20,7 @@ export interface TaggedText {
  * Where checkpoints lie: a flat set of named files, in a folder or in S3. What the names and contents mean
  * (archives, manifests, the lease) is known elsewhere; an implementation only stores.
  *
+ * - Names come from manifests and users too: a method that takes one refuses what `requireStoreName` of this package refuses.
  * - A file is there whole or not at all: a reader never sees half of one, whenever the writer dies.
  * - Every method may throw `STORE_UNREACHABLE` (worth trying again), `STORE_DENIED`, `STORE_FULL`;
  *   an unreachable store never looks like an empty one.

@@ -51,6 +51,7 @@ export {
 } from "./schedule.ts";
 export { filesystemStore, type FilesystemStoreOptions } from "./stores/filesystem-store.ts";
 export { memoryStore, type MemoryStoreOptions } from "./stores/memory-store.ts";
+export { requireStoreName, SMALL_FILE_LIMIT } from "./stores/store-names.ts";
 export { removeCheckpoint, type SweepOptions, type SweepReport, sweepStore } from "./sweep.ts";
 export { type RoundStep, takeCheckpoint, type TakeOptions, type TakeOutcome } from "./take-checkpoint.ts";
 export { unpackArchive, type UnpackOptions } from "./unpack.ts";

@@ -84,6 +84,8 @@ export interface KvProvider {
   /**
    * Opens the store whose files lie in `dir` (a live directory, a captured or a restored one).
    * Missing or empty directory: a new, empty store. A directory with other files but no database: `INDEX_CORRUPT`.
+   * Once a captured directory was opened and closed it still holds plain files only, with names of 100 bytes at most: a checkpoint
+   * is made of them.
    * Errors: `INDEX_LOCKED` (this or another process has it open), `INDEX_CORRUPT` (cannot be read, or has a gap),
    * `DISK_FULL`, `CONFIG_INVALID` (this user may not write there).
    */

@@ -33,6 +33,19 @@ export function kvCaptureSuite(bench: KvStoreBench): void {
     expect(names).not.toContain("LOG");
   });
 
+  it("leaves only plain files with short names in a copy that was opened and closed", async () => {
+    const store = await bench.open("store");
+    await store.batch([put("a", "1")]);
+    await store.capture(bench.path("capture"));
+    await (await bench.open("capture")).close();
+    const entries = await readdir(bench.path("capture"), { withFileTypes: true });
+    expect(entries.length).toBeGreaterThan(0);
+    for (const entry of entries) {
+      expect([entry.name, entry.isFile()]).toEqual([entry.name, true]);
+      expect(Buffer.byteLength(entry.name)).toBeLessThanOrEqual(100);
+    }
+  });
+
   it("refuses a directory with something in it, and leaves that alone", async () => {
     const store = await bench.open("store");
     await mkdir(bench.path("taken"));

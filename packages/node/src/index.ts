@@ -6,6 +6,7 @@ export type { CairnNode, RunOptions } from "./node.ts";
 export { startNode } from "./start-node.ts";
 export type { StartNodeOptions } from "./start-node.ts";
 export { createSystem } from "./system/create-system.ts";
+export type { ModuleContext } from "./system/module-kinds.ts";
 export { readConfig, requireConfig } from "./system/read-config.ts";
 export type { ConfigResult, ResolvedConfig } from "./system/read-config.ts";
 export { ConfigError, formatProblems } from "./system/problems.ts";
