@@ -1,0 +1,211 @@
+import { mkdir, open, readdir, rename, rm, stat, truncate } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { CairnError, levelProvider } from "@cairn/kv";
+import type { KvCapture, KvOperation, KvProvider, KvSnapshot, KvStats, KvStore } from "@cairn/kv";
+import { onDisk, syncFolder, unlessMissing } from "./file-system.ts";
+import { decodeLine, encodeLine, FORMAT, linesOf, writeRows } from "./row-lines.ts";
+import { RowsReader, withBatch } from "./sorted-rows.ts";
+import type { SortedRows } from "./sorted-rows.ts";
+
+const CODES = { full: "DISK_FULL", denied: "CONFIG_INVALID", other: "INDEX_CORRUPT" } as const;
+const ROWS = "rows.jsonl";
+const DRAFT = "rows.jsonl.new";
+const LOCK = "lock";
+const MERGED_OPERATIONS = 20_000;
+/** A file below it is not worth compacting. */
+const SMALL_BYTES = 16 * 1024 * 1024;
+
+/** Stores whose rows lie in memory, in one sorted array, and in a file that has a line for each batch. For small indexes. */
+export function createKv(): KvProvider {
+  return {
+    format: FORMAT,
+    persistent: true,
+    open: (place) => {
+      const dir = resolve(place);
+      return onDisk(CODES, `The index in ${dir}`, () => openStore(dir));
+    },
+  };
+}
+
+async function openStore(dir: string): Promise<KvStore> {
+  await mkdir(dir, { recursive: true });
+  const names = await readdir(dir);
+  const foreign = names.find((name) => ![ROWS, DRAFT, LOCK].includes(name));
+  if (!names.includes(ROWS) && foreign !== undefined) {
+    throw new CairnError("INDEX_CORRUPT", `${dir} holds files such as ${foreign}, but no index.`, {
+      hint: "Name an empty directory, or one with an index in it; nothing there was changed.",
+    });
+  }
+  // The lock that LevelDB takes goes away with its process, however that ends; Node has none of its own.
+  const lock = await levelProvider().open(join(dir, LOCK));
+  try {
+    const path = join(dir, ROWS);
+    if (!names.includes(ROWS)) await replaceRows(dir, []);
+    const rows = await readRows(path);
+    return new ArrayStore(dir, lock, await open(path, "a"), rows, (await stat(path)).size);
+  } catch (error) {
+    await lock.close();
+    throw error;
+  }
+}
+
+/** Reads a file of rows, and cuts off a last line that was not finished. */
+async function readRows(path: string): Promise<SortedRows> {
+  let rows: SortedRows = [];
+  let pending: KvOperation[] = [];
+  let whole = 0;
+  for await (const line of linesOf(path)) {
+    const operations = whole === 0 ? (line === FORMAT ? [] : undefined) : decodeLine(line);
+    if (operations === undefined) {
+      throw new CairnError("INDEX_CORRUPT", `The index ${path} is damaged at byte ${whole}.`, {
+        hint: "Restore a checkpoint.",
+      });
+    }
+    pending.push(...operations);
+    // Many batches at once, because each application copies the array.
+    if (pending.length > MERGED_OPERATIONS) [rows, pending] = [withBatch(rows, pending), []];
+    whole += Buffer.byteLength(line) + 1;
+  }
+  if (whole === 0) throw new CairnError("INDEX_CORRUPT", `The index ${path} has no first line.`);
+  await truncate(path, whole);
+  return withBatch(rows, pending);
+}
+
+async function replaceRows(dir: string, rows: SortedRows): Promise<number> {
+  const bytes = await writeRows(join(dir, DRAFT), rows);
+  await rename(join(dir, DRAFT), join(dir, ROWS));
+  await syncFolder(dir);
+  return bytes;
+}
+
+class ArrayStore extends RowsReader implements KvStore {
+  readonly #dir: string;
+  readonly #lock: KvStore;
+  readonly #captures = new Set<Promise<unknown>>();
+  #file: FileHandle;
+  #rows: SortedRows;
+  #bytes: number;
+  #compactAt = SMALL_BYTES;
+  #writing: Promise<unknown> = Promise.resolve();
+  #failure: unknown;
+  #closing: Promise<void> | undefined;
+
+  constructor(dir: string, lock: KvStore, file: FileHandle, rows: SortedRows, bytes: number) {
+    super(() => this.#open());
+    this.#dir = dir;
+    this.#lock = lock;
+    this.#file = file;
+    this.#rows = rows;
+    this.#bytes = bytes;
+  }
+
+  async batch(operations: readonly KvOperation[], options: { sync?: boolean } = {}): Promise<void> {
+    this.#open();
+    // Now, because the caller may use its buffers again as soon as this returns.
+    const line = encodeLine(operations);
+    const copy = decodeLine(line.slice(0, -1)) ?? [];
+    await this.#write(async () => {
+      await this.#file.appendFile(line);
+      if (options.sync === true) await this.#file.datasync();
+      this.#bytes += Buffer.byteLength(line);
+      this.#rows = withBatch(this.#rows, copy);
+      if (this.#bytes > this.#compactAt) await this.#compact();
+    });
+  }
+
+  snapshot(): KvSnapshot {
+    const rows = this.#open();
+    let closed = false;
+    const reader = new RowsReader(() => {
+      this.#open();
+      if (!closed) return rows;
+      throw new CairnError("NOT_READY", `A snapshot of ${this.#dir} is closed.`);
+    });
+    const close = async (): Promise<void> => {
+      closed = true;
+    };
+    return Object.assign(reader, { close });
+  }
+
+  async capture(dir: string): Promise<KvCapture> {
+    const capture = this.#onDisk(() => captureRows(this.#open(), resolve(dir)));
+    this.#captures.add(capture);
+    try {
+      return { linked: 0, copied: 1, bytes: await capture };
+    } finally {
+      this.#captures.delete(capture);
+    }
+  }
+
+  async compact(): Promise<void> {
+    this.#open();
+    await this.#write(() => this.#compact());
+  }
+
+  async stats(): Promise<KvStats> {
+    this.#open();
+    return { bytes: this.#bytes, files: 1 };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled([this.#writing, ...this.#captures]);
+    await this.#file.close();
+    await this.#lock.close();
+    // A checkpoint is made of plain files only, and a captured copy is opened before it becomes one.
+    await rm(join(this.#dir, LOCK), { recursive: true, force: true });
+  }
+
+  /** One change of the file after another. The first that fails is the last: what the file ends with is not known then. */
+  async #write(work: () => Promise<void>): Promise<void> {
+    const before = this.#writing;
+    const writing = (async () => {
+      await before;
+      if (this.#failure !== undefined) throw this.#failure;
+      try {
+        await this.#onDisk(work);
+      } catch (error) {
+        this.#failure = error;
+        throw error;
+      }
+    })();
+    this.#writing = writing.catch(() => {});
+    await writing;
+  }
+
+  async #compact(): Promise<void> {
+    this.#bytes = await replaceRows(this.#dir, this.#rows);
+    await this.#file.close();
+    this.#file = await open(join(this.#dir, ROWS), "a");
+    this.#compactAt = Math.max(SMALL_BYTES, 2 * this.#bytes);
+  }
+
+  #open(): SortedRows {
+    if (this.#closing === undefined) return this.#rows;
+    throw new CairnError("NOT_READY", `The index in ${this.#dir} is closed.`);
+  }
+
+  #onDisk<T>(work: () => Promise<T>): Promise<T> {
+    return onDisk(CODES, `The index in ${this.#dir}`, work);
+  }
+}
+
+async function captureRows(rows: SortedRows, dir: string): Promise<number> {
+  const made = (await mkdir(dir, { recursive: true })) !== undefined;
+  if ((await readdir(dir)).length > 0) {
+    throw new CairnError("CONFLICT", `Nothing was captured into ${dir}, because it is not empty.`, {
+      hint: "Give an empty directory, or one that does not exist.",
+    });
+  }
+  try {
+    return await writeRows(join(dir, ROWS), rows);
+  } catch (error) {
+    await unlessMissing(() => rm(made ? dir : join(dir, ROWS), { recursive: true }));
+    throw error;
+  }
+}

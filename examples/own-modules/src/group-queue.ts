@@ -1,0 +1,66 @@
+/** Things that wait to be stored together. */
+interface Waiting<T, R> {
+  readonly item: T;
+  readonly resolve: (result: R) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Stores items in groups, in the order of the calls: those that come while one group is stored make up the next one, so that
+ * many writers share one flush. Where storing a group fails, all of it fails.
+ */
+export class GroupQueue<T, R> {
+  readonly #sizeOf: (item: T) => number;
+  readonly #store: (group: readonly T[]) => Promise<readonly R[]>;
+  readonly #maxSize: number;
+  #waiting: Waiting<T, R>[] = [];
+  #running: Promise<void> | undefined;
+
+  constructor(
+    store: (group: readonly T[]) => Promise<readonly R[]>,
+    sizeOf: (item: T) => number,
+    maxSize: number,
+  ) {
+    this.#store = store;
+    this.#sizeOf = sizeOf;
+    this.#maxSize = maxSize;
+  }
+
+  add(item: T): Promise<R> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ item, resolve, reject });
+      this.#running ??= this.#run();
+    });
+  }
+
+  /** Returns when nothing waits. */
+  async idle(): Promise<void> {
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    // Calls of one turn belong to one group.
+    await Promise.resolve();
+    while (this.#waiting.length > 0) {
+      const group = this.#takeGroup();
+      try {
+        const results = await this.#store(group.map(({ item }) => item));
+        for (const [index, result] of results.entries()) group[index]?.resolve(result);
+      } catch (error) {
+        for (const { reject } of group) reject(error);
+      }
+    }
+    this.#running = undefined;
+  }
+
+  #takeGroup(): Waiting<T, R>[] {
+    let size = 0;
+    let count = 0;
+    for (const { item } of this.#waiting) {
+      size += this.#sizeOf(item);
+      if (count > 0 && size > this.#maxSize) break;
+      count += 1;
+    }
+    return this.#waiting.splice(0, count);
+  }
+}

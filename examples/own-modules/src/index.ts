@@ -1,0 +1,3 @@
+export { createKv } from "./array-kv.ts";
+export { openLog } from "./file-log.ts";
+export { createStore } from "./lives-store.ts";

@@ -1,0 +1,71 @@
+import { createReadStream } from "node:fs";
+import { open } from "node:fs/promises";
+import { crc32 } from "node:zlib";
+import type { KvOperation, KvRow } from "@cairn/kv";
+
+/** The first line of a file of rows, and what checkpoints say that they hold. */
+export const FORMAT = "cairn-example-rows/1";
+const ROWS_A_LINE = 500;
+const LINE_END = 0x0a;
+
+/** A line of a file of rows: one batch, with a check sum, because half a line can look like a line. */
+export function encodeLine(operations: readonly KvOperation[]): string {
+  const changes = operations.map((operation) =>
+    operation.type === "put" ? [base64(operation.key), base64(operation.value)] : [base64(operation.key)],
+  );
+  const json = JSON.stringify(changes);
+  return `${crc32(json).toString(16).padStart(8, "0")} ${json}\n`;
+}
+
+/** The batch in a line without its line end; undefined when it is not one that was written. */
+export function decodeLine(line: string): KvOperation[] | undefined {
+  const json = line.slice(9);
+  if (line.slice(0, 9) !== `${crc32(json).toString(16).padStart(8, "0")} `) return undefined;
+  // The check sum says that encodeLine wrote it.
+  const changes = JSON.parse(json) as (readonly [key: string, value?: string])[];
+  return changes.map(([key, value]) =>
+    value === undefined
+      ? { type: "del", key: bytes(key) }
+      : { type: "put", key: bytes(key), value: bytes(value) },
+  );
+}
+
+/** The lines of a file that end, without their ends, one after another; what stands behind the last end is no line. */
+export async function* linesOf(path: string): AsyncGenerator<string> {
+  let parts: Buffer[] = [];
+  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+    let from = 0;
+    for (let end = chunk.indexOf(LINE_END); end !== -1; end = chunk.indexOf(LINE_END, from)) {
+      yield Buffer.concat([...parts, chunk.subarray(from, end)]).toString("utf8");
+      parts = [];
+      from = end + 1;
+    }
+    if (from < chunk.length) parts.push(chunk.subarray(from));
+  }
+}
+
+/** Writes a whole file of rows, flushed; answers its size. */
+export async function writeRows(path: string, rows: readonly KvRow[]): Promise<number> {
+  const file = await open(path, "w");
+  try {
+    await file.appendFile(`${FORMAT}\n`);
+    for (let from = 0; from < rows.length; from += ROWS_A_LINE) {
+      const line = rows
+        .slice(from, from + ROWS_A_LINE)
+        .map(([key, value]) => ({ type: "put", key, value }) as const);
+      await file.appendFile(encodeLine(line));
+    }
+    await file.sync();
+    return (await file.stat()).size;
+  } finally {
+    await file.close();
+  }
+}
+
+function base64(value: Uint8Array): string {
+  return Buffer.from(value).toString("base64");
+}
+
+function bytes(text: string): Uint8Array {
+  return new Uint8Array(Buffer.from(text, "base64"));
+}

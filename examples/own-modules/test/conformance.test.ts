@@ -1,0 +1,29 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { checkpointStoreSuite } from "@cairn/checkpoint/testing";
+import { kvStoreSuite } from "@cairn/kv/testing";
+import { describeTxLog } from "@cairn/node/testing";
+import { onTestFinished } from "vitest";
+import { createKv, createStore, openLog } from "../src/index.ts";
+
+async function newFolder(): Promise<{ path: string; remove: () => Promise<void> }> {
+  const path = await mkdtemp(join(tmpdir(), "cairn-own-"));
+  return { path, remove: () => rm(path, { recursive: true }) };
+}
+
+kvStoreSuite("the sorted array", { provider: createKv() });
+
+checkpointStoreSuite("the folder of lives", {
+  open: async () => {
+    const { path, remove } = await newFolder();
+    onTestFinished(remove);
+    return createStore({ path });
+  },
+  reopen: async ({ location }) => createStore({ path: new URL(location).pathname }),
+});
+
+describeTxLog("the log in one file", async () => {
+  const { path, remove } = await newFolder();
+  return { open: () => openLog({ path: join(path, "log") }), close: remove };
+});

@@ -1,0 +1,65 @@
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { NodeProcess, runCairn } from "./support/cairn-process.ts";
+
+const EXAMPLE = fileURLToPath(new URL("../examples/own-modules/", import.meta.url));
+
+describe("a node whose log, index and checkpoint store are a user's own", () => {
+  let folder = "";
+  let node: NodeProcess;
+  const start = (config: "cairn.json" | "cairn.edn") =>
+    NodeProcess.start({ id: "own", dir: folder, args: ["-f", path.join(EXAMPLE, config)] });
+
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), "cairn-own-modules-"));
+  });
+  afterAll(async () => {
+    await node.kill();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it("keeps what it acknowledged when it is killed, whichever way its modules are named", async () => {
+    node = start("cairn.json");
+    await node.ready();
+    const url = await node.url();
+    const put = (n: number) => fetch(`${url}/api/v1/kept/default/${n}`, { method: "PUT", body: String(n) });
+    const answers = await Promise.all(Array.from({ length: 200 }, (_, n) => put(n)));
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 201));
+    const digest = await node.digest();
+    await node.kill();
+
+    node = start("cairn.edn");
+    await node.ready();
+    expect(await node.digest()).toEqual(digest);
+  });
+
+  it("saves its index to the store and joins from it, with only the tail replayed", async () => {
+    const url = await node.url();
+    const saved = await runCairn(["checkpoint", "create", "--json", "--url", url]);
+    expect(saved.stderr).toBe("");
+    expect((await runCairn(["tx", "put", "notes", "one", "1", "--url", url])).code).toBe(0);
+    const digest = await node.digest();
+    const last = (await node.status()).checkpoints.last;
+    expect(await node.stop()).toBe(0);
+    expect(await readdir(path.join(folder, "checkpoints", "files"))).toContain(`${last?.name}.json`);
+
+    await rm(path.join(folder, "own-index"), { recursive: true });
+    node = start("cairn.json");
+    await node.ready();
+    const { join } = await node.status();
+    expect(join).toMatchObject({ restoredFrom: { name: last?.name }, replayed: 1, skipped: [] });
+    expect(await node.digest()).toEqual(digest);
+    expect(await node.stop()).toBe(0);
+  });
+
+  it("ends with one sentence when a module is misspelt in the configuration", async () => {
+    const wrong = `{:cairn/tx-log {:cairn/module "${EXAMPLE}dist/src/index.js#openLogs"}}`;
+    const { code, stderr } = await runCairn(["start", "-e", wrong], { cwd: folder });
+    expect(code).toBe(2);
+    expect(stderr).toContain("exports no function openLogs");
+    expect(stderr).toContain("#openLog?");
+  });
+});
