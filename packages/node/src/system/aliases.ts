@@ -58,6 +58,11 @@ export function olderModule(name: string): ModuleName | undefined {
   return undefined;
 }
 
+/** What the older names of a module of ours match. */
+export function olderPatterns(id: string): readonly RegExp[] {
+  return COUNTERPARTS.filter(([, meant]) => meant === id).map(([pattern]) => pattern);
+}
+
 /** Top-level keys of older systems under the name that they have here. */
 export const TOP_LEVEL_ALIASES: ReadonlyMap<string, string> = new Map([
   ["crux.http-server/server", "cairn/http-server"],

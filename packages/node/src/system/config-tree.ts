@@ -73,6 +73,9 @@ export type ConfigNode =
   /** A value that only a program can give: a luxon Duration, a store, a function. */
   | { readonly type: "instance"; readonly value: unknown; readonly origin: Origin };
 
+/** The namespaces of the older systems, each of which means `cairn`. */
+export const OLDER_NAMESPACES = ["crux", "xtdb"] as const;
+
 /** The names `crux/x` and `xtdb/x` of the older systems mean `cairn/x`. */
 export function normalizeName(name: string): string {
   return name.replace(/^(?:crux|xtdb)\//, "cairn/");

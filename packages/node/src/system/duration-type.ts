@@ -2,22 +2,21 @@ import { Duration } from "luxon";
 import type { ConfigNode } from "./config-tree.ts";
 import { DURATION_CALLS, luxonDuration, parseDuration, wholeMilliseconds } from "./duration.ts";
 import type { DurationResult } from "./duration.ts";
+import { orVariable } from "./json-schema.ts";
 import { nearestName } from "./nearest-name.ts";
 import { expected } from "./reading.ts";
 import type { ValueType } from "./value-types.ts";
+
+const NUMBER = "[0-9]+(?:[.,][0-9]+)?";
+/** What {@link parseDuration} takes in capitals, as far as it is above zero. */
+const ISO_ABOVE_ZERO = `^P(?=.*[1-9])(?:${NUMBER}W)?(?:${NUMBER}D)?(?:T(?=.)(?:${NUMBER}H)?(?:${NUMBER}M)?(?:${NUMBER}S)?)?$`;
 
 /** A length of time above zero, in milliseconds. */
 export function duration(): ValueType<number> {
   return {
     name: "duration",
     jsonSchema: {
-      anyOf: [
-        {
-          type: "string",
-          pattern: "^P(?=.)([0-9.]+W)?([0-9.]+D)?(T(?=.)([0-9.]+H)?([0-9.]+M)?([0-9.]+S)?)?$",
-        },
-        { type: "integer", minimum: 1 },
-      ],
+      ...orVariable({ type: "integer", minimum: 1 }, ISO_ABOVE_ZERO),
       description: "ISO-8601, such as PT6H or P7D, or a whole number of milliseconds",
     },
     read(node, at, reading) {

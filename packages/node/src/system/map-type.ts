@@ -1,18 +1,21 @@
 import type { Parameters, ParameterValues } from "./parameter.ts";
 import { readParameters } from "./read-parameters.ts";
 import { expected } from "./reading.ts";
-import type { JsonSchema, ValueType } from "./value-types.ts";
+import { eitherOf } from "./json-schema.ts";
+import type { JsonSchema } from "./json-schema.ts";
+import type { ValueType } from "./value-types.ts";
 
-/** A map with parameters of its own, in the place of a value: `retention-policy`. */
+/** A map with parameters of its own, in the place of a value: `retention-policy`. `constraint` tells editors what `finish` checks. */
 export function mapOf<P extends Parameters, T>(
   what: string,
   parameters: P,
   finish: (values: ParameterValues<P>, fail: (message: string, hint: string) => undefined) => T | undefined,
+  constraint: JsonSchema = {},
 ): ValueType<T> {
   return {
     name: "map",
     parameters,
-    jsonSchema: schemaOfParameters(parameters),
+    jsonSchema: { ...schemaOfParameters(parameters), ...constraint },
     read(node, path, reading) {
       if (node.type !== "map")
         return expected(node, path, reading, `a map with ${Object.keys(parameters).join(", ")}`);
@@ -32,7 +35,11 @@ export function schemaOfParameters(parameters: Parameters): MapSchema {
   const built = Object.entries(parameters).filter(([, parameter]) => !parameter.unbuilt);
   const needed = built.filter(([, parameter]) => parameter.required).map(([name]) => name);
   const properties = Object.fromEntries(
-    built.map(([name, { type, doc }]) => [name, { ...type.jsonSchema, description: doc }]),
+    built.map(([name, { type, doc, required }]) => {
+      // null takes a parameter away, which one that is needed does not bear.
+      const schema = required ? type.jsonSchema : eitherOf(type.jsonSchema, { type: "null" });
+      return [name, { ...schema, description: doc }];
+    }),
   );
   const schema = { type: "object", properties, additionalProperties: false } as const;
   return needed.length === 0 ? schema : { ...schema, required: needed };

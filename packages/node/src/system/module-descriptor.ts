@@ -2,6 +2,7 @@ import { findEntry } from "./config-tree.ts";
 import type { MapNode } from "./config-tree.ts";
 import { OLDER_PARAMETERS } from "./aliases.ts";
 import type { CommonValues, ModuleContext, ModuleKind, ModuleParts, ModuleUse } from "./module-kinds.ts";
+import type { JsonSchema } from "./json-schema.ts";
 import type { ParameterValues, Parameters } from "./parameter.ts";
 import { readParameters } from "./read-parameters.ts";
 import type { ConfigPath, Reading } from "./reading.ts";
@@ -12,6 +13,8 @@ export interface ModuleDescriptor<K extends ModuleKind = ModuleKind> {
   readonly kind: K;
   readonly doc: string;
   readonly parameters: Parameters;
+  /** What parameters must be to each other, as far as editors can know it. */
+  readonly constraint: JsonSchema;
   /** Part of the contract, but not in this version. */
   readonly unbuilt: boolean;
   /** Reads the parameters; undefined after it added what is wrong to the problems. */
@@ -23,6 +26,8 @@ interface Definition<K extends ModuleKind, P extends Parameters> {
   readonly kind: K;
   readonly doc: string;
   readonly parameters: P;
+  /** Tells editors what `check` checks. */
+  readonly constraint?: JsonSchema;
   /** Checks parameters against each other; a sentence and what to do when they do not fit. */
   readonly check?: (values: ParameterValues<P>) => { message: string; hint: string } | undefined;
   readonly common: (values: ParameterValues<P>) => CommonValues[K];
@@ -42,6 +47,7 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
     kind,
     doc,
     parameters,
+    constraint: definition.constraint ?? {},
     unbuilt: false,
     use(map, path, reading) {
       const values = readParameters(parameters, map, path, reading, {
@@ -72,6 +78,7 @@ export function unbuiltModule<K extends ModuleKind>(
     kind,
     doc,
     parameters: {},
+    constraint: {},
     unbuilt: true,
     use(map, path, reading) {
       const name = findEntry(map, "cairn/module")?.value;

@@ -11,7 +11,7 @@ import { isImportSpecifier, isPackageName } from "./user-module.ts";
 import type { ValueType } from "./value-types.ts";
 
 /** What a map without `cairn/module` means. A store has none: a place for checkpoints that nobody chose would be found too late. */
-const DEFAULT_MODULES: Readonly<Record<ModuleKind, string | undefined>> = {
+export const DEFAULT_MODULES: Readonly<Record<ModuleKind, string | undefined>> = {
   "tx-log": "cairn.embedded/->tx-log",
   "kv-store": "cairn.leveldb/->kv-store",
   checkpointer: "cairn.checkpoint/->checkpointer",

@@ -71,6 +71,7 @@ const retentionPolicy = mapOf(
       ...(retainAtLeast === undefined ? {} : { retainAtLeast }),
     };
   },
+  { minProperties: 1 },
 );
 
 const checkpointer = defineModule({

@@ -3,6 +3,7 @@ import { parseServer } from "../tx-log/nats-server-url.ts";
 import { openNatsTxLog } from "../tx-log/nats-tx-log.ts";
 import type { NatsTxLogOptions } from "../tx-log/nats-tx-log.ts";
 import { txLogParameters } from "./common-parameters.ts";
+import { atMostOneOf } from "./json-schema.ts";
 import { defineModule } from "./module-descriptor.ts";
 import { mapOf } from "./map-type.ts";
 import { optional, secret, unbuilt, withDefault } from "./parameter.ts";
@@ -15,6 +16,8 @@ type Tls = Exclude<NatsTxLogOptions["tls"], undefined>;
 const address: ValueType<string> = {
   ...text(),
   name: "server address",
+  // What stands before the host is for URLs of NATS alone.
+  jsonSchema: { type: "string", minLength: 1, not: { pattern: "^(?!nats:|tls:)[A-Za-z][A-Za-z0-9+.-]*://" } },
   read(node, at, reading) {
     // What was written is not repeated: it may hold a password.
     const wrong = (): undefined =>
@@ -79,6 +82,8 @@ const tls: ValueType<Tls> = {
   show: (value) => (typeof value === "boolean" ? value : undefined),
 };
 
+const LOGINS = ["credentials-file", "user", "token", "nkey-seed-file"] as const;
+
 /** The log on a stream of NATS JetStream. */
 export const natsTxLog = defineModule({
   id: "cairn.nats/->tx-log",
@@ -115,10 +120,9 @@ export const natsTxLog = defineModule({
     trim: unbuilt(boolean(), "Lets the node trim the log."),
     ...txLogParameters,
   },
+  constraint: { ...atMostOneOf(LOGINS), dependentRequired: { password: ["user"] } },
   check(values) {
-    const ways = (["credentials-file", "user", "token", "nkey-seed-file"] as const).filter(
-      (name) => values[name] !== undefined,
-    );
+    const ways = LOGINS.filter((name) => values[name] !== undefined);
     if (ways.length > 1)
       return { message: `There are ${ways.length} ways to log in: ${ways.join(", ")}.`, hint: "Keep one." };
     if (values.password === undefined || values.user !== undefined) return undefined;

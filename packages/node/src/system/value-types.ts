@@ -1,13 +1,12 @@
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ConfigNode } from "./config-tree.ts";
+import { orVariable } from "./json-schema.ts";
+import type { JsonSchema } from "./json-schema.ts";
 import { didYouMean, nearestName } from "./nearest-name.ts";
 import type { Parameters } from "./parameter.ts";
 import { expected } from "./reading.ts";
 import type { ConfigPath, Reading, SettingValue } from "./reading.ts";
-
-/** A fragment of JSON Schema. */
-export type JsonSchema = { readonly [name: string]: SettingValue };
 
 /** What a parameter takes: how it is read, named in documents, and described to editors. */
 export interface ValueType<T> {
@@ -42,7 +41,7 @@ export function textLike(pattern: RegExp, what: string): ValueType<string> {
   const plain = text();
   return {
     ...plain,
-    jsonSchema: { type: "string", pattern: pattern.source },
+    jsonSchema: orVariable({ type: "string", pattern: pattern.source }),
     read(node, at, reading) {
       const value = plain.read(node, at, reading);
       return value === undefined || pattern.test(value) ? value : expected(node, at, reading, what);
@@ -54,7 +53,11 @@ export function textLike(pattern: RegExp, what: string): ValueType<string> {
 export function path(): ValueType<string> {
   return {
     name: "path",
-    jsonSchema: { type: "string", minLength: 1 },
+    jsonSchema: {
+      type: "string",
+      minLength: 1,
+      not: { pattern: "^(?:~|(?!file:///)[A-Za-z][A-Za-z0-9+.-]+://)" },
+    },
     read(node, at, reading) {
       if (node.type === "call")
         return expected(node, at, reading, "a path as text", 'Write "/path/to/it" in double quotes.');
@@ -84,7 +87,7 @@ export function integer(least: number, most: number = Number.MAX_SAFE_INTEGER): 
   const upTo = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
   return {
     name: "whole number",
-    jsonSchema: { type: "integer", minimum: least, maximum: most },
+    jsonSchema: orVariable({ type: "integer", minimum: least, maximum: most }, "^-?[0-9]{1,16}$"),
     read(node, at, reading) {
       const value = numberOf(node);
       if (value === undefined || !Number.isSafeInteger(value) || value < least || value > most) {
@@ -100,7 +103,7 @@ export function integer(least: number, most: number = Number.MAX_SAFE_INTEGER): 
 export function boolean(): ValueType<boolean> {
   return {
     name: "boolean",
-    jsonSchema: { type: "boolean" },
+    jsonSchema: orVariable({ type: "boolean" }, "^(?:true|false)$"),
     read(node, at, reading) {
       if (node.type === "boolean") return node.value;
       if (node.type === "string" && (node.text === "true" || node.text === "false"))
@@ -116,7 +119,7 @@ export function choice<const T extends string>(words: readonly T[]): ValueType<T
   const what = `one of ${words.map((word) => JSON.stringify(word)).join(", ")}`;
   return {
     name: words.map((word) => `\`${word}\``).join(" or "),
-    jsonSchema: { enum: words },
+    jsonSchema: orVariable({ enum: words }),
     read(node, at, reading) {
       const word = node.type === "string" || node.type === "keyword" ? node.text : undefined;
       const found = words.find((known) => known === word);

@@ -1,24 +1,7 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { expect, test } from "vitest";
 import { ConfigError, formatProblems } from "../../src/system/problems.ts";
+import { MISTAKES } from "./support/mistakes.ts";
 import { problemsOf } from "./support/read.ts";
-
-/** A title, the source as `-e` or `-j` gets it (further lines indented by three), and all that is said about it. */
-const MISTAKES = readFileSync(join(import.meta.dirname, "fixtures", "mistakes.txt"), "utf8")
-  .split(/^# /m)
-  .slice(1)
-  .map((block) => {
-    const [title = "", first = "", ...rest] = block.trimEnd().split("\n");
-    const end = rest.findIndex((line) => !line.startsWith("   "));
-    const source = [first.slice(3), ...rest.slice(0, end).map((line) => line.slice(3))].join("\n");
-    const text = source.replaceAll("<TAB>", "\t");
-    return {
-      title,
-      input: first.startsWith("-e") ? { edn: text } : { json: text },
-      told: rest.slice(end).join("\n"),
-    };
-  });
 
 test.each(MISTAKES)("$title: told with its place and what to do", async ({ input, told }) => {
   expect(formatProblems(await problemsOf(input))).toBe(told);
