@@ -1,10 +1,9 @@
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
-import { systemErrorCode } from "@cairn/kv";
+import { diskError, systemErrorCode } from "@cairn/kv";
 import type { IndexState } from "./checkpoint.ts";
 import type { CheckpointSource } from "./checkpoint-source.ts";
-import { diskError } from "./disk-errors.ts";
 
 /** A copy of the index on this machine, on its way to the store. */
 export interface Capture {
@@ -16,10 +15,10 @@ export interface Capture {
 
 /** Captures the index into a new folder below `checkpointDir`. A failure removes what it made. */
 export async function captureTo(checkpointDir: string, source: CheckpointSource): Promise<Capture> {
-  await mkdir(checkpointDir, { recursive: true });
   const dir = join(checkpointDir, prefixOf(source.node) + randomBytes(4).toString("hex"));
   const drop = (): Promise<void> => rm(dir, { recursive: true, force: true });
   try {
+    await mkdir(checkpointDir, { recursive: true });
     return { dir, state: await source.capture(dir), drop };
   } catch (error) {
     await drop();
@@ -40,11 +39,11 @@ export function captureDirectory(path: string, node: string): CaptureDirectory {
   let tidied = false;
   return {
     async make() {
-      if ((await mkdir(path, { recursive: true })) !== undefined) made = true;
-      if (tidied) return;
-      for (const name of await readdir(path)) {
-        // Another node's captures in the same directory are in use.
-        if (name.startsWith(prefixOf(node))) await rm(join(path, name), { recursive: true, force: true });
+      try {
+        if ((await mkdir(path, { recursive: true })) !== undefined) made = true;
+        if (!tidied) await removeCaptures(path, node);
+      } catch (error) {
+        throw diskError(error, path);
       }
       tidied = true;
     },
@@ -59,6 +58,13 @@ export function captureDirectory(path: string, node: string): CaptureDirectory {
       }
     },
   };
+}
+
+async function removeCaptures(path: string, node: string): Promise<void> {
+  for (const name of await readdir(path)) {
+    // Another node's captures in the same directory are in use.
+    if (name.startsWith(prefixOf(node))) await rm(join(path, name), { recursive: true, force: true });
+  }
 }
 
 /** A node's id may hold any characters, and a folder's name may not. */

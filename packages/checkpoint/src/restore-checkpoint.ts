@@ -1,14 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { CairnError, isCairnError, systemErrorCode } from "@cairn/kv";
+import { CairnError, diskError, isCairnError, systemErrorCode } from "@cairn/kv";
 import type { Manifest } from "./checkpoint.ts";
 import { ARCHIVE_FORMATS } from "./checkpoint.ts";
 import { checkpointFile } from "./checkpoint-name.ts";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
-import { diskError } from "./disk-errors.ts";
 import { findCandidates } from "./find-candidates.ts";
 import type { Candidate } from "./find-candidates.ts";
 import type { SkippedCheckpoint } from "./list-checkpoints.ts";

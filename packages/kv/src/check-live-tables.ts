@@ -1,10 +1,10 @@
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { captureFileSystem } from "./capture-file-system.ts";
 import { checkTable } from "./check-table.ts";
 import { systemErrorCode } from "./errors.ts";
 import { levelFileName } from "./level-files.ts";
-import { readManifest } from "./live-capture.ts";
+import { decodeLevelManifest } from "./level-manifest.ts";
 
 // Of a processor's time: the writer and the readers in the same process come first.
 const SHARE = 0.25;
@@ -15,8 +15,7 @@ const SHARE = 0.25;
  */
 export async function checkLiveTables(dir: string, signal: AbortSignal): Promise<void> {
   // Only what the manifest names: other tables may be ones that are being written.
-  const { manifest } = await readManifest(dir, captureFileSystem);
-  for (const number of manifest.tables.keys()) {
+  for (const number of await liveTables(dir)) {
     for (const extension of ["ldb", "sst"] as const) {
       try {
         await checkTable(join(dir, levelFileName(number, extension)), (busyMs) => rest(busyMs, signal));
@@ -26,6 +25,17 @@ export async function checkLiveTables(dir: string, signal: AbortSignal): Promise
         if (systemErrorCode(error) !== "ENOENT") throw error;
       }
     }
+  }
+}
+
+async function liveTables(dir: string): Promise<Iterable<number>> {
+  try {
+    const current = (await readFile(join(dir, "CURRENT"), "utf8")).trim();
+    return decodeLevelManifest(await readFile(join(dir, current))).tables.keys();
+  } catch (error) {
+    // A directory that was taken away is no damage in what was there.
+    if (systemErrorCode(error) === "ENOENT") return [];
+    throw error;
   }
 }
 

@@ -1,4 +1,5 @@
 export * from "./errors.ts";
+export { diskError } from "./disk-error.ts";
 export type * from "./kv-store.ts";
 export { LEVEL_FORMAT, levelProvider } from "./level-kv-store.ts";
 export type { LevelOptions } from "./level-kv-store.ts";

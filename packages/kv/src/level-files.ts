@@ -53,7 +53,7 @@ async function listOrNone(dir: string): Promise<string[]> {
 export async function measureFiles(dir: string): Promise<KvStats> {
   let bytes = 0;
   let files = 0;
-  await inParallel(await readdir(dir), 4, async (name) => {
+  await inParallel(await listOrNone(dir), 4, async (name) => {
     try {
       const { size } = await stat(join(dir, name));
       bytes += size;

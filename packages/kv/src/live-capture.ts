@@ -106,7 +106,7 @@ async function copyLogs(source: string, place: CaptureTarget, files: CaptureFile
   const copied: number[] = [];
   const absent: number[] = [];
   // Newest first: a log is complete once there is a newer one. Copied, since the database goes on writing to it.
-  for (const log of levelFileNumbers(await files.list(source), "log").toReversed()) {
+  for (const log of levelFileNumbers(await listSource(source, files), "log").toReversed()) {
     const whole = await place.copy(levelFileName(log, "log"));
     (whole ? copied : absent).push(log);
   }
@@ -117,6 +117,21 @@ async function copyLogs(source: string, place: CaptureTarget, files: CaptureFile
     if (log < newest && !copied.includes(log)) absent.push(log);
   }
   return { copied, absent };
+}
+
+async function listSource(source: string, files: CaptureFileSystem): Promise<readonly string[]> {
+  try {
+    return await files.list(source);
+  } catch (error) {
+    throw systemErrorCode(error) === "ENOENT" ? noDatabase(source, error) : error;
+  }
+}
+
+function noDatabase(source: string, cause: unknown): CairnError {
+  return new CairnError("INDEX_CORRUPT", `There is no whole LevelDB database in ${source}.`, {
+    hint: "Name the directory that holds the file CURRENT, or restore the index from a checkpoint.",
+    cause,
+  });
 }
 
 interface CurrentManifest {
@@ -167,8 +182,7 @@ async function shareTable(place: CaptureTarget, number: number, size: number): P
   return undefined;
 }
 
-/** The manifest of the LevelDB in `source`, which may be open. `INDEX_CORRUPT` when there is no whole one. */
-export async function readManifest(source: string, files: CaptureFileSystem): Promise<CurrentManifest> {
+async function readManifest(source: string, files: CaptureFileSystem): Promise<CurrentManifest> {
   for (let tries = 1; ; tries++) {
     try {
       const name = Buffer.from(await files.read(join(source, "CURRENT")))
@@ -182,10 +196,7 @@ export async function readManifest(source: string, files: CaptureFileSystem): Pr
       if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
       if (tries < 3) continue;
       if (!missing) throw error;
-      throw new CairnError("INDEX_CORRUPT", `There is no whole LevelDB database in ${source}.`, {
-        hint: "Name the directory that holds the file CURRENT, or restore the index from a checkpoint.",
-        cause: error,
-      });
+      throw noDatabase(source, error);
     }
   }
 }

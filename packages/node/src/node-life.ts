@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Checkpointer, startCheckpointer } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
-import { asCairnError, reactionTo } from "./failure-policy.ts";
+import { asCairnError, type FailureReaction, reactionTo } from "./failure-policy.ts";
 import { indexSource } from "./index-source.ts";
 import { statePosition } from "./index-store/index-state.ts";
 import { IndexPosition } from "./index-store/index-position.ts";
@@ -97,7 +97,7 @@ export class NodeLife {
         const error = asCairnError(thrown);
         const { restoredFrom } = this.report;
         const reaction = reactionTo(error, this.#during);
-        await this.#leave(error, reaction.kind === "halt" || (reaction.kind === "retry" && reaction.failed));
+        await this.#leave(error, reaction);
         if (reaction.kind === "halt") return;
         failures = this.position.txId > before ? 1 : failures + 1;
         if (isCairnError(error, "INDEX_CORRUPT")) this.#distrust(restoredFrom);
@@ -190,11 +190,12 @@ export class NodeLife {
     this.position.set(index?.state.txId ?? 0);
   }
 
-  async #leave(error: CairnError, failed: boolean): Promise<void> {
+  async #leave(error: CairnError, reaction: FailureReaction): Promise<void> {
+    const failed = reaction.kind === "halt" || (reaction.kind === "retry" && reaction.failed);
     const level = failed ? "error" : "warn";
     this.#logger[level]({ code: error.code, hint: error.hint, err: error.cause }, error.message);
     // First, since stopping an upload takes its time: nothing more is served as right.
-    this.failure = failed ? error : undefined;
+    this.failure = reaction.kind === "join" ? undefined : error;
     this.#enter(failed ? "failed" : "restoring");
     this.report = failed ? this.report : new JoinReport();
     await this.#stopCheckpointer();

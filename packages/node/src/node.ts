@@ -237,7 +237,8 @@ class RunningNode implements CairnNode {
 
   #notReady(): CairnError {
     const { phase, failure } = this.#life;
-    const why = failure === undefined ? `is ${phase}` : `failed: ${failure.message}`;
+    const state = phase === "failed" ? "failed" : `is ${phase}`;
+    const why = failure === undefined ? state : `${state}: ${failure.message.replace(/\.$/, "")}`;
     return new CairnError("NOT_READY", `The node ${why}.`, {
       hint:
         failure?.hint ?? "Ask again when /health/ready answers 200, or add ?stale=true for what is there.",

@@ -1,7 +1,7 @@
 import { filesystemStore } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
 import { EventEmitter, once } from "node:events";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -137,6 +137,36 @@ describe("a node on the embedded log", () => {
     const page = await waiting;
     expect(page.txId).toBe(first.txId + 2);
     expect(page.documents.map(({ name, json }) => `${name}${json}`)).toEqual(["b2", "c1", "d1"]);
+  });
+
+  it("says why it is not ready while it waits for its checkpoint store", async () => {
+    await writeFile(path.join(folder, "checkpoints"), "a file");
+    const node = await start();
+    await vi.waitFor(async () =>
+      expect((await node.status()).failure).toMatchObject({ code: "STORE_UNREACHABLE" }),
+    );
+    expect(node.phase).toBe("restoring");
+    await expect(node.get(key("a"))).rejects.toMatchObject({
+      code: "NOT_READY",
+      message: expect.stringContaining("checkpoint store"),
+    });
+    await rm(path.join(folder, "checkpoints"));
+    await mkdir(path.join(folder, "checkpoints"));
+    await node.ready;
+    expect((await node.status()).failure).toBeNull();
+  });
+
+  it("builds its index anew when that was deleted under it", async () => {
+    const node = await start();
+    await node.ready;
+    await put(node, "a", 1);
+    const digest = await node.digest();
+    await rm(path.join(folder, "index", "live"), { recursive: true });
+    expect((await node.status()).index).toMatchObject({ txId: 2, bytes: 0 });
+    await expect(node.checkpoint().done).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
+    await vi.waitFor(() => expect(node.phase).toBe("restoring"));
+    await vi.waitFor(() => expect(node.phase).toBe("ready"));
+    expect(await node.digest()).toEqual(digest);
   });
 
   it("stays stopping when it is stopped while it joins", async () => {

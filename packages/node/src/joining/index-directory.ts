@@ -1,6 +1,6 @@
 import { mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { CairnError, isCairnError, type KvStore, levelProvider, systemErrorCode } from "@cairn/kv";
+import { CairnError, diskError, isCairnError, type KvStore, levelProvider, systemErrorCode } from "@cairn/kv";
 
 /** Newest folders of `quarantine/` that stay; older ones go unless they hold what the log lost. */
 const KEPT_ASIDE = 2;
@@ -33,23 +33,33 @@ export class IndexDirectory {
     this.#lock = lock;
   }
 
-  /** Takes the directory for this process, making it when it is missing. `INDEX_LOCKED` names the process that has it. */
+  /**
+   * Takes the directory for this process, making it when it is missing. `INDEX_LOCKED` names the process that has it. Every method's
+   * errors: `DISK_FULL`, `CONFIG_INVALID` where the folder cannot be used.
+   */
   static async acquire(dbDir: string): Promise<IndexDirectory> {
-    await mkdir(dbDir, { recursive: true });
-    const lock = await openLock(dbDir);
-    const directory = new IndexDirectory(dbDir, lock);
-    await writeFile(holderFile(dbDir), JSON.stringify({ pid: process.pid, since: new Date().toISOString() }));
-    return directory;
+    const lock = await explained(dbDir, async () => {
+      await mkdir(dbDir, { recursive: true });
+      return await openLock(dbDir);
+    });
+    try {
+      const holder = JSON.stringify({ pid: process.pid, since: new Date().toISOString() });
+      await explained(dbDir, async () => await writeFile(holderFile(dbDir), holder));
+    } catch (error) {
+      await lock.close();
+      throw error;
+    }
+    return new IndexDirectory(dbDir, lock);
   }
 
   /** Whether there is a local index, usable or not. */
   async hasLive(): Promise<boolean> {
-    return (await entries(this.live)).length > 0;
+    return await explained(this.live, async () => (await entries(this.live)).length > 0);
   }
 
   /** Removes what a killed process left half restored. */
   async sweepStaging(): Promise<void> {
-    await rm(this.staging, { recursive: true, force: true });
+    await explained(this.staging, async () => await rm(this.staging, { recursive: true, force: true }));
   }
 
   /**
@@ -57,6 +67,10 @@ export class IndexDirectory {
    * never removed. Answers where it lies.
    */
   async moveAside(reason: CairnError, options: { holdsLost: boolean }): Promise<MovedAside> {
+    return await explained(this.quarantine, async () => await this.#moveAside(reason, options));
+  }
+
+  async #moveAside(reason: CairnError, options: { holdsLost: boolean }): Promise<MovedAside> {
     const stamp = new Date().toISOString().replaceAll(":", "-");
     const target = path.join(this.quarantine, `${stamp}-${reason.code.toLowerCase()}`);
     await mkdir(target, { recursive: true });
@@ -70,8 +84,11 @@ export class IndexDirectory {
   }
 
   async release(): Promise<void> {
-    await rm(holderFile(this.path), { force: true });
-    await this.#lock.close();
+    try {
+      await explained(this.path, async () => await rm(holderFile(this.path), { force: true }));
+    } finally {
+      await this.#lock.close();
+    }
   }
 
   async #forgetOldest(): Promise<void> {
@@ -81,6 +98,15 @@ export class IndexDirectory {
       const target = path.join(this.quarantine, folder);
       if (!(await holdsLost(target))) await rm(target, { recursive: true, force: true });
     }
+  }
+}
+
+/** What `work` gives; where the disk or the folder refuses, an error that users can be shown. */
+async function explained<T>(folder: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw diskError(error, folder);
   }
 }
 

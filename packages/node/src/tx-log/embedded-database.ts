@@ -104,6 +104,13 @@ export function damagedMessage(path: string, position: number): CairnError {
   });
 }
 
+/** Messages that were acknowledged are not in the log in `path` any more. */
+export function lostMessages(path: string, from: number, to: number): CairnError {
+  return new CairnError("LOG_GAP", `The log in ${path} lost its messages ${from} to ${to}.`, {
+    hint: DAMAGED_HINT,
+  });
+}
+
 /** What a damaged file of the database in `path`, found by comparing checksums, means to a user. */
 export function damagedFile(path: string, cause: CairnError): CairnError {
   return new CairnError("LOG_GAP", `The log in ${path} is damaged: ${cause.message}`, {

@@ -5,7 +5,9 @@ import {
   damagedFile,
   type Database,
   databaseError,
+  hasDatabase,
   hasRoomToOpen,
+  lostMessages,
   openDatabase,
 } from "./embedded-database.ts";
 import { encodeHead, encodeRow, HEAD_KEY, messageIdKey, positionKey } from "./embedded-row.ts";
@@ -153,9 +155,16 @@ export class EmbeddedStorage {
   /** Opens again after `failure`, or throws it: until a full disk has room again, the database stays open for readers. */
   async #recover(failure: CairnError): Promise<void> {
     if (failure.code === "DISK_FULL" && !(await hasRoomToOpen(this.path))) throw failure;
+    const acknowledged = this.#last;
     await this.close();
     this.#onChange();
+    // Opening would make a new log where the old one's folder was removed or its volume taken away.
+    if (!(await hasDatabase(this.path))) throw failure;
     await this.open();
+    if (this.#last < acknowledged) {
+      this.#damage = lostMessages(this.path, this.#last + 1, acknowledged);
+      throw this.#damage;
+    }
     this.#failure = undefined;
   }
 }

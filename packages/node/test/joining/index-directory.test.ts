@@ -28,6 +28,36 @@ async function moveAside(content: string, code: "INDEX_CORRUPT" | "LOG_REGRESSED
 }
 
 describe("a db-dir", () => {
+  it.each([
+    ["a file in its place", async () => await writeFile(path.join(folder, "other"), "")],
+    ["a file above it", async () => await writeFile(path.join(folder, "other"), "").then(() => "below")],
+  ])("cannot be taken with %s, and says so", async (_, prepare) => {
+    const below = (await prepare()) ?? "";
+    await expect(IndexDirectory.acquire(path.join(folder, "other", below))).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+      message: expect.stringContaining(path.join(folder, "other")),
+      hint: expect.stringContaining("Nothing was deleted"),
+    });
+  });
+
+  it("is not kept by one who could not take it whole", async () => {
+    await directory.release();
+    await mkdir(path.join(directory.path, "holder.json"));
+    await expect(IndexDirectory.acquire(directory.path)).rejects.toMatchObject({ code: "EISDIR" });
+    await rm(path.join(directory.path, "holder.json"), { recursive: true });
+    directory = await IndexDirectory.acquire(directory.path);
+  });
+
+  it("says which of its folders cannot be used", async () => {
+    await writeFile(directory.live, "");
+    await expect(directory.hasLive()).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+    await writeFile(directory.quarantine, "");
+    const reason = new CairnError("INDEX_CORRUPT", "It is damaged.");
+    await expect(directory.moveAside(reason, { holdsLost: false })).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+    });
+  });
+
   it("belongs to one holder at a time, and to the next once it is released", async () => {
     const message = `in use by process ${process.pid}`;
     await expect(IndexDirectory.acquire(directory.path)).rejects.toMatchObject({

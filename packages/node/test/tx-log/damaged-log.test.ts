@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -82,6 +82,47 @@ describe("an embedded log that was damaged on the disk", () => {
     await damage(".ldb");
     await using(async (log) => {
       await vi.waitFor(async () => await expect(log.append(bytes("more"))).rejects.toMatchObject(DAMAGED));
+      await expect(log.fetch(2)).rejects.toMatchObject(DAMAGED);
+    });
+  });
+});
+
+describe("an embedded log whose folder is taken away while it is open", () => {
+  it("refuses what cannot be stored, makes no new log there, and goes on when the folder is back", async () => {
+    await write(20);
+    await using(async (log) => {
+      const elsewhere = `${folder}-elsewhere`;
+      await rename(folder, elsewhere);
+      const large = new Uint8Array(1_000_000);
+      const stored = await Promise.allSettled(
+        Array.from({ length: 12 }, async () => await log.append(large)),
+      );
+      const refused = stored.filter(({ status }) => status === "rejected");
+      expect(refused.length).toBeGreaterThan(0);
+      for (const one of refused) expect(one).toMatchObject({ reason: { code: "LOG_UNREACHABLE" } });
+      const more = Array.from({ length: 5 }, async () => await log.append(bytes("more")));
+      for (const one of more) await expect(one).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
+      await expect(readdir(folder)).rejects.toMatchObject({ code: "ENOENT" });
+
+      await rename(elsewhere, folder);
+      const { position } = await log.append(message(21));
+      expect(position).toBeGreaterThanOrEqual(22 + stored.length - refused.length);
+      expect(await log.fetch(position)).toMatchObject({ payload: Buffer.from(message(21)) });
+      expect(await takeMessages(log, 1, position)).toHaveLength(position);
+    });
+  });
+
+  it("is LOG_GAP when the folder that is back lost what was acknowledged", async () => {
+    await write(20);
+    const copy = `${folder}-copy`;
+    await cp(folder, copy, { recursive: true });
+    await using(async (log) => {
+      await log.append(message(20));
+      await rm(folder, { recursive: true });
+      const large = new Uint8Array(1_000_000);
+      await Promise.allSettled(Array.from({ length: 12 }, async () => await log.append(large)));
+      await rename(copy, folder);
+      await expect(log.append(message(21))).rejects.toMatchObject(DAMAGED);
       await expect(log.fetch(2)).rejects.toMatchObject(DAMAGED);
     });
   });

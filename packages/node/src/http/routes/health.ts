@@ -31,7 +31,8 @@ function notReady(status: Pick<NodeStatus, "phase" | "progress" | "failure">): R
 }
 
 function describe({ phase, progress, failure }: Pick<NodeStatus, "phase" | "progress" | "failure">): string {
-  if (failure !== null) return `stopped by ${failure.code}`;
+  if (failure !== null && phase === "failed") return `stopped by ${failure.code}`;
+  if (failure !== null) return `${phase}, and tries again after ${failure.code}`;
   if (progress === null || progress.total === 0) return phase;
   return `${phase}, ${progress.done} of ${progress.total} ${progress.unit} done`;
 }
