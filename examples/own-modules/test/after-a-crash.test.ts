@@ -68,16 +68,23 @@ describe("the log in one file", () => {
     await written("one", "two");
     const whole = await readFile(messagesFile());
     const log = await openedLog();
-    await log.append(bytes("three"));
+    await log.append(bytes("three".padEnd(60)));
     await log.close();
     const more = await readFile(messagesFile());
-    for (let cut = whole.length; cut < more.length; cut += 1) {
-      await writeFile(messagesFile(), more.subarray(0, cut));
+    const torn = Array.from({ length: more.length - whole.length }, (_, cut) =>
+      more.subarray(0, whole.length + cut),
+    );
+    // A file can have its new length before it has all of its content.
+    torn.push(Buffer.concat([more.subarray(0, -10), Buffer.alloc(10)]));
+    for (const content of torn) {
+      await writeFile(messagesFile(), content);
       const again = await openedLog();
       expect(await again.bounds()).toEqual({ first: 1, last: 3 });
-      expect(await again.append(bytes("other"))).toEqual({ position: 4, duplicate: false });
-      expect((await takeMessages(again, 2, 3)).map(text)).toEqual(["one", "two", "other"]);
+      expect(await again.append(bytes("4"))).toEqual({ position: 4, duplicate: false });
       await again.close();
+      const later = await openedLog();
+      expect((await takeMessages(later, 2, 3)).map(text)).toEqual(["one", "two", "4"]);
+      await later.close();
     }
   });
 
@@ -131,6 +138,26 @@ describe("the sorted array", () => {
     }
   });
 
+  it("goes on behind the last whole line", async () => {
+    const store = await openedStore();
+    await store.batch([put("a")]);
+    await store.batch([put("b")]);
+    await store.close();
+    await truncate(rowsFile(), (await readFile(rowsFile())).length - 5);
+    for (const key of ["c", "d"]) {
+      const again = await openedStore();
+      await again.batch([put(key)]);
+      await again.close();
+    }
+    const keys = ["a", "b", "c", "d"].map((key) => bytes(key));
+    expect(await (await openedStore()).getMany(keys)).toEqual([
+      bytes("a"),
+      undefined,
+      bytes("c"),
+      bytes("d"),
+    ]);
+  });
+
   it("refuses a file with a damaged line", async () => {
     const store = await openedStore();
     await store.batch([put("a")]);
@@ -169,7 +196,20 @@ describe("the folder of lives", () => {
     expect((await store.read("lease.json"))?.text).toBe("1");
   });
 
-  it("lets one of many processes' writers win each of many replacements", async () => {
+  it("does not let a tag of long ago replace it, although that generation's successor is gone", async () => {
+    const store = createStore({ path });
+    await store.create("lease.json", "0");
+    const { tag: first = "" } = (await store.read("lease.json")) ?? {};
+    let tag = first;
+    for (let round = 1; round <= 110; round += 1) {
+      const replaced = await store.replace("lease.json", String(round), tag);
+      tag = replaced === false ? "" : replaced.tag;
+    }
+    expect(await store.replace("lease.json", "stolen", first)).toBe(false);
+    expect(await store.read("lease.json")).toEqual({ text: "110", tag });
+  });
+
+  it("lets one of many nodes win each of many replacements", async () => {
     const stores = Array.from({ length: 6 }, () => createStore({ path }));
     await stores[0]?.create("count.json", "0");
     const won = await Promise.all(
