@@ -113,7 +113,7 @@ class LevelKvStore extends LevelReader implements KvStore {
   async batch(operations: readonly KvOperation[], options?: { sync?: boolean }): Promise<void> {
     this.#assertUsable();
     try {
-      await this.#level.batch(operations as KvOperation[], options?.sync === true ? { sync: true } : {});
+      await this.#write(operations, options?.sync === true);
     } catch (error) {
       const failure = explainOperation(error, this.#dir);
       // LevelDB would take the next batch, and recovery would drop it: it comes after a record that is not whole.
@@ -122,6 +122,21 @@ class LevelKvStore extends LevelReader implements KvStore {
     }
     // For batches that were already on their way when another failed.
     if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Row by row into one native batch: an array of them is read property by property, at three times the cost. */
+  async #write(operations: readonly KvOperation[], sync: boolean): Promise<void> {
+    const batch = this.#level.batch();
+    try {
+      for (const operation of operations) {
+        if (operation.type === "put") batch.put(operation.key, operation.value);
+        else batch.del(operation.key);
+      }
+    } catch (error) {
+      await batch.close();
+      throw error;
+    }
+    await batch.write(sync ? { sync } : {});
   }
 
   snapshot(): KvSnapshot {

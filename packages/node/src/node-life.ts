@@ -142,6 +142,8 @@ export class NodeLife {
     if (begin >= goal) this.#becomeReady(index, log);
     const following = followLog(log, {
       anchor,
+      // Two arrays of them are in memory at once, one being applied and one being fetched.
+      maxMessages: 1_000,
       signal: AbortSignal.any([this.#stop.signal, distrusted.signal]),
       onState: ({ reachable, error }) => {
         if (reachable) this.#logger.info({ log: log.name }, "reading the log");
