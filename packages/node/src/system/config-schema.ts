@@ -21,6 +21,7 @@ export function configSchema(): JsonSchema {
     title: "Cairn configuration",
     type: "object",
     properties: {
+      $schema: { type: "string", description: "Where this schema lies, for editors." },
       ...topLevel("cairn/node", orNull(schemaOfParameters(nodeParameters))),
       ...topLevel("cairn/tx-log", orNull({ $ref: "#/$defs/tx-log" })),
       ...topLevel("cairn/index-store", orNull(schemaOfParameters(indexStoreParameters))),

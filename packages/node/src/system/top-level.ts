@@ -108,6 +108,8 @@ export function checkTopLevelKeys(reading: Reading): void {
   const known = Object.keys(TOP_LEVEL_KEYS);
   for (const { name, nameOrigin, value } of reading.root.entries) {
     if (known.includes(name) || reading.shared.has(name) || value.type === "null") continue;
+    // Where editors look for what `cairn config schema` prints; nothing to a node.
+    if (name === "$schema" && value.type === "string") continue;
     if (name === "cairn/policies") {
       reading.problems.add(nameOrigin, [name], "cairn/policies is not in this version of Cairn.", {
         hint: "Leave it out.",

@@ -106,3 +106,13 @@ test("relative paths are relative to the working directory, not to the file", as
   expect(config.dbDir).toBe(join(cwd, "index"));
   expect(settingsOf(config)["cairn/tx-log > path"]).toEqual([join(cwd, "data/n1-log"), "default"]);
 });
+
+test("a file may name its schema for editors, but as text only", async () => {
+  const config = await configOf({
+    cwd,
+    json: '{"$schema": "./cairn.schema.json", "cairn/http-server": {"port": 1}}',
+  });
+  expect(config.http && config.http.port).toBe(1);
+  expect(Object.keys(settingsOf(config)).filter((path) => path.includes("schema"))).toEqual([]);
+  expect(await problemsOf({ cwd, json: '{"$schema": {}}' })).toMatchObject([{ path: ["$schema"] }]);
+});

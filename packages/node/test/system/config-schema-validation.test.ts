@@ -58,6 +58,7 @@ describe("an editor with the schema accepts", () => {
       { "cairn/tx-log": { "cairn/module": "./my.js#open", any: 1 } },
     ],
     ["a package as a module", { "cairn/index-store": { "kv-store": "@me/store#create" } }],
+    ["the key that names the schema", { $schema: "./cairn.schema.json" }],
     ["null for what is taken away", { "cairn/node": { id: null }, "cairn/http-server": null }],
     ["a server that is turned off", { "crux.http-server/server": false }],
     ["text of digits for a number", { "cairn/http-server": { port: "8080" } }],
