@@ -60,6 +60,8 @@ export interface KvStats {
  * - A batch that failed for the disk's sake (`DISK_FULL`, `INDEX_CORRUPT`) is the last one: whether it is there is known
  *   only after opening the store again, and until then every further batch throws the same error.
  * - Readers never see half a batch, and never wait for writers.
+ * - What was damaged where it lies is `INDEX_CORRUPT` for whoever reads or captures it, never an answer: a node leaves such a store
+ *   at once and builds its index anew.
  * - `capture` writes a copy of the store's files to `dir` (made by it; must not exist or be empty) at *some* prefix of the
  *   batch history not older than the call, without making writers wait. The copy opens with the provider's `open`.
  *   A failed capture removes what it made.

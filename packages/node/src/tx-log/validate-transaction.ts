@@ -26,6 +26,8 @@ export function validateTransaction(value: unknown): asserts value is Transactio
   }
 }
 
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
 /** Why `op` is not an operation, or undefined when it is one. */
 export function operationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return "an operation is an array";
@@ -112,6 +114,8 @@ function checkId(id: unknown): void {
   if (typeof id !== "string" || id.length === 0 || Buffer.byteLength(id) > MAX_ID_BYTES) {
     throw invalid(`id is text of 1 to ${MAX_ID_BYTES} bytes`);
   }
+  // A lone surrogate has no UTF-8: two different ids would be one.
+  if (LONE_SURROGATE.test(id)) throw invalid("id must be valid Unicode");
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -110,6 +110,7 @@ describe("a transaction that is not valid is refused before it is sent", () => {
     ["infinity", { ops: [["put", "pods", "x", Infinity]] }, /JSON cannot hold/],
     ["a document that is missing", { ops: [["put", "pods", "x", undefined]] }, /JSON value/],
     ["a document nested too deeply", { ops: [["put", "pods", "x", deep]] }, /nested too deeply/],
+    ["an id that is no Unicode", { ops: [["delete", "pods", "x"]], id: "\ud800" }, /id must be valid/],
     ["an empty id", { ops: [["delete", "pods", "x"]], id: "" }, /id is text/],
   ];
   it.each(refused)("%s", (_, value, message) => {
