@@ -1,6 +1,6 @@
 import { CairnError, systemErrorCode } from "./errors.ts";
 
-const FULL = new Set(["ENOSPC", "EDQUOT"]);
+const FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 
 /** Why a folder of this machine cannot be used, in words; all of them only a person can mend. */
 const UNUSABLE: Readonly<Record<string, string>> = {
