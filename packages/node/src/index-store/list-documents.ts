@@ -1,4 +1,4 @@
-import type { KvReader, KvRow } from "@cairn/kv";
+import { CairnError, type KvReader, type KvRow } from "@cairn/kv";
 import type { StoredDocument } from "../node-api.ts";
 import type { TxId } from "../tx-log/transaction.ts";
 import { storedDocumentRow, valueAsOf } from "./document-reads.ts";
@@ -67,7 +67,17 @@ function bounds(
 ) {
   const begin = asKind(documentRowPrefix(bucket, namespace, prefix), kind);
   const lt = prefixEnd(begin);
-  return after === undefined ? { gte: begin, lt } : { gt: asKind(after, kind), lt };
+  if (after === undefined) return { gte: begin, lt };
+  const gt = asKind(after, kind);
+  // Else the list would show what lies between that other list's place and its own beginning.
+  if (Buffer.compare(gt, begin) < 0 || Buffer.compare(gt, lt) >= 0) throw foreignCursor();
+  return { gt, lt };
+}
+
+function foreignCursor(): CairnError {
+  return new CairnError("TX_INVALID", "The cursor is that of another list.", {
+    hint: "A cursor goes with the bucket, namespace and prefix that it was answered for: follow the Link header as it is.",
+  });
 }
 
 /** Two sequences of rows, each in key order and of kinds of their own, as one in the order of their stems. */

@@ -131,6 +131,8 @@ export function parseStem(stem: Buffer): DocumentKey {
 /** The first key behind all keys that begin with `prefix`. */
 export function prefixEnd(prefix: Uint8Array): Buffer {
   let length = prefix.length;
+  // A part that ends here: an escaped 0x00 would be another, longer part, which sorts behind all that follows an end.
+  if (prefix[length - 1] === END) return Buffer.concat([prefix, Buffer.from([ESCAPED])]);
   // Only a prefix that ends with an escaped 0x00 ends with 0xFF.
   while (prefix[length - 1] === ESCAPED) length -= 1;
   const end = Buffer.from(prefix.subarray(0, length));

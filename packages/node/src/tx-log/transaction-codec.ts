@@ -88,8 +88,8 @@ export function contentHash(payload: Uint8Array): Buffer {
 
 function decodeBody(body: Buffer): DecodedMessage {
   const end = lineEnd(body, 0);
-  const header = JSON.parse(body.toString("utf8", 0, end)) as { ops?: unknown; id?: unknown };
-  const { ops: logged, id } = header;
+  const header = JSON.parse(body.toString("utf8", 0, end)) as { ops?: unknown; id?: unknown } | null;
+  const { ops: logged, id } = header ?? {};
   if (!Array.isArray(logged)) {
     if (isBirthRecord(header)) return { kind: "birth", birth: header.birth };
     return { kind: "unreadable", reason: "the message has no operations" };

@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
@@ -73,6 +74,14 @@ describe("a message of the log", () => {
       expect(decodeMessage(Buffer.from(foreign)).kind).toBe("unreadable");
     }
   });
+
+  it.each(["null", "3", '"text"', "[]", "{}", '{"ops":[null]}', '{"ops":3}', '{"birth":null}'])(
+    "is unreadable, and no error, when it is framed as ours and says %s",
+    (body) => {
+      const crc = crc32(body).toString(16).padStart(8, "0");
+      expect(decodeMessage(Buffer.from(`cairn/1 ${crc}\n${body}`)).kind).toBe("unreadable");
+    },
+  );
 
   it("has the same content hash exactly when operations, documents and id are the same", () => {
     const other: Transaction = { ...one, ops: [["put", "pods", "default/web-0", { image: "nginx:2" }]] };
