@@ -4,10 +4,15 @@ import type { KvProvider } from "@cairn/kv";
 import type { TxLog } from "../tx-log/tx-log.ts";
 import { KIND_NAMES } from "./module-kinds.ts";
 
+/** The members that an interface does not leave to choice. */
+type NeededMember<T> = {
+  [Name in keyof T & string]-?: undefined extends T[Name] ? never : Name;
+}[keyof T & string];
+
 /** What objects of each pluggable kind must have, as far as it can be told without calling them. */
 const SHAPES: {
   readonly [K in keyof Shaped]: Readonly<
-    Record<keyof Shaped[K] & string, "function" | "string" | "number" | "boolean">
+    Record<NeededMember<Shaped[K]>, "function" | "string" | "number" | "boolean">
   >;
 } = {
   "tx-log": {

@@ -72,6 +72,17 @@ export function trimmed(logName: string, from: number, to: number): CairnError {
   });
 }
 
+/** The error for a trimming that would leave nothing. */
+export function trimmedTooFar(logName: string, upTo: number, last: number): CairnError {
+  return new CairnError(
+    "CONFLICT",
+    `The log "${logName}" ends at message ${last}, so it cannot be trimmed up to ${upTo}.`,
+    {
+      hint: "Nothing was removed. The message that the log is trimmed up to has to stay.",
+    },
+  );
+}
+
 /** The error for messages that are missing between others. */
 export function gap(logName: string, from: number, to: number): CairnError {
   const missing = from === to ? `message ${from} is` : `messages ${from} to ${to} are`;

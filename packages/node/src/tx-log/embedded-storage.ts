@@ -136,6 +136,20 @@ export class EmbeddedStorage {
     return appended;
   }
 
+  /** Removes the messages below `upTo`, the oldest first, so that a crash between leaves no hole. */
+  async trim(upTo: number): Promise<void> {
+    const { database } = this;
+    // Before the rows go: one that is missing within the bounds would be taken for a hole.
+    this.#contents = { ...this.#contents, first: Math.max(this.first, upTo) };
+    const rows = { gte: positionKey(0), lt: positionKey(upTo) };
+    try {
+      await database.clear(rows);
+      await database.compactRange(rows.gte, rows.lt);
+    } catch (error) {
+      throw databaseError(this.path, error);
+    }
+  }
+
   /**
    * Writes rows up to the position `last`. A failed write leaves the write-ahead log in an unknown state: all of it may be
    * there or nothing, and what would be written behind it could be lost. Opening again finds out which.

@@ -1,6 +1,7 @@
 import { basename, resolve as absolute } from "node:path";
 import { CairnError } from "@cairn/kv";
 import { storedMessages, wholeMessage } from "./embedded-contents.ts";
+import { trimmedTooFar } from "./anchor.ts";
 import { databaseError, hasDatabase } from "./embedded-database.ts";
 import { positionKey } from "./embedded-row.ts";
 import { EmbeddedStorage } from "./embedded-storage.ts";
@@ -128,6 +129,13 @@ class EmbeddedTxLog implements TxLog {
         throw databaseError(storage.path, error);
       }
     }
+  }
+
+  async trim(upTo: number): Promise<void> {
+    this.#check();
+    this.#checkExists();
+    if (upTo > this.#storage.last) throw trimmedTooFar(this.name, upTo, this.#storage.last);
+    await this.#storage.trim(upTo);
   }
 
   async close(): Promise<void> {

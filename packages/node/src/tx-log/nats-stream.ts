@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { CairnError, errorMessage } from "@cairn/kv";
 import { headers, type JetStreamManager, NatsError, type StreamInfo } from "nats";
+import { trimmedTooFar } from "./anchor.ts";
 import type { NatsLink } from "./nats-connection.ts";
 import {
   describedLogId,
@@ -95,6 +96,22 @@ export class NatsStream {
       return { position: seq, time: time.getTime(), payload: data };
     } catch (error) {
       if (apiCode(error) === NO_MESSAGE) return undefined;
+      throw this.#error(error);
+    }
+  }
+
+  async trim(upTo: number): Promise<void> {
+    const { config, state } = await this.info();
+    if (upTo > state.last_seq) throw trimmedTooFar(this.name, upTo, state.last_seq);
+    if (upTo <= state.first_seq) return;
+    if (config.deny_purge) {
+      throw new CairnError("CONFIG_INVALID", `The stream "${this.name}" does not let messages be purged.`, {
+        hint: "deny_purge cannot be taken back: the log stays as long as it is, or is kept in another stream.",
+      });
+    }
+    try {
+      await this.#manager.streams.purge(this.name, { seq: upTo });
+    } catch (error) {
       throw this.#error(error);
     }
   }

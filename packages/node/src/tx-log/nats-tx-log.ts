@@ -125,6 +125,11 @@ class NatsTxLog implements TxLog {
     return this.#stream.fetch(position);
   }
 
+  async trim(upTo: number): Promise<void> {
+    this.#check();
+    await this.#stream.trim(upTo);
+  }
+
   async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
     this.#check();
     if (from > (await this.#stream.bounds()).last + 1) return;

@@ -70,5 +70,11 @@ export interface TxLog {
    * than one beyond the last; it begins later than `from` when the log was trimmed. The caller checks positions.
    */
   read(from: number, options: LogReadOptions): AsyncIterable<readonly LogMessage[]>;
+  /**
+   * Removes the messages below `upTo` for good; `upTo` itself stays, and so do the positions of all that stay, the log's id and what
+   * {@link exists} answers. Fine when they are gone already; `CONFLICT` when the log ends before `upTo`. A log without it cannot
+   * be trimmed by Cairn.
+   */
+  trim?(upTo: number): Promise<void>;
   close(): Promise<void>;
 }

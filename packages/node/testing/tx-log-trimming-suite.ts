@@ -1,0 +1,98 @@
+import type { TxLog } from "../src/tx-log/tx-log.ts";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { bytes, takeMessages, text } from "./log-messages.ts";
+import type { TxLogHarness } from "./tx-log-suite.ts";
+
+/** The contract of `trim` as tests, for logs that have it. An implementation's own test calls it with the harness of its others. */
+export function describeTrimming(name: string, start: () => Promise<TxLogHarness>): void {
+  describe(`${name}, trimmed`, () => {
+    let harness: TxLogHarness;
+    let log: TxLog;
+
+    beforeEach(async () => {
+      harness = await start();
+      log = await harness.open();
+      await log.create((id) => bytes(`birth of ${id}`));
+      for (let n = 2; n <= 10; n += 1) await log.append(bytes(`message ${n}`), { messageId: `id ${n}` });
+    });
+
+    afterEach(async () => {
+      await log.close();
+      await harness.close();
+    });
+
+    const trim = async (upTo: number): Promise<void> => {
+      if (log.trim === undefined) throw new Error("The log has no trim.");
+      await log.trim(upTo);
+    };
+
+    it("keeps the message that it is trimmed up to, and all after it, where they were", async () => {
+      await trim(6);
+      expect(await log.bounds()).toEqual({ first: 6, last: 10 });
+      for (const gone of [1, 3, 5]) expect(await log.fetch(gone)).toBeUndefined();
+      expect(text(await log.fetch(6))).toBe("message 6");
+      expect((await takeMessages(log, 6, 5)).map(({ position }) => position)).toEqual([6, 7, 8, 9, 10]);
+    });
+
+    it("begins later for a reader who asks for what is gone", async () => {
+      await trim(6);
+      expect((await takeMessages(log, 1, 5)).map(text)[0]).toBe("message 6");
+    });
+
+    it("keeps its id and its bounds when it is opened again, and goes on where it ended", async () => {
+      const id = await log.id();
+      await trim(10);
+      await log.close();
+      log = await harness.open();
+      expect(await log.id()).toBe(id);
+      expect(await log.exists()).toBe(true);
+      expect(await log.bounds()).toEqual({ first: 10, last: 10 });
+      expect(await log.append(bytes("next"))).toEqual({ position: 11, duplicate: false });
+      expect((await takeMessages(log, 1, 2)).map(text)).toEqual(["message 10", "next"]);
+    });
+
+    it("still knows the ids of messages that are gone", async () => {
+      await trim(6);
+      expect(await log.append(bytes("again"), { messageId: "id 3" })).toEqual({
+        position: 3,
+        duplicate: true,
+      });
+    });
+
+    it("never gets a second birth record", async () => {
+      await trim(10);
+      await log.create(() => bytes("another birth"));
+      expect(await log.bounds()).toEqual({ first: 10, last: 10 });
+    });
+
+    it("may be trimmed again, and less far without effect", async () => {
+      await trim(4);
+      await trim(7);
+      await trim(2);
+      expect(await log.bounds()).toEqual({ first: 7, last: 10 });
+    });
+
+    it("refuses to be trimmed beyond its end, and loses nothing", async () => {
+      await expect(trim(11)).rejects.toMatchObject({ code: "CONFLICT" });
+      expect(await log.bounds()).toEqual({ first: 1, last: 10 });
+    });
+
+    it("hands on to a reader under way what is not trimmed", async () => {
+      const reading = takeMessages(log, 8, 4);
+      await trim(8);
+      await log.append(bytes("message 11"));
+      expect((await reading).map(text)).toEqual(["message 8", "message 9", "message 10", "message 11"]);
+    });
+
+    it("takes appends while it is trimmed", async () => {
+      const [appended] = await Promise.all([log.append(bytes("beside")), trim(9)]);
+      expect(appended).toEqual({ position: 11, duplicate: false });
+      expect(await log.bounds()).toEqual({ first: 9, last: 11 });
+    });
+
+    it("refuses to be trimmed when it is closed", async () => {
+      await log.close();
+      await expect(trim(5)).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
+    });
+  });
+}
