@@ -47,5 +47,10 @@ export interface CheckpointStore {
   now(): Promise<number>;
   /** Whether {@link create} lets only one of several racers win. */
   readonly exclusive: boolean;
+  /**
+   * Whether every node of the cluster reads what one of them writes here. Left out it is not known, and no log is trimmed for the
+   * checkpoints in it.
+   */
+  readonly shared?: boolean;
   close(): Promise<void>;
 }

@@ -22,5 +22,7 @@ export interface CheckpointerOptions {
   /** Save again though nothing changed once the newest is older than this. */
   readonly refreshAfter?: number;
   readonly checkpointOnClose: boolean;
+  /** About how often the cluster reads its newest checkpoint back and verifies it; never when left out. The node's part. */
+  readonly verifyEvery?: number;
   readonly compression: "none" | "gzip";
 }

@@ -55,3 +55,4 @@ export { requireStoreName, SMALL_FILE_LIMIT } from "./stores/store-names.ts";
 export { removeCheckpoint, type SweepOptions, type SweepReport, sweepStore } from "./sweep.ts";
 export { type RoundStep, takeCheckpoint, type TakeOptions, type TakeOutcome } from "./take-checkpoint.ts";
 export { unpackArchive, type UnpackOptions } from "./unpack.ts";
+export { markVerified, readVerification, type Verification } from "./verification.ts";

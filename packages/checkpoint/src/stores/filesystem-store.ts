@@ -15,6 +15,8 @@ import { createTemporary, discard, fill, publishNew } from "./write-file.ts";
 export interface FilesystemStoreOptions {
   /** A folder; made at the first write. Relative to the working directory. */
   readonly path: string;
+  /** Whether all nodes of the cluster have this folder; false when left out. */
+  readonly shared?: boolean;
   /** How long a temporary file may go unwritten before its writer counts as dead; an hour when left out. */
   readonly temporaryGraceMs?: number;
 }
@@ -78,6 +80,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 
   return {
     location,
+    shared: options.shared ?? false,
     get exclusive() {
       return exclusive;
     },
