@@ -71,10 +71,11 @@ export class NodeLife {
 
   /**
    * Told what a use of `index` ran into: LevelDB notices damage only where it is read, so a damaged index is left as soon as
-   * anybody meets it, and built anew.
+   * anybody meets it, and built anew. A submission may be the first to notice that the log is another history.
    */
   suspect(index: IndexStore, error: unknown): void {
-    if (index === this.index && isCairnError(error, "INDEX_CORRUPT")) this.#distrusted.abort(error);
+    const matters = isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "LOG_REGRESSED");
+    if (matters && index === this.index) this.#distrusted.abort(error);
   }
 
   /** A checkpoint whose index proved damaged twice is damaged itself; once, it may have been this node's disk. */

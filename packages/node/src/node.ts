@@ -122,7 +122,9 @@ class RunningNode implements CairnNode {
     if (log === undefined || identity === undefined || index === undefined || phase === "failed") {
       throw this.#notReady();
     }
-    return await submitTransaction(log, index.state.log.offset, transaction);
+    const { state } = index;
+    const submitted = submitTransaction(log, state.log.offset, transaction, state.txId);
+    return await this.#read(index, submitted);
   }
 
   async await(txId: TxId, { timeoutMs = DEFAULT_TIMEOUT_MS } = {}): Promise<TxOutcome> {
@@ -217,7 +219,7 @@ class RunningNode implements CairnNode {
     return index;
   }
 
-  /** What `answer` gives; should `index` prove damaged, the node leaves it. */
+  /** What `answer` gives; should `index` prove damaged, or of another history than the log's, the node leaves it. */
   async #read<T>(index: IndexStore, answer: Promise<T>): Promise<T> {
     try {
       return await answer;

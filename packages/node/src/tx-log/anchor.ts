@@ -64,6 +64,17 @@ export function otherMessage(logName: string, position: number): CairnError {
   );
 }
 
+/** The error for a log that was read from and is no longer there, on a server that answers. */
+export function vanished(logName: string): CairnError {
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `The log "${logName}", which was read from, is not there any more.`,
+    {
+      hint: "Check whether its stream was deleted, and the server's address and data.",
+    },
+  );
+}
+
 /** The error for messages that were trimmed away before they were read. */
 export function trimmed(logName: string, from: number, to: number): CairnError {
   const missing = from === to ? `message ${from}` : `messages ${from} to ${to}`;

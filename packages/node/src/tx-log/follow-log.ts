@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type CairnError, isCairnError } from "@cairn/kv";
-import { type Anchor, anchorOf, checkAnchor, gap, otherMessage, trimmed } from "./anchor.ts";
+import { type Anchor, anchorOf, checkAnchor, gap, otherMessage, trimmed, vanished } from "./anchor.ts";
 import type { LogMessage, TxLog } from "./tx-log.ts";
 
 /** Whether the log answers; `error` says why not. Told when it changes, and once at the first success. */
@@ -30,6 +30,8 @@ export interface FollowOptions {
 
 const FIRST_BACKOFF_MS = 50;
 const IDLE = Symbol("idle");
+/** Servers of a cluster may not know all their streams yet when they have just started: within seconds that passes. */
+const MISSING_TRIES = 7;
 
 /**
  * The messages of `log` strictly after the anchor, in order and without holes, in arrays (never empty), then those still
@@ -37,7 +39,8 @@ const IDLE = Symbol("idle");
  * reading begins *at* the newest message known and compares it, because a consumer remade by position alone would go on
  * in another history without an error.
  *
- * Throws `LOG_REGRESSED`, `LOG_TRIMMED` or `LOG_GAP` before anything is yielded that does not continue what was yielded.
+ * Throws `LOG_REGRESSED`, `LOG_TRIMMED` or `LOG_GAP` before anything is yielded that does not continue what was yielded, and
+ * `LOG_DIFFERENT` when the log is gone from a server that answers.
  */
 export async function* followLog(
   log: TxLog,
@@ -46,6 +49,7 @@ export async function* followLog(
   const follower = new Follower(log, options);
   const { signal, maxBackoffMs = 5_000, random = Math.random } = options;
   let failures = 0;
+  let missing = 0;
   while (!signal.aborted) {
     const before = follower.lastPosition;
     try {
@@ -53,6 +57,8 @@ export async function* followLog(
     } catch (error) {
       if (!isCairnError(error, "LOG_UNREACHABLE")) throw error;
       follower.tell({ reachable: false, error });
+      missing = (await isMissing(log)) ? missing + 1 : 0;
+      if (missing === MISSING_TRIES) throw vanished(log.name);
     }
     failures = follower.lastPosition > before ? 0 : failures + 1;
     // Doubled up to the limit, and random by half, so that nodes do not all return at the same moment.
@@ -69,6 +75,8 @@ class Follower {
   // The last message yielded, hashed only when a comparison needs it.
   #last: LogMessage | undefined;
   #reachable: boolean | undefined;
+  // The position after which nothing came though the log says that it goes on.
+  #silentAt: number | undefined;
 
   constructor(log: TxLog, options: FollowOptions) {
     this.#log = log;
@@ -104,9 +112,11 @@ class Follower {
         const result = await orIdle(next, idleCheckMs);
         if (result === IDLE) {
           await this.#check();
+          const { last } = await this.#log.bounds();
+          if (last <= this.lastPosition) continue;
+          await this.#explainSilence(last);
           // Messages are there but do not come: whatever it is that stands still, a new reading replaces it.
-          if ((await this.#log.bounds()).last > this.lastPosition) return;
-          continue;
+          return;
         }
         if (result.done === true) return;
         const fresh = atAnchor ? await this.#afterAnchor(result.value) : result.value;
@@ -123,6 +133,19 @@ class Follower {
       stop.abort();
       await iterator.return?.();
     }
+  }
+
+  /** A hole at the log's end shows only by this, that nothing comes. Told at the second time, since replicas may lag. */
+  async #explainSilence(last: number): Promise<void> {
+    const next = this.lastPosition + 1;
+    if ((await this.#log.fetch(next)) !== undefined) return;
+    if (this.#silentAt !== next) {
+      this.#silentAt = next;
+      return;
+    }
+    let to = next;
+    while (to < last && (await this.#log.fetch(to + 1)) === undefined) to += 1;
+    await this.#throwMissing(next, to);
   }
 
   #currentAnchor(): Anchor | undefined {
@@ -168,6 +191,16 @@ class Follower {
     throw first > from
       ? trimmed(this.#log.name, from, Math.max(from, first - 1))
       : gap(this.#log.name, from, Math.max(from, to));
+  }
+}
+
+/** Whether the log's server answers, and says that there is no such log. */
+async function isMissing(log: TxLog): Promise<boolean> {
+  try {
+    return !(await log.exists());
+  } catch (error) {
+    if (isCairnError(error, "LOG_UNREACHABLE")) return false;
+    throw error;
   }
 }
 

@@ -6,12 +6,14 @@ import type { TxLog } from "./tx-log.ts";
 /**
  * Appends a transaction to the log; answers its id once the log has it. Calls made one after another without waiting are stored
  * in their order. Errors: `TX_INVALID`, `TX_TOO_LARGE` (both before anything is sent), `CONFLICT` (the id was used for another
- * content), `LOG_UNREACHABLE`, `LOG_FULL`.
+ * content), `LOG_UNREACHABLE`, `LOG_FULL`; `LOG_REGRESSED` when the log stored it at or before `known`, the last transaction that was
+ * read from it before: this is not the history that the caller knows, and an id out of another one must not be awaited in it.
  */
 export async function submitTransaction(
   log: TxLog,
   offset: number,
   transaction: Transaction,
+  known: TxId = 0,
 ): Promise<{ txId: TxId }> {
   const payload = encodeTransaction(transaction);
   if (payload.length > log.maxPayload) {
@@ -21,13 +23,21 @@ export async function submitTransaction(
       { hint: "Split it into several transactions." },
     );
   }
-  if (transaction.id === undefined) {
-    const { position } = await log.append(payload);
-    return { txId: position + offset };
-  }
-  const { position, duplicate } = await log.append(payload, { messageId: transaction.id });
+  const options = transaction.id === undefined ? undefined : { messageId: transaction.id };
+  const { position, duplicate } = await log.append(payload, options);
   if (duplicate) await assertSameContent(log, position, payload, offset);
+  else if (position + offset <= known) throw takenBefore(log.name, position);
   return { txId: position + offset };
+}
+
+function takenBefore(logName: string, position: number): CairnError {
+  return new CairnError(
+    "LOG_REGRESSED",
+    `The log "${logName}" stored the transaction as message ${position}, but another message ${position} was read from it before.`,
+    {
+      hint: "The log lost its end or was replaced, and the transaction is part of what it holds now. Look at /status, then decide.",
+    },
+  );
 }
 
 /** The log compares ids only; an id stands for one content. */

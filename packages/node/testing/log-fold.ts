@@ -1,0 +1,116 @@
+import { createHash } from "node:crypto";
+import { crc32 } from "node:zlib";
+import type { LogMessage } from "../src/tx-log/tx-log.ts";
+
+interface FoldedVersion {
+  readonly revision: number;
+  readonly time: number;
+  readonly json: string | undefined;
+}
+
+type FoldedOperation = readonly [kind: string, bucket: string, key: string, revision?: number | null];
+
+const HEAD = /^cairn\/1 ([0-9a-f]{8})\n/;
+
+/**
+ * The oracle: the log's messages folded in plain maps, written from docs/log-format.md and docs/index-format.md without any part
+ * of a node. A node at transaction `txId` has to give this digest, whatever happened to it on the way there.
+ */
+export class LogFold {
+  txId = 0;
+  logId = "";
+  readonly #keys = new Map<string, FoldedVersion[]>();
+  readonly #ids = new Map<string, number>();
+  #offset = 0;
+  #time = 0;
+
+  /** The fold of `messages` up to transaction `upTo`. */
+  static async of(messages: AsyncIterable<LogMessage>, upTo = Number.POSITIVE_INFINITY): Promise<LogFold> {
+    const fold = new LogFold();
+    for await (const message of messages) {
+      if (message.position + fold.#offset > upTo) break;
+      fold.apply(message);
+    }
+    return fold;
+  }
+
+  apply({ position, time, payload }: LogMessage): void {
+    const text = Buffer.from(payload).toString("utf8");
+    const [head = "", checksum] = HEAD.exec(text) ?? [];
+    const body = text.slice(head.length);
+    const [first = "", ...documents] = body.split("\n");
+    const readable = checksum !== undefined && Number.parseInt(checksum, 16) === crc32(Buffer.from(body));
+    const { birth, ops = [], id } = readable ? readFirstLine(first) : {};
+    if (birth !== undefined) [this.logId, this.#offset] = [birth.log, birth.offset];
+    this.txId = position + this.#offset;
+    this.#time = Math.max(this.#time, time);
+    if (id !== undefined && this.#ids.has(id)) return;
+    if (id !== undefined) this.#ids.set(id, this.txId);
+    for (const [kind, bucket, key, revision] of ops) {
+      if (kind === "match" && this.#revision(stemOf(bucket, key)) !== revision) return;
+    }
+    for (const [kind, bucket, key] of ops) {
+      if (kind !== "match") this.#write(kind, stemOf(bucket, key), documents);
+    }
+  }
+
+  /** The transaction that an idempotency id first came with. */
+  transactionOf(id: string): number | undefined {
+    return this.#ids.get(id);
+  }
+
+  digest(): string {
+    const hash = createHash("sha256").update(`cairn-digest/1\n${this.logId}\n${this.txId}\n`);
+    const stems = [...this.#keys.keys()].toSorted((a, b) => (a < b ? -1 : 1));
+    for (const stem of stems) {
+      for (const version of this.#keys.get(stem) ?? []) {
+        for (const part of [Buffer.from(stem, "latin1"), versionValue(version)]) {
+          const length = Buffer.alloc(4);
+          length.writeUInt32BE(part.length);
+          hash.update(length).update(part);
+        }
+      }
+    }
+    return `sha256:${hash.digest("hex")}`;
+  }
+
+  #revision(stem: string): number | null {
+    const last = this.#keys.get(stem)?.at(-1);
+    return last?.json === undefined ? null : last.revision;
+  }
+
+  #write(kind: string, stem: string, documents: string[]): void {
+    const versions = this.#keys.get(stem) ?? [];
+    const head = { revision: this.txId, time: this.#time };
+    if (kind === "evict") this.#keys.delete(stem);
+    else if (kind === "put") this.#keys.set(stem, [...versions, { ...head, json: documents.shift() ?? "" }]);
+    else if (this.#revision(stem) !== null) this.#keys.set(stem, [...versions, { ...head, json: undefined }]);
+  }
+}
+
+interface FirstLine {
+  readonly birth?: { readonly log: string; readonly offset: number };
+  readonly ops?: readonly FoldedOperation[];
+  readonly id?: string;
+}
+
+function readFirstLine(line: string): FirstLine {
+  return JSON.parse(line) as FirstLine;
+}
+
+/** Bytes as a string of their codes, so that strings compare as the bytes do. */
+function stemOf(bucket: string, key: string): string {
+  const slash = key.indexOf("/");
+  const parts = [bucket, key.slice(0, slash), key.slice(slash + 1)];
+  return parts
+    .map((part) => `${Buffer.from(part).toString("latin1").replaceAll("\0", "\0\u00FF")}\0`)
+    .join("");
+}
+
+function versionValue({ revision, time, json }: FoldedVersion): Buffer {
+  const head = Buffer.alloc(17);
+  head[0] = json === undefined ? 1 : 0;
+  head.writeBigUInt64BE(BigInt(revision), 1);
+  head.writeBigUInt64BE(BigInt(time), 9);
+  return Buffer.concat([head, Buffer.from(json ?? "")]);
+}

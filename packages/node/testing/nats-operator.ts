@@ -1,0 +1,102 @@
+import { connect, type JetStreamManager, type NatsConnection, NatsError, type StreamInfo } from "nats";
+import type { LogMessage } from "../src/tx-log/tx-log.ts";
+
+const NO_MESSAGE = 10037;
+const AT_ONCE = 200;
+
+/**
+ * Somebody who does to a log's stream what operators, other programs and accidents do, and who reads it without any part of a
+ * node. Does not reconnect: one is made for each life of the server.
+ */
+export class NatsOperator {
+  readonly #client: NatsConnection;
+  readonly #manager: JetStreamManager;
+  readonly stream: string;
+
+  private constructor(client: NatsConnection, manager: JetStreamManager, stream: string) {
+    this.#client = client;
+    this.#manager = manager;
+    this.stream = stream;
+  }
+
+  /** Does something as an operator, and leaves again. */
+  static async at<T>(url: string, act: (operator: NatsOperator) => Promise<T>, stream = "cairn"): Promise<T> {
+    const client = await connect({ servers: url, reconnect: false });
+    try {
+      return await act(new NatsOperator(client, await client.jetstreamManager(), stream));
+    } finally {
+      await client.close();
+    }
+  }
+
+  async info(): Promise<StreamInfo> {
+    return await this.#manager.streams.info(this.stream);
+  }
+
+  async deleteStream(): Promise<void> {
+    await this.#manager.streams.delete(this.stream);
+  }
+
+  /** A stream of the log's name that is not a log of Cairn, with one message for each of `texts`. */
+  async makeForeignStream(texts: readonly string[]): Promise<void> {
+    const subject = `${this.stream}.tx`;
+    await this.#manager.streams.add({ name: this.stream, subjects: [subject] });
+    for (const text of texts) await this.#client.jetstream().publish(subject, text);
+  }
+
+  /** Removes all messages before `position`. */
+  async purgeBefore(position: number): Promise<void> {
+    await this.#manager.streams.purge(this.stream, { seq: position });
+  }
+
+  /** Removes one message; only on a server whose stream was made to allow it, see {@link makeDeletable}. */
+  async deleteMessage(position: number): Promise<void> {
+    await this.#manager.streams.deleteMessage(this.stream, position, false);
+  }
+
+  /** Makes the log's stream before a node does, with the settings of one that lets single messages be deleted. */
+  async makeDeletable(): Promise<void> {
+    await this.#manager.streams.add({ name: this.stream, subjects: [`${this.stream}.tx`] });
+  }
+
+  /** Makes a stream with so many replicas and removes it again. */
+  async tryStream(replicas: number): Promise<void> {
+    await this.#manager.streams.add({
+      name: this.stream,
+      subjects: [`${this.stream}.tx`],
+      num_replicas: replicas,
+    });
+    await this.deleteStream();
+  }
+
+  /** Removes every consumer, as the server does after their time of inactivity. Answers how many there were. */
+  async deleteConsumers(): Promise<number> {
+    const consumers = await this.#manager.consumers.list(this.stream).next();
+    for (const { name } of consumers) await this.#manager.consumers.delete(this.stream, name);
+    return consumers.length;
+  }
+
+  async consumers(): Promise<number> {
+    return (await this.info()).state.consumer_count;
+  }
+
+  /** All messages that the stream holds, in order, each asked for by its number. */
+  async *messages(): AsyncGenerator<LogMessage, void, void> {
+    const { first_seq: first, last_seq: last } = (await this.info()).state;
+    for (let from = Math.max(1, first); from <= last; from += AT_ONCE) {
+      const count = Math.min(AT_ONCE, last - from + 1);
+      const found = await Promise.all(Array.from({ length: count }, (_, n) => this.#message(from + n)));
+      for (const message of found) if (message !== undefined) yield message;
+    }
+  }
+
+  async #message(position: number): Promise<LogMessage | undefined> {
+    try {
+      const { seq, data, time } = await this.#manager.streams.getMessage(this.stream, { seq: position });
+      return { position: seq, time: time.getTime(), payload: data };
+    } catch (error) {
+      if (error instanceof NatsError && error.api_error?.err_code === NO_MESSAGE) return undefined;
+      throw error;
+    }
+  }
+}
