@@ -1,6 +1,6 @@
 import type { CheckpointSource, IndexState as CapturedState } from "@cairn/checkpoint";
 import { type KvProvider, levelProvider } from "@cairn/kv";
-import { birthTxId, INDEX_VERSION, type IndexState } from "./index-store/index-state.ts";
+import { FIRST_TX_ID, INDEX_VERSION, type IndexState } from "./index-store/index-state.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
 import { isoTime } from "./index-store/row-values.ts";
 import { openIndex } from "./joining/local-index.ts";
@@ -27,7 +27,7 @@ export function indexSource(
     },
     position: () => {
       const { state } = index;
-      const empty = state.txId <= birthTxId(state);
+      const empty = state.txId <= FIRST_TX_ID;
       return Promise.resolve(empty ? undefined : { logId: state.log.id, txId: state.txId });
     },
     capture: async (dir) => {

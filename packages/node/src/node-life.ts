@@ -4,13 +4,12 @@ import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import { asCairnError, type FailureReaction, reactionTo } from "./failure-policy.ts";
 import { indexSource } from "./index-source.ts";
-import { statePosition } from "./index-store/index-state.ts";
 import { IndexPosition } from "./index-store/index-position.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
 import type { IndexDirectory } from "./joining/index-directory.ts";
 import { joinIndex } from "./joining/join-index.ts";
 import { JoinReport } from "./joining/join-report.ts";
-import type { LogIdentity } from "./joining/log-identity.ts";
+import { lastKnown, type LogIdentity, logOffset } from "./joining/log-identity.ts";
 import type { Phase } from "./node-api.ts";
 import { checkpointEventLog } from "./checkpoint-events.ts";
 import type { System } from "./system/system.ts";
@@ -134,15 +133,13 @@ export class NodeLife {
     const { state } = index;
     const distrusted = new AbortController();
     this.#distrusted = distrusted;
-    const position = statePosition(state);
-    const anchor = position === 0 ? undefined : { position, sha256: state.sha256 };
     // Ready means caught up with the log as it stood when the node joined.
-    const goal = Math.max(identity.bounds.last + state.log.offset, state.txId);
+    const goal = Math.max(identity.bounds.last + logOffset(identity, state), state.txId);
     const begin = state.txId;
     this.#enter("replaying");
     if (begin >= goal) this.#becomeReady(index, log);
     const following = followLog(log, {
-      anchor,
+      anchor: lastKnown(identity, state),
       // Two arrays of them are in memory at once, one being applied and one being fetched.
       maxMessages: 1_000,
       signal: AbortSignal.any([this.#stop.signal, distrusted.signal]),

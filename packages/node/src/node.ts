@@ -5,6 +5,7 @@ import { type HttpServer, startHttpServer } from "./http/server.ts";
 import { decodeListCursor } from "./index-store/cursor.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
 import { IndexDirectory } from "./joining/index-directory.ts";
+import { logOffset } from "./joining/log-identity.ts";
 import type {
   AsOf,
   CheckpointResult,
@@ -123,7 +124,7 @@ class RunningNode implements CairnNode {
       throw this.#notReady();
     }
     const { state } = index;
-    const submitted = submitTransaction(log, state.log.offset, transaction, state.txId);
+    const submitted = submitTransaction(log, logOffset(identity, state), transaction, state.txId);
     return await this.#read(index, submitted);
   }
 

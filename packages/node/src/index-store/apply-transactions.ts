@@ -1,6 +1,6 @@
 import { CairnError, type KvOperation, type KvReader } from "@cairn/kv";
 import { anchorOf } from "../tx-log/anchor.ts";
-import type { BirthRecord } from "../tx-log/birth-record.ts";
+import { type BirthRecord, continuesAt } from "../tx-log/birth-record.ts";
 import {
   contentHash,
   type DecodedMessage,
@@ -80,11 +80,12 @@ export async function applyMessages(
   await keys.load(reader);
   const submissions = await Submissions.load(messages, reader);
   const outcomes: KvOperation[] = [];
-  let { txId, time } = before;
+  let { log, txId, time } = before;
   let committed = 0;
   for (const [index, { message, decoded }] of messages.entries()) {
-    if (decoded.kind === "birth") assertSameLog(decoded.birth, before);
-    txId = message.position + before.log.offset;
+    // Where it continues another log, everything from here on is of the new one.
+    if (decoded.kind === "birth") log = logOfBirth(decoded.birth, before);
+    txId = message.position + log.offset;
     time = Math.max(time, message.time);
     const context = { txId, time, keys, touched: touched[index] ?? NOTHING };
     const verdict = applyOne(decoded, message.payload, context, submissions);
@@ -95,7 +96,7 @@ export async function applyMessages(
   const last = messages.at(-1);
   if (last === undefined) throw new Error("nothing to apply");
   const { sha256 } = anchorOf(last.message);
-  const state = { ...before, version: INDEX_VERSION, txId, time, sha256, documents: keys.documents };
+  const state = { ...before, version: INDEX_VERSION, log, txId, time, sha256, documents: keys.documents };
   const rows = keys.rows();
   for (const row of outcomes) rows.push(row);
   for (const row of submissions.rows()) rows.push(row);
@@ -211,12 +212,18 @@ class Submissions {
   }
 }
 
-/** A birth record anywhere but at its own log's beginning: what follows is another history. */
-function assertSameLog(birth: BirthRecord, { log }: IndexState): void {
-  if (birth.log === log.id) return;
+/**
+ * The log that a birth record begins, where it begins the index's own or continues exactly where the index ends. Anywhere else what
+ * follows is another history.
+ */
+function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): IndexState["log"] {
+  if (continuesAt(birth, { logId: log.id, txId, sha256 })) {
+    return { id: birth.log, name: log.name, offset: birth.offset };
+  }
+  if (birth.log === log.id && birth.continues === undefined) return log;
   throw new CairnError(
     "LOG_DIFFERENT",
-    `The log began anew: it is ${birth.log}, the index is of ${log.id}.`,
+    `The log began anew: it is ${birth.log}, the index ends at transaction ${txId} of ${log.id}.`,
     {
       hint: "Nothing of it was applied. The node joins again and compares.",
     },

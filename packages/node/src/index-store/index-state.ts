@@ -31,10 +31,8 @@ export function statePosition(state: IndexState): number {
   return state.txId - state.log.offset;
 }
 
-/** The id of the birth record of the log that an index was built from; an index at it holds no transaction. */
-export function birthTxId(state: IndexState): TxId {
-  return state.log.offset + 1;
-}
+/** The id of the birth record of a log that continues none; an index at it holds no transaction. */
+export const FIRST_TX_ID: TxId = 1;
 
 /** The state row's value. */
 export function encodeState(state: IndexState): Uint8Array {

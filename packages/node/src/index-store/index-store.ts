@@ -31,9 +31,15 @@ export class IndexStore {
     this.#state = state;
   }
 
-  /** The index in `kv`; `empty` is the state of one that holds nothing yet. Errors: `INDEX_VERSION`, `INDEX_CORRUPT`. */
+  /**
+   * The index in `kv`; `empty` is the state of one that holds nothing yet, of the log that is applied next. Errors: `INDEX_VERSION`,
+   * `INDEX_CORRUPT`.
+   */
   static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
-    return new IndexStore(kv, (await readState(kv)) ?? empty);
+    const state = (await readState(kv)) ?? empty;
+    if (state.log.id === empty.log.id) return new IndexStore(kv, state);
+    // A log that continues another one may have another name, which its birth record does not say.
+    return new IndexStore(kv, { ...state, log: { ...state.log, name: empty.log.name } });
   }
 
   /** What the index holds, as of the last batch. */

@@ -1,18 +1,22 @@
 import { CairnError } from "@cairn/kv";
 import type { IndexState } from "../index-store/index-state.ts";
+import type { BirthRecord } from "../tx-log/birth-record.ts";
 import type { LogIdentity } from "./log-identity.ts";
 
 /** The log is empty where there was more. `evidence` says how that is known. */
 export function emptyLog(logName: string, evidence: string): CairnError {
   return new CairnError("LOG_DIFFERENT", `The log "${logName}" is empty, but ${evidence}.`, {
     hint:
-      "Check the log's address and name. To begin a new log on purpose run `cairn log create`; " +
+      "Check the log's address and name. If the log is gone for good, `cairn log recover --from CHECKPOINT` goes on from a " +
+      "checkpoint and `cairn log create` begins with nothing; " +
       'to let this node begin anew set "on-log-mismatch": {"different": "rebuild"}. Nothing was deleted.',
   });
 }
 
 /** The local index was built from another log. */
 export function foreignIndex(identity: LogIdentity, state: IndexState): CairnError {
+  const continues = identity.birth?.continues;
+  if (continues?.log === state.log.id) return besideTheSeam(identity, continues, state);
   return new CairnError(
     "LOG_DIFFERENT",
     `The local index was built from log ${state.log.id}, but "${identity.name}" is log ${identity.id}.`,
@@ -20,6 +24,42 @@ export function foreignIndex(identity: LogIdentity, state: IndexState): CairnErr
       hint:
         "Check the log's address and name. If the log was replaced on purpose, move the index away or set " +
         '"on-log-mismatch": {"different": "rebuild"}. Nothing was deleted.',
+    },
+  );
+}
+
+/** The local index is of the log that this one continues, but does not end where it is continued. */
+function besideTheSeam(
+  { name }: LogIdentity,
+  { log, anchor }: NonNullable<BirthRecord["continues"]>,
+  { txId }: IndexState,
+): CairnError {
+  const where = txId === anchor.txId ? "another history" : `transaction ${txId}`;
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `The log "${name}" continues log ${log} after transaction ${anchor.txId}; the local index of that log ends at ${where}.`,
+    {
+      hint:
+        'Set "on-log-mismatch": {"different": "rebuild"} to move the index aside and join from the checkpoint at that ' +
+        "transaction; `cairn log orphans` then prints what only the index knows. Nothing was deleted.",
+    },
+  );
+}
+
+/** The log continues another one, and there is no checkpoint of that one to begin with. */
+export function nothingToContinue(
+  { name }: LogIdentity,
+  { log, anchor }: NonNullable<BirthRecord["continues"]>,
+  skipped: number,
+): CairnError {
+  return new CairnError(
+    "LOG_TRIMMED",
+    `The log "${name}" continues log ${log}, and no usable checkpoint ends at its transaction ${anchor.txId}.`,
+    {
+      hint:
+        skipped > 0
+          ? `${skipped} checkpoints were found and not usable: /status says why under join.skipped.`
+          : "Configure the checkpoint store (restore-from) that holds the checkpoint which `cairn log recover` was given.",
     },
   );
 }

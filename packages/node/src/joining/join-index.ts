@@ -4,9 +4,10 @@ import { type IndexState, statePosition } from "../index-store/index-state.ts";
 import { IndexStore } from "../index-store/index-store.ts";
 import type { System } from "../system/system.ts";
 import { checkAnchor } from "../tx-log/anchor.ts";
+import { continuesAt } from "../tx-log/birth-record.ts";
 import { encodeBirthRecord } from "../tx-log/transaction-codec.ts";
 import type { TxLog } from "../tx-log/tx-log.ts";
-import { emptyLog, foreignIndex, nothingToRestore } from "./join-errors.ts";
+import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
 import type { IndexDirectory } from "./index-directory.ts";
 import type { JoinReport } from "./join-report.ts";
 import { type OpenedIndex, tryOpenIndex } from "./local-index.ts";
@@ -114,7 +115,7 @@ async function keepLocal(
 ): Promise<OpenedIndex | undefined> {
   if (local === undefined) return undefined;
   const { state } = local;
-  if (state === undefined) return identity.bounds.first > 1 ? await discard(context, local) : local;
+  if (state === undefined) return hasBeginning(identity) ? local : await discard(context, local);
   const problem = await disagreement(context, identity, state);
   if (problem === undefined) return local;
   const { onLogMismatch } = context.system;
@@ -132,11 +133,20 @@ async function disagreement(
   identity: LogIdentity,
   state: IndexState,
 ): Promise<CairnError | undefined> {
-  if (state.log.id !== identity.id) return foreignIndex(identity, state);
+  const { log, txId, sha256 } = state;
+  if (log.id !== identity.id) {
+    const goesOn = continuesAt(identity.birth, { logId: log.id, txId, sha256 });
+    return goesOn ? undefined : foreignIndex(identity, state);
+  }
   return await checkAnchor(context.log, { position: statePosition(state), sha256: state.sha256 });
 }
 
-/** An index that holds nothing is not worth keeping where the log's beginning was trimmed. */
+/** Whether the log has everything from the first transaction on: nothing trimmed, and nothing in a log before it. */
+function hasBeginning({ birth }: LogIdentity): boolean {
+  return birth !== undefined && birth.continues === undefined;
+}
+
+/** An index that holds nothing is not worth keeping where the log does not have everything. */
 async function discard(context: JoinContext, local: OpenedIndex): Promise<undefined> {
   await local.kv.close();
   const reason = new CairnError("LOG_TRIMMED", "The local index is empty and the log's beginning is gone.");
@@ -150,6 +160,9 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   if (restored !== undefined) return { index: restored, identity };
   const { birth, bounds } = identity;
   if (birth === undefined) throw nothingToRestore(identity, context.report.skipped.length);
+  if (birth.continues !== undefined) {
+    throw nothingToContinue(identity, birth.continues, context.report.skipped.length);
+  }
   const isEmpty = bounds.last <= 1 && birth.deliberate !== true;
   if (isEmpty && system.onLogMismatch.different === "halt") {
     const newest = await newestCheckpointOfName(system, log.name, identity.id);

@@ -1,4 +1,6 @@
 import { CairnError } from "@cairn/kv";
+import { type IndexState, statePosition } from "../index-store/index-state.ts";
+import type { Anchor } from "../tx-log/anchor.ts";
 import type { BirthRecord } from "../tx-log/birth-record.ts";
 import { decodeMessage } from "../tx-log/transaction-codec.ts";
 import type { LogBounds, TxLog } from "../tx-log/tx-log.ts";
@@ -27,6 +29,21 @@ export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefin
   const id = await log.id();
   if (id === undefined) throw foreign(log, "its birth record is gone and nothing else says its id");
   return { id, name: log.name, bounds, birth: undefined };
+}
+
+/** What makes the log's positions into tx-ids. `state` is that of an index which agrees with the log. */
+export function logOffset({ birth }: LogIdentity, state: IndexState): number {
+  return birth?.offset ?? state.log.offset;
+}
+
+/**
+ * The last message of the log that an index which agrees with it holds. Undefined when it holds none yet: because it is empty, or
+ * ends where the log it is of is continued by this one, which then comes from its birth record on.
+ */
+export function lastKnown({ id }: LogIdentity, state: IndexState): Anchor | undefined {
+  const position = statePosition(state);
+  if (state.log.id !== id || position === 0) return undefined;
+  return { position, sha256: state.sha256 };
 }
 
 function foreign(log: TxLog, why: string): CairnError {

@@ -7,12 +7,13 @@ import {
   restoreCheckpoint,
   type RestoreResult,
 } from "@cairn/checkpoint";
-import { CairnError } from "@cairn/kv";
+import { CairnError, type KvProvider } from "@cairn/kv";
 import { capturedState, fileReader } from "../index-source.ts";
 import { INDEX_VERSION } from "../index-store/index-state.ts";
 import { IndexStore } from "../index-store/index-store.ts";
 import type { System } from "../system/system.ts";
 import { checkAnchor } from "../tx-log/anchor.ts";
+import { continuesAt } from "../tx-log/birth-record.ts";
 import type { TxLog } from "../tx-log/tx-log.ts";
 import { emptyState } from "./empty-state.ts";
 import type { JoinContext } from "./join-index.ts";
@@ -37,11 +38,12 @@ export async function restoreIndex(
     stagingDir: directory.staging,
     targetDir,
     node: system.nodeId,
-    logId: identity.id,
+    // Where the log continues another one, a checkpoint of that one is as good: acceptManifest tells which.
+    ...(identity.birth?.continues === undefined ? { logId: identity.id } : {}),
     accept: async (manifest) =>
       distrust(manifest, context.distrusted) ??
       (await acceptManifest(manifest, provider.format, log, identity)),
-    verify: async (dir, manifest) => await verifyRestored(system, dir, manifest),
+    verify: async (dir, manifest) => await verifyRestored(provider, dir, manifest),
     onProgress: ({ done, total }) => report.advance("bytes", done, total),
     signal,
   });
@@ -70,13 +72,11 @@ async function acceptManifest(
   log: TxLog,
   identity: LogIdentity,
 ): Promise<true | CairnError> {
-  const { format, anchor } = manifest;
-  if (format.index !== INDEX_VERSION || format.kv !== kvFormat) {
-    return new CairnError(
-      "INDEX_VERSION",
-      `It holds an index of version ${format.index} in ${format.kv}; this node reads version ${INDEX_VERSION} in ${kvFormat}.`,
-      { hint: "An older checkpoint of this version or the log itself is used instead." },
-    );
+  const { anchor } = manifest;
+  const foreign = judgeFormat(manifest, kvFormat);
+  if (foreign !== undefined) return foreign;
+  if (manifest.log.id !== identity.id) {
+    return continuesAt(identity.birth, { logId: manifest.log.id, ...anchor }) ? true : otherHistory(manifest);
   }
   if (manifest.log.offset !== (identity.birth?.offset ?? manifest.log.offset)) {
     return new CairnError("CHECKPOINT_CORRUPT", "Its offset is not that of its log.", {
@@ -87,9 +87,26 @@ async function acceptManifest(
   return (await checkAnchor(log, { position, sha256: anchor.sha256 })) ?? true;
 }
 
+/** Why this Cairn cannot read the index in a checkpoint; undefined when it can. */
+export function judgeFormat({ format }: Manifest, kvFormat: string): CairnError | undefined {
+  if (format.index === INDEX_VERSION && format.kv === kvFormat) return undefined;
+  return new CairnError(
+    "INDEX_VERSION",
+    `It holds an index of version ${format.index} in ${format.kv}; this node reads version ${INDEX_VERSION} in ${kvFormat}.`,
+    { hint: "An older checkpoint of this version or the log itself is used instead." },
+  );
+}
+
+function otherHistory({ log, txId }: Manifest): CairnError {
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `It ends at transaction ${txId} of the log ${log.name} (${log.id}), which this log does not continue there.`,
+    { hint: "It is left alone. The checkpoint that the log continues, or a newer one of this log, is used." },
+  );
+}
+
 /** The restored index must say of itself what the manifest says of it. */
-async function verifyRestored(system: System, dir: string, manifest: Manifest): Promise<void> {
-  const { kvProvider: provider } = system;
+export async function verifyRestored(provider: KvProvider, dir: string, manifest: Manifest): Promise<void> {
   const { kv, state } = await openIndex(fileReader(provider), dir);
   await kv.close();
   const found = state === undefined ? undefined : capturedState(state, provider.format);

@@ -1,10 +1,9 @@
-import { CairnError } from "@cairn/kv";
 import { readLogIdentity } from "../../joining/log-identity.ts";
 import { encodeBirthRecord } from "../../tx-log/transaction-codec.ts";
 import { type AddCommand, describeCommand, type OutputOptions } from "../command-options.ts";
 import { type ConfigurationOptions, configurationOptions } from "../configuration.ts";
 import { writeJson, writeLine } from "../terminal.ts";
-import { withLog } from "./log.ts";
+import { logExists, withLog } from "./log.ts";
 
 /** `cairn log create`. */
 export const addLogCreate: AddCommand = (parent, terminal) => {
@@ -17,7 +16,7 @@ export const addLogCreate: AddCommand = (parent, terminal) => {
   ).action(async (options: ConfigurationOptions & OutputOptions) => {
     const log = await withLog(options, terminal, async (opened) => {
       const existing = await readLogIdentity(opened);
-      if (existing !== undefined) throw exists(opened.name, existing.bounds.last);
+      if (existing !== undefined) throw logExists(opened.name, existing.bounds.last);
       // Marked, so that nodes do not take it for a wrong address when they find checkpoints of another log.
       await opened.create((id) => encodeBirthRecord({ log: id, offset: 0, deliberate: true }));
       return { name: opened.name, id: (await readLogIdentity(opened))?.id ?? null };
@@ -26,9 +25,3 @@ export const addLogCreate: AddCommand = (parent, terminal) => {
     return writeLine(terminal.stdout, `began the log ${log.name} (id ${log.id})`);
   });
 };
-
-function exists(name: string, last: number): CairnError {
-  return new CairnError("CONFLICT", `The log "${name}" is there already; its last message is ${last}.`, {
-    hint: "Nothing was changed. cairn log status shows what it holds.",
-  });
-}
