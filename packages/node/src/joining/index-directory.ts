@@ -83,6 +83,14 @@ export class IndexDirectory {
     return { path: target, code: reason.code, message: reason.message };
   }
 
+  /** Gives an index that lies whole in staging the place of the local one, which was moved aside. */
+  async place(dir: string): Promise<void> {
+    await explained(this.live, async () => {
+      await rename(dir, this.live);
+      await syncFolder(this.path);
+    });
+  }
+
   async release(): Promise<void> {
     try {
       await explained(this.path, async () => await rm(holderFile(this.path), { force: true }));

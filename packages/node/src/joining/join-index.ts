@@ -50,10 +50,8 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   const local = await openLocal(context);
   try {
     const identity = await identifyLog(context, local?.state);
-    const kept = await keepLocal(context, identity, local);
-    if (kept !== undefined) {
-      return { index: await IndexStore.open(kept.kv, emptyState(identity)), identity };
-    }
+    const index = await keepLocal(context, identity, local);
+    if (index !== undefined) return { index, identity };
   } catch (error) {
     if (local?.state === undefined) await local?.kv.close();
     throw error;
@@ -107,25 +105,35 @@ async function saysThereWasMore(
     : emptyLog(log.name, `checkpoint ${newest.name} holds transactions up to ${newest.txId}`);
 }
 
-/** The local index when it agrees with the log; else undefined, after it was moved aside where that is allowed. */
+/**
+ * The local index when it agrees with the log, or the newer one that takes its place where the log was trimmed in front of it;
+ * else undefined, after it was moved aside where that is allowed.
+ */
 async function keepLocal(
   context: JoinContext,
   identity: LogIdentity,
   local: OpenedIndex | undefined,
-): Promise<OpenedIndex | undefined> {
+): Promise<IndexStore | undefined> {
   if (local === undefined) return undefined;
   const { state } = local;
-  if (state === undefined) return hasBeginning(identity) ? local : await discard(context, local);
+  const open = async (): Promise<IndexStore> => await IndexStore.open(local.kv, emptyState(identity));
+  if (state === undefined) return hasBeginning(identity) ? await open() : await discard(context, local);
   const problem = await disagreement(context, identity, state);
-  if (problem === undefined) return local;
+  if (problem === undefined) return await open();
   const { onLogMismatch } = context.system;
   if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
   if (problem.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw problem;
-  context.onLocal(undefined);
-  await local.kv.close();
-  // What the log lost, trimmed or never had may be only here.
-  context.report.movedAside.push(await context.directory.moveAside(problem, { holdsLost: true }));
-  return undefined;
+  const leave = async (): Promise<void> => {
+    context.onLocal(undefined);
+    await local.kv.close();
+    // What the log lost, trimmed or never had may be only here.
+    context.report.movedAside.push(await context.directory.moveAside(problem, { holdsLost: true }));
+  };
+  if (problem.code !== "LOG_TRIMMED") return void (await leave());
+  // It is old and not wrong: whoever asks for what is there gets it, until there is a newer one.
+  const newer = await restoreIndex(context, identity, leave);
+  if (newer === undefined) throw nothingToRestore(identity, context.report.skipped.length);
+  return newer;
 }
 
 async function disagreement(

@@ -23,16 +23,19 @@ import type { LogIdentity } from "./log-identity.ts";
 /**
  * Restores the newest checkpoint of this log that agrees with it and opens it; undefined when there is none. Every checkpoint passed
  * over is in the report with its reason. `STORE_UNREACHABLE` when a store could not be asked: worth trying again, not emptiness.
+ * `leaveLocal` moves a local index out of the way once there is another one to take its place.
  */
 export async function restoreIndex(
   context: JoinContext,
   identity: LogIdentity,
+  leaveLocal?: () => Promise<void>,
 ): Promise<IndexStore | undefined> {
   const { system, directory, report, log, signal } = context;
   const { checkpointer, kvProvider: provider } = system;
   if (checkpointer === undefined) return undefined;
   // An index that lives in memory is loaded from the restored files, which then go; it must not touch live/.
-  const targetDir = provider.persistent ? directory.live : path.join(directory.staging, "loading");
+  const direct = provider.persistent && leaveLocal === undefined;
+  const targetDir = direct ? directory.live : path.join(directory.staging, "loading");
   const { restored, skipped }: RestoreResult = await restoreCheckpoint({
     stores: checkpointer.restoreFrom ?? [checkpointer.store],
     stagingDir: directory.staging,
@@ -51,7 +54,11 @@ export async function restoreIndex(
   report.finish();
   if (restored === undefined) return undefined;
   const { name, store, manifest } = restored;
-  const { kv } = await openIndex(provider, targetDir);
+  if (leaveLocal !== undefined) {
+    await leaveLocal();
+    await directory.place(targetDir);
+  }
+  const { kv } = await openIndex(provider, leaveLocal === undefined ? targetDir : directory.live);
   const { txId, takenAt, archive } = manifest;
   report.restoredFrom = { name, store, txId };
   report.restoredCheckpoint = { name, txId, takenAt, bytes: archive.bytes };

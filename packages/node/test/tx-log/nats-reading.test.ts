@@ -80,6 +80,24 @@ describe("reading a log on NATS", () => {
     await expect(following).rejects.toMatchObject({ code: "LOG_TRIMMED", message: /messages 1 to 4/ });
   });
 
+  it("is followed no further when its last messages were deleted, and says which", async () => {
+    const log = await nats.open();
+    await nats.manager.streams.delete(nats.stream);
+    // Made by somebody else, with settings that let single messages be deleted.
+    await nats.manager.streams.add({ name: nats.stream, subjects: [`${nats.stream}.tx`] });
+    for (let n = 1; n <= 9; n += 1) await log.append(bytes(`${n}`));
+    for (const position of [7, 8, 9]) await nats.manager.streams.deleteMessage(nats.stream, position);
+    const seen: number[] = [];
+    const following = (async () => {
+      const options = { signal: nats.stop.signal, idleCheckMs: 100, maxBackoffMs: 50 };
+      for await (const messages of followLog(log, options)) {
+        seen.push(...messages.map(({ position }) => position));
+      }
+    })();
+    await expect(following).rejects.toMatchObject({ code: "LOG_GAP", message: /messages 7 to 9/ });
+    expect(seen).toEqual([1, 2, 3, 4, 5, 6]);
+  });
+
   it("removes its consumer when a reading ends, however it ends", async () => {
     const log = await nats.open();
     await takeMessages(log, 1, 1);

@@ -1,0 +1,32 @@
+/** A place in the code under test that a test can hold it at. */
+export class Gate {
+  #opened: Promise<void> | undefined;
+  #open: () => void = () => {};
+  #arrived: () => void = () => {};
+  #arrival: Promise<void> = Promise.resolve();
+
+  close(): void {
+    this.#opened = new Promise((resolve) => {
+      this.#open = resolve;
+    });
+    this.#arrival = new Promise((resolve) => {
+      this.#arrived = resolve;
+    });
+  }
+
+  open(): void {
+    this.#open();
+    this.#opened = undefined;
+  }
+
+  /** For the code under test: goes on when the gate is open. */
+  async passed(): Promise<void> {
+    this.#arrived();
+    await this.#opened;
+  }
+
+  /** Resolves when somebody has come to the gate since it was closed. */
+  async reached(): Promise<void> {
+    await this.#arrival;
+  }
+}

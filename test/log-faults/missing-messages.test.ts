@@ -1,0 +1,89 @@
+import { rm } from "node:fs/promises";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { expectNoReads, failureOf, FaultScene, put, values } from "../support/fault-scene.ts";
+
+let scene: FaultScene;
+beforeEach(async () => {
+  scene = await FaultScene.open();
+});
+afterEach(async () => await scene.close());
+
+const KEY = { bucket: "things", namespace: "default", name: "k0" };
+
+describe("a log that was purged in front of a node that is down", () => {
+  it("lets it go on from a newer checkpoint, with what every other node has", async () => {
+    const a = await scene.ready("a");
+    const b = await scene.ready("b");
+    await put(a, 0, 10, "early");
+    await b.close();
+    const last = await put(a, 5, 20, "late");
+    await a.checkpoint().done;
+    await scene.operate(async (operator) => await operator.purgeBefore(last));
+    await put(a, 20, 25, "tail");
+    const again = await scene.ready("b");
+    const { join } = await again.status();
+    expect(join.restoredFrom).toMatchObject({ txId: last });
+    expect(join.movedAside).toMatchObject([{ code: "LOG_TRIMMED" }]);
+    expect(await again.digest()).toEqual(await a.digest());
+    expect(await values(again)).toMatchObject({ k0: "early", k5: "late", k24: "tail" });
+  });
+
+  it("halts it where no newer checkpoint is, with what it has still there for those who ask for it", async () => {
+    const a = await scene.ready("a");
+    const b = await scene.ready("b");
+    await put(a, 0, 10, "early");
+    await b.checkpoint().done;
+    await b.close();
+    const last = await put(a, 10, 20, "late");
+    await scene.operate(async (operator) => await operator.purgeBefore(last));
+    const again = await scene.start("b");
+    expect(await failureOf(again)).toMatchObject({
+      code: "LOG_TRIMMED",
+      message: expect.stringContaining(`before message ${last}`) as string,
+    });
+    await expectNoReads(again);
+    expect(await again.get(KEY, { stale: true })).toMatchObject({ json: '"early"' });
+  });
+});
+
+describe("a log that has a hole", () => {
+  it("inside, in front of a node that is down, halts it with the range before it has applied anything behind it", async () => {
+    await scene.operate(async (operator) => await operator.makeDeletable());
+    const a = await scene.ready("a");
+    const b = await scene.ready("b");
+    await put(a, 0, 5, "early");
+    await b.await(6);
+    await b.close();
+    await put(a, 5, 20, "late");
+    await scene.operate(async (operator) => {
+      for (const position of [10, 11, 12, 15]) await operator.deleteMessage(position);
+    });
+    const again = await scene.start("b");
+    expect(await failureOf(again)).toMatchObject({
+      code: "LOG_GAP",
+      message: expect.stringContaining("messages 10 to 12") as string,
+    });
+    await expectNoReads(again);
+    const { index } = await again.status();
+    expect(index.txId).toBeLessThan(10);
+    expect((await scene.fold(index.txId)).txId).toBe(index.txId);
+  });
+
+  it("inside, is passed by a node without an index that finds a checkpoint beyond it", async () => {
+    await scene.operate(async (operator) => await operator.makeDeletable());
+    const a = await scene.ready("a");
+    await put(a, 0, 20, "x");
+    await a.checkpoint().done;
+    await scene.operate(async (operator) => await operator.deleteMessage(10));
+    const b = await scene.ready("b");
+    expect(await b.digest()).toEqual(await a.digest());
+    await rm(path.join(scene.folder, "checkpoints"), { recursive: true });
+    const c = await scene.start("c");
+    expect(await failureOf(c)).toMatchObject({
+      code: "LOG_GAP",
+      message: expect.stringContaining("message 10") as string,
+    });
+    await expectNoReads(c);
+  });
+});
