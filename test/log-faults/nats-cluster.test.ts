@@ -1,0 +1,56 @@
+import { LogFold, type NatsTestCluster, NatsOperator, startNatsCluster } from "@cairn/node/testing";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { expectFoldOf, FaultScene } from "../support/fault-scene.ts";
+import { RetryingSubmitters } from "../support/retrying-submitters.ts";
+import { soakRounds, soakTimeout } from "../support/soak-rounds.ts";
+
+const LOSSES = soakRounds(2);
+const BETWEEN = 200;
+
+let cluster: NatsTestCluster;
+let scene: FaultScene;
+beforeAll(async () => {
+  cluster = await startNatsCluster();
+  scene = await FaultScene.open();
+});
+afterAll(async () => {
+  await scene.close();
+  await cluster.close();
+});
+
+it(
+  `a cluster of three servers that loses its leader ${LOSSES} times under load neither loses nor doubles, and no node takes it for another history`,
+  { timeout: soakTimeout(LOSSES, 30_000) },
+  async () => {
+    const servers = { servers: cluster.urls, replicas: 3 };
+    const nodes = [await scene.ready("a", servers), await scene.ready("b", servers)];
+    const clients = new RetryingSubmitters(nodes, 20);
+    const more = async (): Promise<void> => {
+      const before = clients.acknowledged.size;
+      await expect
+        .poll(() => clients.acknowledged.size, { timeout: 60_000, interval: 20 })
+        .toBeGreaterThan(before + BETWEEN);
+    };
+    for (let loss = 0; loss < LOSSES; loss += 1) {
+      await more();
+      const leader = await cluster.leader("cairn");
+      await leader.kill();
+      // Two of three go on under a new leader.
+      await more();
+      await leader.start();
+    }
+    await more();
+    await clients.finish();
+
+    const { url } = await cluster.leader("cairn");
+    const fold = async (): Promise<LogFold> =>
+      await NatsOperator.at(url, async (operator) => await LogFold.of(operator.messages()));
+    const folded = await fold();
+    for (const [id, txId] of clients.acknowledged) expect([id, folded.transactionOf(id)]).toEqual([id, txId]);
+    expect(folded.txId).toBe(clients.acknowledged.size + 1);
+    for (const node of nodes) {
+      await expectFoldOf({ fold }, node);
+      expect((await node.status()).join.movedAside).toEqual([]);
+    }
+  },
+);

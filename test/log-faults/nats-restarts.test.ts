@@ -1,0 +1,47 @@
+import { expect, it } from "vitest";
+import { expectFoldOf, FaultScene } from "../support/fault-scene.ts";
+import { RetryingSubmitters } from "../support/retrying-submitters.ts";
+import { soakRounds, soakTimeout } from "../support/soak-rounds.ts";
+
+const RESTARTS = soakRounds(10);
+const CLIENTS = 40;
+const BETWEEN = 300;
+
+it(
+  `a server that is killed ${RESTARTS} times under load costs no acknowledged transaction and applies none twice`,
+  { timeout: soakTimeout(RESTARTS, 15_000) },
+  async () => {
+    const scene = await FaultScene.open();
+    try {
+      const nodes = [await scene.ready("a"), await scene.ready("b")];
+      const clients = new RetryingSubmitters(nodes, CLIENTS);
+      for (let restart = 0; restart < RESTARTS; restart += 1) {
+        await expectMore(clients);
+        await scene.nats.kill();
+        await scene.nats.start();
+      }
+      await expectMore(clients);
+      await clients.finish();
+
+      const fold = await scene.fold();
+      for (const [id, txId] of clients.acknowledged) expect([id, fold.transactionOf(id)]).toEqual([id, txId]);
+      for (const node of nodes) {
+        await expectFoldOf(scene, node);
+        expect((await node.status()).join.movedAside).toEqual([]);
+      }
+      // Nothing but the birth record and what was acknowledged: nothing was stored twice.
+      expect(fold.txId).toBe(clients.acknowledged.size + 1);
+      const fresh = await scene.ready("fresh");
+      await expectFoldOf(scene, fresh);
+    } finally {
+      await scene.close();
+    }
+  },
+);
+
+async function expectMore(clients: RetryingSubmitters): Promise<void> {
+  const before = clients.acknowledged.size;
+  await expect
+    .poll(() => clients.acknowledged.size, { timeout: 30_000, interval: 10 })
+    .toBeGreaterThan(before + BETWEEN);
+}

@@ -1,0 +1,10 @@
+/** How many rounds a test makes: few in the suite, as many as `pnpm soak` was told in a soak run. */
+export function soakRounds(inSuite: number): number {
+  const told = process.env["CAIRN_SOAK_ROUNDS"];
+  return told === undefined ? inSuite : Number(told);
+}
+
+/** How long a test of so many rounds may take. */
+export function soakTimeout(rounds: number, msPerRound: number): number {
+  return 30_000 + rounds * msPerRound;
+}
