@@ -89,7 +89,13 @@ export interface NodeStatus {
   };
   readonly join: {
     readonly restoredFrom: { readonly name: string; readonly store: string; readonly txId: TxId } | null;
-    readonly skipped: readonly { readonly name: string; readonly code: string; readonly message: string }[];
+    /** Newest first; `store` is where they lie. */
+    readonly skipped: readonly {
+      readonly name: string;
+      readonly store: string;
+      readonly code: string;
+      readonly message: string;
+    }[];
     /** Folders that hold an index that was moved aside at this start, with why. */
     readonly movedAside: readonly {
       readonly path: string;
@@ -112,7 +118,14 @@ export interface NodeStatus {
       readonly takenAt: string;
       readonly bytes: number;
     } | null;
-    readonly lastVerified: null;
+    /** The newest verification of the log's checkpoints, by any node. */
+    readonly lastVerified: {
+      readonly name: string;
+      readonly txId: TxId;
+      readonly verifiedAt: string;
+      readonly node: string;
+      readonly digest: string;
+    } | null;
     readonly nextCheckAt: string | null;
     readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
     readonly lastFailure: { readonly at: string; readonly code: string; readonly message: string } | null;

@@ -12,11 +12,14 @@ export const NO_CHECKPOINTS: NodeStatus["checkpoints"] = {
 };
 
 /** The checkpoints part of /status. */
-export function statusOfCheckpoints(status: CheckpointerStatus): NodeStatus["checkpoints"] {
+export function statusOfCheckpoints(
+  status: CheckpointerStatus,
+  lastVerified: NodeStatus["checkpoints"]["lastVerified"],
+): NodeStatus["checkpoints"] {
   const { last, nextCheckAt, running, lastFailure } = status;
   return {
     last,
-    lastVerified: null,
+    lastVerified,
     nextCheckAt: nextCheckAt === null ? null : isoTime(nextCheckAt),
     running: running === null ? null : { ...running, startedAt: isoTime(running.startedAt) },
     lastFailure: lastFailure === null ? null : { ...lastFailure, at: isoTime(lastFailure.at) },

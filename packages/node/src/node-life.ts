@@ -15,6 +15,7 @@ import { checkpointEventLog } from "./checkpoint-events.ts";
 import type { System } from "./system/system.ts";
 import { followLog } from "./tx-log/follow-log.ts";
 import type { TxLog } from "./tx-log/tx-log.ts";
+import { NodeUpkeep } from "./upkeep/node-upkeep.ts";
 
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 15_000;
@@ -33,6 +34,7 @@ export class NodeLife {
   identity: LogIdentity | undefined;
   index: IndexStore | undefined;
   checkpointer: Checkpointer | undefined;
+  upkeep: NodeUpkeep | undefined;
   failure: CairnError | undefined;
   readonly #system: System;
   readonly #directory: IndexDirectory;
@@ -170,6 +172,13 @@ export class NodeLife {
       const source = indexSource(nodeId, kvProvider, index, log, (error) => this.suspect(index, error));
       this.checkpointer = startCheckpointer({ source, options, onEvent: checkpointEventLog(this.#logger) });
     }
+    this.upkeep = new NodeUpkeep({
+      system: this.#system,
+      log,
+      logId: index.state.log.id,
+      stagingDir: this.#directory.staging,
+      logger: this.#logger,
+    });
     this.phase = "ready";
     this.#logger.info({ txId: index.state.txId, ...this.#joined() }, "caught up with the log");
     this.#onReady();
@@ -204,9 +213,10 @@ export class NodeLife {
   }
 
   async #stopCheckpointer(): Promise<void> {
-    const { checkpointer } = this;
+    const { checkpointer, upkeep } = this;
     this.checkpointer = undefined;
-    await checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS });
+    this.upkeep = undefined;
+    await Promise.all([checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS }), upkeep?.stop()]);
   }
 
   async #closeIndex(): Promise<void> {

@@ -111,9 +111,11 @@ class RunningNode implements CairnNode {
   }
 
   async status(): Promise<NodeStatus> {
-    const { phase, log, identity, index, report, checkpointer, failure } = this.#life;
+    const { phase, log, identity, index, report, checkpointer, upkeep, failure } = this.#life;
     const checkpoints =
-      checkpointer === undefined ? NO_CHECKPOINTS : statusOfCheckpoints(checkpointer.status());
+      checkpointer === undefined
+        ? NO_CHECKPOINTS
+        : statusOfCheckpoints(checkpointer.status(), upkeep?.lastVerified ?? null);
     const [node, logName] = [this.id, log?.name];
     return await nodeStatus({ node, phase, logName, log, identity, index, report, checkpoints, failure });
   }

@@ -1,7 +1,11 @@
+import { parseCheckpointName } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import type { IndexState } from "../index-store/index-state.ts";
 import type { BirthRecord } from "../tx-log/birth-record.ts";
+import type { NodeStatus } from "../node-api.ts";
 import type { LogIdentity } from "./log-identity.ts";
+
+type Join = NodeStatus["join"];
 
 /** The log is empty where there was more. `evidence` says how that is known. */
 export function emptyLog(logName: string, evidence: string): CairnError {
@@ -64,17 +68,25 @@ export function nothingToContinue(
   );
 }
 
-/** The log's beginning is gone and no checkpoint holds it. */
-export function nothingToRestore({ name, bounds }: LogIdentity, skipped: number): CairnError {
+/** The log's beginning is gone and no checkpoint holds it; says where it was last. */
+export function nothingToRestore({ name, bounds }: LogIdentity, skipped: Join["skipped"]): CairnError {
+  // Newest first; those of other logs never held it, and an unreachable store has no name.
+  const newest = skipped.find((one) => one.name !== "" && one.code !== "LOG_DIFFERENT");
   const missing = `transactions before message ${bounds.first}`;
+  const sentence = `The log "${name}" no longer holds the ${missing}, and no usable checkpoint does.`;
+  if (newest === undefined) {
+    return new CairnError("LOG_TRIMMED", sentence, {
+      hint: "Configure the checkpoint store that holds this log's checkpoints, or restore the log.",
+    });
+  }
+  const upTo = parseCheckpointName(newest.name)?.txId;
   return new CairnError(
     "LOG_TRIMMED",
-    `The log "${name}" no longer holds the ${missing}, and no usable checkpoint does.`,
+    `${sentence} Those up to ${upTo} were last in ${newest.name} of ${newest.store} (${newest.code}: ${newest.message})`,
     {
       hint:
-        skipped > 0
-          ? `${skipped} checkpoints were found and not usable: /status says why under join.skipped.`
-          : "Configure the checkpoint store that holds this log's checkpoints, or restore the log.",
+        "Restore that checkpoint's files or the log's, or configure another store that holds this log's checkpoints (restore-from). " +
+        "/status names all that were found under join.skipped.",
     },
   );
 }

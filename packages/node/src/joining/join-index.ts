@@ -132,7 +132,7 @@ async function keepLocal(
   if (problem.code !== "LOG_TRIMMED") return void (await leave());
   // It is old and not wrong: whoever asks for what is there gets it, until there is a newer one.
   const newer = await restoreIndex(context, identity, leave);
-  if (newer === undefined) throw nothingToRestore(identity, context.report.skipped.length);
+  if (newer === undefined) throw nothingToRestore(identity, context.report.skipped);
   return newer;
 }
 
@@ -167,7 +167,7 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   const restored = await restoreIndex(context, identity);
   if (restored !== undefined) return { index: restored, identity };
   const { birth, bounds } = identity;
-  if (birth === undefined) throw nothingToRestore(identity, context.report.skipped.length);
+  if (birth === undefined) throw nothingToRestore(identity, context.report.skipped);
   if (birth.continues !== undefined) {
     throw nothingToContinue(identity, birth.continues, context.report.skipped.length);
   }

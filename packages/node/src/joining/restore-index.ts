@@ -50,7 +50,12 @@ export async function restoreIndex(
     onProgress: ({ done, total }) => report.advance("bytes", done, total),
     signal,
   });
-  report.skipped = skipped.map(({ name, error }) => ({ name, code: error.code, message: error.message }));
+  report.skipped = skipped.map(({ name, store, error: { code, message } }) => ({
+    name,
+    store,
+    code,
+    message,
+  }));
   report.finish();
   if (restored === undefined) return undefined;
   const { name, store, manifest } = restored;

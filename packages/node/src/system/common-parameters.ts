@@ -1,9 +1,10 @@
+import { duration } from "./duration-type.ts";
 import type { ModuleKind } from "./module-kinds.ts";
 import { moduleOf } from "./module-type.ts";
 import { mapOf } from "./map-type.ts";
-import { optional, withDefault, withDefaults } from "./parameter.ts";
+import { optional, required, withDefault, withDefaults } from "./parameter.ts";
 import type { Parameters } from "./parameter.ts";
-import type { OnLogMismatch } from "./system.ts";
+import type { OnLogMismatch, TrimPolicy } from "./system.ts";
 import { choice, path } from "./value-types.ts";
 import type { ValueType } from "./value-types.ts";
 
@@ -18,11 +19,24 @@ const reactions = {
 
 const onLogMismatch: ValueType<OnLogMismatch> = mapOf("on-log-mismatch", reactions, (values) => values);
 
+const trim: ValueType<TrimPolicy> = mapOf(
+  "trim",
+  {
+    keep: required(duration(), "Messages younger than this stay, counted back from the newest."),
+  },
+  (values) => values,
+);
+
 /** Parameters of every log, read by the node. */
 export const txLogParameters = {
   "on-log-mismatch": withDefaults(
     onLogMismatch,
     "What the node does when its index was built from another log: `rebuild` moves the index aside and joins anew, `halt` stops.",
+  ),
+  trim: optional(
+    trim,
+    "Lets the node remove old messages that a verified checkpoint in a shared store holds.",
+    "none: nothing is trimmed",
   ),
 };
 

@@ -17,6 +17,7 @@ export async function createSystem(
     dbDir,
     openTxLog: await txLog.create(context),
     onLogMismatch: txLog.common["on-log-mismatch"],
+    ...(txLog.common.trim === undefined ? {} : { trim: txLog.common.trim }),
     kvProvider: await kvStore.create(context),
     checkpointer: await checkpointer?.create(context),
     http,

@@ -1,7 +1,7 @@
 import type { CheckpointStore, CheckpointerOptions } from "@cairn/checkpoint";
 import type { KvProvider } from "@cairn/kv";
 import type { TxLog } from "../tx-log/tx-log.ts";
-import type { OnLogMismatch } from "./system.ts";
+import type { OnLogMismatch, TrimPolicy } from "./system.ts";
 
 /** Opens a log; called again for every attempt to reach it. */
 export type TxLogOpener = (context: { readonly signal: AbortSignal }) => Promise<TxLog>;
@@ -19,7 +19,10 @@ export type ModuleKind = keyof ModuleParts;
 
 /** Parameters that every module of a kind has, because the node itself reads them; by their names in the configuration. */
 export interface CommonValues {
-  readonly "tx-log": { readonly "on-log-mismatch": OnLogMismatch };
+  readonly "tx-log": {
+    readonly "on-log-mismatch": OnLogMismatch;
+    readonly trim: TrimPolicy | undefined;
+  };
   readonly "kv-store": {
     readonly "db-dir": string | undefined;
     readonly checkpointer: ModuleUse<"checkpointer"> | undefined;

@@ -10,7 +10,7 @@ import type { ModuleDescriptor } from "./module-descriptor.ts";
 import { moduleOf } from "./module-type.ts";
 import { natsTxLog } from "./nats-module.ts";
 import { mapOf } from "./map-type.ts";
-import { derived, optional, required, unbuilt, withDefault } from "./parameter.ts";
+import { derived, optional, required, withDefault } from "./parameter.ts";
 import { boolean, choice, integer, listOf, path } from "./value-types.ts";
 
 const embeddedTxLog = defineModule({
@@ -26,7 +26,7 @@ const embeddedTxLog = defineModule({
     ),
     ...txLogParameters,
   },
-  common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"] }),
+  common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"], trim: values.trim }),
   create: (values) => () => openEmbeddedTxLog({ path: values.path }),
 });
 
@@ -89,7 +89,11 @@ const checkpointer = defineModule({
       "Where to look when joining: other copies of this log's checkpoints; never written to.",
       "the `store` alone",
     ),
-    "verify-every": unbuilt(duration(), "Reads the newest checkpoint back and verifies it."),
+    "verify-every": optional(
+      duration(),
+      "About how often the cluster reads its newest checkpoint back, opens it, and marks it as verified.",
+      "none: nothing is verified but by `cairn checkpoint verify`",
+    ),
     "checkpoint-dir": optional(
       path(),
       "The local capture before it is uploaded; on the index's file system, so that links work.",
@@ -116,6 +120,7 @@ const checkpointer = defineModule({
       "retention-policy": retention,
       "refresh-after": refreshAfter,
       "restore-from": restoreFrom,
+      "verify-every": verifyEvery,
     } = values;
     return {
       store: await values.store.create(context),
@@ -130,6 +135,7 @@ const checkpointer = defineModule({
         : { restoreFrom: await Promise.all(restoreFrom.map((store) => store.create(context))) }),
       ...(retention === undefined ? {} : { retentionPolicy: retention }),
       ...(refreshAfter === undefined ? {} : { refreshAfter }),
+      ...(verifyEvery === undefined ? {} : { verifyEvery }),
     };
   },
 });
@@ -138,9 +144,16 @@ const filesystemCheckpointStore = defineModule({
   id: "cairn.checkpoint/->filesystem-checkpoint-store",
   kind: "checkpoint-store",
   doc: "Checkpoints in a folder, which several nodes may share.",
-  parameters: { path: required(path(), "The folder; `CAIRN_CHECKPOINT_PATH` supplies it too.") },
+  parameters: {
+    path: required(path(), "The folder; `CAIRN_CHECKPOINT_PATH` supplies it too."),
+    "shared-store": withDefault(
+      boolean(),
+      false,
+      "Whether all nodes of the cluster have this folder: only then is the log trimmed for what lies in it.",
+    ),
+  },
   common: () => ({}),
-  create: (values) => filesystemStore({ path: values.path }),
+  create: (values) => filesystemStore({ path: values.path, shared: values["shared-store"] }),
 });
 
 const s3CheckpointStore = unbuiltModule(

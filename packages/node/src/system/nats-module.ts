@@ -6,7 +6,7 @@ import { txLogParameters } from "./common-parameters.ts";
 import { atMostOneOf } from "./json-schema.ts";
 import { defineModule } from "./module-descriptor.ts";
 import { mapOf } from "./map-type.ts";
-import { optional, secret, unbuilt, withDefault } from "./parameter.ts";
+import { optional, secret, withDefault } from "./parameter.ts";
 import { expected } from "./reading.ts";
 import { boolean, integer, listOf, path, text, textLike } from "./value-types.ts";
 import type { ValueType } from "./value-types.ts";
@@ -117,7 +117,6 @@ export const natsTxLog = defineModule({
       2000,
       "How many transactions may wait for the server's acknowledgement at once.",
     ),
-    trim: unbuilt(boolean(), "Lets the node trim the log."),
     ...txLogParameters,
   },
   constraint: { ...atMostOneOf(LOGINS), dependentRequired: { password: ["user"] } },
@@ -128,7 +127,7 @@ export const natsTxLog = defineModule({
     if (values.password === undefined || values.user !== undefined) return undefined;
     return { message: "There is a password without a user.", hint: "Give user too, or use token." };
   },
-  common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"] }),
+  common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"], trim: values.trim }),
   create(values, context) {
     const { user, password, token, tls: tlsOption } = values;
     const told = new Set<string>();

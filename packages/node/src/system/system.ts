@@ -8,6 +8,12 @@ export interface OnLogMismatch {
   readonly different: "rebuild" | "halt";
 }
 
+/** How a node trims its log. */
+export interface TrimPolicy {
+  /** Messages younger than this stay (ms). */
+  readonly keep: number;
+}
+
 /** HTTP server parameters, validated. */
 export interface HttpOptions {
   readonly host: string;
@@ -26,6 +32,8 @@ export interface System {
   /** Opens the log; LOG_UNREACHABLE is worth trying again. */
   readonly openTxLog: (context: { readonly signal: AbortSignal }) => Promise<TxLog>;
   readonly onLogMismatch: OnLogMismatch;
+  /** Nothing is trimmed when left out. */
+  readonly trim?: TrimPolicy;
   readonly kvProvider: KvProvider;
   /** Absolute; holds live/, staging/, capture/, quarantine/. */
   readonly dbDir: string;

@@ -94,7 +94,7 @@ describe("the status screen", () => {
     const text = await screen({
       join: {
         restoredFrom: { name, store: "file:///store", txId: 1000 },
-        skipped: [{ name: "checkpoint-2", code: "CHECKPOINT_CORRUPT", message: "Bad." }],
+        skipped: [{ name: "checkpoint-2", store: "file:///c", code: "CHECKPOINT_CORRUPT", message: "Bad." }],
         movedAside: [{ path: "/q/1", code: "INDEX_CORRUPT", message: "Worse." }],
         replayed: 200,
         readyAfterMs: 812,

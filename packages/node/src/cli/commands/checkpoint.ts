@@ -3,11 +3,18 @@ import { addCheckpointCreate } from "./checkpoint-create.ts";
 import { addCheckpointList } from "./checkpoint-list.ts";
 import { addCheckpointRestore } from "./checkpoint-restore.ts";
 import { addCheckpointShow } from "./checkpoint-show.ts";
+import { addCheckpointVerify } from "./checkpoint-verify.ts";
 
 /** `cairn checkpoint …`. */
 export const addCheckpoint: AddCommand = (parent, terminal) => {
-  const group = addGroup(parent, "checkpoint", "Look at checkpoints, make and restore them");
-  for (const add of [addCheckpointList, addCheckpointShow, addCheckpointCreate, addCheckpointRestore]) {
+  const group = addGroup(parent, "checkpoint", "Look at checkpoints, make, verify and restore them");
+  for (const add of [
+    addCheckpointList,
+    addCheckpointShow,
+    addCheckpointCreate,
+    addCheckpointVerify,
+    addCheckpointRestore,
+  ]) {
     add(group, terminal);
   }
 };

@@ -9,11 +9,13 @@ import type { Terminal } from "../terminal.ts";
 import { addLogCreate } from "./log-create.ts";
 import { addLogRecover } from "./log-recover.ts";
 import { addLogStatus } from "./log-status.ts";
+import { addLogTrim } from "./log-trim.ts";
 
 /** `cairn log …`. */
 export const addLog: AddCommand = (parent, terminal) => {
-  const group = addGroup(parent, "log", "Look at the transaction log, or begin one on purpose");
-  for (const add of [addLogStatus, addLogCreate, addLogRecover]) add(group, terminal);
+  const group = addGroup(parent, "log", "Look at the transaction log, trim it, or begin one on purpose");
+  for (const add of [addLogStatus, addLogCreate, addLogTrim, addLogRecover])
+    add(group, terminal);
 };
 
 /** `CONFLICT`: a log is there where one was to begin. */

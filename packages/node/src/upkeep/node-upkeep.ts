@@ -1,0 +1,97 @@
+import { type Clock, systemClock } from "@cairn/checkpoint";
+import { errorMessage, isCairnError } from "@cairn/kv";
+import type { Logger } from "pino";
+import type { System } from "../system/system.ts";
+import type { TxLog } from "../tx-log/tx-log.ts";
+import { trimLog } from "./plan-trim.ts";
+import { type RepeatedWork, repeatWork } from "./repeated-work.ts";
+import { type LastVerified, startRestoreDrill } from "./restore-drill.ts";
+
+/** What the upkeep of one node works with; clock and randomness are the machine's when left out. */
+export interface UpkeepParts {
+  readonly system: System;
+  readonly log: TxLog;
+  readonly logId: string;
+  /** Where checkpoints are unpacked to be verified. */
+  readonly stagingDir: string;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+  readonly random?: () => number;
+}
+
+const SOONEST_TRIM_MS = 1_000;
+const LATEST_TRIM_MS = 3_600_000;
+/** Of what is kept by age, so that a log is never much longer than it has to be. */
+const TRIMS_A_KEEP = 20;
+
+/** What a ready node does beside following the log and saving checkpoints: the restore drill and the trimming of the log. */
+export class NodeUpkeep {
+  /** The newest verification of this log's checkpoints as of the last drill, whoever did it. */
+  lastVerified: LastVerified | null = null;
+  readonly #parts: UpkeepParts;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #works: RepeatedWork[] = [];
+
+  constructor(parts: UpkeepParts) {
+    this.#parts = parts;
+    this.#clock = parts.clock ?? systemClock;
+    this.#random = parts.random ?? Math.random;
+    this.#startDrill();
+    this.#startTrimming();
+  }
+
+  /** Aborts what runs and waits for its end; afterwards nothing reads the log or writes to the staging directory. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#works.map((work) => work.stop()));
+  }
+
+  #startDrill(): void {
+    const { system, logId, stagingDir, logger } = this.#parts;
+    const { checkpointer, kvProvider: provider, nodeId: node } = system;
+    if (checkpointer?.verifyEvery === undefined) return;
+    const drill = startRestoreDrill({
+      store: checkpointer.store,
+      every: checkpointer.verifyEvery,
+      logId,
+      provider,
+      stagingDir,
+      node,
+      clock: this.#clock,
+      random: this.#random,
+      onVerified: (last, byThisNode) => {
+        this.lastVerified = last;
+        if (byThisNode) logger.info({ name: last.name, digest: last.digest }, "checkpoint verified");
+      },
+      onError: (error) => this.#tell("verifying the newest checkpoint failed", error),
+    });
+    this.#works.push(drill);
+  }
+
+  #startTrimming(): void {
+    const { system, log, logger } = this.#parts;
+    const { trim, checkpointer, kvProvider } = system;
+    if (trim === undefined) return;
+    const stores = checkpointer === undefined ? [] : (checkpointer.restoreFrom ?? [checkpointer.store]);
+    const pause = (): number => {
+      const usual = Math.min(LATEST_TRIM_MS, Math.max(SOONEST_TRIM_MS, trim.keep / TRIMS_A_KEEP));
+      return usual * (0.9 + 0.2 * this.#random());
+    };
+    const work = async (): Promise<number> => {
+      const plan = await trimLog({ log, stores, kvFormat: kvProvider.format, keep: trim.keep });
+      const { first, upTo, because, checkpoint } = plan;
+      if (upTo > first) logger.info({ first, upTo, checkpoint: checkpoint?.name }, "log trimmed");
+      else logger.debug({ first, because }, "log not trimmed");
+      return pause();
+    };
+    const times = { firstDelay: pause(), retryDelay: pause };
+    this.#works.push(
+      repeatWork(this.#clock, times, work, (error) => this.#tell("trimming the log failed", error)),
+    );
+  }
+
+  #tell(what: string, error: unknown): void {
+    const told = isCairnError(error) ? { code: error.code, hint: error.hint } : { err: error };
+    this.#parts.logger.error(told, `${what}: ${errorMessage(error)}`);
+  }
+}

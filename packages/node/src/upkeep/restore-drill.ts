@@ -1,0 +1,90 @@
+import {
+  type CheckpointStore,
+  type Clock,
+  firstLookDelay,
+  listCheckpoints,
+  nextLookDelay,
+  readVerification,
+} from "@cairn/checkpoint";
+import type { KvProvider } from "@cairn/kv";
+import { INDEX_VERSION } from "../index-store/index-state.ts";
+import type { NodeStatus } from "../node-api.ts";
+import { type RepeatedWork, repeatWork } from "./repeated-work.ts";
+import { verifyCheckpoint } from "./verify-checkpoint.ts";
+
+/** The newest verification of a log's checkpoints, as /status tells it. */
+export type LastVerified = NonNullable<NodeStatus["checkpoints"]["lastVerified"]>;
+
+/** What a restore drill works with. */
+export interface DrillOptions {
+  readonly store: CheckpointStore;
+  readonly every: number;
+  readonly logId: string;
+  readonly provider: KvProvider;
+  readonly stagingDir: string;
+  readonly node: string;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly onVerified: (last: LastVerified, byThisNode: boolean) => void;
+  readonly onError: (error: unknown) => void;
+}
+
+/**
+ * Verifies the log's newest checkpoint about once a period, whichever node does it: looks at the store at a random instant, and
+ * acts only when no mark is younger than the period.
+ */
+export function startRestoreDrill(options: DrillOptions): RepeatedWork {
+  const { every, clock, random } = options;
+  const times = {
+    firstDelay: firstLookDelay(every, random()),
+    retryDelay: () => every * (0.9 + 0.2 * random()),
+  };
+  return repeatWork(clock, times, (signal) => drill(options, signal), options.onError);
+}
+
+async function drill(options: DrillOptions, signal: AbortSignal): Promise<number> {
+  const { store, every, provider, stagingDir, node } = options;
+  const { newest, last } = await look(options);
+  const storeNow = await store.now();
+  const isDue = last === undefined || Date.parse(last.verifiedAt) + every * 0.9 <= storeNow;
+  if (last !== undefined) options.onVerified(last, false);
+  if (newest === undefined || !isDue) return nextDelay(options, last, storeNow);
+  const verified = await verifyCheckpoint({ store, name: newest, provider, stagingDir, node, signal });
+  if (verified.verification === null) return every;
+  const { verifiedAt, digest } = verified.verification;
+  const mine = { name: newest, txId: verified.manifest.txId, verifiedAt, node, digest };
+  options.onVerified(mine, true);
+  return nextDelay(options, mine, Date.parse(verifiedAt));
+}
+
+/** The log's newest checkpoint that this node could restore, and the newest mark of any. */
+async function look({ store, logId, provider }: DrillOptions): Promise<{
+  newest: string | undefined;
+  last: LastVerified | undefined;
+}> {
+  const { checkpoints } = await listCheckpoints(store);
+  const own = checkpoints.filter(
+    ({ log, format }) => log.id === logId && format.index === INDEX_VERSION && format.kv === provider.format,
+  );
+  let last: LastVerified | undefined;
+  for (const { name, txId, verified, archive } of own) {
+    const mark = verified ? await readVerification(store, name, archive) : undefined;
+    if (mark === undefined || (last !== undefined && last.verifiedAt >= mark.verifiedAt)) continue;
+    last = { name, txId, verifiedAt: mark.verifiedAt, node: mark.node, digest: mark.digest };
+  }
+  return { newest: own[0]?.name, last };
+}
+
+function nextDelay(
+  { every, random }: DrillOptions,
+  last: LastVerified | undefined,
+  storeNow: number,
+): number {
+  return nextLookDelay({
+    approxFrequency: every,
+    newestTakenAt: last === undefined ? undefined : Date.parse(last.verifiedAt),
+    storeNow,
+    leased: false,
+    random: random(),
+  });
+}

@@ -1,0 +1,102 @@
+import {
+  ARCHIVE_FORMATS,
+  type CheckpointListing,
+  type CheckpointStore,
+  listCheckpoints,
+  newestFirst,
+  parseCheckpointName,
+  readVerification,
+} from "@cairn/checkpoint";
+import { INDEX_VERSION } from "../index-store/index-state.ts";
+import type { LogIdentity } from "../joining/log-identity.ts";
+import { checkAnchor } from "../tx-log/anchor.ts";
+import type { TxLog } from "../tx-log/tx-log.ts";
+
+/** The checkpoint that stands for what goes, and the position of its last message, which stays. */
+export interface TrimFloor {
+  readonly position: number;
+  readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: number };
+}
+
+/** Where a floor is looked for. */
+export interface FloorOptions {
+  readonly log: TxLog;
+  readonly stores: readonly CheckpointStore[];
+  readonly kvFormat: string;
+}
+
+interface Listed {
+  readonly store: CheckpointStore;
+  readonly listing: CheckpointListing;
+}
+
+/** The oldest checkpoint that every node can restore and go on from; or a sentence that says why there is none. */
+export async function findTrimFloor(
+  options: FloorOptions,
+  identity: LogIdentity,
+): Promise<TrimFloor | { readonly refused: string }> {
+  const shared = options.stores.filter((store) => store.shared === true);
+  if (shared.length === 0) return { refused: notShared(options.stores) };
+  const listed: Listed[] = [];
+  const refusals = new Map<string, number>();
+  const refuse = (why: string): void => void refusals.set(why, (refusals.get(why) ?? 0) + 1);
+  for (const store of shared) {
+    const { checkpoints, skipped } = await listCheckpoints(store);
+    listed.push(...checkpoints.map((listing) => ({ store, listing })));
+    for (const { error } of skipped) refuse(error.code);
+  }
+  for (const one of listed.toSorted(oldestFirst)) {
+    const refusal = await whyNot(options, identity, one);
+    if (refusal === undefined) return floorOf(one);
+    refuse(refusal);
+  }
+  return { refused: noneOf(refusals) };
+}
+
+async function whyNot(
+  { log, kvFormat }: FloorOptions,
+  identity: LogIdentity,
+  one: Listed,
+): Promise<string | undefined> {
+  const { store, listing } = one;
+  const { format, log: of, anchor } = listing;
+  if (of.id !== identity.id) return "of another log";
+  const isCurrent = format.index === INDEX_VERSION && format.kv === kvFormat;
+  if (!isCurrent || !Object.values<string>(ARCHIVE_FORMATS).includes(format.archive))
+    return "of another version";
+  if (identity.birth !== undefined && identity.birth.offset !== of.offset) return "with another offset";
+  if (!listing.verified || (await readVerification(store, listing.name, listing.archive)) === undefined)
+    return "not verified";
+  const { position } = floorOf(one);
+  const problem = await checkAnchor(log, { position, sha256: anchor.sha256 });
+  if (problem === undefined) return undefined;
+  return problem.code === "LOG_TRIMMED"
+    ? "older than the log's beginning"
+    : "that the log does not agree with";
+}
+
+function floorOf({ store, listing }: Listed): TrimFloor {
+  const { name, txId, anchor, log } = listing;
+  return { position: anchor.txId - log.offset, checkpoint: { name, store: store.location, txId } };
+}
+
+function oldestFirst(a: Listed, b: Listed): number {
+  const [left, right] = [parseCheckpointName(a.listing.name), parseCheckpointName(b.listing.name)];
+  return left === undefined || right === undefined ? 0 : newestFirst(right, left);
+}
+
+function notShared(stores: readonly CheckpointStore[]): string {
+  if (stores.length === 0)
+    return "No checkpointer is configured, so nothing but the log has its transactions.";
+  const where = stores.map(({ location }) => location).join(", ");
+  return `Nothing says that all nodes have the checkpoint store ${where}: set "shared-store": true on it if they do.`;
+}
+
+function noneOf(refusals: ReadonlyMap<string, number>): string {
+  if (refusals.size === 0) return "There is no checkpoint of this log yet.";
+  const counts = [...refusals].map(([why, count]) => `${count} ${why}`).join(", ");
+  const hint = refusals.has("not verified")
+    ? "; cairn checkpoint verify, or verify-every, verifies them"
+    : "";
+  return `There is no checkpoint that every node could go on from: ${counts}${hint}.`;
+}

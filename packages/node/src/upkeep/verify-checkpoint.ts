@@ -1,0 +1,98 @@
+import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
+import path from "node:path";
+import {
+  type CheckpointStore,
+  type Manifest,
+  markVerified,
+  restoreCheckpoint,
+  type RestoreProgress,
+  type Verification,
+} from "@cairn/checkpoint";
+import { CairnError, checkLiveTables, diskError, type KvProvider, LEVEL_FORMAT } from "@cairn/kv";
+import { fileReader } from "../index-source.ts";
+import { digestIndex } from "../index-store/digest.ts";
+import { openIndex } from "../joining/local-index.ts";
+import { judgeFormat, verifyRestored } from "../joining/restore-index.ts";
+
+/** Which checkpoint to verify, with what, and where to unpack it meanwhile. */
+export interface VerifyOptions {
+  readonly store: CheckpointStore;
+  readonly name: string;
+  readonly provider: KvProvider;
+  /** Unpacked below it; nothing of it stays. */
+  readonly stagingDir: string;
+  /** Who verifies, for the reservation and the mark. */
+  readonly node: string;
+  /** Whether the store gets the mark; true when left out. */
+  readonly mark?: boolean;
+  readonly onProgress?: (progress: RestoreProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** A checkpoint that is what it says; `verification` is null where no mark was asked for. */
+export interface VerifiedCheckpoint {
+  readonly name: string;
+  readonly manifest: Manifest;
+  readonly digest: string;
+  readonly verification: Verification | null;
+}
+
+/**
+ * Restores a checkpoint as a joining node would, opens it, compares its tables with their checksums and reads all of it for the
+ * digest; then marks it as verified. Rejects with why it cannot be used: `CHECKPOINT_*`, `INDEX_*`, `STORE_*`.
+ */
+export async function verifyCheckpoint(options: VerifyOptions): Promise<VerifiedCheckpoint> {
+  const { store, name, provider, stagingDir, node, signal, onProgress } = options;
+  const targetDir = path.join(stagingDir, `verify-${randomBytes(4).toString("hex")}`);
+  let digest: string | undefined;
+  try {
+    const { restored, skipped } = await restoreCheckpoint({
+      stores: [store],
+      stagingDir,
+      targetDir,
+      node,
+      name,
+      accept: (manifest) => Promise.resolve(judgeFormat(manifest, provider.format) ?? true),
+      verify: async (dir, manifest) => {
+        await verifyRestored(provider, dir, manifest);
+        digest = await digestFiles(provider, dir, signal);
+      },
+      ...(onProgress === undefined ? {} : { onProgress }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    if (restored === undefined || digest === undefined) {
+      throw skipped.find((one) => one.name === name)?.error ?? notThere(store, name);
+    }
+    const { manifest } = restored;
+    const found = { node, digest, archive: manifest.archive };
+    const verification = options.mark === false ? null : await markVerified(store, name, found);
+    return { name, manifest, digest, verification };
+  } catch (error) {
+    throw diskError(error, stagingDir);
+  } finally {
+    await rm(targetDir, { recursive: true, force: true });
+  }
+}
+
+async function digestFiles(
+  provider: KvProvider,
+  dir: string,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<string | undefined> {
+  const { kv } = await openIndex(fileReader(provider), dir);
+  try {
+    // What was damaged before it was captured has the right SHA-256, but not the checksums that LevelDB wrote.
+    if (provider.format === LEVEL_FORMAT) await checkLiveTables(dir, signal);
+    signal.throwIfAborted();
+    return (await digestIndex(kv))?.digest;
+  } finally {
+    await kv.close();
+  }
+}
+
+function notThere(store: CheckpointStore, name: string): CairnError {
+  return new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint ${name} in ${store.location}.`, {
+    hint: "cairn checkpoint list lists what there is.",
+  });
+}

@@ -1,0 +1,106 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { type CheckpointStore, filesystemStore, listCheckpoints } from "@cairn/checkpoint";
+import { levelProvider } from "@cairn/kv";
+import { onTestFinished } from "vitest";
+import { type CairnNode, runNode } from "../../src/node.ts";
+import type { System } from "../../src/system/system.ts";
+import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
+import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
+import type { TxLog } from "../../src/tx-log/tx-log.ts";
+import { type TrimOptions } from "../../src/upkeep/plan-trim.ts";
+import { type VerifiedCheckpoint, verifyCheckpoint } from "../../src/upkeep/verify-checkpoint.ts";
+import { startNatsServer } from "../../testing/nats-server.ts";
+
+/** Nodes, one after the other or at once, over one log and one folder of checkpoints. */
+export interface TrimScene {
+  readonly folder: string;
+  readonly store: CheckpointStore;
+  openLog(): Promise<TxLog>;
+  /** A node of this id with an index of its own; it is closed with the test if not before. */
+  start(id: string, more?: { verifyEvery?: number; trim?: System["trim"] }): Promise<CairnNode>;
+  /** Verifies a checkpoint as a node would. */
+  verify(name: string): Promise<VerifiedCheckpoint>;
+  /** Names, newest first. */
+  checkpoints(): Promise<string[]>;
+}
+
+/** Sets one up on a log of that kind, with a real server for "nats"; everything goes with the test. */
+export async function trimScene(kind: "embedded" | "nats", shared = true): Promise<TrimScene> {
+  const folder = await mkdtemp(path.join(tmpdir(), "cairn-trim-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const server = kind === "nats" ? await startNatsServer() : undefined;
+  if (server !== undefined) onTestFinished(() => server.close());
+  const store = filesystemStore({ path: path.join(folder, "checkpoints"), shared });
+  const openLog = (): Promise<TxLog> =>
+    server === undefined
+      ? openEmbeddedTxLog({ path: path.join(folder, "log") })
+      : openNatsTxLog({ servers: [server.url] });
+  return {
+    folder,
+    store,
+    openLog,
+    start: async (id, { verifyEvery, trim } = {}) => {
+      const dbDir = path.join(folder, `${id}-index`);
+      const node = await runNode({
+        nodeId: id,
+        dir: folder,
+        openTxLog: openLog,
+        onLogMismatch: { regressed: "rebuild", different: "halt" },
+        kvProvider: levelProvider(),
+        dbDir,
+        checkpointer: {
+          store,
+          approxFrequency: 6 * 3_600_000,
+          checkpointDir: path.join(dbDir, "capture"),
+          keepDirBetweenCheckpoints: true,
+          keepDirOnClose: false,
+          checkpointOnClose: false,
+          compression: "none",
+          ...(verifyEvery === undefined ? {} : { verifyEvery }),
+        },
+        http: undefined,
+        ...(trim === undefined ? {} : { trim }),
+      });
+      onTestFinished(() => node.close());
+      return node;
+    },
+    verify: (name) =>
+      verifyCheckpoint({
+        store,
+        name,
+        provider: levelProvider(),
+        stagingDir: path.join(folder, "staging"),
+        node: "verifier",
+      }),
+    checkpoints: async () => (await listCheckpoints(store)).checkpoints.map(({ name }) => name),
+  };
+}
+
+/** Writes documents `from` up to `to` (exclusive) one a transaction, and waits until they are indexed. */
+export async function put(node: CairnNode, from: number, to: number): Promise<void> {
+  for (let n = from; n < to; n += 1) {
+    const { txId } = await node.submit({ ops: [["put", "things", `default/k${n}`, n]] });
+    await node.await(txId);
+  }
+}
+
+/** Checkpoints at transactions 11 and 21 of a log of 31 messages; answers their names, the older first. */
+export async function twoCheckpoints(scene: TrimScene): Promise<[older: string, newer: string]> {
+  const node = await scene.start("first");
+  await node.ready;
+  await put(node, 0, 10);
+  await node.checkpoint().done;
+  await put(node, 10, 20);
+  await node.checkpoint().done;
+  await put(node, 20, 30);
+  await node.close();
+  const [newer = "", older = ""] = await scene.checkpoints();
+  return [older, newer];
+}
+
+/** How trimming `log` goes in that scene. */
+export function trimOptions(scene: TrimScene, log: TxLog): TrimOptions {
+  return { log, stores: [scene.store], kvFormat: levelProvider().format };
+}
