@@ -14,13 +14,15 @@ import { streamError } from "./nats-stream-error.ts";
 import type { LogMessage, LogReadOptions } from "./tx-log.ts";
 
 const MISSED_HEARTBEATS = 3;
-const INACTIVE_MS = 300_000;
+const DEFAULT_INACTIVE_MS = 300_000;
 
-/** How long a pull stays open, and how often the server shows meanwhile that it is there, in milliseconds. */
+/** How long a pull stays open, how often the server shows meanwhile that it is there, and when it gives a reader up, in milliseconds. */
 export interface PullTiming {
   readonly expiresMs: number;
   /** At most half of `expiresMs`. A reading ends when the server was silent for three of them. */
   readonly heartbeatMs: number;
+  /** After how long without a pull the server removes the consumer of a reader that is gone, or frozen. Default 300,000. */
+  readonly inactiveMs?: number;
 }
 
 /** The timing of pulls when nothing else is said. */
@@ -133,7 +135,7 @@ export class NatsReader implements LinkListener {
         ack_policy: AckPolicy.None,
         replay_policy: ReplayPolicy.Instant,
         mem_storage: true,
-        inactive_threshold: nanos(INACTIVE_MS),
+        inactive_threshold: nanos(this.#timing.inactiveMs ?? DEFAULT_INACTIVE_MS),
       });
       return name;
     } catch (error) {

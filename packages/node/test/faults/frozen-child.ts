@@ -1,0 +1,20 @@
+// A node whose reader the server gives up after a second, until it is killed: node frozen-child.js NATS_URL DIR
+import path from "node:path";
+import { levelProvider } from "@cairn/kv";
+import { runNode } from "../../src/node.ts";
+import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
+
+const [, , servers = "", dir = ""] = process.argv;
+const pullTiming = { expiresMs: 800, heartbeatMs: 300, inactiveMs: 1_000 };
+const node = await runNode({
+  nodeId: "frozen",
+  dir,
+  openTxLog: async ({ signal }) => await openNatsTxLog({ servers, pullTiming, signal }),
+  onLogMismatch: { regressed: "rebuild", different: "halt" },
+  kvProvider: levelProvider(),
+  dbDir: path.join(dir, "index"),
+  checkpointer: undefined,
+  http: { host: "127.0.0.1", port: 0, maxBody: 1_000_000 },
+});
+await node.ready;
+process.stdout.write(`${node.url}\n`);

@@ -1,0 +1,92 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { NodeStatus } from "../../src/node-api.ts";
+import { encodeBirthRecord, encodeTransaction } from "../../src/tx-log/transaction-codec.ts";
+import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
+import type { TxLog } from "../../src/tx-log/tx-log.ts";
+import { LogFold } from "../../testing/log-fold.ts";
+import { NatsOperator } from "../../testing/nats-operator.ts";
+import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
+
+const CHILD = fileURLToPath(new URL("../../dist/test/faults/frozen-child.js", import.meta.url));
+
+let dir = "";
+let nats: NatsTestServer;
+let log: TxLog;
+let child: ChildProcess;
+let url = "";
+beforeEach(async () => {
+  dir = await mkdtemp(path.join(tmpdir(), "cairn-frozen-"));
+  nats = await startNatsServer();
+  log = await openNatsTxLog({ servers: nats.url });
+  await log.create((id) => encodeBirthRecord({ log: id, offset: 0 }));
+  await append(50, "before");
+  child = spawn(process.execPath, [CHILD, nats.url, dir], { stdio: ["ignore", "pipe", "inherit"] });
+  if (child.stdout === null) throw new Error("The node has no output.");
+  for await (const line of createInterface({ input: child.stdout })) {
+    url = line;
+    break;
+  }
+});
+afterEach(async () => {
+  const exited = once(child, "exit");
+  child.kill("SIGKILL");
+  await exited;
+  await log.close();
+  await nats.close();
+  await rm(dir, { recursive: true, force: true });
+});
+
+async function append(count: number, value: string): Promise<void> {
+  await Promise.all(
+    Array.from({ length: count }, (_, n) =>
+      log.append(encodeTransaction({ ops: [["put", "things", `default/k${n}`, value]] })),
+    ),
+  );
+}
+
+async function status(): Promise<NodeStatus> {
+  return (await (await fetch(`${url}/status`)).json()) as NodeStatus;
+}
+
+/** Stops the node's process as it is, until the server has given its reader up. */
+async function freeze(): Promise<void> {
+  const consumers = async (): Promise<number> =>
+    await NatsOperator.at(nats.url, async (operator) => await operator.consumers());
+  expect(await consumers()).toBe(1);
+  child.kill("SIGSTOP");
+  await expect.poll(consumers, { timeout: 20_000, interval: 100 }).toBe(0);
+}
+
+describe("a node that stands still for longer than its server keeps a reader", () => {
+  it("goes on where it was, with everything that came meanwhile", async () => {
+    await freeze();
+    await append(6_000, "meanwhile");
+    child.kill("SIGCONT");
+    const { last } = await log.bounds();
+    await vi.waitFor(async () => expect((await status()).index.txId).toBe(last), { timeout: 20_000 });
+    const fold = await NatsOperator.at(nats.url, async (operator) => await LogFold.of(operator.messages()));
+    const response = await fetch(`${url}/api/v1/digest`);
+    expect(await response.json()).toEqual({ txId: fold.txId, digest: fold.digest() });
+    expect((await status()).join).toMatchObject({ movedAside: [], restoredFrom: null });
+  });
+
+  it("halts when the log was made again meanwhile, and answers no read out of either", async () => {
+    await freeze();
+    await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
+    await log.create((id) => encodeBirthRecord({ log: id, offset: 0 }));
+    await append(200, "of another log");
+    child.kill("SIGCONT");
+    await vi.waitFor(async () => expect((await status()).phase).toBe("failed"), { timeout: 20_000 });
+    expect((await status()).failure?.code).toBe("LOG_DIFFERENT");
+    expect((await fetch(`${url}/api/v1/things/default/k0`)).status).toBe(503);
+    const stale = await fetch(`${url}/api/v1/things/default/k0?stale=true`);
+    expect(await stale.json()).toBe("before");
+  });
+});

@@ -1,0 +1,123 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { type KvReader, type KvStore, levelProvider, memoryProvider } from "@cairn/kv";
+import { expect, it } from "vitest";
+import { readState } from "../../src/index-store/index-state.ts";
+import { IndexStore } from "../../src/index-store/index-store.ts";
+import { LogFold } from "../../testing/log-fold.ts";
+import { SEEDED_LOG_ID, seededMessage, seededRandom } from "./seeded-log.ts";
+
+const CHILD = fileURLToPath(new URL("../../dist/test/faults/applying-child.js", import.meta.url));
+/** `pnpm soak` makes more. */
+const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 30);
+const AT_ONCE = 2;
+
+it(
+  `position and rows of an index agree after each of ${SEEDS} seeds of SIGKILL while it applies, flushes and starts`,
+  { timeout: 30_000 + SEEDS * 5_000 },
+  async () => {
+    const first = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
+    const seeds = Array.from({ length: SEEDS }, (_, n) => first + n);
+    const positions: number[] = [];
+    const work = async (): Promise<void> => {
+      for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) {
+        positions.push(await killedAgainAndAgain(seed));
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, work));
+    expect(positions).toHaveLength(SEEDS);
+    // The kills did not all come before anything was applied.
+    expect(positions.filter((position) => position > 100).length).toBeGreaterThan(SEEDS / 3);
+  },
+);
+
+/** One or two lives of a process over the same index, each killed; answers how far the index came. */
+async function killedAgainAndAgain(seed: number): Promise<number> {
+  const dir = await mkdtemp(path.join(tmpdir(), "cairn-seed-"));
+  try {
+    const random = seededRandom(seed);
+    let acknowledged = 0;
+    for (let life = 0; life < 1 + (seed % 2); life += 1) {
+      acknowledged = Math.max(acknowledged, await killedOnce(dir, seed, life, random()));
+      // A process that is killed loses nothing that it was told was written: that takes a machine.
+      await expectWhole(dir, seed, acknowledged);
+    }
+    return acknowledged;
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+async function killedOnce(dir: string, seed: number, life: number, chance: number): Promise<number> {
+  const child = spawn(process.execPath, [CHILD, dir, String(seed), String(life)], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const exited = once(child, "exit");
+  let last = 0;
+  const lines = createInterface({ input: child.stdout });
+  const ended = once(lines, "close");
+  const begun = new Promise<void>((resolve) => {
+    lines.on("line", (line) => {
+      last = Number(line);
+      resolve();
+    });
+  });
+  await begun;
+  await delay(chance * 250);
+  child.kill("SIGKILL");
+  expect(await exited).toEqual([null, "SIGKILL"]);
+  await ended;
+  return last;
+}
+
+/** The index holds exactly a prefix of the log: the digest of its fold, and row for row what a fresh index has. */
+async function expectWhole(dir: string, seed: number, acknowledged: number): Promise<void> {
+  const kv = await levelProvider().open(dir);
+  try {
+    const state = await readState(kv);
+    if (state === undefined) throw new Error(`Seed ${seed}: the index is empty.`);
+    const context = `seed ${seed} at ${state.txId}`;
+    expect(state.txId, context).toBeGreaterThanOrEqual(acknowledged);
+    const messages = Array.from({ length: state.txId }, (_, n) => seededMessage(seed, n + 1));
+    const fold = new LogFold();
+    for (const message of messages) fold.apply(message);
+    const index = await IndexStore.open(kv, state);
+    expect(await index.digest(), context).toEqual({ txId: fold.txId, digest: fold.digest() });
+
+    const fresh = await freshIndex(seed, state.txId);
+    await expectSameRows(kv, fresh, context);
+    await fresh.close();
+  } finally {
+    await kv.close();
+  }
+}
+
+async function freshIndex(seed: number, upTo: number): Promise<KvStore> {
+  const kv = await memoryProvider().open("fresh");
+  const log = { id: SEEDED_LOG_ID, name: "seeded", offset: 0 };
+  const empty = { version: 1, log, txId: 0, time: 0, sha256: "0".repeat(64), documents: 0 };
+  const index = await IndexStore.open(kv, empty);
+  await index.apply(Array.from({ length: upTo }, (_, n) => seededMessage(seed, n + 1)));
+  return kv;
+}
+
+async function expectSameRows(found: KvReader, wanted: KvReader, context: string): Promise<void> {
+  const rows = async (reader: KvReader): Promise<string[]> => {
+    const all: string[] = [];
+    for await (const some of reader.range({})) {
+      for (const [key, value] of some) {
+        all.push(`${Buffer.from(key).toString("hex")} ${Buffer.from(value).toString("hex")}`);
+      }
+    }
+    return all;
+  };
+  const [mine, theirs] = [await rows(found), await rows(wanted)];
+  const different = mine.findIndex((row, at) => row !== theirs[at]);
+  expect([context, mine.length, different]).toEqual([context, theirs.length, -1]);
+}

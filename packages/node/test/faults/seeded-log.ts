@@ -1,0 +1,49 @@
+import { encodeBirthRecord, encodeTransaction } from "../../src/tx-log/transaction-codec.ts";
+import type { Json, TxOperation } from "../../src/tx-log/transaction.ts";
+import type { LogMessage } from "../../src/tx-log/tx-log.ts";
+
+const KEYS = 150;
+const BORN = 1_700_000_000_000;
+
+/** The log id of every seeded log. */
+export const SEEDED_LOG_ID = "5eeded00-0000-4000-8000-000000000000";
+
+/** Numbers below 1 that depend on `seed` alone (mulberry32). */
+export function seededRandom(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** The message at a position of the log that a seed stands for: the same in every process, without anything being stored. */
+export function seededMessage(seed: number, position: number): LogMessage {
+  const random = seededRandom(seed * 1_000_003 + position);
+  const time = BORN + position * 10 - Math.floor(random() * 30);
+  if (position === 1) {
+    return { position, time, payload: encodeBirthRecord({ log: SEEDED_LOG_ID, offset: 0 }) };
+  }
+  const keys = new Set(Array.from({ length: 1 + Math.floor(random() * 4) }, () => keyOf(random)));
+  const ops = [...keys].map((key) => operation(random, key));
+  // Some ids come twice, soon after each other or not.
+  const id = random() < 0.2 ? { id: `id-${Math.floor(random() * position)}` } : {};
+  return { position, time, payload: encodeTransaction({ ops, ...id }) };
+}
+
+function keyOf(random: () => number): string {
+  return `n${Math.floor(random() * 3)}/k${Math.floor(random() * KEYS)}`;
+}
+
+function operation(random: () => number, key: string): TxOperation {
+  const kind = random();
+  if (kind < 0.75) return ["put", "things", key, document(random)];
+  if (kind < 0.95) return ["delete", "things", key];
+  return ["evict", "things", key];
+}
+
+function document(random: () => number): Json {
+  return { text: "x".repeat(Math.floor(random() * 400)), number: Math.floor(random() * 1e6) };
+}
