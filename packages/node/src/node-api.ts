@@ -102,6 +102,8 @@ export interface NodeStatus {
       readonly code: string;
       readonly message: string;
     }[];
+    /** Transactions that only indexes in `quarantine/` know, of any start; `cairn log orphans` prints them. */
+    readonly orphans: number;
     readonly replayed: number;
     readonly readyAfterMs: number | null;
   };

@@ -30,6 +30,7 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
       "Moved aside",
       `${path}: ${code}, ${message}`,
     ]),
+    ...orphanFields(status),
     ...checkpointFields(status, options.now),
   ];
   return formatFields(fields);
@@ -79,6 +80,13 @@ function indexText({ index }: NodeStatus, now: number): string {
   const lag =
     index.lag === null ? "" : index.lag === 0 ? "; nothing behind" : `; ${formatCount(index.lag)} behind`;
   return `transaction ${formatCount(index.txId)}${time}${lag}`;
+}
+
+function orphanFields({ join }: NodeStatus): Field[] {
+  if (join.orphans === 0) return [];
+  return [
+    ["Orphans", `${formatNumberOf(join.orphans, "transaction")} only in quarantine: cairn log orphans`],
+  ];
 }
 
 function joinText({ join }: NodeStatus): string {

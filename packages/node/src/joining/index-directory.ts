@@ -1,10 +1,16 @@
 import { mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { CairnError, diskError, isCairnError, type KvStore, levelProvider, systemErrorCode } from "@cairn/kv";
+import { countOrphans, type HeldTransactions, readQuarantine, writeNote } from "./quarantine.ts";
 
 /** Newest folders of `quarantine/` that stay; older ones go unless they hold what the log lost. */
 const KEPT_ASIDE = 2;
-const NOTE = "why.json";
+
+/** What an index holds that is moved aside. `holdsLost`: transactions that the log lost, so it is never removed. */
+export interface MovedContents {
+  readonly holdsLost: boolean;
+  readonly held?: HeldTransactions;
+}
 
 /** An index that was moved aside: where it lies now and why. */
 export interface MovedAside {
@@ -62,25 +68,27 @@ export class IndexDirectory {
     await explained(this.staging, async () => await rm(this.staging, { recursive: true, force: true }));
   }
 
-  /**
-   * Moves the local index to `quarantine/` with a note that says why. `holdsLost`: it holds transactions that the log lost, so it is
-   * never removed. Answers where it lies.
-   */
-  async moveAside(reason: CairnError, options: { holdsLost: boolean }): Promise<MovedAside> {
-    return await explained(this.quarantine, async () => await this.#moveAside(reason, options));
+  /** How many transactions are known only to indexes that were moved aside. */
+  async countOrphans(): Promise<number> {
+    return await explained(this.quarantine, async () => countOrphans(await readQuarantine(this.quarantine)));
   }
 
-  async #moveAside(reason: CairnError, options: { holdsLost: boolean }): Promise<MovedAside> {
+  /** Moves the local index to `quarantine/` with a note that says why, and what it holds. Answers where it lies. */
+  async moveAside(reason: CairnError, contents: MovedContents): Promise<MovedAside> {
+    return await explained(this.quarantine, async () => await this.#moveAside(reason, contents));
+  }
+
+  async #moveAside(reason: CairnError, { holdsLost, held }: MovedContents): Promise<MovedAside> {
     const stamp = new Date().toISOString().replaceAll(":", "-");
     const target = path.join(this.quarantine, `${stamp}-${reason.code.toLowerCase()}`);
     await mkdir(target, { recursive: true });
-    const note = { code: reason.code, message: reason.message, at: new Date().toISOString(), ...options };
+    const { code, message } = reason;
     // The note first: an index without one would be taken for one that may go.
-    await writeFile(path.join(target, NOTE), `${JSON.stringify(note, null, 2)}\n`);
+    await writeNote(target, { code, message, at: new Date().toISOString(), holdsLost, ...held });
     await rename(this.live, path.join(target, "live"));
     await syncFolder(this.path);
     await this.#forgetOldest();
-    return { path: target, code: reason.code, message: reason.message };
+    return { path: target, code, message };
   }
 
   /** Gives an index that lies whole in staging the place of the local one, which was moved aside. */
@@ -100,11 +108,8 @@ export class IndexDirectory {
   }
 
   async #forgetOldest(): Promise<void> {
-    // Names begin with the time, so name order is age.
-    const folders = (await entries(this.quarantine)).toSorted().toReversed();
-    for (const folder of folders.slice(KEPT_ASIDE)) {
-      const target = path.join(this.quarantine, folder);
-      if (!(await holdsLost(target))) await rm(target, { recursive: true, force: true });
+    for (const { folder, holdsLost } of (await readQuarantine(this.quarantine)).slice(0, -KEPT_ASIDE)) {
+      if (!holdsLost) await rm(folder, { recursive: true, force: true });
     }
   }
 }
@@ -147,17 +152,6 @@ async function readHolder(dbDir: string): Promise<number | undefined> {
   } catch (error) {
     // It is only told to a person; a holder that is just starting has not written it yet.
     if (error instanceof SyntaxError || systemErrorCode(error) !== undefined) return undefined;
-    throw error;
-  }
-}
-
-async function holdsLost(folder: string): Promise<boolean> {
-  try {
-    const note = JSON.parse(await readFile(path.join(folder, NOTE), "utf8")) as { holdsLost?: unknown };
-    return note.holdsLost !== false;
-  } catch (error) {
-    // Without a readable note nobody knows what it holds: it stays.
-    if (error instanceof SyntaxError || systemErrorCode(error) !== undefined) return true;
     throw error;
   }
 }

@@ -13,6 +13,7 @@ import type { JoinReport } from "./join-report.ts";
 import { type OpenedIndex, tryOpenIndex } from "./local-index.ts";
 import { type LogIdentity, readLogIdentity } from "./log-identity.ts";
 import { emptyState } from "./empty-state.ts";
+import { heldTransactions } from "../orphans/last-shared.ts";
 import { newestCheckpointOfName, restoreIndex } from "./restore-index.ts";
 
 /** What joining needs. */
@@ -47,6 +48,7 @@ export interface JoinedIndex {
  */
 export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   await context.directory.sweepStaging();
+  context.report.orphans = await context.directory.countOrphans();
   const local = await openLocal(context);
   try {
     const identity = await identifyLog(context, local?.state);
@@ -124,10 +126,13 @@ async function keepLocal(
   if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
   if (problem.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw problem;
   const leave = async (): Promise<void> => {
+    const held = await heldTransactions(local.kv, state, context.log, identity);
     context.onLocal(undefined);
     await local.kv.close();
     // What the log lost, trimmed or never had may be only here.
-    context.report.movedAside.push(await context.directory.moveAside(problem, { holdsLost: true }));
+    const contents = { holdsLost: true, ...(held === undefined ? {} : { held }) };
+    context.report.movedAside.push(await context.directory.moveAside(problem, contents));
+    context.report.orphans = await context.directory.countOrphans();
   };
   if (problem.code !== "LOG_TRIMMED") return void (await leave());
   // It is old and not wrong: whoever asks for what is there gets it, until there is a newer one.

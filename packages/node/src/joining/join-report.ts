@@ -11,6 +11,7 @@ export class JoinReport {
   restoredCheckpoint: NodeStatus["checkpoints"]["last"] = null;
   skipped: Join["skipped"] = [];
   movedAside: MovedAside[] = [];
+  orphans = 0;
   replayed = 0;
   readyAfterMs: number | null = null;
   #progress: { unit: Progress["unit"]; done: number; total: number; since: number; from: number } | undefined;
@@ -22,8 +23,15 @@ export class JoinReport {
 
   /** The join part of /status. */
   get join(): Join {
-    const { restoredFrom, skipped, movedAside, replayed, readyAfterMs } = this;
-    return { restoredFrom, skipped: [...skipped], movedAside: [...movedAside], replayed, readyAfterMs };
+    const { restoredFrom, skipped, movedAside, orphans, replayed, readyAfterMs } = this;
+    return {
+      restoredFrom,
+      skipped: [...skipped],
+      movedAside: [...movedAside],
+      orphans,
+      replayed,
+      readyAfterMs,
+    };
   }
 
   /** `done` of `total` bytes or transactions; the rate counts from the first call of a unit. */

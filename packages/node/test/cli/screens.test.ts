@@ -96,6 +96,7 @@ describe("the status screen", () => {
         restoredFrom: { name, store: "file:///store", txId: 1000 },
         skipped: [{ name: "checkpoint-2", store: "file:///c", code: "CHECKPOINT_CORRUPT", message: "Bad." }],
         movedAside: [{ path: "/q/1", code: "INDEX_CORRUPT", message: "Worse." }],
+        orphans: 12,
         replayed: 200,
         readyAfterMs: 812,
       },

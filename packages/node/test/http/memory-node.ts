@@ -190,7 +190,7 @@ export class MemoryNode implements NodeApi {
         version: 1,
         lag: 0,
       },
-      join: { restoredFrom: null, skipped: [], movedAside: [], replayed: 0, readyAfterMs: 12 },
+      join: { restoredFrom: null, skipped: [], movedAside: [], orphans: 0, replayed: 0, readyAfterMs: 12 },
       checkpoints: { last: null, lastVerified: null, nextCheckAt: null, running: null, lastFailure: null },
     });
   }

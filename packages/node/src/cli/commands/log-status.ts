@@ -1,11 +1,10 @@
-import { CairnError } from "@cairn/kv";
 import { readLogIdentity } from "../../joining/log-identity.ts";
 import { formatFields } from "../columns.ts";
 import { type AddCommand, describeCommand, type OutputOptions } from "../command-options.ts";
 import { type ConfigurationOptions, configurationOptions } from "../configuration.ts";
 import { formatCount, formatTime } from "../quantities.ts";
 import { writeJson, writeLine } from "../terminal.ts";
-import { withLog } from "./log.ts";
+import { noLog, withLog } from "./log.ts";
 
 /** `cairn log status`. */
 export const addLogStatus: AddCommand = (parent, terminal) => {
@@ -18,7 +17,7 @@ export const addLogStatus: AddCommand = (parent, terminal) => {
   ).action(async (options: ConfigurationOptions & OutputOptions) => {
     const status = await withLog(options, terminal, async (log) => {
       const identity = await readLogIdentity(log);
-      if (identity === undefined) throw absent(log.name);
+      if (identity === undefined) throw noLog(log.name);
       const { id, name, bounds, birth } = identity;
       const last = await log.fetch(bounds.last);
       const lastAt = last === undefined ? null : new Date(last.time).toISOString();
@@ -39,9 +38,3 @@ export const addLogStatus: AddCommand = (parent, terminal) => {
     );
   });
 };
-
-function absent(name: string): CairnError {
-  return new CairnError("NOT_FOUND", `There is no log "${name}" there yet.`, {
-    hint: "The first node makes it; cairn log create begins one on purpose.",
-  });
-}

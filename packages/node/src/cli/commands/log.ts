@@ -7,6 +7,7 @@ import { type AddCommand, addGroup } from "../command-options.ts";
 import { type ConfigurationOptions, readConfiguration } from "../configuration.ts";
 import type { Terminal } from "../terminal.ts";
 import { addLogCreate } from "./log-create.ts";
+import { addLogOrphans } from "./log-orphans.ts";
 import { addLogRecover } from "./log-recover.ts";
 import { addLogStatus } from "./log-status.ts";
 import { addLogTrim } from "./log-trim.ts";
@@ -14,7 +15,7 @@ import { addLogTrim } from "./log-trim.ts";
 /** `cairn log …`. */
 export const addLog: AddCommand = (parent, terminal) => {
   const group = addGroup(parent, "log", "Look at the transaction log, trim it, or begin one on purpose");
-  for (const add of [addLogStatus, addLogCreate, addLogTrim, addLogRecover])
+  for (const add of [addLogStatus, addLogCreate, addLogTrim, addLogRecover, addLogOrphans])
     add(group, terminal);
 };
 
@@ -22,6 +23,13 @@ export const addLog: AddCommand = (parent, terminal) => {
 export function logExists(name: string, last: number): CairnError {
   return new CairnError("CONFLICT", `The log "${name}" is there already; its last message is ${last}.`, {
     hint: "Nothing was changed. cairn log status shows what it holds.",
+  });
+}
+
+/** `NOT_FOUND`: there is no log yet. */
+export function noLog(name: string): CairnError {
+  return new CairnError("NOT_FOUND", `There is no log "${name}" there yet.`, {
+    hint: "The first node makes it; cairn log create begins one on purpose.",
   });
 }
 

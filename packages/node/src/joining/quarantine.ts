@@ -1,0 +1,86 @@
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { systemErrorCode } from "@cairn/kv";
+import { FIRST_TX_ID } from "../index-store/index-state.ts";
+import type { TxId } from "../tx-log/transaction.ts";
+
+const NOTE = "why.json";
+
+/** Which transactions an index that was moved aside holds: up to `txId`, and up to `shared` the log had the same when it was moved. */
+export interface HeldTransactions {
+  readonly txId: TxId;
+  /** Undefined where nothing told. */
+  readonly shared?: TxId | undefined;
+}
+
+/** Why an index was moved aside, as written beside it. */
+export interface QuarantineNote extends Partial<HeldTransactions> {
+  readonly code: string;
+  readonly message: string;
+  readonly at: string;
+  /** It holds transactions that the log lost, so it is never removed. */
+  readonly holdsLost: boolean;
+}
+
+/** An index in `quarantine/`. Without a readable note nobody knows what it holds: then it counts as one that holds what was lost. */
+export interface QuarantinedIndex {
+  readonly folder: string;
+  /** Where the index itself lies. */
+  readonly live: string;
+  readonly holdsLost: boolean;
+  readonly held: Partial<HeldTransactions>;
+}
+
+/** Writes an index's note into its folder. */
+export async function writeNote(folder: string, note: QuarantineNote): Promise<void> {
+  await writeFile(path.join(folder, NOTE), `${JSON.stringify(note, null, 2)}\n`);
+}
+
+/** The indexes that were moved aside, oldest first. */
+export async function readQuarantine(quarantine: string): Promise<QuarantinedIndex[]> {
+  const found: QuarantinedIndex[] = [];
+  // Names begin with the time, so name order is age.
+  for (const name of (await entries(quarantine)).toSorted()) {
+    const folder = path.join(quarantine, name);
+    const note = await readNote(folder);
+    found.push({ folder, live: path.join(folder, "live"), ...note });
+  }
+  return found;
+}
+
+/** How many transactions only indexes that were moved aside know, as far as their notes say. */
+export function countOrphans(indexes: readonly QuarantinedIndex[]): number {
+  let orphans = 0;
+  for (const { holdsLost, held } of indexes) {
+    if (holdsLost && held.txId !== undefined) orphans += held.txId - (held.shared ?? FIRST_TX_ID);
+  }
+  return orphans;
+}
+
+async function readNote(folder: string): Promise<Pick<QuarantinedIndex, "holdsLost" | "held">> {
+  try {
+    const note = JSON.parse(await readFile(path.join(folder, NOTE), "utf8")) as Record<
+      string,
+      unknown
+    > | null;
+    const { txId, shared, holdsLost } = note ?? {};
+    const held = {
+      ...(typeof txId === "number" ? { txId } : {}),
+      ...(typeof shared === "number" ? { shared } : {}),
+    };
+    return { holdsLost: holdsLost !== false, held };
+  } catch (error) {
+    if (error instanceof SyntaxError || systemErrorCode(error) !== undefined)
+      return { holdsLost: true, held: {} };
+    throw error;
+  }
+}
+
+async function entries(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return [];
+    throw error;
+  }
+}
