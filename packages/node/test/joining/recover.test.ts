@@ -220,4 +220,32 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     const failure = await failureOf(await start("b"));
     expect(failure).toMatchObject({ code: "LOG_TRIMMED", message: expect.stringContaining("transaction 2") });
   });
+
+  it("saves checkpoints of its own at once, can be trimmed, and recovered again", async () => {
+    const { names } = await lostLog();
+    expect((await log("recover", "--from", names[0] ?? "")).code).toBe(0);
+    const a = await started("a");
+    expect((await a.digest()).txId).toBe(5);
+    const own = await checkpoint(a);
+    await put(a, "k1", 6);
+    const digest = await a.digest();
+    const newest = await checkpoint(a);
+    await closeAll();
+    const opened = await openLog();
+    await opened.trim?.(2);
+    expect(await opened.bounds()).toEqual({ first: 2, last: 2 });
+    await opened.close();
+    const b = await started("b");
+    expect((await b.status()).join.restoredFrom).toMatchObject({ name: newest });
+    expect(await b.digest()).toEqual(digest);
+    expect((await b.status()).log).toMatchObject({ firstTxId: 6, lastTxId: 6 });
+    expect(await put(b, "k1", 7)).toBe(7);
+    await closeAll();
+    await loseLog();
+    expect((await log("recover", "--from", own)).code).toBe(0);
+    const c = await started("c");
+    expect((await c.status()).join.restoredFrom).toMatchObject({ name: own, txId: 5 });
+    expect(await put(c, "k1", 8)).toBe(7);
+    expect((await c.history(key("k1"))).versions.map(({ json }) => json)).not.toContain("6");
+  });
 });
