@@ -67,6 +67,15 @@ export interface CheckpointSummary {
   readonly documents: number;
 }
 
+/** A checkpoint that was read back, opened and found whole; `verifiedAt` by the store's clock, `digest` that of its content. */
+export interface VerifiedSummary {
+  readonly name: string;
+  readonly txId: TxId;
+  readonly verifiedAt: string;
+  readonly node: string;
+  readonly digest: string;
+}
+
 /** GET /status; docs/http.md explains each field. Null where there is none. */
 export interface NodeStatus {
   readonly node: string;
@@ -121,13 +130,7 @@ export interface NodeStatus {
       readonly bytes: number;
     } | null;
     /** The newest verification of the log's checkpoints, by any node. */
-    readonly lastVerified: {
-      readonly name: string;
-      readonly txId: TxId;
-      readonly verifiedAt: string;
-      readonly node: string;
-      readonly digest: string;
-    } | null;
+    readonly lastVerified: VerifiedSummary | null;
     readonly nextCheckAt: string | null;
     readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
     readonly lastFailure: { readonly at: string; readonly code: string; readonly message: string } | null;
@@ -167,6 +170,8 @@ export interface NodeApi {
   checkpoints(): Promise<readonly CheckpointSummary[]>;
   /** Saves a checkpoint now. `begun` resolves once the round has begun (CHECKPOINT_RUNNING while one runs), `done` when it ended. */
   checkpoint(): { readonly begun: Promise<void>; readonly done: Promise<CheckpointResult> };
+  /** Reads a checkpoint of the store back (the log's newest when left out) and marks it. CHECKPOINT_*, INDEX_*, NOT_FOUND without a checkpointer. */
+  verifyCheckpoint(name?: string): Promise<VerifiedSummary>;
   /** Stops in order: HTTP, checkpointer, indexer, index, log. Twice is fine. */
   close(): Promise<void>;
 }

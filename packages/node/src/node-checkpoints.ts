@@ -1,6 +1,14 @@
-import type { Checkpointer, CheckpointerStatus, CheckpointListing, TakeOutcome } from "@cairn/checkpoint";
+import type {
+  Checkpointer,
+  CheckpointerStatus,
+  CheckpointListing,
+  CheckpointStore,
+  TakeOutcome,
+} from "@cairn/checkpoint";
+import { CairnError } from "@cairn/kv";
 import { isoTime } from "./index-store/row-values.ts";
 import type { CheckpointResult, CheckpointSummary, NodeStatus } from "./node-api.ts";
+import type { System } from "./system/system.ts";
 
 /** The checkpoints part of /status while no checkpointer runs. */
 export const NO_CHECKPOINTS: NodeStatus["checkpoints"] = {
@@ -32,6 +40,14 @@ export function checkpointSummary(
 ): CheckpointSummary {
   const { name, txId, takenAt, archive, node, log, documents } = listing;
   return { name, txId, takenAt, bytes: archive.bytes, node, logId: log.id, documents };
+}
+
+/** Where a node saves checkpoints; `NOT_FOUND` when it saves none. */
+export function storeOf({ checkpointer }: System): CheckpointStore {
+  if (checkpointer !== undefined) return checkpointer.store;
+  throw new CairnError("NOT_FOUND", "This node has no checkpointer.", {
+    hint: 'Configure "checkpointer" under cairn/index-store > kv-store; docs/configuration.md shows how.',
+  });
 }
 
 /** Saves a checkpoint now, as POST /api/v1/checkpoints answers it. */

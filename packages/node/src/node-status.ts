@@ -1,4 +1,4 @@
-import { type CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import { INDEX_VERSION } from "./index-store/index-state.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
 import { isoTime } from "./index-store/row-values.ts";
@@ -19,6 +19,15 @@ export interface StatusParts {
   readonly report: JoinReport;
   readonly checkpoints: NodeStatus["checkpoints"];
   readonly failure: CairnError | undefined;
+}
+
+/** `NOT_READY`, with why, for what a node in this state cannot do. */
+export function notReady({ phase, failure }: Pick<StatusParts, "phase" | "failure">): CairnError {
+  const state = phase === "failed" ? "failed" : `is ${phase}`;
+  const why = failure === undefined ? state : `${state}: ${failure.message.replace(/\.$/, "")}`;
+  return new CairnError("NOT_READY", `The node ${why}.`, {
+    hint: failure?.hint ?? "Ask again when /health/ready answers 200, or add ?stale=true for what is there.",
+  });
 }
 
 /** How long /status waits for the log's answer before it says that the log cannot be reached. */

@@ -1,4 +1,4 @@
-import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
+import { listCheckpoints } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { type Logger, pino } from "pino";
 import { type HttpServer, startHttpServer } from "./http/server.ts";
@@ -18,15 +18,22 @@ import type {
   Phase,
   ReadOptions,
   StoredDocument,
+  VerifiedSummary,
 } from "./node-api.ts";
 import { NodeLife } from "./node-life.ts";
-import { nodeStatus } from "./node-status.ts";
+import { nodeStatus, notReady } from "./node-status.ts";
 import type { System } from "./system/system.ts";
 import { documentKey } from "./tx-log/document-key.ts";
 import { submitTransaction } from "./tx-log/submit-transaction.ts";
 import type { DocumentKey, Transaction, TxId, TxOutcome } from "./tx-log/transaction.ts";
 import { VERSION } from "./version.ts";
-import { checkpointSummary, NO_CHECKPOINTS, runCheckpoint, statusOfCheckpoints } from "./node-checkpoints.ts";
+import {
+  checkpointSummary,
+  NO_CHECKPOINTS,
+  runCheckpoint,
+  statusOfCheckpoints,
+  storeOf,
+} from "./node-checkpoints.ts";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_LIMIT = 100;
@@ -123,7 +130,7 @@ class RunningNode implements CairnNode {
   async submit(transaction: Transaction): Promise<{ txId: TxId }> {
     const { log, identity, index, phase } = this.#life;
     if (log === undefined || identity === undefined || index === undefined || phase === "failed") {
-      throw this.#notReady();
+      throw notReady(this.#life);
     }
     const { state } = index;
     const submitted = submitTransaction(log, logOffset(identity, state), transaction, state.txId);
@@ -141,7 +148,7 @@ class RunningNode implements CairnNode {
 
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
     const { index } = this.#life;
-    if (index === undefined) throw this.#notReady();
+    if (index === undefined) throw notReady(this.#life);
     return await this.#read(index, index.outcome(txId));
   }
 
@@ -153,7 +160,7 @@ class RunningNode implements CairnNode {
       this.#life.phase === "ready" && options.minTx === undefined && options.asOf === undefined
         ? this.#life.index
         : await this.#readable(options);
-    if (index === undefined) throw this.#notReady();
+    if (index === undefined) throw notReady(this.#life);
     return await this.#read(index, index.get(key, options.asOf));
   }
 
@@ -177,20 +184,27 @@ class RunningNode implements CairnNode {
   async digest(): Promise<{ txId: TxId; digest: string }> {
     const index = await this.#readable({});
     const digest = await this.#read(index, index.digest());
-    if (digest === undefined) throw this.#notReady();
+    if (digest === undefined) throw notReady(this.#life);
     return digest;
   }
 
   async checkpoints(): Promise<readonly CheckpointSummary[]> {
-    const { checkpoints } = await listCheckpoints(this.#store());
+    const { checkpoints } = await listCheckpoints(storeOf(this.#system));
     return checkpoints.map(checkpointSummary);
   }
 
   checkpoint(): { begun: Promise<void>; done: Promise<CheckpointResult> } {
-    this.#store();
+    storeOf(this.#system);
     const { checkpointer } = this.#life;
-    if (checkpointer === undefined) throw this.#notReady();
+    if (checkpointer === undefined) throw notReady(this.#life);
     return runCheckpoint(checkpointer);
+  }
+
+  async verifyCheckpoint(name?: string): Promise<VerifiedSummary> {
+    const store = storeOf(this.#system);
+    const { upkeep } = this.#life;
+    if (upkeep === undefined) throw notReady(this.#life);
+    return await upkeep.verify(store, name);
   }
 
   async close(): Promise<void> {
@@ -214,11 +228,11 @@ class RunningNode implements CairnNode {
   /** The index for a read, once it holds what the read asks for. */
   async #readable(options: ReadOptions & { asOf?: AsOf }): Promise<IndexStore> {
     const { minTx = 0, timeoutMs = DEFAULT_TIMEOUT_MS, stale = false, asOf } = options;
-    if (!stale && this.#life.phase !== "ready") throw this.#notReady();
+    if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
     const needed = Math.max(minTx, asOf !== undefined && "txId" in asOf ? asOf.txId : 0);
     await this.#life.position.reached(needed, timeoutMs);
     const { index } = this.#life;
-    if (index === undefined) throw this.#notReady();
+    if (index === undefined) throw notReady(this.#life);
     return index;
   }
 
@@ -230,23 +244,5 @@ class RunningNode implements CairnNode {
       this.#life.suspect(index, error);
       throw error;
     }
-  }
-
-  #store(): CheckpointStore {
-    const store = this.#system.checkpointer?.store;
-    if (store !== undefined) return store;
-    throw new CairnError("NOT_FOUND", "This node has no checkpointer.", {
-      hint: 'Configure "checkpointer" under cairn/index-store > kv-store; docs/configuration.md shows how.',
-    });
-  }
-
-  #notReady(): CairnError {
-    const { phase, failure } = this.#life;
-    const state = phase === "failed" ? "failed" : `is ${phase}`;
-    const why = failure === undefined ? state : `${state}: ${failure.message.replace(/\.$/, "")}`;
-    return new CairnError("NOT_READY", `The node ${why}.`, {
-      hint:
-        failure?.hint ?? "Ask again when /health/ready answers 200, or add ?stale=true for what is there.",
-    });
   }
 }

@@ -30,6 +30,8 @@ export interface FollowOptions {
 
 const FIRST_BACKOFF_MS = 50;
 const IDLE = Symbol("idle");
+/** How long a message that the log counts and does not have may take to appear. */
+const SUSPICIOUS_MS = 1_000;
 /** Servers of a cluster may not know all their streams yet when they have just started: within seconds that passes. */
 const MISSING_TRIES = 7;
 
@@ -109,7 +111,7 @@ class Follower {
     try {
       let next = iterator.next();
       for (;;) {
-        const result = await orIdle(next, idleCheckMs);
+        const result = await orIdle(next, this.#silentAt === this.lastPosition + 1 ? SUSPICIOUS_MS : idleCheckMs);
         if (result === IDLE) {
           await this.#check();
           const { last } = await this.#log.bounds();

@@ -9,8 +9,9 @@ export function describedLogId(description: string | undefined): string | undefi
   return DESCRIBED_ID.exec(description ?? "")?.[1];
 }
 
-/** `description` with the log id in it. */
+/** `description` with the log id in it, in place of another one. */
 export function describeLogId(logId: string, description = ""): string {
+  if (DESCRIBED_ID.test(description)) return description.replace(DESCRIBED_ID, `cairn log id ${logId}`);
   return description === "" ? `cairn log id ${logId}` : `${description} (cairn log id ${logId})`;
 }
 

@@ -117,13 +117,15 @@ export class NatsStream {
   }
 
   async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
-    const { config, state } = (await this.find()) ?? (await this.#add());
+    const found = await this.find();
+    const { config, state } = found ?? (await this.#add());
     // Never on an empty stream that once held messages: its history exists, somewhere.
     if (state.last_seq > 0) return;
     const described = describedLogId(config.description);
-    const logId = described ?? randomUUID();
+    // The id on an empty stream that was there may be of a history which the server lost: two must never have the same.
+    const logId = (found === undefined ? described : undefined) ?? randomUUID();
     const won = await this.#publishBirth(birthRecord(logId));
-    if (won && described === undefined) {
+    if (won && described !== logId) {
       await this.#update({ description: describeLogId(logId, config.description) });
     }
   }

@@ -1,11 +1,11 @@
-import { type Clock, systemClock } from "@cairn/checkpoint";
-import { errorMessage, isCairnError } from "@cairn/kv";
+import { type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
+import { CairnError, errorMessage, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { System } from "../system/system.ts";
 import type { TxLog } from "../tx-log/tx-log.ts";
 import { trimLog } from "./plan-trim.ts";
 import { type RepeatedWork, repeatWork } from "./repeated-work.ts";
-import { type LastVerified, startRestoreDrill } from "./restore-drill.ts";
+import { type LastVerified, startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-drill.ts";
 
 /** What the upkeep of one node works with; clock and randomness are the machine's when left out. */
 export interface UpkeepParts {
@@ -31,7 +31,7 @@ export class NodeUpkeep {
   readonly #parts: UpkeepParts;
   readonly #clock: Clock;
   readonly #random: () => number;
-  readonly #works: RepeatedWork[] = [];
+  readonly #works = new Set<RepeatedWork>();
 
   constructor(parts: UpkeepParts) {
     this.#parts = parts;
@@ -41,22 +41,37 @@ export class NodeUpkeep {
     this.#startTrimming();
   }
 
+  /** Verifies a checkpoint now: the one of that name, or the log's newest. */
+  async verify(store: CheckpointStore, name: string | undefined): Promise<LastVerified> {
+    const stop = new AbortController();
+    const verifying = verifyForNode(this.#verifier(store), name, stop.signal);
+    const work: RepeatedWork = {
+      async stop() {
+        stop.abort(new CairnError("NOT_READY", "The node stopped before the checkpoint was verified."));
+        await Promise.allSettled([verifying]);
+      },
+    };
+    this.#works.add(work);
+    try {
+      this.lastVerified = await verifying;
+      return this.lastVerified;
+    } finally {
+      this.#works.delete(work);
+    }
+  }
+
   /** Aborts what runs and waits for its end; afterwards nothing reads the log or writes to the staging directory. */
   async stop(): Promise<void> {
-    await Promise.all(this.#works.map((work) => work.stop()));
+    await Promise.all([...this.#works].map((work) => work.stop()));
   }
 
   #startDrill(): void {
-    const { system, logId, stagingDir, logger } = this.#parts;
-    const { checkpointer, kvProvider: provider, nodeId: node } = system;
+    const { system, logger } = this.#parts;
+    const { checkpointer } = system;
     if (checkpointer?.verifyEvery === undefined) return;
     const drill = startRestoreDrill({
-      store: checkpointer.store,
+      ...this.#verifier(checkpointer.store),
       every: checkpointer.verifyEvery,
-      logId,
-      provider,
-      stagingDir,
-      node,
       clock: this.#clock,
       random: this.#random,
       onVerified: (last, byThisNode) => {
@@ -65,7 +80,13 @@ export class NodeUpkeep {
       },
       onError: (error) => this.#tell("verifying the newest checkpoint failed", error),
     });
-    this.#works.push(drill);
+    this.#works.add(drill);
+  }
+
+  #verifier(store: CheckpointStore): VerifierParts {
+    const { system, logId, stagingDir } = this.#parts;
+    const { kvProvider: provider, nodeId: node } = system;
+    return { store, logId, provider, stagingDir, node };
   }
 
   #startTrimming(): void {
@@ -85,7 +106,7 @@ export class NodeUpkeep {
       return pause();
     };
     const times = { firstDelay: pause(), retryDelay: pause };
-    this.#works.push(
+    this.#works.add(
       repeatWork(this.#clock, times, work, (error) => this.#tell("trimming the log failed", error)),
     );
   }

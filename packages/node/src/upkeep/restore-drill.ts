@@ -6,7 +6,7 @@ import {
   nextLookDelay,
   readVerification,
 } from "@cairn/checkpoint";
-import type { KvProvider } from "@cairn/kv";
+import { CairnError, type KvProvider } from "@cairn/kv";
 import { INDEX_VERSION } from "../index-store/index-state.ts";
 import type { NodeStatus } from "../node-api.ts";
 import { type RepeatedWork, repeatWork } from "./repeated-work.ts";
@@ -15,14 +15,18 @@ import { verifyCheckpoint } from "./verify-checkpoint.ts";
 /** The newest verification of a log's checkpoints, as /status tells it. */
 export type LastVerified = NonNullable<NodeStatus["checkpoints"]["lastVerified"]>;
 
-/** What a restore drill works with. */
-export interface DrillOptions {
+/** Which checkpoints a node verifies, and with what. */
+export interface VerifierParts {
   readonly store: CheckpointStore;
-  readonly every: number;
   readonly logId: string;
   readonly provider: KvProvider;
   readonly stagingDir: string;
   readonly node: string;
+}
+
+/** What a restore drill works with. */
+export interface DrillOptions extends VerifierParts {
+  readonly every: number;
   readonly clock: Clock;
   readonly random: () => number;
   readonly onVerified: (last: LastVerified, byThisNode: boolean) => void;
@@ -42,23 +46,38 @@ export function startRestoreDrill(options: DrillOptions): RepeatedWork {
   return repeatWork(clock, times, (signal) => drill(options, signal), options.onError);
 }
 
+/** Verifies and marks the checkpoint `name`, or the log's newest. Errors as in {@link verifyCheckpoint}. */
+export async function verifyForNode(
+  parts: VerifierParts,
+  name: string | undefined,
+  signal: AbortSignal,
+): Promise<LastVerified> {
+  const { store, provider, stagingDir, node } = parts;
+  const chosen = name ?? (await look(parts)).newest;
+  if (chosen === undefined) {
+    throw new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint of this log in ${store.location}.`, {
+      hint: "cairn checkpoint create saves one.",
+    });
+  }
+  const verified = await verifyCheckpoint({ store, name: chosen, provider, stagingDir, node, signal });
+  const { manifest, digest, verification } = verified;
+  return { name: chosen, txId: manifest.txId, verifiedAt: verification.verifiedAt, node, digest };
+}
+
 async function drill(options: DrillOptions, signal: AbortSignal): Promise<number> {
-  const { store, every, provider, stagingDir, node } = options;
+  const { store, every } = options;
   const { newest, last } = await look(options);
   const storeNow = await store.now();
   const isDue = last === undefined || Date.parse(last.verifiedAt) + every * 0.9 <= storeNow;
   if (last !== undefined) options.onVerified(last, false);
   if (newest === undefined || !isDue) return nextDelay(options, last, storeNow);
-  const verified = await verifyCheckpoint({ store, name: newest, provider, stagingDir, node, signal });
-  if (verified.verification === null) return every;
-  const { verifiedAt, digest } = verified.verification;
-  const mine = { name: newest, txId: verified.manifest.txId, verifiedAt, node, digest };
+  const mine = await verifyForNode(options, newest, signal);
   options.onVerified(mine, true);
-  return nextDelay(options, mine, Date.parse(verifiedAt));
+  return nextDelay(options, mine, Date.parse(mine.verifiedAt));
 }
 
 /** The log's newest checkpoint that this node could restore, and the newest mark of any. */
-async function look({ store, logId, provider }: DrillOptions): Promise<{
+async function look({ store, logId, provider }: VerifierParts): Promise<{
   newest: string | undefined;
   last: LastVerified | undefined;
 }> {

@@ -24,25 +24,27 @@ export interface VerifyOptions {
   readonly stagingDir: string;
   /** Who verifies, for the reservation and the mark. */
   readonly node: string;
-  /** Whether the store gets the mark; true when left out. */
-  readonly mark?: boolean;
   readonly onProgress?: (progress: RestoreProgress) => void;
   readonly signal?: AbortSignal;
 }
 
-/** A checkpoint that is what it says; `verification` is null where no mark was asked for. */
-export interface VerifiedCheckpoint {
+/** A checkpoint that is what it says, and the digest of its content. */
+export interface ReadCheckpoint {
   readonly name: string;
   readonly manifest: Manifest;
   readonly digest: string;
-  readonly verification: Verification | null;
+}
+
+/** The same, and the mark that it got. */
+export interface VerifiedCheckpoint extends ReadCheckpoint {
+  readonly verification: Verification;
 }
 
 /**
  * Restores a checkpoint as a joining node would, opens it, compares its tables with their checksums and reads all of it for the
- * digest; then marks it as verified. Rejects with why it cannot be used: `CHECKPOINT_*`, `INDEX_*`, `STORE_*`.
+ * digest. Rejects with why it cannot be used: `CHECKPOINT_*`, `INDEX_*`, `STORE_*`.
  */
-export async function verifyCheckpoint(options: VerifyOptions): Promise<VerifiedCheckpoint> {
+export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> {
   const { store, name, provider, stagingDir, node, signal, onProgress } = options;
   const targetDir = path.join(stagingDir, `verify-${randomBytes(4).toString("hex")}`);
   let digest: string | undefined;
@@ -64,15 +66,21 @@ export async function verifyCheckpoint(options: VerifyOptions): Promise<Verified
     if (restored === undefined || digest === undefined) {
       throw skipped.find((one) => one.name === name)?.error ?? notThere(store, name);
     }
-    const { manifest } = restored;
-    const found = { node, digest, archive: manifest.archive };
-    const verification = options.mark === false ? null : await markVerified(store, name, found);
-    return { name, manifest, digest, verification };
+    return { name, manifest: restored.manifest, digest };
   } catch (error) {
     throw diskError(error, stagingDir);
   } finally {
     await rm(targetDir, { recursive: true, force: true });
   }
+}
+
+/** {@link readBack}, and marks the checkpoint as verified. */
+export async function verifyCheckpoint(options: VerifyOptions): Promise<VerifiedCheckpoint> {
+  const { store, name, node } = options;
+  const found = await readBack(options);
+  const { digest, manifest } = found;
+  const verification = await markVerified(store, name, { node, digest, archive: manifest.archive });
+  return { ...found, verification };
 }
 
 async function digestFiles(

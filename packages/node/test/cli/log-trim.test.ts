@@ -81,6 +81,33 @@ describe("cairn checkpoint verify", () => {
     expect((await run("checkpoint", "show", "./cairn-data/checkpoints")).stdout).toMatch(/Verified +yes/);
   });
 
+  it("asks a node for its newest one, or for one by its name", async () => {
+    await fill();
+    const node = await startNode(
+      { "cairn/node": { id: "n" } },
+      { env: { CAIRN_HTTP_PORT: "0" }, cwd: folder },
+    );
+    try {
+      await node.ready;
+      const url = ["--url", node.url ?? ""];
+      const { digest } = await node.digest();
+      await run("checkpoint", "create", ...url);
+      const newest = JSON.parse((await run("checkpoint", "verify", "--json", ...url)).stdout) as {
+        name: string;
+      };
+      expect(newest).toMatchObject({ txId: 5, digest, node: "n" });
+      expect((await run("checkpoint", "verify", newest.name, ...url)).code).toBe(0);
+      expect((await node.status()).checkpoints.lastVerified).toMatchObject({ name: newest.name });
+      const missing = "checkpoint-7-2026-11-20T06-00-00.000Z-1f3a9c0e";
+      expect(await run("checkpoint", "verify", missing, ...url)).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /),
+      });
+    } finally {
+      await node.close();
+    }
+  });
+
   it("of a folder without one is CHECKPOINT_NOT_FOUND", async () => {
     expect(await run("checkpoint", "verify", ".")).toMatchObject({
       code: 1,

@@ -168,6 +168,12 @@ export class MemoryNode implements NodeApi {
     return Promise.resolve([CHECKPOINT]);
   }
 
+  verifyCheckpoint(name: string = CHECKPOINT.name): ReturnType<NodeApi["verifyCheckpoint"]> {
+    if (name !== CHECKPOINT.name) return Promise.reject(new CairnError("CHECKPOINT_NOT_FOUND", "None."));
+    const { txId, takenAt: verifiedAt, node } = CHECKPOINT;
+    return Promise.resolve({ name, txId, verifiedAt, node, digest: "sha256:00" });
+  }
+
   checkpoint(): ReturnType<NodeApi["checkpoint"]> {
     if (this.checkpointRound !== undefined) return this.checkpointRound();
     return { begun: Promise.resolve(), done: Promise.resolve({ checkpoint: CHECKPOINT }) };

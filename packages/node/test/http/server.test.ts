@@ -64,6 +64,17 @@ describe("health", () => {
 });
 
 describe("checkpoints and digest", () => {
+  test("are verified: the newest, or the one that is named", async () => {
+    await using served = await serve();
+    for (const name of ["newest", CHECKPOINT.name]) {
+      const answer = await served.fetch(`/api/v1/checkpoints/${name}/verify`, { method: "POST" });
+      expect(answer.status).toBe(200);
+      expect(await answer.json()).toMatchObject({ name: CHECKPOINT.name, digest: "sha256:00" });
+    }
+    const missing = await served.fetch("/api/v1/checkpoints/other/verify", { method: "POST" });
+    expect(missing.status).toBe(404);
+  });
+
   test("are listed and answered", async () => {
     await using served = await serve();
     expect(await (await served.fetch("/api/v1/checkpoints")).json()).toEqual([CHECKPOINT]);

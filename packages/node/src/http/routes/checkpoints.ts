@@ -2,11 +2,17 @@ import { flag, parseQuery, READ_PARAMETERS, readOptions } from "../query.ts";
 import { awaitMinTx } from "./tx.ts";
 import type { RegisterRoutes } from "./routes.ts";
 
-/** GET and POST /api/v1/checkpoints. */
+/** GET and POST /api/v1/checkpoints, and POST /api/v1/checkpoints/{name}/verify. */
 export const checkpointRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/checkpoints", async (request, reply) => {
     await awaitMinTx(api, readOptions(parseQuery(request.url, READ_PARAMETERS)));
     return reply.send(await api.checkpoints());
+  });
+
+  app.post<{ Params: { name: string } }>("/api/v1/checkpoints/:name/verify", async (request, reply) => {
+    parseQuery(request.url, {});
+    const { name } = request.params;
+    return reply.send(await api.verifyCheckpoint(name === "newest" ? undefined : name));
   });
 
   app.post("/api/v1/checkpoints", async (request, reply) => {
