@@ -10,6 +10,8 @@ export interface SceneNodeOptions {
   readonly servers?: readonly string[];
   readonly onLogMismatch?: Readonly<Record<string, string>>;
   readonly replicas?: number;
+  /** Name of the folder of checkpoints. */
+  readonly checkpoints?: string;
 }
 
 /** A real nats-server, a folder of checkpoints, and nodes over them; its oracle folds what the stream holds. */
@@ -46,7 +48,7 @@ export class FaultScene {
             "cairn/module": "cairn.checkpoint/->checkpointer",
             store: {
               "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
-              path: path.join(this.folder, "checkpoints"),
+              path: path.join(this.folder, options.checkpoints ?? "checkpoints"),
             },
             "approx-frequency": "PT6H",
           },

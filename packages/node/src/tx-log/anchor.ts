@@ -94,12 +94,12 @@ export function trimmedTooFar(logName: string, upTo: number, last: number): Cair
   );
 }
 
-/** The error for messages that are missing between others. */
+/** The error for messages that the log counts and does not have. */
 export function gap(logName: string, from: number, to: number): CairnError {
   const missing = from === to ? `message ${from} is` : `messages ${from} to ${to} are`;
   return new CairnError(
     "LOG_GAP",
-    `In the log "${logName}" ${missing} missing between messages that are there.`,
+    `In the log "${logName}" ${missing} missing, though it was written beyond that.`,
     {
       hint: "Somebody deleted messages or the log's files are damaged. Restore the log, or a checkpoint beyond the hole.",
     },

@@ -111,7 +111,7 @@ class Follower {
     try {
       let next = iterator.next();
       for (;;) {
-        const result = await orIdle(next, this.#silentAt === this.lastPosition + 1 ? SUSPICIOUS_MS : idleCheckMs);
+        const result = await orIdle(next, this.#patience(idleCheckMs));
         if (result === IDLE) {
           await this.#check();
           const { last } = await this.#log.bounds();
@@ -135,6 +135,10 @@ class Follower {
       stop.abort();
       await iterator.return?.();
     }
+  }
+
+  #patience(idleCheckMs: number): number {
+    return this.#silentAt === this.lastPosition + 1 ? Math.min(SUSPICIOUS_MS, idleCheckMs) : idleCheckMs;
   }
 
   /** A hole at the log's end shows only by this, that nothing comes. Told at the second time, since replicas may lag. */

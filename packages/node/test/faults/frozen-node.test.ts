@@ -55,10 +55,12 @@ async function status(): Promise<NodeStatus> {
   return (await (await fetch(`${url}/status`)).json()) as NodeStatus;
 }
 
+async function consumers(): Promise<number> {
+  return await NatsOperator.at(nats.url, async (operator) => await operator.consumers());
+}
+
 /** Stops the node's process as it is, until the server has given its reader up. */
 async function freeze(): Promise<void> {
-  const consumers = async (): Promise<number> =>
-    await NatsOperator.at(nats.url, async (operator) => await operator.consumers());
   expect(await consumers()).toBe(1);
   child.kill("SIGSTOP");
   await expect.poll(consumers, { timeout: 20_000, interval: 100 }).toBe(0);

@@ -83,12 +83,14 @@ async function expectWhole(dir: string, seed: number, acknowledged: number): Pro
     const state = await readState(kv);
     if (state === undefined) throw new Error(`Seed ${seed}: the index is empty.`);
     const context = `seed ${seed} at ${state.txId}`;
-    expect(state.txId, context).toBeGreaterThanOrEqual(acknowledged);
+    // The context is compared too, so that a failure names its seed.
+    expect({ context, lost: Math.max(0, acknowledged - state.txId) }).toEqual({ context, lost: 0 });
     const messages = Array.from({ length: state.txId }, (_, n) => seededMessage(seed, n + 1));
     const fold = new LogFold();
     for (const message of messages) fold.apply(message);
     const index = await IndexStore.open(kv, state);
-    expect(await index.digest(), context).toEqual({ txId: fold.txId, digest: fold.digest() });
+    const wanted = { context, txId: fold.txId, digest: fold.digest() };
+    expect({ context, ...(await index.digest()) }).toEqual(wanted);
 
     const fresh = await freshIndex(seed, state.txId);
     await expectSameRows(kv, fresh, context);
@@ -108,16 +110,17 @@ async function freshIndex(seed: number, upTo: number): Promise<KvStore> {
 }
 
 async function expectSameRows(found: KvReader, wanted: KvReader, context: string): Promise<void> {
-  const rows = async (reader: KvReader): Promise<string[]> => {
-    const all: string[] = [];
-    for await (const some of reader.range({})) {
-      for (const [key, value] of some) {
-        all.push(`${Buffer.from(key).toString("hex")} ${Buffer.from(value).toString("hex")}`);
-      }
-    }
-    return all;
-  };
-  const [mine, theirs] = [await rows(found), await rows(wanted)];
+  const [mine, theirs] = [await allRows(found), await allRows(wanted)];
   const different = mine.findIndex((row, at) => row !== theirs[at]);
   expect([context, mine.length, different]).toEqual([context, theirs.length, -1]);
+}
+
+async function allRows(reader: KvReader): Promise<string[]> {
+  const all: string[] = [];
+  for await (const some of reader.range({})) {
+    for (const [key, value] of some) {
+      all.push(`${Buffer.from(key).toString("hex")} ${Buffer.from(value).toString("hex")}`);
+    }
+  }
+  return all;
 }
