@@ -136,6 +136,15 @@ describe("transactions that only an index knows", () => {
     });
   });
 
+  it("are found though the log has the same operations in their place, written later with other documents", async () => {
+    const found = await orphansOf(
+      messagesOf([put("a", 1)]),
+      messagesOf([put("a", 2), put("b", 2)], 3),
+      messagesOf([put("a", 20), put("b", 20)], 3, 9_000),
+    );
+    expect(found.map(({ txId }) => txId)).toEqual([3, 4]);
+  });
+
   it("are none where the log was only trimmed", async () => {
     const before = messagesOf([put("a", 1), put("b", 2), put("c", 3)]);
     expect(await orphansOf(before, [], messagesOf([put("d", 4), put("e", 5)], 5), { first: 6 })).toEqual([]);
