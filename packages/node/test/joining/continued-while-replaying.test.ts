@@ -1,0 +1,90 @@
+import { filesystemStore, listCheckpoints } from "@cairn/checkpoint";
+import { levelProvider } from "@cairn/kv";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { expect, it, vi } from "vitest";
+import { type CairnNode, runNode } from "../../src/node.ts";
+import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
+import { encodeBirthRecord } from "../../src/tx-log/transaction-codec.ts";
+import type { TxLog } from "../../src/tx-log/tx-log.ts";
+import { Gate } from "./gate.ts";
+
+async function start(folder: string, gate: Gate): Promise<CairnNode> {
+  const dbDir = path.join(folder, "index");
+  return await runNode({
+    nodeId: "n",
+    dir: folder,
+    openTxLog: async () => readThrough(await openEmbeddedTxLog({ path: path.join(folder, "log") }), gate),
+    onLogMismatch: { regressed: "rebuild", different: "halt" },
+    kvProvider: levelProvider(),
+    dbDir,
+    checkpointer: {
+      store: filesystemStore({ path: path.join(folder, "checkpoints") }),
+      approxFrequency: 6 * 3_600_000,
+      checkpointDir: path.join(dbDir, "capture"),
+      keepDirBetweenCheckpoints: true,
+      keepDirOnClose: false,
+      checkpointOnClose: false,
+      compression: "none",
+    },
+    http: undefined,
+  });
+}
+
+function readThrough(log: TxLog, gate: Gate): TxLog {
+  const read: TxLog["read"] = async function* (from, options) {
+    for await (const messages of log.read(from, options)) {
+      await gate.passed();
+      yield messages;
+    }
+  };
+  return new Proxy(log, {
+    get(target, name) {
+      const value: unknown = name === "read" ? read : Reflect.get(target, name);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
+}
+
+it("an index that has not read yet how its log is continued is not ready, and submits under the new log's ids", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "cairn-seam-"));
+  const gate = new Gate();
+  const nodes: CairnNode[] = [];
+  try {
+    const old = await start(folder, gate);
+    nodes.push(old);
+    await old.ready;
+    for (const value of [1, 2]) {
+      const { txId } = await old.submit({ ops: [["put", "things", "default/a", value]] });
+      await old.await(txId);
+    }
+    await old.checkpoint().done;
+    await old.close();
+    const [saved] = (await listCheckpoints(filesystemStore({ path: path.join(folder, "checkpoints") })))
+      .checkpoints;
+    if (saved === undefined) throw new Error("no checkpoint");
+    for (const lost of ["log", "index"]) await rm(path.join(folder, lost), { recursive: true });
+    const log = await openEmbeddedTxLog({ path: path.join(folder, "log") });
+    const continues = { log: saved.log.id, anchor: saved.anchor };
+    await log.create((id) => encodeBirthRecord({ log: id, offset: saved.txId, deliberate: true, continues }));
+    await log.close();
+
+    gate.close();
+    const node = await start(folder, gate);
+    nodes.push(node);
+    await gate.reached();
+    await vi.waitFor(() => expect(node.phase).toBe("replaying"));
+    expect(await node.status()).toMatchObject({ index: { txId: 3, lag: 1 }, log: { lastTxId: 4 } });
+    const { txId } = await node.submit({ ops: [["put", "things", "default/a", 3]] });
+    expect(txId).toBe(5);
+    gate.open();
+    expect(await node.await(txId)).toMatchObject({ committed: true });
+    expect(await node.get({ bucket: "things", namespace: "default", name: "a" })).toMatchObject({
+      revision: 5,
+    });
+  } finally {
+    await Promise.all(nodes.map((node) => node.close()));
+    await rm(folder, { recursive: true, force: true });
+  }
+});
