@@ -33,6 +33,8 @@ export interface DrillOptions extends VerifierParts {
   readonly onError: (error: unknown) => void;
 }
 
+const SOON_PART = 0.1;
+
 /**
  * Verifies the log's newest checkpoint about once a period, whichever node does it: looks at the store at a random instant, and
  * acts only when no mark is younger than the period.
@@ -70,7 +72,9 @@ async function drill(options: DrillOptions, signal: AbortSignal): Promise<number
   const storeNow = await store.now();
   const isDue = last === undefined || Date.parse(last.verifiedAt) + every * 0.9 <= storeNow;
   if (last !== undefined) options.onVerified(last, false);
-  if (newest === undefined || !isDue) return nextDelay(options, last, storeNow);
+  // Soon: the first checkpoint of a log is about to be saved.
+  if (newest === undefined) return every * SOON_PART;
+  if (!isDue) return nextDelay(options, last, storeNow);
   const mine = await verifyForNode(options, newest, signal);
   options.onVerified(mine, true);
   return nextDelay(options, mine, Date.parse(mine.verifiedAt));
@@ -103,7 +107,6 @@ function nextDelay(
     approxFrequency: every,
     newestTakenAt: last === undefined ? undefined : Date.parse(last.verifiedAt),
     storeNow,
-    leased: false,
     random: random(),
   });
 }
