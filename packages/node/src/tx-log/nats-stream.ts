@@ -17,6 +17,7 @@ import type { LogBounds, LogMessage } from "./tx-log.ts";
 /** Codes of the JetStream API (nats-server/server/errors.json). */
 const NO_MESSAGE = 10037;
 const NAME_IN_USE = 10058;
+const SUBJECTS_OVERLAP = 10065;
 const WRONG_LAST_SEQUENCE = 10071;
 
 const CREATE_DEADLINE_MS = 30_000;
@@ -143,8 +144,9 @@ export class NatsStream {
     try {
       await this.#manager.streams.add(streamSettings(this.name, this.#creation.replicas, randomUUID()));
     } catch (error) {
-      // Another node was faster; its log id counts.
-      if (apiCode(error) !== NAME_IN_USE) throw this.#error(error);
+      // Another node was faster; its log id counts. For an instant the server only says that the subjects are taken.
+      const taken = apiCode(error) === SUBJECTS_OVERLAP && (await this.find()) !== undefined;
+      if (!taken && apiCode(error) !== NAME_IN_USE) throw this.#error(error);
     }
     return this.info();
   }
