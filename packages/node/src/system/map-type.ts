@@ -32,10 +32,10 @@ export function mapOf<P extends Parameters, T>(
 
 /** The JSON Schema of a map with these parameters. */
 export function schemaOfParameters(parameters: Parameters): MapSchema {
-  const built = Object.entries(parameters).filter(([, parameter]) => !parameter.unbuilt);
-  const needed = built.filter(([, parameter]) => parameter.required).map(([name]) => name);
+  const entries = Object.entries(parameters);
+  const needed = entries.filter(([, parameter]) => parameter.required).map(([name]) => name);
   const properties = Object.fromEntries(
-    built.map(([name, { type, doc, required }]) => {
+    entries.map(([name, { type, doc, required }]) => {
       // null takes a parameter away, which one that is needed does not bear.
       const schema = required ? type.jsonSchema : eitherOf(type.jsonSchema, { type: "null" });
       return [name, { ...schema, description: doc }];

@@ -14,8 +14,6 @@ export interface Parameter<T> {
   readonly fallback: T | ((reading: Reading, path: ConfigPath) => T) | undefined;
   /** Never printed. */
   readonly secret: boolean;
-  /** Known, but not in this version: giving it is an error that says so. */
-  readonly unbuilt: boolean;
 }
 
 /** The parameters of a map, by name. */
@@ -26,7 +24,7 @@ export type ParameterValues<P extends Parameters> = {
   readonly [Name in keyof P]: P[Name] extends Parameter<infer T> ? T : never;
 };
 
-const OPTIONAL = { required: false, defaultText: undefined, secret: false, unbuilt: false } as const;
+const OPTIONAL = { required: false, defaultText: undefined, secret: false } as const;
 
 /** A parameter that must be given. */
 export function required<T>(type: ValueType<T>, doc: string): Parameter<T> {
@@ -83,9 +81,4 @@ export function secret(doc: string, defaultText?: string): Parameter<string | un
     },
   };
   return { ...OPTIONAL, type, doc, defaultText, fallback: undefined, secret: true };
-}
-
-/** A parameter of the contract that this version does not have yet. */
-export function unbuilt(type: ValueType<unknown>, doc: string): Parameter<undefined> {
-  return { ...OPTIONAL, type, doc, fallback: undefined, unbuilt: true };
 }

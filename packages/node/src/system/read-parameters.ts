@@ -61,12 +61,6 @@ function readParameter(
     if (fallback !== undefined) record(parameter, at, fallback, DEFAULT_ORIGIN, reading);
     return fallback;
   }
-  if (parameter.unbuilt) {
-    reading.problems.add(entry.nameOrigin, at, `${name} is not in this version of Cairn.`, {
-      hint: "Leave it out.",
-    });
-    return undefined;
-  }
   const value = parameter.type.read(entry.value, at, reading);
   if (value !== undefined) record(parameter, at, value, entry.value.origin, reading);
   return value;

@@ -15,9 +15,9 @@ test("every reference in the schema leads somewhere", () => {
 test("every parameter of every module stands in the schema, with what it is for", () => {
   for (const module of MODULES) {
     expect(text.includes(JSON.stringify(module.id))).toBe(!module.unbuilt);
-    for (const [name, { doc, unbuilt }] of Object.entries(module.parameters)) {
-      expect(text.includes(`"${name}":{`)).toBe(!unbuilt);
-      if (!unbuilt) expect(text).toContain(JSON.stringify(doc));
+    for (const [name, { doc }] of Object.entries(module.parameters)) {
+      expect(text).toContain(`"${name}":{`);
+      expect(text).toContain(JSON.stringify(doc));
     }
   }
 });

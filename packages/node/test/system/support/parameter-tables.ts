@@ -20,11 +20,9 @@ function table(parameters: Parameters): string {
 }
 
 function rows(parameters: Parameters, prefix: string): readonly string[] {
-  return Object.entries(parameters)
-    .filter(([, parameter]) => !parameter.unbuilt)
-    .flatMap(([name, { type, doc, required, defaultText }]) => {
-      const label = `${prefix}\`${name}\``;
-      const row = `| ${label} | ${type.name} | ${required ? "required" : (defaultText ?? "none")} | ${doc} |`;
-      return [row, ...rows(type.parameters ?? {}, `${label} > `)];
-    });
+  return Object.entries(parameters).flatMap(([name, { type, doc, required, defaultText }]) => {
+    const label = `${prefix}\`${name}\``;
+    const row = `| ${label} | ${type.name} | ${required ? "required" : (defaultText ?? "none")} | ${doc} |`;
+    return [row, ...rows(type.parameters ?? {}, `${label} > `)];
+  });
 }
