@@ -45,6 +45,24 @@ describe("a log that was purged in front of a node that is down", () => {
     await expectNoReads(again);
     expect(await again.get(KEY, { stale: true })).toMatchObject({ json: '"early"' });
   });
+
+  it("of everything it held cannot be compared any more: it halts the node, and nobody begins a log in its place", async () => {
+    const a = await scene.ready("a");
+    const last = await put(a, 0, 10, "early");
+    await a.checkpoint().done;
+    await a.close();
+    await scene.operate(async (operator) => await operator.purgeBefore(last + 1));
+    for (const id of ["a", "new"]) {
+      const node = await scene.start(id);
+      expect((await failureOf(node)).code).toBe("LOG_TRIMMED");
+      await expectNoReads(node);
+      await node.close();
+    }
+    expect(await scene.operate(async (operator) => (await operator.info()).state)).toMatchObject({
+      messages: 0,
+      last_seq: last,
+    });
+  });
 });
 
 describe("a log that has a hole", () => {
