@@ -97,7 +97,7 @@ function joinText({ join }: NodeStatus): string {
 }
 
 function checkpointFields({ checkpoints }: NodeStatus, now: number): Field[] {
-  const { last, running, nextCheckAt, lastFailure } = checkpoints;
+  const { last, lastVerified, running, nextCheckAt, lastFailure } = checkpoints;
   const fields: Field[] = [
     [
       "Checkpoint",
@@ -106,6 +106,10 @@ function checkpointFields({ checkpoints }: NodeStatus, now: number): Field[] {
         : `${last.name}, ${formatBytes(last.bytes)}, ${formatRelative(last.takenAt, now)}`,
     ],
   ];
+  if (lastVerified !== null) {
+    const { name, node, verifiedAt } = lastVerified;
+    fields.push(["Verified", `${name}, by ${node}, ${formatRelative(verifiedAt, now)}`]);
+  }
   if (running !== null) {
     const since = formatDuration(Math.max(0, now - Date.parse(running.startedAt)));
     fields.push(["Saving", `${running.step}, ${formatBytes(running.bytes)}, for ${since}`]);

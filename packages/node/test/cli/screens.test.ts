@@ -102,7 +102,13 @@ describe("the status screen", () => {
       },
       checkpoints: {
         last: { name, txId: 1000, takenAt: "2026-11-20T06:00:00.000Z", bytes: 81_920 },
-        lastVerified: null,
+        lastVerified: {
+          name,
+          txId: 1000,
+          verifiedAt: "2026-11-20T06:10:00.000Z",
+          node: "b",
+          digest: "sha256:0",
+        },
         nextCheckAt: "2026-11-20T12:00:00.000Z",
         running: { startedAt: "2026-11-20T06:59:50.000Z", step: "uploading", bytes: 2048 },
         lastFailure: { at: "2026-11-20T06:30:00.000Z", code: "STORE_FULL", message: "Full." },
@@ -113,6 +119,7 @@ describe("the status screen", () => {
       "Skipped       checkpoint-2: CHECKPOINT_CORRUPT, Bad.",
       "Moved aside   /q/1: INDEX_CORRUPT, Worse.",
       `Checkpoint    ${name}, 80 KiB, 1 h ago`,
+      `Verified      ${name}, by b, 50 min ago`,
       "Saving        uploading, 2 KiB, for 10 s",
       "Last failure  STORE_FULL: Full. (30 min ago)",
       "Next check    in 5 h",
