@@ -1,8 +1,22 @@
-import { connect, type JetStreamManager, type NatsConnection, NatsError, type StreamInfo } from "nats";
+import { connect, type JetStreamManager, type NatsConnection, NatsError } from "nats";
 import type { LogMessage } from "../src/tx-log/tx-log.ts";
 
 const NO_MESSAGE = 10037;
 const AT_ONCE = 200;
+
+/** What the server says of a stream: the part that tests look at, so that who uses them need not have the client's types. */
+export interface StreamReport {
+  readonly state: {
+    readonly messages: number;
+    readonly first_seq: number;
+    readonly last_seq: number;
+    readonly consumer_count: number;
+  };
+  readonly cluster?: {
+    readonly leader?: string;
+    readonly replicas?: readonly { readonly name: string; readonly current: boolean }[];
+  };
+}
 
 /**
  * Somebody who does to a log's stream what operators, other programs and accidents do, and who reads it without any part of a
@@ -29,7 +43,7 @@ export class NatsOperator {
     }
   }
 
-  async info(): Promise<StreamInfo> {
+  async info(): Promise<StreamReport> {
     return await this.#manager.streams.info(this.stream);
   }
 
