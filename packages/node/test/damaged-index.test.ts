@@ -1,4 +1,3 @@
-import { filesystemStore } from "@cairn/checkpoint";
 import { CairnError, type KvProvider, levelProvider } from "@cairn/kv";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -6,6 +5,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { STATE_ROW_KEY } from "../src/index-store/row-keys.ts";
 import { type CairnNode, runNode } from "../src/node.ts";
+import { quietSystem } from "./quiet-system.ts";
 import { openEmbeddedTxLog } from "../src/tx-log/embedded-tx-log.ts";
 
 let folder = "";
@@ -20,25 +20,8 @@ afterEach(async () => {
 });
 
 async function start(kvProvider: KvProvider = levelProvider({ compression: false })): Promise<CairnNode> {
-  const dbDir = path.join(folder, "index");
-  const node = await runNode({
-    nodeId: "node-1",
-    dir: folder,
-    openTxLog: async () => await openEmbeddedTxLog({ path: path.join(folder, "node-1-log") }),
-    onLogMismatch: { regressed: "rebuild", different: "halt" },
-    kvProvider,
-    dbDir,
-    checkpointer: {
-      store: filesystemStore({ path: path.join(folder, "checkpoints") }),
-      approxFrequency: 6 * 3_600_000,
-      checkpointDir: path.join(dbDir, "capture"),
-      keepDirBetweenCheckpoints: true,
-      keepDirOnClose: false,
-      checkpointOnClose: false,
-      compression: "none",
-    },
-    http: undefined,
-  });
+  const openTxLog = async () => await openEmbeddedTxLog({ path: path.join(folder, "node-1-log") });
+  const node = await runNode({ ...quietSystem({ folder, nodeId: "node-1", openTxLog }), kvProvider });
   nodes.push(node);
   return node;
 }
@@ -64,7 +47,7 @@ async function written(): Promise<string> {
 
 /** Flips a bit of a document in the index. */
 async function damage(): Promise<void> {
-  const live = path.join(folder, "index", "live");
+  const live = path.join(folder, "node-1-index", "live");
   const name = (await readdir(live)).find((file) => file.endsWith(".ldb")) ?? "";
   const bytes = await readFile(path.join(live, name));
   const at = bytes.indexOf("k7k7");
@@ -109,7 +92,7 @@ describe("a checkpoint whose index proves damaged each time it is restored", () 
     await first.await(txId);
     const digest = await first.digest();
     await first.close();
-    await rm(path.join(folder, "index", "live"), { recursive: true });
+    await rm(path.join(folder, "node-1-index", "live"), { recursive: true });
 
     const second = await start(refusesRestored());
     await vi.waitFor(() => expect(second.phase).toBe("ready"), 10_000);

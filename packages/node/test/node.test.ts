@@ -1,5 +1,3 @@
-import { filesystemStore } from "@cairn/checkpoint";
-import { levelProvider } from "@cairn/kv";
 import { EventEmitter, once } from "node:events";
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type CairnNode, runNode } from "../src/node.ts";
 import type { System } from "../src/system/system.ts";
 import { decodeListCursor, encodeListCursor } from "../src/index-store/cursor.ts";
+import { quietSystem } from "./quiet-system.ts";
 import { openEmbeddedTxLog } from "../src/tx-log/embedded-tx-log.ts";
 
 let folder = "";
@@ -22,26 +21,8 @@ afterEach(async () => {
 });
 
 function system(overrides: Partial<System> = {}): System {
-  const dbDir = path.join(folder, "index");
-  return {
-    nodeId: "node-1",
-    dir: folder,
-    openTxLog: async () => await openEmbeddedTxLog({ path: path.join(folder, "node-1-log") }),
-    onLogMismatch: { regressed: "rebuild", different: "halt" },
-    kvProvider: levelProvider(),
-    dbDir,
-    checkpointer: {
-      store: filesystemStore({ path: path.join(folder, "checkpoints") }),
-      approxFrequency: 6 * 3_600_000,
-      checkpointDir: path.join(dbDir, "capture"),
-      keepDirBetweenCheckpoints: true,
-      keepDirOnClose: false,
-      checkpointOnClose: false,
-      compression: "none",
-    },
-    http: undefined,
-    ...overrides,
-  };
+  const openTxLog = async () => await openEmbeddedTxLog({ path: path.join(folder, "node-1-log") });
+  return { ...quietSystem({ folder, nodeId: "node-1", openTxLog }), ...overrides };
 }
 
 async function start(overrides: Partial<System> = {}): Promise<CairnNode> {
@@ -81,7 +62,7 @@ describe("a node on the embedded log", () => {
     await put(first, "after", 1);
     const digest = await first.digest();
     await first.close();
-    await rm(path.join(folder, "index", "live"), { recursive: true });
+    await rm(path.join(folder, "node-1-index", "live"), { recursive: true });
     const second = await start();
     await second.ready;
     expect(await second.digest()).toEqual(digest);
@@ -112,12 +93,12 @@ describe("a node on the embedded log", () => {
     await put(first, "a", 1);
     const digest = await first.digest();
     await first.close();
-    await rm(path.join(folder, "index", "live", "CURRENT"));
+    await rm(path.join(folder, "node-1-index", "live", "CURRENT"));
     const second = await start();
     await second.ready;
     expect(await second.digest()).toEqual(digest);
     expect((await second.status()).join.movedAside).toMatchObject([{ code: "INDEX_CORRUPT" }]);
-    expect(await readdir(path.join(folder, "index", "quarantine"))).toHaveLength(1);
+    expect(await readdir(path.join(folder, "node-1-index", "quarantine"))).toHaveLength(1);
   });
 
   it("goes on with a list only when it holds the transaction that the list began at", async () => {
@@ -161,7 +142,7 @@ describe("a node on the embedded log", () => {
     await node.ready;
     await put(node, "a", 1);
     const digest = await node.digest();
-    await rm(path.join(folder, "index", "live"), { recursive: true });
+    await rm(path.join(folder, "node-1-index", "live"), { recursive: true });
     expect((await node.status()).index).toMatchObject({ txId: 2, bytes: 0 });
     await expect(node.checkpoint().done).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
     await vi.waitFor(() => expect(node.phase).toBe("restoring"));

@@ -1,35 +1,19 @@
 import { filesystemStore, listCheckpoints } from "@cairn/checkpoint";
-import { levelProvider } from "@cairn/kv";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect, it, vi } from "vitest";
 import { type CairnNode, runNode } from "../../src/node.ts";
+import { quietSystem } from "../quiet-system.ts";
 import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
 import { encodeBirthRecord } from "../../src/tx-log/transaction-codec.ts";
 import type { TxLog } from "../../src/tx-log/tx-log.ts";
 import { Gate } from "./gate.ts";
 
 async function start(folder: string, gate: Gate): Promise<CairnNode> {
-  const dbDir = path.join(folder, "index");
-  return await runNode({
-    nodeId: "n",
-    dir: folder,
-    openTxLog: async () => readThrough(await openEmbeddedTxLog({ path: path.join(folder, "log") }), gate),
-    onLogMismatch: { regressed: "rebuild", different: "halt" },
-    kvProvider: levelProvider(),
-    dbDir,
-    checkpointer: {
-      store: filesystemStore({ path: path.join(folder, "checkpoints") }),
-      approxFrequency: 6 * 3_600_000,
-      checkpointDir: path.join(dbDir, "capture"),
-      keepDirBetweenCheckpoints: true,
-      keepDirOnClose: false,
-      checkpointOnClose: false,
-      compression: "none",
-    },
-    http: undefined,
-  });
+  const openTxLog = async () =>
+    readThrough(await openEmbeddedTxLog({ path: path.join(folder, "log") }), gate);
+  return await runNode(quietSystem({ folder, nodeId: "n", openTxLog }));
 }
 
 function readThrough(log: TxLog, gate: Gate): TxLog {

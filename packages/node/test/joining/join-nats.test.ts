@@ -1,12 +1,11 @@
 import { cp, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { filesystemStore } from "@cairn/checkpoint";
-import { levelProvider } from "@cairn/kv";
 import { connect } from "nats";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type CairnNode, runNode } from "../../src/node.ts";
-import type { OnLogMismatch } from "../../src/system/system.ts";
+import type { OnLogMismatch, System } from "../../src/system/system.ts";
+import { quietSystem } from "../quiet-system.ts";
 import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
 
@@ -26,26 +25,11 @@ afterEach(async () => {
 
 const DEFAULT: OnLogMismatch = { regressed: "rebuild", different: "halt" };
 
+const openTxLog: System["openTxLog"] = async ({ signal }) =>
+  await openNatsTxLog({ servers: [nats.url], signal });
+
 async function start(id: string, onLogMismatch = DEFAULT): Promise<CairnNode> {
-  const dbDir = path.join(folder, `${id}-index`);
-  const node = await runNode({
-    nodeId: id,
-    dir: folder,
-    openTxLog: async ({ signal }) => await openNatsTxLog({ servers: [nats.url], signal }),
-    onLogMismatch,
-    kvProvider: levelProvider(),
-    dbDir,
-    checkpointer: {
-      store: filesystemStore({ path: path.join(folder, "checkpoints") }),
-      approxFrequency: 6 * 3_600_000,
-      checkpointDir: path.join(dbDir, "capture"),
-      keepDirBetweenCheckpoints: true,
-      keepDirOnClose: false,
-      checkpointOnClose: false,
-      compression: "none",
-    },
-    http: undefined,
-  });
+  const node = await runNode({ ...quietSystem({ folder, nodeId: id, openTxLog }), onLogMismatch });
   nodes.push(node);
   return node;
 }

@@ -2,9 +2,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
-import { levelProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type CairnNode, runNode } from "../../src/node.ts";
+import type { System } from "../../src/system/system.ts";
+import { quietSystem } from "../quiet-system.ts";
 import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
 import type { TxLog } from "../../src/tx-log/tx-log.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
@@ -35,29 +36,13 @@ interface Gates {
 }
 
 async function started(id: string, gates?: Gates): Promise<CairnNode> {
-  const dbDir = path.join(folder, `${id}-index`);
   const store = filesystemStore({ path: path.join(folder, "checkpoints") });
-  const node = await runNode({
-    nodeId: id,
-    dir: folder,
-    openTxLog: async ({ signal }) => {
-      const log = await openNatsTxLog({ servers: [nats.url], signal });
-      return gates === undefined ? log : readThrough(log, gates.reading);
-    },
-    onLogMismatch: { regressed: "rebuild", different: "halt" },
-    kvProvider: levelProvider(),
-    dbDir,
-    checkpointer: {
-      store: gates === undefined ? store : openedBehind(store, gates.restoring),
-      approxFrequency: 6 * 3_600_000,
-      checkpointDir: path.join(dbDir, "capture"),
-      keepDirBetweenCheckpoints: true,
-      keepDirOnClose: false,
-      checkpointOnClose: false,
-      compression: "none",
-    },
-    http: undefined,
-  });
+  const openTxLog: System["openTxLog"] = async ({ signal }) => {
+    const log = await openNatsTxLog({ servers: [nats.url], signal });
+    return gates === undefined ? log : readThrough(log, gates.reading);
+  };
+  const checkpointer = { store: gates === undefined ? store : openedBehind(store, gates.restoring) };
+  const node = await runNode(quietSystem({ folder, nodeId: id, openTxLog, checkpointer }));
   nodes.push(node);
   await node.ready;
   return node;

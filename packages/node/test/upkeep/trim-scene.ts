@@ -7,6 +7,7 @@ import { onTestFinished } from "vitest";
 import { type CairnNode, runNode } from "../../src/node.ts";
 import type { System } from "../../src/system/system.ts";
 import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
+import { quietSystem } from "../quiet-system.ts";
 import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
 import type { TxLog } from "../../src/tx-log/tx-log.ts";
 import { type TrimOptions } from "../../src/upkeep/plan-trim.ts";
@@ -42,25 +43,9 @@ export async function trimScene(kind: "embedded" | "nats", shared = true): Promi
     store,
     openLog,
     start: async (id, { verifyEvery, trim } = {}) => {
-      const dbDir = path.join(folder, `${id}-index`);
+      const checkpointer = { store, ...(verifyEvery === undefined ? {} : { verifyEvery }) };
       const node = await runNode({
-        nodeId: id,
-        dir: folder,
-        openTxLog: openLog,
-        onLogMismatch: { regressed: "rebuild", different: "halt" },
-        kvProvider: levelProvider(),
-        dbDir,
-        checkpointer: {
-          store,
-          approxFrequency: 6 * 3_600_000,
-          checkpointDir: path.join(dbDir, "capture"),
-          keepDirBetweenCheckpoints: true,
-          keepDirOnClose: false,
-          checkpointOnClose: false,
-          compression: "none",
-          ...(verifyEvery === undefined ? {} : { verifyEvery }),
-        },
-        http: undefined,
+        ...quietSystem({ folder, nodeId: id, openTxLog: openLog, checkpointer }),
         ...(trim === undefined ? {} : { trim }),
       });
       onTestFinished(() => node.close());
