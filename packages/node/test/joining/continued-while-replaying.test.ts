@@ -48,7 +48,7 @@ it("an index that has not read yet how its log is continued is not ready, and su
     const [saved] = (await listCheckpoints(filesystemStore({ path: path.join(folder, "checkpoints") })))
       .checkpoints;
     if (saved === undefined) throw new Error("no checkpoint");
-    for (const lost of ["log", "index"]) await rm(path.join(folder, lost), { recursive: true });
+    for (const lost of ["log", "n-index"]) await rm(path.join(folder, lost), { recursive: true });
     const log = await openEmbeddedTxLog({ path: path.join(folder, "log") });
     const continues = { log: saved.log.id, anchor: saved.anchor };
     await log.create((id) => encodeBirthRecord({ log: id, offset: saved.txId, deliberate: true, continues }));
