@@ -12,14 +12,9 @@ import type { LogMessage } from "../tx-log/tx-log.ts";
 import type { TxId } from "../tx-log/transaction.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "./index-state.ts";
 import { type KeyState, KeyStates } from "./key-states.ts";
-import { STATE_ROW_KEY, submissionRowKey, transactionRowKey } from "./row-keys.ts";
-import {
-  decodeSubmission,
-  encodeOutcome,
-  encodeSubmission,
-  type OutcomeKind,
-  versionValueRevision,
-} from "./row-values.ts";
+import { STATE_ROW_KEY, transactionRowKey } from "./row-keys.ts";
+import { encodeOutcome, type OutcomeKind, versionValueRevision } from "./row-values.ts";
+import { REMEMBERED_TRANSACTIONS, type Submission, Submissions } from "./submissions.ts";
 
 /** A message of the log, decoded once. */
 export interface IndexedMessage {
@@ -72,13 +67,14 @@ export async function applyMessages(
   messages: readonly IndexedMessage[],
   before: IndexState,
   reader: KvReader,
+  remembered = REMEMBERED_TRANSACTIONS,
 ): Promise<Applied> {
   const keys = new KeyStates(before.documents);
   const touched: KeyState[][] = messages.map(({ decoded }) =>
     decoded.kind === "transaction" ? keys.collect(decoded.ops) : NOTHING,
   );
   await keys.load(reader);
-  const submissions = await Submissions.load(messages, reader);
+  const submissions = await Submissions.load(messages, before.txId + messages.length, reader, remembered);
   const outcomes: KvOperation[] = [];
   let { log, txId, time } = before;
   let committed = 0;
@@ -99,7 +95,7 @@ export async function applyMessages(
   const state = { ...before, version: INDEX_VERSION, log, txId, time, sha256, documents: keys.documents };
   const rows = keys.rows();
   for (const row of outcomes) rows.push(row);
-  for (const row of submissions.rows()) rows.push(row);
+  for (const row of submissions.rows(txId)) rows.push(row);
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });
   return { rows, state, committed };
 }
@@ -130,15 +126,14 @@ function applyOne(
   const { id } = decoded;
   if (id === undefined) return applyOperations(decoded, context);
   const hash = contentHash(payload);
-  const known = submissions.get(id);
+  const known = submissions.get(id, context.txId);
   if (known !== undefined) return appliedBefore(known, hash);
-  submissions.add(id, encodeSubmission(context.txId, hash));
+  submissions.add(id, { txId: context.txId, contentHash: hash });
   return applyOperations(decoded, context);
 }
 
 /** An id is applied once. What comes again points to the first; another content under the same id is refused. */
-function appliedBefore(known: Uint8Array, hash: Uint8Array): Verdict {
-  const first = decodeSubmission(known);
+function appliedBefore(first: Submission, hash: Uint8Array): Verdict {
   return Buffer.compare(first.contentHash, hash) === 0
     ? { kind: "duplicate", text: Buffer.from(String(first.txId)) }
     : aborted(`CONFLICT: transaction ${first.txId} has the same id and another content`);
@@ -172,44 +167,6 @@ function firstConflict(ops: readonly LoggedOperation[], touched: readonly KeySta
     return `CONFLICT: ${bucket} ${key} is ${actual === null ? "absent" : `at revision ${actual}`}`;
   }
   return undefined;
-}
-
-/** Idempotency ids of a batch: those that the index knows, and those that the batch adds. */
-class Submissions {
-  readonly #known: Map<string, Uint8Array>;
-  readonly #added: KvOperation[] = [];
-
-  private constructor(known: Map<string, Uint8Array>) {
-    this.#known = known;
-  }
-
-  static async load(messages: readonly IndexedMessage[], reader: KvReader): Promise<Submissions> {
-    const ids: string[] = [];
-    for (const { decoded } of messages) {
-      if (decoded.kind === "transaction" && decoded.id !== undefined) ids.push(decoded.id);
-    }
-    const known = new Map<string, Uint8Array>();
-    if (ids.length === 0) return new Submissions(known);
-    const values = await reader.getMany(ids.map(submissionRowKey));
-    for (const [index, id] of ids.entries()) {
-      const value = values[index];
-      if (value !== undefined) known.set(id, value);
-    }
-    return new Submissions(known);
-  }
-
-  get(id: string): Uint8Array | undefined {
-    return this.#known.get(id);
-  }
-
-  add(id: string, value: Uint8Array): void {
-    this.#known.set(id, value);
-    this.#added.push({ type: "put", key: submissionRowKey(id), value });
-  }
-
-  rows(): readonly KvOperation[] {
-    return this.#added;
-  }
 }
 
 /**

@@ -13,6 +13,7 @@ export const ROW = {
   tombstone: 0x64, // d: the key's last write was a deletion
   version: 0x68, // h: a superseded version; stem, then its revision
   submission: 0x69, // i: an idempotency id
+  submissionOrder: 0x6a, // j: tx-id; the idempotency id that it used
   meta: 0x6d, // m
   counter: 0x6e, // n: documents and tombstones of a bucket
   transaction: 0x74, // t: tx-id
@@ -94,6 +95,18 @@ export function evictionRowKey(txId: TxId, rowKey: Uint8Array): Buffer {
 /** The row of an idempotency id. */
 export function submissionRowKey(id: string): Buffer {
   return Buffer.from(`i${id}`, "utf8");
+}
+
+/** The row by which an idempotency id is forgotten in its time: which one transaction `txId` used. */
+export function submissionOrderKey(txId: TxId): Buffer {
+  const key = transactionRowKey(txId);
+  key[0] = ROW.submissionOrder;
+  return key;
+}
+
+/** The tx-id in a submission order row's key. */
+export function submissionOrderId(key: Uint8Array): TxId {
+  return readId(key, 1);
 }
 
 /** The row of a bucket's counters. */

@@ -17,6 +17,12 @@ export class IndexModel {
   readonly outcomes = new Map<number, boolean>();
   readonly #keys = new Map<string, ModelVersion[]>();
   readonly #ids = new Map<string, { txId: number; content: string }>();
+  readonly #remembered: number;
+
+  /** `remembered`: for how many transactions an idempotency id counts. */
+  constructor(remembered = 1_000_000) {
+    this.#remembered = remembered;
+  }
 
   apply(transaction: Transaction, time: number): void {
     this.txId += 1;
@@ -49,7 +55,7 @@ export class IndexModel {
     const { id, ops } = transaction;
     const content = JSON.stringify(ops);
     const known = id === undefined ? undefined : this.#ids.get(id);
-    if (known !== undefined) {
+    if (known !== undefined && known.txId > this.txId - this.#remembered) {
       return known.content === content && this.outcomes.get(known.txId) === true;
     }
     if (id !== undefined) this.#ids.set(id, { txId: this.txId, content });
