@@ -143,7 +143,7 @@ export class NodeLife {
     const following = followLog(log, {
       anchor: lastKnown(identity, state),
       // Two arrays of them are in memory at once, one being applied and one being fetched.
-      maxMessages: 1_000,
+      maxMessages: 500,
       signal: AbortSignal.any([this.#stop.signal, distrusted.signal]),
       onState: ({ reachable, error }) => {
         if (reachable) this.#logger.info({ log: log.name }, "reading the log");
