@@ -55,6 +55,11 @@ export class NodeLife {
     this.#onReady = onReady;
   }
 
+  /** Whether the index was found to agree with the log, and nothing since has put that in doubt. */
+  get agrees(): boolean {
+    return this.#during === "following";
+  }
+
   /** Begins; answers at once. */
   start(): void {
     this.#running = this.#run();
@@ -204,6 +209,7 @@ export class NodeLife {
     const level = failed ? "error" : "warn";
     this.#logger[level]({ code: error.code, hint: error.hint, err: error.cause }, error.message);
     // First, since stopping an upload takes its time: nothing more is served as right.
+    this.#during = "joining";
     this.failure = reaction.kind === "join" ? undefined : error;
     this.#enter(failed ? "failed" : "restoring");
     this.report = failed ? this.report : new JoinReport();

@@ -63,7 +63,8 @@ export async function nodeStatus(parts: StatusParts): Promise<NodeStatus> {
     },
     join: report.join,
     progress: report.progress,
-    checkpoints: parts.checkpoints,
+    // Until the checkpointer has looked at the store, the one restored is the newest that is known.
+    checkpoints: { ...parts.checkpoints, last: parts.checkpoints.last ?? report.restoredCheckpoint },
     failure:
       failure === undefined
         ? null

@@ -147,8 +147,9 @@ class RunningNode implements CairnNode {
   }
 
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
-    const { index } = this.#life;
-    if (index === undefined) throw notReady(this.#life);
+    const { index, agrees } = this.#life;
+    // Of another history, the same id is another transaction's.
+    if (index === undefined || !agrees) throw notReady(this.#life);
     return await this.#read(index, index.outcome(txId));
   }
 
@@ -231,8 +232,9 @@ class RunningNode implements CairnNode {
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
     const needed = Math.max(minTx, asOf !== undefined && "txId" in asOf ? asOf.txId : 0);
     await this.#life.position.reached(needed, timeoutMs);
-    const { index } = this.#life;
-    if (index === undefined) throw notReady(this.#life);
+    // Asked again: while it waited the node may have left its index.
+    const { index, phase } = this.#life;
+    if (index === undefined || (!stale && phase !== "ready")) throw notReady(this.#life);
     return index;
   }
 

@@ -66,7 +66,8 @@ describe("a node on the embedded log", () => {
     const second = await start();
     await second.ready;
     expect(await second.digest()).toEqual(digest);
-    const { join } = await second.status();
+    const { join, checkpoints } = await second.status();
+    expect(checkpoints.last).toMatchObject({ name: join.restoredFrom?.name, txId: 21 });
     expect(saved).toMatchObject({ checkpoint: { name: join.restoredFrom?.name } });
     expect(join.replayed).toBe(1);
   });
@@ -82,6 +83,8 @@ describe("a node on the embedded log", () => {
     expect((await second.status()).failure).toMatchObject({ code: "LOG_DIFFERENT" });
     await expect(second.get(key("a"))).rejects.toMatchObject({ code: "NOT_READY" });
     expect(await second.get(key("a"), { stale: true })).toMatchObject({ json: "1" });
+    // Transaction 2 of the lost log; of another one it would be another transaction.
+    await expect(second.outcome(2)).rejects.toMatchObject({ code: "NOT_READY" });
     await expect(second.submit({ ops: [["delete", "pods", "a"]] })).rejects.toMatchObject({
       code: "NOT_READY",
     });

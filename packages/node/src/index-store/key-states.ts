@@ -3,7 +3,6 @@ import type { LoggedOperation } from "../tx-log/transaction-codec.ts";
 import type { TxId } from "../tx-log/transaction.ts";
 import {
   asKind,
-  counterBucket,
   counterRowKey,
   documentRowKey,
   evictionRowKey,
@@ -11,13 +10,7 @@ import {
   ROW,
   versionRowKey,
 } from "./row-keys.ts";
-import {
-  type BucketCounters,
-  decodeCounters,
-  encodeCounters,
-  encodeVersion,
-  versionValueRevision,
-} from "./row-values.ts";
+import { decodeCounters, encodeCounters, encodeVersion, versionValueRevision } from "./row-values.ts";
 
 /** A bucket while a batch is applied: its counters, and the keys of it that the batch touches. */
 interface BucketState {
@@ -179,16 +172,6 @@ export class KeyStates {
     if (value === undefined) return;
     this.#rows.push({ type: "put", key: versionRowKey(rowKey, versionValueRevision(value)), value });
   }
-}
-
-/** The counters of every bucket, by name. */
-export async function readBucketCounters(reader: KvReader): Promise<Map<string, BucketCounters>> {
-  const counters = new Map<string, BucketCounters>();
-  const all = Buffer.from([ROW.counter]);
-  for await (const rows of reader.range({ gte: all, lt: prefixEnd(all) })) {
-    for (const [key, value] of rows) counters.set(counterBucket(key), decodeCounters(value));
-  }
-  return counters;
 }
 
 async function loadVersions(key: KeyState, versions: Uint8Array[], reader: KvReader): Promise<void> {

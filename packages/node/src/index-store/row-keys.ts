@@ -114,11 +114,6 @@ export function counterRowKey(bucket: string): Buffer {
   return Buffer.from(`n${bucket}`, "utf8");
 }
 
-/** The bucket that a counter row counts. */
-export function counterBucket(key: Uint8Array): string {
-  return asBuffer(key).toString("utf8", 1);
-}
-
 /** The one row that says what the index is and which prefix of which log it holds. */
 export const STATE_ROW_KEY: Uint8Array = Buffer.from("mstate", "utf8");
 
