@@ -3,6 +3,7 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import type { Clock } from "./clock.ts";
+import { parseStoredRecord } from "./stored-record.ts";
 
 /** The file of the lease: whoever holds it is uploading. */
 export const LEASE_FILE = "in-progress.json";
@@ -68,7 +69,7 @@ export async function acquireLease(
   }
   // Read back: gives the tag, and where creating does not exclude others, only the last writer finds itself.
   const mine = await store.read(LEASE_FILE);
-  if (mine === undefined || parseRecord(mine.text)?.nonce !== nonce) return undefined;
+  if (mine === undefined || parseStoredRecord(LeaseSchema, mine.text)?.nonce !== nonce) return undefined;
 
   let tag = mine.tag;
   const lost = new AbortController();
@@ -146,25 +147,13 @@ export async function readLease(store: CheckpointStore): Promise<LeaseRecord | u
 }
 
 async function parseLease(store: CheckpointStore, text: string): Promise<LeaseRecord | undefined> {
-  const record = parseRecord(text);
+  const record = parseStoredRecord(LeaseSchema, text);
   if (record !== undefined) return record;
   // Not one of ours, perhaps a later version's: it holds for as long as the longest that we know.
   const file = (await store.list(LEASE_FILE)).find(({ name }) => name === LEASE_FILE);
   if (file === undefined) return undefined;
   const expiresAt = new Date(file.modifiedAt + LONGEST_LEASE_MS).toISOString();
   return { owner: "unknown", nonce: "", progress: { bytes: 0 }, expiresAt };
-}
-
-function parseRecord(text: string): LeaseRecord | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-  const parsed = LeaseSchema.safeParse(value);
-  return parsed.success ? parsed.data : undefined;
 }
 
 function isLive(lease: LeaseRecord | undefined, now: number): boolean {

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { isCairnError } from "@cairn/kv";
 import { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
+import { parseStoredRecord } from "./stored-record.ts";
 import type { Clock } from "./clock.ts";
 
 /** The folder of reservations: somebody is restoring what they name. */
@@ -61,25 +62,13 @@ export async function readReservations(
   const now = await store.now();
   for (const { name } of files) {
     const file = await store.read(name);
-    const reservation = file === undefined ? undefined : parse(file.text);
+    const reservation = file === undefined ? undefined : parseStoredRecord(ReservationSchema, file.text);
     // Whatever else lies in that folder is not ours to judge or to remove.
     if (reservation === undefined) continue;
     if (Date.parse(reservation.expiresAt) > now) reserved.add(reservation.checkpoint);
     else expired.push(name);
   }
   return { reserved, expired };
-}
-
-function parse(text: string): z.infer<typeof ReservationSchema> | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-  const parsed = ReservationSchema.safeParse(value);
-  return parsed.success ? parsed.data : undefined;
 }
 
 /** A reservation is a courtesy: that the store refuses it must not stop a restore. */

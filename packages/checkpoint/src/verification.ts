@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Manifest } from "./checkpoint.ts";
 import { checkpointFile } from "./checkpoint-name.ts";
 import type { CheckpointStore } from "./checkpoint-store.ts";
+import { parseStoredRecord } from "./stored-record.ts";
 
 const VerificationSchema = z.object({
   verifiedAt: z.iso.datetime(),
@@ -42,13 +43,6 @@ export async function readVerification(
 ): Promise<Verification | undefined> {
   const file = await store.read(checkpointFile(name, "verified"));
   if (file === undefined) return undefined;
-  let value: unknown;
-  try {
-    value = JSON.parse(file.text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-  const parsed = VerificationSchema.safeParse(value);
-  return parsed.success && parsed.data.archive === archive.sha256 ? parsed.data : undefined;
+  const mark = parseStoredRecord(VerificationSchema, file.text);
+  return mark?.archive === archive.sha256 ? mark : undefined;
 }
