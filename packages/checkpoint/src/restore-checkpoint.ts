@@ -127,6 +127,8 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
     // After reserving: a sweep that did not see the reservation has removed the manifest by now.
     if ((await store.read(checkpointFile(name, "manifest"))) === undefined) throw sweptAway(name);
     const archive = await store.open(manifest.archive.name, signal === undefined ? {} : { signal });
+    // It may fail before the unpacking listens; then that finds it failed.
+    archive.on("error", () => undefined);
     const total = manifest.archive.bytes;
     await unpackArchive(archive, dir, manifest, {
       onProgress: (done) => onProgress?.({ name, done, total }),

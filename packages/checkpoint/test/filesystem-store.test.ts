@@ -144,3 +144,12 @@ test("a manifest larger than any can be is refused without being read", async ()
   await truncate(join(dir, "a.json"), 65 * 1024 * 1024);
   await expect(store.read("a.json")).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
 });
+
+test("a file opened for a reader that was stopped meanwhile fails for who reads it, and ends nobody else", async () => {
+  const dir = await temporaryDirectory();
+  await writeFile(join(dir, "a.tar"), "content");
+  const stream = await filesystemStore({ path: dir }).open("a.tar", { signal: AbortSignal.abort() });
+  // Nobody listens: an error that nobody heard would end the process, and this run.
+  await vi.waitFor(() => expect(stream.closed).toBe(true));
+  await expect(stream.toArray()).rejects.toThrow("aborted");
+});

@@ -88,7 +88,7 @@ export function readFileStream(
   signal: AbortSignal | undefined,
 ): Readable {
   // Not a generator: one that was never begun would never close the file.
-  return new Readable({
+  const stream = new Readable({
     highWaterMark: 4 * READ_CHUNK,
     ...(signal === undefined ? {} : { signal }),
     async read() {
@@ -114,4 +114,7 @@ export function readFileStream(
       }
     },
   });
+  // Aborted before anybody reads it, it would end the process; who reads it learns of the error all the same.
+  stream.on("error", () => undefined);
+  return stream;
 }
