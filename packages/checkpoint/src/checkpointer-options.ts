@@ -25,4 +25,9 @@ export interface CheckpointerOptions {
   /** About how often the cluster reads its newest checkpoint back and verifies it; never when left out. The node's part. */
   readonly verifyEvery?: number;
   readonly compression: "none" | "gzip";
+  /**
+   * How long after it is ready the node first looks at the store; when left out at random, soon. No parameter of a file: for programs
+   * whose node is to look only when asked.
+   */
+  readonly firstLookAfter?: number;
 }

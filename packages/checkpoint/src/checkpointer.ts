@@ -112,7 +112,8 @@ class ScheduledCheckpointer implements Checkpointer {
   }
 
   async #look(): Promise<void> {
-    let delay = firstLookDelay(this.#options.approxFrequency, this.#random());
+    const { approxFrequency, firstLookAfter } = this.#options;
+    let delay = firstLookAfter ?? firstLookDelay(approxFrequency, this.#random());
     for (;;) {
       this.#status = { ...this.#status, nextCheckAt: this.#clock.now() + delay };
       const due = await this.#clock.wait(delay, this.#schedule.signal);

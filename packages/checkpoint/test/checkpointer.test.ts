@@ -93,6 +93,14 @@ test("looks soon after the start, and then about once a period, as long as it is
   expect(source.captures).toBe(5);
 });
 
+test("a program may put the first look off, and asks for checkpoints meanwhile", async () => {
+  const { clock, checkpointer, events } = await start({ firstLookAfter: 6 * HOUR });
+  expect(checkpointer.status().nextCheckAt).toBe(clock.now() + 6 * HOUR);
+  clock.advance(5 * HOUR);
+  expect(await checkpointer.checkpointNow().done).toMatchObject({ outcome: "taken" });
+  expect(types(events).filter((type) => type === "begun")).toHaveLength(1);
+});
+
 test("says in its status what is newest, what runs and how far, and when it looks next", async () => {
   const { source, checkpointer, look } = await start();
   let during = checkpointer.status();

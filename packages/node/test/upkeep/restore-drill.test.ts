@@ -100,7 +100,7 @@ it("stops at once in the middle of a verification, and leaves nothing", async ()
   };
   const { errors, verified, begin, work } = await drill(scene, "a", { ...scene.store, open });
   await begin();
-  await vi.waitFor(() => expect(opened).toBe(true));
+  await vi.waitFor(() => expect(opened).toBe(true), { timeout: 15_000 });
   await work.stop();
   expect([errors, verified]).toEqual([[], []]);
   expect(await readdir(path.join(scene.folder, "checkpoints", "reservations"))).toEqual([]);
