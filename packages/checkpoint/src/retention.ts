@@ -7,6 +7,8 @@ export interface RetainedCheckpoint {
   readonly takenAt: number;
   /** Whether nodes of this version can restore it; others do not count towards `retainAtLeast`. */
   readonly current: boolean;
+  /** Whether it was read back whole once. The newest of these always stays; none counts as one when left out. */
+  readonly verified?: boolean;
 }
 
 /** What becomes of a checkpoint, and why (half a sentence). */
@@ -16,10 +18,14 @@ export interface RetentionDecision {
   readonly because: string;
 }
 
+/** Nodes of two versions run side by side during an upgrade, and an upgrade may be taken back: neither may empty the other's store. */
+const OTHER_FORMAT_GRACE_MS = 86_400_000;
+
 /**
  * Which of `checkpoints` (one log's, newest first) stay: the newest `retainAtLeast` that nodes can restore; of the rest those
  * taken within `retainNewerThan` of `now`, or none when no such duration is given. A checkpoint from the future counts as
- * taken now. Without a policy all stay. Until `retainAtLeast` are there that nodes can restore, no other goes.
+ * taken now. Without a policy all stay. Until `retainAtLeast` are there that nodes can restore, no other goes. The newest that was
+ * verified stays, and those that only another version restores stay for a day.
  */
 export function decideRetention(
   checkpoints: readonly RetainedCheckpoint[],
@@ -32,6 +38,7 @@ export function decideRetention(
   const { retainNewerThan } = policy;
   // A sweep always follows a save: even a policy of a duration alone must not remove what was just saved.
   const atLeast = Math.max(1, policy.retainAtLeast ?? 1);
+  const trusted = checkpoints.find(({ current, verified }) => current && verified === true)?.name;
   let safe = 0;
   return checkpoints.map(({ name, takenAt, current }) => {
     const age = Math.max(0, now - takenAt);
@@ -39,8 +46,12 @@ export function decideRetention(
       safe += 1;
       return { name, keep: true, because: `it is one of the newest ${atLeast}` };
     }
+    if (name === trusted) return { name, keep: true, because: "it is the newest that was verified" };
     if (safe < atLeast) {
       return { name, keep: true, because: `there are fewer than ${atLeast} newer ones to restore from` };
+    }
+    if (!current && age < OTHER_FORMAT_GRACE_MS) {
+      return { name, keep: true, because: "it is of another format, and not a day old" };
     }
     if (retainNewerThan === undefined) {
       return { name, keep: false, because: `it is not one of the newest ${atLeast}` };

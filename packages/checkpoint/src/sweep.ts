@@ -10,6 +10,7 @@ import { checkpointFiles, readCheckpoints } from "./list-checkpoints.ts";
 import type { CheckpointFiles } from "./list-checkpoints.ts";
 import { readReservations } from "./reservations.ts";
 import { decideRetention } from "./retention.ts";
+import { readVerification } from "./verification.ts";
 
 /** What to sweep. */
 export interface SweepOptions {
@@ -22,9 +23,18 @@ export interface SweepOptions {
   readonly orphanGraceMs?: number;
 }
 
+/** Why a sweep removes something: the retention policy, a writer that died, a reservation that expired. */
+export type SweepReason = "retention" | "leftover" | "expired";
+
 /** What a sweep did. Checkpoints that failed to go stay whole, or have lost their manifest and no longer list. */
 export interface SweepReport {
-  readonly removed: readonly { readonly name: string; readonly because: string }[];
+  /** `bytes` is the size of the archive that went, 0 where there was none. */
+  readonly removed: readonly {
+    readonly name: string;
+    readonly reason: SweepReason;
+    readonly because: string;
+    readonly bytes: number;
+  }[];
   readonly failed: readonly { readonly name: string; readonly error: CairnError }[];
 }
 
@@ -50,7 +60,7 @@ export async function sweepStore(options: SweepOptions): Promise<SweepReport> {
   for (const { name, because } of await outdated(options, listed)) {
     if (!reserved.has(name)) await attempt(name, because, () => removeCheckpoint(store, name));
   }
-  for (const name of await orphans(options, listed)) {
+  for (const name of await deadArchives(store, listed, options.orphanGraceMs)) {
     if (!reserved.has(name)) await attempt(name, "it has no manifest", () => removeLeftovers(store, name));
   }
   for (const name of expired) await attempt(name, "it has expired", () => store.remove(name));
@@ -67,7 +77,8 @@ export async function removeCheckpoint(store: CheckpointStore, name: string): Pr
   await removeLeftovers(store, name);
 }
 
-async function removeLeftovers(store: CheckpointStore, name: string): Promise<void> {
+/** Removes the archive and the mark of a checkpoint that has no manifest. */
+export async function removeLeftovers(store: CheckpointStore, name: string): Promise<void> {
   await store.remove(checkpointFile(name, "verified"));
   await store.remove(checkpointFile(name, "archive"));
 }
@@ -83,18 +94,21 @@ async function outdated(
     const { name, manifest } = found;
     // What the log no longer holds is another history: neither counted nor removed without being asked to.
     if (source.agrees !== undefined && !(await source.agrees(manifest))) continue;
-    own.push({ name, takenAt: Date.parse(manifest.takenAt), current: isCurrent(source, manifest) });
+    const verified = found.verified && (await readVerification(store, name, manifest.archive)) !== undefined;
+    own.push({ name, takenAt: Date.parse(manifest.takenAt), current: isCurrent(source, manifest), verified });
   }
   return decideRetention(own, policy, await store.now()).filter(({ keep }) => !keep);
 }
 
-async function orphans(
-  { store, orphanGraceMs = ORPHAN_GRACE_MS }: SweepOptions,
+/** The names of what lies without a manifest, has not been written to for `graceMs` (an hour when left out), and is not being uploaded. */
+export async function deadArchives(
+  store: CheckpointStore,
   listed: readonly CheckpointFiles[],
+  graceMs = ORPHAN_GRACE_MS,
 ): Promise<string[]> {
   const candidates = listed.filter((files) => files.manifest === undefined);
   if (candidates.length === 0) return [];
-  const before = (await store.now()) - orphanGraceMs;
+  const before = (await store.now()) - graceMs;
   const uploading = (await readLease(store))?.archive;
   return candidates
     .filter(({ name, archive, verified }) => {

@@ -11,6 +11,10 @@ function aged(...days: number[]): RetainedCheckpoint[] {
   return days.map((age) => ({ name: `${age} days`, takenAt: NOW - age * DAY, current: true }));
 }
 
+function verifiedOf(checkpoints: RetainedCheckpoint[], ...at: number[]): RetainedCheckpoint[] {
+  return checkpoints.map((one, index) => ({ ...one, verified: at.includes(index) }));
+}
+
 function kept(checkpoints: RetainedCheckpoint[], policy: RetentionPolicy | undefined): string[] {
   return decideRetention(checkpoints, policy, NOW)
     .filter(({ keep }) => keep)
@@ -58,6 +62,16 @@ test("those that nodes cannot restore do not count, and stay until enough others
     "4 days",
   ]);
   expect(kept([...aged(0, 0.5), ...old], { retainAtLeast: 2 })).toEqual(["0 days", "0.5 days"]);
+});
+
+test("the newest that was verified stays, however old, until a newer one is", () => {
+  expect(kept(verifiedOf(aged(0, 1, 2, 3), 2, 3), { retainAtLeast: 1 })).toEqual(["0 days", "2 days"]);
+  expect(kept(verifiedOf(aged(0, 1, 2, 3), 0, 2, 3), { retainAtLeast: 1 })).toEqual(["0 days"]);
+});
+
+test("those of another format stay for a day, so that an upgrade can be taken back", () => {
+  const old = aged(0.9, 1).map((one) => ({ ...one, current: false }));
+  expect(kept([...aged(0), ...old], { retainAtLeast: 1 })).toEqual(["0 days", "0.9 days"]);
 });
 
 test("every decision says why", () => {

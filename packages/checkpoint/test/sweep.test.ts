@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
-import { listCheckpoints, memoryStore, removeCheckpoint } from "../src/index.ts";
+import { listCheckpoints, markVerified, memoryStore, removeCheckpoint } from "../src/index.ts";
 import type { CheckpointStore } from "../src/index.ts";
 import { faultyStore } from "../testing/index.ts";
 import { temporaryDirectory } from "./support/places.ts";
@@ -207,4 +207,25 @@ test("many nodes that save, sweep and restore at once never lose what they need"
     }
   });
   await Promise.all([saving, ...restoring]);
+});
+
+test("the newest checkpoint that was verified outlives newer ones that were not, unless its mark is another archive's", async () => {
+  const dir = await temporaryDirectory();
+  const store = memoryStore();
+  const source = testSource();
+  const names: string[] = [];
+  for (const txId of [1, 2, 3, 4]) names.push(await takeAt(txId, store, source, dir));
+  const [, second = "", third = ""] = names;
+  const archives = new Map(
+    (await listCheckpoints(store)).checkpoints.map(({ name, archive }) => [name, archive]),
+  );
+  const digest = `sha256:${"0".repeat(64)}`;
+  for (const name of [second, third]) {
+    const archive = archives.get(name);
+    if (archive === undefined) throw new Error("not listed");
+    const marked = name === third ? { ...archive, sha256: "f".repeat(64) } : archive;
+    await markVerified(store, name, { node: "n", digest, archive: marked });
+  }
+  await sweep(store, source, { policy: { retainAtLeast: 1 } });
+  expect(await txIdsIn(store)).toEqual([4, 2]);
 });
