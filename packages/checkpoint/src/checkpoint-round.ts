@@ -1,4 +1,5 @@
-import { captureDirectory } from "./capture-directory.ts";
+import { archivingOnDisk } from "./archiving.ts";
+import type { Archiving } from "./archiving.ts";
 import type { CheckpointSource } from "./checkpoint-source.ts";
 import type { CheckpointerEvent } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
@@ -16,6 +17,8 @@ export interface RoundParts {
   readonly onStep: (step: RoundStep, bytes: number) => void;
   /** How long a lease holds without being renewed (ms). */
   readonly leaseMs?: number;
+  /** On disk when left out. */
+  readonly archiving?: Archiving;
 }
 
 /** Runs rounds, one after the other, over one capture directory. */
@@ -28,8 +31,8 @@ export interface Rounds {
 
 /** Makes the rounds of one checkpointer. */
 export function checkpointRounds(parts: RoundParts): Rounds {
-  const { source, options, clock, onEvent, onStep, leaseMs } = parts;
-  const directory = captureDirectory(options.checkpointDir, source.node);
+  const { source, options, clock, onEvent, onStep, leaseMs, archiving = archivingOnDisk } = parts;
+  const directory = archiving.directory(options.checkpointDir, source.node);
 
   /** Its failure is told, not thrown: the checkpoint is saved all the same. */
   async function sweep(logId: string): Promise<void> {
@@ -58,6 +61,7 @@ export function checkpointRounds(parts: RoundParts): Rounds {
           clock,
           signal,
           onStep,
+          archiving,
           ...(leaseMs === undefined ? {} : { leaseMs }),
         });
         if (outcome.outcome === "skipped") {

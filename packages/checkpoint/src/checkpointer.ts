@@ -1,4 +1,5 @@
 import { CairnError, errorMessage, isCairnError, systemErrorCode } from "@cairn/kv";
+import type { Archiving } from "./archiving.ts";
 import { checkpointRounds } from "./checkpoint-round.ts";
 import type { CheckpointSource } from "./checkpoint-source.ts";
 import type { CheckpointerEvent, CheckpointerStatus } from "./checkpointer-events.ts";
@@ -19,6 +20,8 @@ export interface CheckpointerParts {
   readonly onEvent?: (event: CheckpointerEvent) => void;
   /** How long a lease holds without being renewed (ms); a minute when left out. */
   readonly leaseMs?: number;
+  /** How copies are made and packed; on disk when left out. */
+  readonly archiving?: Archiving;
 }
 
 /** A running checkpointer. */
@@ -73,6 +76,7 @@ class ScheduledCheckpointer implements Checkpointer {
         this.#status = { ...this.#status, running: { startedAt, step, bytes } };
       },
       ...(parts.leaseMs === undefined ? {} : { leaseMs: parts.leaseMs }),
+      ...(parts.archiving === undefined ? {} : { archiving: parts.archiving }),
     });
   }
 

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { CairnError } from "@cairn/kv";
-import { captureTo } from "./capture-directory.ts";
+import { archivingOnDisk } from "./archiving.ts";
+import type { Archiving } from "./archiving.ts";
 import { ARCHIVE_FORMATS, encodeManifest } from "./checkpoint.ts";
 import type { IndexState, Manifest } from "./checkpoint.ts";
 import { checkpointFile, formatCheckpointName } from "./checkpoint-name.ts";
@@ -14,7 +15,6 @@ import { acquireLease } from "./lease.ts";
 import type { Lease } from "./lease.ts";
 import { checkpointFiles, readCheckpoints } from "./list-checkpoints.ts";
 import type { StoredCheckpoint } from "./list-checkpoints.ts";
-import { packDirectory } from "./pack.ts";
 import { publishManifest, unpublish } from "./publish.ts";
 import { decideRound } from "./schedule.ts";
 import type { SkipReason } from "./schedule.ts";
@@ -36,6 +36,8 @@ export interface TakeOptions {
   readonly clock?: Clock;
   /** How long the lease holds without being renewed (ms); a minute when left out. */
   readonly leaseMs?: number;
+  /** On disk when left out. */
+  readonly archiving?: Archiving;
 }
 
 interface Look {
@@ -106,10 +108,10 @@ async function look(take: TakeOptions): Promise<Look | TakeOutcome> {
 }
 
 async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise<StoredCheckpoint> {
-  const { source, options, onStep } = take;
+  const { source, options, onStep, archiving = archivingOnDisk } = take;
   const { store, compression } = options;
   onStep?.("capturing", 0);
-  const capture = await captureTo(options.checkpointDir, source);
+  const capture = await archiving.capture(options.checkpointDir, source);
   let name: string | undefined;
   try {
     stop.throwIfAborted();
@@ -121,7 +123,7 @@ async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise
     });
     const archive = checkpointFile(name, "archive");
     lease.note({ archive, bytes: 0 });
-    const packing = packDirectory(capture.dir, {
+    const packing = archiving.pack(capture.dir, {
       compression,
       onProgress: (bytes) => {
         lease.note({ bytes });
