@@ -39,6 +39,7 @@ export function checkpointRounds(parts: RoundParts): Rounds {
     const { store, retentionPolicy: policy } = options;
     const begunAt = clock.now();
     onStep("sweeping", 0);
+    onEvent({ type: "sweep-begun" });
     try {
       const report = await sweepStore({ store, source, logId, ...(policy === undefined ? {} : { policy }) });
       onEvent({ type: "swept", ...report, durationMs: clock.now() - begunAt });
@@ -51,6 +52,7 @@ export function checkpointRounds(parts: RoundParts): Rounds {
     dropDirectory: () => directory.drop(),
     async run({ forced, signal }) {
       const begunAt = clock.now();
+      let packed = 0;
       onEvent({ type: "begun", forced });
       try {
         await directory.make();
@@ -60,19 +62,23 @@ export function checkpointRounds(parts: RoundParts): Rounds {
           forced,
           clock,
           signal,
-          onStep,
+          onStep: (step, bytes) => {
+            packed = bytes;
+            onStep(step, bytes);
+          },
           archiving,
           ...(leaseMs === undefined ? {} : { leaseMs }),
         });
         if (outcome.outcome === "skipped") {
-          onEvent({ type: "skipped", reason: outcome.reason, because: outcome.because });
+          const { reason, because } = outcome;
+          onEvent({ type: "skipped", reason, because, durationMs: clock.now() - begunAt });
         } else {
           onEvent({ type: "taken", checkpoint: outcome.checkpoint, durationMs: clock.now() - begunAt });
           await sweep(outcome.checkpoint.manifest.log.id);
         }
         return outcome;
       } catch (error) {
-        onEvent({ type: "failed", error, durationMs: clock.now() - begunAt });
+        onEvent({ type: "failed", error, durationMs: clock.now() - begunAt, bytes: packed });
         throw error;
       } finally {
         if (!options.keepDirBetweenCheckpoints) await directory.drop();

@@ -3,12 +3,27 @@ import type { SkipReason } from "./schedule.ts";
 import type { SweepReport } from "./sweep.ts";
 import type { RoundStep } from "./take-checkpoint.ts";
 
-/** What a checkpointer reports as it happens; durations in milliseconds. */
+/**
+ * What a checkpointer reports as it happens; durations in milliseconds. After each `begun` comes exactly one of `taken`, `skipped` and
+ * `failed`, after each `sweep-begun` one of `swept` and `sweep-failed`, however the round ends.
+ */
 export type CheckpointerEvent =
   | { readonly type: "begun"; readonly forced: boolean }
   | { readonly type: "taken"; readonly checkpoint: StoredCheckpoint; readonly durationMs: number }
-  | { readonly type: "skipped"; readonly reason: SkipReason; readonly because: string }
-  | { readonly type: "failed"; readonly error: unknown; readonly durationMs: number }
+  | {
+      readonly type: "skipped";
+      readonly reason: SkipReason;
+      readonly because: string;
+      readonly durationMs: number;
+    }
+  /** `bytes` of the index were packed until then. */
+  | {
+      readonly type: "failed";
+      readonly error: unknown;
+      readonly durationMs: number;
+      readonly bytes: number;
+    }
+  | { readonly type: "sweep-begun" }
   | ({ readonly type: "swept"; readonly durationMs: number } & SweepReport)
   | { readonly type: "sweep-failed"; readonly error: unknown; readonly durationMs: number };
 
@@ -21,6 +36,16 @@ export interface CheckpointerStatus {
     readonly takenAt: string;
     readonly bytes: number;
   } | null;
+  /** The newest one that this checkpointer saved itself, with when (by this machine's clock) and how long it took (ms). */
+  readonly lastSaved: {
+    readonly name: string;
+    readonly txId: number;
+    readonly bytes: number;
+    readonly at: number;
+    readonly durationMs: number;
+  } | null;
+  /** How far the store's clock was ahead of this machine's at the last look (ms); null before the first. */
+  readonly storeAhead: number | null;
   readonly nextCheckAt: number | null;
   /** `bytes` of the index packed so far. */
   readonly running: { readonly startedAt: number; readonly step: RoundStep; readonly bytes: number } | null;

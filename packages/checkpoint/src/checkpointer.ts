@@ -6,6 +6,7 @@ import type { CheckpointerEvent, CheckpointerStatus } from "./checkpointer-event
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
+import type { StoredCheckpoint } from "./list-checkpoints.ts";
 import { firstLookDelay, nextLookDelay, retryDelay } from "./schedule.ts";
 import type { TakeOutcome } from "./take-checkpoint.ts";
 
@@ -55,7 +56,14 @@ class ScheduledCheckpointer implements Checkpointer {
   readonly #rounds: ReturnType<typeof checkpointRounds>;
   readonly #schedule = new AbortController();
   readonly #upload = new AbortController();
-  #status: CheckpointerStatus = { last: null, nextCheckAt: null, running: null, lastFailure: null };
+  #status: CheckpointerStatus = {
+    last: null,
+    lastSaved: null,
+    storeAhead: null,
+    nextCheckAt: null,
+    running: null,
+    lastFailure: null,
+  };
   #running: Promise<unknown> | undefined;
   #looking: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
@@ -70,7 +78,10 @@ class ScheduledCheckpointer implements Checkpointer {
       source,
       options,
       clock,
-      onEvent,
+      onEvent: (event) => {
+        if (event.type === "taken") this.#noteSaved(event.checkpoint, event.durationMs);
+        onEvent(event);
+      },
       onStep: (step, bytes) => {
         const startedAt = this.#status.running?.startedAt ?? clock.now();
         this.#status = { ...this.#status, running: { startedAt, step, bytes } };
@@ -160,8 +171,9 @@ class ScheduledCheckpointer implements Checkpointer {
 
   async #settle(round: Promise<TakeOutcome>): Promise<void> {
     try {
-      const { newest } = await round;
+      const { newest, storeAhead } = await round;
       this.#failures = 0;
+      this.#status = { ...this.#status, storeAhead };
       if (newest !== undefined) {
         const { txId, takenAt, archive } = newest.manifest;
         this.#status = { ...this.#status, last: { name: newest.name, txId, takenAt, bytes: archive.bytes } };
@@ -176,6 +188,12 @@ class ScheduledCheckpointer implements Checkpointer {
     }
     this.#running = undefined;
     this.#status = { ...this.#status, running: null };
+  }
+
+  /** Told when it is published, so that the sweep after it does not count. */
+  #noteSaved({ name, manifest: { txId, archive } }: StoredCheckpoint, durationMs: number): void {
+    const lastSaved = { name, txId, bytes: archive.bytes, at: this.#clock.now(), durationMs };
+    this.#status = { ...this.#status, lastSaved };
   }
 
   async #stop(timeoutMs: number): Promise<void> {

@@ -39,31 +39,39 @@ export interface SweepReport {
 }
 
 const ORPHAN_GRACE_MS = 3_600_000;
+const LEFTOVER = { reason: "leftover", because: "it has no manifest" } as const;
+const EXPIRED = { reason: "expired", because: "it has expired" } as const;
 
 /** Removes what the retention policy no longer wants, and what dead writers left behind. */
 export async function sweepStore(options: SweepOptions): Promise<SweepReport> {
   const { store } = options;
-  const removed: { name: string; because: string }[] = [];
+  const removed: SweepReport["removed"][number][] = [];
   const failed: { name: string; error: CairnError }[] = [];
-  const attempt = async (name: string, because: string, work: () => Promise<void>): Promise<void> => {
+  const listed = await checkpointFiles(store);
+  const attempt = async (
+    name: string,
+    why: { readonly reason: SweepReason; readonly because: string },
+    work: () => Promise<void>,
+  ): Promise<void> => {
+    const bytes = listed.find((files) => files.name === name)?.archive?.bytes ?? 0;
     try {
       await work();
-      removed.push({ name, because });
+      removed.push({ name, ...why, bytes });
     } catch (error) {
       if (!isCairnError(error)) throw error;
       failed.push({ name, error });
     }
   };
 
-  const listed = await checkpointFiles(store);
   const { reserved, expired } = await readReservations(store);
   for (const { name, because } of await outdated(options, listed)) {
-    if (!reserved.has(name)) await attempt(name, because, () => removeCheckpoint(store, name));
+    if (!reserved.has(name))
+      await attempt(name, { reason: "retention", because }, () => removeCheckpoint(store, name));
   }
   for (const name of await deadArchives(store, listed, options.orphanGraceMs)) {
-    if (!reserved.has(name)) await attempt(name, "it has no manifest", () => removeLeftovers(store, name));
+    if (!reserved.has(name)) await attempt(name, LEFTOVER, () => removeLeftovers(store, name));
   }
-  for (const name of expired) await attempt(name, "it has expired", () => store.remove(name));
+  for (const name of expired) await attempt(name, EXPIRED, () => store.remove(name));
   return { removed, failed };
 }
 

@@ -43,9 +43,13 @@ export interface TakeOptions {
 interface Look {
   readonly newest: StoredCheckpoint | undefined;
   readonly storeNow: number;
+  readonly storeAhead: number;
 }
 
-/** What a round came to. `newest` is this log's newest checkpoint as the round knows it, `storeNow` the store's clock. */
+/**
+ * What a round came to. `newest` is this log's newest checkpoint as the round knows it, `storeNow` the store's clock when it looked,
+ * `storeAhead` how far that was ahead of this machine's (ms).
+ */
 export type TakeOutcome = Look &
   (
     | { readonly outcome: "taken"; readonly checkpoint: StoredCheckpoint }
@@ -81,7 +85,7 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
     if ("outcome" in now) return now;
     const stop = signal === undefined ? lease.lost : AbortSignal.any([signal, lease.lost]);
     const checkpoint = await save(take, lease, stop);
-    return { newest: checkpoint, storeNow: now.storeNow, outcome: "taken", checkpoint };
+    return { ...now, newest: checkpoint, outcome: "taken", checkpoint };
   } finally {
     await lease.release();
   }
@@ -89,11 +93,12 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
 
 /** What lies in the store, and, when that is a reason to save nothing, the outcome. */
 async function look(take: TakeOptions): Promise<Look | TakeOutcome> {
-  const { source, options, forced = false } = take;
+  const { source, options, forced = false, clock = systemClock } = take;
   const { store, approxFrequency, refreshAfter } = options;
   const position = await source.position();
   const newest = position === undefined ? undefined : await findNewest(store, source, position.logId);
   const storeNow = await store.now();
+  const storeAhead = storeNow - clock.now();
   const takenAt = newest === undefined ? 0 : Date.parse(newest.manifest.takenAt);
   const decision = decideRound({
     approxFrequency,
@@ -103,8 +108,9 @@ async function look(take: TakeOptions): Promise<Look | TakeOutcome> {
     txId: position?.txId,
     storeNow,
   });
-  if (decision.save) return { newest, storeNow };
-  return { newest, storeNow, outcome: "skipped", reason: decision.reason, because: decision.because };
+  const seen = { newest, storeNow, storeAhead };
+  if (decision.save) return seen;
+  return { ...seen, outcome: "skipped", reason: decision.reason, because: decision.because };
 }
 
 async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise<StoredCheckpoint> {

@@ -150,7 +150,16 @@ test("a failed round is told, retried with growing pauses, and forgotten after t
   fail = false;
   await look();
   expect((checkpointer.status().nextCheckAt ?? 0) - clock.now()).toBe(HOUR);
-  expect(types(events)).toEqual(["begun", "failed", "begun", "failed", "begun", "taken", "swept"]);
+  expect(types(events)).toEqual([
+    "begun",
+    "failed",
+    "begun",
+    "failed",
+    "begun",
+    "taken",
+    "sweep-begun",
+    "swept",
+  ]);
 });
 
 test("also an error that nobody expected does not stop the schedule", async () => {
@@ -174,7 +183,7 @@ test("a sweep that fails is told, and the checkpoint is saved all the same", asy
     },
   );
   expect(await checkpointer.checkpointNow().done).toMatchObject({ outcome: "taken" });
-  expect(types(events)).toEqual(["begun", "taken", "sweep-failed"]);
+  expect(types(events)).toEqual(["begun", "taken", "sweep-begun", "sweep-failed"]);
   expect((await listCheckpoints(store)).checkpoints).toHaveLength(1);
 });
 
@@ -213,7 +222,9 @@ test("asked for while one runs, says so; a scheduled look waits for its turn", a
   expect(types(events)).toEqual(["begun"]);
   release();
   await done;
-  await vi.waitFor(() => expect(types(events)).toEqual(["begun", "taken", "swept", "begun", "skipped"]));
+  await vi.waitFor(() =>
+    expect(types(events)).toEqual(["begun", "taken", "sweep-begun", "swept", "begun", "skipped"]),
+  );
 });
 
 test("after stopping nothing can be asked for", async () => {
