@@ -36,14 +36,6 @@ export interface CheckpointerStatus {
     readonly takenAt: string;
     readonly bytes: number;
   } | null;
-  /** The newest one that this checkpointer saved itself, with when (by this machine's clock) and how long it took (ms). */
-  readonly lastSaved: {
-    readonly name: string;
-    readonly txId: number;
-    readonly bytes: number;
-    readonly at: number;
-    readonly durationMs: number;
-  } | null;
   /** How far the store's clock was ahead of this machine's at the last look (ms); null before the first. */
   readonly storeAhead: number | null;
   readonly nextCheckAt: number | null;

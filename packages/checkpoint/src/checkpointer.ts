@@ -6,7 +6,6 @@ import type { CheckpointerEvent, CheckpointerStatus } from "./checkpointer-event
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
-import type { StoredCheckpoint } from "./list-checkpoints.ts";
 import { firstLookDelay, nextLookDelay, retryDelay } from "./schedule.ts";
 import type { TakeOutcome } from "./take-checkpoint.ts";
 
@@ -58,7 +57,6 @@ class ScheduledCheckpointer implements Checkpointer {
   readonly #upload = new AbortController();
   #status: CheckpointerStatus = {
     last: null,
-    lastSaved: null,
     storeAhead: null,
     nextCheckAt: null,
     running: null,
@@ -78,10 +76,7 @@ class ScheduledCheckpointer implements Checkpointer {
       source,
       options,
       clock,
-      onEvent: (event) => {
-        if (event.type === "taken") this.#noteSaved(event.checkpoint, event.durationMs);
-        onEvent(event);
-      },
+      onEvent,
       onStep: (step, bytes) => {
         const startedAt = this.#status.running?.startedAt ?? clock.now();
         this.#status = { ...this.#status, running: { startedAt, step, bytes } };
@@ -188,12 +183,6 @@ class ScheduledCheckpointer implements Checkpointer {
     }
     this.#running = undefined;
     this.#status = { ...this.#status, running: null };
-  }
-
-  /** Told when it is published, so that the sweep after it does not count. */
-  #noteSaved({ name, manifest: { txId, archive } }: StoredCheckpoint, durationMs: number): void {
-    const lastSaved = { name, txId, bytes: archive.bytes, at: this.#clock.now(), durationMs };
-    this.#status = { ...this.#status, lastSaved };
   }
 
   async #stop(timeoutMs: number): Promise<void> {
