@@ -25,9 +25,11 @@ export interface CheckpointSource {
 
 /** Whether nodes that run this source can restore what `manifest` describes. */
 export function isCurrent(source: CheckpointSource, manifest: Manifest): boolean {
-  const { format } = manifest;
+  return isCurrentFormat(source.format, manifest);
+}
+
+/** Whether nodes that make `format` can restore what `manifest` describes; undefined: any index in an archive that can be read. */
+export function isCurrentFormat(wanted: CheckpointSource["format"], { format }: Manifest): boolean {
   if (!Object.values<string>(ARCHIVE_FORMATS).includes(format.archive)) return false;
-  return (
-    source.format === undefined || (source.format.index === format.index && source.format.kv === format.kv)
-  );
+  return wanted === undefined || (wanted.index === format.index && wanted.kv === format.kv);
 }

@@ -14,7 +14,7 @@ export {
 } from "./checkpoint-name.ts";
 export { type CheckpointSource } from "./checkpoint-source.ts";
 export { type CheckpointStore, type StoredFile, type TaggedText } from "./checkpoint-store.ts";
-export { type Checkpointer, type CheckpointerParts, startCheckpointer } from "./checkpointer.ts";
+export { type Checkpointer, type CheckpointerParts, startCheckpointer, type StopOptions } from "./checkpointer.ts";
 export { type CheckpointerEvent, type CheckpointerStatus } from "./checkpointer-events.ts";
 export { type CheckpointerOptions, type RetentionPolicy } from "./checkpointer-options.ts";
 export { type Clock, systemClock } from "./clock.ts";
@@ -32,6 +32,7 @@ export {
   type StoredCheckpoint,
 } from "./list-checkpoints.ts";
 export { packDirectory, type PackedArchive, type Packing, type PackOptions } from "./pack.ts";
+export { planPrune, prune, type PruneEntry, type PruneOptions, type PruneReport } from "./prune.ts";
 export {
   restoreCheckpoint,
   type RestoreOptions,
@@ -49,10 +50,17 @@ export {
   type RoundSituation,
   type SkipReason,
 } from "./schedule.ts";
+export { type CheckpointerWarning } from "./store-witness.ts";
 export { filesystemStore, type FilesystemStoreOptions } from "./stores/filesystem-store.ts";
 export { memoryStore, type MemoryStoreOptions } from "./stores/memory-store.ts";
 export { requireStoreName, SMALL_FILE_LIMIT } from "./stores/store-names.ts";
-export { removeCheckpoint, type SweepOptions, type SweepReport, sweepStore } from "./sweep.ts";
+export {
+  removeCheckpoint,
+  type SweepOptions,
+  type SweepReason,
+  type SweepReport,
+  sweepStore,
+} from "./sweep.ts";
 export { type RoundStep, takeCheckpoint, type TakeOptions, type TakeOutcome } from "./take-checkpoint.ts";
 export { unpackArchive, type UnpackOptions } from "./unpack.ts";
 export { markVerified, readVerification, type Verification } from "./verification.ts";
