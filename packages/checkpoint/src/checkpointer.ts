@@ -6,7 +6,7 @@ import type { CheckpointerEvent, CheckpointerStatus } from "./checkpointer-event
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
-import { firstLookDelay, nextLookDelay, retryDelay } from "./schedule.ts";
+import { firstLookDelay, leaseDuration, nextLookDelay, retryDelay } from "./schedule.ts";
 import type { TakeOutcome } from "./take-checkpoint.ts";
 
 /** What a checkpointer works with; clock and randomness are the machine's when left out. */
@@ -16,9 +16,9 @@ export interface CheckpointerParts {
   readonly clock?: Clock;
   /** At least 0 and below 1. */
   readonly random?: () => number;
-  /** Must not throw. */
+  /** Hears what happens. Should it throw, that is told in the status and harms nothing. */
   readonly onEvent?: (event: CheckpointerEvent) => void;
-  /** How long a lease holds without being renewed (ms); a minute when left out. */
+  /** How long a lease holds without being renewed (ms); {@link leaseDuration} of the frequency when left out. */
   readonly leaseMs?: number;
   /** How copies are made and packed; on disk when left out. */
   readonly archiving?: Archiving;
@@ -34,12 +34,21 @@ export interface Checkpointer {
   status(): CheckpointerStatus;
   /**
    * Ends the schedule and waits up to `timeoutMs` (10,000 when left out) for what runs, and for the checkpoint on close where
-   * that is asked for; then aborts it. Afterwards nothing reads the index any more. Twice is fine.
+   * that is asked for and `save` is not false; then aborts it, and waits a second at most for a store that does not even answer to
+   * that. Afterwards nothing reads the index any more. Twice is fine.
    */
-  stop(options?: { readonly timeoutMs?: number }): Promise<void>;
+  stop(options?: StopOptions): Promise<void>;
+}
+
+/** How a checkpointer ends. */
+export interface StopOptions {
+  readonly timeoutMs?: number;
+  /** False: no checkpoint on close, since the index is left because it is not to be trusted. */
+  readonly save?: boolean;
 }
 
 const STOP_TIMEOUT_MS = 10_000;
+const GIVEN_UP_AFTER_MS = 1_000;
 
 /** Starts looking at the store, soon and then about once a period, and saves a checkpoint when nobody else has. */
 export function startCheckpointer(parts: CheckpointerParts): Checkpointer {
@@ -60,6 +69,7 @@ class ScheduledCheckpointer implements Checkpointer {
     storeAhead: null,
     nextCheckAt: null,
     running: null,
+    warnings: [],
     lastFailure: null,
   };
   #running: Promise<unknown> | undefined;
@@ -76,12 +86,12 @@ class ScheduledCheckpointer implements Checkpointer {
       source,
       options,
       clock,
-      onEvent,
+      onEvent: (event) => this.#tell(event, onEvent),
       onStep: (step, bytes) => {
         const startedAt = this.#status.running?.startedAt ?? clock.now();
         this.#status = { ...this.#status, running: { startedAt, step, bytes } };
       },
-      ...(parts.leaseMs === undefined ? {} : { leaseMs: parts.leaseMs }),
+      leaseMs: parts.leaseMs ?? leaseDuration(options.approxFrequency),
       ...(parts.archiving === undefined ? {} : { archiving: parts.archiving }),
     });
   }
@@ -104,8 +114,8 @@ class ScheduledCheckpointer implements Checkpointer {
     return { begun, done };
   }
 
-  stop({ timeoutMs = STOP_TIMEOUT_MS }: { readonly timeoutMs?: number } = {}): Promise<void> {
-    this.#stopped ??= this.#stop(timeoutMs);
+  stop({ timeoutMs = STOP_TIMEOUT_MS, save = true }: StopOptions = {}): Promise<void> {
+    this.#stopped ??= this.#stop(timeoutMs, save && this.#options.checkpointOnClose);
     return this.#stopped;
   }
 
@@ -142,10 +152,9 @@ class ScheduledCheckpointer implements Checkpointer {
     const lookedAt = this.#clock.now();
     try {
       const outcome = await this.#round(false);
-      const takenAt = outcome.newest?.manifest.takenAt;
       return nextLookDelay({
         approxFrequency,
-        newestTakenAt: takenAt === undefined ? undefined : Date.parse(takenAt),
+        newestTakenAt: outcome.takenAt,
         storeNow: outcome.storeNow + (this.#clock.now() - lookedAt),
         leased: outcome.outcome === "skipped" && outcome.reason === "leased",
         random: this.#random(),
@@ -175,33 +184,58 @@ class ScheduledCheckpointer implements Checkpointer {
       }
     } catch (error) {
       this.#failures += 1;
-      const code = isCairnError(error) ? error.code : (systemErrorCode(error) ?? "INTERNAL");
-      this.#status = {
-        ...this.#status,
-        lastFailure: { at: this.#clock.now(), code, message: errorMessage(error) },
-      };
+      this.#noteFailure(error, "");
     }
     this.#running = undefined;
     this.#status = { ...this.#status, running: null };
   }
 
-  async #stop(timeoutMs: number): Promise<void> {
+  #noteFailure(error: unknown, where: string): void {
+    const code = isCairnError(error) ? error.code : (systemErrorCode(error) ?? "INTERNAL");
+    const lastFailure = { at: this.#clock.now(), code, message: where + errorMessage(error) };
+    this.#status = { ...this.#status, lastFailure };
+  }
+
+  /** Tells the observer, whose own errors must neither fail a checkpoint nor end the schedule. */
+  #tell(event: CheckpointerEvent, onEvent: (event: CheckpointerEvent) => void): void {
+    if (event.type === "warning") {
+      const { type: _, ...warning } = event;
+      const others = this.#status.warnings.filter(({ about }) => about !== warning.about);
+      this.#status = { ...this.#status, warnings: [...others, { ...warning, at: this.#clock.now() }] };
+    }
+    try {
+      onEvent(event);
+    } catch (error) {
+      this.#noteFailure(error, `An observer of the event ${event.type} failed: `);
+    }
+  }
+
+  async #stop(timeoutMs: number, save: boolean): Promise<void> {
     this.#schedule.abort();
     const ended = new AbortController();
-    const limit = this.#abortAfter(timeoutMs, ended.signal);
-    await this.#running;
-    await this.#looking;
-    if (this.#options.checkpointOnClose && !this.#upload.signal.aborted) {
-      void this.#round(true).catch(() => undefined);
-      await this.#running;
-    }
+    const limit = this.#giveUpAfter(timeoutMs, ended.signal);
+    await Promise.race([this.#finish(save), limit]);
     ended.abort();
     await limit;
     if (!this.#options.keepDirOnClose) await this.#rounds.dropDirectory();
   }
 
-  async #abortAfter(ms: number, ended: AbortSignal): Promise<void> {
-    if (await this.#clock.wait(ms, ended)) this.#upload.abort(stopping(ms));
+  /** Waits for what runs, and saves once more if that is wanted. */
+  async #finish(save: boolean): Promise<void> {
+    await this.#running;
+    await this.#looking;
+    if (!save || this.#upload.signal.aborted) return;
+    void this.#round(true).catch(() => undefined);
+    await this.#running;
+  }
+
+  async #giveUpAfter(ms: number, ended: AbortSignal): Promise<void> {
+    if (!(await this.#clock.wait(ms, ended))) return;
+    this.#upload.abort(stopping(ms));
+    // Only a store can fail to end; a capture does, and reads the index until then.
+    do {
+      if (!(await this.#clock.wait(GIVEN_UP_AFTER_MS, ended))) return;
+    } while (this.#status.running?.step === "capturing");
   }
 }
 

@@ -6,6 +6,8 @@ const FIRST_LOOK_PART = 0.1;
 const FIRST_LOOK_LIMIT_MS = 30_000;
 const LEASED_PART = 0.1;
 const FIRST_RETRY_MS = 5_000;
+const LONGEST_LEASE_MS = 60_000;
+const SHORTEST_LEASE_MS = 3_000;
 
 /** How long after it became ready a node looks at the store first (ms). `random` is at least 0 and below 1. */
 export function firstLookDelay(approxFrequency: number, random: number): number {
@@ -43,6 +45,14 @@ export function nextLookDelay(situation: LookSituation): number {
 export function retryDelay(approxFrequency: number, failures: number, random: number): number {
   const backoff = FIRST_RETRY_MS * 2 ** Math.min(failures - 1, 20);
   return Math.min(backoff, approxFrequency) * (EARLIEST + SPREAD * random);
+}
+
+/**
+ * How long the lease of an upload holds without being renewed (ms). It is what a node that dies in the middle costs the cluster, so
+ * at most half a period, but never so short that a busy machine loses it.
+ */
+export function leaseDuration(approxFrequency: number): number {
+  return Math.min(LONGEST_LEASE_MS, Math.max(SHORTEST_LEASE_MS, approxFrequency / 2));
 }
 
 /** Why a round saves nothing. */

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { decideRound, firstLookDelay, nextLookDelay, retryDelay } from "../src/index.ts";
 import type { RoundSituation } from "../src/index.ts";
+import { leaseDuration } from "../src/schedule.ts";
 
 const HOUR = 3_600_000;
 const NOW = Date.parse("2026-11-20T06:00:00.000Z");
@@ -152,3 +153,9 @@ function simulate(nodes: number, periods: number): { perPeriod: number; longestG
   const gaps = saved.slice(1).map((at, index) => at - (saved[index] ?? 0));
   return { perPeriod: saved.length / periods, longestGap: Math.max(...gaps) / HOUR };
 }
+
+test("the lease of a node that died is over within half a period, and never holds longer than a minute", () => {
+  expect(leaseDuration(6 * HOUR)).toBe(60_000);
+  expect(leaseDuration(20_000)).toBe(10_000);
+  expect(leaseDuration(100)).toBe(3_000);
+});
