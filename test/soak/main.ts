@@ -1,4 +1,4 @@
-// Runs fault tests of the suite with many more rounds: node test/dist/soak/main.js [--only NAME] [--rounds N] [--seed N]
+// Runs fault tests of the suite for long: node test/dist/soak/main.js [NAME...] [--rounds N] [--seed N] [--minutes N] [--period SECONDS]
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
@@ -6,37 +6,69 @@ import { parseArgs } from "node:util";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 
-/** What can be soaked: the test, and how many rounds it makes when nothing else is said. */
-const SOAKS: Readonly<Record<string, { file: string; rounds: number }>> = {
-  "nats-restarts": { file: "test/log-faults/nats-restarts.test.ts", rounds: 50 },
-  "nats-cluster": { file: "test/log-faults/nats-cluster.test.ts", rounds: 20 },
-  "index-kills": { file: "packages/node/test/faults/killed-while-applying.test.ts", rounds: 1_000 },
-};
+/** What can be soaked: the test, and how many rounds it makes, or minutes it takes, when nothing else is said. */
+const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: string; minutes: number }>> =
+  {
+    "nats-restarts": { file: "test/log-faults/nats-restarts.test.ts", rounds: 50 },
+    "nats-cluster": { file: "test/log-faults/nats-cluster.test.ts", rounds: 20 },
+    "index-kills": { file: "packages/node/test/faults/killed-while-applying.test.ts", rounds: 1_000 },
+    "five-nodes": { file: "test/checkpoint-faults/five-nodes.test.ts", minutes: 10 },
+    "checkpoint-kills": { file: "test/checkpoint-faults/killed-while-saving.test.ts", rounds: 5 },
+    fuzz: { file: "packages/node/test/faults/store-fuzz.test.ts", rounds: 1_000 },
+  };
 
-const { values } = parseArgs({
-  options: { only: { type: "string" }, rounds: { type: "string" }, seed: { type: "string" } },
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    only: { type: "string" },
+    rounds: { type: "string" },
+    seeds: { type: "string" },
+    seed: { type: "string" },
+    minutes: { type: "string" },
+    period: { type: "string" },
+  },
 });
-const names = values.only === undefined ? Object.keys(SOAKS) : [values.only];
+const wanted = values.only === undefined ? positionals : [values.only];
+const names = wanted.length === 0 ? Object.keys(SOAKS) : wanted;
 const failed: string[] = [];
 for (const name of names) {
   const soak = SOAKS[name];
   if (soak === undefined) fail(`There is no soak "${name}": choose one of ${Object.keys(SOAKS).join(", ")}.`);
-  const rounds = Number(values.rounds ?? soak.rounds);
-  if (!Number.isSafeInteger(rounds) || rounds < 1) fail(`"${values.rounds}" is not a number of rounds.`);
-  process.stdout.write(`${name}: ${rounds} rounds\n`);
-  if ((await run(soak.file, rounds)) !== 0) failed.push(name);
+  if ((await run(name, soak)) !== 0) failed.push(name);
 }
 if (failed.length > 0) fail(`Failed: ${failed.join(", ")}.`);
 
-async function run(file: string, rounds: number): Promise<number | null> {
-  const seed = values.seed === undefined ? {} : { CAIRN_SOAK_SEED: values.seed };
-  const child = spawn(process.execPath, ["node_modules/vitest/vitest.mjs", "run", file], {
+async function run(
+  name: string,
+  soak: { file: string; rounds: number } | { file: string; minutes: number },
+): Promise<number | null> {
+  const env: NodeJS.ProcessEnv = { ...process.env };
+  if (values.seed !== undefined) env["CAIRN_SOAK_SEED"] = String(count("--seed", values.seed));
+  if ("minutes" in soak) {
+    const minutes = count("--minutes", values.minutes ?? String(soak.minutes));
+    const period = count("--period", values.period ?? "20");
+    env["CAIRN_SOAK_MINUTES"] = String(minutes);
+    env["CAIRN_SOAK_PERIOD_SECONDS"] = String(period);
+    process.stdout.write(`${name}: ${minutes} minutes, a checkpoint about every ${period} s\n`);
+  } else {
+    const rounds = count("--rounds", values.rounds ?? values.seeds ?? String(soak.rounds));
+    env["CAIRN_SOAK_ROUNDS"] = String(rounds);
+    process.stdout.write(`${name}: ${rounds} rounds\n`);
+  }
+  const child = spawn(process.execPath, ["node_modules/vitest/vitest.mjs", "run", soak.file], {
     cwd: ROOT,
-    env: { ...process.env, CAIRN_SOAK_ROUNDS: String(rounds), ...seed },
+    env,
     stdio: "inherit",
   });
   const [code] = (await once(child, "exit")) as [number | null];
   return code;
+}
+
+function count(option: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1)
+    fail(`${option} ${text}: it must be a whole number, 1 or more.`);
+  return value;
 }
 
 function fail(sentence: string): never {

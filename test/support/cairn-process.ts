@@ -128,6 +128,11 @@ export class NodeProcess {
     return this.#child.exitCode;
   }
 
+  /** Lets it stand still, or go on. */
+  signal(name: "SIGSTOP" | "SIGCONT"): void {
+    this.#child.kill(name);
+  }
+
   get exited(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
