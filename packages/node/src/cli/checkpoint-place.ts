@@ -49,6 +49,35 @@ export async function findCheckpoint(
   throw unusable?.error ?? noCheckpoint(store, name, skipped);
 }
 
+/**
+ * The id of the log whose checkpoints are meant: the one asked for, or the only one in the store; undefined when it has none. Where it
+ * has several, nobody but the user can say which: their order means nothing across logs.
+ */
+export async function chooseLog(
+  store: CheckpointStore,
+  asked: string | undefined,
+): Promise<string | undefined> {
+  const logs = new Map<string, string>();
+  for (const { log } of (await listCheckpoints(store)).checkpoints) logs.set(log.id, log.name);
+  const known = [...logs]
+    .toSorted()
+    .map(([id, name]) => `${id} (${name})`)
+    .join(", ");
+  if (asked !== undefined && !logs.has(asked)) {
+    throw new CairnError("CHECKPOINT_NOT_FOUND", `${store.location} has no checkpoint of the log ${asked}.`, {
+      hint:
+        known === "" ? "It has no usable checkpoint of any log." : `It has checkpoints of the log ${known}.`,
+    });
+  }
+  if (asked === undefined && logs.size > 1) {
+    throw new UsageError(
+      `${store.location} has checkpoints of several logs: ${known}.`,
+      "--log ID says which is meant.",
+    );
+  }
+  return asked ?? [...logs.keys()][0];
+}
+
 /** `CHECKPOINT_NOT_FOUND`, or why the one that was asked for could not be used. */
 export function noCheckpoint(
   store: CheckpointStore,

@@ -1,8 +1,8 @@
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type CheckpointSource, filesystemStore, startCheckpointer } from "@cairn/checkpoint";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { saveTo } from "./saved-checkpoints.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "./captured-terminal.ts";
 
 let dir = "";
@@ -17,51 +17,9 @@ function run(...argv: string[]): Promise<CommandResult> {
   return cairn(["checkpoint", ...argv], new CapturedTerminal({ cwd: dir }));
 }
 
-/** A source whose index is one file that says its transaction. */
-function sourceAt(txId: number): CheckpointSource {
-  return {
-    node: "node-1",
-    version: "0.1.0",
-    position: () => Promise.resolve({ logId: "log-1", txId }),
-    capture: async (target) => {
-      await mkdir(target, { recursive: true });
-      await writeFile(join(target, "CURRENT"), `state ${txId}\n`);
-      return {
-        format: { index: 1, kv: "leveldb/1" },
-        log: { id: "log-1", name: "cairn", offset: 0 },
-        txId,
-        txTime: "2026-11-20T06:12:26.123Z",
-        anchor: { txId, sha256: "0".repeat(64) },
-        documents: txId,
-      };
-    },
-  };
-}
-
 /** Saves a checkpoint of each transaction into the folder `store`; answers their names, oldest first. */
-async function saveCheckpoints(...txIds: number[]): Promise<string[]> {
-  const store = filesystemStore({ path: join(dir, "store") });
-  const names: string[] = [];
-  for (const txId of txIds) {
-    const checkpointer = startCheckpointer({
-      source: sourceAt(txId),
-      options: {
-        store,
-        approxFrequency: 3_600_000,
-        checkpointDir: join(dir, "capture"),
-        keepDirBetweenCheckpoints: true,
-        keepDirOnClose: false,
-        checkpointOnClose: false,
-        compression: "none",
-      },
-      onEvent: () => undefined,
-    });
-    const outcome = await checkpointer.checkpointNow().done;
-    if (outcome.outcome === "taken") names.push(outcome.checkpoint.name);
-    await checkpointer.stop();
-  }
-  await store.close();
-  return names;
+function saveCheckpoints(...txIds: number[]): Promise<string[]> {
+  return saveTo(join(dir, "store"), txIds);
 }
 
 /** Changes one byte in the middle of a checkpoint's archive. */
@@ -169,5 +127,63 @@ describe("checkpoint restore", () => {
     const { code, stderr } = await run("restore", "store", "-o", "out");
     expect([code, stderr]).toEqual([1, expect.stringMatching(/^CONFLICT: /)]);
     expect(await readdir(join(dir, "out"))).toEqual(["mine"]);
+  });
+
+  test("--at-tx takes the newest at or before a transaction, and falls back on the one before it", async () => {
+    const [, second = ""] = await saveCheckpoints(5, 8, 12);
+    expect((await run("restore", "store", "--at-tx", "11", "-o", "out")).stderr).toBe("");
+    expect(await readFile(join(dir, "out", "CURRENT"), "utf8")).toBe("state 8\n");
+    await damage(second);
+    const { stderr } = await run("restore", "store", "--at-tx", "8", "-o", "older");
+    expect(stderr).toContain(`skipped ${second}: CHECKPOINT_CORRUPT`);
+    expect(await readFile(join(dir, "older", "CURRENT"), "utf8")).toBe("state 5\n");
+  });
+
+  test("--at-tx before the oldest checkpoint says which is the oldest", async () => {
+    const [oldest = ""] = await saveCheckpoints(5, 12);
+    const { code, stderr } = await run("restore", "store", "--at-tx", "4", "-o", "out");
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^CHECKPOINT_NOT_FOUND: No usable checkpoint .* at or before transaction 4\.\n/);
+    expect(stderr).toContain(`hint: The oldest is ${oldest}.`);
+  });
+
+  test("--dry-run says which one it would be, why others are passed over, how much, and writes nothing", async () => {
+    const [oldest = "", second = "", broken = "", newest = ""] = await saveCheckpoints(5, 8, 10, 12);
+    await rm(join(dir, "store", `${broken}.tar`));
+    const { code, stdout } = await run("restore", "store", "--at-tx", "11", "-o", "out", "--dry-run");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(new RegExp(`skipped +${newest} .*It holds transactions after 11\\.\n`));
+    expect(stdout).toMatch(new RegExp(`skipped +${broken} .*CHECKPOINT_INCOMPLETE: `));
+    expect(stdout).toMatch(new RegExp(`would restore +${second} `));
+    expect(stdout).toMatch(new RegExp(`older +${oldest} `));
+    expect(stdout).toMatch(/would restore .* to .*out: 8 B of files, .* free\n$/);
+    expect((await readdir(dir)).toSorted()).toEqual(["store"]);
+    const json: unknown = JSON.parse(
+      (await run("restore", "store", "-o", "out", "--dry-run", "--json")).stdout,
+    );
+    expect(json).toMatchObject({ chosen: { name: newest, txId: 12 }, bytes: 9, refusal: null });
+  });
+
+  test("--dry-run is refused as the restore would be", async () => {
+    await saveCheckpoints(5);
+    await mkdir(join(dir, "out"));
+    await writeFile(join(dir, "out", "mine"), "precious");
+    const { code, stderr } = await run("restore", "store", "-o", "out", "--dry-run");
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^CONFLICT: .*not empty/)]);
+    const none = await run("restore", "store", "--at-tx", "4", "-o", "new", "--dry-run");
+    expect([none.code, none.stderr]).toEqual([1, expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /)]);
+  });
+
+  test("of a folder with checkpoints of several logs is refused until one is named", async () => {
+    await saveCheckpoints(5);
+    await saveTo(join(dir, "store"), [50], "log-2");
+    const { code, stderr } = await run("restore", "store", "-o", "out");
+    expect([code, stderr]).toEqual([2, expect.stringContaining("log-1 (cairn), log-2 (cairn)")]);
+    await run("restore", "store", "--log", "log-1", "-o", "out");
+    expect(await readFile(join(dir, "out", "CURRENT"), "utf8")).toBe("state 5\n");
+    expect(await run("restore", "store", "--log", "log-3", "-o", "other")).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: .*log-3/),
+    });
   });
 });

@@ -4,15 +4,19 @@ import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { restoreCheckpoint, type RestoreResult } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
-import { type CheckpointPlace, noCheckpoint, withCheckpointPlace } from "../checkpoint-place.ts";
-import { type AddCommand, describeCommand, type OutputOptions } from "../command-options.ts";
+import { type CheckpointPlace, chooseLog, withCheckpointPlace } from "../checkpoint-place.ts";
+import { type AddCommand, describeCommand, type OutputOptions, wholeNumber } from "../command-options.ts";
 import { type ProgressDisplay, showProgress } from "../progress-display.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../quantities.ts";
 import { UsageError } from "../report-error.ts";
+import { noneOf, planRestore, type RestoreSelection, tellRestorePlan, tooNew } from "../restore-plan.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal.ts";
 
 interface RestoreCommandOptions extends OutputOptions {
   readonly name?: string;
+  readonly log?: string;
+  readonly atTx?: number;
+  readonly dryRun?: boolean;
   readonly output: string;
 }
 
@@ -21,12 +25,26 @@ export const addCheckpointRestore: AddCommand = (parent, terminal) => {
   describeCommand(
     parent.command("restore <store>"),
     "Write the index files of the newest checkpoint of a folder, verified, to a new directory",
-    ["cairn checkpoint restore ./cairn-data/checkpoints -o ./restored"],
+    [
+      "cairn checkpoint restore ./cairn-data/checkpoints -o ./restored",
+      "cairn checkpoint restore ./cairn-data/checkpoints --at-tx 1200 -o ./restored --dry-run",
+    ],
   )
     .option("--name <name>", "not the newest, but this one")
+    .option("--at-tx <id>", "the newest at or before this transaction", wholeNumber("--at-tx", 0))
+    .option("--log <id>", "of this log, where a folder has checkpoints of several")
+    .option(
+      "--dry-run",
+      "only say which one it would be, what is passed over and why, and whether there is room",
+    )
     .requiredOption("-o, --output <directory>", "where to; must not exist or be empty")
     .action(async (place: string, options: RestoreCommandOptions) => {
       const target = resolve(terminal.cwd, options.output);
+      if (options.dryRun === true) {
+        return await withCheckpointPlace(place, terminal, async (found) =>
+          tellRestorePlan(await planRestore(await select(found, options), target), options, terminal),
+        );
+      }
       const restored = await withCheckpointPlace(place, terminal, (found) =>
         restore(found, target, options, terminal),
       );
@@ -43,16 +61,32 @@ export const addCheckpointRestore: AddCommand = (parent, terminal) => {
     });
 };
 
-async function restore(
+/** Which checkpoints the command line means. */
+async function select(
   { store, name: inPlace }: CheckpointPlace,
-  targetDir: string,
   options: RestoreCommandOptions,
-  terminal: Terminal,
-): Promise<NonNullable<RestoreResult["restored"]>> {
+): Promise<RestoreSelection> {
   if (inPlace !== undefined && options.name !== undefined && inPlace !== options.name) {
     throw new UsageError(`The path names ${inPlace}, and --name another one.`);
   }
   const name = options.name ?? inPlace;
+  const { atTx } = options;
+  if (name !== undefined && atTx !== undefined) {
+    throw new UsageError("--at-tx chooses a checkpoint, and one is named already.");
+  }
+  if (name !== undefined) return { store, name };
+  const logId = await chooseLog(store, options.log);
+  return { store, ...(logId === undefined ? {} : { logId }), ...(atTx === undefined ? {} : { atTx }) };
+}
+
+async function restore(
+  found: CheckpointPlace,
+  targetDir: string,
+  options: RestoreCommandOptions,
+  terminal: Terminal,
+): Promise<NonNullable<RestoreResult["restored"]>> {
+  const selection = await select(found, options);
+  const { store, name, logId, atTx } = selection;
   const interrupt = new AbortController();
   const forget = terminal.onSignal(["SIGINT"], () => interrupt.abort(interrupted()));
   // Beside the target: the last step is a rename, which needs one file system.
@@ -65,18 +99,21 @@ async function restore(
       targetDir,
       node: `cairn checkpoint restore on ${hostname()}`,
       ...(name === undefined ? {} : { name }),
-      accept: () => Promise.resolve(true),
+      ...(logId === undefined ? {} : { logId }),
+      accept: (manifest) => Promise.resolve(tooNew(manifest, atTx) ?? true),
       onProgress: ({ done, total, name: current }) => {
         display ??= showProgress(terminal.stderr, "restoring", total);
         display.update(done, current);
       },
       onSkipped: (one) => {
+        // Those of other logs and beyond the transaction asked for are not what was asked for; nothing is wrong with them.
+        if (one.error.code === "LOG_DIFFERENT" || one.error.code === "CONFLICT") return;
         terminal.stderr.write(`skipped ${one.name}: ${one.error.code}: ${one.error.message}\n`);
       },
       signal: interrupt.signal,
     });
     const named = skipped.find((one) => one.name === name);
-    if (restored === undefined) throw named?.error ?? noCheckpoint(store, name, skipped);
+    if (restored === undefined) throw named?.error ?? noneOf(selection, skipped);
     return restored;
   } finally {
     display?.stop();
