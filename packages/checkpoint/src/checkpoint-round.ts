@@ -1,3 +1,4 @@
+import { errorMessage } from "@cairn/kv";
 import { archivingOnDisk } from "./archiving.ts";
 import type { Archiving } from "./archiving.ts";
 import type { CheckpointSource } from "./checkpoint-source.ts";
@@ -5,7 +6,8 @@ import type { CheckpointerEvent } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import type { Clock } from "./clock.ts";
 import { sweepStore } from "./sweep.ts";
-import { takeCheckpoint } from "./take-checkpoint.ts";
+import { storeWitness } from "./store-witness.ts";
+import { LEASE_MS, takeCheckpoint } from "./take-checkpoint.ts";
 import type { RoundStep, TakeOutcome } from "./take-checkpoint.ts";
 
 /** What rounds work with. */
@@ -25,7 +27,7 @@ export interface RoundParts {
 export interface Rounds {
   /** A whole round: takes a checkpoint or not, sweeps after it, tells both. Throws what made it fail. */
   run(round: { readonly forced: boolean; readonly signal: AbortSignal }): Promise<TakeOutcome>;
-  /** Removes the capture directory if it was made here. */
+  /** Removes the capture directory if it was made here; that it cannot is told, not thrown. */
   dropDirectory(): Promise<void>;
 }
 
@@ -33,6 +35,24 @@ export interface Rounds {
 export function checkpointRounds(parts: RoundParts): Rounds {
   const { source, options, clock, onEvent, onStep, leaseMs, archiving = archivingOnDisk } = parts;
   const directory = archiving.directory(options.checkpointDir, source.node);
+
+  const witness = storeWitness({
+    node: source.node,
+    clock,
+    leaseMs: leaseMs ?? LEASE_MS,
+    onWarning: (warning) => onEvent({ type: "warning", ...warning }),
+  });
+
+  async function dropDirectory(): Promise<void> {
+    try {
+      await directory.drop();
+    } catch (error) {
+      const path = options.checkpointDir;
+      const message = `The capture directory ${path} could not be removed: ${errorMessage(error)}`;
+      const hint = "It is empty and does no harm; let the node remove it, or remove it by hand.";
+      onEvent({ type: "warning", about: "capture-directory", message, hint });
+    }
+  }
 
   /** Its failure is told, not thrown: the checkpoint is saved all the same. */
   async function sweep(logId: string): Promise<void> {
@@ -49,7 +69,7 @@ export function checkpointRounds(parts: RoundParts): Rounds {
   }
 
   return {
-    dropDirectory: () => directory.drop(),
+    dropDirectory,
     async run({ forced, signal }) {
       const begunAt = clock.now();
       let packed = 0;
@@ -67,6 +87,7 @@ export function checkpointRounds(parts: RoundParts): Rounds {
             onStep(step, bytes);
           },
           archiving,
+          witness,
           ...(leaseMs === undefined ? {} : { leaseMs }),
         });
         if (outcome.outcome === "skipped") {
@@ -81,7 +102,7 @@ export function checkpointRounds(parts: RoundParts): Rounds {
         onEvent({ type: "failed", error, durationMs: clock.now() - begunAt, bytes: packed });
         throw error;
       } finally {
-        if (!options.keepDirBetweenCheckpoints) await directory.drop();
+        if (!options.keepDirBetweenCheckpoints) await dropDirectory();
       }
     },
   };

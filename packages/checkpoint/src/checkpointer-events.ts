@@ -1,5 +1,6 @@
 import type { StoredCheckpoint } from "./list-checkpoints.ts";
 import type { SkipReason } from "./schedule.ts";
+import type { CheckpointerWarning } from "./store-witness.ts";
 import type { SweepReport } from "./sweep.ts";
 import type { RoundStep } from "./take-checkpoint.ts";
 
@@ -25,7 +26,9 @@ export type CheckpointerEvent =
     }
   | { readonly type: "sweep-begun" }
   | ({ readonly type: "swept"; readonly durationMs: number } & SweepReport)
-  | { readonly type: "sweep-failed"; readonly error: unknown; readonly durationMs: number };
+  | { readonly type: "sweep-failed"; readonly error: unknown; readonly durationMs: number }
+  /** Something that somebody should look at, though checkpoints go on. */
+  | ({ readonly type: "warning" } & CheckpointerWarning);
 
 /** Where a checkpointer is; times in milliseconds since 1970 by this machine's clock, but `takenAt` by the store's. */
 export interface CheckpointerStatus {
@@ -41,5 +44,7 @@ export interface CheckpointerStatus {
   readonly nextCheckAt: number | null;
   /** `bytes` of the index packed so far. */
   readonly running: { readonly startedAt: number; readonly step: RoundStep; readonly bytes: number } | null;
+  /** The last of each kind; none is ever taken back. */
+  readonly warnings: readonly (CheckpointerWarning & { readonly at: number })[];
   readonly lastFailure: { readonly at: number; readonly code: string; readonly message: string } | null;
 }

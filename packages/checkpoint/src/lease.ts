@@ -11,6 +11,9 @@ export const LEASE_FILE = "in-progress.json";
 /** No lease is longer; one that says so was written by a wrong clock and counts as expired. */
 const LONGEST_LEASE_MS = 600_000;
 
+/** An upload of which nothing moves for so long is given up: renewed for ever, its lease would end all checkpoints. */
+const STALLED_AFTER_MS = 600_000;
+
 const LeaseSchema = z.object({
   owner: z.string(),
   nonce: z.string(),
@@ -24,6 +27,8 @@ export type LeaseRecord = z.infer<typeof LeaseSchema>;
 
 /** A lease that this process holds, renewed until it is released or lost. */
 export interface Lease {
+  /** Which of the leases in the store's file is this one. */
+  readonly nonce: string;
   /** Aborted, with a `CONFLICT`, when another node has taken the lease over. */
   readonly lost: AbortSignal;
   /** What the next renewal tells the others. */
@@ -39,6 +44,8 @@ export interface LeaseOptions {
   readonly owner: string;
   readonly ttlMs: number;
   readonly clock: Clock;
+  /** Hears who else holds it. */
+  readonly onHeld?: (lease: LeaseRecord, storeNow: number) => void;
 }
 
 /** Takes the lease, or answers undefined while somebody else holds it. An expired one is taken over. */
@@ -64,7 +71,12 @@ export async function acquireLease(
   if (!(await store.create(LEASE_FILE, await text()))) {
     const current = await store.read(LEASE_FILE);
     if (current === undefined) return undefined;
-    if (isLive(await parseLease(store, current.text), await store.now())) return undefined;
+    const held = await parseLease(store, current.text);
+    const storeNow = await store.now();
+    if (held !== undefined && isLive(held, storeNow)) {
+      options.onHeld?.(held, storeNow);
+      return undefined;
+    }
     if ((await store.replace(LEASE_FILE, await text(), current.tag)) === false) return undefined;
   }
   // Read back: gives the tag, and where creating does not exclude others, only the last writer finds itself.
@@ -92,8 +104,13 @@ export async function acquireLease(
     return next;
   };
 
-  const renewing = keepRenewing(renewNext, ttlMs, options.clock, ended.signal, lost);
+  const renewing = keepRenewing(
+    { renew: renewNext, uploaded: () => (noted.archive === undefined ? undefined : noted.bytes) },
+    { ttlMs, clock: options.clock, ended: ended.signal },
+    lost,
+  );
   return {
+    nonce,
     lost: lost.signal,
     note: (progress) => {
       noted = { ...noted, ...progress };
@@ -116,14 +133,22 @@ export async function acquireLease(
 }
 
 async function keepRenewing(
-  renew: () => Promise<void>,
-  ttlMs: number,
-  clock: Clock,
-  ended: AbortSignal,
+  { renew, uploaded }: { readonly renew: () => Promise<void>; readonly uploaded: () => number | undefined },
+  { ttlMs, clock, ended }: { readonly ttlMs: number; readonly clock: Clock; readonly ended: AbortSignal },
   lost: AbortController,
 ): Promise<void> {
   let renewedAt = clock.now();
+  let before: number | undefined;
+  // Renewals are counted, not time: a process that stood still has not tried to upload meanwhile.
+  let unmoved = 0;
   while (await clock.wait(ttlMs / 3, ended)) {
+    const now = uploaded();
+    unmoved = now !== undefined && now === before ? unmoved + 1 : 0;
+    before = now;
+    if (unmoved * (ttlMs / 3) >= STALLED_AFTER_MS) {
+      lost.abort(stalled());
+      return;
+    }
     try {
       await renew();
       renewedAt = clock.now();
@@ -143,7 +168,7 @@ export async function readLease(store: CheckpointStore): Promise<LeaseRecord | u
   const current = await store.read(LEASE_FILE);
   if (current === undefined) return undefined;
   const record = await parseLease(store, current.text);
-  return isLive(record, await store.now()) ? record : undefined;
+  return record !== undefined && isLive(record, await store.now()) ? record : undefined;
 }
 
 async function parseLease(store: CheckpointStore, text: string): Promise<LeaseRecord | undefined> {
@@ -156,10 +181,19 @@ async function parseLease(store: CheckpointStore, text: string): Promise<LeaseRe
   return { owner: "unknown", nonce: "", progress: { bytes: 0 }, expiresAt };
 }
 
-function isLive(lease: LeaseRecord | undefined, now: number): boolean {
-  if (lease === undefined) return false;
+function isLive(lease: LeaseRecord, now: number): boolean {
   const left = Date.parse(lease.expiresAt) - now;
   return left > 0 && left <= LONGEST_LEASE_MS;
+}
+
+function stalled(): CairnError {
+  return new CairnError(
+    "STORE_UNREACHABLE",
+    "The store has not taken a byte of the upload for ten minutes.",
+    {
+      hint: "Nothing was published, and other nodes may upload; look at the store and at the network to it.",
+    },
+  );
 }
 
 function leaseLost(): CairnError {

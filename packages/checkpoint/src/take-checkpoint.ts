@@ -18,6 +18,7 @@ import type { StoredCheckpoint } from "./list-checkpoints.ts";
 import { publishManifest, unpublish } from "./publish.ts";
 import { decideRound } from "./schedule.ts";
 import type { SkipReason } from "./schedule.ts";
+import type { StoreWitness } from "./store-witness.ts";
 
 /** What a round is doing. */
 export type RoundStep = "looking" | "capturing" | "uploading" | "publishing" | "sweeping";
@@ -38,10 +39,14 @@ export interface TakeOptions {
   readonly leaseMs?: number;
   /** On disk when left out. */
   readonly archiving?: Archiving;
+  /** What earlier rounds saw; left out, this one is alone. */
+  readonly witness?: StoreWitness;
 }
 
 interface Look {
   readonly newest: StoredCheckpoint | undefined;
+  /** When `newest` counts as taken, by the store's clock; never later than `storeNow` when there is a witness. */
+  readonly takenAt: number | undefined;
   readonly storeNow: number;
   readonly storeAhead: number;
 }
@@ -56,7 +61,8 @@ export type TakeOutcome = Look &
     | { readonly outcome: "skipped"; readonly reason: SkipReason; readonly because: string }
   );
 
-const LEASE_MS = 60_000;
+/** How long a lease holds without being renewed where nothing else is said. */
+export const LEASE_MS = 60_000;
 
 /**
  * One round: looks, decides, and where something is to be saved captures, uploads and publishes it. Throws what went wrong;
@@ -69,8 +75,12 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
   if ("outcome" in before) return before;
 
   signal?.throwIfAborted();
-  const terms = { owner: source.node, ttlMs: take.leaseMs ?? LEASE_MS, clock };
-  const lease = await acquireLease(options.store, terms);
+  const lease = await acquireLease(options.store, {
+    owner: source.node,
+    ttlMs: take.leaseMs ?? LEASE_MS,
+    clock,
+    onHeld: (held, storeNow) => take.witness?.sawLease(held, storeNow),
+  });
   if (lease === undefined) {
     return {
       ...before,
@@ -79,13 +89,16 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
       because: "Another node is uploading a checkpoint.",
     };
   }
+  take.witness?.held(lease.nonce);
   try {
     // Somebody else may have saved one between the first look and the lease.
     const now = await look(take);
     if ("outcome" in now) return now;
     const stop = signal === undefined ? lease.lost : AbortSignal.any([signal, lease.lost]);
     const checkpoint = await save(take, lease, stop);
-    return { ...now, newest: checkpoint, outcome: "taken", checkpoint };
+    take.witness?.saved(checkpoint);
+    const takenAt = Date.parse(checkpoint.manifest.takenAt);
+    return { ...now, newest: checkpoint, takenAt, outcome: "taken", checkpoint };
   } finally {
     await lease.release();
   }
@@ -99,16 +112,20 @@ async function look(take: TakeOptions): Promise<Look | TakeOutcome> {
   const newest = position === undefined ? undefined : await findNewest(store, source, position.logId);
   const storeNow = await store.now();
   const storeAhead = storeNow - clock.now();
-  const takenAt = newest === undefined ? 0 : Date.parse(newest.manifest.takenAt);
+  const takenAt =
+    newest === undefined
+      ? undefined
+      : (take.witness?.takenAt(newest, storeNow) ?? Date.parse(newest.manifest.takenAt));
   const decision = decideRound({
     approxFrequency,
     ...(refreshAfter === undefined ? {} : { refreshAfter }),
     forced,
-    newest: newest === undefined ? undefined : { txId: newest.manifest.txId, takenAt },
+    newest:
+      newest === undefined || takenAt === undefined ? undefined : { txId: newest.manifest.txId, takenAt },
     txId: position?.txId,
     storeNow,
   });
-  const seen = { newest, storeNow, storeAhead };
+  const seen = { newest, takenAt, storeNow, storeAhead };
   if (decision.save) return seen;
   return { ...seen, outcome: "skipped", reason: decision.reason, because: decision.because };
 }
@@ -116,6 +133,8 @@ async function look(take: TakeOptions): Promise<Look | TakeOutcome> {
 async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise<StoredCheckpoint> {
   const { source, options, onStep, archiving = archivingOnDisk } = take;
   const { store, compression } = options;
+  // The index may be closed by now, if the store answered late.
+  stop.throwIfAborted();
   onStep?.("capturing", 0);
   const capture = await archiving.capture(options.checkpointDir, source);
   let name: string | undefined;

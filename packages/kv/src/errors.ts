@@ -1,3 +1,5 @@
+import { inspect } from "node:util";
+
 /**
  * Every error code that users can meet, in one place. Each is a heading in docs/errors.md.
  * Source: the contract's list of error codes (docs/errors.md explains each).
@@ -68,5 +70,7 @@ export function systemErrorCode(error: unknown): string | undefined {
 
 /** Any thrown value as one sentence, for messages that name a cause. */
 export function errorMessage(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (error instanceof Error) return error.message;
+  // Not every object can be made a string of.
+  return typeof error === "object" && error !== null ? inspect(error, { depth: 1 }) : String(error);
 }

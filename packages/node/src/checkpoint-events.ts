@@ -29,6 +29,9 @@ export function checkpointEventLog(logger: Logger): (event: CheckpointerEvent) =
         logger.debug(report, "old checkpoints swept");
         break;
       }
+      case "warning":
+        logger.warn({ about: event.about, hint: event.hint }, event.message);
+        break;
       case "sweep-failed":
         logger.warn(
           { ...told(event.error) },

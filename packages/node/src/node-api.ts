@@ -133,6 +133,13 @@ export interface NodeStatus {
     readonly lastVerified: VerifiedSummary | null;
     readonly nextCheckAt: string | null;
     readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
+    /** What somebody should look at though checkpoints go on, each kind once. */
+    readonly warnings: readonly {
+      readonly at: string;
+      readonly about: string;
+      readonly message: string;
+      readonly hint: string;
+    }[];
     readonly lastFailure: { readonly at: string; readonly code: string; readonly message: string } | null;
   };
   readonly failure: { readonly code: string; readonly message: string; readonly hint: string | null } | null;

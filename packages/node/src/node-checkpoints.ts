@@ -16,6 +16,7 @@ export const NO_CHECKPOINTS: NodeStatus["checkpoints"] = {
   lastVerified: null,
   nextCheckAt: null,
   running: null,
+  warnings: [],
   lastFailure: null,
 };
 
@@ -24,12 +25,13 @@ export function statusOfCheckpoints(
   status: CheckpointerStatus,
   lastVerified: NodeStatus["checkpoints"]["lastVerified"],
 ): NodeStatus["checkpoints"] {
-  const { last, nextCheckAt, running, lastFailure } = status;
+  const { last, nextCheckAt, running, warnings, lastFailure } = status;
   return {
     last,
     lastVerified,
     nextCheckAt: nextCheckAt === null ? null : isoTime(nextCheckAt),
     running: running === null ? null : { ...running, startedAt: isoTime(running.startedAt) },
+    warnings: warnings.map((warning) => ({ ...warning, at: isoTime(warning.at) })),
     lastFailure: lastFailure === null ? null : { ...lastFailure, at: isoTime(lastFailure.at) },
   };
 }

@@ -68,7 +68,7 @@ export class NodeLife {
   /** Ends the life in order: checkpointer, following, index, log. */
   async stop(): Promise<void> {
     this.phase = "stopping";
-    await this.#stopCheckpointer();
+    await this.#stopCheckpointer({ save: true });
     this.#stop.abort();
     await this.#running;
     await this.#closeIndex();
@@ -213,16 +213,17 @@ export class NodeLife {
     this.failure = reaction.kind === "join" ? undefined : error;
     this.#enter(failed ? "failed" : "restoring");
     this.report = failed ? this.report : new JoinReport();
-    await this.#stopCheckpointer();
+    await this.#stopCheckpointer({ save: false });
     // A failed node keeps what it had open, for reads that ask for what is there.
     if (!failed) await this.#closeIndex();
   }
 
-  async #stopCheckpointer(): Promise<void> {
+  /** An index that is left because it is in doubt is not saved once more. */
+  async #stopCheckpointer({ save }: { readonly save: boolean }): Promise<void> {
     const { checkpointer, upkeep } = this;
     this.checkpointer = undefined;
     this.upkeep = undefined;
-    await Promise.all([checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS }), upkeep?.stop()]);
+    await Promise.all([checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }), upkeep?.stop()]);
   }
 
   async #closeIndex(): Promise<void> {

@@ -111,6 +111,7 @@ describe("the status screen", () => {
         },
         nextCheckAt: "2026-11-20T12:00:00.000Z",
         running: { startedAt: "2026-11-20T06:59:50.000Z", step: "uploading", bytes: 2048 },
+        warnings: [],
         lastFailure: { at: "2026-11-20T06:30:00.000Z", code: "STORE_FULL", message: "Full." },
       },
     });

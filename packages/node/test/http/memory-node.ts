@@ -197,7 +197,14 @@ export class MemoryNode implements NodeApi {
         lag: 0,
       },
       join: { restoredFrom: null, skipped: [], movedAside: [], orphans: 0, replayed: 0, readyAfterMs: 12 },
-      checkpoints: { last: null, lastVerified: null, nextCheckAt: null, running: null, lastFailure: null },
+      checkpoints: {
+        last: null,
+        lastVerified: null,
+        nextCheckAt: null,
+        running: null,
+        warnings: [],
+        lastFailure: null,
+      },
     });
   }
 

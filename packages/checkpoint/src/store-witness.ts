@@ -1,0 +1,97 @@
+import type { StoredCheckpoint } from "./list-checkpoints.ts";
+import type { LeaseRecord } from "./lease.ts";
+import type { Clock } from "./clock.ts";
+
+/** Something that an operator should know of, though checkpoints go on: a sentence, and what to do. */
+export interface CheckpointerWarning {
+  readonly about: "future-checkpoint" | "same-node-id" | "capture-directory";
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** What one checkpointer remembers of its store from look to look. Times in milliseconds since 1970, by the store's clock. */
+export interface StoreWitness {
+  /**
+   * When the newest checkpoint counts as taken: as it says, but one from the future when it was first seen. Were it "now" at every
+   * look, nobody would save again until that future has come.
+   */
+  takenAt(newest: StoredCheckpoint, storeNow: number): number;
+  /** This process saved it. */
+  saved(checkpoint: StoredCheckpoint): void;
+  /** This process had the lease with this nonce. */
+  held(nonce: string): void;
+  /** Somebody else has the lease. */
+  sawLease(lease: LeaseRecord, storeNow: number): void;
+}
+
+/** Who looks, and who hears what it finds; each finding is told once. */
+export interface WitnessOptions {
+  readonly node: string;
+  readonly clock: Clock;
+  /** How long a lease holds without being renewed (ms). */
+  readonly leaseMs: number;
+  readonly onWarning: (warning: CheckpointerWarning) => void;
+}
+
+/** Stores that tell their time in whole seconds: less is no difference. */
+const INEXACT_MS = 2_000;
+
+/** Begins to remember, at the start of a checkpointer. */
+export function storeWitness({ node, clock, leaseMs, onWarning }: WitnessOptions): StoreWitness {
+  const began = clock.now();
+  /** The start, or what this process saved last, by the store's clock; undefined before its first look. */
+  let since: number | undefined;
+  let future: { readonly name: string; readonly seenAt: number } | undefined;
+  let lastSaved: string | undefined;
+  let ownNonce: string | undefined;
+  let sameId = false;
+
+  const sinceAt = (storeNow: number): number => (since ??= storeNow - Math.max(0, clock.now() - began));
+
+  function tellSameId(evidence: string): void {
+    if (sameId) return;
+    sameId = true;
+    onWarning({
+      about: "same-node-id",
+      message: `Another process goes by this node's id, ${node}: ${evidence}.`,
+      hint: "No checkpoint is harmed, but nobody can tell the two apart; give each node an id of its own (cairn/node > id, CAIRN_NODE_ID).",
+    });
+  }
+
+  return {
+    takenAt({ name, manifest }, storeNow) {
+      const takenAt = Date.parse(manifest.takenAt);
+      const after = sinceAt(storeNow) + INEXACT_MS;
+      if (manifest.node === node && name !== lastSaved && takenAt > after && takenAt <= storeNow) {
+        tellSameId(`it saved ${name}`);
+      }
+      if (takenAt <= storeNow) return takenAt;
+      if (future?.name !== name) {
+        future = { name, seenAt: storeNow };
+        if (takenAt - storeNow > INEXACT_MS) onWarning(fromFuture(name, takenAt, storeNow));
+      }
+      return Math.min(future.seenAt, storeNow);
+    },
+    saved({ name, manifest }) {
+      lastSaved = name;
+      since = Math.max(since ?? 0, Date.parse(manifest.takenAt));
+    },
+    held(nonce) {
+      ownNonce = nonce;
+    },
+    sawLease({ owner, nonce, expiresAt }, storeNow) {
+      // One that an earlier life of this node left is not renewed after the start of this one.
+      const renewed = Date.parse(expiresAt) - leaseMs > sinceAt(storeNow) + INEXACT_MS;
+      if (owner === node && nonce !== ownNonce && renewed) tellSameId("it is uploading a checkpoint");
+    },
+  };
+}
+
+function fromFuture(name: string, takenAt: number, storeNow: number): CheckpointerWarning {
+  const ahead = Math.round((takenAt - storeNow) / 1000);
+  return {
+    about: "future-checkpoint",
+    message: `${name} says that it was taken ${ahead} s after the store's present time; it counts as taken now.`,
+    hint: "The store's clock was wrong then or is now, or the file comes from another store; checkpoints go on as usual.",
+  };
+}
