@@ -12,19 +12,23 @@ export interface ProgressDisplay {
 
 const LINE_EVERY_MS = 5000;
 
-/** Progress on `output` of `total` bytes (undefined: nobody knows how many). */
+/** How amounts of what is counted read. */
+export type FormatAmount = (amount: number) => string;
+
+/** Progress on `output` of `total` bytes, or what `format` writes (undefined: nobody knows how many). */
 export function showProgress(
   output: Output,
   verb: string,
   total: number | undefined,
   now: () => number = Date.now,
+  format: FormatAmount = formatBytes,
 ): ProgressDisplay {
   return output.isTTY === true && total !== undefined && total > 0
-    ? showBar(output, verb, total)
-    : showLines(output, verb, total, now);
+    ? showBar(output, verb, total, format)
+    : showLines(output, verb, total, now, format);
 }
 
-function showBar(output: Output, verb: string, total: number): ProgressDisplay {
+function showBar(output: Output, verb: string, total: number, format: FormatAmount): ProgressDisplay {
   const bar = new cliProgress.SingleBar({
     stream: output,
     format: `${verb} {bar} {percentage} % | {note} | {rate} | ETA {eta_formatted}`,
@@ -40,7 +44,7 @@ function showBar(output: Output, verb: string, total: number): ProgressDisplay {
   bar.start(total, 0, { note: "", rate: "" });
   return {
     update(done, note) {
-      bar.update(done, { note, rate: rateText(done, Date.now() - begun) });
+      bar.update(done, { note, rate: rateText(done, Date.now() - begun, format) });
     },
     stop() {
       bar.stop();
@@ -53,6 +57,7 @@ function showLines(
   verb: string,
   total: number | undefined,
   now: () => number,
+  format: FormatAmount,
 ): ProgressDisplay {
   const begun = now();
   let last = begun;
@@ -61,7 +66,7 @@ function showLines(
       const at = now();
       if (at - last < LINE_EVERY_MS) return;
       last = at;
-      output.write(`${verb} ${progressLine(done, total, at - begun)}, ${note}\n`);
+      output.write(`${verb} ${progressLine(done, total, at - begun, format)}, ${note}\n`);
     },
     stop() {
       // Lines stay where they are.
@@ -69,14 +74,19 @@ function showLines(
   };
 }
 
-function progressLine(done: number, total: number | undefined, elapsedMs: number): string {
-  const rate = rateText(done, elapsedMs);
-  if (total === undefined || total === 0) return `${formatBytes(done)} at ${rate}`;
+function progressLine(
+  done: number,
+  total: number | undefined,
+  elapsedMs: number,
+  format: FormatAmount,
+): string {
+  const rate = rateText(done, elapsedMs, format);
+  if (total === undefined || total === 0) return `${format(done)} at ${rate}`;
   const left = done === 0 ? "" : `, about ${formatDuration((elapsedMs * (total - done)) / done)} left`;
   const percent = Math.floor((100 * done) / total);
-  return `${formatBytes(done)} of ${formatBytes(total)} (${percent} %) at ${rate}${left}`;
+  return `${format(done)} of ${format(total)} (${percent} %) at ${rate}${left}`;
 }
 
-function rateText(done: number, elapsedMs: number): string {
-  return `${formatBytes(elapsedMs === 0 ? 0 : (1000 * done) / elapsedMs)}/s`;
+function rateText(done: number, elapsedMs: number, format: FormatAmount): string {
+  return `${format(elapsedMs === 0 ? 0 : (1000 * done) / elapsedMs)}/s`;
 }

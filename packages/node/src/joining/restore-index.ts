@@ -1,6 +1,7 @@
 import path from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import {
+  type CheckpointStore,
   type IndexState,
   listCheckpoints,
   type Manifest,
@@ -9,6 +10,7 @@ import {
 } from "@cairn/checkpoint";
 import { CairnError, type KvProvider } from "@cairn/kv";
 import { capturedState, fileReader } from "../index-source.ts";
+import type { WorkRun } from "../events/node-events.ts";
 import { INDEX_VERSION } from "../index-store/index-state.ts";
 import { IndexStore } from "../index-store/index-store.ts";
 import type { System } from "../system/system.ts";
@@ -30,14 +32,32 @@ export async function restoreIndex(
   identity: LogIdentity,
   leaveLocal?: () => Promise<void>,
 ): Promise<IndexStore | undefined> {
-  const { system, directory, report, log, signal } = context;
-  const { checkpointer, kvProvider: provider } = system;
+  const { checkpointer } = context.system;
   if (checkpointer === undefined) return undefined;
+  const { store, restoreFrom = [store] } = checkpointer;
+  return await context.events.observe("restore", async (run) => {
+    const index = await restoreFromStores(context, identity, restoreFrom, run, leaveLocal);
+    const { restoredFrom, skipped } = context.report;
+    if (index === undefined || restoredFrom === null) run.ended({ outcome: "none", skipped });
+    else run.ended({ outcome: "restored", ...restoredFrom, skipped });
+    return index;
+  });
+}
+
+async function restoreFromStores(
+  context: JoinContext,
+  identity: LogIdentity,
+  stores: readonly CheckpointStore[],
+  run: WorkRun<"restore">,
+  leaveLocal: (() => Promise<void>) | undefined,
+): Promise<IndexStore | undefined> {
+  const { system, directory, report, log, signal } = context;
+  const { kvProvider: provider } = system;
   // An index that lives in memory is loaded from the restored files, which then go; it must not touch live/.
   const direct = provider.persistent && leaveLocal === undefined;
   const targetDir = direct ? directory.live : path.join(directory.staging, "loading");
   const { restored, skipped }: RestoreResult = await restoreCheckpoint({
-    stores: checkpointer.restoreFrom ?? [checkpointer.store],
+    stores,
     stagingDir: directory.staging,
     targetDir,
     node: system.nodeId,
@@ -47,7 +67,10 @@ export async function restoreIndex(
       distrust(manifest, context.distrusted) ??
       (await acceptManifest(manifest, provider.format, log, identity)),
     verify: async (dir, manifest) => await verifyRestored(provider, dir, manifest),
-    onProgress: ({ done, total }) => report.advance("bytes", done, total),
+    onProgress: ({ done, total }) => {
+      run.moved(done);
+      report.advance("bytes", done, total);
+    },
     signal,
   });
   report.skipped = skipped.map(({ name, store, error: { code, message } }) => ({
@@ -65,6 +88,7 @@ export async function restoreIndex(
   }
   const { kv } = await openIndex(provider, leaveLocal === undefined ? targetDir : directory.live);
   const { txId, takenAt, archive } = manifest;
+  run.moved(archive.bytes);
   report.restoredFrom = { name, store, txId };
   report.restoredCheckpoint = { name, txId, takenAt, bytes: archive.bytes };
   return await IndexStore.open(kv, emptyState(identity));
@@ -78,7 +102,7 @@ function distrust({ archive }: Manifest, names: ReadonlySet<string> = new Set())
 }
 
 /** Whether a checkpoint is one that this node can read and that this log continues. */
-async function acceptManifest(
+export async function acceptManifest(
   manifest: Manifest,
   kvFormat: string,
   log: TxLog,
@@ -100,7 +124,7 @@ async function acceptManifest(
 }
 
 /** Why this Cairn cannot read the index in a checkpoint; undefined when it can. */
-export function judgeFormat({ format }: Manifest, kvFormat: string): CairnError | undefined {
+export function judgeFormat({ format }: Pick<Manifest, "format">, kvFormat: string): CairnError | undefined {
   if (format.index === INDEX_VERSION && format.kv === kvFormat) return undefined;
   return new CairnError(
     "INDEX_VERSION",

@@ -18,6 +18,8 @@ import { startNatsServer } from "../../testing/nats-server.ts";
 export interface TrimScene {
   readonly folder: string;
   readonly store: CheckpointStore;
+  /** Undefined where the log is embedded. */
+  readonly natsUrl: string | undefined;
   openLog(): Promise<TxLog>;
   /** A node of this id with an index of its own; it is closed with the test if not before. */
   start(id: string, more?: { verifyEvery?: number; trim?: System["trim"] }): Promise<CairnNode>;
@@ -41,6 +43,7 @@ export async function trimScene(kind: "embedded" | "nats", shared = true): Promi
   return {
     folder,
     store,
+    natsUrl: server?.url,
     openLog,
     start: async (id, { verifyEvery, trim } = {}) => {
       const checkpointer = { store, ...(verifyEvery === undefined ? {} : { verifyEvery }) };

@@ -1,20 +1,52 @@
 import type { CheckpointResult, CheckpointSummary } from "../../node-api.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions, withNode } from "../command-options.ts";
-import { formatBytes } from "../quantities.ts";
+import { type ConfigurationOptions, configurationOptions } from "../configuration.ts";
+import { formatBytes, formatCount, formatNumberOf } from "../quantities.ts";
+import { UsageError } from "../report-error.ts";
 import { writeJson, writeLine } from "../terminal.ts";
+import { rebuildCheckpoint } from "./checkpoint-rebuild.ts";
+
+interface CreateOptions extends NodeOptions, ConfigurationOptions {
+  readonly rebuild?: boolean;
+}
 
 /** `cairn checkpoint create`. */
 export const addCheckpointCreate: AddCommand = (parent, terminal) => {
-  describeNodeCommand(parent.command("create"), "Let a node save a checkpoint now, and wait for it", [
-    "cairn checkpoint create",
-  ]).action(async (options: NodeOptions) => {
-    const result = (await withNode(terminal, options, (node) =>
-      node.json({ method: "POST", path: "/api/v1/checkpoints", query: { await: "true" } }),
-    )) as CheckpointSummary | Extract<CheckpointResult, { skipped: string }>;
-    if (options.json === true) return writeJson(terminal.stdout, result);
-    if ("skipped" in result) return writeLine(terminal.stdout, `skipped: ${SKIPPED[result.skipped]}`);
-    return writeLine(terminal.stdout, `saved ${result.name} (${formatBytes(result.bytes)})`);
-  });
+  configurationOptions(
+    describeNodeCommand(
+      parent.command("create"),
+      "Let a node save a checkpoint now, and wait for it; with --rebuild make one from the log alone, without a node",
+      ["cairn checkpoint create", "cairn checkpoint create --rebuild -f cairn.edn"],
+    ),
+  )
+    .option("--rebuild", "build an index of this version from the configured log, and save it")
+    .action(async (options: CreateOptions) => {
+      if (options.rebuild === true) {
+        const made = await rebuildCheckpoint(options, terminal);
+        if (options.json === true) return writeJson(terminal.stdout, made);
+        if ("skipped" in made) return writeLine(terminal.stdout, `skipped: ${made.because}`);
+        const { checkpoint, log, resumedAt } = made;
+        const went = resumedAt === 0 ? "" : `, going on after transaction ${formatCount(resumedAt)}`;
+        const what = `${formatNumberOf(checkpoint.txId, "transaction")} of the log ${log}${went}`;
+        return writeLine(
+          terminal.stdout,
+          `rebuilt ${what}; saved ${checkpoint.name} (${formatBytes(checkpoint.bytes)})`,
+        );
+      }
+      const given = [options.file, options.edn, options.configJson].some((one) => one !== undefined);
+      if (given) {
+        throw new UsageError(
+          "A configuration is only used with --rebuild; without it a node saves what it has.",
+          "--url says which node.",
+        );
+      }
+      const result = (await withNode(terminal, options, (node) =>
+        node.json({ method: "POST", path: "/api/v1/checkpoints", query: { await: "true" } }),
+      )) as CheckpointSummary | Extract<CheckpointResult, { skipped: string }>;
+      if (options.json === true) return writeJson(terminal.stdout, result);
+      if ("skipped" in result) return writeLine(terminal.stdout, `skipped: ${SKIPPED[result.skipped]}`);
+      return writeLine(terminal.stdout, `saved ${result.name} (${formatBytes(result.bytes)})`);
+    });
 };
 
 const SKIPPED = {
