@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import type { NodeStatus } from "@cairn/node";
 
 /** The command as it is installed: the build of packages/node. */
-const MAIN = fileURLToPath(new URL("../../packages/node/dist/src/cli/main.js", import.meta.url));
+export const CAIRN = fileURLToPath(new URL("../../packages/node/dist/src/cli/main.js", import.meta.url));
 /** The three files of the checkpointing page, as they stand. */
 const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
 
@@ -27,7 +27,7 @@ export async function runCairn(
   args: readonly string[],
   options: { env?: NodeJS.ProcessEnv; cwd?: string; input?: AsyncIterable<string> } = {},
 ): Promise<CommandResult> {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const child = spawn(process.execPath, [CAIRN, ...args], {
     env: { ...process.env, ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     stdio: ["pipe", "pipe", "pipe"],
@@ -79,7 +79,7 @@ export class NodeProcess {
 
   /** Starts the process; answers at once. */
   static start({ id, dir, args = [], env = {} }: NodeProcessOptions): NodeProcess {
-    const child = spawn(process.execPath, [MAIN, "start", ...args], {
+    const child = spawn(process.execPath, [CAIRN, "start", ...args], {
       env: { ...process.env, CAIRN_NODE_ID: id, CAIRN_DIR: dir, CAIRN_HTTP_PORT: "0", ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });

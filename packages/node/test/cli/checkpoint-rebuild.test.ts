@@ -1,10 +1,9 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
-import { filesystemStore, listCheckpoints, systemClock, takeCheckpoint } from "@cairn/checkpoint";
+import { listCheckpoints, takeCheckpoint } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
-import { expect, it, onTestFinished, vi } from "vitest";
-import { acquireLease } from "../../../checkpoint/src/lease.ts";
+import { expect, it, vi } from "vitest";
 import { capturedState } from "../../src/index-source.ts";
 import { encodeState, INDEX_VERSION, readState } from "../../src/index-store/index-state.ts";
 import { STATE_ROW_KEY } from "../../src/index-store/row-keys.ts";
@@ -56,6 +55,14 @@ async function toOtherVersion(scene: TrimScene, id: string): Promise<string> {
   await kv.close();
   if (outcome.outcome !== "taken") throw new Error(outcome.because);
   return outcome.checkpoint.name;
+}
+
+/** As a node that uploads would; what is answered ends it. */
+async function holdLease({ store }: TrimScene): Promise<() => Promise<void>> {
+  const expiresAt = new Date((await store.now()) + 60_000).toISOString();
+  const lease = { owner: "old", nonce: "1", progress: { bytes: 0 }, expiresAt };
+  await store.create("in-progress.json", JSON.stringify(lease));
+  return () => store.remove("in-progress.json");
 }
 
 async function started(scene: TrimScene, id: string): Promise<CairnNode> {
@@ -136,9 +143,7 @@ it("waits while a node uploads, saves nothing when interrupted meanwhile, and go
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 10);
-  const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
-  const lease = await acquireLease(store, { owner: "old", ttlMs: 60_000, clock: systemClock });
-  onTestFinished(async () => await lease?.release());
+  const release = await holdLease(scene);
   const terminal = terminalOf(scene);
   const running = create(scene, terminal);
   await vi.waitFor(() => expect(terminal.stderr.text).toContain("waiting until it has"), { timeout: 15_000 });
@@ -146,7 +151,7 @@ it("waits while a node uploads, saves nothing when interrupted meanwhile, and go
   const { code, stderr } = await running;
   expect([code, stderr]).toEqual([1, expect.stringContaining("CHECKPOINT_INCOMPLETE: Interrupted")]);
   expect(await scene.checkpoints()).toEqual([]);
-  await lease?.release();
+  await release();
   await put(node, 10, 12);
   expect((await create(scene)).stdout).toMatch(
     /^rebuilt 13 transactions of the log cairn, going on after transaction 11; saved checkpoint-13-/,
@@ -159,14 +164,13 @@ it("begins anew where what an earlier rebuild left is another history than the l
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 3);
-  const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
-  const lease = await acquireLease(store, { owner: "old", ttlMs: 60_000, clock: systemClock });
+  const release = await holdLease(scene);
   const terminal = terminalOf(scene);
   const running = create(scene, terminal);
   await vi.waitFor(() => expect(terminal.stderr.text).toContain("waiting until it has"), { timeout: 15_000 });
   terminal.signal("SIGINT");
   await running;
-  await lease?.release();
+  await release();
   const kv = await levelProvider().open(path.join(scene.folder, "operator", "rebuild", "live"));
   const state = await readState(kv);
   if (state === undefined) throw new Error("nothing was left");
@@ -182,18 +186,15 @@ it("is refused while another rebuild has the folder, naming its process", async 
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 3);
-  const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
-  const lease = await acquireLease(store, { owner: "old", ttlMs: 60_000, clock: systemClock });
+  const release = await holdLease(scene);
   const terminal = terminalOf(scene);
   const running = create(scene, terminal);
   await vi.waitFor(() => expect(terminal.stderr.text).toContain("waiting until it has"), { timeout: 15_000 });
   const { code, stderr } = await create(scene);
   expect([code, stderr]).toEqual([3, expect.stringMatching(/^INDEX_LOCKED: .*rebuild/)]);
-  await lease?.release();
+  await release();
   expect((await running).stdout).toContain("saved checkpoint-4-");
-  expect(
-    await readFile(path.join(scene.folder, "checkpoints", "in-progress.json"), "utf8").catch(() => ""),
-  ).toBe("");
+  expect(await scene.store.read("in-progress.json")).toBeUndefined();
 });
 
 it("a configuration without --rebuild is told as a mistake", async () => {
