@@ -29,11 +29,11 @@ export type LeaseRecord = z.infer<typeof LeaseSchema>;
 export interface Lease {
   /** Which of the leases in the store's file is this one. */
   readonly nonce: string;
-  /** Aborted, with a `CONFLICT`, when another node has taken the lease over. */
+  /** Aborted when another node has taken the lease over, or could have: `CONFLICT`, or why the store could not renew it. */
   readonly lost: AbortSignal;
   /** What the next renewal tells the others. */
   note(progress: { readonly archive?: string; readonly bytes: number }): void;
-  /** Renews now; throws the `CONFLICT` when the lease is lost. For the moment before publishing. */
+  /** Renews now, so that it holds for a while; throws why it is lost. For the moment before publishing. */
   confirm(): Promise<void>;
   /** Ends the lease. Fine when it is lost. */
   release(): Promise<void>;
@@ -56,8 +56,10 @@ export async function acquireLease(
   const nonce = randomBytes(8).toString("hex");
   const ttlMs = Math.min(options.ttlMs, LONGEST_LEASE_MS);
   let noted: { archive?: string; bytes: number } = { bytes: 0 };
+  let askedAt = 0;
   const text = async (): Promise<string> => {
     const { bytes, ...rest } = noted;
+    askedAt = options.clock.now();
     const expiresAt = new Date((await store.now()) + ttlMs).toISOString();
     return JSON.stringify({
       owner: options.owner,
@@ -84,17 +86,29 @@ export async function acquireLease(
   if (mine === undefined || parseStoredRecord(LeaseSchema, mine.text)?.nonce !== nonce) return undefined;
 
   let tag = mine.tag;
+  const { clock } = options;
+  // By this machine's clock, from before the store's own was asked: never later than the lease expires there.
+  let heldUntil = askedAt + ttlMs;
+  let trouble: unknown;
   const lost = new AbortController();
   const ended = new AbortController();
+  // The clock and not the store's answer: a process that stood still, or waited for an answer, must know before it goes on.
+  const requireHeld = (): void => {
+    if (clock.now() >= heldUntil) lost.abort(trouble ?? leaseRanOut());
+    lost.signal.throwIfAborted();
+  };
   const renew = async (): Promise<void> => {
-    lost.signal.throwIfAborted();
-    const renewed = await store.replace(LEASE_FILE, await text(), tag);
-    if (renewed !== false) {
+    requireHeld();
+    const record = await text();
+    const from = askedAt;
+    const renewed = await store.replace(LEASE_FILE, record, tag);
+    if (renewed === false) lost.abort(leaseLost());
+    else {
       tag = renewed.tag;
-      return;
+      heldUntil = from + ttlMs;
+      trouble = undefined;
     }
-    lost.abort(leaseLost());
-    lost.signal.throwIfAborted();
+    requireHeld();
   };
   let queue: Promise<void> = Promise.resolve();
   // One renewal at a time: two would each find that the other has changed the tag.
@@ -105,20 +119,37 @@ export async function acquireLease(
   };
 
   const renewing = keepRenewing(
-    { renew: renewNext, uploaded: () => (noted.archive === undefined ? undefined : noted.bytes) },
-    { ttlMs, clock: options.clock, ended: ended.signal },
+    {
+      renew: renewNext,
+      uploaded: () => (noted.archive === undefined ? undefined : noted.bytes),
+      onTrouble: (error) => {
+        trouble = error;
+      },
+    },
+    { ttlMs, clock, ended: ended.signal },
     lost,
   );
+  const expiring = (async () => {
+    while (await clock.wait(Math.max(1, heldUntil - clock.now()), ended.signal)) {
+      if (lost.signal.aborted) return;
+      if (clock.now() >= heldUntil) lost.abort(trouble ?? leaseRanOut());
+    }
+  })();
   return {
     nonce,
     lost: lost.signal,
     note: (progress) => {
       noted = { ...noted, ...progress };
     },
-    confirm: renewNext,
+    async confirm() {
+      // Again, where the answer came so late that what follows might not fall within the lease.
+      do await renewNext();
+      while (heldUntil - clock.now() < ttlMs / 2);
+    },
     async release() {
       ended.abort();
       await renewing;
+      await expiring;
       await queue;
       if (lost.signal.aborted) return;
       try {
@@ -133,11 +164,18 @@ export async function acquireLease(
 }
 
 async function keepRenewing(
-  { renew, uploaded }: { readonly renew: () => Promise<void>; readonly uploaded: () => number | undefined },
+  {
+    renew,
+    uploaded,
+    onTrouble,
+  }: {
+    readonly renew: () => Promise<void>;
+    readonly uploaded: () => number | undefined;
+    readonly onTrouble: (error: unknown) => void;
+  },
   { ttlMs, clock, ended }: { readonly ttlMs: number; readonly clock: Clock; readonly ended: AbortSignal },
   lost: AbortController,
 ): Promise<void> {
-  let renewedAt = clock.now();
   let before: number | undefined;
   // Renewals are counted, not time: a process that stood still has not tried to upload meanwhile.
   let unmoved = 0;
@@ -151,14 +189,11 @@ async function keepRenewing(
     }
     try {
       await renew();
-      renewedAt = clock.now();
     } catch (error) {
       if (lost.signal.aborted) return;
       // A store that is away for a moment does not end the lease before its time does.
-      if (!isCairnError(error) || clock.now() - renewedAt > ttlMs) {
-        lost.abort(error);
-        return;
-      }
+      if (isCairnError(error)) onTrouble(error);
+      else lost.abort(error);
     }
   }
 }
@@ -194,6 +229,12 @@ function stalled(): CairnError {
       hint: "Nothing was published, and other nodes may upload; look at the store and at the network to it.",
     },
   );
+}
+
+function leaseRanOut(): CairnError {
+  return new CairnError("CONFLICT", "The lease of this upload ran out before it was renewed.", {
+    hint: "This process stood still or lost the store for longer than the lease; nothing was published.",
+  });
 }
 
 function leaseLost(): CairnError {

@@ -6,15 +6,23 @@ import type { Clock } from "./clock.ts";
 const TRIES = 4;
 const FIRST_PAUSE_MS = 100;
 
-/** Writes a manifest, which is what makes a checkpoint; tries again where the store's answer was lost. */
+/**
+ * Writes a manifest, which is what makes a checkpoint; tries again where the store's answer was lost. `stillMayPublish` throws when
+ * somebody else may have begun meanwhile.
+ */
 export async function publishManifest(
   store: CheckpointStore,
   file: string,
   text: string,
   clock: Clock,
+  stillMayPublish: () => Promise<void>,
 ): Promise<void> {
   for (let tries = 1; ; tries++) {
     try {
+      if (tries > 1) {
+        if ((await store.read(file))?.text === text) return;
+        await stillMayPublish();
+      }
       if (await store.create(file, text)) return;
       // An earlier try may have arrived though its answer did not.
       if ((await store.read(file))?.text === text) return;
