@@ -168,6 +168,7 @@ async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise
       checkpointFile(name, "manifest"),
       encodeManifest(manifest),
       take.clock ?? systemClock,
+      () => lease.confirm(),
     );
     return { name, manifest, verified: false };
   } catch (error) {
