@@ -6,6 +6,7 @@ const FIRST_LOOK_PART = 0.1;
 const FIRST_LOOK_LIMIT_MS = 30_000;
 const LEASED_PART = 0.1;
 const FIRST_RETRY_MS = 5_000;
+const RETRY_PART = 0.25;
 const LONGEST_LEASE_MS = 60_000;
 const SHORTEST_LEASE_MS = 3_000;
 
@@ -41,10 +42,14 @@ export function nextLookDelay(situation: LookSituation): number {
   return due > storeNow ? due - storeNow : interval;
 }
 
-/** How long to wait after a round failed (ms): longer each time, never longer than a period. `failures` is at least 1. */
+/**
+ * How long to wait after a round failed (ms): longer each time, about a quarter of a period in the end, so that a store which was
+ * away for long has a checkpoint soon after it is back. `failures` is at least 1.
+ */
 export function retryDelay(approxFrequency: number, failures: number, random: number): number {
   const backoff = FIRST_RETRY_MS * 2 ** Math.min(failures - 1, 20);
-  return Math.min(backoff, approxFrequency) * (EARLIEST + SPREAD * random);
+  const longest = Math.max(approxFrequency * RETRY_PART, Math.min(approxFrequency, FIRST_RETRY_MS));
+  return Math.min(backoff, longest) * (EARLIEST + SPREAD * random);
 }
 
 /**
