@@ -1,3 +1,4 @@
+import type { CairnError } from "@cairn/kv";
 import { ARCHIVE_FORMATS } from "./checkpoint.ts";
 import type { IndexState, Manifest } from "./checkpoint.ts";
 
@@ -11,9 +12,12 @@ export interface CheckpointSource {
   position(): Promise<{ readonly logId: string; readonly txId: number } | undefined>;
   /**
    * Copies the index's files into `dir` (made by it), opens the copy to learn what it holds, closes it and tells. Whatever it
-   * leaves in `dir` is the checkpoint's content: plain files, no folders.
+   * leaves in `dir` is the checkpoint's content: plain files, no folders. The tables of a LevelDB need not be compared with their
+   * checksums: they are while they are packed.
    */
   capture(dir: string): Promise<IndexState>;
+  /** Told when a copy turned out to be damaged (`INDEX_CORRUPT`), and so what it was made of; nothing of it was published. */
+  onDamage?(error: CairnError): void;
   /** The format of what `capture` makes. Given, checkpoints of another one count neither as the newest nor as kept. */
   readonly format?: IndexState["format"];
   /**

@@ -16,6 +16,25 @@ export interface TaggedText {
   readonly tag: string;
 }
 
+/** Content that other threads can write to a file while this one goes on. */
+export interface DirectContent {
+  /**
+   * Writes all of it to the descriptor `file` and answers how many bytes that was. What writing throws is given to `explain`, whose
+   * answer is thrown; nothing writes to the file any more after the end.
+   */
+  writeTo(
+    file: number,
+    options: { readonly explain: (error: unknown) => unknown; readonly signal?: AbortSignal | undefined },
+  ): Promise<number>;
+}
+
+/** How to upload. */
+export interface UploadOptions {
+  readonly signal?: AbortSignal;
+  /** The same content once more: a store that writes it to a file may use this, and then not read the stream. */
+  readonly direct?: DirectContent;
+}
+
 /**
  * Where checkpoints lie: a flat set of named files, in a folder or in S3. What the names and contents mean
  * (archives, manifests, the lease) is known elsewhere; an implementation only stores.
@@ -32,7 +51,7 @@ export interface CheckpointStore {
   /** All files whose name begins with `prefix`, in name order. None: an empty array, also when the store was never written to. */
   list(prefix: string): Promise<StoredFile[]>;
   /** Writes a file of any size from a stream; answers when it would survive a power loss. Never overwrites: `CONFLICT`. */
-  upload(name: string, content: Readable, options?: { signal?: AbortSignal }): Promise<{ bytes: number }>;
+  upload(name: string, content: Readable, options?: UploadOptions): Promise<{ bytes: number }>;
   /** The content as a stream. `NOT_FOUND` when it is not there. */
   open(name: string, options?: { signal?: AbortSignal }): Promise<Readable>;
   /** A small file (at most 64 MiB, else `CHECKPOINT_CORRUPT`) whole, or undefined when it is not there. */

@@ -13,8 +13,19 @@ export {
   parseCheckpointName,
 } from "./checkpoint-name.ts";
 export { type CheckpointSource } from "./checkpoint-source.ts";
-export { type CheckpointStore, type StoredFile, type TaggedText } from "./checkpoint-store.ts";
-export { type Checkpointer, type CheckpointerParts, startCheckpointer, type StopOptions } from "./checkpointer.ts";
+export {
+  type CheckpointStore,
+  type DirectContent,
+  type StoredFile,
+  type TaggedText,
+  type UploadOptions,
+} from "./checkpoint-store.ts";
+export {
+  type Checkpointer,
+  type CheckpointerParts,
+  startCheckpointer,
+  type StopOptions,
+} from "./checkpointer.ts";
 export { type CheckpointerEvent, type CheckpointerStatus } from "./checkpointer-events.ts";
 export { type CheckpointerOptions, type RetentionPolicy } from "./checkpointer-options.ts";
 export { type Clock, systemClock } from "./clock.ts";

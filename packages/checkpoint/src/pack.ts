@@ -1,14 +1,14 @@
-import { createHash } from "node:crypto";
-import { constants } from "node:fs";
-import { open, readdir } from "node:fs/promises";
-import { join } from "node:path";
-import { pipeline, Readable } from "node:stream";
-import { createGzip } from "node:zlib";
-import { CairnError, systemErrorCode } from "@cairn/kv";
-import { digestWhole, WHOLE_FILE_LIMIT } from "./file-digest.ts";
+import { readdir } from "node:fs/promises";
+import { Readable } from "node:stream";
+import type { Worker } from "node:worker_threads";
+import { CairnError } from "@cairn/kv";
 import { FileName } from "./checkpoint.ts";
 import type { Manifest } from "./checkpoint.ts";
-import { BLOCK, END_OF_ARCHIVE, NAME_LIMIT, paddingOf, writeHeader } from "./tar-format.ts";
+import type { DirectContent } from "./checkpoint-store.ts";
+import type { PackMessage, PackOrder } from "./pack-worker.ts";
+import { notPlain } from "./tar-pieces.ts";
+import { NAME_LIMIT } from "./tar-format.ts";
+import { receiveError, startWorker } from "./worker-thread.ts";
 
 /** What an archive holds; known when it was read to its end. */
 export interface PackedArchive {
@@ -20,127 +20,152 @@ export interface PackedArchive {
 /** How to pack. */
 export interface PackOptions {
   readonly compression?: "none" | "gzip";
-  /** Called now and then with the bytes of files packed so far. */
+  /** Whether the directory is a LevelDB: then every table is compared with its checksums on the way (`INDEX_CORRUPT`). */
+  readonly tables?: boolean;
+  /** Called now and then with the bytes of the archive, uncompressed, packed so far. */
   readonly onProgress?: (bytes: number) => void;
 }
 
-/** An archive on its way: nothing is read before somebody reads `archive`, and no second copy is made on disk. */
+/** An archive on its way: nothing is read before somebody asks for it, and no second copy is made on disk. */
 export interface Packing {
   readonly archive: Readable;
-  /** Throws before `archive` was read to its end. */
+  /** The same, without passing through this thread; for a store that can take it. Either is read, not both. */
+  readonly direct?: DirectContent;
+  /** Throws before the archive was read to its end. */
   result(): PackedArchive;
 }
 
-const CHUNK = 1024 * 1024;
+/** On their way to this thread, of at most 4 MiB each. */
+const PIECES = 2;
+const HELD = 4 * 1024 * 1024;
 
-/** Packs the plain files of `dir` into one tar archive, in name order, with the digests that its manifest needs. */
+/**
+ * Packs the plain files of `dir` into one tar archive, in name order, with the digests that its manifest needs. Reading, hashing
+ * and, where the store can take it so, writing are done by threads of a low priority: the node goes on writing and answering.
+ */
 export function packDirectory(dir: string, options: PackOptions = {}): Packing {
-  const files: Manifest["files"] = [];
-  const digest = createHash("sha256");
-  let bytes = 0;
-  let sha256: string | undefined;
+  const { compression = "none", tables = false, onProgress } = options;
+  let packed: PackedArchive | undefined;
 
-  async function* digested(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
-    for await (const chunk of source) {
-      digest.update(chunk);
-      bytes += chunk.length;
-      yield chunk;
-    }
-    sha256 = digest.digest("hex");
+  async function start(file?: number): Promise<Worker> {
+    const order: PackOrder = {
+      dir,
+      names: await plainNames(dir),
+      compression,
+      tables,
+      pieces: PIECES,
+      ...(file === undefined ? {} : { file }),
+    };
+    return startWorker("pack-worker", order);
   }
 
-  const plain = tarBlocks(dir, files, options.onProgress);
-  const source = options.compression === "gzip" ? gzipped(plain) : plain;
   return {
-    archive: Readable.from(digested(source), { objectMode: false, highWaterMark: 2 * CHUNK }),
+    archive: archiveStream(start, onProgress, (result) => (packed = result)),
+    direct: {
+      async writeTo(file, { explain, signal }) {
+        signal?.throwIfAborted();
+        const worker = await start(file);
+        try {
+          packed = await resultOf(worker, { explain, signal, onProgress });
+        } finally {
+          // Nothing may write to the file any more once its owner hears of the end.
+          await worker.terminate();
+        }
+        return packed.bytes;
+      },
+    },
     result() {
-      if (sha256 === undefined) {
-        throw new CairnError("CHECKPOINT_INCOMPLETE", "The archive was not read to its end.", {
-          hint: "The upload stopped early; the next checkpoint begins anew.",
-        });
-      }
-      return { bytes, sha256, files };
+      if (packed === undefined) throw notReadToItsEnd();
+      return packed;
     },
   };
 }
 
-function gzipped(source: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
-  // LevelDB has compressed its tables already; the fastest level finds nearly all that is left.
-  // Errors of the source reach the reader through the destroyed stream, so the callback has nothing to add.
-  return pipeline(Readable.from(source, { objectMode: false }), createGzip({ level: 1 }), () => undefined);
+interface Watching {
+  readonly explain: (error: unknown) => unknown;
+  readonly signal: AbortSignal | undefined;
+  readonly onProgress: PackOptions["onProgress"];
 }
 
-async function* tarBlocks(
-  dir: string,
-  files: Manifest["files"],
+function resultOf(worker: Worker, { explain, signal, onProgress }: Watching): Promise<PackedArchive> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(signal?.reason);
+    if (signal?.aborted === true) stop();
+    signal?.addEventListener("abort", stop, { once: true });
+    worker.on("error", reject);
+    worker.on("exit", () => {
+      signal?.removeEventListener("abort", stop);
+      reject(notReadToItsEnd());
+    });
+    worker.on("message", (message: PackMessage) => {
+      if ("packed" in message) resolve(message.packed);
+      else if ("failed" in message) {
+        const error = receiveError(message.failed);
+        reject(message.writing ? explain(error) : error);
+      } else onProgress?.(message.done);
+    });
+  });
+}
+
+function archiveStream(
+  start: () => Promise<Worker>,
   onProgress: PackOptions["onProgress"],
-): AsyncGenerator<Buffer, void, undefined> {
-  let done = 0;
-  for (const name of (await readdir(dir)).toSorted()) {
-    if (!FileName.safeParse(name).success || name.length > NAME_LIMIT) throw notPlain(name);
-    const file = await openPlain(join(dir, name), name);
-    try {
-      const { size } = await file.stat();
-      const step = size <= WHOLE_FILE_LIMIT ? WHOLE_FILE_LIMIT : CHUNK;
-      const digest = createHash("sha256");
-      let whole: Promise<string> | undefined;
-      let at = 0;
-      do {
-        // Header and padding travel with the content: small pieces would each cost a write.
-        const head = at === 0 ? BLOCK : 0;
-        const length = Math.min(step, size - at);
-        const tail = at + length === size ? paddingOf(size) : 0;
-        const chunk = Buffer.allocUnsafeSlow(head + length + tail);
-        const content = chunk.subarray(head, head + length);
-        if (head > 0) writeHeader(chunk, name, size);
-        await fill(file, content, name);
-        chunk.fill(0, head + length);
-        if (length === size) whole = digestWhole(content);
-        else digest.update(content);
-        at += length;
-        done += length;
-        yield chunk;
-        onProgress?.(done);
-      } while (at < size);
-      files.push({ name, bytes: size, sha256: (await whole) ?? digest.digest("hex") });
-    } finally {
-      await file.close();
-    }
-  }
-  yield Buffer.alloc(END_OF_ARCHIVE);
-}
+  onPacked: (packed: PackedArchive) => void,
+): Readable {
+  let worker: Promise<Worker> | undefined;
+  let unasked = 0;
 
-async function openPlain(path: string, name: string): Promise<Awaited<ReturnType<typeof open>>> {
-  let file;
-  try {
-    file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
-  } catch (error) {
-    if (systemErrorCode(error) === "ELOOP") throw notPlain(name);
-    throw error;
+  async function begin(): Promise<Worker> {
+    const started = await start();
+    started.on("error", (error) => archive.destroy(error));
+    started.on("exit", () => {
+      if (!archive.readableEnded && !archive.destroyed) archive.destroy(notReadToItsEnd());
+    });
+    started.on("message", (message: PackMessage) => {
+      if ("packed" in message) {
+        onPacked(message.packed);
+        archive.push(null);
+      } else if ("failed" in message) archive.destroy(receiveError(message.failed));
+      else {
+        onProgress?.(message.done);
+        unasked += 1;
+        if (message.piece !== undefined && archive.push(Buffer.from(message.piece))) ask(started);
+      }
+    });
+    return started;
   }
-  if ((await file.stat()).isFile()) return file;
-  await file.close();
-  throw notPlain(name);
-}
 
-async function fill(file: Awaited<ReturnType<typeof open>>, target: Buffer, name: string): Promise<void> {
-  for (let at = 0; at < target.length;) {
-    const { bytesRead } = await file.read(target, at, target.length - at, null);
-    if (bytesRead === 0) {
-      throw new CairnError("CHECKPOINT_INCOMPLETE", `${name} became shorter while it was packed.`, {
-        hint: "The captured files must not change; the next checkpoint begins anew.",
-      });
-    }
-    at += bytesRead;
+  function ask(started: Worker): void {
+    if (unasked > 0) started.postMessage(unasked);
+    unasked = 0;
   }
-}
 
-function notPlain(name: string): CairnError {
-  return new CairnError(
-    "CHECKPOINT_CORRUPT",
-    `The capture holds ${JSON.stringify(name)}, which is not a plain file.`,
-    {
-      hint: "A checkpoint consists of plain files only; remove it from the captured directory.",
+  const archive: Readable = new Readable({
+    highWaterMark: HELD,
+    read() {
+      worker ??= begin();
+      worker.then(ask, (error: Error) => archive.destroy(error));
     },
-  );
+    destroy(error, done) {
+      const stopped = worker?.then((started) => started.terminate()) ?? Promise.resolve(0);
+      stopped.then(
+        () => done(error),
+        () => done(error),
+      );
+    },
+  });
+  return archive;
+}
+
+async function plainNames(dir: string): Promise<string[]> {
+  const names = (await readdir(dir)).toSorted();
+  const strange = names.find((name) => !FileName.safeParse(name).success || name.length > NAME_LIMIT);
+  if (strange !== undefined) throw notPlain(strange);
+  return names;
+}
+
+function notReadToItsEnd(): CairnError {
+  return new CairnError("CHECKPOINT_INCOMPLETE", "The archive was not read to its end.", {
+    hint: "The upload stopped early; the next checkpoint begins anew.",
+  });
 }

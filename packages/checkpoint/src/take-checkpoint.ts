@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError, LEVEL_FORMAT } from "@cairn/kv";
 import { archivingOnDisk } from "./archiving.ts";
 import type { Archiving } from "./archiving.ts";
 import { ARCHIVE_FORMATS, encodeManifest } from "./checkpoint.ts";
@@ -150,12 +150,16 @@ async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise
     lease.note({ archive, bytes: 0 });
     const packing = archiving.pack(capture.dir, {
       compression,
+      tables: capture.state.format.kv === LEVEL_FORMAT,
       onProgress: (bytes) => {
         lease.note({ bytes });
         onStep?.("uploading", bytes);
       },
     });
-    const uploaded = await store.upload(archive, packing.archive, { signal: stop });
+    const uploaded = await store.upload(archive, packing.archive, {
+      signal: stop,
+      ...(packing.direct === undefined ? {} : { direct: packing.direct }),
+    });
     const packed = packing.result();
     if (uploaded.bytes !== packed.bytes) throw cutShort(archive, uploaded.bytes, packed.bytes);
     onStep?.("publishing", packed.bytes);
@@ -172,6 +176,7 @@ async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise
     );
     return { name, manifest, verified: false };
   } catch (error) {
+    if (isCairnError(error, "INDEX_CORRUPT")) source.onDamage?.(error);
     if (name !== undefined) await unpublish(store, name, error);
     throw error;
   } finally {

@@ -1,4 +1,4 @@
-import { Header } from "tar";
+import { Header } from "tar/header";
 
 /** A tar archive is made of blocks of so many bytes. */
 export const BLOCK = 512;

@@ -1,4 +1,4 @@
-import { type FileHandle, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { crc32c, unmaskCrc } from "./crc32c.ts";
 import { CairnError } from "./errors.ts";
 import { unsnappy } from "./snappy.ts";
@@ -18,6 +18,9 @@ interface Block {
   readonly size: number;
 }
 
+/** Reads `length` bytes of a table, or throws that it is cut short. What it answers is good until the next call. */
+type Read = (position: number, length: number) => Buffer | Promise<Buffer>;
+
 /**
  * Compares every block of a table with its checksum: LevelDB, as it is built here, does not when it reads, so a flipped bit
  * would be served as if it had been written. Throws `INDEX_CORRUPT` at the first that differs. Memory: 256 KiB, or the table's
@@ -28,33 +31,56 @@ export async function checkTable(path: string, rest?: (busyMs: number) => Promis
   try {
     const { size } = await file.stat();
     const buffer = Buffer.allocUnsafe(READ_BYTES);
-    for (const run of runs(await findBlocks(file, path, size))) {
-      const begun = performance.now();
-      const [first] = run;
-      const last = run.at(-1);
-      if (first === undefined || last === undefined) continue;
-      const length = last.offset + last.size + TRAILER_BYTES - first.offset;
-      const bytes = await readExactly(file, path, first.offset, length, buffer);
-      for (const block of run) checkBlock(path, bytes, block.offset - first.offset, block.size);
-      await rest?.(performance.now() - begun);
-    }
+    const read = async (position: number, length: number): Promise<Buffer> => {
+      const target = buffer.length >= length ? buffer : Buffer.allocUnsafe(length);
+      const { bytesRead } = await file.read(target, 0, length, position);
+      if (bytesRead < length) throw cutShort(path);
+      return target.subarray(0, length);
+    };
+    await checkBlocks(path, size, read, rest);
   } finally {
     await file.close();
   }
 }
 
+/** The same for a table whose content, `bytes`, is in memory already; `path` is only its name. */
+export async function checkTableBytes(path: string, bytes: Buffer): Promise<void> {
+  await checkBlocks(path, bytes.length, (position, length) => {
+    if (position + length > bytes.length) throw cutShort(path);
+    return bytes.subarray(position, position + length);
+  });
+}
+
+async function checkBlocks(
+  path: string,
+  size: number,
+  read: Read,
+  rest?: (busyMs: number) => Promise<void>,
+): Promise<void> {
+  for (const run of runs(await findBlocks(path, size, read))) {
+    const begun = performance.now();
+    const [first] = run;
+    const last = run.at(-1);
+    if (first === undefined || last === undefined) continue;
+    const bytes = await read(first.offset, last.offset + last.size + TRAILER_BYTES - first.offset);
+    for (const block of run) checkBlock(path, bytes, block.offset - first.offset, block.size);
+    await rest?.(performance.now() - begun);
+  }
+}
+
 /** Every block that the table names, in the order of their places. */
-async function findBlocks(file: FileHandle, path: string, size: number): Promise<Block[]> {
+async function findBlocks(path: string, size: number, read: Read): Promise<Block[]> {
   if (size < FOOTER_BYTES) throw damaged(path, "it is too short");
-  const footer = await readExactly(file, path, size - FOOTER_BYTES, FOOTER_BYTES);
+  const footer = await read(size - FOOTER_BYTES, FOOTER_BYTES);
   if (footer.readUInt32LE(40) !== MAGIC[0] || footer.readUInt32LE(44) !== MAGIC[1]) {
     throw damaged(path, "its end is not that of a table");
   }
   const reader = new Varints(footer, path);
+  const roots = [reader.block(), reader.block()];
   const blocks: Block[] = [];
-  for (const root of [reader.block(), reader.block()]) {
-    if (root.offset + root.size + TRAILER_BYTES > size) throw damaged(path, "it is cut short");
-    const bytes = await readExactly(file, path, root.offset, root.size + TRAILER_BYTES);
+  for (const root of roots) {
+    if (root.offset + root.size + TRAILER_BYTES > size) throw cutShort(path);
+    const bytes = await read(root.offset, root.size + TRAILER_BYTES);
     checkBlock(path, bytes, 0, root.size);
     const content = bytes.subarray(0, root.size);
     blocks.push(...entries(bytes[root.size] === COMPRESSED ? unsnappy(content) : content, path));
@@ -133,17 +159,8 @@ function checkBlock(path: string, bytes: Buffer, start: number, size: number): v
   if (crc32c(bytes, start, start + size + 1) !== stored) throw damaged(path, "a checksum does not match");
 }
 
-async function readExactly(
-  file: FileHandle,
-  path: string,
-  position: number,
-  length: number,
-  buffer?: Buffer,
-): Promise<Buffer> {
-  const target = buffer !== undefined && buffer.length >= length ? buffer : Buffer.allocUnsafe(length);
-  const { bytesRead } = await file.read(target, 0, length, position);
-  if (bytesRead < length) throw damaged(path, "it is cut short");
-  return target.subarray(0, length);
+function cutShort(path: string): CairnError {
+  return damaged(path, "it is cut short");
 }
 
 function damaged(path: string, how: string): CairnError {

@@ -64,13 +64,14 @@ export interface KvStats {
  *   at once and builds its index anew.
  * - `capture` writes a copy of the store's files to `dir` (made by it; must not exist or be empty) at *some* prefix of the
  *   batch history not older than the call, without making writers wait. The copy opens with the provider's `open`.
- *   A failed capture removes what it made.
+ *   A failed capture removes what it made. Damage in the copy is `INDEX_CORRUPT`; with `unchecked` only where it was met: then
+ *   the caller compares LevelDB's tables itself (`checkTable` of `@cairn/kv/tables`), since it reads all of them anyway.
  * - `close` waits for what runs (captures too); afterwards every method throws `NOT_READY`. Closing twice is fine.
  */
 export interface KvStore extends KvReader {
   batch(operations: readonly KvOperation[], options?: { sync?: boolean }): Promise<void>;
   snapshot(): KvSnapshot;
-  capture(dir: string): Promise<KvCapture>;
+  capture(dir: string, options?: { unchecked?: boolean }): Promise<KvCapture>;
   /** Rewrites everything without dead rows; rows stay what they are. */
   compact(): Promise<void>;
   stats(): Promise<KvStats>;

@@ -145,9 +145,9 @@ class LevelKvStore extends LevelReader implements KvStore {
     return new LevelSnapshotReader(this.#level, this.#dir, this.#level.snapshot());
   }
 
-  async capture(dir: string): Promise<KvCapture> {
+  async capture(dir: string, options: { unchecked?: boolean } = {}): Promise<KvCapture> {
     this.#assertOpen();
-    return this.#track(captureLevelDb(this.#dir, resolve(dir)));
+    return this.#track(captureLevelDb(this.#dir, resolve(dir), options));
   }
 
   async compact(): Promise<void> {

@@ -16,6 +16,8 @@ export interface CaptureOptions {
   /** How often to begin with the logs, and for one copy of them to read the manifest, before giving up. */
   readonly maxStarts?: number;
   readonly maxReads?: number;
+  /** Whether the tables' checksums are left to the caller, who must compare them before the copy goes anywhere. */
+  readonly unchecked?: boolean;
 }
 
 // The writer's batches run in the same four threads as these calls: more at a time would make it wait.
@@ -42,7 +44,10 @@ export async function captureLevelDb(
   }
   const place = new CaptureTarget(source, target, files);
   try {
-    return await capture(source, target, place, files, options.maxStarts ?? 20, options.maxReads ?? 100);
+    const tables = await capture(source, place, files, options.maxStarts ?? 20, options.maxReads ?? 100);
+    // A damaged table must not spread to every node that restores it.
+    if (options.unchecked !== true) for (const table of tables) await checkTable(join(target, table));
+    return place.summary();
   } catch (error) {
     for (const name of place.names()) await place.remove(name);
     if (created) await files.removeDirectory(target);
@@ -55,14 +60,14 @@ export async function captureLevelDb(
   }
 }
 
+/** Answers the names of the tables in the copy. */
 async function capture(
   source: string,
-  target: string,
   place: CaptureTarget,
   files: CaptureFileSystem,
   maxStarts: number,
   maxReads: number,
-): Promise<KvCapture> {
+): Promise<Iterable<string>> {
   // Kept when it begins again: most tables are still live then.
   const tables = new Map<number, string>();
   for (let start = 0; start < maxStarts; start++) {
@@ -75,11 +80,9 @@ async function capture(
       }
       // What follows the last whole edit is one that was being written when the file was read.
       await place.write(name, bytes.subarray(0, manifest.end));
-      // A damaged table must not spread to every node that restores it.
-      for (const table of tables.values()) await checkTable(join(target, table));
       // Last, since a directory with it is a database.
       await place.write("CURRENT", Buffer.from(`${name}\n`));
-      return place.summary();
+      return tables.values();
     }
     for (const log of logs.copied) await place.remove(levelFileName(log, "log"));
   }

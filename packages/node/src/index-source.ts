@@ -32,13 +32,14 @@ export function indexSource(
     },
     capture: async (dir) => {
       try {
-        await index.capture(dir);
+        await index.capture(dir, { unchecked: true });
       } catch (error) {
         onError(error);
         throw error;
       }
       return await readCaptured(provider, dir);
     },
+    onDamage: onError,
   };
 }
 

@@ -93,7 +93,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
         return files.toSorted((a, b) => (a.name < b.name ? -1 : 1));
       }),
 
-    async upload(name, content, { signal } = {}) {
+    async upload(name, content, { signal, direct } = {}) {
       const target = pathOf(name);
       const doing = `writing ${name}`;
       const file = await run(doing, () => temporary(name));
@@ -102,9 +102,15 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
         await run(doing, async () => removeDeadTemporaries(root, (await file.handle.stat()).mtimeMs - grace));
         if (signal !== undefined) addAbortSignal(signal, content);
         // Only the writing is the store's: an error of the content itself must keep its own meaning.
-        for await (const chunk of content) {
-          await writeAll(file.handle, chunk, doing, location);
-          bytes += chunk.length;
+        if (direct !== undefined) {
+          const explain = (error: unknown): unknown => folderError(error, doing, location);
+          bytes = await direct.writeTo(file.handle.fd, { explain, signal });
+          content.destroy();
+        } else {
+          for await (const chunk of content) {
+            await writeAll(file.handle, chunk, doing, location);
+            bytes += chunk.length;
+          }
         }
         signal?.throwIfAborted();
       } catch (error) {

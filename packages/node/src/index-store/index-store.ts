@@ -21,6 +21,14 @@ export interface IndexListQuery {
   readonly asOf?: AsOf;
 }
 
+/** What was applied: messages of the log, each one transaction, and the operations of those that committed. */
+export interface AppliedCounts {
+  readonly transactions: number;
+  readonly committed: number;
+  readonly operations: number;
+  readonly bytes: number;
+}
+
 /** The index in one key-value store: applies the log's messages, and answers reads from what it applied. */
 export class IndexStore {
   readonly #kv: KvStore;
@@ -49,19 +57,23 @@ export class IndexStore {
 
   /**
    * Applies the messages that follow what the index holds, in batches; one is decoded while the one before is written. Readers see
-   * a batch whole. An error leaves the index at the end of the last whole batch. Answers how many transactions committed.
+   * a batch whole. An error leaves the index at the end of the last whole batch. Answers what was applied.
    */
-  async apply(messages: readonly LogMessage[]): Promise<number> {
+  async apply(messages: readonly LogMessage[]): Promise<AppliedCounts> {
     let committed = 0;
+    let operations = 0;
+    let bytes = 0;
     let writing = Promise.resolve();
     for (const batch of decodeBatches(messages)) {
       await writing;
       const applied = await applyMessages(batch, this.#state, this.#kv);
       committed += applied.committed;
+      operations += applied.operations;
+      for (const { message } of batch) bytes += message.payload.length;
       writing = this.#write(applied);
     }
     await writing;
-    return committed;
+    return { transactions: messages.length, committed, operations, bytes };
   }
 
   async #write({ rows, state }: Applied): Promise<void> {
@@ -113,13 +125,13 @@ export class IndexStore {
     return { ...outcome, committed, duplicateOf: first };
   }
 
-  /** Undefined while the index holds nothing. */
-  async digest(): Promise<{ txId: TxId; digest: string } | undefined> {
-    return await this.#frozen(digestIndex);
+  /** Undefined while the index holds nothing. `at` an earlier transaction: `CONFLICT` where the history no longer tells it. */
+  async digest(at?: TxId): Promise<{ txId: TxId; digest: string } | undefined> {
+    return await this.#frozen(async (reader) => await digestIndex(reader, at));
   }
 
-  async capture(dir: string): Promise<KvCapture> {
-    return await this.#kv.capture(dir);
+  async capture(dir: string, options?: { unchecked?: boolean }): Promise<KvCapture> {
+    return await this.#kv.capture(dir, options);
   }
 
   async stats(): Promise<KvStats> {

@@ -1,0 +1,35 @@
+import { parentPort, workerData } from "node:worker_threads";
+import type { Manifest } from "./checkpoint.ts";
+import { PieceMemory, tarPieces } from "./tar-pieces.ts";
+import type { PackedFiles } from "./tar-pieces.ts";
+import { sendError, yieldToOtherThreads } from "./worker-thread.ts";
+import type { SentError } from "./worker-thread.ts";
+
+/** What the thread that reads files sends: pieces of a tar archive, whose memory is to be sent back; then what they were. */
+export type ReadMessage =
+  | { readonly memory: ArrayBuffer; readonly bytes: number }
+  | { readonly files: Manifest["files"] }
+  | { readonly failed: SentError };
+
+/** Enough for both threads to be busy. */
+const PIECES = 4;
+
+async function read(order: PackedFiles, port: NonNullable<typeof parentPort>): Promise<void> {
+  const memory = new PieceMemory(PIECES);
+  port.on("message", (returned: ArrayBuffer) => memory.giveBack(returned));
+  const files: Manifest["files"] = [];
+  for await (const { buffer, length } of tarPieces(order, memory, files)) {
+    port.postMessage({ memory: buffer, bytes: length } satisfies ReadMessage, [buffer]);
+  }
+  port.postMessage({ files } satisfies ReadMessage);
+}
+
+if (parentPort !== null) {
+  const port = parentPort;
+  yieldToOtherThreads();
+  try {
+    await read(workerData, port);
+  } catch (error) {
+    port.postMessage({ failed: sendError(error) } satisfies ReadMessage);
+  }
+}

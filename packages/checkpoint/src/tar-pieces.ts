@@ -1,0 +1,120 @@
+import { createHash } from "node:crypto";
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { join } from "node:path";
+import { CairnError, checkTable, checkTableBytes, systemErrorCode } from "@cairn/kv/tables";
+import type { Manifest } from "./checkpoint.ts";
+import { BLOCK, END_OF_ARCHIVE, paddingOf, writeHeader } from "./tar-format.ts";
+
+/** What goes into an archive. */
+export interface PackedFiles {
+  readonly dir: string;
+  /** Of plain files, in the archive's order. */
+  readonly names: readonly string[];
+  /** Whether `*.ldb` and `*.sst` are LevelDB's tables, to be compared with their checksums on the way. */
+  readonly tables: boolean;
+}
+
+/** Files up to this size are one piece; most of LevelDB's tables are smaller. */
+const PIECE = 4 * 1024 * 1024;
+/** A piece with its header and padding. */
+const PIECE_MEMORY = PIECE + 2 * BLOCK;
+const TABLE = /\.(ldb|sst)$/;
+
+/** Memory for pieces that is used again and again: garbage of this size is collected late, and while everybody waits. */
+export class PieceMemory {
+  readonly #free: ArrayBuffer[];
+  #waiting: ((memory: ArrayBuffer) => void) | undefined;
+
+  constructor(pieces: number) {
+    this.#free = Array.from({ length: pieces }, () => new ArrayBuffer(PIECE_MEMORY));
+  }
+
+  async take(): Promise<ArrayBuffer> {
+    return this.#free.pop() ?? (await new Promise((resolve) => (this.#waiting = resolve)));
+  }
+
+  giveBack(memory: ArrayBuffer): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting === undefined) this.#free.push(memory);
+    else waiting(memory);
+  }
+}
+
+/**
+ * The pieces of a tar archive, each in one of `memory`'s, which the receiver gives back; what was packed is pushed to `files`.
+ * Reads without giving way to anything else: for a thread of its own.
+ */
+export async function* tarPieces(
+  { dir, names, tables }: PackedFiles,
+  memory: PieceMemory,
+  files: Manifest["files"],
+): AsyncGenerator<Buffer<ArrayBuffer>, void, undefined> {
+  for (const name of names) {
+    const path = join(dir, name);
+    const file = openPlain(path, name);
+    try {
+      const { size } = fstatSync(file);
+      const isTable = tables && TABLE.test(name);
+      if (isTable && size > PIECE) await checkTable(path);
+      const digest = createHash("sha256");
+      let at = 0;
+      do {
+        // Header and padding travel with the content: small pieces would each cost a write.
+        const head = at === 0 ? BLOCK : 0;
+        const length = Math.min(PIECE, size - at);
+        const tail = at + length === size ? paddingOf(size) : 0;
+        const piece = Buffer.from(await memory.take(), 0, head + length + tail);
+        const content = piece.subarray(head, head + length);
+        if (head > 0) writeHeader(piece, name, size);
+        fill(file, content, name);
+        piece.fill(0, head + length);
+        if (isTable && length === size) await checkTableBytes(path, content);
+        digest.update(content);
+        at += length;
+        yield piece;
+      } while (at < size);
+      files.push({ name, bytes: size, sha256: digest.digest("hex") });
+    } finally {
+      closeSync(file);
+    }
+  }
+  yield Buffer.from(await memory.take(), 0, END_OF_ARCHIVE).fill(0);
+}
+
+function openPlain(path: string, name: string): number {
+  let file;
+  try {
+    // Opening a pipe would wait for whoever writes to it.
+    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (systemErrorCode(error) === "ELOOP") throw notPlain(name);
+    throw error;
+  }
+  if (fstatSync(file).isFile()) return file;
+  closeSync(file);
+  throw notPlain(name);
+}
+
+function fill(file: number, target: Buffer, name: string): void {
+  for (let at = 0; at < target.length;) {
+    const bytesRead = readSync(file, target, at, target.length - at, null);
+    if (bytesRead === 0) {
+      throw new CairnError("CHECKPOINT_INCOMPLETE", `${name} became shorter while it was packed.`, {
+        hint: "The captured files must not change; the next checkpoint begins anew.",
+      });
+    }
+    at += bytesRead;
+  }
+}
+
+/** The error for something in a capture that cannot be part of an archive. */
+export function notPlain(name: string): CairnError {
+  return new CairnError(
+    "CHECKPOINT_CORRUPT",
+    `The capture holds ${JSON.stringify(name)}, which is not a plain file.`,
+    {
+      hint: "A checkpoint consists of plain files only; remove it from the captured directory.",
+    },
+  );
+}

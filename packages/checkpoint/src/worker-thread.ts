@@ -1,0 +1,43 @@
+import { constants, setPriority } from "node:os";
+import { Worker } from "node:worker_threads";
+import { CairnError, systemErrorCode } from "@cairn/kv/tables";
+
+/** An error on its way between two threads: of an `Error` itself only name, message and stack would arrive. */
+export interface SentError {
+  readonly message: string;
+  /** Of Cairn's own, with its hint. */
+  readonly cairn?: { readonly code: CairnError["code"]; readonly hint: string | undefined };
+  /** The system's code, such as ENOSPC. */
+  readonly system?: string;
+}
+
+/** What to send for `error`. */
+export function sendError(error: unknown): SentError {
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof CairnError) return { message, cairn: { code: error.code, hint: error.hint } };
+  const system = systemErrorCode(error);
+  return system === undefined ? { message } : { message, system };
+}
+
+/** The error that was sent. */
+export function receiveError({ message, cairn, system }: SentError): Error {
+  if (cairn !== undefined) {
+    return new CairnError(cairn.code, message, cairn.hint === undefined ? {} : { hint: cairn.hint });
+  }
+  const error = new Error(message);
+  return system === undefined ? error : Object.assign(error, { code: system });
+}
+
+/** Starts `<name>.js`, which lies beside this file in a build. */
+export function startWorker(name: string, workerData: unknown): Worker {
+  if (!import.meta.url.endsWith(".ts")) {
+    return new Worker(new URL(`./${name}.js`, import.meta.url), { workerData });
+  }
+  // Node runs no TypeScript: who runs the sources, by export conditions of its own, gets the thread from the build.
+  return new Worker(new URL(`../dist/src/${name}.js`, import.meta.url), { workerData, execArgv: [] });
+}
+
+/** Lets every other thread of the process go first. Only Linux gives a priority to one thread; elsewhere nothing changes. */
+export function yieldToOtherThreads(): void {
+  if (process.platform === "linux") setPriority(0, constants.priority.PRIORITY_LOW);
+}
