@@ -1,20 +1,30 @@
 import { createHash, type Hash } from "node:crypto";
-import type { KvReader, KvRow } from "@cairn/kv";
+import { CairnError, type KvReader, type KvRow } from "@cairn/kv";
 import type { TxId } from "../tx-log/transaction.ts";
-import { readState } from "./index-state.ts";
-import { prefixEnd, ROW, type RowKind, versionStem } from "./row-keys.ts";
+import { type IndexState, readState } from "./index-state.ts";
+import { evictionRowKey, prefixEnd, ROW, type RowKind, transactionRowId, versionStem } from "./row-keys.ts";
+import { isVersionValue, versionValueRevision } from "./row-values.ts";
 
 /**
  * SHA-256 over the logical content of an index, the same on every node that holds the same prefix of the same log, whatever its
  * files look like. Fed, in order: `cairn-digest/1`, the log id and the tx-id, each ended by a line break; then for every key in key
  * order its versions from the oldest to the newest, each as length of the stem (4 bytes, big-endian), stem, length of the value, value (docs/index-format.md).
  * `reader` must be frozen (a snapshot, or a store that nobody writes). Undefined for an index that holds nothing.
+ *
+ * With `at`, the digest that the index gave when it ended at that transaction, read from the history. `CONFLICT` where the history
+ * no longer tells: documents were evicted since, or the index does not reach that transaction of its log.
  */
-export async function digestIndex(reader: KvReader): Promise<{ txId: TxId; digest: string } | undefined> {
+export async function digestIndex(
+  reader: KvReader,
+  at?: TxId,
+): Promise<{ txId: TxId; digest: string } | undefined> {
   const state = await readState(reader);
   if (state === undefined) return undefined;
+  const txId = at ?? state.txId;
+  const past = txId !== state.txId;
+  if (past) await checkPast(reader, state, txId);
   const feed = new Feed();
-  feed.text(`cairn-digest/1\n${state.log.id}\n${state.txId}\n`);
+  feed.text(`cairn-digest/1\n${state.log.id}\n${txId}\n`);
   const [documents, tombstones, versions] = [ROW.document, ROW.tombstone, ROW.version].map(
     (kind) => new Cursor(reader, kind),
   ) as [Cursor, Cursor, Cursor];
@@ -24,10 +34,37 @@ export async function digestIndex(reader: KvReader): Promise<{ txId: TxId; diges
     const oldest = earlier(versions, newest);
     if (oldest.stem === undefined) break;
     // A key's superseded versions come before its newest one: `earlier` prefers its first argument.
-    feed.row(oldest.stem, oldest.value);
+    if (!past || revisionOf(oldest.value) <= txId) feed.row(oldest.stem, oldest.value);
     if (!oldest.advance()) await oldest.next();
   }
-  return { txId: state.txId, digest: `sha256:${feed.end()}` };
+  return { txId, digest: `sha256:${feed.end()}` };
+}
+
+/** Every version up to `txId` is still there, unless a later eviction removed it. */
+async function checkPast(reader: KvReader, { txId: last, log }: IndexState, txId: TxId): Promise<void> {
+  if (txId > last || txId <= log.offset) {
+    throw new CairnError(
+      "CONFLICT",
+      `The index holds transactions ${log.offset + 1} to ${last}, not ${txId}.`,
+    );
+  }
+  const gte = evictionRowKey(txId + 1, Buffer.alloc(1));
+  for await (const rows of reader.range({ gte, lt: prefixEnd(Buffer.from([ROW.eviction])), limit: 1 })) {
+    const [row] = rows;
+    if (row === undefined) continue;
+    throw new CairnError(
+      "CONFLICT",
+      `Transaction ${transactionRowId(row[0])} evicted documents: the index no longer knows all of transaction ${txId}.`,
+      { hint: "Ask for a later transaction." },
+    );
+  }
+}
+
+function revisionOf(value: Uint8Array): TxId {
+  if (isVersionValue(value)) return versionValueRevision(value);
+  throw new CairnError("INDEX_CORRUPT", "The index is not usable: a document's row is too short.", {
+    hint: "The node moves it aside and builds it anew from a checkpoint or from the log.",
+  });
 }
 
 function earlier(left: Cursor, right: Cursor): Cursor {

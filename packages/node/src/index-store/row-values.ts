@@ -18,6 +18,11 @@ export function encodeVersion(revision: Revision, time: number, document: Uint8A
   return value;
 }
 
+/** Whether a value is long enough to be a version's. */
+export function isVersionValue(value: Uint8Array): boolean {
+  return value.length >= HEAD;
+}
+
 /** The revision that a version's value says. */
 export function versionValueRevision(value: Uint8Array): Revision {
   return readNumber(view(value), 1);

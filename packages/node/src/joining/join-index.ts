@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { CairnError } from "@cairn/kv";
+import type { NodeEvents } from "../events/node-events.ts";
 import { type IndexState, statePosition } from "../index-store/index-state.ts";
 import { IndexStore } from "../index-store/index-store.ts";
 import type { System } from "../system/system.ts";
@@ -22,9 +23,12 @@ export interface JoinContext {
   readonly log: TxLog;
   readonly directory: IndexDirectory;
   readonly report: JoinReport;
+  readonly events: NodeEvents;
   readonly signal: AbortSignal;
   /** Why the local index must not be used though it may open: what applying it last ran into. */
   readonly suspect?: CairnError | undefined;
+  /** A folder that holds the index which takes the place of a suspect one, on the same file system. */
+  readonly replacement?: string | undefined;
   /** Names of checkpoints that are passed over, because indexes restored from them proved damaged. */
   readonly distrusted?: ReadonlySet<string>;
   /**
@@ -63,13 +67,15 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
 
 /** The local index, opened; one that cannot be used is moved aside at once. */
 async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined> {
-  const { system, directory, report, suspect } = context;
+  const { system, directory, report, suspect, replacement } = context;
   if (!system.kvProvider.persistent || !(await directory.hasLive())) return undefined;
   const opened =
     suspect === undefined ? await tryOpenIndex(system.kvProvider, directory.live) : { unusable: suspect };
   if ("unusable" in opened) {
     report.movedAside.push(await directory.moveAside(opened.unusable, { holdsLost: false }));
-    return undefined;
+    if (suspect === undefined || replacement === undefined) return undefined;
+    await directory.place(replacement);
+    return await openLocal({ ...context, suspect: undefined });
   }
   if (opened.state !== undefined) context.onLocal(await IndexStore.open(opened.kv, opened.state));
   return opened;

@@ -89,7 +89,8 @@ export function subjectOf(config: StreamConfig): string {
   });
 }
 
-function covers(pattern: string, subject: string): boolean {
+/** Whether a subject matches a pattern of subjects. */
+export function covers(pattern: string, subject: string): boolean {
   const parts = subject.split(".");
   const tokens = pattern.split(".");
   return tokens.every((token, index) => {

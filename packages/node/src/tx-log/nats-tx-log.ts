@@ -2,6 +2,7 @@ import { CairnError } from "@cairn/kv";
 import type { JetStreamManager } from "nats";
 import type { Appended } from "./group-commit.ts";
 import { type NatsConnectionOptions, NatsLink } from "./nats-connection.ts";
+import { NatsPeers } from "./nats-peers.ts";
 import { NatsPublisher } from "./nats-publisher.ts";
 import { DEFAULT_PULL_TIMING, NatsReader, type PullTiming } from "./nats-reader.ts";
 import { NatsStream } from "./nats-stream.ts";
@@ -55,6 +56,7 @@ export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
 
 class NatsTxLog implements TxLog {
   readonly name: string;
+  readonly peers: NatsPeers;
   readonly #link: NatsLink;
   readonly #manager: JetStreamManager;
   readonly #stream: NatsStream;
@@ -72,6 +74,7 @@ class NatsTxLog implements TxLog {
     this.#pullTiming = options.pullTiming ?? DEFAULT_PULL_TIMING;
     const creation = { replicas: options.replicas ?? 1, create: options.createStream ?? true };
     this.#stream = new NatsStream(link, manager, stream, creation, options.onNotice);
+    this.peers = new NatsPeers(link, this.#stream);
     this.#publisher = new NatsPublisher(link, {
       stream,
       maxInflight: options.maxInflight ?? 2_000,

@@ -1,3 +1,5 @@
+import type { PeerChannel } from "./peer-channel.ts";
+
 /**
  * A message of the log. `position` counts from 1 without holes; `time` is when the log stored it
  * (milliseconds since 1970, by the log's clock, not necessarily rising).
@@ -76,5 +78,7 @@ export interface TxLog {
    * be trimmed by Cairn.
    */
   trim?(upTo: number): Promise<void>;
+  /** How the nodes that have this log open reach one another. A log that one node has alone, or that cannot tell, has none. */
+  readonly peers?: PeerChannel;
   close(): Promise<void>;
 }

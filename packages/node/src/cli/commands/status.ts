@@ -2,36 +2,86 @@ import { setTimeout as delay } from "node:timers/promises";
 import { CairnError } from "@cairn/kv";
 import { Duration } from "luxon";
 import type { NodeStatus } from "../../node-api.ts";
+import { requireConfig } from "../../system/read-config.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions, withNode } from "../command-options.ts";
+import { type ConfigurationOptions, configurationOptions, readConfiguration } from "../configuration.ts";
 import { NoAnswerError, type NodeClient } from "../node-client.ts";
+import { UsageError } from "../report-error.ts";
 import { formatStatus } from "../status-screen.ts";
-import { writeJson, writeLine } from "../terminal.ts";
+import { type Terminal, writeJson, writeLine } from "../terminal.ts";
+import { withLog } from "./log.ts";
+import { viewCluster, writeCluster } from "./status-cluster.ts";
 
-interface StatusOptions extends NodeOptions {
+interface StatusOptions extends NodeOptions, ConfigurationOptions {
   readonly wait?: string;
+  readonly cluster?: boolean;
+  readonly digest?: boolean;
+  readonly rebuild?: boolean;
+  readonly timeout?: string;
 }
 
 const BETWEEN_LOOKS_MS = 100;
+/** A node asks the log before it answers, and waits two seconds for that. */
+const ANSWER_MS = 3_000;
+const EMBEDDED_LOG = "cairn.embedded/->tx-log";
 
 /** `cairn status`. */
 export const addStatus: AddCommand = (parent, terminal) => {
-  describeNodeCommand(parent.command("status"), "Show what a node is doing", [
-    "cairn status",
-    "cairn status --wait PT1M && echo ready",
-    "cairn status --json --url http://10.0.0.7:3000",
-  ])
-    .option("--wait <duration>", "first wait, at most so long, until the node is there and ready")
-    .action(async (options: StatusOptions) => {
-      const waitMs = options.wait === undefined ? 0 : durationMs(options.wait);
-      const status = await withNode(terminal, options, (node) => readStatus(node, waitMs));
-      if (options.json === true) return writeJson(terminal.stdout, status);
-      const screen = formatStatus(status, {
-        now: Date.now(),
-        colors: terminal.stdout.isTTY === true && terminal.env["NO_COLOR"] === undefined,
-      });
-      return writeLine(terminal.stdout, screen);
-    });
+  configurationOptions(
+    describeNodeCommand(parent.command("status"), "Show what a node is doing, or all nodes of a log", [
+      "cairn status",
+      "cairn status --wait PT1M && echo ready",
+      "cairn status --json --url http://10.0.0.7:3000",
+      "cairn status --cluster --digest -f cairn.edn",
+    ])
+      .option("--wait <duration>", "first wait, at most so long, until the node is there and ready")
+      .option("--cluster", "ask all nodes that have the configuration's log open")
+      .option("--digest", "with --cluster: compare their indexes at one transaction")
+      .option("--rebuild", "with --digest: also compare with a rebuild out of the log when all agree")
+      .option("--timeout <duration>", "with --cluster: how long to wait for nodes (default PT3S)"),
+  ).action(async (options: StatusOptions) => {
+    if (options.cluster === true) return await showCluster(options, terminal);
+    const needsCluster = (["digest", "rebuild", "timeout"] as const).find(
+      (name) => options[name] !== undefined,
+    );
+    if (needsCluster !== undefined) throw new UsageError(`--${needsCluster} needs --cluster.`);
+    return await showNode(options, terminal);
+  });
 };
+
+async function showNode(options: StatusOptions, terminal: Terminal): Promise<void> {
+  const waitMs = options.wait === undefined ? 0 : durationMs("--wait", options.wait);
+  const status = await withNode(terminal, options, (node) => readStatus(node, waitMs));
+  if (options.json === true) return await writeJson(terminal.stdout, status);
+  const screen = formatStatus(status, {
+    now: Date.now(),
+    colors: terminal.stdout.isTTY === true && terminal.env["NO_COLOR"] === undefined,
+  });
+  return await writeLine(terminal.stdout, screen);
+}
+
+async function showCluster(options: StatusOptions, terminal: Terminal): Promise<void> {
+  const { json = false, digest = false, rebuild = false } = options;
+  if (rebuild && !digest) throw new UsageError("--rebuild needs --digest.");
+  const timeoutMs = options.timeout === undefined ? ANSWER_MS : durationMs("--timeout", options.timeout);
+  const config = requireConfig(await readConfiguration(options, terminal));
+  // It is the node's own, and locked by it: there is nobody else to ask.
+  if (config.txLog.id === EMBEDDED_LOG) return await showOnlyNode(options, terminal);
+  const view = await withLog(options, terminal, async (log, system) => {
+    if (log.peers === undefined) return undefined;
+    return await viewCluster(log, log.peers, system, { timeoutMs, digest, rebuild }, terminal);
+  });
+  if (view === undefined) return await showOnlyNode(options, terminal);
+  return await writeCluster(view, terminal, json);
+}
+
+/** Nodes of such a log cannot be asked through it. */
+async function showOnlyNode(options: StatusOptions, terminal: Terminal): Promise<void> {
+  terminal.stderr.write(
+    "notice: This log does not connect nodes: an embedded log has one node alone. This is the one at --url.\n",
+  );
+  return await showNode(options, terminal);
+}
 
 /** The status; with `waitMs`, the first one that says ready. `NOT_READY` when it does not in that time. */
 async function readStatus(node: NodeClient, waitMs: number): Promise<NodeStatus> {
@@ -56,10 +106,10 @@ function notReady({ node, phase, failure }: NodeStatus): CairnError {
   });
 }
 
-function durationMs(text: string): number {
+function durationMs(option: string, text: string): number {
   const ms = Duration.fromISO(text).toMillis();
   if (Number.isFinite(ms) && ms > 0) return ms;
-  throw new CairnError("CONFIG_INVALID", `--wait takes a duration, not ${JSON.stringify(text)}.`, {
+  throw new CairnError("CONFIG_INVALID", `${option} takes a duration, not ${JSON.stringify(text)}.`, {
     hint: "Write it like PT30S or PT5M.",
   });
 }

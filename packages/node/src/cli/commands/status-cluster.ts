@@ -1,0 +1,140 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { CairnError, isCairnError } from "@cairn/kv";
+import { askStatus, type Peer } from "../../cluster/ask-cluster.ts";
+import { compareNodes, type Comparison, type Rebuilt } from "../../cluster/compare-nodes.ts";
+import { sameIds } from "../../cluster/judge-digests.ts";
+import { rebuildIndex } from "../../cluster/rebuild-index.ts";
+import { readLogIdentity } from "../../joining/log-identity.ts";
+import type { System } from "../../system/system.ts";
+import type { PeerChannel } from "../../tx-log/peer-channel.ts";
+import type { TxLog } from "../../tx-log/tx-log.ts";
+import { type ClusterView, formatCluster, ofThisLog } from "../cluster-screen.ts";
+import { formatCount, formatDuration } from "../quantities.ts";
+import { type Terminal, writeJson, writeLine } from "../terminal.ts";
+import { noLog } from "./log.ts";
+
+/** What to ask a cluster. */
+export interface ClusterQuery {
+  readonly timeoutMs: number;
+  readonly digest: boolean;
+  /** Compares with a rebuild even if all agree. */
+  readonly rebuild: boolean;
+}
+
+/** Nodes say every second that they work on an answer; a busy one may be late. */
+const LEAST_SILENCE_MS = 10_000;
+/** How long nodes may take to reach the transaction that they are compared at. */
+const CATCH_UP_MS = 30_000;
+const TOLD_EVERY_MS = 5_000;
+
+/** Asks the nodes that have this log open. `NOT_READY` when none answers. */
+export async function viewCluster(
+  log: TxLog,
+  channel: PeerChannel,
+  system: System,
+  query: ClusterQuery,
+  terminal: Terminal,
+): Promise<ClusterView> {
+  const identity = await readLogIdentity(log);
+  if (identity === undefined) throw noLog(log.name);
+  const { timeoutMs } = query;
+  const peers = await askStatus(channel, { timeoutMs });
+  if (peers.length === 0) throw nobody(log.name, channel, timeoutMs);
+  // Only a node knows the offset of a log that lost its birth record.
+  const told = peers.find(({ status }) => status.log.id === identity.id)?.status.log.lastTxId;
+  const lastTxId = told ?? identity.bounds.last + (identity.birth?.offset ?? 0);
+  const view = { log: { name: log.name, id: identity.id, lastTxId }, peers, comparison: undefined };
+  const own = peers.filter(ofThisLog(view));
+  if (!query.digest || own.length === 0) return view;
+  const tell = teller(terminal);
+  const comparison = await compareNodes(channel, identity.id, own, {
+    timeoutMs,
+    silenceMs: Math.max(timeoutMs, LEAST_SILENCE_MS),
+    waitMs: CATCH_UP_MS,
+    always: query.rebuild,
+    rebuild: async (txId) => await rebuild(log, system, txId, tell),
+    onCheck: ({ node }, done, total) => tell(`${node} compares itself with the log`, done, total),
+  });
+  return { ...view, comparison };
+}
+
+/** Writes a view. `INDEX_CORRUPT`, below it, where nodes have an index that is not the log's, or it cannot be told which. */
+export async function writeCluster(view: ClusterView, terminal: Terminal, json: boolean): Promise<void> {
+  if (json) await writeJson(terminal.stdout, clusterJson(view));
+  else await writeLine(terminal.stdout, formatCluster(view, Date.now()));
+  const { comparison } = view;
+  const wrong = comparison === undefined ? [] : wrongPeers(comparison, view.peers);
+  const names = wrong.map(({ node }) => node).join(", ");
+  if (wrong.length > 0) {
+    throw new CairnError("INDEX_CORRUPT", `Not the index that the log gives: ${names}.`, {
+      hint: "A node that finds the same itself leaves that index and goes on from a rebuilt one; its log and status say so.",
+    });
+  }
+  if (comparison?.verdict.kind === "differs" && isCairnError(comparison.rebuilt)) {
+    throw new CairnError("INDEX_CORRUPT", "The nodes differ, and which of them is wrong cannot be told.", {
+      hint: `There is nothing to compare them with: ${comparison.rebuilt.message}`,
+    });
+  }
+}
+
+function wrongPeers({ answers, rebuilt }: Comparison, peers: readonly Peer[]): Peer[] {
+  if (rebuilt === undefined || isCairnError(rebuilt)) return [];
+  return peers.filter(({ instance }) => {
+    const digest = answers.get(instance)?.digest?.digest;
+    return digest !== undefined && digest !== rebuilt.digest;
+  });
+}
+
+function clusterJson({ log, peers, comparison }: ClusterView): object {
+  const nodes = peers.map((peer) => ({
+    ...peer,
+    sameLog: peer.status.log.id === log.id,
+    ...comparison?.answers.get(peer.instance),
+    ...comparison?.checks.get(peer.instance),
+  }));
+  const repeated = sameIds(peers).map(({ node }) => node);
+  if (comparison === undefined) return { log, nodes, sameId: repeated, comparison: null };
+  const { txId, verdict, rebuilt } = comparison;
+  const built = isCairnError(rebuilt)
+    ? { error: { code: rebuilt.code, message: rebuilt.message, hint: rebuilt.hint ?? null } }
+    : (rebuilt ?? null);
+  const wrong = wrongPeers(comparison, peers).map(({ instance }) => instance);
+  return { log, nodes, sameId: repeated, comparison: { txId, verdict, rebuilt: built, wrong } };
+}
+
+async function rebuild(
+  log: TxLog,
+  system: System,
+  txId: number,
+  tell: (what: string, done: number, total: number) => void,
+): Promise<Rebuilt> {
+  const dir = await mkdtemp(path.join(tmpdir(), "cairn-rebuild-"));
+  try {
+    const onProgress = (done: number, total: number): void => tell("Rebuilding out of the log", done, total);
+    return await rebuildIndex({ system, log, dir, txId, signal: new AbortController().signal, onProgress });
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+function teller({ stderr }: Terminal): (what: string, done: number, total: number) => void {
+  let last = Date.now();
+  return (what, done, total) => {
+    if (Date.now() - last < TOLD_EVERY_MS) return;
+    last = Date.now();
+    const amounts = total === 0 ? "" : `: ${formatCount(done)} of ${formatCount(total)} transactions`;
+    stderr.write(`${what}${amounts}\n`);
+  };
+}
+
+function nobody(name: string, { address }: PeerChannel, timeoutMs: number): CairnError {
+  return new CairnError(
+    "NOT_READY",
+    `No node of the log "${name}" answered within ${formatDuration(timeoutMs)}.`,
+    {
+      hint: `Nodes that run answer on ${address}. See whether one runs, and whether its user of NATS may subscribe to that.`,
+    },
+  );
+}

@@ -1,0 +1,92 @@
+import { type CairnError, isCairnError } from "@cairn/kv";
+import type { PeerChannel } from "../tx-log/peer-channel.ts";
+import type { TxId } from "../tx-log/transaction.ts";
+import { askCheck, askDigests, askStatus, type IndexAnswer, type Peer } from "./ask-cluster.ts";
+import { commonTransaction, type DigestVerdict, judgeDigests, outdated } from "./judge-digests.ts";
+import type { RebuiltIndex } from "./rebuild-index.ts";
+
+/** What a rebuild gave, and what it was made of. */
+export type Rebuilt = Pick<RebuiltIndex, "digest" | "basis">;
+
+/** What comparing the nodes of one log came to. */
+export interface Comparison {
+  readonly txId: TxId;
+  /** By instance. */
+  readonly answers: ReadonlyMap<string, IndexAnswer>;
+  readonly verdict: DigestVerdict;
+  /** Made where nodes differ, or it was asked for; an error says why it could not be made. */
+  readonly rebuilt: Rebuilt | CairnError | undefined;
+  /** What the nodes that differ from the rebuild found themselves, by instance. */
+  readonly checks: ReadonlyMap<string, IndexAnswer>;
+}
+
+/** How to compare. */
+export interface CompareOptions {
+  /** How long to wait for nodes that say where they are. */
+  readonly timeoutMs: number;
+  /** How long a node that works on an answer may say nothing. */
+  readonly silenceMs: number;
+  /** How long nodes may take to reach the transaction. */
+  readonly waitMs: number;
+  /** Compares with a rebuild though all nodes agree. */
+  readonly always: boolean;
+  /** Builds an index up to a transaction out of the log. */
+  readonly rebuild: (txId: TxId) => Promise<Rebuilt>;
+  readonly onCheck?: (peer: Peer, done: number, total: number) => void;
+}
+
+/** Documents may be evicted while nodes are asked; then they are asked about a later transaction. */
+const TRIES = 5;
+
+/**
+ * Compares the indexes of these nodes at a transaction that all of them have. Where they differ, a rebuild out of the log tells which
+ * is wrong, and each wrong one is asked to see for itself: a node leaves its index only because of what it found.
+ */
+export async function compareNodes(
+  channel: PeerChannel,
+  log: string,
+  peers: readonly Peer[],
+  options: CompareOptions,
+): Promise<Comparison> {
+  const { txId, answers } = await digestsAt(channel, log, peers, options);
+  const verdict = judgeDigests(answers);
+  const checks = new Map<string, IndexAnswer>();
+  const needed = verdict.kind === "differs" || (options.always && verdict.kind === "same");
+  if (!needed) return { txId, answers, verdict, rebuilt: undefined, checks };
+  const rebuilt = await tryRebuild(options, txId);
+  if (isCairnError(rebuilt)) return { txId, answers, verdict, rebuilt, checks };
+  for (const peer of peers) {
+    const digest = answers.get(peer.instance)?.digest?.digest;
+    if (digest === undefined || digest === rebuilt.digest) continue;
+    const onWork = (_instance: string, done: number, total: number): void =>
+      options.onCheck?.(peer, done, total);
+    const ask = { timeoutMs: options.silenceMs, onWork };
+    checks.set(peer.instance, await askCheck(channel, peer, { log, txId }, ask));
+  }
+  return { txId, answers, verdict, rebuilt, checks };
+}
+
+/** That it cannot be made is an answer, too: the nodes' digests are worth showing all the same. */
+async function tryRebuild({ rebuild }: CompareOptions, txId: TxId): Promise<Rebuilt | CairnError> {
+  try {
+    return await rebuild(txId);
+  } catch (error) {
+    if (isCairnError(error)) return error;
+    throw error;
+  }
+}
+
+async function digestsAt(
+  channel: PeerChannel,
+  log: string,
+  peers: readonly Peer[],
+  { timeoutMs, silenceMs, waitMs }: CompareOptions,
+): Promise<Pick<Comparison, "txId" | "answers">> {
+  let txId = commonTransaction(peers);
+  for (let tries = 1; ; tries += 1) {
+    const answers = await askDigests(channel, peers, { log, txId, waitMs }, { timeoutMs: silenceMs });
+    if (!outdated(answers) || tries === TRIES) return { txId, answers };
+    const now = await askStatus(channel, { timeoutMs });
+    txId = Math.max(txId, commonTransaction(now.filter(({ status }) => status.log.id === log)));
+  }
+}

@@ -1,0 +1,135 @@
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import { CairnError } from "@cairn/kv";
+import type { Logger } from "pino";
+import { asCairnError } from "../failure-policy.ts";
+import type { NodeStatus } from "../node-api.ts";
+import type { SendAnswer } from "../tx-log/peer-channel.ts";
+import type { TxLog } from "../tx-log/tx-log.ts";
+import type { TxId } from "../tx-log/transaction.ts";
+import {
+  type Answer,
+  decodeQuestion,
+  encodeMessage,
+  type PeerIdentity,
+  type Question,
+} from "./peer-messages.ts";
+
+/** What came of comparing a node's index with a rebuild out of the log. */
+export type CheckOutcome = NonNullable<Answer["check"]>;
+
+/** How far long work is, in transactions. */
+export type OnWork = (done: number, total: number) => void;
+
+/** What a node does for those who ask. */
+export interface PeerActions {
+  status(): Promise<NodeStatus>;
+  /** At a transaction of the log with that id, once the node is there. */
+  digestAt(log: string, txId: TxId, waitMs: number, onWork: OnWork): Promise<{ txId: TxId; digest: string }>;
+  /** Compares the index with a rebuild; leaves an index that is not the log's. */
+  check(log: string, txId: TxId, signal: AbortSignal, onWork: OnWork): Promise<CheckOutcome>;
+}
+
+/** So often those who wait for a long answer hear that it is being worked on. */
+const WORKING_EVERY_MS = 1_000;
+/** An index is read through, or built anew, for one question at a time; so many may wait. */
+const MOST_WAITING = 8;
+
+/** Answers the questions that other holders of the log send to one node. */
+export class PeerServer {
+  readonly #identity: PeerIdentity;
+  readonly #actions: PeerActions;
+  readonly #logger: Logger;
+  readonly #stop = new AbortController();
+  #unsubscribe: () => void = () => {};
+  #work: Promise<void> = Promise.resolve();
+  #checking: Promise<void> = Promise.resolve();
+  #waiting = 0;
+
+  constructor(node: string, actions: PeerActions, logger: Logger) {
+    const startedAt = new Date().toISOString();
+    this.#identity = { instance: randomUUID(), node, host: hostname(), pid: process.pid, startedAt };
+    this.#actions = actions;
+    this.#logger = logger;
+  }
+
+  /** Begins to answer those who have this log open, where it lets them reach one another. */
+  listen({ peers }: TxLog): void {
+    if (peers === undefined || this.#stop.signal.aborted) return;
+    this.#unsubscribe();
+    this.#unsubscribe = peers.serve(
+      (bytes, send) => {
+        const question = decodeQuestion(bytes);
+        // What a later version asks, or somebody else writes there, has no answer here.
+        if (question !== undefined) void this.#answer(question, send);
+      },
+      (error) => {
+        const { code, hint, message } = error;
+        this.#logger.warn({ code, hint }, `${message} cairn status --cluster will not show this node.`);
+      },
+    );
+  }
+
+  /** Answers no more, and waits for the end of a rebuild. What reads the index ends when that is closed. */
+  async close(): Promise<void> {
+    this.#unsubscribe();
+    this.#stop.abort(new CairnError("NOT_READY", "The node is stopping.", { hint: "Ask another node." }));
+    await this.#checking;
+  }
+
+  async #answer(question: Question, send: SendAnswer): Promise<void> {
+    const reply = (part: object): void => send(encodeMessage({ cairn: 1, ...this.#identity, ...part }));
+    if (question.ask === "check" && question.instance !== this.#identity.instance) return;
+    try {
+      if (question.ask === "status") return reply({ status: await this.#actions.status() });
+      await this.#inTurn(question, reply);
+    } catch (thrown) {
+      const error = asCairnError(thrown);
+      if (error.code === "INTERNAL") this.#logger.error({ err: thrown }, error.message);
+      reply({ error: { code: error.code, message: error.message, hint: error.hint ?? null } });
+    }
+  }
+
+  async #inTurn(
+    question: Exclude<Question, { ask: "status" }>,
+    reply: (part: object) => void,
+  ): Promise<void> {
+    if (this.#waiting >= MOST_WAITING) {
+      throw new CairnError("CONFLICT", `The node works on ${MOST_WAITING} such questions already.`, {
+        hint: "Ask again when they are answered.",
+      });
+    }
+    let working = { done: 0, total: 0 };
+    const onWork: OnWork = (done, total) => {
+      working = { done, total };
+    };
+    const timer = setInterval(() => reply({ working }), WORKING_EVERY_MS);
+    this.#waiting += 1;
+    const result = this.#work.then(async () => await this.#perform(question, onWork));
+    this.#work = settled(result);
+    try {
+      reply({ working });
+      reply(await result);
+    } finally {
+      this.#waiting -= 1;
+      clearInterval(timer);
+    }
+  }
+
+  async #perform(question: Exclude<Question, { ask: "status" }>, onWork: OnWork): Promise<object> {
+    const { signal } = this.#stop;
+    signal.throwIfAborted();
+    const { log, txId } = question;
+    if (question.ask === "digest") {
+      return { digest: await this.#actions.digestAt(log, txId, question.waitMs, onWork) };
+    }
+    const check = this.#actions.check(log, txId, signal, onWork);
+    this.#checking = settled(check);
+    return { check: await check };
+  }
+}
+
+/** When work has ended, however it did: its outcome is told to who asked for it. */
+async function settled(work: Promise<unknown>): Promise<void> {
+  await Promise.allSettled([work]);
+}

@@ -1,0 +1,100 @@
+import { rm } from "node:fs/promises";
+import path from "node:path";
+import { CairnError } from "@cairn/kv";
+import type { Logger } from "pino";
+import type { IndexDirectory } from "../joining/index-directory.ts";
+import type { NodeLife } from "../node-life.ts";
+import { notReady } from "../node-status.ts";
+import type { System } from "../system/system.ts";
+import type { TxId } from "../tx-log/transaction.ts";
+import type { CheckOutcome, OnWork } from "./peer-server.ts";
+import { rebuildIndex } from "./rebuild-index.ts";
+
+/** One node's index at a transaction: its digest, and whether a rebuild out of the log gives the same. */
+export class SelfCheck {
+  readonly #system: System;
+  readonly #life: NodeLife;
+  readonly #logger: Logger;
+  /** Beside `staging/`, which every joining sweeps. */
+  readonly #dir: string;
+
+  constructor(system: System, directory: IndexDirectory, life: NodeLife, logger: Logger) {
+    this.#system = system;
+    this.#life = life;
+    this.#logger = logger;
+    this.#dir = path.join(directory.path, "rebuild");
+  }
+
+  /** Removes what a killed process left. */
+  async sweep(): Promise<void> {
+    await rm(this.#dir, { recursive: true, force: true });
+  }
+
+  /** The digest at a transaction, once the index holds it; reading goes on meanwhile. */
+  async digestAt(log: string, txId: TxId, waitMs: number): Promise<{ txId: TxId; digest: string }> {
+    await this.#life.position.reached(txId, waitMs);
+    const { index, agrees } = this.#life;
+    if (index === undefined || !agrees) throw notReady(this.#life);
+    if (index.state.log.id !== log) throw ofAnotherLog(index.state.log.id, log);
+    try {
+      const digest = await index.digest(txId);
+      if (digest === undefined) throw notReady(this.#life);
+      return digest;
+    } catch (error) {
+      this.#life.suspect(index, error);
+      throw error;
+    }
+  }
+
+  /**
+   * Rebuilds the index up to a transaction out of the log and compares. An index that differs is not the log's: the node leaves it at
+   * once and goes on from the rebuilt one. Nobody's word is taken for it.
+   */
+  async check(log: string, txId: TxId, signal: AbortSignal, onWork: OnWork): Promise<CheckOutcome> {
+    const { index, log: txLog } = this.#life;
+    if (index === undefined || txLog === undefined) throw notReady(this.#life);
+    const { nodeId, kvProvider } = this.#system;
+    let placed = false;
+    try {
+      const rebuilt = await rebuildIndex({
+        system: this.#system,
+        log: txLog,
+        dir: this.#dir,
+        txId,
+        exceptNode: nodeId,
+        signal,
+        onProgress: onWork,
+      });
+      const { digest } = await this.digestAt(log, txId, 0);
+      const agrees = digest === rebuilt.digest;
+      const outcome = { txId, digest, rebuilt: rebuilt.digest, basis: rebuilt.basis, agrees };
+      if (agrees) {
+        this.#logger.info({ txId, digest, basis: rebuilt.basis }, "the index agrees with a rebuild");
+        return outcome;
+      }
+      const error = notTheLogs(outcome);
+      placed = this.#life.replace(index, error, kvProvider.persistent ? rebuilt.live : undefined);
+      return outcome;
+    } finally {
+      if (!placed) await this.sweep();
+    }
+  }
+}
+
+function notTheLogs({ txId, digest, rebuilt, basis }: CheckOutcome): CairnError {
+  return new CairnError(
+    "INDEX_CORRUPT",
+    `At transaction ${txId} the index has the digest ${digest}; rebuilt from ${basis}, it has ${rebuilt}.`,
+    {
+      hint:
+        "The node moved its index aside and goes on from a rebuilt one. Checkpoints that it made before may hold the same: " +
+        "save a new one (cairn checkpoint create) and remove those. Look at its disk and memory.",
+    },
+  );
+}
+
+function ofAnotherLog(own: string, asked: string): CairnError {
+  return new CairnError("LOG_DIFFERENT", `The node's index is of log ${own}, not of ${asked}.`, {
+    hint: "Check the log's address and name on both nodes.",
+  });
+}

@@ -1,0 +1,105 @@
+import type { Clock } from "@cairn/checkpoint";
+import type { Logger } from "pino";
+import { PeerServer } from "./cluster/peer-server.ts";
+import { SelfCheck } from "./cluster/self-check.ts";
+import { logOffset } from "./joining/log-identity.ts";
+import type { IndexDirectory } from "./joining/index-directory.ts";
+import type { NodeStatus } from "./node-api.ts";
+import type { NodeLife } from "./node-life.ts";
+import { askBounds } from "./node-status.ts";
+import { type Movement, type Stall, StallWatch, type WaitingFor } from "./stall-watch.ts";
+import type { System } from "./system/system.ts";
+import type { TxLog } from "./tx-log/tx-log.ts";
+
+/** What a node's reporting works with. */
+export interface ReportingParts {
+  readonly system: System;
+  readonly directory: IndexDirectory;
+  readonly life: NodeLife;
+  readonly logger: Logger;
+  readonly status: () => Promise<NodeStatus>;
+  /** As in {@link StallWatch}; injected by tests. */
+  readonly stall?: { readonly afterMs?: number; readonly clock?: Clock } | undefined;
+}
+
+/** What a node tells without being asked over HTTP: answers to those who have its log open, and what does not move. */
+export class NodeReporting {
+  readonly #parts: ReportingParts;
+  readonly #peers: PeerServer;
+  readonly #check: SelfCheck;
+  readonly #watch: StallWatch;
+
+  constructor(parts: ReportingParts) {
+    const { system, directory, life, logger, status } = parts;
+    this.#parts = parts;
+    this.#check = new SelfCheck(system, directory, life, logger);
+    this.#peers = new PeerServer(
+      system.nodeId,
+      {
+        status,
+        digestAt: async (log, txId, waitMs) => await this.#check.digestAt(log, txId, waitMs),
+        check: async (log, txId, signal, onWork) => await this.#check.check(log, txId, signal, onWork),
+      },
+      logger,
+    );
+    this.#watch = new StallWatch({
+      look: () => this.#movement(),
+      explain: async ({ phase, txId }) => await this.#explain(phase, txId),
+      onStall: ({ message, ...stall }) => logger.warn(stall, `nothing has moved for a while. ${message}`),
+      onMove: ({ forMs, phase, txId }) => logger.info({ forMs, phase, txId }, "it moves again"),
+      ...parts.stall,
+    });
+  }
+
+  start(): void {
+    this.#watch.start();
+  }
+
+  /** What stands still now. */
+  get stalled(): Stall | null {
+    return this.#watch.stalled;
+  }
+
+  /** The log is open: whoever else has it open may ask. */
+  async opened(log: TxLog): Promise<void> {
+    await this.#check.sweep();
+    this.#peers.listen(log);
+  }
+
+  async close(): Promise<void> {
+    this.#watch.stop();
+    await this.#peers.close();
+  }
+
+  #movement(): Movement | undefined {
+    const { phase, position, report } = this.#parts.life;
+    if (phase === "failed" || phase === "stopping") return undefined;
+    const { progress } = report;
+    const { txId } = position;
+    return { phase, txId, mark: `${phase} ${txId} ${progress?.unit ?? ""} ${progress?.done ?? ""}` };
+  }
+
+  async #explain(phase: string, txId: number): Promise<WaitingFor | undefined> {
+    const { life } = this.#parts;
+    const { log, failure, report, identity, index } = life;
+    const why = failure === undefined ? "" : ` (${failure.code}: ${failure.message.replace(/\.$/, "")})`;
+    if (log === undefined) return { what: "log", text: `the log to be opened${why}` };
+    if (failure?.code.startsWith("STORE_") === true) {
+      return { what: "store", text: `the checkpoint store${why}` };
+    }
+    if (phase === "restoring" && report.progress?.unit === "bytes") {
+      return { what: "store", text: "the rest of a checkpoint from its store" };
+    }
+    const bounds = await askBounds(log);
+    if (bounds === undefined)
+      return { what: "log", text: `the log "${log.name}", which does not answer${why}` };
+    if (phase === "restoring") {
+      return { what: "files", text: `the files of an index or of a checkpoint store to be read${why}` };
+    }
+    const offset = identity === undefined || index === undefined ? 0 : logOffset(identity, index.state);
+    const last = bounds.last + offset;
+    if (last <= txId) return undefined;
+    const text = `transactions up to ${last}, which the log "${log.name}" has and which do not come or are not applied`;
+    return { what: "messages", text };
+  }
+}

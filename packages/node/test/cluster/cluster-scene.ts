@@ -1,0 +1,108 @@
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { levelProvider } from "@cairn/kv";
+import type { Logger } from "pino";
+import { type CairnNode, runNode, type RunOptions } from "../../src/node.ts";
+import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
+import type { System } from "../../src/system/system.ts";
+import { LogFold } from "../../testing/log-fold.ts";
+import { NatsOperator } from "../../testing/nats-operator.ts";
+import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
+import { cairn, CapturedTerminal, type CommandResult } from "../cli/captured-terminal.ts";
+import { quietSystem } from "../quiet-system.ts";
+
+/** How a node of a {@link ClusterScene} is started. */
+export interface SceneOptions extends RunOptions {
+  /** Where its index lies; by default what its id says. */
+  readonly place?: string;
+  readonly logger?: Logger;
+  readonly parts?: Partial<System>;
+}
+
+/** A real nats-server, a folder of checkpoints, and nodes over them that can be looked at by command. */
+export class ClusterScene {
+  readonly folder: string;
+  readonly nats: NatsTestServer;
+  readonly #nodes = new Set<CairnNode>();
+
+  private constructor(folder: string, nats: NatsTestServer) {
+    this.folder = folder;
+    this.nats = nats;
+  }
+
+  static async open(args: readonly string[] = []): Promise<ClusterScene> {
+    const folder = await mkdtemp(path.join(tmpdir(), "cairn-cluster-"));
+    return new ClusterScene(folder, await startNatsServer({ storeDir: path.join(folder, "nats"), args }));
+  }
+
+  async start(id: string, { place = id, parts = {}, ...options }: SceneOptions = {}): Promise<CairnNode> {
+    const openTxLog: System["openTxLog"] = async ({ signal }) =>
+      await openNatsTxLog({ servers: [this.nats.url], signal });
+    const system = quietSystem({ folder: this.folder, nodeId: id, openTxLog });
+    const node = await runNode({ ...system, dbDir: this.dbDir(place), ...parts }, options);
+    this.#nodes.add(node);
+    return node;
+  }
+
+  async ready(id: string, options: SceneOptions = {}): Promise<CairnNode> {
+    const node = await this.start(id, options);
+    await node.ready;
+    return node;
+  }
+
+  async stop(node: CairnNode): Promise<void> {
+    this.#nodes.delete(node);
+    await node.close();
+  }
+
+  dbDir(place: string): string {
+    return path.join(this.folder, `${place}-index`);
+  }
+
+  /** Alters a row of a stopped node's index, as no node would; its value as latin1 text. */
+  async alter(place: string, key: Uint8Array, change: (text: string) => string): Promise<void> {
+    const kv = await levelProvider().open(path.join(this.dbDir(place), "live"));
+    const value = await kv.get(key);
+    if (value === undefined) throw new Error("there is no such row");
+    const altered = Buffer.from(change(Buffer.from(value).toString("latin1")), "latin1");
+    await kv.batch([{ type: "put", key, value: altered }]);
+    await kv.close();
+  }
+
+  /** Runs `cairn status --cluster …` with a configuration that names the scene's log and checkpoints. */
+  async status(...args: string[]): Promise<CommandResult> {
+    const env = {
+      NATS_URL: this.nats.url,
+      CAIRN_CHECKPOINT_PATH: path.join(this.folder, "checkpoints"),
+    };
+    const terminal = new CapturedTerminal({ cwd: this.folder, env });
+    return await cairn(["status", "--cluster", "--timeout", "PT1S", ...args], terminal);
+  }
+
+  /** The log as it is now, folded without any part of a node. */
+  async fold(upTo?: number): Promise<LogFold> {
+    return await NatsOperator.at(this.nats.url, async (nats) => await LogFold.of(nats.messages(), upTo));
+  }
+
+  /** Another place with a copy of a stopped node's index. */
+  async copyIndex(from: string, to: string): Promise<void> {
+    await cp(this.dbDir(from), this.dbDir(to), { recursive: true });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#nodes].map((node) => node.close()));
+    await this.nats.close();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Puts `things/default/k<n>` for each n, one transaction each, and waits for the last; answers its id. */
+export async function put(node: CairnNode, from: number, to: number, value: string): Promise<number> {
+  let last = 0;
+  for (let n = from; n < to; n += 1) {
+    ({ txId: last } = await node.submit({ ops: [["put", "things", `default/k${n}`, value]] }));
+  }
+  await node.await(last);
+  return last;
+}

@@ -1,0 +1,236 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { PeerStatus } from "../../src/cluster/peer-messages.ts";
+import { documentRowKey } from "../../src/index-store/row-keys.ts";
+import type { CairnNode } from "../../src/node.ts";
+import { startNode } from "../../src/start-node.ts";
+import { NatsOperator } from "../../testing/nats-operator.ts";
+import { cairn, CapturedTerminal } from "../cli/captured-terminal.ts";
+import { ClusterScene, put } from "./cluster-scene.ts";
+
+let scene: ClusterScene;
+beforeEach(async () => {
+  scene = await ClusterScene.open();
+});
+afterEach(async () => await scene.close());
+
+interface ShownNode {
+  readonly node: string;
+  readonly instance: string;
+  readonly sameLog: boolean;
+  readonly status: PeerStatus;
+  readonly digest?: { readonly txId: number; readonly digest: string };
+  readonly check?: { readonly agrees: boolean; readonly rebuilt: string; readonly basis: string };
+}
+
+interface Shown {
+  readonly nodes: readonly ShownNode[];
+  readonly sameId: readonly string[];
+  readonly comparison: {
+    readonly txId: number;
+    readonly verdict: { readonly kind: string };
+    readonly rebuilt: { readonly digest: string; readonly basis: string } | null;
+    readonly wrong: readonly string[];
+  } | null;
+}
+
+async function shown(...args: string[]): Promise<Shown & { readonly code: number; readonly stderr: string }> {
+  const { code, stdout, stderr } = await scene.status("--json", ...args);
+  if (stdout === "") throw new Error(stderr);
+  return { ...(JSON.parse(stdout) as Shown), code, stderr };
+}
+
+/** Changes a document behind a stopped node's back: it is still JSON, and LevelDB's checksums are right. */
+async function alterDocument(place: string, key: string): Promise<void> {
+  await scene.alter(place, documentRowKey("things", key), (text) => text.replace("right", "wrong"));
+}
+
+async function valueOf(node: CairnNode, name: string): Promise<unknown> {
+  return JSON.parse((await node.get({ bucket: "things", namespace: "default", name }))?.json ?? "null");
+}
+
+describe("cairn status --cluster", () => {
+  it("shows every node that runs with its position, and not one that is down", async () => {
+    const a = await scene.ready("a");
+    const b = await scene.ready("b");
+    const c = await scene.ready("c");
+    const txId = await put(a, 0, 5, "right");
+    await Promise.all([b.await(txId), c.await(txId)]);
+    const { code, stdout, stderr } = await scene.status();
+    expect(stderr).toBe("");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^Log cairn \(id [0-9a-f-]{36}\), transactions up to 6; 3 nodes answered$/m);
+    for (const id of ["a", "b", "c"]) {
+      expect(stdout).toMatch(new RegExp(`^${id} +\\S+ +\\d+\\.\\d+\\.\\d+ +ready +6 +0 +none +none$`, "m"));
+    }
+    await scene.stop(c);
+    expect((await shown()).nodes.map(({ node }) => node)).toEqual(["a", "b"]);
+  });
+
+  it("says so when no node answers", async () => {
+    await scene.stop(await scene.ready("a"));
+    const { code, stdout, stderr } = await scene.status();
+    expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
+    expect(stderr).toMatch(
+      /^NOT_READY: No node of the log "cairn" answered .*\n {2}hint: .*_CAIRN\.nodes\.cairn/,
+    );
+  });
+
+  it("shows both of two nodes that have the same id, and says it", async () => {
+    await scene.ready("a");
+    await scene.ready("a", { place: "another-a" });
+    const { stdout } = await scene.status();
+    expect(stdout).toMatch(/^a is the id of 2 nodes: on .* and on .*CAIRN_NODE_ID/m);
+    const { nodes, sameId } = await shown();
+    expect(nodes.map(({ node }) => node)).toEqual(["a", "a"]);
+    expect(new Set(nodes.map(({ instance }) => instance)).size).toBe(2);
+    expect(sameId).toEqual(["a"]);
+  });
+
+  it("shows a node whose index is of another log apart, and does not compare it", async () => {
+    const old = await scene.ready("old");
+    await put(old, 0, 3, "old");
+    await scene.stop(old);
+    await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
+    const a = await scene.ready("a", { parts: { checkpointer: undefined } });
+    await put(a, 0, 3, "right");
+    const halted = await scene.start("old");
+    await vi.waitFor(() => expect(halted.phase).toBe("failed"), { timeout: 10_000 });
+    const { nodes, comparison, code } = await shown("--digest");
+    expect(code).toBe(0);
+    expect(nodes.map(({ node, sameLog }) => [node, sameLog])).toEqual([
+      ["a", true],
+      ["old", false],
+    ]);
+    expect(comparison?.verdict).toMatchObject({ kind: "same", nodes: 1 });
+    const { stdout } = await scene.status();
+    expect(stdout).toContain("Of another log under the same name");
+    expect(stdout).toMatch(/^old: LOG_DIFFERENT: /m);
+  });
+
+  it("shows the one node of an embedded log, and says why there is one", async () => {
+    const node = await startNode(
+      { "cairn/node": { id: "n" }, "cairn/http-server": { port: 0 } },
+      { env: {}, cwd: scene.folder },
+    );
+    await node.ready;
+    const terminal = new CapturedTerminal({ cwd: scene.folder, env: { CAIRN_NODE_ID: "n" } });
+    const { code, stdout, stderr } = await cairn(["status", "--cluster", "--url", node.url ?? ""], terminal);
+    await node.close();
+    expect(code).toBe(0);
+    expect(stderr).toContain("an embedded log has one node alone");
+    expect(stdout).toMatch(/^Phase +ready/m);
+  });
+
+  it("refuses what only a look at the cluster takes", async () => {
+    const { code, stderr } = await cairn(["status", "--digest"]);
+    expect(code).toBe(2);
+    expect(stderr).toContain("--digest needs --cluster.");
+    expect((await scene.status("--rebuild")).code).toBe(2);
+  });
+});
+
+describe("cairn status --cluster --digest", () => {
+  it("gives the digest of the log's fold on every node, at one transaction, while they go on applying", async () => {
+    const a = await scene.ready("a");
+    const b = await scene.ready("b");
+    await put(a, 0, 20, "right");
+    const stop = new AbortController();
+    const writing = (async () => {
+      for (let n = 0; !stop.signal.aborted; n += 1) await put(b, n % 20, (n % 20) + 1, `again ${n}`);
+    })();
+    const { nodes, comparison, code } = await shown("--digest");
+    stop.abort();
+    await writing;
+    expect(code).toBe(0);
+    const txId = comparison?.txId ?? 0;
+    const digest = (await scene.fold(txId)).digest();
+    expect(nodes.map((node) => node.digest)).toEqual([
+      { txId, digest },
+      { txId, digest },
+    ]);
+    const now = await a.digest();
+    expect(now.txId).toBeGreaterThan(txId);
+    expect(comparison).toMatchObject({ verdict: { kind: "same", digest, nodes: 2 }, rebuilt: null });
+  });
+
+  it("finds the one node whose row was altered; it says INDEX_CORRUPT and goes on from a rebuilt index", async () => {
+    const a = await scene.ready("a");
+    const b = await scene.ready("b");
+    const c = await scene.ready("c");
+    const txId = await put(a, 0, 10, "right");
+    await Promise.all([b.await(txId), c.await(txId)]);
+    await scene.stop(b);
+    await alterDocument("b", "default/k3");
+    const altered = await scene.ready("b");
+    // Its own copies hold the same, so they must not be what it goes on from.
+    await altered.checkpoint().done;
+    expect(await valueOf(altered, "k3")).toBe("wrong");
+
+    const { code, stdout, stderr } = await scene.status("--digest");
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^INDEX_CORRUPT: Not the index that the log gives: b\.$/m);
+    expect(stdout).toMatch(/^a .* as the log$/m);
+    expect(stdout).toMatch(/^b .* INDEX_CORRUPT$/m);
+    expect(stdout).toMatch(/^c .* as the log$/m);
+    expect(stdout).toContain("Rebuilt from the log from its first message on: ");
+
+    await vi.waitFor(async () => expect(await valueOf(altered, "k3")).toBe("right"), { timeout: 10_000 });
+    const { join } = await altered.status();
+    expect(join.movedAside).toMatchObject([{ code: "INDEX_CORRUPT" }]);
+    expect(join.restoredFrom).toBeNull();
+    await altered.await(await put(a, 10, 12, "right"));
+    expect((await altered.digest()).digest).toBe((await scene.fold()).digest());
+    expect((await shown("--digest")).comparison?.verdict.kind).toBe("same");
+  });
+
+  it("names the wrong ones though they are the majority and agree", async () => {
+    const a = await scene.ready("a");
+    const b = await scene.ready("b");
+    await put(a, 0, 5, "right");
+    await b.await(6);
+    await scene.stop(b);
+    await alterDocument("b", "default/k1");
+    await scene.copyIndex("b", "c");
+    await scene.ready("b");
+    await scene.ready("c");
+    const { nodes, comparison, code } = await shown("--digest");
+    expect(code).toBe(1);
+    expect(comparison?.rebuilt?.digest).toBe((await scene.fold(6)).digest());
+    expect(nodes.map(({ node, check }) => [node, check?.agrees])).toEqual([
+      ["a", undefined],
+      ["b", false],
+      ["c", false],
+    ]);
+  });
+
+  it("finds nodes that all agree, and all are wrong, when a rebuild is asked for", async () => {
+    const a = await scene.ready("a");
+    await put(a, 0, 5, "right");
+    await scene.stop(a);
+    await alterDocument("a", "default/k1");
+    const altered = await scene.ready("a");
+    expect((await shown("--digest")).comparison).toMatchObject({ verdict: { kind: "same" }, rebuilt: null });
+    const { comparison, code } = await shown("--digest", "--rebuild");
+    expect(code).toBe(1);
+    expect(comparison?.wrong).toHaveLength(1);
+    await vi.waitFor(async () => expect(await valueOf(altered, "k1")).toBe("right"), { timeout: 10_000 });
+  });
+
+  it("asks about a later transaction when documents were evicted since", async () => {
+    const a = await scene.ready("a");
+    await put(a, 0, 5, "right");
+    const stop = new AbortController();
+    const evicting = (async () => {
+      for (let n = 0; !stop.signal.aborted; n += 1) {
+        const key = `default/e${n}`;
+        await a.submit({ ops: [["put", "things", key, n]] });
+        const { txId } = await a.submit({ ops: [["evict", "things", key]] });
+        await a.await(txId);
+        if (n === 50) stop.abort();
+      }
+    })();
+    const { nodes, comparison } = await shown("--digest");
+    await evicting;
+    expect(nodes[0]?.digest?.digest).toBe((await scene.fold(comparison?.txId)).digest());
+  });
+});
