@@ -134,16 +134,16 @@ async function* copied(source: Pieces): AsyncGenerator<Buffer, void, undefined> 
 }
 
 function sendTo(port: Port, pieces: number, done: () => number): Target {
-  let wanted = pieces;
+  const wanted = { pieces };
   let wake: (() => void) | undefined;
   port.on("message", (more: number) => {
-    wanted += more;
+    wanted.pieces += more;
     wake?.();
   });
   return {
     async take(piece) {
-      while (wanted <= 0) await new Promise<void>((resolve) => (wake = resolve));
-      wanted -= 1;
+      while (wanted.pieces <= 0) await new Promise<void>((resolve) => (wake = resolve));
+      wanted.pieces -= 1;
       const own = Uint8Array.prototype.slice.call(piece).buffer;
       port.postMessage({ done: done(), piece: own } satisfies PackMessage, [own]);
     },

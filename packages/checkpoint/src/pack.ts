@@ -136,22 +136,28 @@ function archiveStream(
   }
 
   function ask(started: Worker): void {
-    if (unasked > 0) started.postMessage(unasked);
+    if (unasked > 0) started.postMessage(unasked, []);
     unasked = 0;
   }
 
   const archive: Readable = new Readable({
     highWaterMark: HELD,
-    read() {
-      worker ??= begin();
-      worker.then(ask, (error: Error) => archive.destroy(error));
+    async read() {
+      try {
+        worker ??= begin();
+        ask(await worker);
+      } catch (error) {
+        archive.destroy(error instanceof Error ? error : new Error(String(error)));
+      }
     },
-    destroy(error, done) {
-      const stopped = worker?.then((started) => started.terminate()) ?? Promise.resolve(0);
-      stopped.then(
-        () => done(error),
-        () => done(error),
-      );
+    async destroy(error, done) {
+      try {
+        await (await worker)?.terminate();
+        done(error);
+      } catch {
+        // It did not even start, which is what destroyed the stream.
+        done(error);
+      }
     },
   });
   return archive;
