@@ -1,5 +1,6 @@
 export { CairnError, ERROR_CODES, isCairnError } from "@cairn/kv";
 export type { ErrorCode } from "@cairn/kv";
+export type * from "./events/node-event.ts";
 export type * from "./node-api.ts";
 export { runNode } from "./node.ts";
 export type { CairnNode, RunOptions } from "./node.ts";

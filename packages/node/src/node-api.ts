@@ -122,15 +122,37 @@ export interface NodeStatus {
     readonly total: number;
     readonly etaMs: number | null;
   } | null;
+  /** Nothing has moved since `since`, though something is left to do; docs/operations.md says what each `waitingFor` means. */
+  readonly stalled: {
+    readonly phase: Phase;
+    readonly txId: TxId;
+    readonly since: string;
+    readonly forMs: number;
+    readonly waitingFor: "log" | "messages" | "store" | "files";
+    /** A sentence. */
+    readonly message: string;
+  } | null;
   readonly checkpoints: {
     readonly last: {
       readonly name: string;
       readonly txId: TxId;
       readonly takenAt: string;
       readonly bytes: number;
+      /** By the store's clock, as far as it is known; so is that of `lastVerified`. */
+      readonly ageMs: number;
     } | null;
-    /** The newest verification of the log's checkpoints, by any node. */
-    readonly lastVerified: VerifiedSummary | null;
+    /** The newest one that this node saved itself since it was started, and when, by its own clock. */
+    readonly lastSaved: {
+      readonly name: string;
+      readonly txId: TxId;
+      readonly bytes: number;
+      readonly at: string;
+      readonly durationMs: number;
+    } | null;
+    /** The newest verification of the log's checkpoints, by any node; `durationMs` is null where it was another one. */
+    readonly lastVerified:
+      | (VerifiedSummary & { readonly ageMs: number; readonly durationMs: number | null })
+      | null;
     readonly nextCheckAt: string | null;
     readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
     /** What somebody should look at though checkpoints go on, each kind once. */
@@ -156,6 +178,8 @@ export interface NodeApi {
   readonly version: string;
   readonly phase: Phase;
   status(): Promise<NodeStatus>;
+  /** What GET /metrics answers: Prometheus' text format, in every phase. docs/metrics.md lists what is in it. */
+  metrics(): Promise<string>;
   /** Answers once the log has the transaction. TX_INVALID, TX_TOO_LARGE, CONFLICT (same id, another body), NOT_READY, LOG_UNREACHABLE, LOG_FULL. */
   submit(transaction: Transaction): Promise<{ readonly txId: TxId }>;
   /** Waits until this node has indexed `txId`. TX_TIMEOUT after `timeoutMs` (default 30,000). */

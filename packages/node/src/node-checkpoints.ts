@@ -6,14 +6,23 @@ import type {
   TakeOutcome,
 } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
+import type { LastWorks } from "./events/last-works.ts";
 import { isoTime } from "./index-store/row-values.ts";
-import type { CheckpointResult, CheckpointSummary, NodeStatus } from "./node-api.ts";
+import type { CheckpointResult, CheckpointSummary, NodeStatus, VerifiedSummary } from "./node-api.ts";
 import type { System } from "./system/system.ts";
 
-/** The checkpoints part of /status while no checkpointer runs. */
-export const NO_CHECKPOINTS: NodeStatus["checkpoints"] = {
+/** What the checkpoints part of /status is made of. */
+export interface CheckpointParts {
+  readonly checkpointer: Checkpointer | undefined;
+  readonly upkeep: { readonly lastVerified: VerifiedSummary | null } | undefined;
+  readonly report: { readonly restoredCheckpoint: CheckpointerStatus["last"] };
+  readonly observation: { readonly lastWorks: LastWorks };
+}
+
+/** While no checkpointer runs. */
+const NOTHING_KNOWN: CheckpointerStatus = {
   last: null,
-  lastVerified: null,
+  storeAhead: null,
   nextCheckAt: null,
   running: null,
   warnings: [],
@@ -21,19 +30,33 @@ export const NO_CHECKPOINTS: NodeStatus["checkpoints"] = {
 };
 
 /** The checkpoints part of /status. */
-export function statusOfCheckpoints(
-  status: CheckpointerStatus,
-  lastVerified: NodeStatus["checkpoints"]["lastVerified"],
-): NodeStatus["checkpoints"] {
-  const { last, nextCheckAt, running, warnings, lastFailure } = status;
+export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpoints"] {
+  const { checkpointer, upkeep, report, observation } = parts;
+  const { lastWorks } = observation;
+  const status = checkpointer?.status() ?? NOTHING_KNOWN;
+  const { storeAhead, nextCheckAt, running, warnings, lastFailure } = status;
+  // Until the checkpointer has looked at the store, the one restored is the newest that is known.
+  const last = status.last ?? report.restoredCheckpoint;
+  const verified = upkeep?.lastVerified ?? null;
+  const storeNow = Date.now() + (storeAhead ?? 0);
+  const ageMs = (iso: string): number => Math.max(0, Math.round(storeNow - Date.parse(iso)));
   return {
-    last,
-    lastVerified,
+    last: last === null ? null : { ...last, ageMs: ageMs(last.takenAt) },
+    lastSaved: lastWorks.saved,
+    lastVerified:
+      verified === null
+        ? null
+        : { ...verified, ageMs: ageMs(verified.verifiedAt), durationMs: verifyingTook(verified, lastWorks) },
     nextCheckAt: nextCheckAt === null ? null : isoTime(nextCheckAt),
     running: running === null ? null : { ...running, startedAt: isoTime(running.startedAt) },
     warnings: warnings.map((warning) => ({ ...warning, at: isoTime(warning.at) })),
     lastFailure: lastFailure === null ? null : { ...lastFailure, at: isoTime(lastFailure.at) },
   };
+}
+
+/** Of a verification by another node only its mark is known. */
+function verifyingTook({ verifiedAt }: VerifiedSummary, { verified }: LastWorks): number | null {
+  return verified?.verifiedAt === verifiedAt ? verified.durationMs : null;
 }
 
 /** A checkpoint as GET /api/v1/checkpoints lists it. */

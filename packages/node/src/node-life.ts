@@ -11,7 +11,8 @@ import { joinIndex } from "./joining/join-index.ts";
 import { JoinReport } from "./joining/join-report.ts";
 import { lastKnown, type LogIdentity, logOffset } from "./joining/log-identity.ts";
 import type { Phase } from "./node-api.ts";
-import { checkpointEventLog } from "./checkpoint-events.ts";
+import { checkpointerWorks } from "./events/checkpointer-works.ts";
+import type { NodeObservation } from "./node-observation.ts";
 import type { System } from "./system/system.ts";
 import { followLog } from "./tx-log/follow-log.ts";
 import type { TxLog } from "./tx-log/tx-log.ts";
@@ -21,6 +22,13 @@ const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 15_000;
 /** An upload under way may end in it, else it is aborted: a node stops within 10 s. */
 const CHECKPOINTER_STOP_MS = 5_000;
+
+/** Who is told of a {@link NodeLife}. */
+export interface LifeListener {
+  ready(): void;
+  /** The log is open, once and for all. */
+  opened(log: TxLog): Promise<void>;
+}
 
 /**
  * The life of one node's index: open the log → join → replay → follow, and again from joining when the log or the index turn out
@@ -36,23 +44,32 @@ export class NodeLife {
   checkpointer: Checkpointer | undefined;
   upkeep: NodeUpkeep | undefined;
   failure: CairnError | undefined;
+  readonly observation: NodeObservation;
   readonly #system: System;
   readonly #directory: IndexDirectory;
   readonly #logger: Logger;
   readonly #stop = new AbortController();
   readonly #startedAt = performance.now();
-  readonly #onReady: () => void;
+  readonly #listener: LifeListener;
   #running: Promise<void> = Promise.resolve();
   #during: "joining" | "following" = "joining";
   #distrusted = new AbortController();
   readonly #doubtful = new Set<string>();
   readonly #distrustedCheckpoints = new Set<string>();
+  #replacement: string | undefined;
 
-  constructor(system: System, directory: IndexDirectory, logger: Logger, onReady: () => void) {
+  constructor(
+    system: System,
+    directory: IndexDirectory,
+    logger: Logger,
+    observation: NodeObservation,
+    listener: LifeListener,
+  ) {
+    this.observation = observation;
     this.#system = system;
     this.#directory = directory;
     this.#logger = logger;
-    this.#onReady = onReady;
+    this.#listener = listener;
   }
 
   /** Whether the index was found to agree with the log, and nothing since has put that in doubt. */
@@ -82,6 +99,17 @@ export class NodeLife {
   suspect(index: IndexStore, error: unknown): void {
     const matters = isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "LOG_REGRESSED");
     if (matters && index === this.index) this.#distrusted.abort(error);
+  }
+
+  /**
+   * Leaves an index that is not the log's; `live`, where given, holds the index that takes its place. False where it was left
+   * already, or nothing takes its place.
+   */
+  replace(index: IndexStore, error: CairnError, live: string | undefined): boolean {
+    if (index !== this.index || !this.agrees || this.#distrusted.signal.aborted) return false;
+    this.#replacement = live;
+    this.suspect(index, error);
+    return live !== undefined;
   }
 
   /** A checkpoint whose index proved damaged twice is damaged itself; once, it may have been this node's disk. */
@@ -118,14 +146,21 @@ export class NodeLife {
   async #liveOnce(suspect: CairnError | undefined): Promise<void> {
     const { signal } = this.#stop;
     this.#during = "joining";
-    this.log ??= await this.#system.openTxLog({ signal });
+    if (this.log === undefined) {
+      this.log = await this.#system.openTxLog({ signal });
+      await this.#listener.opened(this.log);
+    }
+    const replacement = this.#replacement;
+    this.#replacement = undefined;
     const joined = await joinIndex({
       system: this.#system,
       log: this.log,
       directory: this.#directory,
       report: this.report,
+      events: this.observation.events,
       signal,
       suspect,
+      replacement,
       distrusted: this.#distrustedCheckpoints,
       onLocal: (index) => this.#use(index),
     });
@@ -138,6 +173,7 @@ export class NodeLife {
 
   async #follow(index: IndexStore, identity: LogIdentity, log: TxLog): Promise<void> {
     const { state } = index;
+    const { following: figures } = this.observation.metrics;
     const distrusted = new AbortController();
     this.#distrusted = distrusted;
     // Ready means caught up with the log as it stood when the node joined.
@@ -150,13 +186,16 @@ export class NodeLife {
       // Two arrays of them are in memory at once, one being applied and one being fetched.
       maxMessages: 500,
       signal: AbortSignal.any([this.#stop.signal, distrusted.signal]),
+      onReading: figures.reading,
       onState: ({ reachable, error }) => {
         if (reachable) this.#logger.info({ log: log.name }, "reading the log");
         else this.#logger.warn({ err: error }, "the log cannot be reached; trying again");
       },
     });
     for await (const messages of following) {
-      await index.apply(messages);
+      const begunAt = performance.now();
+      const counts = await index.apply(messages);
+      figures.applied(counts, (performance.now() - begunAt) / 1_000);
       const { txId } = index.state;
       this.position.set(txId);
       if (this.phase !== "replaying") continue;
@@ -175,7 +214,8 @@ export class NodeLife {
     const { checkpointer: options, nodeId, kvProvider } = this.#system;
     if (options !== undefined) {
       const source = indexSource(nodeId, kvProvider, index, log, (error) => this.suspect(index, error));
-      this.checkpointer = startCheckpointer({ source, options, onEvent: checkpointEventLog(this.#logger) });
+      const onEvent = checkpointerWorks(this.observation.events, this.#logger);
+      this.checkpointer = startCheckpointer({ source, options, onEvent });
     }
     this.upkeep = new NodeUpkeep({
       system: this.#system,
@@ -183,10 +223,11 @@ export class NodeLife {
       logId: index.state.log.id,
       stagingDir: this.#directory.staging,
       logger: this.#logger,
+      events: this.observation.events,
     });
     this.phase = "ready";
     this.#logger.info({ txId: index.state.txId, ...this.#joined() }, "caught up with the log");
-    this.#onReady();
+    this.#listener.ready();
   }
 
   /** Whatever else happens meanwhile, a node that stops is stopping. */
@@ -208,6 +249,7 @@ export class NodeLife {
     const failed = reaction.kind === "halt" || (reaction.kind === "retry" && reaction.failed);
     const level = failed ? "error" : "warn";
     this.#logger[level]({ code: error.code, hint: error.hint, err: error.cause }, error.message);
+    this.observation.metrics.following.left(error.code);
     // First, since stopping an upload takes its time: nothing more is served as right.
     this.#during = "joining";
     this.failure = reaction.kind === "join" ? undefined : error;

@@ -1,23 +1,27 @@
+import type { Checkpointer } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
+import type { LastWorks } from "./events/last-works.ts";
 import { INDEX_VERSION } from "./index-store/index-state.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
 import { isoTime } from "./index-store/row-values.ts";
 import type { JoinReport } from "./joining/join-report.ts";
 import type { LogIdentity } from "./joining/log-identity.ts";
 import type { NodeStatus, Phase } from "./node-api.ts";
+import { statusOfCheckpoints } from "./node-checkpoints.ts";
 import type { LogBounds, TxLog } from "./tx-log/tx-log.ts";
+import type { NodeUpkeep } from "./upkeep/node-upkeep.ts";
 import { VERSION } from "./version.ts";
 
 /** The parts of a node that /status tells of, as they are now. */
 export interface StatusParts {
-  readonly node: string;
   readonly phase: Phase;
-  readonly logName: string | undefined;
   readonly log: TxLog | undefined;
   readonly identity: LogIdentity | undefined;
   readonly index: IndexStore | undefined;
   readonly report: JoinReport;
-  readonly checkpoints: NodeStatus["checkpoints"];
+  readonly checkpointer: Checkpointer | undefined;
+  readonly upkeep: NodeUpkeep | undefined;
+  readonly observation: { readonly lastWorks: LastWorks };
   readonly failure: CairnError | undefined;
 }
 
@@ -34,7 +38,11 @@ export function notReady({ phase, failure }: Pick<StatusParts, "phase" | "failur
 const LOG_ANSWER_MS = 2_000;
 
 /** GET /status. Asks the log for its bounds; everything else is at hand. */
-export async function nodeStatus(parts: StatusParts): Promise<NodeStatus> {
+export async function nodeStatus(
+  node: string,
+  parts: StatusParts,
+  stalled: NodeStatus["stalled"],
+): Promise<NodeStatus> {
   const { index, identity, report, failure } = parts;
   const bounds = await askBounds(parts.log);
   const offset = identity?.birth?.offset ?? index?.state.log.offset ?? 0;
@@ -43,11 +51,11 @@ export async function nodeStatus(parts: StatusParts): Promise<NodeStatus> {
   const state = index?.state;
   const txId = state?.txId ?? 0;
   return {
-    node: parts.node,
+    node,
     version: VERSION,
     phase: parts.phase,
     log: {
-      name: parts.logName ?? "",
+      name: parts.log?.name ?? "",
       id: identity?.id ?? state?.log.id ?? null,
       firstTxId: isEmpty ? null : bounds.first + offset,
       lastTxId,
@@ -63,8 +71,8 @@ export async function nodeStatus(parts: StatusParts): Promise<NodeStatus> {
     },
     join: report.join,
     progress: report.progress,
-    // Until the checkpointer has looked at the store, the one restored is the newest that is known.
-    checkpoints: { ...parts.checkpoints, last: parts.checkpoints.last ?? report.restoredCheckpoint },
+    stalled,
+    checkpoints: statusOfCheckpoints(parts),
     failure:
       failure === undefined
         ? null
@@ -72,7 +80,8 @@ export async function nodeStatus(parts: StatusParts): Promise<NodeStatus> {
   };
 }
 
-async function askBounds(log: TxLog | undefined): Promise<LogBounds | undefined> {
+/** What a log says of its bounds; undefined when it does not within two seconds. */
+export async function askBounds(log: TxLog | undefined): Promise<LogBounds | undefined> {
   if (log === undefined) return undefined;
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<undefined>((resolve) => {

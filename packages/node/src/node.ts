@@ -1,6 +1,7 @@
 import { listCheckpoints } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { type Logger, pino } from "pino";
+import type { NodeEventListener } from "./events/node-event.ts";
 import { type HttpServer, startHttpServer } from "./http/server.ts";
 import { decodeListCursor } from "./index-store/cursor.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
@@ -21,19 +22,15 @@ import type {
   VerifiedSummary,
 } from "./node-api.ts";
 import { NodeLife } from "./node-life.ts";
+import { NodeObservation } from "./node-observation.ts";
+import { NodeReporting, type ReportingParts } from "./node-reporting.ts";
 import { nodeStatus, notReady } from "./node-status.ts";
 import type { System } from "./system/system.ts";
 import { documentKey } from "./tx-log/document-key.ts";
 import { submitTransaction } from "./tx-log/submit-transaction.ts";
 import type { DocumentKey, Transaction, TxId, TxOutcome } from "./tx-log/transaction.ts";
 import { VERSION } from "./version.ts";
-import {
-  checkpointSummary,
-  NO_CHECKPOINTS,
-  runCheckpoint,
-  statusOfCheckpoints,
-  storeOf,
-} from "./node-checkpoints.ts";
+import { checkpointSummary, runCheckpoint, storeOf } from "./node-checkpoints.ts";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_LIMIT = 100;
@@ -44,6 +41,10 @@ const HTTP_STOP_MS = 2_000;
 export interface RunOptions {
   /** Silent by default. */
   readonly logger?: Logger;
+  /** Told the begin and the end of each checkpoint, restore, sweep, verification and trim, from the first on. */
+  readonly onEvent?: NodeEventListener;
+  /** When what does not move is named; for tests. */
+  readonly stall?: ReportingParts["stall"];
 }
 
 /** A running node: {@link NodeApi}, when it became ready, and where its HTTP server listens. */
@@ -58,9 +59,9 @@ export interface CairnNode extends NodeApi {
  * Starts a node of a system; answers once its HTTP server is bound, so that health and progress are visible while it joins.
  * Rejects, and leaves nothing behind, with `INDEX_LOCKED` (another process has the db-dir) or `PORT_IN_USE`.
  */
-export async function runNode(system: System, { logger }: RunOptions = {}): Promise<CairnNode> {
+export async function runNode(system: System, { logger, ...options }: RunOptions = {}): Promise<CairnNode> {
   const directory = await IndexDirectory.acquire(system.dbDir);
-  const node = new RunningNode(system, directory, logger ?? pino({ level: "silent" }));
+  const node = new RunningNode(system, directory, logger ?? pino({ level: "silent" }), options);
   try {
     await node.open();
   } catch (error) {
@@ -78,12 +79,18 @@ class RunningNode implements CairnNode {
   readonly #directory: IndexDirectory;
   readonly #logger: Logger;
   readonly #life: NodeLife;
+  readonly #reporting: NodeReporting;
   #http: HttpServer | undefined;
   #resolveReady: () => void = () => {};
   #rejectReady: (error: Error) => void = () => {};
   #closing: Promise<void> | undefined;
 
-  constructor(system: System, directory: IndexDirectory, logger: Logger) {
+  constructor(
+    system: System,
+    directory: IndexDirectory,
+    logger: Logger,
+    { stall = {}, onEvent }: Omit<RunOptions, "logger">,
+  ) {
     this.id = system.nodeId;
     this.#system = system;
     this.#directory = directory;
@@ -94,7 +101,13 @@ class RunningNode implements CairnNode {
     });
     // Whoever does not wait for it must not be ended by it.
     this.ready.catch(() => {});
-    this.#life = new NodeLife(system, directory, logger, () => this.#resolveReady());
+    const observation = new NodeObservation(system, logger, onEvent);
+    this.#life = new NodeLife(system, directory, logger, observation, {
+      ready: () => this.#resolveReady(),
+      opened: async (log) => await this.#reporting.opened(log),
+    });
+    const status = async (): Promise<NodeStatus> => await this.status();
+    this.#reporting = new NodeReporting({ system, directory, life: this.#life, logger, status, stall });
   }
 
   async open(): Promise<void> {
@@ -103,9 +116,11 @@ class RunningNode implements CairnNode {
       this.#http = await startHttpServer(this, http, {
         logger: this.#logger,
         closeTimeoutMs: HTTP_STOP_MS,
+        onAnswered: this.#life.observation.metrics.onRequest,
       });
       this.#logger.info({ url: this.#http.url }, "listening");
     }
+    this.#reporting.start();
     this.#life.start();
   }
 
@@ -117,14 +132,12 @@ class RunningNode implements CairnNode {
     return this.#life.phase;
   }
 
+  async metrics(): Promise<string> {
+    return await this.#life.observation.metrics.text(this);
+  }
+
   async status(): Promise<NodeStatus> {
-    const { phase, log, identity, index, report, checkpointer, upkeep, failure } = this.#life;
-    const checkpoints =
-      checkpointer === undefined
-        ? NO_CHECKPOINTS
-        : statusOfCheckpoints(checkpointer.status(), upkeep?.lastVerified ?? null);
-    const [node, logName] = [this.id, log?.name];
-    return await nodeStatus({ node, phase, logName, log, identity, index, report, checkpoints, failure });
+    return await nodeStatus(this.id, this.#life, this.#reporting.stalled);
   }
 
   async submit(transaction: Transaction): Promise<{ txId: TxId }> {
@@ -219,6 +232,7 @@ class RunningNode implements CairnNode {
     this.#life.phase = "stopping";
     this.#life.position.fail(stopped);
     await this.#http?.close();
+    await this.#reporting.close();
     await this.#life.stop();
     const { store, restoreFrom = [] } = this.#system.checkpointer ?? {};
     for (const one of new Set([store, ...restoreFrom])) await one?.close();

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import { type CairnNode, runNode } from "./node.ts";
+import type { NodeEventListener } from "./events/node-event.ts";
 import { createSystem } from "./system/create-system.ts";
 import { readConfig, requireConfig } from "./system/read-config.ts";
 
@@ -7,6 +8,11 @@ import { readConfig, requireConfig } from "./system/read-config.ts";
 export interface StartNodeOptions {
   /** A pino logger; silent when left out. Notices about the configuration go there too. */
   readonly logger?: Logger;
+  /**
+   * Told the begin and the end of each checkpoint, restore, sweep, verification and trim, with what it came to, how long it took
+   * and how many bytes it moved. What it throws is logged and harms nothing.
+   */
+  readonly onEvent?: NodeEventListener;
   /** Environment variables that the configuration may name and that override it; `process.env` when left out. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** What relative paths are relative to; the working directory when left out. */
@@ -21,10 +27,13 @@ export interface StartNodeOptions {
  * Errors: `CONFIG_*` with every problem (nothing was started or created), `INDEX_LOCKED`, `PORT_IN_USE`.
  */
 export async function startNode(config: object, options: StartNodeOptions = {}): Promise<CairnNode> {
-  const { logger, env = process.env, cwd = process.cwd() } = options;
+  const { logger, onEvent, env = process.env, cwd = process.cwd() } = options;
   const resolved = requireConfig(await readConfig({ object: config, env, cwd }));
   const onNotice = (notice: string): void => logger?.warn(notice);
   for (const notice of resolved.notices) onNotice(notice);
   const system = await createSystem(resolved, { onNotice });
-  return await runNode(system, logger === undefined ? {} : { logger });
+  return await runNode(system, {
+    ...(logger === undefined ? {} : { logger }),
+    ...(onEvent === undefined ? {} : { onEvent }),
+  });
 }

@@ -18,6 +18,7 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
     ["Node", `${status.node} (Cairn ${status.version})`],
     ["Phase", phaseText(status, options.colors)],
     ...failureFields(status),
+    ...stalledFields(status),
     ["Log", logText(status)],
     ["Index", indexText(status, options.now)],
     ["Documents", `${formatCount(status.index.documents)} in ${formatBytes(status.index.bytes)}`],
@@ -67,6 +68,11 @@ function failureFields({ failure }: NodeStatus): Field[] {
   return failure.hint === null ? fields : [...fields, ["", failure.hint]];
 }
 
+function stalledFields({ stalled }: NodeStatus): Field[] {
+  if (stalled === null) return [];
+  return [["Stalled", `nothing has moved for ${formatDuration(stalled.forMs)}. ${stalled.message}`]];
+}
+
 function logText({ log }: NodeStatus): string {
   const reachable = log.reachable ? "" : ", not reachable now";
   if (log.lastTxId === null || log.firstTxId === null) return `${log.name}${reachable}`;
@@ -97,18 +103,23 @@ function joinText({ join }: NodeStatus): string {
 }
 
 function checkpointFields({ checkpoints }: NodeStatus, now: number): Field[] {
-  const { last, lastVerified, running, nextCheckAt, lastFailure } = checkpoints;
+  const { last, lastSaved, lastVerified, running, nextCheckAt, lastFailure } = checkpoints;
   const fields: Field[] = [
     [
       "Checkpoint",
       last === null
         ? "none yet"
-        : `${last.name}, ${formatBytes(last.bytes)}, ${formatRelative(last.takenAt, now)}`,
+        : `${last.name}, ${formatBytes(last.bytes)}, ${formatDuration(last.ageMs)} old`,
     ],
   ];
+  if (lastSaved !== null) {
+    const { name, durationMs, at } = lastSaved;
+    fields.push(["Saved here", `${name}, in ${formatDuration(durationMs)}, ${formatRelative(at, now)}`]);
+  }
   if (lastVerified !== null) {
-    const { name, node, verifiedAt } = lastVerified;
-    fields.push(["Verified", `${name}, by ${node}, ${formatRelative(verifiedAt, now)}`]);
+    const { name, node, ageMs, durationMs } = lastVerified;
+    const took = durationMs === null ? "" : `, in ${formatDuration(durationMs)}`;
+    fields.push(["Verified", `${name}, by ${node}${took}, ${formatDuration(ageMs)} ago`]);
   }
   if (running !== null) {
     const since = formatDuration(Math.max(0, now - Date.parse(running.startedAt)));

@@ -1,6 +1,7 @@
 import type { AddressInfo, Socket } from "node:net";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import { fastify, type FastifyInstance } from "fastify";
+import type { AnsweredRequest } from "../metrics/http-metrics.ts";
 import type { NodeApi } from "../node-api.ts";
 import type { HttpOptions } from "../system/system.ts";
 import { guard } from "./access.ts";
@@ -22,6 +23,8 @@ export interface HttpServerContext {
   readonly logger: HttpLogger;
   /** How long requests under way may go on when the server closes; 5,000 by default. */
   readonly closeTimeoutMs?: number;
+  /** Told each request that was answered. */
+  readonly onAnswered?: (request: AnsweredRequest) => void;
 }
 
 /**
@@ -33,7 +36,7 @@ export async function startHttpServer(
   options: HttpOptions,
   context: HttpServerContext,
 ): Promise<HttpServer> {
-  const app = createApp(api, options, context.logger);
+  const app = createApp(api, options, context);
   try {
     await app.listen({ host: options.host, port: options.port });
   } catch (error) {
@@ -49,7 +52,8 @@ export async function startHttpServer(
   };
 }
 
-function createApp(api: NodeApi, options: HttpOptions, logger: HttpLogger): FastifyInstance {
+function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContext): FastifyInstance {
+  const { logger, onAnswered } = context;
   const handleError = errorHandler(logger, options.maxBody);
   const app = fastify({
     bodyLimit: options.maxBody,
@@ -61,6 +65,7 @@ function createApp(api: NodeApi, options: HttpOptions, logger: HttpLogger): Fast
     routerOptions: { querystringParser: () => ({}), maxParamLength: 16_384 },
   });
   app.setErrorHandler(handleError);
+  if (onAnswered !== undefined) tellAnswered(app, onAnswered);
   guard(app, options.authToken);
   acceptBodies(app);
   registerRoutes(app, api, options);
@@ -70,6 +75,16 @@ function createApp(api: NodeApi, options: HttpOptions, logger: HttpLogger): Fast
     });
   });
   return app;
+}
+
+/** What is refused before it reaches a route has none: it is told as one, however many addresses are tried. */
+function tellAnswered(app: FastifyInstance, onAnswered: (request: AnsweredRequest) => void): void {
+  app.addHook("onResponse", (request, reply, done) => {
+    const { method, routeOptions } = request;
+    const seconds = reply.elapsedTime / 1_000;
+    onAnswered({ method, route: routeOptions.url ?? "none", status: reply.statusCode, seconds });
+    done();
+  });
 }
 
 function pathOf(url: string): string {

@@ -22,11 +22,12 @@ export interface IndexedMessage {
   readonly decoded: DecodedMessage;
 }
 
-/** What applying gives: the rows of one batch, the state that the batch's state row says, and how many transactions committed. */
+/** What applying gives: the rows of one batch, the state that its state row says, how many transactions committed, with how many operations. */
 export interface Applied {
   readonly rows: KvOperation[];
   readonly state: IndexState;
   readonly committed: number;
+  readonly operations: number;
 }
 
 /** Bounds of a batch: its rows are all in memory, and short-lived objects are cheaper than long-lived ones. */
@@ -78,6 +79,7 @@ export async function applyMessages(
   const outcomes: KvOperation[] = [];
   let { log, txId, time } = before;
   let committed = 0;
+  let operations = 0;
   for (const [index, { message, decoded }] of messages.entries()) {
     // Where it continues another log, everything from here on is of the new one.
     if (decoded.kind === "birth") log = logOfBirth(decoded.birth, before);
@@ -85,7 +87,10 @@ export async function applyMessages(
     time = Math.max(time, message.time);
     const context = { txId, time, keys, touched: touched[index] ?? NOTHING };
     const verdict = applyOne(decoded, message.payload, context, submissions);
-    if (verdict.kind === "committed") committed += 1;
+    if (verdict.kind === "committed") {
+      committed += 1;
+      operations += context.touched.length;
+    }
     const value = encodeOutcome(time, verdict.kind, verdict.text);
     outcomes.push({ type: "put", key: transactionRowKey(txId), value });
   }
@@ -97,7 +102,7 @@ export async function applyMessages(
   for (const row of outcomes) rows.push(row);
   for (const row of submissions.rows(txId)) rows.push(row);
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });
-  return { rows, state, committed };
+  return { rows, state, committed, operations };
 }
 
 const NOTHING: KeyState[] = [];

@@ -1,3 +1,4 @@
+import type { CheckpointerStatus } from "@cairn/checkpoint";
 import type { NodeStatus } from "../node-api.ts";
 import type { MovedAside } from "./index-directory.ts";
 
@@ -8,7 +9,7 @@ type Join = NodeStatus["join"];
 export class JoinReport {
   restoredFrom: Join["restoredFrom"] = null;
   /** The checkpoint that was restored: the newest known until the checkpointer has looked at the store. */
-  restoredCheckpoint: NodeStatus["checkpoints"]["last"] = null;
+  restoredCheckpoint: CheckpointerStatus["last"] = null;
   skipped: Join["skipped"] = [];
   movedAside: MovedAside[] = [];
   orphans = 0;

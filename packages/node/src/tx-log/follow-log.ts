@@ -17,6 +17,8 @@ export interface FollowOptions {
   readonly from?: number;
   readonly signal: AbortSignal;
   readonly onState?: (state: LogState) => void;
+  /** Told when the log is read from a position on: the first time, and anew after each interruption. */
+  readonly onReading?: () => void;
   /** Bounds of one array, as in {@link TxLog.read}. */
   readonly maxMessages?: number;
   readonly maxBytes?: number;
@@ -100,6 +102,7 @@ class Follower {
   async *readOnce(): AsyncGenerator<readonly LogMessage[], void, void> {
     const { signal, maxMessages, maxBytes, idleCheckMs = 10_000 } = this.#options;
     await this.#check();
+    this.#options.onReading?.();
     const stop = new AbortController();
     const messages = this.#log.read(this.#currentAnchor()?.position ?? this.lastPosition + 1, {
       signal: AbortSignal.any([signal, stop.signal]),

@@ -1,6 +1,7 @@
 import { type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
 import { CairnError, errorMessage, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
+import type { NodeEvents } from "../events/node-events.ts";
 import type { System } from "../system/system.ts";
 import type { TxLog } from "../tx-log/tx-log.ts";
 import { trimLog } from "./plan-trim.ts";
@@ -15,6 +16,7 @@ export interface UpkeepParts {
   /** Where checkpoints are unpacked to be verified. */
   readonly stagingDir: string;
   readonly logger: Logger;
+  readonly events: NodeEvents;
   readonly clock?: Clock;
   readonly random?: () => number;
 }
@@ -66,31 +68,29 @@ export class NodeUpkeep {
   }
 
   #startDrill(): void {
-    const { system, logger } = this.#parts;
-    const { checkpointer } = system;
+    const { checkpointer } = this.#parts.system;
     if (checkpointer?.verifyEvery === undefined) return;
     const drill = startRestoreDrill({
       ...this.#verifier(checkpointer.store),
       every: checkpointer.verifyEvery,
       clock: this.#clock,
       random: this.#random,
-      onVerified: (last, byThisNode) => {
+      onVerified: (last) => {
         this.lastVerified = last;
-        if (byThisNode) logger.info({ name: last.name, digest: last.digest }, "checkpoint verified");
       },
-      onError: (error) => this.#tell("verifying the newest checkpoint failed", error),
+      onError: (error) => this.#tell("looking for a checkpoint to verify failed", error),
     });
     this.#works.add(drill);
   }
 
   #verifier(store: CheckpointStore): VerifierParts {
-    const { system, logId, stagingDir } = this.#parts;
+    const { system, logId, stagingDir, events } = this.#parts;
     const { kvProvider: provider, nodeId: node } = system;
-    return { store, logId, provider, stagingDir, node };
+    return { store, logId, provider, stagingDir, node, events };
   }
 
   #startTrimming(): void {
-    const { system, log, logger } = this.#parts;
+    const { system, log, events } = this.#parts;
     const { trim, checkpointer, kvProvider } = system;
     if (trim === undefined) return;
     const stores = checkpointer === undefined ? [] : (checkpointer.restoreFrom ?? [checkpointer.store]);
@@ -99,10 +99,11 @@ export class NodeUpkeep {
       return usual * (0.9 + 0.2 * this.#random());
     };
     const work = async (): Promise<number> => {
-      const plan = await trimLog({ log, stores, kvFormat: kvProvider.format, keep: trim.keep });
-      const { first, upTo, because, checkpoint } = plan;
-      if (upTo > first) logger.info({ first, upTo, checkpoint: checkpoint?.name }, "log trimmed");
-      else logger.debug({ first, because }, "log not trimmed");
+      await events.observe("trim", async (run) => {
+        const plan = await trimLog({ log, stores, kvFormat: kvProvider.format, keep: trim.keep });
+        const { first, upTo, because } = plan;
+        run.ended({ outcome: upTo > first ? "trimmed" : "kept", first, upTo, because });
+      });
       return pause();
     };
     const times = { firstDelay: pause(), retryDelay: pause };
@@ -111,7 +112,9 @@ export class NodeUpkeep {
     );
   }
 
+  /** What failed as a work of the node was told as its event. */
   #tell(what: string, error: unknown): void {
+    if (this.#parts.events.hasTold(error)) return;
     const told = isCairnError(error) ? { code: error.code, hint: error.hint } : { err: error };
     this.#parts.logger.error(told, `${what}: ${errorMessage(error)}`);
   }

@@ -7,13 +7,14 @@ import {
   readVerification,
 } from "@cairn/checkpoint";
 import { CairnError, type KvProvider } from "@cairn/kv";
+import type { NodeEvents } from "../events/node-events.ts";
 import { INDEX_VERSION } from "../index-store/index-state.ts";
-import type { NodeStatus } from "../node-api.ts";
+import type { VerifiedSummary } from "../node-api.ts";
 import { type RepeatedWork, repeatWork } from "./repeated-work.ts";
 import { verifyCheckpoint } from "./verify-checkpoint.ts";
 
-/** The newest verification of a log's checkpoints, as /status tells it. */
-export type LastVerified = NonNullable<NodeStatus["checkpoints"]["lastVerified"]>;
+/** The newest verification of a log's checkpoints. */
+export type LastVerified = VerifiedSummary;
 
 /** Which checkpoints a node verifies, and with what. */
 export interface VerifierParts {
@@ -22,6 +23,7 @@ export interface VerifierParts {
   readonly provider: KvProvider;
   readonly stagingDir: string;
   readonly node: string;
+  readonly events: NodeEvents;
 }
 
 /** What a restore drill works with. */
@@ -54,16 +56,22 @@ export async function verifyForNode(
   name: string | undefined,
   signal: AbortSignal,
 ): Promise<LastVerified> {
-  const { store, provider, stagingDir, node } = parts;
+  const { store, provider, stagingDir, node, events } = parts;
   const chosen = name ?? (await look(parts)).newest;
   if (chosen === undefined) {
     throw new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint of this log in ${store.location}.`, {
       hint: "cairn checkpoint create saves one.",
     });
   }
-  const verified = await verifyCheckpoint({ store, name: chosen, provider, stagingDir, node, signal });
-  const { manifest, digest, verification } = verified;
-  return { name: chosen, txId: manifest.txId, verifiedAt: verification.verifiedAt, node, digest };
+  return await events.observe("verification", async (run) => {
+    const onProgress = ({ done }: { readonly done: number }): void => run.moved(done);
+    const which = { store, name: chosen, provider, stagingDir, node, signal };
+    const { manifest, digest, verification } = await verifyCheckpoint({ ...which, onProgress });
+    const { verifiedAt } = verification;
+    const verified = { name: chosen, txId: manifest.txId, verifiedAt, node, digest };
+    run.ended({ outcome: "verified", verified });
+    return verified;
+  });
 }
 
 async function drill(options: DrillOptions, signal: AbortSignal): Promise<number> {

@@ -179,6 +179,10 @@ export class MemoryNode implements NodeApi {
     return { begun: Promise.resolve(), done: Promise.resolve({ checkpoint: CHECKPOINT }) };
   }
 
+  metrics(): Promise<string> {
+    return Promise.resolve("cairn_node_ready 1\n");
+  }
+
   status(): Promise<NodeStatus> {
     const { id: node, version, phase, progress, failure } = this;
     return Promise.resolve({
@@ -186,6 +190,7 @@ export class MemoryNode implements NodeApi {
       version,
       phase,
       progress,
+      stalled: null,
       failure,
       log: { name: "cairn", id: "log-1", firstTxId: 1, lastTxId: this.#txId, reachable: true },
       index: {
@@ -199,6 +204,7 @@ export class MemoryNode implements NodeApi {
       join: { restoredFrom: null, skipped: [], movedAside: [], orphans: 0, replayed: 0, readyAfterMs: 12 },
       checkpoints: {
         last: null,
+        lastSaved: null,
         lastVerified: null,
         nextCheckAt: null,
         running: null,

@@ -4,6 +4,7 @@ import type { CheckpointStore } from "@cairn/checkpoint";
 import { manualClock } from "@cairn/checkpoint/testing";
 import { levelProvider } from "@cairn/kv";
 import { expect, it, onTestFinished, vi } from "vitest";
+import { NodeEvents } from "../../src/events/node-events.ts";
 import { type LastVerified, startRestoreDrill } from "../../src/upkeep/restore-drill.ts";
 import { put, type TrimScene, trimScene, twoCheckpoints } from "./trim-scene.ts";
 
@@ -21,6 +22,7 @@ async function drill(scene: TrimScene, node: string, store = scene.store) {
     provider: levelProvider(),
     stagingDir: path.join(scene.folder, "staging"),
     node,
+    events: new NodeEvents(() => undefined),
     clock,
     random: () => 0.5,
     onVerified: (last, byThisNode) => verified.push([last, byThisNode]),

@@ -5,6 +5,7 @@ import { checkpointRoutes } from "./checkpoints.ts";
 import { digestRoutes } from "./digest.ts";
 import { documentRoutes } from "./documents.ts";
 import { healthRoutes } from "./health.ts";
+import { metricsRoutes } from "./metrics.ts";
 import { statusRoutes } from "./status.ts";
 import { txRoutes } from "./tx.ts";
 
@@ -15,6 +16,7 @@ export type RegisterRoutes = (app: FastifyInstance, api: NodeApi, options: HttpO
 const RESOURCES: readonly RegisterRoutes[] = [
   healthRoutes,
   statusRoutes,
+  metricsRoutes,
   txRoutes,
   checkpointRoutes,
   digestRoutes,

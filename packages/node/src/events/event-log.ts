@@ -1,0 +1,86 @@
+import type { Logger } from "pino";
+import type { NodeEventListener, Work, WorkBegun, WorkEnded, WorkFailed } from "./node-event.ts";
+
+/** Tells a node's events as log lines that a person can read, with their numbers as fields. */
+export function eventLog(logger: Logger): NodeEventListener {
+  return (event) => {
+    if (event.stage === "begun") tellBegun(logger, event);
+    else if (event.stage === "failed") tellFailed(logger, event);
+    else tellEnded(logger, event);
+  };
+}
+
+const BEGUN: Record<Work, string> = {
+  checkpoint: "checkpoint: looking at the store",
+  restore: "looking for a checkpoint to restore",
+  sweep: "sweeping old checkpoints",
+  verification: "verifying a checkpoint",
+  trim: "looking whether the log can be trimmed",
+};
+
+const FAILED: Record<Work, string> = {
+  checkpoint: "checkpoint failed",
+  restore: "restoring failed",
+  sweep: "sweeping old checkpoints failed",
+  verification: "verifying the checkpoint failed",
+  trim: "trimming the log failed",
+};
+
+/** A sweep's checkpoint is saved; why a restore failed the node tells itself, with what it does about it. */
+const FAILED_LEVEL = {
+  checkpoint: "error",
+  restore: "debug",
+  sweep: "warn",
+  verification: "error",
+  trim: "error",
+} as const;
+
+function tellBegun(logger: Logger, { work, run }: WorkBegun): void {
+  // A joining node is waited for; the others come by the clock and mostly find nothing to do.
+  logger[work === "restore" ? "info" : "debug"]({ run }, BEGUN[work]);
+}
+
+function tellFailed(logger: Logger, { work, run, durationMs: ms, bytes, error }: WorkFailed): void {
+  const { code, hint, cause } = error;
+  const level = code === "NOT_READY" ? "info" : FAILED_LEVEL[work];
+  const unknown = code === "INTERNAL" ? { err: cause } : {};
+  logger[level]({ run, code, hint, ms, bytes, ...unknown }, `${FAILED[work]}: ${error.message}`);
+}
+
+function tellEnded(logger: Logger, event: WorkEnded): void {
+  const { run, durationMs: ms, bytes, outcome } = event;
+  const fields = { run, outcome, ms, bytes };
+  switch (event.work) {
+    case "checkpoint": {
+      if (event.outcome !== "saved") {
+        logger.debug(fields, `no checkpoint: ${event.because}`);
+        break;
+      }
+      const { name, txId } = event.checkpoint;
+      logger.info({ name, txId, ...fields }, "checkpoint saved");
+      break;
+    }
+    case "restore": {
+      const skipped = event.skipped.length;
+      if (event.outcome === "none") logger.info({ skipped, ...fields }, "no checkpoint to restore");
+      else logger.info({ name: event.name, txId: event.txId, skipped, ...fields }, "checkpoint restored");
+      break;
+    }
+    case "sweep": {
+      const { removed, failed } = event;
+      logger[failed.length > 0 ? "warn" : "debug"]({ removed, failed, ...fields }, "old checkpoints swept");
+      break;
+    }
+    case "verification": {
+      const { name, digest } = event.verified;
+      logger.info({ name, digest, ...fields }, "checkpoint verified");
+      break;
+    }
+    case "trim": {
+      const { first, upTo, because } = event;
+      const level = event.outcome === "trimmed" ? "info" : "debug";
+      logger[level]({ first, upTo, because, ...fields }, `log ${level === "info" ? "" : "not "}trimmed`);
+      break;
+    }
+  }
+}

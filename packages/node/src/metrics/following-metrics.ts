@@ -1,0 +1,79 @@
+import { Counter, Histogram, type Registry } from "prom-client";
+import type { AppliedCounts } from "../index-store/index-store.ts";
+
+/** What following the log tells, an array of messages at a time: nothing here may be called for each transaction. */
+export interface FollowingMetrics {
+  /** An array of messages was applied. */
+  applied(counts: AppliedCounts, seconds: number): void;
+  /** The log is read from a position on: at the start, and whenever the source was interrupted. */
+  reading(): void;
+  /** An error ended the following or the joining. */
+  left(code: string): void;
+}
+
+/** In which the log proved not to be the one that the index was built from, or not whole. */
+const MISMATCHES = ["LOG_REGRESSED", "LOG_DIFFERENT", "LOG_TRIMMED", "LOG_GAP"];
+
+/** From one transaction on a fast disk to a large array on a slow one. */
+const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
+
+/** Counts how a node follows its log. */
+export function followingMetrics(registry: Registry): FollowingMetrics {
+  const registers = [registry];
+  const transactions = new Counter({
+    name: "cairn_applied_transactions_total",
+    help: "Transactions that this process applied to its index; uncommitted are aborted and repeated ones.",
+    labelNames: ["outcome"],
+    registers,
+  });
+  const operations = new Counter({
+    name: "cairn_applied_operations_total",
+    help: "Operations of the committed transactions that were applied.",
+    registers,
+  });
+  const bytes = new Counter({
+    name: "cairn_applied_bytes_total",
+    help: "Bytes of the log's messages that were applied.",
+    registers,
+  });
+  const seconds = new Histogram({
+    name: "cairn_apply_duration_seconds",
+    help: "How long applying an array of messages (500 at most) took.",
+    buckets: SECONDS,
+    registers,
+  });
+  const readings = new Counter({
+    name: "cairn_log_readings_total",
+    help: "How often the log was read from a position on: the first time, and after each interruption or remade consumer.",
+    registers,
+  });
+  const mismatches = new Counter({
+    name: "cairn_log_mismatches_total",
+    help: "How often the log proved not to continue the index, by error code.",
+    labelNames: ["code"],
+    registers,
+  });
+  const interruptions = new Counter({
+    name: "cairn_node_interruptions_total",
+    help: "Errors that ended a node's joining or following, by code; it tries again or halts.",
+    labelNames: ["code"],
+    registers,
+  });
+  for (const code of MISMATCHES) mismatches.inc({ code }, 0);
+  for (const outcome of ["committed", "uncommitted"]) transactions.inc({ outcome }, 0);
+
+  return {
+    applied(counts, took) {
+      transactions.inc({ outcome: "committed" }, counts.committed);
+      transactions.inc({ outcome: "uncommitted" }, counts.transactions - counts.committed);
+      operations.inc(counts.operations);
+      bytes.inc(counts.bytes);
+      seconds.observe(took);
+    },
+    reading: () => readings.inc(),
+    left(code) {
+      interruptions.inc({ code });
+      if (MISMATCHES.includes(code)) mismatches.inc({ code });
+    },
+  };
+}

@@ -1,0 +1,35 @@
+import { METHODS } from "node:http";
+import { Counter, Histogram, type Registry } from "prom-client";
+
+/** A request that was answered. `route` is the template, never the address: keys and buckets are without number. */
+export interface AnsweredRequest {
+  readonly method: string;
+  readonly route: string;
+  readonly status: number;
+  readonly seconds: number;
+}
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30];
+
+/** Counts requests. */
+export function httpMetrics(registry: Registry): (request: AnsweredRequest) => void {
+  const registers = [registry];
+  const requests = new Counter({
+    name: "cairn_http_requests_total",
+    help: "Requests answered, by route and status.",
+    labelNames: ["method", "route", "status"],
+    registers,
+  });
+  const seconds = new Histogram({
+    name: "cairn_http_request_duration_seconds",
+    help: "How long answering took, waits that the client asked for included.",
+    labelNames: ["method", "route"],
+    buckets: SECONDS,
+    registers,
+  });
+  return ({ method: given, route, status, seconds: took }) => {
+    const method = METHODS.includes(given) ? given : "other";
+    requests.inc({ method, route, status });
+    seconds.observe({ method, route }, took);
+  };
+}

@@ -1,0 +1,149 @@
+import { Gauge, type Registry } from "prom-client";
+import type { NodeStatus, Phase } from "../node-api.ts";
+
+/** What a gauge says of a status; nothing where there is none, and then the gauge is absent rather than 0. */
+type Reading = (status: NodeStatus) => number | null | undefined;
+
+const seconds = (iso: string | null | undefined): number | null =>
+  iso === null || iso === undefined ? null : Date.parse(iso) / 1_000;
+const fromMs = (ms: number | null | undefined): number | null =>
+  ms === null || ms === undefined ? null : ms / 1_000;
+
+const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>> = {
+  cairn_log_reachable: ["Whether the log answered for this scrape.", ({ log }) => Number(log.reachable)],
+  cairn_log_first_tx: ["The first transaction that the log still holds.", ({ log }) => log.firstTxId],
+  cairn_log_last_tx: ["The last transaction of the log.", ({ log }) => log.lastTxId],
+  cairn_log_lag_transactions: [
+    "How many transactions the index is behind the log.",
+    ({ index }) => index.lag,
+  ],
+  cairn_index_tx: ["The last transaction applied.", ({ index }) => index.txId],
+  cairn_index_tx_timestamp_seconds: [
+    "The log's time of the last transaction applied.",
+    ({ index }) => seconds(index.txTime),
+  ],
+  cairn_index_documents: ["Documents in the index.", ({ index }) => index.documents],
+  cairn_index_bytes: ["Size of the index's files.", ({ index }) => index.bytes],
+  cairn_join_skipped_checkpoints: [
+    "Checkpoints that this node's last joining passed over.",
+    ({ join }) => join.skipped.length,
+  ],
+  cairn_join_moved_aside_indexes: [
+    "Local indexes that this node's last joining moved aside.",
+    ({ join }) => join.movedAside.length,
+  ],
+  cairn_join_replayed_transactions: [
+    "Transactions replayed after the checkpoint or the local index when the node joined.",
+    ({ join }) => join.replayed,
+  ],
+  cairn_join_ready_after_seconds: [
+    "How long the node took from its start until it was ready.",
+    ({ join }) => fromMs(join.readyAfterMs),
+  ],
+  cairn_node_stalled_seconds: [
+    "For how long nothing has moved though there is something to do; 0 when it moves.",
+    ({ stalled }) => (stalled === null ? 0 : stalled.forMs / 1_000),
+  ],
+  cairn_join_progress_ratio: [
+    "How much of the restore or the replay is done, 0 to 1; absent when none runs.",
+    ({ progress }) => (progress === null || progress.total === 0 ? null : progress.done / progress.total),
+  ],
+  cairn_orphan_transactions: [
+    "Transactions that the log lost and only indexes in quarantine know.",
+    ({ join }) => join.orphans,
+  ],
+  cairn_checkpoint_last_tx: [
+    "The transaction of the log's newest checkpoint known, whoever saved it.",
+    ({ checkpoints: { last } }) => last?.txId,
+  ],
+  cairn_checkpoint_last_bytes: ["Size of the newest checkpoint.", ({ checkpoints: { last } }) => last?.bytes],
+  cairn_checkpoint_last_timestamp_seconds: [
+    "When the newest checkpoint was taken, by the store's clock.",
+    ({ checkpoints: { last } }) => seconds(last?.takenAt),
+  ],
+  cairn_checkpoint_last_age_seconds: [
+    "Age of the newest checkpoint, by the store's clock.",
+    ({ checkpoints: { last } }) => fromMs(last?.ageMs),
+  ],
+  cairn_checkpoint_verified_tx: [
+    "The transaction of the checkpoint that was verified last, by any node.",
+    ({ checkpoints: { lastVerified } }) => lastVerified?.txId,
+  ],
+  cairn_checkpoint_verified_timestamp_seconds: [
+    "When a checkpoint was last verified, by the store's clock.",
+    ({ checkpoints: { lastVerified } }) => seconds(lastVerified?.verifiedAt),
+  ],
+  cairn_checkpoint_verified_age_seconds: [
+    "How long ago a checkpoint was last verified, by the store's clock.",
+    ({ checkpoints: { lastVerified } }) => fromMs(lastVerified?.ageMs),
+  ],
+  cairn_checkpoint_running_bytes: [
+    "Bytes of the index that the round under way has packed; absent when none runs.",
+    ({ checkpoints: { running } }) => running?.bytes,
+  ],
+  cairn_checkpoint_next_look_timestamp_seconds: [
+    "When this node looks at the store next.",
+    ({ checkpoints: { nextCheckAt } }) => seconds(nextCheckAt),
+  ],
+};
+
+const PHASES: readonly Phase[] = ["restoring", "replaying", "ready", "stopping", "failed"];
+
+/** Gauges of what GET /status says. */
+export interface StatusMetrics {
+  /** Known without asking anybody. */
+  phase(phase: Phase): void;
+  /** Undefined when the status could not be had in time: then its gauges are absent. */
+  status(status: NodeStatus | undefined): void;
+}
+
+/** Registers them. */
+export function statusMetrics(registry: Registry): StatusMetrics {
+  const registers = [registry];
+  const gauges = Object.entries(READINGS).map(([name, [help, read]]) => ({
+    gauge: new Gauge({ name, help, registers }),
+    read,
+  }));
+  const phases = new Gauge({
+    name: "cairn_node_phase",
+    help: "1 for the phase that the node is in, 0 for the others.",
+    labelNames: ["phase"],
+    registers,
+  });
+  const ready = new Gauge({
+    name: "cairn_node_ready",
+    help: "Whether the node has caught up with its log and answers reads.",
+    registers,
+  });
+  const failure = new Gauge({
+    name: "cairn_node_failure",
+    help: "1 for the error that keeps the node from being ready; absent when there is none.",
+    labelNames: ["code"],
+    registers,
+  });
+  const warning = new Gauge({
+    name: "cairn_checkpoint_warning_timestamp_seconds",
+    help: "When the checkpointer last warned, by what about; absent when it did not.",
+    labelNames: ["about"],
+    registers,
+  });
+  return {
+    phase(now) {
+      for (const phase of PHASES) phases.set({ phase }, Number(phase === now));
+      ready.set(Number(now === "ready"));
+    },
+    status(status) {
+      for (const { gauge, read } of gauges) {
+        const value = status === undefined ? undefined : read(status);
+        if (value === null || value === undefined) gauge.remove();
+        else gauge.set(value);
+      }
+      failure.reset();
+      if (status?.failure) failure.set({ code: status.failure.code }, 1);
+      warning.reset();
+      for (const { about, at } of status?.checkpoints.warnings ?? []) {
+        warning.set({ about }, Date.parse(at) / 1_000);
+      }
+    },
+  };
+}

@@ -1,0 +1,161 @@
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import type { NodeEvent, NodeEventListener, Work, WorkEnded, WorkResults } from "../events/node-event.ts";
+
+/** From a look at a store to an upload of hours. */
+const SECONDS = [0.01, 0.1, 1, 5, 15, 60, 300, 900, 3_600, 14_400];
+
+type Outcomes = { readonly [W in Work]: readonly WorkResults[W]["outcome"][] };
+
+/** All are there from the start, at 0: an increase from nothing to 1 is none to Prometheus. */
+const OUTCOMES: Outcomes = {
+  checkpoint: ["saved", "unchanged", "recent", "leased"],
+  restore: ["restored", "none"],
+  sweep: ["swept"],
+  verification: ["verified"],
+  trim: ["trimmed", "kept"],
+};
+
+const REMOVAL_REASONS = ["retention", "leftover", "expired"];
+
+/** Codes that say that the store does not answer as it should. */
+const STORE_TROUBLE = new Set<string>(["STORE_UNREACHABLE", "STORE_DENIED", "STORE_FULL"]);
+/** Works that talk to the node's own store; a restore may read others. */
+const USES_STORE = new Set<Work>(["checkpoint", "sweep", "verification"]);
+
+/** Counts a node's works from its events. */
+export function workMetrics(registry: Registry): NodeEventListener {
+  const registers = [registry];
+  const runs = new Counter({
+    name: "cairn_work_runs_total",
+    help: "Works that ended, by what they came to.",
+    labelNames: ["work", "outcome"],
+    registers,
+  });
+  const failures = new Counter({
+    name: "cairn_work_failures_total",
+    help: "Works that failed, by error code.",
+    labelNames: ["work", "code"],
+    registers,
+  });
+  const seconds = new Histogram({
+    name: "cairn_work_duration_seconds",
+    help: "How long works took.",
+    labelNames: ["work", "outcome"],
+    buckets: SECONDS,
+    registers,
+  });
+  const bytes = new Counter({
+    name: "cairn_work_bytes_total",
+    help: "Bytes that works packed, restored, read back or removed, those of failed ones included.",
+    labelNames: ["work"],
+    registers,
+  });
+  const running = new Gauge({
+    name: "cairn_work_running",
+    help: "Whether a work runs now.",
+    labelNames: ["work"],
+    registers,
+  });
+  const lastSuccess = new Gauge({
+    name: "cairn_work_last_success_timestamp_seconds",
+    help: "When a work of this node last ended well; 0: not since it was started.",
+    labelNames: ["work"],
+    registers,
+  });
+  const lastFailure = new Gauge({
+    name: "cairn_work_last_failure_timestamp_seconds",
+    help: "When a work of this node last failed; 0: not since it was started.",
+    labelNames: ["work"],
+    registers,
+  });
+  const countDetails = detailMetrics(registry);
+
+  for (const work of Object.keys(OUTCOMES) as Work[]) {
+    for (const outcome of [...OUTCOMES[work], "failed"]) runs.inc({ work, outcome }, 0);
+    bytes.inc({ work }, 0);
+    running.set({ work }, 0);
+    lastSuccess.set({ work }, 0);
+    lastFailure.set({ work }, 0);
+  }
+
+  return (event) => {
+    const { work } = event;
+    if (event.stage === "begun") {
+      running.inc({ work });
+      return;
+    }
+    const outcome = event.stage === "ended" ? event.outcome : "failed";
+    running.dec({ work });
+    runs.inc({ work, outcome });
+    seconds.observe({ work, outcome }, event.durationMs / 1_000);
+    bytes.inc({ work }, event.bytes);
+    const last = event.stage === "ended" ? lastSuccess : lastFailure;
+    last.set({ work }, Date.parse(event.at) / 1_000);
+    if (event.stage === "failed") failures.inc({ work, code: event.error.code });
+    countDetails(event);
+  };
+}
+
+/** What only some works have. */
+function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: "begun" }>) => void {
+  const registers = [registry];
+  const removed = new Counter({
+    name: "cairn_sweep_removed_total",
+    help: "What sweeps removed from the store, by why.",
+    labelNames: ["reason"],
+    registers,
+  });
+  const undeletable = new Counter({
+    name: "cairn_sweep_failed_removals_total",
+    help: "What sweeps tried to remove and could not.",
+    registers,
+  });
+  const skipped = new Counter({
+    name: "cairn_restore_skipped_total",
+    help: "Checkpoints that a joining node passed over, by error code.",
+    labelNames: ["code"],
+    registers,
+  });
+  const trimmed = new Counter({
+    name: "cairn_log_trimmed_messages_total",
+    help: "Messages that this node trimmed from the log.",
+    registers,
+  });
+  const contention = new Counter({
+    name: "cairn_checkpoint_lease_contention_total",
+    help: "Rounds that met another node's lease (held), or lost their own while uploading (lost).",
+    labelNames: ["outcome"],
+    registers,
+  });
+  const storeReachable = new Gauge({
+    name: "cairn_store_reachable",
+    help: "Whether the last work on the checkpoint store could use it; absent before the first.",
+    registers,
+  });
+  for (const reason of REMOVAL_REASONS) removed.inc({ reason }, 0);
+  for (const outcome of ["held", "lost"]) contention.inc({ outcome }, 0);
+  storeReachable.remove();
+
+  const countEnded = (event: WorkEnded): void => {
+    if (event.work === "sweep") {
+      for (const { reason } of event.removed) removed.inc({ reason });
+      undeletable.inc(event.failed.length);
+    } else if (event.work === "restore") {
+      for (const { code } of event.skipped) skipped.inc({ code });
+    } else if (event.work === "trim") {
+      trimmed.inc(Math.max(0, event.upTo - event.first));
+    } else if (event.outcome === "leased") {
+      contention.inc({ outcome: "held" });
+    }
+  };
+
+  return (event) => {
+    const isStoreTrouble = event.stage === "failed" && STORE_TROUBLE.has(event.error.code);
+    if (isStoreTrouble) storeReachable.set(0);
+    else if (event.stage === "ended" && USES_STORE.has(event.work)) storeReachable.set(1);
+    if (event.stage === "ended") countEnded(event);
+    else if (event.work === "checkpoint" && event.error.code === "CONFLICT") {
+      contention.inc({ outcome: "lost" });
+    }
+  };
+}

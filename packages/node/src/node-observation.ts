@@ -1,0 +1,27 @@
+import type { Logger } from "pino";
+import { eventLog } from "./events/event-log.ts";
+import { LastWorks } from "./events/last-works.ts";
+import type { NodeEventListener } from "./events/node-event.ts";
+import { NodeEvents } from "./events/node-events.ts";
+import { type MeasuredSystem, NodeMetrics } from "./metrics/node-metrics.ts";
+
+/** What a node tells of its work, and where it goes: the log, the metrics, the status, and whoever embeds the node. */
+export class NodeObservation {
+  readonly events: NodeEvents;
+  readonly metrics: NodeMetrics;
+  readonly lastWorks = new LastWorks();
+
+  constructor(system: MeasuredSystem, logger: Logger, onEvent?: NodeEventListener) {
+    this.events = new NodeEvents((error) =>
+      logger.warn({ err: error }, "an observer of the node's events failed; it harms nothing else"),
+    );
+    this.metrics = new NodeMetrics(system, (source, error) =>
+      logger.warn({ source, err: error }, "a scrape of /metrics goes on without a part"),
+    );
+    this.events.listen(eventLog(logger));
+    this.events.listen(this.metrics.onEvent);
+    this.events.listen((event) => this.lastWorks.note(event));
+    // Last, so that whoever embeds the node finds in its status and metrics what it is told.
+    if (onEvent !== undefined) this.events.listen(onEvent);
+  }
+}
