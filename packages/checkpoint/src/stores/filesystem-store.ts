@@ -3,7 +3,9 @@ import { dirname, join, resolve } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { pathToFileURL } from "node:url";
 import { CairnError, systemErrorCode } from "@cairn/kv";
+import { CHECKPOINT_PREFIX } from "../checkpoint-name.ts";
 import type { CheckpointStore, TaggedText } from "../checkpoint-store.ts";
+import { FolderMemory } from "./folder-memory.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
 import { listFolder, readFileStream, removeDeadTemporaries, removeFile, writeAll } from "./folder-files.ts";
 import { contentTag } from "./memory-store.ts";
@@ -19,6 +21,11 @@ export interface FilesystemStoreOptions {
   readonly shared?: boolean;
   /** How long a temporary file may go unwritten before its writer counts as dead; an hour when left out. */
   readonly temporaryGraceMs?: number;
+  /**
+   * A folder in one of this process's own, where it is remembered that the store lay on a volume: after a restart without that volume
+   * the store is then unreachable instead of empty. Nothing is remembered when left out.
+   */
+  readonly rememberIn?: string;
 }
 
 /** A checkpoint store in a folder, on a local disk or a shared volume. Nothing is made on disk before the first write. */
@@ -26,6 +33,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
   const root = resolve(options.path);
   const location = pathToFileURL(root).href;
   const grace = options.temporaryGraceMs ?? 3_600_000;
+  const memory = options.rememberIn === undefined ? undefined : new FolderMemory(root, options.rememberIn);
   let exclusive = true;
   let seen: { device: number; withFiles: boolean } | undefined;
 
@@ -38,6 +46,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
   /** Whether the folder is there. One that was and is not any more is a volume that went away, not an empty store. */
   async function isThere(): Promise<boolean> {
     try {
+      if (seen === undefined) await memory?.check(location);
       const { dev } = await stat(root);
       if (seen !== undefined && seen.device !== dev && seen.withFiles && (await readdir(root)).length === 0) {
         throw vanished(location);
@@ -89,7 +98,10 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       run("listing its files", async () => {
         if (!(await isThere())) return [];
         const files = await listFolder(root, "", prefix);
-        if (seen !== undefined && files.length > 0) seen.withFiles = true;
+        if (seen !== undefined && files.length > 0) {
+          seen.withFiles = true;
+          if (prefix === CHECKPOINT_PREFIX) await memory?.note();
+        }
         return files.toSorted((a, b) => (a.name < b.name ? -1 : 1));
       }),
 

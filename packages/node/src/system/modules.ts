@@ -153,7 +153,12 @@ const filesystemCheckpointStore = defineModule({
     ),
   },
   common: () => ({}),
-  create: (values) => filesystemStore({ path: values.path, shared: values["shared-store"] }),
+  create: (values, { dbDir }) =>
+    filesystemStore({
+      path: values.path,
+      shared: values["shared-store"],
+      rememberIn: join(dbDir, "stores"),
+    }),
 });
 
 const s3CheckpointStore = unbuiltModule(
