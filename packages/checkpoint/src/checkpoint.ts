@@ -36,6 +36,8 @@ export type IndexState = Pick<Manifest, "log" | "txId" | "txTime" | "anchor" | "
 /** Archive formats that this version writes and reads. Source: docs/checkpoint-format.md. */
 export const ARCHIVE_FORMATS = { none: "tar/1", gzip: "tar+gzip/1" } as const;
 
+const [COMMA, BRACKET, BRACE] = [0x2c, 0x5b, 0x7b];
+
 const HINT =
   "Other checkpoints are not affected. If no node is writing this one, remove its files from the store.";
 
@@ -60,6 +62,7 @@ export function encodeManifest(manifest: Manifest): string {
  * name. Fields that this version does not know are dropped: a later one may have added them.
  */
 export function decodeManifest(name: string, text: string): Manifest {
+  if (isTooIntricate(text)) throw corrupt(name, "it is made of far more parts than it has room to describe");
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -79,6 +82,22 @@ export function decodeManifest(name: string, text: string): Manifest {
   return manifest;
 }
 
+/** The least that a manifest's text takes for each part that a parser makes an object or a list entry of, and what may be without. */
+const CHARACTERS_A_PART = 20;
+const SMALL_TEXT = 100_000;
+
+/** Whether parsing would take many times the memory that the text does, which nothing that {@link encodeManifest} writes can. */
+function isTooIntricate(text: string): boolean {
+  if (text.length < SMALL_TEXT) return false;
+  const most = text.length / CHARACTERS_A_PART;
+  let parts = 0;
+  for (let at = 0; at < text.length && parts <= most; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code === COMMA || code === BRACKET || code === BRACE) parts += 1;
+  }
+  return parts > most;
+}
+
 function inconsistency(name: string, manifest: Manifest): string | undefined {
   const said = parseCheckpointName(name);
   if (said === undefined) return "it has no checkpoint's name";
@@ -87,7 +106,7 @@ function inconsistency(name: string, manifest: Manifest): string | undefined {
     return `it says that it was taken at ${manifest.takenAt}`;
   if (manifest.archive.name !== checkpointFile(name, "archive"))
     return `it names the archive ${manifest.archive.name}`;
-  if (manifest.anchor.txId > manifest.txId) return "its anchor lies beyond its transaction";
+  if (manifest.anchor.txId !== manifest.txId) return "its anchor is not its last transaction";
   const names = new Set(manifest.files.map((file) => file.name));
   if (names.size !== manifest.files.length) return "it lists a file twice";
   return undefined;

@@ -2,13 +2,15 @@ import { randomBytes } from "node:crypto";
 import { isCairnError } from "@cairn/kv";
 import { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
-import { parseStoredRecord } from "./stored-record.ts";
+import { readStoredRecord } from "./stored-record.ts";
 import type { Clock } from "./clock.ts";
 
 /** The folder of reservations: somebody is restoring what they name. */
 export const RESERVATIONS = "reservations/";
 
 const RESERVED_FOR_MS = 300_000;
+/** However late it claims to end, one that was not renewed for so long has ended. */
+const LONGEST_RESERVATION_MS = 2 * RESERVED_FOR_MS;
 
 const ReservationSchema = z.object({ checkpoint: z.string(), node: z.string(), expiresAt: z.iso.datetime() });
 
@@ -60,12 +62,13 @@ export async function readReservations(
   const files = await store.list(RESERVATIONS);
   if (files.length === 0) return { reserved, expired };
   const now = await store.now();
-  for (const { name } of files) {
-    const file = await store.read(name);
-    const reservation = file === undefined ? undefined : parseStoredRecord(ReservationSchema, file.text);
+  for (const { name, modifiedAt } of files) {
+    const reservation = await readStoredRecord(store, name, ReservationSchema);
     // Whatever else lies in that folder is not ours to judge or to remove.
     if (reservation === undefined) continue;
-    if (Date.parse(reservation.expiresAt) > now) reserved.add(reservation.checkpoint);
+    // One that a wrong clock wrote must not keep a checkpoint for ever.
+    const until = Math.min(Date.parse(reservation.expiresAt), modifiedAt + LONGEST_RESERVATION_MS);
+    if (until > now) reserved.add(reservation.checkpoint);
     else expired.push(name);
   }
   return { reserved, expired };

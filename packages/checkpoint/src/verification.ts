@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Manifest } from "./checkpoint.ts";
 import { checkpointFile } from "./checkpoint-name.ts";
 import type { CheckpointStore } from "./checkpoint-store.ts";
-import { parseStoredRecord } from "./stored-record.ts";
+import { readStoredRecord } from "./stored-record.ts";
 
 const VerificationSchema = z.object({
   verifiedAt: z.iso.datetime(),
@@ -41,8 +41,6 @@ export async function readVerification(
   name: string,
   archive: Manifest["archive"],
 ): Promise<Verification | undefined> {
-  const file = await store.read(checkpointFile(name, "verified"));
-  if (file === undefined) return undefined;
-  const mark = parseStoredRecord(VerificationSchema, file.text);
+  const mark = await readStoredRecord(store, checkpointFile(name, "verified"), VerificationSchema);
   return mark?.archive === archive.sha256 ? mark : undefined;
 }

@@ -28,6 +28,10 @@ test.each([
     "an anchor beyond its transaction",
     JSON.stringify({ ...someManifest(), anchor: { txId: 1001, sha256: "0".repeat(64) } }),
   ],
+  [
+    "an anchor before its transaction",
+    JSON.stringify({ ...someManifest(), anchor: { txId: 999, sha256: "0".repeat(64) } }),
+  ],
   ["another checkpoint's archive", JSON.stringify(someManifest({ archiveName: "checkpoint-1.tar" }))],
   ["an archive elsewhere", JSON.stringify(someManifest({ archiveName: "../checkpoint-1.tar" }))],
   ["a file twice", JSON.stringify(someManifest({ files: ["CURRENT", "CURRENT"] }))],

@@ -1,4 +1,5 @@
-import { mkdir, open, readdir, stat } from "node:fs/promises";
+import { constants } from "node:fs";
+import { lstat, mkdir, open, readdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { pathToFileURL } from "node:url";
@@ -9,7 +10,7 @@ import { FolderMemory } from "./folder-memory.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
 import { listFolder, readFileStream, removeDeadTemporaries, removeFile, writeAll } from "./folder-files.ts";
 import { contentTag } from "./memory-store.ts";
-import { alreadyThere, notThere, requireStoreName, SMALL_FILE_LIMIT, tooLarge } from "./store-names.ts";
+import { alreadyThere, notAFile, notThere, requireStoreName, SMALL_FILE_LIMIT, tooLarge } from "./store-names.ts";
 import { replaceIfUnchanged } from "./replace-file.ts";
 import { createTemporary, discard, fill, publishNew } from "./write-file.ts";
 
@@ -64,17 +65,24 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
     const before = await isThere();
     // Always beside the archives, where those of dead writers are looked for.
     const file = await createTemporary(root);
-    if (name.includes("/")) await mkdir(dirname(pathOf(name)), { recursive: true });
-    if (!before) await isThere();
-    return file;
+    try {
+      if (name.includes("/")) await makeFolder(dirname(pathOf(name)));
+      if (!before) await isThere();
+      return file;
+    } catch (error) {
+      await discard(file);
+      throw error;
+    }
   }
 
   async function readSmall(name: string): Promise<TaggedText | undefined> {
     try {
-      const file = await open(pathOf(name), "r");
+      // Without waiting: opening a pipe would last until somebody writes to it.
+      const file = await open(pathOf(name), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
       try {
-        const { size } = await file.stat();
-        if (size > SMALL_FILE_LIMIT) throw tooLarge(name, size);
+        const found = await file.stat();
+        if (!found.isFile()) throw notAFile(name);
+        if (found.size > SMALL_FILE_LIMIT) throw tooLarge(name, found.size);
         const content = await file.readFile();
         return { text: content.toString("utf8"), tag: contentTag(content) };
       } finally {
@@ -193,6 +201,18 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 
     close: async () => undefined,
   };
+}
+
+/** A folder of the store itself: through a link, files would come to lie outside of it. */
+async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true });
+  if ((await lstat(path)).isSymbolicLink()) throw linked(path);
+}
+
+function linked(path: string): CairnError {
+  return new CairnError("STORE_DENIED", `${path} is a link, and Cairn writes nothing outside of its store.`, {
+    hint: "Remove the link; Cairn makes the folder when it needs it.",
+  });
 }
 
 function vanished(location: string): CairnError {

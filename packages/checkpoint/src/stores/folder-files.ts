@@ -26,7 +26,7 @@ export async function listFolder(root: string, folder: string, prefix: string): 
       continue;
     }
     if (!name.startsWith(prefix)) continue;
-    const file = await statOf(join(root, name));
+    const file = await statOf(join(root, name), entry.isSymbolicLink());
     if (file?.isFile() === true) {
       found.push({ name, bytes: file.size, modifiedAt: Math.floor(file.mtimeMs) });
     }
@@ -34,20 +34,26 @@ export async function listFolder(root: string, folder: string, prefix: string): 
   return found;
 }
 
-async function statOf(path: string): Promise<Stats | undefined> {
+/** What links that lead nowhere answer. */
+const BROKEN_LINK = new Set(["ELOOP", "ENOTDIR", "EACCES", "EPERM", "ENAMETOOLONG"]);
+
+async function statOf(path: string, isLink = false): Promise<Stats | undefined> {
   try {
     return await stat(path);
   } catch (error) {
-    // Another node may remove a file between the listing and this.
-    if (systemErrorCode(error) === "ENOENT") return undefined;
+    const code = systemErrorCode(error) ?? "";
+    // Another node may remove a file between the listing and this; and somebody's broken link must not hide the other files.
+    if (code === "ENOENT" || (isLink && BROKEN_LINK.has(code))) return undefined;
     throw error;
   }
 }
 
 /** Removes temporary files that nobody has written to since `before`: their writers died. */
 export async function removeDeadTemporaries(root: string, before: number): Promise<void> {
-  for (const name of await readdir(root)) {
-    if (!name.startsWith(TEMPORARY_PREFIX)) continue;
+  for (const entry of await readdir(root, { withFileTypes: true })) {
+    const { name } = entry;
+    // A folder or a link of such a name is not one of ours.
+    if (!name.startsWith(TEMPORARY_PREFIX) || !entry.isFile()) continue;
     const file = await statOf(join(root, name));
     if (file !== undefined && file.mtimeMs < before) await rm(join(root, name), { force: true });
   }

@@ -33,6 +33,13 @@ export function tooLarge(name: string, bytes: number): CairnError {
   });
 }
 
+/** A folder, pipe or device where a small file should be. */
+export function notAFile(name: string): CairnError {
+  return new CairnError("CHECKPOINT_CORRUPT", `${name} is not a plain file.`, {
+    hint: "Cairn did not make it; remove it from the store.",
+  });
+}
+
 /** A file that was there before. */
 export function alreadyThere(name: string, location: string): CairnError {
   return new CairnError("CONFLICT", `${name} is already in ${location}.`, {
