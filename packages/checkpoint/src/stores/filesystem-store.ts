@@ -10,7 +10,14 @@ import { FolderMemory } from "./folder-memory.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
 import { listFolder, readFileStream, removeDeadTemporaries, removeFile, writeAll } from "./folder-files.ts";
 import { contentTag } from "./memory-store.ts";
-import { alreadyThere, notAFile, notThere, requireStoreName, SMALL_FILE_LIMIT, tooLarge } from "./store-names.ts";
+import {
+  alreadyThere,
+  notAFile,
+  notThere,
+  requireStoreName,
+  SMALL_FILE_LIMIT,
+  tooLarge,
+} from "./store-names.ts";
 import { replaceIfUnchanged } from "./replace-file.ts";
 import { createTemporary, discard, fill, publishNew } from "./write-file.ts";
 
