@@ -1,0 +1,101 @@
+import { seededRandom } from "./seeded-random.ts";
+
+/** What goes wrong, and how often; each `…Every` is a mean in periods of one node, and `Infinity` is never. */
+export interface Storm {
+  readonly crashEvery: number;
+  readonly freezeEvery: number;
+  readonly stopEvery: number;
+  readonly outageEvery: number;
+  readonly pauseOfWritesEvery: number;
+  /** Of the requests of a node that is saving: it dies or freezes just before or after. */
+  readonly atStep: number;
+  /** Of all requests: not done, or done and the answer lost. */
+  readonly failing: number;
+}
+
+/** Nothing goes wrong. */
+export const CALM: Storm = {
+  crashEvery: Infinity,
+  freezeEvery: Infinity,
+  stopEvery: Infinity,
+  outageEvery: Infinity,
+  pauseOfWritesEvery: Infinity,
+  atStep: 0,
+  failing: 0,
+};
+
+/** Everything goes wrong, more often than anywhere. */
+export const STORMY: Storm = {
+  crashEvery: 40,
+  freezeEvery: 40,
+  stopEvery: 60,
+  outageEvery: 50,
+  pauseOfWritesEvery: 30,
+  atStep: 0.003,
+  failing: 0.002,
+};
+
+/** One simulated cluster. Durations in milliseconds. */
+export interface Conditions {
+  readonly seed: number;
+  readonly nodes: number;
+  readonly periods: number;
+  readonly period: number;
+  /** Whether the store creates and replaces only on its condition. */
+  readonly exclusive: boolean;
+  /** The shortest and the longest that an upload takes. */
+  readonly upload: readonly [number, number];
+  /** How exact the store's clock is. */
+  readonly storeTick: number;
+  readonly retention: { readonly retainAtLeast: number; readonly retainNewerThan: number };
+  readonly storm: Storm;
+}
+
+const HOUR = 3_600_000;
+
+/** A cluster as in the documentation: PT6H, uploads of a minute or two, three checkpoints or two days kept. */
+export function usualConditions(seed: number, nodes: number, periods: number): Conditions {
+  return {
+    seed,
+    nodes,
+    periods,
+    period: 6 * HOUR,
+    exclusive: true,
+    upload: [60_000, 120_000],
+    storeTick: 1,
+    retention: { retainAtLeast: 3, retainNewerThan: 48 * HOUR },
+    storm: CALM,
+  };
+}
+
+/** A cluster that only the seed chooses: its size, its period, its store, and how much goes wrong. */
+export function anyConditions(seed: number, nodePeriods: number): Conditions {
+  const random = seededRandom(seed);
+  const nodes = random.pick([1, 2, 3, 5, 5, 8, 20]) ?? 1;
+  const period = random.pick([20_000, 300_000, HOUR, 6 * HOUR, 24 * HOUR]) ?? HOUR;
+  const shortest = random.magnitude(period / 1_000, period / 20);
+  const often = random.magnitude(0.5, 4);
+  const of = (every: number): number => (random.chance(0.3) ? Infinity : every / often);
+  return {
+    seed,
+    nodes,
+    periods: Math.ceil(nodePeriods / nodes),
+    period,
+    exclusive: random.chance(0.7),
+    upload: [shortest, shortest * random.between(1, 5)],
+    storeTick: random.pick([1, 1_000]) ?? 1,
+    retention: {
+      retainAtLeast: random.pick([1, 2, 3, 7]) ?? 1,
+      retainNewerThan: random.pick([1, 4, 10].map((periods) => periods * period)) ?? period,
+    },
+    storm: {
+      crashEvery: of(STORMY.crashEvery),
+      freezeEvery: of(STORMY.freezeEvery),
+      stopEvery: of(STORMY.stopEvery),
+      outageEvery: of(STORMY.outageEvery),
+      pauseOfWritesEvery: of(STORMY.pauseOfWritesEvery),
+      atStep: random.chance(0.3) ? 0 : STORMY.atStep * often,
+      failing: random.chance(0.2) ? 0 : STORMY.failing * often,
+    },
+  };
+}

@@ -1,0 +1,55 @@
+import type { VirtualTime } from "./virtual-time.ts";
+
+/** How long the cluster went without a checkpoint while nothing excused it: a node ran, the store answered, there was something new. */
+export interface Exposure {
+  /** To be called before whatever the conditions depend on changes. */
+  advance(): void;
+  /** A node was killed, or froze, while it saved: what it began is lost, and its lease has to expire. */
+  interrupt(): void;
+  published(): void;
+  /** All unexcused time (ms). */
+  total(): number;
+  /** The longest gap (ms) by how many savers were interrupted in it; one still open counts. */
+  longest(): ReadonlyMap<number, number>;
+}
+
+/** Measures exposure; `isExposed` tells whether nothing excuses a gap now. */
+export function measureExposure(time: VirtualTime, isExposed: () => boolean): Exposure {
+  const longest = new Map<number, number>();
+  let since = time.now();
+  let total = 0;
+  let gap = 0;
+  let interrupted = 0;
+  const advance = (): void => {
+    const now = time.now();
+    if (isExposed()) {
+      total += now - since;
+      gap += now - since;
+    }
+    since = now;
+  };
+  const note = (): void => {
+    longest.set(interrupted, Math.max(gap, longest.get(interrupted) ?? 0));
+  };
+  return {
+    advance,
+    interrupt() {
+      interrupted += 1;
+    },
+    published() {
+      advance();
+      note();
+      gap = 0;
+      interrupted = 0;
+    },
+    total() {
+      advance();
+      return total;
+    },
+    longest() {
+      advance();
+      note();
+      return longest;
+    },
+  };
+}

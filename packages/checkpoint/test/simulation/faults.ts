@@ -1,0 +1,123 @@
+import { isCairnError } from "@cairn/kv";
+import { CALM } from "./conditions.ts";
+import type { Conditions } from "./conditions.ts";
+import type { Exposure } from "./exposure.ts";
+import type { NodeLife } from "./node-life.ts";
+import type { SeededRandom } from "./seeded-random.ts";
+import type { SimulatedLog } from "./simulated-index.ts";
+import type { SimulatedNode } from "./simulated-node.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+import type { Witness } from "./witness.ts";
+
+/** What faults happen to. */
+export interface FaultParts {
+  readonly conditions: Conditions;
+  readonly time: VirtualTime;
+  readonly random: SeededRandom;
+  readonly nodes: readonly SimulatedNode[];
+  readonly log: SimulatedLog;
+  readonly seen: Witness;
+  readonly exposure: Exposure;
+  readonly setStoreUp: (up: boolean) => void;
+}
+
+/** The faults of a run, under way. */
+export interface Faults {
+  onStep(life: NodeLife, when: "before" | "after"): void;
+  /** A round failed with `error`: one that no fault explains is a violation. */
+  explain(error: unknown): void;
+}
+
+const EXPECTED = ["STORE_UNREACHABLE", "CONFLICT", "NOT_READY"] as const;
+
+/** Lets happen what `conditions.storm` says. */
+export function startFaults(parts: FaultParts): Faults {
+  const { conditions, time, random, nodes, log, seen, exposure, setStoreUp } = parts;
+  const { storm, period } = conditions;
+
+  function kill(node: SimulatedNode): void {
+    const life = node.life();
+    if (life === undefined) return;
+    exposure.advance();
+    if (seen.isSaving(life)) exposure.interrupt();
+    seen.died(life);
+    node.kill();
+    startAgain(node);
+  }
+
+  function startAgain(node: SimulatedNode): void {
+    // Often at once, as a supervisor does, sometimes after days.
+    time.plan(random.magnitude(1_000, 3 * period), () => {
+      exposure.advance();
+      if (node.life() === undefined) node.start();
+      return true;
+    });
+  }
+
+  function freeze(life: NodeLife): void {
+    if (life.isDead() || life.isFrozen()) return;
+    exposure.advance();
+    if (seen.isSaving(life)) exposure.interrupt();
+    life.freeze();
+    time.plan(random.magnitude(1_000, 2 * period), () => {
+      exposure.advance();
+      life.thaw();
+      return true;
+    });
+  }
+
+  function every(mean: number, happen: () => void): void {
+    if (!Number.isFinite(mean)) return;
+    time.plan(random.after(mean * period), () => {
+      happen();
+      every(mean, happen);
+      return true;
+    });
+  }
+
+  for (const node of nodes) {
+    every(storm.crashEvery, () => kill(node));
+    every(storm.freezeEvery, () => {
+      const life = node.life();
+      if (life !== undefined) freeze(life);
+    });
+    every(storm.stopEvery, () => {
+      const life = node.life();
+      if (life === undefined || life.isFrozen()) return;
+      void node.stop(10_000).then(() => {
+        seen.died(life);
+        if (node.life() === undefined) startAgain(node);
+      });
+    });
+  }
+  every(storm.outageEvery, () => {
+    setStoreUp(false);
+    time.plan(random.magnitude(10_000, 3 * period), () => {
+      setStoreUp(true);
+      return false;
+    });
+  });
+  every(storm.pauseOfWritesEvery, () => {
+    exposure.advance();
+    log.stop();
+    time.plan(random.magnitude(period / 10, 4 * period), () => {
+      exposure.advance();
+      log.go();
+      return false;
+    });
+  });
+
+  return {
+    onStep(life, when) {
+      if (storm.atStep === 0 || !seen.isSaving(life) || life.isDead() || !random.chance(storm.atStep)) return;
+      const node = nodes.find((one) => one.life() === life);
+      if (node === undefined) return;
+      if (when === "before" || random.chance(0.5)) kill(node);
+      else freeze(life);
+    },
+    explain(error) {
+      const isExpected = EXPECTED.some((code) => isCairnError(error, code));
+      if (!isExpected || storm === CALM) seen.violate("rounds fail for a reason", String(error));
+    },
+  };
+}

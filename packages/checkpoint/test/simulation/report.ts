@@ -1,0 +1,82 @@
+import { leaseDuration } from "../../src/schedule.ts";
+import type { Conditions } from "./conditions.ts";
+import type { Exposure } from "./exposure.ts";
+import type { SimulatedNode } from "./simulated-node.ts";
+import type { RequestKind, StoreContents } from "./simulated-store.ts";
+import type { Violation, Witness } from "./witness.ts";
+
+/** What a run came to. */
+export interface Report {
+  readonly conditions: Conditions;
+  /** Periods in which a node ran, the store answered and there was something new. */
+  readonly periods: number;
+  readonly uploads: number;
+  readonly uploadsPerPeriod: number;
+  /** In periods; without an interrupted saver, with one, with more. */
+  readonly longestGap: { readonly plain: number; readonly interrupted: number; readonly oftener: number };
+  /** The longest gap beyond what it may be: 1.5 periods and a lease, and half a period for each saver that was interrupted in it. */
+  readonly gapBeyondLimit: number;
+  readonly mostAtOnce: number;
+  /** Parts of all uploads. */
+  readonly duplicates: number;
+  readonly thrownAway: number;
+  /** A node's uploads as parts of its fair share, by the time that it ran. */
+  readonly share: { readonly least: number; readonly most: number };
+  readonly looksPerNode: number;
+  readonly requestsPerLook: number;
+  readonly listsPerLook: number;
+  readonly readsPerLook: number;
+  readonly longestListing: number;
+  readonly violations: readonly Violation[];
+}
+
+/** What a report is made of. */
+export interface RunFigures {
+  readonly conditions: Conditions;
+  readonly seen: Witness;
+  readonly exposure: Exposure;
+  readonly nodes: readonly SimulatedNode[];
+  readonly looks: number;
+  readonly requests: ReadonlyMap<RequestKind, number>;
+  readonly longestListing: number;
+  readonly contents: StoreContents;
+}
+
+/** The figures of a run as ratios. */
+export function summarize(run: RunFigures): Report {
+  const { conditions, seen, exposure, nodes, looks, requests, longestListing } = run;
+  const { period } = conditions;
+  const counted = seen.counted();
+  const lease = leaseDuration(period) / period;
+  const periods = exposure.total() / period;
+  const gaps = [...exposure.longest()].map(([interrupted, gap]) => ({ interrupted, gap: gap / period }));
+  const longest = (is: (interrupted: number) => boolean): number =>
+    Math.max(0, ...gaps.filter(({ interrupted }) => is(interrupted)).map(({ gap }) => gap));
+  const ran = nodes.reduce((sum, node) => sum + node.ran(), 0);
+  const shares = nodes
+    .filter((node) => node.ran() > 0)
+    .map((node) => (counted.byNode.get(node.id) ?? 0) / ((counted.uploads * node.ran()) / ran));
+  const all = [...requests.values()].reduce((sum, count) => sum + count, 0);
+  return {
+    conditions,
+    periods,
+    uploads: counted.uploads,
+    uploadsPerPeriod: counted.uploads / periods,
+    longestGap: {
+      plain: longest((n) => n === 0),
+      interrupted: longest((n) => n === 1),
+      oftener: longest((n) => n > 1),
+    },
+    gapBeyondLimit: Math.max(0, ...gaps.map(({ interrupted, gap }) => gap - 1.5 - lease - 0.5 * interrupted)),
+    mostAtOnce: counted.mostAtOnce,
+    duplicates: counted.duplicates / counted.uploads,
+    thrownAway: counted.thrownAway / counted.uploads,
+    share: { least: Math.min(...shares), most: Math.max(...shares) },
+    looksPerNode: looks / (ran / period),
+    requestsPerLook: all / looks,
+    listsPerLook: (requests.get("list") ?? 0) / looks,
+    readsPerLook: (requests.get("read") ?? 0) / looks,
+    longestListing,
+    violations: seen.violations,
+  };
+}

@@ -1,0 +1,94 @@
+import { checkpointFile } from "../../src/checkpoint-name.ts";
+import { markVerified } from "../../src/index.ts";
+import type { CheckpointStore } from "../../src/index.ts";
+import { listCheckpoints } from "../../src/list-checkpoints.ts";
+import { RESERVATIONS, reserve } from "../../src/reservations.ts";
+import { isCairnError } from "@cairn/kv";
+import type { NodeLife } from "./node-life.ts";
+import type { SeededRandom } from "./seeded-random.ts";
+import type { StoreContents, StoreWatcher } from "./simulated-store.ts";
+
+/** Somebody who now and then restores the newest checkpoint, as slowly as may be, and marks it verified where that succeeded. */
+export interface Restorer {
+  /** Whether it may count on the archive of `name`: it has reserved it without a lapse, and found it published after that. */
+  countsOn(name: string): boolean;
+  watcher(next: StoreWatcher): StoreWatcher;
+}
+
+/** What a restorer works with. */
+export interface RestorerParts {
+  readonly life: NodeLife;
+  readonly contents: StoreContents;
+  readonly random: SeededRandom;
+  readonly every: number;
+  /** The shortest and the longest that a restore takes. */
+  readonly lasts: readonly [number, number];
+  /** It had reserved the checkpoint and yet found no archive. */
+  readonly onMissing: (name: string) => void;
+}
+
+/** Begins restoring from the store that `open` gives. */
+export function startRestorer(
+  parts: RestorerParts,
+  open: (watcher: (next: StoreWatcher) => StoreWatcher) => CheckpointStore,
+): Restorer {
+  const { life, contents, random, every, lasts, onMissing } = parts;
+  const { clock } = life;
+  let counted: string | undefined;
+
+  const watcher = (next: StoreWatcher): StoreWatcher => ({
+    ...next,
+    written(name, file, before) {
+      next.written?.(name, file, before);
+      if (!name.startsWith(RESERVATIONS) || before === undefined) return;
+      const { expiresAt } = JSON.parse(before.content.toString("utf8")) as { expiresAt: string };
+      // Renewed too late: a sweep may have passed in between.
+      if (Date.parse(expiresAt) <= contents.now()) counted = undefined;
+    },
+  });
+  const store = open(watcher);
+
+  async function restore(): Promise<void> {
+    const { checkpoints } = await listCheckpoints(store);
+    const chosen = random.chance(0.7) ? checkpoints[0] : random.pick(checkpoints);
+    if (chosen === undefined) return;
+    const { name, archive } = chosen;
+    const reservation = await reserve(store, name, life.node, clock);
+    try {
+      if ((await store.list(RESERVATIONS)).length === 0) return;
+      if ((await store.read(checkpointFile(name, "manifest"))) === undefined) return;
+      counted = name;
+      await clock.wait(random.magnitude(...lasts));
+      const isThere = contents.files.has(checkpointFile(name, "archive"));
+      if (counted === name && !isThere) onMissing(name);
+      if (isThere)
+        await markVerified(store, name, { node: life.node, digest: `sha256:${"0".repeat(64)}`, archive });
+    } finally {
+      counted = undefined;
+      await reservation.release();
+    }
+  }
+
+  void (async () => {
+    for (;;) {
+      await clock.wait(random.after(every));
+      try {
+        await restore();
+      } catch (error) {
+        if (!isCairnError(error)) throw error;
+      }
+    }
+  })();
+  return {
+    watcher,
+    countsOn(name) {
+      return counted === name && [...contents.files].some(([file, held]) => isLive(file, held.content, name));
+    },
+  };
+
+  function isLive(file: string, content: Buffer, name: string): boolean {
+    if (!file.startsWith(RESERVATIONS)) return false;
+    const { checkpoint, expiresAt } = JSON.parse(content.toString("utf8")) as Record<string, string>;
+    return checkpoint === name && Date.parse(expiresAt ?? "") > contents.now();
+  }
+}

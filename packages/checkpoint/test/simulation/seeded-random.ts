@@ -1,0 +1,34 @@
+/** Random numbers that are the same for the same seed. */
+export interface SeededRandom {
+  /** At least 0 and below 1. */
+  next(): number;
+  between(low: number, high: number): number;
+  /** As often near `low` as near `high`, by their magnitude: what lasts seconds or days is drawn like this. */
+  magnitude(low: number, high: number): number;
+  /** How long until something happens that happens every `mean`, at any instant as likely. */
+  after(mean: number): number;
+  chance(probability: number): boolean;
+  pick<T>(values: readonly T[]): T | undefined;
+  /** Another sequence, so that one part's draws do not shift another's. */
+  fork(): SeededRandom;
+}
+
+/** A sequence of random numbers (mulberry32). */
+export function seededRandom(seed: number): SeededRandom {
+  let state = seed >>> 0;
+  const next = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+  return {
+    next,
+    between: (low, high) => low + (high - low) * next(),
+    magnitude: (low, high) => low * (high / low) ** next(),
+    after: (mean) => -mean * Math.log(1 - next()),
+    chance: (probability) => next() < probability,
+    pick: (values) => values[Math.floor(next() * values.length)],
+    fork: () => seededRandom(Math.floor(next() * 2 ** 32)),
+  };
+}

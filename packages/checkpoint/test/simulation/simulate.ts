@@ -1,0 +1,138 @@
+import type { CheckpointerEvent } from "../../src/index.ts";
+import type { Conditions } from "./conditions.ts";
+import { measureExposure } from "./exposure.ts";
+import { startFaults } from "./faults.ts";
+import { beginLife } from "./node-life.ts";
+import type { NodeLife } from "./node-life.ts";
+import { summarize } from "./report.ts";
+import type { Report } from "./report.ts";
+import { startRestorer } from "./restorer.ts";
+import type { Restorer } from "./restorer.ts";
+import { seededRandom } from "./seeded-random.ts";
+import { ARCHIVE_BYTES, simulatedLog } from "./simulated-index.ts";
+import { simulatedNode, transportOf } from "./simulated-node.ts";
+import type { Network } from "./simulated-node.ts";
+import { simulatedStore } from "./simulated-store.ts";
+import type { RequestKind, StoreContents, Transport } from "./simulated-store.ts";
+import { beforeSweep } from "./sweep-oracle.ts";
+import type { SweepOracle } from "./sweep-oracle.ts";
+import { virtualTime } from "./virtual-time.ts";
+import { witness } from "./witness.ts";
+
+const PIECE_BYTES = 128;
+
+/** Runs a cluster under `conditions` from its first start, in virtual time. The same conditions give the same report. */
+export async function simulate(conditions: Conditions): Promise<Report> {
+  const { period, exclusive, storeTick, retention, storm } = conditions;
+  const random = seededRandom(conditions.seed);
+  const time = virtualTime();
+  const log = simulatedLog(time, period / 1_000);
+  const requests = new Map<RequestKind, number>();
+  let looks = 0;
+  let longestListing = 0;
+  let storeUp = true;
+
+  const storeAhead = random.between(-period, period);
+  const contents: StoreContents = {
+    files: new Map(),
+    now: () => Math.floor((time.now() + storeAhead) / storeTick) * storeTick,
+    exclusive,
+    writes: 0,
+  };
+  const direct = simulatedStore(contents, {
+    request: async (_, work) => work(),
+    transfer: async () => undefined,
+  });
+
+  const isRunning = (life: NodeLife | undefined): boolean => life !== undefined && !life.isFrozen();
+  const exposure = measureExposure(time, () => {
+    if (!storeUp || !nodes.some(({ life }) => isRunning(life()))) return false;
+    return log.isWriting() || log.txId() > (seen.listed()[0]?.parsed.txId ?? 0);
+  });
+  let restorer: Restorer | undefined;
+  const seen = witness({
+    contents,
+    time,
+    period,
+    isRestored: (name) => restorer?.countsOn(name) ?? false,
+    onPublished: () => exposure.published(),
+  });
+
+  const network: Network = {
+    time,
+    random: random.fork(),
+    isStoreUp: () => storeUp,
+    failing: storm.failing,
+    timeout: Math.min(5_000, period / 50),
+    upload: conditions.upload,
+    pieces: ARCHIVE_BYTES / PIECE_BYTES,
+    onStep: (life, kind, when) => {
+      if (when === "before") requests.set(kind, (requests.get(kind) ?? 0) + 1);
+      else if (kind === "list") longestListing = Math.max(longestListing, contents.files.size);
+      faults.onStep(life, when);
+    },
+  };
+  const sweeps = new Map<NodeLife, Promise<SweepOracle>>();
+  const nodes = Array.from({ length: conditions.nodes }, (_, at) =>
+    simulatedNode({
+      id: `node-${at + 1}`,
+      time,
+      log,
+      random: random.fork(),
+      clockError: period / 2,
+      optionsOf: (life) => ({
+        store: simulatedStore(contents, transportOf(life, network), seen.watch(life)),
+        approxFrequency: period,
+        checkpointDir: "nowhere",
+        keepDirBetweenCheckpoints: true,
+        keepDirOnClose: true,
+        retentionPolicy: retention,
+        checkpointOnClose: false,
+        compression: "none",
+      }),
+      onEvent,
+    }),
+  );
+
+  function onEvent(life: NodeLife, event: CheckpointerEvent): void {
+    if (event.type === "begun") looks += 1;
+    if (event.type === "taken") sweeps.set(life, beforeSweep(contents, seen, retention, direct));
+    if (event.type === "swept" && event.failed.length === 0) {
+      void sweeps.get(life)?.then((sweep) => sweep.check());
+    }
+    if (event.type === "swept" || event.type === "sweep-failed") sweeps.delete(life);
+    if (event.type === "failed") faults.explain(event.error);
+  }
+
+  const faults = startFaults({
+    conditions,
+    time,
+    random: random.fork(),
+    nodes,
+    log,
+    seen,
+    exposure,
+    setStoreUp: (up) => {
+      exposure.advance();
+      storeUp = up;
+    },
+  });
+  for (const node of nodes) node.start();
+  if (storm.failing > 0) {
+    const life = beginLife("joiner", time, 0);
+    const transport: Transport = transportOf(life, { ...network, onStep: () => undefined });
+    restorer = startRestorer(
+      {
+        life,
+        contents,
+        random: random.fork(),
+        every: 2 * period,
+        lasts: [period / 100, 2 * period],
+        onMissing: (name) => seen.violate("a reserved checkpoint stays", name),
+      },
+      (watcher) => simulatedStore(contents, transport, watcher(seen.watch(life))),
+    );
+  }
+  await time.run(time.now() + conditions.periods * period);
+  return summarize({ conditions, seen, exposure, nodes, looks, requests, longestListing, contents });
+}

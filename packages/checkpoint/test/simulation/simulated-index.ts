@@ -1,0 +1,104 @@
+import { createHash } from "node:crypto";
+import { Readable } from "node:stream";
+import type { Archiving } from "../../src/archiving.ts";
+import type { CheckpointSource } from "../../src/index.ts";
+import type { NodeLife } from "./node-life.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+/** The id of the log that all simulated nodes follow. */
+export const LOG_ID = "log-a";
+
+const PIECES = 8;
+const PIECE_BYTES = 128;
+/** What every simulated archive weighs: a unit, so that bytes count uploads. */
+export const ARCHIVE_BYTES = PIECES * PIECE_BYTES;
+
+/** The transaction log that all nodes follow; writes to it stop and go. */
+export interface SimulatedLog {
+  txId(): number;
+  isWriting(): boolean;
+  stop(): void;
+  go(): void;
+}
+
+/** A log to which a transaction is written every `msPerTx`. */
+export function simulatedLog(time: VirtualTime, msPerTx: number): SimulatedLog {
+  let written = 1;
+  let since: number | undefined = time.now();
+  const txId = (): number => Math.floor(written + (since === undefined ? 0 : (time.now() - since) / msPerTx));
+  return {
+    txId,
+    isWriting: () => since !== undefined,
+    stop() {
+      written = txId();
+      since = undefined;
+    },
+    go() {
+      since ??= time.now();
+    },
+  };
+}
+
+/** A node's index, and how it is copied and packed: the copy takes `captureMs`, in which the log goes on. */
+export function simulatedIndex(
+  life: NodeLife,
+  log: SimulatedLog,
+  captureMs: number,
+): { readonly source: CheckpointSource; readonly archiving: Archiving } {
+  let captured = 0;
+  const source: CheckpointSource = {
+    node: life.node,
+    version: "0.1.0",
+    format: { index: 1, kv: "test/1" },
+    position: async () => ({ logId: LOG_ID, txId: log.txId() }),
+    agrees: async () => true,
+    async capture() {
+      captured = log.txId();
+      const txId = captured;
+      await life.clock.wait(captureMs);
+      return {
+        format: { index: 1, kv: "test/1" },
+        log: { id: LOG_ID, name: "cairn", offset: 0 },
+        txId,
+        txTime: new Date(txId).toISOString(),
+        anchor: { txId, sha256: "0".repeat(64) },
+        documents: txId,
+      };
+    },
+  };
+  return {
+    source,
+    archiving: {
+      directory: () => ({ make: async () => undefined, drop: async () => undefined }),
+      capture: async (dir, from) => ({ dir, state: await from.capture(dir), drop: async () => undefined }),
+      pack: (_, { onProgress } = {}) => {
+        const content = archiveAt(captured);
+        const sha256 = createHash("sha256").update(content).digest("hex");
+        const bytes = content.length;
+        return {
+          archive: Readable.from(pieces(content, onProgress), { objectMode: false, highWaterMark: 1 }),
+          result: () => ({ bytes, sha256, files: [{ name: "000001.ldb", bytes, sha256 }] }),
+        };
+      },
+    },
+  };
+}
+
+/** Which transaction the data of an archive is at. */
+export function transactionIn(archive: Buffer): number {
+  return Number.parseInt(archive.toString("latin1"), 10);
+}
+
+function archiveAt(txId: number): Buffer {
+  return Buffer.from(`${txId} `.padEnd(ARCHIVE_BYTES, "-"));
+}
+
+function* pieces(
+  content: Buffer,
+  onProgress: ((bytes: number) => void) | undefined,
+): Generator<Buffer, void, undefined> {
+  for (let at = 0; at < content.length; at += PIECE_BYTES) {
+    yield content.subarray(at, at + PIECE_BYTES);
+    onProgress?.(at + PIECE_BYTES);
+  }
+}

@@ -1,0 +1,129 @@
+import { CairnError } from "@cairn/kv";
+import { startCheckpointer } from "../../src/index.ts";
+import type { Checkpointer, CheckpointerEvent, CheckpointerParts } from "../../src/index.ts";
+import { unreachable } from "../../testing/index.ts";
+import type { SeededRandom } from "./seeded-random.ts";
+import { simulatedIndex } from "./simulated-index.ts";
+import type { SimulatedLog } from "./simulated-index.ts";
+import { beginLife } from "./node-life.ts";
+import type { NodeLife } from "./node-life.ts";
+import type { RequestKind, Transport } from "./simulated-store.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+/** Where requests travel. */
+export interface Network {
+  readonly time: VirtualTime;
+  readonly random: SeededRandom;
+  isStoreUp(): boolean;
+  /** Of all requests, those that fail. */
+  readonly failing: number;
+  /** After how long a request without an answer fails (ms). */
+  readonly timeout: number;
+  /** The shortest and the longest that an upload takes. */
+  readonly upload: readonly [number, number];
+  /** Pieces of an upload. */
+  readonly pieces: number;
+  /**
+   * Called just before a request is sent and just after it was done: the moments at which a process may end. Before, it must not freeze:
+   * that a process stands still between looking at its clock and sending, no client of any store can rule out.
+   */
+  onStep(life: NodeLife, kind: RequestKind, when: "before" | "after"): void;
+}
+
+/** How `life` reaches the store over `network`. A request that was sent is done even if its sender has ended. */
+export function transportOf(life: NodeLife, network: Network): Transport {
+  const { time, random, failing } = network;
+  return {
+    request: (kind, work) =>
+      new Promise((resolve, reject) => {
+        network.onStep(life, kind, "before");
+        if (life.isDead()) return;
+        time.plan(random.between(5, 60), () => {
+          if (!network.isStoreUp() || random.chance(failing / 2)) {
+            time.plan(network.timeout, () => life.deliver(() => reject(unreachable())));
+            return false;
+          }
+          const answer = answerOf(work, resolve, reject);
+          const isLost = random.chance(failing / 2);
+          network.onStep(life, kind, "after");
+          return life.deliver(isLost ? () => reject(unreachable()) : answer);
+        });
+      }),
+    transfer: () =>
+      new Promise((resolve, reject) => {
+        const [shortest, longest] = network.upload;
+        const took = random.between(shortest, longest) / network.pieces;
+        time.plan(took, () => life.deliver(() => (network.isStoreUp() ? resolve() : reject(unreachable()))));
+      }),
+  };
+}
+
+function answerOf<T>(work: () => T, resolve: (value: T) => void, reject: (error: Error) => void): () => void {
+  try {
+    const value = work();
+    return () => resolve(value);
+  } catch (error) {
+    if (!(error instanceof CairnError)) throw error;
+    return () => reject(error);
+  }
+}
+
+/** A node of a simulated cluster, through all its lives. */
+export interface SimulatedNode {
+  readonly id: string;
+  readonly life: () => NodeLife | undefined;
+  start(): void;
+  kill(): void;
+  /** Stops it in order; it has ended when the promise resolves. */
+  stop(timeoutMs: number): Promise<void>;
+  /** How long it ran, in all (ms). */
+  ran(): number;
+}
+
+/** What a node is made of. */
+export interface NodeParts {
+  readonly id: string;
+  readonly time: VirtualTime;
+  readonly log: SimulatedLog;
+  readonly random: SeededRandom;
+  /** By how much its machine's clock may be off (ms). */
+  readonly clockError: number;
+  readonly optionsOf: (life: NodeLife) => CheckpointerParts["options"];
+  readonly onEvent: (life: NodeLife, event: CheckpointerEvent) => void;
+}
+
+/** A node that does not run yet. */
+export function simulatedNode(parts: NodeParts): SimulatedNode {
+  const { id, time, random, clockError } = parts;
+  let life: NodeLife | undefined;
+  let checkpointer: Checkpointer | undefined;
+  let [startedAt, ranBefore] = [0, 0];
+  const end = (): void => {
+    life?.kill();
+    life = undefined;
+    ranBefore += time.now() - startedAt;
+  };
+  return {
+    id,
+    life: () => life,
+    ran: () => ranBefore + (life === undefined ? 0 : time.now() - startedAt),
+    start() {
+      const born = beginLife(id, time, random.between(-clockError, clockError));
+      life = born;
+      startedAt = time.now();
+      checkpointer = startCheckpointer({
+        ...simulatedIndex(born, parts.log, 1_000),
+        clock: born.clock,
+        random: random.next,
+        options: parts.optionsOf(born),
+        onEvent: (event) => parts.onEvent(born, event),
+      });
+    },
+    kill: end,
+    async stop(timeoutMs) {
+      const stopping = life;
+      await checkpointer?.stop({ timeoutMs });
+      if (life === stopping) end();
+    },
+  };
+}

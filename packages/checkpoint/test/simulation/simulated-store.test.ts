@@ -1,0 +1,16 @@
+import { checkpointStoreSuite } from "../../testing/index.ts";
+import { simulatedStore } from "./simulated-store.ts";
+import type { Transport } from "./simulated-store.ts";
+
+/** Reaches the store at once and always. */
+const DIRECT: Transport = {
+  request: async (_, work) => work(),
+  transfer: async () => undefined,
+};
+
+for (const exclusive of [true, false]) {
+  const contents = () => ({ files: new Map(), now: Date.now, exclusive, writes: 0 });
+  checkpointStoreSuite(`a simulated store, ${exclusive ? "exclusive" : "not exclusive"}, without faults`, {
+    open: async () => simulatedStore(contents(), DIRECT),
+  });
+}

@@ -1,0 +1,153 @@
+import { addAbortSignal, Readable } from "node:stream";
+import { alreadyThere, notThere, requireStoreName } from "../../src/stores/store-names.ts";
+import type { CheckpointStore } from "../../src/index.ts";
+
+/** The methods of a store that are requests to it, by the names under which they are counted. */
+export type RequestKind = "list" | "upload" | "open" | "read" | "create" | "replace" | "remove" | "now";
+
+/** How a node reaches the store: takes time, and may fail. */
+export interface Transport {
+  /** Does `work` at the store, at one instant of its time, and brings the answer back. */
+  request<T>(kind: RequestKind, work: () => T): Promise<T>;
+  /** Ends when a piece of an upload has arrived. */
+  transfer(bytes: number): Promise<void>;
+}
+
+/** A file as the store holds it. */
+export interface SimulatedFile {
+  readonly content: Buffer;
+  readonly modifiedAt: number;
+  readonly tag: string;
+}
+
+/** What happens in a store, for whoever watches it. `before` is what a name held until then. */
+export interface StoreWatcher {
+  uploadBegins?(name: string): void;
+  pieceArrives?(name: string, bytes: number): void;
+  uploadEnds?(name: string, whole: boolean): void;
+  written?(name: string, file: SimulatedFile, before: SimulatedFile | undefined): void;
+  removed?(name: string, before: SimulatedFile): void;
+}
+
+/** What all nodes see of one store. */
+export interface StoreContents {
+  readonly files: Map<string, SimulatedFile>;
+  readonly now: () => number;
+  /** Without it, between finding that a file is not there and writing it another may write it. */
+  readonly exclusive: boolean;
+  /** How often anything was written; makes tags. */
+  writes: number;
+}
+
+/** A node's view of a store. */
+export function simulatedStore(
+  contents: StoreContents,
+  transport: Transport,
+  watcher: StoreWatcher = {},
+): CheckpointStore {
+  const { files, exclusive } = contents;
+  const location = "simulated://store";
+  const put = (name: string, content: Buffer): SimulatedFile => {
+    const before = files.get(name);
+    contents.writes += 1;
+    const file = { content, modifiedAt: contents.now(), tag: `tag-${contents.writes}` };
+    files.set(name, file);
+    watcher.written?.(name, file, before);
+    return file;
+  };
+  const request = async <T>(kind: RequestKind, name: string, work: () => T): Promise<T> => {
+    requireStoreName(name);
+    return transport.request(kind, work);
+  };
+  return {
+    location,
+    exclusive,
+    list: (prefix) =>
+      transport.request("list", () =>
+        [...files]
+          .filter(([name]) => name.startsWith(prefix))
+          .map(([name, { content, modifiedAt }]) => ({ name, bytes: content.length, modifiedAt }))
+          .toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+      ),
+    async upload(name, content, { signal } = {}) {
+      requireStoreName(name);
+      if (signal !== undefined) addAbortSignal(signal, content);
+      const pieces: Buffer[] = [];
+      let whole = false;
+      watcher.uploadBegins?.(name);
+      try {
+        for await (const piece of content) {
+          const arrived = Buffer.from(piece);
+          await untilAborted(transport.transfer(arrived.length), signal);
+          watcher.pieceArrives?.(name, arrived.length);
+          pieces.push(arrived);
+        }
+        const bytes = await transport.request("upload", () => {
+          if (files.has(name)) throw alreadyThere(name, location);
+          return put(name, Buffer.concat(pieces)).content.length;
+        });
+        whole = true;
+        return { bytes };
+      } catch (error) {
+        signal?.throwIfAborted();
+        throw error;
+      } finally {
+        content.destroy();
+        watcher.uploadEnds?.(name, whole);
+      }
+    },
+    open: async (name, { signal } = {}) => {
+      const content = await request("open", name, () => {
+        const file = files.get(name);
+        if (file === undefined) throw notThere(name, location);
+        return file.content;
+      });
+      const aborting = signal === undefined ? {} : { signal };
+      return Readable.from(slices(content), { objectMode: false, ...aborting });
+    },
+    read: (name) =>
+      request("read", name, () => {
+        const file = files.get(name);
+        return file === undefined ? undefined : { text: file.content.toString("utf8"), tag: file.tag };
+      }),
+    async create(name, text) {
+      if (!exclusive && (await request("create", name, () => files.has(name)))) return false;
+      return request("create", name, () => {
+        if (exclusive && files.has(name)) return false;
+        put(name, Buffer.from(text));
+        return true;
+      });
+    },
+    async replace(name, text, tag) {
+      const current = (): boolean => files.get(name)?.tag === tag;
+      if (!exclusive && !(await request("replace", name, current))) return false;
+      return request("replace", name, () => {
+        if (exclusive && !current()) return false;
+        return { tag: put(name, Buffer.from(text)).tag };
+      });
+    },
+    remove: (name) =>
+      request("remove", name, () => {
+        const before = files.get(name);
+        if (before === undefined) return;
+        files.delete(name);
+        watcher.removed?.(name, before);
+      }),
+    now: () => transport.request("now", () => contents.now()),
+    close: async () => undefined,
+  };
+}
+
+function untilAborted(work: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}
+
+function* slices(content: Buffer): Generator<Buffer> {
+  for (let at = 0; at < content.length; at += 65_536) yield content.subarray(at, at + 65_536);
+}

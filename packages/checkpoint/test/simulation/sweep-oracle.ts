@@ -1,0 +1,68 @@
+import { checkpointFile, parseCheckpointFile } from "../../src/checkpoint-name.ts";
+import { readLease } from "../../src/lease.ts";
+import { readReservations } from "../../src/reservations.ts";
+import type { CheckpointStore, RetentionPolicy } from "../../src/index.ts";
+import type { StoreContents } from "./simulated-store.ts";
+import type { Witness } from "./witness.ts";
+
+/** Longer than the hour that leftovers are left alone, by what clocks of whole seconds are off. */
+const GRACE_MS = 3_602_000;
+
+/** What a sweep that begins now has to remove, if it ends without failures. Does not ask the code that is tested. */
+export interface SweepOracle {
+  /** Tells the witness of what a sweep should have removed and did not. */
+  check(): Promise<void>;
+}
+
+/** Notes what is there before a sweep. `direct` reaches the store at once. */
+export async function beforeSweep(
+  contents: StoreContents,
+  seen: Witness,
+  policy: Required<RetentionPolicy>,
+  direct: CheckpointStore,
+): Promise<SweepOracle> {
+  const { files } = contents;
+  const now = contents.now();
+  const present = seen.listed();
+  const reservedBefore = (await readReservations(direct)).reserved;
+  const uploading = (await readLease(direct))?.archive;
+  const outdated = present
+    .slice(policy.retainAtLeast)
+    .filter(({ parsed }) => now - parsed.takenAt >= policy.retainNewerThan)
+    .map(({ name }) => name);
+  const isVerified = (name: string): boolean => files.has(checkpointFile(name, "verified"));
+  const verified = present.map(({ name }) => name).find(isVerified);
+  const leftovers = [...files].filter(([file]) => isLeftover(contents, file, now, uploading));
+  return {
+    async check() {
+      const { reserved } = await readReservations(direct);
+      const isExcused = (name: string): boolean =>
+        reserved.has(name) || reservedBefore.has(name) || name === verified;
+      const listed = new Set(seen.listed().map(({ name }) => name));
+      for (const name of outdated) {
+        if (listed.has(name) && !isExcused(name)) seen.violate("retention removes what is outdated", name);
+      }
+      for (const [file, held] of leftovers) {
+        const checkpoint = parseCheckpointFile(file)?.checkpoint ?? "";
+        if (files.get(file)?.tag === held.tag && !isExcused(checkpoint)) {
+          seen.violate("leftovers go after the grace period", file);
+        }
+      }
+    },
+  };
+}
+
+function isLeftover(
+  { files }: StoreContents,
+  file: string,
+  now: number,
+  uploading: string | undefined,
+): boolean {
+  const is = parseCheckpointFile(file);
+  if (is === undefined || is.part === "manifest") return false;
+  const archive = checkpointFile(is.checkpoint, "archive");
+  const beside = [archive, checkpointFile(is.checkpoint, "verified")];
+  const lastWritten = Math.max(...beside.map((name) => files.get(name)?.modifiedAt ?? 0));
+  if (now - lastWritten < GRACE_MS) return false;
+  return !files.has(checkpointFile(is.checkpoint, "manifest")) && archive !== uploading;
+}

@@ -1,0 +1,87 @@
+/** Something that is to happen; what `fire` answers tells whether any code may go on because of it. */
+interface Planned {
+  readonly at: number;
+  readonly order: number;
+  readonly fire: () => boolean;
+  cancelled: boolean;
+}
+
+/** Time that passes only when nothing is left to do at an instant. */
+export interface VirtualTime {
+  /** Milliseconds since 1970. */
+  now(): number;
+  /** Plans `fire`, and answers how to cancel it. At one instant the order is that of planning. */
+  plan(delay: number, fire: () => boolean): () => void;
+  /** Lets everything happen that is planned until `until`. */
+  run(until: number): Promise<void>;
+}
+
+/** Virtual time beginning at `start`. */
+export function virtualTime(start = Date.parse("2026-11-20T06:00:00.000Z")): VirtualTime {
+  const heap: Planned[] = [];
+  let now = start;
+  let order = 0;
+  return {
+    now: () => now,
+    plan(delay, fire) {
+      const planned = { at: now + Math.max(0, delay), order: order++, fire, cancelled: false };
+      push(heap, planned);
+      return () => {
+        planned.cancelled = true;
+      };
+    },
+    async run(until) {
+      await settled();
+      for (;;) {
+        const next = heap[0];
+        if (next === undefined || next.at > until) break;
+        pop(heap);
+        if (next.cancelled) continue;
+        now = next.at;
+        if (next.fire()) await settled();
+      }
+      now = until;
+    },
+  };
+}
+
+/** When every promise and tick that could go on has gone on: simulated code waits for nothing outside of virtual time. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
+function earlier(a: Planned, b: Planned): boolean {
+  return a.at < b.at || (a.at === b.at && a.order < b.order);
+}
+
+function push(heap: Planned[], planned: Planned): void {
+  let at = heap.length;
+  heap.push(planned);
+  while (at > 0) {
+    const above = (at - 1) >> 1;
+    const parent = heap[above];
+    if (parent === undefined || !earlier(planned, parent)) break;
+    heap[at] = parent;
+    at = above;
+  }
+  heap[at] = planned;
+}
+
+function pop(heap: Planned[]): void {
+  const last = heap.pop();
+  if (last === undefined || heap.length === 0) return;
+  let at = 0;
+  for (;;) {
+    const left = heap[2 * at + 1];
+    const right = heap[2 * at + 2];
+    if (left === undefined) break;
+    const isRight = right !== undefined && earlier(right, left);
+    const child = isRight ? right : left;
+    if (!earlier(child, last)) break;
+    heap[at] = child;
+    at = 2 * at + (isRight ? 2 : 1);
+  }
+  heap[at] = last;
+}

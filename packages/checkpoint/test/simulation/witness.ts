@@ -1,0 +1,198 @@
+import { createHash } from "node:crypto";
+import { decodeManifest } from "../../src/checkpoint.ts";
+import type { Manifest } from "../../src/checkpoint.ts";
+import {
+  checkpointFile,
+  newestFirst,
+  parseCheckpointFile,
+  parseCheckpointName,
+} from "../../src/checkpoint-name.ts";
+import type { CheckpointName } from "../../src/checkpoint-name.ts";
+import { LEASE_FILE } from "../../src/lease.ts";
+import { ARCHIVE_BYTES, transactionIn } from "./simulated-index.ts";
+import type { NodeLife } from "./node-life.ts";
+import type { SimulatedFile, StoreContents, StoreWatcher } from "./simulated-store.ts";
+import type { VirtualTime } from "./virtual-time.ts";
+
+/** A checkpoint as the witness saw it published. */
+export interface Published {
+  readonly name: string;
+  readonly parsed: CheckpointName;
+  readonly manifest: Manifest;
+  readonly by: NodeLife;
+}
+
+/** Something that must never happen, and did. */
+export interface Violation {
+  /** Virtual time. */
+  readonly at: number;
+  readonly rule: string;
+  readonly what: string;
+}
+
+/** What a witness counted. */
+export interface Counted {
+  readonly uploads: number;
+  /** Published less than 0.85 periods after the newest before. */
+  readonly duplicates: number;
+  /** Uploads that were begun and never published, as parts of a whole one. */
+  readonly thrownAway: number;
+  /** The most uploads of running processes at one instant. */
+  readonly mostAtOnce: number;
+  readonly byNode: ReadonlyMap<string, number>;
+}
+
+/** Sees all that happens in a store, checks the rules at every step, and counts. */
+export interface Witness {
+  readonly violations: readonly Violation[];
+  watch(by: NodeLife): StoreWatcher;
+  /** The checkpoints in the store, newest first. */
+  listed(): readonly Published[];
+  /** Whether `life` holds the lease, or uploads. */
+  isSaving(life: NodeLife): boolean;
+  violate(rule: string, what: string): void;
+  /** `life` has ended; what it was uploading never arrives. */
+  died(life: NodeLife): void;
+  counted(): Counted;
+}
+
+/** What a witness is told from outside. */
+export interface WitnessOptions {
+  readonly contents: StoreContents;
+  readonly time: VirtualTime;
+  readonly period: number;
+  /** Whether somebody who restores counts on the archive of `name`. */
+  readonly isRestored: (name: string) => boolean;
+  readonly onPublished: (published: Published) => void;
+}
+
+/** Watches `contents` from its beginning. */
+export function witness({ contents, time, period, isRestored, onPublished }: WitnessOptions): Witness {
+  const { files, exclusive } = contents;
+  const violations: Violation[] = [];
+  const published = new Map<string, Published>();
+  const uploading = new Map<string, NodeLife>();
+  const byNode = new Map<string, number>();
+  let holder: NodeLife | undefined;
+  let newestEver: Published | undefined;
+  let arrived = 0;
+  let [uploads, duplicates, mostAtOnce] = [0, 0, 0];
+
+  const violate = (rule: string, what: string): void => {
+    violations.push({ at: time.now(), rule, what });
+  };
+  const listed = (): Published[] =>
+    [...published.values()].toSorted((a, b) => newestFirst(a.parsed, b.parsed));
+  // At the very instant at which a process goes on it has not looked at its clock yet.
+  const running = (): NodeLife[] =>
+    [...uploading.values()].filter((life) => !life.isFrozen() && life.thawedAt() < time.now());
+
+  function publish(name: string, file: SimulatedFile, by: NodeLife): void {
+    const parsed = parseCheckpointName(name);
+    if (parsed === undefined) return violate("names are checkpoints' names", name);
+    const manifest = decodeManifest(name, file.content.toString("utf8"));
+    const archive = files.get(checkpointFile(name, "archive"))?.content;
+    const sha256 = archive === undefined ? "" : createHash("sha256").update(archive).digest("hex");
+    if (sha256 !== manifest.archive.sha256) violate("every listed checkpoint is whole", name);
+    if (archive !== undefined && manifest.txId > transactionIn(archive)) {
+      violate("no checkpoint says more than its data holds", name);
+    }
+    if (exclusive && holder !== by) {
+      violate("nobody publishes after losing the lease", `${name} by ${by.node}`);
+    }
+    const checkpoint = { name, parsed, manifest, by };
+    if (newestEver !== undefined) {
+      const isOlder = parsed.txId < newestEver.parsed.txId;
+      if (exclusive && isOlder) violate("each checkpoint is newer than those before", name);
+      if (parsed.takenAt - newestEver.parsed.takenAt < 0.85 * period) duplicates += 1;
+    }
+    newestEver = checkpoint;
+    uploads += 1;
+    byNode.set(by.node, (byNode.get(by.node) ?? 0) + 1);
+    onPublished(checkpoint);
+    published.set(name, checkpoint);
+  }
+
+  function unpublish(name: string, by: NodeLife): void {
+    const [newest] = listed();
+    const is = published.get(name);
+    published.delete(name);
+    const isVerified = (one: Published): boolean => files.has(checkpointFile(one.name, "verified"));
+    // Who could not learn whether its manifest arrived takes it back; nobody else may.
+    if (newest?.name === name && is?.by !== by) violate("the newest checkpoint stays", name);
+    if (
+      is !== undefined &&
+      isVerified(is) &&
+      !listed().some((other) => isVerified(other) && newer(other, is))
+    ) {
+      violate("the newest verified checkpoint stays", name);
+    }
+  }
+
+  function archiveRemoved(name: string, by: NodeLife): void {
+    if (published.has(name)) violate("every listed checkpoint is whole", `${name} lost its archive`);
+    if (isRestored(name)) violate("a reserved checkpoint stays", name);
+    const owner = archiveOwners.get(name);
+    archiveOwners.delete(name);
+    if (exclusive && owner !== undefined && owner !== by && owner === holder && !owner.isDead()) {
+      violate("nothing of another's upload is removed", name);
+    }
+  }
+  const archiveOwners = new Map<string, NodeLife>();
+
+  return {
+    violations,
+    listed,
+    violate,
+    isSaving: (life) => holder === life || [...uploading.values()].includes(life),
+    died(life) {
+      for (const [name, by] of uploading) if (by === life) uploading.delete(name);
+    },
+    counted: () => ({
+      uploads,
+      duplicates,
+      mostAtOnce,
+      byNode,
+      thrownAway: arrived / ARCHIVE_BYTES - uploads,
+    }),
+    watch: (by) => ({
+      uploadBegins(name) {
+        const isAwake = by.thawedAt() < time.now();
+        if (exclusive && holder !== by && isAwake) violate("an upload begins only under the lease", name);
+        uploading.set(name, by);
+      },
+      pieceArrives(_, bytes) {
+        arrived += bytes;
+        const atOnce = running().length;
+        mostAtOnce = Math.max(mostAtOnce, atOnce);
+        if (exclusive && atOnce > 1) {
+          violate(
+            "never more than one upload at a time",
+            running()
+              .map(({ node }) => node)
+              .join(" and "),
+          );
+        }
+      },
+      uploadEnds: (name) => void uploading.delete(name),
+      written(file, content, before) {
+        if (file === LEASE_FILE) holder = by;
+        const is = parseCheckpointFile(file);
+        if (is === undefined) return;
+        if (is.part === "archive") archiveOwners.set(is.checkpoint, by);
+        if (is.part !== "verified" && before !== undefined) violate("nothing is overwritten", file);
+        if (is.part === "manifest") publish(is.checkpoint, content, by);
+      },
+      removed(file) {
+        if (file === LEASE_FILE) holder = undefined;
+        const is = parseCheckpointFile(file);
+        if (is?.part === "manifest") unpublish(is.checkpoint, by);
+        if (is?.part === "archive") archiveRemoved(is.checkpoint, by);
+      },
+    }),
+  };
+}
+
+function newer(a: Published, b: Published): boolean {
+  return newestFirst(a.parsed, b.parsed) < 0;
+}
