@@ -3,6 +3,7 @@ import { serve } from "./served-node.ts";
 
 const GUARDED = [
   ["GET", "/status"],
+  ["GET", "/metrics"],
   ["GET", "/api/v1/pods"],
   ["GET", "/api/v1/pods/default/x"],
   ["PUT", "/api/v1/pods/default/x"],

@@ -1,0 +1,255 @@
+import { rm } from "node:fs/promises";
+import path from "node:path";
+import { PassThrough, type Readable } from "node:stream";
+import { faultyStore, unreachable } from "@cairn/checkpoint/testing";
+import { levelProvider } from "@cairn/kv";
+import { pino } from "pino";
+import { expect, it, vi } from "vitest";
+import { observedScene, of, put, unpaired } from "./observed-node.ts";
+
+it("tells each work's begin and end, with what it came to, how long it took and the bytes it moved", async () => {
+  const scene = await observedScene();
+  const retentionPolicy = { retainAtLeast: 1 };
+  const first = await scene.start("a", { checkpointing: { retentionPolicy } });
+  await first.ready;
+  await put(first, "one");
+  await first.checkpoint().done;
+  await put(first, "two");
+  await first.checkpoint().done;
+  const verified = await first.verifyCheckpoint();
+  expect(await first.checkpoint().done).toEqual({ skipped: "unchanged" });
+  await first.close();
+  const [newest] = await scene.store.list(`${verified.name}.tar`);
+
+  expect(unpaired(scene.events)).toEqual([]);
+  const bytes = newest?.bytes;
+  expect(of(scene.events, "restore")[1]).toMatchObject({ stage: "ended", outcome: "none", bytes: 0 });
+  expect(of(scene.events, "checkpoint")).toMatchObject([
+    { stage: "begun" },
+    { stage: "ended", outcome: "saved", checkpoint: { txId: 2, node: "a" } },
+    { stage: "begun" },
+    { stage: "ended", outcome: "saved", checkpoint: { txId: 3 }, bytes },
+    { stage: "begun" },
+    { stage: "ended", outcome: "unchanged", bytes: 0 },
+  ]);
+  const older = of(scene.events, "checkpoint")[1];
+  const removed = older?.stage === "ended" && older.outcome === "saved" ? older.checkpoint : undefined;
+  expect(of(scene.events, "sweep")[3]).toMatchObject({
+    outcome: "swept",
+    removed: [{ name: removed?.name, reason: "retention", bytes: removed?.bytes }],
+    failed: [],
+    bytes: removed?.bytes,
+  });
+  expect(of(scene.events, "verification")).toMatchObject([
+    { stage: "begun" },
+    { stage: "ended", verified, bytes },
+  ]);
+
+  await rm(path.join(scene.folder, "a-index"), { recursive: true });
+  const second = await scene.start("a");
+  await second.ready;
+  expect(of(scene.events, "restore")[3]).toMatchObject({
+    outcome: "restored",
+    name: verified.name,
+    txId: 3,
+    store: scene.store.location,
+    bytes,
+    skipped: [],
+  });
+});
+
+it("tells an upload that failed with its error and the bytes that were packed, and goes on", async () => {
+  const scene = await observedScene();
+  let isAway = false;
+  const store = faultyStore(scene.store, {
+    before: (call) =>
+      isAway && call.method === "upload" ? Promise.reject(unreachable()) : Promise.resolve(),
+  });
+  const node = await scene.start("a", { checkpointing: { store } });
+  await node.ready;
+  await put(node, "one");
+  isAway = true;
+  await expect(node.checkpoint().done).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+  isAway = false;
+  await node.checkpoint().done;
+  expect(unpaired(scene.events)).toEqual([]);
+  expect(of(scene.events, "checkpoint")).toMatchObject([
+    { stage: "begun" },
+    { stage: "failed", error: { code: "STORE_UNREACHABLE" } },
+    { stage: "begun" },
+    { stage: "ended", outcome: "saved" },
+  ]);
+});
+
+it("tells an exception that nobody expected, as when memory runs out, as failed too", async () => {
+  const scene = await observedScene();
+  const store = faultyStore(scene.store, {
+    before: (call) =>
+      call.method === "upload"
+        ? Promise.reject(new RangeError("Array buffer allocation failed"))
+        : Promise.resolve(),
+  });
+  const node = await scene.start("a", { checkpointing: { store } });
+  await node.ready;
+  await put(node, "one");
+  await expect(node.checkpoint().done).rejects.toBeInstanceOf(RangeError);
+  expect(unpaired(scene.events)).toEqual([]);
+  expect(of(scene.events, "checkpoint")[1]).toMatchObject({ stage: "failed", error: { code: "INTERNAL" } });
+});
+
+it("tells a sweep whose store breaks off as failed, though the checkpoint is saved", async () => {
+  const scene = await observedScene();
+  let isSaved = false;
+  const store = faultyStore(scene.store, {
+    before: (call) => (isSaved && call.method === "list" ? Promise.reject(unreachable()) : Promise.resolve()),
+  });
+  const node = await scene.start("a", {
+    checkpointing: { store, retentionPolicy: { retainAtLeast: 1 } },
+    onEvent: (event) => {
+      if (event.work === "checkpoint" && event.stage === "ended") isSaved = true;
+    },
+  });
+  await node.ready;
+  await put(node, "one");
+  expect(await node.checkpoint().done).toMatchObject({ checkpoint: { txId: 2 } });
+  expect(of(scene.events, "sweep")).toMatchObject([
+    { stage: "begun" },
+    { stage: "failed", error: { code: "STORE_UNREACHABLE" } },
+  ]);
+});
+
+it("tells a verification of a damaged checkpoint as failed", async () => {
+  const scene = await observedScene();
+  const node = await scene.start("a");
+  await node.ready;
+  await put(node, "one");
+  const result = await node.checkpoint().done;
+  const name = "checkpoint" in result ? result.checkpoint.name : "";
+  await scene.store.remove(`${name}.tar`);
+  await expect(node.verifyCheckpoint(name)).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
+  expect(of(scene.events, "verification")[1]).toMatchObject({
+    stage: "failed",
+    error: { code: "CHECKPOINT_INCOMPLETE" },
+  });
+});
+
+it(
+  "ends what runs when the node stops: an upload that hangs has failed, with why",
+  { timeout: 30_000 },
+  async () => {
+    const scene = await observedScene();
+    const { store } = scene;
+    let isUploading = false;
+    const hanging = {
+      ...faultyStore(store, {}),
+      upload: async (_name: string, content: Readable, { signal }: { signal?: AbortSignal } = {}) => {
+        isUploading = true;
+        content.on("error", () => undefined);
+        await new Promise((_resolve, reject) => {
+          signal?.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+        });
+        return { bytes: 0 };
+      },
+    };
+    const node = await scene.start("a", { checkpointing: { store: hanging } });
+    await node.ready;
+    await put(node, "one");
+    const { done } = node.checkpoint();
+    const end = done.catch((error: unknown) => error);
+    await vi.waitFor(() => expect(isUploading).toBe(true));
+    await node.close();
+    expect(await end).toMatchObject({ code: "NOT_READY" });
+    expect(unpaired(scene.events)).toEqual([]);
+    expect(of(scene.events, "checkpoint")[1]).toMatchObject({
+      stage: "failed",
+      error: { code: "NOT_READY" },
+    });
+  },
+);
+
+it("ends what runs when the node stops: a restore in the middle of its archive has failed", async () => {
+  const scene = await observedScene();
+  const first = await scene.start("a");
+  await first.ready;
+  await put(first, "one");
+  await first.checkpoint().done;
+  await first.close();
+  scene.events.length = 0;
+  let isOpen = false;
+  const stuck = {
+    ...faultyStore(scene.store, {}),
+    open: (_name: string, { signal }: { signal?: AbortSignal } = {}) => {
+      isOpen = true;
+      // It never gives anything.
+      const held = new PassThrough();
+      signal?.addEventListener("abort", () => held.destroy(signal.reason as Error), { once: true });
+      return Promise.resolve(held);
+    },
+  };
+  const second = await scene.start("b", { checkpointing: { store: stuck } });
+  await vi.waitFor(() => expect(isOpen).toBe(true));
+  await second.close();
+  await expect(second.ready).rejects.toMatchObject({ code: "NOT_READY" });
+  expect(unpaired(scene.events)).toEqual([]);
+  expect(of(scene.events, "restore")).toMatchObject([
+    { stage: "begun" },
+    { stage: "failed", error: { code: "NOT_READY" } },
+  ]);
+});
+
+it("is not harmed by an observer that throws, and says so in the log", async () => {
+  const scene = await observedScene();
+  const lines: string[] = [];
+  const logger = pino({}, { write: (line: string) => lines.push(line) });
+  const node = await scene.start("a", {
+    logger,
+    onEvent: () => {
+      throw new Error("observer");
+    },
+  });
+  await node.ready;
+  await put(node, "one");
+  expect(await node.checkpoint().done).toMatchObject({ checkpoint: { txId: 2 } });
+  expect(lines.some((line) => line.includes("an observer of the node's events failed"))).toBe(true);
+});
+
+it("tells a saved checkpoint, its cost and a skipped candidate in the log", async () => {
+  const scene = await observedScene();
+  const lines: Record<string, unknown>[] = [];
+  const logger = pino(
+    {},
+    { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) },
+  );
+  const node = await scene.start("a", { logger, kvProvider: levelProvider() });
+  await node.ready;
+  await put(node, "one");
+  await node.checkpoint().done;
+  expect(lines).toContainEqual(
+    expect.objectContaining({
+      msg: "checkpoint saved",
+      txId: 2,
+      outcome: "saved",
+      bytes: expect.any(Number),
+      ms: expect.any(Number),
+    }),
+  );
+  expect(lines).toContainEqual(expect.objectContaining({ msg: "no checkpoint to restore" }));
+});
+
+it("shows the age and the duration of the last checkpoint and verification in the status, by the store's clock", async () => {
+  const scene = await observedScene();
+  // A store whose clock is an hour behind this machine's.
+  const behind = { ...faultyStore(scene.store, {}), now: () => Promise.resolve(Date.now() - 3_600_000) };
+  const node = await scene.start("a", { checkpointing: { store: behind } });
+  await node.ready;
+  await put(node, "one");
+  await node.checkpoint().done;
+  const { name } = await node.verifyCheckpoint();
+  const { checkpoints } = await node.status();
+  expect(checkpoints.last?.name).toBe(name);
+  expect(checkpoints.last?.ageMs).toBeLessThan(60_000);
+  expect(checkpoints.lastVerified?.ageMs).toBeLessThan(60_000);
+  expect(checkpoints.lastVerified?.durationMs).toBeGreaterThan(0);
+  expect(checkpoints.lastSaved).toMatchObject({ name, txId: 2, durationMs: expect.any(Number) });
+  expect(Date.now() - Date.parse(checkpoints.lastSaved?.at ?? "")).toBeLessThan(60_000);
+});

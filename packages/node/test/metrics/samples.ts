@@ -1,0 +1,36 @@
+/** A sample of Prometheus' text format. */
+export interface Sample {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+/** Reads a scrape; throws at a line that is none of the format. */
+export function parseSamples(text: string): Sample[] {
+  return text
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"))
+    .map((line) => {
+      const found = /^(?<name>[a-zA-Z_:][\w:]*)(?:\{(?<labels>.*)\})? (?<value>\S+)$/.exec(line);
+      if (found?.groups === undefined) throw new Error(`not a sample: ${line}`);
+      const { name = "", labels = "", value: number } = found.groups;
+      const pairs = labels.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g);
+      return {
+        name,
+        labels: Object.fromEntries(Array.from(pairs, ([, key = "", value = ""]) => [key, value])),
+        value: Number(number),
+      };
+    });
+}
+
+/** The value of the sample with that name and those labels (among others); undefined when there is none. */
+export function valueOf(
+  text: string,
+  name: string,
+  labels: Readonly<Record<string, string>> = {},
+): number | undefined {
+  return parseSamples(text).find(
+    (sample) =>
+      sample.name === name && Object.entries(labels).every(([key, value]) => sample.labels[key] === value),
+  )?.value;
+}
