@@ -47,6 +47,7 @@ export class StallWatch {
   readonly #stop = new AbortController();
   #mark: string | undefined;
   #since: number;
+  #suspected = false;
   #stall: Omit<Stall, "forMs"> | undefined;
 
   constructor(options: StallWatchOptions) {
@@ -85,6 +86,11 @@ export class StallWatch {
     const waitingFor = await this.#options.explain(movement);
     if (this.#options.look()?.mark !== this.#mark) return;
     if (waitingFor === undefined) return this.#moved(this.#mark);
+    // One look could meet a log that is away for an instant, on a node that had nothing to do until then.
+    if (!this.#suspected) {
+      this.#suspected = true;
+      return;
+    }
     const known = this.#stall;
     this.#stall = this.#describe(movement, waitingFor);
     if (known === undefined) this.#options.onStall({ ...this.#stall, forMs: this.#standing() });
@@ -93,6 +99,7 @@ export class StallWatch {
   #moved(mark: string | undefined): void {
     if (this.#stall !== undefined) this.#options.onMove({ ...this.#stall, forMs: this.#standing() });
     this.#stall = undefined;
+    this.#suspected = false;
     this.#mark = mark;
     this.#since = this.#clock.now();
   }

@@ -17,6 +17,9 @@ export interface NatsTestServer {
   stop(): Promise<void>;
   /** Starts it again on the same port and store. */
   start(): Promise<void>;
+  /** Stops its clock, so to speak (SIGSTOP): connections stay, nothing answers; until {@link thaw}. Not in a container. */
+  freeze(): void;
+  thaw(): void;
   /** Ends it and removes its store. */
   close(): Promise<void>;
 }
@@ -72,6 +75,8 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
     port,
     storeDir,
     start,
+    freeze: () => void child?.kill("SIGSTOP"),
+    thaw: () => void child?.kill("SIGCONT"),
     kill: () => end("SIGKILL"),
     stop: () => end("SIGTERM"),
     close: async () => {

@@ -85,3 +85,35 @@ describe("the digest", () => {
     expect(await index.digest()).toEqual({ txId: 4, digest: `sha256:${nothing}` });
   });
 });
+
+describe("the digest at an earlier transaction", () => {
+  it("is the one that the index gave when it ended there", async () => {
+    const given: unknown[] = [undefined, await index.digest()];
+    const names = ["default/a", "default/b", "other/a"];
+    for (let n = 0; n < 60; n += 1) {
+      const name = names[(n * 7) % 3] ?? "";
+      if (n % 4 === 3) await submit(["delete", "pods", name]);
+      else await submit(["put", n % 5 === 0 ? "nodes" : "pods", name, { n }]);
+      given.push(await index.digest());
+    }
+    for (let txId = 1; txId <= position; txId += 1) expect(await index.digest(txId)).toEqual(given[txId]);
+  });
+
+  it("is refused where documents were evicted since, and given again from there on", async () => {
+    await submit(["put", "pods", "default/a", 1]);
+    await submit(["put", "pods", "default/b", 1]);
+    await submit(["evict", "pods", "default/a"]);
+    const evicted = await index.digest();
+    await submit(["put", "pods", "default/b", 2]);
+    await expect(index.digest(3)).rejects.toMatchObject({
+      code: "CONFLICT",
+      message: expect.stringContaining("Transaction 4 evicted documents") as string,
+    });
+    expect(await index.digest(4)).toEqual(evicted);
+  });
+
+  it("is refused for a transaction that the index does not hold yet", async () => {
+    await expect(index.digest(2)).rejects.toMatchObject({ code: "CONFLICT" });
+    await expect(index.digest(0)).rejects.toMatchObject({ code: "CONFLICT" });
+  });
+});
