@@ -49,6 +49,8 @@ test.each([
   ["a pipe", (file: string) => execFileSync("mkfifo", [file])],
   ["a folder", (file: string) => mkdir(file)],
   ["an endless device", (file: string) => symlink("/dev/zero", file)],
+  ["a link that leads nowhere", (file: string) => symlink("nowhere", file)],
+  ["a link in a circle", (file: string) => symlink("in-progress.json", file)],
 ])("%s in the place of the lease is refused at once, and hinders no restore", async (_what, put) => {
   const { store, folder, dir, name } = await savedStore();
   await put(join(folder, "in-progress.json"));

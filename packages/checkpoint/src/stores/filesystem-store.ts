@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { lstat, mkdir, open, readdir, stat } from "node:fs/promises";
+import { mkdir, open, readdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { pathToFileURL } from "node:url";
@@ -8,7 +8,7 @@ import { CHECKPOINT_PREFIX } from "../checkpoint-name.ts";
 import type { CheckpointStore, TaggedText } from "../checkpoint-store.ts";
 import { FolderMemory } from "./folder-memory.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
-import { listFolder, readFileStream, removeDeadTemporaries, removeFile, writeAll } from "./folder-files.ts";
+import { isLink, listFolder, readFileStream, removeDeadTemporaries, removeFile, writeAll } from "./folder-files.ts";
 import { contentTag } from "./memory-store.ts";
 import {
   alreadyThere,
@@ -96,7 +96,10 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
         await file.close();
       }
     } catch (error) {
-      if (systemErrorCode(error) !== "ENOENT") throw error;
+      const code = systemErrorCode(error);
+      // Taken for absent, a name that leads nowhere but cannot be given to a file would look like somebody else's for ever.
+      if (code !== undefined && (await isLink(pathOf(name)))) throw notAFile(name);
+      if (code !== "ENOENT") throw error;
       await isThere();
       return undefined;
     }
@@ -213,7 +216,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 /** A folder of the store itself: through a link, files would come to lie outside of it. */
 async function makeFolder(path: string): Promise<void> {
   await mkdir(path, { recursive: true });
-  if ((await lstat(path)).isSymbolicLink()) throw linked(path);
+  if (await isLink(path)) throw linked(path);
 }
 
 function linked(path: string): CairnError {

@@ -1,5 +1,5 @@
 import type { Stats } from "node:fs";
-import { readdir, rm, stat, unlink } from "node:fs/promises";
+import { lstat, readdir, rm, stat, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
@@ -44,6 +44,16 @@ async function statOf(path: string, isLink = false): Promise<Stats | undefined> 
     const code = systemErrorCode(error) ?? "";
     // Another node may remove a file between the listing and this; and somebody's broken link must not hide the other files.
     if (code === "ENOENT" || (isLink && BROKEN_LINK.has(code))) return undefined;
+    throw error;
+  }
+}
+
+/** Whether a name belongs to a link; asked of one that could not be opened. */
+export async function isLink(path: string): Promise<boolean> {
+  try {
+    return (await lstat(path)).isSymbolicLink();
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return false;
     throw error;
   }
 }
