@@ -11,6 +11,8 @@ export interface Storm {
   readonly atStep: number;
   /** Of all requests: not done, or done and the answer lost. */
   readonly failing: number;
+  /** Whatever else happens, the process that sends this one, counted from 1, is killed or frozen then. */
+  readonly once?: { readonly request: number; readonly does: "die before" | "die after" | "freeze after" };
 }
 
 /** Nothing goes wrong. */
@@ -41,8 +43,8 @@ export interface Conditions {
   readonly nodes: number;
   readonly periods: number;
   readonly period: number;
-  /** Whether the store creates and replaces only on its condition. */
-  readonly exclusive: boolean;
+  /** Whether the store creates and replaces only on its condition; `"claimed"`: it says so and does not. */
+  readonly exclusive: boolean | "claimed";
   /** The shortest and the longest that an upload takes. */
   readonly upload: readonly [number, number];
   /** How exact the store's clock is. */
@@ -73,7 +75,7 @@ export function anyConditions(seed: number, nodePeriods: number): Conditions {
   const random = seededRandom(seed);
   const nodes = random.pick([1, 2, 3, 5, 5, 8, 20]) ?? 1;
   const period = random.pick([20_000, 300_000, HOUR, 6 * HOUR, 24 * HOUR]) ?? HOUR;
-  const shortest = random.magnitude(period / 1_000, period / 20);
+  const shortest = random.magnitude(period / 1_000, Math.min(period / 20, HOUR / 6));
   const often = random.magnitude(0.5, 4);
   const of = (every: number): number => (random.chance(0.3) ? Infinity : every / often);
   return {

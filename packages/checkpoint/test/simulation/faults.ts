@@ -45,6 +45,10 @@ export function startFaults(parts: FaultParts): Faults {
     startAgain(node);
   }
 
+  function killLife(life: NodeLife): void {
+    for (const node of nodes) if (node.life() === life) kill(node);
+  }
+
   function startAgain(node: SimulatedNode): void {
     // Often at once, as a supervisor does, sometimes after days.
     time.plan(random.magnitude(1_000, 3 * period), () => {
@@ -52,6 +56,12 @@ export function startFaults(parts: FaultParts): Faults {
       if (node.life() === undefined) node.start();
       return true;
     });
+  }
+
+  async function stop(node: SimulatedNode, life: NodeLife): Promise<void> {
+    await node.stop(10_000);
+    seen.died(life);
+    if (node.life() === undefined) startAgain(node);
   }
 
   function freeze(life: NodeLife): void {
@@ -84,10 +94,7 @@ export function startFaults(parts: FaultParts): Faults {
     every(storm.stopEvery, () => {
       const life = node.life();
       if (life === undefined || life.isFrozen()) return;
-      void node.stop(10_000).then(() => {
-        seen.died(life);
-        if (node.life() === undefined) startAgain(node);
-      });
+      void stop(node, life);
     });
   }
   every(storm.outageEvery, () => {
@@ -107,12 +114,18 @@ export function startFaults(parts: FaultParts): Faults {
     });
   });
 
+  const kindOfOnce = storm.once?.does;
+  const seenSteps = { before: 0, after: 0 };
+  function isChosen(when: "before" | "after"): boolean {
+    seenSteps[when] += 1;
+    return storm.once?.request === seenSteps[when] && kindOfOnce?.endsWith(when) === true;
+  }
+
   return {
     onStep(life, when) {
+      if (isChosen(when)) return kindOfOnce === "freeze after" ? freeze(life) : killLife(life);
       if (storm.atStep === 0 || !seen.isSaving(life) || life.isDead() || !random.chance(storm.atStep)) return;
-      const node = nodes.find((one) => one.life() === life);
-      if (node === undefined) return;
-      if (when === "before" || random.chance(0.5)) kill(node);
+      if (when === "before" || random.chance(0.5)) killLife(life);
       else freeze(life);
     },
     explain(error) {

@@ -36,7 +36,8 @@ export async function simulate(conditions: Conditions): Promise<Report> {
   const contents: StoreContents = {
     files: new Map(),
     now: () => Math.floor((time.now() + storeAhead) / storeTick) * storeTick,
-    exclusive,
+    exclusive: exclusive !== false,
+    atomic: exclusive === true,
     writes: 0,
   };
   const direct = simulatedStore(contents, {
@@ -44,9 +45,8 @@ export async function simulate(conditions: Conditions): Promise<Report> {
     transfer: async () => undefined,
   });
 
-  const isRunning = (life: NodeLife | undefined): boolean => life !== undefined && !life.isFrozen();
   const exposure = measureExposure(time, () => {
-    if (!storeUp || !nodes.some(({ life }) => isRunning(life()))) return false;
+    if (!storeUp || !nodes.some(({ life }) => life()?.isFrozen() === false)) return false;
     return log.isWriting() || log.txId() > (seen.listed()[0]?.parsed.txId ?? 0);
   });
   let restorer: Restorer | undefined;
@@ -68,7 +68,7 @@ export async function simulate(conditions: Conditions): Promise<Report> {
     pieces: ARCHIVE_BYTES / PIECE_BYTES,
     onStep: (life, kind, when) => {
       if (when === "before") requests.set(kind, (requests.get(kind) ?? 0) + 1);
-      else if (kind === "list") longestListing = Math.max(longestListing, contents.files.size);
+      if (when === "after" && kind === "list") longestListing = Math.max(longestListing, contents.files.size);
       faults.onStep(life, when);
     },
   };

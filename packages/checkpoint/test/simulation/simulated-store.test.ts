@@ -1,6 +1,6 @@
 import { checkpointStoreSuite } from "../../testing/index.ts";
 import { simulatedStore } from "./simulated-store.ts";
-import type { Transport } from "./simulated-store.ts";
+import type { StoreContents, Transport } from "./simulated-store.ts";
 
 /** Reaches the store at once and always. */
 const DIRECT: Transport = {
@@ -9,7 +9,13 @@ const DIRECT: Transport = {
 };
 
 for (const exclusive of [true, false]) {
-  const contents = () => ({ files: new Map(), now: Date.now, exclusive, writes: 0 });
+  const contents = (): StoreContents => ({
+    files: new Map(),
+    now: Date.now,
+    exclusive,
+    atomic: exclusive,
+    writes: 0,
+  });
   checkpointStoreSuite(`a simulated store, ${exclusive ? "exclusive" : "not exclusive"}, without faults`, {
     open: async () => simulatedStore(contents(), DIRECT),
   });

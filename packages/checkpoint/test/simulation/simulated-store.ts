@@ -33,8 +33,10 @@ export interface StoreWatcher {
 export interface StoreContents {
   readonly files: Map<string, SimulatedFile>;
   readonly now: () => number;
-  /** Without it, between finding that a file is not there and writing it another may write it. */
+  /** Whether it says that conditional writes exclude others. */
   readonly exclusive: boolean;
+  /** Whether they do. If not, between finding that a file is not there and writing it another may write it. */
+  readonly atomic: boolean;
   /** How often anything was written; makes tags. */
   writes: number;
 }
@@ -45,7 +47,7 @@ export function simulatedStore(
   transport: Transport,
   watcher: StoreWatcher = {},
 ): CheckpointStore {
-  const { files, exclusive } = contents;
+  const { files, exclusive, atomic } = contents;
   const location = "simulated://store";
   const put = (name: string, content: Buffer): SimulatedFile => {
     const before = files.get(name);
@@ -111,18 +113,18 @@ export function simulatedStore(
         return file === undefined ? undefined : { text: file.content.toString("utf8"), tag: file.tag };
       }),
     async create(name, text) {
-      if (!exclusive && (await request("create", name, () => files.has(name)))) return false;
+      if (!atomic && (await request("create", name, () => files.has(name)))) return false;
       return request("create", name, () => {
-        if (exclusive && files.has(name)) return false;
+        if (atomic && files.has(name)) return false;
         put(name, Buffer.from(text));
         return true;
       });
     },
     async replace(name, text, tag) {
       const current = (): boolean => files.get(name)?.tag === tag;
-      if (!exclusive && !(await request("replace", name, current))) return false;
+      if (!atomic && !(await request("replace", name, current))) return false;
       return request("replace", name, () => {
-        if (exclusive && !current()) return false;
+        if (atomic && !current()) return false;
         return { tag: put(name, Buffer.from(text)).tag };
       });
     },

@@ -83,6 +83,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
   };
   const listed = (): Published[] =>
     [...published.values()].toSorted((a, b) => newestFirst(a.parsed, b.parsed));
+  const isVerified = (one: Published): boolean => files.has(checkpointFile(one.name, "verified"));
   // At the very instant at which a process goes on it has not looked at its clock yet.
   const running = (): NodeLife[] =>
     [...uploading.values()].filter((life) => !life.isFrozen() && life.thawedAt() < time.now());
@@ -117,7 +118,6 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
     const [newest] = listed();
     const is = published.get(name);
     published.delete(name);
-    const isVerified = (one: Published): boolean => files.has(checkpointFile(one.name, "verified"));
     // Who could not learn whether its manifest arrived takes it back; nobody else may.
     if (newest?.name === name && is?.by !== by) violate("the newest checkpoint stays", name);
     if (

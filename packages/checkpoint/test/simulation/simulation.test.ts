@@ -1,0 +1,109 @@
+import { describe, expect, test } from "vitest";
+import { anyConditions, CALM, STORMY, usualConditions } from "./conditions.ts";
+import type { Conditions } from "./conditions.ts";
+import type { Report } from "./report.ts";
+import { simulate } from "./simulate.ts";
+
+const SEEDS = Array.from({ length: 30 }, (_, at) => at + 1);
+const HOUR = 3_600_000;
+
+/** What no cluster may do, whatever happens to it. */
+function expectOrder(report: Report): void {
+  expect(report.violations).toEqual([]);
+  if (report.conditions.exclusive !== true) return;
+  expect(report.mostAtOnce).toBeLessThanOrEqual(1);
+  expect(report.gapBeyondLimit).toBe(0);
+}
+
+test.each(SEEDS)(
+  "a cluster of any size in any weather loses nothing and leaves no gap (seed %i)",
+  async (seed) => {
+    expectOrder(await simulate(anyConditions(seed, 100)));
+  },
+);
+
+describe("five nodes", () => {
+  test("save one checkpoint a period between them, never two at once, and each its share", async () => {
+    const report = await simulate(usualConditions(7, 5, 600));
+    expectOrder(report);
+    expect(report.uploadsPerPeriod).toBeGreaterThanOrEqual(0.95);
+    expect(report.uploadsPerPeriod).toBeLessThanOrEqual(1.1);
+    expect(report.longestGap.plain).toBeLessThanOrEqual(1.5);
+    expect(report.share.most).toBeLessThanOrEqual(1.5);
+    expect(report.share.least).toBeGreaterThanOrEqual(1 / 1.5);
+    expect(report.duplicates).toBe(0);
+    expect(report.thrownAway).toBe(0);
+  });
+
+  test("do so while they crash, freeze and lose the store, and throw little away", async () => {
+    const report = await simulate({ ...usualConditions(8, 5, 400), storm: STORMY });
+    expectOrder(report);
+    expect(report.uploadsPerPeriod).toBeGreaterThanOrEqual(0.95);
+    expect(report.uploadsPerPeriod).toBeLessThanOrEqual(1.1);
+    expect(report.longestGap.plain).toBeLessThanOrEqual(1.5);
+    expect(report.longestGap.interrupted).toBeLessThanOrEqual(2);
+    expect(report.thrownAway).toBeLessThan(0.15);
+  });
+
+  test("save about as often where no store keeps them apart, at the cost of some uploads twice", async () => {
+    const report = await simulate({ ...usualConditions(9, 5, 200), exclusive: false, storm: STORMY });
+    expectOrder(report);
+    expect(report.uploadsPerPeriod).toBeLessThanOrEqual(1.15);
+    expect(report.duplicates).toBeLessThan(0.1);
+  });
+});
+
+async function cost(change: Partial<Conditions>): Promise<Report> {
+  return simulate({ ...usualConditions(3, 2, 100), ...change });
+}
+
+test("what a look costs does not grow with the checkpoints that were ever saved, only with those kept", async () => {
+  const [short, long] = [await cost({ periods: 60 }), await cost({ periods: 300 })];
+  expect(long.longestListing).toBe(short.longestListing);
+  expect(long.listsPerLook).toBeCloseTo(short.listsPerLook, 0);
+  const more = await cost({ periods: 80, retention: { retainAtLeast: 40, retainNewerThan: HOUR } });
+  expect(more.longestListing).toBeGreaterThan(80);
+  expect(more.listsPerLook).toBeCloseTo(short.listsPerLook, 0);
+});
+
+test("a cluster uploads only where there is something new", async () => {
+  const report = await simulate({ ...usualConditions(5, 5, 100), storm: { ...CALM, pauseOfWritesEvery: 1 } });
+  expectOrder(report);
+  expect(report.periods).toBeLessThan(80);
+  expect(report.uploads).toBeLessThan(report.conditions.periods);
+});
+
+describe("a node that ends at any request of its first rounds", () => {
+  const requests = Array.from({ length: 70 }, (_, at) => at + 1);
+  test.each(["die before", "die after", "freeze after"] as const)(
+    "leaves the store whole and its lease to the other node (%s each)",
+    async (does) => {
+      for (const request of requests) {
+        const report = await simulate({
+          ...usualConditions(request, 2, 4),
+          retention: { retainAtLeast: 1, retainNewerThan: 1 },
+          storm: { ...CALM, once: { request, does } },
+        });
+        expect({ request, broken: report.violations }).toEqual({ request, broken: [] });
+        expect({ request, beyond: report.gapBeyondLimit }).toEqual({ request, beyond: 0 });
+        expect(report.uploads).toBeGreaterThanOrEqual(2);
+      }
+    },
+  );
+});
+
+test("a store that says that its conditional writes exclude others, and is wrong, breaks the rules in sight of all", async () => {
+  const storm = { ...STORMY, atStep: 0.05, failing: 0.02 };
+  const rules = new Set<string>();
+  for (let seed = 1; seed <= 4; seed++) {
+    const conditions = { ...usualConditions(seed, 20, 40), period: 20_000, upload: [500, 2_000] as const };
+    const report = await simulate({ ...conditions, exclusive: "claimed", storm });
+    for (const { rule } of report.violations) rules.add(rule);
+  }
+  expect(rules).toContain("never more than one upload at a time");
+});
+
+test("the same seed gives the same report", async () => {
+  const conditions = anyConditions(21, 200);
+  expect(await simulate(conditions)).toEqual(await simulate(conditions));
+});
