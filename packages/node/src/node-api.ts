@@ -153,6 +153,16 @@ export interface NodeStatus {
     readonly lastVerified:
       | (VerifiedSummary & { readonly ageMs: number; readonly durationMs: number | null })
       | null;
+    /** How the last verification that this node made itself since it was started ended; `name` is null where it failed: `message` says which. */
+    readonly lastDrill: {
+      readonly at: string;
+      readonly durationMs: number;
+      readonly outcome: "verified" | "failed";
+      readonly name: string | null;
+      readonly code: string | null;
+      readonly message: string | null;
+      readonly hint: string | null;
+    } | null;
     readonly nextCheckAt: string | null;
     readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
     /** What somebody should look at though checkpoints go on, each kind once. */

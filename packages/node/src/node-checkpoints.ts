@@ -47,6 +47,7 @@ export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpo
       verified === null
         ? null
         : { ...verified, ageMs: ageMs(verified.verifiedAt), durationMs: verifyingTook(verified, lastWorks) },
+    lastDrill: lastWorks.drill,
     nextCheckAt: nextCheckAt === null ? null : isoTime(nextCheckAt),
     running: running === null ? null : { ...running, startedAt: isoTime(running.startedAt) },
     warnings: warnings.map((warning) => ({ ...warning, at: isoTime(warning.at) })),

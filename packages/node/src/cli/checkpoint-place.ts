@@ -37,13 +37,16 @@ export async function withCheckpointPlace<T>(
   }
 }
 
-/** The checkpoint `name`, or the newest; `CHECKPOINT_NOT_FOUND`, or why that one cannot be used. */
+/** The checkpoint `name`, or the newest (of the log `logId`, where one is given); `CHECKPOINT_NOT_FOUND`, or why that one cannot be used. */
 export async function findCheckpoint(
   store: CheckpointStore,
   name: string | undefined,
+  logId?: string,
 ): Promise<CheckpointListing> {
   const { checkpoints, skipped } = await listCheckpoints(store);
-  const found = checkpoints.find((checkpoint) => name === undefined || checkpoint.name === name);
+  const found = checkpoints.find((checkpoint) =>
+    name === undefined ? logId === undefined || checkpoint.log.id === logId : checkpoint.name === name,
+  );
   if (found !== undefined) return found;
   const unusable = skipped.find((checkpoint) => checkpoint.name === name);
   throw unusable?.error ?? noCheckpoint(store, name, skipped);

@@ -103,7 +103,7 @@ function joinText({ join }: NodeStatus): string {
 }
 
 function checkpointFields({ checkpoints }: NodeStatus, now: number): Field[] {
-  const { last, lastSaved, lastVerified, running, nextCheckAt, lastFailure } = checkpoints;
+  const { last, lastSaved, lastVerified, lastDrill, running, nextCheckAt, lastFailure } = checkpoints;
   const fields: Field[] = [
     [
       "Checkpoint",
@@ -120,6 +120,10 @@ function checkpointFields({ checkpoints }: NodeStatus, now: number): Field[] {
     const { name, node, ageMs, durationMs } = lastVerified;
     const took = durationMs === null ? "" : `, in ${formatDuration(durationMs)}`;
     fields.push(["Verified", `${name}, by ${node}${took}, ${formatDuration(ageMs)} ago`]);
+  }
+  if (lastDrill?.outcome === "failed") {
+    const { code, message, at } = lastDrill;
+    fields.push(["Drill failed", `${code}: ${message} (${formatRelative(at, now)})`]);
   }
   if (running !== null) {
     const since = formatDuration(Math.max(0, now - Date.parse(running.startedAt)));

@@ -1,3 +1,4 @@
+import type { NodeStatus } from "../node-api.ts";
 import type { NodeEvent } from "./node-event.ts";
 
 /** The last checkpoint that this node saved, or verified, itself: its name, when that ended, how long it took. */
@@ -9,12 +10,21 @@ export interface LastWork {
   readonly durationMs: number;
 }
 
-/** Remembers a node's last successes from its events, also while it joins anew and has no checkpointer. */
+/** Remembers a node's last successes, and how its last restore drill ended, from its events, also while it joins anew and has no checkpointer. */
 export class LastWorks {
   saved: LastWork | null = null;
   verified: (LastWork & { readonly verifiedAt: string }) | null = null;
 
+  drill: NodeStatus["checkpoints"]["lastDrill"] = null;
+
   note(event: NodeEvent): void {
+    if (event.stage === "failed" && event.work === "verification") {
+      const { at, durationMs, error } = event;
+      const { code, message, hint = null } = error;
+      // A node that stops, or joins anew, says nothing of the checkpoint.
+      if (code !== "NOT_READY")
+        this.drill = { at, durationMs, outcome: "failed", name: null, code, message, hint };
+    }
     if (event.stage !== "ended") return;
     const { at, bytes, durationMs } = event;
     if (event.work === "checkpoint" && event.outcome === "saved") {
@@ -23,6 +33,7 @@ export class LastWorks {
     } else if (event.work === "verification") {
       const { name, txId, verifiedAt } = event.verified;
       this.verified = { name, txId, bytes, at, durationMs, verifiedAt };
+      this.drill = { at, durationMs, outcome: "verified", name, code: null, message: null, hint: null };
     }
   }
 }

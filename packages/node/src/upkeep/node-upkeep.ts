@@ -84,9 +84,9 @@ export class NodeUpkeep {
   }
 
   #verifier(store: CheckpointStore): VerifierParts {
-    const { system, logId, stagingDir, events } = this.#parts;
+    const { system, log, logId, stagingDir, events } = this.#parts;
     const { kvProvider: provider, nodeId: node } = system;
-    return { store, logId, provider, stagingDir, node, events };
+    return { store, log, logId, provider, stagingDir, node, events };
   }
 
   #startTrimming(): void {

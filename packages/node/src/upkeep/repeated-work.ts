@@ -12,7 +12,7 @@ export interface RepeatedWork {
  */
 export function repeatWork(
   clock: Clock,
-  times: { readonly firstDelay: number; readonly retryDelay: () => number },
+  times: { readonly firstDelay: number; readonly retryDelay: (error: unknown) => number },
   work: (signal: AbortSignal) => Promise<number>,
   onError: (error: unknown) => void,
 ): RepeatedWork {
@@ -26,7 +26,7 @@ export function repeatWork(
       } catch (error) {
         if (signal.aborted) return;
         onError(error);
-        delay = times.retryDelay();
+        delay = times.retryDelay(error);
       }
     }
   })();

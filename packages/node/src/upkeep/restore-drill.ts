@@ -5,11 +5,14 @@ import {
   listCheckpoints,
   nextLookDelay,
   readVerification,
+  retryDelay,
 } from "@cairn/checkpoint";
-import { CairnError, type KvProvider } from "@cairn/kv";
+import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
 import type { NodeEvents } from "../events/node-events.ts";
 import { INDEX_VERSION } from "../index-store/index-state.ts";
 import type { VerifiedSummary } from "../node-api.ts";
+import { checkAnchor } from "../tx-log/anchor.ts";
+import type { TxLog } from "../tx-log/tx-log.ts";
 import { type RepeatedWork, repeatWork } from "./repeated-work.ts";
 import { verifyCheckpoint } from "./verify-checkpoint.ts";
 
@@ -20,6 +23,8 @@ export type LastVerified = VerifiedSummary;
 export interface VerifierParts {
   readonly store: CheckpointStore;
   readonly logId: string;
+  /** What is verified is compared with it, and what it lost is not the newest. */
+  readonly log?: TxLog;
   readonly provider: KvProvider;
   readonly stagingDir: string;
   readonly node: string;
@@ -43,11 +48,22 @@ const SOON_PART = 0.1;
  */
 export function startRestoreDrill(options: DrillOptions): RepeatedWork {
   const { every, clock, random } = options;
+  let failures = 0;
   const times = {
     firstDelay: firstLookDelay(every, random()),
-    retryDelay: () => every * (0.9 + 0.2 * random()),
+    // A store that is away comes back; a checkpoint that cannot be restored stays so, and reading it again costs much.
+    retryDelay: (error: unknown) => {
+      const isPassing = isCairnError(error, "STORE_UNREACHABLE") || isCairnError(error, "LOG_UNREACHABLE");
+      failures = isPassing ? failures + 1 : 0;
+      return isPassing ? retryDelay(every, failures, random()) : every * (0.9 + 0.2 * random());
+    },
   };
-  return repeatWork(clock, times, (signal) => drill(options, signal), options.onError);
+  const work = async (signal: AbortSignal): Promise<number> => {
+    const delay = await drill(options, signal);
+    failures = 0;
+    return delay;
+  };
+  return repeatWork(clock, times, work, options.onError);
 }
 
 /** Verifies and marks the checkpoint `name`, or the log's newest. Errors as in {@link verifyCheckpoint}. */
@@ -56,7 +72,7 @@ export async function verifyForNode(
   name: string | undefined,
   signal: AbortSignal,
 ): Promise<LastVerified> {
-  const { store, provider, stagingDir, node, events } = parts;
+  const { store, provider, stagingDir, node, events, log } = parts;
   const chosen = name ?? (await look(parts)).newest;
   if (chosen === undefined) {
     throw new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint of this log in ${store.location}.`, {
@@ -65,13 +81,27 @@ export async function verifyForNode(
   }
   return await events.observe("verification", async (run) => {
     const onProgress = ({ done }: { readonly done: number }): void => run.moved(done);
-    const which = { store, name: chosen, provider, stagingDir, node, signal };
-    const { manifest, digest, verification } = await verifyCheckpoint({ ...which, onProgress });
+    const which = { store, name: chosen, provider, stagingDir, node, log, signal };
+    const { manifest, digest, verification } = await naming(
+      chosen,
+      verifyCheckpoint({ ...which, onProgress }),
+    );
     const { verifiedAt } = verification;
     const verified = { name: chosen, txId: manifest.txId, verifiedAt, node, digest };
     run.ended({ outcome: "verified", verified });
     return verified;
   });
+}
+
+/** An error says which checkpoint it is about, since whoever reads of it in /status did not ask for that one. */
+async function naming<T>(name: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!isCairnError(error) || error.message.includes(name)) throw error;
+    const hint = error.hint === undefined ? {} : { hint: error.hint };
+    throw new CairnError(error.code, `${name}: ${error.message}`, { ...hint, cause: error });
+  }
 }
 
 async function drill(options: DrillOptions, signal: AbortSignal): Promise<number> {
@@ -89,7 +119,7 @@ async function drill(options: DrillOptions, signal: AbortSignal): Promise<number
 }
 
 /** The log's newest checkpoint that this node could restore, and the newest mark of any. */
-async function look({ store, logId, provider }: VerifierParts): Promise<{
+async function look({ store, logId, log: txLog, provider }: VerifierParts): Promise<{
   newest: string | undefined;
   last: LastVerified | undefined;
 }> {
@@ -103,7 +133,13 @@ async function look({ store, logId, provider }: VerifierParts): Promise<{
     if (mark === undefined || (last !== undefined && last.verifiedAt >= mark.verifiedAt)) continue;
     last = { name, txId, verifiedAt: mark.verifiedAt, node: mark.node, digest: mark.digest };
   }
-  return { newest: own[0]?.name, last };
+  for (const { name, anchor, log } of own) {
+    const position = anchor.txId - log.offset;
+    const problem =
+      txLog === undefined ? undefined : await checkAnchor(txLog, { position, sha256: anchor.sha256 });
+    if (problem === undefined || problem.code === "LOG_TRIMMED") return { newest: name, last };
+  }
+  return { newest: undefined, last };
 }
 
 function nextDelay(

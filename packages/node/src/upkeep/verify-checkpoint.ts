@@ -13,7 +13,9 @@ import { CairnError, checkLiveTables, diskError, type KvProvider, LEVEL_FORMAT }
 import { fileReader } from "../index-source.ts";
 import { digestIndex } from "../index-store/digest.ts";
 import { openIndex } from "../joining/local-index.ts";
-import { judgeFormat, verifyRestored } from "../joining/restore-index.ts";
+import { readLogIdentity } from "../joining/log-identity.ts";
+import { acceptManifest, judgeFormat, verifyRestored } from "../joining/restore-index.ts";
+import type { TxLog } from "../tx-log/tx-log.ts";
 
 /** Which checkpoint to verify, with what, and where to unpack it meanwhile. */
 export interface VerifyOptions {
@@ -24,6 +26,8 @@ export interface VerifyOptions {
   readonly stagingDir: string;
   /** Who verifies, for the reservation and the mark. */
   readonly node: string;
+  /** Given, the checkpoint's last message is compared with it first. */
+  readonly log?: TxLog | undefined;
   readonly onProgress?: (progress: RestoreProgress) => void;
   readonly signal?: AbortSignal;
 }
@@ -33,6 +37,8 @@ export interface ReadCheckpoint {
   readonly name: string;
   readonly manifest: Manifest;
   readonly digest: string;
+  /** Whether the log holds the checkpoint's last message; "trimmed": not any more, so they could not be compared. Null where no log was given. */
+  readonly log: "agrees" | "trimmed" | null;
 }
 
 /** The same, and the mark that it got. */
@@ -42,12 +48,13 @@ export interface VerifiedCheckpoint extends ReadCheckpoint {
 
 /**
  * Restores a checkpoint as a joining node would, opens it, compares its tables with their checksums and reads all of it for the
- * digest. Rejects with why it cannot be used: `CHECKPOINT_*`, `INDEX_*`, `STORE_*`.
+ * digest. Rejects with why it cannot be used: `CHECKPOINT_*`, `INDEX_*`, `STORE_*`, and where a log was given `LOG_*`.
  */
 export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> {
-  const { store, name, provider, stagingDir, node, signal, onProgress } = options;
+  const { store, name, provider, stagingDir, node, log, signal, onProgress } = options;
   const targetDir = path.join(stagingDir, `verify-${randomBytes(4).toString("hex")}`);
   let digest: string | undefined;
+  let compared: ReadCheckpoint["log"] = null;
   try {
     const { restored, skipped } = await restoreCheckpoint({
       stores: [store],
@@ -55,7 +62,14 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
       targetDir,
       node,
       name,
-      accept: (manifest) => Promise.resolve(judgeFormat(manifest, provider.format) ?? true),
+      accept: async (manifest) => {
+        const foreign = judgeFormat(manifest, provider.format);
+        if (foreign !== undefined || log === undefined) return foreign ?? true;
+        const verdict = await compareWithLog(manifest, provider.format, log);
+        if (verdict instanceof CairnError) return verdict;
+        compared = verdict;
+        return true;
+      },
       verify: async (dir, manifest) => {
         await verifyRestored(provider, dir, manifest);
         digest = await digestFiles(provider, dir, signal);
@@ -66,7 +80,7 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
     if (restored === undefined || digest === undefined) {
       throw skipped.find((one) => one.name === name)?.error ?? notThere(store, name);
     }
-    return { name, manifest: restored.manifest, digest };
+    return { name, manifest: restored.manifest, digest, log: compared };
   } catch (error) {
     throw diskError(error, stagingDir);
   } finally {
@@ -81,6 +95,22 @@ export async function verifyCheckpoint(options: VerifyOptions): Promise<Verified
   const { digest, manifest } = found;
   const verification = await markVerified(store, name, { node, digest, archive: manifest.archive });
   return { ...found, verification };
+}
+
+async function compareWithLog(
+  manifest: Manifest,
+  kvFormat: string,
+  log: TxLog,
+): Promise<"agrees" | "trimmed" | CairnError> {
+  const identity = await readLogIdentity(log);
+  if (identity === undefined) {
+    return new CairnError("LOG_DIFFERENT", `There is no log "${log.name}" to compare the checkpoint with.`, {
+      hint: "Check the log's address and name.",
+    });
+  }
+  const verdict = await acceptManifest(manifest, kvFormat, log, identity);
+  if (verdict === true) return "agrees";
+  return verdict.code === "LOG_TRIMMED" ? "trimmed" : verdict;
 }
 
 async function digestFiles(

@@ -1,13 +1,13 @@
 import { readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
-import { listCheckpoints, takeCheckpoint } from "@cairn/checkpoint";
+import { listCheckpoints } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
 import { expect, it, vi } from "vitest";
-import { capturedState } from "../../src/index-source.ts";
 import { encodeState, INDEX_VERSION, readState } from "../../src/index-store/index-state.ts";
 import { STATE_ROW_KEY } from "../../src/index-store/row-keys.ts";
 import type { CairnNode } from "../../src/node.ts";
+import { saveAltered } from "../upkeep/altered-index.ts";
 import { put, type TrimScene, trimScene } from "../upkeep/trim-scene.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "./captured-terminal.ts";
 
@@ -26,35 +26,8 @@ function terminalOf({ folder, natsUrl }: TrimScene): CapturedTerminal {
   return new CapturedTerminal({ cwd: folder, env });
 }
 
-/** Makes the index of a node that is stopped one of a later version, and saves it as that version would. */
-async function toOtherVersion(scene: TrimScene, id: string): Promise<string> {
-  const kv = await levelProvider().open(path.join(scene.folder, `${id}-index`, "live"));
-  const state = await readState(kv);
-  if (state === undefined) throw new Error("there is no index");
-  const other = { ...state, version: INDEX_VERSION + 1 };
-  await kv.batch([{ type: "put", key: STATE_ROW_KEY, value: encodeState(other) }]);
-  const outcome = await takeCheckpoint({
-    source: {
-      node: id,
-      version: "9.9.9",
-      format: { index: other.version, kv: levelProvider().format },
-      position: () => Promise.resolve({ logId: other.log.id, txId: other.txId }),
-      capture: async (dir) => {
-        await kv.capture(dir);
-        return capturedState(other, levelProvider().format);
-      },
-    },
-    forced: true,
-    options: {
-      store: scene.store,
-      approxFrequency: 1_000,
-      checkpointDir: path.join(scene.folder, "capture"),
-      compression: "none",
-    },
-  });
-  await kv.close();
-  if (outcome.outcome !== "taken") throw new Error(outcome.because);
-  return outcome.checkpoint.name;
+function toOtherVersion(scene: TrimScene, id: string): Promise<string> {
+  return saveAltered(scene, id, { version: INDEX_VERSION + 1 });
 }
 
 /** As a node that uploads would; what is answered ends it. */

@@ -206,6 +206,7 @@ export class MemoryNode implements NodeApi {
         last: null,
         lastSaved: null,
         lastVerified: null,
+        lastDrill: null,
         nextCheckAt: null,
         running: null,
         warnings: [],

@@ -2,21 +2,24 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { manualClock } from "@cairn/checkpoint/testing";
-import { levelProvider } from "@cairn/kv";
+import { CairnError, levelProvider } from "@cairn/kv";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { NodeEvents } from "../../src/events/node-events.ts";
+import type { TxLog } from "../../src/tx-log/tx-log.ts";
 import { type LastVerified, startRestoreDrill } from "../../src/upkeep/restore-drill.ts";
+import { saveAltered } from "./altered-index.ts";
 import { put, type TrimScene, trimScene, twoCheckpoints } from "./trim-scene.ts";
 
 const EVERY = 10_000_000;
 
 /** A drill of a node, whose clock stands still; what it told. */
-async function drill(scene: TrimScene, node: string, store = scene.store) {
+async function drill(scene: TrimScene, node: string, store = scene.store, log?: TxLog) {
   const clock = manualClock();
   const verified: [LastVerified, boolean][] = [];
   const errors: unknown[] = [];
   const work = startRestoreDrill({
     store,
+    ...(log === undefined ? {} : { log }),
     every: EVERY,
     logId: await logIdOf(scene),
     provider: levelProvider(),
@@ -106,4 +109,58 @@ it("stops at once in the middle of a verification, and leaves nothing", async ()
   await work.stop();
   expect([errors, verified]).toEqual([[], []]);
   expect(await readdir(path.join(scene.folder, "checkpoints", "reservations"))).toEqual([]);
+});
+
+it("says in the node's status how the last one ended, and which checkpoint it was", async () => {
+  const scene = await trimScene("embedded");
+  const [, newer] = await twoCheckpoints(scene);
+  const archive = path.join(scene.folder, "checkpoints", `${newer}.tar`);
+  const whole = await readFile(archive);
+  const damaged = Buffer.from(whole);
+  damaged[600] = (damaged[600] ?? 0) ^ 1;
+  await writeFile(archive, damaged);
+  const node = await scene.start("a", { verifyEvery: 200 });
+  const drilled = async (outcome: string) => {
+    await vi.waitFor(async () => expect((await node.status()).checkpoints.lastDrill?.outcome).toBe(outcome), {
+      timeout: 15_000,
+    });
+    return (await node.status()).checkpoints;
+  };
+  const failed = await drilled("failed");
+  expect(failed.lastDrill).toMatchObject({
+    code: "CHECKPOINT_CORRUPT",
+    message: expect.stringContaining(newer),
+  });
+  expect(failed.lastVerified).toBeNull();
+  await writeFile(archive, whole);
+  const { lastDrill, lastVerified } = await drilled("verified");
+  expect(lastDrill).toMatchObject({ name: newer, code: null });
+  expect(lastVerified).toMatchObject({ name: newer });
+});
+
+it("passes over a checkpoint that holds what the log lost", async () => {
+  const scene = await trimScene("nats");
+  const [, newer] = await twoCheckpoints(scene);
+  const lost = await saveAltered(scene, "first", { txId: 1_000, sha256: "f".repeat(64) });
+  expect((await scene.checkpoints())[0]).toBe(lost);
+  const log = await scene.openLog();
+  onTestFinished(() => log.close());
+  const { verified, look } = await drill(scene, "a", scene.store, log);
+  await look();
+  expect(verified).toMatchObject([[{ name: newer }, true]]);
+});
+
+it("tries again soon when the store did not answer, and only after a period when the checkpoint is damaged", async () => {
+  const scene = await trimScene("embedded");
+  await twoCheckpoints(scene);
+  const error = new CairnError("STORE_UNREACHABLE", "It does not answer.");
+  const away = { ...scene.store, list: () => Promise.reject(error) };
+  const { errors, look, next } = await drill(scene, "a", away);
+  const pauses: number[] = [];
+  for (let tries = 0; tries < 3; tries += 1) {
+    await look();
+    pauses.push(await next());
+  }
+  expect(errors).toEqual([error, error, error]);
+  expect(pauses).toEqual([5_000, 10_000, 20_000]);
 });

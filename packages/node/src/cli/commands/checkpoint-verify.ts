@@ -1,60 +1,116 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import type { RestoreProgress } from "@cairn/checkpoint";
-import { CairnError, levelProvider } from "@cairn/kv";
+import type { CheckpointStore, RestoreProgress } from "@cairn/checkpoint";
+import { CairnError, type KvProvider, levelProvider } from "@cairn/kv";
+import { readLogIdentity } from "../../joining/log-identity.ts";
 import type { VerifiedSummary } from "../../node-api.ts";
+import type { TxLog } from "../../tx-log/tx-log.ts";
 import {
   readBack,
   type ReadCheckpoint,
   type VerifiedCheckpoint,
   verifyCheckpoint,
 } from "../../upkeep/verify-checkpoint.ts";
-import { type CheckpointPlace, findCheckpoint, withCheckpointPlace } from "../checkpoint-place.ts";
+import { type CheckpointPlace, chooseLog, findCheckpoint, withCheckpointPlace } from "../checkpoint-place.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions, withNode } from "../command-options.ts";
+import { type ConfigurationOptions, configurationOptions } from "../configuration.ts";
 import type { NodeClient } from "../node-client.ts";
 import { type ProgressDisplay, showProgress } from "../progress-display.ts";
 import { formatCount } from "../quantities.ts";
+import { UsageError } from "../report-error.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal.ts";
+import { noLog, withLog } from "./log.ts";
 
-interface VerifyCommandOptions extends NodeOptions {
+interface VerifyCommandOptions extends NodeOptions, ConfigurationOptions {
   readonly mark: boolean;
+  readonly log?: string;
   readonly staging?: string;
 }
 
-/** `verifiedAt` is null where no mark was asked for. */
-type Verified = Pick<VerifiedSummary, "name" | "txId" | "digest"> & { readonly verifiedAt: string | null };
+/** `verifiedAt` is null where no mark was asked for; `log` says whether the checkpoint was compared with its log. */
+interface Verified extends Pick<VerifiedSummary, "name" | "txId" | "digest"> {
+  readonly verifiedAt: string | null;
+  readonly log?: ReadCheckpoint["log"];
+}
+
+/** Where a checkpoint lies, and the log and key-value store of the configuration, where one was given. */
+interface Target {
+  readonly place: CheckpointPlace;
+  readonly log?: TxLog;
+  readonly provider: KvProvider;
+}
 
 /** `cairn checkpoint verify`. */
 export const addCheckpointVerify: AddCommand = (parent, terminal) => {
-  describeNodeCommand(
-    parent.command("verify [checkpoint]"),
-    "Read a checkpoint back, open it, digest its content, and mark it: a path (of a folder: its newest), else by a node",
-    [
-      "cairn checkpoint verify ./cairn-data/checkpoints",
-      "cairn checkpoint verify --url http://10.0.0.7:3000",
-    ],
+  configurationOptions(
+    describeNodeCommand(
+      parent.command("verify [checkpoint]"),
+      "Read a checkpoint back, open it, digest its content, and mark it: a path (of a folder: its newest), else by a node",
+      [
+        "cairn checkpoint verify ./cairn-data/checkpoints",
+        "cairn checkpoint verify -f cairn.edn",
+        "cairn checkpoint verify --url http://10.0.0.7:3000",
+      ],
+    ),
   )
-    .option("--no-mark", "of a path: write nothing into the folder")
+    .option("--no-mark", "not by a node: write no mark into the store")
+    .option("--log <id>", "of this log, where a folder has checkpoints of several")
     .option(
       "--staging <directory>",
-      "of a path: where to unpack it meanwhile (default: the temporary folder)",
+      "not by a node: where to unpack it meanwhile (default: the temporary folder)",
+    )
+    .addHelpText(
+      "after",
+      "\nWith a configuration the checkpoint is compared with its log too; without a path it is the newest of the configured store.",
     )
     .action(async (place: string | undefined, options: VerifyCommandOptions) => {
-      // A checkpoint's name has no slash; what has one, or does not begin like a name, is a path.
-      const inNode = place === undefined || (place.startsWith("checkpoint-") && !place.includes("/"));
-      const found = await (inNode
-        ? withNode(terminal, options, (node) => verifyInNode(node, place ?? "newest"))
-        : withCheckpointPlace(place, terminal, (at) => verify(at, options, terminal)));
+      const found = await verifyWhere(place, options, terminal);
       if (options.json === true) return writeJson(terminal.stdout, found);
-      const { name, txId, digest, verifiedAt } = found;
-      const marked = verifiedAt === null ? "not marked" : "marked as verified";
-      return writeLine(
-        terminal.stdout,
-        `${name} is whole (transaction ${formatCount(txId)}, ${digest}); ${marked}`,
-      );
+      const { name, txId, digest, verifiedAt, log } = found;
+      const parts = [
+        `${name} is whole (transaction ${formatCount(txId)}, ${digest})`,
+        ...(log === "agrees" ? ["it agrees with the log"] : []),
+        ...(log === "trimmed" ? ["the log does not go back to it any more, so they were not compared"] : []),
+        verifiedAt === null ? "not marked" : "marked as verified",
+      ];
+      return writeLine(terminal.stdout, parts.join("; "));
     });
 };
+
+function verifyWhere(
+  place: string | undefined,
+  options: VerifyCommandOptions,
+  terminal: Terminal,
+): Promise<Verified> {
+  const { file, edn, configJson } = options;
+  // A checkpoint's name has no slash; what has one, or does not begin like a name, is a path.
+  const isName = place !== undefined && place.startsWith("checkpoint-") && !place.includes("/");
+  if (file !== undefined || edn !== undefined || configJson !== undefined) {
+    return withLog(options, terminal, async (log, { checkpointer, kvProvider: provider }) => {
+      if (place !== undefined && !isName) {
+        return await withCheckpointPlace(place, terminal, (at) =>
+          verify({ place: at, log, provider }, options, terminal),
+        );
+      }
+      if (checkpointer === undefined) {
+        throw new UsageError("The configuration has no checkpoint store.", "Name the checkpoint's path.");
+      }
+      const { store } = checkpointer;
+      try {
+        return await verify({ place: { store, name: place }, log, provider }, options, terminal);
+      } finally {
+        await store.close();
+      }
+    });
+  }
+  if (place === undefined || isName) {
+    return withNode(terminal, options, (node) => verifyInNode(node, place ?? "newest"));
+  }
+  return withCheckpointPlace(place, terminal, (at) =>
+    verify({ place: at, provider: levelProvider() }, options, terminal),
+  );
+}
 
 async function verifyInNode(node: NodeClient, name: string): Promise<Verified> {
   const path = `/api/v1/checkpoints/${encodeURIComponent(name)}/verify`;
@@ -62,11 +118,11 @@ async function verifyInNode(node: NodeClient, name: string): Promise<Verified> {
 }
 
 async function verify(
-  { store, name }: CheckpointPlace,
-  { mark, staging }: VerifyCommandOptions,
+  { place: { store, name }, log, provider }: Target,
+  { mark, staging, log: logId }: VerifyCommandOptions,
   terminal: Terminal,
 ): Promise<Verified> {
-  const checkpoint = await findCheckpoint(store, name);
+  const checkpoint = await findCheckpoint(store, name, await whichLog(store, name, log, logId));
   const interrupt = new AbortController();
   const forget = terminal.onSignal(["SIGINT"], () => interrupt.abort(interrupted()));
   const parent = staging === undefined ? tmpdir() : resolve(terminal.cwd, staging);
@@ -76,7 +132,8 @@ async function verify(
     const target = {
       store,
       name: checkpoint.name,
-      provider: levelProvider(),
+      provider,
+      log,
       stagingDir,
       node: `cairn checkpoint verify on ${hostname()}`,
       onProgress: ({ done, total, name: current }: RestoreProgress) => {
@@ -85,16 +142,31 @@ async function verify(
       },
       signal: interrupt.signal,
     };
-    const { manifest, digest, ...marked }: ReadCheckpoint & Partial<VerifiedCheckpoint> = await (mark
+    const found: ReadCheckpoint & Partial<VerifiedCheckpoint> = await (mark
       ? verifyCheckpoint(target)
       : readBack(target));
-    const verifiedAt = marked.verification?.verifiedAt ?? null;
-    return { name: checkpoint.name, txId: manifest.txId, digest, verifiedAt };
+    const verifiedAt = found.verification?.verifiedAt ?? null;
+    const { manifest, digest, log: compared } = found;
+    return { name: checkpoint.name, txId: manifest.txId, digest, verifiedAt, log: compared };
   } finally {
     display?.stop();
     forget();
     await rm(stagingDir, { recursive: true, force: true });
   }
+}
+
+/** Of which log the newest is meant, where no checkpoint is named. */
+async function whichLog(
+  store: CheckpointStore,
+  name: string | undefined,
+  log: TxLog | undefined,
+  asked: string | undefined,
+): Promise<string | undefined> {
+  if (name !== undefined) return undefined;
+  if (asked !== undefined || log === undefined) return await chooseLog(store, asked);
+  const identity = await readLogIdentity(log);
+  if (identity === undefined) throw noLog(log.name);
+  return identity.id;
 }
 
 function interrupted(): CairnError {

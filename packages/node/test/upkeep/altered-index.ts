@@ -1,0 +1,45 @@
+import path from "node:path";
+import { takeCheckpoint } from "@cairn/checkpoint";
+import { levelProvider } from "@cairn/kv";
+import { capturedState } from "../../src/index-source.ts";
+import { encodeState, type IndexState, readState } from "../../src/index-store/index-state.ts";
+import { STATE_ROW_KEY } from "../../src/index-store/row-keys.ts";
+import type { TrimScene } from "./trim-scene.ts";
+
+/** Makes the index of a node that is stopped say something else of itself, and saves it as a node that has it would. Answers the checkpoint's name. */
+export async function saveAltered(
+  scene: TrimScene,
+  id: string,
+  change: Partial<IndexState>,
+): Promise<string> {
+  const kv = await levelProvider().open(path.join(scene.folder, `${id}-index`, "live"));
+  const state = await readState(kv);
+  if (state === undefined) throw new Error("there is no index");
+  const altered = { ...state, ...change };
+  await kv.batch([{ type: "put", key: STATE_ROW_KEY, value: encodeState(altered) }]);
+  const captured = capturedState(altered, levelProvider().format);
+  const outcome = await takeCheckpoint({
+    source: {
+      node: id,
+      version: "9.9.9",
+      format: captured.format,
+      position: () => Promise.resolve({ logId: altered.log.id, txId: altered.txId }),
+      capture: async (dir) => {
+        await kv.capture(dir);
+        return captured;
+      },
+      // Whatever lies there: it is saved.
+      agrees: () => Promise.resolve(false),
+    },
+    forced: true,
+    options: {
+      store: scene.store,
+      approxFrequency: 1_000,
+      checkpointDir: path.join(scene.folder, "capture"),
+      compression: "none",
+    },
+  });
+  await kv.close();
+  if (outcome.outcome !== "taken") throw new Error(outcome.because);
+  return outcome.checkpoint.name;
+}
