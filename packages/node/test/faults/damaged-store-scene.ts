@@ -1,0 +1,126 @@
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
+import { levelProvider } from "@cairn/kv";
+import { digestIndex } from "../../src/index-store/digest.ts";
+import { openIndex } from "../../src/joining/local-index.ts";
+import { type CairnNode, runNode } from "../../src/node.ts";
+import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
+import { quietSystem } from "../quiet-system.ts";
+
+const CHECKPOINTS = 3;
+const TRANSACTIONS = 15;
+const KEPT = "kept.txt";
+
+/** A log and a store with checkpoints of it, made once; every seed damages a copy. */
+export class PristineStore {
+  /** The digest of the log at the transaction of each checkpoint, and at its end. */
+  readonly digests = new Map<number, string>();
+  readonly folder: string;
+  lastTxId = 0;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  static async make(): Promise<PristineStore> {
+    const pristine = new PristineStore(await mkdtemp(path.join(tmpdir(), "cairn-pristine-")));
+    const { folder, digests } = pristine;
+    const node = await startOver(folder, "first", "log");
+    await node.ready;
+    for (let n = 0; n <= CHECKPOINTS; n += 1) {
+      await putSome(node, n);
+      if (n < CHECKPOINTS) await node.checkpoint().done;
+      const { txId, digest } = await node.digest();
+      digests.set(txId, digest);
+      pristine.lastTxId = txId;
+    }
+    const verified = [...digests.keys()].at(1);
+    await node.verifyCheckpoint();
+    await node.close();
+    await cp(path.join(folder, "log"), path.join(folder, "trimmed-log"), { recursive: true });
+    const log = await openEmbeddedTxLog({ path: path.join(folder, "trimmed-log") });
+    await log.trim?.(verified ?? 1);
+    await log.close();
+    return pristine;
+  }
+
+  async close(): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** What one seed damages and looks at: copies of the logs and the store, and a folder that nothing may touch. */
+export class DamagedStoreScene {
+  readonly folder: string;
+  readonly store: CheckpointStore;
+  readonly storeFolder: string;
+  readonly outside: string;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+    this.storeFolder = path.join(folder, "checkpoints");
+    this.store = filesystemStore({ path: this.storeFolder });
+    this.outside = path.join(folder, "outside");
+  }
+
+  static async copyOf({ folder: pristine }: PristineStore): Promise<DamagedStoreScene> {
+    const scene = new DamagedStoreScene(await mkdtemp(path.join(tmpdir(), "cairn-damaged-")));
+    for (const name of ["checkpoints", "log", "trimmed-log"]) {
+      await cp(path.join(pristine, name), path.join(scene.folder, name), { recursive: true });
+    }
+    await mkdir(scene.outside);
+    await writeFile(path.join(scene.outside, KEPT), KEPT);
+    return scene;
+  }
+
+  /** A new node over the damaged store. */
+  async join(id: string, log: "log" | "trimmed-log"): Promise<CairnNode> {
+    return await startOver(this.folder, id, log);
+  }
+
+  /** The digest of an index in some folder of this scene. */
+  async digestOf(name: string): Promise<{ txId: number; digest: string } | undefined> {
+    const { kv } = await openIndex(levelProvider(), path.join(this.folder, name));
+    try {
+      return await digestIndex(kv);
+    } finally {
+      await kv.close();
+    }
+  }
+
+  /** Everything in the folder but in the places that belong to logs, store and nodes; what lies outside with its content. */
+  async strays(): Promise<string[]> {
+    const own = new Set(["checkpoints", "log", "trimmed-log", "outside", "staging"]);
+    const beside = (await readdir(this.folder)).filter((name) => !own.has(name) && !name.startsWith("own-"));
+    const outside = (await readdir(this.outside)).filter((name) => name !== KEPT);
+    const kept = await readFile(path.join(this.outside, KEPT), "utf8");
+    return [...beside, ...outside, ...(kept === KEPT ? [] : [`${KEPT}: ${kept}`])];
+  }
+
+  /** Unfinished files in the store, by name. */
+  async unfinished(): Promise<string[]> {
+    return (await readdir(this.storeFolder)).filter((name) => name.startsWith(".tmp-")).toSorted();
+  }
+
+  async close(): Promise<void> {
+    await this.store.close();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** A few transactions with documents of their own. */
+export async function putSome(node: CairnNode, round: number): Promise<void> {
+  const text = `round ${round} `.repeat(40);
+  const submitted = Array.from({ length: TRANSACTIONS }, (_, n) =>
+    node.submit({ ops: [["put", "things", `default/k${n % 10}`, { text, n }]] }),
+  );
+  const last = (await Promise.all(submitted)).at(-1);
+  if (last !== undefined) await node.await(last.txId);
+}
+
+async function startOver(folder: string, id: string, log: string): Promise<CairnNode> {
+  const openTxLog = () => openEmbeddedTxLog({ path: path.join(folder, log) });
+  return await runNode(quietSystem({ folder, nodeId: `own-${id}`, openTxLog }));
+}
