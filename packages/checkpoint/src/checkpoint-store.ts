@@ -28,6 +28,12 @@ export interface DirectContent {
   ): Promise<number>;
 }
 
+/** A stored file's content; destroying it lets go of the file. */
+export type StoredContent = Readable & {
+  /** The descriptor that it reads from the beginning of, where it is a file of this machine: for who would rather read that. */
+  readonly file?: number;
+};
+
 /** How to upload. */
 export interface UploadOptions {
   readonly signal?: AbortSignal;
@@ -53,7 +59,7 @@ export interface CheckpointStore {
   /** Writes a file of any size from a stream; answers when it would survive a power loss. Never overwrites: `CONFLICT`. */
   upload(name: string, content: Readable, options?: UploadOptions): Promise<{ bytes: number }>;
   /** The content as a stream. `NOT_FOUND` when it is not there. */
-  open(name: string, options?: { signal?: AbortSignal }): Promise<Readable>;
+  open(name: string, options?: { signal?: AbortSignal }): Promise<StoredContent>;
   /** A small file (at most 64 MiB, else `CHECKPOINT_CORRUPT`) whole, or undefined when it is not there. */
   read(name: string): Promise<TaggedText | undefined>;
   /** Writes a small file if there is none of that name; false when there is. Of many that race one gets true, if {@link exclusive}. */

@@ -16,6 +16,7 @@ export { type CheckpointSource } from "./checkpoint-source.ts";
 export {
   type CheckpointStore,
   type DirectContent,
+  type StoredContent,
   type StoredFile,
   type TaggedText,
   type UploadOptions,
@@ -42,7 +43,8 @@ export {
   type SkippedCheckpoint,
   type StoredCheckpoint,
 } from "./list-checkpoints.ts";
-export { packDirectory, type PackedArchive, type Packing, type PackOptions } from "./pack.ts";
+export type { PackedArchive } from "./archive-pieces.ts";
+export { packDirectory, type Packing, type PackOptions } from "./pack.ts";
 export { planPrune, prune, type PruneEntry, type PruneOptions, type PruneReport } from "./prune.ts";
 export {
   restoreCheckpoint,

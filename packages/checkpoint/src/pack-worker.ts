@@ -1,20 +1,15 @@
-import { createHash } from "node:crypto";
-import { lstatSync, writeSync } from "node:fs";
-import { join } from "node:path";
-import { pipeline, Readable } from "node:stream";
+import { writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
-import { createGzip } from "node:zlib";
-import type { PackedArchive } from "./pack.ts";
+import { archivePieces } from "./archive-pieces.ts";
+import type { ArchiveOrder, PackedArchive } from "./archive-pieces.ts";
 import type { ReadMessage } from "./read-worker.ts";
 import { flushBehind } from "./stores/flush-behind.ts";
-import { PieceMemory, tarPieces } from "./tar-pieces.ts";
 import type { PackedFiles } from "./tar-pieces.ts";
 import { receiveError, sendError, startWorker, yieldToOtherThreads } from "./worker-thread.ts";
 import type { SentError } from "./worker-thread.ts";
 
 /** What a packing thread is started with. */
-export interface PackOrder extends PackedFiles {
-  readonly compression: "none" | "gzip";
+export interface PackOrder extends ArchiveOrder {
   /** A file to write to; without one the archive is sent, `pieces` at once, and then as many as it is asked for by number. */
   readonly file?: number;
   readonly pieces: number;
@@ -26,10 +21,7 @@ export type PackMessage =
   | { readonly packed: PackedArchive }
   | { readonly failed: SentError; readonly writing: boolean };
 
-const SMALL = 16 * 1024 * 1024;
-
 type Port = NonNullable<typeof parentPort>;
-type Pieces = AsyncIterable<Buffer>;
 
 /** Takes the pieces of an archive, in order. */
 interface Target {
@@ -41,48 +33,30 @@ interface Target {
 class WriteFailure extends Error {}
 
 async function pack(order: PackOrder, port: Port): Promise<PackedArchive> {
-  const digest = createHash("sha256");
   const files: PackedArchive["files"] = [];
-  let bytes = 0;
   let read = 0;
 
-  async function* counted(): AsyncGenerator<Buffer, void, undefined> {
-    for await (const piece of isSmall(order) ? readHere(order, files) : readBeside(order, files)) {
+  async function* plain(): AsyncGenerator<Buffer, void, undefined> {
+    for await (const piece of readBeside(order, files)) {
       read += piece.length;
       yield piece;
     }
   }
 
   const target = order.file === undefined ? sendTo(port, order.pieces, () => read) : writeTo(order.file);
-  for await (const piece of order.compression === "gzip" ? gzipped(counted()) : counted()) {
-    digest.update(piece);
-    bytes += piece.length;
-    await target.take(piece);
+  const pieces = archivePieces(plain(), order, files);
+  for (;;) {
+    const next = await pieces.next();
+    if (next.done === true) {
+      await target.end();
+      return next.value;
+    }
+    await target.take(next.value);
     if (order.file !== undefined) port.postMessage({ done: read } satisfies PackMessage);
   }
-  await target.end();
-  return { bytes, sha256: digest.digest("hex"), files };
 }
 
-/** Whether the start of another thread would take longer than it spares. */
-function isSmall({ dir, names }: PackOrder): boolean {
-  let bytes = 0;
-  for (const name of names) bytes += lstatSync(join(dir, name)).size;
-  return bytes < SMALL;
-}
-
-async function* readHere(
-  order: PackOrder,
-  files: PackedArchive["files"],
-): AsyncGenerator<Buffer, void, undefined> {
-  const memory = new PieceMemory(1);
-  for await (const piece of tarPieces(order, memory, files)) {
-    yield piece;
-    memory.giveBack(piece.buffer);
-  }
-}
-
-/** The archive as a thread of its own reads it, so that both digests are computed at once. A piece is good until the next is asked for. */
+/** The pieces as a thread of its own reads them, so that both digests are computed at once. */
 async function* readBeside(
   { dir, names, tables }: PackOrder,
   files: PackedArchive["files"],
@@ -117,20 +91,6 @@ async function* readBeside(
   } finally {
     await reader.terminate();
   }
-}
-
-function gzipped(source: Pieces): Pieces {
-  // LevelDB has compressed its tables already; the fastest level finds nearly all that is left.
-  // Errors of the source reach the reader through the destroyed stream, so the callback has nothing to add.
-  return pipeline(
-    Readable.from(copied(source), { objectMode: false }),
-    createGzip({ level: 1 }),
-    () => undefined,
-  );
-}
-
-async function* copied(source: Pieces): AsyncGenerator<Buffer, void, undefined> {
-  for await (const piece of source) yield Buffer.from(piece);
 }
 
 function sendTo(port: Port, pieces: number, done: () => number): Target {

@@ -1,21 +1,17 @@
-import { readdir } from "node:fs/promises";
+import { lstat, readdir } from "node:fs/promises";
+import { write } from "node:fs";
+import { join } from "node:path";
 import { Readable } from "node:stream";
-import type { Worker } from "node:worker_threads";
+import { promisify } from "node:util";
 import { CairnError } from "@cairn/kv";
+import { archiveHere } from "./archive-pieces.ts";
+import type { ArchiveOrder, PackedArchive } from "./archive-pieces.ts";
 import { FileName } from "./checkpoint.ts";
-import type { Manifest } from "./checkpoint.ts";
 import type { DirectContent } from "./checkpoint-store.ts";
-import type { PackMessage, PackOrder } from "./pack-worker.ts";
+import { archiveBeside, writeBeside } from "./pack-beside.ts";
 import { notPlain } from "./tar-pieces.ts";
 import { NAME_LIMIT } from "./tar-format.ts";
-import { receiveError, startWorker } from "./worker-thread.ts";
-
-/** What an archive holds; known when it was read to its end. */
-export interface PackedArchive {
-  readonly bytes: number;
-  readonly sha256: string;
-  readonly files: Manifest["files"];
-}
+import { WORTH_A_THREAD } from "./worker-thread.ts";
 
 /** How to pack. */
 export interface PackOptions {
@@ -24,6 +20,8 @@ export interface PackOptions {
   readonly tables?: boolean;
   /** Called now and then with the bytes of the archive, uncompressed, packed so far. */
   readonly onProgress?: (bytes: number) => void;
+  /** Whether threads of their own do the work; left out, they do for files that are worth it. */
+  readonly threads?: boolean;
 }
 
 /** An archive on its way: nothing is read before somebody asks for it, and no second copy is made on disk. */
@@ -35,143 +33,89 @@ export interface Packing {
   result(): PackedArchive;
 }
 
-/** On their way to this thread, of at most 4 MiB each. */
-const PIECES = 2;
-const HELD = 4 * 1024 * 1024;
+const writeFile = promisify(write);
 
 /**
  * Packs the plain files of `dir` into one tar archive, in name order, with the digests that its manifest needs. Reading, hashing
  * and, where the store can take it so, writing are done by threads of a low priority: the node goes on writing and answering.
  */
 export function packDirectory(dir: string, options: PackOptions = {}): Packing {
-  const { compression = "none", tables = false, onProgress } = options;
+  const { compression = "none", tables = false, onProgress = () => undefined } = options;
   let packed: PackedArchive | undefined;
 
-  async function start(file?: number): Promise<Worker> {
-    const order: PackOrder = {
-      dir,
-      names: await plainNames(dir),
-      compression,
-      tables,
-      pieces: PIECES,
-      ...(file === undefined ? {} : { file }),
+  async function begin(): Promise<{ order: ArchiveOrder; threads: boolean }> {
+    const { names, bytes } = await plainFiles(dir);
+    return {
+      order: { dir, names, compression, tables },
+      threads: options.threads ?? bytes >= WORTH_A_THREAD,
     };
-    return startWorker("pack-worker", order);
+  }
+
+  async function* content(): AsyncGenerator<Buffer, void, undefined> {
+    const { order, threads } = await begin();
+    if (threads) packed = yield* archiveBeside(order, onProgress);
+    else {
+      const pieces = archiveHere(order, onProgress);
+      let next = await pieces.next();
+      // The reader may keep what it got, and the memory is used again.
+      for (; next.done !== true; next = await pieces.next()) yield Buffer.from(next.value);
+      packed = next.value;
+    }
   }
 
   return {
-    archive: archiveStream(start, onProgress, (result) => (packed = result)),
+    archive: Readable.from(content(), { objectMode: false, highWaterMark: 1024 * 1024 }),
     direct: {
       async writeTo(file, { explain, signal }) {
-        signal?.throwIfAborted();
-        const worker = await start(file);
-        try {
-          packed = await resultOf(worker, { explain, signal, onProgress });
-        } finally {
-          // Nothing may write to the file any more once its owner hears of the end.
-          await worker.terminate();
-        }
+        const { order, threads } = await begin();
+        packed = threads
+          ? await writeBeside(order, file, { explain, signal, onProgress })
+          : await writeHere(order, file, { explain, signal, onProgress });
         return packed.bytes;
       },
     },
     result() {
-      if (packed === undefined) throw notReadToItsEnd();
+      if (packed === undefined) {
+        throw new CairnError("CHECKPOINT_INCOMPLETE", "The archive was not read to its end.", {
+          hint: "The upload stopped early; the next checkpoint begins anew.",
+        });
+      }
       return packed;
     },
   };
 }
 
-interface Watching {
+/** Whom to ask and tell while an archive is written to a file. */
+export interface Writing {
   readonly explain: (error: unknown) => unknown;
   readonly signal: AbortSignal | undefined;
-  readonly onProgress: PackOptions["onProgress"];
+  readonly onProgress: (bytes: number) => void;
 }
 
-function resultOf(worker: Worker, { explain, signal, onProgress }: Watching): Promise<PackedArchive> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => reject(signal?.reason);
-    if (signal?.aborted === true) stop();
-    signal?.addEventListener("abort", stop, { once: true });
-    worker.on("error", reject);
-    worker.on("exit", () => {
-      signal?.removeEventListener("abort", stop);
-      reject(notReadToItsEnd());
-    });
-    worker.on("message", (message: PackMessage) => {
-      if ("packed" in message) resolve(message.packed);
-      else if ("failed" in message) {
-        const error = receiveError(message.failed);
-        reject(message.writing ? explain(error) : error);
-      } else onProgress?.(message.done);
-    });
-  });
-}
-
-function archiveStream(
-  start: () => Promise<Worker>,
-  onProgress: PackOptions["onProgress"],
-  onPacked: (packed: PackedArchive) => void,
-): Readable {
-  let worker: Promise<Worker> | undefined;
-  let unasked = 0;
-
-  async function begin(): Promise<Worker> {
-    const started = await start();
-    started.on("error", (error) => archive.destroy(error));
-    started.on("exit", () => {
-      if (!archive.readableEnded && !archive.destroyed) archive.destroy(notReadToItsEnd());
-    });
-    started.on("message", (message: PackMessage) => {
-      if ("packed" in message) {
-        onPacked(message.packed);
-        archive.push(null);
-      } else if ("failed" in message) archive.destroy(receiveError(message.failed));
-      else {
-        onProgress?.(message.done);
-        unasked += 1;
-        if (message.piece !== undefined && archive.push(Buffer.from(message.piece))) ask(started);
-      }
-    });
-    return started;
+async function writeHere(
+  order: ArchiveOrder,
+  file: number,
+  { explain, signal, onProgress }: Writing,
+): Promise<PackedArchive> {
+  const pieces = archiveHere(order, onProgress);
+  for (;;) {
+    signal?.throwIfAborted();
+    const { done, value } = await pieces.next();
+    if (done === true) return value;
+    try {
+      for (let at = 0; at < value.length;) at += (await writeFile(file, value, at)).bytesWritten;
+    } catch (error) {
+      throw explain(error);
+    }
   }
-
-  function ask(started: Worker): void {
-    if (unasked > 0) started.postMessage(unasked, []);
-    unasked = 0;
-  }
-
-  const archive: Readable = new Readable({
-    highWaterMark: HELD,
-    async read() {
-      try {
-        worker ??= begin();
-        ask(await worker);
-      } catch (error) {
-        archive.destroy(error instanceof Error ? error : new Error(String(error)));
-      }
-    },
-    async destroy(error, done) {
-      try {
-        await (await worker)?.terminate();
-        done(error);
-      } catch {
-        // It did not even start, which is what destroyed the stream.
-        done(error);
-      }
-    },
-  });
-  return archive;
 }
 
-async function plainNames(dir: string): Promise<string[]> {
+async function plainFiles(dir: string): Promise<{ names: string[]; bytes: number }> {
   const names = (await readdir(dir)).toSorted();
-  const strange = names.find((name) => !FileName.safeParse(name).success || name.length > NAME_LIMIT);
-  if (strange !== undefined) throw notPlain(strange);
-  return names;
-}
-
-function notReadToItsEnd(): CairnError {
-  return new CairnError("CHECKPOINT_INCOMPLETE", "The archive was not read to its end.", {
-    hint: "The upload stopped early; the next checkpoint begins anew.",
-  });
+  let bytes = 0;
+  for (const name of names) {
+    if (!FileName.safeParse(name).success || name.length > NAME_LIMIT) throw notPlain(name);
+    bytes += (await lstat(join(dir, name))).size;
+  }
+  return { names, bytes };
 }

@@ -1,6 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { Manifest } from "./checkpoint.ts";
-import { PieceMemory, tarPieces } from "./tar-pieces.ts";
+import { PieceMemory } from "./piece-memory.ts";
+import { tarPieces } from "./tar-pieces.ts";
 import type { PackedFiles } from "./tar-pieces.ts";
 import { sendError, yieldToOtherThreads } from "./worker-thread.ts";
 import type { SentError } from "./worker-thread.ts";

@@ -31,6 +31,8 @@ export interface RestoreOptions {
   readonly targetDir: string;
   /** This node's id, for the reservation. */
   readonly node: string;
+  /** Whether a reservation may be written into a store; into all when left out. Nothing else is ever written. */
+  readonly reserveIn?: (store: CheckpointStore) => boolean;
   /** Only this log's checkpoints; of every log when left out. */
   readonly logId?: string;
   /** Only the checkpoint of this name. */
@@ -42,6 +44,8 @@ export interface RestoreOptions {
   readonly onProgress?: (progress: RestoreProgress) => void;
   readonly onSkipped?: (skipped: SkippedCheckpoint) => void;
   readonly signal?: AbortSignal;
+  /** Whether everything else in the process goes first; false when left out. */
+  readonly background?: boolean;
   /** How often a candidate is tried anew when its store breaks off; 3 when left out. */
   readonly retries?: number;
   readonly clock?: Clock;
@@ -101,7 +105,10 @@ async function refusal(options: RestoreOptions, manifest: Manifest): Promise<Cai
 /** Restores a candidate, or answers with why it could not be; throws what no other candidate would cure. */
 async function restoreOne(options: RestoreOptions, candidate: Candidate): Promise<CairnError | undefined> {
   const { signal, clock = systemClock, retries = 3 } = options;
-  const reservation = await reserve(candidate.store, candidate.name, options.node, clock);
+  const mayReserve = options.reserveIn?.(candidate.store) ?? true;
+  const reservation = mayReserve
+    ? await reserve(candidate.store, candidate.name, options.node, clock)
+    : undefined;
   try {
     for (let tries = 0; ; tries++) {
       try {
@@ -116,7 +123,7 @@ async function restoreOne(options: RestoreOptions, candidate: Candidate): Promis
       }
     }
   } finally {
-    await reservation.release();
+    await reservation?.release();
   }
 }
 
@@ -131,6 +138,7 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
     archive.on("error", () => undefined);
     const total = manifest.archive.bytes;
     await unpackArchive(archive, dir, manifest, {
+      background: options.background ?? false,
       onProgress: (done) => onProgress?.({ name, done, total }),
       ...(signal === undefined ? {} : { signal }),
     });

@@ -3,6 +3,8 @@ import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { CairnError, checkTable, checkTableBytes, systemErrorCode } from "@cairn/kv/tables";
 import type { Manifest } from "./checkpoint.ts";
+import { PIECE } from "./piece-memory.ts";
+import type { PieceMemory } from "./piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, writeHeader } from "./tar-format.ts";
 
 /** What goes into an archive. */
@@ -14,32 +16,7 @@ export interface PackedFiles {
   readonly tables: boolean;
 }
 
-/** Files up to this size are one piece; most of LevelDB's tables are smaller. */
-const PIECE = 4 * 1024 * 1024;
-/** A piece with its header and padding. */
-const PIECE_MEMORY = PIECE + 2 * BLOCK;
 const TABLE = /\.(ldb|sst)$/;
-
-/** Memory for pieces that is used again and again: garbage of this size is collected late, and while everybody waits. */
-export class PieceMemory {
-  readonly #free: ArrayBuffer[];
-  #waiting: ((memory: ArrayBuffer) => void) | undefined;
-
-  constructor(pieces: number) {
-    this.#free = Array.from({ length: pieces }, () => new ArrayBuffer(PIECE_MEMORY));
-  }
-
-  async take(): Promise<ArrayBuffer> {
-    return this.#free.pop() ?? (await new Promise((resolve) => (this.#waiting = resolve)));
-  }
-
-  giveBack(memory: ArrayBuffer): void {
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    if (waiting === undefined) this.#free.push(memory);
-    else waiting(memory);
-  }
-}
 
 /**
  * The pieces of a tar archive, each in one of `memory`'s, which the receiver gives back; what was packed is pushed to `files`.

@@ -1,90 +1,153 @@
 import { execFileSync } from "node:child_process";
-import { mkdir, symlink, truncate, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
-import { expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { packDirectory, unpackArchive } from "../src/index.ts";
 import { archiveSize } from "../src/tar-format.ts";
 import { manifestOf, sha256, streamOf } from "./support/archives.ts";
 import { contentsOf, digestsOf, someFiles, temporaryDirectory, writeFiles } from "./support/places.ts";
 
-test("the archive is a plain tar that tar itself unpacks", async () => {
-  const dir = await temporaryDirectory();
-  await writeFiles(join(dir, "in"), someFiles());
-  await writeFile(join(dir, "a.tar"), packDirectory(join(dir, "in")).archive);
-  await mkdir(join(dir, "out"));
-  execFileSync("tar", ["xf", join(dir, "a.tar"), "-C", join(dir, "out")]);
-  expect(await contentsOf(join(dir, "out"))).toEqual(digestsOf(someFiles()));
-});
-
-test("the result says what is in the archive", async () => {
-  const dir = await temporaryDirectory();
-  await writeFiles(join(dir, "in"), someFiles());
-  const packing = packDirectory(join(dir, "in"));
-  const archive = await buffer(packing.archive);
-  const { files, ...rest } = packing.result();
-  expect(rest).toEqual({ bytes: archive.length, sha256: sha256(archive) });
-  expect(Object.fromEntries(files.map((file) => [file.name, file.sha256]))).toEqual(digestsOf(someFiles()));
-});
-
-test("equal directories give equal archives, whenever and in whatever order they were written", async () => {
-  const dir = await temporaryDirectory();
-  const files = someFiles();
-  await writeFiles(join(dir, "a"), files);
-  await writeFiles(join(dir, "b"), Object.fromEntries(Object.entries(files).toReversed()));
-  const [a, b] = await Promise.all(["a", "b"].map((name) => buffer(packDirectory(join(dir, name)).archive)));
-  expect(a?.equals(b ?? Buffer.alloc(0))).toBe(true);
-});
-
-test.each(["none", "gzip"] as const)(
-  "a file larger than what is held whole survives, compression %s",
-  async (compression) => {
+describe.each([false, true])("on threads of its own: %s;", (threads) => {
+  test("the archive is a plain tar that tar itself unpacks", async () => {
     const dir = await temporaryDirectory();
-    const files = { "000001.ldb": Buffer.alloc(9_000_001, "large "), CURRENT: Buffer.from("x") };
-    await writeFiles(join(dir, "in"), files);
-    const packing = packDirectory(join(dir, "in"), { compression });
+    await writeFiles(join(dir, "in"), someFiles());
+    await writeFile(join(dir, "a.tar"), packDirectory(join(dir, "in"), { threads }).archive);
+    await mkdir(join(dir, "out"));
+    execFileSync("tar", ["xf", join(dir, "a.tar"), "-C", join(dir, "out")]);
+    expect(await contentsOf(join(dir, "out"))).toEqual(digestsOf(someFiles()));
+  });
+
+  test("the result says what is in the archive", async () => {
+    const dir = await temporaryDirectory();
+    await writeFiles(join(dir, "in"), someFiles());
+    const packing = packDirectory(join(dir, "in"), { threads });
     const archive = await buffer(packing.archive);
-    const manifest = manifestOf(archive, files);
-    const format = { ...manifest.format, archive: compression === "gzip" ? "tar+gzip/1" : "tar/1" };
-    if (compression === "gzip") expect(archive.length).toBeLessThan(100_000);
-    await unpackArchive(streamOf(archive), join(dir, "out"), { ...manifest, format });
-    expect(await contentsOf(join(dir, "out"))).toEqual(digestsOf(files));
-  },
-);
+    const { files, ...rest } = packing.result();
+    expect(rest).toEqual({ bytes: archive.length, sha256: sha256(archive) });
+    expect(Object.fromEntries(files.map((file) => [file.name, file.sha256]))).toEqual(digestsOf(someFiles()));
+  });
 
-test("progress grows up to the size of the archive", async () => {
-  const dir = await temporaryDirectory();
-  await writeFiles(join(dir, "in"), someFiles());
-  const seen: number[] = [];
-  await buffer(packDirectory(join(dir, "in"), { onProgress: (bytes) => seen.push(bytes) }).archive);
-  const total = archiveSize(Object.values(someFiles()).map((file) => ({ bytes: file.length })));
-  expect(seen.at(-1)).toBe(total);
-  expect(seen).toEqual(seen.toSorted((a, b) => a - b));
-});
+  test("equal directories give equal archives, whenever and in whatever order they were written", async () => {
+    const dir = await temporaryDirectory();
+    const files = someFiles();
+    await writeFiles(join(dir, "a"), files);
+    await writeFiles(join(dir, "b"), Object.fromEntries(Object.entries(files).toReversed()));
+    const [a, b] = await Promise.all(
+      ["a", "b"].map((name) => buffer(packDirectory(join(dir, name), { threads }).archive)),
+    );
+    expect(a?.equals(b ?? Buffer.alloc(0))).toBe(true);
+  });
 
-test("a folder, a symbolic link or a name that is not plain ends packing", async () => {
-  const dir = await temporaryDirectory();
-  await mkdir(join(dir, "folder", "inner"), { recursive: true });
-  await mkdir(join(dir, "link"));
-  await symlink("/etc/passwd", join(dir, "link", "CURRENT"));
-  await writeFiles(join(dir, "name"), { "a b": Buffer.from("x") });
-  await writeFiles(join(dir, "long"), { ["a".repeat(101)]: Buffer.from("x") });
-  for (const name of ["folder", "link", "name", "long"]) {
-    const packing = packDirectory(join(dir, name));
-    await expect(buffer(packing.archive)).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
-  }
-});
+  test.each(["none", "gzip"] as const)(
+    "a file larger than what is held whole survives, compression %s",
+    async (compression) => {
+      const dir = await temporaryDirectory();
+      const files = { "000001.ldb": Buffer.alloc(9_000_001, "large "), CURRENT: Buffer.from("x") };
+      await writeFiles(join(dir, "in"), files);
+      const packing = packDirectory(join(dir, "in"), { compression, threads });
+      const archive = await buffer(packing.archive);
+      const manifest = manifestOf(archive, files);
+      const format = { ...manifest.format, archive: compression === "gzip" ? "tar+gzip/1" : "tar/1" };
+      if (compression === "gzip") expect(archive.length).toBeLessThan(100_000);
+      await unpackArchive(streamOf(archive), join(dir, "out"), { ...manifest, format });
+      expect(await contentsOf(join(dir, "out"))).toEqual(digestsOf(files));
+    },
+  );
 
-test("a file that becomes shorter meanwhile ends packing, and there is no result to publish", async () => {
-  const dir = await temporaryDirectory();
-  await writeFiles(dir, { "000001.ldb": Buffer.alloc(60_000_000) });
-  const packing = packDirectory(dir);
-  const reader = packing.archive[Symbol.asyncIterator]();
-  await reader.next();
-  await truncate(join(dir, "000001.ldb"), 4_000_000);
-  const rest = (async () => {
-    while ((await reader.next()).done !== true);
-  })();
-  await expect(rest).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
-  expect(() => packing.result()).toThrow(/not read to its end/);
+  test("progress grows up to the size of the archive", async () => {
+    const dir = await temporaryDirectory();
+    await writeFiles(join(dir, "in"), someFiles());
+    const seen: number[] = [];
+    await buffer(
+      packDirectory(join(dir, "in"), { threads, onProgress: (bytes) => seen.push(bytes) }).archive,
+    );
+    const total = archiveSize(Object.values(someFiles()).map((file) => ({ bytes: file.length })));
+    expect(seen.at(-1)).toBe(total);
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+  });
+
+  test("a folder, a symbolic link or a name that is not plain ends packing", async () => {
+    const dir = await temporaryDirectory();
+    await mkdir(join(dir, "folder", "inner"), { recursive: true });
+    await mkdir(join(dir, "link"));
+    await symlink("/etc/passwd", join(dir, "link", "CURRENT"));
+    await writeFiles(join(dir, "name"), { "a b": Buffer.from("x") });
+    await writeFiles(join(dir, "long"), { ["a".repeat(101)]: Buffer.from("x") });
+    for (const name of ["folder", "link", "name", "long"]) {
+      const packing = packDirectory(join(dir, name), { threads });
+      await expect(buffer(packing.archive)).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
+    }
+  });
+
+  test("a file that becomes shorter meanwhile ends packing, and there is no result to publish", async () => {
+    const dir = await temporaryDirectory();
+    await writeFiles(dir, { "000001.ldb": Buffer.alloc(60_000_000) });
+    const packing = packDirectory(dir, { threads });
+    const reader = packing.archive[Symbol.asyncIterator]();
+    await reader.next();
+    await truncate(join(dir, "000001.ldb"), 4_000_000);
+    const rest = (async () => {
+      while ((await reader.next()).done !== true);
+    })();
+    await expect(rest).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
+    expect(() => packing.result()).toThrow(/not read to its end/);
+  });
+
+  test("the archive is written to a file as it is read from the stream, and a second one is the same", async () => {
+    const dir = await temporaryDirectory();
+    await writeFiles(join(dir, "in"), someFiles());
+    for (const compression of ["none", "gzip"] as const) {
+      const streamed = await buffer(packDirectory(join(dir, "in"), { threads, compression }).archive);
+      const packing = packDirectory(join(dir, "in"), { threads, compression });
+      const file = await open(join(dir, compression), "w");
+      expect(await packing.direct?.writeTo(file.fd, { explain: (error) => error })).toBe(streamed.length);
+      await file.close();
+      expect((await readFile(join(dir, compression))).equals(streamed)).toBe(true);
+      expect(packing.result()).toMatchObject({ bytes: streamed.length, sha256: sha256(streamed) });
+    }
+  });
+
+  test("what the file refuses is explained by its owner, and what the content refuses is not", async () => {
+    const dir = await temporaryDirectory();
+    await writeFiles(join(dir, "in"), someFiles());
+    await mkdir(join(dir, "folder", "inner"), { recursive: true });
+    const full = await open("/dev/full", "w");
+    onTestFinished(() => full.close());
+    const explain = (error: unknown): Error => new Error("the owner says", { cause: error });
+    const toFull = packDirectory(join(dir, "in"), { threads });
+    const refused = toFull.direct?.writeTo(full.fd, { explain });
+    await expect(refused).rejects.toMatchObject({ message: "the owner says", cause: { code: "ENOSPC" } });
+    expect(() => toFull.result()).toThrow(/not read to its end/);
+    const strange = packDirectory(join(dir, "folder"), { threads }).direct?.writeTo(full.fd, { explain });
+    await expect(strange).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
+  });
+
+  test("a damaged table ends packing where tables are compared", async () => {
+    const dir = await temporaryDirectory();
+    await writeFiles(join(dir, "in"), { "000005.ldb": Buffer.alloc(100_000, "no table") });
+    await buffer(packDirectory(join(dir, "in"), { threads }).archive);
+    const packing = packDirectory(join(dir, "in"), { threads, tables: true });
+    await expect(buffer(packing.archive)).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
+  });
+
+  test("a packing that is aborted ends with the signal's reason, and writes nothing more", async () => {
+    const dir = await temporaryDirectory();
+    await writeFiles(join(dir, "in"), { a: Buffer.alloc(60_000_000), b: Buffer.alloc(60_000_000) });
+    const file = await open(join(dir, "out"), "w");
+    onTestFinished(() => file.close());
+    const stop = new AbortController();
+    const packing = packDirectory(join(dir, "in"), {
+      threads,
+      onProgress: () => stop.abort(new Error("enough")),
+    });
+    const explain = (error: unknown): unknown => error;
+    await expect(packing.direct?.writeTo(file.fd, { explain, signal: stop.signal })).rejects.toThrow(
+      "enough",
+    );
+    const { size } = await file.stat();
+    expect(size).toBeLessThan(120_000_000);
+    await buffer(packDirectory(join(dir, "in"), { threads: true }).archive);
+    expect((await file.stat()).size).toBe(size);
+  });
 });

@@ -8,7 +8,14 @@ import { CHECKPOINT_PREFIX } from "../checkpoint-name.ts";
 import type { CheckpointStore, TaggedText } from "../checkpoint-store.ts";
 import { FolderMemory } from "./folder-memory.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
-import { isLink, listFolder, readFileStream, removeDeadTemporaries, removeFile, writeAll } from "./folder-files.ts";
+import {
+  isLink,
+  listFolder,
+  readFileStream,
+  removeDeadTemporaries,
+  removeFile,
+  writeAll,
+} from "./folder-files.ts";
 import { contentTag } from "./memory-store.ts";
 import {
   alreadyThere,

@@ -4,7 +4,7 @@ import type { FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { systemErrorCode } from "@cairn/kv";
-import type { StoredFile } from "../checkpoint-store.ts";
+import type { StoredContent, StoredFile } from "../checkpoint-store.ts";
 import { folderError } from "./folder-errors.ts";
 import { isStoreName, TEMPORARY_PREFIX } from "./store-names.ts";
 import { syncFolder } from "./write-file.ts";
@@ -102,7 +102,7 @@ export function readFileStream(
   doing: string,
   location: string,
   signal: AbortSignal | undefined,
-): Readable {
+): StoredContent {
   // Not a generator: one that was never begun would never close the file.
   const stream = new Readable({
     highWaterMark: 4 * READ_CHUNK,
@@ -132,5 +132,5 @@ export function readFileStream(
   });
   // Aborted before anybody reads it, it would end the process; who reads it learns of the error all the same.
   stream.on("error", () => undefined);
-  return stream;
+  return Object.assign(stream, { file: handle.fd });
 }

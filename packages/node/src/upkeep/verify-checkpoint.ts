@@ -62,6 +62,7 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
       targetDir,
       node,
       name,
+      background: true,
       accept: async (manifest) => {
         const foreign = judgeFormat(manifest, provider.format);
         if (foreign !== undefined || log === undefined) return foreign ?? true;

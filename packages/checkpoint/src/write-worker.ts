@@ -1,0 +1,61 @@
+import { parentPort, workerData } from "node:worker_threads";
+import type { Manifest } from "./checkpoint.ts";
+import { manifestWriter } from "./file-sink.ts";
+import type { FilePiece } from "./file-writer.ts";
+import { sendError, yieldToOtherThreads } from "./worker-thread.ts";
+import type { SentError } from "./worker-thread.ts";
+
+/** What a writing thread is started with. */
+export interface WriteOrder {
+  readonly dir: string;
+  readonly manifest: Manifest;
+  readonly background: boolean;
+}
+
+/** What it is sent: pieces, then that there are no more. */
+export type WriteRequest = FilePiece | "end";
+
+/** What it sends: the memory of every piece, also of those after a failure; at last that all is flushed, or why not. */
+export type WriteMessage =
+  | { readonly memory: ArrayBuffer; readonly failed?: SentError }
+  | { readonly ended: true; readonly failed?: SentError };
+
+function serve({ dir, manifest }: WriteOrder, port: NonNullable<typeof parentPort>): void {
+  const writer = manifestWriter(dir, manifest);
+  let failed: SentError | undefined;
+  let before: Promise<void> = Promise.resolve();
+
+  async function attempt(work: () => Promise<void>): Promise<{ failed?: SentError }> {
+    try {
+      if (failed === undefined) await work();
+    } catch (error) {
+      failed = sendError(error);
+    }
+    return failed === undefined ? {} : { failed };
+  }
+
+  async function handle(request: WriteRequest): Promise<void> {
+    if (request === "end") {
+      const result = await attempt(() => writer.end());
+      port.postMessage({ ended: true, ...result } satisfies WriteMessage);
+      return;
+    }
+    const result = await attempt(() => writer.write(request));
+    const { memory } = request;
+    port.postMessage({ memory, ...result } satisfies WriteMessage, [memory]);
+  }
+
+  port.on("message", (request: WriteRequest) => {
+    const turn = before;
+    before = (async () => {
+      await turn;
+      await handle(request);
+    })();
+  });
+}
+
+if (parentPort !== null) {
+  const order: WriteOrder = workerData;
+  if (order.background) yieldToOtherThreads();
+  serve(order, parentPort);
+}
