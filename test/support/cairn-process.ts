@@ -129,7 +129,7 @@ export class NodeProcess {
   }
 
   /** Lets it stand still, or go on. */
-  signal(name: "SIGSTOP" | "SIGCONT"): void {
+  signal(name: "SIGSTOP" | "SIGCONT" | "SIGKILL"): void {
     this.#child.kill(name);
   }
 

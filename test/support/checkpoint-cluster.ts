@@ -17,7 +17,7 @@ export class CheckpointCluster {
   readonly store: WatchedStore;
   readonly nodes: NodeProcess[] = [];
   readonly #frozen = new Set<NodeProcess>();
-  readonly #stopWriting = new AbortController();
+  #stopWriting = new AbortController();
   #writing: Promise<void> = Promise.resolve();
   #written = 0;
 
@@ -63,9 +63,10 @@ export class CheckpointCluster {
     await mustCairn(["load", "-", "--await", "--url", await node.url()], { input });
   }
 
-  /** Begins to write, through one node after the other, until {@link settle}. */
-  write(): void {
-    this.#writing = this.#write();
+  /** Begins to write, through one node after the other (or only `through` some), until {@link settle}. */
+  write(through?: readonly NodeProcess[]): void {
+    this.#stopWriting = new AbortController();
+    this.#writing = this.#write(through, this.#stopWriting.signal);
     // Whoever settles gets it.
     this.#writing.catch(() => {});
   }
@@ -112,9 +113,9 @@ export class CheckpointCluster {
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  async #write(): Promise<void> {
-    while (!this.#stopWriting.signal.aborted) {
-      const able = this.nodes.filter((node) => !this.#frozen.has(node));
+  async #write(through: readonly NodeProcess[] | undefined, stop: AbortSignal): Promise<void> {
+    while (!stop.aborted) {
+      const able = (through ?? this.nodes).filter((node) => !this.#frozen.has(node));
       const node = able[this.#written % able.length];
       if (node === undefined) throw new Error("There is no node to write through.");
       this.#written += 1;

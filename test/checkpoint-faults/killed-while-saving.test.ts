@@ -1,0 +1,97 @@
+import { filesystemStore, listCheckpoints } from "@cairn/checkpoint";
+import { readdir, utimes } from "node:fs/promises";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import type { NodeProcess } from "../support/cairn-process.ts";
+import { mustCairn } from "../support/cairn-process.ts";
+import { CheckpointCluster } from "../support/checkpoint-cluster.ts";
+import { killAt, STEPS } from "../support/killed-saver.ts";
+import { soakRounds, soakTimeout } from "../support/soak-rounds.ts";
+
+const KILLS = soakRounds(1);
+const MEGABYTES = 8;
+const TWO_HOURS = 7_200;
+
+describe("a node that is killed while it saves a checkpoint", { timeout: soakTimeout(KILLS, 60_000) }, () => {
+  let cluster: CheckpointCluster;
+  let saver: NodeProcess;
+  let other: NodeProcess;
+
+  beforeAll(async () => {
+    cluster = await CheckpointCluster.open();
+    // It looks at the store after the saver has begun, and then in hours.
+    other = await cluster.start("b", "PT6H");
+    await cluster.load(other, MEGABYTES);
+    saver = await cluster.start("a", "PT1S");
+    cluster.write([other]);
+    // The next one sweeps one away.
+    await savedAgain(2);
+  });
+  afterAll(async () => {
+    await cluster.close();
+  });
+
+  it.each(Object.entries(STEPS))(
+    `leaves only whole checkpoints when %s, each of ${KILLS} times`,
+    async (_step, wanted) => {
+      const store = cluster.store.folder;
+      const capture = path.join(cluster.folder, "a-index", "capture");
+      for (let kill = 0; kill < KILLS; kill += 1) {
+        expect(await killAt(saver, { store, capture }, wanted, 50_000)).toBe(true);
+        cluster.forget(saver);
+        const abandoned = await readdir(capture);
+
+        const { checkpoints, skipped } = await listCheckpoints(filesystemStore({ path: store }));
+        expect(skipped).toEqual([]);
+        expect(checkpoints.length).toBeGreaterThanOrEqual(2);
+        await mustCairn(["checkpoint", "verify", store, "--no-mark"]);
+
+        saver = await cluster.start("a", "PT1S");
+        expect((await saver.status()).join).toMatchObject({ restoredFrom: null, movedAside: [] });
+        expect(new Set(await cluster.settle()).size).toBe(1);
+        cluster.write([other]);
+        await savedAgain();
+        const left = new Set(await readdir(capture));
+        expect(abandoned.filter((name) => left.has(name))).toEqual([]);
+      }
+    },
+  );
+
+  it("leaves behind what the next rounds remove once it is old enough", async () => {
+    const store = cluster.store.folder;
+    const leftovers = await leftIn(store);
+    expect(leftovers.some((name) => name.startsWith(".tmp-"))).toBe(true);
+    expect(leftovers.some((name) => name.endsWith(".tar"))).toBe(true);
+    await savedAgain();
+    // Young, they may be another node's that is still writing.
+    expect(await leftIn(store)).toEqual(expect.arrayContaining(leftovers));
+    const old = Date.now() / 1_000 - TWO_HOURS;
+    for (const name of leftovers) await utimes(path.join(store, name), old, old);
+    await vi.waitFor(
+      async () => {
+        const left = new Set(await readdir(store));
+        expect(leftovers.filter((name) => left.has(name))).toEqual([]);
+      },
+      { timeout: 30_000, interval: 50 },
+    );
+    const { skipped } = await listCheckpoints(filesystemStore({ path: store }));
+    expect(skipped).toEqual([]);
+  });
+
+  /** Waits until so many more checkpoints were saved. */
+  async function savedAgain(count = 1): Promise<void> {
+    const before = cluster.store.checkpoints.size;
+    await vi.waitFor(() => expect(cluster.store.checkpoints.size).toBeGreaterThanOrEqual(before + count), {
+      timeout: 30_000,
+      interval: 20,
+    });
+  }
+});
+
+/** Unfinished files, and archives without a manifest, that no running round is about. */
+async function leftIn(store: string): Promise<string[]> {
+  const names = new Set(await readdir(store));
+  return [...names].filter(
+    (name) => name.startsWith(".tmp-") || (name.endsWith(".tar") && !names.has(name.replace(/tar$/, "json"))),
+  );
+}
