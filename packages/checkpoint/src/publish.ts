@@ -2,6 +2,8 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import { checkpointFile } from "./checkpoint-name.ts";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import type { Clock } from "./clock.ts";
+import { readReservations } from "./reservations.ts";
+import { removeCheckpoint } from "./sweep.ts";
 
 const TRIES = 4;
 const FIRST_PAUSE_MS = 100;
@@ -36,12 +38,13 @@ export async function publishManifest(
   }
 }
 
-/** Takes back what a failed round has written. `reason`, which the caller throws, is what users hear of, not this. */
+/** Takes back what a failed round has written, unless somebody restores or has verified it. `reason`, which the caller throws, is what users hear of, not this. */
 export async function unpublish(store: CheckpointStore, name: string, reason: unknown): Promise<void> {
   try {
-    // The manifest too, and first: the answer to its writing may have been lost.
-    await store.remove(checkpointFile(name, "manifest"));
-    await store.remove(checkpointFile(name, "archive"));
+    // The manifest too: the answer to its writing may have been lost. Then it is a checkpoint, on which somebody may count by now.
+    const isReserved = (await readReservations(store)).reserved.has(name);
+    if (isReserved || (await store.read(checkpointFile(name, "verified"))) !== undefined) return;
+    await removeCheckpoint(store, name);
   } catch (error) {
     // A store that fails twice keeps an archive without a manifest; a later sweep removes it.
     if (!isCairnError(error))

@@ -64,12 +64,12 @@ export function startFaults(parts: FaultParts): Faults {
     if (node.life() === undefined) startAgain(node);
   }
 
-  function freeze(life: NodeLife): void {
+  function freeze(life: NodeLife, lasts = random.magnitude(1_000, 2 * period)): void {
     if (life.isDead() || life.isFrozen()) return;
     exposure.advance();
     if (seen.isSaving(life)) exposure.interrupt();
     life.freeze();
-    time.plan(random.magnitude(1_000, 2 * period), () => {
+    time.plan(lasts, () => {
       exposure.advance();
       life.thaw();
       return true;
@@ -123,7 +123,7 @@ export function startFaults(parts: FaultParts): Faults {
 
   return {
     onStep(life, when) {
-      if (isChosen(when)) return kindOfOnce === "freeze after" ? freeze(life) : killLife(life);
+      if (isChosen(when)) return kindOfOnce === "freeze after" ? freeze(life, 1.2 * period) : killLife(life);
       if (storm.atStep === 0 || !seen.isSaving(life) || life.isDead() || !random.chance(storm.atStep)) return;
       if (when === "before" || random.chance(0.5)) killLife(life);
       else freeze(life);
