@@ -13,9 +13,13 @@ export interface Capture {
   drop(): Promise<void>;
 }
 
-/** Captures the index into a new folder below `checkpointDir`. A failure removes what it made. */
-export async function captureTo(checkpointDir: string, source: CheckpointSource): Promise<Capture> {
-  const dir = join(checkpointDir, prefixOf(source.node) + randomBytes(4).toString("hex"));
+/** Captures the index into a new folder of `owner` below `checkpointDir`. A failure removes what it made. */
+export async function captureTo(
+  checkpointDir: string,
+  source: CheckpointSource,
+  owner = source.node,
+): Promise<Capture> {
+  const dir = join(checkpointDir, prefixOf(owner) + randomBytes(4).toString("hex"));
   const drop = (): Promise<void> => rm(dir, { recursive: true, force: true });
   try {
     await mkdir(checkpointDir, { recursive: true });
@@ -33,15 +37,15 @@ export interface CaptureDirectory {
   drop(): Promise<void>;
 }
 
-/** The capture directory of a node. The first `make` removes what an earlier life of the node left in it. */
-export function captureDirectory(path: string, node: string): CaptureDirectory {
+/** The capture directory of `owner`. The first `make` removes what an earlier life of it left there. */
+export function captureDirectory(path: string, owner: string): CaptureDirectory {
   let made = false;
   let tidied = false;
   return {
     async make() {
       try {
         if ((await mkdir(path, { recursive: true })) !== undefined) made = true;
-        if (!tidied) await removeCaptures(path, node);
+        if (!tidied) await removeCaptures(path, owner);
       } catch (error) {
         throw diskError(error, path);
       }
@@ -60,14 +64,14 @@ export function captureDirectory(path: string, node: string): CaptureDirectory {
   };
 }
 
-async function removeCaptures(path: string, node: string): Promise<void> {
+async function removeCaptures(path: string, owner: string): Promise<void> {
   for (const name of await readdir(path)) {
-    // Another node's captures in the same directory are in use.
-    if (name.startsWith(prefixOf(node))) await rm(join(path, name), { recursive: true, force: true });
+    // Another owner's captures in the same directory are in use.
+    if (name.startsWith(prefixOf(owner))) await rm(join(path, name), { recursive: true, force: true });
   }
 }
 
-/** A node's id may hold any characters, and a folder's name may not. */
-function prefixOf(node: string): string {
-  return `capture-${createHash("sha256").update(node).digest("hex").slice(0, 12)}-`;
+/** An owner may hold any characters, and a folder's name may not. */
+function prefixOf(owner: string): string {
+  return `capture-${createHash("sha256").update(owner).digest("hex").slice(0, 12)}-`;
 }

@@ -34,12 +34,13 @@ export interface Rounds {
 /** Makes the rounds of one checkpointer. */
 export function checkpointRounds(parts: RoundParts): Rounds {
   const { source, options, clock, onEvent, onStep, leaseMs, archiving = archivingOnDisk } = parts;
-  const directory = archiving.directory(options.checkpointDir, source.node);
+  const directory = archiving.directory(options.checkpointDir, options.captureOwner ?? source.node);
 
   const witness = storeWitness({
     node: source.node,
     clock,
-    leaseMs: leaseMs ?? LEASE_MS,
+    // An earlier life may have had another frequency, and with it a longer lease than this one.
+    leaseMs: Math.max(LEASE_MS, leaseMs ?? 0),
     onWarning: (warning) => onEvent({ type: "warning", ...warning }),
   });
 

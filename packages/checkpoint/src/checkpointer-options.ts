@@ -16,6 +16,11 @@ export interface CheckpointerOptions {
   readonly restoreFrom?: readonly CheckpointStore[];
   /** The local capture before it is uploaded. */
   readonly checkpointDir: string;
+  /**
+   * Whose captures lie in it: the first round removes what this owner left there. Two processes may bear one node id but never have one
+   * index open, so the index's place is best; the node's id when left out.
+   */
+  readonly captureOwner?: string;
   readonly keepDirBetweenCheckpoints: boolean;
   readonly keepDirOnClose: boolean;
   readonly retentionPolicy?: RetentionPolicy;

@@ -1,9 +1,11 @@
-import { CairnError, errorMessage, isCairnError, systemErrorCode } from "@cairn/kv";
+import type { CairnError } from "@cairn/kv";
 import type { Archiving } from "./archiving.ts";
 import { checkpointRounds } from "./checkpoint-round.ts";
 import type { CheckpointSource } from "./checkpoint-source.ts";
 import type { CheckpointerEvent, CheckpointerStatus } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
+import { alreadyRunning, outlasted, stopped } from "./checkpointer-refusals.ts";
+import { StatusKeeper } from "./checkpointer-status.ts";
 import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { firstLookDelay, leaseDuration, nextLookDelay, retryDelay } from "./schedule.ts";
@@ -24,13 +26,20 @@ export interface CheckpointerParts {
   readonly archiving?: Archiving;
 }
 
+/** A round that somebody asked for. */
+export interface AskedRound {
+  readonly begun: Promise<void>;
+  readonly done: Promise<TakeOutcome>;
+}
+
 /** A running checkpointer. */
 export interface Checkpointer {
   /**
    * Saves now, however recent the newest is. `begun` resolves when the round has begun, `done` when it ended; both are
-   * rejected with `CHECKPOINT_RUNNING` while another round runs and with `NOT_READY` after `stop`.
+   * rejected with `CHECKPOINT_RUNNING` while another round saves and with `NOT_READY` after `stop`. A look of the schedule that
+   * saves nothing is waited for.
    */
-  checkpointNow(): { readonly begun: Promise<void>; readonly done: Promise<TakeOutcome> };
+  checkpointNow(): AskedRound;
   status(): CheckpointerStatus;
   /**
    * Ends the schedule and waits up to `timeoutMs` (10,000 when left out) for what runs, and for the checkpoint on close where
@@ -64,15 +73,9 @@ class ScheduledCheckpointer implements Checkpointer {
   readonly #rounds: ReturnType<typeof checkpointRounds>;
   readonly #schedule = new AbortController();
   readonly #upload = new AbortController();
-  #status: CheckpointerStatus = {
-    last: null,
-    storeAhead: null,
-    nextCheckAt: null,
-    running: null,
-    warnings: [],
-    lastFailure: null,
-  };
-  #running: Promise<unknown> | undefined;
+  readonly #status: StatusKeeper;
+  /** What runs: somebody asked for it, or the schedule did. */
+  #running: { readonly forced: boolean; readonly ended: Promise<void> } | undefined;
   #looking: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
   #failures = 0;
@@ -82,15 +85,13 @@ class ScheduledCheckpointer implements Checkpointer {
     this.#options = options;
     this.#clock = clock;
     this.#random = random;
+    this.#status = new StatusKeeper(clock);
     this.#rounds = checkpointRounds({
       source,
       options,
       clock,
       onEvent: (event) => this.#tell(event, onEvent),
-      onStep: (step, bytes) => {
-        const startedAt = this.#status.running?.startedAt ?? clock.now();
-        this.#status = { ...this.#status, running: { startedAt, step, bytes } };
-      },
+      onStep: (step, bytes) => this.#status.step(step, bytes),
       leaseMs: parts.leaseMs ?? leaseDuration(options.approxFrequency),
       ...(parts.archiving === undefined ? {} : { archiving: parts.archiving }),
     });
@@ -101,17 +102,15 @@ class ScheduledCheckpointer implements Checkpointer {
   }
 
   status(): CheckpointerStatus {
-    return this.#status;
+    return this.#status.current;
   }
 
-  checkpointNow(): { readonly begun: Promise<void>; readonly done: Promise<TakeOutcome> } {
-    const refusal = this.#refusal();
-    const done = refusal === undefined ? this.#round(true) : Promise.reject(refusal);
-    const begun = refusal === undefined ? Promise.resolve() : Promise.reject(refusal);
+  checkpointNow(): AskedRound {
+    const asked = this.#onlyLooks() ? this.#afterLook() : this.#ask();
     // A caller may care for one of the two only; an error in the other must not end the process.
-    done.catch(() => undefined);
-    begun.catch(() => undefined);
-    return { begun, done };
+    asked.done.catch(() => undefined);
+    asked.begun.catch(() => undefined);
+    return asked;
   }
 
   stop({ timeoutMs = STOP_TIMEOUT_MS, save = true }: StopOptions = {}): Promise<void> {
@@ -119,28 +118,43 @@ class ScheduledCheckpointer implements Checkpointer {
     return this.#stopped;
   }
 
+  #ask(): AskedRound {
+    const refusal = this.#refusal();
+    if (refusal === undefined) return { begun: Promise.resolve(), done: this.#round(true) };
+    return { begun: Promise.reject(refusal), done: Promise.reject(refusal) };
+  }
+
+  /** A look of the schedule is no checkpoint being saved, unless it comes to that. */
+  #afterLook(): AskedRound {
+    const asked = (async () => {
+      while (this.#onlyLooks()) await this.#status.nextStep();
+      const { begun, done } = this.#ask();
+      done.catch(() => undefined);
+      await begun;
+      return { done };
+    })();
+    return { begun: asked.then(() => undefined), done: asked.then(({ done }) => done) };
+  }
+
+  #onlyLooks(): boolean {
+    return this.#running?.forced === false && this.status().running?.step === "looking";
+  }
+
   #refusal(): CairnError | undefined {
-    if (this.#stopped !== undefined) {
-      return new CairnError("NOT_READY", "The node is stopping and saves no more checkpoints.", {
-        hint: "Set checkpoint-on-close? to save one whenever a node stops.",
-      });
-    }
-    if (this.#running === undefined) return undefined;
-    return new CairnError("CHECKPOINT_RUNNING", "A checkpoint is being saved already.", {
-      hint: "Wait until it ended; the status tells how far it is.",
-    });
+    if (this.#stopped !== undefined) return stopped();
+    return this.#running === undefined ? undefined : alreadyRunning();
   }
 
   async #look(): Promise<void> {
     const { approxFrequency, firstLookAfter } = this.#options;
     let delay = firstLookAfter ?? firstLookDelay(approxFrequency, this.#random());
     for (;;) {
-      this.#status = { ...this.#status, nextCheckAt: this.#clock.now() + delay };
+      this.#status.plan(delay);
       const due = await this.#clock.wait(delay, this.#schedule.signal);
-      this.#status = { ...this.#status, nextCheckAt: null };
+      this.#status.plan(null);
       if (!due) return;
       // A round that somebody asked for may be running; this look comes after it.
-      while (this.#running !== undefined) await this.#running;
+      while (this.#running !== undefined) await this.#running.ended;
       if (this.#schedule.signal.aborted) return;
       delay = await this.#lookOnce();
     }
@@ -167,46 +181,34 @@ class ScheduledCheckpointer implements Checkpointer {
 
   /** Begins at once, so that no other can begin between. */
   #round(forced: boolean): Promise<TakeOutcome> {
-    this.#status = { ...this.#status, running: { startedAt: this.#clock.now(), step: "looking", bytes: 0 } };
+    this.#status.step("looking", 0);
     const outcome = this.#rounds.run({ forced, signal: this.#upload.signal });
-    this.#running = this.#settle(outcome);
+    this.#running = { forced, ended: this.#settle(outcome) };
     return outcome;
   }
 
   async #settle(round: Promise<TakeOutcome>): Promise<void> {
     try {
-      const { newest, storeAhead } = await round;
+      this.#status.saw(await round);
       this.#failures = 0;
-      this.#status = { ...this.#status, storeAhead };
-      if (newest !== undefined) {
-        const { txId, takenAt, archive } = newest.manifest;
-        this.#status = { ...this.#status, last: { name: newest.name, txId, takenAt, bytes: archive.bytes } };
-      }
     } catch (error) {
       this.#failures += 1;
-      this.#noteFailure(error, "");
+      this.#status.failed(error);
     }
     this.#running = undefined;
-    this.#status = { ...this.#status, running: null };
-  }
-
-  #noteFailure(error: unknown, where: string): void {
-    const code = isCairnError(error) ? error.code : (systemErrorCode(error) ?? "INTERNAL");
-    const lastFailure = { at: this.#clock.now(), code, message: where + errorMessage(error) };
-    this.#status = { ...this.#status, lastFailure };
+    this.#status.ended();
   }
 
   /** Tells the observer, whose own errors must neither fail a checkpoint nor end the schedule. */
   #tell(event: CheckpointerEvent, onEvent: (event: CheckpointerEvent) => void): void {
     if (event.type === "warning") {
       const { type: _, ...warning } = event;
-      const others = this.#status.warnings.filter(({ about }) => about !== warning.about);
-      this.#status = { ...this.#status, warnings: [...others, { ...warning, at: this.#clock.now() }] };
+      this.#status.warned(warning);
     }
     try {
       onEvent(event);
     } catch (error) {
-      this.#noteFailure(error, `An observer of the event ${event.type} failed: `);
+      this.#status.failed(error, `An observer of the event ${event.type} failed: `);
     }
   }
 
@@ -222,29 +224,19 @@ class ScheduledCheckpointer implements Checkpointer {
 
   /** Waits for what runs, and saves once more if that is wanted. */
   async #finish(save: boolean): Promise<void> {
-    await this.#running;
+    await this.#running?.ended;
     await this.#looking;
     if (!save || this.#upload.signal.aborted) return;
     void this.#round(true).catch(() => undefined);
-    await this.#running;
+    await this.#running?.ended;
   }
 
   async #giveUpAfter(ms: number, ended: AbortSignal): Promise<void> {
     if (!(await this.#clock.wait(ms, ended))) return;
-    this.#upload.abort(stopping(ms));
+    this.#upload.abort(outlasted(ms));
     // Only a store can fail to end; a capture does, and reads the index until then.
     do {
       if (!(await this.#clock.wait(GIVEN_UP_AFTER_MS, ended))) return;
-    } while (this.#status.running?.step === "capturing");
+    } while (this.status().running?.step === "capturing");
   }
-}
-
-function stopping(timeoutMs: number): CairnError {
-  return new CairnError(
-    "NOT_READY",
-    `The node stopped before the checkpoint was saved, after waiting ${timeoutMs} ms.`,
-    {
-      hint: "Nothing was published; the next node that looks saves one.",
-    },
-  );
 }

@@ -22,6 +22,7 @@ export {
   type UploadOptions,
 } from "./checkpoint-store.ts";
 export {
+  type AskedRound,
   type Checkpointer,
   type CheckpointerParts,
   startCheckpointer,

@@ -44,6 +44,8 @@ export interface LeaseOptions {
   readonly owner: string;
   readonly ttlMs: number;
   readonly clock: Clock;
+  /** Aborted, it is not renewed any more, although it was not released. */
+  readonly signal?: AbortSignal;
   /** Hears who else holds it. */
   readonly onHeld?: (lease: LeaseRecord, storeNow: number) => void;
 }
@@ -118,6 +120,8 @@ export async function acquireLease(
     return next;
   };
 
+  const { signal } = options;
+  const over = signal === undefined ? ended.signal : AbortSignal.any([ended.signal, signal]);
   const renewing = keepRenewing(
     {
       renew: renewNext,
@@ -126,11 +130,11 @@ export async function acquireLease(
         trouble = error;
       },
     },
-    { ttlMs, clock, ended: ended.signal },
+    { ttlMs, clock, ended: over },
     lost,
   );
   const expiring = (async () => {
-    while (await clock.wait(Math.max(1, heldUntil - clock.now()), ended.signal)) {
+    while (await clock.wait(Math.max(1, heldUntil - clock.now()), over)) {
       if (lost.signal.aborted) return;
       if (clock.now() >= heldUntil) lost.abort(trouble ?? leaseRanOut());
     }

@@ -39,14 +39,17 @@ const INEXACT_MS = 2_000;
 /** Begins to remember, at the start of a checkpointer. */
 export function storeWitness({ node, clock, leaseMs, onWarning }: WitnessOptions): StoreWitness {
   const began = clock.now();
-  /** The start, or what this process saved last, by the store's clock; undefined before its first look. */
-  let since: number | undefined;
+  /** When this process began, by the store's clock; undefined before its first look. */
+  let start: number | undefined;
+  let lastTakenAt = 0;
   let future: { readonly name: string; readonly seenAt: number } | undefined;
   let lastSaved: string | undefined;
   let ownNonce: string | undefined;
   let sameId = false;
 
-  const sinceAt = (storeNow: number): number => (since ??= storeNow - Math.max(0, clock.now() - began));
+  /** What is later than this is not of an earlier life of the node. */
+  const startAt = (storeNow: number): number =>
+    (start ??= storeNow - Math.max(0, clock.now() - began) + INEXACT_MS);
 
   function tellSameId(evidence: string): void {
     if (sameId) return;
@@ -61,7 +64,7 @@ export function storeWitness({ node, clock, leaseMs, onWarning }: WitnessOptions
   return {
     takenAt({ name, manifest }, storeNow) {
       const takenAt = Date.parse(manifest.takenAt);
-      const after = sinceAt(storeNow) + INEXACT_MS;
+      const after = Math.max(startAt(storeNow), lastTakenAt);
       if (manifest.node === node && name !== lastSaved && takenAt > after && takenAt <= storeNow) {
         tellSameId(`it saved ${name}`);
       }
@@ -74,14 +77,14 @@ export function storeWitness({ node, clock, leaseMs, onWarning }: WitnessOptions
     },
     saved({ name, manifest }) {
       lastSaved = name;
-      since = Math.max(since ?? 0, Date.parse(manifest.takenAt));
+      lastTakenAt = Date.parse(manifest.takenAt);
     },
     held(nonce) {
       ownNonce = nonce;
     },
     sawLease({ owner, nonce, expiresAt }, storeNow) {
       // One that an earlier life of this node left is not renewed after the start of this one.
-      const renewed = Date.parse(expiresAt) - leaseMs > sinceAt(storeNow) + INEXACT_MS;
+      const renewed = Date.parse(expiresAt) - leaseMs > startAt(storeNow);
       if (owner === node && nonce !== ownNonce && renewed) tellSameId("it is uploading a checkpoint");
     },
   };

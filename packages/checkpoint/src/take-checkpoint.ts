@@ -28,7 +28,7 @@ export interface TakeOptions {
   readonly source: CheckpointSource;
   readonly options: Pick<
     CheckpointerOptions,
-    "store" | "approxFrequency" | "checkpointDir" | "compression" | "refreshAfter"
+    "store" | "approxFrequency" | "checkpointDir" | "captureOwner" | "compression" | "refreshAfter"
   >;
   /** Asked for: saves however recent the newest is, but not when nothing changed or somebody else is uploading. */
   readonly forced?: boolean;
@@ -79,6 +79,7 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
     owner: source.node,
     ttlMs: take.leaseMs ?? LEASE_MS,
     clock,
+    ...(signal === undefined ? {} : { signal }),
     onHeld: (held, storeNow) => take.witness?.sawLease(held, storeNow),
   });
   if (lease === undefined) {
@@ -136,10 +137,11 @@ async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise
   // The index may be closed by now, if the store answered late.
   stop.throwIfAborted();
   onStep?.("capturing", 0);
-  const capture = await archiving.capture(options.checkpointDir, source);
+  const capture = await archiving.capture(options.checkpointDir, source, options.captureOwner);
   let name: string | undefined;
   try {
     stop.throwIfAborted();
+    onStep?.("uploading", 0);
     const takenAt = await store.now();
     name = formatCheckpointName({
       txId: capture.state.txId,

@@ -1,82 +1,15 @@
-import { EventEmitter, once } from "node:events";
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { listCheckpoints, memoryStore, startCheckpointer } from "../src/index.ts";
-import type { Checkpointer, CheckpointerEvent, CheckpointerOptions, CheckpointStore } from "../src/index.ts";
-import { faultyStore, manualClock, unreachable } from "../testing/index.ts";
-import type { ManualClock, StoreFaults } from "../testing/index.ts";
+import type { CheckpointStore } from "../src/index.ts";
+import { unreachable } from "../testing/index.ts";
+import { holdCapture, HOUR, start, types } from "./support/bench.ts";
 import { temporaryDirectory } from "./support/places.ts";
-import { testSource } from "./support/test-source.ts";
-import type { TestSource } from "./support/test-source.ts";
 import { namesIn } from "./support/rounds.ts";
-
-const HOUR = 3_600_000;
-
-interface Bench {
-  readonly dir: string;
-  readonly clock: ManualClock;
-  readonly store: CheckpointStore;
-  readonly source: TestSource;
-  readonly events: CheckpointerEvent[];
-  readonly checkpointer: Checkpointer;
-  /** Moves to the next look and waits until it has ended. */
-  look(): Promise<void>;
-}
-
-async function start(change: Partial<CheckpointerOptions> = {}, faults: StoreFaults = {}): Promise<Bench> {
-  const dir = await temporaryDirectory();
-  const clock = manualClock();
-  const store = faultyStore(memoryStore({ now: clock.now }), faults);
-  const source = testSource();
-  const events: CheckpointerEvent[] = [];
-  const checkpointer = startCheckpointer({
-    source,
-    clock,
-    random: () => 0.5,
-    onEvent: (event) => events.push(event),
-    options: {
-      store,
-      approxFrequency: HOUR,
-      checkpointDir: join(dir, "capture"),
-      keepDirBetweenCheckpoints: true,
-      keepDirOnClose: false,
-      checkpointOnClose: false,
-      compression: "none",
-      ...change,
-    },
-  });
-  onTestFinished(() => checkpointer.stop({ timeoutMs: 0 }));
-  const ended = (): number =>
-    events.filter(({ type }) => type === "failed" || type === "skipped" || type === "taken").length;
-  return {
-    dir,
-    clock,
-    store,
-    source,
-    events,
-    checkpointer,
-    async look() {
-      const before = ended();
-      clock.advance((checkpointer.status().nextCheckAt ?? 0) - clock.now());
-      await vi.waitFor(() => expect(ended()).toBe(before + 1), { interval: 2 });
-      await vi.waitFor(() => expect(checkpointer.status().nextCheckAt).not.toBeNull(), { interval: 2 });
-    },
-  };
-}
-
-/** Lets captures wait until what it answers is called. */
-function holdCapture(source: TestSource): () => void {
-  const gate = new EventEmitter();
-  source.beforeCapture = async () => void (await once(gate, "open"));
-  return () => void gate.emit("open");
-}
-
-function types(events: readonly CheckpointerEvent[]): string[] {
-  return events.map(({ type }) => type);
-}
+import { testSource } from "./support/test-source.ts";
 
 test("looks soon after the start, and then about once a period, as long as it is not stopped", async () => {
   const { clock, source, checkpointer, look, store } = await start();

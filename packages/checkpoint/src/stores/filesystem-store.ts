@@ -137,13 +137,14 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       let bytes = 0;
       try {
         await run(doing, async () => removeDeadTemporaries(root, (await file.handle.stat()).mtimeMs - grace));
-        if (signal !== undefined) addAbortSignal(signal, content);
         // Only the writing is the store's: an error of the content itself must keep its own meaning.
         if (direct !== undefined) {
           const explain = (error: unknown): unknown => folderError(error, doing, location);
           bytes = await direct.writeTo(file.handle.fd, { explain, signal });
           content.destroy();
         } else {
+          // Only of a stream that is read: the error of one that nobody reads would end the process.
+          if (signal !== undefined) addAbortSignal(signal, content);
           for await (const chunk of content) {
             await writeAll(file.handle, chunk, doing, location);
             bytes += chunk.length;

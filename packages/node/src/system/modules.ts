@@ -126,6 +126,7 @@ const checkpointer = defineModule({
       store: await values.store.create(context),
       approxFrequency: values["approx-frequency"],
       checkpointDir: values["checkpoint-dir"] ?? join(context.dbDir, "capture"),
+      captureOwner: context.dbDir,
       keepDirBetweenCheckpoints: values["keep-dir-between-checkpoints?"],
       keepDirOnClose: values["keep-dir-on-close?"],
       checkpointOnClose: values["checkpoint-on-close?"],

@@ -1,0 +1,92 @@
+import { EventEmitter, once } from "node:events";
+import { join } from "node:path";
+import { expect, onTestFinished, vi } from "vitest";
+import { memoryStore, startCheckpointer } from "../../src/index.ts";
+import type {
+  Checkpointer,
+  CheckpointerEvent,
+  CheckpointerOptions,
+  CheckpointerParts,
+  CheckpointStore,
+} from "../../src/index.ts";
+import { faultyStore, manualClock } from "../../testing/index.ts";
+import type { ManualClock, StoreFaults } from "../../testing/index.ts";
+import { temporaryDirectory } from "./places.ts";
+import { testSource } from "./test-source.ts";
+import type { TestSource } from "./test-source.ts";
+
+/** The period of a {@link Bench}. */
+export const HOUR = 3_600_000;
+
+/** A checkpointer over a store in memory, whose clock is the test's. */
+export interface Bench {
+  readonly dir: string;
+  readonly clock: ManualClock;
+  readonly store: CheckpointStore;
+  readonly source: TestSource;
+  readonly events: CheckpointerEvent[];
+  readonly checkpointer: Checkpointer;
+  /** Moves to the next look and waits until it has ended. */
+  look(): Promise<void>;
+}
+
+/** Starts one; it is stopped with the test if not before. */
+export async function start(
+  change: Partial<CheckpointerOptions> = {},
+  faults: StoreFaults = {},
+  onEvent: CheckpointerParts["onEvent"] = () => undefined,
+): Promise<Bench> {
+  const dir = await temporaryDirectory();
+  const clock = manualClock();
+  const store = faultyStore(memoryStore({ now: clock.now }), faults);
+  const source = testSource();
+  const events: CheckpointerEvent[] = [];
+  const checkpointer = startCheckpointer({
+    source,
+    clock,
+    random: () => 0.5,
+    onEvent: (event) => {
+      events.push(event);
+      onEvent(event);
+    },
+    options: {
+      store,
+      approxFrequency: HOUR,
+      checkpointDir: join(dir, "capture"),
+      keepDirBetweenCheckpoints: true,
+      keepDirOnClose: false,
+      checkpointOnClose: false,
+      compression: "none",
+      ...change,
+    },
+  });
+  onTestFinished(() => checkpointer.stop({ timeoutMs: 0 }));
+  const ended = (): number =>
+    events.filter(({ type }) => type === "failed" || type === "skipped" || type === "taken").length;
+  return {
+    dir,
+    clock,
+    store,
+    source,
+    events,
+    checkpointer,
+    async look() {
+      const before = ended();
+      clock.advance((checkpointer.status().nextCheckAt ?? 0) - clock.now());
+      await vi.waitFor(() => expect(ended()).toBe(before + 1), { interval: 2 });
+      await vi.waitFor(() => expect(checkpointer.status().nextCheckAt).not.toBeNull(), { interval: 2 });
+    },
+  };
+}
+
+/** Lets captures wait until what it answers is called. */
+export function holdCapture(source: TestSource): () => void {
+  const gate = new EventEmitter();
+  source.beforeCapture = async () => void (await once(gate, "open"));
+  return () => void gate.emit("open");
+}
+
+/** What happened, by kind. */
+export function types(events: readonly CheckpointerEvent[]): string[] {
+  return events.map(({ type }) => type);
+}
