@@ -9,6 +9,7 @@ const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 /** What can be soaked: the test, and how many rounds it makes, or minutes it takes, when nothing else is said. */
 const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: string; minutes: number }>> =
   {
+    captures: { file: "packages/kv/test/live-capture.test.ts", rounds: 500 },
     "nats-restarts": { file: "test/log-faults/nats-restarts.test.ts", rounds: 50 },
     "nats-cluster": { file: "test/log-faults/nats-cluster.test.ts", rounds: 20 },
     "index-kills": { file: "packages/node/test/faults/killed-while-applying.test.ts", rounds: 1_000 },

@@ -12,6 +12,8 @@ import { systemError, twoLogs, withCalls } from "./capture-faults.ts";
 import { testDirectory } from "./test-directory.ts";
 
 const directory = testDirectory();
+/** Few in the suite, as many as `pnpm soak captures` was told in a soak run. */
+const ROUNDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 30);
 
 async function tablesOf(dir: string): Promise<string[]> {
   return (await readdir(dir)).filter((name) => name.endsWith(".ldb"));
@@ -25,25 +27,30 @@ async function rowsIn(name: string): Promise<number> {
 }
 
 describe("a capture of a LevelDB that is written to", () => {
-  it("is exact thirty times under a writer that never pauses and flushes all the time", async () => {
-    const store = await directory.open("live");
-    const writer = new CountedWriter(store, { rows: 100, valueBytes: 300 });
-    const counts: number[] = [];
-    let linked = 0;
-    for (let round = 0; round < 30; round++) {
-      await writer.reached(writer.count + 1000);
-      counts.push(writer.count);
-      ({ linked } = await captureLevelDb(directory.path("live"), directory.path(`capture ${round}`)));
-    }
-    await writer.stop();
-    expect(linked).toBeGreaterThan(3);
-    // Verified in a real copy, so that nothing of it can come from the live directory.
-    for (const [round, count] of counts.entries()) {
-      await cp(directory.path(`capture ${round}`), directory.path("copy"), { recursive: true });
-      expect(await rowsIn("copy")).toBeGreaterThanOrEqual(count);
-      await rm(directory.path("copy"), { recursive: true });
-    }
-  });
+  it(
+    `is exact ${ROUNDS} times in a row under a writer that never pauses and flushes all the time`,
+    async () => {
+      const store = await directory.open("live");
+      const writer = new CountedWriter(store, { rows: 100, valueBytes: 300 });
+      const counts: number[] = [];
+      let linked = 0;
+      for (let round = 0; round < ROUNDS; round++) {
+        await writer.reached(writer.count + 1000);
+        counts.push(writer.count);
+        ({ linked } = await captureLevelDb(directory.path("live"), directory.path(`capture ${round}`)));
+      }
+      await writer.stop();
+      expect(linked).toBeGreaterThan(3);
+      // Verified in a real copy, so that nothing of it can come from the live directory.
+      for (const [round, count] of counts.entries()) {
+        await cp(directory.path(`capture ${round}`), directory.path("copy"), { recursive: true });
+        expect(await rowsIn("copy")).toBeGreaterThanOrEqual(count);
+        await rm(directory.path("copy"), { recursive: true });
+        await rm(directory.path(`capture ${round}`), { recursive: true });
+      }
+    },
+    60_000 + ROUNDS * 5_000,
+  );
 
   it("has the rows that were flushed between the listing and the manifest", async () => {
     const store = await directory.open("live");
