@@ -36,6 +36,7 @@ export class Workspace {
   #bucket: Promise<FilledLog> | undefined;
   #index: Promise<string> | undefined;
   #checkpoints: Promise<string> | undefined;
+  #lmdb: Promise<string> | undefined;
 
   private constructor(dir: string, options: WorkspaceOptions) {
     this.dir = dir;
@@ -69,6 +70,12 @@ export class Workspace {
   checkpoints(): Promise<string> {
     this.#checkpoints ??= this.#makeCheckpoint();
     return this.#checkpoints;
+  }
+
+  /** A directory with the same records in lmdb; not to be changed. */
+  lmdb(): Promise<string> {
+    this.#lmdb ??= this.#makeLmdb();
+    return this.#lmdb;
   }
 
   /** A path that nothing lies at yet. */
@@ -117,6 +124,13 @@ export class Workspace {
     this.#options.onProgress("saving a checkpoint");
     await runStep("checkpoint", { config: nodeConfig({ dir, log, checkpoints }) });
     return checkpoints;
+  }
+
+  async #makeLmdb(): Promise<string> {
+    this.#options.onProgress("putting the records into lmdb");
+    const dir = this.fresh("lmdb");
+    await runStep("make lmdb", { dir, records: this.records.count });
+    return dir;
   }
 }
 

@@ -6,14 +6,16 @@ import type { Row } from "../harness/row.ts";
 
 const TAR = "tar cf + sync";
 const CAIRN = "cairn";
+const LMDB = "lmdb backup + sync";
 
 /** Saving a checkpoint to a folder, against an archive of the same directory without digests. */
 export const checkpoint: Row = {
   name: "checkpoint",
-  title: "a node saves a checkpoint to a folder, against tar of the same directory",
+  title: "a node saves a checkpoint to a folder, against tar of the same directory and a backup of lmdb",
   async prepare(workspace) {
     const dir = await workspace.index();
     const log = await workspace.log();
+    const lmdb = await workspace.lmdb();
     return {
       contestants: [
         {
@@ -39,9 +41,19 @@ export const checkpoint: Row = {
             return figures;
           },
         },
+        {
+          name: LMDB,
+          run: async () => {
+            const backupDir = workspace.fresh("backup");
+            const figures = await workspace.run("back up lmdb", { dir: lmdb, backupDir });
+            await rm(backupDir, { recursive: true });
+            return figures;
+          },
+        },
       ],
       targets: [
         { of: { contestant: CAIRN, metric: "s" }, to: { contestant: TAR, metric: "s" }, atMost: 1.5 },
+        { of: { contestant: CAIRN, metric: "s" }, to: { contestant: LMDB, metric: "s" } },
         { of: { contestant: CAIRN, metric: "MB above idle" }, atMost: 128 },
       ],
     };

@@ -11,6 +11,7 @@ export const STEPS = {
   "watch bucket": async () => (await import("./watch-bucket.ts")).watchBucket,
   "write LevelDB": async () => (await import("./write-level.ts")).writeLevel,
   "make lmdb": async () => (await import("./write-lmdb.ts")).makeLmdb,
+  "back up lmdb": async () => (await import("./write-lmdb.ts")).backUpLmdb,
   "write lmdb": async () => (await import("./write-lmdb.ts")).writeLmdb,
 } as const;
 

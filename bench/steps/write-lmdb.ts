@@ -29,6 +29,28 @@ export async function makeLmdb({
   return {};
 }
 
+/** One backup of an lmdb by itself, flushed. */
+export async function backUpLmdb({
+  dir,
+  backupDir,
+}: {
+  readonly dir: string;
+  readonly backupDir: string;
+}): Promise<Figures> {
+  const database = openLmdb(dir);
+  const begin = performance.now();
+  await backUp(database, backupDir);
+  const seconds = (performance.now() - begin) / 1000;
+  await database.close();
+  return { s: seconds };
+}
+
+async function backUp(database: RootDatabase<Buffer, string>, folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await database.backup(folder, false);
+  await flush(folder, { files: true });
+}
+
 /** A steady writer on an lmdb, before and during its own backups. */
 export async function writeLmdb(input: {
   readonly dir: string;
@@ -43,11 +65,7 @@ export async function writeLmdb(input: {
       database.batch(() => {
         for (const { key, value } of rows) void database.put(key, value);
       }),
-    disturb: async (round) => {
-      await mkdir(folderOf(round), { recursive: true });
-      await database.backup(folderOf(round), false);
-      await flush(folderOf(round), { files: true });
-    },
+    disturb: (round) => backUp(database, folderOf(round)),
     tidy: (round) => rm(folderOf(round), { recursive: true }),
   });
   await database.close();
