@@ -11,7 +11,7 @@ export interface RoundTraces {
   readonly uploaded: number;
   readonly archive: boolean;
   readonly manifest: boolean;
-  /** An older checkpoint's manifest is gone and its archive still there. */
+  /** Of an older checkpoint's manifest and archive only one is still there. */
   readonly sweeping: boolean;
 }
 
@@ -93,7 +93,7 @@ function look(
     ),
     archive: added.some((name) => name.endsWith(".tar")),
     manifest: added.some(isManifest),
-    sweeping: manifests.some((name) => !there.has(name) && there.has(name.replace(/json$/, "tar"))),
+    sweeping: manifests.some((name) => there.has(name) !== there.has(name.replace(/json$/, "tar"))),
   };
 }
 
