@@ -7,7 +7,7 @@ import { IndexStore } from "../index-store/index-store.ts";
 import { emptyState } from "../joining/empty-state.ts";
 import { lastKnown, type LogIdentity, logOffset, readLogIdentity } from "../joining/log-identity.ts";
 import { openIndex } from "../joining/local-index.ts";
-import { acceptManifest, verifyRestored } from "../joining/restore-index.ts";
+import { acceptManifest, isOwnStore, verifyRestored } from "../joining/restore-index.ts";
 import type { System } from "../system/system.ts";
 import { followLog } from "../tx-log/follow-log.ts";
 import type { TxLog } from "../tx-log/tx-log.ts";
@@ -93,6 +93,7 @@ async function restoreBasis(options: RebuildOptions, identity: LogIdentity, live
     stagingDir: path.join(dir, "staging"),
     targetDir: live,
     node: system.nodeId,
+    reserveIn: isOwnStore(system),
     accept: async (manifest) =>
       manifest.node === exceptNode
         ? passedOver("It was made by the node that is compared.")

@@ -61,6 +61,7 @@ async function restoreFromStores(
     stagingDir: directory.staging,
     targetDir,
     node: system.nodeId,
+    reserveIn: isOwnStore(system),
     // Where the log continues another one, a checkpoint of that one is as good: acceptManifest tells which.
     ...(identity.birth?.continues === undefined ? { logId: identity.id } : {}),
     accept: async (manifest) =>
@@ -92,6 +93,16 @@ async function restoreFromStores(
   report.restoredFrom = { name, store, txId };
   report.restoredCheckpoint = { name, txId, takenAt, bytes: archive.bytes };
   return await IndexStore.open(kv, emptyState(identity));
+}
+
+/**
+ * Which stores a node writes into: only the one that it saves to. What restore-from names besides (a mirror, another region) is somebody
+ * else's.
+ */
+export function isOwnStore({
+  checkpointer,
+}: Pick<System, "checkpointer">): (store: CheckpointStore) => boolean {
+  return (store) => store.location === checkpointer?.store.location;
 }
 
 function distrust({ archive }: Manifest, names: ReadonlySet<string> = new Set()): CairnError | undefined {

@@ -11,7 +11,7 @@ import {
 } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { readLogIdentity } from "../../joining/log-identity.ts";
-import { judgeFormat, verifyRestored } from "../../joining/restore-index.ts";
+import { isOwnStore, judgeFormat, verifyRestored } from "../../joining/restore-index.ts";
 import type { System } from "../../system/system.ts";
 import { encodeBirthRecord } from "../../tx-log/transaction-codec.ts";
 import type { TxLog } from "../../tx-log/tx-log.ts";
@@ -108,11 +108,8 @@ async function findSurvivor(system: System, from: string, terminal: Terminal): P
   return survivor;
 }
 
-async function inStores(
-  { dir, kvProvider }: System,
-  stores: readonly CheckpointStore[],
-  name: string,
-): Promise<Survivor> {
+async function inStores(system: System, stores: readonly CheckpointStore[], name: string): Promise<Survivor> {
+  const { dir, kvProvider } = system;
   const stagingDir = join(dir, `.cairn-recover-${randomBytes(4).toString("hex")}`);
   try {
     await mkdir(stagingDir, { recursive: true });
@@ -121,6 +118,7 @@ async function inStores(
       stagingDir,
       targetDir: join(stagingDir, "read-back"),
       node: `cairn log recover on ${hostname()}`,
+      reserveIn: isOwnStore(system),
       name,
       accept: (manifest) => Promise.resolve(judgeFormat(manifest, kvProvider.format) ?? true),
       verify: async (folder, manifest) => await verifyRestored(kvProvider, folder, manifest),
