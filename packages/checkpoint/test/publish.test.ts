@@ -47,14 +47,14 @@ function silentAfterPublishing(
   memory: CheckpointStore,
   then: (name: string) => Promise<unknown>,
 ): CheckpointStore {
-  const lost = new CairnError("STORE_FULL", "The store is full.");
+  const full = new CairnError("STORE_FULL", "The store is full.");
   let published: string | undefined;
   return faultyStore(memory, {
     before: async ({ method, name }) => {
       if (method === "list" && published !== undefined) await then(published.replace(/\.json$/, ""));
       if (method === "create" && isManifest(name)) published = name;
     },
-    failAfter: ({ method, name }) => (method === "create" && isManifest(name) ? lost : undefined),
+    failAfter: ({ method, name }) => (method === "create" && isManifest(name) ? full : undefined),
   });
 }
 

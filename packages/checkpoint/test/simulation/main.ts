@@ -10,7 +10,7 @@ import { heading, row } from "./table.ts";
 const USAGE = `pnpm simulate [--nodes N]... [--periods N] [--seed N] [--storm calm|stormy]... [--not-exclusive] [--json FILE]`;
 const SIZES = [1, 2, 5, 20, 100, 1_000];
 /** Looks of all nodes, so that the largest clusters end in minutes as well. */
-const MOST_LOOKS = 1_000_000;
+const MOST_LOOKS = 300_000;
 
 const { values } = parseArgs({
   options: {
