@@ -127,6 +127,7 @@ export function statusMetrics(registry: Registry): StatusMetrics {
     labelNames: ["about"],
     registers,
   });
+  for (const phase of PHASES) phases.set({ phase }, 0);
   return {
     phase(now) {
       for (const phase of PHASES) phases.set({ phase }, Number(phase === now));

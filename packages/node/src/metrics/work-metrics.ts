@@ -64,7 +64,7 @@ export function workMetrics(registry: Registry): NodeEventListener {
   });
   const lastFailure = new Gauge({
     name: "cairn_work_last_failure_timestamp_seconds",
-    help: "When a work of this node last failed; 0: not since it was started.",
+    help: "When a work of this node last failed, other than by its stopping; 0: not since it was started.",
     labelNames: ["work"],
     registers,
   });
@@ -89,9 +89,14 @@ export function workMetrics(registry: Registry): NodeEventListener {
     runs.inc({ work, outcome });
     seconds.observe({ work, outcome }, event.durationMs / 1_000);
     bytes.inc({ work }, event.bytes);
-    const last = event.stage === "ended" ? lastSuccess : lastFailure;
-    last.set({ work }, Date.parse(event.at) / 1_000);
-    if (event.stage === "failed") failures.inc({ work, code: event.error.code });
+    const at = Date.parse(event.at) / 1_000;
+    if (event.stage === "ended") lastSuccess.set({ work }, at);
+    else {
+      const { code } = event.error;
+      failures.inc({ work, code });
+      // That the node stopped, or joined anew, says nothing of the store or the checkpoint.
+      if (code !== "NOT_READY") lastFailure.set({ work }, at);
+    }
     countDetails(event);
   };
 }
