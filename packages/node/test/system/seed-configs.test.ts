@@ -22,6 +22,7 @@ test.each(SEEDS)("%s starts a node as it stands", async (file) => {
     store: system.checkpointer?.store,
     approxFrequency: 6 * 3_600_000,
     checkpointDir: "/srv/cairn-data/n1-index/capture",
+    captureOwner: "/srv/cairn-data/n1-index",
     keepDirBetweenCheckpoints: true,
     keepDirOnClose: false,
     checkpointOnClose: false,
