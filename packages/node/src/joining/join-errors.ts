@@ -69,14 +69,17 @@ export function nothingToContinue(
 }
 
 /** The log's beginning is gone and no checkpoint holds it; says where it was last. */
-export function nothingToRestore({ name, bounds }: LogIdentity, skipped: Join["skipped"]): CairnError {
+export function nothingToRestore(
+  { name, bounds }: LogIdentity,
+  { skipped, movedAside }: Pick<Join, "skipped" | "movedAside">,
+): CairnError {
   // Newest first; those of other logs never held it, and an unreachable store has no name.
   const newest = skipped.find((one) => one.name !== "" && one.code !== "LOG_DIFFERENT");
   const missing = `transactions before message ${bounds.first}`;
   const sentence = `The log "${name}" no longer holds the ${missing}, and no usable checkpoint does.`;
   if (newest === undefined) {
     return new CairnError("LOG_TRIMMED", sentence, {
-      hint: "Configure the checkpoint store that holds this log's checkpoints, or restore the log.",
+      hint: `${otherVersion(movedAside)}Configure the checkpoint store that holds this log's checkpoints, or restore the log.`,
     });
   }
   const upTo = parseCheckpointName(newest.name)?.txId;
@@ -85,8 +88,16 @@ export function nothingToRestore({ name, bounds }: LogIdentity, skipped: Join["s
     `${sentence} Those up to ${upTo} were last in ${newest.name} of ${newest.store} (${newest.code}: ${newest.message})`,
     {
       hint:
+        otherVersion(movedAside) +
         "Restore that checkpoint's files or the log's, or configure another store that holds this log's checkpoints (restore-from). " +
         "/status names all that were found under join.skipped.",
     },
   );
+}
+
+function otherVersion(movedAside: Join["movedAside"]): string {
+  const index = movedAside.find(({ code }) => code === "INDEX_VERSION");
+  return index === undefined
+    ? ""
+    : `This node's index, of another version of Cairn, is kept in ${index.path}: that version can go on with it. `;
 }

@@ -72,13 +72,25 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
   const opened =
     suspect === undefined ? await tryOpenIndex(system.kvProvider, directory.live) : { unusable: suspect };
   if ("unusable" in opened) {
-    report.movedAside.push(await directory.moveAside(opened.unusable, { holdsLost: false }));
+    const holdsLost = await mayAloneHold(context, opened.unusable);
+    report.movedAside.push(await directory.moveAside(opened.unusable, { holdsLost }));
     if (suspect === undefined || replacement === undefined) return undefined;
     await directory.place(replacement);
     return await openLocal({ ...context, suspect: undefined });
   }
   if (opened.state !== undefined) context.onLocal(await IndexStore.open(opened.kv, opened.state));
   return opened;
+}
+
+/**
+ * Whether an index that is about to be moved aside may be the only one that holds something: one of another version cannot be asked, so
+ * it is where the log was trimmed. Where there is no log it says that there was one, and stays in its place until a person looked.
+ */
+async function mayAloneHold({ log, system }: JoinContext, unusable: CairnError): Promise<boolean> {
+  if (unusable.code !== "INDEX_VERSION") return false;
+  if (await log.exists()) return (await log.bounds()).first > 1;
+  if (system.onLogMismatch.different === "rebuild") return true;
+  throw emptyLog(log.name, "the local index, which another version of Cairn made, was built from one");
 }
 
 /** Who the log is; makes it when there is none and nothing says that there was more. */
@@ -143,7 +155,7 @@ async function keepLocal(
   if (problem.code !== "LOG_TRIMMED") return void (await leave());
   // It is old and not wrong: whoever asks for what is there gets it, until there is a newer one.
   const newer = await restoreIndex(context, identity, leave);
-  if (newer === undefined) throw nothingToRestore(identity, context.report.skipped);
+  if (newer === undefined) throw nothingToRestore(identity, context.report);
   return newer;
 }
 
@@ -178,7 +190,7 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   const restored = await restoreIndex(context, identity);
   if (restored !== undefined) return { index: restored, identity };
   const { birth, bounds } = identity;
-  if (birth === undefined) throw nothingToRestore(identity, context.report.skipped);
+  if (birth === undefined) throw nothingToRestore(identity, context.report);
   if (birth.continues !== undefined) {
     throw nothingToContinue(identity, birth.continues, context.report.skipped.length);
   }
