@@ -48,3 +48,11 @@ test.each([
   expect(refused).toMatchObject({ code: "CHECKPOINT_CORRUPT", hint: expect.stringContaining("checkpoint") });
   expect(String(refused)).toContain(NAME);
 });
+
+test.each(["(globalThis.ran = true, {})", "#=(System/exit 0)", '{"__proto__": {"txId": 1}}', "null", "[]"])(
+  "a manifest that says %s is refused as data, and nothing of it runs",
+  (text) => {
+    expect(() => decodeManifest(NAME, text)).toThrow(expect.objectContaining({ code: "CHECKPOINT_CORRUPT" }));
+    expect(globalThis).not.toHaveProperty("ran");
+  },
+);

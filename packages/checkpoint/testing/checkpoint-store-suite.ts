@@ -1,7 +1,8 @@
 import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { CheckpointStore } from "../src/index.ts";
+import { checkpointCycleSuite } from "./checkpoint-cycle-suite.ts";
 
 /** What a store is tested with. */
 export interface CheckpointStoreSuite {
@@ -20,6 +21,8 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
     onTestFinished(() => store.close());
     return store;
   };
+
+  checkpointCycleSuite(name, opened);
 
   describe(`${name} keeps the contract of a checkpoint store`, () => {
     test("a store that was never written to lists as empty", async () => {
@@ -97,6 +100,21 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect(await store.create("a.json", '{"é": "✓"}')).toBe(true);
       expect(await store.create("a.json", "other")).toBe(false);
       expect((await store.read("a.json"))?.text).toBe('{"é": "✓"}');
+    });
+
+    test("a small file is there whole or not at all, whoever looks while it is written", async () => {
+      const store = await opened();
+      const other = (await reopen?.(store)) ?? store;
+      const whole = "x".repeat(4_000_000);
+      for (let time = 0; time < 5; time++) {
+        const written = vi.fn<(made: boolean) => void>();
+        void store.create(`${time}.json`, whole).then(written);
+        while (written.mock.calls.length === 0) {
+          const found = await other.read(`${time}.json`);
+          expect([undefined, whole.length]).toContain(found?.text.length);
+        }
+        expect(written).toHaveBeenCalledWith(true);
+      }
     });
 
     test("a small file is replaced only with its current tag", async () => {
