@@ -73,6 +73,12 @@ test("a cluster uploads only where there is something new", async () => {
   expect(report.uploads).toBeLessThan(report.conditions.periods);
 });
 
+test("a node that never lives for a whole period saves one a period all the same", async () => {
+  const report = await simulate({ ...usualConditions(4, 1, 100), storm: { ...CALM, crashEvery: 0.4 } });
+  expectOrder(report);
+  expect(report.uploadsPerPeriod).toBeGreaterThan(0.85);
+});
+
 describe("a node that ends at any request of its first rounds", () => {
   const requests = Array.from({ length: 70 }, (_, at) => at + 1);
   test.each(["die before", "die after", "freeze after"] as const)(

@@ -72,6 +72,8 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
   const violations: Violation[] = [];
   const published = new Map<string, Published>();
   const uploading = new Map<string, NodeLife>();
+  /** Archives that have arrived and wait for their manifests, with whose they are. */
+  const unpublished = new Map<string, NodeLife>();
   const byNode = new Map<string, number>();
   let holder: NodeLife | undefined;
   let newestEver: Published | undefined;
@@ -93,6 +95,8 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
     if (parsed === undefined) return violate("names are checkpoints' names", name);
     const manifest = decodeManifest(name, file.content.toString("utf8"));
     const archive = files.get(checkpointFile(name, "archive"))?.content;
+    // Where creating is two steps, a process may freeze between them and find its archive swept: every reader passes that over.
+    if (!exclusive && archive === undefined) return;
     const sha256 = archive === undefined ? "" : createHash("sha256").update(archive).digest("hex");
     if (sha256 !== manifest.archive.sha256) violate("every listed checkpoint is whole", name);
     if (archive !== undefined && manifest.txId > transactionIn(archive)) {
@@ -101,6 +105,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
     if (exclusive && holder !== by) {
       violate("nobody publishes after losing the lease", `${name} by ${by.node}`);
     }
+    unpublished.delete(name);
     const checkpoint = { name, parsed, manifest, by };
     if (newestEver !== undefined) {
       const isOlder = parsed.txId < newestEver.parsed.txId;
@@ -132,13 +137,12 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
   function archiveRemoved(name: string, by: NodeLife): void {
     if (published.has(name)) violate("every listed checkpoint is whole", `${name} lost its archive`);
     if (isRestored(name)) violate("a reserved checkpoint stays", name);
-    const owner = archiveOwners.get(name);
-    archiveOwners.delete(name);
+    const owner = unpublished.get(name);
+    unpublished.delete(name);
     if (exclusive && owner !== undefined && owner !== by && owner === holder && !owner.isDead()) {
       violate("nothing of another's upload is removed", name);
     }
   }
-  const archiveOwners = new Map<string, NodeLife>();
 
   return {
     violations,
@@ -179,7 +183,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
         if (file === LEASE_FILE) holder = by;
         const is = parseCheckpointFile(file);
         if (is === undefined) return;
-        if (is.part === "archive") archiveOwners.set(is.checkpoint, by);
+        if (is.part === "archive") unpublished.set(is.checkpoint, by);
         if (is.part !== "verified" && before !== undefined) violate("nothing is overwritten", file);
         if (is.part === "manifest") publish(is.checkpoint, content, by);
       },
