@@ -28,6 +28,11 @@ export function versionValueRevision(value: Uint8Array): Revision {
   return readNumber(view(value), 1);
 }
 
+/** The document's JSON (UTF-8) in a version's value; nothing for a deletion. */
+export function versionValueDocument(value: Uint8Array): Uint8Array {
+  return value.subarray(HEAD);
+}
+
 /** A version's value, read. `json` is undefined for a deletion. */
 export function decodeVersion(value: Uint8Array): { revision: Revision; time: number; json?: string } {
   const bytes = view(value);

@@ -1,5 +1,6 @@
 import { type AddCommand, addGroup } from "../command-options.ts";
 import { addCheckpointCreate } from "./checkpoint-create.ts";
+import { addCheckpointDiff } from "./checkpoint-diff.ts";
 import { addCheckpointList } from "./checkpoint-list.ts";
 import { addCheckpointPrune } from "./checkpoint-prune.ts";
 import { addCheckpointRestore } from "./checkpoint-restore.ts";
@@ -8,7 +9,11 @@ import { addCheckpointVerify } from "./checkpoint-verify.ts";
 
 /** `cairn checkpoint …`. */
 export const addCheckpoint: AddCommand = (parent, terminal) => {
-  const group = addGroup(parent, "checkpoint", "Look at checkpoints, make, verify, restore and prune them");
+  const group = addGroup(
+    parent,
+    "checkpoint",
+    "Look at checkpoints, make, verify, restore, prune and compare them",
+  );
   for (const add of [
     addCheckpointList,
     addCheckpointShow,
@@ -16,6 +21,7 @@ export const addCheckpoint: AddCommand = (parent, terminal) => {
     addCheckpointVerify,
     addCheckpointRestore,
     addCheckpointPrune,
+    addCheckpointDiff,
   ]) {
     add(group, terminal);
   }
