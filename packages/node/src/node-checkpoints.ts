@@ -13,7 +13,7 @@ import type { System } from "./system/system.ts";
 
 /** What the checkpoints part of /status is made of. */
 export interface CheckpointParts {
-  readonly checkpointer: Checkpointer | undefined;
+  readonly checkpointer?: Checkpointer | undefined;
   readonly upkeep: { readonly lastVerified: VerifiedSummary | null } | undefined;
   readonly report: { readonly restoredCheckpoint: CheckpointerStatus["last"] };
   readonly observation: { readonly lastWorks: LastWorks };

@@ -1,33 +1,26 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { type Checkpointer, startCheckpointer } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import { asCairnError, type FailureReaction, reactionTo } from "./failure-policy.ts";
-import { indexSource } from "./index-source.ts";
+import { indexLog } from "./index-log.ts";
 import { IndexPosition } from "./index-store/index-position.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
+import { CheckpointDoubts } from "./joining/checkpoint-doubts.ts";
 import type { IndexDirectory } from "./joining/index-directory.ts";
 import { joinIndex } from "./joining/join-index.ts";
 import { JoinReport } from "./joining/join-report.ts";
-import { lastKnown, type LogIdentity, logOffset } from "./joining/log-identity.ts";
+import { type LogIdentity, logOffset } from "./joining/log-identity.ts";
 import type { Phase } from "./node-api.ts";
-import { checkpointerWorks } from "./events/checkpointer-works.ts";
 import type { NodeObservation } from "./node-observation.ts";
+import { ReadyServices } from "./ready-services.ts";
+import { retryPause } from "./retry-pause.ts";
 import type { System } from "./system/system.ts";
-import { followLog } from "./tx-log/follow-log.ts";
 import type { TxLog } from "./tx-log/tx-log.ts";
-import { NodeUpkeep } from "./upkeep/node-upkeep.ts";
-
-const FIRST_PAUSE_MS = 200;
-const LONGEST_PAUSE_MS = 15_000;
-/** An upload under way may end in it, else it is aborted: a node stops within 10 s. */
-const CHECKPOINTER_STOP_MS = 5_000;
 
 /** Who is told of a {@link NodeLife}. */
 export interface LifeListener {
   ready(): void;
   /** The log is open, once and for all. */
-  opened(log: TxLog): Promise<void>;
+  opened(log: TxLog): void;
 }
 
 /**
@@ -41,8 +34,8 @@ export class NodeLife {
   log: TxLog | undefined;
   identity: LogIdentity | undefined;
   index: IndexStore | undefined;
-  checkpointer: Checkpointer | undefined;
-  upkeep: NodeUpkeep | undefined;
+  /** Of a ready node. */
+  services: ReadyServices | undefined;
   failure: CairnError | undefined;
   readonly observation: NodeObservation;
   readonly #system: System;
@@ -54,8 +47,7 @@ export class NodeLife {
   #running: Promise<void> = Promise.resolve();
   #during: "joining" | "following" = "joining";
   #distrusted = new AbortController();
-  readonly #doubtful = new Set<string>();
-  readonly #distrustedCheckpoints = new Set<string>();
+  readonly #doubts = new CheckpointDoubts();
   #replacement: string | undefined;
 
   constructor(
@@ -85,7 +77,7 @@ export class NodeLife {
   /** Ends the life in order: checkpointer, following, index, log. */
   async stop(): Promise<void> {
     this.phase = "stopping";
-    await this.#stopCheckpointer({ save: true });
+    await this.#stopServices({ save: true });
     this.#stop.abort();
     await this.#running;
     await this.#closeIndex();
@@ -112,13 +104,6 @@ export class NodeLife {
     return live !== undefined;
   }
 
-  /** A checkpoint whose index proved damaged twice is damaged itself; once, it may have been this node's disk. */
-  #distrust(restored: { readonly name: string } | null): void {
-    if (restored === null) return;
-    if (this.#doubtful.has(restored.name)) this.#distrustedCheckpoints.add(restored.name);
-    this.#doubtful.add(restored.name);
-  }
-
   async #run(): Promise<void> {
     let failures = 0;
     let suspect: CairnError | undefined;
@@ -135,9 +120,11 @@ export class NodeLife {
         await this.#leave(error, reaction);
         if (reaction.kind === "halt") return;
         failures = this.position.txId > before ? 1 : failures + 1;
-        if (isCairnError(error, "INDEX_CORRUPT")) this.#distrust(restoredFrom);
+        if (isCairnError(error, "INDEX_CORRUPT")) this.#doubts.damaged(restoredFrom);
         suspect = reaction.kind === "join" && reaction.suspectIndex ? error : undefined;
-        if (reaction.kind === "retry" || failures > 1) await this.#pause(failures);
+        if (reaction.kind !== "retry" && failures <= 1) continue;
+        await retryPause(failures, this.#stop.signal);
+        await this.#closeIndex();
       }
     }
   }
@@ -148,7 +135,7 @@ export class NodeLife {
     this.#during = "joining";
     if (this.log === undefined) {
       this.log = await this.#system.openTxLog({ signal });
-      await this.#listener.opened(this.log);
+      this.#listener.opened(this.log);
     }
     const replacement = this.#replacement;
     this.#replacement = undefined;
@@ -161,7 +148,7 @@ export class NodeLife {
       signal,
       suspect,
       replacement,
-      distrusted: this.#distrustedCheckpoints,
+      distrusted: this.#doubts.distrusted,
       onLocal: (index) => this.#use(index),
     });
     this.#use(joined.index);
@@ -173,7 +160,6 @@ export class NodeLife {
 
   async #follow(index: IndexStore, identity: LogIdentity, log: TxLog): Promise<void> {
     const { state } = index;
-    const { following: figures } = this.observation.metrics;
     const distrusted = new AbortController();
     this.#distrusted = distrusted;
     // Ready means caught up with the log as it stood when the node joined.
@@ -181,28 +167,21 @@ export class NodeLife {
     const begin = state.txId;
     this.#enter("replaying");
     if (begin >= goal) this.#becomeReady(index, log);
-    const following = followLog(log, {
-      anchor: lastKnown(identity, state),
-      // Two arrays of them are in memory at once, one being applied and one being fetched.
-      maxMessages: 500,
+    await indexLog({
+      index,
+      identity,
+      log,
+      logger: this.#logger,
+      figures: this.observation.metrics.following,
       signal: AbortSignal.any([this.#stop.signal, distrusted.signal]),
-      onReading: figures.reading,
-      onState: ({ reachable, error }) => {
-        if (reachable) this.#logger.info({ log: log.name }, "reading the log");
-        else this.#logger.warn({ err: error }, "the log cannot be reached; trying again");
+      onApplied: (txId) => {
+        this.position.set(txId);
+        if (this.phase !== "replaying") return;
+        this.report.replayed = txId - begin;
+        this.report.advance("transactions", txId - begin, goal - begin);
+        if (txId >= goal) this.#becomeReady(index, log);
       },
     });
-    for await (const messages of following) {
-      const begunAt = performance.now();
-      const counts = await index.apply(messages);
-      figures.applied(counts, (performance.now() - begunAt) / 1_000);
-      const { txId } = index.state;
-      this.position.set(txId);
-      if (this.phase !== "replaying") continue;
-      this.report.replayed = txId - begin;
-      this.report.advance("transactions", txId - begin, goal - begin);
-      if (txId >= goal) this.#becomeReady(index, log);
-    }
     distrusted.signal.throwIfAborted();
   }
 
@@ -211,33 +190,25 @@ export class NodeLife {
     if (this.phase === "stopping") return;
     this.report.finish();
     this.report.readyAfterMs ??= Math.round(performance.now() - this.#startedAt);
-    const { checkpointer: options, nodeId, kvProvider } = this.#system;
-    if (options !== undefined) {
-      const source = indexSource(nodeId, kvProvider, index, log, (error) => this.suspect(index, error));
-      const onEvent = checkpointerWorks(this.observation.events, this.#logger);
-      this.checkpointer = startCheckpointer({ source, options, onEvent });
-    }
-    this.upkeep = new NodeUpkeep({
+    this.services = new ReadyServices({
       system: this.#system,
       log,
-      logId: index.state.log.id,
+      index,
       stagingDir: this.#directory.staging,
       logger: this.#logger,
-      events: this.observation.events,
+      observation: this.observation,
+      suspect: (error) => this.suspect(index, error),
     });
     this.phase = "ready";
-    this.#logger.info({ txId: index.state.txId, ...this.#joined() }, "caught up with the log");
+    const { restoredFrom, replayed, readyAfterMs: ms } = this.report;
+    const joined = { txId: index.state.txId, restoredFrom: restoredFrom?.name ?? null, replayed, ms };
+    this.#logger.info(joined, "caught up with the log");
     this.#listener.ready();
   }
 
   /** Whatever else happens meanwhile, a node that stops is stopping. */
   #enter(phase: Phase): void {
     if (this.phase !== "stopping") this.phase = phase;
-  }
-
-  #joined(): object {
-    const { restoredFrom, replayed, readyAfterMs } = this.report;
-    return { restoredFrom: restoredFrom?.name ?? null, replayed, ms: readyAfterMs };
   }
 
   #use(index: IndexStore | undefined): void {
@@ -255,30 +226,20 @@ export class NodeLife {
     this.failure = reaction.kind === "join" ? undefined : error;
     this.#enter(failed ? "failed" : "restoring");
     this.report = failed ? this.report : new JoinReport();
-    await this.#stopCheckpointer({ save: false });
+    await this.#stopServices({ save: false });
     // A failed node keeps what it had open, for reads that ask for what is there.
     if (!failed) await this.#closeIndex();
   }
 
-  /** An index that is left because it is in doubt is not saved once more. */
-  async #stopCheckpointer({ save }: { readonly save: boolean }): Promise<void> {
-    const { checkpointer, upkeep } = this;
-    this.checkpointer = undefined;
-    this.upkeep = undefined;
-    await Promise.all([checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }), upkeep?.stop()]);
+  async #stopServices(options: { readonly save: boolean }): Promise<void> {
+    const services = this.services;
+    this.services = undefined;
+    await services?.stop(options);
   }
 
   async #closeIndex(): Promise<void> {
     const { index } = this;
     this.index = undefined;
     await index?.close();
-  }
-
-  async #pause(failures: number): Promise<void> {
-    const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures, 10));
-    await delay(pause, undefined, { signal: this.#stop.signal }).catch((error: unknown) => {
-      if (!this.#stop.signal.aborted) throw error;
-    });
-    await this.#closeIndex();
   }
 }

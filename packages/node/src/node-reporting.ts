@@ -37,7 +37,8 @@ export class NodeReporting {
       system.nodeId,
       {
         status,
-        digestAt: async (log, txId, waitMs) => await this.#check.digestAt(log, txId, waitMs),
+        reached: async (txId, waitMs) => await life.position.reached(txId, waitMs),
+        digestAt: async (log, txId) => await this.#check.digestAt(log, txId),
         check: async (log, txId, signal, onWork) => await this.#check.check(log, txId, signal, onWork),
       },
       logger,
@@ -60,9 +61,13 @@ export class NodeReporting {
     return this.#watch.stalled;
   }
 
-  /** The log is open: whoever else has it open may ask. */
-  async opened(log: TxLog): Promise<void> {
+  /** Removes what a killed process left. */
+  async sweep(): Promise<void> {
     await this.#check.sweep();
+  }
+
+  /** The log is open: whoever else has it open may ask. */
+  opened(log: TxLog): void {
     this.#peers.listen(log);
   }
 

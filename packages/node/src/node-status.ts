@@ -1,4 +1,3 @@
-import type { Checkpointer } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { LastWorks } from "./events/last-works.ts";
 import { INDEX_VERSION } from "./index-store/index-state.ts";
@@ -8,8 +7,8 @@ import type { JoinReport } from "./joining/join-report.ts";
 import type { LogIdentity } from "./joining/log-identity.ts";
 import type { NodeStatus, Phase } from "./node-api.ts";
 import { statusOfCheckpoints } from "./node-checkpoints.ts";
+import type { ReadyServices } from "./ready-services.ts";
 import type { LogBounds, TxLog } from "./tx-log/tx-log.ts";
-import type { NodeUpkeep } from "./upkeep/node-upkeep.ts";
 import { VERSION } from "./version.ts";
 
 /** The parts of a node that /status tells of, as they are now. */
@@ -19,8 +18,7 @@ export interface StatusParts {
   readonly identity: LogIdentity | undefined;
   readonly index: IndexStore | undefined;
   readonly report: JoinReport;
-  readonly checkpointer: Checkpointer | undefined;
-  readonly upkeep: NodeUpkeep | undefined;
+  readonly services: ReadyServices | undefined;
   readonly observation: { readonly lastWorks: LastWorks };
   readonly failure: CairnError | undefined;
 }
@@ -43,7 +41,8 @@ export async function nodeStatus(
   parts: StatusParts,
   stalled: NodeStatus["stalled"],
 ): Promise<NodeStatus> {
-  const { index, identity, report, failure } = parts;
+  const { index, identity, report, observation, failure } = parts;
+  const { checkpointer, upkeep } = parts.services ?? {};
   const bounds = await askBounds(parts.log);
   const offset = identity?.birth?.offset ?? index?.state.log.offset ?? 0;
   const isEmpty = bounds === undefined || bounds.last < bounds.first;
@@ -72,7 +71,7 @@ export async function nodeStatus(
     join: report.join,
     progress: report.progress,
     stalled,
-    checkpoints: statusOfCheckpoints(parts),
+    checkpoints: statusOfCheckpoints({ checkpointer, upkeep, report, observation }),
     failure:
       failure === undefined
         ? null

@@ -3,12 +3,9 @@ import { CairnError } from "@cairn/kv";
 import { type Logger, pino } from "pino";
 import type { NodeEventListener } from "./events/node-event.ts";
 import { type HttpServer, startHttpServer } from "./http/server.ts";
-import { decodeListCursor } from "./index-store/cursor.ts";
-import type { IndexStore } from "./index-store/index-store.ts";
 import { IndexDirectory } from "./joining/index-directory.ts";
 import { logOffset } from "./joining/log-identity.ts";
 import type {
-  AsOf,
   CheckpointResult,
   CheckpointSummary,
   DocumentPage,
@@ -17,23 +14,20 @@ import type {
   NodeApi,
   NodeStatus,
   Phase,
-  ReadOptions,
   StoredDocument,
   VerifiedSummary,
 } from "./node-api.ts";
 import { NodeLife } from "./node-life.ts";
 import { NodeObservation } from "./node-observation.ts";
 import { NodeReporting, type ReportingParts } from "./node-reporting.ts";
+import { NodeReads } from "./node-reads.ts";
 import { nodeStatus, notReady } from "./node-status.ts";
 import type { System } from "./system/system.ts";
-import { documentKey } from "./tx-log/document-key.ts";
 import { submitTransaction } from "./tx-log/submit-transaction.ts";
-import type { DocumentKey, Transaction, TxId, TxOutcome } from "./tx-log/transaction.ts";
+import type { Transaction, TxId, TxOutcome } from "./tx-log/transaction.ts";
 import { VERSION } from "./version.ts";
 import { checkpointSummary, runCheckpoint, storeOf } from "./node-checkpoints.ts";
 
-const DEFAULT_TIMEOUT_MS = 30_000;
-const DEFAULT_LIMIT = 100;
 /** Requests under way may end in it: a node stops within 10 s. */
 const HTTP_STOP_MS = 2_000;
 
@@ -79,6 +73,7 @@ class RunningNode implements CairnNode {
   readonly #directory: IndexDirectory;
   readonly #logger: Logger;
   readonly #life: NodeLife;
+  readonly #reads: NodeReads;
   readonly #reporting: NodeReporting;
   #http: HttpServer | undefined;
   #resolveReady: () => void = () => {};
@@ -104,14 +99,16 @@ class RunningNode implements CairnNode {
     const observation = new NodeObservation(system, logger, onEvent);
     this.#life = new NodeLife(system, directory, logger, observation, {
       ready: () => this.#resolveReady(),
-      opened: async (log) => await this.#reporting.opened(log),
+      opened: (log) => this.#reporting.opened(log),
     });
+    this.#reads = new NodeReads(this.#life);
     const status = async (): Promise<NodeStatus> => await this.status();
     this.#reporting = new NodeReporting({ system, directory, life: this.#life, logger, status, stall });
   }
 
   async open(): Promise<void> {
     const { http } = this.#system;
+    await this.#reporting.sweep();
     if (http !== undefined) {
       this.#http = await startHttpServer(this, http, {
         logger: this.#logger,
@@ -147,59 +144,31 @@ class RunningNode implements CairnNode {
     }
     const { state } = index;
     const submitted = submitTransaction(log, logOffset(identity, state), transaction, state.txId);
-    return await this.#read(index, submitted);
+    return await this.#reads.guarded(index, submitted);
   }
 
-  async await(txId: TxId, { timeoutMs = DEFAULT_TIMEOUT_MS } = {}): Promise<TxOutcome> {
-    await this.#life.position.reached(txId, timeoutMs);
-    const outcome = await this.outcome(txId);
-    if (outcome !== undefined) return outcome;
-    throw new CairnError("NOT_FOUND", `The index has no transaction ${txId}.`, {
-      hint: "Transaction ids begin behind the log's offset.",
-    });
+  await(...wanted: Parameters<NodeApi["await"]>): Promise<TxOutcome> {
+    return this.#reads.await(...wanted);
   }
 
-  async outcome(txId: TxId): Promise<TxOutcome | undefined> {
-    const { index, agrees } = this.#life;
-    // Of another history, the same id is another transaction's.
-    if (index === undefined || !agrees) throw notReady(this.#life);
-    return await this.#read(index, index.outcome(txId));
+  outcome(txId: TxId): Promise<TxOutcome | undefined> {
+    return this.#reads.outcome(txId);
   }
 
-  async get(
-    key: DocumentKey,
-    options: ReadOptions & { asOf?: AsOf } = {},
-  ): Promise<StoredDocument | undefined> {
-    const index =
-      this.#life.phase === "ready" && options.minTx === undefined && options.asOf === undefined
-        ? this.#life.index
-        : await this.#readable(options);
-    if (index === undefined) throw notReady(this.#life);
-    return await this.#read(index, index.get(key, options.asOf));
+  get(...wanted: Parameters<NodeApi["get"]>): Promise<StoredDocument | undefined> {
+    return this.#reads.get(...wanted);
   }
 
-  async list(query: ListQuery): Promise<DocumentPage> {
-    // A list goes on as of the transaction that it began at, perhaps on a node that was further than this one.
-    const began = query.cursor === undefined ? 0 : decodeListCursor(query.cursor).txId;
-    const index = await this.#readable({ ...query, minTx: Math.max(query.minTx ?? 0, began) });
-    // Checks the bucket's name, and the namespace's where one is given.
-    documentKey(query.bucket, query.namespace ?? "default", "any");
-    return await this.#read(index, index.list({ ...query, limit: query.limit ?? DEFAULT_LIMIT }));
+  list(query: ListQuery): Promise<DocumentPage> {
+    return this.#reads.list(query);
   }
 
-  async history(
-    key: DocumentKey,
-    options: ReadOptions & { limit?: number; cursor?: string } = {},
-  ): Promise<HistoryPage> {
-    const index = await this.#readable(options);
-    return await this.#read(index, index.history(key, options.limit ?? DEFAULT_LIMIT, options.cursor));
+  history(...wanted: Parameters<NodeApi["history"]>): Promise<HistoryPage> {
+    return this.#reads.history(...wanted);
   }
 
-  async digest(): Promise<{ txId: TxId; digest: string }> {
-    const index = await this.#readable({});
-    const digest = await this.#read(index, index.digest());
-    if (digest === undefined) throw notReady(this.#life);
-    return digest;
+  digest(): Promise<{ txId: TxId; digest: string }> {
+    return this.#reads.digest();
   }
 
   async checkpoints(): Promise<readonly CheckpointSummary[]> {
@@ -209,14 +178,14 @@ class RunningNode implements CairnNode {
 
   checkpoint(): { begun: Promise<void>; done: Promise<CheckpointResult> } {
     storeOf(this.#system);
-    const { checkpointer } = this.#life;
+    const checkpointer = this.#life.services?.checkpointer;
     if (checkpointer === undefined) throw notReady(this.#life);
     return runCheckpoint(checkpointer);
   }
 
   async verifyCheckpoint(name?: string): Promise<VerifiedSummary> {
     const store = storeOf(this.#system);
-    const { upkeep } = this.#life;
+    const upkeep = this.#life.services?.upkeep;
     if (upkeep === undefined) throw notReady(this.#life);
     return await upkeep.verify(store, name);
   }
@@ -238,27 +207,5 @@ class RunningNode implements CairnNode {
     for (const one of new Set([store, ...restoreFrom])) await one?.close();
     await this.#directory.release();
     this.#logger.info("stopped");
-  }
-
-  /** The index for a read, once it holds what the read asks for. */
-  async #readable(options: ReadOptions & { asOf?: AsOf }): Promise<IndexStore> {
-    const { minTx = 0, timeoutMs = DEFAULT_TIMEOUT_MS, stale = false, asOf } = options;
-    if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
-    const needed = Math.max(minTx, asOf !== undefined && "txId" in asOf ? asOf.txId : 0);
-    await this.#life.position.reached(needed, timeoutMs);
-    // Asked again: while it waited the node may have left its index.
-    const { index, phase } = this.#life;
-    if (index === undefined || (!stale && phase !== "ready")) throw notReady(this.#life);
-    return index;
-  }
-
-  /** What `answer` gives; should `index` prove damaged, or of another history than the log's, the node leaves it. */
-  async #read<T>(index: IndexStore, answer: Promise<T>): Promise<T> {
-    try {
-      return await answer;
-    } catch (error) {
-      this.#life.suspect(index, error);
-      throw error;
-    }
   }
 }

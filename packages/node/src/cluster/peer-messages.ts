@@ -3,6 +3,9 @@ import { z } from "zod";
 const Count = z.int().min(0);
 const Text = z.string().max(4_000);
 
+/** Nobody makes a node keep a question for longer. */
+const WaitMs = Count.max(3_600_000);
+
 const Failure = z.object({ code: Text, message: Text, hint: Text.nullable() });
 
 const StatusSchema = z.object({
@@ -31,7 +34,7 @@ export type PeerStatus = Readonly<z.infer<typeof StatusSchema>>;
 
 const QuestionSchema = z.discriminatedUnion("ask", [
   z.object({ cairn: z.literal(1), ask: z.literal("status") }),
-  z.object({ cairn: z.literal(1), ask: z.literal("digest"), log: Text, txId: Count, waitMs: Count }),
+  z.object({ cairn: z.literal(1), ask: z.literal("digest"), log: Text, txId: Count, waitMs: WaitMs }),
   z.object({ cairn: z.literal(1), ask: z.literal("check"), log: Text, txId: Count, instance: Text }),
 ]);
 

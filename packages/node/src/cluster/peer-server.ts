@@ -24,8 +24,10 @@ export type OnWork = (done: number, total: number) => void;
 /** What a node does for those who ask. */
 export interface PeerActions {
   status(): Promise<NodeStatus>;
-  /** At a transaction of the log with that id, once the node is there. */
-  digestAt(log: string, txId: TxId, waitMs: number, onWork: OnWork): Promise<{ txId: TxId; digest: string }>;
+  /** Waits until the index holds a transaction. `TX_TIMEOUT`. */
+  reached(txId: TxId, waitMs: number): Promise<void>;
+  /** At a transaction, which the index holds, of the log with that id. */
+  digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }>;
   /** Compares the index with a rebuild; leaves an index that is not the log's. */
   check(log: string, txId: TxId, signal: AbortSignal, onWork: OnWork): Promise<CheckOutcome>;
 }
@@ -105,10 +107,11 @@ export class PeerServer {
     };
     const timer = setInterval(() => reply({ working }), WORKING_EVERY_MS);
     this.#waiting += 1;
-    const result = this.#work.then(async () => await this.#perform(question, onWork));
-    this.#work = settled(result);
     try {
       reply({ working });
+      if (question.ask === "digest") await this.#actions.reached(question.txId, question.waitMs);
+      const result = this.#work.then(async () => await this.#perform(question, onWork));
+      this.#work = settled(result);
       reply(await result);
     } finally {
       this.#waiting -= 1;
@@ -120,9 +123,7 @@ export class PeerServer {
     const { signal } = this.#stop;
     signal.throwIfAborted();
     const { log, txId } = question;
-    if (question.ask === "digest") {
-      return { digest: await this.#actions.digestAt(log, txId, question.waitMs, onWork) };
-    }
+    if (question.ask === "digest") return { digest: await this.#actions.digestAt(log, txId) };
     const check = this.#actions.check(log, txId, signal, onWork);
     this.#checking = settled(check);
     return { check: await check };

@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import path from "node:path";
-import { CairnError } from "@cairn/kv";
+import { CairnError, diskError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { IndexDirectory } from "../joining/index-directory.ts";
 import type { NodeLife } from "../node-life.ts";
@@ -27,12 +27,15 @@ export class SelfCheck {
 
   /** Removes what a killed process left. */
   async sweep(): Promise<void> {
-    await rm(this.#dir, { recursive: true, force: true });
+    try {
+      await rm(this.#dir, { recursive: true, force: true });
+    } catch (error) {
+      throw diskError(error, this.#dir);
+    }
   }
 
-  /** The digest at a transaction, once the index holds it; reading goes on meanwhile. */
-  async digestAt(log: string, txId: TxId, waitMs: number): Promise<{ txId: TxId; digest: string }> {
-    await this.#life.position.reached(txId, waitMs);
+  /** The digest at a transaction that the index holds; applying goes on meanwhile. */
+  async digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }> {
     const { index, agrees } = this.#life;
     if (index === undefined || !agrees) throw notReady(this.#life);
     if (index.state.log.id !== log) throw ofAnotherLog(index.state.log.id, log);
@@ -65,7 +68,7 @@ export class SelfCheck {
         signal,
         onProgress: onWork,
       });
-      const { digest } = await this.digestAt(log, txId, 0);
+      const { digest } = await this.digestAt(log, txId);
       const agrees = digest === rebuilt.digest;
       const outcome = { txId, digest, rebuilt: rebuilt.digest, basis: rebuilt.basis, agrees };
       if (agrees) {

@@ -110,12 +110,14 @@ async function rebuild(
   txId: number,
   tell: (what: string, done: number, total: number) => void,
 ): Promise<Rebuilt> {
+  const { store, restoreFrom = [] } = system.checkpointer ?? {};
   const dir = await mkdtemp(path.join(tmpdir(), "cairn-rebuild-"));
   try {
     const onProgress = (done: number, total: number): void => tell("Rebuilding out of the log", done, total);
     return await rebuildIndex({ system, log, dir, txId, signal: new AbortController().signal, onProgress });
   } finally {
     await rm(dir, { recursive: true, force: true });
+    for (const one of new Set([store, ...restoreFrom])) await one?.close();
   }
 }
 

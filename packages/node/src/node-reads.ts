@@ -1,0 +1,105 @@
+import { CairnError } from "@cairn/kv";
+import { decodeListCursor } from "./index-store/cursor.ts";
+import type { IndexStore } from "./index-store/index-store.ts";
+import type {
+  AsOf,
+  DocumentPage,
+  HistoryPage,
+  ListQuery,
+  NodeApi,
+  ReadOptions,
+  StoredDocument,
+} from "./node-api.ts";
+import type { NodeLife } from "./node-life.ts";
+import { notReady } from "./node-status.ts";
+import { documentKey } from "./tx-log/document-key.ts";
+import type { DocumentKey, TxId, TxOutcome } from "./tx-log/transaction.ts";
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_LIMIT = 100;
+
+/** What {@link NodeReads} answers. */
+type Reads = Pick<NodeApi, "await" | "outcome" | "get" | "list" | "history" | "digest">;
+
+/** The reads of a node: only from an index that it stands by, unless what is there is asked for. */
+export class NodeReads implements Reads {
+  readonly #life: NodeLife;
+
+  constructor(life: NodeLife) {
+    this.#life = life;
+  }
+
+  async await(txId: TxId, { timeoutMs = DEFAULT_TIMEOUT_MS } = {}): Promise<TxOutcome> {
+    await this.#life.position.reached(txId, timeoutMs);
+    const outcome = await this.outcome(txId);
+    if (outcome !== undefined) return outcome;
+    throw new CairnError("NOT_FOUND", `The index has no transaction ${txId}.`, {
+      hint: "Transaction ids begin behind the log's offset.",
+    });
+  }
+
+  async outcome(txId: TxId): Promise<TxOutcome | undefined> {
+    const { index, agrees } = this.#life;
+    // Of another history, the same id is another transaction's.
+    if (index === undefined || !agrees) throw notReady(this.#life);
+    return await this.guarded(index, index.outcome(txId));
+  }
+
+  async get(
+    key: DocumentKey,
+    options: ReadOptions & { asOf?: AsOf } = {},
+  ): Promise<StoredDocument | undefined> {
+    const index =
+      this.#life.phase === "ready" && options.minTx === undefined && options.asOf === undefined
+        ? this.#life.index
+        : await this.#readable(options);
+    if (index === undefined) throw notReady(this.#life);
+    return await this.guarded(index, index.get(key, options.asOf));
+  }
+
+  async list(query: ListQuery): Promise<DocumentPage> {
+    // A list goes on as of the transaction that it began at, perhaps on a node that was further than this one.
+    const began = query.cursor === undefined ? 0 : decodeListCursor(query.cursor).txId;
+    const index = await this.#readable({ ...query, minTx: Math.max(query.minTx ?? 0, began) });
+    // Checks the bucket's name, and the namespace's where one is given.
+    documentKey(query.bucket, query.namespace ?? "default", "any");
+    return await this.guarded(index, index.list({ ...query, limit: query.limit ?? DEFAULT_LIMIT }));
+  }
+
+  async history(
+    key: DocumentKey,
+    options: ReadOptions & { limit?: number; cursor?: string } = {},
+  ): Promise<HistoryPage> {
+    const index = await this.#readable(options);
+    return await this.guarded(index, index.history(key, options.limit ?? DEFAULT_LIMIT, options.cursor));
+  }
+
+  async digest(): Promise<{ txId: TxId; digest: string }> {
+    const index = await this.#readable({});
+    const digest = await this.guarded(index, index.digest());
+    if (digest === undefined) throw notReady(this.#life);
+    return digest;
+  }
+
+  /** What `answer` gives; should `index` prove damaged, or of another history than the log's, the node leaves it. */
+  async guarded<T>(index: IndexStore, answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } catch (error) {
+      this.#life.suspect(index, error);
+      throw error;
+    }
+  }
+
+  /** The index for a read, once it holds what the read asks for. */
+  async #readable(options: ReadOptions & { asOf?: AsOf }): Promise<IndexStore> {
+    const { minTx = 0, timeoutMs = DEFAULT_TIMEOUT_MS, stale = false, asOf } = options;
+    if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
+    const needed = Math.max(minTx, asOf !== undefined && "txId" in asOf ? asOf.txId : 0);
+    await this.#life.position.reached(needed, timeoutMs);
+    // Asked again: while it waited the node may have left its index.
+    const { index, phase } = this.#life;
+    if (index === undefined || (!stale && phase !== "ready")) throw notReady(this.#life);
+    return index;
+  }
+}

@@ -1,0 +1,189 @@
+import { readdir } from "node:fs/promises";
+import { Writable } from "node:stream";
+import { type Logger, pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { askCheck, askDigests, askStatus, type Peer } from "../../src/cluster/ask-cluster.ts";
+import { encodeMessage } from "../../src/cluster/peer-messages.ts";
+import { documentRowKey } from "../../src/index-store/row-keys.ts";
+import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
+import type { PeerChannel } from "../../src/tx-log/peer-channel.ts";
+import type { TxLog } from "../../src/tx-log/tx-log.ts";
+import { NatsOperator } from "../../testing/nats-operator.ts";
+import { ClusterScene, put } from "./cluster-scene.ts";
+
+let scene: ClusterScene;
+let log: TxLog;
+let lines: { readonly msg: string; readonly code?: string; readonly hint?: string }[] = [];
+beforeEach(async () => {
+  lines = [];
+  scene = await ClusterScene.open();
+  log = await openNatsTxLog({ servers: [scene.nats.url] });
+});
+afterEach(async () => {
+  await log.close();
+  await scene.close();
+});
+
+const SOON = { timeoutMs: 700 };
+const LONG = { timeoutMs: 10_000 };
+
+function channel(): PeerChannel {
+  if (log.peers === undefined) throw new Error("a log on NATS connects nodes");
+  return log.peers;
+}
+
+function logger(): Logger {
+  const stream = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      lines.push(JSON.parse(chunk.toString()) as (typeof lines)[number]);
+      done();
+    },
+  });
+  return pino(stream);
+}
+
+async function peer(node: string): Promise<Peer> {
+  const found = (await askStatus(channel(), SOON)).find((one) => one.node === node);
+  if (found === undefined) throw new Error(`${node} does not answer`);
+  return found;
+}
+
+async function alter(place: string, name: string): Promise<void> {
+  const key = documentRowKey("things", `default/${name}`);
+  await scene.alter(place, key, (text) => text.replace("right", "wrong"));
+}
+
+function logId({ status }: Peer): string {
+  return status.log.id ?? "";
+}
+
+describe("a node that is asked to compare itself with the log", () => {
+  it("keeps an index that agrees, whatever made somebody ask", async () => {
+    const a = await scene.ready("a");
+    const txId = await put(a, 0, 5, "right");
+    const asked = await peer("a");
+    const { check } = await askCheck(channel(), asked, { log: logId(asked), txId: 4 }, LONG);
+    expect(check).toMatchObject({ txId: 4, agrees: true, digest: (await scene.fold(4)).digest() });
+    expect((await a.status()).join.movedAside).toEqual([]);
+    expect(a.phase).toBe("ready");
+    expect((await a.digest()).txId).toBe(txId);
+    expect(await readdir(scene.dbDir("a"))).not.toContain("rebuild");
+  });
+
+  it("says INDEX_CORRUPT in its log and status, with what to do, and is right again when asked once more", async () => {
+    const a = await scene.ready("a");
+    const txId = await put(a, 0, 5, "right");
+    await scene.stop(a);
+    await alter("a", "k2");
+    const altered = await scene.ready("a", { logger: logger() });
+    const asked = await peer("a");
+    const first = await askCheck(channel(), asked, { log: logId(asked), txId }, LONG);
+    expect(first.check).toMatchObject({ agrees: false, rebuilt: (await scene.fold(txId)).digest() });
+    await vi.waitFor(async () => expect((await altered.status()).join.movedAside).toHaveLength(1));
+    await vi.waitFor(() => expect(altered.phase).toBe("ready"));
+    expect(lines.find(({ code }) => code === "INDEX_CORRUPT")).toMatchObject({
+      msg: expect.stringMatching(/^At transaction 6 the index has the digest sha256:/) as string,
+      hint: expect.stringContaining("cairn checkpoint create") as string,
+    });
+    const again = await askCheck(channel(), asked, { log: logId(asked), txId }, LONG);
+    expect(again.check?.agrees).toBe(true);
+  });
+
+  it("keeps its index where there is nothing to judge it by, and says what is missing", async () => {
+    const a = await scene.ready("a");
+    const txId = await put(a, 0, 5, "right");
+    await a.checkpoint().done;
+    await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(3));
+    const asked = await peer("a");
+    const { error, check } = await askCheck(channel(), asked, { log: logId(asked), txId }, LONG);
+    expect(check).toBeUndefined();
+    expect(error).toMatchObject({
+      code: "LOG_TRIMMED",
+      hint: expect.stringContaining("Save a checkpoint") as string,
+    });
+    expect(a.phase).toBe("ready");
+  });
+
+  it("does nothing for another instance's sake, nor for another log's", async () => {
+    const a = await scene.ready("a");
+    const txId = await put(a, 0, 5, "right");
+    const asked = await peer("a");
+    const other = { ...asked, instance: "another" };
+    const { error } = await askCheck(channel(), other, { log: logId(asked), txId }, SOON);
+    expect(error?.message).toContain("fell silent");
+    const digests = await askDigests(channel(), [asked], { log: "another", txId, waitMs: 100 }, LONG);
+    expect(digests.get(asked.instance)?.error).toMatchObject({ code: "LOG_DIFFERENT" });
+  });
+
+  it("stops in good order in the middle of it", async () => {
+    const a = await scene.ready("a");
+    const txId = await put(a, 0, 1_500, "right");
+    const asked = await peer("a");
+    const begun = vi.fn<() => void>();
+    const checking = askCheck(
+      channel(),
+      asked,
+      { log: logId(asked), txId },
+      { timeoutMs: 1_500, onWork: begun },
+    );
+    await vi.waitFor(() => expect(begun).toHaveBeenCalled(), { timeout: 5_000 });
+    await scene.stop(a);
+    await checking;
+    const again = await scene.ready("a");
+    expect((await again.digest()).txId).toBe(txId);
+    expect(await readdir(scene.dbDir("a"))).not.toContain("rebuild");
+  });
+});
+
+describe("a node that is asked for its digest", () => {
+  it("waits until it has the transaction, and says where it is when that takes too long", async () => {
+    const a = await scene.ready("a");
+    await put(a, 0, 5, "right");
+    const asked = await peer("a");
+    const question = { log: logId(asked), txId: 9 };
+    const soon = await askDigests(channel(), [asked], { ...question, waitMs: 200 }, LONG);
+    expect(soon.get(asked.instance)?.error).toMatchObject({
+      code: "TX_TIMEOUT",
+      message: expect.stringContaining("this node is at 6") as string,
+    });
+    const later = askDigests(channel(), [asked], { ...question, waitMs: 10_000 }, LONG);
+    await put(a, 5, 9, "right");
+    expect((await later).get(asked.instance)?.digest).toEqual({
+      txId: 9,
+      digest: (await scene.fold(9)).digest(),
+    });
+  });
+
+  it("refuses to be flooded with it", async () => {
+    const a = await scene.ready("a");
+    await put(a, 0, 2, "right");
+    const asked = await peer("a");
+    const question = { log: logId(asked), txId: 100, waitMs: 1_000 };
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, () => askDigests(channel(), [asked], question, { timeoutMs: 30_000 })),
+    );
+    const codes = answers.map((answer) => answer.get(asked.instance)?.error?.code);
+    expect(codes.filter((code) => code === "CONFLICT")).toHaveLength(4);
+    expect(codes.filter((code) => code === "TX_TIMEOUT")).toHaveLength(8);
+  });
+
+  it("answers nothing to what is no question", async () => {
+    await scene.ready("a");
+    for (const text of ["", "no JSON", "{}", '{"cairn":2,"ask":"status"}', '{"cairn":1,"ask":"rm"}']) {
+      const answers: unknown[] = [];
+      for await (const answer of channel().ask(Buffer.from(text), AbortSignal.timeout(200)))
+        answers.push(answer);
+      expect(answers).toEqual([]);
+    }
+    for await (const answer of channel().ask(
+      encodeMessage({ cairn: 1, ask: "status" }),
+      AbortSignal.timeout(700),
+    )) {
+      expect(JSON.parse(Buffer.from(answer).toString())).toMatchObject({
+        cairn: 1,
+        node: "a",
+        pid: process.pid,
+      });
+    }
+  });
+});
