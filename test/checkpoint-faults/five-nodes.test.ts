@@ -100,6 +100,19 @@ describe("five node processes on one log and one folder", { timeout: 180_000 + M
     });
   }
 
+  /** Waits until the upload does not grow any more: what was under way when the process was stopped has ended. */
+  async function stillness(): Promise<void> {
+    let last = -1;
+    await vi.waitFor(
+      () => {
+        const before = last;
+        last = cluster.store.upload(1)?.bytes ?? 0;
+        expect(last).toBe(before);
+      },
+      { interval: 20 },
+    );
+  }
+
   /** Stops the node that uploads, once a part of its archive is in the folder; again in a later round when it was too fast. */
   async function freezeInUpload(): Promise<{
     node: NodeProcess;
@@ -116,7 +129,7 @@ describe("five node processes on one log and one folder", { timeout: 180_000 + M
         continue;
       }
       cluster.freeze(node);
-      await vi.waitFor(() => expect(cluster.store.upload(1)?.bytes).toBe(cluster.store.upload(1)?.bytes));
+      await stillness();
       const upload = cluster.store.upload(1);
       if (upload?.name === found.name && upload.bytes < whole * 0.95) return { node, upload, at: Date.now() };
       cluster.thaw(node);
