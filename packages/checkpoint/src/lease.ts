@@ -155,7 +155,9 @@ export async function acquireLease(
       await renewing;
       await expiring;
       await queue;
-      if (lost.signal.aborted) return;
+      // Given up but not lost, it is ended for the others, who need not wait then.
+      const taken = clock.now() >= heldUntil || isCairnError(lost.signal.reason, "CONFLICT");
+      if (lost.signal.aborted && taken) return;
       try {
         const current = await store.read(LEASE_FILE);
         if (current?.tag === tag) await store.remove(LEASE_FILE);
