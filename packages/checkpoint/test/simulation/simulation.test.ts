@@ -79,6 +79,12 @@ test("a node that never lives for a whole period saves one a period all the same
   expect(report.uploadsPerPeriod).toBeGreaterThan(0.85);
 });
 
+test("a store that was away for long has a checkpoint soon after it is back", async () => {
+  for (let seed = 1; seed <= 3; seed++) {
+    expectOrder(await simulate({ ...usualConditions(seed, 1, 150), storm: { ...CALM, outageEvery: 2 } }));
+  }
+});
+
 describe("a node that ends at any request of its first rounds", () => {
   const requests = Array.from({ length: 70 }, (_, at) => at + 1);
   test.each(["die before", "die after", "freeze after"] as const)(
