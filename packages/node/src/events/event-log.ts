@@ -36,8 +36,8 @@ const FAILED_LEVEL = {
 } as const;
 
 function tellBegun(logger: Logger, { work, run }: WorkBegun): void {
-  // A joining node is waited for; the others come by the clock and mostly find nothing to do.
-  logger[work === "restore" ? "info" : "debug"]({ run }, BEGUN[work]);
+  // Most come by the clock and find nothing to do; their ends say what is worth knowing.
+  logger.debug({ run }, BEGUN[work]);
 }
 
 function tellFailed(logger: Logger, { work, run, durationMs: ms, bytes, error }: WorkFailed): void {
@@ -62,7 +62,7 @@ function tellEnded(logger: Logger, event: WorkEnded): void {
     }
     case "restore": {
       const skipped = event.skipped.length;
-      if (event.outcome === "none") logger.info({ skipped, ...fields }, "no checkpoint to restore");
+      if (event.outcome === "none") logger.debug({ skipped, ...fields }, "no checkpoint to restore");
       else logger.info({ name: event.name, txId: event.txId, skipped, ...fields }, "checkpoint restored");
       break;
     }

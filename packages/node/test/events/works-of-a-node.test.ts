@@ -2,7 +2,6 @@ import { rm } from "node:fs/promises";
 import path from "node:path";
 import { PassThrough, type Readable } from "node:stream";
 import { faultyStore, unreachable } from "@cairn/checkpoint/testing";
-import { levelProvider } from "@cairn/kv";
 import { pino } from "pino";
 import { expect, it, vi } from "vitest";
 import { observedScene, of, put, unpaired } from "./observed-node.ts";
@@ -213,27 +212,37 @@ it("is not harmed by an observer that throws, and says so in the log", async () 
   expect(lines.some((line) => line.includes("an observer of the node's events failed"))).toBe(true);
 });
 
-it("tells a saved checkpoint, its cost and a skipped candidate in the log", async () => {
+it("tells in the log what was saved and restored and what it cost, and at debug what there was nothing to do for", async () => {
   const scene = await observedScene();
   const lines: Record<string, unknown>[] = [];
-  const logger = pino(
-    {},
-    { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) },
-  );
-  const node = await scene.start("a", { logger, kvProvider: levelProvider() });
+  const write = (line: string): unknown => lines.push(JSON.parse(line) as Record<string, unknown>);
+  const logger = pino({ level: "debug" }, { write });
+  const node = await scene.start("a", { logger });
   await node.ready;
   await put(node, "one");
   await node.checkpoint().done;
-  expect(lines).toContainEqual(
-    expect.objectContaining({
-      msg: "checkpoint saved",
-      txId: 2,
-      outcome: "saved",
-      bytes: expect.any(Number),
-      ms: expect.any(Number),
-    }),
-  );
-  expect(lines).toContainEqual(expect.objectContaining({ msg: "no checkpoint to restore" }));
+  await node.checkpoint().done;
+  await node.close();
+  await (
+    await scene.start("b", { logger })
+  ).ready;
+  const [debug, info] = [20, 30];
+  const told = lines.map(({ level, msg, outcome, txId, bytes }) => ({ level, msg, outcome, txId, bytes }));
+  const bytes: unknown = expect.any(Number);
+  for (const line of [
+    { level: debug, msg: "no checkpoint to restore", outcome: "none", bytes: 0 },
+    { level: debug, msg: "checkpoint: looking at the store" },
+    { level: info, msg: "checkpoint saved", outcome: "saved", txId: 2, bytes },
+    {
+      level: debug,
+      outcome: "unchanged",
+      msg: expect.stringMatching(/^no checkpoint: The newest /),
+      bytes: 0,
+    },
+    { level: info, msg: "checkpoint restored", outcome: "restored", txId: 2, bytes },
+  ]) {
+    expect(told).toContainEqual(expect.objectContaining(line));
+  }
 });
 
 it("shows the age and the duration of the last checkpoint and verification in the status, by the store's clock", async () => {
