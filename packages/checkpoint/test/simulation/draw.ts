@@ -43,7 +43,7 @@ function clusterSizes(reports: readonly Report[]): Chart {
     name,
     look,
     below,
-    label: (value) => value.toFixed(2),
+    ...(look === "third" ? {} : { label: (value: number) => value.toFixed(2) }),
     values: sizes.map((size) => {
       const is = (one: Report): boolean =>
         one.conditions.nodes === size && one.conditions.storm.atStep > 0 === stormy;
@@ -104,7 +104,7 @@ function frequency(uploadsPerPeriod: number): Chart {
           { at: 600, label: "10 min" },
         ],
         limits: [],
-        series: [{ name: "replay", look: "first", values: replay, label: seconds }],
+        series: [{ name: "replay", look: "first", values: replay, label: seconds, aside: -14 }],
       },
       {
         title: "The cluster uploads a day",
@@ -117,9 +117,7 @@ function frequency(uploadsPerPeriod: number): Chart {
           { at: 100, label: "100 GB" },
         ],
         limits: [],
-        series: [
-          { name: "uploaded", look: "second", values: uploaded, label: (gb) => `${gb.toPrecision(2)} GB` },
-        ],
+        series: [{ name: "uploaded", look: "second", values: uploaded, label: gigabytes, aside: 14 }],
       },
     ],
   };
@@ -127,6 +125,10 @@ function frequency(uploadsPerPeriod: number): Chart {
 
 function tick(at: number): { at: number; label: string } {
   return { at, label: String(at) };
+}
+
+function gigabytes(gb: number): string {
+  return `${gb < 10 ? gb.toPrecision(2) : Math.round(gb)} GB`;
 }
 
 function seconds(s: number): string {

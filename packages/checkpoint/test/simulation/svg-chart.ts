@@ -4,7 +4,10 @@ export interface Series {
   /** A class of {@link STYLE}. */
   readonly look: "first" | "second" | "third";
   readonly values: readonly (number | undefined)[];
-  readonly label: (value: number) => string;
+  /** What stands at each point; nothing when left out. */
+  readonly label?: (value: number) => string;
+  /** How far labels stand beside their points, so that a steep line does not cross them. */
+  readonly aside?: number;
   /** Whether labels stand below the points, so that those of two lines do not meet. */
   readonly below?: boolean;
 }
@@ -103,10 +106,15 @@ function drawSeries(series: Series, x: (at: number) => number, y: (value: number
   const shift = series.below === true ? 17 : -9;
   return [
     `<path class="line ${series.look}" d="${path}"/>`,
-    ...points.map(({ at, height }) => `<circle class="${series.look}" cx="${at}" cy="${height}" r="4"/>`),
-    ...points.map(({ at, value, height }) =>
-      text(`${series.look} v`, at, height + shift, series.label(value), "middle"),
+    ...points.map(
+      ({ at, height }) =>
+        `<circle class="${series.look}" cx="${at}" cy="${height}" r="${series.label === undefined ? 2.5 : 4}"/>`,
     ),
+    ...points.map(({ at, value, height }) => {
+      const label = series.label?.(value);
+      if (label === undefined) return "";
+      return text(`${series.look} v`, at + (series.aside ?? 0), height + shift, label, "middle");
+    }),
   ].join("\n");
 }
 
