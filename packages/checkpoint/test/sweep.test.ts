@@ -54,6 +54,25 @@ test("checkpoints of other logs are neither counted nor removed", async () => {
   expect(await txIdsIn(store)).toEqual([51, 50, 2]);
 });
 
+test("checkpoints that only another version restores go as well, a day later, once enough others are there", async () => {
+  const dir = await temporaryDirectory();
+  let now = START;
+  const store = memoryStore({ now: () => now });
+  for (const txId of [1, 2]) {
+    await takeAt(txId, store, { ...testSource(), format: { index: 0, kv: "test/1" } }, dir);
+  }
+  const source = testSource();
+  await takeAt(3, store, source, dir);
+  const policy = { retainAtLeast: 1 };
+  await sweep(store, source, { policy });
+  expect(await txIdsIn(store)).toEqual([3, 2, 1]);
+  now += 24 * HOUR;
+  await sweep(store, source, { policy: { retainAtLeast: 2 } });
+  expect(await txIdsIn(store)).toEqual([3, 2, 1]);
+  expect((await sweep(store, source, { policy })).removed).toHaveLength(2);
+  expect(await txIdsIn(store)).toEqual([3]);
+});
+
 test("checkpoints that the log lost neither push out the good ones nor go without being asked to", async () => {
   const dir = await temporaryDirectory();
   const store = memoryStore();

@@ -45,9 +45,9 @@ export function testSource(node = "node-1"): TestSource {
   };
 }
 
-function stateOf({ logId, txId }: TestSource): IndexState {
+function stateOf({ logId, txId, format = { index: 1, kv: "test/1" } }: TestSource): IndexState {
   return {
-    format: { index: 1, kv: "test/1" },
+    format,
     log: { id: logId, name: "cairn", offset: 0 },
     txId,
     txTime: new Date(txId).toISOString(),
