@@ -1,10 +1,14 @@
+import { printable } from "./terminal.ts";
+
 /** A table for people: a heading, then rows, columns two spaces apart. Those named in `right` end together (numbers). */
 export function formatTable(
   heading: readonly string[],
   rows: readonly (readonly string[])[],
   right: readonly string[] = [],
 ): string {
-  return alignRows([heading, ...rows], new Set(right.map((name) => heading.indexOf(name))));
+  // Names of nodes, logs and keys come from others, who may have written anything into them.
+  const cells = rows.map((row) => row.map(printable));
+  return alignRows([heading, ...cells], new Set(right.map((name) => heading.indexOf(name))));
 }
 
 /** Names and values, the values below each other. */

@@ -1,7 +1,7 @@
 import { CairnError, errorMessage, type ErrorCode } from "@cairn/kv";
 import { CommanderError } from "commander";
 import { ConfigError, formatProblems } from "../system/problems.ts";
-import { type Terminal, writeJson, writeLine } from "./terminal.ts";
+import { printableLines, type Terminal, writeJson, writeLine } from "./terminal.ts";
 
 /** How a command ends, apart from 0. */
 const EXIT = { no: 1, usage: 2, unavailable: 3 } as const;
@@ -53,7 +53,7 @@ export async function reportError(
   } else if (error instanceof ConfigError) {
     await writeLine(terminal.stderr, formatProblems(error.problems));
   } else {
-    await writeLine(terminal.stderr, `${code}: ${message}`);
+    await writeLine(terminal.stderr, printableLines(`${code}: ${message}`));
     if (hint !== undefined) await writeLine(terminal.stderr, `  hint: ${hint}`);
   }
   if (options.debug) await writeStacks(error, terminal);

@@ -42,4 +42,9 @@ export function printable(text: string): string {
   });
 }
 
+/** The same of several lines. */
+export function printableLines(text: string): string {
+  return text.split("\n").map(printable).join("\n");
+}
+
 const CONTROL = /\p{Cc}|[\u2028\u2029]/gu;

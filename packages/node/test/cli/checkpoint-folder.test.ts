@@ -1,6 +1,7 @@
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Manifest } from "@cairn/checkpoint";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { saveTo } from "./saved-checkpoints.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "./captured-terminal.ts";
@@ -30,6 +31,11 @@ async function damage(name: string): Promise<void> {
   await writeFile(archive, bytes);
 }
 
+async function changeManifest(name: string, change: (manifest: Manifest) => Manifest): Promise<void> {
+  const file = join(dir, "store", `${name}.json`);
+  await writeFile(file, JSON.stringify(change(JSON.parse(await readFile(file, "utf8")) as Manifest)));
+}
+
 describe("checkpoints in a folder", () => {
   test("are listed newest first, also as JSON", async () => {
     const [older = "", newer = ""] = await saveCheckpoints(5, 12);
@@ -42,6 +48,22 @@ describe("checkpoints in a folder", () => {
       { name: newer, txId: 12, logId: "log-1" },
       { name: older, txId: 5 },
     ]);
+  });
+
+  test("cannot write to the terminal by what their manifests say", async () => {
+    const [older = "", newer = ""] = await saveCheckpoints(5, 12);
+    const evil = "a\u001B[2J\u0007";
+    await changeManifest(newer, (manifest) => ({ ...manifest, node: evil }));
+    await changeManifest(older, (manifest) => ({ ...manifest, format: { ...manifest.format, archive: evil } }));
+    const outputs = [
+      await run("list", "store"),
+      await run("show", join("store", newer)),
+      await run("verify", join("store", older), "--no-mark"),
+      await run("restore", join("store", older), "-o", "restored"),
+    ];
+    const text = outputs.map(({ stdout, stderr }) => stdout + stderr).join("");
+    expect(text).not.toMatch(/[^\P{Cc}\n]/u);
+    expect(text).toContain("a\\u001b[2J\\u0007");
   });
 
   test("that cannot be used are told beside those that can", async () => {

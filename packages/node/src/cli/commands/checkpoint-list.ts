@@ -5,7 +5,7 @@ import { withCheckpointPlace } from "../checkpoint-place.ts";
 import { formatTable } from "../columns.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions, withNode } from "../command-options.ts";
 import { formatBytes, formatCount, formatRelative } from "../quantities.ts";
-import { type Terminal, write, writeLine } from "../terminal.ts";
+import { printable, type Terminal, write, writeLine } from "../terminal.ts";
 
 /** `cairn checkpoint list`. */
 export const addCheckpointList: AddCommand = (parent, terminal) => {
@@ -25,7 +25,7 @@ function listFolder(folder: string, terminal: Terminal): Promise<CheckpointSumma
   return withCheckpointPlace(folder, terminal, async ({ store, name }) => {
     const { checkpoints, skipped } = await listCheckpoints(store);
     for (const one of skipped) {
-      await writeLine(terminal.stderr, `skipped ${one.name}: ${one.error.code}: ${one.error.message}`);
+      await writeLine(terminal.stderr, `skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}`);
     }
     return checkpoints.filter((one) => name === undefined || one.name === name).map(checkpointSummary);
   });

@@ -10,7 +10,7 @@ import { type ProgressDisplay, showProgress } from "../progress-display.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../quantities.ts";
 import { UsageError } from "../report-error.ts";
 import { noneOf, planRestore, type RestoreSelection, tellRestorePlan, tooNew } from "../restore-plan.ts";
-import { type Terminal, writeJson, writeLine } from "../terminal.ts";
+import { printable, type Terminal, writeJson, writeLine } from "../terminal.ts";
 
 interface RestoreCommandOptions extends OutputOptions {
   readonly name?: string;
@@ -108,7 +108,7 @@ async function restore(
       onSkipped: (one) => {
         // Those of other logs and beyond the transaction asked for are not what was asked for; nothing is wrong with them.
         if (one.error.code === "LOG_DIFFERENT" || one.error.code === "CONFLICT") return;
-        terminal.stderr.write(`skipped ${one.name}: ${one.error.code}: ${one.error.message}\n`);
+        terminal.stderr.write(`skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}\n`);
       },
       signal: interrupt.signal,
     });

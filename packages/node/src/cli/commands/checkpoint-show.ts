@@ -6,7 +6,7 @@ import { formatFields } from "../columns.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions, withNode } from "../command-options.ts";
 import type { NodeClient } from "../node-client.ts";
 import { formatBytes, formatCount, formatNumberOf, formatRelative, formatTime } from "../quantities.ts";
-import { writeJson, writeLine } from "../terminal.ts";
+import { printableLines, writeJson, writeLine } from "../terminal.ts";
 
 /** `cairn checkpoint show`. */
 export const addCheckpointShow: AddCommand = (parent, terminal) => {
@@ -22,13 +22,13 @@ export const addCheckpointShow: AddCommand = (parent, terminal) => {
     if (place.startsWith("checkpoint-") && !place.includes("/")) {
       const found = await withNode(terminal, options, (node) => findInNode(node, place));
       if (options.json === true) return writeJson(terminal.stdout, found);
-      return writeLine(terminal.stdout, formatFields(summaryFields(found)));
+      return writeLine(terminal.stdout, printableLines(formatFields(summaryFields(found))));
     }
     const found = await withCheckpointPlace(place, terminal, ({ store, name }) =>
       findCheckpoint(store, name),
     );
     if (options.json === true) return writeJson(terminal.stdout, found);
-    return writeLine(terminal.stdout, formatFields(listingFields(found)));
+    return writeLine(terminal.stdout, printableLines(formatFields(listingFields(found))));
   });
 };
 
