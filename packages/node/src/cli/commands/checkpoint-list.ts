@@ -25,7 +25,10 @@ function listFolder(folder: string, terminal: Terminal): Promise<CheckpointSumma
   return withCheckpointPlace(folder, terminal, async ({ store, name }) => {
     const { checkpoints, skipped } = await listCheckpoints(store);
     for (const one of skipped) {
-      await writeLine(terminal.stderr, `skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}`);
+      await writeLine(
+        terminal.stderr,
+        `skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}`,
+      );
     }
     return checkpoints.filter((one) => name === undefined || one.name === name).map(checkpointSummary);
   });
