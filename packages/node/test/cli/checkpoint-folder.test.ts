@@ -54,7 +54,10 @@ describe("checkpoints in a folder", () => {
     const [older = "", newer = ""] = await saveCheckpoints(5, 12);
     const evil = "a\u001B[2J\u0007";
     await changeManifest(newer, (manifest) => ({ ...manifest, node: evil }));
-    await changeManifest(older, (manifest) => ({ ...manifest, format: { ...manifest.format, archive: evil } }));
+    await changeManifest(older, (manifest) => ({
+      ...manifest,
+      format: { ...manifest.format, archive: evil },
+    }));
     const outputs = [
       await run("list", "store"),
       await run("show", join("store", newer)),
