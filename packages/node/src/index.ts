@@ -13,6 +13,7 @@ export type { ConfigResult, ResolvedConfig } from "./system/read-config.ts";
 export { ConfigError, formatProblems } from "./system/problems.ts";
 export type { ConfigProblem } from "./system/problems.ts";
 export type { HttpOptions, OnLogMismatch, System, TrimPolicy } from "./system/system.ts";
+export type * from "./tx-log/peer-channel.ts";
 export type * from "./tx-log/transaction.ts";
 export type * from "./tx-log/tx-log.ts";
 export { VERSION } from "./version.ts";
