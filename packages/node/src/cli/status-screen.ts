@@ -103,7 +103,8 @@ function joinText({ join }: NodeStatus): string {
 }
 
 function checkpointFields({ checkpoints }: NodeStatus, now: number): Field[] {
-  const { last, lastSaved, lastVerified, lastDrill, running, nextCheckAt, lastFailure } = checkpoints;
+  const { last, lastSaved, lastVerified, lastDrill, running, nextCheckAt, warnings, lastFailure } =
+    checkpoints;
   const fields: Field[] = [
     [
       "Checkpoint",
@@ -133,6 +134,7 @@ function checkpointFields({ checkpoints }: NodeStatus, now: number): Field[] {
     const { code, message, at } = lastFailure;
     fields.push(["Last failure", `${code}: ${message} (${formatRelative(at, now)})`]);
   }
+  for (const { message, hint } of warnings) fields.push(["Warning", `${message} ${hint}`]);
   if (nextCheckAt !== null) fields.push(["Next check", formatRelative(nextCheckAt, now)]);
   return fields;
 }

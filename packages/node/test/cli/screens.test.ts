@@ -123,7 +123,9 @@ describe("the status screen", () => {
         },
         nextCheckAt: "2026-11-20T12:00:00.000Z",
         running: { startedAt: "2026-11-20T06:59:50.000Z", step: "uploading", bytes: 2048 },
-        warnings: [],
+        warnings: [
+          { at: "2026-11-20T06:20:00.000Z", about: "same-node-id", message: "Twice.", hint: "Rename." },
+        ],
         lastFailure: { at: "2026-11-20T06:30:00.000Z", code: "STORE_FULL", message: "Full." },
       },
     });
@@ -137,6 +139,7 @@ describe("the status screen", () => {
       "Drill failed  CHECKPOINT_CORRUPT: Bad. (5 min ago)",
       "Saving        uploading, 2 KiB, for 10 s",
       "Last failure  STORE_FULL: Full. (30 min ago)",
+      "Warning       Twice. Rename.",
       "Next check    in 5 h",
     ]) {
       expect(text.split("\n")).toContain(line);
