@@ -15,6 +15,7 @@ export class SelfCheck {
   readonly #system: System;
   readonly #life: NodeLife;
   readonly #logger: Logger;
+  readonly #directory: IndexDirectory;
   /** Beside `staging/`, which every joining sweeps. */
   readonly #dir: string;
 
@@ -22,6 +23,7 @@ export class SelfCheck {
     this.#system = system;
     this.#life = life;
     this.#logger = logger;
+    this.#directory = directory;
     this.#dir = path.join(directory.path, "rebuild");
   }
 
@@ -76,6 +78,8 @@ export class SelfCheck {
         return outcome;
       }
       const error = notTheLogs(outcome);
+      // Should the process end before the index is moved aside, the next one must not serve it either.
+      if (kvProvider.persistent && index === this.#life.index) await this.#directory.distrust(error);
       placed = this.#life.replace(index, error, kvProvider.persistent ? rebuilt.live : undefined);
       return outcome;
     } finally {

@@ -6,6 +6,9 @@ import { countOrphans, type HeldTransactions, readQuarantine, writeNote } from "
 /** Newest folders of `quarantine/` that stay; older ones go unless they hold what the log lost. */
 const KEPT_ASIDE = 2;
 
+/** LevelDB leaves files of other names alone, and it moves with the index that it is about. */
+const DISTRUSTED = "distrusted.json";
+
 /** What an index holds that is moved aside. `holdsLost`: transactions that the log lost, so it is never removed. */
 export interface MovedContents {
   readonly holdsLost: boolean;
@@ -71,6 +74,27 @@ export class IndexDirectory {
   /** How many transactions are known only to indexes that were moved aside. */
   async countOrphans(): Promise<number> {
     return await explained(this.quarantine, async () => countOrphans(await readQuarantine(this.quarantine)));
+  }
+
+  /** Remembers beside the local index's files, also for the next start, that it must not be used. */
+  async distrust({ code, message }: CairnError): Promise<void> {
+    await explained(this.live, async () => {
+      await writeFile(path.join(this.live, DISTRUSTED), JSON.stringify({ code, message }));
+    });
+  }
+
+  /** Why the local index must not be used: {@link distrust} was told so, and the process ended before it was moved aside. */
+  async distrusted(): Promise<CairnError | undefined> {
+    return await explained(this.live, async () => {
+      if (!(await entries(this.live)).includes(DISTRUSTED)) return undefined;
+      return new CairnError(
+        "INDEX_CORRUPT",
+        "The index was found not to be the log's, when nodes were compared.",
+        {
+          hint: `${DISTRUSTED} beside its files says more. The node builds another one.`,
+        },
+      );
+    });
   }
 
   /** Moves the local index to `quarantine/` with a note that says why, and what it holds. Answers where it lies. */

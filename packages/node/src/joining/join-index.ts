@@ -69,8 +69,9 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
 async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined> {
   const { system, directory, report, suspect, replacement } = context;
   if (!system.kvProvider.persistent || !(await directory.hasLive())) return undefined;
+  const unusable = suspect ?? (await directory.distrusted());
   const opened =
-    suspect === undefined ? await tryOpenIndex(system.kvProvider, directory.live) : { unusable: suspect };
+    unusable === undefined ? await tryOpenIndex(system.kvProvider, directory.live) : { unusable };
   if ("unusable" in opened) {
     const holdsLost = await mayAloneHold(context, opened.unusable);
     report.movedAside.push(await directory.moveAside(opened.unusable, { holdsLost }));

@@ -1,10 +1,12 @@
 import { readdir } from "node:fs/promises";
 import { Writable } from "node:stream";
 import { type Logger, pino } from "pino";
+import { CairnError } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { askCheck, askDigests, askStatus, type Peer } from "../../src/cluster/ask-cluster.ts";
 import { encodeMessage } from "../../src/cluster/peer-messages.ts";
 import { documentRowKey } from "../../src/index-store/row-keys.ts";
+import { IndexDirectory } from "../../src/joining/index-directory.ts";
 import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
 import type { PeerChannel } from "../../src/tx-log/peer-channel.ts";
 import type { TxLog } from "../../src/tx-log/tx-log.ts";
@@ -87,6 +89,21 @@ describe("a node that is asked to compare itself with the log", () => {
     });
     const again = await askCheck(channel(), asked, { log: logId(asked), txId }, LONG);
     expect(again.check?.agrees).toBe(true);
+  });
+
+  it("does not serve an index that was found wrong after a start either, should it have ended before it left it", async () => {
+    const a = await scene.ready("a");
+    const txId = await put(a, 0, 5, "right");
+    await scene.stop(a);
+    await alter("a", "k2");
+    const directory = await IndexDirectory.acquire(scene.dbDir("a"));
+    await directory.distrust(new CairnError("INDEX_CORRUPT", "Another digest than the log's."));
+    await directory.release();
+    const again = await scene.ready("a");
+    expect((await again.status()).join.movedAside).toMatchObject([{ code: "INDEX_CORRUPT" }]);
+    expect(await again.digest()).toEqual({ txId, digest: (await scene.fold(txId)).digest() });
+    await scene.stop(again);
+    expect((await (await scene.ready("a")).status()).join.movedAside).toEqual([]);
   });
 
   it("keeps its index where there is nothing to judge it by, and says what is missing", async () => {
