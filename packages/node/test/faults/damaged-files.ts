@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdir, readFile, rename, rm, stat, symlink, truncate, utimes, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { type Damaged, NEVER_TAKEN, pickFile } from "./damaged-folder.ts";
+import { type Damaged, NEVER_TAKEN, pickCheckpoint, pickFile } from "./damaged-folder.ts";
 
 const TEN_GIGABYTES = 10 * 2 ** 30;
 
@@ -16,6 +16,17 @@ export async function flipBytes(damaged: Damaged): Promise<string> {
   }
   await writeFile(path.join(damaged.store, file), content);
   return `${count} bytes of ${file} flipped`;
+}
+
+/** One bit turned over in the files of an archive, not in what fills it up to whole blocks. */
+export async function flipContent(damaged: Damaged): Promise<string> {
+  const file = `${await pickCheckpoint(damaged)}.tar`;
+  const content = await readFile(path.join(damaged.store, file));
+  let at = damaged.chance.below(content.length);
+  while (at > 0 && content[at] === 0) at -= 1;
+  if (content.length > 0) content.writeUInt8(content.readUInt8(at) ^ (1 << damaged.chance.below(8)), at);
+  await writeFile(path.join(damaged.store, file), content);
+  return `a bit of byte ${at} of ${file} flipped`;
 }
 
 /** A copy that broke off. */

@@ -3,6 +3,7 @@ import {
   cut,
   extend,
   flipBytes,
+  flipContent,
   foreign,
   link,
   remove,
@@ -26,6 +27,9 @@ export type Damage = (damaged: Damaged) => Promise<string>;
 export const DAMAGES: readonly [Damage, ...Damage[]] = [
   flipBytes,
   flipBytes,
+  flipContent,
+  flipContent,
+  flipContent,
   cut,
   extend,
   swap,
