@@ -25,6 +25,8 @@ export interface PruneOptions {
   readonly agrees?: (manifest: Manifest) => Promise<boolean>;
   /** Checkpoints of other logs go, once there are enough of this one. */
   readonly otherLogs?: boolean;
+  /** Checkpoints that hold what the log lost go, once there are enough of those that agree with it. */
+  readonly lost?: boolean;
   /** Checkpoints that cannot be used go, once nobody has written to them for an hour. */
   readonly damaged?: boolean;
 }
@@ -45,6 +47,7 @@ export interface PruneReport {
   readonly failed: readonly { readonly name: string; readonly error: CairnError }[];
 }
 
+const LOST = "it holds transactions that the log lost";
 const DAMAGE_GRACE_MS = 3_600_000;
 
 /** What would go from a store and what would stay, newest first, each with why. Changes nothing. */
@@ -71,7 +74,7 @@ export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
     const checkpoint = found.get(name);
     if (checkpoint !== undefined) {
       const { id, name: logName } = checkpoint.manifest.log;
-      const decision = own.get(name) ?? decideOther(options, enough);
+      const decision = decideHistory(options, own.get(name), enough);
       return { ...entry, bytes, ...decision, name, kind: "checkpoint", log: { id, name: logName } };
     }
     const broken = unusable.get(name);
@@ -117,7 +120,7 @@ export async function prune(store: CheckpointStore, plan: readonly PruneEntry[])
 }
 
 type Decision = Pick<RetentionDecision, "keep" | "because">;
-type OwnDecision = Decision & { readonly current: boolean };
+type OwnDecision = Decision & { readonly current: boolean; readonly isLost?: boolean };
 
 async function decideOwn(
   options: PruneOptions,
@@ -130,8 +133,7 @@ async function decideOwn(
   for (const { name, manifest, verified } of usable) {
     if (manifest.log.id !== logId) continue;
     if (agrees !== undefined && !(await agrees(manifest))) {
-      const because = "it holds transactions that the log lost";
-      decisions.set(name, { keep: true, because, current: false });
+      decisions.set(name, { keep: true, because: LOST, current: false, isLost: true });
       continue;
     }
     judged.push({
@@ -165,12 +167,19 @@ function enoughToRestore({ policy }: PruneOptions, own: ReadonlyMap<string, OwnD
   return kept >= (policy?.retainAtLeast ?? 1);
 }
 
-function decideOther({ logId, otherLogs }: PruneOptions, enough: boolean): Decision {
-  if (logId === undefined || otherLogs !== true) return { keep: true, because: "it belongs to another log" };
+/** Of another history, a log's or another log's, nothing goes but on request, and never the last to restore from. */
+function decideHistory(
+  { logId, otherLogs, lost }: PruneOptions,
+  own: OwnDecision | undefined,
+  enough: boolean,
+): Decision {
+  if (own !== undefined && own.isLost !== true) return { keep: own.keep, because: own.because };
+  const because = own === undefined ? "it belongs to another log" : LOST;
+  const asked = own === undefined ? otherLogs === true && logId !== undefined : lost === true;
   // A log that continues another one needs that one's checkpoint until it has its own.
-  return enough
-    ? { keep: false, because: "it belongs to another log" }
-    : { keep: true, because: "it belongs to another log, and there are too few of this one to restore from" };
+  return asked && !enough
+    ? { keep: true, because: `${because}, and there are too few of this one to restore from` }
+    : { keep: !asked, because };
 }
 
 function decideDamaged({ damaged }: PruneOptions, { code }: CairnError, unwrittenMs: number): Decision {

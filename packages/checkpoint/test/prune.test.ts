@@ -117,6 +117,20 @@ test("checkpoints that the log lost neither count nor go", async () => {
   ]);
 });
 
+test("they go when that is asked for, once there are enough others", async () => {
+  const { source, save, plan } = await scene();
+  source.lostBeyond = 600;
+  await save(1000, 500);
+  const asked = { agrees: async ({ txId }: { txId: number }) => txId <= 600, lost: true };
+  const few = await plan({ ...asked, policy: { retainAtLeast: 2 } });
+  expect(few.map(({ txId, keep }) => [txId, keep])).toEqual([
+    [1000, true],
+    [500, true],
+  ]);
+  const enough = await plan({ ...asked, policy: { retainAtLeast: 1 } });
+  expect(said(enough)[0]).toEqual([1000, false, "it holds transactions that the log lost"]);
+});
+
 test("where the log is not asked, the last saved stay beside those of the highest transactions", async () => {
   const { store, source, save } = await scene();
   source.lostBeyond = 600;

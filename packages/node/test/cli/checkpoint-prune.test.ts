@@ -118,6 +118,10 @@ test("with the configuration the log is asked: what it lost neither counts nor g
   expect(code).toBe(0);
   expect(stdout).toMatch(/stays +checkpoint-1000-.* it holds transactions that the log lost\n/);
   expect(await left()).toEqual(["1000", "3"]);
+  const blind = await prune("store", "--lost");
+  expect([blind.code, blind.stderr]).toEqual([2, expect.stringContaining("--lost needs the log")]);
+  await prune("--retain-at-least", "1", "--lost");
+  expect(await left()).toEqual(["3"]);
   const other = await prune("--retain-at-least", "1", "--log", "another");
   expect([other.code, other.stderr]).toEqual([2, expect.stringContaining("not another")]);
 });

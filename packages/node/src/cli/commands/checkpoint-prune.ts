@@ -26,6 +26,7 @@ interface PruneCommandOptions extends ConfigurationOptions, OutputOptions {
   readonly dryRun?: boolean;
   readonly log?: string;
   readonly otherLogs?: boolean;
+  readonly lost?: boolean;
   readonly damaged?: boolean;
   readonly retainNewerThan?: string;
   readonly retainAtLeast?: number;
@@ -48,6 +49,7 @@ export const addCheckpointPrune: AddCommand = (parent, terminal) => {
     .option("--retain-at-least <count>", "so many of the newest stay", wholeNumber("--retain-at-least", 1))
     .option("--log <id>", "the log that the policy is for, where a folder has checkpoints of several")
     .option("--other-logs", "checkpoints of all other logs go too")
+    .option("--lost", "with the configuration: those that hold what the log lost go too")
     .option("--damaged", "checkpoints that cannot be used go too")
     .action(async (place: string | undefined, options: PruneCommandOptions) => {
       const { file, edn, configJson } = options;
@@ -106,10 +108,13 @@ function inFolder(
 }
 
 async function run(
-  asked: Omit<PruneOptions, "otherLogs" | "damaged">,
-  { dryRun = false, otherLogs = false, damaged = false }: PruneCommandOptions,
+  asked: Omit<PruneOptions, "otherLogs" | "lost" | "damaged">,
+  { dryRun = false, otherLogs = false, lost = false, damaged = false }: PruneCommandOptions,
 ): Promise<Pruned> {
-  const plan = await planPrune({ ...asked, otherLogs, damaged });
+  if (lost && asked.agrees === undefined) {
+    throw new UsageError("--lost needs the log, to know what it lost.", "Give the configuration with -f.");
+  }
+  const plan = await planPrune({ ...asked, otherLogs, lost, damaged });
   return { plan, failed: dryRun ? [] : (await prune(asked.store, plan)).failed };
 }
 

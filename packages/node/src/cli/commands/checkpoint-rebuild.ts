@@ -105,7 +105,7 @@ async function buildAndSave(
     provider,
     directory,
     signal,
-    onProgress: (done) => display.update(done, log.name),
+    onProgress: (done) => display.update(done, `transactions of ${log.name}`),
     onLogState: ({ reachable, error }) => {
       if (!reachable)
         terminal.stderr.write(`${error?.message ?? "The log cannot be reached."} Trying again.\n`);
