@@ -20,6 +20,8 @@ export class StatusKeeper {
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    // Any number of requests may wait for the end of a look.
+    this.#steps.setMaxListeners(0);
   }
 
   /** As it is now; never changed afterwards. */

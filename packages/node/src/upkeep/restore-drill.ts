@@ -41,6 +41,8 @@ export interface DrillOptions extends VerifierParts {
 }
 
 const SOON_PART = 0.1;
+/** Stores that tell their time in whole seconds: less is no difference. */
+const INEXACT_MS = 2_000;
 
 /**
  * Verifies the log's newest checkpoint about once a period, whichever node does it: looks at the store at a random instant, and
@@ -108,11 +110,13 @@ async function drill(options: DrillOptions, signal: AbortSignal): Promise<number
   const { store, every } = options;
   const { newest, last } = await look(options);
   const storeNow = await store.now();
-  const isDue = last === undefined || Date.parse(last.verifiedAt) + every * 0.9 <= storeNow;
+  const age = last === undefined ? Infinity : storeNow - Date.parse(last.verifiedAt);
+  // A mark from the future says nothing of when it was made; waiting for that future would end all drills until then.
+  const isDue = age >= every * 0.9 || age < -INEXACT_MS;
   if (last !== undefined) options.onVerified(last, false);
   // Soon: the first checkpoint of a log is about to be saved.
   if (newest === undefined) return every * SOON_PART;
-  if (!isDue) return nextDelay(options, last, storeNow);
+  if (!isDue && last !== undefined) return nextDelay(options, last, storeNow);
   const mine = await verifyForNode(options, newest, signal);
   options.onVerified(mine, true);
   return nextDelay(options, mine, Date.parse(mine.verifiedAt));

@@ -164,3 +164,20 @@ it("tries again soon when the store did not answer, and only after a period when
   expect(errors).toEqual([error, error, error]);
   expect(pauses).toEqual([5_000, 10_000, 20_000]);
 });
+
+it("verifies although a mark says that it was made in the future", async () => {
+  const scene = await trimScene("embedded");
+  const [, newer] = await twoCheckpoints(scene);
+  await scene.verify(newer);
+  const file = `${newer}.verified.json`;
+  const mark = await scene.store.read(file);
+  const text = (mark?.text ?? "").replace(
+    /"verifiedAt": "[^"]*"/,
+    '"verifiedAt": "2099-01-01T00:00:00.000Z"',
+  );
+  expect(await scene.store.replace(file, text, mark?.tag ?? "")).not.toBe(false);
+  const { verified, look } = await drill(scene, "a");
+  await look();
+  expect(verified.at(-1)).toMatchObject([{ name: newer, node: "a" }, true]);
+  expect((await scene.store.read(file))?.text).not.toContain("2099");
+});
