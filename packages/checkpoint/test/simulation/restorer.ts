@@ -55,6 +55,7 @@ export function startRestorer(
     const { name, archive } = chosen;
     const reservation = await reserve(store, name, life.node, clock);
     try {
+      // A reservation is a courtesy, and may have failed without a word.
       if ((await store.list(RESERVATIONS)).length === 0) return;
       if ((await store.read(checkpointFile(name, "manifest"))) === undefined) return;
       counted = name;
