@@ -8,6 +8,14 @@ import { archiveSize } from "../src/tar-format.ts";
 import { manifestOf, sha256, streamOf } from "./support/archives.ts";
 import { contentsOf, digestsOf, someFiles, temporaryDirectory, writeFiles } from "./support/places.ts";
 
+function explainAsOwner(error: unknown): Error {
+  return new Error("the owner says", { cause: error });
+}
+
+function explainNothing(error: unknown): unknown {
+  return error;
+}
+
 describe.each([false, true])("on threads of its own: %s;", (threads) => {
   test("the archive is a plain tar that tar itself unpacks", async () => {
     const dir = await temporaryDirectory();
@@ -101,7 +109,7 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
       const streamed = await buffer(packDirectory(join(dir, "in"), { threads, compression }).archive);
       const packing = packDirectory(join(dir, "in"), { threads, compression });
       const file = await open(join(dir, compression), "w");
-      expect(await packing.direct?.writeTo(file.fd, { explain: (error) => error })).toBe(streamed.length);
+      expect(await packing.direct?.writeTo(file.fd, { explain: explainNothing })).toBe(streamed.length);
       await file.close();
       expect((await readFile(join(dir, compression))).equals(streamed)).toBe(true);
       expect(packing.result()).toMatchObject({ bytes: streamed.length, sha256: sha256(streamed) });
@@ -114,12 +122,13 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     await mkdir(join(dir, "folder", "inner"), { recursive: true });
     const full = await open("/dev/full", "w");
     onTestFinished(() => full.close());
-    const explain = (error: unknown): Error => new Error("the owner says", { cause: error });
     const toFull = packDirectory(join(dir, "in"), { threads });
-    const refused = toFull.direct?.writeTo(full.fd, { explain });
+    const refused = toFull.direct?.writeTo(full.fd, { explain: explainAsOwner });
     await expect(refused).rejects.toMatchObject({ message: "the owner says", cause: { code: "ENOSPC" } });
     expect(() => toFull.result()).toThrow(/not read to its end/);
-    const strange = packDirectory(join(dir, "folder"), { threads }).direct?.writeTo(full.fd, { explain });
+    const strange = packDirectory(join(dir, "folder"), { threads }).direct?.writeTo(full.fd, {
+      explain: explainAsOwner,
+    });
     await expect(strange).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
   });
 
@@ -141,10 +150,9 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
       threads,
       onProgress: () => stop.abort(new Error("enough")),
     });
-    const explain = (error: unknown): unknown => error;
-    await expect(packing.direct?.writeTo(file.fd, { explain, signal: stop.signal })).rejects.toThrow(
-      "enough",
-    );
+    await expect(
+      packing.direct?.writeTo(file.fd, { explain: explainNothing, signal: stop.signal }),
+    ).rejects.toThrow("enough");
     const { size } = await file.stat();
     expect(size).toBeLessThan(120_000_000);
     await buffer(packDirectory(join(dir, "in"), { threads: true }).archive);

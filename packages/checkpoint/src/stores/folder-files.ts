@@ -37,13 +37,13 @@ export async function listFolder(root: string, folder: string, prefix: string): 
 /** What links that lead nowhere answer. */
 const BROKEN_LINK = new Set(["ELOOP", "ENOTDIR", "EACCES", "EPERM", "ENAMETOOLONG"]);
 
-async function statOf(path: string, isLink = false): Promise<Stats | undefined> {
+async function statOf(path: string, viaLink = false): Promise<Stats | undefined> {
   try {
     return await stat(path);
   } catch (error) {
     const code = systemErrorCode(error) ?? "";
     // Another node may remove a file between the listing and this; and somebody's broken link must not hide the other files.
-    if (code === "ENOENT" || (isLink && BROKEN_LINK.has(code))) return undefined;
+    if (code === "ENOENT" || (viaLink && BROKEN_LINK.has(code))) return undefined;
     throw error;
   }
 }
