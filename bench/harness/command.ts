@@ -1,6 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { open, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /** Runs a program to its end; throws when it is not there or fails. */
@@ -13,9 +15,23 @@ export async function run(command: string, args: readonly string[]): Promise<voi
   throw new Error(`${command} ${args.join(" ")}: ${Buffer.concat(complaints).toString("utf8").trim()}`);
 }
 
-/** Brings everything written so far to the disk, so that no run pays for what came before it. */
+const TOUCHED_MIB = 1_024;
+
+/**
+ * Brings everything written so far to the disk, so that no run pays for what came before it, and touches as much memory as a run
+ * needs for the pages of its files: on a virtual machine whose host takes back what is free, the first to touch it pays for that.
+ */
 export async function settle(): Promise<void> {
   await run("sync", []);
+  const path = join(tmpdir(), `cairn-bench-${randomUUID()}`);
+  const file = await open(path, "w");
+  try {
+    const mebibyte = Buffer.alloc(1024 * 1024);
+    for (let written = 0; written < TOUCHED_MIB; written++) await file.write(mebibyte);
+  } finally {
+    await file.close();
+    await rm(path);
+  }
 }
 
 /** Flushes a file, or a directory and the files in it, and nothing else that the machine may have to write. */

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { pipeline, Readable } from "node:stream";
 import { createGzip } from "node:zlib";
 import type { Manifest } from "./checkpoint.ts";
+import { Pace } from "./pace.ts";
 import { PieceMemory } from "./piece-memory.ts";
 import { tarPieces } from "./tar-pieces.ts";
 import type { PackedFiles } from "./tar-pieces.ts";
@@ -24,13 +25,14 @@ export type Pieces = AsyncIterable<Buffer>;
 /** Makes an archive of its plain pieces, and returns what is in it; `files` is full when `plain` has ended. */
 export async function* archivePieces(
   plain: Pieces,
-  { compression }: ArchiveOrder,
+  { compression, pace: shared }: ArchiveOrder,
   files: PackedArchive["files"],
 ): AsyncGenerator<Buffer, PackedArchive, undefined> {
   const digest = createHash("sha256");
+  const pace = new Pace(shared);
   let bytes = 0;
   for await (const piece of compression === "gzip" ? gzipped(plain) : plain) {
-    digest.update(piece);
+    pace.slices(piece, (slice) => digest.update(slice));
     bytes += piece.length;
     yield piece;
   }

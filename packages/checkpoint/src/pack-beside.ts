@@ -1,6 +1,8 @@
 import type { Worker } from "node:worker_threads";
 import { CairnError } from "@cairn/kv";
 import type { ArchiveOrder, PackedArchive } from "./archive-pieces.ts";
+import { paceByThisThread } from "./pace-by-this-thread.ts";
+import type { Pacing } from "./pace-by-this-thread.ts";
 import type { Writing } from "./pack.ts";
 import type { PackMessage, PackOrder } from "./pack-worker.ts";
 import { receiveError, startWorker } from "./worker-thread.ts";
@@ -15,7 +17,7 @@ export async function writeBeside(
   { explain, signal, onProgress }: Writing,
 ): Promise<PackedArchive> {
   signal?.throwIfAborted();
-  const worker = start({ ...order, file, pieces: 0 });
+  const { worker, pacing } = start({ ...order, file, pieces: 0 });
   let stop: (() => void) | undefined;
   try {
     return await new Promise((resolve, reject) => {
@@ -33,6 +35,7 @@ export async function writeBeside(
     });
   } finally {
     if (stop !== undefined) signal?.removeEventListener("abort", stop);
+    pacing.stop();
     await worker.terminate();
   }
 }
@@ -42,7 +45,7 @@ export async function* archiveBeside(
   order: ArchiveOrder,
   onProgress: (bytes: number) => void,
 ): AsyncGenerator<Buffer, PackedArchive, undefined> {
-  const worker = start({ ...order, pieces: PIECES });
+  const { worker, pacing } = start({ ...order, pieces: PIECES });
   const received: PackMessage[] = [];
   let failure: { readonly error: unknown } | undefined;
   let wake: (() => void) | undefined;
@@ -69,12 +72,14 @@ export async function* archiveBeside(
       }
     }
   } finally {
+    pacing.stop();
     await worker.terminate();
   }
 }
 
-function start(order: PackOrder): Worker {
-  return startWorker("pack-worker", order);
+function start(order: PackOrder): { readonly worker: Worker; readonly pacing: Pacing } {
+  const pacing = paceByThisThread();
+  return { worker: startWorker("pack-worker", { ...order, pace: pacing.shared }), pacing };
 }
 
 function onEnd(worker: Worker, tell: (error: unknown) => void): void {

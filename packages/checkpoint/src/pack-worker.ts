@@ -2,6 +2,7 @@ import { writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { archivePieces } from "./archive-pieces.ts";
 import type { ArchiveOrder, PackedArchive } from "./archive-pieces.ts";
+import { Pace, SLICE } from "./pace.ts";
 import type { ReadMessage } from "./read-worker.ts";
 import { flushBehind } from "./stores/flush-behind.ts";
 import type { PackedFiles } from "./tar-pieces.ts";
@@ -43,7 +44,10 @@ async function pack(order: PackOrder, port: Port): Promise<PackedArchive> {
     }
   }
 
-  const target = order.file === undefined ? sendTo(port, order.pieces, () => read) : writeTo(order.file);
+  const target =
+    order.file === undefined
+      ? sendTo(port, order.pieces, () => read)
+      : writeTo(order.file, new Pace(order.pace));
   const pieces = archivePieces(plain(), order, files);
   for (;;) {
     const next = await pieces.next();
@@ -58,10 +62,10 @@ async function pack(order: PackOrder, port: Port): Promise<PackedArchive> {
 
 /** The pieces as a thread of its own reads them, so that both digests are computed at once. */
 async function* readBeside(
-  { dir, names, tables }: PackOrder,
+  { dir, names, tables, pace }: PackOrder,
   files: PackedArchive["files"],
 ): AsyncGenerator<Buffer, void, undefined> {
-  const order: PackedFiles = { dir, names, tables };
+  const order: PackedFiles = { dir, names, tables, ...(pace === undefined ? {} : { pace }) };
   const reader = startWorker("read-worker", order);
   const received: ReadMessage[] = [];
   let failure: Error | undefined;
@@ -111,12 +115,15 @@ function sendTo(port: Port, pieces: number, done: () => number): Target {
   };
 }
 
-function writeTo(file: number): Target {
+function writeTo(file: number, pace: Pace): Target {
   const flushing = flushBehind(file);
   return {
     take(piece) {
       try {
-        for (let at = 0; at < piece.length;) at += writeSync(file, piece, at);
+        for (let at = 0; at < piece.length;) {
+          at += writeSync(file, piece, at, Math.min(SLICE, piece.length - at));
+          pace.between();
+        }
       } catch (error) {
         throw new WriteFailure("", { cause: error });
       }

@@ -3,7 +3,7 @@ import { write } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { promisify } from "node:util";
-import { CairnError } from "@cairn/kv";
+import { CairnError, liveTableNames } from "@cairn/kv";
 import { archiveHere } from "./archive-pieces.ts";
 import type { ArchiveOrder, PackedArchive } from "./archive-pieces.ts";
 import { FileName } from "./checkpoint.ts";
@@ -16,7 +16,10 @@ import { WORTH_A_THREAD } from "./worker-thread.ts";
 /** How to pack. */
 export interface PackOptions {
   readonly compression?: "none" | "gzip";
-  /** Whether the directory is a LevelDB: then every table is compared with its checksums on the way (`INDEX_CORRUPT`). */
+  /**
+   * Whether the directory is a LevelDB: then every table is compared with its checksums on the way (`INDEX_CORRUPT`), and what
+   * looks like a table and is none of the database's stays out.
+   */
   readonly tables?: boolean;
   /** Called now and then with the bytes of the archive, uncompressed, packed so far. */
   readonly onProgress?: (bytes: number) => void;
@@ -33,6 +36,7 @@ export interface Packing {
   result(): PackedArchive;
 }
 
+const TABLE = /\.(ldb|sst)$/;
 const writeFile = promisify(write);
 
 /**
@@ -44,9 +48,10 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
   let packed: PackedArchive | undefined;
 
   async function begin(): Promise<{ order: ArchiveOrder; threads: boolean }> {
-    const { names, bytes } = await plainFiles(dir);
+    const live = tables ? await liveTableNames(dir) : undefined;
+    const { names, bytes } = await plainFiles(dir, live);
     return {
-      order: { dir, names, compression, tables },
+      order: { dir, names, compression, tables: live ?? new Set() },
       threads: options.threads ?? bytes >= WORTH_A_THREAD,
     };
   }
@@ -110,8 +115,13 @@ async function writeHere(
   }
 }
 
-async function plainFiles(dir: string): Promise<{ names: string[]; bytes: number }> {
-  const names = (await readdir(dir)).toSorted();
+async function plainFiles(
+  dir: string,
+  live: ReadonlySet<string> | undefined,
+): Promise<{ names: string[]; bytes: number }> {
+  const names = (await readdir(dir))
+    .filter((name) => live === undefined || live.has(name) || !TABLE.test(name))
+    .toSorted();
   let bytes = 0;
   for (const name of names) {
     if (!FileName.safeParse(name).success || name.length > NAME_LIMIT) throw notPlain(name);

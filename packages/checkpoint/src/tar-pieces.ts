@@ -3,6 +3,7 @@ import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { CairnError, checkTable, checkTableBytes, systemErrorCode } from "@cairn/kv/tables";
 import type { Manifest } from "./checkpoint.ts";
+import { Pace, SLICE } from "./pace.ts";
 import { PIECE } from "./piece-memory.ts";
 import type { PieceMemory } from "./piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, writeHeader } from "./tar-format.ts";
@@ -12,28 +13,30 @@ export interface PackedFiles {
   readonly dir: string;
   /** Of plain files, in the archive's order. */
   readonly names: readonly string[];
-  /** Whether `*.ldb` and `*.sst` are LevelDB's tables, to be compared with their checksums on the way. */
-  readonly tables: boolean;
+  /** What {@link Pace} shares with the thread that others wait for; without it nobody does. */
+  readonly pace?: Int32Array;
+  /** Those that are LevelDB's tables, to be compared with their checksums on the way. */
+  readonly tables: ReadonlySet<string>;
 }
-
-const TABLE = /\.(ldb|sst)$/;
 
 /**
  * The pieces of a tar archive, each in one of `memory`'s, which the receiver gives back; what was packed is pushed to `files`.
  * Reads without giving way to anything else: for a thread of its own.
  */
 export async function* tarPieces(
-  { dir, names, tables }: PackedFiles,
+  { dir, names, tables, pace: shared }: PackedFiles,
   memory: PieceMemory,
   files: Manifest["files"],
 ): AsyncGenerator<Buffer<ArrayBuffer>, void, undefined> {
+  const pace = new Pace(shared);
+  const rest = async (): Promise<void> => pace.between();
   for (const name of names) {
     const path = join(dir, name);
     const file = openPlain(path, name);
     try {
       const { size } = fstatSync(file);
-      const isTable = tables && TABLE.test(name);
-      if (isTable && size > PIECE) await checkTable(path);
+      const isTable = tables.has(name);
+      if (isTable && size > PIECE) await checkTable(path, rest);
       const digest = createHash("sha256");
       let at = 0;
       do {
@@ -44,10 +47,10 @@ export async function* tarPieces(
         const piece = Buffer.from(await memory.take(), 0, head + length + tail);
         const content = piece.subarray(head, head + length);
         if (head > 0) writeHeader(piece, name, size);
-        fill(file, content, name);
+        fill(file, content, name, pace);
         piece.fill(0, head + length);
-        if (isTable && length === size) await checkTableBytes(path, content);
-        digest.update(content);
+        if (isTable && length === size) await checkTableBytes(path, content, rest);
+        pace.slices(content, (slice) => digest.update(slice));
         at += length;
         yield piece;
       } while (at < size);
@@ -73,15 +76,16 @@ function openPlain(path: string, name: string): number {
   throw notPlain(name);
 }
 
-function fill(file: number, target: Buffer, name: string): void {
+function fill(file: number, target: Buffer, name: string, pace: Pace): void {
   for (let at = 0; at < target.length;) {
-    const bytesRead = readSync(file, target, at, target.length - at, null);
+    const bytesRead = readSync(file, target, at, Math.min(SLICE, target.length - at), null);
     if (bytesRead === 0) {
       throw new CairnError("CHECKPOINT_INCOMPLETE", `${name} became shorter while it was packed.`, {
         hint: "The captured files must not change; the next checkpoint begins anew.",
       });
     }
     at += bytesRead;
+    pace.between();
   }
 }
 

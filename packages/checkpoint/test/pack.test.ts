@@ -1,7 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { mkdir, open, readFile, symlink, truncate, writeFile } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { mkdir, open, readdir, readFile, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
+import { levelProvider } from "@cairn/kv";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { packDirectory, unpackArchive } from "../src/index.ts";
 import { archiveSize } from "../src/tar-format.ts";
@@ -132,12 +134,28 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     await expect(strange).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
   });
 
-  test("a damaged table ends packing where tables are compared", async () => {
-    const dir = await temporaryDirectory();
-    await writeFiles(join(dir, "in"), { "000005.ldb": Buffer.alloc(100_000, "no table") });
-    await buffer(packDirectory(join(dir, "in"), { threads }).archive);
-    const packing = packDirectory(join(dir, "in"), { threads, tables: true });
-    await expect(buffer(packing.archive)).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
+  test("a damaged table ends packing where tables are compared, and half a table that is not the database's stays out", async () => {
+    const dir = join(await temporaryDirectory(), "in");
+    const store = await levelProvider().open(dir);
+    for (let row = 0; row < 100; row++) {
+      await store.batch([{ type: "put", key: Buffer.from(`row ${row}`), value: randomBytes(1000) }]);
+    }
+    await store.compact();
+    await store.close();
+    const table = (await readdir(dir)).find((name) => name.endsWith(".ldb")) ?? "";
+    // As a compaction leaves it that was broken off.
+    await writeFile(join(dir, "000999.ldb"), "half a table");
+    const packing = packDirectory(dir, { threads, tables: true });
+    await buffer(packing.archive);
+    const names = packing.result().files.map(({ name }) => name);
+    expect(names).toContain(table);
+    expect(names).not.toContain("000999.ldb");
+    const damaged = await readFile(join(dir, table));
+    damaged.writeUInt8(damaged.readUInt8(500) ^ 1, 500);
+    await writeFile(join(dir, table), damaged);
+    const archive = buffer(packDirectory(dir, { threads, tables: true }).archive);
+    await expect(archive).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
+    await buffer(packDirectory(dir, { threads }).archive);
   });
 
   test("a packing that is aborted ends with the signal's reason, and writes nothing more", async () => {

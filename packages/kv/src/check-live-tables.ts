@@ -8,6 +8,8 @@ import { decodeLevelManifest } from "./level-manifest.ts";
 
 // Of a processor's time: the writer and the readers in the same process come first.
 const SHARE = 0.25;
+/** Of tables, the second one of old versions. */
+const EXTENSIONS = ["ldb", "sst"] as const;
 
 /**
  * Compares the tables that the open LevelDB in `dir` has at the call with their checksums, without haste. Throws `INDEX_CORRUPT`
@@ -16,7 +18,7 @@ const SHARE = 0.25;
 export async function checkLiveTables(dir: string, signal: AbortSignal): Promise<void> {
   // Only what the manifest names: other tables may be ones that are being written.
   for (const number of await liveTables(dir)) {
-    for (const extension of ["ldb", "sst"] as const) {
+    for (const extension of EXTENSIONS) {
       try {
         await checkTable(join(dir, levelFileName(number, extension)), (busyMs) => rest(busyMs, signal));
       } catch (error) {
@@ -26,6 +28,18 @@ export async function checkLiveTables(dir: string, signal: AbortSignal): Promise
       }
     }
   }
+}
+
+/**
+ * The files of tables that the LevelDB in `dir` consists of, under every name that they may have. Others may lie there: a compaction
+ * that was broken off, also one that began when the database was merely opened, leaves half a table.
+ */
+export async function liveTableNames(dir: string): Promise<Set<string>> {
+  const names = new Set<string>();
+  for (const number of await liveTables(dir)) {
+    for (const extension of EXTENSIONS) names.add(levelFileName(number, extension));
+  }
+  return names;
 }
 
 async function liveTables(dir: string): Promise<Iterable<number>> {

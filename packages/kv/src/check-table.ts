@@ -10,7 +10,7 @@ const MAGIC = [0x8b80fb57, 0xdb477524] as const;
 const TRAILER_BYTES = 5;
 const COMPRESSED = 1;
 // Small enough that nobody waits for the checksums of one reading.
-const READ_BYTES = 256 * 1024;
+const READ_BYTES = 128 * 1024;
 
 interface Block {
   readonly offset: number;
@@ -23,7 +23,7 @@ type Read = (position: number, length: number) => Buffer | Promise<Buffer>;
 
 /**
  * Compares every block of a table with its checksum: LevelDB, as it is built here, does not when it reads, so a flipped bit
- * would be served as if it had been written. Throws `INDEX_CORRUPT` at the first that differs. Memory: 256 KiB, or the table's
+ * would be served as if it had been written. Throws `INDEX_CORRUPT` at the first that differs. Memory: 128 KiB, or the table's
  * index (a hundredth of it) where that is more. `rest` is called after each piece with how long it took, and waited for.
  */
 export async function checkTable(path: string, rest?: (busyMs: number) => Promise<void>): Promise<void> {
@@ -44,11 +44,16 @@ export async function checkTable(path: string, rest?: (busyMs: number) => Promis
 }
 
 /** The same for a table whose content, `bytes`, is in memory already; `path` is only its name. */
-export async function checkTableBytes(path: string, bytes: Buffer): Promise<void> {
-  await checkBlocks(path, bytes.length, (position, length) => {
+export async function checkTableBytes(
+  path: string,
+  bytes: Buffer,
+  rest?: (busyMs: number) => Promise<void>,
+): Promise<void> {
+  const read = (position: number, length: number): Buffer => {
     if (position + length > bytes.length) throw cutShort(path);
     return bytes.subarray(position, position + length);
-  });
+  };
+  await checkBlocks(path, bytes.length, read, rest);
 }
 
 async function checkBlocks(

@@ -11,5 +11,5 @@ export type { CaptureFileSystem } from "./capture-file-system.ts";
 export { decodeLevelManifest } from "./level-manifest.ts";
 export type { LevelManifest } from "./level-manifest.ts";
 export { checkWriteAheadLogs } from "./write-ahead-logs.ts";
-export { checkLiveTables } from "./check-live-tables.ts";
+export { checkLiveTables, liveTableNames } from "./check-live-tables.ts";
 export { isLockedElsewhere } from "./level-lock.ts";

@@ -1,0 +1,38 @@
+/** What a thread does at once, in bytes: a few hundredths of a millisecond, since who wants its processor waits as long. */
+export const SLICE = 64 * 1024;
+
+/** How long a thread rests after a slice while others want to work (ms); the timer adds about as much again. */
+const REST_MS = 0.05;
+const BUSY = 0;
+const NEVER_CHANGED = 1;
+
+/**
+ * How threads that work in the background give way. A low priority is not enough: Linux lets a thread that runs finish its slice
+ * of some milliseconds whoever wakes up, which is ten times what a write takes.
+ */
+export class Pace {
+  /** To be given to other threads. */
+  readonly shared: Int32Array;
+
+  constructor(shared: Int32Array = new Int32Array(new SharedArrayBuffer(8))) {
+    this.shared = shared;
+  }
+
+  /** Told by the thread that others wait for. */
+  setBusy(busy: boolean): void {
+    Atomics.store(this.shared, BUSY, busy ? 1 : 0);
+  }
+
+  /** To be called between two slices; rests when somebody is busy. Not for a thread that others wait for. */
+  between(): void {
+    if (Atomics.load(this.shared, BUSY) === 1) Atomics.wait(this.shared, NEVER_CHANGED, 0, REST_MS);
+  }
+
+  /** Does `work` for each slice of `bytes`, with a rest between. */
+  slices(bytes: Buffer, work: (slice: Buffer) => void): void {
+    for (let at = 0; at < bytes.length; at += SLICE) {
+      work(bytes.subarray(at, at + SLICE));
+      this.between();
+    }
+  }
+}
