@@ -1,8 +1,9 @@
-/** What a thread does at once, in bytes: a few hundredths of a millisecond, since who wants its processor waits as long. */
+/** What a thread does between two looks at whether to rest, in bytes: a few hundredths of a millisecond. */
 export const SLICE = 64 * 1024;
 
-/** How long a thread rests after a slice while others want to work (ms); the timer adds about as much again. */
-const REST_MS = 0.05;
+/** How long a thread works and then rests while others want to work (ms): as long as who wants its processor may have to wait. */
+const WORK_MS = 0.1;
+const REST_MS = 0.2;
 const BUSY = 0;
 const NEVER_CHANGED = 1;
 
@@ -13,6 +14,7 @@ const NEVER_CHANGED = 1;
 export class Pace {
   /** To be given to other threads. */
   readonly shared: Int32Array;
+  #rested = 0;
 
   constructor(shared: Int32Array = new Int32Array(new SharedArrayBuffer(8))) {
     this.shared = shared;
@@ -25,7 +27,9 @@ export class Pace {
 
   /** To be called between two slices; rests when somebody is busy. Not for a thread that others wait for. */
   between(): void {
-    if (Atomics.load(this.shared, BUSY) === 1) Atomics.wait(this.shared, NEVER_CHANGED, 0, REST_MS);
+    if (Atomics.load(this.shared, BUSY) === 0 || performance.now() - this.#rested < WORK_MS) return;
+    Atomics.wait(this.shared, NEVER_CHANGED, 0, REST_MS);
+    this.#rested = performance.now();
   }
 
   /** Does `work` for each slice of `bytes`, with a rest between. */
