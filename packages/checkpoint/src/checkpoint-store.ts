@@ -39,6 +39,20 @@ export interface UploadOptions {
   readonly signal?: AbortSignal;
   /** The same content once more: a store that writes it to a file may use this, and then not read the stream. */
   readonly direct?: DirectContent;
+  /** About how many bytes will come, rather too many than too few: a store that sends in parts chooses their size by it. */
+  readonly expectedBytes?: number;
+}
+
+/** What a store has found out about itself, for /status. */
+export interface StoreFindings {
+  /** As {@link CheckpointStore.exclusive}. */
+  readonly exclusive: boolean;
+  /** Whether files can be removed. Where not, that was told, and nobody need try. */
+  readonly canDelete: boolean;
+  /** Whether a part of a file can be read without the rest. */
+  readonly ranges: boolean;
+  /** Which checksums go with requests. */
+  readonly checksums: string;
 }
 
 /**
@@ -77,5 +91,15 @@ export interface CheckpointStore {
    * checkpoints in it.
    */
   readonly shared?: boolean;
+  /** What it has found out about itself; undefined while it has not, and left out where there is nothing to find out. */
+  describe?(): StoreFindings | undefined;
+  /**
+   * Frees what uploads of dead writers take up though it never lists: of the files that `isDead` says yes to, those begun before
+   * `before` (by the store's clock). Answers their names. Left out where every leftover lists or goes by itself.
+   */
+  tidy?(options: {
+    readonly before: number;
+    readonly isDead: (name: string) => boolean;
+  }): Promise<readonly string[]>;
   close(): Promise<void>;
 }

@@ -18,6 +18,7 @@ export {
   type DirectContent,
   type StoredContent,
   type StoredFile,
+  type StoreFindings,
   type TaggedText,
   type UploadOptions,
 } from "./checkpoint-store.ts";
@@ -67,6 +68,13 @@ export {
 export { type CheckpointerWarning } from "./store-witness.ts";
 export { filesystemStore, type FilesystemStoreOptions } from "./stores/filesystem-store.ts";
 export { memoryStore, type MemoryStoreOptions } from "./stores/memory-store.ts";
+export {
+  LEAST_PART,
+  type S3Checksums,
+  type S3Credentials,
+  type S3StoreOptions,
+} from "./stores/s3-options.ts";
+export { s3Store } from "./stores/s3-store.ts";
 export { requireStoreName, SMALL_FILE_LIMIT } from "./stores/store-names.ts";
 export {
   removeCheckpoint,

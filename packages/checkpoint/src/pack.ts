@@ -10,7 +10,7 @@ import { FileName } from "./checkpoint.ts";
 import type { DirectContent } from "./checkpoint-store.ts";
 import { archiveBeside, writeBeside } from "./pack-beside.ts";
 import { notPlain } from "./tar-pieces.ts";
-import { NAME_LIMIT } from "./tar-format.ts";
+import { archiveSize, NAME_LIMIT } from "./tar-format.ts";
 import { WORTH_A_THREAD } from "./worker-thread.ts";
 
 /** How to pack. */
@@ -32,6 +32,8 @@ export interface Packing {
   readonly archive: Readable;
   /** The same, without passing through this thread; for a store that can take it. Either is read, not both. */
   readonly direct?: DirectContent;
+  /** About how long the archive will be, rather too long than too short. */
+  expectedBytes?(): Promise<number>;
   /** Throws before the archive was read to its end. */
   result(): PackedArchive;
 }
@@ -47,11 +49,17 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
   const { compression = "none", tables = false, onProgress = () => undefined } = options;
   let packed: PackedArchive | undefined;
 
-  async function begin(): Promise<{ order: ArchiveOrder; threads: boolean }> {
+  const look = async (): Promise<FilesToPack> => {
     const live = tables ? await liveTableNames(dir) : undefined;
-    const { names, bytes } = await plainFiles(dir, live);
+    return { ...(await plainFiles(dir, live)), live };
+  };
+  let looked: Promise<FilesToPack> | undefined;
+  const files = (): Promise<FilesToPack> => (looked ??= look());
+
+  async function begin(): Promise<{ order: ArchiveOrder; threads: boolean }> {
+    const { names, bytes, live = new Set() } = await files();
     return {
-      order: { dir, names, compression, tables: live ?? new Set() },
+      order: { dir, names, compression, tables: live },
       threads: options.threads ?? bytes >= WORTH_A_THREAD,
     };
   }
@@ -78,6 +86,11 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
           : await writeHere(order, file, { explain, signal, onProgress });
         return packed.bytes;
       },
+    },
+    async expectedBytes() {
+      const { archiveBytes } = await files();
+      // What cannot be compressed becomes a little longer.
+      return compression === "none" ? archiveBytes : Math.ceil(archiveBytes * 1.001) + 65_536;
     },
     result() {
       if (packed === undefined) {
@@ -115,17 +128,25 @@ async function writeHere(
   }
 }
 
-async function plainFiles(
-  dir: string,
-  live: ReadonlySet<string> | undefined,
-): Promise<{ names: string[]; bytes: number }> {
+interface FilesToPack {
+  readonly names: string[];
+  /** Of their contents. */
+  readonly bytes: number;
+  /** Of a plain archive of them. */
+  readonly archiveBytes: number;
+  /** Which tables are the database's, where that matters. */
+  readonly live?: ReadonlySet<string> | undefined;
+}
+
+async function plainFiles(dir: string, live: ReadonlySet<string> | undefined): Promise<FilesToPack> {
   const names = (await readdir(dir))
     .filter((name) => live === undefined || live.has(name) || !TABLE.test(name))
     .toSorted();
-  let bytes = 0;
+  const sizes: { bytes: number }[] = [];
   for (const name of names) {
     if (!FileName.safeParse(name).success || name.length > NAME_LIMIT) throw notPlain(name);
-    bytes += (await lstat(join(dir, name))).size;
+    sizes.push({ bytes: (await lstat(join(dir, name))).size });
   }
-  return { names, bytes };
+  const bytes = sizes.reduce((sum, file) => sum + file.bytes, 0);
+  return { names, bytes, archiveBytes: archiveSize(sizes) };
 }

@@ -1,6 +1,6 @@
 import { isCairnError } from "@cairn/kv";
 import type { CairnError } from "@cairn/kv";
-import { checkpointFile } from "./checkpoint-name.ts";
+import { checkpointFile, parseCheckpointFile } from "./checkpoint-name.ts";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import type { CheckpointSource } from "./checkpoint-source.ts";
 import type { RetentionPolicy } from "./checkpointer-options.ts";
@@ -40,6 +40,7 @@ export interface SweepReport {
 
 const ORPHAN_GRACE_MS = 3_600_000;
 const LEFTOVER = { reason: "leftover", because: "it has no manifest" } as const;
+const UNFINISHED = { reason: "leftover", because: "its upload was never finished" } as const;
 const EXPIRED = { reason: "expired", because: "it has expired" } as const;
 
 /** Removes what the retention policy no longer wants, and what dead writers left behind. */
@@ -48,11 +49,14 @@ export async function sweepStore(options: SweepOptions): Promise<SweepReport> {
   const removed: SweepReport["removed"][number][] = [];
   const failed: { name: string; error: CairnError }[] = [];
   const listed = await checkpointFiles(store);
+  const mayRemove = store.describe?.()?.canDelete !== false;
   const attempt = async (
     name: string,
     why: { readonly reason: SweepReason; readonly because: string },
     work: () => Promise<void>,
   ): Promise<void> => {
+    // What these credentials may not remove was said once, and is left alone.
+    if (!mayRemove) return;
     const bytes = listed.find((files) => files.name === name)?.archive?.bytes ?? 0;
     try {
       await work();
@@ -72,7 +76,32 @@ export async function sweepStore(options: SweepOptions): Promise<SweepReport> {
     if (!reserved.has(name)) await attempt(name, LEFTOVER, () => removeLeftovers(store, name));
   }
   for (const name of expired) await attempt(name, EXPIRED, () => store.remove(name));
+  for (const name of await tidyUploads(store, failed, options.orphanGraceMs)) {
+    removed.push({ name, ...UNFINISHED, bytes: 0 });
+  }
   return { removed, failed };
+}
+
+/** Ends the uploads of dead writers where they do not list; the names of their checkpoints. */
+async function tidyUploads(
+  store: CheckpointStore,
+  failed: { name: string; error: CairnError }[],
+  graceMs = ORPHAN_GRACE_MS,
+): Promise<string[]> {
+  if (store.tidy === undefined) return [];
+  const lease = await readLease(store);
+  // Somebody is uploading, and does not say what.
+  if (lease !== undefined && lease.archive === undefined) return [];
+  const isDead = (name: string): boolean =>
+    parseCheckpointFile(name)?.part === "archive" && name !== lease?.archive;
+  try {
+    const names = await store.tidy({ before: (await store.now()) - graceMs, isDead });
+    return names.map((name) => parseCheckpointFile(name)?.checkpoint ?? name);
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+    failed.push({ name: "unfinished uploads", error });
+    return [];
+  }
 }
 
 /** Removes a checkpoint, so that it never lists without being whole. */

@@ -158,8 +158,10 @@ async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise
         onStep?.("uploading", bytes);
       },
     });
+    const expectedBytes = await packing.expectedBytes?.();
     const uploaded = await store.upload(archive, packing.archive, {
       signal: stop,
+      ...(expectedBytes === undefined ? {} : { expectedBytes }),
       ...(packing.direct === undefined ? {} : { direct: packing.direct }),
     });
     const packed = packing.result();

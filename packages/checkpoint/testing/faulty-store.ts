@@ -71,6 +71,8 @@ export function faultyStore(store: CheckpointStore, faults: StoreFaults): Checkp
     create: (name, text) => call("create", name, () => store.create(name, text)),
     replace: (name, text, tag) => call("replace", name, () => store.replace(name, text, tag)),
     remove: (name) => call("remove", name, () => store.remove(name)),
+    ...(store.describe === undefined ? {} : { describe: () => store.describe?.() }),
+    ...(store.tidy === undefined ? {} : { tidy: async (which) => (await store.tidy?.(which)) ?? [] }),
     now: () => call("now", "", () => store.now()),
     close: () => store.close(),
   };

@@ -1,0 +1,69 @@
+import { Readable } from "node:stream";
+
+/** Where the bytes of a body go: how far it is filled stands in `filled`, also after the body broke. */
+export interface Filling {
+  readonly memory: Buffer;
+  filled: number;
+}
+
+/** A body that holds other bytes than it should; never the network's doing. */
+export class BodyMismatch extends Error {}
+
+/**
+ * Takes all of a body into memory. Throws what broke it, or the signal's reason; silence for `idleMs` breaks it too. Of more bytes
+ * than there is room for it is {@link BodyMismatch}.
+ */
+export async function fillFrom(
+  body: unknown,
+  filling: Filling,
+  { idleMs, signal }: { readonly idleMs: number; readonly signal: AbortSignal | undefined },
+): Promise<void> {
+  const stream = readable(body);
+  const onAbort = (): void => void stream.destroy(reasonOf(signal));
+  const timer = setTimeout(() => {
+    const error = Object.assign(new Error(`Nothing came for ${idleMs} ms.`), { code: "ETIMEDOUT" });
+    stream.destroy(error);
+  }, idleMs);
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    signal?.throwIfAborted();
+    await new Promise<void>((resolve, reject) => {
+      stream.on("data", (chunk: Buffer) => {
+        timer.refresh();
+        if (filling.filled + chunk.length > filling.memory.length) {
+          stream.destroy(new BodyMismatch("The body is longer than it should be."));
+          return;
+        }
+        chunk.copy(filling.memory, filling.filled);
+        filling.filled += chunk.length;
+      });
+      stream.on("end", resolve);
+      stream.on("error", reject);
+      // Torn off without a word, some streams only close.
+      stream.on("close", () =>
+        reject(Object.assign(new Error("The connection closed early."), { code: "ECONNRESET" })),
+      );
+    });
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
+    stream.destroy();
+  }
+}
+
+/** Lets go of a body that nobody wants. */
+export function dropBody(body: unknown): void {
+  const stream = readable(body);
+  stream.on("error", () => undefined);
+  stream.destroy();
+}
+
+function readable(body: unknown): Readable {
+  if (body instanceof Readable) return body;
+  throw new TypeError("The body of an answer is no stream of Node.");
+}
+
+function reasonOf(signal: AbortSignal | undefined): Error {
+  const reason: unknown = signal?.reason;
+  return reason instanceof Error ? reason : new Error(String(reason));
+}

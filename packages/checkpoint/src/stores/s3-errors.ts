@@ -1,0 +1,195 @@
+import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
+import type { ErrorCode } from "@cairn/kv";
+
+/** What a service said no with. */
+export interface Refusal {
+  /** Of HTTP; 0 where no answer came. */
+  readonly status: number;
+  /** The service's own word for it: `NoSuchKey`. */
+  readonly word: string;
+  /** How often it was asked: of a repeated request, an earlier one may have been obeyed. */
+  readonly attempts: number;
+}
+
+/** Which request of which store an error belongs to. */
+export interface S3Request {
+  /** "writing a.tar" */
+  readonly doing: string;
+  /** The permission that it needs, by Amazon's name. */
+  readonly permission: string;
+  readonly location: string;
+  readonly bucket: string;
+  readonly region: string | undefined;
+}
+
+type Explanation = readonly [code: ErrorCode, why: string, hint: string];
+
+const CREDENTIALS =
+  "Check the credentials: the store's `credentials`, the profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.";
+const WAIT = "It is tried again; if it lasts, look at the service and at the network to it.";
+
+/** Words whose meaning the status does not tell. */
+const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
+  NoSuchBucket: ({ bucket }) => [
+    "STORE_UNREACHABLE",
+    `there is no bucket ${bucket}`,
+    "Make the bucket, or correct `bucket`, `endpoint` and `region`; Cairn makes none.",
+  ],
+  InvalidAccessKeyId: () => ["STORE_DENIED", "the service does not know the access key", CREDENTIALS],
+  SignatureDoesNotMatch: () => [
+    "STORE_DENIED",
+    "the secret key does not belong to the access key",
+    `${CREDENTIALS} A proxy that changes the host or the path does this too.`,
+  ],
+  ExpiredToken: () => ["STORE_DENIED", "the session token has expired", "Renew the credentials."],
+  InvalidToken: () => ["STORE_DENIED", "the session token is not valid", CREDENTIALS],
+  RequestTimeTooSkewed: () => [
+    "STORE_DENIED",
+    "this machine's clock and the service's are more than 15 minutes apart",
+    "Set this machine's clock, best by NTP.",
+  ],
+  CredentialsProviderError: () => ["STORE_DENIED", "no credentials were found", CREDENTIALS],
+  TokenProviderError: () => [
+    "STORE_DENIED",
+    "the single sign-on session has ended",
+    "Log in again with aws sso login.",
+  ],
+  InvalidObjectState: () => [
+    "STORE_DENIED",
+    "the object lies in a storage class that cannot be read at once",
+    "Restore the object there first; let no life-cycle rule move checkpoints to an archive class.",
+  ],
+  SlowDown: () => ["STORE_UNREACHABLE", "the service asks for fewer requests (SlowDown)", WAIT],
+};
+
+/** Words for too little room, whatever their status. */
+const FULL = new Set([
+  "QuotaExceeded",
+  "QuotaExceededException",
+  "XMinioStorageFull",
+  "XMinioAdminBucketQuotaExceeded",
+  "StorageFull",
+  "InsufficientStorage",
+  "EntityTooLarge",
+]);
+
+/** What OpenSSL says of certificates that it does not trust. */
+const TLS = /^(?:CERT_|ERR_TLS_|ERR_SSL_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_|EPROTO$|HOSTNAME_MISMATCH)/;
+
+/** What a service answered, if this error is its answer or the lack of one; undefined for an error of the program. */
+export function refusalOf(error: unknown): Refusal | undefined {
+  if (!(error instanceof Error) || error instanceof CairnError) return undefined;
+  const metadata = fieldOf(error, "$metadata");
+  const status = numberOf(fieldOf(metadata, "httpStatusCode"));
+  const known =
+    status > 0 ||
+    (systemErrorCode(error) !== undefined && !systemErrorCode(error)?.startsWith("ERR_INVALID")) ||
+    fieldOf(error, "$fault") !== undefined ||
+    error.name === "TimeoutError" ||
+    error.name in WORDS;
+  if (!known) return undefined;
+  return { status, word: error.name, attempts: Math.max(1, numberOf(fieldOf(metadata, "attempts"))) };
+}
+
+/** What the SDK threw as the errors that every store uses; an error of the program stays what it is. */
+export function s3Error(error: unknown, request: S3Request): unknown {
+  if (errorMessage(error) === "Region is missing") {
+    return new CairnError("CONFIG_INVALID", `It is not known in which region ${request.location} lies.`, {
+      hint: "Give the store's `region`, or set AWS_REGION.",
+      cause: error,
+    });
+  }
+  const refusal = refusalOf(error);
+  if (refusal === undefined) return error;
+  const [code, why, hint] = explain(error, refusal, request);
+  return new CairnError(
+    code,
+    `The checkpoint store ${request.location} failed while ${request.doing}: ${why}.`,
+    {
+      hint,
+      cause: error,
+    },
+  );
+}
+
+function explain(error: unknown, { status, word }: Refusal, request: S3Request): Explanation {
+  const known = WORDS[word];
+  if (known !== undefined) return known(request);
+  const region = otherRegion(error);
+  if (
+    status === 301 ||
+    status === 307 ||
+    word === "AuthorizationHeaderMalformed" ||
+    word === "PermanentRedirect"
+  ) {
+    const lies = region === undefined ? "in another region" : `in the region ${region}`;
+    const asked = request.region === undefined ? "" : `, not ${request.region}`;
+    const set = region === undefined ? "the bucket's region" : JSON.stringify(region);
+    return ["STORE_DENIED", `the bucket lies ${lies}${asked}`, `Set the store's \`region\` to ${set}.`];
+  }
+  const said = `${word}: ${errorMessage(error).replace(/\.$/, "")}`;
+  if (FULL.has(word) || status === 507) {
+    return [
+      "STORE_FULL",
+      `there is no room left (${said})`,
+      "Free some space, raise the quota, or set a retention-policy.",
+    ];
+  }
+  if (status === 401 || status === 403) {
+    return [
+      "STORE_DENIED",
+      `these credentials may not do that (${status} ${said})`,
+      `Allow ${request.permission} on the bucket or below the prefix; docs/s3.md shows the whole policy.`,
+    ];
+  }
+  const system = systemErrorCode(error);
+  if (system !== undefined && TLS.test(system)) {
+    return [
+      "STORE_UNREACHABLE",
+      `the service's certificate is not trusted, or it does not speak TLS (${system})`,
+      "Check that the endpoint begins with the right one of http: and https:; NODE_EXTRA_CA_CERTS names a file with your own authorities.",
+    ];
+  }
+  if (
+    status === 0 ||
+    (status >= 500 && status !== 501) ||
+    status === 408 ||
+    status === 409 ||
+    status === 429
+  ) {
+    const what =
+      status === 0
+        ? `the service did not answer (${system ?? word}: ${errorMessage(error)})`
+        : `it answered ${status} ${said}`;
+    return ["STORE_UNREACHABLE", what, WAIT];
+  }
+  // A body that was cut short on its way in; the request was right.
+  if (
+    word === "IncompleteBody" ||
+    word === "RequestTimeout" ||
+    word === "BadDigest" ||
+    word === "XAmzContentSHA256Mismatch"
+  )
+    return ["STORE_UNREACHABLE", `the content did not arrive whole (${said})`, WAIT];
+  return [
+    "STORE_DENIED",
+    `the service refused it (${status} ${said})`,
+    "docs/s3.md says what a service must offer, and which settings suit those that were tried.",
+  ];
+}
+
+/** The region that a redirect names. */
+function otherRegion(error: unknown): string | undefined {
+  const headers = fieldOf(fieldOf(error, "$response"), "headers");
+  const named = fieldOf(headers, "x-amz-bucket-region") ?? fieldOf(error, "Region");
+  if (typeof named === "string") return named;
+  return /expecting '([a-z0-9-]+)'/.exec(errorMessage(error))?.[1];
+}
+
+function fieldOf(value: unknown, name: string): unknown {
+  return typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
+}
+
+function numberOf(value: unknown): number {
+  return typeof value === "number" ? value : 0;
+}

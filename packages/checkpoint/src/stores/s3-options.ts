@@ -1,0 +1,102 @@
+/** Who asks: a profile of the AWS configuration files, or a key; left out, the SDK's chain finds out. */
+export type S3Credentials =
+  | { readonly profile: string }
+  | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string };
+
+/** When checksums go with requests beside the signature: always, or only where S3 demands them. Many services know the latter only. */
+export type S3Checksums = "when-required" | "when-supported";
+
+/** Where a store in S3 lies and how it is spoken to. Sizes in bytes, times in milliseconds. */
+export interface S3StoreOptions {
+  readonly bucket: string;
+  /** Before every name, with a slash between; none when left out. */
+  readonly prefix?: string;
+  /** As `AWS_REGION` or the profile says when left out; `us-east-1` with an endpoint, where it seldom matters. */
+  readonly region?: string;
+  /** Of a service other than Amazon's, as a URL; `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL` when left out. */
+  readonly endpoint?: string;
+  /** Whether the bucket stands in the path instead of the host's name; with an endpoint it does when left out. */
+  readonly forcePathStyle?: boolean;
+  readonly credentials?: S3Credentials;
+  /** Of archives alone: the small files are read and overwritten too often for any but the standard one. */
+  readonly storageClass?: string;
+  readonly serverSideEncryption?: "AES256" | "aws:kms" | "aws:kms:dsse";
+  readonly kmsKeyId?: string;
+  readonly checksums?: S3Checksums;
+  /** The least size of a part (5 MiB or more); larger ones are used where an archive would need more than 10,000. */
+  readonly partSize?: number;
+  /** How many parts or ranges of one file are under way at once; 4 when left out. */
+  readonly concurrency?: number;
+  /** How often a request is made before it has failed; 5 when left out. */
+  readonly maxAttempts?: number;
+  /** How long nothing may move on a connection; 30 s when left out. */
+  readonly requestTimeout?: number;
+  /** Whether every write is refused here, before it is sent. */
+  readonly readOnly?: boolean;
+  /** Hears, once each, what this service or these credentials do not allow though the store works without it. */
+  readonly onNotice?: (sentence: string) => void;
+  /** Where `AWS_*` variables are looked up; this process's when left out. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+/** Options with everything decided that can be without asking anybody. */
+export interface S3Settings {
+  readonly bucket: string;
+  /** Empty, or with a slash at its end. */
+  readonly prefix: string;
+  /** `s3://bucket/prefix`. */
+  readonly location: string;
+  readonly region: string | undefined;
+  readonly endpoint: string | undefined;
+  readonly forcePathStyle: boolean;
+  readonly credentials: S3Credentials | undefined;
+  readonly checksums: S3Checksums;
+  readonly partSize: number;
+  readonly concurrency: number;
+  readonly maxAttempts: number;
+  readonly requestTimeout: number;
+  /** What every write says. */
+  readonly encryption: {
+    readonly ServerSideEncryption?: "AES256" | "aws:kms" | "aws:kms:dsse";
+    readonly SSEKMSKeyId?: string;
+  };
+  /** What the writing of an archive says besides. */
+  readonly storage: { readonly StorageClass?: StorageClass };
+}
+
+/** Other services have classes that the SDK's types do not list. */
+type StorageClass = "STANDARD";
+
+/** The smallest part that S3 takes, but for the last. */
+export const LEAST_PART = 5 * 1024 * 1024;
+
+const PART = 8 * 1024 * 1024;
+
+/** Decides what the options and the environment leave open. */
+export function s3Settings(options: S3StoreOptions): S3Settings {
+  const env = options.env ?? process.env;
+  const { bucket, serverSideEncryption, kmsKeyId, storageClass } = options;
+  const folder = (options.prefix ?? "").replace(/^\/+|\/+$/g, "");
+  const endpoint = options.endpoint ?? (env["AWS_ENDPOINT_URL_S3"] || env["AWS_ENDPOINT_URL"] || undefined);
+  const region = options.region ?? (env["AWS_REGION"] || env["AWS_DEFAULT_REGION"] || undefined);
+  const ownProfile = options.credentials !== undefined && "profile" in options.credentials;
+  return {
+    bucket,
+    prefix: folder === "" ? "" : `${folder}/`,
+    location: `s3://${bucket}${folder === "" ? "" : `/${folder}`}`,
+    region: region ?? (endpoint === undefined || ownProfile ? undefined : "us-east-1"),
+    endpoint,
+    forcePathStyle: options.forcePathStyle ?? endpoint !== undefined,
+    credentials: options.credentials,
+    checksums: options.checksums ?? (endpoint === undefined ? "when-supported" : "when-required"),
+    partSize: Math.max(LEAST_PART, options.partSize ?? PART),
+    concurrency: options.concurrency ?? 4,
+    maxAttempts: options.maxAttempts ?? 5,
+    requestTimeout: options.requestTimeout ?? 30_000,
+    encryption: {
+      ...(serverSideEncryption === undefined ? {} : { ServerSideEncryption: serverSideEncryption }),
+      ...(kmsKeyId === undefined ? {} : { SSEKMSKeyId: kmsKeyId }),
+    },
+    storage: storageClass === undefined ? {} : { StorageClass: storageClass as StorageClass },
+  };
+}

@@ -1,0 +1,88 @@
+import type { S3Access } from "./s3-access.ts";
+
+/** Aborts one upload; fine when there is none. */
+export async function abortUpload(
+  access: S3Access,
+  key: string,
+  id: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  await access.call(
+    (s3, options) =>
+      s3
+        .abortMultipartUpload({ Bucket: access.settings.bucket, Key: key, UploadId: id }, options)
+        .then(() => undefined),
+    {
+      doing: "removing what an upload left",
+      permission: "s3:AbortMultipartUpload",
+      signal,
+      unless: ({ status }) => (status === 404 ? null : undefined),
+    },
+  );
+}
+
+/** Aborts every upload of `name`, which is this process's alone. Where uploads cannot be listed none is found. */
+export async function abortUploadsOf(access: S3Access, name: string, signal?: AbortSignal): Promise<void> {
+  const key = access.key(name);
+  for await (const upload of openUploads(access, key, signal)) {
+    if (upload.key === key) await abortUpload(access, key, upload.id, signal);
+  }
+}
+
+interface OpenUpload {
+  readonly key: string;
+  readonly id: string;
+  readonly begunAt: number;
+}
+
+async function* openUploads(
+  access: S3Access,
+  prefix: string,
+  signal?: AbortSignal,
+): AsyncGenerator<OpenUpload, void, undefined> {
+  const { bucket } = access.settings;
+  let marker: { KeyMarker?: string; UploadIdMarker?: string } | undefined = {};
+  while (marker !== undefined) {
+    const from: { KeyMarker?: string; UploadIdMarker?: string } = marker;
+    const page = await access.call(
+      (s3, options) => s3.listMultipartUploads({ Bucket: bucket, Prefix: prefix, ...from }, options),
+      {
+        doing: "listing unfinished uploads",
+        permission: "s3:ListBucketMultipartUploads",
+        signal,
+        // Neither every service nor every policy lets uploads be listed; then a life-cycle rule must remove them.
+        unless: ({ status }) => (status === 403 || status === 501 || status === 405 ? null : undefined),
+      },
+    );
+    if (page === null) return;
+    for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
+      if (Key === undefined || UploadId === undefined) continue;
+      yield { key: Key, id: UploadId, begunAt: Initiated?.getTime() ?? Number.POSITIVE_INFINITY };
+    }
+    const { NextKeyMarker, NextUploadIdMarker } = page;
+    marker =
+      page.IsTruncated === true && NextKeyMarker !== undefined && NextKeyMarker !== ""
+        ? {
+            KeyMarker: NextKeyMarker,
+            ...(NextUploadIdMarker === undefined ? {} : { UploadIdMarker: NextUploadIdMarker }),
+          }
+        : undefined;
+  }
+}
+
+/** Aborts uploads of files whose name begins with `prefix`, as `tidy` of a checkpoint store says; answers their names. */
+export async function abortDeadUploads(
+  access: S3Access,
+  prefix: string,
+  { before, isDead }: { readonly before: number; readonly isDead: (name: string) => boolean },
+): Promise<string[]> {
+  const own = access.settings.prefix;
+  const aborted: string[] = [];
+  for await (const { key, id, begunAt } of openUploads(access, own + prefix)) {
+    const name = key.slice(own.length);
+    if (begunAt >= before || !isDead(name)) continue;
+    await abortUpload(access, key, id);
+    aborted.push(name);
+  }
+  return aborted;
+}

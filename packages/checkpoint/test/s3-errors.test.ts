@@ -1,0 +1,164 @@
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import { expect, onTestFinished, test } from "vitest";
+import type { CheckpointStore, S3StoreOptions } from "../src/index.ts";
+import { s3Store } from "../src/index.ts";
+import { s3Error } from "../src/stores/s3-errors.ts";
+import { answeringServer, errorDocument, listingPage } from "./support/answering-server.ts";
+
+const KEY = { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "not-to-be-told" };
+
+function storeAt(endpoint: string, options: Partial<S3StoreOptions> = {}): CheckpointStore {
+  const store = s3Store({ bucket: "b", prefix: "p", endpoint, credentials: KEY, maxAttempts: 2, ...options });
+  onTestFinished(() => store.close());
+  return store;
+}
+
+test.each([
+  [403, "AccessDenied", "", "STORE_DENIED", /s3:ListBucket/],
+  [403, "InvalidAccessKeyId", "", "STORE_DENIED", /does not know the access key/],
+  [403, "SignatureDoesNotMatch", "", "STORE_DENIED", /secret key does not belong/],
+  [400, "ExpiredToken", "", "STORE_DENIED", /session token has expired/],
+  [403, "RequestTimeTooSkewed", "", "STORE_DENIED", /more than 15 minutes apart/],
+  [404, "NoSuchBucket", "", "STORE_UNREACHABLE", /there is no bucket b\./],
+  [
+    400,
+    "AuthorizationHeaderMalformed",
+    "<Region>eu-west-1</Region>",
+    "STORE_DENIED",
+    /in the region eu-west-1, not us-east-1/,
+  ],
+  [301, "PermanentRedirect", "", "STORE_DENIED", /in another region, not us-east-1/],
+  [503, "SlowDown", "", "STORE_UNREACHABLE", /asks for fewer requests/],
+  [500, "InternalError", "", "STORE_UNREACHABLE", /answered 500 InternalError/],
+  [429, "TooManyRequests", "", "STORE_UNREACHABLE", /answered 429/],
+  [507, "InsufficientStorage", "", "STORE_FULL", /no room left/],
+  [403, "QuotaExceeded", "", "STORE_FULL", /no room left/],
+  [501, "NotImplemented", "", "STORE_DENIED", /NotImplemented/],
+  [400, "InvalidStorageClass", "", "STORE_DENIED", /refused it \(400 InvalidStorageClass/],
+])(
+  "a service that says %i %s is told as such, with what to do",
+  async (status, word, more, code, message) => {
+    const { endpoint } = await answeringServer(() => ({ status, body: errorDocument(word, more) }));
+    const error: unknown = await storeAt(endpoint)
+      .list("")
+      .catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code, hint: expect.stringMatching(/.\.$/) });
+    const told = error instanceof Error ? `${error.message} ${String(Reflect.get(error, "hint"))}` : "";
+    expect(told).toMatch(message);
+    expect(told).toContain("s3://b/p");
+    expect(told).not.toContain(KEY.secretAccessKey);
+  },
+);
+
+test("a redirect that names the region in a header leads to the right setting", async () => {
+  const headers = { "x-amz-bucket-region": "eu-west-1" };
+  const { endpoint } = await answeringServer(() => ({
+    status: 301,
+    headers,
+    body: errorDocument("PermanentRedirect"),
+  }));
+  await expect(storeAt(endpoint, { region: "us-west-2" }).list("")).rejects.toMatchObject({
+    message: expect.stringContaining("in the region eu-west-1, not us-west-2"),
+    hint: expect.stringContaining('"eu-west-1"'),
+  });
+});
+
+test("a service that fails for a moment is asked again, and no more often than is allowed", async () => {
+  let failures = 1;
+  const server = await answeringServer(() =>
+    failures-- > 0
+      ? { status: 503, body: errorDocument("SlowDown") }
+      : { status: 200, body: listingPage(["p/a.json"]) },
+  );
+  const store = storeAt(server.endpoint);
+  expect(await store.list("")).toMatchObject([{ name: "a.json", bytes: 7 }]);
+  expect(server.asked).toHaveLength(2);
+  failures = 10;
+  await expect(store.list("")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+  expect(server.asked).toHaveLength(4);
+});
+
+test("a service that is not there, or tears every connection down, is unreachable", async () => {
+  const { endpoint } = await answeringServer(() => "reset");
+  await expect(storeAt(endpoint).list("")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+  await expect(storeAt(await refusingEndpoint()).list("")).rejects.toMatchObject({
+    code: "STORE_UNREACHABLE",
+    message: expect.stringContaining("ECONNREFUSED"),
+  });
+});
+
+test("a service that says nothing at all is given up", async () => {
+  const silent = createServer(() => undefined);
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void silent.close());
+  const { port } = silent.address() as AddressInfo;
+  const store = storeAt(`http://127.0.0.1:${port}`, { requestTimeout: 200, maxAttempts: 1 });
+  await expect(store.list("")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+});
+
+test("an https: address of a service that speaks http is told apart from one that is not there", async () => {
+  const { endpoint } = await answeringServer(() => ({ status: 200 }));
+  await expect(storeAt(endpoint.replace("http:", "https:")).list("")).rejects.toMatchObject({
+    code: "STORE_UNREACHABLE",
+    message: expect.stringMatching(/certificate|TLS/),
+  });
+});
+
+test("a listing costs one request for each thousand objects, and foreign names do it no harm", async () => {
+  const names = Array.from({ length: 2_500 }, (_, at) => `p/checkpoint-${String(at).padStart(5, "0")}`);
+  const foreign = ["p/", "p/%01", "p/a%2Fb%2Fc", "p/100%25", "q/elsewhere"];
+  const { endpoint, asked } = await answeringServer(({ url }) => {
+    const token = new URL(url, "http://x").searchParams.get("continuation-token");
+    const at = Number(token ?? 0);
+    const page = names.slice(at, at + 1000);
+    const next = at + 1000 < names.length ? String(at + 1000) : undefined;
+    return { status: 200, body: listingPage(at === 0 ? [...foreign, ...page] : page, next) };
+  });
+  expect(await storeAt(endpoint).list("checkpoint-")).toHaveLength(2_500);
+  expect(asked).toHaveLength(3);
+});
+
+test("its clock is the date of the service's answers", async () => {
+  const date = "Fri, 20 Nov 2026 06:12:26 GMT";
+  const { endpoint } = await answeringServer(() => ({
+    status: 200,
+    headers: { date },
+    body: listingPage([]),
+  }));
+  expect(await storeAt(endpoint).now()).toBe(Date.parse(date));
+});
+
+test("a read-only store refuses every write before it is sent", async () => {
+  const { endpoint, asked } = await answeringServer(() => ({ status: 200 }));
+  const store = storeAt(endpoint, { readOnly: true });
+  const content = Readable.from([Buffer.from("x")]);
+  const denied = { code: "STORE_DENIED", message: expect.stringContaining("read-only") };
+  await expect(store.upload("a.tar", content)).rejects.toMatchObject(denied);
+  await expect(store.create("a.json", "x")).rejects.toMatchObject(denied);
+  await expect(store.replace("a.json", "x", "tag")).rejects.toMatchObject(denied);
+  await expect(store.remove("a.json")).rejects.toMatchObject(denied);
+  expect(content.destroyed).toBe(true);
+  expect(asked).toEqual([]);
+});
+
+test("an error of the program stays what it is", () => {
+  const bug = new TypeError("a bug");
+  const request = {
+    doing: "listing",
+    permission: "s3:ListBucket",
+    location: "s3://b",
+    bucket: "b",
+    region: undefined,
+  };
+  expect(s3Error(bug, request)).toBe(bug);
+});
+
+async function refusingEndpoint(): Promise<string> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return `http://127.0.0.1:${port}`;
+}
