@@ -1,5 +1,6 @@
 import { Command } from "commander";
-import { COMMANDS } from "./commands/commands.ts";
+import type { AddCommand } from "./command-options.ts";
+import { loadCommands } from "./commands/commands.ts";
 import { VERSION } from "../version.ts";
 import { reportError } from "./report-error.ts";
 import type { Terminal } from "./terminal.ts";
@@ -7,7 +8,7 @@ import type { Terminal } from "./terminal.ts";
 /** Runs one command; answers the exit code: 0 fine, 1 the answer is no, 2 wrong usage or configuration, 3 no answer. */
 export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
   try {
-    await createProgram(terminal).parseAsync(argv, { from: "user" });
+    await createProgram(terminal, await loadCommands(argv[0])).parseAsync(argv, { from: "user" });
     return 0;
   } catch (error) {
     const options = argv.slice(0, argv.includes("--") ? argv.indexOf("--") : undefined);
@@ -18,7 +19,7 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
   }
 }
 
-function createProgram(terminal: Terminal): Command {
+function createProgram(terminal: Terminal, commands: readonly AddCommand[]): Command {
   const program = new Command("cairn")
     .description("A checkpointing index store for clusters: nodes join by restore and tail replay.")
     .version(VERSION)
@@ -32,6 +33,6 @@ function createProgram(terminal: Terminal): Command {
     .showSuggestionAfterError(true)
     .helpCommand(false)
     .addHelpText("after", "\nExample:\n  $ cairn start\n  $ cairn COMMAND --help");
-  for (const add of COMMANDS) add(program, terminal);
+  for (const add of commands) add(program, terminal);
   return program;
 }

@@ -1,12 +1,14 @@
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
-import { COMMANDS } from "../../src/cli/commands/commands.ts";
+import { loadCommands } from "../../src/cli/commands/commands.ts";
 import { cairn, CapturedTerminal } from "./captured-terminal.ts";
 
 function leaves(command: Command, path: string[] = []): string[][] {
   if (command.commands.length === 0) return [path];
   return command.commands.flatMap((child) => leaves(child, [...path, child.name()]));
 }
+
+const COMMANDS = await loadCommands();
 
 function everyCommand(): string[][] {
   const program = new Command("cairn");
@@ -53,7 +55,7 @@ describe("wrong usage", () => {
       "preconditions that exclude each other",
       ["tx", "put", "p", "x", "1", "--if-absent", "--if-revision", "1"],
     ],
-    ["a store that is no folder", ["checkpoint", "list", "s3://bucket/prefix"]],
+    ["a store that is no folder", ["checkpoint", "list", "gs://bucket/prefix"]],
     ["a restore to nowhere", ["checkpoint", "restore", "."]],
     ["a log level that is none", ["start", "--log-level", "loud"]],
   ])("(%s) ends with 2 and a sentence on standard error", async (_what, argv) => {
