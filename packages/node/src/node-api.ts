@@ -1,3 +1,4 @@
+import type { StoreFindings } from "@cairn/checkpoint";
 import type { DocumentKey, Revision, Transaction, TxId, TxOutcome } from "./tx-log/transaction.ts";
 
 /** Where a node is in its life. `failed`: it stopped itself and says why in `failure`; health stays live, ready does not. */
@@ -173,6 +174,8 @@ export interface NodeStatus {
       readonly hint: string;
     }[];
     readonly lastFailure: { readonly at: string; readonly code: string; readonly message: string } | null;
+    /** What the store has found out about itself; null before that, and for stores that have nothing to find out. */
+    readonly store: ({ readonly location: string } & StoreFindings) | null;
   };
   readonly failure: { readonly code: string; readonly message: string; readonly hint: string | null } | null;
 }

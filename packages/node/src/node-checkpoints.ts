@@ -17,6 +17,7 @@ export interface CheckpointParts {
   readonly upkeep: { readonly lastVerified: VerifiedSummary | null } | undefined;
   readonly report: { readonly restoredCheckpoint: CheckpointerStatus["last"] };
   readonly observation: { readonly lastWorks: LastWorks };
+  readonly store?: CheckpointStore | undefined;
 }
 
 /** While no checkpointer runs. */
@@ -52,7 +53,13 @@ export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpo
     running: running === null ? null : { ...running, startedAt: isoTime(running.startedAt) },
     warnings: warnings.map((warning) => ({ ...warning, at: isoTime(warning.at) })),
     lastFailure: lastFailure === null ? null : { ...lastFailure, at: isoTime(lastFailure.at) },
+    store: findingsOf(parts.store),
   };
+}
+
+function findingsOf(store: CheckpointStore | undefined): NodeStatus["checkpoints"]["store"] {
+  const findings = store?.describe?.();
+  return store === undefined || findings === undefined ? null : { location: store.location, ...findings };
 }
 
 /** Of a verification by another node only its mark is known. */

@@ -1,3 +1,4 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { LastWorks } from "./events/last-works.ts";
 import { INDEX_VERSION } from "./index-store/index-state.ts";
@@ -40,6 +41,7 @@ export async function nodeStatus(
   node: string,
   parts: StatusParts,
   stalled: NodeStatus["stalled"],
+  store?: CheckpointStore,
 ): Promise<NodeStatus> {
   const { index, identity, report, observation, failure } = parts;
   const { checkpointer, upkeep } = parts.services ?? {};
@@ -71,7 +73,7 @@ export async function nodeStatus(
     join: report.join,
     progress: report.progress,
     stalled,
-    checkpoints: statusOfCheckpoints({ checkpointer, upkeep, report, observation }),
+    checkpoints: statusOfCheckpoints({ checkpointer, upkeep, report, observation, store }),
     failure:
       failure === undefined
         ? null

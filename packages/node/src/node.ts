@@ -134,7 +134,7 @@ class RunningNode implements CairnNode {
   }
 
   async status(): Promise<NodeStatus> {
-    return await nodeStatus(this.id, this.#life, this.#reporting.stalled);
+    return await nodeStatus(this.id, this.#life, this.#reporting.stalled, this.#system.checkpointer?.store);
   }
 
   async submit(transaction: Transaction): Promise<{ txId: TxId }> {

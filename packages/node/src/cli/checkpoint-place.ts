@@ -7,6 +7,7 @@ import {
   filesystemStore,
   listCheckpoints,
   parseCheckpointName,
+  s3Store,
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
 import { CairnError, systemErrorCode } from "@cairn/kv";
@@ -19,22 +20,51 @@ export interface CheckpointPlace {
   readonly name: string | undefined;
 }
 
-/** Runs `use` with the store at `place`: a folder, a checkpoint in a folder, or either as a file: address. */
+/**
+ * Runs `use` with the store at `place`: a folder, a checkpoint in a folder, either as a file: address, or s3://bucket/prefix with or
+ * without a checkpoint.
+ */
 export async function withCheckpointPlace<T>(
   place: string,
   terminal: Terminal,
   use: (place: CheckpointPlace) => Promise<T>,
 ): Promise<T> {
+  const found = place.startsWith("s3:")
+    ? placeInBucket(place, terminal)
+    : await placeInFolder(place, terminal);
+  try {
+    return await use(found);
+  } finally {
+    await found.store.close();
+  }
+}
+
+async function placeInFolder(place: string, terminal: Terminal): Promise<CheckpointPlace> {
   const path = pathOf(place, terminal);
   const name = nameIn(path);
   const folder = name === undefined ? path : dirname(path);
   await requireFolder(folder);
-  const store = filesystemStore({ path: folder });
-  try {
-    return await use({ store, name });
-  } finally {
-    await store.close();
-  }
+  return { store: filesystemStore({ path: folder }), name };
+}
+
+/** Region, endpoint and credentials are those of the environment, as for other tools of S3. */
+function placeInBucket(place: string, { env }: Terminal): CheckpointPlace {
+  const [, bucket, path = ""] = /^s3:\/\/([^/]+)(?:\/(.*))?$/.exec(place) ?? [];
+  if (bucket === undefined) throw new UsageError(`${place} is no place in S3.`, "Write s3://bucket/prefix.");
+  const name = nameIn(path);
+  const prefix = name === undefined ? path : dirname(path).replace(/^\.$/, "");
+  const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: key, AWS_SESSION_TOKEN: token } = env;
+  const store = s3Store({
+    bucket,
+    prefix,
+    env,
+    ...(!id || !key
+      ? {}
+      : {
+          credentials: { accessKeyId: id, secretAccessKey: key, ...(token ? { sessionToken: token } : {}) },
+        }),
+  });
+  return { store, name };
 }
 
 /** The checkpoint `name`, or the newest (of the log `logId`, where one is given); `CHECKPOINT_NOT_FOUND`, or why that one cannot be used. */
@@ -94,7 +124,7 @@ export function noCheckpoint(
     {
       hint:
         unusable === ""
-          ? "cairn checkpoint list FOLDER lists what a folder holds."
+          ? "cairn checkpoint list PLACE lists what a folder or bucket holds."
           : `These cannot be used: ${unusable}.`,
     },
   );
@@ -103,7 +133,7 @@ export function noCheckpoint(
 function pathOf(place: string, terminal: Terminal): string {
   if (place.startsWith("file:")) return fileURLToPath(place);
   if (/^[a-z0-9]+:\/\//.test(place)) {
-    throw new UsageError(`${place} is no folder.`, "This version looks at checkpoints in folders only.");
+    throw new UsageError(`${place} is no folder.`, "Name a folder, or s3://bucket/prefix.");
   }
   return resolve(terminal.cwd, place);
 }

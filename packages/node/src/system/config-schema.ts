@@ -37,7 +37,7 @@ const KINDS: readonly ModuleKind[] = ["tx-log", "kv-store", "checkpointer", "che
 const MODULE_KEYS = ["cairn", ...OLDER_NAMESPACES].map((namespace) => `${namespace}/module`);
 
 function schemaOfKind(kind: ModuleKind): JsonSchema {
-  const modules = MODULES.filter((module) => module.kind === kind && !module.unbuilt);
+  const modules = MODULES.filter((module) => module.kind === kind);
   const name = nameSchema(kind, modules);
   const properties = Object.fromEntries(MODULE_KEYS.map((key) => [key, name]));
   const map = { type: "object", properties, allOf: modules.map(schemaOfModule) };

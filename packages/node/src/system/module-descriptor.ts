@@ -1,4 +1,3 @@
-import { findEntry } from "./config-tree.ts";
 import type { MapNode } from "./config-tree.ts";
 import { OLDER_PARAMETERS } from "./aliases.ts";
 import type { CommonValues, ModuleContext, ModuleKind, ModuleParts, ModuleUse } from "./module-kinds.ts";
@@ -15,8 +14,6 @@ export interface ModuleDescriptor<K extends ModuleKind = ModuleKind> {
   readonly parameters: Parameters;
   /** What parameters must be to each other, as far as editors can know it. */
   readonly constraint: JsonSchema;
-  /** Part of the contract, but not in this version. */
-  readonly unbuilt: boolean;
   /** Reads the parameters; undefined after it added what is wrong to the problems. */
   use(map: MapNode, path: ConfigPath, reading: Reading): ModuleUse<K> | undefined;
 }
@@ -48,7 +45,6 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
     doc,
     parameters,
     constraint: definition.constraint ?? {},
-    unbuilt: false,
     use(map, path, reading) {
       const values = readParameters(parameters, map, path, reading, {
         what: id,
@@ -62,34 +58,6 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
         return undefined;
       }
       return moduleUse(kind, id, definition.common(values), (context) => definition.create(values, context));
-    },
-  };
-}
-
-/** A module that the contract has and this version does not: its name is known, and using it is an error that says so. */
-export function unbuiltModule<K extends ModuleKind>(
-  id: string,
-  kind: K,
-  doc: string,
-  instead: string,
-): ModuleDescriptor<K> {
-  return {
-    id,
-    kind,
-    doc,
-    parameters: {},
-    constraint: {},
-    unbuilt: true,
-    use(map, path, reading) {
-      const name = findEntry(map, "cairn/module")?.value;
-      const older = name?.type === "string" || name?.type === "symbol" ? name.text : id;
-      const message =
-        older === id
-          ? `${id} is not in this version of Cairn.`
-          : `${older} would be ${id}, which is not in this version of Cairn.`;
-      const at = name === undefined ? path : [...path, "cairn/module"];
-      reading.problems.add(name?.origin ?? map.origin, at, message, { code: "CONFIG_MODULE", hint: instead });
-      return undefined;
     },
   };
 }

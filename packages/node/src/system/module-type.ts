@@ -196,9 +196,7 @@ function readShared<K extends ModuleKind>(
 }
 
 function known(kind: ModuleKind, reading: Reading): readonly string[] {
-  return [...reading.modules.values()]
-    .filter((module) => module.kind === kind && !module.unbuilt)
-    .map((module) => module.id);
+  return [...reading.modules.values()].filter((module) => module.kind === kind).map((module) => module.id);
 }
 
 /** Only called where the kind was compared before; the compiler cannot follow that. */

@@ -5,12 +5,13 @@ import { join } from "node:path";
 import { openEmbeddedTxLog } from "../tx-log/embedded-tx-log.ts";
 import { kvStoreParameters, txLogParameters } from "./common-parameters.ts";
 import { duration } from "./duration-type.ts";
-import { defineModule, unbuiltModule } from "./module-descriptor.ts";
+import { defineModule } from "./module-descriptor.ts";
 import type { ModuleDescriptor } from "./module-descriptor.ts";
 import { moduleOf } from "./module-type.ts";
 import { natsTxLog } from "./nats-module.ts";
 import { mapOf } from "./map-type.ts";
 import { derived, optional, required, withDefault } from "./parameter.ts";
+import { s3CheckpointStore } from "./s3-module.ts";
 import { boolean, choice, integer, listOf, path } from "./value-types.ts";
 
 const embeddedTxLog = defineModule({
@@ -161,13 +162,6 @@ const filesystemCheckpointStore = defineModule({
       rememberIn: join(dbDir, "stores"),
     }),
 });
-
-const s3CheckpointStore = unbuiltModule(
-  "cairn.s3/->checkpoint-store",
-  "checkpoint-store",
-  "Checkpoints in a bucket of S3.",
-  "Use cairn.checkpoint/->filesystem-checkpoint-store, or a module of your own.",
-);
 
 /** The registry: every built-in module, in the order of the documents. */
 export const MODULES: readonly ModuleDescriptor[] = [

@@ -127,6 +127,7 @@ describe("the status screen", () => {
           { at: "2026-11-20T06:20:00.000Z", about: "same-node-id", message: "Twice.", hint: "Rename." },
         ],
         lastFailure: { at: "2026-11-20T06:30:00.000Z", code: "STORE_FULL", message: "Full." },
+        store: null,
       },
     });
     for (const line of [

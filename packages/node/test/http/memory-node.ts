@@ -211,6 +211,7 @@ export class MemoryNode implements NodeApi {
         running: null,
         warnings: [],
         lastFailure: null,
+        store: null,
       },
     });
   }

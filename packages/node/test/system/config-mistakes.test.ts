@@ -30,6 +30,30 @@ test("an error for programs names the first problem and holds all", async () => 
   expect(error.problems).toEqual(problems);
 });
 
+function s3(parameter: string): string {
+  const store = `{"cairn/module": "cairn.s3/->checkpoint-store", "bucket": "b-1", ${parameter}}`;
+  const checkpointer = `{"approx-frequency": "PT6H", "store": ${store}}`;
+  return `{"cairn/index-store": {"kv-store": {"checkpointer": ${checkpointer}}}}`;
+}
+
+test.each([
+  ["a KMS key without KMS", '"kms-key-id": "k"', /kms-key-id without encryption by KMS/],
+  ["a class that cannot be read at once", '"storage-class": "DEEP_ARCHIVE"', /DEEP_ARCHIVE/],
+  ["parts that S3 does not take", '"part-size": 1048576', /5242880/],
+  ["an address in place of a bucket", '"bucket": "s3://bucket/prefix"', /without s3:\/\//],
+  [
+    "a profile and a key",
+    '"credentials": {"profile": "p", "access-key-id": "i", "secret-access-key": "k"}',
+    /Keep one/,
+  ],
+  ["no way to log in", '"credentials": {}', /go together/],
+  ["a misspelt parameter", '"storage-clas": "STANDARD"', /storage-class/],
+])("of a store in S3, %s is told", async (_what, parameter, told) => {
+  const problems = await problemsOf({ json: s3(parameter).replace('"bucket": "b-1", "bucket"', '"bucket"') });
+  expect(problems).toHaveLength(1);
+  expect(formatProblems(problems)).toMatch(told);
+});
+
 test.each([
   ["a token", '{"cairn/http-server": {"auth-token": 123454321}}', "123454321"],
   [
@@ -37,6 +61,8 @@ test.each([
     '{"cairn/tx-log": {"cairn/module": "cairn.nats/->tx-log", "servers": "nats://u:hunter2@h:port"}}',
     "hunter2",
   ],
+  ["an endpoint with a key", s3('"endpoint": "https://key:hunter2@s3.example.net"'), "hunter2"],
+  ["half a key", s3('"credentials": {"secret-access-key": "hunter2"}'), "hunter2"],
   ["text with a broken variable", '{"cairn/http-server": {"auth-token": "s3cret${"}}', "s3cret"],
 ])("%s of the wrong kind is not repeated", async (_what, json, hidden) => {
   const problems = await problemsOf({ json });

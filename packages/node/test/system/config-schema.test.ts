@@ -14,7 +14,7 @@ test("every reference in the schema leads somewhere", () => {
 
 test("every parameter of every module stands in the schema, with what it is for", () => {
   for (const module of MODULES) {
-    expect(text.includes(JSON.stringify(module.id))).toBe(!module.unbuilt);
+    expect(text).toContain(JSON.stringify(module.id));
     for (const [name, { doc }] of Object.entries(module.parameters)) {
       expect(text).toContain(`"${name}":{`);
       expect(text).toContain(JSON.stringify(doc));

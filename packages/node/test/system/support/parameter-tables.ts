@@ -4,12 +4,11 @@ import { httpParameters, indexStoreParameters, nodeParameters } from "../../../s
 
 /** The tables of docs/configuration.md, made from what the reader itself knows, by the heading that each stands under. */
 export function parameterTables(): ReadonlyMap<string, string> {
-  const modules = MODULES.filter((module) => !module.unbuilt);
   return new Map([
     ["cairn/node", table(nodeParameters)],
     ["cairn/index-store", table(indexStoreParameters)],
     ["cairn/http-server", table(httpParameters)],
-    ...modules.map((module): [string, string] => [module.id, table(module.parameters)]),
+    ...MODULES.map((module): [string, string] => [module.id, table(module.parameters)]),
   ]);
 }
 
