@@ -5,7 +5,7 @@ import { paceByThisThread } from "./pace-by-this-thread.ts";
 import type { Pacing } from "./pace-by-this-thread.ts";
 import type { Writing } from "./pack.ts";
 import type { PackMessage, PackOrder } from "./pack-worker.ts";
-import { receiveError, startWorker } from "./worker-thread.ts";
+import { receiveError, startWorker } from "@cairn/kv/threads";
 
 /** On their way to this thread, of at most 4 MiB each. */
 const PIECES = 3;
@@ -79,7 +79,7 @@ export async function* archiveBeside(
 
 function start(order: PackOrder): { readonly worker: Worker; readonly pacing: Pacing } {
   const pacing = paceByThisThread();
-  return { worker: startWorker("pack-worker", { ...order, pace: pacing.shared }), pacing };
+  return { worker: startWorker(import.meta.url, "pack-worker", { ...order, pace: pacing.shared }), pacing };
 }
 
 function onEnd(worker: Worker, tell: (error: unknown) => void): void {

@@ -6,8 +6,8 @@ import { Pace, SLICE } from "./pace.ts";
 import type { ReadMessage } from "./read-worker.ts";
 import { flushBehind } from "./stores/flush-behind.ts";
 import type { PackedFiles } from "./tar-pieces.ts";
-import { receiveError, sendError, startWorker, yieldToOtherThreads } from "./worker-thread.ts";
-import type { SentError } from "./worker-thread.ts";
+import { receiveError, sendError, startWorker, yieldToOtherThreads } from "@cairn/kv/threads";
+import type { SentError } from "@cairn/kv/threads";
 
 /** What a packing thread is started with. */
 export interface PackOrder extends ArchiveOrder {
@@ -66,7 +66,7 @@ async function* readBeside(
   files: PackedArchive["files"],
 ): AsyncGenerator<Buffer, void, undefined> {
   const order: PackedFiles = { dir, names, tables, ...(pace === undefined ? {} : { pace }) };
-  const reader = startWorker("read-worker", order);
+  const reader = startWorker(import.meta.url, "read-worker", order);
   const received: ReadMessage[] = [];
   let failure: Error | undefined;
   let wake: (() => void) | undefined;

@@ -3,8 +3,8 @@ import type { Manifest } from "./checkpoint.ts";
 import { PieceMemory } from "./piece-memory.ts";
 import { tarPieces } from "./tar-pieces.ts";
 import type { PackedFiles } from "./tar-pieces.ts";
-import { sendError, yieldToOtherThreads } from "./worker-thread.ts";
-import type { SentError } from "./worker-thread.ts";
+import { sendError, yieldToOtherThreads } from "@cairn/kv/threads";
+import type { SentError } from "@cairn/kv/threads";
 
 /** What the thread that reads files sends: pieces of a tar archive, whose memory is to be sent back; then what they were. */
 export type ReadMessage =

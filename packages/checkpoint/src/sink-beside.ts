@@ -1,6 +1,6 @@
 import type { FileSink } from "./file-sink.ts";
 import { PieceMemory } from "./piece-memory.ts";
-import { receiveError, startWorker } from "./worker-thread.ts";
+import { receiveError, startWorker } from "@cairn/kv/threads";
 import type { WriteMessage, WriteOrder, WriteRequest } from "./write-worker.ts";
 
 /** Enough for both threads to be busy. */
@@ -9,7 +9,7 @@ const PIECES = 4;
 /** Writes on a thread of its own, which ends with the one that started it. */
 export function sinkBeside(order: WriteOrder): FileSink {
   const memory = new PieceMemory(PIECES);
-  const worker = startWorker("write-worker", order);
+  const worker = startWorker(import.meta.url, "write-worker", order);
   let failure: { readonly error: unknown } | undefined;
   let ended: (() => void) | undefined;
   let dead: (error: unknown) => void;

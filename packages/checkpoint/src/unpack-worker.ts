@@ -3,8 +3,8 @@ import { chunkSource, fileSource } from "./archive-source.ts";
 import type { Manifest } from "./checkpoint.ts";
 import { receiveArchive } from "./receive-archive.ts";
 import { sinkBeside } from "./sink-beside.ts";
-import { sendError, yieldToOtherThreads } from "./worker-thread.ts";
-import type { SentError } from "./worker-thread.ts";
+import { sendError, yieldToOtherThreads } from "@cairn/kv/threads";
+import type { SentError } from "@cairn/kv/threads";
 
 /** What an unpacking thread is started with. */
 export interface UnpackOrder {

@@ -8,7 +8,7 @@ import { manifestWriter, sinkHere } from "./file-sink.ts";
 import { receiveArchive } from "./receive-archive.ts";
 import { syncFolder } from "./stores/write-file.ts";
 import type { UnpackMessage, UnpackOrder, UnpackRequest } from "./unpack-worker.ts";
-import { receiveError, startWorker, WORTH_A_THREAD } from "./worker-thread.ts";
+import { receiveError, startWorker, WORTH_A_THREAD } from "@cairn/kv/threads";
 
 /** How to unpack. */
 export interface UnpackOptions {
@@ -75,7 +75,7 @@ async function unpackBeside(
   { onProgress, signal }: UnpackOptions,
 ): Promise<void> {
   signal?.throwIfAborted();
-  const worker = startWorker("unpack-worker", order);
+  const worker = startWorker(import.meta.url, "unpack-worker", order);
   const room = { chunks: CHUNKS };
   let wake: (() => void) | undefined;
   let stop: (() => void) | undefined;

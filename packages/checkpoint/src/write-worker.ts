@@ -2,8 +2,8 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { Manifest } from "./checkpoint.ts";
 import { manifestWriter } from "./file-sink.ts";
 import type { FilePiece } from "./file-writer.ts";
-import { sendError, yieldToOtherThreads } from "./worker-thread.ts";
-import type { SentError } from "./worker-thread.ts";
+import { sendError, yieldToOtherThreads } from "@cairn/kv/threads";
+import type { SentError } from "@cairn/kv/threads";
 
 /** What a writing thread is started with. */
 export interface WriteOrder {

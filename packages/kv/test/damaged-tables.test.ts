@@ -1,5 +1,6 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { describe, expect, it, vi } from "vitest";
+import { checkLiveTables } from "../src/check-live-tables.ts";
 import { checkTable } from "../src/check-table.ts";
 import { isCairnError } from "../src/errors.ts";
 import type { KvStore } from "../src/kv-store.ts";
@@ -66,9 +67,10 @@ describe("a table", () => {
 });
 
 describe("a store with a damaged table", () => {
-  it("answers nothing from it soon after it was opened, though LevelDB itself would", async () => {
-    const [table = ""] = await tablesOf(3000, false);
-    await flip(table, 2000);
+  // The larger one is compared by a thread of its own.
+  it.each([3000, 70_000])("answers nothing from it soon after it was opened, with %i rows", async (rows) => {
+    const tables = await tablesOf(rows, false);
+    await flip(tables.at(-1) ?? "", 2000);
     const store = await directory.open("store");
     await vi.waitFor(async () => expect(await readAll(store)).toSatisfy(isCairnError));
     await expect(store.get(Buffer.from("count"))).rejects.toMatchObject(CORRUPT);
@@ -92,10 +94,25 @@ describe("a store with a damaged table", () => {
     await store.capture(directory.path("capture"));
   });
 
-  it("can be closed while its tables are still being compared", async () => {
-    await tablesOf(3000);
-    for (let count = 0; count < 5; count += 1) await (await directory.open("store")).close();
-    expect(await expectWhole(await directory.open("store"))).toBe(3000);
+  it.each([3000, 70_000])(
+    "can be closed while its tables are still being compared, with %i rows",
+    async (rows) => {
+      await tablesOf(rows, false);
+      for (let count = 0; count < 5; count += 1) await (await directory.open("store")).close();
+      expect(await expectWhole(await directory.open("store"))).toBe(rows);
+    },
+  );
+
+  it("is not taken for damaged when it is whole, however large", async () => {
+    const tables = await tablesOf(70_000, false);
+    await checkLiveTables(directory.path("store"), new AbortController().signal);
+    await flip(tables[0] ?? "", 5000);
+    const checked = checkLiveTables(directory.path("store"), new AbortController().signal);
+    await expect(checked).rejects.toMatchObject(CORRUPT);
+    const stopped = new AbortController();
+    const stopping = checkLiveTables(directory.path("store"), stopped.signal);
+    stopped.abort();
+    await stopping;
   });
 });
 

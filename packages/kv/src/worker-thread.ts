@@ -1,8 +1,8 @@
 import { constants, setPriority } from "node:os";
 import { Worker } from "node:worker_threads";
-import { CairnError, systemErrorCode } from "@cairn/kv/tables";
+import { CairnError, systemErrorCode } from "./errors.ts";
 
-/** Archives of fewer bytes are done with before another thread has started. */
+/** Fewer bytes are done with before another thread has started. */
 export const WORTH_A_THREAD = 16 * 1024 * 1024;
 
 /** An error on its way between two threads: of an `Error` itself only name, message and stack would arrive. */
@@ -31,13 +31,11 @@ export function receiveError({ message, cairn, system }: SentError): Error {
   return system === undefined ? error : Object.assign(error, { code: system });
 }
 
-/** Starts `<name>.js`, which lies beside this file in a build. */
-export function startWorker(name: string, workerData: unknown): Worker {
-  if (!import.meta.url.endsWith(".ts")) {
-    return new Worker(new URL(`./${name}.js`, import.meta.url), { workerData });
-  }
+/** Starts `<name>.js`, which in a build lies beside the module whose `import.meta.url` is `beside`. */
+export function startWorker(beside: string, name: string, workerData: unknown): Worker {
+  if (!beside.endsWith(".ts")) return new Worker(new URL(`./${name}.js`, beside), { workerData });
   // Node runs no TypeScript: who runs the sources, by export conditions of its own, gets the thread from the build.
-  return new Worker(new URL(`../dist/src/${name}.js`, import.meta.url), { workerData, execArgv: [] });
+  return new Worker(new URL(`../dist/src/${name}.js`, beside), { workerData, execArgv: [] });
 }
 
 /** Lets every other thread of the process go first. Only Linux gives a priority to one thread; elsewhere nothing changes. */
