@@ -11,7 +11,7 @@ import type { DirectContent } from "./checkpoint-store.ts";
 import { archiveBeside, writeBeside } from "./pack-beside.ts";
 import { notPlain } from "./tar-pieces.ts";
 import { archiveSize, NAME_LIMIT } from "./tar-format.ts";
-import { WORTH_A_THREAD } from "./worker-thread.ts";
+import { WORTH_A_THREAD } from "@cairn/kv/threads";
 
 /** How to pack. */
 export interface PackOptions {
