@@ -69,10 +69,14 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
     if (threads) packed = yield* archiveBeside(order, onProgress);
     else {
       const pieces = archiveHere(order, onProgress);
-      let next = await pieces.next();
-      // The reader may keep what it got, and the memory is used again.
-      for (; next.done !== true; next = await pieces.next()) yield Buffer.from(next.value);
-      packed = next.value;
+      try {
+        let next = await pieces.next();
+        // The reader may keep what it got, and the memory is used again.
+        for (; next.done !== true; next = await pieces.next()) yield Buffer.from(next.value);
+        packed = next.value;
+      } finally {
+        await letGo(pieces);
+      }
     }
   }
 
@@ -116,16 +120,26 @@ async function writeHere(
   { explain, signal, onProgress }: Writing,
 ): Promise<PackedArchive> {
   const pieces = archiveHere(order, onProgress);
-  for (;;) {
-    signal?.throwIfAborted();
-    const { done, value } = await pieces.next();
-    if (done === true) return value;
-    try {
-      for (let at = 0; at < value.length;) at += (await writeFile(file, value, at)).bytesWritten;
-    } catch (error) {
-      throw explain(error);
+  try {
+    for (;;) {
+      signal?.throwIfAborted();
+      const { done, value } = await pieces.next();
+      if (done === true) return value;
+      try {
+        for (let at = 0; at < value.length;) at += (await writeFile(file, value, at)).bytesWritten;
+      } catch (error) {
+        throw explain(error);
+      }
     }
+  } finally {
+    await letGo(pieces);
   }
+}
+
+/** A file that was not read to its end stays open until its reader is told that nobody wants the rest. */
+async function letGo(pieces: ReturnType<typeof archiveHere>): Promise<void> {
+  // What it answers is of no use: it is undefined where the archive was left early.
+  await pieces.return({ bytes: 0, sha256: "", files: [] });
 }
 
 interface FilesToPack {

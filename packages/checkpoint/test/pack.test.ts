@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readdir, readFile, symlink, truncate, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, readlink, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { levelProvider } from "@cairn/kv";
@@ -12,6 +12,14 @@ import { contentsOf, digestsOf, someFiles, temporaryDirectory, writeFiles } from
 
 function explainAsOwner(error: unknown): Error {
   return new Error("the owner says", { cause: error });
+}
+
+/** The files below `dir` that this process has open. */
+async function openBelow(dir: string): Promise<string[]> {
+  const links = await Promise.all(
+    (await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")),
+  );
+  return links.filter((path) => path.startsWith(dir));
 }
 
 function explainNothing(error: unknown): unknown {
@@ -133,6 +141,32 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     });
     await expect(strange).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
   });
+
+  test.each(["none", "gzip"] as const)(
+    "a packing that is left early keeps no file open, whoever leaves it, compression %s",
+    async (compression) => {
+      const dir = await temporaryDirectory();
+      const input = join(dir, "in");
+      await writeFiles(input, { a: randomBytes(9_000_000), b: randomBytes(9_000_000) });
+      const full = await open("/dev/full", "w");
+      const file = await open(join(dir, "out"), "w");
+      onTestFinished(async () => {
+        await full.close();
+        await file.close();
+      });
+      const toFull = packDirectory(input, { threads, compression }).direct;
+      await expect(toFull?.writeTo(full.fd, { explain: explainAsOwner })).rejects.toThrow("the owner says");
+      const stop = new AbortController();
+      const onProgress = (): void => stop.abort(new Error("enough"));
+      const aborted = packDirectory(input, { threads, compression, onProgress }).direct;
+      await expect(
+        aborted?.writeTo(file.fd, { explain: explainNothing, signal: stop.signal }),
+      ).rejects.toThrow("enough");
+      const { archive } = packDirectory(input, { threads, compression });
+      for await (const _piece of archive) break;
+      await expect.poll(() => openBelow(input)).toEqual([]);
+    },
+  );
 
   test("a damaged table ends packing where tables are compared, and half a table that is not the database's stays out", async () => {
     const dir = join(await temporaryDirectory(), "in");
