@@ -68,7 +68,9 @@ function openPlain(path: string, name: string): number {
     // Opening a pipe would wait for whoever writes to it.
     file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
-    if (systemErrorCode(error) === "ELOOP") throw notPlain(name);
+    const code = systemErrorCode(error);
+    if (code === "ELOOP") throw notPlain(name);
+    if (code === "ENOENT") throw changed(name, "was removed");
     throw error;
   }
   if (fstatSync(file).isFile()) return file;
@@ -79,14 +81,16 @@ function openPlain(path: string, name: string): number {
 function fill(file: number, target: Buffer, name: string, pace: Pace): void {
   for (let at = 0; at < target.length;) {
     const bytesRead = readSync(file, target, at, Math.min(SLICE, target.length - at), null);
-    if (bytesRead === 0) {
-      throw new CairnError("CHECKPOINT_INCOMPLETE", `${name} became shorter while it was packed.`, {
-        hint: "The captured files must not change; the next checkpoint begins anew.",
-      });
-    }
+    if (bytesRead === 0) throw changed(name, "became shorter");
     at += bytesRead;
     pace.between();
   }
+}
+
+function changed(name: string, how: string): CairnError {
+  return new CairnError("CHECKPOINT_INCOMPLETE", `${name} ${how} while it was packed.`, {
+    hint: "The captured files must not change, so look for another program that touches them; the next checkpoint begins anew.",
+  });
 }
 
 /** The error for something in a capture that cannot be part of an archive. */

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readdir, readFile, readlink, symlink, truncate, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, readlink, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { levelProvider } from "@cairn/kv";
@@ -191,6 +191,34 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     await expect(archive).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
     await buffer(packDirectory(dir, { threads }).archive);
   });
+
+  test("a file that is removed before it was read ends packing with a sentence", async () => {
+    const dir = join(await temporaryDirectory(), "in");
+    await writeFiles(dir, { a: randomBytes(40_000_000), b: Buffer.from("b") });
+    const { archive } = packDirectory(dir, { threads });
+    const read = async (): Promise<void> => {
+      for await (const _piece of archive) await rm(join(dir, "b"), { force: true });
+    };
+    await expect(read()).rejects.toMatchObject({
+      code: "CHECKPOINT_INCOMPLETE",
+      message: "b was removed while it was packed.",
+    });
+  });
+
+  test.each([/^CURRENT$/, /^MANIFEST/, /\.ldb$/])(
+    "a database that lacks its %s is not packed as if it were whole",
+    async (pattern) => {
+      const dir = join(await temporaryDirectory(), "in");
+      const store = await levelProvider().open(dir);
+      await store.batch([{ type: "put", key: Buffer.from("row"), value: randomBytes(1000) }]);
+      await store.compact();
+      await store.close();
+      const removed = (await readdir(dir)).find((name) => pattern.test(name)) ?? "";
+      await rm(join(dir, removed));
+      const { archive } = packDirectory(dir, { threads, tables: true });
+      await expect(buffer(archive)).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
+    },
+  );
 
   test("a packing that is aborted ends with the signal's reason, and writes nothing more", async () => {
     const dir = await temporaryDirectory();

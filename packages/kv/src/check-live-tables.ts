@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { checkTable } from "./check-table.ts";
-import { systemErrorCode } from "./errors.ts";
+import { CairnError, systemErrorCode } from "./errors.ts";
 import { levelFileName } from "./level-files.ts";
 import { decodeLevelManifest } from "./level-manifest.ts";
 import { receiveError, startWorker, WORTH_A_THREAD } from "./worker-thread.ts";
@@ -20,6 +20,8 @@ const EXTENSIONS = ["ldb", "sst"] as const;
 export async function checkLiveTables(dir: string, signal: AbortSignal): Promise<void> {
   // Only what the manifest names: other tables may be ones that are being written.
   const tables = await liveTables(dir);
+  // A directory that was taken away is no damage in what was there.
+  if (tables === undefined) return;
   let bytes = 0;
   for (const size of tables.values()) bytes += size;
   const numbers = [...tables.keys()];
@@ -84,25 +86,38 @@ async function checkBeside(order: CheckOrder, signal: AbortSignal): Promise<void
 }
 
 /**
- * The files of tables that the LevelDB in `dir` consists of, under every name that they may have. Others may lie there: a compaction
- * that was broken off, also one that began when the database was merely opened, leaves half a table.
+ * The files of tables that the LevelDB in `dir`, which nobody has open, consists of. Others may lie there: a compaction that was
+ * broken off, also one that began when the database was merely opened, leaves half a table. `CHECKPOINT_INCOMPLETE` when one is
+ * not there: without it the rest would look like a whole database with fewer rows.
  */
 export async function liveTableNames(dir: string): Promise<Set<string>> {
+  const live = await liveTables(dir);
+  if (live === undefined) throw incomplete(dir, "its CURRENT, or the manifest that this names");
+  const there = new Set(await readdir(dir));
   const names = new Set<string>();
-  for (const number of (await liveTables(dir)).keys()) {
-    for (const extension of EXTENSIONS) names.add(levelFileName(number, extension));
+  for (const number of live.keys()) {
+    const found = EXTENSIONS.map((extension) => levelFileName(number, extension)).find((name) =>
+      there.has(name),
+    );
+    if (found === undefined) throw incomplete(dir, `the table ${levelFileName(number, "ldb")}`);
+    names.add(found);
   }
   return names;
 }
 
-/** Numbers and sizes in bytes. */
-async function liveTables(dir: string): Promise<ReadonlyMap<number, number>> {
+function incomplete(dir: string, what: string): CairnError {
+  return new CairnError("CHECKPOINT_INCOMPLETE", `The capture in ${dir} lacks ${what}.`, {
+    hint: "Another program removed it; nothing was published, and the next checkpoint begins anew.",
+  });
+}
+
+/** Numbers and sizes in bytes; undefined when there is no database. */
+async function liveTables(dir: string): Promise<ReadonlyMap<number, number> | undefined> {
   try {
     const current = (await readFile(join(dir, "CURRENT"), "utf8")).trim();
     return decodeLevelManifest(await readFile(join(dir, current))).tables;
   } catch (error) {
-    // A directory that was taken away is no damage in what was there.
-    if (systemErrorCode(error) === "ENOENT") return new Map();
+    if (systemErrorCode(error) === "ENOENT") return undefined;
     throw error;
   }
 }
