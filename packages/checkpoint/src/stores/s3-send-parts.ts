@@ -1,57 +1,56 @@
-import type { Readable } from "node:stream";
 import type { S3Access } from "./s3-access.ts";
 import type { MultipartUpload } from "./s3-multipart.ts";
 import type { Part, PartMemory } from "./s3-parts.ts";
+import { unlessAborted } from "./unless-aborted.ts";
 
-/** The parts of one upload, and who makes them. */
+/** The parts of one upload, and where their memory comes from. */
 export interface Sending {
   readonly first: Part;
-  readonly parts: AsyncGenerator<Part, void, undefined>;
-  readonly content: Readable;
+  readonly rest: AsyncGenerator<Part, void, undefined>;
   readonly memory: PartMemory;
-  readonly counted: (part: Part) => Part;
+  /** Hears of each part. */
+  readonly onPart: (part: Part) => void;
   readonly signal: AbortSignal | undefined;
 }
 
-/** Sends all parts, as many at once as is allowed; nothing is under way any more when it ends. */
+/**
+ * Sends all parts, as many at once as is allowed. Throws the first of what went wrong, whatever the source of the parts is waiting for;
+ * nothing is under way any more when it ends.
+ */
 export async function sendAll(
   access: S3Access,
   upload: MultipartUpload,
-  { first, parts, content, memory, counted, signal }: Sending,
+  { first, rest, memory, onPart, signal }: Sending,
 ): Promise<void> {
+  // The first reason that it is aborted with is the one that is thrown.
   const stop = new AbortController();
-  const either = signal === undefined ? stop.signal : AbortSignal.any([stop.signal, signal]);
+  const onAbort = (): void => stop.abort(signal?.reason);
   const underWay = new Set<Promise<void>>();
-  let failure: { readonly error: unknown } | undefined;
   const send = async (part: Part): Promise<void> => {
     try {
-      await upload.send(part, either);
+      await upload.send(part, stop.signal);
     } catch (error) {
-      failure ??= { error };
-      stop.abort();
-      // Whoever makes it need not go on; and a source that stands still must not hold the failure up.
-      content.destroy();
+      stop.abort(error);
     } finally {
       memory.giveBack(part.body);
     }
   };
-  const launch = async (part: Part): Promise<void> => {
-    const sending = send(part).finally(() => underWay.delete(sending));
-    underWay.add(sending);
-    while (underWay.size >= access.settings.concurrency) await Promise.race(underWay);
-  };
+  signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    await launch(first);
-    for await (const part of parts) {
-      if (failure !== undefined) break;
-      await launch(counted(part));
+    signal?.throwIfAborted();
+    for (let part = first; ;) {
+      onPart(part);
+      const sending = send(part).finally(() => underWay.delete(sending));
+      underWay.add(sending);
+      while (underWay.size >= access.settings.concurrency) await Promise.race(underWay);
+      const next = await unlessAborted(rest.next(), stop.signal);
+      if (next.done === true) break;
+      part = next.value;
     }
-    await Promise.all(underWay);
   } catch (error) {
-    stop.abort();
-    await Promise.all(underWay);
-    throw failure === undefined ? error : failure.error;
+    stop.abort(error);
   }
-  signal?.throwIfAborted();
-  if (failure !== undefined) throw failure.error;
+  await Promise.all(underWay);
+  signal?.removeEventListener("abort", onAbort);
+  stop.signal.throwIfAborted();
 }

@@ -11,6 +11,7 @@ import type { Part } from "./s3-parts.ts";
 import { sendAll } from "./s3-send-parts.ts";
 import { abortUploadsOf } from "./s3-unfinished.ts";
 import type { S3Findings } from "./s3-probe.ts";
+import { unlessAborted } from "./unless-aborted.ts";
 import { alreadyThere } from "./store-names.ts";
 
 /** How long what a failed upload left is looked after; what remains then is for the next sweep. */
@@ -35,9 +36,8 @@ export async function uploadContent(
   // One is filled while the others are sent.
   const memory = partMemory(concurrency + 1);
   let bytes = 0;
-  const counted = (part: Part): Part => {
-    bytes += part.body.length;
-    return part;
+  const onPart = ({ body }: Part): void => {
+    bytes += body.length;
   };
   let begun: "whole" | "parts" | undefined;
   let upload: MultipartUpload | undefined;
@@ -45,15 +45,16 @@ export async function uploadContent(
     if ((await look(access, name, signal)) !== undefined) throw alreadyThere(name, location);
     if (signal !== undefined) addAbortSignal(signal, content);
     const parts = cutParts(content, partSizes(partSize, expectedBytes), memory);
-    const first = await parts.next();
+    const first = await unlessAborted(parts.next(), signal);
     if (first.done === true) return { bytes };
     signal?.throwIfAborted();
-    counted(first.value);
     begun = first.value.last ? "whole" : "parts";
-    if (begun === "whole") await putWhole(access, findings, object, first.value.body, signal);
-    else {
+    if (begun === "whole") {
+      onPart(first.value);
+      await putWhole(access, findings, object, first.value.body, signal);
+    } else {
       upload = await beginMultipart(access, object, signal);
-      await sendAll(access, upload, { first: first.value, parts, content, memory, counted, signal });
+      await sendAll(access, upload, { first: first.value, rest: parts, memory, onPart, signal });
       await complete(access, findings, upload, object, bytes, signal);
     }
     return { bytes };

@@ -36,7 +36,12 @@ export async function answeringServer(answer: (asked: Asked) => Answer): Promise
     if (said === "reset") request.socket.destroy();
     else response.writeHead(said.status, said.headers ?? {}).end(said.body ?? "");
   };
-  const server = createServer((request, response) => void handle(request, response));
+  const server = createServer((request, response) => {
+    handle(request, response).catch((error: unknown) => {
+      // Who asked has left in the middle of asking.
+      if (!request.destroyed) throw error;
+    });
+  });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => {
     server.closeAllConnections();

@@ -175,7 +175,12 @@ export async function memoryS3(quirks: S3Quirks = {}): Promise<MemoryS3> {
   };
   const objectsHeaders = new Map<string, IncomingMessage["headers"]>();
 
-  const server = createServer((request, response) => void handle(request, response));
+  const server = createServer((request, response) => {
+    handle(request, response).catch((error: unknown) => {
+      // Who asked has left in the middle of asking.
+      if (!request.destroyed) throw error;
+    });
+  });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const stores: CheckpointStore[] = [];
   onTestFinished(async () => {
