@@ -1,0 +1,47 @@
+import type { S3Request } from "./s3-request.ts";
+
+/** What a service that compares before it writes would say. */
+export type ConditionAnswer = "go on" | 412 | 404;
+
+/**
+ * Compares conditions of writing in the place of a service that ignores them. Knows of objects what passed here, so everything has to
+ * be written through one of these.
+ */
+export class S3Conditions {
+  readonly #tags = new Map<string, string>();
+  readonly #turns = new Map<string, Promise<void>>();
+
+  /** Waits until no other write of the key is under way; `done` must be called in the end, whatever came of it. */
+  async turn(key: string): Promise<() => void> {
+    const before = this.#turns.get(key);
+    const { promise, resolve } = deferred();
+    this.#turns.set(key, before === undefined ? promise : before.then(() => promise));
+    await before;
+    return resolve;
+  }
+
+  /** Whether the condition of a request is met. */
+  check({ key, onlyIfAbsent, onlyIfTag }: S3Request): ConditionAnswer {
+    const tag = this.#tags.get(key);
+    if (onlyIfAbsent && tag !== undefined) return 412;
+    if (onlyIfTag === undefined) return "go on";
+    if (tag === undefined) return 404;
+    return tag === onlyIfTag ? "go on" : 412;
+  }
+
+  /** Takes note of what the service has done. */
+  note({ kind, key }: S3Request, tag: string): void {
+    if (kind === "delete") this.#tags.delete(key);
+    else this.#tags.set(key, tag.replaceAll('"', ""));
+  }
+}
+
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = nothing;
+  const promise = new Promise<void>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
+
+function nothing(): void {}

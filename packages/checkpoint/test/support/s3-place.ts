@@ -1,0 +1,58 @@
+import { randomBytes } from "node:crypto";
+import { S3 } from "@aws-sdk/client-s3";
+import { testS3 } from "@cairn/localstack";
+import type { TestS3 } from "@cairn/localstack";
+import { afterAll, beforeAll, onTestFinished } from "vitest";
+import { s3Store } from "../../src/index.ts";
+import type { CheckpointStore, S3StoreOptions } from "../../src/index.ts";
+
+/** A place of a test's own in the bucket of a service. */
+export interface S3Place {
+  readonly s3: TestS3;
+  readonly prefix: string;
+  /** A store there, closed with the test. */
+  store(options?: Partial<S3StoreOptions>): CheckpointStore;
+  /** What lies there, seen without any part of a store: objects, and unfinished uploads with `?uploads` behind their key. */
+  lying(): Promise<string[]>;
+  /** The client that sees that. */
+  readonly client: S3;
+}
+
+/** One service for all tests of a file; answers a function that makes a place in it. */
+export function s3Places(options: { readonly conditions?: boolean } = {}): () => S3Place {
+  let s3: TestS3 | undefined;
+  beforeAll(async () => {
+    s3 = await testS3(options);
+  });
+  afterAll(() => s3?.close());
+  return () => {
+    if (s3 === undefined) throw new Error("A place is made in a test.");
+    return placeIn(s3);
+  };
+}
+
+function placeIn(s3: TestS3): S3Place {
+  const { bucket, endpoint, region, credentials } = s3;
+  const prefix = `cairn-test/${randomBytes(8).toString("hex")}`;
+  const client = new S3({ endpoint, region, credentials, forcePathStyle: true });
+  onTestFinished(() => client.destroy());
+  return {
+    s3,
+    prefix,
+    client,
+    store(options = {}) {
+      const store = s3Store({ bucket, endpoint, region, credentials, prefix, ...options });
+      onTestFinished(() => store.close());
+      return store;
+    },
+    async lying() {
+      const where = { Bucket: bucket, Prefix: `${prefix}/` };
+      const objects = (await client.listObjectsV2(where)).Contents ?? [];
+      const uploads = (await client.listMultipartUploads(where)).Uploads ?? [];
+      return [
+        ...objects.map(({ Key = "" }) => Key.slice(prefix.length + 1)),
+        ...uploads.map(({ Key = "" }) => `${Key.slice(prefix.length + 1)}?uploads`),
+      ];
+    },
+  };
+}

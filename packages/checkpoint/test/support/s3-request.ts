@@ -1,0 +1,65 @@
+import type { IncomingMessage } from "node:http";
+
+/** What a request of S3 asks for. */
+export type S3RequestKind =
+  | "list"
+  | "list uploads"
+  | "list parts"
+  | "head"
+  | "get"
+  | "put"
+  | "delete"
+  | "begin"
+  | "part"
+  | "complete"
+  | "abort"
+  | "other";
+
+/** A request of S3 by its line and headers, for addresses that have the bucket in their path. */
+export interface S3Request {
+  readonly kind: S3RequestKind;
+  /** The object's; empty for requests about the bucket. */
+  readonly key: string;
+  /** What tells it from others of its kind and key: the number of a part, a range, a prefix. */
+  readonly detail: string;
+  /** The only condition that it makes of writing: `*` for none there, else an ETag without quotes. */
+  readonly onlyIfAbsent: boolean;
+  readonly onlyIfTag: string | undefined;
+}
+
+/** Reads what a request asks for. */
+export function s3Request({ method = "", url = "", headers }: IncomingMessage): S3Request {
+  const { pathname, searchParams } = new URL(url, "http://proxy");
+  const key = decodeURIComponent(pathname.split("/").slice(2).join("/"));
+  const tag = headers["if-match"];
+  return {
+    kind: kindOf(method, key, searchParams),
+    key,
+    detail: searchParams.get("partNumber") ?? headers.range ?? searchParams.get("prefix") ?? "",
+    onlyIfAbsent: headers["if-none-match"] === "*",
+    onlyIfTag: tag?.replaceAll('"', ""),
+  };
+}
+
+function kindOf(method: string, key: string, query: URLSearchParams): S3RequestKind {
+  const ofUpload = query.has("uploadId");
+  switch (method) {
+    case "HEAD":
+      return "head";
+    case "GET":
+      if (query.has("uploads")) return "list uploads";
+      if (key === "") return "list";
+      return ofUpload ? "list parts" : "get";
+    case "PUT":
+      if (key === "") return "other";
+      return ofUpload ? "part" : "put";
+    case "POST":
+      if (query.has("uploads")) return "begin";
+      return ofUpload ? "complete" : "other";
+    case "DELETE":
+      if (key === "") return "other";
+      return ofUpload ? "abort" : "delete";
+    default:
+      return "other";
+  }
+}
