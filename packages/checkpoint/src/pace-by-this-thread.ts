@@ -8,9 +8,9 @@ export interface Pacing {
   stop(): void;
 }
 
-const LOOK_MS = 50;
+const LOOK_MS = 20;
 /** The share of the time that this thread may work and still count as idle. */
-const IDLE = 0.02;
+const IDLE = 0.03;
 
 /** Lets background threads give way while this thread has something to do: whoever writes or reads here waits for processors, too. */
 export function paceByThisThread(): Pacing {
@@ -18,10 +18,14 @@ export function paceByThisThread(): Pacing {
   // Until it is known.
   pace.setBusy(true);
   let before = performance.eventLoopUtilization();
+  let wasBusy = false;
   const timer = setInterval(() => {
     const now = performance.eventLoopUtilization();
-    pace.setBusy(performance.eventLoopUtilization(now, before).utilization > IDLE);
+    const isBusy = performance.eventLoopUtilization(now, before).utilization > IDLE;
     before = now;
+    // Twice in a row: a single task is over by now.
+    pace.setBusy(isBusy && wasBusy);
+    wasBusy = isBusy;
   }, LOOK_MS).unref();
   return { shared: pace.shared, stop: () => clearInterval(timer) };
 }

@@ -22,6 +22,9 @@ export type PackMessage =
   | { readonly packed: PackedArchive }
   | { readonly failed: SentError; readonly writing: boolean };
 
+/** How much more is packed before that is told: whoever is told has something else to do. */
+const TOLD_BYTES = 16 * 1024 * 1024;
+
 type Port = NonNullable<typeof parentPort>;
 
 /** Takes the pieces of an archive, in order. */
@@ -36,6 +39,7 @@ class WriteFailure extends Error {}
 async function pack(order: PackOrder, port: Port): Promise<PackedArchive> {
   const files: PackedArchive["files"] = [];
   let read = 0;
+  let told = 0;
 
   async function* plain(): AsyncGenerator<Buffer, void, undefined> {
     for await (const piece of readBeside(order, files)) {
@@ -53,10 +57,14 @@ async function pack(order: PackOrder, port: Port): Promise<PackedArchive> {
     const next = await pieces.next();
     if (next.done === true) {
       await target.end();
+      if (told < read && order.file !== undefined) port.postMessage({ done: read } satisfies PackMessage);
       return next.value;
     }
     await target.take(next.value);
-    if (order.file !== undefined) port.postMessage({ done: read } satisfies PackMessage);
+    if (order.file !== undefined && read - told >= TOLD_BYTES) {
+      told = read;
+      port.postMessage({ done: read } satisfies PackMessage);
+    }
   }
 }
 
