@@ -17,3 +17,5 @@ export type * from "./tx-log/peer-channel.ts";
 export type * from "./tx-log/transaction.ts";
 export type * from "./tx-log/tx-log.ts";
 export { VERSION } from "./version.ts";
+export { WatchCompactedError } from "./watch/watch-event.ts";
+export type * from "./watch/watch-event.ts";

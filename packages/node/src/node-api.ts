@@ -1,4 +1,5 @@
 import type { StoreFindings } from "@cairn/checkpoint";
+import type { Watch, WatchQuery } from "./watch/watch-event.ts";
 import type { DocumentKey, Revision, Transaction, TxId, TxOutcome } from "./tx-log/transaction.ts";
 
 /** Where a node is in its life. `failed`: it stopped itself and says why in `failure`; health stays live, ready does not. */
@@ -208,6 +209,8 @@ export interface NodeApi {
     key: DocumentKey,
     options?: ReadOptions & { readonly limit?: number; readonly cursor?: string },
   ): Promise<HistoryPage>;
+  /** Every change from `from` on (default: from now on), once and in the order of the log. docs/watch.md tells what it gives. */
+  watch(query?: WatchQuery): Watch;
   /** Over the logical content at the transaction it names. */
   digest(): Promise<{ readonly txId: TxId; readonly digest: string }>;
   /** Newest first. NOT_FOUND when no checkpointer is configured. */

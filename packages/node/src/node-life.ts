@@ -176,6 +176,7 @@ export class NodeLife {
       signal: AbortSignal.any([this.#stop.signal, distrusted.signal]),
       onApplied: (txId) => {
         this.position.set(txId);
+        this.services?.watches.advanced();
         if (this.phase !== "replaying") return;
         this.report.replayed = txId - begin;
         this.report.advance("transactions", txId - begin, goal - begin);

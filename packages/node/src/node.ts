@@ -26,6 +26,8 @@ import type { System } from "./system/system.ts";
 import { submitTransaction } from "./tx-log/submit-transaction.ts";
 import type { Transaction, TxId, TxOutcome } from "./tx-log/transaction.ts";
 import { VERSION } from "./version.ts";
+import type { Watch, WatchQuery } from "./watch/watch-event.ts";
+import { watch } from "./watch/watch-session.ts";
 import { checkpointSummary, runCheckpoint, storeOf } from "./node-checkpoints.ts";
 
 /** Requests under way may end in it: a node stops within 10 s. */
@@ -167,6 +169,14 @@ class RunningNode implements CairnNode {
     return this.#reads.history(...wanted);
   }
 
+  watch(query: WatchQuery = {}): Watch {
+    return watch(query, () => {
+      const watches = this.#life.services?.watches;
+      if (watches === undefined || this.#life.phase !== "ready") throw notReady(this.#life);
+      return watches;
+    });
+  }
+
   digest(): Promise<{ txId: TxId; digest: string }> {
     return this.#reads.digest();
   }
@@ -200,6 +210,8 @@ class RunningNode implements CairnNode {
     this.#rejectReady(stopped);
     this.#life.phase = "stopping";
     this.#life.position.fail(stopped);
+    // Before HTTP closes, which waits for answers under way: a watch's never ends by itself.
+    this.#life.services?.watches.end({ reason: "stopping", message: stopped.message });
     await this.#http?.close();
     await this.#reporting.close();
     await this.#life.stop();

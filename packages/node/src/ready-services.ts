@@ -7,6 +7,8 @@ import type { NodeObservation } from "./node-observation.ts";
 import type { System } from "./system/system.ts";
 import type { TxLog } from "./tx-log/tx-log.ts";
 import { NodeUpkeep } from "./upkeep/node-upkeep.ts";
+import { type FeedEnd, WatchFeed } from "./watch/watch-feed.ts";
+import { indexChanges } from "./watch/watch-source.ts";
 
 /** What the services of a ready node work with. */
 export interface ServiceParts {
@@ -23,10 +25,17 @@ export interface ServiceParts {
 /** An upload under way may end in it, else it is aborted: a node stops within 10 s. */
 const CHECKPOINTER_STOP_MS = 5_000;
 
+const LEFT: FeedEnd = {
+  reason: "not-ready",
+  message:
+    "The node leaves its index. Open the watch again from here, at another node or when this one is ready.",
+};
+
 /** What runs beside the index of a ready node, from then until it leaves that index. */
 export class ReadyServices {
   readonly checkpointer: Checkpointer | undefined;
   readonly upkeep: NodeUpkeep;
+  readonly watches: WatchFeed;
 
   constructor({ system, log, index, stagingDir, logger, observation, suspect }: ServiceParts) {
     const { checkpointer: options, nodeId, kvProvider } = system;
@@ -36,11 +45,15 @@ export class ReadyServices {
       const onEvent = checkpointerWorks(events, logger);
       this.checkpointer = startCheckpointer({ source, options, onEvent });
     }
+    this.watches = new WatchFeed(indexChanges(index, suspect), (error) =>
+      logger.error({ code: error.code, err: error.cause }, error.message),
+    );
     this.upkeep = new NodeUpkeep({ system, log, logId: index.state.log.id, stagingDir, logger, events });
   }
 
   /** Waits until nothing reads the index, the log or the staging directory. An index in doubt is not saved once more. */
   async stop({ save }: { readonly save: boolean }): Promise<void> {
+    this.watches.end(LEFT);
     await Promise.all([
       this.checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }),
       this.upkeep.stop(),

@@ -130,6 +130,11 @@ export class IndexStore {
     return await this.#frozen(async (reader) => await digestIndex(reader, at));
   }
 
+  /** What `read` gives, all from one state. */
+  async read<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
+    return await this.#frozen(read);
+  }
+
   async capture(dir: string, options?: { unchecked?: boolean }): Promise<KvCapture> {
     return await this.#kv.capture(dir, options);
   }

@@ -7,6 +7,7 @@ import type {
   Phase,
   ReadOptions,
 } from "../../src/node-api.ts";
+import type { Watch, WatchEvent, WatchQuery } from "../../src/watch/watch-event.ts";
 import { parseDocumentKey } from "../../src/tx-log/document-key.ts";
 import type { DocumentKey, Transaction, TxId, TxOutcome } from "../../src/tx-log/transaction.ts";
 
@@ -31,6 +32,8 @@ export class MemoryNode implements NodeApi {
   failure: NodeStatus["failure"] = null;
   checkpointRound: NodeApi["checkpoint"] | undefined;
   closed = false;
+  /** What a watch gives, and what it was asked. */
+  watched: (query: WatchQuery) => AsyncIterable<readonly WatchEvent[]> = async function* () {};
   #txId = 1;
   readonly #entries = new Map<string, Entry>();
   readonly #outcomes = new Map<TxId, TxOutcome>();
@@ -157,6 +160,16 @@ export class MemoryNode implements NodeApi {
     return {
       versions: versions.slice(start, end),
       ...(end < versions.length ? { cursor: String(end) } : {}),
+    };
+  }
+
+  watch(query: WatchQuery = {}): Watch {
+    const batches = (): AsyncIterable<readonly WatchEvent[]> => this.watched(query);
+    return {
+      batches,
+      async *[Symbol.asyncIterator]() {
+        for await (const events of batches()) yield* events;
+      },
     };
   }
 

@@ -8,6 +8,7 @@ import { healthRoutes } from "./health.ts";
 import { metricsRoutes } from "./metrics.ts";
 import { statusRoutes } from "./status.ts";
 import { txRoutes } from "./tx.ts";
+import { watchRoutes } from "./watch.ts";
 
 /** Adds the routes of one resource. */
 export type RegisterRoutes = (app: FastifyInstance, api: NodeApi, options: HttpOptions) => void;
@@ -20,6 +21,7 @@ const RESOURCES: readonly RegisterRoutes[] = [
   txRoutes,
   checkpointRoutes,
   digestRoutes,
+  watchRoutes,
   documentRoutes,
 ];
 

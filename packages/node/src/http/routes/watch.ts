@@ -1,0 +1,95 @@
+import { Readable } from "node:stream";
+import type { FastifyRequest } from "fastify";
+import { type WatchEvent, WatchCompactedError, type WatchQuery } from "../../watch/watch-event.ts";
+import { RequestError } from "../error-response.ts";
+import { eventStreamText } from "../event-stream.ts";
+import { duration, parseQuery, type Query, text, txId } from "../query.ts";
+import type { RegisterRoutes } from "./routes.ts";
+
+const WATCH = {
+  bucket: text,
+  namespace: text,
+  from: txId,
+  "from-time": text,
+  heartbeat: heartbeatInterval,
+};
+
+/** A reader from whom nothing was heard and who took nothing for so long is gone. Heartbeats come more often. */
+const GONE_AFTER_MS = 60_000;
+const GONE_AFTER_HEARTBEATS = 3;
+
+/** GET /api/v1/watch, as server-sent events. */
+export const watchRoutes: RegisterRoutes = (app, api) => {
+  app.get("/api/v1/watch", async (request, reply) => {
+    const query = watchQuery(request, parseQuery(request.url, WATCH));
+    const closed = new AbortController();
+    // Errors of the beginning are answers of their own; after it there is only the stream.
+    const watched = api.watch({ ...query, signal: closed.signal }).batches();
+    const batches = watched[Symbol.asyncIterator]();
+    const first = await batches.next().catch(asAnswer);
+    void reply.headers({
+      "content-type": "text/event-stream; charset=utf-8",
+      // Whoever stands between must neither keep nor gather what is sent.
+      "cache-control": "no-store, no-transform",
+      "x-accel-buffering": "no",
+    });
+    if (request.method === "HEAD" || first.done === true) {
+      closed.abort();
+      await batches.return?.();
+      return reply.send();
+    }
+    const { socket } = request.raw;
+    socket.setTimeout(Math.max(GONE_AFTER_MS, (query.heartbeatMs ?? 0) * GONE_AFTER_HEARTBEATS), () =>
+      socket.destroy(),
+    );
+    reply.raw.once("close", () => {
+      closed.abort();
+      socket.setTimeout(0);
+    });
+    return reply.send(Readable.from(stream(first.value, batches), { objectMode: false, highWaterMark: 1 }));
+  });
+};
+
+async function* stream(
+  first: readonly WatchEvent[],
+  batches: AsyncIterator<readonly WatchEvent[]>,
+): AsyncGenerator<Buffer, void> {
+  try {
+    yield eventStreamText(first);
+    for (;;) {
+      const { done, value } = await batches.next();
+      if (done === true) return;
+      yield eventStreamText(value as readonly WatchEvent[]);
+    }
+  } finally {
+    await batches.return?.();
+  }
+}
+
+/** A client that reconnects by itself repeats the address that it began with, and says in a header how far it came since. */
+function watchQuery(request: FastifyRequest, query: Query<typeof WATCH>): WatchQuery {
+  const { bucket, namespace, from, "from-time": fromTime, heartbeat } = query;
+  const last = request.headers["last-event-id"];
+  const resumed = typeof last === "string" && last !== "" ? txId(last, "Last-Event-ID") : undefined;
+  return {
+    ...(bucket === undefined ? {} : { bucket }),
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(resumed === undefined ? (from === undefined ? {} : { from }) : { from: resumed }),
+    ...(fromTime === undefined || (resumed !== undefined && resumed !== from) ? {} : { fromTime }),
+    ...(heartbeat === undefined ? {} : { heartbeatMs: heartbeat }),
+  };
+}
+
+function heartbeatInterval(value: string, name: string): number {
+  return Math.max(100, duration(value, name));
+}
+
+function asAnswer(error: unknown): never {
+  if (!(error instanceof WatchCompactedError)) throw error;
+  const { code, message, floor, hint } = error;
+  throw new RequestError(code, message, {
+    ...(hint === undefined ? {} : { hint }),
+    cause: error,
+    details: { floor },
+  });
+}

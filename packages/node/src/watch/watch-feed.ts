@@ -1,0 +1,224 @@
+import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
+import type { CairnError } from "@cairn/kv";
+import { asCairnError } from "../failure-policy.ts";
+import type { ChangesPage } from "../index-store/transaction-changes.ts";
+import { isoTime } from "../index-store/row-values.ts";
+import type { TxId } from "../tx-log/transaction.ts";
+import { type QueueBounds, Subscription } from "./subscription.ts";
+import type { CutoffReason, TransactionEvent } from "./watch-event.ts";
+import { bytesOf, filtered, type WatchFilter, WatchRouter } from "./watch-router.ts";
+import type { WatchSource } from "./watch-source.ts";
+
+/** Bounds of a feed. */
+export interface FeedBounds {
+  readonly queue: QueueBounds;
+  /** What is kept of the recent past, for those who come or come back. */
+  readonly recentTransactions: number;
+  readonly recentBytes: number;
+  /** What is read at once. */
+  readonly pageTransactions: number;
+  readonly pageBytes: number;
+}
+
+/** 1,000 watchers who all stand still hold about one queue's bytes together: what waits for them is the same recent past. */
+export const FEED_BOUNDS: FeedBounds = {
+  queue: { bytes: 4 * 1024 * 1024, batches: 4_096 },
+  recentTransactions: 8_192,
+  recentBytes: 4 * 1024 * 1024,
+  pageTransactions: 1_000,
+  pageBytes: 1024 * 1024,
+};
+
+/** A feed rests so many times as long as its watchers took: they have a fifth of the thread at most, the indexing the rest. */
+const REST_FACTOR = 4;
+const LONGEST_REST_MS = 200;
+
+/** Why a feed ended. */
+export interface FeedEnd {
+  readonly reason: CutoffReason;
+  readonly message: string;
+}
+
+/**
+ * The changes of one index as they come, for all who watch it. It reads the index's own rows, once for all watchers, behind the
+ * indexing and never in its way; while nobody watches it does nothing at all.
+ */
+export class WatchFeed {
+  readonly source: WatchSource;
+  readonly #bounds: FeedBounds;
+  readonly #router = new WatchRouter();
+  readonly #onError: (error: CairnError) => void;
+  readonly #arrivals = new Set<() => void>();
+  #recent: TransactionEvent[] = [];
+  #recentBytes = 0;
+  /** All changes after it, up to `#position`, are in `#recent`. */
+  #recentAfter: TxId = 0;
+  #position: TxId = 0;
+  #positionTime: string | null = null;
+  #running = false;
+  #wake: (() => void) | undefined;
+  #end: FeedEnd | undefined;
+
+  /** `onError` is told why the feed had to end by itself. */
+  constructor(source: WatchSource, onError: (error: CairnError) => void, bounds: FeedBounds = FEED_BOUNDS) {
+    this.source = source;
+    this.#onError = onError;
+    this.#bounds = bounds;
+  }
+
+  /** Why it ended, once it did. */
+  get ended(): FeedEnd | undefined {
+    return this.#end;
+  }
+
+  /** Up to where subscribers were told. */
+  get position(): { readonly txId: TxId; readonly txTime: string | null } {
+    return { txId: this.#position, txTime: this.#positionTime };
+  }
+
+  get watchers(): number {
+    return this.#router.size;
+  }
+
+  /** The index has more. Called for every batch that is applied, so it does next to nothing. */
+  advanced(): void {
+    this.#wake?.();
+    if (this.#arrivals.size > 0) for (const arrived of this.#arrivals) arrived();
+  }
+
+  /** Ends all watches. What was published before is still told. */
+  end(end: FeedEnd): void {
+    if (this.#end !== undefined) return;
+    this.#end = end;
+    this.#wake?.();
+    for (const subscription of this.#router.subscriptions()) subscription.wake();
+    for (const arrived of this.#arrivals) arrived();
+  }
+
+  /** Waits until the index has `txId`, the feed ends, or `ms` have passed. */
+  async arrival(txId: TxId, ms: number, signal: AbortSignal | undefined): Promise<void> {
+    const isOver = (): boolean =>
+      this.source.position.txId >= txId || this.#end !== undefined || signal?.aborted === true;
+    if (isOver()) return;
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#arrivals.delete(arrived);
+        signal?.removeEventListener("abort", done);
+        resolve();
+      };
+      const arrived = (): void => {
+        if (isOver()) done();
+      };
+      const timer = setTimeout(done, ms);
+      this.#arrivals.add(arrived);
+      signal?.addEventListener("abort", done);
+    });
+  }
+
+  /**
+   * Everything after `after`, then what comes; undefined when that is longer ago than what is kept: then the caller reads up to it
+   * and asks again. Not for what the index does not have yet.
+   */
+  subscribe(filter: WatchFilter, after: TxId): Subscription | undefined {
+    if (this.#running ? after < this.#recentAfter : !this.#canBegin(after)) return undefined;
+    const subscription = new Subscription(this.#bounds.queue, (closed) => this.#unsubscribe(filter, closed));
+    if (!this.#running) this.#begin(after);
+    const events = this.#recent.flatMap((event) =>
+      event.txId <= after ? [] : (filtered(event, filter) ?? []),
+    );
+    if (events.length > 0) {
+      const bytes = events.reduce((sum, { changes }) => sum + bytesOf(changes), 0);
+      subscription.push({ events, upTo: this.#position, txTime: this.#positionTime, bytes });
+    }
+    this.#router.add(filter, subscription);
+    return subscription;
+  }
+
+  /** A first watcher reads up to near the end by itself: the feed begins where it stands, or somebody else would wait for it. */
+  #canBegin(after: TxId): boolean {
+    return this.source.position.txId - after <= this.#bounds.pageTransactions;
+  }
+
+  #begin(after: TxId): void {
+    this.#recent = [];
+    this.#recentBytes = 0;
+    this.#recentAfter = after;
+    this.#position = after;
+    this.#positionTime = null;
+    this.#running = true;
+    void this.#run().catch((error: unknown) => {
+      const known = asCairnError(error);
+      this.#onError(known);
+      this.end({ reason: "not-ready", message: known.message });
+    });
+  }
+
+  #unsubscribe(filter: WatchFilter, subscription: Subscription): void {
+    this.#router.remove(filter, subscription);
+    if (this.#router.size === 0) this.#wake?.();
+  }
+
+  async #run(): Promise<void> {
+    const { pageTransactions: maxTransactions, pageBytes: maxBytes } = this.#bounds;
+    // A first turn, so that whoever began it is subscribed.
+    await nextTurn();
+    try {
+      while (this.#end === undefined && this.#router.size > 0) {
+        if (this.source.position.txId <= this.#position) {
+          await new Promise<void>((resolve) => (this.#wake = resolve));
+          this.#wake = undefined;
+          continue;
+        }
+        const page = await this.source.changes({ after: this.#position, maxTransactions, maxBytes });
+        await this.#publish(page);
+      }
+    } finally {
+      this.#running = false;
+      this.#recent = [];
+    }
+  }
+
+  async #publish(page: ChangesPage): Promise<void> {
+    // An index that the node has left is nothing to tell of any more.
+    if (this.#end !== undefined) return;
+    const begunAt = performance.now();
+    this.#position = page.upTo;
+    this.#positionTime = page.txTime;
+    this.#remember(page);
+    this.#router.publish(page);
+    // Within this turn the watchers write what they were given.
+    await nextTurn();
+    const rest = Math.min(LONGEST_REST_MS, (performance.now() - begunAt) * REST_FACTOR);
+    if (rest >= 1) await delay(rest);
+  }
+
+  #remember({ transactions, bytes, upTo }: ChangesPage): void {
+    if (transactions.some(({ changes }) => changes.some(({ op }) => op === "evict"))) {
+      // What was evicted is told no more, also not to those who have yet to read what came before.
+      this.#recent = [];
+      this.#recentBytes = 0;
+      this.#recentAfter = upTo;
+      for (const subscription of this.#router.subscriptions())
+        if (subscription.waiting > 0) subscription.lose("evicted");
+      return;
+    }
+    this.#recent.push(...transactions);
+    this.#recentBytes += bytes;
+    const { recentTransactions, recentBytes } = this.#bounds;
+    let dropped = 0;
+    while (this.#recent.length - dropped > recentTransactions || this.#recentBytes > recentBytes) {
+      const oldest = this.#recent[dropped];
+      if (oldest === undefined) break;
+      this.#recentBytes -= bytesOf(oldest.changes);
+      this.#recentAfter = oldest.txId;
+      dropped += 1;
+    }
+    if (dropped > 0) this.#recent.splice(0, dropped);
+  }
+}
+
+/** The time of an index's last transaction, as it is told. */
+export function timeOf({ txId, time }: WatchSource["position"]): string | null {
+  return txId === 0 ? null : isoTime(time);
+}

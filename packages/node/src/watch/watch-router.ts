@@ -1,0 +1,110 @@
+import type { ChangesPage } from "../index-store/transaction-changes.ts";
+import type { Batch, Subscription } from "./subscription.ts";
+import type { TransactionEvent, WatchChange, WatchQuery } from "./watch-event.ts";
+
+/** Whose changes are watched; those of all where nothing is said. */
+export type WatchFilter = Pick<WatchQuery, "bucket" | "namespace">;
+
+const CHANGE_OVERHEAD = 128;
+
+interface Group {
+  readonly subscriptions: Set<Subscription>;
+  events: TransactionEvent[];
+  bytes: number;
+}
+
+/**
+ * Brings changes to those who watch them: by look-up, so that a change costs what its own watchers cost and not what all do. Watchers
+ * of the same changes are a group, and get the same batches.
+ */
+export class WatchRouter {
+  readonly #groups = new Map<string, Group>();
+  #count = 0;
+
+  /** How many watch. */
+  get size(): number {
+    return this.#count;
+  }
+
+  add(filter: WatchFilter, subscription: Subscription): void {
+    const key = groupKey(filter.bucket, filter.namespace);
+    const group = this.#groups.get(key) ?? { subscriptions: new Set(), events: [], bytes: 0 };
+    this.#groups.set(key, group);
+    group.subscriptions.add(subscription);
+    this.#count += 1;
+  }
+
+  remove(filter: WatchFilter, subscription: Subscription): void {
+    const key = groupKey(filter.bucket, filter.namespace);
+    const group = this.#groups.get(key);
+    if (group === undefined || !group.subscriptions.delete(subscription)) return;
+    this.#count -= 1;
+    if (group.subscriptions.size === 0) this.#groups.delete(key);
+  }
+
+  *subscriptions(): Generator<Subscription, void> {
+    for (const { subscriptions } of this.#groups.values()) yield* subscriptions;
+  }
+
+  /** Gives every group what it watches of a page. */
+  publish(page: ChangesPage): void {
+    const touched = new Set<Group>();
+    for (const event of page.transactions) this.#route(event, touched);
+    for (const group of touched) {
+      const { events, bytes } = group;
+      group.events = [];
+      group.bytes = 0;
+      const batch: Batch = { events, upTo: page.upTo, txTime: page.txTime, bytes };
+      for (const subscription of group.subscriptions) subscription.push(batch);
+    }
+  }
+
+  #route(event: TransactionEvent, touched: Set<Group>): void {
+    const parts = new Map<Group, WatchChange[]>();
+    for (const change of event.changes) {
+      for (const key of groupKeys(change)) {
+        const group = this.#groups.get(key);
+        if (group === undefined) continue;
+        const part = parts.get(group);
+        if (part === undefined) parts.set(group, [change]);
+        else part.push(change);
+      }
+    }
+    for (const [group, changes] of parts) {
+      touched.add(group);
+      group.events.push(changes.length === event.changes.length ? event : { ...event, changes });
+      group.bytes += bytesOf(changes);
+    }
+  }
+}
+
+/** What a watcher of `filter` sees of a transaction; undefined when that is nothing. */
+export function filtered(
+  event: TransactionEvent,
+  { bucket, namespace }: WatchFilter,
+): TransactionEvent | undefined {
+  if (bucket === undefined && namespace === undefined) return event;
+  const changes = event.changes.filter(
+    (change) =>
+      (bucket === undefined || change.bucket === bucket) &&
+      (namespace === undefined || change.namespace === namespace),
+  );
+  if (changes.length === 0) return undefined;
+  return changes.length === event.changes.length ? event : { ...event, changes };
+}
+
+/** About how much memory changes take. */
+export function bytesOf(changes: readonly WatchChange[]): number {
+  let bytes = 0;
+  for (const { json, name } of changes) bytes += (json?.length ?? 0) + name.length + CHANGE_OVERHEAD;
+  return bytes;
+}
+
+/** Neither buckets nor namespaces contain a "/". */
+function groupKey(bucket = "", namespace = ""): string {
+  return `${bucket}/${namespace}`;
+}
+
+function groupKeys({ bucket, namespace }: WatchChange): readonly string[] {
+  return ["/", `${bucket}/`, `/${namespace}`, `${bucket}/${namespace}`];
+}

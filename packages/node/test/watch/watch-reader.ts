@@ -1,0 +1,64 @@
+import type { CairnNode } from "../../src/node.ts";
+import type { TxOperation } from "../../src/tx-log/transaction.ts";
+import type { Watch, WatchEvent, WatchQuery } from "../../src/watch/watch-event.ts";
+
+/** A watch that is read step by step; closed with `await using`. */
+export class WatchReader {
+  readonly #events: AsyncIterator<WatchEvent>;
+  readonly #stop = new AbortController();
+
+  constructor(open: (query: WatchQuery) => Watch, query: WatchQuery = {}) {
+    this.#events = open({ ...query, signal: this.#stop.signal })[Symbol.asyncIterator]();
+  }
+
+  static of(node: Pick<CairnNode, "watch">, query: WatchQuery = {}): WatchReader {
+    return new WatchReader((asked) => node.watch(asked), query);
+  }
+
+  /** The next event; undefined at the end. */
+  async next(): Promise<WatchEvent | undefined> {
+    const { done, value } = await this.#events.next();
+    return done === true ? undefined : value;
+  }
+
+  /** The next transactions, heartbeats left out, each as its id and what it did. */
+  async transactions(count: number): Promise<string[]> {
+    const told: string[] = [];
+    while (told.length < count) {
+      const event = await this.next();
+      if (event === undefined) throw new Error(`the watch ended after ${told.join("; ")}`);
+      if (event.type === "cutoff") throw new Error(`cut off: ${event.reason}: ${event.message}`);
+      if (event.type === "tx") told.push(describeEvent(event));
+    }
+    return told;
+  }
+
+  /** The next event that is neither a transaction nor a heartbeat. */
+  async cutoff(): Promise<WatchEvent | undefined> {
+    for (;;) {
+      const event = await this.next();
+      if (event === undefined || event.type === "cutoff") return event;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#events.return?.();
+  }
+}
+
+/** `7: put pods default/a {"n":1}, delete pods default/b`. */
+export function describeEvent({ txId, changes }: Extract<WatchEvent, { type: "tx" }>): string {
+  const told = changes.map(({ op, bucket, namespace, name, revision, json }) => {
+    if (revision !== txId) throw new Error(`${name} is told with revision ${revision} by ${txId}`);
+    return [op, bucket, `${namespace}/${name}`, json].filter((part) => part !== undefined).join(" ");
+  });
+  return `${txId}: ${told.join(", ")}`;
+}
+
+/** Submits a transaction and waits until the node has it. */
+export async function submit(node: CairnNode, ...ops: readonly TxOperation[]): Promise<number> {
+  const { txId } = await node.submit({ ops });
+  await node.await(txId);
+  return txId;
+}
