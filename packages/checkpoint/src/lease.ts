@@ -59,10 +59,8 @@ export async function acquireLease(
   const ttlMs = Math.min(options.ttlMs, LONGEST_LEASE_MS);
   let noted: { archive?: string; bytes: number } = { bytes: 0 };
   let askedAt = 0;
-  const text = async (): Promise<string> => {
+  const leaseText = (expiresAt: string): string => {
     const { bytes, ...rest } = noted;
-    askedAt = options.clock.now();
-    const expiresAt = new Date((await store.now()) + ttlMs).toISOString();
     return JSON.stringify({
       owner: options.owner,
       nonce,
@@ -70,6 +68,10 @@ export async function acquireLease(
       progress: { bytes },
       expiresAt,
     } satisfies LeaseRecord);
+  };
+  const text = async (): Promise<string> => {
+    askedAt = options.clock.now();
+    return leaseText(new Date((await store.now()) + ttlMs).toISOString());
   };
 
   if (!(await store.create(LEASE_FILE, await text()))) {
@@ -159,6 +161,11 @@ export async function acquireLease(
       const taken = clock.now() >= heldUntil || isCairnError(lost.signal.reason, "CONFLICT");
       if (lost.signal.aborted && taken) return;
       try {
+        // Where nothing may be removed, it is left as one that has ended.
+        if (store.describe?.()?.canDelete === false) {
+          await store.replace(LEASE_FILE, leaseText(new Date(0).toISOString()), tag);
+          return;
+        }
         const current = await store.read(LEASE_FILE);
         if (current?.tag === tag) await store.remove(LEASE_FILE);
       } catch (error) {

@@ -62,7 +62,10 @@ export async function readReservations(
   const files = await store.list(RESERVATIONS);
   if (files.length === 0) return { reserved, expired };
   const now = await store.now();
+  const mayRemove = store.describe?.()?.canDelete !== false;
   for (const { name, modifiedAt } of files) {
+    // Where none can be removed they gather: what has ended for sure is not read again and again.
+    if (!mayRemove && modifiedAt + LONGEST_RESERVATION_MS <= now) continue;
     const reservation = await readStoredRecord(store, name, ReservationSchema);
     // Whatever else lies in that folder is not ours to judge or to remove.
     if (reservation === undefined) continue;
