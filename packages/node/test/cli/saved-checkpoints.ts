@@ -1,16 +1,18 @@
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type CheckpointSource, filesystemStore, takeCheckpoint } from "@cairn/checkpoint";
+import { levelProvider } from "@cairn/kv";
 
-/** A source whose index is one file that says its transaction. */
+/** A source whose index is an empty database, and a file that says its transaction. */
 function sourceAt(txId: number, logId: string): CheckpointSource {
   return {
     node: "node-1",
     version: "0.1.0",
     position: () => Promise.resolve({ logId, txId }),
     capture: async (target) => {
-      await mkdir(target, { recursive: true });
-      await writeFile(join(target, "CURRENT"), `state ${txId}\n`);
+      const kv = await levelProvider().open(target);
+      await kv.close();
+      await writeFile(join(target, "STATE"), `state ${txId}\n`);
       return {
         format: { index: 1, kv: "leveldb/1" },
         log: { id: logId, name: "cairn", offset: 0 },
