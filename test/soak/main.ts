@@ -15,6 +15,8 @@ const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: 
     "index-kills": { file: "packages/node/test/faults/killed-while-applying.test.ts", rounds: 1_000 },
     "five-nodes": { file: "test/checkpoint-faults/five-nodes.test.ts", minutes: 10 },
     "checkpoint-kills": { file: "test/checkpoint-faults/killed-while-saving.test.ts", rounds: 5 },
+    "s3-faults": { file: "packages/checkpoint/test/s3-faults.test.ts", rounds: 300 },
+    "s3-broken-line": { file: "packages/checkpoint/test/s3-broken-line.test.ts", rounds: 1 },
     fuzz: { file: "packages/node/test/faults/store-fuzz.test.ts", rounds: 1_000 },
   };
 

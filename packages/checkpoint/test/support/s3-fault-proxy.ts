@@ -76,6 +76,7 @@ export async function s3FaultProxy(options: S3FaultProxyOptions): Promise<S3Faul
     incoming: IncomingMessage,
     outgoing: ServerResponse,
   ): Promise<void> => {
+    const { socket } = incoming;
     const met = conditions?.check(request) ?? "go on";
     const refusal = REFUSALS[fault ?? ""] ?? (met === "go on" ? undefined : REFUSALS[String(met)]);
     if (refusal !== undefined) {
@@ -100,11 +101,12 @@ export async function s3FaultProxy(options: S3FaultProxyOptions): Promise<S3Faul
       said = read;
     }
     if (fault === "no answer") return;
-    if (said === undefined || fault === "answer lost") incoming.socket.resetAndDestroy();
+    if (said === undefined || fault === "answer lost") socket.resetAndDestroy();
     else await answerWith(said, outgoing, fault, (bytes) => countReceived(request, bytes));
   };
 
   const server = createServer((incoming, outgoing) => {
+    const { socket } = incoming;
     const request = s3Request(incoming);
     trafficOf(request.kind).requests += 1;
     const fault = proxy.plan(request);
@@ -119,7 +121,9 @@ export async function s3FaultProxy(options: S3FaultProxyOptions): Promise<S3Faul
       }
     };
     // Of either side: a client that has gone, or a service that has.
-    served().catch(() => incoming.socket.destroy());
+    served().catch(() => {
+      if (!outgoing.writableFinished) socket.destroy();
+    });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   onTestFinished(async () => {

@@ -1,0 +1,65 @@
+import { createHash } from "node:crypto";
+import { Readable } from "node:stream";
+import { expect, test } from "vitest";
+import { s3FaultProxy } from "./support/s3-fault-proxy.ts";
+import { s3Places } from "./support/s3-place.ts";
+
+/** `pnpm soak` has the sizes of real checkpoints: 400 MB over a connection that breaks every 20 MB. */
+const BREAKS = process.env["CAIRN_SOAK_ROUNDS"] === undefined ? 5 : 20;
+const EVERY = process.env["CAIRN_SOAK_ROUNDS"] === undefined ? 12_000_000 : 20_000_000;
+
+const place = s3Places();
+
+test(
+  `a download over a connection that breaks every ${EVERY / 1e6} MB succeeds and fetches at most 1.3 times the bytes`,
+  { timeout: 600_000 },
+  async () => {
+    const { s3, store } = place();
+    const sent = createHash("sha256");
+    const { bytes } = await store().upload("a.tar", Readable.from(content(EVERY * BREAKS, sent)));
+    const proxy = await s3FaultProxy({ to: s3.endpoint });
+    proxy.breakEvery = EVERY;
+    const came = createHash("sha256");
+    for await (const piece of await store({ endpoint: proxy.endpoint }).open("a.tar"))
+      came.update(piece as Buffer);
+    expect(came.digest("hex")).toBe(sent.digest("hex"));
+    const { bytesReceived } = proxy.traffic("get");
+    // It did break, or nothing was shown.
+    expect(Math.floor(bytesReceived / EVERY)).toBeGreaterThanOrEqual(BREAKS);
+    expect(bytesReceived / bytes).toBeLessThan(1.3);
+    if (process.env["CAIRN_SOAK_ROUNDS"] !== undefined)
+      process.stdout.write(`${bytesReceived} bytes fetched for ${bytes}\n`);
+  },
+);
+
+test("a range that breaks is asked for from where it broke, and of the same version", async () => {
+  const { s3, store } = place();
+  const sent = createHash("sha256");
+  await store().upload("a.tar", Readable.from(content(9_000_000, sent)));
+  const proxy = await s3FaultProxy({ to: s3.endpoint });
+  const asked: string[] = [];
+  let broken = false;
+  proxy.plan = ({ kind, detail }) => {
+    if (kind !== "get") return undefined;
+    asked.push(detail);
+    if (broken || detail.startsWith("bytes=0-")) return undefined;
+    broken = true;
+    return "reset while receiving";
+  };
+  const came = createHash("sha256");
+  const reading = await store({ endpoint: proxy.endpoint, concurrency: 1 }).open("a.tar");
+  for await (const piece of reading) came.update(piece as Buffer);
+  expect(came.digest("hex")).toBe(sent.digest("hex"));
+  const [, first = "", again = ""] = asked.map((range) => /=(\d+)-/.exec(range)?.[1] ?? "");
+  expect(Number(again)).toBeGreaterThan(Number(first) + 100_000);
+  expect(proxy.traffic("get").bytesReceived).toBeLessThan(9_000_000 * 1.3);
+});
+
+function* content(bytes: number, hash: ReturnType<typeof createHash>): Generator<Buffer, void, undefined> {
+  for (let at = 0; at < bytes; at += 1_000_000) {
+    const piece = createHash("shake256", { outputLength: 1_000 }).update(String(at)).digest();
+    const whole = Buffer.alloc(Math.min(1_000_000, bytes - at), piece);
+    hash.update(whole);
+    yield whole;
+  }
+}

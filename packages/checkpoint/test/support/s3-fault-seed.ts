@@ -1,0 +1,136 @@
+import { createHash } from "node:crypto";
+import { Readable } from "node:stream";
+import { CairnError, isCairnError } from "@cairn/kv";
+import { sweepStore } from "../../src/index.ts";
+import type { CheckpointStore } from "../../src/index.ts";
+import { contentsOf, digestsOf } from "./places.ts";
+import { restore, take } from "./rounds.ts";
+import type { S3FaultProxy } from "./s3-fault-proxy.ts";
+import { seededFaults } from "./s3-faults.ts";
+import type { FaultPlan } from "./s3-faults.ts";
+import type { S3Place } from "./s3-place.ts";
+import type { S3RequestKind } from "./s3-request.ts";
+import { testSource } from "./test-source.ts";
+
+/** What one seed came to. */
+export interface SeedOutcome {
+  /** Of the upload and of the restore: `ok`, or the code of the error. */
+  readonly saved: string;
+  readonly restored: string;
+  readonly faults: number;
+}
+
+const MIB = 1024 * 1024;
+/** Three parts, the last one short. */
+const BYTES = 11 * MIB;
+const SOME = 0.12;
+const MOST = 0.95;
+/** Kinds that may fail nearly always: without the others nothing could be tidied up, which the next sweep does. */
+const BROKEN: readonly S3RequestKind[] = ["begin", "part", "complete", "put", "get"];
+
+/** A seed's faults: some at any request, and with every third seed most requests of one kind. */
+export function planOf(seed: number): FaultPlan {
+  const some = seededFaults(seed, SOME);
+  if (seed % 3 !== 0) return some;
+  const most = seededFaults(seed, MOST);
+  const broken = BROKEN[(seed / 3) % BROKEN.length];
+  return (request) => (request.kind === broken ? most(request) : some(request));
+}
+
+/** Uploads and reads back through faults, as a store alone; throws where anything else comes out than it may. */
+export async function uploadThroughFaults(
+  seed: number,
+  store: CheckpointStore,
+  proxy: S3FaultProxy,
+  place: S3Place,
+): Promise<SeedOutcome> {
+  const content = contentOf(seed);
+  proxy.plan = planOf(seed);
+  const saved = await codeOf(() => store.upload("a.tar", Readable.from(cut(content), { objectMode: false })));
+  proxy.plan = () => undefined;
+  const lying = (await place.lying()).filter((name) => !name.startsWith(".probe-"));
+  const wanted = saved === "ok" ? ["a.tar"] : [];
+  if (lying.join() !== wanted.join()) throw new Error(`${saved} left ${lying.join()}`);
+  if (saved !== "ok") await store.upload("a.tar", Readable.from(cut(content), { objectMode: false }));
+  proxy.plan = planOf(seed);
+  const hash = createHash("sha256");
+  const restored = await codeOf(async () => {
+    for await (const piece of await store.open("a.tar")) hash.update(piece as Buffer);
+  });
+  proxy.plan = () => undefined;
+  const wrong = restored === "ok" && hash.digest("hex") !== digestOf(content);
+  if (wrong) throw new Error("other bytes came back");
+  return { saved, restored, faults: proxy.happened.length };
+}
+
+/** As {@link uploadThroughFaults}, with whole rounds: lease, archive, manifest, reservation. */
+export async function roundThroughFaults(
+  seed: number,
+  store: CheckpointStore,
+  proxy: S3FaultProxy,
+  place: S3Place,
+  dir: string,
+): Promise<SeedOutcome> {
+  const source = testSource();
+  source.files = { CURRENT: Buffer.from("MANIFEST-1\n"), "000001.ldb": contentOf(seed) };
+  proxy.plan = planOf(seed);
+  const saved = await codeOf(async () => {
+    const { outcome } = await take(store, source, dir);
+    if (outcome !== "taken") throw new CairnError("CONFLICT", "Somebody else seems to be uploading.");
+  });
+  proxy.plan = () => undefined;
+  const lying = await place.lying();
+  const unfinished = lying.filter((name) => name.endsWith("?uploads"));
+  if (unfinished.length > 0) throw new Error(`${saved} left ${unfinished.join()}`);
+  const manifests = lying.filter((name) => /^checkpoint-.*Z-[0-9a-f]{8}\.json$/.test(name));
+  if (saved === "ok" && manifests.length !== 1) throw new Error(`there are ${manifests.length} manifests`);
+  proxy.plan = planOf(seed);
+  const restored = await codeOf(async () => {
+    const { restored: found } = await restore([store], dir);
+    if (found === undefined) throw new CairnError("CHECKPOINT_NOT_FOUND", "Nothing was restored.");
+  });
+  proxy.plan = () => undefined;
+  if (restored === "ok") {
+    const [want, got] = [digestsOf(source.files), await contentsOf(`${dir}/live`)];
+    if (JSON.stringify(want) !== JSON.stringify(got)) throw new Error("other files came back");
+  }
+  await requireSwept(store, source.logId, place);
+  return { saved, restored, faults: proxy.happened.length };
+}
+
+/** What a round that failed left behind goes with the next sweep: no archive stays without its manifest. */
+async function requireSwept(store: CheckpointStore, logId: string, place: S3Place): Promise<void> {
+  await sweepStore({ store, source: testSource(), logId, orphanGraceMs: -60_000 });
+  const lying = await place.lying();
+  const manifests = lying.filter((name) => name.endsWith(".json") && name.startsWith("checkpoint-"));
+  const archives = lying.filter((name) => name.endsWith(".tar"));
+  if (archives.map((name) => name.replace(/tar$/, "json")).join() !== manifests.join())
+    throw new Error(`after a sweep there was ${lying.join()}`);
+}
+
+/** `ok`, or the code of the error; any other error is the test's to hear of. */
+async function codeOf(work: () => Promise<unknown>): Promise<string> {
+  try {
+    await work();
+    return "ok";
+  } catch (error) {
+    if (isCairnError(error)) return error.code;
+    throw error;
+  }
+}
+
+function contentOf(seed: number): Buffer {
+  const content = Buffer.alloc(BYTES + seed);
+  // No two mebibytes are the same, so that none can stand for another.
+  for (let at = 0; at < content.length; at += 1024)
+    createHash("md5").update(`${seed} ${at}`).digest().copy(content, at);
+  return content;
+}
+
+function* cut(content: Buffer): Generator<Buffer, void, undefined> {
+  for (let at = 0; at < content.length; at += 100_003) yield content.subarray(at, at + 100_003);
+}
+
+function digestOf(content: Buffer): string {
+  return createHash("sha256").update(content).digest("hex");
+}
