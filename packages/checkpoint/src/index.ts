@@ -85,4 +85,4 @@ export {
 } from "./sweep.ts";
 export { type RoundStep, takeCheckpoint, type TakeOptions, type TakeOutcome } from "./take-checkpoint.ts";
 export { unpackArchive, type UnpackOptions } from "./unpack.ts";
-export { markVerified, readVerification, type Verification } from "./verification.ts";
+export { markVerified, readVerification, type Verification, withdrawMark } from "./verification.ts";

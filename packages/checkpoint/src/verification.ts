@@ -35,6 +35,11 @@ export async function markVerified(
   return verification;
 }
 
+/** Takes back what {@link markVerified} said of a checkpoint; fine when it has no mark. */
+export async function withdrawMark(store: CheckpointStore, name: string): Promise<void> {
+  await store.remove(checkpointFile(name, "verified"));
+}
+
 /** The mark of a checkpoint; undefined when it has none, or one that is unreadable or was given to another archive. */
 export async function readVerification(
   store: CheckpointStore,

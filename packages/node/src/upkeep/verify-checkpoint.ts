@@ -8,8 +8,16 @@ import {
   restoreCheckpoint,
   type RestoreProgress,
   type Verification,
+  withdrawMark,
 } from "@cairn/checkpoint";
-import { CairnError, checkLiveTables, diskError, type KvProvider, LEVEL_FORMAT } from "@cairn/kv";
+import {
+  CairnError,
+  checkLiveTables,
+  diskError,
+  isCairnError,
+  type KvProvider,
+  LEVEL_FORMAT,
+} from "@cairn/kv";
 import { fileReader } from "../index-source.ts";
 import { digestIndex } from "../index-store/digest.ts";
 import { openIndex } from "../joining/local-index.ts";
@@ -45,6 +53,9 @@ export interface ReadCheckpoint {
 export interface VerifiedCheckpoint extends ReadCheckpoint {
   readonly verification: Verification;
 }
+
+/** What is wrong with the checkpoint itself, and not with the disk, the store or the log. */
+const DAMAGE = new Set<string>(["CHECKPOINT_CORRUPT", "CHECKPOINT_INCOMPLETE", "INDEX_CORRUPT"]);
 
 /**
  * Restores a checkpoint as a joining node would, opens it, compares its tables with their checksums and reads all of it for the
@@ -89,13 +100,29 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
   }
 }
 
-/** {@link readBack}, and marks the checkpoint as verified. */
+/** {@link readBack}, and marks the checkpoint as verified; one that is damaged loses the mark that it had. */
 export async function verifyCheckpoint(options: VerifyOptions): Promise<VerifiedCheckpoint> {
-  const { store, name, node } = options;
-  const found = await readBack(options);
+  const { store, name, node, signal } = options;
+  let found: ReadCheckpoint;
+  try {
+    found = await readBack(options);
+  } catch (error) {
+    if (signal?.aborted !== true && isCairnError(error) && DAMAGE.has(error.code)) await unmark(store, name);
+    throw error;
+  }
   const { digest, manifest } = found;
   const verification = await markVerified(store, name, { node, digest, archive: manifest.archive });
   return { ...found, verification };
+}
+
+/** With its mark, the log would be trimmed below what nobody can restore, and retention would keep it for the newest that is good. */
+async function unmark(store: CheckpointStore, name: string): Promise<void> {
+  try {
+    await withdrawMark(store, name);
+  } catch (error) {
+    // That the checkpoint is damaged is what has to be told; a store that does not let go of the mark says so elsewhere, too.
+    if (!isCairnError(error)) throw error;
+  }
 }
 
 async function compareWithLog(

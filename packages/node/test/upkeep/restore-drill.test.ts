@@ -7,6 +7,8 @@ import { expect, it, onTestFinished, vi } from "vitest";
 import { NodeEvents } from "../../src/events/node-events.ts";
 import type { TxLog } from "../../src/tx-log/tx-log.ts";
 import { type LastVerified, startRestoreDrill } from "../../src/upkeep/restore-drill.ts";
+import { planTrim } from "../../src/upkeep/plan-trim.ts";
+import { verifyCheckpoint } from "../../src/upkeep/verify-checkpoint.ts";
 import { saveAltered } from "./altered-index.ts";
 import { put, type TrimScene, trimScene, twoCheckpoints } from "./trim-scene.ts";
 
@@ -78,6 +80,41 @@ it("tells a checkpoint that cannot be restored, marks nothing, and goes on", asy
   expect(errors).toMatchObject([{ code: "CHECKPOINT_CORRUPT" }, { code: "CHECKPOINT_CORRUPT" }]);
   expect(verified).toEqual([]);
   expect((await readdir(path.join(scene.folder, "checkpoints"))).join()).not.toContain("verified");
+});
+
+it("takes the mark back from a checkpoint that was damaged since, so that the log is not trimmed for it", async () => {
+  const scene = await trimScene("nats");
+  const [older, newer] = await twoCheckpoints(scene);
+  const log = await scene.openLog();
+  onTestFinished(() => log.close());
+  const verifier = {
+    store: scene.store,
+    log,
+    provider: levelProvider(),
+    stagingDir: path.join(scene.folder, "staging"),
+    node: "a",
+  };
+  for (const name of [older, newer]) await verifyCheckpoint({ ...verifier, name });
+  const plan = () => planTrim({ log, stores: [scene.store], kvFormat: levelProvider().format });
+  expect((await plan()).checkpoint?.name).toBe(older);
+  const archive = path.join(scene.folder, "checkpoints", `${older}.tar`);
+  const bytes = await readFile(archive);
+  bytes[600] = (bytes[600] ?? 0) ^ 1;
+  await writeFile(archive, bytes);
+  const given = new CairnError("CHECKPOINT_INCOMPLETE", "Interrupted.");
+  const aborted = verifyCheckpoint({ ...verifier, name: older, signal: AbortSignal.abort(given) });
+  await expect(aborted).rejects.toBe(given);
+  expect((await plan()).checkpoint?.name).toBe(older);
+  await expect(verifyCheckpoint({ ...verifier, name: older })).rejects.toMatchObject({
+    code: "CHECKPOINT_CORRUPT",
+  });
+  expect((await plan()).checkpoint?.name).toBe(newer);
+  const denied = new CairnError("STORE_DENIED", "No.");
+  await writeFile(path.join(scene.folder, "checkpoints", `${newer}.tar`), "");
+  const store = { ...scene.store, remove: () => Promise.reject(denied) };
+  await expect(verifyCheckpoint({ ...verifier, store, name: newer })).rejects.toMatchObject({
+    code: "CHECKPOINT_INCOMPLETE",
+  });
 });
 
 it("looks again soon while there is no checkpoint", async () => {
