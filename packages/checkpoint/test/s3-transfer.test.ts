@@ -313,3 +313,21 @@ test("an upload that nobody could see the end of is no success", async () => {
   expect(error).toBeInstanceOf(CairnError);
   expect(error).toMatchObject({ code: "STORE_UNREACHABLE" });
 });
+
+test("a service that is away for a while in the middle of a transfer ends neither an upload nor a download", async () => {
+  const server = await memoryS3();
+  const store = server.store(PARTS);
+  let away = 0;
+  // More often than one request is repeated.
+  server.quirks.interfere = (asked, response) => {
+    const isMoved = isPart(asked) || (asked.range !== undefined && !asked.range.startsWith("bytes=0-"));
+    if (!isMoved || away >= 7) return false;
+    away += 1;
+    response.destroy();
+    return true;
+  };
+  await store.upload("a.tar", pieces(CONTENT));
+  away = 0;
+  await expectWhole(server, store);
+  expect(away).toBe(7);
+});

@@ -3,6 +3,7 @@ import type { CompletedPart } from "@aws-sdk/client-s3";
 import type { S3Access } from "./s3-access.ts";
 import { strangeAnswer } from "./s3-access.ts";
 import type { Part } from "./s3-parts.ts";
+import { persist } from "./s3-pause.ts";
 import { abortUpload } from "./s3-unfinished.ts";
 
 /** An upload in parts. One that was begun takes room in the bucket until it is completed or aborted, though nothing lists. */
@@ -37,7 +38,7 @@ export async function beginMultipart(
   { name, nonce }: NewObject,
   signal: AbortSignal | undefined,
 ): Promise<MultipartUpload> {
-  const { bucket, checksums, encryption, storage, location } = access.settings;
+  const { bucket, checksums, encryption, storage, location, maxAttempts } = access.settings;
   const target = { Bucket: bucket, Key: access.key(name) };
   const doing = `writing ${name}`;
   const call = { doing, permission: "s3:PutObject" };
@@ -64,13 +65,15 @@ export async function beginMultipart(
   return {
     doubtful: (begun.$metadata.attempts ?? 1) > 1,
     async send({ number, body }, stop) {
-      const answer = await access.call(
-        (s3, options) =>
-          s3.uploadPart(
-            { ...target, UploadId, PartNumber: number, Body: body, ContentLength: body.length },
-            options,
-          ),
-        { ...call, signal: stop },
+      const answer = await persist(maxAttempts, stop, () =>
+        access.call(
+          (s3, options) =>
+            s3.uploadPart(
+              { ...target, UploadId, PartNumber: number, Body: body, ContentLength: body.length },
+              options,
+            ),
+          { ...call, signal: stop },
+        ),
       );
       if (answer.ETag === undefined) throw strangeAnswer(location, doing, `part ${number} got no ETag`);
       sent.push({

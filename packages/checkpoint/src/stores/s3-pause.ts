@@ -1,4 +1,5 @@
 import { setTimeout } from "node:timers/promises";
+import { isCairnError } from "@cairn/kv";
 
 const FIRST_MS = 100;
 const LONGEST_MS = 5_000;
@@ -11,5 +12,20 @@ export async function pauseBefore(attempt: number, signal?: AbortSignal): Promis
   } catch (error) {
     signal?.throwIfAborted();
     throw error;
+  }
+}
+
+/**
+ * Makes a request of a transfer again that failed for lack of an answer, `times` at most. Beside the repeating that every request has:
+ * what was moved already is worth more patience than a listing.
+ */
+export async function persist<T>(times: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  for (let time = 1; ; time++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isCairnError(error, "STORE_UNREACHABLE") || time >= times) throw error;
+      await pauseBefore(time + 1, signal);
+    }
   }
 }

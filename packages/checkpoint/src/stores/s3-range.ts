@@ -2,7 +2,7 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { S3Access } from "./s3-access.ts";
 import { strangeAnswer } from "./s3-access.ts";
 import { BodyMismatch, dropBody, fillFrom } from "./s3-body.ts";
-import { pauseBefore } from "./s3-pause.ts";
+import { pauseBefore, persist } from "./s3-pause.ts";
 import { notThere } from "./store-names.ts";
 
 /** Bytes of an object: from `start` up to but not including `end`, of the version with this ETag. */
@@ -76,7 +76,8 @@ export async function fetchRange(access: S3Access, range: ByteRange, signal: Abo
   const filling = { memory: Buffer.allocUnsafeSlow(end - start), filled: 0 };
   for (let fruitless = 0; ; fruitless++) {
     const before = filling.filled;
-    const answer = await askRange(access, { ...range, start: start + before }, signal);
+    const rest = { ...range, start: start + before };
+    const answer = await persist(maxAttempts, signal, () => askRange(access, rest, signal));
     if (answer === "empty") throw changed(name, location);
     if (answer.whole && (start + before > 0 || answer.size !== end)) {
       dropBody(answer.body);

@@ -95,5 +95,6 @@ export const OLDER_NAMES: readonly string[] = ["crux", "xtdb"].flatMap((system) 
     "mem-kv/->kv-store",
     "checkpoint/->checkpointer",
     "checkpoint/->filesystem-checkpoint-store",
+    "s3.checkpoint/->cp-store",
   ].map((name) => `${system}.${name}`),
 );
