@@ -1,0 +1,20 @@
+// A process that saves one checkpoint into a bucket: node s3-saving-child.js '{"store", "dir", "bytes", "leaseMs"}'
+import { randomBytes } from "node:crypto";
+import { s3Store } from "../../src/index.ts";
+import type { S3StoreOptions } from "../../src/index.ts";
+import { take } from "./rounds.ts";
+import { testSource } from "./test-source.ts";
+
+interface Asked {
+  readonly store: S3StoreOptions;
+  readonly dir: string;
+  readonly bytes: number;
+  readonly leaseMs: number;
+}
+
+const { store: options, dir, bytes, leaseMs } = JSON.parse(process.argv[2] ?? "") as Asked;
+const store = s3Store(options);
+const source = testSource("killed");
+source.files = { "000001.ldb": randomBytes(bytes) };
+await take(store, source, dir, { leaseMs });
+await store.close();
