@@ -13,6 +13,8 @@ const EXAMPLES = [...doc.matchAll(/^```(json|edn|clojure)\n([\s\S]*?)^```$/gm)].
     text,
   }),
 );
+const s3Doc = readFileSync(join(import.meta.dirname, "../../../../docs/s3.md"), "utf8");
+const S3_EXAMPLES = [...s3Doc.matchAll(/^```(json|edn)\n([^`]*cairn\/index-store[^`]*)^```$/gm)];
 const env = { CAIRN_NODE_ID: "n1", HOME: "/home/me", CHECKPOINTS: "/mnt/checkpoints", TOKEN: "secret" };
 
 test.each(EXAMPLES)(
@@ -22,6 +24,17 @@ test.each(EXAMPLES)(
     expect(config.nodeId).not.toBe("");
   },
 );
+
+test("every example of docs/s3.md is read, and saves to a bucket", async () => {
+  expect(S3_EXAMPLES).toHaveLength(3);
+  const keys = { ...env, S3_KEY: "key", S3_SECRET: "secret" };
+  for (const [, language, text = ""] of S3_EXAMPLES) {
+    const config = await configOf(language === "json" ? { json: text, env: keys } : { edn: text, env: keys });
+    const { values } = configAsJson(config);
+    expect(JSON.stringify(values)).toContain("example-checkpoints");
+    expect(JSON.stringify(values)).not.toContain('"secret"');
+  }
+});
 
 test("examples in both languages that follow each other mean the same", async () => {
   const pairs = EXAMPLES.flatMap((example, at) => {
