@@ -49,15 +49,29 @@ export async function withNode<T>(
   options: NodeOptions,
   use: (client: NodeClient) => Promise<T>,
 ): Promise<T> {
-  const url = options.url ?? terminal.env["CAIRN_URL"] ?? "http://127.0.0.1:3000";
-  if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
+  const urls = options.url === undefined ? undefined : [options.url];
+  return await withNodes(terminal, urls, options.token, async ([client]) => await use(client));
+}
+
+/** The same with one client for each of several addresses. */
+export async function withNodes<T>(
+  terminal: Terminal,
+  urls: readonly string[] = [terminal.env["CAIRN_URL"] ?? "http://127.0.0.1:3000"],
+  token: string | undefined,
+  use: (clients: readonly [NodeClient, ...NodeClient[]]) => Promise<T>,
+): Promise<T> {
+  for (const url of urls) {
+    if (/^https?:\/\//.test(url) && URL.canParse(url)) continue;
     throw new UsageError(`${url} is not an address of a node.`, "For example --url http://127.0.0.1:3000.");
   }
-  const client = new NodeClient(url, options.token ?? terminal.env["CAIRN_AUTH_TOKEN"]);
+  const [first, ...others] = urls.map(
+    (url) => new NodeClient(url, token ?? terminal.env["CAIRN_AUTH_TOKEN"]),
+  );
+  if (first === undefined) throw new UsageError("--url names no address.");
   try {
-    return await use(client);
+    return await use([first, ...others]);
   } finally {
-    client.close();
+    for (const client of [first, ...others]) client.close();
   }
 }
 

@@ -23,6 +23,10 @@ export interface NodeRequest {
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly body?: string | Buffer;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Ends the request and its answer. */
+  readonly signal?: AbortSignal;
+  /** How long nothing may come before the connection is taken for dead. */
+  readonly silenceMs?: number;
 }
 
 /** An error that a node answered, with the whole body for those who know more of it. */
@@ -90,17 +94,36 @@ export class NodeClient {
     return value;
   }
 
+  /** The text of an answer that goes on, as it comes; ends with {@link NoAnswerError} when it breaks off. */
+  async stream(options: NodeRequest): Promise<AsyncIterable<string>> {
+    const response = await this.#exchange(options);
+    const status = response.statusCode ?? 0;
+    if (status >= 400) throw nodeError(this.url, status, await this.#read(response));
+    return this.#parts(response);
+  }
+
+  async *#parts(response: IncomingMessage): AsyncGenerator<string, void> {
+    response.setEncoding("utf8");
+    try {
+      yield* response as AsyncIterable<string>;
+    } catch (error) {
+      throw new NoAnswerError(this.url, true, error);
+    }
+  }
+
   /** Ends its connections. */
   close(): void {
     this.#agent.destroy();
   }
 
-  #exchange({ method = "GET", path, query = {}, body, headers = {} }: NodeRequest): Promise<IncomingMessage> {
+  #exchange(options: NodeRequest): Promise<IncomingMessage> {
+    const { method = "GET", path, query = {}, body, headers = {}, signal, silenceMs } = options;
     return new Promise((resolve, reject) => {
       let connected = false;
       const request = (this.#secure ? https : http)(this.url + path + queryText(query), {
         method,
         agent: this.#agent,
+        ...(signal === undefined ? {} : { signal }),
         headers: {
           ...(body === undefined
             ? {}
@@ -113,6 +136,9 @@ export class NodeClient {
         () => request.destroy(new Error("connecting took too long")),
         CONNECT_TIMEOUT_MS,
       );
+      if (silenceMs !== undefined) {
+        request.setTimeout(silenceMs, () => request.destroy(new Error("nothing came for too long")));
+      }
       const onConnected = (): void => {
         connected = true;
         clearTimeout(timer);

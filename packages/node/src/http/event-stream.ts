@@ -23,8 +23,8 @@ function eventText(event: WatchEvent): string {
       return `id: ${txId}\nevent: tx\ndata: ${oneLine(data)}\n\n`;
     }
     case "heartbeat": {
-      const { type, ahead, ...data } = event;
-      const id = ahead === true ? "" : `id: ${event.txId}\n`;
+      const { type, ...data } = event;
+      const id = event.ahead === true ? "" : `id: ${event.txId}\n`;
       return `${id}event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
     }
     case "cutoff": {

@@ -13,6 +13,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   get: async () => (await import("./get.ts")).addGet,
   list: async () => (await import("./list.ts")).addList,
   history: async () => (await import("./history.ts")).addHistory,
+  watch: async () => (await import("./watch.ts")).addWatch,
   checkpoint: async () => (await import("./checkpoint.ts")).addCheckpoint,
   log: async () => (await import("./log.ts")).addLog,
 };

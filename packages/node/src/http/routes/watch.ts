@@ -1,3 +1,4 @@
+import type { ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import type { FastifyRequest } from "fastify";
 import { type WatchEvent, WatchCompactedError, type WatchQuery } from "../../watch/watch-event.ts";
@@ -14,7 +15,7 @@ const WATCH = {
   heartbeat: heartbeatInterval,
 };
 
-/** A reader from whom nothing was heard and who took nothing for so long is gone. Heartbeats come more often. */
+/** A reader who took nothing for so long is gone: heartbeats come more often. */
 const GONE_AFTER_MS = 60_000;
 const GONE_AFTER_HEARTBEATS = 3;
 
@@ -23,6 +24,7 @@ export const watchRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/watch", async (request, reply) => {
     const query = watchQuery(request, parseQuery(request.url, WATCH));
     const closed = new AbortController();
+    reply.raw.once("close", () => closed.abort());
     // Errors of the beginning are answers of their own; after it there is only the stream.
     const watched = api.watch({ ...query, signal: closed.signal }).batches();
     const batches = watched[Symbol.asyncIterator]();
@@ -38,17 +40,19 @@ export const watchRoutes: RegisterRoutes = (app, api) => {
       await batches.return?.();
       return reply.send();
     }
-    const { socket } = request.raw;
-    socket.setTimeout(Math.max(GONE_AFTER_MS, (query.heartbeatMs ?? 0) * GONE_AFTER_HEARTBEATS), () =>
-      socket.destroy(),
-    );
-    reply.raw.once("close", () => {
-      closed.abort();
-      socket.setTimeout(0);
-    });
+    leaveWhenGone(reply.raw, query.heartbeatMs ?? 0);
     return reply.send(Readable.from(stream(first.value, batches), { objectMode: false, highWaterMark: 1 }));
   });
 };
+
+/** Heartbeats are taken by whoever is still there. */
+function leaveWhenGone(response: ServerResponse, heartbeatMs: number): void {
+  const { socket } = response;
+  const leave = (): void => void socket?.destroy();
+  socket?.setTimeout(Math.max(GONE_AFTER_MS, heartbeatMs * GONE_AFTER_HEARTBEATS), leave);
+  // The connection may serve other requests afterwards.
+  response.once("close", () => socket?.off("timeout", leave));
+}
 
 async function* stream(
   first: readonly WatchEvent[],

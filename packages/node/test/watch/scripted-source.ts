@@ -1,0 +1,78 @@
+import type { ChangesPage } from "../../src/index-store/transaction-changes.ts";
+import { compacted, type TransactionEvent } from "../../src/watch/watch-event.ts";
+import { WatchFeed, FEED_BOUNDS, type FeedBounds } from "../../src/watch/watch-feed.ts";
+import type { WatchSource } from "../../src/watch/watch-source.ts";
+
+/** A history that a test writes, in place of an index. */
+export class ScriptedSource implements WatchSource {
+  readonly #transactions: TransactionEvent[] = [];
+  /** Nothing at or before it can be told any more. */
+  floor = 0;
+  /** Set to let reads fail. */
+  error: Error | undefined;
+  /** Awaited by each read. */
+  before: () => Promise<void> = () => Promise.resolve();
+  /** Positions after which was read. */
+  readonly reads: number[] = [];
+  #txId = 1;
+
+  get position(): { txId: number; time: number } {
+    return { txId: this.#txId, time: this.#txId * 1_000 };
+  }
+
+  /** Appends transactions of one put each; `bytes` is the size of each document. */
+  append(count: number, { bucket = "pods", bytes = 10 } = {}): void {
+    for (let n = 0; n < count; n += 1) {
+      this.#txId += 1;
+      const txId = this.#txId;
+      const json = JSON.stringify("x".repeat(bytes));
+      const change = {
+        op: "put" as const,
+        bucket,
+        namespace: "default",
+        name: `k${txId}`,
+        revision: txId,
+        json,
+      };
+      this.#transactions.push({ type: "tx", txId, txTime: timeOf(txId), changes: [change] });
+    }
+  }
+
+  async changes({
+    after,
+    bucket,
+    maxTransactions,
+  }: Parameters<WatchSource["changes"]>[0]): Promise<ChangesPage> {
+    this.reads.push(after);
+    await this.before();
+    if (this.error !== undefined) throw this.error;
+    if (after < this.floor) throw compacted(after, this.floor);
+    const upTo = Math.min(this.#txId, after + maxTransactions);
+    const transactions = this.#transactions
+      .filter(({ txId }) => txId > after && txId <= upTo)
+      .filter(({ changes }) => bucket === undefined || changes.some((change) => change.bucket === bucket));
+    return { transactions, upTo, txTime: timeOf(upTo), bytes: JSON.stringify(transactions).length };
+  }
+
+  place(txId: number): ReturnType<WatchSource["place"]> {
+    return Promise.resolve({ txTime: timeOf(txId), floor: this.floor });
+  }
+}
+
+/** A feed of a scripted source, with bounds that a test can reach. */
+export function scriptedFeed(
+  source: ScriptedSource,
+  bounds: Partial<FeedBounds> = {},
+): { feed: WatchFeed; errors: string[]; append: ScriptedSource["append"] } {
+  const errors: string[] = [];
+  const feed = new WatchFeed(source, ({ code }) => errors.push(code), { ...FEED_BOUNDS, ...bounds });
+  const append: ScriptedSource["append"] = (...what) => {
+    source.append(...what);
+    feed.advanced();
+  };
+  return { feed, errors, append };
+}
+
+function timeOf(txId: number): string {
+  return new Date(txId * 1_000).toISOString();
+}

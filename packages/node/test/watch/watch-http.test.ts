@@ -1,0 +1,185 @@
+import { CairnError } from "@cairn/kv";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { type CairnNode, runNode } from "../../src/node.ts";
+import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
+import { compacted } from "../../src/watch/watch-event.ts";
+import { quietSystem } from "../quiet-system.ts";
+import { serve } from "../http/served-node.ts";
+import { EventSource } from "./event-source.ts";
+import { submit } from "./watch-reader.ts";
+
+let folder = "";
+let node: CairnNode;
+let url = "";
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-watch-http-"));
+  const openTxLog = async () => await openEmbeddedTxLog({ path: path.join(folder, "node-1-log") });
+  const http = { host: "127.0.0.1", port: 0, maxBody: 1_048_576 };
+  node = await runNode({ ...quietSystem({ folder, nodeId: "node-1", openTxLog }), http });
+  await node.ready;
+  url = `${node.url}/api/v1/watch`;
+});
+afterEach(async () => {
+  await node.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe("GET /api/v1/watch", () => {
+  it("sends server-sent events: where it begins, then each transaction with its id", async () => {
+    await using watch = await EventSource.open(url);
+    expect(watch.response).toMatchObject({
+      statusCode: 200,
+      headers: {
+        "content-type": "text/event-stream; charset=utf-8",
+        "cache-control": "no-store, no-transform",
+        "x-accel-buffering": "no",
+      },
+    });
+    const txTime = expect.stringMatching(/^\d{4}-.*Z$/) as string;
+    expect(await watch.next()).toEqual({ id: "1", event: "heartbeat", data: { txId: 1, txTime } });
+    await submit(node, ["put", "pods", "web/ü 0", { image: "nginx\n\r", n: [1, null] }]);
+    await submit(node, ["delete", "pods", "web/ü 0"]);
+    const key = { bucket: "pods", namespace: "web", name: "ü 0" };
+    expect(await watch.next()).toEqual({
+      id: "2",
+      event: "tx",
+      data: {
+        txId: 2,
+        txTime,
+        changes: [{ op: "put", ...key, revision: 2, document: { image: "nginx\n\r", n: [1, null] } }],
+      },
+    });
+    expect(await watch.next()).toEqual({
+      id: "3",
+      event: "tx",
+      data: { txId: 3, txTime, changes: [{ op: "delete", ...key, revision: 3 }] },
+    });
+  });
+
+  it("takes a bucket, a namespace and where to begin", async () => {
+    await submit(node, ["put", "pods", "prod/a", 1]);
+    await submit(node, ["put", "nodes", "prod/a", 1]);
+    await submit(node, ["put", "pods", "prod/b", 1], ["put", "pods", "test/b", 1]);
+    await using watch = await EventSource.open(`${url}?bucket=pods&namespace=prod&from=2`);
+    expect(await watch.transactions(1)).toEqual([4]);
+    await using all = await EventSource.open(`${url}?from=0`);
+    expect(await all.transactions(3)).toEqual([2, 3, 4]);
+  });
+
+  it("goes on from Last-Event-ID, which a client that reconnects sends with the address it began with", async () => {
+    for (let n = 0; n < 4; n += 1) await submit(node, ["put", "pods", "a", n]);
+    await using watch = await EventSource.open(`${url}?from=1`, { "last-event-id": "3" });
+    expect(await watch.transactions(2)).toEqual([4, 5]);
+    const wrong = await fetch(url, { headers: { "last-event-id": "three" } });
+    expect(wrong.status).toBe(400);
+  });
+
+  it("sends heartbeats with the position, and without an id while it waits for its beginning", async () => {
+    await using watch = await EventSource.open(`${url}?bucket=pods&heartbeat=PT0.1S`);
+    const txId = await submit(node, ["put", "other", "a", 1]);
+    await vi.waitFor(async () =>
+      expect(await watch.next()).toMatchObject({ id: String(txId), event: "heartbeat", data: { txId } }),
+    );
+    await using ahead = await EventSource.open(`${url}?from=${txId + 1}&heartbeat=100`);
+    expect(await ahead.next()).toMatchObject({
+      id: undefined,
+      event: "heartbeat",
+      data: { txId, ahead: true },
+    });
+    await submit(node, ["put", "pods", "a", 1]);
+    await submit(node, ["put", "pods", "a", 2]);
+    expect(await ahead.transactions(1)).toEqual([txId + 2]);
+  });
+
+  it("is cut off with the place to resume from when the node stops, which does not wait for it", async () => {
+    const txId = await submit(node, ["put", "pods", "a", 1]);
+    await using watch = await EventSource.open(url);
+    await watch.next();
+    const begunAt = performance.now();
+    const [end] = await Promise.all([watch.next(), node.close()]);
+    expect(end).toMatchObject({ id: String(txId), event: "cutoff", data: { txId, reason: "stopping" } });
+    expect(await watch.next()).toBeUndefined();
+    // Requests under way would be given 2 s.
+    expect(performance.now() - begunAt).toBeLessThan(1_800);
+  });
+
+  it.each([
+    ["from=x", 400],
+    ["from=-1", 400],
+    ["from=1&from=2", 400],
+    ["buckets=pods", 400],
+    ["bucket=watch", 400],
+    ["namespace=a%2Fb", 400],
+    ["heartbeat=often", 400],
+  ])("refuses ?%s", async (query, status) => {
+    const answer = await fetch(`${url}?${query}`);
+    expect(answer.status).toBe(status);
+    expect(await answer.json()).toMatchObject({ error: { code: "TX_INVALID" } });
+  });
+
+  it("answers HEAD with the headers alone", async () => {
+    const answer = await fetch(url, { method: "HEAD" });
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
+    expect(await answer.text()).toBe("");
+  });
+
+  it("leaves nothing behind when clients go away", async () => {
+    const sockets = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const socket = connect(Number(new URL(url).port), "127.0.0.1");
+        socket.write("GET /api/v1/watch HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        await once(socket, "data");
+        return socket;
+      }),
+    );
+    for (const socket of sockets) socket.resetAndDestroy();
+    const txId = await submit(node, ["put", "pods", "a", 1]);
+    await using watch = await EventSource.open(`${url}?from=${txId - 1}`);
+    expect(await watch.transactions(1)).toEqual([txId]);
+  });
+});
+
+describe("GET /api/v1/watch of other nodes", () => {
+  it("asks for the token", async () => {
+    await using served = await serve({ authToken: "secret" });
+    expect((await served.fetch("/api/v1/watch")).status).toBe(401);
+    const allowed = await served.fetch("/api/v1/watch", { headers: { authorization: "Bearer secret" } });
+    expect(allowed.status).toBe(200);
+  });
+
+  it("is refused with 503 and no stream by a node that joins", async () => {
+    await using served = await serve();
+    served.node.watched = async function* () {
+      await Promise.reject(new CairnError("NOT_READY", "The node is restoring."));
+      yield [];
+    };
+    const answer = await served.fetch("/api/v1/watch");
+    expect(answer.status).toBe(503);
+    expect(answer.headers.get("retry-after")).toBe("1");
+    expect(await answer.json()).toMatchObject({ error: { code: "NOT_READY" } });
+  });
+
+  it("is refused with 410 and the floor when the past asked for is gone", async () => {
+    await using served = await serve();
+    served.node.watched = async function* () {
+      await Promise.reject(compacted(5, 40));
+      yield [];
+    };
+    const answer = await served.fetch("/api/v1/watch?from=5");
+    expect(answer.status).toBe(410);
+    expect(await answer.json()).toEqual({
+      error: {
+        code: "WATCH_COMPACTED",
+        message: "This node no longer has all changes after transaction 5: a watch can begin at 40 or later.",
+        hint: expect.stringContaining("List"),
+      },
+      floor: 40,
+    });
+  });
+});
