@@ -5,6 +5,7 @@ import { spawnSync } from "node:child_process";
 const SERVERS = ["radosgw", "swift"];
 const TESTS = [
   "packages/checkpoint/test/s3-service.test.ts",
+  "packages/checkpoint/test/s3-refusals.test.ts",
   "packages/checkpoint/test/s3-faults.test.ts",
   "packages/checkpoint/test/s3-broken-line.test.ts",
   "packages/checkpoint/test/s3-kill.test.ts",

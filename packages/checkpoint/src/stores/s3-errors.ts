@@ -155,6 +155,8 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
     (status >= 500 && status !== 501) ||
     status === 408 ||
     status === 409 ||
+    // Of a condition that was broken by what has gone since.
+    status === 412 ||
     status === 429
   ) {
     const what =

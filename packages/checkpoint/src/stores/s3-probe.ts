@@ -80,7 +80,10 @@ export async function probe(access: S3Access): Promise<S3Findings> {
     const again = await put(ifNone, NOT_HONOURED);
     // One that refuses every condition has not shown that it compares anything; what is kept was there before.
     const creates = again === 412 && (typeof first === "string" || (first === 412 && !canDelete));
-    let etag: string | number = creates ? await put({}, []) : "";
+    // Where conditions are refused nothing lies there yet, and a range can be asked only of what does.
+    const unwritten = typeof first === "number" && typeof again === "number";
+    const plain = creates || unwritten ? await put({}, []) : "";
+    let etag: string | number = creates ? plain : "";
     let ifMatch: EtagStyle | undefined;
     for (const style of ["quoted", "bare"] as const) {
       if (typeof etag !== "string" || etag === "" || ifMatch !== undefined) break;
