@@ -155,6 +155,25 @@ test("an error of the program stays what it is", () => {
   expect(s3Error(bug, request)).toBe(bug);
 });
 
+test("that no region is known, and that there are no credentials, is told with what to set", () => {
+  const request = {
+    doing: "listing",
+    permission: "s3:ListBucket",
+    location: "s3://b",
+    bucket: "b",
+    region: undefined,
+  };
+  expect(s3Error(new Error("Region is missing"), request)).toMatchObject({
+    code: "CONFIG_INVALID",
+    hint: expect.stringContaining("AWS_REGION"),
+  });
+  const none = Object.assign(new Error("Could not load credentials."), { name: "CredentialsProviderError" });
+  expect(s3Error(none, request)).toMatchObject({
+    code: "STORE_DENIED",
+    hint: expect.stringContaining("AWS_ACCESS_KEY_ID"),
+  });
+});
+
 async function refusingEndpoint(): Promise<string> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { acquireLease } from "../src/lease.ts";
 import { listCheckpoints, systemClock } from "../src/index.ts";
 import { memoryS3 } from "./support/memory-s3.ts";
@@ -52,6 +52,23 @@ test("a service that does not list uploads is swept all the same, and a failing 
   expect((await sweep(store, testSource())).failed).toEqual([]);
   status = 500;
   expect((await sweep(store, testSource())).failed).toMatchObject([{ error: { code: "STORE_UNREACHABLE" } }]);
+});
+
+test("that unfinished uploads may not be aborted is said once, and they are left alone", async () => {
+  const server = await memoryS3();
+  const onNotice = vi.fn<(sentence: string) => void>();
+  const store = server.store({ onNotice });
+  leaveUpload(server, ARCHIVE, 7_200_000);
+  server.quirks.interfere = ({ method, query }, response) => {
+    if (method !== "DELETE" || !query.has("uploadId")) return false;
+    response.writeHead(403).end();
+    return true;
+  };
+  for (const _round of [1, 2]) {
+    expect(await sweep(store, testSource())).toEqual({ removed: [], failed: [] });
+  }
+  expect(onNotice.mock.calls).toEqual([[expect.stringContaining("s3:AbortMultipartUpload")]]);
+  expect(server.uploads.size).toBe(1);
 });
 
 test("where nothing may be removed, checkpoints are saved one after the other, and sweeps leave them alone", async () => {

@@ -331,3 +331,36 @@ test("a service that is away for a while in the middle of a transfer ends neithe
   await expectWhole(server, store);
   expect(away).toBe(7);
 });
+
+test("with checksums each part carries one, and its end names them all", async () => {
+  const server = await memoryS3();
+  const store = server.store({ ...PARTS, checksums: "when-supported" });
+  await store.upload("a.tar", pieces(CONTENT));
+  await expectWhole(server, store);
+  const sent = server.asked.filter(isPart).map(({ headers }) => headers["x-amz-checksum-crc32"]);
+  expect(sent).toHaveLength(4);
+  expect(sent.every((checksum) => /^[A-Za-z0-9+/]{6}==$/.test(String(checksum)))).toBe(true);
+  server.asked.length = 0;
+  await server.store(PARTS).upload("b.tar", pieces(CONTENT));
+  expect(server.asked.some(({ headers }) => "x-amz-checksum-crc32" in headers)).toBe(false);
+});
+
+test("encryption is asked for by every write, a storage class by archives alone", async () => {
+  const server = await memoryS3();
+  const options = {
+    serverSideEncryption: "aws:kms",
+    kmsKeyId: "key-1",
+    storageClass: "STANDARD_IA",
+  } as const;
+  const store = server.store({ ...PARTS, ...options });
+  await store.create("a.json", "{}");
+  await store.upload("small.tar", pieces(Buffer.from("small")));
+  await store.upload("a.tar", pieces(CONTENT));
+  const begun = server.asked.filter(({ method, query }) => method !== "GET" && !query.has("uploadId"));
+  for (const { method, key, headers } of begun) {
+    if (method === "DELETE" || method === "HEAD") continue;
+    expect([key, headers["x-amz-server-side-encryption"]]).toEqual([key, "aws:kms"]);
+    expect(headers["x-amz-server-side-encryption-aws-kms-key-id"]).toBe("key-1");
+    expect(headers["x-amz-storage-class"]).toBe(key.endsWith(".tar") ? "STANDARD_IA" : undefined);
+  }
+});

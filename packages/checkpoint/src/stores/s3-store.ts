@@ -25,6 +25,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
   let probing: Promise<S3Findings> | undefined;
   let findings: S3Findings | undefined;
   let latest = 0;
+  let mayAbort = true;
 
   function requireWritable(doing: string): void {
     if (options.readOnly !== true) return;
@@ -123,8 +124,19 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
         throw error;
       }
     },
-    tidy: async (which) =>
-      options.readOnly === true ? [] : abortDeadUploads(access, CHECKPOINT_PREFIX, which),
+    async tidy(which) {
+      if (options.readOnly === true || !mayAbort) return [];
+      try {
+        return await abortDeadUploads(access, CHECKPOINT_PREFIX, which);
+      } catch (error) {
+        if (!isCairnError(error, "STORE_DENIED")) throw error;
+        mayAbort = false;
+        notice(
+          `${location} lets no unfinished upload be aborted with these credentials (s3:AbortMultipartUpload); what killed nodes leave stays until a life-cycle rule removes it.`,
+        );
+        return [];
+      }
+    },
     async now() {
       const date = await askDate(access, LEASE_FILE);
       if (date === undefined) throw strangeAnswer(location, "asking for its time", "the answer had no date");

@@ -41,6 +41,8 @@ export async function uploadContent(
   };
   let begun: "whole" | "parts" | undefined;
   let upload: MultipartUpload | undefined;
+  // Whoever reads it hears of its error; aborted before that, it would end the process.
+  content.on("error", () => undefined);
   try {
     if ((await look(access, name, signal)) !== undefined) throw alreadyThere(name, location);
     if (signal !== undefined) addAbortSignal(signal, content);

@@ -31,6 +31,7 @@ export interface S3Asked {
   readonly key: string;
   readonly query: URLSearchParams;
   readonly range: string | undefined;
+  readonly headers: IncomingMessage["headers"];
 }
 
 interface Stored {
@@ -66,7 +67,7 @@ export async function memoryS3(quirks: S3Quirks = {}): Promise<MemoryS3> {
     const url = new URL(request.url ?? "", "http://s3");
     const [, bucket, ...path] = url.pathname.split("/").map(decodeURIComponent);
     const { method = "", headers } = request;
-    const one = { method, key: path.join("/"), query: url.searchParams, range: headers.range };
+    const one = { method, key: path.join("/"), query: url.searchParams, range: headers.range, headers };
     asked.push(one);
     if (quirks.interfere?.(one, response) === true) return;
     const send = (status: number, content: string | Buffer = "", more: Record<string, string> = {}): void => {
