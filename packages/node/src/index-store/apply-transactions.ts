@@ -10,6 +10,9 @@ import {
 } from "../tx-log/transaction-codec.ts";
 import type { LogMessage } from "../tx-log/tx-log.ts";
 import type { TxId } from "../tx-log/transaction.ts";
+import { BatchPolicies } from "./batch-policies.ts";
+import { type FieldBuilds } from "./field-rows.ts";
+import { NO_FIELD_WORK } from "./field-builds.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "./index-state.ts";
 import { type KeyState, KeyStates } from "./key-states.ts";
 import { STATE_ROW_KEY, transactionRowKey } from "./row-keys.ts";
@@ -36,14 +39,14 @@ const MOST_BYTES = 2 * 1024 * 1024;
 
 /**
  * Decodes messages, in batches as they are asked for. A batch is of bounded size, and one begins before and after a transaction that
- * evicts: only then does the store show the versions that the eviction removes.
+ * evicts (only then does the store show the versions that the eviction removes) or sets policies (one batch follows one set of them).
  */
 export function* decodeBatches(messages: readonly LogMessage[]): Generator<IndexedMessage[], void> {
   let batch: IndexedMessage[] = [];
   let bytes = 0;
   for (const message of messages) {
     const indexed = { message, decoded: decodeMessage(message.payload) };
-    const alone = evicts(indexed.decoded);
+    const alone = isAlone(indexed.decoded);
     if (batch.length > 0 && (alone || batch.length === MOST_MESSAGES || bytes > MOST_BYTES)) {
       yield batch;
       batch = [];
@@ -61,19 +64,22 @@ export function* decodeBatches(messages: readonly LogMessage[]): Generator<Index
 
 /**
  * What a run of messages does to an index: a pure function of the messages and of what `reader` shows of the state before
- * them. However a log is cut into runs, the rows end the same (only {@link decodeBatches}' cuts are needed). The first message of a
- * log is its birth record, which makes no rows but its outcome.
+ * them. However a log is cut into runs, the rows end the same (only the cuts of {@link decodeBatches} and of `batchLength` are
+ * needed). The first message of a log is its birth record, which makes no rows but its outcome. `builds` are the indexed fields whose
+ * rows are not whole yet.
  */
 export async function applyMessages(
   messages: readonly IndexedMessage[],
   before: IndexState,
   reader: KvReader,
   remembered = REMEMBERED_TRANSACTIONS,
+  builds: FieldBuilds = NO_FIELD_WORK.builds,
 ): Promise<Applied> {
   const keys = new KeyStates(before.documents);
-  const touched: KeyState[][] = messages.map(({ decoded }) =>
+  const touched: (KeyState | undefined)[][] = messages.map(({ decoded }) =>
     decoded.kind === "transaction" ? keys.collect(decoded.ops) : NOTHING,
   );
+  const policies = await BatchPolicies.load(messages, before, keys, reader);
   await keys.load(reader);
   const submissions = await Submissions.load(messages, before.txId + messages.length, reader, remembered);
   const outcomes: KvOperation[] = [];
@@ -85,8 +91,9 @@ export async function applyMessages(
     if (decoded.kind === "birth") log = logOfBirth(decoded.birth, before);
     txId = message.position + log.offset;
     time = Math.max(time, message.time);
-    const context = { txId, time, keys, touched: touched[index] ?? NOTHING };
+    const context = { txId, time, keys, touched: touched[index] ?? NOTHING, policies };
     const verdict = applyOne(decoded, message.payload, context, submissions);
+    await policies?.after(txId, time, touched[index] ?? NOTHING);
     if (verdict.kind === "committed") {
       committed += 1;
       operations += context.touched.length;
@@ -97,22 +104,26 @@ export async function applyMessages(
   const last = messages.at(-1);
   if (last === undefined) throw new Error("nothing to apply");
   const { sha256 } = anchorOf(last.message);
-  const state = { ...before, version: INDEX_VERSION, log, txId, time, sha256, documents: keys.documents };
+  const held = policies === undefined ? before : { ...before, ...policies.state() };
+  const state = { ...held, version: INDEX_VERSION, log, txId, time, sha256, documents: keys.documents };
   const rows = keys.rows();
+  if (policies !== undefined) for (const row of await policies.rows(builds)) rows.push(row);
   for (const row of outcomes) rows.push(row);
   for (const row of submissions.rows(txId)) rows.push(row);
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });
   return { rows, state, committed, operations };
 }
 
-const NOTHING: KeyState[] = [];
+const NOTHING: (KeyState | undefined)[] = [];
 
 interface Context {
   readonly txId: TxId;
   readonly time: number;
   readonly keys: KeyStates;
   /** The states of the transaction's keys, in the order of its operations. */
-  readonly touched: readonly KeyState[];
+  readonly touched: readonly (KeyState | undefined)[];
+  /** Undefined where there is nothing but documents. */
+  readonly policies: BatchPolicies | undefined;
 }
 
 interface Verdict {
@@ -149,21 +160,27 @@ function aborted(reason: string): Verdict {
 }
 
 function applyOperations({ ops, header }: LoggedTransaction, context: Context): Verdict {
-  const { txId, time, keys, touched } = context;
+  const { txId, time, keys, touched, policies } = context;
   // All matches look at the state before the transaction, wherever they stand.
-  const conflict = firstConflict(ops, touched);
+  const conflict = firstConflict(ops, touched) ?? policies?.conflict(ops);
   if (conflict !== undefined) return aborted(conflict);
   for (const [index, { op, document }] of ops.entries()) {
     const key = touched[index];
-    if (key === undefined) throw new Error("an operation's key was not loaded");
-    if (op === "put" && document !== undefined) keys.put(key, txId, time, document);
-    else if (op === "delete") keys.delete(key, txId, time);
+    if (key === undefined) continue;
+    if (op === "put" && document !== undefined) {
+      keys.put(key, txId, time, document);
+      policies?.written(key, txId, time, document);
+    } else if (op === "delete") keys.delete(key, txId, time);
     else if (op === "evict") keys.evict(key, txId);
   }
+  policies?.take(ops, txId, time);
   return { kind: "committed", text: header };
 }
 
-function firstConflict(ops: readonly LoggedOperation[], touched: readonly KeyState[]): string | undefined {
+function firstConflict(
+  ops: readonly LoggedOperation[],
+  touched: readonly (KeyState | undefined)[],
+): string | undefined {
   for (const [index, { op, bucket, key, revision }] of ops.entries()) {
     if (op !== "match") continue;
     const found = touched[index]?.document;
@@ -194,6 +211,7 @@ function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): Inde
 
 const EMPTY = new Uint8Array(0);
 
-function evicts(decoded: DecodedMessage): boolean {
-  return decoded.kind === "transaction" && decoded.ops.some(({ op }) => op === "evict");
+function isAlone(decoded: DecodedMessage): boolean {
+  if (decoded.kind !== "transaction") return decoded.kind === "birth";
+  return decoded.ops.some(({ op }) => op === "evict" || op === "configure");
 }

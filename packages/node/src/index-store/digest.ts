@@ -41,11 +41,22 @@ export async function digestIndex(
 }
 
 /** Every version up to `txId` is still there, unless a later eviction removed it. */
-async function checkPast(reader: KvReader, { txId: last, log }: IndexState, txId: TxId): Promise<void> {
+async function checkPast(
+  reader: KvReader,
+  { txId: last, log, cleaned = 0 }: IndexState,
+  txId: TxId,
+): Promise<void> {
   if (txId > last || txId <= log.offset) {
     throw new CairnError(
       "CONFLICT",
       `The index holds transactions ${log.offset + 1} to ${last}, not ${txId}.`,
+    );
+  }
+  if (txId < cleaned) {
+    throw new CairnError(
+      "CONFLICT",
+      `Transaction ${cleaned} removed history: the index no longer knows all of transaction ${txId}.`,
+      { hint: "Ask for a later transaction." },
     );
   }
   const gte = evictionRowKey(txId + 1, Buffer.alloc(1));

@@ -1,15 +1,16 @@
-import type { KvReader } from "@cairn/kv";
+import { CairnError, type KvReader } from "@cairn/kv";
 import type { DocumentVersion, StoredDocument } from "../node-api.ts";
 import type { DocumentKey, TxId } from "../tx-log/transaction.ts";
 import {
   asKind,
+  counterRowKey,
   documentRowKey,
   parseDocumentRowKey,
   ROW,
   transactionRowKey,
   versionRowKey,
 } from "./row-keys.ts";
-import { decodeOutcome, decodeVersion, isoTime } from "./row-values.ts";
+import { type BucketCounters, decodeCounters, decodeOutcome, decodeVersion, isoTime } from "./row-values.ts";
 
 /** The current document of a key. */
 export async function readDocument(reader: KvReader, key: DocumentKey): Promise<StoredDocument | undefined> {
@@ -26,6 +27,9 @@ export async function readDocumentAsOf(
   const rowKey = keyRow(key);
   const [document, tombstone] = await reader.getMany([rowKey, asKind(rowKey, ROW.tombstone)]);
   const value = await valueAsOf(reader, rowKey, document ?? tombstone, txId);
+  if (value === undefined) {
+    checkFloor(await readFloors(reader, key.bucket), key.bucket, txId, document ?? tombstone);
+  }
   return value === undefined ? undefined : storedDocument(key, value);
 }
 
@@ -48,6 +52,37 @@ export async function valueAsOf(
   };
   for await (const rows of reader.range(range)) return rows[0]?.[1];
   return undefined;
+}
+
+/** From when on a bucket's past is whole. */
+export type PastFloors = Pick<BucketCounters, "floor" | "gone">;
+
+/** The floors of a bucket. */
+export async function readFloors(reader: KvReader, bucket: string): Promise<PastFloors> {
+  const value = await reader.get(counterRowKey(bucket));
+  return value === undefined ? { floor: 0, gone: 0 } : decodeCounters(value);
+}
+
+/**
+ * Whether nothing found at transaction `txId` means that there was nothing: `WATCH_COMPACTED` where what was there may have been
+ * removed by the bucket's history policy. `newest` is what the key has now: a key with a later one may have had another before.
+ */
+export function checkFloor(
+  { floor, gone }: PastFloors,
+  bucket: string,
+  txId: TxId,
+  newest: Uint8Array | undefined,
+): void {
+  if (txId < (newest === undefined ? gone : floor)) throw compacted(bucket, txId, Math.max(floor, gone));
+}
+
+/** The past that was asked for is gone. */
+function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
+  return new CairnError(
+    "WATCH_COMPACTED",
+    `What ${bucket} was at transaction ${txId} is not known any more: its history is whole from transaction ${floor} on.`,
+    { hint: `Ask for transaction ${floor} or a later one; the policy "history" says how much stays.` },
+  );
 }
 
 /** A key's versions, newest first, at most `limit`, older than revision `before` when given. */

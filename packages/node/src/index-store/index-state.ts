@@ -1,5 +1,6 @@
 import { CairnError, type KvReader } from "@cairn/kv";
 import { z } from "zod";
+import type { Policies } from "../policies/policies.ts";
 import type { TxId } from "../tx-log/transaction.ts";
 import { STATE_ROW_KEY } from "./row-keys.ts";
 
@@ -7,9 +8,23 @@ import { STATE_ROW_KEY } from "./row-keys.ts";
  * The version of the index's layout. A node reads only its own; another one is refused and built anew, from a checkpoint of
  * this version or from the log. Raise it whenever the same log would give other rows. docs/index-format.md describes the rows.
  */
-export const INDEX_VERSION = 1;
+export const INDEX_VERSION = 2;
 
 const Id = z.int().min(0);
+
+const PoliciesSchema = z.object({
+  revision: Id,
+  value: z.custom<Policies>((value) => typeof value === "object" && value !== null),
+  indexes: z.array(z.object({ id: Id, bucket: z.string(), field: z.string() })),
+  nextIndex: Id,
+  scan: z.array(z.object({ bucket: z.string(), after: z.string() })),
+});
+
+/**
+ * The policies in force. `revision`: the transaction that set them; `indexes`: each indexed field with the number of its rows, which
+ * no other gets later (`nextIndex`); `scan`: buckets whose documents are still looked through for those that expire, and how far.
+ */
+export type StatePolicies = Readonly<z.infer<typeof PoliciesSchema>>;
 
 const StateSchema = z.object({
   version: z.int(),
@@ -18,11 +33,18 @@ const StateSchema = z.object({
   time: Id,
   sha256: z.string().length(64),
   documents: Id,
+  policies: PoliciesSchema.optional(),
+  events: Id.optional(),
+  sweep: z.object({ segment: z.string(), key: z.string(), stem: z.string(), seen: Id }).optional(),
+  cleaned: Id.optional(),
+  pruned: Id.optional(),
 });
 
 /**
  * Which prefix of which log the index holds; written in the same batch as the rows of its last message. `txId`: the last message
- * applied, `time`: its transaction's time (ms since 1970), `sha256`: of its payload (with `txId` the anchor), `documents`: current ones.
+ * applied, `time`: its transaction's time (ms since 1970), `sha256`: of its payload (with `txId` the anchor), `documents`: current ones,
+ * `events`: recorded ones, `sweep`: where the clean-up of history goes on, `cleaned`: the
+ * last transaction at which history was removed, `pruned`: what transactions up to this one changed is not known whole any more.
  */
 export type IndexState = Readonly<z.infer<typeof StateSchema>>;
 

@@ -2,12 +2,19 @@ import { CairnError, type KvCapture, type KvReader, type KvStats, type KvStore }
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../node-api.ts";
 import type { LogMessage } from "../tx-log/tx-log.ts";
 import type { DocumentKey, TxId, TxOutcome } from "../tx-log/transaction.ts";
-import { type Applied, applyMessages, decodeBatches } from "./apply-transactions.ts";
+import { type Applied, applyMessages, decodeBatches, type IndexedMessage } from "./apply-transactions.ts";
+import { batchLength } from "./batch-policies.ts";
+import { type BucketSummary, readBuckets } from "./bucket-reads.ts";
 import { decodeListCursor, decodeRevisionCursor, encodeListCursor, encodeRevisionCursor } from "./cursor.ts";
 import { digestIndex } from "./digest.ts";
 import { readDocument, readDocumentAsOf, readHistory, transactionAt } from "./document-reads.ts";
+import { type EventPage, type EventQuery, readEvents } from "./event-reads.ts";
+import { type EvictionPage, readEvictions } from "./eviction-reads.ts";
+import { type FieldWork, NO_FIELD_WORK, readFieldWork, stepFieldWork } from "./field-builds.ts";
 import { type IndexState, readState } from "./index-state.ts";
 import { listAsOf, listCurrent } from "./list-documents.ts";
+import { type FieldQuery, listWhere } from "./list-where.ts";
+import { resolvable, Turns } from "./turns.ts";
 import { transactionRowKey } from "./row-keys.ts";
 import { decodeOutcome, isoTime } from "./row-values.ts";
 
@@ -19,6 +26,7 @@ export interface IndexListQuery {
   readonly limit: number;
   readonly cursor?: string;
   readonly asOf?: AsOf;
+  readonly where?: FieldQuery;
 }
 
 /** What was applied: messages of the log, each one transaction, and the operations of those that committed. */
@@ -33,10 +41,15 @@ export interface AppliedCounts {
 export class IndexStore {
   readonly #kv: KvStore;
   #state: IndexState;
+  #work: FieldWork;
+  /** Of those who write what depends on what is in the store. */
+  readonly #turns = new Turns();
+  #changed: () => void = () => {};
 
-  private constructor(kv: KvStore, state: IndexState) {
+  private constructor(kv: KvStore, state: IndexState, work: FieldWork) {
     this.#kv = kv;
     this.#state = state;
+    this.#work = work;
   }
 
   /**
@@ -45,9 +58,10 @@ export class IndexStore {
    */
   static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
     const state = (await readState(kv)) ?? empty;
-    if (state.log.id === empty.log.id) return new IndexStore(kv, state);
+    const work = state.policies === undefined ? NO_FIELD_WORK : await readFieldWork(kv);
+    if (state.log.id === empty.log.id) return new IndexStore(kv, state, work);
     // A log that continues another one may have another name, which its birth record does not say.
-    return new IndexStore(kv, { ...state, log: { ...state.log, name: empty.log.name } });
+    return new IndexStore(kv, { ...state, log: { ...state.log, name: empty.log.name } }, work);
   }
 
   /** What the index holds, as of the last batch. */
@@ -65,20 +79,62 @@ export class IndexStore {
     let bytes = 0;
     let writing = Promise.resolve();
     for (const batch of decodeBatches(messages)) {
-      await writing;
-      const applied = await applyMessages(batch, this.#state, this.#kv);
-      committed += applied.committed;
-      operations += applied.operations;
+      let rest: readonly IndexedMessage[] = batch;
+      while (rest.length > 0) {
+        await writing;
+        const done = await this.#turns.take();
+        try {
+          const length = await batchLength(rest, this.#state, this.#kv);
+          const part = length === rest.length ? rest : rest.slice(0, length);
+          const { builds } = this.#work;
+          const applied = await applyMessages(part, this.#state, this.#kv, undefined, builds);
+          committed += applied.committed;
+          operations += applied.operations;
+          rest = rest.slice(length);
+          writing = this.#write(applied).finally(done);
+        } catch (error) {
+          done();
+          throw error;
+        }
+      }
       for (const { message } of batch) bytes += message.payload.length;
-      writing = this.#write(applied);
     }
     await writing;
     return { transactions: messages.length, committed, operations, bytes };
   }
 
   async #write({ rows, state }: Applied): Promise<void> {
+    const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
     await this.#kv.batch(rows);
     this.#state = state;
+    if (!isConfigured) return;
+    this.#work = await readFieldWork(this.#kv);
+    this.#changed();
+  }
+
+  /** Does a little of what new and removed indexed fields need; false when nothing is left. */
+  async buildFields(): Promise<boolean> {
+    if (this.#isBuilt) return false;
+    const done = await this.#turns.take();
+    try {
+      this.#work = await stepFieldWork(this.#kv, this.#state, this.#work);
+    } finally {
+      done();
+    }
+    return !this.#isBuilt;
+  }
+
+  /** Resolves when {@link buildFields} has something to do, or `signal` aborts. */
+  async fieldsToBuild(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = resolvable();
+    this.#changed = resolve;
+    signal.addEventListener("abort", resolve);
+    if (!signal.aborted && this.#isBuilt) await promise;
+    signal.removeEventListener("abort", resolve);
+  }
+
+  get #isBuilt(): boolean {
+    return this.#work.builds.size === 0 && this.#work.removals.length === 0;
   }
 
   async get(key: DocumentKey, asOf?: AsOf): Promise<StoredDocument | undefined> {
@@ -91,12 +147,18 @@ export class IndexStore {
 
   async list(query: IndexListQuery): Promise<DocumentPage> {
     return await this.#frozen(async (reader) => {
-      const now = (await readState(reader))?.txId ?? this.#state.txId;
+      const state = (await readState(reader)) ?? this.#state;
+      const now = state.txId;
       const cursor = query.cursor === undefined ? undefined : decodeListCursor(query.cursor);
       const txId = cursor?.txId ?? (await this.#resolve(reader, query.asOf)) ?? now;
       const range = cursor === undefined ? query : { ...query, after: cursor.after };
+      const { where } = query;
       const { documents, after } =
-        txId >= now ? await listCurrent(reader, range) : await listAsOf(reader, range, txId);
+        where !== undefined
+          ? await listWhere(reader, { ...range, where }, state, txId)
+          : txId >= now
+            ? await listCurrent(reader, range)
+            : await listAsOf(reader, range, txId);
       const page = { txId: Math.min(txId, now), documents };
       return after === undefined ? page : { ...page, cursor: encodeListCursor({ txId: page.txId, after }) };
     });
@@ -133,6 +195,27 @@ export class IndexStore {
   /** What `read` gives, all from one state. */
   async read<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
     return await this.#frozen(read);
+  }
+
+  /** Every bucket, with how many documents have each value of its indexed fields. */
+  async buckets(): Promise<{ txId: TxId; buckets: BucketSummary[] }> {
+    return await this.#frozen(async (reader) => {
+      const state = (await readState(reader)) ?? this.#state;
+      return { txId: state.txId, buckets: await readBuckets(reader, state) };
+    });
+  }
+
+  /** Recorded events, newest first. */
+  async events(query: EventQuery): Promise<EventPage> {
+    return await this.#frozen(async (reader) => {
+      const state = (await readState(reader)) ?? this.#state;
+      return await readEvents(reader, state, query);
+    });
+  }
+
+  /** What was evicted, newest first. */
+  async evictions(limit: number, cursor?: string): Promise<EvictionPage> {
+    return await this.#frozen(async (reader) => await readEvictions(reader, limit, cursor));
   }
 
   async capture(dir: string, options?: { unchecked?: boolean }): Promise<KvCapture> {

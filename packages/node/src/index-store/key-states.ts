@@ -13,11 +13,13 @@ import {
 import { decodeCounters, encodeCounters, encodeVersion, versionValueRevision } from "./row-values.ts";
 
 /** A bucket while a batch is applied: its counters, and the keys of it that the batch touches. */
-interface BucketState {
+export interface BucketState {
   readonly name: string;
   readonly keys: Map<string, KeyState>;
   documents: number;
   tombstones: number;
+  floor: TxId;
+  gone: TxId;
   changed: boolean;
 }
 
@@ -25,12 +27,12 @@ interface BucketState {
 export interface KeyState {
   readonly bucket: BucketState;
   readonly rowKey: Buffer;
+  /** The document as read, so that what else depends on it changes only where it has, and a row never written need not be removed. */
+  before: Uint8Array | undefined;
   document: Uint8Array | undefined;
   tombstone: Uint8Array | undefined;
   /** Keys of its superseded versions; read only where the key is evicted. */
   versions: Uint8Array[] | undefined;
-  /** Whether the store has the row now, so that a row never written need not be removed. */
-  storedDocument: boolean;
   storedTombstone: boolean;
   changed: boolean;
 }
@@ -54,23 +56,57 @@ export class KeyStates {
     return this.#documents;
   }
 
-  /** The states of the operations' keys, in the operations' order, not read yet: {@link load} does. */
-  collect(ops: readonly LoggedOperation[]): KeyState[] {
-    return ops.map(({ op, bucket: name, key }) => {
-      let bucket = this.#buckets.get(name);
-      if (bucket === undefined) {
-        bucket = { name, keys: new Map(), documents: 0, tombstones: 0, changed: false };
-        this.#buckets.set(name, bucket);
-      }
-      let state = bucket.keys.get(key);
-      if (state === undefined) {
-        state = emptyKeyState(bucket, documentRowKey(name, key));
-        bucket.keys.set(key, state);
-        this.#keys.push(state);
-      }
+  /** The states of the operations' keys, in the operations' order, not read yet: {@link load} does. Undefined for what has no key. */
+  collect(ops: readonly LoggedOperation[]): (KeyState | undefined)[] {
+    return ops.map(({ op, bucket, key }) => {
+      if (bucket === "") return undefined;
+      const state = this.collectKey(bucket, key);
       if (op === "evict") state.versions ??= [];
       return state;
     });
+  }
+
+  /** The state of one key, to be read by {@link load} like the operations' own. */
+  collectKey(bucketName: string, key: string): KeyState {
+    const bucket = this.collectBucket(bucketName);
+    let state = bucket.keys.get(key);
+    if (state === undefined) {
+      state = emptyKeyState(bucket, documentRowKey(bucketName, key));
+      bucket.keys.set(key, state);
+      this.#keys.push(state);
+    }
+    return state;
+  }
+
+  /** A bucket, its counters to be read by {@link load}. */
+  collectBucket(name: string): BucketState {
+    let bucket = this.#buckets.get(name);
+    if (bucket === undefined) {
+      bucket = { name, keys: new Map(), documents: 0, tombstones: 0, floor: 0, gone: 0, changed: false };
+      this.#buckets.set(name, bucket);
+    }
+    return bucket;
+  }
+
+  /** The keys that were collected. */
+  get all(): readonly KeyState[] {
+    return this.#keys;
+  }
+
+  /** Versions of `bucket` that were superseded up to `revision` were removed. */
+  raiseFloor(bucket: BucketState, revision: TxId): void {
+    if (revision <= bucket.floor) return;
+    bucket.floor = revision;
+    bucket.changed = true;
+  }
+
+  /** Forgets that the key was deleted; it must have no older versions. */
+  dropTombstone(key: KeyState): void {
+    if (key.tombstone === undefined) return;
+    key.bucket.gone = Math.max(key.bucket.gone, versionValueRevision(key.tombstone));
+    key.bucket.tombstones -= 1;
+    key.tombstone = undefined;
+    touch(key);
   }
 
   /** Reads what was collected. Two reads, whatever the number of keys, and one more for each that is evicted. */
@@ -82,7 +118,7 @@ export class KeyStates {
     const values = await reader.getMany(wanted);
     for (const [index, key] of keys.entries()) {
       key.document = values[index];
-      key.storedDocument = key.document !== undefined;
+      key.before = key.document;
     }
     for (const [index, bucket] of buckets.entries()) {
       const value = values[keys.length + index];
@@ -94,7 +130,7 @@ export class KeyStates {
 
   /** A key without a document has a tombstone only where its bucket has any: most loads need no second read. */
   async #loadTombstones(reader: KvReader): Promise<void> {
-    const absent = this.#keys.filter((key) => !key.storedDocument && key.bucket.tombstones > 0);
+    const absent = this.#keys.filter((key) => key.before === undefined && key.bucket.tombstones > 0);
     if (absent.length === 0) return;
     const values = await reader.getMany(absent.map(({ rowKey }) => asKind(rowKey, ROW.tombstone)));
     for (const [index, key] of absent.entries()) {
@@ -157,7 +193,7 @@ export class KeyStates {
   #writeKey(key: KeyState): void {
     if (key.document !== undefined) {
       this.#rows.push({ type: "put", key: key.rowKey, value: key.document });
-    } else if (key.storedDocument) {
+    } else if (key.before !== undefined) {
       this.#rows.push({ type: "del", key: key.rowKey });
     }
     if (key.tombstone !== undefined) {
@@ -195,7 +231,7 @@ function emptyKeyState(bucket: BucketState, rowKey: Buffer): KeyState {
     document: undefined,
     tombstone: undefined,
     versions: undefined,
-    storedDocument: false,
+    before: undefined,
     storedTombstone: false,
     changed: false,
   };

@@ -1,7 +1,7 @@
 import { CairnError, type KvReader, type KvRow } from "@cairn/kv";
 import type { StoredDocument } from "../node-api.ts";
 import type { TxId } from "../tx-log/transaction.ts";
-import { storedDocumentRow, valueAsOf } from "./document-reads.ts";
+import { checkFloor, readFloors, storedDocumentRow, valueAsOf } from "./document-reads.ts";
 import { asKind, documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "./row-keys.ts";
 
 /** Which documents, in key order. `after`: the document row key to go on behind. */
@@ -28,14 +28,27 @@ export async function listCurrent(reader: KvReader, range: ListRange): Promise<L
 
 /**
  * The documents as they were after transaction `txId`. Every key that had one then has a document or a tombstone row now (evicted
- * keys have none), so both are read in key order, and only what changed since is looked up in the history.
+ * keys have none), so both are read in key order, and only what changed since is looked up in the history. `isWanted` is asked about
+ * each version. `WATCH_COMPACTED` where a history policy has removed what there was.
  */
-export async function listAsOf(reader: KvReader, range: ListRange, txId: TxId): Promise<ListedDocuments> {
+export async function listAsOf(
+  reader: KvReader,
+  range: ListRange,
+  txId: TxId,
+  isWanted: (value: Uint8Array) => boolean = () => true,
+): Promise<ListedDocuments> {
   const rows = mergeByStem(
     reader.range(bounds(range, ROW.document)),
     reader.range(bounds(range, ROW.tombstone)),
   );
-  return await collect(rows, range, ([key, value]) => valueAsOf(reader, key, value, txId));
+  // Keys that are gone altogether would be missing.
+  const floors = await readFloors(reader, range.bucket);
+  checkFloor(floors, range.bucket, txId, undefined);
+  return await collect(rows, range, async ([key, value]) => {
+    const found = await valueAsOf(reader, key, value, txId);
+    if (found === undefined) checkFloor(floors, range.bucket, txId, value);
+    return found === undefined || isWanted(found) ? found : undefined;
+  });
 }
 
 async function collect(
@@ -74,7 +87,8 @@ function bounds(
   return { gt, lt };
 }
 
-function foreignCursor(): CairnError {
+/** A cursor of a list of something else. */
+export function foreignCursor(): CairnError {
   return new CairnError("TX_INVALID", "The cursor is that of another list.", {
     hint: "A cursor goes with the bucket, namespace and prefix that it was answered for: follow the Link header as it is.",
   });

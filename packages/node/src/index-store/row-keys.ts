@@ -1,4 +1,5 @@
 import type { DocumentKey, TxId } from "../tx-log/transaction.ts";
+import { asBuffer, END, escape, ESCAPED, ID_BYTES, readId, unescape, writeId } from "./row-key-parts.ts";
 
 /*
  * Every row's key begins with one byte that names its kind. Documents, tombstones and versions share the encoding of what
@@ -9,24 +10,28 @@ import type { DocumentKey, TxId } from "../tx-log/transaction.ts";
 
 /** The kinds of rows. docs/index-format.md gives each one's key and value. */
 export const ROW = {
+  fieldBuild: 0x62, // b: index; how far the rows of an indexed field are built
   document: 0x63, // c: current version
   tombstone: 0x64, // d: the key's last write was a deletion
+  event: 0x65, // e: time, tx-id, place in the transaction
+  field: 0x66, // f: index, value, namespace, name
   version: 0x68, // h: a superseded version; stem, then its revision
   submission: 0x69, // i: an idempotency id
   submissionOrder: 0x6a, // j: tx-id; the idempotency id that it used
   meta: 0x6d, // m
   counter: 0x6e, // n: documents and tombstones of a bucket
+  expired: 0x6f, // o: tx-id, then the stem whose document expired
+  due: 0x71, // q: time, then the stem of a document that may expire then
   transaction: 0x74, // t: tx-id
+  fieldCount: 0x76, // v: index, value; how many documents have it
   eviction: 0x78, // x: tx-id, then the stem that was evicted
+  fieldRemoval: 0x7a, // z: index; its rows are being removed
 } as const;
 
 /** One of {@link ROW}'s bytes. */
 export type RowKind = (typeof ROW)[keyof typeof ROW];
 
-const END = 0x00;
-const ESCAPED = 0xff;
 const SLASH = 0x2f;
-const ID_BYTES = 8;
 
 /** The document row of a key; `key` is `namespace/name`. The rows of the other kinds are made from it. */
 export function documentRowKey(bucket: string, key: string): Buffer {
@@ -85,11 +90,36 @@ export function transactionRowId(key: Uint8Array): TxId {
 
 /** The row that says that a key was evicted by `txId`. */
 export function evictionRowKey(txId: TxId, rowKey: Uint8Array): Buffer {
+  return numberedStemKey(ROW.eviction, txId, rowKey);
+}
+
+/** The row that says that a key's document expired when `txId` was applied. */
+export function expiredRowKey(txId: TxId, rowKey: Uint8Array): Buffer {
+  return numberedStemKey(ROW.expired, txId, rowKey);
+}
+
+/** The row by which a key is looked at again at `time`. */
+export function dueRowKey(time: number, rowKey: Uint8Array): Buffer {
+  return numberedStemKey(ROW.due, time, rowKey);
+}
+
+function numberedStemKey(kind: RowKind, number: number, rowKey: Uint8Array): Buffer {
   const key = Buffer.allocUnsafe(ID_BYTES + rowKey.length);
-  key[0] = ROW.eviction;
-  writeId(key, 1, txId);
+  key[0] = kind;
+  writeId(key, 1, number);
   key.set(rowKey.subarray(1), 1 + ID_BYTES);
   return key;
+}
+
+/** The number (a tx-id or a time) and the stem in an eviction, expired or due row's key. */
+export function parseNumberedStem(key: Uint8Array): { number: number; stem: Buffer } {
+  return { number: readId(key, 1), stem: asBuffer(key).subarray(1 + ID_BYTES) };
+}
+
+/** All rows of one kind. */
+export function rowsOfKind(kind: RowKind): { gte: Buffer; lt: Buffer } {
+  const gte = Buffer.from([kind]);
+  return { gte, lt: prefixEnd(gte) };
 }
 
 /** The row of an idempotency id. */
@@ -153,35 +183,4 @@ export function documentRowPrefix(bucket: string, namespace?: string, prefix = "
   if (namespace === undefined) return Buffer.from(`c${bucket}\0`, "utf8");
   const parts = [Buffer.from(`c${bucket}\0`, "utf8"), escape(namespace), Buffer.from([END]), escape(prefix)];
   return Buffer.concat(parts);
-}
-
-function escape(part: string): Buffer {
-  const bytes = Buffer.from(part, "utf8");
-  if (!bytes.includes(END)) return bytes;
-  const out: number[] = [];
-  for (const byte of bytes) {
-    out.push(byte);
-    if (byte === END) out.push(ESCAPED);
-  }
-  return Buffer.from(out);
-}
-
-function unescape(bytes: Buffer): string {
-  return bytes.includes(END)
-    ? Buffer.from(bytes.filter((byte) => byte !== ESCAPED)).toString("utf8")
-    : bytes.toString("utf8");
-}
-
-function writeId(target: Buffer, at: number, id: TxId): void {
-  target.writeUInt32BE(Math.floor(id / 2 ** 32), at);
-  target.writeUInt32BE(id >>> 0, at + 4);
-}
-
-function readId(source: Uint8Array, at: number): TxId {
-  const bytes = asBuffer(source);
-  return bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4);
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

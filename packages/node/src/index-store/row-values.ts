@@ -1,4 +1,4 @@
-import type { Revision, TxId } from "../tx-log/transaction.ts";
+import type { Json, Revision, TxId } from "../tx-log/transaction.ts";
 
 /*
  * A document, tombstone and version row have the same value, so that a superseded version moves to its own row as it is:
@@ -26,6 +26,29 @@ export function isVersionValue(value: Uint8Array): boolean {
 /** The revision that a version's value says. */
 export function versionValueRevision(value: Uint8Array): Revision {
   return readNumber(view(value), 1);
+}
+
+/** The time of the transaction that wrote a version, in milliseconds since 1970. */
+export function versionValueTime(value: Uint8Array): number {
+  return readNumber(view(value), 9);
+}
+
+/** The document in a version's value; undefined for a deletion. */
+export function versionValueJson(value: Uint8Array): Json | undefined {
+  if (value[0] === DELETED) return undefined;
+  return JSON.parse(view(value).toString("utf8", HEAD)) as Json;
+}
+
+/** A number alone, as a row's value. */
+export function encodeNumber(number: number): Buffer {
+  const value = Buffer.allocUnsafe(8);
+  writeNumber(value, 0, number);
+  return value;
+}
+
+/** The number that is a row's value. */
+export function decodeNumber(value: Uint8Array): number {
+  return readNumber(view(value), 0);
 }
 
 /** The document's JSON (UTF-8) in a version's value; nothing for a deletion. */
@@ -83,20 +106,31 @@ export interface BucketCounters {
   readonly documents: number;
   /** Keys whose last write was a deletion. */
   readonly tombstones: number;
+  /** Versions that were superseded before this transaction may be gone. */
+  readonly floor: TxId;
+  /** Keys whose last write, a deletion, was before this transaction may be gone altogether. */
+  readonly gone: TxId;
 }
 
 /** A counter row's value. */
 export function encodeCounters(counters: BucketCounters): Buffer {
-  const value = Buffer.allocUnsafe(16);
+  const isWhole = counters.floor === 0 && counters.gone === 0;
+  const value = Buffer.allocUnsafe(isWhole ? 16 : 32);
   writeNumber(value, 0, counters.documents);
   writeNumber(value, 8, counters.tombstones);
+  if (isWhole) return value;
+  writeNumber(value, 16, counters.floor);
+  writeNumber(value, 24, counters.gone);
   return value;
 }
 
 /** A counter row's value, read. */
 export function decodeCounters(value: Uint8Array): BucketCounters {
   const bytes = view(value);
-  return { documents: readNumber(bytes, 0), tombstones: readNumber(bytes, 8) };
+  const head = { documents: readNumber(bytes, 0), tombstones: readNumber(bytes, 8) };
+  return bytes.length === 16
+    ? { ...head, floor: 0, gone: 0 }
+    : { ...head, floor: readNumber(bytes, 16), gone: readNumber(bytes, 24) };
 }
 
 /** Milliseconds since 1970 as the ISO-8601 text of every answer. */

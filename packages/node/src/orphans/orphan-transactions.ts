@@ -1,8 +1,11 @@
 import { createHash } from "node:crypto";
 import type { KvReader } from "@cairn/kv";
 import type { IndexState } from "../index-store/index-state.ts";
+import { eventRowOrigin } from "../index-store/event-row-keys.ts";
 import {
   documentRowKey,
+  ROW,
+  rowsOfKind,
   transactionRowId,
   transactionRowKey,
   versionRowKey,
@@ -36,6 +39,7 @@ export async function* orphanTransactions(
   state: IndexState,
   shared: TxId,
 ): AsyncGenerator<OrphanTransaction, void, void> {
+  const contents = await readContents(kv, state, shared);
   const range = { gt: transactionRowKey(shared), lte: transactionRowKey(state.txId) };
   for await (const rows of kv.range(range)) {
     for (const [key, value] of rows) {
@@ -44,7 +48,7 @@ export async function* orphanTransactions(
       if (kind !== "committed" || text === "") continue;
       const txId = transactionRowId(key);
       const header = JSON.parse(text) as LoggedHeader;
-      yield await makeAgain(kv, header, { logId: state.log.id, txId, time, shared });
+      yield await makeAgain(kv, header, { logId: state.log.id, txId, time, shared }, contents);
     }
   }
 }
@@ -56,14 +60,30 @@ interface Origin {
   readonly shared: TxId;
 }
 
-async function makeAgain(kv: KvReader, header: LoggedHeader, origin: Origin): Promise<OrphanTransaction> {
+async function makeAgain(
+  kv: KvReader,
+  header: LoggedHeader,
+  origin: Origin,
+  contents: Contents,
+): Promise<OrphanTransaction> {
   const { txId, shared } = origin;
   const ops: string[] = [];
   const evicted: string[] = [];
   let unmatched = 0;
   let writes = 0;
+  let events = 0;
   for (const op of header.ops) {
     const [kind, bucket, key, revision = null] = op;
+    if (kind === "event" || kind === "configure") {
+      const content =
+        kind === "event" ? contents.events.get(`${txId}-${events}`) : contents.policies.get(txId);
+      if (kind === "event") events += 1;
+      // What is gone by its bounds, or was set anew since, is past.
+      if (content === undefined) continue;
+      writes += 1;
+      ops.push(`["${kind}",${content}]`);
+      continue;
+    }
     if (kind === "match" && revision !== null && revision > shared) {
       unmatched += 1;
       continue;
@@ -82,6 +102,24 @@ async function makeAgain(kv: KvReader, header: LoggedHeader, origin: Origin): Pr
   const id = isWhole && header.id !== undefined ? header.id : contentId(origin, text);
   const line = writes === 0 ? undefined : `{"ops":${text},"id":${JSON.stringify(id)}}`;
   return { txId, line, evicted, unmatched };
+}
+
+/** What stands apart from the operations of a transaction and has no key: events by transaction and place, policies by transaction. */
+interface Contents {
+  readonly events: ReadonlyMap<string, string>;
+  readonly policies: ReadonlyMap<TxId, string>;
+}
+
+async function readContents(kv: KvReader, { policies }: IndexState, shared: TxId): Promise<Contents> {
+  const events = new Map<string, string>();
+  for await (const rows of kv.range(rowsOfKind(ROW.event))) {
+    for (const [key, value] of rows) {
+      const { txId, place } = eventRowOrigin(key);
+      if (txId > shared) events.set(`${txId}-${place}`, Buffer.from(value).toString("utf8"));
+    }
+  }
+  const last = policies === undefined ? [] : [[policies.revision, JSON.stringify(policies.value)] as const];
+  return { events, policies: new Map(last) };
 }
 
 /** The document that transaction `txId` put: the key's current one, or one of its superseded versions. */

@@ -4,14 +4,14 @@ import { CairnError } from "@cairn/kv";
 import { type BirthRecord, isBirthRecord } from "./birth-record.ts";
 import { qualifiedKey } from "./document-key.ts";
 import type { Revision, Transaction } from "./transaction.ts";
-import { loggedOperationProblem, validateTransaction } from "./validate-transaction.ts";
+import { loggedContentProblem, loggedOperationProblem, validateTransaction } from "./validate-transaction.ts";
 
 /*
  * A message is lines of UTF-8, so that a person can read a log with the log's own tools:
  *
  *   cairn/1 <CRC-32 of all that follows the line break, 8 hex digits>
  *   {"ops":[["put","pods","default/web-0"],["delete","pods","default/web-1"]],"id":"…"}
- *   {"image":"nginx"}            one line a put, in the order of the puts: the document
+ *   {"image":"nginx"}            one line a put, event or configure, in their order: the document, event or policies
  *
  * Documents stand apart from the operations so that an index can store their bytes as they are, without parsing them;
  * the CRC is what makes that safe: a message that somebody else wrote into the log, or that was damaged, is not applied.
@@ -23,13 +23,14 @@ const NEWLINE = 0x0a;
 
 /** An operation as it comes from the log. `key` is `namespace/name`, the namespace always given. */
 export interface LoggedOperation {
-  readonly op: "put" | "delete" | "match" | "evict";
+  readonly op: "put" | "delete" | "match" | "evict" | "event" | "configure";
+  /** Empty, like `key`, for an event and for policies, which have no key. */
   readonly bucket: string;
   readonly key: string;
-  /** Of a put: the document's JSON in UTF-8. */
+  /** Of a put, an event, or policies: its JSON in UTF-8. */
   readonly document: Uint8Array | undefined;
-  /** Of a match; null: absent. */
-  readonly revision: Revision | null;
+  /** Of a match or of policies, null: absent. Undefined: policies are set whatever is there. */
+  readonly revision: Revision | null | undefined;
 }
 
 /** A transaction as it comes from the log. `header` is its line of operations, without documents. */
@@ -38,6 +39,8 @@ export interface LoggedTransaction {
   readonly ops: readonly LoggedOperation[];
   readonly id: string | undefined;
   readonly header: Uint8Array;
+  /** Whether it has events or sets policies. */
+  readonly hasContent: boolean;
 }
 
 /** What a message of the log is. `unreadable`: not written by Cairn, or damaged; it keeps its tx-id and changes nothing. */
@@ -51,9 +54,13 @@ export function encodeTransaction(transaction: Transaction): Uint8Array {
   validateTransaction(transaction);
   const documents: string[] = [];
   const ops = transaction.ops.map((op) => {
-    if (op[0] !== "put") return op;
-    documents.push(stringify(op[3]));
-    return op.slice(0, 3);
+    if (op[0] === "put") {
+      documents.push(stringify(op[3]));
+      return op.slice(0, 3);
+    }
+    if (op[0] !== "event" && op[0] !== "configure") return op;
+    documents.push(stringify(op[1]));
+    return [op[0], ...op.slice(2)];
   });
   const header = JSON.stringify({ ops, ...(transaction.id === undefined ? {} : { id: transaction.id }) });
   return frame([header, ...documents].join("\n"));
@@ -95,22 +102,33 @@ function decodeBody(body: Buffer): DecodedMessage {
     return { kind: "unreadable", reason: "the message has no operations" };
   }
   const ops: LoggedOperation[] = [];
+  let hasContent = false;
   let position = end + 1;
   for (const parts of logged as unknown[]) {
     const problem = loggedOperationProblem(parts);
     if (problem !== undefined) return { kind: "unreadable", reason: problem };
-    const [op, bucket, key, revision = null] = parts as LoggedParts;
+    const [op] = parts as LoggedParts;
+    const isKeyless = op === "event" || op === "configure";
     let document: Uint8Array | undefined;
-    if (op === "put") {
+    if (op === "put" || isKeyless) {
       if (position > body.length) return { kind: "unreadable", reason: "the message lacks a document" };
       const documentEnd = lineEnd(body, position);
       document = body.subarray(position, documentEnd);
       position = documentEnd + 1;
     }
+    if (isKeyless && document !== undefined) {
+      hasContent = true;
+      const content = JSON.parse(Buffer.from(document).toString("utf8")) as unknown;
+      const fault = loggedContentProblem(op, content);
+      if (fault !== undefined) return { kind: "unreadable", reason: fault };
+      ops.push({ op, bucket: "", key: "", document, revision: (parts as [string, Revision | null])[1] });
+      continue;
+    }
+    const [, bucket, key, revision = null] = parts as LoggedParts;
     ops.push({ op, bucket, key: qualifiedKey(key), document, revision });
   }
   const known = typeof id === "string" ? id : undefined;
-  return { kind: "transaction", ops, id: known, header: body.subarray(0, end) };
+  return { kind: "transaction", ops, id: known, header: body.subarray(0, end), hasContent };
 }
 
 type LoggedParts = [LoggedOperation["op"], string, string, (Revision | null)?];

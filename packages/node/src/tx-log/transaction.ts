@@ -1,3 +1,6 @@
+import type { Policies } from "../policies/policies.ts";
+import type { EventRecord } from "./event-record.ts";
+
 /** A transaction's id: its position in the log plus the log's offset. A safe integer. */
 export type TxId = number;
 
@@ -17,12 +20,15 @@ export interface DocumentKey {
 /**
  * One operation, in the form of POST /api/v1/tx. `key` is `namespace/name` (split at the first `/`), or a name alone,
  * which is in the namespace `default`. `match` aborts the transaction unless the key is at that revision (null: absent).
+ * `configure` sets the policies; with a revision it aborts unless they are at that one (null: never set).
  */
 export type TxOperation =
   | readonly ["put", bucket: string, key: string, document: Json]
   | readonly ["delete", bucket: string, key: string]
   | readonly ["match", bucket: string, key: string, revision: Revision | null]
-  | readonly ["evict", bucket: string, key: string];
+  | readonly ["evict", bucket: string, key: string]
+  | readonly ["event", event: EventRecord]
+  | readonly ["configure", policies: Policies, revision?: Revision | null];
 
 /** Operations that all take effect or none. With an `id` of the client's own it is applied once however often it is submitted. */
 export interface Transaction {

@@ -1,5 +1,7 @@
 import { CairnError } from "@cairn/kv";
+import { formatPolicyProblem, policyProblems } from "../policies/policy-problems.ts";
 import { bucketProblem, keyProblem, splitKey } from "./document-key.ts";
+import { eventProblem } from "./event-record.ts";
 import type { Json, Transaction, TxOperation } from "./transaction.ts";
 
 /** An idempotency id is the client's own text of at most so many bytes. */
@@ -32,9 +34,11 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 export function operationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return "an operation is an array";
   const [name, bucket, key] = op as unknown[];
+  if (name === "event") return op.length === 2 ? eventProblem(op[1]) : "event has 2 parts";
+  if (name === "configure") return configureProblem(op);
   const length = OPERATION_LENGTH.get(name as string);
   if (length === undefined) {
-    return `unknown operation ${JSON.stringify(name)}; known are put, delete, match and evict`;
+    return `unknown operation ${JSON.stringify(name)}; known are put, delete, match, evict, event and configure`;
   }
   if (op.length !== length) return `${String(name)} has ${length} parts, this one has ${op.length}`;
   const keyIssue = operationKeyProblem(bucket, key);
@@ -44,11 +48,37 @@ export function operationProblem(op: unknown): string | undefined {
   return undefined;
 }
 
-/** Like {@link operationProblem}, for an operation as it stands in the log: a put without its document, which is apart. */
+/** Like {@link operationProblem}, for an operation as it stands in the log: without what is apart, a put's document, an event, policies. */
 export function loggedOperationProblem(op: unknown): string | undefined {
-  if (!Array.isArray(op) || op[0] !== "put") return operationProblem(op);
-  if (op.length !== 3) return "put has 3 parts in the log";
-  return operationKeyProblem(op[1], op[2]);
+  if (!Array.isArray(op)) return operationProblem(op);
+  switch (op[0]) {
+    case "put":
+      return op.length === 3 ? operationKeyProblem(op[1], op[2]) : "put has 3 parts in the log";
+    case "event":
+      return op.length === 1 ? undefined : "event has 1 part in the log";
+    case "configure":
+      return op.length === 1 ? undefined : expectedRevisionProblem(op, 2);
+    default:
+      return operationProblem(op);
+  }
+}
+
+/** Why what stands apart from an operation in the log is not an event, or policies. */
+export function loggedContentProblem(op: "event" | "configure", content: unknown): string | undefined {
+  if (op === "event") return eventProblem(content);
+  const [problem] = policyProblems(content);
+  return problem === undefined ? undefined : formatPolicyProblem(problem);
+}
+
+function configureProblem(op: readonly unknown[]): string | undefined {
+  const problems = policyProblems(op[1]);
+  if (problems.length > 0) return problems.map(formatPolicyProblem).join("; ").replace(/\.$/, "");
+  return op.length === 2 ? undefined : expectedRevisionProblem(op, 3);
+}
+
+function expectedRevisionProblem(op: readonly unknown[], length: number): string | undefined {
+  if (op.length !== length) return `configure has at most ${length} parts`;
+  return revisionProblem(op[length - 1]);
 }
 
 /** The parts of each operation, its name included. */
@@ -69,7 +99,7 @@ function operationKeyProblem(bucket: unknown, key: unknown): string | undefined 
 
 function revisionProblem(revision: unknown): string | undefined {
   if (revision === null || (Number.isSafeInteger(revision) && (revision as number) > 0)) return undefined;
-  return "match compares with a revision (a positive integer) or null (absent)";
+  return "a revision to compare with is a positive integer or null (absent)";
 }
 
 /** Walks with a stack of its own: a document may be nested deeper than the call stack is. */
@@ -102,7 +132,12 @@ function iterate(value: object): Iterable<unknown> {
 }
 
 function writtenTwice(op: TxOperation, written: Set<string>): string | undefined {
-  if (op[0] === "match") return undefined;
+  if (op[0] === "match" || op[0] === "event") return undefined;
+  if (op[0] === "configure") {
+    if (written.has("")) return "the policies are set twice in one transaction";
+    written.add("");
+    return undefined;
+  }
   const { namespace, name } = splitKey(op[2]);
   const key = `${op[1]}/${namespace}/${name}`;
   if (written.has(key)) return `${JSON.stringify(op[2])} is written twice in one transaction`;

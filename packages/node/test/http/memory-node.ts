@@ -66,7 +66,7 @@ export class MemoryNode implements NodeApi {
       return;
     }
     for (const op of ops) {
-      if (op[0] === "match") continue;
+      if (op[0] === "match" || op[0] === "event" || op[0] === "configure") continue;
       const key = parseDocumentKey(op[1], op[2]);
       const versions = this.#entry(key).versions;
       if (op[0] === "put") {

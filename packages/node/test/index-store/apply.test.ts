@@ -11,6 +11,7 @@ import type { LogMessage } from "../../src/tx-log/tx-log.ts";
 import type { Transaction } from "../../src/tx-log/transaction.ts";
 import { parseDocumentKey } from "../../src/tx-log/document-key.ts";
 import { IndexModel } from "./index-model.ts";
+import { textOf } from "./policies-model.ts";
 import { transaction } from "./transactions-arbitrary.ts";
 
 const birth = { log: "log-1", offset: 0 };
@@ -51,7 +52,13 @@ function cut(messages: readonly LogMessage[], lengths: readonly number[]): LogMe
   return runs;
 }
 
-async function allDocuments(index: IndexStore, bucket: string, limit: number, asOf?: number) {
+async function allDocuments(
+  index: IndexStore,
+  bucket: string,
+  limit: number,
+  asOf?: number,
+  where?: { field: string; value: string },
+) {
   const found: [string, unknown][] = [];
   let cursor: string | undefined;
   do {
@@ -60,6 +67,7 @@ async function allDocuments(index: IndexStore, bucket: string, limit: number, as
       limit,
       ...(cursor === undefined ? {} : { cursor }),
       ...(asOf === undefined ? {} : { asOf: { txId: asOf } }),
+      ...(where === undefined ? {} : { where }),
     });
     for (const { namespace, name, json } of page.documents) {
       found.push([`${namespace}/${name}`, JSON.parse(json)]);
@@ -84,6 +92,7 @@ describe("the index is a pure function of the log", () => {
           }
           const left = await IndexStore.open(await memoryProvider().open(freshDir()), empty);
           for (const run of cut(messages, cutsA)) await left.apply(run);
+          while (await left.buildFields());
           const rightDir = freshDir();
           let right = await IndexStore.open(await levelProvider().open(rightDir), empty);
           for (const run of cut(messages, cutsB)) {
@@ -91,10 +100,13 @@ describe("the index is a pure function of the log", () => {
             // Restarted after every run: what was applied is what the next opening finds.
             await right.close();
             right = await IndexStore.open(await levelProvider().open(rightDir), empty);
+            await right.buildFields();
           }
+          while (await right.buildFields());
           try {
             expect(await left.digest()).toEqual(await right.digest());
             expect(right.state).toEqual(left.state);
+            expect(await right.buckets()).toEqual(await left.buckets());
             await expectLikeModel(left, model, transactions);
           } finally {
             await Promise.all([left.close(), right.close()]);
@@ -118,12 +130,44 @@ async function expectLikeModel(index: IndexStore, model: IndexModel, transaction
       expect(await allDocuments(index, bucket, 2, asOf)).toEqual(model.list(bucket, asOf));
     }
   }
-  for (const [, bucket = "", key = ""] of transactions.flatMap(({ ops }) => ops)) {
+  const { events } = await index.events({ limit: 1_000 });
+  const recorded = model.policies.boundEvents(model.events, model.time, "age").toReversed();
+  expect(events).toEqual(
+    recorded.map(({ time, txId, event }) => {
+      const told = { id: expect.any(String) as string, txId, ...event, time: String(time) };
+      return told;
+    }),
+  );
+  await expectFieldsLikeModel(index, model);
+  for (const op of transactions.flatMap(({ ops }) => ops)) {
+    if (op[0] === "event" || op[0] === "configure") continue;
+    const [, bucket, key] = op;
     const { versions } = await index.history(parseDocumentKey(bucket, key), 1_000);
     const told = versions.map(({ revision, json }) => ({
       revision,
       document: json === undefined ? undefined : (JSON.parse(json) as unknown),
     }));
     expect(told).toEqual(model.history(bucket, key));
+  }
+}
+
+async function expectFieldsLikeModel(index: IndexStore, model: IndexModel) {
+  const { buckets } = await index.buckets();
+  for (const [bucket, fields] of Object.entries(model.policies.value.indexes ?? {})) {
+    for (const field of fields) {
+      const counts = new Map<string, number>();
+      for (const [, document] of model.list(bucket)) {
+        const text = textOf(document, field);
+        if (text !== undefined) counts.set(text, (counts.get(text) ?? 0) + 1);
+      }
+      const told = buckets.find(({ name }) => name === bucket)?.fields[field];
+      expect(told).toEqual({ counts: Object.fromEntries(counts), more: false });
+      for (const value of ["on", "3", "a\0b", "x"]) {
+        for (const asOf of [undefined, Math.ceil(model.txId / 2)]) {
+          const wanted = model.list(bucket, asOf).filter(([, document]) => textOf(document, field) === value);
+          expect(await allDocuments(index, bucket, 2, asOf, { field, value })).toEqual(wanted);
+        }
+      }
+    }
   }
 }

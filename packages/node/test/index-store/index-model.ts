@@ -1,7 +1,9 @@
+import type { EventRecord } from "../../src/tx-log/event-record.ts";
 import type { Json, Transaction, TxOperation } from "../../src/tx-log/transaction.ts";
+import { PoliciesModel } from "./policies-model.ts";
 
 /** A version as the model keeps it. */
-interface ModelVersion {
+export interface ModelVersion {
   readonly revision: number;
   readonly time: number;
   readonly document: Json | undefined;
@@ -15,6 +17,9 @@ export class IndexModel {
   txId = 1;
   time = 0;
   readonly outcomes = new Map<number, boolean>();
+  readonly policies = new PoliciesModel();
+  /** In the order of their times, then as they were recorded. */
+  events: { readonly time: bigint; readonly txId: number; readonly event: EventRecord }[] = [];
   readonly #keys = new Map<string, ModelVersion[]>();
   readonly #ids = new Map<string, { txId: number; content: string }>();
   readonly #remembered: number;
@@ -27,7 +32,16 @@ export class IndexModel {
   apply(transaction: Transaction, time: number): void {
     this.txId += 1;
     this.time = Math.max(this.time, time);
-    this.outcomes.set(this.txId, this.#committed(transaction));
+    const written = new Set<string>();
+    const { policies } = this;
+    policies.begin();
+    this.outcomes.set(this.txId, this.#committed(transaction, written));
+    for (const id of policies.takeDue(this.time, (key) => this.#keys.get(key)?.at(-1))) {
+      const head = { revision: this.txId, time: this.time };
+      this.#keys.set(id, [...(this.#keys.get(id) ?? []), { ...head, document: undefined }]);
+    }
+    policies.scan([...this.#keys].filter(([id]) => !written.has(id)));
+    policies.end();
   }
 
   /** Current documents of a bucket as `[namespace/name, document]`, in key order. */
@@ -51,7 +65,7 @@ export class IndexModel {
     return [...this.#keys.values()].filter((versions) => versions.at(-1)?.document !== undefined).length;
   }
 
-  #committed(transaction: Transaction): boolean {
+  #committed(transaction: Transaction, written: Set<string>): boolean {
     const { id, ops } = transaction;
     const content = JSON.stringify(ops);
     const known = id === undefined ? undefined : this.#ids.get(id);
@@ -62,19 +76,45 @@ export class IndexModel {
     for (const op of ops) {
       if (op[0] === "match" && this.#revision(op[1], op[2]) !== op[3]) return false;
     }
-    for (const op of ops) this.#write(op);
+    for (const op of ops) {
+      if (op[0] === "configure" && op.length === 3 && this.policies.revision !== op[2]) return false;
+    }
+    const events: EventRecord[] = [];
+    for (const op of ops) {
+      if (op[0] === "event") events.push(op[1]);
+      else if (op[0] === "configure") this.policies.set(op[1], this.txId);
+      else if (op[0] !== "match") this.#write(op, written);
+    }
+    this.#record(events);
     return true;
   }
 
-  #write(op: TxOperation): void {
-    if (op[0] === "match") return;
+  #record(events: readonly EventRecord[]): void {
+    if (events.length === 0) return;
+    for (const event of events) {
+      const time = event.time === undefined ? BigInt(this.time) * 1_000_000n : BigInt(event.time);
+      this.events.push({ time, txId: this.txId, event });
+    }
+    // A sort that keeps the order of equal ones.
+    const sorted = this.events.toSorted((a, b) => Number(a.time - b.time));
+    this.events = this.policies.boundEvents(sorted, this.time);
+  }
+
+  #write(
+    op: Exclude<TxOperation, readonly ["match" | "event" | "configure", ...unknown[]]>,
+    written: Set<string>,
+  ): void {
     const id = `${op[1]} ${op[2]}`;
     const versions = this.#keys.get(id) ?? [];
     const exists = versions.at(-1)?.document !== undefined;
     const head = { revision: this.txId, time: this.time };
+    if (op[0] === "put" || exists || (op[0] === "evict" && versions.length > 0)) written.add(id);
     if (op[0] === "evict") this.#keys.delete(id);
-    else if (op[0] === "put") this.#keys.set(id, [...versions, { ...head, document: op[3] }]);
-    else if (exists) this.#keys.set(id, [...versions, { ...head, document: undefined }]);
+    else if (op[0] === "put") {
+      const version = { ...head, document: op[3] };
+      this.#keys.set(id, [...versions, version]);
+      this.policies.note(id, version);
+    } else if (exists) this.#keys.set(id, [...versions, { ...head, document: undefined }]);
   }
 
   #revision(bucket: string, key: string): number | null {

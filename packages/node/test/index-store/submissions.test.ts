@@ -2,6 +2,8 @@ import { type KvStore, memoryProvider } from "@cairn/kv";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { applyMessages, decodeBatches } from "../../src/index-store/apply-transactions.ts";
+import { batchLength } from "../../src/index-store/batch-policies.ts";
+import { readFieldWork } from "../../src/index-store/field-builds.ts";
 import type { IndexState } from "../../src/index-store/index-state.ts";
 import { IndexStore } from "../../src/index-store/index-store.ts";
 import { emptyState } from "../../src/joining/empty-state.ts";
@@ -25,9 +27,15 @@ async function applied(messages: readonly LogMessage[], run: number, remembered:
   let state: IndexState = empty;
   for (let from = 0; from < messages.length; from += run) {
     for (const batch of decodeBatches(messages.slice(from, from + run))) {
-      const { rows, state: after } = await applyMessages(batch, state, kv, remembered);
-      await kv.batch(rows);
-      state = after;
+      for (let rest = batch; rest.length > 0;) {
+        const length = await batchLength(rest, state, kv);
+        const { builds } = await readFieldWork(kv);
+        const part = rest.slice(0, length);
+        const { rows, state: after } = await applyMessages(part, state, kv, remembered, builds);
+        await kv.batch(rows);
+        state = after;
+        rest = rest.slice(length);
+      }
     }
   }
   return kv;

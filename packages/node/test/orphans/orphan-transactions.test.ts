@@ -112,6 +112,30 @@ describe("transactions that only an index knows", () => {
     expect(again).toEqual(found);
   });
 
+  it("have their events, and the policies that were set last", async () => {
+    const lost: Transaction[] = [
+      {
+        ops: [
+          ["event", { object: "a", reason: "One", time: "5" }],
+          ["event", { object: "b", reason: "Two" }],
+        ],
+      },
+      {
+        ops: [
+          ["configure", { events: { keep: 9 } }],
+          ["put", "pods", "default/a", 1],
+        ],
+      },
+      { ops: [["configure", { events: { keep: 8 } }, 4]] },
+    ];
+    const found = await orphansOf(messagesOf([put("b", 0)]), messagesOf(lost, 3), []);
+    expect(found.map(({ line = "{}" }) => (JSON.parse(line) as Partial<Transaction>).ops)).toEqual([
+      lost[0]?.ops,
+      [["put", "pods", "default/a", 1]],
+      [["configure", { events: { keep: 8 } }]],
+    ]);
+  });
+
   it("lack what was evicted and what refers to lost revisions, and say so", async () => {
     const lost: Transaction[] = [
       put("a", 1),

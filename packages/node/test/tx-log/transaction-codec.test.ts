@@ -27,10 +27,9 @@ describe("a message of the log", () => {
         if (decoded.kind !== "transaction") throw new Error(decoded.kind);
         const ops = decoded.ops.map(({ op, bucket, key, document, revision }) => [
           op,
-          bucket,
-          key,
+          ...(bucket === "" ? [] : [bucket, key]),
           ...(document === undefined ? [] : [JSON.parse(Buffer.from(document).toString()) as Json]),
-          ...(op === "match" ? [revision] : []),
+          ...(op === "match" || (op === "configure" && revision !== undefined) ? [revision] : []),
         ]);
         expect(ops).toEqual(submitted.ops);
         expect(decoded.id).toBe(submitted.id);

@@ -1,0 +1,43 @@
+import { CairnError, type KvReader } from "@cairn/kv";
+import type { DocumentKey, TxId } from "../tx-log/transaction.ts";
+import { parseNumberedStem, parseStem, ROW, rowsOfKind, transactionRowKey } from "./row-keys.ts";
+import { decodeOutcome, isoTime } from "./row-values.ts";
+
+/** A key that was evicted. */
+export interface Eviction extends DocumentKey {
+  /** By which transaction. */
+  readonly txId: TxId;
+  readonly txTime: string;
+}
+
+/** A page of evictions, newest first. */
+export interface EvictionPage {
+  readonly evictions: readonly Eviction[];
+  readonly cursor?: string;
+}
+
+/** What was evicted, newest first. */
+export async function readEvictions(reader: KvReader, limit: number, cursor?: string): Promise<EvictionPage> {
+  const { gte, lt } = rowsOfKind(ROW.eviction);
+  const end = cursor === undefined ? lt : Buffer.from(cursor, "base64url");
+  if (Buffer.compare(end, gte) < 0 || Buffer.compare(end, lt) > 0) {
+    throw new CairnError("TX_INVALID", "The cursor is not one that the evictions answered.", {
+      hint: "Begin again without a cursor, or follow the Link header as it is.",
+    });
+  }
+  const evictions: Eviction[] = [];
+  let last: Uint8Array | undefined;
+  for await (const rows of reader.range({ gte, lt: end, reverse: true, limit: limit + 1 })) {
+    for (const [key] of rows) {
+      if (evictions.length === limit && last !== undefined) {
+        return { evictions, cursor: Buffer.from(last).toString("base64url") };
+      }
+      const { number: txId, stem } = parseNumberedStem(key);
+      const outcome = await reader.get(transactionRowKey(txId));
+      const time = outcome === undefined ? 0 : decodeOutcome(outcome).time;
+      evictions.push({ txId, txTime: isoTime(time), ...parseStem(stem) });
+      last = key;
+    }
+  }
+  return { evictions };
+}

@@ -1,0 +1,39 @@
+import { asBuffer, END, escape } from "./row-key-parts.ts";
+import { ROW, type RowKind } from "./row-keys.ts";
+
+const EMPTY = new Uint8Array(0);
+const INDEX_BYTES = 4;
+
+/** The beginning of the rows of an indexed field, or a row that there is one of for each. */
+export function fieldKey(kind: RowKind, index: number, rest: Uint8Array = EMPTY): Buffer {
+  const key = Buffer.allocUnsafe(1 + INDEX_BYTES + rest.length);
+  key[0] = kind;
+  key.writeUInt32BE(index, 1);
+  key.set(rest, 1 + INDEX_BYTES);
+  return key;
+}
+
+/** The number of the indexed field in the key of one of its rows. */
+export function fieldKeyIndex(key: Uint8Array): number {
+  return asBuffer(key).readUInt32BE(1);
+}
+
+/** What follows the number of the indexed field. */
+export function fieldKeyRest(key: Uint8Array): Buffer {
+  return asBuffer(key).subarray(1 + INDEX_BYTES);
+}
+
+/** The beginning of the rows of an indexed field's value, which each end with a key's namespace and name. */
+export function fieldValuePrefix(index: number, value: string): Buffer {
+  return fieldKey(ROW.field, index, Buffer.concat([escape(value), Buffer.from([END])]));
+}
+
+/** The row that says that the document of a row key has the value of `prefix` ({@link fieldValuePrefix}). */
+export function fieldRowKey(prefix: Uint8Array, rowKey: Uint8Array, bucket: string): Buffer {
+  return Buffer.concat([prefix, rowKey.subarray(bucket.length + 2)]);
+}
+
+/** The row of how many documents have a value of an indexed field. */
+export function fieldCountKey(index: number, value: string): Buffer {
+  return fieldKey(ROW.fieldCount, index, Buffer.from(value, "utf8"));
+}

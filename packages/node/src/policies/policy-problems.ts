@@ -1,0 +1,177 @@
+import { parseDuration, wholeMilliseconds } from "../system/duration.ts";
+import { didYouMean, nearestName } from "../system/nearest-name.ts";
+import { bucketProblem } from "../tx-log/document-key.ts";
+import { comparableText, LONGEST_FIELD_VALUE, type Policies } from "./policies.ts";
+import type { Json } from "../tx-log/transaction.ts";
+
+/** One thing that is wrong with policies, and where. */
+export interface PolicyProblem {
+  readonly path: readonly string[];
+  /** A sentence. */
+  readonly message: string;
+}
+
+/** Bounds of what one policy may ask of every node. */
+const MOST_FIELDS = 16;
+const LONGEST_FIELD = 256;
+const MOST_BYTES = 64 * 1024;
+const MOST_KEPT = 1_000_000_000;
+const MOST_VALUES = 100;
+
+/**
+ * All that is wrong with `value` as policies; none when it can be applied. A part of the index version: every node must take the
+ * same message of the log for the same policies.
+ */
+export function policyProblems(value: unknown): readonly PolicyProblem[] {
+  const check = new Check();
+  check.policies(value);
+  if (check.problems.length === 0 && Buffer.byteLength(JSON.stringify(value)) > MOST_BYTES) {
+    check.add([], `Policies are at most ${MOST_BYTES} bytes of JSON.`);
+  }
+  return check.problems;
+}
+
+/** Checked policies. */
+export function isPolicies(value: unknown): value is Policies {
+  return policyProblems(value).length === 0;
+}
+
+/** A problem as one line: where, and what. */
+export function formatPolicyProblem({ path, message }: PolicyProblem): string {
+  return path.length === 0 ? message : `${path.join(" > ")}: ${message}`;
+}
+
+/** A checked duration in milliseconds. */
+export function policyMilliseconds(duration: string | number): number {
+  const result = durationOf(duration);
+  if ("ms" in result) return result.ms;
+  throw new Error(`a duration was not checked: ${duration}`);
+}
+
+function durationOf(value: string | number) {
+  return typeof value === "number" ? wholeMilliseconds(value, String(value)) : parseDuration(value);
+}
+
+type Path = readonly string[];
+
+class Check {
+  readonly problems: PolicyProblem[] = [];
+
+  add(path: Path, message: string): void {
+    this.problems.push({ path, message });
+  }
+
+  policies(value: unknown): void {
+    const map = this.#map(value, [], ["indexes", "expire", "history", "events"]);
+    if (map === undefined) return;
+    this.#byBucket(map["indexes"], ["indexes"], (fields, path) => this.#fields(fields, path));
+    this.#byBucket(map["expire"], ["expire"], (rule, path) => this.#expire(rule, path));
+    this.#byBucket(map["history"], ["history"], (bound, path) => this.#bound(bound, path, 0));
+    if (map["events"] !== undefined) this.#bound(map["events"], ["events"], 1);
+  }
+
+  #byBucket(value: unknown, path: Path, one: (value: unknown, path: Path) => void): void {
+    if (value === undefined) return;
+    const map = this.#map(value, path);
+    if (map === undefined) return;
+    for (const [bucket, inner] of Object.entries(map)) {
+      const problem = bucketProblem(bucket);
+      if (problem === undefined) one(inner, [...path, bucket]);
+      else this.add([...path, bucket], sentence(problem));
+    }
+  }
+
+  #fields(value: unknown, path: Path): void {
+    if (!Array.isArray(value) || value.length === 0) {
+      this.add(path, 'Expected a list of fields, such as ["state", "node"].');
+      return;
+    }
+    if (value.length > MOST_FIELDS) this.add(path, `A bucket has at most ${MOST_FIELDS} indexed fields.`);
+    const seen = new Set<unknown>();
+    for (const [index, field] of (value as unknown[]).entries()) {
+      const at = [...path, String(index)];
+      const problem = fieldProblem(field);
+      if (problem !== undefined) this.add(at, problem);
+      else if (seen.has(field)) this.add(at, `${JSON.stringify(field)} is listed twice.`);
+      seen.add(field);
+    }
+  }
+
+  #expire(value: unknown, path: Path): void {
+    const rule = this.#map(value, path, ["when", "after"]);
+    if (rule === undefined) return;
+    if (rule["after"] === undefined) this.add(path, 'It lacks "after", such as "P30D".');
+    else this.#duration(rule["after"], [...path, "after"]);
+    if (rule["when"] === undefined) return;
+    const when = this.#map(rule["when"], [...path, "when"]);
+    for (const [field, values] of Object.entries(when ?? {})) {
+      const at = [...path, "when", field];
+      const problem = fieldProblem(field);
+      if (problem !== undefined) this.add(at, problem);
+      this.#values(values, at);
+    }
+  }
+
+  #values(value: unknown, path: Path): void {
+    const values: unknown[] = Array.isArray(value) ? value : [value];
+    if (values.length === 0 || values.length > MOST_VALUES) {
+      this.add(path, `Expected 1 to ${MOST_VALUES} values.`);
+    }
+    for (const one of values) {
+      if (comparableText(one as Json) !== undefined) continue;
+      this.add(path, `Expected text of at most ${LONGEST_FIELD_VALUE} bytes, a number, true or false.`);
+    }
+  }
+
+  #bound(value: unknown, path: Path, least: number): void {
+    const bound = this.#map(value, path, ["keep", "for"]);
+    if (bound === undefined) return;
+    const { keep, for: age } = bound;
+    if (keep === undefined && age === undefined) {
+      this.add(path, 'It bounds nothing: give "keep" (a count), "for" (a duration), or both.');
+    }
+    const isCount = Number.isSafeInteger(keep) && (keep as number) >= least && (keep as number) <= MOST_KEPT;
+    if (keep !== undefined && !isCount) {
+      this.add([...path, "keep"], `Expected a whole number from ${least} to ${MOST_KEPT}.`);
+    }
+    if (age !== undefined) this.#duration(age, [...path, "for"]);
+  }
+
+  #duration(value: unknown, path: Path): void {
+    if (typeof value !== "string" && typeof value !== "number") {
+      this.add(path, 'Expected a duration, such as "P30D" or a number of milliseconds.');
+      return;
+    }
+    const result = durationOf(value);
+    if ("fault" in result) this.add(path, [result.fault, result.hint].filter(Boolean).join(" "));
+    else if (result.ms === 0) this.add(path, "Expected a duration above zero.");
+  }
+
+  #map(value: unknown, path: Path, known?: readonly string[]): Record<string, unknown> | undefined {
+    if (value === null || typeof value !== "object" || Array.isArray(value)) {
+      this.add(path, known === undefined ? "Expected a map." : `Expected a map with ${known.join(", ")}.`);
+      return undefined;
+    }
+    for (const name of known === undefined ? [] : Object.keys(value)) {
+      if (known?.includes(name) === true) continue;
+      const near = nearestName(name, known ?? []);
+      const hint = near === undefined ? `Known: ${known?.join(", ")}.` : didYouMean(near);
+      this.add([...path, name], `There is no such policy. ${hint}`);
+    }
+    return value as Record<string, unknown>;
+  }
+}
+
+function fieldProblem(field: unknown): string | undefined {
+  if (typeof field !== "string" || field === "" || Buffer.byteLength(field) > LONGEST_FIELD) {
+    return `A field is text of 1 to ${LONGEST_FIELD} bytes.`;
+  }
+  if (field.includes(":")) return 'A field\'s name has no ":", since where=field:value ends it there.';
+  if (!field.isWellFormed()) return "A field's name must be valid Unicode.";
+  if (field.split(".").includes("")) return 'A field is a name, or names with "." between them.';
+  return undefined;
+}
+
+function sentence(problem: string): string {
+  return `${problem.charAt(0).toUpperCase()}${problem.slice(1)}.`;
+}

@@ -1,0 +1,57 @@
+/** Something that happened to an object of an application, recorded with POST /api/v1/events or the operation `event`. */
+export interface EventRecord {
+  /** What it happened to, such as `default/web-0` or `pod/web-0`. */
+  readonly object: string;
+  /** A word, such as `Scheduled`. */
+  readonly reason: string;
+  readonly message?: string;
+  /** The bucket of the object. */
+  readonly bucket?: string;
+  /** Nanoseconds since 1970 in decimal digits: numbers of JSON would lose the last ones. The transaction's time when left out. */
+  readonly time?: string;
+  /** Such as `Normal` or `Warning`. */
+  readonly type?: string;
+  /** Who says so. */
+  readonly source?: string;
+}
+
+/** Bytes of UTF-8 that each field may have, and whether it is needed. */
+const FIELDS: ReadonlyMap<string, { readonly most: number; readonly needed?: true }> = new Map([
+  ["object", { most: 1_536, needed: true }],
+  ["reason", { most: 256, needed: true }],
+  ["message", { most: 16_384 }],
+  ["bucket", { most: 253 }],
+  ["time", { most: 19 }],
+  ["type", { most: 64 }],
+  ["source", { most: 256 }],
+]);
+
+/** 2^63 - 1: what clocks that count nanoseconds hold, until the year 2262. */
+const LAST_TIME = 9_223_372_036_854_775_807n;
+
+/** Why `value` is not an event, or undefined when it is one. A part of the index version. */
+export function eventProblem(value: unknown): string | undefined {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) {
+    return 'an event is {"object", "reason", "message"?, "bucket"?, "time"?, "type"?, "source"?}';
+  }
+  const event = value as Readonly<Record<string, unknown>>;
+  for (const name of Object.keys(event)) {
+    if (!FIELDS.has(name))
+      return `an event has no ${JSON.stringify(name)}; known are ${[...FIELDS.keys()].join(", ")}`;
+  }
+  for (const [name, { most, needed }] of FIELDS) {
+    const text = event[name];
+    if (text === undefined && needed === undefined) continue;
+    if (text === undefined) return `an event needs ${name}`;
+    if (typeof text !== "string" || (needed === true && text === "")) {
+      return `an event's ${name} is text${name === "time" ? ": nanoseconds since 1970 in digits" : ""}`;
+    }
+    if (!text.isWellFormed()) return `an event's ${name} must be valid Unicode`;
+    if (Buffer.byteLength(text) > most) return `an event's ${name} has at most ${most} bytes`;
+  }
+  const { time } = event as { time?: string };
+  if (time !== undefined && (!/^(?:0|[1-9]\d*)$/.test(time) || BigInt(time) > LAST_TIME)) {
+    return `an event's time is nanoseconds since 1970 in digits, not ${JSON.stringify(time)}`;
+  }
+  return undefined;
+}
