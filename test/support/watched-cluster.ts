@@ -1,0 +1,77 @@
+import { rm } from "node:fs/promises";
+import path from "node:path";
+import { NodeProcess } from "./cairn-process.ts";
+import { FaultScene } from "./fault-scene.ts";
+import { type ExpectedTransaction, expectedTransactions } from "./watch-oracle.ts";
+
+/** Three nodes, each a process of its own, on one log; they are killed, robbed of their indexes, and see their log lose its end. */
+export class WatchedCluster {
+  readonly scene: FaultScene;
+  readonly #nodes: NodeProcess[] = [];
+  /** Where each listens, as far as that is known; a dead one's address stays until it is started again. */
+  readonly urls: string[] = [];
+
+  private constructor(scene: FaultScene) {
+    this.scene = scene;
+  }
+
+  static async open(): Promise<WatchedCluster> {
+    const cluster = new WatchedCluster(await FaultScene.open());
+    for (const number of [0, 1, 2]) await cluster.start(number);
+    await cluster.ready();
+    return cluster;
+  }
+
+  async start(number: number): Promise<void> {
+    const node = NodeProcess.start({
+      id: `node-${number}`,
+      dir: path.join(this.scene.folder, `node-${number}`),
+      env: {
+        NATS_URL: this.scene.nats.url,
+        CAIRN_CHECKPOINT_PATH: path.join(this.scene.folder, "checkpoints"),
+      },
+    });
+    this.#nodes[number] = node;
+    this.urls[number] = await node.url();
+  }
+
+  async kill(number: number): Promise<void> {
+    await this.#nodes[number]?.kill();
+  }
+
+  /** What is left of a node whose disk was lost. */
+  async loseIndex(number: number): Promise<void> {
+    await rm(path.join(this.scene.folder, `node-${number}`, `node-${number}-index`), {
+      recursive: true,
+      force: true,
+    });
+  }
+
+  async ready(): Promise<void> {
+    await Promise.all(this.#nodes.map((node) => node.ready()));
+  }
+
+  /** A checkpoint by the first node. */
+  async checkpoint(): Promise<void> {
+    await fetch(`${this.urls[0] ?? ""}/api/v1/checkpoints?await=true`, { method: "POST" });
+  }
+
+  /** Writes transactions through some node; fewer are stored where it goes away meanwhile. */
+  async write(number: number, lines: readonly object[]): Promise<void> {
+    const body = lines.map((line) => JSON.stringify(line)).join("\n");
+    const headers = { "content-type": "application/x-ndjson" };
+    await fetch(`${this.urls[number] ?? ""}/api/v1/tx/batch`, { method: "POST", headers, body }).then(
+      (answer) => answer.text(),
+      () => undefined,
+    );
+  }
+
+  async expected(): Promise<readonly ExpectedTransaction[]> {
+    return await this.scene.operate(async (operator) => await expectedTransactions(operator.messages()));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#nodes.map((node) => node.kill()));
+    await this.scene.close();
+  }
+}

@@ -1,0 +1,137 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { soakRounds, soakTimeout } from "../support/soak-rounds.ts";
+import { TortureWatcher, type WatchedPart, type WatchedSegment } from "../support/torture-watcher.ts";
+import { WatchedCluster } from "../support/watched-cluster.ts";
+import type { ExpectedTransaction } from "../support/watch-oracle.ts";
+
+const ROUNDS = soakRounds(3);
+const FIRST_SEED = Number(process.env["CAIRN_SOAK_SEED"] ?? "1");
+const WATCHERS = 12;
+const NAMESPACES = ["default", "prod", "test"];
+const LARGE = 16_384;
+
+describe("watchers that disconnect, stand still and change nodes", () => {
+  let cluster: WatchedCluster;
+  beforeAll(async () => {
+    cluster = await WatchedCluster.open();
+  });
+  afterAll(async () => await cluster.close());
+
+  for (let seed = FIRST_SEED; seed < FIRST_SEED + ROUNDS; seed += 1) {
+    it(
+      `see exactly the log from where they began, while nodes are killed and the log loses its end (seed ${seed})`,
+      { timeout: soakTimeout(1, 90_000) },
+      async () => await torture(cluster, seed),
+    );
+  }
+});
+
+async function torture(cluster: WatchedCluster, seed: number): Promise<void> {
+  const random = randomOf(seed);
+  const pick = (count: number): number => Math.floor(random() * count);
+  const last = (await cluster.expected()).at(-1)?.txId ?? 1;
+  const begin = (index: number): number | undefined =>
+    // From now, from the beginning, from anywhere, and from what is yet to come.
+    [undefined, 0, pick(last), last + pick(20)][index % 4];
+  const watchers = Array.from({ length: WATCHERS }, (_, index) => {
+    const part = [{}, {}, { bucket: "pods" }, { namespace: "prod" }, { bucket: "nodes", namespace: "test" }][
+      index % 5
+    ];
+    return new TortureWatcher({
+      ...part,
+      from: begin(index),
+      random: randomOf(seed * 1_000 + index),
+      urls: () => cluster.urls,
+    });
+  });
+  // By turns: the rollback, where there is one, is of what every node has seen.
+  const regresses = seed % 3 === 0;
+  let before: readonly ExpectedTransaction[] | undefined;
+  await cluster.checkpoint();
+  if (regresses) {
+    await cluster.scene.copyStore();
+    await write(cluster, pick);
+    await reached(watchers, (await cluster.expected()).at(-1)?.txId ?? 0);
+    before = await cluster.expected();
+    await cluster.scene.rollBackStopped();
+    await cluster.scene.nats.start();
+  }
+  for (let act = 0; act < 3; act += 1) {
+    const victim = pick(3);
+    const writing = write(cluster, pick);
+    await cluster.kill(victim);
+    if (pick(2) === 0) await cluster.loseIndex(victim);
+    await cluster.start(victim);
+    await writing;
+  }
+  await cluster.ready();
+  await write(cluster, pick);
+  for (const watcher of watchers) watcher.calm();
+  const expected = await cluster.expected();
+  await reached(watchers, expected.at(-1)?.txId ?? 0);
+  await Promise.all(watchers.map((watcher) => watcher.finish()));
+
+  for (const watcher of watchers) {
+    expect(watcher.connections).toBeGreaterThan(0);
+    for (const segment of watcher.segments) expectSuffix(segment, watcher.part, expected, before);
+    // Only the log's own loss is a reason to begin anew.
+    if (!regresses) expect(watcher.segments.filter(({ ended }) => ended)).toEqual([]);
+  }
+}
+
+/** What a watcher was told between two places is what the log has there; or had, before it lost it and the watcher was told so. */
+function expectSuffix(
+  { from, place, seen, ended }: WatchedSegment,
+  part: WatchedPart,
+  expected: readonly ExpectedTransaction[],
+  before: readonly ExpectedTransaction[] | undefined,
+): void {
+  const history = ended && before !== undefined ? before : expected;
+  const wanted = history.flatMap(({ txId, changes }) => {
+    const watched = changes.filter((change) => isOf(change, part));
+    return txId > from && txId <= place && watched.length > 0 ? [{ txId, changes: watched }] : [];
+  });
+  expect(seen).toEqual(wanted);
+}
+
+function isOf(change: string, { bucket, namespace }: WatchedPart): boolean {
+  const [, ofBucket, key = ""] = change.split(" ");
+  return (bucket ?? ofBucket) === ofBucket && (namespace === undefined || key.startsWith(`${namespace}/`));
+}
+
+async function reached(watchers: readonly TortureWatcher[], txId: number): Promise<void> {
+  await expect
+    .poll(() => Math.min(...watchers.map(({ place }) => place)), { timeout: 60_000, interval: 20 })
+    .toBeGreaterThanOrEqual(txId);
+}
+
+async function write(cluster: WatchedCluster, pick: (count: number) => number): Promise<void> {
+  for (let batch = 0; batch < 4; batch += 1) {
+    const lines = Array.from({ length: 20 + pick(60) }, () => ({ ops: operations(pick) }));
+    await cluster.write(pick(3), lines);
+  }
+}
+
+/** Keys of one transaction are different ones. */
+function operations(pick: (count: number) => number): unknown[] {
+  const first = pick(30);
+  return Array.from({ length: 1 + pick(3) }, (_, index) => {
+    const bucket = pick(2) === 0 ? "pods" : "nodes";
+    const key = `${NAMESPACES[pick(3)] ?? ""}/k${first + index}`;
+    const kind = pick(10);
+    if (kind === 0) return ["match", bucket, key, 1_000_000];
+    if (kind < 3) return ["delete", bucket, key];
+    return ["put", bucket, key, pick(20) === 0 ? "x".repeat(LARGE) : pick(1_000)];
+  });
+}
+
+/** mulberry32: the same seed, the same run, as far as the machine's pace lets it be. */
+function randomOf(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
