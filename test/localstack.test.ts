@@ -1,0 +1,65 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { mustCairn, NodeProcess } from "./support/cairn-process.ts";
+
+const START = fileURLToPath(new URL("../localstack/start.mjs", import.meta.url));
+
+describe("pnpm localstack", () => {
+  let folder = "";
+  let stack: ChildProcess;
+  let exited: Promise<unknown>;
+  const env: NodeJS.ProcessEnv = {};
+  let overrides = "";
+  let node: NodeProcess | undefined;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), "cairn-localstack-"));
+    // Neither what the machine has nor what may be installed decides what is tested.
+    const wish = { CAIRN_LOCALSTACK_S3: "small", CAIRN_LOCALSTACK_DIR: folder };
+    const ports = { CAIRN_LOCALSTACK_S3_PORT: "0", CAIRN_LOCALSTACK_NATS_PORT: "0" };
+    stack = spawn(process.execPath, [START], {
+      env: { ...process.env, ...wish, ...ports },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    exited = once(stack, "exit");
+    if (stack.stdout === null) throw new Error("It has no output.");
+    for await (const line of createInterface({ input: stack.stdout })) {
+      const [, name, value] = /^export (\w+)=(.*)$/.exec(line) ?? [];
+      if (name !== undefined) env[name] = value;
+      overrides = /^pnpm start -e '(.*)'$/.exec(line)?.[1] ?? overrides;
+      if (line.startsWith("pnpm cairn checkpoint list ")) break;
+    }
+  });
+  afterAll(async () => {
+    if (node?.exited === false) await node.kill();
+    if (stack.exitCode === null) stack.kill("SIGTERM");
+    await exited;
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it("tells how to start a node whose log is on NATS and whose checkpoints are in S3", async () => {
+    node = NodeProcess.start({ id: "dev", dir: path.join(folder, "dev"), args: ["-e", overrides], env });
+    await node.ready();
+    const url = await node.url();
+    await mustCairn(["tx", "put", "notes", "default/a", "1", "--url", url]);
+    await mustCairn(["checkpoint", "create", "--url", url]);
+    const { checkpoints, log } = await node.status();
+    expect(checkpoints.last?.txId).toBe(log.lastTxId);
+    const listed = await mustCairn(["checkpoint", "list", "s3://cairn-dev", "--json"], { env });
+    expect(listed.stdout).toContain(checkpoints.last?.name);
+    expect(await node.stop()).toBe(0);
+  });
+
+  it("stops everything that it started when it is told to, and keeps the data", async () => {
+    stack.kill("SIGTERM");
+    expect(await exited).toEqual([0, null]);
+    for (const address of [env["AWS_ENDPOINT_URL_S3"], env["NATS_URL"]?.replace(/^nats:/, "http:")])
+      await expect(fetch(address ?? "")).rejects.toThrow("fetch failed");
+  });
+});
