@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { checkTable } from "./check-table.ts";
 import { CairnError, systemErrorCode } from "./errors.ts";
 import { levelFileName } from "./level-files.ts";
-import { decodeLevelManifest } from "./level-manifest.ts";
+import { decodeLevelManifest, type LevelManifest } from "./level-manifest.ts";
 import { receiveError, startWorker, WORTH_A_THREAD } from "./worker-thread.ts";
 import type { SentError } from "./worker-thread.ts";
 
@@ -91,16 +91,21 @@ async function checkBeside(order: CheckOrder, signal: AbortSignal): Promise<void
  * not there: without it the rest would look like a whole database with fewer rows.
  */
 export async function liveTableNames(dir: string): Promise<Set<string>> {
-  const live = await liveTables(dir);
+  return new Set((await liveTableBounds(dir)).keys());
+}
+
+/** The same, each with its first and its last key. */
+export async function liveTableBounds(dir: string): Promise<Map<string, readonly [Uint8Array, Uint8Array]>> {
+  const live = (await liveManifest(dir))?.bounds;
   if (live === undefined) throw incomplete(dir, "its CURRENT, or the manifest that this names");
   const there = new Set(await readdir(dir));
-  const names = new Set<string>();
-  for (const number of live.keys()) {
+  const names = new Map<string, readonly [Uint8Array, Uint8Array]>();
+  for (const [number, bounds] of live) {
     const found = EXTENSIONS.map((extension) => levelFileName(number, extension)).find((name) =>
       there.has(name),
     );
     if (found === undefined) throw incomplete(dir, `the table ${levelFileName(number, "ldb")}`);
-    names.add(found);
+    names.set(found, bounds);
   }
   return names;
 }
@@ -113,9 +118,13 @@ function incomplete(dir: string, what: string): CairnError {
 
 /** Numbers and sizes in bytes; undefined when there is no database. */
 async function liveTables(dir: string): Promise<ReadonlyMap<number, number> | undefined> {
+  return (await liveManifest(dir))?.tables;
+}
+
+async function liveManifest(dir: string): Promise<LevelManifest | undefined> {
   try {
     const current = (await readFile(join(dir, "CURRENT"), "utf8")).trim();
-    return decodeLevelManifest(await readFile(join(dir, current))).tables;
+    return decodeLevelManifest(await readFile(join(dir, current)));
   } catch (error) {
     if (systemErrorCode(error) === "ENOENT") return undefined;
     throw error;

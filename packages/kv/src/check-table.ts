@@ -10,17 +10,22 @@ const FOOTER_BYTES = 48;
 const MAGIC = [0x8b80fb57, 0xdb477524] as const;
 const TRAILER_BYTES = 5;
 const COMPRESSED = 1;
+// The footer names the index of filters and the like first, then that of the rows.
+const INDEX_ROOT = 1;
 // Small enough that nobody waits for the checksums of one reading.
 const READ_BYTES = 128 * 1024;
 
-interface Block {
+/** A block of a table. */
+export interface Block {
   readonly offset: number;
   /** Without its trailer. */
   readonly size: number;
+  /** No key in the block is above it (LevelDB's key: eight bytes follow that of the row). Undefined for a filter, which has no rows. */
+  readonly upTo: Uint8Array | undefined;
 }
 
 /** Reads `length` bytes of a table, or throws that it is cut short. What it answers is good until the next call. */
-type Read = (position: number, length: number) => Buffer | Promise<Buffer>;
+export type Read = (position: number, length: number) => Buffer | Promise<Buffer>;
 
 /**
  * Compares every block of a table with its checksum: LevelDB, as it is built here, does not when it reads, so a flipped bit
@@ -91,7 +96,7 @@ async function checkBlocks(
 }
 
 /** Every block that the table names, in the order of their places. */
-async function findBlocks(path: string, size: number, read: Read): Promise<Block[]> {
+export async function findBlocks(path: string, size: number, read: Read): Promise<Block[]> {
   if (size < FOOTER_BYTES) throw damaged(path, "it is too short");
   const footer = await read(size - FOOTER_BYTES, FOOTER_BYTES);
   if (footer.readUInt32LE(40) !== MAGIC[0] || footer.readUInt32LE(44) !== MAGIC[1]) {
@@ -100,12 +105,14 @@ async function findBlocks(path: string, size: number, read: Read): Promise<Block
   const reader = new Varints(footer, path);
   const roots = [reader.block(), reader.block()];
   const blocks: Block[] = [];
-  for (const root of roots) {
+  for (const [at, root] of roots.entries()) {
     if (root.offset + root.size + TRAILER_BYTES > size) throw cutShort(path);
     const bytes = await read(root.offset, root.size + TRAILER_BYTES);
     checkBlock(path, bytes, 0, root.size);
-    const content = bytes.subarray(0, root.size);
-    blocks.push(...entries(bytes[root.size] === COMPRESSED ? unsnappy(content) : content, path));
+    // A copy: keys are taken from it, and the next reading goes over these bytes.
+    const content = Uint8Array.prototype.slice.call(bytes, 0, root.size);
+    const named = entries(bytes[root.size] === COMPRESSED ? unsnappy(content) : content, path);
+    for (const block of named) blocks.push(at === INDEX_ROOT ? block : { ...block, upTo: undefined });
   }
   return blocks.toSorted((a, b) => a.offset - b.offset);
 }
@@ -118,13 +125,14 @@ function* entries(content: Uint8Array | undefined, path: string): Generator<Bloc
   const end = content.length - 4 - 4 * restarts;
   const reader = new Varints(content, path);
   while (reader.position < end) {
-    reader.skipKey();
-    yield reader.block();
+    const upTo = reader.key();
+    yield { ...reader.block(), upTo };
   }
 }
 
 class Varints {
   position = 0;
+  #key: Uint8Array = new Uint8Array(0);
   readonly #bytes: Uint8Array;
   readonly #path: string;
 
@@ -145,14 +153,17 @@ class Varints {
   }
 
   /** An entry begins with how much its key shares with the one before, the length of the rest, that of its value; then the rest. */
-  skipKey(): void {
-    this.next();
+  key(): Uint8Array {
+    const shared = this.next();
     const rest = this.next();
     this.next();
+    const own = this.#bytes.subarray(this.position, this.position + rest);
     this.position += rest;
+    this.#key = shared === 0 ? own : Buffer.concat([this.#key.subarray(0, shared), own]);
+    return this.#key;
   }
 
-  block(): Block {
+  block(): Pick<Block, "offset" | "size"> {
     const offset = this.next();
     return { offset, size: this.next() };
   }
@@ -176,12 +187,14 @@ function* runs(blocks: readonly Block[]): Generator<readonly Block[]> {
   if (run.length > 0) yield run;
 }
 
-function checkBlock(path: string, bytes: Buffer, start: number, size: number): void {
+/** Throws `INDEX_CORRUPT` when the block that begins at `start` of `bytes` differs from its checksum. */
+export function checkBlock(path: string, bytes: Buffer, start: number, size: number): void {
   const stored = unmaskCrc(bytes.readUInt32LE(start + size + 1));
   if (crc32c(bytes, start, start + size + 1) !== stored) throw damaged(path, "a checksum does not match");
 }
 
-function cutShort(path: string): CairnError {
+/** What whoever reads beyond the end of a table throws. */
+export function cutShort(path: string): CairnError {
   return damaged(path, "it is cut short");
 }
 

@@ -11,5 +11,6 @@ export type { CaptureFileSystem } from "./capture-file-system.ts";
 export { decodeLevelManifest } from "./level-manifest.ts";
 export type { LevelManifest } from "./level-manifest.ts";
 export { checkWriteAheadLogs } from "./write-ahead-logs.ts";
-export { checkLiveTables, liveTableNames } from "./check-live-tables.ts";
+export { checkLiveTables, liveTableBounds, liveTableNames } from "./check-live-tables.ts";
 export { isLockedElsewhere } from "./level-lock.ts";
+export { findTableDamage, type TableDamage } from "./table-damage.ts";

@@ -23,6 +23,8 @@ export interface LevelManifest {
   readonly lastSequence: number;
   /** The live tables: file number → bytes. */
   readonly tables: ReadonlyMap<number, number>;
+  /** File number → the first and the last key in that table. */
+  readonly bounds: ReadonlyMap<number, readonly [first: Uint8Array, last: Uint8Array]>;
   /** The offset after the last whole edit; what follows is an edit that was being written. */
   readonly end: number;
 }
@@ -30,6 +32,7 @@ export interface LevelManifest {
 /** Decodes the bytes of a manifest. `INDEX_CORRUPT` when they are not a whole LevelDB manifest. */
 export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   const tables = new Map<number, number>();
+  const bounds = new Map<number, readonly [Uint8Array, Uint8Array]>();
   let comparator: string | undefined;
   let logNumber: number | undefined;
   let previousLogNumber = 0;
@@ -38,7 +41,7 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   const reader = new LevelRecordReader();
   for (const record of recordsOf(bytes, reader)) {
     const edit = new EditReader(record);
-    const added: [number: number, size: number][] = [];
+    const added: [number: number, size: number, bounds: [Uint8Array, Uint8Array]][] = [];
     while (!edit.done) {
       const tag = edit.number();
       if (tag === COMPARATOR) comparator = edit.text();
@@ -51,16 +54,19 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
         edit.skip();
       } else if (tag === DELETED_FILE) {
         edit.number();
-        tables.delete(edit.number());
+        const number = edit.number();
+        tables.delete(number);
+        bounds.delete(number);
       } else if (tag === NEW_FILE) {
         edit.number();
-        added.push([edit.number(), edit.number()]);
-        edit.skip();
-        edit.skip();
+        added.push([edit.number(), edit.number(), [edit.rowKey(), edit.rowKey()]]);
       } else throw corrupt(`has the unknown tag ${tag}`);
     }
     // A table that moves to another level is deleted and added by one edit: LevelDB deletes first.
-    for (const [number, size] of added) tables.set(number, size);
+    for (const [number, size, ends] of added) {
+      tables.set(number, size);
+      bounds.set(number, ends);
+    }
   }
   if (logNumber === undefined || nextFile === undefined || lastSequence === undefined) {
     throw corrupt("lacks its log number, next file number or last sequence");
@@ -72,6 +78,7 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
     nextFile,
     lastSequence,
     tables,
+    bounds,
     end: reader.end,
   };
 }
@@ -118,6 +125,11 @@ class EditReader {
 
   skip(): void {
     this.#take();
+  }
+
+  /** A row's key: LevelDB puts a sequence number and a type of eight bytes behind it. */
+  rowKey(): Uint8Array {
+    return this.#take().slice(0, -8);
   }
 
   #take(): Uint8Array {
