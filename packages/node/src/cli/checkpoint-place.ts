@@ -41,7 +41,7 @@ export async function withCheckpointPlace<T>(
 
 async function placeInFolder(place: string, terminal: Terminal): Promise<CheckpointPlace> {
   const path = pathOf(place, terminal);
-  const name = nameIn(path);
+  const name = nameInPath(path);
   const folder = name === undefined ? path : dirname(path);
   await requireFolder(folder);
   return { store: filesystemStore({ path: folder }), name };
@@ -51,7 +51,7 @@ async function placeInFolder(place: string, terminal: Terminal): Promise<Checkpo
 function placeInBucket(place: string, { env }: Terminal): CheckpointPlace {
   const [, bucket, path = ""] = /^s3:\/\/([^/]+)(?:\/(.*))?$/.exec(place) ?? [];
   if (bucket === undefined) throw new UsageError(`${place} is no place in S3.`, "Write s3://bucket/prefix.");
-  const name = nameIn(path);
+  const name = nameInPath(path);
   const prefix = name === undefined ? path : dirname(path).replace(/^\.$/, "");
   const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: key, AWS_SESSION_TOKEN: token } = env;
   const store = s3Store({
@@ -138,8 +138,8 @@ function pathOf(place: string, terminal: Terminal): string {
   return resolve(terminal.cwd, place);
 }
 
-/** Files of a checkpoint stand for it, since that is what a shell completes. */
-function nameIn(path: string): string | undefined {
+/** The checkpoint that a path names. Files of a checkpoint stand for it, since that is what a shell completes. */
+export function nameInPath(path: string): string | undefined {
   const name = basename(path).replace(/(?:\.verified)?\.json$|\.tar$/, "");
   return parseCheckpointName(name) === undefined ? undefined : name;
 }

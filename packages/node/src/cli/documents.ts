@@ -1,4 +1,20 @@
+import type { DocumentVersion } from "../node-api.ts";
+import { formatTable, shorten } from "./columns.ts";
 import type { NodeAnswer, NodeClient } from "./node-client.ts";
+import { formatTime } from "./quantities.ts";
+
+/** A version with its document as the value that it is. */
+export type TellableVersion = Omit<DocumentVersion, "json"> & { readonly document?: unknown };
+
+/** Versions as a table for people. */
+export function versionTable(versions: readonly TellableVersion[]): string {
+  const rows = versions.map(({ revision, txTime, deleted, document }) => [
+    String(revision),
+    formatTime(txTime),
+    deleted ? "(deleted)" : shorten(JSON.stringify(document), 200),
+  ]);
+  return formatTable(["REVISION", "TIME", "DOCUMENT"], rows, ["REVISION"]);
+}
 
 /** Address and query of a document; as a parameter, because dot segments in an address are resolved on the way. */
 export function documentRequest(bucket: string, key: string): { path: string; query: { key: string } } {

@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   history: async () => (await import("./history.ts")).addHistory,
   watch: async () => (await import("./watch.ts")).addWatch,
   checkpoint: async () => (await import("./checkpoint.ts")).addCheckpoint,
+  db: async () => (await import("./db.ts")).addDb,
   log: async () => (await import("./log.ts")).addLog,
 };
 

@@ -1,5 +1,3 @@
-import type { DocumentVersion } from "../../node-api.ts";
-import { formatTable, shorten } from "../columns.ts";
 import {
   type AddCommand,
   describeNodeCommand,
@@ -7,11 +5,8 @@ import {
   withNode,
   wholeNumber,
 } from "../command-options.ts";
-import { documentRequest, pages } from "../documents.ts";
-import { formatTime } from "../quantities.ts";
+import { documentRequest, pages, type TellableVersion, versionTable } from "../documents.ts";
 import { write, writeLine } from "../terminal.ts";
-
-type Version = Omit<DocumentVersion, "json"> & { readonly document?: unknown };
 
 /** `cairn history`. */
 export const addHistory: AddCommand = (parent, terminal) => {
@@ -27,22 +22,13 @@ export const addHistory: AddCommand = (parent, terminal) => {
       await withNode(terminal, options, async (node) => {
         let left = options.limit;
         for await (const { items } of pages(node, { path, query: { ...query, history: "true", limit } })) {
-          const versions = items.slice(0, left) as Version[];
+          const versions = items.slice(0, left) as TellableVersion[];
           if (options.json === true) {
             await write(terminal.stdout, versions.map((version) => `${JSON.stringify(version)}\n`).join(""));
-          } else if (versions.length > 0) await writeLine(terminal.stdout, table(versions));
+          } else if (versions.length > 0) await writeLine(terminal.stdout, versionTable(versions));
           left -= versions.length;
           if (left <= 0) break;
         }
       });
     });
 };
-
-function table(versions: readonly Version[]): string {
-  const rows = versions.map(({ revision, txTime, deleted, document }) => [
-    String(revision),
-    formatTime(txTime),
-    deleted ? "(deleted)" : shorten(JSON.stringify(document), 200),
-  ]);
-  return formatTable(["REVISION", "TIME", "DOCUMENT"], rows, ["REVISION"]);
-}

@@ -1,0 +1,95 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CAIRN, mustCairn, NodeProcess } from "./support/cairn-process.ts";
+import { fencedBlocks } from "./support/readme-blocks.ts";
+
+const DOC = fileURLToPath(new URL("../docs/inspection.md", import.meta.url));
+
+let folder = "";
+let url = "";
+let node: NodeProcess | undefined;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-inspection-"));
+  node = NodeProcess.start({ id: "node-1", dir: path.join(folder, "cairn-data") });
+  await node.ready();
+  url = await node.url();
+  const history = (await fencedBlocks(DOC)).find(({ language }) => language === "json");
+  await writeFile(path.join(folder, "history.ndjson"), history?.text ?? "");
+  await mustCairn(["load", "history.ndjson", "--await", "--url", url], { cwd: folder });
+  await mustCairn(["checkpoint", "create", "--url", url], { cwd: folder });
+});
+afterAll(async () => {
+  await node?.kill();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** What differs from run to run, made equal. */
+function normal(text: string): string {
+  return text
+    .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, "UUID")
+    .replaceAll(/sha256:[0-9a-f]{64}/g, "DIGEST")
+    .replaceAll(/(checkpoint-\d+)-[\dTZ.-]+-[0-9a-f]{8}/g, "$1")
+    .replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC/g, "TIME")
+    .replaceAll(/[\d.]+ KiB/g, "SIZE")
+    .replaceAll(/version \d+$/gm, "version")
+    .replaceAll(/bytes 0 to \d+/g, "bytes 0 to LAST")
+    .replaceAll(/meta state \(\d+ bytes\)/g, "meta state")
+    .replaceAll(/^meta +.*$/gm, "meta")
+    .trimEnd();
+}
+
+async function shell(command: string): Promise<string> {
+  const script = `cairn() { '${process.execPath}' '${CAIRN}' "$@"; }\n${command}`;
+  const run = promisify(execFile)("bash", ["-c", `{ ${script}\n} 2>&1`], {
+    cwd: folder,
+    env: { ...process.env, CAIRN_URL: url },
+  });
+  // Commands that answer "no" end with 1; their output is what is compared.
+  const { stdout } = await run.catch((failure: { code?: unknown; stdout: string }) => {
+    if (failure.code !== 1) throw failure;
+    return failure;
+  });
+  return stdout;
+}
+
+/** Names, sizes and times of all files below a folder. */
+async function fingerprint(dir: string): Promise<string[]> {
+  const names = await readdir(dir, { recursive: true });
+  const lines = names.toSorted().map(async (name) => {
+    const { size, mtimeMs } = await stat(path.join(dir, name));
+    return `${name} ${size} ${mtimeMs}`;
+  });
+  return await Promise.all(lines);
+}
+
+describe("docs/inspection.md, beside a node that runs", () => {
+  it("every command prints what the page says, and changes nothing in the place", async () => {
+    const places = path.join(folder, "cairn-data");
+    const before = await fingerprint(places);
+    let commands = 0;
+    for (const { language, text } of await fencedBlocks(DOC)) {
+      if (language !== "console") continue;
+      for (const [, command = "", output = ""] of text.matchAll(/^\$ (.*)\n((?:(?!\$ ).*\n)*)/gm)) {
+        expect(`$ ${command}\n${normal(await shell(command))}`).toBe(`$ ${command}\n${normal(output)}`);
+        commands += 1;
+      }
+    }
+    expect(commands).toBeGreaterThan(15);
+    expect(await fingerprint(places)).toEqual(before);
+  });
+
+  it("the node, its checkpoint, a copy of its folder and a compacted copy give one digest", async () => {
+    await shell("cp -r cairn-data/node-1-index copied; cairn db compact copied -o smaller");
+    const places = ["cairn-data/node-1-index", "cairn-data/checkpoints", "copied", "copied/live", "smaller"];
+    const digests = [await shell("curl -s $CAIRN_URL/api/v1/digest")];
+    for (const place of places) digests.push(await shell(`cairn db digest ${place}`));
+    expect(digests[0]).toMatch(/^\{"txId":4,"digest":"sha256:[0-9a-f]{64}"\}$/);
+    expect(new Set(digests.map((digest) => digest.trim())).size).toBe(1);
+  });
+});
