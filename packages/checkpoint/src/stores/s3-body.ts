@@ -1,9 +1,16 @@
 import { Readable } from "node:stream";
 
-/** Where the bytes of a body go: how far it is filled stands in `filled`, also after the body broke. */
+/** What came of a body, also after it broke: kept as it came, since copying it together costs more than all else. */
 export interface Filling {
-  readonly memory: Buffer;
+  /** How many bytes there may be. */
+  readonly room: number;
+  readonly chunks: Buffer[];
   filled: number;
+}
+
+/** Room for a body of at most so many bytes. */
+export function emptyFilling(room: number): Filling {
+  return { room, chunks: [], filled: 0 };
 }
 
 /** A body that holds other bytes than it should; never the network's doing. */
@@ -30,11 +37,11 @@ export async function fillFrom(
     await new Promise<void>((resolve, reject) => {
       stream.on("data", (chunk: Buffer) => {
         timer.refresh();
-        if (filling.filled + chunk.length > filling.memory.length) {
+        if (filling.filled + chunk.length > filling.room) {
           stream.destroy(new BodyMismatch("The body is longer than it should be."));
           return;
         }
-        chunk.copy(filling.memory, filling.filled);
+        filling.chunks.push(chunk);
         filling.filled += chunk.length;
       });
       stream.on("end", resolve);

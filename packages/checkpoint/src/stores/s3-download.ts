@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import { isCairnError } from "@cairn/kv";
 import type { S3Access } from "./s3-access.ts";
-import { BodyMismatch, dropBody, fillFrom } from "./s3-body.ts";
+import { BodyMismatch, dropBody, emptyFilling, fillFrom } from "./s3-body.ts";
 import { askRange, fetchRange } from "./s3-range.ts";
 import type { RangeAnswer } from "./s3-range.ts";
 
@@ -25,8 +25,8 @@ export async function openContent(
   }
   const { size, etag } = answer;
   const stop = new AbortController();
-  const head = { memory: Buffer.allocUnsafeSlow(Math.min(FIRST, size)), filled: 0 };
-  const wanted = { name, start: 0, end: head.memory.length, etag };
+  const head = emptyFilling(Math.min(FIRST, size));
+  const wanted = { name, start: 0, end: head.room, etag };
   try {
     await fillFrom(answer.body, head, { idleMs: access.settings.requestTimeout, signal });
   } catch (error) {
@@ -36,23 +36,26 @@ export async function openContent(
       error instanceof BodyMismatch || isCairnError(access.explain(error, name), "STORE_UNREACHABLE");
     if (!broke) throw error;
   }
-  const isWhole = head.filled === head.memory.length;
-  const beginning = isWhole ? head.memory : await fetchRange(access, wanted, signal ?? stop.signal);
-  return rangesInOrder(access, { name, size, etag, beginning, stop, signal });
+  const isWhole = head.filled === head.room;
+  const beginning = isWhole ? head.chunks : await fetchRange(access, wanted, signal ?? stop.signal);
+  return rangesInOrder(access, { name, size, etag, beginning, next: head.room, stop, signal });
 }
 
 interface Ranges {
   readonly name: string;
   readonly size: number;
   readonly etag: string | undefined;
-  readonly beginning: Buffer;
+  readonly beginning: readonly Buffer[];
+  /** Where the beginning ends. */
+  readonly next: number;
   readonly stop: AbortController;
   readonly signal: AbortSignal | undefined;
 }
 
-function rangesInOrder(access: S3Access, { name, size, etag, beginning, stop, signal }: Ranges): Readable {
-  const underWay: Promise<Buffer>[] = [];
-  let next = beginning.length;
+function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
+  const { name, size, etag, beginning, stop, signal } = ranges;
+  const underWay: Promise<Buffer[]>[] = [];
+  let next = ranges.next;
   const launch = (): void => {
     while (underWay.length < access.settings.concurrency && next < size) {
       const end = Math.min(next + RANGE, size);
@@ -63,24 +66,19 @@ function rangesInOrder(access: S3Access, { name, size, etag, beginning, stop, si
       next = end;
     }
   };
-  let given = 0;
+  // The last of them first, to be taken from the end.
+  let pieces = beginning.toReversed();
   const stream = new Readable({
+    // One piece at a time: the stream would copy several together.
     highWaterMark: 1,
     ...(signal === undefined ? {} : { signal }),
     async read() {
       try {
-        if (given === 0 && beginning.length > 0) {
-          given = beginning.length;
-          this.push(beginning);
-          return;
+        if (pieces.length === 0) {
+          launch();
+          pieces = (await underWay.shift())?.toReversed() ?? [];
         }
-        launch();
-        const piece = await underWay.shift();
-        if (piece === undefined) this.push(null);
-        else {
-          given += piece.length;
-          this.push(piece);
-        }
+        this.push(pieces.pop() ?? null);
       } catch (error) {
         this.destroy(error instanceof Error ? error : new Error(String(error)));
       }

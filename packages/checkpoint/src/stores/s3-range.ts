@@ -1,7 +1,7 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { S3Access } from "./s3-access.ts";
 import { strangeAnswer } from "./s3-access.ts";
-import { BodyMismatch, dropBody, fillFrom } from "./s3-body.ts";
+import { BodyMismatch, dropBody, emptyFilling, fillFrom } from "./s3-body.ts";
 import { pauseBefore, persist } from "./s3-pause.ts";
 import { notThere } from "./store-names.ts";
 
@@ -66,14 +66,14 @@ export async function askRange(
 }
 
 /**
- * A range, whole: where the connection broke it is asked for from there on. Throws `STORE_UNREACHABLE` when nothing more came for as
+ * A range, whole and in pieces: where the connection broke it is asked for from there on. Throws `STORE_UNREACHABLE` when nothing more came for as
  * many times in a row as a request may be made.
  */
-export async function fetchRange(access: S3Access, range: ByteRange, signal: AbortSignal): Promise<Buffer> {
+export async function fetchRange(access: S3Access, range: ByteRange, signal: AbortSignal): Promise<Buffer[]> {
   const { location, maxAttempts, requestTimeout: idleMs } = access.settings;
   const { name, start, end } = range;
   const doing = `reading ${name}`;
-  const filling = { memory: Buffer.allocUnsafeSlow(end - start), filled: 0 };
+  const filling = emptyFilling(end - start);
   for (let fruitless = 0; ; fruitless++) {
     const before = filling.filled;
     const rest = { ...range, start: start + before };
@@ -85,7 +85,7 @@ export async function fetchRange(access: S3Access, range: ByteRange, signal: Abo
     }
     try {
       await fillFrom(answer.body, filling, { idleMs, signal });
-      if (filling.filled === filling.memory.length) return filling.memory;
+      if (filling.filled === filling.room) return filling.chunks;
       if (filling.filled === before) throw strangeAnswer(location, doing, "an answer was empty");
     } catch (error) {
       signal.throwIfAborted();

@@ -2,7 +2,7 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { TaggedText } from "../checkpoint-store.ts";
 import type { S3Access } from "./s3-access.ts";
 import { strangeAnswer } from "./s3-access.ts";
-import { BodyMismatch, dropBody, fillFrom } from "./s3-body.ts";
+import { BodyMismatch, dropBody, emptyFilling, fillFrom } from "./s3-body.ts";
 import { contentTag } from "./memory-store.ts";
 import { pauseBefore } from "./s3-pause.ts";
 import { conditionTag } from "./s3-probe.ts";
@@ -31,12 +31,12 @@ export async function readSmall(access: S3Access, name: string): Promise<SmallFi
       dropBody(answer.Body);
       throw tooLarge(name, bytes);
     }
-    const filling = { memory: Buffer.allocUnsafe(bytes), filled: 0 };
+    const filling = emptyFilling(bytes);
     try {
       await fillFrom(answer.Body, filling, { idleMs, signal: undefined });
       if (answer.ContentLength !== undefined && filling.filled < bytes)
         throw strangeAnswer(location, doing, `${filling.filled} of ${bytes} bytes came`);
-      const content = filling.memory.subarray(0, filling.filled);
+      const content = Buffer.concat(filling.chunks);
       return { text: content.toString("utf8"), tag: contentTag(content), etag };
     } catch (error) {
       if (error instanceof BodyMismatch) throw tooLarge(name, SMALL_FILE_LIMIT + 1);
