@@ -9,9 +9,10 @@ import { checkpoint } from "./rows/checkpoint.ts";
 import { join } from "./rows/join.ts";
 import { replay } from "./rows/replay.ts";
 import { restore } from "./rows/restore.ts";
+import { s3 } from "./rows/s3.ts";
 import { writer } from "./rows/writer.ts";
 
-const ROWS: readonly Row[] = [replay, checkpoint, restore, join, writer];
+const ROWS: readonly Row[] = [replay, checkpoint, restore, join, writer, s3];
 
 async function main(): Promise<void> {
   const options = optionsOrExit();

@@ -37,6 +37,7 @@ export class Workspace {
   #index: Promise<string> | undefined;
   #checkpoints: Promise<string> | undefined;
   #lmdb: Promise<string> | undefined;
+  readonly #closers: (() => Promise<void>)[] = [];
 
   private constructor(dir: string, options: WorkspaceOptions) {
     this.dir = dir;
@@ -94,8 +95,14 @@ export class Workspace {
     );
   }
 
+  /** Has something ended with the workspace. */
+  atClose(close: () => Promise<void>): void {
+    this.#closers.push(close);
+  }
+
   async close(): Promise<void> {
     try {
+      await Promise.all(this.#closers.map((close) => close()));
       await (await this.#server)?.close();
     } finally {
       await rm(this.dir, { recursive: true, force: true });
