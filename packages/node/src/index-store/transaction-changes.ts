@@ -2,10 +2,15 @@ import type { KvReader } from "@cairn/kv";
 import { qualifiedKey, splitKey } from "../tx-log/document-key.ts";
 import type { TxId } from "../tx-log/transaction.ts";
 import { compacted, type TransactionEvent, type WatchChange } from "../watch/watch-event.ts";
+import { readFloors } from "./document-reads.ts";
+import { readState } from "./index-state.ts";
 import {
   asKind,
   documentRowKey,
   evictionRowKey,
+  expiredRowKey,
+  parseNumberedStem,
+  parseStem,
   prefixEnd,
   ROW,
   transactionRowId,
@@ -56,6 +61,8 @@ const CHANGE_OVERHEAD = 128;
  */
 export async function readChanges(reader: KvReader, query: ChangesQuery): Promise<ChangesPage> {
   const { after, maxBytes } = query;
+  const pruned = await prunedUpTo(reader, query.bucket);
+  if (after < pruned) throw compacted(after, await changesFloor(reader, query));
   const transactions: TransactionEvent[] = [];
   let upTo = after;
   let txTime: string | null = null;
@@ -80,14 +87,26 @@ export async function readChanges(reader: KvReader, query: ChangesQuery): Promis
   return { transactions, upTo, txTime, bytes };
 }
 
-/** The earliest transaction after which the index has all changes. */
-export async function changesFloor(reader: KvReader, upTo: TxId): Promise<TxId> {
+/** The earliest transaction after which the index has all changes (of `bucket`). */
+export async function changesFloor(
+  reader: KvReader,
+  { upTo, bucket }: Pick<ChangesQuery, "upTo" | "bucket">,
+): Promise<TxId> {
+  const pruned = await prunedUpTo(reader, bucket);
   const prefix = Buffer.from([ROW.transaction]);
   for await (const rows of reader.range({ gte: prefix, lt: prefixEnd(prefix), limit: 1 })) {
     const [row] = rows;
-    if (row !== undefined) return transactionRowId(row[0]) - 1;
+    if (row !== undefined) return Math.max(pruned, transactionRowId(row[0]) - 1);
   }
   return upTo;
+}
+
+/** Up to where changes may be gone: those of all buckets, or less where one alone is asked for. */
+async function prunedUpTo(reader: KvReader, bucket: string | undefined): Promise<TxId> {
+  const pruned = (await readState(reader))?.pruned ?? 0;
+  if (pruned === 0 || bucket === undefined) return pruned;
+  const { floor, gone } = await readFloors(reader, bucket);
+  return Math.min(pruned, Math.max(floor, gone));
 }
 
 /** The time of a transaction; undefined where the index has no row of it. */
@@ -104,18 +123,50 @@ async function* wantedTransactions(
   let expected = after + 1;
   const range = { gt: transactionRowKey(after), lte: transactionRowKey(upTo), limit: maxTransactions };
   for await (const rows of reader.range(range)) {
+    const expired = await expiredWithin(reader, query, expected, expected + rows.length - 1);
     for (const [key, value] of rows) {
       const txId = transactionRowId(key);
-      if (txId !== expected) throw compacted(after, await changesFloor(reader, upTo));
+      if (txId !== expected) throw compacted(after, await changesFloor(reader, query));
       expected += 1;
       const { time, kind, text } = decodeOutcome(value);
       const operations = kind === "committed" ? wantedOperations(text, query) : NOTHING;
-      yield { txId, txTime: isoTime(time), operations };
+      const gone = expired.get(txId);
+      yield {
+        txId,
+        txTime: isoTime(time),
+        operations: gone === undefined ? operations : [...operations, ...gone],
+      };
     }
   }
-  if (expected === after + 1 && upTo > after) throw compacted(after, await changesFloor(reader, upTo));
+  if (expected === after + 1 && upTo > after) throw compacted(after, await changesFloor(reader, query));
 }
 
+/** What expired when these transactions were applied, whatever became of them. Each has a bounded number. */
+async function expiredWithin(
+  reader: KvReader,
+  { bucket, namespace }: ChangesQuery,
+  first: TxId,
+  last: TxId,
+): Promise<ReadonlyMap<TxId, readonly WantedOperation[]>> {
+  const expired = new Map<TxId, WantedOperation[]>();
+  const range = { gte: expiredRowKey(first, NO_STEM), lt: expiredRowKey(last + 1, NO_STEM) };
+  for await (const rows of reader.range(range)) {
+    for (const [row] of rows) {
+      const { number: txId, stem } = parseNumberedStem(row);
+      const key = parseStem(stem);
+      if ((bucket ?? key.bucket) !== key.bucket || (namespace ?? key.namespace) !== key.namespace) continue;
+      const operation = { op: "delete", bucket: key.bucket, key: `${key.namespace}/${key.name}` } as const;
+      const before = expired.get(txId);
+      if (before === undefined) expired.set(txId, [operation]);
+      else before.push(operation);
+    }
+  }
+  return expired;
+}
+
+/** Stands for a row key with nothing behind its kind. */
+const NO_STEM = new Uint8Array(1);
+const NO_DOCUMENT: { readonly json?: string } = {};
 const NOTHING: readonly WantedOperation[] = [];
 
 function wantedOperations(line: string, { bucket, namespace }: ChangesQuery): readonly WantedOperation[] {
@@ -148,8 +199,10 @@ async function readVersions(
       const value = values[at];
       at += 1;
       if (value === undefined) continue;
+      // A document that expires at once is told as gone alone.
+      const { json } = op === "put" ? decodeVersion(value) : NO_DOCUMENT;
+      if (op === "put" && json === undefined) continue;
       const change = { op, bucket, ...splitKey(key), revision: txId };
-      const json = op === "put" ? decodeVersion(value).json : undefined;
       changes.push(json === undefined ? change : { ...change, json });
       bytes += (json?.length ?? 0) + key.length + CHANGE_OVERHEAD;
     }

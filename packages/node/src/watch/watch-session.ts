@@ -113,7 +113,7 @@ class WatchSession {
   /** The transaction to begin after has to be the one that the watcher means, and all after it still there. */
   async #checkBegin(): Promise<void> {
     const { txId } = this.#place;
-    const { txTime, floor } = await this.#feed.source.place(txId);
+    const { txTime, floor } = await this.#feed.source.place(txId, this.#query.bucket);
     if (txId < floor) throw compacted(txId, floor);
     const { fromTime } = this.#query;
     if (fromTime !== undefined && txTime !== undefined && !isSameTime(fromTime, txTime)) {

@@ -14,8 +14,8 @@ export interface WatchSource {
   readonly position: { readonly txId: TxId; readonly time: number };
   /** Up to `position` where the query does not say. `WATCH_COMPACTED` where the past asked for is gone. */
   changes(query: Omit<ChangesQuery, "upTo">): Promise<ChangesPage>;
-  /** The time of a transaction (undefined where there is none), and the earliest one after which a watch can begin. */
-  place(txId: TxId): Promise<{ readonly txTime: string | undefined; readonly floor: TxId }>;
+  /** The time of a transaction (undefined where there is none), and the earliest one after which a watch (of `bucket`) can begin. */
+  place(txId: TxId, bucket?: string): Promise<{ readonly txTime: string | undefined; readonly floor: TxId }>;
 }
 
 /** So many reads at once for watchers who are behind: more would only stand in the way of the indexing's own. */
@@ -44,12 +44,12 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
         const upTo = index.state.txId;
         return index.read((reader) => readChanges(reader, { ...query, upTo }));
       }),
-    place: async (txId) =>
+    place: async (txId, bucket) =>
       await guarded(() => {
         const upTo = index.state.txId;
         return index.read(async (reader) => ({
           txTime: await transactionTime(reader, txId),
-          floor: await changesFloor(reader, upTo),
+          floor: await changesFloor(reader, { upTo, bucket }),
         }));
       }),
   };
