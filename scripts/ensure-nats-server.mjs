@@ -28,3 +28,9 @@ if (!ensureNatsServer()) {
   );
   process.exit(1);
 }
+
+// The other service that tests need; said here, so that nobody has to guess which one a run was about.
+const s3 = process.env.CAIRN_TEST_S3_ENDPOINT;
+console.log(
+  `S3 tests use ${s3 || "the small service of localstack/; pnpm test:s3 radosgw swift runs them against real ones"}.`,
+);
