@@ -188,7 +188,11 @@ describe("checkpoint restore", () => {
     const json: unknown = JSON.parse(
       (await run("restore", "store", "-o", "out", "--dry-run", "--json")).stdout,
     );
-    expect(json).toMatchObject({ chosen: { name: newest, txId: 12 }, bytes: expect.any(Number), refusal: null });
+    expect(json).toMatchObject({
+      chosen: { name: newest, txId: 12 },
+      bytes: expect.any(Number),
+      refusal: null,
+    });
   });
 
   test("--dry-run is refused as the restore would be", async () => {
@@ -213,4 +217,55 @@ describe("checkpoint restore", () => {
       stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: .*log-3/),
     });
   });
+});
+
+/** Gets a signal as soon as a command listens for some. */
+class EndedTerminal extends CapturedTerminal {
+  readonly #signal: NodeJS.Signals;
+
+  constructor(signal: NodeJS.Signals) {
+    super({ cwd: dir });
+    this.#signal = signal;
+  }
+
+  override onSignal(...[signals, listener]: Parameters<CapturedTerminal["onSignal"]>): () => void {
+    const undo = super.onSignal(signals, listener);
+    this.signal(this.#signal);
+    return undo;
+  }
+}
+
+describe.each([
+  ["restore", ["restore", "store", "-o", "out"]],
+  ["verify", ["verify", "./store", "--staging", "."]],
+  ["diff", ["diff", "store", "store", "--staging", "."]],
+])("checkpoint %s", (_name, argv) => {
+  test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("ended by %s leaves no copy behind", async (signal) => {
+    await saveCheckpoints(5);
+    const { code, stderr } = await cairn(["checkpoint", ...argv], new EndedTerminal(signal));
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^CHECKPOINT_INCOMPLETE: Interrupted/)]);
+    expect(await readdir(dir)).toEqual(["store"]);
+  });
+});
+
+test.each([
+  ["nowhere", /^CONFIG_INVALID: There is no folder .*nowhere to unpack into\.\n.*--staging/],
+  ["file", /^CONFIG_INVALID: The folder .*file cannot be used: a part of its path is a file/],
+])("a staging folder that is %s is refused with a sentence", async (staging, refusal) => {
+  await saveCheckpoints(5);
+  await writeFile(join(dir, "file"), "");
+  for (const argv of [
+    ["verify", "./store"],
+    ["diff", "store", "store"],
+  ]) {
+    const { code, stderr } = await run(...argv, "--staging", staging);
+    expect([code, stderr]).toEqual([2, expect.stringMatching(refusal)]);
+  }
+});
+
+test("a place below a file is refused as one that is in the way", async () => {
+  await saveCheckpoints(5);
+  await writeFile(join(dir, "file"), "");
+  const { code, stderr } = await run("restore", "store", "-o", "file/out");
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/^CONFLICT: /)]);
 });

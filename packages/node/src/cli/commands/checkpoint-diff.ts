@@ -1,6 +1,6 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { hostname, tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
 import { type Manifest, restoreCheckpoint } from "@cairn/checkpoint";
 import { CairnError, type KvStore, levelProvider } from "@cairn/kv";
 import { diffIndexes, type Difference } from "../../index-store/diff-indexes.ts";
@@ -10,6 +10,7 @@ import { chooseLog, findCheckpoint, noCheckpoint, withCheckpointPlace } from "..
 import { type AddCommand, describeCommand, type OutputOptions, wholeNumber } from "../command-options.ts";
 import { type ProgressDisplay, showProgress } from "../progress-display.ts";
 import { formatCount } from "../quantities.ts";
+import { ENDING, stagingFolder } from "../staging-folder.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal.ts";
 
 interface DiffCommandOptions extends OutputOptions {
@@ -40,10 +41,9 @@ export const addCheckpointDiff: AddCommand = (parent, terminal) => {
     .option("--all", "print every difference")
     .option("--staging <directory>", "where to unpack them meanwhile (default: the temporary folder)")
     .action(async (before: string, after: string, options: DiffCommandOptions) => {
+      const staging = await stagingFolder(options.staging, "cairn-diff-", terminal);
       const interrupt = new AbortController();
-      const forget = terminal.onSignal(["SIGINT"], () => interrupt.abort(interrupted()));
-      const parentDir = options.staging === undefined ? tmpdir() : resolve(terminal.cwd, options.staging);
-      const staging = await mkdtemp(join(parentDir, "cairn-diff-"));
+      const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
       const opened: Unpacked[] = [];
       try {
         for (const [at, place] of [before, after].entries()) {

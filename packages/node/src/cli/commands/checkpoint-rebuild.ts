@@ -18,6 +18,7 @@ import type { ConfigurationOptions } from "../configuration.ts";
 import { showProgress } from "../progress-display.ts";
 import { formatCount } from "../quantities.ts";
 import { UsageError } from "../report-error.ts";
+import { ENDING } from "../staging-folder.ts";
 import type { Terminal } from "../terminal.ts";
 import { noLog, withLog } from "./log.ts";
 
@@ -33,7 +34,7 @@ const BETWEEN_LOOKS_MS = 1_000;
 /** Builds an index of this version from the configured log and saves it as a checkpoint; nodes may run meanwhile. */
 export async function rebuildCheckpoint(options: ConfigurationOptions, terminal: Terminal): Promise<Rebuilt> {
   const interrupt = new AbortController();
-  const forget = terminal.onSignal(["SIGINT", "SIGTERM"], () => interrupt.abort(interrupted()));
+  const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
   try {
     return await withLog(options, terminal, async (log, system) => {
       const { checkpointer } = system;

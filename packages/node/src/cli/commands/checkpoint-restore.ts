@@ -3,13 +3,14 @@ import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { restoreCheckpoint, type RestoreResult } from "@cairn/checkpoint";
-import { CairnError } from "@cairn/kv";
+import { CairnError, systemErrorCode } from "@cairn/kv";
 import { type CheckpointPlace, chooseLog, withCheckpointPlace } from "../checkpoint-place.ts";
 import { type AddCommand, describeCommand, type OutputOptions, wholeNumber } from "../command-options.ts";
 import { type ProgressDisplay, showProgress } from "../progress-display.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../quantities.ts";
 import { UsageError } from "../report-error.ts";
 import { noneOf, planRestore, type RestoreSelection, tellRestorePlan, tooNew } from "../restore-plan.ts";
+import { ENDING } from "../staging-folder.ts";
 import { printable, type Terminal, writeJson, writeLine } from "../terminal.ts";
 
 interface RestoreCommandOptions extends OutputOptions {
@@ -88,7 +89,7 @@ async function restore(
   const selection = await select(found, options);
   const { store, name, logId, atTx } = selection;
   const interrupt = new AbortController();
-  const forget = terminal.onSignal(["SIGINT"], () => interrupt.abort(interrupted()));
+  const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
   // Beside the target: the last step is a rename, which needs one file system.
   const stagingDir = join(dirname(targetDir), `.cairn-restore-${randomBytes(4).toString("hex")}`);
   let display: ProgressDisplay | undefined;
@@ -118,7 +119,16 @@ async function restore(
   } finally {
     display?.stop();
     forget();
-    await rm(stagingDir, { recursive: true, force: true });
+    await removeStaging(stagingDir);
+  }
+}
+
+async function removeStaging(dir: string): Promise<void> {
+  try {
+    await rm(dir, { recursive: true, force: true });
+  } catch (error) {
+    // Below a file nothing was made, and why the restore was refused must be told.
+    if (systemErrorCode(error) !== "ENOTDIR") throw error;
   }
 }
 

@@ -1,6 +1,5 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { hostname, tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { rm } from "node:fs/promises";
+import { hostname } from "node:os";
 import type { CheckpointStore, RestoreProgress } from "@cairn/checkpoint";
 import { CairnError, type KvProvider, levelProvider } from "@cairn/kv";
 import { readLogIdentity } from "../../joining/log-identity.ts";
@@ -19,6 +18,7 @@ import type { NodeClient } from "../node-client.ts";
 import { type ProgressDisplay, showProgress } from "../progress-display.ts";
 import { formatCount } from "../quantities.ts";
 import { UsageError } from "../report-error.ts";
+import { ENDING, stagingFolder } from "../staging-folder.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal.ts";
 import { noLog, withLog } from "./log.ts";
 
@@ -123,10 +123,9 @@ async function verify(
   terminal: Terminal,
 ): Promise<Verified> {
   const checkpoint = await findCheckpoint(store, name, await whichLog(store, name, log, logId));
+  const stagingDir = await stagingFolder(staging, "cairn-verify-", terminal);
   const interrupt = new AbortController();
-  const forget = terminal.onSignal(["SIGINT"], () => interrupt.abort(interrupted()));
-  const parent = staging === undefined ? tmpdir() : resolve(terminal.cwd, staging);
-  const stagingDir = await mkdtemp(join(parent, "cairn-verify-"));
+  const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
   let display: ProgressDisplay | undefined;
   try {
     const target = {
