@@ -1,9 +1,14 @@
 import { CairnError } from "@cairn/kv";
 import { decodeListCursor } from "./index-store/cursor.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
+import { type EventPage, parseEventPlace } from "./index-store/event-reads.ts";
+import type { EvictionPage } from "./index-store/eviction-reads.ts";
+import type { PolicyState } from "./policies/policies.ts";
 import type {
   AsOf,
+  BucketsPage,
   DocumentPage,
+  EventListQuery,
   HistoryPage,
   ListQuery,
   NodeApi,
@@ -79,6 +84,42 @@ export class NodeReads implements Reads {
     const digest = await this.guarded(index, index.digest());
     if (digest === undefined) throw notReady(this.#life);
     return digest;
+  }
+
+  async buckets(options: ReadOptions = {}): Promise<BucketsPage> {
+    const index = await this.#readable(options);
+    return await this.guarded(index, index.buckets());
+  }
+
+  async events({ before, bucket, object, limit, ...options }: EventListQuery = {}): Promise<EventPage> {
+    const place = before === undefined ? undefined : parseEventPlace(before);
+    if (before !== undefined && place === undefined) {
+      throw new CairnError(
+        "TX_INVALID",
+        `${JSON.stringify(before)} is no event's id and no time in nanoseconds.`,
+        {
+          hint: "Give the id of the last event that was answered, or follow the Link header as it is.",
+        },
+      );
+    }
+    const index = await this.#readable(options);
+    const query = { limit: limit ?? DEFAULT_LIMIT, bucket, object, before: place };
+    return await this.guarded(index, index.events(query));
+  }
+
+  /** What was evicted; where its bytes may be the index does not know. */
+  async evictions(
+    options: ReadOptions & { limit?: number; cursor?: string } = {},
+  ): Promise<{ index: IndexStore; page: EvictionPage }> {
+    const index = await this.#readable(options);
+    const page = await this.guarded(index, index.evictions(options.limit ?? DEFAULT_LIMIT, options.cursor));
+    return { index, page };
+  }
+
+  async policies(options: ReadOptions = {}): Promise<PolicyState & { txId: TxId }> {
+    const { state } = await this.#readable(options);
+    const { revision = null, value = {} } = state.policies ?? {};
+    return { txId: state.txId, revision, policies: value };
   }
 
   /** What `answer` gives; should `index` prove damaged, or of another history than the log's, the node leaves it. */

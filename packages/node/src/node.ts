@@ -5,13 +5,17 @@ import type { NodeEventListener } from "./events/node-event.ts";
 import { type HttpServer, startHttpServer } from "./http/server.ts";
 import { IndexDirectory } from "./joining/index-directory.ts";
 import { logOffset } from "./joining/log-identity.ts";
+import type { EventPage } from "./index-store/event-reads.ts";
 import type {
+  BucketsPage,
   CheckpointResult,
   CheckpointSummary,
   DocumentPage,
+  EvictionsPage,
   HistoryPage,
   ListQuery,
   NodeApi,
+  NodePolicies,
   NodeStatus,
   Phase,
   StoredDocument,
@@ -21,6 +25,8 @@ import { NodeLife } from "./node-life.ts";
 import { NodeObservation } from "./node-observation.ts";
 import { NodeReporting, type ReportingParts } from "./node-reporting.ts";
 import { NodeReads } from "./node-reads.ts";
+import { evictionPlaces } from "./node-evictions.ts";
+import { comparedPolicies, proposePolicies } from "./policies/propose-policies.ts";
 import { nodeStatus, notReady } from "./node-status.ts";
 import type { System } from "./system/system.ts";
 import { submitTransaction } from "./tx-log/submit-transaction.ts";
@@ -100,7 +106,7 @@ class RunningNode implements CairnNode {
     this.ready.catch(() => {});
     const observation = new NodeObservation(system, logger, onEvent);
     this.#life = new NodeLife(system, directory, logger, observation, {
-      ready: () => this.#resolveReady(),
+      ready: () => this.#becomeReady(),
       opened: (log) => this.#reporting.opened(log),
     });
     this.#reads = new NodeReads(this.#life);
@@ -177,6 +183,23 @@ class RunningNode implements CairnNode {
     });
   }
 
+  buckets(...wanted: Parameters<NodeApi["buckets"]>): Promise<BucketsPage> {
+    return this.#reads.buckets(...wanted);
+  }
+
+  events(...wanted: Parameters<NodeApi["events"]>): Promise<EventPage> {
+    return this.#reads.events(...wanted);
+  }
+
+  async evictions(...wanted: Parameters<NodeApi["evictions"]>): Promise<EvictionsPage> {
+    const { index, page } = await this.#reads.evictions(...wanted);
+    return await evictionPlaces(page, index.state, this.#life.log, this.#system.checkpointer);
+  }
+
+  async policies(...wanted: Parameters<NodeApi["policies"]>): Promise<NodePolicies> {
+    return comparedPolicies(await this.#reads.policies(...wanted), this.#system.policies);
+  }
+
   digest(): Promise<{ txId: TxId; digest: string }> {
     return this.#reads.digest();
   }
@@ -198,6 +221,12 @@ class RunningNode implements CairnNode {
     const upkeep = this.#life.services?.upkeep;
     if (upkeep === undefined) throw notReady(this.#life);
     return await upkeep.verify(store, name);
+  }
+
+  #becomeReady(): void {
+    this.#resolveReady();
+    const { policies } = this.#system;
+    if (policies !== undefined) void proposePolicies(this, policies, this.#logger);
   }
 
   async close(): Promise<void> {

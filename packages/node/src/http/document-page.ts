@@ -22,14 +22,17 @@ export function versionsJson(versions: readonly DocumentVersion[]): string[] {
 /** Above so many characters an array is written piece by piece instead of as one more copy of the page. */
 const STREAM_ABOVE = 1_048_576;
 
-/** Sends `items` as a JSON array, with a Link to the next page where there is one. */
+/** Sends `items` as a JSON array, with a Link to the next page where there is one; `parameter` is what takes its cursor. */
 export function sendPage(
   request: FastifyRequest,
   reply: FastifyReply,
   items: readonly string[],
   cursor: string | undefined,
+  parameter = "cursor",
 ): FastifyReply {
-  if (cursor !== undefined) void reply.header("link", `<${nextUrl(request.url, cursor)}>; rel="next"`);
+  if (cursor !== undefined) {
+    void reply.header("link", `<${nextUrl(request.url, parameter, cursor)}>; rel="next"`);
+  }
   void reply.type(JSON_TYPE);
   let length = 0;
   for (const item of items) length += item.length;
@@ -47,12 +50,12 @@ function* pieces(items: readonly string[]): Iterable<string> {
 }
 
 /** The address of this request with another cursor; everything else as it was sent. */
-function nextUrl(url: string, cursor: string): string {
+function nextUrl(url: string, parameter: string, cursor: string): string {
   const start = url.indexOf("?");
   const path = start < 0 ? url : url.slice(0, start);
   const kept = start < 0 ? [] : url.slice(start + 1).split("&");
-  const pairs = kept.filter((pair) => pair !== "" && pair !== "cursor" && !pair.startsWith("cursor="));
+  const pairs = kept.filter((pair) => pair !== "" && pair !== parameter && !pair.startsWith(`${parameter}=`));
   // A header must not hold what ends the address in it.
-  const query = [...pairs, `cursor=${encodeURIComponent(cursor)}`].join("&");
+  const query = [...pairs, `${parameter}=${encodeURIComponent(cursor)}`].join("&");
   return `${path}?${query}`.replaceAll("<", "%3C").replaceAll(">", "%3E");
 }

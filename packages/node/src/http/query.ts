@@ -1,4 +1,5 @@
 import { DateTime, Duration } from "luxon";
+import type { FieldQuery } from "../index-store/list-where.ts";
 import type { AsOf, ReadOptions } from "../node-api.ts";
 import { badRequest } from "./error-response.ts";
 
@@ -82,6 +83,13 @@ export function limit(value: string, name: string): number {
     throw badRequest(`${name} is a whole number from 1 to 1000, not ${JSON.stringify(value)}.`);
   }
   return count;
+}
+
+/** A field and its value, as `field:value`. */
+export function where(value: string, name: string): FieldQuery {
+  const colon = value.indexOf(":");
+  if (colon > 0) return { field: value.slice(0, colon), value: value.slice(colon + 1) };
+  throw badRequest(`${name} is field:value, such as state:running, not ${JSON.stringify(value)}.`);
 }
 
 const LONGEST_WAIT_MS = 3_600_000;

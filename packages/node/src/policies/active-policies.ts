@@ -40,10 +40,8 @@ export interface ActivePolicies {
   readonly events: Bound;
 }
 
-const DAY_MS = 86_400_000;
-
-/** What holds where no policy says otherwise. A part of the index version. */
-export const DEFAULT_EVENT_BOUND: Bound = { keep: 100_000, age: 30 * DAY_MS };
+/** What holds where no policy says otherwise. A part of the index version. No age: an event may tell of long ago. */
+export const DEFAULT_EVENT_BOUND: Bound = { keep: 100_000, age: Infinity };
 
 const active = new WeakMap<StatePolicies, ActivePolicies>();
 

@@ -8,6 +8,7 @@ import { KIND_NAMES } from "./module-kinds.ts";
 import type { ModuleKind } from "./module-kinds.ts";
 import { DEFAULT_MODULES } from "./module-type.ts";
 import { MODULES } from "./modules.ts";
+import { policiesSchema } from "./policies-key.ts";
 import { TOP_LEVEL_KEYS, httpParameters, indexStoreParameters, nodeParameters } from "./top-level.ts";
 
 /**
@@ -26,6 +27,7 @@ export function configSchema(): JsonSchema {
       ...topLevel("cairn/tx-log", orNull({ $ref: "#/$defs/tx-log" })),
       ...topLevel("cairn/index-store", orNull(schemaOfParameters(indexStoreParameters))),
       ...topLevel("cairn/http-server", http),
+      ...topLevel("cairn/policies", orNull(policiesSchema())),
     },
     // Other top-level keys are modules that parameters name; what they are depends on who names them.
     additionalProperties: orNull({ type: "object", anyOf: MODULE_KEYS.map(requires) }),

@@ -7,7 +7,7 @@ export async function createSystem(
   config: ResolvedConfig,
   options: { readonly onNotice?: (sentence: string) => void } = {},
 ): Promise<System> {
-  const { nodeId, dir, dbDir, txLog, kvStore, http } = config;
+  const { nodeId, dir, dbDir, txLog, kvStore, http, policies } = config;
   const onNotice = options.onNotice ?? (() => {});
   const context: ModuleContext = { nodeId, dir, dbDir, onNotice };
   const { checkpointer } = kvStore.common;
@@ -21,5 +21,6 @@ export async function createSystem(
     kvProvider: await kvStore.create(context),
     checkpointer: await checkpointer?.create(context),
     http,
+    ...(policies === undefined ? {} : { policies }),
   };
 }

@@ -14,6 +14,8 @@ import { ConfigError, ProblemList } from "./problems.ts";
 import type { ConfigProblem } from "./problems.ts";
 import type { Reading, Setting } from "./reading.ts";
 import type { HttpOptions } from "./system.ts";
+import { readPolicies } from "./policies-key.ts";
+import type { Policies } from "../policies/policies.ts";
 import { absolutePath } from "./value-types.ts";
 import {
   checkTopLevelKeys,
@@ -33,6 +35,7 @@ export interface ResolvedConfig {
   readonly txLog: ModuleUse<"tx-log">;
   readonly kvStore: ModuleUse<"kv-store">;
   readonly http: HttpOptions | undefined;
+  readonly policies: Policies | undefined;
   /** Every value that took effect, with its origin, in the order of the configuration. */
   readonly settings: readonly Setting[];
   /** Sentences for the operator: older names, variables without effect. */
@@ -113,6 +116,7 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "settings" | "notices
   const kvStore =
     index === undefined ? undefined : (index["kv-store"] ?? readModule("kv-store", empty, kvPath, reading));
   const http = readHttp(reading);
+  const policies = readPolicies(reading);
   checkTopLevelKeys(reading);
   if (txLog === undefined || kvStore === undefined || http === undefined) return undefined;
 
@@ -120,5 +124,5 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "settings" | "notices
   const dbDir = kvStore.common["db-dir"] ?? join(dir, `${nodeId}-index`);
   if (kvStore.common["db-dir"] === undefined)
     reading.settings.push({ path: [...kvPath, "db-dir"], value: dbDir, origin: DEFAULT_ORIGIN });
-  return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http };
+  return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http, policies };
 }

@@ -1,5 +1,6 @@
 import type { CheckpointerOptions } from "@cairn/checkpoint";
 import type { KvProvider } from "@cairn/kv";
+import type { Policies } from "../policies/policies.ts";
 import type { TxLog } from "../tx-log/tx-log.ts";
 
 /** What a node does when its log is not the one that its index was built from. `regressed`: same log id; `different`: another. */
@@ -39,4 +40,6 @@ export interface System {
   readonly dbDir: string;
   readonly checkpointer: CheckpointerOptions | undefined;
   readonly http: HttpOptions | undefined;
+  /** To set where the log has none. */
+  readonly policies?: Policies;
 }

@@ -64,6 +64,7 @@ export const TOP_LEVEL_KEYS: Readonly<Record<string, string>> = {
   "cairn/tx-log": "The transaction log: a module.",
   "cairn/index-store": "The index, with its checkpoints.",
   "cairn/http-server": "The HTTP server; `null` for none.",
+  "cairn/policies": "Policies to set in a log that has none.",
 };
 
 /** One source with the names of older systems for top-level keys replaced by ours. A source that has both keeps both, and is told. */
@@ -110,12 +111,6 @@ export function checkTopLevelKeys(reading: Reading): void {
     if (known.includes(name) || reading.shared.has(name) || value.type === "null") continue;
     // Where editors look for what `cairn config schema` prints; nothing to a node.
     if (name === "$schema" && value.type === "string") continue;
-    if (name === "cairn/policies") {
-      reading.problems.add(nameOrigin, [name], "cairn/policies is not in this version of Cairn.", {
-        hint: "Leave it out.",
-      });
-      continue;
-    }
     const older = olderTopLevelHint(name);
     if (older !== undefined) {
       reading.problems.add(nameOrigin, [name], `${name} has no counterpart: ${older.message}`, {

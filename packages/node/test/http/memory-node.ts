@@ -173,6 +173,22 @@ export class MemoryNode implements NodeApi {
     };
   }
 
+  buckets(): ReturnType<NodeApi["buckets"]> {
+    return Promise.resolve({ txId: this.#txId, buckets: [] });
+  }
+
+  events(): ReturnType<NodeApi["events"]> {
+    return Promise.resolve({ txId: this.#txId, events: [] });
+  }
+
+  evictions(): ReturnType<NodeApi["evictions"]> {
+    return Promise.resolve({ evictions: [] });
+  }
+
+  policies(): ReturnType<NodeApi["policies"]> {
+    return Promise.resolve({ txId: this.#txId, revision: null, policies: {}, file: null });
+  }
+
   digest(): ReturnType<NodeApi["digest"]> {
     return Promise.resolve({ txId: this.#txId, digest: "sha256:00" });
   }

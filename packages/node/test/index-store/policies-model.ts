@@ -86,8 +86,8 @@ export class PoliciesModel {
     by: "age" | "both" = "both",
   ): T[] {
     const bound: BoundPolicy = (by === "age" ? this.value.events : this.#active.events) ?? {};
-    const { keep = 100_000, for: age = "P30D" } = bound;
-    const oldest = BigInt(Math.max(0, time - milliseconds(age))) * 1_000_000n;
+    const { keep = 100_000, for: age } = bound;
+    const oldest = age === undefined ? 0n : BigInt(Math.max(0, time - milliseconds(age))) * 1_000_000n;
     const young = events.filter((one) => one.time >= oldest);
     return by === "age" ? young : young.slice(Math.max(0, young.length - keep));
   }

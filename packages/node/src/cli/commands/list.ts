@@ -15,6 +15,7 @@ interface ListOptions extends NodeOptions {
   readonly limit: number;
   readonly all?: boolean;
   readonly asOf?: string;
+  readonly where?: string;
 }
 
 interface ListedDocument {
@@ -30,10 +31,12 @@ const PAGE = 1000;
 export const addList: AddCommand = (parent, terminal) => {
   describeNodeCommand(parent.command("list <bucket>"), "List the documents of a bucket, in key order", [
     "cairn list pods --namespace default --prefix web-",
+    "cairn list executions --where state:running",
     "cairn list pods --all --json > pods.ndjson",
   ])
     .option("--namespace <namespace>", "only of this namespace")
     .option("--prefix <prefix>", "only names that begin with it")
+    .option("--where <field:value>", "only those whose indexed field has the value")
     .option("--limit <count>", "at most so many", wholeNumber("--limit", 1), 100)
     .option("--all", "all of them")
     .option("--as-of <tx-or-time>", "as they were at a transaction or a time")
@@ -43,6 +46,7 @@ export const addList: AddCommand = (parent, terminal) => {
         namespace: options.namespace,
         prefix: options.prefix,
         "as-of": options.asOf,
+        where: options.where,
         limit: String(Math.min(PAGE, wanted)),
       };
       await withNode(terminal, options, async (node) => {

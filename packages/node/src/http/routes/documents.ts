@@ -25,12 +25,13 @@ import {
   READ_PARAMETERS,
   readOptions,
   text,
+  where,
 } from "../query.ts";
 import { jsonBody } from "../request-body.ts";
 import type { RegisterRoutes } from "./routes.ts";
 import { awaitSubmitted } from "./tx.ts";
 
-const LIST = { ...READ_PARAMETERS, namespace: text, prefix: text, limit, cursor: text, "as-of": asOf };
+const LIST = { ...READ_PARAMETERS, namespace: text, prefix: text, limit, cursor: text, "as-of": asOf, where };
 const DOCUMENT = { ...READ_PARAMETERS, history: flag, limit, cursor: text, "as-of": asOf };
 const BUCKET = { ...LIST, ...DOCUMENT, key: text };
 const WRITE = { await: flag, timeout: duration };
@@ -116,6 +117,7 @@ async function listDocuments(
     ...(query.limit === undefined ? {} : { limit: query.limit }),
     ...(query.cursor === undefined ? {} : { cursor: query.cursor }),
     ...(query["as-of"] === undefined ? {} : { asOf: query["as-of"] }),
+    ...(query.where === undefined ? {} : { where: query.where }),
   });
   void reply.header("cairn-tx", page.txId);
   return sendPage(request, reply, documentsJson(page.documents), page.cursor);

@@ -2,6 +2,9 @@ import type { FastifyInstance } from "fastify";
 import type { NodeApi } from "../../node-api.ts";
 import type { HttpOptions } from "../../system/system.ts";
 import { checkpointRoutes } from "./checkpoints.ts";
+import { bucketRoutes } from "./buckets.ts";
+import { eventRoutes } from "./events.ts";
+import { policyRoutes } from "./policies.ts";
 import { digestRoutes } from "./digest.ts";
 import { documentRoutes } from "./documents.ts";
 import { healthRoutes } from "./health.ts";
@@ -21,6 +24,9 @@ const RESOURCES: readonly RegisterRoutes[] = [
   txRoutes,
   checkpointRoutes,
   digestRoutes,
+  bucketRoutes,
+  eventRoutes,
+  policyRoutes,
   watchRoutes,
   documentRoutes,
 ];

@@ -1,0 +1,47 @@
+import { nanoseconds } from "../../index-store/event-rows.ts";
+import type { EventRecord } from "../../tx-log/event-record.ts";
+import { validateTransaction } from "../../tx-log/validate-transaction.ts";
+import { sendPage } from "../document-page.ts";
+import { duration, flag, limit, parseQuery, READ_PARAMETERS, readOptions, text } from "../query.ts";
+import { jsonBody } from "../request-body.ts";
+import { awaitSubmitted } from "./tx.ts";
+import type { RegisterRoutes } from "./routes.ts";
+
+const LIST = { ...READ_PARAMETERS, limit, bucket: text, object: text, before: text };
+
+/** GET and POST /api/v1/events: what an application recorded, which is no part of its documents. */
+export const eventRoutes: RegisterRoutes = (app, api) => {
+  app.get("/api/v1/events", async (request, reply) => {
+    const query = parseQuery(request.url, LIST);
+    const { txId, events, before } = await api.events({
+      ...readOptions(query),
+      ...(query.limit === undefined ? {} : { limit: query.limit }),
+      ...(query.bucket === undefined ? {} : { bucket: query.bucket }),
+      ...(query.object === undefined ? {} : { object: query.object }),
+      ...(query.before === undefined ? {} : { before: query.before }),
+    });
+    void reply.header("cairn-tx", txId);
+    return sendPage(
+      request,
+      reply,
+      events.map((event) => JSON.stringify(event)),
+      before,
+      "before",
+    );
+  });
+
+  app.post("/api/v1/events", async (request, reply) => {
+    const query = parseQuery(request.url, { await: flag, timeout: duration });
+    const event = jsonBody(request);
+    const transaction: unknown = { ops: [["event", event]] };
+    validateTransaction(transaction);
+    const submitted = await api.submit(transaction);
+    if (query.await === false) return reply.code(202).send(submitted);
+    const { txId, txTime } = await awaitSubmitted(api, submitted.txId, query.timeout);
+    const { time = String(nanoseconds(Date.parse(txTime))) } = event as EventRecord;
+    return reply
+      .code(201)
+      .header("cairn-tx", txId)
+      .send({ id: `${time}-${txId}-0`, txId, time });
+  });
+};

@@ -1,0 +1,57 @@
+import type { NodeApi } from "../../node-api.ts";
+import { formatPolicyProblem, policyProblems } from "../../policies/policy-problems.ts";
+import type { Policies } from "../../policies/policies.ts";
+import type { Revision, TxOperation } from "../../tx-log/transaction.ts";
+import { BAD_REQUEST, RequestError } from "../error-response.ts";
+import { etag, lostBecause, type Preconditions, parsePreconditions, readDecision } from "../preconditions.ts";
+import { duration, flag, parseQuery, READ_PARAMETERS, readOptions } from "../query.ts";
+import { jsonBody } from "../request-body.ts";
+import { awaitSubmitted } from "./tx.ts";
+import type { RegisterRoutes } from "./routes.ts";
+
+/** GET and PUT /api/v1/policies. */
+export const policyRoutes: RegisterRoutes = (app, api) => {
+  app.get("/api/v1/policies", async (request, reply) => {
+    const { txId, ...policies } = await api.policies(readOptions(parseQuery(request.url, READ_PARAMETERS)));
+    if (policies.revision !== null) void reply.header("etag", etag(policies.revision));
+    return reply.header("cairn-tx", txId).send(policies);
+  });
+
+  app.put("/api/v1/policies", async (request, reply) => {
+    const query = parseQuery(request.url, { await: flag, timeout: duration });
+    const policies = checkedPolicies(jsonBody(request));
+    const preconditions = parsePreconditions(request.headers);
+    const operation: TxOperation =
+      preconditions === undefined
+        ? ["configure", policies]
+        : ["configure", policies, await expectedRevision(api, preconditions)];
+    const submitted = await api.submit({ ops: [operation] });
+    if (query.await === false) return reply.code(202).send(submitted);
+    const { txId, committed, reason } = await awaitSubmitted(api, submitted.txId, query.timeout);
+    if (!committed) throw lostBecause(reason);
+    return reply.header("etag", etag(txId)).header("cairn-tx", txId).send({ txId });
+  });
+};
+
+function checkedPolicies(body: unknown): Policies {
+  const problems = policyProblems(body);
+  if (problems.length === 0) return body as Policies;
+  throw new RequestError(BAD_REQUEST, `Not valid policies: ${problems.map(formatPolicyProblem).join(" ")}`, {
+    status: 400,
+    hint: "Nothing was changed. docs/policies.md describes policies.",
+    details: { problems },
+  });
+}
+
+/** The revision that the policies have to be at; null: never set. */
+async function expectedRevision(api: NodeApi, preconditions: Preconditions): Promise<Revision | null> {
+  const { match, noneMatch } = preconditions;
+  if (noneMatch === "any" && match === undefined) return null;
+  const only = match !== "any" && match?.length === 1 && noneMatch === undefined ? match[0] : undefined;
+  if (only !== undefined && only > 0) return only;
+  const { revision } = await api.policies();
+  if (readDecision(preconditions, revision ?? undefined) === "send") return revision;
+  throw lostBecause(
+    `CONFLICT: the policies are ${revision === null ? "not set" : `at revision ${revision}`}`,
+  );
+}

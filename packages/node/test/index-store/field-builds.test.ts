@@ -1,0 +1,147 @@
+import { type KvStore, levelProvider } from "@cairn/kv";
+import fc from "fast-check";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { IndexStore } from "../../src/index-store/index-store.ts";
+import { ROW } from "../../src/index-store/row-keys.ts";
+import { emptyState } from "../../src/joining/empty-state.ts";
+import { encodeBirthRecord, encodeTransaction } from "../../src/tx-log/transaction-codec.ts";
+import type { TxOperation } from "../../src/tx-log/transaction.ts";
+import type { LogMessage } from "../../src/tx-log/tx-log.ts";
+
+const birth = { log: "log-1", offset: 0 };
+const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
+const DOCUMENTS = 1_500;
+const STATES = ["running", "done", "failed"];
+const INDEXED = ["configure", { indexes: { executions: ["state", "node"] } }] as const;
+
+let folder = "";
+let counter = 0;
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-fields-"));
+});
+afterAll(async () => await rm(folder, { recursive: true, force: true }));
+
+const name = (n: number): string => `default/e${String(n).padStart(5, "0")}`;
+const document = (n: number, state: number) => ({ state: STATES[state % 3] ?? "", node: `n${n % 7}` });
+
+function message(position: number, ...ops: TxOperation[]): LogMessage {
+  return { position, time: position, payload: encodeTransaction({ ops }) };
+}
+
+/** A log's beginning: many documents, then their fields are indexed. */
+function beginning(): LogMessage[] {
+  const puts = Array.from({ length: DOCUMENTS }, (_, n): TxOperation => [
+    "put",
+    "executions",
+    name(n),
+    document(n, n),
+  ]);
+  const first = { position: 1, time: 1, payload: encodeBirthRecord(birth) };
+  return [first, message(2, ...puts), message(3, INDEXED)];
+}
+
+async function open(dir: string): Promise<{ kv: KvStore; index: IndexStore }> {
+  const kv = await levelProvider().open(dir);
+  return { kv, index: await IndexStore.open(kv, empty) };
+}
+
+async function rowsOf(kv: KvStore, kinds: readonly number[]): Promise<string[]> {
+  const found: string[] = [];
+  for await (const rows of kv.range({})) {
+    for (const [key, value] of rows) {
+      if (!kinds.includes(key[0] ?? 0)) continue;
+      found.push(`${Buffer.from(key).toString("hex")} ${Buffer.from(value).toString("hex")}`);
+    }
+  }
+  return found;
+}
+
+const running = { bucket: "executions", limit: 1_000, where: { field: "state", value: "running" } };
+
+it("is built beside what is applied, whatever comes in between, and ends as if it had been there always", async () => {
+  const step = fc.oneof(
+    fc.constant("build" as const),
+    fc.constant("reopen" as const),
+    fc.array(fc.tuple(fc.nat(DOCUMENTS + 50), fc.nat(3)), { minLength: 1, maxLength: 40 }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 20 }), async (steps) => {
+      const dir = path.join(folder, String((counter += 1)));
+      let { kv, index } = await open(dir);
+      await index.apply(beginning());
+      await expect(index.list(running)).rejects.toMatchObject({ code: "NOT_READY" });
+      expect((await index.buckets()).buckets[0]?.fields).toMatchObject({ state: { counts: null } });
+      let position = 3;
+      for (const one of steps) {
+        if (one === "build") await index.buildFields();
+        else if (one === "reopen") {
+          await index.close();
+          ({ kv, index } = await open(dir));
+        } else {
+          const messages = one.map(([n, state]) => {
+            position += 1;
+            const op: TxOperation =
+              state === 3
+                ? ["delete", "executions", name(n)]
+                : ["put", "executions", name(n), document(n, state)];
+            return message(position, op);
+          });
+          await index.apply(messages);
+        }
+      }
+      while (await index.buildFields());
+      const counts = new Map<string, number>();
+      const expected: string[] = [];
+      for (let from = 0; from <= DOCUMENTS + 50; from += 1) {
+        const key = name(from).slice("default/".length);
+        const found = await index.get({ bucket: "executions", namespace: "default", name: key });
+        if (found === undefined) continue;
+        const { state } = JSON.parse(found.json) as { state: string };
+        counts.set(state, (counts.get(state) ?? 0) + 1);
+        if (state === "running") expected.push(key);
+      }
+      const [bucket] = (await index.buckets()).buckets;
+      expect(bucket?.fields["state"]?.counts).toEqual(Object.fromEntries(counts));
+      const listed = await index.list(running);
+      expect(listed.documents.map((one) => one.name)).toEqual(expected);
+      expect(await rowsOf(kv, [ROW.fieldBuild, ROW.fieldRemoval])).toEqual([]);
+      await index.close();
+    }),
+    { numRuns: 15 },
+  );
+}, 60_000);
+
+it("does not change the digest, whether it is built or not", async () => {
+  const { index } = await open(path.join(folder, String((counter += 1))));
+  await index.apply(beginning());
+  const before = await index.digest();
+  while (await index.buildFields());
+  expect(await index.digest()).toEqual(before);
+  await index.close();
+});
+
+it("that is not indexed any more leaves no rows, and one that is indexed again is built anew", async () => {
+  const { kv, index } = await open(path.join(folder, String((counter += 1))));
+  await index.apply(beginning());
+  while (await index.buildFields());
+  const rows = await rowsOf(kv, [ROW.field, ROW.fieldCount]);
+  expect(rows.length).toBeGreaterThan(2 * DOCUMENTS);
+  await index.apply([message(4, ["configure", { indexes: { executions: ["node"] } }])]);
+  await expect(index.list(running)).rejects.toMatchObject({
+    code: "TX_INVALID",
+    hint: expect.stringContaining("Indexed are node"),
+  });
+  const byNode = { ...running, where: { field: "node", value: "n1" } };
+  // What did not change is there all the time.
+  expect((await index.list(byNode)).documents.length).toBeGreaterThan(200);
+  while (await index.buildFields());
+  expect((await rowsOf(kv, [ROW.field])).length).toBe(DOCUMENTS);
+  await index.apply([message(5, ["configure", {}]), message(6, INDEXED)]);
+  await expect(index.list(byNode)).rejects.toMatchObject({ code: "NOT_READY" });
+  while (await index.buildFields());
+  expect((await rowsOf(kv, [ROW.field, ROW.fieldCount])).length).toBe(rows.length);
+  await index.close();
+});

@@ -1,0 +1,220 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { type CairnNode, startNode } from "../../src/index.ts";
+import { cairn, CapturedTerminal } from "../cli/captured-terminal.ts";
+
+let folder = "";
+let nodes: CairnNode[] = [];
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-policies-"));
+});
+afterEach(async () => {
+  for (const node of nodes) await node.close();
+  nodes = [];
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function start(policies?: object): Promise<{ node: CairnNode; url: string }> {
+  const node = await startNode(
+    {
+      "cairn/node": { id: "n1", dir: folder },
+      "cairn/http-server": { port: 0 },
+      ...(policies === undefined ? {} : { "cairn/policies": policies }),
+    },
+    { env: {}, cwd: folder },
+  );
+  nodes.push(node);
+  await node.ready;
+  return { node, url: node.url ?? "" };
+}
+
+async function call(url: string, method = "GET", body?: unknown, headers: Record<string, string> = {}) {
+  const answer = await fetch(url, {
+    method,
+    headers,
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const json = (await answer.json()) as unknown;
+  return { status: answer.status, json, headers: answer.headers };
+}
+
+async function put(node: CairnNode, bucket: string, key: string, document: object): Promise<number> {
+  const { txId } = await node.submit({ ops: [["put", bucket, key, document as never]] });
+  await node.await(txId);
+  return txId;
+}
+
+describe("policies", () => {
+  it("are set only over the ones that were seen, and shown with their revision", async () => {
+    const { url } = await start();
+    expect(await call(`${url}/api/v1/policies`)).toMatchObject({
+      status: 200,
+      json: { revision: null, policies: {}, file: null },
+    });
+    const policies = { indexes: { pods: ["node"] } };
+    const set = await call(`${url}/api/v1/policies`, "PUT", policies, { "if-none-match": "*" });
+    expect(set).toMatchObject({ status: 200, json: { txId: 2 } });
+    expect(set.headers.get("etag")).toBe('"2"');
+    for (const headers of [{ "if-none-match": "*" }, { "if-match": '"1"' }]) {
+      const lost = await call(`${url}/api/v1/policies`, "PUT", {}, headers);
+      expect(lost).toMatchObject({ status: 412, json: { error: { code: "CONFLICT" } } });
+    }
+    expect((await call(`${url}/api/v1/policies`)).json).toEqual({ revision: 2, policies, file: null });
+  });
+
+  it("that are wrong are refused, each mistake with its path, and change nothing", async () => {
+    const { url } = await start();
+    const wrong = {
+      index: {},
+      indexes: { pods: ["a:b"], Pods: ["x"] },
+      expire: { pods: { after: "P1M" } },
+      events: { keep: 0 },
+    };
+    const { status, json } = await call(`${url}/api/v1/policies`, "PUT", wrong);
+    expect(status).toBe(400);
+    expect(json).toMatchObject({
+      error: { code: "TX_INVALID" },
+      problems: [
+        { path: ["index"], message: expect.stringContaining("indexes") },
+        { path: ["indexes", "pods", "0"] },
+        { path: ["indexes", "Pods"] },
+        { path: ["expire", "pods", "after"] },
+        { path: ["events", "keep"] },
+      ],
+    });
+    expect((await call(`${url}/api/v1/policies`)).json).toMatchObject({ revision: null });
+  });
+
+  it("of a configuration are set where the log has none, and only reported where they differ", async () => {
+    const first = await start({ indexes: { pods: ["state"] } });
+    await vi.waitFor(async () =>
+      expect(await first.node.policies()).toMatchObject({ revision: 2, file: "same" }),
+    );
+    await first.node.close();
+    nodes = [];
+    const second = await start({ indexes: { pods: ["node"] } });
+    expect(await second.node.policies()).toMatchObject({
+      revision: 2,
+      policies: { indexes: { pods: ["state"] } },
+      file: "different",
+    });
+  });
+
+  it("are shown and applied by the command, which leaves alone what is the same", async () => {
+    const { url } = await start();
+    const run = (argv: readonly string[]) => cairn(argv, new CapturedTerminal({ env: { CAIRN_URL: url } }));
+    const file = path.join(folder, "policies.json");
+    await writeFile(file, '{"events": {"keep": 10}}');
+    expect(await run(["policy", "apply", file])).toMatchObject({ code: 0, stdout: "set by transaction 2\n" });
+    expect((await run(["policy", "apply", file])).stdout).toBe("unchanged since transaction 2\n");
+    expect(JSON.parse((await run(["policy", "show"])).stdout)).toEqual({ events: { keep: 10 } });
+    await writeFile(file, '{"events": {"keep": "many"}}');
+    const wrong = await run(["policy", "apply", file]);
+    expect(wrong).toMatchObject({ code: 2, stdout: "" });
+    expect(wrong.stderr).toContain("events > keep: Expected a whole number");
+    await writeFile(file, "{}");
+    expect(await run(["policy", "apply", file, "--if-revision", "9"])).toMatchObject({ code: 1 });
+  });
+});
+
+describe("an indexed field", () => {
+  it("is asked for with where, page by page, and counted by value, also after a restart", async () => {
+    const { node, url } = await start({ indexes: { executions: ["state", "on.node"] } });
+    await vi.waitFor(async () => expect(await node.policies()).toMatchObject({ revision: 2 }));
+    for (const [index, state] of ["running", "done", "running", "running"].entries()) {
+      await put(node, "executions", `default/e${index}`, { state, on: { node: "n1" } });
+    }
+    const page = await call(`${url}/api/v1/executions?where=state:running&limit=2`);
+    expect(page.json).toMatchObject([{ name: "e0" }, { name: "e2" }]);
+    // Changed between the pages: the list goes on as of the transaction that it began at.
+    await put(node, "executions", "default/e3", { state: "done" });
+    await put(node, "executions", "default/e4", { state: "running" });
+    const next = /<([^>]*)>/.exec(page.headers.get("link") ?? "")?.[1] ?? "";
+    expect((await call(`${url}${next}`)).json).toMatchObject([
+      { name: "e3", document: { state: "running" } },
+    ]);
+    const counts = [
+      {
+        name: "executions",
+        documents: 5,
+        fields: {
+          state: { counts: { done: 2, running: 3 }, more: false },
+          "on.node": { counts: { n1: 3 }, more: false },
+        },
+      },
+    ];
+    expect((await call(`${url}/api/v1/buckets`)).json).toEqual(counts);
+    await node.close();
+    nodes = [];
+    const again = await start();
+    expect((await again.node.buckets()).buckets).toEqual(counts);
+  });
+
+  it("that is none is refused with the names of those that are", async () => {
+    const { node, url } = await start({ indexes: { pods: ["state", "zone"] } });
+    await vi.waitFor(async () => expect(await node.policies()).toMatchObject({ revision: 2 }));
+    const { status, json } = await call(`${url}/api/v1/pods?where=node:n1`);
+    expect(status).toBe(400);
+    expect(json).toMatchObject({
+      error: { code: "TX_INVALID", hint: expect.stringContaining("Indexed are state, zone") },
+    });
+    expect((await call(`${url}/api/v1/pods?where=state`)).status).toBe(400);
+  });
+});
+
+describe("events", () => {
+  it("are recorded and listed newest first, by object and bucket, page by page", async () => {
+    const { url } = await start();
+    const events = `${url}/api/v1/events`;
+    const times = ["1714300000000000003", "1714300000000000001", "1714300000000000002"];
+    for (const time of times) {
+      const event = { object: "pod/web-0", reason: "Scheduled", bucket: "pods", message: "to n1", time };
+      expect(await call(events, "POST", event)).toMatchObject({ status: 201, json: { time } });
+    }
+    const newest = await call(events, "POST", { object: "node/n1", reason: "Ready" });
+    expect(newest.json).toMatchObject({ time: expect.stringMatching(/^\d{19}$/) });
+    const all = (await call(events)).json as { object: string; time: string }[];
+    expect(all.map(({ time }) => time).slice(1)).toEqual(times.toSorted().toReversed());
+    expect(all[0]).toEqual({ ...(newest.json as object), object: "node/n1", reason: "Ready" });
+    const page = await call(`${events}?bucket=pods&limit=2`);
+    expect(page.json).toHaveLength(2);
+    const next = /<([^>]*)>/.exec(page.headers.get("link") ?? "")?.[1] ?? "";
+    expect((await call(`${url}${next}`)).json).toMatchObject([{ time: "1714300000000000001" }]);
+    expect((await call(`${events}?object=node/n1`)).json).toHaveLength(1);
+    expect((await call(`${events}?before=1714300000000000002`)).json).toHaveLength(1);
+  });
+
+  it.each([
+    ["no object", { reason: "x" }, "needs object"],
+    ["a time that is a number", { object: "a", reason: "x", time: 1 }, "time is text"],
+    ["a time that is no number", { object: "a", reason: "x", time: "today" }, "nanoseconds"],
+    ["a field that is none", { object: "a", reason: "x", level: "y" }, '"level"'],
+  ])("with %s are refused", async (_what, event, told) => {
+    const { url } = await start();
+    const { status, json } = await call(`${url}/api/v1/events`, "POST", event);
+    expect(status).toBe(400);
+    expect(json).toMatchObject({ error: { code: "TX_INVALID", message: expect.stringContaining(told) } });
+  });
+});
+
+describe("an eviction", () => {
+  it("is listed with where the bytes may still be", async () => {
+    const { node, url } = await start();
+    await put(node, "pods", "default/secret", { password: "x" });
+    const { txId } = await node.submit({ ops: [["evict", "pods", "default/secret"]] });
+    await node.await(txId);
+    expect((await call(`${url}/api/v1/tx/evictions`)).json).toMatchObject([
+      {
+        txId,
+        bucket: "pods",
+        namespace: "default",
+        name: "secret",
+        log: { firstTxId: 1, lastTxId: txId - 1 },
+      },
+    ]);
+    const told = await cairn(["evictions"], new CapturedTerminal({ env: { CAIRN_URL: url } }));
+    expect(told.stdout).toContain(`pods default/secret  1 to ${txId - 1}`);
+  });
+});
