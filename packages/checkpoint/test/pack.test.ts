@@ -239,3 +239,17 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
     expect((await file.stat()).size).toBe(size);
   });
 });
+
+test("a program that is given as text packs on threads like one in a file", async () => {
+  const dir = await temporaryDirectory();
+  await writeFiles(join(dir, "in"), someFiles());
+  const program = `
+    import { packDirectory } from ${JSON.stringify(new URL("../dist/src/index.js", import.meta.url).href)};
+    import { buffer } from "node:stream/consumers";
+    const packing = packDirectory(${JSON.stringify(join(dir, "in"))}, { threads: true });
+    const { length } = await buffer(packing.archive);
+    console.log(length === packing.result().bytes);
+  `;
+  const printed = execFileSync(process.execPath, ["--input-type=module", "-e", program]);
+  expect(printed.toString()).toBe("true\n");
+});

@@ -33,7 +33,11 @@ export function receiveError({ message, cairn, system }: SentError): Error {
 
 /** Starts `<name>.js`, which in a build lies beside the module whose `import.meta.url` is `beside`. */
 export function startWorker(beside: string, name: string, workerData: unknown): Worker {
-  if (!beside.endsWith(".ts")) return new Worker(new URL(`./${name}.js`, beside), { workerData });
+  if (!beside.endsWith(".ts")) {
+    const isOfText = process.execArgv.some((arg) => arg.startsWith("--input-type"));
+    // A thread inherits the flags, and this one is refused for what lies in a file.
+    return new Worker(new URL(`./${name}.js`, beside), { workerData, ...(isOfText ? { execArgv: [] } : {}) });
+  }
   // Node runs no TypeScript: who runs the sources, by export conditions of its own, gets the thread from the build.
   return new Worker(new URL(`../dist/src/${name}.js`, beside), { workerData, execArgv: [] });
 }
