@@ -10,9 +10,10 @@ import { join } from "./rows/join.ts";
 import { replay } from "./rows/replay.ts";
 import { restore } from "./rows/restore.ts";
 import { s3 } from "./rows/s3.ts";
+import { watch } from "./rows/watch.ts";
 import { writer } from "./rows/writer.ts";
 
-const ROWS: readonly Row[] = [replay, checkpoint, restore, join, writer, s3];
+const ROWS: readonly Row[] = [replay, checkpoint, restore, join, writer, s3, watch];
 
 async function main(): Promise<void> {
   const options = optionsOrExit();
