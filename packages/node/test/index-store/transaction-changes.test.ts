@@ -155,6 +155,18 @@ describe("the changes of transactions", () => {
     await index.close();
   });
 
+  it("omit what was evicted also where the key was written again", async () => {
+    const { index, apply, changes } = await openIndex();
+    const ops: TxOperation[] = [
+      ["put", "pods", "a", "secret"],
+      ["evict", "pods", "a"],
+      ["put", "pods", "a", "known"],
+    ];
+    for (const op of ops) await apply([{ ops: [op] }], timeOf);
+    expect(await told(await changes())).toEqual(["3 evict pods default/a ", '4 put pods default/a "known"']);
+    await index.close();
+  });
+
   it("tell an expired document as deleted by the transaction at whose time it went", async () => {
     const { index, apply, changes } = await openIndex();
     await apply(

@@ -10,8 +10,8 @@ export class ScriptedSource implements WatchSource {
   floor = 0;
   /** Set to let reads fail. */
   error: Error | undefined;
-  /** Awaited by each read. */
-  before: () => Promise<void> = () => Promise.resolve();
+  /** Awaited by each read, which asks for a bucket or for all. */
+  before: (bucket: string | undefined) => Promise<void> = () => Promise.resolve();
   /** Positions after which was read. */
   readonly reads: number[] = [];
   #txId = 1;
@@ -44,7 +44,7 @@ export class ScriptedSource implements WatchSource {
     maxTransactions,
   }: Parameters<WatchSource["changes"]>[0]): Promise<ChangesPage> {
     this.reads.push(after);
-    await this.before();
+    await this.before(bucket);
     if (this.error !== undefined) throw this.error;
     if (after < this.floor) throw compacted(after, this.floor);
     const upTo = Math.min(this.#txId, after + maxTransactions);

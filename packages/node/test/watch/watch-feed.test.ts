@@ -126,6 +126,26 @@ describe("a feed", () => {
   });
 });
 
+describe("a watcher that read farther than the feed had published by then", () => {
+  it("is told nothing twice", async () => {
+    const gate = new EventEmitter();
+    await using first = open();
+    await first.next();
+    const told = readTo(first, 21);
+    await vi.waitFor(() => expect(feed.watchers).toBe(1));
+    source.before = async (bucket) => void (bucket === undefined && (await once(gate, "open")));
+    append(10);
+    await using second = open({ bucket: "pods", from: 0 });
+    expect(await readTo(second, 11)).toEqual({ ids: range(2, 11) });
+    const rest = readTo(second, 21);
+    await vi.waitFor(() => expect(feed.watchers).toBe(2));
+    append(10);
+    gate.emit("open");
+    expect(await told).toEqual({ ids: range(2, 21) });
+    expect(await rest).toEqual({ ids: range(12, 21) });
+  });
+});
+
 describe("a slow reader", () => {
   it("is cut off with the place to resume from, and loses nothing when it resumes there", async () => {
     begin({ queue: { bytes: 20_000, batches: 100 } });
@@ -221,6 +241,21 @@ describe("a feed that cannot read", () => {
     await vi.waitFor(() => expect(source.reads.at(-1)).toBe(2));
     feed.end({ reason: "not-ready", message: "The node leaves its index." });
     gate.emit("open");
+    // The reader comes to it only after the read has ended.
+    for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
     expect(await readTo(reader, 3)).toMatchObject({ ids: [], cutoff: { reason: "not-ready", txId: 2 } });
+  });
+
+  it("tells nothing of the past either that was read of such an index", async () => {
+    const gate = new EventEmitter();
+    append(2_000);
+    await using reader = open({ from: 1 });
+    await reader.next();
+    source.before = async () => void (await once(gate, "open"));
+    const told = readTo(reader, 2);
+    await vi.waitFor(() => expect(source.reads).toEqual([1]));
+    feed.end({ reason: "not-ready", message: "The node leaves its index." });
+    gate.emit("open");
+    expect(await told).toMatchObject({ ids: [], cutoff: { reason: "not-ready", txId: 1 } });
   });
 });
