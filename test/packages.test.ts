@@ -12,18 +12,22 @@ const run = promisify(execFile);
 
 const PROGRAM = `
 import { CairnError, startNode } from "@cairn/node";
+import { CairnClient } from "@cairn/node/client";
 import { isCairnError } from "@cairn/kv";
-const node = await startNode({ "cairn/node": { id: "worker", dir: "./state" }, "cairn/http-server": null });
+const node = await startNode({ "cairn/node": { id: "worker", dir: "./state" }, "cairn/http-server": { port: 0 } });
 await node.ready;
 const { txId } = await node.submit({ ops: [["put", "jobs", "default/42", { state: "running" }]] });
 await node.await(txId);
 const document = await node.get({ bucket: "jobs", namespace: "default", name: "42" });
+const client = new CairnClient({ urls: node.url });
+const { document: read } = await client.get("jobs", "42");
 await node.close();
-console.log(document.json, isCairnError(new CairnError("CONFLICT", "One class for all packages.")));
+console.log(JSON.stringify(read), document.json, isCairnError(new CairnError("CONFLICT", "One class for all packages.")));
 `;
 
 const TYPED = `
 import { startNode, type CairnNode, type System, type TxLog } from "@cairn/node";
+import { CairnClient, type ClientDocument } from "@cairn/node/client";
 import { checkpointStoreSuite, type CheckpointStoreSuite } from "@cairn/checkpoint/testing";
 import { memoryStore, type CheckpointStore, type Manifest } from "@cairn/checkpoint";
 import { levelProvider, type KvProvider, type KvStore } from "@cairn/kv";
@@ -31,6 +35,8 @@ import { describeTxLog, type TxLogHarness } from "@cairn/node/testing";
 import { kvStoreSuite, type KvStoreSuiteOptions } from "@cairn/kv/testing";
 export const node: Promise<CairnNode> = startNode({});
 export const provider: KvProvider = levelProvider();
+export const document: Promise<ClientDocument<{ cpu: number }> | undefined> =
+  new CairnClient({ urls: "http://127.0.0.1:3000" }).get<{ cpu: number }>("pods", "web-0");
 export const opened: Promise<KvStore> = provider.open("./index");
 export const store: CheckpointStore = memoryStore();
 export const txIdOf = (manifest: Manifest): number => manifest.txId;
@@ -64,7 +70,7 @@ describe("the packages, installed from their tarballs into an empty folder", () 
   ])("run in a program, %s", async (_, options) => {
     await writeFile(place("program.js"), PROGRAM);
     const { stdout } = await run(process.execPath, [...options, "program.js"], { cwd: folder });
-    expect(stdout).toBe('{"state":"running"} true\n');
+    expect(stdout).toBe('{"state":"running"} {"state":"running"} true\n');
   });
 
   it("give the cairn command, which starts a node that answers and stops", async () => {

@@ -1,0 +1,267 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { CairnError } from "@cairn/kv";
+import { CairnClient, CairnClientError } from "../../src/client/index.ts";
+import type { CairnNode } from "../../src/node.ts";
+import { startNode } from "../../src/start-node.ts";
+import { freePort } from "../../testing/index.ts";
+import { serve } from "../http/served-node.ts";
+import { startFlakyProxy } from "./flaky-proxy.ts";
+
+let folder = "";
+let node: CairnNode | undefined;
+let url = "";
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-client-"));
+  node = await startNode({
+    "cairn/node": { id: "n", dir: folder },
+    "cairn/http-server": { host: "127.0.0.1", port: 0, "auth-token": "secret" },
+  });
+  await node.ready;
+  url = node.url ?? "";
+  nobody = `http://127.0.0.1:${await freePort()}`;
+});
+afterAll(async () => {
+  await node?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** An address of this machine at which nobody listens. */
+let nobody = "";
+
+const client = (
+  urls: string | string[] = url,
+  more: { retryForMs?: number; attemptMs?: number } = {},
+): CairnClient => new CairnClient({ urls, token: "secret", ...more });
+
+async function failure(promise: Promise<unknown>): Promise<CairnClientError> {
+  const error: unknown = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (error instanceof CairnClientError) return error;
+  throw new Error(`not an error of the client: ${String(error)}`);
+}
+
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = [];
+  for await (const item of items) found.push(item);
+  return found;
+}
+
+describe("documents", () => {
+  it("are written, read, compared and deleted, now and in the past", async () => {
+    const cairn = client();
+    const first = await cairn.put("pods", "team/a b/ü", { cpu: 1 });
+    const second = await cairn.put("pods", "team/a b/ü", { cpu: 2 }, { ifRevision: first.txId });
+    expect(await cairn.get("pods", "team/a b/ü")).toEqual({
+      namespace: "team",
+      name: "a b/ü",
+      revision: second.txId,
+      document: { cpu: 2 },
+    });
+    const old = await cairn.get<{ cpu: number }>("pods", "team/a b/ü", { asOf: first.txId });
+    expect(old?.document.cpu).toBe(1);
+    expect((await cairn.get("pods", "team/a b/ü", { asOf: new Date(first.txTime) }))?.revision).toBe(
+      first.txId,
+    );
+    await cairn.delete("pods", "team/a b/ü", { ifRevision: second.txId });
+    expect(await cairn.get("pods", "team/a b/ü")).toBeUndefined();
+    const versions = await all(cairn.history("pods", "team/a b/ü", { pageSize: 1 }));
+    expect(versions.map(({ deleted }) => deleted)).toEqual([true, false, false]);
+    expect(cairn.lastTx).toBeGreaterThan(second.txId);
+  });
+
+  it("a precondition that is lost is CONFLICT, and nothing is written", async () => {
+    const cairn = client();
+    await cairn.put("pods", "once", 1, { ifRevision: null });
+    const error = await failure(cairn.put("pods", "once", 2, { ifRevision: null }));
+    expect(error).toMatchObject({ code: "CONFLICT", status: 412 });
+    expect(error.message).toMatch(/^Nothing was written: pods default\/once is at revision \d+\.$/);
+    expect((await cairn.get("pods", "once"))?.document).toBe(1);
+  });
+
+  it("are listed over pages, as of the transaction at which the list began", async () => {
+    const cairn = client();
+    const ops = Array.from(
+      { length: 25 },
+      (_, n) => ["put", "many", `k${String(n).padStart(2, "0")}`, n] as const,
+    );
+    await cairn.transact({ ops });
+    const list = cairn.list("many", { pageSize: 10 });
+    const first = (await list.next()).value;
+    await client().put("many", "k99", 99);
+    expect(first?.name).toBe("k00");
+    expect(await all(list)).toHaveLength(24);
+    const { txId, documents, next } = await cairn.page("many", { prefix: "k2", pageSize: 3 });
+    expect(documents.map(({ name }) => name)).toEqual(["k20", "k21", "k22"]);
+    expect([next === undefined, txId === cairn.lastTx]).toEqual([false, true]);
+  });
+
+  it("dot segments in a name reach the node as they are", async () => {
+    const cairn = client();
+    await cairn.put("pods", "default/a/../b", "dots");
+    expect((await cairn.get("pods", "default/a/../b"))?.document).toBe("dots");
+    expect(await cairn.get("pods", "b")).toBeUndefined();
+  });
+});
+
+describe("errors", () => {
+  it("carry the node's code, status, hint and what stands beside them", async () => {
+    expect(await failure(client().put("Pods", "x", 1))).toMatchObject({ code: "TX_INVALID", status: 400 });
+    expect(await failure(new CairnClient({ urls: url, token: "wrong" }).status())).toMatchObject({
+      code: "UNAUTHORIZED",
+      status: 401,
+      hint: expect.stringContaining("auth-token"),
+    });
+    const late = await failure(client().get("pods", "x", { minTx: 1e9, timeoutMs: 20 }));
+    expect(late).toMatchObject({ code: "TX_TIMEOUT", status: 504 });
+    const large = await failure(client().put("pods", "large", "x".repeat(2 << 20)));
+    expect(large).toMatchObject({ code: "TX_TOO_LARGE", details: { limit: 1_048_576 } });
+  });
+
+  it("nobody at any address is UNREACHABLE, within the time given", async () => {
+    const begun = Date.now();
+    const error = await failure(client([nobody, nobody], { retryForMs: 300 }).status());
+    expect(error).toMatchObject({ code: "UNREACHABLE", status: 0 });
+    expect(error.message).toContain("ECONNREFUSED");
+    expect(Date.now() - begun).toBeLessThan(5000);
+  });
+
+  it("a node that says nothing is left for the next one", async () => {
+    await using silent = await serve();
+    silent.node.indexing = false;
+    silent.node.beforeSubmit = () => new Promise(() => {});
+    const cairn = client([silent.url, url], { attemptMs: 100 });
+    const { committed } = await cairn.transact({ ops: [["put", "pods", "patient", 1]] }, { timeoutMs: 100 });
+    expect(committed).toBe(true);
+  });
+
+  it("what passes is tried again, what does not is not", async () => {
+    await using served = await serve();
+    served.node.submitError = new CairnError("LOG_UNREACHABLE", "The log does not answer.");
+    const cairn = new CairnClient({ urls: served.url, retryForMs: 5000 });
+    const submitted = cairn.submit({ ops: [["put", "pods", "x", 1]] });
+    await expect.poll(() => served.node.refused).toBeGreaterThan(2);
+    served.node.submitError = undefined;
+    await submitted;
+    expect(served.node.submitted).toHaveLength(1);
+    served.node.submitError = new CairnError("LOG_FULL", "No room.");
+    const before = served.node.refused;
+    expect(await failure(cairn.submit({ ops: [["put", "pods", "x", 1]] }))).toMatchObject({
+      code: "LOG_FULL",
+    });
+    expect(served.node.refused).toBe(before + 1);
+  });
+
+  it("an abort ends a call at once, also while it waits to try again", async () => {
+    const stop = new AbortController();
+    const call = client([nobody]).get("pods", "x", { signal: stop.signal });
+    stop.abort(new Error("enough"));
+    await expect(call).rejects.toThrow("enough");
+  });
+});
+
+describe("writes that are sent again", () => {
+  it("are applied once, though the first answer was lost", async () => {
+    const proxy = await startFlakyProxy(url);
+    let lost = 0;
+    proxy.mishap = ({ method }) => (method === "POST" && lost++ < 2 ? "lose-answer" : "none");
+    const cairn = client(proxy.url);
+    const { txId } = await cairn.put("counters", "c", 1, { ifRevision: null });
+    expect(lost).toBe(3);
+    expect(await all(cairn.history("counters", "c"))).toHaveLength(1);
+    // The revision is that of the transaction that was applied, not of the repetition.
+    expect((await cairn.get("counters", "c"))?.revision).toBe(txId);
+    await cairn.put("counters", "c", 2, { ifRevision: txId });
+  });
+
+  it("an answer that breaks off in the middle is asked for again", async () => {
+    const proxy = await startFlakyProxy(url);
+    let cut = 0;
+    proxy.mishap = () => (cut++ === 0 ? "cut-answer" : "none");
+    await client().put("pods", "whole", 1);
+    expect((await client(proxy.url).page("pods", { prefix: "whole" })).documents).toHaveLength(1);
+    expect(proxy.requests).toHaveLength(2);
+  });
+
+  it("an id of one's own used for something else is CONFLICT", async () => {
+    const cairn = client();
+    await cairn.put("pods", "mine", 1, { id: "same" });
+    await cairn.put("pods", "mine", 1, { id: "same" });
+    expect(await all(cairn.history("pods", "mine"))).toHaveLength(1);
+    expect(await failure(cairn.put("pods", "mine", 2, { id: "same" }))).toMatchObject({ code: "CONFLICT" });
+  });
+});
+
+describe("a watch", () => {
+  it("sees every transaction once and in order, though each connection breaks off after a while", async () => {
+    const proxy = await startFlakyProxy(url);
+    const sockets = new Set<AbortController>();
+    const stop = new AbortController();
+    onTestFinished(() => stop.abort());
+    const cairn = new CairnClient({
+      urls: proxy.url,
+      token: "secret",
+      fetch: (input, init) => {
+        const cut = new AbortController();
+        sockets.add(cut);
+        const signal = AbortSignal.any([cut.signal, ...(init?.signal ? [init.signal] : [])]);
+        return fetch(input, { ...init, signal });
+      },
+    });
+    const from = (await client().put("watched", "begin", 0)).txId;
+    const seen: unknown[] = [];
+    let reconnects = 0;
+    const watching = (async () => {
+      const query = { bucket: "watched", from, signal: stop.signal, onReconnect: () => (reconnects += 1) };
+      for await (const { changes } of cairn.watch<number>(query)) {
+        for (const change of changes) seen.push(change.document);
+        if (seen.length % 5 === 0) for (const cut of sockets) cut.abort();
+        if (seen.length >= 40) break;
+      }
+    })();
+    for (let n = 1; n <= 40; n += 1) await client().put("watched", "k", n);
+    await watching;
+    expect(seen).toEqual(Array.from({ length: 40 }, (_, n) => n + 1));
+    expect(reconnects).toBeGreaterThan(3);
+  });
+
+  it("from a past that is gone, or with a token that is wrong, ends with the error", async () => {
+    const wrong = new CairnClient({ urls: url, token: "wrong" }).watch();
+    expect(await failure(wrong.next())).toMatchObject({ code: "UNAUTHORIZED" });
+    expect(await failure(client([nobody], { retryForMs: 100 }).watch().next())).toMatchObject({
+      code: "UNREACHABLE",
+    });
+  });
+
+  it("ends without an error when it is aborted", async () => {
+    const stop = new AbortController();
+    const positions: number[] = [];
+    const watch = client().watch({ signal: stop.signal, onPosition: (txId) => positions.push(txId) });
+    const next = watch.next();
+    await expect.poll(() => positions.length).toBeGreaterThan(0);
+    stop.abort();
+    expect(await next).toEqual({ done: true, value: undefined });
+  });
+});
+
+it("refuses addresses that are none", () => {
+  expect(() => new CairnClient({ urls: "localhost:3000" })).toThrow("is not the address of a node");
+  expect(() => new CairnClient({ urls: [] })).toThrow("at least one node");
+});
+
+it("records events and reads them back", async () => {
+  const cairn = client();
+  await cairn.recordEvent({
+    object: "default/web-0",
+    reason: "Scheduled",
+    message: "on node-a",
+    bucket: "pods",
+  });
+  const [newest] = await cairn.events({ limit: 1, bucket: "pods" });
+  expect(newest).toMatchObject({ object: "default/web-0", reason: "Scheduled", message: "on node-a" });
+});
