@@ -17,6 +17,7 @@ const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: 
     "checkpoint-kills": { file: "test/checkpoint-faults/killed-while-saving.test.ts", rounds: 5 },
     "s3-faults": { file: "packages/checkpoint/test/s3-faults.test.ts", rounds: 300 },
     "s3-broken-line": { file: "packages/checkpoint/test/s3-broken-line.test.ts", rounds: 1 },
+    watch: { file: "test/watch-faults/watch-torture.test.ts", rounds: 100 },
     fuzz: { file: "packages/node/test/faults/store-fuzz.test.ts", rounds: 1_000 },
   };
 
