@@ -24,9 +24,17 @@ export async function writeBeside(
       stop = () => reject(signal?.reason);
       signal?.addEventListener("abort", stop, { once: true });
       onEnd(worker, reject);
+      const tell = (done: number): void => {
+        try {
+          onProgress(done);
+        } catch (error) {
+          // Thrown to the thread's messages, it would end the process.
+          reject(error);
+        }
+      };
       worker.on("message", (message: PackMessage) => {
         if ("packed" in message) resolve(message.packed);
-        else if ("done" in message) onProgress(message.done);
+        else if ("done" in message) tell(message.done);
         else {
           const error = receiveError(message.failed);
           reject(message.writing ? explain(error) : error);

@@ -84,8 +84,16 @@ async function unpackBeside(
     stop = () => reject(signal?.reason);
     signal?.addEventListener("abort", stop, { once: true });
     worker.on("error", reject);
+    const tell = (done: number): void => {
+      try {
+        onProgress?.(done);
+      } catch (error) {
+        // Thrown to the thread's messages, it would end the process.
+        reject(error);
+      }
+    };
     worker.on("message", (message: UnpackMessage) => {
-      if ("done" in message) onProgress?.(message.done);
+      if ("done" in message) tell(message.done);
       else if ("failed" in message) reject(receiveError(message.failed));
       else if ("unpacked" in message) resolve();
       else {

@@ -22,6 +22,10 @@ async function openBelow(dir: string): Promise<string[]> {
   return links.filter((path) => path.startsWith(dir));
 }
 
+function refuseProgress(): void {
+  throw new Error("nobody listens");
+}
+
 function explainNothing(error: unknown): unknown {
   return error;
 }
@@ -219,6 +223,23 @@ describe.each([false, true])("on threads of its own: %s;", (threads) => {
       await expect(buffer(archive)).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
     },
   );
+
+  test("who is told of the progress and throws ends packing and unpacking, not the process", async () => {
+    const dir = await temporaryDirectory();
+    const files = { a: randomBytes(9_000_000) };
+    await writeFiles(join(dir, "in"), files);
+    const file = await open(join(dir, "out"), "w");
+    onTestFinished(() => file.close());
+    const packing = packDirectory(join(dir, "in"), { threads, onProgress: refuseProgress });
+    const written = packing.direct?.writeTo(file.fd, { explain: explainNothing });
+    await expect(written).rejects.toThrow("nobody listens");
+    const archive = await buffer(packDirectory(join(dir, "in"), { threads }).archive);
+    const unpacked = unpackArchive(streamOf(archive), join(dir, "back"), manifestOf(archive, files), {
+      threads,
+      onProgress: refuseProgress,
+    });
+    await expect(unpacked).rejects.toThrow("nobody listens");
+  });
 
   test("a packing that is aborted ends with the signal's reason, and writes nothing more", async () => {
     const dir = await temporaryDirectory();
