@@ -6,14 +6,16 @@ import type { Row } from "./harness/row.ts";
 import { formatRow } from "./harness/table.ts";
 import { type BenchOptions, readOptions, USAGE } from "./options.ts";
 import { checkpoint } from "./rows/checkpoint.ts";
+import { fields } from "./rows/fields.ts";
 import { join } from "./rows/join.ts";
 import { replay } from "./rows/replay.ts";
+import { restart } from "./rows/restart.ts";
 import { restore } from "./rows/restore.ts";
 import { s3 } from "./rows/s3.ts";
 import { watch } from "./rows/watch.ts";
 import { writer } from "./rows/writer.ts";
 
-const ROWS: readonly Row[] = [replay, checkpoint, restore, join, writer, s3, watch];
+const ROWS: readonly Row[] = [replay, checkpoint, restore, join, writer, s3, watch, fields, restart];
 
 async function main(): Promise<void> {
   const options = optionsOrExit();

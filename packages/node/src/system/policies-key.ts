@@ -3,6 +3,7 @@ import { type Policies } from "../policies/policies.ts";
 import { policyProblems } from "../policies/policy-problems.ts";
 import type { ConfigNode, Origin } from "./config-tree.ts";
 import { findEntry } from "./config-tree.ts";
+import { duration } from "./duration-type.ts";
 import { luxonDuration } from "./duration.ts";
 import type { JsonSchema } from "./json-schema.ts";
 import { plainValue, printableValue } from "./plain-value.ts";
@@ -53,21 +54,18 @@ function withoutInstances(value: unknown): unknown {
 
 /** Its JSON Schema. */
 export function policiesSchema(): JsonSchema {
-  const duration: JsonSchema = {
-    type: ["string", "integer"],
-    description: "ISO-8601 such as P30D, or milliseconds",
-  };
+  const { jsonSchema } = duration();
   const scalar: JsonSchema = { type: ["string", "number", "boolean"] };
   const bound: JsonSchema = {
     type: "object",
-    properties: { keep: { type: "integer", minimum: 0 }, for: duration },
+    properties: { keep: { type: "integer", minimum: 0 }, for: jsonSchema },
     minProperties: 1,
     additionalProperties: false,
   };
   const values: JsonSchema = { anyOf: [scalar, { type: "array", items: scalar, minItems: 1 }] };
   const expire: JsonSchema = {
     type: "object",
-    properties: { when: byBucket(values), after: duration },
+    properties: { when: byBucket(values), after: jsonSchema },
     required: ["after"],
     additionalProperties: false,
   };

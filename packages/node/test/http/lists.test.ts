@@ -81,7 +81,8 @@ describe("a list", () => {
     "timeout=-PT1S",
     "history=true",
     "limit=1&limit=2",
-    "where=status:up",
+    "where=status",
+    "where=:up",
     "Limit=1",
     "__proto__=1",
   ])("with ?%s is refused with a sentence", async (query) => {

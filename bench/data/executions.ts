@@ -1,0 +1,32 @@
+import { join } from "node:path";
+
+const STATES = ["queued", "running", "completed", "failed"];
+const NODES = 50;
+
+/** The execution of a number, as a compute network has them: a state, a node, and 200 characters that nobody asks about. */
+export function execution(index: number): { key: string; document: object } {
+  return {
+    key: `default/e-${String(index).padStart(12, "0")}`,
+    document: {
+      state: STATES[index % STATES.length] ?? "",
+      node: `node-${index % NODES}`,
+      job: `job-${index >> 4}`,
+      log: String(index).padStart(200, "·-"),
+    },
+  };
+}
+
+/** The fields that the rows index. */
+export const INDEXED_FIELDS = { indexes: { executions: ["state", "node"] } };
+
+/** A node with an embedded log and without HTTP, all in one folder. */
+export function embeddedConfig(dir: string): object {
+  return {
+    "cairn/node": { id: "bench", dir },
+    "cairn/tx-log": { "cairn/module": "cairn.embedded/->tx-log", path: join(dir, "log") },
+    "cairn/index-store": {
+      "kv-store": { "cairn/module": "cairn.leveldb/->kv-store", "db-dir": join(dir, "index") },
+    },
+    "cairn/http-server": null,
+  };
+}

@@ -1,0 +1,50 @@
+import type { Row } from "../harness/row.ts";
+
+const FEW = "few";
+const MANY = "many";
+const FEW_EXECUTIONS = 10_000;
+const FEWEST = "1,000";
+
+/** Starting on an index with many executions, and lists of them, against few. */
+export const restart: Row = {
+  name: "restart",
+  title: "a start until ready with every counter known, and lists of 100, with many executions against few",
+  async prepare(workspace) {
+    const { count } = workspace.records;
+    const make = async (size: number): Promise<{ dir: string; count: number }> => {
+      const dir = workspace.fresh(`executions-${size}`);
+      await workspace.run("make executions", { dir, count: size, each: 500, indexed: true });
+      return { dir, count: size };
+    };
+    const few = await make(FEW_EXECUTIONS);
+    const many = await make(count);
+    const fewest = await make(1_000);
+    return {
+      contestants: [
+        { name: FEW, run: () => workspace.run("restart node", few) },
+        {
+          name: MANY,
+          run: async () => ({
+            ...(await workspace.run("restart node", many)),
+            ...(await workspace.run("list executions", many)),
+          }),
+        },
+        { name: FEWEST, run: () => workspace.run("list executions", fewest) },
+      ],
+      targets: [
+        { of: { contestant: MANY, metric: "s" }, atMost: 2 },
+        { of: { contestant: MANY, metric: "s" }, to: { contestant: FEW, metric: "s" }, atMost: 1.5 },
+        {
+          of: { contestant: MANY, metric: "list ms" },
+          to: { contestant: FEWEST, metric: "list ms" },
+          atMost: 1.5,
+        },
+        {
+          of: { contestant: MANY, metric: "where ms" },
+          to: { contestant: FEWEST, metric: "where ms" },
+          atMost: 1.5,
+        },
+      ],
+    };
+  },
+};
