@@ -7,8 +7,8 @@ export interface WatchedSegment {
   place: number;
   placeTime: string | null;
   readonly seen: { readonly txId: number; readonly changes: readonly string[] }[];
-  /** `WATCH_COMPACTED`, where there was no going on. */
-  ended: boolean;
+  /** Why there was no going on: the history from there is gone (as far as the floor), or the log lost what was told. */
+  ended: { readonly floor: number } | "regressed" | undefined;
 }
 
 /** Which changes a watcher asks for. */
@@ -84,7 +84,7 @@ export class TortureWatcher {
   async #run(): Promise<void> {
     const { from } = this.#options;
     if (from !== undefined)
-      this.segments.push({ from, place: from, placeTime: null, seen: [], ended: false });
+      this.segments.push({ from, place: from, placeTime: null, seen: [], ended: undefined });
     while (!this.#stop.signal.aborted) {
       const urls = this.#options.urls();
       const url = urls[Math.floor(this.#options.random() * urls.length)];
@@ -115,7 +115,7 @@ export class TortureWatcher {
 
   #segment(): WatchedSegment | undefined {
     const last = this.segments.at(-1);
-    return last?.ended === true ? undefined : last;
+    return last?.ended === undefined ? last : undefined;
   }
 
   async #refused(response: IncomingMessage): Promise<void> {
@@ -123,14 +123,15 @@ export class TortureWatcher {
     if (response.statusCode === 503 || body === undefined) return;
     if (response.statusCode !== 410)
       throw new Error(`a watch was answered with ${response.statusCode}: ${body}`);
-    this.#compacted();
+    const { floor, reason } = JSON.parse(body) as { floor: number; reason: "compacted" | "regressed" };
+    this.#end(reason === "regressed" ? reason : { floor });
   }
 
   /** There is no going on: from now on, as if after a list. */
-  #compacted(): void {
+  #end(why: NonNullable<WatchedSegment["ended"]>): void {
     const segment = this.#segment();
     if (segment === undefined) throw new Error("a watch from now on was said to be compacted");
-    segment.ended = true;
+    segment.ended = why;
   }
 
   async #read(response: IncomingMessage): Promise<void> {
@@ -157,7 +158,7 @@ export class TortureWatcher {
   #cutOff({ txId, txTime, reason = "" }: SentEvent["data"]): void {
     this.cutoffs.set(reason, (this.cutoffs.get(reason) ?? 0) + 1);
     if (reason === "regressed") {
-      this.#compacted();
+      this.#end("regressed");
       return;
     }
     const segment = this.#segment();
@@ -172,7 +173,7 @@ export class TortureWatcher {
     if (ahead === true) return;
     let segment = this.#segment();
     if (segment === undefined) {
-      segment = { from: txId, place: txId, placeTime: txTime, seen: [], ended: false };
+      segment = { from: txId, place: txId, placeTime: txTime, seen: [], ended: undefined };
       this.segments.push(segment);
     }
     if (txId < segment.place) throw new Error(`${event} ${txId} came after ${segment.place}`);

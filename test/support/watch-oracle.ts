@@ -31,7 +31,8 @@ export async function expectedTransactions(
       if (op === "put") {
         changes.push(`put ${name} ${documents.shift() ?? ""}`);
         revisions.set(name, txId);
-      } else if (op === "delete" && revisions.delete(name)) changes.push(`delete ${name}`);
+      } else if (op === "configure") documents.shift();
+      else if (op === "delete" && revisions.delete(name)) changes.push(`delete ${name}`);
     }
     if (changes.length > 0) expected.push({ txId, changes });
   }

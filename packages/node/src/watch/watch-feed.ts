@@ -1,9 +1,10 @@
-import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { CairnError } from "@cairn/kv";
 import { asCairnError } from "../failure-policy.ts";
 import type { ChangesPage } from "../index-store/transaction-changes.ts";
 import { isoTime } from "../index-store/row-values.ts";
 import type { TxId } from "../tx-log/transaction.ts";
+import { restAfter } from "./rest.ts";
 import { type QueueBounds, Subscription } from "./subscription.ts";
 import type { CutoffReason, TransactionEvent } from "./watch-event.ts";
 import { bytesOf, filtered, type WatchFilter, WatchRouter } from "./watch-router.ts";
@@ -28,10 +29,6 @@ export const FEED_BOUNDS: FeedBounds = {
   pageTransactions: 1_000,
   pageBytes: 1024 * 1024,
 };
-
-/** A feed rests so many times as long as its watchers took: they have a fifth of the thread at most, the indexing the rest. */
-const REST_FACTOR = 4;
-const LONGEST_REST_MS = 200;
 
 /** Why a feed ended. */
 export interface FeedEnd {
@@ -170,7 +167,7 @@ export class WatchFeed {
           this.#wake = undefined;
           continue;
         }
-        const page = await this.source.changes({ after: this.#position, maxTransactions, maxBytes });
+        const page = await this.source.newest({ after: this.#position, maxTransactions, maxBytes });
         await this.#publish(page);
       }
     } finally {
@@ -189,8 +186,7 @@ export class WatchFeed {
     this.#router.publish(page);
     // Within this turn the watchers write what they were given.
     await nextTurn();
-    const rest = Math.min(LONGEST_REST_MS, (performance.now() - begunAt) * REST_FACTOR);
-    if (rest >= 1) await delay(rest);
+    await restAfter(performance.now() - begunAt);
   }
 
   #remember({ transactions, bytes, upTo }: ChangesPage): void {

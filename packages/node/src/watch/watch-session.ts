@@ -139,7 +139,7 @@ class WatchSession {
     const { bucket, namespace } = this.#query;
     let page: ChangesPage | undefined;
     yield* this.#orCutoff(async () => {
-      page = await this.#feed.source.changes({
+      page = await this.#feed.source.past({
         after: this.#place.txId,
         bucket,
         namespace,

@@ -38,11 +38,11 @@ export class ScriptedSource implements WatchSource {
     }
   }
 
-  async changes({
-    after,
-    bucket,
-    maxTransactions,
-  }: Parameters<WatchSource["changes"]>[0]): Promise<ChangesPage> {
+  newest(query: Parameters<WatchSource["newest"]>[0]): Promise<ChangesPage> {
+    return this.past(query);
+  }
+
+  async past({ after, bucket, maxTransactions }: Parameters<WatchSource["past"]>[0]): Promise<ChangesPage> {
     this.reads.push(after);
     await this.before(bucket);
     if (this.error !== undefined) throw this.error;

@@ -90,10 +90,10 @@ function heartbeatInterval(value: string, name: string): number {
 
 function asAnswer(error: unknown): never {
   if (!(error instanceof WatchCompactedError)) throw error;
-  const { code, message, floor, hint } = error;
+  const { code, message, floor, reason, hint } = error;
   throw new RequestError(code, message, {
     ...(hint === undefined ? {} : { hint }),
     cause: error,
-    details: { floor },
+    details: { floor, reason },
   });
 }
