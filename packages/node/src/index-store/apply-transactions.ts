@@ -107,7 +107,7 @@ export async function applyMessages(
   const held = policies === undefined ? before : { ...before, ...policies.state() };
   const state = { ...held, version: INDEX_VERSION, log, txId, time, sha256, documents: keys.documents };
   const rows = keys.rows();
-  if (policies !== undefined) for (const row of await policies.rows(builds)) rows.push(row);
+  await policies?.addRows(rows, builds);
   for (const row of outcomes) rows.push(row);
   for (const row of submissions.rows(txId)) rows.push(row);
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });

@@ -6,7 +6,7 @@ import type { IndexedMessage } from "./apply-transactions.ts";
 import { EventRows } from "./event-rows.ts";
 import { Expiry, hasDue } from "./expiry.ts";
 import { fieldWorkRows } from "./field-builds.ts";
-import { type FieldBuilds, fieldRows } from "./field-rows.ts";
+import { addFieldRows, type FieldBuilds } from "./field-rows.ts";
 import { beforeSweep, type Swept, sweepHistory } from "./history-sweep.ts";
 import type { IndexState, StatePolicies } from "./index-state.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
@@ -176,18 +176,17 @@ export class BatchPolicies {
     return { ...policies, scan: after === undefined ? rest : [{ ...scan, after }, ...rest] };
   }
 
-  /** Their rows. `builds`: indexed fields that are not whole. */
-  async rows(builds: FieldBuilds): Promise<KvOperation[]> {
-    const rows: KvOperation[] = [];
+  /** Adds their rows. `builds`: indexed fields that are not whole. */
+  async addRows(rows: KvOperation[], builds: FieldBuilds): Promise<void> {
     for (const key of this.#swept?.versions ?? []) rows.push({ type: "del", key });
-    if (this.#events !== undefined) rows.push(...this.#events.rows());
-    if (this.#expiry !== undefined) rows.push(...this.#expiry.rows());
+    for (const row of this.#events?.rows() ?? []) rows.push(row);
+    for (const row of this.#expiry?.rows() ?? []) rows.push(row);
     const { indexed } = this.#active ?? NOTHING_ACTIVE;
-    if (indexed.size > 0) rows.push(...(await fieldRows(this.#keys.all, indexed, builds, this.#reader)));
-    if (this.#policies !== this.#before.policies) {
-      rows.push(...fieldWorkRows(this.#before.policies?.indexes ?? [], this.#policies?.indexes ?? []));
+    if (indexed.size > 0) await addFieldRows(rows, this.#keys.all, indexed, builds, this.#reader);
+    if (this.#policies === this.#before.policies) return;
+    for (const row of fieldWorkRows(this.#before.policies?.indexes ?? [], this.#policies?.indexes ?? [])) {
+      rows.push(row);
     }
-    return rows;
   }
 }
 

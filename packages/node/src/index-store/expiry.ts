@@ -55,7 +55,7 @@ export class Expiry {
   ): Promise<Expiry> {
     const stored: KvRow[] = [];
     const range = { ...dueUpTo(time), limit: transactions * DUE_PER_TRANSACTION };
-    for await (const rows of reader.range(range)) stored.push(...rows);
+    for await (const rows of reader.range(range)) for (const row of rows) stored.push(row);
     const expiry = new Expiry(rules, stored, keys);
     for (const [key] of stored) expiry.#stateOf(key);
     return expiry;

@@ -2,7 +2,7 @@ import type { KvOperation, KvReader, KvStore } from "@cairn/kv";
 import type { FieldIndex } from "../policies/active-policies.ts";
 import { activePolicies } from "../policies/active-policies.ts";
 import type { IndexState } from "./index-state.ts";
-import { type FieldBuilds, FieldCounts, fieldRow, fieldText } from "./field-rows.ts";
+import { type FieldBuilds, FieldChanges, fieldText } from "./field-rows.ts";
 import { fieldKey, fieldKeyIndex } from "./field-row-keys.ts";
 import { documentRowPrefix, prefixEnd, ROW, rowsOfKind } from "./row-keys.ts";
 import { versionValueJson } from "./row-values.ts";
@@ -90,7 +90,7 @@ async function build(
   const prefix = documentRowPrefix(bucket);
   const begin = after.length === 0 ? { gte: prefix } : { gt: after };
   const rows: KvOperation[] = [];
-  const counts = new FieldCounts();
+  const changes = new FieldChanges(rows);
   let last: Uint8Array | undefined;
   let read = 0;
   let bytes = 0;
@@ -100,9 +100,7 @@ async function build(
       const document = versionValueJson(value);
       for (const index of document === undefined ? [] : indexes) {
         const text = fieldText(index, document ?? null);
-        if (text === undefined) continue;
-        rows.push({ type: "put", key: fieldRow(index, text, rowKey), value: EMPTY });
-        counts.add(index, text, 1);
+        if (text !== undefined) changes.add(index, text, rowKey);
       }
       read += 1;
       bytes += value.length;
@@ -110,7 +108,7 @@ async function build(
     }
   }
   const isWhole = read < ROWS_PER_STEP && bytes <= BYTES_PER_STEP;
-  rows.push(...(await counts.rows(kv)));
+  await changes.addCounts(kv);
   for (const { id } of indexes) {
     const key = fieldKey(ROW.fieldBuild, id);
     rows.push(isWhole ? { type: "del", key } : { type: "put", key, value: last ?? after });

@@ -30,7 +30,11 @@ export function fieldValuePrefix(index: number, value: string): Buffer {
 
 /** The row that says that the document of a row key has the value of `prefix` ({@link fieldValuePrefix}). */
 export function fieldRowKey(prefix: Uint8Array, rowKey: Uint8Array, bucket: string): Buffer {
-  return Buffer.concat([prefix, rowKey.subarray(bucket.length + 2)]);
+  const from = bucket.length + 2;
+  const key = Buffer.allocUnsafe(prefix.length + rowKey.length - from);
+  key.set(prefix);
+  key.set(rowKey.subarray(from), prefix.length);
+  return key;
 }
 
 /** The row of how many documents have a value of an indexed field. */

@@ -11,38 +11,31 @@ import { decodeNumber, encodeNumber, versionValueJson } from "./row-values.ts";
  */
 export type FieldBuilds = ReadonlyMap<number, Uint8Array>;
 
-/** The rows of indexed fields that change with a batch: nothing but the difference between the documents before and after it. */
-export async function fieldRows(
+/** Adds the rows of indexed fields that change with a batch: nothing but the difference between the documents before and after it. */
+export async function addFieldRows(
+  rows: KvOperation[],
   keys: readonly KeyState[],
   indexed: ActivePolicies["indexed"],
   builds: FieldBuilds,
   reader: KvReader,
-): Promise<KvOperation[]> {
-  const rows: KvOperation[] = [];
-  const counts = new FieldCounts();
+): Promise<void> {
+  const changes = new FieldChanges(rows);
   for (const { bucket, rowKey, before, document } of keys) {
     const indexes = before === document ? undefined : indexed.get(bucket.name);
     if (indexes === undefined) continue;
     const old = before === undefined ? undefined : versionValueJson(before);
     const now = document === undefined ? undefined : versionValueJson(document);
     for (const index of indexes) {
-      const built = builds.get(index.id);
+      const built = builds.size === 0 ? undefined : builds.get(index.id);
       if (built !== undefined && Buffer.compare(rowKey, built) > 0) continue;
       const from = old === undefined ? undefined : fieldText(index, old);
       const to = now === undefined ? undefined : fieldText(index, now);
       if (from === to) continue;
-      if (from !== undefined) {
-        rows.push({ type: "del", key: fieldRow(index, from, rowKey) });
-        counts.add(index, from, -1);
-      }
-      if (to !== undefined) {
-        rows.push({ type: "put", key: fieldRow(index, to, rowKey), value: EMPTY });
-        counts.add(index, to, 1);
-      }
+      if (from !== undefined) changes.remove(index, from, rowKey);
+      if (to !== undefined) changes.add(index, to, rowKey);
     }
   }
-  rows.push(...(await counts.rows(reader)));
-  return rows;
+  await changes.addCounts(reader);
 }
 
 const EMPTY = new Uint8Array(0);
@@ -55,42 +48,67 @@ export function fieldText(
   return comparableText(fieldValue(document, path));
 }
 
-/** The row of a document under its value. */
-export function fieldRow({ id, bucket }: FieldIndex, text: string, rowKey: Uint8Array): Buffer {
-  return fieldRowKey(fieldValuePrefix(id, text), rowKey, bucket);
+interface ValueChange {
+  /** Of the value's rows. */
+  readonly prefix: Buffer;
+  /** How many more, or fewer, documents have it. */
+  by: number;
 }
 
-/** How many more, or fewer, documents have each value of an indexed field. */
-export class FieldCounts {
-  readonly #changes = new Map<number, Map<string, number>>();
+/** Rows of indexed fields to add and remove, and the counters that go with them. Values are few, so what they have in common is kept. */
+export class FieldChanges {
+  readonly #rows: KvOperation[];
+  readonly #values = new Map<number, Map<string, ValueChange>>();
 
-  add({ id }: FieldIndex, text: string, by: number): void {
-    let changes = this.#changes.get(id);
-    if (changes === undefined) {
-      changes = new Map();
-      this.#changes.set(id, changes);
-    }
-    changes.set(text, (changes.get(text) ?? 0) + by);
+  /** `rows` is what the changes are added to. */
+  constructor(rows: KvOperation[]) {
+    this.#rows = rows;
   }
 
-  async rows(reader: KvReader): Promise<KvOperation[]> {
+  add(index: FieldIndex, text: string, rowKey: Uint8Array): void {
+    const value = this.#valueOf(index, text);
+    value.by += 1;
+    this.#rows.push({ type: "put", key: fieldRowKey(value.prefix, rowKey, index.bucket), value: EMPTY });
+  }
+
+  remove(index: FieldIndex, text: string, rowKey: Uint8Array): void {
+    const value = this.#valueOf(index, text);
+    value.by -= 1;
+    this.#rows.push({ type: "del", key: fieldRowKey(value.prefix, rowKey, index.bucket) });
+  }
+
+  async addCounts(reader: KvReader): Promise<void> {
     const keys: Buffer[] = [];
     const changes: number[] = [];
-    for (const [id, texts] of this.#changes) {
-      for (const [text, by] of texts) {
+    for (const [id, values] of this.#values) {
+      for (const [text, { by }] of values) {
         if (by === 0) continue;
         keys.push(fieldCountKey(id, text));
         changes.push(by);
       }
     }
-    if (keys.length === 0) return [];
+    if (keys.length === 0) return;
     const stored = await reader.getMany(keys);
-    return keys.map((key, at): KvOperation => {
+    for (const [at, key] of keys.entries()) {
       const value = stored[at];
       const count = (value === undefined ? 0 : decodeNumber(value)) + (changes[at] ?? 0);
       if (count < 0) throw fewerThanNone();
-      return count === 0 ? { type: "del", key } : { type: "put", key, value: encodeNumber(count) };
-    });
+      this.#rows.push(count === 0 ? { type: "del", key } : { type: "put", key, value: encodeNumber(count) });
+    }
+  }
+
+  #valueOf({ id }: FieldIndex, text: string): ValueChange {
+    let values = this.#values.get(id);
+    if (values === undefined) {
+      values = new Map();
+      this.#values.set(id, values);
+    }
+    let value = values.get(text);
+    if (value === undefined) {
+      value = { prefix: fieldValuePrefix(id, text), by: 0 };
+      values.set(text, value);
+    }
+    return value;
   }
 }
 
