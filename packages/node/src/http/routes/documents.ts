@@ -1,7 +1,7 @@
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { NodeApi } from "../../node-api.ts";
-import type { DocumentKey, Json, TxOperation } from "../../tx-log/transaction.ts";
+import type { DocumentKey, Json, TxId, TxOperation } from "../../tx-log/transaction.ts";
 import { validateTransaction } from "../../tx-log/validate-transaction.ts";
 import { parseDocumentKey } from "../../tx-log/document-key.ts";
 import { type DocumentPath, documentUrl, parseDocumentPath } from "../document-path.ts";
@@ -155,11 +155,21 @@ async function write(
   if (query.await === false) return reply.code(202).send(submitted);
   const { txId, committed, reason } = await awaitSubmitted(api, submitted.txId, query.timeout);
   if (!committed) throw lostBecause(reason);
-  const existed = (await api.get(key, { asOf: { txId: txId - 1 }, stale: true })) !== undefined;
+  const existed = await existedBefore(api, key, txId);
   const isPut = operation[0] === "put";
   if (isPut) void reply.header("etag", etag(txId));
-  if (isPut && !existed) void reply.code(201).header("location", documentUrl(key));
+  if (isPut && existed === false) void reply.code(201).header("location", documentUrl(key));
   return reply.header("cairn-tx", txId).send({ txId, existed });
+}
+
+/** Whether a key had a document before transaction `txId`; null where so many came after it that a history policy has removed the answer. */
+async function existedBefore(api: NodeApi, key: DocumentKey, txId: TxId): Promise<boolean | null> {
+  try {
+    return (await api.get(key, { asOf: { txId: txId - 1 }, stale: true })) !== undefined;
+  } catch (error) {
+    if (isCairnError(error, "WATCH_COMPACTED")) return null;
+    throw error;
+  }
 }
 
 function refuse<Q extends object>(query: Q, names: readonly (keyof Q & string)[], why: string): void {
