@@ -86,6 +86,10 @@ async function* readBeside(
     failure = error instanceof Error ? error : new Error(String(error));
     wake?.();
   });
+  reader.on("exit", () => {
+    failure ??= new Error("The thread that reads the files ended early.");
+    wake?.();
+  });
   try {
     for (;;) {
       const message = received.shift();

@@ -23,6 +23,7 @@ export function sinkBeside(order: WriteOrder): FileSink {
   };
 
   worker.on("error", (error) => dead(error));
+  worker.on("exit", () => dead(new Error("The thread that writes the files ended early.")));
   worker.on("message", (message: WriteMessage) => {
     if (message.failed !== undefined) failure ??= { error: receiveError(message.failed) };
     if ("memory" in message) memory.giveBack(message.memory);

@@ -1,5 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { diskError } from "@cairn/kv";
+import { incomplete } from "./archive-errors.ts";
 import { chunkSource } from "./archive-source.ts";
 import { ARCHIVE_FORMATS } from "./checkpoint.ts";
 import type { Manifest } from "./checkpoint.ts";
@@ -84,6 +85,7 @@ async function unpackBeside(
     stop = () => reject(signal?.reason);
     signal?.addEventListener("abort", stop, { once: true });
     worker.on("error", reject);
+    worker.on("exit", () => reject(incomplete(order.manifest, "the thread that unpacked it ended early")));
     const tell = (done: number): void => {
       try {
         onProgress?.(done);
