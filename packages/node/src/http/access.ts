@@ -1,34 +1,117 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { CairnError } from "@cairn/kv";
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { HttpOptions } from "../system/system.ts";
 import { RequestError } from "./error-response.ts";
 
-/** Refuses requests without the token (all but /health), and writes that a page of another site makes a browser send. */
-export function guard(app: FastifyInstance, authToken: string | undefined): void {
+/** What decides who may ask. */
+export type AccessOptions = Pick<HttpOptions, "host" | "authToken" | "corsOrigins" | "allowedHosts">;
+
+/**
+ * Refuses requests without the token (all but /health), writes that a page of another site makes a browser send, and what is addressed
+ * to a name that is not this machine's. Answers what browsers ask before requests of pages that are allowed.
+ */
+export function guard(app: FastifyInstance, options: AccessOptions): void {
+  const { authToken, corsOrigins } = options;
   const expected = authToken === undefined ? undefined : digest(authToken);
-  app.addHook("onRequest", (request, _reply, done) => {
-    const refused = refusal(request, expected);
+  const isOwnHost = ownHosts(options);
+  app.addHook("onRequest", (request, reply, done) => {
+    const isAllowedPage = corsOrigins !== undefined && allowPage(corsOrigins, request, reply);
+    if (isAllowedPage && isPreflight(request)) {
+      void reply.code(204).headers(PREFLIGHT).send();
+      return;
+    }
+    const refused = refusal(request, expected, isOwnHost, isAllowedPage);
     if (refused === undefined) done();
     else done(refused);
   });
 }
 
-function refusal(request: FastifyRequest, expected: Buffer | undefined): CairnError | undefined {
+function refusal(
+  request: FastifyRequest,
+  expected: Buffer | undefined,
+  isOwnHost: (host: string | undefined) => boolean,
+  isAllowedPage: boolean,
+): CairnError | undefined {
+  const { headers } = request;
+  if (!isOwnHost(headers.host)) return wrongHost(headers.host);
   // Bodies are taken as JSON whatever a form says they are, so browsers would not ask first.
-  if (request.headers["sec-fetch-site"] === "cross-site" && !isRead(request.method)) {
+  if (headers["sec-fetch-site"] === "cross-site" && !isAllowedPage && !isRead(request.method)) {
     return new RequestError("UNAUTHORIZED", "A page of another site may not write.", {
       status: 403,
-      hint: "Send the request from a program, or from a page of the same origin.",
+      hint: "Send the request from a program or a page of the same origin, or name the page's origin in cors-origins.",
     });
   }
   if (expected === undefined || isHealth(request.url)) return undefined;
-  const given = /^bearer +(\S+)\s*$/i.exec(request.headers.authorization ?? "")?.[1];
+  const given = /^bearer +(\S+)\s*$/i.exec(headers.authorization ?? "")?.[1];
   if (given !== undefined && timingSafeEqual(digest(given), expected)) return undefined;
   return new CairnError(
     "UNAUTHORIZED",
     given === undefined ? "This node asks for a token." : "The token is not the one of this node.",
     { hint: "Send Authorization: Bearer followed by the node's auth-token." },
   );
+}
+
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i;
+
+/**
+ * Whether a request's Host is one of this machine's names. A page can have its own name resolve to 127.0.0.1 and then read as the same
+ * origin what nobody outside of this machine should (DNS rebinding); its requests still say that name. Where a token is asked for the
+ * page has none, and where others may connect anyway a name protects nothing.
+ */
+function ownHosts({
+  host,
+  authToken,
+  allowedHosts = [],
+}: AccessOptions): (host: string | undefined) => boolean {
+  if (authToken !== undefined || !LOOPBACK.test(host)) return () => true;
+  const names = new Set(
+    ["localhost", "127.0.0.1", "[::1]", host.includes(":") ? `[${host}]` : host, ...allowedHosts].map(
+      (name) => name.toLowerCase(),
+    ),
+  );
+  // Nearly every request names the same one.
+  let last: string | undefined;
+  return (given) => {
+    // Browsers always send one.
+    if (given === undefined || given === last) return true;
+    if (!names.has(given.replace(/:\d*$/, "").toLowerCase())) return false;
+    last = given;
+    return true;
+  };
+}
+
+function wrongHost(host: string | undefined): RequestError {
+  return new RequestError("UNAUTHORIZED", `This node is not addressed as ${JSON.stringify(host)}.`, {
+    status: 403,
+    hint: "Use http://127.0.0.1 or localhost, name the host in allowed-hosts of cairn/http-server, or set an auth-token.",
+  });
+}
+
+/** Headers of an answer that a page may see. */
+const EXPOSED = "cairn-tx, etag, link, location, retry-after, x-request-id";
+
+const PREFLIGHT = {
+  "access-control-allow-methods": "GET, HEAD, POST, PUT, DELETE",
+  "access-control-allow-headers":
+    "authorization, content-type, if-match, if-none-match, last-event-id, x-request-id",
+  "access-control-max-age": "600",
+};
+
+/** Whether the page that asks is one of those allowed; then the answer says so to the browser. */
+function allowPage(origins: readonly string[], request: FastifyRequest, reply: FastifyReply): boolean {
+  const { origin } = request.headers;
+  const any = origins.includes("*");
+  // What is kept for one page must not be given to another.
+  if (!any) void reply.header("vary", "origin");
+  if (origin === undefined || !(any || origins.includes(origin))) return false;
+  void reply.header("access-control-allow-origin", any ? "*" : origin);
+  void reply.header("access-control-expose-headers", EXPOSED);
+  return true;
+}
+
+function isPreflight({ method, headers }: FastifyRequest): boolean {
+  return method === "OPTIONS" && headers["access-control-request-method"] !== undefined;
 }
 
 function isRead(method: string): boolean {

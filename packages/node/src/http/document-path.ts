@@ -68,6 +68,6 @@ function notFound(path: string): CairnError {
 
 function reserved(bucket: string): CairnError {
   return new CairnError("NOT_FOUND", `There is nothing at ${PREFIX}${bucket} for this method.`, {
-    hint: `"${bucket}" is a reserved name and no bucket; docs/http.md lists all addresses.`,
+    hint: `"${bucket}" is a reserved name and no bucket; docs/http.md and /openapi.json list all addresses.`,
   });
 }

@@ -33,6 +33,7 @@ const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
 export class RequestError extends CairnError {
   readonly status: number;
   readonly details: Readonly<Record<string, unknown>>;
+  readonly headers: Readonly<Record<string, string>>;
 
   constructor(
     code: ErrorCode,
@@ -42,11 +43,13 @@ export class RequestError extends CairnError {
       hint?: string;
       cause?: unknown;
       details?: Readonly<Record<string, unknown>>;
+      headers?: Readonly<Record<string, string>>;
     } = {},
   ) {
     super(code, message, options);
     this.status = options.status ?? statusOf(code);
     this.details = options.details ?? {};
+    this.headers = options.headers ?? {};
   }
 }
 
@@ -77,13 +80,17 @@ export function errorHandler(logger: HttpLogger, maxBody: number) {
       // A client that went away while it sent its body is no fault of this node's.
       if (request.raw.errored !== null) return reply.code(400).send();
       logger.error(
-        { err: error, method: request.method, url: request.url },
+        { err: error, method: request.method, url: request.url, requestId: request.id },
         "A request failed unexpectedly.",
       );
       return reply.code(500).type(JSON_TYPE).send(INTERNAL);
     }
     const status = known instanceof RequestError ? known.status : statusOf(known.code);
-    if (status === 500) logger.error({ err: known, method: request.method, url: request.url }, known.message);
+    if (status === 500) {
+      const { method, url, id } = request;
+      logger.error({ err: known, method, url, requestId: id }, known.message);
+    }
+    if (known instanceof RequestError) void reply.headers(known.headers);
     if (status === 401) void reply.header("www-authenticate", "Bearer");
     if (status === 503) void reply.header("retry-after", "1");
     return reply.code(status).type(JSON_TYPE).send(errorBody(known));

@@ -7,6 +7,8 @@ import type { HttpOptions } from "../system/system.ts";
 import { guard } from "./access.ts";
 import { BAD_REQUEST, errorHandler, type HttpLogger } from "./error-response.ts";
 import { acceptBodies } from "./request-body.ts";
+import { collectMethods, methodNotAllowed } from "./methods.ts";
+import { requestId, tellRequestId } from "./request-id.ts";
 import { registerRoutes } from "./routes/routes.ts";
 
 /** A running server. */
@@ -23,6 +25,8 @@ export interface HttpServerContext {
   readonly logger: HttpLogger;
   /** How long requests under way may go on when the server closes; 5,000 by default. */
   readonly closeTimeoutMs?: number;
+  /** How long a request may take to arrive; 300,000 by default, and 15,000 for its headers. */
+  readonly requestTimeoutMs?: number;
   /** Told each request that was answered. */
   readonly onAnswered?: (request: AnsweredRequest) => void;
 }
@@ -52,11 +56,22 @@ export async function startHttpServer(
   };
 }
 
+// Node's own default; Fastify takes it away. Long enough for a large batch.
+const REQUEST_TIMEOUT_MS = 300_000;
+const HEADERS_TIMEOUT_MS = 15_000;
+
 function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContext): FastifyInstance {
   const { logger, onAnswered } = context;
   const handleError = errorHandler(logger, options.maxBody);
   const app = fastify({
     bodyLimit: options.maxBody,
+    genReqId: requestId,
+    // Who sends a byte now and then would hold a connection for ever.
+    requestTimeout: context.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
+    http: {
+      headersTimeout: Math.min(HEADERS_TIMEOUT_MS, context.requestTimeoutMs ?? HEADERS_TIMEOUT_MS),
+      connectionsCheckingInterval: Math.min(5000, context.requestTimeoutMs ?? 5000),
+    },
     // A node that stops still answers; what it cannot do any more it says itself, in the shape of all errors.
     return503OnClosing: false,
     frameworkErrors: handleError,
@@ -66,12 +81,16 @@ function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContex
   });
   app.setErrorHandler(handleError);
   if (onAnswered !== undefined) tellAnswered(app, onAnswered);
-  guard(app, options.authToken);
+  app.addHook("onRequest", tellRequestId);
+  guard(app, options);
   acceptBodies(app);
+  const methods = collectMethods(app);
   registerRoutes(app, api, options);
   app.setNotFoundHandler((request) => {
+    const allowed = methods.at(request.url);
+    if (allowed.length > 0) throw methodNotAllowed(request.method, pathOf(request.url), allowed);
     throw new CairnError("NOT_FOUND", `There is no ${request.method} ${pathOf(request.url)}.`, {
-      hint: "docs/http.md lists all addresses.",
+      hint: "docs/http.md and /openapi.json list all addresses.",
     });
   });
   return app;
@@ -114,6 +133,11 @@ const UNREADABLE: Record<string, { status: string; message: string; hint: string
     status: "431 Request Header Fields Too Large",
     message: "The request's headers or address are too long.",
     hint: null,
+  },
+  ERR_HTTP_REQUEST_TIMEOUT: {
+    status: "408 Request Timeout",
+    message: "The request did not arrive in time.",
+    hint: "Send it again, a large batch in several parts.",
   },
   HPE_INVALID_URL: {
     status: "400 Bad Request",

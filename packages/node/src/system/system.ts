@@ -23,6 +23,10 @@ export interface HttpOptions {
   readonly authToken?: string;
   /** Bytes. */
   readonly maxBody: number;
+  /** Origins whose pages may ask, such as `https://dash.example`; none when left out. */
+  readonly corsOrigins?: readonly string[];
+  /** Names besides those of this machine that a request may be addressed to, where there is neither token nor outside address. */
+  readonly allowedHosts?: readonly string[];
 }
 
 /** A node's parts, made from its configuration and not yet started: nothing was opened, created or deleted. */

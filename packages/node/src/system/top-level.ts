@@ -10,7 +10,7 @@ import { readParameters } from "./read-parameters.ts";
 import { expected } from "./reading.ts";
 import type { Reading } from "./reading.ts";
 import type { HttpOptions } from "./system.ts";
-import { integer, path, text, textLike } from "./value-types.ts";
+import { integer, listOf, path, text, textLike } from "./value-types.ts";
 
 /** `cairn/node`. The id becomes part of file names and manifests, so it must be safe in both on every system. */
 export const nodeParameters = {
@@ -55,6 +55,18 @@ export const httpParameters = {
     integer(1024, 256 * 1024 * 1024),
     1_048_576,
     "The largest body of a request, in bytes.",
+  ),
+  "cors-origins": optional(
+    listOf(textLike(/^(?:https?:\/\/[^/\s*]+|\*)$/, 'an origin such as "https://dash.example", or "*"'), {
+      single: true,
+    }),
+    'Origins whose pages a browser lets ask this node; `"*"`: every page.',
+    "none",
+  ),
+  "allowed-hosts": optional(
+    listOf(textLike(/^[A-Za-z0-9.-]+$/, "a host name without a port"), { single: true }),
+    "Names besides `localhost`, `127.0.0.1`, `[::1]` and `host` that requests may be addressed to; only asked where there is no `auth-token` and `host` is this machine's own.",
+    "none",
   ),
 };
 
@@ -101,7 +113,15 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
   const values = readTopLevel("cairn/http-server", httpParameters, reading);
   if (values === undefined) return undefined;
   const { host, port, "auth-token": authToken, "max-body": maxBody } = values;
-  return { host, port, maxBody, ...(authToken === undefined ? {} : { authToken }) };
+  const { "cors-origins": corsOrigins, "allowed-hosts": allowedHosts } = values;
+  return {
+    host,
+    port,
+    maxBody,
+    ...(authToken === undefined ? {} : { authToken }),
+    ...(corsOrigins === undefined ? {} : { corsOrigins }),
+    ...(allowedHosts === undefined ? {} : { allowedHosts }),
+  };
 }
 
 /** Adds a problem for every top-level key that nothing reads. To be called when all else was read. */

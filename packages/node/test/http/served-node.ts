@@ -78,14 +78,22 @@ export class ServedNode {
 
 /** Starts one. */
 export async function serve(
-  options: Partial<HttpOptions> & { node?: MemoryNode; closeTimeoutMs?: number } = {},
+  options: Partial<HttpOptions> & {
+    node?: MemoryNode;
+    closeTimeoutMs?: number;
+    requestTimeoutMs?: number;
+  } = {},
 ): Promise<ServedNode> {
-  const { node = new MemoryNode(), closeTimeoutMs = 1000, ...http } = options;
+  const { node = new MemoryNode(), closeTimeoutMs = 1000, requestTimeoutMs, ...http } = options;
   const logged: ServedNode["logged"] = [];
   const server = await startHttpServer(
     node,
     { host: "127.0.0.1", port: 0, maxBody: 1_048_576, ...http },
-    { logger: { error: (fields, message) => logged.push({ fields, message }) }, closeTimeoutMs },
+    {
+      logger: { error: (fields, message) => logged.push({ fields, message }) },
+      closeTimeoutMs,
+      ...(requestTimeoutMs === undefined ? {} : { requestTimeoutMs }),
+    },
   );
   return new ServedNode(node, server, logged);
 }

@@ -4,6 +4,7 @@ import type { HttpOptions } from "../../system/system.ts";
 import { checkpointRoutes } from "./checkpoints.ts";
 import { bucketRoutes } from "./buckets.ts";
 import { eventRoutes } from "./events.ts";
+import { openApiRoutes } from "./openapi.ts";
 import { policyRoutes } from "./policies.ts";
 import { digestRoutes } from "./digest.ts";
 import { documentRoutes } from "./documents.ts";
@@ -21,6 +22,7 @@ const RESOURCES: readonly RegisterRoutes[] = [
   healthRoutes,
   statusRoutes,
   metricsRoutes,
+  openApiRoutes,
   txRoutes,
   checkpointRoutes,
   digestRoutes,

@@ -1,0 +1,46 @@
+import type { FastifyInstance } from "fastify";
+import { RequestError } from "./error-response.ts";
+
+/** Which methods the routes of a server take, by address. */
+export interface RouteMethods {
+  /** Those of the routes that `url` matches, in the order of registration. */
+  at(url: string): readonly string[];
+  /** Every route, as `METHOD /address/with/:parameters`. */
+  readonly routes: readonly string[];
+}
+
+/** Notes every route that is registered from now on. */
+export function collectMethods(app: FastifyInstance): RouteMethods {
+  const patterns: { readonly method: string; readonly pattern: RegExp }[] = [];
+  const routes: string[] = [];
+  app.addHook("onRoute", ({ method, url }) => {
+    const pattern = new RegExp(
+      `^${url
+        .replaceAll(".", "\\.")
+        .replaceAll(/:[^/]+/g, "[^/]+")
+        .replaceAll("*", ".*")}$`,
+    );
+    for (const one of [method].flat()) {
+      patterns.push({ method: one, pattern });
+      routes.push(`${one} ${url}`);
+    }
+  });
+  return {
+    routes,
+    at: (url) => {
+      const end = url.indexOf("?");
+      const path = end < 0 ? url : url.slice(0, end);
+      const found = patterns.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method);
+      return [...new Set(found)];
+    },
+  };
+}
+
+/** 405: there is something at the address, but not for this method. */
+export function methodNotAllowed(method: string, path: string, allowed: readonly string[]): RequestError {
+  return new RequestError("NOT_FOUND", `There is no ${method} ${path}; it takes ${allowed.join(", ")}.`, {
+    status: 405,
+    hint: "docs/http.md and /openapi.json list all addresses.",
+    headers: { allow: allowed.join(", ") },
+  });
+}

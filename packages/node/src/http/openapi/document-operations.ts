@@ -1,0 +1,110 @@
+import type { Operation } from "./operation.ts";
+import { WRITE, KEY, LIST, DOCUMENT, READ_ERRORS, SUBMIT_ERRORS } from "./parameters.ts";
+import { listOf, ref } from "./schemas.ts";
+
+const READ_DOCUMENT = {
+  method: "get",
+  tag: "documents",
+  requestHeaders: ["If-Match", "If-None-Match"],
+  query: DOCUMENT,
+  answers: [
+    {
+      status: 200,
+      description: "The document, or its versions.",
+      schema: ref("Json"),
+      headers: ["ETag", "Link"],
+    },
+    { status: 304, description: "The client has this revision already." },
+  ],
+  errors: [...READ_ERRORS, "NOT_FOUND", ["CONFLICT", 412]],
+} as const satisfies Partial<Operation>;
+const WRITTEN = [
+  { status: 200, description: "Indexed.", schema: ref("Written"), headers: ["Cairn-Tx", "ETag"] },
+  { status: 202, description: "In the log.", schema: ref("Submitted") },
+] as const satisfies Operation["answers"];
+const WRITE_DOCUMENT = {
+  tag: "documents",
+  requestHeaders: ["If-Match", "If-None-Match"],
+  query: WRITE,
+  errors: [...SUBMIT_ERRORS, ["CONFLICT", 412], "NOT_FOUND"],
+} as const satisfies Partial<Operation>;
+const PUT_DOCUMENT = {
+  ...WRITE_DOCUMENT,
+  method: "put",
+  body: { schema: ref("Json") },
+  answers: [
+    ...WRITTEN,
+    {
+      status: 201,
+      description: "Indexed, and new.",
+      schema: ref("Written"),
+      headers: ["Cairn-Tx", "ETag", "Location"],
+    },
+  ],
+} as const satisfies Partial<Operation>;
+const DELETE_DOCUMENT = {
+  ...WRITE_DOCUMENT,
+  method: "delete",
+  answers: WRITTEN,
+} as const satisfies Partial<Operation>;
+
+const BUCKET = "/api/v1/{bucket}";
+const IN_DEFAULT = "/api/v1/{bucket}/{name}";
+const IN_NAMESPACE = "/api/v1/{bucket}/{namespace}/{name}";
+
+/** Documents: addresses that nothing else has. */
+export const DOCUMENT_OPERATIONS: readonly Operation[] = [
+  {
+    method: "get",
+    path: BUCKET,
+    id: "listDocuments",
+    tag: "documents",
+    summary: "List a bucket in key order; with `key`, one document.",
+    query: { ...LIST, ...DOCUMENT, ...KEY },
+    requestHeaders: ["If-Match", "If-None-Match"],
+    answers: [
+      {
+        status: 200,
+        description: "The documents (with `key`, the document).",
+        schema: listOf(ref("Document")),
+        headers: ["Cairn-Tx", "Link"],
+      },
+    ],
+    errors: [...READ_ERRORS, "NOT_FOUND", ["CONFLICT", 412]],
+  },
+  {
+    ...PUT_DOCUMENT,
+    path: BUCKET,
+    id: "putDocumentByKey",
+    summary: "Write the document `key`.",
+    query: { ...WRITE, ...KEY },
+  },
+  {
+    ...DELETE_DOCUMENT,
+    path: BUCKET,
+    id: "deleteDocumentByKey",
+    summary: "Delete the document `key`.",
+    query: { ...WRITE, ...KEY },
+  },
+  { ...READ_DOCUMENT, path: IN_NAMESPACE, id: "getDocument", summary: "Read a document." },
+  { ...PUT_DOCUMENT, path: IN_NAMESPACE, id: "putDocument", summary: "Write a document." },
+  { ...DELETE_DOCUMENT, path: IN_NAMESPACE, id: "deleteDocument", summary: "Delete a document." },
+  {
+    ...READ_DOCUMENT,
+    path: IN_DEFAULT,
+    id: "getDefaultDocument",
+    summary: "Read a document of the namespace `default`.",
+  },
+  {
+    ...PUT_DOCUMENT,
+    path: IN_DEFAULT,
+    id: "putDefaultDocument",
+    summary: "Write a document of the namespace `default`.",
+  },
+  {
+    ...DELETE_DOCUMENT,
+    path: IN_DEFAULT,
+    id: "deleteDefaultDocument",
+    summary: "Delete a document of the namespace `default`.",
+  },
+];

@@ -1,0 +1,60 @@
+import type { QueryParameters } from "./operation.ts";
+import { DURATION, ref } from "./schemas.ts";
+
+/** Any text. */
+export const TEXT = { type: "string" } as const;
+/** True or false. */
+export const FLAG = { type: "boolean" } as const;
+/** How many. */
+export const LIMIT = { type: "integer", minimum: 1, maximum: 1000, default: 100 } as const;
+/** What `as-of` means. */
+export const AS_OF = "As it was: a transaction's id or an ISO-8601 time.";
+
+/** What every read takes. */
+export const READ: QueryParameters = {
+  "min-tx": [ref("TxId"), "Wait until this node has indexed that transaction."],
+  stale: [FLAG, "Answer from what is there though the node is not ready."],
+  timeout: [DURATION, "How long to wait (ISO-8601 or milliseconds), 30 s by default."],
+};
+/** What every write takes. */
+export const WRITE: QueryParameters = {
+  await: [FLAG, "Whether to answer when it is indexed (200), or once the log has it (202)."],
+  timeout: [DURATION, "How long to wait, 30 s by default."],
+};
+/** A document by a parameter. */
+export const KEY: QueryParameters = { key: [TEXT, "`namespace/name`, for names with dot segments."] };
+/** What every list takes. */
+export const PAGE: QueryParameters = {
+  limit: [LIMIT, "At most so many."],
+  cursor: [TEXT, "From the Link of the page before."],
+};
+/** What a list of documents takes. */
+export const LIST: QueryParameters = {
+  ...READ,
+  ...PAGE,
+  namespace: [TEXT, "Only of this namespace."],
+  prefix: [TEXT, "Only names that begin with it."],
+  "as-of": [TEXT, AS_OF],
+  where: [TEXT, "`field:value` of an indexed field."],
+};
+/** What a document takes. */
+export const DOCUMENT: QueryParameters = {
+  ...READ,
+  ...PAGE,
+  "as-of": [TEXT, AS_OF],
+  history: [FLAG, "The versions, newest first, as a list."],
+};
+
+/** What every read may meet. */
+export const READ_ERRORS = ["NOT_READY", "INDEX_CORRUPT", "TX_TIMEOUT"] as const;
+/** What every write may meet. */
+export const SUBMIT_ERRORS = [
+  "NOT_READY",
+  "TX_TIMEOUT",
+  "TX_TOO_LARGE",
+  "LOG_UNREACHABLE",
+  "LOG_REGRESSED",
+  "LOG_DIFFERENT",
+  "LOG_FULL",
+  ["TX_INVALID", 415],
+] as const;

@@ -1,0 +1,14 @@
+import { JSON_TYPE } from "../error-response.ts";
+import { openApiDocument } from "../openapi/document.ts";
+import { parseQuery } from "../query.ts";
+import type { RegisterRoutes } from "./routes.ts";
+
+/** GET /openapi.json. */
+export const openApiRoutes: RegisterRoutes = (app, api) => {
+  let json: string | undefined;
+  app.get("/openapi.json", (request, reply) => {
+    parseQuery(request.url, {});
+    json ??= JSON.stringify(openApiDocument(api.version));
+    return reply.type(JSON_TYPE).send(json);
+  });
+};

@@ -1,0 +1,106 @@
+import { describe, expect, it } from "vitest";
+import { serve } from "./served-node.ts";
+
+describe("a name that is not this machine's", () => {
+  it("is refused where everybody on this machine may ask, so that no page can rebind its name to it", async () => {
+    await using served = await serve();
+    for (const host of [
+      "evil.example",
+      `evil.example:${served.server.port}`,
+      "127.0.0.1.evil.example",
+      "localhost.evil.example",
+      "10.0.0.7:3000",
+    ]) {
+      const answer = await served.raw("GET", "/status", { headers: { host } });
+      expect([host, answer.status]).toEqual([host, 403]);
+      expect(JSON.parse(answer.text)).toMatchObject({
+        error: { code: "UNAUTHORIZED", hint: expect.stringContaining("allowed-hosts") },
+      });
+    }
+    const body = '{"ops":[["put","pods","x",1]]}';
+    expect((await served.raw("POST", "/api/v1/tx", { body, headers: { host: "evil.example" } })).status).toBe(
+      403,
+    );
+    expect(served.node.submitted).toEqual([]);
+  });
+
+  it("is one of the names for this machine, whatever the port", async () => {
+    await using served = await serve();
+    for (const host of ["localhost", "LOCALHOST:80", "127.0.0.1", "127.0.0.1:9999", "[::1]", "[::1]:3000"]) {
+      expect([host, (await served.raw("GET", "/status", { headers: { host } })).status]).toEqual([host, 200]);
+    }
+  });
+
+  it("may be one that is configured", async () => {
+    await using served = await serve({ allowedHosts: ["cairn.local"] });
+    const status = async (host: string): Promise<number> =>
+      (await served.raw("GET", "/status", { headers: { host } })).status;
+    expect([await status("Cairn.local:80"), await status("other.local")]).toEqual([200, 403]);
+  });
+
+  it("is any where a token is asked for, or where others may connect", async () => {
+    await using secret = await serve({ authToken: "s3cret" });
+    const headers = { host: "cairn.example", authorization: "Bearer s3cret" };
+    expect((await secret.raw("GET", "/status", { headers })).status).toBe(200);
+    await using open = await serve({ host: "0.0.0.0" });
+    expect((await open.raw("GET", "/status", { headers: { host: "cairn.example" } })).status).toBe(200);
+  });
+});
+
+describe("a page of another origin", () => {
+  const origin = "https://dash.example";
+  const preflight = {
+    origin,
+    "access-control-request-method": "PUT",
+    "access-control-request-headers": "if-match",
+  };
+
+  it("gets nothing unless it is allowed to", async () => {
+    await using served = await serve();
+    const asked = await served.raw("OPTIONS", "/api/v1/pods/x", { headers: preflight });
+    expect(asked.status).toBe(405);
+    const read = await served.raw("GET", "/status", { headers: { origin } });
+    for (const { headers } of [asked, read]) {
+      expect(Object.keys(headers).filter((name) => name.startsWith("access-control-"))).toEqual([]);
+    }
+  });
+
+  it("that is allowed reads and writes, and sees the headers that it needs", async () => {
+    await using served = await serve({ corsOrigins: [origin], authToken: "s3cret" });
+    // A browser asks before it may send the token.
+    const asked = await served.raw("OPTIONS", "/api/v1/pods/x", { headers: preflight });
+    expect([asked.status, asked.text]).toEqual([204, ""]);
+    expect(asked.headers["access-control-allow-origin"]).toBe(origin);
+    expect(asked.headers["access-control-allow-methods"]).toContain("PUT");
+    expect(asked.headers["access-control-allow-headers"]).toContain("if-match");
+    const headers = { origin, authorization: "Bearer s3cret", "sec-fetch-site": "cross-site" };
+    const put = await served.raw("PUT", "/api/v1/pods/x", { body: "1", headers });
+    expect([put.status, put.headers["access-control-allow-origin"], put.headers["vary"]]).toEqual([
+      201,
+      origin,
+      "origin",
+    ]);
+    expect(put.headers["access-control-expose-headers"]).toContain("etag");
+    // Also what it is refused it may read.
+    const refused = await served.raw("GET", "/status", { headers: { origin } });
+    expect([refused.status, refused.headers["access-control-allow-origin"]]).toEqual([401, origin]);
+  });
+
+  it("is not another one that is allowed", async () => {
+    await using served = await serve({ corsOrigins: [origin] });
+    for (const other of ["https://dash.example.evil", "http://dash.example", "null"]) {
+      const headers = { ...preflight, origin: other, "sec-fetch-site": "cross-site" };
+      expect(
+        (await served.raw("OPTIONS", "/api/v1/pods/x", { headers })).headers["access-control-allow-origin"],
+      ).toBeUndefined();
+      expect((await served.raw("PUT", "/api/v1/pods/x", { body: "1", headers })).status).toBe(403);
+    }
+    expect(served.node.submitted).toEqual([]);
+  });
+
+  it("is any with *", async () => {
+    await using served = await serve({ corsOrigins: ["*"] });
+    const { headers } = await served.raw("GET", "/status", { headers: { origin } });
+    expect([headers["access-control-allow-origin"], headers["vary"]]).toEqual(["*", undefined]);
+  });
+});

@@ -1,0 +1,87 @@
+import { Validator } from "@seriousme/openapi-schema-validator";
+import { fastify } from "fastify";
+import { describe, expect, it } from "vitest";
+import { collectMethods } from "../../src/http/methods.ts";
+import { openApiDocument } from "../../src/http/openapi/document.ts";
+import { registerRoutes } from "../../src/http/routes/routes.ts";
+import { MemoryNode } from "./memory-node.ts";
+import { serve } from "./served-node.ts";
+
+interface Described {
+  readonly operationId: string;
+  readonly parameters: readonly { readonly in: string; readonly name: string }[];
+  readonly responses: Readonly<Record<string, unknown>>;
+}
+
+const document = openApiDocument("0.1.0") as {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Described>>>>;
+};
+
+const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, described]) => ({ path, method: method.toUpperCase(), described })),
+);
+
+/** An address that the path stands for. */
+function example(path: string): string {
+  return path
+    .replace("{bucket}", "pods")
+    .replace("{namespace}", "team")
+    .replace("{name}", path.includes("checkpoints") ? "newest" : "web")
+    .replace("{id}", "7");
+}
+
+describe("GET /openapi.json", () => {
+  it("is a document that a validator of OpenAPI accepts", async () => {
+    await using served = await serve();
+    const answer = await served.fetch("/openapi.json");
+    expect([answer.status, answer.headers.get("content-type")]).toEqual([
+      200,
+      "application/json; charset=utf-8",
+    ]);
+    const validator = new Validator();
+    const result = await validator.validate((await answer.json()) as Record<string, unknown>);
+    expect(result).toEqual({ valid: true });
+    expect(validator.version).toBe("3.0");
+    const broken = { ...document, paths: { "/status": { get: { responses: {} } } } };
+    expect((await new Validator().validate(broken)).valid).toBe(false);
+  });
+
+  it("has every operation once, under a name of its own", () => {
+    const ids = operations.map(({ described }) => described.operationId);
+    expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  it("describes every route, and no other", () => {
+    const app = fastify();
+    const methods = collectMethods(app);
+    registerRoutes(app, new MemoryNode(), { host: "127.0.0.1", port: 0, maxBody: 1 });
+    const routes = methods.routes.filter((route) => !route.startsWith("HEAD "));
+    const described = operations.map(({ path, method }) => {
+      const fixed = path.startsWith("/api/v1/{bucket}") ? "/api/v1/*" : path.replaceAll(/\{(\w+)\}/g, ":$1");
+      return `${method} ${fixed}`;
+    });
+    expect(new Set(described)).toEqual(new Set(routes));
+  });
+
+  it.each(operations)(
+    "$method $path takes the parameters that it says",
+    async ({ path, method, described }) => {
+      await using served = await serve();
+      // A node names the parameters that it knows when it is asked for one that it does not.
+      const answer = await served.raw(method, `${example(path)}?no-such-parameter=1`, {
+        ...(method === "PUT" || method === "POST" ? { body: "{}" } : {}),
+        headers: path.endsWith("batch") ? { "content-type": "application/x-ndjson" } : {},
+      });
+      expect(answer.status).toBe(400);
+      const { error } = JSON.parse(answer.text) as { error: { hint: string } };
+      const known = (/Known are (.*)\.$/.exec(error.hint)?.[1] ?? "")
+        .split(", ")
+        .filter((name) => name !== "none");
+      const told = described.parameters
+        .filter((parameter) => parameter.in === "query")
+        .map(({ name }) => name);
+      expect(told.toSorted()).toEqual(known.toSorted());
+      expect(described.responses).toHaveProperty("400");
+    },
+  );
+});

@@ -1,0 +1,106 @@
+import { EventEmitter, once } from "node:events";
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
+import { describe, expect, it } from "vitest";
+import { MemoryNode } from "./memory-node.ts";
+import { serve } from "./served-node.ts";
+
+describe("a request", () => {
+  it("has an id in its answer, its own or a new one, and in the log when it fails", async () => {
+    const node = new MemoryNode();
+    await using served = await serve({ node });
+    const id = async (given?: string): Promise<string | string[] | undefined> => {
+      const headers = given === undefined ? {} : { "x-request-id": given };
+      return (await served.raw("GET", "/health/live", { headers })).headers["x-request-id"];
+    };
+    expect(await id("deploy-17/a")).toBe("deploy-17/a");
+    const first = await id();
+    expect(first).toMatch(/^[0-9a-f-]{36}$/);
+    expect(await id()).not.toBe(first);
+    // What could forge a line of the log, or is endless, is replaced.
+    for (const odd of ['{"level":"fatal"}', "x".repeat(200)])
+      expect(await id(odd)).toMatch(/^[0-9a-f-]{36}$/);
+    node.submitError = new Error("of no kind that is known");
+    const failed = await served.put("/api/v1/pods/x", 1, { "x-request-id": "find-me" });
+    expect([failed.status, failed.headers.get("x-request-id")]).toEqual([500, "find-me"]);
+    expect(served.logged).toMatchObject([{ fields: { requestId: "find-me" } }]);
+  });
+
+  it.each([
+    ["POST", "/status", "GET, HEAD"],
+    ["DELETE", "/health/live", "GET, HEAD"],
+    ["PATCH", "/api/v1/pods/default/x", "GET, HEAD, PUT, DELETE"],
+    ["POST", "/api/v1/pods", "GET, HEAD, PUT, DELETE"],
+    ["PATCH", "/api/v1/checkpoints/newest/verify", "POST"],
+  ])("%s %s is 405 with what is allowed there", async (method, path, allow) => {
+    await using served = await serve();
+    const { status, headers, text: body } = await served.raw(method, path);
+    const allowed = String(headers["allow"]).split(", ");
+    expect([status, allow.split(", ").every((one) => allowed.includes(one))]).toEqual([405, true]);
+    expect(allowed).not.toContain(method);
+    expect(JSON.parse(body)).toMatchObject({ error: { code: "NOT_FOUND" } });
+  });
+
+  it("to nothing at all is 404, and HEAD answers what GET does without a body", async () => {
+    await using served = await serve();
+    expect((await served.raw("POST", "/nothing")).status).toBe(404);
+    await served.put("/api/v1/pods/x", { a: 1 });
+    for (const path of ["/status", "/api/v1/pods", "/api/v1/pods/x", "/openapi.json"]) {
+      const head = await served.raw("HEAD", path);
+      const get = await served.raw("GET", path);
+      expect([head.status, head.text]).toEqual([200, ""]);
+      expect(head.headers["content-length"]).toBe(get.headers["content-length"]);
+      expect(head.headers["etag"]).toBe(get.headers["etag"]);
+    }
+  });
+
+  it.each([
+    ["its headers", "GET /status HTTP/1.1\r\nHost: localhost\r\nX-Slow: "],
+    [
+      "its body",
+      "POST /api/v1/tx HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+    ],
+  ])("that takes for ever to send %s is ended, and holds nothing up", async (_, beginning) => {
+    await using served = await serve({ requestTimeoutMs: 200 });
+    const socket = connect(served.server.port, "127.0.0.1");
+    await once(socket, "connect");
+    socket.write(beginning);
+    // A byte now and then, as who wants to hold connections would send.
+    const dripping = setInterval(() => socket.write(" "), 20);
+    socket.on("error", () => undefined);
+    try {
+      expect((await served.fetch("/status")).status).toBe(200);
+      const answer = await text(socket);
+      expect(answer).toMatch(/^HTTP\/1\.1 408 Request Timeout/);
+      expect(answer).toContain("The request did not arrive in time.");
+    } finally {
+      clearInterval(dripping);
+      socket.destroy();
+    }
+    expect(served.node.submitted).toEqual([]);
+  });
+});
+
+describe("when the server closes", () => {
+  it("requests under way are answered, and told that the connection ends", async () => {
+    const node = new MemoryNode();
+    const served = await serve({ node, closeTimeoutMs: 10_000 });
+    const gate = new EventEmitter();
+    const held = once(gate, "open").then(() => undefined);
+    let begun = false;
+    node.beforeSubmit = () => {
+      begun = true;
+      return held;
+    };
+    const answer = served.raw("POST", "/api/v1/tx", {
+      body: '{"ops":[["put","pods","x",1]]}',
+      headers: { connection: "keep-alive" },
+    });
+    await expect.poll(() => begun).toBe(true);
+    const closing = served.server.close();
+    gate.emit("open");
+    expect((await answer).status).toBe(202);
+    await closing;
+    await expect(served.fetch("/status")).rejects.toThrow("fetch failed");
+  });
+});
