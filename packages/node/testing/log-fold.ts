@@ -50,7 +50,9 @@ export class LogFold {
       if (kind === "match" && this.#revision(stemOf(bucket, key)) !== revision) return;
     }
     for (const [kind, bucket, key] of ops) {
-      if (kind !== "match") this.#write(kind, stemOf(bucket, key), documents);
+      // Events and policies have a line of their own too, and are no part of the digest.
+      if (kind === "event" || kind === "configure") documents.shift();
+      else if (kind !== "match") this.#write(kind, stemOf(bucket, key), documents);
     }
   }
 

@@ -21,9 +21,11 @@ export interface ListedDocuments {
 
 /** The documents that are there now. */
 export async function listCurrent(reader: KvReader, range: ListRange): Promise<ListedDocuments> {
-  return await collect(reader.range({ ...bounds(range, ROW.document) }), range, (row) =>
-    Promise.resolve(row[1]),
-  );
+  const { namespace, prefix = "", limit } = range;
+  // Each row is a document of the list, unless a prefix without a namespace is looked for.
+  const most = namespace === undefined && prefix !== "" ? {} : { limit: limit + 1 };
+  const rows = reader.range({ ...bounds(range, ROW.document), ...most });
+  return await collect(rows, range, (row) => Promise.resolve(row[1]));
 }
 
 /**

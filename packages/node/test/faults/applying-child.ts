@@ -1,8 +1,9 @@
 // A process that applies a seeded log to an index until it is killed: node applying-child.js DIR SEED LIFE
 import { levelProvider } from "@cairn/kv";
 import { INDEX_VERSION } from "../../src/index-store/index-state.ts";
+import { keepFieldsBuilt } from "../../src/index-store/keep-fields-built.ts";
 import { IndexStore } from "../../src/index-store/index-store.ts";
-import { SEEDED_LOG_ID, seededMessage, seededRandom } from "./seeded-log.ts";
+import { SEEDED_LOG_ID, seededMessageWithFields, seededRandom } from "./seeded-log.ts";
 
 const [, , dir = "", seed = "", life = ""] = process.argv;
 const random = seededRandom(Number(seed) * 31 + Number(life));
@@ -19,11 +20,15 @@ const empty = {
 };
 for (;;) {
   const index = await IndexStore.open(await provider.open(dir), empty);
+  const stopBuilding = new AbortController();
+  const building = keepFieldsBuilt(index, stopBuilding.signal);
   for (let batch = 0; batch < 1 + random() * 60; batch += 1) {
     const from = index.state.txId + 1;
     const count = 1 + Math.floor(random() * largest);
-    await index.apply(Array.from({ length: count }, (_, n) => seededMessage(Number(seed), from + n)));
+    await index.apply(Array.from({ length: count }, (_, n) => seededMessageWithFields(Number(seed), from + n)));
     process.stdout.write(`${index.state.txId}\n`);
   }
+  stopBuilding.abort();
+  await building;
   await index.close();
 }

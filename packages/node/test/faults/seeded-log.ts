@@ -33,6 +33,16 @@ export function seededMessage(seed: number, position: number): LogMessage {
   return { position, time, payload: encodeTransaction({ ops, ...id }) };
 }
 
+const FIELDS: readonly (readonly string[])[] = [["number"], ["text", "number"], ["text"]];
+
+/** The same log, in which the indexed fields change again and again, each time before they can all be built. */
+export function seededMessageWithFields(seed: number, position: number): LogMessage {
+  const message = seededMessage(seed, position);
+  if (position % 60 !== 7) return message;
+  const things = FIELDS[Math.floor(position / 60 + seed) % FIELDS.length] ?? [];
+  return { ...message, payload: encodeTransaction({ ops: [["configure", { indexes: { things } }]] }) };
+}
+
 function keyOf(random: () => number): string {
   return `n${Math.floor(random() * 3)}/k${Math.floor(random() * KEYS)}`;
 }
