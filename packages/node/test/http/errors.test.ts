@@ -11,8 +11,8 @@ const JSON_BODY = { "content-type": "application/json" };
 describe("every error", () => {
   test.each([
     ["an unknown address", "GET", "/nothing", {}, 404, "NOT_FOUND"],
-    ["an unknown method", "PATCH", "/api/v1/pods/default/x", {}, 404, "NOT_FOUND"],
-    ["a method of another route", "DELETE", "/status", {}, 404, "NOT_FOUND"],
+    ["an unknown method", "PATCH", "/api/v1/pods/default/x", {}, 405, "NOT_FOUND"],
+    ["a method of another route", "DELETE", "/status", {}, 405, "NOT_FOUND"],
     ["malformed JSON", "PUT", "/api/v1/pods/x", { body: "{", headers: JSON_BODY }, 400, "TX_INVALID"],
     [
       "bytes that are no UTF-8",
@@ -85,18 +85,18 @@ describe("every error", () => {
   test("of a large body comes before the body is sent, and its rest is read", async () => {
     await using served = await serve({ maxBody: 1000 });
     const socket = connect(served.server.port, "127.0.0.1");
-    socket.write("PUT /api/v1/pods/x HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n{");
+    socket.write("PUT /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n{");
     const [first] = (await once(socket, "data")) as [Buffer];
     expect(String(first)).toMatch(/^HTTP\/1\.1 413 [^]*TX_TOO_LARGE/);
     socket.write(Buffer.alloc(9_999_998, " "));
-    socket.write("GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    socket.write("GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 /);
   });
 
   test("reaches a client that sends without end, which is then cut off", async () => {
     await using served = await serve({ maxBody: 1000 });
     const socket = connect(served.server.port, "127.0.0.1");
-    const head = "PUT /api/v1/pods/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const head = "PUT /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     const chunk = `100000\r\n${"x".repeat(0x10_00_00)}\r\n`;
     const endless = Readable.from(
       (function* () {
@@ -114,8 +114,8 @@ describe("every error", () => {
 
   test.each([
     ["what is not HTTP", "hello\r\n\r\n", 400],
-    ["headers that are too long", `GET / HTTP/1.1\r\nHost: a\r\nX: ${"x".repeat(20_000)}\r\n\r\n`, 431],
-    ["an address that is too long", `GET /${"x".repeat(20_000)} HTTP/1.1\r\nHost: a\r\n\r\n`, 431],
+    ["headers that are too long", `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${"x".repeat(20_000)}\r\n\r\n`, 431],
+    ["an address that is too long", `GET /${"x".repeat(20_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`, 431],
   ])("of %s has the same form", async (_what, bytes, status) => {
     await using served = await serve();
     const socket = connect(served.server.port, "127.0.0.1");

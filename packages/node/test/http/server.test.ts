@@ -130,7 +130,7 @@ describe("closing", () => {
   test("ends a connection that would stay open as soon as its last answer is out", async () => {
     const served = await serve({ closeTimeoutMs: 20_000 });
     const socket = connect(served.server.port, "127.0.0.1");
-    socket.write("GET /api/v1/tx/2?timeout=PT20S HTTP/1.1\r\nHost: a\r\n\r\n");
+    socket.write("GET /api/v1/tx/2?timeout=PT20S HTTP/1.1\r\nHost: localhost\r\n\r\n");
     await vi.waitFor(() => expect(served.node.waiting).toBe(1));
     const closing = served.server.close();
     await served.node.submit({ ops: [["delete", "pods", "x"]] });

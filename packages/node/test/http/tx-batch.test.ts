@@ -95,13 +95,13 @@ describe("POST /api/v1/tx/batch", () => {
     const rest = `${line(1)}\n`.repeat(50_000);
     const length = `Content-Length: ${"broken\n".length + rest.length}`;
     socket.write(
-      `POST /api/v1/tx/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-ndjson\r\n${length}\r\n\r\n`,
+      `POST /api/v1/tx/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n${length}\r\n\r\n`,
     );
     socket.write("broken\n");
     const [first] = (await once(socket, "data")) as [Buffer];
     expect(String(first)).toMatch(/^HTTP\/1\.1 400 [^]*"line":1,/);
     socket.write(rest);
-    socket.write("GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    socket.write("GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 /);
     expect(served.node.submitted).toEqual([]);
   });

@@ -1,0 +1,144 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { type CairnNode, startNode } from "@cairn/node";
+import { CairnClient } from "@cairn/node/client";
+import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { checkHistory, type Observation, type Version } from "./support/cas-history.ts";
+
+const KEYS = ["a", "b", "c"];
+const NODES = 3;
+const CLIENTS = 12;
+const STEPS = 40;
+
+let folder = "";
+let server: NatsTestServer | undefined;
+const nodes: CairnNode[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-linear-"));
+  server = await startNatsServer();
+  for (let n = 0; n < NODES; n += 1) {
+    const node = await startNode({
+      "cairn/node": { id: `n${n}`, dir: path.join(folder, `n${n}`) },
+      "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [server.url] },
+      "cairn/index-store": { "kv-store": { "cairn/module": "cairn.leveldb/->kv-store" } },
+      "cairn/http-server": { port: 0 },
+    });
+    nodes.push(node);
+    await node.ready;
+  }
+});
+afterAll(async () => {
+  for (const node of nodes) await node.close();
+  await server?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** The same numbers at every run of a seed. */
+function random(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** Reads a key and writes it at the revision that was read, each through any node; notes what it was told. */
+async function client(id: number, seen: Observation[]): Promise<void> {
+  const draw = random(id + 1);
+  const of = (): CairnNode => nodes[Math.floor(draw() * NODES)] ?? (nodes[0] as CairnNode);
+  // A client of one node each, so that what one has seen is not what another remembers: min-tx alone has to do.
+  const clients = new Map(
+    nodes.map((node) => [node, new CairnClient({ urls: node.url ?? "", readYourWrites: false })]),
+  );
+  const via = (): CairnClient => clients.get(of()) ?? new CairnClient({ urls: "" });
+  let seenTx = 0;
+  for (let step = 0; step < STEPS; step += 1) {
+    const key = KEYS[Math.floor(draw() * KEYS.length)] ?? "a";
+    const value = `${id}.${step}`;
+    const minTx = seenTx;
+    const found = await via().get<string>("registers", key, { minTx });
+    const revision = found?.revision ?? null;
+    seen.push({ client: id, kind: "read", key, minTx, revision, value: found?.document ?? null });
+    seenTx = Math.max(seenTx, revision ?? 0);
+    const { txId } = await via().submit({
+      ops: [
+        ["match", "registers", key, revision],
+        ["put", "registers", key, value],
+      ],
+    });
+    // Only the log has it yet: a node that answered from what it has would go back behind what was written.
+    const after = await via().get<string>("registers", key, { minTx: txId });
+    const read = { revision: after?.revision ?? null, value: after?.document ?? null };
+    seen.push({ client: id, kind: "read", key, minTx: txId, ...read });
+    const { committed } = await via().await(txId);
+    seen.push({ client: id, kind: committed ? "written" : "lost", key, expected: revision, value, txId });
+    seenTx = Math.max(seenTx, txId, after?.revision ?? 0);
+  }
+}
+
+/** What the log made of a key, oldest first, as a node tells it that has all of the log. */
+async function versionsOf(node: CairnNode, key: string): Promise<Version[]> {
+  const cairn = new CairnClient({ urls: node.url ?? "" });
+  const versions: Version[] = [];
+  for await (const { revision, document } of cairn.history<string>("registers", key)) {
+    versions.unshift({ revision, value: document ?? null });
+  }
+  return versions;
+}
+
+it("what clients were told, who compare and set few keys through different nodes, agrees with the order of the log", async () => {
+  const seen: Observation[] = [];
+  await Promise.all(Array.from({ length: CLIENTS }, async (_, id) => await client(id, seen)));
+  const last = Math.max(...seen.map((one) => (one.kind === "read" ? (one.revision ?? 0) : one.txId)));
+  for (const node of nodes) {
+    // Lost writes have ids as well: the node is that far.
+    await new CairnClient({ urls: node.url ?? "" }).await(last);
+    const log = new Map<string, Version[]>();
+    for (const key of KEYS) log.set(key, await versionsOf(node, key));
+    expect(checkHistory(seen, log)).toEqual([]);
+  }
+  const count = (kind: Observation["kind"]): number => seen.filter((one) => one.kind === kind).length;
+  // Both were put to the test: writes that won, and enough that lost.
+  expect(count("written")).toBeGreaterThan(50);
+  expect(count("lost")).toBeGreaterThan(50);
+  expect(count("written") + count("lost")).toBe(CLIENTS * STEPS);
+  const digests = await Promise.all(nodes.map(async (node) => (await node.digest()).digest));
+  expect(new Set(digests).size).toBe(1);
+});
+
+it("a history in which a success is stale, missing, doubled or a read goes back is found out", () => {
+  const log = new Map([
+    [
+      "a",
+      [
+        { revision: 2, value: "x" },
+        { revision: 4, value: "y" },
+      ],
+    ],
+  ]);
+  const written = { client: 1, kind: "written", key: "a" } as const;
+  const first: Observation = { ...written, expected: null, value: "x", txId: 2 };
+  const second: Observation = { ...written, expected: 2, value: "y", txId: 4 };
+  expect(checkHistory([first, second], log)).toEqual([]);
+  const read = { client: 1, kind: "read", key: "a" } as const;
+  const wrong: [Observation[], RegExp][] = [
+    [[first], /nobody was told/],
+    [[first, second, { ...written, expected: 4, value: "z", txId: 5 }], /is not in the log/],
+    [[first, second, second], /told twice/],
+    [[first, { ...second, expected: null }], /stale/],
+    [
+      [first, second, { ...written, kind: "lost", expected: 2, value: "y", txId: 4 }],
+      /was lost, but is in the log/,
+    ],
+    [
+      [first, second, { ...written, kind: "lost", expected: 2, value: "q", txId: 3 }],
+      /lost without a reason/,
+    ],
+    [[first, second, { ...read, minTx: 4, revision: 2, value: "x" }], /went back/],
+    [[first, second, { ...read, minTx: 0, revision: 2, value: "y" }], /never had/],
+  ];
+  for (const [seen, problem] of wrong) expect(checkHistory(seen, log).join("; ")).toMatch(problem);
+});
