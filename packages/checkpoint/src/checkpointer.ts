@@ -166,11 +166,14 @@ class ScheduledCheckpointer implements Checkpointer {
     const lookedAt = this.#clock.now();
     try {
       const outcome = await this.#round(false);
+      const storeNow = outcome.storeNow + (this.#clock.now() - lookedAt);
+      const lease = outcome.outcome === "skipped" ? outcome.lease : undefined;
       return nextLookDelay({
         approxFrequency,
         newestTakenAt: outcome.takenAt,
-        storeNow: outcome.storeNow + (this.#clock.now() - lookedAt),
+        storeNow,
         leased: outcome.outcome === "skipped" && outcome.reason === "leased",
+        ...(lease?.leftBehind === true ? { leftBehindFor: Date.parse(lease.expiresAt) - storeNow } : {}),
         random: this.#random(),
       });
     } catch {

@@ -38,6 +38,7 @@ export {
   type FindOptions,
   type UnreachableStore,
 } from "./find-candidates.ts";
+export { type HeldLease } from "./held-lease.ts";
 export {
   type CheckpointList,
   type CheckpointListing,

@@ -1,29 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { CairnError, isCairnError } from "@cairn/kv";
-import { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import type { Clock } from "./clock.ts";
+import { isLive, LEASE_FILE, LeaseSchema, LONGEST_LEASE_MS, parseLease } from "./lease-record.ts";
+import type { LeaseRecord } from "./lease-record.ts";
 import { parseStoredRecord } from "./stored-record.ts";
-
-/** The file of the lease: whoever holds it is uploading. */
-export const LEASE_FILE = "in-progress.json";
-
-/** No lease is longer; one that says so was written by a wrong clock and counts as expired. */
-const LONGEST_LEASE_MS = 600_000;
 
 /** An upload of which nothing moves for so long is given up: renewed for ever, its lease would end all checkpoints. */
 const STALLED_AFTER_MS = 600_000;
-
-const LeaseSchema = z.object({
-  owner: z.string(),
-  nonce: z.string(),
-  archive: z.string().optional(),
-  progress: z.object({ bytes: z.number() }),
-  expiresAt: z.iso.datetime(),
-});
-
-/** The lease as it lies in the store; `expiresAt` is by the store's clock. */
-export type LeaseRecord = z.infer<typeof LeaseSchema>;
 
 /** A lease that this process holds, renewed until it is released or lost. */
 export interface Lease {
@@ -59,19 +43,23 @@ export async function acquireLease(
   const ttlMs = Math.min(options.ttlMs, LONGEST_LEASE_MS);
   let noted: { archive?: string; bytes: number } = { bytes: 0 };
   let askedAt = 0;
-  const leaseText = (expiresAt: string): string => {
+  let since: string | undefined;
+  const leaseText = (times: Pick<LeaseRecord, "expiresAt" | "since" | "renewedAt">): string => {
     const { bytes, ...rest } = noted;
     return JSON.stringify({
       owner: options.owner,
       nonce,
       ...rest,
       progress: { bytes },
-      expiresAt,
+      ...times,
     } satisfies LeaseRecord);
   };
   const text = async (): Promise<string> => {
     askedAt = options.clock.now();
-    return leaseText(new Date((await store.now()) + ttlMs).toISOString());
+    const now = await store.now();
+    const renewedAt = new Date(now).toISOString();
+    since ??= renewedAt;
+    return leaseText({ since, renewedAt, expiresAt: new Date(now + ttlMs).toISOString() });
   };
 
   if (!(await store.create(LEASE_FILE, await text()))) {
@@ -163,7 +151,7 @@ export async function acquireLease(
       try {
         // Where nothing may be removed, it is left as one that has ended.
         if (store.describe?.()?.canDelete === false) {
-          await store.replace(LEASE_FILE, leaseText(new Date(0).toISOString()), tag);
+          await store.replace(LEASE_FILE, leaseText({ expiresAt: new Date(0).toISOString() }), tag);
           return;
         }
         const current = await store.read(LEASE_FILE);
@@ -209,29 +197,6 @@ async function keepRenewing(
       else lost.abort(error);
     }
   }
-}
-
-/** The lease that somebody holds now, or undefined when there is none or it has expired. */
-export async function readLease(store: CheckpointStore): Promise<LeaseRecord | undefined> {
-  const current = await store.read(LEASE_FILE);
-  if (current === undefined) return undefined;
-  const record = await parseLease(store, current.text);
-  return record !== undefined && isLive(record, await store.now()) ? record : undefined;
-}
-
-async function parseLease(store: CheckpointStore, text: string): Promise<LeaseRecord | undefined> {
-  const record = parseStoredRecord(LeaseSchema, text);
-  if (record !== undefined) return record;
-  // Not one of ours, perhaps a later version's: it holds for as long as the longest that we know.
-  const file = (await store.list(LEASE_FILE)).find(({ name }) => name === LEASE_FILE);
-  if (file === undefined) return undefined;
-  const expiresAt = new Date(file.modifiedAt + LONGEST_LEASE_MS).toISOString();
-  return { owner: "unknown", nonce: "", progress: { bytes: 0 }, expiresAt };
-}
-
-function isLive(lease: LeaseRecord, now: number): boolean {
-  const left = Date.parse(lease.expiresAt) - now;
-  return left > 0 && left <= LONGEST_LEASE_MS;
 }
 
 function stalled(): CairnError {

@@ -5,6 +5,8 @@ const SPREAD = 0.2;
 const FIRST_LOOK_PART = 0.1;
 const FIRST_LOOK_LIMIT_MS = 30_000;
 const LEASED_PART = 0.1;
+/** Stores that tell their time in whole seconds: earlier, the lease might still hold. */
+const AFTER_LEASE_MS = 1_000;
 const FIRST_RETRY_MS = 5_000;
 const RETRY_PART = 0.25;
 const LONGEST_LEASE_MS = 60_000;
@@ -24,6 +26,8 @@ export interface LookSituation {
   readonly storeNow: number;
   /** Somebody else was uploading: what becomes of it is known long before a period is over. */
   readonly leased?: boolean;
+  /** How long the lease of an earlier life of this node still holds (ms), where that is what was met: nobody renews it. */
+  readonly leftBehindFor?: number;
   readonly random: number;
 }
 
@@ -33,13 +37,17 @@ export interface LookSituation {
  * simulated 1.00 with one node, 1.07 with five, 1.11 with a hundred; the longest gap 1.10 periods.
  */
 export function nextLookDelay(situation: LookSituation): number {
-  const { approxFrequency, newestTakenAt, storeNow, leased = false, random } = situation;
+  const { approxFrequency, newestTakenAt, storeNow, leased = false, leftBehindFor, random } = situation;
   const interval = approxFrequency * (EARLIEST + SPREAD * random);
-  if (leased) return interval * LEASED_PART;
+  if (leased) return Math.min(interval * LEASED_PART, afterLease(leftBehindFor));
   if (newestTakenAt === undefined) return interval;
   // One from the future counts as taken now: a clock that was wrong must not stop checkpoints until it is right.
   const due = Math.min(newestTakenAt, storeNow) + interval;
   return due > storeNow ? due - storeNow : interval;
+}
+
+function afterLease(left: number | undefined): number {
+  return left === undefined ? Infinity : Math.max(0, left) + AFTER_LEASE_MS;
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { StoredCheckpoint } from "./list-checkpoints.ts";
-import type { LeaseRecord } from "./lease.ts";
+import type { LeaseRecord } from "./lease-record.ts";
 import type { Clock } from "./clock.ts";
 
 /** Something that an operator should know of, though checkpoints go on: a sentence, and what to do. */
@@ -22,6 +22,8 @@ export interface StoreWitness {
   held(nonce: string): void;
   /** Somebody else has the lease. */
   sawLease(lease: LeaseRecord, storeNow: number): void;
+  /** Whether a lease that somebody else has is one that an earlier life of this node left: of its id, not renewed since this process began. */
+  leftBehind(lease: LeaseRecord, storeNow: number): boolean;
 }
 
 /** Who looks, and who hears what it finds; each finding is told once. */
@@ -50,6 +52,12 @@ export function storeWitness({ node, clock, leaseMs, onWarning }: WitnessOptions
   /** What is later than this is not of an earlier life of the node. */
   const startAt = (storeNow: number): number =>
     (start ??= storeNow - Math.max(0, clock.now() - began) + INEXACT_MS);
+
+  const isNamesake = ({ owner, nonce }: LeaseRecord): boolean => owner === node && nonce !== ownNonce;
+
+  /** One that an earlier life of this node left is not renewed after the start of this one. */
+  const renewed = ({ renewedAt, expiresAt }: LeaseRecord, storeNow: number): boolean =>
+    (renewedAt === undefined ? Date.parse(expiresAt) - leaseMs : Date.parse(renewedAt)) > startAt(storeNow);
 
   function tellSameId(evidence: string): void {
     if (sameId) return;
@@ -82,11 +90,10 @@ export function storeWitness({ node, clock, leaseMs, onWarning }: WitnessOptions
     held(nonce) {
       ownNonce = nonce;
     },
-    sawLease({ owner, nonce, expiresAt }, storeNow) {
-      // One that an earlier life of this node left is not renewed after the start of this one.
-      const renewed = Date.parse(expiresAt) - leaseMs > startAt(storeNow);
-      if (owner === node && nonce !== ownNonce && renewed) tellSameId("it is uploading a checkpoint");
+    sawLease(lease, storeNow) {
+      if (isNamesake(lease) && renewed(lease, storeNow)) tellSameId("it is uploading a checkpoint");
     },
+    leftBehind: (lease, storeNow) => isNamesake(lease) && !renewed(lease, storeNow),
   };
 }
 

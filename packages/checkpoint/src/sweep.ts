@@ -5,7 +5,7 @@ import type { CheckpointStore } from "./checkpoint-store.ts";
 import type { CheckpointSource } from "./checkpoint-source.ts";
 import type { RetentionPolicy } from "./checkpointer-options.ts";
 import { isCurrent } from "./checkpoint-source.ts";
-import { readLease } from "./lease.ts";
+import { readLease } from "./lease-record.ts";
 import { checkpointFiles, readCheckpoints } from "./list-checkpoints.ts";
 import type { CheckpointFiles } from "./list-checkpoints.ts";
 import { readReservations } from "./reservations.ts";

@@ -11,6 +11,8 @@ import type { CheckpointStore } from "./checkpoint-store.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
+import { heldLease, tellHeld } from "./held-lease.ts";
+import type { HeldLease } from "./held-lease.ts";
 import { acquireLease } from "./lease.ts";
 import type { Lease } from "./lease.ts";
 import { checkpointFiles, readCheckpoints } from "./list-checkpoints.ts";
@@ -58,7 +60,13 @@ interface Look {
 export type TakeOutcome = Look &
   (
     | { readonly outcome: "taken"; readonly checkpoint: StoredCheckpoint }
-    | { readonly outcome: "skipped"; readonly reason: SkipReason; readonly because: string }
+    | {
+        readonly outcome: "skipped";
+        readonly reason: SkipReason;
+        readonly because: string;
+        /** Where that is the reason, and known: somebody may have taken or given it back meanwhile. */
+        readonly lease?: HeldLease;
+      }
   );
 
 /** How long a lease holds without being renewed where nothing else is said. */
@@ -75,19 +83,24 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
   if ("outcome" in before) return before;
 
   signal?.throwIfAborted();
+  let held: HeldLease | undefined;
   const lease = await acquireLease(options.store, {
     owner: source.node,
     ttlMs: take.leaseMs ?? LEASE_MS,
     clock,
     ...(signal === undefined ? {} : { signal }),
-    onHeld: (held, storeNow) => take.witness?.sawLease(held, storeNow),
+    onHeld: (record, storeNow) => {
+      take.witness?.sawLease(record, storeNow);
+      held = heldLease(record, take.witness?.leftBehind(record, storeNow) ?? false);
+    },
   });
   if (lease === undefined) {
     return {
       ...before,
       outcome: "skipped",
       reason: "leased",
-      because: "Another node is uploading a checkpoint.",
+      because: tellHeld(held),
+      ...(held === undefined ? {} : { lease: held }),
     };
   }
   take.witness?.held(lease.nonce);

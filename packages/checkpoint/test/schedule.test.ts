@@ -65,6 +65,12 @@ test("after a look at a held lease the next one comes soon, since its holder may
   expect(delay).toBe(HOUR / 10);
 });
 
+test("after a look at a lease that a dead earlier life left the next one comes when that lease has ended", () => {
+  const met = { approxFrequency: HOUR, newestTakenAt: undefined, storeNow: NOW, leased: true, random: 0.5 };
+  expect(nextLookDelay({ ...met, leftBehindFor: 40_000 })).toBe(41_000);
+  expect(nextLookDelay({ ...met, leftBehindFor: HOUR })).toBe(HOUR / 10);
+});
+
 test("periods below a second are spread as well", () => {
   const delays = [0, 0.5, 0.99].map((random) =>
     nextLookDelay({ approxFrequency: 50, newestTakenAt: NOW, storeNow: NOW, random }),

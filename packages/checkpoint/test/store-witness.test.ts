@@ -73,7 +73,10 @@ test("a second process with this node's id is told by the lease that it goes on 
   }
   await vi.waitFor(() => expect(events.some(({ type }) => type === "skipped")).toBe(true));
   await vi.waitFor(() => expect(checkpointer.status().running).toBeNull());
-  expect(await checkpointer.checkpointNow().done).toMatchObject({ reason: "leased" });
+  expect(await checkpointer.checkpointNow().done).toMatchObject({
+    reason: "leased",
+    lease: { owner: source.node, since: expect.any(String), leftBehind: false },
+  });
   expect(warnings(events)).toEqual(["same-node-id"]);
   gate.emit("open");
   expect(await uploading).toMatchObject({ outcome: "taken" });
@@ -94,7 +97,10 @@ test("neither an earlier life of the node nor its own checkpoints are taken for 
   const restarted = restart(store, source, clock, await temporaryDirectory(), again);
   await store.create("in-progress.json", JSON.stringify(record));
   source.txId = 3;
-  expect(await restarted.checkpointNow().done).toMatchObject({ reason: "leased" });
+  expect(await restarted.checkpointNow().done).toMatchObject({
+    reason: "leased",
+    lease: { owner: source.node, leftBehind: true },
+  });
   await store.remove("in-progress.json");
   await vi.waitFor(() => expect(restarted.status().running).toBeNull());
   expect(await restarted.checkpointNow().done).toMatchObject({ outcome: "taken" });

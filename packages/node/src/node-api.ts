@@ -1,4 +1,4 @@
-import type { StoreFindings } from "@cairn/checkpoint";
+import type { HeldLease, StoreFindings } from "@cairn/checkpoint";
 import type { Watch, WatchQuery } from "./watch/watch-event.ts";
 import type { BucketSummary } from "./index-store/bucket-reads.ts";
 import type { EventPage } from "./index-store/event-reads.ts";
@@ -228,7 +228,9 @@ export interface NodeStatus {
 /** What became of a checkpoint asked for. */
 export type CheckpointResult =
   | { readonly checkpoint: CheckpointSummary }
-  | { readonly skipped: "unchanged" | "recent" | "leased" };
+  | { readonly skipped: "unchanged" | "recent" }
+  /** Somebody else is uploading one: who, in a sentence and, where it could be read, in parts. */
+  | { readonly skipped: "leased"; readonly because: string; readonly lease: HeldLease | null };
 
 /** A running node, for HTTP and for programs that embed one. Every method may throw CairnError; codes are named where they are special. */
 export interface NodeApi {

@@ -93,7 +93,10 @@ export function runCheckpoint(checkpointer: Checkpointer): {
 }
 
 function checkpointResult(outcome: TakeOutcome): CheckpointResult {
-  if (outcome.outcome === "skipped") return { skipped: outcome.reason };
+  if (outcome.outcome === "skipped") {
+    const { reason: skipped, because, lease = null } = outcome;
+    return skipped === "leased" ? { skipped, because, lease } : { skipped };
+  }
   const { name, manifest } = outcome.checkpoint;
   return { checkpoint: checkpointSummary({ ...manifest, name }) };
 }

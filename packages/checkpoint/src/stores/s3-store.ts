@@ -1,7 +1,7 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import { CHECKPOINT_PREFIX } from "../checkpoint-name.ts";
 import type { CheckpointStore } from "../checkpoint-store.ts";
-import { LEASE_FILE } from "../lease.ts";
+import { LEASE_FILE } from "../lease-record.ts";
 import { s3Access, strangeAnswer } from "./s3-access.ts";
 import { openContent } from "./s3-download.ts";
 import { askDate, listObjects } from "./s3-list.ts";

@@ -1,5 +1,5 @@
 import { checkpointFile, parseCheckpointFile } from "../../src/checkpoint-name.ts";
-import { readLease } from "../../src/lease.ts";
+import { readLease } from "../../src/lease-record.ts";
 import { readReservations } from "../../src/reservations.ts";
 import type { CheckpointStore, RetentionPolicy } from "../../src/index.ts";
 import type { StoreContents } from "./simulated-store.ts";

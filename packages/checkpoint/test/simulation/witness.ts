@@ -8,7 +8,7 @@ import {
   parseCheckpointName,
 } from "../../src/checkpoint-name.ts";
 import type { CheckpointName } from "../../src/checkpoint-name.ts";
-import { LEASE_FILE } from "../../src/lease.ts";
+import { LEASE_FILE } from "../../src/lease-record.ts";
 import { ARCHIVE_BYTES, transactionIn } from "./simulated-index.ts";
 import type { NodeLife } from "./node-life.ts";
 import type { SimulatedFile, StoreContents, StoreWatcher } from "./simulated-store.ts";

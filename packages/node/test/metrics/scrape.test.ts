@@ -159,7 +159,7 @@ it("counts a round that met another node's lease, and a checkpoint that joining 
   const expiresAt = new Date(Date.now() + 30_000).toISOString();
   const lease = { owner: "b", nonce: "1", progress: { bytes: 0 }, expiresAt };
   await scene.store.create("in-progress.json", JSON.stringify(lease));
-  expect(await node.checkpoint().done).toEqual({ skipped: "leased" });
+  expect(await node.checkpoint().done).toMatchObject({ skipped: "leased", lease: { owner: "b" } });
   const text = await node.metrics();
   expect(valueOf(text, "cairn_checkpoint_lease_contention_total", { outcome: "held" })).toBe(1);
   await node.close();

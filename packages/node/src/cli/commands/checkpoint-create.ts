@@ -1,7 +1,8 @@
+import { CairnError } from "@cairn/kv";
 import type { CheckpointResult, CheckpointSummary } from "../../node-api.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions, withNode } from "../command-options.ts";
 import { type ConfigurationOptions, configurationOptions } from "../configuration.ts";
-import { formatBytes, formatCount, formatNumberOf } from "../quantities.ts";
+import { formatBytes, formatCount, formatNumberOf, formatRelative, formatTime } from "../quantities.ts";
 import { UsageError } from "../report-error.ts";
 import { writeJson, writeLine } from "../terminal.ts";
 import { rebuildCheckpoint } from "./checkpoint-rebuild.ts";
@@ -9,6 +10,8 @@ import { rebuildCheckpoint } from "./checkpoint-rebuild.ts";
 interface CreateOptions extends NodeOptions, ConfigurationOptions {
   readonly rebuild?: boolean;
 }
+
+type Leased = Extract<CheckpointResult, { skipped: "leased" }>;
 
 /** `cairn checkpoint create`. */
 export const addCheckpointCreate: AddCommand = (parent, terminal) => {
@@ -43,7 +46,9 @@ export const addCheckpointCreate: AddCommand = (parent, terminal) => {
       const result = (await withNode(terminal, options, (node) =>
         node.json({ method: "POST", path: "/api/v1/checkpoints", query: { await: "true" } }),
       )) as CheckpointSummary | Extract<CheckpointResult, { skipped: string }>;
-      if (options.json === true) return writeJson(terminal.stdout, result);
+      if (options.json === true) await writeJson(terminal.stdout, result);
+      if ("skipped" in result && result.skipped === "leased") throw nothingSaved(result, Date.now());
+      if (options.json === true) return;
       if ("skipped" in result) return writeLine(terminal.stdout, `skipped: ${SKIPPED[result.skipped]}`);
       return writeLine(terminal.stdout, `saved ${result.name} (${formatBytes(result.bytes)})`);
     });
@@ -52,5 +57,26 @@ export const addCheckpointCreate: AddCommand = (parent, terminal) => {
 const SKIPPED = {
   unchanged: "nothing changed since the newest checkpoint",
   recent: "another node has just saved one",
-  leased: "another node is saving one now",
 } as const;
+
+/** Whoever asked wants what the node has now saved, and what is being uploaded may not hold it. */
+function nothingSaved({ because, lease }: Leased, now: number): CairnError {
+  if (lease === null) {
+    return new CairnError("CHECKPOINT_RUNNING", because, { hint: "Ask again when it has ended." });
+  }
+  const { owner, since, bytes, expiresAt, leftBehind } = lease;
+  const began = since === null ? "" : `, begun at ${formatTime(since)} (${formatRelative(since, now)})`;
+  const amount = `${formatBytes(bytes)}${began}`;
+  const ends = `ends at ${formatTime(expiresAt)} (${formatRelative(expiresAt, now)})`;
+  return leftBehind
+    ? new CairnError(
+        "CHECKPOINT_RUNNING",
+        `Nothing was saved: an earlier process of this node, ${owner}, was uploading a checkpoint (${amount}) and its lease still holds.`,
+        { hint: `It has not been renewed since this process started, and ${ends}; ask again then.` },
+      )
+    : new CairnError(
+        "CHECKPOINT_RUNNING",
+        `Nothing was saved: ${owner} is uploading a checkpoint (${amount}).`,
+        { hint: `Ask again when it has. Its lease ${ends} unless it is renewed, as it is while it uploads.` },
+      );
+}

@@ -131,7 +131,7 @@ async function whenNobodyUploads(
   for (let tries = 0; ; tries++) {
     const outcome = await save();
     if (outcome.outcome !== "skipped" || outcome.reason !== "leased") return outcome;
-    if (tries === 0) terminal.stderr.write("A node is uploading a checkpoint; waiting until it has.\n");
+    if (tries === 0) terminal.stderr.write(`${outcome.because} Waiting until it has ended.\n`);
     await systemClock.wait(BETWEEN_LOOKS_MS, signal);
     signal.throwIfAborted();
   }

@@ -81,7 +81,11 @@ export const NODE_OPERATIONS: readonly Operation[] = [
         schema: {
           oneOf: [
             ref("Checkpoint"),
-            { type: "object", properties: { skipped: TEXT }, required: ["skipped"] },
+            {
+              type: "object",
+              properties: { skipped: TEXT, because: TEXT, lease: { type: ["object", "null"] } },
+              required: ["skipped"],
+            },
           ],
         },
       },
