@@ -83,7 +83,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
             ref("Checkpoint"),
             {
               type: "object",
-              properties: { skipped: TEXT, because: TEXT, lease: { type: ["object", "null"] } },
+              properties: { skipped: TEXT, because: TEXT, lease: { type: "object", nullable: true } },
               required: ["skipped"],
             },
           ],
