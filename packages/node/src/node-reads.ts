@@ -19,12 +19,14 @@ import type { NodeLife } from "./node-life.ts";
 import { notReady } from "./node-status.ts";
 import { documentKey } from "./tx-log/document-key.ts";
 import type { DocumentKey, TxId, TxOutcome } from "./tx-log/transaction.ts";
+import type { Watch, WatchQuery } from "./watch/watch-event.ts";
+import { watch } from "./watch/watch-session.ts";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_LIMIT = 100;
 
 /** What {@link NodeReads} answers. */
-type Reads = Pick<NodeApi, "await" | "outcome" | "get" | "list" | "history" | "digest">;
+type Reads = Pick<NodeApi, "watch" | "await" | "outcome" | "get" | "list" | "history" | "digest">;
 
 /** The reads of a node: only from an index that it stands by, unless what is there is asked for. */
 export class NodeReads implements Reads {
@@ -77,6 +79,14 @@ export class NodeReads implements Reads {
   ): Promise<HistoryPage> {
     const index = await this.#readable(options);
     return await this.guarded(index, index.history(key, options.limit ?? DEFAULT_LIMIT, options.cursor));
+  }
+
+  watch(query: WatchQuery = {}): Watch {
+    return watch(query, () => {
+      const watches = this.#life.services?.watches;
+      if (watches === undefined || this.#life.phase !== "ready") throw notReady(this.#life);
+      return watches;
+    });
   }
 
   async digest(): Promise<{ txId: TxId; digest: string }> {

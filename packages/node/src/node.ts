@@ -32,8 +32,7 @@ import type { System } from "./system/system.ts";
 import { submitTransaction } from "./tx-log/submit-transaction.ts";
 import type { Transaction, TxId, TxOutcome } from "./tx-log/transaction.ts";
 import { VERSION } from "./version.ts";
-import type { Watch, WatchQuery } from "./watch/watch-event.ts";
-import { watch } from "./watch/watch-session.ts";
+import type { Watch } from "./watch/watch-event.ts";
 import { checkpointSummary, runCheckpoint, storeOf } from "./node-checkpoints.ts";
 
 /** Requests under way may end in it: a node stops within 10 s. */
@@ -175,12 +174,8 @@ class RunningNode implements CairnNode {
     return this.#reads.history(...wanted);
   }
 
-  watch(query: WatchQuery = {}): Watch {
-    return watch(query, () => {
-      const watches = this.#life.services?.watches;
-      if (watches === undefined || this.#life.phase !== "ready") throw notReady(this.#life);
-      return watches;
-    });
+  watch(...wanted: Parameters<NodeApi["watch"]>): Watch {
+    return this.#reads.watch(...wanted);
   }
 
   buckets(...wanted: Parameters<NodeApi["buckets"]>): Promise<BucketsPage> {
