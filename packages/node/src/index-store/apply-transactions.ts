@@ -93,7 +93,8 @@ export async function applyMessages(
     time = Math.max(time, message.time);
     const context = { txId, time, keys, touched: touched[index] ?? NOTHING, policies };
     const verdict = applyOne(decoded, message.payload, context, submissions);
-    await policies?.after(txId, time, touched[index] ?? NOTHING);
+    const looking = policies?.after(txId, time, touched[index] ?? NOTHING);
+    if (looking !== undefined) await looking;
     if (verdict.kind === "committed") {
       committed += 1;
       operations += context.touched.length;

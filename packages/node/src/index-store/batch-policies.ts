@@ -127,17 +127,23 @@ export class BatchPolicies {
     if (events.length > 0) this.#events?.record(txId, time, events);
   }
 
-  /** What follows every transaction, whatever became of it. */
-  async after(txId: TxId, time: number, touched: readonly (KeyState | undefined)[]): Promise<void> {
+  /** What follows every transaction, whatever became of it. Undefined where nothing has to be waited for. */
+  after(txId: TxId, time: number, touched: readonly (KeyState | undefined)[]): Promise<void> | undefined {
     this.#expiry?.expire(txId, time);
-    this.#clean(touched);
+    if (this.#swept !== undefined) this.#clean(this.#swept, touched);
     const [scan] = scans(this.#before);
-    if (scan === undefined || this.#expiry === undefined || this.#active === undefined) return;
+    return scan === undefined ? undefined : this.#scan(scan, touched);
+  }
+
+  async #scan(
+    scan: StatePolicies["scan"][number],
+    touched: readonly (KeyState | undefined)[],
+  ): Promise<void> {
+    if (this.#expiry === undefined || this.#active === undefined) return;
     this.#scanned = await readScan(this.#reader, scan, this.#active.expire, this.#expiry, touched);
   }
 
-  #clean(touched: readonly (KeyState | undefined)[]): void {
-    const { floors } = this.#swept ?? { floors: NO_FLOORS };
+  #clean({ floors }: Swept, touched: readonly (KeyState | undefined)[]): void {
     for (const [name, floor] of floors) this.#keys.raiseFloor(this.#keys.collectBucket(name), floor);
     for (const key of this.#tombstones) {
       if (!touched.includes(key)) this.#keys.dropTombstone(key);
@@ -190,7 +196,6 @@ export class BatchPolicies {
   }
 }
 
-const NO_FLOORS: ReadonlyMap<string, TxId> = new Map();
 const NOTHING_ACTIVE: Pick<ActivePolicies, "indexed" | "expire" | "history"> = {
   indexed: new Map(),
   expire: new Map(),

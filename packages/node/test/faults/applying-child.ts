@@ -25,7 +25,9 @@ for (;;) {
   for (let batch = 0; batch < 1 + random() * 60; batch += 1) {
     const from = index.state.txId + 1;
     const count = 1 + Math.floor(random() * largest);
-    await index.apply(Array.from({ length: count }, (_, n) => seededMessageWithFields(Number(seed), from + n)));
+    await index.apply(
+      Array.from({ length: count }, (_, n) => seededMessageWithFields(Number(seed), from + n)),
+    );
     process.stdout.write(`${index.state.txId}\n`);
   }
   stopBuilding.abort();

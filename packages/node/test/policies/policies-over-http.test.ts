@@ -152,6 +152,28 @@ describe("an indexed field", () => {
     expect((await again.node.buckets()).buckets).toEqual(counts);
   });
 
+  it("that is new is built while the node goes on, and not answered from before it is whole", async () => {
+    const { node, url } = await start();
+    const ops = Array.from({ length: 900 }, (_, n) => {
+      const document = { state: n % 3 === 0 ? "running" : "done" };
+      return ["put", "executions", `default/e${n}`, document] as const;
+    });
+    await node.submit({ ops });
+    await call(`${url}/api/v1/policies`, "PUT", { indexes: { executions: ["state"] } });
+    const where = `${url}/api/v1/executions?where=state:running&limit=1000`;
+    await vi.waitFor(async () => {
+      const { status, json } = await call(where);
+      // Either it is told that it is not ready, or the answer is whole.
+      if (status === 503) expect(json).toMatchObject({ error: { code: "NOT_READY" } });
+      expect([status, (json as unknown[]).length]).toEqual([200, 300]);
+    });
+    const told = await cairn(
+      ["list", "executions", "--where", "state:running", "--all", "--json"],
+      new CapturedTerminal({ env: { CAIRN_URL: url } }),
+    );
+    expect(told.stdout.trim().split("\n")).toHaveLength(300);
+  });
+
   it("that is none is refused with the names of those that are", async () => {
     const { node, url } = await start({ indexes: { pods: ["state", "zone"] } });
     await vi.waitFor(async () => expect(await node.policies()).toMatchObject({ revision: 2 }));
@@ -183,6 +205,15 @@ describe("events", () => {
     const next = /<([^>]*)>/.exec(page.headers.get("link") ?? "")?.[1] ?? "";
     expect((await call(`${url}${next}`)).json).toMatchObject([{ time: "1714300000000000001" }]);
     expect((await call(`${events}?object=node/n1`)).json).toHaveLength(1);
+    const told = await cairn(
+      ["events", "--bucket", "pods"],
+      new CapturedTerminal({ env: { CAIRN_URL: url } }),
+    );
+    expect(told.stdout.split("\n").slice(0, 2)).toEqual([
+      "TIME                      REASON     OBJECT     MESSAGE",
+      "2024-04-28T10:26:40.000Z  Scheduled  pod/web-0  to n1",
+    ]);
+    expect((await call(`${events}?before=yesterday`)).status).toBe(400);
     expect((await call(`${events}?before=1714300000000000002`)).json).toHaveLength(1);
   });
 
