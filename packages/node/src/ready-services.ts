@@ -45,9 +45,10 @@ export class ReadyServices {
       const onEvent = checkpointerWorks(events, logger);
       this.checkpointer = startCheckpointer({ source, options, onEvent });
     }
-    this.watches = new WatchFeed(indexChanges(index, suspect), (error) =>
-      logger.error({ code: error.code, err: error.cause }, error.message),
-    );
+    this.watches = new WatchFeed(indexChanges(index, suspect), {
+      ...observation.metrics.watches,
+      failed: (error) => logger.error({ code: error.code, err: error.cause }, error.message),
+    });
     this.upkeep = new NodeUpkeep({ system, log, logId: index.state.log.id, stagingDir, logger, events });
   }
 

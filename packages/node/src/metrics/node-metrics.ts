@@ -9,6 +9,7 @@ import { type FollowingMetrics, followingMetrics } from "./following-metrics.ts"
 import { type AnsweredRequest, httpMetrics } from "./http-metrics.ts";
 import { processMetrics } from "./process-metrics.ts";
 import { type StatusMetrics, statusMetrics } from "./status-metrics.ts";
+import { type WatchMetrics, watchMetrics } from "./watch-metrics.ts";
 import { workMetrics } from "./work-metrics.ts";
 
 /** What a scrape asks. */
@@ -32,6 +33,7 @@ const LATE = Symbol("late");
 export class NodeMetrics {
   readonly registry = new Registry();
   readonly following: FollowingMetrics;
+  readonly watches: WatchMetrics;
   readonly onEvent: NodeEventListener;
   readonly onRequest: (request: AnsweredRequest) => void;
   readonly #status: StatusMetrics;
@@ -47,6 +49,7 @@ export class NodeMetrics {
     this.#dbDir = system.dbDir;
     this.#onError = onError;
     this.following = followingMetrics(registry);
+    this.watches = watchMetrics(registry);
     this.onEvent = workMetrics(registry);
     this.onRequest = httpMetrics(registry);
     this.#status = statusMetrics(registry);

@@ -30,6 +30,15 @@ export const FEED_BOUNDS: FeedBounds = {
   pageBytes: 1024 * 1024,
 };
 
+/** Who is told of a feed's watchers. */
+export interface FeedListener {
+  opened(): void;
+  closed(): void;
+  cutOff(reason: CutoffReason): void;
+  /** Why the feed had to end by itself. */
+  failed(error: CairnError): void;
+}
+
 /** Why a feed ended. */
 export interface FeedEnd {
   readonly reason: CutoffReason;
@@ -42,9 +51,9 @@ export interface FeedEnd {
  */
 export class WatchFeed {
   readonly source: WatchSource;
+  readonly listener: FeedListener;
   readonly #bounds: FeedBounds;
   readonly #router = new WatchRouter();
-  readonly #onError: (error: CairnError) => void;
   readonly #arrivals = new Set<() => void>();
   #recent: TransactionEvent[] = [];
   #recentBytes = 0;
@@ -56,10 +65,9 @@ export class WatchFeed {
   #wake: (() => void) | undefined;
   #end: FeedEnd | undefined;
 
-  /** `onError` is told why the feed had to end by itself. */
-  constructor(source: WatchSource, onError: (error: CairnError) => void, bounds: FeedBounds = FEED_BOUNDS) {
+  constructor(source: WatchSource, listener: FeedListener, bounds: FeedBounds = FEED_BOUNDS) {
     this.source = source;
-    this.#onError = onError;
+    this.listener = listener;
     this.#bounds = bounds;
   }
 
@@ -73,6 +81,7 @@ export class WatchFeed {
     return { txId: this.#position, txTime: this.#positionTime };
   }
 
+  /** How many were told everything up to {@link position}; others are still reading the past. */
   get watchers(): number {
     return this.#router.size;
   }
@@ -146,7 +155,7 @@ export class WatchFeed {
     this.#running = true;
     void this.#run().catch((error: unknown) => {
       const known = asCairnError(error);
-      this.#onError(known);
+      this.listener.failed(known);
       this.end({ reason: "not-ready", message: known.message });
     });
   }

@@ -46,8 +46,13 @@ async function* watchBatches(
   open: () => WatchFeed,
 ): AsyncGenerator<readonly WatchEvent[], void> {
   checkQuery(query);
-  const session = new WatchSession(open(), query);
-  yield* session.run();
+  const feed = open();
+  feed.listener.opened();
+  try {
+    yield* new WatchSession(feed, query).run();
+  } finally {
+    feed.listener.closed();
+  }
 }
 
 function checkQuery({ bucket, namespace, from }: WatchQuery): void {
@@ -216,6 +221,7 @@ class WatchSession {
   }
 
   #cutoff({ reason, message }: FeedEnd): CutoffEvent {
+    this.#feed.listener.cutOff(reason);
     return { type: "cutoff", ...this.#place, reason, message };
   }
 

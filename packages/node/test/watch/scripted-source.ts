@@ -1,6 +1,6 @@
 import type { ChangesPage } from "../../src/index-store/transaction-changes.ts";
 import { compacted, type TransactionEvent } from "../../src/watch/watch-event.ts";
-import { WatchFeed, FEED_BOUNDS, type FeedBounds } from "../../src/watch/watch-feed.ts";
+import { WatchFeed, FEED_BOUNDS, type FeedBounds, type FeedListener } from "../../src/watch/watch-feed.ts";
 import type { WatchSource } from "../../src/watch/watch-source.ts";
 
 /** A history that a test writes, in place of an index. */
@@ -63,14 +63,21 @@ export class ScriptedSource implements WatchSource {
 export function scriptedFeed(
   source: ScriptedSource,
   bounds: Partial<FeedBounds> = {},
-): { feed: WatchFeed; errors: string[]; append: ScriptedSource["append"] } {
+): { feed: WatchFeed; errors: string[]; told: string[]; append: ScriptedSource["append"] } {
   const errors: string[] = [];
-  const feed = new WatchFeed(source, ({ code }) => errors.push(code), { ...FEED_BOUNDS, ...bounds });
+  const told: string[] = [];
+  const listener: FeedListener = {
+    opened: () => told.push("opened"),
+    closed: () => told.push("closed"),
+    cutOff: (reason) => told.push(`cut off: ${reason}`),
+    failed: ({ code }) => errors.push(code),
+  };
+  const feed = new WatchFeed(source, listener, { ...FEED_BOUNDS, ...bounds });
   const append: ScriptedSource["append"] = (...what) => {
     source.append(...what);
     feed.advanced();
   };
-  return { feed, errors, append };
+  return { feed, errors, told, append };
 }
 
 function timeOf(txId: number): string {

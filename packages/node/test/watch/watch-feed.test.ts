@@ -10,13 +10,14 @@ import { WatchReader } from "./watch-reader.ts";
 let source: ScriptedSource;
 let feed: WatchFeed;
 let errors: string[];
+let listened: string[];
 let append: ScriptedSource["append"];
 beforeEach(() => begin());
 afterEach(() => feed.end({ reason: "stopping", message: "The test is over." }));
 
 function begin(bounds: Partial<FeedBounds> = {}): void {
   source = new ScriptedSource();
-  ({ feed, errors, append } = scriptedFeed(source, bounds));
+  ({ feed, errors, told: listened, append } = scriptedFeed(source, bounds));
 }
 
 function open(query: WatchQuery = {}): WatchReader {
@@ -166,6 +167,7 @@ describe("a slow reader", () => {
     expect(await slow.next()).toBeUndefined();
     await using again = open({ from: 6 });
     expect(before).toHaveLength(5);
+    expect(listened).toEqual(["opened", "opened", "cut off: slow", "closed"]);
     expect(await readTo(again, 406)).toEqual({ ids: range(7, 406) });
     expect(errors).toEqual([]);
   });

@@ -1,0 +1,30 @@
+import { Counter, Gauge, type Registry } from "prom-client";
+import type { CutoffReason } from "../watch/watch-event.ts";
+
+/** Told by a node's watches. */
+export interface WatchMetrics {
+  opened(): void;
+  closed(): void;
+  /** One was cut off. */
+  cutOff(reason: CutoffReason): void;
+}
+
+const REASONS: readonly CutoffReason[] = ["slow", "stopping", "not-ready", "compacted", "regressed"];
+
+/** Counts who watches, and who was cut off. */
+export function watchMetrics(registry: Registry): WatchMetrics {
+  const registers = [registry];
+  const watchers = new Gauge({ name: "cairn_watchers", help: "Watches that are open now.", registers });
+  const cutoffs = new Counter({
+    name: "cairn_watch_cutoffs_total",
+    help: "Watches that were cut off, by reason; slow ones take less than what comes.",
+    labelNames: ["reason"],
+    registers,
+  });
+  for (const reason of REASONS) cutoffs.inc({ reason }, 0);
+  return {
+    opened: () => watchers.inc(),
+    closed: () => watchers.dec(),
+    cutOff: (reason) => cutoffs.inc({ reason }),
+  };
+}
