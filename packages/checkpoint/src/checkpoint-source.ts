@@ -25,6 +25,8 @@ export interface CheckpointSource {
    * have now, and would pass for the newest for ever. Left out: all agree.
    */
   agrees?(manifest: Manifest): Promise<boolean>;
+  /** Whether the checkpoint of this name is known to be one that nobody can restore: it does not count as the newest. Left out: none is. */
+  isDamaged?(name: string): boolean;
 }
 
 /** Whether nodes that run this source can restore what `manifest` describes. */

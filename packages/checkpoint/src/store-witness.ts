@@ -16,6 +16,8 @@ export interface StoreWitness {
    * look, nobody would save again until that future has come.
    */
   takenAt(newest: StoredCheckpoint, storeNow: number): number;
+  /** Whether it was marked as verified at an earlier look and is not any more: somebody read it back since, and found it damaged. */
+  lostMark(checkpoint: StoredCheckpoint): boolean;
   /** This process saved it. */
   saved(checkpoint: StoredCheckpoint): void;
   /** This process had the lease with this nonce. */
@@ -38,6 +40,9 @@ export interface WitnessOptions {
 /** Stores that tell their time in whole seconds: less is no difference. */
 const INEXACT_MS = 2_000;
 
+/** Only the newest few are ever looked at. */
+const REMEMBERED_MARKS = 16;
+
 /** Begins to remember, at the start of a checkpointer. */
 export function storeWitness({ node, clock, leaseMs, onWarning }: WitnessOptions): StoreWitness {
   const began = clock.now();
@@ -48,6 +53,8 @@ export function storeWitness({ node, clock, leaseMs, onWarning }: WitnessOptions
   let lastSaved: string | undefined;
   let ownNonce: string | undefined;
   let sameId = false;
+  /** Names of checkpoints that had a mark when they were seen, the last ones. */
+  const marked = new Set<string>();
 
   /** What is later than this is not of an earlier life of the node. */
   const startAt = (storeNow: number): number =>
@@ -82,6 +89,14 @@ export function storeWitness({ node, clock, leaseMs, onWarning }: WitnessOptions
         if (takenAt - storeNow > INEXACT_MS) onWarning(fromFuture(name, takenAt, storeNow));
       }
       return Math.min(future.seenAt, storeNow);
+    },
+    lostMark({ name, verified }) {
+      if (!verified) return marked.has(name);
+      marked.delete(name);
+      marked.add(name);
+      const [oldest] = marked;
+      if (marked.size > REMEMBERED_MARKS && oldest !== undefined) marked.delete(oldest);
+      return false;
     },
     saved({ name, manifest }) {
       lastSaved = name;

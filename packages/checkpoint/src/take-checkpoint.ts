@@ -123,7 +123,8 @@ async function look(take: TakeOptions): Promise<Look | TakeOutcome> {
   const { source, options, forced = false, clock = systemClock } = take;
   const { store, approxFrequency, refreshAfter } = options;
   const position = await source.position();
-  const newest = position === undefined ? undefined : await findNewest(store, source, position.logId);
+  const newest =
+    position === undefined ? undefined : await findNewest(store, source, position.logId, take.witness);
   const storeNow = await store.now();
   const storeAhead = storeNow - clock.now();
   const takenAt =
@@ -222,14 +223,17 @@ function describe(
   };
 }
 
-/** The newest checkpoint of a log that this source's nodes can restore. */
+/** The newest checkpoint of a log that this source's nodes can restore, as far as is known. */
 async function findNewest(
   store: CheckpointStore,
   source: CheckpointSource,
   logId: string,
+  witness: StoreWitness | undefined,
 ): Promise<StoredCheckpoint | undefined> {
   for await (const found of readCheckpoints(store, await checkpointFiles(store))) {
     if ("error" in found || found.manifest.log.id !== logId || !isCurrent(source, found.manifest)) continue;
+    // Were it the newest, nothing would be saved in its place until something is written.
+    if (source.isDamaged?.(found.name) === true || witness?.lostMark(found) === true) continue;
     if (source.agrees === undefined || (await source.agrees(found.manifest))) return found;
   }
   return undefined;

@@ -1,7 +1,7 @@
 import { EventEmitter, once } from "node:events";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { listCheckpoints, memoryStore, startCheckpointer } from "../src/index.ts";
+import { listCheckpoints, markVerified, memoryStore, startCheckpointer, withdrawMark } from "../src/index.ts";
 import type { Checkpointer, CheckpointerEvent, CheckpointStore, Clock } from "../src/index.ts";
 import { HOUR, start } from "./support/bench.ts";
 import { temporaryDirectory } from "./support/places.ts";
@@ -134,6 +134,33 @@ test("two processes with one node id over one store both go on saving, and both 
   );
   expect(told.flat().filter(({ type }) => type === "failed" || type === "sweep-failed")).toEqual([]);
   expect((await listCheckpoints(store)).skipped).toEqual([]);
+});
+
+test("a newest checkpoint that lost its mark is replaced though nothing was written, once", async () => {
+  const { store, source, look, checkpointer } = await start();
+  await look();
+  const name = checkpointer.status().last?.name ?? "";
+  const archive = (await listCheckpoints(store)).checkpoints[0]?.archive;
+  if (archive === undefined) throw new Error("nothing was saved");
+  await markVerified(store, name, { node: "n", digest: `sha256:${"0".repeat(64)}`, archive });
+  await look();
+  expect(source.captures).toBe(1);
+  await withdrawMark(store, name);
+  await look();
+  await look();
+  expect(source.captures).toBe(2);
+  expect(checkpointer.status().last?.name).not.toBe(name);
+});
+
+test("a checkpoint that the source knows to be damaged is no newest one: the next round saves though nothing was written", async () => {
+  const { store, source, look, checkpointer } = await start();
+  await look();
+  const name = checkpointer.status().last?.name ?? "";
+  source.isDamaged = (one) => one === name;
+  await look();
+  await look();
+  expect(source.captures).toBe(2);
+  expect((await listCheckpoints(store)).checkpoints.map(({ txId }) => txId)).toEqual([1, 1]);
 });
 
 const OPTIONS = {

@@ -152,6 +152,7 @@ export class NodeLife {
       onLocal: (index) => this.#use(index),
     });
     this.#use(joined.index);
+    this.#doubts.passedOver(this.report.skipped, this.#system.checkpointer?.store.location);
     this.identity = joined.identity;
     this.failure = undefined;
     this.#during = "following";
@@ -199,6 +200,7 @@ export class NodeLife {
       logger: this.#logger,
       observation: this.observation,
       suspect: (error) => this.suspect(index, error),
+      doubts: this.#doubts,
     });
     this.phase = "ready";
     const { restoredFrom, replayed, readyAfterMs: ms } = this.report;

@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { checkpointerWorks } from "./events/checkpointer-works.ts";
 import { indexSource } from "./index-source.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
+import type { CheckpointDoubts } from "./joining/checkpoint-doubts.ts";
 import type { NodeObservation } from "./node-observation.ts";
 import type { System } from "./system/system.ts";
 import type { TxLog } from "./tx-log/tx-log.ts";
@@ -20,6 +21,7 @@ export interface ServiceParts {
   readonly observation: NodeObservation;
   /** Told why the index could not be captured. */
   readonly suspect: (error: unknown) => void;
+  readonly doubts: CheckpointDoubts;
 }
 
 /** An upload under way may end in it, else it is aborted: a node stops within 10 s. */
@@ -37,11 +39,12 @@ export class ReadyServices {
   readonly upkeep: NodeUpkeep;
   readonly watches: WatchFeed;
 
-  constructor({ system, log, index, stagingDir, logger, observation, suspect }: ServiceParts) {
+  constructor({ system, log, index, stagingDir, logger, observation, suspect, doubts }: ServiceParts) {
     const { checkpointer: options, nodeId, kvProvider } = system;
     const { events } = observation;
     if (options !== undefined) {
-      const source = indexSource(nodeId, kvProvider, index, log, suspect);
+      const isDamaged = (name: string): boolean => doubts.isDamaged(name);
+      const source = { ...indexSource(nodeId, kvProvider, index, log, suspect), isDamaged };
       const onEvent = checkpointerWorks(events, logger);
       this.checkpointer = startCheckpointer({ source, options, onEvent });
     }
@@ -49,7 +52,9 @@ export class ReadyServices {
       ...observation.metrics.watches,
       failed: (error) => logger.error({ code: error.code, err: error.cause }, error.message),
     });
-    this.upkeep = new NodeUpkeep({ system, log, logId: index.state.log.id, stagingDir, logger, events });
+    const onJudged = (name: string, whole: boolean): void => doubts.judged(name, whole);
+    const { id: logId } = index.state.log;
+    this.upkeep = new NodeUpkeep({ system, log, logId, stagingDir, logger, events, onJudged });
   }
 
   /** Waits until nothing reads the index, the log or the staging directory. An index in doubt is not saved once more. */

@@ -1,13 +1,44 @@
-/** Which checkpoints a node no longer restores from: those whose index proved damaged twice. Once, it may have been its disk. */
+import type { NodeStatus } from "../node-api.ts";
+
+/** Codes of what is wrong with the checkpoint itself, and not with the disk, the store or the log. */
+export const DAMAGE: ReadonlySet<string> = new Set([
+  "CHECKPOINT_CORRUPT",
+  "CHECKPOINT_INCOMPLETE",
+  "INDEX_CORRUPT",
+]);
+
+/**
+ * What a node knows against checkpoints, as long as its process lives: which ones it no longer restores from (their index proved damaged
+ * twice; once, it may have been its disk), and which of its store do not count as saved.
+ */
 export class CheckpointDoubts {
   /** Names of checkpoints. */
   readonly distrusted: Set<string> = new Set();
   readonly #doubtful = new Set<string>();
+  readonly #unusable = new Set<string>();
 
   /** The index restored from it proved damaged; null where none was restored. */
   damaged(restored: { readonly name: string } | null): void {
     if (restored === null) return;
     if (this.#doubtful.has(restored.name)) this.distrusted.add(restored.name);
     this.#doubtful.add(restored.name);
+  }
+
+  /** A checkpoint of the node's store was read back, and is whole or damaged. */
+  judged(name: string, whole: boolean): void {
+    if (whole) this.#unusable.delete(name);
+    else this.#unusable.add(name);
+  }
+
+  /** What joining passed over as damaged must not stand in the way of a checkpoint that is whole; `own` is where the node saves. */
+  passedOver(skipped: NodeStatus["join"]["skipped"], own: string | undefined): void {
+    for (const { name, store, code } of skipped) {
+      if (store === own && DAMAGE.has(code)) this.judged(name, false);
+    }
+  }
+
+  /** Whether another one must be saved in its place. */
+  isDamaged(name: string): boolean {
+    return this.#unusable.has(name) || this.distrusted.has(name);
   }
 }

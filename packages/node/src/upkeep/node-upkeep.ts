@@ -17,6 +17,7 @@ export interface UpkeepParts {
   readonly stagingDir: string;
   readonly logger: Logger;
   readonly events: NodeEvents;
+  readonly onJudged?: VerifierParts["onJudged"];
   readonly clock?: Clock;
   readonly random?: () => number;
 }
@@ -84,9 +85,10 @@ export class NodeUpkeep {
   }
 
   #verifier(store: CheckpointStore): VerifierParts {
-    const { system, log, logId, stagingDir, events } = this.#parts;
+    const { system, log, logId, stagingDir, events, onJudged } = this.#parts;
     const { kvProvider: provider, nodeId: node } = system;
-    return { store, log, logId, provider, stagingDir, node, events };
+    const told = onJudged === undefined ? {} : { onJudged };
+    return { store, log, logId, provider, stagingDir, node, events, ...told };
   }
 
   #startTrimming(): void {

@@ -10,6 +10,7 @@ import {
 import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
 import type { NodeEvents } from "../events/node-events.ts";
 import { INDEX_VERSION } from "../index-store/index-state.ts";
+import { DAMAGE } from "../joining/checkpoint-doubts.ts";
 import type { VerifiedSummary } from "../node-api.ts";
 import { checkAnchor } from "../tx-log/anchor.ts";
 import type { TxLog } from "../tx-log/tx-log.ts";
@@ -29,6 +30,8 @@ export interface VerifierParts {
   readonly stagingDir: string;
   readonly node: string;
   readonly events: NodeEvents;
+  /** Told whether the checkpoint that was read back can be restored; not when something else hindered that. */
+  readonly onJudged?: (name: string, whole: boolean) => void;
 }
 
 /** What a restore drill works with. */
@@ -86,13 +89,24 @@ export async function verifyForNode(
     const which = { store, name: chosen, provider, stagingDir, node, log, signal };
     const { manifest, digest, verification } = await naming(
       chosen,
-      verifyCheckpoint({ ...which, onProgress }),
+      judging(parts, chosen, verifyCheckpoint({ ...which, onProgress })),
     );
     const { verifiedAt } = verification;
     const verified = { name: chosen, txId: manifest.txId, verifiedAt, node, digest };
     run.ended({ outcome: "verified", verified });
     return verified;
   });
+}
+
+async function judging<T>({ onJudged }: VerifierParts, name: string, work: Promise<T>): Promise<T> {
+  try {
+    const found = await work;
+    onJudged?.(name, true);
+    return found;
+  } catch (error) {
+    if (isCairnError(error) && DAMAGE.has(error.code)) onJudged?.(name, false);
+    throw error;
+  }
 }
 
 /** An error says which checkpoint it is about, since whoever reads of it in /status did not ask for that one. */

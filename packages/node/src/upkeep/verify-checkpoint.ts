@@ -20,6 +20,7 @@ import {
 } from "@cairn/kv";
 import { fileReader } from "../index-source.ts";
 import { digestIndex } from "../index-store/digest.ts";
+import { DAMAGE } from "../joining/checkpoint-doubts.ts";
 import { openIndex } from "../joining/local-index.ts";
 import { readLogIdentity } from "../joining/log-identity.ts";
 import { acceptManifest, judgeFormat, verifyRestored } from "../joining/restore-index.ts";
@@ -53,9 +54,6 @@ export interface ReadCheckpoint {
 export interface VerifiedCheckpoint extends ReadCheckpoint {
   readonly verification: Verification;
 }
-
-/** What is wrong with the checkpoint itself, and not with the disk, the store or the log. */
-const DAMAGE = new Set<string>(["CHECKPOINT_CORRUPT", "CHECKPOINT_INCOMPLETE", "INDEX_CORRUPT"]);
 
 /**
  * Restores a checkpoint as a joining node would, opens it, compares its tables with their checksums and reads all of it for the

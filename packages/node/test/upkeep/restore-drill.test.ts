@@ -218,3 +218,46 @@ it("verifies although a mark says that it was made in the future", async () => {
   expect(verified.at(-1)).toMatchObject([{ name: newer, node: "a" }, true]);
   expect((await scene.store.read(file))?.text).not.toContain("2099");
 });
+
+it("lets the node save again in place of a newest checkpoint that a verification found damaged, though nothing was written", async () => {
+  const scene = await trimScene("embedded");
+  const node = await scene.start("a");
+  await node.ready;
+  await put(node, 0, 3);
+  await node.checkpoint().done;
+  expect(await node.checkpoint().done).toEqual({ skipped: "unchanged" });
+  const [damaged = ""] = await scene.checkpoints();
+  await flipByte(path.join(scene.folder, "checkpoints", `${damaged}.tar`));
+  await expect(node.verifyCheckpoint()).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
+  expect(await node.checkpoint().done).toMatchObject({ checkpoint: { txId: 4 } });
+  expect(await node.checkpoint().done).toEqual({ skipped: "unchanged" });
+  const [whole = ""] = await scene.checkpoints();
+  expect(whole).not.toBe(damaged);
+  expect(await node.verifyCheckpoint()).toMatchObject({ name: whole });
+});
+
+it("saves again in place of a newest checkpoint that joining had to pass over as damaged", async () => {
+  const scene = await trimScene("embedded");
+  const first = await scene.start("a");
+  await first.ready;
+  for (const from of [0, 5]) {
+    await put(first, from, from + 5);
+    await first.checkpoint().done;
+  }
+  await first.close();
+  const [newer = "", older] = await scene.checkpoints();
+  await flipByte(path.join(scene.folder, "checkpoints", `${newer}.tar`));
+  const node = await scene.start("b");
+  await node.ready;
+  expect((await node.status()).join).toMatchObject({
+    restoredFrom: { name: older },
+    skipped: [{ name: newer, code: "CHECKPOINT_CORRUPT" }],
+  });
+  expect(await node.checkpoint().done).toMatchObject({ checkpoint: { txId: 11 } });
+});
+
+async function flipByte(file: string): Promise<void> {
+  const bytes = await readFile(file);
+  bytes[600] = (bytes[600] ?? 0) ^ 1;
+  await writeFile(file, bytes);
+}
