@@ -1,0 +1,60 @@
+import {
+  type CairnClient,
+  CairnClientError,
+  type ClientDocument,
+  type ClientTransaction,
+} from "@cairn/node/client";
+
+/** First everything as of a transaction, then every transaction after it. A later `snapshot` takes the place of all before. */
+export type Followed =
+  | { readonly kind: "snapshot"; readonly txId: number; readonly documents: readonly Listed[] }
+  | { readonly kind: "transaction"; readonly transaction: ClientTransaction };
+
+/** A document of a snapshot. */
+export interface Listed extends ClientDocument {
+  readonly bucket: string;
+}
+
+/**
+ * List, then follow: the contents of `buckets`, and every transaction from there on, once and in order, whichever nodes come and go.
+ * Ends when `signal` is aborted.
+ */
+export async function* follow(
+  client: CairnClient,
+  buckets: readonly string[],
+  signal: AbortSignal,
+): AsyncGenerator<Followed, void, void> {
+  while (!signal.aborted) {
+    const snapshot = await listAll(client, buckets, signal);
+    yield snapshot;
+    try {
+      for await (const transaction of client.watch({ from: snapshot.txId, signal })) {
+        yield { kind: "transaction", transaction };
+      }
+    } catch (error) {
+      // Away for so long that the past is gone: what is there now has to do.
+      if (!(error instanceof CairnClientError) || error.code !== "WATCH_COMPACTED") throw error;
+    }
+  }
+}
+
+/** All of several buckets as of one transaction. */
+async function listAll(
+  client: CairnClient,
+  buckets: readonly string[],
+  signal: AbortSignal,
+): Promise<Extract<Followed, { kind: "snapshot" }>> {
+  let asOf: number | undefined;
+  const documents: Listed[] = [];
+  for (const bucket of buckets) {
+    let cursor: string | undefined;
+    do {
+      const query = { pageSize: 1_000, signal, ...(asOf === undefined ? {} : { asOf }) };
+      const page = await client.page(bucket, query, cursor);
+      asOf ??= page.txId;
+      documents.push(...page.documents.map((document) => ({ ...document, bucket })));
+      cursor = page.next;
+    } while (cursor !== undefined);
+  }
+  return { kind: "snapshot", txId: asOf ?? 0, documents };
+}

@@ -1,0 +1,53 @@
+import { type CairnClient, CairnClientError } from "@cairn/node/client";
+import { follow } from "./follow.ts";
+import type { Machine, Pod } from "./resources.ts";
+
+/** What a kubelet is started with. */
+export interface KubeletOptions {
+  readonly client: CairnClient;
+  /** The node that it is on. */
+  readonly node: string;
+  /** How many pods the node takes. */
+  readonly pods: number;
+  readonly signal: AbortSignal;
+}
+
+/** Announces a node, and runs what is scheduled to it: here, that is to say so. Until `signal` is aborted. */
+export async function runKubelet({ client, node, pods, signal }: KubeletOptions): Promise<void> {
+  try {
+    const machine: Machine = { pods };
+    await client.put("nodes", node, machine, { signal });
+    for await (const followed of follow(client, ["pods"], signal)) {
+      const documents =
+        followed.kind === "snapshot" ? followed.documents : followed.transaction.changes.filter(isPod);
+      for (const { namespace, name, revision, document } of documents) {
+        const pod = document as Pod;
+        if (pod.node === node && pod.phase === "Pending") {
+          await startPod(client, `${namespace}/${name}`, revision, pod, signal);
+        }
+      }
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
+function isPod({ op, bucket }: { readonly op: string; readonly bucket: string }): boolean {
+  return op === "put" && bucket === "pods";
+}
+
+async function startPod(
+  client: CairnClient,
+  key: string,
+  ifRevision: number,
+  pod: Pod,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    const running: Pod = { ...pod, phase: "Running" };
+    await client.put("pods", key, running, { ifRevision, signal });
+  } catch (error) {
+    // Deleted or scheduled anew since: the watch will tell.
+    if (!(error instanceof CairnClientError) || error.code !== "CONFLICT") throw error;
+  }
+}

@@ -1,0 +1,181 @@
+import { CairnClient } from "@cairn/node/client";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { type Deployment, type Pod, runKubelet } from "../src/index.ts";
+import { RoleProcess } from "./support/role-process.ts";
+import { whatTookEffect } from "./support/log-oracle.ts";
+import { allEvents, ObservedController } from "./support/observed-controller.ts";
+import { ThreeNodes } from "./support/three-nodes.ts";
+
+const SEED = 20_261;
+const ROUNDS = 6;
+
+let nodes: ThreeNodes;
+let client: CairnClient;
+const stop = new AbortController();
+const kubelets: Promise<void>[] = [];
+const ending: (() => Promise<unknown>)[] = [];
+const desired = new Map<string, Deployment>();
+
+beforeAll(async () => {
+  nodes = await ThreeNodes.open();
+  client = new CairnClient({ urls: nodes.urls });
+  for (const number of [0, 1, 2]) {
+    const urls = nodes.from(number);
+    const options = { client: new CairnClient({ urls }), node: `node-${number}`, pods: 8 };
+    kubelets.push(runKubelet({ ...options, signal: stop.signal }));
+  }
+});
+afterEach(async () => {
+  for (const end of ending.splice(0).toReversed()) await end();
+});
+afterAll(async () => {
+  stop.abort();
+  await Promise.all(kubelets);
+  await nodes.close();
+});
+
+/** Says how many pods there shall be. */
+async function scale(name: string, replicas: number, image: string): Promise<void> {
+  await client.put("deployments", name, { image, replicas });
+  desired.set(`default/${name}`, { image, replicas });
+}
+
+/** How many pods of each deployment run, of the image that it has, on nodes that are there; and how many pods there are besides. */
+async function actual(): Promise<{ running: ReadonlyMap<string, number>; others: number }> {
+  const running = new Map([...desired.keys()].map((key) => [key, 0]));
+  let others = 0;
+  for await (const { document: pod } of client.list<Pod>("pods")) {
+    const isRight = pod.phase === "Running" && pod.image === desired.get(pod.deployment)?.image;
+    if (isRight) running.set(pod.deployment, (running.get(pod.deployment) ?? 0) + 1);
+    else others += 1;
+  }
+  return { running, others };
+}
+
+async function becomesAsDesired(): Promise<void> {
+  const running = new Map([...desired].map(([key, { replicas }]) => [key, replicas]));
+  await expect.poll(actual, { timeout: 20_000 }).toEqual({ running, others: 0 });
+}
+
+function controller(name: string, first: number): ObservedController {
+  const started = new ObservedController(name, nodes.from(first));
+  ending.push(() => started.crash());
+  return started;
+}
+
+function controllerProcess(name: string): RoleProcess {
+  const started = new RoleProcess(["controller", name], nodes.urls);
+  ending.push(() => started.kill());
+  return started;
+}
+
+describe("the orchestrator on three nodes of one log", () => {
+  it("goes on while nodes and controllers are killed, and every controller sees each change of the log once and in order", async () => {
+    const random = seeded(SEED);
+    const controllers = [controller("alpha", 0), controller("beta", 1)];
+    for (let round = 0; round < ROUNDS; round += 1) {
+      await nodes.kill(random(3));
+      await scale("web", random(9), `nginx:${1 + random(2)}`);
+      if (random(2) === 0) await nodes.kill(random(3));
+      await scale("api", random(9), "api:1");
+      if (round === ROUNDS / 2) {
+        const holder = (await client.get<{ holder: string }>("leases", "controller"))?.document.holder;
+        await controllers.find(({ name }) => name === holder)?.crash();
+        controllers.push(controller("gamma", 2));
+      }
+      if (random(2) === 0) await becomesAsDesired();
+      for (const number of [0, 1, 2]) nodes.start(number);
+      await nodes.ready();
+    }
+    await becomesAsDesired();
+
+    const { txId: end } = await client.put("marks", "end", true);
+    const told = (await whatTookEffect(nodes.nats.url)).filter(({ txId }) => txId <= end);
+    const holders = new Set<string>();
+    for (const { changes } of told) {
+      for (const text of changes) holders.add(/^put leases \S+ {"holder":"(\w+)"/.exec(text)?.[1] ?? "");
+    }
+    expect(holders.size).toBeGreaterThan(2);
+    for (const { snapshots, seen, crashed } of controllers) {
+      if (!crashed)
+        await expect.poll(() => seen.at(-1)?.txId, { timeout: 10_000 }).toBeGreaterThanOrEqual(end);
+      const [begin = 0] = snapshots;
+      const until = Math.min(end, seen.at(-1)?.txId ?? 0);
+      expect(snapshots).toHaveLength(1);
+      expect(seen.filter(({ txId }) => txId <= end)).toEqual(
+        told
+          .filter(({ txId, changes }) => txId > begin && txId <= until && changes.length > 0)
+          .map(({ txId, changes }) => ({ txId, changes })),
+      );
+      expect(seen.length).toBeGreaterThan(10);
+    }
+
+    const recorded = (await allEvents(client)).map(({ object, reason }) => `${object} ${reason}`);
+    expect(recorded).toEqual(told.flatMap(({ events }) => events));
+    const scheduled = told.flatMap(({ changes }) =>
+      changes.flatMap((text) => /^put pods (\S+) .*"phase":"Pending"/.exec(text)?.[1] ?? []),
+    );
+    expect(recorded.filter((text) => text.endsWith(" Scheduled"))).toEqual(
+      scheduled.map((name) => `pod/${name} Scheduled`),
+    );
+  });
+
+  it("answers nodes and the newest three events as a list each, at any of the nodes", async () => {
+    const alpha = controller("alpha", 0);
+    await scale("web", 0, "nginx:1");
+    await becomesAsDesired();
+    await scale("web", 3, "nginx:1");
+    await becomesAsDesired();
+    await alpha.crash();
+    for (const url of nodes.urls) {
+      const machines = await (await fetch(`${url}/api/v1/nodes?min-tx=${client.lastTx}`)).json();
+      expect(machines).toMatchObject([
+        { namespace: "default", name: "node-0", document: { pods: 8 } },
+        { namespace: "default", name: "node-1", document: { pods: 8 } },
+        { namespace: "default", name: "node-2", document: { pods: 8 } },
+      ]);
+      const events = (await (await fetch(`${url}/api/v1/events`)).json()) as object[];
+      expect(events.slice(0, 3)).toMatchObject([
+        {
+          object: expect.stringMatching(/^pod\/default\/web-\d$/),
+          reason: "Scheduled",
+          time: expect.stringMatching(/^\d{19}$/),
+        },
+        { object: expect.stringMatching(/^pod\/default\/web-\d$/), reason: "Scheduled" },
+        { object: expect.stringMatching(/^pod\/default\/web-\d$/), reason: "Scheduled" },
+      ]);
+    }
+  });
+
+  it("hands the lease on when its holder freezes, and one that wakes without knowing changes nothing", async () => {
+    const first = controllerProcess("first");
+    await expect.poll(() => first.output(), { timeout: 20_000 }).toMatch(/first takes the lease/);
+    const second = controllerProcess("second");
+    await scale("web", 5, "nginx:3");
+    await becomesAsDesired();
+    first.signal("SIGSTOP");
+    await scale("web", 2, "nginx:3");
+    await becomesAsDesired();
+    expect(second.output()).toMatch(/second takes the lease, which first had/);
+    const before = first.output();
+    first.signal("SIGCONT");
+    await scale("web", 4, "nginx:3");
+    await becomesAsDesired();
+    expect(first.output()).toBe(before);
+    await second.kill();
+    await scale("web", 1, "nginx:4");
+    await becomesAsDesired();
+    expect(first.output()).toMatch(/first takes the lease, which second had/);
+  });
+});
+
+/** Whole numbers below a bound, from a seed (mulberry32). */
+function seeded(seed: number): (bound: number) => number {
+  let state = seed;
+  return (bound) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * bound);
+  };
+}

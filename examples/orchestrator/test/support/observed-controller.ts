@@ -1,0 +1,59 @@
+import { CairnClient, type ClientEvent } from "@cairn/node/client";
+import { type Followed, runController } from "../../src/index.ts";
+
+/** A controller that keeps what it was told. */
+export class ObservedController {
+  readonly name: string;
+  readonly snapshots: number[] = [];
+  readonly seen: { readonly txId: number; readonly changes: readonly string[] }[] = [];
+  readonly actions: string[] = [];
+  readonly #crash = new AbortController();
+  readonly #running: Promise<void>;
+
+  constructor(name: string, urls: readonly string[]) {
+    this.name = name;
+    this.#running = runController({
+      client: new CairnClient({ urls }),
+      name,
+      leaseMs: 900,
+      signal: this.#crash.signal,
+      onFollowed: (followed) => this.#note(followed),
+      onAction: (sentence) => this.actions.push(sentence),
+    });
+    // Told by `crash`, however long before it ended.
+    this.#running.catch(() => {});
+  }
+
+  get crashed(): boolean {
+    return this.#crash.signal.aborted;
+  }
+
+  /** Ends it where it stands: it says goodbye to nobody, and keeps its lease until others see that it is silent. */
+  async crash(): Promise<void> {
+    this.#crash.abort();
+    await this.#running;
+  }
+
+  #note(followed: Followed): void {
+    if (followed.kind === "snapshot") {
+      this.snapshots.push(followed.txId);
+      return;
+    }
+    const { txId, changes } = followed.transaction;
+    const told = changes.map(({ op, bucket, namespace, name, document }) =>
+      [op, bucket, `${namespace}/${name}`, ...(op === "put" ? [JSON.stringify(document)] : [])].join(" "),
+    );
+    this.seen.push({ txId, changes: told });
+  }
+}
+
+/** Every recorded event, oldest first, page after page. */
+export async function allEvents(client: CairnClient): Promise<ClientEvent[]> {
+  const all: ClientEvent[] = [];
+  for (;;) {
+    const before = all.at(-1)?.id;
+    const page = await client.events({ limit: 100, ...(before === undefined ? {} : { before }) });
+    if (page.length === 0) return all.toReversed();
+    all.push(...page);
+  }
+}

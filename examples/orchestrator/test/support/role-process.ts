@@ -1,0 +1,37 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+
+const MAIN = fileURLToPath(new URL("../../dist/src/main.js", import.meta.url));
+
+/** A controller or a kubelet in a process of its own, as the README starts it. */
+export class RoleProcess {
+  readonly #child: ChildProcess;
+  readonly #closed: Promise<unknown>;
+  #output = "";
+
+  constructor(args: readonly string[], urls: readonly string[]) {
+    const env = { ...process.env, CAIRN_URLS: urls.join(","), LEASE_MS: "900" };
+    this.#child = spawn(process.execPath, [MAIN, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+    this.#closed = once(this.#child, "close");
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream?.on("data", (part: Buffer) => {
+        this.#output += part.toString();
+      });
+    }
+  }
+
+  output(): string {
+    return this.#output;
+  }
+
+  signal(name: "SIGSTOP" | "SIGCONT"): void {
+    this.#child.kill(name);
+  }
+
+  /** Ends it as a crash would. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#closed;
+  }
+}
