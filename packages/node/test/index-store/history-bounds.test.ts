@@ -125,6 +125,25 @@ describe("what a history policy removed", () => {
     await expect(index.digest(2_500)).rejects.toMatchObject({ code: "CONFLICT" });
   });
 
+  it("is told gone up to the very transaction that superseded the last of it", async () => {
+    const log: LogMessage[] = [{ position: 1, time: 1_000, payload: encodeBirthRecord(birth) }];
+    const add = (...ops: TxOperation[]): void => {
+      const position = log.length + 1;
+      log.push({ position, time: position * 1_000, payload: encodeTransaction({ ops }) });
+    };
+    add(["configure", { history: { pods: { keep: 1 } } }]);
+    for (let n = 0; n < 4; n += 1) {
+      add(["put", "pods", "default/only", n]);
+      add(["put", "other", "default/x", n]);
+    }
+    while (log.length < RECENT_TRANSACTIONS + 200) add(["put", "other", "default/x", 0]);
+    const { index } = await indexOf(log, 100);
+    // Written at 3, 5, 7 and 9: only 7, which one version superseded, is left beside the newest.
+    const told = await Promise.all([2, 3, 4, 5, 6, 7, 8, 9].map((txId) => at(index, "only", txId)));
+    expect(told).toEqual(["gone", "gone", "gone", "gone", "gone", 7, 7, 9]);
+    expect(await at(index, "never", 6)).toBeUndefined();
+  });
+
   it("leaves no trace of keys that were deleted for longer than the bound", async () => {
     const { index, kv } = await indexOf(messages({ for: "PT1M" }), 1_000);
     const { kv: wholeKv } = await indexOf(messages(undefined), 1_000);
