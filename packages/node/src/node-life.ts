@@ -228,7 +228,8 @@ export class NodeLife {
     this.#during = "joining";
     this.failure = reaction.kind === "join" ? undefined : error;
     this.#enter(failed ? "failed" : "restoring");
-    this.report = failed ? this.report : new JoinReport();
+    if (failed) this.report.finish();
+    else this.report = new JoinReport();
     await this.#stopServices({ save: false });
     // A failed node keeps what it had open, for reads that ask for what is there.
     if (!failed) await this.#closeIndex();

@@ -54,12 +54,14 @@ function phaseText({ phase, progress, join }: NodeStatus, colors: boolean): stri
   }
   if (progress === null) return name;
   const { unit, done, total, etaMs } = progress;
+  // What failed moves no more: this is the next try.
+  const doing = phase === "failed" ? `${name}, trying again` : name;
   const amounts =
     unit === "bytes"
       ? `${formatBytes(done)} of ${formatBytes(total)}`
       : `${formatCount(done)} of ${formatNumberOf(total, "transaction")}`;
   const percent = total > 0 ? ` (${Math.floor((100 * done) / total)} %)` : "";
-  return `${name}: ${amounts}${percent}${etaMs === null ? "" : `, about ${formatDuration(etaMs)} left`}`;
+  return `${doing}: ${amounts}${percent}${etaMs === null ? "" : `, about ${formatDuration(etaMs)} left`}`;
 }
 
 function failureFields({ failure }: NodeStatus): Field[] {
