@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
-import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
+import { readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
-import { diskError, systemErrorCode } from "@cairn/kv";
+import { diskError, makeFolder, systemErrorCode } from "@cairn/kv";
 import type { IndexState } from "./checkpoint.ts";
 import type { CheckpointSource } from "./checkpoint-source.ts";
 
@@ -22,7 +22,7 @@ export async function captureTo(
   const dir = join(checkpointDir, prefixOf(owner) + randomBytes(4).toString("hex"));
   const drop = (): Promise<void> => rm(dir, { recursive: true, force: true });
   try {
-    await mkdir(checkpointDir, { recursive: true });
+    await makeFolder(checkpointDir);
     return { dir, state: await source.capture(dir), drop };
   } catch (error) {
     await drop();
@@ -44,7 +44,7 @@ export function captureDirectory(path: string, owner: string): CaptureDirectory 
   return {
     async make() {
       try {
-        if ((await mkdir(path, { recursive: true })) !== undefined) made = true;
+        if ((await makeFolder(path)) !== undefined) made = true;
         if (!tidied) await removeCaptures(path, owner);
       } catch (error) {
         throw diskError(error, path);

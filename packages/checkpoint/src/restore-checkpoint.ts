@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, rename, rm, rmdir } from "node:fs/promises";
+import { rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { CairnError, diskError, isCairnError, systemErrorCode } from "@cairn/kv";
+import { CairnError, diskError, isCairnError, makeFolder, systemErrorCode } from "@cairn/kv";
 import type { Manifest } from "./checkpoint.ts";
 import { ARCHIVE_FORMATS } from "./checkpoint.ts";
 import { checkpointFile } from "./checkpoint-name.ts";
@@ -156,7 +156,7 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
 }
 
 async function place(dir: string, targetDir: string): Promise<void> {
-  await mkdir(dirname(targetDir), { recursive: true });
+  await makeFolder(dirname(targetDir));
   await removeEmpty(targetDir);
   // Nothing that could be opened has the target's name before this instant, and all of it after.
   await rename(dir, targetDir);

@@ -1,5 +1,4 @@
-import { mkdir } from "node:fs/promises";
-import { diskError } from "@cairn/kv";
+import { diskError, makeFolder } from "@cairn/kv";
 import { incomplete } from "./archive-errors.ts";
 import { chunkSource } from "./archive-source.ts";
 import { ARCHIVE_FORMATS } from "./checkpoint.ts";
@@ -40,7 +39,7 @@ export async function unpackArchive(
   const compressed = manifest.format.archive === ARCHIVE_FORMATS.gzip;
   const { file } = archive;
   try {
-    await mkdir(dir, { recursive: true });
+    await makeFolder(dir);
     const order = { dir, manifest, compressed, background, ...(file === undefined ? {} : { file }) };
     await (threads ? unpackBeside(archive, order, options) : unpackHere(archive, order, options));
     await syncFolder(dir);

@@ -348,3 +348,18 @@ test("a store that was copied to another place, or from a folder to another kind
   expect((await restore([copy], dir)).restored?.name).toBe(name);
   expect(await restoredIn(dir)).toEqual(digestsOf(filesAt(4)));
 });
+
+test.runIf(process.platform === "linux")(
+  "a target on a file system that takes no folders is refused at once with why, and the reservation goes",
+  async () => {
+    const dir = await temporaryDirectory();
+    const store = memoryStore();
+    await takeAt(5, store, testSource(), dir);
+    const change = { stagingDir: "/proc/.cairn-restore", targetDir: "/proc/cairn" };
+    await expect(restore([store], dir, change)).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+      message: expect.stringContaining("/proc/.cairn-restore"),
+    });
+    expect((await namesIn(store)).filter((name) => name.startsWith("reservations/"))).toEqual([]);
+  },
+);

@@ -1,4 +1,5 @@
-import { copyFile, link, mkdir, readFile, readdir, rm, rmdir, stat, writeFile } from "node:fs/promises";
+import { copyFile, link, readFile, readdir, rm, rmdir, stat, writeFile } from "node:fs/promises";
+import { makeFolder } from "./make-folder.ts";
 
 /** The calls that a capture makes, so that a wrapper can put events between them. Errors are those of node:fs. */
 export interface CaptureFileSystem {
@@ -16,7 +17,7 @@ export interface CaptureFileSystem {
 
 /** The real file system. */
 export const captureFileSystem: CaptureFileSystem = {
-  makeDirectory: async (path) => (await mkdir(path, { recursive: true })) !== undefined,
+  makeDirectory: async (path) => (await makeFolder(path)) !== undefined,
   list: (path) => readdir(path),
   read: (path) => readFile(path),
   write: (path, bytes) => writeFile(path, bytes, { flag: "wx" }),

@@ -1,5 +1,6 @@
 export * from "./errors.ts";
 export { diskError } from "./disk-error.ts";
+export { makeFolder } from "./make-folder.ts";
 export type * from "./kv-store.ts";
 export { LEVEL_FORMAT, levelProvider } from "./level-kv-store.ts";
 export type { LevelOptions } from "./level-kv-store.ts";

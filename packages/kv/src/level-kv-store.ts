@@ -1,4 +1,3 @@
-import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { CairnError, isCairnError, systemErrorCode } from "./errors.ts";
@@ -19,6 +18,7 @@ import { claimDirectory, isLockedElsewhere } from "./level-lock.ts";
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { captureLevelDb } from "./live-capture.ts";
 import { checkWriteAheadLogs } from "./write-ahead-logs.ts";
+import { makeFolder } from "./make-folder.ts";
 
 /** The format of captured files; a store in memory captures into the same one. */
 export const LEVEL_FORMAT = "leveldb/1";
@@ -45,7 +45,7 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
     async open(place) {
       const dir = resolve(place);
       const exists = await holdsLevelDb(dir);
-      await mkdir(dir, { recursive: true });
+      await makeFolder(dir);
       const release = await claimDirectory(dir);
       try {
         if (exists) await checkLogs(dir);

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { MemoryLevel } from "memory-level";
@@ -16,6 +16,7 @@ import { closed, explainOperation } from "./level-errors.ts";
 import { holdsLevelDb, measureFiles } from "./level-files.ts";
 import { LEVEL_FORMAT, levelProvider } from "./level-kv-store.ts";
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
+import { makeFolder } from "./make-folder.ts";
 
 type Rows = MemoryLevel<Uint8Array, Uint8Array>;
 
@@ -106,7 +107,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
   async #capture(dir: string): Promise<KvCapture> {
     const snapshot = this.snapshot();
     try {
-      const created = (await mkdir(dir, { recursive: true })) !== undefined;
+      const created = (await makeFolder(dir)) !== undefined;
       if ((await readdir(dir)).length > 0) {
         throw new CairnError("CONFLICT", `Nothing was captured into ${dir}, because it is not empty.`, {
           hint: "Give an empty directory, or one that does not exist.",

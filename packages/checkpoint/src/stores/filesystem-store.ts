@@ -1,9 +1,9 @@
 import { constants } from "node:fs";
-import { mkdir, open, readdir, stat } from "node:fs/promises";
+import { open, readdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { pathToFileURL } from "node:url";
-import { CairnError, systemErrorCode } from "@cairn/kv";
+import { CairnError, makeFolder, systemErrorCode } from "@cairn/kv";
 import { CHECKPOINT_PREFIX } from "../checkpoint-name.ts";
 import type { CheckpointStore, TaggedText } from "../checkpoint-store.ts";
 import { FolderMemory } from "./folder-memory.ts";
@@ -80,7 +80,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
     // Always beside the archives, where those of dead writers are looked for.
     const file = await createTemporary(root);
     try {
-      if (name.includes("/")) await makeFolder(dirname(pathOf(name)));
+      if (name.includes("/")) await makeOwnFolder(dirname(pathOf(name)));
       if (!before) await isThere();
       return file;
     } catch (error) {
@@ -222,8 +222,8 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 }
 
 /** A folder of the store itself: through a link, files would come to lie outside of it. */
-async function makeFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true });
+async function makeOwnFolder(path: string): Promise<void> {
+  await makeFolder(path);
   if (await isLink(path)) throw linked(path);
 }
 

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { link, open, readdir, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { systemErrorCode } from "@cairn/kv";
+import { makeFolder, systemErrorCode } from "@cairn/kv";
 import { TEMPORARY_PREFIX } from "./store-names.ts";
 
 /** What file systems without hard links answer to a link. */
@@ -24,7 +24,7 @@ export async function createTemporary(folder: string): Promise<TemporaryFile> {
   } catch (error) {
     if (systemErrorCode(error) !== "ENOENT") throw error;
   }
-  const made = await mkdir(folder, { recursive: true });
+  const made = await makeFolder(folder);
   if (made !== undefined) await syncFolder(dirname(made));
   return { path, handle: await open(path, "wx") };
 }

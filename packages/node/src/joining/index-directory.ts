@@ -1,6 +1,14 @@
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { CairnError, diskError, isCairnError, type KvStore, levelProvider, systemErrorCode } from "@cairn/kv";
+import {
+  CairnError,
+  diskError,
+  isCairnError,
+  type KvStore,
+  levelProvider,
+  makeFolder,
+  systemErrorCode,
+} from "@cairn/kv";
 import { countOrphans, type HeldTransactions, readQuarantine, writeNote } from "./quarantine.ts";
 
 /** Newest folders of `quarantine/` that stay; older ones go unless they hold what the log lost. */
@@ -48,7 +56,7 @@ export class IndexDirectory {
    */
   static async acquire(dbDir: string): Promise<IndexDirectory> {
     const lock = await explained(dbDir, async () => {
-      await mkdir(dbDir, { recursive: true });
+      await makeFolder(dbDir);
       return await openLock(dbDir);
     });
     try {
@@ -105,7 +113,7 @@ export class IndexDirectory {
   async #moveAside(reason: CairnError, { holdsLost, held }: MovedContents): Promise<MovedAside> {
     const stamp = new Date().toISOString().replaceAll(":", "-");
     const target = path.join(this.quarantine, `${stamp}-${reason.code.toLowerCase()}`);
-    await mkdir(target, { recursive: true });
+    await makeFolder(target);
     const { code, message } = reason;
     // The note first: an index without one would be taken for one that may go.
     await writeNote(target, { code, message, at: new Date().toISOString(), holdsLost, ...held });

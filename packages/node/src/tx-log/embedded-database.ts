@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, statfs } from "node:fs/promises";
+import { open, readdir, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import {
   CairnError,
@@ -7,6 +7,7 @@ import {
   isCairnError,
   isLockedElsewhere,
   systemErrorCode,
+  makeFolder,
 } from "@cairn/kv";
 import { ClassicLevel } from "classic-level";
 
@@ -139,7 +140,7 @@ async function namesIn(path: string): Promise<string[]> {
 
 /** Makes the folder and those above it such that they survive a power loss: LevelDB flushes only its own. */
 async function makeDurably(path: string): Promise<void> {
-  const topmost = await mkdir(path, { recursive: true });
+  const topmost = await makeFolder(path);
   if (topmost === undefined) return;
   for (let folder = path; folder.length >= topmost.length; folder = dirname(folder)) {
     const handle = await open(dirname(folder));

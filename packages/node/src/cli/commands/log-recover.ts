@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
@@ -9,7 +9,7 @@ import {
   parseCheckpointName,
   restoreCheckpoint,
 } from "@cairn/checkpoint";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError, makeFolder } from "@cairn/kv";
 import { readLogIdentity } from "../../joining/log-identity.ts";
 import { isOwnStore, judgeFormat, verifyRestored } from "../../joining/restore-index.ts";
 import type { System } from "../../system/system.ts";
@@ -112,7 +112,7 @@ async function inStores(system: System, stores: readonly CheckpointStore[], name
   const { dir, kvProvider } = system;
   const stagingDir = join(dir, `.cairn-recover-${randomBytes(4).toString("hex")}`);
   try {
-    await mkdir(stagingDir, { recursive: true });
+    await makeFolder(stagingDir);
     const { restored, skipped } = await restoreCheckpoint({
       stores,
       stagingDir,
