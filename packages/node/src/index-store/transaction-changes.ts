@@ -50,7 +50,7 @@ interface WantedTransaction {
   readonly operations: readonly WantedOperation[];
 }
 
-/** So many versions are read at once: few enough to stop soon behind the bound, many enough to share a read's cost. */
+/** So many are read at once: few enough to stop soon behind the bound, many enough to share a read's cost. */
 const VERSIONS_A_READ = 64;
 const CHANGE_OVERHEAD = 128;
 
@@ -130,12 +130,9 @@ async function* wantedTransactions(
       expected += 1;
       const { time, kind, text } = decodeOutcome(value);
       const operations = kind === "committed" ? wantedOperations(text, query) : NOTHING;
-      const gone = expired.get(txId);
-      yield {
-        txId,
-        txTime: isoTime(time),
-        operations: gone === undefined ? operations : [...operations, ...gone],
-      };
+      const gone = expired.get(txId) ?? NOTHING;
+      const all = gone.length === 0 ? operations : [...operations, ...gone];
+      yield { txId, txTime: isoTime(time), operations: all };
     }
   }
   if (expected === after + 1 && upTo > after) throw compacted(after, await changesFloor(reader, query));

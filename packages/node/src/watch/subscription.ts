@@ -16,8 +16,8 @@ export interface QueueBounds {
   readonly batches: number;
 }
 
-/** Why a subscription gives no more: its reader was too slow, or has to read the past again, in which something was evicted. */
-export type Lost = "slow" | "evicted";
+/** Why a subscription gives no more: its reader was too slow, or has to read by itself what it was not told yet. */
+export type Lost = "slow" | "reread";
 
 /** What a live watcher has not taken yet. Bounded: whoever does not take it loses the subscription, not the feed its memory. */
 export class Subscription {

@@ -6,7 +6,7 @@ import { isoTime } from "../index-store/row-values.ts";
 import type { TxId } from "../tx-log/transaction.ts";
 import { restAfter } from "./rest.ts";
 import { type QueueBounds, Subscription } from "./subscription.ts";
-import type { CutoffReason, TransactionEvent } from "./watch-event.ts";
+import { type CutoffReason, type TransactionEvent, WatchCompactedError } from "./watch-event.ts";
 import { bytesOf, filtered, type WatchFilter, WatchRouter } from "./watch-router.ts";
 import type { WatchSource } from "./watch-source.ts";
 
@@ -166,7 +166,6 @@ export class WatchFeed {
   }
 
   async #run(): Promise<void> {
-    const { pageTransactions: maxTransactions, pageBytes: maxBytes } = this.#bounds;
     // A first turn, so that whoever began it is subscribed.
     await nextTurn();
     try {
@@ -176,12 +175,27 @@ export class WatchFeed {
           this.#wake = undefined;
           continue;
         }
-        const page = await this.source.newest({ after: this.#position, maxTransactions, maxBytes });
+        const page = await this.#next();
+        if (page === undefined) break;
         await this.#publish(page);
       }
     } finally {
       this.#running = false;
       this.#recent = [];
+    }
+    if (this.#end !== undefined) return;
+    // Behind what is still there: each watcher finds out by itself whether that concerns it, and begins the feed anew if not.
+    for (const subscription of this.#router.subscriptions()) subscription.lose("reread");
+  }
+
+  /** Undefined where what comes next is gone. */
+  async #next(): Promise<ChangesPage | undefined> {
+    const { pageTransactions: maxTransactions, pageBytes: maxBytes } = this.#bounds;
+    try {
+      return await this.source.newest({ after: this.#position, maxTransactions, maxBytes });
+    } catch (error) {
+      if (error instanceof WatchCompactedError) return undefined;
+      throw error;
     }
   }
 
@@ -205,7 +219,7 @@ export class WatchFeed {
       this.#recentBytes = 0;
       this.#recentAfter = upTo;
       for (const subscription of this.#router.subscriptions())
-        if (subscription.waiting > 0) subscription.lose("evicted");
+        if (subscription.waiting > 0) subscription.lose("reread");
       return;
     }
     this.#recent.push(...transactions);

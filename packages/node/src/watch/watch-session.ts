@@ -94,8 +94,12 @@ class WatchSession {
     else await this.#checkBegin();
     if (this.#isOver) return;
     yield this.#tell([{ type: "heartbeat", ...this.#place }]);
+    let reread = false;
     while (!this.#isOver) {
-      const subscription = this.#feed.subscribe(this.#query, this.#place.txId);
+      const subscription: Subscription | undefined = reread
+        ? undefined
+        : this.#feed.subscribe(this.#query, this.#place.txId);
+      reread = false;
       if (subscription === undefined) {
         yield* this.#past();
         continue;
@@ -105,6 +109,8 @@ class WatchSession {
       } finally {
         subscription.close();
       }
+      // The feed would only find out again that it cannot tell what comes next.
+      reread = subscription.lost === "reread";
     }
     const { ended } = this.#feed;
     if (!this.#cut && ended !== undefined && this.#query.signal?.aborted !== true)

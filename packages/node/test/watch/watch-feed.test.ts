@@ -217,6 +217,33 @@ describe("the past", () => {
   });
 });
 
+describe("a feed that is so far behind that what comes next is gone", () => {
+  it("cuts off those who need it, and goes on for all others", async () => {
+    const gate = new EventEmitter();
+    await using reader = open();
+    await using other = open({ bucket: "pods" });
+    await reader.next();
+    await other.next();
+    append(1);
+    await readTo(reader, 2);
+    await readTo(other, 2);
+    source.before = async (bucket) => void (bucket === undefined && (await once(gate, "open")));
+    const told = readTo(reader, 12);
+    append(10);
+    await vi.waitFor(() => expect(source.reads.at(-1)).toBe(2));
+    source.floor = 8;
+    source.before = () => Promise.resolve();
+    gate.emit("open");
+    expect(await told).toMatchObject({ ids: [], cutoff: { reason: "compacted", txId: 2 } });
+    await using again = open({ from: 8 });
+    expect(await readTo(again, 12)).toEqual({ ids: range(9, 12) });
+    append(1);
+    expect(await readTo(again, 13)).toEqual({ ids: [13] });
+    expect(await readTo(other, 13)).toMatchObject({ cutoff: { reason: "compacted", txId: 2 } });
+    expect(errors).toEqual([]);
+  });
+});
+
 describe("a feed that cannot read", () => {
   it("cuts its watchers off where they stand, and says why", async () => {
     await using reader = open();

@@ -160,7 +160,9 @@ describe("GET /api/v1/watch", () => {
         return socket;
       }),
     );
+    expect(await node.metrics()).toMatch(/^cairn_watchers 20$/m);
     for (const socket of sockets) socket.resetAndDestroy();
+    await vi.waitFor(async () => expect(await node.metrics()).toMatch(/^cairn_watchers 0$/m));
     const txId = await submit(node, ["put", "pods", "a", 1]);
     await using watch = await EventSource.open(`${url}?from=${txId - 1}`);
     expect(await watch.transactions(1)).toEqual([txId]);
