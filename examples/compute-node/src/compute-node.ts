@@ -1,0 +1,73 @@
+import { pbkdf2 } from "node:crypto";
+import { promisify } from "node:util";
+import type { ExecutionStore, SeenExecution } from "./execution-store.ts";
+import type { Execution } from "./executions.ts";
+
+/** How a compute node works. */
+export interface ComputeOptions {
+  /** How many executions run at once. */
+  readonly slots: number;
+  readonly signal: AbortSignal;
+}
+
+const KEY_BYTES = 32;
+const derive = promisify(pbkdf2);
+
+/** Fails what was running when this compute node ended the last time: nobody runs it now. Answers how many there were. */
+export async function failAbandoned(store: ExecutionStore): Promise<number> {
+  const error = "The compute node ended while it ran.";
+  let failed = 0;
+  for await (const { found } of store.inState("running")) {
+    await Promise.all(found.map((one) => store.replace(one, { ...one.execution, state: "failed", error })));
+    failed += found.length;
+  }
+  return failed;
+}
+
+/** Runs every execution that is created, the waiting ones first, until `signal` is aborted. */
+export async function runExecutions(store: ExecutionStore, { slots, signal }: ComputeOptions): Promise<void> {
+  // All slots take from one source, and only when they are free: what waits stays in the store.
+  const source = createdExecutions(store, signal);
+  const slot = async (): Promise<void> => {
+    for (let next = await source.next(); next.done !== true; next = await source.next()) {
+      await runOne(store, next.value);
+    }
+  };
+  await Promise.all(Array.from({ length: slots }, slot));
+}
+
+/** List, then follow. */
+async function* createdExecutions(
+  store: ExecutionStore,
+  signal: AbortSignal,
+): AsyncGenerator<SeenExecution, void, void> {
+  while (!signal.aborted) {
+    let from: number | undefined;
+    for await (const { txId, found } of store.inState("created")) {
+      from = txId;
+      for (const created of found) {
+        if (signal.aborted) return;
+        yield created;
+      }
+    }
+    // Where the slots are full for long, the watch is cut off as too slow; then everything that waits is listed again. What is
+    // found twice runs once, since it is claimed at the revision at which it was seen.
+    yield* store.createdAfter(from ?? 0, signal);
+  }
+}
+
+async function runOne(store: ExecutionStore, created: SeenExecution): Promise<void> {
+  const claimed = await store.replace(created, { ...created.execution, state: "running" });
+  if (claimed !== undefined) await store.replace(claimed, await execute(claimed.execution));
+}
+
+async function execute(execution: Execution): Promise<Execution> {
+  const { password, rounds } = execution;
+  try {
+    const key = await derive(password, "cairn", rounds, KEY_BYTES, "sha256");
+    return { ...execution, state: "completed", output: key.toString("hex") };
+  } catch (error) {
+    // Whatever is wrong with it is the execution's own affair: it failed.
+    return { ...execution, state: "failed", error: error instanceof Error ? error.message : String(error) };
+  }
+}

@@ -1,0 +1,126 @@
+import { pbkdf2Sync } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Execution } from "../src/executions.ts";
+import { ComputeProcess } from "./support/compute-process.ts";
+import { fullCount, toldCounters } from "./support/full-count.ts";
+
+const EXECUTIONS = 800;
+const KILLS = 2;
+
+let folder = "";
+let compute: ComputeProcess | undefined;
+
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-compute-"));
+});
+afterEach(async () => {
+  await compute?.kill();
+  await rm(folder, { recursive: true });
+});
+
+async function started(keepFor: string): Promise<ComputeProcess> {
+  compute = await ComputeProcess.start(folder, keepFor);
+  return compute;
+}
+
+/** Every tenth asks for less than one round, which cannot be computed. */
+function execution(number: number): Execution {
+  return { state: "created", password: `p${number}`, rounds: number % 10 === 0 ? 0 : 2_000 };
+}
+
+async function submit(url: string, count: number): Promise<void> {
+  const lines = Array.from({ length: count }, (_, n) =>
+    JSON.stringify({ ops: [["put", "executions", `e-${n}`, execution(n)]] }),
+  );
+  const headers = { "content-type": "application/x-ndjson" };
+  const body = lines.join("\n");
+  const answer = await fetch(`${url}/api/v1/tx/batch?await=true`, { method: "POST", headers, body });
+  expect(answer.status).toBe(200);
+}
+
+function derivedKey({ password, rounds }: Execution): string {
+  return pbkdf2Sync(password, "cairn", rounds, 32, "sha256").toString("hex");
+}
+
+/** How many have ended by now. */
+async function ended({ greeting }: ComputeProcess): Promise<number> {
+  const { counters } = await toldCounters(greeting.ready);
+  return (counters["completed"] ?? 0) + (counters["failed"] ?? 0);
+}
+
+describe("the compute node", () => {
+  it("knows after kill -9, before it does anything, how many executions are in each state, equal to a full count", async () => {
+    let node = await started("P30D");
+    expect(node.greeting.counters).toEqual({});
+    await submit(node.greeting.ready, EXECUTIONS);
+    let abandoned = 0;
+    for (let kill = 1; kill <= KILLS; kill += 1) {
+      await expect
+        .poll(() => ended(node), { timeout: 20_000 })
+        .toBeGreaterThan((EXECUTIONS * kill) / (KILLS + 2));
+      await node.kill();
+      node = await started("P30D");
+      const { txId, counters } = node.greeting;
+      expect(counters).toEqual(await fullCount(node.client, txId));
+      expect(Object.values(counters).reduce((sum, count) => sum + count)).toBe(EXECUTIONS);
+      expect(node.abandoned).toBe(counters["running"] ?? 0);
+      abandoned += node.abandoned;
+      // And at once over HTTP, while executions go on.
+      const told = await toldCounters(node.greeting.ready);
+      expect(told.counters).toEqual(await fullCount(node.client, told.txId));
+    }
+    expect(abandoned).toBeGreaterThan(0);
+    await expect.poll(() => ended(node), { timeout: 20_000 }).toBe(EXECUTIONS);
+    let [impossible, lost] = [0, 0];
+    for await (const { document } of node.client.list<Execution>("executions", { pageSize: 1_000 })) {
+      if (document.error === undefined) expect(document.state).toBe("completed");
+      else if (document.error === "The compute node ended while it ran.") lost += 1;
+      else impossible += document.rounds === 0 ? 1 : 0;
+    }
+    expect(lost).toBe(abandoned);
+    const { counters } = await toldCounters(node.greeting.ready);
+    expect(counters).toEqual({ completed: EXECUTIONS - impossible - lost, failed: impossible + lost });
+    expect(await node.stop()).toBe(0);
+  });
+
+  it("runs each execution once, and says of each that failed why", async () => {
+    const node = await started("P30D");
+    await submit(node.greeting.ready, 100);
+    await expect.poll(() => ended(node), { timeout: 20_000 }).toBe(100);
+    for await (const { name, document } of node.client.list<Execution>("executions")) {
+      const states: (string | undefined)[] = [];
+      for await (const version of node.client.history<Execution>("executions", name)) {
+        states.unshift(version.document?.state);
+      }
+      expect(states).toEqual(["created", "running", document.state]);
+      expect(document).toMatchObject(
+        document.rounds === 0
+          ? { state: "failed", error: expect.stringContaining("out of range") }
+          : { state: "completed", output: derivedKey(document) },
+      );
+    }
+  });
+
+  it("lets executions go when they ended long enough ago, and counts what is left, also after kill -9", async () => {
+    let node = await started("PT0.5S");
+    await submit(node.greeting.ready, 60);
+    await expect.poll(() => ended(node), { timeout: 20_000 }).toBeGreaterThan(0);
+    // Time is that of transactions: nothing expires while nothing is written.
+    await expect
+      .poll(
+        async () => {
+          await node.client.put("ticks", "one", Date.now());
+          return (await toldCounters(node.greeting.ready)).counters;
+        },
+        { timeout: 20_000 },
+      )
+      .toEqual({});
+    await node.kill();
+    node = await started("PT0.5S");
+    expect(node.greeting.counters).toEqual({});
+    expect(await fullCount(node.client, node.greeting.txId)).toEqual({});
+  });
+});
