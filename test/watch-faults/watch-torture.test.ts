@@ -4,8 +4,8 @@ import { TortureWatcher, type WatchedPart, type WatchedSegment } from "../suppor
 import { WatchedCluster } from "../support/watched-cluster.ts";
 import type { ExpectedTransaction } from "../support/watch-oracle.ts";
 
-const ROUNDS = soakRounds(3);
-const FIRST_SEED = Number(process.env["CAIRN_SOAK_SEED"] ?? "1");
+const ROUNDS = soakRounds(2);
+const FIRST_SEED = Number(process.env["CAIRN_SOAK_SEED"] ?? "2");
 const WATCHERS = 12;
 const NAMESPACES = ["default", "prod", "test"];
 const LARGE = 16_384;
