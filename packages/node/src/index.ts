@@ -18,6 +18,7 @@ export { ConfigError, formatProblems } from "./system/problems.ts";
 export type { ConfigProblem } from "./system/problems.ts";
 export type { HttpOptions, OnLogMismatch, System, TrimPolicy } from "./system/system.ts";
 export type * from "./policies/policies.ts";
+export type * from "./state-api.ts";
 export type * from "./tx-log/event-record.ts";
 export type * from "./tx-log/peer-channel.ts";
 export type * from "./tx-log/transaction.ts";

@@ -1,10 +1,8 @@
 import type { HeldLease, StoreFindings } from "@cairn/checkpoint";
 import type { Watch, WatchQuery } from "./watch/watch-event.ts";
-import type { BucketSummary } from "./index-store/bucket-reads.ts";
 import type { EventPage } from "./index-store/event-reads.ts";
-import type { Eviction } from "./index-store/eviction-reads.ts";
+import type { BucketsPage, EventListQuery, EvictionsPage, NodePolicies } from "./state-api.ts";
 import type { FieldQuery } from "./index-store/list-where.ts";
-import type { PolicyState } from "./policies/policies.ts";
 import type { DocumentKey, Revision, Transaction, TxId, TxOutcome } from "./tx-log/transaction.ts";
 
 /** Where a node is in its life. `failed`: it stopped itself and says why in `failure`; health stays live, ready does not. */
@@ -57,43 +55,6 @@ export interface DocumentPage {
   readonly documents: readonly StoredDocument[];
   /** There is more. */
   readonly cursor?: string;
-}
-
-/** Buckets by name, as of `txId`. */
-export interface BucketsPage {
-  readonly txId: TxId;
-  readonly buckets: readonly BucketSummary[];
-}
-
-/** Which events; all when left out. */
-export interface EventListQuery extends ReadOptions {
-  readonly limit?: number;
-  /** Of objects of this bucket. */
-  readonly bucket?: string;
-  readonly object?: string;
-  /** Older than this: an event's id, or a time in nanoseconds since 1970. */
-  readonly before?: string;
-}
-
-/** Something evicted, and where copies of it may be that this node cannot remove. */
-export interface EvictionPlaces extends Eviction {
-  /** The log's transactions up to the eviction, until they are trimmed; null when they are. */
-  readonly log: { readonly firstTxId: TxId; readonly lastTxId: TxId } | null;
-  /** Checkpoints of this log that end before the eviction. Null when the store does not answer. */
-  readonly checkpoints: readonly string[] | null;
-}
-
-/** A page of evictions, newest first. */
-export interface EvictionsPage {
-  readonly evictions: readonly EvictionPlaces[];
-  readonly cursor?: string;
-}
-
-/** The policies in force, and what this node's own configuration proposes. */
-export interface NodePolicies extends PolicyState {
-  readonly txId: TxId;
-  /** `same` or `different` from `cairn/policies` of the node's file; null where it has none. The log's are followed either way. */
-  readonly file: "same" | "different" | null;
 }
 
 /** A page of a key's versions, newest first. */

@@ -2,7 +2,7 @@ import { listCheckpoints } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import type { EvictionPage } from "./index-store/eviction-reads.ts";
 import type { IndexState } from "./index-store/index-state.ts";
-import type { EvictionsPage } from "./node-api.ts";
+import type { EvictionsPage } from "./state-api.ts";
 import type { System } from "./system/system.ts";
 import type { TxLog } from "./tx-log/tx-log.ts";
 import type { TxId } from "./tx-log/transaction.ts";

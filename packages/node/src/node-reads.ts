@@ -6,15 +6,14 @@ import type { EvictionPage } from "./index-store/eviction-reads.ts";
 import type { PolicyState } from "./policies/policies.ts";
 import type {
   AsOf,
-  BucketsPage,
   DocumentPage,
-  EventListQuery,
   HistoryPage,
   ListQuery,
   NodeApi,
   ReadOptions,
   StoredDocument,
 } from "./node-api.ts";
+import type { BucketsPage, EventListQuery } from "./state-api.ts";
 import type { NodeLife } from "./node-life.ts";
 import { notReady } from "./node-status.ts";
 import { documentKey } from "./tx-log/document-key.ts";

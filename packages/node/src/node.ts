@@ -7,20 +7,18 @@ import { IndexDirectory } from "./joining/index-directory.ts";
 import { logOffset } from "./joining/log-identity.ts";
 import type { EventPage } from "./index-store/event-reads.ts";
 import type {
-  BucketsPage,
   CheckpointResult,
   CheckpointSummary,
   DocumentPage,
-  EvictionsPage,
   HistoryPage,
   ListQuery,
   NodeApi,
-  NodePolicies,
   NodeStatus,
   Phase,
   StoredDocument,
   VerifiedSummary,
 } from "./node-api.ts";
+import type { BucketsPage, EvictionsPage, NodePolicies } from "./state-api.ts";
 import { NodeLife } from "./node-life.ts";
 import { NodeObservation } from "./node-observation.ts";
 import { NodeReporting, type ReportingParts } from "./node-reporting.ts";

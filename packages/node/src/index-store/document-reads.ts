@@ -1,6 +1,7 @@
 import { CairnError, type KvReader } from "@cairn/kv";
-import type { DocumentVersion, StoredDocument } from "../node-api.ts";
+import type { AsOf, DocumentVersion, StoredDocument } from "../node-api.ts";
 import type { DocumentKey, TxId } from "../tx-log/transaction.ts";
+import { readState } from "./index-state.ts";
 import {
   asKind,
   counterRowKey,
@@ -140,6 +141,21 @@ export async function transactionAt(
     else high = middle - 1;
   }
   return high < first ? undefined : high;
+}
+
+/** The transaction that a point in the past stands for; 0 before the first one. */
+export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Promise<TxId | undefined> {
+  if (asOf === undefined) return undefined;
+  if ("txId" in asOf) return asOf.txId;
+  const time = Date.parse(asOf.time);
+  if (Number.isNaN(time)) {
+    throw new CairnError("TX_INVALID", `${JSON.stringify(asOf.time)} is not an ISO-8601 time.`, {
+      hint: "Write it like 2026-11-20T06:12:26.123Z, or give a transaction id.",
+    });
+  }
+  // Before the first transaction there was nothing: transaction 0 is as of then.
+  const last = (await readState(reader))?.txId ?? 0;
+  return (await transactionAt(reader, time, { first: 1, last })) ?? 0;
 }
 
 function documentVersion(value: Uint8Array): DocumentVersion {

@@ -1,4 +1,4 @@
-import { CairnError, type KvCapture, type KvReader, type KvStats, type KvStore } from "@cairn/kv";
+import type { KvCapture, KvReader, KvStats, KvStore } from "@cairn/kv";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../node-api.ts";
 import type { LogMessage } from "../tx-log/tx-log.ts";
 import type { DocumentKey, TxId, TxOutcome } from "../tx-log/transaction.ts";
@@ -7,7 +7,7 @@ import { batchLength } from "./batch-policies.ts";
 import { type BucketSummary, readBuckets } from "./bucket-reads.ts";
 import { decodeListCursor, decodeRevisionCursor, encodeListCursor, encodeRevisionCursor } from "./cursor.ts";
 import { digestIndex } from "./digest.ts";
-import { readDocument, readDocumentAsOf, readHistory, transactionAt } from "./document-reads.ts";
+import { readDocument, readDocumentAsOf, readHistory, resolveAsOf } from "./document-reads.ts";
 import { type EventPage, type EventQuery, readEvents } from "./event-reads.ts";
 import { type EvictionPage, readEvictions } from "./eviction-reads.ts";
 import { type FieldWork, NO_FIELD_WORK, readFieldWork, stepFieldWork } from "./field-builds.ts";
@@ -140,7 +140,7 @@ export class IndexStore {
   async get(key: DocumentKey, asOf?: AsOf): Promise<StoredDocument | undefined> {
     if (asOf === undefined) return await readDocument(this.#kv, key);
     return await this.#frozen(async (reader) => {
-      const txId = await this.#resolve(reader, asOf);
+      const txId = await resolveAsOf(reader, asOf);
       return txId === undefined ? undefined : await readDocumentAsOf(reader, key, txId);
     });
   }
@@ -150,7 +150,7 @@ export class IndexStore {
       const state = (await readState(reader)) ?? this.#state;
       const now = state.txId;
       const cursor = query.cursor === undefined ? undefined : decodeListCursor(query.cursor);
-      const txId = cursor?.txId ?? (await this.#resolve(reader, query.asOf)) ?? now;
+      const txId = cursor?.txId ?? (await resolveAsOf(reader, query.asOf)) ?? now;
       const range = cursor === undefined ? query : { ...query, after: cursor.after };
       const { where } = query;
       const { documents, after } =
@@ -237,19 +237,5 @@ export class IndexStore {
     } finally {
       await snapshot.close();
     }
-  }
-
-  async #resolve(reader: KvReader, asOf: AsOf | undefined): Promise<TxId | undefined> {
-    if (asOf === undefined) return undefined;
-    if ("txId" in asOf) return asOf.txId;
-    const time = Date.parse(asOf.time);
-    if (Number.isNaN(time)) {
-      throw new CairnError("TX_INVALID", `${JSON.stringify(asOf.time)} is not an ISO-8601 time.`, {
-        hint: "Write it like 2026-11-20T06:12:26.123Z, or give a transaction id.",
-      });
-    }
-    // Before the first transaction there was nothing: transaction 0 is as of then.
-    const last = (await readState(reader))?.txId ?? 0;
-    return (await transactionAt(reader, time, { first: 1, last })) ?? 0;
   }
 }

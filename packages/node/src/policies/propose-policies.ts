@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { isCairnError } from "@cairn/kv";
-import type { NodeApi, NodePolicies } from "../node-api.ts";
+import type { NodeApi } from "../node-api.ts";
+import type { NodePolicies } from "../state-api.ts";
 import type { Policies, PolicyState } from "./policies.ts";
 
 /** The policies of the log, compared with those of a node's own configuration. */

@@ -1,4 +1,4 @@
-import type { EvictionPlaces } from "../../node-api.ts";
+import type { EvictionPlaces } from "../../state-api.ts";
 import { formatTable } from "../columns.ts";
 import {
   type AddCommand,
