@@ -1,5 +1,13 @@
+import { readdir } from "node:fs/promises";
 import type { CheckpointSource, IndexState as CapturedState } from "@cairn/checkpoint";
-import { type KvProvider, levelProvider } from "@cairn/kv";
+import {
+  CairnError,
+  isCairnError,
+  type KvProvider,
+  levelProvider,
+  liveTableNames,
+  systemErrorCode,
+} from "@cairn/kv";
 import { FIRST_TX_ID, INDEX_VERSION, type IndexState } from "./index-store/index-state.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
 import { isoTime } from "./index-store/row-values.ts";
@@ -45,10 +53,52 @@ export function indexSource(
 
 /** The state is read from the copy itself: the live index has gone on meanwhile. */
 async function readCaptured(provider: KvProvider, dir: string): Promise<CapturedState> {
-  const { kv, state } = await openIndex(fileReader(provider), dir);
-  await kv.close();
-  if (state === undefined) throw new Error("the captured index holds no state");
-  return capturedState(state, provider.format);
+  const captured = await namesIn(dir);
+  try {
+    const { kv, state } = await openIndex(fileReader(provider), dir);
+    await kv.close();
+    if (state !== undefined) return capturedState(state, provider.format);
+  } catch (error) {
+    if (isCairnError(error, "INDEX_CORRUPT") && (await lacksFiles(dir, captured))) throw removed(dir, error);
+    throw error;
+  }
+  // Only what has transactions is captured: without its files it was opened as a new index.
+  throw removed(dir);
+}
+
+/** Whether somebody removed files of the copy, now or before `captured` was listed: what LevelDB replaces by itself does not count. */
+async function lacksFiles(dir: string, captured: readonly string[]): Promise<boolean> {
+  if (!captured.includes("CURRENT")) return true;
+  const left = new Set(await namesIn(dir));
+  if (captured.some((name) => !name.startsWith("LO") && !name.endsWith(".log") && !left.has(name)))
+    return true;
+  try {
+    await liveTableNames(dir);
+    return false;
+  } catch (error) {
+    if (isCairnError(error)) return error.code === "CHECKPOINT_INCOMPLETE";
+    throw error;
+  }
+}
+
+async function namesIn(dir: string): Promise<string[]> {
+  try {
+    return await readdir(dir);
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return [];
+    throw error;
+  }
+}
+
+function removed(dir: string, cause?: CairnError): CairnError {
+  return new CairnError(
+    "CHECKPOINT_INCOMPLETE",
+    `Files of the capture in ${dir} were removed before it was saved.`,
+    {
+      hint: "Nothing was published and the index is as it was; keep other programs from cleaning up in the checkpoint-dir.",
+      cause,
+    },
+  );
 }
 
 /** What opens a provider's files for a look only: an index in memory would be loaded whole by its own provider. */
