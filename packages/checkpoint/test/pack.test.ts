@@ -273,4 +273,8 @@ test("a program that is given as text packs on threads like one in a file", asyn
   `;
   const printed = execFileSync(process.execPath, ["--input-type=module", "-e", program]);
   expect(printed.toString()).toBe("true\n");
+  for (const options of ["--input-type=module", '"--input-type=module" --max-old-space-size=500']) {
+    const env = { ...process.env, NODE_OPTIONS: options };
+    expect(execFileSync(process.execPath, ["-e", program], { env }).toString()).toBe("true\n");
+  }
 });

@@ -34,12 +34,20 @@ export function receiveError({ message, cairn, system }: SentError): Error {
 /** Starts `<name>.js`, which in a build lies beside the module whose `import.meta.url` is `beside`. */
 export function startWorker(beside: string, name: string, workerData: unknown): Worker {
   if (!beside.endsWith(".ts")) {
-    const isOfText = process.execArgv.some((arg) => arg.startsWith("--input-type"));
-    // A thread inherits the flags, and this one is refused for what lies in a file.
-    return new Worker(new URL(`./${name}.js`, beside), { workerData, ...(isOfText ? { execArgv: [] } : {}) });
+    return new Worker(new URL(`./${name}.js`, beside), { workerData, ...ofFile() });
   }
   // Node runs no TypeScript: who runs the sources, by export conditions of its own, gets the thread from the build.
   return new Worker(new URL(`../dist/src/${name}.js`, beside), { workerData, execArgv: [] });
+}
+
+const OF_TEXT = /"?--input-type(?:=|\s+)[\w-]+"?/g;
+
+/** A thread inherits the flags of a program given as text, from the command line and from NODE_OPTIONS, and is refused with them. */
+function ofFile(): { execArgv?: string[]; env?: NodeJS.ProcessEnv } {
+  const { NODE_OPTIONS: options = "" } = process.env;
+  const given = options.replaceAll(OF_TEXT, "");
+  if (given !== options) return { execArgv: [], env: { ...process.env, NODE_OPTIONS: given } };
+  return process.execArgv.some((arg) => arg.startsWith("--input-type")) ? { execArgv: [] } : {};
 }
 
 /** Lets every other thread of the process go first. Only Linux gives a priority to one thread; elsewhere nothing changes. */
