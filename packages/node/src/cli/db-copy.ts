@@ -1,6 +1,6 @@
 import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { type Manifest, restoreCheckpoint } from "@cairn/checkpoint";
 import {
   CairnError,
@@ -16,6 +16,7 @@ import type { OutputOptions } from "./command-options.ts";
 import { type DbPlace, findDbPlace } from "./db-place.ts";
 import { showProgress } from "./progress-display.ts";
 import { UsageError } from "./report-error.ts";
+import { ENDING, stagingFolder } from "./staging-folder.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** What every command that looks at a database takes. */
@@ -39,7 +40,7 @@ export interface DbCopy {
 
 /**
  * Runs `use` with a copy of the database at `place`: of a LevelDB a capture, whose tables are links where the file system allows, of
- * a checkpoint a restore. Neither takes a lock nor writes to the place. At SIGINT `signal` is aborted; the copy is removed at the end.
+ * a checkpoint a restore. Neither takes a lock nor writes to the place. At a signal of {@link ENDING} `signal` is aborted; the copy is removed at the end.
  */
 export async function withDbCopy<T>(
   place: string,
@@ -50,7 +51,7 @@ export async function withDbCopy<T>(
   const found = await findDbPlace(place, terminal);
   const staging = await makeStaging(found, options.staging, terminal);
   const interrupt = new AbortController();
-  const forget = terminal.onSignal(["SIGINT"], () => interrupt.abort(interrupted()));
+  const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
   const dir = join(staging, "copy");
   const { signal } = interrupt;
   try {
@@ -72,7 +73,7 @@ export async function withDbCopy<T>(
  * The temporary folder, unless links to it are not possible and a folder beside the place is: a copy of a large index would fill it.
  */
 async function makeStaging(found: DbPlace, asked: string | undefined, terminal: Terminal): Promise<string> {
-  if (asked !== undefined) return await mkdtemp(join(resolve(terminal.cwd, asked), PREFIX));
+  if (asked !== undefined) return await stagingFolder(asked, PREFIX, terminal);
   if (found.kind !== "checkpoint") {
     const [index, temporary] = [await stat(found.dir), await stat(tmpdir())];
     const beside = dirname(found.kind === "db-dir" ? dirname(found.dir) : found.dir);
@@ -85,7 +86,7 @@ async function makeStaging(found: DbPlace, asked: string | undefined, terminal: 
       }
     }
   }
-  return await mkdtemp(join(tmpdir(), PREFIX));
+  return await stagingFolder(undefined, PREFIX, terminal);
 }
 
 const PREFIX = "cairn-db-";

@@ -1,9 +1,12 @@
+import { mkdir, readdir } from "node:fs/promises";
+import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { PeerStatus } from "../../src/cluster/peer-messages.ts";
 import { documentRowKey } from "../../src/index-store/row-keys.ts";
 import type { CairnNode } from "../../src/node.ts";
 import { startNode } from "../../src/start-node.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
+import { ENDING } from "../../src/cli/staging-folder.ts";
 import { cairn, CapturedTerminal } from "../cli/captured-terminal.ts";
 import { ClusterScene, put } from "./cluster-scene.ts";
 
@@ -11,7 +14,10 @@ let scene: ClusterScene;
 beforeEach(async () => {
   scene = await ClusterScene.open();
 });
-afterEach(async () => await scene.close());
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await scene.close();
+});
 
 interface ShownNode {
   readonly node: string;
@@ -64,6 +70,13 @@ describe("cairn status --cluster", () => {
     }
     await scene.stop(c);
     expect((await shown()).nodes.map(({ node }) => node)).toEqual(["a", "b"]);
+    expect((await scene.status("--expect", "2")).code).toBe(0);
+    const missing = await scene.status("--expect", "3");
+    expect(missing.code).toBe(1);
+    expect(missing.stdout).toContain("2 nodes answered");
+    expect(missing.stderr).toMatch(
+      /^NOT_FOUND: 2 nodes of this log answered, and 3 were expected\.\n {2}hint: /,
+    );
   });
 
   it("says so when no node answers", async () => {
@@ -130,6 +143,29 @@ describe("cairn status --cluster", () => {
 });
 
 describe("cairn status --cluster --digest", () => {
+  it.each(ENDING)(
+    "removes what it rebuilt when it is ended by %s, and claims nothing of the nodes",
+    async (signal) => {
+      const a = await scene.ready("a");
+      await put(a, 0, 5, "right");
+      const temporary = path.join(scene.folder, "tmp");
+      await mkdir(temporary);
+      vi.stubEnv("TMPDIR", temporary);
+      const env = { NATS_URL: scene.nats.url, CAIRN_CHECKPOINT_PATH: path.join(scene.folder, "checkpoints") };
+      const terminal = new CapturedTerminal({ cwd: scene.folder, env });
+      const argv = ["status", "--cluster", "--timeout", "PT1S", "--digest", "--rebuild"];
+      // Before anything is read, so that it is ended in its middle.
+      terminal.onSignal = (signals, listener) => {
+        if (signals.includes(signal)) queueMicrotask(() => listener(signal));
+        return () => undefined;
+      };
+      const { code, stdout, stderr } = await cairn(argv, terminal);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toContain("CHECKPOINT_INCOMPLETE: Interrupted");
+      expect(await readdir(temporary)).toEqual([]);
+    },
+  );
+
   it("gives the digest of the log's fold on every node, at one transaction, while they go on applying", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");

@@ -1,6 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
+import { rm } from "node:fs/promises";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { askStatus, type Peer } from "../../cluster/ask-cluster.ts";
 import { compareNodes, type Comparison, type Rebuilt } from "../../cluster/compare-nodes.ts";
@@ -11,7 +9,8 @@ import type { System } from "../../system/system.ts";
 import type { PeerChannel } from "../../tx-log/peer-channel.ts";
 import type { TxLog } from "../../tx-log/tx-log.ts";
 import { type ClusterView, formatCluster, ofThisLog } from "../cluster-screen.ts";
-import { formatCount, formatDuration } from "../quantities.ts";
+import { formatCount, formatDuration, formatNumberOf } from "../quantities.ts";
+import { ENDING, stagingFolder } from "../staging-folder.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal.ts";
 import { noLog } from "./log.ts";
 
@@ -49,19 +48,29 @@ export async function viewCluster(
   const own = peers.filter(ofThisLog(view));
   if (!query.digest || own.length === 0) return view;
   const tell = teller(terminal);
+  const interrupt = new AbortController();
   const comparison = await compareNodes(channel, identity.id, own, {
     timeoutMs,
     silenceMs: Math.max(timeoutMs, LEAST_SILENCE_MS),
     waitMs: CATCH_UP_MS,
     always: query.rebuild,
-    rebuild: async (txId) => await rebuild(log, system, txId, tell),
+    rebuild: async (txId) => await rebuild(log, system, txId, interrupt, terminal, tell),
     onCheck: ({ node }, done, total) => tell(`${node} compares itself with the log`, done, total),
   });
+  // A rebuild that cannot be made is an answer; one that was ended is none.
+  interrupt.signal.throwIfAborted();
   return { ...view, comparison };
 }
 
-/** Writes a view. `INDEX_CORRUPT`, below it, where nodes have an index that is not the log's, or it cannot be told which. */
-export async function writeCluster(view: ClusterView, terminal: Terminal, json: boolean): Promise<void> {
+/**
+ * Writes a view. Below it `INDEX_CORRUPT` where nodes have an index that is not the log's, or it cannot be told which, and `NOT_FOUND`
+ * where fewer than `expect` nodes of this log answered.
+ */
+export async function writeCluster(
+  view: ClusterView,
+  terminal: Terminal,
+  { json, expect = 0 }: { readonly json: boolean; readonly expect?: number | undefined },
+): Promise<void> {
   if (json) await writeJson(terminal.stdout, clusterJson(view));
   else await writeLine(terminal.stdout, formatCluster(view, Date.now()));
   const { comparison } = view;
@@ -77,6 +86,19 @@ export async function writeCluster(view: ClusterView, terminal: Terminal, json: 
       hint: `There is nothing to compare them with: ${comparison.rebuilt.message}`,
     });
   }
+  requireNodes(view.peers.filter(ofThisLog(view)).length, expect);
+}
+
+/** `NOT_FOUND` where fewer nodes answered than were expected. */
+export function requireNodes(answered: number, expected = 0): void {
+  if (answered >= expected) return;
+  throw new CairnError(
+    "NOT_FOUND",
+    `${formatNumberOf(answered, "node")} of this log answered, and ${formatCount(expected)} were expected.`,
+    {
+      hint: "Those that are missing are down, frozen, cut off from NATS or slower than --timeout, or have another log.",
+    },
+  );
 }
 
 function wrongPeers({ answers, rebuilt }: Comparison, peers: readonly Peer[]): Peer[] {
@@ -108,14 +130,18 @@ async function rebuild(
   log: TxLog,
   system: System,
   txId: number,
+  interrupt: AbortController,
+  terminal: Terminal,
   tell: (what: string, done: number, total: number) => void,
 ): Promise<Rebuilt> {
   const { store, restoreFrom = [] } = system.checkpointer ?? {};
-  const dir = await mkdtemp(path.join(tmpdir(), "cairn-rebuild-"));
+  const dir = await stagingFolder(undefined, "cairn-rebuild-", terminal);
+  const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
   try {
     const onProgress = (done: number, total: number): void => tell("Rebuilding out of the log", done, total);
-    return await rebuildIndex({ system, log, dir, txId, signal: new AbortController().signal, onProgress });
+    return await rebuildIndex({ system, log, dir, txId, signal: interrupt.signal, onProgress });
   } finally {
+    forget();
     await rm(dir, { recursive: true, force: true });
     for (const one of new Set([store, ...restoreFrom])) await one?.close();
   }
@@ -129,6 +155,10 @@ function teller({ stderr }: Terminal): (what: string, done: number, total: numbe
     const amounts = total === 0 ? "" : `: ${formatCount(done)} of ${formatCount(total)} transactions`;
     stderr.write(`${what}${amounts}\n`);
   };
+}
+
+function interrupted(): CairnError {
+  return new CairnError("CHECKPOINT_INCOMPLETE", "Interrupted; the nodes were not compared.");
 }
 
 function nobody(name: string, { address }: PeerChannel, timeoutMs: number): CairnError {

@@ -3,14 +3,20 @@ import { CairnError } from "@cairn/kv";
 import { Duration } from "luxon";
 import type { NodeStatus } from "../../node-api.ts";
 import { requireConfig } from "../../system/read-config.ts";
-import { type AddCommand, describeNodeCommand, type NodeOptions, withNode } from "../command-options.ts";
+import {
+  type AddCommand,
+  describeNodeCommand,
+  type NodeOptions,
+  wholeNumber,
+  withNode,
+} from "../command-options.ts";
 import { type ConfigurationOptions, configurationOptions, readConfiguration } from "../configuration.ts";
 import { NoAnswerError, type NodeClient } from "../node-client.ts";
 import { UsageError } from "../report-error.ts";
 import { formatStatus } from "../status-screen.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal.ts";
 import { withLog } from "./log.ts";
-import { viewCluster, writeCluster } from "./status-cluster.ts";
+import { requireNodes, viewCluster, writeCluster } from "./status-cluster.ts";
 
 interface StatusOptions extends NodeOptions, ConfigurationOptions {
   readonly wait?: string;
@@ -18,6 +24,7 @@ interface StatusOptions extends NodeOptions, ConfigurationOptions {
   readonly digest?: boolean;
   readonly rebuild?: boolean;
   readonly timeout?: string;
+  readonly expect?: number;
 }
 
 const BETWEEN_LOOKS_MS = 100;
@@ -38,10 +45,15 @@ export const addStatus: AddCommand = (parent, terminal) => {
       .option("--cluster", "ask all nodes that have the configuration's log open")
       .option("--digest", "with --cluster: compare their indexes at one transaction")
       .option("--rebuild", "with --digest: also compare with a rebuild out of the log when all agree")
+      .option(
+        "--expect <nodes>",
+        "with --cluster: end with 1 when fewer nodes of the log answer",
+        wholeNumber("--expect", 1),
+      )
       .option("--timeout <duration>", "with --cluster: how long to wait for nodes (default PT3S)"),
   ).action(async (options: StatusOptions) => {
     if (options.cluster === true) return await showCluster(options, terminal);
-    const needsCluster = (["digest", "rebuild", "timeout"] as const).find(
+    const needsCluster = (["digest", "rebuild", "timeout", "expect"] as const).find(
       (name) => options[name] !== undefined,
     );
     if (needsCluster !== undefined) throw new UsageError(`--${needsCluster} needs --cluster.`);
@@ -72,7 +84,7 @@ async function showCluster(options: StatusOptions, terminal: Terminal): Promise<
     return await viewCluster(log, log.peers, system, { timeoutMs, digest, rebuild }, terminal);
   });
   if (view === undefined) return await showOnlyNode(options, terminal);
-  return await writeCluster(view, terminal, json);
+  return await writeCluster(view, terminal, { json, expect: options.expect });
 }
 
 /** Nodes of such a log cannot be asked through it. */
@@ -80,7 +92,8 @@ async function showOnlyNode(options: StatusOptions, terminal: Terminal): Promise
   terminal.stderr.write(
     "notice: This log does not connect nodes: an embedded log has one node alone. This is the one at --url.\n",
   );
-  return await showNode(options, terminal);
+  await showNode(options, terminal);
+  requireNodes(1, options.expect);
 }
 
 /** The status; with `waitMs`, the first one that says ready. `NOT_READY` when it does not in that time. */
