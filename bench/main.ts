@@ -8,6 +8,7 @@ import { type BenchOptions, readOptions, USAGE } from "./options.ts";
 import { checkpoint } from "./rows/checkpoint.ts";
 import { fields } from "./rows/fields.ts";
 import { join } from "./rows/join.ts";
+import { reads } from "./rows/reads.ts";
 import { replay } from "./rows/replay.ts";
 import { restart } from "./rows/restart.ts";
 import { restore } from "./rows/restore.ts";
@@ -15,7 +16,7 @@ import { s3 } from "./rows/s3.ts";
 import { watch } from "./rows/watch.ts";
 import { writer } from "./rows/writer.ts";
 
-const ROWS: readonly Row[] = [replay, checkpoint, restore, join, writer, s3, watch, fields, restart];
+const ROWS: readonly Row[] = [replay, checkpoint, restore, join, writer, s3, watch, fields, restart, reads];
 
 async function main(): Promise<void> {
   const options = optionsOrExit();

@@ -1,0 +1,51 @@
+import { freePort } from "@cairn/node/testing";
+import type { Workspace } from "../data/workspace.ts";
+import type { Figures, Row } from "../harness/row.ts";
+
+const LEVEL = "classic-level";
+const EMBEDDED = "cairn, embedded";
+const CONSTANT = "fastify, a constant";
+const HTTP = "cairn, over HTTP";
+
+const EMBEDDED_READS = 300_000;
+const HTTP_READS = 60_000;
+
+/** Reading documents by their keys, against the store below and against a server that has nothing to look up. */
+export const reads: Row = {
+  name: "reads",
+  title: "documents read by their keys at random, 32 at once",
+  async prepare(workspace) {
+    const { count } = workspace.records;
+    const dir = workspace.fresh("read");
+    await workspace.run("make executions", { dir, count, each: 500, indexed: false });
+    const points = { dir, count, reads: EMBEDDED_READS };
+    return {
+      contestants: [
+        { name: LEVEL, run: () => workspace.run("read from LevelDB", points) },
+        { name: EMBEDDED, run: () => workspace.run("read through node", points) },
+        { name: CONSTANT, run: () => overHttp(workspace, count) },
+        { name: HTTP, run: () => overHttp(workspace, count, dir) },
+      ],
+      targets: [
+        {
+          of: { contestant: EMBEDDED, metric: "reads/s" },
+          to: { contestant: LEVEL, metric: "reads/s" },
+          atLeast: 0.8,
+        },
+        {
+          of: { contestant: HTTP, metric: "reads/s" },
+          to: { contestant: CONSTANT, metric: "reads/s" },
+          atLeast: 0.7,
+        },
+      ],
+    };
+  },
+};
+
+async function overHttp(workspace: Workspace, count: number, dir?: string): Promise<Figures> {
+  const port = await freePort();
+  const serving = workspace.run("serve reads", { port, ...(dir === undefined ? {} : { dir }) });
+  const asking = workspace.run("ask reads", { port, count, reads: HTTP_READS });
+  const [, asked] = await Promise.all([serving, asking]);
+  return asked;
+}

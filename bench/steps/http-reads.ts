@@ -1,0 +1,124 @@
+import { connect, type Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { startNode } from "@cairn/node";
+import { fastify } from "fastify";
+import { embeddedConfig, execution } from "../data/executions.ts";
+import type { Figures } from "../harness/row.ts";
+
+/** What answers: a node with the executions below `dir`, or without one a route that returns a constant of the same size. */
+export interface ServedReads {
+  readonly dir?: string;
+  readonly port: number;
+}
+
+/** What asks, and how often. */
+export interface AskedReads {
+  readonly port: number;
+  readonly count: number;
+  readonly reads: number;
+}
+
+const CONNECTIONS = 32;
+const WARM = 5_000;
+// A node's watchers hear of it.
+const STOP =
+  "PUT /api/v1/stop/now HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n1";
+
+/** Serves until who asks has written the document stop/now. */
+export async function serveReads({ dir, port }: ServedReads): Promise<Figures> {
+  const constant = JSON.stringify(execution(0).document);
+  const app = fastify();
+  const stopping = new Promise<void>((resolve) => {
+    app.put("/api/v1/stop/now", (_request, reply) => {
+      void reply.code(201).send();
+      resolve();
+    });
+  });
+  app.get("/api/v1/executions/*", (_request, reply) =>
+    reply.type("application/json; charset=utf-8").send(constant),
+  );
+  if (dir === undefined) {
+    await app.listen({ host: "127.0.0.1", port });
+    await stopping;
+    await app.close();
+    return {};
+  }
+  const config = { ...embeddedConfig(dir), "cairn/http-server": { host: "127.0.0.1", port } };
+  const node = await startNode(config, { env: {} });
+  try {
+    await node.ready;
+    for await (const event of node.watch({ bucket: "stop" })) if (event.type === "tx") break;
+    return {};
+  } finally {
+    await node.close();
+  }
+}
+
+/** Asks for documents at random over some connections, one after the other on each. */
+export async function askReads({ port, count, reads }: AskedReads): Promise<Figures> {
+  const sockets = await Promise.all(Array.from({ length: CONNECTIONS }, async () => await open(port)));
+  let state = 1;
+  const many = async (total: number): Promise<void> => {
+    let left = total;
+    const caller = async (socket: Socket): Promise<void> => {
+      while (left > 0) {
+        left -= 1;
+        state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+        await ask(
+          socket,
+          `GET /api/v1/executions/${execution(state % count).key} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+        );
+      }
+    };
+    await Promise.all(sockets.map(caller));
+  };
+  await untilReady(port, count);
+  await many(WARM);
+  const begin = performance.now();
+  await many(reads);
+  const seconds = (performance.now() - begin) / 1000;
+  const [socket] = sockets;
+  // Whichever of the two serves ends after this.
+  if (socket !== undefined) await ask(socket, STOP, /^HTTP\/1.1 201/);
+  for (const one of sockets) one.destroy();
+  return { "reads/s": reads / seconds };
+}
+
+/** The port is bound before the node has its index. */
+async function untilReady(port: number, count: number): Promise<void> {
+  const url = `http://127.0.0.1:${port}/api/v1/executions/${execution(count - 1).key}`;
+  while ((await fetch(url)).status !== 200) await delay(20);
+}
+
+async function open(port: number): Promise<Socket> {
+  for (;;) {
+    const socket = connect(port, "127.0.0.1").setNoDelay();
+    const connected = await new Promise<boolean>((resolve) => {
+      socket.once("connect", () => resolve(true));
+      socket.once("error", () => resolve(false));
+    });
+    if (connected) return socket;
+    // Whoever serves has not begun yet.
+    await delay(20);
+  }
+}
+
+/** Sends a request and waits for the whole of its answer. */
+async function ask(socket: Socket, request: string, expected = /^HTTP\/1.1 200/): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    let text = "";
+    let length = -1;
+    const take = (chunk: Buffer): void => {
+      text += chunk.toString("latin1");
+      const head = text.indexOf("\r\n\r\n");
+      if (head < 0) return;
+      if (length < 0) length = head + 4 + Number(/content-length: (\d+)/i.exec(text)?.[1] ?? 0);
+      if (text.length < length) return;
+      socket.off("data", take);
+      if (expected.test(text)) resolve();
+      else reject(new Error(`the answer is ${text.slice(0, 200)}`));
+    };
+    socket.on("data", take);
+    socket.write(request);
+  });
+}
