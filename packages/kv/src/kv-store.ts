@@ -1,3 +1,5 @@
+import type { CairnError } from "./errors.ts";
+
 /** A row: key and value, both bytes. Keys are ordered by their unsigned bytes. */
 export type KvRow = readonly [key: Uint8Array, value: Uint8Array];
 
@@ -49,6 +51,11 @@ export interface KvStats {
   /** Bytes of the store's files on disk (0 for a store that lives in memory). */
   readonly bytes: number;
   readonly files: number;
+  /**
+   * The files that the store was opened from were removed from its folder, or the folder was: `INDEX_CORRUPT`, with what to do. What is
+   * answered comes from files that are still held open, and ends with them. Left out where all is well.
+   */
+  readonly missing?: CairnError;
 }
 
 /**

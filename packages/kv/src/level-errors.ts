@@ -73,3 +73,14 @@ function full(dir: string, cause: unknown): CairnError {
     cause,
   });
 }
+
+/** The files of a database that is open are not in its folder any more. */
+export function filesGone(dir: string): CairnError {
+  return new CairnError(
+    "INDEX_CORRUPT",
+    `The files of the index in ${dir} were removed or replaced while it is open; it answers from files that are still held open.`,
+    {
+      hint: "Nothing is lost: stop the node and start it again, and it builds its index anew out of a checkpoint and the log. Then find out who removed them.",
+    },
+  );
+}

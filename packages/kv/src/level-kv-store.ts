@@ -12,9 +12,9 @@ import type {
   KvStore,
 } from "./kv-store.ts";
 import { checkLiveTables } from "./check-live-tables.ts";
-import { closed, explainOpening, explainOperation, locked } from "./level-errors.ts";
+import { closed, explainOpening, explainOperation, filesGone, locked } from "./level-errors.ts";
 import { holdsLevelDb, measureFiles } from "./level-files.ts";
-import { claimDirectory, isLockedElsewhere } from "./level-lock.ts";
+import { claimDirectory, type ClaimedDirectory, isLockedElsewhere } from "./level-lock.ts";
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { captureLevelDb } from "./live-capture.ts";
 import { checkWriteAheadLogs } from "./write-ahead-logs.ts";
@@ -46,7 +46,7 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
       const dir = resolve(place);
       const exists = await holdsLevelDb(dir);
       await makeFolder(dir);
-      const release = await claimDirectory(dir);
+      const claim = await claimDirectory(dir);
       try {
         if (exists) await checkLogs(dir);
         const level = new ClassicLevel<Uint8Array, Uint8Array>(dir, {
@@ -56,9 +56,9 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
           valueEncoding: "view",
         });
         await level.open();
-        return new LevelKvStore(level, dir, release, exists);
+        return new LevelKvStore(level, dir, claim, exists);
       } catch (error) {
-        release();
+        claim.release();
         throw explainOpening(error, dir);
       }
     },
@@ -81,7 +81,7 @@ async function checkLogs(dir: string): Promise<void> {
 class LevelKvStore extends LevelReader implements KvStore {
   readonly #level: ClassicLevel<Uint8Array, Uint8Array>;
   readonly #dir: string;
-  readonly #release: () => void;
+  readonly #claim: ClaimedDirectory;
   readonly #running = new Set<Promise<unknown>>();
   readonly #stop = new AbortController();
   #failure: unknown;
@@ -89,11 +89,16 @@ class LevelKvStore extends LevelReader implements KvStore {
   #damage: CairnError | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(level: ClassicLevel<Uint8Array, Uint8Array>, dir: string, release: () => void, isOld: boolean) {
+  constructor(
+    level: ClassicLevel<Uint8Array, Uint8Array>,
+    dir: string,
+    claim: ClaimedDirectory,
+    isOld: boolean,
+  ) {
     super(level, dir);
     this.#level = level;
     this.#dir = dir;
-    this.#release = release;
+    this.#claim = claim;
     // What was written before lay on a disk that nobody watched.
     if (isOld) this.#running.add(this.#checkTables());
   }
@@ -147,7 +152,13 @@ class LevelKvStore extends LevelReader implements KvStore {
 
   async capture(dir: string, options: { unchecked?: boolean } = {}): Promise<KvCapture> {
     this.#assertOpen();
-    return this.#track(captureLevelDb(this.#dir, resolve(dir), options));
+    return this.#track(this.#capture(resolve(dir), options));
+  }
+
+  /** Of another database, which somebody put in the place of this one, a copy would pass for one of this. */
+  async #capture(dir: string, options: { unchecked?: boolean }): Promise<KvCapture> {
+    if (!(await this.#claim.isThere())) throw filesGone(this.#dir);
+    return await captureLevelDb(this.#dir, dir, options);
   }
 
   async compact(): Promise<void> {
@@ -159,7 +170,8 @@ class LevelKvStore extends LevelReader implements KvStore {
 
   async stats(): Promise<KvStats> {
     this.#assertOpen();
-    return measureFiles(this.#dir);
+    const measured = await measureFiles(this.#dir);
+    return (await this.#claim.isThere()) ? measured : { ...measured, missing: filesGone(this.#dir) };
   }
 
   close(): Promise<void> {
@@ -171,7 +183,7 @@ class LevelKvStore extends LevelReader implements KvStore {
     this.#stop.abort();
     await Promise.allSettled(this.#running);
     await this.#level.close();
-    this.#release();
+    this.#claim.release();
   }
 
   async #track<T>(work: Promise<T>): Promise<T> {

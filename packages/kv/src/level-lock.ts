@@ -12,13 +12,35 @@ import { innermost, locked } from "./level-errors.ts";
  */
 const openDirectories = new Set<string>();
 
-/** Claims a directory within this process; answers how to give it back. `INDEX_LOCKED` when it is claimed already. */
-export async function claimDirectory(dir: string): Promise<() => void> {
-  const { dev, ino } = await stat(dir);
-  const identity = `${dev}:${ino}`;
+/** A directory that this process has claimed. */
+export interface ClaimedDirectory {
+  release(): void;
+  /** Whether its path still leads to it, and a database lies in it. */
+  isThere(): Promise<boolean>;
+}
+
+/** Claims a directory within this process. `INDEX_LOCKED` when it is claimed already. */
+export async function claimDirectory(dir: string): Promise<ClaimedDirectory> {
+  const identity = await identityOf(dir);
   if (openDirectories.has(identity)) throw locked(dir);
   openDirectories.add(identity);
-  return () => openDirectories.delete(identity);
+  return {
+    release: () => void openDirectories.delete(identity),
+    async isThere() {
+      try {
+        await stat(join(dir, "CURRENT"));
+        return (await identityOf(dir)) === identity;
+      } catch (error) {
+        if (systemErrorCode(error) === "ENOENT" || systemErrorCode(error) === "ENOTDIR") return false;
+        throw error;
+      }
+    },
+  };
+}
+
+async function identityOf(dir: string): Promise<string> {
+  const { dev, ino } = await stat(dir);
+  return `${dev}:${ino}`;
 }
 
 /**

@@ -102,6 +102,8 @@ export interface NodeStatus {
     readonly bytes: number;
     readonly version: number;
     readonly lag: number | null;
+    /** Its files were removed under the running node; left out where all is well. */
+    readonly warning?: { readonly code: string; readonly message: string; readonly hint: string };
   };
   readonly join: {
     readonly restoredFrom: { readonly name: string; readonly store: string; readonly txId: TxId } | null;

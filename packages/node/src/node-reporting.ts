@@ -1,15 +1,19 @@
-import type { Clock } from "@cairn/checkpoint";
+import { type Clock, systemClock } from "@cairn/checkpoint";
 import type { Logger } from "pino";
 import { PeerServer } from "./cluster/peer-server.ts";
 import { SelfCheck } from "./cluster/self-check.ts";
+import type { IndexStore } from "./index-store/index-store.ts";
 import { logOffset } from "./joining/log-identity.ts";
 import type { IndexDirectory } from "./joining/index-directory.ts";
 import type { NodeStatus } from "./node-api.ts";
 import type { NodeLife } from "./node-life.ts";
-import { askBounds } from "./node-status.ts";
+import { askBounds, indexFiles } from "./node-status.ts";
 import { type Movement, type Stall, StallWatch, type WaitingFor } from "./stall-watch.ts";
 import type { System } from "./system/system.ts";
 import type { TxLog } from "./tx-log/tx-log.ts";
+import { type RepeatedWork, repeatWork } from "./upkeep/repeated-work.ts";
+
+const FILES_LOOK_MS = 30_000;
 
 /** What a node's reporting works with. */
 export interface ReportingParts {
@@ -28,6 +32,9 @@ export class NodeReporting {
   readonly #peers: PeerServer;
   readonly #check: SelfCheck;
   readonly #watch: StallWatch;
+  #files: RepeatedWork | undefined;
+  /** The index of which it was told that its files are gone. */
+  #told: IndexStore | undefined;
 
   constructor(parts: ReportingParts) {
     const { system, directory, life, logger, status } = parts;
@@ -54,6 +61,14 @@ export class NodeReporting {
 
   start(): void {
     this.#watch.start();
+    const every = this.#parts.stall?.afterMs ?? FILES_LOOK_MS;
+    const look = async (): Promise<number> => {
+      await this.#lookAtFiles();
+      return every;
+    };
+    this.#files = repeatWork(systemClock, { firstDelay: every, retryDelay: () => every }, look, (error) =>
+      this.#parts.logger.warn({ err: error }, "the files of the index could not be looked at"),
+    );
   }
 
   /** What stands still now. */
@@ -73,7 +88,17 @@ export class NodeReporting {
 
   async close(): Promise<void> {
     this.#watch.stop();
+    await this.#files?.stop();
     await this.#peers.close();
+  }
+
+  /** A removed file that is open reads on as if nothing had happened: nothing else would tell before the next checkpoint or start. */
+  async #lookAtFiles(): Promise<void> {
+    const { index } = this.#parts.life;
+    const { warning } = await indexFiles(index);
+    if (warning === undefined || this.#told === index) return;
+    this.#told = index;
+    this.#parts.logger.warn({ code: warning.code, hint: warning.hint }, warning.message);
   }
 
   #movement(): Movement | undefined {

@@ -66,7 +66,7 @@ export async function nodeStatus(
       txId,
       txTime: state === undefined || state.time === 0 ? null : isoTime(state.time),
       documents: state?.documents ?? 0,
-      bytes: await indexBytes(index),
+      ...(await indexFiles(index)),
       version: INDEX_VERSION,
       lag: lastTxId === null ? null : Math.max(0, lastTxId - txId),
     },
@@ -98,13 +98,19 @@ export async function askBounds(log: TxLog | undefined): Promise<LogBounds | und
   }
 }
 
-async function indexBytes(index: IndexStore | undefined): Promise<number> {
-  if (index === undefined) return 0;
+/** How large the index is, and what is wrong with its files. */
+export async function indexFiles(
+  index: IndexStore | undefined,
+): Promise<Pick<NodeStatus["index"], "bytes" | "warning">> {
+  if (index === undefined) return { bytes: 0 };
   try {
-    return (await index.stats()).bytes;
+    const { bytes, missing } = await index.stats();
+    if (missing === undefined) return { bytes };
+    const { code, message, hint = "" } = missing;
+    return { bytes, warning: { code, message, hint } };
   } catch (error) {
     // Closed meanwhile, because the node builds it anew or stops.
-    if (isCairnError(error, "NOT_READY")) return 0;
+    if (isCairnError(error, "NOT_READY")) return { bytes: 0 };
     throw error;
   }
 }

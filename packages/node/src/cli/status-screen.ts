@@ -22,6 +22,7 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
     ["Log", logText(status)],
     ["Index", indexText(status, options.now)],
     ["Documents", `${formatCount(status.index.documents)} in ${formatBytes(status.index.bytes)}`],
+    ...indexWarning(status),
     ["Joined", joinText(status)],
     ...status.join.skipped.map(({ name, code, message }): Field => [
       "Skipped",
@@ -88,6 +89,14 @@ function indexText({ index }: NodeStatus, now: number): string {
   const lag =
     index.lag === null ? "" : index.lag === 0 ? "; nothing behind" : `; ${formatCount(index.lag)} behind`;
   return `transaction ${formatCount(index.txId)}${time}${lag}`;
+}
+
+function indexWarning({ index: { warning } }: NodeStatus): Field[] {
+  if (warning === undefined) return [];
+  return [
+    ["Warning", `${warning.code}: ${warning.message}`],
+    ["", warning.hint],
+  ];
 }
 
 function orphanFields({ join }: NodeStatus): Field[] {
