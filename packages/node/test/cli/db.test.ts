@@ -175,6 +175,23 @@ describe("a place", () => {
     await db("check", "checkpoints", "--staging", staging);
     await db("get", "n-index", "pods", "nothing", "--staging", staging);
     expect(await readdir(staging)).toEqual([]);
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+      const terminal = new CapturedTerminal({ cwd: folder });
+      const onSignal = terminal.onSignal.bind(terminal);
+      // As soon as it listens, so that it is ended in its middle.
+      terminal.onSignal = (signals, listener) => {
+        const forget = onSignal(signals, listener);
+        terminal.signal(signal);
+        return forget;
+      };
+      const ended = await cairn(["db", "check", "checkpoints", "--staging", staging], terminal);
+      expect(ended.code).toBe(1);
+      expect(ended.stderr).toContain("CHECKPOINT_INCOMPLETE: Interrupted");
+      expect(await readdir(staging)).toEqual([]);
+    }
+    const missing = await db("check", "n-index", "--staging", path.join(folder, "nowhere"));
+    expect(missing.code).toBe(2);
+    expect(missing.stderr).toContain("CONFIG_INVALID: There is no folder");
   });
 
   it.each([
