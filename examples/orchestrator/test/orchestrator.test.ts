@@ -91,11 +91,10 @@ describe("the orchestrator on three nodes of one log", () => {
 
     const { txId: end } = await client.put("marks", "end", true);
     const told = (await whatTookEffect(nodes.nats.url)).filter(({ txId }) => txId <= end);
-    const holders = new Set<string>();
-    for (const { changes } of told) {
-      for (const text of changes) holders.add(/^put leases \S+ {"holder":"(\w+)"/.exec(text)?.[1] ?? "");
-    }
-    expect(holders.size).toBeGreaterThan(2);
+    const holders = told.flatMap(({ changes }) =>
+      changes.flatMap((text) => /^put leases \S+ {"holder":"(\w+)"/.exec(text)?.[1] ?? []),
+    );
+    expect(new Set(holders).size).toBeGreaterThan(1);
     for (const { snapshots, seen, crashed } of controllers) {
       if (!crashed)
         await expect.poll(() => seen.at(-1)?.txId, { timeout: 10_000 }).toBeGreaterThanOrEqual(end);
@@ -147,7 +146,7 @@ describe("the orchestrator on three nodes of one log", () => {
     }
   });
 
-  it("hands the lease on when its holder freezes, and one that wakes without knowing changes nothing", async () => {
+  it("hands the lease on when its holder freezes or is killed, and one that wakes acts only when it has the lease again", async () => {
     const first = controllerProcess("first");
     await expect.poll(() => first.output(), { timeout: 20_000 }).toMatch(/first takes the lease/);
     const second = controllerProcess("second");
@@ -161,7 +160,8 @@ describe("the orchestrator on three nodes of one log", () => {
     first.signal("SIGCONT");
     await scale("web", 4, "nginx:3");
     await becomesAsDesired();
-    expect(first.output()).toBe(before);
+    // Unless it is its turn again, since the other one stood still as well.
+    expect(first.output().slice(before.length)).toMatch(/^(first takes the lease|$)/);
     await second.kill();
     await scale("web", 1, "nginx:4");
     await becomesAsDesired();
