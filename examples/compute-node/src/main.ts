@@ -1,11 +1,13 @@
-import { startNode } from "@cairn/node";
+import { isCairnError, startNode } from "@cairn/node";
 import { failAbandoned, runExecutions } from "./compute-node.ts";
 import { ExecutionStore } from "./execution-store.ts";
 import { executionPolicies } from "./executions.ts";
 
-const { KEEP_FOR: keepFor = "P30D", SLOTS: slots = "4" } = process.env;
+const { KEEP_FOR: keepFor = "P30D" } = process.env;
+const slots = Number(process.env["SLOTS"] ?? 4);
 
 async function main(): Promise<void> {
+  if (!Number.isInteger(slots) || slots < 1) throw new RangeError("SLOTS takes a whole number from 1 on.");
   const ended = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => ended.abort());
   // Everything else as `cairn start` has it: CAIRN_DIR, CAIRN_INDEX_PATH, CAIRN_HTTP_PORT, …
@@ -14,7 +16,7 @@ async function main(): Promise<void> {
     const store = await ExecutionStore.open(node);
     say({ ready: node.url, ...(await store.counters()) });
     say({ abandoned: await failAbandoned(store) });
-    await runExecutions(store, { slots: Number(slots), signal: ended.signal });
+    await runExecutions(store, { slots, signal: ended.signal });
   } finally {
     await node.close();
   }
@@ -26,5 +28,6 @@ function say(line: object): void {
 
 main().catch((error: unknown) => {
   console.error(error instanceof Error ? error.message : error);
+  if (isCairnError(error) && error.hint !== undefined) console.error(`  hint: ${error.hint}`);
   process.exitCode = 3;
 });

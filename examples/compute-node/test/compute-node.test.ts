@@ -1,14 +1,16 @@
 import { pbkdf2Sync } from "node:crypto";
+import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Execution } from "../src/executions.ts";
-import { ComputeProcess } from "./support/compute-process.ts";
+import { ComputeProcess, MAIN } from "./support/compute-process.ts";
 import { fullCount, toldCounters } from "./support/full-count.ts";
 
-const EXECUTIONS = 800;
-const KILLS = 2;
+const EXECUTIONS = 1_000;
+const KILLS = 3;
 
 let folder = "";
 let compute: ComputeProcess | undefined;
@@ -122,5 +124,16 @@ describe("the compute node", () => {
     node = await started("PT0.5S");
     expect(node.greeting.counters).toEqual({});
     expect(await fullCount(node.client, node.greeting.txId)).toEqual({});
+  });
+
+  it("is refused a store that another one has, and told whose it is", async () => {
+    const { client } = await started("P30D");
+    await client.put("executions", "e", execution(1));
+    const env = { ...process.env, CAIRN_DIR: folder, CAIRN_HTTP_PORT: "0" };
+    await expect(promisify(execFile)(process.execPath, [MAIN], { env })).rejects.toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/in use by process \d+.*\n {2}hint: .*CAIRN_INDEX_PATH/),
+    });
+    expect(await client.get("executions", "e")).toBeDefined();
   });
 });

@@ -1,4 +1,4 @@
-import { CairnClient } from "@cairn/node/client";
+import { CairnClient, CairnClientError } from "@cairn/node/client";
 import { runKubelet } from "./kubelet.ts";
 import { runController } from "./run-controller.ts";
 
@@ -17,8 +17,9 @@ const THREE_NODES = "http://127.0.0.1:3001,http://127.0.0.1:3002,http://127.0.0.
 const PODS_A_NODE = 10;
 
 async function main([role, name]: readonly string[]): Promise<void> {
-  const { CAIRN_URLS: urls = THREE_NODES, CAIRN_AUTH_TOKEN: token, LEASE_MS: leaseMs = "5000" } = process.env;
-  if (name === undefined || (role !== "controller" && role !== "kubelet")) {
+  const { CAIRN_URLS: urls = THREE_NODES, CAIRN_AUTH_TOKEN: token } = process.env;
+  const leaseMs = Number(process.env["LEASE_MS"] ?? 5_000);
+  if (name === undefined || (role !== "controller" && role !== "kubelet") || !(leaseMs > 0)) {
     process.stderr.write(HELP);
     process.exitCode = 2;
     return;
@@ -30,11 +31,12 @@ async function main([role, name]: readonly string[]): Promise<void> {
   if (role === "kubelet") await runKubelet({ client, node: name, pods: PODS_A_NODE, signal });
   else {
     const onAction = (sentence: string): void => console.log(`${name} ${sentence}`);
-    await runController({ client, name, leaseMs: Number(leaseMs), signal, onAction });
+    await runController({ client, name, leaseMs, signal, onAction });
   }
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {
   console.error(error instanceof Error ? error.message : error);
+  if (error instanceof CairnClientError && error.hint !== undefined) console.error(`  hint: ${error.hint}`);
   process.exitCode = 3;
 });

@@ -4,7 +4,8 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { CairnClient } from "@cairn/node/client";
 
-const MAIN = fileURLToPath(new URL("../../dist/src/main.js", import.meta.url));
+/** The program, as it was built. */
+export const MAIN = fileURLToPath(new URL("../../dist/src/main.js", import.meta.url));
 
 /** What it says when it is ready. */
 export interface Greeting {
