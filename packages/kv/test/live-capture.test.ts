@@ -51,7 +51,7 @@ describe("a capture of a LevelDB that is written to", () => {
         await rm(directory.path(`capture ${round}`), { recursive: true });
       }
     },
-    60_000 + ROUNDS * 5_000,
+    60_000 + ROUNDS * 20_000,
   );
 
   it("has the rows that were flushed between the listing and the manifest", async () => {
