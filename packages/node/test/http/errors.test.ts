@@ -114,7 +114,11 @@ describe("every error", () => {
 
   test.each([
     ["what is not HTTP", "hello\r\n\r\n", 400],
-    ["headers that are too long", `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${"x".repeat(20_000)}\r\n\r\n`, 431],
+    [
+      "headers that are too long",
+      `GET / HTTP/1.1\r\nHost: localhost\r\nX: ${"x".repeat(20_000)}\r\n\r\n`,
+      431,
+    ],
     ["an address that is too long", `GET /${"x".repeat(20_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`, 431],
   ])("of %s has the same form", async (_what, bytes, status) => {
     await using served = await serve();
