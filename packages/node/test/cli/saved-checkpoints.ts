@@ -2,6 +2,7 @@ import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type CheckpointSource, filesystemStore, takeCheckpoint } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
+import { INDEX_VERSION } from "../../src/index-store/index-state.ts";
 
 /** A source whose index is an empty database, and a file that says its transaction. */
 function sourceAt(txId: number, logId: string): CheckpointSource {
@@ -14,7 +15,7 @@ function sourceAt(txId: number, logId: string): CheckpointSource {
       await kv.close();
       await writeFile(join(target, "STATE"), `state ${txId}\n`);
       return {
-        format: { index: 1, kv: "leveldb/1" },
+        format: { index: INDEX_VERSION, kv: "leveldb/1" },
         log: { id: logId, name: "cairn", offset: 0 },
         txId,
         txTime: "2026-11-20T06:12:26.123Z",
