@@ -17,12 +17,17 @@ export async function run(command: string, args: readonly string[]): Promise<voi
 
 const TOUCHED_MIB = 1_024;
 
-/**
- * Brings everything written so far to the disk, so that no run pays for what came before it, and touches as much memory as a run
- * needs for the pages of its files: on a virtual machine whose host takes back what is free, the first to touch it pays for that.
- */
+/** Brings everything written so far to the disk, so that no run pays for what came before it. */
 export async function settle(): Promise<void> {
   await run("sync", []);
+  await touchPages();
+}
+
+/**
+ * Touches as much memory as a run needs for the pages of its files: on a virtual machine whose host takes back what is free, the
+ * first to touch it pays for that. To be done just before the clock starts, since the host takes it back within two seconds.
+ */
+export async function touchPages(): Promise<void> {
   const path = join(tmpdir(), `cairn-bench-${randomUUID()}`);
   const file = await open(path, "w");
   try {

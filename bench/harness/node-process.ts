@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { NodeStatus } from "@cairn/node";
 import { freePort } from "@cairn/node/testing";
 import { type NodeChoice, nodeConfig } from "../data/node-config.ts";
+import { touchPages } from "./command.ts";
 import { cleanEnvironment } from "./child-step.ts";
 import { peakMemory } from "./peak-memory.ts";
 import type { Figures } from "./row.ts";
@@ -26,6 +27,7 @@ export async function joinAsProcess(
   await writeFile(config, JSON.stringify(nodeConfig({ ...choice, port })));
   const output = await open(logPath, "w");
   const command = fileURLToPath(new URL("./cli/main.js", import.meta.resolve("@cairn/node")));
+  await touchPages();
   const begin = performance.now();
   const child = spawn(process.execPath, [command, "start", "-f", config], {
     stdio: ["ignore", output.fd, output.fd],

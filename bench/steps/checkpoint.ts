@@ -1,4 +1,5 @@
 import { startNode } from "@cairn/node";
+import { touchPages } from "../harness/command.ts";
 import type { Figures } from "../harness/row.ts";
 import { peakMemory, resetPeakMemory } from "../harness/peak-memory.ts";
 
@@ -7,6 +8,7 @@ export async function takeCheckpointOnce({ config }: { readonly config: object }
   const node = await startNode(config, { env: {} });
   try {
     await node.ready;
+    await touchPages();
     const idle = resetPeakMemory();
     const begin = performance.now();
     const result = await node.checkpoint().done;

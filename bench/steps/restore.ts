@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { filesystemStore, restoreCheckpoint } from "@cairn/checkpoint";
+import { touchPages } from "../harness/command.ts";
 import type { Figures } from "../harness/row.ts";
 import { peakMemory, resetPeakMemory } from "../harness/peak-memory.ts";
 
@@ -9,6 +10,7 @@ export async function restoreOnce(input: {
   readonly dir: string;
 }): Promise<Figures> {
   const store = filesystemStore({ path: input.checkpoints });
+  await touchPages();
   const idle = resetPeakMemory();
   const begin = performance.now();
   const { restored } = await restoreCheckpoint({
