@@ -20,7 +20,7 @@ export interface Block {
   readonly offset: number;
   /** Without its trailer. */
   readonly size: number;
-  /** No key in the block is above it (LevelDB's key: eight bytes follow that of the row). Undefined for a filter, which has no rows. */
+  /** No key in the block is above it (LevelDB's key: eight bytes follow that of the row). Undefined where it was not asked for, or for a filter. */
   readonly upTo: Uint8Array | undefined;
 }
 
@@ -95,8 +95,8 @@ async function checkBlocks(
   }
 }
 
-/** Every block that the table names, in the order of their places. */
-export async function findBlocks(path: string, size: number, read: Read): Promise<Block[]> {
+/** Every block that the table names, in the order of their places; with their keys only where they are asked for, since few do. */
+export async function findBlocks(path: string, size: number, read: Read, withKeys = false): Promise<Block[]> {
   if (size < FOOTER_BYTES) throw damaged(path, "it is too short");
   const footer = await read(size - FOOTER_BYTES, FOOTER_BYTES);
   if (footer.readUInt32LE(40) !== MAGIC[0] || footer.readUInt32LE(44) !== MAGIC[1]) {
@@ -111,22 +111,24 @@ export async function findBlocks(path: string, size: number, read: Read): Promis
     checkBlock(path, bytes, 0, root.size);
     // A copy: keys are taken from it, and the next reading goes over these bytes.
     const content = Uint8Array.prototype.slice.call(bytes, 0, root.size);
-    const named = entries(bytes[root.size] === COMPRESSED ? unsnappy(content) : content, path);
-    for (const block of named) blocks.push(at === INDEX_ROOT ? block : { ...block, upTo: undefined });
+    // A filter has no rows.
+    const keys = withKeys && at === INDEX_ROOT;
+    const plain = bytes[root.size] === COMPRESSED ? unsnappy(content) : content;
+    for (const block of entries(plain, path, keys)) blocks.push(block);
   }
   return blocks.toSorted((a, b) => a.offset - b.offset);
 }
 
 /** The blocks that a block of keys and places names. */
-function* entries(content: Uint8Array | undefined, path: string): Generator<Block> {
+function* entries(content: Uint8Array | undefined, path: string, withKeys: boolean): Generator<Block> {
   if (content === undefined || content.length < 4) throw damaged(path, "its index is not readable");
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
   const restarts = view.getUint32(content.length - 4, true);
   const end = content.length - 4 - 4 * restarts;
   const reader = new Varints(content, path);
   while (reader.position < end) {
-    const upTo = reader.key();
-    yield { ...reader.block(), upTo };
+    const upTo = withKeys ? reader.key() : reader.skipKey();
+    yield { offset: reader.next(), size: reader.next(), upTo };
   }
 }
 
@@ -161,6 +163,13 @@ class Varints {
     this.position += rest;
     this.#key = shared === 0 ? own : Buffer.concat([this.#key.subarray(0, shared), own]);
     return this.#key;
+  }
+
+  skipKey(): undefined {
+    this.next();
+    const rest = this.next();
+    this.next();
+    this.position += rest;
   }
 
   block(): Pick<Block, "offset" | "size"> {

@@ -33,7 +33,7 @@ export async function* findTableDamage(
       if ((await file.read(target, 0, length, position)).bytesRead < length) throw cutShort(path);
       return target;
     };
-    const blocks = await found(async () => await findBlocks(path, size, read));
+    const blocks = await found(async () => await findBlocks(path, size, read, true));
     if (!Array.isArray(blocks)) {
       yield { offset: 0, bytes: size, after: undefined, upTo: undefined, error: blocks };
       return;
