@@ -22,7 +22,7 @@ export interface S3FaultProxy {
   readonly endpoint: string;
   /** May be changed at any time. */
   plan: FaultPlan;
-  /** Each time so many bytes of objects have come down, the connection that brought the last of them is reset. */
+  /** Each time so many bytes of objects have come down, the connection that brought the last of them ends; those still arrive. */
   breakEvery: number;
   traffic(kind: S3RequestKind): S3Traffic;
   /** Of all kinds. */
@@ -67,7 +67,9 @@ export async function s3FaultProxy(options: S3FaultProxyOptions): Promise<S3Faul
     if (request.kind !== "get") return false;
     const before = Math.floor(received / proxy.breakEvery);
     received += bytes;
-    return Math.floor(received / proxy.breakEvery) > before;
+    if (Math.floor(received / proxy.breakEvery) === before) return false;
+    happened.push("broken get");
+    return true;
   };
 
   const serve = async (

@@ -82,7 +82,8 @@ export async function answerWith(
       sent += piece.length;
       if (!outgoing.write(piece)) await settled(outgoing, "drain");
       if (onBytes(piece.length)) {
-        outgoing.socket?.resetAndDestroy();
+        // A reset would also throw away what the kernels have of it, and how much that is depends on the machine's load.
+        outgoing.socket?.destroySoon();
         return;
       }
       if (outgoing.destroyed) return;
