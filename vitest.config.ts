@@ -8,8 +8,12 @@ export default defineConfig({
   test: {
     include: ["packages/*/test/**/*.test.ts", "test/**/*.test.ts", "examples/*/test/**/*.test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**"],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
-    reporters: process.env["CI"] ? ["default"] : ["default"],
+    // Limits end what hangs. None may be near what a busy machine with a slow disk needs, which is many times what an
+    // idle one does.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
+    expect: { poll: { timeout: 30_000 } },
+    setupFiles: ["./test/support/patient-waits.ts"],
+    reporters: ["default"],
   },
 });
