@@ -1,7 +1,7 @@
 import type { KvReader } from "@cairn/kv";
 import { qualifiedKey, splitKey } from "../tx-log/document-key.ts";
 import type { TxId } from "../tx-log/transaction.ts";
-import { compacted, type TransactionEvent, type WatchChange } from "../watch/watch-event.ts";
+import { changeBytes, compacted, type TransactionEvent, type WatchChange } from "../watch/watch-event.ts";
 import { readFloors } from "./document-reads.ts";
 import { readState } from "./index-state.ts";
 import {
@@ -52,7 +52,6 @@ interface WantedTransaction {
 
 /** So many are read at once: few enough to stop soon behind the bound, many enough to share a read's cost. */
 const VERSIONS_A_READ = 64;
-const CHANGE_OVERHEAD = 128;
 
 /**
  * What transactions did, from their rows: the operations stand in their outcomes, the documents in the versions that they wrote. Only
@@ -199,9 +198,10 @@ async function readVersions(
       // A document that expires at once is told as gone alone.
       const { json } = op === "put" ? decodeVersion(value) : NO_DOCUMENT;
       if (op === "put" && json === undefined) continue;
-      const change = { op, bucket, ...splitKey(key), revision: txId };
-      changes.push(json === undefined ? change : { ...change, json });
-      bytes += (json?.length ?? 0) + key.length + CHANGE_OVERHEAD;
+      const place = { op, bucket, ...splitKey(key), revision: txId };
+      const change: WatchChange = json === undefined ? place : { ...place, json };
+      changes.push(change);
+      bytes += changeBytes(change);
     }
     if (changes.length > 0) into.push({ type: "tx", txId, txTime, changes });
   }

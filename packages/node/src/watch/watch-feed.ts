@@ -4,18 +4,16 @@ import { asCairnError } from "../failure-policy.ts";
 import type { ChangesPage } from "../index-store/transaction-changes.ts";
 import { isoTime } from "../index-store/row-values.ts";
 import type { TxId } from "../tx-log/transaction.ts";
+import { type RecentBounds, RecentPast } from "./recent-past.ts";
 import { restAfter } from "./rest.ts";
 import { type QueueBounds, Subscription } from "./subscription.ts";
-import { type CutoffReason, type TransactionEvent, WatchCompactedError } from "./watch-event.ts";
-import { bytesOf, filtered, type WatchFilter, WatchRouter } from "./watch-router.ts";
+import { type CutoffReason, WatchCompactedError } from "./watch-event.ts";
+import { type WatchFilter, WatchRouter } from "./watch-router.ts";
 import type { WatchSource } from "./watch-source.ts";
 
 /** Bounds of a feed. */
-export interface FeedBounds {
+export interface FeedBounds extends RecentBounds {
   readonly queue: QueueBounds;
-  /** What is kept of the recent past, for those who come or come back. */
-  readonly recentTransactions: number;
-  readonly recentBytes: number;
   /** What is read at once. */
   readonly pageTransactions: number;
   readonly pageBytes: number;
@@ -26,6 +24,7 @@ export const FEED_BOUNDS: FeedBounds = {
   queue: { bytes: 4 * 1024 * 1024, batches: 4_096 },
   recentTransactions: 8_192,
   recentBytes: 4 * 1024 * 1024,
+  recentPageBytes: 64 * 1024,
   pageTransactions: 1_000,
   pageBytes: 1024 * 1024,
 };
@@ -55,10 +54,8 @@ export class WatchFeed {
   readonly #bounds: FeedBounds;
   readonly #router = new WatchRouter();
   readonly #arrivals = new Set<() => void>();
-  #recent: TransactionEvent[] = [];
-  #recentBytes = 0;
-  /** All changes after it, up to `#position`, are in `#recent`. */
-  #recentAfter: TxId = 0;
+  /** Up to `#position`. */
+  readonly #recent: RecentPast;
   #position: TxId = 0;
   #positionTime: string | null = null;
   #running = false;
@@ -69,6 +66,7 @@ export class WatchFeed {
     this.source = source;
     this.listener = listener;
     this.#bounds = bounds;
+    this.#recent = new RecentPast(bounds);
   }
 
   /** Why it ended, once it did. */
@@ -123,22 +121,33 @@ export class WatchFeed {
   }
 
   /**
-   * Everything after `after`, then what comes; undefined when that is longer ago than what is kept: then the caller reads up to it
-   * and asks again. Not for what the index does not have yet.
+   * Everything after `after`, then what comes; undefined when that is longer ago than what is kept, or more than a page of it: then the
+   * caller takes {@link recent} or reads by itself, and asks again. Not for what the index does not have yet.
    */
   subscribe(filter: WatchFilter, after: TxId): Subscription | undefined {
-    if (this.#running ? after < this.#recentAfter : !this.#canBegin(after)) return undefined;
+    if (!this.#running) {
+      if (!this.#canBegin(after)) return undefined;
+      this.#begin(after);
+    }
+    if (after < this.#recent.after) return undefined;
+    const { events, bytes, more } = this.#recent.page(filter, after);
+    if (more) return undefined;
     const subscription = new Subscription(this.#bounds.queue, (closed) => this.#unsubscribe(filter, closed));
-    if (!this.#running) this.#begin(after);
-    const events = this.#recent.flatMap((event) =>
-      event.txId <= after ? [] : (filtered(event, filter) ?? []),
-    );
     if (events.length > 0) {
-      const bytes = events.reduce((sum, { changes }) => sum + bytesOf(changes), 0);
       subscription.push({ events, upTo: this.#position, txTime: this.#positionTime, bytes });
     }
     this.#router.add(filter, subscription);
     return subscription;
+  }
+
+  /**
+   * A page of what comes after `after`, where more than one is kept of it. Nothing is kept for whoever takes it page by page, and so it
+   * is never too slow.
+   */
+  recent(filter: WatchFilter, after: TxId): ChangesPage | undefined {
+    if (!this.#running || after < this.#recent.after) return undefined;
+    const { events: transactions, more, ...page } = this.#recent.page(filter, after);
+    return more ? { transactions, ...page } : undefined;
   }
 
   /** A first watcher reads up to near the end by itself: the feed begins where it stands, or somebody else would wait for it. */
@@ -147,9 +156,7 @@ export class WatchFeed {
   }
 
   #begin(after: TxId): void {
-    this.#recent = [];
-    this.#recentBytes = 0;
-    this.#recentAfter = after;
+    this.#recent.forget(after);
     this.#position = after;
     this.#positionTime = null;
     this.#running = true;
@@ -181,7 +188,7 @@ export class WatchFeed {
       }
     } finally {
       this.#running = false;
-      this.#recent = [];
+      this.#recent.forget(this.#position);
     }
     if (this.#end !== undefined) return;
     // Behind what is still there: each watcher finds out by itself whether that concerns it, and begins the feed anew if not.
@@ -212,28 +219,15 @@ export class WatchFeed {
     await restAfter(performance.now() - begunAt);
   }
 
-  #remember({ transactions, bytes, upTo }: ChangesPage): void {
-    if (transactions.some(({ changes }) => changes.some(({ op }) => op === "evict"))) {
-      // What was evicted is told no more, also not to those who have yet to read what came before.
-      this.#recent = [];
-      this.#recentBytes = 0;
-      this.#recentAfter = upTo;
-      for (const subscription of this.#router.subscriptions())
-        if (subscription.waiting > 0) subscription.lose("reread");
+  #remember({ transactions, upTo }: ChangesPage): void {
+    if (!transactions.some(({ changes }) => changes.some(({ op }) => op === "evict"))) {
+      this.#recent.add(transactions);
       return;
     }
-    this.#recent.push(...transactions);
-    this.#recentBytes += bytes;
-    const { recentTransactions, recentBytes } = this.#bounds;
-    let dropped = 0;
-    while (this.#recent.length - dropped > recentTransactions || this.#recentBytes > recentBytes) {
-      const oldest = this.#recent[dropped];
-      if (oldest === undefined) break;
-      this.#recentBytes -= bytesOf(oldest.changes);
-      this.#recentAfter = oldest.txId;
-      dropped += 1;
-    }
-    if (dropped > 0) this.#recent.splice(0, dropped);
+    // What was evicted is told no more, also not to those who have yet to read what came before.
+    this.#recent.forget(upTo);
+    for (const subscription of this.#router.subscriptions())
+      if (subscription.waiting > 0) subscription.lose("reread");
   }
 }
 

@@ -1,11 +1,9 @@
 import type { ChangesPage } from "../index-store/transaction-changes.ts";
 import type { Batch, Subscription } from "./subscription.ts";
-import type { TransactionEvent, WatchChange, WatchQuery } from "./watch-event.ts";
+import { changesBytes, type TransactionEvent, type WatchChange, type WatchQuery } from "./watch-event.ts";
 
 /** Whose changes are watched; those of all where nothing is said. */
 export type WatchFilter = Pick<WatchQuery, "bucket" | "namespace">;
-
-const CHANGE_OVERHEAD = 128;
 
 interface Group {
   readonly subscriptions: Set<Subscription>;
@@ -27,7 +25,7 @@ export class WatchRouter {
   }
 
   add(filter: WatchFilter, subscription: Subscription): void {
-    const key = groupKey(filter.bucket, filter.namespace);
+    const key = filterKey(filter);
     const group = this.#groups.get(key) ?? { subscriptions: new Set(), events: [], bytes: 0 };
     this.#groups.set(key, group);
     group.subscriptions.add(subscription);
@@ -35,7 +33,7 @@ export class WatchRouter {
   }
 
   remove(filter: WatchFilter, subscription: Subscription): void {
-    const key = groupKey(filter.bucket, filter.namespace);
+    const key = filterKey(filter);
     const group = this.#groups.get(key);
     if (group === undefined || !group.subscriptions.delete(subscription)) return;
     this.#count -= 1;
@@ -73,7 +71,7 @@ export class WatchRouter {
     for (const [group, changes] of parts) {
       touched.add(group);
       group.events.push(changes.length === event.changes.length ? event : { ...event, changes });
-      group.bytes += bytesOf(changes);
+      group.bytes += changesBytes(changes);
     }
   }
 }
@@ -93,11 +91,9 @@ export function filtered(
   return changes.length === event.changes.length ? event : { ...event, changes };
 }
 
-/** About how much memory changes take. */
-export function bytesOf(changes: readonly WatchChange[]): number {
-  let bytes = 0;
-  for (const { json, name } of changes) bytes += (json?.length ?? 0) + name.length + CHANGE_OVERHEAD;
-  return bytes;
+/** The same for those who watch the same changes. */
+export function filterKey({ bucket, namespace }: WatchFilter): string {
+  return groupKey(bucket, namespace);
 }
 
 /** Neither buckets nor namespaces contain a "/". */

@@ -1,5 +1,4 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { ChangesPage } from "../index-store/transaction-changes.ts";
 import { bucketProblem, keyProblem } from "../tx-log/document-key.ts";
 import type { TxId } from "../tx-log/transaction.ts";
 import type { Batch, Subscription } from "./subscription.ts";
@@ -148,8 +147,8 @@ class WatchSession {
 
   async *#past(): AsyncGenerator<readonly WatchEvent[], void> {
     const { bucket, namespace } = this.#query;
-    let page: ChangesPage | undefined;
-    yield* this.#orCutoff(async () => {
+    let page = this.#feed.recent(this.#query, this.#place.txId);
+    const read = async (): Promise<void> => {
       page = await this.#feed.source.past({
         after: this.#place.txId,
         bucket,
@@ -157,7 +156,8 @@ class WatchSession {
         maxTransactions: PAST_TRANSACTIONS,
         maxBytes: PAST_BYTES,
       });
-    });
+    };
+    if (page === undefined) yield* this.#orCutoff(read);
     // What was read of an index that the node has left since is not told.
     if (page === undefined || this.#isOver) return;
     const { transactions, upTo, txTime } = page;

@@ -10,6 +10,7 @@ import { emptyState } from "../../src/joining/empty-state.ts";
 import { qualifiedKey } from "../../src/tx-log/document-key.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../src/tx-log/transaction-codec.ts";
 import type { Transaction, TxOperation } from "../../src/tx-log/transaction.ts";
+import { changesBytes } from "../../src/watch/watch-event.ts";
 import { IndexModel } from "./index-model.ts";
 import { transaction } from "./transactions-arbitrary.ts";
 
@@ -147,6 +148,7 @@ describe("the changes of transactions", () => {
       const page = await changes({ after, maxTransactions: 200, maxBytes: 50_000 });
       // A read takes some versions more than the bound.
       expect(page.bytes).toBeLessThan(50_000 + 64 * 1_200);
+      expect(page.bytes).toBe(page.transactions.reduce((sum, { changes: of }) => sum + changesBytes(of), 0));
       expect(page.upTo).toBeGreaterThan(after);
       seen.push(...page.transactions.map(({ txId }) => txId));
       after = page.upTo;

@@ -1,6 +1,7 @@
 import { EventEmitter, once } from "node:events";
 import { CairnError } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { eventStreamText } from "../../src/http/event-stream.ts";
 import type { WatchEvent, WatchQuery } from "../../src/watch/watch-event.ts";
 import { watch } from "../../src/watch/watch-session.ts";
 import type { FeedBounds, WatchFeed } from "../../src/watch/watch-feed.ts";
@@ -109,6 +110,62 @@ describe("a feed", () => {
     append(3);
     expect(await readTo(second, 54)).toEqual({ ids: range(52, 54) });
     expect(await readTo(first, 54)).toEqual({ ids: range(52, 54) });
+  });
+
+  it("keeps the recent past however much it has told", async () => {
+    begin({ recentBytes: 20_000 });
+    await using first = open();
+    await first.next();
+    for (let n = 0; n < 100; n += 1) {
+      append(10);
+      await readTo(first, 11 + 10 * n);
+    }
+    const { length } = source.reads;
+    await using second = open({ from: 981 });
+    expect(await readTo(second, 1_001)).toEqual({ ids: range(982, 1_001) });
+    expect(source.reads).toHaveLength(length);
+  });
+
+  it("gives those who come back the recent past in pages, and those at the same place the same ones", async () => {
+    await using first = open();
+    await first.next();
+    for (const last of [1_001, 2_001, 3_001]) {
+      append(1_000, { bytes: 800 });
+      await readTo(first, last);
+    }
+    const { length } = source.reads;
+    const watches = Array.from({ length: 100 }, () => watch({ from: 1 }, () => feed).batches());
+    const batches = watches.map((one) => one[Symbol.asyncIterator]());
+    for (const one of batches) await one.next();
+    const ids: number[] = [];
+    while (ids.at(-1) !== 3_001) {
+      const given = await Promise.all(batches.map(async (one) => (await one.next()).value));
+      const [page] = given;
+      // Of 2.8 MB that everybody has yet to read no more than this is written at once.
+      expect(eventStreamText(page ?? []).length).toBeLessThan(128 * 1024);
+      if (feed.watchers === 1) expect(new Set(given).size).toBe(1);
+      for (const event of page ?? []) if (event.type === "tx") ids.push(event.txId);
+    }
+    expect(ids).toEqual(range(2, 3_001));
+    expect(source.reads).toHaveLength(length);
+    for (const one of batches) await one.return?.();
+  });
+
+  it("does not cut off who comes back to more than may wait, whatever comes meanwhile", async () => {
+    begin({ queue: { bytes: 10_000, batches: 4 }, recentPageBytes: 1_000 });
+    await using first = open();
+    await first.next();
+    append(500);
+    await readTo(first, 501);
+    await using second = open({ from: 1 });
+    await second.next();
+    for (let n = 0; n < 40; n += 1) {
+      await second.transactions(5);
+      append(1);
+      await readTo(first, 502 + n);
+    }
+    expect(await readTo(second, 541)).toEqual({ ids: range(202, 541) });
+    expect(listened).not.toContain("cut off: slow");
   });
 
   it("tells everything once while more comes than a page holds and watchers come and go", async () => {
