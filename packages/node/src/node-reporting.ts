@@ -55,6 +55,7 @@ export class NodeReporting {
       explain: async ({ phase, txId }) => await this.#explain(phase, txId),
       onStall: ({ message, ...stall }) => logger.warn(stall, `nothing has moved for a while. ${message}`),
       onMove: ({ forMs, phase, txId }) => logger.info({ forMs, phase, txId }, "it moves again"),
+      onError: (error) => logger.warn({ err: error }, "what does not move could not be looked at"),
       ...parts.stall,
     });
   }
@@ -87,9 +88,7 @@ export class NodeReporting {
   }
 
   async close(): Promise<void> {
-    this.#watch.stop();
-    await this.#files?.stop();
-    await this.#peers.close();
+    await Promise.all([this.#watch.stop(), this.#files?.stop(), this.#peers.close()]);
   }
 
   /** A removed file that is open reads on as if nothing had happened: nothing else would tell before the next checkpoint or start. */

@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from "@cairn/checkpoint";
 import type { NodeStatus, Phase } from "./node-api.ts";
+import { type RepeatedWork, repeatWork } from "./upkeep/repeated-work.ts";
 
 /** What a node does that may stand still: `mark` changes whenever anything moves. */
 export interface Movement {
@@ -26,6 +27,8 @@ export interface StallWatchOptions {
   readonly onStall: (stall: Stall) => void;
   /** It moves again, or nothing is left to do, after so long. */
   readonly onMove: (stall: Stall) => void;
+  /** A look failed; the next one comes all the same. */
+  readonly onError: (error: unknown) => void;
   /** How long nothing may move before it is named. Default 30,000. */
   readonly afterMs?: number;
   /** Its `now` must not jump with the machine's time. */
@@ -44,7 +47,7 @@ export class StallWatch {
   readonly #options: StallWatchOptions;
   readonly #clock: Clock;
   readonly #afterMs: number;
-  readonly #stop = new AbortController();
+  #looking: RepeatedWork | undefined;
   #mark: string | undefined;
   #since: number;
   #suspected = false;
@@ -57,10 +60,16 @@ export class StallWatch {
     this.#since = this.#clock.now();
   }
 
-  /** Begins to look. */
+  /** Begins to look; once. */
   start(): void {
     this.#since = this.#clock.now();
-    void this.#run();
+    const every = this.#afterMs / LOOKS_A_LIMIT;
+    const look = async (): Promise<number> => {
+      await this.#lookOnce();
+      return every;
+    };
+    const times = { firstDelay: every, retryDelay: () => every };
+    this.#looking = repeatWork(this.#clock, times, look, this.#options.onError);
   }
 
   /** What stands still now. */
@@ -70,13 +79,9 @@ export class StallWatch {
     return { ...this.#stall, forMs: Math.round(this.#clock.now() - this.#since) };
   }
 
-  stop(): void {
-    this.#stop.abort();
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    while (await this.#clock.wait(this.#afterMs / LOOKS_A_LIMIT, signal)) await this.#lookOnce();
+  /** Ends it, and waits for a look under way. */
+  async stop(): Promise<void> {
+    await this.#looking?.stop();
   }
 
   async #lookOnce(): Promise<void> {

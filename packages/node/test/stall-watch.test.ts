@@ -10,6 +10,7 @@ let now: Movement | undefined;
 let waitingFor: WaitingFor | undefined;
 let told: string[] = [];
 let asked = 0;
+let explain: () => Promise<WaitingFor | undefined>;
 let watch: StallWatch;
 
 beforeEach(() => {
@@ -18,16 +19,18 @@ beforeEach(() => {
   waitingFor = LOG;
   told = [];
   asked = 0;
+  explain = () => Promise.resolve(waitingFor);
   const tell = (what: string) => (stall: Stall) =>
     void told.push(`${what} after ${stall.forMs}: ${stall.message}`);
   watch = new StallWatch({
     look: () => now,
     explain: () => {
       asked += 1;
-      return Promise.resolve(waitingFor);
+      return explain();
     },
     onStall: tell("stalled"),
     onMove: tell("moves"),
+    onError: (error) => void told.push(String(error)),
     clock,
   });
   watch.start();
@@ -108,5 +111,32 @@ describe("what does not move", () => {
     expect(watch.stalled).toBeNull();
     await pass(90_000);
     expect(told).toHaveLength(2);
+  });
+
+  it("is named all the same after a look that failed, which is told", async () => {
+    explain = () => Promise.reject(new Error("no log"));
+    await pass(33_000);
+    expect(told).toEqual(["Error: no log"]);
+    explain = () => Promise.resolve(LOG);
+    await pass(6_000);
+    expect(told[1]).toMatch(/^stalled after 36000: /);
+  });
+});
+
+describe("a stall watch that is stopped", () => {
+  it("waits for the look under way, and looks no more", async () => {
+    let answer: ((found: WaitingFor | undefined) => void) | undefined;
+    explain = () => new Promise((resolve) => (answer = resolve));
+    await pass(33_000);
+    expect(asked).toBe(1);
+    let isStopped = false;
+    const stopped = watch.stop().then(() => (isStopped = true));
+    await setImmediate();
+    expect(isStopped).toBe(false);
+    answer?.(LOG);
+    await stopped;
+    await pass(60_000);
+    expect(asked).toBe(1);
+    expect(clock.waits()).toEqual([]);
   });
 });
