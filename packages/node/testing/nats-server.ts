@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { access, mkdtemp, rm } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { systemErrorCode } from "@cairn/kv";
 
 /** A real nats-server with JetStream on a port of its own; its store survives `kill` and `start`. */
 export interface NatsTestServer {
@@ -86,15 +88,31 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   };
 }
 
-/** A TCP port of 127.0.0.1 that nobody listens on. */
+/** Below the ports that systems hand out by themselves: one of those could be somebody's before it is used. */
+const PORTS = { from: 12_000, to: 32_000 };
+const given = new Set<number>();
+
+/** A TCP port of 127.0.0.1 that nobody listens on, and that no other call in this process was answered. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
+  for (;;) {
+    const port = randomInt(PORTS.from, PORTS.to);
+    if (given.has(port) || !(await canListen(port))) continue;
+    given.add(port);
+    return port;
+  }
+}
+
+async function canListen(port: number): Promise<boolean> {
+  const server = createServer().listen(port, "127.0.0.1");
+  try {
+    await once(server, "listening");
+  } catch (error) {
+    if (systemErrorCode(error) === "EADDRINUSE") return false;
+    throw error;
+  }
   server.close();
   await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("The server has no port.");
-  return address.port;
+  return true;
 }
 
 async function findBinary(): Promise<string | undefined> {

@@ -128,7 +128,8 @@ describe("errors", () => {
     const error = await failure(client([nobody, nobody], { retryForMs: 300 }).status());
     expect(error).toMatchObject({ code: "UNREACHABLE", status: 0 });
     expect(error.message).toContain("ECONNREFUSED");
-    expect(Date.now() - begun).toBeLessThan(5000);
+    // Half of what it would take by itself.
+    expect(Date.now() - begun).toBeLessThan(15_000);
   });
 
   it("a node that says nothing is left for the next one", async () => {

@@ -24,11 +24,14 @@ describe("connecting to NATS", () => {
   it("gives up at once when nobody listens, and names the address", async () => {
     const port = await freePort();
     const begun = performance.now();
-    await expect(openNatsTxLog({ servers: `nats://127.0.0.1:${port}` })).rejects.toMatchObject({
+    const connectTimeoutMs = 120_000;
+    await expect(
+      openNatsTxLog({ servers: `nats://127.0.0.1:${port}`, connectTimeoutMs }),
+    ).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
       message: new RegExp(`127\\.0\\.0\\.1:${port}`),
     });
-    expect(performance.now() - begun).toBeLessThan(2_000);
+    expect(performance.now() - begun).toBeLessThan(connectTimeoutMs / 2);
   });
 
   it("gives up on a server that takes the connection but is silent, and leaves no socket open", async () => {

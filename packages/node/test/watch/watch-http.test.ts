@@ -18,16 +18,20 @@ let node: CairnNode;
 let url = "";
 beforeEach(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "cairn-watch-http-"));
-  const openTxLog = async () => await openEmbeddedTxLog({ path: path.join(folder, "node-1-log") });
-  const http = { host: "127.0.0.1", port: 0, maxBody: 1_048_576 };
-  node = await runNode({ ...quietSystem({ folder, nodeId: "node-1", openTxLog }), http });
-  await node.ready;
-  url = `${node.url}/api/v1/watch`;
+  await startNode();
 });
 afterEach(async () => {
   await node.close();
   await rm(folder, { recursive: true, force: true });
 });
+
+async function startNode(): Promise<void> {
+  const openTxLog = async () => await openEmbeddedTxLog({ path: path.join(folder, "node-1-log") });
+  const http = { host: "127.0.0.1", port: 0, maxBody: 1_048_576 };
+  node = await runNode({ ...quietSystem({ folder, nodeId: "node-1", openTxLog }), http });
+  await node.ready;
+  url = `${node.url}/api/v1/watch`;
+}
 
 describe("GET /api/v1/watch", () => {
   it("sends server-sent events: where it begins, then each transaction with its id", async () => {
@@ -97,15 +101,20 @@ describe("GET /api/v1/watch", () => {
   });
 
   it("is cut off with the place to resume from when the node stops, which does not wait for it", async () => {
-    const txId = await submit(node, ["put", "pods", "a", 1]);
-    await using watch = await EventSource.open(url);
-    await watch.next();
-    const begunAt = performance.now();
-    const [end] = await Promise.all([watch.next(), node.close()]);
-    expect(end).toMatchObject({ id: String(txId), event: "cutoff", data: { txId, reason: "stopping" } });
-    expect(await watch.next()).toBeUndefined();
-    // Requests under way would be given 2 s.
-    expect(performance.now() - begunAt).toBeLessThan(1_800);
+    const times: number[] = [];
+    // Requests under way would be given 2 s, each time; a busy machine takes as long only now and then.
+    while (times.length < 10 && !(Math.min(...times) < 1_800)) {
+      if (times.length > 0) await startNode();
+      const txId = await submit(node, ["put", "pods", "a", 1]);
+      await using watch = await EventSource.open(url);
+      await watch.next();
+      const begunAt = performance.now();
+      const [end] = await Promise.all([watch.next(), node.close()]);
+      expect(end).toMatchObject({ id: String(txId), event: "cutoff", data: { txId, reason: "stopping" } });
+      expect(await watch.next()).toBeUndefined();
+      times.push(performance.now() - begunAt);
+    }
+    expect(Math.min(...times)).toBeLessThan(1_800);
   });
 
   it.each([
