@@ -68,6 +68,8 @@ export interface StoreFindings {
 export interface CheckpointStore {
   /** For messages and /status: `file:///…` or `s3://bucket/prefix`; never with credentials. */
   readonly location: string;
+  /** Tells the place from every other, where {@link location} does not; {@link isSamePlace} compares it. */
+  readonly identity?: string;
   /** All files whose name begins with `prefix`, in name order. None: an empty array, also when the store was never written to. */
   list(prefix: string): Promise<StoredFile[]>;
   /** Writes a file of any size from a stream; answers when it would survive a power loss. Never overwrites: `CONFLICT`. */
@@ -91,6 +93,8 @@ export interface CheckpointStore {
    * checkpoints in it.
    */
   readonly shared?: boolean;
+  /** Whether every write is refused: for stores that are only restored from. Left out, it can be written to. */
+  readonly readOnly?: boolean;
   /** What it has found out about itself; undefined while it has not, and left out where there is nothing to find out. */
   describe?(): StoreFindings | undefined;
   /**
@@ -102,4 +106,9 @@ export interface CheckpointStore {
     readonly isDead: (name: string) => boolean;
   }): Promise<readonly string[]>;
   close(): Promise<void>;
+}
+
+/** Whether two stores are one place, so that what is known of a file in one is known of it in the other. */
+export function isSamePlace(a: CheckpointStore, b: CheckpointStore): boolean {
+  return a === b || (a.identity ?? a.location) === (b.identity ?? b.location);
 }

@@ -19,8 +19,8 @@ export interface UnreachableStore {
 export interface FindOptions {
   /** Only this log's; of every log when left out. */
   readonly logId?: string;
-  /** Hears of checkpoints that cannot be used. */
-  readonly onSkipped?: (skipped: SkippedCheckpoint) => void;
+  /** Hears of checkpoints that cannot be used, and in which store they lie. */
+  readonly onSkipped?: (skipped: SkippedCheckpoint, store: CheckpointStore) => void;
   /** Hears of a store that cannot be asked, unless none can. */
   readonly onUnreachable?: (unreachable: UnreachableStore) => void;
 }
@@ -55,10 +55,10 @@ export async function* findCandidates(
     if (lost.has(store)) continue;
     try {
       for await (const found of readCheckpoints(store, [files])) {
-        if ("error" in found) options.onSkipped?.(found);
+        if ("error" in found) options.onSkipped?.(found, store);
         else if (options.logId === undefined || found.manifest.log.id === options.logId)
           yield { ...found, store };
-        else options.onSkipped?.({ name: found.name, store: store.location, error: otherLog(found) });
+        else options.onSkipped?.({ name: found.name, store: store.location, error: otherLog(found) }, store);
       }
     } catch (error) {
       if (!isCairnError(error, "STORE_UNREACHABLE")) throw error;

@@ -16,6 +16,7 @@ export { type CheckpointSource } from "./checkpoint-source.ts";
 export {
   type CheckpointStore,
   type DirectContent,
+  isSamePlace,
   type StoredContent,
   type StoredFile,
   type StoreFindings,

@@ -42,7 +42,7 @@ export interface RestoreOptions {
   /** Looks at the unpacked files before they get their place. A `CHECKPOINT_*` or `INDEX_*` error skips the candidate. */
   readonly verify?: (dir: string, manifest: Manifest) => Promise<void>;
   readonly onProgress?: (progress: RestoreProgress) => void;
-  readonly onSkipped?: (skipped: SkippedCheckpoint) => void;
+  readonly onSkipped?: (skipped: SkippedCheckpoint, store: CheckpointStore) => void;
   readonly signal?: AbortSignal;
   /** Whether everything else in the process goes first; false when left out. */
   readonly background?: boolean;
@@ -70,17 +70,17 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
   const { stores, signal } = options;
   const skipped: SkippedCheckpoint[] = [];
   let trouble: CairnError | undefined;
-  const skip = (one: SkippedCheckpoint): void => {
+  const skip = (one: SkippedCheckpoint, store: CheckpointStore): void => {
     if (STORE_TROUBLE.has(one.error.code)) trouble ??= one.error;
     skipped.push(one);
-    options.onSkipped?.(one);
+    options.onSkipped?.(one, store);
   };
   await requireEmpty(options.targetDir);
 
   const candidates = findCandidates(stores, {
     ...(options.logId === undefined ? {} : { logId: options.logId }),
     onSkipped: skip,
-    onUnreachable: ({ store, error }) => skip({ name: "", store: store.location, error }),
+    onUnreachable: ({ store, error }) => skip({ name: "", store: store.location, error }, store),
   });
   const broken = new Set<CheckpointStore>();
   for await (const candidate of candidates) {
@@ -91,7 +91,7 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
       unreadable(candidate) ?? (await refusal(options, manifest)) ?? (await restoreOne(options, candidate));
     if (error === undefined) return { restored: { name, store: store.location, manifest }, skipped };
     if (STORE_TROUBLE.has(error.code)) broken.add(store);
-    skip({ name, store: store.location, error });
+    skip({ name, store: store.location, error }, store);
   }
   if (trouble !== undefined) throw trouble;
   return { restored: undefined, skipped };

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { expect, onTestFinished, test } from "vitest";
 import type { CheckpointStore, S3StoreOptions } from "../src/index.ts";
-import { s3Store } from "../src/index.ts";
+import { isSamePlace, s3Store } from "../src/index.ts";
 import { s3Error } from "../src/stores/s3-errors.ts";
 import { answeringServer, errorDocument, listingPage } from "./support/answering-server.ts";
 
@@ -141,6 +141,25 @@ test("a read-only store refuses every write before it is sent", async () => {
   await expect(store.remove("a.json")).rejects.toMatchObject(denied);
   expect(content.destroyed).toBe(true);
   expect(asked).toEqual([]);
+});
+
+test("buckets of one name on two services are two places, and messages say of which service they are", async () => {
+  const first = await refusingEndpoint();
+  const [one, same, other, amazons] = [
+    storeAt(first),
+    storeAt(`${first}/`.replace("http://", "http://user:hunter2@")),
+    storeAt(await refusingEndpoint()),
+    s3Store({ bucket: "b", prefix: "/p/", region: "eu-west-1", env: {} }),
+  ];
+  expect(new Set([one, same, other, amazons].map(({ location }) => location))).toEqual(new Set(["s3://b/p"]));
+  expect(isSamePlace(one, same)).toBe(true);
+  expect(isSamePlace(one, other)).toBe(false);
+  expect(isSamePlace(one, amazons)).toBe(false);
+  for (const store of [one, same]) {
+    const message: unknown = await store.list("").catch((error: unknown) => String(error));
+    expect(message).toContain(`s3://b/p at ${first} failed`);
+    expect(message).not.toContain("hunter2");
+  }
 });
 
 test("an error of the program stays what it is", () => {

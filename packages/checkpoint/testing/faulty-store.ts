@@ -50,6 +50,8 @@ export function faultyStore(store: CheckpointStore, faults: StoreFaults): Checkp
 
   return {
     location: store.location,
+    ...(store.identity === undefined ? {} : { identity: store.identity }),
+    ...(store.readOnly === undefined ? {} : { readOnly: store.readOnly }),
     get exclusive() {
       return store.exclusive;
     },

@@ -152,7 +152,7 @@ export class NodeLife {
       onLocal: (index) => this.#use(index),
     });
     this.#use(joined.index);
-    this.#doubts.passedOver(this.report.skipped, this.#system.checkpointer?.store.location);
+    this.#doubts.passedOver(this.report.damaged);
     this.identity = joined.identity;
     this.failure = undefined;
     this.#during = "following";

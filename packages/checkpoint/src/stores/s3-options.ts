@@ -44,7 +44,9 @@ export interface S3Settings {
   readonly bucket: string;
   /** Empty, or with a slash at its end. */
   readonly prefix: string;
-  /** `s3://bucket/prefix`. */
+  /** `s3://bucket/prefix`: what commands take. */
+  readonly address: string;
+  /** The address with the endpoint, where there is one, for messages and for telling places apart: two services may have a bucket of one name. */
   readonly location: string;
   readonly region: string | undefined;
   readonly endpoint: string | undefined;
@@ -79,11 +81,13 @@ export function s3Settings(options: S3StoreOptions): S3Settings {
   const folder = (options.prefix ?? "").replace(/^\/+|\/+$/g, "");
   const endpoint = options.endpoint ?? (env["AWS_ENDPOINT_URL_S3"] || env["AWS_ENDPOINT_URL"] || undefined);
   const region = options.region ?? (env["AWS_REGION"] || env["AWS_DEFAULT_REGION"] || undefined);
+  const address = `s3://${bucket}${folder === "" ? "" : `/${folder}`}`;
   const ownProfile = options.credentials !== undefined && "profile" in options.credentials;
   return {
     bucket,
     prefix: folder === "" ? "" : `${folder}/`,
-    location: `s3://${bucket}${folder === "" ? "" : `/${folder}`}`,
+    address,
+    location: endpoint === undefined ? address : `${address} at ${shownEndpoint(endpoint)}`,
     region: region ?? (endpoint === undefined || ownProfile ? undefined : "us-east-1"),
     endpoint,
     forcePathStyle: options.forcePathStyle ?? endpoint !== undefined,
@@ -99,4 +103,11 @@ export function s3Settings(options: S3StoreOptions): S3Settings {
     },
     storage: storageClass === undefined ? {} : { StorageClass: storageClass as StorageClass },
   };
+}
+
+/** An endpoint as messages name it: one from the environment may hold a password. */
+function shownEndpoint(endpoint: string): string {
+  const [plain = ""] = endpoint.replace(/\/\/[^/]*@/, "//").split(/[?#]/);
+  const url = /^https?:/i.test(plain) && URL.canParse(plain) ? new URL(plain).href : plain;
+  return url.replace(/\/+$/, "");
 }

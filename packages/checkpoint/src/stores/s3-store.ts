@@ -19,7 +19,7 @@ const INEXACT_MS = 5_000;
 /** A checkpoint store in a bucket of S3 or a service like it. Nothing is loaded or asked before the first call. */
 export function s3Store(options: S3StoreOptions): CheckpointStore {
   const settings = s3Settings(options);
-  const { location } = settings;
+  const { address, location } = settings;
   const access = s3Access(settings);
   const notice = options.onNotice ?? (() => undefined);
   let probing: Promise<S3Findings> | undefined;
@@ -65,8 +65,10 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
   }
 
   return {
-    location,
+    location: address,
+    identity: location,
     shared: true,
+    readOnly: options.readOnly === true,
     get exclusive() {
       return findings?.exclusive ?? false;
     },

@@ -1,5 +1,3 @@
-import type { NodeStatus } from "../node-api.ts";
-
 /** Codes of what is wrong with the checkpoint itself, and not with the disk, the store or the log. */
 export const DAMAGE: ReadonlySet<string> = new Set([
   "CHECKPOINT_CORRUPT",
@@ -30,11 +28,9 @@ export class CheckpointDoubts {
     else this.#unusable.add(name);
   }
 
-  /** What joining passed over as damaged must not stand in the way of a checkpoint that is whole; `own` is where the node saves. */
-  passedOver(skipped: NodeStatus["join"]["skipped"], own: string | undefined): void {
-    for (const { name, store, code } of skipped) {
-      if (store === own && DAMAGE.has(code)) this.judged(name, false);
-    }
+  /** What joining passed over as damaged, where the node saves, must not stand in the way of a checkpoint that is whole. */
+  passedOver(damaged: readonly string[]): void {
+    for (const name of damaged) this.judged(name, false);
   }
 
   /** Whether another one must be saved in its place. */

@@ -11,6 +11,8 @@ export class JoinReport {
   /** The checkpoint that was restored: the newest known until the checkpointer has looked at the store. */
   restoredCheckpoint: CheckpointerStatus["last"] = null;
   skipped: Join["skipped"] = [];
+  /** Names of those of them that lie damaged where this node saves. */
+  damaged: readonly string[] = [];
   movedAside: MovedAside[] = [];
   orphans = 0;
   replayed = 0;

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import {
   type CheckpointStore,
   type IndexState,
+  isSamePlace,
   listCheckpoints,
   type Manifest,
   restoreCheckpoint,
@@ -17,6 +18,7 @@ import type { System } from "../system/system.ts";
 import { checkAnchor } from "../tx-log/anchor.ts";
 import { continuesAt } from "../tx-log/birth-record.ts";
 import type { TxLog } from "../tx-log/tx-log.ts";
+import { DAMAGE } from "./checkpoint-doubts.ts";
 import { emptyState } from "./empty-state.ts";
 import type { JoinContext } from "./join-index.ts";
 import { openIndex } from "./local-index.ts";
@@ -56,12 +58,14 @@ async function restoreFromStores(
   // An index that lives in memory is loaded from the restored files, which then go; it must not touch live/.
   const direct = provider.persistent && leaveLocal === undefined;
   const targetDir = direct ? directory.live : path.join(directory.staging, "loading");
+  const isOwn = isOwnStore(system);
+  const damaged: string[] = [];
   const { restored, skipped }: RestoreResult = await restoreCheckpoint({
     stores,
     stagingDir: directory.staging,
     targetDir,
     node: system.nodeId,
-    reserveIn: isOwnStore(system),
+    reserveIn: isOwn,
     // Where the log continues another one, a checkpoint of that one is as good: acceptManifest tells which.
     ...(identity.birth?.continues === undefined ? { logId: identity.id } : {}),
     accept: async (manifest) =>
@@ -72,6 +76,9 @@ async function restoreFromStores(
       run.moved(done);
       report.advance("bytes", done, total);
     },
+    onSkipped: ({ name, error }, store) => {
+      if (isOwn(store) && DAMAGE.has(error.code)) damaged.push(name);
+    },
     signal,
   });
   report.skipped = skipped.map(({ name, store, error: { code, message } }) => ({
@@ -80,6 +87,7 @@ async function restoreFromStores(
     code,
     message,
   }));
+  report.damaged = damaged;
   report.finish();
   if (restored === undefined) return undefined;
   const { name, store, manifest } = restored;
@@ -102,7 +110,7 @@ async function restoreFromStores(
 export function isOwnStore({
   checkpointer,
 }: Pick<System, "checkpointer">): (store: CheckpointStore) => boolean {
-  return (store) => store.location === checkpointer?.store.location;
+  return (store) => checkpointer !== undefined && isSamePlace(store, checkpointer.store);
 }
 
 function distrust({ archive }: Manifest, names: ReadonlySet<string> = new Set()): CairnError | undefined {

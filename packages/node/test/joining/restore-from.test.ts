@@ -32,15 +32,15 @@ async function start(
   return node;
 }
 
-/** A log of twelve messages, and checkpoints at 6 and 11 in `primary` of which `mirror` has copies. Answers their names, the older first. */
-async function mirrored(): Promise<string[]> {
+/** A log of eleven messages and `more`, and checkpoints at 6 and 11 in `primary` of which `mirror` has copies. Answers their names, the older first. */
+async function mirrored(more = 1): Promise<string[]> {
   const node = await start("first", at("primary"), [at("primary")]);
   await node.ready;
   await put(node, 0, 5);
   await node.checkpoint().done;
   await put(node, 5, 10);
   await node.checkpoint().done;
-  await put(node, 10, 11);
+  await put(node, 10, 10 + more);
   await node.close();
   await cp(path.join(folder, "primary"), path.join(folder, "mirror"), { recursive: true });
   const { checkpoints } = await listCheckpoints(at("mirror"));
@@ -76,6 +76,22 @@ it("in the store that it saves to, also when restore-from names it once more, a 
   const node = await start("second", at("primary"), [faultyStore(at("primary"), { before })]);
   await node.ready;
   expect(created).toEqual([expect.stringMatching(/^reservations\//)]);
+});
+
+it("a mirror that only bears the address of the store that it saves to is read, and what is damaged there is not damaged here", async () => {
+  const [older = "", newer = ""] = await mirrored(0);
+  await damage("mirror", newer);
+  const calls: StoreCall[] = [];
+  const own = at("primary");
+  const mirror = Object.assign(faultyStore(at("mirror"), { before: async (call) => void calls.push(call) }), {
+    location: own.location,
+    identity: "another service",
+  });
+  const node = await start("second", own, [mirror]);
+  await node.ready;
+  expect((await node.status()).join).toMatchObject({ restoredFrom: { name: older } });
+  expect(await node.checkpoint().done).toMatchObject({ skipped: "unchanged" });
+  expect(calls.map(({ method }) => method)).not.toContain("create");
 });
 
 it("a checkpoint that is damaged in one store is taken from the next that has it", async () => {
