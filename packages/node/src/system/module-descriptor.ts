@@ -1,3 +1,4 @@
+import { findEntry } from "./config-tree.ts";
 import type { MapNode } from "./config-tree.ts";
 import { OLDER_PARAMETERS } from "./aliases.ts";
 import type { CommonValues, ModuleContext, ModuleKind, ModuleParts, ModuleUse } from "./module-kinds.ts";
@@ -25,8 +26,10 @@ interface Definition<K extends ModuleKind, P extends Parameters> {
   readonly parameters: P;
   /** Tells editors what `check` checks. */
   readonly constraint?: JsonSchema;
-  /** Checks parameters against each other; a sentence and what to do when they do not fit. */
-  readonly check?: (values: ParameterValues<P>) => { message: string; hint: string } | undefined;
+  /** Checks parameters against each other; a sentence and what to do when they do not fit, and the one that it is about. */
+  readonly check?: (
+    values: ParameterValues<P>,
+  ) => { message: string; hint: string; parameter?: string } | undefined;
   readonly common: (values: ParameterValues<P>) => CommonValues[K];
   readonly create: (
     values: ParameterValues<P>,
@@ -54,7 +57,10 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
       if (values === undefined) return undefined;
       const fault = definition.check?.(values);
       if (fault !== undefined) {
-        reading.problems.add(map.origin, path, fault.message, { hint: fault.hint });
+        const { message, hint, parameter } = fault;
+        const entry = parameter === undefined ? undefined : findEntry(map, parameter);
+        const at = parameter === undefined ? path : [...path, parameter];
+        reading.problems.add(entry?.value.origin ?? map.origin, at, message, { hint });
         return undefined;
       }
       return moduleUse(kind, id, definition.common(values), (context) => definition.create(values, context));

@@ -28,7 +28,7 @@ export interface CommonValues {
     readonly checkpointer: ModuleUse<"checkpointer"> | undefined;
   };
   readonly checkpointer: object;
-  readonly "checkpoint-store": object;
+  readonly "checkpoint-store": { readonly "read-only?"?: boolean };
 }
 
 /** What a module may know of the node that it is made for. One object for each system made: shared modules are told apart by it. */

@@ -1,6 +1,6 @@
 import { filesystemStore } from "@cairn/checkpoint";
 import type { CheckpointerOptions, RetentionPolicy } from "@cairn/checkpoint";
-import { levelProvider, memoryProvider } from "@cairn/kv";
+import { CairnError, levelProvider, memoryProvider } from "@cairn/kv";
 import { join } from "node:path";
 import { openEmbeddedTxLog } from "../tx-log/embedded-tx-log.ts";
 import { kvStoreParameters, txLogParameters } from "./common-parameters.ts";
@@ -75,6 +75,12 @@ const retentionPolicy = mapOf(
   { minProperties: 1 },
 );
 
+const SAVES_TO_READ_ONLY = {
+  message: "The store that checkpoints are saved to is read-only.",
+  hint: "Name it in restore-from and save to another store, or take read-only? out of its configuration.",
+  parameter: "store",
+};
+
 const checkpointer = defineModule({
   id: "cairn.checkpoint/->checkpointer",
   kind: "checkpointer",
@@ -115,6 +121,7 @@ const checkpointer = defineModule({
     "checkpoint-on-close?": withDefault(boolean(), false, "One more try when the node stops."),
     compression: withDefault(choice(["none", "gzip"]), "none", "LevelDB's tables are already compressed."),
   },
+  check: ({ store }) => (store.common["read-only?"] === true ? SAVES_TO_READ_ONLY : undefined),
   common: () => ({}),
   async create(values, context): Promise<CheckpointerOptions> {
     const {
@@ -123,8 +130,14 @@ const checkpointer = defineModule({
       "restore-from": restoreFrom,
       "verify-every": verifyEvery,
     } = values;
+    const store = await values.store.create(context);
+    // A program's own store says so itself.
+    if (store.readOnly === true) {
+      const { message, hint } = SAVES_TO_READ_ONLY;
+      throw new CairnError("CONFIG_INVALID", message, { hint });
+    }
     return {
-      store: await values.store.create(context),
+      store,
       approxFrequency: values["approx-frequency"],
       checkpointDir: values["checkpoint-dir"] ?? join(context.dbDir, "capture"),
       captureOwner: context.dbDir,

@@ -111,7 +111,7 @@ export const s3CheckpointStore = defineModule({
     concurrency: withDefault(integer(1, 64), 4, "How many parts of one file are under way at once."),
     "max-attempts": withDefault(integer(1, 20), 5, "How often a request is made before it has failed."),
     "request-timeout": withDefault(duration(), 30_000, "How long nothing may move on a connection."),
-    "read-only?": withDefault(boolean(), false, "Whether nothing is written: for stores to restore from."),
+    "read-only?": withDefault(boolean(), false, "Whether nothing is written: for a store of `restore-from`."),
   },
   constraint: { dependentRequired: { "kms-key-id": ["server-side-encryption"] } },
   check(values) {
@@ -129,7 +129,7 @@ export const s3CheckpointStore = defineModule({
       hint: "Use STANDARD_IA, INTELLIGENT_TIERING or GLACIER_IR.",
     };
   },
-  common: () => ({}),
+  common: (values) => ({ "read-only?": values["read-only?"] }),
   create: (values, { onNotice }) =>
     s3Store({
       bucket: values.bucket,

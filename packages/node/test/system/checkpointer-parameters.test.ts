@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { s3Store } from "@cairn/checkpoint";
 import type { CheckpointerOptions } from "@cairn/checkpoint";
 import { Duration } from "luxon";
 import { expect, onTestFinished, test } from "vitest";
@@ -185,6 +186,32 @@ test.each(["approx-frequency", "store"])(
     expect(problems.map(({ message }) => message).join()).toContain(`needs ${name}`);
   },
 );
+
+test("a store that is read-only is no place to save to, and a good one to restore from", async () => {
+  const readOnly = { "cairn/module": "cairn.s3/->checkpoint-store", bucket: "b-1", "read-only?": true };
+  for (const change of [
+    wrapped({ ...BASE, store: readOnly }),
+    { ...wrapped({ ...BASE, store: "s" }), s: readOnly },
+  ]) {
+    expect(await problemsOf({ object: change })).toMatchObject([
+      {
+        path: ["cairn/index-store", "kv-store", "checkpointer", "store"],
+        message: "The store that checkpoints are saved to is read-only.",
+        hint: expect.stringContaining("restore-from"),
+      },
+    ]);
+  }
+  expect(await problemsOf({ object: wrapped({ ...BASE, "restore-from": [readOnly] }) })).toEqual([]);
+});
+
+test("a program's own store that is read-only is refused as the place to save to, before anything is made", async () => {
+  const store = s3Store({ bucket: "b-1", readOnly: true });
+  const config = await configOf({ object: wrapped({ ...BASE, store }) });
+  await expect(createSystem(config)).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    hint: expect.any(String),
+  });
+});
 
 function ednFile(name: string, value: string): string {
   const base = new Map([
