@@ -84,17 +84,20 @@ export function kvCaptureSuite(bench: KvStoreBench): void {
   });
 
   it("captures exactly a prefix, not older than the call, under a writer that never pauses", async () => {
-    const store = await bench.open("store");
-    const writer = new CountedWriter(store, { rows: 50, valueBytes: 100 });
-    for (let round = 0; round < 4; round++) {
-      await writer.reached(writer.count + 500);
+    // A store for each: what is written during a slow capture would make the next one slower still.
+    for (let round = 1; round <= 4; round++) {
+      const store = await bench.open(`store ${round}`);
+      const writer = new CountedWriter(store, { rows: 50, valueBytes: 100 });
+      await writer.reached(round * 500);
       const before = writer.count;
       await store.capture(bench.path(`capture ${round}`));
+      await writer.stop();
       const copy = await bench.open(`capture ${round}`);
       expect(await expectWhole(copy)).toBeGreaterThanOrEqual(before);
+      expect(await expectWhole(store)).toBe(writer.count);
       await copy.close();
+      await store.close();
     }
-    await writer.stop();
   });
 
   it("captures into two directories at once", async () => {
