@@ -159,7 +159,7 @@ describe("what a node cannot work with ends in a code and a hint", () => {
         if (response.status === 202) stored += 1;
       }
       await expect
-        .poll(async () => (await node.status()).failure?.code, { timeout: 20_000 })
+        .poll(async () => (await node.status()).failure?.code, { timeout: 30_000 })
         .toBe("DISK_FULL");
       expect((await fetch(`${await node.url()}/health/live`)).status).toBe(200);
       expect((await fetch(`${await node.url()}/health/ready`)).status).toBe(503);

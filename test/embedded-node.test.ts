@@ -62,7 +62,7 @@ describe("one node on the embedded log", () => {
         acknowledged.push(name);
       }
     });
-    await expect.poll(() => acknowledged.length, { timeout: 20_000 }).toBeGreaterThan(300);
+    await expect.poll(() => acknowledged.length, { timeout: 30_000 }).toBeGreaterThan(300);
     await node.kill();
     await Promise.all(writers);
 

@@ -61,7 +61,7 @@ describe("the main job: nodes share checkpoints of an index built from NATS", ()
     expect(lastTxId).toBe(transactions + 1);
     await vi.waitFor(
       async () => expect((await a.status()).checkpoints.last).toMatchObject({ txId: lastTxId }),
-      { timeout: 20_000, interval: 100 },
+      { timeout: 30_000, interval: 100 },
     );
   });
 

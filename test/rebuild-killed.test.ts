@@ -54,7 +54,7 @@ it("a rebuild that is killed in its middle publishes nothing, and the next goes 
   const closed = once(killed, "close");
   const live = path.join(folder, "operator", "rebuild", "live");
   await vi.waitFor(async () => expect(await written(live)).toBeGreaterThan(200_000), {
-    timeout: 20_000,
+    timeout: 30_000,
     interval: 5,
   });
   killed.kill("SIGKILL");

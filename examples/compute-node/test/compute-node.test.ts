@@ -61,7 +61,7 @@ describe("the compute node", () => {
     let abandoned = 0;
     for (let kill = 1; kill <= KILLS; kill += 1) {
       await expect
-        .poll(() => ended(node), { timeout: 20_000 })
+        .poll(() => ended(node), { timeout: 30_000 })
         .toBeGreaterThan((EXECUTIONS * kill) / (KILLS + 2));
       await node.kill();
       node = await started("P30D");
@@ -75,7 +75,7 @@ describe("the compute node", () => {
       expect(told.counters).toEqual(await fullCount(node.client, told.txId));
     }
     expect(abandoned).toBeGreaterThan(0);
-    await expect.poll(() => ended(node), { timeout: 20_000 }).toBe(EXECUTIONS);
+    await expect.poll(() => ended(node), { timeout: 30_000 }).toBe(EXECUTIONS);
     let [impossible, lost] = [0, 0];
     for await (const { document } of node.client.list<Execution>("executions", { pageSize: 1_000 })) {
       if (document.error === undefined) expect(document.state).toBe("completed");
@@ -91,7 +91,7 @@ describe("the compute node", () => {
   it("runs each execution once, and says of each that failed why", async () => {
     const node = await started("P30D");
     await submit(node.greeting.ready, 100);
-    await expect.poll(() => ended(node), { timeout: 20_000 }).toBe(100);
+    await expect.poll(() => ended(node), { timeout: 30_000 }).toBe(100);
     for await (const { name, document } of node.client.list<Execution>("executions")) {
       const states: (string | undefined)[] = [];
       for await (const version of node.client.history<Execution>("executions", name)) {
@@ -109,7 +109,7 @@ describe("the compute node", () => {
   it("lets executions go when they ended long enough ago, and counts what is left, also after kill -9", async () => {
     let node = await started("PT0.5S");
     await submit(node.greeting.ready, 60);
-    await expect.poll(() => ended(node), { timeout: 20_000 }).toBeGreaterThan(0);
+    await expect.poll(() => ended(node), { timeout: 30_000 }).toBeGreaterThan(0);
     // Time is that of transactions: nothing expires while nothing is written.
     await expect
       .poll(
@@ -117,7 +117,7 @@ describe("the compute node", () => {
           await node.client.put("ticks", "one", Date.now());
           return (await toldCounters(node.greeting.ready)).counters;
         },
-        { timeout: 20_000 },
+        { timeout: 30_000 },
       )
       .toEqual({});
     await node.kill();

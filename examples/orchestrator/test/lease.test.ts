@@ -44,9 +44,9 @@ describe("the lease of the controllers", () => {
     // Longer than a busy machine stands still.
     start("alpha", 2_000);
     start("beta", 2_000);
-    await expect.poll(lease, { timeout: 20_000 }).toMatchObject({ term: 1 });
+    await expect.poll(lease, { timeout: 30_000 }).toMatchObject({ term: 1 });
     const { holder } = (await lease()) ?? {};
-    await expect.poll(async () => (await lease())?.renewal, { timeout: 20_000 }).toBeGreaterThan(2);
+    await expect.poll(async () => (await lease())?.renewal, { timeout: 30_000 }).toBeGreaterThan(2);
     expect(await lease()).toMatchObject({ holder, term: 1 });
   });
 
@@ -67,14 +67,14 @@ describe("the lease of the controllers", () => {
     });
     await client.put("nodes", "a", { pods: 5 });
     await client.put("deployments", "web", { image: "nginx", replicas: 2 });
-    await expect.poll(() => release, { timeout: 20_000 }).toBeDefined();
+    await expect.poll(() => release, { timeout: 30_000 }).toBeDefined();
     await client.put("leases", "controller", { holder: "other", term: 2, renewal: 0 });
     release?.();
     await expect
       .poll(() => outcomes)
       .toMatchObject([{ committed: false, reason: expect.stringContaining("leases default/controller") }]);
     // The other one says nothing any more, and the deployment is as it was: now the same decision is one that holds.
-    await expect.poll(podNames, { timeout: 20_000 }).toEqual(["web-0", "web-1"]);
+    await expect.poll(podNames, { timeout: 30_000 }).toEqual(["web-0", "web-1"]);
     expect(await lease()).toMatchObject({ holder: "alpha", term: 3 });
   });
 });

@@ -54,7 +54,7 @@ async function actual(): Promise<{ running: ReadonlyMap<string, number>; others:
 
 async function becomesAsDesired(): Promise<void> {
   const running = new Map([...desired].map(([key, { replicas }]) => [key, replicas]));
-  await expect.poll(actual, { timeout: 20_000 }).toEqual({ running, others: 0 });
+  await expect.poll(actual, { timeout: 30_000 }).toEqual({ running, others: 0 });
 }
 
 function controller(name: string, first: number): ObservedController {
@@ -97,7 +97,7 @@ describe("the orchestrator on three nodes of one log", () => {
     expect(new Set(holders).size).toBeGreaterThan(1);
     for (const { snapshots, seen, crashed } of controllers) {
       if (!crashed)
-        await expect.poll(() => seen.at(-1)?.txId, { timeout: 10_000 }).toBeGreaterThanOrEqual(end);
+        await expect.poll(() => seen.at(-1)?.txId, { timeout: 30_000 }).toBeGreaterThanOrEqual(end);
       const [begin = 0] = snapshots;
       const until = Math.min(end, seen.at(-1)?.txId ?? 0);
       expect(snapshots).toHaveLength(1);
@@ -149,7 +149,7 @@ describe("the orchestrator on three nodes of one log", () => {
 
   it("hands the lease on when its holder freezes or is killed, and one that wakes acts only when it has the lease again", async () => {
     const first = controllerProcess("first");
-    await expect.poll(() => first.output(), { timeout: 20_000 }).toMatch(/first takes the lease/);
+    await expect.poll(() => first.output(), { timeout: 30_000 }).toMatch(/first takes the lease/);
     const second = controllerProcess("second");
     await scale("web", 5, "nginx:3");
     await becomesAsDesired();

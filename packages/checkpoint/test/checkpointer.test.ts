@@ -291,7 +291,7 @@ test("a period of fifty milliseconds works, on the machine's own clock", async (
       if (type === "taken") source.txId += 1;
     },
   });
-  await vi.waitFor(() => expect(source.captures).toBeGreaterThanOrEqual(5), { timeout: 10_000 });
+  await vi.waitFor(() => expect(source.captures).toBeGreaterThanOrEqual(5), { timeout: 30_000 });
   await checkpointer.stop();
   const { captures } = source;
   expect((await listCheckpoints(store)).checkpoints).toHaveLength(captures);

@@ -53,7 +53,7 @@ test("a cluster over one folder saves about one checkpoint a period, whatever it
     });
   const checkpointers = NODES.map((node) => start(node, filesystemStore({ path })));
   onTestFinished(async () => void (await Promise.all(checkpointers.map((one) => one.stop()))));
-  await vi.waitFor(() => expect(taken.length).toBeGreaterThanOrEqual(8), { timeout: 20_000 });
+  await vi.waitFor(() => expect(taken.length).toBeGreaterThanOrEqual(8), { timeout: 30_000 });
   await Promise.all(checkpointers.map((one) => one.stop()));
   const times = taken.toSorted((a, b) => a - b);
   const gaps = times.slice(1).map((time, at) => time - (times[at] ?? 0));

@@ -8,14 +8,14 @@ test("background threads are asked to give way while this thread has something t
   const pacing = paceByThisThread();
   onTestFinished(() => pacing.stop());
   expect(pacing.shared[BUSY]).toBe(1);
-  await vi.waitFor(() => expect(pacing.shared[BUSY]).toBe(0), 10_000);
+  await vi.waitFor(() => expect(pacing.shared[BUSY]).toBe(0), 30_000);
   const working = setInterval(() => {
     for (const end = performance.now() + 5; performance.now() < end;);
   }, 1);
   onTestFinished(() => clearInterval(working));
-  await vi.waitFor(() => expect(pacing.shared[BUSY]).toBe(1), 10_000);
+  await vi.waitFor(() => expect(pacing.shared[BUSY]).toBe(1), 30_000);
   clearInterval(working);
-  await vi.waitFor(() => expect(pacing.shared[BUSY]).toBe(0), 10_000);
+  await vi.waitFor(() => expect(pacing.shared[BUSY]).toBe(0), 30_000);
 });
 
 test("a thread rests only while somebody is busy", () => {

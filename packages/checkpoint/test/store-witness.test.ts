@@ -130,7 +130,7 @@ test("two processes with one node id over one store both go on saving, and both 
         expect(events.filter(({ type }) => type === "taken").length).toBeGreaterThan(2);
       }
     },
-    { timeout: 20_000 },
+    { timeout: 30_000 },
   );
   expect(told.flat().filter(({ type }) => type === "failed" || type === "sweep-failed")).toEqual([]);
   expect((await listCheckpoints(store)).skipped).toEqual([]);

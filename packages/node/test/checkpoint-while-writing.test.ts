@@ -61,7 +61,7 @@ it("a checkpoint taken while writing goes on holds exactly the transactions that
   for (let round = 0; round < 4; round += 1) {
     const { index } = await node.status();
     await vi.waitFor(async () => expect((await node.status()).index.txId).toBeGreaterThan(index.txId + 20), {
-      timeout: 15_000,
+      timeout: 30_000,
     });
     const taken = await node.checkpoint().done;
     if (!("checkpoint" in taken)) throw new Error("nothing was saved");

@@ -95,7 +95,7 @@ describe("a checkpoint whose index proves damaged each time it is restored", () 
     await rm(path.join(folder, "node-1-index", "live"), { recursive: true });
 
     const second = await start(refusesRestored());
-    await vi.waitFor(() => expect(second.phase).toBe("ready"), 10_000);
+    await vi.waitFor(() => expect(second.phase).toBe("ready"), 30_000);
     expect(await second.digest()).toEqual(digest);
     const { join } = await second.status();
     expect(join.restoredFrom).toBeNull();

@@ -82,7 +82,7 @@ async function healed(node: CairnNode): Promise<void> {
       expect(status.index.warning).toBeUndefined();
       expect(status.index.bytes).toBeGreaterThan(0);
     },
-    { timeout: 15_000, interval: 50 },
+    { timeout: 30_000, interval: 50 },
   );
   expect(await node.get(KEY)).toMatchObject({ json: "1" });
 }

@@ -35,7 +35,7 @@ async function stalled(node: CairnNode, phase: string): Promise<string> {
       expect(status.stalled).toMatchObject({ phase, waitingFor: "log" });
       return formatStatus(status, { now: Date.now(), colors: false });
     },
-    { timeout: 20_000, interval: 50 },
+    { timeout: 30_000, interval: 50 },
   );
 }
 
@@ -52,10 +52,10 @@ describe("a node whose nats-server is frozen", () => {
       ),
     );
     scene.nats.thaw();
-    await vi.waitFor(async () => expect((await node.status()).stalled).toBeNull(), { timeout: 20_000 });
+    await vi.waitFor(async () => expect((await node.status()).stalled).toBeNull(), { timeout: 30_000 });
     await put(node, 3, 4, "x");
     await vi.waitFor(() => expect(lines.map(({ msg }) => msg)).toContain("it moves again"), {
-      timeout: 5_000,
+      timeout: 30_000,
     });
     const named = lines.filter(({ msg }) => msg.startsWith("nothing has moved"));
     expect(named).toMatchObject([{ level: 40, waitingFor: "log" }]);
@@ -67,7 +67,7 @@ describe("a node whose nats-server is frozen", () => {
     await vi.waitFor(
       async () =>
         expect(await stalled(node, "restoring")).toContain("the log to be opened (LOG_UNREACHABLE: "),
-      { timeout: 20_000 },
+      { timeout: 30_000 },
     );
     scene.nats.thaw();
     await node.ready;
@@ -82,7 +82,7 @@ describe("a node that has nothing to do", () => {
     // With so short a limit, a slow start may have been named.
     lines = [];
     const begun = Date.now();
-    await vi.waitFor(() => expect(Date.now() - begun).toBeGreaterThan(500), { timeout: 5_000 });
+    await vi.waitFor(() => expect(Date.now() - begun).toBeGreaterThan(500), { timeout: 30_000 });
     expect((await node.status()).stalled).toBeNull();
     expect(lines.filter(({ msg }) => msg.startsWith("nothing has moved"))).toEqual([]);
   });

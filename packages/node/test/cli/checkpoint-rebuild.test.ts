@@ -119,7 +119,7 @@ it("waits while a node uploads, saves nothing when interrupted meanwhile, and go
   const release = await holdLease(scene);
   const terminal = terminalOf(scene);
   const running = create(scene, terminal);
-  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it has"), { timeout: 15_000 });
+  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it has"), { timeout: 30_000 });
   terminal.signal("SIGINT");
   const { code, stderr } = await running;
   expect([code, stderr]).toEqual([1, expect.stringContaining("CHECKPOINT_INCOMPLETE: Interrupted")]);
@@ -140,7 +140,7 @@ it("begins anew where what an earlier rebuild left is another history than the l
   const release = await holdLease(scene);
   const terminal = terminalOf(scene);
   const running = create(scene, terminal);
-  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it has"), { timeout: 15_000 });
+  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it has"), { timeout: 30_000 });
   terminal.signal("SIGINT");
   await running;
   await release();
@@ -162,7 +162,7 @@ it("is refused while another rebuild has the folder, naming its process", async 
   const release = await holdLease(scene);
   const terminal = terminalOf(scene);
   const running = create(scene, terminal);
-  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it has"), { timeout: 15_000 });
+  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it has"), { timeout: 30_000 });
   const { code, stderr } = await create(scene);
   expect([code, stderr]).toEqual([3, expect.stringMatching(/^INDEX_LOCKED: .*rebuild/)]);
   await release();

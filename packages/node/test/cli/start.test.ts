@@ -54,7 +54,7 @@ async function readyUrl({ output }: Started): Promise<string> {
       if (url === undefined) throw new Error(`not ready: ${output()}`);
       return url;
     },
-    { timeout: 20_000 },
+    { timeout: 30_000 },
   );
 }
 

@@ -107,7 +107,7 @@ describe("cairn status --cluster", () => {
     const a = await scene.ready("a", { parts: { checkpointer: undefined } });
     await put(a, 0, 3, "right");
     const halted = await scene.start("old");
-    await vi.waitFor(() => expect(halted.phase).toBe("failed"), { timeout: 10_000 });
+    await vi.waitFor(() => expect(halted.phase).toBe("failed"), { timeout: 30_000 });
     const { nodes, comparison, code } = await shown("--digest");
     expect(code).toBe(0);
     expect(nodes.map(({ node, sameLog }) => [node, sameLog])).toEqual([
@@ -210,7 +210,7 @@ describe("cairn status --cluster --digest", () => {
     expect(stdout).toMatch(/^c .* as the log$/m);
     expect(stdout).toContain("Rebuilt from the log from its first message on: ");
 
-    await vi.waitFor(async () => expect(await valueOf(altered, "k3")).toBe("right"), { timeout: 10_000 });
+    await vi.waitFor(async () => expect(await valueOf(altered, "k3")).toBe("right"), { timeout: 30_000 });
     const { join } = await altered.status();
     expect(join.movedAside).toMatchObject([{ code: "INDEX_CORRUPT" }]);
     expect(join.restoredFrom).toBeNull();
@@ -249,7 +249,7 @@ describe("cairn status --cluster --digest", () => {
     const { comparison, code } = await shown("--digest", "--rebuild");
     expect(code).toBe(1);
     expect(comparison?.wrong).toHaveLength(1);
-    await vi.waitFor(async () => expect(await valueOf(altered, "k1")).toBe("right"), { timeout: 10_000 });
+    await vi.waitFor(async () => expect(await valueOf(altered, "k1")).toBe("right"), { timeout: 30_000 });
   });
 
   it("asks about a later transaction when documents were evicted since", async () => {

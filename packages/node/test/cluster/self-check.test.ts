@@ -143,7 +143,7 @@ describe("a node that is asked to compare itself with the log", () => {
       { log: logId(asked), txId },
       { timeoutMs: 1_500, onWork: begun },
     );
-    await vi.waitFor(() => expect(begun).toHaveBeenCalled(), { timeout: 5_000 });
+    await vi.waitFor(() => expect(begun).toHaveBeenCalled(), { timeout: 30_000 });
     await scene.stop(a);
     await checking;
     const again = await scene.ready("a");

@@ -63,7 +63,7 @@ async function consumers(): Promise<number> {
 async function freeze(): Promise<void> {
   expect(await consumers()).toBe(1);
   child.kill("SIGSTOP");
-  await expect.poll(consumers, { timeout: 20_000, interval: 100 }).toBe(0);
+  await expect.poll(consumers, { timeout: 30_000, interval: 100 }).toBe(0);
 }
 
 describe("a node that stands still for longer than its server keeps a reader", () => {
@@ -72,7 +72,7 @@ describe("a node that stands still for longer than its server keeps a reader", (
     await append(6_000, "meanwhile");
     child.kill("SIGCONT");
     const { last } = await log.bounds();
-    await vi.waitFor(async () => expect((await status()).index.txId).toBe(last), { timeout: 20_000 });
+    await vi.waitFor(async () => expect((await status()).index.txId).toBe(last), { timeout: 30_000 });
     const fold = await NatsOperator.at(nats.url, async (operator) => await LogFold.of(operator.messages()));
     const response = await fetch(`${url}/api/v1/digest`);
     expect(await response.json()).toEqual({ txId: fold.txId, digest: fold.digest() });
@@ -85,7 +85,7 @@ describe("a node that stands still for longer than its server keeps a reader", (
     await log.create((id) => encodeBirthRecord({ log: id, offset: 0 }));
     await append(200, "of another log");
     child.kill("SIGCONT");
-    await vi.waitFor(async () => expect((await status()).phase).toBe("failed"), { timeout: 20_000 });
+    await vi.waitFor(async () => expect((await status()).phase).toBe("failed"), { timeout: 30_000 });
     expect((await status()).failure?.code).toBe("LOG_DIFFERENT");
     expect((await fetch(`${url}/api/v1/things/default/k0`)).status).toBe(503);
     const stale = await fetch(`${url}/api/v1/things/default/k0?stale=true`);

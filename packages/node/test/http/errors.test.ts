@@ -108,7 +108,7 @@ describe("every error", () => {
     socket.on("error", () => undefined);
     const [first] = (await Promise.all([once(socket, "data"), endless.pipe(socket)]))[0] as [Buffer];
     expect(String(first)).toMatch(/^HTTP\/1\.1 413 /);
-    await vi.waitFor(() => expect(socket.closed).toBe(true), 20_000);
+    await vi.waitFor(() => expect(socket.closed).toBe(true), 30_000);
     endless.destroy();
   });
 

@@ -117,7 +117,7 @@ describe("POST /api/v1/tx/batch", () => {
     };
     const big = line(0, "x".repeat(100_000));
     const answer = post(served, `${big}\n`.repeat(400));
-    await vi.waitFor(() => expect(begun).toBeGreaterThan(60), 10_000);
+    await vi.waitFor(() => expect(begun).toBeGreaterThan(60), 30_000);
     await served.fetch("/health/live");
     expect(begun).toBeLessThan(120);
     open.abort();

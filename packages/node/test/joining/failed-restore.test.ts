@@ -50,7 +50,7 @@ it("shows no progress and no time left once a restore has failed in its middle, 
   const node = await start(folder, "b", breaking);
   await vi.waitFor(async () => expect((await node.status()).phase).toBe("failed"));
   expect(await node.status()).toMatchObject({ failure: { code: "DISK_FULL" }, progress: null });
-  await vi.waitFor(() => expect(tries).toBe(2), { timeout: 10_000 });
+  await vi.waitFor(() => expect(tries).toBe(2), { timeout: 30_000 });
   gate.emit("open");
   await node.ready;
   expect(await node.status()).toMatchObject({ phase: "ready", progress: null });

@@ -48,7 +48,7 @@ async function put(node: CairnNode, from: number, to: number, value: string): Pr
 }
 
 async function failureOf(node: CairnNode): Promise<string | undefined> {
-  await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 15_000 });
+  await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 30_000 });
   return (await node.status()).failure?.code;
 }
 
@@ -122,9 +122,9 @@ describe("joining a log on NATS", () => {
     await put(a, 10, 20, "lost");
     await rollBack(path.join(folder, "nats-copy"));
     await vi.waitFor(async () => expect((await a.status()).join.movedAside).toHaveLength(1), {
-      timeout: 20_000,
+      timeout: 30_000,
     });
-    await vi.waitFor(() => expect(a.phase).toBe("ready"), { timeout: 20_000 });
+    await vi.waitFor(() => expect(a.phase).toBe("ready"), { timeout: 30_000 });
     const fresh = await started("b");
     expect(await a.digest()).toEqual(await fresh.digest());
     expect((await a.status()).index.documents).toBe(10);

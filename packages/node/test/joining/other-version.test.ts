@@ -10,7 +10,7 @@ import { put, type TrimScene, trimScene, twoCheckpoints } from "../upkeep/trim-s
 const LATER = { version: INDEX_VERSION + 1 };
 
 async function failureOf(node: CairnNode) {
-  await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 15_000 });
+  await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 30_000 });
   return (await node.status()).failure;
 }
 

@@ -99,7 +99,7 @@ async function loseLog(): Promise<void> {
 }
 
 async function failureOf(node: CairnNode) {
-  await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 15_000 });
+  await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 30_000 });
   return (await node.status()).failure;
 }
 

@@ -130,7 +130,7 @@ it.each([
     },
   });
   const node = await start("second", at("own"), [store, ...others.map(at)]);
-  await vi.waitFor(() => expect(tries).toBeGreaterThan(2), { timeout: 15_000 });
+  await vi.waitFor(() => expect(tries).toBeGreaterThan(2), { timeout: 30_000 });
   expect(await node.status()).toMatchObject({
     phase: "restoring",
     failure: { code: "STORE_UNREACHABLE" },

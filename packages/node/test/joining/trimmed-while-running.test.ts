@@ -105,7 +105,7 @@ describe("a log that is purged in front of a node that runs and is slow", () => 
     const { txId: tail } = await a.submit({ ops: [["put", "things", "default/tail", 1]] });
     gates.restoring.open();
 
-    await vi.waitFor(() => expect(b.phase).toBe("ready"), { timeout: 20_000 });
+    await vi.waitFor(() => expect(b.phase).toBe("ready"), { timeout: 30_000 });
     await Promise.all([a.await(tail), b.await(tail)]);
     const { join } = await b.status();
     expect(join.restoredFrom).toMatchObject({ txId: last });

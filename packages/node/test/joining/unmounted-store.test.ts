@@ -51,7 +51,7 @@ it("a node that is started without its store's volume saves nothing into the mou
   const joining = await start();
   await vi.waitFor(
     async () => expect((await joining.status()).failure).toMatchObject({ code: "STORE_UNREACHABLE" }),
-    { timeout: 15_000 },
+    { timeout: 30_000 },
   );
   expect(joining.phase).toBe("restoring");
   expect(await readdir(mountPoint)).toEqual([]);

@@ -29,16 +29,16 @@ describe("writing to a log on NATS", () => {
     const writers = Promise.all(Array.from({ length: 200 }, (_, n) => write(n)));
     for (let round = 0; round < 4; round += 1) {
       const before = positions.size;
-      await expect.poll(() => positions.size, { timeout: 20_000 }).toBeGreaterThan(before + 500);
+      await expect.poll(() => positions.size, { timeout: 30_000 }).toBeGreaterThan(before + 500);
       await nats.server.kill();
       await nats.server.start();
     }
     const before = positions.size;
-    await expect.poll(() => positions.size, { timeout: 20_000 }).toBeGreaterThan(before + 500);
+    await expect.poll(() => positions.size, { timeout: 30_000 }).toBeGreaterThan(before + 500);
     done.abort();
     await writers;
     const { last } = await log.bounds();
-    await expect.poll(() => seen.length, { timeout: 20_000 }).toBe(last);
+    await expect.poll(() => seen.length, { timeout: 30_000 }).toBe(last);
     nats.stop.abort();
     await following;
     // Every acknowledged message is where it was said to be, and there is nothing besides them and the birth record.

@@ -35,7 +35,7 @@ async function drill(scene: TrimScene, node: string, store = scene.store, log?: 
   });
   onTestFinished(() => work.stop());
   const next = async (): Promise<number> => {
-    await vi.waitFor(() => expect(clock.waits()).toHaveLength(1), { timeout: 15_000 });
+    await vi.waitFor(() => expect(clock.waits()).toHaveLength(1), { timeout: 30_000 });
     return (clock.waits()[0] ?? 0) - clock.now();
   };
   const begin = async (): Promise<void> => clock.advance(await next());
@@ -142,7 +142,7 @@ it("stops at once in the middle of a verification, and leaves nothing", async ()
   };
   const { errors, verified, begin, work } = await drill(scene, "a", { ...scene.store, open });
   await begin();
-  await vi.waitFor(() => expect(opened).toBe(true), { timeout: 15_000 });
+  await vi.waitFor(() => expect(opened).toBe(true), { timeout: 30_000 });
   await work.stop();
   expect([errors, verified]).toEqual([[], []]);
   expect(await readdir(path.join(scene.folder, "checkpoints", "reservations"))).toEqual([]);
@@ -159,7 +159,7 @@ it("says in the node's status how the last one ended, and which checkpoint it wa
   const node = await scene.start("a", { verifyEvery: 200 });
   const drilled = async (outcome: string) => {
     await vi.waitFor(async () => expect((await node.status()).checkpoints.lastDrill?.outcome).toBe(outcome), {
-      timeout: 15_000,
+      timeout: 30_000,
     });
     return (await node.status()).checkpoints;
   };

@@ -72,7 +72,7 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
     await damage(scene, newer);
     await rm(path.join(scene.folder, "checkpoints", `${older}.tar`));
     const joining = await scene.start("joining");
-    await vi.waitFor(() => expect(joining.phase).toBe("failed"), { timeout: 15_000 });
+    await vi.waitFor(() => expect(joining.phase).toBe("failed"), { timeout: 30_000 });
     const { failure, join } = await joining.status();
     expect(failure?.code).toBe("LOG_TRIMMED");
     expect(failure?.message).toContain("no longer holds the transactions before message 11");
@@ -88,7 +88,7 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
     await node.checkpoint().done;
     await put(node, 20, 22);
     await expect
-      .poll(async () => (await node.status()).log.firstTxId, { timeout: 15_000, interval: 100 })
+      .poll(async () => (await node.status()).log.firstTxId, { timeout: 30_000, interval: 100 })
       .toBe(21);
     const { checkpoints, index } = await node.status();
     expect(checkpoints.lastVerified).toMatchObject({ txId: 21, node: "node" });
