@@ -90,7 +90,8 @@ class WatchSession {
 
   async *run(): AsyncGenerator<readonly WatchEvent[], void> {
     if (this.#feed.source.position.txId < this.#place.txId) yield* this.#awaitBegin();
-    else await this.#checkBegin();
+    // Where the node stands now there is nothing to look for.
+    else if (this.#query.from !== undefined) await this.#checkBegin();
     if (this.#isOver) return;
     yield this.#tell([{ type: "heartbeat", ...this.#place }]);
     let reread = false;

@@ -14,6 +14,8 @@ export class ScriptedSource implements WatchSource {
   before: (bucket: string | undefined) => Promise<void> = () => Promise.resolve();
   /** Positions after which was read. */
   readonly reads: number[] = [];
+  /** Transactions of which the place was asked for. */
+  readonly places: number[] = [];
   #txId = 1;
 
   get position(): { txId: number; time: number } {
@@ -55,6 +57,7 @@ export class ScriptedSource implements WatchSource {
   }
 
   place(txId: number): ReturnType<WatchSource["place"]> {
+    this.places.push(txId);
     return Promise.resolve({ txTime: timeOf(txId), floor: this.floor });
   }
 }

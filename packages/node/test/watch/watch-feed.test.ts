@@ -58,6 +58,15 @@ describe("a feed", () => {
     expect(source.reads).toHaveLength(length);
   });
 
+  it("reads nothing for those who begin where it stands", async () => {
+    append(10);
+    await using now = open();
+    expect(await now.next()).toEqual({ type: "heartbeat", txId: 11, txTime: new Date(11_000).toISOString() });
+    await using later = open({ from: 5 });
+    expect(await later.next()).toMatchObject({ type: "heartbeat", txId: 5 });
+    expect(source.places).toEqual([5]);
+  });
+
   it("reads what comes once, however many watch", async () => {
     const readers = Array.from({ length: 50 }, () => open());
     for (const reader of readers) await reader.next();
