@@ -1,15 +1,24 @@
-/** Lets one at a time go on, in the order in which they came. */
+/** Lets so many at a time go on, one when nothing is said, the others in the order in which they came. */
 export class Turns {
-  #last: Promise<void> = Promise.resolve();
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
 
-  /** Waits for those who came before; what it answers lets the next one go on. */
-  async take(): Promise<() => void> {
-    const before = this.#last;
-    const { promise, resolve } = resolvable();
-    this.#last = promise;
-    await before;
-    return resolve;
+  constructor(count = 1) {
+    this.#free = count;
   }
+
+  /** Waits for those who came before; what it answers lets the next one go on, and is called once. */
+  async take(): Promise<() => void> {
+    if (this.#free > 0) this.#free -= 1;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    return this.#give;
+  }
+
+  readonly #give = (): void => {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#free += 1;
+    else next();
+  };
 }
 
 /** A promise that is resolved from outside. */

@@ -7,6 +7,7 @@ import {
   readChanges,
   transactionTime,
 } from "../index-store/transaction-changes.ts";
+import { Turns } from "../index-store/turns.ts";
 import type { TxId } from "../tx-log/transaction.ts";
 import { restAfter } from "./rest.ts";
 
@@ -40,7 +41,7 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
   const newest: WatchSource["newest"] = (query) =>
     guarded((reader, upTo) => readChanges(reader, { ...query, upTo }));
   const inTurn = async <T>(read: () => Promise<T>): Promise<T> => {
-    await turns.take();
+    const done = await turns.take();
     const begunAt = performance.now();
     const { txId } = index.state;
     try {
@@ -48,8 +49,8 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
     } finally {
       // While nothing is indexed there is nobody to leave the thread to. The turn is held meanwhile, the answer is not.
       const resting = index.state.txId === txId ? undefined : restAfter(performance.now() - begunAt);
-      if (resting === undefined) turns.give();
-      else void resting.then(() => turns.give());
+      if (resting === undefined) done();
+      else void resting.then(done);
     }
   };
   return {
@@ -66,28 +67,4 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
         })),
       ),
   };
-}
-
-/** Lets a few go on at a time, the others in the order in which they came. */
-class Turns {
-  #free: number;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(count: number) {
-    this.#free = count;
-  }
-
-  async take(): Promise<void> {
-    if (this.#free > 0) {
-      this.#free -= 1;
-      return;
-    }
-    await new Promise<void>((resolve) => this.#waiting.push(resolve));
-  }
-
-  give(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#free += 1;
-    else next();
-  }
 }
