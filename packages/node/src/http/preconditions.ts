@@ -1,6 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import type { StoredDocument } from "../node-api.ts";
-import type { DocumentKey, Revision, TxOperation } from "../tx-log/transaction.ts";
+import type { Revision } from "../tx-log/transaction.ts";
 import { RequestError } from "./error-response.ts";
 
 /** A list of revisions, or any at all (`*`). */
@@ -53,28 +52,29 @@ export function readDecision(
 }
 
 /**
- * The match operation that makes a write conditional. One revision, and "absent", need no look at the document; the others
- * are decided on what is there now, and then hold only if it is still there when the transaction takes effect.
+ * The revision that a conditional write has to find (null: nothing), to be compared in the transaction itself. One revision, and
+ * "absent", need no look at what is there; the others are decided on what is there now, and then hold only if it is still there when the
+ * transaction takes effect. `told` says in the error what is at a revision.
  */
-export async function matchOperation(
-  key: DocumentKey,
+export async function expectedRevision(
   preconditions: Preconditions,
-  current: () => Promise<StoredDocument | undefined>,
-): Promise<TxOperation> {
+  current: () => Promise<Revision | undefined>,
+  told: (revision: Revision | undefined) => RequestError = conflict,
+): Promise<Revision | null> {
   const { match, noneMatch } = preconditions;
-  const path = `${key.namespace}/${key.name}`;
-  if (noneMatch === "any" && match === undefined) return ["match", key.bucket, path, null];
+  if (noneMatch === "any" && match === undefined) return null;
   const only = match !== "any" && match?.length === 1 && noneMatch === undefined ? match[0] : undefined;
-  if (only !== undefined && only > 0) return ["match", key.bucket, path, only];
-  const revision = (await current())?.revision;
-  if (readDecision(preconditions, revision) !== "send") throw conflict(revision);
-  return ["match", key.bucket, path, revision ?? null];
+  if (only !== undefined && only > 0) return only;
+  const revision = await current();
+  if (readDecision(preconditions, revision) !== "send") throw told(revision);
+  return revision ?? null;
 }
 
 /** 412: the precondition was lost. */
 export function conflict(revision: Revision | undefined): RequestError {
-  const now = revision === undefined ? "absent" : `at revision ${revision}`;
-  return lost(`The precondition does not hold: the document is ${now}.`);
+  return lost(
+    `The precondition does not hold: the document is ${revision === undefined ? "absent" : `at revision ${revision}`}.`,
+  );
 }
 
 /** 412 for a write that was aborted; `reason` is the outcome's, a code and then words. */

@@ -10,8 +10,8 @@ import { badRequest, JSON_TYPE } from "../error-response.ts";
 import {
   conflict,
   etag,
+  expectedRevision,
   lostBecause,
-  matchOperation,
   parsePreconditions,
   readDecision,
 } from "../preconditions.ts";
@@ -147,7 +147,8 @@ async function write(
   const preconditions = parsePreconditions(request.headers);
   const ops = [operation];
   if (preconditions !== undefined) {
-    ops.unshift(await matchOperation(key, preconditions, () => api.get(key)));
+    const expected = await expectedRevision(preconditions, async () => (await api.get(key))?.revision);
+    ops.unshift(["match", key.bucket, `${key.namespace}/${key.name}`, expected]);
   }
   const transaction: unknown = { ops };
   validateTransaction(transaction);

@@ -1,9 +1,8 @@
-import type { NodeApi } from "../../node-api.ts";
 import { formatPolicyProblem, policyProblems } from "../../policies/policy-problems.ts";
 import type { Policies } from "../../policies/policies.ts";
 import type { Revision, TxOperation } from "../../tx-log/transaction.ts";
 import { BAD_REQUEST, RequestError } from "../error-response.ts";
-import { etag, lostBecause, type Preconditions, parsePreconditions, readDecision } from "../preconditions.ts";
+import { etag, expectedRevision, lostBecause, parsePreconditions } from "../preconditions.ts";
 import { duration, flag, parseQuery, READ_PARAMETERS, readOptions } from "../query.ts";
 import { jsonBody } from "../request-body.ts";
 import { awaitSubmitted } from "./tx.ts";
@@ -21,10 +20,11 @@ export const policyRoutes: RegisterRoutes = (app, api) => {
     const query = parseQuery(request.url, { await: flag, timeout: duration });
     const policies = checkedPolicies(jsonBody(request));
     const preconditions = parsePreconditions(request.headers);
+    const current = async (): Promise<Revision | undefined> => (await api.policies()).revision ?? undefined;
     const operation: TxOperation =
       preconditions === undefined
         ? ["configure", policies]
-        : ["configure", policies, await expectedRevision(api, preconditions)];
+        : ["configure", policies, await expectedRevision(preconditions, current, otherPolicies)];
     const submitted = await api.submit({ ops: [operation] });
     if (query.await === false) return reply.code(202).send(submitted);
     const { txId, committed, reason } = await awaitSubmitted(api, submitted.txId, query.timeout);
@@ -43,15 +43,6 @@ function checkedPolicies(body: unknown): Policies {
   });
 }
 
-/** The revision that the policies have to be at; null: never set. */
-async function expectedRevision(api: NodeApi, preconditions: Preconditions): Promise<Revision | null> {
-  const { match, noneMatch } = preconditions;
-  if (noneMatch === "any" && match === undefined) return null;
-  const only = match !== "any" && match?.length === 1 && noneMatch === undefined ? match[0] : undefined;
-  if (only !== undefined && only > 0) return only;
-  const { revision } = await api.policies();
-  if (readDecision(preconditions, revision ?? undefined) === "send") return revision;
-  throw lostBecause(
-    `CONFLICT: the policies are ${revision === null ? "not set" : `at revision ${revision}`}`,
-  );
+function otherPolicies(revision: Revision | undefined): RequestError {
+  return lostBecause(`the policies are ${revision === undefined ? "not set" : `at revision ${revision}`}`);
 }
