@@ -2,6 +2,7 @@ import { CairnError } from "@cairn/kv";
 import { bucketProblem, DEFAULT_NAMESPACE, documentKey, RESERVED_BUCKETS } from "../tx-log/document-key.ts";
 import type { DocumentKey } from "../tx-log/transaction.ts";
 import { badRequest } from "./error-response.ts";
+import { pathOf } from "./methods.ts";
 
 const PREFIX = "/api/v1/";
 
@@ -17,8 +18,7 @@ export interface DocumentPath {
  * cannot tell `/` from `%2F` and tidies what are legal names (`a//b`, `a/./b`). Everything is decoded exactly once.
  */
 export function parseDocumentPath(url: string): DocumentPath {
-  const end = url.indexOf("?");
-  const path = url.slice(0, end < 0 ? url.length : end);
+  const path = pathOf(url);
   if (!path.startsWith(PREFIX)) throw notFound(path);
   const slash = path.indexOf("/", PREFIX.length);
   const bucket = decode(slash < 0 ? path.slice(PREFIX.length) : path.slice(PREFIX.length, slash));

@@ -28,12 +28,17 @@ export function collectMethods(app: FastifyInstance): RouteMethods {
   return {
     routes,
     at: (url) => {
-      const end = url.indexOf("?");
-      const path = end < 0 ? url : url.slice(0, end);
+      const path = pathOf(url);
       const found = patterns.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method);
       return [...new Set(found)];
     },
   };
+}
+
+/** An address without its query. */
+export function pathOf(url: string): string {
+  const end = url.indexOf("?");
+  return end < 0 ? url : url.slice(0, end);
 }
 
 /** 405: there is something at the address, but not for this method. */

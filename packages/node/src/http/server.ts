@@ -7,7 +7,7 @@ import type { HttpOptions } from "../system/system.ts";
 import { guard } from "./access.ts";
 import { BAD_REQUEST, errorHandler, type HttpLogger } from "./error-response.ts";
 import { acceptBodies } from "./request-body.ts";
-import { collectMethods, methodNotAllowed } from "./methods.ts";
+import { collectMethods, methodNotAllowed, pathOf } from "./methods.ts";
 import { requestId, tellRequestId } from "./request-id.ts";
 import { registerRoutes } from "./routes/routes.ts";
 
@@ -104,11 +104,6 @@ function tellAnswered(app: FastifyInstance, onAnswered: (request: AnsweredReques
     onAnswered({ method, route: routeOptions.url ?? "none", status: reply.statusCode, seconds });
     done();
   });
-}
-
-function pathOf(url: string): string {
-  const end = url.indexOf("?");
-  return end < 0 ? url : url.slice(0, end);
 }
 
 /** What is not even HTTP has no request object to answer through. */
