@@ -70,10 +70,10 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
   const { stores, signal } = options;
   const skipped: SkippedCheckpoint[] = [];
   let trouble: CairnError | undefined;
-  const skip = (one: SkippedCheckpoint, store: CheckpointStore): void => {
+  const skip = (one: SkippedCheckpoint, from: CheckpointStore): void => {
     if (STORE_TROUBLE.has(one.error.code)) trouble ??= one.error;
     skipped.push(one);
-    options.onSkipped?.(one, store);
+    options.onSkipped?.(one, from);
   };
   await requireEmpty(options.targetDir);
 

@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type { S3 } from "@aws-sdk/client-s3";
-import { refusalOf, s3Error } from "./s3-errors.ts";
+import { refusalOf, s3Error, STRANGE } from "./s3-errors.ts";
 import type { Refusal } from "./s3-errors.ts";
 import type { S3Settings } from "./s3-options.ts";
 import { requireStoreName } from "./store-names.ts";
@@ -37,7 +37,7 @@ const CONNECT_MS = 5_000;
 
 /** Makes an access; nothing is loaded and no connection is made yet. */
 export function s3Access(settings: S3Settings): S3Access {
-  const { location, bucket, region } = settings;
+  const { location, bucket, region, profile } = settings;
   let client: Promise<S3> | undefined;
   let lastDate: number | undefined;
   const connected = (): Promise<S3> =>
@@ -60,11 +60,11 @@ export function s3Access(settings: S3Settings): S3Access {
         const refusal = refusalOf(error);
         const meant = refusal === undefined ? undefined : unless?.(refusal);
         if (meant !== undefined) return meant;
-        throw s3Error(error, { doing, permission, location, bucket, region });
+        throw s3Error(error, { doing, permission, location, bucket, region, profile });
       }
     },
     explain: (error, doing) =>
-      s3Error(error, { doing, permission: "s3:GetObject", location, bucket, region }),
+      s3Error(error, { doing, permission: "s3:GetObject", location, bucket, region, profile }),
     lastDate: () => lastDate,
     async close() {
       const made = client;
@@ -132,8 +132,6 @@ export function strangeAnswer(location: string, doing: string, what: string): Ca
   return new CairnError(
     "STORE_UNREACHABLE",
     `The checkpoint store ${location} failed while ${doing}: ${what}.`,
-    {
-      hint: "Check that the endpoint is an S3 service, and that no proxy changes its answers.",
-    },
+    { hint: STRANGE },
   );
 }

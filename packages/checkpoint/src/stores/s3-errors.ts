@@ -20,12 +20,16 @@ export interface S3Request {
   readonly location: string;
   readonly bucket: string;
   readonly region: string | undefined;
+  /** Of the AWS configuration files, where one was asked for. */
+  readonly profile: string | undefined;
 }
 
 type Explanation = readonly [code: ErrorCode, why: string, hint: string];
 
 const CREDENTIALS =
   "Check the credentials: the store's `credentials`, the profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.";
+/** What to do about an answer that no S3 service gives. */
+export const STRANGE = "Check that the endpoint is an S3 service, and that no proxy changes its answers.";
 const WAIT = "It is tried again; if it lasts, look at the service and at the network to it.";
 
 /** Words whose meaning the status does not tell. */
@@ -48,7 +52,13 @@ const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
     "this machine's clock and the service's are more than 15 minutes apart",
     "Set this machine's clock, best by NTP.",
   ],
-  CredentialsProviderError: () => ["STORE_DENIED", "no credentials were found", CREDENTIALS],
+  CredentialsProviderError: ({ profile }) => [
+    "STORE_DENIED",
+    profile === undefined
+      ? "no credentials were found"
+      : `no credentials were found, not in the profile ${profile} either, if there is one`,
+    CREDENTIALS,
+  ],
   TokenProviderError: () => [
     "STORE_DENIED",
     "the single sign-on session has ended",
@@ -94,7 +104,9 @@ export function refusalOf(error: unknown): Refusal | undefined {
 /** What the SDK threw as the errors that every store uses; an error of the program stays what it is. */
 export function s3Error(error: unknown, request: S3Request): unknown {
   if (errorMessage(error) === "Region is missing") {
-    return new CairnError("CONFIG_INVALID", `It is not known in which region ${request.location} lies.`, {
+    const { location, profile } = request;
+    const named = profile === undefined ? "" : `; the profile ${profile} is not there or names none`;
+    return new CairnError("CONFIG_INVALID", `It is not known in which region ${location} lies${named}.`, {
       hint: "Give the store's `region`, or set AWS_REGION.",
       cause: error,
     });
@@ -116,6 +128,11 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
   const known = WORDS[word];
   if (known !== undefined) return known(request);
   const region = otherRegion(error);
+  const foreign = foreignAnswer(error, word, region);
+  if (foreign !== undefined) {
+    const code = status === 401 || status === 403 ? "STORE_DENIED" : "STORE_UNREACHABLE";
+    return [code, `it answered ${status} and ${foreign}`, STRANGE];
+  }
   if (
     status === 301 ||
     status === 307 ||
@@ -127,7 +144,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
     const set = region === undefined ? "the bucket's region" : JSON.stringify(region);
     return ["STORE_DENIED", `the bucket lies ${lies}${asked}`, `Set the store's \`region\` to ${set}.`];
   }
-  const said = `${word}: ${errorMessage(error).replace(/\.$/, "")}`;
+  const said = sayingOf(error, status, word);
   if (FULL.has(word) || status === 507) {
     return [
       "STORE_FULL",
@@ -138,7 +155,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
   if (status === 401 || status === 403) {
     return [
       "STORE_DENIED",
-      `these credentials may not do that (${status} ${said})`,
+      `these credentials may not do that (${said})`,
       `Allow ${request.permission} on the bucket or below the prefix; docs/s3.md shows the whole policy.`,
     ];
   }
@@ -162,7 +179,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
     const what =
       status === 0
         ? `the service did not answer (${system ?? word}: ${errorMessage(error)})`
-        : `it answered ${status} ${said}`;
+        : `it answered ${said}`;
     return ["STORE_UNREACHABLE", what, WAIT];
   }
   // A body that was cut short on its way in; the request was right.
@@ -175,9 +192,30 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
     return ["STORE_UNREACHABLE", `the content did not arrive whole (${said})`, WAIT];
   return [
     "STORE_DENIED",
-    `the service refused it (${status} ${said})`,
+    `the service refused it (${said})`,
     "docs/s3.md says what a service must offer, and which settings suit those that were tried.",
   ];
+}
+
+/** What an answer was that no S3 service gives: a proxy's page, or the way to one; undefined for any other. */
+function foreignAnswer(error: unknown, word: string, region: string | undefined): string | undefined {
+  // So the SDK tells that it understood nothing; the rest of its sentence is for programmers.
+  if (errorMessage(error).includes("Deserialization error")) return "something that is not S3's";
+  const target = fieldOf(fieldOf(fieldOf(error, "$response"), "headers"), "location");
+  if (word !== SILENT_WORD || region !== undefined || typeof target !== "string") return undefined;
+  // Its query may be secret.
+  return URL.canParse(target) ? `sent on to ${new URL(target).origin}` : "sent on to another address";
+}
+
+/** The SDK's words for an answer that says no more than its status. */
+const SILENT_WORD = "Unknown";
+const SILENT_MESSAGE = "UnknownError";
+
+/** What a service said, as far as it said anything. */
+function sayingOf(error: unknown, status: number, word: string): string {
+  const name = word === SILENT_WORD ? `${status}` : `${status} ${word}`;
+  const message = errorMessage(error).replace(/\.$/, "");
+  return message === SILENT_MESSAGE ? name : `${name}: ${message}`;
 }
 
 /** The region that a redirect names. */

@@ -1,10 +1,12 @@
 import type { StoredFile } from "../checkpoint-store.ts";
+import { strangeAnswer } from "./s3-access.ts";
 import type { S3Access } from "./s3-access.ts";
 import { isStoreName } from "./store-names.ts";
 
 /** The files whose name begins with `prefix`, in name order: one request for each thousand objects. */
 export async function listObjects(access: S3Access, prefix: string): Promise<StoredFile[]> {
-  const { bucket, prefix: own } = access.settings;
+  const { bucket, prefix: own, location } = access.settings;
+  const doing = "listing its files";
   const files: StoredFile[] = [];
   let token: string | undefined;
   do {
@@ -21,16 +23,23 @@ export async function listObjects(access: S3Access, prefix: string): Promise<Sto
           },
           options,
         ),
-      { doing: "listing its files", permission: "s3:ListBucket" },
+      { doing, permission: "s3:ListBucket" },
     );
+    // Of a page that is no listing the SDK finds nothing in it, and that must not look like an empty store.
+    const { Name, KeyCount, MaxKeys, IsTruncated } = page;
+    if ((Name ?? KeyCount ?? MaxKeys ?? IsTruncated) === undefined)
+      throw strangeAnswer(location, doing, "the answer was no listing");
     for (const { Key, Size, LastModified } of page.Contents ?? []) {
       const key = page.EncodingType === "url" ? decoded(Key) : Key;
       const name = key?.startsWith(own) === true ? key.slice(own.length) : "";
       if (!isStoreName(name) || Size === undefined || LastModified === undefined) continue;
       files.push({ name, bytes: Size, modifiedAt: LastModified.getTime() });
     }
-    token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
-  } while (token !== undefined && token !== "");
+    token = IsTruncated === true ? page.NextContinuationToken : undefined;
+    // Neither may part of a store look like all of it, nor one page come for ever.
+    if (IsTruncated === true && (token === undefined || token === "" || token === ContinuationToken))
+      throw strangeAnswer(location, doing, "the listing was cut short and did not say where it goes on");
+  } while (token !== undefined);
   return files.toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 

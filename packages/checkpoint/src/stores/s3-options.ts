@@ -52,6 +52,8 @@ export interface S3Settings {
   readonly endpoint: string | undefined;
   readonly forcePathStyle: boolean;
   readonly credentials: S3Credentials | undefined;
+  /** Which of the AWS configuration files is asked for, here or by the environment. */
+  readonly profile: string | undefined;
   readonly checksums: S3Checksums;
   readonly partSize: number;
   readonly concurrency: number;
@@ -82,16 +84,18 @@ export function s3Settings(options: S3StoreOptions): S3Settings {
   const endpoint = options.endpoint ?? (env["AWS_ENDPOINT_URL_S3"] || env["AWS_ENDPOINT_URL"] || undefined);
   const region = options.region ?? (env["AWS_REGION"] || env["AWS_DEFAULT_REGION"] || undefined);
   const address = `s3://${bucket}${folder === "" ? "" : `/${folder}`}`;
-  const ownProfile = options.credentials !== undefined && "profile" in options.credentials;
+  const { credentials } = options;
+  const ownProfile = credentials !== undefined && "profile" in credentials ? credentials.profile : undefined;
   return {
     bucket,
     prefix: folder === "" ? "" : `${folder}/`,
     address,
     location: endpoint === undefined ? address : `${address} at ${shownEndpoint(endpoint)}`,
-    region: region ?? (endpoint === undefined || ownProfile ? undefined : "us-east-1"),
+    region: region ?? (endpoint === undefined || ownProfile !== undefined ? undefined : "us-east-1"),
     endpoint,
     forcePathStyle: options.forcePathStyle ?? endpoint !== undefined,
-    credentials: options.credentials,
+    credentials,
+    profile: credentials === undefined ? env["AWS_PROFILE"] || undefined : ownProfile,
     checksums: options.checksums ?? (endpoint === undefined ? "when-supported" : "when-required"),
     partSize: Math.max(LEAST_PART, options.partSize ?? PART),
     concurrency: options.concurrency ?? 4,
