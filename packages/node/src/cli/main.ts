@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-import { systemErrorCode } from "@cairn/kv";
 import { reportError } from "./report-error.ts";
 import { runCli } from "./run-cli.ts";
 import type { Terminal } from "./terminal.ts";
@@ -21,11 +20,8 @@ const terminal: Terminal = {
   forceExit: (code) => process.exit(code),
 };
 
-// `cairn list | head` closes the pipe when it has seen enough. A node goes on without readers of its log.
-process.stdout.on("error", (error) => {
-  if (systemErrorCode(error) !== "EPIPE") throw error;
-  if (argv[0] !== "start") process.exit(0);
-});
+// Whoever writes is told, and cleans up before the command ends. A node goes on without a reader of its log, and with a full disk there.
+for (const output of [process.stdout, process.stderr]) output.on("error", () => undefined);
 
 async function endWith(error: Error): Promise<void> {
   const options = { json: argv.includes("--json"), debug: argv.includes("--debug") };

@@ -1,7 +1,7 @@
 import { CairnError, errorMessage, type ErrorCode } from "@cairn/kv";
 import { CommanderError } from "commander";
 import { ConfigError, formatProblems } from "../system/problems.ts";
-import { printableLines, type Terminal, writeJson, writeLine } from "./terminal.ts";
+import { printableLines, type Terminal, tell } from "./terminal.ts";
 
 /** How a command ends, apart from 0. */
 const EXIT = { no: 1, usage: 2, unavailable: 3 } as const;
@@ -49,12 +49,12 @@ export async function reportError(
   const { code, message, hint, exitCode } = describe(error);
   if (options.json) {
     const problems = error instanceof ConfigError ? { problems: error.problems } : {};
-    await writeJson(terminal.stderr, { error: { code, message, hint: hint ?? null }, ...problems });
+    await tell(terminal, JSON.stringify({ error: { code, message, hint: hint ?? null }, ...problems }));
   } else if (error instanceof ConfigError) {
-    await writeLine(terminal.stderr, formatProblems(error.problems));
+    await tell(terminal, formatProblems(error.problems));
   } else {
-    await writeLine(terminal.stderr, printableLines(`${code}: ${message}`));
-    if (hint !== undefined) await writeLine(terminal.stderr, `  hint: ${hint}`);
+    await tell(terminal, printableLines(`${code}: ${message}`));
+    if (hint !== undefined) await tell(terminal, `  hint: ${hint}`);
   }
   if (options.debug) await writeStacks(error, terminal);
   return exitCode;
@@ -96,6 +96,6 @@ function sentence(text: string): string {
 
 async function writeStacks(error: unknown, terminal: Terminal): Promise<void> {
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
-    await writeLine(terminal.stderr, at.stack ?? at.message);
+    await tell(terminal, at.stack ?? at.message);
   }
 }

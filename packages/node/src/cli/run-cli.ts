@@ -3,7 +3,7 @@ import type { AddCommand } from "./command-options.ts";
 import { loadCommands } from "./commands/commands.ts";
 import { VERSION } from "../version.ts";
 import { reportError } from "./report-error.ts";
-import type { Terminal } from "./terminal.ts";
+import { ReaderGoneError, type Terminal } from "./terminal.ts";
 
 /** Runs one command; answers the exit code: 0 fine, 1 the answer is no, 2 wrong usage or configuration, 3 no answer. */
 export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
@@ -11,6 +11,7 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
     await createProgram(terminal, await loadCommands(argv[0])).parseAsync(argv, { from: "user" });
     return 0;
   } catch (error) {
+    if (error instanceof ReaderGoneError) return 0;
     const options = argv.slice(0, argv.includes("--") ? argv.indexOf("--") : undefined);
     return await reportError(error, terminal, {
       json: options.includes("--json"),

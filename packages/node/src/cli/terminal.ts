@@ -1,5 +1,5 @@
-import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
+import { CairnError, systemErrorCode } from "@cairn/kv";
 
 /** A stream that may be a terminal. */
 export type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number };
@@ -17,14 +17,40 @@ export interface Terminal {
   forceExit(code: number): void;
 }
 
-/** Writes, and waits while the reader is slower: output may be larger than memory. */
+/** Who read the output has seen enough, as in `cairn list | head`: the command ends early, and has not failed. */
+export class ReaderGoneError extends Error {}
+
+/**
+ * Writes, and waits until that is done: output may be larger than memory. Where it cannot be written the command is told, so that it
+ * removes what it made before it ends: {@link ReaderGoneError}, `DISK_FULL`.
+ */
 export async function write(output: Output, text: string): Promise<void> {
-  if (!output.write(text)) await once(output, "drain");
+  await new Promise<void>((resolve, reject) => {
+    output.write(text, (error) => {
+      if (error === null || error === undefined) resolve();
+      else reject(unwritable(error));
+    });
+  });
+}
+
+function unwritable(error: Error): Error {
+  const code = systemErrorCode(error);
+  if (code === "EPIPE") return new ReaderGoneError("nobody reads the output any more", { cause: error });
+  if (code !== "ENOSPC" && code !== "EDQUOT") return error;
+  return new CairnError("DISK_FULL", `The output could not be written: its disk is full (${code}).`, {
+    hint: "What was written before is not whole. Free some space, or write to another disk.",
+    cause: error,
+  });
 }
 
 /** Writes a line. */
 export function writeLine(output: Output, line: string): Promise<void> {
   return write(output, `${line}\n`);
+}
+
+/** A line on standard error. Where nobody can be told the command goes on: its work, and how it ends, do not depend on that. */
+export async function tell(terminal: Pick<Terminal, "stderr">, line: string): Promise<void> {
+  await new Promise<void>((resolve) => terminal.stderr.write(`${line}\n`, () => resolve()));
 }
 
 /** Writes a value as one line of JSON. */

@@ -11,7 +11,7 @@ import { type AddCommand, describeCommand, type OutputOptions, wholeNumber } fro
 import { type ProgressDisplay, showProgress } from "../progress-display.ts";
 import { formatCount } from "../quantities.ts";
 import { ENDING, stagingFolder } from "../staging-folder.ts";
-import { type Terminal, writeJson, writeLine } from "../terminal.ts";
+import { type Terminal, writeJson, writeLine, tell } from "../terminal.ts";
 
 interface DiffCommandOptions extends OutputOptions {
   readonly bucket?: string;
@@ -133,13 +133,10 @@ async function compare(
     if (json) return await writeJson(terminal.stdout, { ...sides, ...summary });
     const notShown = counts.added + counts.changed + counts.removed - limit;
     if (!all && notShown > 0) {
-      await writeLine(
-        terminal.stderr,
-        `${formatCount(notShown)} more differ: --limit shows more, --all all.`,
-      );
+      await tell(terminal, `${formatCount(notShown)} more differ: --limit shows more, --all all.`);
     }
     if (byContent) {
-      await writeLine(terminal.stderr, "They are of different logs, so only the documents are compared.");
+      await tell(terminal, "They are of different logs, so only the documents are compared.");
     }
     const amounts = Object.entries(summary).map(([what, count]) => `${formatCount(count)} ${what}`);
     const [from, to] = [before, after].map(

@@ -5,7 +5,7 @@ import { withCheckpointPlace } from "../checkpoint-place.ts";
 import { formatTable } from "../columns.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions, withNode } from "../command-options.ts";
 import { formatBytes, formatCount, formatRelative } from "../quantities.ts";
-import { printable, type Terminal, write, writeLine } from "../terminal.ts";
+import { printable, type Terminal, write, writeLine, tell } from "../terminal.ts";
 
 /** `cairn checkpoint list`. */
 export const addCheckpointList: AddCommand = (parent, terminal) => {
@@ -25,10 +25,7 @@ function listFolder(folder: string, terminal: Terminal): Promise<CheckpointSumma
   return withCheckpointPlace(folder, terminal, async ({ store, name }) => {
     const { checkpoints, skipped } = await listCheckpoints(store);
     for (const one of skipped) {
-      await writeLine(
-        terminal.stderr,
-        `skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}`,
-      );
+      await tell(terminal, `skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}`);
     }
     return checkpoints.filter((one) => name === undefined || one.name === name).map(checkpointSummary);
   });
@@ -42,7 +39,7 @@ async function writeList(
   if (options.json === true) {
     return write(terminal.stdout, found.map((checkpoint) => `${JSON.stringify(checkpoint)}\n`).join(""));
   }
-  if (found.length === 0) return writeLine(terminal.stderr, "There are none.");
+  if (found.length === 0) return tell(terminal, "There are none.");
   const now = Date.now();
   const rows = found.map(({ name, txId, documents, bytes, takenAt, node }) => [
     name,

@@ -7,7 +7,7 @@ import {
   withNode,
 } from "../command-options.ts";
 import type { RecordedEvent } from "../../index-store/event-reads.ts";
-import { writeJson, writeLine } from "../terminal.ts";
+import { writeJson, writeLine, tell } from "../terminal.ts";
 
 interface EventOptions extends NodeOptions {
   readonly limit: number;
@@ -37,7 +37,7 @@ export const addEvents: AddCommand = (parent, terminal) => {
         for (const event of events) await writeJson(terminal.stdout, event);
         return;
       }
-      if (events.length === 0) return writeLine(terminal.stderr, "There are none.");
+      if (events.length === 0) return tell(terminal, "There are none.");
       const rows = events.map(({ time, reason, object: what, message = "" }) => [
         timeText(time),
         reason,

@@ -8,7 +8,7 @@ import {
   withNode,
 } from "../command-options.ts";
 import { pages } from "../documents.ts";
-import { writeJson, writeLine } from "../terminal.ts";
+import { writeJson, writeLine, tell } from "../terminal.ts";
 
 /** `cairn evictions`. */
 export const addEvictions: AddCommand = (parent, terminal) => {
@@ -31,7 +31,7 @@ export const addEvictions: AddCommand = (parent, terminal) => {
         for (const one of found) await writeJson(terminal.stdout, one);
         return;
       }
-      if (found.length === 0) return writeLine(terminal.stderr, "Nothing was evicted.");
+      if (found.length === 0) return tell(terminal, "Nothing was evicted.");
       const rows = found.map((one) => [
         String(one.txId),
         one.txTime,

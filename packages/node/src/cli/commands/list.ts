@@ -7,7 +7,7 @@ import {
   wholeNumber,
 } from "../command-options.ts";
 import { bucketPath, pages } from "../documents.ts";
-import { type Output, printable, write, writeLine } from "../terminal.ts";
+import { type Output, printable, write, writeLine, tell } from "../terminal.ts";
 
 interface ListOptions extends NodeOptions {
   readonly namespace?: string;
@@ -58,11 +58,11 @@ export const addList: AddCommand = (parent, terminal) => {
           shown += part.length;
           if (shown < wanted) continue;
           if ((more || part.length < items.length) && options.json !== true) {
-            await writeLine(terminal.stderr, `There are more: --limit shows more than ${wanted}, --all all.`);
+            await tell(terminal, `There are more: --limit shows more than ${wanted}, --all all.`);
           }
           break;
         }
-        if (shown === 0 && options.json !== true) await writeLine(terminal.stderr, "There are none.");
+        if (shown === 0 && options.json !== true) await tell(terminal, "There are none.");
       });
     });
 };

@@ -11,7 +11,7 @@ import {
 } from "../command-options.ts";
 import { readJsonInput } from "../input.ts";
 import { UsageError } from "../report-error.ts";
-import { writeJson, writeLine } from "../terminal.ts";
+import { writeJson, writeLine, tell } from "../terminal.ts";
 
 const PATH = "/api/v1/policies";
 
@@ -30,15 +30,9 @@ export const addPolicy: AddCommand = (parent, terminal) => {
     if (options.json === true) return writeJson(terminal.stdout, present);
     await writeLine(terminal.stdout, JSON.stringify(present.policies, undefined, 2));
     const { revision, file } = present;
-    await writeLine(
-      terminal.stderr,
-      revision === null ? "None were set." : `Set by transaction ${revision}.`,
-    );
+    await tell(terminal, revision === null ? "None were set." : `Set by transaction ${revision}.`);
     if (file !== "different") return;
-    await writeLine(
-      terminal.stderr,
-      "cairn/policies of the node's configuration differs; it is not followed.",
-    );
+    await tell(terminal, "cairn/policies of the node's configuration differs; it is not followed.");
   });
 
   describeNodeCommand(

@@ -8,7 +8,7 @@ import {
 } from "../command-options.ts";
 import { followWatch, type SentTransaction } from "../follow-watch.ts";
 import { formatTime } from "../quantities.ts";
-import { printable, writeLine } from "../terminal.ts";
+import { printable, writeLine, tell } from "../terminal.ts";
 
 interface WatchOptions extends OutputOptions {
   readonly url?: readonly string[];
@@ -43,7 +43,7 @@ export const addWatch: AddCommand = (parent, terminal) => {
       const undo = terminal.onSignal(["SIGINT", "SIGTERM"], () => stop.abort());
       const onLeft = (why: string, place: number | undefined): void => {
         const where = place === undefined ? "from now" : `from transaction ${place}`;
-        if (!json) void writeLine(terminal.stderr, printable(`${why} Going on ${where}.`));
+        if (!json) void tell(terminal, printable(`${why} Going on ${where}.`));
       };
       try {
         await withNodes(terminal, options.url, options.token, async (nodes) => {

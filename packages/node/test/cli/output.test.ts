@@ -1,0 +1,108 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, open, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { levelProvider } from "@cairn/kv";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { CapturedTerminal, cairn } from "./captured-terminal.ts";
+import { saveTo } from "./saved-checkpoints.ts";
+
+const MAIN = fileURLToPath(new URL("../../dist/src/cli/main.js", import.meta.url));
+
+let folder = "";
+let staging = "";
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "cairn-output-"));
+  staging = join(folder, "staging");
+  await mkdir(staging);
+});
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** A LevelDB of another program with more keys than one page, or one pipe, takes. */
+async function saveLevelDb(dir: string): Promise<void> {
+  const kv = await levelProvider().open(dir);
+  const rows = Array.from({ length: 20_000 }, (_, n) => Buffer.from(`user:${n}`));
+  await kv.batch(rows.map((key) => ({ type: "put", key, value: Buffer.from("x") })));
+  await kv.close();
+}
+
+/** A terminal whose output takes one write and refuses the next ones. */
+function refusing(code: string): CapturedTerminal {
+  const terminal = new CapturedTerminal({ cwd: folder });
+  const { stdout } = terminal;
+  stdout.on("error", () => undefined);
+  stdout._write = (_chunk, _encoding, done: (error?: Error) => void) => {
+    done(Object.assign(new Error(`${code}: write`), { code }));
+  };
+  return terminal;
+}
+
+describe("a command whose output cannot be written", () => {
+  it.each([
+    ["EPIPE", 0, ""],
+    ["ENOSPC", 3, "DISK_FULL: The output could not be written: its disk is full (ENOSPC)."],
+  ])("removes the copy that it made (%s)", async (code, exitCode, message) => {
+    await saveLevelDb(join(folder, "level"));
+    await saveTo(join(folder, "checkpoints"), [1]);
+    for (const argv of [
+      ["db", "keys", "level", "--raw"],
+      ["db", "stats", "checkpoints"],
+    ]) {
+      const ended = await cairn([...argv, "--staging", staging], refusing(code));
+      expect([ended.code, ended.stderr]).toEqual([exitCode, expect.stringContaining(message)]);
+      expect(await readdir(staging)).toEqual([]);
+    }
+  });
+
+  it("ends when its reader has seen enough, and leaves no copy behind", async () => {
+    await saveLevelDb(join(folder, "level"));
+    const child = spawn(process.execPath, [MAIN, "db", "keys", "level", "--raw", "--staging", staging], {
+      cwd: folder,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const closed = once(child, "close");
+    let stderr = "";
+    child.stderr.on("data", (chunk) => (stderr += String(chunk)));
+    await once(child.stdout, "data");
+    child.stdout.destroy();
+    expect([(await closed)[0], stderr]).toEqual([0, ""]);
+    expect(await readdir(staging)).toEqual([]);
+  });
+
+  it("that are notices alone, does its work and says by its exit code how that went", async () => {
+    const terminal = new CapturedTerminal({ cwd: folder });
+    terminal.stderr.on("error", () => undefined);
+    terminal.stderr._write = (_chunk, _encoding, done: (error?: Error) => void) => {
+      done(Object.assign(new Error("write"), { code: "EPIPE" }));
+    };
+    expect((await cairn(["db", "keys", "nowhere"], terminal)).code).toBe(1);
+    expect((await cairn(["checkpoint", "list", "."], terminal)).code).toBe(0);
+  });
+});
+
+describe("a node whose log cannot be written, since its disk is full", () => {
+  it("goes on serving, and stops in order", async () => {
+    const full = await open("/dev/full", "w");
+    onTestFinished(() => full.close());
+    const child = spawn(process.execPath, [MAIN, "start"], {
+      cwd: folder,
+      env: { PATH: process.env["PATH"], CAIRN_NODE_ID: "n", CAIRN_HTTP_PORT: "0", CAIRN_DIR: folder },
+      stdio: ["ignore", full.fd, "pipe"],
+    });
+    const closed = once(child, "close");
+    onTestFinished(() => void child.kill("SIGKILL"));
+    let stderr = "";
+    child.stderr.on("data", (chunk) => (stderr += String(chunk)));
+    const joined = vi.waitFor(async () => expect(await readdir(join(folder, "n-index"))).toContain("live"), {
+      timeout: 20_000,
+    });
+    await Promise.race([joined, closed]);
+    expect([child.exitCode, stderr]).toEqual([null, ""]);
+    child.kill("SIGTERM");
+    expect([(await closed)[0], stderr]).toEqual([0, ""]);
+  });
+});
