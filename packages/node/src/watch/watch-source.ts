@@ -41,7 +41,7 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
   const newest: WatchSource["newest"] = (query) =>
     guarded((reader, upTo) => readChanges(reader, { ...query, upTo }));
   const inTurn = async <T>(read: () => Promise<T>): Promise<T> => {
-    const done = await turns.take();
+    const giveTurn = await turns.take();
     const begunAt = performance.now();
     const { txId } = index.state;
     try {
@@ -49,8 +49,8 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
     } finally {
       // While nothing is indexed there is nobody to leave the thread to. The turn is held meanwhile, the answer is not.
       const resting = index.state.txId === txId ? undefined : restAfter(performance.now() - begunAt);
-      if (resting === undefined) done();
-      else void resting.then(done);
+      if (resting === undefined) giveTurn();
+      else void resting.then(giveTurn);
     }
   };
   return {

@@ -7,10 +7,11 @@ function takers(turns: Turns, count: number) {
   const order: number[] = [];
   const given: (() => void)[] = [];
   for (let n = 0; n < count; n += 1) {
-    void turns.take().then((done) => {
+    void (async () => {
+      const done = await turns.take();
       order.push(n);
       given.push(done);
-    });
+    })();
   }
   return { order, given };
 }

@@ -66,16 +66,16 @@ describe("policies", () => {
 
   it("are set over any of several revisions that were seen, and over no other", async () => {
     const { url } = await start();
-    const put = (match: string) => call(`${url}/api/v1/policies`, "PUT", {}, { "if-match": match });
-    expect((await put('"2", "3"')).json).toMatchObject({
+    const set = (match: string) => call(`${url}/api/v1/policies`, "PUT", {}, { "if-match": match });
+    expect((await set('"2", "3"')).json).toMatchObject({
       error: { code: "CONFLICT", message: "The precondition does not hold: the policies are not set." },
     });
     await call(`${url}/api/v1/policies`, "PUT", { indexes: { pods: ["node"] } });
-    expect((await put('"3", "4"')).json).toMatchObject({
+    expect((await set('"3", "4"')).json).toMatchObject({
       error: { message: "The precondition does not hold: the policies are at revision 2." },
     });
-    expect(await put('"2", "3"')).toMatchObject({ status: 200, json: { txId: 3 } });
-    expect((await put("*")).status).toBe(200);
+    expect(await set('"2", "3"')).toMatchObject({ status: 200, json: { txId: 3 } });
+    expect((await set("*")).status).toBe(200);
   });
 
   it("that are wrong are refused, each mistake with its path, and change nothing", async () => {
