@@ -1,5 +1,6 @@
 import { listCheckpoints } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
+import { askBounds } from "./node-status.ts";
 import type { EvictionPage } from "./index-store/eviction-reads.ts";
 import type { IndexState } from "./index-store/index-state.ts";
 import type { EvictionsPage } from "./state-api.ts";
@@ -29,15 +30,10 @@ export async function evictionPlaces(
   };
 }
 
-async function firstOfLog(log: TxLog | undefined, offset: number): Promise<TxId | undefined> {
-  try {
-    const bounds = await log?.bounds();
-    return bounds === undefined ? undefined : bounds.first + offset;
-  } catch (error) {
-    // As long as nobody says that they are gone, they may be there.
-    if (isCairnError(error, "LOG_UNREACHABLE")) return offset + 1;
-    throw error;
-  }
+/** As long as the log does not say that they are gone, all of its transactions may be there. */
+async function firstOfLog(log: TxLog | undefined, offset: number): Promise<TxId> {
+  const bounds = await askBounds(log);
+  return (bounds?.first ?? 1) + offset;
 }
 
 /** Of all stores that the node knows; null where one does not answer: nothing is said to be gone that may be there. */

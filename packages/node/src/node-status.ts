@@ -1,6 +1,7 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { LastWorks } from "./events/last-works.ts";
+import { inTime, LATE } from "./in-time.ts";
 import { INDEX_VERSION } from "./index-store/index-state.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
 import { isoTime } from "./index-store/row-values.ts";
@@ -84,17 +85,12 @@ export async function nodeStatus(
 /** What a log says of its bounds; undefined when it does not within two seconds. */
 export async function askBounds(log: TxLog | undefined): Promise<LogBounds | undefined> {
   if (log === undefined) return undefined;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, LOG_ANSWER_MS, undefined);
-  });
   try {
-    return await Promise.race([log.bounds(), late]);
+    const bounds = await inTime(log.bounds(), LOG_ANSWER_MS);
+    return bounds === LATE ? undefined : bounds;
   } catch (error) {
     if (isCairnError(error, "LOG_UNREACHABLE")) return undefined;
     throw error;
-  } finally {
-    clearTimeout(timer);
   }
 }
 

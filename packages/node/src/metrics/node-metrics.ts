@@ -1,6 +1,7 @@
 import { statfs } from "node:fs/promises";
 import { Counter, Gauge, Registry } from "prom-client";
 import type { NodeEventListener } from "../events/node-event.ts";
+import { inTime, LATE } from "../in-time.ts";
 import { INDEX_VERSION } from "../index-store/index-state.ts";
 import type { NodeStatus, Phase } from "../node-api.ts";
 import type { System } from "../system/system.ts";
@@ -27,7 +28,6 @@ export type MeasuredSystem = Pick<System, "nodeId" | "dbDir"> & {
 
 /** Below the 10 s that Prometheus waits by default; the log alone may take 2. */
 const LONGEST_ASK_MS = 4_000;
-const LATE = Symbol("late");
 
 /** One node's metrics, in a registry of its own: several nodes may live in one process. */
 export class NodeMetrics {
@@ -89,12 +89,8 @@ export class NodeMetrics {
 
   /** What `answer` gives, or undefined once that is told to have failed or to be late. */
   async #ask<T>(source: string, answer: Promise<T>, limitMs: number): Promise<T | undefined> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<typeof LATE>((resolve) => {
-      timer = setTimeout(resolve, limitMs, LATE);
-    });
     try {
-      const first = await Promise.race([answer, late]);
+      const first = await inTime(answer, limitMs);
       if (first !== LATE) return first;
       throw new Error(`it did not answer within ${limitMs} ms`);
     } catch (error) {
@@ -102,8 +98,6 @@ export class NodeMetrics {
       this.#failures.inc({ source });
       this.#onError(source, error);
       return undefined;
-    } finally {
-      clearTimeout(timer);
     }
   }
 }

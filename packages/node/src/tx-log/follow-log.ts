@@ -1,6 +1,7 @@
-import { setTimeout as delay } from "node:timers/promises";
+import { systemClock } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import { type Anchor, anchorOf, checkAnchor, gap, otherMessage, trimmed, vanished } from "./anchor.ts";
+import { inTime, LATE } from "../in-time.ts";
 import type { LogMessage, TxLog } from "./tx-log.ts";
 
 /** Whether the log answers; `error` says why not. Told when it changes, and once at the first success. */
@@ -31,7 +32,6 @@ export interface FollowOptions {
 }
 
 const FIRST_BACKOFF_MS = 50;
-const IDLE = Symbol("idle");
 /** How long a message that the log counts and does not have may take to appear. */
 const SUSPICIOUS_MS = 1_000;
 /** Servers of a cluster may not know all their streams yet when they have just started: within seconds that passes. */
@@ -68,7 +68,7 @@ export async function* followLog(
     // Doubled up to the limit, and random by half, so that nodes do not all return at the same moment.
     const pause =
       Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** Math.min(failures, 20)) * (0.5 + 0.5 * random());
-    await sleep(pause, signal);
+    await systemClock.wait(pause, signal);
   }
 }
 
@@ -114,8 +114,8 @@ class Follower {
     try {
       let next = iterator.next();
       for (;;) {
-        const result = await orIdle(next, this.#patience(idleCheckMs));
-        if (result === IDLE) {
+        const result = await inTime(next, this.#patience(idleCheckMs));
+        if (result === LATE) {
           await this.#check();
           const { last } = await this.#log.bounds();
           if (last <= this.lastPosition) continue;
@@ -210,25 +210,5 @@ async function isMissing(log: TxLog): Promise<boolean> {
   } catch (error) {
     if (isCairnError(error, "LOG_UNREACHABLE")) return false;
     throw error;
-  }
-}
-
-async function orIdle<T>(promise: Promise<T>, ms: number): Promise<T | typeof IDLE> {
-  let timer: NodeJS.Timeout | undefined;
-  const idle = new Promise<typeof IDLE>((resolve) => {
-    timer = setTimeout(resolve, ms, IDLE);
-  });
-  try {
-    return await Promise.race([promise, idle]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-async function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await delay(ms, undefined, { signal });
-  } catch (error) {
-    if (!signal.aborted) throw error;
   }
 }
