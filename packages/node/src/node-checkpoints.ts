@@ -1,5 +1,6 @@
 import type {
   Checkpointer,
+  CheckpointerOptions,
   CheckpointerStatus,
   CheckpointListing,
   CheckpointStore,
@@ -81,6 +82,20 @@ export function storeOf({ checkpointer }: System): CheckpointStore {
   throw new CairnError("NOT_FOUND", "This node has no checkpointer.", {
     hint: 'Configure "checkpointer" under cairn/index-store > kv-store; docs/configuration.md shows how.',
   });
+}
+
+type Stores = Pick<CheckpointerOptions, "store" | "restoreFrom">;
+
+/** Where a node looks for checkpoints, in that order; nowhere without a checkpointer. */
+export function restoreStores(checkpointer: Stores | undefined): readonly CheckpointStore[] {
+  return checkpointer === undefined ? [] : (checkpointer.restoreFrom ?? [checkpointer.store]);
+}
+
+/** All that a node saves to and looks in, each once. */
+export function everyStore(checkpointer: Stores | undefined): readonly CheckpointStore[] {
+  return checkpointer === undefined
+    ? []
+    : [...new Set([checkpointer.store, ...(checkpointer.restoreFrom ?? [])])];
 }
 
 /** Saves a checkpoint now, as POST /api/v1/checkpoints answers it. */

@@ -1,5 +1,6 @@
 import { listCheckpoints } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
+import { everyStore } from "./node-checkpoints.ts";
 import { askBounds } from "./node-status.ts";
 import type { EvictionPage } from "./index-store/eviction-reads.ts";
 import type { IndexState } from "./index-store/index-state.ts";
@@ -41,10 +42,8 @@ async function savedCheckpoints(
   checkpointer: System["checkpointer"],
   { id, offset }: IndexState["log"],
 ): Promise<{ name: string; txId: TxId }[] | null> {
-  const { store, restoreFrom = [] } = checkpointer ?? {};
   const found = new Map<string, TxId>();
-  for (const one of new Set([store, ...restoreFrom])) {
-    if (one === undefined) continue;
+  for (const one of everyStore(checkpointer)) {
     try {
       const { checkpoints } = await listCheckpoints(one);
       for (const { name, txId, log } of checkpoints) {

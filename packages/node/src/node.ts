@@ -31,7 +31,7 @@ import { submitTransaction } from "./tx-log/submit-transaction.ts";
 import type { Transaction, TxId, TxOutcome } from "./tx-log/transaction.ts";
 import { VERSION } from "./version.ts";
 import type { Watch } from "./watch/watch-event.ts";
-import { checkpointSummary, runCheckpoint, storeOf } from "./node-checkpoints.ts";
+import { checkpointSummary, everyStore, runCheckpoint, storeOf } from "./node-checkpoints.ts";
 
 /** Requests under way may end in it: a node stops within 10 s. */
 const HTTP_STOP_MS = 2_000;
@@ -237,8 +237,7 @@ class RunningNode implements CairnNode {
     await this.#http?.close();
     await this.#reporting.close();
     await this.#life.stop();
-    const { store, restoreFrom = [] } = this.#system.checkpointer ?? {};
-    for (const one of new Set([store, ...restoreFrom])) await one?.close();
+    for (const one of everyStore(this.#system.checkpointer)) await one.close();
     await this.#directory.release();
     this.#logger.info("stopped");
   }

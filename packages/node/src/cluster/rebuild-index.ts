@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import path from "node:path";
 import { restoreCheckpoint } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
+import { restoreStores } from "../node-checkpoints.ts";
 import { fileReader } from "../index-source.ts";
 import { IndexStore } from "../index-store/index-store.ts";
 import { emptyState } from "../joining/empty-state.ts";
@@ -87,7 +88,7 @@ async function applyUpTo(index: IndexStore, identity: LogIdentity, options: Rebu
 async function restoreBasis(options: RebuildOptions, identity: LogIdentity, live: string): Promise<string> {
   const { system, log, dir, txId, exceptNode, signal } = options;
   const { checkpointer, kvProvider: provider } = system;
-  const stores = checkpointer === undefined ? [] : (checkpointer.restoreFrom ?? [checkpointer.store]);
+  const stores = restoreStores(checkpointer);
   const { restored } = await restoreCheckpoint({
     stores,
     stagingDir: path.join(dir, "staging"),

@@ -1,6 +1,7 @@
 import { type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
 import { CairnError, errorMessage, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
+import { restoreStores } from "../node-checkpoints.ts";
 import type { NodeEvents } from "../events/node-events.ts";
 import type { System } from "../system/system.ts";
 import type { TxLog } from "../tx-log/tx-log.ts";
@@ -95,7 +96,7 @@ export class NodeUpkeep {
     const { system, log, events } = this.#parts;
     const { trim, checkpointer, kvProvider } = system;
     if (trim === undefined) return;
-    const stores = checkpointer === undefined ? [] : (checkpointer.restoreFrom ?? [checkpointer.store]);
+    const stores = restoreStores(checkpointer);
     const pause = (): number => {
       const usual = Math.min(LATEST_TRIM_MS, Math.max(SOONEST_TRIM_MS, trim.keep / TRIMS_A_KEEP));
       return usual * (0.9 + 0.2 * this.#random());

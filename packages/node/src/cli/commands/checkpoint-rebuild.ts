@@ -9,7 +9,7 @@ import { IndexDirectory } from "../../joining/index-directory.ts";
 import { type LogIdentity, readLogIdentity } from "../../joining/log-identity.ts";
 import { acceptManifest } from "../../joining/restore-index.ts";
 import type { CheckpointSummary } from "../../node-api.ts";
-import { checkpointSummary } from "../../node-checkpoints.ts";
+import { checkpointSummary, everyStore } from "../../node-checkpoints.ts";
 import type { System } from "../../system/system.ts";
 import type { TxId } from "../../tx-log/transaction.ts";
 import type { TxLog } from "../../tx-log/tx-log.ts";
@@ -47,8 +47,7 @@ export async function rebuildCheckpoint(options: ConfigurationOptions, terminal:
       try {
         return await rebuild(log, system, checkpointer, interrupt.signal, terminal);
       } finally {
-        const { store, restoreFrom = [] } = checkpointer;
-        for (const one of new Set([store, ...restoreFrom])) await one.close();
+        for (const one of everyStore(checkpointer)) await one.close();
       }
     });
   } finally {
@@ -65,8 +64,7 @@ async function rebuild(
 ): Promise<Rebuilt> {
   const identity = await readLogIdentity(log);
   if (identity === undefined) throw noLog(log.name);
-  const { store, restoreFrom = [] } = checkpointer;
-  await requireBeginning(identity, [...new Set([store, ...restoreFrom])], system.kvProvider);
+  await requireBeginning(identity, everyStore(checkpointer), system.kvProvider);
   const there = await findNewest(log, system, checkpointer, identity);
   if (there !== undefined) {
     const because = `${there} is of this version and holds all that the log has.`;

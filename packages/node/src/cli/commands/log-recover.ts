@@ -12,6 +12,7 @@ import {
 import { CairnError, isCairnError, makeFolder } from "@cairn/kv";
 import { readLogIdentity } from "../../joining/log-identity.ts";
 import { isOwnStore, judgeFormat, verifyRestored } from "../../joining/restore-index.ts";
+import { everyStore, restoreStores } from "../../node-checkpoints.ts";
 import type { System } from "../../system/system.ts";
 import { encodeBirthRecord } from "../../tx-log/transaction-codec.ts";
 import type { TxLog } from "../../tx-log/tx-log.ts";
@@ -84,9 +85,8 @@ async function begin(log: TxLog, { name: checkpoint, store, manifest }: Survivor
 
 /** The checkpoint that `from` names; read back and opened, since nodes of the new log can begin with nothing else. */
 async function findSurvivor(system: System, from: string, terminal: Terminal): Promise<Survivor> {
-  const configured = system.checkpointer?.restoreFrom ?? [];
-  const stores = configured.length > 0 ? configured : [system.checkpointer?.store];
-  const known = stores.filter((store) => store !== undefined);
+  const configured = restoreStores(system.checkpointer);
+  const known = configured.length > 0 ? configured : everyStore(system.checkpointer);
   if (parseCheckpointName(from) !== undefined) {
     if (known.length === 0) {
       throw new UsageError(

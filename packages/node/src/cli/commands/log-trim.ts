@@ -1,3 +1,4 @@
+import { everyStore, restoreStores } from "../../node-checkpoints.ts";
 import { parseDuration } from "../../system/duration.ts";
 import type { System } from "../../system/system.ts";
 import type { TxLog } from "../../tx-log/tx-log.ts";
@@ -44,19 +45,16 @@ async function trim(
   keep: number | undefined,
   dryRun: boolean,
 ): Promise<TrimPlan> {
-  const stores = new Set(
-    checkpointer === undefined ? [] : (checkpointer.restoreFrom ?? [checkpointer.store]),
-  );
   try {
     const work = dryRun ? planTrim : trimLog;
     return await work({
       log,
-      stores: [...stores],
+      stores: restoreStores(checkpointer),
       kvFormat: kvProvider.format,
       keep: keep ?? policy?.keep,
     });
   } finally {
-    for (const store of stores) await store.close();
+    for (const store of everyStore(checkpointer)) await store.close();
   }
 }
 

@@ -1,5 +1,6 @@
 import { rm } from "node:fs/promises";
 import { CairnError, isCairnError } from "@cairn/kv";
+import { everyStore } from "../../node-checkpoints.ts";
 import { askStatus, type Peer } from "../../cluster/ask-cluster.ts";
 import { compareNodes, type Comparison, type Rebuilt } from "../../cluster/compare-nodes.ts";
 import { sameIds } from "../../cluster/judge-digests.ts";
@@ -134,7 +135,6 @@ async function rebuild(
   terminal: Terminal,
   tell: (what: string, done: number, total: number) => void,
 ): Promise<Rebuilt> {
-  const { store, restoreFrom = [] } = system.checkpointer ?? {};
   const dir = await stagingFolder(undefined, "cairn-rebuild-", terminal);
   const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
   try {
@@ -143,7 +143,7 @@ async function rebuild(
   } finally {
     forget();
     await rm(dir, { recursive: true, force: true });
-    for (const one of new Set([store, ...restoreFrom])) await one?.close();
+    for (const one of everyStore(system.checkpointer)) await one.close();
   }
 }
 
