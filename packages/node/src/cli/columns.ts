@@ -11,6 +11,11 @@ export function formatTable(
   return alignRows([heading, ...cells], new Set(right.map((name) => heading.indexOf(name))));
 }
 
+/** A further page of a table, whose heading stands above the first. */
+export function withoutHeading(table: string): string {
+  return table.slice(table.indexOf("\n") + 1);
+}
+
 /** Names and values, the values below each other. */
 export function formatFields(fields: readonly (readonly [name: string, value: string])[]): string {
   return alignRows(fields, new Set());

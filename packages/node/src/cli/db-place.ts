@@ -30,6 +30,11 @@ export async function findDbPlace(place: string, terminal: Terminal): Promise<Db
       hint: "Its node restores or builds one: cairn status shows how far it is.",
     });
   }
+  if (names.some((name) => /^MANIFEST-\d+$|\.ldb$/.test(name))) {
+    throw new CairnError("INDEX_CORRUPT", `The database in ${path} lacks its file CURRENT.`, {
+      hint: "Restore the index from a checkpoint; the transaction log has everything that is in it.",
+    });
+  }
   throw new CairnError("NOT_FOUND", `There is neither an index nor a checkpoint in ${path}.`, {
     hint: (await nearby(path, names)) ?? PLACES,
   });

@@ -30,7 +30,7 @@ export async function openInput(path: string, terminal: Terminal): Promise<Input
 
 /** A JSON value given as an argument: itself, `-` for standard input, or `@file`. */
 export async function readJsonArgument(argument: string, terminal: Terminal): Promise<string> {
-  if (argument !== "-" && !argument.startsWith("@")) return checkJson(argument, "The document");
+  if (argument !== "-" && !argument.startsWith("@")) return checkJson(argument, "The document", QUOTES);
   return readJsonInput(argument === "-" ? "-" : argument.slice(1), terminal);
 }
 
@@ -46,17 +46,16 @@ export async function readJsonInput(path: string, terminal: Terminal): Promise<s
 }
 
 /** Sent as it was written: parsing it here would round numbers before the node can refuse them. */
-function checkJson(json: string, what: string): string {
+function checkJson(json: string, what: string, hint?: string): string {
   try {
     JSON.parse(json);
     return json;
   } catch (error) {
-    throw new UsageError(
-      `${what} is not valid JSON: ${(error as Error).message}.`,
-      "Text needs its own quotes: '\"text\"'. A file goes as @file.json.",
-    );
+    throw new UsageError(`${what} is not valid JSON: ${(error as Error).message}.`, hint);
   }
 }
+
+const QUOTES = "Text needs its own quotes: '\"text\"'. A file goes as @file.json.";
 
 function unreadable(path: string, error: unknown): unknown {
   const code = systemErrorCode(error);

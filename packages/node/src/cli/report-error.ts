@@ -1,7 +1,8 @@
 import { CairnError, errorMessage, type ErrorCode } from "@cairn/kv";
 import { CommanderError } from "commander";
+import { formatPolicyProblem, type PolicyProblem } from "../policies/policy-problems.ts";
 import { ConfigError, formatProblems } from "../system/problems.ts";
-import { printableLines, type Terminal, tell } from "./terminal.ts";
+import { printable, printableLines, type Terminal, tell } from "./terminal.ts";
 
 /** How a command ends, apart from 0. */
 const EXIT = { no: 1, usage: 2, unavailable: 3 } as const;
@@ -11,11 +12,14 @@ const HELP = "--help shows what there is.";
 /** Wrong usage of the command line, found by a command itself. */
 export class UsageError extends Error {
   readonly hint: string;
+  /** Everything that is wrong with a file, where there is more to say than one sentence; each is told on a line of its own. */
+  readonly problems: readonly PolicyProblem[];
 
-  constructor(message: string, hint = HELP) {
+  constructor(message: string, hint = HELP, problems: readonly PolicyProblem[] = []) {
     super(message);
     this.name = "UsageError";
     this.hint = hint;
+    this.problems = problems;
   }
 }
 
@@ -47,13 +51,16 @@ export async function reportError(
 ): Promise<number> {
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
   const { code, message, hint, exitCode } = describe(error);
+  const mistakes = error instanceof UsageError ? error.problems : [];
   if (options.json) {
-    const problems = error instanceof ConfigError ? { problems: error.problems } : {};
-    await tell(terminal, JSON.stringify({ error: { code, message, hint: hint ?? null }, ...problems }));
+    const problems = error instanceof ConfigError ? error.problems : mistakes;
+    const told = { code, message, hint: hint ?? null };
+    await tell(terminal, JSON.stringify({ error: told, ...(problems.length === 0 ? {} : { problems }) }));
   } else if (error instanceof ConfigError) {
     await tell(terminal, formatProblems(error.problems));
   } else {
     await tell(terminal, printableLines(`${code}: ${message}`));
+    for (const one of mistakes) await tell(terminal, `  ${printable(formatPolicyProblem(one))}`);
     if (hint !== undefined) await tell(terminal, `  hint: ${hint}`);
   }
   if (options.debug) await writeStacks(error, terminal);

@@ -156,7 +156,10 @@ class Check {
       if (known?.includes(name) === true) continue;
       const near = nearestName(name, known ?? []);
       const hint = near === undefined ? `Known: ${known?.join(", ")}.` : didYouMean(near);
-      this.add([...path, name], `There is no such policy. ${hint}`);
+      this.add(
+        [...path, name],
+        `There is no ${path.length === 0 ? "such policy" : "such thing here"}. ${hint}`,
+      );
     }
     return value as Record<string, unknown>;
   }

@@ -1,20 +1,30 @@
 /** The known name that a mistyped one most likely means, or undefined when none is near enough to be worth naming. */
 export function nearestName(name: string, known: Iterable<string>): string | undefined {
+  const names = [...known];
   // Case is the commonest slip, and no two known names differ by it alone.
   const wanted = name.toLowerCase();
   // A third of the letters may differ: more, and the suggestion would be a guess.
   const limit = Math.max(1, Math.floor(wanted.length / 3));
   let nearest: string | undefined;
   let smallest = limit + 1;
-  for (const candidate of known) {
+  for (const candidate of names) {
     const distance = editDistance(wanted, candidate.toLowerCase(), smallest);
     if (distance < smallest) {
       smallest = distance;
       nearest = candidate;
     }
   }
-  return nearest;
+  return nearest ?? soleCompletion(wanted, names);
 }
+
+/** Names are also cut short: `index` for `indexes`. */
+function soleCompletion(wanted: string, known: readonly string[]): string | undefined {
+  const completed = known.filter((candidate) => candidate.toLowerCase().startsWith(wanted));
+  return wanted.length >= SHORTEST_BEGINNING && completed.length === 1 ? completed[0] : undefined;
+}
+
+/** Fewer letters begin too many names by chance. */
+const SHORTEST_BEGINNING = 3;
 
 /** Insertions, deletions, replacements and swaps of neighbours that lie between two texts; `bound` when they are as many or more. */
 export function editDistance(from: string, to: string, bound: number): number {

@@ -199,12 +199,23 @@ describe("a place", () => {
     [".", "There is an index in"],
     ["empty", "NOT_FOUND: There is neither an index nor a checkpoint in"],
     ["joining", "has no index yet"],
+    ["beheaded", "INDEX_CORRUPT: The database in"],
     ["checkpoints/checkpoint-7-2026-11-20T06-00-00.000Z-1f3a9c0e", "CHECKPOINT_NOT_FOUND"],
   ])("%s: is refused with what would be right", async (place, message) => {
     await mkdir(path.join(folder, "empty"), { recursive: true });
     await mkdir(path.join(folder, "joining", "lock"), { recursive: true });
+    await mkdir(path.join(folder, "beheaded"), { recursive: true });
+    await writeFile(path.join(folder, "beheaded", "MANIFEST-000004"), "");
     const { code, stdout, stderr } = await db("keys", place);
     expect([code, stdout, stderr]).toEqual([1, "", expect.stringContaining(message)]);
+  });
+
+  it("without what was asked for says so, and prints nothing", async () => {
+    for (const argv of [["nothing"], ["pods", "--prefix", "x"], ["pods", "--namespace", "y"]]) {
+      const { code, stdout, stderr } = await db("keys", "n-index", ...argv);
+      expect([code, stdout, stderr]).toEqual([0, "", expect.stringMatching(/^There are none: /)]);
+      expect((await db("keys", "n-index", ...argv, "--json")).stderr).toBe("");
+    }
   });
 
   it("with checkpoints of several logs asks which is meant", async () => {

@@ -46,6 +46,20 @@ describe("documents", () => {
     expect((await run(served, ["history", "pods", key])).stdout).toContain("(deleted)");
   });
 
+  test("of which there are more than a page have one heading", async () => {
+    await using served = await serve();
+    const puts = Array.from({ length: 1_001 }, (_, n) => ["put", "pods", `p${n}`, n]);
+    await run(served, ["tx", "submit", "-"], JSON.stringify({ ops: puts }));
+    const lines = (await run(served, ["list", "pods", "--all"])).stdout.trim().split("\n");
+    expect(lines).toHaveLength(1_002);
+    expect(lines.filter((line) => line.startsWith("KEY"))).toHaveLength(1);
+    const writes = Array.from({ length: 1_001 }, (_, n) => `{"ops": [["put", "pods", "p0", ${n}]]}`);
+    await run(served, ["load", "-", "--await"], writes.join("\n"));
+    const history = (await run(served, ["history", "pods", "p0", "--limit", "1001"])).stdout;
+    expect(history.trim().split("\n")).toHaveLength(1_002);
+    expect(history.split("REVISION")).toHaveLength(2);
+  });
+
   test("that are not there end with 1, NOT_FOUND and a hint", async () => {
     await using served = await serve();
     const { code, stdout, stderr } = await run(served, ["get", "pods", "nope"]);

@@ -96,7 +96,7 @@ describe("a node whose log cannot be written, since its disk is full", () => {
     const closed = once(child, "close");
     onTestFinished(() => void child.kill("SIGKILL"));
     let stderr = "";
-    child.stderr.on("data", (chunk) => (stderr += String(chunk)));
+    child.stderr?.on("data", (chunk) => (stderr += String(chunk)));
     const joined = vi.waitFor(async () => expect(await readdir(join(folder, "n-index"))).toContain("live"), {
       timeout: 20_000,
     });

@@ -128,6 +128,19 @@ describe("policies", () => {
     const wrong = await run(["policy", "apply", file]);
     expect(wrong).toMatchObject({ code: 2, stdout: "" });
     expect(wrong.stderr).toContain("events > keep: Expected a whole number");
+    await writeFile(file, '{"index": {}, "expire": {"pods": {"whem": {}, "after": "30D"}}}');
+    expect((await run(["policy", "apply", file])).stderr.split("\n")).toEqual([
+      `USAGE: The policies in ${file} have 3 mistakes; nothing was set.`,
+      "  index: There is no such policy. Did you mean indexes?",
+      "  expire > pods > whem: There is no such thing here. Did you mean when?",
+      '  expire > pods > after: "30D" is not a duration. Did you mean P30D?',
+      "  hint: docs/policies.md describes policies.",
+      "",
+    ]);
+    expect(JSON.parse((await run(["policy", "apply", file, "--json"])).stderr)).toMatchObject({
+      error: { code: "USAGE" },
+      problems: [{ path: ["index"] }, { path: ["expire", "pods", "whem"] }, {}],
+    });
     await writeFile(file, "{}");
     expect(await run(["policy", "apply", file, "--if-revision", "9"])).toMatchObject({ code: 1 });
   });

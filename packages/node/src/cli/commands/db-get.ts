@@ -3,6 +3,7 @@ import { asOf as parseAsOf } from "../../http/query.ts";
 import { IndexStore } from "../../index-store/index-store.ts";
 import { parseDocumentKey } from "../../tx-log/document-key.ts";
 import { type AddCommand, wholeNumber } from "../command-options.ts";
+import { withoutHeading } from "../columns.ts";
 import type { DbOptions } from "../db-copy.ts";
 import { describeDbCommand, withIndex } from "../db-reader.ts";
 import { versionTable } from "../documents.ts";
@@ -52,7 +53,10 @@ export const addDbHistory: AddCommand = (parent, terminal) => {
           );
           if (options.json === true) {
             for (const version of versions) await writeJson(terminal.stdout, version);
-          } else await writeLine(terminal.stdout, versionTable(versions));
+          } else {
+            const table = versionTable(versions);
+            await writeLine(terminal.stdout, left === options.limit ? table : withoutHeading(table));
+          }
           left -= versions.length;
           ({ cursor } = page);
         } while (cursor !== undefined && left > 0);

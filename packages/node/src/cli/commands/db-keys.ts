@@ -6,7 +6,7 @@ import { type AddCommand, wholeNumber } from "../command-options.ts";
 import type { DbOptions } from "../db-copy.ts";
 import { describeDbCommand, type OpenedDb, withDb, withIndex } from "../db-reader.ts";
 import { UsageError } from "../report-error.ts";
-import { printable, type Terminal, write } from "../terminal.ts";
+import { printable, type Terminal, tell, write } from "../terminal.ts";
 
 interface KeysOptions extends DbOptions {
   readonly namespace?: string;
@@ -65,7 +65,8 @@ async function print(
   options: KeysOptions,
   terminal: Terminal,
 ): Promise<void> {
-  let left = options.limit ?? Infinity;
+  const { limit = Infinity } = options;
+  let left = limit;
   for await (const rows of reader.range(range)) {
     let text = "";
     for (const row of rows) {
@@ -76,6 +77,9 @@ async function print(
     }
     if (text !== "") await write(terminal.stdout, text);
     if (left <= 0) break;
+  }
+  if (left === limit && options.json !== true) {
+    await tell(terminal, "There are none: cairn db buckets PLACE shows what there is.");
   }
 }
 
@@ -92,6 +96,7 @@ function keyLine(
 }
 
 function rawLine([key, value]: KvRow, { json }: KeysOptions): string {
-  if (json !== true) return `${printable(rowName(key))} (${value.length} bytes)`;
+  if (json !== true)
+    return `${printable(rowName(key))} (${value.length} ${value.length === 1 ? "byte" : "bytes"})`;
   return JSON.stringify({ row: rowName(key), key: Buffer.from(key).toString("hex"), bytes: value.length });
 }

@@ -5,6 +5,7 @@ import {
   withNode,
   wholeNumber,
 } from "../command-options.ts";
+import { withoutHeading } from "../columns.ts";
 import { documentRequest, pages, type TellableVersion, versionTable } from "../documents.ts";
 import { write, writeLine } from "../terminal.ts";
 
@@ -25,7 +26,10 @@ export const addHistory: AddCommand = (parent, terminal) => {
           const versions = items.slice(0, left) as TellableVersion[];
           if (options.json === true) {
             await write(terminal.stdout, versions.map((version) => `${JSON.stringify(version)}\n`).join(""));
-          } else if (versions.length > 0) await writeLine(terminal.stdout, versionTable(versions));
+          } else if (versions.length > 0) {
+            const page = versionTable(versions);
+            await writeLine(terminal.stdout, left === options.limit ? page : withoutHeading(page));
+          }
           left -= versions.length;
           if (left <= 0) break;
         }

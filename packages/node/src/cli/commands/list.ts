@@ -1,4 +1,4 @@
-import { formatTable, shorten } from "../columns.ts";
+import { formatTable, shorten, withoutHeading } from "../columns.ts";
 import {
   type AddCommand,
   describeNodeCommand,
@@ -54,7 +54,10 @@ export const addList: AddCommand = (parent, terminal) => {
         for await (const { items, more } of pages(node, { path: bucketPath(bucket), query })) {
           const part = items.slice(0, wanted - shown) as ListedDocument[];
           if (options.json === true) await write(terminal.stdout, ndjson(part));
-          else if (part.length > 0) await writeLine(terminal.stdout, table(part, terminal.stdout));
+          else if (part.length > 0) {
+            const page = table(part, terminal.stdout);
+            await writeLine(terminal.stdout, shown === 0 ? page : withoutHeading(page));
+          }
           shown += part.length;
           if (shown < wanted) continue;
           if ((more || part.length < items.length) && options.json !== true) {

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { formatPolicyProblem, policyProblems } from "../../policies/policy-problems.ts";
+import { policyProblems } from "../../policies/policy-problems.ts";
 import type { PolicyState } from "../../policies/policies.ts";
 import {
   type AddCommand,
@@ -65,8 +65,10 @@ export const addPolicy: AddCommand = (parent, terminal) => {
 function checkPolicies(file: string, value: unknown): void {
   const problems = policyProblems(value);
   if (problems.length === 0) return;
+  const mistakes = problems.length === 1 ? "a mistake" : `${problems.length} mistakes`;
   throw new UsageError(
-    `${file === "-" ? "Standard input" : file} has no valid policies: ${problems.map(formatPolicyProblem).join(" ")}`,
+    `The policies in ${file === "-" ? "standard input" : file} have ${mistakes}; nothing was set.`,
     "docs/policies.md describes policies.",
+    problems,
   );
 }
