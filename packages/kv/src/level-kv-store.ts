@@ -18,6 +18,7 @@ import { claimDirectory, type ClaimedDirectory, isLockedElsewhere } from "./leve
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { captureLevelDb } from "./live-capture.ts";
 import { checkWriteAheadLogs } from "./write-ahead-logs.ts";
+import { GatheredReads } from "./gathered-reads.ts";
 import { makeFolder } from "./make-folder.ts";
 
 /** The format of captured files; a store in memory captures into the same one. */
@@ -82,6 +83,7 @@ class LevelKvStore extends LevelReader implements KvStore {
   readonly #level: ClassicLevel<Uint8Array, Uint8Array>;
   readonly #dir: string;
   readonly #claim: ClaimedDirectory;
+  readonly #reads = new GatheredReads((keys) => this.getMany(keys));
   readonly #running = new Set<Promise<unknown>>();
   readonly #stop = new AbortController();
   #failure: unknown;
@@ -104,7 +106,8 @@ class LevelKvStore extends LevelReader implements KvStore {
   }
 
   override async get(key: Uint8Array): Promise<Uint8Array | undefined> {
-    return this.#damage === undefined ? super.get(key) : this.#refuse(this.#damage);
+    this.#assertOpen();
+    return await this.#reads.get(key);
   }
 
   override async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
@@ -182,6 +185,7 @@ class LevelKvStore extends LevelReader implements KvStore {
   async #close(): Promise<void> {
     this.#stop.abort();
     await Promise.allSettled(this.#running);
+    await this.#reads.idle();
     await this.#level.close();
     this.#claim.release();
   }

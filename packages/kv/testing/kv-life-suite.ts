@@ -49,4 +49,12 @@ export function kvLifeSuite(bench: KvStoreBench): void {
     if (!bench.provider.persistent) return;
     expect((await rowsOf(await bench.open("store"))).length).toBe(20);
   });
+
+  it("answers the reads under way before it closes", async () => {
+    const store = await bench.open("store");
+    await store.batch(Array.from({ length: 200 }, (_, index) => put(numbered(index), "x")));
+    const reads = Array.from({ length: 200 }, (_, index) => store.get(bytes(numbered(index))));
+    const [values] = await Promise.all([Promise.all(reads), store.close()]);
+    expect(values.map((value) => Buffer.from(value ?? []).toString())).toEqual(values.map(() => "x"));
+  });
 }
