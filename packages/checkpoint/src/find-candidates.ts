@@ -23,6 +23,8 @@ export interface FindOptions {
   readonly onSkipped?: (skipped: SkippedCheckpoint, store: CheckpointStore) => void;
   /** Hears of a store that cannot be asked, unless none can. */
   readonly onUnreachable?: (unreachable: UnreachableStore) => void;
+  /** Aborted, its reason is thrown, whatever a store is doing. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -38,7 +40,7 @@ export async function* findCandidates(
   const unreachable: UnreachableStore[] = [];
   for (const [rank, store] of stores.entries()) {
     try {
-      for (const files of await checkpointFiles(store)) listed.push({ files, store, rank });
+      for (const files of await checkpointFiles(store, options.signal)) listed.push({ files, store, rank });
     } catch (error) {
       if (!isCairnError(error)) throw error;
       unreachable.push({ store, error });
@@ -54,7 +56,7 @@ export async function* findCandidates(
   )) {
     if (lost.has(store)) continue;
     try {
-      for await (const found of readCheckpoints(store, [files])) {
+      for await (const found of readCheckpoints(store, [files], options.signal)) {
         if ("error" in found) options.onSkipped?.(found, store);
         else if (options.logId === undefined || found.manifest.log.id === options.logId)
           yield { ...found, store };

@@ -10,6 +10,7 @@ import {
 } from "./checkpoint-name.ts";
 import type { CheckpointName } from "./checkpoint-name.ts";
 import type { CheckpointStore, StoredFile } from "./checkpoint-store.ts";
+import { unlessAborted } from "./stores/unless-aborted.ts";
 
 /** A checkpoint of a store: its manifest is there and its archive has the size that it says. */
 export interface StoredCheckpoint {
@@ -50,11 +51,11 @@ export interface CheckpointList {
   readonly skipped: readonly SkippedCheckpoint[];
 }
 
-/** All checkpoints of `store`, of every log. Nothing that lies there makes it fail; only the store itself can (`STORE_*`). */
-export async function listCheckpoints(store: CheckpointStore): Promise<CheckpointList> {
+/** All checkpoints of `store`, of every log. Nothing that lies there makes it fail; only the store itself can (`STORE_*`), or `signal`, for which nobody waits for the store. */
+export async function listCheckpoints(store: CheckpointStore, signal?: AbortSignal): Promise<CheckpointList> {
   const checkpoints: CheckpointListing[] = [];
   const skipped: SkippedCheckpoint[] = [];
-  for await (const found of readCheckpoints(store, await checkpointFiles(store))) {
+  for await (const found of readCheckpoints(store, await checkpointFiles(store, signal), signal)) {
     if ("error" in found) {
       skipped.push(found);
       continue;
@@ -66,9 +67,12 @@ export async function listCheckpoints(store: CheckpointStore): Promise<Checkpoin
 }
 
 /** The checkpoints' files in a store, newest first; those without a manifest too. */
-export async function checkpointFiles(store: CheckpointStore): Promise<CheckpointFiles[]> {
+export async function checkpointFiles(
+  store: CheckpointStore,
+  signal?: AbortSignal,
+): Promise<CheckpointFiles[]> {
   const found = new Map<string, { name: string; parsed: CheckpointName } & Partial<CheckpointFiles>>();
-  for (const file of await store.list(CHECKPOINT_PREFIX)) {
+  for (const file of await unlessAborted(store.list(CHECKPOINT_PREFIX), signal)) {
     const is = parseCheckpointFile(file.name);
     const parsed = is === undefined ? undefined : parseCheckpointName(is.checkpoint);
     if (is === undefined || parsed === undefined) continue;
@@ -84,10 +88,11 @@ export async function checkpointFiles(store: CheckpointStore): Promise<Checkpoin
 export async function* readCheckpoints(
   store: CheckpointStore,
   listed: readonly CheckpointFiles[],
+  signal?: AbortSignal,
 ): AsyncGenerator<StoredCheckpoint | SkippedCheckpoint, void, undefined> {
   for (const files of listed) {
     if (files.manifest === undefined) continue;
-    const found = await readCheckpoint(store, files);
+    const found = await unlessAborted(readCheckpoint(store, files), signal);
     if (found !== undefined) yield found;
   }
 }

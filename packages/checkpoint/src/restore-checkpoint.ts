@@ -12,6 +12,7 @@ import { findCandidates } from "./find-candidates.ts";
 import type { Candidate } from "./find-candidates.ts";
 import type { SkippedCheckpoint } from "./list-checkpoints.ts";
 import { reserve } from "./reservations.ts";
+import { unlessAborted } from "./stores/unless-aborted.ts";
 import { syncFiles, syncFolder } from "./stores/write-file.ts";
 import { unpackArchive } from "./unpack.ts";
 
@@ -60,6 +61,7 @@ export interface RestoreResult {
 }
 
 const FIRST_PAUSE_MS = 200;
+const GIVEN_UP_AFTER_MS = 1_000;
 const STORE_TROUBLE = new Set(["STORE_UNREACHABLE", "STORE_DENIED"]);
 
 /**
@@ -79,6 +81,7 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
 
   const candidates = findCandidates(stores, {
     ...(options.logId === undefined ? {} : { logId: options.logId }),
+    signal,
     onSkipped: skip,
     onUnreachable: ({ store, error }) => skip({ name: "", store: store.location, error }, store),
   });
@@ -107,7 +110,7 @@ async function restoreOne(options: RestoreOptions, candidate: Candidate): Promis
   const { signal, clock = systemClock, retries = 3 } = options;
   const mayReserve = options.reserveIn?.(candidate.store) ?? true;
   const reservation = mayReserve
-    ? await reserve(candidate.store, candidate.name, options.node, clock)
+    ? await unlessAborted(reserve(candidate.store, candidate.name, options.node, clock), signal)
     : undefined;
   try {
     for (let tries = 0; ; tries++) {
@@ -123,7 +126,9 @@ async function restoreOne(options: RestoreOptions, candidate: Candidate): Promis
       }
     }
   } finally {
-    await reservation?.release();
+    const released = reservation?.release();
+    // A store that stopped answering must not hold up who stops restoring; the reservation expires.
+    await Promise.race([released, ...(signal?.aborted === true ? [clock.wait(GIVEN_UP_AFTER_MS)] : [])]);
   }
 }
 
@@ -132,7 +137,8 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
   const dir = join(stagingDir, `restore-${randomBytes(4).toString("hex")}`);
   try {
     // After reserving: a sweep that did not see the reservation has removed the manifest by now.
-    if ((await store.read(checkpointFile(name, "manifest"))) === undefined) throw sweptAway(name);
+    const published = await unlessAborted(store.read(checkpointFile(name, "manifest")), signal);
+    if (published === undefined) throw sweptAway(name);
     const archive = await store.open(manifest.archive.name, signal === undefined ? {} : { signal });
     // It may fail before the unpacking listens; then that finds it failed.
     archive.on("error", () => undefined);

@@ -119,6 +119,10 @@ export class NodeReporting {
     if (phase === "restoring" && report.progress?.unit === "bytes") {
       return { what: "store", text: "the rest of a checkpoint from its store" };
     }
+    if (phase === "restoring" && report.asking.length > 0) {
+      const places = report.asking.map((store) => store.identity ?? store.location);
+      return { what: "store", text: `an answer of the checkpoint store ${places.join(" or ")}${why}` };
+    }
     const bounds = await askBounds(log);
     if (bounds === undefined)
       return { what: "log", text: `the log "${log.name}", which does not answer${why}` };

@@ -23,7 +23,7 @@ export interface S3Access {
   key(name: string): string;
   /** Makes a request. Throws a store's error, or the signal's reason. */
   call<T, U = never>(
-    request: (s3: S3, options: { abortSignal?: AbortSignal }) => Promise<T>,
+    request: (s3: S3, options: { readonly abortSignal: AbortSignal }) => Promise<T>,
     call: S3Call<U>,
   ): Promise<T | U>;
   /** An error of a body that broke on its way, as a store's error. */
@@ -40,6 +40,7 @@ export function s3Access(settings: S3Settings): S3Access {
   const { location, bucket, region, profile } = settings;
   let client: Promise<S3> | undefined;
   let lastDate: number | undefined;
+  let closing = new AbortController();
   const connected = (): Promise<S3> =>
     (client ??= connect(settings, (date) => {
       lastDate = date;
@@ -51,12 +52,13 @@ export function s3Access(settings: S3Settings): S3Access {
       return settings.prefix + name;
     },
     async call(request, { doing, permission, signal, unless }) {
-      signal?.throwIfAborted();
+      const abortSignal = signal ?? closing.signal;
+      abortSignal.throwIfAborted();
       const s3 = await connected();
       try {
-        return await request(s3, signal === undefined ? {} : { abortSignal: signal });
+        return await request(s3, { abortSignal });
       } catch (error) {
-        signal?.throwIfAborted();
+        abortSignal.throwIfAborted();
         const refusal = refusalOf(error);
         const meant = refusal === undefined ? undefined : unless?.(refusal);
         if (meant !== undefined) return meant;
@@ -69,6 +71,9 @@ export function s3Access(settings: S3Settings): S3Access {
     async close() {
       const made = client;
       client = undefined;
+      // A request that was made again and again would keep the process alive long after nobody waits for its answer.
+      closing.abort(closed(location));
+      closing = new AbortController();
       // That it could not be made, its users heard.
       await made?.then(
         (s3) => s3.destroy(),
@@ -76,6 +81,16 @@ export function s3Access(settings: S3Settings): S3Access {
       );
     },
   };
+}
+
+function closed(location: string): CairnError {
+  return new CairnError(
+    "STORE_UNREACHABLE",
+    `The checkpoint store ${location} was closed before it answered.`,
+    {
+      hint: "Whoever asked is stopping.",
+    },
+  );
 }
 
 /** Loaded here and not at the top: the SDK is large, and most processes have no store in S3. */

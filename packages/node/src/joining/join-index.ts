@@ -117,10 +117,10 @@ async function saysThereWasMore(
   context: JoinContext,
   local: IndexState | undefined,
 ): Promise<CairnError | undefined> {
-  const { log, system } = context;
+  const { log } = context;
   if (local !== undefined)
     return emptyLog(log.name, `the local index holds transactions up to ${local.txId}`);
-  const newest = await newestCheckpointOfName(system, log.name);
+  const newest = await newestCheckpointOfName(context, log.name);
   return newest === undefined
     ? undefined
     : emptyLog(log.name, `checkpoint ${newest.name} holds transactions up to ${newest.txId}`);
@@ -197,7 +197,7 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   }
   const isEmpty = bounds.last <= 1 && birth.deliberate !== true;
   if (isEmpty && system.onLogMismatch.different === "halt") {
-    const newest = await newestCheckpointOfName(system, log.name, identity.id);
+    const newest = await newestCheckpointOfName(context, log.name, identity.id);
     if (newest !== undefined) {
       throw emptyLog(log.name, `checkpoint ${newest.name} holds transactions up to ${newest.txId}`);
     }

@@ -1,4 +1,4 @@
-import type { CheckpointerStatus } from "@cairn/checkpoint";
+import type { CheckpointerStatus, CheckpointStore } from "@cairn/checkpoint";
 import type { NodeStatus } from "../node-api.ts";
 import type { MovedAside } from "./index-directory.ts";
 
@@ -11,6 +11,8 @@ export class JoinReport {
   /** The checkpoint that was restored: the newest known until the checkpointer has looked at the store. */
   restoredCheckpoint: CheckpointerStatus["last"] = null;
   skipped: Join["skipped"] = [];
+  /** The checkpoint stores that are asked what they have: what the node waits for meanwhile. */
+  asking: readonly CheckpointStore[] = [];
   /** Names of those of them that lie damaged where this node saves. */
   damaged: readonly string[] = [];
   movedAside: MovedAside[] = [];
@@ -44,6 +46,17 @@ export class JoinReport {
     } else {
       this.#progress.done = done;
       this.#progress.total = total;
+    }
+  }
+
+  /** Does `work`, which waits for these stores, or, with none, for something else within what waits for some. */
+  async whileAsking<T>(stores: readonly CheckpointStore[], work: () => Promise<T>): Promise<T> {
+    const before = this.asking;
+    this.asking = stores;
+    try {
+      return await work();
+    } finally {
+      this.asking = before;
     }
   }
 

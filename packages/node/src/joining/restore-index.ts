@@ -7,9 +7,10 @@ import {
   listCheckpoints,
   type Manifest,
   restoreCheckpoint,
-  type RestoreResult,
+  type RestoreOptions,
 } from "@cairn/checkpoint";
 import { CairnError, type KvProvider } from "@cairn/kv";
+import { restoreStores } from "../node-checkpoints.ts";
 import { capturedState, fileReader } from "../index-source.ts";
 import type { WorkRun } from "../events/node-events.ts";
 import { INDEX_VERSION } from "../index-store/index-state.ts";
@@ -36,9 +37,8 @@ export async function restoreIndex(
 ): Promise<IndexStore | undefined> {
   const { checkpointer } = context.system;
   if (checkpointer === undefined) return undefined;
-  const { store, restoreFrom = [store] } = checkpointer;
   return await context.events.observe("restore", async (run) => {
-    const index = await restoreFromStores(context, identity, restoreFrom, run, leaveLocal);
+    const index = await restoreFromStores(context, identity, restoreStores(checkpointer), run, leaveLocal);
     const { restoredFrom, skipped } = context.report;
     if (index === undefined || restoredFrom === null) run.ended({ outcome: "none", skipped });
     else run.ended({ outcome: "restored", ...restoredFrom, skipped });
@@ -60,7 +60,7 @@ async function restoreFromStores(
   const targetDir = direct ? directory.live : path.join(directory.staging, "loading");
   const isOwn = isOwnStore(system);
   const damaged: string[] = [];
-  const { restored, skipped }: RestoreResult = await restoreCheckpoint({
+  const restoring: RestoreOptions = {
     stores,
     stagingDir: directory.staging,
     targetDir,
@@ -70,8 +70,8 @@ async function restoreFromStores(
     ...(identity.birth?.continues === undefined ? { logId: identity.id } : {}),
     accept: async (manifest) =>
       distrust(manifest, context.distrusted) ??
-      (await acceptManifest(manifest, provider.format, log, identity)),
-    verify: async (dir, manifest) => await verifyRestored(provider, dir, manifest),
+      (await report.whileAsking([], () => acceptManifest(manifest, provider.format, log, identity))),
+    verify: (dir, manifest) => report.whileAsking([], () => verifyRestored(provider, dir, manifest)),
     onProgress: ({ done, total }) => {
       run.moved(done);
       report.advance("bytes", done, total);
@@ -80,7 +80,8 @@ async function restoreFromStores(
       if (isOwn(store) && DAMAGE.has(error.code)) damaged.push(name);
     },
     signal,
-  });
+  };
+  const { restored, skipped } = await report.whileAsking(stores, () => restoreCheckpoint(restoring));
   report.skipped = skipped.map(({ name, store, error: { code, message } }) => ({
     name,
     store,
@@ -186,13 +187,13 @@ function claimedState({ format, log, txId, txTime, anchor, documents }: Manifest
 
 /** The newest checkpoint of a log of this name (with another id than `exceptId`) in any of the stores a node restores from. */
 export async function newestCheckpointOfName(
-  { checkpointer }: System,
+  { system: { checkpointer }, report, signal }: Pick<JoinContext, "system" | "report" | "signal">,
   logName: string,
   exceptId?: string,
 ): Promise<{ name: string; txId: number } | undefined> {
   if (checkpointer === undefined) return undefined;
-  for (const store of checkpointer.restoreFrom ?? [checkpointer.store]) {
-    const { checkpoints } = await listCheckpoints(store);
+  for (const store of restoreStores(checkpointer)) {
+    const { checkpoints } = await report.whileAsking([store], () => listCheckpoints(store, signal));
     const newest = checkpoints.find(({ log }) => log.name === logName && log.id !== exceptId);
     if (newest !== undefined) return { name: newest.name, txId: newest.txId };
   }

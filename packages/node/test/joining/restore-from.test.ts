@@ -1,10 +1,12 @@
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { type CheckpointStore, filesystemStore, listCheckpoints } from "@cairn/checkpoint";
+import { type CheckpointStore, filesystemStore, listCheckpoints, s3Store } from "@cairn/checkpoint";
 import { faultyStore, type StoreCall, unreachable } from "@cairn/checkpoint/testing";
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from "vitest";
-import { type CairnNode, runNode } from "../../src/node.ts";
+import { type CairnNode, type RunOptions, runNode } from "../../src/node.ts";
 import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
 import { quietSystem } from "../quiet-system.ts";
 import { put } from "../upkeep/trim-scene.ts";
@@ -23,10 +25,12 @@ async function start(
   nodeId: string,
   store: CheckpointStore,
   restoreFrom: readonly CheckpointStore[],
+  options: RunOptions = {},
 ): Promise<CairnNode> {
   const openTxLog = async () => await openEmbeddedTxLog({ path: path.join(folder, "log") });
   const node = await runNode(
     quietSystem({ folder, nodeId, openTxLog, checkpointer: { store, restoreFrom } }),
+    options,
   );
   onTestFinished(() => node.close());
   return node;
@@ -141,3 +145,32 @@ it.each([
   const { join, failure } = await node.status();
   expect([join.restoredFrom?.name, join.replayed, failure]).toEqual([newer, 1, null]);
 });
+
+it.each(["a log that is not there yet", "a log that others wrote"])(
+  "a store that takes requests and never answers is what a node on %s says it waits for, and does not keep it from stopping",
+  async (which) => {
+    if (which === "a log that others wrote") await mirrored();
+    const taken = new Set<Socket>();
+    const silent = createServer((socket) => void taken.add(socket.resume().on("error", () => undefined)));
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void silent.close());
+    const { port } = silent.address() as AddressInfo;
+    const endpoint = `http://127.0.0.1:${port}`;
+    const credentials = { accessKeyId: "k", secretAccessKey: "s" };
+    const store = s3Store({ bucket: "b", endpoint, region: "r", credentials });
+    const node = await start("second", store, [store], { stall: { afterMs: 200 } });
+    await vi.waitFor(
+      async () =>
+        expect((await node.status()).stalled).toMatchObject({
+          waitingFor: "store",
+          message: expect.stringContaining(`the checkpoint store s3://b at ${endpoint}`),
+        }),
+      { timeout: 15_000 },
+    );
+    const closing = performance.now();
+    await node.close();
+    // Its requests are given up at once: a service is asked anew only after half a minute of silence.
+    expect(performance.now() - closing).toBeLessThan(8_000);
+    await vi.waitFor(() => expect([...taken].every(({ readyState }) => readyState === "closed")).toBe(true));
+  },
+);
