@@ -1,7 +1,13 @@
 import type { Operation } from "./operation.ts";
 import { WRITE, KEY, LIST, DOCUMENT, READ_ERRORS, SUBMIT_ERRORS } from "./parameters.ts";
-import { listOf, ref } from "./schemas.ts";
+import { array } from "./schema-parts.ts";
+import { ref } from "./schemas.ts";
 
+const UNCHANGED = {
+  status: 304,
+  description: "The client has this revision already.",
+  headers: ["ETag"],
+} as const;
 const READ_DOCUMENT = {
   method: "get",
   tag: "documents",
@@ -14,9 +20,9 @@ const READ_DOCUMENT = {
       schema: ref("Json"),
       headers: ["ETag", "Link"],
     },
-    { status: 304, description: "The client has this revision already." },
+    UNCHANGED,
   ],
-  errors: [...READ_ERRORS, "NOT_FOUND", ["CONFLICT", 412]],
+  errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", ["CONFLICT", 412]],
 } as const satisfies Partial<Operation>;
 const WRITTEN = [
   { status: 200, description: "Indexed.", schema: ref("Written"), headers: ["Cairn-Tx", "ETag"] },
@@ -66,11 +72,12 @@ export const DOCUMENT_OPERATIONS: readonly Operation[] = [
       {
         status: 200,
         description: "The documents (with `key`, the document).",
-        schema: listOf(ref("Document")),
-        headers: ["Cairn-Tx", "Link"],
+        schema: { anyOf: [array(ref("Document")), ref("Json")] },
+        headers: ["Cairn-Tx", "Link", "ETag"],
       },
+      UNCHANGED,
     ],
-    errors: [...READ_ERRORS, "NOT_FOUND", ["CONFLICT", 412]],
+    errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", ["CONFLICT", 412]],
   },
   {
     ...PUT_DOCUMENT,

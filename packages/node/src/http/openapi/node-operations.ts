@@ -1,6 +1,7 @@
 import type { Operation } from "./operation.ts";
-import { TEXT, FLAG, READ, READ_ERRORS } from "./parameters.ts";
-import { listOf, ref } from "./schemas.ts";
+import { READ, READ_ERRORS } from "./parameters.ts";
+import { array, FLAG, nullable, object, TEXT } from "./schema-parts.ts";
+import { ref } from "./schemas.ts";
 
 /** The node itself and its checkpoints. */
 export const NODE_OPERATIONS: readonly Operation[] = [
@@ -64,7 +65,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     tag: "checkpoints",
     summary: "The store's checkpoints, newest first.",
     query: READ,
-    answers: [{ status: 200, description: "The checkpoints.", schema: listOf(ref("Checkpoint")) }],
+    answers: [{ status: 200, description: "The checkpoints.", schema: array(ref("Checkpoint")) }],
     errors: [...READ_ERRORS, "NOT_FOUND", "STORE_UNREACHABLE", "STORE_DENIED"],
   },
   {
@@ -81,18 +82,14 @@ export const NODE_OPERATIONS: readonly Operation[] = [
         schema: {
           oneOf: [
             ref("Checkpoint"),
-            {
-              type: "object",
-              properties: { skipped: TEXT, because: TEXT, lease: { type: "object", nullable: true } },
-              required: ["skipped"],
-            },
+            object({ skipped: TEXT, because: TEXT, lease: nullable({ type: "object" }) }, ["skipped"]),
           ],
         },
       },
       {
         status: 202,
         description: "It has begun.",
-        schema: { type: "object", properties: { begun: FLAG }, required: ["begun"] },
+        schema: object({ begun: FLAG }),
       },
     ],
     errors: [
@@ -118,7 +115,9 @@ export const NODE_OPERATIONS: readonly Operation[] = [
       "CHECKPOINT_INCOMPLETE",
       "INDEX_VERSION",
       "NOT_FOUND",
+      "NOT_READY",
       "STORE_UNREACHABLE",
+      "STORE_DENIED",
       "DISK_FULL",
     ],
   },

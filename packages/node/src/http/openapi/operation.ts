@@ -60,9 +60,13 @@ const EVERYWHERE: NonNullable<Operation["errors"]> = [
   "INTERNAL",
 ];
 
+/** So may any that could have a body, whether it needs one or not. */
+const WITH_A_BODY: NonNullable<Operation["errors"]> = [["TX_INVALID", 415], "TX_TOO_LARGE"];
+
 /** An operation as OpenAPI writes it. */
 export function describeOperation(operation: Operation): OpenApiObject {
   const {
+    method,
     id,
     tag,
     summary,
@@ -90,7 +94,10 @@ export function describeOperation(operation: Operation): OpenApiObject {
     summary,
     parameters,
     ...(body === undefined ? {} : { requestBody: { required: true, content: content(body) } }),
-    responses: { ...Object.fromEntries(answers.map(success)), ...failures([...EVERYWHERE, ...errors]) },
+    responses: {
+      ...Object.fromEntries(answers.map(success)),
+      ...failures([...EVERYWHERE, ...(method === "get" ? [] : WITH_A_BODY), ...errors]),
+    },
     ...(open === true ? { security: [] } : {}),
   };
 }

@@ -1,10 +1,7 @@
 import type { QueryParameters } from "./operation.ts";
+import { FLAG, TEXT } from "./schema-parts.ts";
 import { DURATION, ref } from "./schemas.ts";
 
-/** Any text. */
-export const TEXT = { type: "string" } as const;
-/** True or false. */
-export const FLAG = { type: "boolean" } as const;
 /** How many. */
 export const LIMIT = { type: "integer", minimum: 1, maximum: 1000, default: 100 } as const;
 /** What `as-of` means. */
@@ -51,10 +48,8 @@ export const READ_ERRORS = ["NOT_READY", "INDEX_CORRUPT", "TX_TIMEOUT"] as const
 export const SUBMIT_ERRORS = [
   "NOT_READY",
   "TX_TIMEOUT",
-  "TX_TOO_LARGE",
   "LOG_UNREACHABLE",
   "LOG_REGRESSED",
   "LOG_DIFFERENT",
   "LOG_FULL",
-  ["TX_INVALID", 415],
 ] as const;

@@ -1,27 +1,39 @@
 import { ERROR_CODES } from "@cairn/kv";
 import type { OpenApiObject } from "./operation.ts";
-
-const TX_ID = { type: "integer", format: "int64", minimum: 0 };
-const TIME = { type: "string", format: "date-time" };
-const TEXT = { type: "string" };
-const OPEN = { type: "object", additionalProperties: true };
-
-function object(
-  properties: OpenApiObject,
-  required: readonly string[] = Object.keys(properties),
-): OpenApiObject {
-  return { type: "object", properties, required };
-}
+import { BYTES, COUNT, FLAG, mapOf, nullable, object, TEXT, TIME, TX_ID } from "./schema-parts.ts";
+import { NOT_READY_DETAILS, STATUS } from "./status-schema.ts";
 
 /** The schema of that name. */
 export function ref(name: keyof typeof SCHEMAS): OpenApiObject {
   return { $ref: `#/components/schemas/${name}` };
 }
 
-/** An array of it. */
-export function listOf(items: OpenApiObject): OpenApiObject {
-  return { type: "array", items };
+function described(schema: OpenApiObject, description: string): OpenApiObject {
+  return { ...schema, description };
 }
+
+const OPEN = { type: "object", additionalProperties: true };
+
+/** An event as it is sent and as it is listed; times are nanoseconds since 1970. */
+const EVENT = {
+  object: TEXT,
+  reason: TEXT,
+  message: TEXT,
+  bucket: TEXT,
+  time: TEXT,
+  type: TEXT,
+  source: TEXT,
+};
+const BOUND = object({ keep: COUNT, for: {} }, []);
+const POLICIES = object(
+  {
+    indexes: mapOf({ type: "array", items: TEXT }),
+    expire: mapOf(object({ when: mapOf({}), after: {} }, ["after"])),
+    history: mapOf(BOUND),
+    events: BOUND,
+  },
+  [],
+);
 
 /** A duration of a parameter. */
 export const DURATION = { type: "string", example: "PT5S" };
@@ -33,8 +45,19 @@ export const SCHEMAS = {
       error: object({
         code: { type: "string", enum: ERROR_CODES },
         message: TEXT,
-        hint: { type: "string", nullable: true },
+        hint: nullable(TEXT),
       }),
+      limit: described(COUNT, "413: how many bytes are taken."),
+      txId: described(TX_ID, "504 of a write: the transaction, which is stored."),
+      floor: described(TX_ID, "410 of a watch: the earliest transaction after which one can begin."),
+      reason: described(TEXT, "410 of a watch: `compacted` or `regressed`."),
+      line: described(COUNT, "A batch: the line that failed, from 1."),
+      accepted: described(COUNT, "A batch: how many transactions before that line are stored."),
+      acceptedAfter: described(COUNT, "A batch: how many after it are."),
+      firstTxId: nullable(TX_ID),
+      lastTxId: nullable(TX_ID),
+      problems: described({ type: "array", items: OPEN }, "Policies: each mistake with its path."),
+      ...NOT_READY_DETAILS,
     },
     ["error"],
   ),
@@ -53,18 +76,22 @@ export const SCHEMAS = {
     ["ops"],
   ),
   Submitted: object({ txId: TX_ID }),
-  Outcome: object(
-    { txId: TX_ID, txTime: TIME, committed: { type: "boolean" }, reason: TEXT, duplicateOf: TX_ID },
-    ["txId", "txTime", "committed"],
-  ),
+  Outcome: object({ txId: TX_ID, txTime: TIME, committed: FLAG, reason: TEXT, duplicateOf: TX_ID }, [
+    "txId",
+    "txTime",
+    "committed",
+  ]),
   BatchResult: object({
-    accepted: { type: "integer" },
-    firstTxId: { ...TX_ID, nullable: true },
-    lastTxId: { ...TX_ID, nullable: true },
+    accepted: COUNT,
+    firstTxId: nullable(TX_ID),
+    lastTxId: nullable(TX_ID),
   }),
-  Written: object({ txId: TX_ID, existed: { type: "boolean" } }, ["txId"]),
+  Written: object({
+    txId: TX_ID,
+    existed: described(nullable(FLAG), "Null where a history policy has removed the answer already."),
+  }),
   Document: object({ namespace: TEXT, name: TEXT, revision: TX_ID, document: {} }),
-  Version: object({ revision: TX_ID, txTime: TIME, deleted: { type: "boolean" }, document: {} }, [
+  Version: object({ revision: TX_ID, txTime: TIME, deleted: FLAG, document: {} }, [
     "revision",
     "txTime",
     "deleted",
@@ -74,24 +101,36 @@ export const SCHEMAS = {
     name: TEXT,
     txId: TX_ID,
     takenAt: TIME,
-    bytes: { type: "integer", format: "int64" },
+    bytes: BYTES,
     node: TEXT,
     logId: TEXT,
-    documents: { type: "integer" },
+    documents: COUNT,
   }),
   Verified: object({ name: TEXT, txId: TX_ID, verifiedAt: TIME, node: TEXT, digest: TEXT }),
-  EventRecord: object(
-    { object: TEXT, reason: TEXT, message: TEXT, bucket: TEXT, time: TEXT, type: TEXT, source: TEXT },
-    ["object", "reason"],
-  ),
-  RecordedEvent: object({ id: TEXT, object: TEXT, reason: TEXT, time: TEXT }, ["object", "reason", "time"]),
-  Policies: OPEN,
-  Bucket: OPEN,
-  Eviction: OPEN,
-  Ready: object({ ready: { type: "boolean" }, phase: TEXT }),
-  Live: object({ live: { type: "boolean" }, phase: TEXT }),
-  Status: object(
-    { node: TEXT, version: TEXT, phase: TEXT, log: OPEN, index: OPEN, join: OPEN, checkpoints: OPEN },
-    ["node", "version", "phase", "log", "index", "join", "checkpoints"],
-  ),
+  EventRecord: object(EVENT, ["object", "reason"]),
+  RecordedEvent: object({ id: TEXT, txId: TX_ID, ...EVENT }, ["id", "txId", "object", "reason", "time"]),
+  EventWritten: object({ id: TEXT, txId: TX_ID, time: TEXT }),
+  Policies: POLICIES,
+  PolicyState: object({
+    revision: nullable(TX_ID),
+    policies: POLICIES,
+    file: nullable({ type: "string", enum: ["same", "different"] }),
+  }),
+  Bucket: object({
+    name: TEXT,
+    documents: COUNT,
+    fields: mapOf(object({ counts: nullable(mapOf(COUNT)), more: FLAG })),
+  }),
+  Eviction: object({
+    txId: TX_ID,
+    txTime: TIME,
+    bucket: TEXT,
+    namespace: TEXT,
+    name: TEXT,
+    log: nullable(object({ firstTxId: TX_ID, lastTxId: TX_ID })),
+    checkpoints: nullable({ type: "array", items: TEXT }),
+  }),
+  Ready: object({ ready: FLAG, phase: TEXT }),
+  Live: object({ live: FLAG, phase: TEXT }),
+  Status: STATUS,
 } as const satisfies Readonly<Record<string, OpenApiObject>>;

@@ -1,6 +1,7 @@
 import type { Operation } from "./operation.ts";
-import { TEXT, LIMIT, READ, WRITE, PAGE, READ_ERRORS, SUBMIT_ERRORS } from "./parameters.ts";
-import { DURATION, listOf, ref } from "./schemas.ts";
+import { LIMIT, READ, WRITE, PAGE, READ_ERRORS, SUBMIT_ERRORS } from "./parameters.ts";
+import { array, TEXT } from "./schema-parts.ts";
+import { DURATION, ref } from "./schemas.ts";
 
 /** Transactions, and what is told of them besides documents. */
 export const TRANSACTION_OPERATIONS: readonly Operation[] = [
@@ -53,7 +54,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     summary: "What was evicted.",
     query: { ...READ, ...PAGE },
     answers: [
-      { status: 200, description: "The evictions.", schema: listOf(ref("Eviction")), headers: ["Link"] },
+      { status: 200, description: "The evictions.", schema: array(ref("Eviction")), headers: ["Link"] },
     ],
     errors: READ_ERRORS,
   },
@@ -82,7 +83,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     summary: "The buckets and their counts.",
     query: READ,
     answers: [
-      { status: 200, description: "The buckets.", schema: listOf(ref("Bucket")), headers: ["Cairn-Tx"] },
+      { status: 200, description: "The buckets.", schema: array(ref("Bucket")), headers: ["Cairn-Tx"] },
     ],
     errors: READ_ERRORS,
   },
@@ -103,7 +104,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
       {
         status: 200,
         description: "The events.",
-        schema: listOf(ref("RecordedEvent")),
+        schema: array(ref("RecordedEvent")),
         headers: ["Cairn-Tx", "Link"],
       },
     ],
@@ -118,7 +119,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     query: WRITE,
     body: { schema: ref("EventRecord") },
     answers: [
-      { status: 201, description: "Indexed.", schema: ref("Submitted"), headers: ["Cairn-Tx"] },
+      { status: 201, description: "Indexed.", schema: ref("EventWritten"), headers: ["Cairn-Tx"] },
       { status: 202, description: "In the log.", schema: ref("Submitted") },
     ],
     errors: SUBMIT_ERRORS,
@@ -131,7 +132,12 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     summary: "The policies in force.",
     query: READ,
     answers: [
-      { status: 200, description: "The policies.", schema: ref("Policies"), headers: ["Cairn-Tx", "ETag"] },
+      {
+        status: 200,
+        description: "The policies.",
+        schema: ref("PolicyState"),
+        headers: ["Cairn-Tx", "ETag"],
+      },
     ],
     errors: READ_ERRORS,
   },

@@ -1,0 +1,119 @@
+import {
+  array,
+  BYTES,
+  COUNT,
+  FLAG,
+  MILLISECONDS,
+  nullable,
+  object,
+  TEXT,
+  TIME,
+  TX_ID,
+} from "./schema-parts.ts";
+
+const PHASE = { type: "string", enum: ["restoring", "replaying", "ready", "stopping", "failed"] };
+
+const FAILURE = object({ code: TEXT, message: TEXT, hint: nullable(TEXT) });
+
+/** How far the work of a phase is. */
+const PROGRESS = object({
+  unit: { type: "string", enum: ["bytes", "transactions"] },
+  done: COUNT,
+  total: COUNT,
+  etaMs: nullable(MILLISECONDS),
+});
+
+const LOG = object({
+  name: TEXT,
+  id: nullable(TEXT),
+  firstTxId: nullable(TX_ID),
+  lastTxId: nullable(TX_ID),
+  reachable: FLAG,
+});
+
+const INDEX = object(
+  {
+    txId: TX_ID,
+    txTime: nullable(TIME),
+    documents: COUNT,
+    bytes: BYTES,
+    version: COUNT,
+    lag: nullable(COUNT),
+    warning: object({ code: TEXT, message: TEXT, hint: TEXT }),
+  },
+  ["txId", "txTime", "documents", "bytes", "version", "lag"],
+);
+
+const JOIN = object({
+  restoredFrom: nullable(object({ name: TEXT, store: TEXT, txId: TX_ID })),
+  skipped: array(object({ name: TEXT, store: TEXT, code: TEXT, message: TEXT })),
+  movedAside: array(object({ path: TEXT, code: TEXT, message: TEXT })),
+  orphans: COUNT,
+  replayed: COUNT,
+  readyAfterMs: nullable(MILLISECONDS),
+});
+
+const STALLED = object({
+  phase: PHASE,
+  txId: TX_ID,
+  since: TIME,
+  forMs: MILLISECONDS,
+  waitingFor: { type: "string", enum: ["log", "messages", "store", "files"] },
+  message: TEXT,
+});
+
+const CHECKPOINTS = object({
+  last: nullable(object({ name: TEXT, txId: TX_ID, takenAt: TIME, bytes: BYTES, ageMs: MILLISECONDS })),
+  lastSaved: nullable(object({ name: TEXT, txId: TX_ID, bytes: BYTES, at: TIME, durationMs: MILLISECONDS })),
+  lastVerified: nullable(
+    object({
+      name: TEXT,
+      txId: TX_ID,
+      verifiedAt: TIME,
+      node: TEXT,
+      digest: TEXT,
+      ageMs: MILLISECONDS,
+      durationMs: nullable(MILLISECONDS),
+    }),
+  ),
+  lastDrill: nullable(
+    object({
+      at: TIME,
+      durationMs: MILLISECONDS,
+      outcome: { type: "string", enum: ["verified", "failed"] },
+      name: nullable(TEXT),
+      code: nullable(TEXT),
+      message: nullable(TEXT),
+      hint: nullable(TEXT),
+    }),
+  ),
+  nextCheckAt: nullable(TIME),
+  running: nullable(object({ startedAt: TIME, step: TEXT, bytes: BYTES })),
+  warnings: array(object({ at: TIME, about: TEXT, message: TEXT, hint: TEXT })),
+  lastFailure: nullable(object({ at: TIME, code: TEXT, message: TEXT })),
+  store: nullable(
+    object({ location: TEXT, exclusive: FLAG, canDelete: FLAG, ranges: FLAG, checksums: TEXT }),
+  ),
+});
+
+/** GET /status. */
+export const STATUS = object({
+  node: TEXT,
+  version: TEXT,
+  phase: PHASE,
+  log: LOG,
+  index: INDEX,
+  join: JOIN,
+  progress: nullable(PROGRESS),
+  stalled: nullable(STALLED),
+  checkpoints: CHECKPOINTS,
+  failure: nullable(FAILURE),
+});
+
+/** What is beside the error of a node that is not ready. */
+export const NOT_READY_DETAILS = {
+  ready: FLAG,
+  phase: PHASE,
+  progress: nullable(PROGRESS),
+  failure: nullable(FAILURE),
+};
