@@ -47,10 +47,14 @@ export class NodePool {
         return await this.#attempt(at, request, read);
       } catch (error) {
         request.signal?.throwIfAborted();
-        if (!(error instanceof CairnClientError) || !mayBeTried(error, request)) throw error;
+        if (!(error instanceof CairnClientError)) throw error;
+        // It may be stuck where others are not: the caller's time is up, but not that of his next call.
+        if (error.code === "TX_TIMEOUT") this.leave(at);
+        if (!mayBeTried(error, request)) throw error;
         this.leave(at);
         const pause = this.#pause(failures + 1);
-        if (Date.now() + pause >= deadline) throw error;
+        const wereAllAsked = failures + 1 >= this.#options.urls.length;
+        if (wereAllAsked && Date.now() + pause >= deadline) throw error;
         if (pause > 0) await wait(pause, request.signal);
       }
     }

@@ -141,6 +141,29 @@ describe("errors", () => {
     expect(committed).toBe(true);
   });
 
+  it("each node is asked once, however little time there is", async () => {
+    expect((await client([nobody, url], { retryForMs: 0 }).status()).node).toBe("n");
+    await using silent = await serve();
+    silent.node.beforeSubmit = () => new Promise(() => {});
+    const cairn = client([silent.url, url], { retryForMs: 1, attemptMs: 50 });
+    expect((await cairn.transact({ ops: [["put", "pods", "p", 1]] }, { timeoutMs: 50 })).committed).toBe(
+      true,
+    );
+    expect(await failure(client([nobody, nobody], { retryForMs: 0 }).status())).toMatchObject({
+      code: "UNREACHABLE",
+    });
+  });
+
+  it("a node that does not come to a transaction in time is left for the call after that", async () => {
+    await using stuck = await serve();
+    stuck.node.indexing = false;
+    const cairn = client([stuck.url, url]);
+    expect(await failure(cairn.get("pods", "x", { minTx: 1e9, timeoutMs: 20 }))).toMatchObject({
+      code: "TX_TIMEOUT",
+    });
+    expect((await cairn.status()).node).toBe("n");
+  });
+
   it("what passes is tried again, what does not is not", async () => {
     await using served = await serve();
     served.node.submitError = new CairnError("LOG_UNREACHABLE", "The log does not answer.");
