@@ -8,6 +8,7 @@ import { guard } from "./access.ts";
 import { BAD_REQUEST, errorHandler, type HttpLogger } from "./error-response.ts";
 import { acceptBodies } from "./request-body.ts";
 import { collectMethods, methodNotAllowed, pathOf } from "./methods.ts";
+import { endConnectionsOnClose } from "./end-connections.ts";
 import { requestId, tellRequestId } from "./request-id.ts";
 import { registerRoutes } from "./routes/routes.ts";
 
@@ -82,6 +83,7 @@ function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContex
   app.setErrorHandler(handleError);
   if (onAnswered !== undefined) tellAnswered(app, onAnswered);
   app.addHook("onRequest", tellRequestId);
+  endConnectionsOnClose(app);
   guard(app, options);
   acceptBodies(app);
   const methods = collectMethods(app);

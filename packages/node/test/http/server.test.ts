@@ -4,7 +4,7 @@ import { text } from "node:stream/consumers";
 import { CairnError } from "@cairn/kv";
 import { describe, expect, test, vi } from "vitest";
 import { CHECKPOINT, MemoryNode } from "./memory-node.ts";
-import { serve } from "./served-node.ts";
+import { serve, type ServedNode } from "./served-node.ts";
 
 describe("starting", () => {
   test("on a port that is taken is PORT_IN_USE, and leaves nothing open", async () => {
@@ -114,13 +114,20 @@ describe("checkpoints and digest", () => {
   });
 });
 
+/** A limit that no test reaches. */
+const NEVER = 600_000;
+
+async function refused(served: ServedNode): Promise<void> {
+  await vi.waitFor(() => expect(served.fetch("/health/live")).rejects.toThrow("fetch failed"));
+}
+
 describe("closing", () => {
   test("lets a request under way finish, and takes no new connections", async () => {
-    const served = await serve({ closeTimeoutMs: 20_000 });
+    const served = await serve({ closeTimeoutMs: NEVER });
     const waiting = served.fetch("/api/v1/tx/2?timeout=PT20S");
-    await served.fetch("/health/live");
+    await vi.waitFor(() => expect(served.node.waiting).toBe(1));
     const closing = served.server.close();
-    await vi.waitFor(() => expect(served.fetch("/health/live")).rejects.toThrow("fetch failed"));
+    await refused(served);
     await served.node.submit({ ops: [["delete", "pods", "x"]] });
     expect((await waiting).status).toBe(200);
     await closing;
@@ -128,13 +135,27 @@ describe("closing", () => {
   });
 
   test("ends a connection that would stay open as soon as its last answer is out", async () => {
-    const served = await serve({ closeTimeoutMs: 20_000 });
+    const served = await serve({ closeTimeoutMs: NEVER });
     const socket = connect(served.server.port, "127.0.0.1");
     socket.write("GET /api/v1/tx/2?timeout=PT20S HTTP/1.1\r\nHost: localhost\r\n\r\n");
     await vi.waitFor(() => expect(served.node.waiting).toBe(1));
     const closing = served.server.close();
+    await refused(served);
     await served.node.submit({ ops: [["delete", "pods", "x"]] });
-    expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 /);
+    expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 [^]*\r\nconnection: close\r\n/i);
+    await closing;
+  });
+
+  test("ends a connection whose answer had begun, once all of it is out", async () => {
+    const served = await serve({ closeTimeoutMs: NEVER });
+    const length = 50_000_000;
+    await served.node.submit({ ops: [["put", "pods", "x", "x".repeat(length)]] });
+    const socket = connect(served.server.port, "127.0.0.1");
+    socket.write("GET /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await once(socket, "readable");
+    const closing = served.server.close();
+    await refused(served);
+    expect((await text(socket)).length).toBeGreaterThan(length);
     await closing;
   });
 
