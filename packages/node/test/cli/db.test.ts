@@ -216,6 +216,8 @@ describe("a place", () => {
       expect([code, stdout, stderr]).toEqual([0, "", expect.stringMatching(/^There are none: /)]);
       expect((await db("keys", "n-index", ...argv, "--json")).stderr).toBe("");
     }
+    const { stdout, stderr } = await db("keys", "n-index");
+    expect([stdout.split("\n").length > 1, stderr]).toEqual([true, ""]);
   });
 
   it("with checkpoints of several logs asks which is meant", async () => {

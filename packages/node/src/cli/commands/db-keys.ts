@@ -66,19 +66,19 @@ async function print(
   terminal: Terminal,
 ): Promise<void> {
   const { limit = Infinity } = options;
-  let left = limit;
+  let printed = 0;
   for await (const rows of reader.range(range)) {
     let text = "";
     for (const row of rows) {
-      const printed = left > 0 ? line(row, options) : undefined;
-      if (printed === undefined) continue;
-      text += `${printed}\n`;
-      left -= 1;
+      const found = printed < limit ? line(row, options) : undefined;
+      if (found === undefined) continue;
+      text += `${found}\n`;
+      printed += 1;
     }
     if (text !== "") await write(terminal.stdout, text);
-    if (left <= 0) break;
+    if (printed >= limit) break;
   }
-  if (left === limit && options.json !== true) {
+  if (printed === 0 && options.json !== true) {
     await tell(terminal, "There are none: cairn db buckets PLACE shows what there is.");
   }
 }
