@@ -1,37 +1,52 @@
+import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
 
+/** A connection's requests that were taken: how many are not answered yet, and the one whose answer is the last. */
+interface Taken {
+  underWay: number;
+  last?: IncomingMessage;
+}
+
 /**
  * Lets `app` end each connection once the requests on it are answered when it closes. Node's own way leaves those of requests under
- * way open for more, until somebody's patience ends; and it cuts off an answer that is written but not sent yet.
+ * way open for more, until somebody's patience ends; and it cuts off an answer that is written but not sent yet. What was sent ahead
+ * (pipelined) and taken is answered before the end is told; what comes later is not taken at all, so that nothing is done unanswered.
  */
 export function endConnectionsOnClose(app: FastifyInstance): void {
-  const requests = new Map<Socket, number>();
+  const connections = new Map<Socket, Taken>();
   let closing = false;
   app.server.on("connection", (socket: Socket) => {
     if (closing) return void socket.destroy();
-    requests.set(socket, 0);
-    socket.once("close", () => requests.delete(socket));
+    connections.set(socket, { underWay: 0 });
+    socket.once("close", () => connections.delete(socket));
   });
-  app.addHook("onRequest", ({ raw: { socket } }, _reply, done) => {
-    const underWay = requests.get(socket);
-    if (underWay !== undefined) requests.set(socket, underWay + 1);
+  app.addHook("onRequest", ({ raw }, reply, done) => {
+    const taken = connections.get(raw.socket);
+    if (closing && taken !== undefined && taken.underWay > 0) return void reply.hijack();
+    if (taken !== undefined) {
+      taken.underWay += 1;
+      taken.last = raw;
+    }
     done();
   });
-  app.addHook("onSend", (_request, reply, _payload, done) => {
-    if (closing) void reply.header("connection", "close");
+  app.addHook("onSend", ({ raw }, reply, _payload, done) => {
+    // What was refused before the first hook was not taken.
+    const last = connections.get(raw.socket)?.last ?? raw;
+    if (closing && last === raw) void reply.header("connection", "close");
     done();
   });
   app.addHook("onResponse", ({ raw: { socket } }, _reply, done) => {
-    const underWay = requests.get(socket);
-    // What was refused before the first hook was not counted.
-    if (underWay !== undefined) requests.set(socket, Math.max(0, underWay - 1));
-    if (closing && underWay === 1) socket.end();
+    const taken = connections.get(socket);
+    if (taken !== undefined) {
+      if (closing && taken.underWay === 1) socket.end();
+      taken.underWay = Math.max(0, taken.underWay - 1);
+    }
     done();
   });
   app.addHook("preClose", (done) => {
     closing = true;
-    for (const [socket, underWay] of requests) if (underWay === 0) socket.destroy();
+    for (const [socket, { underWay }] of connections) if (underWay === 0) socket.destroy();
     done();
   });
   // Called by the server's close.

@@ -1,4 +1,4 @@
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { CairnError } from "@cairn/kv";
@@ -117,6 +117,10 @@ describe("checkpoints and digest", () => {
 /** A limit that no test reaches. */
 const NEVER = 600_000;
 
+function put(name: string): string {
+  return `PUT /api/v1/pods/${name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1`;
+}
+
 async function refused(served: ServedNode): Promise<void> {
   await vi.waitFor(() => expect(served.fetch("/health/live")).rejects.toThrow("fetch failed"));
 }
@@ -143,6 +147,33 @@ describe("closing", () => {
     await refused(served);
     await served.node.submit({ ops: [["delete", "pods", "x"]] });
     expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 [^]*\r\nconnection: close\r\n/i);
+    await closing;
+  });
+
+  test("answers all that was sent ahead and taken, and takes nothing that comes later", async () => {
+    const node = new MemoryNode();
+    const gate = new EventEmitter();
+    let waiting = 0;
+    node.beforeSubmit = async () => {
+      waiting += 1;
+      await once(gate, "open");
+    };
+    const served = await serve({ node, closeTimeoutMs: NEVER });
+    const socket = connect(served.server.port, "127.0.0.1");
+    socket.write(put("a") + put("b") + put("c"));
+    await vi.waitFor(() => expect(waiting).toBe(3));
+    const closing = served.server.close();
+    await refused(served);
+    await new Promise((resolve) => socket.write(put("d") + put("e"), resolve));
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    gate.emit("open");
+    const answers = (await text(socket)).split("HTTP/1.1 ").slice(1);
+    expect(answers.map((answer) => [answer.slice(0, 3), /^connection: close\r$/im.test(answer)])).toEqual([
+      ["201", false],
+      ["201", false],
+      ["201", true],
+    ]);
+    expect(node.submitted).toHaveLength(3);
     await closing;
   });
 
