@@ -60,7 +60,7 @@ beforeAll(async () => {
   const tarballs = (await readdir(place("tarballs"))).map((name) => place(`tarballs/${name}`));
   const args = ["install", "--prefer-offline", "--no-audit", "--no-fund", ...tarballs];
   await run("npm", args, { cwd: folder });
-}, 180_000);
+}, 600_000);
 afterAll(async () => await rm(folder, { recursive: true, force: true }));
 
 describe("the packages, installed from their tarballs into an empty folder", () => {

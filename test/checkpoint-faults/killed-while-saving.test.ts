@@ -12,7 +12,10 @@ const KILLS = soakRounds(1);
 const MEGABYTES = 8;
 const TWO_HOURS = 7_200;
 
-describe("a node that is killed while it saves a checkpoint", { timeout: soakTimeout(KILLS, 60_000) }, () => {
+/** What the kills leave behind is what the last test needs. */
+const IN_ORDER = { shuffle: false, timeout: soakTimeout(KILLS, 60_000) };
+
+describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
   let cluster: CheckpointCluster;
   let saver: NodeProcess;
   let other: NodeProcess;
@@ -37,7 +40,7 @@ describe("a node that is killed while it saves a checkpoint", { timeout: soakTim
       const store = cluster.store.folder;
       const capture = path.join(cluster.folder, "a-index", "capture");
       for (let kill = 0; kill < KILLS; kill += 1) {
-        expect(await killAt(saver, { store, capture }, wanted, 50_000)).toBe(true);
+        expect(await killAt(saver, { store, capture }, wanted, 120_000)).toBe(true);
         cluster.forget(saver);
         const abandoned = await readdir(capture);
 
@@ -87,7 +90,7 @@ describe("a node that is killed while it saves a checkpoint", { timeout: soakTim
   async function savedAgain(count = 1): Promise<void> {
     const before = cluster.store.checkpoints.size;
     await vi.waitFor(() => expect(cluster.store.checkpoints.size).toBeGreaterThanOrEqual(before + count), {
-      timeout: 30_000,
+      timeout: 60_000,
       interval: 20,
     });
   }

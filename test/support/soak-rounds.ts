@@ -4,7 +4,7 @@ export function soakRounds(inSuite: number): number {
   return told === undefined ? inSuite : Number(told);
 }
 
-/** How long a test of so many rounds may take. */
+/** How long a test of so many rounds may take; as long as any other before the first. */
 export function soakTimeout(rounds: number, msPerRound: number): number {
-  return 30_000 + rounds * msPerRound;
+  return 180_000 + rounds * msPerRound;
 }

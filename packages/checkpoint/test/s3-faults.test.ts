@@ -29,7 +29,7 @@ async function runSeed(seed: number, dir: string): Promise<SeedOutcome> {
 
 test(
   `with faults at random requests, each of ${SEEDS} uploads ends whole or leaves nothing, and each restore gives the right bytes or a coded error`,
-  { timeout: 30_000 + SEEDS * PER_SEED_MS },
+  { timeout: 180_000 + SEEDS * PER_SEED_MS },
   async () => {
     const dir = await temporaryDirectory();
     const waiting = Array.from({ length: SEEDS }, (_, at) => FIRST + at);

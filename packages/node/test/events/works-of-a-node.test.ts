@@ -134,7 +134,7 @@ it("tells a verification of a damaged checkpoint as failed", async () => {
 
 it(
   "ends what runs when the node stops: an upload that hangs has failed, with why",
-  { timeout: 30_000 },
+  { timeout: 180_000 },
   async () => {
     const scene = await observedScene();
     const { store } = scene;

@@ -20,7 +20,7 @@ const AT_ONCE = 2;
 
 it(
   `position and rows of an index agree after each of ${SEEDS} seeds of SIGKILL while it applies, builds fields, flushes and starts`,
-  { timeout: 30_000 + SEEDS * 5_000 },
+  { timeout: 180_000 + SEEDS * 5_000 },
   async () => {
     const first = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
     const seeds = Array.from({ length: SEEDS }, (_, n) => first + n);

@@ -112,7 +112,7 @@ it("is built beside what is applied, whatever comes in between, and ends as if i
     }),
     { numRuns: 15 },
   );
-}, 60_000);
+});
 
 it("does not change the digest, whether it is built or not", async () => {
   const { index } = await open(path.join(folder, String((counter += 1))));
