@@ -6,15 +6,18 @@ import { Pace, SLICE } from "./pace.ts";
 import type { ReadMessage } from "./read-worker.ts";
 import { flushBehind } from "./stores/flush-behind.ts";
 import type { PackedFiles } from "./tar-pieces.ts";
-import { receiveError, sendError, startWorker, yieldToOtherThreads } from "@cairn/kv/threads";
+import { Inbox, inboxOf, receiveError, sendError, startWorker, yieldToOtherThreads } from "@cairn/kv/threads";
 import type { SentError } from "@cairn/kv/threads";
 
 /** What a packing thread is started with. */
 export interface PackOrder extends ArchiveOrder {
-  /** A file to write to; without one the archive is sent, `pieces` at once, and then as many as it is asked for by number. */
+  /** A file to write to; without one the archive is sent, `pieces` at once, and then one for each {@link PackRequest}. */
   readonly file?: number;
   readonly pieces: number;
 }
+
+/** What it is sent for each piece that was taken. */
+export type PackRequest = "one more";
 
 /** What it sends: how far it is and, without a file, the archive; then what it packed, or why it ended. */
 export type PackMessage =
@@ -75,28 +78,11 @@ async function* readBeside(
 ): AsyncGenerator<Buffer, void, undefined> {
   const order: PackedFiles = { dir, names, tables, ...(pace === undefined ? {} : { pace }) };
   const reader = startWorker(import.meta.url, "read-worker", order);
-  const received: ReadMessage[] = [];
-  let failure: Error | undefined;
-  let wake: (() => void) | undefined;
-  reader.on("message", (message: ReadMessage) => {
-    received.push(message);
-    wake?.();
-  });
-  reader.on("error", (error) => {
-    failure = error instanceof Error ? error : new Error(String(error));
-    wake?.();
-  });
-  reader.on("exit", () => {
-    failure ??= new Error("The thread that reads the files ended early.");
-    wake?.();
-  });
+  const sent = inboxOf<ReadMessage>(reader, () => new Error("The thread that reads the files ended early."));
   try {
     for (;;) {
-      const message = received.shift();
-      if (message === undefined) {
-        if (failure !== undefined) throw failure;
-        await new Promise<void>((resolve) => (wake = resolve));
-      } else if ("memory" in message) {
+      const message = await sent.take();
+      if ("memory" in message) {
         yield Buffer.from(message.memory, 0, message.bytes);
         reader.postMessage(message.memory, [message.memory]);
       } else if ("files" in message) {
@@ -110,16 +96,11 @@ async function* readBeside(
 }
 
 function sendTo(port: Port, pieces: number, done: () => number): Target {
-  const wanted = { pieces };
-  let wake: (() => void) | undefined;
-  port.on("message", (more: number) => {
-    wanted.pieces += more;
-    wake?.();
-  });
+  const wanted = new Inbox<PackRequest>(Array.from({ length: pieces }, () => "one more" as const));
+  port.on("message", (request: PackRequest) => wanted.put(request));
   return {
     async take(piece) {
-      while (wanted.pieces <= 0) await new Promise<void>((resolve) => (wake = resolve));
-      wanted.pieces -= 1;
+      await wanted.take();
       const own = Uint8Array.prototype.slice.call(piece).buffer;
       port.postMessage({ done: done(), piece: own } satisfies PackMessage, [own]);
     },

@@ -3,7 +3,7 @@ import { chunkSource, fileSource } from "./archive-source.ts";
 import type { Manifest } from "./checkpoint.ts";
 import { receiveArchive } from "./receive-archive.ts";
 import { sinkBeside } from "./sink-beside.ts";
-import { sendError, yieldToOtherThreads } from "@cairn/kv/threads";
+import { Inbox, sendError, yieldToOtherThreads } from "@cairn/kv/threads";
 import type { SentError } from "@cairn/kv/threads";
 
 /** What an unpacking thread is started with. */
@@ -43,20 +43,11 @@ async function unpack({ file, ...order }: UnpackOrder, port: Port): Promise<void
 }
 
 async function* sentTo(port: Port): AsyncGenerator<Uint8Array, void, undefined> {
-  const received: UnpackRequest[] = [];
-  let wake: (() => void) | undefined;
-  port.on("message", (request: UnpackRequest) => {
-    received.push(request);
-    wake?.();
-  });
-  for (;;) {
-    const request = received.shift();
-    if (request === "end") return;
-    if (request === undefined) await new Promise<void>((resolve) => (wake = resolve));
-    else {
-      yield request.chunk;
-      port.postMessage({ took: 1 } satisfies UnpackMessage);
-    }
+  const sent = new Inbox<UnpackRequest>();
+  port.on("message", (request: UnpackRequest) => sent.put(request));
+  for (let request = await sent.take(); request !== "end"; request = await sent.take()) {
+    yield request.chunk;
+    port.postMessage({ took: 1 } satisfies UnpackMessage);
   }
 }
 

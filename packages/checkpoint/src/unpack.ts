@@ -6,9 +6,10 @@ import type { Manifest } from "./checkpoint.ts";
 import type { StoredContent } from "./checkpoint-store.ts";
 import { manifestWriter, sinkHere } from "./file-sink.ts";
 import { receiveArchive } from "./receive-archive.ts";
+import { unlessAborted } from "./stores/unless-aborted.ts";
 import { syncFolder } from "./stores/write-file.ts";
 import type { UnpackMessage, UnpackOrder, UnpackRequest } from "./unpack-worker.ts";
-import { receiveError, startWorker, WORTH_A_THREAD } from "@cairn/kv/threads";
+import { Inbox, inboxOf, receiveError, startWorker, WORTH_A_THREAD } from "@cairn/kv/threads";
 
 /** How to unpack. */
 export interface UnpackOptions {
@@ -76,39 +77,27 @@ async function unpackBeside(
 ): Promise<void> {
   signal?.throwIfAborted();
   const worker = startWorker(import.meta.url, "unpack-worker", order);
-  const room = { chunks: CHUNKS };
-  let wake: (() => void) | undefined;
-  let stop: (() => void) | undefined;
+  const sent = inboxOf<UnpackMessage>(worker, () =>
+    incomplete(order.manifest, "the thread that unpacked it ended early"),
+  );
+  const room = new Inbox<1>(Array.from({ length: CHUNKS }, () => 1 as const));
   const send = (request: UnpackRequest): void => worker.postMessage(request, []);
-  const unpacked = new Promise<void>((resolve, reject) => {
-    stop = () => reject(signal?.reason);
-    signal?.addEventListener("abort", stop, { once: true });
-    worker.on("error", reject);
-    worker.on("exit", () => reject(incomplete(order.manifest, "the thread that unpacked it ended early")));
-    const tell = (done: number): void => {
-      try {
-        onProgress?.(done);
-      } catch (error) {
-        // Thrown to the thread's messages, it would end the process.
-        reject(error);
-      }
-    };
-    worker.on("message", (message: UnpackMessage) => {
-      if ("done" in message) tell(message.done);
-      else if ("failed" in message) reject(receiveError(message.failed));
-      else if ("unpacked" in message) resolve();
-      else {
-        room.chunks += message.took;
-        wake?.();
-      }
-    });
-  });
 
-  /** Never ends when it is done: what counts is what the other thread says. */
+  /** What counts is what the other thread says, also of what it was fed. */
+  async function follow(): Promise<void> {
+    for (;;) {
+      const message = await sent.take();
+      if ("unpacked" in message) return;
+      if ("failed" in message) throw receiveError(message.failed);
+      if ("done" in message) onProgress?.(message.done);
+      else room.put(message.took);
+    }
+  }
+
+  /** Never ends when it is done, only when it fails. */
   async function feed(): Promise<never> {
     for await (const chunk of archive) {
-      while (room.chunks === 0) await new Promise<void>((resolve) => (wake = resolve));
-      room.chunks -= 1;
+      await room.take();
       send({ chunk });
     }
     send("end");
@@ -116,11 +105,12 @@ async function unpackBeside(
   }
 
   try {
-    await (order.file === undefined ? Promise.race([unpacked, feed()]) : unpacked);
+    const unpacked = order.file === undefined ? Promise.race([follow(), feed()]) : follow();
+    await unlessAborted(unpacked, signal);
   } finally {
-    if (stop !== undefined) signal?.removeEventListener("abort", stop);
     // Nothing may write to the directory any more once the caller hears of the end.
     await worker.terminate();
-    wake?.();
+    // Lets go of the archive.
+    room.fail(new Error("Nobody takes any more of the archive."));
   }
 }

@@ -5,6 +5,7 @@ import { checkTable } from "./check-table.ts";
 import { CairnError, systemErrorCode } from "./errors.ts";
 import { levelFileName } from "./level-files.ts";
 import { decodeLevelManifest, type LevelManifest } from "./level-manifest.ts";
+import { inboxOf } from "./inbox.ts";
 import { receiveError, startWorker, WORTH_A_THREAD } from "./worker-thread.ts";
 import type { SentError } from "./worker-thread.ts";
 
@@ -73,16 +74,18 @@ async function checkBeside(order: CheckOrder, signal: AbortSignal): Promise<void
   const stop = (): void => void worker.terminate();
   signal.addEventListener("abort", stop, { once: true });
   try {
-    const message = await new Promise<{ failed?: SentError }>((resolve, reject) => {
-      worker.on("message", resolve);
-      worker.on("error", reject);
-      worker.on("exit", () => (signal.aborted ? resolve({}) : reject(new Error("its thread ended early"))));
-    });
-    if (message.failed !== undefined) throw receiveError(message.failed);
+    const { failed } = await inboxOf<{ failed?: SentError }>(worker, endedEarly).take();
+    if (failed !== undefined) throw receiveError(failed);
+  } catch (error) {
+    if (!signal.aborted) throw error;
   } finally {
     signal.removeEventListener("abort", stop);
     await worker.terminate();
   }
+}
+
+function endedEarly(): Error {
+  return new Error("The thread that compares tables with their checksums ended early.");
 }
 
 /**

@@ -1,4 +1,5 @@
 // An entry of its own, because a thread that only does one thing need not load LevelDB.
+export { Inbox, inboxOf, whenOver } from "./inbox.ts";
 export {
   receiveError,
   sendError,
