@@ -17,7 +17,7 @@ async function runSeed(seed: number, dir: string): Promise<SeedOutcome> {
   const here = place();
   const withConditions = here.s3.ignoresConditions && seed % 4 < 2;
   const proxy = await s3FaultProxy({ to: here.s3.endpoint, withConditions });
-  const store = here.store({ endpoint: proxy.endpoint, requestTimeout: 400, partSize: 1, maxAttempts: 4 });
+  const store = here.store({ endpoint: proxy.endpoint, requestTimeout: 1_000, partSize: 1, maxAttempts: 4 });
   try {
     return seed % 2 === 0
       ? await uploadThroughFaults(seed, store, proxy, here)
