@@ -94,3 +94,17 @@ it("at most so many expire in one transaction, the first that were due first, on
   expect(await names(one)).toEqual([]);
   expect(await one.digest()).toEqual(await other.digest());
 });
+
+it("a rule that was made longer counts for documents that were written before, also when they would be due by the one before", async () => {
+  const log = new Log().add(1, ["configure", DONE]).add(2, put("a", "completed"));
+  const longer = { expire: { executions: { when: { state: ["completed", "failed"] }, after: "P60D" } } };
+  log
+    .add(10 * DAY, ["configure", longer])
+    .add(11 * DAY, tick)
+    .add(40 * DAY, tick)
+    .add(59 * DAY, tick);
+  expect(await names(await indexOf(log))).toEqual(["a"]);
+  expect(await names(await indexOf(log, 1))).toEqual(["a"]);
+  log.add(61 * DAY, tick);
+  expect(await names(await indexOf(log))).toEqual([]);
+});
