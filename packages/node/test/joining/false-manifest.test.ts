@@ -1,0 +1,45 @@
+import { readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+import type { Manifest } from "@cairn/checkpoint";
+import { expect, it, onTestFinished } from "vitest";
+import { planTrim } from "../../src/upkeep/plan-trim.ts";
+import { trimOptions, trimScene, twoCheckpoints } from "../upkeep/trim-scene.ts";
+
+/** What a manifest says that its archive, which is whole, does not hold. */
+const LIES: readonly (readonly [string, (manifest: Manifest) => Partial<Manifest>])[] = [
+  ["how many documents there are", ({ documents }) => ({ documents: documents + 1 })],
+  ["when its last transaction was", ({ txTime }) => ({ txTime: txTime + 1 })],
+  ["where its log begins", ({ log }) => ({ log: { ...log, offset: log.offset + 1 } })],
+];
+
+it.each(LIES)(
+  "a checkpoint whose manifest does not tell right %s is refused for an older one",
+  async (_what, lie) => {
+    const scene = await trimScene("embedded");
+    const [older, newer] = await twoCheckpoints(scene);
+    const file = path.join(scene.folder, "checkpoints", `${newer}.json`);
+    const manifest = JSON.parse(await readFile(file, "utf8")) as Manifest;
+    await writeFile(file, JSON.stringify({ ...manifest, ...lie(manifest) }));
+    const joined = await scene.start("joined");
+    await joined.ready;
+    const { join, index } = await joined.status();
+    expect(join.skipped).toMatchObject([{ name: newer, code: "CHECKPOINT_CORRUPT" }]);
+    expect(join.restoredFrom).toMatchObject({ name: older });
+    expect(index).toMatchObject({ txId: 31, documents: 30 });
+  },
+);
+
+it("no log is trimmed for a checkpoint that says that the log begins elsewhere", async () => {
+  const scene = await trimScene("embedded");
+  const [older] = await twoCheckpoints(scene);
+  await scene.verify(older);
+  const file = path.join(scene.folder, "checkpoints", `${older}.json`);
+  const manifest = JSON.parse(await readFile(file, "utf8")) as Manifest;
+  const log = { ...manifest.log, offset: manifest.log.offset + 1 };
+  await writeFile(file, JSON.stringify({ ...manifest, log }));
+  const open = await scene.openLog();
+  onTestFinished(() => open.close());
+  const plan = await planTrim(trimOptions(scene, open));
+  expect(plan).toMatchObject({ upTo: 1, checkpoint: null });
+  expect(plan.because).toContain("1 with another offset");
+});
