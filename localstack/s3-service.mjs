@@ -144,8 +144,10 @@ export async function startS3Service({ dir, port = 0, bucket, accessKeyId, condi
   }
 
   async function handle(request, response) {
-    const { pathname, searchParams: query } = new URL(request.url ?? "", "http://s3");
-    const [, asked, ...path] = pathname.split("/").map(decodeURIComponent);
+    // Not as an address of the web: there "." and ".." would be folders, and in a key they are not.
+    const [, whole = "", search] = /^([^?]*)\??(.*)$/.exec(request.url ?? "") ?? [];
+    const query = new URLSearchParams(search);
+    const [, asked, ...path] = whole.split("/").map(decodeURIComponent);
     const key = path.join("/");
     const known = /Credential=([^/]+)\//.exec(request.headers.authorization ?? "")?.[1];
     if (known === undefined) throw new Refusal(403, "AccessDenied");

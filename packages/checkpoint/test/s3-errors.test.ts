@@ -143,53 +143,37 @@ test("a read-only store refuses every write before it is sent", async () => {
   expect(asked).toEqual([]);
 });
 
-const LOGIN_PAGE = "<!DOCTYPE html><html><body><p>Please log in.<br></p></body></html>";
-
-test.each([
-  ["a login page", 200, LOGIN_PAGE, "STORE_UNREACHABLE", /answered 200 and something that is not S3's/],
-  ["a page that is XML, too", 200, "<html><body>ok</body></html>", "STORE_UNREACHABLE", /no listing/],
-  ["nothing", 200, "", "STORE_UNREACHABLE", /no listing/],
-  ["a refusing page", 403, LOGIN_PAGE, "STORE_DENIED", /answered 403 and something that is not S3's/],
-  ["a page about a server behind it", 502, LOGIN_PAGE, "STORE_UNREACHABLE", /answered 502 and something/],
-  ["a way to a login page", 302, LOGIN_PAGE, "STORE_UNREACHABLE", /answered 302 and something/],
-  ["a way without a page", 301, "", "STORE_UNREACHABLE", /sent on to https:\/\/login\.example\.net\./],
-  ["a page for what is not there", 404, LOGIN_PAGE, "STORE_UNREACHABLE", /answered 404 and something/],
-  ["JSON", 200, '{"ok": true}', "STORE_UNREACHABLE", /something that is not S3's/],
-])("a proxy that answers with %s is no empty store", async (_what, status, body, code, message) => {
-  const headers =
-    status < 300 || status > 399 ? {} : { location: "https://login.example.net/?token=hunter2" };
-  const { endpoint } = await answeringServer(() => ({ status, body, headers }));
-  const error: unknown = await storeAt(endpoint, { maxAttempts: 1 })
-    .list("checkpoint-")
-    .catch((thrown: unknown) => thrown);
-  expect(error).toMatchObject({
-    code,
-    message: expect.stringMatching(message),
-    hint: expect.stringContaining("proxy"),
-  });
-  expect(String(error)).not.toMatch(/\n|Deserialization|Unknown|hunter2/);
-});
-
-test.each([
-  ["does not say where it goes on", undefined],
-  ["begins with its first page again and again", "1"],
-])("a listing that is cut short and %s is not taken for the whole", async (_what, token) => {
-  const next = token === undefined ? "" : `<NextContinuationToken>${token}</NextContinuationToken>`;
-  const body = `<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated>${next}</ListBucketResult>`;
-  const { endpoint, asked } = await answeringServer(() => ({ status: 200, body }));
-  await expect(storeAt(endpoint).list("")).rejects.toMatchObject({
-    code: "STORE_UNREACHABLE",
-    message: expect.stringContaining("cut short"),
-  });
-  expect(asked.length).toBeLessThan(3);
-});
-
 test("a service that refuses without a reason is told with its status alone", async () => {
   const { endpoint } = await answeringServer(() => ({ status: 503 }));
   await expect(storeAt(endpoint, { maxAttempts: 1 }).list("")).rejects.toMatchObject({
     message: expect.stringMatching(/: it answered 503\.$/),
   });
 });
+
+test("what the SDK says of itself is left out of what is said of a service", async () => {
+  const silent = createServer((socket) => void socket.resume().on("error", () => undefined));
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void silent.close());
+  const { port } = silent.address() as AddressInfo;
+  const store = storeAt(`http://127.0.0.1:${port}`, { requestTimeout: 100, maxAttempts: 1 });
+  await expect(store.list("")).rejects.toMatchObject({
+    message: expect.stringMatching(
+      /did not answer \(TimeoutError: the request socket timed out after 100 ms of inactivity\)\.$/,
+    ),
+  });
+});
+
+test.each(["localhost:4566", "s3.example.net", "http://", "ftp://user:hunter2@example.net"])(
+  "an address of the environment that is none, %s, is told as such and not repeated",
+  (value) => {
+    const make = (): CheckpointStore => s3Store({ bucket: "b", env: { AWS_ENDPOINT_URL: value } });
+    const expected = {
+      code: "CONFIG_INVALID",
+      message: "AWS_ENDPOINT_URL is not the address of an S3 service.",
+    };
+    expect(make).toThrow(expect.objectContaining(expected));
+  },
+);
 
 test("a profile that is not there is named", async () => {
   const options = { credentials: { profile: "nonesuch" }, env: {} };

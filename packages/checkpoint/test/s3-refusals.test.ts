@@ -61,3 +61,15 @@ test("a listing costs one request a thousand objects", async () => {
   expect(listed.map(({ name }) => name)).toEqual(names);
   expect(proxy.requests).toBe(2);
 });
+
+test("a prefix that a web address would shorten or escape is kept as it is", async () => {
+  const { store, prefix } = place();
+  for (const odd of ["a/../b", "a/./b", "a//b", "100%41", "a+b c?d#e&f=g", "ünï/код", "'\"<>"]) {
+    const files = store({ prefix: `${prefix}/${odd}` });
+    await files.create("in-progress.json", odd);
+    await files.upload("a.tar", Readable.from([Buffer.alloc(6_000_000)]));
+    expect((await files.list("")).map(({ name }) => name)).toEqual(["a.tar", "in-progress.json"]);
+    expect(await files.read("in-progress.json")).toMatchObject({ text: odd });
+    for (const { name } of await files.list("")) await files.remove(name);
+  }
+});

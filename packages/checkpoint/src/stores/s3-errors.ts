@@ -178,7 +178,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
   ) {
     const what =
       status === 0
-        ? `the service did not answer (${system ?? word}: ${errorMessage(error)})`
+        ? `the service did not answer (${system ?? word}: ${plainMessage(error)})`
         : `it answered ${said}`;
     return ["STORE_UNREACHABLE", what, WAIT];
   }
@@ -210,6 +210,14 @@ function foreignAnswer(error: unknown, word: string, region: string | undefined)
 /** The SDK's words for an answer that says no more than its status. */
 const SILENT_WORD = "Unknown";
 const SILENT_MESSAGE = "UnknownError";
+
+/** Without what the SDK says of itself. */
+function plainMessage(error: unknown): string {
+  const message = errorMessage(error).replace(/^@smithy\/[\w-]+ - (?:\[\w+\] )?/, "");
+  return message
+    .replace(/ \(configured by client requestHandler\)| from client requestHandler/, "")
+    .replace(/\.$/, "");
+}
 
 /** What a service said, as far as it said anything. */
 function sayingOf(error: unknown, status: number, word: string): string {

@@ -1,3 +1,5 @@
+import { CairnError } from "@cairn/kv";
+
 /** Who asks: a profile of the AWS configuration files, or a key; left out, the SDK's chain finds out. */
 export type S3Credentials =
   | { readonly profile: string }
@@ -81,7 +83,7 @@ export function s3Settings(options: S3StoreOptions): S3Settings {
   const env = options.env ?? process.env;
   const { bucket, serverSideEncryption, kmsKeyId, storageClass } = options;
   const folder = (options.prefix ?? "").replace(/^\/+|\/+$/g, "");
-  const endpoint = options.endpoint ?? (env["AWS_ENDPOINT_URL_S3"] || env["AWS_ENDPOINT_URL"] || undefined);
+  const endpoint = options.endpoint ?? endpointOf(env);
   const region = options.region ?? (env["AWS_REGION"] || env["AWS_DEFAULT_REGION"] || undefined);
   const address = `s3://${bucket}${folder === "" ? "" : `/${folder}`}`;
   const { credentials } = options;
@@ -107,6 +109,17 @@ export function s3Settings(options: S3StoreOptions): S3Settings {
     },
     storage: storageClass === undefined ? {} : { StorageClass: storageClass as StorageClass },
   };
+}
+
+/** The endpoint that the environment names. */
+function endpointOf(env: Readonly<Record<string, string | undefined>>): string | undefined {
+  const name = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].find((one) => env[one]);
+  const value = name === undefined ? undefined : env[name];
+  if (value === undefined || (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol))) return value;
+  // Not repeated: it may hold a password.
+  throw new CairnError("CONFIG_INVALID", `${name} is not the address of an S3 service.`, {
+    hint: "Write https://host:port, or take the variable away.",
+  });
 }
 
 /** An endpoint as messages name it: one from the environment may hold a password. */

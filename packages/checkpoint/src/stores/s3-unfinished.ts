@@ -60,8 +60,10 @@ async function* openUploads(
       yield { key: Key, id: UploadId, begunAt: Initiated?.getTime() ?? Number.POSITIVE_INFINITY };
     }
     const { NextKeyMarker, NextUploadIdMarker } = page;
+    // One that says no other place to go on from would be asked for its first page for ever.
+    const goesOn = NextKeyMarker !== from.KeyMarker || NextUploadIdMarker !== from.UploadIdMarker;
     marker =
-      page.IsTruncated === true && NextKeyMarker !== undefined && NextKeyMarker !== ""
+      page.IsTruncated === true && goesOn && NextKeyMarker !== undefined && NextKeyMarker !== ""
         ? {
             KeyMarker: NextKeyMarker,
             ...(NextUploadIdMarker === undefined ? {} : { UploadIdMarker: NextUploadIdMarker }),
