@@ -14,6 +14,8 @@ async function realManifest(keyBytes: number): Promise<{ bytes: Buffer; names: s
     const operations = countedBatch(count, 100, 300);
     const long = Buffer.alloc(keyBytes, `key ${count} `);
     await store.batch([...operations, { type: "put", key: long, value: Uint8Array.of(1) }]);
+    // How many edits come by themselves depends on how fast the disk is.
+    if (count % 3000 === 0) await store.compact();
   }
   // Afterwards nothing runs in the background, so names and manifest agree.
   await store.compact();
@@ -44,6 +46,8 @@ describe("the manifest of a LevelDB", () => {
   it("is read up to its last whole edit, wherever it is cut off", async () => {
     const { bytes } = await realManifest(20_000);
     const ends = new Set<number>();
+    const refused: number[] = [];
+    const read: number[] = [];
     for (let length = bytes.length; length > 0; length -= 1013) {
       const cut = Buffer.from(bytes.subarray(0, length));
       try {
@@ -51,13 +55,15 @@ describe("the manifest of a LevelDB", () => {
         expect(end).toBeLessThanOrEqual(length);
         expect(decodeLevelManifest(bytes.subarray(0, end)).end).toBe(end);
         ends.add(end);
+        read.push(length);
       } catch (error) {
         // Before the first edit that says all numbers.
         expect(error).toMatchObject({ code: "INDEX_CORRUPT" });
-        expect(length).toBeLessThan(bytes.length / 2);
+        refused.push(length);
       }
     }
     expect(ends.size).toBeGreaterThan(1);
+    expect(Math.max(0, ...refused)).toBeLessThan(Math.min(...read));
   });
 
   it("is INDEX_CORRUPT with any bit flipped before its last record, and never another table set", async () => {
