@@ -1,6 +1,6 @@
-import { CairnError, isCairnError } from "@cairn/kv";
-import { bucketProblem, keyProblem } from "../tx-log/document-key.ts";
+import { isCairnError } from "@cairn/kv";
 import type { TxId } from "../tx-log/transaction.ts";
+import { checkQuery } from "./check-query.ts";
 import type { Batch, Subscription } from "./subscription.ts";
 import {
   compacted,
@@ -52,19 +52,6 @@ async function* watchBatches(
   } finally {
     feed.listener.closed();
   }
-}
-
-function checkQuery({ bucket, namespace, from }: WatchQuery): void {
-  const problem =
-    (bucket === undefined ? undefined : bucketProblem(bucket)) ??
-    (namespace === undefined ? undefined : keyProblem(namespace, "any")) ??
-    (from === undefined || (Number.isSafeInteger(from) && from >= 0)
-      ? undefined
-      : `from is a transaction's id, not ${from}`);
-  if (problem === undefined) return;
-  throw new CairnError("TX_INVALID", `This cannot be watched: ${problem}.`, {
-    hint: "docs/watch.md says what a watch takes.",
-  });
 }
 
 /** One watcher's way: from the past, as fast as it reads, into what comes. */

@@ -47,6 +47,26 @@ export class WatchReader {
   }
 }
 
+/** Transactions up to the id `last`, and how the watch ended if it did before. */
+export async function readTo(
+  reader: WatchReader,
+  last: number,
+): Promise<{ ids: number[]; cutoff?: WatchEvent }> {
+  const ids: number[] = [];
+  for (;;) {
+    const event = await reader.next();
+    if (event === undefined || event.type === "cutoff")
+      return event === undefined ? { ids } : { ids, cutoff: event };
+    if (event.type === "tx") ids.push(event.txId);
+    if (ids.at(-1) === last) return { ids };
+  }
+}
+
+/** From one number to another. */
+export function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from + 1 }, (_, index) => from + index);
+}
+
 /** `7: put pods default/a {"n":1}, delete pods default/b`. */
 export function describeEvent({ txId, changes }: Extract<WatchEvent, { type: "tx" }>): string {
   const told = changes.map(({ op, bucket, namespace, name, revision, json }) => {

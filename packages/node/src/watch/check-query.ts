@@ -1,0 +1,26 @@
+import { CairnError } from "@cairn/kv";
+import { bucketProblem, keyProblem } from "../tx-log/document-key.ts";
+import type { TxId } from "../tx-log/transaction.ts";
+import type { WatchQuery } from "./watch-event.ts";
+
+/** Refuses with `TX_INVALID` what cannot be watched. */
+export function checkQuery({ bucket, namespace, from, fromTime }: WatchQuery): void {
+  const problem =
+    (bucket === undefined ? undefined : bucketProblem(bucket)) ??
+    (namespace === undefined ? undefined : keyProblem(namespace, "any")) ??
+    (from === undefined || (Number.isSafeInteger(from) && from >= 0)
+      ? undefined
+      : `from is a transaction's id, not ${from}`) ??
+    (fromTime === undefined ? undefined : fromTimeProblem(fromTime, from));
+  if (problem === undefined) return;
+  throw new CairnError("TX_INVALID", `This cannot be watched: ${problem}.`, {
+    hint: "docs/watch.md says what a watch takes.",
+  });
+}
+
+function fromTimeProblem(fromTime: string, from: TxId | undefined): string | undefined {
+  if (from === undefined)
+    return "the time of the transaction to begin after is given without that transaction";
+  // Any other text would be no transaction's time, and the log would be said to have lost one.
+  return Number.isNaN(Date.parse(fromTime)) ? `${JSON.stringify(fromTime)} is no ISO-8601 time` : undefined;
+}
