@@ -1,8 +1,9 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import type { IncomingHttpHeaders } from "node:http";
 import { CairnError } from "@cairn/kv";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { HttpOptions } from "../system/system.ts";
-import { RequestError } from "./error-response.ts";
+import { badRequest, RequestError } from "./error-response.ts";
 
 /** What decides who may ask. */
 export type AccessOptions = Pick<HttpOptions, "host" | "authToken" | "corsOrigins" | "allowedHosts">;
@@ -34,9 +35,15 @@ function refusal(
   isAllowedPage: boolean,
 ): CairnError | undefined {
   const { headers } = request;
+  if (headers.host === undefined && request.raw.httpVersion === "1.1") {
+    return badRequest(
+      "The request has no Host.",
+      "HTTP/1.1 asks for that header, with the name and port of the node.",
+    );
+  }
   if (!isOwnHost(headers.host)) return wrongHost(headers.host);
   // Bodies are taken as JSON whatever a form says they are, so browsers would not ask first.
-  if (headers["sec-fetch-site"] === "cross-site" && !isAllowedPage && !isRead(request.method)) {
+  if (!isRead(request.method) && !isAllowedPage && isOfAnotherSite(headers, expected !== undefined)) {
     return new RequestError("UNAUTHORIZED", "A page of another site may not write.", {
       status: 403,
       hint: "Send the request from a program or a page of the same origin, or name the page's origin in cors-origins.",
@@ -50,6 +57,18 @@ function refusal(
     given === undefined ? "This node asks for a token." : "The token is not the one of this node.",
     { hint: "Send Authorization: Bearer followed by the node's auth-token." },
   );
+}
+
+/**
+ * Whether a page of another site makes a browser send this. Browsers say so themselves, but not to addresses that are neither HTTPS nor
+ * this machine's, and older ones never do: then the page's origin tells. Where a token is asked for such a page has none, and what
+ * stands before the node may have changed its name.
+ */
+function isOfAnotherSite({ origin, host, ...headers }: IncomingHttpHeaders, asksToken: boolean): boolean {
+  const site = headers["sec-fetch-site"];
+  if (site !== undefined) return site === "cross-site";
+  if (origin === undefined || asksToken) return false;
+  return /^https?:\/\/(.*)$/i.exec(origin)?.[1]?.toLowerCase() !== host?.toLowerCase();
 }
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i;
@@ -115,7 +134,7 @@ function isPreflight({ method, headers }: FastifyRequest): boolean {
 }
 
 function isRead(method: string): boolean {
-  return method === "GET" || method === "HEAD";
+  return method === "GET" || method === "HEAD" || method === "OPTIONS";
 }
 
 function isHealth(url: string): boolean {

@@ -71,10 +71,9 @@ export interface HttpLogger {
 /** Answers any error as `{"error": {"code", "message", "hint"}}`; a stack goes to the log only. */
 export function errorHandler(logger: HttpLogger, maxBody: number) {
   return (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
-    if (!request.raw.complete) {
-      void reply.removeHeader("connection");
-      drainBody(request.raw);
-    }
+    // Nothing unread is left of the body, so whatever was sent behind it can be answered too.
+    void reply.removeHeader("connection");
+    if (!request.raw.complete) drainBody(request.raw);
     const known = error instanceof CairnError ? error : frameworkError(error, maxBody);
     if (known === undefined) {
       // A client that went away while it sent its body is no fault of this node's.
@@ -145,6 +144,15 @@ export function tooLarge(what: string, limit: number): RequestError {
   return new RequestError("TX_TOO_LARGE", `${what} is larger than ${limit} bytes.`, {
     hint: "Split it into several transactions, or raise max-body of the HTTP server.",
     details: { limit },
+  });
+}
+
+/** 415 for a body that is compressed. */
+export function unsupportedEncoding(encoding: string): RequestError {
+  return new RequestError(BAD_REQUEST, `Bodies are taken as they are, not in the encoding ${encoding}.`, {
+    status: 415,
+    hint: "Send it without Content-Encoding.",
+    headers: { "accept-encoding": "identity" },
   });
 }
 

@@ -41,6 +41,14 @@ export function pathOf(url: string): string {
   return end < 0 ? url : url.slice(0, end);
 }
 
+/** An address as nearly everybody sends it, without the scheme and host that may stand before it. */
+export function originForm(url: string): string {
+  if (url.startsWith("/")) return url;
+  const path = /^https?:\/\/[^/?#]*(.*)$/i.exec(url)?.[1];
+  if (path === undefined) return url;
+  return path.startsWith("/") ? path : `/${path}`;
+}
+
 /** 405: there is something at the address, but not for this method. */
 export function methodNotAllowed(method: string, path: string, allowed: readonly string[]): RequestError {
   return new RequestError("NOT_FOUND", `There is no ${method} ${path}; it takes ${allowed.join(", ")}.`, {

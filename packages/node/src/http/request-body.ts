@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { badRequest, unsupportedMediaType } from "./error-response.ts";
+import { badRequest, unsupportedEncoding, unsupportedMediaType } from "./error-response.ts";
 
 /** The media type of many JSON values, one a line. */
 export const NDJSON = "application/x-ndjson";
@@ -13,14 +13,23 @@ export function acceptBodies(app: FastifyInstance): void {
   const types = ["application/json", "text/plain", "application/x-www-form-urlencoded"];
   app.addContentTypeParser(types, { parseAs: "buffer" }, json);
   app.addContentTypeParser(/^application\/[\w.-]+\+json(?:;|$)/, { parseAs: "buffer" }, json);
-  app.addContentTypeParser([NDJSON, "application/ndjson"], (_request, payload, done) => done(null, payload));
+  app.addContentTypeParser([NDJSON, "application/ndjson"], (request, payload, done) =>
+    done(encodingProblem(request), payload),
+  );
   app.addContentTypeParser("*", { parseAs: "buffer" }, (request, body: Buffer, done) => {
     if (request.headers["content-type"] === undefined) json(request, body, done);
     else done(unsupportedMediaType());
   });
 }
 
-function json(_request: FastifyRequest, body: Buffer, done: Parsed): void {
+function encodingProblem({ headers }: FastifyRequest): Error | null {
+  const encoding = headers["content-encoding"] ?? "";
+  return encoding === "" || /^identity$/i.test(encoding) ? null : unsupportedEncoding(encoding);
+}
+
+function json(request: FastifyRequest, body: Buffer, done: Parsed): void {
+  const problem = encodingProblem(request);
+  if (problem !== null) return done(problem);
   try {
     done(null, parseJson(body));
   } catch (error) {

@@ -1,15 +1,16 @@
-import type { AddressInfo, Socket } from "node:net";
+import type { AddressInfo } from "node:net";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import { fastify, type FastifyInstance } from "fastify";
 import type { AnsweredRequest } from "../metrics/http-metrics.ts";
 import type { NodeApi } from "../node-api.ts";
 import type { HttpOptions } from "../system/system.ts";
 import { guard } from "./access.ts";
-import { BAD_REQUEST, errorHandler, type HttpLogger } from "./error-response.ts";
+import { errorHandler, type HttpLogger } from "./error-response.ts";
 import { acceptBodies } from "./request-body.ts";
-import { collectMethods, methodNotAllowed, pathOf } from "./methods.ts";
+import { collectMethods, methodNotAllowed, originForm, pathOf } from "./methods.ts";
 import { endConnectionsOnClose } from "./end-connections.ts";
 import { requestId, tellRequestId } from "./request-id.ts";
+import { answerExpectation, answerUnreadable } from "./unreadable-request.ts";
 import { registerRoutes } from "./routes/routes.ts";
 
 /** A running server. */
@@ -70,6 +71,8 @@ function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContex
     // Who sends a byte now and then would hold a connection for ever.
     requestTimeout: context.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
     http: {
+      // Refused with a reason (access.ts).
+      requireHostHeader: false,
       headersTimeout: Math.min(HEADERS_TIMEOUT_MS, context.requestTimeoutMs ?? HEADERS_TIMEOUT_MS),
       connectionsCheckingInterval: Math.min(5000, context.requestTimeoutMs ?? 5000),
     },
@@ -77,9 +80,11 @@ function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContex
     return503OnClosing: false,
     frameworkErrors: handleError,
     clientErrorHandler: answerUnreadable,
+    rewriteUrl: ({ url = "/" }) => originForm(url),
     // Routes read their own query, strictly (query.ts).
     routerOptions: { querystringParser: () => ({}), maxParamLength: 16_384 },
   });
+  app.server.on("checkExpectation", answerExpectation);
   app.setErrorHandler(handleError);
   if (onAnswered !== undefined) tellAnswered(app, onAnswered);
   app.addHook("onRequest", tellRequestId);
@@ -107,41 +112,6 @@ function tellAnswered(app: FastifyInstance, onAnswered: (request: AnsweredReques
     done();
   });
 }
-
-/** What is not even HTTP has no request object to answer through. */
-function answerUnreadable(error: Error, socket: Socket): void {
-  if (systemErrorCode(error) === "ECONNRESET" || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const { status, message, hint } = UNREADABLE[systemErrorCode(error) ?? ""] ?? NOT_HTTP;
-  const body = JSON.stringify({ error: { code: BAD_REQUEST, message, hint } });
-  socket.end(
-    `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nConnection: close\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
-}
-
-const NOT_HTTP = { status: "400 Bad Request", message: "The request is not valid HTTP.", hint: null };
-
-/** What Node's parser refuses, by its codes. */
-const UNREADABLE: Record<string, { status: string; message: string; hint: string | null } | undefined> = {
-  HPE_HEADER_OVERFLOW: {
-    status: "431 Request Header Fields Too Large",
-    message: "The request's headers or address are too long.",
-    hint: null,
-  },
-  ERR_HTTP_REQUEST_TIMEOUT: {
-    status: "408 Request Timeout",
-    message: "The request did not arrive in time.",
-    hint: "Send it again, a large batch in several parts.",
-  },
-  HPE_INVALID_URL: {
-    status: "400 Bad Request",
-    message: "The address has characters that must be escaped.",
-    hint: "Write them as the percent escapes of their UTF-8 bytes: ü as %C3%BC, a space as %20.",
-  },
-};
 
 /** A wildcard address is none that one can connect to everywhere. */
 function reachableHost(host: string): string {

@@ -47,6 +47,33 @@ describe("a name that is not this machine's", () => {
   });
 });
 
+describe("a page of another site that says only its origin", () => {
+  it("may not write where no token is asked for, and the node's own page may", async () => {
+    await using served = await serve({ host: "0.0.0.0", corsOrigins: ["https://dash.example"] });
+    const status = async (origin: string, host = "10.0.0.7:3000"): Promise<number> => {
+      const headers = { host, origin, "content-type": "text/plain" };
+      return (await served.raw("PUT", "/api/v1/pods/x", { body: "1", headers })).status;
+    };
+    for (const origin of [
+      "http://evil.example",
+      "null",
+      "http://10.0.0.7",
+      "https://10.0.0.7:3000.evil.example",
+    ])
+      expect([origin, await status(origin)]).toEqual([origin, 403]);
+    expect(served.node.submitted).toEqual([]);
+    expect(await status("http://10.0.0.7:3000")).toBe(201);
+    expect(await status("https://Cairn.example", "cairn.example")).toBe(200);
+    expect(await status("https://dash.example")).toBe(200);
+  });
+
+  it("has no token where one is asked for, so that a proxy may change the node's name", async () => {
+    await using served = await serve({ authToken: "s3cret" });
+    const headers = { host: "internal:3000", origin: "http://cairn.example", authorization: "Bearer s3cret" };
+    expect((await served.raw("PUT", "/api/v1/pods/x", { body: "1", headers })).status).toBe(201);
+  });
+});
+
 describe("a page of another origin", () => {
   const origin = "https://dash.example";
   const preflight = {

@@ -81,6 +81,82 @@ describe("a request", () => {
   });
 });
 
+/** Sends text as it is, and gives all that is answered until the end. */
+async function answers(port: number, sent: string): Promise<string> {
+  const socket = connect(port, "127.0.0.1");
+  socket.write(sent);
+  return await text(socket);
+}
+
+function put(body: string): string {
+  return `PUT /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+}
+
+describe("a request that is unusual", () => {
+  it.each([
+    ["has no Host", "GET /status HTTP/1.1\r\n\r\n", 400, "The request has no Host."],
+    ["is no HTTP", "\u0016\u0003\u0001", 400, "The request is not valid HTTP."],
+    [
+      "expects what no node does",
+      "PUT /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nExpect: miracles\r\nContent-Length: 1\r\n\r\n1",
+      417,
+      'The request expects "miracles".',
+    ],
+    [
+      "has headers without end",
+      `GET /status HTTP/1.1\r\nHost: localhost\r\nX-Long: ${"x".repeat(20_000)}\r\n\r\n`,
+      431,
+      "The request's headers or address are too long.",
+    ],
+  ])("and %s is refused in the shape of all errors", async (_, sent, status, message) => {
+    await using served = await serve();
+    const socket = connect(served.server.port, "127.0.0.1");
+    // Some of these leave the connection open for more.
+    socket.end(sent);
+    const answer = await text(socket);
+    expect(answer.slice(0, 12)).toBe(`HTTP/1.1 ${status}`);
+    const body = answer.slice(answer.indexOf("\r\n\r\n") + 4);
+    expect(JSON.parse(body)).toMatchObject({ error: { code: "TX_INVALID", message } });
+    expect(served.node.submitted).toEqual([]);
+  });
+
+  it("and names the node before the address, as proxies do, is answered", async () => {
+    await using served = await serve();
+    await served.put("/api/v1/pods/x", { a: 1 });
+    for (const at of ["http://localhost/api/v1/pods/x", "HTTP://localhost:3000/api/v1/pods?key=default/x"])
+      expect(await served.raw("GET", at)).toMatchObject({ status: 200, text: '{"a":1}' });
+    expect((await served.raw("GET", "http://localhost")).status).toBe(404);
+  });
+
+  it.each(["gzip", "br, gzip"])("and is compressed (%s) is told that it may not be", async (encoding) => {
+    await using served = await serve();
+    for (const [method, path, type] of [
+      ["PUT", "/api/v1/pods/x", "application/json"],
+      ["POST", "/api/v1/tx/batch", "application/x-ndjson"],
+    ] as const) {
+      const headers = { "content-type": type, "content-encoding": encoding };
+      const answer = await served.raw(method, path, { body: Buffer.from([31, 139, 8, 0]), headers });
+      expect([answer.status, answer.headers["accept-encoding"]]).toEqual([415, "identity"]);
+      expect(answer.text).toContain(`not in the encoding ${encoding}`);
+    }
+    const plain = await served.raw("PUT", "/api/v1/pods/x", {
+      body: "1",
+      headers: { "content-encoding": "identity" },
+    });
+    expect(plain.status).toBe(201);
+  });
+
+  it("and cannot be read does not keep those from their answers that were sent behind it", async () => {
+    await using served = await serve();
+    const last = "GET /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    const answered = await answers(served.server.port, put("{") + put("[7]") + last);
+    const statuses = Array.from(answered.matchAll(/HTTP\/1\.1 (\d+)/g), ([, status]) => status);
+    // Those of one connection are taken together and answered in order.
+    expect(statuses.slice(0, 2)).toEqual(["400", "201"]);
+    expect(statuses).toHaveLength(3);
+  });
+});
+
 describe("when the server closes", () => {
   it("requests under way are answered, and told that the connection ends", async () => {
     const node = new MemoryNode();

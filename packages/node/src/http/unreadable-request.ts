@@ -1,0 +1,53 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { systemErrorCode } from "@cairn/kv";
+import { BAD_REQUEST, JSON_TYPE } from "./error-response.ts";
+
+/** What is not even HTTP has no request object to answer through. */
+export function answerUnreadable(error: Error, socket: Socket): void {
+  if (systemErrorCode(error) === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const { status, message, hint } = UNREADABLE[systemErrorCode(error) ?? ""] ?? NOT_HTTP;
+  const body = bodyOf(message, hint);
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: ${JSON_TYPE}\r\nConnection: close\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+/** 417: the header Expect asks for something else than to be told whether to go on. */
+export function answerExpectation({ headers }: IncomingMessage, response: ServerResponse): void {
+  const expected = JSON.stringify(headers.expect);
+  // The body that may come is not taken, so nothing can follow it.
+  const body = bodyOf(`The request expects ${expected}.`, "Leave out Expect, or send 100-continue.");
+  const length = Buffer.byteLength(body);
+  response.writeHead(417, { "content-type": JSON_TYPE, "content-length": length, connection: "close" });
+  response.end(body);
+}
+
+function bodyOf(message: string, hint: string | null): string {
+  return JSON.stringify({ error: { code: BAD_REQUEST, message, hint } });
+}
+
+const NOT_HTTP = { status: "400 Bad Request", message: "The request is not valid HTTP.", hint: null };
+
+/** What Node's parser refuses, by its codes. */
+const UNREADABLE: Record<string, { status: string; message: string; hint: string | null } | undefined> = {
+  HPE_HEADER_OVERFLOW: {
+    status: "431 Request Header Fields Too Large",
+    message: "The request's headers or address are too long.",
+    hint: null,
+  },
+  ERR_HTTP_REQUEST_TIMEOUT: {
+    status: "408 Request Timeout",
+    message: "The request did not arrive in time.",
+    hint: "Send it again, a large batch in several parts.",
+  },
+  HPE_INVALID_URL: {
+    status: "400 Bad Request",
+    message: "The address has characters that must be escaped.",
+    hint: "Write them as the percent escapes of their UTF-8 bytes: ü as %C3%BC, a space as %20.",
+  },
+};
