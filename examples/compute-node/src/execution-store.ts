@@ -57,8 +57,8 @@ export class ExecutionStore {
       if (event.type !== "tx") continue;
       for (const { json, ...change } of event.changes) {
         if (json === undefined) continue;
-        const created = seen({ ...change, json });
-        if (created.execution.state === "created") yield created;
+        const written = seen({ ...change, json });
+        if (isCreated(written.execution)) yield written;
       }
     }
   }
@@ -74,6 +74,11 @@ export class ExecutionStore {
     const { committed } = await this.#node.await(txId);
     return committed ? { key, revision: txId, execution } : undefined;
   }
+}
+
+/** Anybody may write anything into the bucket, `null` for example: that is no execution, and nobody's to run. */
+function isCreated(execution: Partial<Execution> | null): boolean {
+  return execution?.state === "created";
 }
 
 function seen({ namespace, name, revision, json }: StoredDocument): SeenExecution {

@@ -106,6 +106,16 @@ describe("the compute node", () => {
     }
   });
 
+  it("goes on when somebody writes into the bucket what is no execution", async () => {
+    const node = await started("P30D");
+    await submit(node.greeting.ready, 1);
+    await expect.poll(() => ended(node), { timeout: 30_000 }).toBe(1);
+    for (const document of [null, "created", [], { state: "created" }]) {
+      await node.client.put("executions", "odd", document);
+    }
+    await expect.poll(() => ended(node), { timeout: 30_000 }).toBe(2);
+  });
+
   it("lets executions go when they ended long enough ago, and counts what is left, also after kill -9", async () => {
     let node = await started("PT0.5S");
     await submit(node.greeting.ready, 60);

@@ -1,4 +1,4 @@
-import type { Followed } from "./follow.ts";
+import type { Followed, Listed } from "./follow.ts";
 import type { Deployment, Lease, Machine, Pod, Seen } from "./resources.ts";
 
 /** Where the lease of the controllers lies. */
@@ -23,21 +23,32 @@ export class ClusterState {
   apply(followed: Followed): void {
     if (followed.kind === "snapshot") {
       for (const bucket of BUCKETS) this[bucket].clear();
-      for (const { bucket, namespace, name, revision, document } of followed.documents) {
-        this.#bucket(bucket)?.set(`${namespace}/${name}`, { revision, document });
-      }
+      for (const listed of followed.documents) this.#put(listed);
       this.txId = followed.txId;
       return;
     }
     const { txId, changes } = followed.transaction;
-    for (const { op, bucket, namespace, name, revision, document } of changes) {
-      if (op === "put") this.#bucket(bucket)?.set(`${namespace}/${name}`, { revision, document });
-      else this.#bucket(bucket)?.delete(`${namespace}/${name}`);
+    for (const { op, document, ...change } of changes) {
+      if (op === "put") this.#put({ ...change, document });
+      else this.#bucket(change.bucket)?.delete(`${change.namespace}/${change.name}`);
     }
     this.txId = txId;
   }
 
-  /** Undefined for a bucket that is somebody else's. Documents are taken for what their writers make of them. */
+  /** One mistyped document must not end every controller: what is no map at all counts as not there. */
+  #put({
+    bucket,
+    namespace,
+    name,
+    revision,
+    document,
+  }: Omit<Listed, "document"> & { document: unknown }): void {
+    const isMap = typeof document === "object" && document !== null;
+    if (isMap) this.#bucket(bucket)?.set(`${namespace}/${name}`, { revision, document });
+    else this.#bucket(bucket)?.delete(`${namespace}/${name}`);
+  }
+
+  /** Undefined for a bucket that is somebody else's. Fields are taken for what their writers make of them. */
   #bucket(name: string): Map<string, Seen<unknown>> | undefined {
     const bucket = BUCKETS.find((known) => known === name);
     return bucket === undefined ? undefined : this[bucket];

@@ -21,8 +21,8 @@ export async function runKubelet({ client, node, pods, signal }: KubeletOptions)
       const documents =
         followed.kind === "snapshot" ? followed.documents : followed.transaction.changes.filter(isPod);
       for (const { namespace, name, revision, document } of documents) {
-        const pod = document as Pod;
-        if (pod.node === node && pod.phase === "Pending") {
+        const pod = document as Pod | null;
+        if (pod?.node === node && pod.phase === "Pending") {
           await startPod(client, `${namespace}/${name}`, revision, pod, signal);
         }
       }

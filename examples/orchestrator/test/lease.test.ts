@@ -50,6 +50,17 @@ describe("the lease of the controllers", () => {
     expect(await lease()).toMatchObject({ holder, term: 1 });
   });
 
+  it("stays with a holder to whom a document is told that is none", async () => {
+    await client.put("deployments", "before", null);
+    start("alpha", 2_000);
+    await expect.poll(lease, { timeout: 30_000 }).toMatchObject({ term: 1 });
+    await client.put("pods", "web-7", null);
+    await client.put("nodes", "broken", "x");
+    await client.put("nodes", "n", { pods: 2 });
+    await client.put("deployments", "web", { image: "nginx", replicas: 1 });
+    await expect.poll(podNames, { timeout: 30_000 }).toEqual(["web-0", "web-7"]);
+  });
+
   it("keeps a decision from taking effect that arrives when somebody else has the lease", async () => {
     let release: (() => void) | undefined;
     const outcomes: unknown[] = [];

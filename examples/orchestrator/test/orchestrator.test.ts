@@ -2,7 +2,7 @@ import { CairnClient } from "@cairn/node/client";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Deployment, type Pod, runKubelet } from "../src/index.ts";
 import { RoleProcess } from "./support/role-process.ts";
-import { whatTookEffect } from "./support/log-oracle.ts";
+import { type ToldTransaction, whatTookEffect } from "./support/log-oracle.ts";
 import { allEvents, ObservedController } from "./support/observed-controller.ts";
 import { ThreeNodes } from "./support/three-nodes.ts";
 
@@ -69,6 +69,27 @@ function controllerProcess(name: string): RoleProcess {
   return started;
 }
 
+/** Each change of the log from its list on, once and in order, up to where it crashed; answers all that took effect. */
+async function everyControllerSaw(
+  controllers: readonly ObservedController[],
+): Promise<readonly ToldTransaction[]> {
+  const { txId: end } = await client.put("marks", "end", true);
+  const told = (await whatTookEffect(nodes.nats.url)).filter(({ txId }) => txId <= end);
+  for (const { snapshots, seen, crashed } of controllers) {
+    if (!crashed) await expect.poll(() => seen.at(-1)?.txId, { timeout: 30_000 }).toBeGreaterThanOrEqual(end);
+    const [begin = 0] = snapshots;
+    const until = Math.min(end, seen.at(-1)?.txId ?? 0);
+    expect(snapshots).toHaveLength(1);
+    expect(seen.filter(({ txId }) => txId <= end)).toEqual(
+      told
+        .filter(({ txId, changes }) => txId > begin && txId <= until && changes.length > 0)
+        .map(({ txId, changes }) => ({ txId, changes })),
+    );
+    expect(seen.length).toBeGreaterThan(10);
+  }
+  return told;
+}
+
 describe("the orchestrator on three nodes of one log", () => {
   it("goes on while nodes and controllers are killed, and every controller sees each change of the log once and in order", async () => {
     const random = seeded(SEED);
@@ -89,25 +110,11 @@ describe("the orchestrator on three nodes of one log", () => {
     }
     await becomesAsDesired();
 
-    const { txId: end } = await client.put("marks", "end", true);
-    const told = (await whatTookEffect(nodes.nats.url)).filter(({ txId }) => txId <= end);
+    const told = await everyControllerSaw(controllers);
     const holders = told.flatMap(({ changes }) =>
       changes.flatMap((text) => /^put leases \S+ {"holder":"(\w+)"/.exec(text)?.[1] ?? []),
     );
     expect(new Set(holders).size).toBeGreaterThan(1);
-    for (const { snapshots, seen, crashed } of controllers) {
-      if (!crashed)
-        await expect.poll(() => seen.at(-1)?.txId, { timeout: 30_000 }).toBeGreaterThanOrEqual(end);
-      const [begin = 0] = snapshots;
-      const until = Math.min(end, seen.at(-1)?.txId ?? 0);
-      expect(snapshots).toHaveLength(1);
-      expect(seen.filter(({ txId }) => txId <= end)).toEqual(
-        told
-          .filter(({ txId, changes }) => txId > begin && txId <= until && changes.length > 0)
-          .map(({ txId, changes }) => ({ txId, changes })),
-      );
-      expect(seen.length).toBeGreaterThan(10);
-    }
 
     const recorded = (await allEvents(client)).map(({ object, reason }) => `${object} ${reason}`);
     expect(recorded).toEqual(told.flatMap(({ events }) => events));
@@ -118,6 +125,25 @@ describe("the orchestrator on three nodes of one log", () => {
     expect(recorded.filter((text) => text.endsWith(" Scheduled"))).toEqual(
       scheduled.map((name) => `pod/${name} Scheduled`),
     );
+  });
+
+  it("goes on where it was when the log's server was away, and a node with it", async () => {
+    const controllers = [controller("delta", 0), controller("epsilon", 1)];
+    for (const replicas of [2, 7]) {
+      await scale("web", replicas, "nginx:5");
+      await becomesAsDesired();
+      await nodes.nats.kill();
+      for (const url of nodes.urls) await expect.poll(() => logIsReachable(url)).toBe(false);
+      // Nobody can take it yet; it takes effect once, by whichever node.
+      const scaled = scale("web", replicas + 1, "nginx:5");
+      await nodes.kill(replicas % 3);
+      await nodes.nats.start();
+      await scaled;
+      nodes.start(replicas % 3);
+      await nodes.ready();
+      await becomesAsDesired();
+    }
+    await everyControllerSaw(controllers);
   });
 
   it("answers nodes and the newest three events as a list each, at any of the nodes", async () => {
@@ -169,6 +195,11 @@ describe("the orchestrator on three nodes of one log", () => {
     expect(first.output()).toMatch(/first takes the lease, which second had/);
   });
 });
+
+async function logIsReachable(url: string): Promise<boolean> {
+  const { log } = (await (await fetch(`${url}/status`)).json()) as { log: { reachable: boolean } };
+  return log.reachable;
+}
 
 /** Whole numbers below a bound, from a seed (mulberry32). */
 function seeded(seed: number): (bound: number) => number {
