@@ -3,6 +3,7 @@ import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mustCairn, NodeProcess, seedConfig } from "./support/cairn-process.ts";
@@ -36,7 +37,7 @@ describe("a node that is killed while it joins", () => {
       { length: 20 },
       (_, n) => `${JSON.stringify({ ops: [["put", "notes", `n${n}`, n]] })}\n`,
     );
-    await mustCairn(["load", "-", "--await", "--url", url], { input: tail.join("") });
+    await mustCairn(["load", "-", "--await", "--url", url], { input: Readable.from(tail) });
   });
   afterAll(async () => {
     await b?.kill();
