@@ -42,8 +42,8 @@ async function podNames(): Promise<string[]> {
 describe("the lease of the controllers", () => {
   it("stays with a holder that renews it", async () => {
     // Longer than a busy machine stands still.
-    start("alpha", 2_000);
-    start("beta", 2_000);
+    start("alpha", 5_000);
+    start("beta", 5_000);
     await expect.poll(lease, { timeout: 30_000 }).toMatchObject({ term: 1 });
     const { holder } = (await lease()) ?? {};
     await expect.poll(async () => (await lease())?.renewal, { timeout: 30_000 }).toBeGreaterThan(2);
@@ -52,7 +52,7 @@ describe("the lease of the controllers", () => {
 
   it("stays with a holder to whom a document is told that is none", async () => {
     await client.put("deployments", "before", null);
-    start("alpha", 2_000);
+    start("alpha", 5_000);
     await expect.poll(lease, { timeout: 30_000 }).toMatchObject({ term: 1 });
     await client.put("pods", "web-7", null);
     await client.put("nodes", "broken", "x");
