@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cp, mkdtemp, rm, symlink } from "node:fs/promises";
+import { cp, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { freePort } from "@cairn/node/testing";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -59,7 +59,7 @@ describe("the README's commands do what it says", () => {
     const [program = "", ...args] = command.split(" ");
     const started = run(program, args, env, ROOT);
     await expect
-      .poll(() => started.output(), { timeout: 55_000 })
+      .poll(() => started.output(), { timeout: 150_000 })
       .toContain(`my-host is ready at http://127.0.0.1:${port}`);
     const url = `http://127.0.0.1:${port}/api/v1/pods`;
     const put = await fetch(`${url}/default/web-0`, { method: "PUT", body: '{"image": "nginx"}' });
@@ -76,7 +76,9 @@ describe("the README's commands do what it says", () => {
   it("the example of two nodes: the second joins from the first one's checkpoint, with the same digest", async () => {
     const work = path.join(folder, "two");
     // Everything that the commands name, in a folder whose ./cairn-data is the test's own.
-    await promisify(execFile)("git", ["clone", "--quiet", "--bare", ROOT, path.join(work, ".git")]);
+    await promisify(execFile)("git", ["clone", "--quiet", "--bare", ROOT, path.join(work, ".git")], {
+      env: { ...process.env, GIT_CONFIG_GLOBAL: await trustingGit() },
+    });
     for (const name of ["packages", "node_modules"])
       await symlink(path.join(ROOT, name), path.join(work, name));
     await cp(path.join(ROOT, "examples"), path.join(work, "examples"), {
@@ -100,6 +102,13 @@ describe("the README's commands do what it says", () => {
     expect(digests[0]).toBe(digests[1]);
   });
 });
+
+/** Settings of git by which it reads a repository that belongs to another user, as one that is mounted often does. */
+async function trustingGit(): Promise<string> {
+  const file = path.join(folder, "gitconfig");
+  await writeFile(file, "[safe]\n\tdirectory = *\n");
+  return file;
+}
 
 /** The commands with ports of the test's own instead of the README's, which somebody else may have. */
 async function onFreePorts(script: string): Promise<string> {
