@@ -7,7 +7,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { systemErrorCode } from "@cairn/kv";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { fencedBlocks } from "./support/readme-blocks.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
@@ -58,9 +58,12 @@ describe("the README's commands do what it says", () => {
     const env = { CAIRN_DIR: path.join(folder, "one"), CAIRN_HTTP_PORT: port, CAIRN_NODE_ID: "my-host" };
     const [program = "", ...args] = command.split(" ");
     const started = run(program, args, env, ROOT);
-    await expect
-      .poll(() => started.output(), { timeout: 150_000 })
-      .toContain(`my-host is ready at http://127.0.0.1:${port}`);
+    const ready = vi.waitFor(
+      () => expect(started.output()).toContain(`my-host is ready at http://127.0.0.1:${port}`),
+      { timeout: 150_000 },
+    );
+    const ended = started.exited.then(() => Promise.reject(new Error(started.output())));
+    await Promise.race([ready, ended]);
     const url = `http://127.0.0.1:${port}/api/v1/pods`;
     const put = await fetch(`${url}/default/web-0`, { method: "PUT", body: '{"image": "nginx"}' });
     expect(await put.text()).toBe('{"txId":2,"existed":false}');
