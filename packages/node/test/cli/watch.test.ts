@@ -6,7 +6,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type CairnNode, runNode } from "../../src/node.ts";
 import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
-import { readEventStream, type SentEvent } from "../../src/cli/event-stream-reader.ts";
+import { readEventStream, type SentEvent } from "../../src/client/event-stream-reader.ts";
 import { quietSystem } from "../quiet-system.ts";
 import { submit } from "../watch/watch-reader.ts";
 import { cairn, CapturedTerminal } from "./captured-terminal.ts";

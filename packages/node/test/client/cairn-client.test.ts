@@ -1,4 +1,6 @@
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
@@ -248,10 +250,35 @@ describe("a watch", () => {
         if (seen.length >= 40) break;
       }
     })();
-    for (let n = 1; n <= 40; n += 1) await client().put("watched", "k", n);
+    for (let n = 1; n <= 40; n += 1) {
+      await client().put("watched", "k", n);
+      // What comes next comes over another connection; a watch that is behind would see several at once.
+      if (n % 5 === 0) await expect.poll(() => seen.length).toBe(n);
+    }
     await watching;
     expect(seen).toEqual(Array.from({ length: 40 }, (_, n) => n + 1));
     expect(reconnects).toBeGreaterThan(3);
+  });
+
+  it("goes on at the next node where one stops before it told anything", async () => {
+    const { txId: from } = await client().put("watched", "begin", 0);
+    await client().put("watched", "k", "after");
+    const stopping = createServer((_, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.end('event: cutoff\ndata: {"txId":1,"reason":"stopping","message":"The node stops."}\n\n');
+    });
+    await new Promise<void>((resolve) => stopping.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void stopping.close());
+    const { port } = stopping.address() as AddressInfo;
+    const left: string[] = [];
+    const watch = client([`http://127.0.0.1:${port}`, url]).watch({
+      bucket: "watched",
+      from,
+      onReconnect: ({ message }) => left.push(message),
+    });
+    expect((await watch.next()).value).toMatchObject({ changes: [{ document: "after" }] });
+    await watch.return();
+    expect(left).toEqual(["The node stops."]);
   });
 
   it("from a past that is gone, or with a token that is wrong, ends with the error", async () => {

@@ -6,7 +6,8 @@ import {
   withNodes,
   wholeNumber,
 } from "../command-options.ts";
-import { followWatch, type SentTransaction } from "../follow-watch.ts";
+import { followWatch } from "../follow-watch.ts";
+import type { ClientTransaction } from "../../client/client-types.ts";
 import { formatTime } from "../quantities.ts";
 import { printable, writeLine, tell } from "../terminal.ts";
 
@@ -65,7 +66,7 @@ export const addWatch: AddCommand = (parent, terminal) => {
 const WIDEST_DOCUMENT = 200;
 
 /** One line a change; those of one transaction have its id. */
-function changeLines({ txId, txTime, changes }: SentTransaction): readonly string[] {
+function changeLines({ txId, txTime, changes }: ClientTransaction<unknown>): readonly string[] {
   return changes.map(({ op, bucket, namespace, name, document }) => {
     const head = `${formatTime(txTime)}  ${txId}  ${op.padEnd(6)}  ${bucket} ${namespace}/${name}`;
     return printable(op === "put" ? `${head}  ${shorten(JSON.stringify(document), WIDEST_DOCUMENT)}` : head);
