@@ -35,6 +35,8 @@ import { checkpointSummary, everyStore, runCheckpoint, storeOf } from "./node-ch
 
 /** Requests under way may end in it: a node stops within 10 s. */
 const HTTP_STOP_MS = 2_000;
+/** Of that, how long requests under way may wait for the index. */
+const LAST_WAITS_MS = 1_000;
 
 /** What {@link runNode} takes beside the system. */
 export interface RunOptions {
@@ -231,10 +233,13 @@ class RunningNode implements CairnNode {
     const stopped = new CairnError("NOT_READY", "The node is stopping.", { hint: "Ask another node." });
     this.#rejectReady(stopped);
     this.#life.phase = "stopping";
-    this.#life.position.fail(stopped);
     // Before HTTP closes, which waits for answers under way: a watch's never ends by itself.
     this.#life.services?.watches.end({ reason: "stopping", message: stopped.message });
+    // What was just submitted is indexed within moments, and whoever waits for more is not waited for.
+    const impatient = setTimeout(() => this.#life.position.fail(stopped), LAST_WAITS_MS);
     await this.#http?.close();
+    clearTimeout(impatient);
+    this.#life.position.fail(stopped);
     await this.#reporting.close();
     await this.#life.stop();
     for (const one of everyStore(this.#system.checkpointer)) await one.close();

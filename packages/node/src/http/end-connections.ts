@@ -8,6 +8,20 @@ interface Taken {
   last?: IncomingMessage;
 }
 
+/** For a client that keeps its side open, or sends on and on. */
+const LINGER_MS = 500;
+
+/**
+ * Ends a connection, and reads on for a moment: one that is closed over unread bytes is reset, and a client that still sends sees that
+ * instead of the answers that are on their way to it.
+ */
+function endGently(socket: Socket): void {
+  if (socket.writableEnded) return;
+  socket.end();
+  const linger = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once("close", () => clearTimeout(linger));
+}
+
 /**
  * Lets `app` end each connection once the requests on it are answered when it closes. Node's own way leaves those of requests under
  * way open for more, until somebody's patience ends; and it cuts off an answer that is written but not sent yet. What was sent ahead
@@ -22,8 +36,9 @@ export function endConnectionsOnClose(app: FastifyInstance): void {
     socket.once("close", () => connections.delete(socket));
   });
   app.addHook("onRequest", ({ raw }, reply, done) => {
+    // Its connection ends before it could be answered.
+    if (closing) return void reply.hijack();
     const taken = connections.get(raw.socket);
-    if (closing && taken !== undefined && taken.underWay > 0) return void reply.hijack();
     if (taken !== undefined) {
       taken.underWay += 1;
       taken.last = raw;
@@ -39,14 +54,18 @@ export function endConnectionsOnClose(app: FastifyInstance): void {
   app.addHook("onResponse", ({ raw: { socket } }, _reply, done) => {
     const taken = connections.get(socket);
     if (taken !== undefined) {
-      if (closing && taken.underWay === 1) socket.end();
+      if (closing && taken.underWay === 1) endGently(socket);
       taken.underWay = Math.max(0, taken.underWay - 1);
     }
     done();
   });
   app.addHook("preClose", (done) => {
     closing = true;
-    for (const [socket, { underWay }] of connections) if (underWay === 0) socket.destroy();
+    for (const [socket, { underWay }] of connections) {
+      // Called behind an answer that says it is the last.
+      socket.destroySoon = () => endGently(socket);
+      if (underWay === 0) endGently(socket);
+    }
     done();
   });
   // Called by the server's close.

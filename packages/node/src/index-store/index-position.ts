@@ -10,7 +10,8 @@ interface Waiter {
 /** How far the index is, for those who wait until it holds a transaction. Goes back when an index is built anew. */
 export class IndexPosition {
   #txId: TxId = 0;
-  #waiters = new Set<Waiter>();
+  readonly #waiters = new Set<Waiter>();
+  #failed: CairnError | undefined;
 
   get txId(): TxId {
     return this.#txId;
@@ -29,6 +30,7 @@ export class IndexPosition {
   /** Resolves when the index holds `txId`; `TX_TIMEOUT` after `timeoutMs`. */
   async reached(txId: TxId, timeoutMs: number): Promise<void> {
     if (txId <= this.#txId) return;
+    if (this.#failed !== undefined) throw this.#failed;
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve, reject) => {
       const waiter = { txId, resolve, reject };
@@ -46,8 +48,9 @@ export class IndexPosition {
     }).finally(() => clearTimeout(timer));
   }
 
-  /** Ends all waiting with an error, because the node stops. */
+  /** Ends all waiting with an error, also what begins later, because the node stops. */
   fail(error: CairnError): void {
+    this.#failed = error;
     for (const waiter of this.#waiters) waiter.reject(error);
     this.#waiters.clear();
   }

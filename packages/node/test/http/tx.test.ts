@@ -58,6 +58,25 @@ describe("POST /api/v1/tx", () => {
   });
 });
 
+describe("a transaction that is stored, and then cannot be waited for", () => {
+  test.each(["NOT_READY", "TX_TIMEOUT", "INDEX_CORRUPT"] as const)("is told beside %s", async (code) => {
+    await using served = await serve();
+    served.node.await = () =>
+      Promise.reject(new CairnError(code, "The node stops.", { hint: "Ask another." }));
+    const answers = [
+      await served.post("/api/v1/tx?await=true", { ops: [PUT] }),
+      await served.put("/api/v1/pods/x", 1),
+      await served.post("/api/v1/events", { object: "a", reason: "b" }),
+    ];
+    for (const [index, answer] of answers.entries()) {
+      expect(await answer.json()).toMatchObject({
+        txId: index + 2,
+        error: { code, hint: expect.stringContaining(`is stored; GET /api/v1/tx/${index + 2} `) },
+      });
+    }
+  });
+});
+
 describe("GET /api/v1/tx/{id}", () => {
   test("tells what became of a transaction, and NOT_FOUND of one that is not indexed", async () => {
     await using served = await serve();

@@ -40,6 +40,14 @@ describe("waiting for a transaction to be indexed", () => {
     await expect(waiting).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
+  it("ends so too where it begins after the node has stopped, but for what is indexed", async () => {
+    const position = new IndexPosition();
+    position.set(3);
+    position.fail(new CairnError("NOT_READY", "The node is stopping."));
+    await expect(position.reached(4, 60_000)).rejects.toMatchObject({ code: "NOT_READY" });
+    await position.reached(3, 60_000);
+  });
+
   it("goes on for what an index that is built anew has not reached again", async () => {
     const position = new IndexPosition();
     position.set(9);

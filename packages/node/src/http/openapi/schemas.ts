@@ -48,7 +48,7 @@ export const SCHEMAS = {
         hint: nullable(TEXT),
       }),
       limit: described(COUNT, "413: how many bytes are taken."),
-      txId: described(TX_ID, "504 of a write: the transaction, which is stored."),
+      txId: described(TX_ID, "A write that was not waited for to the end: its transaction, which is stored."),
       floor: described(TX_ID, "410 of a watch: the earliest transaction after which one can begin."),
       reason: described(TEXT, "410 of a watch: `compacted` or `regressed`."),
       line: described(COUNT, "A batch: the line that failed, from 1."),

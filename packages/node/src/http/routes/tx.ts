@@ -45,7 +45,10 @@ export async function awaitMinTx(api: NodeApi, options: ReadOptions): Promise<vo
   }
 }
 
-/** Waits for a transaction just submitted. One that takes too long is stored all the same, so the error tells its id. */
+/**
+ * Waits for a transaction just submitted. It is stored also where that takes too long or the node stops meanwhile, so the error tells its
+ * id: whoever sent it again would have it applied twice.
+ */
 export async function awaitSubmitted(
   api: NodeApi,
   id: TxId,
@@ -54,9 +57,9 @@ export async function awaitSubmitted(
   try {
     return await api.await(id, waitOptions(timeoutMs));
   } catch (error) {
-    if (!isCairnError(error, "TX_TIMEOUT")) throw error;
-    throw new RequestError("TX_TIMEOUT", error.message, {
-      hint: `The transaction is stored; GET /api/v1/tx/${id} tells what becomes of it.`,
+    if (!isCairnError(error)) throw error;
+    throw new RequestError(error.code, error.message, {
+      hint: `The transaction is stored; GET /api/v1/tx/${id} tells what becomes of it, here or at another node.`,
       cause: error,
       details: { txId: id },
     });

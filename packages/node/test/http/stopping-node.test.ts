@@ -1,0 +1,94 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { type CairnNode, startNode } from "../../src/index.ts";
+
+let folder = "";
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-stopping-"));
+});
+afterEach(async () => await rm(folder, { recursive: true, force: true }));
+
+async function start(): Promise<CairnNode> {
+  const node = await startNode(
+    { "cairn/node": { id: "n1", dir: folder }, "cairn/http-server": { port: 0 } },
+    { env: {}, cwd: folder },
+  );
+  await node.ready;
+  return node;
+}
+
+/** Writes documents `{name}-0`, `{name}-1` and so on, ahead of their answers, until the node ends the connection. */
+class Pipeline {
+  readonly name: string;
+  /** All that was answered, once the connection has ended. */
+  readonly answered: Promise<string>;
+  #isOpen = true;
+  #count = 0;
+
+  constructor(port: number, name: string) {
+    this.name = name;
+    const socket = connect(port, "127.0.0.1");
+    let answered = "";
+    socket.on("data", (chunk: Buffer) => (answered += chunk.toString("latin1")));
+    // A write may meet the end.
+    socket.on("error", () => undefined);
+    this.answered = new Promise((resolve) => {
+      socket.once("close", () => {
+        this.#isOpen = false;
+        resolve(answered);
+      });
+    });
+    const write = (): void => {
+      if (!this.#isOpen) return;
+      let requests = "";
+      for (let n = 0; n < 5; n += 1) {
+        requests += `PUT /api/v1/pods/${this.name}-${this.#count} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1`;
+        this.#count += 1;
+      }
+      socket.write(requests, () => setImmediate(write));
+    };
+    write();
+  }
+}
+
+describe("a node that stops while requests come without end", () => {
+  it("does nothing that it does not answer, and says of what is stored that it is", async () => {
+    const node = await start();
+    const port = Number(new URL(node.url ?? "").port);
+    const pipelines = ["a", "b", "c", "d"].map((name) => new Pipeline(port, name));
+    await vi.waitFor(async () => expect((await node.status()).index.documents).toBeGreaterThan(200));
+    const begunAt = performance.now();
+    await node.close();
+    expect(performance.now() - begunAt).toBeLessThan(9_000);
+    const answered = new Set<string>();
+    for (const { name, answered: all } of pipelines) {
+      for (const [index, answer] of (await all).split("HTTP/1.1 ").slice(1).entries()) {
+        const isStored = answer.startsWith("201") || answer.includes('"txId":');
+        if (isStored) answered.add(`${name}-${index}`);
+        else expect(answer).toMatch(/^503 /);
+      }
+    }
+    const again = await start();
+    try {
+      const stored: string[] = [];
+      let cursor: string | undefined;
+      do {
+        const page = await again.list({
+          bucket: "pods",
+          limit: 1_000,
+          ...(cursor === undefined ? {} : { cursor }),
+        });
+        stored.push(...page.documents.map((document) => document.name));
+        cursor = page.cursor;
+      } while (cursor !== undefined);
+      expect(stored.length).toBeGreaterThan(200);
+      expect(stored.filter((name) => !answered.has(name))).toEqual([]);
+      expect([...answered].filter((name) => !stored.includes(name))).toEqual([]);
+    } finally {
+      await again.close();
+    }
+  });
+});
