@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 // Tests import the packages' sources (export condition "cairn-source"), so that a package and its
@@ -8,6 +9,8 @@ export default defineConfig({
   test: {
     include: ["packages/*/test/**/*.test.ts", "test/**/*.test.ts", "examples/*/test/**/*.test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**"],
+    // Tests wait for disks, servers and processes more than they compute: one at a time would leave a core idle.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // Limits end what hangs. None may be near what a busy machine with a slow disk needs, which is many times what an
     // idle one does.
     testTimeout: 180_000,
