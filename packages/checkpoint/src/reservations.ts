@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { isCairnError } from "@cairn/kv";
 import { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
-import { readStoredRecord } from "./stored-record.ts";
+import { LONGEST_RECORD, readStoredRecord } from "./stored-record.ts";
 import type { Clock } from "./clock.ts";
 
 /** The folder of reservations: somebody is restoring what they name. */
@@ -11,6 +11,9 @@ export const RESERVATIONS = "reservations/";
 const RESERVED_FOR_MS = 300_000;
 /** However late it claims to end, one that was not renewed for so long has ended. */
 const LONGEST_RESERVATION_MS = 2 * RESERVED_FOR_MS;
+
+/** As {@link reserve} names them. */
+const OWN_NAME = /^reservations\/[0-9a-f]{16}\.json$/;
 
 const ReservationSchema = z.object({ checkpoint: z.string(), node: z.string(), expiresAt: z.iso.datetime() });
 
@@ -63,9 +66,10 @@ export async function readReservations(
   if (files.length === 0) return { reserved, expired };
   const now = await store.now();
   const mayRemove = store.describe?.()?.canDelete !== false;
-  for (const { name, modifiedAt } of files) {
-    // Where none can be removed they gather: what has ended for sure is not read again and again.
-    if (!mayRemove && modifiedAt + LONGEST_RESERVATION_MS <= now) continue;
+  for (const { name, bytes, modifiedAt } of files) {
+    // What has ended for sure is only read to be removed: else what gathers there, other people's too, would be read again and again.
+    const hasEnded = modifiedAt + LONGEST_RESERVATION_MS <= now;
+    if (bytes > LONGEST_RECORD || (hasEnded && !(mayRemove && OWN_NAME.test(name)))) continue;
     const reservation = await readStoredRecord(store, name, ReservationSchema);
     // Whatever else lies in that folder is not ours to judge or to remove.
     if (reservation === undefined) continue;

@@ -3,7 +3,7 @@ import type { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 
 /** No record of ours is nearly as long: a longer text is not worth the memory that reading it takes. */
-const LONGEST_RECORD = 65_536;
+export const LONGEST_RECORD = 65_536;
 
 /** A record by its name; undefined when there is none, or something else in its place. Errors: the store's own (`STORE_*`). */
 export async function readStoredRecord<T extends z.ZodType>(

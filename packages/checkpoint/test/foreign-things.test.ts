@@ -15,6 +15,7 @@ import { sha256 } from "./support/archives.ts";
 import { NAME, someManifest } from "./support/manifests.ts";
 import { temporaryDirectory } from "./support/places.ts";
 import { restore, sweep, take, takeAt } from "./support/rounds.ts";
+import { faultyStore } from "../testing/index.ts";
 import { testSource } from "./support/test-source.ts";
 
 /** A store with a checkpoint at transaction 1, its folder, and one to work in. */
@@ -75,11 +76,28 @@ test("a restore writes no reservation through a link that leads out of the store
 test("a reservation until the end of time ends when nobody has renewed it for long", async () => {
   const { store, folder, name } = await savedStore();
   const expiresAt = "9999-12-31T23:59:59.999Z";
-  await store.create("reservations/x.json", JSON.stringify({ checkpoint: name, node: "a", expiresAt }));
+  const file = "reservations/0123456789abcdef.json";
+  await store.create(file, JSON.stringify({ checkpoint: name, node: "a", expiresAt }));
   expect([...(await readReservations(store)).reserved]).toEqual([name]);
   const old = Date.now() / 1_000 - 3_600;
-  await utimes(join(folder, "reservations/x.json"), old, old);
-  expect(await readReservations(store)).toMatchObject({ expired: ["reservations/x.json"] });
+  await utimes(join(folder, file), old, old);
+  expect(await readReservations(store)).toMatchObject({ expired: [file] });
+});
+
+test("what others keep in the folder of reservations is not read again at every sweep", async () => {
+  const { store, folder } = await savedStore();
+  await mkdir(join(folder, "reservations"));
+  const read: string[] = [];
+  const watched = faultyStore(store, {
+    before: async ({ method, name }) => void (method === "read" ? read.push(name) : 0),
+  });
+  for (const name of ["table-4.json", "0123456789abcdef.json", "notes"]) {
+    const file = join(folder, "reservations", name);
+    await writeFile(file, name === "table-4.json" ? "x".repeat(100_000) : "{}");
+    if (name === "notes") await utimes(file, 1_000_000_000, 1_000_000_000);
+  }
+  expect(await readReservations(watched)).toMatchObject({ expired: [] });
+  expect(read).toEqual(["reservations/0123456789abcdef.json"]);
 });
 
 test("something far too long in the place of a reservation or a mark is not read as one, and stops no sweep", async () => {

@@ -179,13 +179,16 @@ test("a checkpoint that somebody restores stays until that has ended or its rese
   const source = testSource();
   const old = await takeAt(1, store, source, dir);
   const expiresAt = new Date(now + HOUR).toISOString();
-  await store.create("reservations/1.json", JSON.stringify({ checkpoint: old, node: "node-2", expiresAt }));
+  await store.create(
+    "reservations/0000000000000001.json",
+    JSON.stringify({ checkpoint: old, node: "node-2", expiresAt }),
+  );
   await takeAt(2, store, source, dir);
   await sweep(store, source, { policy: { retainAtLeast: 1 } });
   expect(await txIdsIn(store)).toEqual([2, 1]);
   now += HOUR + 1;
   const report = await sweep(store, source, { policy: { retainAtLeast: 1 } });
-  expect(report.removed.map(({ name }) => name)).toEqual([old, "reservations/1.json"]);
+  expect(report.removed.map(({ name }) => name)).toEqual([old, "reservations/0000000000000001.json"]);
   expect(await txIdsIn(store)).toEqual([2]);
 });
 
@@ -200,7 +203,10 @@ test("a reservation made while the sweep runs keeps the archive that is being re
     before: async ({ method, name }) => {
       if (method !== "remove" || name !== `${old}.json`) return;
       const expiresAt = new Date(Date.now() + HOUR).toISOString();
-      await memory.create("reservations/1.json", JSON.stringify({ checkpoint: old, node: "n", expiresAt }));
+      await memory.create(
+        "reservations/0000000000000001.json",
+        JSON.stringify({ checkpoint: old, node: "n", expiresAt }),
+      );
     },
   });
   await sweep(sweeping, source, { policy: { retainAtLeast: 1 } });
