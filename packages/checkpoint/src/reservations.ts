@@ -67,11 +67,11 @@ export async function readReservations(
   const now = await store.now();
   const mayRemove = store.describe?.()?.canDelete !== false;
   for (const { name, bytes, modifiedAt } of files) {
-    // What has ended for sure is only read to be removed: else what gathers there, other people's too, would be read again and again.
-    const hasEnded = modifiedAt + LONGEST_RESERVATION_MS <= now;
-    if (bytes > LONGEST_RECORD || (hasEnded && !(mayRemove && OWN_NAME.test(name)))) continue;
+    // Whatever else lies in that folder is not ours to judge, nor to read again and again.
+    if (!OWN_NAME.test(name) || bytes > LONGEST_RECORD) continue;
+    // Where none can be removed they gather: what has ended for sure is not read, either.
+    if (!mayRemove && modifiedAt + LONGEST_RESERVATION_MS <= now) continue;
     const reservation = await readStoredRecord(store, name, ReservationSchema);
-    // Whatever else lies in that folder is not ours to judge or to remove.
     if (reservation === undefined) continue;
     // One that a wrong clock wrote must not keep a checkpoint for ever.
     const until = Math.min(Date.parse(reservation.expiresAt), modifiedAt + LONGEST_RESERVATION_MS);
