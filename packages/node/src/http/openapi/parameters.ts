@@ -46,10 +46,10 @@ export const DOCUMENT: QueryParameters = {
 export const READ_ERRORS = ["NOT_READY", "INDEX_CORRUPT", "TX_TIMEOUT"] as const;
 /** What every write may meet. */
 export const SUBMIT_ERRORS = [
-  "NOT_READY",
-  "TX_TIMEOUT",
+  ...READ_ERRORS,
   "LOG_UNREACHABLE",
   "LOG_REGRESSED",
   "LOG_DIFFERENT",
   "LOG_FULL",
+  "DISK_FULL",
 ] as const;
