@@ -105,8 +105,10 @@ function revisionProblem(revision: unknown): string | undefined {
 /** Walks with a stack of its own: a document may be nested deeper than the call stack is. */
 function documentProblem(document: unknown): string | undefined {
   const rest: unknown[] = [document];
-  while (rest.length > 0) {
+  for (let seen = 1; rest.length > 0; seen += 1) {
     const value = rest.pop();
+    // Looked at only where it goes on for so long: few documents do, and all are written.
+    if (seen === MANY_VALUES && holdsItself(document)) return "a document holds itself, which JSON cannot";
     switch (typeof value) {
       case "number":
         if (!Number.isFinite(value)) return "a document has a number that JSON cannot hold";
@@ -125,6 +127,28 @@ function documentProblem(document: unknown): string | undefined {
     }
   }
   return undefined;
+}
+
+const MANY_VALUES = 100_000;
+
+/** Whether some map or list in it is inside itself. */
+function holdsItself(document: unknown): boolean {
+  const around = new Set<unknown>();
+  const done = new Set<unknown>();
+  const rest: { readonly value: unknown; readonly leave: boolean }[] = [{ value: document, leave: false }];
+  for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
+    const { value, leave } = next;
+    if (leave) {
+      around.delete(value);
+      done.add(value);
+    } else if (around.has(value)) return true;
+    else if (typeof value === "object" && value !== null && !done.has(value)) {
+      around.add(value);
+      rest.push({ value, leave: true });
+      for (const inner of iterate(value)) rest.push({ value: inner, leave: false });
+    }
+  }
+  return false;
 }
 
 function iterate(value: object): Iterable<unknown> {

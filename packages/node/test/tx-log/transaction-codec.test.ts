@@ -128,6 +128,23 @@ describe("a transaction that is not valid is refused before it is sent", () => {
     );
   });
 
+  it("a document that holds itself, of which there would be no end", () => {
+    const [alone, many]: [Record<string, unknown>, unknown[]] = [{}, []];
+    alone["self"] = { deep: [1, alone] };
+    many.push(many, many, "text");
+    for (const document of [alone, many, [[alone]]]) {
+      const ops = [["put", "pods", "x", document]];
+      expect(() => encodeTransaction({ ops } as never)).toThrow("ops[0]: a document holds itself");
+    }
+  });
+
+  it("but one that holds a part many times is a document", () => {
+    const part = { a: [1, 2, 3] };
+    const document = Array.from({ length: 50_000 }, () => part);
+    const encoded = encodeTransaction({ ops: [["put", "pods", "x", [document, part]]] });
+    expect(encoded.length).toBeGreaterThan(50_000 * JSON.stringify(part).length);
+  });
+
   it("but any other JSON value is a document", () => {
     for (const document of [
       null,
