@@ -1,0 +1,145 @@
+import { Ajv, type ValidateFunction } from "ajv";
+import { request as httpRequest } from "node:http";
+import { openApiDocument } from "../../src/http/openapi/document.ts";
+
+type Schema = { readonly [name: string]: unknown };
+
+interface Answered {
+  readonly description: string;
+  readonly headers?: Readonly<Record<string, unknown>>;
+  readonly content?: Readonly<Record<string, { readonly schema: Schema }>>;
+}
+
+interface Described {
+  readonly operationId: string;
+  readonly method: string;
+  readonly path: string;
+  readonly responses: Readonly<Record<string, Answered>>;
+}
+
+const document = openApiDocument("0.1.0") as {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Omit<Described, "method" | "path">>>>>;
+  readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
+};
+/** What the document says of each operation, by its id. */
+export const operations = new Map(
+  Object.entries(document.paths).flatMap(([at, methods]) =>
+    Object.entries(methods).map(
+      ([method, one]) =>
+        [one.operationId, { ...one, method: method.toUpperCase(), path: at }] as [string, Described],
+    ),
+  ),
+);
+
+/** A schema of OpenAPI 3.0 as JSON Schema, in which nothing may be that it does not name. */
+function strict(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(strict);
+  if (schema === null || typeof schema !== "object") return schema;
+  const { nullable, format: _format, ...rest } = schema as Schema;
+  const inner = Object.fromEntries(Object.entries(rest).map(([name, value]) => [name, strict(value)]));
+  const closed =
+    inner["properties"] === undefined || inner["additionalProperties"] !== undefined
+      ? inner
+      : { ...inner, additionalProperties: false };
+  return nullable === true ? { anyOf: [closed, { type: "null" }] } : closed;
+}
+
+/** The schemas stand under `properties` of one, whose references lead to them. */
+const ajv = new Ajv({ strict: false }).addSchema({
+  $id: "document",
+  components: { schemas: strict(document.components.schemas) },
+});
+const validators = new Map<unknown, ValidateFunction>();
+
+/** Checks a value against a schema of the document. */
+export function validator(schema: Schema): ValidateFunction {
+  const known = validators.get(schema);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(strict(schema)).replaceAll('"#/components', '"document#/components');
+  const made = ajv.compile(JSON.parse(text) as Schema);
+  validators.set(schema, made);
+  return made;
+}
+
+/** What goes with a request. */
+export interface Sent {
+  /** In place of the path's parameters, then what follows. */
+  readonly at?: string;
+  readonly body?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A running node, whose answers are compared with the OpenAPI document. */
+export class DescribedNode {
+  /** What was answered, as `operation status`. */
+  readonly seen = new Set<string>();
+  readonly #url: URL;
+
+  constructor(url: string) {
+    this.#url = new URL(url);
+  }
+
+  /** Sends a request of an operation, and compares what comes with what the document says of it. */
+  async answerOf(id: string, status: number, { at, body, headers = {} }: Sent = {}): Promise<unknown> {
+    const operation = operations.get(id);
+    if (operation === undefined) throw new Error(`there is no operation ${id}`);
+    const { method, responses } = operation;
+    const answer = await send(this.#url, method, at ?? operation.path, body, headers);
+    check(answer.status === status, `${id} answers ${answer.status}, not ${status}: ${answer.text}`);
+    const described = responses[String(status)];
+    if (described === undefined) throw new Error(`${id} does not say that it answers ${status}`);
+    for (const name of ["cairn-tx", "etag", "link", "location"]) {
+      if (answer.headers[name] === undefined || status >= 400) continue;
+      const named = Object.keys(described.headers ?? {}).map((one) => one.toLowerCase());
+      check(named.includes(name), `${id} ${status} does not say that it has ${name}`);
+    }
+    this.seen.add(`${id} ${status}`);
+    const [[type, { schema }] = [undefined, { schema: {} }]] = Object.entries(described.content ?? {});
+    const given = answer.headers["content-type"]?.split(";")[0];
+    check(given === type, `${id} ${status} is ${given}, not ${type}`);
+    if (type !== "application/json") return undefined;
+    const json = JSON.parse(answer.text) as unknown;
+    const validate = validator(schema);
+    if (!validate(json))
+      throw new Error(`${id} ${status}: ${ajv.errorsText(validate.errors)}: ${answer.text}`);
+    if (status < 400) return json;
+    const { code } = (json as { error: { code: string } }).error;
+    check(
+      described.description.includes(`\`${code}\``),
+      `${id} does not say that it answers ${status} ${code}`,
+    );
+    return json;
+  }
+}
+
+function check(isAsSaid: boolean, otherwise: string): void {
+  if (!isAsSaid) throw new Error(otherwise);
+}
+
+function send(url: URL, method: string, at: string, body: string | undefined, headers: Sent["headers"]) {
+  return new Promise<{ status: number; headers: Record<string, string>; text: string }>((resolve, reject) => {
+    const asked = httpRequest(
+      { host: url.hostname, port: url.port, method, path: at, agent: false, headers },
+      (response) => {
+        let text = "";
+        const end = (): void =>
+          resolve({
+            status: response.statusCode ?? 0,
+            headers: response.headers as Record<string, string>,
+            text,
+          });
+        response.setEncoding("utf8");
+        response.on("data", (chunk: string) => {
+          text += chunk;
+          // A watch has no end.
+          if (response.headers["content-type"]?.startsWith("text/event-stream") !== true) return;
+          end();
+          asked.destroy();
+        });
+        response.once("end", end);
+      },
+    );
+    asked.once("error", reject);
+    asked.end(body);
+  });
+}
