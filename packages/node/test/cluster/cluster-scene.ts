@@ -77,7 +77,7 @@ export class ClusterScene {
       CAIRN_CHECKPOINT_PATH: path.join(this.folder, "checkpoints"),
     };
     const terminal = new CapturedTerminal({ cwd: this.folder, env });
-    return await cairn(["status", "--cluster", "--timeout", "PT1S", ...args], terminal);
+    return await cairn(["status", "--cluster", "--timeout", "PT2S", ...args], terminal);
   }
 
   /** The log as it is now, folded without any part of a node. */

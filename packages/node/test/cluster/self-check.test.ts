@@ -27,7 +27,7 @@ afterEach(async () => {
 });
 
 const SOON = { timeoutMs: 700 };
-const LONG = { timeoutMs: 10_000 };
+const LONG = { timeoutMs: 60_000 };
 
 function channel(): PeerChannel {
   if (log.peers === undefined) throw new Error("a log on NATS connects nodes");
@@ -45,9 +45,11 @@ function logger(): Logger {
 }
 
 async function peer(node: string): Promise<Peer> {
-  const found = (await askStatus(channel(), SOON)).find((one) => one.node === node);
-  if (found === undefined) throw new Error(`${node} does not answer`);
-  return found;
+  return await vi.waitFor(async () => {
+    const found = (await askStatus(channel(), SOON)).find((one) => one.node === node);
+    if (found === undefined) throw new Error(`${node} does not answer`);
+    return found;
+  });
 }
 
 async function alter(place: string, name: string): Promise<void> {
@@ -163,7 +165,7 @@ describe("a node that is asked for its digest", () => {
       code: "TX_TIMEOUT",
       message: expect.stringContaining("this node is at 6") as string,
     });
-    const later = askDigests(channel(), [asked], { ...question, waitMs: 10_000 }, LONG);
+    const later = askDigests(channel(), [asked], { ...question, waitMs: 50_000 }, LONG);
     await put(a, 5, 9, "right");
     expect((await later).get(asked.instance)?.digest).toEqual({
       txId: 9,
