@@ -72,8 +72,9 @@ export async function findCheckpoint(
   store: CheckpointStore,
   name: string | undefined,
   logId?: string,
+  signal?: AbortSignal,
 ): Promise<CheckpointListing> {
-  const { checkpoints, skipped } = await listCheckpoints(store);
+  const { checkpoints, skipped } = await listCheckpoints(store, signal);
   const found = checkpoints.find((checkpoint) =>
     name === undefined ? logId === undefined || checkpoint.log.id === logId : checkpoint.name === name,
   );
@@ -89,9 +90,10 @@ export async function findCheckpoint(
 export async function chooseLog(
   store: CheckpointStore,
   asked: string | undefined,
+  signal?: AbortSignal,
 ): Promise<string | undefined> {
   const logs = new Map<string, string>();
-  for (const { log } of (await listCheckpoints(store)).checkpoints) logs.set(log.id, log.name);
+  for (const { log } of (await listCheckpoints(store, signal)).checkpoints) logs.set(log.id, log.name);
   const known = [...logs]
     .toSorted()
     .map(([id, name]) => `${id} (${name})`)

@@ -130,8 +130,8 @@ function restore(
     if (inPlace !== undefined && log !== undefined) {
       throw new UsageError("--log chooses a checkpoint, and one is named already.");
     }
-    const logId = inPlace === undefined ? await chooseLog(store, log) : undefined;
-    const { name, archive } = await findCheckpoint(store, inPlace, logId);
+    const logId = inPlace === undefined ? await chooseLog(store, log, signal) : undefined;
+    const { name, archive } = await findCheckpoint(store, inPlace, logId, signal);
     const display = showProgress(terminal.stderr, "restoring", archive.bytes);
     try {
       const { restored, skipped } = await restoreCheckpoint({
@@ -161,6 +161,13 @@ function restore(
 function named(error: unknown, dir: string, source: string): unknown {
   if (!isCairnError(error) || !error.message.includes(dir)) return error;
   const { code, message, hint, cause } = error;
+  if (code === "DISK_FULL") {
+    const where = dirname(dirname(dir));
+    return new CairnError(code, `There is no space left in ${where} for a copy of ${source}.`, {
+      hint: "Free some space, or name another folder with --staging. The copy was removed.",
+      cause: error,
+    });
+  }
   return new CairnError(code, message.replaceAll(dir, source), {
     ...(hint === undefined ? {} : { hint }),
     cause,

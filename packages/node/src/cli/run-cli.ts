@@ -6,7 +6,9 @@ import { reportError } from "./report-error.ts";
 import { ReaderGoneError, type Terminal } from "./terminal.ts";
 
 /** Runs one command; answers the exit code: 0 fine, 1 the answer is no, 2 wrong usage or configuration, 3 no answer. */
-export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
+export async function runCli(given: readonly string[], terminal: Terminal): Promise<number> {
+  // What people type first; each command describes itself by its option.
+  const argv = given[0] === "help" ? [...given.slice(1), "--help"] : given;
   try {
     await createProgram(terminal, await loadCommands(argv[0])).parseAsync(argv, { from: "user" });
     return 0;

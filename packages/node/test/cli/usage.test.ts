@@ -28,6 +28,11 @@ describe("every command", () => {
     },
   );
 
+  test("is described by help as by its option", async () => {
+    expect(await cairn(["help", "db", "keys"])).toEqual(await cairn(["db", "keys", "--help"]));
+    expect(await cairn(["help"])).toEqual(await cairn(["--help"]));
+  });
+
   test("is in the help of the program", async () => {
     const { code, stdout } = await cairn(["--help"]);
     expect(code).toBe(0);

@@ -72,8 +72,8 @@ async function unpack(
   let display: ProgressDisplay | undefined;
   try {
     return await withCheckpointPlace(place, terminal, async ({ store, name: inPlace }) => {
-      const logId = inPlace === undefined ? await chooseLog(store, undefined) : undefined;
-      const { name } = await findCheckpoint(store, inPlace, logId);
+      const logId = inPlace === undefined ? await chooseLog(store, undefined, signal) : undefined;
+      const { name } = await findCheckpoint(store, inPlace, logId, signal);
       const { restored, skipped } = await restoreCheckpoint({
         stores: [store],
         stagingDir: `${dir}-staging`,

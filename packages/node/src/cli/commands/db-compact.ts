@@ -4,6 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import {
   CairnError,
   diskError,
+  isCairnError,
   type KvReader,
   type KvStore,
   levelProvider,
@@ -68,7 +69,12 @@ async function compactTo(target: string, { kv, reader, copy }: OpenedDb): Promis
     return { rows, before, after, digest };
   } catch (error) {
     await rm(making, { recursive: true, force: true });
-    throw diskError(error, target);
+    const known = diskError(error, target);
+    if (!isCairnError(known, "DISK_FULL")) throw known;
+    throw new CairnError("DISK_FULL", `There is no space left for the copy in ${target}.`, {
+      hint: "Free some space, or name another disk with -o. Nothing of the copy is left.",
+      cause: error,
+    });
   }
 }
 
