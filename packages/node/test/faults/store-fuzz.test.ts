@@ -40,7 +40,7 @@ describe("a store to which anything has happened", () => {
 
   it(
     `gives right answers or clear refusals, with each of ${SEEDS} seeds of damage`,
-    { timeout: 60_000 + SEEDS * 5_000 },
+    { timeout: 180_000 + SEEDS * 5_000 },
     async () => {
       const seeds = Array.from({ length: SEEDS }, (_, n) => FIRST + n);
       const work = async (): Promise<void> => {
