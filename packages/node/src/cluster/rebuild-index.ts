@@ -2,15 +2,15 @@ import { rm } from "node:fs/promises";
 import path from "node:path";
 import { restoreCheckpoint } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
+import { foldLog } from "../fold-log.ts";
 import { restoreStores } from "../node-checkpoints.ts";
 import { fileReader } from "../index-source.ts";
 import { IndexStore } from "../index-store/index-store.ts";
 import { emptyState } from "../joining/empty-state.ts";
-import { lastKnown, type LogIdentity, logOffset, readLogIdentity } from "../joining/log-identity.ts";
+import { type LogIdentity, logOffset, readLogIdentity } from "../joining/log-identity.ts";
 import { openIndex } from "../joining/local-index.ts";
 import { acceptManifest, isOwnStore, verifyRestored } from "../joining/restore-index.ts";
 import type { System } from "../system/system.ts";
-import { followLog } from "../tx-log/follow-log.ts";
 import type { TxLog } from "../tx-log/tx-log.ts";
 import type { TxId } from "../tx-log/transaction.ts";
 
@@ -43,7 +43,7 @@ export interface RebuiltIndex {
  * has the beginning), `LOG_REGRESSED` (the log ends before), and those of reading a log and a store.
  */
 export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltIndex> {
-  const { system, log, dir, txId, signal } = options;
+  const { system, log, dir, txId, signal, onProgress } = options;
   await rm(dir, { recursive: true, force: true });
   const identity = await readLogIdentity(log);
   if (identity === undefined) throw endsBefore(log.name, 0, txId);
@@ -54,34 +54,17 @@ export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltInde
   const { kv } = await openIndex(fileReader(system.kvProvider), live);
   try {
     const index = await IndexStore.open(kv, emptyState(identity));
-    await applyUpTo(index, identity, options);
+    const begin = index.state.txId;
+    const last = identity.bounds.last + logOffset(identity, index.state);
+    if (last < txId) throw endsBefore(log.name, last, txId);
+    const onApplied = (): void => onProgress?.(index.state.txId - begin, txId - begin);
+    await foldLog({ index, log, identity, upTo: txId, signal, onApplied });
     signal.throwIfAborted();
     const digest = await index.digest();
     if (digest?.txId !== txId) throw endsBefore(log.name, digest?.txId ?? 0, txId);
     return { live, txId, digest: digest.digest, basis };
   } finally {
     await kv.close();
-  }
-}
-
-async function applyUpTo(index: IndexStore, identity: LogIdentity, options: RebuildOptions): Promise<void> {
-  const { log, txId, signal, onProgress } = options;
-  const begin = index.state.txId;
-  const offset = logOffset(identity, index.state);
-  const last = identity.bounds.last + offset;
-  if (last < txId) throw endsBefore(log.name, last, txId);
-  if (begin >= txId) return;
-  const stop = new AbortController();
-  const messages = followLog(log, {
-    anchor: lastKnown(identity, index.state),
-    maxMessages: 500,
-    signal: AbortSignal.any([signal, stop.signal]),
-  });
-  for await (const array of messages) {
-    const wanted = array.filter(({ position }) => position + offset <= txId);
-    await index.apply(wanted);
-    onProgress?.(index.state.txId - begin, txId - begin);
-    if (index.state.txId >= txId) stop.abort();
   }
 }
 

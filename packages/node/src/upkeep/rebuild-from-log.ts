@@ -3,13 +3,14 @@ import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, type KvProvider } from "@cairn/kv";
 import { INDEX_VERSION, statePosition } from "../index-store/index-state.ts";
 import { IndexStore } from "../index-store/index-store.ts";
+import { foldLog } from "../fold-log.ts";
 import { emptyState } from "../joining/empty-state.ts";
 import type { IndexDirectory } from "../joining/index-directory.ts";
 import { tryOpenIndex } from "../joining/local-index.ts";
-import { lastKnown, type LogIdentity } from "../joining/log-identity.ts";
+import { lastKnown, type LogIdentity, logOffset } from "../joining/log-identity.ts";
 import { judgeFormat } from "../joining/restore-index.ts";
 import { checkAnchor } from "../tx-log/anchor.ts";
-import { followLog, type LogState } from "../tx-log/follow-log.ts";
+import type { LogState } from "../tx-log/follow-log.ts";
 import type { TxId } from "../tx-log/transaction.ts";
 import type { TxLog } from "../tx-log/tx-log.ts";
 
@@ -44,20 +45,9 @@ export async function rebuildFromLog(options: RebuildOptions): Promise<RebuiltIn
     const resumedAt = index.state.txId;
     const goal = identity.bounds.last;
     onProgress?.(statePosition(index.state), goal);
-    if (statePosition(index.state) < goal) {
-      const following = followLog(log, {
-        anchor: lastKnown(identity, index.state),
-        maxMessages: 500,
-        signal,
-        ...(onLogState === undefined ? {} : { onState: onLogState }),
-      });
-      for await (const messages of following) {
-        await index.apply(messages);
-        onProgress?.(statePosition(index.state), goal);
-        // Following stops only between arrays of messages, and so leaves whole transactions.
-        if (statePosition(index.state) >= goal || signal.aborted) break;
-      }
-    }
+    const onApplied = (): void => onProgress?.(statePosition(index.state), goal);
+    const upTo = goal + logOffset(identity, index.state);
+    await foldLog({ index, log, identity, upTo, signal, onApplied, onLogState });
     signal.throwIfAborted();
     return { index, resumedAt };
   } catch (error) {
