@@ -12,6 +12,7 @@ import { findCandidates } from "./find-candidates.ts";
 import type { Candidate } from "./find-candidates.ts";
 import type { SkippedCheckpoint } from "./list-checkpoints.ts";
 import { reserve } from "./reservations.ts";
+import type { Reservation } from "./reservations.ts";
 import { unlessAborted } from "./stores/unless-aborted.ts";
 import { syncFiles, syncFolder } from "./stores/write-file.ts";
 import { unpackArchive } from "./unpack.ts";
@@ -108,10 +109,10 @@ async function refusal(options: RestoreOptions, manifest: Manifest): Promise<Cai
 /** Restores a candidate, or answers with why it could not be; throws what no other candidate would cure. */
 async function restoreOne(options: RestoreOptions, candidate: Candidate): Promise<CairnError | undefined> {
   const { signal, clock = systemClock, retries = 3 } = options;
-  const mayReserve = options.reserveIn?.(candidate.store) ?? true;
-  const reservation = mayReserve
-    ? await unlessAborted(reserve(candidate.store, candidate.name, options.node, clock), signal)
-    : undefined;
+  const reservation =
+    (options.reserveIn?.(candidate.store) ?? true)
+      ? await reserveUnlessAborted(options, candidate, clock)
+      : undefined;
   try {
     for (let tries = 0; ; tries++) {
       try {
@@ -129,6 +130,24 @@ async function restoreOne(options: RestoreOptions, candidate: Candidate): Promis
     const released = reservation?.release();
     // A store that stopped answering must not hold up who stops restoring; the reservation expires.
     await Promise.race([released, ...(signal?.aborted === true ? [clock.wait(GIVEN_UP_AFTER_MS)] : [])]);
+  }
+}
+
+async function reserveUnlessAborted(
+  { node, signal }: RestoreOptions,
+  { store, name }: Candidate,
+  clock: Clock,
+): Promise<Reservation> {
+  const reserving = reserve(store, name, node, clock);
+  try {
+    return await unlessAborted(reserving, signal);
+  } catch (error) {
+    // One that is made all the same would be renewed for ever. That it cannot be, the thrower of this error need not hear.
+    void reserving.then(
+      (late) => late.release(),
+      () => undefined,
+    );
+    throw error;
   }
 }
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { CairnError } from "@cairn/kv";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { filesystemStore, memoryStore } from "../src/index.ts";
 import type { CheckpointStore, Clock } from "../src/index.ts";
 import { faultyStore, manualClock, unreachable } from "../testing/index.ts";
@@ -337,6 +337,44 @@ test("an aborted restore ends with the signal's reason and leaves nothing", asyn
   await expect(aborted).rejects.toThrow("the node stops");
   expect(await readdir(join(dir, "staging"))).toEqual([]);
   expect((await namesIn(store)).filter((name) => name.startsWith("reservations/"))).toEqual([]);
+});
+
+test.each(["list", "read", "create"] as const)(
+  "a restore that is aborted while a store answers no %s ends at once, and a late answer leaves nothing",
+  async (silent) => {
+    const dir = await temporaryDirectory();
+    const { store } = await threeCheckpoints(dir);
+    const stop = new AbortController();
+    let answer: (() => void) | undefined;
+    const late = faultyStore(store, {
+      before: async ({ method }) => {
+        if (method !== silent || answer !== undefined) return;
+        setImmediate(() => stop.abort(new Error("the node stops")));
+        await new Promise<void>((resolve) => (answer = resolve));
+      },
+    });
+    await expect(restore([late], dir, { signal: stop.signal })).rejects.toThrow("the node stops");
+    answer?.();
+    await vi.waitFor(async () =>
+      expect((await namesIn(store)).filter((name) => name.startsWith("reservations/"))).toEqual([]),
+    );
+    expect(await readdir(dir)).not.toContain("live");
+  },
+);
+
+test("a reservation that a store made after nobody wanted it any more is taken back", async () => {
+  const dir = await temporaryDirectory();
+  const { store } = await threeCheckpoints(dir);
+  const stop = new AbortController();
+  const removed: string[] = [];
+  const late = faultyStore(store, {
+    before: async ({ method, name }) => {
+      if (method === "remove") removed.push(name);
+      if (method === "create") stop.abort(new Error("the node stops"));
+    },
+  });
+  await expect(restore([late], dir, { signal: stop.signal })).rejects.toThrow("the node stops");
+  await vi.waitFor(() => expect(removed).toEqual([expect.stringMatching(/^reservations\//)]));
 });
 
 test("a store that was copied to another place, or from a folder to another kind of store, keeps working", async () => {
