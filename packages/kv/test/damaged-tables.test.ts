@@ -73,7 +73,7 @@ describe("a store with a damaged table", () => {
     await flip(tables.at(-1) ?? "", 2000);
     const store = await directory.open("store");
     // A thread of a low priority waits for a busy machine.
-    await vi.waitFor(async () => expect(await readAll(store)).toSatisfy(isCairnError), 30_000);
+    await vi.waitFor(async () => expect(await readAll(store)).toSatisfy(isCairnError), 150_000);
     await expect(store.get(Buffer.from("count"))).rejects.toMatchObject(CORRUPT);
     await expect(store.getMany([Buffer.from("count")])).rejects.toMatchObject(CORRUPT);
     expect(() => store.range({})).toThrow(expect.objectContaining(CORRUPT));
