@@ -15,7 +15,7 @@ export default defineConfig({
     // idle one does.
     testTimeout: 180_000,
     hookTimeout: 180_000,
-    expect: { poll: { timeout: 30_000 } },
+    expect: { poll: { timeout: 60_000 } },
     setupFiles: ["./test/support/patient-waits.ts"],
     reporters: ["default"],
   },

@@ -1,19 +1,20 @@
 // Ports of 127.0.0.1.
+import { randomInt } from "node:crypto";
 import { connect, createServer } from "node:net";
 
-/** The wanted port if nobody listens on it, else one that is free. */
+/** The wanted port if nobody listens on it, else one that is free; 0 wants any. */
 export async function freePort(wanted) {
-  return (await canListen(wanted)) ?? (await canListen(0));
+  let port = wanted;
+  // Below the ports that systems hand out by themselves: one of those could be somebody's before it is used.
+  while (port === 0 || !(await canListen(port))) port = randomInt(12_000, 32_000);
+  return port;
 }
 
 function canListen(port) {
   return new Promise((resolve) => {
     const server = createServer();
-    server.once("error", () => resolve(undefined));
-    server.listen(port, "127.0.0.1", () => {
-      const found = server.address().port;
-      server.close(() => resolve(found));
-    });
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
   });
 }
 

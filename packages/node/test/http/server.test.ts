@@ -1,16 +1,17 @@
 import { EventEmitter, once } from "node:events";
-import { connect, createServer, type AddressInfo } from "node:net";
+import { connect, createServer } from "node:net";
 import { text } from "node:stream/consumers";
 import { CairnError } from "@cairn/kv";
 import { describe, expect, test, vi } from "vitest";
+import { freePort } from "../../testing/nats-server.ts";
 import { CHECKPOINT, MemoryNode } from "./memory-node.ts";
 import { serve, type ServedNode } from "./served-node.ts";
 
 describe("starting", () => {
   test("on a port that is taken is PORT_IN_USE, and leaves nothing open", async () => {
-    const other = createServer().listen(0, "127.0.0.1");
+    const port = await freePort();
+    const other = createServer().listen(port, "127.0.0.1");
     await once(other, "listening");
-    const { port } = other.address() as AddressInfo;
     await expect(serve({ port })).rejects.toMatchObject({ code: "PORT_IN_USE" });
     other.close();
     await once(other, "close");
