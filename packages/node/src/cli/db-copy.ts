@@ -159,15 +159,16 @@ function restore(
 
 /** Messages name what was asked about, not the copy, which is gone when they are read. */
 function named(error: unknown, dir: string, source: string): unknown {
-  if (!isCairnError(error) || !error.message.includes(dir)) return error;
+  if (!isCairnError(error)) return error;
   const { code, message, hint, cause } = error;
-  if (code === "DISK_FULL") {
-    const where = dirname(dirname(dir));
-    return new CairnError(code, `There is no space left in ${where} for a copy of ${source}.`, {
+  const staging = dirname(dir);
+  if (code === "DISK_FULL" && message.includes(staging)) {
+    return new CairnError(code, `There is no space left in ${dirname(staging)} for a copy of ${source}.`, {
       hint: "Free some space, or name another folder with --staging. The copy was removed.",
       cause: error,
     });
   }
+  if (!message.includes(dir)) return error;
   return new CairnError(code, message.replaceAll(dir, source), {
     ...(hint === undefined ? {} : { hint }),
     cause,
