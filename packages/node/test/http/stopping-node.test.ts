@@ -62,7 +62,7 @@ describe("a node that stops while requests come without end", () => {
     await vi.waitFor(async () => expect((await node.status()).index.documents).toBeGreaterThan(200));
     const begunAt = performance.now();
     await node.close();
-    expect(performance.now() - begunAt).toBeLessThan(9_000);
+    expect(performance.now() - begunAt).toBeLessThan(60_000);
     const answered = new Set<string>();
     for (const { name, answered: all } of pipelines) {
       for (const [index, answer] of (await all).split("HTTP/1.1 ").slice(1).entries()) {
