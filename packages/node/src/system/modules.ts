@@ -147,7 +147,7 @@ const checkpointer = defineModule({
       compression: values.compression,
       ...(restoreFrom === undefined
         ? {}
-        : { restoreFrom: await Promise.all(restoreFrom.map((store) => store.create(context))) }),
+        : { restoreFrom: await Promise.all(restoreFrom.map((one) => one.create(context))) }),
       ...(retention === undefined ? {} : { retentionPolicy: retention }),
       ...(refreshAfter === undefined ? {} : { refreshAfter }),
       ...(verifyEvery === undefined ? {} : { verifyEvery }),
