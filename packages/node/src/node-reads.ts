@@ -23,6 +23,15 @@ import { watch } from "./watch/watch-session.ts";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_LIMIT = 100;
+const GREATEST_LIMIT = 1_000;
+
+/** Of whatever comes in pages: what is no such number would end a page early, as if there were no more. */
+function checkedLimit(limit = DEFAULT_LIMIT): number {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= GREATEST_LIMIT) return limit;
+  throw new CairnError("TX_INVALID", `A limit is a whole number from 1 to ${GREATEST_LIMIT}, not ${limit}.`, {
+    hint: "The cursor of a page leads to the next one.",
+  });
+}
 
 /** What {@link NodeReads} answers. */
 type Reads = Pick<NodeApi, "watch" | "await" | "outcome" | "get" | "list" | "history" | "digest">;
@@ -69,7 +78,8 @@ export class NodeReads implements Reads {
     const index = await this.#readable({ ...query, minTx: Math.max(query.minTx ?? 0, began) });
     // Checks the bucket's name, and the namespace's where one is given.
     documentKey(query.bucket, query.namespace ?? "default", "any");
-    return await this.guarded(index, index.list({ ...query, limit: query.limit ?? DEFAULT_LIMIT }));
+    const limit = checkedLimit(query.limit);
+    return await this.guarded(index, index.list({ ...query, limit }));
   }
 
   async history(
@@ -77,7 +87,7 @@ export class NodeReads implements Reads {
     options: ReadOptions & { limit?: number; cursor?: string } = {},
   ): Promise<HistoryPage> {
     const index = await this.#readable(options);
-    return await this.guarded(index, index.history(key, options.limit ?? DEFAULT_LIMIT, options.cursor));
+    return await this.guarded(index, index.history(key, checkedLimit(options.limit), options.cursor));
   }
 
   watch(query: WatchQuery = {}): Watch {
@@ -112,7 +122,7 @@ export class NodeReads implements Reads {
       );
     }
     const index = await this.#readable(options);
-    const query = { limit: limit ?? DEFAULT_LIMIT, bucket, object, before: place };
+    const query = { limit: checkedLimit(limit), bucket, object, before: place };
     return await this.guarded(index, index.events(query));
   }
 
@@ -121,7 +131,7 @@ export class NodeReads implements Reads {
     options: ReadOptions & { limit?: number; cursor?: string } = {},
   ): Promise<{ index: IndexStore; page: EvictionPage }> {
     const index = await this.#readable(options);
-    const page = await this.guarded(index, index.evictions(options.limit ?? DEFAULT_LIMIT, options.cursor));
+    const page = await this.guarded(index, index.evictions(checkedLimit(options.limit), options.cursor));
     return { index, page };
   }
 

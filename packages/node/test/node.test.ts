@@ -104,6 +104,21 @@ describe("a node on the embedded log", () => {
     expect(await readdir(path.join(folder, "node-1-index", "quarantine"))).toHaveLength(1);
   });
 
+  it("refuses a limit that none can be, instead of a page that looks like the last", async () => {
+    const node = await start();
+    await node.ready;
+    for (const name of ["a", "b", "c"]) await put(node, name, 1);
+    for (const limit of [0, -1, 1.5, Number.NaN, Infinity, 1_001]) {
+      const refused = { code: "TX_INVALID", message: expect.stringContaining("from 1 to 1000") };
+      await expect(node.list({ bucket: "pods", limit })).rejects.toMatchObject(refused);
+      await expect(node.history(key("a"), { limit })).rejects.toMatchObject(refused);
+      await expect(node.events({ limit })).rejects.toMatchObject(refused);
+      await expect(node.evictions({ limit })).rejects.toMatchObject(refused);
+    }
+    const { documents, cursor } = await node.list({ bucket: "pods", limit: 2 });
+    expect([documents.length, cursor === undefined]).toEqual([2, false]);
+  });
+
   it("goes on with a list only when it holds the transaction that the list began at", async () => {
     const node = await start();
     await node.ready;
