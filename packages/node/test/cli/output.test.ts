@@ -30,7 +30,7 @@ async function saveLevelDb(dir: string): Promise<void> {
   await kv.close();
 }
 
-/** A terminal whose output takes one write and refuses the next ones. */
+/** A terminal whose standard output refuses what is written. */
 function refusing(code: string): CapturedTerminal {
   const terminal = new CapturedTerminal({ cwd: folder });
   const { stdout } = terminal;
