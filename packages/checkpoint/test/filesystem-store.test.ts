@@ -67,8 +67,11 @@ test("a folder that may not be read or written is denied", async () => {
   const dir = await temporaryDirectory();
   await chmod(dir, 0o755);
   await mkdir(join(dir, "locked"), { mode: 0o700 });
-  await mkdir(join(dir, "read-only"), { mode: 0o555 });
+  await mkdir(join(dir, "read-only"));
   await writeFile(join(dir, "read-only", "a.json"), "1");
+  // Whatever the umask is.
+  await chmod(join(dir, "read-only", "a.json"), 0o444);
+  await chmod(join(dir, "read-only"), 0o555);
   withoutPrivileges();
   const locked = filesystemStore({ path: join(dir, "locked", "store") });
   const readOnly = filesystemStore({ path: join(dir, "read-only") });
