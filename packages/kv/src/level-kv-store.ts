@@ -26,7 +26,7 @@ export const LEVEL_FORMAT = "leveldb/1";
 
 /** How LevelDB shall work; sizes are in bytes. */
 export interface LevelOptions {
-  /** Rows gathered in memory, and in the log that recovery reads, before they become a table. Default 32 MiB. */
+  /** Rows gathered in memory, and in the log that recovery reads, before they become a table. Default 24 MiB. */
   readonly writeBufferSize?: number;
   /** Blocks of tables kept in memory. Default 16 MiB. */
   readonly cacheSize?: number;
@@ -36,7 +36,7 @@ export interface LevelOptions {
   readonly maxOpenFiles?: number;
 }
 
-const DEFAULTS = { writeBufferSize: 32 << 20, cacheSize: 16 << 20, compression: true };
+const DEFAULTS = { writeBufferSize: 24 << 20, cacheSize: 16 << 20, compression: true };
 
 /** Stores in LevelDB, one a directory. */
 export function levelProvider(options: LevelOptions = {}): KvProvider {
