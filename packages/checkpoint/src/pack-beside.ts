@@ -2,7 +2,6 @@ import type { Worker } from "node:worker_threads";
 import { CairnError } from "@cairn/kv";
 import type { ArchiveOrder, PackedArchive } from "./archive-pieces.ts";
 import { paceByThisThread } from "./pace-by-this-thread.ts";
-import type { Pacing } from "./pace-by-this-thread.ts";
 import type { Writing } from "./pack.ts";
 import type { PackMessage, PackOrder, PackRequest } from "./pack-worker.ts";
 import { unlessAborted } from "./stores/unless-aborted.ts";
@@ -19,7 +18,8 @@ export async function writeBeside(
   { explain, signal, onProgress }: Writing,
 ): Promise<PackedArchive> {
   signal?.throwIfAborted();
-  const { worker, sent, pacing } = start({ ...order, file, pieces: 0 });
+  const pacing = paceByThisThread();
+  const { worker, sent } = start({ ...order, file, pieces: 0, pace: pacing.shared });
   try {
     for (;;) {
       const message = await unlessAborted(sent.take(), signal);
@@ -41,7 +41,8 @@ export async function* archiveBeside(
   order: ArchiveOrder,
   onProgress: (bytes: number) => void,
 ): AsyncGenerator<Buffer, PackedArchive, undefined> {
-  const { worker, sent, pacing } = start({ ...order, pieces: PIECES });
+  // Without giving way: what this thread is busy with is sending these very pieces, which would slow themselves down to half.
+  const { worker, sent } = start({ ...order, pieces: PIECES });
   try {
     for (;;) {
       const message = await sent.take();
@@ -52,19 +53,13 @@ export async function* archiveBeside(
       worker.postMessage("one more" satisfies PackRequest, []);
     }
   } finally {
-    pacing.stop();
     await worker.terminate();
   }
 }
 
-function start(order: PackOrder): {
-  readonly worker: Worker;
-  readonly sent: Inbox<PackMessage>;
-  readonly pacing: Pacing;
-} {
-  const pacing = paceByThisThread();
-  const worker = startWorker(import.meta.url, "pack-worker", { ...order, pace: pacing.shared });
-  return { worker, sent: inboxOf<PackMessage>(worker, endedEarly), pacing };
+function start(order: PackOrder): { readonly worker: Worker; readonly sent: Inbox<PackMessage> } {
+  const worker = startWorker(import.meta.url, "pack-worker", order);
+  return { worker, sent: inboxOf<PackMessage>(worker, endedEarly) };
 }
 
 function endedEarly(): CairnError {

@@ -11,28 +11,34 @@ export interface UnpackOrder {
   readonly dir: string;
   readonly manifest: Manifest;
   readonly compressed: boolean;
-  /** The archive's file; without one its bytes are sent. */
-  readonly file?: number;
+  /** Where the archive's bytes are: in an open file, or in chunks that are told one by one. */
+  readonly archive: number | SharedChunks;
   readonly background: boolean;
 }
 
-/** What it is sent where it has no file: the archive's bytes, then that there are no more. */
-export type UnpackRequest = { readonly chunk: Uint8Array } | "end";
+/** Memory that both threads have, in chunks of `size` bytes. */
+export interface SharedChunks {
+  readonly memory: SharedArrayBuffer;
+  readonly size: number;
+}
 
-/** What it sends: bytes of the archive read so far, chunks that it is done with, and how it ended. */
+/** What it is sent where it has no file: how many bytes lie in which chunk, then that there are no more. */
+export type UnpackRequest = { readonly chunk: number; readonly bytes: number } | "end";
+
+/** What it sends: bytes of the archive read so far, a chunk that it is done with, and how it ended. */
 export type UnpackMessage =
   | { readonly done: number }
-  | { readonly took: 1 }
+  | { readonly took: number }
   | { readonly failed: SentError }
   | { readonly unpacked: true };
 
 type Port = NonNullable<typeof parentPort>;
 
-async function unpack({ file, ...order }: UnpackOrder, port: Port): Promise<void> {
+async function unpack({ archive, ...order }: UnpackOrder, port: Port): Promise<void> {
   let told = 0;
   await receiveArchive({
     ...order,
-    source: file === undefined ? chunkSource(sentTo(port)) : fileSource(file),
+    source: typeof archive === "number" ? fileSource(archive) : chunkSource(sentTo(port, archive)),
     sink: sinkBeside(order),
     onProgress(done) {
       if (done - told < 1024 * 1024 && done < order.manifest.archive.bytes) return;
@@ -42,12 +48,16 @@ async function unpack({ file, ...order }: UnpackOrder, port: Port): Promise<void
   });
 }
 
-async function* sentTo(port: Port): AsyncGenerator<Uint8Array, void, undefined> {
+async function* sentTo(
+  port: Port,
+  { memory, size }: SharedChunks,
+): AsyncGenerator<Uint8Array, void, undefined> {
   const sent = new Inbox<UnpackRequest>();
   port.on("message", (request: UnpackRequest) => sent.put(request));
   for (let request = await sent.take(); request !== "end"; request = await sent.take()) {
-    yield request.chunk;
-    port.postMessage({ took: 1 } satisfies UnpackMessage);
+    const { chunk, bytes } = request;
+    yield Buffer.from(memory, chunk * size, bytes);
+    port.postMessage({ took: chunk } satisfies UnpackMessage);
   }
 }
 

@@ -22,8 +22,11 @@ export interface UnpackOptions {
   readonly threads?: boolean;
 }
 
-/** Chunks on their way to the other thread. */
-const CHUNKS = 32;
+/** Chunks on their way to the other thread, one beside the other in memory that both have: sent as messages, each would be copied twice. */
+const CHUNKS = 8;
+const CHUNK_BYTES = 256 * 1024;
+
+type Unpacked = Omit<UnpackOrder, "archive">;
 
 /**
  * Writes the files of an archive into `dir` (made by it), checking everything against the manifest while it streams by.
@@ -38,10 +41,9 @@ export async function unpackArchive(
 ): Promise<void> {
   const { threads = manifest.archive.bytes >= WORTH_A_THREAD, background = false, signal } = options;
   const compressed = manifest.format.archive === ARCHIVE_FORMATS.gzip;
-  const { file } = archive;
   try {
     await makeFolder(dir);
-    const order = { dir, manifest, compressed, background, ...(file === undefined ? {} : { file }) };
+    const order = { dir, manifest, compressed, background };
     await (threads ? unpackBeside(archive, order, options) : unpackHere(archive, order, options));
     await syncFolder(dir);
   } catch (error) {
@@ -54,7 +56,7 @@ export async function unpackArchive(
 
 async function unpackHere(
   archive: StoredContent,
-  { dir, manifest, compressed }: UnpackOrder,
+  { dir, manifest, compressed }: Unpacked,
   { onProgress, signal }: UnpackOptions,
 ): Promise<void> {
   await receiveArchive({
@@ -72,15 +74,20 @@ async function unpackHere(
 
 async function unpackBeside(
   archive: StoredContent,
-  order: UnpackOrder,
+  order: Unpacked,
   { onProgress, signal }: UnpackOptions,
 ): Promise<void> {
   signal?.throwIfAborted();
-  const worker = startWorker(import.meta.url, "unpack-worker", order);
+  const { file } = archive;
+  const memory = new SharedArrayBuffer(file === undefined ? CHUNKS * CHUNK_BYTES : 0);
+  const worker = startWorker(import.meta.url, "unpack-worker", {
+    ...order,
+    archive: file ?? { memory, size: CHUNK_BYTES },
+  } satisfies UnpackOrder);
   const sent = inboxOf<UnpackMessage>(worker, () =>
     incomplete(order.manifest, "the thread that unpacked it ended early"),
   );
-  const room = new Inbox<1>(Array.from({ length: CHUNKS }, () => 1 as const));
+  const free = new Inbox<number>(Array.from({ length: CHUNKS }, (_, chunk) => chunk));
   const send = (request: UnpackRequest): void => worker.postMessage(request, []);
 
   /** What counts is what the other thread says, also of what it was fed. */
@@ -90,27 +97,29 @@ async function unpackBeside(
       if ("unpacked" in message) return;
       if ("failed" in message) throw receiveError(message.failed);
       if ("done" in message) onProgress?.(message.done);
-      else room.put(message.took);
+      else free.put(message.took);
     }
   }
 
   /** Never ends when it is done, only when it fails. */
   async function feed(): Promise<never> {
-    for await (const chunk of archive) {
-      await room.take();
-      send({ chunk });
+    const source = chunkSource(archive);
+    for (let bytes = CHUNK_BYTES; bytes === CHUNK_BYTES;) {
+      const chunk = await free.take();
+      bytes = await source.fill(Buffer.from(memory, chunk * CHUNK_BYTES, CHUNK_BYTES));
+      send({ chunk, bytes });
     }
     send("end");
     return await new Promise<never>(() => undefined);
   }
 
   try {
-    const unpacked = order.file === undefined ? Promise.race([follow(), feed()]) : follow();
+    const unpacked = file === undefined ? Promise.race([follow(), feed()]) : follow();
     await unlessAborted(unpacked, signal);
   } finally {
     // Nothing may write to the directory any more once the caller hears of the end.
     await worker.terminate();
     // Lets go of the archive.
-    room.fail(new Error("Nobody takes any more of the archive."));
+    free.fail(new Error("Nobody takes any more of the archive."));
   }
 }

@@ -7,8 +7,8 @@ import type { RangeAnswer } from "./s3-range.ts";
 
 /** So many bytes come with the first answer, and are read at once: no connection waits for a reader. */
 const FIRST = 256 * 1024;
-// Half of a part: what arrives lies in many small buffers, which take more room than they hold.
-const RANGE = 4 * 1024 * 1024;
+// Less than half of a part: what arrives lies in many small buffers, which take more room than they hold.
+const RANGE = 3 * 1024 * 1024;
 
 /** The object's content, in order, fetched in several ranges at once; no more of them than may be under way are held. */
 export async function openContent(
