@@ -79,7 +79,7 @@ export async function askReads({ port, count, reads }: AskedReads): Promise<Figu
   const seconds = (performance.now() - begin) / 1000;
   const [socket] = sockets;
   // Whichever of the two serves ends after this.
-  if (socket !== undefined) await ask(socket, STOP, /^HTTP\/1.1 201/);
+  if (socket !== undefined) await ask(socket, STOP, /^HTTP\/1.1 20[01]/);
   for (const one of sockets) one.destroy();
   return { "reads/s": reads / seconds };
 }
