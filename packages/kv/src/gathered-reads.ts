@@ -6,8 +6,8 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-/** As many as libuv has threads: more would only wait there. */
-const MOST_UNDER_WAY = 4;
+/** One thread of libuv's four is left to others. More readings of fewer rows cost more than they bring. */
+const MOST_UNDER_WAY = 3;
 /** One thread reads them one after the other, perhaps each from the disk. */
 const MOST_TOGETHER = 32;
 
@@ -47,18 +47,19 @@ export class GatheredReads {
   #plan(): void {
     if (this.#isPlanned || this.#underWay === MOST_UNDER_WAY) return;
     this.#isPlanned = true;
-    // Once all have asked who go on at this moment.
-    process.nextTick(() => {
+    // Once all have asked who go on in this turn of the event loop.
+    setImmediate(() => {
       this.#isPlanned = false;
-      void this.#send();
+      while (this.#keys.length > 0 && this.#underWay < MOST_UNDER_WAY) void this.#send();
     });
   }
 
   async #send(): Promise<void> {
-    const keys = this.#keys.splice(0, MOST_TOGETHER);
-    const waiting = this.#waiting.splice(0, MOST_TOGETHER);
+    // A share for each thread that has nothing to do: all in one would keep the others idle.
+    const share = Math.ceil(this.#keys.length / (MOST_UNDER_WAY - this.#underWay));
+    const keys = this.#keys.splice(0, Math.min(share, MOST_TOGETHER));
+    const waiting = this.#waiting.splice(0, keys.length);
     this.#underWay += 1;
-    if (this.#keys.length > 0) this.#plan();
     try {
       const values = await this.#readMany(keys);
       for (const [index, { resolve }] of waiting.entries()) resolve(values[index]);

@@ -105,9 +105,8 @@ class LevelKvStore extends LevelReader implements KvStore {
     if (isOld) this.#running.add(this.#checkTables());
   }
 
-  override async get(key: Uint8Array): Promise<Uint8Array | undefined> {
-    this.#assertOpen();
-    return await this.#reads.get(key);
+  override get(key: Uint8Array): Promise<Uint8Array | undefined> {
+    return this.#closing === undefined ? this.#reads.get(key) : Promise.reject(closed(this.#dir));
   }
 
   override async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {

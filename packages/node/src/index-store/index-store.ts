@@ -137,9 +137,9 @@ export class IndexStore {
     return this.#work.builds.size === 0 && this.#work.removals.length === 0;
   }
 
-  async get(key: DocumentKey, asOf?: AsOf): Promise<StoredDocument | undefined> {
-    if (asOf === undefined) return await readDocument(this.#kv, key);
-    return await this.#frozen(async (reader) => {
+  get(key: DocumentKey, asOf?: AsOf): Promise<StoredDocument | undefined> {
+    if (asOf === undefined) return readDocument(this.#kv, key);
+    return this.#frozen(async (reader) => {
       const txId = await resolveAsOf(reader, asOf);
       return txId === undefined ? undefined : await readDocumentAsOf(reader, key, txId);
     });

@@ -59,8 +59,9 @@ export function versionValueDocument(value: Uint8Array): Uint8Array {
 /** A version's value, read. `json` is undefined for a deletion. */
 export function decodeVersion(value: Uint8Array): { revision: Revision; time: number; json?: string } {
   const bytes = view(value);
-  const head = { revision: readNumber(bytes, 1), time: readNumber(bytes, 9) };
-  return bytes[0] === DELETED ? head : { ...head, json: bytes.toString("utf8", HEAD) };
+  const revision = readNumber(bytes, 1);
+  const time = readNumber(bytes, 9);
+  return bytes[0] === DELETED ? { revision, time } : { revision, time, json: bytes.toString("utf8", HEAD) };
 }
 
 /**
