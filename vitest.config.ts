@@ -9,12 +9,14 @@ export default defineConfig({
   test: {
     include: ["packages/*/test/**/*.test.ts", "test/**/*.test.ts", "examples/*/test/**/*.test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**"],
-    // Tests wait for disks, servers and processes more than they compute: one at a time would leave a core idle.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Tests wait for disks, servers and processes more than they compute: one at a time would leave a core idle. All share one disk.
+    maxWorkers: Math.min(4, Math.max(2, availableParallelism() - 1)),
     // Limits end what hangs. None may be near what a busy machine with a slow disk needs, which is many times what an
     // idle one does.
     testTimeout: 180_000,
     hookTimeout: 180_000,
+    // Where nobody can look at a machine that stood still, a test gets a second try, and the runner tells of it.
+    retry: process.env["CI"] === "true" ? 1 : 0,
     expect: { poll: { timeout: 60_000 } },
     setupFiles: ["./test/support/patient-waits.ts"],
     reporters: ["default"],
