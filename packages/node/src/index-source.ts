@@ -1,13 +1,5 @@
-import { readdir } from "node:fs/promises";
 import type { CheckpointSource, IndexState as CapturedState } from "@cairn/checkpoint";
-import {
-  CairnError,
-  isCairnError,
-  type KvProvider,
-  levelProvider,
-  liveTableNames,
-  systemErrorCode,
-} from "@cairn/kv";
+import { CairnError, isCairnError, type KvProvider, levelProvider, liveTableNames } from "@cairn/kv";
 import { FIRST_TX_ID, INDEX_VERSION, type IndexState } from "./index-store/index-state.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
 import { isoTime } from "./index-store/row-values.ts";
@@ -15,6 +7,7 @@ import { openIndex } from "./joining/local-index.ts";
 import { checkAnchor } from "./tx-log/anchor.ts";
 import type { TxLog } from "./tx-log/tx-log.ts";
 import { VERSION } from "./version.ts";
+import { namesIn } from "./names-in.ts";
 
 /** A node's index, which it builds from `log`, as the checkpointer sees it. `onError` is told why the index could not be captured. */
 export function indexSource(
@@ -77,15 +70,6 @@ async function lacksFiles(dir: string, captured: readonly string[]): Promise<boo
     return false;
   } catch (error) {
     if (isCairnError(error)) return error.code === "CHECKPOINT_INCOMPLETE";
-    throw error;
-  }
-}
-
-async function namesIn(dir: string): Promise<string[]> {
-  try {
-    return await readdir(dir);
-  } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return [];
     throw error;
   }
 }

@@ -69,13 +69,7 @@ export class NodeReads implements Reads {
         ? this.#life.index
         : await this.#readable(options);
     if (index === undefined) throw notReady(this.#life);
-    // As guarded() does, with one promise less for what is asked most often.
-    try {
-      return await index.get(key, options.asOf);
-    } catch (error) {
-      this.#life.suspect(index, error);
-      throw error;
-    }
+    return await this.guarded(index, index.get(key, options.asOf));
   }
 
   async list(query: ListQuery): Promise<DocumentPage> {

@@ -1,4 +1,4 @@
-import { open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import {
   CairnError,
@@ -10,6 +10,7 @@ import {
   systemErrorCode,
 } from "@cairn/kv";
 import { countOrphans, type HeldTransactions, readQuarantine, writeNote } from "./quarantine.ts";
+import { namesIn } from "../names-in.ts";
 
 /** Newest folders of `quarantine/` that stay; older ones go unless they hold what the log lost. */
 const KEPT_ASIDE = 2;
@@ -71,7 +72,7 @@ export class IndexDirectory {
 
   /** Whether there is a local index, usable or not. */
   async hasLive(): Promise<boolean> {
-    return await explained(this.live, async () => (await entries(this.live)).length > 0);
+    return await explained(this.live, async () => (await namesIn(this.live)).length > 0);
   }
 
   /** Removes what a killed process left half restored. */
@@ -94,7 +95,7 @@ export class IndexDirectory {
   /** Why the local index must not be used: {@link distrust} was told so, and the process ended before it was moved aside. */
   async distrusted(): Promise<CairnError | undefined> {
     return await explained(this.live, async () => {
-      if (!(await entries(this.live)).includes(DISTRUSTED)) return undefined;
+      if (!(await namesIn(this.live)).includes(DISTRUSTED)) return undefined;
       return new CairnError(
         "INDEX_CORRUPT",
         "The index was found not to be the log's, when nodes were compared.",
@@ -190,15 +191,6 @@ async function readHolder(dbDir: string): Promise<number | undefined> {
 
 function holderFile(dbDir: string): string {
   return path.join(dbDir, "holder.json");
-}
-
-async function entries(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return [];
-    throw error;
-  }
 }
 
 async function syncFolder(folder: string): Promise<void> {

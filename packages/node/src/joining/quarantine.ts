@@ -1,8 +1,9 @@
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { systemErrorCode } from "@cairn/kv";
 import { FIRST_TX_ID } from "../index-store/index-state.ts";
 import type { TxId } from "../tx-log/transaction.ts";
+import { namesIn } from "../names-in.ts";
 
 const NOTE = "why.json";
 
@@ -40,7 +41,7 @@ export async function writeNote(folder: string, note: QuarantineNote): Promise<v
 export async function readQuarantine(quarantine: string): Promise<QuarantinedIndex[]> {
   const found: QuarantinedIndex[] = [];
   // Names begin with the time, so name order is age.
-  for (const name of (await entries(quarantine)).toSorted()) {
+  for (const name of (await namesIn(quarantine)).toSorted()) {
     const folder = path.join(quarantine, name);
     const note = await readNote(folder);
     found.push({ folder, live: path.join(folder, "live"), ...note });
@@ -72,15 +73,6 @@ async function readNote(folder: string): Promise<Pick<QuarantinedIndex, "holdsLo
   } catch (error) {
     if (error instanceof SyntaxError || systemErrorCode(error) !== undefined)
       return { holdsLost: true, held: {} };
-    throw error;
-  }
-}
-
-async function entries(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return [];
     throw error;
   }
 }
