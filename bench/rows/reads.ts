@@ -4,25 +4,31 @@ import type { Figures, Row } from "../harness/row.ts";
 
 const LEVEL = "classic-level";
 const EMBEDDED = "cairn, embedded";
+const LEVEL_ALONE = "classic-level, one by one";
+const EMBEDDED_ALONE = "cairn, one by one";
 const CONSTANT = "fastify, a constant";
 const HTTP = "cairn, over HTTP";
 
+const CALLERS = 32;
 const EMBEDDED_READS = 300_000;
 const HTTP_READS = 60_000;
 
 /** Reading documents by their keys, against the store below and against a server that has nothing to look up. */
 export const reads: Row = {
   name: "reads",
-  title: "documents read by their keys at random, 32 at once",
+  title: "documents read by their keys at random, 32 at once, and one after the other",
   async prepare(workspace) {
     const { count } = workspace.records;
     const dir = workspace.fresh("read");
     await workspace.run("make executions", { dir, count, each: 500, indexed: false });
-    const points = { dir, count, reads: EMBEDDED_READS };
+    const points = { dir, count, reads: EMBEDDED_READS, callers: CALLERS };
+    const alone = { ...points, callers: 1 };
     return {
       contestants: [
         { name: LEVEL, run: () => workspace.run("read from LevelDB", points) },
         { name: EMBEDDED, run: () => workspace.run("read through node", points) },
+        { name: LEVEL_ALONE, run: () => workspace.run("read from LevelDB", alone) },
+        { name: EMBEDDED_ALONE, run: () => workspace.run("read through node", alone) },
         { name: CONSTANT, run: () => overHttp(workspace, count) },
         { name: HTTP, run: () => overHttp(workspace, count, dir) },
       ],
@@ -30,6 +36,11 @@ export const reads: Row = {
         {
           of: { contestant: EMBEDDED, metric: "reads/s" },
           to: { contestant: LEVEL, metric: "reads/s" },
+          atLeast: 0.8,
+        },
+        {
+          of: { contestant: EMBEDDED_ALONE, metric: "reads/s" },
+          to: { contestant: LEVEL_ALONE, metric: "reads/s" },
           atLeast: 0.8,
         },
         {

@@ -10,18 +10,18 @@ export interface PointReads {
   readonly dir: string;
   readonly count: number;
   readonly reads: number;
+  /** As many as wait for an answer at once. */
+  readonly callers: number;
 }
 
-/** As many callers as wait for an answer at once. */
-const CALLERS = 32;
 const WARM = 20_000;
 
 /** Through the embedding API. */
-export async function readThroughNode({ dir, count, reads }: PointReads): Promise<Figures> {
+export async function readThroughNode({ dir, ...wanted }: PointReads): Promise<Figures> {
   const node = await startNode(embeddedConfig(dir), { env: {} });
   try {
     await node.ready;
-    return await readsPerSecond({ count, reads }, async (index) => {
+    return await readsPerSecond(wanted, async (index) => {
       const name = execution(index).key.slice("default/".length);
       return (await node.get({ bucket: "executions", namespace: "default", name }))?.json;
     });
@@ -31,7 +31,7 @@ export async function readThroughNode({ dir, count, reads }: PointReads): Promis
 }
 
 /** The same rows from the same files, by classic-level alone, as text too. */
-export async function readFromLevel({ dir, count, reads }: PointReads): Promise<Figures> {
+export async function readFromLevel({ dir, ...wanted }: PointReads): Promise<Figures> {
   const level = new ClassicLevel<Uint8Array, string>(join(dir, "index", "live"), {
     keyEncoding: "view",
     valueEncoding: "utf8",
@@ -39,7 +39,7 @@ export async function readFromLevel({ dir, count, reads }: PointReads): Promise<
   });
   try {
     await level.open();
-    return await readsPerSecond({ count, reads }, (index) => {
+    return await readsPerSecond(wanted, (index) => {
       // docs/index-format.md has the layout of keys.
       const key = `cexecutions\0${execution(index).key.replace("/", "\0")}\0`;
       return level.get(Buffer.from(key, "utf8"));
@@ -50,7 +50,7 @@ export async function readFromLevel({ dir, count, reads }: PointReads): Promise<
 }
 
 async function readsPerSecond(
-  { count, reads }: Omit<PointReads, "dir">,
+  { count, reads, callers }: Omit<PointReads, "dir">,
   read: (index: number) => Promise<string | undefined>,
 ): Promise<Figures> {
   const many = async (total: number): Promise<void> => {
@@ -64,7 +64,7 @@ async function readsPerSecond(
         if ((await read(index)) === undefined) throw new Error(`execution ${index} is not there`);
       }
     };
-    await Promise.all(Array.from({ length: CALLERS }, caller));
+    await Promise.all(Array.from({ length: callers }, caller));
   };
   await many(WARM);
   const cpu = process.cpuUsage();

@@ -19,10 +19,13 @@ export interface KvRange {
   readonly limit?: number;
 }
 
+/** A value, or undefined when there is none: at once where it is at hand, else later. To be awaited, or told apart by `instanceof Promise`. */
+export type KvValue = Uint8Array | undefined | Promise<Uint8Array | undefined>;
+
 /** What can be read, from the store as it is now or from a {@link KvSnapshot}. */
 export interface KvReader {
-  /** The value of `key`, or undefined when there is none. */
-  get(key: Uint8Array): Promise<Uint8Array | undefined>;
+  /** The value of `key`. Errors come by a promise that rejects, never at once. */
+  get(key: Uint8Array): KvValue;
   /** The values of `keys` in the same order, all from one state of the store; undefined where there is none. */
   getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
   /**

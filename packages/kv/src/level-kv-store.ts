@@ -10,6 +10,7 @@ import type {
   KvSnapshot,
   KvStats,
   KvStore,
+  KvValue,
 } from "./kv-store.ts";
 import { checkLiveTables } from "./check-live-tables.ts";
 import { closed, explainOpening, explainOperation, filesGone, locked } from "./level-errors.ts";
@@ -18,7 +19,7 @@ import { claimDirectory, type ClaimedDirectory, isLockedElsewhere } from "./leve
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { captureLevelDb } from "./live-capture.ts";
 import { checkWriteAheadLogs } from "./write-ahead-logs.ts";
-import { GatheredReads } from "./gathered-reads.ts";
+import { PointReads } from "./point-reads.ts";
 import { makeFolder } from "./make-folder.ts";
 
 /** The format of captured files; a store in memory captures into the same one. */
@@ -83,7 +84,10 @@ class LevelKvStore extends LevelReader implements KvStore {
   readonly #level: ClassicLevel<Uint8Array, Uint8Array>;
   readonly #dir: string;
   readonly #claim: ClaimedDirectory;
-  readonly #reads = new GatheredReads((keys) => this.getMany(keys));
+  readonly #reads = new PointReads({
+    now: (key) => this.#getNow(key),
+    many: (keys) => this.getMany(keys),
+  });
   readonly #running = new Set<Promise<unknown>>();
   readonly #stop = new AbortController();
   #failure: unknown;
@@ -105,8 +109,17 @@ class LevelKvStore extends LevelReader implements KvStore {
     if (isOld) this.#running.add(this.#checkTables());
   }
 
-  override get(key: Uint8Array): Promise<Uint8Array | undefined> {
+  override get(key: Uint8Array): KvValue {
     return this.#closing === undefined ? this.#reads.get(key) : Promise.reject(closed(this.#dir));
+  }
+
+  #getNow(key: Uint8Array): Uint8Array | undefined {
+    if (this.#damage !== undefined) throw this.#damage;
+    try {
+      return this.#level.getSync(key);
+    } catch (error) {
+      throw explainOperation(error, this.#dir);
+    }
   }
 
   override async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {

@@ -1,5 +1,5 @@
 import { explainOperation } from "./level-errors.ts";
-import type { KvOperation, KvRange, KvReader, KvRow, KvSnapshot } from "./kv-store.ts";
+import type { KvOperation, KvRange, KvReader, KvRow, KvSnapshot, KvValue } from "./kv-store.ts";
 
 // A page of a range: a thousand rows, but of large values only what passes this many bytes.
 const PAGE_ROWS = 1000;
@@ -38,7 +38,11 @@ export class LevelReader implements KvReader {
     this.#options = snapshot === undefined ? undefined : { snapshot };
   }
 
-  async get(key: Uint8Array): Promise<Uint8Array | undefined> {
+  get(key: Uint8Array): KvValue {
+    return this.#get(key);
+  }
+
+  async #get(key: Uint8Array): Promise<Uint8Array | undefined> {
     try {
       return await this.#level.get(key, this.#options);
     } catch (error) {

@@ -69,7 +69,12 @@ export class NodeReads implements Reads {
         ? this.#life.index
         : await this.#readable(options);
     if (index === undefined) throw notReady(this.#life);
-    return await this.guarded(index, index.get(key, options.asOf));
+    try {
+      const document = index.get(key, options.asOf);
+      return document instanceof Promise ? await document : document;
+    } catch (error) {
+      throw this.#suspected(index, error);
+    }
   }
 
   async list(query: ListQuery): Promise<DocumentPage> {
@@ -146,9 +151,13 @@ export class NodeReads implements Reads {
     try {
       return await answer;
     } catch (error) {
-      this.#life.suspect(index, error);
-      throw error;
+      throw this.#suspected(index, error);
     }
+  }
+
+  #suspected(index: IndexStore, error: unknown): unknown {
+    this.#life.suspect(index, error);
+    return error;
   }
 
   /** The index for a read, once it holds what the read asks for. */

@@ -1,5 +1,5 @@
 import type { KvCapture, KvReader, KvStats, KvStore } from "@cairn/kv";
-import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../node-api.ts";
+import type { AsOf, DocumentPage, HistoryPage } from "../node-api.ts";
 import type { LogMessage } from "../tx-log/tx-log.ts";
 import type { DocumentKey, TxId, TxOutcome } from "../tx-log/transaction.ts";
 import { type Applied, applyMessages, decodeBatches, type IndexedMessage } from "./apply-transactions.ts";
@@ -7,7 +7,13 @@ import { batchLength } from "./batch-policies.ts";
 import { type BucketSummary, readBuckets } from "./bucket-reads.ts";
 import { decodeListCursor, decodeRevisionCursor, encodeListCursor, encodeRevisionCursor } from "./cursor.ts";
 import { digestIndex } from "./digest.ts";
-import { readDocument, readDocumentAsOf, readHistory, resolveAsOf } from "./document-reads.ts";
+import {
+  type DocumentSoon,
+  readDocument,
+  readDocumentAsOf,
+  readHistory,
+  resolveAsOf,
+} from "./document-reads.ts";
 import { type EventPage, type EventQuery, readEvents } from "./event-reads.ts";
 import { type EvictionPage, readEvictions } from "./eviction-reads.ts";
 import { type FieldWork, NO_FIELD_WORK, readFieldWork, stepFieldWork } from "./field-builds.ts";
@@ -137,7 +143,7 @@ export class IndexStore {
     return this.#work.builds.size === 0 && this.#work.removals.length === 0;
   }
 
-  get(key: DocumentKey, asOf?: AsOf): Promise<StoredDocument | undefined> {
+  get(key: DocumentKey, asOf?: AsOf): DocumentSoon {
     if (asOf === undefined) return readDocument(this.#kv, key);
     return this.#frozen(async (reader) => {
       const txId = await resolveAsOf(reader, asOf);
