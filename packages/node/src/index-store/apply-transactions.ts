@@ -11,8 +11,8 @@ import {
 import type { LogMessage } from "../tx-log/tx-log.ts";
 import type { TxId } from "../tx-log/transaction.ts";
 import { BatchPolicies } from "./batch-policies.ts";
-import { type FieldBuilds } from "./field-rows.ts";
-import { NO_FIELD_WORK } from "./field-builds.ts";
+import type { FieldKnowledge } from "./field-rows.ts";
+import { noFieldWork } from "./field-builds.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "./index-state.ts";
 import { type KeyState, KeyStates } from "./key-states.ts";
 import { STATE_ROW_KEY, transactionRowKey } from "./row-keys.ts";
@@ -65,15 +65,15 @@ export function* decodeBatches(messages: readonly LogMessage[]): Generator<Index
 /**
  * What a run of messages does to an index: a pure function of the messages and of what `reader` shows of the state before
  * them. However a log is cut into runs, the rows end the same (only the cuts of {@link decodeBatches} and of `batchLength` are
- * needed). The first message of a log is its birth record, which makes no rows but its outcome. `builds` are the indexed fields whose
- * rows are not whole yet.
+ * needed). The first message of a log is its birth record, which makes no rows but its outcome. `fields` is
+ * what is known of the store's indexed fields.
  */
 export async function applyMessages(
   messages: readonly IndexedMessage[],
   before: IndexState,
   reader: KvReader,
   remembered = REMEMBERED_TRANSACTIONS,
-  builds: FieldBuilds = NO_FIELD_WORK.builds,
+  fields: FieldKnowledge = noFieldWork(),
 ): Promise<Applied> {
   const keys = new KeyStates(before.documents);
   const touched: (KeyState | undefined)[][] = messages.map(({ decoded }) =>
@@ -108,7 +108,7 @@ export async function applyMessages(
   const held = policies === undefined ? before : { ...before, ...policies.state() };
   const state = { ...held, version: INDEX_VERSION, log, txId, time, sha256, documents: keys.documents };
   const rows = keys.rows();
-  await policies?.addRows(rows, builds);
+  await policies?.addRows(rows, fields);
   for (const row of outcomes) rows.push(row);
   for (const row of submissions.rows(txId)) rows.push(row);
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });

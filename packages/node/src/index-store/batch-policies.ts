@@ -6,7 +6,7 @@ import type { IndexedMessage } from "./apply-transactions.ts";
 import { EventRows } from "./event-rows.ts";
 import { Expiry, hasDue } from "./expiry.ts";
 import { fieldWorkRows } from "./field-builds.ts";
-import { addFieldRows, type FieldBuilds } from "./field-rows.ts";
+import { addFieldRows, type FieldKnowledge } from "./field-rows.ts";
 import { beforeSweep, type Swept, sweepHistory } from "./history-sweep.ts";
 import type { IndexState, StatePolicies } from "./index-state.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
@@ -182,13 +182,13 @@ export class BatchPolicies {
     return { ...policies, scan: after === undefined ? rest : [{ ...scan, after }, ...rest] };
   }
 
-  /** Adds their rows. `builds`: indexed fields that are not whole. */
-  async addRows(rows: KvOperation[], builds: FieldBuilds): Promise<void> {
+  /** Adds their rows. */
+  async addRows(rows: KvOperation[], fields: FieldKnowledge): Promise<void> {
     for (const key of this.#swept?.versions ?? []) rows.push({ type: "del", key });
     for (const row of this.#events?.rows() ?? []) rows.push(row);
     for (const row of this.#expiry?.rows() ?? []) rows.push(row);
     const { indexed } = this.#active ?? NOTHING_ACTIVE;
-    if (indexed.size > 0) await addFieldRows(rows, this.#keys.all, indexed, builds, this.#reader);
+    if (indexed.size > 0) await addFieldRows(rows, this.#keys.all, indexed, fields, this.#reader);
     if (this.#policies === this.#before.policies) return;
     for (const row of fieldWorkRows(this.#before.policies?.indexes ?? [], this.#policies?.indexes ?? [])) {
       rows.push(row);

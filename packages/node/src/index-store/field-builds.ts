@@ -2,10 +2,11 @@ import type { KvOperation, KvReader, KvStore } from "@cairn/kv";
 import type { FieldIndex } from "../policies/active-policies.ts";
 import { activePolicies } from "../policies/active-policies.ts";
 import type { IndexState } from "./index-state.ts";
-import { type FieldBuilds, FieldChanges, fieldText } from "./field-rows.ts";
+import { FieldCounts } from "./field-counts.ts";
+import { FieldChanges, type FieldKnowledge } from "./field-rows.ts";
+import { fieldTexts } from "./field-texts.ts";
 import { fieldKey, fieldKeyIndex } from "./field-row-keys.ts";
 import { documentRowPrefix, prefixEnd, ROW, rowsOfKind } from "./row-keys.ts";
-import { versionValueJson } from "./row-values.ts";
 
 /** One step reads no more, so that applying waits a few milliseconds for it. */
 const ROWS_PER_STEP = 256;
@@ -14,14 +15,15 @@ const BYTES_PER_STEP = 1024 * 1024;
 const EMPTY = new Uint8Array(0);
 
 /** What is left to do for indexed fields that were added and removed. It differs from node to node, and no digest depends on it. */
-export interface FieldWork {
-  readonly builds: FieldBuilds;
+export interface FieldWork extends FieldKnowledge {
   /** Indexed fields whose rows are to be removed. */
   readonly removals: readonly number[];
 }
 
-/** Nothing to do. */
-export const NO_FIELD_WORK: FieldWork = { builds: new Map(), removals: [] };
+/** Nothing to do, and nothing known yet. */
+export function noFieldWork(): FieldWork {
+  return { builds: new Map(), removals: [], counts: new FieldCounts() };
+}
 
 /** Reads what is left to do. */
 export async function readFieldWork(reader: KvReader): Promise<FieldWork> {
@@ -33,7 +35,7 @@ export async function readFieldWork(reader: KvReader): Promise<FieldWork> {
   for await (const rows of reader.range(rowsOfKind(ROW.fieldRemoval))) {
     for (const [key] of rows) removals.push(fieldKeyIndex(key));
   }
-  return { builds, removals };
+  return { builds, removals, counts: new FieldCounts() };
 }
 
 /** The rows by which changed definitions begin: what is new is to be built, what is not there any more to be removed. */
@@ -71,7 +73,7 @@ export async function stepFieldWork(kv: KvStore, state: IndexState, work: FieldW
     return index.bucket === bucket && built !== undefined && Buffer.compare(built, first[1]) === 0;
   });
   if (bucket === undefined) throw new Error(`field ${first[0]} is built but not indexed`);
-  const built = await build(kv, bucket, indexes, first[1]);
+  const built = await build(kv, bucket, indexes, first[1], work.counts);
   const builds = new Map(work.builds);
   for (const { id } of indexes) {
     if (built === undefined) builds.delete(id);
@@ -86,6 +88,7 @@ async function build(
   bucket: string,
   indexes: readonly FieldIndex[],
   after: Uint8Array,
+  counts: FieldCounts,
 ): Promise<Uint8Array | undefined> {
   const prefix = documentRowPrefix(bucket);
   const begin = after.length === 0 ? { gte: prefix } : { gt: after };
@@ -97,9 +100,9 @@ async function build(
   scan: for await (const part of kv.range({ ...begin, lt: prefixEnd(prefix), limit: ROWS_PER_STEP })) {
     for (const [rowKey, value] of part) {
       if (bytes > BYTES_PER_STEP) break scan;
-      const document = versionValueJson(value);
-      for (const index of document === undefined ? [] : indexes) {
-        const text = fieldText(index, document ?? null);
+      const texts = fieldTexts(value, indexes);
+      for (const [at, index] of indexes.entries()) {
+        const text = texts[at];
         if (text !== undefined) changes.add(index, text, rowKey);
       }
       read += 1;
@@ -108,12 +111,13 @@ async function build(
     }
   }
   const isWhole = read < ROWS_PER_STEP && bytes <= BYTES_PER_STEP;
-  await changes.addCounts(kv);
+  await changes.addCounts(kv, counts);
   for (const { id } of indexes) {
     const key = fieldKey(ROW.fieldBuild, id);
     rows.push(isWhole ? { type: "del", key } : { type: "put", key, value: last ?? after });
   }
   await kv.batch(rows);
+  counts.written();
   return isWhole ? undefined : last;
 }
 

@@ -1,9 +1,10 @@
 import { CairnError, type KvOperation, type KvReader } from "@cairn/kv";
 import type { ActivePolicies, FieldIndex } from "../policies/active-policies.ts";
-import { comparableText, fieldValue } from "../policies/policies.ts";
 import type { KeyState } from "./key-states.ts";
+import type { FieldCounts } from "./field-counts.ts";
+import { fieldTexts } from "./field-texts.ts";
 import { fieldCountKey, fieldRowKey, fieldValuePrefix } from "./field-row-keys.ts";
-import { decodeNumber, encodeNumber, versionValueJson } from "./row-values.ts";
+import { encodeNumber } from "./row-values.ts";
 
 /**
  * Indexed fields whose rows are being built, with the document row up to which they are (empty: none yet). Those that are not here
@@ -11,42 +12,40 @@ import { decodeNumber, encodeNumber, versionValueJson } from "./row-values.ts";
  */
 export type FieldBuilds = ReadonlyMap<number, Uint8Array>;
 
+/** What is known of a store's indexed fields by whoever writes to it. */
+export interface FieldKnowledge {
+  readonly builds: FieldBuilds;
+  readonly counts: FieldCounts;
+}
+
 /** Adds the rows of indexed fields that change with a batch: nothing but the difference between the documents before and after it. */
 export async function addFieldRows(
   rows: KvOperation[],
   keys: readonly KeyState[],
   indexed: ActivePolicies["indexed"],
-  builds: FieldBuilds,
+  { builds, counts }: FieldKnowledge,
   reader: KvReader,
 ): Promise<void> {
   const changes = new FieldChanges(rows);
   for (const { bucket, rowKey, before, document } of keys) {
     const indexes = before === document ? undefined : indexed.get(bucket.name);
     if (indexes === undefined) continue;
-    const old = before === undefined ? undefined : versionValueJson(before);
-    const now = document === undefined ? undefined : versionValueJson(document);
-    for (const index of indexes) {
+    const old = fieldTexts(before, indexes);
+    const now = fieldTexts(document, indexes);
+    for (const [at, index] of indexes.entries()) {
       const built = builds.size === 0 ? undefined : builds.get(index.id);
       if (built !== undefined && Buffer.compare(rowKey, built) > 0) continue;
-      const from = old === undefined ? undefined : fieldText(index, old);
-      const to = now === undefined ? undefined : fieldText(index, now);
+      const from = old[at];
+      const to = now[at];
       if (from === to) continue;
       if (from !== undefined) changes.remove(index, from, rowKey);
       if (to !== undefined) changes.add(index, to, rowKey);
     }
   }
-  await changes.addCounts(reader);
+  await changes.addCounts(reader, counts);
 }
 
 const EMPTY = new Uint8Array(0);
-
-/** The value by which a document is found; undefined where it has none. */
-export function fieldText(
-  { path }: FieldIndex,
-  document: NonNullable<ReturnType<typeof versionValueJson>> | null,
-) {
-  return comparableText(fieldValue(document, path));
-}
 
 interface ValueChange {
   /** Of the value's rows. */
@@ -77,7 +76,8 @@ export class FieldChanges {
     this.#rows.push({ type: "del", key: fieldRowKey(value.prefix, rowKey, index.bucket) });
   }
 
-  async addCounts(reader: KvReader): Promise<void> {
+  /** What is added counts in `counts` once it is written. */
+  async addCounts(reader: KvReader, counts: FieldCounts): Promise<void> {
     const keys: Buffer[] = [];
     const changes: number[] = [];
     for (const [id, values] of this.#values) {
@@ -87,13 +87,12 @@ export class FieldChanges {
         changes.push(by);
       }
     }
-    if (keys.length === 0) return;
-    const stored = await reader.getMany(keys);
+    const before = await counts.read(reader, keys);
     for (const [at, key] of keys.entries()) {
-      const value = stored[at];
-      const count = (value === undefined ? 0 : decodeNumber(value)) + (changes[at] ?? 0);
+      const count = (before[at] ?? 0) + (changes[at] ?? 0);
       if (count < 0) throw fewerThanNone();
       this.#rows.push(count === 0 ? { type: "del", key } : { type: "put", key, value: encodeNumber(count) });
+      counts.set(key, count);
     }
   }
 

@@ -16,7 +16,7 @@ import {
 } from "./document-reads.ts";
 import { type EventPage, type EventQuery, readEvents } from "./event-reads.ts";
 import { type EvictionPage, readEvictions } from "./eviction-reads.ts";
-import { type FieldWork, NO_FIELD_WORK, readFieldWork, stepFieldWork } from "./field-builds.ts";
+import { type FieldWork, noFieldWork, readFieldWork, stepFieldWork } from "./field-builds.ts";
 import { type IndexState, readState } from "./index-state.ts";
 import { listAsOf, listCurrent } from "./list-documents.ts";
 import { type FieldQuery, listWhere } from "./list-where.ts";
@@ -64,7 +64,7 @@ export class IndexStore {
    */
   static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
     const state = (await readState(kv)) ?? empty;
-    const work = state.policies === undefined ? NO_FIELD_WORK : await readFieldWork(kv);
+    const work = state.policies === undefined ? noFieldWork() : await readFieldWork(kv);
     if (state.log.id === empty.log.id) return new IndexStore(kv, state, work);
     // A log that continues another one may have another name, which its birth record does not say.
     return new IndexStore(kv, { ...state, log: { ...state.log, name: empty.log.name } }, work);
@@ -92,8 +92,7 @@ export class IndexStore {
         try {
           const length = await batchLength(rest, this.#state, this.#kv);
           const part = length === rest.length ? rest : rest.slice(0, length);
-          const { builds } = this.#work;
-          const applied = await applyMessages(part, this.#state, this.#kv, undefined, builds);
+          const applied = await applyMessages(part, this.#state, this.#kv, undefined, this.#work);
           committed += applied.committed;
           operations += applied.operations;
           rest = rest.slice(length);
@@ -112,6 +111,7 @@ export class IndexStore {
   async #write({ rows, state }: Applied): Promise<void> {
     const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
     await this.#kv.batch(rows);
+    this.#work.counts.written();
     this.#state = state;
     if (!isConfigured) return;
     this.#work = await readFieldWork(this.#kv);

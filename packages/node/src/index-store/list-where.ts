@@ -5,7 +5,7 @@ import { comparableText, LONGEST_FIELD_VALUE } from "../policies/policies.ts";
 import { qualifiedKey } from "../tx-log/document-key.ts";
 import type { TxId } from "../tx-log/transaction.ts";
 import { checkFloor, type PastFloors, readFloors, storedDocumentRow, valueAsOf } from "./document-reads.ts";
-import { fieldText } from "./field-rows.ts";
+import { fieldTexts } from "./field-texts.ts";
 import type { IndexState } from "./index-state.ts";
 import { foreignCursor, listAsOf, type ListedDocuments, type ListRange } from "./list-documents.ts";
 import { fieldKey, fieldRowKey, fieldValuePrefix } from "./field-row-keys.ts";
@@ -20,7 +20,7 @@ import {
   ROW,
   transactionRowKey,
 } from "./row-keys.ts";
-import { decodeOutcome, versionValueJson } from "./row-values.ts";
+import { decodeOutcome } from "./row-values.ts";
 
 /** The documents whose field has a value, as `where=field:value` asks. */
 export interface FieldQuery {
@@ -98,8 +98,7 @@ async function readyIndex(
 }
 
 function hasValue(index: FieldIndex, value: string, bytes: Uint8Array): boolean {
-  const document = versionValueJson(bytes);
-  return document !== undefined && fieldText(index, document) === value;
+  return fieldTexts(bytes, [index])[0] === value;
 }
 
 /** Keys of the range that transactions after `after` may have changed, as document row keys in their order. */

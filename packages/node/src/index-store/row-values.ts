@@ -5,22 +5,23 @@ import type { Json, Revision, TxId } from "../tx-log/transaction.ts";
  * flags (1 byte), revision (8), transaction time (8, milliseconds since 1970), then the document's JSON.
  */
 
-const HEAD = 17;
+/** Bytes before the document in a version's value. */
+export const VERSION_HEAD = 17;
 const DELETED = 1;
 
 /** A version's value. `document`: its JSON in UTF-8, or undefined for a deletion. */
 export function encodeVersion(revision: Revision, time: number, document: Uint8Array | undefined): Buffer {
-  const value = Buffer.allocUnsafe(HEAD + (document?.length ?? 0));
+  const value = Buffer.allocUnsafe(VERSION_HEAD + (document?.length ?? 0));
   value[0] = document === undefined ? DELETED : 0;
   writeNumber(value, 1, revision);
   writeNumber(value, 9, time);
-  if (document !== undefined) value.set(document, HEAD);
+  if (document !== undefined) value.set(document, VERSION_HEAD);
   return value;
 }
 
 /** Whether a value is long enough to be a version's. */
 export function isVersionValue(value: Uint8Array): boolean {
-  return value.length >= HEAD;
+  return value.length >= VERSION_HEAD;
 }
 
 /** The revision that a version's value says. */
@@ -36,7 +37,7 @@ export function versionValueTime(value: Uint8Array): number {
 /** The document in a version's value; undefined for a deletion. */
 export function versionValueJson(value: Uint8Array): Json | undefined {
   if (value[0] === DELETED) return undefined;
-  return JSON.parse(view(value).toString("utf8", HEAD)) as Json;
+  return JSON.parse(view(value).toString("utf8", VERSION_HEAD)) as Json;
 }
 
 /** A number alone, as a row's value. */
@@ -53,7 +54,7 @@ export function decodeNumber(value: Uint8Array): number {
 
 /** The document's JSON (UTF-8) in a version's value; nothing for a deletion. */
 export function versionValueDocument(value: Uint8Array): Uint8Array {
-  return value.subarray(HEAD);
+  return value.subarray(VERSION_HEAD);
 }
 
 /** A version's value, read. `json` is undefined for a deletion. */
@@ -61,7 +62,9 @@ export function decodeVersion(value: Uint8Array): { revision: Revision; time: nu
   const bytes = view(value);
   const revision = readNumber(bytes, 1);
   const time = readNumber(bytes, 9);
-  return bytes[0] === DELETED ? { revision, time } : { revision, time, json: bytes.toString("utf8", HEAD) };
+  return bytes[0] === DELETED
+    ? { revision, time }
+    : { revision, time, json: bytes.toString("utf8", VERSION_HEAD) };
 }
 
 /**

@@ -29,9 +29,9 @@ async function applied(messages: readonly LogMessage[], run: number, remembered:
     for (const batch of decodeBatches(messages.slice(from, from + run))) {
       for (let rest = batch; rest.length > 0;) {
         const length = await batchLength(rest, state, kv);
-        const { builds } = await readFieldWork(kv);
+        const fields = await readFieldWork(kv);
         const part = rest.slice(0, length);
-        const { rows, state: after } = await applyMessages(part, state, kv, remembered, builds);
+        const { rows, state: after } = await applyMessages(part, state, kv, remembered, fields);
         await kv.batch(rows);
         state = after;
         rest = rest.slice(length);

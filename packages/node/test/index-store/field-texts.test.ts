@@ -1,0 +1,114 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { fieldTexts } from "../../src/index-store/field-texts.ts";
+import { encodeVersion } from "../../src/index-store/row-values.ts";
+import type { FieldIndex } from "../../src/policies/active-policies.ts";
+import { comparableText, fieldPath, fieldValue } from "../../src/policies/policies.ts";
+import type { Json } from "../../src/tx-log/transaction.ts";
+
+const FIELDS = [
+  "state",
+  "node",
+  "spec.image",
+  "spec.deep.er",
+  "",
+  "é",
+  "a\u0000b",
+  "__proto__",
+  "state.inner",
+];
+const INDEXES: readonly FieldIndex[] = FIELDS.map((field, id) => ({
+  id,
+  bucket: "pods",
+  field,
+  path: fieldPath(field),
+}));
+
+function found(text: string): readonly (string | undefined)[] {
+  return fieldTexts(encodeVersion(7, 1_000, Buffer.from(text, "utf8")), INDEXES);
+}
+
+/** What a parser says. */
+function expected(text: string): readonly (string | undefined)[] {
+  const document = JSON.parse(text) as Json;
+  return INDEXES.map(({ path }) => comparableText(fieldValue(document, path)));
+}
+
+const name = fc.oneof(
+  fc.constantFrom("state", "node", "spec", "deep", "er", "image", "inner", "", "é", "a\u0000b", "__proto__"),
+  fc.string({ unit: "binary" }),
+);
+const { value } = fc.letrec<{ value: string }>((tie) => ({
+  value: fc.oneof(
+    { maxDepth: 4 },
+    fc
+      .oneof(fc.string({ unit: "binary" }), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.boolean())
+      .map((one) => JSON.stringify(one)),
+    fc.constantFrom("null", "-0", "1E3", "12.50", '"\\u0061\\n"', '""', "[]", "{}", '"running"'),
+    fc.array(tie("value")).map((all) => `[${all.join(",")}]`),
+    membersOf(tie("value")),
+  ),
+}));
+
+/** Objects as text: with spaces, names twice, and names that are written with an escape. */
+function membersOf(of: fc.Arbitrary<string>): fc.Arbitrary<string> {
+  const space = fc.constantFrom("", "", " ", "\n\t", "\r");
+  const written = name.chain((one) =>
+    fc.constantFrom(JSON.stringify(one), JSON.stringify(one), escapedText(one)),
+  );
+  const member = fc
+    .tuple(space, written, space, of, space)
+    .map(([a, one, b, two, c]) => `${a}${one}${b}:${a}${two}${c}`);
+  return fc
+    .tuple(fc.array(member, { maxLength: 8 }), space)
+    .map(([members, gap]) => `{${gap}${members.join(",")}}`);
+}
+
+/** Every UTF-16 unit as an escape. */
+function escapedText(text: string): string {
+  const units = Array.from({ length: text.length }, (_, at) =>
+    text.charCodeAt(at).toString(16).padStart(4, "0"),
+  );
+  return `"${units.map((unit) => `\\u${unit}`).join("")}"`;
+}
+
+describe("the values of indexed fields", () => {
+  it("are those that parsing the document gives, however it is written", () => {
+    fc.assert(
+      fc.property(fc.oneof(membersOf(value), value), (text) => {
+        expect(found(text)).toEqual(expected(text));
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+
+  it.each([
+    ['{"state":"running","node":"n-1"}', "running", "n-1"],
+    ['{"node":"a","state":"first","x":{"state":"inside"},"state":"last"}', "last", "a"],
+    ['{"text":"\\"state\\":\\"no\\"","state":"yes","node":1.50}', "yes", "1.5"],
+    ['{"st\\u0061te":"escaped","node":true}', "escaped", "true"],
+    ['{"list":["state","}",{"state":"in a list"}],"node":"b"}', undefined, "b"],
+    ['"state"', undefined, undefined],
+    ["null", undefined, undefined],
+    ["[1]", undefined, undefined],
+    ["{}", undefined, undefined],
+    [`{"state":"${"x".repeat(1_024)}","node":"${"x".repeat(1_025)}"}`, "x".repeat(1_024), undefined],
+    [`{"state":"${"é".repeat(512)}","node":"${"é".repeat(513)}"}`, "é".repeat(512), undefined],
+    ['{"state":null,"node":{"a":1}}', undefined, undefined],
+  ])("of %s", (text, state, node) => {
+    const [first, second] = found(text);
+    expect([first, second]).toEqual([state, node]);
+    expect(found(text)).toEqual(expected(text));
+  });
+
+  it("a deletion has none, nor what was never there", () => {
+    expect(fieldTexts(encodeVersion(7, 1_000, undefined), INDEXES)).toEqual([]);
+    expect(fieldTexts(undefined, INDEXES)).toEqual([]);
+  });
+
+  it("of a document that is no JSON there are none: whoever asks hears of it", () => {
+    for (const text of ['{"state":"running"', '{"state"', '{"state":[', '{"state":"x"]', "{", '{"state":']) {
+      expect(() => found(text)).toThrow(SyntaxError);
+    }
+  });
+});
