@@ -12,11 +12,23 @@ import { reads } from "./rows/reads.ts";
 import { replay } from "./rows/replay.ts";
 import { restart } from "./rows/restart.ts";
 import { restore } from "./rows/restore.ts";
-import { s3 } from "./rows/s3.ts";
+import { s3, s3Link } from "./rows/s3.ts";
 import { watch } from "./rows/watch.ts";
 import { writer } from "./rows/writer.ts";
 
-const ROWS: readonly Row[] = [replay, checkpoint, restore, join, writer, s3, watch, fields, restart, reads];
+const ROWS: readonly Row[] = [
+  replay,
+  checkpoint,
+  restore,
+  join,
+  writer,
+  s3,
+  s3Link,
+  watch,
+  fields,
+  restart,
+  reads,
+];
 
 async function main(): Promise<void> {
   const options = optionsOrExit();

@@ -1,4 +1,5 @@
 import { S3 } from "@aws-sdk/client-s3";
+import { type LimitedLink, limitedLink } from "../harness/limited-link.ts";
 import { testS3, type TestS3 } from "@cairn/localstack";
 
 /** What a step needs to reach the bucket; goes to its process as JSON. */
@@ -10,19 +11,29 @@ export type BucketPlace = Pick<TestS3, "endpoint" | "bucket" | "region" | "crede
 export class BucketServer {
   readonly name: string;
   readonly #server: TestS3;
+  readonly #link: LimitedLink | undefined;
 
-  private constructor(server: TestS3) {
+  private constructor(server: TestS3, link: LimitedLink | undefined) {
     this.name = server.name;
     this.#server = server;
+    this.#link = link;
   }
 
-  static async start(): Promise<BucketServer> {
-    return new BucketServer(await testS3());
+  /** With `bytesPerSecond`, places are reached over a link that carries no more in each direction. */
+  static async start(bytesPerSecond?: number): Promise<BucketServer> {
+    const server = await testS3();
+    if (bytesPerSecond === undefined) return new BucketServer(server, undefined);
+    const { hostname, port } = new URL(server.endpoint);
+    return new BucketServer(
+      server,
+      await limitedLink({ host: hostname, port: Number(port) }, bytesPerSecond),
+    );
   }
 
   /** A place that nothing lies at yet. */
   place(name: string): BucketPlace {
-    const { endpoint, bucket, region, credentials } = this.#server;
+    const { bucket, region, credentials } = this.#server;
+    const endpoint = this.#link === undefined ? this.#server.endpoint : `http://127.0.0.1:${this.#link.port}`;
     return { endpoint, bucket, region, credentials, prefix: `cairn-bench/${name}` };
   }
 
@@ -35,7 +46,8 @@ export class BucketServer {
     client.destroy();
   }
 
-  close(): Promise<void> {
-    return this.#server.close();
+  async close(): Promise<void> {
+    await this.#link?.close();
+    await this.#server.close();
   }
 }

@@ -1,0 +1,77 @@
+import { once } from "node:events";
+import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+
+/** A way to a server that carries no more than a network would. */
+export interface LimitedLink {
+  /** On 127.0.0.1. */
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** Timers are no finer; what is due sooner goes at once. */
+const TICK_MS = 2;
+
+/**
+ * Relays connections to a server without TLS, of all of them together at most `bytesPerSecond` in each direction, as a network adapter
+ * does. Nothing is held back for longer, and no more than what lies in the sockets is kept.
+ */
+export async function limitedLink(
+  to: { readonly host: string; readonly port: number },
+  bytesPerSecond: number,
+): Promise<LimitedLink> {
+  const there = new Direction(bytesPerSecond);
+  const back = new Direction(bytesPerSecond);
+  const open = new Set<Socket>();
+  const server = createServer((client) => {
+    const upstream = connect(to);
+    for (const socket of [client, upstream]) {
+      socket.setNoDelay();
+      open.add(socket);
+      socket.once("close", () => open.delete(socket));
+    }
+    void relay(client, upstream, there);
+    void relay(upstream, client, back);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    port: (server.address() as AddressInfo).port,
+    async close() {
+      server.close();
+      for (const socket of open) socket.destroy();
+      if (server.listening) await once(server, "close");
+    },
+  };
+}
+
+/** One direction of a link. */
+class Direction {
+  readonly #bytesPerMs: number;
+  #freeAt = 0;
+
+  constructor(bytesPerSecond: number) {
+    this.#bytesPerMs = bytesPerSecond / 1_000;
+  }
+
+  /** Resolves when so many bytes have had their time on the line. */
+  async carry(bytes: number): Promise<void> {
+    const now = performance.now();
+    this.#freeAt = Math.max(this.#freeAt, now) + bytes / this.#bytesPerMs;
+    const wait = this.#freeAt - now;
+    if (wait > TICK_MS) await delay(wait);
+  }
+}
+
+async function relay(from: Socket, to: Socket, direction: Direction): Promise<void> {
+  try {
+    for await (const chunk of from as AsyncIterable<Buffer>) {
+      await direction.carry(chunk.length);
+      if (!to.write(chunk)) await once(to, "drain");
+    }
+    to.end();
+  } catch {
+    // Whoever holds the other end sees it break, as over a network.
+    to.destroy();
+  }
+}
