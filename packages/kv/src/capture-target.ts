@@ -12,9 +12,12 @@ export class CaptureTarget {
   readonly #source: string;
   readonly #target: string;
   readonly #files: CaptureFileSystem;
+  /** Everything put into the target and not taken back, with its size: what a failed capture has to remove. */
   readonly #bytes = new Map<string, number>();
+  /** Of those, the tables; manifest, CURRENT and logs are in neither. */
   #linked = new Set<string>();
   #copied = new Set<string>();
+  /** False once the file system has refused a link for a reason that holds for every file. */
   #linksWork = true;
 
   constructor(source: string, target: string, files: CaptureFileSystem) {
@@ -47,6 +50,7 @@ export class CaptureTarget {
         if (code !== "EMLINK") this.#linksWork = false;
       }
     }
+    // Shares the blocks where the file system can; elsewhere this is a plain copy.
     if (!(await this.copy(name, constants.COPYFILE_FICLONE))) return false;
     this.#copied.add(name);
     return true;

@@ -42,6 +42,7 @@ export async function checkLiveTables(dir: string, signal: AbortSignal): Promise
 /** Which tables of which LevelDB to compare. */
 export interface CheckOrder {
   readonly dir: string;
+  /** As in the files' names. */
   readonly numbers: readonly number[];
 }
 
@@ -74,6 +75,7 @@ async function checkBeside(order: CheckOrder, signal: AbortSignal): Promise<void
   const stop = (): void => void worker.terminate();
   signal.addEventListener("abort", stop, { once: true });
   try {
+    // Without `failed` every table is whole.
     const { failed } = await inboxOf<{ failed?: SentError }>(worker, endedEarly).take();
     if (failed !== undefined) throw receiveError(failed);
   } catch (error) {
@@ -97,7 +99,7 @@ export async function liveTableNames(dir: string): Promise<Set<string>> {
   return new Set((await liveTableBounds(dir)).keys());
 }
 
-/** The same, each with its first and its last key. */
+/** The same, each with the keys of its first and its last row. */
 export async function liveTableBounds(dir: string): Promise<Map<string, readonly [Uint8Array, Uint8Array]>> {
   const live = (await liveManifest(dir))?.bounds;
   if (live === undefined) throw incomplete(dir, "its CURRENT, or the manifest that this names");

@@ -6,8 +6,10 @@ import { unsnappy } from "./snappy.ts";
 
 // LevelDB's table format (doc/table_format.md of LevelDB): blocks, each with a trailer of its compression and its checksum;
 // the last bytes say where the index of the blocks is and where that of the filters.
+// Two places of blocks, padded to 40 bytes, and a number of 8 bytes, here in two halves, that says what kind of file it is.
 const FOOTER_BYTES = 48;
 const MAGIC = [0x8b80fb57, 0xdb477524] as const;
+// A byte for the compression (0: none, 1: Snappy), then four for the masked CRC-32C of the content and that byte.
 const TRAILER_BYTES = 5;
 const COMPRESSED = 1;
 // The footer names the index of filters and the like first, then that of the rows.
@@ -123,6 +125,7 @@ export async function findBlocks(path: string, size: number, read: Read, withKey
 function* entries(content: Uint8Array | undefined, path: string, withKeys: boolean): Generator<Block> {
   if (content === undefined || content.length < 4) throw damaged(path, "its index is not readable");
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+  // A block ends with the offsets of its restart points and their number, 4 bytes each: they serve binary search alone.
   const restarts = view.getUint32(content.length - 4, true);
   const end = content.length - 4 - 4 * restarts;
   const reader = new Varints(content, path);
@@ -143,6 +146,7 @@ class Varints {
     this.#path = path;
   }
 
+  /** A varint: seven bits a byte, the lowest first. Multiplied, since a shift has 32 bits only. */
   next(): number {
     let value = 0;
     for (let factor = 1; factor < 2 ** 53; factor *= 128) {
@@ -172,6 +176,7 @@ class Varints {
     this.position += rest;
   }
 
+  /** A place, as the footer and the index write it: two varints. */
   block(): Pick<Block, "offset" | "size"> {
     const offset = this.next();
     return { offset, size: this.next() };

@@ -16,6 +16,7 @@ if (parentPort !== null) {
   yieldToOtherThreads();
   try {
     await checkTables(order, (path) => checkTableAtOnce(path, rest));
+    // All are whole.
     port.postMessage({}, []);
   } catch (error) {
     port.postMessage({ failed: sendError(error) }, []);

@@ -8,6 +8,7 @@ export function crc32c(bytes: Uint8Array, start: number, end: number): number {
   return checksum(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start));
 }
 
+// kMaskDelta of LevelDB's util/crc32c.h.
 const MASK_DELTA = 0xa282ead8;
 
 /**

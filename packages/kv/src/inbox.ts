@@ -1,7 +1,8 @@
 import type { Worker } from "node:worker_threads";
 
-/** What comes from elsewhere, another thread most often, kept until somebody takes it: first come, first taken. */
+/** What comes from elsewhere, another thread most often, kept until somebody takes it: first come, first taken. `T` has no undefined. */
 export class Inbox<T> {
+  // Never is something held while somebody waits: what comes goes to the first who does.
   readonly #held: T[];
   readonly #takers: { give(one: T): void; refuse(error: unknown): void }[] = [];
   #failure: { readonly error: unknown } | undefined;

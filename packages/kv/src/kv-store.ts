@@ -10,10 +10,13 @@ export type KvOperation =
 
 /** Which rows, in key order (`reverse`: from the last). At most one lower and one upper bound. */
 export interface KvRange {
+  /** The lower bound, itself in the range (`gte`) or not (`gt`); without one the range begins at the store's first row. */
   readonly gte?: Uint8Array;
   readonly gt?: Uint8Array;
+  /** The upper bound, itself not in the range (`lt`) or in it (`lte`); without one the range ends at the store's last row. */
   readonly lt?: Uint8Array;
   readonly lte?: Uint8Array;
+  /** From the last row to the first; false when left out. */
   readonly reverse?: boolean;
   /** At most so many rows; no bound when left out. */
   readonly limit?: number;
@@ -79,8 +82,10 @@ export interface KvStats {
  * - `close` waits for what runs (captures too); afterwards every method throws `NOT_READY`. Closing twice is fine.
  */
 export interface KvStore extends KvReader {
+  /** Copies keys and values before it returns its promise: their memory is the caller's again then. `sync` is false when left out. */
   batch(operations: readonly KvOperation[], options?: { sync?: boolean }): Promise<void>;
   snapshot(): KvSnapshot;
+  /** `unchecked` is false when left out. */
   capture(dir: string, options?: { unchecked?: boolean }): Promise<KvCapture>;
   /** Rewrites everything without dead rows; rows stay what they are. */
   compact(): Promise<void>;

@@ -3,6 +3,7 @@ import { CairnError, errorMessage, systemErrorCode } from "./errors.ts";
 // classic-level gives a code only for locks, corruption and "some I/O error"; the rest is in strerror's words.
 const NO_SPACE = /No space left|quota exceeded/i;
 const NO_ACCESS = /Permission denied|Operation not permitted|Read-only file system/;
+// When opening: a file that the manifest names is not there or not a file, or the file system is damaged itself (EIO, EUCLEAN).
 const DAMAGED = /No such file|Is a directory|Not a directory|Invalid argument|Input\/output error|cleaning/;
 
 /** The error that abstract-level wraps when opening fails, else the error itself. */

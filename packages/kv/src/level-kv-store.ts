@@ -88,8 +88,11 @@ class LevelKvStore extends LevelReader implements KvStore {
     now: (key) => this.#getNow(key),
     many: (keys) => this.getMany(keys),
   });
+  /** Captures, compactions and the check of the tables: what closing waits for. */
   readonly #running = new Set<Promise<unknown>>();
+  /** Ends the check of the tables, which may take minutes. */
   readonly #stop = new AbortController();
+  /** What made a batch fail: whether that batch is on disk is not known, so no other may follow it. */
   #failure: unknown;
   /** Once a table is known to be damaged, nothing is answered that could come from it. */
   #damage: CairnError | undefined;
@@ -199,6 +202,7 @@ class LevelKvStore extends LevelReader implements KvStore {
     await Promise.allSettled(this.#running);
     await this.#reads.idle();
     await this.#level.close();
+    // Last: until LevelDB has let go, another opening in this process would make it lose its lock.
     this.#claim.release();
   }
 

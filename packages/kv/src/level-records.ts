@@ -25,7 +25,10 @@ export class LevelRecordReader {
     return this.#end;
   }
 
-  /** The records that end in the next block. All blocks but the last have {@link LEVEL_BLOCK_SIZE} bytes. */
+  /**
+   * The records that end in the next block. All blocks but the last have {@link LEVEL_BLOCK_SIZE} bytes. A record may be a part of
+   * `block`: it is good until that memory is used again.
+   */
   *read(block: Uint8Array): Generator<Uint8Array, void, undefined> {
     const view = new DataView(block.buffer, block.byteOffset, block.byteLength);
     let position = 0;

@@ -13,7 +13,7 @@ import type { LevelManifest } from "./level-manifest.ts";
 /** How to capture; the defaults are right outside of tests. */
 export interface CaptureOptions {
   readonly fileSystem?: CaptureFileSystem;
-  /** How often to begin with the logs, and for one copy of them to read the manifest, before giving up. */
+  /** How often to begin with the logs (20), and for one copy of them to read the manifest (100), before giving up. */
   readonly maxStarts?: number;
   readonly maxReads?: number;
   /** Whether the tables' checksums are left to the caller, who must compare them before the copy goes anywhere. */
@@ -137,6 +137,7 @@ function noDatabase(source: string, cause: unknown): CairnError {
   });
 }
 
+/** The manifest that CURRENT names. `bytes` is what the copy gets: reading it again could give a newer one. */
 interface CurrentManifest {
   readonly name: string;
   readonly bytes: Uint8Array;

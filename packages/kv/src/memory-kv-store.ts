@@ -53,6 +53,7 @@ export function memoryProvider(): KvProvider {
 class MemoryKvStore extends LevelReader implements KvStore {
   readonly #rows: Rows;
   readonly #place: string;
+  /** What closing waits for. */
   readonly #captures = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 

@@ -17,6 +17,7 @@ export function unsnappy(block: Uint8Array): Uint8Array | undefined {
   let filled = 0;
   while (position < block.length) {
     const tag = block[position++] ?? 0;
+    // 0: a literal, whose length follows in 1 to 4 bytes if it is above 60. Else a copy, whose offset back has 1, 2 or 4 bytes.
     const kind = tag & 3;
     let length = (tag >>> 2) + 1;
     if (kind === 0) {

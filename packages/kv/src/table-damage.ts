@@ -53,6 +53,7 @@ export async function* findTableDamage(
   }
 }
 
+/** What `look` finds, or the damage that kept it from looking. */
 async function found<T extends readonly Block[] | void>(look: () => Promise<T>): Promise<T | CairnError> {
   try {
     return await look();

@@ -2,7 +2,7 @@ import { constants, setPriority } from "node:os";
 import { Worker } from "node:worker_threads";
 import { CairnError, systemErrorCode } from "./errors.ts";
 
-/** Fewer bytes are done with before another thread has started. */
+/** In bytes: fewer are done with before another thread has started. */
 export const WORTH_A_THREAD = 16 * 1024 * 1024;
 
 /** An error on its way between two threads: of an `Error` itself only name, message and stack would arrive. */

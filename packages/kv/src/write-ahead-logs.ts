@@ -24,6 +24,7 @@ export async function checkWriteAheadLogs(dir: string): Promise<void> {
     // Opening makes an empty log before it has taken over the ones before, and may have been interrupted there.
     if (needsLog(manifest, log) && (await stat(join(dir, name))).size > 0) names.push(name);
   }
+  // The sequence number that the next batch must have, over all logs; undefined until one was read.
   let next: number | undefined;
   for (const name of names) {
     const log = new WriteAheadLog(dir, name, name === names.at(-1));
@@ -58,6 +59,7 @@ class WriteAheadLog {
         if (sequence < (next ?? from.least) || sequence > (next ?? from.most)) throw this.#damaged();
         next = sequence + view.getUint32(8, true);
       }
+      // LevelDB begins a log only after the one before is complete: half a record is no tail but at the very end.
       if (!this.#last && this.#reader.end < size) throw this.#damaged();
       return next;
     } finally {
@@ -74,6 +76,7 @@ class WriteAheadLog {
       }
     } catch (error) {
       if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
+      // The file had been made longer, but what was to be in it not written, when the power went: the file system gives zeros.
       if (!this.#last || !(await isZero(file, this.#reader.end, size))) throw this.#damaged(error);
     }
   }
