@@ -8,6 +8,7 @@ import type { CheckpointSource } from "./checkpoint-source.ts";
 /** A copy of the index on this machine, on its way to the store. */
 export interface Capture {
   readonly dir: string;
+  /** What the copy holds, as read from the copy. */
   readonly state: IndexState;
   /** Removes the copy; its links would keep space occupied that the index has freed. */
   drop(): Promise<void>;

@@ -19,6 +19,7 @@ const EXTENSIONS: Readonly<Record<CheckpointPart, string>> = {
   verified: ".verified.json",
 };
 
+// No transaction's id has more than the 16 digits of 2^53 - 1.
 const NAME =
   /^checkpoint-(0|[1-9]\d{0,15})-(\d{4}-\d{2}-\d{2})T(\d{2})-(\d{2})-(\d{2}\.\d{3})Z-([0-9a-f]{8})$/;
 

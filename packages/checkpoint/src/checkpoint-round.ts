@@ -16,6 +16,7 @@ export interface RoundParts {
   readonly options: CheckpointerOptions;
   readonly clock: Clock;
   readonly onEvent: (event: CheckpointerEvent) => void;
+  /** `bytes` of the index are packed so far. */
   readonly onStep: (step: RoundStep, bytes: number) => void;
   /** How long a lease holds without being renewed (ms). */
   readonly leaseMs?: number;
@@ -73,6 +74,7 @@ export function checkpointRounds(parts: RoundParts): Rounds {
     dropDirectory,
     async run({ forced, signal }) {
       const begunAt = clock.now();
+      // Kept for `failed`, which tells how far the round came.
       let packed = 0;
       onEvent({ type: "begun", forced });
       try {

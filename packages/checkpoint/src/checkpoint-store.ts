@@ -105,6 +105,7 @@ export interface CheckpointStore {
     readonly before: number;
     readonly isDead: (name: string) => boolean;
   }): Promise<readonly string[]>;
+  /** Lets go of what it holds open, and ends requests that no signal can end any more. What is stored stays. */
   close(): Promise<void>;
 }
 

@@ -50,6 +50,7 @@ export async function* findCandidates(
   if (first !== undefined && unreachable.length === stores.length) throw first.error;
   for (const one of unreachable) options.onUnreachable?.(one);
 
+  // Stores that broke off after they had been listed: asking for each of their manifests would take a timeout a time.
   const lost = new Set<CheckpointStore>();
   for (const { files, store } of listed.toSorted(
     (a, b) => newestFirst(a.files.parsed, b.files.parsed) || a.rank - b.rank,

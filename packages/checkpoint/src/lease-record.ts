@@ -11,7 +11,9 @@ export const LONGEST_LEASE_MS = 600_000;
 /** What a lease must be to be read. */
 export const LeaseSchema = z.object({
   owner: z.string(),
+  // Which process: `owner` is a node's id, which a second process may bear by mistake.
   nonce: z.string(),
+  // The archive that is being uploaded, once that began; sweeps leave it alone.
   archive: z.string().optional(),
   progress: z.object({ bytes: z.number() }),
   since: z.iso.datetime().optional(),

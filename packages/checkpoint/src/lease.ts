@@ -25,7 +25,9 @@ export interface Lease {
 
 /** Who wants the lease and for how long at a time. */
 export interface LeaseOptions {
+  /** The node's id. */
   readonly owner: string;
+  /** How long it holds without being renewed; no longer than {@link LONGEST_LEASE_MS}. It is renewed three times in that. */
   readonly ttlMs: number;
   readonly clock: Clock;
   /** Aborted, it is not renewed any more, although it was not released. */
@@ -42,7 +44,9 @@ export async function acquireLease(
   const nonce = randomBytes(8).toString("hex");
   const ttlMs = Math.min(options.ttlMs, LONGEST_LEASE_MS);
   let noted: { archive?: string; bytes: number } = { bytes: 0 };
+  // By this machine's clock, when the store's was asked last.
   let askedAt = 0;
+  // By the store's clock, when this lease began; every renewal repeats it.
   let since: string | undefined;
   const leaseText = (times: Pick<LeaseRecord, "expiresAt" | "since" | "renewedAt">): string => {
     const { bytes, ...rest } = noted;
@@ -81,6 +85,7 @@ export async function acquireLease(
   const { clock } = options;
   // By this machine's clock, from before the store's own was asked: never later than the lease expires there.
   let heldUntil = askedAt + ttlMs;
+  // Why the last renewal failed, if it did: the reason to give when the lease runs out.
   let trouble: unknown;
   const lost = new AbortController();
   const ended = new AbortController();

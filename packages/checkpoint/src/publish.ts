@@ -5,6 +5,7 @@ import type { Clock } from "./clock.ts";
 import { readReservations } from "./reservations.ts";
 import { removeCheckpoint } from "./sweep.ts";
 
+// Pauses of 200, 400 and 800 ms, beside the tries that a store makes itself: enough for an answer that was lost, which asking shows.
 const TRIES = 4;
 const FIRST_PAUSE_MS = 100;
 

@@ -8,6 +8,7 @@ import type { Clock } from "./clock.ts";
 /** The folder of reservations: somebody is restoring what they name. */
 export const RESERVATIONS = "reservations/";
 
+/** Renewed three times in that; after a crash of who restores, a checkpoint stays so much longer. */
 const RESERVED_FOR_MS = 300_000;
 /** However late it claims to end, one that was not renewed for so long has ended. */
 const LONGEST_RESERVATION_MS = 2 * RESERVED_FOR_MS;

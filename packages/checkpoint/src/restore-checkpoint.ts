@@ -26,6 +26,7 @@ export interface RestoreProgress {
 
 /** What to restore, from where, to where. */
 export interface RestoreOptions {
+  /** Of equal checkpoints that of the earlier store is taken. */
   readonly stores: readonly CheckpointStore[];
   /** Unpacked and checked below it; on the same file system as `targetDir`. Made when it is not there. */
   readonly stagingDir: string;
@@ -63,6 +64,7 @@ export interface RestoreResult {
 
 const FIRST_PAUSE_MS = 200;
 const GIVEN_UP_AFTER_MS = 1_000;
+/** Codes that say nothing of a candidate: its store is not asked for others, and the restore does not end as if there were none. */
 const STORE_TROUBLE = new Set(["STORE_UNREACHABLE", "STORE_DENIED"]);
 
 /**
@@ -182,6 +184,7 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
 
 async function place(dir: string, targetDir: string): Promise<void> {
   await makeFolder(dirname(targetDir));
+  // Not on every system does a rename replace an empty directory.
   await removeEmpty(targetDir);
   // Nothing that could be opened has the target's name before this instant, and all of it after.
   await rename(dir, targetDir);

@@ -39,6 +39,7 @@ export function decideRetention(
   // A sweep always follows a save: even a policy of a duration alone must not remove what was just saved.
   const atLeast = Math.max(1, policy.retainAtLeast ?? 1);
   const trusted = checkpoints.find(({ current, verified }) => current && verified === true)?.name;
+  // How many were kept so far that this version can restore; only those are something to fall back on.
   let safe = 0;
   return checkpoints.map(({ name, takenAt, current }) => {
     const age = Math.max(0, now - takenAt);

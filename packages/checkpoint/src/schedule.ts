@@ -4,9 +4,11 @@ const SPREAD = 0.2;
 /** A node that just became ready looks soon, but nodes that start together not at one instant. */
 const FIRST_LOOK_PART = 0.1;
 const FIRST_LOOK_LIMIT_MS = 30_000;
+/** While somebody uploads, looks come ten times as often: should that upload fail, the cluster waits no period for the next. */
 const LEASED_PART = 0.1;
 /** Stores that tell their time in whole seconds: earlier, the lease might still hold. */
 const AFTER_LEASE_MS = 1_000;
+/** The pause after the first failed round, and the longest, as a part of the period. */
 const FIRST_RETRY_MS = 5_000;
 const RETRY_PART = 0.25;
 const LONGEST_LEASE_MS = 60_000;

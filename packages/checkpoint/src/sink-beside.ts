@@ -10,6 +10,7 @@ const PIECES = 4;
 export function sinkBeside(order: WriteOrder): FileSink {
   const memory = new PieceMemory(PIECES);
   const worker = startWorker(import.meta.url, "write-worker", order);
+  // Told with a piece or at the end; the thread goes on to give back memory, so that nobody waits for it in vain.
   let failure: { readonly error: unknown } | undefined;
   const ended = new Inbox<true>();
   const send = (request: WriteRequest, transfer: ArrayBuffer[]): void =>

@@ -48,7 +48,9 @@ export function storeWitness({ node, clock, leaseMs, onWarning }: WitnessOptions
   const began = clock.now();
   /** When this process began, by the store's clock; undefined before its first look. */
   let start: number | undefined;
+  // Of the checkpoint that this process saved last: an earlier one with this node's id may be its own, too.
   let lastTakenAt = 0;
+  // The newest checkpoint if it claims to be from the future, and the store's time when it was first seen.
   let future: { readonly name: string; readonly seenAt: number } | undefined;
   let lastSaved: string | undefined;
   let ownNonce: string | undefined;

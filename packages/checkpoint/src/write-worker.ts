@@ -23,6 +23,7 @@ export type WriteMessage =
 function serve({ dir, manifest }: WriteOrder, port: NonNullable<typeof parentPort>): void {
   const writer = manifestWriter(dir, manifest);
   let failed: SentError | undefined;
+  // Requests come while one is at work: each waits for the one before, since pieces of a file are written in the order they were sent.
   let before: Promise<void> = Promise.resolve();
 
   async function attempt(work: () => Promise<void>): Promise<{ failed?: SentError }> {

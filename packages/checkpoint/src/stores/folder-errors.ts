@@ -3,7 +3,7 @@ import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 const DENIED = new Set(["EACCES", "EPERM", "EROFS"]);
 const FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 
-/** Turns what the file system said about a store's folder into the errors that every store uses. */
+/** Turns what the file system said about a store's folder into `STORE_*`; `doing` completes "while". Errors of the program stay. */
 export function folderError(error: unknown, doing: string, location: string): unknown {
   const code = systemErrorCode(error);
   if (code === undefined || error instanceof CairnError) return error;

@@ -6,6 +6,7 @@ import { alreadyThere, notThere, requireStoreName, SMALL_FILE_LIMIT, tooLarge } 
 /** How a store in memory is made; `now` is its own clock. */
 export interface MemoryStoreOptions {
   readonly now?: () => number;
+  /** Stands in its location; `store` when left out. */
   readonly name?: string;
 }
 

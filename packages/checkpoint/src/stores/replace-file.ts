@@ -19,6 +19,7 @@ export async function replaceIfUnchanged(
   tag: string,
   currentTag: () => Promise<string | undefined>,
 ): Promise<boolean> {
+  // Named after the content that is to go: who wants to replace another content claims another file, and need not wait.
   const claim = join(root, `${TEMPORARY_PREFIX}claim-${basename(target)}-${tag.slice(0, 16)}`);
   try {
     // Before claiming: what is done under a claim must be short, for a process that dies then holds the others up.

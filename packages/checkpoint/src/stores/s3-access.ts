@@ -33,6 +33,7 @@ export interface S3Access {
   close(): Promise<void>;
 }
 
+/** A service that is there takes a connection at once; its answers may take longer. */
 const CONNECT_MS = 5_000;
 
 /** Makes an access; nothing is loaded and no connection is made yet. */
@@ -40,6 +41,7 @@ export function s3Access(settings: S3Settings): S3Access {
   const { location, bucket, region, profile } = settings;
   let client: Promise<S3> | undefined;
   let lastDate: number | undefined;
+  // Aborts what is under way without a signal of its own; a new one after each close, since the store may be used again.
   let closing = new AbortController();
   const connected = (): Promise<S3> =>
     (client ??= connect(settings, (date) => {

@@ -55,6 +55,7 @@ interface Ranges {
 
 function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
   const { name, size, etag, beginning, stop, signal } = ranges;
+  // In the order of the object; only the first is ever waited for.
   const underWay: Promise<Buffer[]>[] = [];
   let next = ranges.next;
   const launch = (): void => {

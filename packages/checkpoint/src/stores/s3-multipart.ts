@@ -8,6 +8,7 @@ import { abortUpload } from "./s3-unfinished.ts";
 
 /** An upload in parts. One that was begun takes room in the bucket until it is completed or aborted, though nothing lists. */
 export interface MultipartUpload {
+  /** In any order, several at once. Its memory is the caller's again when it returns. */
   send(part: Part, signal: AbortSignal): Promise<void>;
   /** Makes the object of what was sent. That it failed does not mean that the service did not do it. */
   complete(options: {
@@ -30,6 +31,7 @@ export interface NewObject {
 /** The metadata field that holds {@link NewObject.nonce}. */
 export const NONCE_FIELD = "cairn-upload";
 
+/** How often to abort before the rest is left to `tidy`. */
 const ABORTS = 3;
 
 /** Begins an upload in parts. */

@@ -23,6 +23,7 @@ export interface S3StoreOptions {
   /** Of archives alone: the small files are read and overwritten too often for any but the standard one. */
   readonly storageClass?: string;
   readonly serverSideEncryption?: "AES256" | "aws:kms" | "aws:kms:dsse";
+  /** Only with `aws:kms` or `aws:kms:dsse`; the account's own key when left out. */
   readonly kmsKeyId?: string;
   readonly checksums?: S3Checksums;
   /** The least size of a part (5 MiB or more); larger ones are used where an archive would need more than 10,000. */
@@ -76,6 +77,7 @@ type StorageClass = "STANDARD";
 /** The smallest part that S3 takes, but for the last. */
 export const LEAST_PART = 5 * 1024 * 1024;
 
+/** With four under way and one being filled, 40 MiB of memory. */
 const PART = 8 * 1024 * 1024;
 
 /** Decides what the options and the environment leave open. */

@@ -25,6 +25,7 @@ export function partSizes(least: number, expectedBytes = 0): (number: number) =>
   const needed = Math.ceil(expectedBytes / EQUAL_PARTS / MIB) * MIB;
   const first = Math.min(LARGEST_PART, Math.max(least, needed));
   const equal = Math.ceil(expectedBytes / first);
+  // Eleven sizes, each twice the one before: even from the least, 909 × 5 MiB × 2,047, there is room for S3's largest object, 5 TiB.
   const step = Math.max(1, Math.floor((MOST_PARTS - equal) / 11));
   return (number) => {
     const doublings = Math.floor(Math.max(0, number - 1 - equal) / step);

@@ -4,7 +4,10 @@ import { isCairnError } from "@cairn/kv";
 const FIRST_MS = 100;
 const LONGEST_MS = 5_000;
 
-/** Waits before the next try: longer each time, and never all clients at once. Throws the signal's reason. */
+/**
+ * Waits before the next try: 100 ms × 2^`attempt`, 5 s at most, less by up to a half so that clients do not come all at once. Throws
+ * the signal's reason.
+ */
 export async function pauseBefore(attempt: number, signal?: AbortSignal): Promise<void> {
   const most = Math.min(LONGEST_MS, FIRST_MS * 2 ** attempt);
   try {

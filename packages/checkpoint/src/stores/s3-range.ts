@@ -74,6 +74,7 @@ export async function fetchRange(access: S3Access, range: ByteRange, signal: Abo
   const { name, start, end } = range;
   const doing = `reading ${name}`;
   const filling = emptyFilling(end - start);
+  // Answers in a row that brought nothing: as long as something comes, it is asked on, however often the connection breaks.
   for (let fruitless = 0; ; fruitless++) {
     const before = filling.filled;
     const rest = { ...range, start: start + before };

@@ -24,7 +24,9 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
   const notice = options.onNotice ?? (() => undefined);
   let probing: Promise<S3Findings> | undefined;
   let findings: S3Findings | undefined;
+  /** The latest date that was told: several servers of one service answer, and time must not seem to go back. */
   let latest = 0;
+  /** False once that was refused: it was said then, and is not tried again. */
   let mayAbort = true;
 
   function requireWritable(doing: string): void {

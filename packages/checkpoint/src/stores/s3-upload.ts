@@ -44,6 +44,7 @@ export async function uploadContent(
   // Whoever reads it hears of its error; aborted before that, it would end the process.
   content.on("error", () => undefined);
   try {
+    // Asked before anything is sent: not every service compares when it writes, and none before it has all.
     if ((await look(access, name, signal)) !== undefined) throw alreadyThere(name, location);
     if (signal !== undefined) addAbortSignal(signal, content);
     const parts = cutParts(content, partSizes(partSize, expectedBytes), memory);

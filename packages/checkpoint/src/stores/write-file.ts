@@ -55,6 +55,7 @@ export async function publishNew(
 ): Promise<{ readonly done: boolean; readonly atomic: boolean }> {
   let outcome: { done: boolean; atomic: boolean };
   try {
+    // The content before the name: after a power loss a name must not lead to half a file.
     await file.handle.sync();
     // A rename would overwrite; of several links to one name only the first succeeds.
     await link(file.path, target);
