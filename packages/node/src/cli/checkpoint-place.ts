@@ -11,6 +11,7 @@ import {
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
 import { CairnError, systemErrorCode } from "@cairn/kv";
+import { awaitedStore } from "./awaited-store.ts";
 import { UsageError } from "./report-error.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -33,7 +34,7 @@ export async function withCheckpointPlace<T>(
     ? placeInBucket(place, terminal)
     : await placeInFolder(place, terminal);
   try {
-    return await use(found);
+    return await use({ ...found, store: awaitedStore(found.store, terminal) });
   } finally {
     await found.store.close();
   }

@@ -83,6 +83,7 @@ export async function requireBeginning(
   { id, name, birth, bounds }: LogIdentity,
   stores: readonly CheckpointStore[],
   provider: KvProvider,
+  signal?: AbortSignal,
 ): Promise<void> {
   if (birth !== undefined && birth.continues === undefined) return;
   const missing =
@@ -94,7 +95,7 @@ export async function requireBeginning(
     "LOG_TRIMMED",
     `The log "${name}" ${missing}, so no index can be built from it alone.`,
     {
-      hint: await whereItIs([id, holder], stores, provider),
+      hint: await whereItIs([id, holder], stores, provider, signal),
     },
   );
 }
@@ -103,10 +104,11 @@ async function whereItIs(
   logIds: readonly string[],
   stores: readonly CheckpointStore[],
   { format }: KvProvider,
+  signal: AbortSignal | undefined,
 ): Promise<string> {
   let other: string | undefined;
   for (const store of stores) {
-    for (const one of (await listCheckpoints(store)).checkpoints) {
+    for (const one of (await listCheckpoints(store, signal)).checkpoints) {
       if (!logIds.includes(one.log.id)) continue;
       const where = `${one.name} in ${store.location}`;
       if (judgeFormat(one, format) === undefined) {

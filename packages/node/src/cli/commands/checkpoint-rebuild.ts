@@ -64,8 +64,8 @@ async function rebuild(
 ): Promise<Rebuilt> {
   const identity = await readLogIdentity(log);
   if (identity === undefined) throw noLog(log.name);
-  await requireBeginning(identity, everyStore(checkpointer), system.kvProvider);
-  const there = await findNewest(log, system, checkpointer, identity);
+  await requireBeginning(identity, everyStore(checkpointer), system.kvProvider, signal);
+  const there = await findNewest(log, system, checkpointer, identity, signal);
   if (there !== undefined) {
     const because = `${there} is of this version and holds all that the log has.`;
     return { skipped: "unchanged", because };
@@ -161,9 +161,10 @@ async function findNewest(
   { kvProvider }: System,
   { store }: Checkpointer,
   identity: LogIdentity,
+  signal: AbortSignal,
 ): Promise<string | undefined> {
   const last = identity.bounds.last + (identity.birth?.offset ?? 0);
-  for (const one of (await listCheckpoints(store)).checkpoints) {
+  for (const one of (await listCheckpoints(store, signal)).checkpoints) {
     if (one.log.id !== identity.id || one.txId < last) continue;
     if ((await acceptManifest({ ...one, files: [] }, kvProvider.format, log, identity)) === true)
       return one.name;

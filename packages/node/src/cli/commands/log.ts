@@ -3,6 +3,7 @@ import { createSystem } from "../../system/create-system.ts";
 import { requireConfig } from "../../system/read-config.ts";
 import type { System } from "../../system/system.ts";
 import type { TxLog } from "../../tx-log/tx-log.ts";
+import { withAwaitedStores } from "../awaited-store.ts";
 import { type AddCommand, addGroup } from "../command-options.ts";
 import { type ConfigurationOptions, readConfiguration } from "../configuration.ts";
 import type { Terminal } from "../terminal.ts";
@@ -42,7 +43,7 @@ export async function withLog<T>(
   const config = requireConfig(await readConfiguration(options, terminal));
   const onNotice = (notice: string): void => void terminal.stderr.write(`notice: ${notice}\n`);
   for (const notice of config.notices) onNotice(notice);
-  const system = await createSystem(config, { onNotice });
+  const system = withAwaitedStores(await createSystem(config, { onNotice }), terminal);
   const log = await system.openTxLog({ signal: new AbortController().signal });
   try {
     return await use(log, system);

@@ -1,0 +1,125 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type Socket } from "node:net";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { memoryStore } from "@cairn/checkpoint";
+import { faultyStore } from "@cairn/checkpoint/testing";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { awaitedStore } from "../../src/cli/awaited-store.ts";
+import { cairn, CapturedTerminal } from "./captured-terminal.ts";
+
+/** A service that accepts connections and never answers; `end` breaks them and accepts none any more. */
+async function silentService(): Promise<{ endpoint: string; end: () => void }> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    socket.on("error", () => undefined);
+    sockets.add(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const end = (): void => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  };
+  return { endpoint: `http://127.0.0.1:${port}`, end };
+}
+
+const BUCKET = "s3://backup/p";
+
+/** A configuration with an embedded log and the store in the bucket. */
+function configuration(endpoint: string): string {
+  const store = {
+    "cairn/module": "cairn.s3/->checkpoint-store",
+    bucket: "backup",
+    prefix: "p",
+    endpoint,
+    credentials: { "access-key-id": "k", "secret-access-key": "s" },
+  };
+  const checkpointer = {
+    "cairn/module": "cairn.checkpoint/->checkpointer",
+    store,
+    "approx-frequency": "PT6H",
+  };
+  return JSON.stringify({
+    "cairn/index-store": { "kv-store": { "cairn/module": "cairn.leveldb/->kv-store", checkpointer } },
+  });
+}
+
+describe.concurrent("a command whose bucket does not answer", () => {
+  it.for<{ args: string[]; configured?: true; signal?: true }>([
+    { args: ["checkpoint", "list", BUCKET] },
+    { args: ["checkpoint", "verify", BUCKET] },
+    { args: ["checkpoint", "restore", BUCKET, "-o", "restored"] },
+    { args: ["checkpoint", "prune", BUCKET, "--dry-run", "--retain-at-least", "1"] },
+    { args: ["checkpoint", "diff", BUCKET, "s3://backup/q"], signal: true },
+    { args: ["db", "check", BUCKET], signal: true },
+    { args: ["checkpoint", "verify"], configured: true },
+    { args: ["checkpoint", "prune", "--retain-at-least", "1"], configured: true },
+    { args: ["log", "trim"], configured: true },
+    { args: ["checkpoint", "create", "--rebuild"], configured: true, signal: true },
+  ])(
+    "says once on standard error what it waits for: $args.0 $args.1 $args.2",
+    async ({ args: asked, configured, signal }, { expect: expected, onTestFinished: after }) => {
+      const dir = await mkdtemp(path.join(tmpdir(), "cairn-awaited-"));
+      after(() => rm(dir, { recursive: true, force: true }));
+      const { endpoint, end } = await silentService();
+      after(end);
+      const env = {
+        AWS_REGION: "r",
+        AWS_ENDPOINT_URL: endpoint,
+        AWS_ACCESS_KEY_ID: "k",
+        AWS_SECRET_ACCESS_KEY: "s",
+        CAIRN_DIR: path.join(dir, "data"),
+      };
+      const options = configured === true ? ["-j", configuration(endpoint)] : [];
+      if (configured === true) {
+        const begun = await cairn(["log", "create", ...options], new CapturedTerminal({ cwd: dir, env }));
+        expected(begun.code).toBe(0);
+      }
+      const terminal = new CapturedTerminal({ cwd: dir, env });
+      const ended = cairn([...asked, ...options], terminal);
+      const notice = `Still waiting for s3://backup/p at ${endpoint}: listing its files has taken 5.0 s so far. Ctrl-C gives up.\n`;
+      await vi.waitFor(() => expected(terminal.stderr.text).toContain(notice));
+      // What has a signal of its own to listen to is ended by it; the others end with the process.
+      if (signal === true) terminal.signal("SIGINT");
+      else end();
+      const { code, stdout, stderr } = await ended;
+      expected([code, stdout]).toEqual([signal === true ? 1 : 3, ""]);
+      expected(stderr.split("Still waiting")).toHaveLength(2);
+    },
+  );
+});
+
+function inAMinute(): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, 60_000));
+}
+
+it("a store that answers in time is not told of", async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const terminal = new CapturedTerminal();
+  const store = awaitedStore(memoryStore(), terminal);
+  expect(await store.list("")).toEqual([]);
+  await expect(store.open("checkpoint-1")).rejects.toMatchObject({ code: "NOT_FOUND" });
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(terminal.stderr.text).toBe("");
+});
+
+it("of several answers that take long, the first alone is told of", async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const terminal = new CapturedTerminal();
+  const store = awaitedStore(faultyStore(memoryStore(), { before: inAMinute }), terminal);
+  const both = Promise.all([store.read("in-progress.json"), store.now()]);
+  await vi.advanceTimersByTimeAsync(4_999);
+  expect(terminal.stderr.text).toBe("");
+  await vi.advanceTimersByTimeAsync(60_000);
+  await both;
+  const third = store.list("");
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(await third).toEqual([]);
+  expect(terminal.stderr.text).toBe(
+    `Still waiting for ${store.location}: reading in-progress.json has taken 5.0 s so far. Ctrl-C gives up.\n`,
+  );
+});
