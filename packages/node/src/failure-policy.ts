@@ -1,4 +1,5 @@
 import { CairnError, type ErrorCode } from "@cairn/kv";
+import { retryPauseMs } from "./retry-pause.ts";
 
 /**
  * What a node does after an error ended its reading of the log. `join`: goes through joining again, which finds out what can be
@@ -30,6 +31,18 @@ const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
 export function reactionTo(error: CairnError, during: "joining" | "following"): FailureReaction {
   const following = during === "following" ? WHILE_FOLLOWING[error.code] : undefined;
   return following ?? REACTIONS[error.code] ?? { kind: "halt" };
+}
+
+/** What comes of a reaction, in the words of a log line: after so many failures without a step forward. */
+export function sayReaction({ kind }: FailureReaction, failures: number): string {
+  if (kind === "halt") return "The node halts.";
+  if (!waitsFirst(kind, failures)) return "The node joins again.";
+  return `The node tries again in ${retryPauseMs(failures) / 1_000} s.`;
+}
+
+/** Whether the next try waits: what joining can mend by itself it mends at once, unless it has just failed to. */
+export function waitsFirst(kind: FailureReaction["kind"], failures: number): boolean {
+  return kind === "retry" || failures > 1;
 }
 
 /** Any thrown value as an error that users can be shown. */

@@ -3,6 +3,7 @@ import type { IndexStore } from "./index-store/index-store.ts";
 import { keepFieldsBuilt } from "./index-store/keep-fields-built.ts";
 import { lastKnown, type LogIdentity } from "./joining/log-identity.ts";
 import type { FollowingMetrics } from "./metrics/following-metrics.ts";
+import { tellFailure } from "./tell-failure.ts";
 import { followLog } from "./tx-log/follow-log.ts";
 import type { TxLog } from "./tx-log/tx-log.ts";
 import type { TxId } from "./tx-log/transaction.ts";
@@ -39,7 +40,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
     onReading: figures.reading,
     onState: ({ reachable, error }) => {
       if (reachable) logger.info({ log: log.name }, "reading the log");
-      else logger.warn({ err: error }, "the log cannot be reached; trying again");
+      else if (error !== undefined) tellFailure(logger, "warn", error, "The node tries again.");
     },
   });
   try {

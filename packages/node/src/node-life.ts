@@ -1,6 +1,6 @@
 import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
-import { asCairnError, type FailureReaction, reactionTo } from "./failure-policy.ts";
+import { asCairnError, type FailureReaction, reactionTo, sayReaction, waitsFirst } from "./failure-policy.ts";
 import { indexLog } from "./index-log.ts";
 import { IndexPosition } from "./index-store/index-position.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
@@ -14,6 +14,7 @@ import type { NodeObservation } from "./node-observation.ts";
 import { ReadyServices } from "./ready-services.ts";
 import { retryPause } from "./retry-pause.ts";
 import type { System } from "./system/system.ts";
+import { tellFailure } from "./tell-failure.ts";
 import type { TxLog } from "./tx-log/tx-log.ts";
 
 /** Who is told of a {@link NodeLife}. */
@@ -117,12 +118,12 @@ export class NodeLife {
         const error = asCairnError(thrown);
         const { restoredFrom } = this.report;
         const reaction = reactionTo(error, this.#during);
-        await this.#leave(error, reaction);
-        if (reaction.kind === "halt") return;
         failures = this.position.txId > before ? 1 : failures + 1;
+        await this.#leave(error, reaction, failures);
+        if (reaction.kind === "halt") return;
         if (isCairnError(error, "INDEX_CORRUPT")) this.#doubts.damaged(restoredFrom);
         suspect = reaction.kind === "join" && reaction.suspectIndex ? error : undefined;
-        if (reaction.kind !== "retry" && failures <= 1) continue;
+        if (!waitsFirst(reaction.kind, failures)) continue;
         await retryPause(failures, this.#stop.signal);
         await this.#closeIndex();
       }
@@ -219,10 +220,9 @@ export class NodeLife {
     this.position.set(index?.state.txId ?? 0);
   }
 
-  async #leave(error: CairnError, reaction: FailureReaction): Promise<void> {
+  async #leave(error: CairnError, reaction: FailureReaction, failures: number): Promise<void> {
     const failed = reaction.kind === "halt" || (reaction.kind === "retry" && reaction.failed);
-    const level = failed ? "error" : "warn";
-    this.#logger[level]({ code: error.code, hint: error.hint, err: error.cause }, error.message);
+    tellFailure(this.#logger, failed ? "error" : "warn", error, sayReaction(reaction, failures));
     this.observation.metrics.following.left(error.code);
     // First, since stopping an upload takes its time: nothing more is served as right.
     this.#during = "joining";

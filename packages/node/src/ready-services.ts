@@ -6,6 +6,7 @@ import type { IndexStore } from "./index-store/index-store.ts";
 import type { CheckpointDoubts } from "./joining/checkpoint-doubts.ts";
 import type { NodeObservation } from "./node-observation.ts";
 import type { System } from "./system/system.ts";
+import { tellFailure } from "./tell-failure.ts";
 import type { TxLog } from "./tx-log/tx-log.ts";
 import { NodeUpkeep } from "./upkeep/node-upkeep.ts";
 import { type FeedEnd, WatchFeed } from "./watch/watch-feed.ts";
@@ -50,7 +51,7 @@ export class ReadyServices {
     }
     this.watches = new WatchFeed(indexChanges(index, suspect), {
       ...observation.metrics.watches,
-      failed: (error) => logger.error({ code: error.code, err: error.cause }, error.message),
+      failed: (error) => tellFailure(logger, "error", error, "All watches end here."),
     });
     const onJudged = (name: string, whole: boolean): void => doubts.judged(name, whole);
     const { id: logId } = index.state.log;
