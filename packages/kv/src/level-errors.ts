@@ -5,6 +5,8 @@ const NO_SPACE = /No space left|quota exceeded/i;
 const NO_ACCESS = /Permission denied|Operation not permitted|Read-only file system/;
 // When opening: a file that the manifest names is not there or not a file, or the file system is damaged itself (EIO, EUCLEAN).
 const DAMAGED = /No such file|Is a directory|Not a directory|Invalid argument|Input\/output error|cleaning/;
+/** What is read in the calling thread comes without a code. */
+const IO_ERROR = /^IO error: /;
 
 /** The error that abstract-level wraps when opening fails, else the error itself. */
 export function innermost(error: unknown): unknown {
@@ -44,7 +46,7 @@ export function explainOperation(error: unknown, dir: string): unknown {
     return new CairnError("NOT_READY", "The snapshot was closed before it was read.", { cause: error });
   }
   if (NO_SPACE.test(message)) return full(dir, error);
-  if (code === "LEVEL_CORRUPTION" || code === "LEVEL_IO_ERROR") {
+  if (code === "LEVEL_CORRUPTION" || code === "LEVEL_IO_ERROR" || IO_ERROR.test(message)) {
     return new CairnError("INDEX_CORRUPT", `The index in ${dir} can no longer be used: ${message}.`, {
       hint: "Look after the disk, then start again; the index is checked, and restored from a checkpoint where it is damaged.",
       cause: error,

@@ -108,6 +108,24 @@ describe("opening a directory that is not a whole database", () => {
   });
 });
 
+describe("a table that cannot be read any more", () => {
+  it("is INDEX_CORRUPT for whoever reads a row of it, in this thread or in another", async () => {
+    await closedStore();
+    const before = await directory.open("store");
+    await before.compact();
+    await before.close();
+    // What it wrote itself a store holds open, and can still read.
+    const store = await directory.open("store");
+    for (const name of await namesIn(/ldb$/)) await rm(directory.path("store", name));
+    const key = Buffer.from("count");
+    // More than are read in one turn of the event loop.
+    const reads = await Promise.allSettled(Array.from({ length: 300 }, () => store.get(key)));
+    for (const read of reads) expect(read).toMatchObject({ status: "rejected", reason: CORRUPT });
+    await expect(store.getMany([key])).rejects.toMatchObject(CORRUPT);
+    await expect(expectWhole(store)).rejects.toMatchObject(CORRUPT);
+  });
+});
+
 describe("a disk without space", () => {
   it.each(["log", "ldb"] as const)(
     "is DISK_FULL at the next batch when a %s cannot be written, and what was acknowledged stays",
