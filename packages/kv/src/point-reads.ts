@@ -17,6 +17,8 @@ interface Waiting {
 
 /** Reads from memory take microseconds: so many of them keep the event loop for a millisecond or two. */
 const MOST_A_TURN = 256;
+/** Of large rows, and with what callers do with them in between, so many milliseconds. */
+const LONGEST_TURN_MS = 5;
 /** A read that takes longer, in milliseconds, came from a disk, or waited for a processor or for the heap's collection. */
 const SLOW_MS = 0.25;
 /** For a slow read the event loop waits at most this share of its time, and at most so many milliseconds before that is counted. */
@@ -38,6 +40,7 @@ export class PointReads {
   readonly #waiting: Waiting[] = [];
   #underWay = 0;
   #leftOfTurn = MOST_A_TURN;
+  #turnEndsAt = 0;
   /** When what was waited for is made up for. */
   #evenAt = 0;
   #isPlanned = false;
@@ -50,6 +53,7 @@ export class PointReads {
   /** The value of a row, as of some instant between call and answer. */
   get(key: Uint8Array): KvValue {
     const time = performance.now();
+    if (!this.#isPlanned) this.#turnEndsAt = time + LONGEST_TURN_MS;
     if (this.#keys.length === 0 && this.#mayReadAt(time)) {
       this.#plan();
       try {
@@ -74,7 +78,11 @@ export class PointReads {
   }
 
   #mayReadAt(time: number): boolean {
-    return this.#leftOfTurn > 0 && time >= this.#evenAt - WAITING_MS / WAITING_SHARE;
+    return this.#isTurnAt(time) && time >= this.#evenAt - WAITING_MS / WAITING_SHARE;
+  }
+
+  #isTurnAt(time: number): boolean {
+    return this.#leftOfTurn > 0 && time < this.#turnEndsAt;
   }
 
   #readAt(time: number, key: Uint8Array): Value {
@@ -95,9 +103,10 @@ export class PointReads {
     setImmediate(() => {
       this.#isPlanned = false;
       this.#leftOfTurn = MOST_A_TURN;
+      this.#turnEndsAt = performance.now() + LONGEST_TURN_MS;
       this.#readWaiting();
       if (this.#keys.length === 0) this.#tellIdle();
-      else if (this.#leftOfTurn === 0) this.#plan();
+      else if (!this.#isTurnAt(performance.now())) this.#plan();
       else while (this.#keys.length > 0 && this.#underWay < MOST_UNDER_WAY) void this.#send();
     });
   }

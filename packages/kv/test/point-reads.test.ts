@@ -88,6 +88,38 @@ test("who reads one row after the other lets the event loop turn after 256", asy
   expect(rows.many).toEqual([]);
 });
 
+test("who reads one large row after the other lets the event loop turn after 5 ms", async () => {
+  const { reads, rows } = rowsAtHand();
+  rows.slowMs = 0.2;
+  const turns = [rows.now];
+  const count = (): void => {
+    turns.push(rows.now);
+    if (rows.asked.length < 200) setImmediate(count);
+  };
+  setImmediate(count);
+  for (let index = 0; index < 200; index++) {
+    await reads.get(bytes(`${index}`));
+    // What the caller does with it.
+    rows.now += 0.3;
+  }
+  turns.push(rows.now);
+  const gaps = turns.slice(1).map((at, index) => at - (turns[index] ?? 0));
+  expect(Math.max(...gaps)).toBeLessThan(6);
+  expect(rows.many).toEqual([]);
+});
+
+test("of large rows that are asked for at once, as many are read in a turn as 5 ms allow", async () => {
+  const { reads, rows } = rowsAtHand();
+  rows.slowMs = 0.2;
+  const got = Promise.all(Array.from({ length: 60 }, (_, index) => reads.get(bytes(`${index}`))));
+  for (const read of [25, 50, 60]) {
+    expect(Math.abs(rows.asked.length - read)).toBeLessThanOrEqual(1);
+    await turn();
+  }
+  expect((await got).map(text)).toEqual(Array.from({ length: 60 }, (_, index) => `value of ${index}`));
+  expect(rows.many).toEqual([]);
+});
+
 test("of many that are asked for at once, 256 are read in a turn, in their order, and each gets its own row", async () => {
   const { reads, rows } = rowsAtHand();
   const names = Array.from({ length: 600 }, (_, index) => (index === 400 ? "broken" : `${index}`));
