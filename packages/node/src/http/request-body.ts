@@ -3,6 +3,13 @@ import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { badRequest, unsupportedEncoding, unsupportedMediaType } from "./error-response.ts";
 
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** Sees the text of a body that is JSON before the route does: what it throws is the answer. */
+    onBody?: (json: string) => void;
+  }
+}
+
 /** The media type of many JSON values, one a line. */
 export const NDJSON = "application/x-ndjson";
 
@@ -31,7 +38,9 @@ function json(request: FastifyRequest, body: Buffer, done: Parsed): void {
   const problem = encodingProblem(request);
   if (problem !== null) return done(problem);
   try {
-    done(null, parseJson(body));
+    const value = parseJson(body);
+    request.routeOptions.config.onBody?.(body.toString("utf8"));
+    done(null, value);
   } catch (error) {
     done(error as Error);
   }

@@ -144,6 +144,44 @@ describe("policies", () => {
     await writeFile(file, "{}");
     expect(await run(["policy", "apply", file, "--if-revision", "9"])).toMatchObject({ code: 1 });
   });
+
+  it("that say one thing twice are refused with the place of the second, by the command and by the node", async () => {
+    const { url } = await start();
+    const twice =
+      '{"events": {"keep": 10},\n "history": {"pods": {"keep": 1, "for": "P1D", "k\\u0065ep": 2}},\n "events": {}}';
+    const file = path.join(folder, "policies.json");
+    await writeFile(file, twice);
+    const terminal = new CapturedTerminal({ env: { CAIRN_URL: url }, stdin: twice, cwd: folder });
+    expect((await cairn(["policy", "apply", "policies.json"], terminal)).stderr.split("\n")).toEqual([
+      "USAGE: The policies in policies.json have 3 mistakes; nothing was set.",
+      "  history > pods > keep: This is there twice, the second time at policies.json:2:48; keep one of the two.",
+      "  events: This is there twice, the second time at policies.json:3:2; keep one of the two.",
+      expect.stringMatching(/^ {2}events: It bounds nothing/),
+      "  hint: docs/policies.md describes policies.",
+      "",
+    ]);
+    const piped = new CapturedTerminal({ env: { CAIRN_URL: url }, stdin: twice });
+    expect(await cairn(["policy", "apply", "-"], piped)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("standard input:2:48"),
+    });
+    const answer = await fetch(`${url}/api/v1/policies`, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: twice,
+    });
+    expect([answer.status, await answer.json()]).toMatchObject([
+      400,
+      {
+        error: {
+          code: "TX_INVALID",
+          message: expect.stringContaining("events: This is there twice, the second time at body:3:2"),
+        },
+        problems: [{ path: ["history", "pods", "keep"] }, { path: ["events"] }],
+      },
+    ]);
+    expect((await call(`${url}/api/v1/policies`)).json).toMatchObject({ revision: null });
+  });
 });
 
 describe("an indexed field", () => {

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { policyProblems } from "../../policies/policy-problems.ts";
+import { repeatedKeys } from "../../policies/repeated-keys.ts";
 import type { PolicyState } from "../../policies/policies.ts";
 import {
   type AddCommand,
@@ -43,7 +44,7 @@ export const addPolicy: AddCommand = (parent, terminal) => {
     .option("--if-revision <revision>", "only if they are at this revision", wholeNumber("--if-revision", 1))
     .action(async (file: string, options: NodeOptions & { ifRevision?: number }) => {
       const body = await readJsonInput(file, terminal);
-      checkPolicies(file, JSON.parse(body));
+      checkPolicies(file === "-" ? "standard input" : file, body);
       await withNode(terminal, options, async (node) => {
         const present = (await node.json({ path: PATH })) as PolicyState;
         const revision = options.ifRevision ?? present.revision;
@@ -62,12 +63,12 @@ export const addPolicy: AddCommand = (parent, terminal) => {
 };
 
 /** Told here as well, so that a file can be mended without a node. */
-function checkPolicies(file: string, value: unknown): void {
-  const problems = policyProblems(value);
+function checkPolicies(file: string, json: string): void {
+  const problems = [...repeatedKeys(json, file), ...policyProblems(JSON.parse(json))];
   if (problems.length === 0) return;
   const mistakes = problems.length === 1 ? "a mistake" : `${problems.length} mistakes`;
   throw new UsageError(
-    `The policies in ${file === "-" ? "standard input" : file} have ${mistakes}; nothing was set.`,
+    `The policies in ${file} have ${mistakes}; nothing was set.`,
     "docs/policies.md describes policies.",
     problems,
   );

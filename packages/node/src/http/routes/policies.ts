@@ -1,4 +1,5 @@
-import { formatPolicyProblem, policyProblems } from "../../policies/policy-problems.ts";
+import { formatPolicyProblem, type PolicyProblem, policyProblems } from "../../policies/policy-problems.ts";
+import { repeatedKeys } from "../../policies/repeated-keys.ts";
 import type { Policies } from "../../policies/policies.ts";
 import type { Revision, TxOperation } from "../../tx-log/transaction.ts";
 import { BAD_REQUEST, RequestError } from "../error-response.ts";
@@ -16,7 +17,7 @@ export const policyRoutes: RegisterRoutes = (app, api) => {
     return reply.header("cairn-tx", txId).send(policies);
   });
 
-  app.put("/api/v1/policies", async (request, reply) => {
+  app.put("/api/v1/policies", { config: { onBody: refuseRepeated } }, async (request, reply) => {
     const query = parseQuery(request.url, { await: flag, timeout: duration });
     const policies = checkedPolicies(jsonBody(request));
     const preconditions = parsePreconditions(request.headers);
@@ -33,10 +34,19 @@ export const policyRoutes: RegisterRoutes = (app, api) => {
   });
 };
 
+function refuseRepeated(json: string): void {
+  const problems = repeatedKeys(json, "body");
+  if (problems.length > 0) throw notValid(problems);
+}
+
 function checkedPolicies(body: unknown): Policies {
   const problems = policyProblems(body);
   if (problems.length === 0) return body as Policies;
-  throw new RequestError(BAD_REQUEST, `Not valid policies: ${problems.map(formatPolicyProblem).join(" ")}`, {
+  throw notValid(problems);
+}
+
+function notValid(problems: readonly PolicyProblem[]): RequestError {
+  return new RequestError(BAD_REQUEST, `Not valid policies: ${problems.map(formatPolicyProblem).join(" ")}`, {
     status: 400,
     hint: "Nothing was changed. docs/policies.md describes policies.",
     details: { problems },
