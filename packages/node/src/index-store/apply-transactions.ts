@@ -65,7 +65,8 @@ export function* decodeBatches(messages: readonly LogMessage[]): Generator<Index
 /**
  * What a run of messages does to an index: a pure function of the messages and of what `reader` shows of the state before
  * them. However a log is cut into runs, the rows end the same (only the cuts of {@link decodeBatches} and of `batchLength` are
- * needed). The first message of a log is its birth record, which makes no rows but its outcome. `fields` is
+ * needed). The first message of a log is its birth record, which makes no rows but its outcome. `remembered` is after how many
+ * transactions an idempotency id is forgotten (another number gives another index; only tests say one), `fields`
  * what is known of the store's indexed fields.
  */
 export async function applyMessages(
@@ -79,6 +80,7 @@ export async function applyMessages(
   const touched: (KeyState | undefined)[][] = messages.map(({ decoded }) =>
     decoded.kind === "transaction" ? keys.collect(decoded.ops) : NOTHING,
   );
+  // Before the keys are read: those that policies need are read with them.
   const policies = await BatchPolicies.load(messages, before, keys, reader);
   await keys.load(reader);
   const submissions = await Submissions.load(messages, before.txId + messages.length, reader, remembered);

@@ -52,11 +52,14 @@ export class BatchPolicies {
   readonly #active: ActivePolicies | undefined;
   readonly #keys: KeyStates;
   readonly #reader: KvReader;
+  // Each undefined where the batch has nothing to do with it.
   #events: EventRows | undefined;
   #expiry: Expiry | undefined;
   #swept: Swept | undefined;
   #scanned: Scanned | undefined;
+  /** As the batch leaves them; those in force throughout it are `#active`. */
   #policies: StatePolicies | undefined;
+  /** Of the keys in `#swept.tombstones`. */
   readonly #tombstones: KeyState[] = [];
 
   private constructor(before: IndexState, keys: KeyStates, reader: KvReader) {

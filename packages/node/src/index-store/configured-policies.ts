@@ -19,6 +19,7 @@ export function configured(
     }
   }
   const scan = Object.keys(value.expire ?? {}).flatMap((bucket) => {
+    // Documents that are older than a rule are looked through for it once: all where it is new, else what is still left to look at.
     const isSame = rule(before?.value, bucket) === rule(value, bucket);
     const unfinished = before?.scan.find((one) => one.bucket === bucket);
     return isSame ? (unfinished ?? []) : { bucket, after: "" };

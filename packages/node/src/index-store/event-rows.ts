@@ -47,6 +47,7 @@ export class EventRows {
       const [last] = rows.at(-1) ?? [];
       // Only the keys: a batch may remove many.
       for (const [key] of rows) stored.push([key, EMPTY]);
+      // What follows is younger; it goes only if there are still too many.
       if (last === undefined || eventRowTime(last) < oldest) continue;
       if (count + batch.recorded - stored.length <= bound.keep) break;
     }

@@ -30,6 +30,7 @@ export function fieldValuePrefix(index: number, value: string): Buffer {
 
 /** The row that says that the document of a row key has the value of `prefix` ({@link fieldValuePrefix}). */
 export function fieldRowKey(prefix: Uint8Array, rowKey: Uint8Array, bucket: string): Buffer {
+  // The kind, the bucket, whose characters are one byte each, and its end: the indexed field's number says them.
   const from = bucket.length + 2;
   const key = Buffer.allocUnsafe(prefix.length + rowKey.length - from);
   key.set(prefix);

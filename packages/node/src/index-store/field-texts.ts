@@ -9,6 +9,7 @@ import { VERSION_HEAD, versionValueJson } from "./row-values.ts";
 interface Search {
   /** The names of the members that they begin at, each once. */
   readonly names: readonly Uint8Array[];
+  /** What the last call found: used again by the next. */
   readonly places: readonly MemberPlace[];
   /** For each field, which of the names, and the way from that member on. */
   readonly fields: readonly { readonly name: number; readonly rest: readonly string[] }[];

@@ -22,7 +22,10 @@ const ROWS_PER_SWEEP = 1_000;
 /** What was superseded so few transactions ago stays: for lists that go on, and watchers that are behind. */
 export const RECENT_TRANSACTIONS = 1_000;
 
-/** Where the next sweep goes on. */
+/**
+ * Where the next sweep goes on: in a segment, before a row key (in hex; what follows was looked at), among the versions of the key
+ * with this stem (in hex), of which so many, the newest, were seen and stay.
+ */
 export type SweepCursor = NonNullable<IndexState["sweep"]>;
 
 /** What one sweep found that is beyond its bound. */
@@ -79,6 +82,7 @@ interface Written {
 
 class Sweep {
   readonly swept: Swept;
+  /** How many rows may still be looked at or removed. */
   budget = ROWS_PER_SWEEP;
   readonly #reader: KvReader;
   readonly #now: { readonly txId: TxId; readonly time: number };
@@ -103,6 +107,7 @@ class Sweep {
     let lt: Uint8Array = resume === undefined ? prefixEnd(gte) : Buffer.from(resume.key, "hex");
     let stem = resume?.stem ?? "";
     let seen = resume?.seen ?? 0;
+    // What was written over the version at hand; undefined where that has yet to be looked up, as at a key's newest version.
     let newer: Written | undefined;
     while (this.budget > 0) {
       let last: Uint8Array | undefined;

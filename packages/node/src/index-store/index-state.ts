@@ -22,7 +22,8 @@ const PoliciesSchema = z.object({
 
 /**
  * The policies in force. `revision`: the transaction that set them; `indexes`: each indexed field with the number of its rows, which
- * no other gets later (`nextIndex`); `scan`: buckets whose documents are still looked through for those that expire, and how far.
+ * no other gets later (`nextIndex`); `scan`: buckets whose documents are still looked through for those that expire, and
+ * how far (`after`: the hex of a document row's key, empty where that has not begun).
  */
 export type StatePolicies = Readonly<z.infer<typeof PoliciesSchema>>;
 

@@ -47,9 +47,11 @@ export interface AppliedCounts {
 export class IndexStore {
   readonly #kv: KvStore;
   #state: IndexState;
+  /** What indexed fields still need, and what is known of their counts. */
   #work: FieldWork;
   /** Of those who write what depends on what is in the store. */
   readonly #turns = new Turns();
+  /** Wakes {@link fieldsToBuild}. */
   #changed: () => void = () => {};
 
   private constructor(kv: KvStore, state: IndexState, work: FieldWork) {

@@ -15,9 +15,11 @@ import { decodeCounters, encodeCounters, encodeVersion, versionValueRevision } f
 /** A bucket while a batch is applied: its counters, and the keys of it that the batch touches. */
 export interface BucketState {
   readonly name: string;
+  /** By `namespace/name`. */
   readonly keys: Map<string, KeyState>;
   documents: number;
   tombstones: number;
+  /** This and `gone` are as in {@link BucketCounters}. */
   floor: TxId;
   gone: TxId;
   changed: boolean;
@@ -29,10 +31,12 @@ export interface KeyState {
   readonly rowKey: Buffer;
   /** The document as read, so that what else depends on it changes only where it has, and a row never written need not be removed. */
   before: Uint8Array | undefined;
+  /** Now, within the batch: the key has a document, or a tombstone, or neither, never both. */
   document: Uint8Array | undefined;
   tombstone: Uint8Array | undefined;
   /** Keys of its superseded versions; read only where the key is evicted. */
   versions: Uint8Array[] | undefined;
+  /** Whether the store has a tombstone's row, which has to go when the key has none any more. */
   storedTombstone: boolean;
   changed: boolean;
 }

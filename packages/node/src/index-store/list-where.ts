@@ -120,9 +120,11 @@ async function changedKeys(
   for await (const rows of reader.range(outcomes)) {
     for (const [, value] of rows) {
       const { kind, text } = decodeOutcome(value);
+      // A birth record has no operations.
       if (kind !== "committed" || text === "") continue;
       const { ops } = JSON.parse(text) as { ops: readonly (readonly [string, string?, string?])[] };
       for (const [op, bucket, key] of ops) {
+        // What was evicted has no past any more, so it is not looked for.
         if ((op !== "put" && op !== "delete") || bucket !== range.bucket || key === undefined) continue;
         note(documentRowKey(bucket, qualifiedKey(key)));
       }

@@ -21,6 +21,7 @@ export function escape(part: string): Buffer {
 
 /** What {@link escape} made of a part. */
 export function unescape(bytes: Buffer): string {
+  // UTF-8 has no byte 0xFF: each one is an escape's.
   return bytes.includes(END)
     ? Buffer.from(bytes.filter((byte) => byte !== ESCAPED)).toString("utf8")
     : bytes.toString("utf8");

@@ -73,6 +73,7 @@ export function decodeVersion(value: Uint8Array): { revision: Revision; time: nu
  */
 export type OutcomeKind = "committed" | "aborted" | "duplicate";
 
+/** Their places are what rows hold: another order is another index version. */
 const OUTCOMES: readonly OutcomeKind[] = ["committed", "aborted", "duplicate"];
 
 /** A transaction row's value: kind, time, text. */

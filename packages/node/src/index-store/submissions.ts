@@ -19,10 +19,14 @@ export interface Submission {
 /** The idempotency ids that a batch meets: those that the index remembers, those that it adds, those that it forgets. */
 export class Submissions {
   readonly #remembered: number;
+  /** By id, what is remembered of it at the point that the batch has come to. */
   readonly #current = new Map<string, Submission>();
+  /** Ids that have a row in the store. */
   readonly #stored = new Set<string>();
+  /** Ids that transactions of the batch used. */
   readonly #added = new Set<string>();
   readonly #addedOrder: { readonly txId: TxId; readonly id: string }[] = [];
+  /** What the store remembers of transactions that are too long ago once the batch's last one is applied. */
   readonly #expired: { readonly txId: TxId; readonly id: string }[] = [];
 
   private constructor(remembered: number) {
