@@ -7,7 +7,9 @@ import type { LogMessage, LogReadOptions } from "./tx-log.ts";
 
 /** What a log has to know of its database before it can go on. */
 export interface LogContents {
+  /** Undefined while the log has not begun. */
   readonly logId: string | undefined;
+  /** Positions of the first message and of the last; 1 and 0 where there is none. */
   readonly first: number;
   readonly last: number;
   readonly messageIds: MessageIdMemory;
@@ -32,6 +34,7 @@ export async function learnContents(database: Database): Promise<LogContents> {
   const [lastKey] = await database.keys({ lt: POSITIONS_END, reverse: true, limit: 1 }).all();
   return {
     logId: head === undefined ? undefined : decodeHead(database.location, head),
+    // Without messages the first key is the head's.
     first: firstKey === undefined || lastKey === undefined ? 1 : positionOf(firstKey),
     last: lastKey === undefined ? 0 : positionOf(lastKey),
     messageIds: await recentMessageIds(database),

@@ -28,8 +28,11 @@ export class EmbeddedStorage {
   readonly #onChange: () => void;
   #database: Database | undefined;
   #contents = NOTHING;
+  /** The last message that is stored for certain; beside `#contents`, since every write changes it. */
   #last = 0;
+  /** Why a write failed, until opening again has shown what of it is stored; every write tries that first. */
   #failure: CairnError | undefined;
+  /** Once set it stays, and nothing is read or written any more. */
   #damage: CairnError | undefined;
   #checking: Promise<void> | undefined;
   #stopChecking = new AbortController();

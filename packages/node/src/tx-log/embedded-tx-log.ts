@@ -36,6 +36,7 @@ class EmbeddedTxLog implements TxLog {
   readonly maxPayload = MAX_PAYLOAD;
   readonly #storage: EmbeddedStorage;
   readonly #commit: GroupCommit;
+  /** Wakes readers that have read all there is. */
   readonly #atTail = new Set<() => void>();
   #creating: Promise<void> | undefined;
   #closed = false;

@@ -15,6 +15,7 @@ interface Waiting extends PendingAppend {
   readonly reject: (error: unknown) => void;
 }
 
+/** Bounds of a group, which is one batch of the database and in memory as a whole. */
 const MAX_MESSAGES = 1_000;
 const MAX_BYTES = 4 * 1024 * 1024;
 

@@ -53,9 +53,11 @@ export class NatsLink {
       connection = await connect({
         ...(await credentialOptions(options, servers)),
         servers: addresses,
+        // In the order in which they answered.
         noRandomize: true,
         name: options.clientName ?? "cairn",
         timeout,
+        // Without end: a node outlasts its log's server.
         maxReconnectAttempts: -1,
         reconnectTimeWait: 250,
         reconnectJitter: 250,

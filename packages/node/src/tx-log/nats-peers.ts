@@ -5,6 +5,7 @@ import type { NatsStream } from "./nats-stream.ts";
 import { covers } from "./nats-stream-settings.ts";
 import type { PeerChannel, SendAnswer } from "./peer-channel.ts";
 
+/** The status by which a server says that nobody subscribes to a subject. */
 const NO_RESPONDERS = 503;
 
 /** {@link PeerChannel} by request and reply of core NATS, on `_CAIRN.nodes.<stream>`. */

@@ -8,6 +8,7 @@ export interface PublishError {
 }
 
 // Codes of the JetStream API (nats-server/server/errors.json).
+// Too little is left of the account's resources, of a server's, of memory, of storage.
 const FULL = new Set([10002, 10023, 10028, 10047]);
 const MESSAGE_TOO_LARGE = 10054;
 

@@ -20,7 +20,9 @@ interface Flight {
   readonly subject: string;
   readonly payload: Uint8Array;
   readonly headers: MsgHdrs;
+  /** The message's id was made here, not given by the caller. */
   readonly ownId: boolean;
+  /** By `performance.now()`, as is `sentAt`. */
   readonly deadline: number;
   readonly resolve: (appended: Appended) => void;
   readonly reject: (error: unknown) => void;
@@ -33,6 +35,7 @@ interface PubAck {
   readonly error?: { readonly code: number; readonly err_code?: number; readonly description: string };
 }
 
+/** Bounds memory: all of it is kept until it is acknowledged. */
 const MAX_INFLIGHT_BYTES = 32 * 1024 * 1024;
 const TICK_MS = 250;
 
@@ -47,11 +50,14 @@ export class NatsPublisher implements LinkListener {
   readonly #options: PublisherOptions;
   readonly #inbox = createInbox();
   readonly #subscription: Subscription;
+  /** Sent and not acknowledged, by the number at the end of the reply subject, in the order in which they were sent. */
   readonly #flights = new Map<number, Flight>();
   #waiting: Flight[] = [];
   #inflightBytes = 0;
   #counter = 0;
+  /** Nothing new is sent: the connection is down, or a retry is planned that keeps the order. */
   #paused = false;
+  /** Of the last retry (ms); 0 since anything was acknowledged. */
   #retryPause = 0;
   #retry: NodeJS.Timeout | undefined;
   #tick: NodeJS.Timeout | undefined;

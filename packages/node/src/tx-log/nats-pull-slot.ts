@@ -20,6 +20,7 @@ export class PullSlot {
   readonly #connection: NatsConnection;
   readonly #inbox: string;
   #subscription: Subscription | undefined;
+  /** How many were sent; the number of the last ends the subject of what the server says of it. */
   #pulls = 0;
   #sentAt = 0;
 

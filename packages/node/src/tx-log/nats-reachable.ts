@@ -4,6 +4,7 @@ import type { NatsServer } from "./nats-server-url.ts";
 
 /** How {@link answeringFirst} tries the servers. */
 export interface ProbeOptions {
+  /** How long a server may take (ms). */
   readonly timeout: number;
   /** The server waits for a TLS handshake before it says anything. */
   readonly silent: boolean;
@@ -60,6 +61,7 @@ function probe(server: NatsServer, { timeout, silent, signal }: ProbeOptions): P
     signal?.addEventListener("abort", abort);
     socket.once("error", finish);
     socket.once("close", () => finish(new Error("it closed the connection")));
+    // A server of NATS speaks first.
     socket.once(silent ? "connect" : "data", () => finish());
   });
 }

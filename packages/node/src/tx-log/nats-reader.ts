@@ -49,12 +49,15 @@ export class NatsReader implements LinkListener {
   readonly #slots: readonly PullSlot[];
   readonly #stop = (): void => this.#end();
   #consumer: string | undefined;
+  /** Messages that came; the consumer numbers them, so that one which was lost on the way shows. */
   #deliveries = 0;
   #buffer: LogMessage[] = [];
   #bufferedBytes = 0;
+  /** The next message is larger than a pull may bring. */
   #oversized = false;
   #ended = false;
   #failure: Error | undefined;
+  /** Heartbeats that were due since the server was last heard of. */
   #silentTicks = 0;
   #ticks: NodeJS.Timeout | undefined;
   #wake: (() => void) | undefined;
@@ -134,6 +137,7 @@ export class NatsReader implements LinkListener {
         opt_start_seq: this.#from,
         ack_policy: AckPolicy.None,
         replay_policy: ReplayPolicy.Instant,
+        // It need not outlast its server: a reading that was interrupted makes another.
         mem_storage: true,
         inactive_threshold: nanos(this.#timing.inactiveMs ?? DEFAULT_INACTIVE_MS),
       });
@@ -165,6 +169,7 @@ export class NatsReader implements LinkListener {
   #status(slot: PullSlot, message: Msg): void {
     const code = message.headers?.code ?? 0;
     const description = message.headers?.description ?? "";
+    // 100: a heartbeat. 408: the pull has ended. 409: a bound was met, or something befell the consumer. 400: the pull was wrong (ADR-13).
     if (code === 100 || !slot.owns(message.subject)) return;
     if (code === 409 && /exceeds maxbytes/i.test(description)) {
       this.#oversized ||= slot.received === 0;

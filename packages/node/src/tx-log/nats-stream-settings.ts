@@ -35,6 +35,7 @@ export function streamSettings(
     max_msgs_per_subject: -1,
     num_replicas: replicas,
     duplicate_window: nanos(MESSAGE_ID_WINDOW_MS),
+    // A hole would end every reading. It cannot be taken back, so nothing that a log ever needs may depend on deleting.
     deny_delete: true,
     allow_rollup_hdrs: false,
     allow_direct: true,

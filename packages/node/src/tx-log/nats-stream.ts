@@ -35,6 +35,7 @@ export class NatsStream {
   readonly #manager: JetStreamManager;
   readonly #creation: StreamCreation;
   readonly #onNotice: ((sentence: string) => void) | undefined;
+  /** Undefined until the stream was seen, when what is unsafe about it is told. */
   #subject: string | undefined;
 
   constructor(

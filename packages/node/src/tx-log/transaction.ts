@@ -33,6 +33,7 @@ export type TxOperation =
 /** Operations that all take effect or none. With an `id` of the client's own it is applied once however often it is submitted. */
 export interface Transaction {
   readonly ops: readonly TxOperation[];
+  /** At most 256 bytes of UTF-8. */
   readonly id?: string;
 }
 

@@ -7,6 +7,7 @@ import type { PeerChannel } from "./peer-channel.ts";
 export interface LogMessage {
   readonly position: number;
   readonly time: number;
+  /** Not to be changed; it may be a view of a larger buffer. */
   readonly payload: Uint8Array;
 }
 
@@ -56,7 +57,7 @@ export interface TxLog {
    * Appends a message. The same `messageId` within the log's memory of ids (2 minutes or more) is stored once: later calls answer the
    * position of the first with `duplicate: true`, whatever their payload. Calls made one after another without waiting are
    * stored in the order of the calls. Errors: `TX_TOO_LARGE`, `LOG_FULL`, `DISK_FULL`, `LOG_UNREACHABLE` (the message may
-   * or may not have been stored; repeating with the same id is safe).
+   * or may not have been stored; repeating with the same id is safe). `payload` must not be changed until it has answered.
    */
   append(
     payload: Uint8Array,
@@ -80,5 +81,6 @@ export interface TxLog {
   trim?(upTo: number): Promise<void>;
   /** How the nodes that have this log open reach one another. A log that one node has alone, or that cannot tell, has none. */
   readonly peers?: PeerChannel;
+  /** Ends what is under way, or waits for it. Twice is fine. */
   close(): Promise<void>;
 }
