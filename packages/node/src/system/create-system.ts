@@ -15,6 +15,7 @@ export async function createSystem(
     nodeId,
     dir,
     dbDir,
+    // Makes what opens it: nobody is asked before a node, or a command, does.
     openTxLog: await txLog.create(context),
     onLogMismatch: txLog.common["on-log-mismatch"],
     ...(txLog.common.trim === undefined ? {} : { trim: txLog.common.trim }),

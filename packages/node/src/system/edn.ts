@@ -48,6 +48,7 @@ class EdnReader {
   #read(node: SyntaxNode, depth: number, namespace?: string): ConfigNode {
     if (depth > MAX_DEPTH) throw new EdnFault(node.from, `This is nested more than ${MAX_DEPTH} deep.`);
     const origin = this.#source.originAt(node.from);
+    // Longer than any token; of a map or list, which may be the whole text, no copy is made.
     const raw = this.#source.text.slice(node.from, Math.min(node.to, node.from + 1000));
     switch (node.name) {
       case "Map":
@@ -175,6 +176,7 @@ function decoded<T>(result: Decoded<T>, offset: number): T {
 }
 
 function inNamespace(name: string, namespace: string | undefined): string {
+  // As Clojure reads `#:ns{…}`: what has a namespace keeps it, and `:_/x` is `:x`.
   if (namespace === undefined) return name;
   if (name.startsWith("_/")) return name.slice(2);
   return name.includes("/") ? name : `${namespace}/${name}`;

@@ -52,6 +52,7 @@ function inText(
 ): ConfigNode {
   const variables: string[] = [];
   const text = node.text.replace(
+    // A second $ in front, what is inside, and the closing brace, which may be missing.
     /(\$?)\$\{([^}]*)(\}?)/g,
     (whole, escape: string, inside: string, close: string) => {
       if (escape !== "") return whole.slice(1);

@@ -12,6 +12,7 @@ const SYNTAX = { openBrace: 1, closeBrace: 2, openBracket: 3, closeBracket: 4, e
 const INVALID_SYMBOL = 1;
 const AFTER_END = 9;
 
+/** By jsonc-parser's ParseErrorCode. */
 const ERRORS: Readonly<Record<number, string>> = {
   1: "Expected a value: text in double quotes, a number, true, false, null, a list or an object.",
   2: "This is not a number as JSON writes it.",

@@ -5,7 +5,10 @@ import { eitherOf } from "./json-schema.ts";
 import type { JsonSchema } from "./json-schema.ts";
 import type { ValueType } from "./value-types.ts";
 
-/** A map with parameters of its own, in the place of a value: `retention-policy`. `constraint` tells editors what `finish` checks. */
+/**
+ * A map with parameters of its own, in the place of a value: `retention-policy`, which is `what` in messages. `finish` makes the value of
+ * those of its parameters, or says with `fail` how they do not fit; `constraint` tells editors what it checks.
+ */
 export function mapOf<P extends Parameters, T>(
   what: string,
   parameters: P,

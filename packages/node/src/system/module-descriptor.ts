@@ -30,7 +30,9 @@ interface Definition<K extends ModuleKind, P extends Parameters> {
   readonly check?: (
     values: ParameterValues<P>,
   ) => { message: string; hint: string; parameter?: string } | undefined;
+  /** What the node itself reads of the parameters. */
   readonly common: (values: ParameterValues<P>) => CommonValues[K];
+  /** Makes the part; called once for each system. */
   readonly create: (
     values: ParameterValues<P>,
     context: ModuleContext,

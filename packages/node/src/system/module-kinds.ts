@@ -48,6 +48,7 @@ export interface ModuleUse<K extends ModuleKind> {
   /** The module's id, or the import specifier of a user's module. */
   readonly id: string;
   readonly common: CommonValues[K];
+  /** Makes the part; whoever asks again for the same context gets the same one. `CONFIG_*` where a user's module gives none. */
   create(context: ModuleContext): Promise<ModuleParts[K]>;
 }
 

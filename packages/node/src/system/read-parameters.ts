@@ -45,6 +45,7 @@ function readParameter(
 ): unknown {
   const entry = findEntry(map, name);
   const at = [...path, name];
+  // null takes away what a weaker source says, and the default comes back.
   if (entry === undefined || entry.value.type === "null") {
     if (parameter.required) {
       const origin = entry?.value.origin ?? map.origin;

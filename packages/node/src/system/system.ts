@@ -17,9 +17,11 @@ export interface TrimPolicy {
 
 /** HTTP server parameters, validated. */
 export interface HttpOptions {
+  /** The address to listen at. */
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
+  /** What all requests but those of /health must carry; nothing is asked when left out. */
   readonly authToken?: string;
   /** Bytes. */
   readonly maxBody: number;
@@ -42,7 +44,9 @@ export interface System {
   readonly kvProvider: KvProvider;
   /** Absolute; holds live/, staging/, capture/, quarantine/. */
   readonly dbDir: string;
+  /** No checkpoints are saved, nor looked for, when undefined. */
   readonly checkpointer: CheckpointerOptions | undefined;
+  /** Nothing is served when undefined. */
   readonly http: HttpOptions | undefined;
   /** To set where the log has none. */
   readonly policies?: Policies;
