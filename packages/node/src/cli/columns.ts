@@ -16,7 +16,7 @@ export function withoutHeading(table: string): string {
   return table.slice(table.indexOf("\n") + 1);
 }
 
-/** Names and values, the values below each other. */
+/** Names and values, the values below each other. What others wrote into them is printed as it is: see `printableLines`. */
 export function formatFields(fields: readonly (readonly [name: string, value: string])[]): string {
   return alignRows(fields, new Set());
 }

@@ -14,7 +14,9 @@ export interface OutputOptions {
 
 /** What commands that talk to a node take. */
 export interface NodeOptions extends OutputOptions {
+  /** The node's address; `CAIRN_URL` or the default one when left out. */
   readonly url?: string;
+  /** `CAIRN_AUTH_TOKEN` when left out; none at all where the node asks for none. */
   readonly token?: string;
 }
 

@@ -4,7 +4,9 @@ import type { Terminal } from "./terminal.ts";
 
 /** Where a command's configuration comes from. */
 export interface ConfigurationOptions {
+  /** A path, relative to the working directory. */
   readonly file?: string;
+  /** Text, as is the JSON; each goes over the file and the environment, EDN over JSON. */
   readonly edn?: string;
   readonly configJson?: string;
 }

@@ -21,7 +21,9 @@ import type { Terminal } from "./terminal.ts";
 
 /** What every command that looks at a database takes. */
 export interface DbOptions extends OutputOptions {
+  /** A folder, relative to the working directory; where {@link makeStaging} finds best when left out. */
   readonly staging?: string;
+  /** Of this log (its id), where a folder has checkpoints of several. */
   readonly log?: string;
   /** False: the tables are not compared with their checksums. */
   readonly checksums: boolean;
@@ -93,6 +95,7 @@ const PREFIX = "cairn-db-";
 
 async function capture(source: string, dir: string): Promise<void> {
   try {
+    // Unchecked: the commands compare the tables themselves, and tell more. A person waits, so it is given up sooner than by a node.
     await captureLevelDb(source, dir, { unchecked: true, maxStarts: 5 });
   } catch (error) {
     // Files that keep vanishing, or one that has been gone all the time: only the second is damage.

@@ -25,6 +25,7 @@ export async function findDbPlace(place: string, terminal: Terminal): Promise<Db
   if ((await namesIn(live))?.includes("CURRENT") === true) return { kind: "db-dir", dir: live };
   const isStore = names.some((name) => name.endsWith(".json") && parseCheckpointName(name.slice(0, -5)));
   if (isStore) return { kind: "checkpoint" };
+  // What a node makes in a db-dir before there is an index.
   if (names.includes("holder.json") || names.includes("live") || names.includes("lock")) {
     throw new CairnError("NOT_FOUND", `The index directory ${path} has no index yet.`, {
       hint: "Its node restores or builds one: cairn status shows how far it is.",

@@ -14,6 +14,7 @@ import { NoAnswerError, type NodeClient } from "./node-client.ts";
 export interface FollowWatchOptions {
   readonly bucket?: string | undefined;
   readonly namespace?: string | undefined;
+  /** The transaction after which to begin; from now on when left out. */
   readonly from?: TxId | undefined;
   readonly signal: AbortSignal;
   /** Told why a node was left, before another one (or the same again) is asked. */

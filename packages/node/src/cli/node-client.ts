@@ -20,12 +20,13 @@ export interface NodeRequest {
   readonly method?: string;
   /** From `/` on, escaped. */
   readonly path: string;
+  /** Not escaped; what is undefined is left out. */
   readonly query?: Readonly<Record<string, string | undefined>>;
   readonly body?: string | Buffer;
   readonly headers?: Readonly<Record<string, string>>;
   /** Ends the request and its answer. */
   readonly signal?: AbortSignal;
-  /** How long nothing may come before the connection is taken for dead. */
+  /** How long nothing may come before the connection is taken for dead; without limit when left out. */
   readonly silenceMs?: number;
 }
 
@@ -119,6 +120,7 @@ export class NodeClient {
   #exchange(options: NodeRequest): Promise<IncomingMessage> {
     const { method = "GET", path, query = {}, body, headers = {}, signal, silenceMs } = options;
     return new Promise((resolve, reject) => {
+      // From then on the node may have seen the request, whatever becomes of the answer.
       let connected = false;
       const request = (this.#secure ? https : http)(this.url + path + queryText(query), {
         method,

@@ -17,6 +17,7 @@ export interface RestoreSelection {
   readonly store: CheckpointStore;
   readonly name?: string;
   readonly logId?: string;
+  /** At or before this transaction. */
   readonly atTx?: number;
 }
 

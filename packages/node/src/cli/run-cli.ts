@@ -14,6 +14,7 @@ export async function runCli(given: readonly string[], terminal: Terminal): Prom
     return 0;
   } catch (error) {
     if (error instanceof ReaderGoneError) return 0;
+    // What follows -- is an argument, whatever it looks like.
     const options = argv.slice(0, argv.includes("--") ? argv.indexOf("--") : undefined);
     return await reportError(error, terminal, {
       json: options.includes("--json"),

@@ -82,6 +82,7 @@ async function rebuild(
     throw diskError(error, folder);
   } finally {
     await directory.release();
+    // Else what was built so far stays: the same command goes on from it.
     if (isDone) await rm(folder, { recursive: true, force: true });
   }
 }

@@ -14,7 +14,10 @@ interface CheckOptions extends DbOptions {
   readonly limit: number;
 }
 
-/** One thing that is wrong: in which table or row, the rows between which it lies, and what. */
+/**
+ * One thing that is wrong: in which table or row, the rows between which it lies (from `from` on or behind `after`, up to and with
+ * `upTo`; as `rowName` writes them), and what.
+ */
 interface Problem {
   readonly table?: string;
   readonly key?: string;

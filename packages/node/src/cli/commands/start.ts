@@ -28,6 +28,7 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
   const logger = nodeLog(terminal, { json: options.json === true, level: options.logLevel });
   const onNotice = (notice: string): void => logger.warn(notice);
   for (const notice of config.notices) onNotice(notice);
+  // Before the node: a signal that comes while it starts must not end the process halfway.
   const stop = stopAtSignal(terminal, {
     onSignal: (signal) => logger.info(`${signal}: stopping`),
     onForced: (sentence) => logger.error(sentence),
