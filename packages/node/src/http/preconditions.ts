@@ -5,7 +5,7 @@ import { RequestError } from "./error-response.ts";
 /** A list of revisions, or any at all (`*`). */
 type Tags = "any" | readonly Revision[];
 
-/** If-Match and If-None-Match of a request, understood. */
+/** If-Match and If-None-Match of a request, understood; undefined where a header was not sent. */
 export interface Preconditions {
   readonly match?: Tags;
   readonly noneMatch?: Tags;
@@ -40,7 +40,7 @@ function includes(tags: Tags, revision: Revision | undefined): boolean {
   return revision !== undefined && (tags === "any" || tags.includes(revision));
 }
 
-/** What a read with preconditions answers. */
+/** What a read with preconditions answers, If-Match first (RFC 9110, 13.2.2); `revision` undefined: there is no document. */
 export function readDecision(
   preconditions: Preconditions,
   revision: Revision | undefined,

@@ -87,6 +87,7 @@ function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContex
   app.server.on("checkExpectation", answerExpectation);
   app.setErrorHandler(handleError);
   if (onAnswered !== undefined) tellAnswered(app, onAnswered);
+  // In this order: what is refused has an id as well, and counts as taken where its connection is to end.
   app.addHook("onRequest", tellRequestId);
   endConnectionsOnClose(app);
   guard(app, options);
