@@ -26,6 +26,7 @@ export class Subscription {
   #queue: Batch[] = [];
   #bytes = 0;
   #lost: Lost | undefined;
+  /** Ends the waiting of the reader; undefined while it does not wait. */
   #wake: (() => void) | undefined;
 
   constructor(bounds: QueueBounds, onClose: (subscription: Subscription) => void) {

@@ -53,11 +53,13 @@ export class WatchFeed {
   readonly listener: FeedListener;
   readonly #bounds: FeedBounds;
   readonly #router = new WatchRouter();
+  /** Watchers who wait for a transaction that is still to come. */
   readonly #arrivals = new Set<() => void>();
   /** Up to `#position`. */
   readonly #recent: RecentPast;
   #position: TxId = 0;
   #positionTime: string | null = null;
+  /** Whether pages are read and published; while not, nothing is known of the recent past. */
   #running = false;
   #wake: (() => void) | undefined;
   #end: FeedEnd | undefined;

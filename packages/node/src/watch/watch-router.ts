@@ -7,6 +7,7 @@ export type WatchFilter = Pick<WatchQuery, "bucket" | "namespace">;
 
 interface Group {
   readonly subscriptions: Set<Subscription>;
+  /** Gathered while a page is published; empty between. */
   events: TransactionEvent[];
   bytes: number;
 }
