@@ -50,6 +50,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
       figures.applied(counts, (performance.now() - begunAt) / 1_000);
       onApplied(index.state.txId);
     }
+    // Reading that is aborted ends without an error: if it was because of the building, that one's is told.
     failed.signal.throwIfAborted();
   } finally {
     // Nobody else closes the index while it is built.

@@ -67,8 +67,11 @@ export interface HistoryPage {
 export interface CheckpointSummary {
   readonly name: string;
   readonly txId: TxId;
+  /** By the store's clock. */
   readonly takenAt: string;
+  /** Of the archive. */
   readonly bytes: number;
+  /** Who saved it. */
   readonly node: string;
   readonly logId: string;
   readonly documents: number;
@@ -209,11 +212,14 @@ export interface NodeApi {
   await(txId: TxId, options?: { readonly timeoutMs?: number }): Promise<TxOutcome>;
   /** What became of an indexed transaction; undefined when there was none of that id or it is not indexed yet. */
   outcome(txId: TxId): Promise<TxOutcome | undefined>;
+  /** Undefined where there is none. With `asOf`: WATCH_COMPACTED where a history policy has removed the answer. */
   get(
     key: DocumentKey,
     options?: ReadOptions & { readonly asOf?: AsOf },
   ): Promise<StoredDocument | undefined>;
+  /** In key order. TX_INVALID for a cursor of another list. */
   list(query: ListQuery): Promise<DocumentPage>;
+  /** Newest first; empty where the key never had a document, or was evicted. */
   history(
     key: DocumentKey,
     options?: ReadOptions & { readonly limit?: number; readonly cursor?: string },

@@ -112,6 +112,7 @@ export class NodeReporting {
     const { life } = this.#parts;
     const { log, failure, report, identity, index } = life;
     const why = failure === undefined ? "" : ` (${failure.code}: ${failure.message.replace(/\.$/, "")})`;
+    // In the order in which a node needs them: what is named is the first that it cannot get past.
     if (log === undefined) return { what: "log", text: `the log to be opened${why}` };
     if (failure?.code.startsWith("STORE_") === true) {
       return { what: "store", text: `the checkpoint store${why}` };

@@ -12,6 +12,7 @@ export interface BucketsPage {
 
 /** Which events; all when left out. */
 export interface EventListQuery extends ReadOptions {
+  /** 1 to 1,000; 100 when left out. */
   readonly limit?: number;
   /** Of objects of this bucket. */
   readonly bucket?: string;

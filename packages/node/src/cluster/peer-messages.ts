@@ -1,6 +1,7 @@
 import { z } from "zod";
 
 const Count = z.int().min(0);
+/** Anybody who may speak to the log's server can send here: what is kept of it is bounded. */
 const Text = z.string().max(4_000);
 
 /** Nobody makes a node keep a question for longer. */
@@ -32,6 +33,7 @@ const StatusSchema = z.object({
 /** Of a node's GET /status what a look at the whole cluster needs; what else an answer holds is left out. */
 export type PeerStatus = Readonly<z.infer<typeof StatusSchema>>;
 
+/** What would mean something else in a later version has another number there, and is no question here. */
 const QuestionSchema = z.discriminatedUnion("ask", [
   z.object({ cairn: z.literal(1), ask: z.literal("status") }),
   z.object({ cairn: z.literal(1), ask: z.literal("digest"), log: Text, txId: Count, waitMs: WaitMs }),

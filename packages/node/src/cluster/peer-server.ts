@@ -44,8 +44,11 @@ export class PeerServer {
   readonly #logger: Logger;
   readonly #stop = new AbortController();
   #unsubscribe: () => void = () => {};
+  /** The end of the last question that takes turns; it never rejects. */
   #work: Promise<void> = Promise.resolve();
+  /** The end of the last rebuild, which alone closing waits for; it never rejects. */
   #checking: Promise<void> = Promise.resolve();
+  /** Questions that take turns and are not answered yet. */
   #waiting = 0;
 
   constructor(node: string, actions: PeerActions, logger: Logger) {
@@ -109,6 +112,7 @@ export class PeerServer {
     this.#waiting += 1;
     try {
       reply({ working });
+      // Before its turn: a transaction that comes late must not hold up other questions.
       if (question.ask === "digest") await this.#actions.reached(question.txId, question.waitMs);
       const result = this.#work.then(async () => await this.#perform(question, onWork));
       this.#work = settled(result);

@@ -63,6 +63,7 @@ export class NodeEvents {
     const run = this.begin(work);
     try {
       const answer = await body(run);
+      // Counts only where the body did not end it, which is a fault of the body.
       run.failed(new Error(`a ${work} ended without a result`));
       return answer;
     } catch (error) {

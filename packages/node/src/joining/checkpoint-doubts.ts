@@ -12,7 +12,9 @@ export const DAMAGE: ReadonlySet<string> = new Set([
 export class CheckpointDoubts {
   /** Names of checkpoints. */
   readonly distrusted: Set<string> = new Set();
+  /** Those whose index proved damaged once. */
   readonly #doubtful = new Set<string>();
+  /** Those of the node's own store that were read back and found damaged. */
   readonly #unusable = new Set<string>();
 
   /** The index restored from it proved damaged; null where none was restored. */

@@ -9,6 +9,7 @@ export function emptyState(identity: LogIdentity): IndexState {
     log: { id: identity.id, name: identity.name, offset },
     txId: offset,
     time: 0,
+    // Of no message: an index that holds nothing has no anchor (`lastKnown`).
     sha256: "0".repeat(64),
     documents: 0,
   };

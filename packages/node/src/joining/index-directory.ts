@@ -134,6 +134,7 @@ export class IndexDirectory {
 
   async release(): Promise<void> {
     try {
+      // While it is held: afterwards the file may be another process's.
       await explained(this.path, async () => await rm(holderFile(this.path), { force: true }));
     } finally {
       await this.#lock.close();

@@ -59,9 +59,11 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
     const index = await keepLocal(context, identity, local);
     if (index !== undefined) return { index, identity };
   } catch (error) {
+    // One with a state was handed over and is the receiver's to close.
     if (local?.state === undefined) await local?.kv.close();
     throw error;
   }
+  // Asked again: judging the local index may have lasted, and the log may have been trimmed meanwhile.
   return await joinWithoutLocal(context, await reidentify(context));
 }
 

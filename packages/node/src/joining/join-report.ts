@@ -19,6 +19,7 @@ export class JoinReport {
   orphans = 0;
   replayed = 0;
   readyAfterMs: number | null = null;
+  /** `since` by `#now`, when `done` was `from`: the rate counts from there. */
   #progress: { unit: Progress["unit"]; done: number; total: number; since: number; from: number } | undefined;
   readonly #now: () => number;
 

@@ -53,6 +53,7 @@ export async function readQuarantine(quarantine: string): Promise<QuarantinedInd
 export function countOrphans(indexes: readonly QuarantinedIndex[]): number {
   let orphans = 0;
   for (const { holdsLost, held } of indexes) {
+    // Where nothing told what is shared, it may be no more than the birth record.
     if (holdsLost && held.txId !== undefined) orphans += held.txId - (held.shared ?? FIRST_TX_ID);
   }
   return orphans;

@@ -32,6 +32,7 @@ export async function lastShared(
   // The birth record says the log's id, which is the same.
   let low = Math.min(txId, Math.max(1, bounds.first - 1) + offset);
   let high = Math.min(txId, bounds.last + offset);
+  // Everything up to `low` is common, nothing behind `high` is.
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
     const compared = await compareNewest(kv, log, offset, { after: low, upTo: middle });

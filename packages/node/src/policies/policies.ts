@@ -11,6 +11,7 @@ export type PolicyDuration = string | number;
 
 /** When documents of a bucket go by themselves: so long after their last write, where every field of `when` has one of its values. */
 export interface ExpirePolicy {
+  /** All of the bucket's documents when left out. A field inside another is written `outer.inner`. */
   readonly when?: { readonly [field: string]: FieldValues };
   readonly after: PolicyDuration;
 }
@@ -25,9 +26,11 @@ export interface BoundPolicy {
 export interface Policies {
   /** By bucket, the fields whose values lists can ask for. A field inside another is written `outer.inner`. */
   readonly indexes?: { readonly [bucket: string]: readonly string[] };
+  /** By bucket. */
   readonly expire?: { readonly [bucket: string]: ExpirePolicy };
   /** By bucket, how much of the past of each document stays. */
   readonly history?: { readonly [bucket: string]: BoundPolicy };
+  /** How many recorded events stay, of all nodes and buckets together; 100,000 of any age when left out. */
   readonly events?: BoundPolicy;
 }
 

@@ -14,12 +14,14 @@ export interface TrimOptions {
   readonly kvFormat: string;
   /** Messages younger than this stay (ms), counted back from the newest; no age keeps any when left out. */
   readonly keep?: number | undefined;
+  /** Milliseconds since 1970; this machine's clock when left out. */
   readonly now?: () => number;
 }
 
 /** How far a log may be trimmed. */
 export interface TrimPlan {
   readonly log: string;
+  /** Positions of the first message that the log holds, and of the last. */
   readonly first: number;
   readonly last: number;
   /** The first message that stays; `first` when none may go. */

@@ -36,13 +36,16 @@ export interface VerifierParts {
 
 /** What a restore drill works with. */
 export interface DrillOptions extends VerifierParts {
+  /** About how often the cluster verifies a checkpoint (ms). */
   readonly every: number;
   readonly clock: Clock;
   readonly random: () => number;
+  /** Told of the newest mark that a look found, by whichever node, or that this node made. */
   readonly onVerified: (last: LastVerified, byThisNode: boolean) => void;
   readonly onError: (error: unknown) => void;
 }
 
+/** A part of `every`. */
 const SOON_PART = 0.1;
 /** Stores that tell their time in whole seconds: less is no difference. */
 const INEXACT_MS = 2_000;
