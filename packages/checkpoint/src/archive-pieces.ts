@@ -14,8 +14,10 @@ export interface ArchiveOrder extends PackedFiles {
 
 /** What an archive holds; known when it was read to its end. */
 export interface PackedArchive {
+  /** Of the archive as it is stored, that is after compression. */
   readonly bytes: number;
   readonly sha256: string;
+  /** In the order of the archive. Digests, this one and theirs, are lower-case hex. */
   readonly files: Manifest["files"];
 }
 
@@ -49,6 +51,7 @@ function gzipped(plain: Pieces): Pieces {
   );
 }
 
+/** A stream takes more than one piece ahead, and a piece is good for one turn only. */
 async function* copied(pieces: Pieces): AsyncGenerator<Buffer, void, undefined> {
   for await (const piece of pieces) yield Buffer.from(piece);
 }

@@ -9,6 +9,7 @@ export interface FilePiece {
   readonly name: string;
   readonly memory: ArrayBuffer;
   readonly bytes: number;
+  /** Whether the file begins with it, and whether it ends with it; both for a small file, or an empty one. */
   readonly first: boolean;
   readonly last: boolean;
 }
@@ -33,6 +34,7 @@ const closeFile = promisify(close);
  */
 export function fileWriter(dir: string, check: (name: string, sha256: string) => void): FileWriter {
   const running = new Set<Promise<void>>();
+  // The first that a flush in the background met: thrown by the next `begin`, or at the end.
   let failure: { readonly error: unknown } | undefined;
   let current: { readonly file: number; readonly digest: Hash } | undefined;
 

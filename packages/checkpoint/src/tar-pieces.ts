@@ -36,6 +36,7 @@ export async function* tarPieces(
     try {
       const { size } = fstatSync(file);
       const isTable = tables.has(name);
+      // Read twice then: its blocks do not end where pieces do.
       if (isTable && size > PIECE) await checkTable(path, rest);
       const digest = createHash("sha256");
       let at = 0;
