@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { checkTable } from "./check-table.ts";
 import { CairnError, systemErrorCode } from "./errors.ts";
 import { levelFileName } from "./level-files.ts";
-import { decodeLevelManifest, type LevelManifest } from "./level-manifest.ts";
+import { decodeManifestFile, type LevelManifest } from "./level-manifest.ts";
 import { inboxOf } from "./inbox.ts";
 import { receiveError, startWorker, WORTH_A_THREAD } from "./worker-thread.ts";
 import type { SentError } from "./worker-thread.ts";
@@ -129,7 +129,7 @@ async function liveTables(dir: string): Promise<ReadonlyMap<number, number> | un
 async function liveManifest(dir: string): Promise<LevelManifest | undefined> {
   try {
     const current = (await readFile(join(dir, "CURRENT"), "utf8")).trim();
-    return decodeLevelManifest(await readFile(join(dir, current)));
+    return decodeManifestFile(join(dir, current), await readFile(join(dir, current)));
   } catch (error) {
     if (systemErrorCode(error) === "ENOENT") return undefined;
     throw error;

@@ -1,4 +1,4 @@
-import { CairnError } from "./errors.ts";
+import { CairnError, isCairnError } from "./errors.ts";
 import { LEVEL_BLOCK_SIZE, LevelRecordReader } from "./level-records.ts";
 
 // The tags of a version edit (db/version_edit.cc of LevelDB; 8 is no longer in use).
@@ -81,6 +81,20 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
     bounds,
     end: reader.end,
   };
+}
+
+/** The same of the file `path`, which its errors name. */
+export function decodeManifestFile(path: string, bytes: Uint8Array): LevelManifest {
+  try {
+    return decodeLevelManifest(bytes);
+  } catch (error) {
+    if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
+    const why = bytes.length === 0 ? "It is empty." : error.message;
+    throw new CairnError("INDEX_CORRUPT", `The manifest ${path} is damaged. ${why}`, {
+      hint: "Restore the index from a checkpoint; the transaction log has everything that is in it.",
+      cause: error,
+    });
+  }
 }
 
 /** Whether a log holds rows that are in no table yet. */

@@ -7,7 +7,7 @@ import { CairnError, isCairnError, systemErrorCode } from "./errors.ts";
 import { inParallel } from "./in-parallel.ts";
 import type { KvCapture } from "./kv-store.ts";
 import { levelFileName, levelFileNumbers } from "./level-files.ts";
-import { decodeLevelManifest, needsLog } from "./level-manifest.ts";
+import { decodeManifestFile, needsLog } from "./level-manifest.ts";
 import type { LevelManifest } from "./level-manifest.ts";
 
 /** How to capture; the defaults are right outside of tests. */
@@ -137,6 +137,17 @@ function noDatabase(source: string, cause: unknown): CairnError {
   });
 }
 
+/** CURRENT is there, and what it says is not. */
+function noManifest(source: string, name: string, cause: unknown): CairnError {
+  const message = /^MANIFEST-\d+$/.test(name)
+    ? `The database in ${source} lacks the manifest ${name}, which its file CURRENT names.`
+    : `The file ${join(source, "CURRENT")} is damaged: it names no manifest.`;
+  return new CairnError("INDEX_CORRUPT", message, {
+    hint: "Restore the index from a checkpoint; the transaction log has everything that is in it.",
+    cause,
+  });
+}
+
 /** The manifest that CURRENT names. `bytes` is what the copy gets: reading it again could give a newer one. */
 interface CurrentManifest {
   readonly name: string;
@@ -188,19 +199,20 @@ async function shareTable(place: CaptureTarget, number: number, size: number): P
 
 async function readManifest(source: string, files: CaptureFileSystem): Promise<CurrentManifest> {
   for (let tries = 1; ; tries++) {
+    let name: string | undefined;
     try {
-      const name = Buffer.from(await files.read(join(source, "CURRENT")))
+      name = Buffer.from(await files.read(join(source, "CURRENT")))
         .toString("utf8")
         .trim();
       const bytes = await files.read(join(source, name));
-      return { name, bytes, manifest: decodeLevelManifest(bytes) };
+      return { name, bytes, manifest: decodeManifestFile(join(source, name), bytes) };
     } catch (error) {
       // Opening a database replaces its manifest, so one failure may be chance; three are not.
       const missing = systemErrorCode(error) === "ENOENT" || systemErrorCode(error) === "EISDIR";
       if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
       if (tries < 3) continue;
       if (!missing) throw error;
-      throw noDatabase(source, error);
+      throw name === undefined ? noDatabase(source, error) : noManifest(source, name, error);
     }
   }
 }

@@ -3,7 +3,7 @@ import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { CairnError, isCairnError } from "./errors.ts";
 import { levelFileName, levelFileNumbers } from "./level-files.ts";
-import { decodeLevelManifest, needsLog } from "./level-manifest.ts";
+import { decodeManifestFile, needsLog } from "./level-manifest.ts";
 import { LEVEL_BLOCK_SIZE, LevelRecordReader } from "./level-records.ts";
 
 // Of a batch in a log: the sequence number of its first change (8 bytes), and how many there are (4 bytes).
@@ -17,7 +17,7 @@ const BATCH_HEADER_SIZE = 12;
  */
 export async function checkWriteAheadLogs(dir: string): Promise<void> {
   const current = (await readFile(join(dir, "CURRENT"), "utf8")).trim();
-  const manifest = decodeLevelManifest(await readFile(join(dir, current)));
+  const manifest = decodeManifestFile(join(dir, current), await readFile(join(dir, current)));
   const names: string[] = [];
   for (const log of levelFileNumbers(await readdir(dir), "log")) {
     const name = levelFileName(log, "log");
