@@ -1,4 +1,5 @@
 import { CairnError } from "@cairn/kv";
+import { EventLoopTurn } from "./event-loop-turn.ts";
 import { decodeListCursor } from "./index-store/cursor.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
 import { type EventPage, parseEventPlace } from "./index-store/event-reads.ts";
@@ -39,6 +40,7 @@ type Reads = Pick<NodeApi, "watch" | "await" | "outcome" | "get" | "list" | "his
 /** The reads of a node: only from an index that it stands by, unless what is there is asked for. */
 export class NodeReads implements Reads {
   readonly #life: NodeLife;
+  readonly #turn = new EventLoopTurn();
 
   constructor(life: NodeLife) {
     this.#life = life;
@@ -54,6 +56,7 @@ export class NodeReads implements Reads {
   }
 
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
+    await this.#turn.pause();
     const { index, agrees } = this.#life;
     // Of another history, the same id is another transaction's.
     if (index === undefined || !agrees) throw notReady(this.#life);
@@ -64,6 +67,9 @@ export class NodeReads implements Reads {
     key: DocumentKey,
     options: ReadOptions & { asOf?: AsOf } = {},
   ): Promise<StoredDocument | undefined> {
+    // The usual read has nothing to wait for: no promise is made for it.
+    const pause = this.#turn.pause();
+    if (pause !== undefined) await pause;
     const index =
       this.#life.phase === "ready" && options.minTx === undefined && options.asOf === undefined
         ? this.#life.index
@@ -166,6 +172,7 @@ export class NodeReads implements Reads {
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
     const needed = Math.max(minTx, asOf !== undefined && "txId" in asOf ? asOf.txId : 0);
     await this.#life.position.reached(needed, timeoutMs);
+    await this.#turn.pause();
     // Asked again: while it waited the node may have left its index.
     const { index, phase } = this.#life;
     if (index === undefined || (!stale && phase !== "ready")) throw notReady(this.#life);
