@@ -80,6 +80,29 @@ function readingAndWriting(bench: KvStoreBench): void {
     expect(await store.get(bytes("b"))).toBeUndefined();
   });
 
+  it("gives a value at once or by a promise, and an error by a promise only", async () => {
+    const store = await bench.open("store");
+    await store.batch([put("a", "1")]);
+    const snapshot = store.snapshot();
+    const given: unknown[] = [store, snapshot].flatMap((reader) =>
+      ["a", "b"].map((at) => reader.get(bytes(at))),
+    );
+    await snapshot.close();
+    await store.close();
+    const refused = [store, snapshot].map((reader) => reader.get(bytes("a")));
+    for (const one of [...given, ...refused]) {
+      // Whoever reads tells them apart like this, in order not to wait for what is there.
+      expect(one === undefined || one instanceof Uint8Array || one instanceof Promise).toBe(true);
+    }
+    expect((await Promise.all(given)).map((one) => text(one as Uint8Array | undefined))).toEqual([
+      "1",
+      undefined,
+      "1",
+      undefined,
+    ]);
+    for (const one of refused) await expect(one).rejects.toMatchObject({ code: "NOT_READY" });
+  });
+
   it("keeps any bytes: empty values, zeros, and values of a megabyte", async () => {
     const store = await bench.open("store");
     const large = new Uint8Array(1 << 20).map((_, index) => (index * 31) & 0xff);
