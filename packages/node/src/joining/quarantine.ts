@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { systemErrorCode } from "@cairn/kv";
 import { FIRST_TX_ID } from "../index-store/index-state.ts";
@@ -43,6 +43,7 @@ export async function readQuarantine(quarantine: string): Promise<QuarantinedInd
   // Names begin with the time, so name order is age.
   for (const name of (await namesIn(quarantine)).toSorted()) {
     const folder = path.join(quarantine, name);
+    if (await hasNoteAlone(folder)) continue;
     const note = await readNote(folder);
     found.push({ folder, live: path.join(folder, "live"), ...note });
   }
@@ -57,6 +58,18 @@ export function countOrphans(indexes: readonly QuarantinedIndex[]): number {
     if (holdsLost && held.txId !== undefined) orphans += held.txId - (held.shared ?? FIRST_TX_ID);
   }
   return orphans;
+}
+
+/** The note is written first: where the process died, or moving failed, the index that it is about is still elsewhere. */
+async function hasNoteAlone(folder: string): Promise<boolean> {
+  try {
+    const names = await readdir(folder);
+    return names.includes(NOTE) && !names.includes("live");
+  } catch (error) {
+    // What cannot be read may hold anything; reading the note says the same.
+    if (systemErrorCode(error) !== undefined) return false;
+    throw error;
+  }
 }
 
 async function readNote(folder: string): Promise<Pick<QuarantinedIndex, "holdsLost" | "held">> {

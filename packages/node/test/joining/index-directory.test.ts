@@ -106,6 +106,18 @@ describe("a db-dir", () => {
     expect(kept).not.toContain(old);
   });
 
+  it("counts an index once whose moving aside failed after its note was written", async () => {
+    const reason = new CairnError("LOG_REGRESSED", "The log lost its end.");
+    const contents = { holdsLost: true, held: { txId: 10, shared: 4 } };
+    const old = await moveAside("old", "INDEX_CORRUPT");
+    await expect(directory.moveAside(reason, contents)).rejects.toMatchObject({ code: "ENOENT" });
+    await expect(directory.countOrphans()).resolves.toBe(0);
+    await makeLive("lost");
+    await directory.moveAside(reason, contents);
+    await expect(directory.countOrphans()).resolves.toBe(6);
+    expect(await readFile(path.join(old, "live", "CURRENT"), "utf8")).toBe("old");
+  });
+
   it("forgets what was half restored", async () => {
     await mkdir(path.join(directory.staging, "restore-1"), { recursive: true });
     await directory.sweepStaging();
