@@ -34,6 +34,7 @@ export interface DbCopy {
   readonly kind: DbPlace["kind"];
   /** For messages: what was copied. */
   readonly source: string;
+  /** Where the copy lies. Opening it may write to it. */
   readonly dir: string;
   /** Of a checkpoint. */
   readonly manifest: Manifest | undefined;
