@@ -52,8 +52,10 @@ export function kvLifeSuite(bench: KvStoreBench): void {
 
   it("answers the reads under way before it closes", async () => {
     const store = await bench.open("store");
-    await store.batch(Array.from({ length: 200 }, (_, index) => put(numbered(index), "x")));
-    const reads = Array.from({ length: 200 }, (_, index) => store.get(bytes(numbered(index))));
+    // More than a store reads before others have their turn.
+    const names = Array.from({ length: 1_000 }, (_, index) => numbered(index));
+    await store.batch(names.map((name) => put(name, "x")));
+    const reads = names.map((name) => store.get(bytes(name)));
     const [values] = await Promise.all([Promise.all(reads), store.close()]);
     expect(values.map((value) => Buffer.from(value ?? []).toString())).toEqual(values.map(() => "x"));
   });
