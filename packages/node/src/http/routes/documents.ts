@@ -46,6 +46,7 @@ export const documentRoutes: RegisterRoutes = (app, api) => {
     }
     const { key, ...query } = parseQuery(request.url, BUCKET);
     if (key === undefined) return listDocuments(api, path.bucket, query, request, reply);
+    refuse(query, ["namespace", "prefix", "where"], "does not go with key");
     return readDocument(api, parseDocumentKey(path.bucket, key), query, request, reply);
   });
 
