@@ -1,0 +1,115 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { text } from "node:stream/consumers";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { type CairnNode, startNode } from "../../src/index.ts";
+
+const DOCUMENTS = 20;
+
+/** A node with documents `d0` to `d19`, each its own number. */
+async function start(): Promise<{ node: CairnNode; port: number }> {
+  const folder = await mkdtemp(path.join(tmpdir(), "cairn-pipelined-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const node = await startNode(
+    { "cairn/node": { id: "n1", dir: folder }, "cairn/http-server": { port: 0 } },
+    { env: {}, cwd: folder },
+  );
+  onTestFinished(() => node.close());
+  await node.ready;
+  for (let n = 0; n < DOCUMENTS; n += 1) {
+    await node.await((await node.submit({ ops: [["put", "pods", `d${n}`, n]] })).txId);
+  }
+  return { node, port: Number(new URL(node.url ?? "").port) };
+}
+
+function request(line: string, ...headers: string[]): string {
+  return [`${line} HTTP/1.1`, "Host: localhost", ...headers, "", ""].join("\r\n");
+}
+
+/** Status and body of each answer; an answer that has a body says how long it is. */
+function answersIn(received: string): string[] {
+  return received
+    .split("HTTP/1.1 ")
+    .slice(1)
+    .map((answer) => `${answer.slice(0, 3)} ${answer.slice(answer.indexOf("\r\n\r\n") + 4)}`.trim());
+}
+
+describe("requests that one connection sends ahead of their answers", () => {
+  it("are answered in their order, whichever of them are quick", async () => {
+    const { port } = await start();
+    const socket = connect(port, "127.0.0.1");
+    const received = text(socket);
+    socket.write(
+      [
+        request("GET /api/v1/pods/d1"),
+        request("GET /api/v1/pods/nobody"),
+        request("GET /api/v1/pods/d2?history=no"),
+        request("HEAD /api/v1/pods/d3"),
+        request("GET /health/live"),
+        request("GET /api/v1/pods/d4", "If-None-Match: *"),
+        `${request("PUT /api/v1/pods/d5", "Content-Length: 2")}55`,
+        request("GET /api/v1/pods/d10"),
+        request("GET /api/v1/pods/d6?as-of=1"),
+        request("GET /api/v1/pods/d7", 'If-Match: "1"'),
+        request("GET /api/v1/pods?limit=1"),
+        request("GET /api/v1/pods/d8"),
+        request("GET /api/v1/pods/d9", "Connection: close"),
+      ].join(""),
+    );
+    const answers = answersIn(await received);
+    expect(answers.map((answer) => answer.slice(0, 3))).toEqual([
+      "200",
+      "404",
+      "400",
+      "200",
+      "200",
+      "304",
+      "200",
+      "200",
+      "404",
+      "412",
+      "200",
+      "200",
+      "200",
+    ]);
+    expect([0, 3, 5, 7, 11, 12].map((at) => answers[at]?.slice(4))).toEqual(["1", "", "", "10", "8", "9"]);
+  });
+
+  it("all have their answer, or are refused, when the node stops among them", async () => {
+    const { node, port } = await start();
+    const connections = Array.from({ length: 4 }, () => endlessReads(port));
+    await vi.waitFor(() => {
+      for (const { read } of connections) expect(read()).toBeGreaterThan(100_000);
+    });
+    await node.close();
+    for (const { ended } of connections) {
+      const answers = answersIn(await ended);
+      const refused = answers.findIndex((answer) => answer.startsWith("503 "));
+      const answered = refused < 0 ? answers : answers.slice(0, refused);
+      expect(answered.length).toBeGreaterThan(100);
+      expect(answered).toEqual(answered.map((_, index) => `200 ${index % DOCUMENTS}`));
+      for (const answer of answers.slice(answered.length)) expect(answer).toMatch(/^503 \{.*NOT_READY/);
+    }
+  });
+});
+
+/** Reads one document after the other, ahead of the answers, until the node ends the connection. */
+function endlessReads(port: number): { ended: Promise<string>; read: () => number } {
+  const socket = connect(port, "127.0.0.1");
+  let received = "";
+  let count = 0;
+  socket.on("data", (chunk: Buffer) => (received += chunk.toString("latin1")));
+  // A write may meet the end.
+  socket.on("error", () => undefined);
+  const ended = new Promise<string>((resolve) => socket.once("close", () => resolve(received)));
+  const write = (): void => {
+    if (socket.destroyed || !socket.writable) return;
+    let requests = "";
+    for (let n = 0; n < 10; n += 1) requests += request(`GET /api/v1/pods/d${count++ % DOCUMENTS}`);
+    socket.write(requests, () => setImmediate(write));
+  };
+  write();
+  return { ended, read: () => received.length };
+}
