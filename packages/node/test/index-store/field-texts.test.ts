@@ -24,13 +24,13 @@ const INDEXES: readonly FieldIndex[] = FIELDS.map((field, id) => ({
   path: fieldPath(field),
 }));
 
-function found(text: string): readonly (string | undefined)[] {
-  return fieldTexts(encodeVersion(7, 1_000, Buffer.from(text, "utf8")), INDEXES);
+function found(text: string | Buffer): readonly (string | undefined)[] {
+  return fieldTexts(encodeVersion(7, 1_000, Buffer.from(text as string, "utf8")), INDEXES);
 }
 
 /** What a parser says. */
-function expected(text: string): readonly (string | undefined)[] {
-  const document = JSON.parse(text) as Json;
+function expected(text: string | Buffer): readonly (string | undefined)[] {
+  const document = JSON.parse(text.toString()) as Json;
   return INDEXES.map(({ path }) => comparableText(fieldValue(document, path)));
 }
 
@@ -44,7 +44,21 @@ const { value } = fc.letrec<{ value: string }>((tie) => ({
     fc
       .oneof(fc.string({ unit: "binary" }), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.boolean())
       .map((one) => JSON.stringify(one)),
-    fc.constantFrom("null", "-0", "1E3", "12.50", '"\\u0061\\n"', '""', "[]", "{}", '"running"'),
+    fc.constantFrom(
+      "null",
+      "-0",
+      "1E3",
+      "12.50",
+      "1e400",
+      "-1e400",
+      "1e-400",
+      "12345678901234567890",
+      '"\\u0061\\n"',
+      '""',
+      "[]",
+      "{}",
+      '"running"',
+    ),
     fc.array(tie("value")).map((all) => `[${all.join(",")}]`),
     membersOf(tie("value")),
   ),
@@ -64,6 +78,15 @@ function membersOf(of: fc.Arbitrary<string>): fc.Arbitrary<string> {
     .map(([members, gap]) => `{${gap}${members.join(",")}}`);
 }
 
+function isJson(json: Buffer): boolean {
+  try {
+    JSON.parse(json.toString());
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Every UTF-16 unit as an escape. */
 function escapedText(text: string): string {
   const units = Array.from({ length: text.length }, (_, at) =>
@@ -80,6 +103,33 @@ describe("the values of indexed fields", () => {
       }),
       { numRuns: 3_000 },
     );
+  });
+
+  it("are those that parsing gives where bytes are no UTF-8, in a name or in a value", () => {
+    const bytes = fc.uint8Array({ minLength: 1, maxLength: 4, min: 0x80 });
+    const place = fc.nat();
+    const foreign = fc.array(fc.tuple(place, bytes), { maxLength: 6 });
+    fc.assert(
+      fc.property(membersOf(value), foreign, (text, all) => {
+        let json = Buffer.from(text);
+        for (const [at, more] of all) {
+          // Behind a quote or a letter: inside a name or a value, mostly.
+          const inside = at % json.length;
+          json = Buffer.concat([json.subarray(0, inside), more, json.subarray(inside)]);
+        }
+        fc.pre(isJson(json));
+        expect(found(json)).toEqual(expected(json));
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+
+  it("are found in documents of megabytes, and behind what is nested a hundred thousand deep", () => {
+    const deep = `${"[".repeat(100_000)}${"]".repeat(100_000)}`;
+    const large = JSON.stringify('\\"{['.repeat(500_000));
+    const text = `{"before":${large},"deep":${deep},"spec":{"deep":{"more":${deep},"er":"x"}},"state":"on"}`;
+    expect(found(text)).toEqual(expected(text));
+    expect(found(text)).toEqual(["on", undefined, undefined, "x", ...Array.from({ length: 5 })]);
   });
 
   it.each([
@@ -107,7 +157,15 @@ describe("the values of indexed fields", () => {
   });
 
   it("of a document that is no JSON there are none: whoever asks hears of it", () => {
-    for (const text of ['{"state":"running"', '{"state"', '{"state":[', '{"state":"x"]', "{", '{"state":']) {
+    for (const text of [
+      '{"state":"running"',
+      '{"state"',
+      '{"state":[',
+      '{"state":"x"]',
+      "{",
+      '{"state":',
+      '\ufeff{"state":"on"}',
+    ]) {
       expect(() => found(text)).toThrow(SyntaxError);
     }
   });
