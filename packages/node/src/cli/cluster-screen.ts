@@ -4,6 +4,7 @@ import type { Comparison } from "../cluster/compare-nodes.ts";
 import { sameIds } from "../cluster/judge-digests.ts";
 import { formatTable } from "./columns.ts";
 import { formatCount, formatDuration, formatNumberOf, formatRelative, formatTime } from "./quantities.ts";
+import { printable } from "./terminal.ts";
 
 /** All that a look at a cluster found. */
 export interface ClusterView {
@@ -44,7 +45,7 @@ export function formatCluster(view: ClusterView, now: number): string {
     ...view.peers.flatMap(peerNotes),
     ...(view.comparison === undefined ? [] : comparisonNotes(view.comparison, own)),
   ];
-  if (notes.length > 0) parts.push("", ...notes);
+  if (notes.length > 0) parts.push("", ...notes.map(printable));
   return parts.join("\n");
 }
 

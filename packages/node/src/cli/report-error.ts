@@ -61,7 +61,7 @@ export async function reportError(
   } else {
     await tell(terminal, printableLines(`${code}: ${message}`));
     for (const one of mistakes) await tell(terminal, `  ${printable(formatPolicyProblem(one))}`);
-    if (hint !== undefined) await tell(terminal, `  hint: ${hint}`);
+    if (hint !== undefined) await tell(terminal, printableLines(`  hint: ${hint}`));
   }
   if (options.debug) await writeStacks(error, terminal);
   return exitCode;

@@ -9,6 +9,7 @@ import {
   formatRelative,
   formatTime,
 } from "./quantities.ts";
+import { printable } from "./terminal.ts";
 
 type Field = readonly [name: string, value: string];
 
@@ -35,7 +36,8 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
     ...orphanFields(status),
     ...checkpointFields(status, options.now),
   ];
-  return formatFields(fields);
+  // Messages quote what others wrote, into checkpoints for one. The phase is the node's own word, and may be in colours.
+  return formatFields(fields.map(([name, value]) => [name, name === "Phase" ? value : printable(value)]));
 }
 
 const PHASE_COLORS = {

@@ -26,7 +26,7 @@ async function changedScene(): Promise<{ scene: TrimScene; older: string; newer:
   await node.checkpoint().done;
   const { txId } = await node.submit({
     ops: [
-      ["put", "pods", "team/web", { cpu: 1 }],
+      ["put", "pods", "team/w\u001bb", { cpu: 1 }],
       ["put", "things", "k3", "other"],
       ["delete", "things", "k7"],
     ],
@@ -45,7 +45,7 @@ it("tells what was added, changed and removed from one checkpoint to the other, 
   expect([code, stdout.split("\n")]).toEqual([
     0,
     [
-      "+ pods team/web (revision 12)",
+      "+ pods team/w\\u001bb (revision 12)",
       "~ things default/k3 (revision 5 -> 12)",
       "- things default/k7 (revision 9)",
       `from ${older} (transaction 11) to ${newer} (transaction 12): 1 added, 1 changed, 1 removed, 8 equal`,

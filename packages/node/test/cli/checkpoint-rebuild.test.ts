@@ -33,7 +33,7 @@ function toOtherVersion(scene: TrimScene, id: string): Promise<string> {
 /** As a node that uploads would; what is answered ends it. */
 async function holdLease({ store }: TrimScene): Promise<() => Promise<void>> {
   const expiresAt = new Date((await store.now()) + 60_000).toISOString();
-  const lease = { owner: "old", nonce: "1", progress: { bytes: 0 }, expiresAt };
+  const lease = { owner: "old\u0007", nonce: "1", progress: { bytes: 0 }, expiresAt };
   await store.create("in-progress.json", JSON.stringify(lease));
   return () => store.remove("in-progress.json");
 }
@@ -123,6 +123,7 @@ it("waits while a node uploads, saves nothing when interrupted meanwhile, and go
   terminal.signal("SIGINT");
   const { code, stderr } = await running;
   expect([code, stderr]).toEqual([1, expect.stringContaining("CHECKPOINT_INCOMPLETE: Interrupted")]);
+  expect(stderr).toContain("old\\u0007");
   expect(await scene.checkpoints()).toEqual([]);
   await release();
   await put(node, 10, 12);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { type ClusterView, formatCluster } from "../../src/cli/cluster-screen.ts";
 import { formatTable } from "../../src/cli/columns.ts";
 import { showProgress } from "../../src/cli/progress-display.ts";
 import {
@@ -147,9 +148,31 @@ describe("the status screen", () => {
     }
   });
 
+  test("cannot be broken by what a checkpoint in the store says", async () => {
+    const status = await new MemoryNode().status();
+    const skipped = [{ name: "c", store: "s", code: "CHECKPOINT_CORRUPT", message: "It says \u001b[2J\n." }];
+    const text = await screen({ join: { ...status.join, skipped } }, true);
+    expect(text).toContain("Skipped     c: CHECKPOINT_CORRUPT, It says \\u001b[2J\\n.");
+    expect(text).toContain("\u001b[32mready");
+  });
+
   test("has colours only when asked", async () => {
     expect(await screen({})).not.toContain("\u001b");
     expect(await screen({}, true)).toContain("\u001b[32mready");
+  });
+});
+
+describe("the screen of a cluster", () => {
+  test("cannot be broken by what a node answers", async () => {
+    const { join, ...rest } = await new MemoryNode().status();
+    const failure = { code: "LOG_GAP", message: "It says \u001b[2J.", hint: "\u0007" };
+    const peer = { instance: "i", node: "n\u001b", host: "h", pid: 1, startedAt: "2026-11-20T06:00:00.000Z" };
+    const log = { name: "l", id: rest.log.id ?? "", lastTxId: 3 };
+    const status = { ...rest, failure, join: { ...join, movedAside: [] } };
+    const view: ClusterView = { log, peers: [{ ...peer, status }], comparison: undefined };
+    const text = formatCluster(view, NOW);
+    expect(text).toContain("n\\u001b: LOG_GAP: It says \\u001b[2J. \\u0007");
+    expect(text).not.toContain("\u001b");
   });
 });
 

@@ -1,6 +1,8 @@
+import { CairnError } from "@cairn/kv";
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { loadCommands } from "../../src/cli/commands/commands.ts";
+import { reportError } from "../../src/cli/report-error.ts";
 import { cairn, CapturedTerminal } from "./captured-terminal.ts";
 
 function leaves(command: Command, path: string[] = []): string[][] {
@@ -68,6 +70,13 @@ describe("wrong usage", () => {
     expect([code, stdout]).toEqual([2, ""]);
     expect(stderr).toMatch(/^USAGE: .+[.)]\n {2}hint: .+\.$/m);
     expect(stderr).not.toMatch(/\n\s+at /);
+  });
+
+  test("cannot break the screen with what it or its hint quotes", async () => {
+    const terminal = new CapturedTerminal();
+    const error = new CairnError("NOT_FOUND", "No \u001b[2J.", { hint: "Ask for \u0007." });
+    await reportError(error, terminal, { json: false, debug: false });
+    expect(terminal.stderr.text).toBe("NOT_FOUND: No \\u001b[2J.\n  hint: Ask for \\u0007.\n");
   });
 
   test("is told as JSON with --json, and with its stack with --debug", async () => {

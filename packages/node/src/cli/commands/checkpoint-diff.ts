@@ -11,7 +11,7 @@ import { type AddCommand, describeCommand, type OutputOptions, wholeNumber } fro
 import { type ProgressDisplay, showProgress } from "../progress-display.ts";
 import { formatCount } from "../quantities.ts";
 import { ENDING, stagingFolder } from "../staging-folder.ts";
-import { type Terminal, writeJson, writeLine, tell } from "../terminal.ts";
+import { printable, type Terminal, writeJson, writeLine, tell } from "../terminal.ts";
 
 interface DiffCommandOptions extends OutputOptions {
   readonly bucket?: string;
@@ -125,7 +125,7 @@ async function compare(
       printed += 1;
       await (json
         ? writeJson(terminal.stdout, flat(step.value))
-        : writeLine(terminal.stdout, lineOf(step.value)));
+        : writeLine(terminal.stdout, printable(lineOf(step.value))));
     }
     display.stop();
     const summary = { ...counts, equal: step.value };

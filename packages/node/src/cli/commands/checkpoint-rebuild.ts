@@ -19,7 +19,7 @@ import { showProgress } from "../progress-display.ts";
 import { formatCount } from "../quantities.ts";
 import { UsageError } from "../report-error.ts";
 import { ENDING } from "../staging-folder.ts";
-import type { Terminal } from "../terminal.ts";
+import { printable, type Terminal } from "../terminal.ts";
 import { noLog, withLog } from "./log.ts";
 
 /** What a rebuild came to. */
@@ -130,7 +130,7 @@ async function whenNobodyUploads(
   for (let tries = 0; ; tries++) {
     const outcome = await save();
     if (outcome.outcome !== "skipped" || outcome.reason !== "leased") return outcome;
-    if (tries === 0) terminal.stderr.write(`${outcome.because} Waiting until it has ended.\n`);
+    if (tries === 0) terminal.stderr.write(`${printable(outcome.because)} Waiting until it has ended.\n`);
     await systemClock.wait(BETWEEN_LOOKS_MS, signal);
     signal.throwIfAborted();
   }
