@@ -158,6 +158,7 @@ async function* candidates(
   const gt = range.after === undefined ? undefined : toRow(range.after);
   if (gt !== undefined && (Buffer.compare(gt, gte) < 0 || Buffer.compare(gt, lt) >= 0)) throw foreignCursor();
   let at = 0;
+  // Without either, each row is a document of the page; one more tells whether there is another page.
   const limit = changed.length === 0 && !hasFilter(range) ? { limit: range.limit + 1 } : {};
   for await (const rows of reader.range({ ...(gt === undefined ? { gte } : { gt }), lt, ...limit })) {
     const keys: Uint8Array[] = [];

@@ -139,6 +139,7 @@ function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: 
   });
   for (const reason of REMOVAL_REASONS) removed.inc({ reason }, 0);
   for (const outcome of ["held", "lost"]) contention.inc({ outcome }, 0);
+  // Made at 0, which would tell of trouble before there was a look.
   storeReachable.remove();
 
   const countEnded = (event: WorkEnded): void => {

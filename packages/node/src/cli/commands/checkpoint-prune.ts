@@ -135,6 +135,7 @@ async function logOptions(
     logId: identity.id,
     agrees: async ({ anchor, log: { offset } }) => {
       const problem = await checkAnchor(log, { position: anchor.txId - offset, sha256: anchor.sha256 });
+      // What was trimmed was not lost: the log cannot contradict such a checkpoint.
       return problem === undefined || problem.code === "LOG_TRIMMED";
     },
   };

@@ -76,6 +76,7 @@ async function begin(log: TxLog, { name: checkpoint, store, manifest }: Survivor
   const continues = { log: manifest.log.id, anchor: { txId: anchor.txId, sha256: anchor.sha256 } };
   await log.create((id) => encodeBirthRecord({ log: id, offset: txId, deliberate: true, continues }));
   const identity = await readLogIdentity(log);
+  // Of several who begin it at once one wins: going on from the same point it is as good, else it is another log.
   if (identity === undefined || !isDeepStrictEqual(identity.birth?.continues, continues)) {
     throw logExists(log.name, identity?.bounds.last ?? 0);
   }

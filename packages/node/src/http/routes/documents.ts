@@ -150,6 +150,7 @@ async function write(
   const preconditions = parsePreconditions(request.headers);
   const ops = [operation];
   if (preconditions !== undefined) {
+    // Only to know which revision to name: the transaction compares again, in the log's order.
     const expected = await expectedRevision(preconditions, async () => (await api.get(key))?.revision);
     ops.unshift(["match", key.bucket, `${key.namespace}/${key.name}`, expected]);
   }
@@ -169,6 +170,7 @@ async function write(
 /** Whether a key had a document before transaction `txId`; null where so many came after it that a history policy has removed the answer. */
 async function existedBefore(api: NodeApi, key: DocumentKey, txId: TxId): Promise<boolean | null> {
   try {
+    // This node has applied the write; what the log has besides need not be waited for.
     return (await api.get(key, { asOf: { txId: txId - 1 }, stale: true })) !== undefined;
   } catch (error) {
     if (isCairnError(error, "WATCH_COMPACTED")) return null;
