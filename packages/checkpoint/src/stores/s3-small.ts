@@ -75,7 +75,7 @@ async function put(access: S3Access, name: string, text: string, condition: obje
       permission: "s3:PutObject",
       unless({ status, word, attempts }) {
         if (!isConditional) return undefined;
-        // 412: the condition is not met. 404: what If-Match names is gone. 409: another conditional writing is under way (Amazon S3, PutObject).
+        // 412: the condition is not met. 404: what If-Match names is gone. 409: another conditional writing is under way (Amazon S3).
         if (status === 412 || (status === 404 && word !== "NoSuchBucket"))
           return { written: false, attempts };
         return status === 409 ? "conflict" : undefined;

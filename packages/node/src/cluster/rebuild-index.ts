@@ -29,7 +29,7 @@ export interface RebuildOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** An index that was rebuilt: where its files lie (closed, the caller's to move or remove), its digest, and in words what it was built from. */
+/** An index that was rebuilt: where its files lie (closed; the caller moves or removes them), its digest, and in words what it is of. */
 export interface RebuiltIndex {
   readonly live: string;
   readonly txId: TxId;

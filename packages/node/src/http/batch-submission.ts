@@ -26,7 +26,7 @@ export class BatchSubmission {
   readonly #api: NodeApi;
   readonly #maxLine: number;
   readonly #lineOffset: number;
-  /** Arrays of lines that were submitted, oldest first. `done` resolves when all lines of one are acknowledged or refused, and never rejects. */
+  /** Arrays of lines that were submitted, oldest first. `done` resolves when all of one are acknowledged or refused; it never rejects. */
   readonly #waiting: { bytes: number; done: Promise<unknown> }[] = [];
   #waitingBytes = 0;
   /** Lines that were submitted, whatever became of them. */
