@@ -48,7 +48,8 @@ export class IndexStore {
   readonly #kv: KvStore;
   #state: IndexState;
   /** What indexed fields still need, and what is known of their counts. */
-  #work: FieldWork;
+  /** Undefined where it has to be read again. */
+  #work: FieldWork | undefined;
   /** Of those who write what depends on what is in the store. */
   readonly #turns = new Turns();
   /** Wakes {@link fieldsToBuild}. */
@@ -94,7 +95,8 @@ export class IndexStore {
         try {
           const length = await batchLength(rest, this.#state, this.#kv);
           const part = length === rest.length ? rest : rest.slice(0, length);
-          const applied = await applyMessages(part, this.#state, this.#kv, undefined, this.#work);
+          const work = await this.#fieldWork();
+          const applied = await applyMessages(part, this.#state, this.#kv, undefined, work);
           committed += applied.committed;
           operations += applied.operations;
           rest = rest.slice(length);
@@ -113,11 +115,17 @@ export class IndexStore {
   async #write({ rows, state }: Applied): Promise<void> {
     const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
     await this.#kv.batch(rows);
-    this.#work.counts.written();
+    this.#work?.counts.written();
     this.#state = state;
     if (!isConfigured) return;
-    this.#work = await readFieldWork(this.#kv);
+    this.#work = undefined;
     this.#changed();
+  }
+
+  /** For whoever has the turn. */
+  async #fieldWork(): Promise<FieldWork> {
+    this.#work ??= await readFieldWork(this.#kv);
+    return this.#work;
   }
 
   /** Does a little of what new and removed indexed fields need; false when nothing is left. */
@@ -125,7 +133,7 @@ export class IndexStore {
     if (this.#isBuilt) return false;
     const done = await this.#turns.take();
     try {
-      this.#work = await stepFieldWork(this.#kv, this.#state, this.#work);
+      this.#work = await stepFieldWork(this.#kv, this.#state, await this.#fieldWork());
     } finally {
       done();
     }
@@ -142,7 +150,7 @@ export class IndexStore {
   }
 
   get #isBuilt(): boolean {
-    return this.#work.builds.size === 0 && this.#work.removals.length === 0;
+    return this.#work !== undefined && this.#work.builds.size === 0 && this.#work.removals.length === 0;
   }
 
   get(key: DocumentKey, asOf?: AsOf): DocumentSoon {

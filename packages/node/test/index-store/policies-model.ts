@@ -45,6 +45,8 @@ export class PoliciesModel {
 
   /** The keys whose documents expire, first those that were due first. */
   takeDue(time: number, newest: (id: string) => ModelVersion | undefined): string[] {
+    // Where nothing expires, what is noted stays for rules to come.
+    if (Object.keys(this.#active.expire ?? {}).length === 0) return [];
     const isDue = ({ due }: Due): boolean => due <= time;
     const taken = this.#due.filter(isDue).toSorted((a, b) => a.due - b.due || compareIds(a.id, b.id));
     if (taken.length > 100) throw new Error("the model takes at most what one transaction does");
