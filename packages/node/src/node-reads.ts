@@ -128,7 +128,7 @@ export class NodeReads implements Reads {
         "TX_INVALID",
         `${JSON.stringify(before)} is no event's id and no time in nanoseconds.`,
         {
-          hint: "Give the id of the last event that was answered, or follow the Link header as it is.",
+          hint: "Give the id of the last event that was answered (cairn events --json shows it), or follow the Link header as it is.",
         },
       );
     }

@@ -30,7 +30,9 @@ export function notReady({ phase, failure }: Pick<StatusParts, "phase" | "failur
   const state = phase === "failed" ? "failed" : `is ${phase}`;
   const why = failure === undefined ? state : `${state}: ${failure.message.replace(/\.$/, "")}`;
   return new CairnError("NOT_READY", `The node ${why}.`, {
-    hint: failure?.hint ?? "Ask again when /health/ready answers 200, or add ?stale=true for what is there.",
+    hint:
+      failure?.hint ??
+      "cairn status --wait PT30S waits until it is ready; over HTTP /health/ready answers 200 then, and ?stale=true reads what is there.",
   });
 }
 

@@ -1,4 +1,6 @@
+import { CairnError } from "@cairn/kv";
 import type { DocumentVersion } from "../node-api.ts";
+import { bucketProblem, RESERVED_BUCKETS } from "../tx-log/document-key.ts";
 import { formatTable, shorten } from "./columns.ts";
 import type { NodeAnswer, NodeClient } from "./node-client.ts";
 import { formatTime } from "./quantities.ts";
@@ -21,8 +23,15 @@ export function documentRequest(bucket: string, key: string): { path: string; qu
   return { path: bucketPath(bucket), query: { key } };
 }
 
-/** The address of a bucket. */
+/** The address of a bucket. `TX_INVALID` for what is none: at a reserved name lies something else, whose answer would be about parameters. */
 export function bucketPath(bucket: string): string {
+  const problem = bucketProblem(bucket);
+  if (problem !== undefined) {
+    const reserved = [...RESERVED_BUCKETS].join(", ");
+    throw new CairnError("TX_INVALID", `This is no bucket: ${problem}.`, {
+      hint: `A bucket is lower case letters, digits and -, such as pods; reserved are ${reserved}.`,
+    });
+  }
   return `/api/v1/${encodeURIComponent(bucket)}`;
 }
 

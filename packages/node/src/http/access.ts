@@ -55,7 +55,9 @@ function refusal(
   return new CairnError(
     "UNAUTHORIZED",
     given === undefined ? "This node asks for a token." : "The token is not the one of this node.",
-    { hint: "Send Authorization: Bearer followed by the node's auth-token." },
+    {
+      hint: "Give the node's auth-token: commands take --token or CAIRN_AUTH_TOKEN, a request the header Authorization: Bearer with it.",
+    },
   );
 }
 

@@ -78,14 +78,11 @@ export function conflict(revision: Revision | undefined): RequestError {
 }
 
 /** 412 for a write that was aborted; `reason` is the outcome's, a code and then words. */
-export function lostBecause(reason: string | undefined): RequestError {
+export function lostBecause(reason: string | undefined, hint?: string): RequestError {
   const words = reason?.replace(/^[A-Z_]+: /, "") ?? "the document was changed meanwhile";
-  return lost(`The precondition does not hold: ${words.replace(/\.$/, "")}.`);
+  return lost(`The precondition does not hold: ${words.replace(/\.$/, "")}.`, hint);
 }
 
-function lost(message: string): RequestError {
-  return new RequestError("CONFLICT", message, {
-    status: 412,
-    hint: "Read the document again and decide anew.",
-  });
+function lost(message: string, hint = "Read the document again and decide anew."): RequestError {
+  return new RequestError("CONFLICT", message, { status: 412, hint });
 }

@@ -111,7 +111,7 @@ export function asOf(value: string, name: string): AsOf {
   if (!time.isValid) {
     throw badRequest(
       `${name} is a transaction's id or an ISO-8601 time, not ${JSON.stringify(value)}.`,
-      "For example as-of=1200 or as-of=2026-11-20T06:12:26.123Z.",
+      "For example 1200 or 2026-11-20T06:12:26.123Z.",
     );
   }
   return { time: time.toISO() };

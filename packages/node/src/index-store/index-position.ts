@@ -41,7 +41,9 @@ export class IndexPosition {
           new CairnError(
             "TX_TIMEOUT",
             `Transaction ${txId} was not indexed within ${timeoutMs} ms; this node is at ${this.#txId}.`,
-            { hint: "It is not lost if the log answered for it: ask again, or look at /status for the lag." },
+            {
+              hint: "It is not lost if the log answered for it: ask again, or see how far the node is (cairn status, GET /status).",
+            },
           ),
         );
       }, timeoutMs);

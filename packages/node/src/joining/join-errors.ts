@@ -62,7 +62,7 @@ export function nothingToContinue(
     {
       hint:
         skipped > 0
-          ? `${skipped} checkpoints were found and not usable: /status says why under join.skipped.`
+          ? `${skipped} checkpoints were found and not usable: cairn status says why (in /status: join.skipped).`
           : "Configure the checkpoint store (restore-from) that holds the checkpoint which `cairn log recover` was given.",
     },
   );
@@ -90,7 +90,7 @@ export function nothingToRestore(
       hint:
         otherVersion(movedAside) +
         "Restore that checkpoint's files or the log's, or configure another store that holds this log's checkpoints (restore-from). " +
-        "/status names all that were found under join.skipped.",
+        "cairn status names all that were found (in /status: join.skipped).",
     },
   );
 }

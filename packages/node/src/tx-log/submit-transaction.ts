@@ -35,7 +35,7 @@ function takenBefore(logName: string, position: number): CairnError {
     "LOG_REGRESSED",
     `The log "${logName}" stored the transaction as message ${position}, but another message ${position} was read from it before.`,
     {
-      hint: "The log lost its end or was replaced, and the transaction is part of what it holds now. Look at /status, then decide.",
+      hint: "The log lost its end or was replaced, and the transaction is part of what it holds now. Look at the node (cairn status, GET /status), then decide.",
     },
   );
 }

@@ -186,6 +186,6 @@ function refuse<Q extends object>(query: Q, names: readonly (keyof Q & string)[]
 
 function absent({ bucket, namespace, name }: DocumentKey): CairnError {
   return new CairnError("NOT_FOUND", `There is no ${JSON.stringify(`${namespace}/${name}`)} in ${bucket}.`, {
-    hint: `GET /api/v1/${bucket}?namespace=… lists what is there.`,
+    hint: `cairn list ${bucket}, or GET /api/v1/${bucket}?namespace=…, lists what is there.`,
   });
 }

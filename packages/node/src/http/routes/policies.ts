@@ -29,7 +29,7 @@ export const policyRoutes: RegisterRoutes = (app, api) => {
     const submitted = await api.submit({ ops: [operation] });
     if (query.await === false) return reply.code(202).send(submitted);
     const { txId, committed, reason } = await awaitSubmitted(api, submitted.txId, query.timeout);
-    if (!committed) throw lostBecause(reason);
+    if (!committed) throw lostBecause(reason, LOOK_AGAIN);
     return reply.header("etag", etag(txId)).header("cairn-tx", txId).send({ txId });
   });
 };
@@ -53,6 +53,11 @@ function notValid(problems: readonly PolicyProblem[]): RequestError {
   });
 }
 
+const LOOK_AGAIN = "Read the policies again (cairn policy show, GET /api/v1/policies) and decide anew.";
+
 function otherPolicies(revision: Revision | undefined): RequestError {
-  return lostBecause(`the policies are ${revision === undefined ? "not set" : `at revision ${revision}`}`);
+  return lostBecause(
+    `the policies are ${revision === undefined ? "not set" : `at revision ${revision}`}`,
+    LOOK_AGAIN,
+  );
 }

@@ -59,7 +59,7 @@ export async function awaitSubmitted(
   } catch (error) {
     if (!isCairnError(error)) throw error;
     throw new RequestError(error.code, error.message, {
-      hint: `The transaction is stored; GET /api/v1/tx/${id} tells what becomes of it, here or at another node.`,
+      hint: `The transaction is stored; GET /api/v1/tx/${id} tells what becomes of it, here or at another node, and cairn status how far the node is.`,
       cause: error,
       details: { txId: id },
     });

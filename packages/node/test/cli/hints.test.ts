@@ -1,0 +1,99 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { CairnNode } from "../../src/node.ts";
+import { notReady } from "../../src/node-status.ts";
+import { startNode } from "../../src/start-node.ts";
+import { compacted } from "../../src/watch/watch-event.ts";
+import { cairn, CapturedTerminal, type CommandResult } from "./captured-terminal.ts";
+
+const TOKEN = "let-me-in";
+
+let folder = "";
+let node: CairnNode | undefined;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-hints-"));
+  node = await startNode({
+    "cairn/node": { id: "n", dir: folder },
+    "cairn/http-server": { port: 0, "auth-token": TOKEN },
+  });
+  await node.ready;
+  await node.await((await node.submit({ ops: [["configure", { events: { keep: 10 } }]] })).txId);
+});
+afterAll(async () => {
+  await node?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+function run(argv: readonly string[], token = TOKEN, stdin = ""): Promise<CommandResult> {
+  const env = { CAIRN_URL: node?.url ?? "", CAIRN_AUTH_TOKEN: token };
+  return cairn(argv, new CapturedTerminal({ env, stdin }));
+}
+
+/** That a hint names these commands, and that they and the options behind them are there. */
+async function expectCommands(hint: string, wanted: readonly string[]): Promise<void> {
+  for (const command of wanted) {
+    expect(hint).toContain(`cairn ${command}`);
+    const [words = "", option = ""] = command.split(/ (?=--)/);
+    const { code, stdout } = await run([...words.split(" "), "--help"]);
+    expect([code, stdout]).toEqual([0, expect.stringContaining(option.split(" ")[0] ?? "")]);
+  }
+}
+
+it.each<[argv: string[], code: number, wanted: string[], stdin?: string]>([
+  [["get", "pods", "nothing"], 1, ["list pods"]],
+  [["history", "pods", "nothing"], 1, ["list pods"]],
+  [["policy", "apply", "-", "--if-revision", "99"], 1, ["policy show"], '{"events": {"keep": 11}}'],
+  [["events", "--before", "yesterday"], 2, ["events"]],
+  [["list", "pods", "--where", "a:1"], 2, ["policy apply"]],
+])("the hint of cairn %j names a command that helps", async (argv, code, wanted, stdin) => {
+  const { code: ended, stderr } = await run(argv, TOKEN, stdin);
+  expect([ended, stderr]).toEqual([code, expect.stringMatching(/\n {2}hint: /)]);
+  await expectCommands(stderr.split("hint: ")[1] ?? "", wanted);
+});
+
+it("who waits for a transaction in vain, a node that is not ready, or a past that is gone is told the commands too", async () => {
+  const late = await node?.await(99, { timeoutMs: 1 }).catch((error: unknown) => error);
+  await expectCommands(String((late as { hint?: string }).hint), ["status"]);
+  const restoring = notReady({ phase: "restoring", failure: undefined });
+  await expectCommands(restoring.hint ?? "", ["status --wait PT30S"]);
+  await expectCommands(compacted(3, 17).hint ?? "", ["status", "list", "watch --from"]);
+});
+
+it("a token that is missing is asked for by the option and the variable that give it, and by the header", async () => {
+  const { code, stderr } = await run(["get", "pods", "a"], "");
+  expect([code, stderr]).toEqual([2, expect.stringContaining("--token or CAIRN_AUTH_TOKEN")]);
+  expect(stderr).toContain("Authorization: Bearer");
+});
+
+it.each([
+  ["get", "events", "x"],
+  ["list", "tx"],
+  ["history", "watch", "x"],
+  ["tx", "put", "policies", "x", "1"],
+  ["tx", "delete", "Pods", "x"],
+])(
+  "cairn %s %s is refused because that is no bucket, and not for a parameter that nobody gave",
+  async (...argv) => {
+    const { code, stdout, stderr } = await run(argv);
+    expect([code, stdout, stderr]).toEqual([
+      2,
+      "",
+      expect.stringContaining("TX_INVALID: This is no bucket: "),
+    ]);
+    expect(stderr).toContain("reserved are tx, events, ");
+    expect(stderr).not.toContain("parameter");
+  },
+);
+
+it("an as-of that cannot be read is answered with examples that go after --as-of", async () => {
+  const { stderr } = await run(["list", "pods", "--as-of", "soon"]);
+  const example = /For example (\S+) or (\S+)\./.exec(stderr);
+  for (const at of [example?.[1], example?.[2]]) {
+    expect((await run(["list", "pods", "--as-of", at === "1200" ? "2" : (at ?? "")])).stderr).not.toContain(
+      "TX_INVALID",
+    );
+  }
+});
