@@ -173,6 +173,22 @@ describe("a node that is asked for its digest", () => {
     });
   });
 
+  it("gives none of an index that is not the log's, which it keeps open for those who ask for what is there", async () => {
+    const a = await scene.ready("a");
+    const txId = await put(a, 0, 5, "right");
+    const old = logId(await peer("a"));
+    await scene.stop(a);
+    await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
+    await scene.ready("b");
+    const failed = await scene.start("a");
+    await vi.waitFor(() => expect(failed.phase).toBe("failed"));
+    const key = { bucket: "things", namespace: "default", name: "k2" };
+    expect(await failed.get(key, { stale: true })).toMatchObject({ json: '"right"' });
+    const asked = await peer("a");
+    const answers = await askDigests(channel(), [asked], { log: old, txId, waitMs: 100 }, LONG);
+    expect(answers.get(asked.instance)).toMatchObject({ error: { code: "NOT_READY" } });
+  });
+
   it("refuses to be flooded with it", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 2, "right");
