@@ -1,53 +1,36 @@
 import { EventEmitter, once } from "node:events";
 import { CairnError } from "@cairn/kv";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { WatchQuery } from "../../src/watch/watch-event.ts";
+import { describe, expect, it, vi } from "vitest";
 import { watch } from "../../src/watch/watch-session.ts";
-import type { FeedBounds, WatchFeed } from "../../src/watch/watch-feed.ts";
-import { ScriptedSource, scriptedFeed } from "./scripted-source.ts";
-import { range, readTo, WatchReader } from "./watch-reader.ts";
+import { fedWatchers } from "./fed-watchers.ts";
+import { range, readTo } from "./watch-reader.ts";
 
-let source: ScriptedSource;
-let feed: WatchFeed;
-let errors: string[];
-let listened: string[];
-let append: ScriptedSource["append"];
-beforeEach(() => begin());
-afterEach(() => feed.end({ reason: "stopping", message: "The test is over." }));
-
-function begin(bounds: Partial<FeedBounds> = {}): void {
-  source = new ScriptedSource();
-  ({ feed, errors, told: listened, append } = scriptedFeed(source, bounds));
-}
-
-function open(query: WatchQuery = {}): WatchReader {
-  return new WatchReader((asked) => watch(asked, () => feed), query);
-}
+const fed = fedWatchers();
 
 describe("a feed", () => {
   it("does nothing while nobody watches, and again once nobody does any more", async () => {
-    append(10);
-    expect(source.reads).toEqual([]);
+    fed.append(10);
+    expect(fed.source.reads).toEqual([]);
     {
-      await using reader = open();
+      await using reader = fed.open();
       await reader.next();
-      append(1);
+      fed.append(1);
       expect(await readTo(reader, 12)).toEqual({ ids: [12] });
     }
-    expect(feed.watchers).toBe(0);
-    const { length } = source.reads;
-    append(10);
+    expect(fed.feed.watchers).toBe(0);
+    const { length } = fed.source.reads;
+    fed.append(10);
     await new Promise((resolve) => setImmediate(resolve));
-    expect(source.reads).toHaveLength(length);
+    expect(fed.source.reads).toHaveLength(length);
   });
 
   it("reads nothing for those who begin where it stands", async () => {
-    append(10);
-    await using now = open();
+    fed.append(10);
+    await using now = fed.open();
     expect(await now.next()).toEqual({ type: "heartbeat", txId: 11, txTime: new Date(11_000).toISOString() });
-    await using later = open({ from: 5 });
+    await using later = fed.open({ from: 5 });
     expect(await later.next()).toMatchObject({ type: "heartbeat", txId: 5 });
-    expect(source.places).toEqual([5]);
+    expect(fed.source.places).toEqual([5]);
   });
 
   it.each([
@@ -56,34 +39,34 @@ describe("a feed", () => {
   ])(
     "refuses a beginning that cannot be meant (%j), and does not say that the log lost it",
     async (query, why) => {
-      await using reader = open(query);
+      await using reader = fed.open(query);
       const error = { code: "TX_INVALID", message: expect.stringContaining(why) };
       await expect(reader.next()).rejects.toMatchObject(error);
-      expect(listened).toEqual([]);
+      expect(fed.listened).toEqual([]);
     },
   );
 
   it("reads what comes once, however many watch", async () => {
-    const readers = Array.from({ length: 50 }, () => open());
+    const readers = Array.from({ length: 50 }, () => fed.open());
     for (const reader of readers) await reader.next();
     const told = readers.map((reader) => readTo(reader, 101));
-    await vi.waitFor(() => expect(feed.watchers).toBe(50));
-    append(100);
+    await vi.waitFor(() => expect(fed.feed.watchers).toBe(50));
+    fed.append(100);
     for (const one of told) expect(await one).toEqual({ ids: range(2, 101) });
-    expect(source.reads.length).toBeLessThan(5);
+    expect(fed.source.reads.length).toBeLessThan(5);
     await Promise.all(readers.map((reader) => reader[Symbol.asyncDispose]()));
-    expect(feed.watchers).toBe(0);
+    expect(fed.feed.watchers).toBe(0);
   });
 
   it("gives watchers of the same changes the same array", async () => {
     const watches = [{}, {}, { bucket: "pods" }].map((query) => {
-      const batches = watch(query, () => feed).batches();
+      const batches = watch(query, () => fed.feed).batches();
       return batches[Symbol.asyncIterator]();
     });
     for (const one of watches) await one.next();
     const next = watches.map((one) => one.next());
-    await vi.waitFor(() => expect(feed.watchers).toBe(3));
-    append(5);
+    await vi.waitFor(() => expect(fed.feed.watchers).toBe(3));
+    fed.append(5);
     const [left, right, other] = await Promise.all(next);
     expect(left?.value).toHaveLength(5);
     expect(right?.value).toBe(left?.value);
@@ -92,12 +75,12 @@ describe("a feed", () => {
   });
 
   it("tells everything once while more comes than a page holds and watchers come and go", async () => {
-    begin({ pageTransactions: 7, recentTransactions: 20 });
-    append(300);
-    const readers = [0, 50, 150, 299].map((from) => ({ from, reader: open({ from }) }));
+    fed.begin({ pageTransactions: 7, recentTransactions: 20 });
+    fed.append(300);
+    const readers = [0, 50, 150, 299].map((from) => ({ from, reader: fed.open({ from }) }));
     const told = readers.map(({ reader }) => readTo(reader, 1_001));
     for (let n = 0; n < 70; n += 1) {
-      append(10);
+      fed.append(10);
       await new Promise((resolve) => setImmediate(resolve));
     }
     for (const [index, one] of (await Promise.all(told)).entries()) {
@@ -110,17 +93,17 @@ describe("a feed", () => {
 describe("a watcher that read farther than the feed had published by then", () => {
   it("is told nothing twice", async () => {
     const gate = new EventEmitter();
-    await using first = open();
+    await using first = fed.open();
     await first.next();
     const told = readTo(first, 21);
-    await vi.waitFor(() => expect(feed.watchers).toBe(1));
-    source.before = async (bucket) => void (bucket === undefined && (await once(gate, "open")));
-    append(10);
-    await using second = open({ bucket: "pods", from: 0 });
+    await vi.waitFor(() => expect(fed.feed.watchers).toBe(1));
+    fed.source.before = async (bucket) => void (bucket === undefined && (await once(gate, "open")));
+    fed.append(10);
+    await using second = fed.open({ bucket: "pods", from: 0 });
     expect(await readTo(second, 11)).toEqual({ ids: range(2, 11) });
     const rest = readTo(second, 21);
-    await vi.waitFor(() => expect(feed.watchers).toBe(2));
-    append(10);
+    await vi.waitFor(() => expect(fed.feed.watchers).toBe(2));
+    fed.append(10);
     gate.emit("open");
     expect(await told).toEqual({ ids: range(2, 21) });
     expect(await rest).toEqual({ ids: range(12, 21) });
@@ -129,20 +112,20 @@ describe("a watcher that read farther than the feed had published by then", () =
 
 describe("the past", () => {
   it("that is gone is refused with where a watch can begin", async () => {
-    append(100);
-    source.floor = 50;
-    await using gone = open({ from: 49 });
+    fed.append(100);
+    fed.source.floor = 50;
+    await using gone = fed.open({ from: 49 });
     await expect(gone.next()).rejects.toMatchObject({ code: "WATCH_COMPACTED", floor: 50 });
-    await using there = open({ from: 50 });
+    await using there = fed.open({ from: 50 });
     expect(await readTo(there, 101)).toEqual({ ids: range(51, 101) });
   });
 
   it("that goes while it is read ends the watch where it stands", async () => {
-    append(2_000);
-    await using reader = open({ from: 1 });
+    fed.append(2_000);
+    await using reader = fed.open({ from: 1 });
     await reader.next();
     const first = await reader.transactions(500);
-    source.floor = 1_500;
+    fed.source.floor = 1_500;
     expect(first).toHaveLength(500);
     const { ids, cutoff } = await readTo(reader, 2_001);
     expect(ids).toEqual([]);
@@ -153,55 +136,55 @@ describe("the past", () => {
 describe("a feed that is so far behind that what comes next is gone", () => {
   it("cuts off those who need it, and goes on for all others", async () => {
     const gate = new EventEmitter();
-    await using reader = open();
-    await using other = open({ bucket: "pods" });
+    await using reader = fed.open();
+    await using other = fed.open({ bucket: "pods" });
     await reader.next();
     await other.next();
-    append(1);
+    fed.append(1);
     await readTo(reader, 2);
     await readTo(other, 2);
-    source.before = async (bucket) => void (bucket === undefined && (await once(gate, "open")));
+    fed.source.before = async (bucket) => void (bucket === undefined && (await once(gate, "open")));
     const told = readTo(reader, 12);
-    append(10);
-    await vi.waitFor(() => expect(source.reads.at(-1)).toBe(2));
-    source.floor = 8;
-    source.before = () => Promise.resolve();
+    fed.append(10);
+    await vi.waitFor(() => expect(fed.source.reads.at(-1)).toBe(2));
+    fed.source.floor = 8;
+    fed.source.before = () => Promise.resolve();
     gate.emit("open");
     expect(await told).toMatchObject({ ids: [], cutoff: { reason: "compacted", txId: 2 } });
-    await using again = open({ from: 8 });
+    await using again = fed.open({ from: 8 });
     expect(await readTo(again, 12)).toEqual({ ids: range(9, 12) });
-    append(1);
+    fed.append(1);
     expect(await readTo(again, 13)).toEqual({ ids: [13] });
     expect(await readTo(other, 13)).toMatchObject({ cutoff: { reason: "compacted", txId: 2 } });
-    expect(errors).toEqual([]);
+    expect(fed.errors).toEqual([]);
   });
 });
 
 describe("a feed that cannot read", () => {
   it("cuts its watchers off where they stand, and says why", async () => {
-    await using reader = open();
+    await using reader = fed.open();
     await reader.next();
-    append(1);
+    fed.append(1);
     await readTo(reader, 2);
-    source.error = new CairnError("INDEX_CORRUPT", "The index is damaged.");
-    append(1);
+    fed.source.error = new CairnError("INDEX_CORRUPT", "The index is damaged.");
+    fed.append(1);
     expect(await readTo(reader, 3)).toMatchObject({
       ids: [],
       cutoff: { reason: "not-ready", txId: 2, message: "The index is damaged." },
     });
-    expect(errors).toEqual(["INDEX_CORRUPT"]);
+    expect(fed.errors).toEqual(["INDEX_CORRUPT"]);
   });
 
   it("tells nothing that was read of an index which the node has left meanwhile", async () => {
     const gate = new EventEmitter();
-    await using reader = open();
+    await using reader = fed.open();
     await reader.next();
-    append(1);
+    fed.append(1);
     await readTo(reader, 2);
-    source.before = async () => void (await once(gate, "open"));
-    append(1);
-    await vi.waitFor(() => expect(source.reads.at(-1)).toBe(2));
-    feed.end({ reason: "not-ready", message: "The node leaves its index." });
+    fed.source.before = async () => void (await once(gate, "open"));
+    fed.append(1);
+    await vi.waitFor(() => expect(fed.source.reads.at(-1)).toBe(2));
+    fed.feed.end({ reason: "not-ready", message: "The node leaves its index." });
     gate.emit("open");
     // The reader comes to it only after the read has ended.
     for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
@@ -210,13 +193,13 @@ describe("a feed that cannot read", () => {
 
   it("tells nothing of the past either that was read of such an index", async () => {
     const gate = new EventEmitter();
-    append(2_000);
-    await using reader = open({ from: 1 });
+    fed.append(2_000);
+    await using reader = fed.open({ from: 1 });
     await reader.next();
-    source.before = async () => void (await once(gate, "open"));
+    fed.source.before = async () => void (await once(gate, "open"));
     const told = readTo(reader, 2);
-    await vi.waitFor(() => expect(source.reads).toEqual([1]));
-    feed.end({ reason: "not-ready", message: "The node leaves its index." });
+    await vi.waitFor(() => expect(fed.source.reads).toEqual([1]));
+    fed.feed.end({ reason: "not-ready", message: "The node leaves its index." });
     gate.emit("open");
     expect(await told).toMatchObject({ ids: [], cutoff: { reason: "not-ready", txId: 1 } });
   });
