@@ -7,6 +7,7 @@ import { documentRowKey, STATE_ROW_KEY } from "../../src/index-store/row-keys.ts
 import { encodeCounters, encodeVersion } from "../../src/index-store/row-values.ts";
 import type { CairnNode } from "../../src/node.ts";
 import { startNode } from "../../src/start-node.ts";
+import { savingConfig } from "../saving-config.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "./captured-terminal.ts";
 import { saveTo } from "./saved-checkpoints.ts";
 
@@ -15,23 +16,7 @@ let node: CairnNode | undefined;
 
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "cairn-db-test-"));
-  node = await startNode({
-    "cairn/node": { id: "n", dir: folder },
-    "cairn/index-store": {
-      "kv-store": {
-        "cairn/module": "cairn.leveldb/->kv-store",
-        checkpointer: {
-          "cairn/module": "cairn.checkpoint/->checkpointer",
-          store: {
-            "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
-            path: path.join(folder, "checkpoints"),
-          },
-          "approx-frequency": "PT6H",
-        },
-      },
-    },
-    "cairn/http-server": null,
-  });
+  node = await startNode(savingConfig(folder, "n", null));
   await node.ready;
   for (const ops of [
     [

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type CairnNode, startNode } from "../../src/index.ts";
+import { savingConfig } from "../saving-config.ts";
 import { DescribedNode, operations, validator } from "./described-node.ts";
 
 let folder = "";
@@ -10,26 +11,8 @@ let node: CairnNode;
 let described: DescribedNode;
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "cairn-openapi-"));
-  node = await startNode(
-    {
-      "cairn/node": { id: "n1", dir: folder },
-      "cairn/index-store": {
-        "kv-store": {
-          "cairn/module": "cairn.leveldb/->kv-store",
-          checkpointer: {
-            "cairn/module": "cairn.checkpoint/->checkpointer",
-            store: {
-              "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
-              path: path.join(folder, "checkpoints"),
-            },
-            "approx-frequency": "PT6H",
-          },
-        },
-      },
-      "cairn/http-server": { port: 0, "max-body": 5_000 },
-    },
-    { env: {}, cwd: folder },
-  );
+  const config = savingConfig(folder, "n1", { port: 0, "max-body": 5_000 });
+  node = await startNode(config, { env: {}, cwd: folder });
   await node.ready;
   described = new DescribedNode(node.url ?? "");
 });

@@ -1,0 +1,25 @@
+import path from "node:path";
+
+/**
+ * The configuration of a node in `folder`, as in a file: its index is in LevelDB, and its checkpoints in `checkpoints`, of which it saves
+ * none by itself while a test runs.
+ */
+export function savingConfig(folder: string, id: string, httpServer: object | null): object {
+  return {
+    "cairn/node": { id, dir: folder },
+    "cairn/index-store": {
+      "kv-store": {
+        "cairn/module": "cairn.leveldb/->kv-store",
+        checkpointer: {
+          "cairn/module": "cairn.checkpoint/->checkpointer",
+          store: {
+            "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+            path: path.join(folder, "checkpoints"),
+          },
+          "approx-frequency": "PT6H",
+        },
+      },
+    },
+    "cairn/http-server": httpServer,
+  };
+}
