@@ -58,9 +58,8 @@ function inText(
       if (escape !== "") return whole.slice(1);
       const match = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s.exec(inside);
       if (close === "" || match === null || inside.includes("${")) {
-        problems.add(node.origin, path, "This text holds a ${ that is not a variable.", {
-          hint: "Write ${NAME} or ${NAME:-default}, and $${ for a plain ${.",
-        });
+        const hint = "Write ${NAME} or ${NAME:-default}, and $${ for a plain ${.";
+        problems.addUnfilled(node.origin, path, "This text holds a ${ that is not a variable.", hint);
         return whole;
       }
       const [, name = "", fallback] = match;
@@ -89,7 +88,6 @@ function unset(
     Object.keys(env).filter((known) => env[known] !== undefined),
   );
   const set = `Set ${name}, or give a default: \${${name}:-default}.`;
-  problems.add(origin, path, `The environment variable ${name} is not set.`, {
-    hint: near === undefined ? set : `Did you mean ${near}? ${set}`,
-  });
+  const hint = near === undefined ? set : `Did you mean ${near}? ${set}`;
+  problems.addUnfilled(origin, path, `The environment variable ${name} is not set.`, hint);
 }

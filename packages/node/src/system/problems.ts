@@ -38,6 +38,8 @@ export class ConfigError extends CairnError {
 export class ProblemList {
   readonly problems: ConfigProblem[] = [];
   readonly #origins: Origin[] = [];
+  /** Of each problem that variables are, the text that it is about. */
+  readonly #unfilled = new Map<ConfigProblem, string>();
 
   /** Adds a problem, which is a fault of the value at `origin`. */
   add(origin: Origin, path: readonly string[], message: string, options: ProblemOptions = {}): void {
@@ -47,14 +49,33 @@ export class ProblemList {
     this.#origins.push(origin);
   }
 
+  /** Adds why a variable cannot be put into a text. What else is wrong with that text follows from this, and is not told. */
+  addUnfilled(origin: Origin, path: readonly string[], message: string, hint: string): void {
+    this.add(origin, path, message, { hint });
+    const added = this.problems.at(-1);
+    if (added !== undefined) this.#unfilled.set(added, textOf(added));
+  }
+
+  /** Whether some texts are not what they are meant to be. */
+  get someUnfilled(): boolean {
+    return this.#unfilled.size > 0;
+  }
+
+  /** Whether at most variables are wrong, so that all else can be looked at. */
+  get onlyUnfilled(): boolean {
+    return this.problems.length === this.#unfilled.size;
+  }
+
   /** The problems source by source, each source from its first line down. */
   inOrder(): readonly ConfigProblem[] {
     const rank = (at: number): number[] => {
       const { kind, line = 0, column = 0 } = this.#origins[at] ?? { kind: "default" };
       return [SOURCE_KINDS.indexOf(kind), line, column];
     };
+    const unfilled = new Set(this.#unfilled.values());
     return this.problems
       .map((problem, at) => ({ problem, rank: rank(at) }))
+      .filter(({ problem }) => this.#unfilled.has(problem) || !unfilled.has(textOf(problem)))
       .toSorted(
         (left, right) =>
           left.rank.map((value, at) => value - (right.rank[at] ?? 0)).find((by) => by !== 0) ?? 0,
@@ -91,4 +112,8 @@ export function formatProblems(problems: readonly ConfigProblem[]): string {
 function sentenceOf(problem: ConfigProblem): string {
   const where = problem.path.length === 0 ? problem.place : `${problem.place}, ${formatPath(problem.path)}`;
   return `${where}: ${problem.message}`;
+}
+
+function textOf({ place, path }: ConfigProblem): string {
+  return JSON.stringify([place, path]);
 }

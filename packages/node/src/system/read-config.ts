@@ -4,6 +4,7 @@ import { readSources } from "./config-sources.ts";
 import type { ConfigInput, ConfigSources } from "./config-sources.ts";
 import { DEFAULT_ORIGIN, emptyMap, findEntry, findNode } from "./config-tree.ts";
 import type { MapNode } from "./config-tree.ts";
+import { checkIndexFolders } from "./index-folders.ts";
 import { defaultTree } from "./default-config.ts";
 import { environmentTree, nodeFromEnvironment, variable } from "./environment.ts";
 import { mergeTrees } from "./merge.ts";
@@ -55,7 +56,7 @@ export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const problems = new ProblemList();
   const notices = new Set<string>();
   const sources = readSources(input, problems);
-  if (problems.problems.length > 0) return { ok: false, problems: problems.inOrder() };
+  if (!problems.onlyUnfilled) return { ok: false, problems: problems.inOrder() };
   const reading = newReading(mergeSources(sources, input, notices), input, problems, notices);
   const node = readTopLevel("cairn/node", nodeParameters, reading);
   const config = readParts(node === undefined ? reading : { ...reading, node });
@@ -124,5 +125,6 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "settings" | "notices
   const dbDir = kvStore.common["db-dir"] ?? join(dir, `${nodeId}-index`);
   if (kvStore.common["db-dir"] === undefined)
     reading.settings.push({ path: [...kvPath, "db-dir"], value: dbDir, origin: DEFAULT_ORIGIN });
+  checkIndexFolders(dbDir, reading);
   return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http, policies };
 }

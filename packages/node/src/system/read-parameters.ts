@@ -75,7 +75,9 @@ function record(
   reading: Reading,
 ): void {
   const shown = parameter.secret ? "(secret)" : parameter.type.show(value);
-  if (shown !== undefined) reading.settings.push({ path, value: shown, origin });
+  if (shown === undefined) return;
+  const place = parameter.type.isPath === undefined ? {} : { isPath: parameter.type.isPath };
+  reading.settings.push({ path, value: shown, origin, ...place });
 }
 
 function unknownKey(

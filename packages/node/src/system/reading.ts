@@ -14,6 +14,8 @@ export interface Setting {
   /** As JSON would hold it; already redacted where it is secret. */
   readonly value: SettingValue;
   readonly origin: Origin;
+  /** The value is a place on this machine. */
+  readonly isPath?: true;
 }
 
 /** A plain value, as JSON has them. */

@@ -127,8 +127,10 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
 /** Adds a problem for every top-level key that nothing reads. To be called when all else was read. */
 export function checkTopLevelKeys(reading: Reading): void {
   const known = Object.keys(TOP_LEVEL_KEYS);
-  for (const { name, nameOrigin, value } of reading.root.entries) {
-    if (known.includes(name) || reading.shared.has(name) || value.type === "null") continue;
+  for (const { name, nameOrigin, value, replaced } of reading.root.entries) {
+    if (known.includes(name) || reading.shared.has(name)) continue;
+    // What takes away nothing may be a slip in the name of what it should: a server that was to be off would be on.
+    if (value.type === "null" && replaced !== undefined) continue;
     // Where editors look for what `cairn config schema` prints; nothing to a node.
     if (name === "$schema" && value.type === "string") continue;
     const older = olderTopLevelHint(name);
@@ -138,8 +140,11 @@ export function checkTopLevelKeys(reading: Reading): void {
       });
       continue;
     }
+    const isModule = findEntry(value, "cairn/module") !== undefined;
+    // The text that should name it may be one whose variable is not set.
+    if (isModule && reading.problems.someUnfilled) continue;
     const near = nearestName(name, known) ?? nearestName(`cairn/${name}`, known);
-    if (findEntry(value, "cairn/module") !== undefined && near === undefined) {
+    if (isModule && near === undefined) {
       reading.problems.add(nameOrigin, [name], `No parameter names the module ${name}.`, {
         hint: `Write "${name}" where the module is to be used, or leave it out.`,
       });

@@ -13,6 +13,8 @@ export interface ValueType<T> {
   /** As docs/configuration.md names it. */
   readonly name: string;
   readonly jsonSchema: JsonSchema;
+  /** The value is a place on this machine. */
+  readonly isPath?: true;
   /** Of a map, its own parameters. */
   readonly parameters?: Parameters;
   /** The value, or undefined after it added what is wrong to the reading's problems. */
@@ -53,6 +55,7 @@ export function textLike(pattern: RegExp, what: string): ValueType<string> {
 export function path(): ValueType<string> {
   return {
     name: "path",
+    isPath: true,
     jsonSchema: {
       type: "string",
       minLength: 1,

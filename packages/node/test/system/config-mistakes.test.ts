@@ -19,6 +19,39 @@ test("all mistakes are told at once, from the top of the file down", async () =>
   expect(problems.map(({ place }) => place)).toEqual(["-j:1:32", "-j:1:37", "-j:2:2", "-j:3:19", "-e:1:19"]);
 });
 
+test("a variable that is not set hides nothing else, and what follows from it is not told", async () => {
+  const problems = await problemsOf({
+    json: `{"cairn/http-server": {"port": "\${NOWHERE}", "hots": 1},
+      "cairn/index-store": {"kv-store": {"checkpointer": {"approx-frequency": "PT1H", "store": "\${NOWHERE}"}}},
+      "site/store": {"cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", "path": "~/x"}}`,
+  });
+  expect(problems.map(({ path, message }) => `${path.join(" > ")}: ${message}`)).toEqual([
+    "cairn/http-server > port: The environment variable NOWHERE is not set.",
+    "cairn/http-server > hots: cairn/http-server has no parameter hots.",
+    "cairn/index-store > kv-store > checkpointer > store: The environment variable NOWHERE is not set.",
+  ]);
+});
+
+test("captures may lie in the folder that is for them, and everything beside the index's own folders", async () => {
+  const store = {
+    "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+    path: "/idx/checkpoints",
+  };
+  const checkpointer = { "approx-frequency": "PT1H", "checkpoint-dir": "/idx/capture/here", store };
+  const input = {
+    "cairn/index-store": { "kv-store": { "db-dir": "/idx", checkpointer } },
+    "cairn/tx-log": { path: "/idx/livelog" },
+  };
+  expect(await problemsOf({ json: JSON.stringify(input) })).toEqual([]);
+});
+
+test("null takes away what a weaker source gave, also a module that nothing names then", async () => {
+  const file = {
+    "site/store": { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "/x" },
+  };
+  expect(await problemsOf({ json: JSON.stringify(file), edn: "{:site/store nil}" })).toEqual([]);
+});
+
 test("an error for programs names the first problem and holds all", async () => {
   const problems = await problemsOf({ json: '{"cairn/http-server": {"hots": 1, "prot": 2}}' });
   const error = new ConfigError(problems);

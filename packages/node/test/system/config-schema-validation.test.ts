@@ -90,6 +90,9 @@ describe("an editor with the schema underlines", () => {
     "modules: text that leads nowhere",
     "values: a variable that is not set",
     "values: a variable that is never closed",
+    "values: a store where the index restores to",
+    "values: a log in the index itself",
+    "names: a misspelt server turned off",
     // What JSON cannot say.
     "durations: the frequency (Duration/ofHour 6)",
     "durations: the frequency (Duration/ofHours)",
