@@ -8,6 +8,7 @@ import { CheckpointDoubts } from "./joining/checkpoint-doubts.ts";
 import type { IndexDirectory } from "./joining/index-directory.ts";
 import { joinIndex } from "./joining/join-index.ts";
 import { JoinReport } from "./joining/join-report.ts";
+import { tellMovedAside } from "./joining/moved-aside-line.ts";
 import { type LogIdentity, logOffset } from "./joining/log-identity.ts";
 import type { Phase } from "./node-api.ts";
 import type { NodeObservation } from "./node-observation.ts";
@@ -151,6 +152,7 @@ export class NodeLife {
       replacement,
       distrusted: this.#doubts.distrusted,
       onLocal: (index) => this.#use(index),
+      onMovedAside: (moved, orphans) => tellMovedAside(this.#logger, moved, orphans),
     });
     this.#use(joined.index);
     this.#doubts.passedOver(this.report.damaged);

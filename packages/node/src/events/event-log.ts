@@ -35,6 +35,9 @@ const FAILED_LEVEL = {
   trim: "error",
 } as const;
 
+/** Somebody should look after these; that others are passed over is in the order of things. */
+const DAMAGED = new Set(["CHECKPOINT_CORRUPT", "CHECKPOINT_INCOMPLETE", "INDEX_CORRUPT"]);
+
 function tellBegun(logger: Logger, { work, run }: WorkBegun): void {
   // Most come by the clock and find nothing to do; their ends say what is worth knowing.
   logger.debug({ run }, BEGUN[work]);
@@ -61,6 +64,10 @@ function tellEnded(logger: Logger, event: WorkEnded): void {
       break;
     }
     case "restore": {
+      for (const { name, store, code, message } of event.skipped) {
+        const level = DAMAGED.has(code) ? "warn" : "info";
+        logger[level]({ name, store, code, run }, `checkpoint passed over: ${message}`);
+      }
       const skipped = event.skipped.length;
       if (event.outcome === "none") logger.debug({ skipped, ...fields }, "no checkpoint to restore");
       else logger.info({ name: event.name, txId: event.txId, skipped, ...fields }, "checkpoint restored");

@@ -9,7 +9,7 @@ import { continuesAt } from "../tx-log/birth-record.ts";
 import { encodeBirthRecord } from "../tx-log/transaction-codec.ts";
 import type { TxLog } from "../tx-log/tx-log.ts";
 import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
-import type { IndexDirectory } from "./index-directory.ts";
+import type { IndexDirectory, MovedAside, MovedContents } from "./index-directory.ts";
 import type { JoinReport } from "./join-report.ts";
 import { type OpenedIndex, tryOpenIndex } from "./local-index.ts";
 import { type LogIdentity, readLogIdentity } from "./log-identity.ts";
@@ -36,6 +36,8 @@ export interface JoinContext {
    * to close. Undefined: takes it back, because it is moved aside.
    */
   readonly onLocal: (index: IndexStore | undefined) => void;
+  /** An index was moved aside; `orphans` are the transactions that only such indexes know now. */
+  readonly onMovedAside: (moved: MovedAside, orphans: number) => void;
 }
 
 /** An index that agrees with its log; what follows its state has to be replayed. */
@@ -69,14 +71,14 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
 
 /** The local index, opened; one that cannot be used is moved aside at once. */
 async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined> {
-  const { system, directory, report, suspect, replacement } = context;
+  const { system, directory, suspect, replacement } = context;
   if (!system.kvProvider.persistent || !(await directory.hasLive())) return undefined;
   const unusable = suspect ?? (await directory.distrusted());
   const opened =
     unusable === undefined ? await tryOpenIndex(system.kvProvider, directory.live) : { unusable };
   if ("unusable" in opened) {
     const holdsLost = await mayAloneHold(context, opened.unusable);
-    report.movedAside.push(await directory.moveAside(opened.unusable, { holdsLost }));
+    await moveAside(context, opened.unusable, { holdsLost });
     if (suspect === undefined || replacement === undefined) return undefined;
     await directory.place(replacement);
     return await openLocal({ ...context, suspect: undefined });
@@ -152,8 +154,7 @@ async function keepLocal(
     await local.kv.close();
     // What the log lost, trimmed or never had may be only here.
     const contents = { holdsLost: true, ...(held === undefined ? {} : { held }) };
-    context.report.movedAside.push(await context.directory.moveAside(problem, contents));
-    context.report.orphans = await context.directory.countOrphans();
+    await moveAside(context, problem, contents);
   };
   if (problem.code !== "LOG_TRIMMED") return void (await leave());
   // It is old and not wrong: whoever asks for what is there gets it, until there is a newer one.
@@ -186,6 +187,17 @@ async function discard(context: JoinContext, local: OpenedIndex): Promise<undefi
   const reason = new CairnError("LOG_TRIMMED", "The local index is empty and the log's beginning is gone.");
   await context.directory.moveAside(reason, { holdsLost: false });
   return undefined;
+}
+
+async function moveAside(
+  { directory, report, onMovedAside }: JoinContext,
+  reason: CairnError,
+  contents: MovedContents,
+): Promise<void> {
+  const moved = await directory.moveAside(reason, contents);
+  report.movedAside.push(moved);
+  report.orphans = await directory.countOrphans();
+  onMovedAside(moved, report.orphans);
 }
 
 async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Promise<JoinedIndex> {

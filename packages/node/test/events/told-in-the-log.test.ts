@@ -1,0 +1,72 @@
+import { readdir, rm, truncate } from "node:fs/promises";
+import path from "node:path";
+import { pino } from "pino";
+import { expect, it } from "vitest";
+import { observedScene, put } from "./observed-node.ts";
+
+interface Line {
+  readonly level: number;
+  readonly code?: string;
+  readonly msg: string;
+  readonly [field: string]: unknown;
+}
+
+const WARNING = pino.levels.values["warn"];
+
+/** A logger, and the lines that it was told. */
+function listening(): { logger: pino.Logger; lines: Line[] } {
+  const lines: Line[] = [];
+  const write = (line: string): void => void lines.push(JSON.parse(line) as Line);
+  return { logger: pino({ level: "info" }, { write }), lines };
+}
+
+it("an index that was moved aside because the log lost its end is a warning, with what only it knows", async () => {
+  const scene = await observedScene();
+  const first = await scene.start("a");
+  await first.ready;
+  for (const name of ["k1", "k2", "k3"]) await put(first, name);
+  await first.close();
+  // The last record of the only write-ahead log, as a machine that stopped leaves it.
+  const log = path.join(scene.folder, "log");
+  const newest =
+    (await readdir(log))
+      .filter((name) => name.endsWith(".log"))
+      .toSorted()
+      .at(-1) ?? "";
+  await truncate(path.join(log, newest), 400);
+
+  const { logger, lines } = listening();
+  const second = await scene.start("a", { logger });
+  await second.ready;
+  const { movedAside, orphans } = (await second.status()).join;
+  expect(orphans).toBeGreaterThan(0);
+  expect(lines.filter(({ code }) => code === "LOG_REGRESSED")).toMatchObject([
+    {
+      level: WARNING,
+      path: movedAside[0]?.path,
+      orphans,
+      hint: expect.stringContaining("cairn log orphans"),
+      msg: expect.stringContaining("The index was moved aside: The log"),
+    },
+  ]);
+});
+
+it("a damaged checkpoint that a joining node passed over is a warning that names it", async () => {
+  const scene = await observedScene();
+  const first = await scene.start("a");
+  await first.ready;
+  await put(first, "k1");
+  expect(await first.checkpoint().done).toHaveProperty("checkpoint");
+  await first.close();
+  const store = path.join(scene.folder, "checkpoints");
+  const archive = (await readdir(store)).find((name) => name.endsWith(".tar")) ?? "";
+  await truncate(path.join(store, archive), 1024);
+  await rm(path.join(scene.folder, "a-index"), { recursive: true });
+
+  const { logger, lines } = listening();
+  const second = await scene.start("a", { logger });
+  await second.ready;
+  expect(lines.filter(({ msg }) => msg.startsWith("checkpoint passed over"))).toMatchObject([
+    { level: WARNING, name: archive.replace(/\.tar$/, ""), code: "CHECKPOINT_INCOMPLETE" },
+  ]);
+});
