@@ -10,6 +10,9 @@ const UNUSABLE: Readonly<Record<string, string>> = {
   EPERM: "this user may not use it",
   EROFS: "its file system is read-only",
   ENAMETOOLONG: "its path is too long",
+  ELOOP: "its path leads through symbolic links in a circle",
+  EXDEV: "a part of it lies on another file system",
+  EBUSY: "a part of it is a mount point, or in use",
 };
 
 /** Turns what a folder on this machine refuses into `DISK_FULL` or `CONFIG_INVALID`; any other error stays what it is. */

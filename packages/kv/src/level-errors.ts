@@ -22,12 +22,7 @@ export function explainOpening(error: unknown, dir: string): unknown {
   const message = errorMessage(cause);
   if (code === "LEVEL_LOCKED") return locked(dir, cause);
   if (NO_SPACE.test(message)) return full(dir, cause);
-  if (NO_ACCESS.test(message)) {
-    return new CairnError("CONFIG_INVALID", `The index in ${dir} may not be written by this user.`, {
-      hint: "Give the user of this process access to the directory, or name another one.",
-      cause,
-    });
-  }
+  if (NO_ACCESS.test(message)) return denied(dir, cause);
   if (code === "LEVEL_CORRUPTION" || DAMAGED.test(message)) {
     return new CairnError("INDEX_CORRUPT", `The index in ${dir} cannot be read: ${message}.`, {
       hint: "Restore it from a checkpoint; the transaction log has everything that is in it.",
@@ -46,6 +41,8 @@ export function explainOperation(error: unknown, dir: string): unknown {
     return new CairnError("NOT_READY", "The snapshot was closed before it was read.", { cause: error });
   }
   if (NO_SPACE.test(message)) return full(dir, error);
+  // LevelDB opens its tables when they are first read; moving the index aside would not give the right to read it.
+  if (NO_ACCESS.test(message)) return denied(dir, error);
   if (code === "LEVEL_CORRUPTION" || code === "LEVEL_IO_ERROR" || IO_ERROR.test(message)) {
     return new CairnError("INDEX_CORRUPT", `The index in ${dir} can no longer be used: ${message}.`, {
       hint: "Look after the disk, then start again; the index is checked, and restored from a checkpoint where it is damaged.",
@@ -70,9 +67,20 @@ export function locked(dir: string, cause?: unknown): CairnError {
   });
 }
 
+function denied(dir: string, cause: unknown): CairnError {
+  return new CairnError(
+    "CONFIG_INVALID",
+    `The index in ${dir} may not be read and written by this user: ${errorMessage(cause)}.`,
+    {
+      hint: "Give the user of this process access to the directory and all files in it, or name another one.",
+      cause,
+    },
+  );
+}
+
 function full(dir: string, cause: unknown): CairnError {
   return new CairnError("DISK_FULL", `There is no space left for the index in ${dir}.`, {
-    hint: "Free some space, then start again; what was written before is kept.",
+    hint: "Free some space: a node goes on by itself then. What was written before is kept.",
     cause,
   });
 }

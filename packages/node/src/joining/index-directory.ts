@@ -11,9 +11,13 @@ import {
 } from "@cairn/kv";
 import { countOrphans, type HeldTransactions, readQuarantine, writeNote } from "./quarantine.ts";
 import { namesIn } from "../names-in.ts";
+import { requireOneFileSystem } from "./one-file-system.ts";
 
 /** Newest folders of `quarantine/` that stay; older ones go unless they hold what the log lost. */
 const KEPT_ASIDE = 2;
+
+/** Between these, indexes are moved. */
+const MOVED_FOLDERS = ["live", "staging", "rebuild", "quarantine"];
 
 /** LevelDB leaves files of other names alone, and it moves with the index that it is about. */
 const DISTRUSTED = "distrusted.json";
@@ -62,7 +66,10 @@ export class IndexDirectory {
     });
     try {
       const holder = JSON.stringify({ pid: process.pid, since: new Date().toISOString() });
-      await explained(dbDir, async () => await writeFile(holderFile(dbDir), holder));
+      await explained(dbDir, async () => {
+        await requireOneFileSystem(dbDir, MOVED_FOLDERS);
+        await writeFile(holderFile(dbDir), holder);
+      });
     } catch (error) {
       await lock.close();
       throw error;

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { CairnError } from "@cairn/kv";
@@ -46,6 +46,33 @@ describe("a db-dir", () => {
     await expect(IndexDirectory.acquire(directory.path)).rejects.toMatchObject({ code: "EISDIR" });
     await rm(path.join(directory.path, "holder.json"), { recursive: true });
     directory = await IndexDirectory.acquire(directory.path);
+  });
+
+  it.each(["live", "staging", "quarantine"])(
+    "is refused where %s is a link, which no rename would take along",
+    async (name) => {
+      const dbDir = path.join(folder, "linked");
+      await mkdir(dbDir);
+      await symlink(await mkdtemp(path.join(folder, "elsewhere-")), path.join(dbDir, name));
+      await expect(IndexDirectory.acquire(dbDir)).rejects.toMatchObject({
+        code: "CONFIG_INVALID",
+        message: `${path.join(dbDir, name)} is a symbolic link.`,
+        hint: expect.stringContaining("as a whole"),
+      });
+      // Nothing is held, and the whole folder may be a link.
+      await rm(path.join(dbDir, name));
+      await symlink(dbDir, path.join(folder, "other-name"));
+      await (await IndexDirectory.acquire(path.join(folder, "other-name"))).release();
+    },
+  );
+
+  it("says so where its path is a circle of links", async () => {
+    const circle = path.join(folder, "circle");
+    await symlink(circle, circle);
+    await expect(IndexDirectory.acquire(path.join(circle, "index"))).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+      message: expect.stringContaining("in a circle (ELOOP)"),
+    });
   });
 
   it("says which of its folders cannot be used", async () => {
