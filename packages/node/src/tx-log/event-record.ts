@@ -16,7 +16,7 @@ export interface EventRecord {
 }
 
 /** Bytes of UTF-8 that each field may have, and whether it is needed. */
-const FIELDS: ReadonlyMap<string, { readonly most: number; readonly needed?: true }> = new Map([
+export const EVENT_FIELDS: ReadonlyMap<string, { readonly most: number; readonly needed?: true }> = new Map([
   ["object", { most: 1_536, needed: true }],
   ["reason", { most: 256, needed: true }],
   ["message", { most: 16_384 }],
@@ -29,17 +29,20 @@ const FIELDS: ReadonlyMap<string, { readonly most: number; readonly needed?: tru
 /** 2^63 - 1: what clocks that count nanoseconds hold, until the year 2262. */
 const LAST_TIME = 9_223_372_036_854_775_807n;
 
-/** Why `value` is not an event, or undefined when it is one. A part of the index version. */
+/**
+ * Why `value` is not an event, or undefined when it is one. A part of the index version, and so are the words: they are stored where a
+ * message of the log is refused. {@link eventRefusal} has better ones for who sends an event.
+ */
 export function eventProblem(value: unknown): string | undefined {
   if (value === null || typeof value !== "object" || Array.isArray(value)) {
     return 'an event is {"object", "reason", "message"?, "bucket"?, "time"?, "type"?, "source"?}';
   }
   const event = value as Readonly<Record<string, unknown>>;
   for (const name of Object.keys(event)) {
-    if (!FIELDS.has(name))
-      return `an event has no ${JSON.stringify(name)}; known are ${[...FIELDS.keys()].join(", ")}`;
+    if (!EVENT_FIELDS.has(name))
+      return `an event has no ${JSON.stringify(name)}; known are ${[...EVENT_FIELDS.keys()].join(", ")}`;
   }
-  for (const [name, { most, needed }] of FIELDS) {
+  for (const [name, { most, needed }] of EVENT_FIELDS) {
     const text = event[name];
     if (text === undefined && needed === undefined) continue;
     if (text === undefined) return `an event needs ${name}`;

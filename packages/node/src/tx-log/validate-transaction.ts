@@ -2,6 +2,7 @@ import { CairnError } from "@cairn/kv";
 import { formatPolicyProblem, policyProblems } from "../policies/policy-problems.ts";
 import { bucketProblem, keyProblem, splitKey } from "./document-key.ts";
 import { eventProblem } from "./event-record.ts";
+import { eventRefusal } from "./event-refusal.ts";
 import type { Json, Transaction, TxOperation } from "./transaction.ts";
 
 /** An idempotency id is the client's own text of at most so many bytes. */
@@ -34,7 +35,8 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 export function operationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return "an operation is an array";
   const [name, bucket, key] = op as unknown[];
-  if (name === "event") return op.length === 2 ? eventProblem(op[1]) : "event has 2 parts";
+  if (name === "event")
+    return op.length === 2 ? eventRefusal(op[1]) : `event has 2 parts, this one has ${op.length}`;
   if (name === "configure") return configureProblem(op);
   const length = OPERATION_LENGTH.get(name as string);
   if (length === undefined) {

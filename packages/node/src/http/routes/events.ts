@@ -1,7 +1,8 @@
 import { nanoseconds } from "../../index-store/event-rows.ts";
 import type { EventRecord } from "../../tx-log/event-record.ts";
-import { validateTransaction } from "../../tx-log/validate-transaction.ts";
+import { eventRefusal } from "../../tx-log/event-refusal.ts";
 import { sendPage } from "../document-page.ts";
+import { badRequest } from "../error-response.ts";
 import { duration, flag, limit, parseQuery, READ_PARAMETERS, readOptions, text } from "../query.ts";
 import { jsonBody } from "../request-body.ts";
 import { awaitSubmitted } from "./tx.ts";
@@ -32,16 +33,20 @@ export const eventRoutes: RegisterRoutes = (app, api) => {
 
   app.post("/api/v1/events", async (request, reply) => {
     const query = parseQuery(request.url, { await: flag, timeout: duration });
-    const event = jsonBody(request);
-    const transaction: unknown = { ops: [["event", event]] };
-    validateTransaction(transaction);
-    const submitted = await api.submit(transaction);
+    const event = checkedEvent(jsonBody(request));
+    const submitted = await api.submit({ ops: [["event", event]] });
     if (query.await === false) return reply.code(202).send(submitted);
     const { txId, txTime } = await awaitSubmitted(api, submitted.txId, query.timeout);
-    const { time = String(nanoseconds(Date.parse(txTime))) } = event as EventRecord;
+    const { time = String(nanoseconds(Date.parse(txTime))) } = event;
     return reply
       .code(201)
       .header("cairn-tx", txId)
       .send({ id: `${time}-${txId}-0`, txId, time });
   });
 };
+
+function checkedEvent(body: unknown): EventRecord {
+  const refusal = eventRefusal(body);
+  if (refusal === undefined) return body as EventRecord;
+  throw badRequest(`Not a valid event: ${refusal}.`, "Nothing was recorded. docs/http.md describes events.");
+}
