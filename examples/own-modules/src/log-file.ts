@@ -93,9 +93,10 @@ export class LogFile {
     this.#grow(this.#end, frame.subarray(HEADER_BYTES));
   }
 
-  /** The messages from a position to the last one there is now. */
+  /** The messages from a position to the last one there is now. `LOG_GAP` where they are not in the file any more. */
   async *entries(from: number): AsyncGenerator<StoredEntry> {
     const end = this.#end;
+    const last = this.#last;
     const mark = this.#markBefore(from);
     let position = mark.position;
     for await (const { body } of this.#frames(mark.offset, end)) {
@@ -105,6 +106,8 @@ export class LogFile {
       }
       position = next;
     }
+    // Whoever waits for the rest would read the same again and again.
+    if (position <= last) throw damaged(this.#path, end);
   }
 
   async close(): Promise<void> {
