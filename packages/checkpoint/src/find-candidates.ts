@@ -19,6 +19,8 @@ export interface UnreachableStore {
 export interface FindOptions {
   /** Only this log's; of every log when left out. */
   readonly logId?: string;
+  /** Only the one of this name: no manifest of another is read. */
+  readonly name?: string;
   /** Hears of checkpoints that cannot be used, and in which store they lie. */
   readonly onSkipped?: (skipped: SkippedCheckpoint, store: CheckpointStore) => void;
   /** Hears of a store that cannot be asked, unless none can. */
@@ -40,7 +42,9 @@ export async function* findCandidates(
   const unreachable: UnreachableStore[] = [];
   for (const [rank, store] of stores.entries()) {
     try {
-      for (const files of await checkpointFiles(store, options.signal)) listed.push({ files, store, rank });
+      for (const files of await checkpointFiles(store, options.signal)) {
+        if (options.name === undefined || options.name === files.name) listed.push({ files, store, rank });
+      }
     } catch (error) {
       if (!isCairnError(error)) throw error;
       unreachable.push({ store, error });

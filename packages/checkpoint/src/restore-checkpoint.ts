@@ -84,6 +84,7 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
 
   const candidates = findCandidates(stores, {
     ...(options.logId === undefined ? {} : { logId: options.logId }),
+    ...(options.name === undefined ? {} : { name: options.name }),
     signal,
     onSkipped: skip,
     onUnreachable: ({ store, error }) => skip({ name: "", store: store.location, error }, store),
@@ -92,7 +93,7 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
   for await (const candidate of candidates) {
     signal?.throwIfAborted();
     const { name, manifest, store } = candidate;
-    if ((options.name !== undefined && options.name !== name) || broken.has(store)) continue;
+    if (broken.has(store)) continue;
     const error =
       unreadable(candidate) ?? (await refusal(options, manifest)) ?? (await restoreOne(options, candidate));
     if (error === undefined) return { restored: { name, store: store.location, manifest }, skipped };

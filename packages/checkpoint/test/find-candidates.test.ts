@@ -66,3 +66,19 @@ test("manifests are read only as far as they are asked for", async () => {
   }
   expect(reads).toBe(1);
 });
+
+test("of one that is asked for by its name no other's manifest is read", async () => {
+  const dir = await temporaryDirectory();
+  const memory = memoryStore();
+  const [oldest = ""] = [
+    await takeAt(1, memory, testSource(), dir),
+    await takeAt(2, memory, testSource(), dir),
+  ];
+  const read: string[] = [];
+  const watched = faultyStore(memory, {
+    before: async ({ method, name }) => void (method === "read" ? read.push(name) : 0),
+  });
+  expect(await found([watched], { name: oldest })).toEqual([expect.stringContaining(oldest)]);
+  expect(read).toEqual([`${oldest}.json`]);
+  expect(await found([watched], { name: `${oldest}x` })).toEqual([]);
+});

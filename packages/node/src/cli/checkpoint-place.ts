@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
+  type CheckpointList,
   type CheckpointListing,
   type CheckpointStore,
   filesystemStore,
@@ -75,13 +76,18 @@ export async function findCheckpoint(
   logId?: string,
   signal?: AbortSignal,
 ): Promise<CheckpointListing> {
-  const { checkpoints, skipped } = await listCheckpoints(store, signal);
-  const found = checkpoints.find((checkpoint) =>
-    name === undefined ? logId === undefined || checkpoint.log.id === logId : checkpoint.name === name,
-  );
-  if (found !== undefined) return found;
-  const unusable = skipped.find((checkpoint) => checkpoint.name === name);
-  throw unusable?.error ?? noCheckpoint(store, name, skipped);
+  return pick(store, await listCheckpoints(store, signal), name, logId);
+}
+
+/** The same, where nobody but the user can say of which log the newest is meant: see {@link chooseLog}. Reads the store once. */
+export async function chooseCheckpoint(
+  store: CheckpointStore,
+  name: string | undefined,
+  asked: string | undefined,
+  signal?: AbortSignal,
+): Promise<CheckpointListing> {
+  const list = await listCheckpoints(store, signal);
+  return pick(store, list, name, name === undefined ? logMeant(store, list, asked) : undefined);
 }
 
 /**
@@ -93,8 +99,30 @@ export async function chooseLog(
   asked: string | undefined,
   signal?: AbortSignal,
 ): Promise<string | undefined> {
+  return logMeant(store, await listCheckpoints(store, signal), asked);
+}
+
+function pick(
+  store: CheckpointStore,
+  { checkpoints, skipped }: CheckpointList,
+  name: string | undefined,
+  logId: string | undefined,
+): CheckpointListing {
+  const found = checkpoints.find((checkpoint) =>
+    name === undefined ? logId === undefined || checkpoint.log.id === logId : checkpoint.name === name,
+  );
+  if (found !== undefined) return found;
+  const unusable = skipped.find((checkpoint) => checkpoint.name === name);
+  throw unusable?.error ?? noCheckpoint(store, name, skipped);
+}
+
+function logMeant(
+  store: CheckpointStore,
+  { checkpoints }: CheckpointList,
+  asked: string | undefined,
+): string | undefined {
   const logs = new Map<string, string>();
-  for (const { log } of (await listCheckpoints(store, signal)).checkpoints) logs.set(log.id, log.name);
+  for (const { log } of checkpoints) logs.set(log.id, log.name);
   const known = [...logs]
     .toSorted()
     .map(([id, name]) => `${id} (${name})`)

@@ -11,7 +11,7 @@ import {
   systemErrorCode,
 } from "@cairn/kv";
 import { judgeFormat } from "../joining/restore-index.ts";
-import { chooseLog, findCheckpoint, noCheckpoint, withCheckpointPlace } from "./checkpoint-place.ts";
+import { chooseCheckpoint, noCheckpoint, withCheckpointPlace } from "./checkpoint-place.ts";
 import type { OutputOptions } from "./command-options.ts";
 import { type DbPlace, findDbPlace } from "./db-place.ts";
 import { showProgress } from "./progress-display.ts";
@@ -134,8 +134,7 @@ function restore(
     if (inPlace !== undefined && log !== undefined) {
       throw new UsageError("--log chooses a checkpoint, and one is named already.");
     }
-    const logId = inPlace === undefined ? await chooseLog(store, log, signal) : undefined;
-    const { name, archive } = await findCheckpoint(store, inPlace, logId, signal);
+    const { name, archive } = await chooseCheckpoint(store, inPlace, log, signal);
     const display = showProgress(terminal.stderr, "restoring", archive.bytes);
     try {
       const { restored, skipped } = await restoreCheckpoint({

@@ -71,15 +71,13 @@ export async function planRestore(selection: RestoreSelection, target: string): 
   let chosen: RestorePlan["chosen"] = null;
   let bytes = 0;
   const onSkipped = (one: SkippedCheckpoint): void => {
-    if (name !== undefined && one.name !== name) return;
     skipped.push(one);
     const { code, message } = one.error;
     const because = code === "CONFLICT" || code === "LOG_DIFFERENT" ? message : `${code}: ${message}`;
     candidates.push({ name: one.name, txId: null, archiveBytes: null, fate: "skipped", because });
   };
-  const found = findCandidates([store], { ...(logId === undefined ? {} : { logId }), onSkipped });
-  for await (const { name: one, manifest } of found) {
-    if (name !== undefined && one !== name) continue;
+  const only = { ...(logId === undefined ? {} : { logId }), ...(name === undefined ? {} : { name }) };
+  for await (const { name: one, manifest } of findCandidates([store], { ...only, onSkipped })) {
     const error = tooNew(manifest, atTx);
     const entry = { name: one, txId: manifest.txId, archiveBytes: manifest.archive.bytes };
     if (error !== undefined) {

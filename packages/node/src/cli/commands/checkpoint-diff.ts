@@ -6,7 +6,7 @@ import { CairnError, type KvStore, levelProvider } from "@cairn/kv";
 import { diffIndexes, type Difference } from "../../index-store/diff-indexes.ts";
 import { openIndex } from "../../joining/local-index.ts";
 import { judgeFormat, verifyRestored } from "../../joining/restore-index.ts";
-import { chooseLog, findCheckpoint, noCheckpoint, withCheckpointPlace } from "../checkpoint-place.ts";
+import { chooseCheckpoint, noCheckpoint, withCheckpointPlace } from "../checkpoint-place.ts";
 import { type AddCommand, describeCommand, type OutputOptions, wholeNumber } from "../command-options.ts";
 import { type ProgressDisplay, showProgress } from "../progress-display.ts";
 import { formatCount } from "../quantities.ts";
@@ -72,8 +72,7 @@ async function unpack(
   let display: ProgressDisplay | undefined;
   try {
     return await withCheckpointPlace(place, terminal, async ({ store, name: inPlace }) => {
-      const logId = inPlace === undefined ? await chooseLog(store, undefined, signal) : undefined;
-      const { name } = await findCheckpoint(store, inPlace, logId, signal);
+      const { name } = await chooseCheckpoint(store, inPlace, undefined, signal);
       const { restored, skipped } = await restoreCheckpoint({
         stores: [store],
         stagingDir: `${dir}-staging`,

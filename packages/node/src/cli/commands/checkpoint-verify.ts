@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
-import type { CheckpointStore, RestoreProgress } from "@cairn/checkpoint";
+import type { CheckpointListing, CheckpointStore, RestoreProgress } from "@cairn/checkpoint";
 import { CairnError, type KvProvider, levelProvider } from "@cairn/kv";
 import { readLogIdentity } from "../../joining/log-identity.ts";
 import type { VerifiedSummary } from "../../node-api.ts";
@@ -11,7 +11,12 @@ import {
   type VerifiedCheckpoint,
   verifyCheckpoint,
 } from "../../upkeep/verify-checkpoint.ts";
-import { type CheckpointPlace, chooseLog, findCheckpoint, withCheckpointPlace } from "../checkpoint-place.ts";
+import {
+  type CheckpointPlace,
+  chooseCheckpoint,
+  findCheckpoint,
+  withCheckpointPlace,
+} from "../checkpoint-place.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions, withNode } from "../command-options.ts";
 import { type ConfigurationOptions, configurationOptions } from "../configuration.ts";
 import type { NodeClient } from "../node-client.ts";
@@ -122,7 +127,7 @@ async function verify(
   { mark, staging, log: logId }: VerifyCommandOptions,
   terminal: Terminal,
 ): Promise<Verified> {
-  const checkpoint = await findCheckpoint(store, name, await whichLog(store, name, log, logId));
+  const checkpoint = await whichCheckpoint(store, name, log, logId);
   const stagingDir = await stagingFolder(staging, "cairn-verify-", terminal);
   const interrupt = new AbortController();
   const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
@@ -154,18 +159,19 @@ async function verify(
   }
 }
 
-/** Of which log the newest is meant, where no checkpoint is named. */
-async function whichLog(
+/** The checkpoint named, or the newest: of the log asked for, else of the configured one, else of the only one in the store. */
+async function whichCheckpoint(
   store: CheckpointStore,
   name: string | undefined,
   log: TxLog | undefined,
   asked: string | undefined,
-): Promise<string | undefined> {
-  if (name !== undefined) return undefined;
-  if (asked !== undefined || log === undefined) return await chooseLog(store, asked);
+): Promise<CheckpointListing> {
+  if (name !== undefined || asked !== undefined || log === undefined) {
+    return await chooseCheckpoint(store, name, asked);
+  }
   const identity = await readLogIdentity(log);
   if (identity === undefined) throw noLog(log.name);
-  return identity.id;
+  return await findCheckpoint(store, undefined, identity.id);
 }
 
 function interrupted(): CairnError {

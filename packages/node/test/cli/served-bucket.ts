@@ -1,0 +1,45 @@
+import { readdir, readFile, stat } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import path from "node:path";
+import { onTestFinished } from "vitest";
+
+/** A folder served as an S3 bucket to read from, without ranges, as some services are. */
+export interface ServedBucket {
+  /** For a command that is to find it. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Names of the files that were read, in order. */
+  readonly read: string[];
+}
+
+/** Serves `folder` on a free port, whatever the bucket's name; it ends with the test. */
+export async function servedBucket(folder: string): Promise<ServedBucket> {
+  const read: string[] = [];
+  const answer = async (name: string): Promise<string | Buffer> => {
+    if (name !== "") {
+      read.push(name);
+      return await readFile(path.join(folder, name));
+    }
+    const contents = (await readdir(folder)).toSorted().map(async (one) => {
+      const { size, mtime } = await stat(path.join(folder, one));
+      return `<Contents><Key>${one}</Key><LastModified>${mtime.toISOString()}</LastModified><Size>${size}</Size></Contents>`;
+    });
+    const all = (await Promise.all(contents)).join("");
+    return `<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated>${all}</ListBucketResult>`;
+  };
+  const server = createServer((request, response) => {
+    const [, , name = ""] = new URL(request.url ?? "", "http://s3").pathname.split("/");
+    answer(decodeURIComponent(name)).then(
+      (body) => response.writeHead(200, { etag: '"1"', "content-length": Buffer.byteLength(body) }).end(body),
+      () => response.writeHead(404).end("<Error><Code>NoSuchKey</Code></Error>"),
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  const keys = { AWS_REGION: "r", AWS_ACCESS_KEY_ID: "k", AWS_SECRET_ACCESS_KEY: "s" };
+  return { env: { ...keys, AWS_ENDPOINT_URL: `http://127.0.0.1:${port}` }, read };
+}
