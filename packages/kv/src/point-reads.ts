@@ -78,11 +78,12 @@ export class PointReads {
   }
 
   #mayReadAt(time: number): boolean {
-    return this.#isTurnAt(time) && time >= this.#evenAt - WAITING_MS / WAITING_SHARE;
+    return this.#leftOfTurn > 0 && time < this.#turnEndsAt && this.#isQuickAt(time);
   }
 
-  #isTurnAt(time: number): boolean {
-    return this.#leftOfTurn > 0 && time < this.#turnEndsAt;
+  /** Whether rows seem to lie in memory. */
+  #isQuickAt(time: number): boolean {
+    return time >= this.#evenAt - WAITING_MS / WAITING_SHARE;
   }
 
   #readAt(time: number, key: Uint8Array): Value {
@@ -103,18 +104,20 @@ export class PointReads {
     setImmediate(() => {
       this.#isPlanned = false;
       this.#leftOfTurn = MOST_A_TURN;
-      this.#turnEndsAt = performance.now() + LONGEST_TURN_MS;
-      this.#readWaiting();
+      const time = performance.now();
+      this.#turnEndsAt = time + LONGEST_TURN_MS;
+      // At least one, unless that would be slow: then at least one is sent, or under way.
+      this.#readWaiting(time);
       if (this.#keys.length === 0) this.#tellIdle();
-      else if (!this.#isTurnAt(performance.now())) this.#plan();
+      else if (this.#isQuickAt(performance.now())) this.#plan();
       else while (this.#keys.length > 0 && this.#underWay < MOST_UNDER_WAY) void this.#send();
     });
   }
 
-  #readWaiting(): void {
+  #readWaiting(begin: number): void {
     let read = 0;
+    let time = begin;
     for (const [index, key] of this.#keys.entries()) {
-      const time = performance.now();
       if (!this.#mayReadAt(time)) break;
       const waiting = this.#waiting[index];
       try {
@@ -123,6 +126,7 @@ export class PointReads {
         waiting?.reject(error);
       }
       read += 1;
+      time = performance.now();
     }
     this.#keys.splice(0, read);
     this.#waiting.splice(0, read);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { KvProvider, KvStore } from "../src/kv-store.ts";
 import { kvCaptureSuite } from "./kv-capture-suite.ts";
+import { kvConcurrencySuite } from "./kv-concurrency-suite.ts";
 import { kvLifeSuite } from "./kv-life-suite.ts";
 import { kvModelSuite } from "./kv-model-suite.ts";
 import { kvRangeSuite } from "./kv-range-suite.ts";
@@ -58,7 +59,7 @@ export function kvStoreSuite(name: string, options: KvStoreSuiteOptions): void {
       snapshots(bench);
     });
     describe("many at a time", () => {
-      concurrency(bench);
+      kvConcurrencySuite(bench);
     });
     describe("opening and closing", () => {
       kvLifeSuite(bench);
@@ -223,27 +224,5 @@ function snapshots(bench: KvStoreBench): void {
     await store.close();
     await expect(snapshot.get(bytes("a"))).rejects.toMatchObject({ code: "NOT_READY" });
     await snapshot.close();
-  });
-}
-
-function concurrency(bench: KvStoreBench): void {
-  it("serves 128 writers and 128 readers at once, none of whom sees half a batch", async () => {
-    const store = await bench.open("store");
-    const write = async (writer: number): Promise<void> => {
-      for (let round = 0; round < 10; round++) {
-        await store.batch([put(`left ${writer}`, `${round}`), put(`right ${writer}`, `${round}`)]);
-      }
-    };
-    const read = async (writer: number): Promise<void> => {
-      for (let round = 0; round < 10; round++) {
-        const [left, right] = await store.getMany([bytes(`left ${writer}`), bytes(`right ${writer}`)]);
-        expect(text(left)).toBe(text(right));
-      }
-    };
-    const writers = Array.from({ length: 128 }, (_, index) => index);
-    await Promise.all([...writers.map(write), ...writers.map(read)]);
-    const rows = await rowsOf(store);
-    expect(rows.length).toBe(256);
-    expect(rows.every(([, value]) => value === "9")).toBe(true);
   });
 }
