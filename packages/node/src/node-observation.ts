@@ -3,6 +3,7 @@ import { eventLog } from "./events/event-log.ts";
 import { LastWorks } from "./events/last-works.ts";
 import type { NodeEventListener } from "./events/node-event.ts";
 import { NodeEvents } from "./events/node-events.ts";
+import { RefusedSubmissions } from "./tx-log/refused-submissions.ts";
 import { type MeasuredSystem, NodeMetrics } from "./metrics/node-metrics.ts";
 
 /** What a node tells of its work, and where it goes: the log, the metrics, the status, and whoever embeds the node. */
@@ -10,6 +11,7 @@ export class NodeObservation {
   readonly events: NodeEvents;
   readonly metrics: NodeMetrics;
   readonly lastWorks = new LastWorks();
+  readonly refusals: RefusedSubmissions;
 
   constructor(system: MeasuredSystem, logger: Logger, onEvent?: NodeEventListener) {
     this.events = new NodeEvents((error) =>
@@ -18,6 +20,7 @@ export class NodeObservation {
     this.metrics = new NodeMetrics(system, (source, error) =>
       logger.warn({ source, err: error }, "a scrape of /metrics goes on without a part"),
     );
+    this.refusals = new RefusedSubmissions(logger);
     this.events.listen(eventLog(logger));
     this.events.listen(this.metrics.onEvent);
     this.events.listen((event) => this.lastWorks.note(event));

@@ -151,7 +151,7 @@ class RunningNode implements CairnNode {
     }
     const { state } = index;
     const submitted = submitTransaction(log, logOffset(identity, state), transaction, state.txId);
-    return await this.#reads.guarded(index, submitted);
+    return await this.#life.observation.refusals.told(this.#reads.guarded(index, submitted));
   }
 
   await(...wanted: Parameters<NodeApi["await"]>): Promise<TxOutcome> {

@@ -1,7 +1,10 @@
 import { readdir, rm, truncate } from "node:fs/promises";
 import path from "node:path";
+import { CairnError } from "@cairn/kv";
 import { pino } from "pino";
 import { expect, it } from "vitest";
+import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
+import { FaultyTxLog } from "../../testing/faulty-tx-log.ts";
 import { observedScene, put } from "./observed-node.ts";
 
 interface Line {
@@ -12,6 +15,16 @@ interface Line {
 }
 
 const WARNING = pino.levels.values["warn"];
+
+/** A log that can be read when it takes no more. */
+class FullTxLog extends FaultyTxLog {
+  full = false;
+
+  override async append(...message: Parameters<FaultyTxLog["append"]>): ReturnType<FaultyTxLog["append"]> {
+    if (this.full) throw new CairnError("LOG_FULL", "The log takes no more.", { hint: "Make room." });
+    return await super.append(...message);
+  }
+}
 
 /** A logger, and the lines that it was told. */
 function listening(): { logger: pino.Logger; lines: Line[] } {
@@ -68,5 +81,23 @@ it("a damaged checkpoint that a joining node passed over is a warning that names
   await second.ready;
   expect(lines.filter(({ msg }) => msg.startsWith("checkpoint passed over"))).toMatchObject([
     { level: WARNING, name: archive.replace(/\.tar$/, ""), code: "CHECKPOINT_INCOMPLETE" },
+  ]);
+});
+
+it("a log that takes no more is told once, though it is still read, and once more when it takes transactions again", async () => {
+  const scene = await observedScene();
+  const log = new FullTxLog(await openEmbeddedTxLog({ path: path.join(scene.folder, "full-log") }));
+  const { logger, lines } = listening();
+  const node = await scene.start("a", { logger, openTxLog: () => Promise.resolve(log) });
+  await node.ready;
+  await put(node, "k1");
+  log.full = true;
+  for (const name of ["k2", "k3"]) await expect(put(node, name)).rejects.toMatchObject({ code: "LOG_FULL" });
+  log.full = false;
+  await put(node, "k4");
+  await put(node, "k5");
+  expect(lines.filter(({ msg }) => /refused|takes transactions/.test(msg))).toMatchObject([
+    { code: "LOG_FULL", hint: "Make room.", msg: "Transactions are refused: The log takes no more." },
+    { refused: 2, msg: "The log takes transactions again." },
   ]);
 });
