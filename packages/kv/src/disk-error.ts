@@ -5,7 +5,7 @@ const FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
 /** Why a folder of this machine cannot be used, in words; all of them only a person can mend. */
 const UNUSABLE: Readonly<Record<string, string>> = {
   ENOTDIR: "a part of its path is a file",
-  EEXIST: "there is a file of its name",
+  EEXIST: "there is a file, or a link that leads nowhere, of its name",
   EACCES: "this user may not use it",
   EPERM: "this user may not use it",
   EROFS: "its file system is read-only",

@@ -34,6 +34,8 @@ export function explainOpening(error: unknown, dir: string): unknown {
 
 /** Why an operation on an open store failed. Mistakes in its arguments stay as they are. */
 export function explainOperation(error: unknown, dir: string): unknown {
+  // Who threw it knew more: a capture that finds no space names another folder.
+  if (error instanceof CairnError) return error;
   const code = systemErrorCode(error);
   const message = errorMessage(error);
   if (code === "LEVEL_DATABASE_NOT_OPEN" || code === "LEVEL_ITERATOR_NOT_OPEN") return closed(dir);

@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { CairnError } from "../src/errors.ts";
 import { explainOperation } from "../src/level-errors.ts";
 
 it.each(["Permission denied", "Read-only file system"])(
@@ -12,6 +13,11 @@ it.each(["Permission denied", "Read-only file system"])(
     expect(String(explained)).toContain("/idx/live/000005.ldb");
   },
 );
+
+it("what says already which disk is full stays as it is, though it reads like LevelDB's own words", () => {
+  const full = new CairnError("DISK_FULL", "There is no space left to capture the index into /captures/c1.");
+  expect(explainOperation(full, "/idx/live")).toBe(full);
+});
 
 it("a disk without room says that the node goes on by itself", () => {
   const full = explainOperation(
