@@ -47,6 +47,8 @@ export async function listWhere(
   txId: TxId,
 ): Promise<ListedDocuments> {
   const index = await readyIndex(reader, range, state);
+  // One array for all documents: what its fields are looked for by is worked out once for it.
+  const alone = [index];
   const { value } = range.where;
   if (comparableText(value) === undefined) {
     throw new CairnError("TX_INVALID", `A value to look for has at most ${LONGEST_FIELD_VALUE} bytes.`, {
@@ -54,13 +56,13 @@ export async function listWhere(
     });
   }
   if (txId < state.txId - MOST_TRANSACTIONS_BACK) {
-    return await listAsOf(reader, range, txId, (bytes) => hasValue(index, value, bytes));
+    return await listAsOf(reader, range, txId, (bytes) => hasValue(alone, value, bytes));
   }
   const isPast = txId < state.txId;
   const changed = isPast ? await changedKeys(reader, range, txId, state.txId) : NOTHING;
   const floors = isPast ? await readFloors(reader, range.bucket) : { floor: 0, gone: 0 };
   if (isPast) checkFloor(floors, range.bucket, txId, undefined);
-  const look = { index, range, txId: isPast ? txId : undefined, floors };
+  const look = { alone, range, txId: isPast ? txId : undefined, floors };
   const page: Page = { documents: [], after: undefined };
   for await (const rowKeys of candidates(reader, index, range, changed)) {
     if (!(await fill(reader, look, rowKeys, page)) || page.after === undefined) continue;
@@ -97,8 +99,8 @@ async function readyIndex(
   });
 }
 
-function hasValue(index: FieldIndex, value: string, bytes: Uint8Array): boolean {
-  return fieldTexts(bytes, [index])[0] === value;
+function hasValue(alone: readonly FieldIndex[], value: string, bytes: Uint8Array): boolean {
+  return fieldTexts(bytes, alone)[0] === value;
 }
 
 /** Keys of the range that transactions after `after` may have changed, as document row keys in their order. */
@@ -188,7 +190,8 @@ interface Page {
 }
 
 interface Look {
-  readonly index: FieldIndex;
+  /** The field. */
+  readonly alone: readonly FieldIndex[];
   readonly range: WhereRange;
   /** Undefined: as it is now. */
   readonly txId: TxId | undefined;
@@ -202,7 +205,7 @@ async function fill(
   rowKeys: readonly Uint8Array[],
   page: Page,
 ): Promise<boolean> {
-  const { index, range, txId, floors } = look;
+  const { alone, range, txId, floors } = look;
   const wanted = hasFilter(range)
     ? rowKeys.filter((key) => parseDocumentRowKey(key).name.startsWith(range.prefix ?? ""))
     : rowKeys;
@@ -215,7 +218,7 @@ async function fill(
       value = await valueAsOf(reader, rowKey, newest, txId);
       if (value === undefined && newest !== undefined) checkFloor(floors, range.bucket, txId, newest);
     }
-    if (value === undefined || !hasValue(index, range.where.value, value)) continue;
+    if (value === undefined || !hasValue(alone, range.where.value, value)) continue;
     const document = storedDocumentRow(rowKey, value);
     if (document === undefined) continue;
     if (page.documents.length === range.limit) return true;
