@@ -25,7 +25,7 @@ export interface EventListQuery extends ReadOptions {
 export interface EvictionPlaces extends Eviction {
   /** The log's transactions up to the eviction, until they are trimmed; null when they are. */
   readonly log: { readonly firstTxId: TxId; readonly lastTxId: TxId } | null;
-  /** Checkpoints of this log that end before the eviction. Null when the store does not answer. */
+  /** Checkpoints of this log that may still give it back: saved before the eviction, and not known to be older than what it removed. Null when the store does not answer. */
   readonly checkpoints: readonly string[] | null;
 }
 

@@ -8,7 +8,14 @@ const birth = { log: "log-1", offset: 100 };
 const state = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 9 }, birth });
 const page = {
   evictions: [
-    { txId: 107, txTime: "2026-11-20T06:00:00.000Z", bucket: "pods", namespace: "default", name: "a" },
+    {
+      txId: 107,
+      txTime: "2026-11-20T06:00:00.000Z",
+      bucket: "pods",
+      namespace: "default",
+      name: "a",
+      notBefore: 1,
+    },
   ],
 };
 

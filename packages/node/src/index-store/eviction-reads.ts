@@ -1,5 +1,6 @@
 import { CairnError, type KvReader } from "@cairn/kv";
 import type { DocumentKey, TxId } from "../tx-log/transaction.ts";
+import { earliestWrites } from "./eviction-origins.ts";
 import { parseNumberedStem, parseStem, ROW, rowsOfKind, transactionRowKey } from "./row-keys.ts";
 import { decodeOutcome, isoTime } from "./row-values.ts";
 
@@ -10,9 +11,15 @@ export interface Eviction extends DocumentKey {
   readonly txTime: string;
 }
 
+/** An eviction as the index knows it. */
+export interface DatedEviction extends Eviction {
+  /** No transaction before this one wrote anything of what was evicted. */
+  readonly notBefore: TxId;
+}
+
 /** A page of evictions, newest first. */
 export interface EvictionPage {
-  readonly evictions: readonly Eviction[];
+  readonly evictions: readonly DatedEviction[];
   readonly cursor?: string;
 }
 
@@ -30,7 +37,7 @@ export async function readEvictions(reader: KvReader, limit: number, cursor?: st
   for await (const rows of reader.range({ gte, lt: end, reverse: true, limit: limit + 1 })) {
     for (const [key] of rows) {
       if (evictions.length === limit && last !== undefined) {
-        return { evictions, cursor: Buffer.from(last).toString("base64url") };
+        return { evictions: await dated(reader, evictions), cursor: Buffer.from(last).toString("base64url") };
       }
       const { number: txId, stem } = parseNumberedStem(key);
       const outcome = await reader.get(transactionRowKey(txId));
@@ -39,5 +46,10 @@ export async function readEvictions(reader: KvReader, limit: number, cursor?: st
       last = key;
     }
   }
-  return { evictions };
+  return { evictions: await dated(reader, evictions) };
+}
+
+async function dated(reader: KvReader, evictions: readonly Eviction[]): Promise<DatedEviction[]> {
+  const writes = await earliestWrites(reader, evictions);
+  return evictions.map((eviction, index) => ({ ...eviction, notBefore: writes[index] ?? 0 }));
 }

@@ -40,9 +40,13 @@ export const addEvictions: AddCommand = (parent, terminal) => {
         placesText(one.checkpoints),
       ]);
       const heading = ["TX", "TIME", "KEY", "IN THE LOG", "IN CHECKPOINTS"];
-      return writeLine(terminal.stdout, formatTable(heading, rows, ["TX"]));
+      await writeLine(terminal.stdout, formatTable(heading, rows, ["TX"]));
+      return tell(terminal, LINGERING);
     });
 };
+
+const LINGERING =
+  "Files of indexes, and of checkpoints saved after an eviction, keep the bytes until LevelDB compacts them (docs/policies.md).";
 
 function placesText(checkpoints: EvictionPlaces["checkpoints"]): string {
   if (checkpoints === null) return "(the store does not answer)";
