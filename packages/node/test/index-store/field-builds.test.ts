@@ -10,6 +10,7 @@ import { emptyState } from "../../src/joining/empty-state.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../src/tx-log/transaction-codec.ts";
 import type { TxOperation } from "../../src/tx-log/transaction.ts";
 import type { LogMessage } from "../../src/tx-log/tx-log.ts";
+import { FaultyKv, NONE, survived } from "./faulty-kv.ts";
 
 const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
@@ -65,22 +66,31 @@ it("is built beside what is applied, whatever comes in between, and ends as if i
   const step = fc.oneof(
     fc.constant("build" as const),
     fc.constant("reopen" as const),
+    fc.constantFrom("next batch fails" as const, "a read fails" as const),
     fc.array(fc.tuple(fc.nat(DOCUMENTS + 50), fc.nat(3)), { minLength: 1, maxLength: 40 }),
   );
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 20 }), async (steps) => {
       const dir = path.join(folder, String((counter += 1)));
       let { kv, index } = await open(dir);
+      let faulty = new FaultyKv(kv);
+      const reopen = async (): Promise<void> => {
+        await index.close();
+        ({ kv } = await open(dir));
+        faulty = new FaultyKv(kv);
+        index = await IndexStore.open(faulty.store, empty);
+      };
       await index.apply(beginning());
+      await reopen();
       await expect(index.list(running)).rejects.toMatchObject({ code: "NOT_READY" });
       expect((await index.buckets()).buckets[0]?.fields).toMatchObject({ state: { counts: null } });
       let position = 3;
       for (const one of steps) {
-        if (one === "build") await index.buildFields();
-        else if (one === "reopen") {
-          await index.close();
-          ({ kv, index } = await open(dir));
-        } else {
+        if (one === "build") await survived(index.buildFields());
+        else if (one === "reopen") await reopen();
+        else if (one === "next batch fails") faulty.faults = { reads: [], batches: ["lost"] };
+        else if (one === "a read fails") faulty.faults = { reads: [false, true], batches: [] };
+        else {
           const messages = one.map(([n, state]) => {
             position += 1;
             const op: TxOperation =
@@ -89,9 +99,12 @@ it("is built beside what is applied, whatever comes in between, and ends as if i
                 : ["put", "executions", name(n), document(n, state)];
             return message(position, op);
           });
-          await index.apply(messages);
+          await survived(index.apply(messages));
+          faulty.faults = NONE;
+          await index.apply(messages.filter((one) => one.position > index.state.txId));
         }
       }
+      faulty.faults = NONE;
       while (await index.buildFields());
       const counts = new Map<string, number>();
       const expected: string[] = [];
