@@ -101,7 +101,7 @@ it("is built beside what is applied, whatever comes in between, and ends as if i
           });
           await survived(index.apply(messages));
           faulty.faults = NONE;
-          await index.apply(messages.filter((one) => one.position > index.state.txId));
+          await index.apply(messages.filter(({ position: at }) => at > index.state.txId));
         }
       }
       faulty.faults = NONE;
