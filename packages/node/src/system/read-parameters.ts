@@ -91,6 +91,8 @@ function unknownKey(
   const module = findEntry(map, "cairn/module");
   // A stronger source chose another module: what belonged to the one before goes with it, or no file could be overridden.
   if (module?.replaced !== undefined && module.replaced.origin.label === entry.value.origin.label) {
+    // Nobody misses what nobody wrote.
+    if (entry.value.origin.kind === "default") return;
     reading.notices.add(
       `${entry.name} (${entry.value.origin.label}) has no effect: ${description.what} has no such parameter, and ${module.value.origin.label} chose it instead.`,
     );

@@ -51,6 +51,15 @@ describe("precedence", () => {
     ]);
   });
 
+  test("another store by -e takes the place of the default one without a word", async () => {
+    const store = '{:cairn/module cairn.s3/->checkpoint-store :bucket "cairn-dev"}';
+    const config = await configOf({
+      edn: `{:cairn/index-store {:kv-store {:checkpointer {:store ${store}}}}}`,
+    });
+    expect(config.notices).toEqual([]);
+    expect((await createSystem(config)).checkpointer?.store.location).toBe("s3://cairn-dev");
+  });
+
   test("another kv-store by -e keeps the checkpointer, which both have", async () => {
     const config = await configOf({
       edn: "{:cairn/index-store {:kv-store {:cairn/module cairn.memory/->kv-store}}}",
