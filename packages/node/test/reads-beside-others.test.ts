@@ -42,6 +42,6 @@ describe.each([
     let done = 0;
     for (; done < MOST_READS && others.ran < 5; done += 1) await read(node);
     clearInterval(timer);
-    expect(others.ran).toBe(5);
+    expect(others.ran).toBeGreaterThanOrEqual(5);
   });
 });
