@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -53,6 +53,26 @@ describe("a node whose log, index and checkpoint store are a user's own", () => 
     expect(join).toMatchObject({ restoredFrom: { name: last?.name }, replayed: 1, skipped: [] });
     expect(await node.digest()).toEqual(digest);
     expect(await node.stop()).toBe(0);
+  });
+
+  it.each([
+    ["when it is imported", "await new Promise(() => {});\nexport function create() {}", "silent.mjs"],
+    [
+      "when it is asked for its part",
+      "export function create() { return new Promise(() => {}); }",
+      "silent.mjs#create",
+    ],
+  ])("ends with a sentence, and not just ends, where a module never answers %s", async (_, text, named) => {
+    await writeFile(path.join(folder, "silent.mjs"), text);
+    const store = { "cairn/module": `./${named}` };
+    const config = {
+      "cairn/index-store": { "kv-store": { checkpointer: { "approx-frequency": "PT1H", store } } },
+    };
+    const { code, stderr } = await runCairn(["start", "-j", JSON.stringify(config)], { cwd: folder });
+    expect(stderr).toMatch(
+      /CONFIG_MODULE: \.\/silent\.mjs(#create)? (cannot be imported: .* )?never answers\./,
+    );
+    expect(code).toBe(2);
   });
 
   it("ends with one sentence when a module is misspelt in the configuration", async () => {

@@ -1,4 +1,4 @@
-import { CairnError, errorMessage, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import { findEntry } from "./config-tree.ts";
 import type { ConfigNode, MapNode, Origin } from "./config-tree.ts";
 import { moduleUse } from "./module-descriptor.ts";
@@ -8,7 +8,7 @@ import { readParameters } from "./read-parameters.ts";
 import { asPart, isShaped, missingMembers } from "./part-shape.ts";
 import { plainValue, printableValue } from "./plain-value.ts";
 import type { ConfigPath, Reading } from "./reading.ts";
-import { loadUserModule, lookupFolder } from "./user-module.ts";
+import { answered, loadUserModule, lookupFolder, moduleError } from "./user-module.ts";
 import type { UserModule } from "./user-module.ts";
 
 /** Makes whatever a user's module makes, or hands out the object that was given. */
@@ -59,10 +59,9 @@ export function importedUse<K extends ModuleKind>(
   return ownUse(kind, specifier, map, path, reading, async (options, context) => {
     const create = await load();
     try {
-      return await create(options, context);
+      return await answered(specifier, create(options, context));
     } catch (error) {
-      if (isCairnError(error)) throw error;
-      throw new CairnError("CONFIG_MODULE", `${specifier} failed: ${errorMessage(error)}`, { cause: error });
+      throw moduleError(`${specifier} failed`, error);
     }
   });
 }

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -64,18 +64,44 @@ export async function loadUserModule(specifier: string, folder: string): Promise
 
 async function importFrom(target: string, folder: string): Promise<Record<string, unknown>> {
   const file = fileOf(target, folder);
-  if (file !== undefined && !existsSync(file)) {
-    throw new CairnError("CONFIG_MODULE", `There is no file ${file}.`, {
+  const found = file === undefined ? undefined : statSync(file, { throwIfNoEntry: false });
+  if (file !== undefined && found?.isFile() !== true) {
+    const message = found === undefined ? `There is no file ${file}.` : `${file} is no file.`;
+    throw new CairnError("CONFIG_MODULE", message, {
       hint: "A relative module is looked up from the folder of the file that names it.",
     });
   }
   try {
-    return await (file === undefined ? importPackage(target, folder) : import(pathToFileURL(file).href));
+    const imported = file === undefined ? importPackage(target, folder) : import(pathToFileURL(file).href);
+    return await answered(target, imported);
   } catch (error) {
-    if (isCairnError(error)) throw error;
-    const [sentence = ""] = errorMessage(error).split("\n", 1);
-    throw new CairnError("CONFIG_MODULE", `${target} cannot be imported: ${sentence}`, { cause: error });
+    throw moduleError(`${target} cannot be imported`, error);
   }
+}
+
+/**
+ * What a user's module answers. One that never does, while nothing is left to run that could change that, ends the process without
+ * a word (Node's exit code 13): it is told instead.
+ */
+export async function answered<T>(specifier: string, answer: T | PromiseLike<T>): Promise<T> {
+  return await new Promise<T>((resolve, reject) => {
+    const whenDrained = (): void => {
+      const hint = "Settle its promise; whatever should do so is not under way.";
+      reject(new CairnError("CONFIG_MODULE", `${specifier} never answers.`, { hint }));
+    };
+    process.once("beforeExit", whenDrained);
+    void Promise.resolve(answer)
+      .finally(() => process.off("beforeExit", whenDrained))
+      .then(resolve, reject);
+  });
+}
+
+/** What a user's module threw, as an error that says what it was about; errors with a code stay what they are. */
+export function moduleError(what: string, error: unknown): CairnError {
+  if (isCairnError(error)) return error;
+  const [first = ""] = errorMessage(error).split("\n", 1);
+  const end = /[.!?]$/.test(first) ? "" : ".";
+  return new CairnError("CONFIG_MODULE", `${what}: ${first}${end}`, { cause: error });
 }
 
 function fileOf(target: string, folder: string): string | undefined {

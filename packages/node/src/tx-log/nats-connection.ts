@@ -1,4 +1,4 @@
-import { CairnError, errorMessage } from "@cairn/kv";
+import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 import { connect, type NatsConnection } from "nats";
 import { credentialOptions, type NatsCredentials } from "./nats-credentials.ts";
 import { answeringFirst } from "./nats-reachable.ts";
@@ -119,6 +119,16 @@ export class NatsLink {
 
 function connectError(place: string, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
+  if (systemErrorCode(error) === "SERVER_OPT_NA") {
+    return new CairnError(
+      "LOG_UNREACHABLE",
+      `NATS at ${place} does not offer TLS, which the log insists on.`,
+      {
+        hint: "Check the address, and the TLS settings of the log and of the server.",
+        cause: error,
+      },
+    );
+  }
   const refused = /authori[sz]ation|authentication|credentials|nkey/i.test(errorMessage(error));
   return new CairnError(
     "LOG_UNREACHABLE",

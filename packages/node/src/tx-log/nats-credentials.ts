@@ -31,6 +31,17 @@ export async function credentialOptions(
   const token = credentials.token ?? inUrl?.token;
   const tls = credentials.tls === true || servers.some((server) => server.tls) ? {} : undefined;
   const authenticator = await fromFile(credentials);
+  // The client reads them only when a server offers TLS, and tells a missing file as a server that cannot be reached.
+  if (typeof credentials.tls === "object") {
+    const { caFile, certFile, keyFile } = credentials.tls;
+    for (const [key, path] of Object.entries({
+      "ca-file": caFile,
+      "cert-file": certFile,
+      "key-file": keyFile,
+    })) {
+      if (path !== undefined) await configuredFile(key, path);
+    }
+  }
   return {
     ...(authenticator === undefined ? {} : { authenticator }),
     ...(user === undefined ? {} : { user }),
@@ -45,13 +56,13 @@ async function fromFile({
   nkeySeedFile,
 }: NatsCredentials): Promise<Authenticator | undefined> {
   if (credentialsFile !== undefined)
-    return credsAuthenticator(await secretFile("credentials-file", credentialsFile));
+    return credsAuthenticator(await configuredFile("credentials-file", credentialsFile));
   if (nkeySeedFile === undefined) return undefined;
-  const seed = Buffer.from(await secretFile("nkey-seed-file", nkeySeedFile)).toString("latin1");
+  const seed = Buffer.from(await configuredFile("nkey-seed-file", nkeySeedFile)).toString("latin1");
   return nkeyAuthenticator(Buffer.from(seed.trim(), "latin1"));
 }
 
-async function secretFile(key: string, path: string): Promise<Uint8Array> {
+async function configuredFile(key: string, path: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
   } catch (error) {

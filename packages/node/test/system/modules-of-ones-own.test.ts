@@ -100,7 +100,8 @@ test.each([
     "Did you mean ./my-store.mjs#createStore?",
   ],
   ["./my-store.mjs", "./my-store.mjs exports several functions.", /^Name one: .*#createHalf, /],
-  ["./broken.mjs", /^\.\/broken\.mjs cannot be imported: boom$/, undefined],
+  ["./broken.mjs", /^\.\/broken\.mjs cannot be imported: boom\.$/, undefined],
+  ["./#create", /\bcairn-modules-\w+ is no file\.$/, /^A relative module is looked up/],
   [
     "no-such-package#x",
     "There is no top-level key and no package no-such-package.",
@@ -132,7 +133,7 @@ test("what a module throws is the cause of an error that names the module", asyn
   const config = await configOf({ cwd: folder, object: withStore("./my-store.mjs#createNothing") });
   await expect(createSystem(config)).rejects.toMatchObject({
     code: "CONFIG_MODULE",
-    message: "./my-store.mjs#createNothing failed: no bucket",
+    message: "./my-store.mjs#createNothing failed: no bucket.",
     cause: new Error("no bucket"),
   });
 });

@@ -167,6 +167,26 @@ describe("connecting to NATS", () => {
     });
   });
 
+  it.each(["ca", "cert", "key"] as const)(
+    "names a %s-file that cannot be read, whatever the server offers",
+    async (kind) => {
+      const server = await started();
+      const tls = { [`${kind}File`]: "/nowhere/to.pem" };
+      await expect(openNatsTxLog({ servers: server.url, tls })).rejects.toMatchObject({
+        code: "CONFIG_INVALID",
+        message: `The ${kind}-file of the NATS log, /nowhere/to.pem, cannot be read.`,
+      });
+    },
+  );
+
+  it("says that a server has no TLS where the log insists on it", async () => {
+    const server = await started();
+    await expect(openNatsTxLog({ servers: server.url, tls: true })).rejects.toMatchObject({
+      code: "LOG_UNREACHABLE",
+      message: expect.stringContaining("does not offer TLS"),
+    });
+  });
+
   it("says that JetStream is off rather than that the log is empty", async () => {
     const server = await startNatsServer({ jetStream: false });
     cleanups.push(() => server.close());
