@@ -84,7 +84,7 @@ async function importFrom(target: string, folder: string): Promise<Record<string
  * a word (Node's exit code 13): it is told instead.
  */
 export async function answered<T>(specifier: string, answer: T | PromiseLike<T>): Promise<T> {
-  return await new Promise<T>((resolve, reject) => {
+  return await new Promise<T>((settle, reject) => {
     const whenDrained = (): void => {
       const hint = "Settle its promise; whatever should do so is not under way.";
       reject(new CairnError("CONFIG_MODULE", `${specifier} never answers.`, { hint }));
@@ -92,7 +92,7 @@ export async function answered<T>(specifier: string, answer: T | PromiseLike<T>)
     process.once("beforeExit", whenDrained);
     void Promise.resolve(answer)
       .finally(() => process.off("beforeExit", whenDrained))
-      .then(resolve, reject);
+      .then(settle, reject);
   });
 }
 
