@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { PeerServer } from "./cluster/peer-server.ts";
 import { SelfCheck } from "./cluster/self-check.ts";
 import type { IndexStore } from "./index-store/index-store.ts";
+import { isoTime } from "./index-store/row-values.ts";
 import { logOffset } from "./joining/log-identity.ts";
 import type { IndexDirectory } from "./joining/index-directory.ts";
 import type { NodeStatus } from "./node-api.ts";
@@ -14,6 +15,8 @@ import type { TxLog } from "./tx-log/tx-log.ts";
 import { type RepeatedWork, repeatWork } from "./upkeep/repeated-work.ts";
 
 const FILES_LOOK_MS = 30_000;
+/** Clocks of machines that are kept right differ by less. */
+const FUTURE_MS = 60_000;
 
 /** What a node's reporting works with. */
 export interface ReportingParts {
@@ -33,6 +36,8 @@ export class NodeReporting {
   readonly #check: SelfCheck;
   readonly #watch: StallWatch;
   #files: RepeatedWork | undefined;
+  /** Whether it was told that the newest transaction's time has not come yet. */
+  #toldAhead = false;
   /** The index of which it was told that its files are gone. */
   #told: IndexStore | undefined;
 
@@ -64,6 +69,7 @@ export class NodeReporting {
     this.#watch.start();
     const every = this.#parts.stall?.afterMs ?? FILES_LOOK_MS;
     const look = async (): Promise<number> => {
+      this.#lookAtTime();
       await this.#lookAtFiles();
       return every;
     };
@@ -89,6 +95,23 @@ export class NodeReporting {
 
   async close(): Promise<void> {
     await Promise.all([this.#watch.stop(), this.#files?.stop(), this.#peers.close()]);
+  }
+
+  /** Once for each wrong clock: the times of transactions stand still behind it, and nobody else would say why. */
+  #lookAtTime(): void {
+    const { time = 0 } = this.#parts.life.index?.state ?? {};
+    const aheadMs = time - Date.now();
+    const told = this.#toldAhead;
+    this.#toldAhead = aheadMs >= FUTURE_MS;
+    if (told || !this.#toldAhead) return;
+    this.#parts.logger.warn(
+      {
+        txTime: isoTime(time),
+        aheadMs,
+        hint: "A clock was wrong, of this machine or of the log's server. No transaction's time is before that of an earlier one: until that time has come, all get the same, and expiry and reads as of a time go by it.",
+      },
+      "The newest transaction is of a time that has not come yet.",
+    );
   }
 
   /** A removed file that is open reads on as if nothing had happened: nothing else would tell before the next checkpoint or start. */

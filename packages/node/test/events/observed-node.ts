@@ -5,7 +5,7 @@ import { type CheckpointerOptions, type CheckpointStore, filesystemStore } from 
 import type { Logger } from "pino";
 import { onTestFinished } from "vitest";
 import type { NodeEvent, Work } from "../../src/events/node-event.ts";
-import { type CairnNode, runNode } from "../../src/node.ts";
+import { type CairnNode, type RunOptions, runNode } from "../../src/node.ts";
 import type { System } from "../../src/system/system.ts";
 import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
 import { quietSystem } from "../quiet-system.ts";
@@ -21,6 +21,7 @@ export interface ObservedScene {
       readonly checkpointing?: Partial<CheckpointerOptions>;
       readonly logger?: Logger;
       readonly onEvent?: (event: NodeEvent) => void;
+      readonly stall?: RunOptions["stall"];
     },
   ): Promise<CairnNode>;
 }
@@ -36,7 +37,7 @@ export async function observedScene(): Promise<ObservedScene> {
     folder,
     store,
     events,
-    start: async (id, { checkpointing, logger, onEvent, ...system } = {}) => {
+    start: async (id, { checkpointing, logger, onEvent, stall, ...system } = {}) => {
       const checkpointer = { store, ...checkpointing };
       const node = await runNode(
         { ...quietSystem({ folder, nodeId: id, openTxLog, checkpointer }), ...system },
@@ -46,6 +47,7 @@ export async function observedScene(): Promise<ObservedScene> {
             onEvent?.(event);
           },
           ...(logger === undefined ? {} : { logger }),
+          ...(stall === undefined ? {} : { stall }),
         },
       );
       onTestFinished(() => node.close());

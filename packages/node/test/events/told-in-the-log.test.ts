@@ -2,7 +2,7 @@ import { readdir, rm, truncate } from "node:fs/promises";
 import path from "node:path";
 import { CairnError } from "@cairn/kv";
 import { pino } from "pino";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
 import { FaultyTxLog } from "../../testing/faulty-tx-log.ts";
 import { observedScene, put } from "./observed-node.ts";
@@ -100,4 +100,25 @@ it("a log that takes no more is told once, though it is still read, and once mor
     { code: "LOG_FULL", hint: "Make room.", msg: "Transactions are refused: The log takes no more." },
     { refused: 2, msg: "The log takes transactions again." },
   ]);
+});
+
+it("a transaction of a time that has not come yet is told once, since the times of all that follow stand still", async () => {
+  const scene = await observedScene();
+  const DAY_MS = 86_400_000;
+  const { now } = Date;
+  const clock = vi.spyOn(Date, "now").mockImplementation(() => now() + DAY_MS);
+  onTestFinished(() => clock.mockRestore());
+  const first = await scene.start("a");
+  await first.ready;
+  await put(first, "k1");
+  await first.close();
+  clock.mockRestore();
+
+  const { logger, lines } = listening();
+  const node = await scene.start("a", { logger, stall: { afterMs: 20 } });
+  await node.ready;
+  const told = (): Line[] => lines.filter(({ msg }) => msg.includes("has not come yet"));
+  const { txTime } = await node.await(await put(node, "k2"));
+  await vi.waitFor(() => expect(told()).toMatchObject([{ level: WARNING, txTime }]));
+  expect(Date.parse(String(told()[0]?.["txTime"]))).toBeGreaterThan(Date.now() + DAY_MS / 2);
 });
