@@ -16,11 +16,11 @@ import {
 } from "./document-reads.ts";
 import { type EventPage, type EventQuery, readEvents } from "./event-reads.ts";
 import { type EvictionPage, readEvictions } from "./eviction-reads.ts";
-import { type FieldWork, noFieldWork, readFieldWork, stepFieldWork } from "./field-builds.ts";
+import { FieldUpkeep } from "./field-upkeep.ts";
 import { type IndexState, readState } from "./index-state.ts";
 import { listAsOf, listCurrent } from "./list-documents.ts";
 import { type FieldQuery, listWhere } from "./list-where.ts";
-import { resolvable, Turns } from "./turns.ts";
+import { Turns } from "./turns.ts";
 import { transactionRowKey } from "./row-keys.ts";
 import { decodeOutcome, isoTime } from "./row-values.ts";
 
@@ -47,18 +47,14 @@ export interface AppliedCounts {
 export class IndexStore {
   readonly #kv: KvStore;
   #state: IndexState;
-  /** What indexed fields still need, and what is known of their counts. */
-  /** Undefined where it has to be read again. */
-  #work: FieldWork | undefined;
+  readonly #fields: FieldUpkeep;
   /** Of those who write what depends on what is in the store. */
   readonly #turns = new Turns();
-  /** Wakes {@link fieldsToBuild}. */
-  #changed: () => void = () => {};
 
-  private constructor(kv: KvStore, state: IndexState, work: FieldWork) {
+  private constructor(kv: KvStore, state: IndexState) {
     this.#kv = kv;
     this.#state = state;
-    this.#work = work;
+    this.#fields = new FieldUpkeep(kv);
   }
 
   /**
@@ -67,10 +63,9 @@ export class IndexStore {
    */
   static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
     const state = (await readState(kv)) ?? empty;
-    const work = state.policies === undefined ? noFieldWork() : await readFieldWork(kv);
-    if (state.log.id === empty.log.id) return new IndexStore(kv, state, work);
+    if (state.log.id === empty.log.id) return new IndexStore(kv, state);
     // A log that continues another one may have another name, which its birth record does not say.
-    return new IndexStore(kv, { ...state, log: { ...state.log, name: empty.log.name } }, work);
+    return new IndexStore(kv, { ...state, log: { ...state.log, name: empty.log.name } });
   }
 
   /** What the index holds, as of the last batch. */
@@ -95,7 +90,7 @@ export class IndexStore {
         try {
           const length = await batchLength(rest, this.#state, this.#kv);
           const part = length === rest.length ? rest : rest.slice(0, length);
-          const work = await this.#fieldWork();
+          const work = await this.#fields.work();
           const applied = await applyMessages(part, this.#state, this.#kv, undefined, work);
           committed += applied.committed;
           operations += applied.operations;
@@ -115,42 +110,25 @@ export class IndexStore {
   async #write({ rows, state }: Applied): Promise<void> {
     const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
     await this.#kv.batch(rows);
-    this.#work?.counts.written();
     this.#state = state;
-    if (!isConfigured) return;
-    this.#work = undefined;
-    this.#changed();
-  }
-
-  /** For whoever has the turn. */
-  async #fieldWork(): Promise<FieldWork> {
-    this.#work ??= await readFieldWork(this.#kv);
-    return this.#work;
+    this.#fields.written(isConfigured);
   }
 
   /** Does a little of what new and removed indexed fields need; false when nothing is left. */
   async buildFields(): Promise<boolean> {
-    if (this.#isBuilt) return false;
+    if (this.#fields.isDone) return false;
     const done = await this.#turns.take();
     try {
-      this.#work = await stepFieldWork(this.#kv, this.#state, await this.#fieldWork());
+      await this.#fields.step(this.#state);
     } finally {
       done();
     }
-    return !this.#isBuilt;
+    return !this.#fields.isDone;
   }
 
   /** Resolves when {@link buildFields} has something to do, or `signal` aborts. */
   async fieldsToBuild(signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = resolvable();
-    this.#changed = resolve;
-    signal.addEventListener("abort", resolve);
-    if (!signal.aborted && this.#isBuilt) await promise;
-    signal.removeEventListener("abort", resolve);
-  }
-
-  get #isBuilt(): boolean {
-    return this.#work !== undefined && this.#work.builds.size === 0 && this.#work.removals.length === 0;
+    await this.#fields.toDo(signal);
   }
 
   get(key: DocumentKey, asOf?: AsOf): DocumentSoon {
