@@ -48,7 +48,7 @@ describe("a db-dir", () => {
     directory = await IndexDirectory.acquire(directory.path);
   });
 
-  it.each(["live", "staging", "quarantine"])(
+  it.each(["live", "staging", "rebuild", "quarantine"])(
     "is refused where %s is a link, which no rename would take along",
     async (name) => {
       const dbDir = path.join(folder, "linked");
