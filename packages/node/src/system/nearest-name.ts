@@ -4,7 +4,7 @@ export function nearestName(name: string, known: Iterable<string>): string | und
   // Case is the commonest slip, and no two known names differ by it alone.
   const wanted = name.toLowerCase();
   // A third of the letters may differ: more, and the suggestion would be a guess.
-  const limit = Math.max(1, Math.floor(wanted.length / 3));
+  const limit = wanted.length === 1 ? 0 : Math.max(1, Math.floor(wanted.length / 3));
   let nearest: string | undefined;
   let smallest = limit + 1;
   for (const candidate of names) {

@@ -143,7 +143,7 @@ export function checkTopLevelKeys(reading: Reading): void {
     const isModule = findEntry(value, "cairn/module") !== undefined;
     // The text that should name it may be one whose variable is not set.
     if (isModule && reading.problems.someUnfilled) continue;
-    const near = nearestName(name, known) ?? nearestName(`cairn/${name}`, known);
+    const near = nearestName(name, known) ?? nearestWithoutNamespace(name, known);
     if (isModule && near === undefined) {
       reading.problems.add(nameOrigin, [name], `No parameter names the module ${name}.`, {
         hint: `Write "${name}" where the module is to be used, or leave it out.`,
@@ -154,6 +154,15 @@ export function checkTopLevelKeys(reading: Reading): void {
       hint: near === undefined ? `Known: ${known.join(", ")}.` : didYouMean(near),
     });
   }
+}
+
+/** Of a name without a namespace: those letters that all known names have in common must not make it look near. */
+function nearestWithoutNamespace(name: string, known: readonly string[]): string | undefined {
+  const near = nearestName(
+    name,
+    known.map((key) => key.replace("cairn/", "")),
+  );
+  return near === undefined ? undefined : `cairn/${near}`;
 }
 
 function mapOrEmpty(node: ConfigNode | undefined, root: MapNode): MapNode | undefined {

@@ -32,6 +32,11 @@ test("a variable that is not set hides nothing else, and what follows from it is
   ]);
 });
 
+test("a name of one letter is near to no other", async () => {
+  const problems = await problemsOf({ json: '{"cairn/http-server": {"host": "${H}"}}', env: { J: "1" } });
+  expect(problems).toMatchObject([{ hint: "Set H, or give a default: ${H:-default}." }]);
+});
+
 test("captures may lie in the folder that is for them, and everything beside the index's own folders", async () => {
   const store = {
     "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
