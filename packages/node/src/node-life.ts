@@ -133,10 +133,9 @@ export class NodeLife {
 
   /** From an open log to following it; ends without an error only when the node stops. */
   async #liveOnce(suspect: CairnError | undefined): Promise<void> {
-    const { signal } = this.#stop;
     this.#during = "joining";
     if (this.log === undefined) {
-      this.log = await this.#system.openTxLog({ signal });
+      this.log = await this.#system.openTxLog({ signal: this.#stop.signal });
       this.#listener.opened(this.log);
     }
     const replacement = this.#replacement;
@@ -147,7 +146,7 @@ export class NodeLife {
       directory: this.#directory,
       report: this.report,
       events: this.observation.events,
-      signal,
+      signal: this.#stop.signal,
       suspect,
       replacement,
       distrusted: this.#doubts.distrusted,
