@@ -1,4 +1,4 @@
-import { parseCheckpointName } from "@cairn/checkpoint";
+import { type CheckpointStore, parseCheckpointName } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import type { IndexState } from "../index-store/index-state.ts";
 import type { BirthRecord } from "../tx-log/birth-record.ts";
@@ -72,6 +72,7 @@ export function nothingToContinue(
 export function nothingToRestore(
   { name, bounds }: LogIdentity,
   { skipped, movedAside }: Pick<Join, "skipped" | "movedAside">,
+  stores: readonly CheckpointStore[],
 ): CairnError {
   // Newest first; those of other logs never held it, and an unreachable store has no name.
   const newest = skipped.find((one) => one.name !== "" && one.code !== "LOG_DIFFERENT");
@@ -79,7 +80,7 @@ export function nothingToRestore(
   const sentence = `The log "${name}" no longer holds the ${missing}, and no usable checkpoint does.`;
   if (newest === undefined) {
     return new CairnError("LOG_TRIMMED", sentence, {
-      hint: `${otherVersion(movedAside)}Configure the checkpoint store that holds this log's checkpoints, or restore the log.`,
+      hint: `${otherVersion(movedAside)}${placesLookedAt(stores)}Configure the checkpoint store that holds this log's checkpoints, or restore the log.`,
     });
   }
   const upTo = parseCheckpointName(newest.name)?.txId;
@@ -93,6 +94,13 @@ export function nothingToRestore(
         "cairn status names all that were found (in /status: join.skipped).",
     },
   );
+}
+
+/** A folder that is not mounted looks like one that nobody has saved to yet: only a person can tell them apart, by its name. */
+function placesLookedAt(stores: readonly CheckpointStore[]): string {
+  if (stores.length === 0) return "No checkpoint store is configured. ";
+  const places = stores.map((store) => store.identity ?? store.location).join(" and in ");
+  return `No checkpoint of this log was found in ${places}: is that the right place, and mounted? `;
 }
 
 function otherVersion(movedAside: Join["movedAside"]): string {

@@ -15,6 +15,7 @@ import { type OpenedIndex, tryOpenIndex } from "./local-index.ts";
 import { type LogIdentity, readLogIdentity } from "./log-identity.ts";
 import { emptyState } from "./empty-state.ts";
 import { heldTransactions } from "../orphans/last-shared.ts";
+import { restoreStores } from "../node-checkpoints.ts";
 import { newestCheckpointOfName, restoreIndex } from "./restore-index.ts";
 
 /** What joining needs. */
@@ -159,7 +160,8 @@ async function keepLocal(
   if (problem.code !== "LOG_TRIMMED") return void (await leave());
   // It is old and not wrong: whoever asks for what is there gets it, until there is a newer one.
   const newer = await restoreIndex(context, identity, leave);
-  if (newer === undefined) throw nothingToRestore(identity, context.report);
+  if (newer === undefined)
+    throw nothingToRestore(identity, context.report, restoreStores(context.system.checkpointer));
   return newer;
 }
 
@@ -205,7 +207,8 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   const restored = await restoreIndex(context, identity);
   if (restored !== undefined) return { index: restored, identity };
   const { birth, bounds } = identity;
-  if (birth === undefined) throw nothingToRestore(identity, context.report);
+  if (birth === undefined)
+    throw nothingToRestore(identity, context.report, restoreStores(context.system.checkpointer));
   if (birth.continues !== undefined) {
     throw nothingToContinue(identity, birth.continues, context.report.skipped.length);
   }

@@ -80,6 +80,23 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
     expect(join.skipped).toMatchObject([{ code: "CHECKPOINT_CORRUPT" }, { code: "CHECKPOINT_INCOMPLETE" }]);
   });
 
+  it("names where it looked when no checkpoint was found: a folder that is not mounted looks like a new one", async () => {
+    const scene = await trimScene(kind);
+    const [older] = await twoCheckpoints(scene);
+    await scene.verify(older);
+    const log = await scene.openLog();
+    await trimLog(trimOptions(scene, log));
+    await log.close();
+    const store = path.join(scene.folder, "checkpoints");
+    for (const name of await readdir(store)) await rm(path.join(store, name), { recursive: true });
+    const joining = await scene.start("joining");
+    await vi.waitFor(() => expect(joining.phase).toBe("failed"), { timeout: 30_000 });
+    expect((await joining.status()).failure).toMatchObject({
+      code: "LOG_TRIMMED",
+      hint: expect.stringContaining(`No checkpoint of this log was found in ${scene.store.location}: `),
+    });
+  });
+
   it("is trimmed by a node that verifies its checkpoints, and reports both", async () => {
     const scene = await trimScene(kind);
     const node = await scene.start("node", { verifyEvery: 200, trim: { keep: 1 } });
