@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { expectNoReads, failureOf, FaultScene, put, values } from "../support/fault-scene.ts";
+import { expectNoReads, failureOf, FaultScene, put, values, saveCheckpoint } from "../support/fault-scene.ts";
 
 let scene: FaultScene;
 beforeEach(async () => {
@@ -18,7 +18,7 @@ describe("a log that was purged in front of a node that is down", () => {
     await put(a, 0, 10, "early");
     await b.close();
     const last = await put(a, 5, 20, "late");
-    await a.checkpoint().done;
+    await saveCheckpoint(a);
     await scene.operate(async (operator) => await operator.purgeBefore(last));
     await put(a, 20, 25, "tail");
     const again = await scene.ready("b");
@@ -33,7 +33,7 @@ describe("a log that was purged in front of a node that is down", () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     await put(a, 0, 10, "early");
-    await b.checkpoint().done;
+    await saveCheckpoint(b);
     await b.close();
     const last = await put(a, 10, 20, "late");
     await scene.operate(async (operator) => await operator.purgeBefore(last));
@@ -49,7 +49,7 @@ describe("a log that was purged in front of a node that is down", () => {
   it("of everything it held cannot be compared any more: it halts the node, and nobody begins a log in its place", async () => {
     const a = await scene.ready("a");
     const last = await put(a, 0, 10, "early");
-    await a.checkpoint().done;
+    await saveCheckpoint(a);
     await a.close();
     await scene.operate(async (operator) => await operator.purgeBefore(last + 1));
     for (const id of ["a", "new"]) {
@@ -92,7 +92,7 @@ describe("a log that has a hole", () => {
     await scene.operate(async (operator) => await operator.makeDeletable());
     const a = await scene.ready("a");
     await put(a, 0, 20, "x");
-    await a.checkpoint().done;
+    await saveCheckpoint(a);
     await scene.operate(async (operator) => await operator.deleteMessage(10));
     const b = await scene.ready("b");
     expect(await b.digest()).toEqual(await a.digest());

@@ -9,6 +9,7 @@ import {
   put,
   rebuiltFor,
   values,
+  saveCheckpoint,
 } from "../support/fault-scene.ts";
 
 const REBUILD = { onLogMismatch: { different: "rebuild" } };
@@ -139,7 +140,7 @@ describe("a wrong server address", () => {
     other = await startNatsServer();
     const a = await scene.ready("a");
     await put(a, 0, 5, "right");
-    await a.checkpoint().done;
+    await saveCheckpoint(a);
     await a.close();
   });
   afterEach(async () => {

@@ -97,6 +97,11 @@ export class FaultScene {
   }
 }
 
+/** Saves a checkpoint. A node's own first look at the store comes at a random instant within 30 seconds, and may be under way. */
+export async function saveCheckpoint(node: CairnNode): Promise<void> {
+  await vi.waitFor(async () => await node.checkpoint().done, { timeout: 30_000 });
+}
+
 /** Puts `things/default/k<n>` for each n, one transaction each, and waits for the last. */
 export async function put(node: CairnNode, from: number, to: number, value: string): Promise<number> {
   const submitted: Promise<{ txId: number }>[] = [];
