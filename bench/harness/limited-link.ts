@@ -38,9 +38,10 @@ export async function limitedLink(
   return {
     port: (server.address() as AddressInfo).port,
     async close() {
+      const closed = once(server, "close");
       server.close();
       for (const socket of open) socket.destroy();
-      if (server.listening) await once(server, "close");
+      await closed;
     },
   };
 }

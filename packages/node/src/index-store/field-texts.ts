@@ -1,7 +1,7 @@
 import type { FieldIndex } from "../policies/active-policies.ts";
 import { comparableText, fieldValue } from "../policies/policies.ts";
 import type { Json } from "../tx-log/transaction.ts";
-import { endOfPlainText, findMembers, type MemberPlace } from "./json-members.ts";
+import { findMembers, type MemberPlace, plainText } from "./json-members.ts";
 import { asBuffer } from "./row-key-parts.ts";
 import { VERSION_HEAD, versionValueJson } from "./row-values.ts";
 
@@ -34,13 +34,11 @@ export function fieldTexts(
   });
 }
 
-const QUOTE = 0x22;
-
-function textAt(value: Buffer, { begin, end }: MemberPlace, rest: readonly string[]): string | undefined {
-  if (rest.length === 0 && value[begin] === QUOTE && endOfPlainText(value, begin + 1) === end - 1) {
-    return comparableText(value.toString("utf8", begin + 1, end - 1));
-  }
-  return comparableText(fieldValue(JSON.parse(value.toString("utf8", begin, end)) as Json, rest));
+function textAt(value: Buffer, place: MemberPlace, rest: readonly string[]): string | undefined {
+  const text = rest.length === 0 ? plainText(value, place) : undefined;
+  if (text !== undefined) return comparableText(text);
+  const member = JSON.parse(value.toString("utf8", place.begin, place.end)) as Json;
+  return comparableText(fieldValue(member, rest));
 }
 
 /** By parsing all of it. */
