@@ -3,15 +3,18 @@ import { join } from "node:path";
 const STATES = ["queued", "running", "completed", "failed"];
 const NODES = 50;
 
+/** What the 200 characters are made of: as nearly all JSON is, and with as many characters of two bytes as of one. */
+export const FILLINGS = { ascii: ". ", twoBytes: "·-" };
+
 /** The execution of a number, as a compute network has them: a state, a node, and 200 characters that nobody asks about. */
-export function execution(index: number): { key: string; document: object } {
+export function execution(index: number, filling = FILLINGS.ascii): { key: string; document: object } {
   return {
     key: `default/e-${String(index).padStart(12, "0")}`,
     document: {
       state: STATES[index % STATES.length] ?? "",
       node: `node-${index % NODES}`,
       job: `job-${index >> 4}`,
-      log: String(index).padStart(200, "·-"),
+      log: String(index).padStart(200, filling),
     },
   };
 }

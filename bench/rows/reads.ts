@@ -1,4 +1,5 @@
 import { freePort } from "@cairn/node/testing";
+import { FILLINGS } from "../data/executions.ts";
 import type { Workspace } from "../data/workspace.ts";
 import type { Figures, Row } from "../harness/row.ts";
 
@@ -6,6 +7,8 @@ const LEVEL = "classic-level";
 const EMBEDDED = "cairn, embedded";
 const LEVEL_ALONE = "classic-level, one by one";
 const EMBEDDED_ALONE = "cairn, one by one";
+const LEVEL_DECODED = "classic-level, beyond ASCII";
+const EMBEDDED_DECODED = "cairn, beyond ASCII";
 const CONSTANT = "fastify, a constant";
 const HTTP = "cairn, over HTTP";
 
@@ -21,14 +24,20 @@ export const reads: Row = {
     const { count } = workspace.records;
     const dir = workspace.fresh("read");
     await workspace.run("make executions", { dir, count, each: 500, indexed: false });
+    const decodedDir = workspace.fresh("read");
+    const filling = FILLINGS.twoBytes;
+    await workspace.run("make executions", { dir: decodedDir, count, each: 500, indexed: false, filling });
     const points = { dir, count, reads: EMBEDDED_READS, callers: CALLERS };
     const alone = { ...points, callers: 1 };
+    const decoded = { ...points, dir: decodedDir };
     return {
       contestants: [
         { name: LEVEL, run: () => workspace.run("read from LevelDB", points) },
         { name: EMBEDDED, run: () => workspace.run("read through node", points) },
         { name: LEVEL_ALONE, run: () => workspace.run("read from LevelDB", alone) },
         { name: EMBEDDED_ALONE, run: () => workspace.run("read through node", alone) },
+        { name: LEVEL_DECODED, run: () => workspace.run("read from LevelDB", decoded) },
+        { name: EMBEDDED_DECODED, run: () => workspace.run("read through node", decoded) },
         { name: CONSTANT, run: () => overHttp(workspace, count) },
         { name: HTTP, run: () => overHttp(workspace, count, dir) },
       ],
@@ -41,6 +50,11 @@ export const reads: Row = {
         {
           of: { contestant: EMBEDDED_ALONE, metric: "reads/s" },
           to: { contestant: LEVEL_ALONE, metric: "reads/s" },
+          atLeast: 0.8,
+        },
+        {
+          of: { contestant: EMBEDDED_DECODED, metric: "reads/s" },
+          to: { contestant: LEVEL_DECODED, metric: "reads/s" },
           atLeast: 0.8,
         },
         {

@@ -11,6 +11,7 @@ export async function makeExecutions(input: {
   readonly count: number;
   readonly each: number;
   readonly indexed: boolean;
+  readonly filling?: string;
 }): Promise<Figures> {
   const node = await startNode(embeddedConfig(input.dir), { env: {} });
   try {
@@ -21,7 +22,7 @@ export async function makeExecutions(input: {
     for (let from = 0; from < input.count; from += input.each) {
       const ops: TxOperation[] = [];
       for (let index = from; index < Math.min(from + input.each, input.count); index += 1) {
-        const { key, document } = execution(index);
+        const { key, document } = execution(index, input.filling);
         ops.push(["put", "executions", key, document as never]);
       }
       open.push(node.submit({ ops }));

@@ -27,7 +27,10 @@ export type KvValue = Uint8Array | undefined | Promise<Uint8Array | undefined>;
 
 /** What can be read, from the store as it is now or from a {@link KvSnapshot}. */
 export interface KvReader {
-  /** The value of `key`. Errors come by a promise that rejects, never at once. */
+  /**
+   * The value of `key`. Errors come by a promise that rejects, never at once. Whoever has values at hand answers later now and then, so
+   * that the event loop turns also while somebody reads one value after the other.
+   */
   get(key: Uint8Array): KvValue;
   /** The values of `keys` in the same order, all from one state of the store; undefined where there is none. */
   getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;

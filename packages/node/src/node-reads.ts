@@ -68,8 +68,6 @@ export class NodeReads implements Reads {
     options: ReadOptions & { asOf?: AsOf } = {},
   ): Promise<StoredDocument | undefined> {
     // The usual read has nothing to wait for: no promise is made for it.
-    const pause = this.#turn.pause();
-    if (pause !== undefined) await pause;
     const index =
       this.#life.phase === "ready" && options.minTx === undefined && options.asOf === undefined
         ? this.#life.index
@@ -77,7 +75,11 @@ export class NodeReads implements Reads {
     if (index === undefined) throw notReady(this.#life);
     try {
       const document = index.get(key, options.asOf);
-      return document instanceof Promise ? await document : document;
+      if (!(document instanceof Promise)) return document;
+      const found = await document;
+      // A store that answers at once lets the event loop turn itself; whether another has, nobody knows.
+      await this.#turn.pause();
+      return found;
     } catch (error) {
       throw this.#suspected(index, error);
     }

@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import type { IncomingHttpHeaders } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { CairnError } from "@cairn/kv";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { HttpOptions } from "../system/system.ts";
@@ -8,11 +8,22 @@ import { badRequest, RequestError } from "./error-response.ts";
 /** What decides who may ask. */
 export type AccessOptions = Pick<HttpOptions, "host" | "authToken" | "corsOrigins" | "allowedHosts">;
 
+/** What {@link guard} decides, for whoever answers before the framework does. */
+export interface Guard {
+  /** Whether a request of no page (without an Origin) is one of those that may ask. */
+  passes(request: IncomingMessage): boolean;
+  /** What every answer to such a request says: names and values in turn. */
+  readonly headers: readonly string[];
+}
+
+/** What is kept for one page must not be given to another. */
+const VARY = ["vary", "origin"] as const;
+
 /**
  * Refuses requests without the token (all but /health), writes that a page of another site makes a browser send, and what is addressed
  * to a name that is not this machine's. Answers what browsers ask before requests of pages that are allowed.
  */
-export function guard(app: FastifyInstance, options: AccessOptions): void {
+export function guard(app: FastifyInstance, options: AccessOptions): Guard {
   const { authToken, corsOrigins } = options;
   const expected = authToken === undefined ? undefined : digest(authToken);
   const isOwnHost = ownHosts(options);
@@ -22,20 +33,24 @@ export function guard(app: FastifyInstance, options: AccessOptions): void {
       void reply.code(204).headers(PREFLIGHT).send();
       return;
     }
-    const refused = refusal(request, expected, isOwnHost, isAllowedPage);
+    const refused = refusal(request.raw, expected, isOwnHost, isAllowedPage);
     if (refused === undefined) done();
     else done(refused);
   });
+  return {
+    passes: (request) => refusal(request, expected, isOwnHost, false) === undefined,
+    headers: corsOrigins === undefined || corsOrigins.includes("*") ? [] : VARY,
+  };
 }
 
 function refusal(
-  request: FastifyRequest,
+  request: IncomingMessage,
   expected: Buffer | undefined,
   isOwnHost: (host: string | undefined) => boolean,
   isAllowedPage: boolean,
 ): CairnError | undefined {
   const { headers } = request;
-  if (headers.host === undefined && request.raw.httpVersion === "1.1") {
+  if (headers.host === undefined && request.httpVersion === "1.1") {
     return badRequest(
       "The request has no Host.",
       "HTTP/1.1 asks for that header, with the name and port of the node.",
@@ -43,13 +58,13 @@ function refusal(
   }
   if (!isOwnHost(headers.host)) return wrongHost(headers.host);
   // Bodies are taken as JSON whatever a form says they are, so browsers would not ask first.
-  if (!isRead(request.method) && !isAllowedPage && isOfAnotherSite(headers, expected !== undefined)) {
+  if (!isRead(request.method ?? "") && !isAllowedPage && isOfAnotherSite(headers, expected !== undefined)) {
     return new RequestError("UNAUTHORIZED", "A page of another site may not write.", {
       status: 403,
       hint: "Send the request from a program or a page of the same origin, or name the page's origin in cors-origins.",
     });
   }
-  if (expected === undefined || isHealth(request.url)) return undefined;
+  if (expected === undefined || isHealth(request.url ?? "")) return undefined;
   const given = /^bearer +(\S+)\s*$/i.exec(headers.authorization ?? "")?.[1];
   if (given !== undefined && timingSafeEqual(digest(given), expected)) return undefined;
   return new CairnError(
@@ -123,8 +138,7 @@ const PREFLIGHT = {
 function allowPage(origins: readonly string[], request: FastifyRequest, reply: FastifyReply): boolean {
   const { origin } = request.headers;
   const any = origins.includes("*");
-  // What is kept for one page must not be given to another.
-  if (!any) void reply.header("vary", "origin");
+  if (!any) void reply.header(...VARY);
   if (origin === undefined || !(any || origins.includes(origin))) return false;
   void reply.header("access-control-allow-origin", any ? "*" : origin);
   void reply.header("access-control-expose-headers", EXPOSED);

@@ -4,7 +4,8 @@ import type { DocumentKey } from "../tx-log/transaction.ts";
 import { badRequest } from "./error-response.ts";
 import { pathOf } from "./methods.ts";
 
-const PREFIX = "/api/v1/";
+/** What the addresses of documents begin with. */
+export const DOCUMENTS = "/api/v1/";
 
 /** What an address below /api/v1/ names: a bucket, or a document in it. */
 export interface DocumentPath {
@@ -19,9 +20,9 @@ export interface DocumentPath {
  */
 export function parseDocumentPath(url: string): DocumentPath {
   const path = pathOf(url);
-  if (!path.startsWith(PREFIX)) throw notFound(path);
-  const slash = path.indexOf("/", PREFIX.length);
-  const bucket = decode(slash < 0 ? path.slice(PREFIX.length) : path.slice(PREFIX.length, slash));
+  if (!path.startsWith(DOCUMENTS)) throw notFound(path);
+  const slash = path.indexOf("/", DOCUMENTS.length);
+  const bucket = decode(slash < 0 ? path.slice(DOCUMENTS.length) : path.slice(DOCUMENTS.length, slash));
   if (bucket === "") throw notFound(path);
   if (RESERVED_BUCKETS.has(bucket)) throw reserved(bucket);
   const problem = bucketProblem(bucket);
@@ -39,9 +40,9 @@ export function documentUrl(key: DocumentKey): string {
   const name = key.name.split("/").map(encodeURIComponent);
   // Clients resolve dot segments before they send, so such names go as a parameter.
   if (name.some((segment) => segment === "." || segment === "..") || isDots(key.namespace)) {
-    return `${PREFIX}${key.bucket}?key=${encodeURIComponent(`${key.namespace}/${key.name}`)}`;
+    return `${DOCUMENTS}${key.bucket}?key=${encodeURIComponent(`${key.namespace}/${key.name}`)}`;
   }
-  return `${PREFIX}${key.bucket}/${encodeURIComponent(key.namespace)}/${name.join("/")}`;
+  return `${DOCUMENTS}${key.bucket}/${encodeURIComponent(key.namespace)}/${name.join("/")}`;
 }
 
 function isDots(segment: string): boolean {
@@ -67,7 +68,7 @@ function notFound(path: string): CairnError {
 }
 
 function reserved(bucket: string): CairnError {
-  return new CairnError("NOT_FOUND", `There is nothing at ${PREFIX}${bucket} for this method.`, {
+  return new CairnError("NOT_FOUND", `There is nothing at ${DOCUMENTS}${bucket} for this method.`, {
     hint: `"${bucket}" is a reserved name and no bucket; docs/http.md and /openapi.json list all addresses.`,
   });
 }

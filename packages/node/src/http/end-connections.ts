@@ -8,6 +8,18 @@ interface Taken {
   last?: IncomingMessage;
 }
 
+/** The requests under way on a server's connections. */
+export interface Connections {
+  /** Notes that a request will be answered; false when it will not, since its connection ends before. */
+  take(request: IncomingMessage): boolean;
+  /** Whether the connection ends with the answer to this request, which then has to say so. */
+  endsWith(request: IncomingMessage): boolean;
+  /** Notes that a request was answered. */
+  answered(request: IncomingMessage): void;
+  /** A request that was taken is about to be taken by somebody else: it stays the one it was in the order of its connection. */
+  handOver(request: IncomingMessage): void;
+}
+
 /** For a client that keeps its side open, or sends on and on. */
 const LINGER_MS = 500;
 
@@ -27,36 +39,46 @@ function endGently(socket: Socket): void {
  * way open for more, until somebody's patience ends; and it cuts off an answer that is written but not sent yet. What was sent ahead
  * (pipelined) and taken is answered before the end is told; what comes later is not taken at all, so that nothing is done unanswered.
  */
-export function endConnectionsOnClose(app: FastifyInstance): void {
+export function endConnectionsOnClose(app: FastifyInstance): Connections {
   const connections = new Map<Socket, Taken>();
+  const handedOver = new WeakSet<IncomingMessage>();
   let closing = false;
   app.server.on("connection", (socket: Socket) => {
     if (closing) return void socket.destroy();
     connections.set(socket, { underWay: 0 });
     socket.once("close", () => connections.delete(socket));
   });
-  app.addHook("onRequest", ({ raw }, reply, done) => {
-    // Its connection ends before it could be answered.
-    if (closing) return void reply.hijack();
-    const taken = connections.get(raw.socket);
-    if (taken !== undefined) {
-      taken.underWay += 1;
-      taken.last = raw;
-    }
-    done();
-  });
-  app.addHook("onSend", ({ raw }, reply, _payload, done) => {
-    // What was refused before the first hook was not taken.
-    const last = connections.get(raw.socket)?.last ?? raw;
-    if (closing && last === raw) void reply.header("connection", "close");
-    done();
-  });
-  app.addHook("onResponse", ({ raw: { socket } }, _reply, done) => {
-    const taken = connections.get(socket);
-    if (taken !== undefined) {
+  const requests: Connections = {
+    take(request) {
+      if (handedOver.delete(request)) return true;
+      if (closing) return false;
+      const taken = connections.get(request.socket);
+      if (taken !== undefined) {
+        taken.underWay += 1;
+        taken.last = request;
+      }
+      return true;
+    },
+    // What was refused before it was taken ends its connection too.
+    endsWith: (request) => closing && (connections.get(request.socket)?.last ?? request) === request,
+    answered({ socket }) {
+      const taken = connections.get(socket);
+      if (taken === undefined) return;
       if (closing && taken.underWay === 1) endGently(socket);
       taken.underWay = Math.max(0, taken.underWay - 1);
-    }
+    },
+    handOver: (request) => void handedOver.add(request),
+  };
+  app.addHook("onRequest", ({ raw }, reply, done) => {
+    if (requests.take(raw)) done();
+    else void reply.hijack();
+  });
+  app.addHook("onSend", ({ raw }, reply, _payload, done) => {
+    if (requests.endsWith(raw)) void reply.header("connection", "close");
+    done();
+  });
+  app.addHook("onResponse", ({ raw }, _reply, done) => {
+    requests.answered(raw);
     done();
   });
   app.addHook("preClose", (done) => {
@@ -70,4 +92,5 @@ export function endConnectionsOnClose(app: FastifyInstance): void {
   });
   // Called by the server's close.
   app.server.closeIdleConnections = () => undefined;
+  return requests;
 }

@@ -1,15 +1,19 @@
-let turn: Promise<void> | undefined;
+type Task = () => void;
+
+let waiting: Task[] = [];
 
 /**
- * Resolves when the event loop has taken in what lies in its sockets, for all who wait at once. Answers that leave one right after the
- * other cost half of what they cost one by one: whoever asks is woken by the first, and is still busy with it when the next comes.
+ * Does something when the event loop has taken in what lies in its sockets, right after what others wait to do then. Answers that leave
+ * one right after the other cost half of what they cost one by one: whoever asks is woken by the first, and is still busy with it when
+ * the next comes.
  */
-export function endOfTurn(): Promise<void> {
-  turn ??= new Promise((resolve) => {
-    setImmediate(() => {
-      turn = undefined;
-      resolve();
-    });
-  });
-  return turn;
+export function atEndOfTurn(task: Task): void {
+  if (waiting.length === 0) setImmediate(endTurn);
+  waiting.push(task);
+}
+
+function endTurn(): void {
+  const tasks = waiting;
+  waiting = [];
+  for (const task of tasks) task();
 }

@@ -9,6 +9,7 @@ import { errorHandler, type HttpLogger } from "./error-response.ts";
 import { acceptBodies } from "./request-body.ts";
 import { collectMethods, methodNotAllowed, originForm, pathOf } from "./methods.ts";
 import { endConnectionsOnClose } from "./end-connections.ts";
+import { answerPlainReads } from "./plain-reads.ts";
 import { requestId, tellRequestId } from "./request-id.ts";
 import { answerExpectation, answerUnreadable } from "./unreadable-request.ts";
 import { registerRoutes } from "./routes/routes.ts";
@@ -89,8 +90,8 @@ function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContex
   if (onAnswered !== undefined) tellAnswered(app, onAnswered);
   // In this order: what is refused has an id as well, and counts as taken where its connection is to end.
   app.addHook("onRequest", tellRequestId);
-  endConnectionsOnClose(app);
-  guard(app, options);
+  const connections = endConnectionsOnClose(app);
+  const access = guard(app, options);
   acceptBodies(app);
   const methods = collectMethods(app);
   registerRoutes(app, api, options);
@@ -101,6 +102,7 @@ function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContex
       hint: "docs/http.md and /openapi.json list all addresses.",
     });
   });
+  answerPlainReads(app, api, { guard: access, connections, onAnswered });
   return app;
 }
 

@@ -1,3 +1,4 @@
+import { isAscii } from "node:buffer";
 import type { Json, Revision, TxId } from "../tx-log/transaction.ts";
 
 /*
@@ -62,9 +63,12 @@ export function decodeVersion(value: Uint8Array): { revision: Revision; time: nu
   const bytes = view(value);
   const revision = readNumber(bytes, 1);
   const time = readNumber(bytes, 9);
-  return bytes[0] === DELETED
-    ? { revision, time }
-    : { revision, time, json: bytes.toString("utf8", VERSION_HEAD) };
+  return bytes[0] === DELETED ? { revision, time } : { revision, time, json: textOf(bytes, VERSION_HEAD) };
+}
+
+/** UTF-8, which nearly always is ASCII: copying that takes a tenth of what decoding takes. */
+function textOf(bytes: Buffer, start: number): string {
+  return bytes.toString(isAscii(bytes.subarray(start)) ? "latin1" : "utf8", start);
 }
 
 /**

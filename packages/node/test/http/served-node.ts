@@ -1,6 +1,7 @@
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
 import { startHttpServer, type HttpServer } from "../../src/http/server.ts";
+import type { AnsweredRequest } from "../../src/metrics/http-metrics.ts";
 import type { HttpOptions } from "../../src/system/system.ts";
 import { MemoryNode } from "./memory-node.ts";
 
@@ -17,11 +18,18 @@ export class ServedNode {
   readonly server: HttpServer;
   /** Messages that the server logged as errors. */
   readonly logged: { fields: object; message: string }[];
+  /** Requests that were answered, as metrics hear of them. */
+  readonly answered: readonly AnsweredRequest[];
 
-  constructor(node: MemoryNode, server: HttpServer, logged: ServedNode["logged"]) {
+  constructor(
+    node: MemoryNode,
+    server: HttpServer,
+    { logged, answered }: Pick<ServedNode, "logged" | "answered">,
+  ) {
     this.node = node;
     this.server = server;
     this.logged = logged;
+    this.answered = answered;
   }
 
   get url(): string {
@@ -86,14 +94,16 @@ export async function serve(
 ): Promise<ServedNode> {
   const { node = new MemoryNode(), closeTimeoutMs = 1000, requestTimeoutMs, ...http } = options;
   const logged: ServedNode["logged"] = [];
+  const answered: AnsweredRequest[] = [];
   const server = await startHttpServer(
     node,
     { host: "127.0.0.1", port: 0, maxBody: 1_048_576, ...http },
     {
       logger: { error: (fields, message) => logged.push({ fields, message }) },
+      onAnswered: (request) => answered.push(request),
       closeTimeoutMs,
       ...(requestTimeoutMs === undefined ? {} : { requestTimeoutMs }),
     },
   );
-  return new ServedNode(node, server, logged);
+  return new ServedNode(node, server, { logged, answered });
 }

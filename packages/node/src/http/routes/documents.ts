@@ -6,7 +6,6 @@ import { validateTransaction } from "../../tx-log/validate-transaction.ts";
 import { parseDocumentKey } from "../../tx-log/document-key.ts";
 import { type DocumentPath, documentUrl, parseDocumentPath } from "../document-path.ts";
 import { documentsJson, sendPage, versionsJson } from "../document-page.ts";
-import { endOfTurn } from "../end-of-turn.ts";
 import { badRequest, JSON_TYPE } from "../error-response.ts";
 import {
   conflict,
@@ -72,7 +71,6 @@ async function readDocument(
 ): Promise<FastifyReply> {
   if (query.history === true) return readHistory(api, key, query, request, reply);
   refuse(query, ["limit", "cursor"], "go with history=true");
-  await endOfTurn();
   const at = query["as-of"];
   const document = await api.get(key, { ...readOptions(query), ...(at === undefined ? {} : { asOf: at }) });
   const preconditions = parsePreconditions(request.headers);

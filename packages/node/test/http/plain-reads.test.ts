@@ -1,0 +1,142 @@
+import { EventEmitter, once } from "node:events";
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
+import { describe, expect, it, vi } from "vitest";
+import type { HttpOptions } from "../../src/system/system.ts";
+import { type RawAnswer, serve, type ServedNode } from "./served-node.ts";
+
+type Headers = Record<string, string>;
+
+/** A limit that no test reaches. */
+const NEVER = 600_000;
+const TOKEN = "a-token-of-this-node";
+const PAGE = "https://page.example";
+
+const SERVERS: [what: string, options: Partial<HttpOptions>][] = [
+  ["as it is without configuration", {}],
+  ["that asks for a token", { authToken: TOKEN }],
+  ["that lets one page read", { corsOrigins: [PAGE] }],
+  ["that lets every page read", { corsOrigins: ["*"] }],
+];
+
+const REQUESTS: [what: string, path: string, headers?: Headers][] = [
+  ["a document", "/api/v1/pods/default/web-0"],
+  ["a document of the default namespace", "/api/v1/pods/web-0"],
+  ["a document that is no ASCII", "/api/v1/pods/default/gr%C3%BC%C3%9Fe"],
+  ["a document with the token", "/api/v1/pods/web-0", { authorization: `Bearer ${TOKEN}` }],
+  ["a document with another token", "/api/v1/pods/web-0", { authorization: "Bearer another" }],
+  ["a document with an id of the caller's", "/api/v1/pods/web-0", { "x-request-id": "mine-1" }],
+  ["a document for the page", "/api/v1/pods/web-0", { origin: PAGE }],
+  ["a document for another page", "/api/v1/pods/web-0", { origin: "https://other.example" }],
+  ["a document at another name of this machine", "/api/v1/pods/web-0", { host: "LOCALHOST:3000" }],
+  ["a document at a name that is not this machine's", "/api/v1/pods/web-0", { host: "page.example" }],
+  ["a document that is as the caller has it", "/api/v1/pods/web-0", { "if-none-match": '"2"' }],
+  ["a document that has changed", "/api/v1/pods/web-0", { "if-match": '"1"' }],
+  ["a document on a connection that is to end", "/api/v1/pods/web-0", { connection: "close" }],
+  ["what is not there", "/api/v1/pods/default/nobody"],
+  ["what a reserved name names", "/api/v1/checkpoints/web-0"],
+  ["what cannot be a bucket", "/api/v1/Pods/web-0"],
+  ["what is no address of a document", "/api/v1/pods/a/%2e%2e/b"],
+  ["what is too long for a key", `/api/v1/pods/${"x".repeat(1_025)}`],
+  ["what is too long for an address", `/api/v1/pods/${"x".repeat(15_000)}`],
+];
+
+async function served(options: Parameters<typeof serve>[0]): Promise<ServedNode> {
+  const one = await serve(options);
+  await one.node.submit({ ops: [["put", "pods", "default/web-0", { image: "nginx" }]] });
+  await one.node.submit({ ops: [["put", "pods", "default/grüße", "·-·"]] });
+  return one;
+}
+
+/** Without what differs between any two answers. */
+function comparable({ status, headers, text: body }: RawAnswer, given: Headers): object {
+  const { date: _, "x-request-id": id, ...rest } = headers;
+  return { status, body, ...rest, id: given["x-request-id"] === undefined ? typeof id : id };
+}
+
+describe.each(SERVERS)("on a server %s", (_, options) => {
+  it.each(REQUESTS)("%s is answered as it is with a parameter", async (_what, path, headers = {}) => {
+    await using one = await served(options);
+    const plain = await one.raw("GET", path, { headers });
+    // Asking for the default takes the way through the routes.
+    const routed = await one.raw("GET", `${path}?stale=false`, { headers });
+    expect(comparable(plain, headers)).toEqual(comparable(routed, headers));
+    await vi.waitFor(() => expect(one.answered).toHaveLength(2));
+    const [first, second] = one.answered.map(({ seconds, ...answered }) => {
+      expect(seconds).toBeGreaterThan(0);
+      return answered;
+    });
+    expect(first).toEqual(second);
+  });
+});
+
+it("a document that the node cannot read yet is refused, and read once it can", async () => {
+  await using one = await served({});
+  one.node.phase = "replaying";
+  const refused = await one.raw("GET", "/api/v1/pods/web-0");
+  expect([refused.status, refused.headers["retry-after"]]).toEqual([503, "1"]);
+  expect(refused.text).toContain("NOT_READY");
+  one.node.phase = "ready";
+  expect((await one.raw("GET", "/api/v1/pods/web-0")).text).toBe('{"image":"nginx"}');
+});
+
+it("a document that cannot be read for a reason nobody foresaw is answered with 500, and logged once", async () => {
+  await using one = await served({});
+  one.node.get = () => Promise.reject(new Error("a disk of glass"));
+  const { status, text: body } = await one.raw("GET", "/api/v1/pods/web-0");
+  expect([status, body.includes("glass")]).toEqual([500, false]);
+  expect(one.logged).toHaveLength(1);
+});
+
+describe("a connection that read documents", () => {
+  it.each(["/api/v1/pods/web-0", "/api/v1/pods/nobody"])("is idle after %s", async (path) => {
+    const one = await served({ closeTimeoutMs: NEVER });
+    const socket = connect(one.server.port, "127.0.0.1");
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+    await once(socket, "readable");
+    await one.server.close();
+    expect(await text(socket)).not.toMatch(/^connection: close/im);
+  });
+
+  it("has the answers that it waits for when the server closes, the last of which says so", async () => {
+    const one = await served({ closeTimeoutMs: NEVER });
+    const gate = new EventEmitter();
+    const get = one.node.get.bind(one.node);
+    let asked = 0;
+    one.node.get = async (key, options) => {
+      asked += 1;
+      if (asked <= 3) await once(gate, "open");
+      return await get(key, options);
+    };
+    const socket = connect(one.server.port, "127.0.0.1");
+    const names = ["web-0", "nobody", "web-0"];
+    socket.write(
+      names.map((name) => `GET /api/v1/pods/${name} HTTP/1.1\r\nHost: localhost\r\n\r\n`).join(""),
+    );
+    await vi.waitFor(() => expect(asked).toBe(3));
+    const closing = one.server.close();
+    await vi.waitFor(() => expect(one.fetch("/health/live")).rejects.toThrow("fetch failed"));
+    gate.emit("open");
+    const answers = (await text(socket)).split("HTTP/1.1 ").slice(1);
+    expect(answers.map((answer) => [answer.slice(0, 3), /^connection: close\r$/im.test(answer)])).toEqual([
+      ["200", false],
+      ["404", false],
+      ["200", true],
+    ]);
+    await closing;
+  });
+});
+
+it("a body that a read should not have does not pass for the next request", async () => {
+  await using one = await served({});
+  const body = "GET /api/v1/pods/nobody HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  const head = "GET /api/v1/pods/web-0 HTTP/1.1\r\nHost: localhost\r\n";
+  const socket = connect(one.server.port, "127.0.0.1");
+  const received = text(socket);
+  socket.write(`${head}Content-Length: ${body.length}\r\n\r\n${body}`);
+  socket.write(
+    `${head}Transfer-Encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`,
+  );
+  socket.write(`${head}Connection: close\r\n\r\n`);
+  expect((await received).match(/HTTP\/1\.1 \d+/g)).toEqual(Array(3).fill("HTTP/1.1 200"));
+});
