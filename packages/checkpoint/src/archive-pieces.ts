@@ -21,6 +21,9 @@ export interface PackedArchive {
   readonly files: Manifest["files"];
 }
 
+/** What the thread that puts an archive together does to each byte: computes the digest of the whole, and writes it. */
+export const PASSES = 2;
+
 /** The plain tar pieces of an archive on their way; a piece is good until the next is asked for. */
 export type Pieces = AsyncIterable<Buffer>;
 
@@ -31,7 +34,7 @@ export async function* archivePieces(
   files: PackedArchive["files"],
 ): AsyncGenerator<Buffer, PackedArchive, undefined> {
   const digest = createHash("sha256");
-  const pace = new Pace(shared);
+  const pace = new Pace(shared, PASSES);
   let bytes = 0;
   for await (const piece of compression === "gzip" ? gzipped(plain) : plain) {
     pace.slices(piece, (slice) => digest.update(slice));

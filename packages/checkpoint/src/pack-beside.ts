@@ -11,14 +11,15 @@ import type { Inbox } from "@cairn/kv/threads";
 /** On their way to this thread, of at most 4 MiB each. */
 const PIECES = 3;
 
-/** Makes an archive on other threads and writes it there, too. Nothing writes to `file` any more after the end. */
+/** Makes an archive on other threads and writes it there, too; while this one is busy, at that speed. Nothing writes to `file` any more after the end. */
 export async function writeBeside(
   order: ArchiveOrder,
   file: number,
   { explain, signal, onProgress }: Writing,
+  bytesPerSecond: number,
 ): Promise<PackedArchive> {
   signal?.throwIfAborted();
-  const pacing = paceByThisThread();
+  const pacing = paceByThisThread(bytesPerSecond);
   const { worker, sent } = start({ ...order, file, pieces: 0, pace: pacing.shared });
   try {
     for (;;) {

@@ -1,6 +1,6 @@
 import { writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
-import { archivePieces } from "./archive-pieces.ts";
+import { archivePieces, PASSES } from "./archive-pieces.ts";
 import type { ArchiveOrder, PackedArchive } from "./archive-pieces.ts";
 import { Pace, SLICE } from "./pace.ts";
 import type { ReadMessage } from "./read-worker.ts";
@@ -54,7 +54,7 @@ async function pack(order: PackOrder, port: Port): Promise<PackedArchive> {
   const target =
     order.file === undefined
       ? sendTo(port, order.pieces, () => read)
-      : writeTo(order.file, new Pace(order.pace));
+      : writeTo(order.file, new Pace(order.pace, PASSES));
   const pieces = archivePieces(plain(), order, files);
   for (;;) {
     const next = await pieces.next();
@@ -114,8 +114,9 @@ function writeTo(file: number, pace: Pace): Target {
     take(piece) {
       try {
         for (let at = 0; at < piece.length;) {
-          at += writeSync(file, piece, at, Math.min(SLICE, piece.length - at));
-          pace.between();
+          const written = writeSync(file, piece, at, Math.min(SLICE, piece.length - at));
+          at += written;
+          pace.between(written);
         }
       } catch (error) {
         throw new WriteFailure("", { cause: error });

@@ -9,6 +9,7 @@ import type { ArchiveOrder, PackedArchive } from "./archive-pieces.ts";
 import { FileName } from "./checkpoint.ts";
 import type { DirectContent } from "./checkpoint-store.ts";
 import { archiveBeside, writeBeside } from "./pack-beside.ts";
+import { gentleRate } from "./pace.ts";
 import { notPlain } from "./tar-pieces.ts";
 import { archiveSize, NAME_LIMIT } from "./tar-format.ts";
 import { WORTH_A_THREAD } from "@cairn/kv/threads";
@@ -25,6 +26,8 @@ export interface PackOptions {
   readonly onProgress?: (bytes: number) => void;
   /** Whether threads of their own do the work; left out, they do for files that are worth it. */
   readonly threads?: boolean;
+  /** About how long those may take to write to a file while this thread is busy; left out, as long as is best for this thread. */
+  readonly withinMs?: number;
 }
 
 /** An archive on its way: nothing is read before somebody asks for it, and no second copy is made on disk. */
@@ -56,9 +59,10 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
   let looked: Promise<FilesToPack> | undefined;
   const files = (): Promise<FilesToPack> => (looked ??= look());
 
-  async function begin(): Promise<{ order: ArchiveOrder; threads: boolean }> {
+  async function begin(): Promise<{ order: ArchiveOrder; bytes: number; threads: boolean }> {
     const { names, bytes, live = new Set() } = await files();
     return {
+      bytes,
       order: { dir, names, compression, tables: live },
       threads: options.threads ?? bytes >= WORTH_A_THREAD,
     };
@@ -84,10 +88,11 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
     archive: Readable.from(content(), { objectMode: false, highWaterMark: 1024 * 1024 }),
     direct: {
       async writeTo(file, { explain, signal }) {
-        const { order, threads } = await begin();
+        const { order, bytes, threads } = await begin();
+        const writing = { explain, signal, onProgress };
         packed = threads
-          ? await writeBeside(order, file, { explain, signal, onProgress })
-          : await writeHere(order, file, { explain, signal, onProgress });
+          ? await writeBeside(order, file, writing, gentleRate(bytes, options.withinMs))
+          : await writeHere(order, file, writing);
         return packed.bytes;
       },
     },

@@ -70,6 +70,14 @@ export function leaseDuration(approxFrequency: number): number {
   return Math.min(LONGEST_LEASE_MS, Math.max(SHORTEST_LEASE_MS, approxFrequency / 2));
 }
 
+/**
+ * How long an upload may take at most because the node has other things to do (ms): a checkpoint is as old as its upload was long, and
+ * nobody else begins one meanwhile.
+ */
+export function uploadTime(approxFrequency: number): number {
+  return approxFrequency / 10;
+}
+
 /** Why a round saves nothing. */
 export type SkipReason = "unchanged" | "recent" | "leased";
 

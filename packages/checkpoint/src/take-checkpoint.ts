@@ -18,7 +18,7 @@ import type { Lease } from "./lease.ts";
 import { checkpointFiles, readCheckpoints } from "./list-checkpoints.ts";
 import type { StoredCheckpoint } from "./list-checkpoints.ts";
 import { publishManifest, unpublish } from "./publish.ts";
-import { decideRound } from "./schedule.ts";
+import { decideRound, uploadTime } from "./schedule.ts";
 import type { SkipReason } from "./schedule.ts";
 import type { StoreWitness } from "./store-witness.ts";
 
@@ -167,6 +167,7 @@ async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise
     const packing = archiving.pack(capture.dir, {
       compression,
       tables: capture.state.format.kv === LEVEL_FORMAT,
+      withinMs: uploadTime(options.approxFrequency),
       onProgress: (bytes) => {
         lease.note({ bytes });
         onStep?.("uploading", bytes);

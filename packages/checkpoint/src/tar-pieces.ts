@@ -28,8 +28,9 @@ export async function* tarPieces(
   memory: PieceMemory,
   files: Manifest["files"],
 ): AsyncGenerator<Buffer<ArrayBuffer>, void, undefined> {
-  const pace = new Pace(shared);
-  const rest = async (): Promise<void> => pace.between();
+  // Read, compared with its checksums, and its digest computed.
+  const pace = new Pace(shared, 3);
+  const rest = async (_ms: number, bytes: number): Promise<void> => pace.between(bytes);
   for (const name of names) {
     const path = join(dir, name);
     const file = openPlain(path, name);
@@ -84,7 +85,7 @@ function fill(file: number, target: Buffer, name: string, pace: Pace): void {
     const bytesRead = readSync(file, target, at, Math.min(SLICE, target.length - at), null);
     if (bytesRead === 0) throw changed(name, "became shorter");
     at += bytesRead;
-    pace.between();
+    pace.between(bytesRead);
   }
 }
 

@@ -1,11 +1,12 @@
 import { expect, onTestFinished, test, vi } from "vitest";
-import { Pace } from "../src/pace.ts";
+import { gentleRate, Pace } from "../src/pace.ts";
 import { paceByThisThread } from "../src/pace-by-this-thread.ts";
+import { uploadTime } from "../src/schedule.ts";
 
 const BUSY = 0;
 
 test("background threads are asked to give way while this thread has something to do, and no longer", async () => {
-  const pacing = paceByThisThread();
+  const pacing = paceByThisThread(1e9);
   onTestFinished(() => pacing.stop());
   expect(pacing.shared[BUSY]).toBe(1);
   await vi.waitFor(() => expect(pacing.shared[BUSY]).toBe(0), 30_000);
@@ -18,16 +19,56 @@ test("background threads are asked to give way while this thread has something t
   await vi.waitFor(() => expect(pacing.shared[BUSY]).toBe(0), 30_000);
 });
 
-test("a thread rests only while somebody is busy", () => {
-  const wait = vi.spyOn(Atomics, "wait");
+/** How long threads rested, in milliseconds, while `work` was done. */
+function restsOf(work: () => void): number[] {
+  const wait = vi.spyOn(Atomics, "wait").mockReturnValue("timed-out");
   onTestFinished(() => wait.mockRestore());
+  work();
+  return wait.mock.calls.map((call) => call[3] ?? 0);
+}
+
+test("a thread rests only while somebody is busy", () => {
   const here = new Pace();
+  here.setRate(1e9);
   const other = new Pace(here.shared);
-  other.slices(Buffer.alloc(1_000_000), () => undefined);
-  expect(wait).not.toHaveBeenCalled();
+  expect(restsOf(() => other.slices(Buffer.alloc(1_000_000), () => undefined))).toEqual([]);
   here.setBusy(true);
-  other.between();
-  expect(wait).toHaveBeenCalledOnce();
+  expect(restsOf(() => other.between())).toHaveLength(1);
+});
+
+test.each([1, 2, 3])("goes over all bytes %i times at the speed it is told", (passes) => {
+  const here = new Pace();
+  here.setBusy(true);
+  here.setRate(10_000_000);
+  const other = new Pace(here.shared, passes);
+  const rests = restsOf(() => {
+    for (let pass = 0; pass < passes; pass += 1) other.slices(Buffer.alloc(2_000_000), () => undefined);
+  });
+  const total = rests.reduce((sum, rest) => sum + rest, 0);
+  // The last piece may be too short for a rest.
+  expect(total).toBeGreaterThan(190);
+  expect(total).toBeLessThan(201);
+  expect(Math.max(...rests)).toBeLessThan(14);
+});
+
+test("small pieces add up to a rest", () => {
+  const pace = new Pace();
+  pace.setBusy(true);
+  pace.setRate(1e6);
+  const rests = restsOf(() => {
+    for (let piece = 0; piece < 128; piece += 1) pace.between(1024);
+  });
+  expect(rests).toHaveLength(2);
+  expect(rests[0]).toBeCloseTo(65.536, 1);
+});
+
+test("who is busy is given way to by as much as there are processors to spare, and no longer than there is time", () => {
+  const MiB = 1024 * 1024;
+  expect(gentleRate(1, undefined, 2)).toBe(24 * MiB);
+  expect(gentleRate(1e12, undefined, 8)).toBe(96 * MiB);
+  // 100 GB within 36 minutes, a tenth of six hours; and 1 GB within six seconds.
+  expect(gentleRate(100e9, uploadTime(6 * 3_600_000), 2)).toBeCloseTo(100e9 / 2_160);
+  expect(gentleRate(1e9, uploadTime(60_000), 2)).toBeCloseTo(1e9 / 6);
 });
 
 test("slices are all of the bytes, in order", () => {

@@ -29,12 +29,15 @@ export interface Block {
 /** Reads `length` bytes of a table, or throws that it is cut short. What it answers is good until the next call. */
 export type Read = (position: number, length: number) => Buffer | Promise<Buffer>;
 
+/** Is told how long a piece took, in milliseconds, and its length. */
+export type Rest = (busyMs: number, bytes: number) => Promise<void>;
+
 /**
  * Compares every block of a table with its checksum: LevelDB, as it is built here, does not when it reads, so a flipped bit
  * would be served as if it had been written. Throws `INDEX_CORRUPT` at the first that differs. Memory: 128 KiB, or the table's
- * index (a hundredth of it) where that is more. `rest` is called after each piece with how long it took, and waited for.
+ * index (a hundredth of it) where that is more. `rest` is called after each piece, and waited for.
  */
-export async function checkTable(path: string, rest?: (busyMs: number) => Promise<void>): Promise<void> {
+export async function checkTable(path: string, rest?: Rest): Promise<void> {
   const file = await open(path);
   try {
     const { size } = await file.stat();
@@ -52,7 +55,7 @@ export async function checkTable(path: string, rest?: (busyMs: number) => Promis
 }
 
 /** The same without giving way to anything but `rest`: for a thread of its own, which then needs none of those that others share. */
-export async function checkTableAtOnce(path: string, rest: (busyMs: number) => Promise<void>): Promise<void> {
+export async function checkTableAtOnce(path: string, rest: Rest): Promise<void> {
   const file = openSync(path, "r");
   try {
     const buffer = Buffer.allocUnsafe(READ_BYTES);
@@ -68,11 +71,7 @@ export async function checkTableAtOnce(path: string, rest: (busyMs: number) => P
 }
 
 /** The same for a table whose content, `bytes`, is in memory already; `path` is only its name. */
-export async function checkTableBytes(
-  path: string,
-  bytes: Buffer,
-  rest?: (busyMs: number) => Promise<void>,
-): Promise<void> {
+export async function checkTableBytes(path: string, bytes: Buffer, rest?: Rest): Promise<void> {
   const read = (position: number, length: number): Buffer => {
     if (position + length > bytes.length) throw cutShort(path);
     return bytes.subarray(position, position + length);
@@ -80,12 +79,7 @@ export async function checkTableBytes(
   await checkBlocks(path, bytes.length, read, rest);
 }
 
-async function checkBlocks(
-  path: string,
-  size: number,
-  read: Read,
-  rest?: (busyMs: number) => Promise<void>,
-): Promise<void> {
+async function checkBlocks(path: string, size: number, read: Read, rest?: Rest): Promise<void> {
   for (const run of runs(await findBlocks(path, size, read))) {
     const begun = performance.now();
     const [first] = run;
@@ -93,7 +87,7 @@ async function checkBlocks(
     if (first === undefined || last === undefined) continue;
     const bytes = await read(first.offset, last.offset + last.size + TRAILER_BYTES - first.offset);
     for (const block of run) checkBlock(path, bytes, block.offset - first.offset, block.size);
-    await rest?.(performance.now() - begun);
+    await rest?.(performance.now() - begun, bytes.length);
   }
 }
 
