@@ -13,8 +13,8 @@ const CONSTANT = "fastify, a constant";
 const HTTP = "cairn, over HTTP";
 
 const CALLERS = 32;
-const EMBEDDED_READS = 300_000;
-const HTTP_READS = 60_000;
+const EMBEDDED_READS = 500_000;
+const HTTP_READS = 200_000;
 
 /** Reading documents by their keys, against the store below and against a server that has nothing to look up. */
 export const reads: Row = {

@@ -72,10 +72,10 @@ export function leaseDuration(approxFrequency: number): number {
 
 /**
  * How long an upload may take at most because the node has other things to do (ms): a checkpoint is as old as its upload was long, and
- * nobody else begins one meanwhile.
+ * nobody else begins one meanwhile. docs/checkpointing.md says how to choose a frequency for which this is enough.
  */
 export function uploadTime(approxFrequency: number): number {
-  return approxFrequency / 10;
+  return approxFrequency / 20;
 }
 
 /** Why a round saves nothing. */

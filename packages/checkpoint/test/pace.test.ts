@@ -66,9 +66,9 @@ test("who is busy is given way to by as much as there are processors to spare, a
   const MiB = 1024 * 1024;
   expect(gentleRate(1, undefined, 2)).toBe(24 * MiB);
   expect(gentleRate(1e12, undefined, 8)).toBe(96 * MiB);
-  // 100 GB within 36 minutes, a tenth of six hours; and 1 GB within six seconds.
-  expect(gentleRate(100e9, uploadTime(6 * 3_600_000), 2)).toBeCloseTo(100e9 / 2_160);
-  expect(gentleRate(1e9, uploadTime(60_000), 2)).toBeCloseTo(1e9 / 6);
+  // 100 GB within 18 minutes, a twentieth of six hours; and 1 GB within three seconds.
+  expect(gentleRate(100e9, uploadTime(6 * 3_600_000), 2)).toBeCloseTo(100e9 / 1_080);
+  expect(gentleRate(1e9, uploadTime(60_000), 2)).toBeCloseTo(1e9 / 3);
 });
 
 test("slices are all of the bytes, in order", () => {
