@@ -12,3 +12,14 @@ export function corrupt({ archive }: Manifest, why: string, cause?: unknown): Ca
 export function incomplete({ archive }: Manifest, why: string): CairnError {
   return new CairnError("CHECKPOINT_INCOMPLETE", `${archive.name} is incomplete: ${why}.`, { hint: HINT });
 }
+
+/** `CHECKPOINT_INCOMPLETE` for an archive of which the store has another length than was sent. */
+export function cutShort(archive: string, has: number, sent: number): CairnError {
+  return new CairnError(
+    "CHECKPOINT_INCOMPLETE",
+    `The store kept ${has} of the ${sent} bytes of ${archive}.`,
+    {
+      hint: "Nothing was published. If it happens again, the store does not keep what it is given.",
+    },
+  );
+}

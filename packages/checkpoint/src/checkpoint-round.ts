@@ -8,7 +8,7 @@ import type { Clock } from "./clock.ts";
 import { sweepStore } from "./sweep.ts";
 import { storeWitness } from "./store-witness.ts";
 import { LEASE_MS, takeCheckpoint } from "./take-checkpoint.ts";
-import type { RoundStep, TakeOutcome } from "./take-checkpoint.ts";
+import type { RoundStep, TakeOptions, TakeOutcome } from "./take-checkpoint.ts";
 
 /** What rounds work with. */
 export interface RoundParts {
@@ -27,7 +27,9 @@ export interface RoundParts {
 /** Runs rounds, one after the other, over one capture directory. */
 export interface Rounds {
   /** A whole round: takes a checkpoint or not, sweeps after it, tells both. Throws what made it fail. */
-  run(round: { readonly forced: boolean; readonly signal: AbortSignal }): Promise<TakeOutcome>;
+  run(
+    round: Pick<TakeOptions, "forced" | "signal" | "hurry"> & { readonly forced: boolean },
+  ): Promise<TakeOutcome>;
   /** Removes the capture directory if it was made here; that it cannot is told, not thrown. */
   dropDirectory(): Promise<void>;
 }
@@ -72,7 +74,7 @@ export function checkpointRounds(parts: RoundParts): Rounds {
 
   return {
     dropDirectory,
-    async run({ forced, signal }) {
+    async run({ forced, ...signals }) {
       const begunAt = clock.now();
       // Kept for `failed`, which tells how far the round came.
       let packed = 0;
@@ -84,7 +86,7 @@ export function checkpointRounds(parts: RoundParts): Rounds {
           options,
           forced,
           clock,
-          signal,
+          ...signals,
           onStep: (step, bytes) => {
             packed = bytes;
             onStep(step, bytes);

@@ -185,7 +185,9 @@ class ScheduledCheckpointer implements Checkpointer {
   /** Begins at once, so that no other can begin between. */
   #round(forced: boolean): Promise<TakeOutcome> {
     this.#status.step("looking", 0);
-    const outcome = this.#rounds.run({ forced, signal: this.#upload.signal });
+    // Stopping waits for it, and the node has no more to do then than to follow the log.
+    const hurry = this.#schedule.signal;
+    const outcome = this.#rounds.run({ forced, signal: this.#upload.signal, hurry });
     this.#running = { forced, ended: this.#settle(outcome) };
     return outcome;
   }

@@ -16,13 +16,13 @@ const LOOKS = 5;
 
 /**
  * Lets background threads go on at `bytesPerSecond` while this thread has something to do, and as fast as they can otherwise: whoever
- * writes or reads here waits for processors, too.
+ * writes or reads here waits for processors, too. Once `hurry` is aborted, nobody gives way any more.
  */
-export function paceByThisThread(bytesPerSecond: number): Pacing {
+export function paceByThisThread(bytesPerSecond: number, hurry?: AbortSignal): Pacing {
   const pace = new Pace();
   pace.setRate(bytesPerSecond);
   // Until it is known.
-  pace.setBusy(true);
+  pace.setBusy(hurry?.aborted !== true);
   let before = performance.eventLoopUtilization();
   let looks: boolean[] = [];
   const timer = setInterval(() => {
@@ -30,7 +30,8 @@ export function paceByThisThread(bytesPerSecond: number): Pacing {
     looks = [...looks.slice(1 - LOOKS), performance.eventLoopUtilization(now, before).utilization > IDLE];
     before = now;
     const busy = looks.filter(Boolean).length;
-    if (busy > LOOKS / 2) pace.setBusy(true);
+    if (hurry?.aborted === true) pace.setBusy(false);
+    else if (busy > LOOKS / 2) pace.setBusy(true);
     else if (looks.length - busy > LOOKS / 2) pace.setBusy(false);
   }, LOOK_MS).unref();
   return { shared: pace.shared, stop: () => clearInterval(timer) };

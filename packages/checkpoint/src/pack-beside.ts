@@ -15,11 +15,11 @@ const PIECES = 3;
 export async function writeBeside(
   order: ArchiveOrder,
   file: number,
-  { explain, signal, onProgress }: Writing,
+  { explain, signal, hurry, onProgress }: Writing,
   bytesPerSecond: number,
 ): Promise<PackedArchive> {
   signal?.throwIfAborted();
-  const pacing = paceByThisThread(bytesPerSecond);
+  const pacing = paceByThisThread(bytesPerSecond, hurry);
   const { worker, sent } = start({ ...order, file, pieces: 0, pace: pacing.shared });
   try {
     for (;;) {

@@ -28,6 +28,8 @@ export interface PackOptions {
   readonly threads?: boolean;
   /** About how long those may take to write to a file while this thread is busy; left out, as long as is best for this thread. */
   readonly withinMs?: number;
+  /** Aborted, this thread being busy does not matter to them any more. */
+  readonly hurry?: AbortSignal | undefined;
 }
 
 /** An archive on its way: nothing is read before somebody asks for it, and no second copy is made on disk. */
@@ -89,7 +91,7 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
     direct: {
       async writeTo(file, { explain, signal }) {
         const { order, bytes, threads } = await begin();
-        const writing = { explain, signal, onProgress };
+        const writing = { explain, signal, hurry: options.hurry, onProgress };
         packed = threads
           ? await writeBeside(order, file, writing, gentleRate(bytes, options.withinMs))
           : await writeHere(order, file, writing);
@@ -116,6 +118,7 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
 export interface Writing {
   readonly explain: (error: unknown) => unknown;
   readonly signal: AbortSignal | undefined;
+  readonly hurry?: AbortSignal | undefined;
   readonly onProgress: (bytes: number) => void;
 }
 

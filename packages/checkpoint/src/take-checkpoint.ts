@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { CairnError, isCairnError, LEVEL_FORMAT } from "@cairn/kv";
+import { isCairnError, LEVEL_FORMAT } from "@cairn/kv";
+import { cutShort } from "./archive-errors.ts";
 import { archivingOnDisk } from "./archiving.ts";
 import type { Archiving } from "./archiving.ts";
 import { ARCHIVE_FORMATS, encodeManifest } from "./checkpoint.ts";
@@ -35,6 +36,8 @@ export interface TakeOptions {
   /** Asked for: saves however recent the newest is, but not when nothing changed or somebody else is uploading. */
   readonly forced?: boolean;
   readonly signal?: AbortSignal;
+  /** Aborted, an upload does not give way to what else this process does any more. */
+  readonly hurry?: AbortSignal;
   readonly onStep?: (step: RoundStep, bytes: number) => void;
   readonly clock?: Clock;
   /** How long the lease holds without being renewed (ms); a minute when left out. */
@@ -168,6 +171,7 @@ async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise
       compression,
       tables: capture.state.format.kv === LEVEL_FORMAT,
       withinMs: uploadTime(options.approxFrequency),
+      hurry: take.hurry,
       onProgress: (bytes) => {
         lease.note({ bytes });
         onStep?.("uploading", bytes);
@@ -238,14 +242,4 @@ async function findNewest(
     if (source.agrees === undefined || (await source.agrees(found.manifest))) return found;
   }
   return undefined;
-}
-
-function cutShort(archive: string, has: number, sent: number): CairnError {
-  return new CairnError(
-    "CHECKPOINT_INCOMPLETE",
-    `The store kept ${has} of the ${sent} bytes of ${archive}.`,
-    {
-      hint: "Nothing was published. If it happens again, the store does not keep what it is given.",
-    },
-  );
 }

@@ -1,7 +1,11 @@
+import { open } from "node:fs/promises";
+import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
+import { packDirectory } from "../src/index.ts";
 import { gentleRate, Pace } from "../src/pace.ts";
 import { paceByThisThread } from "../src/pace-by-this-thread.ts";
 import { uploadTime } from "../src/schedule.ts";
+import { temporaryDirectory, writeFiles } from "./support/places.ts";
 
 const BUSY = 0;
 
@@ -17,6 +21,37 @@ test("background threads are asked to give way while this thread has something t
   await vi.waitFor(() => expect(pacing.shared[BUSY]).toBe(1), 30_000);
   clearInterval(working);
   await vi.waitFor(() => expect(pacing.shared[BUSY]).toBe(0), 30_000);
+});
+
+test("background threads need not give way any more once there is a hurry, however busy this thread is", async () => {
+  const hurry = new AbortController();
+  const pacing = paceByThisThread(1e9, hurry.signal);
+  onTestFinished(() => pacing.stop());
+  const working = setInterval(() => {
+    for (const end = performance.now() + 5; performance.now() < end;);
+  }, 1);
+  onTestFinished(() => clearInterval(working));
+  let looks = 0;
+  // More than it takes to find this thread idle, were it so.
+  await vi.waitFor(() => expect((looks += 1)).toBeGreaterThan(8), { interval: 25, timeout: 30_000 });
+  expect(pacing.shared[BUSY]).toBe(1);
+  hurry.abort();
+  await vi.waitFor(() => expect(pacing.shared[BUSY]).toBe(0), 30_000);
+  const late = paceByThisThread(1e9, hurry.signal);
+  late.stop();
+  expect(late.shared[BUSY]).toBe(0);
+});
+
+test("packing to a file on threads looks whether there is a hurry", async () => {
+  const dir = await temporaryDirectory();
+  await writeFiles(join(dir, "in"), { a: Buffer.alloc(1_000_000) });
+  const file = await open(join(dir, "out"), "w");
+  onTestFinished(() => file.close());
+  const { signal: hurry } = new AbortController();
+  const looked = vi.spyOn(hurry, "aborted", "get");
+  const packing = packDirectory(join(dir, "in"), { threads: true, hurry });
+  await packing.direct?.writeTo(file.fd, { explain: (error) => error });
+  expect(looked).toHaveBeenCalled();
 });
 
 /** How long threads rested, in milliseconds, while `work` was done. */

@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { listCheckpoints, memoryStore } from "../src/index.ts";
 import type { CheckpointStore } from "../src/index.ts";
+import { archivingOnDisk } from "../src/archiving.ts";
+import type { PackOptions } from "../src/pack.ts";
 import type { ManualClock } from "../testing/index.ts";
 import { HOUR, start, types } from "./support/bench.ts";
 import { temporaryDirectory } from "./support/places.ts";
@@ -63,6 +65,24 @@ test("an upload whose store answers after the node has stopped publishes nothing
   expect(source.captures).toBe(0);
   expect(await namesIn(memory)).toEqual([]);
   expect(types(events)).toEqual(["begun", "failed"]);
+});
+
+test("an upload is in a hurry once the node stops, whether it was under way or is the one on close", async () => {
+  const packed: PackOptions[] = [];
+  const { checkpointer, source } = await start({ checkpointOnClose: true }, {}, undefined, {
+    archiving: {
+      ...archivingOnDisk,
+      pack(dir, options = {}) {
+        packed.push(options);
+        return archivingOnDisk.pack(dir, options);
+      },
+    },
+  });
+  await checkpointer.checkpointNow().done;
+  expect(packed.map(({ hurry }) => hurry?.aborted)).toEqual([false]);
+  source.txId += 1;
+  await checkpointer.stop();
+  expect(packed.map(({ hurry }) => hurry?.aborted)).toEqual([true, true]);
 });
 
 test("told that the index is in doubt, saves nothing more although a checkpoint on close is wanted", async () => {

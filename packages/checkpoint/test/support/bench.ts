@@ -35,6 +35,7 @@ export async function start(
   change: Partial<CheckpointerOptions> = {},
   faults: StoreFaults = {},
   onEvent: CheckpointerParts["onEvent"] = () => undefined,
+  parts: Pick<CheckpointerParts, "archiving"> = {},
 ): Promise<Bench> {
   const dir = await temporaryDirectory();
   const clock = manualClock();
@@ -42,6 +43,7 @@ export async function start(
   const source = testSource();
   const events: CheckpointerEvent[] = [];
   const checkpointer = startCheckpointer({
+    ...parts,
     source,
     clock,
     random: () => 0.5,
