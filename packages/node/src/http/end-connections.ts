@@ -70,8 +70,10 @@ export function endConnectionsOnClose(app: FastifyInstance): Connections {
     handOver: (request) => void handedOver.add(request),
   };
   app.addHook("onRequest", ({ raw }, reply, done) => {
-    if (requests.take(raw)) done();
-    else void reply.hijack();
+    if (!requests.take(raw)) return void reply.hijack();
+    // The framework takes one that was handed over for late, and would end the connection before the answers that follow.
+    if (closing) reply.raw.removeHeader("connection");
+    done();
   });
   app.addHook("onSend", ({ raw }, reply, _payload, done) => {
     if (requests.endsWith(raw)) void reply.header("connection", "close");

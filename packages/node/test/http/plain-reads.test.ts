@@ -127,6 +127,31 @@ describe("a connection that read documents", () => {
   });
 });
 
+it("a document that appears after it was first looked for does not end a connection that waits for more", async () => {
+  const one = await served({ closeTimeoutMs: NEVER });
+  const gate = new EventEmitter();
+  const get = one.node.get.bind(one.node);
+  let asked = 0;
+  one.node.get = async (key, options) => {
+    asked += 1;
+    const isFirst = asked === 1;
+    if (asked <= 2) await once(gate, "open");
+    return isFirst ? undefined : await get(key, options);
+  };
+  const socket = connect(one.server.port, "127.0.0.1");
+  socket.write("GET /api/v1/pods/web-0 HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2));
+  await vi.waitFor(() => expect(asked).toBe(2));
+  const closing = one.server.close();
+  await vi.waitFor(() => expect(one.fetch("/health/live")).rejects.toThrow("fetch failed"));
+  gate.emit("open");
+  const answers = (await text(socket)).split("HTTP/1.1 ").slice(1);
+  expect(answers.map((answer) => [answer.slice(0, 3), /^connection: close\r$/im.test(answer)])).toEqual([
+    ["200", false],
+    ["200", true],
+  ]);
+  await closing;
+});
+
 it("a body that a read should not have does not pass for the next request", async () => {
   await using one = await served({});
   const body = "GET /api/v1/pods/nobody HTTP/1.1\r\nHost: localhost\r\n\r\n";
