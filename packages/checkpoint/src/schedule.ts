@@ -71,7 +71,7 @@ export function leaseDuration(approxFrequency: number): number {
 }
 
 /**
- * How long an upload may take at most because the node has other things to do (ms): a checkpoint is as old as its upload was long, and
+ * For about how long an upload may rest because the node has other things to do (ms): a checkpoint is as old as its upload was long, and
  * nobody else begins one meanwhile. docs/checkpointing.md says how to choose a frequency for which this is enough.
  */
 export function uploadTime(approxFrequency: number): number {
