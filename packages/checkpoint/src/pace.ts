@@ -12,7 +12,7 @@ const FIELDS = 3;
 const SPARE = 12 * 1024 * 1024;
 
 /**
- * How fast background threads go on while others want to work, in bytes a second. On two processors p99 of a writer beside them was 1.4
+ * How fast background threads go on while others want to work, in bytes a second. On two processors p99 of a writer beside them was 1.2
  * times what it was without them at 16 MB/s, 3 times at 80 and 12 times at full speed, whatever their priority (`pnpm bench --only
  * writer`): it is not the work of these threads alone that others wait for, but what it makes the kernel and V8 do. Faster only where
  * the whole, `bytes` long, would otherwise take longer than `withinMs`.

@@ -38,7 +38,7 @@ export function versionValueTime(value: Uint8Array): number {
 /** The document in a version's value; undefined for a deletion. */
 export function versionValueJson(value: Uint8Array): Json | undefined {
   if (value[0] === DELETED) return undefined;
-  return JSON.parse(view(value).toString("utf8", VERSION_HEAD)) as Json;
+  return JSON.parse(textOf(view(value), VERSION_HEAD)) as Json;
 }
 
 /** A number alone, as a row's value. */
@@ -93,7 +93,7 @@ export function encodeOutcome(time: number, kind: OutcomeKind, text: Uint8Array)
 export function decodeOutcome(value: Uint8Array): { time: number; kind: OutcomeKind; text: string } {
   const bytes = view(value);
   const kind = OUTCOMES[bytes[0] ?? 0] ?? "aborted";
-  return { time: readNumber(bytes, 1), kind, text: bytes.toString("utf8", 9) };
+  return { time: readNumber(bytes, 1), kind, text: textOf(bytes, 9) };
 }
 
 /** An idempotency row's value: the transaction that was applied, and its content's hash. */
