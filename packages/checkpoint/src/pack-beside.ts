@@ -1,12 +1,12 @@
-import type { Worker } from "node:worker_threads";
 import { CairnError } from "@cairn/kv";
 import type { ArchiveOrder, PackedArchive } from "./archive-pieces.ts";
 import { paceByThisThread } from "./pace-by-this-thread.ts";
 import type { Writing } from "./pack.ts";
 import type { PackMessage, PackOrder, PackRequest } from "./pack-worker.ts";
 import { unlessAborted } from "./stores/unless-aborted.ts";
-import { inboxOf, receiveError, startWorker } from "@cairn/kv/threads";
-import type { Inbox } from "@cairn/kv/threads";
+import { receiveError, startThreadPair } from "@cairn/kv/threads";
+import type { ThreadPair } from "@cairn/kv/threads";
+import type { PackedFiles } from "./tar-pieces.ts";
 
 /** On their way to this thread, of at most 4 MiB each. */
 const PIECES = 3;
@@ -20,10 +20,10 @@ export async function writeBeside(
 ): Promise<PackedArchive> {
   signal?.throwIfAborted();
   const pacing = paceByThisThread(bytesPerSecond, hurry);
-  const { worker, sent } = start({ ...order, file, pieces: 0, pace: pacing.shared });
+  const threads = start({ ...order, file, pieces: 0, pace: pacing.shared });
   try {
     for (;;) {
-      const message = await unlessAborted(sent.take(), signal);
+      const message = await unlessAborted(threads.sent.take(), signal);
       if ("packed" in message) return message.packed;
       if ("done" in message) onProgress(message.done);
       else {
@@ -33,7 +33,7 @@ export async function writeBeside(
     }
   } finally {
     pacing.stop();
-    await worker.terminate();
+    await threads.terminate();
   }
 }
 
@@ -43,7 +43,8 @@ export async function* archiveBeside(
   onProgress: (bytes: number) => void,
 ): AsyncGenerator<Buffer, PackedArchive, undefined> {
   // Without giving way: what this thread is busy with is sending these very pieces, which would slow themselves down to half.
-  const { worker, sent } = start({ ...order, pieces: PIECES });
+  const threads = start({ ...order, pieces: PIECES });
+  const { worker, sent } = threads;
   try {
     for (;;) {
       const message = await sent.take();
@@ -54,17 +55,24 @@ export async function* archiveBeside(
       worker.postMessage("one more" satisfies PackRequest, []);
     }
   } finally {
-    await worker.terminate();
+    await threads.terminate();
   }
 }
 
-function start(order: PackOrder): { readonly worker: Worker; readonly sent: Inbox<PackMessage> } {
-  const worker = startWorker(import.meta.url, "pack-worker", order);
-  return { worker, sent: inboxOf<PackMessage>(worker, endedEarly) };
+/** One thread reads and one packs what it read, so that both digests are computed at once. */
+function start(order: PackOrder): ThreadPair<PackMessage> {
+  const { dir, names, tables, pace } = order;
+  const reading: PackedFiles = { dir, names, tables, ...(pace === undefined ? {} : { pace }) };
+  return startThreadPair(
+    import.meta.url,
+    { name: "pack-worker", order },
+    { name: "read-worker", order: reading },
+    endedEarly,
+  );
 }
 
 function endedEarly(): CairnError {
-  return new CairnError("CHECKPOINT_INCOMPLETE", "The thread that packed the archive ended early.", {
+  return new CairnError("CHECKPOINT_INCOMPLETE", "A thread that packed the archive ended early.", {
     hint: "Nothing was published; the next checkpoint begins anew.",
   });
 }

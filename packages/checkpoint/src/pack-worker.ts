@@ -1,15 +1,14 @@
 import { writeSync } from "node:fs";
-import { parentPort, workerData } from "node:worker_threads";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { archivePieces, PASSES } from "./archive-pieces.ts";
 import type { ArchiveOrder, PackedArchive } from "./archive-pieces.ts";
 import { Pace, SLICE } from "./pace.ts";
 import type { ReadMessage } from "./read-worker.ts";
 import { flushBehind } from "./stores/flush-behind.ts";
-import type { PackedFiles } from "./tar-pieces.ts";
-import { Inbox, inboxOf, receiveError, sendError, startWorker, yieldToOtherThreads } from "@cairn/kv/threads";
-import type { SentError } from "@cairn/kv/threads";
+import { Inbox, receiveError, sendError, yieldToOtherThreads } from "@cairn/kv/threads";
+import type { Paired, SentError } from "@cairn/kv/threads";
 
-/** What a packing thread is started with. */
+/** What a packing thread is started with; its peer is a thread that reads. */
 export interface PackOrder extends ArchiveOrder {
   /** A file to write to; without one the archive is sent, `pieces` at once, and then one for each {@link PackRequest}. */
   readonly file?: number;
@@ -39,13 +38,13 @@ interface Target {
 /** An error of the file that is written to, which its owner can explain. */
 class WriteFailure extends Error {}
 
-async function pack(order: PackOrder, port: Port): Promise<PackedArchive> {
+async function pack(order: Paired<PackOrder>, port: Port): Promise<PackedArchive> {
   const files: PackedArchive["files"] = [];
   let read = 0;
   let told = 0;
 
   async function* plain(): AsyncGenerator<Buffer, void, undefined> {
-    for await (const piece of readBeside(order, files)) {
+    for await (const piece of readBeside(order.peer, files)) {
       read += piece.length;
       yield piece;
     }
@@ -71,27 +70,22 @@ async function pack(order: PackOrder, port: Port): Promise<PackedArchive> {
   }
 }
 
-/** The pieces as a thread of its own reads them, so that both digests are computed at once. */
+/** The pieces as the other thread reads them. Should that end early, whoever started both is told, and ends this one too. */
 async function* readBeside(
-  { dir, names, tables, pace }: PackOrder,
+  reader: MessagePort,
   files: PackedArchive["files"],
 ): AsyncGenerator<Buffer, void, undefined> {
-  const order: PackedFiles = { dir, names, tables, ...(pace === undefined ? {} : { pace }) };
-  const reader = startWorker(import.meta.url, "read-worker", order);
-  const sent = inboxOf<ReadMessage>(reader, () => new Error("The thread that reads the files ended early."));
-  try {
-    for (;;) {
-      const message = await sent.take();
-      if ("memory" in message) {
-        yield Buffer.from(message.memory, 0, message.bytes);
-        reader.postMessage(message.memory, [message.memory]);
-      } else if ("files" in message) {
-        files.push(...message.files);
-        return;
-      } else throw receiveError(message.failed);
-    }
-  } finally {
-    await reader.terminate();
+  const sent = new Inbox<ReadMessage>();
+  reader.on("message", (message: ReadMessage) => sent.put(message));
+  for (;;) {
+    const message = await sent.take();
+    if ("memory" in message) {
+      yield Buffer.from(message.memory, 0, message.bytes);
+      reader.postMessage(message.memory, [message.memory]);
+    } else if ("files" in message) {
+      files.push(...message.files);
+      return;
+    } else throw receiveError(message.failed);
   }
 }
 
@@ -141,5 +135,4 @@ if (parentPort !== null) {
     const writing = error instanceof WriteFailure;
     port.postMessage({ failed: sendError(writing ? error.cause : error), writing } satisfies PackMessage);
   }
-  port.close();
 }

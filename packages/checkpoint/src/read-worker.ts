@@ -4,7 +4,7 @@ import { PieceMemory } from "./piece-memory.ts";
 import { tarPieces } from "./tar-pieces.ts";
 import type { PackedFiles } from "./tar-pieces.ts";
 import { sendError, yieldToOtherThreads } from "@cairn/kv/threads";
-import type { SentError } from "@cairn/kv/threads";
+import type { Paired, SentError } from "@cairn/kv/threads";
 
 /** What the thread that reads files sends: pieces of a tar archive, whose memory is to be sent back; then what they were. */
 export type ReadMessage =
@@ -15,22 +15,22 @@ export type ReadMessage =
 /** Enough for both threads to be busy. */
 const PIECES = 4;
 
-async function read(order: PackedFiles, port: NonNullable<typeof parentPort>): Promise<void> {
+async function read({ peer, ...order }: Paired<PackedFiles>): Promise<void> {
   const memory = new PieceMemory(PIECES);
-  port.on("message", (returned: ArrayBuffer) => memory.giveBack(returned));
+  peer.on("message", (returned: ArrayBuffer) => memory.giveBack(returned));
   const files: Manifest["files"] = [];
   for await (const { buffer, length } of tarPieces(order, memory, files)) {
-    port.postMessage({ memory: buffer, bytes: length } satisfies ReadMessage, [buffer]);
+    peer.postMessage({ memory: buffer, bytes: length } satisfies ReadMessage, [buffer]);
   }
-  port.postMessage({ files } satisfies ReadMessage);
+  peer.postMessage({ files } satisfies ReadMessage, []);
 }
 
 if (parentPort !== null) {
-  const port = parentPort;
+  const order: Paired<PackedFiles> = workerData;
   yieldToOtherThreads();
   try {
-    await read(workerData, port);
+    await read(order);
   } catch (error) {
-    port.postMessage({ failed: sendError(error) } satisfies ReadMessage);
+    order.peer.postMessage({ failed: sendError(error) } satisfies ReadMessage, []);
   }
 }

@@ -4,9 +4,9 @@ import type { Manifest } from "./checkpoint.ts";
 import { receiveArchive } from "./receive-archive.ts";
 import { sinkBeside } from "./sink-beside.ts";
 import { Inbox, sendError, yieldToOtherThreads } from "@cairn/kv/threads";
-import type { SentError } from "@cairn/kv/threads";
+import type { Paired, SentError } from "@cairn/kv/threads";
 
-/** What an unpacking thread is started with. */
+/** What an unpacking thread is started with; its peer is a thread that writes. */
 export interface UnpackOrder {
   readonly dir: string;
   readonly manifest: Manifest;
@@ -34,12 +34,12 @@ export type UnpackMessage =
 
 type Port = NonNullable<typeof parentPort>;
 
-async function unpack({ archive, ...order }: UnpackOrder, port: Port): Promise<void> {
+async function unpack({ archive, peer, ...order }: Paired<UnpackOrder>, port: Port): Promise<void> {
   let told = 0;
   await receiveArchive({
     ...order,
     source: typeof archive === "number" ? fileSource(archive) : chunkSource(sentTo(port, archive)),
-    sink: sinkBeside(order),
+    sink: sinkBeside(peer),
     onProgress(done) {
       if (done - told < 1024 * 1024 && done < order.manifest.archive.bytes) return;
       told = done;
@@ -63,7 +63,7 @@ async function* sentTo(
 
 if (parentPort !== null) {
   const port = parentPort;
-  const order: UnpackOrder = workerData;
+  const order: Paired<UnpackOrder> = workerData;
   if (order.background) yieldToOtherThreads();
   try {
     await unpack(order, port);

@@ -9,7 +9,8 @@ import { receiveArchive } from "./receive-archive.ts";
 import { unlessAborted } from "./stores/unless-aborted.ts";
 import { syncFolder } from "./stores/write-file.ts";
 import type { UnpackMessage, UnpackOrder, UnpackRequest } from "./unpack-worker.ts";
-import { Inbox, inboxOf, receiveError, startWorker, WORTH_A_THREAD } from "@cairn/kv/threads";
+import type { WriteOrder } from "./write-worker.ts";
+import { Inbox, receiveError, startThreadPair, WORTH_A_THREAD } from "@cairn/kv/threads";
 
 /** How to unpack. */
 export interface UnpackOptions {
@@ -80,15 +81,18 @@ async function unpackBeside(
   signal?.throwIfAborted();
   const { file } = archive;
   const memory = new SharedArrayBuffer(file === undefined ? CHUNKS * CHUNK_BYTES : 0);
-  const worker = startWorker(import.meta.url, "unpack-worker", {
-    ...order,
-    archive: file ?? { memory, size: CHUNK_BYTES },
-  } satisfies UnpackOrder);
-  const sent = inboxOf<UnpackMessage>(worker, () =>
-    incomplete(order.manifest, "the thread that unpacked it ended early"),
+  const unpacking: UnpackOrder = { ...order, archive: file ?? { memory, size: CHUNK_BYTES } };
+  const { dir, manifest, background } = order;
+  const writing: WriteOrder = { dir, manifest, background };
+  const threads = startThreadPair<UnpackMessage>(
+    import.meta.url,
+    { name: "unpack-worker", order: unpacking },
+    { name: "write-worker", order: writing },
+    () => incomplete(manifest, "a thread that unpacked it ended early"),
   );
+  const { sent } = threads;
   const free = new Inbox<number>(Array.from({ length: CHUNKS }, (_, chunk) => chunk));
-  const send = (request: UnpackRequest): void => worker.postMessage(request, []);
+  const send = (request: UnpackRequest): void => threads.worker.postMessage(request, []);
 
   /** What counts is what the other thread says, also of what it was fed. */
   async function follow(): Promise<void> {
@@ -118,7 +122,7 @@ async function unpackBeside(
     await unlessAborted(unpacked, signal);
   } finally {
     // Nothing may write to the directory any more once the caller hears of the end.
-    await worker.terminate();
+    await threads.terminate();
     // Lets go of the archive.
     free.fail(new Error("Nobody takes any more of the archive."));
   }

@@ -3,9 +3,9 @@ import type { Manifest } from "./checkpoint.ts";
 import { manifestWriter } from "./file-sink.ts";
 import type { FilePiece } from "./file-writer.ts";
 import { sendError, yieldToOtherThreads } from "@cairn/kv/threads";
-import type { SentError } from "@cairn/kv/threads";
+import type { Paired, SentError } from "@cairn/kv/threads";
 
-/** What a writing thread is started with. */
+/** What a writing thread is started with; its peer is who sends it the pieces. */
 export interface WriteOrder {
   readonly dir: string;
   readonly manifest: Manifest;
@@ -20,7 +20,7 @@ export type WriteMessage =
   | { readonly memory: ArrayBuffer; readonly failed?: SentError }
   | { readonly ended: true; readonly failed?: SentError };
 
-function serve({ dir, manifest }: WriteOrder, port: NonNullable<typeof parentPort>): void {
+function serve({ dir, manifest, peer }: Paired<WriteOrder>): void {
   const writer = manifestWriter(dir, manifest);
   let failed: SentError | undefined;
   // Requests come while one is at work: each waits for the one before, since pieces of a file are written in the order they were sent.
@@ -38,15 +38,15 @@ function serve({ dir, manifest }: WriteOrder, port: NonNullable<typeof parentPor
   async function handle(request: WriteRequest): Promise<void> {
     if (request === "end") {
       const result = await attempt(() => writer.end());
-      port.postMessage({ ended: true, ...result } satisfies WriteMessage);
+      peer.postMessage({ ended: true, ...result } satisfies WriteMessage, []);
       return;
     }
     const result = await attempt(() => writer.write(request));
     const { memory } = request;
-    port.postMessage({ memory, ...result } satisfies WriteMessage, [memory]);
+    peer.postMessage({ memory, ...result } satisfies WriteMessage, [memory]);
   }
 
-  port.on("message", (request: WriteRequest) => {
+  peer.on("message", (request: WriteRequest) => {
     const turn = before;
     before = (async () => {
       await turn;
@@ -56,7 +56,7 @@ function serve({ dir, manifest }: WriteOrder, port: NonNullable<typeof parentPor
 }
 
 if (parentPort !== null) {
-  const order: WriteOrder = workerData;
+  const order: Paired<WriteOrder> = workerData;
   if (order.background) yieldToOtherThreads();
-  serve(order, parentPort);
+  serve(order);
 }

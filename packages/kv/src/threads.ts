@@ -1,5 +1,6 @@
 // An entry of its own, because a thread that only does one thing need not load LevelDB.
-export { Inbox, inboxOf, whenOver } from "./inbox.ts";
+export { Inbox, inboxOf } from "./inbox.ts";
+export { type Paired, startThreadPair, type ThreadPair } from "./thread-pair.ts";
 export {
   receiveError,
   sendError,

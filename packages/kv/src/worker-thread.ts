@@ -1,5 +1,5 @@
 import { constants, setPriority } from "node:os";
-import { Worker } from "node:worker_threads";
+import { type Transferable, Worker } from "node:worker_threads";
 import { CairnError, systemErrorCode } from "./errors.ts";
 
 /** In bytes: fewer are done with before another thread has started. */
@@ -31,13 +31,17 @@ export function receiveError({ message, cairn, system }: SentError): Error {
   return system === undefined ? error : Object.assign(error, { code: system });
 }
 
-/** Starts `<name>.js`, which in a build lies beside the module whose `import.meta.url` is `beside`. */
-export function startWorker(beside: string, name: string, workerData: unknown): Worker {
-  if (!beside.endsWith(".ts")) {
-    return new Worker(new URL(`./${name}.js`, beside), { workerData, ...ofFile() });
-  }
+/** Starts `<name>.js`, which in a build lies beside the module whose `import.meta.url` is `beside`; what is transferred is its own then. */
+export function startWorker(
+  beside: string,
+  name: string,
+  workerData: unknown,
+  transferList: Transferable[] = [],
+): Worker {
+  const given = { workerData, transferList };
+  if (!beside.endsWith(".ts")) return new Worker(new URL(`./${name}.js`, beside), { ...given, ...ofFile() });
   // Node runs no TypeScript: who runs the sources, by export conditions of its own, gets the thread from the build.
-  return new Worker(new URL(`../dist/src/${name}.js`, beside), { workerData, execArgv: [] });
+  return new Worker(new URL(`../dist/src/${name}.js`, beside), { ...given, execArgv: [] });
 }
 
 const OF_TEXT = /"?--input-type(?:=|\s+)[\w-]+"?/g;
