@@ -100,9 +100,26 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Makes all files of a folder, and their names, survive a power loss. */
-export async function syncFiles(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
+/** What tells, for each file of a folder, that its content is still what it was. */
+export type FileMarks = ReadonlyMap<string, string>;
+
+/** The marks of all files of a folder. */
+export async function fileMarks(folder: string): Promise<FileMarks> {
+  const names = await readdir(folder);
+  return new Map(
+    await Promise.all(
+      names.map(async (name): Promise<[string, string]> => {
+        const { ino, size, mtimeNs } = await stat(join(folder, name), { bigint: true });
+        return [name, `${ino} ${size} ${mtimeNs}`];
+      }),
+    ),
+  );
+}
+
+/** Makes the files of a folder that are not as they were when all survived a power loss, and the names of all, survive one. */
+export async function syncChangedFiles(folder: string, flushed: FileMarks): Promise<void> {
+  for (const [name, mark] of await fileMarks(folder)) {
+    if (flushed.get(name) === mark) continue;
     const handle = await open(join(folder, name), "r");
     try {
       await handle.sync();
