@@ -1,7 +1,7 @@
 import { readdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { MemoryLevel } from "memory-level";
+import type { MemoryLevel } from "memory-level";
 import { CairnError } from "./errors.ts";
 import type {
   KvCapture,
@@ -31,7 +31,9 @@ export function memoryProvider(): KvProvider {
     persistent: false,
     async open(place) {
       const dir = resolve(place);
-      const rows: Rows = new MemoryLevel({
+      // Most nodes have none, and would wait at their start for what is loaded here.
+      const memory = await import("memory-level");
+      const rows: Rows = new memory.MemoryLevel({
         keyEncoding: "view",
         valueEncoding: "view",
         storeEncoding: "view",

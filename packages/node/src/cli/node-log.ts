@@ -1,5 +1,4 @@
 import { type Logger, pino } from "pino";
-import { PinoPretty } from "pino-pretty";
 import type { Terminal } from "./terminal.ts";
 
 /** How a node's log is written. */
@@ -10,13 +9,15 @@ export interface NodeLogOptions {
 }
 
 /** A node's log on standard output: readable lines on a terminal, JSON lines in a pipe. */
-export function nodeLog(terminal: Terminal, { json, level }: NodeLogOptions): Logger {
+export async function nodeLog(terminal: Terminal, { json, level }: NodeLogOptions): Promise<Logger> {
   const { stdout } = terminal;
   const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
   if (json || stdout.isTTY !== true) {
     // Level names instead of numbers, which only pino's own tools know.
     return pino({ ...options, formatters: { level: (label) => ({ level: label }) } }, stdout);
   }
+  // Only where somebody looks: a start without a terminal would wait for it to be loaded.
+  const { PinoPretty } = await import("pino-pretty");
   const colorize = terminal.env["NO_COLOR"] === undefined;
   return pino(options, PinoPretty({ destination: stdout, colorize, translateTime: "SYS:HH:MM:ss.l" }));
 }

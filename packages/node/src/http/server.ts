@@ -84,6 +84,8 @@ function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContex
     rewriteUrl: ({ url = "/" }) => originForm(url),
     // Routes read their own query, strictly (query.ts).
     routerOptions: { querystringParser: () => ({}), maxParamLength: 16_384 },
+    // No route has a schema: what would compile them takes 30 ms to load, which a start need not wait for.
+    schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
   });
   app.server.on("checkExpectation", answerExpectation);
   app.setErrorHandler(handleError);
@@ -104,6 +106,10 @@ function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContex
   });
   answerPlainReads(app, api, { guard: access, connections, onAnswered });
   return app;
+}
+
+function noSchemas(): never {
+  throw new Error("Routes have no schemas: they read their own query and body.");
 }
 
 /** What is refused before it reaches a route has none: it is told as one, however many addresses are tried. */

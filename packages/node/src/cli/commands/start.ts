@@ -25,7 +25,7 @@ export const addStart: AddCommand = (parent, terminal) => {
 
 async function start(options: StartOptions, terminal: Terminal): Promise<void> {
   const config = requireConfig(await readConfiguration(options, terminal));
-  const logger = nodeLog(terminal, { json: options.json === true, level: options.logLevel });
+  const logger = await nodeLog(terminal, { json: options.json === true, level: options.logLevel });
   const onNotice = (notice: string): void => logger.warn(notice);
   for (const notice of config.notices) onNotice(notice);
   // Before the node: a signal that comes while it starts must not end the process halfway.
