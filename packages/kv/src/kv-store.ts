@@ -25,6 +25,9 @@ export interface KvRange {
 /** A value, or undefined when there is none: at once where it is at hand, else later. To be awaited, or told apart by `instanceof Promise`. */
 export type KvValue = Uint8Array | undefined | Promise<Uint8Array | undefined>;
 
+/** The same of a value as text. */
+export type KvText = string | undefined | Promise<string | undefined>;
+
 /** What can be read, from the store as it is now or from a {@link KvSnapshot}. */
 export interface KvReader {
   /**
@@ -32,6 +35,11 @@ export interface KvReader {
    * that the event loop turns also while somebody reads one value after the other.
    */
   get(key: Uint8Array): KvValue;
+  /**
+   * What `get` answers, as text: a value's bytes as UTF-8 (what is none becomes U+FFFD). Left out by stores that cannot do it faster
+   * than their callers could.
+   */
+  getText?(key: Uint8Array): KvText;
   /** The values of `keys` in the same order, all from one state of the store; undefined where there is none. */
   getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
   /**

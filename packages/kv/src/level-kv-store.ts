@@ -10,6 +10,7 @@ import type {
   KvSnapshot,
   KvStats,
   KvStore,
+  KvText,
   KvValue,
 } from "./kv-store.ts";
 import { checkLiveTables } from "./check-live-tables.ts";
@@ -80,13 +81,20 @@ async function checkLogs(dir: string): Promise<void> {
   }
 }
 
+/** LevelDB's own bytes become text without becoming a buffer first. */
+const AS_TEXT = { keyEncoding: "view", valueEncoding: "utf8" } as const;
+
 class LevelKvStore extends LevelReader implements KvStore {
   readonly #level: ClassicLevel<Uint8Array, Uint8Array>;
   readonly #dir: string;
   readonly #claim: ClaimedDirectory;
-  readonly #reads = new PointReads({
-    now: (key) => this.#getNow(key),
+  readonly #reads = new PointReads<Uint8Array>({
+    now: (key) => this.#now(() => this.#level.getSync(key)),
     many: (keys) => this.getMany(keys),
+  });
+  readonly #texts = new PointReads<string>({
+    now: (key) => this.#now(() => this.#level.getSync<Uint8Array, string>(key, AS_TEXT)),
+    many: (keys) => this.#later(() => this.#level.getMany<Uint8Array, string>(keys, AS_TEXT)),
   });
   /** Captures, compactions and the check of the tables: what closing waits for. */
   readonly #running = new Set<Promise<unknown>>();
@@ -116,17 +124,30 @@ class LevelKvStore extends LevelReader implements KvStore {
     return this.#closing === undefined ? this.#reads.get(key) : Promise.reject(closed(this.#dir));
   }
 
-  #getNow(key: Uint8Array): Uint8Array | undefined {
+  getText(key: Uint8Array): KvText {
+    return this.#closing === undefined ? this.#texts.get(key) : Promise.reject(closed(this.#dir));
+  }
+
+  #now<Value>(read: () => Value): Value {
     if (this.#damage !== undefined) throw this.#damage;
     try {
-      return this.#level.getSync(key);
+      return read();
     } catch (error) {
       throw explainOperation(error, this.#dir);
     }
   }
 
-  override async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
-    return this.#damage === undefined ? super.getMany(keys) : this.#refuse(this.#damage);
+  async #later<Value>(read: () => Promise<Value>): Promise<Value> {
+    if (this.#damage !== undefined) throw this.#damage;
+    try {
+      return await read();
+    } catch (error) {
+      throw explainOperation(error, this.#dir);
+    }
+  }
+
+  override getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+    return this.#later(() => this.#level.getMany(keys as Uint8Array[]));
   }
 
   override range(range: KvRange): AsyncIterable<readonly KvRow[]> {
@@ -200,7 +221,7 @@ class LevelKvStore extends LevelReader implements KvStore {
   async #close(): Promise<void> {
     this.#stop.abort();
     await Promise.allSettled(this.#running);
-    await this.#reads.idle();
+    await Promise.all([this.#reads.idle(), this.#texts.idle()]);
     await this.#level.close();
     // Last: until LevelDB has let go, another opening in this process would make it lose its lock.
     this.#claim.release();

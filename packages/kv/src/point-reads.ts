@@ -1,17 +1,13 @@
-import type { KvValue } from "./kv-store.ts";
-
-type Value = Uint8Array | undefined;
-
-/** How the rows of a store are read; a row that is not there is undefined. */
-export interface RowReads {
+/** How the rows of a store are read, as bytes or as text; a row that is not there is undefined. */
+export interface RowReads<Value> {
   /** In this thread. Throws what it meets. */
-  now(key: Uint8Array): Value;
+  now(key: Uint8Array): Value | undefined;
   /** In another thread, in one go. */
-  many(keys: Uint8Array[]): Promise<Value[]>;
+  many(keys: Uint8Array[]): Promise<(Value | undefined)[]>;
 }
 
-interface Waiting {
-  readonly resolve: (value: Value) => void;
+interface Waiting<Value> {
+  readonly resolve: (value: Value | undefined) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -34,10 +30,10 @@ const MOST_TOGETHER = 32;
  * turns out to take longer, time and again, the rows come from a disk: then reads go to other threads until the event loop has made up
  * for it, and those that come together go in one.
  */
-export class PointReads {
-  readonly #rows: RowReads;
+export class PointReads<Value> {
+  readonly #rows: RowReads<Value>;
   readonly #keys: Uint8Array[] = [];
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting: Waiting<Value>[] = [];
   #underWay = 0;
   #leftOfTurn = MOST_A_TURN;
   #turnEndsAt = 0;
@@ -46,12 +42,12 @@ export class PointReads {
   #isPlanned = false;
   #onIdle: (() => void) | undefined;
 
-  constructor(rows: RowReads) {
+  constructor(rows: RowReads<Value>) {
     this.#rows = rows;
   }
 
   /** The value of a row, as of some instant between call and answer. */
-  get(key: Uint8Array): KvValue {
+  get(key: Uint8Array): Value | undefined | Promise<Value | undefined> {
     const time = performance.now();
     if (!this.#isPlanned) this.#turnEndsAt = time + LONGEST_TURN_MS;
     if (this.#keys.length === 0 && this.#mayReadAt(time)) {
@@ -86,7 +82,7 @@ export class PointReads {
     return time >= this.#evenAt - WAITING_MS / WAITING_SHARE;
   }
 
-  #readAt(time: number, key: Uint8Array): Value {
+  #readAt(time: number, key: Uint8Array): Value | undefined {
     this.#leftOfTurn -= 1;
     try {
       return this.#rows.now(key);

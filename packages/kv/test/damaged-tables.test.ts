@@ -75,6 +75,9 @@ describe("a store with a damaged table", () => {
     // A thread of a low priority waits for a busy machine.
     await vi.waitFor(async () => expect(await readAll(store)).toSatisfy(isCairnError), 150_000);
     await expect(store.get(Buffer.from("count"))).rejects.toMatchObject(CORRUPT);
+    // More than are read in this thread.
+    const texts = Array.from({ length: 300 }, () => store.getText?.(Buffer.from("count")));
+    for (const read of texts) await expect(read).rejects.toMatchObject(CORRUPT);
     await expect(store.getMany([Buffer.from("count")])).rejects.toMatchObject(CORRUPT);
     expect(() => store.range({})).toThrow(expect.objectContaining(CORRUPT));
     expect(() => store.snapshot()).toThrow(expect.objectContaining(CORRUPT));

@@ -120,7 +120,9 @@ describe("a table that cannot be read any more", () => {
     const key = Buffer.from("count");
     // More than are read in one turn of the event loop.
     const reads = await Promise.allSettled(Array.from({ length: 300 }, () => store.get(key)));
-    for (const read of reads) expect(read).toMatchObject({ status: "rejected", reason: CORRUPT });
+    const texts = await Promise.allSettled(Array.from({ length: 300 }, () => store.getText?.(key)));
+    for (const read of [...reads, ...texts])
+      expect(read).toMatchObject({ status: "rejected", reason: CORRUPT });
     await expect(store.getMany([key])).rejects.toMatchObject(CORRUPT);
     await expect(expectWhole(store)).rejects.toMatchObject(CORRUPT);
   });

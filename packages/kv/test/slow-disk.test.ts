@@ -1,5 +1,5 @@
 import { ClassicLevel } from "classic-level";
-import { afterEach, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import type { KvStore } from "../src/kv-store.ts";
 import { testDirectory } from "./test-directory.ts";
 
@@ -20,25 +20,35 @@ async function slowStore(): Promise<KvStore> {
   return store;
 }
 
-async function readAll(store: KvStore): Promise<string[]> {
-  const values = await Promise.all(names.map((name) => store.get(Buffer.from(name))));
-  return values.map((value) => Buffer.from(value ?? []).toString());
-}
+/** How a row is read, as text in the end. */
+const READS = {
+  bytes: async (store: KvStore, name: string) => {
+    const value = await store.get(Buffer.from(name));
+    return value && Buffer.from(value).toString();
+  },
+  text: async (store: KvStore, name: string) => await store.getText?.(Buffer.from(name)),
+};
 
-it("a store on a slow disk reads a few rows at once and all others in other threads, each for who asked for it", async () => {
-  const store = await slowStore();
-  const beside = vi.spyOn(ClassicLevel.prototype, "getMany");
-  const here = vi.spyOn(ClassicLevel.prototype, "getSync");
-  expect(await readAll(store)).toEqual(names.map((name) => `value of ${name}`));
-  expect(beside).toHaveBeenCalled();
-  expect(here.mock.calls.length).toBeLessThan(names.length / 10);
-  expect(await store.get(Buffer.from("nobody"))).toBeUndefined();
-});
+describe.each(Object.entries(READS))("as %s,", (_, read) => {
+  it("a store on a slow disk reads a few rows at once and all others in other threads, each for who asked for it", async () => {
+    const store = await slowStore();
+    const beside = vi.spyOn(ClassicLevel.prototype, "getMany");
+    const here = vi.spyOn(ClassicLevel.prototype, "getSync");
+    expect(await Promise.all(names.map((name) => read(store, name)))).toEqual(
+      names.map((name) => `value of ${name}`),
+    );
+    expect(beside).toHaveBeenCalled();
+    expect(here.mock.calls.length).toBeLessThan(names.length / 10);
+    expect(await read(store, "nobody")).toBeUndefined();
+  });
 
-it("a store that closes answers what other threads read, and what waits for them", async () => {
-  const store = await slowStore();
-  const reads = readAll(store);
-  await store.close();
-  expect(await reads).toEqual(names.map((name) => `value of ${name}`));
-  await expect(store.get(Buffer.from("row 1"))).rejects.toMatchObject({ code: "NOT_READY" });
+  it("a store that closes answers what other threads read, and what waits for them", async () => {
+    const store = await slowStore();
+    const reads = Promise.all(names.map((name) => read(store, name)));
+    const closing = store.close();
+    await expect(read(store, "row 0")).rejects.toMatchObject({ code: "NOT_READY" });
+    await closing;
+    expect(await reads).toEqual(names.map((name) => `value of ${name}`));
+    await expect(read(store, "row 1")).rejects.toMatchObject({ code: "NOT_READY" });
+  });
 });

@@ -104,6 +104,26 @@ function readingAndWriting(bench: KvStoreBench): void {
     for (const one of refused) await expect(one).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
+  it("gives values as text too, as their bytes say it in UTF-8, where it can", async () => {
+    const store = await bench.open("store");
+    const values = ["", "plain", "·-é-漢字-😀-\u0000", "x".repeat(100_000), "·".repeat(100_000)];
+    const invalid = Uint8Array.of(0x61, 0xff, 0xc3, 0x28, 0xe2, 0x82);
+    await store.batch([
+      ...values.map((value, index) => put(numbered(index), value)),
+      { type: "put", key: bytes("invalid"), value: invalid },
+    ]);
+    const read = async (key: string): Promise<string | undefined> =>
+      store.getText === undefined ? text(await store.get(bytes(key))) : await store.getText(bytes(key));
+    for (const [index, value] of values.entries()) expect(await read(numbered(index))).toBe(value);
+    expect(await read("invalid")).toBe(Buffer.from(invalid).toString("utf8"));
+    expect(await read("nobody")).toBeUndefined();
+    // More than a store reads before others have their turn, and answered before it closes.
+    const many = Promise.all(Array.from({ length: 1_000 }, () => read(numbered(1))));
+    await store.close();
+    expect(new Set(await many)).toEqual(new Set(["plain"]));
+    await expect(read(numbered(1))).rejects.toMatchObject({ code: "NOT_READY" });
+  });
+
   it("keeps any bytes: empty values, zeros, and values of a megabyte", async () => {
     const store = await bench.open("store");
     const large = new Uint8Array(1 << 20).map((_, index) => (index * 31) & 0xff);

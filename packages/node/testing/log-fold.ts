@@ -62,7 +62,7 @@ export class LogFold {
   }
 
   digest(): string {
-    const hash = createHash("sha256").update(`cairn-digest/1\n${this.logId}\n${this.txId}\n`);
+    const hash = createHash("sha256").update(`cairn-digest/2\n${this.logId}\n${this.txId}\n`);
     const stems = [...this.#keys.keys()].toSorted((a, b) => (a < b ? -1 : 1));
     for (const stem of stems) {
       for (const version of this.#keys.get(stem) ?? []) {
@@ -109,10 +109,16 @@ function stemOf(bucket: string, key: string): string {
     .join("");
 }
 
+/** A number in 8 bytes of 7 bits, the highest first. */
+function sevenBits(number: number): number[] {
+  const digits = BigInt(number).toString(2).padStart(56, "0").match(/.{7}/g) ?? [];
+  return digits.map((bits) => Number.parseInt(bits, 2));
+}
+
 function versionValue({ revision, time, json }: FoldedVersion): Buffer {
   const head = Buffer.alloc(17);
   head[0] = json === undefined ? 1 : 0;
-  head.writeBigUInt64BE(BigInt(revision), 1);
-  head.writeBigUInt64BE(BigInt(time), 9);
+  head.set(sevenBits(revision), 1);
+  head.set(sevenBits(time), 9);
   return Buffer.concat([head, Buffer.from(json ?? "")]);
 }

@@ -7,7 +7,7 @@ import { isVersionValue, versionValueRevision } from "./row-values.ts";
 
 /**
  * SHA-256 over the logical content of an index, the same on every node that holds the same prefix of the same log, whatever its
- * files look like. Fed, in order: `cairn-digest/1`, the log id and the tx-id, each ended by a line break; then for every key in key
+ * files look like. Fed, in order: `cairn-digest/2`, the log id and the tx-id, each ended by a line break; then for every key in key
  * order its versions from the oldest to the newest, each as length of the stem (4 bytes, big-endian), stem, length of the value, value (docs/index-format.md).
  * `reader` must be frozen (a snapshot, or a store that nobody writes). Undefined for an index that holds nothing.
  *
@@ -24,7 +24,7 @@ export async function digestIndex(
   const past = txId !== state.txId;
   if (past) await checkPast(reader, state, txId);
   const feed = new Feed();
-  feed.text(`cairn-digest/1\n${state.log.id}\n${txId}\n`);
+  feed.text(`cairn-digest/2\n${state.log.id}\n${txId}\n`);
   const [documents, tombstones, versions] = [ROW.document, ROW.tombstone, ROW.version].map(
     (kind) => new Cursor(reader, kind),
   ) as [Cursor, Cursor, Cursor];

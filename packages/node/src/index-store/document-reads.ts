@@ -1,6 +1,6 @@
 import { CairnError, type KvReader } from "@cairn/kv";
 import type { AsOf, DocumentVersion, StoredDocument } from "../node-api.ts";
-import type { DocumentKey, TxId } from "../tx-log/transaction.ts";
+import type { DocumentKey, Revision, TxId } from "../tx-log/transaction.ts";
 import { readState } from "./index-state.ts";
 import {
   asKind,
@@ -11,24 +11,42 @@ import {
   transactionRowKey,
   versionRowKey,
 } from "./row-keys.ts";
-import { type BucketCounters, decodeCounters, decodeOutcome, decodeVersion, isoTime } from "./row-values.ts";
+import {
+  type BucketCounters,
+  decodeCounters,
+  decodeOutcome,
+  decodeVersion,
+  decodeVersionText,
+  isoTime,
+} from "./row-values.ts";
 
 /** A document, or undefined when there is none: at once where its row is, else later. */
 export type DocumentSoon = StoredDocument | undefined | Promise<StoredDocument | undefined>;
 
 /** The current document of a key. A promise that need not be made is a third of what a row from memory costs. */
 export function readDocument(reader: KvReader, key: DocumentKey): DocumentSoon {
-  const value = reader.get(keyRow(key));
+  const value = reader.getText === undefined ? readBytes(reader, key) : reader.getText(keyRow(key));
   if (value === undefined) return undefined;
-  return value instanceof Uint8Array ? storedDocument(key, value) : awaitedDocument(key, value);
+  return typeof value === "string" ? textDocument(key, value) : awaitedDocument(key, value);
+}
+
+/** From a store that only knows bytes. */
+async function readBytes(reader: KvReader, key: DocumentKey): Promise<string | undefined> {
+  const value = await reader.get(keyRow(key));
+  return value === undefined ? undefined : Buffer.from(value).toString("utf8");
 }
 
 async function awaitedDocument(
   key: DocumentKey,
-  value: Promise<Uint8Array | undefined>,
+  value: Promise<string | undefined>,
 ): Promise<StoredDocument | undefined> {
-  const row = await value;
-  return row === undefined ? undefined : storedDocument(key, row);
+  const text = await value;
+  return text === undefined ? undefined : textDocument(key, text);
+}
+
+function textDocument(key: DocumentKey, value: string): StoredDocument | undefined {
+  const version = decodeVersionText(value);
+  return version && keyedDocument(key, version.revision, version.json);
 }
 
 /** The document of a key as it was after transaction `txId`. */
@@ -126,8 +144,11 @@ function keyRow({ bucket, namespace, name }: DocumentKey): Buffer {
 /** A document row as it is answered; undefined for a tombstone's value. */
 export function storedDocument(key: DocumentKey, value: Uint8Array): StoredDocument | undefined {
   const { revision, json } = decodeVersion(value);
-  if (json === undefined) return undefined;
-  // Part by part: copying whatever a key may have costs as much as reading the row.
+  return json === undefined ? undefined : keyedDocument(key, revision, json);
+}
+
+/** Part by part: copying whatever a key may have costs as much as reading the row. */
+function keyedDocument(key: DocumentKey, revision: Revision, json: string): StoredDocument {
   return { bucket: key.bucket, namespace: key.namespace, name: key.name, revision, json };
 }
 

@@ -3,7 +3,8 @@ import type { Json, Revision, TxId } from "../tx-log/transaction.ts";
 
 /*
  * A document, tombstone and version row have the same value, so that a superseded version moves to its own row as it is:
- * flags (1 byte), revision (8), transaction time (8, milliseconds since 1970), then the document's JSON.
+ * flags (1 byte), revision (8), transaction time (8, milliseconds since 1970), then the document's JSON. The two numbers have 7 bits
+ * in each byte, so that all of it is UTF-8: read as text at once it costs a third less than as bytes that become text here.
  */
 
 /** Bytes before the document in a version's value. */
@@ -14,25 +15,27 @@ const DELETED = 1;
 export function encodeVersion(revision: Revision, time: number, document: Uint8Array | undefined): Buffer {
   const value = Buffer.allocUnsafe(VERSION_HEAD + (document?.length ?? 0));
   value[0] = document === undefined ? DELETED : 0;
-  writeNumber(value, 1, revision);
-  writeNumber(value, 9, time);
+  writeTextNumber(value, 1, revision);
+  writeTextNumber(value, 9, time);
   if (document !== undefined) value.set(document, VERSION_HEAD);
   return value;
 }
 
-/** Whether a value is long enough to be a version's. */
+/** Whether a value is long enough to be a version's, and begins as one. */
 export function isVersionValue(value: Uint8Array): boolean {
-  return value.length >= VERSION_HEAD;
+  if (value.length < VERSION_HEAD) return false;
+  for (let at = 0; at < VERSION_HEAD; at++) if ((value[at] ?? 0) > 0x7f) return false;
+  return true;
 }
 
 /** The revision that a version's value says. */
 export function versionValueRevision(value: Uint8Array): Revision {
-  return readNumber(view(value), 1);
+  return readTextNumber(value, 1);
 }
 
 /** The time of the transaction that wrote a version, in milliseconds since 1970. */
 export function versionValueTime(value: Uint8Array): number {
-  return readNumber(view(value), 9);
+  return readTextNumber(value, 9);
 }
 
 /** The document in a version's value; undefined for a deletion. */
@@ -60,10 +63,21 @@ export function versionValueDocument(value: Uint8Array): Uint8Array {
 
 /** A version's value, read. `json` is undefined for a deletion. */
 export function decodeVersion(value: Uint8Array): { revision: Revision; time: number; json?: string } {
-  const bytes = view(value);
-  const revision = readNumber(bytes, 1);
-  const time = readNumber(bytes, 9);
-  return bytes[0] === DELETED ? { revision, time } : { revision, time, json: textOf(bytes, VERSION_HEAD) };
+  const revision = readTextNumber(value, 1);
+  const time = readTextNumber(value, 9);
+  return value[0] === DELETED
+    ? { revision, time }
+    : { revision, time, json: textOf(view(value), VERSION_HEAD) };
+}
+
+/** The document of a version whose value was read as text, with its revision; undefined for a deletion. */
+export function decodeVersionText(value: string): { revision: Revision; json: string } | undefined {
+  if (value.charCodeAt(0) === DELETED) return undefined;
+  let high = 0;
+  let low = 0;
+  for (let at = 1; at < 5; at++) high = (high << 7) | value.charCodeAt(at);
+  for (let at = 5; at < 9; at++) low = (low << 7) | value.charCodeAt(at);
+  return { revision: high * 2 ** 28 + low, json: value.slice(VERSION_HEAD) };
 }
 
 /** UTF-8, which nearly always is ASCII: copying that takes a tenth of what decoding takes. */
@@ -154,6 +168,28 @@ function writeNumber(target: Buffer, at: number, value: number): void {
 
 function readNumber(source: Buffer, at: number): number {
   return source.readUInt32BE(at) * 2 ** 32 + source.readUInt32BE(at + 4);
+}
+
+/** A whole number below 2^56 in 8 bytes of 7 bits, the highest first: each is ASCII. */
+function writeTextNumber(target: Buffer, at: number, value: number): void {
+  let high = Math.floor(value / 2 ** 28);
+  let low = value % 2 ** 28;
+  for (let place = 3; place >= 0; place--) {
+    target[at + place] = high & 0x7f;
+    target[at + 4 + place] = low & 0x7f;
+    high >>>= 7;
+    low >>>= 7;
+  }
+}
+
+function readTextNumber(source: Uint8Array, at: number): number {
+  let high = 0;
+  let low = 0;
+  for (let place = 0; place < 4; place++) {
+    high = (high << 7) | (source[at + place] ?? 0);
+    low = (low << 7) | (source[at + 4 + place] ?? 0);
+  }
+  return high * 2 ** 28 + low;
 }
 
 function view(bytes: Uint8Array): Buffer {

@@ -1,0 +1,44 @@
+import { isUtf8 } from "node:buffer";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import {
+  decodeVersion,
+  decodeVersionText,
+  encodeVersion,
+  isVersionValue,
+  versionValueRevision,
+  versionValueTime,
+} from "../../src/index-store/row-values.ts";
+
+const numbers = fc.oneof(
+  fc.maxSafeNat(),
+  fc.constantFrom(0, 127, 128, 2 ** 28 - 1, 2 ** 28, 2 ** 32, Number.MAX_SAFE_INTEGER),
+);
+const documents = fc.option(fc.json({ stringUnit: "binary" }), { nil: undefined });
+
+describe("a version's value", () => {
+  it("says its revision, time and document, read as bytes or as text", () => {
+    fc.assert(
+      fc.property(numbers, numbers, documents, (revision, time, json) => {
+        const value = encodeVersion(revision, time, json === undefined ? undefined : Buffer.from(json));
+        expect(isUtf8(value)).toBe(true);
+        expect(isVersionValue(value)).toBe(true);
+        expect([versionValueRevision(value), versionValueTime(value)]).toEqual([revision, time]);
+        expect(decodeVersion(value)).toEqual({ revision, time, ...(json === undefined ? {} : { json }) });
+        const text = decodeVersionText(value.toString("utf8"));
+        expect(text).toEqual(json === undefined ? undefined : { revision, json });
+      }),
+    );
+  });
+
+  it("is none where it is cut short, or where a number has a byte that is none of text", () => {
+    const value = encodeVersion(1, 1, Buffer.from("{}"));
+    expect(isVersionValue(value.subarray(0, 17))).toBe(true);
+    expect(isVersionValue(value.subarray(0, 16))).toBe(false);
+    for (let at = 0; at < 17; at++) {
+      const damaged = Buffer.from(value);
+      damaged[at] = 0x80;
+      expect(isVersionValue(damaged)).toBe(false);
+    }
+  });
+});
