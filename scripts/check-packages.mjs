@@ -13,7 +13,7 @@ import { formatMessage } from "publint/utils";
 const PACKAGES = ["kv", "checkpoint", "node"];
 const EVERY_PACKAGE = ["package.json", "README.md", "LICENSE"];
 const BELONGS =
-  /^(?:package\.json|README\.md|LICENSE|(?:src|testing)\/.*\.ts|dist\/(?:src|testing)\/.*\.(?:js|d\.ts)(?:\.map)?)$/;
+  /^(?:package\.json|README\.md|LICENSE|(?:src|testing)\/.*\.ts|dist\/(?:src|testing)\/.*\.d\.ts(?:\.map)?|dist\/bundle\/.*\.js(?:\.map)?)$/;
 
 async function pack(name, destination) {
   const args = ["-y", "pnpm@12", "pack", "--json", "--pack-destination", destination];

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import type { NodeStatus } from "@cairn/node";
 
 /** The command as it is installed: the build of packages/node. */
-export const CAIRN = fileURLToPath(new URL("../../packages/node/dist/src/cli/main.js", import.meta.url));
+export const CAIRN = fileURLToPath(new URL("../../packages/node/dist/bundle/cli/main.js", import.meta.url));
 /** The three files of the checkpointing page, as they stand. */
 const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
 

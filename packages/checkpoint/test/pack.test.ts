@@ -265,7 +265,7 @@ test("a program that is given as text packs on threads like one in a file", asyn
   const dir = await temporaryDirectory();
   await writeFiles(join(dir, "in"), someFiles());
   const program = `
-    import { packDirectory } from ${JSON.stringify(new URL("../dist/src/index.js", import.meta.url).href)};
+    import { packDirectory } from ${JSON.stringify(new URL("../dist/bundle/index.js", import.meta.url).href)};
     import { buffer } from "node:stream/consumers";
     const packing = packDirectory(${JSON.stringify(join(dir, "in"))}, { threads: true });
     const { length } = await buffer(packing.archive);

@@ -41,7 +41,7 @@ export function startWorker(
   const given = { workerData, transferList };
   if (!beside.endsWith(".ts")) return new Worker(new URL(`./${name}.js`, beside), { ...given, ...ofFile() });
   // Node runs no TypeScript: who runs the sources, by export conditions of its own, gets the thread from the build.
-  return new Worker(new URL(`../dist/src/${name}.js`, beside), { ...given, execArgv: [] });
+  return new Worker(new URL(`../dist/bundle/${name}.js`, beside), { ...given, execArgv: [] });
 }
 
 const OF_TEXT = /"?--input-type(?:=|\s+)[\w-]+"?/g;

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { freePort, type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { vi } from "vitest";
 
-const CAIRN = fileURLToPath(new URL("../../../../packages/node/dist/src/cli/main.js", import.meta.url));
+const CAIRN = fileURLToPath(new URL("../../../../packages/node/dist/bundle/cli/main.js", import.meta.url));
 
 /** Three Cairn nodes of one NATS server, each a process of its own at an address that stays the same. */
 export class ThreeNodes {

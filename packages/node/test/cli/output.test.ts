@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 
 import { CapturedTerminal, cairn } from "./captured-terminal.ts";
 import { saveTo } from "./saved-checkpoints.ts";
 
-const MAIN = fileURLToPath(new URL("../../dist/src/cli/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../dist/bundle/cli/main.js", import.meta.url));
 
 let folder = "";
 let staging = "";
