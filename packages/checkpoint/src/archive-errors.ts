@@ -1,4 +1,4 @@
-import { CairnError } from "@cairn/kv/tables";
+import { CairnError } from "@cairn/kv/threads";
 import type { Manifest } from "./checkpoint.ts";
 
 const HINT = "An older checkpoint is tried next; remove this one, or copy it again from where it is whole.";

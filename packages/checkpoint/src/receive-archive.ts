@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { systemErrorCode } from "@cairn/kv/tables";
+import { systemErrorCode } from "@cairn/kv/threads";
 import { corrupt, incomplete } from "./archive-errors.ts";
 import { chunkSource } from "./archive-source.ts";
 import type { ArchiveSource } from "./archive-source.ts";

@@ -1,4 +1,5 @@
 // An entry of its own, because a thread that only does one thing need not load LevelDB.
+export { CairnError, systemErrorCode } from "./errors.ts";
 export { Inbox, inboxOf } from "./inbox.ts";
 export { type Paired, startThreadPair, type ThreadPair } from "./thread-pair.ts";
 export {

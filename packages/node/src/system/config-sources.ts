@@ -3,7 +3,6 @@ import { extname, resolve } from "node:path";
 import { systemErrorCode, errorMessage } from "@cairn/kv";
 import type { MapNode, Origin } from "./config-tree.ts";
 import { describeNode } from "./config-tree.ts";
-import { readEdn } from "./edn.ts";
 import { interpolate } from "./interpolate.ts";
 import type { Environment } from "./interpolate.ts";
 import { readJson } from "./json.ts";
@@ -36,30 +35,37 @@ export interface ConfigSources {
 const DEFAULT_FILES = ["cairn.edn", "cairn.json"];
 
 /** Reads all sources; what is wrong with any of them goes to `problems`. */
-export function readSources(input: ConfigInput, problems: ProblemList): ConfigSources {
+export async function readSources(input: ConfigInput, problems: ProblemList): Promise<ConfigSources> {
   const finish = (tree: MapNode | undefined): MapNode | undefined => {
     const filled = tree === undefined ? undefined : interpolate(tree, input.env, problems);
     return filled?.type === "map" ? filled : undefined;
   };
-  const file = finish(readFile(input, problems));
+  const file = finish(await readFile(input, problems));
   const object =
     input.object === undefined ? undefined : finish(asMap(objectTree(input.object, problems), problems));
   const json =
     input.json === undefined
       ? undefined
-      : textTree(new SourceText("json", "-j", input.json), "json", problems);
+      : await textTree(new SourceText("json", "-j", input.json), "json", problems);
   const edn =
-    input.edn === undefined ? undefined : textTree(new SourceText("edn", "-e", input.edn), "edn", problems);
+    input.edn === undefined
+      ? undefined
+      : await textTree(new SourceText("edn", "-e", input.edn), "edn", problems);
   const base = [file, object].filter((tree) => tree !== undefined);
   return { base, json: finish(json), edn: finish(edn) };
 }
 
-function textTree(source: SourceText, format: "edn" | "json", problems: ProblemList): MapNode | undefined {
+async function textTree(
+  source: SourceText,
+  format: "edn" | "json",
+  problems: ProblemList,
+): Promise<MapNode | undefined> {
   if (Buffer.byteLength(source.text) > MAX_SOURCE_BYTES) {
     tooLarge(source, problems);
     return undefined;
   }
-  const read = format === "edn" ? readEdn : readJson;
+  // Its parser is loaded where it is needed: a start waits for all that is.
+  const read = format === "edn" ? (await import("./edn.ts")).readEdn : readJson;
   return asMap(read(source, problems), problems);
 }
 
@@ -71,7 +77,7 @@ function asMap(node: ReturnType<typeof readJson>, problems: ProblemList): MapNod
   return undefined;
 }
 
-function readFile(input: ConfigInput, problems: ProblemList): MapNode | undefined {
+async function readFile(input: ConfigInput, problems: ProblemList): Promise<MapNode | undefined> {
   const label =
     input.file ??
     (input.object === undefined
@@ -89,7 +95,7 @@ function readFile(input: ConfigInput, problems: ProblemList): MapNode | undefine
   const text = readText(resolve(input.cwd, label), origin, problems);
   return text === undefined
     ? undefined
-    : textTree(new SourceText("file", label, text), extension === ".edn" ? "edn" : "json", problems);
+    : await textTree(new SourceText("file", label, text), extension === ".edn" ? "edn" : "json", problems);
 }
 
 function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList): void {

@@ -55,7 +55,7 @@ export type ConfigResult =
 export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const problems = new ProblemList();
   const notices = new Set<string>();
-  const sources = readSources(input, problems);
+  const sources = await readSources(input, problems);
   if (!problems.onlyUnfilled) return { ok: false, problems: problems.inOrder() };
   const reading = newReading(mergeSources(sources, input, notices), input, problems, notices);
   const node = readTopLevel("cairn/node", nodeParameters, reading);
