@@ -28,5 +28,6 @@ const env = { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ""}
 const node = join(bin, "node");
 run(node, ["--version"]);
 run(node, ["node_modules/typescript/bin/tsc", "-b"], { env });
+run(node, ["scripts/bundle.mjs"], { env });
 run(node, ["scripts/ensure-nats-server.mjs"], { env });
 run(node, ["node_modules/vitest/vitest.mjs", "run", ...tests], { env });
