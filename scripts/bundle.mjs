@@ -12,7 +12,7 @@ const ENTRIES = {
   node: ["index", "client/index", "cli/main"],
 };
 
-async function bundle(name, entries) {
+async function bundle(name, entries, clean) {
   const at = (path) => fileURLToPath(new URL(`../packages/${name}/${path}`, import.meta.url));
   const build = await rolldown({
     cwd: at("."),
@@ -31,28 +31,42 @@ async function bundle(name, entries) {
     chunkFileNames: "[name]-[hash].js",
   });
   await build.close();
-  await replace(
-    at("dist/bundle"),
-    new Map(output.map((file) => [file.fileName, file.type === "chunk" ? file.code : file.source])),
+  // What an entry imports first: nobody looks for it before the entry is there.
+  const inOrder = output.toSorted(
+    (one, other) => Number(one.isEntry ?? false) - Number(other.isEntry ?? false),
   );
+  const files = new Map(inOrder.map((file) => [file.fileName, file.code ?? file.source]));
+  await write(at("dist/bundle"), files);
+  if (clean) await removeOthers(at("dist/bundle"), files);
 }
 
-/** Makes `files` all that lies in `dir`. Processes may be running from it: what is the same stays, and no file is ever half there. */
-async function replace(dir, files) {
+/**
+ * Writes `files` into `dir`, in their order. Processes may be running from it, or begin meanwhile: what is the same stays, none is ever
+ * half there, and those of builds before stay, which a running process may load yet.
+ */
+async function write(dir, files) {
   for (const [name, content] of files) {
     const path = join(dir, name);
     const before = await readFile(path, "utf8").catch(() => undefined);
     if (before === content) continue;
     await mkdir(dirname(path), { recursive: true });
-    await writeFile(`${path}.new-${process.pid}`, content);
-    await rename(`${path}.new-${process.pid}`, path);
-  }
-  for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name);
-    // Else a module that is gone would be packed. Another build's unfinished ones are its own.
-    if (entry.isFile() && !files.has(relative(dir, path)) && !/\.new-\d+$/.test(path))
-      await rm(path, { force: true });
+    // Outside of what is packed, should this end here.
+    const unfinished = join(dirname(dir), `.bundle-${process.pid}`);
+    await writeFile(unfinished, content);
+    await rename(unfinished, path);
   }
 }
 
-await Promise.all(Object.entries(ENTRIES).map(([name, entries]) => bundle(name, entries)));
+/** Removes what builds before left. */
+async function removeOthers(dir, files) {
+  for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isFile() && !files.has(relative(dir, path))) await rm(path);
+  }
+}
+
+// `--clean NAME`: that package alone, and nothing but this build, as it is to be packed.
+const [option, only] = process.argv.slice(2);
+const names = option === "--clean" ? [only] : Object.keys(ENTRIES);
+// One after the other, those first that others import.
+for (const name of names) await bundle(name, ENTRIES[name], option === "--clean");

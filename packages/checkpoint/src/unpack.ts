@@ -1,5 +1,4 @@
 import { diskError, makeFolder } from "@cairn/kv";
-import { incomplete } from "./archive-errors.ts";
 import { chunkSource } from "./archive-source.ts";
 import { ARCHIVE_FORMATS } from "./checkpoint.ts";
 import type { Manifest } from "./checkpoint.ts";
@@ -88,7 +87,8 @@ async function unpackBeside(
     import.meta.url,
     { name: "unpack-worker", order: unpacking },
     { name: "write-worker", order: writing },
-    () => incomplete(manifest, "a thread that unpacked it ended early"),
+    // Which says nothing of the archive.
+    () => new Error("A thread that unpacked the archive ended early."),
   );
   const { sent } = threads;
   const free = new Inbox<number>(Array.from({ length: CHUNKS }, (_, chunk) => chunk));

@@ -1,5 +1,5 @@
 import { MessageChannel, type MessagePort, type Worker } from "node:worker_threads";
-import { type Inbox, inboxOf, whenOver } from "./inbox.ts";
+import { Inbox } from "./inbox.ts";
 import { startWorker } from "./worker-thread.ts";
 
 /** The module of a thread, as {@link startWorker} takes it, and what the thread is started with. */
@@ -34,15 +34,28 @@ export function startThreadPair<Message>(
   const start = ({ name, order }: ThreadStart, peer: MessagePort): Worker =>
     startWorker(beside, name, { ...order, peer }, [peer]);
   const worker = start(first, port1);
-  const other = start(second, port2);
-  const sent = inboxOf<Message>(worker, endedEarly);
-  // Else the first would wait for it for ever.
-  whenOver(other, endedEarly, (error) => sent.fail(error));
+  const sent = new Inbox<Message>();
+  worker.on("message", (message: Message) => sent.put(message));
+  worker.on("error", (error) => sent.fail(error));
+  let other: Worker;
+  try {
+    other = start(second, port2);
+  } catch (error) {
+    // No thread is to be had any more: the first would wait for the second for ever.
+    void worker.terminate();
+    throw error;
+  }
+  other.on("error", (error) => sent.fail(error));
+  // When one ends the other soon does, and may be heard of first. What ended a thread is told before its end: once both are at theirs, nobody said why.
+  const endBoth = async (): Promise<void> => {
+    await Promise.all([worker.terminate(), other.terminate()]);
+  };
+  for (const one of [worker, other]) {
+    one.on("exit", () => void endBoth().then(() => sent.fail(endedEarly())));
+  }
   return {
     worker,
     sent,
-    async terminate() {
-      await Promise.all([worker.terminate(), other.terminate()]);
-    },
+    terminate: endBoth,
   };
 }

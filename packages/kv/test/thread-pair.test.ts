@@ -1,13 +1,14 @@
 import { writeFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
-import { expect, test } from "vitest";
+import { Worker } from "node:worker_threads";
+import { expect, test, vi } from "vitest";
 import { startThreadPair } from "../src/thread-pair.ts";
 import { testDirectory } from "./test-directory.ts";
 
 const directory = testDirectory();
 
 /** Two threads that run these texts; `peer` is the other one, and `tell` speaks with the test. */
-async function pair(first: string, second: string) {
+async function pair(first: string, second: string, secondStart: unknown = 20) {
   const given =
     'const { parentPort, workerData: { peer, start } } = require("node:worker_threads");\n' +
     "const tell = (message) => parentPort.postMessage(message);\n";
@@ -16,7 +17,7 @@ async function pair(first: string, second: string) {
   return startThreadPair<number>(
     pathToFileURL(directory.path("beside.js")).href,
     { name: "first", order: { start: 1 } },
-    { name: "second", order: { start: 20 } },
+    { name: "second", order: { start: secondStart } },
     () => new Error("it ended early"),
   );
 }
@@ -43,6 +44,30 @@ test("that the other thread ended without a word is told as well", async () => {
   const { sent, terminate } = await pair(STAYS, "process.exit(0);");
   await expect(sent.take()).rejects.toThrow("it ended early");
   await terminate();
+});
+
+test("what ended the other thread is told also where this thread was busy while both came to their end", async () => {
+  const { sent, terminate } = await pair(STAYS, 'throw new TypeError("a mistake");');
+  const waiting = sent.take();
+  const busyUntil = performance.now() + 500;
+  while (performance.now() < busyUntil);
+  await expect(waiting).rejects.toThrow("a mistake");
+  await terminate();
+});
+
+test("a first thread that ends early is told, whatever the other does", async () => {
+  const { sent, terminate } = await pair("process.exit(0);", `${STAYS} setInterval(() => undefined, 1000);`);
+  await expect(sent.take()).rejects.toThrow("it ended early");
+  await terminate();
+});
+
+test("where the second thread cannot be started, the first is ended too", async () => {
+  const ended = vi.spyOn(Worker.prototype, "terminate");
+  // What no thread can be sent.
+  const starting = pair(STAYS, STAYS, () => undefined);
+  await expect(starting).rejects.toThrow("could not be cloned");
+  expect(ended).toHaveBeenCalledOnce();
+  vi.restoreAllMocks();
 });
 
 test("both threads have ended when the pair has", async () => {

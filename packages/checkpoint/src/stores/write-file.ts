@@ -109,8 +109,8 @@ export async function fileMarks(folder: string): Promise<FileMarks> {
   return new Map(
     await Promise.all(
       names.map(async (name): Promise<[string, string]> => {
-        const { ino, size, mtimeNs } = await stat(join(folder, name), { bigint: true });
-        return [name, `${ino} ${size} ${mtimeNs}`];
+        const { ino, size, mtimeNs, ctimeNs } = await stat(join(folder, name), { bigint: true });
+        return [name, `${ino} ${size} ${mtimeNs} ${ctimeNs}`];
       }),
     ),
   );

@@ -10,7 +10,7 @@ import {
   versionStem,
 } from "./row-keys.ts";
 import { kindName } from "./row-names.ts";
-import { decodeCounters, decodeVersion, isVersionValue } from "./row-values.ts";
+import { decodeCounters, decodeVersion, isVersionValue, VERSION_HEAD } from "./row-values.ts";
 
 /** A row that is not as Cairn writes it. */
 export interface RowProblem {
@@ -97,7 +97,8 @@ function judgeVersion(
   { txId }: IndexState,
   isDocument: boolean | undefined,
 ): string | undefined {
-  if (!isVersionValue(value)) return "its value is cut short";
+  if (value.length < VERSION_HEAD) return "its value is cut short";
+  if (!isVersionValue(value)) return "its value does not begin as a document's does";
   const { revision, json } = decodeVersion(value);
   if (revision > txId || revision < 1)
     return `its revision ${revision} is not one of transactions 1 to ${txId}`;

@@ -3,7 +3,7 @@ import { CairnError, type KvReader, type KvRow } from "@cairn/kv";
 import type { TxId } from "../tx-log/transaction.ts";
 import { type IndexState, readState } from "./index-state.ts";
 import { evictionRowKey, prefixEnd, ROW, type RowKind, transactionRowId, versionStem } from "./row-keys.ts";
-import { isVersionValue, versionValueRevision } from "./row-values.ts";
+import { versionValueRevision } from "./row-values.ts";
 
 /**
  * SHA-256 over the logical content of an index, the same on every node that holds the same prefix of the same log, whatever its
@@ -34,7 +34,7 @@ export async function digestIndex(
     const oldest = earlier(versions, newest);
     if (oldest.stem === undefined) break;
     // A key's superseded versions come before its newest one: `earlier` prefers its first argument.
-    if (!past || revisionOf(oldest.value) <= txId) feed.row(oldest.stem, oldest.value);
+    if (!past || versionValueRevision(oldest.value) <= txId) feed.row(oldest.stem, oldest.value);
     if (!oldest.advance()) await oldest.next();
   }
   return { txId, digest: `sha256:${feed.end()}` };
@@ -69,13 +69,6 @@ async function checkPast(
       { hint: "Ask for a later transaction." },
     );
   }
-}
-
-function revisionOf(value: Uint8Array): TxId {
-  if (isVersionValue(value)) return versionValueRevision(value);
-  throw new CairnError("INDEX_CORRUPT", "The index is not usable: a document's row is too short.", {
-    hint: "The node moves it aside and builds it anew from a checkpoint or from the log.",
-  });
 }
 
 function earlier(left: Cursor, right: Cursor): Cursor {

@@ -1,4 +1,5 @@
 import { isAscii } from "node:buffer";
+import { CairnError } from "@cairn/kv";
 import type { Json, Revision, TxId } from "../tx-log/transaction.ts";
 
 /*
@@ -28,19 +29,33 @@ export function isVersionValue(value: Uint8Array): boolean {
   return true;
 }
 
-/** The revision that a version's value says. */
+/** The same value, where it is one; `INDEX_CORRUPT` where it is none: a number read from half a value would be taken for a revision. */
+function versionValue(value: Uint8Array): Uint8Array {
+  if (!isVersionValue(value)) throw noVersion();
+  return value;
+}
+
+function noVersion(): CairnError {
+  return new CairnError(
+    "INDEX_CORRUPT",
+    "The index is not usable: a document's row is too short, or does not begin as one.",
+    { hint: "The node moves it aside and builds it anew from a checkpoint or from the log." },
+  );
+}
+
+/** The revision that a version's value says; `INDEX_CORRUPT` where it is none, as all that reads one. */
 export function versionValueRevision(value: Uint8Array): Revision {
-  return readTextNumber(value, 1);
+  return readTextNumber(versionValue(value), 1);
 }
 
 /** The time of the transaction that wrote a version, in milliseconds since 1970. */
 export function versionValueTime(value: Uint8Array): number {
-  return readTextNumber(value, 9);
+  return readTextNumber(versionValue(value), 9);
 }
 
 /** The document in a version's value; undefined for a deletion. */
 export function versionValueJson(value: Uint8Array): Json | undefined {
-  if (value[0] === DELETED) return undefined;
+  if (versionValue(value)[0] === DELETED) return undefined;
   return JSON.parse(textOf(view(value), VERSION_HEAD)) as Json;
 }
 
@@ -63,15 +78,18 @@ export function versionValueDocument(value: Uint8Array): Uint8Array {
 
 /** A version's value, read. `json` is undefined for a deletion. */
 export function decodeVersion(value: Uint8Array): { revision: Revision; time: number; json?: string } {
-  const revision = readTextNumber(value, 1);
+  const revision = readTextNumber(versionValue(value), 1);
   const time = readTextNumber(value, 9);
   return value[0] === DELETED
     ? { revision, time }
     : { revision, time, json: textOf(view(value), VERSION_HEAD) };
 }
 
-/** The document of a version whose value was read as text, with its revision; undefined for a deletion. */
+/** The document of a version whose value was read as text, with its revision; undefined for a deletion. `INDEX_CORRUPT` where it is none. */
 export function decodeVersionText(value: string): { revision: Revision; json: string } | undefined {
+  let bits = 0;
+  for (let at = 0; at < VERSION_HEAD; at++) bits |= value.charCodeAt(at);
+  if (value.length < VERSION_HEAD || bits > 0x7f) throw noVersion();
   if (value.charCodeAt(0) === DELETED) return undefined;
   let high = 0;
   let low = 0;

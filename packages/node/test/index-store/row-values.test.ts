@@ -6,6 +6,7 @@ import {
   decodeVersionText,
   encodeVersion,
   isVersionValue,
+  versionValueJson,
   versionValueRevision,
   versionValueTime,
 } from "../../src/index-store/row-values.ts";
@@ -39,6 +40,24 @@ describe("a version's value", () => {
       const damaged = Buffer.from(value);
       damaged[at] = 0x80;
       expect(isVersionValue(damaged)).toBe(false);
+    }
+  });
+
+  it("is INDEX_CORRUPT for whoever reads one that is none, and never a document", () => {
+    const value = encodeVersion(300, 1_000, Buffer.from('{"a":1}'));
+    const damaged = [0, 1, 9, 16].map((length) => value.subarray(0, length));
+    for (let at = 0; at < 17; at++) {
+      const other = Buffer.from(value);
+      other[at] = 0xc3;
+      damaged.push(other);
+      // Two bytes that are one character.
+      if (at < 16) damaged.push(Buffer.from(other.fill(0xa9, at + 1, at + 2)));
+    }
+    const corrupt = expect.objectContaining({ code: "INDEX_CORRUPT" });
+    for (const one of damaged) {
+      expect(() => decodeVersionText(one.toString("utf8"))).toThrow(corrupt);
+      for (const read of [decodeVersion, versionValueRevision, versionValueTime, versionValueJson])
+        expect(() => read(one)).toThrow(corrupt);
     }
   });
 });
