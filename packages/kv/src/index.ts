@@ -5,7 +5,7 @@ export { makeFolder } from "./make-folder.ts";
 export type * from "./kv-store.ts";
 export { LEVEL_FORMAT, levelProvider } from "./level-kv-store.ts";
 /** For who opens a LevelDB with other sizes than the defaults. */
-export type { LevelOptions } from "./level-kv-store.ts";
+export type { LevelOptions } from "./level-options.ts";
 export { memoryProvider } from "./memory-kv-store.ts";
 export { captureLevelDb } from "./live-capture.ts";
 /** Tests give a capture other limits, or a file system that changes things meanwhile. */

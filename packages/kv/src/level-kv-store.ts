@@ -17,6 +17,7 @@ import { checkLiveTables } from "./check-live-tables.ts";
 import { closed, explainOpening, explainOperation, filesGone, locked } from "./level-errors.ts";
 import { holdsLevelDb, measureFiles } from "./level-files.ts";
 import { claimDirectory, type ClaimedDirectory, isLockedElsewhere } from "./level-lock.ts";
+import { AS_TEXT, LEVEL_DEFAULTS, type LevelOptions } from "./level-options.ts";
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { captureLevelDb } from "./live-capture.ts";
 import { checkWriteAheadLogs } from "./write-ahead-logs.ts";
@@ -25,20 +26,6 @@ import { makeFolder } from "./make-folder.ts";
 
 /** The format of captured files; a store in memory captures into the same one. */
 export const LEVEL_FORMAT = "leveldb/1";
-
-/** How LevelDB shall work; sizes are in bytes. */
-export interface LevelOptions {
-  /** Rows gathered in memory, and in the log that recovery reads, before they become a table. Default 24 MiB. */
-  readonly writeBufferSize?: number;
-  /** Blocks of tables kept in memory. Default 16 MiB. */
-  readonly cacheSize?: number;
-  /** Whether tables are compressed with Snappy. Default true. */
-  readonly compression?: boolean;
-  /** Tables kept open. Default 1,000. */
-  readonly maxOpenFiles?: number;
-}
-
-const DEFAULTS = { writeBufferSize: 24 << 20, cacheSize: 16 << 20, compression: true };
 
 /** Stores in LevelDB, one a directory. */
 export function levelProvider(options: LevelOptions = {}): KvProvider {
@@ -53,7 +40,7 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
       try {
         if (exists) await checkLogs(dir);
         const level = new ClassicLevel<Uint8Array, Uint8Array>(dir, {
-          ...DEFAULTS,
+          ...LEVEL_DEFAULTS,
           ...options,
           keyEncoding: "view",
           valueEncoding: "view",
@@ -80,9 +67,6 @@ async function checkLogs(dir: string): Promise<void> {
     if (isCairnError(error)) throw error;
   }
 }
-
-/** LevelDB's own bytes become text without becoming a buffer first. */
-const AS_TEXT = { keyEncoding: "view", valueEncoding: "utf8" } as const;
 
 class LevelKvStore extends LevelReader implements KvStore {
   readonly #level: ClassicLevel<Uint8Array, Uint8Array>;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach } from "vitest";
 import type { KvStore } from "../src/kv-store.ts";
 import { levelProvider } from "../src/level-kv-store.ts";
-import type { LevelOptions } from "../src/level-kv-store.ts";
+import type { LevelOptions } from "../src/level-options.ts";
 
 /** A directory for each test of the file, removed after it together with the stores opened in it. */
 export interface TestDirectory {
