@@ -38,12 +38,7 @@ export class Inbox<T> {
 export function inboxOf<T>(worker: Worker, endedEarly: () => Error): Inbox<T> {
   const inbox = new Inbox<T>();
   worker.on("message", (message: T) => inbox.put(message));
-  whenOver(worker, endedEarly, (error) => inbox.fail(error));
+  worker.on("error", (error) => inbox.fail(error));
+  worker.on("exit", () => inbox.fail(endedEarly()));
   return inbox;
-}
-
-/** Tells what ended the thread, or `endedEarly` where it ended without a word; perhaps more than once. */
-export function whenOver(worker: Worker, endedEarly: () => Error, tell: (error: unknown) => void): void {
-  worker.on("error", tell);
-  worker.on("exit", () => tell(endedEarly()));
 }

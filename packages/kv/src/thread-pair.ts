@@ -46,16 +46,13 @@ export function startThreadPair<Message>(
     throw error;
   }
   other.on("error", (error) => sent.fail(error));
-  // When one ends the other soon does, and may be heard of first. What ended a thread is told before its end: once both are at theirs, nobody said why.
+  // When one ends the other soon does, and may be heard of first. What ended a thread is told before its end: once both are at theirs,
+  // nobody said why.
   const endBoth = async (): Promise<void> => {
     await Promise.all([worker.terminate(), other.terminate()]);
   };
   for (const one of [worker, other]) {
     one.on("exit", () => void endBoth().then(() => sent.fail(endedEarly())));
   }
-  return {
-    worker,
-    sent,
-    terminate: endBoth,
-  };
+  return { worker, sent, terminate: endBoth };
 }
