@@ -17,7 +17,7 @@ import { checkLiveTables } from "./check-live-tables.ts";
 import { closed, explainOpening, explainOperation, filesGone, locked } from "./level-errors.ts";
 import { holdsLevelDb, measureFiles } from "./level-files.ts";
 import { claimDirectory, type ClaimedDirectory, isLockedElsewhere } from "./level-lock.ts";
-import { AS_TEXT, LEVEL_DEFAULTS, type LevelOptions } from "./level-options.ts";
+import { AS_BYTES, AS_TEXT, LEVEL_DEFAULTS, type LevelOptions, SingleReads } from "./level-options.ts";
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { captureLevelDb } from "./live-capture.ts";
 import { checkWriteAheadLogs } from "./write-ahead-logs.ts";
@@ -72,12 +72,14 @@ class LevelKvStore extends LevelReader implements KvStore {
   readonly #level: ClassicLevel<Uint8Array, Uint8Array>;
   readonly #dir: string;
   readonly #claim: ClaimedDirectory;
+  readonly #asBytes = new SingleReads(AS_BYTES);
+  readonly #asText = new SingleReads(AS_TEXT);
   readonly #reads = new PointReads<Uint8Array>({
-    now: (key) => this.#now(() => this.#level.getSync(key)),
+    now: (key) => this.#now(() => this.#level.getSync(key, this.#asBytes.next())),
     many: (keys) => this.getMany(keys),
   });
   readonly #texts = new PointReads<string>({
-    now: (key) => this.#now(() => this.#level.getSync<Uint8Array, string>(key, AS_TEXT)),
+    now: (key) => this.#now(() => this.#level.getSync<Uint8Array, string>(key, this.#asText.next())),
     many: (keys) => this.#later(() => this.#level.getMany<Uint8Array, string>(keys, AS_TEXT)),
   });
   /** Captures, compactions and the check of the tables: what closing waits for. */

@@ -13,5 +13,32 @@ export interface LevelOptions {
 /** Where they are not LevelDB's own. */
 export const LEVEL_DEFAULTS = { writeBufferSize: 24 << 20, cacheSize: 16 << 20, compression: true };
 
+/** Of a read whose value is bytes. */
+export const AS_BYTES = { keyEncoding: "view", valueEncoding: "view" } as const;
+
 /** Of a read whose value is text: LevelDB's own bytes become it without becoming a buffer first. */
 export const AS_TEXT = { keyEncoding: "view", valueEncoding: "utf8" } as const;
+
+/** Of so many single reads one leaves its block in the cache. */
+const KEPT = 8;
+
+/**
+ * The options of single reads, one after the other. Keeping a block costs a fifth of reading it, and pushes another one out. What is read
+ * again and again is soon in the cache even if only some of its reads keep it, and stays there; what is read once hardly ever is.
+ */
+export class SingleReads<Options extends object> {
+  readonly #keeping: Options & { readonly fillCache: true };
+  readonly #passing: Options & { readonly fillCache: false };
+  #count = 0;
+
+  constructor(options: Options) {
+    this.#keeping = { ...options, fillCache: true };
+    this.#passing = { ...options, fillCache: false };
+  }
+
+  /** Of the next one. */
+  next(): Options & { readonly fillCache: boolean } {
+    this.#count = (this.#count + 1) % KEPT;
+    return this.#count === 0 ? this.#keeping : this.#passing;
+  }
+}
