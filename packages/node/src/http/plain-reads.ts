@@ -2,14 +2,17 @@ import type { IncomingMessage, RequestListener, ServerResponse } from "node:http
 import type { FastifyInstance } from "fastify";
 import type { AnsweredRequest } from "../metrics/http-metrics.ts";
 import type { NodeApi, StoredDocument } from "../node-api.ts";
-import type { DocumentKey } from "../tx-log/transaction.ts";
 import type { Guard } from "./access.ts";
-import { DOCUMENTS, parseDocumentPath } from "./document-path.ts";
+import { DOCUMENTS } from "./document-path.ts";
 import type { Connections } from "./end-connections.ts";
 import { atEndOfTurn } from "./end-of-turn.ts";
 import { JSON_TYPE } from "./error-response.ts";
+import { PlainAddresses } from "./plain-addresses.ts";
 import { etag } from "./preconditions.ts";
 import { requestId } from "./request-id.ts";
+
+/** The route that answers the others. */
+const ROUTE = `${DOCUMENTS}*`;
 
 /** What {@link answerPlainReads} shares with the routes. */
 export interface PlainReads {
@@ -26,11 +29,12 @@ export interface PlainReads {
 export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: PlainReads): void {
   const { server } = app;
   const { guard, connections } = reads;
+  const addresses = new PlainAddresses();
   const others = server.listeners("request") as RequestListener[];
   server.removeAllListeners("request");
   server.on("request", (request, response) => {
     const toRoutes = (): void => others.forEach((other) => other(request, response));
-    const key = isPlain(request) && guard.passes(request) ? keyAt(request.url ?? "") : undefined;
+    const key = isPlain(request) && guard.passes(request) ? addresses.keyAt(request.url ?? "") : undefined;
     if (key === undefined || !connections.take(request)) return toRoutes();
     const begin = performance.now();
     const otherwise = (): void => {
@@ -50,24 +54,13 @@ export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: Plai
 }
 
 /** A page's origin may need headers of its own. */
-function isPlain({ method, url = "", headers }: IncomingMessage): boolean {
+function isPlain({ method, headers }: IncomingMessage): boolean {
   return (
     method === "GET" &&
-    url.startsWith(DOCUMENTS) &&
-    !url.includes("?") &&
     headers["if-none-match"] === undefined &&
     headers["if-match"] === undefined &&
     headers.origin === undefined
   );
-}
-
-/** What an address names; undefined where that is no document, or no address. */
-function keyAt(url: string): DocumentKey | undefined {
-  try {
-    return parseDocumentPath(url).key;
-  } catch {
-    return undefined;
-  }
 }
 
 function answer(
@@ -90,9 +83,13 @@ function answer(
   ];
   if (connections.endsWith(request)) headers.push("connection", "close");
   response.writeHead(200, headers);
-  response.end(json, () => {
+  response.end(json);
+  const answered = (): void => {
     connections.answered(request);
     const seconds = (performance.now() - begin) / 1000;
-    onAnswered?.({ method: "GET", route: `${DOCUMENTS}*`, status: 200, seconds });
-  });
+    onAnswered?.({ method: "GET", route: ROUTE, status: 200, seconds });
+  };
+  // Nearly always the kernel has all of it by now; else it waits for the client, or for answers before it.
+  if (response.writableLength === 0) answered();
+  else response.once("finish", answered);
 }

@@ -5,7 +5,7 @@ import { readState } from "./index-state.ts";
 import {
   asKind,
   counterRowKey,
-  documentRowKey,
+  documentKeyRow,
   parseDocumentRowKey,
   ROW,
   transactionRowKey,
@@ -25,14 +25,14 @@ export type DocumentSoon = StoredDocument | undefined | Promise<StoredDocument |
 
 /** The current document of a key. A promise that need not be made is a third of what a row from memory costs. */
 export function readDocument(reader: KvReader, key: DocumentKey): DocumentSoon {
-  const value = reader.getText === undefined ? readBytes(reader, key) : reader.getText(keyRow(key));
+  const value = reader.getText === undefined ? readBytes(reader, key) : reader.getText(documentKeyRow(key));
   if (value === undefined) return undefined;
   return typeof value === "string" ? textDocument(key, value) : awaitedDocument(key, value);
 }
 
 /** From a store that only knows bytes. */
 async function readBytes(reader: KvReader, key: DocumentKey): Promise<string | undefined> {
-  const value = await reader.get(keyRow(key));
+  const value = await reader.get(documentKeyRow(key));
   return value === undefined ? undefined : Buffer.from(value).toString("utf8");
 }
 
@@ -55,7 +55,7 @@ export async function readDocumentAsOf(
   key: DocumentKey,
   txId: TxId,
 ): Promise<StoredDocument | undefined> {
-  const rowKey = keyRow(key);
+  const rowKey = documentKeyRow(key);
   const [document, tombstone] = await reader.getMany([rowKey, asKind(rowKey, ROW.tombstone)]);
   const value = await valueAsOf(reader, rowKey, document ?? tombstone, txId);
   if (value === undefined) {
@@ -122,7 +122,7 @@ export async function readHistory(
   key: DocumentKey,
   { limit, before }: { limit: number; before?: TxId },
 ): Promise<{ versions: DocumentVersion[]; more: boolean }> {
-  const rowKey = keyRow(key);
+  const rowKey = documentKeyRow(key);
   const [document, tombstone] = await reader.getMany([rowKey, asKind(rowKey, ROW.tombstone)]);
   const versions: DocumentVersion[] = [];
   const newest = document ?? tombstone;
@@ -135,10 +135,6 @@ export async function readHistory(
     for (const [, value] of rows) versions.push(documentVersion(value));
   }
   return { versions: versions.slice(0, limit), more: versions.length > limit };
-}
-
-function keyRow({ bucket, namespace, name }: DocumentKey): Buffer {
-  return documentRowKey(bucket, `${namespace}/${name}`);
 }
 
 /** A document row as it is answered; undefined for a tombstone's value. */

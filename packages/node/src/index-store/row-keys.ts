@@ -42,6 +42,13 @@ export function documentRowKey(bucket: string, key: string): Buffer {
   return rowKey;
 }
 
+/** The document row of a key whose parts are known. */
+export function documentKeyRow({ bucket, namespace, name }: DocumentKey): Buffer {
+  if (namespace.includes("\0") || name.includes("\0"))
+    return documentRowKeyOfParts(bucket, `${namespace}/${name}`);
+  return Buffer.from(`c${bucket}\0${namespace}\0${name}\0`, "utf8");
+}
+
 function documentRowKeyOfParts(bucket: string, key: string): Buffer {
   const slash = key.indexOf("/");
   const end = Buffer.from([END]);

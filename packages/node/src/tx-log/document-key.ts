@@ -18,7 +18,8 @@ export const DEFAULT_NAMESPACE = "default";
 const BUCKET = /^[a-z][a-z0-9-]*$/;
 const MAX_BUCKET = 253;
 const MAX_NAMESPACE = 253;
-const MAX_NAME = 1024;
+/** Bytes of UTF-8. */
+export const MAX_NAME = 1024;
 
 /** Buckets that were found to be good: there are few, and each is asked about for every operation. */
 const goodBuckets = new Set<string>();

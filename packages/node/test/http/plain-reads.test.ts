@@ -143,6 +143,40 @@ describe("a connection that read documents", () => {
   });
 });
 
+it("an answer that waits for the one before it is sent when the server closes meanwhile", async () => {
+  const one = await served({ closeTimeoutMs: NEVER });
+  const gate = new EventEmitter();
+  const get = one.node.get.bind(one.node);
+  const found: string[] = [];
+  one.node.get = async (key, options) => {
+    if (key.name === "web-0") await once(gate, "open");
+    found.push(key.name);
+    return await get(key, options);
+  };
+  const socket = connect(one.server.port, "127.0.0.1");
+  const received = text(socket);
+  const names = ["web-0", "gr%C3%BC%C3%9Fe"];
+  socket.write(names.map((name) => `GET /api/v1/pods/${name} HTTP/1.1\r\nHost: localhost\r\n\r\n`).join(""));
+  await vi.waitFor(() => expect(found).toEqual(["grüße"]));
+  const closing = one.server.close();
+  gate.emit("open");
+  expect((await received).match(/\{.*\}|"·-·"/g)).toEqual(['{"image":"nginx"}', '"·-·"']);
+  await closing;
+});
+
+it("an answer counts once the client has taken it", async () => {
+  await using one = await served({});
+  // More than the kernel takes for a client that does not read.
+  const json = JSON.stringify("x".repeat(1 << 26));
+  one.node.get = (key) => Promise.resolve({ ...key, revision: 1, json });
+  const socket = connect(one.server.port, "127.0.0.1");
+  socket.write("GET /api/v1/pods/web-0 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+  await once(socket, "readable");
+  expect(one.answered).toEqual([]);
+  expect((await text(socket)).endsWith(json)).toBe(true);
+  await vi.waitFor(() => expect(one.answered).toMatchObject([{ status: 200 }]));
+});
+
 it("a body that a read should not have does not pass for the next request", async () => {
   await using one = await served({});
   const body = "GET /api/v1/pods/nobody HTTP/1.1\r\nHost: localhost\r\n\r\n";

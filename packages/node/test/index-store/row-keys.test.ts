@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   asKind,
+  documentKeyRow,
   documentRowKey,
   documentRowPrefix,
   evictionRowKey,
@@ -38,6 +39,7 @@ describe("row keys", () => {
     fc.assert(
       fc.property(key, (one) => {
         expect(parseDocumentRowKey(rowKeyOf(one))).toEqual(one);
+        expect(documentKeyRow(one)).toEqual(rowKeyOf(one));
       }),
     );
   });
