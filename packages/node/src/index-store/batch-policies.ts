@@ -6,7 +6,8 @@ import type { IndexedMessage } from "./apply-transactions.ts";
 import { EventRows } from "./event-rows.ts";
 import { Expiry, hasDue } from "./expiry.ts";
 import { fieldWorkRows } from "./field-builds.ts";
-import { addFieldRows, type FieldKnowledge } from "./field-rows.ts";
+import { FieldChanges } from "./field-changes.ts";
+import { addFieldRows, type FieldKnowledge, makeRowsAhead } from "./field-rows.ts";
 import { beforeSweep, type Swept, sweepHistory } from "./history-sweep.ts";
 import type { IndexState, StatePolicies } from "./index-state.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
@@ -52,6 +53,7 @@ export class BatchPolicies {
   readonly #active: ActivePolicies | undefined;
   readonly #keys: KeyStates;
   readonly #reader: KvReader;
+  readonly #fields = new FieldChanges();
   // Each undefined where the batch has nothing to do with it.
   #events: EventRows | undefined;
   #expiry: Expiry | undefined;
@@ -104,6 +106,19 @@ export class BatchPolicies {
       this.#tombstones.push(this.#keys.collectKey(bucket, `${namespace}/${name}`));
     }
     for (const bucket of this.#swept.floors.keys()) this.#keys.collectBucket(bucket);
+  }
+
+  /** Finds out what can be known of documents before the keys are read. */
+  async lookAhead(
+    messages: readonly IndexedMessage[],
+    touched: readonly (readonly (KeyState | undefined)[])[],
+  ): Promise<void> {
+    const { indexed } = this.#active ?? NOTHING_ACTIVE;
+    if (indexed.size === 0) return;
+    for (const [at, { decoded }] of messages.entries()) {
+      if (decoded.kind === "transaction")
+        makeRowsAhead(this.#fields, decoded.ops, touched[at] ?? [], indexed);
+    }
   }
 
   /** Why a transaction that sets policies does not take effect. */
@@ -191,7 +206,9 @@ export class BatchPolicies {
     for (const row of this.#events?.rows() ?? []) rows.push(row);
     for (const row of this.#expiry?.rows() ?? []) rows.push(row);
     const { indexed } = this.#active ?? NOTHING_ACTIVE;
-    if (indexed.size > 0) await addFieldRows(rows, this.#keys.all, indexed, fields, this.#reader);
+    if (indexed.size > 0) {
+      await addFieldRows(rows, this.#fields, this.#keys.all, indexed, fields, this.#reader);
+    }
     if (this.#policies === this.#before.policies) return;
     for (const row of fieldWorkRows(this.#before.policies?.indexes ?? [], this.#policies?.indexes ?? [])) {
       rows.push(row);

@@ -3,7 +3,8 @@ import type { FieldIndex } from "../policies/active-policies.ts";
 import { activePolicies } from "../policies/active-policies.ts";
 import type { IndexState } from "./index-state.ts";
 import { FieldCounts } from "./field-counts.ts";
-import { FieldChanges, type FieldKnowledge } from "./field-rows.ts";
+import { FieldChanges } from "./field-changes.ts";
+import type { FieldKnowledge } from "./field-rows.ts";
 import { fieldTexts } from "./field-texts.ts";
 import { fieldKey, fieldKeyIndex } from "./field-row-keys.ts";
 import { documentRowPrefix, prefixEnd, ROW, rowsOfKind } from "./row-keys.ts";
@@ -93,7 +94,7 @@ async function build(
   const prefix = documentRowPrefix(bucket);
   const begin = after.length === 0 ? { gte: prefix } : { gt: after };
   const rows: KvOperation[] = [];
-  const changes = new FieldChanges(rows);
+  const changes = new FieldChanges();
   let last: Uint8Array | undefined;
   let read = 0;
   let bytes = 0;
@@ -103,7 +104,7 @@ async function build(
       const texts = fieldTexts(value, indexes);
       for (const [at, index] of indexes.entries()) {
         const text = texts[at];
-        if (text !== undefined) changes.add(index, text, rowKey);
+        if (text !== undefined) changes.add(changes.make(index, text, rowKey));
       }
       read += 1;
       bytes += value.length;
@@ -111,7 +112,7 @@ async function build(
     }
   }
   const isWhole = read < ROWS_PER_STEP && bytes <= BYTES_PER_STEP;
-  await changes.addCounts(kv, counts);
+  await changes.addTo(rows, kv, counts);
   for (const { id } of indexes) {
     const key = fieldKey(ROW.fieldBuild, id);
     rows.push(isWhole ? { type: "del", key } : { type: "put", key, value: last ?? after });

@@ -34,7 +34,8 @@ export function fieldRowKey(prefix: Uint8Array, rowKey: Uint8Array, bucket: stri
   const from = bucket.length + 2;
   const key = Buffer.allocUnsafe(prefix.length + rowKey.length - from);
   key.set(prefix);
-  key.set(rowKey.subarray(from), prefix.length);
+  // So few bytes are copied sooner than a view of them is made.
+  for (let at = from; at < rowKey.length; at++) key[prefix.length + at - from] = rowKey[at] ?? 0;
   return key;
 }
 

@@ -57,12 +57,6 @@ export function findMembers(
   }
 }
 
-/** The text that is the value at a place, where it is one that has no escape. */
-export function plainText(json: Buffer, { begin, end }: MemberPlace): string | undefined {
-  if (json[begin] !== QUOTE || endOfPlainText(json, begin + 1) !== end - 1) return undefined;
-  return json.toString("utf8", begin + 1, end - 1);
-}
-
 /** Where the text that begins at `at` ends, its quote; -1 where it has an escape or no end. */
 function endOfPlainText(json: Uint8Array, at: number): number {
   for (let end = at; end < json.length; end++) {

@@ -1,6 +1,7 @@
 import type { KvOperation, KvReader } from "@cairn/kv";
 import type { LoggedOperation } from "../tx-log/transaction-codec.ts";
 import type { TxId } from "../tx-log/transaction.ts";
+import type { RowsAhead } from "./field-rows.ts";
 import {
   asKind,
   counterRowKey,
@@ -36,6 +37,9 @@ export interface KeyState {
   tombstone: Uint8Array | undefined;
   /** Keys of its superseded versions; read only where the key is evicted. */
   versions: Uint8Array[] | undefined;
+  /** The JSON of the document that was put last, as its message has it. */
+  written: Uint8Array | undefined;
+  ahead: RowsAhead | undefined;
   /** Whether the store has a tombstone's row, which has to go when the key has none any more. */
   storedTombstone: boolean;
   changed: boolean;
@@ -152,6 +156,7 @@ export class KeyStates {
     }
     this.#supersede(key);
     key.document = encodeVersion(txId, time, document);
+    key.written = document;
     key.tombstone = undefined;
     touch(key);
   }
@@ -236,6 +241,8 @@ function emptyKeyState(bucket: BucketState, rowKey: Buffer): KeyState {
     tombstone: undefined,
     versions: undefined,
     before: undefined,
+    written: undefined,
+    ahead: undefined,
     storedTombstone: false,
     changed: false,
   };
