@@ -20,7 +20,7 @@ export interface AskedReads {
 
 const CONNECTIONS = 32;
 // Until the compiler has done its work in both processes.
-const WARM = 30_000;
+const WARM = 100_000;
 // A node's watchers hear of it.
 const STOP =
   "PUT /api/v1/stop/now HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n1";
