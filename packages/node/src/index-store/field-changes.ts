@@ -1,7 +1,7 @@
 import { CairnError, type KvOperation, type KvReader } from "@cairn/kv";
 import type { FieldIndex } from "../policies/active-policies.ts";
-import type { FieldCounts } from "./field-counts.ts";
-import { fieldCountKey, fieldRowKey, fieldValuePrefix } from "./field-row-keys.ts";
+import type { FieldCount, FieldCounts } from "./field-counts.ts";
+import { fieldRowKey, fieldValuePrefix } from "./field-row-keys.ts";
 import { encodeNumber } from "./row-values.ts";
 
 const EMPTY = new Uint8Array(0);
@@ -46,23 +46,24 @@ export class FieldChanges {
 
   /** Adds everything to the rows of a batch. What it counts is so in `counts` once the batch is written. */
   async addTo(rows: KvOperation[], reader: KvReader, counts: FieldCounts): Promise<void> {
-    const keys: Buffer[] = [];
+    const changed: FieldCount[] = [];
     const changes: number[] = [];
     for (const [id, values] of this.#values) {
       for (const [text, value] of values) {
         // One after the other: the store finds the place of each near the one before.
         for (const row of value.rows) rows.push(row);
         if (value.by === 0) continue;
-        keys.push(fieldCountKey(id, text));
+        changed.push(counts.find(id, text));
         changes.push(value.by);
       }
     }
-    const before = await counts.read(reader, keys);
-    for (const [at, key] of keys.entries()) {
-      const count = (before[at] ?? 0) + (changes[at] ?? 0);
-      if (count < 0) throw fewerThanNone();
-      rows.push(count === 0 ? { type: "del", key } : { type: "put", key, value: encodeNumber(count) });
-      counts.set(key, count);
+    const before = await counts.read(reader, changed);
+    for (const [at, count] of changed.entries()) {
+      const next = (before[at] ?? 0) + (changes[at] ?? 0);
+      if (next < 0) throw fewerThanNone();
+      const { key } = count;
+      rows.push(next === 0 ? { type: "del", key } : { type: "put", key, value: encodeNumber(next) });
+      counts.set(count, next);
     }
   }
 
