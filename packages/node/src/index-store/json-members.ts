@@ -1,3 +1,5 @@
+import { asBuffer } from "./row-key-parts.ts";
+
 /*
  * Finds members of a JSON object without parsing the rest of it: of a document only the indexed fields matter, and making a string and
  * objects of all of it costs four times as much. What is not plainly an object with plainly written names is left to the parser.
@@ -90,14 +92,31 @@ function endOfValue(json: Uint8Array, at: number): number {
   return -1;
 }
 
+/** Longer texts are searched natively: a call costs as much as so many bytes do here. */
+const SHORT = 32;
+
 /** The place behind the text whose quote is at `at`. */
 function endOfText(json: Uint8Array, at: number): number {
-  for (let end = at + 1; end < json.length; end++) {
+  let end = at + 1;
+  for (const short = Math.min(json.length, end + SHORT); end < short; end++) {
     const byte = json[end];
     if (byte === QUOTE) return end + 1;
     if (byte === BACKSLASH) end += 1;
   }
-  return -1;
+  const bytes = asBuffer(json);
+  for (;;) {
+    const quote = bytes.indexOf(QUOTE, end);
+    if (quote < 0) return -1;
+    if (!isEscaped(json, quote)) return quote + 1;
+    end = quote + 1;
+  }
+}
+
+/** Whether a quote of a text belongs to an escape: backslashes escape each other in pairs. */
+function isEscaped(json: Uint8Array, quote: number): boolean {
+  let begin = quote;
+  while (json[begin - 1] === BACKSLASH) begin -= 1;
+  return (quote - begin) % 2 === 1;
 }
 
 function endOfNested(json: Uint8Array, at: number): number {

@@ -38,12 +38,17 @@ const name = fc.oneof(
   fc.constantFrom("state", "node", "spec", "deep", "er", "image", "inner", "", "é", "a\u0000b", "__proto__"),
   fc.string({ unit: "binary" }),
 );
+/** About as long as what is searched in another way, and with what ends texts and escapes there. */
+const longText = fc
+  .array(fc.constantFrom('"', "\\", "x", "xyz", "}", ",", "é"), { minLength: 15, maxLength: 60 })
+  .map((parts) => parts.join(""));
 const { value } = fc.letrec<{ value: string }>((tie) => ({
   value: fc.oneof(
     { maxDepth: 4 },
     fc
       .oneof(fc.string({ unit: "binary" }), fc.double({ noNaN: true, noDefaultInfinity: true }), fc.boolean())
       .map((one) => JSON.stringify(one)),
+    longText.map((one) => JSON.stringify(one)),
     fc.constantFrom(
       "null",
       "-0",
