@@ -5,8 +5,10 @@ import { asBuffer } from "./row-key-parts.ts";
  * objects of all of it costs four times as much. What is not plainly an object with plainly written names is left to the parser.
  */
 
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
+/** Of JSON as bytes. */
+export const QUOTE = 0x22;
+/** Of JSON as bytes. */
+export const BACKSLASH = 0x5c;
 const COLON = 0x3a;
 const COMMA = 0x2c;
 const OPEN_OBJECT = 0x7b;

@@ -1,7 +1,6 @@
+import { BACKSLASH, QUOTE } from "./json-members.ts";
 import { asBuffer } from "./row-key-parts.ts";
 
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
 /** A power of two. */
 const PLACES = 1_024;
 /** In bytes. What indexed fields hold is short. */
