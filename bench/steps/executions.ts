@@ -97,7 +97,8 @@ async function expectDocuments(node: CairnNode, count: number): Promise<void> {
   const states = executions?.fields["state"]?.counts;
   if (executions?.documents !== count)
     throw new Error(`there are ${executions?.documents} instead of ${count}`);
-  if (states === undefined || states === null) return;
+  if (states === undefined) return;
+  if (states === null) throw new Error("the states are not counted yet");
   const sum = Object.values(states).reduce((total, one) => total + one, 0);
   if (sum !== count) throw new Error(`the states count ${sum} instead of ${count}`);
 }

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { ClassicLevel } from "classic-level";
-import { CairnError, isCairnError, systemErrorCode } from "./errors.ts";
+import { CairnError, isCairnError } from "./errors.ts";
 import type {
   KvCapture,
   KvOperation,
@@ -11,16 +11,24 @@ import type {
   KvStats,
   KvStore,
   KvText,
+  KvTextRow,
   KvValue,
 } from "./kv-store.ts";
 import { checkLiveTables } from "./check-live-tables.ts";
-import { closed, explainOpening, explainOperation, filesGone, locked } from "./level-errors.ts";
+import { closed, explainOpening, explainOperation, filesGone } from "./level-errors.ts";
 import { holdsLevelDb, measureFiles } from "./level-files.ts";
-import { claimDirectory, type ClaimedDirectory, isLockedElsewhere } from "./level-lock.ts";
-import { AS_BYTES, AS_TEXT, LEVEL_DEFAULTS, type LevelOptions, SingleReads } from "./level-options.ts";
+import { claimDirectory, type ClaimedDirectory } from "./level-lock.ts";
+import {
+  AS_BYTES,
+  AS_TEXT,
+  LEVEL_DEFAULTS,
+  type LevelOptions,
+  READ_AS_TEXT,
+  SingleReads,
+} from "./level-options.ts";
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { captureLevelDb } from "./live-capture.ts";
-import { checkWriteAheadLogs } from "./write-ahead-logs.ts";
+import { checkLogsOnOpening } from "./logs-on-opening.ts";
 import { PointReads } from "./point-reads.ts";
 import { makeFolder } from "./make-folder.ts";
 
@@ -38,7 +46,7 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
       await makeFolder(dir);
       const claim = await claimDirectory(dir);
       try {
-        if (exists) await checkLogs(dir);
+        if (exists) await checkLogsOnOpening(dir);
         const level = new ClassicLevel<Uint8Array, Uint8Array>(dir, {
           ...LEVEL_DEFAULTS,
           ...options,
@@ -53,19 +61,6 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
       }
     },
   };
-}
-
-async function checkLogs(dir: string): Promise<void> {
-  try {
-    await checkWriteAheadLogs(dir);
-  } catch (error) {
-    const missing = ["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "");
-    if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
-    // Files that vanish or change belong to somebody who writes there: that is what has to be said then.
-    if (await isLockedElsewhere(dir)) throw locked(dir, error);
-    // What LevelDB itself misses, it names better.
-    if (isCairnError(error)) throw error;
-  }
 }
 
 class LevelKvStore extends LevelReader implements KvStore {
@@ -138,6 +133,10 @@ class LevelKvStore extends LevelReader implements KvStore {
 
   override range(range: KvRange): AsyncIterable<readonly KvRow[]> {
     return this.#damage === undefined ? super.range(range) : this.#refuse(this.#damage);
+  }
+
+  rangeText(range: KvRange): AsyncIterable<readonly KvTextRow[]> {
+    return this.#damage === undefined ? this.pages<string>(range, READ_AS_TEXT) : this.#refuse(this.#damage);
   }
 
   async batch(operations: readonly KvOperation[], options?: { sync?: boolean }): Promise<void> {

@@ -19,6 +19,17 @@ export const AS_BYTES = { keyEncoding: "view", valueEncoding: "view" } as const;
 /** Of a read whose value is text: LevelDB's own bytes become it without becoming a buffer first. */
 export const AS_TEXT = { keyEncoding: "view", valueEncoding: "utf8" } as const;
 
+/** Of a range whose rows are text. Its bounds stay the bytes that they are: as text, what is no UTF-8 would be another bound. */
+export const READ_AS_TEXT = {
+  keyEncoding: {
+    name: "utf8-in-bytes",
+    format: "utf8",
+    encode: (bound: Uint8Array): Uint8Array => bound,
+    decode: (text: string): string => text,
+  },
+  valueEncoding: "utf8",
+} as const;
+
 /** Of so many single reads one leaves its block in the cache. */
 const KEPT = 8;
 

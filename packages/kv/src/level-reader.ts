@@ -6,8 +6,8 @@ const PAGE_ROWS = 1000;
 const PAGE_BYTES = 256 * 1024;
 
 /** The iterators that both implementations of abstract-level offer, as far as they are used. */
-interface LevelIterator {
-  nextv(size: number): Promise<[Uint8Array, Uint8Array][]>;
+interface LevelIterator<Part> {
+  nextv(size: number): Promise<[Part, Part][]>;
   close(): Promise<void>;
 }
 
@@ -20,7 +20,7 @@ export interface LevelSnapshot {
 export interface ByteLevel {
   get(key: Uint8Array, options?: { snapshot: LevelSnapshot }): Promise<Uint8Array | undefined>;
   getMany(keys: Uint8Array[], options?: { snapshot: LevelSnapshot }): Promise<(Uint8Array | undefined)[]>;
-  iterator(options: object): LevelIterator;
+  iterator<Part = Uint8Array>(options: object): LevelIterator<Part>;
   batch(operations: KvOperation[], options?: { sync: boolean }): Promise<void>;
   snapshot(): LevelSnapshot;
   close(): Promise<void>;
@@ -59,10 +59,18 @@ export class LevelReader implements KvReader {
   }
 
   range(range: KvRange): AsyncIterable<readonly KvRow[]> {
+    return this.pages<Uint8Array>(range, {});
+  }
+
+  /** The rows of a range whose keys and values are what `encodings` make of them. */
+  protected pages<Part>(
+    range: KvRange,
+    encodings: object,
+  ): AsyncIterable<readonly (readonly [Part, Part])[]> {
     try {
       // Made here, not when the loop begins: the rows are those of the state at the call.
-      const iterator = this.#level.iterator({ ...range, ...this.#options, highWaterMarkBytes: PAGE_BYTES });
-      return new RowPages(iterator, this.#place);
+      const options = { ...range, ...this.#options, ...encodings, highWaterMarkBytes: PAGE_BYTES };
+      return new RowPages(this.#level.iterator<Part>(options), this.#place);
     } catch (error) {
       throw explainOperation(error, this.#place);
     }
@@ -83,16 +91,16 @@ export class LevelSnapshotReader extends LevelReader implements KvSnapshot {
   }
 }
 
-class RowPages implements AsyncIterableIterator<readonly KvRow[]> {
-  readonly #iterator: LevelIterator;
+class RowPages<Part> implements AsyncIterableIterator<readonly (readonly [Part, Part])[]> {
+  readonly #iterator: LevelIterator<Part>;
   readonly #place: string;
 
-  constructor(iterator: LevelIterator, place: string) {
+  constructor(iterator: LevelIterator<Part>, place: string) {
     this.#iterator = iterator;
     this.#place = place;
   }
 
-  async next(): Promise<IteratorResult<readonly KvRow[], undefined>> {
+  async next(): Promise<IteratorResult<readonly (readonly [Part, Part])[], undefined>> {
     try {
       const rows = await this.#iterator.nextv(PAGE_ROWS);
       if (rows.length > 0) return { done: false, value: rows };

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { IndexStore } from "./index-store/index-store.ts";
-import { keepFieldsBuilt } from "./index-store/keep-fields-built.ts";
+import { buildNewFields, keepFieldsBuilt } from "./index-store/keep-fields-built.ts";
+import { resolvable } from "./index-store/turns.ts";
 import { lastKnown, type LogIdentity } from "./joining/log-identity.ts";
 import type { FollowingMetrics } from "./metrics/following-metrics.ts";
 import { tellFailure } from "./tell-failure.ts";
@@ -17,6 +18,12 @@ export interface IndexLogOptions {
   readonly logger: Logger;
   readonly figures: FollowingMetrics;
   readonly signal: AbortSignal;
+  /** The transaction that the index has to hold before the node is ready. */
+  readonly goal: TxId;
+  /** How far the index is on its way there, also as to what is built once it is. */
+  readonly onProgress: (unit: "transactions" | "documents", done: number, total: number) => void;
+  /** The index holds `goal`, and what was to be built with it. Called once. */
+  readonly onReady: () => void;
   /** The index holds everything up to `txId` now. */
   readonly onApplied: (txId: TxId) => void;
 }
@@ -24,13 +31,20 @@ export interface IndexLogOptions {
 /**
  * Applies what the log has and an index has not, then what comes, and builds indexed fields beside, until it is aborted. Errors are
  * those of {@link followLog} and of the index.
+ *
+ * Fields are not built before the index has caught up: until then what is indexed would change again and again, and building them
+ * from what the documents are in the end costs a part of that. Those that were defined meanwhile belong to being ready.
  */
 export async function indexLog(options: IndexLogOptions): Promise<void> {
-  const { index, identity, log, logger, figures, signal, onApplied } = options;
+  const { index, identity, log, logger, figures, signal, goal, onProgress, onApplied } = options;
   const failed = new AbortController();
   const done = new AbortController();
-  const building = keepFieldsBuilt(index, AbortSignal.any([signal, done.signal])).catch((error: unknown) =>
-    failed.abort(error),
+  const begin = index.state.txId;
+  const caughtUp = resolvable();
+  if (begin >= goal) caughtUp.resolve();
+  done.signal.addEventListener("abort", caughtUp.resolve);
+  const building = buildFields(options, AbortSignal.any([signal, done.signal]), caughtUp.promise).catch(
+    (error: unknown) => failed.abort(error),
   );
   const following = followLog(log, {
     anchor: lastKnown(identity, index.state),
@@ -46,9 +60,13 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
   try {
     for await (const messages of following) {
       const begunAt = performance.now();
+      const before = index.state.txId;
       const counts = await index.apply(messages);
       figures.applied(counts, (performance.now() - begunAt) / 1_000);
-      onApplied(index.state.txId);
+      const { txId } = index.state;
+      onApplied(txId);
+      if (before < goal) onProgress("transactions", Math.min(txId, goal) - begin, goal - begin);
+      if (txId >= goal) caughtUp.resolve();
     }
     // Reading that is aborted ends without an error: if it was because of the building, that one's is told.
     failed.signal.throwIfAborted();
@@ -57,4 +75,22 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
     done.abort();
     await building;
   }
+}
+
+async function buildFields(
+  { index, logger, onProgress, onReady }: IndexLogOptions,
+  signal: AbortSignal,
+  caughtUp: Promise<void>,
+): Promise<void> {
+  await caughtUp;
+  if (signal.aborted) return;
+  let isTold = false;
+  await buildNewFields(index, signal, (done, total) => {
+    if (!isTold) logger.info({ documents: total }, "building the indexed fields that the log defines");
+    isTold = true;
+    onProgress("documents", done, total);
+  });
+  if (signal.aborted) return;
+  onReady();
+  await keepFieldsBuilt(index, signal);
 }

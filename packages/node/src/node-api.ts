@@ -129,7 +129,7 @@ export interface NodeStatus {
     readonly readyAfterMs: number | null;
   };
   readonly progress: {
-    readonly unit: "bytes" | "transactions";
+    readonly unit: "bytes" | "transactions" | "documents";
     readonly done: number;
     readonly total: number;
     readonly etaMs: number | null;

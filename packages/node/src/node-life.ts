@@ -169,7 +169,6 @@ export class NodeLife {
     const goal = Math.max(identity.bounds.last + logOffset(identity, state), state.txId);
     const begin = state.txId;
     this.#enter("replaying");
-    if (begin >= goal) this.#becomeReady(index, log);
     await indexLog({
       index,
       identity,
@@ -177,13 +176,13 @@ export class NodeLife {
       logger: this.#logger,
       figures: this.observation.metrics.following,
       signal: AbortSignal.any([this.#stop.signal, distrusted.signal]),
+      goal,
+      onProgress: (unit, done, total) => this.report.advance(unit, done, total),
+      onReady: () => this.#becomeReady(index, log),
       onApplied: (txId) => {
         this.position.set(txId);
         this.services?.watches.advanced();
-        if (this.phase !== "replaying") return;
-        this.report.replayed = txId - begin;
-        this.report.advance("transactions", txId - begin, goal - begin);
-        if (txId >= goal) this.#becomeReady(index, log);
+        if (this.phase === "replaying") this.report.replayed = txId - begin;
       },
     });
     distrusted.signal.throwIfAborted();

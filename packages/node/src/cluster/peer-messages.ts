@@ -20,7 +20,12 @@ const StatusSchema = z.object({
     orphans: Count,
   }),
   progress: z
-    .object({ unit: z.enum(["bytes", "transactions"]), done: Count, total: Count, etaMs: Count.nullable() })
+    .object({
+      unit: z.enum(["bytes", "transactions", "documents"]),
+      done: Count,
+      total: Count,
+      etaMs: Count.nullable(),
+    })
     .nullable(),
   stalled: z.object({ forMs: Count, message: Text }).nullable().optional(),
   checkpoints: z.object({

@@ -82,7 +82,7 @@ export async function applyMessages(
   );
   // Before the keys are read: those that policies need are read with them.
   const policies = await BatchPolicies.load(messages, before, keys, reader);
-  await Promise.all([keys.load(reader), policies?.lookAhead(messages, touched)]);
+  await Promise.all([keys.load(reader), policies?.lookAhead(messages, touched, fields)]);
   const submissions = await Submissions.load(messages, before.txId + messages.length, reader, remembered);
   const outcomes: KvOperation[] = [];
   let { log, txId, time } = before;

@@ -112,12 +112,13 @@ export class BatchPolicies {
   async lookAhead(
     messages: readonly IndexedMessage[],
     touched: readonly (readonly (KeyState | undefined)[])[],
+    { builds }: FieldKnowledge,
   ): Promise<void> {
     const { indexed } = this.#active ?? NOTHING_ACTIVE;
     if (indexed.size === 0) return;
     for (const [at, { decoded }] of messages.entries()) {
       if (decoded.kind === "transaction")
-        makeRowsAhead(this.#fields, decoded.ops, touched[at] ?? [], indexed);
+        makeRowsAhead(this.#fields, decoded.ops, touched[at] ?? [], indexed, builds);
     }
   }
 

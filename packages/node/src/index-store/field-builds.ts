@@ -1,7 +1,9 @@
+import { setImmediate } from "node:timers/promises";
 import type { KvOperation, KvReader, KvStore } from "@cairn/kv";
 import type { FieldIndex } from "../policies/active-policies.ts";
 import { activePolicies } from "../policies/active-policies.ts";
 import type { IndexState } from "./index-state.ts";
+import { bytesOf, documentPages, type RowPage } from "./document-pages.ts";
 import { FieldCounts } from "./field-counts.ts";
 import { FieldChanges } from "./field-changes.ts";
 import type { FieldKnowledge } from "./field-rows.ts";
@@ -9,9 +11,12 @@ import { fieldTexts } from "./field-texts.ts";
 import { fieldKey, fieldKeyIndex } from "./field-row-keys.ts";
 import { documentRowPrefix, prefixEnd, ROW, rowsOfKind } from "./row-keys.ts";
 
-/** One step reads no more, so that applying waits a few milliseconds for it. */
-const ROWS_PER_STEP = 256;
-const BYTES_PER_STEP = 1024 * 1024;
+/** A step ends after so many pages of documents, a few hundred each. */
+const PAGES_PER_STEP = 32;
+/** After so many documents whatever else the event loop has comes in between. */
+const DOCUMENTS_AT_ONCE = 256;
+/** Rows removed in one step, of each kind. */
+const REMOVED_PER_STEP = 1024;
 
 const EMPTY = new Uint8Array(0);
 
@@ -57,8 +62,24 @@ export function fieldWorkRows(
   return rows;
 }
 
-/** Does a little of what is left; nothing may be applied meanwhile. Each step is one batch, so a node killed in it goes on there. */
-export async function stepFieldWork(kv: KvStore, state: IndexState, work: FieldWork): Promise<FieldWork> {
+/** How a step goes on. */
+export interface FieldStep {
+  /** Whether somebody waits for the step to end. */
+  isWanted(): boolean;
+  /** So many more documents are done. */
+  onDocuments(count: number): void;
+}
+
+/**
+ * Does a part of what is left; nothing may be applied meanwhile. It is over after a page of documents as soon as somebody waits for it, else
+ * after some more. Pages are batches of their own, so a node killed in it goes on there; after an error what is left has to be read again.
+ */
+export async function stepFieldWork(
+  kv: KvStore,
+  state: IndexState,
+  work: FieldWork,
+  step: FieldStep,
+): Promise<FieldWork> {
   const [removal] = work.removals;
   if (removal !== undefined) {
     await remove(kv, removal);
@@ -68,13 +89,13 @@ export async function stepFieldWork(kv: KvStore, state: IndexState, work: FieldW
   if (first === undefined) return work;
   const all = [...(activePolicies(state)?.indexed.values() ?? [])].flat();
   const bucket = all.find(({ id }) => id === first[0])?.bucket;
-  // Fields of one bucket that are equally far are built together: each document is parsed once.
+  // Fields of one bucket that are equally far are built together: each document is read once.
   const indexes = all.filter((index) => {
     const built = work.builds.get(index.id);
     return index.bucket === bucket && built !== undefined && Buffer.compare(built, first[1]) === 0;
   });
   if (bucket === undefined) throw new Error(`field ${first[0]} is built but not indexed`);
-  const built = await build(kv, bucket, indexes, first[1], work.counts);
+  const built = await new FieldBuild(kv, indexes, work.counts).go(bucket, first[1], step);
   const builds = new Map(work.builds);
   for (const { id } of indexes) {
     if (built === undefined) builds.delete(id);
@@ -83,50 +104,73 @@ export async function stepFieldWork(kv: KvStore, state: IndexState, work: FieldW
   return { ...work, builds };
 }
 
-/** Answers the document row up to which they are built now; undefined when they are whole. */
-async function build(
-  kv: KvStore,
-  bucket: string,
-  indexes: readonly FieldIndex[],
-  after: Uint8Array,
-  counts: FieldCounts,
-): Promise<Uint8Array | undefined> {
-  const prefix = documentRowPrefix(bucket);
-  const begin = after.length === 0 ? { gte: prefix } : { gt: after };
-  const rows: KvOperation[] = [];
-  const changes = new FieldChanges();
-  let last: Uint8Array | undefined;
-  let read = 0;
-  let bytes = 0;
-  scan: for await (const part of kv.range({ ...begin, lt: prefixEnd(prefix), limit: ROWS_PER_STEP })) {
-    for (const [rowKey, value] of part) {
-      if (bytes > BYTES_PER_STEP) break scan;
-      const texts = fieldTexts(value, indexes);
-      for (const [at, index] of indexes.entries()) {
+/** The building of fields of one bucket that are equally far. A page is looked at while the rows of the one before are written. */
+class FieldBuild {
+  readonly #kv: KvStore;
+  readonly #indexes: readonly FieldIndex[];
+  readonly #counts: FieldCounts;
+  /** The last batch. */
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(kv: KvStore, indexes: readonly FieldIndex[], counts: FieldCounts) {
+    this.#kv = kv;
+    this.#indexes = indexes;
+    this.#counts = counts;
+  }
+
+  /** Goes on behind the document row `after` (empty: at the first). Answers the row up to which they are built; undefined: they are whole. */
+  async go(bucket: string, after: Uint8Array, step: FieldStep): Promise<Uint8Array | undefined> {
+    const prefix = documentRowPrefix(bucket);
+    const begin = after.length === 0 ? { gte: prefix } : { gt: after };
+    let left = PAGES_PER_STEP;
+    try {
+      for await (const page of documentPages(this.#kv, begin, prefixEnd(prefix))) {
+        const changes = await this.#changesOf(page);
+        const last = bytesOf(page.at(-1)?.[0] ?? after);
+        await this.#write(changes, (key) => ({ type: "put", key, value: last }));
+        step.onDocuments(page.length);
+        left -= 1;
+        if (left === 0 || step.isWanted()) return last;
+      }
+      await this.#write(new FieldChanges(), (key) => ({ type: "del", key }));
+      return undefined;
+    } finally {
+      // Whoever writes next, also after an error, does so behind it.
+      await this.#writing;
+    }
+  }
+
+  async #changesOf(page: RowPage): Promise<FieldChanges> {
+    const changes = new FieldChanges();
+    for (const [row, [key, value]] of page.entries()) {
+      const texts = fieldTexts(bytesOf(value), this.#indexes);
+      const rowKey = bytesOf(key);
+      for (const [at, index] of this.#indexes.entries()) {
         const text = texts[at];
         if (text !== undefined) changes.add(changes.make(index, text, rowKey));
       }
-      read += 1;
-      bytes += value.length;
-      last = rowKey;
+      if (row % DOCUMENTS_AT_ONCE === DOCUMENTS_AT_ONCE - 1) await setImmediate();
     }
+    return changes;
   }
-  const isWhole = read < ROWS_PER_STEP && bytes <= BYTES_PER_STEP;
-  await changes.addTo(rows, kv, counts);
-  for (const { id } of indexes) {
-    const key = fieldKey(ROW.fieldBuild, id);
-    rows.push(isWhole ? { type: "del", key } : { type: "put", key, value: last ?? after });
+
+  /** Writes rows and counts, and how far the fields are built with them, once what was written before is. */
+  async #write(changes: FieldChanges, built: (key: Uint8Array) => KvOperation): Promise<void> {
+    await this.#writing;
+    const rows: KvOperation[] = [];
+    await changes.addTo(rows, this.#kv, this.#counts);
+    for (const { id } of this.#indexes) rows.push(built(fieldKey(ROW.fieldBuild, id)));
+    this.#writing = this.#kv.batch(rows).then(() => this.#counts.written());
+    // Told to whoever waits for it next.
+    this.#writing.catch(() => {});
   }
-  await kv.batch(rows);
-  counts.written();
-  return isWhole ? undefined : last;
 }
 
 async function remove(kv: KvStore, index: number): Promise<void> {
   const rows: KvOperation[] = [];
   for (const kind of [ROW.field, ROW.fieldCount]) {
     const gte = fieldKey(kind, index);
-    for await (const part of kv.range({ gte, lt: fieldKey(kind, index + 1), limit: ROWS_PER_STEP * 4 })) {
+    for await (const part of kv.range({ gte, lt: fieldKey(kind, index + 1), limit: REMOVED_PER_STEP })) {
       for (const [key] of part) rows.push({ type: "del", key });
     }
   }

@@ -1,5 +1,5 @@
 import type { KvOperation, KvReader } from "@cairn/kv";
-import type { ActivePolicies } from "../policies/active-policies.ts";
+import type { ActivePolicies, FieldIndex } from "../policies/active-policies.ts";
 import type { LoggedOperation } from "../tx-log/transaction-codec.ts";
 import type { FieldChanges, FieldRow } from "./field-changes.ts";
 import type { FieldCounts } from "./field-counts.ts";
@@ -11,6 +11,11 @@ import type { KeyState } from "./key-states.ts";
  * are whole. What is behind that row is left to the building.
  */
 export type FieldBuilds = ReadonlyMap<number, Uint8Array>;
+
+/** Whether none of a bucket's indexed fields is written to: nobody has begun to build them yet. */
+function areLeft(indexes: readonly FieldIndex[], builds: FieldBuilds): boolean {
+  return builds.size > 0 && indexes.every(({ id }) => builds.get(id)?.length === 0);
+}
 
 /** What is known of a store's indexed fields by whoever writes to it. */
 export interface FieldKnowledge {
@@ -32,11 +37,13 @@ export function makeRowsAhead(
   ops: readonly LoggedOperation[],
   touched: readonly (KeyState | undefined)[],
   indexed: ActivePolicies["indexed"],
+  builds: FieldBuilds,
 ): void {
   for (const [at, { op, document }] of ops.entries()) {
     const key = touched[at];
     const indexes = op === "put" && key !== undefined ? indexed.get(key.bucket.name) : undefined;
     if (key === undefined || document === undefined || indexes === undefined) continue;
+    if (areLeft(indexes, builds)) continue;
     const texts = documentTexts(document, indexes);
     const rows = indexes.map((index, place) => {
       const text = texts[place];
@@ -58,7 +65,7 @@ export async function addFieldRows(
   for (const key of keys) {
     const { bucket, rowKey, before, document, written, ahead } = key;
     const indexes = before === document ? undefined : indexed.get(bucket.name);
-    if (indexes === undefined) continue;
+    if (indexes === undefined || areLeft(indexes, builds)) continue;
     const old = fieldTexts(before, indexes);
     // Of several documents that a batch has for one key, the last may not have committed.
     const made = document !== undefined && ahead?.written === written ? ahead?.rows : undefined;

@@ -1,5 +1,5 @@
 import type { KvStore } from "@cairn/kv";
-import { type FieldWork, readFieldWork, stepFieldWork } from "./field-builds.ts";
+import { type FieldStep, type FieldWork, readFieldWork, stepFieldWork } from "./field-builds.ts";
 import type { IndexState } from "./index-state.ts";
 import { resolvable } from "./turns.ts";
 
@@ -28,9 +28,12 @@ export class FieldUpkeep {
     this.#changed();
   }
 
-  /** Does a little of it. */
-  async step(state: IndexState): Promise<void> {
-    this.#work = await stepFieldWork(this.#kv, state, await this.work());
+  /** Does a part of it. */
+  async step(state: IndexState, step: FieldStep): Promise<void> {
+    const work = await this.work();
+    // Of a step that fails some batches may be written: only the store knows then what is left.
+    this.#work = undefined;
+    this.#work = await stepFieldWork(this.#kv, state, work, step);
   }
 
   /** Whether nothing is left. */

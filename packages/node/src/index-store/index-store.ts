@@ -114,16 +114,30 @@ export class IndexStore {
     this.#fields.written(isConfigured);
   }
 
-  /** Does a little of what new and removed indexed fields need; false when nothing is left. */
-  async buildFields(): Promise<boolean> {
+  /**
+   * Does a part of what new and removed indexed fields need; less where something waits to be applied. False when nothing is left.
+   * `onDocuments` is told how many more documents were looked at.
+   */
+  async buildFields(onDocuments: (count: number) => void = () => {}): Promise<boolean> {
     if (this.#fields.isDone) return false;
     const done = await this.#turns.take();
     try {
-      await this.#fields.step(this.#state);
+      await this.#fields.step(this.#state, { isWanted: () => this.#turns.isWanted, onDocuments });
     } finally {
       done();
     }
     return !this.#fields.isDone;
+  }
+
+  /** The numbers of the indexed fields that are being built, each with whether that has begun. */
+  async fieldsBeingBuilt(): Promise<ReadonlyMap<number, boolean>> {
+    const done = await this.#turns.take();
+    try {
+      const { builds } = await this.#fields.work();
+      return new Map([...builds].map(([id, built]) => [id, built.length > 0]));
+    } finally {
+      done();
+    }
   }
 
   /** Resolves when {@link buildFields} has something to do, or `signal` aborts. */

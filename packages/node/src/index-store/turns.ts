@@ -7,6 +7,11 @@ export class Turns {
     this.#free = count;
   }
 
+  /** Whether somebody waits for a turn. */
+  get isWanted(): boolean {
+    return this.#waiting.length > 0;
+  }
+
   /** Waits for those who came before; what it answers lets the next one go on, and is called once. */
   async take(): Promise<() => void> {
     if (this.#free > 0) this.#free -= 1;

@@ -27,7 +27,7 @@ export interface RebuildOptions {
   readonly onLogState?: (state: LogState) => void;
 }
 
-/** An index that holds all that its log held when the rebuild began; the caller closes it. */
+/** An index that holds all that its log held when the rebuild began, its indexed fields built; the caller closes it. */
 export interface RebuiltIndex {
   readonly index: IndexStore;
   /** Where an earlier rebuild had got to; 0: this one began with nothing. */
@@ -48,6 +48,8 @@ export async function rebuildFromLog(options: RebuildOptions): Promise<RebuiltIn
     const onApplied = (): void => onProgress?.(statePosition(index.state), goal);
     const upTo = goal + logOffset(identity, index.state);
     await foldLog({ index, log, identity, upTo, signal, onApplied, onLogState });
+    // Else each node that restores it would build them before it is ready.
+    while (!signal.aborted && (await index.buildFields()));
     signal.throwIfAborted();
     return { index, resumedAt };
   } catch (error) {

@@ -80,6 +80,24 @@ it("makes a checkpoint of this version from the log, from which nodes of this ve
   await kept.close();
 });
 
+it("has the fields that the log defines built, so that no node that joins from it has to", async () => {
+  const scene = await trimScene("nats");
+  const node = await started(scene, "n1");
+  await node.submit({ ops: [["configure", { indexes: { jobs: ["state"] } }]] });
+  await node.submit({ ops: [["put", "jobs", "default/a", { state: "done" }]] });
+  await node.close();
+  expect((await create(scene)).code).toBe(0);
+  const args = ["checkpoint", "restore", path.join(scene.folder, "checkpoints"), "-o", "restored"];
+  expect((await cairn(args, terminalOf(scene))).code).toBe(0);
+  const kv = await levelProvider().open(path.join(scene.folder, "restored"));
+  const kinds = new Set<string>();
+  for await (const rows of kv.range({}))
+    for (const [key] of rows) kinds.add(String.fromCharCode(key[0] ?? 0));
+  await kv.close();
+  // The field's row and its count, and nothing that is being built.
+  expect([...kinds].filter((kind) => "bfv".includes(kind))).toEqual(["f", "v"]);
+});
+
 it("works beside a running node, and saves nothing when a checkpoint of this version holds all", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "running");

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { buildNewFields } from "../../src/index-store/keep-fields-built.ts";
 import { IndexStore } from "../../src/index-store/index-store.ts";
 import { ROW } from "../../src/index-store/row-keys.ts";
 import { emptyState } from "../../src/joining/empty-state.ts";
@@ -25,7 +26,11 @@ beforeAll(async () => {
 });
 afterAll(async () => await rm(folder, { recursive: true, force: true }));
 
-const name = (n: number): string => `default/e${String(n).padStart(5, "0")}`;
+/** Of some the row's key is no UTF-8, or has the character that stands for that. */
+const name = (n: number): string => {
+  const special = n % 50 === 0 ? "\0" : n % 70 === 0 ? "\ufffd" : "";
+  return `default/e${String(n).padStart(5, "0")}${special}`;
+};
 const document = (n: number, state: number) => ({ state: STATES[state % 3] ?? "", node: `n${n % 7}` });
 
 function message(position: number, ...ops: TxOperation[]): LogMessage {
@@ -125,6 +130,89 @@ it("is built beside what is applied, whatever comes in between, and ends as if i
     }),
     { numRuns: 15 },
   );
+});
+
+it("is waited for by a node that joins where nobody has begun it, and only there", async () => {
+  const { index } = await open(path.join(folder, String((counter += 1))));
+  await index.apply(beginning());
+  const step = index.buildFields();
+  await index.apply([message(4, ["configure", { indexes: { executions: ["state", "node", "zone"] } }])]);
+  await step;
+  const progress: string[] = [];
+  const build = async (): Promise<void> =>
+    await buildNewFields(index, new AbortController().signal, (done, total) => {
+      progress.push(`${done}/${total}`);
+    });
+  expect([...(await index.fieldsBeingBuilt()).values()]).toEqual([true, true, false]);
+  await build();
+  expect((await index.fieldsBeingBuilt()).has(3)).toBe(false);
+  expect(progress.at(-1)).toBe(`${DOCUMENTS}/${DOCUMENTS}`);
+  await index.apply([message(5, ["configure", {}]), message(6, INDEXED)]);
+  const again = async (): Promise<boolean[]> => {
+    const building = index.buildFields();
+    await index.apply([message(index.state.txId + 1, ["delete", "executions", name(0)])]);
+    await building;
+    return [...(await index.fieldsBeingBuilt()).values()];
+  };
+  while ((await again()).includes(false));
+  progress.length = 0;
+  await build();
+  expect(progress).toEqual([]);
+  expect([...(await index.fieldsBeingBuilt()).values()]).toEqual([true, true]);
+  await index.close();
+});
+
+it("is not begun while nobody builds, and of what changed meanwhile only the end is written", async () => {
+  const { kv, index } = await open(path.join(folder, String((counter += 1))));
+  await index.apply(beginning());
+  const changes = Array.from({ length: 300 }, (_, n) =>
+    message(4 + n, ["put", "executions", name(n % 9), document(n, n + 1)]),
+  );
+  await index.apply(changes);
+  expect(await rowsOf(kv, [ROW.field, ROW.fieldCount])).toEqual([]);
+  expect([...(await index.fieldsBeingBuilt())]).toEqual([
+    [1, false],
+    [2, false],
+  ]);
+  const looked: number[] = [];
+  while (await index.buildFields((count) => looked.push(count)));
+  expect(looked.reduce((sum, count) => sum + count, 0)).toBe(DOCUMENTS);
+  expect((await rowsOf(kv, [ROW.field])).length).toBe(2 * DOCUMENTS);
+  expect((await index.fieldsBeingBuilt()).size).toBe(0);
+  await index.close();
+});
+
+it("ends a step with the error of a batch that fails while the next page is looked at, and counts nothing twice", async () => {
+  const { kv, index } = await open(path.join(folder, String((counter += 1))));
+  await index.apply(beginning());
+  const faulty = new FaultyKv(kv);
+  const doubtful = await IndexStore.open(faulty.store, empty);
+  // The first page; the second; that all is built.
+  for (const batches of [["lost"], [false, "lost"], [false, "lost"]] as const) {
+    faulty.faults = { reads: [], batches };
+    await expect(doubtful.buildFields()).rejects.toMatchObject({ code: "DISK_FULL" });
+  }
+  faulty.faults = NONE;
+  while (await doubtful.buildFields());
+  expect((await index.buckets()).buckets[0]?.fields["state"]?.counts).toEqual({
+    running: DOCUMENTS / 3,
+    done: DOCUMENTS / 3,
+    failed: DOCUMENTS / 3,
+  });
+  await index.close();
+});
+
+it("lets what is applied come in between, however much is left", async () => {
+  const { index } = await open(path.join(folder, String((counter += 1))));
+  await index.apply(beginning());
+  const building = index.buildFields();
+  await index.apply([message(4, ["put", "executions", name(DOCUMENTS - 1), document(0, 0)])]);
+  // A step would have built all of it.
+  expect([...(await index.fieldsBeingBuilt()).values()]).toEqual([true, true]);
+  expect(await building).toBe(true);
+  while (await index.buildFields());
+  expect((await index.buckets()).buckets[0]?.fields["state"]?.counts).toMatchObject({ running: 501 });
+  await index.close();
 });
 
 it("does not change the digest, whether it is built or not", async () => {

@@ -7,28 +7,13 @@ import { type CairnNode, runNode } from "../../src/node.ts";
 import { quietSystem } from "../quiet-system.ts";
 import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
 import { encodeBirthRecord } from "../../src/tx-log/transaction-codec.ts";
-import type { TxLog } from "../../src/tx-log/tx-log.ts";
 import { Gate } from "./gate.ts";
+import { readThrough } from "./read-through.ts";
 
 async function start(folder: string, gate: Gate): Promise<CairnNode> {
   const openTxLog = async () =>
     readThrough(await openEmbeddedTxLog({ path: path.join(folder, "log") }), gate);
   return await runNode(quietSystem({ folder, nodeId: "n", openTxLog }));
-}
-
-function readThrough(log: TxLog, gate: Gate): TxLog {
-  const read: TxLog["read"] = async function* (from, options) {
-    for await (const messages of log.read(from, options)) {
-      await gate.passed();
-      yield messages;
-    }
-  };
-  return new Proxy(log, {
-    get(target, name) {
-      const value: unknown = name === "read" ? read : Reflect.get(target, name);
-      return typeof value === "function" ? (value.bind(target) as unknown) : value;
-    },
-  });
 }
 
 it("an index that has not read yet how its log is continued is not ready, and submits under the new log's ids", async () => {

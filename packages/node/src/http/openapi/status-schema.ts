@@ -17,7 +17,7 @@ const FAILURE = object({ code: TEXT, message: TEXT, hint: nullable(TEXT) });
 
 /** How far the work of a phase is. */
 const PROGRESS = object({
-  unit: { type: "string", enum: ["bytes", "transactions"] },
+  unit: { type: "string", enum: ["bytes", "transactions", "documents"] },
   done: COUNT,
   total: COUNT,
   etaMs: nullable(MILLISECONDS),
