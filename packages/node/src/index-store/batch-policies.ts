@@ -7,7 +7,7 @@ import { EventRows } from "./event-rows.ts";
 import { Expiry, hasDue } from "./expiry.ts";
 import { fieldWorkRows } from "./field-builds.ts";
 import { FieldChanges } from "./field-changes.ts";
-import { addFieldRows, type FieldKnowledge, makeRowsAhead } from "./field-rows.ts";
+import { addFieldRows, begunFields, type FieldKnowledge, makeRowsAhead } from "./field-rows.ts";
 import { beforeSweep, type Swept, sweepHistory } from "./history-sweep.ts";
 import type { IndexState, StatePolicies } from "./index-state.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
@@ -114,11 +114,11 @@ export class BatchPolicies {
     touched: readonly (readonly (KeyState | undefined)[])[],
     { builds }: FieldKnowledge,
   ): Promise<void> {
-    const { indexed } = this.#active ?? NOTHING_ACTIVE;
+    const indexed = begunFields(this.#active?.indexed ?? NOTHING_ACTIVE.indexed, builds);
     if (indexed.size === 0) return;
     for (const [at, { decoded }] of messages.entries()) {
       if (decoded.kind === "transaction")
-        makeRowsAhead(this.#fields, decoded.ops, touched[at] ?? [], indexed, builds);
+        makeRowsAhead(this.#fields, decoded.ops, touched[at] ?? [], indexed);
     }
   }
 
@@ -206,7 +206,7 @@ export class BatchPolicies {
     for (const key of this.#swept?.versions ?? []) rows.push({ type: "del", key });
     for (const row of this.#events?.rows() ?? []) rows.push(row);
     for (const row of this.#expiry?.rows() ?? []) rows.push(row);
-    const { indexed } = this.#active ?? NOTHING_ACTIVE;
+    const indexed = begunFields(this.#active?.indexed ?? NOTHING_ACTIVE.indexed, fields.builds);
     if (indexed.size > 0) {
       await addFieldRows(rows, this.#fields, this.#keys.all, indexed, fields, this.#reader);
     }

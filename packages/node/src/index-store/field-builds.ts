@@ -161,6 +161,9 @@ class FieldBuild {
     await changes.addTo(rows, this.#kv, this.#counts);
     for (const { id } of this.#indexes) rows.push(built(fieldKey(ROW.fieldBuild, id)));
     this.#writing = this.#kv.batch(rows).then(() => this.#counts.written());
+    // The store has copied them. Kept until they are written, they grow old now and then, which the heap's collection takes an eighth of
+    // the time for.
+    rows.length = 0;
     // Told to whoever waits for it next.
     this.#writing.catch(() => {});
   }

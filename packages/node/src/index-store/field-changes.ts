@@ -44,7 +44,7 @@ export class FieldChanges {
     value.rows.push({ type: "del", key: fieldRowKey(value.prefix, rowKey, index.bucket) });
   }
 
-  /** Adds everything to the rows of a batch. What it counts is so in `counts` once the batch is written. */
+  /** Adds everything to the rows of a batch, and forgets it. What it counts is so in `counts` once the batch is written. */
   async addTo(rows: KvOperation[], reader: KvReader, counts: FieldCounts): Promise<void> {
     const changed: FieldCount[] = [];
     const changes: number[] = [];
@@ -52,11 +52,13 @@ export class FieldChanges {
       for (const [text, value] of values) {
         // One after the other: the store finds the place of each near the one before.
         for (const row of value.rows) rows.push(row);
+        value.rows.length = 0;
         if (value.by === 0) continue;
         changed.push(counts.find(id, text));
         changes.push(value.by);
       }
     }
+    this.#values.clear();
     const before = await counts.read(reader, changed);
     for (const [at, count] of changed.entries()) {
       const next = (before[at] ?? 0) + (changes[at] ?? 0);

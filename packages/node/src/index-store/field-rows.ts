@@ -12,9 +12,14 @@ import type { KeyState } from "./key-states.ts";
  */
 export type FieldBuilds = ReadonlyMap<number, Uint8Array>;
 
-/** Whether none of a bucket's indexed fields is written to: nobody has begun to build them yet. */
-function areLeft(indexes: readonly FieldIndex[], builds: FieldBuilds): boolean {
-  return builds.size > 0 && indexes.every(({ id }) => builds.get(id)?.length === 0);
+/** Indexed fields by bucket, without the buckets where nobody has begun to build any: what is written there is left to the building. */
+export function begunFields(
+  indexed: ActivePolicies["indexed"],
+  builds: FieldBuilds,
+): ActivePolicies["indexed"] {
+  if (builds.size === 0) return indexed;
+  const isBegun = ({ id }: FieldIndex): boolean => builds.get(id)?.length !== 0;
+  return new Map([...indexed].filter(([, indexes]) => indexes.some(isBegun)));
 }
 
 /** What is known of a store's indexed fields by whoever writes to it. */
@@ -37,13 +42,11 @@ export function makeRowsAhead(
   ops: readonly LoggedOperation[],
   touched: readonly (KeyState | undefined)[],
   indexed: ActivePolicies["indexed"],
-  builds: FieldBuilds,
 ): void {
   for (const [at, { op, document }] of ops.entries()) {
     const key = touched[at];
     const indexes = op === "put" && key !== undefined ? indexed.get(key.bucket.name) : undefined;
     if (key === undefined || document === undefined || indexes === undefined) continue;
-    if (areLeft(indexes, builds)) continue;
     const texts = documentTexts(document, indexes);
     const rows = indexes.map((index, place) => {
       const text = texts[place];
@@ -65,7 +68,7 @@ export async function addFieldRows(
   for (const key of keys) {
     const { bucket, rowKey, before, document, written, ahead } = key;
     const indexes = before === document ? undefined : indexed.get(bucket.name);
-    if (indexes === undefined || areLeft(indexes, builds)) continue;
+    if (indexes === undefined) continue;
     const old = fieldTexts(before, indexes);
     // Of several documents that a batch has for one key, the last may not have committed.
     const made = document !== undefined && ahead?.written === written ? ahead?.rows : undefined;
