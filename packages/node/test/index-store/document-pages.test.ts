@@ -1,4 +1,11 @@
-import { CairnError, type KvReader, type KvStore, levelProvider, memoryProvider } from "@cairn/kv";
+import {
+  CairnError,
+  type KvOperation,
+  type KvReader,
+  type KvStore,
+  levelProvider,
+  memoryProvider,
+} from "@cairn/kv";
 import fc from "fast-check";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -35,6 +42,13 @@ const anyKey = fc.array(part, { maxLength: 5 }).map((parts) => Buffer.from(`63${
 
 /** Of one key no UTF-8. */
 const valueOf = (one: Buffer): Buffer => Buffer.from(hex(one) === "6361" ? [0xc3] : `é${hex(one)}`);
+
+const severalPages = (): KvOperation[] =>
+  Array.from({ length: 5_000 }, (_row, n) => ({
+    type: "put",
+    key: Buffer.from(`c${String(n).padStart(6, "0")}`),
+    value: Buffer.alloc(300, 0x20),
+  }));
 
 describe.each(Object.entries(stores))("pages of documents %s", (_, open) => {
   it("are the rows of the range, byte for byte, whatever their keys are", async () => {
@@ -74,13 +88,7 @@ describe.each(Object.entries(stores))("pages of documents %s", (_, open) => {
 
   it("are given back to the store where they are left", async () => {
     const kv = await open();
-    await kv.batch(
-      Array.from({ length: 5_000 }, (_row, n) => ({
-        type: "put",
-        key: Buffer.from(`c${String(n).padStart(6, "0")}`),
-        value: Buffer.alloc(300, 0x20),
-      })),
-    );
+    await kv.batch(severalPages());
     let left = 0;
     const watched = <Row>(pages: AsyncIterable<readonly Row[]>): AsyncIterable<readonly Row[]> => ({
       [Symbol.asyncIterator]() {
@@ -111,13 +119,7 @@ describe.each(Object.entries(stores))("pages of documents %s", (_, open) => {
 
   it("fail as the store does", async () => {
     const kv = await open();
-    await kv.batch(
-      Array.from({ length: 5_000 }, (_row, n) => ({
-        type: "put",
-        key: Buffer.from(`c${String(n).padStart(6, "0")}`),
-        value: Buffer.alloc(300, 0x20),
-      })),
-    );
+    await kv.batch(severalPages());
     const pages = documentPages(kv, { gte: Buffer.from("c") }, Buffer.from("d"));
     await pages.next();
     await kv.close();

@@ -15,17 +15,21 @@ const STATES = ["running", "done"];
 
 let folder = "";
 let node: CairnNode | undefined;
+let gate = new Gate();
 beforeEach(async () => {
+  gate = new Gate();
   folder = await mkdtemp(path.join(tmpdir(), "cairn-join-fields-"));
 });
 afterEach(async () => {
+  // A node that waits there does not close.
+  gate.open();
   await node?.close();
   node = undefined;
   await rm(folder, { recursive: true, force: true });
 });
 
 /** Holds back the log's last message. */
-async function start(gate: Gate, last: number): Promise<CairnNode> {
+async function start(last: number): Promise<CairnNode> {
   const openTxLog = async () =>
     readThrough(await openEmbeddedTxLog({ path: path.join(folder, "log") }), gate, (messages) =>
       messages.some(({ position }) => position >= last),
@@ -34,8 +38,7 @@ async function start(gate: Gate, last: number): Promise<CairnNode> {
 }
 
 it("fields that what a node replays defines are built once it has caught up, and are there when it is ready", async () => {
-  const gate = new Gate();
-  node = await start(gate, Number.POSITIVE_INFINITY);
+  node = await start(Number.POSITIVE_INFINITY);
   await node.ready;
   await node.submit({ ops: [["configure", { indexes: { jobs: ["state"] } }]] });
   let last = 0;
@@ -53,7 +56,7 @@ it("fields that what a node replays defines are built once it has caught up, and
   await rm(path.join(folder, "n-index"), { recursive: true });
 
   gate.close();
-  const joining = (node = await start(gate, last));
+  const joining = (node = await start(last));
   await gate.reached();
   const counts = async (stale: boolean) => (await joining.buckets({ stale })).buckets[0]?.fields["state"];
   await vi.waitFor(async () => expect((await joining.status()).join.replayed).toBeGreaterThan(2));
