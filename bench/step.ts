@@ -1,5 +1,5 @@
 import type { StepAnswer, StepRequest } from "./harness/child-step.ts";
-import type { Figures } from "./harness/row.ts";
+import type { Figures } from "./harness/figures.ts";
 import { STEPS } from "./steps/steps.ts";
 
 // The process of one step: takes what to do from its parent, answers what it measured, and ends when the parent has heard it.

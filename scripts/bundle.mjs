@@ -1,24 +1,35 @@
 // Puts the modules of each package together, into dist/bundle/: a process loads a handful of files instead of some three hundred, which
 // takes two thirds of the time. Other packages stay what they are, also Cairn's own: each class is there once, whoever imports it.
+import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { dirname, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 
 /** What is loaded from outside: what `exports` and `bin` name, and the threads, which lie beside the module that starts them. */
 const ENTRIES = {
-  kv: ["index", "tables", "threads", "check-worker"],
-  checkpoint: ["index", "pack-worker", "read-worker", "unpack-worker", "write-worker"],
-  node: ["index", "client/index", "cli/main"],
+  client: ["index", "streams"],
+  kv: ["index", "tables", "threads", "tables/check-worker"],
+  checkpoint: [
+    "index",
+    "archive/pack/pack-worker",
+    "archive/pack/read-worker",
+    "archive/unpack/unpack-worker",
+    "archive/unpack/write-worker",
+  ],
+  node: ["index", "cli/main"],
 };
+
+/** A thread's module lies beside all others, whichever room its source is in. */
+const nameOf = (entry) => (entry.endsWith("-worker") ? basename(entry) : entry);
 
 async function bundle(name, entries, clean) {
   const at = (path) => fileURLToPath(new URL(`../packages/${name}/${path}`, import.meta.url));
   const build = await rolldown({
     cwd: at("."),
     input: {
-      ...Object.fromEntries(entries.map((entry) => [entry, at(`src/${entry}.ts`)])),
-      "testing/index": at("testing/index.ts"),
+      ...Object.fromEntries(entries.map((entry) => [nameOf(entry), at(`src/${entry}.ts`)])),
+      ...(existsSync(at("testing/index.ts")) ? { "testing/index": at("testing/index.ts") } : {}),
     },
     platform: "node",
     // All that is not a path is a package's name, or Node's.

@@ -10,7 +10,7 @@ import { gunzipSync } from "node:zlib";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 
-const PACKAGES = ["kv", "checkpoint", "node"];
+const PACKAGES = ["client", "kv", "checkpoint", "node"];
 const EVERY_PACKAGE = ["package.json", "README.md", "LICENSE"];
 const BELONGS =
   /^(?:package\.json|README\.md|LICENSE|(?:src|testing)\/.*\.ts|dist\/(?:src|testing)\/.*\.d\.ts(?:\.map)?|dist\/bundle\/.*\.js(?:\.map)?)$/;

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 for (const folder of ["src", "testing"]) {
+  if (!existsSync(`dist/${folder}`)) continue;
   for (const entry of readdirSync(`dist/${folder}`, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;
     const output = join(entry.parentPath, entry.name);

@@ -4,11 +4,11 @@ import { spawnSync } from "node:child_process";
 
 const SERVERS = ["radosgw", "swift"];
 const TESTS = [
-  "packages/checkpoint/test/s3-service.test.ts",
-  "packages/checkpoint/test/s3-refusals.test.ts",
-  "packages/checkpoint/test/s3-faults.test.ts",
-  "packages/checkpoint/test/s3-broken-line.test.ts",
-  "packages/checkpoint/test/s3-kill.test.ts",
+  "packages/checkpoint/test/stores/s3/s3-service.test.ts",
+  "packages/checkpoint/test/stores/s3/s3-refusals.test.ts",
+  "packages/checkpoint/test/stores/s3/s3-faults.test.ts",
+  "packages/checkpoint/test/stores/s3/s3-broken-line.test.ts",
+  "packages/checkpoint/test/stores/s3/s3-kill.test.ts",
   "test/s3-cluster.test.ts",
 ];
 

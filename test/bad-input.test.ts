@@ -1,8 +1,8 @@
-import { startNatsServer } from "@cairn/node/testing";
 import { cp, mkdir, mkdtemp, readdir, rm, truncate, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { startNatsServer } from "@cairn/node/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { NodeProcess, runCairn } from "./support/cairn-process.ts";
 import { mountSmallDisk } from "./support/small-disk.ts";

@@ -1,7 +1,7 @@
-import { historyLines, makeRepository } from "@cairn/example-git-history";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { historyLines, makeRepository } from "@cairn/example-git-history";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { NodeProcess, runCairn, seedConfig } from "./support/cairn-process.ts";
 import { gitFiles, indexedFiles, withLineBreaks } from "./support/files-oracle.ts";

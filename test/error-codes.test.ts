@@ -1,8 +1,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { ERROR_CODES } from "@cairn/kv";
-import { describe, expect, it } from "vitest";
+import type { ErrorCode as ClientErrorCode } from "@cairn/client";
+import { ERROR_CODES, type ErrorCode } from "@cairn/kv";
+import { describe, expect, expectTypeOf, it } from "vitest";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 
@@ -13,6 +14,10 @@ async function sources(folder: string): Promise<string[]> {
 }
 
 describe("error codes", () => {
+  it("are those that the client, which depends on no other package, knows", () => {
+    expectTypeOf<ClientErrorCode>().toEqualTypeOf<ErrorCode>();
+  });
+
   it("stand in docs/errors.md, each once and no others", async () => {
     const text = await readFile(path.join(ROOT, "docs/errors.md"), "utf8");
     const headings = Array.from(text.matchAll(/^## (\w+)$/gm), ([, code]) => code);

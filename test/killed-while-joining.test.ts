@@ -1,10 +1,10 @@
-import { historyLines, makeRepository } from "@cairn/example-git-history";
-import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
+import { historyLines, makeRepository } from "@cairn/example-git-history";
+import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mustCairn, NodeProcess, seedConfig } from "./support/cairn-process.ts";
 import { withLineBreaks } from "./support/files-oracle.ts";

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type CairnNode, startNode } from "@cairn/node";
-import { CairnClient } from "@cairn/node/client";
+import { CairnClient } from "@cairn/client";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { checkHistory, type Observation, type Version } from "./support/cas-history.ts";

@@ -1,8 +1,8 @@
-import { historyLines, makeRepository, type MadeRepository } from "@cairn/example-git-history";
-import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { mkdtemp, open, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { historyLines, makeRepository, type MadeRepository } from "@cairn/example-git-history";
+import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { NodeProcess, runCairn, seedConfig } from "./support/cairn-process.ts";
 import { gitFiles, indexedFiles, withLineBreaks } from "./support/files-oracle.ts";

@@ -12,7 +12,7 @@ const run = promisify(execFile);
 
 const PROGRAM = `
 import { CairnError, startNode } from "@cairn/node";
-import { CairnClient } from "@cairn/node/client";
+import { CairnClient } from "@cairn/client";
 import { isCairnError } from "@cairn/kv";
 const node = await startNode({ "cairn/node": { id: "worker", dir: "./state" }, "cairn/http-server": { port: 0 } });
 await node.ready;
@@ -27,7 +27,7 @@ console.log(JSON.stringify(read), document.json, isCairnError(new CairnError("CO
 
 const TYPED = `
 import { startNode, type CairnNode, type System, type TxLog } from "@cairn/node";
-import { CairnClient, type ClientDocument } from "@cairn/node/client";
+import { CairnClient, type ClientDocument } from "@cairn/client";
 import { checkpointStoreSuite, type CheckpointStoreSuite } from "@cairn/checkpoint/testing";
 import { memoryStore, type CheckpointStore, type Manifest } from "@cairn/checkpoint";
 import { levelProvider, type KvProvider, type KvStore } from "@cairn/kv";

@@ -1,11 +1,11 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cp, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
-import { freePort } from "@cairn/node/testing";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { freePort } from "@cairn/node/testing";
 import { systemErrorCode } from "@cairn/kv";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { fencedBlocks } from "./support/readme-blocks.ts";

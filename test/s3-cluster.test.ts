@@ -1,9 +1,9 @@
-import { testS3, type TestS3 } from "@cairn/localstack";
-import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { testS3, type TestS3 } from "@cairn/localstack";
+import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { mustCairn, NodeProcess, runCairn } from "./support/cairn-process.ts";
 

@@ -1,6 +1,6 @@
 import { S3 } from "@aws-sdk/client-s3";
-import { type LimitedLink, limitedLink } from "../harness/limited-link.ts";
 import { testS3, type TestS3 } from "@cairn/localstack";
+import { type LimitedLink, limitedLink } from "../harness/limited-link.ts";
 
 /** What a step needs to reach the bucket; goes to its process as JSON. */
 export type BucketPlace = Pick<TestS3, "endpoint" | "bucket" | "region" | "credentials"> & {

@@ -1,8 +1,8 @@
-import { startNode } from "@cairn/node";
-import { connect, type JetStreamClient, type NatsConnection } from "nats";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { startNode } from "@cairn/node";
+import { connect, type JetStreamClient, type NatsConnection } from "nats";
 import { nodeConfig } from "./node-config.ts";
 import { type Records, recordKey } from "./records.ts";
 

@@ -1,5 +1,10 @@
 import { join } from "node:path";
-import type { FilledLog } from "./workspace.ts";
+
+/** A log on NATS that holds the records. */
+export interface FilledLog {
+  readonly url: string;
+  readonly stream: string;
+}
 
 /** What the nodes of the bench differ in. */
 export interface NodeChoice {

@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { settle } from "../harness/command.ts";
-import type { Figures } from "../harness/row.ts";
+import type { Figures } from "../harness/figures.ts";
 import { runStep } from "../harness/child-step.ts";
 import type { StepInput, StepName } from "../steps/steps.ts";
 import { fillBucket, fillLog } from "./fill-streams.ts";
-import { indexDir, nodeConfig } from "./node-config.ts";
+import { type FilledLog, indexDir, nodeConfig } from "./node-config.ts";
 import { Records } from "./records.ts";
 
 /** How a workspace's steps run. */
@@ -18,12 +18,6 @@ export interface WorkspaceOptions {
   readonly profileDir?: string | undefined;
   /** Hears what is being made. */
   readonly onProgress: (what: string) => void;
-}
-
-/** A log on NATS that holds the records. */
-export interface FilledLog {
-  readonly url: string;
-  readonly stream: string;
 }
 
 /** The data of one run, below one temporary directory: each kind is made when a row first asks for it, and kept for all that follow. */

@@ -1,7 +1,7 @@
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { StepInput, StepName } from "../steps/steps.ts";
-import type { Figures } from "./row.ts";
+import type { Figures } from "./figures.ts";
 
 /** What is asked of the process that a step runs in. */
 export interface StepRequest {

@@ -10,7 +10,7 @@ import { type NodeChoice, nodeConfig } from "../data/node-config.ts";
 import { touchPages } from "./command.ts";
 import { cleanEnvironment } from "./child-step.ts";
 import { peakMemory } from "./peak-memory.ts";
-import type { Figures } from "./row.ts";
+import type { Figures } from "./figures.ts";
 
 // Asked often enough to know the moment to about 2 %, and not so often that answering takes the node's time.
 const ASK_SHARE = 0.02;

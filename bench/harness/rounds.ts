@@ -1,4 +1,5 @@
-import type { Comparison, FigureName, Figures, Target } from "./row.ts";
+import type { Comparison, FigureName, Target } from "./row.ts";
+import type { Figures } from "./figures.ts";
 
 /** The middle of some values and how far they spread. */
 export interface Summary {

@@ -1,7 +1,5 @@
+import type { Figures } from "./figures.ts";
 import type { Workspace } from "../data/workspace.ts";
-
-/** What one run of a contestant measured, by metric (`s`, `records/s`, `peak MB`, …); the name is also the unit. */
-export type Figures = Readonly<Record<string, number>>;
 
 /** One of those that a row compares: Cairn, a limit, or a peer. */
 export interface Contestant {

@@ -1,7 +1,8 @@
 import { freePort } from "@cairn/node/testing";
 import { FILLINGS } from "../data/executions.ts";
 import type { Workspace } from "../data/workspace.ts";
-import type { Figures, Row } from "../harness/row.ts";
+import type { Row } from "../harness/row.ts";
+import type { Figures } from "../harness/figures.ts";
 
 const LEVEL = "classic-level";
 const EMBEDDED = "cairn, embedded";

@@ -1,6 +1,6 @@
 import { startNode } from "@cairn/node";
 import { touchPages } from "../harness/command.ts";
-import type { Figures } from "../harness/row.ts";
+import type { Figures } from "../harness/figures.ts";
 import { peakMemory, resetPeakMemory } from "../harness/peak-memory.ts";
 
 /** Lets a node that is ready save a checkpoint, from the request to the published manifest. */

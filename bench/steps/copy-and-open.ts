@@ -1,6 +1,6 @@
 import { levelProvider } from "@cairn/kv";
 import { copyDirectory, flush, seconds } from "../harness/command.ts";
-import type { Figures } from "../harness/row.ts";
+import type { Figures } from "../harness/figures.ts";
 import { peakMemory } from "../harness/peak-memory.ts";
 
 /** Copies a LevelDB's directory, flushes the copy, opens it and reads a row: the least that a join can do. */

@@ -1,6 +1,6 @@
 import { connect } from "nats";
-import type { FilledLog } from "../data/workspace.ts";
-import type { Figures } from "../harness/row.ts";
+import type { FilledLog } from "../data/node-config.ts";
+import type { Figures } from "../harness/figures.ts";
 import { peakMemory } from "../harness/peak-memory.ts";
 
 /** Reads all of a stream with the client's ordered pull consumer and does nothing with it: what no indexer can pass. */

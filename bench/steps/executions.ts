@@ -1,7 +1,7 @@
 import { type CairnNode, startNode, type TxOperation } from "@cairn/node";
 import { embeddedConfig, execution, INDEXED_FIELDS } from "../data/executions.ts";
 import { peakMemory } from "../harness/peak-memory.ts";
-import type { Figures } from "../harness/row.ts";
+import type { Figures } from "../harness/figures.ts";
 
 const OPEN_SUBMISSIONS = 256;
 

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { startNode } from "@cairn/node";
 import { fastify } from "fastify";
 import { embeddedConfig, execution } from "../data/executions.ts";
-import type { Figures } from "../harness/row.ts";
+import type { Figures } from "../harness/figures.ts";
 
 /** What answers: a node with the executions below `dir`, or without one a route that returns a constant of the same size. */
 export interface ServedReads {

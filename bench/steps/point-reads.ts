@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { startNode } from "@cairn/node";
 import { ClassicLevel } from "classic-level";
 import { embeddedConfig, execution } from "../data/executions.ts";
-import type { Figures } from "../harness/row.ts";
+import type { Figures } from "../harness/figures.ts";
 
 /** Which documents are read: so many at random of those with numbers below `count`. */
 export interface PointReads {

@@ -1,5 +1,5 @@
 import { startNode } from "@cairn/node";
-import type { Figures } from "../harness/row.ts";
+import type { Figures } from "../harness/figures.ts";
 import { peakMemory } from "../harness/peak-memory.ts";
 
 /** Starts a node without an index or a checkpoint, and measures until it has caught up with its log. */

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { filesystemStore, restoreCheckpoint } from "@cairn/checkpoint";
 import { touchPages } from "../harness/command.ts";
-import type { Figures } from "../harness/row.ts";
+import type { Figures } from "../harness/figures.ts";
 import { peakMemory, resetPeakMemory } from "../harness/peak-memory.ts";
 
 /** Restores a folder's newest checkpoint below `dir`, verified and flushed. */

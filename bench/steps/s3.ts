@@ -12,7 +12,7 @@ import {
 } from "@cairn/checkpoint";
 import type { BucketPlace } from "../data/bucket.ts";
 import { peakMemory, resetPeakMemory } from "../harness/peak-memory.ts";
-import type { Figures } from "../harness/row.ts";
+import type { Figures } from "../harness/figures.ts";
 
 const MIB = 1024 * 1024;
 /** Cairn's own defaults, so that both sides have as much under way. */

@@ -1,6 +1,6 @@
-import { startNode } from "@cairn/node";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Figures } from "../harness/row.ts";
+import { startNode } from "@cairn/node";
+import type { Figures } from "../harness/figures.ts";
 import { peakMemory } from "../harness/peak-memory.ts";
 
 /** What comes in while a node is watched. */

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Records, recordKey } from "../data/records.ts";
-import type { Figures } from "../harness/row.ts";
+import type { Figures } from "../harness/figures.ts";
 
 const ROWS_A_BATCH = 10;
 const INTERVAL_MS = 1;

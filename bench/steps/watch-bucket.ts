@@ -1,7 +1,7 @@
 import { connect } from "nats";
-import type { FilledLog } from "../data/workspace.ts";
+import type { FilledLog } from "../data/node-config.ts";
 import { peakMemory } from "../harness/peak-memory.ts";
-import type { Figures } from "../harness/row.ts";
+import type { Figures } from "../harness/figures.ts";
 
 /** Loads every key of a NATS KV bucket as its `watch` does, and keeps nothing of it. */
 export async function watchBucket({ url, stream }: FilledLog): Promise<Figures> {

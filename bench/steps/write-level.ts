@@ -4,7 +4,7 @@ import { type CheckpointSource, filesystemStore, takeCheckpoint } from "@cairn/c
 import { type KvStore, levelProvider } from "@cairn/kv";
 import { flush, run } from "../harness/command.ts";
 import { peakMemory } from "../harness/peak-memory.ts";
-import type { Figures } from "../harness/row.ts";
+import type { Figures } from "../harness/figures.ts";
 import { measureSteadyWriter } from "./steady-writer.ts";
 
 /** A LevelDB directory of the step's own, and what disturbs its writer: a checkpoint, or links and `tar`, which is the least. */

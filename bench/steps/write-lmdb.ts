@@ -4,7 +4,7 @@ import { open, type RootDatabase } from "lmdb";
 import { Records, recordKey } from "../data/records.ts";
 import { flush } from "../harness/command.ts";
 import { peakMemory } from "../harness/peak-memory.ts";
-import type { Figures } from "../harness/row.ts";
+import type { Figures } from "../harness/figures.ts";
 import { measureSteadyWriter } from "./steady-writer.ts";
 
 const LOAD_BATCH = 10_000;

@@ -1,7 +1,7 @@
-import { filesystemStore, listCheckpoints } from "@cairn/checkpoint";
-import { systemErrorCode } from "@cairn/kv";
 import { readdir, utimes } from "node:fs/promises";
 import path from "node:path";
+import { filesystemStore, listCheckpoints } from "@cairn/checkpoint";
+import { systemErrorCode } from "@cairn/kv";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { NodeProcess } from "../support/cairn-process.ts";
 import { mustCairn } from "../support/cairn-process.ts";

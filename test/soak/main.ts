@@ -9,14 +9,14 @@ const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 /** What can be soaked: the test, and how many rounds it makes, or minutes it takes, when nothing else is said. */
 const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: string; minutes: number }>> =
   {
-    captures: { file: "packages/kv/test/live-capture.test.ts", rounds: 500 },
+    captures: { file: "packages/kv/test/capture/live-capture.test.ts", rounds: 500 },
     "nats-restarts": { file: "test/log-faults/nats-restarts.test.ts", rounds: 50 },
     "nats-cluster": { file: "test/log-faults/nats-cluster.test.ts", rounds: 20 },
     "index-kills": { file: "packages/node/test/faults/killed-while-applying.test.ts", rounds: 1_000 },
     "five-nodes": { file: "test/checkpoint-faults/five-nodes.test.ts", minutes: 10 },
     "checkpoint-kills": { file: "test/checkpoint-faults/killed-while-saving.test.ts", rounds: 5 },
-    "s3-faults": { file: "packages/checkpoint/test/s3-faults.test.ts", rounds: 300 },
-    "s3-broken-line": { file: "packages/checkpoint/test/s3-broken-line.test.ts", rounds: 1 },
+    "s3-faults": { file: "packages/checkpoint/test/stores/s3/s3-faults.test.ts", rounds: 300 },
+    "s3-broken-line": { file: "packages/checkpoint/test/stores/s3/s3-broken-line.test.ts", rounds: 1 },
     watch: { file: "test/watch-faults/watch-torture.test.ts", rounds: 100 },
     fuzz: { file: "packages/node/test/faults/store-fuzz.test.ts", rounds: 1_000 },
   };

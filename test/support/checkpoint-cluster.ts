@@ -1,9 +1,9 @@
-import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { mustCairn, NodeProcess } from "./cairn-process.ts";
 import { WatchedStore } from "./watched-store.ts";
 

@@ -1,8 +1,8 @@
-import { type CairnNode, startNode } from "@cairn/node";
-import { LogFold, NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { type CairnNode, startNode } from "@cairn/node";
+import { LogFold, NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { expect, vi } from "vitest";
 
 /** What a node of a {@link FaultScene} is started with beside its id. */

@@ -1,4 +1,4 @@
-import { type CairnClient, CairnClientError, type TxOperation } from "@cairn/node/client";
+import { type CairnClient, CairnClientError, type TxOperation } from "@cairn/client";
 import { ClusterState, LEASE_KEY } from "./cluster-state.ts";
 import type { Followed } from "./follow.ts";
 import { reconcile } from "./reconcile.ts";

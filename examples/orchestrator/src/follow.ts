@@ -3,7 +3,7 @@ import {
   CairnClientError,
   type ClientDocument,
   type ClientTransaction,
-} from "@cairn/node/client";
+} from "@cairn/client";
 
 /** First everything as of a transaction, then every transaction after it. A later `snapshot` takes the place of all before. */
 export type Followed =

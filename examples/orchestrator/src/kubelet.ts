@@ -1,4 +1,4 @@
-import { type CairnClient, CairnClientError } from "@cairn/node/client";
+import { type CairnClient, CairnClientError } from "@cairn/client";
 import { follow } from "./follow.ts";
 import type { Machine, Pod } from "./resources.ts";
 

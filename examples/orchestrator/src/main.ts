@@ -1,4 +1,4 @@
-import { CairnClient, CairnClientError } from "@cairn/node/client";
+import { CairnClient, CairnClientError } from "@cairn/client";
 import { runKubelet } from "./kubelet.ts";
 import { runController } from "./run-controller.ts";
 

@@ -1,4 +1,4 @@
-import type { TxOperation } from "@cairn/node/client";
+import type { TxOperation } from "@cairn/client";
 import type { ClusterState } from "./cluster-state.ts";
 import type { Deployment, Pod, Seen } from "./resources.ts";
 

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { CairnClient } from "@cairn/node/client";
+import { CairnClient } from "@cairn/client";
 import { type CairnNode, startNode } from "@cairn/node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ClusterState, follow } from "../src/index.ts";

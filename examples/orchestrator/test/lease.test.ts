@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { CairnClient, type ClientOptions } from "@cairn/node/client";
+import { CairnClient, type ClientOptions } from "@cairn/client";
 import { type CairnNode, startNode } from "@cairn/node";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Lease, runController } from "../src/index.ts";

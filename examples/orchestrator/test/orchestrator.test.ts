@@ -1,4 +1,4 @@
-import { CairnClient } from "@cairn/node/client";
+import { CairnClient } from "@cairn/client";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Deployment, type Pod, runKubelet } from "../src/index.ts";
 import { RoleProcess } from "./support/role-process.ts";

@@ -1,7 +1,7 @@
 // An entry of its own, because a thread that only does one thing need not load LevelDB.
-export { CairnError, systemErrorCode } from "./errors.ts";
-export { Inbox, inboxOf } from "./inbox.ts";
-export { type Paired, startThreadPair, type ThreadPair } from "./thread-pair.ts";
+export { CairnError, systemErrorCode } from "./errors/errors.ts";
+export { Inbox, inboxOf } from "./concurrency/inbox.ts";
+export { type Paired, startThreadPair, type ThreadPair } from "./concurrency/thread-pair.ts";
 export {
   receiveError,
   sendError,
@@ -9,4 +9,4 @@ export {
   startWorker,
   WORTH_A_THREAD,
   yieldToOtherThreads,
-} from "./worker-thread.ts";
+} from "./concurrency/worker-thread.ts";

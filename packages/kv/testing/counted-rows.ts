@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { expect } from "vitest";
-import type { KvOperation, KvReader, KvStore } from "../src/kv-store.ts";
+import type { KvOperation, KvReader, KvStore } from "../src/store/kv-store.ts";
 
 const COUNT = Buffer.from("count");
 

@@ -1,9 +1,9 @@
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import type { KvStore } from "../src/kv-store.ts";
+import type { KvStore } from "../src/store/kv-store.ts";
 import { CountedWriter, expectWhole } from "./counted-rows.ts";
-import type { KvStoreBench } from "./kv-store-suite.ts";
+import type { KvStoreBench } from "./kv-store-bench.ts";
 import { bytes, del, numbered, put, rowsOf, text } from "./kv-rows.ts";
 
 /** The contract of `capture`: part of the suite. */

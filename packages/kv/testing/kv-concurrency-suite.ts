@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { expect, it } from "vitest";
 import { bytes, numbered, put, rowsOf, text } from "./kv-rows.ts";
-import type { KvStoreBench } from "./kv-store-suite.ts";
+import type { KvStoreBench } from "./kv-store-bench.ts";
 
 /** Many who read and write at a time: part of the suite. */
 export function kvConcurrencySuite(bench: KvStoreBench): void {

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { bytes, numbered, put, rowsOf } from "./kv-rows.ts";
-import type { KvStoreBench } from "./kv-store-suite.ts";
+import type { KvStoreBench } from "./kv-store-bench.ts";
 
 /** The contract of `open`, `stats` and `close`: part of the suite. */
 export function kvLifeSuite(bench: KvStoreBench): void {

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { expect, it } from "vitest";
-import type { KvOperation, KvRange, KvReader, KvSnapshot, KvStore } from "../src/kv-store.ts";
-import type { KvStoreBench } from "./kv-store-suite.ts";
+import type { KvOperation, KvRange, KvReader, KvSnapshot, KvStore } from "../src/store/kv-store.ts";
+import type { KvStoreBench } from "./kv-store-bench.ts";
 
 // Keys as hexadecimal text sort as their bytes do, so that a plain array of rows can be the model.
 type Rows = Map<string, string>;

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
-import type { KvRange, KvReader } from "../src/kv-store.ts";
+import type { KvRange, KvReader } from "../src/store/kv-store.ts";
 import { bytes, del, numbered, put, rowsOf, text, textOf } from "./kv-rows.ts";
-import type { KvStoreBench } from "./kv-store-suite.ts";
+import type { KvStoreBench } from "./kv-store-bench.ts";
 
 const keysOf = async (reader: KvReader, range: KvRange) => (await rowsOf(reader, range)).map(([key]) => key);
 

@@ -1,4 +1,4 @@
-import type { KvOperation, KvRange, KvReader, KvRow } from "../src/kv-store.ts";
+import type { KvOperation, KvRange, KvReader, KvRow } from "../src/store/kv-store.ts";
 
 /** The bytes of a text. */
 export function bytes(value: string): Uint8Array {

@@ -2,12 +2,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { KvProvider, KvStore } from "../src/kv-store.ts";
+import type { KvProvider, KvStore } from "../src/store/kv-store.ts";
 import { kvCaptureSuite } from "./kv-capture-suite.ts";
 import { kvConcurrencySuite } from "./kv-concurrency-suite.ts";
 import { kvLifeSuite } from "./kv-life-suite.ts";
 import { kvModelSuite } from "./kv-model-suite.ts";
 import { kvRangeSuite } from "./kv-range-suite.ts";
+import type { KvStoreBench } from "./kv-store-bench.ts";
 import { bytes, del, numbered, put, rowsOf, text } from "./kv-rows.ts";
 
 /** What the suite needs to know of an implementation. */
@@ -15,15 +16,6 @@ export interface KvStoreSuiteOptions {
   readonly provider: KvProvider;
   /** Where test directories are made; the system's directory for temporary files when left out. */
   readonly tempDir?: string;
-}
-
-/** What each part of the suite works with: a fresh directory a test, removed after it with everything opened in it. */
-export interface KvStoreBench {
-  readonly provider: KvProvider;
-  /** A path in the test's directory; nothing is made there. */
-  path(name: string): string;
-  /** Opens (and at the end of the test closes) the store in that path. */
-  open(name: string): Promise<KvStore>;
 }
 
 /** The contract of {@link KvStore} and {@link KvProvider} as tests. */

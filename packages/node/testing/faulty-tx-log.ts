@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { CairnError } from "@cairn/kv";
-import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../src/tx-log/tx-log.ts";
+import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../src/log/tx-log.ts";
 
 /** The faults of a {@link FaultyTxLog}; all may be changed while it is used. */
 export interface TxLogFaults {

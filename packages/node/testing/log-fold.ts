@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
-import type { LogMessage } from "../src/tx-log/tx-log.ts";
+import type { LogMessage } from "../src/log/tx-log.ts";
 
 interface FoldedVersion {
   readonly revision: number;

@@ -1,4 +1,4 @@
-import type { LogMessage, TxLog } from "../src/tx-log/tx-log.ts";
+import type { LogMessage, TxLog } from "../src/log/tx-log.ts";
 
 /** The first `count` messages from `from` on, and how many arrays they came in. */
 export async function takeMessages(log: TxLog, from: number, count: number): Promise<LogMessage[]> {

@@ -1,5 +1,5 @@
 import { connect, type JetStreamManager, type NatsConnection, NatsError } from "nats";
-import type { LogMessage } from "../src/tx-log/tx-log.ts";
+import type { LogMessage } from "../src/log/tx-log.ts";
 
 const NO_MESSAGE = 10037;
 const AT_ONCE = 200;

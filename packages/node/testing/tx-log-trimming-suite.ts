@@ -1,5 +1,5 @@
-import type { TxLog } from "../src/tx-log/tx-log.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { TxLog } from "../src/log/tx-log.ts";
 import { bytes, takeMessages, text } from "./log-messages.ts";
 import type { TxLogHarness } from "./tx-log-suite.ts";
 

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { CairnClient } from "@cairn/node/client";
+import { CairnClient } from "@cairn/client";
 
 /** The program, as it was built. */
 export const MAIN = fileURLToPath(new URL("../../dist/src/main.js", import.meta.url));

@@ -1,4 +1,4 @@
-import type { CairnClient } from "@cairn/node/client";
+import type { CairnClient } from "@cairn/client";
 import type { Execution } from "../../src/executions.ts";
 
 /** How many executions there are in each state as of a transaction, by looking at every one of them. */

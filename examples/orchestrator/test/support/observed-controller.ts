@@ -1,4 +1,4 @@
-import { CairnClient, type ClientEvent } from "@cairn/node/client";
+import { CairnClient, type ClientEvent } from "@cairn/client";
 import { type Followed, runController } from "../../src/index.ts";
 
 /** A controller that keeps what it was told. */

@@ -1,7 +1,13 @@
-import { createHash } from "node:crypto";
 import { addAbortSignal, Readable } from "node:stream";
-import type { CheckpointStore } from "../checkpoint-store.ts";
-import { alreadyThere, notThere, requireStoreName, SMALL_FILE_LIMIT, tooLarge } from "./store-names.ts";
+import { contentTag } from "../store/content-tag.ts";
+import type { CheckpointStore } from "../store/checkpoint-store.ts";
+import {
+  alreadyThere,
+  notThere,
+  requireStoreName,
+  SMALL_FILE_LIMIT,
+  tooLarge,
+} from "../store/store-names.ts";
 
 /** How a store in memory is made; `now` is its own clock. */
 export interface MemoryStoreOptions {
@@ -83,11 +89,6 @@ export function memoryStore(options: MemoryStoreOptions = {}): CheckpointStore {
     now: async () => clock(),
     close: async () => undefined,
   };
-}
-
-/** The tag of a small file: another content has another one. */
-export function contentTag(content: Uint8Array): string {
-  return createHash("sha256").update(content).digest("hex");
 }
 
 function* slices(content: Buffer): Generator<Buffer> {

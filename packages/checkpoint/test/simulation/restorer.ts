@@ -1,9 +1,9 @@
-import { checkpointFile } from "../../src/checkpoint-name.ts";
+import { isCairnError } from "@cairn/kv";
+import { checkpointFile } from "../../src/store/checkpoint-name.ts";
 import { markVerified } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
-import { listCheckpoints } from "../../src/list-checkpoints.ts";
-import { RESERVATIONS, reserve } from "../../src/reservations.ts";
-import { isCairnError } from "@cairn/kv";
+import { listCheckpoints } from "../../src/store/list-checkpoints.ts";
+import { RESERVATIONS, reserve } from "../../src/store/reservations.ts";
 import type { NodeLife } from "./node-life.ts";
 import type { SeededRandom } from "./seeded-random.ts";
 import type { StoreContents, StoreWatcher } from "./simulated-store.ts";

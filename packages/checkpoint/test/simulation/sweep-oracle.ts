@@ -1,6 +1,6 @@
-import { checkpointFile, parseCheckpointFile } from "../../src/checkpoint-name.ts";
-import { readLease } from "../../src/lease-record.ts";
-import { readReservations } from "../../src/reservations.ts";
+import { checkpointFile, parseCheckpointFile } from "../../src/store/checkpoint-name.ts";
+import { readLease } from "../../src/store/lease-record.ts";
+import { readReservations } from "../../src/store/reservations.ts";
 import type { CheckpointStore, RetentionPolicy } from "../../src/index.ts";
 import type { StoreContents } from "./simulated-store.ts";
 import type { Witness } from "./witness.ts";

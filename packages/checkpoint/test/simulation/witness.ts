@@ -1,14 +1,14 @@
 import { createHash } from "node:crypto";
-import { decodeManifest } from "../../src/checkpoint.ts";
-import type { Manifest } from "../../src/checkpoint.ts";
+import { decodeManifest } from "../../src/store/checkpoint.ts";
+import type { Manifest } from "../../src/store/checkpoint.ts";
 import {
   checkpointFile,
   newestFirst,
   parseCheckpointFile,
   parseCheckpointName,
-} from "../../src/checkpoint-name.ts";
-import type { CheckpointName } from "../../src/checkpoint-name.ts";
-import { LEASE_FILE } from "../../src/lease-record.ts";
+} from "../../src/store/checkpoint-name.ts";
+import type { CheckpointName } from "../../src/store/checkpoint-name.ts";
+import { LEASE_FILE } from "../../src/store/lease-record.ts";
 import { ARCHIVE_BYTES, transactionIn } from "./simulated-index.ts";
 import type { NodeLife } from "./node-life.ts";
 import type { SimulatedFile, StoreContents, StoreWatcher } from "./simulated-store.ts";

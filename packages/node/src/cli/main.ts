@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-import { reportError } from "./report-error.ts";
+import { reportError } from "./terminal/report-error.ts";
 import { runCli } from "./run-cli.ts";
-import type { Terminal } from "./terminal.ts";
+import type { Terminal } from "./terminal/terminal.ts";
 
 const argv = process.argv.slice(2);
 

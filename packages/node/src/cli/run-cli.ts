@@ -1,9 +1,9 @@
 import { Command } from "commander";
-import type { AddCommand } from "./command-options.ts";
-import { loadCommands } from "./commands/commands.ts";
-import { VERSION } from "../version.ts";
-import { reportError } from "./report-error.ts";
-import { ReaderGoneError, type Terminal } from "./terminal.ts";
+import type { AddCommand } from "./options/command-options.ts";
+import { loadCommands } from "./commands.ts";
+import { VERSION } from "../system/version.ts";
+import { reportError } from "./terminal/report-error.ts";
+import { ReaderGoneError, type Terminal } from "./terminal/terminal.ts";
 
 /** Runs one command; answers the exit code: 0 fine, 1 the answer is no, 2 wrong usage or configuration, 3 no answer. */
 export async function runCli(given: readonly string[], terminal: Terminal): Promise<number> {

@@ -1,5 +1,5 @@
-import type { PeerChannel } from "../tx-log/peer-channel.ts";
-import type { TxId } from "../tx-log/transaction.ts";
+import type { TxId } from "@cairn/client";
+import type { PeerChannel } from "../log/peer-channel.ts";
 import { type Answer, decodeAnswer, encodeMessage, type PeerStatus, type Question } from "./peer-messages.ts";
 
 /** A node that answered: who and where it is, and its status. */

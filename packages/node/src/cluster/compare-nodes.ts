@@ -1,9 +1,9 @@
 import { type CairnError, isCairnError } from "@cairn/kv";
-import type { PeerChannel } from "../tx-log/peer-channel.ts";
-import type { TxId } from "../tx-log/transaction.ts";
+import type { TxId } from "@cairn/client";
+import type { PeerChannel } from "../log/peer-channel.ts";
 import { askCheck, askDigests, askStatus, type IndexAnswer, type Peer } from "./ask-cluster.ts";
 import { commonTransaction, type DigestVerdict, judgeDigests, outdated } from "./judge-digests.ts";
-import type { RebuiltIndex } from "./rebuild-index.ts";
+import type { RebuiltIndex } from "../replay/rebuild-index.ts";
 
 /** What a rebuild gave, and what it was made of. */
 export type Rebuilt = Pick<RebuiltIndex, "digest" | "basis">;

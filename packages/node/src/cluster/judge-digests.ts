@@ -1,4 +1,4 @@
-import type { TxId } from "../tx-log/transaction.ts";
+import type { TxId } from "@cairn/client";
 import type { IndexAnswer, Peer } from "./ask-cluster.ts";
 
 /** Nodes that cannot be told apart by their id. */

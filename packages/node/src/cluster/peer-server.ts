@@ -2,11 +2,10 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { CairnError } from "@cairn/kv";
 import type { Logger } from "pino";
-import { asCairnError } from "../failure-policy.ts";
-import type { NodeStatus } from "../node-api.ts";
-import type { SendAnswer } from "../tx-log/peer-channel.ts";
-import type { TxLog } from "../tx-log/tx-log.ts";
-import type { TxId } from "../tx-log/transaction.ts";
+import type { NodeStatus, TxId } from "@cairn/client";
+import { asCairnError } from "../observe/as-cairn-error.ts";
+import type { SendAnswer } from "../log/peer-channel.ts";
+import type { TxLog } from "../log/tx-log.ts";
 import {
   type Answer,
   decodeQuestion,

@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { CairnError } from "@cairn/kv";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { HttpOptions } from "../system/system.ts";
-import { badRequest, RequestError } from "./error-response.ts";
+import { badRequest, RequestError } from "./answers/error-response.ts";
 
 /** What decides who may ask. */
 export type AccessOptions = Pick<HttpOptions, "host" | "authToken" | "corsOrigins" | "allowedHosts">;

@@ -1,6 +1,6 @@
-import { MAX_NAME } from "../tx-log/document-key.ts";
-import type { DocumentKey } from "../tx-log/transaction.ts";
-import { DOCUMENTS, parseDocumentPath } from "./document-path.ts";
+import type { DocumentKey } from "@cairn/client";
+import { MAX_NAME } from "../text/document-key.ts";
+import { DOCUMENTS, parseDocumentPath } from "./requests/document-path.ts";
 
 /** Names that stand in an address as they are: printable ASCII without what escapes, and what begins a query. */
 const AS_IT_IS = /^[!-$&->@-~]+$/;

@@ -1,14 +1,15 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { FastifyInstance } from "fastify";
 import type { AnsweredRequest } from "../metrics/http-metrics.ts";
-import type { NodeApi, StoredDocument } from "../node-api.ts";
+import type { NodeApi } from "../api/node-api.ts";
+import type { StoredDocument } from "../index/read/documents.ts";
 import type { Guard } from "./access.ts";
-import { DOCUMENTS } from "./document-path.ts";
+import { DOCUMENTS } from "./requests/document-path.ts";
 import type { Connections } from "./end-connections.ts";
 import { atEndOfTurn } from "./end-of-turn.ts";
-import { JSON_TYPE } from "./error-response.ts";
+import { JSON_TYPE } from "./answers/error-response.ts";
 import { PlainAddresses } from "./plain-addresses.ts";
-import { etag } from "./preconditions.ts";
+import { etag } from "./requests/preconditions.ts";
 import { requestId } from "./request-id.ts";
 
 /** The route that answers the others. */

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { systemErrorCode } from "@cairn/kv";
-import { BAD_REQUEST, JSON_TYPE } from "./error-response.ts";
+import { BAD_REQUEST, JSON_TYPE } from "./answers/error-response.ts";
 
 /** What is not even HTTP has no request object to answer through. */
 export function answerUnreadable(error: Error, socket: Socket): void {

@@ -1,5 +1,5 @@
 import { Counter, Histogram, type Registry } from "prom-client";
-import type { AppliedCounts } from "../index-store/index-store.ts";
+import type { AppliedCounts } from "../index/index-store.ts";
 
 /** What following the log tells, an array of messages at a time: nothing here may be called for each transaction. */
 export interface FollowingMetrics {

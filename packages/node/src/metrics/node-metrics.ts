@@ -1,11 +1,11 @@
 import { statfs } from "node:fs/promises";
 import { Counter, Gauge, Registry } from "prom-client";
-import type { NodeEventListener } from "../events/node-event.ts";
-import { inTime, LATE } from "../in-time.ts";
-import { INDEX_VERSION } from "../index-store/index-state.ts";
-import type { NodeStatus, Phase } from "../node-api.ts";
+import type { NodeStatus, Phase } from "@cairn/client";
+import type { NodeEventListener } from "../observe/node-event.ts";
+import { inTime, LATE } from "../concurrency/in-time.ts";
+import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { System } from "../system/system.ts";
-import { VERSION } from "../version.ts";
+import { VERSION } from "../system/version.ts";
 import { type FollowingMetrics, followingMetrics } from "./following-metrics.ts";
 import { type AnsweredRequest, httpMetrics } from "./http-metrics.ts";
 import { processMetrics } from "./process-metrics.ts";

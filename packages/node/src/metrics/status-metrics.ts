@@ -1,5 +1,5 @@
 import { Gauge, type Registry } from "prom-client";
-import type { NodeStatus, Phase } from "../node-api.ts";
+import type { NodeStatus, Phase } from "@cairn/client";
 
 /** What a gauge says of a status; nothing where there is none, and then the gauge is absent rather than 0. */
 type Reading = (status: NodeStatus) => number | null | undefined;

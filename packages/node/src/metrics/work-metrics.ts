@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
-import type { NodeEvent, NodeEventListener, Work, WorkEnded, WorkResults } from "../events/node-event.ts";
+import type { NodeEvent, NodeEventListener, Work, WorkEnded, WorkResults } from "../observe/node-event.ts";
 
 /** From a look at a store to an upload of hours. */
 const SECONDS = [0.01, 0.1, 1, 5, 15, 60, 300, 900, 3_600, 14_400];

@@ -1,8 +1,8 @@
-import { parseDuration, wholeMilliseconds } from "../system/duration.ts";
-import { didYouMean, nearestName } from "../system/nearest-name.ts";
-import { bucketProblem } from "../tx-log/document-key.ts";
-import { comparableText, LONGEST_FIELD_VALUE, type Policies } from "./policies.ts";
-import type { Json } from "../tx-log/transaction.ts";
+import type { Json, Policies } from "@cairn/client";
+import { parseDuration, wholeMilliseconds } from "../text/duration.ts";
+import { didYouMean, nearestName } from "../text/nearest-name.ts";
+import { bucketProblem } from "../text/document-key.ts";
+import { comparableText, LONGEST_FIELD_VALUE } from "./policies.ts";
 
 /** One thing that is wrong with policies, and where. */
 export interface PolicyProblem {

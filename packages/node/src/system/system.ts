@@ -1,7 +1,7 @@
 import type { CheckpointerOptions } from "@cairn/checkpoint";
 import type { KvProvider } from "@cairn/kv";
-import type { Policies } from "../policies/policies.ts";
-import type { TxLog } from "../tx-log/tx-log.ts";
+import type { Policies } from "@cairn/client";
+import type { TxLog } from "../log/tx-log.ts";
 
 /** What a node does when its log is not the one that its index was built from. `regressed`: same log id; `different`: another. */
 export interface OnLogMismatch {

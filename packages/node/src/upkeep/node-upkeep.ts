@@ -1,12 +1,12 @@
 import { type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
 import { CairnError, errorMessage, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
-import { restoreStores } from "../node-checkpoints.ts";
-import type { NodeEvents } from "../events/node-events.ts";
+import { restoreStores } from "../system/checkpoint-stores.ts";
+import type { NodeEvents } from "../observe/node-events.ts";
 import type { System } from "../system/system.ts";
-import type { TxLog } from "../tx-log/tx-log.ts";
+import type { TxLog } from "../log/tx-log.ts";
 import { trimLog } from "./plan-trim.ts";
-import { type RepeatedWork, repeatWork } from "./repeated-work.ts";
+import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import { type LastVerified, startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-drill.ts";
 
 /** What the upkeep of one node works with; clock and randomness are the machine's when left out. */

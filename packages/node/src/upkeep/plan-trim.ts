@@ -1,8 +1,8 @@
 import { type CheckpointStore } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { Duration } from "luxon";
-import { type LogIdentity, readLogIdentity } from "../joining/log-identity.ts";
-import type { TxLog } from "../tx-log/tx-log.ts";
+import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
 import { findTrimFloor, type TrimFloor } from "./trim-floor.ts";
 
 /** What trimming goes by. */

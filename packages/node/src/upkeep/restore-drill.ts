@@ -8,14 +8,14 @@ import {
   retryDelay,
 } from "@cairn/checkpoint";
 import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
-import type { NodeEvents } from "../events/node-events.ts";
-import { INDEX_VERSION } from "../index-store/index-state.ts";
-import { DAMAGE } from "../joining/checkpoint-doubts.ts";
-import type { VerifiedSummary } from "../node-api.ts";
-import { checkAnchor } from "../tx-log/anchor.ts";
-import type { TxLog } from "../tx-log/tx-log.ts";
-import { type RepeatedWork, repeatWork } from "./repeated-work.ts";
-import { verifyCheckpoint } from "./verify-checkpoint.ts";
+import type { VerifiedSummary } from "@cairn/client";
+import type { NodeEvents } from "../observe/node-events.ts";
+import { INDEX_VERSION } from "../index/rows/index-state.ts";
+import { DAMAGE } from "../checkpoints/checkpoint-doubts.ts";
+import { checkAnchor } from "../log/anchor.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import { verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
 
 /** The newest verification of a log's checkpoints. */
 export type LastVerified = VerifiedSummary;

@@ -7,10 +7,10 @@ import {
   parseCheckpointName,
   readVerification,
 } from "@cairn/checkpoint";
-import { INDEX_VERSION } from "../index-store/index-state.ts";
-import type { LogIdentity } from "../joining/log-identity.ts";
-import { checkAnchor } from "../tx-log/anchor.ts";
-import type { TxLog } from "../tx-log/tx-log.ts";
+import { INDEX_VERSION } from "../index/rows/index-state.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
+import { checkAnchor } from "../log/anchor.ts";
+import type { TxLog } from "../log/tx-log.ts";
 
 /** The checkpoint that stands for what goes, and the position of its last message, which stays. */
 export interface TrimFloor {

@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
-import { bucketProblem, keyProblem } from "../tx-log/document-key.ts";
-import type { TxId } from "../tx-log/transaction.ts";
+import type { TxId } from "@cairn/client";
+import { bucketProblem, keyProblem } from "../text/document-key.ts";
 import type { WatchQuery } from "./watch-event.ts";
 
 /** Refuses with `TX_INVALID` what cannot be watched. */

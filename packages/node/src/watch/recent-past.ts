@@ -1,5 +1,5 @@
-import type { TxId } from "../tx-log/transaction.ts";
-import { changesBytes, type TransactionEvent } from "./watch-event.ts";
+import type { TxId } from "@cairn/client";
+import { changesBytes, type TransactionEvent } from "../index/read/transaction-event.ts";
 import { filtered, filterKey, type WatchFilter } from "./watch-router.ts";
 
 /** How much of the recent past is kept, and how much of it is given at once. */

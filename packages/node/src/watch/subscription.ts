@@ -1,4 +1,4 @@
-import type { TxId } from "../tx-log/transaction.ts";
+import type { TxId } from "@cairn/client";
 import type { WatchEvent } from "./watch-event.ts";
 
 /** What was published at once to the watchers of the same changes; shared by all of them. */

@@ -1,5 +1,5 @@
-import { CairnError } from "@cairn/kv";
-import type { DocumentKey, Revision, TxId } from "../tx-log/transaction.ts";
+import type { TxId } from "@cairn/client";
+import type { TransactionEvent } from "../index/read/transaction-event.ts";
 
 /** Which changes, and from where on. */
 export interface WatchQuery {
@@ -18,35 +18,6 @@ export interface WatchQuery {
   readonly heartbeatMs?: number;
   /** Ends the watch, without an error. */
   readonly signal?: AbortSignal;
-}
-
-/** What a transaction did to one key. `revision` is the transaction's id. Only a put has `json`, the document's text. */
-export interface WatchChange extends DocumentKey {
-  readonly op: "put" | "delete" | "evict";
-  readonly revision: Revision;
-  readonly json?: string;
-}
-
-const CHANGE_OVERHEAD = 128;
-
-/** About how much memory a change takes: one formula for whoever adds to what is bounded, and takes away again. */
-export function changeBytes({ json = "", namespace, name }: WatchChange): number {
-  return json.length + namespace.length + name.length + CHANGE_OVERHEAD;
-}
-
-/** The same of several. */
-export function changesBytes(changes: readonly WatchChange[]): number {
-  let bytes = 0;
-  for (const change of changes) bytes += changeBytes(change);
-  return bytes;
-}
-
-/** A transaction that changed something that is watched: all of it that is, in the order of its operations. */
-export interface TransactionEvent {
-  readonly type: "tx";
-  readonly txId: TxId;
-  readonly txTime: string;
-  readonly changes: readonly WatchChange[];
 }
 
 /**
@@ -85,36 +56,4 @@ export type WatchEvent = TransactionEvent | HeartbeatEvent | CutoffEvent;
  */
 export interface Watch extends AsyncIterable<WatchEvent> {
   batches(): AsyncIterable<readonly WatchEvent[]>;
-}
-
-/** `WATCH_COMPACTED`; `floor` is the earliest transaction after which a watch can still begin. */
-export class WatchCompactedError extends CairnError {
-  readonly floor: TxId;
-  readonly reason: "compacted" | "regressed";
-
-  constructor(message: string, floor: TxId, reason: WatchCompactedError["reason"]) {
-    super("WATCH_COMPACTED", message, {
-      hint: "List what is there now, then watch from the transaction that the list names (its header Cairn-Tx). With commands: note the transaction that cairn status shows, then cairn list, then cairn watch --from it.",
-    });
-    this.floor = floor;
-    this.reason = reason;
-  }
-}
-
-/** The history that begins behind `floor` does not reach back to `after`. */
-export function compacted(after: TxId, floor: TxId): WatchCompactedError {
-  return new WatchCompactedError(
-    `This node no longer has all changes after transaction ${after}: a watch can begin at ${floor} or later.`,
-    floor,
-    "compacted",
-  );
-}
-
-/** The log lost its end and wrote another one since the watcher saw transaction `from`. */
-export function regressed(from: TxId, floor: TxId): WatchCompactedError {
-  return new WatchCompactedError(
-    `Transaction ${from} is another one than the watcher saw: the log lost its end and what the watcher saw of it.`,
-    floor,
-    "regressed",
-  );
 }

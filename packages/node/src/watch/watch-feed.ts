@@ -1,13 +1,14 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { CairnError } from "@cairn/kv";
-import { asCairnError } from "../failure-policy.ts";
-import type { ChangesPage } from "../index-store/transaction-changes.ts";
-import { isoTime } from "../index-store/row-values.ts";
-import type { TxId } from "../tx-log/transaction.ts";
+import type { TxId } from "@cairn/client";
+import { asCairnError } from "../observe/as-cairn-error.ts";
+import type { ChangesPage } from "../index/read/transaction-changes.ts";
+import { isoTime } from "../text/iso-time.ts";
 import { type RecentBounds, RecentPast } from "./recent-past.ts";
 import { restAfter } from "./rest.ts";
 import { type QueueBounds, Subscription } from "./subscription.ts";
-import { type CutoffReason, WatchCompactedError } from "./watch-event.ts";
+import { type CutoffReason } from "./watch-event.ts";
+import { WatchCompactedError } from "../index/read/watch-compacted.ts";
 import { type WatchFilter, WatchRouter } from "./watch-router.ts";
 import type { WatchSource } from "./watch-source.ts";
 

@@ -1,6 +1,7 @@
-import type { ChangesPage } from "../index-store/transaction-changes.ts";
+import type { ChangesPage } from "../index/read/transaction-changes.ts";
 import type { Batch, Subscription } from "./subscription.ts";
-import { changesBytes, type TransactionEvent, type WatchChange, type WatchQuery } from "./watch-event.ts";
+import { type WatchQuery } from "./watch-event.ts";
+import { changesBytes, type TransactionEvent, type WatchChange } from "../index/read/transaction-event.ts";
 
 /** Whose changes are watched; those of all where nothing is said. */
 export type WatchFilter = Pick<WatchQuery, "bucket" | "namespace">;

@@ -1,16 +1,9 @@
 import { isCairnError } from "@cairn/kv";
-import type { TxId } from "../tx-log/transaction.ts";
+import type { TxId } from "@cairn/client";
 import { checkQuery } from "./check-query.ts";
 import type { Batch, Subscription } from "./subscription.ts";
-import {
-  compacted,
-  type CutoffEvent,
-  regressed,
-  type Watch,
-  WatchCompactedError,
-  type WatchEvent,
-  type WatchQuery,
-} from "./watch-event.ts";
+import { type CutoffEvent, type Watch, type WatchEvent, type WatchQuery } from "./watch-event.ts";
+import { compacted, regressed, WatchCompactedError } from "../index/read/watch-compacted.ts";
 import { type FeedEnd, timeOf, type WatchFeed } from "./watch-feed.ts";
 
 const HEARTBEAT_MS = 10_000;

@@ -1,14 +1,14 @@
 import type { KvReader } from "@cairn/kv";
-import type { IndexStore } from "../index-store/index-store.ts";
+import type { TxId } from "@cairn/client";
+import type { IndexStore } from "../index/index-store.ts";
 import {
   type ChangesPage,
   type ChangesQuery,
   changesFloor,
   readChanges,
   transactionTime,
-} from "../index-store/transaction-changes.ts";
-import { Turns } from "../index-store/turns.ts";
-import type { TxId } from "../tx-log/transaction.ts";
+} from "../index/read/transaction-changes.ts";
+import { Turns } from "../concurrency/turns.ts";
 import { restAfter } from "./rest.ts";
 
 /** What watches read: an index's transactions, as changes. */

@@ -6,8 +6,8 @@ import path from "node:path";
 import { memoryStore } from "@cairn/checkpoint";
 import { faultyStore } from "@cairn/checkpoint/testing";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { awaitedStore } from "../../src/cli/awaited-store.ts";
-import { cairn, CapturedTerminal } from "./captured-terminal.ts";
+import { awaitedStore } from "../../src/cli/places/awaited-store.ts";
+import { cairn, CapturedTerminal } from "./support/captured-terminal.ts";
 
 /** A service that accepts connections and never answers; `end` breaks them and accepts none any more. */
 async function silentService(): Promise<{ endpoint: string; end: () => void }> {

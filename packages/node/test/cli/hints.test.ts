@@ -2,11 +2,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { CairnNode } from "../../src/node.ts";
-import { notReady } from "../../src/node-status.ts";
-import { startNode } from "../../src/start-node.ts";
-import { compacted } from "../../src/watch/watch-event.ts";
-import { cairn, CapturedTerminal, type CommandResult } from "./captured-terminal.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import { notReady } from "../../src/node/node-status.ts";
+import { startNode } from "../../src/node/start-node.ts";
+import { compacted } from "../../src/index/read/watch-compacted.ts";
+import { cairn, CapturedTerminal, type CommandResult } from "./support/captured-terminal.ts";
 
 const TOKEN = "let-me-in";
 

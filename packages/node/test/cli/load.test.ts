@@ -7,10 +7,10 @@ import { Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
-import { type NdjsonChunk, ndjsonChunks } from "../../src/cli/ndjson-chunks.ts";
+import { type NdjsonChunk, ndjsonChunks } from "../../src/cli/requests/ndjson-chunks.ts";
 import { MemoryNode } from "../http/memory-node.ts";
 import { serve, type ServedNode } from "../http/served-node.ts";
-import { cairn, CapturedTerminal, type CommandResult } from "./captured-terminal.ts";
+import { cairn, CapturedTerminal, type CommandResult } from "./support/captured-terminal.ts";
 
 function line(i: number, pad = ""): string {
   return JSON.stringify({ ops: [["put", "pods", `default/${i}`, { i, pad }]], id: `id-${i}` });

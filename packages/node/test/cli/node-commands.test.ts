@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { CHECKPOINT } from "../http/memory-node.ts";
 import { serve, type ServedNode } from "../http/served-node.ts";
-import { cairn, CapturedTerminal, type CommandResult } from "./captured-terminal.ts";
+import { cairn, CapturedTerminal, type CommandResult } from "./support/captured-terminal.ts";
 
 function run(served: ServedNode, argv: readonly string[], stdin?: string): Promise<CommandResult> {
   const env = { CAIRN_URL: served.url };

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { levelProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
-import { CapturedTerminal, cairn } from "./captured-terminal.ts";
-import { saveTo } from "./saved-checkpoints.ts";
+import { CapturedTerminal, cairn } from "./support/captured-terminal.ts";
+import { saveTo } from "./support/saved-checkpoints.ts";
 
 const MAIN = fileURLToPath(new URL("../../dist/bundle/cli/main.js", import.meta.url));
 

@@ -1,9 +1,9 @@
 import { CairnError } from "@cairn/kv";
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
-import { loadCommands } from "../../src/cli/commands/commands.ts";
-import { reportError } from "../../src/cli/report-error.ts";
-import { cairn, CapturedTerminal } from "./captured-terminal.ts";
+import { loadCommands } from "../../src/cli/commands.ts";
+import { reportError } from "../../src/cli/terminal/report-error.ts";
+import { cairn, CapturedTerminal } from "./support/captured-terminal.ts";
 
 function leaves(command: Command, path: string[] = []): string[][] {
   if (command.commands.length === 0) return [path];

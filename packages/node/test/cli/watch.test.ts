@@ -4,12 +4,12 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type CairnNode, runNode } from "../../src/node.ts";
-import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
-import { readEventStream, type SentEvent } from "../../src/client/event-stream-reader.ts";
-import { quietSystem } from "../quiet-system.ts";
+import { readEventStream, type SentEvent } from "@cairn/client/streams";
+import { type CairnNode, runNode } from "../../src/node/node.ts";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import { quietSystem } from "../support/quiet-system.ts";
 import { submit } from "../watch/watch-reader.ts";
-import { cairn, CapturedTerminal } from "./captured-terminal.ts";
+import { cairn, CapturedTerminal } from "./support/captured-terminal.ts";
 
 let folder = "";
 let node: CairnNode;

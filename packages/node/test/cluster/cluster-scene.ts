@@ -3,14 +3,14 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { levelProvider } from "@cairn/kv";
 import type { Logger } from "pino";
-import { type CairnNode, runNode, type RunOptions } from "../../src/node.ts";
-import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
+import { type CairnNode, runNode, type RunOptions } from "../../src/node/node.ts";
+import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import type { System } from "../../src/system/system.ts";
 import { LogFold } from "../../testing/log-fold.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
-import { cairn, CapturedTerminal, type CommandResult } from "../cli/captured-terminal.ts";
-import { quietSystem } from "../quiet-system.ts";
+import { cairn, CapturedTerminal, type CommandResult } from "../cli/support/captured-terminal.ts";
+import { quietSystem } from "../support/quiet-system.ts";
 
 /** How a node of a {@link ClusterScene} is started. */
 export interface SceneOptions extends RunOptions {

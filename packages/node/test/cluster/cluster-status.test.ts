@@ -2,12 +2,12 @@ import { mkdir, readdir } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { PeerStatus } from "../../src/cluster/peer-messages.ts";
-import { documentRowKey } from "../../src/index-store/row-keys.ts";
-import type { CairnNode } from "../../src/node.ts";
-import { startNode } from "../../src/start-node.ts";
+import { documentRowKey } from "../../src/index/rows/row-keys.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import { startNode } from "../../src/node/start-node.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
-import { ENDING } from "../../src/cli/staging-folder.ts";
-import { cairn, CapturedTerminal } from "../cli/captured-terminal.ts";
+import { ENDING } from "../../src/cli/places/staging-folder.ts";
+import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "./cluster-scene.ts";
 
 let scene: ClusterScene;

@@ -5,11 +5,11 @@ import { CairnError } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { askCheck, askDigests, askStatus, type Peer } from "../../src/cluster/ask-cluster.ts";
 import { encodeMessage } from "../../src/cluster/peer-messages.ts";
-import { documentRowKey } from "../../src/index-store/row-keys.ts";
-import { IndexDirectory } from "../../src/joining/index-directory.ts";
-import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
-import type { PeerChannel } from "../../src/tx-log/peer-channel.ts";
-import type { TxLog } from "../../src/tx-log/tx-log.ts";
+import { documentRowKey } from "../../src/index/rows/row-keys.ts";
+import { IndexDirectory } from "../../src/db-dir/index-directory.ts";
+import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
+import type { PeerChannel } from "../../src/log/peer-channel.ts";
+import type { TxLog } from "../../src/log/tx-log.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { ClusterScene, put } from "./cluster-scene.ts";
 

@@ -1,8 +1,8 @@
 // A process that applies a seeded log to an index until it is killed: node applying-child.js DIR SEED LIFE
 import { levelProvider } from "@cairn/kv";
-import { INDEX_VERSION } from "../../src/index-store/index-state.ts";
-import { keepFieldsBuilt } from "../../src/index-store/keep-fields-built.ts";
-import { IndexStore } from "../../src/index-store/index-store.ts";
+import { INDEX_VERSION } from "../../src/index/rows/index-state.ts";
+import { keepFieldsBuilt } from "../../src/index/keep-fields-built.ts";
+import { IndexStore } from "../../src/index/index-store.ts";
 import { SEEDED_LOG_ID, seededMessageWithFields, seededRandom } from "./seeded-log.ts";
 
 const [, , dir = "", seed = "", life = ""] = process.argv;

@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
-import { digestIndex } from "../../src/index-store/digest.ts";
-import { openIndex } from "../../src/joining/local-index.ts";
-import { type CairnNode, runNode } from "../../src/node.ts";
-import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
-import { quietSystem } from "../quiet-system.ts";
+import { digestIndex } from "../../src/index/read/digest.ts";
+import { openIndex } from "../../src/index/local-index.ts";
+import { type CairnNode, runNode } from "../../src/node/node.ts";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import { quietSystem } from "../support/quiet-system.ts";
 
 const CHECKPOINTS = 3;
 const TRANSACTIONS = 15;

@@ -1,8 +1,8 @@
 // A node whose reader the server gives up after a second, until it is killed: node frozen-child.js NATS_URL DIR
 import path from "node:path";
 import { levelProvider } from "@cairn/kv";
-import { runNode } from "../../src/node.ts";
-import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
+import { runNode } from "../../src/node/node.ts";
+import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 
 const [, , servers = "", dir = ""] = process.argv;
 const pullTiming = { expiresMs: 800, heartbeatMs: 300, inactiveMs: 1_000 };

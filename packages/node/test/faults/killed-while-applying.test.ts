@@ -8,8 +8,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type KvReader, type KvStore, levelProvider, memoryProvider } from "@cairn/kv";
 import { expect, it } from "vitest";
-import { readState } from "../../src/index-store/index-state.ts";
-import { IndexStore } from "../../src/index-store/index-store.ts";
+import { readState } from "../../src/index/rows/index-state.ts";
+import { IndexStore } from "../../src/index/index-store.ts";
 import { LogFold } from "../../testing/log-fold.ts";
 import { SEEDED_LOG_ID, seededMessageWithFields, seededRandom } from "./seeded-log.ts";
 

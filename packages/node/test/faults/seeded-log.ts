@@ -1,6 +1,6 @@
-import { encodeBirthRecord, encodeTransaction } from "../../src/tx-log/transaction-codec.ts";
-import type { Json, TxOperation } from "../../src/tx-log/transaction.ts";
-import type { LogMessage } from "../../src/tx-log/tx-log.ts";
+import type { Json, TxOperation } from "@cairn/client";
+import { encodeBirthRecord, encodeTransaction } from "../../src/transactions/transaction-codec.ts";
+import type { LogMessage } from "../../src/log/tx-log.ts";
 
 const KEYS = 150;
 const BORN = 1_700_000_000_000;

@@ -1,5 +1,5 @@
-import { Ajv, type ValidateFunction } from "ajv";
 import { request as httpRequest } from "node:http";
+import { Ajv, type ValidateFunction } from "ajv";
 import { openApiDocument } from "../../src/http/openapi/document.ts";
 
 type Schema = { readonly [name: string]: unknown };

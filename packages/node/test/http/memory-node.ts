@@ -1,15 +1,9 @@
 import { CairnError } from "@cairn/kv";
-import type {
-  DocumentVersion,
-  ListQuery,
-  NodeApi,
-  NodeStatus,
-  Phase,
-  ReadOptions,
-} from "../../src/node-api.ts";
+import type { DocumentKey, NodeStatus, Phase, Transaction, TxId, TxOutcome } from "@cairn/client";
+import type { ListQuery, NodeApi, ReadOptions } from "../../src/api/node-api.ts";
+import type { DocumentVersion } from "../../src/index/read/documents.ts";
 import type { Watch, WatchEvent, WatchQuery } from "../../src/watch/watch-event.ts";
-import { parseDocumentKey } from "../../src/tx-log/document-key.ts";
-import type { DocumentKey, Transaction, TxId, TxOutcome } from "../../src/tx-log/transaction.ts";
+import { parseDocumentKey } from "../../src/text/document-key.ts";
 
 interface Entry extends DocumentKey {
   readonly versions: DocumentVersion[];

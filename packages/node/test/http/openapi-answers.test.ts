@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type CairnNode, startNode } from "../../src/index.ts";
-import { savingConfig } from "../saving-config.ts";
+import { savingConfig } from "../support/saving-config.ts";
 import { DescribedNode, operations, validator } from "./described-node.ts";
 
 let folder = "";

@@ -1,7 +1,7 @@
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { fastify } from "fastify";
 import { describe, expect, it } from "vitest";
-import { collectMethods } from "../../src/http/methods.ts";
+import { collectMethods } from "../../src/http/requests/methods.ts";
 import { openApiDocument } from "../../src/http/openapi/document.ts";
 import { registerRoutes } from "../../src/http/routes/routes.ts";
 import { MemoryNode } from "./memory-node.ts";

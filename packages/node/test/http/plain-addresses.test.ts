@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { parseDocumentPath } from "../../src/http/document-path.ts";
+import type { DocumentKey } from "@cairn/client";
+import { parseDocumentPath } from "../../src/http/requests/document-path.ts";
 import { PlainAddresses } from "../../src/http/plain-addresses.ts";
-import type { DocumentKey } from "../../src/tx-log/transaction.ts";
 
 /** What the routes find, where they find a document and nothing else is asked. */
 function expected(url: string): DocumentKey | undefined {

@@ -4,12 +4,12 @@ import { setImmediate } from "node:timers/promises";
 import { CairnError, levelProvider } from "@cairn/kv";
 import { faultyStore, unreachable } from "@cairn/checkpoint/testing";
 import { expect, it, vi } from "vitest";
+import type { NodeStatus } from "@cairn/client";
 import { NodeMetrics } from "../../src/metrics/node-metrics.ts";
-import type { NodeStatus } from "../../src/node-api.ts";
-import { runNode } from "../../src/node.ts";
-import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
-import type { TxLog } from "../../src/tx-log/tx-log.ts";
-import { observedScene, put } from "../events/observed-node.ts";
+import { runNode } from "../../src/node/node.ts";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import type { TxLog } from "../../src/log/tx-log.ts";
+import { observedScene, put } from "../observe/observed-node.ts";
 import { parseSamples, valueOf } from "./samples.ts";
 
 const HTTP = { host: "127.0.0.1", port: 0, maxBody: 1_048_576 };

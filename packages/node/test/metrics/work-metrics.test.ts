@@ -1,7 +1,7 @@
 import { CairnError, type ErrorCode } from "@cairn/kv";
 import { Registry } from "prom-client";
 import { expect, it } from "vitest";
-import { NodeEvents } from "../../src/events/node-events.ts";
+import { NodeEvents } from "../../src/observe/node-events.ts";
 import { workMetrics } from "../../src/metrics/work-metrics.ts";
 import { valueOf } from "./samples.ts";
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type CairnNode, startNode } from "../../src/index.ts";
-import { cairn, CapturedTerminal } from "../cli/captured-terminal.ts";
+import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 
 let folder = "";
 let nodes: CairnNode[] = [];

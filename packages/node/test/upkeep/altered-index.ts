@@ -1,9 +1,9 @@
 import path from "node:path";
 import { takeCheckpoint } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
-import { capturedState } from "../../src/index-source.ts";
-import { encodeState, type IndexState, readState } from "../../src/index-store/index-state.ts";
-import { STATE_ROW_KEY } from "../../src/index-store/row-keys.ts";
+import { capturedState } from "../../src/checkpoints/captured-state.ts";
+import { encodeState, type IndexState, readState } from "../../src/index/rows/index-state.ts";
+import { STATE_ROW_KEY } from "../../src/index/rows/row-keys.ts";
 import type { TrimScene } from "./trim-scene.ts";
 
 /** Makes the index of a node that is stopped say something else of itself, and saves it as a node that has it would. Answers the checkpoint's name. */

@@ -4,11 +4,11 @@ import type { CheckpointStore } from "@cairn/checkpoint";
 import { manualClock } from "@cairn/checkpoint/testing";
 import { CairnError, levelProvider } from "@cairn/kv";
 import { expect, it, onTestFinished, vi } from "vitest";
-import { NodeEvents } from "../../src/events/node-events.ts";
-import type { TxLog } from "../../src/tx-log/tx-log.ts";
+import { NodeEvents } from "../../src/observe/node-events.ts";
+import type { TxLog } from "../../src/log/tx-log.ts";
 import { type LastVerified, startRestoreDrill } from "../../src/upkeep/restore-drill.ts";
 import { planTrim } from "../../src/upkeep/plan-trim.ts";
-import { verifyCheckpoint } from "../../src/upkeep/verify-checkpoint.ts";
+import { verifyCheckpoint } from "../../src/checkpoints/verify-checkpoint.ts";
 import { saveAltered } from "./altered-index.ts";
 import { put, type TrimScene, trimScene, twoCheckpoints } from "./trim-scene.ts";
 

@@ -3,7 +3,7 @@ import path from "node:path";
 import { readVerification } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import type { TxLog } from "../../src/tx-log/tx-log.ts";
+import type { TxLog } from "../../src/log/tx-log.ts";
 import { planTrim, trimLog } from "../../src/upkeep/plan-trim.ts";
 import { FaultyTxLog } from "../../testing/faulty-tx-log.ts";
 import { put, type TrimScene, trimOptions, trimScene, twoCheckpoints } from "./trim-scene.ts";

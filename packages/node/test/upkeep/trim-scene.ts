@@ -4,14 +4,14 @@ import path from "node:path";
 import { type CheckpointStore, filesystemStore, listCheckpoints } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
 import { onTestFinished } from "vitest";
-import { type CairnNode, runNode } from "../../src/node.ts";
+import { type CairnNode, runNode } from "../../src/node/node.ts";
 import type { System } from "../../src/system/system.ts";
-import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
-import { quietSystem } from "../quiet-system.ts";
-import { openNatsTxLog } from "../../src/tx-log/nats-tx-log.ts";
-import type { TxLog } from "../../src/tx-log/tx-log.ts";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import { quietSystem } from "../support/quiet-system.ts";
+import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
+import type { TxLog } from "../../src/log/tx-log.ts";
 import { type TrimOptions } from "../../src/upkeep/plan-trim.ts";
-import { type VerifiedCheckpoint, verifyCheckpoint } from "../../src/upkeep/verify-checkpoint.ts";
+import { type VerifiedCheckpoint, verifyCheckpoint } from "../../src/checkpoints/verify-checkpoint.ts";
 import { startNatsServer } from "../../testing/nats-server.ts";
 
 /** Nodes, one after the other or at once, over one log and one folder of checkpoints. */

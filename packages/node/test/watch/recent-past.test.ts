@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { eventStreamText } from "../../src/http/event-stream.ts";
+import { eventStreamText } from "../../src/http/answers/event-stream.ts";
 import { RecentPast } from "../../src/watch/recent-past.ts";
-import { changesBytes, type TransactionEvent } from "../../src/watch/watch-event.ts";
+import { changesBytes, type TransactionEvent } from "../../src/index/read/transaction-event.ts";
 
 const KEPT = { recentTransactions: 1_000, recentBytes: 10_000, recentPageBytes: 1_000 };
 

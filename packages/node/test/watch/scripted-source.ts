@@ -1,5 +1,6 @@
-import type { ChangesPage } from "../../src/index-store/transaction-changes.ts";
-import { compacted, type TransactionEvent } from "../../src/watch/watch-event.ts";
+import type { ChangesPage } from "../../src/index/read/transaction-changes.ts";
+import type { TransactionEvent } from "../../src/index/read/transaction-event.ts";
+import { compacted } from "../../src/index/read/watch-compacted.ts";
 import { WatchFeed, FEED_BOUNDS, type FeedBounds, type FeedListener } from "../../src/watch/watch-feed.ts";
 import type { WatchSource } from "../../src/watch/watch-source.ts";
 

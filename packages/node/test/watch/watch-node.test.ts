@@ -2,9 +2,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type CairnNode, runNode } from "../../src/node.ts";
-import { openEmbeddedTxLog } from "../../src/tx-log/embedded-tx-log.ts";
-import { quietSystem } from "../quiet-system.ts";
+import { type CairnNode, runNode } from "../../src/node/node.ts";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import { quietSystem } from "../support/quiet-system.ts";
 import { submit, WatchReader } from "./watch-reader.ts";
 
 let folder = "";

@@ -1,5 +1,5 @@
-import type { CairnNode } from "../../src/node.ts";
-import type { TxOperation } from "../../src/tx-log/transaction.ts";
+import type { TxOperation } from "@cairn/client";
+import type { CairnNode } from "../../src/node/node.ts";
 import type { Watch, WatchEvent, WatchQuery } from "../../src/watch/watch-event.ts";
 
 /** A watch that is read step by step; closed with `await using`. */

@@ -1,5 +1,5 @@
 import { type ErrorCode } from "@cairn/kv";
-import { statusOf } from "../error-response.ts";
+import { statusOf } from "../answers/error-response.ts";
 
 /** A part of an OpenAPI document, or a JSON Schema in one. */
 export type OpenApiObject = { readonly [name: string]: unknown };

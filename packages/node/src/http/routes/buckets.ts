@@ -1,6 +1,6 @@
-import { limit, parseQuery, READ_PARAMETERS, readOptions, text } from "../query.ts";
-import { sendPage } from "../document-page.ts";
-import type { RegisterRoutes } from "./routes.ts";
+import { limit, parseQuery, READ_PARAMETERS, readOptions, text } from "../requests/query.ts";
+import { sendPage } from "../answers/document-page.ts";
+import type { RegisterRoutes } from "./register-routes.ts";
 
 /** GET /api/v1/buckets, and GET /api/v1/tx/evictions. */
 export const bucketRoutes: RegisterRoutes = (app, api) => {

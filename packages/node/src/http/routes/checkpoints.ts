@@ -1,6 +1,6 @@
-import { flag, parseQuery, READ_PARAMETERS, readOptions } from "../query.ts";
-import { awaitMinTx } from "./tx.ts";
-import type { RegisterRoutes } from "./routes.ts";
+import { flag, parseQuery, READ_PARAMETERS, readOptions } from "../requests/query.ts";
+import { awaitMinTx } from "./await-tx.ts";
+import type { RegisterRoutes } from "./register-routes.ts";
 
 /** GET and POST /api/v1/checkpoints, and POST /api/v1/checkpoints/{name}/verify. */
 export const checkpointRoutes: RegisterRoutes = (app, api) => {

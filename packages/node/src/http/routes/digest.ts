@@ -1,6 +1,6 @@
-import { parseQuery, READ_PARAMETERS, readOptions } from "../query.ts";
-import { awaitMinTx } from "./tx.ts";
-import type { RegisterRoutes } from "./routes.ts";
+import { parseQuery, READ_PARAMETERS, readOptions } from "../requests/query.ts";
+import { awaitMinTx } from "./await-tx.ts";
+import type { RegisterRoutes } from "./register-routes.ts";
 
 /** GET /api/v1/digest. */
 export const digestRoutes: RegisterRoutes = (app, api) => {

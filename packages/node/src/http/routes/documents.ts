@@ -1,12 +1,12 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { FastifyReply, FastifyRequest } from "fastify";
-import type { NodeApi } from "../../node-api.ts";
-import type { DocumentKey, Json, TxId, TxOperation } from "../../tx-log/transaction.ts";
-import { validateTransaction } from "../../tx-log/validate-transaction.ts";
-import { parseDocumentKey } from "../../tx-log/document-key.ts";
-import { type DocumentPath, documentUrl, parseDocumentPath } from "../document-path.ts";
-import { documentsJson, sendPage, versionsJson } from "../document-page.ts";
-import { badRequest, JSON_TYPE } from "../error-response.ts";
+import type { DocumentKey, Json, TxId, TxOperation } from "@cairn/client";
+import type { NodeApi } from "../../api/node-api.ts";
+import { validateTransaction } from "../../transactions/validate-transaction.ts";
+import { parseDocumentKey } from "../../text/document-key.ts";
+import { type DocumentPath, documentUrl, parseDocumentPath } from "../requests/document-path.ts";
+import { documentsJson, sendPage, versionsJson } from "../answers/document-page.ts";
+import { badRequest, JSON_TYPE } from "../answers/error-response.ts";
 import {
   conflict,
   etag,
@@ -14,7 +14,7 @@ import {
   lostBecause,
   parsePreconditions,
   readDecision,
-} from "../preconditions.ts";
+} from "../requests/preconditions.ts";
 import {
   asOf,
   duration,
@@ -26,10 +26,10 @@ import {
   readOptions,
   text,
   where,
-} from "../query.ts";
-import { jsonBody } from "../request-body.ts";
-import type { RegisterRoutes } from "./routes.ts";
-import { awaitSubmitted } from "./tx.ts";
+} from "../requests/query.ts";
+import { jsonBody } from "../requests/request-body.ts";
+import type { RegisterRoutes } from "./register-routes.ts";
+import { awaitSubmitted } from "./await-tx.ts";
 
 const LIST = { ...READ_PARAMETERS, namespace: text, prefix: text, limit, cursor: text, "as-of": asOf, where };
 const DOCUMENT = { ...READ_PARAMETERS, history: flag, limit, cursor: text, "as-of": asOf };

@@ -1,12 +1,12 @@
-import { nanoseconds } from "../../index-store/event-rows.ts";
-import type { EventRecord } from "../../tx-log/event-record.ts";
-import { eventRefusal } from "../../tx-log/event-refusal.ts";
-import { sendPage } from "../document-page.ts";
-import { badRequest } from "../error-response.ts";
-import { duration, flag, limit, parseQuery, READ_PARAMETERS, readOptions, text } from "../query.ts";
-import { jsonBody } from "../request-body.ts";
-import { awaitSubmitted } from "./tx.ts";
-import type { RegisterRoutes } from "./routes.ts";
+import type { EventRecord } from "@cairn/client";
+import { nanoseconds } from "../../index/rows/event-row-keys.ts";
+import { eventRefusal } from "../../transactions/event-refusal.ts";
+import { sendPage } from "../answers/document-page.ts";
+import { badRequest } from "../answers/error-response.ts";
+import { duration, flag, limit, parseQuery, READ_PARAMETERS, readOptions, text } from "../requests/query.ts";
+import { jsonBody } from "../requests/request-body.ts";
+import { awaitSubmitted } from "./await-tx.ts";
+import type { RegisterRoutes } from "./register-routes.ts";
 
 const LIST = { ...READ_PARAMETERS, limit, bucket: text, object: text, before: text };
 

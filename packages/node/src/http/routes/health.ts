@@ -1,7 +1,7 @@
-import type { NodeStatus } from "../../node-api.ts";
-import { RequestError } from "../error-response.ts";
-import { parseQuery } from "../query.ts";
-import type { RegisterRoutes } from "./routes.ts";
+import type { NodeStatus } from "@cairn/client";
+import { RequestError } from "../answers/error-response.ts";
+import { parseQuery } from "../requests/query.ts";
+import type { RegisterRoutes } from "./register-routes.ts";
 
 /** GET /health/live and /health/ready; neither asks for a token. */
 export const healthRoutes: RegisterRoutes = (app, api) => {

@@ -1,5 +1,5 @@
-import { parseQuery } from "../query.ts";
-import type { RegisterRoutes } from "./routes.ts";
+import { parseQuery } from "../requests/query.ts";
+import type { RegisterRoutes } from "./register-routes.ts";
 
 /** GET /metrics, in every phase. */
 export const metricsRoutes: RegisterRoutes = (app, api) => {

@@ -1,7 +1,7 @@
-import { JSON_TYPE } from "../error-response.ts";
+import { JSON_TYPE } from "../answers/error-response.ts";
 import { openApiDocument } from "../openapi/document.ts";
-import { parseQuery } from "../query.ts";
-import type { RegisterRoutes } from "./routes.ts";
+import { parseQuery } from "../requests/query.ts";
+import type { RegisterRoutes } from "./register-routes.ts";
 
 /** GET /openapi.json. */
 export const openApiRoutes: RegisterRoutes = (app, api) => {

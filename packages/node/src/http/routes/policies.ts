@@ -1,13 +1,12 @@
+import type { Policies, Revision, TxOperation } from "@cairn/client";
 import { formatPolicyProblem, type PolicyProblem, policyProblems } from "../../policies/policy-problems.ts";
-import { repeatedKeys } from "../../policies/repeated-keys.ts";
-import type { Policies } from "../../policies/policies.ts";
-import type { Revision, TxOperation } from "../../tx-log/transaction.ts";
-import { BAD_REQUEST, RequestError } from "../error-response.ts";
-import { etag, expectedRevision, lostBecause, parsePreconditions } from "../preconditions.ts";
-import { duration, flag, parseQuery, READ_PARAMETERS, readOptions } from "../query.ts";
-import { jsonBody } from "../request-body.ts";
-import { awaitSubmitted } from "./tx.ts";
-import type { RegisterRoutes } from "./routes.ts";
+import { repeatedKeys } from "../../config/source/repeated-keys.ts";
+import { BAD_REQUEST, RequestError } from "../answers/error-response.ts";
+import { etag, expectedRevision, lostBecause, parsePreconditions } from "../requests/preconditions.ts";
+import { duration, flag, parseQuery, READ_PARAMETERS, readOptions } from "../requests/query.ts";
+import { jsonBody } from "../requests/request-body.ts";
+import { awaitSubmitted } from "./await-tx.ts";
+import type { RegisterRoutes } from "./register-routes.ts";
 
 /** GET and PUT /api/v1/policies. */
 export const policyRoutes: RegisterRoutes = (app, api) => {

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from "fastify";
-import type { NodeApi } from "../../node-api.ts";
+import type { RegisterRoutes } from "./register-routes.ts";
+import type { NodeApi } from "../../api/node-api.ts";
 import type { HttpOptions } from "../../system/system.ts";
 import { checkpointRoutes } from "./checkpoints.ts";
 import { bucketRoutes } from "./buckets.ts";
@@ -13,9 +14,6 @@ import { metricsRoutes } from "./metrics.ts";
 import { statusRoutes } from "./status.ts";
 import { txRoutes } from "./tx.ts";
 import { watchRoutes } from "./watch.ts";
-
-/** Adds the routes of one resource. */
-export type RegisterRoutes = (app: FastifyInstance, api: NodeApi, options: HttpOptions) => void;
 
 /** Every resource that is served. */
 const RESOURCES: readonly RegisterRoutes[] = [

@@ -1,9 +1,9 @@
 import { Readable } from "node:stream";
-import { flag, duration, lineNumber, parseQuery } from "../query.ts";
-import { RequestError, unsupportedMediaType } from "../error-response.ts";
-import { BatchSubmission } from "../batch-submission.ts";
-import type { RegisterRoutes } from "./routes.ts";
-import { awaitSubmitted } from "./tx.ts";
+import { flag, duration, lineNumber, parseQuery } from "../requests/query.ts";
+import { RequestError, unsupportedMediaType } from "../answers/error-response.ts";
+import { BatchSubmission } from "../requests/batch-submission.ts";
+import type { RegisterRoutes } from "./register-routes.ts";
+import { awaitSubmitted } from "./await-tx.ts";
 
 /** POST /api/v1/tx/batch: transactions as NDJSON, stored in the order of the lines. */
 export const batchRoute: RegisterRoutes = (app, api, { maxBody }) => {

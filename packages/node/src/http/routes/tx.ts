@@ -1,11 +1,10 @@
-import { CairnError, isCairnError } from "@cairn/kv";
-import type { NodeApi, ReadOptions } from "../../node-api.ts";
-import type { TxId, TxOutcome } from "../../tx-log/transaction.ts";
-import { validateTransaction } from "../../tx-log/validate-transaction.ts";
-import { RequestError } from "../error-response.ts";
-import { duration, flag, parseQuery, READ_PARAMETERS, readOptions, txId } from "../query.ts";
-import { jsonBody } from "../request-body.ts";
-import type { RegisterRoutes } from "./routes.ts";
+import { CairnError } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { validateTransaction } from "../../transactions/validate-transaction.ts";
+import { duration, flag, parseQuery, READ_PARAMETERS, readOptions, txId } from "../requests/query.ts";
+import { jsonBody } from "../requests/request-body.ts";
+import type { RegisterRoutes } from "./register-routes.ts";
+import { awaitMinTx, waitOptions, awaitSubmitted } from "./await-tx.ts";
 import { batchRoute } from "./tx-batch.ts";
 
 /** POST /api/v1/tx, POST /api/v1/tx/batch and GET /api/v1/tx/{id}. */
@@ -33,42 +32,6 @@ export const txRoutes: RegisterRoutes = (app, api, options) => {
     return reply.send(outcome);
   });
 };
-
-/** Waits for the transaction that a read asks to see. */
-export async function awaitMinTx(api: NodeApi, options: ReadOptions): Promise<void> {
-  if (options.minTx === undefined) return;
-  try {
-    await api.await(options.minTx, waitOptions(options.timeoutMs));
-  } catch (error) {
-    // The index is there already, at an id that no transaction has (the birth record's).
-    if (!isCairnError(error, "NOT_FOUND")) throw error;
-  }
-}
-
-/**
- * Waits for a transaction just submitted. It is stored also where that takes too long or the node stops meanwhile, so the error tells its
- * id: whoever sent it again would have it applied twice.
- */
-export async function awaitSubmitted(
-  api: NodeApi,
-  id: TxId,
-  timeoutMs: number | undefined,
-): Promise<TxOutcome> {
-  try {
-    return await api.await(id, waitOptions(timeoutMs));
-  } catch (error) {
-    if (!isCairnError(error)) throw error;
-    throw new RequestError(error.code, error.message, {
-      hint: `The transaction is stored; GET /api/v1/tx/${id} tells what becomes of it, here or at another node, and cairn status how far the node is.`,
-      cause: error,
-      details: { txId: id },
-    });
-  }
-}
-
-function waitOptions(timeoutMs: number | undefined): { timeoutMs?: number } {
-  return timeoutMs === undefined ? {} : { timeoutMs };
-}
 
 function unknownTransaction(id: TxId): CairnError {
   return new CairnError("NOT_FOUND", `This node has indexed no transaction ${id}.`, {

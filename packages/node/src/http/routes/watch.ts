@@ -1,11 +1,12 @@
 import type { ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import type { FastifyRequest } from "fastify";
-import { type WatchEvent, WatchCompactedError, type WatchQuery } from "../../watch/watch-event.ts";
-import { RequestError } from "../error-response.ts";
-import { eventStreamText } from "../event-stream.ts";
-import { duration, parseQuery, type Query, text, txId } from "../query.ts";
-import type { RegisterRoutes } from "./routes.ts";
+import { type WatchEvent, type WatchQuery } from "../../watch/watch-event.ts";
+import { WatchCompactedError } from "../../index/read/watch-compacted.ts";
+import { RequestError } from "../answers/error-response.ts";
+import { eventStreamText } from "../answers/event-stream.ts";
+import { duration, parseQuery, type Query, text, txId } from "../requests/query.ts";
+import type { RegisterRoutes } from "./register-routes.ts";
 
 const WATCH = {
   bucket: text,

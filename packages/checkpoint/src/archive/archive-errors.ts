@@ -1,0 +1,25 @@
+import { CairnError } from "@cairn/kv/threads";
+import type { Manifest } from "../store/checkpoint.ts";
+
+const HINT = "An older checkpoint is tried next; remove this one, or copy it again from where it is whole.";
+
+/** `CHECKPOINT_CORRUPT` for the archive of `manifest`; `why` completes "it is damaged". */
+export function corrupt({ archive }: Manifest, why: string, cause?: unknown): CairnError {
+  return new CairnError("CHECKPOINT_CORRUPT", `${archive.name} is damaged: ${why}.`, { hint: HINT, cause });
+}
+
+/** `CHECKPOINT_INCOMPLETE` for the archive of `manifest`; `why` completes "it is incomplete". */
+export function incomplete({ archive }: Manifest, why: string): CairnError {
+  return new CairnError("CHECKPOINT_INCOMPLETE", `${archive.name} is incomplete: ${why}.`, { hint: HINT });
+}
+
+/** `CHECKPOINT_INCOMPLETE` for an archive of which the store has another length than was sent. */
+export function cutShort(archive: string, has: number, sent: number): CairnError {
+  return new CairnError(
+    "CHECKPOINT_INCOMPLETE",
+    `The store kept ${has} of the ${sent} bytes of ${archive}.`,
+    {
+      hint: "Nothing was published. If it happens again, the store does not keep what it is given.",
+    },
+  );
+}

@@ -1,0 +1,149 @@
+import { createHash } from "node:crypto";
+import { pipeline, Readable } from "node:stream";
+import { createGunzip } from "node:zlib";
+import { systemErrorCode } from "@cairn/kv/threads";
+import { corrupt, incomplete } from "../archive-errors.ts";
+import { chunkSource } from "./archive-source.ts";
+import type { ArchiveSource } from "./archive-source.ts";
+import type { Manifest } from "../../store/checkpoint.ts";
+import type { FileSink } from "./file-sink.ts";
+import { PIECE } from "../piece-memory.ts";
+import { BLOCK, END_OF_ARCHIVE, paddingOf, readHeader } from "../tar-format.ts";
+
+/** An archive on its way to files. */
+export interface Receiving {
+  readonly manifest: Manifest;
+  readonly compressed: boolean;
+  readonly source: ArchiveSource;
+  readonly sink: FileSink;
+  /** Called now and then with the bytes of the archive read so far. */
+  readonly onProgress: (bytes: number) => void;
+}
+
+const CHUNK = 256 * 1024;
+
+/**
+ * Takes an archive apart into `sink`, checking everything against the manifest while it streams by. `CHECKPOINT_CORRUPT` for
+ * anything that the manifest does not say, `CHECKPOINT_INCOMPLETE` for what is missing. Never writes more than the manifest says.
+ */
+export async function receiveArchive(receiving: Receiving): Promise<void> {
+  const { manifest, sink } = receiving;
+  const digest = createHash("sha256");
+  const raw = checked(receiving, (bytes) => digest.update(bytes));
+  let absent: string | undefined;
+  try {
+    absent = await receiveEntries(receiving.compressed ? gunzipped(raw, manifest) : raw, sink, manifest);
+  } catch (error) {
+    // The caller removes the directory: nothing may write to it any more then.
+    await sink.end().catch(() => undefined);
+    throw error;
+  }
+  await sink.end();
+  if (digest.digest("hex") !== manifest.archive.sha256)
+    throw corrupt(manifest, "the archive's SHA-256 is another one");
+  // Told last: an archive with other bytes is damaged, whatever seems to be missing then.
+  if (absent !== undefined) throw incomplete(manifest, `${absent} is not in its archive`);
+}
+
+/** The archive as it comes, as long as it is as long as it should be. */
+function checked(
+  { manifest, source, onProgress }: Receiving,
+  digest: (bytes: Buffer) => void,
+): ArchiveSource {
+  const expected = manifest.archive.bytes;
+  let bytes = 0;
+  return {
+    async fill(target) {
+      const got = await source.fill(target);
+      bytes += got;
+      if (bytes > expected) throw corrupt(manifest, `the archive is longer than ${expected} bytes`);
+      if (got < target.length && bytes < expected)
+        throw incomplete(manifest, `the archive ends after ${bytes} of ${expected} bytes`);
+      digest(target.subarray(0, got));
+      onProgress(bytes);
+      return got;
+    },
+  };
+}
+
+function gunzipped(source: ArchiveSource, manifest: Manifest): ArchiveSource {
+  const gunzip = createGunzip({ chunkSize: CHUNK });
+  const content = Readable.from(chunksOf(source), { objectMode: false });
+  const plain = chunkSource(pipeline(content, gunzip, () => undefined));
+  return {
+    async fill(target) {
+      try {
+        return await plain.fill(target);
+      } catch (error) {
+        if (systemErrorCode(error)?.startsWith("Z_") !== true) throw error;
+        throw corrupt(manifest, "the archive cannot be decompressed", error);
+      }
+    },
+  };
+}
+
+async function* chunksOf(source: ArchiveSource): AsyncGenerator<Buffer, void, undefined> {
+  for (;;) {
+    const chunk = Buffer.allocUnsafeSlow(CHUNK);
+    const got = await source.fill(chunk);
+    if (got > 0) yield chunk.subarray(0, got);
+    if (got < CHUNK) return;
+  }
+}
+
+/** Answers the name of a file that did not come, if there is one. */
+async function receiveEntries(
+  source: ArchiveSource,
+  sink: FileSink,
+  manifest: Manifest,
+): Promise<string | undefined> {
+  const missing = new Map(manifest.files.map((file) => [file.name, file]));
+  const header = Buffer.alloc(BLOCK);
+  for (;;) {
+    const whole = (await source.fill(header)) === BLOCK;
+    const entry = whole ? readHeader(header) : { fault: "it has no end" };
+    if (entry === "end") break;
+    if ("fault" in entry) throw corrupt(manifest, `in its archive ${entry.fault}`);
+    const file = missing.get(entry.name);
+    if (file === undefined) {
+      const name = JSON.stringify(entry.name);
+      throw corrupt(manifest, `its archive holds ${name}, which is not in the manifest or there twice`);
+    }
+    const { name, bytes } = file;
+    if (entry.bytes !== bytes) throw corrupt(manifest, `${name} has ${entry.bytes} bytes, not ${bytes}`);
+    missing.delete(name);
+    await receiveFile(source, sink, file, manifest);
+  }
+  await expectZeros(source, manifest);
+  return missing.keys().next().value;
+}
+
+async function receiveFile(
+  source: ArchiveSource,
+  sink: FileSink,
+  { name, bytes }: Manifest["files"][number],
+  manifest: Manifest,
+): Promise<void> {
+  let at = 0;
+  do {
+    const length = Math.min(PIECE, bytes - at);
+    const last = at + length === bytes;
+    // The padding is read with the content, and not written.
+    const room = length + (last ? paddingOf(bytes) : 0);
+    const memory = await sink.memory();
+    if ((await source.fill(Buffer.from(memory, 0, room))) < room)
+      throw incomplete(manifest, `its archive ends within ${name}`);
+    await sink.take({ name, memory, bytes: length, first: at === 0, last });
+    at += length;
+  } while (at < bytes);
+}
+
+async function expectZeros(source: ArchiveSource, manifest: Manifest): Promise<void> {
+  const rest = Buffer.alloc(END_OF_ARCHIVE);
+  for (;;) {
+    const got = await source.fill(rest);
+    if (rest.subarray(0, got).some((byte) => byte !== 0))
+      throw corrupt(manifest, "something follows the end of its archive");
+    if (got < rest.length) return;
+  }
+}

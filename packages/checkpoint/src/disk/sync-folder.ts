@@ -1,0 +1,17 @@
+import { open } from "node:fs/promises";
+import { systemErrorCode } from "@cairn/kv";
+
+/** What file systems that cannot flush a folder answer; there it is done with the file. */
+const NO_FOLDER_SYNC = new Set(["EINVAL", "ENOTSUP", "EISDIR", "EPERM"]);
+
+/** Makes names in a folder survive a power loss. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } catch (error) {
+    if (!NO_FOLDER_SYNC.has(systemErrorCode(error) ?? "")) throw error;
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,136 @@
+import type { Stats } from "node:fs";
+import { lstat, readdir, rm, stat, unlink } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { Readable } from "node:stream";
+import { systemErrorCode } from "@cairn/kv";
+import type { StoredContent, StoredFile } from "../../store/checkpoint-store.ts";
+import { folderError } from "./folder-errors.ts";
+import { isStoreName, TEMPORARY_PREFIX } from "../../store/store-names.ts";
+import { syncFolder } from "../../disk/sync-folder.ts";
+
+const READ_CHUNK = 256 * 1024;
+
+/** The files below `root` whose name begins with `prefix`, at most one folder deep; unordered. */
+export async function listFolder(root: string, folder: string, prefix: string): Promise<StoredFile[]> {
+  const found: StoredFile[] = [];
+  for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
+    const name = folder + entry.name;
+    if (!isStoreName(name)) continue;
+    // A foreign folder may hold anything, so only one that the prefix asks for is entered.
+    if (entry.isDirectory()) {
+      const inside = `${name}/`;
+      if (folder === "" && (inside.startsWith(prefix) || prefix.startsWith(inside))) {
+        found.push(...(await listFolder(root, inside, prefix)));
+      }
+      continue;
+    }
+    if (!name.startsWith(prefix)) continue;
+    const file = await statOf(join(root, name), entry.isSymbolicLink());
+    if (file?.isFile() === true) {
+      found.push({ name, bytes: file.size, modifiedAt: Math.floor(file.mtimeMs) });
+    }
+  }
+  return found;
+}
+
+/** What links that lead nowhere answer. */
+const BROKEN_LINK = new Set(["ELOOP", "ENOTDIR", "EACCES", "EPERM", "ENAMETOOLONG"]);
+
+async function statOf(path: string, viaLink = false): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    const code = systemErrorCode(error) ?? "";
+    // Another node may remove a file between the listing and this; and somebody's broken link must not hide the other files.
+    if (code === "ENOENT" || (viaLink && BROKEN_LINK.has(code))) return undefined;
+    throw error;
+  }
+}
+
+/** Whether a name belongs to a link; asked of one that could not be opened. */
+export async function isLink(path: string): Promise<boolean> {
+  try {
+    return (await lstat(path)).isSymbolicLink();
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return false;
+    throw error;
+  }
+}
+
+/** Removes temporary files that nobody has written to since `before`: their writers died. */
+export async function removeDeadTemporaries(root: string, before: number): Promise<void> {
+  for (const entry of await readdir(root, { withFileTypes: true })) {
+    const { name } = entry;
+    // A folder or a link of such a name is not one of ours.
+    if (!name.startsWith(TEMPORARY_PREFIX) || !entry.isFile()) continue;
+    const file = await statOf(join(root, name));
+    if (file !== undefined && file.mtimeMs < before) await rm(join(root, name), { force: true });
+  }
+}
+
+/** Removes a file durably; fine when it is gone. */
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return;
+    throw error;
+  }
+  await syncFolder(dirname(path));
+}
+
+/** Writes all of `chunk`: one write may take only a part of it. */
+export async function writeAll(
+  handle: FileHandle,
+  chunk: Uint8Array,
+  doing: string,
+  location: string,
+): Promise<void> {
+  try {
+    for (let at = 0; at < chunk.length;) {
+      at += (await handle.write(chunk, at, chunk.length - at)).bytesWritten;
+    }
+  } catch (error) {
+    throw folderError(error, doing, location);
+  }
+}
+
+/** The content of an open file, which is closed at the end, on an error, and when the reader leaves, early or at once. */
+export function readFileStream(
+  handle: FileHandle,
+  doing: string,
+  location: string,
+  signal: AbortSignal | undefined,
+): StoredContent {
+  // Not a generator: one that was never begun would never close the file.
+  const stream = new Readable({
+    highWaterMark: 4 * READ_CHUNK,
+    ...(signal === undefined ? {} : { signal }),
+    async read() {
+      try {
+        const { bytesRead, buffer } = await handle.read(
+          Buffer.allocUnsafeSlow(READ_CHUNK),
+          0,
+          READ_CHUNK,
+          null,
+        );
+        this.push(bytesRead === 0 ? null : buffer.subarray(0, bytesRead));
+      } catch (error) {
+        const failure = folderError(error, doing, location);
+        this.destroy(failure instanceof Error ? failure : new Error(String(failure)));
+      }
+    },
+    async destroy(error, done) {
+      try {
+        await handle.close();
+        done(error);
+      } catch (failure) {
+        done(failure instanceof Error ? failure : error);
+      }
+    },
+  });
+  // Aborted before anybody reads it, it would end the process; who reads it learns of the error all the same.
+  stream.on("error", () => undefined);
+  return Object.assign(stream, { file: handle.fd });
+}

@@ -1,0 +1,154 @@
+import { CairnError } from "@cairn/kv";
+import type { S3 } from "@aws-sdk/client-s3";
+import { refusalOf, s3Error, STRANGE } from "./s3-errors.ts";
+import type { Refusal } from "./s3-errors.ts";
+import type { S3Settings } from "./s3-options.ts";
+import { requireStoreName } from "../../store/store-names.ts";
+
+/** How one request is made and what its failure means. */
+export interface S3Call<U> {
+  /** "writing a.tar" */
+  readonly doing: string;
+  /** The permission that it needs, by Amazon's name. */
+  readonly permission: string;
+  readonly signal?: AbortSignal | undefined;
+  /** What a refusal that the caller reckoned with means; undefined for any other. */
+  readonly unless?: (refusal: Refusal) => U | undefined;
+}
+
+/** A bucket, and the client that speaks to it: loaded and connected at the first request. */
+export interface S3Access {
+  readonly settings: S3Settings;
+  /** The object's key; refuses what {@link requireStoreName} refuses. */
+  key(name: string): string;
+  /** Makes a request. Throws a store's error, or the signal's reason. */
+  call<T, U = never>(
+    request: (s3: S3, options: { readonly abortSignal: AbortSignal }) => Promise<T>,
+    call: S3Call<U>,
+  ): Promise<T | U>;
+  /** An error of a body that broke on its way, as a store's error. */
+  explain(error: unknown, doing: string): unknown;
+  /** The date of the service's last answer (milliseconds since 1970). */
+  lastDate(): number | undefined;
+  close(): Promise<void>;
+}
+
+/** A service that is there takes a connection at once; its answers may take longer. */
+const CONNECT_MS = 5_000;
+
+/** Makes an access; nothing is loaded and no connection is made yet. */
+export function s3Access(settings: S3Settings): S3Access {
+  const { location, bucket, region, profile } = settings;
+  let client: Promise<S3> | undefined;
+  let lastDate: number | undefined;
+  // Aborts what is under way without a signal of its own; a new one after each close, since the store may be used again.
+  let closing = new AbortController();
+  const connected = (): Promise<S3> =>
+    (client ??= connect(settings, (date) => {
+      lastDate = date;
+    }));
+  return {
+    settings,
+    key(name) {
+      requireStoreName(name);
+      return settings.prefix + name;
+    },
+    async call(request, { doing, permission, signal, unless }) {
+      const abortSignal = signal ?? closing.signal;
+      abortSignal.throwIfAborted();
+      const s3 = await connected();
+      try {
+        return await request(s3, { abortSignal });
+      } catch (error) {
+        abortSignal.throwIfAborted();
+        const refusal = refusalOf(error);
+        const meant = refusal === undefined ? undefined : unless?.(refusal);
+        if (meant !== undefined) return meant;
+        throw s3Error(error, { doing, permission, location, bucket, region, profile });
+      }
+    },
+    explain: (error, doing) =>
+      s3Error(error, { doing, permission: "s3:GetObject", location, bucket, region, profile }),
+    lastDate: () => lastDate,
+    async close() {
+      const made = client;
+      client = undefined;
+      // A request that was made again and again would keep the process alive long after nobody waits for its answer.
+      closing.abort(closed(location));
+      closing = new AbortController();
+      // That it could not be made, its users heard.
+      await made?.then(
+        (s3) => s3.destroy(),
+        () => undefined,
+      );
+    },
+  };
+}
+
+function closed(location: string): CairnError {
+  return new CairnError(
+    "STORE_UNREACHABLE",
+    `The checkpoint store ${location} was closed before it answered.`,
+    {
+      hint: "Whoever asked is stopping.",
+    },
+  );
+}
+
+/** Loaded here and not at the top: the SDK is large, and most processes have no store in S3. */
+async function connect(settings: S3Settings, onDate: (date: number) => void): Promise<S3> {
+  // A warning about the next major version of Node; it is not for who runs a node.
+  process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
+  const sdk = await import("@aws-sdk/client-s3");
+  const { credentials, endpoint, region, requestTimeout, concurrency } = settings;
+  const checksums = settings.checksums === "when-supported" ? "WHEN_SUPPORTED" : "WHEN_REQUIRED";
+  // Room for the small requests beside two transfers.
+  const agent = { keepAlive: true, maxSockets: 2 * concurrency + 8 };
+  const s3 = new sdk.S3({
+    ...(region === undefined ? {} : { region }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(credentials === undefined ? {} : "profile" in credentials ? credentials : { credentials }),
+    forcePathStyle: settings.forcePathStyle,
+    maxAttempts: settings.maxAttempts,
+    requestChecksumCalculation: checksums,
+    responseChecksumValidation: checksums,
+    // Saves a round trip for every part; what could be refused was refused when the upload began.
+    expectContinueHeader: false,
+    customUserAgent: "cairn",
+    requestHandler: {
+      connectionTimeout: Math.min(CONNECT_MS, requestTimeout),
+      // Of silence, not of a whole request: a large part over a slow line takes as long as it takes.
+      socketTimeout: requestTimeout,
+      httpAgent: agent,
+      httpsAgent: agent,
+    },
+  });
+  s3.middlewareStack.add(
+    (next) => async (args) => {
+      const answer = await next(args);
+      const date = dateOf(answer.response);
+      if (date !== undefined) onDate(date);
+      return answer;
+    },
+    // Innermost, so that it sees refusals too.
+    { step: "deserialize", priority: "low", name: "cairnDate" },
+  );
+  return s3;
+}
+
+function dateOf(response: unknown): number | undefined {
+  if (typeof response !== "object" || response === null || !("headers" in response)) return undefined;
+  const { headers } = response;
+  if (typeof headers !== "object" || headers === null || !("date" in headers)) return undefined;
+  const date = typeof headers.date === "string" ? Date.parse(headers.date) : Number.NaN;
+  return Number.isNaN(date) ? undefined : date;
+}
+
+/** An answer that no S3 service gives. */
+export function strangeAnswer(location: string, doing: string, what: string): CairnError {
+  return new CairnError(
+    "STORE_UNREACHABLE",
+    `The checkpoint store ${location} failed while ${doing}: ${what}.`,
+    { hint: STRANGE },
+  );
+}

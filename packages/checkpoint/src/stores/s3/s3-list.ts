@@ -1,0 +1,65 @@
+import type { StoredFile } from "../../store/checkpoint-store.ts";
+import { strangeAnswer } from "./s3-access.ts";
+import type { S3Access } from "./s3-access.ts";
+import { isStoreName } from "../../store/store-names.ts";
+
+/** The files whose name begins with `prefix`, in name order: one request for each thousand objects. */
+export async function listObjects(access: S3Access, prefix: string): Promise<StoredFile[]> {
+  const { bucket, prefix: own, location } = access.settings;
+  const doing = "listing its files";
+  const files: StoredFile[] = [];
+  let token: string | undefined;
+  do {
+    const ContinuationToken = token;
+    const page = await access.call(
+      (s3, options) =>
+        s3.listObjectsV2(
+          {
+            Bucket: bucket,
+            Prefix: own + prefix,
+            // Names of foreign objects may hold characters that XML cannot.
+            EncodingType: "url",
+            ...(ContinuationToken === undefined ? {} : { ContinuationToken }),
+          },
+          options,
+        ),
+      { doing, permission: "s3:ListBucket" },
+    );
+    // Of a page that is no listing the SDK finds nothing in it, and that must not look like an empty store.
+    const { Name, KeyCount, MaxKeys, IsTruncated } = page;
+    if ((Name ?? KeyCount ?? MaxKeys ?? IsTruncated) === undefined)
+      throw strangeAnswer(location, doing, "the answer was no listing");
+    for (const { Key, Size, LastModified } of page.Contents ?? []) {
+      const key = page.EncodingType === "url" ? decoded(Key) : Key;
+      const name = key?.startsWith(own) === true ? key.slice(own.length) : "";
+      if (!isStoreName(name) || Size === undefined || LastModified === undefined) continue;
+      files.push({ name, bytes: Size, modifiedAt: LastModified.getTime() });
+    }
+    token = IsTruncated === true ? page.NextContinuationToken : undefined;
+    // Neither may part of a store look like all of it, nor one page come for ever.
+    if (IsTruncated === true && (token === undefined || token === "" || token === ContinuationToken))
+      throw strangeAnswer(location, doing, "the listing was cut short and did not say where it goes on");
+  } while (token !== undefined);
+  return files.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function decoded(key: string | undefined): string | undefined {
+  if (key === undefined || !/[%+]/.test(key)) return key;
+  try {
+    return decodeURIComponent(key.replaceAll("+", " "));
+  } catch (error) {
+    // Not one of ours: those need no encoding but for slashes.
+    if (error instanceof URIError) return undefined;
+    throw error;
+  }
+}
+
+/** Now, by the date of the service's answer to the smallest listing. */
+export async function askDate(access: S3Access, name: string): Promise<number | undefined> {
+  const { bucket, prefix } = access.settings;
+  await access.call(
+    (s3, options) => s3.listObjectsV2({ Bucket: bucket, Prefix: prefix + name, MaxKeys: 1 }, options),
+    { doing: "asking for its time", permission: "s3:ListBucket" },
+  );
+  return access.lastDate();
+}

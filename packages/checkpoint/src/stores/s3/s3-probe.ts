@@ -1,0 +1,126 @@
+import { randomBytes } from "node:crypto";
+import { isCairnError } from "@cairn/kv";
+import type { StoreFindings } from "../../store/checkpoint-store.ts";
+import type { S3Access } from "./s3-access.ts";
+import { dropBody } from "./s3-body.ts";
+
+/** How the ETag in a condition is written: some services compare it with its quotes, others without. */
+export type EtagStyle = "quoted" | "bare";
+
+/** What a service was found to do. */
+export interface S3Findings extends StoreFindings {
+  /** Whether it writes an object only if there is none. */
+  readonly creates: boolean;
+  /** Undefined where replacing on a condition does not work. */
+  readonly ifMatch: EtagStyle | undefined;
+}
+
+/** An object of this beginning never lists: names of stores do not begin with a dot. */
+const PROBE_PREFIX = ".probe-";
+
+/** What services without a condition answer to it; 412 is the right no. */
+const NOT_HONOURED = [400, 404, 405, 409, 412, 501];
+const OTHER_ETAG = "0123456789abcdef0123456789abcdef";
+
+/** The longest that finding out may take. */
+const PROBE_MS = 60_000;
+
+/** An ETag as a condition of this style writes it. */
+export function conditionTag(etag: string, style: EtagStyle): string {
+  const bare = etag.replaceAll('"', "");
+  return style === "bare" ? bare : `"${bare}"`;
+}
+
+/**
+ * Finds out by doing what the service and these credentials allow. At most ten small requests; leaves nothing, or, where nothing may
+ * be removed, always the same one object.
+ */
+export async function probe(access: S3Access): Promise<S3Findings> {
+  const signal = AbortSignal.timeout(PROBE_MS);
+  const { bucket, prefix, checksums, encryption } = access.settings;
+  const at = { Bucket: bucket };
+  const doing = "finding out what it can do";
+
+  const remove = (key: string): Promise<boolean> =>
+    access.call((s3, options) => s3.deleteObject({ ...at, Key: key }, options).then(() => true), {
+      doing,
+      permission: "s3:DeleteObject",
+      signal,
+      unless: ({ status }) =>
+        status === 403 || status === 405 || status === 501 ? false : status === 404 || undefined,
+    });
+  const own = `${prefix}${PROBE_PREFIX}${randomBytes(8).toString("hex")}`;
+  // Asked of what is not there: so nothing is left where nothing may be removed.
+  const canDelete = await remove(own);
+  const Key = canDelete ? own : `${prefix}${PROBE_PREFIX}kept`;
+  let round = 0;
+  /** The ETag, or the status of a refusal that is one of `refusals`. */
+  const put = (condition: object, refusals: readonly number[]): Promise<string | number> =>
+    access.call<string, number>(
+      async (s3, options) => {
+        round += 1;
+        const Body = Buffer.from(`A test of Cairn, round ${round}, ${own}; it may be removed.\n`);
+        const { ETag } = await s3.putObject(
+          { ...at, ...encryption, Key, Body, ContentLength: Body.length, ...condition },
+          options,
+        );
+        return ETag ?? "";
+      },
+      {
+        doing,
+        permission: "s3:PutObject",
+        signal,
+        unless: ({ status }) => (refusals.includes(status) ? status : undefined),
+      },
+    );
+
+  try {
+    const ifNone = { IfNoneMatch: "*" };
+    const first = await put(ifNone, NOT_HONOURED);
+    const again = await put(ifNone, NOT_HONOURED);
+    // One that refuses every condition has not shown that it compares anything; what is kept was there before.
+    const creates = again === 412 && (typeof first === "string" || (first === 412 && !canDelete));
+    // Where conditions are refused nothing lies there yet, and a range can be asked only of what does.
+    const unwritten = typeof first === "number" && typeof again === "number";
+    const plain = creates || unwritten ? await put({}, []) : "";
+    let etag: string | number = creates ? plain : "";
+    let ifMatch: EtagStyle | undefined;
+    for (const style of ["quoted", "bare"] as const) {
+      if (typeof etag !== "string" || etag === "" || ifMatch !== undefined) break;
+      const right = await put({ IfMatch: conditionTag(etag, style) }, NOT_HONOURED);
+      if (typeof right !== "string") continue;
+      const wrong = await put({ IfMatch: conditionTag(OTHER_ETAG, style) }, NOT_HONOURED);
+      if (wrong === 412) ifMatch = style;
+      etag = wrong;
+    }
+    const ranges = await knowsRanges(access, Key, signal);
+    return { exclusive: creates && ifMatch !== undefined, creates, ifMatch, canDelete, ranges, checksums };
+  } finally {
+    if (canDelete) await forgive(() => remove(Key));
+  }
+}
+
+async function knowsRanges(access: S3Access, Key: string, signal: AbortSignal): Promise<boolean> {
+  return access.call(
+    async (s3, options) => {
+      const answer = await s3.getObject({ Bucket: access.settings.bucket, Key, Range: "bytes=2-5" }, options);
+      dropBody(answer.Body);
+      return answer.ContentRange?.startsWith("bytes 2-5/") === true && answer.ContentLength === 4;
+    },
+    {
+      doing: "finding out what it can do",
+      permission: "s3:GetObject",
+      signal,
+      unless: ({ status }) => (status === 404 || status === 501 ? false : undefined),
+    },
+  );
+}
+
+/** What cannot be tidied up must not undo what was found out. */
+async function forgive(work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+  }
+}

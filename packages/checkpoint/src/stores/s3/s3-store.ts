@@ -1,0 +1,152 @@
+import { CairnError, isCairnError } from "@cairn/kv";
+import { CHECKPOINT_PREFIX } from "../../store/checkpoint-name.ts";
+import type { CheckpointStore } from "../../store/checkpoint-store.ts";
+import { LEASE_FILE } from "../../store/lease-record.ts";
+import { s3Access, strangeAnswer } from "./s3-access.ts";
+import { openContent } from "./s3-download.ts";
+import { askDate, listObjects } from "./s3-list.ts";
+import { abortDeadUploads } from "./s3-unfinished.ts";
+import { s3Settings } from "./s3-options.ts";
+import type { S3StoreOptions } from "./s3-options.ts";
+import { probe } from "./s3-probe.ts";
+import type { S3Findings } from "./s3-probe.ts";
+import { createSmall, readSmall, replaceSmall } from "./s3-small.ts";
+import { uploadContent } from "./s3-upload.ts";
+
+/** Services tell their time in seconds, and several servers of one need not agree exactly. */
+const INEXACT_MS = 5_000;
+
+/** A checkpoint store in a bucket of S3 or a service like it. Nothing is loaded or asked before the first call. */
+export function s3Store(options: S3StoreOptions): CheckpointStore {
+  const settings = s3Settings(options);
+  const { address, location } = settings;
+  const access = s3Access(settings);
+  const notice = options.onNotice ?? (() => undefined);
+  let probing: Promise<S3Findings> | undefined;
+  let findings: S3Findings | undefined;
+  /** The latest date that was told: several servers of one service answer, and time must not seem to go back. */
+  let latest = 0;
+  /** False once that was refused: it was said then, and is not tried again. */
+  let mayAbort = true;
+
+  function requireWritable(doing: string): void {
+    if (options.readOnly !== true) return;
+    throw new CairnError(
+      "STORE_DENIED",
+      `The checkpoint store ${location} is configured as read-only, so there is no ${doing}.`,
+      {
+        hint: "Take read-only? out of its configuration, or save to another store.",
+      },
+    );
+  }
+
+  /** Found out before the first small file is written, once; what failed for lack of an answer is tried anew. */
+  async function found(): Promise<S3Findings> {
+    probing ??= probe(access).then((answer) => {
+      findings = answer;
+      if (!answer.canDelete) tellKept();
+      if (!answer.exclusive) {
+        notice(
+          `${location} does not compare what is there with what is expected before it writes; two nodes may upload at once, which costs traffic and nothing else.`,
+        );
+      }
+      return answer;
+    });
+    try {
+      return await probing;
+    } catch (error) {
+      probing = undefined;
+      throw error;
+    }
+  }
+
+  function tellKept(): void {
+    notice(
+      `${location} lets nothing be removed with these credentials (s3:DeleteObject); old checkpoints stay until a life-cycle rule or somebody else removes them.`,
+    );
+  }
+
+  return {
+    location: address,
+    identity: location,
+    shared: true,
+    readOnly: options.readOnly === true,
+    get exclusive() {
+      return findings?.exclusive ?? false;
+    },
+    describe() {
+      if (findings === undefined) return undefined;
+      const { exclusive, canDelete, ranges, checksums } = findings;
+      return { exclusive, canDelete, ranges, checksums };
+    },
+    list: (prefix) => listObjects(access, prefix),
+    async upload(name, content, uploading = {}) {
+      try {
+        access.key(name);
+        requireWritable(`writing of ${name}`);
+      } catch (error) {
+        content.destroy();
+        throw error;
+      }
+      return uploadContent(access, { creates: findings?.creates ?? false }, name, content, uploading);
+    },
+    open: (name, { signal } = {}) =>
+      openContent(access, name, signal, () => {
+        if (findings !== undefined) findings = { ...findings, ranges: false };
+      }),
+    async read(name) {
+      const file = await readSmall(access, name);
+      return file === undefined ? undefined : { text: file.text, tag: file.tag };
+    },
+    async create(name, text) {
+      access.key(name);
+      requireWritable(`writing of ${name}`);
+      return createSmall(access, await found(), name, text);
+    },
+    async replace(name, text, tag) {
+      access.key(name);
+      requireWritable(`writing of ${name}`);
+      return replaceSmall(access, await found(), name, text, tag);
+    },
+    async remove(name) {
+      const Key = access.key(name);
+      requireWritable(`removing of ${name}`);
+      try {
+        await access.call(
+          (s3, request) => s3.deleteObject({ Bucket: settings.bucket, Key }, request).then(() => undefined),
+          {
+            doing: `removing ${name}`,
+            permission: "s3:DeleteObject",
+            unless: ({ status, word }) => (status === 404 && word !== "NoSuchBucket" ? null : undefined),
+          },
+        );
+      } catch (error) {
+        if (isCairnError(error, "STORE_DENIED") && findings?.canDelete === true) {
+          findings = { ...findings, canDelete: false };
+          tellKept();
+        }
+        throw error;
+      }
+    },
+    async tidy(which) {
+      if (options.readOnly === true || !mayAbort) return [];
+      try {
+        return await abortDeadUploads(access, CHECKPOINT_PREFIX, which);
+      } catch (error) {
+        if (!isCairnError(error, "STORE_DENIED")) throw error;
+        mayAbort = false;
+        notice(
+          `${location} lets no unfinished upload be aborted with these credentials (s3:AbortMultipartUpload); what killed nodes leave stays until a life-cycle rule removes it.`,
+        );
+        return [];
+      }
+    },
+    async now() {
+      const date = await askDate(access, LEASE_FILE);
+      if (date === undefined) throw strangeAnswer(location, "asking for its time", "the answer had no date");
+      latest = date < latest && latest - date <= INEXACT_MS ? latest : date;
+      return latest;
+    },
+    close: () => access.close(),
+  };
+}

@@ -1,0 +1,187 @@
+import { randomBytes } from "node:crypto";
+import { addAbortSignal } from "node:stream";
+import type { Readable } from "node:stream";
+import { isCairnError } from "@cairn/kv";
+import type { UploadOptions } from "../../store/checkpoint-store.ts";
+import type { S3Access } from "./s3-access.ts";
+import { beginMultipart, keptAnother, NONCE_FIELD } from "./s3-multipart.ts";
+import type { MultipartUpload, NewObject } from "./s3-multipart.ts";
+import { cutParts, partMemory, partSizes } from "./s3-parts.ts";
+import type { Part } from "./s3-parts.ts";
+import { sendAll } from "./s3-send-parts.ts";
+import { abortUploadsOf } from "./s3-unfinished.ts";
+import type { S3Findings } from "./s3-probe.ts";
+import { unlessAborted } from "../../timing/unless-aborted.ts";
+import { alreadyThere } from "../../store/store-names.ts";
+
+/** How long what a failed upload left is looked after; what remains then is for the next sweep. */
+const TIDY_MS = 15_000;
+
+/** An object as it lies in the bucket. */
+interface Lying {
+  readonly bytes: number;
+  readonly nonce: string | undefined;
+}
+
+/** Writes `content` as the object `name`, in parts where it has more than one. It is there whole in the end, or not at all. */
+export async function uploadContent(
+  access: S3Access,
+  findings: Pick<S3Findings, "creates">,
+  name: string,
+  content: Readable,
+  { signal, expectedBytes }: UploadOptions,
+): Promise<{ bytes: number }> {
+  const { partSize, concurrency, location } = access.settings;
+  const object: NewObject = { name, nonce: randomBytes(12).toString("hex") };
+  // One is filled while the others are sent.
+  const memory = partMemory(concurrency + 1);
+  let bytes = 0;
+  const onPart = ({ body }: Part): void => {
+    bytes += body.length;
+  };
+  let begun: "whole" | "parts" | undefined;
+  let upload: MultipartUpload | undefined;
+  // Whoever reads it hears of its error; aborted before that, it would end the process.
+  content.on("error", () => undefined);
+  try {
+    // Asked before anything is sent: not every service compares when it writes, and none before it has all.
+    if ((await look(access, name, signal)) !== undefined) throw alreadyThere(name, location);
+    if (signal !== undefined) addAbortSignal(signal, content);
+    const parts = cutParts(content, partSizes(partSize, expectedBytes), memory);
+    const first = await unlessAborted(parts.next(), signal);
+    if (first.done === true) return { bytes };
+    signal?.throwIfAborted();
+    begun = first.value.last ? "whole" : "parts";
+    if (begun === "whole") {
+      onPart(first.value);
+      await putWhole(access, findings, object, first.value.body, signal);
+    } else {
+      upload = await beginMultipart(access, object, signal);
+      await sendAll(access, upload, { first: first.value, rest: parts, memory, onPart, signal });
+      await complete(access, findings, upload, object, bytes, signal);
+    }
+    return { bytes };
+  } catch (error) {
+    content.destroy();
+    if (begun !== undefined) await tidy(access, object, begun === "parts", upload, error);
+    signal?.throwIfAborted();
+    throw error;
+  }
+}
+
+/** An answer may be lost after the service has done it, and some say no after they have: only the object itself tells. */
+async function complete(
+  access: S3Access,
+  findings: Pick<S3Findings, "creates">,
+  upload: MultipartUpload,
+  { name, nonce }: NewObject,
+  bytes: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { location } = access.settings;
+  let failure: { readonly error: unknown } | undefined;
+  try {
+    await upload.complete({ onlyIfAbsent: findings.creates, signal });
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+    failure = { error };
+  }
+  const lies = await look(access, name, signal);
+  if (lies?.nonce === nonce && lies.bytes === bytes) {
+    if (upload.doubtful) await abortUploadsOf(access, name, signal);
+    return;
+  }
+  if (lies !== undefined && lies.nonce !== nonce) throw alreadyThere(name, location);
+  throw failure === undefined ? keptAnother(name, location, lies?.bytes, bytes) : failure.error;
+}
+
+async function putWhole(
+  access: S3Access,
+  { creates }: Pick<S3Findings, "creates">,
+  { name, nonce }: NewObject,
+  body: Buffer,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { bucket, encryption, storage, location } = access.settings;
+  const taken = await access.call(
+    async (s3, options) => {
+      const answer = await s3.putObject(
+        {
+          Bucket: bucket,
+          Key: access.key(name),
+          Body: body,
+          ContentLength: body.length,
+          ContentType: "application/x-tar",
+          Metadata: { [NONCE_FIELD]: nonce },
+          ...encryption,
+          ...storage,
+          ...(creates ? { IfNoneMatch: "*" } : {}),
+        },
+        options,
+      );
+      return answer === undefined;
+    },
+    {
+      doing: `writing ${name}`,
+      permission: "s3:PutObject",
+      signal,
+      unless: ({ status }) => (status === 412 ? true : undefined),
+    },
+  );
+  // Of a repeated request the first may have been obeyed.
+  if (taken && (await look(access, name, signal))?.nonce !== nonce) throw alreadyThere(name, location);
+}
+
+async function look(access: S3Access, name: string, signal?: AbortSignal): Promise<Lying | undefined> {
+  const { bucket } = access.settings;
+  const lies = await access.call(
+    async (s3, options): Promise<Lying> => {
+      const { ContentLength = 0, Metadata } = await s3.headObject(
+        { Bucket: bucket, Key: access.key(name) },
+        options,
+      );
+      return { bytes: ContentLength, nonce: Metadata?.[NONCE_FIELD] };
+    },
+    {
+      doing: `looking for ${name}`,
+      permission: "s3:GetObject and s3:ListBucket",
+      signal,
+      unless: ({ status }) => (status === 404 ? null : undefined),
+    },
+  );
+  return lies ?? undefined;
+}
+
+/** Takes away what a failed upload left, for as long as that does not hold up anybody. `reason`, which the caller throws, is what users hear of. */
+async function tidy(
+  access: S3Access,
+  { name, nonce }: NewObject,
+  inParts: boolean,
+  upload: MultipartUpload | undefined,
+  reason: unknown,
+): Promise<void> {
+  const signal = AbortSignal.timeout(TIDY_MS);
+  const attempt = async (work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      // The next sweep finds it, if this service lets anybody.
+      if (isCairnError(error) || signal.aborted) return;
+      throw new AggregateError([reason, error], "A failed upload could not be tidied up.", { cause: error });
+    }
+  };
+  if (upload !== undefined) await attempt(() => upload.abort(signal));
+  // Also where the answer to its beginning was lost.
+  if (inParts) await attempt(() => abortUploadsOf(access, name, signal));
+  await attempt(async () => {
+    if ((await look(access, name, signal))?.nonce !== nonce) return;
+    await access.call(
+      (s3, options) => s3.deleteObject({ Bucket: access.settings.bucket, Key: access.key(name) }, options),
+      {
+        doing: `removing ${name}`,
+        permission: "s3:DeleteObject",
+        signal,
+      },
+    );
+  });
+}

@@ -1,0 +1,25 @@
+import { execFileSync } from "node:child_process";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { filesystemStore } from "../../src/index.ts";
+import { temporaryDirectory } from "../support/places.ts";
+import { namesIn, takeAt } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
+
+const CHILD = fileURLToPath(new URL("../../dist/test/support/limited-child.js", import.meta.url));
+
+test("where the file system takes no more, saving says STORE_FULL, restoring DISK_FULL, and both tidy up", async () => {
+  const dir = await temporaryDirectory();
+  const store = filesystemStore({ path: join(dir, "store") });
+  // Its archive holds a file of 100,000 bytes, and the process below may not write more than 51,200 to one.
+  const name = await takeAt(1, store, testSource(), dir);
+  const script = `ulimit -f 50 && exec "$0" "$1" "$2" "$3"`;
+  const answer = execFileSync("bash", ["-c", script, process.execPath, CHILD, dir, join(dir, "store")]);
+  expect(JSON.parse(answer.toString())).toEqual({ saving: "STORE_FULL", restoring: "DISK_FULL" });
+  expect(await readdir(join(dir, "full"))).toEqual([]);
+  expect(await readdir(join(dir, "capture"))).toEqual([]);
+  expect(await readdir(join(dir, "staging"))).toEqual([]);
+  expect(await namesIn(store)).toEqual([`${name}.json`, `${name}.tar`]);
+});

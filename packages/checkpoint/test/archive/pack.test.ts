@@ -1,0 +1,280 @@
+import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdir, open, readdir, readFile, readlink, rm, symlink, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
+import { levelProvider } from "@cairn/kv";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { packDirectory, unpackArchive } from "../../src/index.ts";
+import { archiveSize } from "../../src/archive/tar-format.ts";
+import { manifestOf, sha256, streamOf } from "../support/archives.ts";
+import { contentsOf, digestsOf, someFiles, temporaryDirectory, writeFiles } from "../support/places.ts";
+
+function explainAsOwner(error: unknown): Error {
+  return new Error("the owner says", { cause: error });
+}
+
+/** The files below `dir` that this process has open. */
+async function openBelow(dir: string): Promise<string[]> {
+  const links = await Promise.all(
+    (await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")),
+  );
+  return links.filter((path) => path.startsWith(dir));
+}
+
+function refuseProgress(): void {
+  throw new Error("nobody listens");
+}
+
+function explainNothing(error: unknown): unknown {
+  return error;
+}
+
+describe.each([false, true])("on threads of its own: %s;", (threads) => {
+  test("the archive is a plain tar that tar itself unpacks", async () => {
+    const dir = await temporaryDirectory();
+    await writeFiles(join(dir, "in"), someFiles());
+    await writeFile(join(dir, "a.tar"), packDirectory(join(dir, "in"), { threads }).archive);
+    await mkdir(join(dir, "out"));
+    execFileSync("tar", ["xf", join(dir, "a.tar"), "-C", join(dir, "out")]);
+    expect(await contentsOf(join(dir, "out"))).toEqual(digestsOf(someFiles()));
+  });
+
+  test("the result says what is in the archive", async () => {
+    const dir = await temporaryDirectory();
+    await writeFiles(join(dir, "in"), someFiles());
+    const packing = packDirectory(join(dir, "in"), { threads });
+    const archive = await buffer(packing.archive);
+    const { files, ...rest } = packing.result();
+    expect(rest).toEqual({ bytes: archive.length, sha256: sha256(archive) });
+    expect(Object.fromEntries(files.map((file) => [file.name, file.sha256]))).toEqual(digestsOf(someFiles()));
+  });
+
+  test("equal directories give equal archives, whenever and in whatever order they were written", async () => {
+    const dir = await temporaryDirectory();
+    const files = someFiles();
+    await writeFiles(join(dir, "a"), files);
+    await writeFiles(join(dir, "b"), Object.fromEntries(Object.entries(files).toReversed()));
+    const [a, b] = await Promise.all(
+      ["a", "b"].map((name) => buffer(packDirectory(join(dir, name), { threads }).archive)),
+    );
+    expect(a?.equals(b ?? Buffer.alloc(0))).toBe(true);
+  });
+
+  test.each(["none", "gzip"] as const)(
+    "a file larger than what is held whole survives, compression %s",
+    async (compression) => {
+      const dir = await temporaryDirectory();
+      const files = { "000001.ldb": Buffer.alloc(9_000_001, "large "), CURRENT: Buffer.from("x") };
+      await writeFiles(join(dir, "in"), files);
+      const packing = packDirectory(join(dir, "in"), { compression, threads });
+      const archive = await buffer(packing.archive);
+      const manifest = manifestOf(archive, files);
+      const format = { ...manifest.format, archive: compression === "gzip" ? "tar+gzip/1" : "tar/1" };
+      if (compression === "gzip") expect(archive.length).toBeLessThan(100_000);
+      await unpackArchive(streamOf(archive), join(dir, "out"), { ...manifest, format });
+      expect(await contentsOf(join(dir, "out"))).toEqual(digestsOf(files));
+    },
+  );
+
+  test("progress grows up to the size of the archive", async () => {
+    const dir = await temporaryDirectory();
+    await writeFiles(join(dir, "in"), someFiles());
+    const seen: number[] = [];
+    await buffer(
+      packDirectory(join(dir, "in"), { threads, onProgress: (bytes) => seen.push(bytes) }).archive,
+    );
+    const total = archiveSize(Object.values(someFiles()).map((file) => ({ bytes: file.length })));
+    expect(seen.at(-1)).toBe(total);
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+  });
+
+  test("a folder, a symbolic link or a name that is not plain ends packing", async () => {
+    const dir = await temporaryDirectory();
+    await mkdir(join(dir, "folder", "inner"), { recursive: true });
+    await mkdir(join(dir, "link"));
+    await symlink("/etc/passwd", join(dir, "link", "CURRENT"));
+    await writeFiles(join(dir, "name"), { "a b": Buffer.from("x") });
+    await writeFiles(join(dir, "long"), { ["a".repeat(101)]: Buffer.from("x") });
+    for (const name of ["folder", "link", "name", "long"]) {
+      const packing = packDirectory(join(dir, name), { threads });
+      await expect(buffer(packing.archive)).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
+    }
+  });
+
+  test("a file that becomes shorter meanwhile ends packing, and there is no result to publish", async () => {
+    const dir = await temporaryDirectory();
+    await writeFiles(dir, { "000001.ldb": Buffer.alloc(60_000_000) });
+    const packing = packDirectory(dir, { threads });
+    const reader = packing.archive[Symbol.asyncIterator]();
+    await reader.next();
+    await truncate(join(dir, "000001.ldb"), 4_000_000);
+    const rest = (async () => {
+      while ((await reader.next()).done !== true);
+    })();
+    await expect(rest).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
+    expect(() => packing.result()).toThrow(/not read to its end/);
+  });
+
+  test("the archive is written to a file as it is read from the stream, and a second one is the same", async () => {
+    const dir = await temporaryDirectory();
+    await writeFiles(join(dir, "in"), someFiles());
+    for (const compression of ["none", "gzip"] as const) {
+      const streamed = await buffer(packDirectory(join(dir, "in"), { threads, compression }).archive);
+      const packing = packDirectory(join(dir, "in"), { threads, compression });
+      const file = await open(join(dir, compression), "w");
+      expect(await packing.direct?.writeTo(file.fd, { explain: explainNothing })).toBe(streamed.length);
+      await file.close();
+      expect((await readFile(join(dir, compression))).equals(streamed)).toBe(true);
+      expect(packing.result()).toMatchObject({ bytes: streamed.length, sha256: sha256(streamed) });
+    }
+  });
+
+  test("what the file refuses is explained by its owner, and what the content refuses is not", async () => {
+    const dir = await temporaryDirectory();
+    await writeFiles(join(dir, "in"), someFiles());
+    await mkdir(join(dir, "folder", "inner"), { recursive: true });
+    const full = await open("/dev/full", "w");
+    onTestFinished(() => full.close());
+    const toFull = packDirectory(join(dir, "in"), { threads });
+    const refused = toFull.direct?.writeTo(full.fd, { explain: explainAsOwner });
+    await expect(refused).rejects.toMatchObject({ message: "the owner says", cause: { code: "ENOSPC" } });
+    expect(() => toFull.result()).toThrow(/not read to its end/);
+    const strange = packDirectory(join(dir, "folder"), { threads }).direct?.writeTo(full.fd, {
+      explain: explainAsOwner,
+    });
+    await expect(strange).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
+  });
+
+  test.each(["none", "gzip"] as const)(
+    "a packing that is left early keeps no file open, whoever leaves it, compression %s",
+    async (compression) => {
+      const dir = await temporaryDirectory();
+      const input = join(dir, "in");
+      await writeFiles(input, { a: randomBytes(9_000_000), b: randomBytes(9_000_000) });
+      const full = await open("/dev/full", "w");
+      const file = await open(join(dir, "out"), "w");
+      onTestFinished(async () => {
+        await full.close();
+        await file.close();
+      });
+      const toFull = packDirectory(input, { threads, compression }).direct;
+      await expect(toFull?.writeTo(full.fd, { explain: explainAsOwner })).rejects.toThrow("the owner says");
+      const stop = new AbortController();
+      const onProgress = (): void => stop.abort(new Error("enough"));
+      const aborted = packDirectory(input, { threads, compression, onProgress }).direct;
+      await expect(
+        aborted?.writeTo(file.fd, { explain: explainNothing, signal: stop.signal }),
+      ).rejects.toThrow("enough");
+      const { archive } = packDirectory(input, { threads, compression });
+      for await (const _piece of archive) break;
+      await expect.poll(() => openBelow(input)).toEqual([]);
+    },
+  );
+
+  test("a damaged table ends packing where tables are compared, and half a table that is not the database's stays out", async () => {
+    const dir = join(await temporaryDirectory(), "in");
+    const store = await levelProvider().open(dir);
+    for (let row = 0; row < 100; row++) {
+      await store.batch([{ type: "put", key: Buffer.from(`row ${row}`), value: randomBytes(1000) }]);
+    }
+    await store.compact();
+    await store.close();
+    const table = (await readdir(dir)).find((name) => name.endsWith(".ldb")) ?? "";
+    // As a compaction leaves it that was broken off.
+    await writeFile(join(dir, "000999.ldb"), "half a table");
+    const packing = packDirectory(dir, { threads, tables: true });
+    await buffer(packing.archive);
+    const names = packing.result().files.map(({ name }) => name);
+    expect(names).toContain(table);
+    expect(names).not.toContain("000999.ldb");
+    const damaged = await readFile(join(dir, table));
+    damaged.writeUInt8(damaged.readUInt8(500) ^ 1, 500);
+    await writeFile(join(dir, table), damaged);
+    const archive = buffer(packDirectory(dir, { threads, tables: true }).archive);
+    await expect(archive).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
+    await buffer(packDirectory(dir, { threads }).archive);
+  });
+
+  test("a file that is removed before it was read ends packing with a sentence", async () => {
+    const dir = join(await temporaryDirectory(), "in");
+    await writeFiles(dir, { a: randomBytes(40_000_000), b: Buffer.from("b") });
+    const { archive } = packDirectory(dir, { threads });
+    const read = async (): Promise<void> => {
+      for await (const _piece of archive) await rm(join(dir, "b"), { force: true });
+    };
+    await expect(read()).rejects.toMatchObject({
+      code: "CHECKPOINT_INCOMPLETE",
+      message: "b was removed while it was packed.",
+    });
+  });
+
+  test.each([/^CURRENT$/, /^MANIFEST/, /\.ldb$/])(
+    "a database that lacks its %s is not packed as if it were whole",
+    async (pattern) => {
+      const dir = join(await temporaryDirectory(), "in");
+      const store = await levelProvider().open(dir);
+      await store.batch([{ type: "put", key: Buffer.from("row"), value: randomBytes(1000) }]);
+      await store.compact();
+      await store.close();
+      const removed = (await readdir(dir)).find((name) => pattern.test(name)) ?? "";
+      await rm(join(dir, removed));
+      const { archive } = packDirectory(dir, { threads, tables: true });
+      await expect(buffer(archive)).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
+    },
+  );
+
+  test("who is told of the progress and throws ends packing and unpacking, not the process", async () => {
+    const dir = await temporaryDirectory();
+    const files = { a: randomBytes(9_000_000) };
+    await writeFiles(join(dir, "in"), files);
+    const file = await open(join(dir, "out"), "w");
+    onTestFinished(() => file.close());
+    const packing = packDirectory(join(dir, "in"), { threads, onProgress: refuseProgress });
+    const written = packing.direct?.writeTo(file.fd, { explain: explainNothing });
+    await expect(written).rejects.toThrow("nobody listens");
+    const archive = await buffer(packDirectory(join(dir, "in"), { threads }).archive);
+    const unpacked = unpackArchive(streamOf(archive), join(dir, "back"), manifestOf(archive, files), {
+      threads,
+      onProgress: refuseProgress,
+    });
+    await expect(unpacked).rejects.toThrow("nobody listens");
+  });
+
+  test("a packing that is aborted ends with the signal's reason, and writes nothing more", async () => {
+    const dir = await temporaryDirectory();
+    await writeFiles(join(dir, "in"), { a: Buffer.alloc(60_000_000), b: Buffer.alloc(60_000_000) });
+    const file = await open(join(dir, "out"), "w");
+    onTestFinished(() => file.close());
+    const stop = new AbortController();
+    const packing = packDirectory(join(dir, "in"), {
+      threads,
+      onProgress: () => stop.abort(new Error("enough")),
+    });
+    await expect(
+      packing.direct?.writeTo(file.fd, { explain: explainNothing, signal: stop.signal }),
+    ).rejects.toThrow("enough");
+    const { size } = await file.stat();
+    expect(size).toBeLessThan(120_000_000);
+    await buffer(packDirectory(join(dir, "in"), { threads: true }).archive);
+    expect((await file.stat()).size).toBe(size);
+  });
+});
+
+test("a program that is given as text packs on threads like one in a file", async () => {
+  const dir = await temporaryDirectory();
+  await writeFiles(join(dir, "in"), someFiles());
+  const program = `
+    import { packDirectory } from ${JSON.stringify(new URL("../../dist/bundle/index.js", import.meta.url).href)};
+    import { buffer } from "node:stream/consumers";
+    const packing = packDirectory(${JSON.stringify(join(dir, "in"))}, { threads: true });
+    const { length } = await buffer(packing.archive);
+    console.log(length === packing.result().bytes);
+  `;
+  const printed = execFileSync(process.execPath, ["--input-type=module", "-e", program]);
+  expect(printed.toString()).toBe("true\n");
+  for (const options of ["--input-type=module", '"--input-type=module" --max-old-space-size=500']) {
+    const env = { ...process.env, NODE_OPTIONS: options };
+    expect(execFileSync(process.execPath, ["-e", program], { env }).toString()).toBe("true\n");
+  }
+});

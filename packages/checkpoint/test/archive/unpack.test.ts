@@ -1,0 +1,264 @@
+import { access, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { gzipSync } from "node:zlib";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { filesystemStore, unpackArchive } from "../../src/index.ts";
+import type { Manifest } from "../../src/index.ts";
+import { forgeArchive, manifestOf, streamOf } from "../support/archives.ts";
+import type { ForgedEntry } from "../support/archives.ts";
+import { contentsOf, digestsOf, temporaryDirectory } from "../support/places.ts";
+
+const FILES = {
+  "000001.ldb": Buffer.alloc(40_000, "one "),
+  "000002.ldb": Buffer.alloc(70_001, "two "),
+  CURRENT: Buffer.from("MANIFEST-000003\n"),
+  LOG: Buffer.alloc(0),
+};
+const ENTRIES: ForgedEntry[] = Object.entries(FILES).map(([path, content]) => ({ path, content }));
+
+/** Unpacks what `entries` make; the manifest vouches for the archive as such, so that only its content can be at fault. */
+async function unpackForged(
+  entries: readonly ForgedEntry[],
+  threads: boolean,
+  change?: (manifest: Manifest) => Manifest,
+): Promise<string> {
+  const dir = join(await temporaryDirectory(), "out");
+  const archive = forgeArchive(entries);
+  const manifest = manifestOf(archive, FILES);
+  await unpackArchive(streamOf(archive), dir, change?.(manifest) ?? manifest, { threads });
+  return dir;
+}
+
+describe.each([false, true])("on threads of its own: %s;", (threads) => {
+  test("what was packed by another tar is unpacked, in any order", async () => {
+    expect(await contentsOf(await unpackForged(ENTRIES, threads))).toEqual(digestsOf(FILES));
+    expect(await contentsOf(await unpackForged(ENTRIES.toReversed(), threads))).toEqual(digestsOf(FILES));
+  });
+
+  const first = ENTRIES[0] ?? { path: "" };
+  test.each<[string, ForgedEntry[]]>([
+    [
+      "a file that the manifest does not name",
+      [...ENTRIES, { path: "000009.ldb", content: Buffer.from("x") }],
+    ],
+    ["a file twice", [...ENTRIES, first]],
+    ["a path that leads out", [...ENTRIES, { path: "../escape", content: Buffer.from("x") }]],
+    ["an absolute path", [...ENTRIES, { path: "/tmp/escape", content: Buffer.from("x") }]],
+    ["a folder", [{ path: "folder/", type: "Directory" }, ...ENTRIES]],
+    ["a file in a folder", [...ENTRIES, { path: "folder/CURRENT", content: Buffer.from("x") }]],
+    [
+      "a symbolic link in a file's place",
+      [...ENTRIES.slice(1), { path: "000001.ldb", type: "SymbolicLink", linkpath: "/etc/passwd" }],
+    ],
+    [
+      "a hard link in a file's place",
+      [...ENTRIES.slice(1), { path: "000001.ldb", type: "Link", linkpath: "CURRENT" }],
+    ],
+    ["a device", [...ENTRIES, { path: "device", type: "CharacterDevice" }]],
+    [
+      "an extended header that renames",
+      [{ path: "x", type: "ExtendedHeader", content: Buffer.from("18 path=../escape\n") }, ...ENTRIES],
+    ],
+    [
+      "a file longer than the manifest says",
+      [{ path: "000001.ldb", content: Buffer.alloc(40_001, "one ") }, ...ENTRIES.slice(1)],
+    ],
+    [
+      "a file with other bytes",
+      [{ path: "000001.ldb", content: Buffer.alloc(40_000, "eno ") }, ...ENTRIES.slice(1)],
+    ],
+    [
+      "two files' contents swapped by name",
+      [
+        { path: "CURRENT", content: FILES.LOG },
+        { path: "LOG", content: FILES.CURRENT },
+        ...ENTRIES.slice(0, 2),
+      ],
+    ],
+  ])("%s in an archive is refused", async (_what, entries) => {
+    await expect(unpackForged(entries, threads)).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
+  });
+
+  test("a file that the archive does not hold is told by name", async () => {
+    const unpacked = unpackForged(ENTRIES.slice(1), threads);
+    await expect(unpacked).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
+    await expect(unpacked).rejects.toThrow("000001.ldb is not in its archive");
+  });
+
+  test("an archive with another digest is refused although every file is right", async () => {
+    const changed = unpackForged(ENTRIES, threads, (manifest) => ({
+      ...manifest,
+      archive: { ...manifest.archive, sha256: "0".repeat(64) },
+    }));
+    await expect(changed).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
+  });
+
+  test("an archive that ends early is incomplete, wherever it ends", async () => {
+    const dir = await temporaryDirectory();
+    const archive = forgeArchive(ENTRIES);
+    const manifest = manifestOf(archive, FILES);
+    for (const length of [
+      0,
+      1,
+      511,
+      512,
+      513,
+      40_000,
+      archive.length - 1025,
+      archive.length - 1024,
+      archive.length - 1,
+    ]) {
+      const cut = unpackArchive(streamOf(archive.subarray(0, length)), join(dir, String(length)), manifest, {
+        threads,
+      });
+      await expect(cut).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
+    }
+  });
+
+  test("no more is written than the manifest says, however much the store sends", async () => {
+    const dir = join(await temporaryDirectory(), "out");
+    const archive = forgeArchive([...ENTRIES, { path: "000009.ldb", content: Buffer.alloc(5_000_000) }]);
+    const manifest = manifestOf(forgeArchive(ENTRIES), FILES);
+    await expect(unpackArchive(streamOf(archive), dir, manifest, { threads })).rejects.toMatchObject({
+      code: "CHECKPOINT_CORRUPT",
+    });
+    const allowed = Object.values(FILES).reduce((sum, file) => sum + file.length, 0);
+    const written = await contentsOf(dir);
+    expect(Object.keys(written)).not.toContain("000009.ldb");
+    expect(allowed).toBeLessThan(5_000_000);
+  });
+
+  test("an archive that never ends is stopped where the manifest ends", async () => {
+    const dir = join(await temporaryDirectory(), "out");
+    const archive = forgeArchive(ENTRIES);
+    let sent = 0;
+    const endless = new Readable({
+      read() {
+        sent += 1;
+        this.push(sent === 1 ? archive : Buffer.alloc(65_536));
+      },
+    });
+    const unpacking = unpackArchive(endless, dir, manifestOf(archive, FILES), { threads });
+    await expect(unpacking).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
+    // As many as may be on their way to another thread.
+    expect(sent).toBeLessThan(threads ? 50 : 10);
+  });
+
+  test("a compressed archive that grows beyond the manifest is stopped at the first file too many", async () => {
+    const dir = join(await temporaryDirectory(), "out");
+    const bomb = gzipSync(forgeArchive([...ENTRIES, { path: "bomb", content: Buffer.alloc(50_000_000) }]));
+    const manifest = manifestOf(bomb, FILES);
+    const compressed = { ...manifest, format: { ...manifest.format, archive: "tar+gzip/1" } };
+    await expect(unpackArchive(streamOf(bomb), dir, compressed, { threads })).rejects.toMatchObject({
+      code: "CHECKPOINT_CORRUPT",
+    });
+    expect(await readdir(dir)).not.toContain("bomb");
+  });
+
+  test("what is called compressed and is not, is refused", async () => {
+    const dir = join(await temporaryDirectory(), "out");
+    const archive = forgeArchive(ENTRIES);
+    const manifest = manifestOf(archive, FILES);
+    const compressed = { ...manifest, format: { ...manifest.format, archive: "tar+gzip/1" } };
+    await expect(unpackArchive(streamOf(archive), dir, compressed, { threads })).rejects.toMatchObject({
+      code: "CHECKPOINT_CORRUPT",
+    });
+  });
+
+  test("an aborted unpacking ends with the signal's reason and lets go of the stream", async () => {
+    const dir = join(await temporaryDirectory(), "out");
+    const archive = forgeArchive(ENTRIES);
+    const stop = new AbortController();
+    const source = streamOf(archive);
+    const unpacking = unpackArchive(source, dir, manifestOf(archive, FILES), {
+      threads,
+      signal: stop.signal,
+      onProgress: () => stop.abort(new Error("enough")),
+    });
+    await expect(unpacking).rejects.toThrow("enough");
+    expect(source.destroyed).toBe(true);
+  });
+
+  test("whatever happens to an archive's bytes, what is unpacked is right or refused", async () => {
+    const dir = await temporaryDirectory();
+    const archive = forgeArchive(ENTRIES);
+    const position = fc.integer({ min: 0, max: archive.length - 1 });
+    const damage = fc.oneof(
+      fc.record({ kind: fc.constant("flip" as const), at: position, bit: fc.integer({ min: 0, max: 7 }) }),
+      fc.record({ kind: fc.constant("cut" as const), at: position }),
+      fc.record({ kind: fc.constant("insert" as const), at: position }),
+      fc.record({ kind: fc.constant("zero" as const), at: position }),
+      fc.record({ kind: fc.constant("swap" as const), at: position, with: position }),
+    );
+    let round = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(damage, { minLength: 1, maxLength: 3 }), async (damages) => {
+        round += 1;
+        const out = join(dir, String(round));
+        const spoiled = damages.reduce((bytes, one) => spoil(bytes, one), archive);
+        const same = spoiled.equals(archive);
+        // The manifest vouches for the spoiled archive in every second round: then the files' own digests must tell.
+        const manifest = round % 2 === 0 ? manifestOf(spoiled, FILES) : manifestOf(archive, FILES);
+        try {
+          await unpackArchive(streamOf(spoiled, 4096), out, manifest, { threads });
+        } catch (error) {
+          expect(same).toBe(false);
+          expect(error).toMatchObject({ code: expect.stringMatching(/^CHECKPOINT_(CORRUPT|INCOMPLETE)$/) });
+          return;
+        }
+        expect(await contentsOf(out)).toEqual(digestsOf(FILES));
+      }),
+      { numRuns: threads ? 30 : 150 },
+    );
+    await expect(access(join(dir, "..", "escape"))).rejects.toMatchObject({ code: "ENOENT" });
+  });
+});
+
+test("a file is read without its stream, and what it holds is right or refused", async () => {
+  const dir = await temporaryDirectory();
+  const files = {
+    ...FILES,
+    "000005.ldb": Buffer.alloc(9_000_001, "large "),
+    "000009.ldb": Buffer.alloc(4_194_304, "4"),
+  };
+  const archive = forgeArchive(Object.entries(files).map(([path, content]) => ({ path, content })));
+  const manifest = manifestOf(archive, files);
+  const damaged = Buffer.from(archive);
+  damaged.writeUInt8(damaged.readUInt8(5_000_000) ^ 4, 5_000_000);
+  const store = filesystemStore({ path: join(dir, "store") });
+  for (const [name, content] of Object.entries({
+    whole: archive,
+    damaged,
+    cut: archive.subarray(0, -9_000_000),
+  }))
+    await store.upload(name, streamOf(content, 100_000));
+  const opened = await store.open("whole");
+  expect(opened.file).toBeTypeOf("number");
+  await unpackArchive(opened, join(dir, "out"), manifest, { threads: true });
+  expect(opened.destroyed).toBe(true);
+  expect(await contentsOf(join(dir, "out"))).toEqual(digestsOf(files));
+  const unpack = async (name: string): Promise<void> =>
+    unpackArchive(await store.open(name), join(dir, `out-${name}`), manifest, { threads: true });
+  await expect(unpack("damaged")).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
+  await expect(unpack("cut")).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
+});
+
+type Damage = { kind: string; at: number; bit?: number; with?: number };
+
+function spoil(bytes: Buffer, { kind, at, bit = 0, with: other = 0 }: Damage): Buffer {
+  if (kind === "cut") return bytes.subarray(0, at);
+  if (kind === "insert")
+    return Buffer.concat([bytes.subarray(0, at), Buffer.alloc(512, 1), bytes.subarray(at)]);
+  const spoiled = Buffer.from(bytes);
+  if (at >= spoiled.length || other >= spoiled.length) return spoiled;
+  if (kind === "zero") spoiled.fill(0, at, Math.min(at + 4096, spoiled.length));
+  else if (kind === "flip") spoiled[at] = (spoiled[at] ?? 0) ^ (1 << bit);
+  else if (kind === "swap") {
+    const block = Buffer.from(spoiled.subarray(at, at + 512));
+    spoiled.copyWithin(at, other, other + 512);
+    block.copy(spoiled, other);
+  }
+  return spoiled;
+}

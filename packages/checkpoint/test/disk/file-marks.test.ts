@@ -1,0 +1,27 @@
+import { appendFile, mkdtemp, rename, rm, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { fileMarks } from "../../src/disk/file-marks.ts";
+
+async function folder(names: readonly string[]): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), "file-marks-"));
+  onTestFinished(() => rm(dir, { recursive: true }));
+  for (const name of names) await writeFile(join(dir, name), "content");
+  return dir;
+}
+
+test("a file that nobody wrote to keeps its mark, and one that was written to, replaced or added has another", async () => {
+  const dir = await folder(["kept", "longer", "rewritten", "replaced"]);
+  // Written long enough ago for the clock of the file system to have gone on.
+  for (const name of ["kept", "rewritten"]) await utimes(join(dir, name), 1, 1);
+  const before = await fileMarks(dir);
+  await appendFile(join(dir, "longer"), "!");
+  await writeFile(join(dir, "rewritten"), "CONTENT");
+  await writeFile(join(dir, "added"), "content");
+  await writeFile(join(dir, "new"), "content");
+  await rename(join(dir, "new"), join(dir, "replaced"));
+  const after = await fileMarks(dir);
+  const changed = [...after].filter(([name, mark]) => before.get(name) !== mark).map(([name]) => name);
+  expect(changed.toSorted()).toEqual(["added", "longer", "replaced", "rewritten"]);
+});

@@ -1,0 +1,84 @@
+import { expect, test } from "vitest";
+import { findCandidates, memoryStore } from "../../src/index.ts";
+import type { CheckpointStore, FindOptions } from "../../src/index.ts";
+import { faultyStore, unreachable } from "../../testing/index.ts";
+import { temporaryDirectory } from "../support/places.ts";
+import { takeAt } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
+
+async function found(stores: readonly CheckpointStore[], options?: FindOptions): Promise<string[]> {
+  const names: string[] = [];
+  for await (const { name, store } of findCandidates(stores, options))
+    names.push(`${store.location} ${name}`);
+  return names;
+}
+
+test("stores that hold nothing give nothing", async () => {
+  expect(await found([])).toEqual([]);
+  expect(await found([memoryStore(), memoryStore()])).toEqual([]);
+});
+
+test("when no store can be asked, that is an error and not an end", async () => {
+  const away = faultyStore(memoryStore(), { fail: unreachable });
+  await expect(found([away])).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+  await expect(found([away, away])).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+});
+
+test("a store that cannot be asked is reported beside those that can", async () => {
+  const away = faultyStore(memoryStore({ name: "away" }), { fail: unreachable });
+  const reported: string[] = [];
+  const onUnreachable: FindOptions["onUnreachable"] = ({ store }) => void reported.push(store.location);
+  expect(await found([away, memoryStore()], { onUnreachable })).toEqual([]);
+  expect(reported).toEqual(["memory://away"]);
+});
+
+test("a store that goes away between two manifests is reported, and the others' candidates still come", async () => {
+  const dir = await temporaryDirectory();
+  const main = memoryStore({ name: "main" });
+  const other = memoryStore({ name: "other" });
+  for (const txId of [1, 3]) await takeAt(txId, main, testSource(), dir);
+  const second = await takeAt(2, other, testSource(), dir);
+  const going = faultyStore(main, {
+    fail: ({ method, nth }) => (method === "read" && nth > 1 ? unreachable() : undefined),
+  });
+  const reported: string[] = [];
+  const names = await found([going, other], {
+    onUnreachable: ({ store }) => void reported.push(store.location),
+  });
+  expect(names).toEqual([
+    expect.stringMatching(/^memory:\/\/main checkpoint-3-/),
+    `memory://other ${second}`,
+  ]);
+  expect(reported).toEqual(["memory://main"]);
+});
+
+test("manifests are read only as far as they are asked for", async () => {
+  const dir = await temporaryDirectory();
+  const memory = memoryStore();
+  for (const txId of [1, 2, 3]) await takeAt(txId, memory, testSource(), dir);
+  let reads = 0;
+  const counting = faultyStore(memory, {
+    before: async ({ method }) => void (method === "read" ? (reads += 1) : 0),
+  });
+  for await (const { manifest } of findCandidates([counting])) {
+    expect(manifest.txId).toBe(3);
+    break;
+  }
+  expect(reads).toBe(1);
+});
+
+test("of one that is asked for by its name no other's manifest is read", async () => {
+  const dir = await temporaryDirectory();
+  const memory = memoryStore();
+  const [oldest = ""] = [
+    await takeAt(1, memory, testSource(), dir),
+    await takeAt(2, memory, testSource(), dir),
+  ];
+  const read: string[] = [];
+  const watched = faultyStore(memory, {
+    before: async ({ method, name }) => void (method === "read" ? read.push(name) : 0),
+  });
+  expect(await found([watched], { name: oldest })).toEqual([expect.stringContaining(oldest)]);
+  expect(read).toEqual([`${oldest}.json`]);
+  expect(await found([watched], { name: `${oldest}x` })).toEqual([]);
+});

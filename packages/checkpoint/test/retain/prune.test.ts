@@ -1,0 +1,215 @@
+import { CairnError } from "@cairn/kv";
+import { expect, test } from "vitest";
+import { markVerified, memoryStore, planPrune, prune, systemClock } from "../../src/index.ts";
+import type { CheckpointStore, PruneEntry, PruneOptions } from "../../src/index.ts";
+import { acquireLease } from "../../src/save/lease.ts";
+import { reserve } from "../../src/store/reservations.ts";
+import { faultyStore } from "../../testing/index.ts";
+import { temporaryDirectory } from "../support/places.ts";
+import { namesIn, take, takeAt } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+const FORMAT = { index: 1, kv: "test/1" };
+
+/** A store whose clock the test moves, and what saves to it. */
+async function scene() {
+  const dir = await temporaryDirectory();
+  const clock = { now: Date.parse("2026-11-20T06:00:00.000Z") };
+  const store = memoryStore({ now: () => clock.now });
+  const source = testSource();
+  const save = async (...txIds: number[]): Promise<string[]> => {
+    const names: string[] = [];
+    for (const txId of txIds) {
+      clock.now += HOUR;
+      names.push(await takeAt(txId, store, source, dir));
+    }
+    return names;
+  };
+  const saveOther = async (txId: number): Promise<string> => {
+    clock.now += HOUR;
+    return await takeAt(txId, store, { ...testSource(), logId: "log-b" }, dir);
+  };
+  const plan = (change: Partial<PruneOptions> = {}): Promise<PruneEntry[]> =>
+    planPrune({ store, logId: "log-a", format: FORMAT, agrees: async () => true, ...change });
+  return { dir, store, source, clock, save, saveOther, plan };
+}
+
+function said(plan: readonly PruneEntry[]): [number | null, boolean, string][] {
+  return plan.map(({ txId, keep, because }) => [txId, keep, because]);
+}
+
+test("a plan says of everything whether it goes and why, and changes nothing; pruning does what the plan said", async () => {
+  const { store, save, plan } = await scene();
+  const names = await save(1, 2, 3);
+  const before = await namesIn(store);
+  const planned = await plan({ policy: { retainAtLeast: 2 } });
+  expect(said(planned)).toEqual([
+    [3, true, "it is one of the newest 2"],
+    [2, true, "it is one of the newest 2"],
+    [1, false, "it is not one of the newest 2"],
+  ]);
+  expect(await namesIn(store)).toEqual(before);
+  expect(await prune(store, planned)).toMatchObject({ removed: [{ name: names[0] }], failed: [] });
+  expect(await namesIn(store)).toEqual(before.filter((name) => !name.startsWith(names[0] ?? "")));
+});
+
+test("without a policy every checkpoint stays", async () => {
+  const { save, plan } = await scene();
+  await save(1, 2);
+  expect((await plan()).map(({ keep }) => keep)).toEqual([true, true]);
+});
+
+test("the newest verified one and one that somebody restores stay", async () => {
+  const { store, save, plan } = await scene();
+  const [reserved = "", verified = ""] = await save(1, 2, 3, 4);
+  const node = "n";
+  const archive = JSON.parse((await store.read(`${verified}.json`))?.text ?? "") as {
+    archive: { name: string; bytes: number; sha256: string };
+  };
+  await markVerified(store, verified, { node, digest: `sha256:${"0".repeat(64)}`, archive: archive.archive });
+  const reservation = await reserve(store, reserved, node, systemClock);
+  expect(said(await plan({ policy: { retainAtLeast: 1 } }))).toEqual([
+    [4, true, "it is one of the newest 1"],
+    [3, false, "it is not one of the newest 1"],
+    [2, true, "it is the newest that was verified"],
+    [1, true, "somebody is restoring it"],
+  ]);
+  await reservation.release();
+});
+
+test("checkpoints of another log stay unless their removal is asked for", async () => {
+  const { save, saveOther, plan } = await scene();
+  await saveOther(50);
+  await save(1, 2);
+  const policy = { retainAtLeast: 2 };
+  expect((await plan({ policy })).map(({ keep }) => keep)).toEqual([true, true, true]);
+  const asked = await plan({ policy, otherLogs: true });
+  expect(said(asked)[0]).toEqual([50, false, "it belongs to another log"]);
+  expect(asked[0]?.log).toEqual({ id: "log-b", name: "cairn" });
+});
+
+test("they stay even then while there are too few of this log, which may continue theirs", async () => {
+  const { save, saveOther, plan } = await scene();
+  await saveOther(50);
+  await save(51);
+  const planned = await plan({ policy: { retainAtLeast: 2 }, otherLogs: true });
+  expect(said(planned)[1]).toEqual([
+    50,
+    true,
+    "it belongs to another log, and there are too few of this one to restore from",
+  ]);
+});
+
+test("checkpoints that the log lost neither count nor go", async () => {
+  const { source, save, plan } = await scene();
+  source.lostBeyond = 600;
+  await save(1000, 500, 501);
+  const planned = await plan({
+    policy: { retainAtLeast: 1 },
+    agrees: async ({ txId }) => txId <= 600,
+  });
+  expect(planned.map(({ txId, keep }) => [txId, keep])).toEqual([
+    [1000, true],
+    [501, true],
+    [500, false],
+  ]);
+});
+
+test("they go when that is asked for, once there are enough others", async () => {
+  const { source, save, plan } = await scene();
+  source.lostBeyond = 600;
+  await save(1000, 500);
+  const asked = { agrees: async ({ txId }: { txId: number }) => txId <= 600, lost: true };
+  const few = await plan({ ...asked, policy: { retainAtLeast: 2 } });
+  expect(few.map(({ txId, keep }) => [txId, keep])).toEqual([
+    [1000, true],
+    [500, true],
+  ]);
+  const enough = await plan({ ...asked, policy: { retainAtLeast: 1 } });
+  expect(said(enough)[0]).toEqual([1000, false, "it holds transactions that the log lost"]);
+});
+
+test("where the log is not asked, the last saved stay beside those of the highest transactions", async () => {
+  const { store, source, save } = await scene();
+  source.lostBeyond = 600;
+  await save(1000, 500, 501);
+  const planned = await planPrune({
+    store,
+    logId: "log-a",
+    format: FORMAT,
+    policy: { retainAtLeast: 1 },
+  });
+  expect(planned.map(({ txId, keep }) => [txId, keep])).toEqual([
+    [1000, true],
+    [501, true],
+    [500, false],
+  ]);
+});
+
+test("those of another version go by the policy once they are a day old and enough others are there", async () => {
+  const { store, source, clock, dir, save, plan } = await scene();
+  const format = { index: 2, kv: "test/1" };
+  const capture = source.capture.bind(source);
+  source.capture = async (target) => ({ ...(await capture(target)), format });
+  await take(store, source, dir);
+  source.capture = capture;
+  await save(7);
+  const policy = { retainAtLeast: 1 };
+  expect(said(await plan({ policy }))).toMatchObject([
+    [7, true, expect.anything()],
+    [1, true, "it is of another format, and not a day old"],
+  ]);
+  clock.now += DAY;
+  expect((await plan({ policy })).map(({ keep }) => keep)).toEqual([true, false]);
+  expect((await plan({ policy: { retainAtLeast: 2 } })).map(({ keep }) => keep)).toEqual([true, true]);
+});
+
+test("an archive without a manifest goes after an hour, unless a lease says that it is being uploaded", async () => {
+  const { store, clock, save, plan } = await scene();
+  const [name = ""] = await save(1);
+  await store.remove(`${name}.json`);
+  expect(said(await plan())).toEqual([[1, true, "it has no manifest; somebody may be writing it"]]);
+  clock.now += HOUR + 1;
+  const lease = await acquireLease(store, { owner: "n", ttlMs: 60_000, clock: systemClock });
+  lease?.note({ archive: `${name}.tar`, bytes: 1 });
+  await lease?.confirm();
+  expect((await plan()).map(({ keep }) => keep)).toEqual([true]);
+  await lease?.release();
+  const planned = await plan();
+  expect(planned).toMatchObject([{ kind: "leftover", keep: false }]);
+  await prune(store, planned);
+  expect(await namesIn(store)).toEqual([]);
+});
+
+test("damaged ones go only when that is asked for, and not while they may be being copied there", async () => {
+  const { store, clock, save, plan } = await scene();
+  const [broken = ""] = await save(1, 2);
+  await store.remove(`${broken}.tar`);
+  expect(said(await plan())[1]).toEqual([1, true, "it cannot be used (CHECKPOINT_INCOMPLETE)"]);
+  clock.now += HOUR / 2;
+  const copied = await plan({ damaged: true });
+  expect(said(copied)[1]?.[1]).toBe(false);
+  await store.remove(`${broken}.json`);
+  await store.create(`${broken}.json`, "{");
+  expect(said(await plan({ damaged: true }))[1]).toEqual([
+    1,
+    true,
+    "it cannot be used (CHECKPOINT_CORRUPT), but was written to within the hour",
+  ]);
+  await prune(store, copied);
+  expect((await namesIn(store)).filter((name) => name.startsWith(broken))).toEqual([]);
+});
+
+test("what cannot be removed is told, and the rest goes all the same", async () => {
+  const { store, save, plan } = await scene();
+  const [first = "", second = ""] = await save(1, 2, 3);
+  const denied = new CairnError("STORE_DENIED", "It may not be removed.");
+  const guarded: CheckpointStore = faultyStore(store, {
+    fail: ({ method, name }) => (method === "remove" && name.startsWith(second) ? denied : undefined),
+  });
+  const report = await prune(guarded, await plan({ policy: { retainAtLeast: 1 } }));
+  expect(report.failed).toMatchObject([{ name: second, error: { code: "STORE_DENIED" } }]);
+  expect(report.removed.map(({ name }) => name)).toEqual([first]);
+});

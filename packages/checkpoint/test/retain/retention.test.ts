@@ -1,0 +1,106 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { decideRetention } from "../../src/index.ts";
+import type { RetainedCheckpoint, RetentionPolicy } from "../../src/index.ts";
+
+const DAY = 86_400_000;
+const NOW = Date.parse("2026-11-20T06:00:00.000Z");
+
+/** Checkpoints newest first, so many days old. */
+function aged(...days: number[]): RetainedCheckpoint[] {
+  return days.map((age) => ({ name: `${age} days`, takenAt: NOW - age * DAY, current: true }));
+}
+
+function verifiedOf(checkpoints: RetainedCheckpoint[], ...at: number[]): RetainedCheckpoint[] {
+  return checkpoints.map((one, index) => ({ ...one, verified: at.includes(index) }));
+}
+
+function kept(checkpoints: RetainedCheckpoint[], policy: RetentionPolicy | undefined): string[] {
+  return decideRetention(checkpoints, policy, NOW)
+    .filter(({ keep }) => keep)
+    .map(({ name }) => name);
+}
+
+test("without a policy everything stays", () => {
+  expect(kept(aged(0, 2, 400), undefined)).toHaveLength(3);
+});
+
+test("retain-at-least alone keeps exactly so many", () => {
+  expect(kept(aged(0), { retainAtLeast: 1 })).toEqual(["0 days"]);
+  expect(kept(aged(0, 2), { retainAtLeast: 1 })).toEqual(["0 days"]);
+  expect(kept(aged(0, 2), { retainAtLeast: 2 })).toEqual(["0 days", "2 days"]);
+  expect(kept(aged(0, 1, 2, 3), { retainAtLeast: 3 })).toEqual(["0 days", "1 days", "2 days"]);
+});
+
+test("retain-newer-than alone removes what is older", () => {
+  expect(kept(aged(0, 2), { retainNewerThan: DAY })).toEqual(["0 days"]);
+  expect(kept(aged(0, 2), { retainNewerThan: 3 * DAY })).toEqual(["0 days", "2 days"]);
+});
+
+test("with both, the newest are safe whatever their age and the rest goes by age", () => {
+  expect(kept(aged(0, 2), { retainAtLeast: 1, retainNewerThan: DAY })).toEqual(["0 days"]);
+  expect(kept(aged(0, 2), { retainAtLeast: 2, retainNewerThan: DAY })).toEqual(["0 days", "2 days"]);
+  expect(kept(aged(0, 2), { retainAtLeast: 1, retainNewerThan: 3 * DAY })).toEqual(["0 days", "2 days"]);
+});
+
+test("the newest stays even when it is older than retain-newer-than", () => {
+  expect(kept(aged(9, 10), { retainNewerThan: DAY })).toEqual(["9 days"]);
+});
+
+test("one from the future counts as taken now", () => {
+  expect(kept(aged(0, -5, 3), { retainNewerThan: DAY })).toEqual(["0 days", "-5 days"]);
+});
+
+test("those that nodes cannot restore do not count, and stay until enough others are there", () => {
+  const old = aged(1, 2, 3).map((one) => ({ ...one, current: false }));
+  expect(kept([...aged(0), ...old], { retainAtLeast: 2 })).toHaveLength(4);
+  expect(kept([...aged(0), ...old, ...aged(4, 5)], { retainAtLeast: 2 })).toEqual([
+    "0 days",
+    "1 days",
+    "2 days",
+    "3 days",
+    "4 days",
+  ]);
+  expect(kept([...aged(0, 0.5), ...old], { retainAtLeast: 2 })).toEqual(["0 days", "0.5 days"]);
+});
+
+test("the newest that was verified stays, however old, until a newer one is", () => {
+  expect(kept(verifiedOf(aged(0, 1, 2, 3), 2, 3), { retainAtLeast: 1 })).toEqual(["0 days", "2 days"]);
+  expect(kept(verifiedOf(aged(0, 1, 2, 3), 0, 2, 3), { retainAtLeast: 1 })).toEqual(["0 days"]);
+});
+
+test("those of another format stay for a day, so that an upgrade can be taken back", () => {
+  const old = aged(0.9, 1).map((one) => ({ ...one, current: false }));
+  expect(kept([...aged(0), ...old], { retainAtLeast: 1 })).toEqual(["0 days", "0.9 days"]);
+});
+
+test("every decision says why", () => {
+  const decisions = decideRetention(aged(0, 1, 9), { retainAtLeast: 1, retainNewerThan: 2 * DAY }, NOW);
+  expect(decisions.map(({ because }) => because)).toEqual([
+    "it is one of the newest 1",
+    "it is 86400000 ms old, younger than 172800000 ms",
+    "it is 777600000 ms old, not younger than 172800000 ms",
+  ]);
+});
+
+test("whatever lies there, the newest restorable one and at least as many as asked for stay", () => {
+  const checkpoint = fc.record({ takenAt: fc.integer({ min: 0, max: 2 * NOW }), current: fc.boolean() });
+  const policy = fc.oneof(
+    fc.record({ retainAtLeast: fc.integer({ min: 1, max: 5 }) }),
+    fc.record({ retainNewerThan: fc.integer({ min: 1, max: NOW }) }),
+    fc.record({
+      retainAtLeast: fc.integer({ min: 1, max: 5 }),
+      retainNewerThan: fc.integer({ min: 1, max: NOW }),
+    }),
+  );
+  fc.assert(
+    fc.property(fc.array(checkpoint), policy, (checkpoints, rule: RetentionPolicy) => {
+      const named = checkpoints.map((one, at) => ({ ...one, name: String(at) }));
+      const keep = new Set(kept(named, rule));
+      const restorable = named.filter(({ current }) => current);
+      const wanted = Math.min(rule.retainAtLeast ?? 1, restorable.length);
+      expect(restorable.filter(({ name }) => keep.has(name)).length).toBeGreaterThanOrEqual(wanted);
+      for (const { name } of restorable.slice(0, wanted)) expect(keep.has(name)).toBe(true);
+    }),
+  );
+});

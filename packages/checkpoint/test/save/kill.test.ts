@@ -1,0 +1,93 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { filesystemStore, listCheckpoints } from "../../src/index.ts";
+import { filesAt } from "../support/index-files.ts";
+import { digestsOf, temporaryDirectory } from "../support/places.ts";
+import { restore, restoredIn, sweep, take } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
+
+const CHILD = fileURLToPath(new URL("../../dist/test/support/saving-child.js", import.meta.url));
+
+interface Child {
+  /** Waits for a checkpoint that it has saved. */
+  saved(): Promise<void>;
+  kill(): Promise<void>;
+}
+
+function startChild(dir: string, node: string): Child {
+  const child = spawn(process.execPath, [CHILD, join(dir, "store"), join(dir, node), node], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const exited = once(child, "exit");
+  return {
+    async saved() {
+      expect((await lines.next()).done).toBe(false);
+    },
+    async kill() {
+      child.kill("SIGKILL");
+      expect(await exited).toEqual([null, "SIGKILL"]);
+    },
+  };
+}
+
+test("however often a node is killed while it saves, only whole checkpoints list and the next round succeeds", async () => {
+  const dir = await temporaryDirectory();
+  const store = filesystemStore({ path: join(dir, "store"), temporaryGraceMs: 0 });
+  for (let round = 0; round < 12; round++) {
+    const child = startChild(dir, "node-1");
+    await child.saved();
+    // At a random instant of one of the next rounds, which take a few milliseconds each.
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 30));
+    await child.kill();
+
+    const { checkpoints, skipped } = await listCheckpoints(store);
+    expect(skipped).toEqual([]);
+    expect(checkpoints.length).toBeGreaterThan(0);
+    const target = join(dir, `restored-${round}`);
+    const { restored } = await restore([store], target);
+    expect(restored?.name).toBe(checkpoints[0]?.name);
+    expect(await restoredIn(target)).toEqual(digestsOf(filesAt(checkpoints[0]?.txId ?? 0)));
+  }
+
+  const source = testSource();
+  source.txId = 1_000_000;
+  // The dead process may still hold its lease, or, if it died while it renewed it, hold others up for five seconds.
+  await vi.waitFor(async () => expect(await take(store, source, dir)).toMatchObject({ outcome: "taken" }), {
+    timeout: 30_000,
+  });
+  await vi.waitFor(
+    async () => {
+      await sweep(store, source, { policy: { retainAtLeast: 1 }, orphanGraceMs: 0 });
+      const left = (await readdir(join(dir, "store"))).filter((name) => !name.startsWith("."));
+      expect(left.toSorted()).toEqual([
+        expect.stringMatching(/^checkpoint-1000000-.*\.json$/),
+        expect.stringMatching(/^checkpoint-1000000-.*\.tar$/),
+        "reservations",
+      ]);
+    },
+    { timeout: 30_000 },
+  );
+});
+
+test("several processes that save, sweep and die over one folder leave it whole", async () => {
+  const dir = await temporaryDirectory();
+  const store = filesystemStore({ path: join(dir, "store") });
+  for (let round = 0; round < 3; round++) {
+    const children = ["node-1", "node-2", "node-3"].map((node) => startChild(dir, node));
+    await Promise.race(children.map((child) => child.saved()));
+    for (const child of children) await child.kill();
+    const { checkpoints, skipped } = await listCheckpoints(store);
+    expect(skipped).toEqual([]);
+    const target = join(dir, `restored-${round}`);
+    const { restored } = await restore([store], target);
+    expect(restored?.name).toBe(checkpoints[0]?.name);
+    expect(await restoredIn(target)).toEqual(digestsOf(filesAt(checkpoints[0]?.txId ?? 0)));
+  }
+});

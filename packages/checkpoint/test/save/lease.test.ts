@@ -1,0 +1,145 @@
+import { expect, onTestFinished, test, vi } from "vitest";
+import { memoryStore } from "../../src/index.ts";
+import type { CheckpointStore, Clock } from "../../src/index.ts";
+import { acquireLease } from "../../src/save/lease.ts";
+import type { Lease } from "../../src/save/lease.ts";
+import { LEASE_FILE } from "../../src/store/lease-record.ts";
+import { readReservations, reserve } from "../../src/store/reservations.ts";
+import { faultyStore, manualClock, unreachable } from "../../testing/index.ts";
+import { temporaryDirectory } from "../support/places.ts";
+import { namesIn, take } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
+
+const OTHERS = JSON.stringify({
+  owner: "node-2",
+  nonce: "other",
+  progress: { bytes: 0 },
+  expiresAt: "2026-11-20T06:01:00.000Z",
+});
+
+const isManifest = (name: string): boolean => /^checkpoint-.*\.json$/.test(name);
+
+async function held(store: CheckpointStore, clock: Clock): Promise<Lease> {
+  const lease = await acquireLease(store, { owner: "node-1", ttlMs: 60_000, clock });
+  if (lease === undefined) throw new Error("Somebody else holds the lease.");
+  onTestFinished(() => lease.release());
+  return lease;
+}
+
+/** What a process that takes the lease over does. */
+async function takeOver(store: CheckpointStore): Promise<void> {
+  const tag = (await store.read(LEASE_FILE))?.tag ?? "";
+  expect(await store.replace(LEASE_FILE, OTHERS, tag)).not.toBe(false);
+}
+
+test("a process that stood still for longer than its lease knows it before a timer tells it, and writes nothing", async () => {
+  let now = 0;
+  const { wait } = manualClock();
+  const store = memoryStore({ now: () => 0 });
+  const lease = await held(store, { now: () => now, wait });
+  const before = await store.read(LEASE_FILE);
+  now = 60_000;
+  await expect(lease.confirm()).rejects.toMatchObject({ code: "CONFLICT" });
+  expect(lease.lost.aborted).toBe(true);
+  expect(await store.read(LEASE_FILE)).toEqual(before);
+});
+
+test("a lease that was renewed slowly holds from when it was asked for, not from when the store answered", async () => {
+  const clock = manualClock();
+  const asked = vi.fn<() => void>();
+  const store = faultyStore(memoryStore({ now: clock.now }), {
+    before: async ({ method }) => {
+      if (method !== "replace") return;
+      asked();
+      if (asked.mock.calls.length === 1) clock.advance(39_000);
+      // The next renewal never ends.
+      else await new Promise(() => undefined);
+    },
+  });
+  const lease = await acquireLease(store, { owner: "node-1", ttlMs: 60_000, clock });
+  clock.advance(20_000);
+  await vi.waitFor(() => expect(clock.waits()).toContain(clock.now() + 20_000));
+  clock.advance(20_000);
+  await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(2));
+  expect(lease?.lost.aborted).toBe(false);
+  clock.advance(1_000);
+  await vi.waitFor(() => expect(lease?.lost.aborted).toBe(true));
+});
+
+test("confirming renews again when the answer came so late that little of the lease is left", async () => {
+  const clock = manualClock();
+  let slow = 31_000;
+  const asked = vi.fn<() => void>();
+  const store = faultyStore(memoryStore({ now: clock.now }), {
+    before: async ({ method }) => {
+      if (method !== "replace") return;
+      asked();
+      // Not by `advance`, which would also let the timer of a renewal fire.
+      jumped += slow;
+      slow = 0;
+    },
+  });
+  let jumped = 0;
+  const lease = await held(store, { now: () => clock.now() + jumped, wait: clock.wait });
+  await lease.confirm();
+  expect(asked).toHaveBeenCalledTimes(2);
+  await lease.confirm();
+  expect(asked).toHaveBeenCalledTimes(3);
+});
+
+test("releasing leaves the lease of whoever took it over", async () => {
+  const store = memoryStore();
+  const lease = await held(store, manualClock(Date.now()));
+  await takeOver(store);
+  await lease.release();
+  expect((await store.read(LEASE_FILE))?.text).toBe(OTHERS);
+});
+
+test("where creating does not keep others out, only the last writer has the lease", async () => {
+  const memory = memoryStore();
+  const store: CheckpointStore = {
+    ...memory,
+    exclusive: false,
+    async create(name, text) {
+      await memory.create(name, text);
+      await takeOver(memory);
+      return true;
+    },
+  };
+  const options = { owner: "node-1", ttlMs: 60_000, clock: manualClock() };
+  expect(await acquireLease(store, options)).toBeUndefined();
+  expect((await memory.read(LEASE_FILE))?.text).toBe(OTHERS);
+});
+
+test("a manifest whose first writing failed is not written again by who lost the lease meanwhile", async () => {
+  const memory = memoryStore();
+  let failures = 0;
+  const store = faultyStore(memory, {
+    before: async ({ method, name }) => {
+      if (method !== "create" || !isManifest(name)) return;
+      failures += 1;
+      await takeOver(memory);
+      throw unreachable();
+    },
+  });
+  const round = take(store, testSource(), await temporaryDirectory());
+  await expect(round).rejects.toMatchObject({ code: "CONFLICT" });
+  expect(failures).toBe(1);
+  expect((await namesIn(memory)).filter(isManifest)).toEqual([]);
+});
+
+test("a reservation is renewed for as long as the restore lasts, and gone after it", async () => {
+  const clock = manualClock();
+  const store = memoryStore({ now: clock.now });
+  const name = "checkpoint-7-2026-11-20T05-00-00.000Z-0123abcd";
+  const reservation = await reserve(store, name, "node-2", clock);
+  const [file = ""] = await namesIn(store);
+  for (let third = 0; third < 9; third += 1) {
+    const before = (await store.read(file))?.text;
+    clock.advance(100_000);
+    await vi.waitFor(async () => expect((await store.read(file))?.text).not.toBe(before));
+  }
+  expect([...(await readReservations(store)).reserved]).toEqual([name]);
+  await reservation.release();
+  expect(await namesIn(store)).toEqual([]);
+});

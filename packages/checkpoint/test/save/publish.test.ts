@@ -1,0 +1,83 @@
+import { join } from "node:path";
+import { CairnError } from "@cairn/kv";
+import { expect, test } from "vitest";
+import { listCheckpoints, markVerified, memoryStore, systemClock } from "../../src/index.ts";
+import type { CheckpointStore } from "../../src/index.ts";
+import { publishManifest } from "../../src/save/publish.ts";
+import { reserve } from "../../src/store/reservations.ts";
+import { faultyStore, manualClock, unreachable } from "../../testing/index.ts";
+import { temporaryDirectory } from "../support/places.ts";
+import { namesIn, take } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
+
+const isManifest = (name: string): boolean => /^checkpoint-.*\.json$/.test(name);
+
+async function lost(): Promise<never> {
+  throw new CairnError("CONFLICT", "The lease is lost.");
+}
+
+test("a further try to publish is not made by who may not publish any more", async () => {
+  const store = memoryStore();
+  const failing = faultyStore(store, {
+    fail: ({ method, nth }) => (method === "create" && nth === 1 ? unreachable() : undefined),
+  });
+  const clock = { ...systemClock, wait: async () => true };
+  await expect(publishManifest(failing, "m.json", "{}", clock, lost)).rejects.toMatchObject({
+    code: "CONFLICT",
+  });
+  expect(await namesIn(store)).toEqual([]);
+  await publishManifest(failing, "m.json", "{}", clock, async () => undefined);
+  expect(await namesIn(store)).toEqual(["m.json"]);
+});
+
+test("an answer that came after the lease had run out lets nothing be published", async () => {
+  const dir = await temporaryDirectory();
+  const clock = manualClock();
+  const memory = memoryStore({ now: clock.now });
+  const store = faultyStore(memory, {
+    // The process stands still while its last renewal is on its way.
+    before: async ({ method }) => void (method === "replace" && clock.advance(61_000)),
+  });
+  await expect(take(store, testSource(), dir, { clock })).rejects.toMatchObject({ code: "CONFLICT" });
+  expect((await namesIn(memory)).filter(isManifest)).toEqual([]);
+});
+
+/** A store that takes a manifest and answers no more, until `then` has happened. */
+function silentAfterPublishing(
+  memory: CheckpointStore,
+  then: (name: string) => Promise<unknown>,
+): CheckpointStore {
+  const full = new CairnError("STORE_FULL", "The store is full.");
+  let published: string | undefined;
+  return faultyStore(memory, {
+    before: async ({ method, name }) => {
+      if (method === "list" && published !== undefined) await then(published.replace(/\.json$/, ""));
+      if (method === "create" && isManifest(name)) published = name;
+    },
+    failAfter: ({ method, name }) => (method === "create" && isManifest(name) ? full : undefined),
+  });
+}
+
+test("a round that did not learn that its manifest arrived takes it back, unless somebody restores it", async () => {
+  const dir = await temporaryDirectory();
+  const memory = memoryStore();
+  const unused = silentAfterPublishing(memory, async () => undefined);
+  await expect(take(unused, testSource(), join(dir, "1"))).rejects.toMatchObject({ code: "STORE_FULL" });
+  expect(await namesIn(memory)).toEqual([]);
+
+  const restored = silentAfterPublishing(memory, (name) => reserve(memory, name, "node-2", manualClock()));
+  await expect(take(restored, testSource(), join(dir, "2"))).rejects.toMatchObject({ code: "STORE_FULL" });
+  expect((await listCheckpoints(memory)).checkpoints).toHaveLength(1);
+});
+
+test("a round that did not learn that its manifest arrived leaves it when somebody has verified it", async () => {
+  const dir = await temporaryDirectory();
+  const memory = memoryStore();
+  const store = silentAfterPublishing(memory, async (name) => {
+    const archive = (await listCheckpoints(memory)).checkpoints[0]?.archive;
+    if (archive === undefined) throw new Error("It is not published.");
+    await markVerified(memory, name, { node: "node-2", digest: `sha256:${"0".repeat(64)}`, archive });
+  });
+  await expect(take(store, testSource(), dir)).rejects.toMatchObject({ code: "STORE_FULL" });
+  expect((await listCheckpoints(memory)).checkpoints).toMatchObject([{ verified: true }]);
+});

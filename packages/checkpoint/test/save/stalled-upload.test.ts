@@ -1,0 +1,60 @@
+import { once } from "node:events";
+import { expect, test, vi } from "vitest";
+import { memoryStore } from "../../src/index.ts";
+import type { CheckpointStore } from "../../src/index.ts";
+import { acquireLease } from "../../src/save/lease.ts";
+import { manualClock } from "../../testing/index.ts";
+import type { ManualClock } from "../../testing/index.ts";
+import { temporaryDirectory } from "../support/places.ts";
+import { namesIn, take } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
+
+/** Lets a third of a lease of a minute pass, and its renewal happen. */
+async function third(store: CheckpointStore, clock: ManualClock): Promise<void> {
+  const leaseTag = async (): Promise<string | undefined> => (await store.read("in-progress.json"))?.tag;
+  await vi.waitFor(async () => expect(await leaseTag()).toBeDefined(), { interval: 1 });
+  const before = await leaseTag();
+  clock.advance(20_000);
+  await vi.waitFor(async () => expect(await leaseTag()).not.toBe(before), { interval: 1 });
+}
+
+test("an upload of which nothing moves for ten minutes is given up, so that its lease does not hold for ever", async () => {
+  const clock = manualClock();
+  const memory = memoryStore({ now: clock.now });
+  const uploading = vi.fn<() => void>();
+  const store: CheckpointStore = {
+    ...memory,
+    // Takes nothing, until it is told to give up.
+    async upload(_name, content, { signal = new AbortController().signal } = {}) {
+      uploading();
+      await once(signal, "abort");
+      content.destroy();
+      throw signal.reason;
+    },
+  };
+  const told = vi.fn<(error: unknown) => void>();
+  void take(store, testSource(), await temporaryDirectory(), { clock }).catch(told);
+  await vi.waitFor(() => expect(uploading).toHaveBeenCalled());
+  for (let renewal = 0; renewal < 30; renewal++) await third(store, clock);
+  expect(told).not.toHaveBeenCalled();
+  clock.advance(20_000);
+  await vi.waitFor(() =>
+    expect(told).toHaveBeenCalledWith(expect.objectContaining({ code: "STORE_UNREACHABLE" })),
+  );
+  expect(await namesIn(store)).toEqual([]);
+});
+
+test("an upload that moves ever so slowly keeps its lease, and so does what comes before it", async () => {
+  const clock = manualClock();
+  const store = memoryStore({ now: clock.now });
+  const lease = await acquireLease(store, { owner: "node-1", ttlMs: 60_000, clock });
+  // Copying the index may take long, and has no bytes to tell.
+  for (let renewal = 0; renewal < 40; renewal++) await third(store, clock);
+  for (let bytes = 0; bytes < 3; bytes++) {
+    lease?.note({ archive: "a.tar", bytes });
+    for (let renewal = 0; renewal < 29; renewal++) await third(store, clock);
+  }
+  expect(lease?.lost.aborted).toBe(false);
+  await lease?.release();
+  expect(await namesIn(store)).toEqual([]);
+});

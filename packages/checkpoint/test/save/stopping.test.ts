@@ -1,0 +1,151 @@
+import { EventEmitter, once } from "node:events";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test, vi } from "vitest";
+import { listCheckpoints, memoryStore } from "../../src/index.ts";
+import type { CheckpointStore } from "../../src/index.ts";
+import { archivingOnDisk } from "../../src/save/archiving.ts";
+import type { PackOptions } from "../../src/archive/pack/pack.ts";
+import type { ManualClock } from "../../testing/index.ts";
+import { HOUR, start, types } from "../support/bench.ts";
+import { temporaryDirectory } from "../support/places.ts";
+import { namesIn, take } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
+
+/** Never answers. */
+function silence(): Promise<never> {
+  return new Promise(() => undefined);
+}
+
+/** Lets the limit pass, and the second after it. */
+async function stopNow(clock: ManualClock, stopped: Promise<void>): Promise<void> {
+  clock.advance(1000);
+  await vi.waitFor(() => expect(clock.waits()).toContain(clock.now() + 1000));
+  clock.advance(1000);
+  await stopped;
+}
+
+test.each(["list", "upload", "create"] as const)(
+  "a store that never answers to %s, nor to being given up, does not keep a node from stopping",
+  async (method) => {
+    const memory = memoryStore();
+    const called = vi.fn<() => Promise<never>>(silence);
+    const store: CheckpointStore = { ...memory, [method]: called };
+    const { checkpointer, clock } = await start({ store });
+    checkpointer.checkpointNow();
+    await vi.waitFor(() => expect(called).toHaveBeenCalled());
+    const stopped = checkpointer.stop({ timeoutMs: 1000 });
+    await stopNow(clock, stopped);
+    // Its lease is not renewed either.
+    await vi.waitFor(() => expect(clock.waits()).toEqual([]));
+    expect((await listCheckpoints(memory)).checkpoints).toEqual([]);
+  },
+);
+
+test("an upload whose store answers after the node has stopped publishes nothing and captures nothing", async () => {
+  const memory = memoryStore();
+  const gate = new EventEmitter();
+  const late = once(gate, "open");
+  const called = vi.fn<() => void>();
+  const store: CheckpointStore = {
+    ...memory,
+    async create(name, text) {
+      called();
+      await late;
+      return memory.create(name, text);
+    },
+  };
+  const { checkpointer, clock, source, events } = await start({ store });
+  const { done } = checkpointer.checkpointNow();
+  await vi.waitFor(() => expect(called).toHaveBeenCalledOnce());
+  const stopped = checkpointer.stop({ timeoutMs: 1000 });
+  await stopNow(clock, stopped);
+  gate.emit("open");
+  await expect(done).rejects.toMatchObject({ code: "NOT_READY" });
+  expect(source.captures).toBe(0);
+  expect(await namesIn(memory)).toEqual([]);
+  expect(types(events)).toEqual(["begun", "failed"]);
+});
+
+test("an upload is in a hurry once the node stops, whether it was under way or is the one on close", async () => {
+  const packed: PackOptions[] = [];
+  const { checkpointer, source } = await start({ checkpointOnClose: true }, {}, undefined, {
+    archiving: {
+      ...archivingOnDisk,
+      pack(dir, options = {}) {
+        packed.push(options);
+        return archivingOnDisk.pack(dir, options);
+      },
+    },
+  });
+  await checkpointer.checkpointNow().done;
+  expect(packed.map(({ hurry }) => hurry?.aborted)).toEqual([false]);
+  source.txId += 1;
+  await checkpointer.stop();
+  expect(packed.map(({ hurry }) => hurry?.aborted)).toEqual([true, true]);
+});
+
+test("told that the index is in doubt, saves nothing more although a checkpoint on close is wanted", async () => {
+  const { checkpointer, source, events } = await start({ checkpointOnClose: true });
+  await checkpointer.stop({ save: false });
+  expect(events).toEqual([]);
+  expect(source.captures).toBe(0);
+});
+
+test("a capture directory that became something else is left alone, told, and does not keep a node from stopping", async () => {
+  const { checkpointer, dir, events } = await start();
+  await checkpointer.checkpointNow().done;
+  await rm(join(dir, "capture"), { recursive: true });
+  await writeFile(join(dir, "capture"), "a file now");
+  await checkpointer.stop();
+  expect(types(events)).toContain("warning");
+  expect(await readdir(dir)).toEqual(["capture"]);
+});
+
+test("two processes with one node id and one capture directory do not take each other's captures", async () => {
+  const dir = await temporaryDirectory();
+  const checkpointDir = join(dir, "capture");
+  const first = testSource();
+  first.beforeCapture = async () => {
+    // The other one begins, and tidies up first, while this one's capture lies there.
+    await mkdir(checkpointDir, { recursive: true });
+    const { checkpointer } = await start({ checkpointDir, captureOwner: "/var/lib/index-b" });
+    expect(await checkpointer.checkpointNow().done).toMatchObject({ outcome: "taken" });
+  };
+  const capture = first.capture.bind(first);
+  first.capture = async (target) => {
+    const { beforeCapture } = first;
+    first.beforeCapture = async () => undefined;
+    const state = await capture(target);
+    await beforeCapture();
+    return state;
+  };
+  const store = memoryStore();
+  const options = { checkpointDir, captureOwner: "/var/lib/index-a" };
+  expect(await take(store, first, dir, { options })).toMatchObject({ outcome: "taken" });
+});
+
+test("a request that meets a mere look waits for its end instead of being refused", async () => {
+  let hold = false;
+  const gate = new EventEmitter();
+  const before = async (): Promise<void> => void (hold ? await once(gate, "open") : undefined);
+  const { checkpointer, clock, source, events, look } = await start({}, { before });
+  await look();
+  clock.advance(HOUR / 2);
+  source.txId = 2;
+  await checkpointer.checkpointNow().done;
+  await vi.waitFor(() => expect(checkpointer.status().running).toBeNull());
+  hold = true;
+  // The newest checkpoint is half an hour old: the look will come to nothing.
+  clock.advance(HOUR / 2);
+  await vi.waitFor(() => expect(checkpointer.status().running).not.toBeNull());
+  source.txId = 3;
+  const asked = checkpointer.checkpointNow();
+  const another = checkpointer.checkpointNow();
+  hold = false;
+  gate.emit("open");
+  expect(await asked.done).toMatchObject({ outcome: "taken" });
+  await expect(another.begun).rejects.toMatchObject({ code: "CHECKPOINT_RUNNING" });
+  await expect(another.done).rejects.toMatchObject({ code: "CHECKPOINT_RUNNING" });
+  expect(types(events).filter((type) => type === "skipped")).toHaveLength(1);
+});

@@ -1,0 +1,195 @@
+import { EventEmitter, once } from "node:events";
+import { join } from "node:path";
+import { expect, onTestFinished, test, vi } from "vitest";
+import {
+  listCheckpoints,
+  markVerified,
+  memoryStore,
+  startCheckpointer,
+  withdrawMark,
+} from "../../src/index.ts";
+import type { Checkpointer, CheckpointerEvent, CheckpointStore, Clock } from "../../src/index.ts";
+import { HOUR, start } from "../support/bench.ts";
+import { temporaryDirectory } from "../support/places.ts";
+import { take } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
+import type { TestSource } from "../support/test-source.ts";
+
+/** Saves a checkpoint into `store` as another process does, whose store's clock is `ahead`. */
+async function saveAhead(store: CheckpointStore, source: TestSource, ahead = 0): Promise<void> {
+  const elsewhere = { ...store, now: async () => (await store.now()) + ahead };
+  expect(await take(elsewhere, source, await temporaryDirectory())).toMatchObject({ outcome: "taken" });
+}
+
+function warnings(events: readonly CheckpointerEvent[]): string[] {
+  return events.flatMap((event) => (event.type === "warning" ? [event.about] : []));
+}
+
+test("a checkpoint from the future holds the cluster up for one period, not until that future, and is told once", async () => {
+  const { checkpointer, clock, store, source, events, look } = await start();
+  await saveAhead(store, testSource("node-2"), 1000 * HOUR);
+  source.txId = 5;
+  await look();
+  expect(source.captures).toBe(0);
+  expect(checkpointer.status().nextCheckAt).toBe(clock.now() + HOUR);
+  await look();
+  expect(source.captures).toBe(1);
+  source.txId = 6;
+  await look();
+  const { checkpoints } = await listCheckpoints(store);
+  expect(checkpoints.map(({ txId }) => txId)).toEqual([6, 5, 1]);
+  expect(warnings(events)).toEqual(["future-checkpoint"]);
+  expect(checkpointer.status().warnings).toMatchObject([
+    { about: "future-checkpoint", message: expect.stringMatching(/taken 3[56]\d{5} s after/) },
+  ]);
+});
+
+test("a second process with this node's id is told once, by the checkpoint that it saved, and harms nothing", async () => {
+  const { checkpointer, clock, store, source, events, look } = await start();
+  await look();
+  clock.advance(HOUR / 2);
+  const twin = testSource(source.node);
+  twin.txId = 7;
+  await saveAhead(store, twin);
+  await look();
+  source.txId = 8;
+  await look();
+  expect(warnings(events)).toEqual(["same-node-id"]);
+  expect(checkpointer.status().warnings).toMatchObject([
+    { message: expect.stringMatching(/node-1: it saved checkpoint-7-/), hint: expect.stringContaining("id") },
+  ]);
+  expect((await listCheckpoints(store)).checkpoints.map(({ txId }) => txId)).toEqual([8, 7, 1]);
+});
+
+test("a second process with this node's id is told by the lease that it goes on renewing", async () => {
+  const { checkpointer, clock, store, source, events } = await start();
+  const other = testSource(source.node);
+  const gate = new EventEmitter();
+  const captured = once(gate, "captured");
+  other.beforeCapture = async () => {
+    gate.emit("captured");
+    await once(gate, "open");
+  };
+  const uploading = take(store, other, await temporaryDirectory(), { clock });
+  await captured;
+  for (let third = 0; third < 6; third++) {
+    const before = (await store.read("in-progress.json"))?.tag;
+    clock.advance(20_000);
+    await vi.waitFor(async () => expect((await store.read("in-progress.json"))?.tag).not.toBe(before));
+  }
+  await vi.waitFor(() => expect(events.some(({ type }) => type === "skipped")).toBe(true));
+  await vi.waitFor(() => expect(checkpointer.status().running).toBeNull());
+  expect(await checkpointer.checkpointNow().done).toMatchObject({
+    reason: "leased",
+    lease: { owner: source.node, since: expect.any(String), leftBehind: false },
+  });
+  expect(warnings(events)).toEqual(["same-node-id"]);
+  gate.emit("open");
+  expect(await uploading).toMatchObject({ outcome: "taken" });
+});
+
+test("neither an earlier life of the node nor its own checkpoints are taken for a second process", async () => {
+  const { clock, store, source, events, look } = await start();
+  await look();
+  source.txId = 2;
+  await look();
+  const record = {
+    owner: source.node,
+    nonce: "of an earlier life",
+    progress: { bytes: 0 },
+    expiresAt: new Date(clock.now() + 60_000).toISOString(),
+  };
+  const again: CheckpointerEvent[] = [];
+  const restarted = restart(store, source, clock, await temporaryDirectory(), again);
+  await store.create("in-progress.json", JSON.stringify(record));
+  source.txId = 3;
+  expect(await restarted.checkpointNow().done).toMatchObject({
+    reason: "leased",
+    lease: { owner: source.node, leftBehind: true },
+  });
+  await store.remove("in-progress.json");
+  await vi.waitFor(() => expect(restarted.status().running).toBeNull());
+  expect(await restarted.checkpointNow().done).toMatchObject({ outcome: "taken" });
+  expect([...warnings(events), ...warnings(again)]).toEqual([]);
+});
+
+test("two processes with one node id over one store both go on saving, and both are told", async () => {
+  const store = memoryStore();
+  const told: CheckpointerEvent[][] = [[], []];
+  const twins = await Promise.all(
+    told.map(async (events) => {
+      const source = testSource();
+      Object.defineProperty(source, "txId", { get: () => 1 + Math.floor(Date.now() / 5) });
+      const dir = await temporaryDirectory();
+      return startCheckpointer({
+        source,
+        onEvent: (event) => void events.push(event),
+        options: { ...OPTIONS, store, approxFrequency: 100, checkpointDir: join(dir, "capture") },
+      });
+    }),
+  );
+  onTestFinished(async () => void (await Promise.all(twins.map((one) => one.stop()))));
+  await vi.waitFor(
+    () => {
+      for (const events of told) {
+        expect(warnings(events)).toEqual(["same-node-id"]);
+        expect(events.filter(({ type }) => type === "taken").length).toBeGreaterThan(2);
+      }
+    },
+    { timeout: 30_000 },
+  );
+  expect(told.flat().filter(({ type }) => type === "failed" || type === "sweep-failed")).toEqual([]);
+  expect((await listCheckpoints(store)).skipped).toEqual([]);
+});
+
+test("a newest checkpoint that lost its mark is replaced though nothing was written, once", async () => {
+  const { store, source, look, checkpointer } = await start();
+  await look();
+  const name = checkpointer.status().last?.name ?? "";
+  const archive = (await listCheckpoints(store)).checkpoints[0]?.archive;
+  if (archive === undefined) throw new Error("nothing was saved");
+  await markVerified(store, name, { node: "n", digest: `sha256:${"0".repeat(64)}`, archive });
+  await look();
+  expect(source.captures).toBe(1);
+  await withdrawMark(store, name);
+  await look();
+  await look();
+  expect(source.captures).toBe(2);
+  expect(checkpointer.status().last?.name).not.toBe(name);
+});
+
+test("a checkpoint that the source knows to be damaged is no newest one: the next round saves though nothing was written", async () => {
+  const { store, source, look, checkpointer } = await start();
+  await look();
+  const name = checkpointer.status().last?.name ?? "";
+  source.isDamaged = (one) => one === name;
+  await look();
+  await look();
+  expect(source.captures).toBe(2);
+  expect((await listCheckpoints(store)).checkpoints.map(({ txId }) => txId)).toEqual([1, 1]);
+});
+
+const OPTIONS = {
+  keepDirBetweenCheckpoints: true,
+  keepDirOnClose: false,
+  checkpointOnClose: false,
+  compression: "none",
+} as const;
+
+/** The node's next process, which looks only when it is asked to. */
+function restart(
+  store: CheckpointStore,
+  source: TestSource,
+  clock: Clock,
+  checkpointDir: string,
+  events: CheckpointerEvent[],
+): Checkpointer {
+  const next = startCheckpointer({
+    source,
+    clock,
+    onEvent: (event) => void events.push(event),
+    options: { ...OPTIONS, store, approxFrequency: HOUR, firstLookAfter: 10 * HOUR, checkpointDir },
+  });
+  onTestFinished(() => next.stop());
+  return next;
+}

@@ -1,0 +1,122 @@
+import { access, mkdir, mkdtemp, readdir, rename, rm, stat, symlink } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { filesystemStore } from "../../src/index.ts";
+import type { CheckpointStore } from "../../src/index.ts";
+import { temporaryDirectory } from "../support/places.ts";
+import { namesIn, takeAt } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
+
+/** Linux' memory file system: the one volume besides the disk that every machine has mounted and every user may write to. */
+const VOLUME = "/dev/shm";
+
+/** A store on a volume of its own below `<dir>/mnt`, which can be taken away and given back as mounting does. */
+async function scene() {
+  await access(VOLUME);
+  const dir = await temporaryDirectory();
+  expect((await stat(dir)).dev).not.toBe((await stat(VOLUME)).dev);
+  const volume = await mkdtemp(join(VOLUME, "cairn-store-"));
+  onTestFinished(() => rm(volume, { recursive: true, force: true }));
+  await mkdir(join(dir, "index"));
+  const mountPoint = join(dir, "mnt");
+  return {
+    dir,
+    mountPoint,
+    mount: async () => {
+      await rm(mountPoint, { recursive: true, force: true });
+      await symlink(volume, mountPoint);
+    },
+    unmount: async () => {
+      await rename(mountPoint, join(dir, "was-mounted"));
+      await rm(join(dir, "was-mounted"));
+      await mkdir(mountPoint);
+    },
+    /** As a process that was just started sees it. */
+    open: (folder: string): CheckpointStore =>
+      filesystemStore({ path: folder, rememberIn: join(dir, "index", "stores") }),
+  };
+}
+
+test.each([
+  ["itself the mount point", ""],
+  ["a folder on the volume", "checkpoints"],
+])("after a restart without its volume, a store that was %s is unreachable, not empty", async (_, below) => {
+  const { dir, mountPoint, mount, unmount, open } = await scene();
+  const folder = join(mountPoint, below);
+  await mount();
+  const source = testSource();
+  await takeAt(1, open(folder), source, dir);
+  expect(await open(folder).list("checkpoint-")).toHaveLength(2);
+  await unmount();
+  const store = open(folder);
+  const unreachable = { code: "STORE_UNREACHABLE", message: expect.stringContaining("is not mounted") };
+  await expect(store.list("checkpoint-")).rejects.toMatchObject(unreachable);
+  await expect(takeAt(2, store, source, dir)).rejects.toMatchObject(unreachable);
+  await expect(store.create("in-progress.json", "{}")).rejects.toMatchObject(unreachable);
+  expect(await readdir(mountPoint)).toEqual([]);
+  await mount();
+  await takeAt(2, store, source, dir);
+  expect(await namesIn(open(folder))).toHaveLength(4);
+});
+
+test("a store that never had a volume of its own may be emptied and begun anew", async () => {
+  const { dir, open } = await scene();
+  const folder = join(dir, "store");
+  const source = testSource();
+  await takeAt(1, open(folder), source, dir);
+  expect(await open(folder).list("checkpoint-")).toHaveLength(2);
+  await rm(folder, { recursive: true });
+  await takeAt(2, open(folder), source, dir);
+  expect(await namesIn(open(folder))).toHaveLength(2);
+});
+
+test("a store on a mounted volume may be emptied and begun anew", async () => {
+  const { dir, mountPoint, mount, open } = await scene();
+  const folder = join(mountPoint, "checkpoints");
+  await mount();
+  const source = testSource();
+  await takeAt(1, open(folder), source, dir);
+  expect(await open(folder).list("checkpoint-")).toHaveLength(2);
+  await rm(folder, { recursive: true });
+  await takeAt(2, open(folder), source, dir);
+  expect(await namesIn(open(folder))).toHaveLength(2);
+});
+
+test("a store that was moved from its volume to the disk, with its checkpoints, goes on there", async () => {
+  const { dir, mountPoint, mount, unmount, open } = await scene();
+  await mount();
+  const source = testSource();
+  await takeAt(1, open(mountPoint), source, dir);
+  expect(await open(mountPoint).list("checkpoint-")).toHaveLength(2);
+  await unmount();
+  await takeAt(1, filesystemStore({ path: mountPoint }), source, dir);
+  expect(await open(mountPoint).list("checkpoint-")).toHaveLength(2);
+  await rm(mountPoint, { recursive: true });
+  expect(await open(mountPoint).list("checkpoint-")).toEqual([]);
+});
+
+test("the file that the hint names, removed, lets a store begin anew without the volume", async () => {
+  const { dir, mountPoint, mount, unmount, open } = await scene();
+  await mount();
+  const source = testSource();
+  await takeAt(1, open(mountPoint), source, dir);
+  expect(await open(mountPoint).list("checkpoint-")).toHaveLength(2);
+  await unmount();
+  const error: unknown = await open(mountPoint)
+    .list("checkpoint-")
+    .catch((thrown: unknown) => thrown);
+  const [memory = ""] = await readdir(join(dir, "index", "stores"));
+  expect(error).toMatchObject({ hint: expect.stringContaining(join(dir, "index", "stores", memory)) });
+  await rm(join(dir, "index", "stores", memory));
+  await takeAt(2, open(mountPoint), source, dir);
+  expect(await namesIn(open(mountPoint))).toHaveLength(2);
+});
+
+test("where the process has no folder of its own yet nothing is remembered, and nothing made", async () => {
+  const { dir, mountPoint, mount, open } = await scene();
+  await rm(join(dir, "index"), { recursive: true });
+  await mount();
+  await takeAt(1, open(mountPoint), testSource(), dir);
+  expect(await open(mountPoint).list("checkpoint-")).toHaveLength(2);
+  expect((await readdir(dir)).toSorted()).toEqual(["capture", "mnt"]);
+});

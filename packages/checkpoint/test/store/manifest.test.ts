@@ -1,0 +1,58 @@
+import { expect, test } from "vitest";
+import { decodeManifest, encodeManifest } from "../../src/index.ts";
+import { NAME, someManifest } from "../support/manifests.ts";
+
+test("a manifest is read as it was written, and unknown fields do not matter", () => {
+  const manifest = someManifest();
+  expect(decodeManifest(NAME, encodeManifest(manifest))).toEqual(manifest);
+  const later = JSON.stringify({
+    ...manifest,
+    compactedBy: "node-7",
+    log: { ...manifest.log, kind: "nats" },
+  });
+  expect(decodeManifest(NAME, later)).toEqual(manifest);
+});
+
+test.each([
+  ["nothing", ""],
+  ["half a manifest", encodeManifest(someManifest()).slice(0, 200)],
+  ["another kind of JSON", "[]"],
+  ["null", "null"],
+  ["EDN", "{:xtdb.checkpoint/cp-format {:index-version 22}, :tx {:tx-id 5}}"],
+  ["a missing digest", JSON.stringify({ ...someManifest(), archive: { name: `${NAME}.tar`, bytes: 1 } })],
+  ["a negative size", JSON.stringify({ ...someManifest(), documents: -1 })],
+  ["no files", JSON.stringify({ ...someManifest(), files: [] })],
+  ["another transaction than its name", JSON.stringify({ ...someManifest(), txId: 1001 })],
+  ["another time than its name", JSON.stringify({ ...someManifest(), takenAt: "2026-11-20T06:12:26.124Z" })],
+  [
+    "an anchor beyond its transaction",
+    JSON.stringify({ ...someManifest(), anchor: { txId: 1001, sha256: "0".repeat(64) } }),
+  ],
+  [
+    "an anchor before its transaction",
+    JSON.stringify({ ...someManifest(), anchor: { txId: 999, sha256: "0".repeat(64) } }),
+  ],
+  ["another checkpoint's archive", JSON.stringify(someManifest({ archiveName: "checkpoint-1.tar" }))],
+  ["an archive elsewhere", JSON.stringify(someManifest({ archiveName: "../checkpoint-1.tar" }))],
+  ["a file twice", JSON.stringify(someManifest({ files: ["CURRENT", "CURRENT"] }))],
+  ["a file outside", JSON.stringify(someManifest({ files: ["../CURRENT"] }))],
+  ["a file in a folder", JSON.stringify(someManifest({ files: ["a/CURRENT"] }))],
+  ["a hidden file", JSON.stringify(someManifest({ files: [".profile"] }))],
+])("%s is refused as corrupt, by name and with a hint", (_what, text) => {
+  let refused: unknown;
+  try {
+    decodeManifest(NAME, text);
+  } catch (error) {
+    refused = error;
+  }
+  expect(refused).toMatchObject({ code: "CHECKPOINT_CORRUPT", hint: expect.stringContaining("checkpoint") });
+  expect(String(refused)).toContain(NAME);
+});
+
+test.each(["(globalThis.ran = true, {})", "#=(System/exit 0)", '{"__proto__": {"txId": 1}}', "null", "[]"])(
+  "a manifest that says %s is refused as data, and nothing of it runs",
+  (text) => {
+    expect(() => decodeManifest(NAME, text)).toThrow(expect.objectContaining({ code: "CHECKPOINT_CORRUPT" }));
+    expect(globalThis).not.toHaveProperty("ran");
+  },
+);

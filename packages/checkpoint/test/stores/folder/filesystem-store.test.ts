@@ -1,0 +1,158 @@
+import { chmod, mkdir, readdir, rename, symlink, truncate, utimes, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { filesystemStore } from "../../../src/index.ts";
+import { folderError } from "../../../src/stores/folder/folder-errors.ts";
+import { temporaryDirectory } from "../../support/places.ts";
+
+function pieces(text: string): Readable {
+  return Readable.from([Buffer.from(text)], { objectMode: false });
+}
+
+/** Rights mean nothing to root, so a test as root takes another user's place for as long as it lasts. */
+function withoutPrivileges(): void {
+  if (process.getuid?.() !== 0) return;
+  process.seteuid?.(65_534);
+  onTestFinished(() => process.seteuid?.(0));
+}
+
+test("nothing is made on disk before the first write", async () => {
+  const dir = await temporaryDirectory();
+  const store = filesystemStore({ path: join(dir, "a", "b") });
+  await store.list("");
+  await store.read("in-progress.json");
+  await store.remove("in-progress.json");
+  await store.now();
+  expect(await readdir(dir)).toEqual([]);
+  await store.create("in-progress.json", "{}");
+  expect(await readdir(join(dir, "a", "b"))).toEqual(["in-progress.json"]);
+});
+
+test("its clock is the file system's", async () => {
+  const dir = await temporaryDirectory();
+  const store = filesystemStore({ path: dir });
+  vi.useFakeTimers({ now: 0, toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  expect(await store.now()).toBeGreaterThan(Date.parse("2026-01-01"));
+  expect(await readdir(dir)).toEqual([]);
+});
+
+test("a folder that went away is unreachable, not empty, and is not made anew", async () => {
+  const dir = await temporaryDirectory();
+  const store = filesystemStore({ path: join(dir, "store") });
+  await store.create("a.json", "1");
+  await rename(join(dir, "store"), join(dir, "unmounted"));
+  const unreachable = { code: "STORE_UNREACHABLE" };
+  await expect(store.list("")).rejects.toMatchObject(unreachable);
+  await expect(store.read("a.json")).rejects.toMatchObject(unreachable);
+  await expect(store.open("a.json")).rejects.toMatchObject(unreachable);
+  await expect(store.create("b.json", "1")).rejects.toMatchObject(unreachable);
+  await expect(store.upload("b.tar", pieces("x"))).rejects.toMatchObject(unreachable);
+  await expect(store.now()).rejects.toMatchObject(unreachable);
+  expect(await readdir(dir)).toEqual(["unmounted"]);
+  await rename(join(dir, "unmounted"), join(dir, "store"));
+  expect(await store.list("")).toHaveLength(1);
+});
+
+test("a path that leads through a file is unreachable", async () => {
+  const dir = await temporaryDirectory();
+  await writeFile(join(dir, "file"), "x");
+  const store = filesystemStore({ path: join(dir, "file", "store") });
+  await expect(store.list("")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+  await expect(store.create("a.json", "1")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+});
+
+test("a folder that may not be read or written is denied", async () => {
+  const dir = await temporaryDirectory();
+  await chmod(dir, 0o755);
+  await mkdir(join(dir, "locked"), { mode: 0o700 });
+  await mkdir(join(dir, "read-only"));
+  await writeFile(join(dir, "read-only", "a.json"), "1");
+  // Whatever the umask is.
+  await chmod(join(dir, "read-only", "a.json"), 0o444);
+  await chmod(join(dir, "read-only"), 0o555);
+  withoutPrivileges();
+  const locked = filesystemStore({ path: join(dir, "locked", "store") });
+  const readOnly = filesystemStore({ path: join(dir, "read-only") });
+  const denied = { code: "STORE_DENIED" };
+  if (process.getuid?.() === 0) await expect(locked.list("")).rejects.toMatchObject(denied);
+  await expect(readOnly.create("b.json", "1")).rejects.toMatchObject(denied);
+  await expect(readOnly.upload("b.tar", pieces("x"))).rejects.toMatchObject(denied);
+  await expect(readOnly.remove("a.json")).rejects.toMatchObject(denied);
+  await expect(readOnly.now()).rejects.toMatchObject(denied);
+  expect(await readOnly.list("")).toHaveLength(1);
+  expect((await readOnly.read("a.json"))?.text).toBe("1");
+});
+
+test.each([
+  ["ENOSPC", "STORE_FULL"],
+  ["EDQUOT", "STORE_FULL"],
+  ["EROFS", "STORE_DENIED"],
+  ["EPERM", "STORE_DENIED"],
+  ["EIO", "STORE_UNREACHABLE"],
+  ["ESTALE", "STORE_UNREACHABLE"],
+  ["ENOTCONN", "STORE_UNREACHABLE"],
+])("%s from the file system becomes %s", (code, expected) => {
+  const error = Object.assign(new Error(code), { code });
+  expect(folderError(error, "writing a.tar", "file:///store")).toMatchObject({
+    code: expected,
+    cause: error,
+  });
+});
+
+test("an error that is not the file system's stays what it is", () => {
+  const bug = new TypeError("a bug");
+  expect(folderError(bug, "writing a.tar", "file:///store")).toBe(bug);
+});
+
+test("temporary files of dead writers go with the next upload, those being written stay", async () => {
+  const dir = await temporaryDirectory();
+  const store = filesystemStore({ path: dir, temporaryGraceMs: 60_000 });
+  await writeFile(join(dir, ".tmp-dead"), "half");
+  await writeFile(join(dir, ".tmp-alive"), "half");
+  await utimes(join(dir, ".tmp-dead"), new Date(), new Date(Date.now() - 120_000));
+  expect(await store.list("")).toEqual([]);
+  await store.upload("a.tar", pieces("x"));
+  expect((await readdir(dir)).toSorted()).toEqual([".tmp-alive", "a.tar"]);
+});
+
+test("what only looks like a name lists nothing: hidden files, folders, dangling links", async () => {
+  const dir = await temporaryDirectory();
+  const store = filesystemStore({ path: dir });
+  await mkdir(join(dir, "checkpoint-5-folder", "deep", "deeper"), { recursive: true });
+  await writeFile(join(dir, ".hidden"), "x");
+  await writeFile(join(dir, "a b.json"), "x");
+  await symlink(join(dir, "nowhere"), join(dir, "checkpoint-link.json"));
+  expect(await store.list("")).toEqual([]);
+});
+
+test("a process that died while it replaced a file holds up the next for seconds only", async () => {
+  const dir = await temporaryDirectory();
+  const store = filesystemStore({ path: dir });
+  await store.create("in-progress.json", "1");
+  const tag = (await store.read("in-progress.json"))?.tag ?? "";
+  const claim = join(dir, `.tmp-claim-in-progress.json-${tag.slice(0, 16)}`);
+  await writeFile(claim, "");
+  expect(await store.replace("in-progress.json", "2", tag)).toBe(false);
+  await utimes(claim, new Date(), new Date(Date.now() - 60_000));
+  expect(await store.replace("in-progress.json", "2", tag)).toMatchObject({ tag: expect.any(String) });
+  expect(await readdir(dir)).toEqual(["in-progress.json"]);
+});
+
+test("a manifest larger than any can be is refused without being read", async () => {
+  const dir = await temporaryDirectory();
+  const store = filesystemStore({ path: dir });
+  await writeFile(join(dir, "a.json"), "");
+  await truncate(join(dir, "a.json"), 65 * 1024 * 1024);
+  await expect(store.read("a.json")).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
+});
+
+test("a file opened for a reader that was stopped meanwhile fails for who reads it, and ends nobody else", async () => {
+  const dir = await temporaryDirectory();
+  await writeFile(join(dir, "a.tar"), "content");
+  const stream = await filesystemStore({ path: dir }).open("a.tar", { signal: AbortSignal.abort() });
+  // Nobody listens: an error that nobody heard would end the process, and this run.
+  await vi.waitFor(() => expect(stream.closed).toBe(true));
+  await expect(stream.toArray()).rejects.toThrow("aborted");
+});

@@ -1,0 +1,249 @@
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
+import { expect, onTestFinished, test } from "vitest";
+import type { CheckpointStore, S3StoreOptions } from "../../../src/index.ts";
+import { isSamePlace, s3Store } from "../../../src/index.ts";
+import { s3Error } from "../../../src/stores/s3/s3-errors.ts";
+import { answeringServer, errorDocument, listingPage } from "../../support/answering-server.ts";
+
+const KEY = { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "not-to-be-told" };
+
+function storeAt(endpoint: string, options: Partial<S3StoreOptions> = {}): CheckpointStore {
+  const store = s3Store({ bucket: "b", prefix: "p", endpoint, credentials: KEY, maxAttempts: 2, ...options });
+  onTestFinished(() => store.close());
+  return store;
+}
+
+test.each([
+  [403, "AccessDenied", "", "STORE_DENIED", /s3:ListBucket/],
+  [403, "InvalidAccessKeyId", "", "STORE_DENIED", /does not know the access key/],
+  [403, "SignatureDoesNotMatch", "", "STORE_DENIED", /secret key does not belong/],
+  [400, "ExpiredToken", "", "STORE_DENIED", /session token has expired/],
+  [403, "RequestTimeTooSkewed", "", "STORE_DENIED", /more than 15 minutes apart/],
+  [404, "NoSuchBucket", "", "STORE_UNREACHABLE", /there is no bucket b\./],
+  [
+    400,
+    "AuthorizationHeaderMalformed",
+    "<Region>eu-west-1</Region>",
+    "STORE_DENIED",
+    /in the region eu-west-1, not us-east-1/,
+  ],
+  [301, "PermanentRedirect", "", "STORE_DENIED", /in another region, not us-east-1/],
+  [503, "SlowDown", "", "STORE_UNREACHABLE", /asks for fewer requests/],
+  [500, "InternalError", "", "STORE_UNREACHABLE", /answered 500 InternalError/],
+  [429, "TooManyRequests", "", "STORE_UNREACHABLE", /answered 429/],
+  [507, "InsufficientStorage", "", "STORE_FULL", /no room left/],
+  [403, "QuotaExceeded", "", "STORE_FULL", /no room left/],
+  [501, "NotImplemented", "", "STORE_DENIED", /NotImplemented/],
+  [400, "InvalidStorageClass", "", "STORE_DENIED", /refused it \(400 InvalidStorageClass/],
+])(
+  "a service that says %i %s is told as such, with what to do",
+  async (status, word, more, code, message) => {
+    const { endpoint } = await answeringServer(() => ({ status, body: errorDocument(word, more) }));
+    const error: unknown = await storeAt(endpoint)
+      .list("")
+      .catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code, hint: expect.stringMatching(/.\.$/) });
+    const told = error instanceof Error ? `${error.message} ${String(Reflect.get(error, "hint"))}` : "";
+    expect(told).toMatch(message);
+    expect(told).toContain("s3://b/p");
+    expect(told).not.toContain(KEY.secretAccessKey);
+  },
+);
+
+test("a redirect that names the region in a header leads to the right setting", async () => {
+  const headers = { "x-amz-bucket-region": "eu-west-1" };
+  const { endpoint } = await answeringServer(() => ({
+    status: 301,
+    headers,
+    body: errorDocument("PermanentRedirect"),
+  }));
+  await expect(storeAt(endpoint, { region: "us-west-2" }).list("")).rejects.toMatchObject({
+    message: expect.stringContaining("in the region eu-west-1, not us-west-2"),
+    hint: expect.stringContaining('"eu-west-1"'),
+  });
+});
+
+test("a service that fails for a moment is asked again, and no more often than is allowed", async () => {
+  let failures = 1;
+  const server = await answeringServer(() =>
+    failures-- > 0
+      ? { status: 503, body: errorDocument("SlowDown") }
+      : { status: 200, body: listingPage(["p/a.json"]) },
+  );
+  const store = storeAt(server.endpoint);
+  expect(await store.list("")).toMatchObject([{ name: "a.json", bytes: 7 }]);
+  expect(server.asked).toHaveLength(2);
+  failures = 10;
+  await expect(store.list("")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+  expect(server.asked).toHaveLength(4);
+});
+
+test("a service that is not there, or tears every connection down, is unreachable", async () => {
+  const { endpoint } = await answeringServer(() => "reset");
+  await expect(storeAt(endpoint).list("")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+  await expect(storeAt(await refusingEndpoint()).list("")).rejects.toMatchObject({
+    code: "STORE_UNREACHABLE",
+    message: expect.stringContaining("ECONNREFUSED"),
+  });
+});
+
+test("a service that says nothing at all is given up", async () => {
+  const silent = createServer(() => undefined);
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void silent.close());
+  const { port } = silent.address() as AddressInfo;
+  const store = storeAt(`http://127.0.0.1:${port}`, { requestTimeout: 200, maxAttempts: 1 });
+  await expect(store.list("")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+});
+
+test("an https: address of a service that speaks http is told apart from one that is not there", async () => {
+  const { endpoint } = await answeringServer(() => ({ status: 200 }));
+  await expect(storeAt(endpoint.replace("http:", "https:")).list("")).rejects.toMatchObject({
+    code: "STORE_UNREACHABLE",
+    message: expect.stringMatching(/certificate|TLS/),
+  });
+});
+
+test("a listing costs one request for each thousand objects, and foreign names do it no harm", async () => {
+  const names = Array.from({ length: 2_500 }, (_, at) => `p/checkpoint-${String(at).padStart(5, "0")}`);
+  const foreign = ["p/", "p/%01", "p/a%2Fb%2Fc", "p/100%25", "q/elsewhere"];
+  const { endpoint, asked } = await answeringServer(({ url }) => {
+    const token = new URL(url, "http://x").searchParams.get("continuation-token");
+    const at = Number(token ?? 0);
+    const page = names.slice(at, at + 1000);
+    const next = at + 1000 < names.length ? String(at + 1000) : undefined;
+    return { status: 200, body: listingPage(at === 0 ? [...foreign, ...page] : page, next) };
+  });
+  expect(await storeAt(endpoint).list("checkpoint-")).toHaveLength(2_500);
+  expect(asked).toHaveLength(3);
+});
+
+test("its clock is the date of the service's answers", async () => {
+  const date = "Fri, 20 Nov 2026 06:12:26 GMT";
+  const { endpoint } = await answeringServer(() => ({
+    status: 200,
+    headers: { date },
+    body: listingPage([]),
+  }));
+  expect(await storeAt(endpoint).now()).toBe(Date.parse(date));
+});
+
+test("a read-only store refuses every write before it is sent", async () => {
+  const { endpoint, asked } = await answeringServer(() => ({ status: 200 }));
+  const store = storeAt(endpoint, { readOnly: true });
+  const content = Readable.from([Buffer.from("x")]);
+  const denied = { code: "STORE_DENIED", message: expect.stringContaining("read-only") };
+  await expect(store.upload("a.tar", content)).rejects.toMatchObject(denied);
+  await expect(store.create("a.json", "x")).rejects.toMatchObject(denied);
+  await expect(store.replace("a.json", "x", "tag")).rejects.toMatchObject(denied);
+  await expect(store.remove("a.json")).rejects.toMatchObject(denied);
+  expect(content.destroyed).toBe(true);
+  expect(asked).toEqual([]);
+});
+
+test("a service that refuses without a reason is told with its status alone", async () => {
+  const { endpoint } = await answeringServer(() => ({ status: 503 }));
+  await expect(storeAt(endpoint, { maxAttempts: 1 }).list("")).rejects.toMatchObject({
+    message: expect.stringMatching(/: it answered 503\.$/),
+  });
+});
+
+test("what the SDK says of itself is left out of what is said of a service", async () => {
+  const silent = createServer((socket) => void socket.resume().on("error", () => undefined));
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void silent.close());
+  const { port } = silent.address() as AddressInfo;
+  const store = storeAt(`http://127.0.0.1:${port}`, { requestTimeout: 100, maxAttempts: 1 });
+  await expect(store.list("")).rejects.toMatchObject({
+    message: expect.stringMatching(
+      /did not answer \(TimeoutError: the request socket timed out after 100 ms of inactivity\)\.$/,
+    ),
+  });
+});
+
+test.each(["localhost:4566", "s3.example.net", "http://", "ftp://user:hunter2@example.net"])(
+  "an address of the environment that is none, %s, is told as such and not repeated",
+  (value) => {
+    const make = (): CheckpointStore => s3Store({ bucket: "b", env: { AWS_ENDPOINT_URL: value } });
+    const expected = {
+      code: "CONFIG_INVALID",
+      message: "AWS_ENDPOINT_URL is not the address of an S3 service.",
+    };
+    expect(make).toThrow(expect.objectContaining(expected));
+  },
+);
+
+test("a profile that is not there is named", async () => {
+  const options = { credentials: { profile: "nonesuch" }, env: {} };
+  await expect(storeAt("http://127.0.0.1:9", options).list("")).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    message: expect.stringContaining("the profile nonesuch is not there or names none"),
+  });
+  const inRegion = storeAt("http://127.0.0.1:9", { ...options, region: "eu-west-1" });
+  await expect(inRegion.list("")).rejects.toMatchObject({
+    code: "STORE_DENIED",
+    message: expect.stringContaining("not in the profile nonesuch either"),
+  });
+});
+
+test("buckets of one name on two services are two places, and messages say of which service they are", async () => {
+  const first = await refusingEndpoint();
+  const [one, same, other, amazons] = [
+    storeAt(first),
+    storeAt(`${first}/`.replace("http://", "http://user:hunter2@")),
+    storeAt(await refusingEndpoint()),
+    s3Store({ bucket: "b", prefix: "/p/", region: "eu-west-1", env: {} }),
+  ];
+  expect(new Set([one, same, other, amazons].map(({ location }) => location))).toEqual(new Set(["s3://b/p"]));
+  expect(isSamePlace(one, same)).toBe(true);
+  expect(isSamePlace(one, other)).toBe(false);
+  expect(isSamePlace(one, amazons)).toBe(false);
+  for (const store of [one, same]) {
+    const message: unknown = await store.list("").catch((error: unknown) => String(error));
+    expect(message).toContain(`s3://b/p at ${first} failed`);
+    expect(message).not.toContain("hunter2");
+  }
+});
+
+test("an error of the program stays what it is", () => {
+  const bug = new TypeError("a bug");
+  const request = {
+    doing: "listing",
+    permission: "s3:ListBucket",
+    location: "s3://b",
+    bucket: "b",
+    region: undefined,
+    profile: undefined,
+  };
+  expect(s3Error(bug, request)).toBe(bug);
+});
+
+test("that no region is known, and that there are no credentials, is told with what to set", () => {
+  const request = {
+    doing: "listing",
+    permission: "s3:ListBucket",
+    location: "s3://b",
+    bucket: "b",
+    region: undefined,
+    profile: undefined,
+  };
+  expect(s3Error(new Error("Region is missing"), request)).toMatchObject({
+    code: "CONFIG_INVALID",
+    hint: expect.stringContaining("AWS_REGION"),
+  });
+  const none = Object.assign(new Error("Could not load credentials."), { name: "CredentialsProviderError" });
+  expect(s3Error(none, request)).toMatchObject({
+    code: "STORE_DENIED",
+    hint: expect.stringContaining("AWS_ACCESS_KEY_ID"),
+  });
+});
+
+async function refusingEndpoint(): Promise<string> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return `http://127.0.0.1:${port}`;
+}

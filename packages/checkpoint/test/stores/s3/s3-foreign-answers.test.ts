@@ -1,0 +1,61 @@
+import { expect, onTestFinished, test } from "vitest";
+import type { CheckpointStore } from "../../../src/index.ts";
+import { s3Store } from "../../../src/index.ts";
+import { answeringServer } from "../../support/answering-server.ts";
+
+function storeAt(endpoint: string): CheckpointStore {
+  const credentials = { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "not-to-be-told" };
+  const store = s3Store({ bucket: "b", prefix: "p", endpoint, credentials, maxAttempts: 1 });
+  onTestFinished(() => store.close());
+  return store;
+}
+
+const LOGIN_PAGE = "<!DOCTYPE html><html><body><p>Please log in.<br></p></body></html>";
+
+test.each([
+  ["a login page", 200, LOGIN_PAGE, "STORE_UNREACHABLE", /answered 200 and something that is not S3's/],
+  ["a page that is XML, too", 200, "<html><body>ok</body></html>", "STORE_UNREACHABLE", /no listing/],
+  ["nothing", 200, "", "STORE_UNREACHABLE", /no listing/],
+  ["a refusing page", 403, LOGIN_PAGE, "STORE_DENIED", /answered 403 and something that is not S3's/],
+  ["a page about a server behind it", 502, LOGIN_PAGE, "STORE_UNREACHABLE", /answered 502 and something/],
+  ["a way to a login page", 302, LOGIN_PAGE, "STORE_UNREACHABLE", /answered 302 and something/],
+  ["a way without a page", 301, "", "STORE_UNREACHABLE", /sent on to https:\/\/login\.example\.net\./],
+  ["a page for what is not there", 404, LOGIN_PAGE, "STORE_UNREACHABLE", /answered 404 and something/],
+  ["JSON", 200, '{"ok": true}', "STORE_UNREACHABLE", /something that is not S3's/],
+])("a proxy that answers with %s is no empty store", async (_what, status, body, code, message) => {
+  const headers =
+    status < 300 || status > 399 ? {} : { location: "https://login.example.net/?token=hunter2" };
+  const { endpoint } = await answeringServer(() => ({ status, body, headers }));
+  const error: unknown = await storeAt(endpoint)
+    .list("checkpoint-")
+    .catch((thrown: unknown) => thrown);
+  expect(error).toMatchObject({
+    code,
+    message: expect.stringMatching(message),
+    hint: expect.stringContaining("proxy"),
+  });
+  expect(String(error)).not.toMatch(/\n|Deserialization|Unknown|hunter2/);
+});
+
+test.each([
+  ["does not say where it goes on", undefined],
+  ["begins with its first page again and again", "1"],
+])("a listing that is cut short and %s is not taken for the whole", async (_what, token) => {
+  const next = token === undefined ? "" : `<NextContinuationToken>${token}</NextContinuationToken>`;
+  const body = `<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated>${next}</ListBucketResult>`;
+  const { endpoint, asked } = await answeringServer(() => ({ status: 200, body }));
+  await expect(storeAt(endpoint).list("")).rejects.toMatchObject({
+    code: "STORE_UNREACHABLE",
+    message: expect.stringContaining("cut short"),
+  });
+  expect(asked.length).toBeLessThan(3);
+});
+
+test("a list of unfinished uploads that begins with its first page again and again is read once", async () => {
+  const body =
+    "<ListMultipartUploadsResult><Bucket>b</Bucket><IsTruncated>true</IsTruncated>" +
+    "<NextKeyMarker>p/checkpoint-1</NextKeyMarker><NextUploadIdMarker>1</NextUploadIdMarker></ListMultipartUploadsResult>";
+  const { endpoint, asked } = await answeringServer(() => ({ status: 200, body }));
+  expect(await storeAt(endpoint).tidy?.({ before: Date.now(), isDead: () => true })).toEqual([]);
+  expect(asked).toHaveLength(2);
+});

@@ -1,0 +1,59 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { expect, onTestFinished, test } from "vitest";
+import { temporaryDirectory } from "../../support/places.ts";
+import { restore, sweep } from "../../support/rounds.ts";
+import { s3FaultProxy } from "../../support/s3-fault-proxy.ts";
+import { s3Places } from "../../support/s3-place.ts";
+import { testSource } from "../../support/test-source.ts";
+
+const CHILD = fileURLToPath(new URL("../../../dist/test/support/s3-saving-child.js", import.meta.url));
+const BYTES = 40_000_000;
+const LEASE_MS = 4_000;
+/** Begun before now, by any clock. */
+const NO_GRACE = -60_000;
+
+const place = s3Places();
+
+test("what a node leaves that is killed while it uploads stays while its lease holds, and the next sweep aborts it", async () => {
+  const { s3, prefix, store, lying } = place();
+  const dir = await temporaryDirectory();
+  const proxy = await s3FaultProxy({ to: s3.endpoint });
+  let parts = 0;
+  const uploading = new Promise<void>((resolve) => {
+    proxy.plan = ({ kind }) => {
+      if (kind !== "part") return undefined;
+      parts += 1;
+      if (parts < 3) return undefined;
+      resolve();
+      return "no answer";
+    };
+  });
+  const options = { ...s3, prefix, endpoint: proxy.endpoint };
+  const asked = JSON.stringify({ store: options, dir, bytes: BYTES, leaseMs: LEASE_MS });
+  const child = spawn(process.execPath, [CHILD, asked], { stdio: ["ignore", "inherit", "inherit"] });
+  const exited = once(child, "exit");
+  onTestFinished(() => void child.kill("SIGKILL"));
+  await Promise.race([uploading, exited]);
+  child.kill("SIGKILL");
+  expect(await exited).toEqual([null, "SIGKILL"]);
+
+  const left = [expect.stringMatching(/^checkpoint-.*\.tar\?uploads$/), "in-progress.json"];
+  expect((await lying()).toSorted()).toEqual(left);
+  const other = store();
+  const source = testSource("other");
+  await sweep(other, source, { orphanGraceMs: NO_GRACE });
+  expect((await lying()).toSorted()).toEqual(left);
+  // By the service's clock, which is another process's.
+  await expect
+    .poll(
+      async () => {
+        await sweep(other, source, { orphanGraceMs: NO_GRACE });
+        return (await lying()).filter((name) => name.endsWith("?uploads"));
+      },
+      { timeout: 30_000, interval: 200 },
+    )
+    .toEqual([]);
+  expect((await restore([other], dir)).restored).toBeUndefined();
+});

@@ -1,0 +1,75 @@
+import { Readable } from "node:stream";
+import { expect, test } from "vitest";
+import { memoryS3 } from "../../support/memory-s3.ts";
+import { s3FaultProxy } from "../../support/s3-fault-proxy.ts";
+import { s3Places } from "../../support/s3-place.ts";
+
+const place = s3Places();
+
+test("a service that refuses every condition is found to know ranges all the same", async () => {
+  const server = await memoryS3({ conditions: "refused" });
+  const store = server.store();
+  await store.create("a.json", "{}");
+  expect(store.describe?.()).toMatchObject({ exclusive: false, ranges: true });
+  expect([...server.objects.keys()]).toEqual(["cairn/test/a.json"]);
+});
+
+test("an upload that loses to an object which has gone since may be tried again, and leaves nothing", async () => {
+  const { s3, store, lying } = place();
+  const proxy = await s3FaultProxy({ to: s3.endpoint });
+  const writer = store({ endpoint: proxy.endpoint });
+  await writer.create("probed.json", "{}");
+  proxy.plan = ({ kind }) => (kind === "complete" ? "412" : undefined);
+  const upload = (): Promise<unknown> => writer.upload("a.tar", Readable.from([Buffer.alloc(9_000_000)]));
+  await expect(upload()).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+  expect(await lying()).toEqual(["probed.json"]);
+  proxy.plan = () => undefined;
+  expect(await upload()).toEqual({ bytes: 9_000_000 });
+});
+
+test("an upload whose completion is answered by a 200 with an error in it, again and again, leaves nothing", async () => {
+  const { s3, store, lying } = place();
+  const proxy = await s3FaultProxy({ to: s3.endpoint });
+  proxy.plan = ({ kind }) => (kind === "complete" ? "error in 200" : undefined);
+  const writer = store({ endpoint: proxy.endpoint, maxAttempts: 2 });
+  const upload = writer.upload("a.tar", Readable.from([Buffer.alloc(9_000_000)]));
+  await expect(upload).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+  expect(await lying()).toEqual([]);
+});
+
+test("an upload whose completion the service has made, though no answer came, is there and counts as made", async () => {
+  const { s3, store, lying } = place();
+  const proxy = await s3FaultProxy({ to: s3.endpoint });
+  proxy.plan = ({ kind }) => (kind === "complete" ? "answer lost" : undefined);
+  const writer = store({ endpoint: proxy.endpoint, maxAttempts: 2 });
+  const upload = writer.upload("a.tar", Readable.from([Buffer.alloc(9_000_000)]));
+  expect(await upload).toEqual({ bytes: 9_000_000 });
+  expect(await lying()).toEqual(["a.tar"]);
+});
+
+test("a listing costs one request a thousand objects", async () => {
+  const { s3, store, prefix, client } = place();
+  const names = Array.from({ length: 1_001 }, (_, n) => `${String(n).padStart(5, "0")}.json`);
+  const puts = [...names];
+  const put = async (): Promise<void> => {
+    for (let name = puts.pop(); name !== undefined; name = puts.pop())
+      await client.putObject({ Bucket: s3.bucket, Key: `${prefix}/${name}`, Body: "{}" });
+  };
+  await Promise.all(Array.from({ length: 16 }, put));
+  const proxy = await s3FaultProxy({ to: s3.endpoint });
+  const listed = await store({ endpoint: proxy.endpoint }).list("");
+  expect(listed.map(({ name }) => name)).toEqual(names);
+  expect(proxy.requests).toBe(2);
+});
+
+test("a prefix that a web address would shorten or escape is kept as it is", async () => {
+  const { store, prefix } = place();
+  for (const odd of ["a/../b", "a/./b", "a//b", "100%41", "a+b c?d#e&f=g", "ünï/код", "'\"<>"]) {
+    const files = store({ prefix: `${prefix}/${odd}` });
+    await files.create("in-progress.json", odd);
+    await files.upload("a.tar", Readable.from([Buffer.alloc(6_000_000)]));
+    expect((await files.list("")).map(({ name }) => name)).toEqual(["a.tar", "in-progress.json"]);
+    expect(await files.read("in-progress.json")).toMatchObject({ text: odd });
+    for (const { name } of await files.list("")) await files.remove(name);
+  }
+});

@@ -1,0 +1,21 @@
+import { checkpointStoreSuite } from "../../../testing/index.ts";
+import type { CheckpointStore } from "../../../src/index.ts";
+import { memoryS3 } from "../../support/memory-s3.ts";
+import type { MemoryS3 } from "../../support/memory-s3.ts";
+
+const servers = new WeakMap<CheckpointStore, MemoryS3>();
+
+// Services that compare in the plain way, or not at all, are tested in processes of their own.
+for (const conditions of ["bare", "refused"] as const) {
+  checkpointStoreSuite(`a store in S3 with conditions ${conditions}`, {
+    async open() {
+      const server = await memoryS3({ conditions });
+      const store = server.store();
+      servers.set(store, server);
+      return store;
+    },
+    async reopen(store) {
+      return servers.get(store)?.store() ?? store;
+    },
+  });
+}

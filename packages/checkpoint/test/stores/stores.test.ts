@@ -1,0 +1,14 @@
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { checkpointStoreSuite, faultyStore } from "../../testing/index.ts";
+import { filesystemStore, memoryStore } from "../../src/index.ts";
+import { temporaryDirectory } from "../support/places.ts";
+
+checkpointStoreSuite("a store in memory", { open: async () => memoryStore() });
+
+checkpointStoreSuite("a store in a folder", {
+  open: async () => filesystemStore({ path: join(await temporaryDirectory(), "new", "store") }),
+  reopen: async (store) => filesystemStore({ path: fileURLToPath(store.location) }),
+});
+
+checkpointStoreSuite("a faulty store without faults", { open: async () => faultyStore(memoryStore(), {}) });

@@ -1,0 +1,244 @@
+import type { EventRecord } from "./event-record.ts";
+import type { NodeStatus } from "./node-status.ts";
+import type { Json, Transaction, TxId, TxOperation, TxOutcome } from "./transaction.ts";
+import { CairnClientError } from "./client-error.ts";
+import type {
+  CallOptions,
+  ClientDocument,
+  ClientEvent,
+  ClientListQuery,
+  ClientOptions,
+  ClientPage,
+  ClientReadOptions,
+  ClientTransaction,
+  ClientVersion,
+  ClientWatchQuery,
+  PointInTime,
+  WriteOptions,
+  Written,
+} from "./client-types.ts";
+import { type Answer, type ClientRequest, NodePool, readJson } from "./node-pool.ts";
+import { bucketPath, checkedUrl, nextCursor, pointText, qualified, splitKey } from "./request-parts.ts";
+import { watchTransactions } from "./watch-transactions.ts";
+
+/**
+ * Speaks to the nodes of one log over HTTP. Calls go to one node until it fails, then to the next; what may be tried again is, and a
+ * write that is has an idempotency id, so it is applied once. Reads never go back behind what this client wrote or saw
+ * (unless `readYourWrites` is false). A key is `namespace/name`, or a name alone, which is in the namespace `default`.
+ */
+export class CairnClient {
+  readonly #pool: NodePool;
+  readonly #readsItsWrites: boolean;
+  #lastTx: TxId = 0;
+
+  constructor(options: ClientOptions) {
+    const urls = (typeof options.urls === "string" ? [options.urls] : options.urls).map(checkedUrl);
+    if (urls.length === 0) throw new TypeError("A client needs the address of at least one node.");
+    this.#readsItsWrites = options.readYourWrites ?? true;
+    this.#pool = new NodePool({
+      urls,
+      token: options.token,
+      // Called as a method of something else, a browser's refuses.
+      fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
+      retryForMs: options.retryForMs ?? 30_000,
+      attemptMs: options.attemptMs ?? 10_000,
+    });
+  }
+
+  /** The last transaction that this client wrote or saw: as `minTx` it lets another client see at least as much. */
+  get lastTx(): TxId {
+    return this.#lastTx;
+  }
+
+  /** The document of a key, now or at a point in the past; undefined when there is none. */
+  async get<T = Json>(
+    bucket: string,
+    key: string,
+    options: ClientReadOptions & { readonly asOf?: PointInTime } = {},
+  ): Promise<ClientDocument<T> | undefined> {
+    try {
+      const query = { key: qualified(key), "as-of": pointText(options.asOf) };
+      const { headers, body } = await this.#read(bucketPath(bucket), query, options);
+      const revision = Number(headers.get("etag")?.replaceAll('"', ""));
+      const document = body as T;
+      this.#saw(revision);
+      return { ...splitKey(key), revision, document };
+    } catch (error) {
+      if (error instanceof CairnClientError && error.code === "NOT_FOUND") return undefined;
+      throw error;
+    }
+  }
+
+  /** The documents of a bucket in key order, page after page as they are taken, all as of one transaction. */
+  async *list<T = Json>(
+    bucket: string,
+    query: ClientListQuery = {},
+  ): AsyncGenerator<ClientDocument<T>, void, void> {
+    let page = await this.page<T>(bucket, query);
+    for (;;) {
+      yield* page.documents;
+      if (page.next === undefined) return;
+      page = await this.page<T>(bucket, query, page.next);
+    }
+  }
+
+  /** One page of a list; `cursor` is the `next` of the page before. */
+  async page<T = Json>(bucket: string, query: ClientListQuery = {}, cursor?: string): Promise<ClientPage<T>> {
+    const { namespace, prefix, asOf, where, pageSize: limit } = query;
+    const parameters = { namespace, prefix, where, limit, cursor, "as-of": pointText(asOf) };
+    const answer = await this.#read(bucketPath(bucket), parameters, query);
+    const txId = Number(answer.headers.get("cairn-tx"));
+    this.#saw(txId);
+    return { txId, documents: answer.body as ClientDocument<T>[], next: nextCursor(answer) };
+  }
+
+  /** The versions of a document, newest first, page after page as they are taken. */
+  async *history<T = Json>(
+    bucket: string,
+    key: string,
+    options: ClientReadOptions & { readonly pageSize?: number } = {},
+  ): AsyncGenerator<ClientVersion<T>, void, void> {
+    let cursor: string | undefined;
+    do {
+      const query = { key: qualified(key), history: true, limit: options.pageSize, cursor };
+      const answer = await this.#read(bucketPath(bucket), query, options);
+      cursor = nextCursor(answer);
+      yield* answer.body as ClientVersion<T>[];
+    } while (cursor !== undefined);
+  }
+
+  /** Writes a document; with `ifRevision` only if it is at that revision, else `CONFLICT`. */
+  async put(bucket: string, key: string, document: Json, options: WriteOptions = {}): Promise<Written> {
+    return await this.#write(["put", bucket, key, document], options);
+  }
+
+  /** Deletes a document; with `ifRevision` only if it is at that revision, else `CONFLICT`. One that is not there stays so. */
+  async delete(bucket: string, key: string, options: WriteOptions = {}): Promise<Written> {
+    return await this.#write(["delete", bucket, key], options);
+  }
+
+  /** Submits a transaction and waits until it is indexed: whether it was committed, and why not. */
+  async transact(
+    transaction: Transaction,
+    options: CallOptions & { readonly timeoutMs?: number } = {},
+  ): Promise<TxOutcome> {
+    const { timeoutMs } = options;
+    const outcome = (await this.#post(
+      transaction,
+      { await: true, timeout: timeoutMs },
+      options,
+    )) as TxOutcome;
+    this.#saw(outcome.txId);
+    return outcome;
+  }
+
+  /** Submits a transaction: its id, once the log has it. */
+  async submit(transaction: Transaction, options: CallOptions = {}): Promise<{ readonly txId: TxId }> {
+    const submitted = (await this.#post(transaction, {}, options)) as { txId: TxId };
+    this.#saw(submitted.txId);
+    return submitted;
+  }
+
+  /** Waits until a node has indexed a transaction: what became of it. `TX_TIMEOUT` after `timeoutMs` (30,000). */
+  async await(txId: TxId, options: CallOptions & { readonly timeoutMs?: number } = {}): Promise<TxOutcome> {
+    const waitMs = options.timeoutMs ?? 30_000;
+    const request = {
+      path: `/api/v1/tx/${txId}`,
+      query: { timeout: waitMs },
+      signal: options.signal,
+      waitMs,
+    };
+    const outcome = (await this.#json(request)) as TxOutcome;
+    this.#saw(outcome.txId);
+    return outcome;
+  }
+
+  /** Every transaction that changes what is watched, once and in order, over as many nodes and connections as it takes. */
+  watch<T = Json>(query: ClientWatchQuery = {}): AsyncGenerator<ClientTransaction<T>, void, void> {
+    return watchTransactions<T>(this.#pool, query);
+  }
+
+  /** Records an event of the application. */
+  async recordEvent(event: EventRecord, options: WriteOptions = {}): Promise<Written> {
+    return await this.#write(["event", event], options);
+  }
+
+  /** The newest recorded events, newest first; `before` an event's id for older ones. */
+  async events(
+    query: ClientReadOptions & {
+      readonly limit?: number;
+      readonly bucket?: string;
+      readonly object?: string;
+      readonly before?: string;
+    } = {},
+  ): Promise<ClientEvent[]> {
+    const { limit, bucket, object, before } = query;
+    const { body } = await this.#read("/api/v1/events", { limit, bucket, object, before }, query);
+    return body as ClientEvent[];
+  }
+
+  /** What GET /status answers, of the node that is used now. */
+  async status(options: CallOptions = {}): Promise<NodeStatus> {
+    return (await this.#json({ path: "/status", signal: options.signal })) as NodeStatus;
+  }
+
+  /** SHA-256 over the logical content at the transaction that it names. */
+  async digest(options: CallOptions = {}): Promise<{ readonly txId: TxId; readonly digest: string }> {
+    const answer = await this.#json({ path: "/api/v1/digest", signal: options.signal });
+    return answer as { txId: TxId; digest: string };
+  }
+
+  async #write(operation: TxOperation, options: WriteOptions): Promise<Written> {
+    const { ifRevision, id, ...rest } = options;
+    const [kind, bucket, key] = operation;
+    const ops: TxOperation[] = [operation];
+    if (ifRevision !== undefined && (kind === "put" || kind === "delete")) {
+      ops.unshift(["match", bucket, key, ifRevision]);
+    }
+    const transaction = id === undefined ? { ops } : { ops, id };
+    const outcome = await this.transact(transaction, rest);
+    if (outcome.committed) return { txId: outcome.duplicateOf ?? outcome.txId, txTime: outcome.txTime };
+    const reason = outcome.reason ?? "another write came first";
+    throw new CairnClientError("CONFLICT", `Nothing was written: ${reason.replace(/^CONFLICT: /, "")}.`, {
+      status: 412,
+      hint: "Read the document again and decide anew.",
+      details: { txId: outcome.txId },
+    });
+  }
+
+  async #post(
+    transaction: Transaction,
+    query: NonNullable<ClientRequest["query"]>,
+    { signal, timeoutMs = 30_000 }: CallOptions & { readonly timeoutMs?: number },
+  ): Promise<unknown> {
+    // With an id it is applied once, however often it has to be sent and through whichever nodes.
+    const body = { id: crypto.randomUUID(), ...transaction };
+    return await this.#json({ method: "POST", path: "/api/v1/tx", query, body, signal, waitMs: timeoutMs });
+  }
+
+  async #read(
+    path: string,
+    query: NonNullable<ClientRequest["query"]>,
+    { minTx, timeoutMs, stale, signal }: ClientReadOptions,
+  ): Promise<Answer> {
+    const least = minTx ?? (this.#readsItsWrites && this.#lastTx > 0 ? this.#lastTx : undefined);
+    return await this.#pool.send(
+      {
+        path,
+        query: { ...query, "min-tx": least, timeout: timeoutMs, stale },
+        signal,
+        waitMs: least === undefined ? 0 : (timeoutMs ?? 30_000),
+        repeatable: true,
+      },
+      readJson,
+    );
+  }
+
+  async #json(request: Omit<ClientRequest, "repeatable">): Promise<unknown> {
+    return (await this.#pool.send({ ...request, repeatable: true }, readJson)).body;
+  }
+
+  #saw(txId: TxId): void {
+    if (txId > this.#lastTx) this.#lastTx = txId;
+  }
+}

@@ -1,0 +1,49 @@
+import type { EventRecord } from "./event-record.ts";
+import type { Policies } from "./policies.ts";
+
+/** A transaction's id: its position in the log plus the log's offset. A safe integer. */
+export type TxId = number;
+
+/** The id of the transaction that last wrote a key. */
+export type Revision = TxId;
+
+/** Any JSON value. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
+
+/** Where a document lies. Order of keys: bucket, namespace, name, each by its UTF-8 bytes. */
+export interface DocumentKey {
+  readonly bucket: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/**
+ * One operation, in the form of POST /api/v1/tx. `key` is `namespace/name` (split at the first `/`), or a name alone,
+ * which is in the namespace `default`. `match` aborts the transaction unless the key is at that revision (null: absent).
+ * `configure` sets the policies; with a revision it aborts unless they are at that one (null: never set).
+ */
+export type TxOperation =
+  | readonly ["put", bucket: string, key: string, document: Json]
+  | readonly ["delete", bucket: string, key: string]
+  | readonly ["match", bucket: string, key: string, revision: Revision | null]
+  | readonly ["evict", bucket: string, key: string]
+  | readonly ["event", event: EventRecord]
+  | readonly ["configure", policies: Policies, revision?: Revision | null];
+
+/** Operations that all take effect or none. With an `id` of the client's own it is applied once however often it is submitted. */
+export interface Transaction {
+  readonly ops: readonly TxOperation[];
+  /** At most 256 bytes of UTF-8. */
+  readonly id?: string;
+}
+
+/** What became of a transaction. `txTime` is ISO-8601 in UTC with milliseconds. */
+export interface TxOutcome {
+  readonly txId: TxId;
+  readonly txTime: string;
+  readonly committed: boolean;
+  /** Why it was aborted. */
+  readonly reason?: string;
+  /** The transaction that had the same idempotency id and content before; `committed` tells of that one. */
+  readonly duplicateOf?: TxId;
+}

@@ -1,0 +1,99 @@
+import { CairnError, errorMessage, systemErrorCode } from "../errors/errors.ts";
+
+// classic-level gives a code only for locks, corruption and "some I/O error"; the rest is in strerror's words.
+const NO_SPACE = /No space left|quota exceeded/i;
+const NO_ACCESS = /Permission denied|Operation not permitted|Read-only file system/;
+// When opening: a file that the manifest names is not there or not a file, or the file system is damaged itself (EIO, EUCLEAN).
+const DAMAGED = /No such file|Is a directory|Not a directory|Invalid argument|Input\/output error|cleaning/;
+/** What is read in the calling thread comes without a code. */
+const IO_ERROR = /^IO error: /;
+
+/** The error that abstract-level wraps when opening fails, else the error itself. */
+export function innermost(error: unknown): unknown {
+  if (systemErrorCode(error) !== "LEVEL_DATABASE_NOT_OPEN") return error;
+  return error instanceof Error && error.cause !== undefined ? error.cause : error;
+}
+
+/** Why the index in `dir` could not be opened. What is no fault of its files (too many open ones, say) stays as it is. */
+export function explainOpening(error: unknown, dir: string): unknown {
+  if (error instanceof CairnError) return error;
+  const cause = innermost(error);
+  const code = systemErrorCode(cause);
+  const message = errorMessage(cause);
+  if (code === "LEVEL_LOCKED") return locked(dir, cause);
+  if (NO_SPACE.test(message)) return full(dir, cause);
+  if (NO_ACCESS.test(message)) return denied(dir, cause);
+  if (code === "LEVEL_CORRUPTION" || DAMAGED.test(message)) {
+    return new CairnError("INDEX_CORRUPT", `The index in ${dir} cannot be read: ${message}.`, {
+      hint: "Restore it from a checkpoint; the transaction log has everything that is in it.",
+      cause,
+    });
+  }
+  return cause;
+}
+
+/** Why an operation on an open store failed. Mistakes in its arguments stay as they are. */
+export function explainOperation(error: unknown, dir: string): unknown {
+  // Who threw it knew more: a capture that finds no space names another folder.
+  if (error instanceof CairnError) return error;
+  const code = systemErrorCode(error);
+  const message = errorMessage(error);
+  if (code === "LEVEL_DATABASE_NOT_OPEN" || code === "LEVEL_ITERATOR_NOT_OPEN") return closed(dir);
+  if (code === "LEVEL_SNAPSHOT_NOT_OPEN") {
+    return new CairnError("NOT_READY", "The snapshot was closed before it was read.", { cause: error });
+  }
+  if (NO_SPACE.test(message)) return full(dir, error);
+  // LevelDB opens its tables when they are first read; moving the index aside would not give the right to read it.
+  if (NO_ACCESS.test(message)) return denied(dir, error);
+  if (code === "LEVEL_CORRUPTION" || code === "LEVEL_IO_ERROR" || IO_ERROR.test(message)) {
+    return new CairnError("INDEX_CORRUPT", `The index in ${dir} can no longer be used: ${message}.`, {
+      hint: "Look after the disk, then start again; the index is checked, and restored from a checkpoint where it is damaged.",
+      cause: error,
+    });
+  }
+  return error;
+}
+
+/** What a closed store answers. */
+export function closed(dir: string): CairnError {
+  return new CairnError("NOT_READY", `The index in ${dir} is closed.`, {
+    hint: "Open it again, or wait for the node to.",
+  });
+}
+
+/** What whoever comes second meets. */
+export function locked(dir: string, cause?: unknown): CairnError {
+  return new CairnError("INDEX_LOCKED", `The index in ${dir} is in use already.`, {
+    hint: "Stop the other node that uses it, or give each node a directory of its own.",
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+function denied(dir: string, cause: unknown): CairnError {
+  return new CairnError(
+    "CONFIG_INVALID",
+    `The index in ${dir} may not be read and written by this user: ${errorMessage(cause)}.`,
+    {
+      hint: "Give the user of this process access to the directory and all files in it, or name another one.",
+      cause,
+    },
+  );
+}
+
+function full(dir: string, cause: unknown): CairnError {
+  return new CairnError("DISK_FULL", `There is no space left for the index in ${dir}.`, {
+    hint: "Free some space: a node goes on by itself then. What was written before is kept.",
+    cause,
+  });
+}
+
+/** The files of a database that is open are not in its folder any more. */
+export function filesGone(dir: string): CairnError {
+  return new CairnError(
+    "INDEX_CORRUPT",
+    `The files of the index in ${dir} were removed or replaced while it is open; it answers from files that are still held open.`,
+    {
+      hint: "Nothing is lost: stop the node and start it again, and it builds its index anew out of a checkpoint and the log. Then find out who removed them.",
+    },
+  );
+}

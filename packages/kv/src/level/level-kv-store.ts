@@ -1,0 +1,249 @@
+import { resolve } from "node:path";
+import { ClassicLevel } from "classic-level";
+import { CairnError, isCairnError } from "../errors/errors.ts";
+import type {
+  KvCapture,
+  KvOperation,
+  KvProvider,
+  KvRange,
+  KvRow,
+  KvSnapshot,
+  KvStats,
+  KvStore,
+  KvText,
+  KvTextRow,
+  KvValue,
+} from "../store/kv-store.ts";
+import { checkLiveTables } from "../tables/check-live-tables.ts";
+import { closed, explainOpening, explainOperation, filesGone } from "./level-errors.ts";
+import { holdsLevelDb, measureFiles } from "../files/level-files.ts";
+import { claimDirectory, type ClaimedDirectory } from "./level-lock.ts";
+import {
+  AS_BYTES,
+  AS_TEXT,
+  LEVEL_DEFAULTS,
+  type LevelOptions,
+  READ_AS_TEXT,
+  SingleReads,
+} from "./level-options.ts";
+import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
+import { captureLevelDb } from "../capture/live-capture.ts";
+import { checkLogsOnOpening } from "./logs-on-opening.ts";
+import { PointReads } from "./point-reads.ts";
+import { makeFolder } from "../disk/make-folder.ts";
+
+/** The format of captured files; a store in memory captures into the same one. */
+export const LEVEL_FORMAT = "leveldb/1";
+
+/** Stores in LevelDB, one a directory. */
+export function levelProvider(options: LevelOptions = {}): KvProvider {
+  return {
+    format: LEVEL_FORMAT,
+    persistent: true,
+    async open(place) {
+      const dir = resolve(place);
+      const exists = await holdsLevelDb(dir);
+      await makeFolder(dir);
+      const claim = await claimDirectory(dir);
+      try {
+        if (exists) await checkLogsOnOpening(dir);
+        const level = new ClassicLevel<Uint8Array, Uint8Array>(dir, {
+          ...LEVEL_DEFAULTS,
+          ...options,
+          keyEncoding: "view",
+          valueEncoding: "view",
+        });
+        await level.open();
+        return new LevelKvStore(level, dir, claim, exists);
+      } catch (error) {
+        claim.release();
+        throw explainOpening(error, dir);
+      }
+    },
+  };
+}
+
+class LevelKvStore extends LevelReader implements KvStore {
+  readonly #level: ClassicLevel<Uint8Array, Uint8Array>;
+  readonly #dir: string;
+  readonly #claim: ClaimedDirectory;
+  readonly #asBytes = new SingleReads(AS_BYTES);
+  readonly #asText = new SingleReads(AS_TEXT);
+  readonly #reads = new PointReads<Uint8Array>({
+    now: (key) => this.#now(() => this.#level.getSync(key, this.#asBytes.next())),
+    many: (keys) => this.getMany(keys),
+  });
+  readonly #texts = new PointReads<string>({
+    now: (key) => this.#now(() => this.#level.getSync<Uint8Array, string>(key, this.#asText.next())),
+    many: (keys) => this.#later(() => this.#level.getMany<Uint8Array, string>(keys, AS_TEXT)),
+  });
+  /** Captures, compactions and the check of the tables: what closing waits for. */
+  readonly #running = new Set<Promise<unknown>>();
+  /** Ends the check of the tables, which may take minutes. */
+  readonly #stop = new AbortController();
+  /** What made a batch fail: whether that batch is on disk is not known, so no other may follow it. */
+  #failure: unknown;
+  /** Once a table is known to be damaged, nothing is answered that could come from it. */
+  #damage: CairnError | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(
+    level: ClassicLevel<Uint8Array, Uint8Array>,
+    dir: string,
+    claim: ClaimedDirectory,
+    isOld: boolean,
+  ) {
+    super(level, dir);
+    this.#level = level;
+    this.#dir = dir;
+    this.#claim = claim;
+    // What was written before lay on a disk that nobody watched.
+    if (isOld) this.#running.add(this.#checkTables());
+  }
+
+  override get(key: Uint8Array): KvValue {
+    return this.#closing === undefined ? this.#reads.get(key) : Promise.reject(closed(this.#dir));
+  }
+
+  getText(key: Uint8Array): KvText {
+    return this.#closing === undefined ? this.#texts.get(key) : Promise.reject(closed(this.#dir));
+  }
+
+  #now<Value>(read: () => Value): Value {
+    if (this.#damage !== undefined) throw this.#damage;
+    try {
+      return read();
+    } catch (error) {
+      throw explainOperation(error, this.#dir);
+    }
+  }
+
+  async #later<Value>(read: () => Promise<Value>): Promise<Value> {
+    if (this.#damage !== undefined) throw this.#damage;
+    try {
+      return await read();
+    } catch (error) {
+      throw explainOperation(error, this.#dir);
+    }
+  }
+
+  override getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+    return this.#later(() => this.#level.getMany(keys as Uint8Array[]));
+  }
+
+  override range(range: KvRange): AsyncIterable<readonly KvRow[]> {
+    return this.#damage === undefined ? super.range(range) : this.#refuse(this.#damage);
+  }
+
+  rangeText(range: KvRange): AsyncIterable<readonly KvTextRow[]> {
+    return this.#damage === undefined ? this.pages<string>(range, READ_AS_TEXT) : this.#refuse(this.#damage);
+  }
+
+  async batch(operations: readonly KvOperation[], options?: { sync?: boolean }): Promise<void> {
+    this.#assertUsable();
+    try {
+      await this.#write(operations, options?.sync === true);
+    } catch (error) {
+      const failure = explainOperation(error, this.#dir);
+      // LevelDB would take the next batch, and recovery would drop it: it comes after a record that is not whole.
+      if (failure instanceof CairnError && failure.code !== "NOT_READY") this.#failure ??= failure;
+      throw failure;
+    }
+    // For batches that were already on their way when another failed.
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Row by row into one native batch: an array of them is read property by property, at three times the cost. */
+  async #write(operations: readonly KvOperation[], sync: boolean): Promise<void> {
+    const batch = this.#level.batch();
+    try {
+      for (const operation of operations) {
+        if (operation.type === "put") batch.put(operation.key, operation.value);
+        else batch.del(operation.key);
+      }
+    } catch (error) {
+      await batch.close();
+      throw error;
+    }
+    await batch.write(sync ? { sync } : {});
+  }
+
+  snapshot(): KvSnapshot {
+    this.#assertOpen();
+    if (this.#damage !== undefined) throw this.#damage;
+    return new LevelSnapshotReader(this.#level, this.#dir, this.#level.snapshot());
+  }
+
+  async capture(dir: string, options: { unchecked?: boolean } = {}): Promise<KvCapture> {
+    this.#assertOpen();
+    return this.#track(this.#capture(resolve(dir), options));
+  }
+
+  /** Of another database, which somebody put in the place of this one, a copy would pass for one of this. */
+  async #capture(dir: string, options: { unchecked?: boolean }): Promise<KvCapture> {
+    if (!(await this.#claim.isThere())) throw filesGone(this.#dir);
+    return await captureLevelDb(this.#dir, dir, options);
+  }
+
+  async compact(): Promise<void> {
+    this.#assertUsable();
+    // LevelDB takes an open end as none; dead rows above this one, if there ever are any, go with later compactions.
+    const end = new Uint8Array(256).fill(0xff);
+    await this.#track(this.#level.compactRange(new Uint8Array(0), end));
+  }
+
+  async stats(): Promise<KvStats> {
+    this.#assertOpen();
+    const measured = await measureFiles(this.#dir);
+    return (await this.#claim.isThere()) ? measured : { ...measured, missing: filesGone(this.#dir) };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#stop.abort();
+    await Promise.allSettled(this.#running);
+    await Promise.all([this.#reads.idle(), this.#texts.idle()]);
+    await this.#level.close();
+    // Last: until LevelDB has let go, another opening in this process would make it lose its lock.
+    this.#claim.release();
+  }
+
+  async #track<T>(work: Promise<T>): Promise<T> {
+    this.#running.add(work);
+    try {
+      return await work;
+    } catch (error) {
+      throw explainOperation(error, this.#dir);
+    } finally {
+      this.#running.delete(work);
+    }
+  }
+
+  async #checkTables(): Promise<void> {
+    try {
+      await checkLiveTables(this.#dir, this.#stop.signal);
+    } catch (error) {
+      // A disk that cannot be read, for example, shows itself to whoever reads or writes.
+      if (!isCairnError(error, "INDEX_CORRUPT")) return;
+      this.#damage = error;
+      this.#failure ??= error;
+    }
+  }
+
+  #refuse(damage: CairnError): never {
+    throw damage;
+  }
+
+  #assertOpen(): void {
+    if (this.#closing !== undefined) throw closed(this.#dir);
+  }
+
+  #assertUsable(): void {
+    this.#assertOpen();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+}

@@ -1,0 +1,122 @@
+import { explainOperation } from "./level-errors.ts";
+import type { KvOperation, KvRange, KvReader, KvRow, KvSnapshot, KvValue } from "../store/kv-store.ts";
+
+// A page of a range: a thousand rows, but of large values only what passes this many bytes.
+const PAGE_ROWS = 1000;
+const PAGE_BYTES = 256 * 1024;
+
+/** The iterators that both implementations of abstract-level offer, as far as they are used. */
+interface LevelIterator<Part> {
+  nextv(size: number): Promise<[Part, Part][]>;
+  close(): Promise<void>;
+}
+
+/** A frozen state of a {@link ByteLevel}. */
+export interface LevelSnapshot {
+  close(): Promise<void>;
+}
+
+/** What classic-level and memory-level have in common, as far as it is used; keys and values are bytes. */
+export interface ByteLevel {
+  get(key: Uint8Array, options?: { snapshot: LevelSnapshot }): Promise<Uint8Array | undefined>;
+  getMany(keys: Uint8Array[], options?: { snapshot: LevelSnapshot }): Promise<(Uint8Array | undefined)[]>;
+  iterator<Part = Uint8Array>(options: object): LevelIterator<Part>;
+  batch(operations: KvOperation[], options?: { sync: boolean }): Promise<void>;
+  snapshot(): LevelSnapshot;
+  close(): Promise<void>;
+}
+
+/** Reads a {@link ByteLevel}, as it is now or as one of its snapshots has it. `place` is for messages. */
+export class LevelReader implements KvReader {
+  readonly #level: ByteLevel;
+  readonly #place: string;
+  readonly #options: { snapshot: LevelSnapshot } | undefined;
+
+  constructor(level: ByteLevel, place: string, snapshot?: LevelSnapshot) {
+    this.#level = level;
+    this.#place = place;
+    this.#options = snapshot === undefined ? undefined : { snapshot };
+  }
+
+  get(key: Uint8Array): KvValue {
+    return this.#get(key);
+  }
+
+  async #get(key: Uint8Array): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#level.get(key, this.#options);
+    } catch (error) {
+      throw explainOperation(error, this.#place);
+    }
+  }
+
+  async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+    try {
+      return await this.#level.getMany(keys as Uint8Array[], this.#options);
+    } catch (error) {
+      throw explainOperation(error, this.#place);
+    }
+  }
+
+  range(range: KvRange): AsyncIterable<readonly KvRow[]> {
+    return this.pages<Uint8Array>(range, {});
+  }
+
+  /** The rows of a range whose keys and values are what `encodings` make of them. */
+  protected pages<Part>(
+    range: KvRange,
+    encodings: object,
+  ): AsyncIterable<readonly (readonly [Part, Part])[]> {
+    try {
+      // Made here, not when the loop begins: the rows are those of the state at the call.
+      const options = { ...range, ...this.#options, ...encodings, highWaterMarkBytes: PAGE_BYTES };
+      return new RowPages(this.#level.iterator<Part>(options), this.#place);
+    } catch (error) {
+      throw explainOperation(error, this.#place);
+    }
+  }
+}
+
+/** A reader of one snapshot, which it owns. */
+export class LevelSnapshotReader extends LevelReader implements KvSnapshot {
+  readonly #snapshot: LevelSnapshot;
+
+  constructor(level: ByteLevel, place: string, snapshot: LevelSnapshot) {
+    super(level, place, snapshot);
+    this.#snapshot = snapshot;
+  }
+
+  async close(): Promise<void> {
+    await this.#snapshot.close();
+  }
+}
+
+class RowPages<Part> implements AsyncIterableIterator<readonly (readonly [Part, Part])[]> {
+  readonly #iterator: LevelIterator<Part>;
+  readonly #place: string;
+
+  constructor(iterator: LevelIterator<Part>, place: string) {
+    this.#iterator = iterator;
+    this.#place = place;
+  }
+
+  async next(): Promise<IteratorResult<readonly (readonly [Part, Part])[], undefined>> {
+    try {
+      const rows = await this.#iterator.nextv(PAGE_ROWS);
+      if (rows.length > 0) return { done: false, value: rows };
+    } catch (error) {
+      await this.#iterator.close();
+      throw explainOperation(error, this.#place);
+    }
+    return this.return();
+  }
+
+  async return(): Promise<IteratorReturnResult<undefined>> {
+    await this.#iterator.close();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}

@@ -1,0 +1,163 @@
+import { readdir, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import type { MemoryLevel } from "memory-level";
+import { CairnError } from "../errors/errors.ts";
+import type {
+  KvCapture,
+  KvOperation,
+  KvProvider,
+  KvReader,
+  KvSnapshot,
+  KvStats,
+  KvStore,
+} from "../store/kv-store.ts";
+import { closed, explainOperation } from "./level-errors.ts";
+import { holdsLevelDb, measureFiles } from "../files/level-files.ts";
+import { LEVEL_FORMAT, levelProvider } from "./level-kv-store.ts";
+import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
+import { makeFolder } from "../disk/make-folder.ts";
+
+type Rows = MemoryLevel<Uint8Array, Uint8Array>;
+
+/**
+ * Stores in memory. `open` reads what a LevelDB in the directory holds (a restored checkpoint, say) and then leaves it
+ * alone; without one the directory is not even made. Only `capture` writes: a LevelDB again, so checkpoints can be
+ * exchanged with {@link levelProvider}.
+ */
+export function memoryProvider(): KvProvider {
+  return {
+    format: LEVEL_FORMAT,
+    persistent: false,
+    async open(place) {
+      const dir = resolve(place);
+      // Most nodes have none, and would wait at their start for what is loaded here.
+      const memory = await import("memory-level");
+      const rows: Rows = new memory.MemoryLevel({
+        keyEncoding: "view",
+        valueEncoding: "view",
+        storeEncoding: "view",
+      });
+      await rows.open();
+      const store = new MemoryKvStore(rows, dir);
+      if (!(await holdsLevelDb(dir))) return store;
+      const files = await levelProvider().open(dir);
+      try {
+        await copyRows(files, store);
+      } finally {
+        await files.close();
+      }
+      return store;
+    },
+  };
+}
+
+class MemoryKvStore extends LevelReader implements KvStore {
+  readonly #rows: Rows;
+  readonly #place: string;
+  /** What closing waits for. */
+  readonly #captures = new Set<Promise<unknown>>();
+  #closing: Promise<void> | undefined;
+
+  constructor(rows: Rows, dir: string) {
+    const place = `memory (of ${dir})`;
+    super(rows, place);
+    this.#rows = rows;
+    this.#place = place;
+  }
+
+  async batch(operations: readonly KvOperation[]): Promise<void> {
+    this.#assertOpen();
+    try {
+      // Copied, as a store on disk does: callers may use their buffers again.
+      await this.#rows.batch(operations.map(copyOperation));
+    } catch (error) {
+      throw explainOperation(error, this.#place);
+    }
+    // Nothing here waits for a disk: without a turn of the event loop a writer would let nobody else run.
+    await setImmediate();
+  }
+
+  snapshot(): KvSnapshot {
+    this.#assertOpen();
+    return new LevelSnapshotReader(this.#rows, this.#place, this.#rows.snapshot());
+  }
+
+  async capture(dir: string): Promise<KvCapture> {
+    const capture = this.#capture(resolve(dir));
+    this.#captures.add(capture);
+    try {
+      return await capture;
+    } finally {
+      this.#captures.delete(capture);
+    }
+  }
+
+  async compact(): Promise<void> {
+    this.#assertOpen();
+  }
+
+  async stats(): Promise<KvStats> {
+    this.#assertOpen();
+    return { bytes: 0, files: 0 };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= Promise.allSettled(this.#captures).then(() => this.#rows.close());
+    return this.#closing;
+  }
+
+  async #capture(dir: string): Promise<KvCapture> {
+    const snapshot = this.snapshot();
+    try {
+      const created = (await makeFolder(dir)) !== undefined;
+      if ((await readdir(dir)).length > 0) {
+        throw new CairnError("CONFLICT", `Nothing was captured into ${dir}, because it is not empty.`, {
+          hint: "Give an empty directory, or one that does not exist.",
+        });
+      }
+      try {
+        const files = await levelProvider().open(dir);
+        try {
+          await copyRows(snapshot, files);
+        } finally {
+          await files.close();
+        }
+        // What only the process that has a database open needs.
+        for (const name of ["LOCK", "LOG", "LOG.old"]) await rm(join(dir, name), { force: true });
+        return { linked: 0, copied: 0, bytes: (await measureFiles(dir)).bytes };
+      } catch (error) {
+        // The directory itself stays where it was there before.
+        if (created) await rm(dir, { recursive: true, force: true });
+        else for (const name of await readdir(dir)) await rm(join(dir, name), { force: true });
+        throw error;
+      }
+    } finally {
+      await snapshot.close();
+    }
+  }
+
+  #assertOpen(): void {
+    if (this.#closing !== undefined) throw closed(this.#place);
+  }
+}
+
+async function copyRows(source: KvReader, target: Pick<KvStore, "batch">): Promise<void> {
+  for await (const rows of source.range({})) {
+    await target.batch(rows.map(([key, value]) => ({ type: "put", key, value })));
+  }
+}
+
+function copyOperation(operation: KvOperation): KvOperation {
+  const key = copyBytes(operation.key);
+  return operation.type === "put"
+    ? { type: "put", key, value: copyBytes(operation.value) }
+    : { type: "del", key };
+}
+
+// A view into a larger buffer must not keep all of that alive.
+function copyBytes(bytes: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(bytes.length);
+  copy.set(bytes);
+  return copy;
+}

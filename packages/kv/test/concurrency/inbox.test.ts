@@ -1,0 +1,66 @@
+import { Worker } from "node:worker_threads";
+import { expect, onTestFinished, test } from "vitest";
+import { Inbox, inboxOf } from "../../src/concurrency/inbox.ts";
+
+function thread(program: string): Worker {
+  const worker = new Worker(`const { parentPort } = require("node:worker_threads"); ${program}`, {
+    eval: true,
+  });
+  onTestFinished(() => void worker.terminate());
+  return worker;
+}
+
+const endedEarly = (): Error => new Error("it ended early");
+
+test("what came before it was asked for is taken in the order in which it came", async () => {
+  const inbox = new Inbox(["in it"]);
+  inbox.put("first");
+  inbox.put("second");
+  expect([await inbox.take(), await inbox.take(), await inbox.take()]).toEqual(["in it", "first", "second"]);
+});
+
+test("those who wait are served in the order in which they came, and nothing is given twice", async () => {
+  const inbox = new Inbox<number>();
+  const taken = [inbox.take(), inbox.take(), inbox.take()];
+  for (const one of [1, 2, 3]) inbox.put(one);
+  expect(await Promise.all(taken)).toEqual([1, 2, 3]);
+  inbox.put(4);
+  expect(await inbox.take()).toBe(4);
+});
+
+test("a failure is told to all who wait, and to all who come when nothing is left", async () => {
+  const inbox = new Inbox<number>();
+  const waiting = [inbox.take(), inbox.take()];
+  inbox.fail(new Error("the reason"));
+  inbox.fail(new Error("what came of it"));
+  for (const one of waiting) await expect(one).rejects.toThrow("the reason");
+  inbox.put(1);
+  expect(await inbox.take()).toBe(1);
+  await expect(inbox.take()).rejects.toThrow("the reason");
+});
+
+test("a failure that nobody waits for harms nobody, and what came before it is not lost", async () => {
+  const inbox = new Inbox([1, 2]);
+  inbox.fail(new Error("the reason"));
+  expect([await inbox.take(), await inbox.take()]).toEqual([1, 2]);
+  await expect(inbox.take()).rejects.toThrow("the reason");
+});
+
+test("what a thread sent before it ended is taken, and then that it ended early", async () => {
+  const inbox = inboxOf<number>(thread("parentPort.postMessage(1); parentPort.postMessage(2);"), endedEarly);
+  expect([await inbox.take(), await inbox.take()]).toEqual([1, 2]);
+  await expect(inbox.take()).rejects.toThrow("it ended early");
+});
+
+test("what a thread threw is told, and not merely that it ended", async () => {
+  const inbox = inboxOf(thread('throw new TypeError("a mistake");'), endedEarly);
+  await expect(inbox.take()).rejects.toThrow("a mistake");
+});
+
+test("a thread that is ended from here is told to who waits for it", async () => {
+  const worker = thread("setInterval(() => undefined, 1000);");
+  const inbox = inboxOf(worker, endedEarly);
+  const waiting = inbox.take();
+  await worker.terminate();
+  await expect(waiting).rejects.toThrow("it ended early");
+});

@@ -1,0 +1,87 @@
+import { writeFile } from "node:fs/promises";
+import { pathToFileURL } from "node:url";
+import { Worker } from "node:worker_threads";
+import { expect, test, vi } from "vitest";
+import { startThreadPair } from "../../src/concurrency/thread-pair.ts";
+import { testDirectory } from "../support/test-directory.ts";
+
+const directory = testDirectory();
+
+/** Two threads that run these texts; `peer` is the other one, and `tell` speaks with the test. */
+async function pair(first: string, second: string, secondStart: unknown = 20) {
+  const given =
+    'const { parentPort, workerData: { peer, start } } = require("node:worker_threads");\n' +
+    "const tell = (message) => parentPort.postMessage(message);\n";
+  await writeFile(directory.path("first.js"), given + first);
+  await writeFile(directory.path("second.js"), given + second);
+  return startThreadPair<number>(
+    pathToFileURL(directory.path("beside.js")).href,
+    { name: "first", order: { start: 1 } },
+    { name: "second", order: { start: secondStart } },
+    () => new Error("it ended early"),
+  );
+}
+
+const STAYS = "peer.on('message', () => undefined);";
+
+test("each thread finds its order and the other thread, and the first is spoken with", async () => {
+  const { worker, sent, terminate } = await pair(
+    "peer.on('message', (given) => tell(start + given)); parentPort.on('message', (given) => peer.postMessage(given));",
+    "peer.on('message', (given) => peer.postMessage(start + given));",
+  );
+  worker.postMessage(300, []);
+  expect(await sent.take()).toBe(321);
+  await terminate();
+});
+
+test("who waits for the first thread is told what ended the other", async () => {
+  const { sent, terminate } = await pair(STAYS, 'throw new TypeError("a mistake");');
+  await expect(sent.take()).rejects.toThrow("a mistake");
+  await terminate();
+});
+
+test("that the other thread ended without a word is told as well", async () => {
+  const { sent, terminate } = await pair(STAYS, "process.exit(0);");
+  await expect(sent.take()).rejects.toThrow("it ended early");
+  await terminate();
+});
+
+test("what ended the other thread is told also where this thread was busy while both came to their end", async () => {
+  const { sent, terminate } = await pair(STAYS, 'throw new TypeError("a mistake");');
+  const waiting = sent.take();
+  const busyUntil = performance.now() + 500;
+  while (performance.now() < busyUntil);
+  await expect(waiting).rejects.toThrow("a mistake");
+  await terminate();
+});
+
+test("a first thread that ends early is told, whatever the other does", async () => {
+  const { sent, terminate } = await pair("process.exit(0);", `${STAYS} setInterval(() => undefined, 1000);`);
+  await expect(sent.take()).rejects.toThrow("it ended early");
+  await terminate();
+});
+
+test("where the second thread cannot be started, the first is ended too", async () => {
+  const ended = vi.spyOn(Worker.prototype, "terminate");
+  // What no thread can be sent.
+  const starting = pair(STAYS, STAYS, () => undefined);
+  await expect(starting).rejects.toThrow("could not be cloned");
+  expect(ended).toHaveBeenCalledOnce();
+  vi.restoreAllMocks();
+});
+
+test("both threads have ended when the pair has", async () => {
+  const { sent, worker, terminate } = await pair(
+    `${STAYS} peer.once('message', (buffer) => tell(buffer));`,
+    "const own = new Int32Array(new SharedArrayBuffer(8)); peer.postMessage(own); setInterval(() => (own[0] += 1), 0);",
+  );
+  const own = (await sent.take()) as unknown as Int32Array;
+  await terminate();
+  const ended = own[0];
+  // Were the other one still there, it would count while this takes place.
+  const again = await pair("tell(1);", STAYS);
+  await again.sent.take();
+  await again.terminate();
+  expect(own[0]).toBe(ended);
+  expect(worker.threadId).toBe(-1);
+});

@@ -1,4 +1,0 @@
-import { levelProvider } from "../src/level-kv-store.ts";
-import { kvStoreSuite } from "../testing/kv-store-suite.ts";
-
-kvStoreSuite("LevelDB", { provider: levelProvider() });

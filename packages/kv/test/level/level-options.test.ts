@@ -1,0 +1,9 @@
+import { expect, it } from "vitest";
+import { AS_TEXT, SingleReads } from "../../src/level/level-options.ts";
+
+it("of single reads one in eight keeps its block, and all are as asked for", () => {
+  const reads = new SingleReads(AS_TEXT);
+  const options = Array.from({ length: 80 }, () => reads.next());
+  expect(options.filter(({ fillCache }) => fillCache)).toHaveLength(10);
+  for (const one of options) expect(one).toMatchObject(AS_TEXT);
+});

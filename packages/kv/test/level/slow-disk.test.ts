@@ -1,0 +1,54 @@
+import { ClassicLevel } from "classic-level";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import type { KvStore } from "../../src/store/kv-store.ts";
+import { testDirectory } from "../support/test-directory.ts";
+
+const directory = testDirectory();
+const names = Array.from({ length: 2_000 }, (_, index) => `row ${index}`);
+
+afterEach(() => vi.restoreAllMocks());
+
+/** A store whose reads take a tenth of a second each, as far as it can tell. */
+async function slowStore(): Promise<KvStore> {
+  const store = await directory.open("store");
+  await store.batch(
+    names.map((name) => ({ type: "put", key: Buffer.from(name), value: Buffer.from(`value of ${name}`) })),
+  );
+  await store.compact();
+  let time = 0;
+  vi.spyOn(performance, "now").mockImplementation(() => (time += 100));
+  return store;
+}
+
+/** How a row is read, as text in the end. */
+const READS = {
+  bytes: async (store: KvStore, name: string) => {
+    const value = await store.get(Buffer.from(name));
+    return value && Buffer.from(value).toString();
+  },
+  text: async (store: KvStore, name: string) => await store.getText?.(Buffer.from(name)),
+};
+
+describe.each(Object.entries(READS))("as %s,", (_, read) => {
+  it("a store on a slow disk reads a few rows at once and all others in other threads, each for who asked for it", async () => {
+    const store = await slowStore();
+    const beside = vi.spyOn(ClassicLevel.prototype, "getMany");
+    const here = vi.spyOn(ClassicLevel.prototype, "getSync");
+    expect(await Promise.all(names.map((name) => read(store, name)))).toEqual(
+      names.map((name) => `value of ${name}`),
+    );
+    expect(beside).toHaveBeenCalled();
+    expect(here.mock.calls.length).toBeLessThan(names.length / 10);
+    expect(await read(store, "nobody")).toBeUndefined();
+  });
+
+  it("a store that closes answers what other threads read, and what waits for them", async () => {
+    const store = await slowStore();
+    const reads = Promise.all(names.map((name) => read(store, name)));
+    const closing = store.close();
+    await expect(read(store, "row 0")).rejects.toMatchObject({ code: "NOT_READY" });
+    await closing;
+    expect(await reads).toEqual(names.map((name) => `value of ${name}`));
+    await expect(read(store, "row 1")).rejects.toMatchObject({ code: "NOT_READY" });
+  });
+});

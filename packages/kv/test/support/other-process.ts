@@ -1,0 +1,27 @@
+import { isCairnError } from "../../src/errors/errors.ts";
+import { levelProvider } from "../../src/level/level-kv-store.ts";
+import { countedBatch } from "../../testing/counted-rows.ts";
+
+// Started by tests as a process of its own: `open DIR` says how opening went; `write DIR` writes counted rows until it
+// is killed, and says after each batch how many are acknowledged; `hold DIR` does so after one batch and writes no more.
+const [, , task = "", dir = ""] = process.argv;
+try {
+  const store = await levelProvider({ writeBufferSize: 256 * 1024 }).open(dir);
+  if (task === "write") {
+    for (let count = 0; ; count += 100) {
+      await store.batch(countedBatch(count, 100, 300));
+      process.stdout.write(`${count + 100}\n`);
+    }
+  }
+  if (task === "hold") {
+    await store.batch(countedBatch(0, 100, 300));
+    process.stdout.write("100\n");
+    setInterval(() => store.stats(), 60_000);
+    await new Promise(() => {});
+  }
+  await store.close();
+  process.stdout.write("opened\n");
+} catch (error) {
+  if (!isCairnError(error)) throw error;
+  process.stdout.write(`${error.code}\n`);
+}

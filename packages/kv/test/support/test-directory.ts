@@ -1,0 +1,35 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach } from "vitest";
+import type { KvStore } from "../../src/store/kv-store.ts";
+import { levelProvider } from "../../src/level/level-kv-store.ts";
+import type { LevelOptions } from "../../src/level/level-options.ts";
+
+/** A directory for each test of the file, removed after it together with the stores opened in it. */
+export interface TestDirectory {
+  path(...parts: string[]): string;
+  /** Opens a LevelDB store there, with the smallest write buffer there is unless told otherwise. */
+  open(name: string, options?: LevelOptions): Promise<KvStore>;
+}
+
+/** Registers the hooks that make and remove the directory. */
+export function testDirectory(): TestDirectory {
+  let dir = "";
+  const stores: KvStore[] = [];
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), "kv-"));
+  });
+  afterEach(async () => {
+    await Promise.all(stores.splice(0).map((store) => store.close()));
+    await rm(dir, { recursive: true, force: true });
+  });
+  return {
+    path: (...parts) => join(dir, ...parts),
+    async open(name, options = { writeBufferSize: 64 * 1024 }) {
+      const store = await levelProvider(options).open(join(dir, name));
+      stores.push(store);
+      return store;
+    },
+  };
+}

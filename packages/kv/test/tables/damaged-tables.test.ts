@@ -1,0 +1,144 @@
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { describe, expect, it, vi } from "vitest";
+import { checkLiveTables } from "../../src/tables/check-live-tables.ts";
+import { checkTable } from "../../src/tables/check-table.ts";
+import { isCairnError } from "../../src/errors/errors.ts";
+import type { KvStore } from "../../src/store/kv-store.ts";
+import { unsnappy } from "../../src/files/snappy.ts";
+import { countedBatch, expectWhole } from "../../testing/counted-rows.ts";
+import { testDirectory } from "../support/test-directory.ts";
+
+const directory = testDirectory();
+const CORRUPT = { code: "INDEX_CORRUPT" };
+// A table ends with 48 bytes that no checksum covers; the last 8 are the same in every table.
+const MAGIC_BYTES = 8;
+const FOOTER_BYTES = 48;
+
+async function tablesOf(rows: number, compression = true): Promise<string[]> {
+  const store = await directory.open("store", { writeBufferSize: 64 * 1024, compression });
+  for (let count = 0; count < rows; count += 100) await store.batch(countedBatch(count, 100, 300));
+  await store.compact();
+  await store.close();
+  const names = await readdir(directory.path("store"));
+  return names.filter((name) => name.endsWith(".ldb")).map((name) => directory.path("store", name));
+}
+
+async function flip(path: string, at: number): Promise<void> {
+  const bytes = await readFile(path);
+  bytes.writeUInt8(bytes.readUInt8(at) ^ 0x10, at);
+  await writeFile(path, bytes);
+}
+
+/** How many rows are there as they were written, or the error that reading ended with. */
+async function readAll(store: KvStore): Promise<unknown> {
+  try {
+    return await expectWhole(store);
+  } catch (error) {
+    return error;
+  }
+}
+
+describe("a table", () => {
+  it.each([true, false])("is whole as LevelDB wrote it, compressed: %s", async (compression) => {
+    const tables = await tablesOf(3000, compression);
+    expect(tables.length).toBeGreaterThan(0);
+    for (const table of tables) await checkTable(table);
+  });
+
+  it.each([true, false])("is INDEX_CORRUPT with any bit flipped, compressed: %s", async (compression) => {
+    const [table = ""] = await tablesOf(500, compression);
+    const { length } = await readFile(table);
+    const footer = length - FOOTER_BYTES;
+    const places = [0, 1, footer - 1, footer - 2, footer - 6, length - 1, length - MAGIC_BYTES];
+    for (let at = 7; at < footer; at += Math.ceil(length / 150)) places.push(at);
+    for (const at of places) {
+      await flip(table, at);
+      await expect(checkTable(table), `byte ${at} of ${length}`).rejects.toMatchObject(CORRUPT);
+      await flip(table, at);
+    }
+    await checkTable(table);
+  });
+
+  it.each([0, 20, 48, 5000])("is INDEX_CORRUPT when only %i bytes are left", async (bytes) => {
+    const [table = ""] = await tablesOf(500);
+    await writeFile(table, (await readFile(table)).subarray(0, bytes));
+    await expect(checkTable(table)).rejects.toMatchObject(CORRUPT);
+  });
+});
+
+describe("a store with a damaged table", () => {
+  // The larger one is compared by a thread of its own.
+  it.each([3000, 70_000])("answers nothing from it soon after it was opened, with %i rows", async (rows) => {
+    const tables = await tablesOf(rows, false);
+    await flip(tables.at(-1) ?? "", 2000);
+    const store = await directory.open("store");
+    // A thread of a low priority waits for a busy machine.
+    await vi.waitFor(async () => expect(await readAll(store)).toSatisfy(isCairnError), 150_000);
+    await expect(store.get(Buffer.from("count"))).rejects.toMatchObject(CORRUPT);
+    // More than are read in this thread.
+    const texts = Array.from({ length: 300 }, () => store.getText?.(Buffer.from("count")));
+    for (const read of await Promise.allSettled(texts))
+      expect(read).toMatchObject({ status: "rejected", reason: CORRUPT });
+    await expect(store.getMany([Buffer.from("count")])).rejects.toMatchObject(CORRUPT);
+    expect(() => store.range({})).toThrow(expect.objectContaining(CORRUPT));
+    expect(() => store.rangeText?.({})).toThrow(expect.objectContaining(CORRUPT));
+    expect(() => store.snapshot()).toThrow(expect.objectContaining(CORRUPT));
+    await expect(store.batch(countedBatch(3000, 1, 4))).rejects.toMatchObject(CORRUPT);
+    await store.close();
+  });
+
+  it("is not captured, and leaves no half capture", async () => {
+    const store = await directory.open("store");
+    for (let count = 0; count < 3000; count += 100) await store.batch(countedBatch(count, 100, 300));
+    await store.compact();
+    const names = await readdir(directory.path("store"));
+    const table = names.filter((name) => name.endsWith(".ldb")).at(-1) ?? "";
+    await flip(directory.path("store", table), 1000);
+    await expect(store.capture(directory.path("capture"))).rejects.toMatchObject(CORRUPT);
+    expect(await readdir(directory.path())).not.toContain("capture");
+    await flip(directory.path("store", table), 1000);
+    await store.capture(directory.path("capture"));
+  });
+
+  it.each([3000, 70_000])(
+    "can be closed while its tables are still being compared, with %i rows",
+    async (rows) => {
+      await tablesOf(rows, false);
+      for (let count = 0; count < 5; count += 1) await (await directory.open("store")).close();
+      expect(await expectWhole(await directory.open("store"))).toBe(rows);
+    },
+  );
+
+  it("is not taken for damaged when it is whole, however large", async () => {
+    const tables = await tablesOf(70_000, false);
+    await checkLiveTables(directory.path("store"), new AbortController().signal);
+    await flip(tables[0] ?? "", 5000);
+    const checked = checkLiveTables(directory.path("store"), new AbortController().signal);
+    await expect(checked).rejects.toMatchObject(CORRUPT);
+    const stopped = new AbortController();
+    const stopping = checkLiveTables(directory.path("store"), stopped.signal);
+    stopped.abort();
+    await stopping;
+  });
+});
+
+describe("a block compressed with Snappy", () => {
+  it("is read with literals, and with copies that repeat themselves", () => {
+    // 12 bytes: the literal "abc", then nine bytes from three before.
+    expect(unsnappy(Uint8Array.of(12, 8, 97, 98, 99, (8 << 2) | 2, 3, 0))).toEqual(
+      Uint8Array.from(Buffer.from("abcabcabcabc")),
+    );
+  });
+
+  it.each([
+    ["nothing", []],
+    ["no end of its length", [0x80, 0x80]],
+    ["a literal that is cut off", [4, 12, 97]],
+    ["a copy from before its beginning", [8, 0, 97, 2 << 2, 9]],
+    ["more than it says", [1, 4, 97, 98]],
+    ["less than it says", [9, 0, 97]],
+    ["a length that no memory should be taken for", [0xff, 0xff, 0xff, 0xff, 0x0f, 0]],
+  ])("is none with %s", (_, bytes) => {
+    expect(unsnappy(Uint8Array.from(bytes))).toBeUndefined();
+  });
+});

@@ -1,0 +1,86 @@
+import type { CheckpointSource, IndexState as CapturedState } from "@cairn/checkpoint";
+import { CairnError, isCairnError, type KvProvider, liveTableNames } from "@cairn/kv";
+import { capturedState } from "./captured-state.ts";
+import { FIRST_TX_ID, INDEX_VERSION } from "../index/rows/index-state.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import { openIndex, fileReader } from "../index/local-index.ts";
+import { checkAnchor } from "../log/anchor.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { VERSION } from "../system/version.ts";
+import { namesIn } from "../db-dir/names-in.ts";
+
+/** A node's index, which it builds from `log`, as the checkpointer sees it. `onError` is told why the index could not be captured. */
+export function indexSource(
+  node: string,
+  provider: KvProvider,
+  index: IndexStore,
+  log: TxLog,
+  onError: (error: unknown) => void,
+): CheckpointSource {
+  return {
+    node,
+    version: VERSION,
+    format: { index: INDEX_VERSION, kv: provider.format },
+    agrees: async ({ anchor, log: { offset } }) => {
+      const problem = await checkAnchor(log, { position: anchor.txId - offset, sha256: anchor.sha256 });
+      // What was trimmed is no other history, only an older one.
+      return problem === undefined || problem.code === "LOG_TRIMMED";
+    },
+    position: () => {
+      const { state } = index;
+      const empty = state.txId <= FIRST_TX_ID;
+      return Promise.resolve(empty ? undefined : { logId: state.log.id, txId: state.txId });
+    },
+    capture: async (dir) => {
+      try {
+        await index.capture(dir, { unchecked: true });
+      } catch (error) {
+        onError(error);
+        throw error;
+      }
+      return await readCaptured(provider, dir);
+    },
+    onDamage: onError,
+  };
+}
+
+/** The state is read from the copy itself: the live index has gone on meanwhile. */
+async function readCaptured(provider: KvProvider, dir: string): Promise<CapturedState> {
+  const captured = await namesIn(dir);
+  try {
+    const { kv, state } = await openIndex(fileReader(provider), dir);
+    await kv.close();
+    if (state !== undefined) return capturedState(state, provider.format);
+  } catch (error) {
+    if (isCairnError(error, "INDEX_CORRUPT") && (await lacksFiles(dir, captured))) throw removed(dir, error);
+    throw error;
+  }
+  // Only what has transactions is captured: without its files it was opened as a new index.
+  throw removed(dir);
+}
+
+/** Whether somebody removed files of the copy, now or before `captured` was listed: what LevelDB replaces by itself does not count. */
+async function lacksFiles(dir: string, captured: readonly string[]): Promise<boolean> {
+  if (!captured.includes("CURRENT")) return true;
+  const left = new Set(await namesIn(dir));
+  if (captured.some((name) => !name.startsWith("LO") && !name.endsWith(".log") && !left.has(name)))
+    return true;
+  try {
+    await liveTableNames(dir);
+    return false;
+  } catch (error) {
+    if (isCairnError(error)) return error.code === "CHECKPOINT_INCOMPLETE";
+    throw error;
+  }
+}
+
+function removed(dir: string, cause?: CairnError): CairnError {
+  return new CairnError(
+    "CHECKPOINT_INCOMPLETE",
+    `Files of the capture in ${dir} were removed before it was saved.`,
+    {
+      hint: "Nothing was published and the index is as it was; keep other programs from cleaning up in the checkpoint-dir.",
+      cause,
+    },
+  );
+}

@@ -1,0 +1,161 @@
+import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
+import path from "node:path";
+import {
+  type CheckpointStore,
+  type Manifest,
+  markVerified,
+  restoreCheckpoint,
+  type RestoreProgress,
+  type Verification,
+  withdrawMark,
+} from "@cairn/checkpoint";
+import {
+  CairnError,
+  checkLiveTables,
+  diskError,
+  isCairnError,
+  type KvProvider,
+  LEVEL_FORMAT,
+} from "@cairn/kv";
+import { digestIndex } from "../index/read/digest.ts";
+import { DAMAGE } from "./checkpoint-doubts.ts";
+import { fileReader, openIndex } from "../index/local-index.ts";
+import { readLogIdentity } from "../log/log-identity.ts";
+import { acceptManifest, judgeFormat, verifyRestored } from "./accept-checkpoint.ts";
+import type { TxLog } from "../log/tx-log.ts";
+
+/** Which checkpoint to verify, with what, and where to unpack it meanwhile. */
+export interface VerifyOptions {
+  readonly store: CheckpointStore;
+  readonly name: string;
+  readonly provider: KvProvider;
+  /** Unpacked below it; nothing of it stays. */
+  readonly stagingDir: string;
+  /** Who verifies, for the reservation and the mark. */
+  readonly node: string;
+  /** Given, the checkpoint's last message is compared with it first. */
+  readonly log?: TxLog | undefined;
+  readonly onProgress?: (progress: RestoreProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** A checkpoint that is what it says, and the digest of its content. */
+export interface ReadCheckpoint {
+  readonly name: string;
+  readonly manifest: Manifest;
+  readonly digest: string;
+  /** Whether the log holds the checkpoint's last message; "trimmed": not any more, so they could not be compared. Null where no log was given. */
+  readonly log: "agrees" | "trimmed" | null;
+}
+
+/** The same, and the mark that it got. */
+export interface VerifiedCheckpoint extends ReadCheckpoint {
+  readonly verification: Verification;
+}
+
+/**
+ * Restores a checkpoint as a joining node would, opens it, compares its tables with their checksums and reads all of it for the
+ * digest. Rejects with why it cannot be used: `CHECKPOINT_*`, `INDEX_*`, `STORE_*`, and where a log was given `LOG_*`.
+ */
+export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> {
+  const { store, name, provider, stagingDir, node, log, signal, onProgress } = options;
+  const targetDir = path.join(stagingDir, `verify-${randomBytes(4).toString("hex")}`);
+  let digest: string | undefined;
+  let compared: ReadCheckpoint["log"] = null;
+  try {
+    const { restored, skipped } = await restoreCheckpoint({
+      stores: [store],
+      stagingDir,
+      targetDir,
+      node,
+      name,
+      background: true,
+      accept: async (manifest) => {
+        const foreign = judgeFormat(manifest, provider.format);
+        if (foreign !== undefined || log === undefined) return foreign ?? true;
+        const verdict = await compareWithLog(manifest, provider.format, log);
+        if (verdict instanceof CairnError) return verdict;
+        compared = verdict;
+        return true;
+      },
+      verify: async (dir, manifest) => {
+        await verifyRestored(provider, dir, manifest);
+        digest = await digestFiles(provider, dir, signal);
+      },
+      ...(onProgress === undefined ? {} : { onProgress }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    if (restored === undefined || digest === undefined) {
+      throw skipped.find((one) => one.name === name)?.error ?? notThere(store, name);
+    }
+    return { name, manifest: restored.manifest, digest, log: compared };
+  } catch (error) {
+    throw diskError(error, stagingDir);
+  } finally {
+    await rm(targetDir, { recursive: true, force: true });
+  }
+}
+
+/** {@link readBack}, and marks the checkpoint as verified; one that is damaged loses the mark that it had. */
+export async function verifyCheckpoint(options: VerifyOptions): Promise<VerifiedCheckpoint> {
+  const { store, name, node, signal } = options;
+  let found: ReadCheckpoint;
+  try {
+    found = await readBack(options);
+  } catch (error) {
+    if (signal?.aborted !== true && isCairnError(error) && DAMAGE.has(error.code)) await unmark(store, name);
+    throw error;
+  }
+  const { digest, manifest } = found;
+  const verification = await markVerified(store, name, { node, digest, archive: manifest.archive });
+  return { ...found, verification };
+}
+
+/** With its mark, the log would be trimmed below what nobody can restore, and retention would keep it for the newest that is good. */
+async function unmark(store: CheckpointStore, name: string): Promise<void> {
+  try {
+    await withdrawMark(store, name);
+  } catch (error) {
+    // That the checkpoint is damaged is what has to be told; a store that does not let go of the mark says so elsewhere, too.
+    if (!isCairnError(error)) throw error;
+  }
+}
+
+async function compareWithLog(
+  manifest: Manifest,
+  kvFormat: string,
+  log: TxLog,
+): Promise<"agrees" | "trimmed" | CairnError> {
+  const identity = await readLogIdentity(log);
+  if (identity === undefined) {
+    return new CairnError("LOG_DIFFERENT", `There is no log "${log.name}" to compare the checkpoint with.`, {
+      hint: "Check the log's address and name.",
+    });
+  }
+  const verdict = await acceptManifest(manifest, kvFormat, log, identity);
+  if (verdict === true) return "agrees";
+  return verdict.code === "LOG_TRIMMED" ? "trimmed" : verdict;
+}
+
+async function digestFiles(
+  provider: KvProvider,
+  dir: string,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<string | undefined> {
+  const { kv } = await openIndex(fileReader(provider), dir);
+  try {
+    // What was damaged before it was captured has the right SHA-256, but not the checksums that LevelDB wrote.
+    if (provider.format === LEVEL_FORMAT) await checkLiveTables(dir, signal);
+    signal.throwIfAborted();
+    return (await digestIndex(kv))?.digest;
+  } finally {
+    await kv.close();
+  }
+}
+
+function notThere(store: CheckpointStore, name: string): CairnError {
+  return new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint ${name} in ${store.location}.`, {
+    hint: "cairn checkpoint list lists what there is.",
+  });
+}

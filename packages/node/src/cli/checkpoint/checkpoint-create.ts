@@ -1,0 +1,94 @@
+import { CairnError } from "@cairn/kv";
+import type { CheckpointSummary } from "@cairn/client";
+import type { CheckpointResult } from "../../api/node-api.ts";
+import {
+  type AddCommand,
+  describeNodeCommand,
+  type NodeOptions,
+  withNode,
+} from "../options/command-options.ts";
+import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatNumberOf,
+  formatRelative,
+  formatTime,
+} from "../terminal/quantities.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { writeJson, writeLine } from "../terminal/terminal.ts";
+import { rebuildCheckpoint } from "./checkpoint-rebuild.ts";
+
+interface CreateOptions extends NodeOptions, ConfigurationOptions {
+  readonly rebuild?: boolean;
+}
+
+type Leased = Extract<CheckpointResult, { skipped: "leased" }>;
+
+/** `cairn checkpoint create`. */
+export const addCheckpointCreate: AddCommand = (parent, terminal) => {
+  configurationOptions(
+    describeNodeCommand(
+      parent.command("create"),
+      "Let a node save a checkpoint now, and wait for it; with --rebuild make one from the log alone, without a node",
+      ["cairn checkpoint create", "cairn checkpoint create --rebuild -f cairn.edn"],
+    ),
+  )
+    .option("--rebuild", "build an index of this version from the configured log, and save it")
+    .action(async (options: CreateOptions) => {
+      if (options.rebuild === true) {
+        const made = await rebuildCheckpoint(options, terminal);
+        if (options.json === true) return writeJson(terminal.stdout, made);
+        if ("skipped" in made) return writeLine(terminal.stdout, `skipped: ${made.because}`);
+        const { checkpoint, log, resumedAt } = made;
+        const went = resumedAt === 0 ? "" : `, going on after transaction ${formatCount(resumedAt)}`;
+        const what = `${formatNumberOf(checkpoint.txId, "transaction")} of the log ${log}${went}`;
+        return writeLine(
+          terminal.stdout,
+          `rebuilt ${what}; saved ${checkpoint.name} (${formatBytes(checkpoint.bytes)})`,
+        );
+      }
+      const given = [options.file, options.edn, options.configJson].some((one) => one !== undefined);
+      if (given) {
+        throw new UsageError(
+          "A configuration is only used with --rebuild; without it a node saves what it has.",
+          "--url says which node.",
+        );
+      }
+      const result = (await withNode(terminal, options, (node) =>
+        node.json({ method: "POST", path: "/api/v1/checkpoints", query: { await: "true" } }),
+      )) as CheckpointSummary | Extract<CheckpointResult, { skipped: string }>;
+      if (options.json === true) await writeJson(terminal.stdout, result);
+      if ("skipped" in result && result.skipped === "leased") throw nothingSaved(result, Date.now());
+      if (options.json === true) return;
+      if ("skipped" in result) return writeLine(terminal.stdout, `skipped: ${SKIPPED[result.skipped]}`);
+      return writeLine(terminal.stdout, `saved ${result.name} (${formatBytes(result.bytes)})`);
+    });
+};
+
+const SKIPPED = {
+  unchanged: "nothing changed since the newest checkpoint",
+  recent: "another node has just saved one",
+} as const;
+
+/** Whoever asked wants what the node has now saved, and what is being uploaded may not hold it. */
+function nothingSaved({ because, lease }: Leased, now: number): CairnError {
+  if (lease === null) {
+    return new CairnError("CHECKPOINT_RUNNING", because, { hint: "Ask again when it has ended." });
+  }
+  const { owner, since, bytes, expiresAt, leftBehind } = lease;
+  const began = since === null ? "" : `, begun at ${formatTime(since)} (${formatRelative(since, now)})`;
+  const amount = `${formatBytes(bytes)}${began}`;
+  const ends = `ends at ${formatTime(expiresAt)} (${formatRelative(expiresAt, now)})`;
+  return leftBehind
+    ? new CairnError(
+        "CHECKPOINT_RUNNING",
+        `Nothing was saved: an earlier process of this node, ${owner}, was uploading a checkpoint (${amount}) and its lease still holds.`,
+        { hint: `It has not been renewed since this process started, and ${ends}; ask again then.` },
+      )
+    : new CairnError(
+        "CHECKPOINT_RUNNING",
+        `Nothing was saved: ${owner} is uploading a checkpoint (${amount}).`,
+        { hint: `Ask again when it has. Its lease ${ends} unless it is renewed, as it is while it uploads.` },
+      );
+}

@@ -1,0 +1,173 @@
+import { rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { type Manifest, restoreCheckpoint } from "@cairn/checkpoint";
+import { CairnError, type KvStore, levelProvider } from "@cairn/kv";
+import { diffIndexes, type Difference } from "../../index/inspect/diff-indexes.ts";
+import { openIndex } from "../../index/local-index.ts";
+import { judgeFormat, verifyRestored } from "../../checkpoints/accept-checkpoint.ts";
+import { chooseCheckpoint, noCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
+import {
+  type AddCommand,
+  describeCommand,
+  type OutputOptions,
+  wholeNumber,
+} from "../options/command-options.ts";
+import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
+import { formatCount } from "../terminal/quantities.ts";
+import { ENDING, stagingFolder } from "../places/staging-folder.ts";
+import { printable, type Terminal, writeJson, writeLine, tell } from "../terminal/terminal.ts";
+
+interface DiffCommandOptions extends OutputOptions {
+  readonly bucket?: string;
+  readonly limit: number;
+  readonly all?: boolean;
+  readonly staging?: string;
+}
+
+/** A checkpoint that was restored to be looked at. */
+interface Unpacked {
+  readonly name: string;
+  readonly manifest: Manifest;
+  readonly kv: KvStore;
+}
+
+const DEFAULT_LIMIT = 100;
+
+/** `cairn checkpoint diff`. */
+export const addCheckpointDiff: AddCommand = (parent, terminal) => {
+  describeCommand(
+    parent.command("diff <before> <after>"),
+    "Tell which documents differ between two checkpoints (paths; of a folder: its newest)",
+    ["cairn checkpoint diff ./checkpoints/checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e ./checkpoints"],
+  )
+    .option("--bucket <bucket>", "of this bucket alone")
+    .option("--limit <count>", "print so many differences at most", wholeNumber("--limit", 0), DEFAULT_LIMIT)
+    .option("--all", "print every difference")
+    .option("--staging <directory>", "where to unpack them meanwhile (default: the temporary folder)")
+    .action(async (before: string, after: string, options: DiffCommandOptions) => {
+      const staging = await stagingFolder(options.staging, "cairn-diff-", terminal);
+      const interrupt = new AbortController();
+      const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
+      const opened: Unpacked[] = [];
+      try {
+        for (const [at, place] of [before, after].entries()) {
+          const dir = join(staging, String(at));
+          opened.push(await unpack(place, dir, interrupt.signal, terminal));
+        }
+        const [left, right] = opened;
+        if (left !== undefined && right !== undefined) {
+          await compare(left, right, options, interrupt.signal, terminal);
+        }
+      } finally {
+        forget();
+        for (const { kv } of opened) await kv.close();
+        await rm(staging, { recursive: true, force: true });
+      }
+    });
+};
+
+async function unpack(
+  place: string,
+  dir: string,
+  signal: AbortSignal,
+  terminal: Terminal,
+): Promise<Unpacked> {
+  const provider = levelProvider();
+  let display: ProgressDisplay | undefined;
+  try {
+    return await withCheckpointPlace(place, terminal, async ({ store, name: inPlace }) => {
+      const { name } = await chooseCheckpoint(store, inPlace, undefined, signal);
+      const { restored, skipped } = await restoreCheckpoint({
+        stores: [store],
+        stagingDir: `${dir}-staging`,
+        targetDir: dir,
+        node: `cairn checkpoint diff on ${hostname()}`,
+        name,
+        accept: (manifest) => Promise.resolve(judgeFormat(manifest, provider.format) ?? true),
+        verify: async (unpacked, manifest) => await verifyRestored(provider, unpacked, manifest),
+        onProgress: ({ done, total, name: current }) => {
+          display ??= showProgress(terminal.stderr, "unpacking", total);
+          display.update(done, current);
+        },
+        signal,
+      });
+      if (restored === undefined) {
+        throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint(store, name, skipped);
+      }
+      const { kv } = await openIndex(provider, dir);
+      return { name, manifest: restored.manifest, kv };
+    });
+  } finally {
+    display?.stop();
+  }
+}
+
+async function compare(
+  before: Unpacked,
+  after: Unpacked,
+  { bucket, limit, all = false, json = false }: DiffCommandOptions,
+  signal: AbortSignal,
+  terminal: Terminal,
+): Promise<void> {
+  // Revisions of two logs have nothing to do with one another.
+  const byContent = before.manifest.log.id !== after.manifest.log.id;
+  const total = Math.max(before.manifest.documents, after.manifest.documents);
+  const display = showProgress(terminal.stderr, "comparing", total, Date.now, formatCount);
+  const counts = { added: 0, changed: 0, removed: 0 };
+  const differences = diffIndexes(before.kv, after.kv, {
+    ...(bucket === undefined ? {} : { bucket }),
+    byContent,
+    onProgress: (documents) => display.update(Math.min(documents, total), "documents"),
+  });
+  try {
+    let step = await differences.next();
+    for (let printed = 0; step.done !== true; step = await differences.next()) {
+      signal.throwIfAborted();
+      counts[step.value.change] += 1;
+      if (!all && printed >= limit) continue;
+      printed += 1;
+      await (json
+        ? writeJson(terminal.stdout, flat(step.value))
+        : writeLine(terminal.stdout, printable(lineOf(step.value))));
+    }
+    display.stop();
+    const summary = { ...counts, equal: step.value };
+    const sides = { before: sideOf(before), after: sideOf(after), byContent };
+    if (json) return await writeJson(terminal.stdout, { ...sides, ...summary });
+    const notShown = counts.added + counts.changed + counts.removed - limit;
+    if (!all && notShown > 0) {
+      await tell(terminal, `${formatCount(notShown)} more differ: --limit shows more, --all all.`);
+    }
+    if (byContent) {
+      await tell(terminal, "They are of different logs, so only the documents are compared.");
+    }
+    const amounts = Object.entries(summary).map(([what, count]) => `${formatCount(count)} ${what}`);
+    const [from, to] = [before, after].map(
+      ({ name, manifest }) => `${name} (transaction ${formatCount(manifest.txId)})`,
+    );
+    await writeLine(terminal.stdout, `from ${from} to ${to}: ${amounts.join(", ")}`);
+  } finally {
+    display.stop();
+    await differences.return(0);
+  }
+}
+
+const SIGNS = { added: "+", changed: "~", removed: "-" } as const;
+
+function lineOf({ change, key: { bucket, namespace, name }, before, after }: Difference): string {
+  const revisions = change === "changed" ? `${before} -> ${after}` : String(after ?? before);
+  return `${SIGNS[change]} ${bucket} ${namespace}/${name} (revision ${revisions})`;
+}
+
+function flat({ key, ...rest }: Difference): object {
+  return { ...key, ...rest };
+}
+
+function sideOf({ name, manifest: { txId, log } }: Unpacked): object {
+  return { name, txId, logId: log.id };
+}
+
+function interrupted(): CairnError {
+  return new CairnError("CHECKPOINT_INCOMPLETE", "Interrupted; not everything was compared.");
+}

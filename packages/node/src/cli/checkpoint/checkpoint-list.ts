@@ -1,0 +1,59 @@
+import { listCheckpoints } from "@cairn/checkpoint";
+import type { CheckpointSummary } from "@cairn/client";
+import { checkpointSummary } from "../../checkpoints/checkpoint-summary.ts";
+import { withCheckpointPlace } from "../places/checkpoint-place.ts";
+import { formatTable } from "../terminal/columns.ts";
+import {
+  type AddCommand,
+  describeNodeCommand,
+  type NodeOptions,
+  withNode,
+} from "../options/command-options.ts";
+import { formatBytes, formatCount, formatRelative } from "../terminal/quantities.ts";
+import { printable, type Terminal, write, writeLine, tell } from "../terminal/terminal.ts";
+
+/** `cairn checkpoint list`. */
+export const addCheckpointList: AddCommand = (parent, terminal) => {
+  describeNodeCommand(
+    parent.command("list [folder]"),
+    "List the checkpoints of a node's store, or of a folder, newest first",
+    ["cairn checkpoint list", "cairn checkpoint list ./cairn-data/checkpoints --json"],
+  ).action(async (folder: string | undefined, options: NodeOptions) => {
+    const found = await (folder === undefined
+      ? withNode(terminal, options, (node) => node.json({ path: "/api/v1/checkpoints" }))
+      : listFolder(folder, terminal));
+    await writeList(terminal, found as CheckpointSummary[], options);
+  });
+};
+
+function listFolder(folder: string, terminal: Terminal): Promise<CheckpointSummary[]> {
+  return withCheckpointPlace(folder, terminal, async ({ store, name }) => {
+    const { checkpoints, skipped } = await listCheckpoints(store);
+    for (const one of skipped) {
+      await tell(terminal, `skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}`);
+    }
+    return checkpoints.filter((one) => name === undefined || one.name === name).map(checkpointSummary);
+  });
+}
+
+async function writeList(
+  terminal: Terminal,
+  found: readonly CheckpointSummary[],
+  options: NodeOptions,
+): Promise<void> {
+  if (options.json === true) {
+    return write(terminal.stdout, found.map((checkpoint) => `${JSON.stringify(checkpoint)}\n`).join(""));
+  }
+  if (found.length === 0) return tell(terminal, "There are none.");
+  const now = Date.now();
+  const rows = found.map(({ name, txId, documents, bytes, takenAt, node }) => [
+    name,
+    formatCount(txId),
+    formatCount(documents),
+    formatBytes(bytes),
+    formatRelative(takenAt, now),
+    node,
+  ]);
+  const heading = ["NAME", "TX", "DOCUMENTS", "SIZE", "TAKEN", "NODE"];
+  return writeLine(terminal.stdout, formatTable(heading, rows, ["TX", "DOCUMENTS", "SIZE"]));
+}

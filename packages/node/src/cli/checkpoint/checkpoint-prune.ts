@@ -1,0 +1,233 @@
+import {
+  type CheckpointStore,
+  planPrune,
+  prune,
+  type PruneEntry,
+  type PruneOptions,
+  type RetentionPolicy,
+} from "@cairn/checkpoint";
+import { type CairnError, levelProvider } from "@cairn/kv";
+import { INDEX_VERSION } from "../../index/rows/index-state.ts";
+import { readLogIdentity } from "../../log/log-identity.ts";
+import { parseDuration } from "../../text/duration.ts";
+import type { System } from "../../system/system.ts";
+import { checkAnchor } from "../../log/anchor.ts";
+import type { TxLog } from "../../log/tx-log.ts";
+import { chooseLog, withCheckpointPlace } from "../places/checkpoint-place.ts";
+import { formatTable } from "../terminal/columns.ts";
+import {
+  type AddCommand,
+  describeCommand,
+  type OutputOptions,
+  wholeNumber,
+} from "../options/command-options.ts";
+import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
+import { formatBytes, formatCount, formatNumberOf, formatRelative } from "../terminal/quantities.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { noLog, withLog } from "../places/log-place.ts";
+
+interface PruneCommandOptions extends ConfigurationOptions, OutputOptions {
+  readonly dryRun?: boolean;
+  readonly log?: string;
+  readonly otherLogs?: boolean;
+  readonly lost?: boolean;
+  readonly damaged?: boolean;
+  readonly retainNewerThan?: string;
+  readonly retainAtLeast?: number;
+}
+
+/** `cairn checkpoint prune`. */
+export const addCheckpointPrune: AddCommand = (parent, terminal) => {
+  configurationOptions(
+    describeCommand(
+      parent.command("prune [folder]"),
+      "Remove old checkpoints and leftovers from a folder, or from the configured store (then each is compared with the log)",
+      [
+        "cairn checkpoint prune ./cairn-data/checkpoints --retain-at-least 3 --dry-run",
+        "cairn checkpoint prune -f cairn.edn --other-logs",
+      ],
+    ),
+  )
+    .option("--dry-run", "only say what would go and what stays, and why")
+    .option("--retain-newer-than <duration>", "those younger than this stay (default: the configured policy)")
+    .option("--retain-at-least <count>", "so many of the newest stay", wholeNumber("--retain-at-least", 1))
+    .option("--log <id>", "the log that the policy is for, where a folder has checkpoints of several")
+    .option("--other-logs", "checkpoints of all other logs go too")
+    .option("--lost", "with the configuration: those that hold what the log lost go too")
+    .option("--damaged", "checkpoints that cannot be used go too")
+    .action(async (place: string | undefined, options: PruneCommandOptions) => {
+      const { file, edn, configJson } = options;
+      const configured = [file, edn, configJson].some((one) => one !== undefined);
+      const done = await (place === undefined || configured
+        ? withLog(options, terminal, (log, system) => pruneByLog(log, system, place, options, terminal))
+        : inFolder(place, terminal, async (store) => {
+            const logId = await chooseLog(store, options.log);
+            const format = { index: INDEX_VERSION, kv: levelProvider().format };
+            const which = logId === undefined ? {} : { logId };
+            return await run({ store, format, ...policyOf(options), ...which }, options);
+          }));
+      await tell(done, options, terminal);
+    });
+};
+
+interface Pruned {
+  readonly plan: readonly PruneEntry[];
+  readonly failed: readonly { readonly name: string; readonly error: CairnError }[];
+}
+
+/** With the log at hand: in the folder that was named, else in the configured store. */
+async function pruneByLog(
+  log: TxLog,
+  { checkpointer, kvProvider }: System,
+  place: string | undefined,
+  options: PruneCommandOptions,
+  terminal: Terminal,
+): Promise<Pruned> {
+  const asked = {
+    format: { index: INDEX_VERSION, kv: kvProvider.format },
+    ...(await logOptions(log, options)),
+    ...policyOf(options, checkpointer),
+  };
+  if (place !== undefined) {
+    return await inFolder(place, terminal, (store) => run({ store, ...asked }, options));
+  }
+  if (checkpointer === undefined) throw noStore();
+  const { store } = checkpointer;
+  try {
+    return await run({ store, ...asked }, options);
+  } finally {
+    await store.close();
+  }
+}
+
+function inFolder(
+  place: string,
+  terminal: Terminal,
+  use: (store: CheckpointStore) => Promise<Pruned>,
+): Promise<Pruned> {
+  return withCheckpointPlace(place, terminal, async ({ store, name }) => {
+    if (name !== undefined) throw oneNamed(name);
+    return await use(store);
+  });
+}
+
+async function run(
+  asked: Omit<PruneOptions, "otherLogs" | "lost" | "damaged">,
+  { dryRun = false, otherLogs = false, lost = false, damaged = false }: PruneCommandOptions,
+): Promise<Pruned> {
+  if (lost && asked.agrees === undefined) {
+    throw new UsageError("--lost needs the log, to know what it lost.", "Give the configuration with -f.");
+  }
+  const plan = await planPrune({ ...asked, otherLogs, lost, damaged });
+  return { plan, failed: dryRun ? [] : (await prune(asked.store, plan)).failed };
+}
+
+/** The log's own id, and the comparison of each checkpoint with it. */
+async function logOptions(
+  log: TxLog,
+  { log: wanted }: PruneCommandOptions,
+): Promise<Pick<PruneOptions, "logId" | "agrees">> {
+  const identity = await readLogIdentity(log);
+  if (identity === undefined) throw noLog(log.name);
+  if (wanted !== undefined && wanted !== identity.id) {
+    throw new UsageError(
+      `The configured log ${log.name} is ${identity.id}, not ${wanted}.`,
+      "Leave --log out, or name the folder instead of the configuration.",
+    );
+  }
+  return {
+    logId: identity.id,
+    agrees: async ({ anchor, log: { offset } }) => {
+      const problem = await checkAnchor(log, { position: anchor.txId - offset, sha256: anchor.sha256 });
+      // What was trimmed was not lost: the log cannot contradict such a checkpoint.
+      return problem === undefined || problem.code === "LOG_TRIMMED";
+    },
+  };
+}
+
+function policyOf(
+  { retainNewerThan, retainAtLeast }: PruneCommandOptions,
+  configured: { readonly retentionPolicy?: RetentionPolicy } = {},
+): Pick<PruneOptions, "policy"> {
+  if (retainNewerThan === undefined && retainAtLeast === undefined) {
+    return configured.retentionPolicy === undefined ? {} : { policy: configured.retentionPolicy };
+  }
+  return {
+    policy: {
+      ...(retainNewerThan === undefined ? {} : { retainNewerThan: durationOf(retainNewerThan) }),
+      ...(retainAtLeast === undefined ? {} : { retainAtLeast }),
+    },
+  };
+}
+
+function durationOf(text: string): number {
+  const result = parseDuration(text);
+  if ("ms" in result) return result.ms;
+  throw new UsageError(
+    `--retain-newer-than: ${result.fault}`,
+    result.hint ?? "For example --retain-newer-than P7D.",
+  );
+}
+
+async function tell(
+  { plan, failed }: Pruned,
+  { json, dryRun = false }: PruneCommandOptions,
+  terminal: Terminal,
+): Promise<void> {
+  const refused = new Map(failed.map(({ name, error }) => [name, error]));
+  const goes = plan.filter(({ name, keep }) => !keep && !refused.has(name));
+  const bytes = goes.reduce((sum, one) => sum + one.bytes, 0);
+  if (json === true) {
+    const entries = plan.map(({ log, ...entry }) => ({ ...entry, logId: log?.id ?? null }));
+    const errors = failed.map(({ name, error: { code, message } }) => ({ name, code, message }));
+    await writeJson(terminal.stdout, {
+      dryRun,
+      entries,
+      removed: dryRun ? 0 : goes.length,
+      bytes,
+      failed: errors,
+    });
+  } else if (plan.length === 0) {
+    await writeLine(terminal.stdout, "There is nothing there.");
+  } else {
+    await writeLine(terminal.stdout, table(plan, refused, dryRun));
+    const verb = dryRun ? "would remove" : "removed";
+    const what = `${formatNumberOf(goes.length, "entry").replace("entrys", "entries")}, ${formatBytes(bytes)}`;
+    await writeLine(terminal.stdout, `${verb} ${what}; ${plan.length - goes.length} stay`);
+  }
+  const [first] = failed;
+  if (first !== undefined) throw first.error;
+}
+
+function table(
+  plan: readonly PruneEntry[],
+  refused: ReadonlyMap<string, CairnError>,
+  dryRun: boolean,
+): string {
+  const now = Date.now();
+  const rows = plan.map(({ name, txId, bytes, takenAt, keep, because }) => {
+    const error = refused.get(name);
+    const fate = keep ? "stays" : error !== undefined ? "failed" : dryRun ? "would go" : "gone";
+    return [
+      fate,
+      name,
+      txId === null ? "" : formatCount(txId),
+      formatBytes(bytes),
+      takenAt === null ? "" : formatRelative(takenAt, now),
+      error === undefined ? because : `${error.code}: ${error.message}`,
+    ];
+  });
+  return formatTable(["", "NAME", "TX", "SIZE", "TAKEN", "WHY"], rows, ["TX", "SIZE"]);
+}
+
+function noStore(): UsageError {
+  return new UsageError("The configuration has no checkpoint store.", "Name the folder to prune.");
+}
+
+function oneNamed(name: string): UsageError {
+  return new UsageError(
+    `The path names ${name}; what to remove is decided among all checkpoints of a folder.`,
+    "Name the folder. --dry-run says what would go.",
+  );
+}

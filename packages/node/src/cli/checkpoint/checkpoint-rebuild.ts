@@ -1,0 +1,181 @@
+import { rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import path from "node:path";
+import { listCheckpoints, systemClock, takeCheckpoint, type TakeOutcome } from "@cairn/checkpoint";
+import { CairnError, diskError } from "@cairn/kv";
+import type { CheckpointSummary, TxId } from "@cairn/client";
+import { indexSource } from "../../checkpoints/index-source.ts";
+import { fileReader } from "../../index/local-index.ts";
+import type { IndexStore } from "../../index/index-store.ts";
+import { IndexDirectory } from "../../db-dir/index-directory.ts";
+import { type LogIdentity, readLogIdentity } from "../../log/log-identity.ts";
+import { acceptManifest } from "../../checkpoints/accept-checkpoint.ts";
+import { everyStore } from "../../system/checkpoint-stores.ts";
+import { checkpointSummary } from "../../checkpoints/checkpoint-summary.ts";
+import type { System } from "../../system/system.ts";
+import type { TxLog } from "../../log/tx-log.ts";
+import { rebuildFromLog, requireBeginning } from "../../replay/rebuild-from-log.ts";
+import type { ConfigurationOptions } from "../options/configuration.ts";
+import { showProgress } from "../terminal/progress-display.ts";
+import { formatCount } from "../terminal/quantities.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { ENDING } from "../places/staging-folder.ts";
+import { printable, type Terminal } from "../terminal/terminal.ts";
+import { noLog, withLog } from "../places/log-place.ts";
+
+/** What a rebuild came to. */
+export type Rebuilt =
+  | { readonly checkpoint: CheckpointSummary; readonly log: string; readonly resumedAt: TxId }
+  | { readonly skipped: "unchanged"; readonly because: string };
+
+type Checkpointer = NonNullable<System["checkpointer"]>;
+
+const BETWEEN_LOOKS_MS = 1_000;
+
+/** Builds an index of this version from the configured log and saves it as a checkpoint; nodes may run meanwhile. */
+export async function rebuildCheckpoint(options: ConfigurationOptions, terminal: Terminal): Promise<Rebuilt> {
+  const interrupt = new AbortController();
+  const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
+  try {
+    return await withLog(options, terminal, async (log, system) => {
+      const { checkpointer } = system;
+      if (checkpointer === undefined) {
+        throw new UsageError(
+          "The configuration has no checkpointer, so there is no store to save to.",
+          "docs/configuration.md shows how to configure one.",
+        );
+      }
+      try {
+        return await rebuild(log, system, checkpointer, interrupt.signal, terminal);
+      } finally {
+        for (const one of everyStore(checkpointer)) await one.close();
+      }
+    });
+  } finally {
+    forget();
+  }
+}
+
+async function rebuild(
+  log: TxLog,
+  system: System,
+  checkpointer: Checkpointer,
+  signal: AbortSignal,
+  terminal: Terminal,
+): Promise<Rebuilt> {
+  const identity = await readLogIdentity(log);
+  if (identity === undefined) throw noLog(log.name);
+  await requireBeginning(identity, everyStore(checkpointer), system.kvProvider, signal);
+  const there = await findNewest(log, system, checkpointer, identity, signal);
+  if (there !== undefined) {
+    const because = `${there} is of this version and holds all that the log has.`;
+    return { skipped: "unchanged", because };
+  }
+  // Beside the node's own folders, which a running node holds.
+  const folder = path.join(system.dir, "rebuild");
+  const directory = await IndexDirectory.acquire(folder);
+  let isDone = false;
+  try {
+    const result = await buildAndSave(log, identity, system, checkpointer, directory, signal, terminal);
+    isDone = true;
+    return result;
+  } catch (error) {
+    throw diskError(error, folder);
+  } finally {
+    await directory.release();
+    // Else what was built so far stays: the same command goes on from it.
+    if (isDone) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function buildAndSave(
+  log: TxLog,
+  identity: LogIdentity,
+  system: System,
+  checkpointer: Checkpointer,
+  directory: IndexDirectory,
+  signal: AbortSignal,
+  terminal: Terminal,
+): Promise<Rebuilt> {
+  // Not into memory: the index may be larger.
+  const provider = fileReader(system.kvProvider);
+  const display = showProgress(terminal.stderr, "rebuilding", identity.bounds.last, Date.now, formatCount);
+  const { index, resumedAt } = await rebuildFromLog({
+    log,
+    identity,
+    provider,
+    directory,
+    signal,
+    onProgress: (done) => display.update(done, `transactions of ${log.name}`),
+    onLogState: ({ reachable, error }) => {
+      if (!reachable)
+        terminal.stderr.write(`${error?.message ?? "The log cannot be reached."} Trying again.\n`);
+    },
+  }).finally(() => display.stop());
+  try {
+    const save = (): Promise<TakeOutcome> => saveIndex(log, index, provider, checkpointer, directory, signal);
+    const saved = await whenNobodyUploads(save, signal, terminal);
+    if (saved.outcome === "skipped") return { skipped: "unchanged", because: saved.because };
+    const { name, manifest } = saved.checkpoint;
+    return { checkpoint: checkpointSummary({ ...manifest, name }), log: log.name, resumedAt };
+  } finally {
+    await index.close();
+  }
+}
+
+async function whenNobodyUploads(
+  save: () => Promise<TakeOutcome>,
+  signal: AbortSignal,
+  terminal: Terminal,
+): Promise<TakeOutcome> {
+  for (let tries = 0; ; tries++) {
+    const outcome = await save();
+    if (outcome.outcome !== "skipped" || outcome.reason !== "leased") return outcome;
+    if (tries === 0) terminal.stderr.write(`${printable(outcome.because)} Waiting until it has ended.\n`);
+    await systemClock.wait(BETWEEN_LOOKS_MS, signal);
+    signal.throwIfAborted();
+  }
+}
+
+async function saveIndex(
+  log: TxLog,
+  index: IndexStore,
+  provider: System["kvProvider"],
+  checkpointer: Checkpointer,
+  directory: IndexDirectory,
+  signal: AbortSignal,
+): Promise<TakeOutcome> {
+  // Not the node's id, which a node that runs meanwhile has.
+  const node = `cairn checkpoint create --rebuild on ${hostname()}`;
+  const source = indexSource(node, provider, index, log, () => undefined);
+  const checkpointDir = path.join(directory.path, "capture");
+  return await takeCheckpoint({
+    source,
+    options: { ...checkpointer, checkpointDir },
+    forced: true,
+    signal,
+  });
+}
+
+/** A checkpoint that nodes of this version can restore and that holds all of the log. */
+async function findNewest(
+  log: TxLog,
+  { kvProvider }: System,
+  { store }: Checkpointer,
+  identity: LogIdentity,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const last = identity.bounds.last + (identity.birth?.offset ?? 0);
+  for (const one of (await listCheckpoints(store, signal)).checkpoints) {
+    if (one.log.id !== identity.id || one.txId < last) continue;
+    if ((await acceptManifest({ ...one, files: [] }, kvProvider.format, log, identity)) === true)
+      return one.name;
+  }
+  return undefined;
+}
+
+function interrupted(): CairnError {
+  return new CairnError("CHECKPOINT_INCOMPLETE", "Interrupted; nothing was saved.", {
+    hint: "What was built so far stays in the node's dir under rebuild/, and the same command goes on from it.",
+  });
+}

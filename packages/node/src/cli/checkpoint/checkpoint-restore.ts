@@ -1,0 +1,142 @@
+import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { restoreCheckpoint, type RestoreResult } from "@cairn/checkpoint";
+import { CairnError, systemErrorCode } from "@cairn/kv";
+import { type CheckpointPlace, chooseLog, withCheckpointPlace } from "../places/checkpoint-place.ts";
+import {
+  type AddCommand,
+  describeCommand,
+  type OutputOptions,
+  wholeNumber,
+} from "../options/command-options.ts";
+import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
+import { formatBytes, formatCount, formatNumberOf } from "../terminal/quantities.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { noneOf, planRestore, type RestoreSelection, tellRestorePlan, tooNew } from "./restore-plan.ts";
+import { ENDING } from "../places/staging-folder.ts";
+import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+
+interface RestoreCommandOptions extends OutputOptions {
+  readonly name?: string;
+  readonly log?: string;
+  readonly atTx?: number;
+  readonly dryRun?: boolean;
+  readonly output: string;
+}
+
+/** `cairn checkpoint restore`. */
+export const addCheckpointRestore: AddCommand = (parent, terminal) => {
+  describeCommand(
+    parent.command("restore <store>"),
+    "Write the index files of the newest checkpoint of a folder, verified, to a new directory",
+    [
+      "cairn checkpoint restore ./cairn-data/checkpoints -o ./restored",
+      "cairn checkpoint restore ./cairn-data/checkpoints --at-tx 1200 -o ./restored --dry-run",
+    ],
+  )
+    .option("--name <name>", "not the newest, but this one")
+    .option("--at-tx <id>", "the newest at or before this transaction", wholeNumber("--at-tx", 0))
+    .option("--log <id>", "of this log, where a folder has checkpoints of several")
+    .option(
+      "--dry-run",
+      "only say which one it would be, what is passed over and why, and whether there is room",
+    )
+    .requiredOption("-o, --output <directory>", "where to; must not exist or be empty")
+    .action(async (place: string, options: RestoreCommandOptions) => {
+      const target = resolve(terminal.cwd, options.output);
+      if (options.dryRun === true) {
+        return await withCheckpointPlace(place, terminal, async (found) =>
+          tellRestorePlan(await planRestore(await select(found, options), target), options, terminal),
+        );
+      }
+      const restored = await withCheckpointPlace(place, terminal, (found) =>
+        restore(found, target, options, terminal),
+      );
+      const { name, manifest } = restored;
+      if (options.json === true) {
+        return writeJson(terminal.stdout, { name, txId: manifest.txId, directory: target });
+      }
+      const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
+      return writeLine(
+        terminal.stdout,
+        `restored ${name} (transaction ${formatCount(manifest.txId)}) to ${options.output}: ` +
+          `${formatNumberOf(manifest.files.length, "file")}, ${formatBytes(bytes)}, all verified`,
+      );
+    });
+};
+
+/** Which checkpoints the command line means. */
+async function select(
+  { store, name: inPlace }: CheckpointPlace,
+  options: RestoreCommandOptions,
+): Promise<RestoreSelection> {
+  if (inPlace !== undefined && options.name !== undefined && inPlace !== options.name) {
+    throw new UsageError(`The path names ${inPlace}, and --name another one.`);
+  }
+  const name = options.name ?? inPlace;
+  const { atTx } = options;
+  if (name !== undefined && atTx !== undefined) {
+    throw new UsageError("--at-tx chooses a checkpoint, and one is named already.");
+  }
+  if (name !== undefined) return { store, name };
+  const logId = await chooseLog(store, options.log);
+  return { store, ...(logId === undefined ? {} : { logId }), ...(atTx === undefined ? {} : { atTx }) };
+}
+
+async function restore(
+  found: CheckpointPlace,
+  targetDir: string,
+  options: RestoreCommandOptions,
+  terminal: Terminal,
+): Promise<NonNullable<RestoreResult["restored"]>> {
+  const selection = await select(found, options);
+  const { store, name, logId, atTx } = selection;
+  const interrupt = new AbortController();
+  const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
+  // Beside the target: the last step is a rename, which needs one file system.
+  const stagingDir = join(dirname(targetDir), `.cairn-restore-${randomBytes(4).toString("hex")}`);
+  let display: ProgressDisplay | undefined;
+  try {
+    const { restored, skipped } = await restoreCheckpoint({
+      stores: [store],
+      stagingDir,
+      targetDir,
+      node: `cairn checkpoint restore on ${hostname()}`,
+      ...(name === undefined ? {} : { name }),
+      ...(logId === undefined ? {} : { logId }),
+      accept: (manifest) => Promise.resolve(tooNew(manifest, atTx) ?? true),
+      onProgress: ({ done, total, name: current }) => {
+        display ??= showProgress(terminal.stderr, "restoring", total);
+        display.update(done, current);
+      },
+      onSkipped: (one) => {
+        // Those of other logs and beyond the transaction asked for are not what was asked for; nothing is wrong with them.
+        if (one.error.code === "LOG_DIFFERENT" || one.error.code === "CONFLICT") return;
+        terminal.stderr.write(`skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}\n`);
+      },
+      signal: interrupt.signal,
+    });
+    const named = skipped.find((one) => one.name === name);
+    if (restored === undefined) throw named?.error ?? noneOf(selection, skipped);
+    return restored;
+  } finally {
+    display?.stop();
+    forget();
+    await removeStaging(stagingDir);
+  }
+}
+
+async function removeStaging(dir: string): Promise<void> {
+  try {
+    await rm(dir, { recursive: true, force: true });
+  } catch (error) {
+    // Below a file nothing was made, and why the restore was refused must be told.
+    if (systemErrorCode(error) !== "ENOTDIR") throw error;
+  }
+}
+
+function interrupted(): CairnError {
+  return new CairnError("CHECKPOINT_INCOMPLETE", "Interrupted; nothing was restored.");
+}

@@ -1,0 +1,82 @@
+import type { CheckpointListing } from "@cairn/checkpoint";
+import { CairnError } from "@cairn/kv";
+import type { CheckpointSummary } from "@cairn/client";
+import { findCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
+import { formatFields } from "../terminal/columns.ts";
+import {
+  type AddCommand,
+  describeNodeCommand,
+  type NodeOptions,
+  withNode,
+} from "../options/command-options.ts";
+import type { NodeClient } from "../requests/node-client.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatNumberOf,
+  formatRelative,
+  formatTime,
+} from "../terminal/quantities.ts";
+import { printableLines, writeJson, writeLine } from "../terminal/terminal.ts";
+
+/** `cairn checkpoint show`. */
+export const addCheckpointShow: AddCommand = (parent, terminal) => {
+  describeNodeCommand(
+    parent.command("show <checkpoint>"),
+    "Show a checkpoint: a name in the node's store, or a path (of a folder: its newest)",
+    [
+      "cairn checkpoint show ./cairn-data/checkpoints",
+      "cairn checkpoint show checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e",
+    ],
+  ).action(async (place: string, options: NodeOptions) => {
+    // A checkpoint's name has no slash; what has one, or does not begin like a name, is a path.
+    if (place.startsWith("checkpoint-") && !place.includes("/")) {
+      const found = await withNode(terminal, options, (node) => findInNode(node, place));
+      if (options.json === true) return writeJson(terminal.stdout, found);
+      return writeLine(terminal.stdout, printableLines(formatFields(summaryFields(found))));
+    }
+    const found = await withCheckpointPlace(place, terminal, ({ store, name }) =>
+      findCheckpoint(store, name),
+    );
+    if (options.json === true) return writeJson(terminal.stdout, found);
+    return writeLine(terminal.stdout, printableLines(formatFields(listingFields(found))));
+  });
+};
+
+async function findInNode(node: NodeClient, name: string): Promise<CheckpointSummary> {
+  const all = (await node.json({ path: "/api/v1/checkpoints" })) as CheckpointSummary[];
+  const found = all.find((checkpoint) => checkpoint.name === name);
+  if (found !== undefined) return found;
+  throw new CairnError("CHECKPOINT_NOT_FOUND", `The node's store has no checkpoint ${name}.`, {
+    hint: "cairn checkpoint list lists what it has; a file of this folder goes as ./checkpoint-….",
+  });
+}
+
+type Fields = (readonly [name: string, value: string])[];
+
+function summaryFields(found: CheckpointSummary): Fields {
+  return [
+    ["Name", found.name],
+    ["Transaction", formatCount(found.txId)],
+    ["Taken", `${formatTime(found.takenAt)}, ${formatRelative(found.takenAt, Date.now())}, by ${found.node}`],
+    ["Documents", formatCount(found.documents)],
+    ["Archive", formatBytes(found.bytes)],
+    ["Log", found.logId],
+  ];
+}
+
+function listingFields(found: CheckpointListing): Fields {
+  const { log, archive, format } = found;
+  return [
+    ["Name", found.name],
+    ["Transaction", `${formatCount(found.txId)} of ${formatTime(found.txTime)}`],
+    ["Taken", `${formatTime(found.takenAt)}, ${formatRelative(found.takenAt, Date.now())}, by ${found.node}`],
+    ["Documents", formatCount(found.documents)],
+    ["Archive", `${formatBytes(archive.bytes)}, ${formatNumberOf(found.fileCount, "file")}`],
+    ["SHA-256", archive.sha256],
+    ["Verified", found.verified ? "yes" : "never"],
+    ["Log", `${log.name} (id ${log.id})`],
+    ["Anchor", `transaction ${formatCount(found.anchor.txId)}, ${found.anchor.sha256}`],
+    ["Format", `index ${format.index}, ${format.kv}, ${format.archive}, Cairn ${found.version}`],
+  ];
+}

@@ -1,0 +1,184 @@
+import { rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import type { CheckpointListing, CheckpointStore, RestoreProgress } from "@cairn/checkpoint";
+import { CairnError, type KvProvider, levelProvider } from "@cairn/kv";
+import type { VerifiedSummary } from "@cairn/client";
+import { readLogIdentity } from "../../log/log-identity.ts";
+import type { TxLog } from "../../log/tx-log.ts";
+import {
+  readBack,
+  type ReadCheckpoint,
+  type VerifiedCheckpoint,
+  verifyCheckpoint,
+} from "../../checkpoints/verify-checkpoint.ts";
+import {
+  type CheckpointPlace,
+  chooseCheckpoint,
+  findCheckpoint,
+  withCheckpointPlace,
+} from "../places/checkpoint-place.ts";
+import {
+  type AddCommand,
+  describeNodeCommand,
+  type NodeOptions,
+  withNode,
+} from "../options/command-options.ts";
+import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
+import type { NodeClient } from "../requests/node-client.ts";
+import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
+import { formatCount } from "../terminal/quantities.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { ENDING, stagingFolder } from "../places/staging-folder.ts";
+import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { noLog, withLog } from "../places/log-place.ts";
+
+interface VerifyCommandOptions extends NodeOptions, ConfigurationOptions {
+  readonly mark: boolean;
+  readonly log?: string;
+  readonly staging?: string;
+}
+
+/** `verifiedAt` is null where no mark was asked for; `log` says whether the checkpoint was compared with its log. */
+interface Verified extends Pick<VerifiedSummary, "name" | "txId" | "digest"> {
+  readonly verifiedAt: string | null;
+  readonly log?: ReadCheckpoint["log"];
+}
+
+/** Where a checkpoint lies, and the log and key-value store of the configuration, where one was given. */
+interface Target {
+  readonly place: CheckpointPlace;
+  readonly log?: TxLog;
+  readonly provider: KvProvider;
+}
+
+/** `cairn checkpoint verify`. */
+export const addCheckpointVerify: AddCommand = (parent, terminal) => {
+  configurationOptions(
+    describeNodeCommand(
+      parent.command("verify [checkpoint]"),
+      "Read a checkpoint back, open it, digest its content, and mark it: a path (of a folder: its newest), else by a node",
+      [
+        "cairn checkpoint verify ./cairn-data/checkpoints",
+        "cairn checkpoint verify -f cairn.edn",
+        "cairn checkpoint verify --url http://10.0.0.7:3000",
+      ],
+    ),
+  )
+    .option("--no-mark", "not by a node: write no mark into the store")
+    .option("--log <id>", "of this log, where a folder has checkpoints of several")
+    .option(
+      "--staging <directory>",
+      "not by a node: where to unpack it meanwhile (default: the temporary folder)",
+    )
+    .addHelpText(
+      "after",
+      "\nWith a configuration the checkpoint is compared with its log too; without a path it is the newest of the configured store.",
+    )
+    .action(async (place: string | undefined, options: VerifyCommandOptions) => {
+      const found = await verifyWhere(place, options, terminal);
+      if (options.json === true) return writeJson(terminal.stdout, found);
+      const { name, txId, digest, verifiedAt, log } = found;
+      const parts = [
+        `${name} is whole (transaction ${formatCount(txId)}, ${digest})`,
+        ...(log === "agrees" ? ["it agrees with the log"] : []),
+        ...(log === "trimmed" ? ["the log does not go back to it any more, so they were not compared"] : []),
+        verifiedAt === null ? "not marked" : "marked as verified",
+      ];
+      return writeLine(terminal.stdout, parts.join("; "));
+    });
+};
+
+function verifyWhere(
+  place: string | undefined,
+  options: VerifyCommandOptions,
+  terminal: Terminal,
+): Promise<Verified> {
+  const { file, edn, configJson } = options;
+  // A checkpoint's name has no slash; what has one, or does not begin like a name, is a path.
+  const isName = place !== undefined && place.startsWith("checkpoint-") && !place.includes("/");
+  if (file !== undefined || edn !== undefined || configJson !== undefined) {
+    return withLog(options, terminal, async (log, { checkpointer, kvProvider: provider }) => {
+      if (place !== undefined && !isName) {
+        return await withCheckpointPlace(place, terminal, (at) =>
+          verify({ place: at, log, provider }, options, terminal),
+        );
+      }
+      if (checkpointer === undefined) {
+        throw new UsageError("The configuration has no checkpoint store.", "Name the checkpoint's path.");
+      }
+      const { store } = checkpointer;
+      try {
+        return await verify({ place: { store, name: place }, log, provider }, options, terminal);
+      } finally {
+        await store.close();
+      }
+    });
+  }
+  if (place === undefined || isName) {
+    return withNode(terminal, options, (node) => verifyInNode(node, place ?? "newest"));
+  }
+  return withCheckpointPlace(place, terminal, (at) =>
+    verify({ place: at, provider: levelProvider() }, options, terminal),
+  );
+}
+
+async function verifyInNode(node: NodeClient, name: string): Promise<Verified> {
+  const path = `/api/v1/checkpoints/${encodeURIComponent(name)}/verify`;
+  return (await node.json({ method: "POST", path })) as VerifiedSummary;
+}
+
+async function verify(
+  { place: { store, name }, log, provider }: Target,
+  { mark, staging, log: logId }: VerifyCommandOptions,
+  terminal: Terminal,
+): Promise<Verified> {
+  const checkpoint = await whichCheckpoint(store, name, log, logId);
+  const stagingDir = await stagingFolder(staging, "cairn-verify-", terminal);
+  const interrupt = new AbortController();
+  const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
+  let display: ProgressDisplay | undefined;
+  try {
+    const target = {
+      store,
+      name: checkpoint.name,
+      provider,
+      log,
+      stagingDir,
+      node: `cairn checkpoint verify on ${hostname()}`,
+      onProgress: ({ done, total, name: current }: RestoreProgress) => {
+        display ??= showProgress(terminal.stderr, "verifying", total);
+        display.update(done, current);
+      },
+      signal: interrupt.signal,
+    };
+    const found: ReadCheckpoint & Partial<VerifiedCheckpoint> = await (mark
+      ? verifyCheckpoint(target)
+      : readBack(target));
+    const verifiedAt = found.verification?.verifiedAt ?? null;
+    const { manifest, digest, log: compared } = found;
+    return { name: checkpoint.name, txId: manifest.txId, digest, verifiedAt, log: compared };
+  } finally {
+    display?.stop();
+    forget();
+    await rm(stagingDir, { recursive: true, force: true });
+  }
+}
+
+/** The checkpoint named, or the newest: of the log asked for, else of the configured one, else of the only one in the store. */
+async function whichCheckpoint(
+  store: CheckpointStore,
+  name: string | undefined,
+  log: TxLog | undefined,
+  asked: string | undefined,
+): Promise<CheckpointListing> {
+  if (name !== undefined || asked !== undefined || log === undefined) {
+    return await chooseCheckpoint(store, name, asked);
+  }
+  const identity = await readLogIdentity(log);
+  if (identity === undefined) throw noLog(log.name);
+  return await findCheckpoint(store, undefined, identity.id);
+}
+
+function interrupted(): CairnError {
+  return new CairnError("CHECKPOINT_INCOMPLETE", "Interrupted; nothing was verified.");
+}

@@ -1,0 +1,30 @@
+import type { AddCommand } from "./options/command-options.ts";
+
+/**
+ * Every command, in the order of the help. Loaded when it is asked for: a node that starts would wait for what only other commands
+ * need.
+ */
+const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
+  start: async () => (await import("./node/start.ts")).addStart,
+  status: async () => (await import("./node/status.ts")).addStatus,
+  config: async () => (await import("./node/config.ts")).addConfig,
+  load: async () => (await import("./data/load.ts")).addLoad,
+  tx: async () => (await import("./data/tx.ts")).addTx,
+  get: async () => (await import("./data/get.ts")).addGet,
+  list: async () => (await import("./data/list.ts")).addList,
+  history: async () => (await import("./data/history.ts")).addHistory,
+  events: async () => (await import("./data/events.ts")).addEvents,
+  evictions: async () => (await import("./data/evictions.ts")).addEvictions,
+  policy: async () => (await import("./data/policy.ts")).addPolicy,
+  watch: async () => (await import("./data/watch.ts")).addWatch,
+  checkpoint: async () => (await import("./checkpoint/checkpoint.ts")).addCheckpoint,
+  db: async () => (await import("./db/db.ts")).addDb,
+  log: async () => (await import("./log/log.ts")).addLog,
+};
+
+/** The command of that name alone; without a name, or with one that is none, all of them: for the help, and to suggest the right one. */
+export async function loadCommands(name?: string): Promise<readonly AddCommand[]> {
+  const one = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (one !== undefined) return [await one()];
+  return await Promise.all(Object.values(COMMANDS).map(async (load) => await load()));
+}

@@ -1,0 +1,55 @@
+import { formatTable, shorten } from "../terminal/columns.ts";
+import {
+  type AddCommand,
+  describeNodeCommand,
+  type NodeOptions,
+  wholeNumber,
+  withNode,
+} from "../options/command-options.ts";
+import type { RecordedEvent } from "../../index/read/event-reads.ts";
+import { writeJson, writeLine, tell } from "../terminal/terminal.ts";
+
+interface EventOptions extends NodeOptions {
+  readonly limit: number;
+  readonly bucket?: string;
+  readonly object?: string;
+  readonly before?: string;
+}
+
+const LONGEST_MESSAGE = 200;
+
+/** `cairn events`. */
+export const addEvents: AddCommand = (parent, terminal) => {
+  describeNodeCommand(parent.command("events"), "Show recorded events, newest first", [
+    "cairn events --limit 20",
+    "cairn events --object pod/web-0 --json",
+  ])
+    .option("--limit <count>", "at most so many (1,000 at most)", wholeNumber("--limit", 1), 100)
+    .option("--bucket <bucket>", "only of objects of this bucket")
+    .option("--object <object>", "only of this object")
+    .option("--before <id-or-time>", "only older ones: an event's id, or nanoseconds since 1970")
+    .action(async ({ limit, bucket, object, before, ...options }: EventOptions) => {
+      const query = { limit: String(limit), bucket, object, before };
+      const events = (await withNode(terminal, options, (node) =>
+        node.json({ path: "/api/v1/events", query }),
+      )) as readonly RecordedEvent[];
+      if (options.json === true) {
+        for (const event of events) await writeJson(terminal.stdout, event);
+        return;
+      }
+      if (events.length === 0) return tell(terminal, "There are none.");
+      const rows = events.map(({ time, reason, object: what, message = "" }) => [
+        timeText(time),
+        reason,
+        what,
+        shorten(message, LONGEST_MESSAGE),
+      ]);
+      return writeLine(terminal.stdout, formatTable(["TIME", "REASON", "OBJECT", "MESSAGE"], rows));
+    });
+};
+
+/** Nanoseconds as ISO-8601 with milliseconds. */
+function timeText(nanoseconds: string): string {
+  const date = new Date(Number(BigInt(nanoseconds) / 1_000_000n));
+  return Number.isNaN(date.getTime()) ? nanoseconds : date.toISOString();
+}

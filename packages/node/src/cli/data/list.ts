@@ -1,0 +1,92 @@
+import { formatTable, shorten, withoutHeading } from "../terminal/columns.ts";
+import {
+  type AddCommand,
+  describeNodeCommand,
+  type NodeOptions,
+  withNode,
+  wholeNumber,
+} from "../options/command-options.ts";
+import { bucketPath, pages } from "../requests/documents.ts";
+import { type Output, printable, write, writeLine, tell } from "../terminal/terminal.ts";
+
+interface ListOptions extends NodeOptions {
+  readonly namespace?: string;
+  readonly prefix?: string;
+  readonly limit: number;
+  readonly all?: boolean;
+  readonly asOf?: string;
+  readonly where?: string;
+}
+
+interface ListedDocument {
+  readonly namespace: string;
+  readonly name: string;
+  readonly revision: number;
+  readonly document: unknown;
+}
+
+const PAGE = 1000;
+
+/** `cairn list`. */
+export const addList: AddCommand = (parent, terminal) => {
+  describeNodeCommand(parent.command("list <bucket>"), "List the documents of a bucket, in key order", [
+    "cairn list pods --namespace default --prefix web-",
+    "cairn list executions --where state:running",
+    "cairn list pods --all --json > pods.ndjson",
+  ])
+    .option("--namespace <namespace>", "only of this namespace")
+    .option("--prefix <prefix>", "only names that begin with it")
+    .option("--where <field:value>", "only those whose indexed field has the value")
+    .option("--limit <count>", "at most so many", wholeNumber("--limit", 1), 100)
+    .option("--all", "all of them")
+    .option("--as-of <tx-or-time>", "as they were at a transaction or a time")
+    .action(async (bucket: string, options: ListOptions) => {
+      const wanted = options.all === true ? Infinity : options.limit;
+      const query = {
+        namespace: options.namespace,
+        prefix: options.prefix,
+        "as-of": options.asOf,
+        where: options.where,
+        limit: String(Math.min(PAGE, wanted)),
+      };
+      await withNode(terminal, options, async (node) => {
+        let shown = 0;
+        for await (const { items, more } of pages(node, { path: bucketPath(bucket), query })) {
+          const part = items.slice(0, wanted - shown) as ListedDocument[];
+          if (options.json === true) await write(terminal.stdout, ndjson(part));
+          else if (part.length > 0) {
+            const page = table(part, terminal.stdout);
+            await writeLine(terminal.stdout, shown === 0 ? page : withoutHeading(page));
+          }
+          shown += part.length;
+          if (shown < wanted) continue;
+          if ((more || part.length < items.length) && options.json !== true) {
+            await tell(terminal, `There are more: --limit shows more than ${wanted}, --all all.`);
+          }
+          break;
+        }
+        if (shown === 0 && options.json !== true) await tell(terminal, "There are none.");
+      });
+    });
+};
+
+function ndjson(documents: readonly ListedDocument[]): string {
+  return documents.map((document) => `${JSON.stringify(document)}\n`).join("");
+}
+
+const WIDEST_DOCUMENT = 200;
+
+function table(documents: readonly ListedDocument[], output: Output): string {
+  const rows = documents.map(({ namespace, name, revision, document }) => [
+    printable(`${namespace}/${name}`),
+    String(revision),
+    shorten(JSON.stringify(document), WIDEST_DOCUMENT),
+  ]);
+  const lines = formatTable(["KEY", "REVISION", "DOCUMENT"], rows, ["REVISION"]);
+  const { columns } = output;
+  if (output.isTTY !== true || columns === undefined) return lines;
+  return lines
+    .split("\n")
+    .map((line) => shorten(line, columns))
+    .join("\n");
+}

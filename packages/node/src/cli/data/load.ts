@@ -1,0 +1,107 @@
+import { CairnError, isCairnError } from "@cairn/kv";
+import {
+  type AddCommand,
+  describeNodeCommand,
+  type NodeOptions,
+  withNode,
+  wholeNumber,
+} from "../options/command-options.ts";
+import { openInput } from "../terminal/input.ts";
+import { loadTransactions, type LoadProgress } from "../requests/load-transactions.ts";
+import type { NodeClient } from "../requests/node-client.ts";
+import { showProgress } from "../terminal/progress-display.ts";
+import { formatCount, formatNumberOf } from "../terminal/quantities.ts";
+import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+
+interface LoadCommandOptions extends NodeOptions {
+  readonly fromLine: number;
+  readonly await?: boolean;
+}
+
+/** `cairn load`. */
+export const addLoad: AddCommand = (parent, terminal) => {
+  describeNodeCommand(
+    parent.command("load <file>"),
+    "Load transactions: NDJSON, one a line, from a file or - for standard input; they are stored in this order",
+    ["cairn load history.ndjson", "gunzip < history.ndjson.gz | cairn load - --await"],
+  )
+    .option("--from-line <number>", "pass over the lines before it", wholeNumber("--from-line", 1), 1)
+    .option("--await", "wait until the node has indexed the last one")
+    .action(async (file: string, options: LoadCommandOptions) => {
+      const begun = performance.now();
+      await withNode(terminal, options, async (node) => {
+        const loaded = await loadFile(node, file, options, terminal);
+        if (options.await === true && loaded.lastTxId !== undefined)
+          await awaitIndexed(node, loaded.lastTxId);
+        await writeSummary(terminal, loaded, (performance.now() - begun) / 1000, options);
+      });
+    });
+};
+
+async function loadFile(
+  node: NodeClient,
+  file: string,
+  options: LoadCommandOptions,
+  terminal: Terminal,
+): Promise<LoadProgress> {
+  const input = await openInput(file, terminal);
+  const interrupt = new AbortController();
+  const forget = terminal.onSignal(["SIGINT"], () => interrupt.abort());
+  const display = showProgress(terminal.stderr, "loading", input.bytes);
+  let waiting = false;
+  try {
+    const loaded = await loadTransactions(node, input.stream, {
+      fromLine: options.fromLine,
+      signal: interrupt.signal,
+      onProgress: ({ bytes, transactions }) => {
+        waiting = false;
+        display.update(bytes, formatNumberOf(transactions, "transaction"));
+      },
+      onRetry: (error) => {
+        if (!waiting) terminal.stderr.write(`${error.code}: ${error.message} Trying again.\n`);
+        waiting = true;
+      },
+    });
+    if (interrupt.signal.aborted) throw interrupted(loaded);
+    return loaded;
+  } finally {
+    display.stop();
+    forget();
+    input.stream.destroy();
+  }
+}
+
+function interrupted({ transactions, nextLine }: LoadProgress): CairnError {
+  return new CairnError("NOT_READY", `Interrupted after ${formatNumberOf(transactions, "transaction")}.`, {
+    hint: `Go on with --from-line ${nextLine}.`,
+  });
+}
+
+/** A node that indexes for hours is waited for in parts, since answers have a time limit. */
+async function awaitIndexed(node: NodeClient, txId: number): Promise<void> {
+  for (;;) {
+    try {
+      await node.send({ path: `/api/v1/tx/${txId}`, query: { timeout: "PT1M" } });
+      return;
+    } catch (error) {
+      if (!isCairnError(error, "TX_TIMEOUT")) throw error;
+    }
+  }
+}
+
+async function writeSummary(
+  terminal: Terminal,
+  { transactions, lastTxId }: LoadProgress,
+  seconds: number,
+  options: LoadCommandOptions,
+): Promise<void> {
+  if (options.json === true) {
+    return writeJson(terminal.stdout, { transactions, seconds, lastTxId: lastTxId ?? null });
+  }
+  const rate = formatCount(transactions / Math.max(seconds, 0.001));
+  const last = lastTxId === undefined ? "" : `, last tx-id ${lastTxId}`;
+  return writeLine(
+    terminal.stdout,
+    `loaded ${formatNumberOf(transactions, "transaction")} in ${seconds.toFixed(seconds < 10 ? 1 : 0)} s (${rate}/s)${last}`,
+  );
+}

@@ -1,0 +1,99 @@
+import { CairnError } from "@cairn/kv";
+import type { TxOutcome } from "@cairn/client";
+import {
+  type AddCommand,
+  addGroup,
+  describeNodeCommand,
+  type NodeOptions,
+  withNode,
+  wholeNumber,
+} from "../options/command-options.ts";
+import { documentRequest } from "../requests/documents.ts";
+import { readJsonArgument, readJsonInput } from "../terminal/input.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+
+interface WriteOptions extends NodeOptions {
+  readonly ifRevision?: number;
+  readonly ifAbsent?: boolean;
+}
+
+/** `cairn tx put`, `cairn tx delete` and `cairn tx submit`. */
+export const addTx: AddCommand = (parent, terminal) => {
+  const group = addGroup(parent, "tx", "Write documents");
+
+  describeNodeCommand(group.command("put <bucket> <key> <json>"), "Write a document (JSON, - or @file)", [
+    `cairn tx put pods default/web-0 '{"cpu": 2}'`,
+    "cairn tx put pods default/web-0 @web-0.json --if-revision 7",
+  ])
+    .option("--if-revision <revision>", "only if it is at this revision", wholeNumber("--if-revision", 1))
+    .option("--if-absent", "only if there is none")
+    .action(async (bucket: string, key: string, json: string, options: WriteOptions) => {
+      const body = await readJsonArgument(json, terminal);
+      await writeDocument(terminal, "PUT", bucket, key, body, options);
+    });
+
+  describeNodeCommand(group.command("delete <bucket> <key>"), "Delete a document", [
+    "cairn tx delete pods default/web-0",
+  ])
+    .option("--if-revision <revision>", "only if it is at this revision", wholeNumber("--if-revision", 1))
+    .action((bucket: string, key: string, options: WriteOptions) =>
+      writeDocument(terminal, "DELETE", bucket, key, undefined, options),
+    );
+
+  describeNodeCommand(
+    group.command("submit <file>"),
+    "Submit a transaction (a JSON file, or - for standard input) and wait for its outcome",
+    [`echo '{"ops": [["delete", "pods", "default/web-0"]]}' | cairn tx submit -`],
+  ).action(async (file: string, options: NodeOptions) => {
+    const body = await readJsonInput(file, terminal);
+    const outcome = (await withNode(terminal, options, (node) =>
+      node.json({ method: "POST", path: "/api/v1/tx", query: { await: "true" }, body }),
+    )) as TxOutcome;
+    const { txId, committed, reason } = outcome;
+    if (options.json === true) await writeJson(terminal.stdout, outcome);
+    else if (committed) await writeLine(terminal.stdout, `committed as transaction ${txId}`);
+    if (!committed) {
+      throw new CairnError("CONFLICT", `Transaction ${txId} was aborted: ${words(reason)}.`, {
+        hint: "Nothing of it took effect.",
+      });
+    }
+  });
+};
+
+/** An outcome's reason is a code and then words. */
+function words(reason = "a match failed"): string {
+  return reason.replace(/^[A-Z_]+: /, "").replace(/\.$/, "");
+}
+
+async function writeDocument(
+  terminal: Terminal,
+  method: "PUT" | "DELETE",
+  bucket: string,
+  key: string,
+  body: string | undefined,
+  { ifRevision, ifAbsent, ...options }: WriteOptions,
+): Promise<void> {
+  if (ifRevision !== undefined && ifAbsent === true) {
+    throw new UsageError("--if-revision and --if-absent exclude each other.");
+  }
+  const headers = {
+    ...(ifRevision === undefined ? {} : { "if-match": `"${ifRevision}"` }),
+    ...(ifAbsent === true ? { "if-none-match": "*" } : {}),
+  };
+  const result = (await withNode(terminal, options, (node) =>
+    node.json({
+      method,
+      ...documentRequest(bucket, key),
+      headers,
+      ...(body === undefined ? {} : { body }),
+    }),
+  )) as { txId: number; existed: boolean };
+  if (options.json === true) return writeJson(terminal.stdout, result);
+  return writeLine(terminal.stdout, `${said(method, result.existed)} as transaction ${result.txId}`);
+}
+
+function said(method: "PUT" | "DELETE", existed: boolean): string {
+  if (method === "PUT") return existed ? "replaced" : "created";
+  return existed ? "deleted" : "nothing to delete; recorded";
+}

@@ -1,0 +1,74 @@
+import type { ClientTransaction } from "@cairn/client";
+import { shorten } from "../terminal/columns.ts";
+import {
+  type AddCommand,
+  describeCommand,
+  type OutputOptions,
+  withNodes,
+  wholeNumber,
+} from "../options/command-options.ts";
+import { followWatch } from "../requests/follow-watch.ts";
+import { formatTime } from "../terminal/quantities.ts";
+import { printable, writeLine, tell } from "../terminal/terminal.ts";
+
+interface WatchOptions extends OutputOptions {
+  readonly url?: readonly string[];
+  readonly token?: string;
+  readonly namespace?: string;
+  readonly from?: number;
+  readonly limit?: number;
+}
+
+/** `cairn watch`. */
+export const addWatch: AddCommand = (parent, terminal) => {
+  describeCommand(
+    parent.command("watch [bucket]"),
+    "Print every change as it comes, each once and in order",
+    [
+      "cairn watch pods --namespace default",
+      "cairn watch --from 1200 --json --url http://10.0.0.1:3000 --url http://10.0.0.2:3000",
+    ],
+  )
+    .option("--namespace <namespace>", "only of this namespace")
+    .option("--from <tx>", "begin after this transaction (default: now)", wholeNumber("--from", 0))
+    .option("--limit <count>", "end after so many transactions", wholeNumber("--limit", 1))
+    .option(
+      "--url <url>",
+      "a node's address (CAIRN_URL; default http://127.0.0.1:3000); given several times, the next one goes on where one fails",
+      (url: string, before: readonly string[] = []) => [...before, url],
+    )
+    .option("--token <token>", "the nodes' auth-token (CAIRN_AUTH_TOKEN)")
+    .action(async (bucket: string | undefined, options: WatchOptions) => {
+      const { namespace, from, limit = Infinity, json = false } = options;
+      const stop = new AbortController();
+      const undo = terminal.onSignal(["SIGINT", "SIGTERM"], () => stop.abort());
+      const onLeft = (why: string, place: number | undefined): void => {
+        const where = place === undefined ? "from now" : `from transaction ${place}`;
+        if (!json) void tell(terminal, printable(`${why} Going on ${where}.`));
+      };
+      try {
+        await withNodes(terminal, options.url, options.token, async (nodes) => {
+          let shown = 0;
+          const following = { bucket, namespace, from, signal: stop.signal, onLeft };
+          for await (const { transaction, json: line } of followWatch(nodes, following)) {
+            for (const text of json ? [line] : changeLines(transaction))
+              await writeLine(terminal.stdout, text);
+            shown += 1;
+            if (shown >= limit) break;
+          }
+        });
+      } finally {
+        undo();
+      }
+    });
+};
+
+const WIDEST_DOCUMENT = 200;
+
+/** One line a change; those of one transaction have its id. */
+function changeLines({ txId, txTime, changes }: ClientTransaction<unknown>): readonly string[] {
+  return changes.map(({ op, bucket, namespace, name, document }) => {
+    const head = `${formatTime(txTime)}  ${txId}  ${op.padEnd(6)}  ${bucket} ${namespace}/${name}`;
+    return printable(op === "put" ? `${head}  ${shorten(JSON.stringify(document), WIDEST_DOCUMENT)}` : head);
+  });
+}

@@ -1,0 +1,51 @@
+import type { KvReader } from "@cairn/kv";
+import { prefixEnd, ROW } from "../../index/rows/row-keys.ts";
+import { decodeCounters } from "../../index/rows/row-values.ts";
+import { formatTable } from "../terminal/columns.ts";
+import type { AddCommand } from "../options/command-options.ts";
+import type { DbOptions } from "./db-copy.ts";
+import { describeDbCommand, withIndex } from "./db-reader.ts";
+import { formatCount } from "../terminal/quantities.ts";
+import { writeJson, writeLine } from "../terminal/terminal.ts";
+
+interface Bucket {
+  readonly bucket: string;
+  readonly documents: number;
+  /** Keys whose last write was a deletion. */
+  readonly deleted: number;
+}
+
+/** `cairn db buckets`. */
+export const addDbBuckets: AddCommand = (parent, terminal) => {
+  describeDbCommand(parent.command("buckets <place>"), "List the buckets and how many documents each has", [
+    "cairn db buckets ./cairn-data/node-1-index",
+  ]).action(async (place: string, options: DbOptions) => {
+    await withIndex(place, options, terminal, async ({ reader }) => {
+      const buckets = await readBuckets(reader);
+      if (options.json === true) {
+        for (const bucket of buckets) await writeJson(terminal.stdout, bucket);
+        return;
+      }
+      const rows = buckets.map(({ bucket, documents, deleted }) => [
+        bucket,
+        formatCount(documents),
+        formatCount(deleted),
+      ]);
+      const heading = ["BUCKET", "DOCUMENTS", "DELETED"];
+      await writeLine(terminal.stdout, formatTable(heading, rows, ["DOCUMENTS", "DELETED"]));
+    });
+  });
+};
+
+async function readBuckets(reader: KvReader): Promise<Bucket[]> {
+  const gte = Buffer.from([ROW.counter]);
+  const buckets: Bucket[] = [];
+  for await (const rows of reader.range({ gte, lt: prefixEnd(gte) })) {
+    for (const [key, value] of rows) {
+      const { documents, tombstones: deleted } = decodeCounters(value);
+      if (documents === 0 && deleted === 0) continue;
+      buckets.push({ bucket: Buffer.from(key.subarray(1)).toString("utf8"), documents, deleted });
+    }
+  }
+  return buckets;
+}

@@ -1,0 +1,157 @@
+import { CairnError, isCairnError, levelProvider } from "@cairn/kv";
+import { checkRows } from "../../index/inspect/check-rows.ts";
+import { readState } from "../../index/rows/index-state.ts";
+import { STATE_ROW_KEY } from "../../index/rows/row-keys.ts";
+import { rowName } from "../../index/rows/row-names.ts";
+import { verifyRestored } from "../../checkpoints/accept-checkpoint.ts";
+import { type AddCommand, wholeNumber } from "../options/command-options.ts";
+import { type DbCopy, type DbOptions, withDbCopy } from "./db-copy.ts";
+import { describeDbCommand, isUnusable, type OpenedDb, openCopy, tableDamage } from "./db-reader.ts";
+import { formatNumberOf } from "../terminal/quantities.ts";
+import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+
+interface CheckOptions extends DbOptions {
+  readonly limit: number;
+}
+
+/**
+ * One thing that is wrong: in which table or row, the rows between which it lies (from `from` on or behind `after`, up to and with
+ * `upTo`; as `rowName` writes them), and what.
+ */
+interface Problem {
+  readonly table?: string;
+  readonly key?: string;
+  readonly from?: string;
+  readonly after?: string;
+  readonly upTo?: string;
+  readonly problem: string;
+}
+
+/** What a database that is sound holds; `txId` is undefined for one that is not an index of Cairn. */
+interface Sound {
+  readonly rows: number;
+  readonly documents?: number;
+  readonly txId?: number;
+  readonly logId?: string;
+}
+
+/** `cairn db check`. */
+export const addDbCheck: AddCommand = (parent, terminal) => {
+  describeDbCommand(
+    parent.command("check <place>"),
+    "Compare every table with its checksums and every row with the rest; says what is wrong and where, with exit code 1",
+    ["cairn db check ./cairn-data/node-1-index", "cairn db check s3://bucket/prefix --json"],
+  )
+    .option("--limit <count>", "print so many problems at most", wholeNumber("--limit", 1), 100)
+    .action(async (place: string, options: CheckOptions) => {
+      const report = new Report(options, terminal);
+      const source = await withDbCopy(place, options, terminal, async (copy) => {
+        const sound = await check(copy, options, report, terminal);
+        if (report.problems === 0) await tellSound(copy, sound, options, terminal);
+        return copy.source;
+      });
+      if (report.problems === 0) return;
+      if (options.json === true) await writeJson(terminal.stdout, { ok: false, problems: report.problems });
+      const found = formatNumberOf(report.problems, "problem");
+      throw new CairnError("INDEX_CORRUPT", `${source} has ${found}.`, {
+        hint: "Nothing was changed. A node moves a damaged index aside and builds it anew, from a checkpoint or from the log.",
+      });
+    });
+};
+
+/** Counts problems, and prints the first ones as they are found. */
+class Report {
+  problems = 0;
+  readonly #options: CheckOptions;
+  readonly #terminal: Terminal;
+
+  constructor(options: CheckOptions, terminal: Terminal) {
+    this.#options = options;
+    this.#terminal = terminal;
+  }
+
+  async add(problem: Problem): Promise<void> {
+    this.problems += 1;
+    if (this.problems > this.#options.limit) return;
+    const { stdout } = this.#terminal;
+    await (this.#options.json === true ? writeJson(stdout, problem) : writeLine(stdout, textOf(problem)));
+  }
+}
+
+function textOf({ table, key, from, after, upTo, problem }: Problem): string {
+  if (table === undefined) return printable(key === undefined ? problem : `${key}: ${problem}`);
+  const begin = from === undefined ? `after ${after ?? ""}` : `from ${from}`;
+  return printable(`table ${table}, ${problem}; rows ${begin} up to ${upTo ?? ""}`);
+}
+
+async function check(
+  copy: DbCopy,
+  { checksums }: CheckOptions,
+  report: Report,
+  terminal: Terminal,
+): Promise<Sound> {
+  if (checksums) {
+    for await (const { table, what, from, after, upTo } of tableDamage(copy, terminal)) {
+      const range = {
+        ...(from === undefined ? {} : { from: rowName(from) }),
+        ...(after === undefined ? {} : { after: rowName(after) }),
+        upTo: rowName(upTo),
+      };
+      await report.add({ table, ...range, problem: what });
+    }
+  }
+  // What LevelDB makes of damaged blocks says nothing about rows.
+  if (report.problems > 0) return { rows: 0 };
+  try {
+    if (copy.manifest !== undefined) await verifyRestored(levelProvider(), copy.dir, copy.manifest);
+    return await openCopy(copy, terminal, async (db) => await checkContent(db, report));
+  } catch (error) {
+    if (!isUnusable(error) && !isCairnError(error, "CHECKPOINT_CORRUPT")) throw error;
+    await report.add({ problem: error.message.replaceAll(copy.dir, copy.source) });
+    return { rows: 0 };
+  }
+}
+
+async function checkContent({ reader }: OpenedDb, report: Report): Promise<Sound> {
+  if ((await reader.get(STATE_ROW_KEY)) === undefined) {
+    let rows = 0;
+    for await (const page of reader.range({})) rows += page.length;
+    return { rows };
+  }
+  const state = await readState(reader);
+  if (state === undefined) throw new Error("the row of the state was there just now");
+  const problems = checkRows(reader, state);
+  let step = await problems.next();
+  for (; step.done !== true; step = await problems.next()) {
+    await report.add({ key: rowName(step.value.key), problem: step.value.problem });
+  }
+  return { ...step.value, txId: state.txId, logId: state.log.id };
+}
+
+async function tellSound(
+  { source, kind }: DbCopy,
+  { rows, documents = 0, txId, logId }: Sound,
+  { json, checksums }: CheckOptions,
+  terminal: Terminal,
+): Promise<void> {
+  if (json === true) {
+    return writeJson(terminal.stdout, {
+      ok: true,
+      kind,
+      rows,
+      documents,
+      txId: txId ?? null,
+      logId: logId ?? null,
+    });
+  }
+  const compared = checksums ? "every table matches its checksums" : "its tables were not compared";
+  const held = formatNumberOf(rows, "row");
+  if (txId === undefined) {
+    return writeLine(
+      terminal.stdout,
+      `${source} is a LevelDB of ${held}, but no index of Cairn; ${compared}`,
+    );
+  }
+  const content = `${held}, ${formatNumberOf(documents, "document")}, transaction ${txId} of the log ${logId}`;
+  return writeLine(terminal.stdout, printable(`${source} is sound (${kind}): ${content}; ${compared}`));
+}

@@ -1,0 +1,124 @@
+import { randomBytes } from "node:crypto";
+import { readdir, rename, rm, rmdir } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import {
+  CairnError,
+  diskError,
+  isCairnError,
+  type KvReader,
+  type KvStore,
+  levelProvider,
+  systemErrorCode,
+} from "@cairn/kv";
+import { digestIndex } from "../../index/read/digest.ts";
+import { STATE_ROW_KEY } from "../../index/rows/row-keys.ts";
+import type { AddCommand } from "../options/command-options.ts";
+import type { DbOptions } from "./db-copy.ts";
+import { describeDbCommand, type OpenedDb, withDb } from "./db-reader.ts";
+import { formatBytes, formatNumberOf } from "../terminal/quantities.ts";
+import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+
+interface CompactOptions extends DbOptions {
+  readonly output: string;
+}
+
+/** Sizes of the files in bytes; the digest is null where there is no index of Cairn. */
+interface Compacted {
+  readonly rows: number;
+  readonly before: number;
+  readonly after: number;
+  readonly digest: string | null;
+}
+
+/** `cairn db compact`. */
+export const addDbCompact: AddCommand = (parent, terminal) => {
+  describeDbCommand(
+    parent.command("compact <place>"),
+    "Write a new copy of a LevelDB without what was overwritten or deleted in it",
+    ["cairn db compact ./cairn-data/node-1-index -o ./compacted"],
+  )
+    .requiredOption("-o, --output <directory>", "where to; must not exist or be empty")
+    .action(async (place: string, options: CompactOptions) => {
+      const target = resolve(terminal.cwd, options.output);
+      await requireEmpty(target);
+      const done = await withDb(place, options, terminal, (db) => compactTo(target, db));
+      await tell(done, options, terminal);
+    });
+};
+
+/** Written beside the target and moved there whole, and only once it proved to hold the same. */
+async function compactTo(target: string, { kv, reader, copy }: OpenedDb): Promise<Compacted> {
+  const making = join(dirname(target), `.cairn-compact-${randomBytes(4).toString("hex")}`);
+  try {
+    const { bytes: before } = await kv.stats();
+    const written = await levelProvider().open(making);
+    let rows = 0;
+    let digest: string | null;
+    try {
+      rows = await copyRows(reader, written);
+      await written.compact();
+      digest = await sameContent(reader, written, copy.source);
+    } finally {
+      await written.close();
+    }
+    // Opening it once more leaves what a node would find: no log that still has to be read.
+    const settled = await levelProvider().open(making);
+    const { bytes: after } = await settled.stats();
+    await settled.close();
+    await rename(making, target);
+    return { rows, before, after, digest };
+  } catch (error) {
+    await rm(making, { recursive: true, force: true });
+    const known = diskError(error, target);
+    if (!isCairnError(known, "DISK_FULL")) throw known;
+    throw new CairnError("DISK_FULL", `There is no space left for the copy in ${target}.`, {
+      hint: "Free some space, or name another disk with -o. Nothing of the copy is left.",
+      cause: error,
+    });
+  }
+}
+
+async function copyRows(from: KvReader, to: KvStore): Promise<number> {
+  let rows = 0;
+  for await (const page of from.range({})) {
+    await to.batch(page.map(([key, value]) => ({ type: "put", key, value })));
+    rows += page.length;
+  }
+  return rows;
+}
+
+async function sameContent(before: KvReader, after: KvReader, source: string): Promise<string | null> {
+  if ((await before.get(STATE_ROW_KEY)) === undefined) return null;
+  const [found, wanted] = [await digestIndex(after), await digestIndex(before)];
+  if (found !== undefined && found.digest === wanted?.digest) return found.digest;
+  throw new CairnError("INDEX_CORRUPT", `The copy of ${source} does not hold what ${source} holds.`, {
+    hint: "It was removed. Look after the disk that it was written to.",
+  });
+}
+
+async function requireEmpty(target: string): Promise<void> {
+  try {
+    // Only an empty folder goes this way; the copy takes its place.
+    if ((await readdir(target)).length === 0) return await rmdir(target);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === "ENOENT") return;
+    if (code !== "ENOTDIR") throw diskError(error, target);
+  }
+  throw new CairnError("CONFLICT", `${target} is not empty, and a copy is only written to a new directory.`, {
+    hint: "Name another directory, or move this one away.",
+  });
+}
+
+function tell(
+  { rows, before, after, digest }: Compacted,
+  { json, output }: CompactOptions,
+  terminal: Terminal,
+) {
+  if (json === true) return writeJson(terminal.stdout, { directory: output, rows, before, after, digest });
+  const proof = digest === null ? "" : `; the content is the same (${digest})`;
+  return writeLine(
+    terminal.stdout,
+    `wrote ${formatNumberOf(rows, "row")} to ${output}: ${formatBytes(after)} of files instead of ${formatBytes(before)}${proof}`,
+  );
+}

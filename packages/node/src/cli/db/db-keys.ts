@@ -1,0 +1,102 @@
+import type { KvRange, KvRow } from "@cairn/kv";
+import { documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../../index/rows/row-keys.ts";
+import { rowName } from "../../index/rows/row-names.ts";
+import { versionValueRevision } from "../../index/rows/row-values.ts";
+import { type AddCommand, wholeNumber } from "../options/command-options.ts";
+import type { DbOptions } from "./db-copy.ts";
+import { describeDbCommand, type OpenedDb, withDb, withIndex } from "./db-reader.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { printable, type Terminal, tell, write } from "../terminal/terminal.ts";
+
+interface KeysOptions extends DbOptions {
+  readonly namespace?: string;
+  readonly prefix?: string;
+  readonly limit?: number;
+  readonly raw?: boolean;
+}
+
+/** `cairn db keys`. */
+export const addDbKeys: AddCommand = (parent, terminal) => {
+  describeDbCommand(
+    parent.command("keys <place> [bucket]"),
+    "Print the keys of the documents, one a line, in key order",
+    [
+      "cairn db keys ./cairn-data/node-1-index pods --namespace default --prefix web-",
+      "cairn db keys ./cairn-data/node-1-index | wc -l",
+    ],
+  )
+    .option("--namespace <namespace>", "only of this namespace (needs a bucket)")
+    .option("--prefix <prefix>", "only names that begin with it")
+    .option("--limit <count>", "at most so many (default: all)", wholeNumber("--limit", 1))
+    .option("--raw", "every row of the LevelDB, of whatever kind: its key and its value's size")
+    .action(async (place: string, bucket: string | undefined, options: KeysOptions) => {
+      const { namespace, prefix, raw } = options;
+      if (raw === true && (bucket ?? namespace ?? prefix) !== undefined) {
+        throw new UsageError(
+          "--raw lists the rows of all kinds, not those of a bucket, namespace or prefix.",
+        );
+      }
+      if (namespace !== undefined && bucket === undefined) {
+        throw new UsageError(
+          "--namespace needs a bucket.",
+          "cairn db keys PLACE BUCKET --namespace NAMESPACE",
+        );
+      }
+      if (raw === true) {
+        return await withDb(place, options, terminal, (db) => print(db, {}, rawLine, options, terminal));
+      }
+      const begin = bucket === undefined ? Buffer.from([ROW.document]) : rowPrefix(bucket, namespace, prefix);
+      const range = { gte: begin, lt: prefixEnd(begin) };
+      return await withIndex(place, options, terminal, (db) =>
+        print(db, range, (row) => keyLine(row, bucket, options), options, terminal),
+      );
+    });
+};
+
+function rowPrefix(bucket: string, namespace: string | undefined, prefix: string | undefined): Buffer {
+  return namespace === undefined ? documentRowPrefix(bucket) : documentRowPrefix(bucket, namespace, prefix);
+}
+
+/** Prints a line a row, those that `line` gives one; page by page, since there may be more than memory holds. */
+async function print(
+  { reader }: OpenedDb,
+  range: KvRange,
+  line: (row: KvRow, options: KeysOptions) => string | undefined,
+  options: KeysOptions,
+  terminal: Terminal,
+): Promise<void> {
+  const { limit = Infinity } = options;
+  let printed = 0;
+  for await (const rows of reader.range(range)) {
+    let text = "";
+    for (const row of rows) {
+      const found = printed < limit ? line(row, options) : undefined;
+      if (found === undefined) continue;
+      text += `${found}\n`;
+      printed += 1;
+    }
+    if (text !== "") await write(terminal.stdout, text);
+    if (printed >= limit) break;
+  }
+  if (printed === 0 && options.json !== true) {
+    await tell(terminal, "There are none: cairn db buckets PLACE shows what there is.");
+  }
+}
+
+function keyLine(
+  [key, value]: KvRow,
+  bucket: string | undefined,
+  { prefix, namespace, json }: KeysOptions,
+): string | undefined {
+  const found = parseDocumentRowKey(key);
+  if (namespace === undefined && prefix !== undefined && !found.name.startsWith(prefix)) return undefined;
+  if (json === true) return JSON.stringify({ ...found, revision: versionValueRevision(value) });
+  const inBucket = `${found.namespace}/${found.name}`;
+  return printable(bucket === undefined ? `${found.bucket} ${inBucket}` : inBucket);
+}
+
+function rawLine([key, value]: KvRow, { json }: KeysOptions): string {
+  if (json !== true)
+    return `${printable(rowName(key))} (${value.length} ${value.length === 1 ? "byte" : "bytes"})`;
+  return JSON.stringify({ row: rowName(key), key: Buffer.from(key).toString("hex"), bytes: value.length });
+}

@@ -1,0 +1,69 @@
+import { readdir, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseCheckpointName } from "@cairn/checkpoint";
+import { CairnError, systemErrorCode } from "@cairn/kv";
+import { nameInPath } from "../places/checkpoint-place.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+
+/** What a place on the command line turned out to be. `dir`: where its LevelDB lies. */
+export type DbPlace =
+  | { readonly kind: "db-dir" | "LevelDB"; readonly dir: string }
+  | { readonly kind: "checkpoint" };
+
+/** What `place` is: a db-dir, a LevelDB, or a checkpoint (one by name, of a folder or of S3 its newest); `NOT_FOUND`. */
+export async function findDbPlace(place: string, terminal: Terminal): Promise<DbPlace> {
+  if (place.startsWith("s3:")) return { kind: "checkpoint" };
+  const path = place.startsWith("file:") ? fileURLToPath(place) : resolve(terminal.cwd, place);
+  if (nameInPath(path) !== undefined) return { kind: "checkpoint" };
+  const names = await namesIn(path);
+  if (names === undefined) {
+    throw new CairnError("NOT_FOUND", `There is no folder ${path}.`, { hint: PLACES });
+  }
+  if (names.includes("CURRENT")) return { kind: "LevelDB", dir: path };
+  const live = join(path, "live");
+  if ((await namesIn(live))?.includes("CURRENT") === true) return { kind: "db-dir", dir: live };
+  const isStore = names.some((name) => name.endsWith(".json") && parseCheckpointName(name.slice(0, -5)));
+  if (isStore) return { kind: "checkpoint" };
+  // What a node makes in a db-dir before there is an index.
+  if (names.includes("holder.json") || names.includes("live") || names.includes("lock")) {
+    throw new CairnError("NOT_FOUND", `The index directory ${path} has no index yet.`, {
+      hint: "Its node restores or builds one: cairn status shows how far it is.",
+    });
+  }
+  if (names.some((name) => /^MANIFEST-\d+$|\.ldb$/.test(name))) {
+    throw new CairnError("INDEX_CORRUPT", `The database in ${path} lacks its file CURRENT.`, {
+      hint: "Restore the index from a checkpoint; the transaction log has everything that is in it.",
+    });
+  }
+  throw new CairnError("NOT_FOUND", `There is neither an index nor a checkpoint in ${path}.`, {
+    hint: (await nearby(path, names)) ?? PLACES,
+  });
+}
+
+const PLACES =
+  "Name a db-dir, the folder of a LevelDB, a checkpoint, a folder with checkpoints, or s3://bucket/prefix.";
+
+/** A node's directory, in which index and checkpoints lie, is what one names first. */
+async function nearby(path: string, names: readonly string[]): Promise<string | undefined> {
+  for (const name of names) {
+    if ((await namesIn(join(path, name, "live")))?.includes("CURRENT") === true) {
+      return `There is an index in ${join(path, name)}.`;
+    }
+  }
+  return undefined;
+}
+
+async function namesIn(path: string): Promise<readonly string[] | undefined> {
+  try {
+    return (await stat(path)).isDirectory() ? await readdir(path) : undefined;
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
+    if (code !== "EACCES") throw error;
+    throw new CairnError("CONFIG_INVALID", `This user may not read ${path}.`, {
+      hint: "Run the command as the user that runs the node.",
+      cause: error,
+    });
+  }
+}

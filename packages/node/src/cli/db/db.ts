@@ -1,0 +1,29 @@
+import { type AddCommand, addGroup } from "../options/command-options.ts";
+import { addDbBuckets } from "./db-buckets.ts";
+import { addDbCheck } from "./db-check.ts";
+import { addDbCompact } from "./db-compact.ts";
+import { addDbDigest } from "./db-digest.ts";
+import { addDbGet, addDbHistory } from "./db-get.ts";
+import { addDbKeys } from "./db-keys.ts";
+import { addDbStats } from "./db-stats.ts";
+
+/** `cairn db …`. */
+export const addDb: AddCommand = (parent, terminal) => {
+  const group = addGroup(
+    parent,
+    "db",
+    "Look into an index without its node: a db-dir (also in use), a LevelDB, a checkpoint",
+  );
+  for (const add of [
+    addDbCheck,
+    addDbBuckets,
+    addDbKeys,
+    addDbGet,
+    addDbHistory,
+    addDbStats,
+    addDbDigest,
+    addDbCompact,
+  ]) {
+    add(group, terminal);
+  }
+};

@@ -1,0 +1,110 @@
+import path from "node:path";
+import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
+import { fileReader, openIndex } from "../../index/local-index.ts";
+import { type LogIdentity, readLogIdentity } from "../../log/log-identity.ts";
+import { type QuarantinedIndex, readQuarantine } from "../../db-dir/quarantine.ts";
+import { lastShared } from "../../join/last-shared.ts";
+import { orphanTransactions } from "../../join/orphan-transactions.ts";
+import type { TxLog } from "../../log/tx-log.ts";
+import { type AddCommand, describeCommand, type OutputOptions } from "../options/command-options.ts";
+import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
+import { formatCount, formatNumberOf } from "../terminal/quantities.ts";
+import { printable, type Terminal, writeLine } from "../terminal/terminal.ts";
+import { noLog, withLog } from "../places/log-place.ts";
+
+/** `cairn log orphans`. */
+export const addLogOrphans: AddCommand = (parent, terminal) => {
+  configurationOptions(
+    describeCommand(
+      parent.command("orphans"),
+      "Print, as cairn load takes them, transactions that the log lost and only indexes moved aside know",
+      ["cairn log orphans -f cairn.edn > orphans.ndjson", "cairn load orphans.ndjson --await"],
+    ),
+  ).action(async (options: ConfigurationOptions & OutputOptions) => {
+    await withLog(options, terminal, async (log, { dbDir, kvProvider }) => {
+      const identity = await readLogIdentity(log);
+      if (identity === undefined) throw noLog(log.name);
+      const quarantine = path.join(dbDir, "quarantine");
+      const indexes = (await readQuarantine(quarantine)).filter(({ holdsLost }) => holdsLost);
+      if (indexes.length === 0)
+        tell(terminal, `no index in ${quarantine} holds transactions that the log lost`);
+      const unreadable: CairnError[] = [];
+      for (const index of indexes) {
+        const problem = await printOrphans(index, {
+          log,
+          identity,
+          provider: fileReader(kvProvider),
+          terminal,
+        });
+        if (problem !== undefined) unreadable.push(problem);
+      }
+      // Told last, so that what can be read was printed, and the exit code says that it is not everything.
+      if (unreadable[0] !== undefined) throw unreadable[0];
+    });
+  });
+};
+
+interface Printing {
+  readonly log: TxLog;
+  readonly identity: LogIdentity;
+  readonly provider: KvProvider;
+  readonly terminal: Terminal;
+}
+
+/** Prints what only `index` knows; answers why it could not be read, where that is so. */
+async function printOrphans(index: QuarantinedIndex, printing: Printing): Promise<CairnError | undefined> {
+  try {
+    await printReadable(index, printing);
+    return undefined;
+  } catch (error) {
+    if (!isCairnError(error) || !error.code.startsWith("INDEX_")) throw error;
+    const message = `${index.folder} cannot be read whole: ${error.message}`;
+    tell(printing.terminal, message);
+    const hint =
+      error.code === "INDEX_LOCKED" ? "Try again later." : "What was printed of other indexes is complete.";
+    return new CairnError(error.code, message, { hint, cause: error });
+  }
+}
+
+async function printReadable(index: QuarantinedIndex, printing: Printing): Promise<void> {
+  const { log, identity, provider, terminal } = printing;
+  const { kv, state } = await openIndex(provider, index.live);
+  try {
+    if (state === undefined) return;
+    const known = (await lastShared(kv, state, log, identity)) ?? index.held.shared;
+    if (known === undefined) {
+      tell(
+        terminal,
+        `${index.folder} is of log ${state.log.id}, which this log does not continue: all of it is printed`,
+      );
+    }
+    const shared = known ?? 0;
+    let printed = 0;
+    for await (const { txId, line, evicted, unmatched } of orphanTransactions(kv, state, shared)) {
+      const of = `transaction ${formatCount(txId)}`;
+      for (const key of evicted) {
+        tell(
+          terminal,
+          `${of}: the document that it put to ${printable(key)} was evicted afterwards and is left out`,
+        );
+      }
+      if (unmatched > 0) {
+        const conditions = formatNumberOf(unmatched, "precondition");
+        tell(terminal, `${of}: ${conditions} on revisions that the log lost are left out`);
+      }
+      if (line === undefined) continue;
+      printed += 1;
+      await writeLine(terminal.stdout, line);
+    }
+    const range = `${formatCount(shared + 1)} to ${formatCount(state.txId)}`;
+    const only =
+      state.txId > shared ? `only it knows transactions ${range}` : "the log has all its transactions";
+    tell(terminal, `${index.folder}: ${only}; printed ${formatNumberOf(printed, "transaction")}`);
+  } finally {
+    await kv.close();
+  }
+}
+
+function tell(terminal: Terminal, sentence: string): void {
+  terminal.stderr.write(`notice: ${sentence}.\n`);
+}

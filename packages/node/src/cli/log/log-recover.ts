@@ -1,0 +1,139 @@
+import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import {
+  type CheckpointStore,
+  type Manifest,
+  parseCheckpointName,
+  restoreCheckpoint,
+} from "@cairn/checkpoint";
+import { CairnError, isCairnError, makeFolder } from "@cairn/kv";
+import { readLogIdentity } from "../../log/log-identity.ts";
+import { judgeFormat, verifyRestored } from "../../checkpoints/accept-checkpoint.ts";
+import { everyStore, isOwnStore, restoreStores } from "../../system/checkpoint-stores.ts";
+import type { System } from "../../system/system.ts";
+import { encodeBirthRecord } from "../../transactions/transaction-codec.ts";
+import type { TxLog } from "../../log/tx-log.ts";
+import { findCheckpoint, noCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
+import { type AddCommand, describeCommand, type OutputOptions } from "../options/command-options.ts";
+import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
+import { formatCount } from "../terminal/quantities.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { logExists, withLog } from "../places/log-place.ts";
+
+interface RecoverOptions extends ConfigurationOptions, OutputOptions {
+  readonly from: string;
+}
+
+/** A checkpoint to go on from, read back whole. */
+interface Survivor {
+  readonly name: string;
+  readonly store: string;
+  readonly manifest: Manifest;
+}
+
+/** `cairn log recover`. */
+export const addLogRecover: AddCommand = (parent, terminal) => {
+  configurationOptions(
+    describeCommand(
+      parent.command("recover"),
+      "Begin a new log that goes on from a checkpoint, because the one it was taken of is gone for good",
+      [
+        "cairn log recover --from checkpoint-43-2026-11-20T07-47-12.080Z-0dfc87ab -f cairn.edn",
+        "cairn log recover --from ./cairn-data/checkpoints",
+      ],
+    ),
+  )
+    .requiredOption(
+      "--from <checkpoint>",
+      "a checkpoint's name in the configured store, or the path of one (of a folder: its newest)",
+    )
+    .action(async (options: RecoverOptions) => {
+      const begun = await withLog(options, terminal, async (log, system) => {
+        await requireNoLog(log);
+        const survivor = await findSurvivor(system, options.from, terminal);
+        return await begin(log, survivor);
+      });
+      if (options.json === true) return writeJson(terminal.stdout, begun);
+      const { name, id, continues } = begun;
+      return writeLine(
+        terminal.stdout,
+        `began the log ${name} (id ${id}), which goes on after transaction ${formatCount(continues.txId)} of ${continues.log}`,
+      );
+    });
+};
+
+async function requireNoLog(log: TxLog): Promise<void> {
+  const existing = await readLogIdentity(log);
+  if (existing !== undefined) throw logExists(log.name, existing.bounds.last);
+}
+
+async function begin(log: TxLog, { name: checkpoint, store, manifest }: Survivor) {
+  const { txId, anchor } = manifest;
+  const continues = { log: manifest.log.id, anchor: { txId: anchor.txId, sha256: anchor.sha256 } };
+  await log.create((id) => encodeBirthRecord({ log: id, offset: txId, deliberate: true, continues }));
+  const identity = await readLogIdentity(log);
+  // Of several who begin it at once one wins: going on from the same point it is as good, else it is another log.
+  if (identity === undefined || !isDeepStrictEqual(identity.birth?.continues, continues)) {
+    throw logExists(log.name, identity?.bounds.last ?? 0);
+  }
+  const { id } = identity;
+  return { name: log.name, id, offset: txId, checkpoint, store, continues: { log: continues.log, txId } };
+}
+
+/** The checkpoint that `from` names; read back and opened, since nodes of the new log can begin with nothing else. */
+async function findSurvivor(system: System, from: string, terminal: Terminal): Promise<Survivor> {
+  const configured = restoreStores(system.checkpointer);
+  const known = configured.length > 0 ? configured : everyStore(system.checkpointer);
+  if (parseCheckpointName(from) !== undefined) {
+    if (known.length === 0) {
+      throw new UsageError(
+        "The configuration has no checkpoint store.",
+        "Give --from the checkpoint's path.",
+      );
+    }
+    return await inStores(system, known, from);
+  }
+  const survivor = await withCheckpointPlace(from, terminal, async ({ store, name }) => {
+    const found = await findCheckpoint(store, name);
+    return await inStores(system, [store], found.name);
+  });
+  if (!known.some(({ location }) => location === survivor.store)) {
+    terminal.stderr.write(
+      `notice: nodes look for it in their own stores: name ${survivor.store} in restore-from, or copy it there.\n`,
+    );
+  }
+  return survivor;
+}
+
+async function inStores(system: System, stores: readonly CheckpointStore[], name: string): Promise<Survivor> {
+  const { dir, kvProvider } = system;
+  const stagingDir = join(dir, `.cairn-recover-${randomBytes(4).toString("hex")}`);
+  try {
+    await makeFolder(stagingDir);
+    const { restored, skipped } = await restoreCheckpoint({
+      stores,
+      stagingDir,
+      targetDir: join(stagingDir, "read-back"),
+      node: `cairn log recover on ${hostname()}`,
+      reserveIn: isOwnStore(system),
+      name,
+      accept: (manifest) => Promise.resolve(judgeFormat(manifest, kvProvider.format) ?? true),
+      verify: async (folder, manifest) => await verifyRestored(kvProvider, folder, manifest),
+    });
+    if (restored !== undefined) return restored;
+    const [store] = stores;
+    const bad = skipped.find((one) => one.name === name);
+    if (bad !== undefined || store === undefined) throw bad?.error ?? new Error("no store to look in");
+    throw noCheckpoint(store, name, skipped);
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+    const { code, message, hint = "cairn checkpoint list shows what a store holds." } = error;
+    throw new CairnError(code, `The log was not begun: ${message}`, { hint, cause: error });
+  } finally {
+    await rm(stagingDir, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,40 @@
+import { readLogIdentity } from "../../log/log-identity.ts";
+import { formatFields } from "../terminal/columns.ts";
+import { type AddCommand, describeCommand, type OutputOptions } from "../options/command-options.ts";
+import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
+import { formatCount, formatTime } from "../terminal/quantities.ts";
+import { writeJson, writeLine } from "../terminal/terminal.ts";
+import { noLog, withLog } from "../places/log-place.ts";
+
+/** `cairn log status`. */
+export const addLogStatus: AddCommand = (parent, terminal) => {
+  configurationOptions(
+    describeCommand(
+      parent.command("status"),
+      "Show which log the configuration names and what it holds, without a node",
+      ["NATS_URL=nats://10.0.0.7:4222 cairn log status", "cairn log status --json -f cairn.edn"],
+    ),
+  ).action(async (options: ConfigurationOptions & OutputOptions) => {
+    const status = await withLog(options, terminal, async (log) => {
+      const identity = await readLogIdentity(log);
+      if (identity === undefined) throw noLog(log.name);
+      const { id, name, bounds, birth } = identity;
+      const last = await log.fetch(bounds.last);
+      const lastAt = last === undefined ? null : new Date(last.time).toISOString();
+      return { name, id, first: bounds.first, last: bounds.last, lastAt, offset: birth?.offset ?? null };
+    });
+    if (options.json === true) return writeJson(terminal.stdout, status);
+    const { name, id, first, last, lastAt, offset } = status;
+    const messages = last < first ? "none" : `${formatCount(first)} to ${formatCount(last)}`;
+    return writeLine(
+      terminal.stdout,
+      formatFields([
+        ["Log", name],
+        ["Id", id],
+        ["Messages", messages],
+        ["Last", lastAt === null ? "unknown" : formatTime(lastAt)],
+        ["Offset", offset === null ? "unknown: the birth record was trimmed" : formatCount(offset)],
+      ]),
+    );
+  });
+};

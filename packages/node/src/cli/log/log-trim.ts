@@ -1,0 +1,76 @@
+import { everyStore, restoreStores } from "../../system/checkpoint-stores.ts";
+import { parseDuration } from "../../text/duration.ts";
+import type { System } from "../../system/system.ts";
+import type { TxLog } from "../../log/tx-log.ts";
+import { planTrim, trimLog, type TrimPlan } from "../../upkeep/plan-trim.ts";
+import { type AddCommand, describeCommand, type OutputOptions } from "../options/command-options.ts";
+import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
+import { formatCount } from "../terminal/quantities.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { writeJson, writeLine } from "../terminal/terminal.ts";
+import { withLog } from "../places/log-place.ts";
+
+interface LogTrimOptions extends ConfigurationOptions, OutputOptions {
+  readonly dryRun?: boolean;
+  readonly keep?: string;
+}
+
+/** `cairn log trim`. */
+export const addLogTrim: AddCommand = (parent, terminal) => {
+  configurationOptions(
+    describeCommand(
+      parent.command("trim"),
+      "Remove old messages that a verified checkpoint in a shared store holds",
+      ["cairn log trim --dry-run -f cairn.edn", "cairn log trim --keep P3D -f cairn.edn"],
+    ),
+  )
+    .option("--dry-run", "only say what would go, and why not more")
+    .option(
+      "--keep <duration>",
+      "messages younger than this stay (default: keep of trim in the configuration)",
+    )
+    .action(async (options: LogTrimOptions) => {
+      const keep = options.keep === undefined ? undefined : keepOf(options.keep);
+      const dryRun = options.dryRun === true;
+      const plan = await withLog(options, terminal, (log, system) => trim(log, system, keep, dryRun));
+      const trimmed = plan.upTo - plan.first;
+      if (options.json === true) return writeJson(terminal.stdout, { ...plan, trimmed, dryRun });
+      return writeLine(terminal.stdout, `${outcome(plan, dryRun)}\n${plan.because}`);
+    });
+};
+
+async function trim(
+  log: TxLog,
+  { trim: policy, checkpointer, kvProvider }: System,
+  keep: number | undefined,
+  dryRun: boolean,
+): Promise<TrimPlan> {
+  try {
+    const work = dryRun ? planTrim : trimLog;
+    return await work({
+      log,
+      stores: restoreStores(checkpointer),
+      kvFormat: kvProvider.format,
+      keep: keep ?? policy?.keep,
+    });
+  } finally {
+    for (const store of everyStore(checkpointer)) await store.close();
+  }
+}
+
+function outcome({ log, first, last, upTo, checkpoint }: TrimPlan, dryRun: boolean): string {
+  const has = last < first ? "is empty" : `has messages ${formatCount(first)} to ${formatCount(last)}`;
+  if (upTo === first) return `nothing to trim: the log ${log} ${has}`;
+  const gone =
+    upTo - 1 === first
+      ? `message ${formatCount(first)}`
+      : `messages ${formatCount(first)} to ${formatCount(upTo - 1)}`;
+  const verb = dryRun ? "would trim" : "trimmed";
+  return `${verb} ${gone} of the log ${log}; ${checkpoint?.name ?? ""} holds them`;
+}
+
+function keepOf(text: string): number {
+  const result = parseDuration(text);
+  if ("ms" in result) return result.ms;
+  throw new UsageError(`--keep: ${result.fault}`, result.hint ?? "For example --keep P3D.");
+}

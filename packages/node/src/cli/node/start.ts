@@ -1,0 +1,52 @@
+import { Option } from "commander";
+import { runNode } from "../../node/node.ts";
+import { createSystem } from "../../config/create-system.ts";
+import { requireConfig } from "../../config/read-config.ts";
+import { type AddCommand, describeCommand, type OutputOptions } from "../options/command-options.ts";
+import {
+  type ConfigurationOptions,
+  configurationOptions,
+  readConfiguration,
+} from "../options/configuration.ts";
+import { LOG_LEVELS, nodeLog } from "./node-log.ts";
+import { stopAtSignal } from "./stop-node.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+
+interface StartOptions extends ConfigurationOptions, OutputOptions {
+  readonly logLevel: string;
+}
+
+/** `cairn start`. */
+export const addStart: AddCommand = (parent, terminal) => {
+  const command = describeCommand(parent.command("start"), "Run a node until it is told to stop", [
+    "cairn start",
+    `cairn start -f cairn.edn -e '{:cairn/http-server {:port 3001}}'`,
+  ]);
+  configurationOptions(command)
+    .addOption(new Option("--log-level <level>", "how much to log").choices(LOG_LEVELS).default("info"))
+    .action((options: StartOptions) => start(options, terminal));
+};
+
+async function start(options: StartOptions, terminal: Terminal): Promise<void> {
+  const config = requireConfig(await readConfiguration(options, terminal));
+  const logger = await nodeLog(terminal, { json: options.json === true, level: options.logLevel });
+  const onNotice = (notice: string): void => logger.warn(notice);
+  for (const notice of config.notices) onNotice(notice);
+  // Before the node: a signal that comes while it starts must not end the process halfway.
+  const stop = stopAtSignal(terminal, {
+    onSignal: (signal) => logger.info(`${signal}: stopping`),
+    onForced: (sentence) => logger.error(sentence),
+  });
+  const node = await runNode(await createSystem(config, { onNotice }), { logger });
+  node.ready.then(
+    () =>
+      logger.info(
+        { node: node.id, url: node.url },
+        `${node.id} is ready${node.url === undefined ? "" : ` at ${node.url}`}`,
+      ),
+    // Why it stopped before it was ready is in the log already, and in its status.
+    () => undefined,
+  );
+  const code = await stop(node);
+  if (code !== 0) terminal.forceExit(code);
+}

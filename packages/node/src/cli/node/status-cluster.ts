@@ -1,0 +1,172 @@
+import { rm } from "node:fs/promises";
+import { CairnError, isCairnError } from "@cairn/kv";
+import { everyStore } from "../../system/checkpoint-stores.ts";
+import { askStatus, type Peer } from "../../cluster/ask-cluster.ts";
+import { compareNodes, type Comparison, type Rebuilt } from "../../cluster/compare-nodes.ts";
+import { sameIds } from "../../cluster/judge-digests.ts";
+import { rebuildIndex } from "../../replay/rebuild-index.ts";
+import { readLogIdentity } from "../../log/log-identity.ts";
+import type { System } from "../../system/system.ts";
+import type { PeerChannel } from "../../log/peer-channel.ts";
+import type { TxLog } from "../../log/tx-log.ts";
+import { type ClusterView, formatCluster, ofThisLog } from "./cluster-screen.ts";
+import { formatCount, formatDuration, formatNumberOf } from "../terminal/quantities.ts";
+import { ENDING, stagingFolder } from "../places/staging-folder.ts";
+import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { noLog } from "../places/log-place.ts";
+
+/** What to ask a cluster. */
+export interface ClusterQuery {
+  readonly timeoutMs: number;
+  readonly digest: boolean;
+  /** Compares with a rebuild even if all agree. */
+  readonly rebuild: boolean;
+}
+
+/** Nodes say every second that they work on an answer; a busy one may be late. */
+const LEAST_SILENCE_MS = 10_000;
+/** How long nodes may take to reach the transaction that they are compared at. */
+const CATCH_UP_MS = 30_000;
+const TOLD_EVERY_MS = 5_000;
+
+/** Asks the nodes that have this log open. `NOT_READY` when none answers. */
+export async function viewCluster(
+  log: TxLog,
+  channel: PeerChannel,
+  system: System,
+  query: ClusterQuery,
+  terminal: Terminal,
+): Promise<ClusterView> {
+  const identity = await readLogIdentity(log);
+  if (identity === undefined) throw noLog(log.name);
+  const { timeoutMs } = query;
+  const peers = await askStatus(channel, { timeoutMs });
+  if (peers.length === 0) throw nobody(log.name, channel, timeoutMs);
+  // Only a node knows the offset of a log that lost its birth record.
+  const told = peers.find(({ status }) => status.log.id === identity.id)?.status.log.lastTxId;
+  const lastTxId = told ?? identity.bounds.last + (identity.birth?.offset ?? 0);
+  const view = { log: { name: log.name, id: identity.id, lastTxId }, peers, comparison: undefined };
+  const own = peers.filter(ofThisLog(view));
+  if (!query.digest || own.length === 0) return view;
+  const tell = teller(terminal);
+  const interrupt = new AbortController();
+  const comparison = await compareNodes(channel, identity.id, own, {
+    timeoutMs,
+    silenceMs: Math.max(timeoutMs, LEAST_SILENCE_MS),
+    waitMs: CATCH_UP_MS,
+    always: query.rebuild,
+    rebuild: async (txId) => await rebuild(log, system, txId, interrupt, terminal, tell),
+    onCheck: ({ node }, done, total) => tell(`${node} compares itself with the log`, done, total),
+  });
+  // A rebuild that cannot be made is an answer; one that was ended is none.
+  interrupt.signal.throwIfAborted();
+  return { ...view, comparison };
+}
+
+/**
+ * Writes a view. Below it `INDEX_CORRUPT` where nodes have an index that is not the log's, or it cannot be told which, and `NOT_FOUND`
+ * where fewer than `expect` nodes of this log answered.
+ */
+export async function writeCluster(
+  view: ClusterView,
+  terminal: Terminal,
+  { json, expect = 0 }: { readonly json: boolean; readonly expect?: number | undefined },
+): Promise<void> {
+  if (json) await writeJson(terminal.stdout, clusterJson(view));
+  else await writeLine(terminal.stdout, formatCluster(view, Date.now()));
+  const { comparison } = view;
+  const wrong = comparison === undefined ? [] : wrongPeers(comparison, view.peers);
+  const names = wrong.map(({ node }) => node).join(", ");
+  if (wrong.length > 0) {
+    throw new CairnError("INDEX_CORRUPT", `Not the index that the log gives: ${names}.`, {
+      hint: "A node that finds the same itself leaves that index and goes on from a rebuilt one; its log and status say so.",
+    });
+  }
+  if (comparison?.verdict.kind === "differs" && isCairnError(comparison.rebuilt)) {
+    throw new CairnError("INDEX_CORRUPT", "The nodes differ, and which of them is wrong cannot be told.", {
+      hint: `There is nothing to compare them with: ${comparison.rebuilt.message}`,
+    });
+  }
+  requireNodes(view.peers.filter(ofThisLog(view)).length, expect);
+}
+
+/** `NOT_FOUND` where fewer nodes answered than were expected. */
+export function requireNodes(answered: number, expected = 0): void {
+  if (answered >= expected) return;
+  throw new CairnError(
+    "NOT_FOUND",
+    `${formatNumberOf(answered, "node")} of this log answered, and ${formatCount(expected)} were expected.`,
+    {
+      hint: "Those that are missing are down, frozen, cut off from NATS or slower than --timeout, or have another log.",
+    },
+  );
+}
+
+function wrongPeers({ answers, rebuilt }: Comparison, peers: readonly Peer[]): Peer[] {
+  if (rebuilt === undefined || isCairnError(rebuilt)) return [];
+  return peers.filter(({ instance }) => {
+    const digest = answers.get(instance)?.digest?.digest;
+    return digest !== undefined && digest !== rebuilt.digest;
+  });
+}
+
+function clusterJson({ log, peers, comparison }: ClusterView): object {
+  const nodes = peers.map((peer) => ({
+    ...peer,
+    sameLog: peer.status.log.id === log.id,
+    ...comparison?.answers.get(peer.instance),
+    ...comparison?.checks.get(peer.instance),
+  }));
+  const repeated = sameIds(peers).map(({ node }) => node);
+  if (comparison === undefined) return { log, nodes, sameId: repeated, comparison: null };
+  const { txId, verdict, rebuilt } = comparison;
+  const built = isCairnError(rebuilt)
+    ? { error: { code: rebuilt.code, message: rebuilt.message, hint: rebuilt.hint ?? null } }
+    : (rebuilt ?? null);
+  const wrong = wrongPeers(comparison, peers).map(({ instance }) => instance);
+  return { log, nodes, sameId: repeated, comparison: { txId, verdict, rebuilt: built, wrong } };
+}
+
+async function rebuild(
+  log: TxLog,
+  system: System,
+  txId: number,
+  interrupt: AbortController,
+  terminal: Terminal,
+  tell: (what: string, done: number, total: number) => void,
+): Promise<Rebuilt> {
+  const dir = await stagingFolder(undefined, "cairn-rebuild-", terminal);
+  const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
+  try {
+    const onProgress = (done: number, total: number): void => tell("Rebuilding out of the log", done, total);
+    return await rebuildIndex({ system, log, dir, txId, signal: interrupt.signal, onProgress });
+  } finally {
+    forget();
+    await rm(dir, { recursive: true, force: true });
+    for (const one of everyStore(system.checkpointer)) await one.close();
+  }
+}
+
+function teller({ stderr }: Terminal): (what: string, done: number, total: number) => void {
+  let last = Date.now();
+  return (what, done, total) => {
+    if (Date.now() - last < TOLD_EVERY_MS) return;
+    last = Date.now();
+    const amounts = total === 0 ? "" : `: ${formatCount(done)} of ${formatCount(total)} transactions`;
+    stderr.write(`${what}${amounts}\n`);
+  };
+}
+
+function interrupted(): CairnError {
+  return new CairnError("CHECKPOINT_INCOMPLETE", "Interrupted; the nodes were not compared.");
+}
+
+function nobody(name: string, { address }: PeerChannel, timeoutMs: number): CairnError {
+  return new CairnError(
+    "NOT_READY",
+    `No node of the log "${name}" answered within ${formatDuration(timeoutMs)}.`,
+    {
+      hint: `Nodes that run answer on ${address}. See whether one runs, and whether its user of NATS may subscribe to that.`,
+    },
+  );
+}

@@ -1,0 +1,153 @@
+import { styleText } from "node:util";
+import type { NodeStatus } from "@cairn/client";
+import { formatFields } from "../terminal/columns.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatNumberOf,
+  formatRelative,
+  formatTime,
+} from "../terminal/quantities.ts";
+import { printable } from "../terminal/terminal.ts";
+
+type Field = readonly [name: string, value: string];
+
+/** GET /status as a screen for people. `now` in milliseconds since 1970. */
+export function formatStatus(status: NodeStatus, options: { now: number; colors: boolean }): string {
+  const fields: Field[] = [
+    ["Node", `${status.node} (Cairn ${status.version})`],
+    ["Phase", phaseText(status, options.colors)],
+    ...failureFields(status),
+    ...stalledFields(status),
+    ["Log", logText(status)],
+    ["Index", indexText(status, options.now)],
+    ["Documents", `${formatCount(status.index.documents)} in ${formatBytes(status.index.bytes)}`],
+    ...indexWarning(status),
+    ["Joined", joinText(status)],
+    ...status.join.skipped.map(({ name, code, message }): Field => [
+      "Skipped",
+      `${name}: ${code}, ${message}`,
+    ]),
+    ...status.join.movedAside.map(({ path, code, message }): Field => [
+      "Moved aside",
+      `${path}: ${code}, ${message}`,
+    ]),
+    ...orphanFields(status),
+    ...checkpointFields(status, options.now),
+  ];
+  // Messages quote what others wrote, into checkpoints for one. The phase is the node's own word, and may be in colours.
+  return formatFields(fields.map(([name, value]) => [name, name === "Phase" ? value : printable(value)]));
+}
+
+const PHASE_COLORS = {
+  ready: "green",
+  restoring: "yellow",
+  replaying: "yellow",
+  stopping: "yellow",
+  failed: "red",
+} as const;
+
+function phaseText({ phase, progress, join }: NodeStatus, colors: boolean): string {
+  const name = colors ? styleText(PHASE_COLORS[phase], phase, { validateStream: false }) : phase;
+  if (phase === "ready") {
+    return join.readyAfterMs === null
+      ? name
+      : `${name} (${formatDuration(join.readyAfterMs)} after it started)`;
+  }
+  if (progress === null) return name;
+  const { unit, done, total, etaMs } = progress;
+  // What failed moves no more: this is the next try.
+  const doing = phase === "failed" ? `${name}, trying again` : name;
+  const amounts =
+    unit === "bytes"
+      ? `${formatBytes(done)} of ${formatBytes(total)}`
+      : `${formatCount(done)} of ${formatNumberOf(total, "transaction")}`;
+  const percent = total > 0 ? ` (${Math.floor((100 * done) / total)} %)` : "";
+  return `${doing}: ${amounts}${percent}${etaMs === null ? "" : `, about ${formatDuration(etaMs)} left`}`;
+}
+
+function failureFields({ failure }: NodeStatus): Field[] {
+  if (failure === null) return [];
+  const fields: Field[] = [["Failure", `${failure.code}: ${failure.message}`]];
+  return failure.hint === null ? fields : [...fields, ["", failure.hint]];
+}
+
+function stalledFields({ stalled }: NodeStatus): Field[] {
+  if (stalled === null) return [];
+  return [["Stalled", `nothing has moved for ${formatDuration(stalled.forMs)}. ${stalled.message}`]];
+}
+
+function logText({ log }: NodeStatus): string {
+  const reachable = log.reachable ? "" : ", not reachable now";
+  if (log.lastTxId === null || log.firstTxId === null) return `${log.name}${reachable}`;
+  const id = log.id === null ? "" : ` (id ${log.id})`;
+  return `${log.name}${id}, transactions ${formatCount(log.firstTxId)} to ${formatCount(log.lastTxId)}${reachable}`;
+}
+
+function indexText({ index }: NodeStatus, now: number): string {
+  const time =
+    index.txTime === null ? "" : ` of ${formatTime(index.txTime)}, ${formatRelative(index.txTime, now)}`;
+  const lag =
+    index.lag === null ? "" : index.lag === 0 ? "; nothing behind" : `; ${formatCount(index.lag)} behind`;
+  return `transaction ${formatCount(index.txId)}${time}${lag}`;
+}
+
+function indexWarning({ index: { warning } }: NodeStatus): Field[] {
+  if (warning === undefined) return [];
+  return [
+    ["Warning", `${warning.code}: ${warning.message}`],
+    ["", warning.hint],
+  ];
+}
+
+function orphanFields({ join }: NodeStatus): Field[] {
+  if (join.orphans === 0) return [];
+  return [
+    ["Orphans", `${formatNumberOf(join.orphans, "transaction")} only in quarantine: cairn log orphans`],
+  ];
+}
+
+function joinText({ join }: NodeStatus): string {
+  const replayed = `${formatNumberOf(join.replayed, "transaction")} replayed`;
+  if (join.restoredFrom === null) return `without a checkpoint, ${replayed}`;
+  const { name, store } = join.restoredFrom;
+  return `from ${name} in ${store}, ${replayed}`;
+}
+
+function checkpointFields({ checkpoints }: NodeStatus, now: number): Field[] {
+  const { last, lastSaved, lastVerified, lastDrill, running, nextCheckAt, warnings, lastFailure } =
+    checkpoints;
+  const fields: Field[] = [
+    [
+      "Checkpoint",
+      last === null
+        ? "none yet"
+        : `${last.name}, ${formatBytes(last.bytes)}, ${formatDuration(last.ageMs)} old`,
+    ],
+  ];
+  if (lastSaved !== null) {
+    const { name, durationMs, at } = lastSaved;
+    fields.push(["Saved here", `${name}, in ${formatDuration(durationMs)}, ${formatRelative(at, now)}`]);
+  }
+  if (lastVerified !== null) {
+    const { name, node, ageMs, durationMs } = lastVerified;
+    const took = durationMs === null ? "" : `, in ${formatDuration(durationMs)}`;
+    fields.push(["Verified", `${name}, by ${node}${took}, ${formatDuration(ageMs)} ago`]);
+  }
+  if (lastDrill?.outcome === "failed") {
+    const { code, message, at } = lastDrill;
+    fields.push(["Drill failed", `${code}: ${message} (${formatRelative(at, now)})`]);
+  }
+  if (running !== null) {
+    const since = formatDuration(Math.max(0, now - Date.parse(running.startedAt)));
+    fields.push(["Saving", `${running.step}, ${formatBytes(running.bytes)}, for ${since}`]);
+  }
+  if (lastFailure !== null) {
+    const { code, message, at } = lastFailure;
+    fields.push(["Last failure", `${code}: ${message} (${formatRelative(at, now)})`]);
+  }
+  for (const { message, hint } of warnings) fields.push(["Warning", `${message} ${hint}`]);
+  if (nextCheckAt !== null) fields.push(["Next check", formatRelative(nextCheckAt, now)]);
+  return fields;
+}

@@ -1,0 +1,132 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { CairnError } from "@cairn/kv";
+import { Duration } from "luxon";
+import type { NodeStatus } from "@cairn/client";
+import { requireConfig } from "../../config/read-config.ts";
+import {
+  type AddCommand,
+  describeNodeCommand,
+  type NodeOptions,
+  wholeNumber,
+  withNode,
+} from "../options/command-options.ts";
+import {
+  type ConfigurationOptions,
+  configurationOptions,
+  readConfiguration,
+} from "../options/configuration.ts";
+import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { formatStatus } from "./status-screen.ts";
+import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { withLog } from "../places/log-place.ts";
+import { requireNodes, viewCluster, writeCluster } from "./status-cluster.ts";
+
+interface StatusOptions extends NodeOptions, ConfigurationOptions {
+  readonly wait?: string;
+  readonly cluster?: boolean;
+  readonly digest?: boolean;
+  readonly rebuild?: boolean;
+  readonly timeout?: string;
+  readonly expect?: number;
+}
+
+const BETWEEN_LOOKS_MS = 100;
+/** A node asks the log before it answers, and waits two seconds for that. */
+const ANSWER_MS = 3_000;
+const EMBEDDED_LOG = "cairn.embedded/->tx-log";
+
+/** `cairn status`. */
+export const addStatus: AddCommand = (parent, terminal) => {
+  configurationOptions(
+    describeNodeCommand(parent.command("status"), "Show what a node is doing, or all nodes of a log", [
+      "cairn status",
+      "cairn status --wait PT1M && echo ready",
+      "cairn status --json --url http://10.0.0.7:3000",
+      "cairn status --cluster --digest -f cairn.edn",
+    ])
+      .option("--wait <duration>", "first wait, at most so long, until the node is there and ready")
+      .option("--cluster", "ask all nodes that have the configuration's log open")
+      .option("--digest", "with --cluster: compare their indexes at one transaction")
+      .option("--rebuild", "with --digest: also compare with a rebuild out of the log when all agree")
+      .option(
+        "--expect <nodes>",
+        "with --cluster: end with 1 when fewer nodes of the log answer",
+        wholeNumber("--expect", 1),
+      )
+      .option("--timeout <duration>", "with --cluster: how long to wait for nodes (default PT3S)"),
+  ).action(async (options: StatusOptions) => {
+    if (options.cluster === true) return await showCluster(options, terminal);
+    const needsCluster = (["digest", "rebuild", "timeout", "expect"] as const).find(
+      (name) => options[name] !== undefined,
+    );
+    if (needsCluster !== undefined) throw new UsageError(`--${needsCluster} needs --cluster.`);
+    return await showNode(options, terminal);
+  });
+};
+
+async function showNode(options: StatusOptions, terminal: Terminal): Promise<void> {
+  const waitMs = options.wait === undefined ? 0 : durationMs("--wait", options.wait);
+  const status = await withNode(terminal, options, (node) => readStatus(node, waitMs));
+  if (options.json === true) return await writeJson(terminal.stdout, status);
+  const screen = formatStatus(status, {
+    now: Date.now(),
+    colors: terminal.stdout.isTTY === true && terminal.env["NO_COLOR"] === undefined,
+  });
+  return await writeLine(terminal.stdout, screen);
+}
+
+async function showCluster(options: StatusOptions, terminal: Terminal): Promise<void> {
+  const { json = false, digest = false, rebuild = false } = options;
+  if (rebuild && !digest) throw new UsageError("--rebuild needs --digest.");
+  const timeoutMs = options.timeout === undefined ? ANSWER_MS : durationMs("--timeout", options.timeout);
+  const config = requireConfig(await readConfiguration(options, terminal));
+  // It is the node's own, and locked by it: there is nobody else to ask.
+  if (config.txLog.id === EMBEDDED_LOG) return await showOnlyNode(options, terminal);
+  const view = await withLog(options, terminal, async (log, system) => {
+    if (log.peers === undefined) return undefined;
+    return await viewCluster(log, log.peers, system, { timeoutMs, digest, rebuild }, terminal);
+  });
+  if (view === undefined) return await showOnlyNode(options, terminal);
+  return await writeCluster(view, terminal, { json, expect: options.expect });
+}
+
+/** Nodes of such a log cannot be asked through it. */
+async function showOnlyNode(options: StatusOptions, terminal: Terminal): Promise<void> {
+  terminal.stderr.write(
+    "notice: This log does not connect nodes: an embedded log has one node alone. This is the one at --url.\n",
+  );
+  await showNode(options, terminal);
+  requireNodes(1, options.expect);
+}
+
+/** The status; with `waitMs`, the first one that says ready. `NOT_READY` when it does not in that time. */
+async function readStatus(node: NodeClient, waitMs: number): Promise<NodeStatus> {
+  const deadline = Date.now() + waitMs;
+  for (;;) {
+    const late = Date.now() >= deadline;
+    try {
+      const status = (await node.json({ path: "/status" })) as NodeStatus;
+      if (waitMs === 0 || status.phase === "ready") return status;
+      if (late || status.phase === "failed") throw notReady(status);
+    } catch (error) {
+      // While one waits, a node that is not there yet is one that is about to start.
+      if (late || !(error instanceof NoAnswerError)) throw error;
+    }
+    await delay(BETWEEN_LOOKS_MS);
+  }
+}
+
+function notReady({ node, phase, failure }: NodeStatus): CairnError {
+  return new CairnError("NOT_READY", `${node} is ${phase}${failure === null ? "" : `: ${failure.message}`}`, {
+    hint: failure?.hint ?? "cairn status shows how far it is.",
+  });
+}
+
+function durationMs(option: string, text: string): number {
+  const ms = Duration.fromISO(text).toMillis();
+  if (Number.isFinite(ms) && ms > 0) return ms;
+  throw new CairnError("CONFIG_INVALID", `${option} takes a duration, not ${JSON.stringify(text)}.`, {
+    hint: "Write it like PT30S or PT5M.",
+  });
+}

@@ -1,0 +1,72 @@
+import { once } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
+import type { NodeApi } from "../../api/node-api.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+
+/** What {@link stopAtSignal} tells, and its times. */
+export interface StopOptions {
+  readonly onSignal: (signal: NodeJS.Signals) => void;
+  /** Told when the node did not stop in time, or a second signal cut it short. */
+  readonly onForced: (sentence: string) => void;
+  /** 10,000 by default. */
+  readonly limitMs?: number;
+  /** A signal repeated sooner is the same one, sent twice: to a process and its group, or forwarded by a wrapper. 1,000 by default. */
+  readonly repeatMs?: number;
+  readonly now?: () => number;
+}
+
+const SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
+
+/** Waits for a signal, then stops the node; answers the exit code: 1 when it had to be forced. Its listeners are set at once. */
+export function stopAtSignal(terminal: Terminal, options: StopOptions): (node: NodeApi) => Promise<number> {
+  const { limitMs = 10_000, repeatMs = 1000, now = Date.now } = options;
+  const begun = new AbortController();
+  const forced = new AbortController();
+  let first: number | undefined;
+  const forget = terminal.onSignal(SIGNALS, (signal) => {
+    if (first === undefined) {
+      first = now();
+      options.onSignal(signal);
+      begun.abort();
+    } else if (now() - first > repeatMs) forced.abort(`A second ${signal} came before the node had stopped.`);
+  });
+
+  return async (node) => {
+    await aborted(begun.signal);
+    const done = new AbortController();
+    try {
+      const cut = await Promise.race([
+        node.close().then(() => undefined),
+        aborted(forced.signal),
+        delay(limitMs, undefined, { signal: done.signal }).then(() => tooLong(node, limitMs)),
+      ]);
+      if (cut === undefined) return 0;
+      options.onForced(cut);
+      return 1;
+    } finally {
+      done.abort();
+      forget();
+    }
+  };
+}
+
+async function aborted(signal: AbortSignal): Promise<string> {
+  if (!signal.aborted) await once(signal, "abort");
+  return String(signal.reason);
+}
+
+/** Says what is still at work, as far as that can be told. */
+async function tooLong(node: NodeApi, limitMs: number): Promise<string> {
+  const saving = await Promise.race([
+    node.status().then(
+      ({ checkpoints }) => checkpoints.running?.step,
+      () => undefined,
+    ),
+    delay(200),
+  ]);
+  const what =
+    saving === undefined
+      ? `still open are ${[...new Set(process.getActiveResourcesInfo())].join(", ")}`
+      : `a checkpoint is being saved (${saving})`;
+  return `The node did not stop within ${limitMs / 1000} s: ${what}.`;
+}

@@ -1,0 +1,85 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
+import type { System } from "../../system/system.ts";
+import { formatDuration } from "../terminal/quantities.ts";
+import { printable, type Terminal } from "../terminal/terminal.ts";
+
+/** Long enough that a store which merely is far away says nothing. */
+const PATIENCE_MS = 5_000;
+
+/**
+ * `store`, but whoever waits at `terminal` is told, once, what takes longer than `patienceMs`: an address that accepts connections and
+ * never answers is asked again for minutes, which without a word looks like a command that hangs.
+ */
+export function awaitedStore(
+  store: CheckpointStore,
+  terminal: Pick<Terminal, "stderr">,
+  patienceMs: number = PATIENCE_MS,
+): CheckpointStore {
+  let isTold = false;
+
+  async function watched<T>(doing: string, work: Promise<T>): Promise<T> {
+    if (isTold) return work;
+    const timer = setTimeout(() => {
+      if (isTold) return;
+      isTold = true;
+      const where = printable(store.identity ?? store.location);
+      const taken = formatDuration(patienceMs);
+      terminal.stderr.write(
+        `Still waiting for ${where}: ${printable(doing)} has taken ${taken} so far. Ctrl-C gives up.\n`,
+      );
+    }, patienceMs).unref();
+    try {
+      return await work;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  return {
+    location: store.location,
+    ...(store.identity === undefined ? {} : { identity: store.identity }),
+    ...(store.shared === undefined ? {} : { shared: store.shared }),
+    ...(store.readOnly === undefined ? {} : { readOnly: store.readOnly }),
+    get exclusive() {
+      return store.exclusive;
+    },
+    list: (prefix) => watched("listing its files", store.list(prefix)),
+    // Lasts as long as its archive is large, and follows calls that have shown whether the store answers.
+    upload: (name, content, options) => store.upload(name, content, options),
+    open: (name, options) => watched(`opening ${name}`, store.open(name, options)),
+    read: (name) => watched(`reading ${name}`, store.read(name)),
+    create: (name, text) => watched(`writing ${name}`, store.create(name, text)),
+    replace: (name, text, tag) => watched(`writing ${name}`, store.replace(name, text, tag)),
+    remove: (name) => watched(`removing ${name}`, store.remove(name)),
+    now: () => watched("asking for its time", store.now()),
+    ...(store.describe === undefined ? {} : { describe: () => store.describe?.() }),
+    ...(store.tidy === undefined
+      ? {}
+      : {
+          tidy: async (which) =>
+            await watched("looking for unfinished uploads", store.tidy?.(which) ?? Promise.resolve([])),
+        }),
+    close: () => store.close(),
+  };
+}
+
+/** A system whose stores are {@link awaitedStore}s; one that it saves to and looks in stays one. */
+export function withAwaitedStores(system: System, terminal: Pick<Terminal, "stderr">): System {
+  const { checkpointer } = system;
+  if (checkpointer === undefined) return system;
+  const { store, restoreFrom } = checkpointer;
+  const awaited = new Map<CheckpointStore, CheckpointStore>();
+  const once = (one: CheckpointStore): CheckpointStore => {
+    const made = awaited.get(one) ?? awaitedStore(one, terminal);
+    awaited.set(one, made);
+    return made;
+  };
+  return {
+    ...system,
+    checkpointer: {
+      ...checkpointer,
+      store: once(store),
+      ...(restoreFrom === undefined ? {} : { restoreFrom: restoreFrom.map(once) }),
+    },
+  };
+}

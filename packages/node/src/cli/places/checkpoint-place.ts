@@ -1,0 +1,187 @@
+import { stat } from "node:fs/promises";
+import { basename, dirname, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  type CheckpointList,
+  type CheckpointListing,
+  type CheckpointStore,
+  filesystemStore,
+  listCheckpoints,
+  parseCheckpointName,
+  s3Store,
+  type SkippedCheckpoint,
+} from "@cairn/checkpoint";
+import { CairnError, systemErrorCode } from "@cairn/kv";
+import { awaitedStore } from "./awaited-store.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+
+/** A store named on the command line, and the one checkpoint in it, where one was named. */
+export interface CheckpointPlace {
+  readonly store: CheckpointStore;
+  readonly name: string | undefined;
+}
+
+/**
+ * Runs `use` with the store at `place`: a folder, a checkpoint in a folder, either as a file: address, or s3://bucket/prefix with or
+ * without a checkpoint.
+ */
+export async function withCheckpointPlace<T>(
+  place: string,
+  terminal: Terminal,
+  use: (place: CheckpointPlace) => Promise<T>,
+): Promise<T> {
+  const found = place.startsWith("s3:")
+    ? placeInBucket(place, terminal)
+    : await placeInFolder(place, terminal);
+  try {
+    return await use({ ...found, store: awaitedStore(found.store, terminal) });
+  } finally {
+    await found.store.close();
+  }
+}
+
+async function placeInFolder(place: string, terminal: Terminal): Promise<CheckpointPlace> {
+  const path = pathOf(place, terminal);
+  const name = nameInPath(path);
+  const folder = name === undefined ? path : dirname(path);
+  await requireFolder(folder);
+  return { store: filesystemStore({ path: folder }), name };
+}
+
+/** Region, endpoint and credentials are those of the environment, as for other tools of S3. */
+function placeInBucket(place: string, { env }: Terminal): CheckpointPlace {
+  const [, bucket, path = ""] = /^s3:\/\/([^/]+)(?:\/(.*))?$/.exec(place) ?? [];
+  if (bucket === undefined) throw new UsageError(`${place} is no place in S3.`, "Write s3://bucket/prefix.");
+  const name = nameInPath(path);
+  const prefix = name === undefined ? path : dirname(path).replace(/^\.$/, "");
+  const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: key, AWS_SESSION_TOKEN: token } = env;
+  const store = s3Store({
+    bucket,
+    prefix,
+    env,
+    ...(!id || !key
+      ? {}
+      : {
+          credentials: { accessKeyId: id, secretAccessKey: key, ...(token ? { sessionToken: token } : {}) },
+        }),
+  });
+  return { store, name };
+}
+
+/** The checkpoint `name`, or the newest (of the log `logId`, where one is given); `CHECKPOINT_NOT_FOUND`, or why that one cannot be used. */
+export async function findCheckpoint(
+  store: CheckpointStore,
+  name: string | undefined,
+  logId?: string,
+  signal?: AbortSignal,
+): Promise<CheckpointListing> {
+  return pick(store, await listCheckpoints(store, signal), name, logId);
+}
+
+/** The same, where nobody but the user can say of which log the newest is meant: see {@link chooseLog}. Reads the store once. */
+export async function chooseCheckpoint(
+  store: CheckpointStore,
+  name: string | undefined,
+  asked: string | undefined,
+  signal?: AbortSignal,
+): Promise<CheckpointListing> {
+  const list = await listCheckpoints(store, signal);
+  return pick(store, list, name, name === undefined ? logMeant(store, list, asked) : undefined);
+}
+
+/**
+ * The id of the log whose checkpoints are meant: the one asked for, or the only one in the store; undefined when it has none. Where it
+ * has several, nobody but the user can say which: their order means nothing across logs.
+ */
+export async function chooseLog(
+  store: CheckpointStore,
+  asked: string | undefined,
+  signal?: AbortSignal,
+): Promise<string | undefined> {
+  return logMeant(store, await listCheckpoints(store, signal), asked);
+}
+
+function pick(
+  store: CheckpointStore,
+  { checkpoints, skipped }: CheckpointList,
+  name: string | undefined,
+  logId: string | undefined,
+): CheckpointListing {
+  const found = checkpoints.find((checkpoint) =>
+    name === undefined ? logId === undefined || checkpoint.log.id === logId : checkpoint.name === name,
+  );
+  if (found !== undefined) return found;
+  const unusable = skipped.find((checkpoint) => checkpoint.name === name);
+  throw unusable?.error ?? noCheckpoint(store, name, skipped);
+}
+
+function logMeant(
+  store: CheckpointStore,
+  { checkpoints }: CheckpointList,
+  asked: string | undefined,
+): string | undefined {
+  const logs = new Map<string, string>();
+  for (const { log } of checkpoints) logs.set(log.id, log.name);
+  const known = [...logs]
+    .toSorted()
+    .map(([id, name]) => `${id} (${name})`)
+    .join(", ");
+  if (asked !== undefined && !logs.has(asked)) {
+    throw new CairnError("CHECKPOINT_NOT_FOUND", `${store.location} has no checkpoint of the log ${asked}.`, {
+      hint:
+        known === "" ? "It has no usable checkpoint of any log." : `It has checkpoints of the log ${known}.`,
+    });
+  }
+  if (asked === undefined && logs.size > 1) {
+    throw new UsageError(
+      `${store.location} has checkpoints of several logs: ${known}.`,
+      "--log ID says which is meant.",
+    );
+  }
+  return asked ?? [...logs.keys()][0];
+}
+
+/** `CHECKPOINT_NOT_FOUND`, or why the one that was asked for could not be used. */
+export function noCheckpoint(
+  store: CheckpointStore,
+  name: string | undefined,
+  skipped: readonly SkippedCheckpoint[],
+): CairnError {
+  const unusable = skipped.map(({ name: one, error }) => `${one} (${error.code})`).join(", ");
+  return new CairnError(
+    "CHECKPOINT_NOT_FOUND",
+    `There is no ${name === undefined ? "usable checkpoint" : `checkpoint ${name}`} in ${store.location}.`,
+    {
+      hint:
+        unusable === ""
+          ? "cairn checkpoint list PLACE lists what a folder or bucket holds."
+          : `These cannot be used: ${unusable}.`,
+    },
+  );
+}
+
+function pathOf(place: string, terminal: Terminal): string {
+  if (place.startsWith("file:")) return fileURLToPath(place);
+  if (/^[a-z0-9]+:\/\//.test(place)) {
+    throw new UsageError(`${place} is no folder.`, "Name a folder, or s3://bucket/prefix.");
+  }
+  return resolve(terminal.cwd, place);
+}
+
+/** The checkpoint that a path names. Files of a checkpoint stand for it, since that is what a shell completes. */
+export function nameInPath(path: string): string | undefined {
+  const name = basename(path).replace(/(?:\.verified)?\.json$|\.tar$/, "");
+  return parseCheckpointName(name) === undefined ? undefined : name;
+}
+
+async function requireFolder(folder: string): Promise<void> {
+  try {
+    if ((await stat(folder)).isDirectory()) return;
+  } catch (error) {
+    if (systemErrorCode(error) !== "ENOENT") throw error;
+  }
+  throw new CairnError("NOT_FOUND", `There is no folder ${folder}.`, {
+    hint: "Name the folder that a filesystem checkpoint store has as its path.",
+  });
+}

@@ -1,0 +1,144 @@
+import { CairnError, isCairnError } from "@cairn/kv";
+import { NDJSON } from "../../http/requests/request-body.ts";
+import { type NdjsonChunk, ndjsonChunks } from "./ndjson-chunks.ts";
+import { NoAnswerError, type NodeClient, NodeError } from "./node-client.ts";
+
+/** How far a load is. */
+export interface LoadProgress {
+  readonly transactions: number;
+  readonly lastTxId: number | undefined;
+  /** Bytes of the source that were sent and acknowledged, or passed over. */
+  readonly bytes: number;
+  /** The line to go on with. */
+  readonly nextLine: number;
+}
+
+/** Options of {@link loadTransactions}. */
+export interface LoadOptions {
+  readonly fromLine: number;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: LoadProgress) => void;
+  /** Told when the node does not answer and the same lines are sent again. */
+  readonly onRetry: (error: CairnError) => void;
+  /** How long a node that does not answer is waited for; 30,000 by default. */
+  readonly patienceMs?: number;
+}
+
+const CHUNK_BYTES = 1024 * 1024;
+
+/**
+ * Sends NDJSON to a node in the order of its lines, one request at a time while the next one is made ready. Ends early, without an
+ * error, when `signal` is aborted. Lines are sent again only where that cannot store them twice.
+ */
+export async function loadTransactions(
+  client: NodeClient,
+  source: AsyncIterable<Buffer>,
+  options: LoadOptions,
+): Promise<LoadProgress> {
+  let progress: LoadProgress = {
+    transactions: 0,
+    lastTxId: undefined,
+    bytes: 0,
+    nextLine: options.fromLine,
+  };
+  const chunks = ndjsonChunks(source, { size: CHUNK_BYTES, fromLine: options.fromLine });
+  const iterator = chunks[Symbol.asyncIterator]();
+  try {
+    let next = iterator.next();
+    for (;;) {
+      const { value: chunk, done } = await next;
+      if (done === true || options.signal.aborted) return progress;
+      next = iterator.next();
+      // An error of reading is met at the next turn, not while this chunk is under way.
+      next.catch(() => undefined);
+      const result = await sendPatiently(client, chunk, progress, options);
+      progress = {
+        transactions: progress.transactions + result.accepted,
+        lastTxId: result.lastTxId ?? progress.lastTxId,
+        bytes: chunk.end,
+        nextLine: chunk.firstLine + chunk.lines,
+      };
+      options.onProgress(progress);
+    }
+  } finally {
+    await iterator.return?.();
+  }
+}
+
+interface BatchAnswer {
+  readonly accepted: number;
+  readonly lastTxId: number | null;
+}
+
+async function sendPatiently(
+  client: NodeClient,
+  chunk: NdjsonChunk,
+  progress: LoadProgress,
+  options: LoadOptions,
+): Promise<BatchAnswer> {
+  const deadline = Date.now() + (options.patienceMs ?? 30_000);
+  for (let pause = 100; ; pause = Math.min(2000, pause * 2)) {
+    try {
+      return await send(client, chunk);
+    } catch (error) {
+      const patient = Date.now() + pause < deadline && !options.signal.aborted;
+      if (!patient || !mayRepeat(error, chunk)) throw stopped(error, chunk, progress);
+      options.onRetry(error);
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+}
+
+async function send(client: NodeClient, chunk: NdjsonChunk): Promise<BatchAnswer> {
+  const answer = await client.json({
+    method: "POST",
+    path: "/api/v1/tx/batch",
+    query: { "first-line": String(chunk.firstLine) },
+    body: chunk.bytes,
+    headers: { "content-type": NDJSON },
+  });
+  return answer as BatchAnswer;
+}
+
+/** Whether the chunk may be sent again: nothing of it was stored, or every line has an id, which is applied once. */
+function mayRepeat(error: unknown, chunk: NdjsonChunk): error is CairnError {
+  if (error instanceof NoAnswerError) return !error.sent || everyLineHasId(chunk);
+  if (!(error instanceof NodeError)) return false;
+  if (!isCairnError(error, "NOT_READY") && !isCairnError(error, "LOG_UNREACHABLE")) return false;
+  return everyLineHasId(chunk);
+}
+
+function everyLineHasId({ bytes }: NdjsonChunk): boolean {
+  return bytes
+    .toString("utf8")
+    .split("\n")
+    .every((line) => line.trim() === "" || hasId(line));
+}
+
+function hasId(line: string): boolean {
+  try {
+    const transaction = JSON.parse(line) as unknown;
+    return transaction !== null && typeof transaction === "object" && "id" in transaction;
+  } catch {
+    return false;
+  }
+}
+
+/** The error with what was loaded, and how to go on. */
+function stopped(error: unknown, chunk: NdjsonChunk, progress: LoadProgress): unknown {
+  if (!(error instanceof CairnError)) return error;
+  const { accepted, line, acceptedAfter } = error instanceof NodeError ? error.body : {};
+  const loaded = progress.transactions + (typeof accepted === "number" ? accepted : 0);
+  const next = typeof line === "number" ? line : chunk.firstLine;
+  const lastLine = chunk.firstLine + chunk.lines - 1;
+  const uncertain =
+    (error instanceof NoAnswerError && error.sent) ||
+    (typeof acceptedAfter === "number" && acceptedAfter > 0);
+  const doubt = uncertain
+    ? ` Of the lines ${next} to ${lastLine} some may be stored; lines with an id can be sent again safely.`
+    : "";
+  return new CairnError(error.code, error.message, {
+    hint: `${error.hint === undefined ? "" : `${error.hint} `}${loaded} transactions were loaded before it; go on with --from-line ${next}.${doubt}`,
+    cause: error,
+  });
+}

@@ -1,0 +1,108 @@
+import { CairnError, errorMessage, type ErrorCode } from "@cairn/kv";
+import { CommanderError } from "commander";
+import { formatPolicyProblem, type PolicyProblem } from "../../policies/policy-problems.ts";
+import { ConfigError, formatProblems } from "../../config/source/problems.ts";
+import { printable, printableLines, type Terminal, tell } from "./terminal.ts";
+
+/** How a command ends, apart from 0. */
+const EXIT = { no: 1, usage: 2, unavailable: 3 } as const;
+
+const HELP = "--help shows what there is.";
+
+/** Wrong usage of the command line, found by a command itself. */
+export class UsageError extends Error {
+  readonly hint: string;
+  /** Everything that is wrong with a file, where there is more to say than one sentence; each is told on a line of its own. */
+  readonly problems: readonly PolicyProblem[];
+
+  constructor(message: string, hint = HELP, problems: readonly PolicyProblem[] = []) {
+    super(message);
+    this.name = "UsageError";
+    this.hint = hint;
+    this.problems = problems;
+  }
+}
+
+/** Codes by how a command ends; the others mean that a service, a store or a disk did not do its part. */
+const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
+  CONFIG_INVALID: EXIT.usage,
+  CONFIG_SYNTAX: EXIT.usage,
+  CONFIG_NOT_FOUND: EXIT.usage,
+  CONFIG_MODULE: EXIT.usage,
+  TX_INVALID: EXIT.usage,
+  TX_TOO_LARGE: EXIT.usage,
+  UNAUTHORIZED: EXIT.usage,
+  NOT_FOUND: EXIT.no,
+  CONFLICT: EXIT.no,
+  WATCH_COMPACTED: EXIT.no,
+  CHECKPOINT_NOT_FOUND: EXIT.no,
+  CHECKPOINT_RUNNING: EXIT.no,
+  CHECKPOINT_CORRUPT: EXIT.no,
+  CHECKPOINT_INCOMPLETE: EXIT.no,
+  INDEX_CORRUPT: EXIT.no,
+  INDEX_VERSION: EXIT.no,
+};
+
+/** Tells an error on standard error, for people or machines, and answers the exit code. */
+export async function reportError(
+  error: unknown,
+  terminal: Terminal,
+  options: { readonly json: boolean; readonly debug: boolean },
+): Promise<number> {
+  if (error instanceof CommanderError && error.exitCode === 0) return 0;
+  const { code, message, hint, exitCode } = describe(error);
+  const mistakes = error instanceof UsageError ? error.problems : [];
+  if (options.json) {
+    const problems = error instanceof ConfigError ? error.problems : mistakes;
+    const told = { code, message, hint: hint ?? null };
+    await tell(terminal, JSON.stringify({ error: told, ...(problems.length === 0 ? {} : { problems }) }));
+  } else if (error instanceof ConfigError) {
+    await tell(terminal, formatProblems(error.problems));
+  } else {
+    await tell(terminal, printableLines(`${code}: ${message}`));
+    for (const one of mistakes) await tell(terminal, `  ${printable(formatPolicyProblem(one))}`);
+    if (hint !== undefined) await tell(terminal, printableLines(`  hint: ${hint}`));
+  }
+  if (options.debug) await writeStacks(error, terminal);
+  return exitCode;
+}
+
+interface Described {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | undefined;
+  readonly exitCode: number;
+}
+
+function describe(error: unknown): Described {
+  if (error instanceof CairnError) {
+    const { code, message, hint } = error;
+    return { code, message, hint, exitCode: EXIT_BY_CODE[code] ?? EXIT.unavailable };
+  }
+  if (error instanceof UsageError) {
+    return { code: "USAGE", message: error.message, hint: error.hint, exitCode: EXIT.usage };
+  }
+  if (error instanceof CommanderError) {
+    const told = error.code === "commander.help";
+    const message = told ? "The command is incomplete." : sentence(error.message.replace(/^error: /, ""));
+    return { code: "USAGE", message, hint: HELP, exitCode: EXIT.usage };
+  }
+  return {
+    code: "INTERNAL",
+    message: errorMessage(error),
+    hint: "--debug shows where it came from.",
+    exitCode: EXIT.unavailable,
+  };
+}
+
+/** Commander's messages are no sentences yet; the suggestion that may follow is on a line of its own. */
+function sentence(text: string): string {
+  const [first = "", ...rest] = text.split("\n");
+  return [`${first.charAt(0).toUpperCase()}${first.slice(1).replace(/\.$/, "")}.`, ...rest].join(" ");
+}
+
+async function writeStacks(error: unknown, terminal: Terminal): Promise<void> {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    await tell(terminal, at.stack ?? at.message);
+  }
+}

@@ -1,0 +1,93 @@
+import { TOP_LEVEL_ALIASES, olderPatterns } from "./modules/aliases.ts";
+import { OLDER_NAMESPACES } from "./source/config-tree.ts";
+import { eitherOf } from "./types/json-schema.ts";
+import type { JsonSchema } from "./types/json-schema.ts";
+import { schemaOfParameters } from "./types/map-type.ts";
+import type { ModuleDescriptor } from "./types/reading.ts";
+import { KIND_NAMES } from "./types/module-kinds.ts";
+import type { ModuleKind } from "./types/module-kinds.ts";
+import { DEFAULT_MODULES } from "./modules/module-type.ts";
+import { MODULES } from "./modules/modules.ts";
+import { policiesSchema } from "./policies-key.ts";
+import { TOP_LEVEL_KEYS, httpParameters, indexStoreParameters, nodeParameters } from "./top-level.ts";
+
+/**
+ * The JSON Schema of a configuration file, for completion and checks in editors. It knows the built-in modules, under their older
+ * names too; any other may have any parameter. What depends on other parts of the file or on the environment it lets pass.
+ */
+export function configSchema(): JsonSchema {
+  const http = eitherOf(schemaOfParameters(httpParameters), { type: "null" }, { const: false });
+  return {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    title: "Cairn configuration",
+    type: "object",
+    properties: {
+      $schema: { type: "string", description: "Where this schema lies, for editors." },
+      ...topLevel("cairn/node", orNull(schemaOfParameters(nodeParameters))),
+      ...topLevel("cairn/tx-log", orNull({ $ref: "#/$defs/tx-log" })),
+      ...topLevel("cairn/index-store", orNull(schemaOfParameters(indexStoreParameters))),
+      ...topLevel("cairn/http-server", http),
+      ...topLevel("cairn/policies", orNull(policiesSchema())),
+    },
+    // Other top-level keys are modules that parameters name; what they are depends on who names them.
+    additionalProperties: orNull({ type: "object", anyOf: MODULE_KEYS.map(requires) }),
+    $defs: Object.fromEntries(KINDS.map((kind) => [kind, schemaOfKind(kind)])),
+  };
+}
+
+const KINDS: readonly ModuleKind[] = ["tx-log", "kv-store", "checkpointer", "checkpoint-store"];
+const MODULE_KEYS = ["cairn", ...OLDER_NAMESPACES].map((namespace) => `${namespace}/module`);
+
+function schemaOfKind(kind: ModuleKind): JsonSchema {
+  const modules = MODULES.filter((module) => module.kind === kind);
+  const name = nameSchema(kind, modules);
+  const properties = Object.fromEntries(MODULE_KEYS.map((key) => [key, name]));
+  const map = { type: "object", properties, allOf: modules.map(schemaOfModule) };
+  const named = DEFAULT_MODULES[kind] === undefined ? { anyOf: MODULE_KEYS.map(requires) } : {};
+  return { ...eitherOf(name, { ...map, ...named }), description: KIND_NAMES[kind] };
+}
+
+/** The name of a built-in module, of a module of one's own, or of a top-level key; only built-in ones have an arrow. */
+function nameSchema(kind: ModuleKind, modules: readonly ModuleDescriptor[]): JsonSchema {
+  const ids = modules.map((module) => module.id);
+  const older = modules
+    .flatMap((module) => olderPatterns(module.id))
+    .map(({ source }) => ({ pattern: source }));
+  return {
+    type: "string",
+    anyOf: [{ enum: ids }, ...older, { pattern: "#" }, { not: { pattern: "->" } }],
+    description: `The name of ${KIND_NAMES[kind]}`,
+  };
+}
+
+function schemaOfModule(module: ModuleDescriptor): JsonSchema {
+  const schema = schemaOfParameters(module.parameters);
+  const name = eitherOf(
+    { const: module.id },
+    ...olderPatterns(module.id).map(({ source }) => ({ type: "string", pattern: source })),
+  );
+  const named = MODULE_KEYS.map((key) => ({ properties: { [key]: name }, required: [key] }));
+  const unnamed = { not: { anyOf: MODULE_KEYS.map(requires) } };
+  const names = Object.fromEntries(MODULE_KEYS.map((key) => [key, { description: module.doc }]));
+  return {
+    if: eitherOf(...named, ...(DEFAULT_MODULES[module.kind] === module.id ? [unnamed] : [])),
+    // oxlint-disable-next-line unicorn/no-thenable -- JSON Schema's own word.
+    then: { ...schema, ...module.constraint, properties: { ...schema.properties, ...names } },
+  };
+}
+
+function requires(name: string): JsonSchema {
+  return { required: [name] };
+}
+
+function orNull(schema: JsonSchema): JsonSchema {
+  return eitherOf(schema, { type: "null" });
+}
+
+/** A top-level key, under its older names too. */
+function topLevel(key: string, schema: JsonSchema): Readonly<Record<string, JsonSchema>> {
+  const older = [...TOP_LEVEL_ALIASES].filter(([, name]) => name === key).map(([name]) => name);
+  const renamed = OLDER_NAMESPACES.map((namespace) => key.replace("cairn/", `${namespace}/`));
+  const described = { ...schema, description: TOP_LEVEL_KEYS[key] ?? key };
+  return Object.fromEntries([key, ...renamed, ...older].map((name) => [name, described]));
+}

@@ -1,0 +1,148 @@
+import { closeSync, existsSync, fstatSync, openSync, readFileSync } from "node:fs";
+import { extname, resolve } from "node:path";
+import { systemErrorCode, errorMessage } from "@cairn/kv";
+import type { MapNode, Origin } from "./source/config-tree.ts";
+import { describeNode } from "./source/config-tree.ts";
+import { interpolate } from "./source/interpolate.ts";
+import type { Environment } from "./source/interpolate.ts";
+import { readJson } from "./source/json.ts";
+import { objectTree } from "./source/object-tree.ts";
+import type { ProblemList } from "./source/problems.ts";
+import { MAX_SOURCE_BYTES, SourceText } from "./source/source-text.ts";
+
+/** What a configuration is read from; all that are given are laid over one another. */
+export interface ConfigInput {
+  /** A file, relative to `cwd`; without one `cairn.edn` or `cairn.json` in `cwd` is taken, where there is one and no `object`. */
+  readonly file?: string;
+  /** What `-e` gave. */
+  readonly edn?: string;
+  /** What `-j` gave. */
+  readonly json?: string;
+  /** What `startNode` was given: the same keys as in JSON; luxon Durations and parts are welcome. */
+  readonly object?: unknown;
+  readonly env: Environment;
+  readonly cwd: string;
+}
+
+/** The trees of the sources, variables put in. A source that is not there is undefined. */
+export interface ConfigSources {
+  /** The file, with the object over it. */
+  readonly base: readonly MapNode[];
+  readonly json: MapNode | undefined;
+  readonly edn: MapNode | undefined;
+}
+
+const DEFAULT_FILES = ["cairn.edn", "cairn.json"];
+
+/** Reads all sources; what is wrong with any of them goes to `problems`. */
+export async function readSources(input: ConfigInput, problems: ProblemList): Promise<ConfigSources> {
+  const finish = (tree: MapNode | undefined): MapNode | undefined => {
+    const filled = tree === undefined ? undefined : interpolate(tree, input.env, problems);
+    return filled?.type === "map" ? filled : undefined;
+  };
+  const file = finish(await readFile(input, problems));
+  const object =
+    input.object === undefined ? undefined : finish(asMap(objectTree(input.object, problems), problems));
+  const json =
+    input.json === undefined
+      ? undefined
+      : await textTree(new SourceText("json", "-j", input.json), "json", problems);
+  const edn =
+    input.edn === undefined
+      ? undefined
+      : await textTree(new SourceText("edn", "-e", input.edn), "edn", problems);
+  const base = [file, object].filter((tree) => tree !== undefined);
+  return { base, json: finish(json), edn: finish(edn) };
+}
+
+async function textTree(
+  source: SourceText,
+  format: "edn" | "json",
+  problems: ProblemList,
+): Promise<MapNode | undefined> {
+  if (Buffer.byteLength(source.text) > MAX_SOURCE_BYTES) {
+    tooLarge(source, problems);
+    return undefined;
+  }
+  // Its parser is loaded where it is needed: a start waits for all that is.
+  const read = format === "edn" ? (await import("./source/edn.ts")).readEdn : readJson;
+  return asMap(read(source, problems), problems);
+}
+
+function asMap(node: ReturnType<typeof readJson>, problems: ProblemList): MapNode | undefined {
+  if (node === undefined || node.type === "map") return node;
+  problems.add(node.origin, [], `A configuration is a map, not ${describeNode(node)}.`, {
+    hint: 'Write {"cairn/http-server": {"port": 3000}}, or {} for the defaults.',
+  });
+  return undefined;
+}
+
+async function readFile(input: ConfigInput, problems: ProblemList): Promise<MapNode | undefined> {
+  const label =
+    input.file ??
+    (input.object === undefined
+      ? DEFAULT_FILES.find((name) => existsSync(resolve(input.cwd, name)))
+      : undefined);
+  if (label === undefined) return undefined;
+  const origin: Origin = { kind: "file", label };
+  const extension = extname(label).toLowerCase();
+  if (extension !== ".edn" && extension !== ".json") {
+    problems.add(origin, [], "A configuration file's name must end in .edn or .json.", {
+      hint: "The ending says in which of the two it is written.",
+    });
+    return undefined;
+  }
+  const text = readText(resolve(input.cwd, label), origin, problems);
+  return text === undefined
+    ? undefined
+    : await textTree(new SourceText("file", label, text), extension === ".edn" ? "edn" : "json", problems);
+}
+
+function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList): void {
+  problems.add(
+    { kind: origin.kind, label: origin.label },
+    [],
+    `This is larger than ${MAX_SOURCE_BYTES} bytes, which no configuration is.`,
+    {
+      hint: "Is it what you meant?",
+    },
+  );
+}
+
+function readText(path: string, origin: Origin, problems: ProblemList): string | undefined {
+  let bytes: Buffer;
+  try {
+    const handle = openSync(path, "r");
+    // Asked of the open file: between a stat by name and the reading another file could take its place.
+    try {
+      const { size } = fstatSync(handle);
+      if (size > MAX_SOURCE_BYTES) {
+        tooLarge(origin, problems);
+        return undefined;
+      }
+      bytes = readFileSync(handle);
+    } finally {
+      closeSync(handle);
+    }
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === undefined) throw error;
+    const missing = code === "ENOENT" || code === "ENOTDIR";
+    const message = missing ? "There is no such file." : `The file cannot be read: ${errorMessage(error)}.`;
+    problems.add(origin, [], message, {
+      code: missing ? "CONFIG_NOT_FOUND" : "CONFIG_INVALID",
+      hint: `Looked for ${path}.`,
+    });
+    return undefined;
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    problems.add(origin, [], "The file is not UTF-8 text.", {
+      code: "CONFIG_SYNTAX",
+      hint: "Save it as UTF-8.",
+    });
+    return undefined;
+  }
+}

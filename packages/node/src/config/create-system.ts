@@ -1,0 +1,27 @@
+import type { ModuleContext } from "./types/module-kinds.ts";
+import type { ResolvedConfig } from "./read-config.ts";
+import type { System } from "../system/system.ts";
+
+/** Makes a node's parts from its configuration. Built-in parts touch nothing yet; what a user's module does is its own. */
+export async function createSystem(
+  config: ResolvedConfig,
+  options: { readonly onNotice?: (sentence: string) => void } = {},
+): Promise<System> {
+  const { nodeId, dir, dbDir, txLog, kvStore, http, policies } = config;
+  const onNotice = options.onNotice ?? (() => {});
+  const context: ModuleContext = { nodeId, dir, dbDir, onNotice };
+  const { checkpointer } = kvStore.common;
+  return {
+    nodeId,
+    dir,
+    dbDir,
+    // Makes what opens it: nobody is asked before a node, or a command, does.
+    openTxLog: await txLog.create(context),
+    onLogMismatch: txLog.common["on-log-mismatch"],
+    ...(txLog.common.trim === undefined ? {} : { trim: txLog.common.trim }),
+    kvProvider: await kvStore.create(context),
+    checkpointer: await checkpointer?.create(context),
+    http,
+    ...(policies === undefined ? {} : { policies }),
+  };
+}

@@ -1,0 +1,86 @@
+import { findEntry } from "../source/config-tree.ts";
+import { OLDER_PARAMETERS } from "./aliases.ts";
+import type {
+  CommonValues,
+  ModuleContext,
+  ModuleKind,
+  ModuleParts,
+  ModuleUse,
+} from "../types/module-kinds.ts";
+import type { JsonSchema } from "../types/json-schema.ts";
+import { readParameters } from "../types/read-parameters.ts";
+import type { Parameters, ParameterValues, ModuleDescriptor } from "../types/reading.ts";
+
+interface Definition<K extends ModuleKind, P extends Parameters> {
+  readonly id: string;
+  readonly kind: K;
+  readonly doc: string;
+  readonly parameters: P;
+  /** Tells editors what `check` checks. */
+  readonly constraint?: JsonSchema;
+  /** Checks parameters against each other; a sentence and what to do when they do not fit, and the one that it is about. */
+  readonly check?: (
+    values: ParameterValues<P>,
+  ) => { message: string; hint: string; parameter?: string } | undefined;
+  /** What the node itself reads of the parameters. */
+  readonly common: (values: ParameterValues<P>) => CommonValues[K];
+  /** Makes the part; called once for each system. */
+  readonly create: (
+    values: ParameterValues<P>,
+    context: ModuleContext,
+  ) => Promise<ModuleParts[K]> | ModuleParts[K];
+}
+
+/** A module from its parts. */
+export function defineModule<K extends ModuleKind, P extends Parameters>(
+  definition: Definition<K, P>,
+): ModuleDescriptor<K> {
+  const { id, kind, doc, parameters } = definition;
+  return {
+    id,
+    kind,
+    doc,
+    parameters,
+    constraint: definition.constraint ?? {},
+    use(map, path, reading) {
+      const values = readParameters(parameters, map, path, reading, {
+        what: id,
+        ignore: ["cairn/module"],
+        hints: OLDER_PARAMETERS,
+      });
+      if (values === undefined) return undefined;
+      const fault = definition.check?.(values);
+      if (fault !== undefined) {
+        const { message, hint, parameter } = fault;
+        const entry = parameter === undefined ? undefined : findEntry(map, parameter);
+        const at = parameter === undefined ? path : [...path, parameter];
+        reading.problems.add(entry?.value.origin ?? map.origin, at, message, { hint });
+        return undefined;
+      }
+      return moduleUse(kind, id, definition.common(values), (context) => definition.create(values, context));
+    },
+  };
+}
+
+/** A use whose part is made once for each system, however many parameters name it. */
+export function moduleUse<K extends ModuleKind>(
+  kind: K,
+  id: string,
+  common: CommonValues[K],
+  create: (context: ModuleContext) => Promise<ModuleParts[K]> | ModuleParts[K],
+): ModuleUse<K> {
+  // Keyed by the context, so that two nodes in one process do not share a store that each of them closes.
+  const made = new WeakMap<ModuleContext, Promise<ModuleParts[K]>>();
+  return {
+    kind,
+    id,
+    common,
+    create(context) {
+      const known = made.get(context);
+      if (known !== undefined) return known;
+      const part = (async () => create(context))();
+      made.set(context, part);
+      return part;
+    },
+  };
+}

@@ -1,0 +1,188 @@
+import { join } from "node:path";
+import { filesystemStore } from "@cairn/checkpoint";
+import type { CheckpointerOptions, RetentionPolicy } from "@cairn/checkpoint";
+import { CairnError, levelProvider, memoryProvider } from "@cairn/kv";
+import { openEmbeddedTxLog } from "../../log/embedded/embedded-tx-log.ts";
+import { kvStoreParameters, txLogParameters } from "./common-parameters.ts";
+import { duration } from "../types/duration-type.ts";
+import { defineModule } from "./module-descriptor.ts";
+import type { ModuleDescriptor } from "../types/reading.ts";
+import { moduleOf } from "./module-type.ts";
+import { natsTxLog } from "./nats-module.ts";
+import { mapOf } from "../types/map-type.ts";
+import { derived, optional, required, withDefault } from "../types/parameter.ts";
+import { s3CheckpointStore } from "./s3-module.ts";
+import { boolean, choice, integer, listOf, path } from "../types/value-types.ts";
+
+const embeddedTxLog = defineModule({
+  id: "cairn.embedded/->tx-log",
+  kind: "tx-log",
+  doc: "A log on the node's own disk, for a single node.",
+  parameters: {
+    path: derived(
+      path(),
+      ({ node }) => join(node.dir, `${node.id}-log`),
+      "The log's folder.",
+      "`{CAIRN_DIR}/{NODE_ID}-log`",
+    ),
+    ...txLogParameters,
+  },
+  common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"], trim: values.trim }),
+  create: (values) => () => openEmbeddedTxLog({ path: values.path }),
+});
+
+const levelKvStore = defineModule({
+  id: "cairn.leveldb/->kv-store",
+  kind: "kv-store",
+  doc: "The index in LevelDB, on disk.",
+  parameters: kvStoreParameters,
+  common: (values) => values,
+  create: () => levelProvider(),
+});
+
+const memoryKvStore = defineModule({
+  id: "cairn.memory/->kv-store",
+  kind: "kv-store",
+  doc: "The index in memory: gone when the node stops, restored from a checkpoint and the log when it starts.",
+  parameters: kvStoreParameters,
+  common: (values) => values,
+  create: () => memoryProvider(),
+});
+
+const retentionPolicy = mapOf(
+  "retention-policy",
+  {
+    "retain-newer-than": optional(
+      duration(),
+      "Of all others, those older than this go.",
+      "none: all others go",
+    ),
+    "retain-at-least": optional(integer(1), "So many of the newest are always safe.", "none"),
+  },
+  (values, fail): RetentionPolicy | undefined => {
+    const { "retain-newer-than": retainNewerThan, "retain-at-least": retainAtLeast } = values;
+    if (retainNewerThan === undefined && retainAtLeast === undefined) {
+      return fail(
+        "A retention policy says neither how long nor how many.",
+        "Give retain-newer-than, retain-at-least, or both.",
+      );
+    }
+    return {
+      ...(retainNewerThan === undefined ? {} : { retainNewerThan }),
+      ...(retainAtLeast === undefined ? {} : { retainAtLeast }),
+    };
+  },
+  { minProperties: 1 },
+);
+
+const SAVES_TO_READ_ONLY = {
+  message: "The store that checkpoints are saved to is read-only.",
+  hint: "Name it in restore-from and save to another store, or take read-only? out of its configuration.",
+  parameter: "store",
+};
+
+const checkpointer = defineModule({
+  id: "cairn.checkpoint/->checkpointer",
+  kind: "checkpointer",
+  doc: "Saves checkpoints of the index to a store, and restores from it when the node joins.",
+  parameters: {
+    "approx-frequency": required(
+      duration(),
+      "About how often the cluster, not each node, saves a checkpoint.",
+    ),
+    store: required(moduleOf("checkpoint-store"), "Where checkpoints are saved to."),
+    "restore-from": optional(
+      listOf(moduleOf("checkpoint-store"), { single: true }),
+      "Where to look when joining: other copies of this log's checkpoints; never written to.",
+      "the `store` alone",
+    ),
+    "verify-every": optional(
+      duration(),
+      "About how often the cluster reads its newest checkpoint back, opens it, and marks it as verified.",
+      "none: nothing is verified but by `cairn checkpoint verify`",
+    ),
+    "checkpoint-dir": optional(
+      path(),
+      "The local capture before it is uploaded; on the index's file system, so that links work.",
+      "`{db-dir}/capture`",
+    ),
+    "keep-dir-between-checkpoints?": withDefault(
+      boolean(),
+      true,
+      "Whether that folder stays between checkpoints; its files never do.",
+    ),
+    "keep-dir-on-close?": withDefault(boolean(), false, "Whether it stays when the node stops."),
+    "retention-policy": optional(retentionPolicy, "Which checkpoints are kept.", "none: all are kept"),
+    "refresh-after": optional(
+      duration(),
+      "Saves again though nothing changed, once the newest is older than this.",
+      "none: an unchanged index is not saved again",
+    ),
+    "checkpoint-on-close?": withDefault(boolean(), false, "One more try when the node stops."),
+    compression: withDefault(choice(["none", "gzip"]), "none", "LevelDB's tables are already compressed."),
+  },
+  check: ({ store }) => (store.common["read-only?"] === true ? SAVES_TO_READ_ONLY : undefined),
+  common: () => ({}),
+  async create(values, context): Promise<CheckpointerOptions> {
+    const {
+      "retention-policy": retention,
+      "refresh-after": refreshAfter,
+      "restore-from": restoreFrom,
+      "verify-every": verifyEvery,
+    } = values;
+    const store = await values.store.create(context);
+    // A program's own store says so itself.
+    if (store.readOnly === true) {
+      const { message, hint } = SAVES_TO_READ_ONLY;
+      throw new CairnError("CONFIG_INVALID", message, { hint });
+    }
+    return {
+      store,
+      approxFrequency: values["approx-frequency"],
+      checkpointDir: values["checkpoint-dir"] ?? join(context.dbDir, "capture"),
+      captureOwner: context.dbDir,
+      keepDirBetweenCheckpoints: values["keep-dir-between-checkpoints?"],
+      keepDirOnClose: values["keep-dir-on-close?"],
+      checkpointOnClose: values["checkpoint-on-close?"],
+      compression: values.compression,
+      ...(restoreFrom === undefined
+        ? {}
+        : { restoreFrom: await Promise.all(restoreFrom.map((one) => one.create(context))) }),
+      ...(retention === undefined ? {} : { retentionPolicy: retention }),
+      ...(refreshAfter === undefined ? {} : { refreshAfter }),
+      ...(verifyEvery === undefined ? {} : { verifyEvery }),
+    };
+  },
+});
+
+const filesystemCheckpointStore = defineModule({
+  id: "cairn.checkpoint/->filesystem-checkpoint-store",
+  kind: "checkpoint-store",
+  doc: "Checkpoints in a folder, which several nodes may share.",
+  parameters: {
+    path: required(path(), "The folder; `CAIRN_CHECKPOINT_PATH` supplies it too."),
+    "shared-store": withDefault(
+      boolean(),
+      false,
+      "Whether all nodes of the cluster have this folder: only then is the log trimmed for what lies in it.",
+    ),
+  },
+  common: () => ({}),
+  create: (values, { dbDir }) =>
+    filesystemStore({
+      path: values.path,
+      shared: values["shared-store"],
+      rememberIn: join(dbDir, "stores"),
+    }),
+});
+
+/** The registry: every built-in module, in the order of the documents. */
+export const MODULES: readonly ModuleDescriptor[] = [
+  embeddedTxLog,
+  natsTxLog,
+  levelKvStore,
+  memoryKvStore,
+  checkpointer,
+  filesystemCheckpointStore,
+  s3CheckpointStore,
+];

@@ -1,0 +1,154 @@
+import { isCairnError } from "@cairn/kv";
+import { parseServer } from "../../log/nats/nats-server-url.ts";
+import { openNatsTxLog } from "../../log/nats/nats-tx-log.ts";
+import type { NatsTxLogOptions } from "../../log/nats/nats-tx-log.ts";
+import { txLogParameters } from "./common-parameters.ts";
+import { atMostOneOf } from "../types/json-schema.ts";
+import { defineModule } from "./module-descriptor.ts";
+import { mapOf } from "../types/map-type.ts";
+import { optional, secret, withDefault } from "../types/parameter.ts";
+import { expected, type ValueType } from "../types/reading.ts";
+import { boolean, integer, listOf, path, text, textLike } from "../types/value-types.ts";
+
+type Tls = Exclude<NatsTxLogOptions["tls"], undefined>;
+
+const address: ValueType<string> = {
+  ...text(),
+  name: "server address",
+  // What stands before the host is for URLs of NATS alone.
+  jsonSchema: { type: "string", minLength: 1, not: { pattern: "^(?!nats:|tls:)[A-Za-z][A-Za-z0-9+.-]*://" } },
+  read(node, at, reading) {
+    // What was written is not repeated: it may hold a password.
+    const wrong = (): undefined =>
+      void reading.problems.add(node.origin, at, "Expected the address of a NATS server.", {
+        hint: 'Write "nats://host:4222", or "tls://host:4222".',
+      });
+    if (node.type !== "string" || /\s/.test(node.text)) return wrong();
+    try {
+      parseServer(node.text);
+    } catch (error) {
+      if (isCairnError(error) || error instanceof URIError) return wrong();
+      throw error;
+    }
+    return node.text;
+  },
+  show: (value) => value.replace(/^(.*\/\/)?[^@/]*@/, "$1(secret)@"),
+};
+
+const addressList = listOf(address, { single: true });
+
+/** A list of addresses, or one text that holds several between commas, as NATS_URL does. */
+const servers: ValueType<readonly string[]> = {
+  ...addressList,
+  read(node, at, reading) {
+    if (node.type !== "string") return addressList.read(node, at, reading);
+    const items = node.text.split(",").map((part) => ({ ...node, text: part.trim() }));
+    return addressList.read({ type: "list", items, origin: node.origin }, at, reading);
+  },
+};
+
+const tlsFiles = mapOf(
+  "tls",
+  {
+    "ca-file": optional(path(), "Certificates of the authorities to trust.", "the system's"),
+    "cert-file": optional(path(), "This node's certificate."),
+    "key-file": optional(path(), "The key of this node's certificate."),
+    "handshake-first?": withDefault(boolean(), false, "Begins with TLS before the server says anything."),
+  },
+  (values, fail): Tls | undefined => {
+    const { "ca-file": caFile, "cert-file": certFile, "key-file": keyFile } = values;
+    if ((certFile === undefined) !== (keyFile === undefined)) {
+      return fail("A certificate and its key go together.", "Give both cert-file and key-file.");
+    }
+    return {
+      ...(caFile === undefined ? {} : { caFile }),
+      ...(certFile === undefined ? {} : { certFile }),
+      ...(keyFile === undefined ? {} : { keyFile }),
+      ...(values["handshake-first?"] ? { handshakeFirst: true } : {}),
+    };
+  },
+);
+
+const tls: ValueType<Tls> = {
+  name: "boolean or map",
+  ...(tlsFiles.parameters === undefined ? {} : { parameters: tlsFiles.parameters }),
+  jsonSchema: { anyOf: [{ type: "boolean" }, tlsFiles.jsonSchema] },
+  read(node, at, reading) {
+    if (node.type === "boolean") return node.value;
+    if (node.type === "map") return tlsFiles.read(node, at, reading);
+    return expected(node, at, reading, "true, false, or a map with files");
+  },
+  show: (value) => (typeof value === "boolean" ? value : undefined),
+};
+
+const LOGINS = ["credentials-file", "user", "token", "nkey-seed-file"] as const;
+
+/** The log on a stream of NATS JetStream. */
+export const natsTxLog = defineModule({
+  id: "cairn.nats/->tx-log",
+  kind: "tx-log",
+  doc: "A log on a stream of NATS JetStream, for a cluster.",
+  parameters: {
+    servers: withDefault(
+      servers,
+      ["nats://127.0.0.1:4222"],
+      "Where the NATS servers are; `NATS_URL` replaces it.",
+    ),
+    stream: withDefault(
+      textLike(/^[^\s.*>/\\]{1,255}$/, "a stream's name, without white space and . * > / \\"),
+      "cairn",
+      "The stream; the log has its name.",
+    ),
+    replicas: withDefault(integer(1, 5), 1, "On how many servers a stream made by the node lies."),
+    "create-stream?": withDefault(
+      boolean(),
+      true,
+      "Whether the node may make the stream when there is none.",
+    ),
+    "credentials-file": optional(path(), "A .creds file."),
+    user: optional(text(), "A user's name; with `password`."),
+    password: secret("The user's password."),
+    token: secret("A token."),
+    "nkey-seed-file": optional(path(), "A file that holds an nkey's seed."),
+    tls: optional(tls, "Whether, and with which files, to use TLS.", "as the servers ask for it"),
+    "max-inflight": withDefault(
+      integer(1, 100_000),
+      2000,
+      "How many transactions may wait for the server's acknowledgement at once.",
+    ),
+    ...txLogParameters,
+  },
+  constraint: { ...atMostOneOf(LOGINS), dependentRequired: { password: ["user"] } },
+  check(values) {
+    const ways = LOGINS.filter((name) => values[name] !== undefined);
+    if (ways.length > 1)
+      return { message: `There are ${ways.length} ways to log in: ${ways.join(", ")}.`, hint: "Keep one." };
+    if (values.password === undefined || values.user !== undefined) return undefined;
+    return { message: "There is a password without a user.", hint: "Give user too, or use token." };
+  },
+  common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"], trim: values.trim }),
+  create(values, context) {
+    const { user, password, token, tls: tlsOption } = values;
+    const told = new Set<string>();
+    const options: NatsTxLogOptions = {
+      servers: values.servers,
+      stream: values.stream,
+      replicas: values.replicas,
+      createStream: values["create-stream?"],
+      maxInflight: values["max-inflight"],
+      clientName: `cairn ${context.nodeId}`,
+      ...(values["credentials-file"] === undefined ? {} : { credentialsFile: values["credentials-file"] }),
+      ...(values["nkey-seed-file"] === undefined ? {} : { nkeySeedFile: values["nkey-seed-file"] }),
+      ...(user === undefined ? {} : { user }),
+      ...(password === undefined ? {} : { password }),
+      ...(token === undefined ? {} : { token }),
+      ...(tlsOption === undefined ? {} : { tls: tlsOption }),
+      // A log that cannot be reached is opened again and again; what it says of itself is told once.
+      onNotice(sentence) {
+        if (!told.has(sentence)) context.onNotice(sentence);
+        told.add(sentence);
+      },
+    };
+    return ({ signal }) => openNatsTxLog({ ...options, signal });
+  },
+});

@@ -1,0 +1,93 @@
+import { placeOf } from "./source/config-tree.ts";
+import type { Origin } from "./source/config-tree.ts";
+import type { ResolvedConfig } from "./read-config.ts";
+import type { Setting } from "./types/reading.ts";
+import type { SettingValue } from "./types/plain-value.ts";
+
+/** The configuration as a table: each value with where it came from, secrets left out. */
+export function printConfig(config: ResolvedConfig): string {
+  const rows: { left: string; right: string }[] = [];
+  let open: readonly string[] = [];
+  for (const { path, value, origin } of inOrder(config.settings)) {
+    const common = sharedLength(open, path);
+    for (let depth = common; depth < path.length - 1; depth += 1) {
+      rows.push({ left: `${"  ".repeat(depth)}${path[depth] ?? ""}`, right: "" });
+    }
+    const name = path.at(-1) ?? "";
+    rows.push({
+      left: `${"  ".repeat(path.length - 1)}${name} = ${valueText(value)}`,
+      right: originText(origin),
+    });
+    open = path;
+  }
+  // One very long path must not push every origin off the screen.
+  const width = Math.min(90, Math.max(0, ...rows.map((row) => (row.right === "" ? 0 : row.left.length))));
+  return rows
+    .map(({ left, right }) => (right === "" ? left : `${left.padEnd(width)}  # ${right}`))
+    .join("\n");
+}
+
+/** The configuration for machines: the values as a configuration file has them, and the origin of each by its path. */
+export function configAsJson(config: ResolvedConfig): {
+  readonly values: SettingValue;
+  readonly origins: readonly { readonly path: readonly string[]; readonly from: string }[];
+} {
+  const origins = inOrder(config.settings).map(({ path, origin }) => ({ path, from: originText(origin) }));
+  return { values: asValue(config.settings, 0), origins };
+}
+
+function asValue(settings: readonly Setting[], depth: number): SettingValue {
+  const groups = new Map<string, Setting[]>();
+  for (const setting of settings) {
+    const name = setting.path[depth] ?? "";
+    groups.set(name, [...(groups.get(name) ?? []), setting]);
+  }
+  return Object.fromEntries(
+    [...groups].map(([name, group]) => {
+      const leaf = group.find((setting) => setting.path.length === depth + 1);
+      return [name, leaf === undefined ? asValue(group, depth + 1) : leaf.value];
+    }),
+  );
+}
+
+/** A map of settings, in the order in which it was read. */
+interface Branch {
+  readonly leaves: Setting[];
+  readonly branches: Map<string, Branch>;
+}
+
+/** Settings of one map next to each other: single values first, then the maps inside. */
+function inOrder(settings: readonly Setting[]): readonly Setting[] {
+  const root: Branch = { leaves: [], branches: new Map() };
+  for (const setting of settings) {
+    let branch = root;
+    for (const name of setting.path.slice(0, -1)) {
+      const below = branch.branches.get(name) ?? { leaves: [], branches: new Map() };
+      branch.branches.set(name, below);
+      branch = below;
+    }
+    branch.leaves.push(setting);
+  }
+  return flatten(root);
+}
+
+function flatten(branch: Branch): readonly Setting[] {
+  return [...branch.leaves, ...[...branch.branches.values()].flatMap(flatten)];
+}
+
+function sharedLength(left: readonly string[], right: readonly string[]): number {
+  let length = 0;
+  // The last name of a path is a value's, never a heading.
+  while (length < left.length - 1 && length < right.length - 1 && left[length] === right[length]) length += 1;
+  return length;
+}
+
+function valueText(value: SettingValue): string {
+  return value === "(secret)" ? value : JSON.stringify(value);
+}
+
+function originText(origin: Origin): string {
+  const place = placeOf(origin);
+  const variables = origin.variables ?? [];
+  return variables.length === 0 ? place : `${place}, with ${variables.join(", ")}`;
+}

@@ -1,0 +1,130 @@
+import { join, resolve } from "node:path";
+import type { Policies } from "@cairn/client";
+import { commonParameters } from "./modules/common-parameters.ts";
+import { readSources } from "./config-sources.ts";
+import type { ConfigInput, ConfigSources } from "./config-sources.ts";
+import { DEFAULT_ORIGIN, emptyMap, findEntry, findNode } from "./source/config-tree.ts";
+import type { MapNode } from "./source/config-tree.ts";
+import { checkIndexFolders } from "./index-folders.ts";
+import { defaultTree } from "./default-config.ts";
+import { environmentTree, nodeFromEnvironment, variable } from "./environment.ts";
+import { mergeTrees } from "./source/merge.ts";
+import type { ModuleUse } from "./types/module-kinds.ts";
+import { readModule } from "./modules/module-type.ts";
+import { MODULES } from "./modules/modules.ts";
+import { ConfigError, ProblemList } from "./source/problems.ts";
+import type { ConfigProblem } from "./source/problems.ts";
+import type { Reading, Setting } from "./types/reading.ts";
+import type { HttpOptions } from "../system/system.ts";
+import { readPolicies } from "./policies-key.ts";
+import { absolutePath } from "./types/value-types.ts";
+import {
+  checkTopLevelKeys,
+  indexStoreParameters,
+  nodeParameters,
+  readHttp,
+  readTopLevel,
+  renameTopLevel,
+} from "./top-level.ts";
+
+/** A valid configuration: every default and variable put in, nothing started yet. `createSystem` makes a node's parts of it. */
+export interface ResolvedConfig {
+  readonly nodeId: string;
+  /** Absolute, like every path here. */
+  readonly dir: string;
+  readonly dbDir: string;
+  readonly txLog: ModuleUse<"tx-log">;
+  readonly kvStore: ModuleUse<"kv-store">;
+  readonly http: HttpOptions | undefined;
+  readonly policies: Policies | undefined;
+  /** Every value that took effect, with its origin, in the order of the configuration. */
+  readonly settings: readonly Setting[];
+  /** Sentences for the operator: older names, variables without effect. */
+  readonly notices: readonly string[];
+}
+
+/** A configuration, or all that is wrong with it. */
+export type ConfigResult =
+  | { readonly ok: true; readonly config: ResolvedConfig }
+  | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
+
+/**
+ * Reads a configuration from all its sources and checks all of it. Starts, creates and deletes nothing; modules of a user's own are
+ * imported, because only that tells whether they are there.
+ */
+export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
+  const problems = new ProblemList();
+  const notices = new Set<string>();
+  const sources = await readSources(input, problems);
+  if (!problems.onlyUnfilled) return { ok: false, problems: problems.inOrder() };
+  const reading = newReading(mergeSources(sources, input, notices), input, problems, notices);
+  const node = readTopLevel("cairn/node", nodeParameters, reading);
+  const config = readParts(node === undefined ? reading : { ...reading, node });
+  // Importing a module runs it, so everything that can be told without comes first.
+  for (const check of reading.checks) await check();
+  if (config === undefined || problems.problems.length > 0)
+    return { ok: false, problems: problems.inOrder() };
+  return { ok: true, config: { ...config, settings: reading.settings, notices: [...notices] } };
+}
+
+/** The configuration of a result; throws {@link ConfigError} with all problems when it has any. */
+export function requireConfig(result: ConfigResult): ResolvedConfig {
+  if (result.ok) return result.config;
+  throw new ConfigError(result.problems);
+}
+
+function mergeSources(sources: ConfigSources, input: ConfigInput, notices: Set<string>): MapNode {
+  const base = sources.base.map((tree) => renameTopLevel(tree, notices));
+  const over = [sources.json, sources.edn]
+    .filter((tree) => tree !== undefined)
+    .map((tree) => renameTopLevel(tree, notices));
+  const nothing = emptyMap(DEFAULT_ORIGIN);
+  const given = new Set(base.flatMap((tree) => tree.entries.map((entry) => entry.name)));
+  // The default's store lies in the node's folder, so what is said of that folder has to be known before the default is.
+  const said = mergeTrees([...base, nodeFromEnvironment(input.env), ...over], nothing);
+  const dir = findNode(said, "cairn/node", "dir");
+  const written = dir?.type === "string" ? dir.text : "";
+  const folder = absolutePath(written, input.cwd) ?? resolve(input.cwd, "cairn-data");
+  const nats = variable(input.env, "NATS_URL") !== undefined;
+  const below = [defaultTree(given, folder, nats), ...base];
+  // Where a variable goes depends on what the other sources chose, those stronger than it included.
+  const environment = environmentTree(input.env, mergeTrees([...below, ...over], nothing), notices);
+  return mergeTrees([...below, environment, ...over], nothing);
+}
+
+function newReading(root: MapNode, input: ConfigInput, problems: ProblemList, notices: Set<string>): Reading {
+  return {
+    root,
+    cwd: input.cwd,
+    node: { id: "node", dir: resolve(input.cwd, "cairn-data") },
+    modules: new Map(MODULES.map((module) => [module.id, module])),
+    commonParameters,
+    problems,
+    settings: [],
+    notices,
+    shared: new Map(),
+    open: new Set(),
+    checks: [],
+  };
+}
+
+function readParts(reading: Reading): Omit<ResolvedConfig, "settings" | "notices"> | undefined {
+  const empty = emptyMap(reading.root.origin);
+  const logNode = findEntry(reading.root, "cairn/tx-log")?.value ?? empty;
+  const txLog = readModule("tx-log", logNode.type === "null" ? empty : logNode, ["cairn/tx-log"], reading);
+  const index = readTopLevel("cairn/index-store", indexStoreParameters, reading);
+  const kvPath = ["cairn/index-store", "kv-store"];
+  const kvStore =
+    index === undefined ? undefined : (index["kv-store"] ?? readModule("kv-store", empty, kvPath, reading));
+  const http = readHttp(reading);
+  const policies = readPolicies(reading);
+  checkTopLevelKeys(reading);
+  if (txLog === undefined || kvStore === undefined || http === undefined) return undefined;
+
+  const { id: nodeId, dir } = reading.node;
+  const dbDir = kvStore.common["db-dir"] ?? join(dir, `${nodeId}-index`);
+  if (kvStore.common["db-dir"] === undefined)
+    reading.settings.push({ path: [...kvPath, "db-dir"], value: dbDir, origin: DEFAULT_ORIGIN });
+  checkIndexFolders(dbDir, reading);
+  return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http, policies };
+}

@@ -1,0 +1,93 @@
+import type { ConfigEntry, ConfigNode, Origin, TextNode } from "./config-tree.ts";
+import { nearestName } from "../../text/nearest-name.ts";
+import type { ProblemList } from "./problems.ts";
+
+/** Environment variables, as `process.env` has them. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Puts environment variables into every text of a tree: `${NAME}` must be set, `${NAME:-default}` takes the default when it is not set or
+ * empty, `$${NAME}` stays `${NAME}`. Keys, symbols and keywords stay as they are.
+ */
+export function interpolate(
+  node: ConfigNode,
+  env: Environment,
+  problems: ProblemList,
+  path: readonly string[] = [],
+): ConfigNode {
+  switch (node.type) {
+    case "map":
+      return { ...node, entries: node.entries.map((entry) => inEntry(entry, env, problems, path)) };
+    case "list":
+      return {
+        ...node,
+        items: node.items.map((item, index) => interpolate(item, env, problems, [...path, String(index)])),
+      };
+    case "call":
+      return {
+        ...node,
+        arguments: node.arguments.map((argument) => interpolate(argument, env, problems, path)),
+      };
+    case "string":
+      return node.text.includes("${") ? inText(node, env, problems, path) : node;
+    default:
+      return node;
+  }
+}
+
+function inEntry(
+  entry: ConfigEntry,
+  env: Environment,
+  problems: ProblemList,
+  path: readonly string[],
+): ConfigEntry {
+  return { ...entry, value: interpolate(entry.value, env, problems, [...path, entry.name]) };
+}
+
+function inText(
+  node: TextNode,
+  env: Environment,
+  problems: ProblemList,
+  path: readonly string[],
+): ConfigNode {
+  const variables: string[] = [];
+  const text = node.text.replace(
+    // A second $ in front, what is inside, and the closing brace, which may be missing.
+    /(\$?)\$\{([^}]*)(\}?)/g,
+    (whole, escape: string, inside: string, close: string) => {
+      if (escape !== "") return whole.slice(1);
+      const match = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s.exec(inside);
+      if (close === "" || match === null || inside.includes("${")) {
+        const hint = "Write ${NAME} or ${NAME:-default}, and $${ for a plain ${.";
+        problems.addUnfilled(node.origin, path, "This text holds a ${ that is not a variable.", hint);
+        return whole;
+      }
+      const [, name = "", fallback] = match;
+      const value = Object.hasOwn(env, name) ? env[name] : undefined;
+      if (value !== undefined && (value !== "" || fallback === undefined)) {
+        variables.push(name);
+        return value;
+      }
+      if (fallback !== undefined) return fallback;
+      unset(name, node.origin, env, problems, path);
+      return whole;
+    },
+  );
+  return { ...node, text, origin: { ...node.origin, variables } };
+}
+
+function unset(
+  name: string,
+  origin: Origin,
+  env: Environment,
+  problems: ProblemList,
+  path: readonly string[],
+): void {
+  const near = nearestName(
+    name,
+    Object.keys(env).filter((known) => env[known] !== undefined),
+  );
+  const set = `Set ${name}, or give a default: \${${name}:-default}.`;
+  const hint = near === undefined ? set : `Did you mean ${near}? ${set}`;
+  problems.addUnfilled(origin, path, `The environment variable ${name} is not set.`, hint);
+}

@@ -1,0 +1,170 @@
+import { hostname } from "node:os";
+import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderTopLevelHint } from "./modules/aliases.ts";
+import { findEntry, placeOf } from "./source/config-tree.ts";
+import type { ConfigEntry, ConfigNode, MapNode } from "./source/config-tree.ts";
+import { moduleOf } from "./modules/module-type.ts";
+import { didYouMean, nearestName } from "../text/nearest-name.ts";
+import { derived, optional, secret, withDefault } from "./types/parameter.ts";
+import { readParameters } from "./types/read-parameters.ts";
+import { expected, type Parameters, type ParameterValues } from "./types/reading.ts";
+import type { Reading } from "./types/reading.ts";
+import type { HttpOptions } from "../system/system.ts";
+import { integer, listOf, path, text, textLike } from "./types/value-types.ts";
+
+/** `cairn/node`. The id becomes part of file names and manifests, so it must be safe in both on every system. */
+export const nodeParameters = {
+  id: derived(
+    textLike(
+      /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/,
+      "a name of letters, digits, dots, hyphens and underscores, 128 at most",
+    ),
+    () =>
+      hostname()
+        .replace(/[^A-Za-z0-9._-]/g, "-")
+        .replace(/^[._-]+/, "") || "node",
+    "The node's name: on checkpoints that it saves, in its folders, in /status. Different on each node.",
+    "the host name",
+  ),
+  dir: derived(
+    path(),
+    ({ cwd }) => `${cwd}/cairn-data`,
+    "The folder for what the node keeps on its own disk.",
+    '`"./cairn-data"`',
+  ),
+};
+
+/** `cairn/index-store`. */
+export const indexStoreParameters = {
+  "kv-store": optional(
+    moduleOf("kv-store"),
+    "Where the index lies.",
+    "`cairn.leveldb/->kv-store` without checkpoints",
+  ),
+};
+
+/** `cairn/http-server`. */
+export const httpParameters = {
+  host: withDefault(text(), "127.0.0.1", "The address to listen at; `0.0.0.0` and `::` listen at all."),
+  port: withDefault(integer(0, 65_535), 3000, "The port to listen at; 0 takes any free one."),
+  "auth-token": secret(
+    "What requests must carry as `Authorization: Bearer`; never printed.",
+    "none: all may ask",
+  ),
+  "max-body": withDefault(
+    integer(1024, 256 * 1024 * 1024),
+    1_048_576,
+    "The largest body of a request, in bytes.",
+  ),
+  "cors-origins": optional(
+    listOf(textLike(/^(?:https?:\/\/[^/\s*]+|\*)$/, 'an origin such as "https://dash.example", or "*"'), {
+      single: true,
+    }),
+    'Origins whose pages a browser lets ask this node; `"*"`: every page.',
+    "none",
+  ),
+  "allowed-hosts": optional(
+    listOf(textLike(/^[A-Za-z0-9.-]+$/, "a host name without a port"), { single: true }),
+    "Names besides `localhost`, `127.0.0.1`, `[::1]` and `host` that requests may be addressed to; only asked where there is no `auth-token` and `host` is this machine's own.",
+    "none",
+  ),
+};
+
+/** Top-level keys of the configuration, with what each is for. */
+export const TOP_LEVEL_KEYS: Readonly<Record<string, string>> = {
+  "cairn/node": "The node itself.",
+  "cairn/tx-log": "The transaction log: a module.",
+  "cairn/index-store": "The index, with its checkpoints.",
+  "cairn/http-server": "The HTTP server; `null` for none.",
+  "cairn/policies": "Policies to set in a log that has none.",
+};
+
+/** One source with the names of older systems for top-level keys replaced by ours. A source that has both keeps both, and is told. */
+export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {
+  const entries = root.entries.map((entry): ConfigEntry => {
+    const name = TOP_LEVEL_ALIASES.get(entry.name);
+    if (name === undefined || findEntry(root, name) !== undefined) return entry;
+    notices.add(`${entry.name} (${placeOf(entry.nameOrigin)}) is taken for ${name}.`);
+    return { ...entry, name };
+  });
+  return { ...root, entries };
+}
+
+/** Reads a top-level map that holds parameters. */
+export function readTopLevel<P extends Parameters>(
+  name: string,
+  parameters: P,
+  reading: Reading,
+): ParameterValues<P> | undefined {
+  const node = findEntry(reading.root, name)?.value;
+  const map = mapOrEmpty(node, reading.root);
+  if (map === undefined)
+    return node && expected(node, [name], reading, `a map with ${Object.keys(parameters).join(", ")}`);
+  return readParameters(parameters, map, [name], reading, { what: name, hints: OLDER_PARAMETERS });
+}
+
+/** Reads `cairn/http-server`; false when it is turned off, undefined when it is wrong. */
+export function readHttp(reading: Reading): HttpOptions | false | undefined {
+  const node = findEntry(reading.root, "cairn/http-server")?.value;
+  if (node?.type === "null" || (node?.type === "boolean" && !node.value)) {
+    reading.settings.push({ path: ["cairn/http-server"], value: null, origin: node.origin });
+    return false;
+  }
+  const values = readTopLevel("cairn/http-server", httpParameters, reading);
+  if (values === undefined) return undefined;
+  const { host, port, "auth-token": authToken, "max-body": maxBody } = values;
+  const { "cors-origins": corsOrigins, "allowed-hosts": allowedHosts } = values;
+  return {
+    host,
+    port,
+    maxBody,
+    ...(authToken === undefined ? {} : { authToken }),
+    ...(corsOrigins === undefined ? {} : { corsOrigins }),
+    ...(allowedHosts === undefined ? {} : { allowedHosts }),
+  };
+}
+
+/** Adds a problem for every top-level key that nothing reads. To be called when all else was read. */
+export function checkTopLevelKeys(reading: Reading): void {
+  const known = Object.keys(TOP_LEVEL_KEYS);
+  for (const { name, nameOrigin, value, replaced } of reading.root.entries) {
+    if (known.includes(name) || reading.shared.has(name)) continue;
+    // What takes away nothing may be a slip in the name of what it should: a server that was to be off would be on.
+    if (value.type === "null" && replaced !== undefined) continue;
+    // Where editors look for what `cairn config schema` prints; nothing to a node.
+    if (name === "$schema" && value.type === "string") continue;
+    const older = olderTopLevelHint(name);
+    if (older !== undefined) {
+      reading.problems.add(nameOrigin, [name], `${name} has no counterpart: ${older.message}`, {
+        hint: older.hint,
+      });
+      continue;
+    }
+    const isModule = findEntry(value, "cairn/module") !== undefined;
+    // The text that should name it may be one whose variable is not set.
+    if (isModule && reading.problems.someUnfilled) continue;
+    const near = nearestName(name, known) ?? nearestWithoutNamespace(name, known);
+    if (isModule && near === undefined) {
+      reading.problems.add(nameOrigin, [name], `No parameter names the module ${name}.`, {
+        hint: `Write "${name}" where the module is to be used, or leave it out.`,
+      });
+      continue;
+    }
+    reading.problems.add(nameOrigin, [name], `There is no top-level key ${name}.`, {
+      hint: near === undefined ? `Known: ${known.join(", ")}.` : didYouMean(near),
+    });
+  }
+}
+
+/** Of a name without a namespace: those letters that all known names have in common must not make it look near. */
+function nearestWithoutNamespace(name: string, known: readonly string[]): string | undefined {
+  const near = nearestName(
+    name,
+    known.map((key) => key.replace("cairn/", "")),
+  );
+  return near === undefined ? undefined : `cairn/${near}`;
+}
+
+function mapOrEmpty(node: ConfigNode | undefined, root: MapNode): MapNode | undefined {
+  if (node === undefined || node.type === "null") return { type: "map", entries: [], origin: root.origin };
+  return node.type === "map" ? node : undefined;
+}

@@ -1,0 +1,68 @@
+import { Duration } from "luxon";
+import type { ConfigNode } from "../source/config-tree.ts";
+import { DURATION_CALLS, luxonDuration, parseDuration, wholeMilliseconds } from "../../text/duration.ts";
+import type { DurationResult } from "../../text/duration.ts";
+import { orVariable } from "./json-schema.ts";
+import { nearestName } from "../../text/nearest-name.ts";
+import { expected, type ValueType } from "./reading.ts";
+
+const NUMBER = "[0-9]+(?:[.,][0-9]+)?";
+/** What {@link parseDuration} takes in capitals, as far as it is above zero. */
+const ISO_ABOVE_ZERO = `^P(?=.*[1-9])(?:${NUMBER}W)?(?:${NUMBER}D)?(?:T(?=.)(?:${NUMBER}H)?(?:${NUMBER}M)?(?:${NUMBER}S)?)?$`;
+
+/** A length of time above zero, in milliseconds. */
+export function duration(): ValueType<number> {
+  return {
+    name: "duration",
+    jsonSchema: {
+      ...orVariable({ type: "integer", minimum: 1 }, ISO_ABOVE_ZERO),
+      description: "ISO-8601, such as PT6H or P7D, or a whole number of milliseconds",
+    },
+    read(node, at, reading) {
+      const result = durationOf(node);
+      if (result === undefined) return expected(node, at, reading, 'a duration, such as "PT6H"');
+      if ("fault" in result) {
+        const { fault, hint } = result;
+        reading.problems.add(node.origin, at, fault, hint === undefined ? {} : { hint });
+        return undefined;
+      }
+      if (result.ms > 0) return result.ms;
+      return expected(node, at, reading, 'a duration above zero, such as "PT6H"');
+    },
+    show: (value) => Duration.fromMillis(value).rescale().toISO() ?? value,
+  };
+}
+
+function durationOf(node: ConfigNode): DurationResult | undefined {
+  if (node.type === "number") {
+    if (Number.isInteger(node.value)) return wholeMilliseconds(node.value, String(node.value));
+    return {
+      fault: `${node.value} is not a whole number of milliseconds.`,
+      hint: "Numbers are milliseconds; write ISO-8601 text for anything else, such as PT1.5S.",
+    };
+  }
+  if (node.type === "string") {
+    // A variable can only give text: digits that came from one are the milliseconds that they would be without quotes.
+    const digits = (node.origin.variables ?? []).length > 0 || node.origin.kind === "environment";
+    return digits && /^[0-9]+$/.test(node.text)
+      ? wholeMilliseconds(Number(node.text), node.text)
+      : parseDuration(node.text);
+  }
+  if (node.type === "instance")
+    return Duration.isDuration(node.value) ? luxonDuration(node.value) : undefined;
+  if (node.type !== "call") return undefined;
+  const name = node.name.replace(/^java\.time\./, "");
+  const unit = DURATION_CALLS.get(name);
+  if (unit === undefined) {
+    const near = nearestName(name, DURATION_CALLS.keys()) ?? "Duration/ofHours";
+    return {
+      fault: `(${node.name} …) is not a duration.`,
+      hint: `Did you mean (${near} …)? Known are ${[...DURATION_CALLS.keys()].join(", ")}.`,
+    };
+  }
+  const [count] = node.arguments;
+  if (node.arguments.length !== 1 || count?.type !== "number" || !Number.isInteger(count.value)) {
+    return { fault: `(${node.name} …) takes one whole number.`, hint: `Write (${node.name} 6).` };
+  }
+  return wholeMilliseconds(count.value * unit, `(${node.name} ${count.value})`);
+}

@@ -1,0 +1,50 @@
+import { readParameters } from "./read-parameters.ts";
+import { expected, type Parameters, type ParameterValues, type ValueType } from "./reading.ts";
+import { eitherOf } from "./json-schema.ts";
+import type { JsonSchema } from "./json-schema.ts";
+
+/**
+ * A map with parameters of its own, in the place of a value: `retention-policy`, which is `what` in messages. `finish` makes the value of
+ * those of its parameters, or says with `fail` how they do not fit; `constraint` tells editors what it checks.
+ */
+export function mapOf<P extends Parameters, T>(
+  what: string,
+  parameters: P,
+  finish: (values: ParameterValues<P>, fail: (message: string, hint: string) => undefined) => T | undefined,
+  constraint: JsonSchema = {},
+): ValueType<T> {
+  return {
+    name: "map",
+    parameters,
+    jsonSchema: { ...schemaOfParameters(parameters), ...constraint },
+    read(node, path, reading) {
+      if (node.type !== "map")
+        return expected(node, path, reading, `a map with ${Object.keys(parameters).join(", ")}`);
+      const values = readParameters(parameters, node, path, reading, { what });
+      if (values === undefined) return undefined;
+      return finish(
+        values,
+        (message, hint) => void reading.problems.add(node.origin, path, message, { hint }),
+      );
+    },
+    show: () => undefined,
+  };
+}
+
+/** The JSON Schema of a map with these parameters. */
+export function schemaOfParameters(parameters: Parameters): MapSchema {
+  const entries = Object.entries(parameters);
+  const needed = entries.filter(([, parameter]) => parameter.required).map(([name]) => name);
+  const properties = Object.fromEntries(
+    entries.map(([name, { type, doc, required }]) => {
+      // null takes a parameter away, which one that is needed does not bear.
+      const schema = required ? type.jsonSchema : eitherOf(type.jsonSchema, { type: "null" });
+      return [name, { ...schema, description: doc }];
+    }),
+  );
+  const schema = { type: "object", properties, additionalProperties: false } as const;
+  return needed.length === 0 ? schema : { ...schema, required: needed };
+}
+
+/** The JSON Schema of a map. */
+export type MapSchema = JsonSchema & { readonly properties: JsonSchema };

@@ -1,0 +1,61 @@
+import type { CheckpointStore, CheckpointerOptions } from "@cairn/checkpoint";
+import type { KvProvider } from "@cairn/kv";
+import type { TxLog } from "../../log/tx-log.ts";
+import type { OnLogMismatch, TrimPolicy } from "../../system/system.ts";
+
+/** Opens a log; called again for every attempt to reach it. */
+export type TxLogOpener = (context: { readonly signal: AbortSignal }) => Promise<TxLog>;
+
+/** What a module of each kind creates. */
+export interface ModuleParts {
+  readonly "tx-log": TxLogOpener;
+  readonly "kv-store": KvProvider;
+  readonly checkpointer: CheckpointerOptions;
+  readonly "checkpoint-store": CheckpointStore;
+}
+
+/** What can be plugged in. */
+export type ModuleKind = keyof ModuleParts;
+
+/** Parameters that every module of a kind has, because the node itself reads them; by their names in the configuration. */
+export interface CommonValues {
+  readonly "tx-log": {
+    readonly "on-log-mismatch": OnLogMismatch;
+    readonly trim: TrimPolicy | undefined;
+  };
+  readonly "kv-store": {
+    readonly "db-dir": string | undefined;
+    readonly checkpointer: ModuleUse<"checkpointer"> | undefined;
+  };
+  readonly checkpointer: object;
+  readonly "checkpoint-store": { readonly "read-only?"?: boolean };
+}
+
+/** What a module may know of the node that it is made for. One object for each system made: shared modules are told apart by it. */
+export interface ModuleContext {
+  readonly nodeId: string;
+  /** `cairn/node` `dir`, absolute. */
+  readonly dir: string;
+  /** The kv-store's `db-dir`, absolute. */
+  readonly dbDir: string;
+  /** Tells the operator a sentence. */
+  readonly onNotice: (sentence: string) => void;
+}
+
+/** A module with its parameters, read and checked, from which a part can be made. */
+export interface ModuleUse<K extends ModuleKind> {
+  readonly kind: K;
+  /** The module's id, or the import specifier of a user's module. */
+  readonly id: string;
+  readonly common: CommonValues[K];
+  /** Makes the part; whoever asks again for the same context gets the same one. `CONFIG_*` where a user's module gives none. */
+  create(context: ModuleContext): Promise<ModuleParts[K]>;
+}
+
+/** The kind in a sentence. */
+export const KIND_NAMES: Readonly<Record<ModuleKind, string>> = {
+  "tx-log": "a transaction log",
+  "kv-store": "a key-value store",
+  checkpointer: "a checkpointer",
+  "checkpoint-store": "a checkpoint store",
+};

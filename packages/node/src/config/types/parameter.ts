@@ -1,0 +1,62 @@
+import { DEFAULT_ORIGIN, emptyMap } from "../source/config-tree.ts";
+import type { ConfigPath, Parameter, Reading, ValueType } from "./reading.ts";
+import { text } from "./value-types.ts";
+
+const OPTIONAL = { required: false, defaultText: undefined, secret: false } as const;
+
+/** A parameter that must be given. */
+export function required<T>(type: ValueType<T>, doc: string): Parameter<T> {
+  return { ...OPTIONAL, type, doc, required: true, fallback: undefined };
+}
+
+/** A parameter that may be left out; `defaultText` says what happens then. */
+export function optional<T>(type: ValueType<T>, doc: string, defaultText?: string): Parameter<T | undefined> {
+  return { ...OPTIONAL, type, doc, defaultText, fallback: undefined };
+}
+
+/** A parameter with a default value. */
+export function withDefault<T>(type: ValueType<T>, fallback: T, doc: string): Parameter<T> {
+  const shown = type.show(fallback);
+  return {
+    ...OPTIONAL,
+    type,
+    doc,
+    defaultText: shown === undefined ? undefined : `\`${JSON.stringify(shown)}\``,
+    fallback,
+  };
+}
+
+/** A parameter whose default depends on the node; `defaultText` says how. */
+export function derived<T>(
+  type: ValueType<T>,
+  fallback: (reading: Reading) => T,
+  doc: string,
+  defaultText: string,
+): Parameter<T> {
+  return { ...OPTIONAL, type, doc, defaultText, fallback };
+}
+
+/** A map of which every parameter has a default: leaving it out means an empty one. */
+export function withDefaults<T>(type: ValueType<T>, doc: string): Parameter<T> {
+  const empty = emptyMap(DEFAULT_ORIGIN);
+  const fallback = (reading: Reading, path: ConfigPath): T => {
+    const value = type.read(empty, path, reading);
+    if (value === undefined) throw new Error(`${type.name} has a parameter without a default.`);
+    return value;
+  };
+  return { ...OPTIONAL, type, doc, defaultText: "as below", fallback };
+}
+
+/** Text that is never printed, neither as a value nor in what is said about a wrong one. */
+export function secret(doc: string, defaultText?: string): Parameter<string | undefined> {
+  const plain = text();
+  const type: ValueType<string> = {
+    ...plain,
+    read(node, path, reading) {
+      if (node.type === "string" && node.text !== "") return node.text;
+      reading.problems.add(node.origin, path, "Expected text in double quotes, not empty.");
+      return undefined;
+    },
+  };
+  return { ...OPTIONAL, type, doc, defaultText, fallback: undefined, secret: true };
+}

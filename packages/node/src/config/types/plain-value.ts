@@ -1,0 +1,51 @@
+import { wholeMilliseconds, DURATION_CALLS } from "../../text/duration.ts";
+import type { ConfigNode } from "../source/config-tree.ts";
+
+/** A plain value, as JSON has them. */
+export type SettingValue =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly SettingValue[]
+  | { readonly [name: string]: SettingValue };
+
+/** A value as a user's module gets it: plain data, symbols and keywords as text, `(Duration/ofHours 6)` in milliseconds. */
+export function plainValue(node: ConfigNode): unknown {
+  switch (node.type) {
+    case "map":
+      return Object.fromEntries(node.entries.map((entry) => [entry.name, plainValue(entry.value)]));
+    case "list":
+      return node.items.map(plainValue);
+    case "string":
+    case "symbol":
+    case "keyword":
+      return node.text;
+    case "number":
+    case "boolean":
+    case "instance":
+      return node.value;
+    case "null":
+      return null;
+    // What a call means in other places nobody knows; only durations are told.
+    case "call": {
+      const unit = DURATION_CALLS.get(node.name.replace(/^java\.time\./, ""));
+      const [count] = node.arguments;
+      if (unit === undefined || count?.type !== "number") return undefined;
+      const result = wholeMilliseconds(count.value * unit, node.name);
+      return "ms" in result ? result.ms : undefined;
+    }
+  }
+}
+
+/** A user's option as `config print` shows it: what looks like a secret by its name is not shown. */
+export function printableValue(name: string, value: unknown): SettingValue {
+  if (/token|password|secret|credential|(?:^|[-_])key$/i.test(name)) return "(secret)";
+  if (value === null || typeof value === "string" || typeof value === "number" || typeof value === "boolean")
+    return value;
+  if (Array.isArray(value)) return value.map((item) => printableValue("", item));
+  if (typeof value === "object" && Object.getPrototypeOf(value) === Object.prototype) {
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, printableValue(key, item)]));
+  }
+  return "(object)";
+}

@@ -1,0 +1,114 @@
+import { DEFAULT_ORIGIN, findEntry } from "../source/config-tree.ts";
+import type { ConfigEntry, MapNode, Origin } from "../source/config-tree.ts";
+import { didYouMean, nearestName } from "../../text/nearest-name.ts";
+import type { ConfigPath, Parameter, Parameters, ParameterValues, Reading } from "./reading.ts";
+
+/** What a map is read as. */
+export interface MapDescription {
+  /** As messages name it: `cairn.leveldb/->kv-store`, `cairn/http-server`. */
+  readonly what: string;
+  /** Keys that others read. */
+  readonly ignore?: readonly string[];
+  /** Names of the older systems that have no counterpart, with what to do instead. */
+  readonly hints?: ReadonlyMap<string, string>;
+}
+
+/** Reads a map's parameters; undefined after it added what is wrong to the problems. Every key that no parameter has is wrong. */
+export function readParameters<P extends Parameters>(
+  parameters: P,
+  map: MapNode,
+  path: ConfigPath,
+  reading: Reading,
+  description: MapDescription,
+): ParameterValues<P> | undefined {
+  const before = reading.problems.problems.length;
+  for (const entry of map.entries) {
+    if (!Object.hasOwn(parameters, entry.name) && description.ignore?.includes(entry.name) !== true) {
+      unknownKey(entry, map, path, reading, description, Object.keys(parameters));
+    }
+  }
+  const values: Record<string, unknown> = {};
+  for (const [name, parameter] of Object.entries(parameters)) {
+    values[name] = readParameter(parameter, name, map, path, reading, description);
+  }
+  return reading.problems.problems.length === before ? (values as ParameterValues<P>) : undefined;
+}
+
+function readParameter(
+  parameter: Parameter<unknown>,
+  name: string,
+  map: MapNode,
+  path: ConfigPath,
+  reading: Reading,
+  description: MapDescription,
+): unknown {
+  const entry = findEntry(map, name);
+  const at = [...path, name];
+  // null takes away what a weaker source says, and the default comes back.
+  if (entry === undefined || entry.value.type === "null") {
+    if (parameter.required) {
+      const origin = entry?.value.origin ?? map.origin;
+      reading.problems.add(
+        origin,
+        at,
+        `${description.what} needs ${name}, ${article(parameter.type.name)}.`,
+        { hint: parameter.doc },
+      );
+      return undefined;
+    }
+    const fallback =
+      typeof parameter.fallback === "function" ? parameter.fallback(reading, at) : parameter.fallback;
+    if (fallback !== undefined) record(parameter, at, fallback, DEFAULT_ORIGIN, reading);
+    return fallback;
+  }
+  const value = parameter.type.read(entry.value, at, reading);
+  if (value !== undefined) record(parameter, at, value, entry.value.origin, reading);
+  return value;
+}
+
+function record(
+  parameter: Parameter<unknown>,
+  path: ConfigPath,
+  value: unknown,
+  origin: Origin,
+  reading: Reading,
+): void {
+  const shown = parameter.secret ? "(secret)" : parameter.type.show(value);
+  if (shown === undefined) return;
+  const place = parameter.type.isPath === undefined ? {} : { isPath: parameter.type.isPath };
+  reading.settings.push({ path, value: shown, origin, ...place });
+}
+
+function unknownKey(
+  entry: ConfigEntry,
+  map: MapNode,
+  path: ConfigPath,
+  reading: Reading,
+  description: MapDescription,
+  known: readonly string[],
+): void {
+  const module = findEntry(map, "cairn/module");
+  // A stronger source chose another module: what belonged to the one before goes with it, or no file could be overridden.
+  if (module?.replaced !== undefined && module.replaced.origin.label === entry.value.origin.label) {
+    // Nobody misses what nobody wrote.
+    if (entry.value.origin.kind === "default") return;
+    reading.notices.add(
+      `${entry.name} (${entry.value.origin.label}) has no effect: ${description.what} has no such parameter, and ${module.value.origin.label} chose it instead.`,
+    );
+    return;
+  }
+  const near = nearestName(entry.name, known);
+  const hint =
+    description.hints?.get(entry.name) ??
+    (near === undefined ? `Known: ${known.toSorted().join(", ")}.` : didYouMean(near));
+  reading.problems.add(
+    entry.nameOrigin,
+    [...path, entry.name],
+    `${description.what} has no parameter ${entry.name}.`,
+    { hint },
+  );
+}
+
+function article(name: string): string {
+  return `${/^[aeiou]/.test(name) ? "an" : "a"} ${name}`;
+}

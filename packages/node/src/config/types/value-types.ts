@@ -1,0 +1,150 @@
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { ConfigNode } from "../source/config-tree.ts";
+import { orVariable } from "./json-schema.ts";
+import { didYouMean, nearestName } from "../../text/nearest-name.ts";
+import { expected, type ValueType } from "./reading.ts";
+
+/** Text, which must not be empty. */
+export function text(): ValueType<string> {
+  return {
+    name: "text",
+    jsonSchema: { type: "string", minLength: 1 },
+    read(node, at, reading) {
+      if (node.type !== "string" || node.text === "") {
+        return expected(node, at, reading, "text in double quotes, not empty");
+      }
+      return node.text;
+    },
+    show: (value) => value,
+  };
+}
+
+/** Text that must match; `what` says which, in messages. */
+export function textLike(pattern: RegExp, what: string): ValueType<string> {
+  const plain = text();
+  return {
+    ...plain,
+    jsonSchema: orVariable({ type: "string", pattern: pattern.source }),
+    read(node, at, reading) {
+      const value = plain.read(node, at, reading);
+      return value === undefined || pattern.test(value) ? value : expected(node, at, reading, what);
+    },
+  };
+}
+
+/** A path or `file:` URL; relative ones are relative to the working directory. The value is absolute. */
+export function path(): ValueType<string> {
+  return {
+    name: "path",
+    isPath: true,
+    jsonSchema: {
+      type: "string",
+      minLength: 1,
+      not: { pattern: "^(?:~|(?!file:///)[A-Za-z][A-Za-z0-9+.-]+://)" },
+    },
+    read(node, at, reading) {
+      if (node.type === "call")
+        return expected(node, at, reading, "a path as text", 'Write "/path/to/it" in double quotes.');
+      if (node.type !== "string") return expected(node, at, reading, "a path as text");
+      const value = absolutePath(node.text, reading.cwd);
+      if (value !== undefined) return value;
+      if (!node.text.startsWith("~"))
+        return expected(node, at, reading, "a path of this machine's file system");
+      const hint = `Write \${HOME}${node.text.slice(1)}; only a shell knows ~.`;
+      return expected(node, at, reading, "a path without ~", hint);
+    },
+    show: (value) => value,
+  };
+}
+
+/** A text as an absolute path, or undefined when it is none: empty, beginning with `~`, or a URL of something else. */
+export function absolutePath(written: string, cwd: string): string | undefined {
+  if (written === "" || written.startsWith("~") || written.includes("\0")) return undefined;
+  if (!/^[a-z][a-z0-9+.-]+:\/\//i.test(written)) return resolve(cwd, written);
+  // An encoded slash would be a name that no file can have.
+  if (!written.startsWith("file:///") || !URL.canParse(written) || /%2f/i.test(written)) return undefined;
+  return fileURLToPath(written);
+}
+
+/** A whole number within bounds. Text of digits will do, since `${NAME}` can only give text. */
+export function integer(least: number, most: number = Number.MAX_SAFE_INTEGER): ValueType<number> {
+  const upTo = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
+  return {
+    name: "whole number",
+    jsonSchema: orVariable({ type: "integer", minimum: least, maximum: most }, "^-?[0-9]{1,16}$"),
+    read(node, at, reading) {
+      const value = numberOf(node);
+      if (value === undefined || !Number.isSafeInteger(value) || value < least || value > most) {
+        return expected(node, at, reading, `a whole number ${upTo}`);
+      }
+      return value;
+    },
+    show: (value) => value,
+  };
+}
+
+/** true or false; as text too, since `${NAME}` can only give text. */
+export function boolean(): ValueType<boolean> {
+  return {
+    name: "boolean",
+    jsonSchema: orVariable({ type: "boolean" }, "^(?:true|false)$"),
+    read(node, at, reading) {
+      if (node.type === "boolean") return node.value;
+      if (node.type === "string" && (node.text === "true" || node.text === "false"))
+        return node.text === "true";
+      return expected(node, at, reading, "true or false");
+    },
+    show: (value) => value,
+  };
+}
+
+/** One of a few words. EDN may write them as keywords. */
+export function choice<const T extends string>(words: readonly T[]): ValueType<T> {
+  const what = `one of ${words.map((word) => JSON.stringify(word)).join(", ")}`;
+  return {
+    name: words.map((word) => `\`${word}\``).join(" or "),
+    jsonSchema: orVariable({ enum: words }),
+    read(node, at, reading) {
+      const word = node.type === "string" || node.type === "keyword" ? node.text : undefined;
+      const found = words.find((known) => known === word);
+      if (found !== undefined) return found;
+      const near = word === undefined ? undefined : nearestName(word, words);
+      return expected(node, at, reading, what, near === undefined ? undefined : didYouMean(near));
+    },
+    show: (value) => value,
+  };
+}
+
+/** A list of one or more; a single value stands for a list of one where `single` says so. */
+export function listOf<T>(
+  item: ValueType<T>,
+  options: { readonly single?: boolean } = {},
+): ValueType<readonly T[]> {
+  const one = options.single === true ? [item.jsonSchema] : [];
+  const many = { type: "array", items: item.jsonSchema, minItems: 1 };
+  return {
+    name: `list of ${item.name}`,
+    jsonSchema: one.length === 0 ? many : { anyOf: [...one, many] },
+    read(node, at, reading) {
+      const items = node.type === "list" ? node.items : options.single === true ? [node] : undefined;
+      if (items === undefined || items.length === 0)
+        return expected(node, at, reading, `a list of at least one ${item.name}`);
+      const values = items.map((entry, index) =>
+        item.read(entry, node.type === "list" ? [...at, String(index)] : at, reading),
+      );
+      const valid = values.filter((value): value is NonNullable<typeof value> => value !== undefined);
+      return valid.length === values.length ? valid : undefined;
+    },
+    show(values) {
+      const shown = values.map((value) => item.show(value)).filter((value) => value !== undefined);
+      return shown.length === 0 ? undefined : shown;
+    },
+  };
+}
+
+// At most 16 digits: more cannot be a safe integer, and Number would round without a word.
+function numberOf(node: ConfigNode): number | undefined {
+  if (node.type === "number") return node.value;
+  return node.type === "string" && /^-?[0-9]{1,16}$/.test(node.text) ? Number(node.text) : undefined;
+}

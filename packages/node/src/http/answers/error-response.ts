@@ -1,0 +1,165 @@
+import { CairnError, type ErrorCode } from "@cairn/kv";
+import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+import { drainBody } from "./drain-body.ts";
+
+/** The code of what cannot be understood: parameters, paths, bodies. */
+export const BAD_REQUEST: ErrorCode = "TX_INVALID";
+
+/** Codes whose status is not 500. Those of a cluster that may recover are 503, so that clients and balancers try again. */
+const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
+  TX_INVALID: 400,
+  UNAUTHORIZED: 401,
+  NOT_FOUND: 404,
+  CHECKPOINT_NOT_FOUND: 404,
+  CONFLICT: 409,
+  CHECKPOINT_RUNNING: 409,
+  WATCH_COMPACTED: 410,
+  TX_TOO_LARGE: 413,
+  NOT_READY: 503,
+  INDEX_CORRUPT: 503,
+  LOG_UNREACHABLE: 503,
+  LOG_REGRESSED: 503,
+  LOG_DIFFERENT: 503,
+  LOG_TRIMMED: 503,
+  LOG_GAP: 503,
+  STORE_UNREACHABLE: 503,
+  TX_TIMEOUT: 504,
+  LOG_FULL: 507,
+  STORE_FULL: 507,
+  DISK_FULL: 507,
+};
+
+/** An error whose status is not that of its code, or that tells more than its sentence (`details` stand beside `error` in the body). */
+export class RequestError extends CairnError {
+  readonly status: number;
+  readonly details: Readonly<Record<string, unknown>>;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: {
+      status?: number;
+      hint?: string;
+      cause?: unknown;
+      details?: Readonly<Record<string, unknown>>;
+      headers?: Readonly<Record<string, string>>;
+    } = {},
+  ) {
+    super(code, message, options);
+    this.status = options.status ?? statusOf(code);
+    this.details = options.details ?? {};
+    this.headers = options.headers ?? {};
+  }
+}
+
+/** A request that cannot be understood: 400. */
+export function badRequest(message: string, hint?: string): RequestError {
+  return new RequestError(BAD_REQUEST, message, { status: 400, ...(hint === undefined ? {} : { hint }) });
+}
+
+/** The status that goes with a code. */
+export function statusOf(code: ErrorCode): number {
+  return STATUS_BY_CODE[code] ?? 500;
+}
+
+/** What the server tells about failures that are its own. */
+export interface HttpLogger {
+  error(fields: object, message: string): void;
+}
+
+/** Answers any error as `{"error": {"code", "message", "hint"}}`; a stack goes to the log only. */
+export function errorHandler(logger: HttpLogger, maxBody: number) {
+  return (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    // Nothing unread is left of the body, so whatever was sent behind it can be answered too.
+    void reply.removeHeader("connection");
+    if (!request.raw.complete) drainBody(request.raw);
+    const known = error instanceof CairnError ? error : frameworkError(error, maxBody);
+    if (known === undefined) {
+      // A client that went away while it sent its body is no fault of this node's.
+      if (request.raw.errored !== null) return reply.code(400).send();
+      logger.error(
+        { err: error, method: request.method, url: request.url, requestId: request.id },
+        "A request failed unexpectedly.",
+      );
+      return reply.code(500).type(JSON_TYPE).send(INTERNAL);
+    }
+    const status = known instanceof RequestError ? known.status : statusOf(known.code);
+    if (status === 500) {
+      const { method, url, id } = request;
+      logger.error({ err: known, method, url, requestId: id }, known.message);
+    }
+    if (known instanceof RequestError) void reply.headers(known.headers);
+    if (status === 401) void reply.header("www-authenticate", "Bearer");
+    if (status === 503) void reply.header("retry-after", "1");
+    return reply.code(status).type(JSON_TYPE).send(errorBody(known));
+  };
+}
+
+/** The content type of every JSON answer. */
+export const JSON_TYPE = "application/json; charset=utf-8";
+
+const INTERNAL = JSON.stringify({
+  error: {
+    code: "INTERNAL",
+    message: "The node met an error of its own.",
+    hint: "Its log has the details.",
+  },
+});
+
+/** The body of an error answer, as JSON text. */
+export function errorBody(error: CairnError): string {
+  return JSON.stringify({
+    error: { code: error.code, message: error.message, hint: error.hint ?? null },
+    ...(error instanceof RequestError ? error.details : {}),
+  });
+}
+
+/** Fastify's own refusals in our words; undefined for anything that is not one. */
+function frameworkError(error: unknown, maxBody: number): CairnError | undefined {
+  if (!isFastifyError(error)) return undefined;
+  switch (error.code) {
+    case "FST_ERR_CTP_BODY_TOO_LARGE":
+      return tooLarge("The body", maxBody);
+    case "FST_ERR_CTP_INVALID_MEDIA_TYPE":
+      return unsupportedMediaType();
+    case "FST_ERR_BAD_URL":
+      return badRequest(
+        "The address has a malformed percent escape.",
+        "Write a literal % as %25, and other characters as the escapes of their UTF-8 bytes.",
+      );
+    default:
+      return error.statusCode !== undefined && error.statusCode < 500
+        ? badRequest(`The request cannot be read: ${error.message}.`)
+        : undefined;
+  }
+}
+
+function isFastifyError(error: unknown): error is FastifyError {
+  return error instanceof Error && "code" in error && String(error.code).startsWith("FST_");
+}
+
+/** 413, with the limit in words and as a number. */
+export function tooLarge(what: string, limit: number): RequestError {
+  return new RequestError("TX_TOO_LARGE", `${what} is larger than ${limit} bytes.`, {
+    hint: "Split it into several transactions, or raise max-body of the HTTP server.",
+    details: { limit },
+  });
+}
+
+/** 415 for a body that is compressed. */
+export function unsupportedEncoding(encoding: string): RequestError {
+  return new RequestError(BAD_REQUEST, `Bodies are taken as they are, not in the encoding ${encoding}.`, {
+    status: 415,
+    hint: "Send it without Content-Encoding.",
+    headers: { "accept-encoding": "identity" },
+  });
+}
+
+/** 415. */
+export function unsupportedMediaType(): RequestError {
+  return new RequestError(BAD_REQUEST, "A body must be JSON.", {
+    status: 415,
+    hint: "Send Content-Type: application/json.",
+  });
+}

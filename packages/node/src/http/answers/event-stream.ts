@@ -1,0 +1,49 @@
+import type { WatchEvent } from "../../watch/watch-event.ts";
+import type { WatchChange } from "../../index/read/transaction-event.ts";
+
+/** Watchers of the same changes are given the same array: its text is made once for all of them. */
+const encoded = new WeakMap<readonly WatchEvent[], Buffer>();
+
+/** Events as the text of a stream of server-sent events. */
+export function eventStreamText(events: readonly WatchEvent[]): Buffer {
+  const known = encoded.get(events);
+  if (known !== undefined) return known;
+  let text = "";
+  for (const event of events) text += eventText(event);
+  const bytes = Buffer.from(text, "utf8");
+  encoded.set(events, bytes);
+  return bytes;
+}
+
+/** An id is what a client resumes from by itself, so only those have one after which it may. */
+function eventText(event: WatchEvent): string {
+  switch (event.type) {
+    case "tx": {
+      const { txId, txTime, changes } = event;
+      const data = `{"txId":${txId},"txTime":"${txTime}","changes":[${changes.map(changeJson).join(",")}]}`;
+      return `id: ${txId}\nevent: tx\ndata: ${oneLine(data)}\n\n`;
+    }
+    case "heartbeat": {
+      const { type, ...data } = event;
+      const id = event.ahead === true ? "" : `id: ${event.txId}\n`;
+      return `${id}event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
+    }
+    case "cutoff": {
+      const { type, ...data } = event;
+      const id = event.reason === "regressed" ? "" : `id: ${event.txId}\n`;
+      return `${id}event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
+    }
+  }
+}
+
+/** Around the text of the document that is stored: nothing is parsed again. */
+function changeJson({ op, bucket, namespace, name, revision, json }: WatchChange): string {
+  const key = `"namespace":${JSON.stringify(namespace)},"name":${JSON.stringify(name)}`;
+  const head = `{"op":"${op}","bucket":"${bucket}",${key},"revision":${revision}`;
+  return json === undefined ? `${head}}` : `${head},"document":${json}}`;
+}
+
+/** A carriage return, which JSON allows between its parts, would end the line. */
+function oneLine(json: string): string {
+  return json.includes("\r") ? json.replaceAll("\r", " ") : json;
+}

@@ -1,0 +1,75 @@
+import { isUtf8 } from "node:buffer";
+import { Readable } from "node:stream";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import { badRequest, unsupportedEncoding, unsupportedMediaType } from "../answers/error-response.ts";
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** Sees the text of a body that is JSON before the route does: what it throws is the answer. */
+    onBody?: (json: string) => void;
+  }
+}
+
+/** The media type of many JSON values, one a line. */
+export const NDJSON = "application/x-ndjson";
+
+/** Sets how bodies are read: JSON whole, NDJSON as a stream, nothing else. */
+export function acceptBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  // `curl -d` says that it sends a form, and text/plain is what many clients say of a string.
+  const types = ["application/json", "text/plain", "application/x-www-form-urlencoded"];
+  app.addContentTypeParser(types, { parseAs: "buffer" }, json);
+  app.addContentTypeParser(/^application\/[\w.-]+\+json(?:;|$)/, { parseAs: "buffer" }, json);
+  app.addContentTypeParser([NDJSON, "application/ndjson"], (request, payload, done) =>
+    done(encodingProblem(request), payload),
+  );
+  app.addContentTypeParser("*", { parseAs: "buffer" }, (request, body: Buffer, done) => {
+    if (request.headers["content-type"] === undefined) json(request, body, done);
+    else done(unsupportedMediaType());
+  });
+}
+
+function encodingProblem({ headers }: FastifyRequest): Error | null {
+  const encoding = headers["content-encoding"] ?? "";
+  return encoding === "" || /^identity$/i.test(encoding) ? null : unsupportedEncoding(encoding);
+}
+
+function json(request: FastifyRequest, body: Buffer, done: Parsed): void {
+  const problem = encodingProblem(request);
+  if (problem !== null) return done(problem);
+  try {
+    const value = parseJson(body);
+    request.routeOptions.config.onBody?.(body.toString("utf8"));
+    done(null, value);
+  } catch (error) {
+    done(error as Error);
+  }
+}
+
+type Parsed = (error: Error | null, body?: unknown) => void;
+
+/** The JSON value of a request's body. */
+export function jsonBody(request: FastifyRequest): unknown {
+  if (request.body === undefined) throw badRequest("The request has no body.", "Send JSON.");
+  if (request.body instanceof Readable) throw unsupportedMediaType();
+  return request.body;
+}
+
+/**
+ * Parses JSON with nothing taken away: `__proto__` is a key like any other. Undefined when there is nothing but white space.
+ * Bytes that are not UTF-8 are refused, because decoding them would store other text than was sent.
+ */
+export function parseJson(bytes: Buffer): unknown {
+  if (!isUtf8(bytes)) throw badRequest("The body is not valid UTF-8.");
+  const text = bytes.toString("utf8", hasByteOrderMark(bytes) ? 3 : 0);
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    if (text.trim() === "") return undefined;
+    throw badRequest(`The body is not valid JSON: ${(error as Error).message}.`);
+  }
+}
+
+function hasByteOrderMark(bytes: Buffer): boolean {
+  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
+}

@@ -1,0 +1,179 @@
+import { CairnError, type KvOperation, type KvReader } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import type { IndexedMessage } from "./decode-batches.ts";
+import { anchorOf } from "../../log/anchor.ts";
+import { type BirthRecord, continuesAt } from "../../transactions/birth-record.ts";
+import {
+  contentHash,
+  type DecodedMessage,
+  type LoggedOperation,
+  type LoggedTransaction,
+} from "../../transactions/transaction-codec.ts";
+import { BatchPolicies } from "./batch-policies.ts";
+import type { FieldKnowledge } from "../fields/field-knowledge.ts";
+import { noFieldWork } from "../fields/field-builds.ts";
+import { encodeState, INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
+import { type KeyState, KeyStates } from "./key-states.ts";
+import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
+import { encodeOutcome, type OutcomeKind, versionValueRevision } from "../rows/row-values.ts";
+import { REMEMBERED_TRANSACTIONS, type Submission, Submissions } from "./submissions.ts";
+
+/** What applying gives: the rows of one batch, the state that its state row says, how many transactions committed, with how many operations. */
+export interface Applied {
+  readonly rows: KvOperation[];
+  readonly state: IndexState;
+  readonly committed: number;
+  readonly operations: number;
+}
+
+/**
+ * What a run of messages does to an index: a pure function of the messages and of what `reader` shows of the state before
+ * them. However a log is cut into runs, the rows end the same (only the cuts of {@link decodeBatches} and of `batchLength` are
+ * needed). The first message of a log is its birth record, which makes no rows but its outcome. `remembered` is after how many
+ * transactions an idempotency id is forgotten (another number gives another index; only tests say one), `fields`
+ * what is known of the store's indexed fields.
+ */
+export async function applyMessages(
+  messages: readonly IndexedMessage[],
+  before: IndexState,
+  reader: KvReader,
+  remembered = REMEMBERED_TRANSACTIONS,
+  fields: FieldKnowledge = noFieldWork(),
+): Promise<Applied> {
+  const keys = new KeyStates(before.documents);
+  const touched: (KeyState | undefined)[][] = messages.map(({ decoded }) =>
+    decoded.kind === "transaction" ? keys.collect(decoded.ops) : NOTHING,
+  );
+  // Before the keys are read: those that policies need are read with them.
+  const policies = await BatchPolicies.load(messages, before, keys, reader);
+  await Promise.all([keys.load(reader), policies?.lookAhead(messages, touched, fields)]);
+  const submissions = await Submissions.load(messages, before.txId + messages.length, reader, remembered);
+  const outcomes: KvOperation[] = [];
+  let { log, txId, time } = before;
+  let committed = 0;
+  let operations = 0;
+  for (const [index, { message, decoded }] of messages.entries()) {
+    // Where it continues another log, everything from here on is of the new one.
+    if (decoded.kind === "birth") log = logOfBirth(decoded.birth, before);
+    txId = message.position + log.offset;
+    time = Math.max(time, message.time);
+    const context = { txId, time, keys, touched: touched[index] ?? NOTHING, policies };
+    const verdict = applyOne(decoded, message.payload, context, submissions);
+    const looking = policies?.after(txId, time, touched[index] ?? NOTHING);
+    if (looking !== undefined) await looking;
+    if (verdict.kind === "committed") {
+      committed += 1;
+      operations += context.touched.length;
+    }
+    const value = encodeOutcome(time, verdict.kind, verdict.text);
+    outcomes.push({ type: "put", key: transactionRowKey(txId), value });
+  }
+  const last = messages.at(-1);
+  if (last === undefined) throw new Error("nothing to apply");
+  const { sha256 } = anchorOf(last.message);
+  const held = policies === undefined ? before : { ...before, ...policies.state() };
+  const state = { ...held, version: INDEX_VERSION, log, txId, time, sha256, documents: keys.documents };
+  const rows = keys.rows();
+  await policies?.addRows(rows, fields);
+  for (const row of outcomes) rows.push(row);
+  for (const row of submissions.rows(txId)) rows.push(row);
+  rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });
+  return { rows, state, committed, operations };
+}
+
+const NOTHING: (KeyState | undefined)[] = [];
+
+interface Context {
+  readonly txId: TxId;
+  readonly time: number;
+  readonly keys: KeyStates;
+  /** The states of the transaction's keys, in the order of its operations. */
+  readonly touched: readonly (KeyState | undefined)[];
+  /** Undefined where there is nothing but documents. */
+  readonly policies: BatchPolicies | undefined;
+}
+
+interface Verdict {
+  readonly kind: OutcomeKind;
+  readonly text: Uint8Array;
+}
+
+function applyOne(
+  decoded: DecodedMessage,
+  payload: Uint8Array,
+  context: Context,
+  submissions: Submissions,
+): Verdict {
+  if (decoded.kind === "unreadable") return aborted(`TX_INVALID: ${decoded.reason}`);
+  if (decoded.kind === "birth") return { kind: "committed", text: EMPTY };
+  const { id } = decoded;
+  if (id === undefined) return applyOperations(decoded, context);
+  const hash = contentHash(payload);
+  const known = submissions.get(id, context.txId);
+  if (known !== undefined) return appliedBefore(known, hash);
+  submissions.add(id, { txId: context.txId, contentHash: hash });
+  return applyOperations(decoded, context);
+}
+
+/** An id is applied once. What comes again points to the first; another content under the same id is refused. */
+function appliedBefore(first: Submission, hash: Uint8Array): Verdict {
+  return Buffer.compare(first.contentHash, hash) === 0
+    ? { kind: "duplicate", text: Buffer.from(String(first.txId)) }
+    : aborted(`CONFLICT: transaction ${first.txId} has the same id and another content`);
+}
+
+function aborted(reason: string): Verdict {
+  return { kind: "aborted", text: Buffer.from(reason, "utf8") };
+}
+
+function applyOperations({ ops, header }: LoggedTransaction, context: Context): Verdict {
+  const { txId, time, keys, touched, policies } = context;
+  // All matches look at the state before the transaction, wherever they stand.
+  const conflict = firstConflict(ops, touched) ?? policies?.conflict(ops);
+  if (conflict !== undefined) return aborted(conflict);
+  for (const [index, { op, document }] of ops.entries()) {
+    const key = touched[index];
+    if (key === undefined) continue;
+    if (op === "put" && document !== undefined) {
+      keys.put(key, txId, time, document);
+      policies?.written(key, txId, time, document);
+    } else if (op === "delete") keys.delete(key, txId, time);
+    else if (op === "evict") keys.evict(key, txId);
+  }
+  policies?.take(ops, txId, time);
+  return { kind: "committed", text: header };
+}
+
+function firstConflict(
+  ops: readonly LoggedOperation[],
+  touched: readonly (KeyState | undefined)[],
+): string | undefined {
+  for (const [index, { op, bucket, key, revision }] of ops.entries()) {
+    if (op !== "match") continue;
+    const found = touched[index]?.document;
+    const actual = found === undefined ? null : versionValueRevision(found);
+    if (actual === revision) continue;
+    return `CONFLICT: ${bucket} ${key} is ${actual === null ? "absent" : `at revision ${actual}`}`;
+  }
+  return undefined;
+}
+
+/**
+ * The log that a birth record begins, where it begins the index's own or continues exactly where the index ends. Anywhere else what
+ * follows is another history.
+ */
+function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): IndexState["log"] {
+  if (continuesAt(birth, { logId: log.id, txId, sha256 })) {
+    return { id: birth.log, name: log.name, offset: birth.offset };
+  }
+  if (birth.log === log.id && birth.continues === undefined) return log;
+  throw new CairnError(
+    "LOG_DIFFERENT",
+    `The log began anew: it is ${birth.log}, the index ends at transaction ${txId} of ${log.id}.`,
+    {
+      hint: "Nothing of it was applied. The node joins again and compares.",
+    },
+  );
+}
+
+const EMPTY = new Uint8Array(0);

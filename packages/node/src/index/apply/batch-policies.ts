@@ -1,0 +1,239 @@
+import type { KvOperation, KvReader } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { type ActivePolicies, activePolicies, DEFAULT_EVENT_BOUND } from "../policies/active-policies.ts";
+import type { LoggedOperation } from "../../transactions/transaction-codec.ts";
+import type { IndexedMessage } from "./decode-batches.ts";
+import { EventRows } from "./event-rows.ts";
+import { Expiry, hasDue } from "./expiry.ts";
+import { fieldWorkRows } from "../fields/field-builds.ts";
+import { FieldChanges } from "../fields/field-changes.ts";
+import { addFieldRows, makeRowsAhead } from "./field-rows.ts";
+import { begunFields, type FieldKnowledge } from "../fields/field-knowledge.ts";
+import { beforeSweep, type Swept, sweepHistory } from "./history-sweep.ts";
+import type { IndexState, StatePolicies } from "../rows/index-state.ts";
+import type { KeyState, KeyStates } from "./key-states.ts";
+import { configured } from "../policies/configured-policies.ts";
+import { readScan, type Scanned } from "./expiry-scan.ts";
+import { parseDocumentRowKey } from "../rows/row-keys.ts";
+
+/** While documents expire, a batch is short: all of them are in memory. */
+const MOST_EXPIRING = 64;
+
+/**
+ * How many of `messages` may be applied as one batch: none needs to see in the store what one before it in the batch has done to
+ * history, or to the documents that are looked through.
+ */
+export async function batchLength(
+  messages: readonly IndexedMessage[],
+  state: IndexState,
+  reader: KvReader,
+): Promise<number> {
+  const policies = activePolicies(state);
+  if (policies === undefined) return messages.length;
+  if (scans(state).length > 0) return 1;
+  const [first] = messages;
+  let most = messages.length;
+  if (policies.history.size > 0 && first !== undefined) {
+    most = Math.min(most, Math.max(1, beforeSweep(first.message.position + state.log.offset)));
+  }
+  if (policies.expire.size === 0 || most <= MOST_EXPIRING) return most;
+  return (await hasDue(reader, lastTime(messages.slice(0, most), state))) ? MOST_EXPIRING : most;
+}
+
+function scans({ policies }: IndexState): StatePolicies["scan"] {
+  return policies?.scan ?? [];
+}
+
+function lastTime(messages: readonly IndexedMessage[], { time }: IndexState): number {
+  return messages.reduce((latest, { message }) => Math.max(latest, message.time), time);
+}
+
+/** What a batch does besides its documents: events, and what policies ask for. */
+export class BatchPolicies {
+  readonly #before: IndexState;
+  readonly #active: ActivePolicies | undefined;
+  readonly #keys: KeyStates;
+  readonly #reader: KvReader;
+  readonly #fields = new FieldChanges();
+  // Each undefined where the batch has nothing to do with it.
+  #events: EventRows | undefined;
+  #expiry: Expiry | undefined;
+  #swept: Swept | undefined;
+  #scanned: Scanned | undefined;
+  /** As the batch leaves them; those in force throughout it are `#active`. */
+  #policies: StatePolicies | undefined;
+  /** Of the keys in `#swept.tombstones`. */
+  readonly #tombstones: KeyState[] = [];
+
+  private constructor(before: IndexState, keys: KeyStates, reader: KvReader) {
+    this.#before = before;
+    this.#active = activePolicies(before);
+    this.#keys = keys;
+    this.#reader = reader;
+    this.#policies = before.policies;
+  }
+
+  /** Undefined where no policies are set and the messages have none, nor events. Collects keys, which the caller loads. */
+  static async load(
+    messages: readonly IndexedMessage[],
+    before: IndexState,
+    keys: KeyStates,
+    reader: KvReader,
+  ): Promise<BatchPolicies | undefined> {
+    const extras = countExtras(messages);
+    if (before.policies === undefined && extras === undefined) return undefined;
+    const batch = new BatchPolicies(before, keys, reader);
+    const time = lastTime(messages, before);
+    if (extras !== undefined && extras.events > 0) {
+      const counts = { time, recorded: extras.events, transactions: extras.transactions };
+      const bound = batch.#active?.events ?? DEFAULT_EVENT_BOUND;
+      batch.#events = await EventRows.load(bound, reader, before.events ?? 0, counts);
+    }
+    const { expire, history } = batch.#active ?? NOTHING_ACTIVE;
+    if (expire.size > 0) {
+      batch.#expiry = await Expiry.load(expire, reader, keys, { time, transactions: messages.length });
+    }
+    const txId = before.txId + 1;
+    if (history.size > 0 && messages.length === 1 && beforeSweep(txId) === 0) {
+      await batch.#sweep(history, { txId, time });
+    }
+    return batch;
+  }
+
+  async #sweep(history: ActivePolicies["history"], now: { txId: TxId; time: number }): Promise<void> {
+    this.#swept = await sweepHistory(this.#reader, history, this.#before.sweep, now);
+    for (const rowKey of this.#swept.tombstones) {
+      const { bucket, namespace, name } = parseDocumentRowKey(rowKey);
+      this.#tombstones.push(this.#keys.collectKey(bucket, `${namespace}/${name}`));
+    }
+    for (const bucket of this.#swept.floors.keys()) this.#keys.collectBucket(bucket);
+  }
+
+  /** Finds out what can be known of documents before the keys are read. */
+  async lookAhead(
+    messages: readonly IndexedMessage[],
+    touched: readonly (readonly (KeyState | undefined)[])[],
+    { builds }: FieldKnowledge,
+  ): Promise<void> {
+    const indexed = begunFields(this.#active?.indexed ?? NOTHING_ACTIVE.indexed, builds);
+    if (indexed.size === 0) return;
+    for (const [at, { decoded }] of messages.entries()) {
+      if (decoded.kind === "transaction")
+        makeRowsAhead(this.#fields, decoded.ops, touched[at] ?? [], indexed);
+    }
+  }
+
+  /** Why a transaction that sets policies does not take effect. */
+  conflict(ops: readonly LoggedOperation[]): string | undefined {
+    const revision = this.#before.policies?.revision ?? null;
+    const expected = ops.find(({ op }) => op === "configure")?.revision;
+    if (expected === undefined || expected === revision) return undefined;
+    return `CONFLICT: the policies are ${revision === null ? "not set" : `at revision ${revision}`}`;
+  }
+
+  /** A document was written. */
+  written(key: KeyState, txId: TxId, time: number, document: Uint8Array): void {
+    this.#expiry?.written(key, txId, time, document);
+  }
+
+  /** Takes the events and the policies of a transaction that committed. */
+  take(ops: readonly LoggedOperation[], txId: TxId, time: number): void {
+    const events: Uint8Array[] = [];
+    for (const { op, document } of ops) {
+      if (document === undefined) continue;
+      if (op === "event") events.push(document);
+      else if (op === "configure") this.#policies = configured(this.#before.policies, document, txId);
+    }
+    if (events.length > 0) this.#events?.record(txId, time, events);
+  }
+
+  /** What follows every transaction, whatever became of it. Undefined where nothing has to be waited for. */
+  after(txId: TxId, time: number, touched: readonly (KeyState | undefined)[]): Promise<void> | undefined {
+    this.#expiry?.expire(txId, time);
+    if (this.#swept !== undefined) this.#clean(this.#swept, touched);
+    const [scan] = scans(this.#before);
+    return scan === undefined ? undefined : this.#scan(scan, touched);
+  }
+
+  async #scan(
+    scan: StatePolicies["scan"][number],
+    touched: readonly (KeyState | undefined)[],
+  ): Promise<void> {
+    if (this.#expiry === undefined || this.#active === undefined) return;
+    this.#scanned = await readScan(this.#reader, scan, this.#active.expire, this.#expiry, touched);
+  }
+
+  #clean({ floors }: Swept, touched: readonly (KeyState | undefined)[]): void {
+    for (const [name, floor] of floors) this.#keys.raiseFloor(this.#keys.collectBucket(name), floor);
+    for (const key of this.#tombstones) {
+      if (!touched.includes(key)) this.#keys.dropTombstone(key);
+    }
+  }
+
+  /** What the state says of it afterwards. */
+  state(): Pick<IndexState, "policies" | "events" | "sweep" | "cleaned" | "pruned"> {
+    const { cleaned, pruned = 0, sweep, txId } = this.#before;
+    const swept = this.#swept;
+    const isCleaned = swept !== undefined && swept.versions.length + swept.tombstones.length > 0;
+    const policies = this.#stillScanned(this.#policies);
+    const events = this.#events?.count ?? this.#before.events;
+    return {
+      policies,
+      events,
+      sweep: swept === undefined ? sweep : swept.cursor,
+      cleaned: isCleaned ? txId + 1 : cleaned,
+      pruned: this.#pruned(pruned),
+    };
+  }
+
+  #pruned(before: TxId): TxId | undefined {
+    const deletions = this.#tombstones.map(({ bucket }) => bucket.gone);
+    const pruned = Math.max(before, this.#swept?.pruned ?? 0, ...deletions);
+    return pruned > 0 ? pruned : undefined;
+  }
+
+  /** A bucket that was looked through to its end is not any more; one whose rule changed begins anew. */
+  #stillScanned(policies: StatePolicies | undefined): StatePolicies | undefined {
+    const [scan, ...rest] = policies?.scan ?? [];
+    if (policies === undefined || scan === undefined || this.#scanned === undefined) return policies;
+    const [before] = scans(this.#before);
+    if (scan !== before) return policies;
+    const { after } = this.#scanned;
+    return { ...policies, scan: after === undefined ? rest : [{ ...scan, after }, ...rest] };
+  }
+
+  /** Adds their rows. */
+  async addRows(rows: KvOperation[], fields: FieldKnowledge): Promise<void> {
+    for (const key of this.#swept?.versions ?? []) rows.push({ type: "del", key });
+    for (const row of this.#events?.rows() ?? []) rows.push(row);
+    for (const row of this.#expiry?.rows() ?? []) rows.push(row);
+    const indexed = begunFields(this.#active?.indexed ?? NOTHING_ACTIVE.indexed, fields.builds);
+    if (indexed.size > 0) {
+      await addFieldRows(rows, this.#fields, this.#keys.all, indexed, fields, this.#reader);
+    }
+    if (this.#policies === this.#before.policies) return;
+    for (const row of fieldWorkRows(this.#before.policies?.indexes ?? [], this.#policies?.indexes ?? [])) {
+      rows.push(row);
+    }
+  }
+}
+
+const NOTHING_ACTIVE: Pick<ActivePolicies, "indexed" | "expire" | "history"> = {
+  indexed: new Map(),
+  expire: new Map(),
+  history: new Map(),
+};
+
+function countExtras(messages: readonly IndexedMessage[]) {
+  let events = 0;
+  let transactions = 0;
+  let found = false;
+  for (const { decoded } of messages) {
+    if (decoded.kind !== "transaction" || !decoded.hasContent) continue;
+    found = true;
+    const recorded = decoded.ops.filter(({ op }) => op === "event").length;
+    events += recorded;
+    if (recorded > 0) transactions += 1;
+  }
+  return found ? { events, transactions } : undefined;
+}

@@ -1,0 +1,115 @@
+import type { KvOperation, KvReader, KvRow } from "@cairn/kv";
+import type { Json, TxId } from "@cairn/client";
+import { type ActivePolicies, type ExpireRule, isAbout } from "../policies/active-policies.ts";
+import type { KeyState, KeyStates } from "./key-states.ts";
+import { dueRowKey, expiredRowKey, parseNumberedStem, parseStem, ROW } from "../rows/row-keys.ts";
+import {
+  decodeNumber,
+  encodeNumber,
+  versionValueJson,
+  versionValueRevision,
+  versionValueTime,
+} from "../rows/row-values.ts";
+import { RowQueue } from "./row-queue.ts";
+
+/** How many due rows one transaction looks at, at most. A part of the index version. */
+export const DUE_PER_TRANSACTION = 100;
+
+/** Whether anything is due at `time`. */
+export async function hasDue(reader: KvReader, time: number): Promise<boolean> {
+  for await (const rows of reader.range({ ...dueUpTo(time), limit: 1 })) return rows.length > 0;
+  return false;
+}
+
+function dueUpTo(time: number): { gte: Uint8Array; lt: Uint8Array } {
+  return { gte: Buffer.from([ROW.due]), lt: dueRowKey(time + 1, EMPTY_STEM) };
+}
+
+const EMPTY_STEM = new Uint8Array(1);
+const EMPTY = new Uint8Array(0);
+
+/**
+ * The documents that expire while a batch is applied. A document that a rule is about is noted under the time at which it will be
+ * due; then it is looked at again, and deleted if it is still the one that was noted. Expiring comes after a transaction's own
+ * operations: what it writes is never due in it.
+ */
+export class Expiry {
+  readonly #rules: ActivePolicies["expire"];
+  readonly #queue: RowQueue;
+  readonly #keys: KeyStates;
+  readonly #states = new Map<string, KeyState>();
+  readonly #expired: KvOperation[] = [];
+
+  private constructor(rules: ActivePolicies["expire"], stored: readonly KvRow[], keys: KeyStates) {
+    this.#rules = rules;
+    this.#queue = new RowQueue(stored);
+    this.#keys = keys;
+  }
+
+  /** Reads what may be due until `time` in so many transactions, and collects its keys. */
+  static async load(
+    rules: ActivePolicies["expire"],
+    reader: KvReader,
+    keys: KeyStates,
+    { time, transactions }: { readonly time: number; readonly transactions: number },
+  ): Promise<Expiry> {
+    const stored: KvRow[] = [];
+    const range = { ...dueUpTo(time), limit: transactions * DUE_PER_TRANSACTION };
+    for await (const rows of reader.range(range)) for (const row of rows) stored.push(row);
+    const expiry = new Expiry(rules, stored, keys);
+    for (const [key] of stored) expiry.#stateOf(key);
+    return expiry;
+  }
+
+  /** Notes a document that was just written. */
+  written(key: KeyState, txId: TxId, time: number, document: Uint8Array): void {
+    const rule = this.#rules.get(key.bucket.name);
+    if (rule === undefined) return;
+    this.note(key.rowKey, rule, txId, time, JSON.parse(Buffer.from(document).toString("utf8")) as Json);
+  }
+
+  /** Notes a document that `revision` wrote at `time`, if the rule is about it. */
+  note(rowKey: Uint8Array, rule: ExpireRule, revision: TxId, time: number, document: Json): void {
+    if (!isAbout(rule, document)) return;
+    this.#queue.add(dueRowKey(time + rule.after, rowKey), encodeNumber(revision));
+  }
+
+  /** Deletes what is due at `time`, in bounded number. */
+  expire(txId: TxId, time: number): void {
+    for (let looked = 0; looked < DUE_PER_TRANSACTION; looked += 1) {
+      const row = this.#queue.peek();
+      if (row === undefined || parseNumberedStem(row[0]).number > time) return;
+      this.#queue.shift();
+      const key = this.#stateOf(row[0]);
+      if (!this.#isDue(key, decodeNumber(row[1]), time)) continue;
+      this.#keys.delete(key, txId, time);
+      this.#expired.push({ type: "put", key: expiredRowKey(txId, key.rowKey), value: EMPTY });
+    }
+  }
+
+  *rows(): Generator<KvOperation> {
+    yield* this.#queue.rows();
+    yield* this.#expired;
+  }
+
+  /** By the rules of now: they may have changed since it was noted. */
+  #isDue({ bucket, document }: KeyState, revision: TxId, time: number): boolean {
+    const rule = this.#rules.get(bucket.name);
+    if (rule === undefined || document === undefined || versionValueRevision(document) !== revision)
+      return false;
+    const json = versionValueJson(document);
+    return json !== undefined && versionValueTime(document) + rule.after <= time && isAbout(rule, json);
+  }
+
+  #stateOf(dueKey: Uint8Array): KeyState {
+    const { stem } = parseNumberedStem(dueKey);
+    const id = stem.toString("latin1");
+    let state = this.#states.get(id);
+    if (state === undefined) {
+      const { bucket, namespace, name } = parseStem(stem);
+      state = this.#keys.collectKey(bucket, `${namespace}/${name}`);
+      this.#states.set(id, state);
+    }
+    return state;
+  }
+}

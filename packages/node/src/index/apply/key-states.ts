@@ -1,0 +1,249 @@
+import type { KvOperation, KvReader } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import type { LoggedOperation } from "../../transactions/transaction-codec.ts";
+import type { RowsAhead } from "../fields/field-changes.ts";
+import {
+  asKind,
+  counterRowKey,
+  documentRowKey,
+  evictionRowKey,
+  prefixEnd,
+  ROW,
+  versionRowKey,
+} from "../rows/row-keys.ts";
+import { decodeCounters, encodeCounters, encodeVersion, versionValueRevision } from "../rows/row-values.ts";
+
+/** A bucket while a batch is applied: its counters, and the keys of it that the batch touches. */
+export interface BucketState {
+  readonly name: string;
+  /** By `namespace/name`. */
+  readonly keys: Map<string, KeyState>;
+  documents: number;
+  tombstones: number;
+  /** This and `gone` are as in {@link BucketCounters}. */
+  floor: TxId;
+  gone: TxId;
+  changed: boolean;
+}
+
+/** What the index holds of one key while a batch is applied: its rows' values, as read and as they will be. */
+export interface KeyState {
+  readonly bucket: BucketState;
+  readonly rowKey: Buffer;
+  /** The document as read, so that what else depends on it changes only where it has, and a row never written need not be removed. */
+  before: Uint8Array | undefined;
+  /** Now, within the batch: the key has a document, or a tombstone, or neither, never both. */
+  document: Uint8Array | undefined;
+  tombstone: Uint8Array | undefined;
+  /** Keys of its superseded versions; read only where the key is evicted. */
+  versions: Uint8Array[] | undefined;
+  /** The JSON of the document that was put last, as its message has it. */
+  written: Uint8Array | undefined;
+  ahead: RowsAhead | undefined;
+  /** Whether the store has a tombstone's row, which has to go when the key has none any more. */
+  storedTombstone: boolean;
+  changed: boolean;
+}
+
+/**
+ * The rows of the keys that a batch of transactions touches: read from the store in one go, changed in memory, written as one list
+ * of operations. What a transaction reads is what the transactions before it in the batch left.
+ */
+export class KeyStates {
+  readonly #buckets = new Map<string, BucketState>();
+  readonly #keys: KeyState[] = [];
+  readonly #rows: KvOperation[] = [];
+  #documents: number;
+
+  constructor(documents: number) {
+    this.#documents = documents;
+  }
+
+  /** Current documents of all buckets. */
+  get documents(): number {
+    return this.#documents;
+  }
+
+  /** The states of the operations' keys, in the operations' order, not read yet: {@link load} does. Undefined for what has no key. */
+  collect(ops: readonly LoggedOperation[]): (KeyState | undefined)[] {
+    return ops.map(({ op, bucket, key }) => {
+      if (bucket === "") return undefined;
+      const state = this.collectKey(bucket, key);
+      if (op === "evict") state.versions ??= [];
+      return state;
+    });
+  }
+
+  /** The state of one key, to be read by {@link load} like the operations' own. */
+  collectKey(bucketName: string, key: string): KeyState {
+    const bucket = this.collectBucket(bucketName);
+    let state = bucket.keys.get(key);
+    if (state === undefined) {
+      state = emptyKeyState(bucket, documentRowKey(bucketName, key));
+      bucket.keys.set(key, state);
+      this.#keys.push(state);
+    }
+    return state;
+  }
+
+  /** A bucket, its counters to be read by {@link load}. */
+  collectBucket(name: string): BucketState {
+    let bucket = this.#buckets.get(name);
+    if (bucket === undefined) {
+      bucket = { name, keys: new Map(), documents: 0, tombstones: 0, floor: 0, gone: 0, changed: false };
+      this.#buckets.set(name, bucket);
+    }
+    return bucket;
+  }
+
+  /** The keys that were collected. */
+  get all(): readonly KeyState[] {
+    return this.#keys;
+  }
+
+  /** Versions of `bucket` that were superseded up to `revision` were removed. */
+  raiseFloor(bucket: BucketState, revision: TxId): void {
+    if (revision <= bucket.floor) return;
+    bucket.floor = revision;
+    bucket.changed = true;
+  }
+
+  /** Forgets that the key was deleted; it must have no older versions. */
+  dropTombstone(key: KeyState): void {
+    if (key.tombstone === undefined) return;
+    key.bucket.gone = Math.max(key.bucket.gone, versionValueRevision(key.tombstone));
+    key.bucket.tombstones -= 1;
+    key.tombstone = undefined;
+    touch(key);
+  }
+
+  /** Reads what was collected. Two reads, whatever the number of keys, and one more for each that is evicted. */
+  async load(reader: KvReader): Promise<void> {
+    const keys = this.#keys;
+    const buckets = [...this.#buckets.values()];
+    const wanted: Uint8Array[] = keys.map(({ rowKey }) => rowKey);
+    for (const { name } of buckets) wanted.push(counterRowKey(name));
+    const values = await reader.getMany(wanted);
+    for (const [index, key] of keys.entries()) {
+      key.document = values[index];
+      key.before = key.document;
+    }
+    for (const [index, bucket] of buckets.entries()) {
+      const value = values[keys.length + index];
+      if (value !== undefined) Object.assign(bucket, decodeCounters(value));
+    }
+    await this.#loadTombstones(reader);
+    for (const key of keys) if (key.versions !== undefined) await loadVersions(key, key.versions, reader);
+  }
+
+  /** A key without a document has a tombstone only where its bucket has any: most loads need no second read. */
+  async #loadTombstones(reader: KvReader): Promise<void> {
+    const absent = this.#keys.filter((key) => key.before === undefined && key.bucket.tombstones > 0);
+    if (absent.length === 0) return;
+    const values = await reader.getMany(absent.map(({ rowKey }) => asKind(rowKey, ROW.tombstone)));
+    for (const [index, key] of absent.entries()) {
+      key.tombstone = values[index];
+      key.storedTombstone = key.tombstone !== undefined;
+    }
+  }
+
+  /** Makes `document` the key's current version; the one before becomes history. */
+  put(key: KeyState, txId: TxId, time: number, document: Uint8Array): void {
+    if (key.document === undefined) {
+      key.bucket.documents += 1;
+      this.#documents += 1;
+      if (key.tombstone !== undefined) key.bucket.tombstones -= 1;
+    }
+    this.#supersede(key);
+    key.document = encodeVersion(txId, time, document);
+    key.written = document;
+    key.tombstone = undefined;
+    touch(key);
+  }
+
+  /** Deletes the key's document; nothing happens when it has none. */
+  delete(key: KeyState, txId: TxId, time: number): void {
+    if (key.document === undefined) return;
+    key.bucket.documents -= 1;
+    key.bucket.tombstones += 1;
+    this.#documents -= 1;
+    this.#supersede(key);
+    key.document = undefined;
+    key.tombstone = encodeVersion(txId, time, undefined);
+    touch(key);
+  }
+
+  /** Removes the key with its history. Its versions must have been loaded, so an eviction begins a batch of its own. */
+  evict(key: KeyState, txId: TxId): void {
+    if (key.document === undefined && key.tombstone === undefined) return;
+    if (key.document === undefined) {
+      key.bucket.tombstones -= 1;
+    } else {
+      key.bucket.documents -= 1;
+      this.#documents -= 1;
+    }
+    for (const version of key.versions ?? []) this.#rows.push({ type: "del", key: version });
+    this.#rows.push({ type: "put", key: evictionRowKey(txId, key.rowKey), value: EMPTY });
+    key.document = undefined;
+    key.tombstone = undefined;
+    touch(key);
+  }
+
+  /** Everything that changed, as operations of one batch. */
+  rows(): KvOperation[] {
+    for (const key of this.#keys) if (key.changed) this.#writeKey(key);
+    for (const bucket of this.#buckets.values()) {
+      if (!bucket.changed) continue;
+      this.#rows.push({ type: "put", key: counterRowKey(bucket.name), value: encodeCounters(bucket) });
+    }
+    return this.#rows;
+  }
+
+  #writeKey(key: KeyState): void {
+    if (key.document !== undefined) {
+      this.#rows.push({ type: "put", key: key.rowKey, value: key.document });
+    } else if (key.before !== undefined) {
+      this.#rows.push({ type: "del", key: key.rowKey });
+    }
+    if (key.tombstone !== undefined) {
+      this.#rows.push({ type: "put", key: asKind(key.rowKey, ROW.tombstone), value: key.tombstone });
+    } else if (key.storedTombstone) {
+      this.#rows.push({ type: "del", key: asKind(key.rowKey, ROW.tombstone) });
+    }
+  }
+
+  #supersede({ rowKey, document, tombstone }: KeyState): void {
+    const value = document ?? tombstone;
+    if (value === undefined) return;
+    this.#rows.push({ type: "put", key: versionRowKey(rowKey, versionValueRevision(value)), value });
+  }
+}
+
+async function loadVersions(key: KeyState, versions: Uint8Array[], reader: KvReader): Promise<void> {
+  const prefix = asKind(key.rowKey, ROW.version);
+  for await (const rows of reader.range({ gte: prefix, lt: prefixEnd(prefix) })) {
+    for (const [versionKey] of rows) versions.push(versionKey);
+  }
+}
+
+function touch(key: KeyState): void {
+  key.changed = true;
+  key.bucket.changed = true;
+}
+
+const EMPTY = new Uint8Array(0);
+
+function emptyKeyState(bucket: BucketState, rowKey: Buffer): KeyState {
+  return {
+    bucket,
+    rowKey,
+    document: undefined,
+    tombstone: undefined,
+    versions: undefined,
+    before: undefined,
+    written: undefined,
+    ahead: undefined,
+    storedTombstone: false,
+    changed: false,
+  };
+}

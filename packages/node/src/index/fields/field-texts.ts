@@ -1,0 +1,82 @@
+import type { Json } from "@cairn/client";
+import type { FieldIndex } from "../policies/active-policies.ts";
+import { comparableText, fieldValue } from "../../policies/policies.ts";
+import { findMembers, type MemberPlace } from "./json-members.ts";
+import { KnownTexts } from "./known-texts.ts";
+import { asBuffer } from "../rows/row-key-parts.ts";
+import { VERSION_HEAD, versionValueJson } from "../rows/row-values.ts";
+
+/** The values by which a document is found, one for each indexed field of its bucket; undefined where it has none. */
+export type FieldTexts = readonly (string | undefined)[];
+
+/** What several indexed fields of one bucket are looked for by. */
+interface Search {
+  /** The names of the members that they begin at, each once. */
+  readonly names: readonly Uint8Array[];
+  /** What the last call found: used again by the next. */
+  readonly places: readonly MemberPlace[];
+  /** For each field, which of the names, and the way from that member on. */
+  readonly fields: readonly { readonly name: number; readonly rest: readonly string[] }[];
+  readonly known: KnownTexts;
+}
+
+const searches = new WeakMap<readonly FieldIndex[], Search>();
+
+const NONE: FieldTexts = [];
+
+/** What the document in a version's value is found by. Nothing at all for a deletion. */
+export function fieldTexts(value: Uint8Array | undefined, indexes: readonly FieldIndex[]): FieldTexts {
+  if (value === undefined) return NONE;
+  const texts = plainTexts(value, VERSION_HEAD, indexes);
+  if (texts !== undefined) return texts;
+  const document = versionValueJson(value);
+  return document === undefined ? NONE : parsedTexts(document, indexes);
+}
+
+/** What a document is found by, given its JSON. */
+export function documentTexts(json: Uint8Array, indexes: readonly FieldIndex[]): FieldTexts {
+  return (
+    plainTexts(json, 0, indexes) ?? parsedTexts(JSON.parse(asBuffer(json).toString("utf8")) as Json, indexes)
+  );
+}
+
+function parsedTexts(document: Json, indexes: readonly FieldIndex[]): FieldTexts {
+  return indexes.map(({ path }) => comparableText(fieldValue(document, path)));
+}
+
+/** Without parsing all of it; undefined where it has to be. */
+function plainTexts(bytes: Uint8Array, from: number, indexes: readonly FieldIndex[]): FieldTexts | undefined {
+  const search = searchFor(indexes);
+  if (!findMembers(bytes, from, search.names, search.places)) return undefined;
+  return search.fields.map(({ name, rest }) => {
+    const place = search.places[name];
+    return place === undefined || place.begin < 0 ? undefined : textAt(bytes, place, rest, search.known);
+  });
+}
+
+function textAt(
+  bytes: Uint8Array,
+  { begin, end }: MemberPlace,
+  rest: readonly string[],
+  known: KnownTexts,
+): string | undefined {
+  const text = rest.length === 0 ? known.textAt(bytes, begin, end) : undefined;
+  if (text !== undefined) return comparableText(text);
+  const member = JSON.parse(asBuffer(bytes).toString("utf8", begin, end)) as Json;
+  return comparableText(fieldValue(member, rest));
+}
+
+function searchFor(indexes: readonly FieldIndex[]): Search {
+  let search = searches.get(indexes);
+  if (search === undefined) {
+    const names = [...new Set(indexes.map(({ path: [name = ""] }) => name))];
+    search = {
+      names: names.map((name) => Buffer.from(name, "utf8")),
+      places: names.map(() => ({ begin: -1, end: -1 })),
+      fields: indexes.map(({ path: [name = "", ...rest] }) => ({ name: names.indexOf(name), rest })),
+      known: new KnownTexts(),
+    };
+    searches.set(indexes, search);
+  }
+  return search;
+}

@@ -1,0 +1,144 @@
+import { asBuffer } from "../rows/row-key-parts.ts";
+
+/*
+ * Finds members of a JSON object without parsing the rest of it: of a document only the indexed fields matter, and making a string and
+ * objects of all of it costs four times as much. What is not plainly an object with plainly written names is left to the parser.
+ */
+
+/** Of JSON as bytes. */
+export const QUOTE = 0x22;
+/** Of JSON as bytes. */
+export const BACKSLASH = 0x5c;
+const COLON = 0x3a;
+const COMMA = 0x2c;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+const OPEN_ARRAY = 0x5b;
+const CLOSE_ARRAY = 0x5d;
+const SPACE = 0x20;
+
+/** Where the value of a wanted member lies: from `begin` to before `end`; -1 where there is none. */
+export interface MemberPlace {
+  begin: number;
+  end: number;
+}
+
+/**
+ * Finds the members called `names` (UTF-8, as they are, without quotes) of the object that is all of `json` from `from` on; of members
+ * with one name the last counts, as for JSON.parse. Answers into `places`, one for each name; false where the text is no object, or
+ * writes a name with an escape: then only parsing it tells. `json` has to be valid, else what is answered means nothing.
+ */
+export function findMembers(
+  json: Uint8Array,
+  from: number,
+  names: readonly Uint8Array[],
+  places: readonly MemberPlace[],
+): boolean {
+  for (const place of places) place.begin = -1;
+  let at = skipSpace(json, from);
+  if (json[at] !== OPEN_OBJECT) return false;
+  at = skipSpace(json, at + 1);
+  if (json[at] === CLOSE_OBJECT) return true;
+  for (;;) {
+    if (json[at] !== QUOTE) return false;
+    const nameEnd = endOfPlainText(json, at + 1);
+    if (nameEnd < 0) return false;
+    const index = indexOfName(json, at + 1, nameEnd, names);
+    at = skipSpace(json, nameEnd + 1);
+    if (json[at] !== COLON) return false;
+    const begin = skipSpace(json, at + 1);
+    at = endOfValue(json, begin);
+    if (at < 0) return false;
+    const place = index < 0 ? undefined : places[index];
+    if (place !== undefined) {
+      place.begin = begin;
+      place.end = at;
+    }
+    at = skipSpace(json, at);
+    if (json[at] === CLOSE_OBJECT) return true;
+    if (json[at] !== COMMA) return false;
+    at = skipSpace(json, at + 1);
+  }
+}
+
+/** Where the text that begins at `at` ends, its quote; -1 where it has an escape or no end. */
+function endOfPlainText(json: Uint8Array, at: number): number {
+  for (let end = at; end < json.length; end++) {
+    const byte = json[end];
+    if (byte === QUOTE) return end;
+    if (byte === BACKSLASH) return -1;
+  }
+  return -1;
+}
+
+function indexOfName(json: Uint8Array, begin: number, end: number, names: readonly Uint8Array[]): number {
+  const length = end - begin;
+  search: for (let index = 0; index < names.length; index++) {
+    const name = names[index];
+    if (name?.length !== length) continue;
+    for (let at = 0; at < length; at++) if (name[at] !== json[begin + at]) continue search;
+    return index;
+  }
+  return -1;
+}
+
+/** The place behind the value that begins at `at`; -1 where it has no end. */
+function endOfValue(json: Uint8Array, at: number): number {
+  const first = json[at];
+  if (first === QUOTE) return endOfText(json, at);
+  if (first === OPEN_OBJECT || first === OPEN_ARRAY) return endOfNested(json, at);
+  for (let end = at; end < json.length; end++) {
+    const byte = json[end] ?? 0;
+    if (byte === COMMA || byte === CLOSE_OBJECT || byte <= SPACE) return end;
+  }
+  return -1;
+}
+
+/** Longer texts are searched natively: a call costs as much as so many bytes do here. */
+const SHORT = 32;
+
+/** The place behind the text whose quote is at `at`. */
+function endOfText(json: Uint8Array, at: number): number {
+  let end = at + 1;
+  for (const short = Math.min(json.length, end + SHORT); end < short; end++) {
+    const byte = json[end];
+    if (byte === QUOTE) return end + 1;
+    if (byte === BACKSLASH) end += 1;
+  }
+  const bytes = asBuffer(json);
+  for (;;) {
+    const quote = bytes.indexOf(QUOTE, end);
+    if (quote < 0) return -1;
+    if (!isEscaped(json, quote)) return quote + 1;
+    end = quote + 1;
+  }
+}
+
+/** Whether a quote of a text belongs to an escape: backslashes escape each other in pairs. */
+function isEscaped(json: Uint8Array, quote: number): boolean {
+  let begin = quote;
+  while (json[begin - 1] === BACKSLASH) begin -= 1;
+  return (quote - begin) % 2 === 1;
+}
+
+function endOfNested(json: Uint8Array, at: number): number {
+  let depth = 0;
+  for (let end = at; end < json.length; end++) {
+    const byte = json[end];
+    if (byte === QUOTE) {
+      end = endOfText(json, end) - 1;
+      if (end < 0) return -1;
+    } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) depth += 1;
+    else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
+      depth -= 1;
+      if (depth === 0) return end + 1;
+    }
+  }
+  return -1;
+}
+
+function skipSpace(json: Uint8Array, at: number): number {
+  let end = at;
+  while ((json[end] ?? QUOTE) <= SPACE) end += 1;
+  return end;
+}

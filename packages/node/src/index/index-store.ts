@@ -1,0 +1,256 @@
+import type { KvCapture, KvReader, KvStats, KvStore } from "@cairn/kv";
+import type { DocumentKey, TxId, TxOutcome } from "@cairn/client";
+import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
+import type { LogMessage } from "../log/tx-log.ts";
+import { type Applied, applyMessages } from "./apply/apply-transactions.ts";
+import { decodeBatches, type IndexedMessage } from "./apply/decode-batches.ts";
+import { batchLength } from "./apply/batch-policies.ts";
+import { type BucketSummary, readBuckets } from "./read/bucket-reads.ts";
+import {
+  decodeListCursor,
+  decodeRevisionCursor,
+  encodeListCursor,
+  encodeRevisionCursor,
+} from "./read/cursor.ts";
+import { digestIndex } from "./read/digest.ts";
+import {
+  type DocumentSoon,
+  readDocument,
+  readDocumentAsOf,
+  readHistory,
+  resolveAsOf,
+} from "./read/document-reads.ts";
+import { type EventPage, type EventQuery, readEvents } from "./read/event-reads.ts";
+import { type EvictionPage, readEvictions } from "./read/eviction-reads.ts";
+import { FieldUpkeep } from "./fields/field-upkeep.ts";
+import { type IndexState, readState } from "./rows/index-state.ts";
+import { listAsOf, listCurrent } from "./read/list-documents.ts";
+import { type FieldQuery, listWhere } from "./read/list-where.ts";
+import { Turns } from "../concurrency/turns.ts";
+import { transactionRowKey } from "./rows/row-keys.ts";
+import { decodeOutcome } from "./rows/row-values.ts";
+import { isoTime } from "../text/iso-time.ts";
+
+/** A list of documents; names as in NodeApi.list, already checked. */
+export interface IndexListQuery {
+  readonly bucket: string;
+  readonly namespace?: string;
+  readonly prefix?: string;
+  readonly limit: number;
+  readonly cursor?: string;
+  readonly asOf?: AsOf;
+  readonly where?: FieldQuery;
+}
+
+/** What was applied: messages of the log, each one transaction, and the operations of those that committed. */
+export interface AppliedCounts {
+  readonly transactions: number;
+  readonly committed: number;
+  readonly operations: number;
+  readonly bytes: number;
+}
+
+/** The index in one key-value store: applies the log's messages, and answers reads from what it applied. */
+export class IndexStore {
+  readonly #kv: KvStore;
+  #state: IndexState;
+  readonly #fields: FieldUpkeep;
+  /** Of those who write what depends on what is in the store. */
+  readonly #turns = new Turns();
+
+  private constructor(kv: KvStore, state: IndexState) {
+    this.#kv = kv;
+    this.#state = state;
+    this.#fields = new FieldUpkeep(kv);
+  }
+
+  /**
+   * The index in `kv`; `empty` is the state of one that holds nothing yet, of the log that is applied next. Errors: `INDEX_VERSION`,
+   * `INDEX_CORRUPT`.
+   */
+  static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
+    const state = (await readState(kv)) ?? empty;
+    if (state.log.id === empty.log.id) return new IndexStore(kv, state);
+    // A log that continues another one may have another name, which its birth record does not say.
+    return new IndexStore(kv, { ...state, log: { ...state.log, name: empty.log.name } });
+  }
+
+  /** What the index holds, as of the last batch. */
+  get state(): IndexState {
+    return this.#state;
+  }
+
+  /**
+   * Applies the messages that follow what the index holds, in batches; one is decoded while the one before is written. Readers see
+   * a batch whole. An error leaves the index at the end of the last whole batch. Answers what was applied.
+   */
+  async apply(messages: readonly LogMessage[]): Promise<AppliedCounts> {
+    let committed = 0;
+    let operations = 0;
+    let bytes = 0;
+    let writing = Promise.resolve();
+    for (const batch of decodeBatches(messages)) {
+      let rest: readonly IndexedMessage[] = batch;
+      while (rest.length > 0) {
+        await writing;
+        const done = await this.#turns.take();
+        try {
+          const length = await batchLength(rest, this.#state, this.#kv);
+          const part = length === rest.length ? rest : rest.slice(0, length);
+          const work = await this.#fields.work();
+          const applied = await applyMessages(part, this.#state, this.#kv, undefined, work);
+          committed += applied.committed;
+          operations += applied.operations;
+          rest = rest.slice(length);
+          writing = this.#write(applied).finally(done);
+        } catch (error) {
+          done();
+          throw error;
+        }
+      }
+      for (const { message } of batch) bytes += message.payload.length;
+    }
+    await writing;
+    return { transactions: messages.length, committed, operations, bytes };
+  }
+
+  async #write({ rows, state }: Applied): Promise<void> {
+    const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
+    await this.#kv.batch(rows);
+    this.#state = state;
+    this.#fields.written(isConfigured);
+  }
+
+  /**
+   * Does a part of what new and removed indexed fields need; less where something waits to be applied. False when nothing is left.
+   * `onDocuments` is told how many more documents were looked at.
+   */
+  async buildFields(onDocuments: (count: number) => void = () => {}): Promise<boolean> {
+    if (this.#fields.isDone) return false;
+    const done = await this.#turns.take();
+    try {
+      await this.#fields.step(this.#state, { isWanted: () => this.#turns.isWanted, onDocuments });
+    } finally {
+      done();
+    }
+    return !this.#fields.isDone;
+  }
+
+  /** The numbers of the indexed fields that are being built, each with whether that has begun. */
+  async fieldsBeingBuilt(): Promise<ReadonlyMap<number, boolean>> {
+    const done = await this.#turns.take();
+    try {
+      const { builds } = await this.#fields.work();
+      return new Map([...builds].map(([id, built]) => [id, built.length > 0]));
+    } finally {
+      done();
+    }
+  }
+
+  /** Resolves when {@link buildFields} has something to do, or `signal` aborts. */
+  async fieldsToBuild(signal: AbortSignal): Promise<void> {
+    await this.#fields.toDo(signal);
+  }
+
+  get(key: DocumentKey, asOf?: AsOf): DocumentSoon {
+    if (asOf === undefined) return readDocument(this.#kv, key);
+    return this.#frozen(async (reader) => {
+      const txId = await resolveAsOf(reader, asOf);
+      return txId === undefined ? undefined : await readDocumentAsOf(reader, key, txId);
+    });
+  }
+
+  async list(query: IndexListQuery): Promise<DocumentPage> {
+    return await this.#frozen(async (reader) => {
+      const state = (await readState(reader)) ?? this.#state;
+      const now = state.txId;
+      const cursor = query.cursor === undefined ? undefined : decodeListCursor(query.cursor);
+      const txId = cursor?.txId ?? (await resolveAsOf(reader, query.asOf)) ?? now;
+      const range = cursor === undefined ? query : { ...query, after: cursor.after };
+      const { where } = query;
+      const { documents, after } =
+        where !== undefined
+          ? await listWhere(reader, { ...range, where }, state, txId)
+          : txId >= now
+            ? await listCurrent(reader, range)
+            : await listAsOf(reader, range, txId);
+      const page = { txId: Math.min(txId, now), documents };
+      return after === undefined ? page : { ...page, cursor: encodeListCursor({ txId: page.txId, after }) };
+    });
+  }
+
+  async history(key: DocumentKey, limit: number, cursor?: string): Promise<HistoryPage> {
+    const before = cursor === undefined ? {} : { before: decodeRevisionCursor(cursor) };
+    return await this.#frozen(async (reader) => {
+      const { versions, more } = await readHistory(reader, key, { limit, ...before });
+      const oldest = versions.at(-1);
+      return more && oldest !== undefined
+        ? { versions, cursor: encodeRevisionCursor(oldest.revision) }
+        : { versions };
+    });
+  }
+
+  async outcome(txId: TxId): Promise<TxOutcome | undefined> {
+    const value = await this.#kv.get(transactionRowKey(txId));
+    if (value === undefined) return undefined;
+    const { time, kind, text } = decodeOutcome(value);
+    const outcome = { txId, txTime: isoTime(time), committed: kind === "committed" };
+    if (kind === "committed") return outcome;
+    if (kind === "aborted") return { ...outcome, reason: text };
+    const first = Number(text);
+    const committed = (await this.outcome(first))?.committed ?? false;
+    return { ...outcome, committed, duplicateOf: first };
+  }
+
+  /** Undefined while the index holds nothing. `at` an earlier transaction: `CONFLICT` where the history no longer tells it. */
+  async digest(at?: TxId): Promise<{ txId: TxId; digest: string } | undefined> {
+    return await this.#frozen(async (reader) => await digestIndex(reader, at));
+  }
+
+  /** What `read` gives, all from one state. */
+  async read<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
+    return await this.#frozen(read);
+  }
+
+  /** Every bucket, with how many documents have each value of its indexed fields. */
+  async buckets(): Promise<{ txId: TxId; buckets: BucketSummary[] }> {
+    return await this.#frozen(async (reader) => {
+      const state = (await readState(reader)) ?? this.#state;
+      return { txId: state.txId, buckets: await readBuckets(reader, state) };
+    });
+  }
+
+  /** Recorded events, newest first. */
+  async events(query: EventQuery): Promise<EventPage> {
+    return await this.#frozen(async (reader) => {
+      const state = (await readState(reader)) ?? this.#state;
+      return await readEvents(reader, state, query);
+    });
+  }
+
+  /** What was evicted, newest first. */
+  async evictions(limit: number, cursor?: string): Promise<EvictionPage> {
+    return await this.#frozen(async (reader) => await readEvictions(reader, limit, cursor));
+  }
+
+  async capture(dir: string, options?: { unchecked?: boolean }): Promise<KvCapture> {
+    return await this.#kv.capture(dir, options);
+  }
+
+  async stats(): Promise<KvStats> {
+    return await this.#kv.stats();
+  }
+
+  async close(): Promise<void> {
+    await this.#kv.close();
+  }
+
+  async #frozen<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
+    const snapshot = this.#kv.snapshot();
+    try {
+      return await read(snapshot);
+    } finally {
+      await snapshot.close();
+    }
+  }
+}

@@ -1,0 +1,111 @@
+import type { KvReader, KvRow } from "@cairn/kv";
+import type { DocumentKey, Revision } from "@cairn/client";
+import { documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../rows/row-keys.ts";
+import { versionValueDocument, versionValueRevision } from "../rows/row-values.ts";
+
+/** A document that two indexes do not both hold alike; the revision is null where it is absent. */
+export interface Difference {
+  readonly key: DocumentKey;
+  readonly change: "added" | "changed" | "removed";
+  readonly before: Revision | null;
+  readonly after: Revision | null;
+}
+
+/** How two indexes are compared. */
+export interface DiffOptions {
+  /** Of this bucket alone. */
+  readonly bucket?: string;
+  /** Documents alone; else what was written again with the same content has changed too, since its revision has. */
+  readonly byContent?: boolean;
+  /** Told the number of documents looked at, now and then. */
+  readonly onProgress?: (documents: number) => void;
+}
+
+const PROGRESS_EVERY = 10_000;
+
+/**
+ * The current documents in which `after` differs from `before`, in key order; answers how many are equal. Reads each once and holds no
+ * more than a few rows. Neither may be written to meanwhile.
+ */
+export async function* diffIndexes(
+  before: KvReader,
+  after: KvReader,
+  { bucket, byContent = false, onProgress }: DiffOptions = {},
+): AsyncGenerator<Difference, number, void> {
+  const left = new Rows(before, bucket);
+  const right = new Rows(after, bucket);
+  await Promise.all([left.next(), right.next()]);
+  let equal = 0;
+  for (let looked = 1; left.row !== undefined || right.row !== undefined; looked++) {
+    const order = compare(left.row, right.row);
+    if (order < 0 && left.row !== undefined) yield difference("removed", left.row, undefined);
+    else if (order > 0 && right.row !== undefined) yield difference("added", undefined, right.row);
+    else if (left.row !== undefined && right.row !== undefined) {
+      if (isSame(left.row[1], right.row[1], byContent)) equal += 1;
+      else yield difference("changed", left.row, right.row);
+    }
+    if (order <= 0 && !left.advance()) await left.next();
+    if (order >= 0 && !right.advance()) await right.next();
+    if (looked % PROGRESS_EVERY === 0) onProgress?.(looked);
+  }
+  return equal;
+}
+
+function difference(
+  change: Difference["change"],
+  before: KvRow | undefined,
+  after: KvRow | undefined,
+): Difference {
+  const [rowKey] = before ?? after ?? [new Uint8Array(0)];
+  return {
+    key: parseDocumentRowKey(rowKey),
+    change,
+    before: before === undefined ? null : versionValueRevision(before[1]),
+    after: after === undefined ? null : versionValueRevision(after[1]),
+  };
+}
+
+/** As rows stand in an index; one that has no more comes last. */
+function compare(left: KvRow | undefined, right: KvRow | undefined): number {
+  if (left === undefined) return 1;
+  if (right === undefined) return -1;
+  return Buffer.compare(left[0], right[0]);
+}
+
+function isSame(left: Uint8Array, right: Uint8Array, byContent: boolean): boolean {
+  return byContent
+    ? Buffer.compare(versionValueDocument(left), versionValueDocument(right)) === 0
+    : Buffer.compare(left, right) === 0;
+}
+
+/** The document rows of an index one after the other; awaits only when a new array of them is needed. */
+class Rows {
+  row: KvRow | undefined;
+  readonly #arrays: AsyncIterator<readonly KvRow[]>;
+  #rows: readonly KvRow[] = [];
+  #at = -1;
+
+  constructor(reader: KvReader, bucket: string | undefined) {
+    const prefix = bucket === undefined ? Buffer.from([ROW.document]) : documentRowPrefix(bucket);
+    this.#arrays = reader.range({ gte: prefix, lt: prefixEnd(prefix) })[Symbol.asyncIterator]();
+  }
+
+  /** The next row of the array at hand; false when there is none. */
+  advance(): boolean {
+    this.#at += 1;
+    this.row = this.#rows[this.#at];
+    return this.row !== undefined;
+  }
+
+  async next(): Promise<void> {
+    do {
+      const { done, value } = await this.#arrays.next();
+      if (done === true) {
+        this.row = undefined;
+        return;
+      }
+      this.#rows = value;
+      this.#at = -1;
+    } while (!this.advance());
+  }
+}

@@ -1,0 +1,35 @@
+import type { KvReader } from "@cairn/kv";
+import { bytesText, kindName } from "../rows/row-names.ts";
+
+/** The rows of one kind: how many, and the bytes of their keys and of their values, before compression. */
+export interface RowMeasure {
+  readonly kind: string;
+  rows: number;
+  keyBytes: number;
+  valueBytes: number;
+}
+
+/**
+ * Measures every row by its kind, in key order. `isIndex`: whether the first byte is a kind; rows of another LevelDB are one kind.
+ */
+export async function measureRows(reader: KvReader, isIndex: boolean): Promise<RowMeasure[]> {
+  const measures = new Map<number, RowMeasure>();
+  for await (const page of reader.range({})) {
+    for (const [key, value] of page) {
+      const byte = isIndex ? (key[0] ?? -1) : -1;
+      let measure = measures.get(byte);
+      if (measure === undefined) {
+        measure = { kind: nameOf(byte, key), rows: 0, keyBytes: 0, valueBytes: 0 };
+        measures.set(byte, measure);
+      }
+      measure.rows += 1;
+      measure.keyBytes += key.length;
+      measure.valueBytes += value.length;
+    }
+  }
+  return [...measures.values()];
+}
+
+function nameOf(byte: number, key: Uint8Array): string {
+  return byte < 0 ? "row" : (kindName(byte) ?? `unknown ${bytesText(key.subarray(0, 1))}`);
+}

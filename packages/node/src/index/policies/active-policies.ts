@@ -1,0 +1,100 @@
+import type { BoundPolicy, ExpirePolicy, FieldValue, FieldValues, Json } from "@cairn/client";
+import { nanoseconds } from "../rows/event-row-keys.ts";
+import type { IndexState, StatePolicies } from "../rows/index-state.ts";
+import { policyMilliseconds } from "../../policies/policy-problems.ts";
+import { comparableText, fieldPath, fieldValue } from "../../policies/policies.ts";
+
+/** An indexed field; `id` stands for it in its rows. */
+export interface FieldIndex {
+  readonly id: number;
+  readonly bucket: string;
+  readonly field: string;
+  readonly path: readonly string[];
+}
+
+/** When a document expires. */
+export interface ExpireRule {
+  /** Milliseconds after its last write. */
+  readonly after: number;
+  readonly conditions: readonly { readonly path: readonly string[]; readonly values: ReadonlySet<string> }[];
+}
+
+/** At most `keep`, none older than `age` (ms); Infinity for no bound. */
+export interface Bound {
+  readonly keep: number;
+  readonly age: number;
+}
+
+/** Policies in the form in which they are followed. */
+export interface ActivePolicies {
+  readonly indexed: ReadonlyMap<string, readonly FieldIndex[]>;
+  readonly expire: ReadonlyMap<string, ExpireRule>;
+  readonly history: ReadonlyMap<string, Bound>;
+  readonly events: Bound;
+}
+
+/** Events before this time are too old at `time`; none where nothing bounds their age. */
+export function oldestEventTime({ age }: Bound, time: number): bigint {
+  return age >= time ? 0n : nanoseconds(time - age);
+}
+
+/** What holds where no policy says otherwise. A part of the index version. No age: an event may tell of long ago. */
+export const DEFAULT_EVENT_BOUND: Bound = { keep: 100_000, age: Infinity };
+
+const active = new WeakMap<StatePolicies, ActivePolicies>();
+
+/** The policies that an index follows; undefined when none were ever set. Worked out once for each that are set. */
+export function activePolicies({ policies }: IndexState): ActivePolicies | undefined {
+  if (policies === undefined) return undefined;
+  let found = active.get(policies);
+  if (found === undefined) {
+    found = activate(policies);
+    active.set(policies, found);
+  }
+  return found;
+}
+
+function activate({ value, indexes }: StatePolicies): ActivePolicies {
+  const indexed = new Map<string, FieldIndex[]>();
+  for (const index of indexes) {
+    const fields = indexed.get(index.bucket) ?? [];
+    fields.push({ ...index, path: fieldPath(index.field) });
+    indexed.set(index.bucket, fields);
+  }
+  const expire = new Map(Object.entries(value.expire ?? {}).map(([bucket, rule]) => [bucket, ruleOf(rule)]));
+  const history = new Map(
+    Object.entries(value.history ?? {}).map(([bucket, bound]) => [bucket, boundOf(bound, NO_BOUND)]),
+  );
+  return { indexed, expire, history, events: boundOf(value.events ?? {}, DEFAULT_EVENT_BOUND) };
+}
+
+const NO_BOUND: Bound = { keep: Infinity, age: Infinity };
+
+function boundOf({ keep, for: age }: BoundPolicy, otherwise: Bound): Bound {
+  return {
+    keep: keep ?? otherwise.keep,
+    age: age === undefined ? otherwise.age : policyMilliseconds(age),
+  };
+}
+
+function ruleOf({ when = {}, after }: ExpirePolicy): ExpireRule {
+  return {
+    after: policyMilliseconds(after),
+    conditions: Object.entries(when).map(([field, values]) => ({
+      path: fieldPath(field),
+      values: new Set(listOf(values).flatMap((value) => comparableText(value) ?? [])),
+    })),
+  };
+}
+
+function listOf(values: FieldValues): readonly FieldValue[] {
+  return Array.isArray(values) ? (values as readonly FieldValue[]) : [values as FieldValue];
+}
+
+/** Whether a rule is about this document. */
+export function isAbout({ conditions }: ExpireRule, document: Json): boolean {
+  return conditions.every(({ path, values }) => {
+    const text = comparableText(fieldValue(document, path));
+    return text !== undefined && values.has(text);
+  });
+}

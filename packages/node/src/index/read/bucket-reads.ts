@@ -1,0 +1,58 @@
+import type { KvReader } from "@cairn/kv";
+import { activePolicies, type FieldIndex } from "../policies/active-policies.ts";
+import type { IndexState } from "../rows/index-state.ts";
+import { fieldKey, fieldKeyRest } from "../rows/field-row-keys.ts";
+import { ROW, rowsOfKind } from "../rows/row-keys.ts";
+import { decodeCounters, decodeNumber } from "../rows/row-values.ts";
+
+/** The values of an indexed field, each with how many documents have it. */
+export interface FieldSummary {
+  /** Null while its rows are being built: nothing is known of it until then. */
+  readonly counts: Readonly<Record<string, number>> | null;
+  /** There are more values than are told. */
+  readonly more: boolean;
+}
+
+/** A bucket as GET /api/v1/buckets tells it. */
+export interface BucketSummary {
+  readonly name: string;
+  readonly documents: number;
+  readonly fields: Readonly<Record<string, FieldSummary>>;
+}
+
+/** A field with more values than a person reads is told in part. */
+const MOST_VALUES = 1_000;
+
+/** All buckets that have or had documents, or indexed fields, by name. Reads counters only. */
+export async function readBuckets(reader: KvReader, state: IndexState): Promise<BucketSummary[]> {
+  const indexed = activePolicies(state)?.indexed ?? new Map<string, readonly FieldIndex[]>();
+  const documents = new Map<string, number>();
+  for (const bucket of indexed.keys()) documents.set(bucket, 0);
+  for await (const rows of reader.range(rowsOfKind(ROW.counter))) {
+    for (const [key, value] of rows) {
+      documents.set(Buffer.from(key.subarray(1)).toString("utf8"), decodeCounters(value).documents);
+    }
+  }
+  const buckets: BucketSummary[] = [];
+  for (const [name, count] of [...documents].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+    const fields: [string, FieldSummary][] = [];
+    for (const index of indexed.get(name) ?? []) fields.push([index.field, await readCounts(reader, index)]);
+    buckets.push({ name, documents: count, fields: Object.fromEntries(fields) });
+  }
+  return buckets;
+}
+
+async function readCounts(reader: KvReader, { id }: FieldIndex): Promise<FieldSummary> {
+  if ((await reader.get(fieldKey(ROW.fieldBuild, id))) !== undefined) return { counts: null, more: false };
+  const counts: [string, number][] = [];
+  const range = {
+    gte: fieldKey(ROW.fieldCount, id),
+    lt: fieldKey(ROW.fieldCount, id + 1),
+    limit: MOST_VALUES + 1,
+  };
+  for await (const rows of reader.range(range)) {
+    for (const [key, value] of rows) counts.push([fieldKeyRest(key).toString("utf8"), decodeNumber(value)]);
+  }
+  const more = counts.length > MOST_VALUES;
+  return { counts: Object.fromEntries(counts.slice(0, MOST_VALUES)), more };
+}

@@ -1,0 +1,168 @@
+import { createHash, type Hash } from "node:crypto";
+import { CairnError, type KvReader, type KvRow } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { type IndexState, readState } from "../rows/index-state.ts";
+import {
+  evictionRowKey,
+  prefixEnd,
+  ROW,
+  type RowKind,
+  transactionRowId,
+  versionStem,
+} from "../rows/row-keys.ts";
+import { versionValueRevision } from "../rows/row-values.ts";
+
+/**
+ * SHA-256 over the logical content of an index, the same on every node that holds the same prefix of the same log, whatever its
+ * files look like. Fed, in order: `cairn-digest/2`, the log id and the tx-id, each ended by a line break; then for every key in key
+ * order its versions from the oldest to the newest, each as length of the stem (4 bytes, big-endian), stem, length of the value, value (docs/index-format.md).
+ * `reader` must be frozen (a snapshot, or a store that nobody writes). Undefined for an index that holds nothing.
+ *
+ * With `at`, the digest that the index gave when it ended at that transaction, read from the history. `CONFLICT` where the history
+ * no longer tells: documents were evicted since, or the index does not reach that transaction of its log.
+ */
+export async function digestIndex(
+  reader: KvReader,
+  at?: TxId,
+): Promise<{ txId: TxId; digest: string } | undefined> {
+  const state = await readState(reader);
+  if (state === undefined) return undefined;
+  const txId = at ?? state.txId;
+  const past = txId !== state.txId;
+  if (past) await checkPast(reader, state, txId);
+  const feed = new Feed();
+  feed.text(`cairn-digest/2\n${state.log.id}\n${txId}\n`);
+  const [documents, tombstones, versions] = [ROW.document, ROW.tombstone, ROW.version].map(
+    (kind) => new Cursor(reader, kind),
+  ) as [Cursor, Cursor, Cursor];
+  await Promise.all([documents.next(), tombstones.next(), versions.next()]);
+  for (;;) {
+    const newest = earlier(documents, tombstones);
+    const oldest = earlier(versions, newest);
+    if (oldest.stem === undefined) break;
+    // A key's superseded versions come before its newest one: `earlier` prefers its first argument.
+    if (!past || versionValueRevision(oldest.value) <= txId) feed.row(oldest.stem, oldest.value);
+    if (!oldest.advance()) await oldest.next();
+  }
+  return { txId, digest: `sha256:${feed.end()}` };
+}
+
+/** Every version up to `txId` is still there, unless a later eviction removed it. */
+async function checkPast(
+  reader: KvReader,
+  { txId: last, log, cleaned = 0 }: IndexState,
+  txId: TxId,
+): Promise<void> {
+  if (txId > last || txId <= log.offset) {
+    throw new CairnError(
+      "CONFLICT",
+      `The index holds transactions ${log.offset + 1} to ${last}, not ${txId}.`,
+    );
+  }
+  if (txId < cleaned) {
+    throw new CairnError(
+      "CONFLICT",
+      `Transaction ${cleaned} removed history: the index no longer knows all of transaction ${txId}.`,
+      { hint: "Ask for a later transaction." },
+    );
+  }
+  const gte = evictionRowKey(txId + 1, Buffer.alloc(1));
+  for await (const rows of reader.range({ gte, lt: prefixEnd(Buffer.from([ROW.eviction])), limit: 1 })) {
+    const [row] = rows;
+    if (row === undefined) continue;
+    throw new CairnError(
+      "CONFLICT",
+      `Transaction ${transactionRowId(row[0])} evicted documents: the index no longer knows all of transaction ${txId}.`,
+      { hint: "Ask for a later transaction." },
+    );
+  }
+}
+
+function earlier(left: Cursor, right: Cursor): Cursor {
+  if (left.stem === undefined) return right;
+  if (right.stem === undefined) return left;
+  return Buffer.compare(left.stem, right.stem) <= 0 ? left : right;
+}
+
+/** The rows of one kind, one after the other; awaits only when a new array of rows is needed. */
+class Cursor {
+  stem: Buffer | undefined;
+  value: Uint8Array = new Uint8Array(0);
+  readonly #arrays: AsyncIterator<readonly KvRow[]>;
+  readonly #isVersion: boolean;
+  #rows: readonly KvRow[] = [];
+  #at = -1;
+
+  constructor(reader: KvReader, kind: RowKind) {
+    const all = Buffer.from([kind]);
+    this.#isVersion = kind === ROW.version;
+    this.#arrays = reader.range({ gte: all, lt: prefixEnd(all) })[Symbol.asyncIterator]();
+  }
+
+  /** The next row of the array at hand; false when there is none. */
+  advance(): boolean {
+    this.#at += 1;
+    const row = this.#rows[this.#at];
+    if (row === undefined) return false;
+    this.stem = this.#isVersion ? versionStem(row[0]) : Buffer.from(row[0]).subarray(1);
+    this.value = row[1];
+    return true;
+  }
+
+  async next(): Promise<void> {
+    do {
+      const { done, value } = await this.#arrays.next();
+      if (done === true) {
+        this.stem = undefined;
+        return;
+      }
+      this.#rows = value;
+      this.#at = -1;
+    } while (!this.advance());
+  }
+}
+
+/** Collects small pieces, since a hash update costs more than the bytes of a row. */
+class Feed {
+  readonly #hash: Hash = createHash("sha256");
+  readonly #buffer = Buffer.allocUnsafe(256 * 1024);
+  #length = 0;
+
+  text(text: string): void {
+    this.#bytes(Buffer.from(text, "utf8"));
+  }
+
+  row(stem: Uint8Array, value: Uint8Array): void {
+    this.#size(stem.length);
+    this.#bytes(stem);
+    this.#size(value.length);
+    this.#bytes(value);
+  }
+
+  end(): string {
+    this.#flush();
+    return this.#hash.digest("hex");
+  }
+
+  #size(length: number): void {
+    if (this.#length + 4 > this.#buffer.length) this.#flush();
+    this.#buffer.writeUInt32BE(length, this.#length);
+    this.#length += 4;
+  }
+
+  #bytes(bytes: Uint8Array): void {
+    if (bytes.length > this.#buffer.length) {
+      this.#flush();
+      this.#hash.update(bytes);
+      return;
+    }
+    if (this.#length + bytes.length > this.#buffer.length) this.#flush();
+    this.#buffer.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
+  #flush(): void {
+    this.#hash.update(this.#buffer.subarray(0, this.#length));
+    this.#length = 0;
+  }
+}

@@ -1,0 +1,196 @@
+import { CairnError, type KvReader } from "@cairn/kv";
+import type { DocumentKey, Revision, TxId } from "@cairn/client";
+import type { AsOf, DocumentVersion, StoredDocument } from "./documents.ts";
+import { readState } from "../rows/index-state.ts";
+import {
+  asKind,
+  counterRowKey,
+  documentKeyRow,
+  parseDocumentRowKey,
+  ROW,
+  transactionRowKey,
+  versionRowKey,
+} from "../rows/row-keys.ts";
+import {
+  type BucketCounters,
+  decodeCounters,
+  decodeOutcome,
+  decodeVersion,
+  decodeVersionText,
+} from "../rows/row-values.ts";
+import { isoTime } from "../../text/iso-time.ts";
+
+/** A document, or undefined when there is none: at once where its row is, else later. */
+export type DocumentSoon = StoredDocument | undefined | Promise<StoredDocument | undefined>;
+
+/** The current document of a key. A promise that need not be made is a third of what a row from memory costs. */
+export function readDocument(reader: KvReader, key: DocumentKey): DocumentSoon {
+  const value = reader.getText === undefined ? readBytes(reader, key) : reader.getText(documentKeyRow(key));
+  if (value === undefined) return undefined;
+  return typeof value === "string" ? textDocument(key, value) : awaitedDocument(key, value);
+}
+
+/** From a store that only knows bytes. */
+async function readBytes(reader: KvReader, key: DocumentKey): Promise<string | undefined> {
+  const value = await reader.get(documentKeyRow(key));
+  return value === undefined ? undefined : Buffer.from(value).toString("utf8");
+}
+
+async function awaitedDocument(
+  key: DocumentKey,
+  value: Promise<string | undefined>,
+): Promise<StoredDocument | undefined> {
+  const text = await value;
+  return text === undefined ? undefined : textDocument(key, text);
+}
+
+function textDocument(key: DocumentKey, value: string): StoredDocument | undefined {
+  const version = decodeVersionText(value);
+  return version && keyedDocument(key, version.revision, version.json);
+}
+
+/** The document of a key as it was after transaction `txId`. */
+export async function readDocumentAsOf(
+  reader: KvReader,
+  key: DocumentKey,
+  txId: TxId,
+): Promise<StoredDocument | undefined> {
+  const rowKey = documentKeyRow(key);
+  const [document, tombstone] = await reader.getMany([rowKey, asKind(rowKey, ROW.tombstone)]);
+  const value = await valueAsOf(reader, rowKey, document ?? tombstone, txId);
+  if (value === undefined) {
+    checkFloor(await readFloors(reader, key.bucket), key.bucket, txId, document ?? tombstone);
+  }
+  return value === undefined ? undefined : storedDocument(key, value);
+}
+
+/**
+ * The value that a key had after transaction `txId`, given its newest one (a document's or a tombstone's): that one if it is old
+ * enough, else the newest superseded version that is.
+ */
+export async function valueAsOf(
+  reader: KvReader,
+  rowKey: Uint8Array,
+  newest: Uint8Array | undefined,
+  txId: TxId,
+): Promise<Uint8Array | undefined> {
+  if (newest === undefined || decodeVersion(newest).revision <= txId) return newest;
+  const range = {
+    gte: asKind(rowKey, ROW.version),
+    lte: versionRowKey(rowKey, txId),
+    reverse: true,
+    limit: 1,
+  };
+  for await (const rows of reader.range(range)) return rows[0]?.[1];
+  return undefined;
+}
+
+/** From when on a bucket's past is whole. */
+export type PastFloors = Pick<BucketCounters, "floor" | "gone">;
+
+/** The floors of a bucket. */
+export async function readFloors(reader: KvReader, bucket: string): Promise<PastFloors> {
+  const value = await reader.get(counterRowKey(bucket));
+  return value === undefined ? { floor: 0, gone: 0 } : decodeCounters(value);
+}
+
+/**
+ * Whether nothing found at transaction `txId` means that there was nothing: `WATCH_COMPACTED` where what was there may have been
+ * removed by the bucket's history policy. `newest` is what the key has now: a key with a later one may have had another before.
+ */
+export function checkFloor(
+  { floor, gone }: PastFloors,
+  bucket: string,
+  txId: TxId,
+  newest: Uint8Array | undefined,
+): void {
+  if (txId < (newest === undefined ? gone : floor)) throw compacted(bucket, txId, Math.max(floor, gone));
+}
+
+/** The past that was asked for is gone. */
+function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
+  return new CairnError(
+    "WATCH_COMPACTED",
+    `What ${bucket} was at transaction ${txId} is not known any more: its history is whole from transaction ${floor} on.`,
+    { hint: `Ask for transaction ${floor} or a later one; the policy "history" says how much stays.` },
+  );
+}
+
+/** A key's versions, newest first, at most `limit`, older than revision `before` when given. */
+export async function readHistory(
+  reader: KvReader,
+  key: DocumentKey,
+  { limit, before }: { limit: number; before?: TxId },
+): Promise<{ versions: DocumentVersion[]; more: boolean }> {
+  const rowKey = documentKeyRow(key);
+  const [document, tombstone] = await reader.getMany([rowKey, asKind(rowKey, ROW.tombstone)]);
+  const versions: DocumentVersion[] = [];
+  const newest = document ?? tombstone;
+  const isWanted = (value: Uint8Array) => before === undefined || decodeVersion(value).revision < before;
+  if (newest !== undefined && isWanted(newest)) versions.push(documentVersion(newest));
+  const first = asKind(rowKey, ROW.version);
+  // Revisions are below 2^53, so this key lies behind every version of the key.
+  const end = versionRowKey(rowKey, before ?? Number.MAX_SAFE_INTEGER);
+  for await (const rows of reader.range({ gte: first, lt: end, reverse: true, limit: limit + 1 })) {
+    for (const [, value] of rows) versions.push(documentVersion(value));
+  }
+  return { versions: versions.slice(0, limit), more: versions.length > limit };
+}
+
+/** A document row as it is answered; undefined for a tombstone's value. */
+export function storedDocument(key: DocumentKey, value: Uint8Array): StoredDocument | undefined {
+  const { revision, json } = decodeVersion(value);
+  return json === undefined ? undefined : keyedDocument(key, revision, json);
+}
+
+/** Part by part: copying whatever a key may have costs as much as reading the row. */
+function keyedDocument(key: DocumentKey, revision: Revision, json: string): StoredDocument {
+  return { bucket: key.bucket, namespace: key.namespace, name: key.name, revision, json };
+}
+
+/** The key of a document or tombstone row and its value, as answered. */
+export function storedDocumentRow(rowKey: Uint8Array, value: Uint8Array): StoredDocument | undefined {
+  return storedDocument(parseDocumentRowKey(rowKey), value);
+}
+
+/**
+ * The last transaction whose time is not after `time` (milliseconds since 1970), between `first` and `last`; undefined when all
+ * are later. Transaction times never go back, so a binary search finds it.
+ */
+export async function transactionAt(
+  reader: KvReader,
+  time: number,
+  { first, last }: { first: TxId; last: TxId },
+): Promise<TxId | undefined> {
+  let low = first;
+  let high = last;
+  while (low <= high) {
+    const middle = Math.floor((low + high) / 2);
+    const value = await reader.get(transactionRowKey(middle));
+    // Transactions before a continued log's first have no rows here: they are earlier than all that have.
+    if (value === undefined || decodeOutcome(value).time <= time) low = middle + 1;
+    else high = middle - 1;
+  }
+  return high < first ? undefined : high;
+}
+
+/** The transaction that a point in the past stands for; 0 before the first one. */
+export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Promise<TxId | undefined> {
+  if (asOf === undefined) return undefined;
+  if ("txId" in asOf) return asOf.txId;
+  const time = Date.parse(asOf.time);
+  if (Number.isNaN(time)) {
+    throw new CairnError("TX_INVALID", `${JSON.stringify(asOf.time)} is not an ISO-8601 time.`, {
+      hint: "Write it like 2026-11-20T06:12:26.123Z, or give a transaction id.",
+    });
+  }
+  // Before the first transaction there was nothing: transaction 0 is as of then.
+  const last = (await readState(reader))?.txId ?? 0;
+  return (await transactionAt(reader, time, { first: 1, last })) ?? 0;
+}
+
+function documentVersion(value: Uint8Array): DocumentVersion {
+  const { revision, time, json } = decodeVersion(value);
+  const version = { revision, txTime: isoTime(time), deleted: json === undefined };
+  return json === undefined ? version : { ...version, json };
+}

@@ -1,0 +1,32 @@
+import type { DocumentKey, Revision, TxId } from "@cairn/client";
+
+/** A stored document. `json` is its text, exactly as JSON.stringify wrote it. */
+export interface StoredDocument extends DocumentKey {
+  readonly revision: Revision;
+  readonly json: string;
+}
+
+/** One version of a key. A deletion has no `json`. */
+export interface DocumentVersion {
+  readonly revision: Revision;
+  readonly txTime: string;
+  readonly deleted: boolean;
+  readonly json?: string;
+}
+
+/** A point in the past: a transaction, or the last one whose time is not after an ISO-8601 instant. */
+export type AsOf = { readonly txId: TxId } | { readonly time: string };
+
+/** A page of documents in key order, all as of `txId`. */
+export interface DocumentPage {
+  readonly txId: TxId;
+  readonly documents: readonly StoredDocument[];
+  /** There is more. */
+  readonly cursor?: string;
+}
+
+/** A page of a key's versions, newest first. */
+export interface HistoryPage {
+  readonly versions: readonly DocumentVersion[];
+  readonly cursor?: string;
+}

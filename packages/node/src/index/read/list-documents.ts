@@ -1,0 +1,128 @@
+import { CairnError, type KvReader, type KvRow } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import type { StoredDocument } from "./documents.ts";
+import { checkFloor, readFloors, storedDocumentRow, valueAsOf } from "./document-reads.ts";
+import { asKind, documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../rows/row-keys.ts";
+
+/** Which documents, in key order. `after`: the document row key to go on behind. */
+export interface ListRange {
+  readonly bucket: string;
+  readonly namespace?: string;
+  readonly prefix?: string;
+  readonly limit: number;
+  readonly after?: Uint8Array;
+}
+
+/** Documents and, when there may be more, the row key to go on after. */
+export interface ListedDocuments {
+  readonly documents: StoredDocument[];
+  readonly after?: Uint8Array;
+}
+
+/** The documents that are there now. */
+export async function listCurrent(reader: KvReader, range: ListRange): Promise<ListedDocuments> {
+  const { namespace, prefix = "", limit } = range;
+  // Each row is a document of the list, unless a prefix without a namespace is looked for.
+  const most = namespace === undefined && prefix !== "" ? {} : { limit: limit + 1 };
+  const rows = reader.range({ ...bounds(range, ROW.document), ...most });
+  return await collect(rows, range, (row) => Promise.resolve(row[1]));
+}
+
+/**
+ * The documents as they were after transaction `txId`. Every key that had one then has a document or a tombstone row now (evicted
+ * keys have none), so both are read in key order, and only what changed since is looked up in the history. `isWanted` is asked about
+ * each version. `WATCH_COMPACTED` where a history policy has removed what there was.
+ */
+export async function listAsOf(
+  reader: KvReader,
+  range: ListRange,
+  txId: TxId,
+  isWanted: (value: Uint8Array) => boolean = () => true,
+): Promise<ListedDocuments> {
+  const rows = mergeByStem(
+    reader.range(bounds(range, ROW.document)),
+    reader.range(bounds(range, ROW.tombstone)),
+  );
+  // Keys that are gone altogether would be missing.
+  const floors = await readFloors(reader, range.bucket);
+  checkFloor(floors, range.bucket, txId, undefined);
+  return await collect(rows, range, async ([key, value]) => {
+    const found = await valueAsOf(reader, key, value, txId);
+    if (found === undefined) checkFloor(floors, range.bucket, txId, value);
+    return found === undefined || isWanted(found) ? found : undefined;
+  });
+}
+
+async function collect(
+  source: AsyncIterable<readonly KvRow[]>,
+  { namespace, prefix, limit }: ListRange,
+  valueOf: (row: KvRow) => Promise<Uint8Array | undefined>,
+): Promise<ListedDocuments> {
+  const documents: StoredDocument[] = [];
+  let after: Uint8Array | undefined;
+  // A prefix without a namespace is looked for in every namespace's names.
+  const filter = namespace === undefined && prefix !== undefined && prefix !== "" ? prefix : undefined;
+  for await (const rows of source) {
+    for (const row of rows) {
+      if (filter !== undefined && !parseDocumentRowKey(row[0]).name.startsWith(filter)) continue;
+      const value = await valueOf(row);
+      const document = value === undefined ? undefined : storedDocumentRow(row[0], value);
+      if (document === undefined) continue;
+      if (documents.length === limit && after !== undefined) return { documents, after };
+      documents.push(document);
+      after = row[0];
+    }
+  }
+  return { documents };
+}
+
+function bounds(
+  { bucket, namespace, prefix, after }: ListRange,
+  kind: typeof ROW.document | typeof ROW.tombstone,
+) {
+  const begin = asKind(documentRowPrefix(bucket, namespace, prefix), kind);
+  const lt = prefixEnd(begin);
+  if (after === undefined) return { gte: begin, lt };
+  const gt = asKind(after, kind);
+  // Else the list would show what lies between that other list's place and its own beginning.
+  if (Buffer.compare(gt, begin) < 0 || Buffer.compare(gt, lt) >= 0) throw foreignCursor();
+  return { gt, lt };
+}
+
+/** A cursor of a list of something else. */
+export function foreignCursor(): CairnError {
+  return new CairnError("TX_INVALID", "The cursor is that of another list.", {
+    hint: "A cursor goes with the bucket, namespace and prefix that it was answered for: follow the Link header as it is.",
+  });
+}
+
+/** Two sequences of rows, each in key order and of kinds of their own, as one in the order of their stems. */
+async function* mergeByStem(
+  left: AsyncIterable<readonly KvRow[]>,
+  right: AsyncIterable<readonly KvRow[]>,
+): AsyncGenerator<readonly KvRow[]> {
+  const sources = [single(left), single(right)] as const;
+  try {
+    let [a, b] = [await sources[0].next(), await sources[1].next()];
+    while (a.done !== true || b.done !== true) {
+      if (b.done === true || (a.done !== true && compareStems(a.value[0], b.value[0]) < 0)) {
+        if (a.done !== true) yield [a.value];
+        a = await sources[0].next();
+      } else {
+        yield [b.value];
+        b = await sources[1].next();
+      }
+    }
+  } finally {
+    await Promise.all(sources.map((source) => source.return(undefined)));
+  }
+}
+
+async function* single(source: AsyncIterable<readonly KvRow[]>): AsyncGenerator<KvRow, undefined> {
+  for await (const rows of source) yield* rows;
+  return undefined;
+}
+
+function compareStems(left: Uint8Array, right: Uint8Array): number {
+  return Buffer.compare(left.subarray(1), right.subarray(1));
+}

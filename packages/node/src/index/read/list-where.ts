@@ -1,0 +1,229 @@
+import { CairnError, type KvReader } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import type { StoredDocument } from "./documents.ts";
+import { activePolicies, type FieldIndex } from "../policies/active-policies.ts";
+import { comparableText, LONGEST_FIELD_VALUE } from "../../policies/policies.ts";
+import { qualifiedKey } from "../../text/document-key.ts";
+import { checkFloor, type PastFloors, readFloors, storedDocumentRow, valueAsOf } from "./document-reads.ts";
+import { fieldTexts } from "../fields/field-texts.ts";
+import type { IndexState } from "../rows/index-state.ts";
+import { foreignCursor, listAsOf, type ListedDocuments, type ListRange } from "./list-documents.ts";
+import { fieldKey, fieldRowKey, fieldValuePrefix } from "../rows/field-row-keys.ts";
+import {
+  asKind,
+  documentRowKey,
+  documentRowPrefix,
+  expiredRowKey,
+  parseDocumentRowKey,
+  parseNumberedStem,
+  prefixEnd,
+  ROW,
+  transactionRowKey,
+} from "../rows/row-keys.ts";
+import { decodeOutcome } from "../rows/row-values.ts";
+
+/** The documents whose field has a value, as `where=field:value` asks. */
+export interface FieldQuery {
+  readonly field: string;
+  readonly value: string;
+}
+
+interface WhereRange extends ListRange {
+  readonly where: FieldQuery;
+}
+
+/** Beyond so many transactions the whole list as of then costs less than to find out which keys they changed. */
+const MOST_TRANSACTIONS_BACK = 10_000;
+const KEYS_A_READ = 128;
+
+/**
+ * The documents that had a value after transaction `txId`. Errors: `TX_INVALID` for a field that is not indexed, `NOT_READY` while
+ * its rows are built. Of the past, what was changed since is looked at besides what the index names now.
+ */
+export async function listWhere(
+  reader: KvReader,
+  range: WhereRange,
+  state: IndexState,
+  txId: TxId,
+): Promise<ListedDocuments> {
+  const index = await readyIndex(reader, range, state);
+  // One array for all documents: what its fields are looked for by is worked out once for it.
+  const alone = [index];
+  const { value } = range.where;
+  if (comparableText(value) === undefined) {
+    throw new CairnError("TX_INVALID", `A value to look for has at most ${LONGEST_FIELD_VALUE} bytes.`, {
+      hint: "Longer ones are not indexed.",
+    });
+  }
+  if (txId < state.txId - MOST_TRANSACTIONS_BACK) {
+    return await listAsOf(reader, range, txId, (bytes) => hasValue(alone, value, bytes));
+  }
+  const isPast = txId < state.txId;
+  const changed = isPast ? await changedKeys(reader, range, txId, state.txId) : NOTHING;
+  const floors = isPast ? await readFloors(reader, range.bucket) : { floor: 0, gone: 0 };
+  if (isPast) checkFloor(floors, range.bucket, txId, undefined);
+  const look = { alone, range, txId: isPast ? txId : undefined, floors };
+  const page: Page = { documents: [], after: undefined };
+  for await (const rowKeys of candidates(reader, index, range, changed)) {
+    if (!(await fill(reader, look, rowKeys, page)) || page.after === undefined) continue;
+    return { documents: page.documents, after: page.after };
+  }
+  return { documents: page.documents };
+}
+
+const NOTHING: readonly Buffer[] = [];
+
+async function readyIndex(
+  reader: KvReader,
+  { bucket, where }: WhereRange,
+  state: IndexState,
+): Promise<FieldIndex> {
+  const indexes = activePolicies(state)?.indexed.get(bucket) ?? [];
+  const index = indexes.find(({ field }) => field === where.field);
+  if (index === undefined) {
+    const named = indexes.map(({ field }) => field).join(", ");
+    throw new CairnError(
+      "TX_INVALID",
+      `The field ${JSON.stringify(where.field)} of ${bucket} is not indexed.`,
+      {
+        hint:
+          named === ""
+            ? `No field of ${bucket} is; the policy "indexes" names those that are (cairn policy apply).`
+            : `Indexed are ${named}; the policy "indexes" names them (cairn policy apply).`,
+      },
+    );
+  }
+  if ((await reader.get(fieldKey(ROW.fieldBuild, index.id))) === undefined) return index;
+  throw new CairnError("NOT_READY", `The index of the field ${where.field} of ${bucket} is being built.`, {
+    hint: "Ask again in a moment; GET /api/v1/buckets shows its counts once it is done.",
+  });
+}
+
+function hasValue(alone: readonly FieldIndex[], value: string, bytes: Uint8Array): boolean {
+  return fieldTexts(bytes, alone)[0] === value;
+}
+
+/** Keys of the range that transactions after `after` may have changed, as document row keys in their order. */
+async function changedKeys(
+  reader: KvReader,
+  range: WhereRange,
+  after: TxId,
+  last: TxId,
+): Promise<readonly Buffer[]> {
+  const begin = documentRowPrefix(range.bucket, range.namespace, range.prefix);
+  const end = prefixEnd(begin);
+  const found = new Map<string, Buffer>();
+  const note = (rowKey: Buffer): void => {
+    if (Buffer.compare(rowKey, begin) < 0 || Buffer.compare(rowKey, end) >= 0) return;
+    if (range.after !== undefined && Buffer.compare(rowKey, range.after) <= 0) return;
+    found.set(rowKey.toString("latin1"), rowKey);
+  };
+  const outcomes = { gt: transactionRowKey(after), lte: transactionRowKey(last) };
+  for await (const rows of reader.range(outcomes)) {
+    for (const [, value] of rows) {
+      const { kind, text } = decodeOutcome(value);
+      // A birth record has no operations.
+      if (kind !== "committed" || text === "") continue;
+      const { ops } = JSON.parse(text) as { ops: readonly (readonly [string, string?, string?])[] };
+      for (const [op, bucket, key] of ops) {
+        // What was evicted has no past any more, so it is not looked for.
+        if ((op !== "put" && op !== "delete") || bucket !== range.bucket || key === undefined) continue;
+        note(documentRowKey(bucket, qualifiedKey(key)));
+      }
+    }
+  }
+  const none = Buffer.alloc(1);
+  for await (const rows of reader.range({
+    gte: expiredRowKey(after + 1, none),
+    lt: prefixEnd(Buffer.from([ROW.expired])),
+  })) {
+    for (const [key] of rows) {
+      const { stem } = parseNumberedStem(key);
+      note(Buffer.concat([Buffer.from([ROW.document]), stem]));
+    }
+  }
+  return [...found.values()].toSorted((a, b) => Buffer.compare(a, b));
+}
+
+/** Document row keys, in their order and in arrays: those that the index names, and `changed` between them. */
+async function* candidates(
+  reader: KvReader,
+  index: FieldIndex,
+  range: WhereRange,
+  changed: readonly Buffer[],
+): AsyncGenerator<readonly Uint8Array[]> {
+  const prefix = fieldValuePrefix(index.id, range.where.value);
+  const bucketPrefix = documentRowPrefix(index.bucket);
+  const toRow = (rowKey: Uint8Array): Buffer => fieldRowKey(prefix, rowKey, index.bucket);
+  const gte = toRow(documentRowPrefix(range.bucket, range.namespace, range.prefix));
+  const lt = prefixEnd(gte);
+  const gt = range.after === undefined ? undefined : toRow(range.after);
+  if (gt !== undefined && (Buffer.compare(gt, gte) < 0 || Buffer.compare(gt, lt) >= 0)) throw foreignCursor();
+  let at = 0;
+  // Without either, each row is a document of the page; one more tells whether there is another page.
+  const limit = changed.length === 0 && !hasFilter(range) ? { limit: range.limit + 1 } : {};
+  for await (const rows of reader.range({ ...(gt === undefined ? { gte } : { gt }), lt, ...limit })) {
+    const keys: Uint8Array[] = [];
+    for (const [row] of rows) {
+      const rowKey = Buffer.concat([bucketPrefix, row.subarray(prefix.length)]);
+      for (let next = changed[at]; next !== undefined; next = changed[at]) {
+        const order = Buffer.compare(next, rowKey);
+        if (order > 0) break;
+        at += 1;
+        if (order < 0) keys.push(next);
+      }
+      keys.push(rowKey);
+    }
+    for (let from = 0; from < keys.length; from += KEYS_A_READ) yield keys.slice(from, from + KEYS_A_READ);
+  }
+  for (; at < changed.length; at += KEYS_A_READ) yield changed.slice(at, at + KEYS_A_READ);
+}
+
+/** A prefix without a namespace is looked for in every namespace's names. */
+function hasFilter({ namespace, prefix }: WhereRange): boolean {
+  return namespace === undefined && prefix !== undefined && prefix !== "";
+}
+
+interface Page {
+  readonly documents: StoredDocument[];
+  after: Uint8Array | undefined;
+}
+
+interface Look {
+  /** The field. */
+  readonly alone: readonly FieldIndex[];
+  readonly range: WhereRange;
+  /** Undefined: as it is now. */
+  readonly txId: TxId | undefined;
+  readonly floors: PastFloors;
+}
+
+/** Adds what matches; true once there is one more than the page holds. */
+async function fill(
+  reader: KvReader,
+  look: Look,
+  rowKeys: readonly Uint8Array[],
+  page: Page,
+): Promise<boolean> {
+  const { alone, range, txId, floors } = look;
+  const wanted = hasFilter(range)
+    ? rowKeys.filter((key) => parseDocumentRowKey(key).name.startsWith(range.prefix ?? ""))
+    : rowKeys;
+  const tombstones = txId === undefined ? [] : wanted.map((key) => asKind(key, ROW.tombstone));
+  const values = await reader.getMany([...wanted, ...tombstones]);
+  for (const [at, rowKey] of wanted.entries()) {
+    let value = values[at];
+    if (txId !== undefined) {
+      const newest = value ?? values[wanted.length + at];
+      value = await valueAsOf(reader, rowKey, newest, txId);
+      if (value === undefined && newest !== undefined) checkFloor(floors, range.bucket, txId, newest);
+    }
+    if (value === undefined || !hasValue(alone, range.where.value, value)) continue;
+    const document = storedDocumentRow(rowKey, value);
+    if (document === undefined) continue;
+    if (page.documents.length === range.limit) return true;
+    page.documents.push(document);
+    page.after = rowKey;
+  }
+  return false;
+}

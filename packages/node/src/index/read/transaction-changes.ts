@@ -1,0 +1,250 @@
+import type { KvReader } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { qualifiedKey, splitKey } from "../../text/document-key.ts";
+import { compacted } from "./watch-compacted.ts";
+import { changeBytes, type TransactionEvent, type WatchChange } from "./transaction-event.ts";
+import { readFloors } from "./document-reads.ts";
+import { readState } from "../rows/index-state.ts";
+import {
+  asKind,
+  documentRowKey,
+  evictionRowKey,
+  expiredRowKey,
+  parseNumberedStem,
+  parseStem,
+  prefixEnd,
+  ROW,
+  transactionRowId,
+  transactionRowKey,
+  versionRowKey,
+} from "../rows/row-keys.ts";
+import { decodeOutcome, decodeVersion, versionValueRevision } from "../rows/row-values.ts";
+import { isoTime } from "../../text/iso-time.ts";
+
+/** Which changes to read: those of the transactions after `after`, up to `upTo`. */
+export interface ChangesQuery {
+  readonly after: TxId;
+  readonly upTo: TxId;
+  readonly bucket?: string | undefined;
+  readonly namespace?: string | undefined;
+  readonly maxTransactions: number;
+  /** About how many bytes; one transaction is read whole, however large it is. */
+  readonly maxBytes: number;
+}
+
+/** The transactions that changed something, up to `upTo` (of `txTime`), which all were looked at. */
+export interface ChangesPage {
+  readonly transactions: readonly TransactionEvent[];
+  readonly upTo: TxId;
+  readonly txTime: string | null;
+  readonly bytes: number;
+}
+
+interface WantedOperation {
+  readonly op: WatchChange["op"];
+  readonly bucket: string;
+  readonly key: string;
+}
+
+interface WantedTransaction {
+  readonly txId: TxId;
+  readonly txTime: string;
+  readonly operations: readonly WantedOperation[];
+}
+
+/** So many are read at once: few enough to stop soon behind the bound, many enough to share a read's cost. */
+const VERSIONS_A_READ = 64;
+
+/**
+ * What transactions did, from their rows: the operations stand in their outcomes, the documents in the versions that they wrote. Only
+ * what took effect is told; what was evicted since is omitted. `WATCH_COMPACTED` where the rows do not reach back to `after`.
+ * The reader has to be a frozen state: a version moves when the next one is written.
+ */
+export async function readChanges(reader: KvReader, query: ChangesQuery): Promise<ChangesPage> {
+  const { after, maxBytes } = query;
+  const pruned = await prunedUpTo(reader, query.bucket);
+  if (after < pruned) throw compacted(after, await changesFloor(reader, query));
+  const transactions: TransactionEvent[] = [];
+  let upTo = after;
+  let txTime: string | null = null;
+  let bytes = 0;
+  let chunk: WantedTransaction[] = [];
+  let versions = 0;
+  const readChunk = async (): Promise<void> => {
+    bytes += await readVersions(reader, chunk, transactions);
+    chunk = [];
+    versions = 0;
+  };
+  for await (const wanted of wantedTransactions(reader, query)) {
+    chunk.push(wanted);
+    versions += wanted.operations.length;
+    upTo = wanted.txId;
+    txTime = wanted.txTime;
+    if (versions < VERSIONS_A_READ) continue;
+    await readChunk();
+    if (bytes >= maxBytes) break;
+  }
+  await readChunk();
+  return { transactions, upTo, txTime, bytes };
+}
+
+/** The earliest transaction after which the index has all changes (of `bucket`). */
+export async function changesFloor(
+  reader: KvReader,
+  { upTo, bucket }: Pick<ChangesQuery, "upTo" | "bucket">,
+): Promise<TxId> {
+  const pruned = await prunedUpTo(reader, bucket);
+  const prefix = Buffer.from([ROW.transaction]);
+  for await (const rows of reader.range({ gte: prefix, lt: prefixEnd(prefix), limit: 1 })) {
+    const [row] = rows;
+    if (row !== undefined) return Math.max(pruned, transactionRowId(row[0]) - 1);
+  }
+  return upTo;
+}
+
+/** Up to where changes may be gone: those of all buckets, or less where one alone is asked for. */
+async function prunedUpTo(reader: KvReader, bucket: string | undefined): Promise<TxId> {
+  const pruned = (await readState(reader))?.pruned ?? 0;
+  if (pruned === 0 || bucket === undefined) return pruned;
+  const { floor, gone } = await readFloors(reader, bucket);
+  return Math.min(pruned, Math.max(floor, gone));
+}
+
+/** The time of a transaction; undefined where the index has no row of it. */
+export async function transactionTime(reader: KvReader, txId: TxId): Promise<string | undefined> {
+  const value = await reader.get(transactionRowKey(txId));
+  return value === undefined ? undefined : isoTime(decodeOutcome(value).time);
+}
+
+async function* wantedTransactions(
+  reader: KvReader,
+  query: ChangesQuery,
+): AsyncGenerator<WantedTransaction, void> {
+  const { after, upTo, maxTransactions } = query;
+  let expected = after + 1;
+  const range = { gt: transactionRowKey(after), lte: transactionRowKey(upTo), limit: maxTransactions };
+  for await (const rows of reader.range(range)) {
+    const expired = await expiredWithin(reader, query, expected, expected + rows.length - 1);
+    for (const [key, value] of rows) {
+      const txId = transactionRowId(key);
+      if (txId !== expected) throw compacted(after, await changesFloor(reader, query));
+      expected += 1;
+      const { time, kind, text } = decodeOutcome(value);
+      const operations = kind === "committed" ? wantedOperations(text, query) : NOTHING;
+      const gone = expired.get(txId) ?? NOTHING;
+      const all = gone.length === 0 ? operations : [...operations, ...gone];
+      yield { txId, txTime: isoTime(time), operations: all };
+    }
+  }
+  if (expected === after + 1 && upTo > after) throw compacted(after, await changesFloor(reader, query));
+}
+
+/** What expired when these transactions were applied, whatever became of them. Each has a bounded number. */
+async function expiredWithin(
+  reader: KvReader,
+  { bucket, namespace }: ChangesQuery,
+  first: TxId,
+  last: TxId,
+): Promise<ReadonlyMap<TxId, readonly WantedOperation[]>> {
+  const expired = new Map<TxId, WantedOperation[]>();
+  const range = { gte: expiredRowKey(first, NO_STEM), lt: expiredRowKey(last + 1, NO_STEM) };
+  for await (const rows of reader.range(range)) {
+    for (const [row] of rows) {
+      const { number: txId, stem } = parseNumberedStem(row);
+      const key = parseStem(stem);
+      if ((bucket ?? key.bucket) !== key.bucket || (namespace ?? key.namespace) !== key.namespace) continue;
+      const operation = { op: "delete", bucket: key.bucket, key: `${key.namespace}/${key.name}` } as const;
+      const before = expired.get(txId);
+      if (before === undefined) expired.set(txId, [operation]);
+      else before.push(operation);
+    }
+  }
+  return expired;
+}
+
+/** Stands for a row key with nothing behind its kind. */
+const NO_STEM = new Uint8Array(1);
+const NO_DOCUMENT: { readonly json?: string } = {};
+const NOTHING: readonly WantedOperation[] = [];
+
+function wantedOperations(line: string, { bucket, namespace }: ChangesQuery): readonly WantedOperation[] {
+  // A birth record has none.
+  if (line === "") return NOTHING;
+  const { ops } = JSON.parse(line) as { readonly ops: readonly (readonly [string, string, string])[] };
+  const wanted: WantedOperation[] = [];
+  for (const [op, opBucket, opKey] of ops) {
+    if (op !== "put" && op !== "delete" && op !== "evict") continue;
+    if (bucket !== undefined && bucket !== opBucket) continue;
+    const key = qualifiedKey(opKey);
+    if (namespace !== undefined && !(key.startsWith(namespace) && key[namespace.length] === "/")) continue;
+    wanted.push({ op, bucket: opBucket, key });
+  }
+  return wanted;
+}
+
+/** Appends what the transactions of `chunk` changed; answers about how many bytes that is. */
+async function readVersions(
+  reader: KvReader,
+  chunk: readonly WantedTransaction[],
+  into: TransactionEvent[],
+): Promise<number> {
+  const values = await effects(reader, chunk);
+  let at = 0;
+  let bytes = 0;
+  for (const { txId, txTime, operations } of chunk) {
+    const changes: WatchChange[] = [];
+    for (const { op, bucket, key } of operations) {
+      const value = values[at];
+      at += 1;
+      if (value === undefined) continue;
+      // A document that expires at once is told as gone alone.
+      const { json } = op === "put" ? decodeVersion(value) : NO_DOCUMENT;
+      if (op === "put" && json === undefined) continue;
+      const place = { op, bucket, ...splitKey(key), revision: txId };
+      const change: WatchChange = json === undefined ? place : { ...place, json };
+      changes.push(change);
+      bytes += changeBytes(change);
+    }
+    if (changes.length > 0) into.push({ type: "tx", txId, txTime, changes });
+  }
+  return bytes;
+}
+
+/**
+ * For each operation the row by which it took effect, if it did and was not evicted since. Superseded versions are looked for first:
+ * they are found by their revision, so nothing is read that is not wanted.
+ */
+async function effects(
+  reader: KvReader,
+  chunk: readonly WantedTransaction[],
+): Promise<(Uint8Array | undefined)[]> {
+  const rowKeys: Buffer[] = [];
+  const first: Buffer[] = [];
+  const revisions: TxId[] = [];
+  const ops: WatchChange["op"][] = [];
+  for (const { txId, operations } of chunk) {
+    for (const { op, bucket, key } of operations) {
+      const rowKey = documentRowKey(bucket, key);
+      rowKeys.push(rowKey);
+      first.push(op === "evict" ? evictionRowKey(txId, rowKey) : versionRowKey(rowKey, txId));
+      revisions.push(txId);
+      ops.push(op);
+    }
+  }
+  if (first.length === 0) return [];
+  const found = await reader.getMany(first);
+  const missing = [...found.keys()].filter((index) => found[index] === undefined && ops[index] !== "evict");
+  if (missing.length === 0) return found;
+  const current = await reader.getMany(
+    missing.map((index) =>
+      asKind(rowKeys[index] ?? EMPTY, ops[index] === "put" ? ROW.document : ROW.tombstone),
+    ),
+  );
+  for (const [at, index] of missing.entries()) {
+    const value = current[at];
+    if (value !== undefined && versionValueRevision(value) === revisions[index]) found[index] = value;
+  }
+  return found;
+}
+
+const EMPTY = new Uint8Array(0);

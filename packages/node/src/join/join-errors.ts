@@ -1,0 +1,111 @@
+import { type CheckpointStore, parseCheckpointName } from "@cairn/checkpoint";
+import { CairnError } from "@cairn/kv";
+import type { NodeStatus } from "@cairn/client";
+import type { IndexState } from "../index/rows/index-state.ts";
+import type { BirthRecord } from "../transactions/birth-record.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
+
+type Join = NodeStatus["join"];
+
+/** The log is empty where there was more. `evidence` says how that is known. */
+export function emptyLog(logName: string, evidence: string): CairnError {
+  return new CairnError("LOG_DIFFERENT", `The log "${logName}" is empty, but ${evidence}.`, {
+    hint:
+      "Check the log's address and name. If the log is gone for good, `cairn log recover --from CHECKPOINT` goes on from a " +
+      "checkpoint and `cairn log create` begins with nothing; " +
+      'to let this node begin anew set "on-log-mismatch": {"different": "rebuild"}. Nothing was deleted.',
+  });
+}
+
+/** The local index was built from another log. */
+export function foreignIndex(identity: LogIdentity, state: IndexState): CairnError {
+  const continues = identity.birth?.continues;
+  if (continues?.log === state.log.id) return besideTheSeam(identity, continues, state);
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `The local index was built from log ${state.log.id}, but "${identity.name}" is log ${identity.id}.`,
+    {
+      hint:
+        "Check the log's address and name. If the log was replaced on purpose, move the index away or set " +
+        '"on-log-mismatch": {"different": "rebuild"}. Nothing was deleted.',
+    },
+  );
+}
+
+/** The local index is of the log that this one continues, but does not end where it is continued. */
+function besideTheSeam(
+  { name }: LogIdentity,
+  { log, anchor }: NonNullable<BirthRecord["continues"]>,
+  { txId }: IndexState,
+): CairnError {
+  const where = txId === anchor.txId ? "another history" : `transaction ${txId}`;
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `The log "${name}" continues log ${log} after transaction ${anchor.txId}; the local index of that log ends at ${where}.`,
+    {
+      hint:
+        'Set "on-log-mismatch": {"different": "rebuild"} to move the index aside and join from the checkpoint at that ' +
+        "transaction; `cairn log orphans` then prints what only the index knows. Nothing was deleted.",
+    },
+  );
+}
+
+/** The log continues another one, and there is no checkpoint of that one to begin with. */
+export function nothingToContinue(
+  { name }: LogIdentity,
+  { log, anchor }: NonNullable<BirthRecord["continues"]>,
+  skipped: number,
+): CairnError {
+  return new CairnError(
+    "LOG_TRIMMED",
+    `The log "${name}" continues log ${log}, and no usable checkpoint ends at its transaction ${anchor.txId}.`,
+    {
+      hint:
+        skipped > 0
+          ? `${skipped} checkpoints were found and not usable: cairn status says why (in /status: join.skipped).`
+          : "Configure the checkpoint store (restore-from) that holds the checkpoint which `cairn log recover` was given.",
+    },
+  );
+}
+
+/** The log's beginning is gone and no checkpoint holds it; says where it was last. */
+export function nothingToRestore(
+  { name, bounds }: LogIdentity,
+  { skipped, movedAside }: Pick<Join, "skipped" | "movedAside">,
+  stores: readonly CheckpointStore[],
+): CairnError {
+  // Newest first; those of other logs never held it, and an unreachable store has no name.
+  const newest = skipped.find((one) => one.name !== "" && one.code !== "LOG_DIFFERENT");
+  const missing = `transactions before message ${bounds.first}`;
+  const sentence = `The log "${name}" no longer holds the ${missing}, and no usable checkpoint does.`;
+  if (newest === undefined) {
+    return new CairnError("LOG_TRIMMED", sentence, {
+      hint: `${otherVersion(movedAside)}${placesLookedAt(stores)}Configure the checkpoint store that holds this log's checkpoints, or restore the log.`,
+    });
+  }
+  const upTo = parseCheckpointName(newest.name)?.txId;
+  return new CairnError(
+    "LOG_TRIMMED",
+    `${sentence} Those up to ${upTo} were last in ${newest.name} of ${newest.store} (${newest.code}: ${newest.message})`,
+    {
+      hint:
+        otherVersion(movedAside) +
+        "Restore that checkpoint's files or the log's, or configure another store that holds this log's checkpoints (restore-from). " +
+        "cairn status names all that were found (in /status: join.skipped).",
+    },
+  );
+}
+
+/** A folder that is not mounted looks like one that nobody has saved to yet: only a person can tell them apart, by its name. */
+function placesLookedAt(stores: readonly CheckpointStore[]): string {
+  if (stores.length === 0) return "No checkpoint store is configured. ";
+  const places = stores.map((store) => store.identity ?? store.location).join(" and in ");
+  return `No checkpoint of this log was found in ${places}: is that the right place, and mounted? `;
+}
+
+function otherVersion(movedAside: Join["movedAside"]): string {
+  const index = movedAside.find(({ code }) => code === "INDEX_VERSION");
+  return index === undefined
+    ? ""
+    : `This node's index, of another version of Cairn, is kept in ${index.path}: that version can go on with it. `;
+}

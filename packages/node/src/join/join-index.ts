@@ -1,0 +1,199 @@
+import { randomUUID } from "node:crypto";
+import { CairnError } from "@cairn/kv";
+import type { JoinContext } from "./join-context.ts";
+import { type IndexState, statePosition } from "../index/rows/index-state.ts";
+import { IndexStore } from "../index/index-store.ts";
+import { checkAnchor } from "../log/anchor.ts";
+import { continuesAt } from "../transactions/birth-record.ts";
+import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
+import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
+import type { MovedContents } from "../db-dir/index-directory.ts";
+import { type OpenedIndex, tryOpenIndex } from "../index/local-index.ts";
+import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
+import { emptyState } from "../index/empty-state.ts";
+import { heldTransactions } from "./last-shared.ts";
+import { restoreStores } from "../system/checkpoint-stores.ts";
+import { newestCheckpointOfName, restoreIndex } from "./restore-index.ts";
+
+/** An index that agrees with its log; what follows its state has to be replayed. */
+export interface JoinedIndex {
+  readonly index: IndexStore;
+  readonly identity: LogIdentity;
+}
+
+/**
+ * Finds the index that a node goes on from: the local one where it agrees with the log, else the newest checkpoint that can be
+ * trusted, else an empty one where the log still has everything. What cannot be used is moved aside, never deleted. Errors say why there is none:
+ * `LOG_DIFFERENT`, `LOG_REGRESSED` (when configured to halt), `LOG_TRIMMED`; `LOG_UNREACHABLE` and `STORE_UNREACHABLE` are
+ * worth trying again; nothing is taken for empty because it could not be reached.
+ */
+export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
+  await context.directory.sweepStaging();
+  context.report.orphans = await context.directory.countOrphans();
+  const local = await openLocal(context);
+  try {
+    const identity = await identifyLog(context, local?.state);
+    const index = await keepLocal(context, identity, local);
+    if (index !== undefined) return { index, identity };
+  } catch (error) {
+    // One with a state was handed over and is the receiver's to close.
+    if (local?.state === undefined) await local?.kv.close();
+    throw error;
+  }
+  // Asked again: judging the local index may have lasted, and the log may have been trimmed meanwhile.
+  return await joinWithoutLocal(context, await reidentify(context));
+}
+
+/** The local index, opened; one that cannot be used is moved aside at once. */
+async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined> {
+  const { system, directory, suspect, replacement } = context;
+  if (!system.kvProvider.persistent || !(await directory.hasLive())) return undefined;
+  const unusable = suspect ?? (await directory.distrusted());
+  const opened =
+    unusable === undefined ? await tryOpenIndex(system.kvProvider, directory.live) : { unusable };
+  if ("unusable" in opened) {
+    const holdsLost = await mayAloneHold(context, opened.unusable);
+    await moveAside(context, opened.unusable, { holdsLost });
+    if (suspect === undefined || replacement === undefined) return undefined;
+    await directory.place(replacement);
+    return await openLocal({ ...context, suspect: undefined });
+  }
+  if (opened.state !== undefined) context.onLocal(await IndexStore.open(opened.kv, opened.state));
+  return opened;
+}
+
+/**
+ * Whether an index that is about to be moved aside may be the only one that holds something: one of another version cannot be asked, so
+ * it is where the log was trimmed. Where there is no log it says that there was one, and stays in its place until a person looked.
+ */
+async function mayAloneHold({ log, system }: JoinContext, unusable: CairnError): Promise<boolean> {
+  if (unusable.code !== "INDEX_VERSION") return false;
+  if (await log.exists()) return (await log.bounds()).first > 1;
+  if (system.onLogMismatch.different === "rebuild") return true;
+  throw emptyLog(log.name, "the local index, which another version of Cairn made, was built from one");
+}
+
+/** Who the log is; makes it when there is none and nothing says that there was more. */
+async function identifyLog(context: JoinContext, local: IndexState | undefined): Promise<LogIdentity> {
+  const identity = await readLogIdentity(context.log);
+  if (identity !== undefined) return identity;
+  const problem = await saysThereWasMore(context, local);
+  if (problem !== undefined && context.system.onLogMismatch.different === "halt") throw problem;
+  await context.log.create((id) => encodeBirthRecord({ log: id, offset: 0 }));
+  return await reidentify(context);
+}
+
+async function reidentify({ log }: JoinContext): Promise<LogIdentity> {
+  const identity = await readLogIdentity(log);
+  if (identity !== undefined) return identity;
+  throw new CairnError("LOG_UNREACHABLE", `The log "${log.name}" was there and is not any more.`, {
+    hint: "The node tries again.",
+  });
+}
+
+/** A wrong address must not look like an empty cluster. */
+async function saysThereWasMore(
+  context: JoinContext,
+  local: IndexState | undefined,
+): Promise<CairnError | undefined> {
+  const { log } = context;
+  if (local !== undefined)
+    return emptyLog(log.name, `the local index holds transactions up to ${local.txId}`);
+  const newest = await newestCheckpointOfName(context, log.name);
+  return newest === undefined
+    ? undefined
+    : emptyLog(log.name, `checkpoint ${newest.name} holds transactions up to ${newest.txId}`);
+}
+
+/**
+ * The local index when it agrees with the log, or the newer one that takes its place where the log was trimmed in front of it;
+ * else undefined, after it was moved aside where that is allowed.
+ */
+async function keepLocal(
+  context: JoinContext,
+  identity: LogIdentity,
+  local: OpenedIndex | undefined,
+): Promise<IndexStore | undefined> {
+  if (local === undefined) return undefined;
+  const { state } = local;
+  const open = async (): Promise<IndexStore> => await IndexStore.open(local.kv, emptyState(identity));
+  if (state === undefined) return hasBeginning(identity) ? await open() : await discard(context, local);
+  const problem = await disagreement(context, identity, state);
+  if (problem === undefined) return await open();
+  const { onLogMismatch } = context.system;
+  if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
+  if (problem.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw problem;
+  const leave = async (): Promise<void> => {
+    const held = await heldTransactions(local.kv, state, context.log, identity);
+    context.onLocal(undefined);
+    await local.kv.close();
+    // What the log lost, trimmed or never had may be only here.
+    const contents = { holdsLost: true, ...(held === undefined ? {} : { held }) };
+    await moveAside(context, problem, contents);
+  };
+  if (problem.code !== "LOG_TRIMMED") return void (await leave());
+  // It is old and not wrong: whoever asks for what is there gets it, until there is a newer one.
+  const newer = await restoreIndex(context, identity, leave);
+  if (newer === undefined)
+    throw nothingToRestore(identity, context.report, restoreStores(context.system.checkpointer));
+  return newer;
+}
+
+async function disagreement(
+  context: JoinContext,
+  identity: LogIdentity,
+  state: IndexState,
+): Promise<CairnError | undefined> {
+  const { log, txId, sha256 } = state;
+  if (log.id !== identity.id) {
+    const goesOn = continuesAt(identity.birth, { logId: log.id, txId, sha256 });
+    return goesOn ? undefined : foreignIndex(identity, state);
+  }
+  return await checkAnchor(context.log, { position: statePosition(state), sha256: state.sha256 });
+}
+
+/** Whether the log has everything from the first transaction on: nothing trimmed, and nothing in a log before it. */
+function hasBeginning({ birth }: LogIdentity): boolean {
+  return birth !== undefined && birth.continues === undefined;
+}
+
+/** An index that holds nothing is not worth keeping where the log does not have everything. */
+async function discard(context: JoinContext, local: OpenedIndex): Promise<undefined> {
+  await local.kv.close();
+  const reason = new CairnError("LOG_TRIMMED", "The local index is empty and the log's beginning is gone.");
+  await context.directory.moveAside(reason, { holdsLost: false });
+  return undefined;
+}
+
+async function moveAside(
+  { directory, report, onMovedAside }: JoinContext,
+  reason: CairnError,
+  contents: MovedContents,
+): Promise<void> {
+  const moved = await directory.moveAside(reason, contents);
+  report.movedAside.push(moved);
+  report.orphans = await directory.countOrphans();
+  onMovedAside(moved, report.orphans);
+}
+
+async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Promise<JoinedIndex> {
+  const { system, directory, log } = context;
+  const restored = await restoreIndex(context, identity);
+  if (restored !== undefined) return { index: restored, identity };
+  const { birth, bounds } = identity;
+  if (birth === undefined)
+    throw nothingToRestore(identity, context.report, restoreStores(context.system.checkpointer));
+  if (birth.continues !== undefined) {
+    throw nothingToContinue(identity, birth.continues, context.report.skipped.length);
+  }
+  const isEmpty = bounds.last <= 1 && birth.deliberate !== true;
+  if (isEmpty && system.onLogMismatch.different === "halt") {
+    const newest = await newestCheckpointOfName(context, log.name, identity.id);
+    if (newest !== undefined) {
+      throw emptyLog(log.name, `checkpoint ${newest.name} holds transactions up to ${newest.txId}`);
+    }
+  }
+  const dir = system.kvProvider.persistent ? directory.live : `${directory.staging}/${randomUUID()}`;
+  const kv = await system.kvProvider.open(dir);
+  return { index: await IndexStore.open(kv, emptyState(identity)), identity };
+}

@@ -1,0 +1,87 @@
+import { isCairnError, type KvReader } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import type { IndexState } from "../index/rows/index-state.ts";
+import { transactionRowId, transactionRowKey } from "../index/rows/row-keys.ts";
+import { decodeOutcome } from "../index/rows/row-values.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
+import type { HeldTransactions } from "../db-dir/quarantine.ts";
+import { continuesAt } from "../transactions/birth-record.ts";
+import { decodeMessage } from "../transactions/transaction-codec.ts";
+import type { LogMessage, TxLog } from "../log/tx-log.ts";
+
+/**
+ * The last transaction that an index and the log have in common; what the index holds after it, only the index knows. Undefined
+ * when nothing tells, because the log neither is nor continues the index's. Two histories that part never meet again, so a search
+ * by halves finds it, whatever the length of what was lost. What the log has trimmed counts as common: it had been in the log.
+ */
+export async function lastShared(
+  kv: KvReader,
+  state: IndexState,
+  log: Pick<TxLog, "fetch">,
+  { id, birth, bounds }: LogIdentity,
+): Promise<TxId | undefined> {
+  const { txId, sha256 } = state;
+  const { id: logId, offset } = state.log;
+  if (logId !== id) {
+    const continues = birth?.continues;
+    if (continuesAt(birth, { logId, txId, sha256 })) return txId;
+    // One that ends at the very transaction, but with another message, parted from it somewhere before.
+    if (continues?.log !== logId || txId === continues.anchor.txId) return undefined;
+    return Math.min(txId, continues.anchor.txId);
+  }
+  // The birth record says the log's id, which is the same.
+  let low = Math.min(txId, Math.max(1, bounds.first - 1) + offset);
+  let high = Math.min(txId, bounds.last + offset);
+  // Everything up to `low` is common, nothing behind `high` is.
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    const compared = await compareNewest(kv, log, offset, { after: low, upTo: middle });
+    if (compared === undefined || compared.agrees) low = middle;
+    else high = compared.txId - 1;
+  }
+  return low;
+}
+
+/** What an index holds that is about to be moved aside; undefined where it or the log cannot be read: a node goes on without knowing. */
+export async function heldTransactions(
+  kv: KvReader,
+  state: IndexState,
+  log: TxLog,
+  identity: LogIdentity,
+): Promise<HeldTransactions | undefined> {
+  try {
+    return { txId: state.txId, shared: await lastShared(kv, state, log, identity) };
+  } catch (error) {
+    if (isCairnError(error) && error.code !== "LOG_UNREACHABLE") return undefined;
+    throw error;
+  }
+}
+
+/** Compares the newest transaction of a range that can be: aborted ones and duplicates do not say what their message was. */
+async function compareNewest(
+  kv: KvReader,
+  log: Pick<TxLog, "fetch">,
+  offset: number,
+  { after, upTo }: { readonly after: TxId; readonly upTo: TxId },
+): Promise<{ readonly txId: TxId; readonly agrees: boolean } | undefined> {
+  const range = { gt: transactionRowKey(after), lte: transactionRowKey(upTo), reverse: true };
+  for await (const rows of kv.range(range)) {
+    for (const [key, value] of rows) {
+      const { kind } = decodeOutcome(value);
+      if (kind !== "committed") continue;
+      const txId = transactionRowId(key);
+      const message = await log.fetch(txId - offset);
+      if (message !== undefined) return { txId, agrees: await isOf(kv, txId, value, message) };
+    }
+  }
+  return undefined;
+}
+
+/** Whether a committed transaction's row was made from this message. */
+async function isOf(kv: KvReader, txId: TxId, row: Uint8Array, message: LogMessage): Promise<boolean> {
+  const { time, text } = decodeOutcome(row);
+  const decoded = decodeMessage(message.payload);
+  if (decoded.kind !== "transaction" || Buffer.from(decoded.header).toString("utf8") !== text) return false;
+  const before = await kv.get(transactionRowKey(txId - 1));
+  return time === Math.max(message.time, before === undefined ? 0 : decodeOutcome(before).time);
+}

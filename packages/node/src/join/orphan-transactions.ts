@@ -1,0 +1,145 @@
+import { createHash } from "node:crypto";
+import type { KvReader } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import type { IndexState } from "../index/rows/index-state.ts";
+import { eventRowOrigin } from "../index/rows/event-row-keys.ts";
+import {
+  documentRowKey,
+  ROW,
+  rowsOfKind,
+  transactionRowId,
+  transactionRowKey,
+  versionRowKey,
+} from "../index/rows/row-keys.ts";
+import { decodeOutcome, decodeVersion } from "../index/rows/row-values.ts";
+import { qualifiedKey } from "../text/document-key.ts";
+
+/** A transaction that only an index knows, in the form that `cairn load` takes. */
+export interface OrphanTransaction {
+  readonly txId: TxId;
+  /** One line of JSON; undefined where nothing of it is left to do. */
+  readonly line: string | undefined;
+  /** Keys whose documents were evicted afterwards: their puts are left out. */
+  readonly evicted: readonly string[];
+  /** Preconditions left out, because the revisions that they name were lost with the log's end. */
+  readonly unmatched: number;
+}
+
+interface LoggedHeader {
+  readonly ops: readonly (readonly [op: string, bucket: string, key: string, revision?: number | null])[];
+  readonly id?: string;
+}
+
+/**
+ * The committed transactions of an index after `shared`, in their order, made again from its rows. Aborted ones and duplicates
+ * changed nothing and are not among them. Each has an id, its own or one made of its content, so that loading it twice applies it once.
+ */
+export async function* orphanTransactions(
+  kv: KvReader,
+  state: IndexState,
+  shared: TxId,
+): AsyncGenerator<OrphanTransaction, void, void> {
+  const contents = await readContents(kv, state, shared);
+  const range = { gt: transactionRowKey(shared), lte: transactionRowKey(state.txId) };
+  for await (const rows of kv.range(range)) {
+    for (const [key, value] of rows) {
+      const { kind, time, text } = decodeOutcome(value);
+      // A birth record has no operations.
+      if (kind !== "committed" || text === "") continue;
+      const txId = transactionRowId(key);
+      const header = JSON.parse(text) as LoggedHeader;
+      yield await makeAgain(kv, header, { logId: state.log.id, txId, time, shared }, contents);
+    }
+  }
+}
+
+interface Origin {
+  readonly logId: string;
+  readonly txId: TxId;
+  readonly time: number;
+  readonly shared: TxId;
+}
+
+async function makeAgain(
+  kv: KvReader,
+  header: LoggedHeader,
+  origin: Origin,
+  contents: Contents,
+): Promise<OrphanTransaction> {
+  const { txId, shared } = origin;
+  const ops: string[] = [];
+  const evicted: string[] = [];
+  let unmatched = 0;
+  let writes = 0;
+  let events = 0;
+  for (const op of header.ops) {
+    const [kind, bucket, key, revision = null] = op;
+    if (kind === "event" || kind === "configure") {
+      const content =
+        kind === "event" ? contents.events.get(`${txId}-${events}`) : contents.policies.get(txId);
+      if (kind === "event") events += 1;
+      // What is gone by its bounds, or was set anew since, is past.
+      if (content === undefined) continue;
+      writes += 1;
+      ops.push(`["${kind}",${content}]`);
+      continue;
+    }
+    if (kind === "match" && revision !== null && revision > shared) {
+      unmatched += 1;
+      continue;
+    }
+    const document = kind === "put" ? await documentOf(kv, bucket, key, txId) : undefined;
+    if (kind === "put" && document === undefined) {
+      evicted.push(`${bucket} ${qualifiedKey(key)}`);
+      continue;
+    }
+    if (kind !== "match") writes += 1;
+    // The document's text as it is: parsing it could change it.
+    ops.push(document === undefined ? JSON.stringify(op) : `${JSON.stringify(op).slice(0, -1)},${document}]`);
+  }
+  const text = `[${ops.join(",")}]`;
+  const isWhole = evicted.length === 0 && unmatched === 0;
+  const id = isWhole && header.id !== undefined ? header.id : contentId(origin, text);
+  const line = writes === 0 ? undefined : `{"ops":${text},"id":${JSON.stringify(id)}}`;
+  return { txId, line, evicted, unmatched };
+}
+
+/** What stands apart from the operations of a transaction and has no key: events by transaction and place, policies by transaction. */
+interface Contents {
+  readonly events: ReadonlyMap<string, string>;
+  readonly policies: ReadonlyMap<TxId, string>;
+}
+
+async function readContents(kv: KvReader, { policies }: IndexState, shared: TxId): Promise<Contents> {
+  const events = new Map<string, string>();
+  for await (const rows of kv.range(rowsOfKind(ROW.event))) {
+    for (const [key, value] of rows) {
+      const { txId, place } = eventRowOrigin(key);
+      if (txId > shared) events.set(`${txId}-${place}`, Buffer.from(value).toString("utf8"));
+    }
+  }
+  const last = policies === undefined ? [] : [[policies.revision, JSON.stringify(policies.value)] as const];
+  return { events, policies: new Map(last) };
+}
+
+/** The document that transaction `txId` put: the key's current one, or one of its superseded versions. */
+async function documentOf(
+  kv: KvReader,
+  bucket: string,
+  key: string,
+  txId: TxId,
+): Promise<string | undefined> {
+  const rowKey = documentRowKey(bucket, qualifiedKey(key));
+  for (const value of await kv.getMany([rowKey, versionRowKey(rowKey, txId)])) {
+    if (value === undefined) continue;
+    const { revision, json } = decodeVersion(value);
+    if (revision === txId) return json;
+  }
+  return undefined;
+}
+
+/** Nodes that keep the same lost transaction give it the same id. */
+function contentId({ logId, txId, time }: Origin, ops: string): string {
+  const hash = createHash("sha256").update(`${logId}\n${txId}\n${time}\n${ops}`).digest("hex");
+  return `orphan-${txId}-${hash.slice(0, 32)}`;
+}

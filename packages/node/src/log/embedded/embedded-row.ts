@@ -1,0 +1,78 @@
+import { CairnError } from "@cairn/kv";
+import type { LogMessage } from "../tx-log.ts";
+
+/**
+ * Rows of the embedded log, in key order:
+ * - position (8 bytes, so the first is zero) → time (8 bytes), payload
+ * - 0x02, position → time (8 bytes), message id; only for messages with an id, and only while it is remembered
+ * - 0xff → the log's head: its format and id
+ * All numbers are big-endian, so that the order of the bytes is that of the numbers. The ids have rows of their own
+ * because opening has to read the recent ones, and would else read all recent payloads.
+ */
+export const HEAD_KEY: Uint8Array = Uint8Array.of(0xff);
+
+/** The first key that is no position. */
+export const POSITIONS_END: Uint8Array = Uint8Array.of(0x01);
+
+/** Where the rows of message ids begin and end. */
+export const MESSAGE_IDS = { gte: Uint8Array.of(0x02), lt: Uint8Array.of(0x03) } as const;
+
+const FORMAT = 1;
+const TIME_BYTES = 8;
+
+/** The key of a position. */
+export function positionKey(position: number): Uint8Array {
+  return prefixed(position, 0);
+}
+
+/** The key of the row for the message id of `position`. */
+export function messageIdKey(position: number): Uint8Array {
+  const key = prefixed(position, 1);
+  key[0] = 0x02;
+  return key;
+}
+
+/** The position in a key, its last 8 bytes. */
+export function positionOf(key: Uint8Array): number {
+  return readUint64(key, key.length - 8);
+}
+
+/** A row's value: a time, and what was stored at it. */
+export function encodeRow(time: number, content: Uint8Array): Uint8Array {
+  const row = Buffer.allocUnsafe(TIME_BYTES + content.length);
+  row.writeBigUInt64BE(BigInt(time), 0);
+  row.set(content, TIME_BYTES);
+  return row;
+}
+
+/** The message in a row. Its payload is a view of `value`. */
+export function decodeRow(position: number, value: Uint8Array): LogMessage {
+  return { position, time: readUint64(value, 0), payload: value.subarray(TIME_BYTES) };
+}
+
+/** The value of the head's row. */
+export function encodeHead(logId: string): Uint8Array {
+  return Buffer.from(JSON.stringify({ format: FORMAT, id: logId }));
+}
+
+/** The log id in the head's row. Throws `INDEX_VERSION` when another version of Cairn wrote it. */
+export function decodeHead(path: string, value: Uint8Array): string {
+  const head: unknown = JSON.parse(Buffer.from(value).toString());
+  if (head !== null && typeof head === "object" && "format" in head && "id" in head) {
+    if (head.format === FORMAT && typeof head.id === "string") return head.id;
+  }
+  throw new CairnError("INDEX_VERSION", `The log in ${path} was written by another version of Cairn.`, {
+    hint: "Use the version that wrote it, or give this node another log folder.",
+  });
+}
+
+function prefixed(position: number, prefixBytes: number): Buffer {
+  const key = Buffer.allocUnsafe(prefixBytes + 8);
+  key.writeBigUInt64BE(BigInt(position), prefixBytes);
+  return key;
+}
+
+function readUint64(bytes: Uint8Array, offset: number): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + offset, 8);
+  return view.getUint32(0) * 0x1_0000_0000 + view.getUint32(4);
+}

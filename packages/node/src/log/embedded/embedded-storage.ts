@@ -1,0 +1,187 @@
+import { randomUUID } from "node:crypto";
+import { CairnError, checkLiveTables, isCairnError } from "@cairn/kv";
+import { learnContents, type LogContents } from "./embedded-contents.ts";
+import {
+  damagedFile,
+  type Database,
+  databaseError,
+  hasDatabase,
+  hasRoomToOpen,
+  lostMessages,
+  openDatabase,
+} from "./embedded-database.ts";
+import { encodeHead, encodeRow, HEAD_KEY, messageIdKey, positionKey } from "./embedded-row.ts";
+import type { Appended, PendingAppend } from "../group-commit.ts";
+import { MessageIdMemory } from "../message-id-memory.ts";
+
+interface PutRow {
+  readonly type: "put";
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+}
+
+const NOTHING: LogContents = { logId: undefined, first: 1, last: 0, messageIds: new MessageIdMemory() };
+
+/** The embedded log's database and what is known of its contents. One writer at a time. */
+export class EmbeddedStorage {
+  readonly path: string;
+  readonly #onChange: () => void;
+  #database: Database | undefined;
+  #contents = NOTHING;
+  /** The last message that is stored for certain; beside `#contents`, since every write changes it. */
+  #last = 0;
+  /** Why a write failed, until opening again has shown what of it is stored; every write tries that first. */
+  #failure: CairnError | undefined;
+  /** Once set it stays, and nothing is read or written any more. */
+  #damage: CairnError | undefined;
+  #checking: Promise<void> | undefined;
+  #stopChecking = new AbortController();
+
+  /** `onChange` is called when messages were added, and when the database is another one than before. */
+  constructor(path: string, onChange: () => void) {
+    this.path = path;
+    this.#onChange = onChange;
+  }
+
+  get logId(): string | undefined {
+    return this.#contents.logId;
+  }
+
+  get first(): number {
+    return this.#contents.first;
+  }
+
+  get last(): number {
+    return this.#last;
+  }
+
+  /** The open database. */
+  get database(): Database {
+    if (this.#damage !== undefined) throw this.#damage;
+    if (this.#database !== undefined) return this.#database;
+    throw new CairnError("LOG_UNREACHABLE", `The log in ${this.path} is not open.`, {
+      hint: "After a failed write it is opened again with the next transaction. Check the disk.",
+    });
+  }
+
+  /** Whether `database` is still the one in use. */
+  uses(database: Database): boolean {
+    return this.#damage === undefined && this.#database === database;
+  }
+
+  async open(): Promise<void> {
+    const database = await openDatabase(this.path);
+    try {
+      this.#contents = await learnContents(database);
+    } catch (error) {
+      await database.close();
+      throw databaseError(this.path, error);
+    }
+    this.#database = database;
+    this.#last = this.#contents.last;
+    this.#stopChecking = new AbortController();
+    this.#checking = this.#checkTables(this.#stopChecking.signal);
+  }
+
+  async close(): Promise<void> {
+    const database = this.#database;
+    this.#database = undefined;
+    this.#stopChecking.abort();
+    await this.#checking;
+    await database?.close();
+  }
+
+  /** Beside the work: what lay on the disk may be another than was written, which LevelDB itself would not find out. */
+  async #checkTables(signal: AbortSignal): Promise<void> {
+    try {
+      await checkLiveTables(this.path, signal);
+    } catch (error) {
+      // A disk that cannot be read, for example, shows itself to whoever reads or writes.
+      if (!isCairnError(error, "INDEX_CORRUPT")) return;
+      this.#damage = damagedFile(this.path, error);
+      this.#onChange();
+    }
+  }
+
+  /** Writes id and birth record unless there is a message. */
+  async begin(birthRecord: (logId: string) => Uint8Array): Promise<void> {
+    if (this.#database === undefined) await this.open();
+    if (this.#last > 0) return;
+    const logId = this.logId ?? randomUUID();
+    // One batch, so that a log has both its id and its birth record or, for the next start, neither.
+    await this.#write(1, [
+      { type: "put", key: HEAD_KEY, value: encodeHead(logId) },
+      { type: "put", key: positionKey(1), value: encodeRow(Date.now(), birthRecord(logId)) },
+    ]);
+    this.#contents = { ...this.#contents, logId };
+  }
+
+  async store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
+    if (this.#failure !== undefined) await this.#recover(this.#failure);
+    const { messageIds } = this.#contents;
+    const time = Date.now();
+    const rows: PutRow[] = [];
+    const fresh = new Map<string, number>();
+    let last = this.#last;
+    const appended = group.map(({ payload, messageId }): Appended => {
+      const known = messageId === undefined ? undefined : (fresh.get(messageId) ?? messageIds.get(messageId));
+      if (known !== undefined) return { position: known, duplicate: true };
+      last += 1;
+      rows.push({ type: "put", key: positionKey(last), value: encodeRow(time, payload) });
+      if (messageId !== undefined) {
+        fresh.set(messageId, last);
+        rows.push({ type: "put", key: messageIdKey(last), value: encodeRow(time, Buffer.from(messageId)) });
+      }
+      return { position: last, duplicate: false };
+    });
+    if (rows.length > 0) await this.#write(last, rows);
+    for (const [messageId, position] of fresh) this.#contents.messageIds.add(messageId, position, time);
+    return appended;
+  }
+
+  /** Removes the messages below `upTo`, the oldest first, so that a crash between leaves no hole. */
+  async trim(upTo: number): Promise<void> {
+    const { database } = this;
+    // Before the rows go: one that is missing within the bounds would be taken for a hole.
+    this.#contents = { ...this.#contents, first: Math.max(this.first, upTo) };
+    const rows = { gte: positionKey(0), lt: positionKey(upTo) };
+    try {
+      await database.clear(rows);
+      await database.compactRange(rows.gte, rows.lt);
+    } catch (error) {
+      throw databaseError(this.path, error);
+    }
+  }
+
+  /**
+   * Writes rows up to the position `last`. A failed write leaves the write-ahead log in an unknown state: all of it may be
+   * there or nothing, and what would be written behind it could be lost. Opening again finds out which.
+   */
+  async #write(last: number, rows: PutRow[]): Promise<void> {
+    try {
+      await this.database.batch(rows, { sync: true });
+    } catch (error) {
+      this.#failure = databaseError(this.path, error);
+      await this.#recover(this.#failure);
+      if (this.#last < last) throw databaseError(this.path, error);
+    }
+    this.#last = last;
+    this.#onChange();
+  }
+
+  /** Opens again after `failure`, or throws it: until a full disk has room again, the database stays open for readers. */
+  async #recover(failure: CairnError): Promise<void> {
+    if (failure.code === "DISK_FULL" && !(await hasRoomToOpen(this.path))) throw failure;
+    const acknowledged = this.#last;
+    await this.close();
+    this.#onChange();
+    // Opening would make a new log where the old one's folder was removed or its volume taken away.
+    if (!(await hasDatabase(this.path))) throw failure;
+    await this.open();
+    if (this.#last < acknowledged) {
+      this.#damage = lostMessages(this.path, this.#last + 1, acknowledged);
+      throw this.#damage;
+    }
+    this.#failure = undefined;
+  }
+}

@@ -1,0 +1,176 @@
+import { basename, resolve as absolute } from "node:path";
+import { CairnError } from "@cairn/kv";
+import { storedMessages, wholeMessage } from "./embedded-contents.ts";
+import { trimmedTooFar } from "../anchor.ts";
+import { databaseError, hasDatabase } from "./embedded-database.ts";
+import { positionKey } from "./embedded-row.ts";
+import { EmbeddedStorage } from "./embedded-storage.ts";
+import { type Appended, GroupCommit } from "../group-commit.ts";
+import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts";
+
+/** Where an embedded log lies. */
+export interface EmbeddedTxLogOptions {
+  readonly path: string;
+  /** Default: the folder's name. */
+  readonly name?: string;
+}
+
+const MAX_PAYLOAD = 8 * 1024 * 1024;
+const MAX_MESSAGE_ID = 1_024;
+
+/**
+ * Opens the log of a single node, a LevelDB of its own in `path`. Makes nothing on disk before `create`; until then
+ * `append`, `bounds`, `fetch` and `read` reject with `LOG_UNREACHABLE`.
+ * Errors: `INDEX_LOCKED` (another process has it open), `LOG_GAP` (damaged), `CONFIG_INVALID` (the folder holds another
+ * database), `DISK_FULL`, `LOG_UNREACHABLE`.
+ */
+export async function openEmbeddedTxLog(options: EmbeddedTxLogOptions): Promise<TxLog> {
+  const path = absolute(options.path);
+  const log = new EmbeddedTxLog(path, options.name ?? basename(path));
+  if (await hasDatabase(path)) await log.open();
+  return log;
+}
+
+class EmbeddedTxLog implements TxLog {
+  readonly name: string;
+  readonly maxPayload = MAX_PAYLOAD;
+  readonly #storage: EmbeddedStorage;
+  readonly #commit: GroupCommit;
+  /** Wakes readers that have read all there is. */
+  readonly #atTail = new Set<() => void>();
+  #creating: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(path: string, name: string) {
+    this.name = name;
+    this.#storage = new EmbeddedStorage(path, () => this.#wakeReaders());
+    this.#commit = new GroupCommit((group) => this.#storage.store(group));
+  }
+
+  async open(): Promise<void> {
+    await this.#storage.open();
+  }
+
+  async id(): Promise<string | undefined> {
+    this.#check();
+    return this.#storage.logId;
+  }
+
+  async exists(): Promise<boolean> {
+    this.#check();
+    return this.#storage.last > 0;
+  }
+
+  async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
+    this.#check();
+    this.#creating ??= this.#storage.begin(birthRecord);
+    try {
+      await this.#creating;
+    } finally {
+      this.#creating = undefined;
+    }
+  }
+
+  async append(payload: Uint8Array, options: { messageId?: string } = {}): Promise<Appended> {
+    this.#check();
+    if (payload.length > MAX_PAYLOAD || Buffer.byteLength(options.messageId ?? "") > MAX_MESSAGE_ID) {
+      throw new CairnError(
+        "TX_TOO_LARGE",
+        `A message of ${payload.length} bytes is larger than the log takes.`,
+        {
+          hint: `The limit is ${MAX_PAYLOAD} bytes, and ${MAX_MESSAGE_ID} for the message's id. Split the transaction.`,
+        },
+      );
+    }
+    this.#checkExists();
+    return this.#commit.append(payload, options.messageId);
+  }
+
+  async bounds(): Promise<LogBounds> {
+    this.#check();
+    this.#checkExists();
+    return { first: this.#storage.first, last: this.#storage.last };
+  }
+
+  async fetch(position: number): Promise<LogMessage | undefined> {
+    this.#check();
+    this.#checkExists();
+    const { database, first, last, path } = this.#storage;
+    if (position < first || position > last) return undefined;
+    try {
+      const value = await database.get(positionKey(position));
+      return value === undefined ? undefined : wholeMessage(database, position, value);
+    } catch (error) {
+      throw databaseError(path, error);
+    }
+  }
+
+  async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
+    this.#check();
+    this.#checkExists();
+    const storage = this.#storage;
+    const { database } = storage;
+    const usable = (): boolean => !options.signal.aborted && !this.#closed && storage.uses(database);
+    if (from > storage.last + 1) return;
+    let next = Math.max(from, storage.first);
+    while (usable()) {
+      if (next > storage.last) {
+        await this.#untilChanged(options.signal);
+        continue;
+      }
+      try {
+        for await (const messages of storedMessages(database, positionKey(next), options)) {
+          if (!usable()) return;
+          next = (messages.at(-1)?.position ?? next) + 1;
+          yield messages;
+        }
+      } catch (error) {
+        // Closing the database fails the reads under way: an interruption, not a fault.
+        if (!usable()) return;
+        throw databaseError(storage.path, error);
+      }
+    }
+  }
+
+  async trim(upTo: number): Promise<void> {
+    this.#check();
+    this.#checkExists();
+    if (upTo > this.#storage.last) throw trimmedTooFar(this.name, upTo, this.#storage.last);
+    await this.#storage.trim(upTo);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#wakeReaders();
+    await Promise.allSettled([this.#creating]);
+    await this.#commit.idle();
+    await this.#storage.close();
+  }
+
+  #check(): void {
+    if (this.#closed) throw new CairnError("LOG_UNREACHABLE", `The log "${this.name}" is closed.`);
+  }
+
+  #checkExists(): void {
+    if (this.#storage.last > 0) return;
+    throw new CairnError("LOG_UNREACHABLE", `There is no log in ${this.#storage.path}.`, {
+      hint: "It is made when a node starts with it for the first time.",
+    });
+  }
+
+  #wakeReaders(): void {
+    for (const wake of this.#atTail) wake();
+  }
+
+  async #untilChanged(signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const wake = (): void => {
+        this.#atTail.delete(wake);
+        signal.removeEventListener("abort", wake);
+        resolve();
+      };
+      this.#atTail.add(wake);
+      signal.addEventListener("abort", wake);
+    });
+  }
+}

@@ -1,0 +1,132 @@
+import { CairnError, errorMessage } from "@cairn/kv";
+import { createInbox, type Msg, type NatsError, type Subscription } from "nats";
+import type { NatsLink } from "./nats-connection.ts";
+import type { NatsStream } from "./nats-stream.ts";
+import { covers } from "./nats-stream-settings.ts";
+import type { PeerChannel, SendAnswer } from "../peer-channel.ts";
+
+/** The status by which a server says that nobody subscribes to a subject. */
+const NO_RESPONDERS = 503;
+
+/** {@link PeerChannel} by request and reply of core NATS, on `_CAIRN.nodes.<stream>`. */
+export class NatsPeers implements PeerChannel {
+  readonly address: string;
+  readonly #link: NatsLink;
+  readonly #stream: NatsStream;
+
+  constructor(link: NatsLink, stream: NatsStream) {
+    // Not below the stream's name, because its subjects may be `<stream>.>`.
+    this.address = `_CAIRN.nodes.${stream.name}`;
+    this.#link = link;
+    this.#stream = stream;
+  }
+
+  serve(
+    answer: (question: Uint8Array, send: SendAnswer) => void,
+    onRefused: (error: CairnError) => void,
+  ): () => void {
+    const { connection } = this.#link;
+    let told = false;
+    const refuse = (action: string, subject: string, cause?: unknown): void => {
+      if (!told) onRefused(this.#denied(action, subject, cause));
+      told = true;
+    };
+    // Inboxes that were answered to: who may not publish there is told so only afterwards.
+    const answered = new Set<string>();
+    const listener = {
+      publishDenied: (subject: string) => {
+        if (answered.has(subject)) refuse("publish", subject);
+      },
+    };
+    const callback = (error: NatsError | null, message: Msg): void => {
+      if (error !== null) return refuse("subscribe to", this.address, error);
+      const { reply, data } = message;
+      if (reply === undefined || reply === "") return;
+      remember(answered, reply);
+      answer(data, (bytes) => {
+        // While the connection is down, nobody waits for the answer any more.
+        if (this.#link.connected) connection.publish(reply, bytes);
+      });
+    };
+    this.#link.add(listener);
+    const subscription = this.#subscribe(this.address, { callback });
+    return () => {
+      this.#link.remove(listener);
+      subscription?.unsubscribe();
+    };
+  }
+
+  async *ask(question: Uint8Array, signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
+    const { config } = await this.#stream.info();
+    if (config.subjects.some((pattern) => covers(pattern, this.address))) throw this.#captured(config.name);
+    if (signal.aborted) return;
+    const inbox = createInbox();
+    const answers = this.#subscribe(inbox, {});
+    if (answers === undefined) return;
+    let denied: CairnError | undefined;
+    const end = (): void => answers.unsubscribe();
+    const listener = {
+      publishDenied: (subject: string) => {
+        if (subject !== this.address) return;
+        denied = this.#denied("publish", subject);
+        end();
+      },
+    };
+    this.#link.add(listener);
+    signal.addEventListener("abort", end, { once: true });
+    try {
+      this.#link.check();
+      this.#link.connection.publish(this.address, question, { reply: inbox });
+      for await (const message of answers) {
+        if (message.data.length === 0 && message.headers?.code === NO_RESPONDERS) return;
+        yield message.data;
+      }
+      if (denied !== undefined) throw denied;
+    } catch (error) {
+      if (error instanceof CairnError) throw error;
+      throw this.#denied("subscribe to", inbox, error);
+    } finally {
+      signal.removeEventListener("abort", end);
+      this.#link.remove(listener);
+      end();
+    }
+  }
+
+  /** Undefined on a connection that is being closed: there is nobody left to hear. */
+  #subscribe(
+    subject: string,
+    options: { callback?: (error: NatsError | null, message: Msg) => void },
+  ): Subscription | undefined {
+    const { connection } = this.#link;
+    return connection.isClosed() ? undefined : connection.subscribe(subject, options);
+  }
+
+  #denied(action: string, subject: string, cause?: unknown): CairnError {
+    const why = cause === undefined ? "" : `: ${errorMessage(cause)}`;
+    return new CairnError(
+      "UNAUTHORIZED",
+      `NATS at ${this.#link.place} does not let this user ${action} ${subject}${why}.`,
+      {
+        hint: `For cairn status --cluster, nodes subscribe to ${this.address} and publish to _INBOX.>; who asks does the opposite.`,
+        cause,
+      },
+    );
+  }
+
+  #captured(stream: string): CairnError {
+    return new CairnError(
+      "CONFIG_INVALID",
+      `The stream "${stream}" takes the subject ${this.address}: a question would be stored in the log.`,
+      { hint: `Give the stream the subject ${stream}.tx alone.` },
+    );
+  }
+}
+
+const MOST_REMEMBERED = 100;
+
+function remember(answered: Set<string>, inbox: string): void {
+  answered.delete(inbox);
+  answered.add(inbox);
+  const [oldest] = answered;
+  if (answered.size > MOST_REMEMBERED && oldest !== undefined) answered.delete(oldest);
+}

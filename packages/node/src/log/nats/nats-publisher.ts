@@ -1,0 +1,222 @@
+import { createHash, randomUUID } from "node:crypto";
+import { CairnError } from "@cairn/kv";
+import { createInbox, headers, type Msg, type MsgHdrs, type Subscription } from "nats";
+import type { Appended } from "../group-commit.ts";
+import type { LinkListener, NatsLink } from "./nats-connection.ts";
+import { publishFailure } from "./nats-publish-failure.ts";
+import { streamError } from "./nats-stream-error.ts";
+
+/** How {@link NatsPublisher} publishes. */
+export interface PublisherOptions {
+  readonly stream: string;
+  /** How many messages may wait for their acknowledgement. */
+  readonly maxInflight: number;
+  /** How long a message is tried, and how long one acknowledgement is waited for, in milliseconds. */
+  readonly deadlineMs: number;
+  readonly ackTimeoutMs: number;
+}
+
+interface Flight {
+  readonly subject: string;
+  readonly payload: Uint8Array;
+  readonly headers: MsgHdrs;
+  /** The message's id was made here, not given by the caller. */
+  readonly ownId: boolean;
+  /** By `performance.now()`, as is `sentAt`. */
+  readonly deadline: number;
+  readonly resolve: (appended: Appended) => void;
+  readonly reject: (error: unknown) => void;
+  sentAt: number;
+}
+
+interface PubAck {
+  readonly seq: number;
+  readonly duplicate?: boolean;
+  readonly error?: { readonly code: number; readonly err_code?: number; readonly description: string };
+}
+
+/** Bounds memory: all of it is kept until it is acknowledged. */
+const MAX_INFLIGHT_BYTES = 32 * 1024 * 1024;
+const TICK_MS = 250;
+
+/**
+ * Publishes with many messages under way at once. Each carries a message id, so one whose acknowledgement did not come (timeout, lost
+ * connection, no leader) is sent again until it is acknowledged or its deadline passed (`LOG_UNREACHABLE`).
+ * Messages are sent in the order of the calls, and again in that order. Only when the server refused a
+ * message and took a later one does the stored order differ: both were then unacknowledged.
+ */
+export class NatsPublisher implements LinkListener {
+  readonly #link: NatsLink;
+  readonly #options: PublisherOptions;
+  readonly #inbox = createInbox();
+  readonly #subscription: Subscription;
+  /** Sent and not acknowledged, by the number at the end of the reply subject, in the order in which they were sent. */
+  readonly #flights = new Map<number, Flight>();
+  #waiting: Flight[] = [];
+  #inflightBytes = 0;
+  #counter = 0;
+  /** Nothing new is sent: the connection is down, or a retry is planned that keeps the order. */
+  #paused = false;
+  /** Of the last retry (ms); 0 since anything was acknowledged. */
+  #retryPause = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #tick: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(link: NatsLink, options: PublisherOptions) {
+    this.#link = link;
+    this.#options = options;
+    this.#subscription = link.connection.subscribe(`${this.#inbox}.*`, {
+      callback: (_, message) => this.#answered(message),
+    });
+    link.add(this);
+  }
+
+  append(subject: string, payload: Uint8Array, messageId: string | undefined): Promise<Appended> {
+    return new Promise((resolve, reject) => {
+      const fields = headers();
+      fields.append("Nats-Msg-Id", messageId === undefined ? randomUUID() : headerValue(messageId));
+      fields.append("Nats-Expected-Stream", this.#options.stream);
+      const deadline = performance.now() + this.#options.deadlineMs;
+      const ownId = messageId === undefined;
+      this.#waiting.push({ subject, payload, headers: fields, ownId, deadline, resolve, reject, sentAt: 0 });
+      this.#pump();
+      this.#tick ??= setInterval(() => this.#checkTimes(), TICK_MS);
+    });
+  }
+
+  interrupted(): void {
+    this.#paused = true;
+  }
+
+  restored(): void {
+    this.#resend();
+  }
+
+  publishDenied(subject: string): void {
+    this.#rejectAll(
+      new CairnError("LOG_UNREACHABLE", `NATS does not permit publishing on "${subject}".`, {
+        hint: "Permit it for the user of the log.",
+      }),
+    );
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#link.remove(this);
+    this.#rejectAll(new CairnError("LOG_UNREACHABLE", `The log "${this.#options.stream}" was closed.`));
+    clearTimeout(this.#retry);
+    this.#subscription.unsubscribe();
+  }
+
+  /** Sends what waits, as far as the window allows. */
+  #pump(): void {
+    let sent = 0;
+    for (const flight of this.#waiting) {
+      if (this.#paused || this.#closed || this.#flights.size >= this.#options.maxInflight) break;
+      if (this.#flights.size > 0 && this.#inflightBytes + flight.payload.length > MAX_INFLIGHT_BYTES) break;
+      this.#counter += 1;
+      this.#flights.set(this.#counter, flight);
+      this.#inflightBytes += flight.payload.length;
+      this.#send(this.#counter, flight);
+      sent += 1;
+    }
+    if (sent === this.#waiting.length) this.#waiting = [];
+    else if (sent > 0) this.#waiting.splice(0, sent);
+  }
+
+  #send(number: number, flight: Flight): void {
+    flight.sentAt = performance.now();
+    const reply = `${this.#inbox}.${number}`;
+    try {
+      this.#link.connection.publish(flight.subject, flight.payload, { headers: flight.headers, reply });
+    } catch (error) {
+      // For example when the server now connected to takes smaller messages than the one before.
+      this.#land(number, flight);
+      flight.reject(streamError(this.#options.stream, this.#link.place, error));
+    }
+  }
+
+  #answered(message: Msg): void {
+    const number = Number(message.subject.slice(this.#inbox.length + 1));
+    const flight = this.#flights.get(number);
+    if (flight === undefined) return;
+    // An empty answer is the server's "nobody listens": the stream is gone, or its leader is not there yet.
+    if (message.data.length === 0) return this.#retrySoon();
+    const { seq, duplicate = false, error } = message.json<PubAck>();
+    const failure = error === undefined ? undefined : publishFailure(this.#options.stream, error);
+    if (failure === "retry") return this.#retrySoon();
+    this.#land(number, flight);
+    this.#retryPause = 0;
+    // An id of our own can only have been stored by an earlier attempt at the same message.
+    if (failure === undefined) flight.resolve({ position: seq, duplicate: duplicate && !flight.ownId });
+    else flight.reject(failure);
+    this.#pump();
+  }
+
+  #land(number: number, flight: Flight): void {
+    this.#flights.delete(number);
+    this.#inflightBytes -= flight.payload.length;
+  }
+
+  /** After a pause in which nothing new is sent everything unacknowledged goes again, in order. */
+  #retrySoon(): void {
+    if (this.#retry !== undefined || this.#closed) return;
+    this.#paused = true;
+    this.#retryPause = Math.min(2_000, Math.max(50, this.#retryPause * 2));
+    this.#retry = setTimeout(() => this.#resend(), this.#retryPause);
+  }
+
+  #resend(): void {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    if (!this.#link.connected) return;
+    this.#paused = false;
+    for (const [number, flight] of this.#flights) this.#send(number, flight);
+    this.#pump();
+  }
+
+  #checkTimes(): void {
+    const now = performance.now();
+    let late = false;
+    for (const [number, flight] of this.#flights) {
+      if (flight.deadline <= now) {
+        this.#land(number, flight);
+        flight.reject(this.#overdue());
+      } else if (now - flight.sentAt > this.#options.ackTimeoutMs) late = true;
+    }
+    const overdue = this.#waiting.filter(({ deadline }) => deadline <= now);
+    if (overdue.length > 0) this.#waiting = this.#waiting.filter(({ deadline }) => deadline > now);
+    for (const flight of overdue) flight.reject(this.#overdue());
+    if (late && this.#link.connected) this.#retrySoon();
+    else this.#pump();
+    if (this.#flights.size + this.#waiting.length === 0) {
+      clearInterval(this.#tick);
+      this.#tick = undefined;
+    }
+  }
+
+  #overdue(): CairnError {
+    return new CairnError(
+      "LOG_UNREACHABLE",
+      `NATS at ${this.#link.place} did not acknowledge a message for "${this.#options.stream}" in time.`,
+      { hint: "It may or may not be stored; sending it again with the same id is safe. Check the server." },
+    );
+  }
+
+  #rejectAll(error: CairnError): void {
+    const flights = [...this.#flights.values(), ...this.#waiting];
+    this.#flights.clear();
+    this.#waiting = [];
+    this.#inflightBytes = 0;
+    clearInterval(this.#tick);
+    this.#tick = undefined;
+    for (const flight of flights) flight.reject(error);
+  }
+}
+
+/** A message id as a header's value: blanks and line ends would be changed on the way, so such ids go as their hash. */
+function headerValue(messageId: string): string {
+  if (/^[!-~]{1,128}$/.test(messageId)) return messageId;
+  return `sha256:${createHash("sha256").update(messageId).digest("hex")}`;
+}

@@ -1,0 +1,234 @@
+import {
+  AckPolicy,
+  createInbox,
+  DeliverPolicy,
+  type JetStreamManager,
+  type Msg,
+  nanos,
+  ReplayPolicy,
+} from "nats";
+import type { LinkListener, NatsLink } from "./nats-connection.ts";
+import { parseAckSubject } from "./nats-ack-subject.ts";
+import { PullSlot } from "./nats-pull-slot.ts";
+import { streamError } from "./nats-stream-error.ts";
+import type { LogMessage, LogReadOptions } from "../tx-log.ts";
+
+const MISSED_HEARTBEATS = 3;
+const DEFAULT_INACTIVE_MS = 300_000;
+
+/** How long a pull stays open, how often the server shows meanwhile that it is there, and when it gives a reader up, in milliseconds. */
+export interface PullTiming {
+  readonly expiresMs: number;
+  /** At most half of `expiresMs`. A reading ends when the server was silent for three of them. */
+  readonly heartbeatMs: number;
+  /** After how long without a pull the server removes the consumer of a reader that is gone, or frozen. Default 300,000. */
+  readonly inactiveMs?: number;
+}
+
+/** The timing of pulls when nothing else is said. */
+export const DEFAULT_PULL_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs: 5_000 };
+
+/**
+ * Reads a stream through a pull consumer of its own. Pulls are bounded, and a new one is sent only when at most one array's worth
+ * is buffered or on its way, so a slow caller never makes memory grow; two are open at once, so that the
+ * server always has one to serve.
+ *
+ * Whatever is not plainly the next message or the end of a pull ends the reading: the client's own consumers remake
+ * themselves by position alone, which after a loss on the server goes on in another history without an error.
+ */
+export class NatsReader implements LinkListener {
+  readonly #link: NatsLink;
+  readonly #manager: JetStreamManager;
+  readonly #stream: string;
+  readonly #from: number;
+  readonly #signal: AbortSignal;
+  readonly #maxMessages: number;
+  readonly #maxBytes: number;
+  readonly #timing: PullTiming;
+  readonly #inbox = createInbox();
+  readonly #slots: readonly PullSlot[];
+  readonly #stop = (): void => this.#end();
+  #consumer: string | undefined;
+  /** Messages that came; the consumer numbers them, so that one which was lost on the way shows. */
+  #deliveries = 0;
+  #buffer: LogMessage[] = [];
+  #bufferedBytes = 0;
+  /** The next message is larger than a pull may bring. */
+  #oversized = false;
+  #ended = false;
+  #failure: Error | undefined;
+  /** Heartbeats that were due since the server was last heard of. */
+  #silentTicks = 0;
+  #ticks: NodeJS.Timeout | undefined;
+  #wake: (() => void) | undefined;
+
+  constructor(
+    link: NatsLink,
+    manager: JetStreamManager,
+    stream: string,
+    from: number,
+    options: LogReadOptions & PullTiming,
+  ) {
+    this.#link = link;
+    this.#manager = manager;
+    this.#stream = stream;
+    this.#from = Math.max(1, from);
+    this.#signal = options.signal;
+    this.#maxMessages = options.maxMessages ?? 5_000;
+    this.#maxBytes = options.maxBytes ?? 8 * 1024 * 1024;
+    this.#timing = options;
+    this.#slots = ["a", "b"].map((name) => new PullSlot(link.connection, `${this.#inbox}.${name}`));
+  }
+
+  async start(): Promise<void> {
+    this.#link.check();
+    this.#link.add(this);
+    this.#signal.addEventListener("abort", this.#stop);
+    const consumer = await this.#makeConsumer();
+    this.#consumer = consumer;
+    for (const slot of this.#slots) {
+      slot.open((error, message) => {
+        if (error === null) this.#received(slot, message);
+        else this.#end();
+      });
+    }
+    this.#ticks = setInterval(() => this.#countSilence(), this.#timing.heartbeatMs);
+    if (this.#signal.aborted) this.#end();
+    this.#refill();
+  }
+
+  /** The next messages; undefined when the reading has ended. What arrived before the end is still handed out. */
+  async take(): Promise<readonly LogMessage[] | undefined> {
+    while (this.#buffer.length === 0) {
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#ended) return undefined;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    const messages = this.#cut();
+    this.#refill();
+    return messages;
+  }
+
+  /** Ends the reading and removes the consumer; when the server does not hear it, it removes it by itself in time. */
+  close(): void {
+    this.#end();
+    this.#link.remove(this);
+    this.#signal.removeEventListener("abort", this.#stop);
+    clearInterval(this.#ticks);
+    const { connection, connected } = this.#link;
+    for (const slot of this.#slots) slot.close();
+    if (connected && this.#consumer !== undefined) {
+      connection.publish(`$JS.API.CONSUMER.DELETE.${this.#stream}.${this.#consumer}`, "", {
+        reply: this.#inbox,
+      });
+    }
+  }
+
+  interrupted(): void {
+    this.#end();
+  }
+
+  async #makeConsumer(): Promise<string> {
+    try {
+      const { name } = await this.#manager.consumers.add(this.#stream, {
+        deliver_policy: DeliverPolicy.StartSequence,
+        opt_start_seq: this.#from,
+        ack_policy: AckPolicy.None,
+        replay_policy: ReplayPolicy.Instant,
+        // It need not outlast its server: a reading that was interrupted makes another.
+        mem_storage: true,
+        inactive_threshold: nanos(this.#timing.inactiveMs ?? DEFAULT_INACTIVE_MS),
+      });
+      return name;
+    } catch (error) {
+      throw streamError(this.#stream, this.#link.place, error);
+    }
+  }
+
+  #received(slot: PullSlot, message: Msg): void {
+    if (this.#ended) return;
+    this.#silentTicks = 0;
+    const ack = parseAckSubject(message.reply);
+    if (ack === undefined) return this.#status(slot, message);
+    slot.remaining -= 1;
+    slot.received += 1;
+    this.#deliveries += 1;
+    if (ack.delivery !== this.#deliveries) return this.#end();
+    this.#oversized = false;
+    if (ack.position >= this.#from) {
+      // The position asked for may be one that is still to come; some servers then begin with the last one stored.
+      this.#buffer.push({ position: ack.position, time: ack.time, payload: message.data });
+      this.#bufferedBytes += message.data.length;
+    }
+    if (slot.remaining === 0) this.#refill();
+    this.#wakeUp();
+  }
+
+  #status(slot: PullSlot, message: Msg): void {
+    const code = message.headers?.code ?? 0;
+    const description = message.headers?.description ?? "";
+    // 100: a heartbeat. 408: the pull has ended. 409: a bound was met, or something befell the consumer. 400: the pull was wrong (ADR-13).
+    if (code === 100 || !slot.owns(message.subject)) return;
+    if (code === 409 && /exceeds maxbytes/i.test(description)) {
+      this.#oversized ||= slot.received === 0;
+    } else if (code !== 408 || slot.age < this.#timing.expiresMs / 2) {
+      // Consumer deleted, leadership changed, server shutting down, nobody listens, and what newer servers may say.
+      return this.#end(code === 400 ? new Error(description) : undefined);
+    }
+    slot.remaining = 0;
+    this.#refill();
+  }
+
+  #refill(): void {
+    if (this.#ended || this.#consumer === undefined) return;
+    const next = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${this.#consumer}`;
+    for (const slot of this.#slots) {
+      const expected = this.#slots.reduce((sum, { remaining }) => sum + remaining, this.#buffer.length);
+      if (slot.remaining > 0 || expected > this.#maxMessages || this.#bufferedBytes > this.#maxBytes)
+        continue;
+      // A message larger than a whole pull may be comes alone, in a pull without a bound of bytes.
+      if (this.#oversized && expected > 0) continue;
+      const bounds = this.#oversized ? { batch: 1 } : { batch: this.#maxMessages, max_bytes: this.#maxBytes };
+      const { expiresMs, heartbeatMs } = this.#timing;
+      slot.pull(next, { ...bounds, expires: nanos(expiresMs), idle_heartbeat: nanos(heartbeatMs) });
+    }
+  }
+
+  #cut(): readonly LogMessage[] {
+    if (this.#buffer.length <= this.#maxMessages && this.#bufferedBytes <= this.#maxBytes) {
+      const all = this.#buffer;
+      this.#buffer = [];
+      this.#bufferedBytes = 0;
+      return all;
+    }
+    let count = 0;
+    let bytes = 0;
+    for (const { payload } of this.#buffer) {
+      if (count > 0 && (count >= this.#maxMessages || bytes + payload.length > this.#maxBytes)) break;
+      count += 1;
+      bytes += payload.length;
+    }
+    this.#bufferedBytes -= bytes;
+    return this.#buffer.splice(0, count);
+  }
+
+  /** Counts ticks, not time: while this process itself is busy, no tick passes either. */
+  #countSilence(): void {
+    if (this.#slots.every(({ remaining }) => remaining === 0)) return;
+    this.#silentTicks += 1;
+    if (this.#silentTicks >= MISSED_HEARTBEATS) this.#end();
+  }
+
+  #end(failure?: Error): void {
+    this.#ended = true;
+    if (failure !== undefined) this.#failure ??= streamError(this.#stream, this.#link.place, failure);
+    this.#wakeUp();
+  }
+
+  #wakeUp(): void {
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+}

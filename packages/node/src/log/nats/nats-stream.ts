@@ -1,0 +1,213 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { CairnError, errorMessage } from "@cairn/kv";
+import { headers, type JetStreamManager, NatsError, type StreamInfo } from "nats";
+import { trimmedTooFar } from "../anchor.ts";
+import type { NatsLink } from "./nats-connection.ts";
+import {
+  describedLogId,
+  describeLogId,
+  streamSettings,
+  subjectOf,
+  unsafeSettings,
+} from "./nats-stream-settings.ts";
+import { apiCode, NO_STREAM, streamError } from "./nats-stream-error.ts";
+import type { LogBounds, LogMessage } from "../tx-log.ts";
+
+/** Codes of the JetStream API (nats-server/server/errors.json). */
+const NO_MESSAGE = 10037;
+const NAME_IN_USE = 10058;
+const SUBJECTS_OVERLAP = 10065;
+const WRONG_LAST_SEQUENCE = 10071;
+
+const CREATE_DEADLINE_MS = 30_000;
+
+/** How a missing stream is made. */
+export interface StreamCreation {
+  readonly replicas: number;
+  readonly create: boolean;
+}
+
+/** The stream that is the log: its existence, id, bounds and single messages. Always asks the stream's leader. */
+export class NatsStream {
+  readonly name: string;
+  readonly #link: NatsLink;
+  readonly #manager: JetStreamManager;
+  readonly #creation: StreamCreation;
+  readonly #onNotice: ((sentence: string) => void) | undefined;
+  /** Undefined until the stream was seen, when what is unsafe about it is told. */
+  #subject: string | undefined;
+
+  constructor(
+    link: NatsLink,
+    manager: JetStreamManager,
+    name: string,
+    creation: StreamCreation,
+    onNotice: ((sentence: string) => void) | undefined,
+  ) {
+    this.#link = link;
+    this.#manager = manager;
+    this.name = name;
+    this.#creation = creation;
+    this.#onNotice = onNotice;
+  }
+
+  /** What the server says of the stream; undefined when it has none of this name. */
+  async find(): Promise<StreamInfo | undefined> {
+    this.#link.check();
+    let info: StreamInfo;
+    try {
+      info = await this.#manager.streams.info(this.name);
+    } catch (error) {
+      if (apiCode(error) === NO_STREAM) return undefined;
+      throw this.#error(error);
+    }
+    this.#learn(info);
+    return info;
+  }
+
+  /** {@link find}, for those who need the stream: rejects with `LOG_UNREACHABLE` when there is none. */
+  async info(): Promise<StreamInfo> {
+    const info = await this.find();
+    if (info !== undefined) return info;
+    throw new CairnError("LOG_UNREACHABLE", `NATS at ${this.#link.place} has no stream "${this.name}".`, {
+      hint: "Check the name of the stream and the address of the server.",
+    });
+  }
+
+  async logId(): Promise<string | undefined> {
+    return describedLogId((await this.find())?.config.description);
+  }
+
+  async bounds(): Promise<LogBounds> {
+    const { state } = await this.info();
+    return { first: Math.max(1, state.first_seq), last: state.last_seq };
+  }
+
+  /** The subject that the stream takes messages on. */
+  async subject(): Promise<string> {
+    return this.#subject ?? subjectOf((await this.info()).config);
+  }
+
+  /** Not by "direct get": a replica that lags would answer with an absence that is none. */
+  async fetch(position: number): Promise<LogMessage | undefined> {
+    this.#link.check();
+    if (position < 1) return undefined;
+    try {
+      const { seq, data, time } = await this.#manager.streams.getMessage(this.name, { seq: position });
+      return { position: seq, time: time.getTime(), payload: data };
+    } catch (error) {
+      if (apiCode(error) === NO_MESSAGE) return undefined;
+      throw this.#error(error);
+    }
+  }
+
+  async trim(upTo: number): Promise<void> {
+    const { config, state } = await this.info();
+    if (upTo > state.last_seq) throw trimmedTooFar(this.name, upTo, state.last_seq);
+    if (upTo <= state.first_seq) return;
+    if (config.deny_purge) {
+      throw new CairnError("CONFIG_INVALID", `The stream "${this.name}" does not let messages be purged.`, {
+        hint: "deny_purge cannot be taken back: the log stays as long as it is, or is kept in another stream.",
+      });
+    }
+    try {
+      await this.#manager.streams.purge(this.name, { seq: upTo });
+    } catch (error) {
+      throw this.#error(error);
+    }
+  }
+
+  async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
+    const found = await this.find();
+    const { config, state } = found ?? (await this.#add());
+    // Never on an empty stream that once held messages: its history exists, somewhere.
+    if (state.last_seq > 0) return;
+    const described = describedLogId(config.description);
+    // The id on an empty stream that was there may be of a history which the server lost: two must never have the same.
+    const logId = (found === undefined ? described : undefined) ?? randomUUID();
+    const won = await this.#publishBirth(birthRecord(logId));
+    if (won && described !== logId) {
+      await this.#update({ description: describeLogId(logId, config.description) });
+    }
+  }
+
+  async #add(): Promise<StreamInfo> {
+    if (!this.#creation.create) {
+      throw new CairnError(
+        "LOG_UNREACHABLE",
+        `NATS at ${this.#link.place} has no stream "${this.name}", and may not get one.`,
+        {
+          hint: 'Make the stream, or set "create-stream?" to true.',
+        },
+      );
+    }
+    try {
+      await this.#manager.streams.add(streamSettings(this.name, this.#creation.replicas, randomUUID()));
+    } catch (error) {
+      // Another node was faster; its log id counts. For an instant the server only says that the subjects are taken.
+      const taken = apiCode(error) === SUBJECTS_OVERLAP && (await this.find()) !== undefined;
+      if (!taken && apiCode(error) !== NAME_IN_USE) throw this.#error(error);
+    }
+    return this.info();
+  }
+
+  async #update(settings: { description: string }): Promise<void> {
+    try {
+      await this.#manager.streams.update(this.name, settings);
+    } catch (error) {
+      this.#onNotice?.(
+        `The log id could not be written to the stream "${this.name}": ${errorMessage(error)}.`,
+      );
+    }
+  }
+
+  /** Of all who try, one succeeds: the stream takes it as its very first message or not at all. */
+  async #publishBirth(payload: Uint8Array): Promise<boolean> {
+    const conditions = headers();
+    conditions.set("Nats-Expected-Last-Sequence", "0");
+    conditions.set("Nats-Expected-Stream", this.name);
+    const subject = await this.subject();
+    const deadline = performance.now() + CREATE_DEADLINE_MS;
+    for (let pause = 20; ; pause = Math.min(1_000, pause * 2)) {
+      this.#link.check();
+      const failure = await this.#tryBirth(subject, payload, conditions);
+      if (failure === undefined) return true;
+      if (apiCode(failure) === WRONG_LAST_SEQUENCE) return false;
+      // A timeout says nothing; the condition makes repeating harmless.
+      if ((await this.info()).state.last_seq > 0) return false;
+      if (performance.now() > deadline) throw this.#error(failure);
+      await delay(pause);
+    }
+  }
+
+  async #tryBirth(
+    subject: string,
+    payload: Uint8Array,
+    conditions: ReturnType<typeof headers>,
+  ): Promise<unknown> {
+    try {
+      const answer = await this.#link.connection.request(subject, payload, {
+        headers: conditions,
+        timeout: 5_000,
+      });
+      const { error } = answer.json<{ error?: { err_code: number; code: number; description: string } }>();
+      if (error === undefined) return undefined;
+      const failure = new NatsError(error.description, `${error.code}`);
+      failure.api_error = error;
+      return failure;
+    } catch (error) {
+      return error instanceof NatsError ? error : Promise.reject(error);
+    }
+  }
+
+  #learn({ config }: StreamInfo): void {
+    const notices = unsafeSettings(config);
+    if (this.#subject === undefined) for (const sentence of notices) this.#onNotice?.(sentence);
+    this.#subject = subjectOf(config);
+  }
+
+  #error(error: unknown): CairnError {
+    return streamError(this.name, this.#link.place, error);
+  }
+}

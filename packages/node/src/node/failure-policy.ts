@@ -1,0 +1,46 @@
+import { CairnError, type ErrorCode } from "@cairn/kv";
+import { retryPauseMs } from "../concurrency/retry-pause.ts";
+
+/**
+ * What a node does after an error ended its reading of the log. `join`: goes through joining again, which finds out what can be
+ * used and moves aside what cannot. `retry`: the same after a pause, since only time or a person can mend it; `failed` says whether
+ * the node calls itself failed meanwhile. `halt`: stops, because going on could serve what is not the log's.
+ */
+export type FailureReaction =
+  | { readonly kind: "join"; readonly suspectIndex: boolean }
+  | { readonly kind: "retry"; readonly failed: boolean }
+  | { readonly kind: "halt" };
+
+const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
+  LOG_UNREACHABLE: { kind: "retry", failed: false },
+  STORE_UNREACHABLE: { kind: "retry", failed: false },
+  STORE_DENIED: { kind: "retry", failed: true },
+  DISK_FULL: { kind: "retry", failed: true },
+  INDEX_CORRUPT: { kind: "join", suspectIndex: true },
+  INDEX_VERSION: { kind: "join", suspectIndex: true },
+};
+
+/** While following the log, its mismatches lead back to joining, where they are judged; there they halt the node. */
+const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
+  LOG_REGRESSED: { kind: "join", suspectIndex: false },
+  LOG_DIFFERENT: { kind: "join", suspectIndex: false },
+  LOG_TRIMMED: { kind: "join", suspectIndex: false },
+};
+
+/** The reaction to `error`, which came while joining or while following the log. */
+export function reactionTo(error: CairnError, during: "joining" | "following"): FailureReaction {
+  const following = during === "following" ? WHILE_FOLLOWING[error.code] : undefined;
+  return following ?? REACTIONS[error.code] ?? { kind: "halt" };
+}
+
+/** What comes of a reaction, in the words of a log line: after so many failures without a step forward. */
+export function sayReaction({ kind }: FailureReaction, failures: number): string {
+  if (kind === "halt") return "The node halts.";
+  if (!waitsFirst(kind, failures)) return "The node joins again.";
+  return `The node tries again in ${retryPauseMs(failures) / 1_000} s.`;
+}
+
+/** Whether the next try waits: what joining can mend by itself it mends at once, unless it has just failed to. */
+export function waitsFirst(kind: FailureReaction["kind"], failures: number): boolean {
+  return kind === "retry" || failures > 1;
+}

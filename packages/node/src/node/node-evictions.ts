@@ -1,0 +1,102 @@
+import { type CheckpointListing, listCheckpoints } from "@cairn/checkpoint";
+import { isCairnError } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { everyStore } from "../system/checkpoint-stores.ts";
+import { askBounds } from "./node-status.ts";
+import type { EvictionPage } from "../index/read/eviction-reads.ts";
+import { type IndexState, statePosition } from "../index/rows/index-state.ts";
+import type { EvictionsPage } from "../api/node-api.ts";
+import type { System } from "../system/system.ts";
+import { type Anchor, checkAnchor } from "../log/anchor.ts";
+import type { TxLog } from "../log/tx-log.ts";
+
+/**
+ * Adds to evictions from where what was evicted can still be had back: from the log until it is trimmed, and from checkpoints between
+ * its first write and the eviction. A checkpoint is left out only where it is certain to be older than what was evicted.
+ */
+export async function evictionPlaces(
+  { evictions, ...page }: EvictionPage,
+  state: IndexState,
+  txLog: TxLog | undefined,
+  checkpointer: System["checkpointer"],
+): Promise<EvictionsPage> {
+  if (evictions.length === 0) return { ...page, evictions: [] };
+  const first = await firstOfLog(txLog, state.log.offset);
+  const saved = await savedCheckpoints(checkpointer, state.log);
+  const latest = evictions.reduce((most, { notBefore }) => Math.max(most, notBefore), 0);
+  const early = (saved ?? []).filter(({ txId }) => txId < latest);
+  const comparable = first.isKnown && txLog !== undefined ? await ofOneHistory(txLog, state, early) : NONE;
+  return {
+    ...page,
+    evictions: evictions.map(({ notBefore, ...eviction }) => ({
+      ...eviction,
+      log: first.txId >= eviction.txId ? null : { firstTxId: first.txId, lastTxId: eviction.txId - 1 },
+      checkpoints:
+        saved
+          ?.filter(({ name, txId }) => txId < eviction.txId && !(txId < notBefore && comparable.has(name)))
+          .map(({ name }) => name) ?? null,
+    })),
+  };
+}
+
+/** As long as the log does not say that they are gone, all of its transactions may be there. */
+async function firstOfLog(
+  log: TxLog | undefined,
+  offset: number,
+): Promise<{ readonly txId: TxId; readonly isKnown: boolean }> {
+  const bounds = await askBounds(log);
+  return { txId: (bounds?.first ?? 1) + offset, isKnown: bounds !== undefined };
+}
+
+const NONE: ReadonlySet<string> = new Set();
+
+/**
+ * Names of those `checkpoints` that hold a beginning of what the index holds: both agree with the log. Any other may be of a history
+ * that the log lost, in which the same was written earlier.
+ */
+async function ofOneHistory(
+  log: TxLog,
+  state: IndexState,
+  checkpoints: readonly CheckpointListing[],
+): Promise<ReadonlySet<string>> {
+  if (checkpoints.length === 0) return NONE;
+  if (!(await agrees(log, { position: statePosition(state), sha256: state.sha256 }))) return NONE;
+  const found = new Set<string>();
+  for (const { name, anchor, log: its } of checkpoints) {
+    if (its.id !== state.log.id || its.offset !== state.log.offset) continue;
+    const position = anchor.txId - its.offset;
+    if (await agrees(log, { position, sha256: anchor.sha256 })) found.add(name);
+  }
+  return found;
+}
+
+async function agrees(log: TxLog, anchor: Anchor): Promise<boolean> {
+  try {
+    return (await checkAnchor(log, anchor)) === undefined;
+  } catch (error) {
+    // Whatever is wrong with the log, nothing is certain then; it is told elsewhere.
+    if (isCairnError(error) && error.code.startsWith("LOG_")) return false;
+    throw error;
+  }
+}
+
+/** Of all stores that the node knows; null where one does not answer: nothing is said to be gone that may be there. */
+async function savedCheckpoints(
+  checkpointer: System["checkpointer"],
+  { id, offset }: IndexState["log"],
+): Promise<readonly CheckpointListing[] | null> {
+  const found = new Map<string, CheckpointListing>();
+  for (const one of everyStore(checkpointer)) {
+    try {
+      const { checkpoints } = await listCheckpoints(one);
+      for (const checkpoint of checkpoints) {
+        // Those of a log that this one continues end where it began.
+        if (checkpoint.log.id === id || checkpoint.txId <= offset) found.set(checkpoint.name, checkpoint);
+      }
+    } catch (error) {
+      if (isCairnError(error, "STORE_UNREACHABLE") || isCairnError(error, "STORE_DENIED")) return null;
+      throw error;
+    }
+  }
+  return [...found.values()];
+}

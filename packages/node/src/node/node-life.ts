@@ -1,0 +1,251 @@
+import { type CairnError, isCairnError } from "@cairn/kv";
+import type { Logger } from "pino";
+import type { Phase } from "@cairn/client";
+import { type FailureReaction, reactionTo, sayReaction, waitsFirst } from "./failure-policy.ts";
+import { asCairnError } from "../observe/as-cairn-error.ts";
+import { indexLog } from "../replay/index-log.ts";
+import { IndexPosition } from "../index/index-position.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
+import type { IndexDirectory } from "../db-dir/index-directory.ts";
+import { joinIndex } from "../join/join-index.ts";
+import { JoinReport } from "../join/join-report.ts";
+import { tellMovedAside } from "../db-dir/moved-aside-line.ts";
+import { type LogIdentity } from "../log/log-identity.ts";
+import { logOffset } from "../index/index-anchor.ts";
+import type { NodeObservation } from "./node-observation.ts";
+import { ReadyServices } from "./ready-services.ts";
+import { retryPause } from "../concurrency/retry-pause.ts";
+import type { System } from "../system/system.ts";
+import { tellFailure } from "../observe/tell-failure.ts";
+import type { TxLog } from "../log/tx-log.ts";
+
+/** Who is told of a {@link NodeLife}. */
+export interface LifeListener {
+  ready(): void;
+  /** The log is open, once and for all. */
+  opened(log: TxLog): void;
+}
+
+/**
+ * The life of one node's index: open the log → join → replay → follow, and again from joining when the log or the index turn out
+ * to be other than they were. It only ends when it is told to stop, or halts where going on could serve what is not the log's.
+ */
+export class NodeLife {
+  readonly position = new IndexPosition();
+  report = new JoinReport();
+  phase: Phase = "restoring";
+  log: TxLog | undefined;
+  identity: LogIdentity | undefined;
+  index: IndexStore | undefined;
+  /** Of a ready node. */
+  services: ReadyServices | undefined;
+  failure: CairnError | undefined;
+  readonly observation: NodeObservation;
+  readonly #system: System;
+  readonly #directory: IndexDirectory;
+  readonly #logger: Logger;
+  readonly #stop = new AbortController();
+  readonly #startedAt = performance.now();
+  readonly #listener: LifeListener;
+  #running: Promise<void> = Promise.resolve();
+  #during: "joining" | "following" = "joining";
+  #distrusted = new AbortController();
+  readonly #doubts = new CheckpointDoubts();
+  #replacement: string | undefined;
+
+  constructor(
+    system: System,
+    directory: IndexDirectory,
+    logger: Logger,
+    observation: NodeObservation,
+    listener: LifeListener,
+  ) {
+    this.observation = observation;
+    this.#system = system;
+    this.#directory = directory;
+    this.#logger = logger;
+    this.#listener = listener;
+  }
+
+  /** Whether the index was found to agree with the log, and nothing since has put that in doubt. */
+  get agrees(): boolean {
+    return this.#during === "following";
+  }
+
+  /** Begins; answers at once. */
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  /** Ends the life in order: checkpointer, following, index, log. */
+  async stop(): Promise<void> {
+    this.phase = "stopping";
+    await this.#stopServices({ save: true });
+    this.#stop.abort();
+    await this.#running;
+    await this.#closeIndex();
+    await this.log?.close();
+  }
+
+  /**
+   * Told what a use of `index` ran into: LevelDB notices damage only where it is read, so a damaged index is left as soon as
+   * anybody meets it, and built anew. A submission may be the first to notice that the log is another history.
+   */
+  suspect(index: IndexStore, error: unknown): void {
+    const matters = isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "LOG_REGRESSED");
+    if (matters && index === this.index) this.#distrusted.abort(error);
+  }
+
+  /**
+   * Leaves an index that is not the log's; `live`, where given, holds the index that takes its place. False where it was left
+   * already, or nothing takes its place.
+   */
+  replace(index: IndexStore, error: CairnError, live: string | undefined): boolean {
+    if (index !== this.index || !this.agrees || this.#distrusted.signal.aborted) return false;
+    this.#replacement = live;
+    this.suspect(index, error);
+    return live !== undefined;
+  }
+
+  async #run(): Promise<void> {
+    let failures = 0;
+    let suspect: CairnError | undefined;
+    while (!this.#stop.signal.aborted) {
+      const before = this.position.txId;
+      try {
+        await this.#liveOnce(suspect);
+        return;
+      } catch (thrown) {
+        if (this.#stop.signal.aborted) return;
+        const error = asCairnError(thrown);
+        const { restoredFrom } = this.report;
+        const reaction = reactionTo(error, this.#during);
+        failures = this.position.txId > before ? 1 : failures + 1;
+        await this.#leave(error, reaction, failures);
+        if (reaction.kind === "halt") return;
+        if (isCairnError(error, "INDEX_CORRUPT")) this.#doubts.damaged(restoredFrom);
+        suspect = reaction.kind === "join" && reaction.suspectIndex ? error : undefined;
+        if (!waitsFirst(reaction.kind, failures)) continue;
+        await retryPause(failures, this.#stop.signal);
+        await this.#closeIndex();
+      }
+    }
+  }
+
+  /** From an open log to following it; ends without an error only when the node stops. */
+  async #liveOnce(suspect: CairnError | undefined): Promise<void> {
+    this.#during = "joining";
+    if (this.log === undefined) {
+      this.log = await this.#system.openTxLog({ signal: this.#stop.signal });
+      this.#listener.opened(this.log);
+    }
+    const replacement = this.#replacement;
+    this.#replacement = undefined;
+    const joined = await joinIndex({
+      system: this.#system,
+      log: this.log,
+      directory: this.#directory,
+      report: this.report,
+      events: this.observation.events,
+      signal: this.#stop.signal,
+      suspect,
+      replacement,
+      distrusted: this.#doubts.distrusted,
+      onLocal: (index) => this.#use(index),
+      onMovedAside: (moved, orphans) => tellMovedAside(this.#logger, moved, orphans),
+    });
+    this.#use(joined.index);
+    this.#doubts.passedOver(this.report.damaged);
+    this.identity = joined.identity;
+    this.failure = undefined;
+    this.#during = "following";
+    await this.#follow(joined.index, joined.identity, this.log);
+  }
+
+  async #follow(index: IndexStore, identity: LogIdentity, log: TxLog): Promise<void> {
+    const { state } = index;
+    const distrusted = new AbortController();
+    this.#distrusted = distrusted;
+    // Ready means caught up with the log as it stood when the node joined.
+    const goal = Math.max(identity.bounds.last + logOffset(identity, state), state.txId);
+    const begin = state.txId;
+    this.#enter("replaying");
+    await indexLog({
+      index,
+      identity,
+      log,
+      logger: this.#logger,
+      figures: this.observation.metrics.following,
+      signal: AbortSignal.any([this.#stop.signal, distrusted.signal]),
+      goal,
+      onProgress: (unit, done, total) => this.report.advance(unit, done, total),
+      onReady: () => this.#becomeReady(index, log),
+      onApplied: (txId) => {
+        this.position.set(txId);
+        this.services?.watches.advanced();
+        if (this.phase === "replaying") this.report.replayed = txId - begin;
+      },
+    });
+    distrusted.signal.throwIfAborted();
+  }
+
+  #becomeReady(index: IndexStore, log: TxLog): void {
+    // A checkpointer begun now would be one that nobody stops.
+    if (this.phase === "stopping") return;
+    this.report.finish();
+    this.report.readyAfterMs ??= Math.round(performance.now() - this.#startedAt);
+    this.services = new ReadyServices({
+      system: this.#system,
+      log,
+      index,
+      stagingDir: this.#directory.staging,
+      logger: this.#logger,
+      observation: this.observation,
+      suspect: (error) => this.suspect(index, error),
+      doubts: this.#doubts,
+    });
+    this.phase = "ready";
+    const { restoredFrom, replayed, readyAfterMs: ms } = this.report;
+    const joined = { txId: index.state.txId, restoredFrom: restoredFrom?.name ?? null, replayed, ms };
+    this.#logger.info(joined, "caught up with the log");
+    this.#listener.ready();
+  }
+
+  /** Whatever else happens meanwhile, a node that stops is stopping. */
+  #enter(phase: Phase): void {
+    if (this.phase !== "stopping") this.phase = phase;
+  }
+
+  #use(index: IndexStore | undefined): void {
+    this.index = index;
+    this.position.set(index?.state.txId ?? 0);
+  }
+
+  async #leave(error: CairnError, reaction: FailureReaction, failures: number): Promise<void> {
+    const failed = reaction.kind === "halt" || (reaction.kind === "retry" && reaction.failed);
+    tellFailure(this.#logger, failed ? "error" : "warn", error, sayReaction(reaction, failures));
+    this.observation.metrics.following.left(error.code);
+    // First, since stopping an upload takes its time: nothing more is served as right.
+    this.#during = "joining";
+    this.failure = reaction.kind === "join" ? undefined : error;
+    this.#enter(failed ? "failed" : "restoring");
+    if (failed) this.report.finish();
+    else this.report = new JoinReport();
+    await this.#stopServices({ save: false });
+    // A failed node keeps what it had open, for reads that ask for what is there.
+    if (!failed) await this.#closeIndex();
+  }
+
+  async #stopServices(options: { readonly save: boolean }): Promise<void> {
+    const services = this.services;
+    this.services = undefined;
+    await services?.stop(options);
+  }
+
+  async #closeIndex(): Promise<void> {
+    const { index } = this;
+    this.index = undefined;
+    await index?.close();
+  }
+}

@@ -1,0 +1,174 @@
+import { CairnError } from "@cairn/kv";
+import type { DocumentKey, PolicyState, TxId, TxOutcome } from "@cairn/client";
+import { EventLoopTurn } from "../concurrency/event-loop-turn.ts";
+import { decodeListCursor } from "../index/read/cursor.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import { type EventPage, parseEventPlace } from "../index/read/event-reads.ts";
+import type { EvictionPage } from "../index/read/eviction-reads.ts";
+import type { BucketsPage, EventListQuery, ListQuery, NodeApi, ReadOptions } from "../api/node-api.ts";
+import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
+import type { NodeLife } from "./node-life.ts";
+import { notReady } from "./node-status.ts";
+import { documentKey } from "../text/document-key.ts";
+import type { Watch, WatchQuery } from "../watch/watch-event.ts";
+import { watch } from "../watch/watch-session.ts";
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_LIMIT = 100;
+const GREATEST_LIMIT = 1_000;
+
+/** Of whatever comes in pages: what is no such number would end a page early, as if there were no more. */
+function checkedLimit(limit = DEFAULT_LIMIT): number {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= GREATEST_LIMIT) return limit;
+  throw new CairnError("TX_INVALID", `A limit is a whole number from 1 to ${GREATEST_LIMIT}, not ${limit}.`, {
+    hint: "The cursor of a page leads to the next one.",
+  });
+}
+
+/** What {@link NodeReads} answers. */
+type Reads = Pick<NodeApi, "watch" | "await" | "outcome" | "get" | "list" | "history" | "digest">;
+
+/** The reads of a node: only from an index that it stands by, unless what is there is asked for. */
+export class NodeReads implements Reads {
+  readonly #life: NodeLife;
+  readonly #turn = new EventLoopTurn();
+
+  constructor(life: NodeLife) {
+    this.#life = life;
+  }
+
+  async await(txId: TxId, { timeoutMs = DEFAULT_TIMEOUT_MS } = {}): Promise<TxOutcome> {
+    await this.#life.position.reached(txId, timeoutMs);
+    const outcome = await this.outcome(txId);
+    if (outcome !== undefined) return outcome;
+    throw new CairnError("NOT_FOUND", `The index has no transaction ${txId}.`, {
+      hint: "Transaction ids begin behind the log's offset.",
+    });
+  }
+
+  async outcome(txId: TxId): Promise<TxOutcome | undefined> {
+    await this.#turn.pause();
+    const { index, agrees } = this.#life;
+    // Of another history, the same id is another transaction's.
+    if (index === undefined || !agrees) throw notReady(this.#life);
+    return await this.guarded(index, index.outcome(txId));
+  }
+
+  async get(
+    key: DocumentKey,
+    options: ReadOptions & { asOf?: AsOf } = {},
+  ): Promise<StoredDocument | undefined> {
+    // The usual read has nothing to wait for: no promise is made for it.
+    const index =
+      this.#life.phase === "ready" && options.minTx === undefined && options.asOf === undefined
+        ? this.#life.index
+        : await this.#readable(options);
+    if (index === undefined) throw notReady(this.#life);
+    try {
+      const document = index.get(key, options.asOf);
+      if (!(document instanceof Promise)) return document;
+      const found = await document;
+      // A store that answers at once lets the event loop turn itself; whether another has, nobody knows.
+      await this.#turn.pause();
+      return found;
+    } catch (error) {
+      throw this.#suspected(index, error);
+    }
+  }
+
+  async list(query: ListQuery): Promise<DocumentPage> {
+    // A list goes on as of the transaction that it began at, perhaps on a node that was further than this one.
+    const began = query.cursor === undefined ? 0 : decodeListCursor(query.cursor).txId;
+    const index = await this.#readable({ ...query, minTx: Math.max(query.minTx ?? 0, began) });
+    // Checks the bucket's name, and the namespace's where one is given.
+    documentKey(query.bucket, query.namespace ?? "default", "any");
+    const limit = checkedLimit(query.limit);
+    return await this.guarded(index, index.list({ ...query, limit }));
+  }
+
+  async history(
+    key: DocumentKey,
+    options: ReadOptions & { limit?: number; cursor?: string } = {},
+  ): Promise<HistoryPage> {
+    const index = await this.#readable(options);
+    return await this.guarded(index, index.history(key, checkedLimit(options.limit), options.cursor));
+  }
+
+  watch(query: WatchQuery = {}): Watch {
+    return watch(query, () => {
+      const watches = this.#life.services?.watches;
+      if (watches === undefined || this.#life.phase !== "ready") throw notReady(this.#life);
+      return watches;
+    });
+  }
+
+  async digest(): Promise<{ txId: TxId; digest: string }> {
+    const index = await this.#readable({});
+    const digest = await this.guarded(index, index.digest());
+    if (digest === undefined) throw notReady(this.#life);
+    return digest;
+  }
+
+  async buckets(options: ReadOptions = {}): Promise<BucketsPage> {
+    const index = await this.#readable(options);
+    return await this.guarded(index, index.buckets());
+  }
+
+  async events({ before, bucket, object, limit, ...options }: EventListQuery = {}): Promise<EventPage> {
+    const place = before === undefined ? undefined : parseEventPlace(before);
+    if (before !== undefined && place === undefined) {
+      throw new CairnError(
+        "TX_INVALID",
+        `${JSON.stringify(before)} is no event's id and no time in nanoseconds.`,
+        {
+          hint: "Give the id of the last event that was answered (cairn events --json shows it), or follow the Link header as it is.",
+        },
+      );
+    }
+    const index = await this.#readable(options);
+    const query = { limit: checkedLimit(limit), bucket, object, before: place };
+    return await this.guarded(index, index.events(query));
+  }
+
+  /** What was evicted; where its bytes may be the index does not know. */
+  async evictions(
+    options: ReadOptions & { limit?: number; cursor?: string } = {},
+  ): Promise<{ index: IndexStore; page: EvictionPage }> {
+    const index = await this.#readable(options);
+    const page = await this.guarded(index, index.evictions(checkedLimit(options.limit), options.cursor));
+    return { index, page };
+  }
+
+  async policies(options: ReadOptions = {}): Promise<PolicyState & { txId: TxId }> {
+    const { state } = await this.#readable(options);
+    const { revision = null, value = {} } = state.policies ?? {};
+    return { txId: state.txId, revision, policies: value };
+  }
+
+  /** What `answer` gives; should `index` prove damaged, or of another history than the log's, the node leaves it. */
+  async guarded<T>(index: IndexStore, answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } catch (error) {
+      throw this.#suspected(index, error);
+    }
+  }
+
+  #suspected(index: IndexStore, error: unknown): unknown {
+    this.#life.suspect(index, error);
+    return error;
+  }
+
+  /** The index for a read, once it holds what the read asks for. */
+  async #readable(options: ReadOptions & { asOf?: AsOf }): Promise<IndexStore> {
+    const { minTx = 0, timeoutMs = DEFAULT_TIMEOUT_MS, stale = false, asOf } = options;
+    if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
+    const needed = Math.max(minTx, asOf !== undefined && "txId" in asOf ? asOf.txId : 0);
+    await this.#life.position.reached(needed, timeoutMs);
+    await this.#turn.pause();
+    // Asked again: while it waited the node may have left its index.
+    const { index, phase } = this.#life;
+    if (index === undefined || (!stale && phase !== "ready")) throw notReady(this.#life);
+    return index;
+  }
+}

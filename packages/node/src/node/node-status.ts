@@ -1,0 +1,114 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
+import { CairnError, isCairnError } from "@cairn/kv";
+import type { NodeStatus, Phase } from "@cairn/client";
+import type { LastWorks } from "../observe/last-works.ts";
+import { inTime, LATE } from "../concurrency/in-time.ts";
+import { INDEX_VERSION } from "../index/rows/index-state.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import { isoTime } from "../text/iso-time.ts";
+import type { JoinReport } from "../join/join-report.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
+import { statusOfCheckpoints } from "../checkpoints/checkpoint-status.ts";
+import type { ReadyServices } from "./ready-services.ts";
+import type { LogBounds, TxLog } from "../log/tx-log.ts";
+import { VERSION } from "../system/version.ts";
+
+/** The parts of a node that /status tells of, as they are now. */
+export interface StatusParts {
+  readonly phase: Phase;
+  readonly log: TxLog | undefined;
+  readonly identity: LogIdentity | undefined;
+  readonly index: IndexStore | undefined;
+  readonly report: JoinReport;
+  readonly services: ReadyServices | undefined;
+  readonly observation: { readonly lastWorks: LastWorks };
+  readonly failure: CairnError | undefined;
+}
+
+/** `NOT_READY`, with why, for what a node in this state cannot do. */
+export function notReady({ phase, failure }: Pick<StatusParts, "phase" | "failure">): CairnError {
+  const state = phase === "failed" ? "failed" : `is ${phase}`;
+  const why = failure === undefined ? state : `${state}: ${failure.message.replace(/\.$/, "")}`;
+  return new CairnError("NOT_READY", `The node ${why}.`, {
+    hint:
+      failure?.hint ??
+      "cairn status --wait PT30S waits until it is ready; over HTTP /health/ready answers 200 then, and ?stale=true reads what is there.",
+  });
+}
+
+/** How long /status waits for the log's answer before it says that the log cannot be reached. */
+const LOG_ANSWER_MS = 2_000;
+
+/** GET /status. Asks the log for its bounds; everything else is at hand. */
+export async function nodeStatus(
+  node: string,
+  parts: StatusParts,
+  stalled: NodeStatus["stalled"],
+  store?: CheckpointStore,
+): Promise<NodeStatus> {
+  const { index, identity, report, observation, failure } = parts;
+  const { checkpointer, upkeep } = parts.services ?? {};
+  const bounds = await askBounds(parts.log);
+  const offset = identity?.birth?.offset ?? index?.state.log.offset ?? 0;
+  const isEmpty = bounds === undefined || bounds.last < bounds.first;
+  const lastTxId = isEmpty ? null : bounds.last + offset;
+  const state = index?.state;
+  const txId = state?.txId ?? 0;
+  return {
+    node,
+    version: VERSION,
+    phase: parts.phase,
+    log: {
+      name: parts.log?.name ?? "",
+      id: identity?.id ?? state?.log.id ?? null,
+      firstTxId: isEmpty ? null : bounds.first + offset,
+      lastTxId,
+      reachable: bounds !== undefined,
+    },
+    index: {
+      txId,
+      txTime: state === undefined || state.time === 0 ? null : isoTime(state.time),
+      documents: state?.documents ?? 0,
+      ...(await indexFiles(index)),
+      version: INDEX_VERSION,
+      lag: lastTxId === null ? null : Math.max(0, lastTxId - txId),
+    },
+    join: report.join,
+    progress: report.progress,
+    stalled,
+    checkpoints: statusOfCheckpoints({ checkpointer, upkeep, report, observation, store }),
+    failure:
+      failure === undefined
+        ? null
+        : { code: failure.code, message: failure.message, hint: failure.hint ?? null },
+  };
+}
+
+/** What a log says of its bounds; undefined when it does not within two seconds. */
+export async function askBounds(log: TxLog | undefined): Promise<LogBounds | undefined> {
+  if (log === undefined) return undefined;
+  try {
+    const bounds = await inTime(log.bounds(), LOG_ANSWER_MS);
+    return bounds === LATE ? undefined : bounds;
+  } catch (error) {
+    if (isCairnError(error, "LOG_UNREACHABLE")) return undefined;
+    throw error;
+  }
+}
+
+/** How large the index is, and what is wrong with its files. */
+export async function indexFiles(
+  index: IndexStore | undefined,
+): Promise<Pick<NodeStatus["index"], "bytes" | "warning">> {
+  if (index === undefined) return { bytes: 0 };
+  try {
+    const { bytes, missing } = await index.stats();
+    if (missing === undefined) return { bytes };
+    const { code, message, hint = "" } = missing;
+    return { bytes, warning: { code, message, hint } };
+  } catch (error) {
+    // Closed meanwhile, because the node builds it anew or stops.
+    if (isCairnError(error, "NOT_READY")) return { bytes: 0 };
+    throw error;
+  }
+}

@@ -1,0 +1,255 @@
+import { listCheckpoints } from "@cairn/checkpoint";
+import { CairnError } from "@cairn/kv";
+import { type Logger, pino } from "pino";
+import type {
+  CheckpointSummary,
+  NodeStatus,
+  Phase,
+  Transaction,
+  TxId,
+  TxOutcome,
+  VerifiedSummary,
+} from "@cairn/client";
+import type { NodeEventListener } from "../observe/node-event.ts";
+import { type HttpServer, startHttpServer } from "../http/server.ts";
+import { IndexDirectory } from "../db-dir/index-directory.ts";
+import { logOffset } from "../index/index-anchor.ts";
+import type { EventPage } from "../index/read/event-reads.ts";
+import type {
+  BucketsPage,
+  CheckpointResult,
+  EvictionsPage,
+  ListQuery,
+  NodeApi,
+  NodePolicies,
+} from "../api/node-api.ts";
+import type { DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
+import { NodeLife } from "./node-life.ts";
+import { NodeObservation } from "./node-observation.ts";
+import { NodeReporting, type ReportingParts } from "./node-reporting.ts";
+import { NodeReads } from "./node-reads.ts";
+import { evictionPlaces } from "./node-evictions.ts";
+import { comparedPolicies, proposePolicies } from "./propose-policies.ts";
+import { nodeStatus, notReady } from "./node-status.ts";
+import type { System } from "../system/system.ts";
+import { submitTransaction } from "../log/submit-transaction.ts";
+import { VERSION } from "../system/version.ts";
+import type { Watch } from "../watch/watch-event.ts";
+import { runCheckpoint } from "./run-checkpoint.ts";
+import { everyStore, storeOf } from "../system/checkpoint-stores.ts";
+import { checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
+
+/** Requests under way may end in it: a node stops within 10 s. */
+const HTTP_STOP_MS = 2_000;
+/** Of that, how long requests under way may wait for the index. */
+const LAST_WAITS_MS = 1_000;
+
+/** What {@link runNode} takes beside the system. */
+export interface RunOptions {
+  /** Silent by default. */
+  readonly logger?: Logger;
+  /** Told the begin and the end of each checkpoint, restore, sweep, verification and trim, from the first on. */
+  readonly onEvent?: NodeEventListener;
+  /** When what does not move is named; for tests. */
+  readonly stall?: ReportingParts["stall"];
+}
+
+/** A running node: {@link NodeApi}, when it became ready, and where its HTTP server listens. */
+export interface CairnNode extends NodeApi {
+  /** Resolves when the node is ready for the first time; rejects when it stops before. */
+  readonly ready: Promise<void>;
+  /** Where to reach its HTTP server; undefined when none is configured. */
+  readonly url: string | undefined;
+}
+
+/**
+ * Starts a node of a system; answers once its HTTP server is bound, so that health and progress are visible while it joins.
+ * Rejects, and leaves nothing behind, with `INDEX_LOCKED` (another process has the db-dir) or `PORT_IN_USE`.
+ */
+export async function runNode(system: System, { logger, ...options }: RunOptions = {}): Promise<CairnNode> {
+  const directory = await IndexDirectory.acquire(system.dbDir);
+  const node = new RunningNode(system, directory, logger ?? pino({ level: "silent" }), options);
+  try {
+    await node.open();
+  } catch (error) {
+    await directory.release();
+    throw error;
+  }
+  return node;
+}
+
+class RunningNode implements CairnNode {
+  readonly id: string;
+  readonly version = VERSION;
+  readonly ready: Promise<void>;
+  readonly #system: System;
+  readonly #directory: IndexDirectory;
+  readonly #logger: Logger;
+  readonly #life: NodeLife;
+  readonly #reads: NodeReads;
+  readonly #reporting: NodeReporting;
+  #http: HttpServer | undefined;
+  #resolveReady: () => void = () => {};
+  #rejectReady: (error: Error) => void = () => {};
+  #closing: Promise<void> | undefined;
+
+  constructor(
+    system: System,
+    directory: IndexDirectory,
+    logger: Logger,
+    { stall = {}, onEvent }: Omit<RunOptions, "logger">,
+  ) {
+    this.id = system.nodeId;
+    this.#system = system;
+    this.#directory = directory;
+    this.#logger = logger;
+    this.ready = new Promise((resolve, reject) => {
+      this.#resolveReady = resolve;
+      this.#rejectReady = reject;
+    });
+    // Whoever does not wait for it must not be ended by it.
+    this.ready.catch(() => {});
+    const observation = new NodeObservation(system, logger, onEvent);
+    this.#life = new NodeLife(system, directory, logger, observation, {
+      ready: () => this.#becomeReady(),
+      opened: (log) => this.#reporting.opened(log),
+    });
+    this.#reads = new NodeReads(this.#life);
+    const status = async (): Promise<NodeStatus> => await this.status();
+    this.#reporting = new NodeReporting({ system, directory, life: this.#life, logger, status, stall });
+  }
+
+  async open(): Promise<void> {
+    const { http } = this.#system;
+    await this.#reporting.sweep();
+    if (http !== undefined) {
+      this.#http = await startHttpServer(this, http, {
+        logger: this.#logger,
+        closeTimeoutMs: HTTP_STOP_MS,
+        onAnswered: this.#life.observation.metrics.onRequest,
+      });
+      this.#logger.info({ url: this.#http.url }, "listening");
+    }
+    this.#reporting.start();
+    this.#life.start();
+  }
+
+  get url(): string | undefined {
+    return this.#http?.url;
+  }
+
+  get phase(): Phase {
+    return this.#life.phase;
+  }
+
+  async metrics(): Promise<string> {
+    return await this.#life.observation.metrics.text(this);
+  }
+
+  async status(): Promise<NodeStatus> {
+    return await nodeStatus(this.id, this.#life, this.#reporting.stalled, this.#system.checkpointer?.store);
+  }
+
+  async submit(transaction: Transaction): Promise<{ txId: TxId }> {
+    const { log, identity, index, phase } = this.#life;
+    if (log === undefined || identity === undefined || index === undefined || phase === "failed") {
+      throw notReady(this.#life);
+    }
+    const { state } = index;
+    const submitted = submitTransaction(log, logOffset(identity, state), transaction, state.txId);
+    return await this.#life.observation.refusals.told(this.#reads.guarded(index, submitted));
+  }
+
+  await(...wanted: Parameters<NodeApi["await"]>): Promise<TxOutcome> {
+    return this.#reads.await(...wanted);
+  }
+
+  outcome(txId: TxId): Promise<TxOutcome | undefined> {
+    return this.#reads.outcome(txId);
+  }
+
+  get(...wanted: Parameters<NodeApi["get"]>): Promise<StoredDocument | undefined> {
+    return this.#reads.get(...wanted);
+  }
+
+  list(query: ListQuery): Promise<DocumentPage> {
+    return this.#reads.list(query);
+  }
+
+  history(...wanted: Parameters<NodeApi["history"]>): Promise<HistoryPage> {
+    return this.#reads.history(...wanted);
+  }
+
+  watch(...wanted: Parameters<NodeApi["watch"]>): Watch {
+    return this.#reads.watch(...wanted);
+  }
+
+  buckets(...wanted: Parameters<NodeApi["buckets"]>): Promise<BucketsPage> {
+    return this.#reads.buckets(...wanted);
+  }
+
+  events(...wanted: Parameters<NodeApi["events"]>): Promise<EventPage> {
+    return this.#reads.events(...wanted);
+  }
+
+  async evictions(...wanted: Parameters<NodeApi["evictions"]>): Promise<EvictionsPage> {
+    const { index, page } = await this.#reads.evictions(...wanted);
+    return await evictionPlaces(page, index.state, this.#life.log, this.#system.checkpointer);
+  }
+
+  async policies(...wanted: Parameters<NodeApi["policies"]>): Promise<NodePolicies> {
+    return comparedPolicies(await this.#reads.policies(...wanted), this.#system.policies);
+  }
+
+  digest(): Promise<{ txId: TxId; digest: string }> {
+    return this.#reads.digest();
+  }
+
+  async checkpoints(): Promise<readonly CheckpointSummary[]> {
+    const { checkpoints } = await listCheckpoints(storeOf(this.#system));
+    return checkpoints.map(checkpointSummary);
+  }
+
+  checkpoint(): { begun: Promise<void>; done: Promise<CheckpointResult> } {
+    storeOf(this.#system);
+    const checkpointer = this.#life.services?.checkpointer;
+    if (checkpointer === undefined) throw notReady(this.#life);
+    return runCheckpoint(checkpointer);
+  }
+
+  async verifyCheckpoint(name?: string): Promise<VerifiedSummary> {
+    const store = storeOf(this.#system);
+    const upkeep = this.#life.services?.upkeep;
+    if (upkeep === undefined) throw notReady(this.#life);
+    return await upkeep.verify(store, name);
+  }
+
+  #becomeReady(): void {
+    this.#resolveReady();
+    const { policies } = this.#system;
+    if (policies !== undefined) void proposePolicies(this, policies, this.#logger);
+  }
+
+  async close(): Promise<void> {
+    this.#closing ??= this.#close();
+    await this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const stopped = new CairnError("NOT_READY", "The node is stopping.", { hint: "Ask another node." });
+    this.#rejectReady(stopped);
+    this.#life.phase = "stopping";
+    // Before HTTP closes, which waits for answers under way: a watch's never ends by itself.
+    this.#life.services?.watches.end({ reason: "stopping", message: stopped.message });
+    // What was just submitted is indexed within moments, and whoever waits for more is not waited for.
+    const impatient = setTimeout(() => this.#life.position.fail(stopped), LAST_WAITS_MS);
+    await this.#http?.close();
+    clearTimeout(impatient);
+    this.#life.position.fail(stopped);
+    await this.#reporting.close();
+    await this.#life.stop();
+    for (const one of everyStore(this.#system.checkpointer)) await one.close();
+    await this.#directory.release();
+    this.#logger.info("stopped");
+  }
+}

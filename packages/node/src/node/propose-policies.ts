@@ -1,0 +1,44 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Logger } from "pino";
+import { isCairnError } from "@cairn/kv";
+import type { Policies, PolicyState } from "@cairn/client";
+import type { NodeApi, NodePolicies } from "../api/node-api.ts";
+
+/** The policies of the log, compared with those of a node's own configuration. */
+export function comparedPolicies(
+  present: PolicyState & { readonly txId: number },
+  proposed: Policies | undefined,
+): NodePolicies {
+  if (proposed === undefined) return { ...present, file: null };
+  return { ...present, file: isDeepStrictEqual(present.policies, proposed) ? "same" : "different" };
+}
+
+/**
+ * Submits the policies of a node's own configuration where the log has none. Of several nodes that do, one wins; a difference from
+ * what the log has is reported and changes nothing.
+ */
+export async function proposePolicies(
+  node: Pick<NodeApi, "submit" | "await" | "policies">,
+  proposed: Policies,
+  logger: Logger,
+): Promise<void> {
+  try {
+    const { revision, file } = await node.policies();
+    if (revision !== null) {
+      if (file === "different") logger.warn({ revision }, DIFFERENT);
+      return;
+    }
+    const { txId } = await node.submit({ ops: [["configure", proposed, null]] });
+    const { committed } = await node.await(txId);
+    if (committed) logger.info({ txId }, "the log had no policies: those of the configuration were set");
+    else if ((await node.policies()).file === "different") logger.warn({ txId }, DIFFERENT);
+  } catch (error) {
+    if (isCairnError(error, "NOT_READY")) return;
+    logger.warn(
+      { err: error },
+      "the policies of the configuration could not be proposed; the next start tries again",
+    );
+  }
+}
+
+const DIFFERENT = "cairn/policies of the configuration differs from the log's policies, which are followed";

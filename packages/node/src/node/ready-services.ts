@@ -1,0 +1,69 @@
+import { type Checkpointer, startCheckpointer } from "@cairn/checkpoint";
+import type { Logger } from "pino";
+import { checkpointerWorks } from "../checkpoints/checkpointer-works.ts";
+import { indexSource } from "../checkpoints/index-source.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
+import type { NodeObservation } from "./node-observation.ts";
+import type { System } from "../system/system.ts";
+import { tellFailure } from "../observe/tell-failure.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { NodeUpkeep } from "../upkeep/node-upkeep.ts";
+import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
+import { indexChanges } from "../watch/watch-source.ts";
+
+/** What the services of a ready node work with. */
+export interface ServiceParts {
+  readonly system: System;
+  readonly log: TxLog;
+  readonly index: IndexStore;
+  readonly stagingDir: string;
+  readonly logger: Logger;
+  readonly observation: NodeObservation;
+  /** Told why the index could not be captured. */
+  readonly suspect: (error: unknown) => void;
+  readonly doubts: CheckpointDoubts;
+}
+
+/** An upload under way may end in it, else it is aborted: a node stops within 10 s. */
+const CHECKPOINTER_STOP_MS = 5_000;
+
+const LEFT: FeedEnd = {
+  reason: "not-ready",
+  message:
+    "The node leaves its index. Open the watch again from here, at another node or when this one is ready.",
+};
+
+/** What runs beside the index of a ready node, from then until it leaves that index. */
+export class ReadyServices {
+  readonly checkpointer: Checkpointer | undefined;
+  readonly upkeep: NodeUpkeep;
+  readonly watches: WatchFeed;
+
+  constructor({ system, log, index, stagingDir, logger, observation, suspect, doubts }: ServiceParts) {
+    const { checkpointer: options, nodeId, kvProvider } = system;
+    const { events } = observation;
+    if (options !== undefined) {
+      const isDamaged = (name: string): boolean => doubts.isDamaged(name);
+      const source = { ...indexSource(nodeId, kvProvider, index, log, suspect), isDamaged };
+      const onEvent = checkpointerWorks(events, logger);
+      this.checkpointer = startCheckpointer({ source, options, onEvent });
+    }
+    this.watches = new WatchFeed(indexChanges(index, suspect), {
+      ...observation.metrics.watches,
+      failed: (error) => tellFailure(logger, "error", error, "All watches end here."),
+    });
+    const onJudged = (name: string, whole: boolean): void => doubts.judged(name, whole);
+    const { id: logId } = index.state.log;
+    this.upkeep = new NodeUpkeep({ system, log, logId, stagingDir, logger, events, onJudged });
+  }
+
+  /** Waits until nothing reads the index, the log or the staging directory. An index in doubt is not saved once more. */
+  async stop({ save }: { readonly save: boolean }): Promise<void> {
+    this.watches.end(LEFT);
+    await Promise.all([
+      this.checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }),
+      this.upkeep.stop(),
+    ]);
+  }
+}

@@ -1,0 +1,107 @@
+import { rm } from "node:fs/promises";
+import path from "node:path";
+import { CairnError, diskError } from "@cairn/kv";
+import type { Logger } from "pino";
+import type { TxId } from "@cairn/client";
+import type { IndexDirectory } from "../db-dir/index-directory.ts";
+import type { NodeLife } from "./node-life.ts";
+import { notReady } from "./node-status.ts";
+import type { System } from "../system/system.ts";
+import type { CheckOutcome, OnWork } from "../cluster/peer-server.ts";
+import { rebuildIndex } from "../replay/rebuild-index.ts";
+
+/** One node's index at a transaction: its digest, and whether a rebuild out of the log gives the same. */
+export class SelfCheck {
+  readonly #system: System;
+  readonly #life: NodeLife;
+  readonly #logger: Logger;
+  readonly #directory: IndexDirectory;
+  /** Beside `staging/`, which every joining sweeps. */
+  readonly #dir: string;
+
+  constructor(system: System, directory: IndexDirectory, life: NodeLife, logger: Logger) {
+    this.#system = system;
+    this.#life = life;
+    this.#logger = logger;
+    this.#directory = directory;
+    this.#dir = path.join(directory.path, "rebuild");
+  }
+
+  /** Removes what a killed process left. */
+  async sweep(): Promise<void> {
+    try {
+      await rm(this.#dir, { recursive: true, force: true });
+    } catch (error) {
+      throw diskError(error, this.#dir);
+    }
+  }
+
+  /** The digest at a transaction that the index holds; applying goes on meanwhile. */
+  async digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }> {
+    const { index, agrees } = this.#life;
+    if (index === undefined || !agrees) throw notReady(this.#life);
+    if (index.state.log.id !== log) throw ofAnotherLog(index.state.log.id, log);
+    try {
+      const digest = await index.digest(txId);
+      if (digest === undefined) throw notReady(this.#life);
+      return digest;
+    } catch (error) {
+      this.#life.suspect(index, error);
+      throw error;
+    }
+  }
+
+  /**
+   * Rebuilds the index up to a transaction out of the log and compares. An index that differs is not the log's: the node leaves it at
+   * once and goes on from the rebuilt one. Nobody's word is taken for it.
+   */
+  async check(log: string, txId: TxId, signal: AbortSignal, onWork: OnWork): Promise<CheckOutcome> {
+    const { index, log: txLog } = this.#life;
+    if (index === undefined || txLog === undefined) throw notReady(this.#life);
+    const { nodeId, kvProvider } = this.#system;
+    let placed = false;
+    try {
+      const rebuilt = await rebuildIndex({
+        system: this.#system,
+        log: txLog,
+        dir: this.#dir,
+        txId,
+        exceptNode: nodeId,
+        signal,
+        onProgress: onWork,
+      });
+      const { digest } = await this.digestAt(log, txId);
+      const agrees = digest === rebuilt.digest;
+      const outcome = { txId, digest, rebuilt: rebuilt.digest, basis: rebuilt.basis, agrees };
+      if (agrees) {
+        this.#logger.info({ txId, digest, basis: rebuilt.basis }, "the index agrees with a rebuild");
+        return outcome;
+      }
+      const error = notTheLogs(outcome);
+      // Should the process end before the index is moved aside, the next one must not serve it either.
+      if (kvProvider.persistent && index === this.#life.index) await this.#directory.distrust(error);
+      placed = this.#life.replace(index, error, kvProvider.persistent ? rebuilt.live : undefined);
+      return outcome;
+    } finally {
+      if (!placed) await this.sweep();
+    }
+  }
+}
+
+function notTheLogs({ txId, digest, rebuilt, basis }: CheckOutcome): CairnError {
+  return new CairnError(
+    "INDEX_CORRUPT",
+    `At transaction ${txId} the index has the digest ${digest}; rebuilt from ${basis}, it has ${rebuilt}.`,
+    {
+      hint:
+        "The node moved its index aside and goes on from a rebuilt one. Checkpoints that it made before may hold the same: " +
+        "save a new one (cairn checkpoint create) and remove those. Look at its disk and memory.",
+    },
+  );
+}
+
+function ofAnotherLog(own: string, asked: string): CairnError {
+  return new CairnError("LOG_DIFFERENT", `The node's index is of log ${own}, not of ${asked}.`, {
+    hint: "Check the log's address and name on both nodes.",
+  });
+}

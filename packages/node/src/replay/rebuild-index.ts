@@ -1,0 +1,112 @@
+import { rm } from "node:fs/promises";
+import path from "node:path";
+import { restoreCheckpoint } from "@cairn/checkpoint";
+import { CairnError } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { foldLog } from "./fold-log.ts";
+import { isOwnStore, restoreStores } from "../system/checkpoint-stores.ts";
+import { IndexStore } from "../index/index-store.ts";
+import { emptyState } from "../index/empty-state.ts";
+import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
+import { logOffset } from "../index/index-anchor.ts";
+import { fileReader, openIndex } from "../index/local-index.ts";
+import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
+import type { System } from "../system/system.ts";
+import type { TxLog } from "../log/tx-log.ts";
+
+/** What to rebuild, and where. */
+export interface RebuildOptions {
+  readonly system: Pick<System, "nodeId" | "kvProvider" | "checkpointer">;
+  readonly log: TxLog;
+  /** Emptied first; the index lies in `live` below it. */
+  readonly dir: string;
+  /** The last transaction that it holds. */
+  readonly txId: TxId;
+  /** Whose checkpoints are not begun with: an index is not judged by its own copies. */
+  readonly exceptNode?: string;
+  readonly signal: AbortSignal;
+  /** How many of the transactions are applied. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** An index that was rebuilt: where its files lie (closed; the caller moves or removes them), its digest, and in words what it is of. */
+export interface RebuiltIndex {
+  readonly live: string;
+  readonly txId: TxId;
+  readonly digest: string;
+  readonly basis: string;
+}
+
+/**
+ * Builds an index that ends at a transaction anew, out of the log alone where the log still has everything, else out of the newest
+ * checkpoint at or before it and the rest of the log. In bounded memory, and without a limit of time. Errors: `LOG_TRIMMED` (neither
+ * has the beginning), `LOG_REGRESSED` (the log ends before), and those of reading a log and a store.
+ */
+export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltIndex> {
+  const { system, log, dir, txId, signal, onProgress } = options;
+  await rm(dir, { recursive: true, force: true });
+  const identity = await readLogIdentity(log);
+  if (identity === undefined) throw endsBefore(log.name, 0, txId);
+  const live = path.join(dir, "live");
+  const { birth } = identity;
+  const whole = birth !== undefined && birth.continues === undefined;
+  const basis = whole ? "the log from its first message on" : await restoreBasis(options, identity, live);
+  const { kv } = await openIndex(fileReader(system.kvProvider), live);
+  try {
+    const index = await IndexStore.open(kv, emptyState(identity));
+    const begin = index.state.txId;
+    const last = identity.bounds.last + logOffset(identity, index.state);
+    if (last < txId) throw endsBefore(log.name, last, txId);
+    const onApplied = (): void => onProgress?.(index.state.txId - begin, txId - begin);
+    await foldLog({ index, log, identity, upTo: txId, signal, onApplied });
+    signal.throwIfAborted();
+    const digest = await index.digest();
+    if (digest?.txId !== txId) throw endsBefore(log.name, digest?.txId ?? 0, txId);
+    return { live, txId, digest: digest.digest, basis };
+  } finally {
+    await kv.close();
+  }
+}
+
+async function restoreBasis(options: RebuildOptions, identity: LogIdentity, live: string): Promise<string> {
+  const { system, log, dir, txId, exceptNode, signal } = options;
+  const { checkpointer, kvProvider: provider } = system;
+  const stores = restoreStores(checkpointer);
+  const { restored } = await restoreCheckpoint({
+    stores,
+    stagingDir: path.join(dir, "staging"),
+    targetDir: live,
+    node: system.nodeId,
+    reserveIn: isOwnStore(system),
+    accept: async (manifest) =>
+      manifest.node === exceptNode
+        ? passedOver("It was made by the node that is compared.")
+        : manifest.txId > txId
+          ? passedOver(`It ends after transaction ${txId}.`)
+          : await acceptManifest(manifest, provider.format, log, identity),
+    verify: async (unpacked, manifest) => await verifyRestored(provider, unpacked, manifest),
+    signal,
+  });
+  if (restored !== undefined) {
+    return `${restored.name} in ${restored.store}, made by ${restored.manifest.node}, and the log after it`;
+  }
+  throw new CairnError(
+    "LOG_TRIMMED",
+    `The log "${log.name}" no longer holds its beginning, and no other node's checkpoint at or before transaction ${txId} does.`,
+    {
+      hint: "Which index is right cannot be told. Save a checkpoint on a node that you trust, and compare again.",
+    },
+  );
+}
+
+function passedOver(why: string): CairnError {
+  return new CairnError("CHECKPOINT_NOT_FOUND", why);
+}
+
+function endsBefore(logName: string, last: TxId, txId: TxId): CairnError {
+  return new CairnError(
+    "LOG_REGRESSED",
+    `The log "${logName}" ends at transaction ${last}, before transaction ${txId} that nodes hold.`,
+    { hint: "cairn log status shows what it holds. The nodes compare it themselves and say what is wrong." },
+  );
+}

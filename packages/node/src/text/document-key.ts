@@ -1,0 +1,93 @@
+import { CairnError } from "@cairn/kv";
+import type { DocumentKey } from "@cairn/client";
+
+/** Names that /api/v1 uses itself, so no bucket may have them. Source: the data model in docs/http.md. */
+export const RESERVED_BUCKETS: ReadonlySet<string> = new Set([
+  "tx",
+  "events",
+  "watch",
+  "buckets",
+  "checkpoints",
+  "digest",
+  "policies",
+]);
+
+/** The namespace of a key that names none. */
+export const DEFAULT_NAMESPACE = "default";
+
+const BUCKET = /^[a-z][a-z0-9-]*$/;
+const MAX_BUCKET = 253;
+const MAX_NAMESPACE = 253;
+/** Bytes of UTF-8. */
+export const MAX_NAME = 1024;
+
+/** Buckets that were found to be good: there are few, and each is asked about for every operation. */
+const goodBuckets = new Set<string>();
+const MOST_GOOD_BUCKETS = 1_000;
+
+/** Why `bucket` cannot be one, or undefined when it can. */
+export function bucketProblem(bucket: unknown): string | undefined {
+  if (goodBuckets.has(bucket as string)) return undefined;
+  if (typeof bucket !== "string") return "a bucket is text";
+  if (!BUCKET.test(bucket)) return `bucket ${quote(bucket)} must match [a-z][a-z0-9-]*`;
+  if (bucket.length > MAX_BUCKET) return `a bucket's name is at most ${MAX_BUCKET} bytes`;
+  if (RESERVED_BUCKETS.has(bucket)) return `the bucket name ${quote(bucket)} is reserved`;
+  if (goodBuckets.size < MOST_GOOD_BUCKETS) goodBuckets.add(bucket);
+  return undefined;
+}
+
+/** `namespace/name` split at the first `/`; a name alone is in the namespace `default`. Does not check either. */
+export function splitKey(key: string): { namespace: string; name: string } {
+  const slash = key.indexOf("/");
+  return slash < 0
+    ? { namespace: DEFAULT_NAMESPACE, name: key }
+    : { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
+}
+
+/** A key as `namespace/name` with its namespace, also when that is the default one. */
+export function qualifiedKey(key: string): string {
+  return key.includes("/") ? key : `${DEFAULT_NAMESPACE}/${key}`;
+}
+
+/** Why these cannot be a namespace and a name, or undefined when they can. */
+export function keyProblem(namespace: string, name: string): string | undefined {
+  if (namespace.includes("/")) return `namespace ${quote(namespace)} contains a "/"`;
+  const namespaceBytes = byteLength(namespace);
+  if (namespaceBytes < 1 || namespaceBytes > MAX_NAMESPACE) {
+    return `a namespace has 1 to ${MAX_NAMESPACE} bytes, this one has ${namespaceBytes}`;
+  }
+  const nameBytes = byteLength(name);
+  if (nameBytes < 1 || nameBytes > MAX_NAME) {
+    return `a name has 1 to ${MAX_NAME} bytes of UTF-8, this one has ${nameBytes}`;
+  }
+  // A lone surrogate has no UTF-8: two different names would end as the same bytes.
+  if (!namespace.isWellFormed() || !name.isWellFormed()) return "a key must be valid Unicode";
+  return undefined;
+}
+
+/** A key from its parts; `TX_INVALID` when they cannot be one. */
+export function documentKey(bucket: string, namespace: string, name: string): DocumentKey {
+  const problem = bucketProblem(bucket) ?? keyProblem(namespace, name);
+  if (problem !== undefined) throw invalid(problem);
+  return { bucket, namespace, name };
+}
+
+/** A key from a bucket and `namespace/name`; `TX_INVALID` when they cannot be one. */
+export function parseDocumentKey(bucket: string, key: string): DocumentKey {
+  const { namespace, name } = splitKey(key);
+  return documentKey(bucket, namespace, name);
+}
+
+function invalid(problem: string): CairnError {
+  return new CairnError("TX_INVALID", `Not a valid key: ${problem}.`, {
+    hint: "A key is namespace/name in a bucket; docs/http.md has the rules.",
+  });
+}
+
+function byteLength(text: string): number {
+  return Buffer.byteLength(text, "utf8");
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+}

@@ -1,0 +1,53 @@
+import { nearestName } from "../text/nearest-name.ts";
+import { EVENT_FIELDS, eventProblem } from "./event-record.ts";
+
+/** What a field holds, for those who got it wrong. */
+const MEANING: Readonly<Record<string, string>> = {
+  object: 'what it happened to, such as "pod/web-0"',
+  reason: 'a word, such as "Scheduled"',
+  time: 'nanoseconds since 1970 in decimal digits, such as "1714300000000000001"',
+};
+
+/**
+ * Why `value` cannot be recorded as an event, in words for who sends it; undefined when it can. What is an event {@link eventProblem}
+ * alone decides: its own words stand in the rows of an index, where a message of the log is none, and so cannot be bettered.
+ */
+export function eventRefusal(value: unknown): string | undefined {
+  const problem = eventProblem(value);
+  if (problem === undefined) return undefined;
+  if (value === null || typeof value !== "object" || Array.isArray(value)) {
+    return `${problem}, and this is ${shown(value)}`;
+  }
+  const event = value as Readonly<Record<string, unknown>>;
+  const unknown = Object.keys(event).find((name) => !EVENT_FIELDS.has(name));
+  if (unknown !== undefined) {
+    const near = nearestName(unknown, EVENT_FIELDS.keys());
+    const meant = near === undefined ? "" : ` (did you mean ${near}?)`;
+    return `an event has no ${JSON.stringify(unknown)}${meant}; known are ${[...EVENT_FIELDS.keys()].join(", ")}`;
+  }
+  for (const [name, { most, needed }] of EVENT_FIELDS) {
+    const found = event[name];
+    if (found === undefined && needed === undefined) continue;
+    const rule = `an event's "${name}" is text of ${needed === true ? "1 to" : "at most"} ${most} bytes`;
+    const expected = MEANING[name] === undefined ? rule : `${rule} (${MEANING[name]})`;
+    if (found === undefined) return `${expected}, and there is none`;
+    if (typeof found !== "string") return `${expected}, and this is ${shown(found)}`;
+    if (found === "" && needed === true) return `${expected}, and this is empty`;
+    if (!found.isWellFormed()) return `${expected}, and this is not valid Unicode`;
+    const bytes = Buffer.byteLength(found);
+    if (bytes > most) return `${expected}, and this has ${bytes}`;
+  }
+  // What is left is a time that is none.
+  return `an event's "time" is ${MEANING["time"]}, at most 9223372036854775807, and this is ${JSON.stringify(event["time"])}`;
+}
+
+const LONGEST_SHOWN = 40;
+
+function shown(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object") return "a map";
+  if (typeof value !== "string") return `the ${typeof value} ${String(value)}`;
+  const text = JSON.stringify(value);
+  return text.length > LONGEST_SHOWN ? "a text" : `the text ${text}`;
+}

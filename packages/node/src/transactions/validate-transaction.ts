@@ -1,0 +1,190 @@
+import { CairnError } from "@cairn/kv";
+import type { Json, Transaction, TxOperation } from "@cairn/client";
+import { formatPolicyProblem, policyProblems } from "../policies/policy-problems.ts";
+import { bucketProblem, keyProblem, splitKey } from "../text/document-key.ts";
+import { eventProblem } from "./event-record.ts";
+import { eventRefusal } from "./event-refusal.ts";
+
+/** An idempotency id is the client's own text of at most so many bytes. */
+export const MAX_ID_BYTES = 256;
+
+/**
+ * Checks that `value` is a transaction in the form of POST /api/v1/tx; `TX_INVALID` says which operation is wrong and why.
+ * Rules: docs/http.md (a key is written at most once; integers in documents are safe).
+ */
+export function validateTransaction(value: unknown): asserts value is Transaction {
+  if (!isObject(value) || !Array.isArray(value["ops"])) {
+    throw invalid('a transaction is {"ops": [[operation, …], …], "id"?: text}');
+  }
+  for (const field of Object.keys(value)) {
+    if (field !== "ops" && field !== "id") throw invalid(`unknown field ${JSON.stringify(field)}`);
+  }
+  const { ops, id } = value as { ops: unknown[]; id?: unknown };
+  if (id !== undefined) checkId(id);
+  if (ops.length === 0) throw invalid("ops is empty");
+  const written = new Set<string>();
+  for (const [index, op] of ops.entries()) {
+    const problem = operationProblem(op) ?? writtenTwice(op as TxOperation, written);
+    if (problem !== undefined) throw invalid(`ops[${index}]: ${problem}`);
+  }
+}
+
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+/** Why `op` is not an operation, or undefined when it is one. */
+export function operationProblem(op: unknown): string | undefined {
+  if (!Array.isArray(op)) return "an operation is an array";
+  const [name, bucket, key] = op as unknown[];
+  if (name === "event")
+    return op.length === 2 ? eventRefusal(op[1]) : `event has 2 parts, this one has ${op.length}`;
+  if (name === "configure") return configureProblem(op);
+  const length = OPERATION_LENGTH.get(name as string);
+  if (length === undefined) {
+    return `unknown operation ${JSON.stringify(name)}; known are put, delete, match, evict, event and configure`;
+  }
+  if (op.length !== length) return `${String(name)} has ${length} parts, this one has ${op.length}`;
+  const keyIssue = operationKeyProblem(bucket, key);
+  if (keyIssue !== undefined) return keyIssue;
+  if (name === "put") return documentProblem(op[3]);
+  if (name === "match") return revisionProblem(op[3]);
+  return undefined;
+}
+
+/** Like {@link operationProblem}, for an operation as it stands in the log: without what is apart, a put's document, an event, policies. */
+export function loggedOperationProblem(op: unknown): string | undefined {
+  if (!Array.isArray(op)) return operationProblem(op);
+  switch (op[0]) {
+    case "put":
+      return op.length === 3 ? operationKeyProblem(op[1], op[2]) : "put has 3 parts in the log";
+    case "event":
+      return op.length === 1 ? undefined : "event has 1 part in the log";
+    case "configure":
+      return op.length === 1 ? undefined : expectedRevisionProblem(op, 2);
+    default:
+      return operationProblem(op);
+  }
+}
+
+/** Why what stands apart from an operation in the log is not an event, or policies. */
+export function loggedContentProblem(op: "event" | "configure", content: unknown): string | undefined {
+  if (op === "event") return eventProblem(content);
+  const [problem] = policyProblems(content);
+  return problem === undefined ? undefined : formatPolicyProblem(problem);
+}
+
+function configureProblem(op: readonly unknown[]): string | undefined {
+  const problems = policyProblems(op[1]);
+  if (problems.length > 0) return problems.map(formatPolicyProblem).join("; ").replace(/\.$/, "");
+  return op.length === 2 ? undefined : expectedRevisionProblem(op, 3);
+}
+
+function expectedRevisionProblem(op: readonly unknown[], length: number): string | undefined {
+  if (op.length !== length) return `configure has at most ${length} parts`;
+  return revisionProblem(op[length - 1]);
+}
+
+/** The parts of each operation, its name included. */
+const OPERATION_LENGTH: ReadonlyMap<string, number> = new Map([
+  ["put", 4],
+  ["delete", 3],
+  ["match", 4],
+  ["evict", 3],
+]);
+
+function operationKeyProblem(bucket: unknown, key: unknown): string | undefined {
+  const bucketIssue = bucketProblem(bucket);
+  if (bucketIssue !== undefined) return bucketIssue;
+  if (typeof key !== "string") return "a key is text: namespace/name";
+  const { namespace, name } = splitKey(key);
+  return keyProblem(namespace, name);
+}
+
+function revisionProblem(revision: unknown): string | undefined {
+  if (revision === null || (Number.isSafeInteger(revision) && (revision as number) > 0)) return undefined;
+  return "a revision to compare with is a positive integer or null (absent)";
+}
+
+/** Walks with a stack of its own: a document may be nested deeper than the call stack is. */
+function documentProblem(document: unknown): string | undefined {
+  const rest: unknown[] = [document];
+  for (let seen = 1; rest.length > 0; seen += 1) {
+    const value = rest.pop();
+    // Looked at only where it goes on for so long: few documents do, and all are written.
+    if (seen === MANY_VALUES && holdsItself(document)) return "a document holds itself, which JSON cannot";
+    switch (typeof value) {
+      case "number":
+        if (!Number.isFinite(value)) return "a document has a number that JSON cannot hold";
+        if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
+          return `the integer ${value} is beyond 2^53 - 1 and would lose digits; store it as text`;
+        }
+        break;
+      case "string":
+      case "boolean":
+        break;
+      case "object":
+        if (value !== null) for (const inner of iterate(value)) rest.push(inner);
+        break;
+      default:
+        return `a document is a JSON value, which ${typeof value} is not`;
+    }
+  }
+  return undefined;
+}
+
+const MANY_VALUES = 100_000;
+
+/** Whether some map or list in it is inside itself. */
+function holdsItself(document: unknown): boolean {
+  const around = new Set<unknown>();
+  const done = new Set<unknown>();
+  const rest: { readonly value: unknown; readonly leave: boolean }[] = [{ value: document, leave: false }];
+  for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
+    const { value, leave } = next;
+    if (leave) {
+      around.delete(value);
+      done.add(value);
+    } else if (around.has(value)) return true;
+    else if (typeof value === "object" && value !== null && !done.has(value)) {
+      around.add(value);
+      rest.push({ value, leave: true });
+      for (const inner of iterate(value)) rest.push({ value: inner, leave: false });
+    }
+  }
+  return false;
+}
+
+function iterate(value: object): Iterable<unknown> {
+  return Array.isArray(value) ? value : Object.values(value as Record<string, Json>);
+}
+
+function writtenTwice(op: TxOperation, written: Set<string>): string | undefined {
+  if (op[0] === "match" || op[0] === "event") return undefined;
+  if (op[0] === "configure") {
+    if (written.has("")) return "the policies are set twice in one transaction";
+    written.add("");
+    return undefined;
+  }
+  const { namespace, name } = splitKey(op[2]);
+  const key = `${op[1]}/${namespace}/${name}`;
+  if (written.has(key)) return `${JSON.stringify(op[2])} is written twice in one transaction`;
+  written.add(key);
+  return undefined;
+}
+
+function checkId(id: unknown): void {
+  if (typeof id !== "string" || id.length === 0 || Buffer.byteLength(id) > MAX_ID_BYTES) {
+    throw invalid(`id is text of 1 to ${MAX_ID_BYTES} bytes`);
+  }
+  // A lone surrogate has no UTF-8: two different ids would be one.
+  if (LONE_SURROGATE.test(id)) throw invalid("id must be valid Unicode");
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+function invalid(problem: string): CairnError {
+  return new CairnError("TX_INVALID", `Not a valid transaction: ${problem}.`, {
+    hint: "Nothing was submitted. docs/http.md shows the form of a transaction.",
+  });
+}

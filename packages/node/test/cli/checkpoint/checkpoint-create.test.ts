@@ -1,0 +1,88 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { type CairnNode, runNode } from "../../../src/node/node.ts";
+import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
+import { quietSystem } from "../../support/quiet-system.ts";
+import { cairn, type CommandResult } from "../support/captured-terminal.ts";
+
+interface Scene {
+  readonly node: CairnNode;
+  readonly store: string;
+  create(...options: string[]): Promise<CommandResult>;
+}
+
+/** A node with something to save, that looks at its store only when it is asked to. */
+async function scene(): Promise<Scene> {
+  const folder = await mkdtemp(path.join(tmpdir(), "cairn-create-"));
+  const store = path.join(folder, "checkpoints");
+  const system = quietSystem({
+    folder,
+    nodeId: "n1",
+    openTxLog: () => openEmbeddedTxLog({ path: path.join(folder, "log") }),
+  });
+  const node = await runNode({ ...system, http: { host: "127.0.0.1", port: 0, maxBody: 1_048_576 } });
+  onTestFinished(async () => {
+    await node.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+  await node.ready;
+  const { txId } = await node.submit({ ops: [["put", "pods", "default/a", 1]] });
+  await node.await(txId);
+  await mkdir(store, { recursive: true });
+  const url = node.url ?? "";
+  return { node, store, create: (...options) => cairn(["checkpoint", "create", "--url", url, ...options]) };
+}
+
+const at = (ms: number): string => new Date(Date.now() + ms).toISOString();
+
+/** What another process, which is gone or elsewhere, has in the store as its lease. */
+async function leaseOf(owner: string, store: string): Promise<void> {
+  const lease = {
+    owner,
+    nonce: "of another process",
+    archive: "checkpoint-9-2026-11-20T06-12-26.123Z-1f3a9c0e.tar",
+    progress: { bytes: 3 << 20 },
+    since: at(-90_000),
+    renewedAt: at(-20_000),
+    expiresAt: at(40_000),
+  };
+  await writeFile(path.join(store, "in-progress.json"), JSON.stringify(lease));
+}
+
+test("while another node uploads, nothing is said to be saved: the command names that node, how far it is and until when", async () => {
+  const { store, create } = await scene();
+  await leaseOf("node-7", store);
+  const { code, stdout, stderr } = await create();
+  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  expect(stderr).toMatch(
+    /^CHECKPOINT_RUNNING: Nothing was saved: node-7 is uploading a checkpoint \(3 MiB, begun at 20/,
+  );
+  expect(stderr).toMatch(/hint: Ask again when it has\. Its lease ends at 20\S+ \S+ UTC \(in (?:3\d|40) s\)/);
+});
+
+test("a lease that an earlier life of the node left is said to be that, with when it ends, also in JSON", async () => {
+  const { store, create } = await scene();
+  await leaseOf("n1", store);
+  const told = await create();
+  expect(told.code).toBe(1);
+  expect(told.stderr).toContain("an earlier process of this node, n1, was uploading a checkpoint (3 MiB");
+  expect(told.stderr).toContain("ask again then");
+  const json = await create("--json");
+  expect(json.code).toBe(1);
+  expect(JSON.parse(json.stdout)).toMatchObject({
+    skipped: "leased",
+    because: expect.stringContaining("has not renewed its lease since this one started"),
+    lease: { owner: "n1", bytes: 3 << 20, leftBehind: true, since: expect.any(String) },
+  });
+});
+
+test("where nothing changed the command says so and ends well, as what is saved is all there is", async () => {
+  const { create } = await scene();
+  expect((await create()).stdout).toMatch(/^saved checkpoint-2-/);
+  expect(await create()).toMatchObject({
+    code: 0,
+    stdout: "skipped: nothing changed since the newest checkpoint\n",
+  });
+});

@@ -1,0 +1,142 @@
+import { mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { startNode } from "../../../src/node/start-node.ts";
+import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
+import { saveTo } from "../support/saved-checkpoints.ts";
+
+let dir = "";
+beforeEach(async () => {
+  dir = await mkdtemp(path.join(tmpdir(), "cairn-prune-"));
+});
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+function prune(...argv: string[]): Promise<CommandResult> {
+  const env = {
+    CAIRN_NODE_ID: "n",
+    CAIRN_DIR: path.join(dir, "data"),
+    CAIRN_CHECKPOINT_PATH: path.join(dir, "store"),
+  };
+  return cairn(["checkpoint", "prune", ...argv], new CapturedTerminal({ cwd: dir, env }));
+}
+
+function save(txIds: number[], logId?: string): Promise<string[]> {
+  return saveTo(path.join(dir, "store"), txIds, logId);
+}
+
+/** The checkpoints that list, as their transactions. */
+async function left(): Promise<string[]> {
+  const names = await readdir(path.join(dir, "store"));
+  const manifests = names.filter((name) => /^checkpoint-.*[0-9a-f]\.json$/.test(name));
+  return manifests.map((name) => name.split("-")[1] ?? "").toSorted();
+}
+
+test("--dry-run says what would go and what stays and why, and removes nothing; without it just that goes", async () => {
+  const [first = "", second = ""] = await save([1, 2]);
+  const dry = await prune("store", "--retain-at-least", "1", "--dry-run");
+  expect(dry.code).toBe(0);
+  expect(dry.stdout).toMatch(new RegExp(`stays +${second} +2 .* it is one of the newest 1\n`));
+  expect(dry.stdout).toMatch(new RegExp(`would go +${first} +1 .* it is not one of the newest 1\n`));
+  expect(dry.stdout).toMatch(/would remove 1 entry, .*; 1 stay\n$/);
+  expect(await left()).toEqual(["1", "2"]);
+  const done = await prune("store", "--retain-at-least", "1");
+  expect(done.stdout).toMatch(new RegExp(`gone +${first} `));
+  expect(await readdir(path.join(dir, "store"))).toEqual([`${second}.json`, `${second}.tar`]);
+});
+
+test("as JSON it is one value with every entry", async () => {
+  const [first = "", second = ""] = await save([1, 2]);
+  const { stdout } = await prune("store", "--retain-at-least", "1", "--json");
+  expect(JSON.parse(stdout)).toMatchObject({
+    dryRun: false,
+    removed: 1,
+    failed: [],
+    entries: [
+      { name: second, keep: true, logId: "log-1", kind: "checkpoint" },
+      { name: first, keep: false, txId: 1 },
+    ],
+  });
+});
+
+test("without a policy only leftovers go", async () => {
+  await save([1, 2]);
+  const leftover = path.join(dir, "store", "checkpoint-9-2026-11-20T06-12-26.123Z-1f3a9c0e.tar");
+  await writeFile(leftover, "half");
+  expect((await prune("store")).stdout).toContain("somebody may be writing it");
+  const longAgo = new Date(Date.now() - 2 * 3_600_000);
+  await utimes(leftover, longAgo, longAgo);
+  expect((await prune("store")).stdout).toMatch(/gone +checkpoint-9-.*no manifest/);
+  expect(await readdir(path.join(dir, "store"))).toHaveLength(4);
+  expect(await left()).toEqual(["1", "2"]);
+});
+
+test("a folder with checkpoints of several logs is left alone until one is named; --other-logs then removes the others'", async () => {
+  await save([1, 2]);
+  await save([50], "log-2");
+  const unnamed = await prune("store", "--retain-at-least", "1");
+  expect([unnamed.code, unnamed.stderr]).toEqual([2, expect.stringContaining("--log ID")]);
+  await prune("store", "--retain-at-least", "1", "--log", "log-1");
+  expect(await left()).toEqual(["2", "50"]);
+  await prune("store", "--retain-at-least", "1", "--log", "log-1", "--other-logs");
+  expect(await left()).toEqual(["2"]);
+});
+
+test.each([
+  [["--retain-newer-than", "PT7D"], "Did you mean P7D"],
+  [["--retain-at-least", "0"], "whole number from 1 on"],
+])("%j is told as a mistake, and nothing is removed", async (options, told) => {
+  await save([1, 2]);
+  const { code, stderr } = await prune("store", ...options);
+  expect([code, stderr]).toEqual([2, expect.stringContaining(told)]);
+  expect(await left()).toEqual(["1", "2"]);
+});
+
+test("with the configuration the log is asked: what it lost neither counts nor goes, and its own policy holds", async () => {
+  const node = await startNode(
+    { "cairn/http-server": null },
+    {
+      env: {
+        CAIRN_NODE_ID: "n",
+        CAIRN_DIR: path.join(dir, "data"),
+        CAIRN_CHECKPOINT_PATH: path.join(dir, "store"),
+      },
+      cwd: dir,
+    },
+  );
+  await node.ready;
+  for (const value of [1, 2]) {
+    const { txId } = await node.submit({ ops: [["put", "things", "a", value]] });
+    await node.await(txId);
+    await node.checkpoint().done;
+  }
+  const { id: logId } = (await node.status()).log;
+  await node.close();
+  // One of the same log, that says it is further than the log ever was.
+  await save([1000], logId ?? "");
+  const { code, stdout } = await prune("--retain-at-least", "1");
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/stays +checkpoint-1000-.* it holds transactions that the log lost\n/);
+  expect(await left()).toEqual(["1000", "3"]);
+  const blind = await prune("store", "--lost");
+  expect([blind.code, blind.stderr]).toEqual([2, expect.stringContaining("--lost needs the log")]);
+  await prune("--retain-at-least", "1", "--lost");
+  expect(await left()).toEqual(["3"]);
+  const other = await prune("--retain-at-least", "1", "--log", "another");
+  expect([other.code, other.stderr]).toEqual([2, expect.stringContaining("not another")]);
+});
+
+test("a log that a running node has open ends it, and nothing is removed", async () => {
+  const env = {
+    CAIRN_NODE_ID: "n",
+    CAIRN_DIR: path.join(dir, "data"),
+    CAIRN_CHECKPOINT_PATH: path.join(dir, "store"),
+  };
+  const node = await startNode({ "cairn/http-server": null }, { env, cwd: dir });
+  await node.ready;
+  await save([1, 2]);
+  const { code, stderr } = await prune("--retain-at-least", "1");
+  expect([code, stderr]).toEqual([3, expect.stringMatching(/^INDEX_LOCKED: /)]);
+  expect(await left()).toEqual(["1", "2"]);
+  await node.close();
+});

@@ -1,0 +1,195 @@
+import { readdir } from "node:fs/promises";
+import { hostname } from "node:os";
+import path from "node:path";
+import { listCheckpoints } from "@cairn/checkpoint";
+import { levelProvider } from "@cairn/kv";
+import { expect, it, vi } from "vitest";
+import { encodeState, INDEX_VERSION, readState } from "../../../src/index/rows/index-state.ts";
+import { STATE_ROW_KEY } from "../../../src/index/rows/row-keys.ts";
+import type { CairnNode } from "../../../src/node/node.ts";
+import { saveAltered } from "../../upkeep/altered-index.ts";
+import { put, type TrimScene, trimScene } from "../../upkeep/trim-scene.ts";
+import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
+
+/** Runs the command in a folder of its own, over the scene's NATS server and store, as an operator beside running nodes would. */
+function create(scene: TrimScene, terminal = terminalOf(scene)): Promise<CommandResult> {
+  return cairn(["checkpoint", "create", "--rebuild"], terminal);
+}
+
+function terminalOf({ folder, natsUrl }: TrimScene): CapturedTerminal {
+  const env = {
+    NATS_URL: natsUrl,
+    CAIRN_NODE_ID: "operator",
+    CAIRN_DIR: path.join(folder, "operator"),
+    CAIRN_CHECKPOINT_PATH: path.join(folder, "checkpoints"),
+  };
+  return new CapturedTerminal({ cwd: folder, env });
+}
+
+function toOtherVersion(scene: TrimScene, id: string): Promise<string> {
+  return saveAltered(scene, id, { version: INDEX_VERSION + 1 });
+}
+
+/** As a node that uploads would; what is answered ends it. */
+async function holdLease({ store }: TrimScene): Promise<() => Promise<void>> {
+  const expiresAt = new Date((await store.now()) + 60_000).toISOString();
+  const lease = { owner: "old\u0007", nonce: "1", progress: { bytes: 0 }, expiresAt };
+  await store.create("in-progress.json", JSON.stringify(lease));
+  return () => store.remove("in-progress.json");
+}
+
+async function started(scene: TrimScene, id: string): Promise<CairnNode> {
+  const node = await scene.start(id);
+  await node.ready;
+  return node;
+}
+
+it("makes a checkpoint of this version from the log, from which nodes of this version join, beside one of another version", async () => {
+  const scene = await trimScene("nats");
+  const old = await started(scene, "old");
+  await put(old, 0, 30);
+  const { digest } = await old.digest();
+  await old.close();
+  const theirs = await toOtherVersion(scene, "old");
+  const { code, stdout } = await create(scene);
+  expect([code, stdout]).toEqual([
+    0,
+    expect.stringMatching(/^rebuilt 31 transactions of the log cairn; saved checkpoint-31-/),
+  ]);
+  const names = await scene.checkpoints();
+  expect(names).toHaveLength(2);
+  expect(names).toContain(theirs);
+  const { checkpoints } = await listCheckpoints(scene.store);
+  expect(checkpoints.find(({ name }) => name !== theirs)).toMatchObject({
+    format: { index: INDEX_VERSION },
+    node: `cairn checkpoint create --rebuild on ${hostname()}`,
+  });
+  expect(await readdir(path.join(scene.folder, "operator"))).toEqual([]);
+  // The node of the other version, upgraded: its own index is kept aside, and it replays nothing.
+  const upgraded = await started(scene, "old");
+  const { join } = await upgraded.status();
+  expect(join).toMatchObject({
+    restoredFrom: { txId: 31 },
+    replayed: 0,
+    movedAside: [{ code: "INDEX_VERSION" }],
+  });
+  expect((await upgraded.digest()).digest).toBe(digest);
+  const [aside = ""] = await readdir(path.join(scene.folder, "old-index", "quarantine"));
+  const kept = await levelProvider().open(path.join(scene.folder, "old-index", "quarantine", aside, "live"));
+  await expect(readState(kept)).rejects.toMatchObject({ code: "INDEX_VERSION" });
+  await kept.close();
+});
+
+it("has the fields that the log defines built, so that no node that joins from it has to", async () => {
+  const scene = await trimScene("nats");
+  const node = await started(scene, "n1");
+  await node.submit({ ops: [["configure", { indexes: { jobs: ["state"] } }]] });
+  await node.submit({ ops: [["put", "jobs", "default/a", { state: "done" }]] });
+  await node.close();
+  expect((await create(scene)).code).toBe(0);
+  const args = ["checkpoint", "restore", path.join(scene.folder, "checkpoints"), "-o", "restored"];
+  expect((await cairn(args, terminalOf(scene))).code).toBe(0);
+  const kv = await levelProvider().open(path.join(scene.folder, "restored"));
+  const kinds = new Set<string>();
+  for await (const rows of kv.range({}))
+    for (const [key] of rows) kinds.add(String.fromCharCode(key[0] ?? 0));
+  await kv.close();
+  // The field's row and its count, and nothing that is being built.
+  expect([...kinds].filter((kind) => "bfv".includes(kind))).toEqual(["f", "v"]);
+});
+
+it("works beside a running node, and saves nothing when a checkpoint of this version holds all", async () => {
+  const scene = await trimScene("nats");
+  const node = await started(scene, "running");
+  await put(node, 0, 10);
+  expect((await create(scene)).stdout).toContain("saved checkpoint-11-");
+  expect((await create(scene)).stdout).toMatch(/^skipped: checkpoint-11-.* holds all that the log has\.\n$/);
+  await put(node, 10, 12);
+  expect((await create(scene)).stdout).toContain("saved checkpoint-13-");
+  expect(node.phase).toBe("ready");
+});
+
+it("refuses a log whose beginning is gone, and says which checkpoint has what is missing", async () => {
+  const scene = await trimScene("nats");
+  const node = await started(scene, "old");
+  await put(node, 0, 10);
+  await node.close();
+  const log = await scene.openLog();
+  await log.trim?.(5);
+  await log.close();
+  const none = await create(scene);
+  expect(none.code).toBe(3);
+  expect(none.stderr).toMatch(
+    /^LOG_TRIMMED: The log "cairn" no longer holds the transactions before message 5, so no index/,
+  );
+  expect(none.stderr).toContain("restore-from");
+  const theirs = await toOtherVersion(scene, "old");
+  const { stderr } = await create(scene);
+  expect(stderr).toContain(`They were last in ${theirs} in ${scene.store.location}, up to transaction 11`);
+  expect(stderr).toContain(`an index of version ${INDEX_VERSION + 1}, which Cairn 9.9.9 wrote`);
+  expect(await scene.checkpoints()).toEqual([theirs]);
+});
+
+it("waits while a node uploads, saves nothing when interrupted meanwhile, and goes on from what was built", async () => {
+  const scene = await trimScene("nats");
+  const node = await started(scene, "old");
+  await put(node, 0, 10);
+  const release = await holdLease(scene);
+  const terminal = terminalOf(scene);
+  const running = create(scene, terminal);
+  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it has"), { timeout: 30_000 });
+  terminal.signal("SIGINT");
+  const { code, stderr } = await running;
+  expect([code, stderr]).toEqual([1, expect.stringContaining("CHECKPOINT_INCOMPLETE: Interrupted")]);
+  expect(stderr).toContain("old\\u0007");
+  expect(await scene.checkpoints()).toEqual([]);
+  await release();
+  await put(node, 10, 12);
+  expect((await create(scene)).stdout).toMatch(
+    /^rebuilt 13 transactions of the log cairn, going on after transaction 11; saved checkpoint-13-/,
+  );
+  const digest = await scene.verify((await scene.checkpoints())[0] ?? "");
+  expect(digest.digest).toBe((await node.digest()).digest);
+});
+
+it("begins anew where what an earlier rebuild left is another history than the log's", async () => {
+  const scene = await trimScene("nats");
+  const node = await started(scene, "old");
+  await put(node, 0, 3);
+  const release = await holdLease(scene);
+  const terminal = terminalOf(scene);
+  const running = create(scene, terminal);
+  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it has"), { timeout: 30_000 });
+  terminal.signal("SIGINT");
+  await running;
+  await release();
+  const kv = await levelProvider().open(path.join(scene.folder, "operator", "rebuild", "live"));
+  const state = await readState(kv);
+  if (state === undefined) throw new Error("nothing was left");
+  const value = encodeState({ ...state, sha256: "f".repeat(64) });
+  await kv.batch([{ type: "put", key: STATE_ROW_KEY, value }]);
+  await kv.close();
+  expect((await create(scene)).stdout).toMatch(
+    /^rebuilt 4 transactions of the log cairn; saved checkpoint-4-/,
+  );
+});
+
+it("is refused while another rebuild has the folder, naming its process", async () => {
+  const scene = await trimScene("nats");
+  const node = await started(scene, "old");
+  await put(node, 0, 3);
+  const release = await holdLease(scene);
+  const terminal = terminalOf(scene);
+  const running = create(scene, terminal);
+  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it has"), { timeout: 30_000 });
+  const { code, stderr } = await create(scene);
+  expect([code, stderr]).toEqual([3, expect.stringMatching(/^INDEX_LOCKED: .*rebuild/)]);
+  await release();
+  expect((await running).stdout).toContain("saved checkpoint-4-");
+  expect(await scene.store.read("in-progress.json")).toBeUndefined();
+});
+
+it("a configuration without --rebuild is told as a mistake", async () => {
+  const { code, stderr } = await cairn(["checkpoint", "create", "-f", "cairn.edn"]);
+  expect([code, stderr]).toEqual([2, expect.stringContaining("only used with --rebuild")]);
+});

@@ -1,0 +1,84 @@
+import { cp, readdir } from "node:fs/promises";
+import path from "node:path";
+import { expect, it } from "vitest";
+import { saveAltered } from "../../upkeep/altered-index.ts";
+import { type TrimScene, trimScene, twoCheckpoints } from "../../upkeep/trim-scene.ts";
+import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
+import { saveTo } from "../support/saved-checkpoints.ts";
+
+/** Runs it over the scene's NATS server and store; `-j {}` is a configuration that says nothing of its own. */
+function verify({ folder, natsUrl }: TrimScene, ...argv: string[]): Promise<CommandResult> {
+  const env = {
+    NATS_URL: natsUrl,
+    CAIRN_NODE_ID: "operator",
+    CAIRN_DIR: path.join(folder, "operator"),
+    CAIRN_CHECKPOINT_PATH: path.join(folder, "checkpoints"),
+  };
+  return cairn(["checkpoint", "verify", ...argv], new CapturedTerminal({ cwd: folder, env }));
+}
+
+async function marks({ folder }: TrimScene): Promise<string[]> {
+  return (await readdir(path.join(folder, "checkpoints"))).filter((name) => name.endsWith(".verified.json"));
+}
+
+it("with a configuration compares the newest of the configured store with the log, and marks it", async () => {
+  const scene = await trimScene("nats");
+  const [, newer] = await twoCheckpoints(scene);
+  const { code, stdout } = await verify(scene, "-j", "{}");
+  expect([code, stdout]).toEqual([
+    0,
+    expect.stringMatching(
+      new RegExp(
+        `^${newer} is whole \\(transaction 21, sha256:[0-9a-f]{64}\\); it agrees with the log; marked as verified\n$`,
+      ),
+    ),
+  ]);
+  expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
+});
+
+it("refuses and does not mark a whole checkpoint of a history that the log lost; without the log it cannot know", async () => {
+  const scene = await trimScene("nats");
+  await twoCheckpoints(scene);
+  const lost = await saveAltered(scene, "first", { sha256: "f".repeat(64) });
+  for (const argv of [[], [`checkpoints/${lost}`], [lost]]) {
+    const { code, stderr } = await verify(scene, ...argv, "-j", "{}");
+    expect([code, stderr]).toEqual([3, expect.stringMatching(/^LOG_REGRESSED: Message 31 /)]);
+  }
+  expect(await marks(scene)).toEqual([]);
+  const alone = await verify(scene, `checkpoints/${lost}`, "--json");
+  expect(JSON.parse(alone.stdout)).toMatchObject({ name: lost, log: null });
+});
+
+it("says where the log does not go back to it any more", async () => {
+  const scene = await trimScene("nats");
+  const [older] = await twoCheckpoints(scene);
+  const log = await scene.openLog();
+  await log.trim?.(20);
+  await log.close();
+  const { code, stdout } = await verify(scene, `checkpoints/${older}`, "-j", "{}", "--no-mark");
+  expect(code).toBe(0);
+  expect(stdout).toContain(
+    "the log does not go back to it any more, so they were not compared; not marked\n",
+  );
+  expect(await marks(scene)).toEqual([]);
+});
+
+it("refuses a checkpoint of another log than the configured one", async () => {
+  const scene = await trimScene("nats");
+  await twoCheckpoints(scene);
+  const other = await trimScene("nats");
+  const [, newest] = await twoCheckpoints(other);
+  await cp(path.join(other.folder, "checkpoints"), path.join(scene.folder, "others"), { recursive: true });
+  const { code, stderr } = await verify(scene, `others/${newest}`, "-j", "{}");
+  expect([code, stderr]).toEqual([3, expect.stringMatching(/^LOG_DIFFERENT: /)]);
+  expect((await verify(scene, `others/${newest}`)).code).toBe(0);
+});
+
+it("of a folder with checkpoints of several logs takes none until one log is named", async () => {
+  const scene = await trimScene("nats");
+  const [, newer] = await twoCheckpoints(scene);
+  await saveTo(path.join(scene.folder, "checkpoints"), [5_000]);
+  const { code, stderr } = await verify(scene, "checkpoints");
+  expect([code, stderr]).toEqual([2, expect.stringContaining("log-1 (cairn)")]);
+  expect((await verify(scene, "-j", "{}")).stdout).toContain(`${newer} is whole`);
+});

@@ -1,0 +1,58 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { runCli } from "../../../src/cli/run-cli.ts";
+import { startNode } from "../../../src/node/start-node.ts";
+import { CapturedTerminal } from "../support/captured-terminal.ts";
+
+let folder = "";
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-cli-log-"));
+});
+afterEach(async () => await rm(folder, { recursive: true, force: true }));
+
+async function run(...args: string[]) {
+  const terminal = new CapturedTerminal({ cwd: folder, env: { CAIRN_NODE_ID: "n" } });
+  const code = await runCli(["log", ...args], terminal);
+  return { code, stdout: terminal.stdout.text, stderr: terminal.stderr.text };
+}
+
+async function startAgain(index: string) {
+  const node = await startNode(
+    { "cairn/node": { id: "n" }, "cairn/http-server": null },
+    { env: { CAIRN_INDEX_PATH: path.join(folder, index) }, cwd: folder },
+  );
+  await node.ready;
+  return node;
+}
+
+describe("cairn log", () => {
+  it("status says that there is no log yet, and makes none", async () => {
+    expect(await run("status")).toMatchObject({ code: 1, stderr: expect.stringContaining('no log "n-log"') });
+    expect((await run("status")).code).toBe(1);
+  });
+
+  it("create begins a log, once", async () => {
+    const created = await run("create", "--json");
+    expect(created.stderr).toBe("");
+    const { id } = JSON.parse(created.stdout) as { id: string };
+    const status = await run("status", "--json");
+    expect(JSON.parse(status.stdout)).toMatchObject({ name: "n-log", id, first: 1, last: 1, offset: 0 });
+    const again = await run("create");
+    expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CONFLICT: .*\n {2}hint: /) });
+  });
+
+  it("create lets a node begin anew where checkpoints of a lost log lie", async () => {
+    const first = await startAgain("one");
+    const { txId } = await first.submit({ ops: [["put", "pods", "a", 1]] });
+    await first.await(txId);
+    await first.checkpoint().done;
+    await first.close();
+    await rm(path.join(folder, "cairn-data", "n-log"), { recursive: true });
+    expect((await run("create")).code).toBe(0);
+    const second = await startAgain("two");
+    expect((await second.status()).index).toMatchObject({ txId: 1, documents: 0 });
+    await second.close();
+  });
+});

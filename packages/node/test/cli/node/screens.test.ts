@@ -1,0 +1,208 @@
+import { describe, expect, test } from "vitest";
+import type { NodeStatus } from "@cairn/client";
+import { type ClusterView, formatCluster } from "../../../src/cli/node/cluster-screen.ts";
+import { formatTable } from "../../../src/cli/terminal/columns.ts";
+import { showProgress } from "../../../src/cli/terminal/progress-display.ts";
+import {
+  formatBytes,
+  formatDuration,
+  formatNumberOf,
+  formatRelative,
+  formatTime,
+} from "../../../src/cli/terminal/quantities.ts";
+import { formatStatus } from "../../../src/cli/node/status-screen.ts";
+import { printable } from "../../../src/cli/terminal/terminal.ts";
+import { MemoryNode } from "../../http/memory-node.ts";
+import { CapturedOutput } from "../support/captured-terminal.ts";
+
+const NOW = Date.parse("2026-11-20T07:00:00.000Z");
+
+describe("quantities", () => {
+  test.each([
+    [0, "0 B"],
+    [1023, "1023 B"],
+    [1024, "1 KiB"],
+    [81_920, "80 KiB"],
+    [1536, "1.5 KiB"],
+    [1_048_575, "1 MiB"],
+    [123_456_789, "118 MiB"],
+    [2 ** 50, "1 PiB"],
+  ])("%i bytes are %s", (bytes, text) => expect(formatBytes(bytes)).toBe(text));
+
+  test.each([
+    [0, "0 ms"],
+    [812, "812 ms"],
+    [4230, "4.2 s"],
+    [59_600, "1 min"],
+    [185_000, "3 min 5 s"],
+    [3_600_000, "1 h"],
+    [18_720_000, "5 h 12 min"],
+    [90_000_000, "1 d 1 h"],
+  ])("%i ms are %s", (ms, text) => expect(formatDuration(ms)).toBe(text));
+
+  test("times are told in UTC and from now", () => {
+    expect(formatTime("2026-11-20T06:12:26.123Z")).toBe("2026-11-20 06:12:26 UTC");
+    expect(formatRelative("2026-11-20T06:48:00.000Z", NOW)).toBe("12 min ago");
+    expect(formatRelative("2026-11-20T12:12:00.000Z", NOW)).toBe("in 5 h 12 min");
+    expect(formatRelative("2026-11-20T07:00:00.400Z", NOW)).toBe("now");
+    expect([formatNumberOf(1, "file"), formatNumberOf(1200, "file")]).toEqual(["1 file", "1,200 files"]);
+  });
+});
+
+describe("a table", () => {
+  test("aligns its columns and has no spaces at its ends", () => {
+    expect(
+      formatTable(
+        ["KEY", "N"],
+        [
+          ["a", "1"],
+          ["long", "200"],
+        ],
+        ["N"],
+      ),
+    ).toBe("KEY     N\na       1\nlong  200");
+  });
+
+  test("cannot be broken by control characters", () => {
+    expect(printable("a\tb\u001b[31m\u0085\u2028")).toBe("a\\tb\\u001b[31m\\u0085\\u2028");
+  });
+});
+
+async function screen(changes: Partial<NodeStatus>, colors = false): Promise<string> {
+  return formatStatus({ ...(await new MemoryNode().status()), ...changes }, { now: NOW, colors });
+}
+
+describe("the status screen", () => {
+  test("tells how far a restore is", async () => {
+    const progress = { unit: "bytes", done: 1_048_576, total: 4_194_304, etaMs: 900 } as const;
+    expect(await screen({ phase: "restoring", progress })).toMatch(
+      /^Phase +restoring: 1 MiB of 4 MiB \(25 %\), about 900 ms left$/m,
+    );
+    const replaying = { unit: "transactions", done: 5, total: 1200, etaMs: null } as const;
+    expect(await screen({ phase: "replaying", progress: replaying })).toContain(
+      "5 of 1,200 transactions (0 %)",
+    );
+  });
+
+  test("tells why a node failed, and what to do", async () => {
+    const failure = { code: "LOG_DIFFERENT", message: "Another log.", hint: "Check the address." };
+    const text = await screen({ phase: "failed", failure });
+    expect(text).toMatch(/^Failure +LOG_DIFFERENT: Another log\.\n +Check the address\.$/m);
+  });
+
+  test("tells what was skipped, moved aside, saved and is being saved", async () => {
+    const name = "checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e";
+    const text = await screen({
+      join: {
+        restoredFrom: { name, store: "file:///store", txId: 1000 },
+        skipped: [{ name: "checkpoint-2", store: "file:///c", code: "CHECKPOINT_CORRUPT", message: "Bad." }],
+        movedAside: [{ path: "/q/1", code: "INDEX_CORRUPT", message: "Worse." }],
+        orphans: 12,
+        replayed: 200,
+        readyAfterMs: 812,
+      },
+      checkpoints: {
+        last: { name, txId: 1000, takenAt: "2026-11-20T06:00:00.000Z", bytes: 81_920, ageMs: 3_601_000 },
+        lastSaved: { name, txId: 1000, bytes: 81_920, at: "2026-11-20T06:00:02.000Z", durationMs: 1_500 },
+        lastVerified: {
+          name,
+          txId: 1000,
+          verifiedAt: "2026-11-20T06:10:00.000Z",
+          node: "b",
+          digest: "sha256:0",
+          ageMs: 3_000_000,
+          durationMs: 2_000,
+        },
+        lastDrill: {
+          at: "2026-11-20T06:55:00.000Z",
+          durationMs: 2_000,
+          outcome: "failed",
+          name: null,
+          code: "CHECKPOINT_CORRUPT",
+          message: "Bad.",
+          hint: null,
+        },
+        nextCheckAt: "2026-11-20T12:00:00.000Z",
+        running: { startedAt: "2026-11-20T06:59:50.000Z", step: "uploading", bytes: 2048 },
+        warnings: [
+          { at: "2026-11-20T06:20:00.000Z", about: "same-node-id", message: "Twice.", hint: "Rename." },
+        ],
+        lastFailure: { at: "2026-11-20T06:30:00.000Z", code: "STORE_FULL", message: "Full." },
+        store: null,
+      },
+    });
+    for (const line of [
+      `Joined        from ${name} in file:///store, 200 transactions replayed`,
+      "Skipped       checkpoint-2: CHECKPOINT_CORRUPT, Bad.",
+      "Moved aside   /q/1: INDEX_CORRUPT, Worse.",
+      `Checkpoint    ${name}, 80 KiB, 1 h old`,
+      `Saved here    ${name}, in 1.5 s, 59 min 58 s ago`,
+      `Verified      ${name}, by b, in 2.0 s, 50 min ago`,
+      "Drill failed  CHECKPOINT_CORRUPT: Bad. (5 min ago)",
+      "Saving        uploading, 2 KiB, for 10 s",
+      "Last failure  STORE_FULL: Full. (30 min ago)",
+      "Warning       Twice. Rename.",
+      "Next check    in 5 h",
+    ]) {
+      expect(text.split("\n")).toContain(line);
+    }
+  });
+
+  test("cannot be broken by what a checkpoint in the store says", async () => {
+    const status = await new MemoryNode().status();
+    const skipped = [{ name: "c", store: "s", code: "CHECKPOINT_CORRUPT", message: "It says \u001b[2J\n." }];
+    const text = await screen({ join: { ...status.join, skipped } }, true);
+    expect(text).toContain("Skipped     c: CHECKPOINT_CORRUPT, It says \\u001b[2J\\n.");
+    expect(text).toContain("\u001b[32mready");
+  });
+
+  test("has colours only when asked", async () => {
+    expect(await screen({})).not.toContain("\u001b");
+    expect(await screen({}, true)).toContain("\u001b[32mready");
+  });
+});
+
+describe("the screen of a cluster", () => {
+  test("cannot be broken by what a node answers", async () => {
+    const { join, ...rest } = await new MemoryNode().status();
+    const failure = { code: "LOG_GAP", message: "It says \u001b[2J.", hint: "\u0007" };
+    const peer = { instance: "i", node: "n\u001b", host: "h", pid: 1, startedAt: "2026-11-20T06:00:00.000Z" };
+    const log = { name: "l", id: rest.log.id ?? "", lastTxId: 3 };
+    const status = { ...rest, failure, join: { ...join, movedAside: [] } };
+    const view: ClusterView = { log, peers: [{ ...peer, status }], comparison: undefined };
+    const text = formatCluster(view, NOW);
+    expect(text).toContain("n\\u001b: LOG_GAP: It says \\u001b[2J. \\u0007");
+    expect(text).not.toContain("\u001b");
+  });
+});
+
+describe("progress", () => {
+  test("is a line every five seconds where there is no terminal", () => {
+    const output = new CapturedOutput(false);
+    let now = 0;
+    const display = showProgress(output, "loading", 10_485_760, () => now);
+    for (now = 0; now <= 11_000; now += 500) display.update(now * 500, "7 transactions");
+    display.stop();
+    expect(output.text).toBe(
+      "loading 2.4 MiB of 10 MiB (23 %) at 488 KiB/s, about 16 s left, 7 transactions\n" +
+        "loading 4.8 MiB of 10 MiB (47 %) at 488 KiB/s, about 11 s left, 7 transactions\n",
+    );
+  });
+
+  test("of unknown size tells how much and how fast", () => {
+    const output = new CapturedOutput(false);
+    let now = 0;
+    const display = showProgress(output, "loading", undefined, () => now);
+    now = 5000;
+    display.update(1_048_576, "7 transactions");
+    expect(output.text).toBe("loading 1 MiB at 205 KiB/s, 7 transactions\n");
+  });
+
+  test("is a bar on a terminal, which is gone afterwards", () => {
+    const output = new CapturedOutput(true);
+    const display = showProgress(output, "loading", 100);
+    display.update(50, "7 transactions");
+    display.stop();
+    expect(output.text).toContain("loading");
+  });
+});

@@ -1,0 +1,55 @@
+import { expect, test } from "vitest";
+import { olderModule } from "../../src/config/modules/aliases.ts";
+import { configOf } from "./support/read.ts";
+
+test.each([
+  ["crux.rocksdb/->kv-store", "cairn.leveldb/->kv-store"],
+  ["xtdb.rocksdb/->kv-store", "cairn.leveldb/->kv-store"],
+  ["crux.lmdb/->kv-store", "cairn.leveldb/->kv-store"],
+  ["xtdb.mem-kv/->kv-store", "cairn.memory/->kv-store"],
+  ["xtdb.kv.mem-kv/->kv-store", "cairn.memory/->kv-store"],
+  ["crux.checkpoint/->checkpointer", "cairn.checkpoint/->checkpointer"],
+  ["xtdb.checkpoint/->filesystem-checkpoint-store", "cairn.checkpoint/->filesystem-checkpoint-store"],
+  ["xtdb.s3.checkpoint/->cp-store", "cairn.s3/->checkpoint-store"],
+  ["xtdb.s3.checkpoint-transfer-manager/->cp-store", "cairn.s3/->checkpoint-store"],
+  ["xtdb.kv.tx-log/->tx-log", "cairn.embedded/->tx-log"],
+])("%s is taken for %s", (older, id) => {
+  expect(olderModule(older)).toEqual({ id });
+});
+
+test.each([
+  "xtdb.kafka/->tx-log",
+  "crux.kafka/->ingest-only-tx-log",
+  "xtdb.jdbc/->tx-log",
+  "xtdb.kv.document-store/->document-store",
+  "xtdb.kafka/->document-store",
+  "xtdb.s3/->document-store",
+  "xtdb.lucene/->lucene-store",
+  "xtdb.azure.blobs/->cp-store",
+  "xtdb.google.cloud-storage/->checkpoint-store",
+])("%s has no counterpart, and what to use instead is named", (older) => {
+  expect(olderModule(older)).toMatchObject({
+    message: expect.stringContaining(older),
+    hint: expect.any(String),
+  });
+});
+
+test.each(["cairn.leveldb/->kv-store", "./crux.rocksdb.js#x", "my-package", "rocksdb"])(
+  "%s is no older name",
+  (name) => {
+    expect(olderModule(name)).toBeUndefined();
+  },
+);
+
+test("each older name is told once, with its place", async () => {
+  const edn = `{:xtdb/index-store {:kv-store {:xtdb/module xtdb.rocksdb/->kv-store
+                 :checkpointer {:xtdb/module xtdb.checkpoint/->checkpointer :approx-frequency "PT1H" :store {:path "/c"}}}}
+ :xtdb.http-server/server {:port 3001}}`;
+  const config = await configOf({ edn });
+  expect(config.http?.port).toBe(3001);
+  expect(config.notices).toEqual([
+    "xtdb.http-server/server (-e:3:2) is taken for cairn/http-server.",
+    "xtdb.rocksdb/->kv-store (-e:1:45) is taken for cairn.leveldb/->kv-store.",
+    "xtdb.checkpoint/->checkpointer (-e:2:46) is taken for cairn.checkpoint/->checkpointer.",
+  ]);
+});

@@ -1,0 +1,224 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { s3Store } from "@cairn/checkpoint";
+import type { CheckpointerOptions } from "@cairn/checkpoint";
+import { Duration } from "luxon";
+import { expect, onTestFinished, test } from "vitest";
+import type { ConfigInput } from "../../src/config/config-sources.ts";
+import { createSystem } from "../../src/config/create-system.ts";
+import { MODULES } from "../../src/config/modules/modules.ts";
+import { configOf, problemsOf } from "./support/read.ts";
+
+const FS = "cairn.checkpoint/->filesystem-checkpoint-store";
+const DAY = 86_400_000;
+
+/** A parameter as each source writes it, what the checkpointer gets, and a value that is refused. */
+interface Case {
+  readonly json: unknown;
+  readonly edn: string;
+  /** For a program, where it writes it otherwise than JSON. */
+  readonly object?: unknown;
+  readonly got: Partial<Record<keyof CheckpointerOptions, unknown>>;
+  /** Left out. */
+  readonly byDefault: Partial<Record<keyof CheckpointerOptions, unknown>>;
+  readonly wrong: unknown;
+}
+
+const CASES: Readonly<Record<string, Case>> = {
+  "approx-frequency": {
+    json: "PT0.5S",
+    edn: "(Duration/ofMillis 500)",
+    object: Duration.fromMillis(500),
+    got: { approxFrequency: 500 },
+    byDefault: {},
+    wrong: "PT7D",
+  },
+  store: {
+    json: { "cairn/module": FS, path: "/b" },
+    edn: `{:cairn/module ${FS} :path "/b"}`,
+    got: { store: "file:///b" },
+    byDefault: {},
+    wrong: "cairn.memory/->kv-store",
+  },
+  "restore-from": {
+    json: [{ "cairn/module": FS, path: "/m" }],
+    edn: `[{:cairn/module ${FS} :path "/m"}]`,
+    got: { restoreFrom: ["file:///m"] },
+    byDefault: { restoreFrom: undefined },
+    wrong: [],
+  },
+  "verify-every": {
+    json: "P1D",
+    edn: "(Duration/ofDays 1)",
+    object: Duration.fromObject({ days: 1 }),
+    got: { verifyEvery: DAY },
+    byDefault: { verifyEvery: undefined },
+    wrong: "daily",
+  },
+  "checkpoint-dir": {
+    json: "/captures",
+    edn: '"/captures"',
+    got: { checkpointDir: "/captures" },
+    byDefault: { checkpointDir: "/srv/cairn-data/n1-index/capture" },
+    wrong: 7,
+  },
+  "keep-dir-between-checkpoints?": {
+    json: false,
+    edn: "false",
+    got: { keepDirBetweenCheckpoints: false },
+    byDefault: { keepDirBetweenCheckpoints: true },
+    wrong: "perhaps",
+  },
+  "keep-dir-on-close?": {
+    json: true,
+    edn: "true",
+    got: { keepDirOnClose: true },
+    byDefault: { keepDirOnClose: false },
+    wrong: 1,
+  },
+  "retention-policy": {
+    json: { "retain-newer-than": "P7D", "retain-at-least": "${THREE}" },
+    edn: '{:retain-newer-than "P7D" :retain-at-least "${THREE}"}',
+    got: { retentionPolicy: { retainNewerThan: 7 * DAY, retainAtLeast: 3 } },
+    byDefault: { retentionPolicy: undefined },
+    wrong: { "retain-at-least": 0 },
+  },
+  "refresh-after": {
+    json: 604_800_000,
+    edn: "(Duration/ofHours 168)",
+    got: { refreshAfter: 7 * DAY },
+    byDefault: { refreshAfter: undefined },
+    wrong: -1,
+  },
+  "checkpoint-on-close?": {
+    json: true,
+    edn: "true",
+    got: { checkpointOnClose: true },
+    byDefault: { checkpointOnClose: false },
+    wrong: "yes please",
+  },
+  compression: {
+    json: "gzip",
+    edn: ":gzip",
+    object: "gzip",
+    got: { compression: "gzip" },
+    byDefault: { compression: "none" },
+    wrong: "zip",
+  },
+};
+
+const PARAMETERS = Object.entries(CASES);
+const BASE = { "approx-frequency": "PT6H", store: { "cairn/module": FS, path: "/a" } };
+
+function wholeJson(change: object): string {
+  return JSON.stringify(wrapped({ ...BASE, ...change }));
+}
+
+function wrapped(checkpointer: object): object {
+  return { "cairn/index-store": { "kv-store": { checkpointer } } };
+}
+
+/** What the checkpointer gets, stores by where they lie. */
+async function optionsOf(input: Partial<ConfigInput>): Promise<Record<string, unknown>> {
+  const { checkpointer } = await createSystem(await configOf({ env: ENV, ...input }));
+  if (checkpointer === undefined) throw new Error("there is no checkpointer");
+  const { store, restoreFrom, ...rest } = checkpointer;
+  return {
+    ...rest,
+    store: store.location,
+    ...(restoreFrom === undefined ? {} : { restoreFrom: restoreFrom.map(({ location }) => location) }),
+  };
+}
+
+const ENV = { CAIRN_NODE_ID: "n1", THREE: "3" };
+
+async function fileOf(name: string, text: string): Promise<{ file: string }> {
+  const dir = await mkdtemp(join(tmpdir(), "cairn-parameters-"));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  const file = join(dir, name);
+  await writeFile(file, text);
+  return { file };
+}
+
+test("every parameter of the checkpointer is tried here", () => {
+  const checkpointer = MODULES.find(({ kind }) => kind === "checkpointer");
+  expect(Object.keys(CASES).toSorted()).toEqual(Object.keys(checkpointer?.parameters ?? {}).toSorted());
+});
+
+test.each(PARAMETERS)(
+  "%s means the same in a file, on the command line and in a program",
+  async (name, one) => {
+    const json = wholeJson({ [name]: one.json });
+    const edn = `{:cairn/index-store {:kv-store {:checkpointer {:approx-frequency "PT6H" :store {:cairn/module ${FS} :path "/a"}}}}}`;
+    const changed = `{:cairn/index-store {:kv-store {:checkpointer {:${name} ${one.edn}}}}}`;
+    const sources: Partial<ConfigInput>[] = [
+      await fileOf("cairn.json", json),
+      { ...(await fileOf("cairn.edn", edn)), edn: changed },
+      await fileOf("cairn.edn", ednFile(name, one.edn)),
+      { json },
+      { object: wrapped({ ...BASE, [name]: one.object ?? one.json }) },
+      { object: wrapped(BASE), json: JSON.stringify(wrapped({ [name]: one.json })) },
+    ];
+    for (const source of sources) expect(await optionsOf(source)).toMatchObject(one.got);
+  },
+);
+
+test.each(PARAMETERS)("%s has its default when it is left out", async (_name, one) => {
+  const options = await optionsOf({ object: wrapped(BASE) });
+  for (const [key, value] of Object.entries(one.byDefault)) expect(options[key]).toEqual(value);
+});
+
+test.each(PARAMETERS)("%s is refused with its place when it is wrong", async (name, one) => {
+  const problems = await problemsOf({ json: wholeJson({ [name]: one.wrong }) });
+  expect(problems.length).toBeGreaterThan(0);
+  for (const problem of problems) {
+    expect(problem.path.join(" > ")).toContain(`checkpointer > ${name}`);
+    expect(problem.message).not.toBe("");
+  }
+});
+
+test.each(["approx-frequency", "store"])(
+  "without %s there is no checkpointer, but a problem that says so",
+  async (name) => {
+    const rest = Object.fromEntries(Object.entries(BASE).filter(([key]) => key !== name));
+    const problems = await problemsOf({ object: wrapped(rest) });
+    expect(problems.map(({ message }) => message).join()).toContain(`needs ${name}`);
+  },
+);
+
+test("a store that is read-only is no place to save to, and a good one to restore from", async () => {
+  const readOnly = { "cairn/module": "cairn.s3/->checkpoint-store", bucket: "b-1", "read-only?": true };
+  for (const change of [
+    wrapped({ ...BASE, store: readOnly }),
+    { ...wrapped({ ...BASE, store: "s" }), s: readOnly },
+  ]) {
+    expect(await problemsOf({ object: change })).toMatchObject([
+      {
+        path: ["cairn/index-store", "kv-store", "checkpointer", "store"],
+        message: "The store that checkpoints are saved to is read-only.",
+        hint: expect.stringContaining("restore-from"),
+      },
+    ]);
+  }
+  expect(await problemsOf({ object: wrapped({ ...BASE, "restore-from": [readOnly] }) })).toEqual([]);
+});
+
+test("a program's own store that is read-only is refused as the place to save to, before anything is made", async () => {
+  const store = s3Store({ bucket: "b-1", readOnly: true });
+  const config = await configOf({ object: wrapped({ ...BASE, store }) });
+  await expect(createSystem(config)).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    hint: expect.any(String),
+  });
+});
+
+function ednFile(name: string, value: string): string {
+  const base = new Map([
+    ["approx-frequency", '"PT6H"'],
+    ["store", `{:cairn/module ${FS} :path "/a"}`],
+    [name, value],
+  ]);
+  const entries = [...base].map(([key, text]) => `:${key} ${text}`).join(" ");
+  return `{:cairn/index-store {:kv-store {:checkpointer {${entries}}}}}`;
+}

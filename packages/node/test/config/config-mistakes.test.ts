@@ -1,0 +1,124 @@
+import { expect, test } from "vitest";
+import { ConfigError, formatProblems } from "../../src/config/source/problems.ts";
+import { MISTAKES } from "./support/mistakes.ts";
+import { problemsOf } from "./support/read.ts";
+
+test.each(MISTAKES)("$title: told with its place and what to do", async ({ input, told }) => {
+  expect(formatProblems(await problemsOf(input))).toBe(told);
+});
+
+test("the mistakes are as many as they should be", () => {
+  expect(MISTAKES.length).toBeGreaterThanOrEqual(80);
+});
+
+test("all mistakes are told at once, from the top of the file down", async () => {
+  const problems = await problemsOf({
+    json: '{"cairn/http-server": {"port": "x", "hots": 1},\n "cairn/nodes": {},\n "cairn/tx-log": {"paht": "x"}}',
+    edn: '{:cairn/node {:id "/"}}',
+  });
+  expect(problems.map(({ place }) => place)).toEqual(["-j:1:32", "-j:1:37", "-j:2:2", "-j:3:19", "-e:1:19"]);
+});
+
+test("a variable that is not set hides nothing else, and what follows from it is not told", async () => {
+  const problems = await problemsOf({
+    json: `{"cairn/http-server": {"port": "\${NOWHERE}", "hots": 1},
+      "cairn/index-store": {"kv-store": {"checkpointer": {"approx-frequency": "PT1H", "store": "\${NOWHERE}"}}},
+      "site/store": {"cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", "path": "~/x"}}`,
+  });
+  expect(problems.map(({ path, message }) => `${path.join(" > ")}: ${message}`)).toEqual([
+    "cairn/http-server > port: The environment variable NOWHERE is not set.",
+    "cairn/http-server > hots: cairn/http-server has no parameter hots.",
+    "cairn/index-store > kv-store > checkpointer > store: The environment variable NOWHERE is not set.",
+  ]);
+});
+
+test("a name of one letter is near to no other", async () => {
+  const problems = await problemsOf({ json: '{"cairn/http-server": {"host": "${H}"}}', env: { J: "1" } });
+  expect(problems).toMatchObject([{ hint: "Set H, or give a default: ${H:-default}." }]);
+});
+
+test("captures may lie in the folder that is for them, and everything beside the index's own folders", async () => {
+  const store = {
+    "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+    path: "/idx/checkpoints",
+  };
+  const checkpointer = { "approx-frequency": "PT1H", "checkpoint-dir": "/idx/capture/here", store };
+  const input = {
+    "cairn/index-store": { "kv-store": { "db-dir": "/idx", checkpointer } },
+    "cairn/tx-log": { path: "/idx/livelog" },
+  };
+  expect(await problemsOf({ json: JSON.stringify(input) })).toEqual([]);
+});
+
+test("null takes away what a weaker source gave, also a module that nothing names then", async () => {
+  const file = {
+    "site/store": { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "/x" },
+  };
+  expect(await problemsOf({ json: JSON.stringify(file), edn: "{:site/store nil}" })).toEqual([]);
+});
+
+test("an error for programs names the first problem and holds all", async () => {
+  const problems = await problemsOf({ json: '{"cairn/http-server": {"hots": 1, "prot": 2}}' });
+  const error = new ConfigError(problems);
+  expect(error.code).toBe("CONFIG_INVALID");
+  expect(error.message).toBe(
+    "-j:1:24, cairn/http-server > hots: cairn/http-server has no parameter hots. (and 1 more)",
+  );
+  expect(error.hint).toBe("Did you mean host?");
+  expect(error.problems).toEqual(problems);
+});
+
+function s3(parameter: string): string {
+  const store = `{"cairn/module": "cairn.s3/->checkpoint-store", "bucket": "b-1", ${parameter}}`;
+  const checkpointer = `{"approx-frequency": "PT6H", "store": ${store}}`;
+  return `{"cairn/index-store": {"kv-store": {"checkpointer": ${checkpointer}}}}`;
+}
+
+test.each([
+  ["a KMS key without KMS", '"kms-key-id": "k"', /kms-key-id without encryption by KMS/],
+  ["a class that cannot be read at once", '"storage-class": "DEEP_ARCHIVE"', /DEEP_ARCHIVE/],
+  ["parts that S3 does not take", '"part-size": 1048576', /5242880/],
+  ["an address in place of a bucket", '"bucket": "s3://bucket/prefix"', /without s3:\/\//],
+  [
+    "a profile and a key",
+    '"credentials": {"profile": "p", "access-key-id": "i", "secret-access-key": "k"}',
+    /Keep one/,
+  ],
+  ["no way to log in", '"credentials": {}', /go together/],
+  ["a misspelt parameter", '"storage-clas": "STANDARD"', /storage-class/],
+])("of a store in S3, %s is told", async (_what, parameter, told) => {
+  const problems = await problemsOf({ json: s3(parameter).replace('"bucket": "b-1", "bucket"', '"bucket"') });
+  expect(problems).toHaveLength(1);
+  expect(formatProblems(problems)).toMatch(told);
+});
+
+test.each([
+  ["a token", '{"cairn/http-server": {"auth-token": 123454321}}', "123454321"],
+  [
+    "an address with a password",
+    '{"cairn/tx-log": {"cairn/module": "cairn.nats/->tx-log", "servers": "nats://u:hunter2@h:port"}}',
+    "hunter2",
+  ],
+  ["an endpoint with a key", s3('"endpoint": "https://key:hunter2@s3.example.net"'), "hunter2"],
+  ["half a key", s3('"credentials": {"secret-access-key": "hunter2"}'), "hunter2"],
+  ["text with a broken variable", '{"cairn/http-server": {"auth-token": "s3cret${"}}', "s3cret"],
+])("%s of the wrong kind is not repeated", async (_what, json, hidden) => {
+  const problems = await problemsOf({ json });
+  expect(problems).toHaveLength(1);
+  expect(formatProblems(problems)).not.toContain(hidden);
+});
+
+test.each([
+  ["JSON", { json: "[".repeat(500_000) }],
+  ["EDN", { edn: "[".repeat(300_000) }],
+  ["quotes in EDN", { edn: "'".repeat(300_000) }],
+  ["discards in EDN", { edn: "#_".repeat(300_000) }],
+])("%s nested without end is refused, not followed", async (_what, input) => {
+  const problems = await problemsOf(input);
+  expect(problems.map(({ code }) => code)).toEqual(["CONFIG_SYNTAX"]);
+});
+
+test("more than a megabyte is refused before it is parsed", async () => {
+  const [problem] = await problemsOf({ edn: `{:a "${"x".repeat(1024 * 1024)}"}` });
+  expect(problem?.message).toBe("This is larger than 1048576 bytes, which no configuration is.");
+});

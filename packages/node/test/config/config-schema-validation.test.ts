@@ -1,0 +1,124 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { describe, expect, test } from "vitest";
+import { configSchema } from "../../src/config/config-schema.ts";
+import { readEdn } from "../../src/config/source/edn.ts";
+import { plainValue } from "../../src/config/types/plain-value.ts";
+import { ProblemList } from "../../src/config/source/problems.ts";
+import { SourceText } from "../../src/config/source/source-text.ts";
+import { MISTAKES, type Mistake } from "./support/mistakes.ts";
+
+const here = import.meta.dirname;
+// Strict as to words that JSON Schema does not have, and references that lead nowhere.
+const ajv = new Ajv2020({ strict: true, strictTypes: false, strictRequired: false, allErrors: true });
+const validate = ajv.compile(configSchema());
+
+function refusals(document: unknown): readonly string[] {
+  validate(document);
+  return (validate.errors ?? []).map(({ instancePath, message }) => `${instancePath} ${message}`);
+}
+
+/** An EDN document in the form of JSON, with durations in milliseconds. */
+function ednAsJson(edn: string): unknown {
+  const tree = readEdn(new SourceText("file", "x.edn", edn), new ProblemList());
+  return tree === undefined ? undefined : JSON.parse(JSON.stringify(plainValue(tree)));
+}
+
+function documentOf(input: Mistake["input"]): unknown {
+  return "edn" in input ? ednAsJson(input.edn) : JSON.parse(input.json);
+}
+
+describe("an editor with the schema accepts", () => {
+  const doc = readFileSync(join(here, "../../../../docs/configuration.md"), "utf8");
+  const examples = [...doc.matchAll(/^```(json|edn)\n([\s\S]*?)^```$/gm)].map(
+    ([, language, text = ""], at) =>
+      [at + 1, language === "json" ? JSON.parse(text) : ednAsJson(text)] as const,
+  );
+
+  test("the document has enough examples", () => expect(examples.length).toBeGreaterThan(15));
+
+  test.each(examples)("example %i of docs/configuration.md", (_, document) => {
+    expect(refusals(document)).toEqual([]);
+  });
+
+  test.each(["crux.json", "crux.edn", "crux.clj.edn"])("the file %s of the checkpointing page", (file) => {
+    const text = readFileSync(join(here, "fixtures", file), "utf8");
+    expect(refusals(file.endsWith(".json") ? JSON.parse(text) : ednAsJson(text))).toEqual([]);
+  });
+
+  test.each(["a.edn", "b.json"])("the file %s of the two nodes", (file) => {
+    const text = readFileSync(join(here, "../../../../examples/two-nodes", file), "utf8");
+    expect(refusals(file.endsWith(".json") ? JSON.parse(text) : ednAsJson(text))).toEqual([]);
+  });
+
+  test.each<[string, object]>([
+    [
+      "modules of one's own with any parameter",
+      { "cairn/tx-log": { "cairn/module": "./my.js#open", any: 1 } },
+    ],
+    ["a package as a module", { "cairn/index-store": { "kv-store": "@me/store#create" } }],
+    ["the key that names the schema", { $schema: "./cairn.schema.json" }],
+    ["null for what is taken away", { "cairn/node": { id: null }, "cairn/http-server": null }],
+    ["a server that is turned off", { "crux.http-server/server": false }],
+    ["text of digits for a number", { "cairn/http-server": { port: "8080" } }],
+    [
+      "addresses without a scheme",
+      { "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: "a:1,b" } },
+    ],
+  ])("%s", (_, document) => {
+    expect(refusals(document)).toEqual([]);
+  });
+});
+
+describe("an editor with the schema underlines", () => {
+  // Mistakes are written as -e and -j, on top of the default; a file has to be whole.
+  const whole = {
+    "cairn/index-store": {
+      "kv-store": {
+        checkpointer: {
+          "approx-frequency": "PT6H",
+          store: { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "/x" },
+        },
+      },
+    },
+  };
+  const ONLY_THE_READER = new Set([
+    // What depends on the rest of the file, or on the environment.
+    "names: a shared module that nothing names",
+    "modules: a keyword that leads nowhere",
+    "modules: text that leads nowhere",
+    "values: a variable that is not set",
+    "values: a variable that is never closed",
+    "values: a store where the index restores to",
+    "values: a log in the index itself",
+    "names: a misspelt server turned off",
+    // What JSON cannot say.
+    "durations: the frequency (Duration/ofHour 6)",
+    "durations: the frequency (Duration/ofHours)",
+    "values: a path made by Java",
+  ]);
+  const mistakes = MISTAKES.filter(({ title }) => !title.startsWith("syntax:"));
+
+  test("nothing in what the mistakes are added to", () => expect(refusals(whole)).toEqual([]));
+
+  test.each(mistakes.filter(({ title }) => !ONLY_THE_READER.has(title)))("$title", ({ input }) => {
+    expect(refusals(merge(whole, documentOf(input)))).not.toEqual([]);
+  });
+
+  test.each(mistakes.filter(({ title }) => ONLY_THE_READER.has(title)))("but not: $title", ({ input }) => {
+    expect(refusals(merge(whole, documentOf(input)))).toEqual([]);
+  });
+});
+
+/** One document over another, key by key. */
+function merge(under: unknown, over: unknown): unknown {
+  if (!isMap(under) || !isMap(over)) return over;
+  const merged = { ...under };
+  for (const [name, value] of Object.entries(over)) merged[name] = merge(merged[name], value);
+  return merged;
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,23 @@
+import { expect, test } from "vitest";
+import { configSchema } from "../../src/config/config-schema.ts";
+import { MODULES } from "../../src/config/modules/modules.ts";
+
+const schema = configSchema();
+const text = JSON.stringify(schema);
+
+test("every reference in the schema leads somewhere", () => {
+  const references = [...text.matchAll(/"\$ref":"#\/\$defs\/([^"]+)"/g)].map(([, name]) => name);
+  expect(references.length).toBeGreaterThan(3);
+  const defined = Object.keys(Object(schema["$defs"]));
+  for (const name of references) expect(defined).toContain(name);
+});
+
+test("every parameter of every module stands in the schema, with what it is for", () => {
+  for (const module of MODULES) {
+    expect(text).toContain(JSON.stringify(module.id));
+    for (const [name, { doc }] of Object.entries(module.parameters)) {
+      expect(text).toContain(`"${name}":{`);
+      expect(text).toContain(JSON.stringify(doc));
+    }
+  }
+});

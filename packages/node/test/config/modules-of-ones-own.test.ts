@@ -1,0 +1,205 @@
+import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { createSystem } from "../../src/config/create-system.ts";
+import { printConfig } from "../../src/config/print-config.ts";
+import { configOf, problemsOf, settingsOf } from "./support/read.ts";
+
+let folder: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "cairn-modules-"));
+});
+
+afterEach(async () => {
+  await rm(folder, { recursive: true });
+});
+
+const STORE = `
+export function createStore(options, context) {
+  const none = async () => undefined;
+  return { location: "mine://" + context.nodeId + "/" + options.bucket, exclusive: true, options, context,
+    list: none, upload: none, open: none, read: none, create: none, replace: none, remove: none, now: none, close: none };
+}
+export function createHalf() { return { location: "mine://", list() {} }; }
+export async function createLate(options, context) { return createStore(options, context); }
+export function createNothing() { throw new Error("no bucket"); }
+`;
+
+/** A configuration whose checkpoint store is the given module. */
+function withStore(module: string, options: object = {}): object {
+  const store = { "cairn/module": module, ...options };
+  return { "cairn/index-store": { "kv-store": { checkpointer: { "approx-frequency": "PT1H", store } } } };
+}
+
+async function write(name: string, text: string): Promise<string> {
+  const file = join(folder, name);
+  await mkdir(join(file, ".."), { recursive: true });
+  await writeFile(file, text);
+  return file;
+}
+
+test("a store of one's own is looked up from the file that names it, and gets its options", async () => {
+  await write("etc/my-store.mjs", STORE);
+  await write(
+    "etc/cairn.json",
+    JSON.stringify(
+      withStore("./my-store.mjs#createStore", { bucket: "b", nested: { "a/b": [1] }, "api-key": "k" }),
+    ),
+  );
+  const config = await configOf({ cwd: folder, file: "etc/cairn.json" });
+
+  const { checkpointer } = await createSystem(config);
+
+  expect(checkpointer?.store.location).toBe("mine://n1/b");
+  expect(checkpointer?.store).toMatchObject({
+    options: { bucket: "b", nested: { "a/b": [1] }, "api-key": "k" },
+    context: { nodeId: "n1", dir: join(folder, "cairn-data"), dbDir: join(folder, "cairn-data/n1-index") },
+  });
+  expect(printConfig(config)).toMatch(/api-key = \(secret\)/);
+});
+
+test("a module named on the command line is looked up from the working directory", async () => {
+  await write("my-store.mjs", STORE);
+  const config = await configOf({
+    cwd: folder,
+    json: JSON.stringify(withStore("./my-store.mjs#createLate", { bucket: "c" })),
+  });
+  expect((await createSystem(config)).checkpointer?.store.location).toBe("mine://n1/c");
+});
+
+test.each([
+  ["a package", { type: "module", exports: "./index.js" }],
+  ["a package for import alone", { type: "module", exports: { import: "./index.js" } }],
+])("%s is found in node_modules beside the configuration", async (_what, manifest) => {
+  await write("node_modules/@me/store/package.json", JSON.stringify({ name: "@me/store", ...manifest }));
+  await write("node_modules/@me/store/index.js", STORE);
+  const config = await configOf({ cwd: folder, object: withStore("@me/store#createStore", { bucket: "d" }) });
+  expect((await createSystem(config)).checkpointer?.store.location).toBe("mine://n1/d");
+});
+
+test("a module with one function needs no name of it", async () => {
+  await write(
+    "only.mjs",
+    STORE.replaceAll("export ", "").replace("function createStore", "export function createStore"),
+  );
+  const config = await configOf({ cwd: folder, object: withStore("./only.mjs", { bucket: "e" }) });
+  expect((await createSystem(config)).checkpointer?.store.location).toBe("mine://n1/e");
+});
+
+test.each([
+  [
+    "./nope.mjs#createStore",
+    /^There is no file .*nope\.mjs\.$/,
+    "A relative module is looked up from the folder of the file that names it.",
+  ],
+  [
+    "./my-store.mjs#createStroe",
+    "./my-store.mjs exports no function createStroe.",
+    "Did you mean ./my-store.mjs#createStore?",
+  ],
+  ["./my-store.mjs", "./my-store.mjs exports several functions.", /^Name one: .*#createHalf, /],
+  ["./broken.mjs", /^\.\/broken\.mjs cannot be imported: boom\.$/, undefined],
+  ["./#create", /\bcairn-modules-\w+ is no file\.$/, /^A relative module is looked up/],
+  [
+    "no-such-package#x",
+    "There is no top-level key and no package no-such-package.",
+    /^Packages are looked up from /,
+  ],
+])("%s is a problem before anything is started", async (module, message, hint) => {
+  await write("my-store.mjs", STORE);
+  await write("broken.mjs", 'throw new Error("boom");');
+  const problems = await problemsOf({ cwd: folder, object: withStore(module) });
+  expect(problems).toHaveLength(1);
+  expect(problems[0]).toMatchObject({ code: "CONFIG_MODULE", place: "object" });
+  expect(problems[0]?.message).toMatch(message);
+  expect(problems[0]?.hint ?? "").toMatch(hint ?? /^$/);
+});
+
+test("a module that makes something else is refused with what it lacks", async () => {
+  await write("my-store.mjs", STORE);
+  const config = await configOf({ cwd: folder, object: withStore("./my-store.mjs#createHalf") });
+  await expect(createSystem(config)).rejects.toMatchObject({
+    code: "CONFIG_MODULE",
+    message: expect.stringMatching(
+      /#createHalf did not give a checkpoint store: it lacks exclusive \(boolean\), upload\(\), /,
+    ),
+  });
+});
+
+test("what a module throws is the cause of an error that names the module", async () => {
+  await write("my-store.mjs", STORE);
+  const config = await configOf({ cwd: folder, object: withStore("./my-store.mjs#createNothing") });
+  await expect(createSystem(config)).rejects.toMatchObject({
+    code: "CONFIG_MODULE",
+    message: "./my-store.mjs#createNothing failed: no bucket.",
+    cause: new Error("no bucket"),
+  });
+});
+
+test("a log of one's own is opened anew each time, with a signal, and keeps on-log-mismatch", async () => {
+  await write(
+    "log.mjs",
+    `let opened = 0;
+     export function createLog(options, { signal }) {
+       const none = async () => undefined;
+       return { name: options.name + (opened += 1) + signal.aborted, maxPayload: 1, id: none, create: none, exists: none, append: none,
+         bounds: none, fetch: none, read: none, close: none };
+     }`,
+  );
+  const log = { "cairn/module": "./log.mjs#createLog", name: "l", "on-log-mismatch": { regressed: "halt" } };
+  const system = await createSystem(await configOf({ cwd: folder, object: { "cairn/tx-log": log } }));
+  const { signal } = new AbortController();
+  expect((await system.openTxLog({ signal })).name).toBe("l1false");
+  expect((await system.openTxLog({ signal })).name).toBe("l2false");
+  expect(system.onLogMismatch).toEqual({ regressed: "halt", different: "halt" });
+});
+
+test("a key-value store of one's own has db-dir and checkpointer like every other", async () => {
+  await write(
+    "kv.mjs",
+    'export const createKv = ({ size }) => ({ format: "mine/" + size, persistent: false, open() {} });',
+  );
+  const kv = { "cairn/module": "./kv.mjs#createKv", size: 3, "db-dir": "/i", checkpointer: withStoreless() };
+  const system = await createSystem(
+    await configOf({ cwd: folder, object: { "cairn/index-store": { "kv-store": kv } } }),
+  );
+  expect(system.kvProvider.format).toBe("mine/3");
+  expect(system.dbDir).toBe("/i");
+  expect(system.checkpointer?.checkpointDir).toBe("/i/capture");
+});
+
+test("a checkpointer cannot be one's own", async () => {
+  await write("my-store.mjs", STORE);
+  const checkpointer = { "cairn/module": "./my-store.mjs#createStore" };
+  const problems = await problemsOf({
+    cwd: folder,
+    object: { "cairn/index-store": { "kv-store": { checkpointer } } },
+  });
+  expect(problems).toMatchObject([
+    { code: "CONFIG_MODULE", message: expect.stringMatching(/^A checkpointer cannot be/) },
+  ]);
+});
+
+function withStoreless(): object {
+  return {
+    "approx-frequency": 1000,
+    store: { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "/c" },
+  };
+}
+
+test("a module shared under a top-level key is made once, and its name may be text or a keyword", async () => {
+  await write("my-store.mjs", STORE);
+  const edn = `{:cairn/index-store {:kv-store {:checkpointer {:approx-frequency "PT1H" :store :my/store :restore-from ["my/store" "my/store"]}}}
+                :my/store {:cairn/module "./my-store.mjs#createStore" :bucket "s"}}`;
+  const config = await configOf({ cwd: folder, edn });
+
+  const first = (await createSystem(config)).checkpointer;
+  const second = (await createSystem(config)).checkpointer;
+
+  expect(first?.restoreFrom).toEqual([first?.store, first?.store]);
+  expect(first?.restoreFrom?.[0]).toBe(first?.store);
+  expect(second?.store).not.toBe(first?.store);
+  expect(settingsOf(config)["my/store > bucket"]).toEqual(["s", "-e"]);
+});

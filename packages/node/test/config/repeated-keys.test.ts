@@ -1,0 +1,44 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { repeatedKeys } from "../../src/config/source/repeated-keys.ts";
+
+it("finds nothing in what JSON.stringify wrote, whatever it is", () => {
+  fc.assert(
+    fc.property(fc.json({ maxDepth: 6 }), fc.integer({ min: 0, max: 3 }), (json, indent) => {
+      expect(repeatedKeys(JSON.stringify(JSON.parse(json), undefined, indent), "x")).toEqual([]);
+    }),
+  );
+});
+
+it("finds a key that is put in once more, at any depth and however it is written, with its path", () => {
+  const key = fc.string({ unit: "grapheme", minLength: 1, maxLength: 6 });
+  fc.assert(
+    fc.property(fc.array(fc.oneof(key, fc.constant(undefined)), { maxLength: 8 }), key, (way, name) => {
+      const quoted = JSON.stringify(name);
+      const escaped = `"${[...name].map(escapes).join("")}"`;
+      // Around it, keys of other maps with the same name: they are no repetition.
+      const inner = `{${quoted}: {${quoted}: "${"}"}"}, ${escaped}: [{${quoted}: 1}, {${quoted}: 2}]}`;
+      const json = way.reduceRight<string>(
+        (text, at) => (at === undefined ? `[0, ${text}]` : `{${JSON.stringify(at)}: ${text}}`),
+        inner,
+      );
+      expect(JSON.parse(json)).toBeDefined();
+      expect(repeatedKeys(json, "x").map(({ path }) => path)).toEqual([
+        [...way.map((at) => at ?? "1"), name],
+      ]);
+    }),
+  );
+});
+
+it("is not ended by a text that nests a hundred thousand deep", () => {
+  const json = `${"[".repeat(100_000)}{"a":1,"a":2}${"]".repeat(100_000)}`;
+  expect(repeatedKeys(json, "x")).toHaveLength(1);
+});
+
+function escapes(character: string): string {
+  let written = "";
+  for (let at = 0; at < character.length; at++) {
+    written += `\\u${character.charCodeAt(at).toString(16).padStart(4, "0")}`;
+  }
+  return written;
+}

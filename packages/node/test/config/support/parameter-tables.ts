@@ -1,0 +1,27 @@
+import { MODULES } from "../../../src/config/modules/modules.ts";
+import type { Parameters } from "../../../src/config/types/reading.ts";
+import { httpParameters, indexStoreParameters, nodeParameters } from "../../../src/config/top-level.ts";
+
+/** The tables of docs/configuration.md, made from what the reader itself knows, by the heading that each stands under. */
+export function parameterTables(): ReadonlyMap<string, string> {
+  return new Map([
+    ["cairn/node", table(nodeParameters)],
+    ["cairn/index-store", table(indexStoreParameters)],
+    ["cairn/http-server", table(httpParameters)],
+    ...MODULES.map((module): [string, string] => [module.id, table(module.parameters)]),
+  ]);
+}
+
+function table(parameters: Parameters): string {
+  return ["| parameter | type | default | meaning |", "|---|---|---|---|", ...rows(parameters, "")].join(
+    "\n",
+  );
+}
+
+function rows(parameters: Parameters, prefix: string): readonly string[] {
+  return Object.entries(parameters).flatMap(([name, { type, doc, required, defaultText }]) => {
+    const label = `${prefix}\`${name}\``;
+    const row = `| ${label} | ${type.name} | ${required ? "required" : (defaultText ?? "none")} | ${doc} |`;
+    return [row, ...rows(type.parameters ?? {}, `${label} > `)];
+  });
+}

@@ -1,0 +1,153 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { CairnError } from "@cairn/kv";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { IndexDirectory } from "../../src/db-dir/index-directory.ts";
+
+let folder = "";
+let directory: IndexDirectory;
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-dir-"));
+  directory = await IndexDirectory.acquire(path.join(folder, "index"));
+});
+afterEach(async () => {
+  await directory.release();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function makeLive(content: string): Promise<void> {
+  await mkdir(directory.live, { recursive: true });
+  await writeFile(path.join(directory.live, "CURRENT"), content);
+}
+
+async function moveAside(content: string, code: "INDEX_CORRUPT" | "LOG_REGRESSED"): Promise<string> {
+  await makeLive(content);
+  const reason = new CairnError(code, `because of ${content}`);
+  return (await directory.moveAside(reason, { holdsLost: code === "LOG_REGRESSED" })).path;
+}
+
+describe("a db-dir", () => {
+  it.each([
+    ["a file in its place", async () => await writeFile(path.join(folder, "other"), "")],
+    ["a file above it", async () => await writeFile(path.join(folder, "other"), "").then(() => "below")],
+  ])("cannot be taken with %s, and says so", async (_, prepare) => {
+    const below = (await prepare()) ?? "";
+    await expect(IndexDirectory.acquire(path.join(folder, "other", below))).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+      message: expect.stringContaining(path.join(folder, "other")),
+      hint: expect.stringContaining("Nothing was deleted"),
+    });
+  });
+
+  it("is not kept by one who could not take it whole", async () => {
+    await directory.release();
+    await mkdir(path.join(directory.path, "holder.json"));
+    await expect(IndexDirectory.acquire(directory.path)).rejects.toMatchObject({ code: "EISDIR" });
+    await rm(path.join(directory.path, "holder.json"), { recursive: true });
+    directory = await IndexDirectory.acquire(directory.path);
+  });
+
+  it.each(["live", "staging", "rebuild", "quarantine"])(
+    "is refused where %s is a link, which no rename would take along",
+    async (name) => {
+      const dbDir = path.join(folder, "linked");
+      await mkdir(dbDir);
+      await symlink(await mkdtemp(path.join(folder, "elsewhere-")), path.join(dbDir, name));
+      await expect(IndexDirectory.acquire(dbDir)).rejects.toMatchObject({
+        code: "CONFIG_INVALID",
+        message: `${path.join(dbDir, name)} is a symbolic link.`,
+        hint: expect.stringContaining("as a whole"),
+      });
+      // Nothing is held, and the whole folder may be a link.
+      await rm(path.join(dbDir, name));
+      await symlink(dbDir, path.join(folder, "other-name"));
+      await (await IndexDirectory.acquire(path.join(folder, "other-name"))).release();
+    },
+  );
+
+  it("says so where its path is a circle of links", async () => {
+    const circle = path.join(folder, "circle");
+    await symlink(circle, circle);
+    await expect(IndexDirectory.acquire(path.join(circle, "index"))).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+      message: expect.stringContaining("in a circle (ELOOP)"),
+    });
+  });
+
+  it("says which of its folders cannot be used", async () => {
+    await writeFile(directory.live, "");
+    await expect(directory.hasLive()).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+    await writeFile(directory.quarantine, "");
+    const reason = new CairnError("INDEX_CORRUPT", "It is damaged.");
+    await expect(directory.moveAside(reason, { holdsLost: false })).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+    });
+  });
+
+  it("belongs to one holder at a time, and to the next once it is released", async () => {
+    const message = `in use by process ${process.pid}`;
+    await expect(IndexDirectory.acquire(directory.path)).rejects.toMatchObject({
+      code: "INDEX_LOCKED",
+      message: expect.stringContaining(message),
+    });
+    await directory.release();
+    directory = await IndexDirectory.acquire(directory.path);
+  });
+
+  it("is free again when what a crash left of its lock cannot be read", async () => {
+    await directory.release();
+    await writeFile(path.join(directory.path, "lock", "CURRENT"), "MANIFEST-999999\n");
+    directory = await IndexDirectory.acquire(directory.path);
+    expect(await directory.hasLive()).toBe(false);
+  });
+
+  it("has no live index while the folder is missing or empty", async () => {
+    expect(await directory.hasLive()).toBe(false);
+    await mkdir(directory.live);
+    expect(await directory.hasLive()).toBe(false);
+    await makeLive("x");
+    expect(await directory.hasLive()).toBe(true);
+  });
+
+  it("moves an index aside whole, with why", async () => {
+    const aside = await moveAside("one", "INDEX_CORRUPT");
+    expect(await readFile(path.join(aside, "live", "CURRENT"), "utf8")).toBe("one");
+    expect(JSON.parse(await readFile(path.join(aside, "why.json"), "utf8"))).toMatchObject({
+      code: "INDEX_CORRUPT",
+      message: "because of one",
+      holdsLost: false,
+    });
+    expect(await directory.hasLive()).toBe(false);
+  });
+
+  it("keeps the newest two that were moved aside, and every one that holds what the log lost", async () => {
+    const lost = await moveAside("lost", "LOG_REGRESSED");
+    const unknown = path.join(directory.quarantine, "2020-01-01T00-00-00.000Z-by-hand");
+    await mkdir(unknown);
+    const old = await moveAside("old", "INDEX_CORRUPT");
+    const newer = await moveAside("newer", "INDEX_CORRUPT");
+    const newest = await moveAside("newest", "INDEX_CORRUPT");
+    const kept = (await readdir(directory.quarantine)).map((name) => path.join(directory.quarantine, name));
+    expect(kept.toSorted()).toEqual([lost, newer, newest, unknown].toSorted());
+    expect(kept).not.toContain(old);
+  });
+
+  it("counts an index once whose moving aside failed after its note was written", async () => {
+    const reason = new CairnError("LOG_REGRESSED", "The log lost its end.");
+    const contents = { holdsLost: true, held: { txId: 10, shared: 4 } };
+    const old = await moveAside("old", "INDEX_CORRUPT");
+    await expect(directory.moveAside(reason, contents)).rejects.toMatchObject({ code: "ENOENT" });
+    await expect(directory.countOrphans()).resolves.toBe(0);
+    await makeLive("lost");
+    await directory.moveAside(reason, contents);
+    await expect(directory.countOrphans()).resolves.toBe(6);
+    expect(await readFile(path.join(old, "live", "CURRENT"), "utf8")).toBe("old");
+  });
+
+  it("forgets what was half restored", async () => {
+    await mkdir(path.join(directory.staging, "restore-1"), { recursive: true });
+    await directory.sweepStaging();
+    expect(await readdir(directory.path)).not.toContain("staging");
+  });
+});

@@ -1,0 +1,155 @@
+import { type KvStore, memoryProvider } from "@cairn/kv";
+import { afterEach, describe, expect, it } from "vitest";
+import type { BoundPolicy, TxOperation } from "@cairn/client";
+import { RECENT_TRANSACTIONS } from "../../../src/index/apply/history-sweep.ts";
+import { IndexStore } from "../../../src/index/index-store.ts";
+import { emptyState } from "../../../src/index/empty-state.ts";
+import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
+import type { LogMessage } from "../../../src/log/tx-log.ts";
+
+const birth = { log: "log-1", offset: 0 };
+const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
+
+/** How often each key is written, and deleted, in a log of so many transactions; every tenth writes another bucket. */
+const TRANSACTIONS = 3_000;
+const KEYS = 23;
+
+function operation(position: number): TxOperation {
+  const key = `default/k${(position * 7) % KEYS}`;
+  if (position % 10 === 0) return ["put", "other", key, position];
+  // Late in the log some keys are deleted for good, and written no more.
+  if ((position * 7) % KEYS < 5 && position > 1_200) return ["delete", "pods", key];
+  return position % 6 === 0 ? ["delete", "pods", key] : ["put", "pods", key, { n: position }];
+}
+
+function messages(bound: BoundPolicy | undefined): LogMessage[] {
+  const found = [{ position: 1, time: 1_000, payload: encodeBirthRecord(birth) }];
+  for (let position = 2; position <= TRANSACTIONS; position += 1) {
+    const configure: TxOperation[] = bound === undefined ? [] : [["configure", { history: { pods: bound } }]];
+    const ops: TxOperation[] = position === 2 ? [...configure, operation(2)] : [operation(position)];
+    found.push({ position, time: position * 1_000, payload: encodeTransaction({ ops }) });
+  }
+  return found;
+}
+
+const opened: KvStore[] = [];
+afterEach(async () => {
+  for (const kv of opened.splice(0)) await kv.close();
+});
+
+async function indexOf(log: readonly LogMessage[], run: number): Promise<{ index: IndexStore; kv: KvStore }> {
+  const kv = await memoryProvider().open("/nonexistent/in-memory");
+  opened.push(kv);
+  const index = await IndexStore.open(kv, empty);
+  for (let from = 0; from < log.length; from += run) await index.apply(log.slice(from, from + run));
+  return { index, kv };
+}
+
+async function rowsOf(kv: KvStore, kinds = "bcdefhijmnoqtvxz"): Promise<string[]> {
+  const found: string[] = [];
+  for await (const rows of kv.range({})) {
+    for (const [key, value] of rows) {
+      if (!kinds.includes(String.fromCharCode(key[0] ?? 0))) continue;
+      found.push(`${Buffer.from(key).toString("hex")} ${Buffer.from(value).toString("hex")}`);
+    }
+  }
+  return found;
+}
+
+/** A revision, or undefined for a key that was not there; "gone" where the index says that it no longer knows. */
+async function at(index: IndexStore, name: string, txId: number): Promise<number | undefined | "gone"> {
+  try {
+    return (await index.get({ bucket: "pods", namespace: "default", name }, { txId }))?.revision;
+  } catch (error) {
+    expect(error).toMatchObject({ code: "WATCH_COMPACTED" });
+    return "gone";
+  }
+}
+
+describe.each<[string, BoundPolicy]>([
+  ["a count", { keep: 3 }],
+  ["an age", { for: "PT20M" }],
+  ["both", { keep: 5, for: "PT30M" }],
+  ["nothing at all", { keep: 0 }],
+])("history bounded by %s", (_what, bound) => {
+  it("is the same however the log is cut, and tells the past rightly or says that it is gone", async () => {
+    const log = messages(bound);
+    const { index, kv } = await indexOf(log, 10_000);
+    const { kv: other } = await indexOf(log, 17);
+    expect(await rowsOf(other)).toEqual(await rowsOf(kv));
+    const { index: whole, kv: wholeKv } = await indexOf(messages(undefined), 10_000);
+    const versions = await rowsOf(kv, "h");
+    expect(versions.length).toBeLessThan((await rowsOf(wholeKv, "h")).length * 0.75);
+    expect(await rowsOf(kv, "c")).toEqual(await rowsOf(wholeKv, "c"));
+    let gone = 0;
+    for (let txId = 3; txId <= TRANSACTIONS; txId += 61) {
+      for (let key = 0; key < KEYS; key += 1) {
+        const told = await at(index, `k${key}`, txId);
+        if (told === "gone") gone += 1;
+        else expect([txId, key, told]).toEqual([txId, key, await at(whole, `k${key}`, txId)]);
+        // What was superseded a moment ago is always there.
+        if (txId > TRANSACTIONS - RECENT_TRANSACTIONS) expect(told).not.toBe("gone");
+      }
+    }
+    expect(gone).toBeGreaterThan(100);
+    for (let key = 0; key < KEYS; key += 1) {
+      const document = { bucket: "pods", namespace: "default", name: `k${key}` };
+      const all = (await whole.history(document, 1_000)).versions;
+      const left = (await index.history(document, 1_000)).versions;
+      expect(left).toEqual(all.slice(0, left.length));
+      const { keep } = bound;
+      if (keep !== undefined && bound.for === undefined) {
+        expect(left.length).toBeGreaterThanOrEqual(Math.min(keep + 1, all.length));
+        // Nothing lies beyond the bound but what was superseded a moment ago, and since the last sweeps.
+        const old = left.filter(({ revision }) => revision < TRANSACTIONS - RECENT_TRANSACTIONS - 300);
+        expect(old.length).toBeLessThanOrEqual(keep + 1);
+      }
+    }
+    // The past of another bucket has no bound.
+    const past = { txId: 500 };
+    expect(await index.list({ bucket: "other", limit: 1_000, asOf: past })).toEqual(
+      await whole.list({ bucket: "other", limit: 1_000, asOf: past }),
+    );
+  });
+});
+
+describe("what a history policy removed", () => {
+  it("is refused with the floor, in lists of the past and in its digests", async () => {
+    const { index } = await indexOf(messages({ keep: 1, for: "PT10M" }), 1_000);
+    const list = index.list({ bucket: "pods", limit: 10, asOf: { txId: 100 } });
+    await expect(list).rejects.toMatchObject({
+      code: "WATCH_COMPACTED",
+      message: expect.stringMatching(/whole from transaction \d+ on/),
+    });
+    await expect(index.digest(2_500)).rejects.toMatchObject({ code: "CONFLICT" });
+  });
+
+  it("is told gone up to the very transaction that superseded the last of it", async () => {
+    const log: LogMessage[] = [{ position: 1, time: 1_000, payload: encodeBirthRecord(birth) }];
+    const add = (...ops: TxOperation[]): void => {
+      const position = log.length + 1;
+      log.push({ position, time: position * 1_000, payload: encodeTransaction({ ops }) });
+    };
+    add(["configure", { history: { pods: { keep: 1 } } }]);
+    for (let n = 0; n < 4; n += 1) {
+      add(["put", "pods", "default/only", n]);
+      add(["put", "other", "default/x", n]);
+    }
+    while (log.length < RECENT_TRANSACTIONS + 200) add(["put", "other", "default/x", 0]);
+    const { index } = await indexOf(log, 100);
+    // Written at 3, 5, 7 and 9: only 7, which one version superseded, is left beside the newest.
+    const told = await Promise.all([2, 3, 4, 5, 6, 7, 8, 9].map((txId) => at(index, "only", txId)));
+    expect(told).toEqual(["gone", "gone", "gone", "gone", "gone", 7, 7, 9]);
+    expect(await at(index, "never", 6)).toBeUndefined();
+  });
+
+  it("leaves no trace of keys that were deleted for longer than the bound", async () => {
+    const { index, kv } = await indexOf(messages({ for: "PT1M" }), 1_000);
+    const { kv: wholeKv } = await indexOf(messages(undefined), 1_000);
+    expect((await rowsOf(wholeKv, "d")).length).toBeGreaterThan((await rowsOf(kv, "d")).length);
+    const { versions } = await index.history({ bucket: "pods", namespace: "default", name: "k1" }, 10);
+    expect(versions).toEqual([]);
+    expect(await at(index, "k1", 1_000)).toBe("gone");
+    expect(await at(index, "k1", TRANSACTIONS)).toBeUndefined();
+  });
+});

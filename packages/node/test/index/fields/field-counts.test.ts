@@ -1,0 +1,95 @@
+import type { KvReader } from "@cairn/kv";
+import { expect, it } from "vitest";
+import { FieldCounts } from "../../../src/index/fields/field-counts.ts";
+import { fieldKeyRest } from "../../../src/index/rows/field-row-keys.ts";
+import { encodeNumber } from "../../../src/index/rows/row-values.ts";
+
+const FIELD = 7;
+
+/** A store whose rows say how many documents have a value; `asked` are those that were read from it. */
+function storeOf(rows: Readonly<Record<string, number>>) {
+  const asked: string[][] = [];
+  const reader: Pick<KvReader, "getMany"> = {
+    getMany: (keys) => {
+      const names = keys.map((key) => fieldKeyRest(key).toString());
+      asked.push(names);
+      return Promise.resolve(
+        names.map((name) => {
+          const count = rows[name];
+          return count === undefined ? undefined : encodeNumber(count);
+        }),
+      );
+    },
+  };
+  return { asked, reader: reader as KvReader };
+}
+
+/** Reads counts, and sets others as a batch would: each so many more. */
+async function batch(counts: FieldCounts, reader: KvReader, more: Readonly<Record<string, number>>) {
+  const found = Object.keys(more).map((text) => counts.find(FIELD, text));
+  const before = await counts.read(reader, found);
+  for (const [at, count] of found.entries()) counts.set(count, (before[at] ?? 0) + (more[count.text] ?? 0));
+}
+
+async function read(counts: FieldCounts, reader: KvReader, ...texts: string[]): Promise<number[]> {
+  return await counts.read(
+    reader,
+    texts.map((text) => counts.find(FIELD, text)),
+  );
+}
+
+it("reads a count once, and knows what was written since", async () => {
+  const { asked, reader } = storeOf({ running: 3 });
+  const counts = new FieldCounts();
+  await batch(counts, reader, { running: 1, failed: 1 });
+  counts.written();
+  expect(await read(counts, reader, "failed", "running")).toEqual([1, 4]);
+  await batch(counts, reader, { running: -2 });
+  counts.written();
+  expect(await read(counts, reader, "running")).toEqual([2]);
+  expect(asked).toEqual([["running", "failed"]]);
+});
+
+it("tells the counts of one field from those of another", async () => {
+  const { reader } = storeOf({ running: 3 });
+  const counts = new FieldCounts();
+  await batch(counts, reader, { running: 1 });
+  counts.written();
+  expect(counts.find(FIELD + 1, "running").stored).toBeUndefined();
+  expect(counts.find(FIELD, "running").stored).toBe(4);
+});
+
+it("what was set for a batch that was never written does not count, whatever is written next", async () => {
+  const { asked, reader } = storeOf({ running: 3 });
+  const counts = new FieldCounts();
+  await batch(counts, reader, { running: 1 });
+  await counts.read(reader, []);
+  counts.written();
+  expect(await read(counts, reader, "running")).toEqual([3]);
+  expect(asked).toEqual([["running"], ["running"]]);
+});
+
+it("what was set for a batch that was never written does not count where the count is known", async () => {
+  const { reader } = storeOf({ running: 3 });
+  const counts = new FieldCounts();
+  await batch(counts, reader, { running: 1 });
+  counts.written();
+  await batch(counts, reader, { running: 5 });
+  await batch(counts, reader, { running: 1 });
+  counts.written();
+  expect(await read(counts, reader, "running")).toEqual([5]);
+});
+
+it("knows a bounded number of counts, and reads the others", async () => {
+  const { asked, reader } = storeOf({});
+  const counts = new FieldCounts();
+  const texts = Array.from({ length: 10_000 }, (_, index) => `value ${index}`);
+  await batch(counts, reader, Object.fromEntries(texts.map((text) => [text, 1])));
+  counts.written();
+  await batch(counts, reader, { running: 7 });
+  counts.written();
+  expect(await read(counts, reader, "running")).toEqual([7]);
+  expect(asked).toHaveLength(2);
+  await read(counts, reader, ...texts.slice(0, 2));
+  expect(asked.at(-1)).toEqual(["value 0", "value 1"]);
+});

@@ -1,0 +1,67 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { memoryProvider } from "@cairn/kv";
+import { expect, it, onTestFinished } from "vitest";
+import { earliestWrites } from "../../../src/index/read/eviction-origins.ts";
+import { transactionRowKey } from "../../../src/index/rows/row-keys.ts";
+import { encodeOutcome, type OutcomeKind } from "../../../src/index/rows/row-values.ts";
+
+type Row = readonly [txId: number, ops: readonly (readonly string[])[], kind?: OutcomeKind];
+
+async function reader(rows: readonly Row[]) {
+  const folder = await mkdtemp(path.join(tmpdir(), "cairn-origins-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const kv = await memoryProvider().open(path.join(folder, "kv"));
+  onTestFinished(() => kv.close());
+  await kv.batch(
+    rows.map(([txId, ops, kind = "committed"]) => {
+      const text = kind === "committed" ? (txId === 1 ? "" : JSON.stringify({ ops })) : "CONFLICT: no";
+      return { type: "put", key: transactionRowKey(txId), value: encodeOutcome(0, kind, Buffer.from(text)) };
+    }),
+  );
+  return kv;
+}
+
+const BIRTH: Row = [1, []];
+const evicted = (txId: number, name = "a") => ({ bucket: "pods", namespace: "default", name, txId });
+
+it("what was written before the eviction before is none of what the next one removed", async () => {
+  const kv = await reader([
+    BIRTH,
+    [2, [["put", "pods", "a"]]],
+    [3, [["evict", "pods", "default/a"]]],
+    [4, [["put", "nodes", "a"], ["event"]]],
+    [5, [["put", "pods", "a"]], "aborted"],
+    [6, [["put", "pods", "default/a"]]],
+    [7, [["put", "pods", "a"]]],
+    [8, [["evict", "pods", "a"]]],
+  ]);
+  expect(await earliestWrites(kv, [evicted(8), evicted(3)])).toEqual([6, 2]);
+});
+
+it("behind a transaction that is not there nothing is taken for certain", async () => {
+  const kv = await reader([
+    BIRTH,
+    [2, [["put", "nodes", "x"]]],
+    [4, [["put", "pods", "a"]]],
+    [5, [["evict", "pods", "a"]]],
+  ]);
+  expect(await earliestWrites(kv, [evicted(5)])).toEqual([3]);
+  const headless = await reader([
+    [3, [["put", "pods", "a"]]],
+    [4, [["evict", "pods", "a"]]],
+  ]);
+  expect(await earliestWrites(headless, [evicted(4)])).toEqual([1]);
+});
+
+it("of a long past only the beginning is looked through, and the answer is too early rather than too late", async () => {
+  const noise = Array.from({ length: 20_100 }, (_, index): Row => [index + 2, [["put", "nodes", "x"]]]);
+  const kv = await reader([
+    BIRTH,
+    ...noise,
+    [20_102, [["put", "pods", "a"]]],
+    [20_103, [["evict", "pods", "a"]]],
+  ]);
+  expect(await earliestWrites(kv, [evicted(20_103)])).toEqual([20_001]);
+});

@@ -1,0 +1,61 @@
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { memoryProvider } from "@cairn/kv";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { TxOperation } from "@cairn/client";
+import { encodeListCursor } from "../../../src/index/read/cursor.ts";
+import { IndexStore } from "../../../src/index/index-store.ts";
+import { emptyState } from "../../../src/index/empty-state.ts";
+import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
+
+const birth = { log: "log-1", offset: 0 };
+let index: IndexStore;
+let position = 0;
+beforeEach(async () => {
+  const kv = await memoryProvider().open(path.join(tmpdir(), "cairn-no-such-folder"));
+  const identity = { id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth };
+  index = await IndexStore.open(kv, emptyState(identity));
+  await index.apply([{ position: 1, time: 1, payload: encodeBirthRecord(birth) }]);
+  position = 1;
+});
+afterEach(async () => await index.close());
+
+async function apply(...ops: TxOperation[]): Promise<void> {
+  position += 1;
+  await index.apply([{ position, time: position, payload: encodeTransaction({ ops }) }]);
+}
+
+function key(name: string): { bucket: string; namespace: string; name: string } {
+  return { bucket: "b", namespace: "n", name };
+}
+
+describe("a list", () => {
+  it("of a namespace does not show those that begin with its name and a 0x00", async () => {
+    await apply(["put", "b", "n/a", 1], ["put", "b", "n\0x/c", 2]);
+    const { documents } = await index.list({ bucket: "b", namespace: "n", limit: 10 });
+    expect(documents.map(({ namespace }) => namespace)).toEqual(["n"]);
+  });
+
+  it("refuses the cursor of another one", async () => {
+    await apply(["put", "aaa", "x/1", 1], ["put", "aaa", "x/2", 1], ["put", "aaa", "y/1", 1]);
+    await apply(["put", "bbb", "x/1", 1]);
+    const { cursor = "" } = await index.list({ bucket: "aaa", limit: 1 });
+    const refused = { code: "TX_INVALID" };
+    await expect(index.list({ bucket: "bbb", limit: 9, cursor })).rejects.toMatchObject(refused);
+    const other = { bucket: "aaa", namespace: "y", limit: 9, cursor };
+    await expect(index.list(other)).rejects.toMatchObject(refused);
+    const forged = encodeListCursor({ txId: 2, after: new Uint8Array(0) });
+    await expect(index.list({ bucket: "bbb", limit: 9, cursor: forged })).rejects.toMatchObject(refused);
+    expect((await index.list({ bucket: "aaa", limit: 9, cursor })).documents).toHaveLength(2);
+  });
+});
+
+describe("an eviction", () => {
+  it("leaves the history of a key whose name goes on with a 0x00", async () => {
+    await apply(["put", "b", "n/a", 1], ["put", "b", "n/a\0z", 1]);
+    await apply(["put", "b", "n/a", 2], ["put", "b", "n/a\0z", 2]);
+    await apply(["evict", "b", "n/a"]);
+    expect((await index.history(key("a"), 10)).versions).toEqual([]);
+    expect((await index.history(key("a\0z"), 10)).versions).toHaveLength(2);
+  });
+});

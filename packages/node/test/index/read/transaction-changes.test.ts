@@ -1,0 +1,226 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { memoryProvider } from "@cairn/kv";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Transaction, TxOperation } from "@cairn/client";
+import { IndexStore } from "../../../src/index/index-store.ts";
+import { type ChangesQuery, readChanges } from "../../../src/index/read/transaction-changes.ts";
+import { emptyState } from "../../../src/index/empty-state.ts";
+import { qualifiedKey } from "../../../src/text/document-key.ts";
+import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
+import { changesBytes } from "../../../src/index/read/transaction-event.ts";
+import { IndexModel } from "../support/index-model.ts";
+import { transaction } from "../support/transactions-arbitrary.ts";
+
+const birth = { log: "log-1", offset: 0 };
+const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
+
+let folder = "";
+let counter = 0;
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-changes-"));
+});
+afterAll(async () => await rm(folder, { recursive: true, force: true }));
+
+/** An index with the birth record, and a way to apply transactions to it. */
+async function openIndex() {
+  counter += 1;
+  const index = await IndexStore.open(await memoryProvider().open(path.join(folder, String(counter))), empty);
+  await index.apply([{ position: 1, time: 1_000, payload: encodeBirthRecord(birth) }]);
+  const apply = async (
+    transactions: readonly Transaction[],
+    time: (txId: number) => number,
+  ): Promise<void> => {
+    const { txId } = index.state;
+    await index.apply(
+      transactions.map((one, at) => ({
+        position: txId + at + 1,
+        time: time(txId + at + 1),
+        payload: encodeTransaction(one),
+      })),
+    );
+  };
+  const changes = async (query: Partial<ChangesQuery> = {}) => {
+    const bounds = { maxTransactions: 10_000, maxBytes: 1_000_000 };
+    const asked = { after: 0, upTo: index.state.txId, ...bounds, ...query };
+    return await index.read((reader) => readChanges(reader, asked));
+  };
+  return { index, apply, changes };
+}
+
+/** What is told, in a form that a model gives as well: within a transaction in no order. */
+async function told(page: Awaited<ReturnType<typeof readChanges>>): Promise<string[]> {
+  return page.transactions.flatMap(({ txId, changes }) =>
+    changes
+      .map(
+        ({ op, bucket, namespace, name, json }) =>
+          `${txId} ${op} ${bucket} ${namespace}/${name} ${json ?? ""}`,
+      )
+      .toSorted(),
+  );
+}
+
+type Keyed = Exclude<TxOperation, readonly ["event" | "configure", ...unknown[]]>;
+
+function isKeyed(op: TxOperation): op is Keyed {
+  return op[0] !== "event" && op[0] !== "configure";
+}
+
+function keysOf(transactions: readonly Transaction[]): (readonly [bucket: string, key: string])[] {
+  const all = transactions.flatMap(({ ops }) => ops.filter(isKeyed));
+  const keys = new Map(
+    all.map(([, bucket, key]) => [`${bucket} ${qualifiedKey(key)}`, [bucket, key] as const]),
+  );
+  return [...keys.values()];
+}
+
+/** Every version is a change; and so is an eviction, which leaves none. */
+function expected(
+  model: IndexModel,
+  evictions: readonly string[],
+  transactions: readonly Transaction[],
+): string[] {
+  const versions = keysOf(transactions).flatMap(([bucket, key]) =>
+    model.history(bucket, key).map(({ revision, document }) => {
+      const what = document === undefined ? "delete" : "put";
+      return `${revision} ${what} ${bucket} ${key} ${document === undefined ? "" : JSON.stringify(document)}`;
+    }),
+  );
+  return [...versions, ...evictions].toSorted((a, b) => idOf(a) - idOf(b) || (a < b ? -1 : 1));
+}
+
+function idOf(change: string): number {
+  return Number.parseInt(change, 10);
+}
+
+const timeOf = (txId: number): number => 2_000 + (txId % 3) * 500 + txId;
+
+describe("the changes of transactions", () => {
+  it("are what a fold of the log leaves, expiry and evictions included, at every point of the log", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(transaction, { minLength: 1, maxLength: 30 }),
+        fc.integer({ min: 1, max: 9 }),
+        async (transactions, step) => {
+          const { index, apply, changes } = await openIndex();
+          const model = new IndexModel();
+          const evictions: string[] = [];
+          for (let from = 0; from < transactions.length; from += step) {
+            const run = transactions.slice(from, from + step);
+            const after = index.state.txId;
+            await apply(run, timeOf);
+            for (const one of run) {
+              const before = keysOf([one]).filter(([bucket, key]) => model.history(bucket, key).length > 0);
+              model.apply(one, timeOf(model.txId + 1));
+              for (const [bucket, key] of before) {
+                if (model.history(bucket, key).length === 0)
+                  evictions.push(`${model.txId} evict ${bucket} ${key} `);
+              }
+            }
+            const all = expected(model, evictions, transactions);
+            expect(await told(await changes())).toEqual(all);
+            expect(await told(await changes({ after }))).toEqual(
+              all.filter((change) => idOf(change) > after),
+            );
+          }
+          const all = await told(await changes());
+          const ofPods = all.filter((change) => / (?:put|delete|evict) pods a\//.test(change));
+          expect(await told(await changes({ bucket: "pods", namespace: "a" }))).toEqual(ofPods);
+          await index.close();
+        },
+      ),
+      { numRuns: 80 },
+    );
+  });
+
+  it("come in pages of bounded size, which together are all of them", async () => {
+    const { index, apply, changes } = await openIndex();
+    const large = "x".repeat(1_000);
+    await apply(
+      Array.from({ length: 500 }, (_, n) => ({ ops: [["put", "pods", `k${n % 50}`, large]] as const })),
+      timeOf,
+    );
+    const seen: number[] = [];
+    let after = 0;
+    while (after < index.state.txId) {
+      const page = await changes({ after, maxTransactions: 200, maxBytes: 50_000 });
+      // A read takes some versions more than the bound.
+      expect(page.bytes).toBeLessThan(50_000 + 64 * 1_200);
+      expect(page.bytes).toBe(page.transactions.reduce((sum, { changes: of }) => sum + changesBytes(of), 0));
+      expect(page.upTo).toBeGreaterThan(after);
+      seen.push(...page.transactions.map(({ txId }) => txId));
+      after = page.upTo;
+    }
+    expect(seen).toEqual(Array.from({ length: 500 }, (_, n) => n + 2));
+    await index.close();
+  });
+
+  it("omit what was evicted also where the key was written again", async () => {
+    const { index, apply, changes } = await openIndex();
+    const ops: TxOperation[] = [
+      ["put", "pods", "a", "secret"],
+      ["evict", "pods", "a"],
+      ["put", "pods", "a", "known"],
+    ];
+    for (const op of ops) await apply([{ ops: [op] }], timeOf);
+    expect(await told(await changes())).toEqual(["3 evict pods default/a ", '4 put pods default/a "known"']);
+    await index.close();
+  });
+
+  it("tell an expired document as deleted by the transaction at whose time it went", async () => {
+    const { index, apply, changes } = await openIndex();
+    await apply(
+      [{ ops: [["configure", { expire: { pods: { after: 1_000, when: { state: "done" } } } }]] }],
+      () => 2_000,
+    );
+    await apply([{ ops: [["put", "pods", "a", { state: "done" }]] }], () => 3_000);
+    // Aborted, and its time counts all the same.
+    await apply(
+      [
+        {
+          ops: [
+            ["match", "pods", "a", 77],
+            ["put", "nodes", "b", 1],
+          ],
+        },
+      ],
+      () => 4_500,
+    );
+    expect(await told(await changes())).toEqual([
+      '3 put pods default/a {"state":"done"}',
+      "4 delete pods default/a ",
+    ]);
+    expect(await told(await changes({ bucket: "nodes" }))).toEqual([]);
+    await index.close();
+  });
+
+  it("are refused with where they begin once the history policy removed what came before", async () => {
+    const { index, apply, changes } = await openIndex();
+    await apply([{ ops: [["configure", { history: { pods: { keep: 1 } } }]] }], timeOf);
+    for (let n = 0; n < 4; n += 1) {
+      await apply(
+        Array.from({ length: 400 }, (_, at) => ({
+          ops: [
+            ["put", "pods", "a", n * 400 + at],
+            ["put", "nodes", "a", at],
+          ] as const,
+        })),
+        timeOf,
+      );
+    }
+    const { pruned = 0 } = index.state;
+    expect(pruned).toBeGreaterThan(2);
+    await expect(changes({ after: pruned - 1 })).rejects.toMatchObject({
+      code: "WATCH_COMPACTED",
+      floor: pruned,
+    });
+    const whole = await changes({ after: pruned });
+    expect(whole.transactions.map(({ txId }) => txId)[0]).toBe(pruned + 1);
+    expect(whole.transactions).toHaveLength(index.state.txId - pruned);
+    // Of another bucket nothing was removed.
+    expect((await changes({ after: 0, bucket: "nodes" })).transactions).toHaveLength(1_600);
+    await index.close();
+  });
+});

@@ -1,0 +1,33 @@
+import type { Transaction } from "@cairn/client";
+import { emptyState } from "../../../src/index/empty-state.ts";
+import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
+import type { LogMessage } from "../../../src/log/tx-log.ts";
+
+const birth = { log: "log-1", offset: 0 };
+
+/** An index of the log of {@link messagesOf} that holds nothing yet. */
+export const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
+
+/** A log of these transactions. Times go back and forth, as a log's clock may. */
+export function messagesOf(transactions: readonly Transaction[]): LogMessage[] {
+  return [
+    { position: 1, time: 1_000, payload: encodeBirthRecord(birth) },
+    ...transactions.map((one, index) => ({
+      position: index + 2,
+      time: 2_000 + (index % 3) * 500 + index,
+      payload: encodeTransaction(one),
+    })),
+  ];
+}
+
+/** The messages in runs of these lengths, and one with the rest. */
+export function cut(messages: readonly LogMessage[], lengths: readonly number[]): LogMessage[][] {
+  const runs: LogMessage[][] = [];
+  let from = 0;
+  for (const length of [...lengths, messages.length]) {
+    const run = messages.slice(from, from + length);
+    if (run.length > 0) runs.push(run);
+    from += length;
+  }
+  return runs;
+}

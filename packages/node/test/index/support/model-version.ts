@@ -1,0 +1,17 @@
+import type { Json } from "@cairn/client";
+
+/** A version as the model keeps it. */
+export interface ModelVersion {
+  readonly revision: number;
+  readonly time: number;
+  readonly document: Json | undefined;
+}
+
+/** Namespace, then name, by UTF-8 bytes. */
+export function compareKeys(left: string, right: string): number {
+  const [a, b] = [left, right].map((key) => {
+    const slash = key.indexOf("/");
+    return [Buffer.from(key.slice(0, slash)), Buffer.from(key.slice(slash + 1))] as const;
+  }) as [readonly [Buffer, Buffer], readonly [Buffer, Buffer]];
+  return Buffer.compare(a[0], b[0]) || Buffer.compare(a[1], b[1]);
+}

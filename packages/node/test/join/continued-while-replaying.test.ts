@@ -1,0 +1,59 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { filesystemStore, listCheckpoints } from "@cairn/checkpoint";
+import { expect, it, vi } from "vitest";
+import { type CairnNode, runNode } from "../../src/node/node.ts";
+import { quietSystem } from "../support/quiet-system.ts";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import { encodeBirthRecord } from "../../src/transactions/transaction-codec.ts";
+import { Gate } from "./gate.ts";
+import { readThrough } from "./read-through.ts";
+
+async function start(folder: string, gate: Gate): Promise<CairnNode> {
+  const openTxLog = async () =>
+    readThrough(await openEmbeddedTxLog({ path: path.join(folder, "log") }), gate);
+  return await runNode(quietSystem({ folder, nodeId: "n", openTxLog }));
+}
+
+it("an index that has not read yet how its log is continued is not ready, and submits under the new log's ids", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "cairn-seam-"));
+  const gate = new Gate();
+  const nodes: CairnNode[] = [];
+  try {
+    const old = await start(folder, gate);
+    nodes.push(old);
+    await old.ready;
+    for (const value of [1, 2]) {
+      const { txId } = await old.submit({ ops: [["put", "things", "default/a", value]] });
+      await old.await(txId);
+    }
+    await old.checkpoint().done;
+    await old.close();
+    const [saved] = (await listCheckpoints(filesystemStore({ path: path.join(folder, "checkpoints") })))
+      .checkpoints;
+    if (saved === undefined) throw new Error("no checkpoint");
+    for (const lost of ["log", "n-index"]) await rm(path.join(folder, lost), { recursive: true });
+    const log = await openEmbeddedTxLog({ path: path.join(folder, "log") });
+    const continues = { log: saved.log.id, anchor: saved.anchor };
+    await log.create((id) => encodeBirthRecord({ log: id, offset: saved.txId, deliberate: true, continues }));
+    await log.close();
+
+    gate.close();
+    const node = await start(folder, gate);
+    nodes.push(node);
+    await gate.reached();
+    await vi.waitFor(() => expect(node.phase).toBe("replaying"));
+    expect(await node.status()).toMatchObject({ index: { txId: 3, lag: 1 }, log: { lastTxId: 4 } });
+    const { txId } = await node.submit({ ops: [["put", "things", "default/a", 3]] });
+    expect(txId).toBe(5);
+    gate.open();
+    expect(await node.await(txId)).toMatchObject({ committed: true });
+    expect(await node.get({ bucket: "things", namespace: "default", name: "a" })).toMatchObject({
+      revision: 5,
+    });
+  } finally {
+    await Promise.all(nodes.map((node) => node.close()));
+    await rm(folder, { recursive: true, force: true });
+  }
+});

@@ -1,0 +1,57 @@
+import { EventEmitter, once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { Readable } from "node:stream";
+import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
+import { CairnError } from "@cairn/kv";
+import { expect, it, onTestFinished, vi } from "vitest";
+import { type CairnNode, runNode } from "../../src/node/node.ts";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import { quietSystem } from "../support/quiet-system.ts";
+
+async function start(folder: string, nodeId: string, store: CheckpointStore): Promise<CairnNode> {
+  const openTxLog = () => openEmbeddedTxLog({ path: path.join(folder, "log") });
+  const node = await runNode(quietSystem({ folder, nodeId, openTxLog, checkpointer: { store } }));
+  onTestFinished(() => node.close());
+  return node;
+}
+
+it("shows no progress and no time left once a restore has failed in its middle, and shows the next try's", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "cairn-failed-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const store = filesystemStore({ path: path.join(folder, "checkpoints") });
+  const first = await start(folder, "a", store);
+  await first.ready;
+  await first.await((await first.submit({ ops: [["put", "pods", "default/a", 1]] })).txId);
+  await first.checkpoint().done;
+  await first.close();
+
+  const [archive = ""] = (await store.list("checkpoint-")).flatMap(({ name }) =>
+    name.endsWith(".tar") ? [name] : [],
+  );
+  async function* half(): AsyncGenerator<Buffer> {
+    for await (const chunk of await store.open(archive)) {
+      yield Buffer.from(chunk as Uint8Array);
+      throw new CairnError("DISK_FULL", "The disk has no space left.");
+    }
+  }
+  let tries = 0;
+  const gate = new EventEmitter();
+  const breaking: CheckpointStore = {
+    ...store,
+    async open(name, options) {
+      tries += 1;
+      if (tries === 1) return Readable.from(half());
+      await once(gate, "open");
+      return await store.open(name, options);
+    },
+  };
+  const node = await start(folder, "b", breaking);
+  await vi.waitFor(async () => expect((await node.status()).phase).toBe("failed"));
+  expect(await node.status()).toMatchObject({ failure: { code: "DISK_FULL" }, progress: null });
+  await vi.waitFor(() => expect(tries).toBe(2), { timeout: 30_000 });
+  gate.emit("open");
+  await node.ready;
+  expect(await node.status()).toMatchObject({ phase: "ready", progress: null });
+});

@@ -1,0 +1,198 @@
+import { cp, mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { connect } from "nats";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { type CairnNode, runNode } from "../../src/node/node.ts";
+import type { OnLogMismatch, System } from "../../src/system/system.ts";
+import { quietSystem } from "../support/quiet-system.ts";
+import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
+import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
+
+let folder = "";
+let nats: NatsTestServer;
+let nodes: CairnNode[] = [];
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-join-"));
+  nats = await startNatsServer({ storeDir: path.join(folder, "nats") });
+});
+afterEach(async () => {
+  await Promise.all(nodes.map((node) => node.close()));
+  nodes = [];
+  await nats.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const DEFAULT: OnLogMismatch = { regressed: "rebuild", different: "halt" };
+
+const openTxLog: System["openTxLog"] = async ({ signal }) =>
+  await openNatsTxLog({ servers: [nats.url], signal });
+
+async function start(id: string, onLogMismatch = DEFAULT): Promise<CairnNode> {
+  const node = await runNode({ ...quietSystem({ folder, nodeId: id, openTxLog }), onLogMismatch });
+  nodes.push(node);
+  return node;
+}
+
+async function started(id: string, onLogMismatch = DEFAULT): Promise<CairnNode> {
+  const node = await start(id, onLogMismatch);
+  await node.ready;
+  return node;
+}
+
+async function put(node: CairnNode, from: number, to: number, value: string): Promise<void> {
+  for (let n = from; n < to; n += 1) {
+    const { txId } = await node.submit({ ops: [["put", "things", `default/k${n}`, value]] });
+    await node.await(txId);
+  }
+}
+
+async function failureOf(node: CairnNode): Promise<string | undefined> {
+  await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 30_000 });
+  return (await node.status()).failure?.code;
+}
+
+/** The log's server as it was before: its store is put back to a copy. */
+async function rollBack(copy: string): Promise<void> {
+  await nats.stop();
+  await rm(path.join(folder, "nats"), { recursive: true });
+  await cp(copy, path.join(folder, "nats"), { recursive: true });
+  await nats.start();
+}
+
+describe("joining a log on NATS", () => {
+  it("several nodes that start on an empty server at once build the same index of one log", async () => {
+    const all = await Promise.all(["a", "b", "c", "d"].map((id) => started(id)));
+    const [first] = all;
+    if (first === undefined) throw new Error("no node");
+    await put(first, 0, 5, "x");
+    const { digest, txId } = await first.digest();
+    expect(txId).toBe(6);
+    for (const node of all) {
+      await node.await(txId);
+      expect(await node.digest()).toEqual({ txId, digest });
+    }
+  });
+
+  it("goes on through a server that is killed and started again, and loses nothing", async () => {
+    const node = await started("a");
+    await put(node, 0, 20, "before");
+    await nats.kill();
+    const submitted = node.submit({ ops: [["put", "things", "default/late", 1]] });
+    await nats.start();
+    const { txId } = await submitted;
+    await node.await(txId);
+    await put(node, 20, 40, "after");
+    const fresh = await started("b");
+    expect(await fresh.digest()).toEqual(await node.digest());
+    expect((await fresh.status()).index.documents).toBe(41);
+  });
+
+  it("restores what agrees when the log lost its end, and keeps what only the old index knows", async () => {
+    const a = await started("a");
+    await put(a, 0, 10, "kept");
+    await a.checkpoint().done;
+    await nats.stop();
+    await cp(path.join(folder, "nats"), path.join(folder, "nats-copy"), { recursive: true });
+    await nats.start();
+    await put(a, 10, 20, "lost");
+    await a.checkpoint().done;
+    await a.close();
+    await rollBack(path.join(folder, "nats-copy"));
+    // Another node has gone on meanwhile: the same positions hold other messages.
+    const b = await started("b");
+    expect((await b.status()).join.skipped).toMatchObject([{ code: "LOG_REGRESSED" }]);
+    await put(b, 10, 25, "new");
+
+    const again = await started("a");
+    expect(await again.digest()).toEqual(await b.digest());
+    const { join } = await again.status();
+    expect(join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
+    expect(join.restoredFrom).toMatchObject({ txId: 11 });
+    // The next checkpoint is saved though one with a higher tx-id, of the lost history, lies there.
+    await expect(again.checkpoint().done).resolves.toMatchObject({ checkpoint: { txId: 26 } });
+  });
+
+  it("notices while it runs that the log is another history, and never serves it as its own", async () => {
+    const a = await started("a");
+    await put(a, 0, 10, "kept");
+    await nats.stop();
+    await cp(path.join(folder, "nats"), path.join(folder, "nats-copy"), { recursive: true });
+    await nats.start();
+    await put(a, 10, 20, "lost");
+    await rollBack(path.join(folder, "nats-copy"));
+    await vi.waitFor(async () => expect((await a.status()).join.movedAside).toHaveLength(1), {
+      timeout: 30_000,
+    });
+    await vi.waitFor(() => expect(a.phase).toBe("ready"), { timeout: 30_000 });
+    const fresh = await started("b");
+    expect(await a.digest()).toEqual(await fresh.digest());
+    expect((await a.status()).index.documents).toBe(10);
+  });
+
+  it("halts when the regressed log is not to be rebuilt from", async () => {
+    const a = await started("a");
+    await put(a, 0, 5, "kept");
+    await nats.stop();
+    await cp(path.join(folder, "nats"), path.join(folder, "nats-copy"), { recursive: true });
+    await nats.start();
+    await put(a, 5, 10, "lost");
+    await a.close();
+    await rollBack(path.join(folder, "nats-copy"));
+    expect(await failureOf(await start("a", { ...DEFAULT, regressed: "halt" }))).toBe("LOG_REGRESSED");
+    expect(await readdir(path.join(folder, "a-index"))).not.toContain("quarantine");
+  });
+
+  it("halts on an empty server when a checkpoint says that there was more, and makes no log there", async () => {
+    const a = await started("a");
+    await put(a, 0, 5, "x");
+    await a.checkpoint().done;
+    await a.close();
+    await nats.stop();
+    await rm(path.join(folder, "nats"), { recursive: true });
+    await nats.start();
+    const b = await start("b");
+    expect(await failureOf(b)).toBe("LOG_DIFFERENT");
+    const client = await connect({ servers: nats.url });
+    try {
+      expect(await (await client.jetstreamManager()).streams.names().next()).toEqual([]);
+    } finally {
+      await client.close();
+    }
+    await b.close();
+    // On purpose, it begins anew, and the old checkpoints are passed over.
+    const c = await started("c", { ...DEFAULT, different: "rebuild" });
+    await put(c, 0, 1, "y");
+    expect((await c.status()).index).toMatchObject({ documents: 1, txId: 2 });
+  });
+
+  it("joins a trimmed log from a checkpoint, and says what is missing where there is none", async () => {
+    const a = await started("a");
+    await put(a, 0, 10, "x");
+    await a.checkpoint().done;
+    await put(a, 10, 12, "y");
+    const digest = await a.digest();
+    const client = await connect({ servers: nats.url });
+    // Up to the checkpoint's last message, which stays.
+    await (await client.jetstreamManager()).streams.purge("cairn", { seq: 11 });
+    await client.close();
+    const b = await started("b");
+    expect(await b.digest()).toEqual(digest);
+    expect((await b.status()).log).toMatchObject({ firstTxId: 11, lastTxId: 13 });
+
+    await rm(path.join(folder, "checkpoints"), { recursive: true });
+    const c = await start("c");
+    expect(await failureOf(c)).toBe("LOG_TRIMMED");
+    expect((await c.status()).failure?.message).toContain("before message 11");
+  });
+
+  it("halts on a stream that is not a log of Cairn, and leaves it as it is", async () => {
+    const client = await connect({ servers: nats.url });
+    const manager = await client.jetstreamManager();
+    await manager.streams.add({ name: "cairn", subjects: ["cairn.tx"] });
+    await client.jetstream().publish("cairn.tx", "hello");
+    expect(await failureOf(await start("a"))).toBe("LOG_DIFFERENT");
+    expect((await manager.streams.info("cairn")).state.messages).toBe(1);
+    await client.close();
+  });
+});

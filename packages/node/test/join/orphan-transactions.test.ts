@@ -1,0 +1,176 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { type KvStore, memoryProvider } from "@cairn/kv";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Transaction } from "@cairn/client";
+import { type IndexState, readState } from "../../src/index/rows/index-state.ts";
+import { IndexStore } from "../../src/index/index-store.ts";
+import { emptyState } from "../../src/index/empty-state.ts";
+import { lastShared } from "../../src/join/last-shared.ts";
+import { type OrphanTransaction, orphanTransactions } from "../../src/join/orphan-transactions.ts";
+import { encodeBirthRecord, encodeTransaction } from "../../src/transactions/transaction-codec.ts";
+import type { LogMessage } from "../../src/log/tx-log.ts";
+import { transaction } from "../index/support/transactions-arbitrary.ts";
+
+const birth = { log: "log-1", offset: 0 };
+
+let folder = "";
+let counter = 0;
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-orphans-"));
+});
+afterAll(async () => await rm(folder, { recursive: true, force: true }));
+
+function messagesOf(transactions: readonly Transaction[], from = 2, time = 1_000): LogMessage[] {
+  return transactions.map((one, index) => ({
+    position: from + index,
+    time: time + from + index,
+    payload: encodeTransaction(one),
+  }));
+}
+
+const first: LogMessage = { position: 1, time: 1, payload: encodeBirthRecord(birth) };
+
+async function indexOf(messages: readonly LogMessage[]): Promise<{ kv: KvStore; state: IndexState }> {
+  const kv = await memoryProvider().open(path.join(folder, String((counter += 1))));
+  const identity = { id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth };
+  await (await IndexStore.open(kv, emptyState(identity))).apply(messages);
+  const state = await readState(kv);
+  if (state === undefined) throw new Error("nothing was applied");
+  return { kv, state };
+}
+
+/** What an index of `before` and `lost` knows beyond a log of `before` and `instead`. */
+async function orphansOf(
+  before: readonly LogMessage[],
+  lost: readonly LogMessage[],
+  instead: readonly LogMessage[],
+  { first: firstLeft = 1 } = {},
+): Promise<OrphanTransaction[]> {
+  const { kv, state } = await indexOf([first, ...before, ...lost]);
+  const log = [first, ...before, ...instead];
+  const bounds = { first: firstLeft, last: log.length };
+  const fetch = (position: number) => Promise.resolve(position < firstLeft ? undefined : log[position - 1]);
+  const shared = await lastShared(kv, state, { fetch }, { id: "log-1", name: "cairn", bounds, birth });
+  const found: OrphanTransaction[] = [];
+  for await (const one of orphanTransactions(kv, state, shared ?? 0)) found.push(one);
+  await kv.close();
+  return found;
+}
+
+const put = (name: string, document: number): Transaction => ({
+  ops: [["put", "pods", `default/${name}`, document]],
+});
+
+describe("transactions that only an index knows", () => {
+  it("are exactly the committed ones behind the point where its history and the log's part", async () => {
+    const some = fc.array(transaction, { maxLength: 12 });
+    await fc.assert(
+      fc.asyncProperty(some, some, some, async (before, lost, instead) => {
+        const from = before.length + 2;
+        const kept = messagesOf(before);
+        const gone = messagesOf(lost, from);
+        const { kv, state } = await indexOf([first, ...kept, ...gone]);
+        const index = await IndexStore.open(kv, state);
+        const committed: number[] = [];
+        for (let txId = from; txId <= state.txId; txId += 1) {
+          const outcome = await index.outcome(txId);
+          if (outcome?.committed === true && outcome.duplicateOf === undefined) committed.push(txId);
+        }
+        await kv.close();
+        const found = await orphansOf(kept, gone, messagesOf(instead, from, 5_000));
+        expect(found.map(({ txId }) => txId)).toEqual(committed);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it("are as they were submitted, with an id to be applied once", async () => {
+    const lost = [
+      {
+        ops: [
+          ["put", "pods", "default/a", { n: 1.5 }],
+          ["delete", "pods", "default/b"],
+        ],
+        id: "mine",
+      },
+      put("a", 2),
+      put("a", 3),
+    ] as const;
+    const found = await orphansOf(messagesOf([put("b", 0)]), messagesOf(lost, 3), []);
+    const lines = found.map(({ line = "" }) => JSON.parse(line) as Transaction);
+    expect(lines[0]).toEqual(lost[0]);
+    expect(lines.slice(1).map(({ ops }) => ops)).toEqual([put("a", 2).ops, put("a", 3).ops]);
+    expect(new Set(lines.map(({ id }) => id)).size).toBe(3);
+    const again = await orphansOf(
+      messagesOf([put("b", 0)]),
+      messagesOf(lost, 3),
+      messagesOf([put("c", 1)], 3, 9_000),
+    );
+    expect(again).toEqual(found);
+  });
+
+  it("have their events, and the policies that were set last", async () => {
+    const lost: Transaction[] = [
+      {
+        ops: [
+          ["event", { object: "a", reason: "One", time: "5" }],
+          ["event", { object: "b", reason: "Two" }],
+        ],
+      },
+      {
+        ops: [
+          ["configure", { events: { keep: 9 } }],
+          ["put", "pods", "default/a", 1],
+        ],
+      },
+      { ops: [["configure", { events: { keep: 8 } }, 4]] },
+    ];
+    const found = await orphansOf(messagesOf([put("b", 0)]), messagesOf(lost, 3), []);
+    expect(found.map(({ line = "{}" }) => (JSON.parse(line) as Partial<Transaction>).ops)).toEqual([
+      lost[0]?.ops,
+      [["put", "pods", "default/a", 1]],
+      [["configure", { events: { keep: 8 } }]],
+    ]);
+  });
+
+  it("lack what was evicted and what refers to lost revisions, and say so", async () => {
+    const lost: Transaction[] = [
+      put("a", 1),
+      put("secret", 1),
+      {
+        ops: [
+          ["match", "pods", "default/a", 3],
+          ["match", "pods", "default/b", 2],
+          ["put", "pods", "default/a", 2],
+        ],
+      },
+      { ops: [["evict", "pods", "default/secret"]] },
+    ];
+    const found = await orphansOf(messagesOf([put("b", 0)]), messagesOf(lost, 3), []);
+    expect(found[1]).toMatchObject({ txId: 4, line: undefined, evicted: ["pods default/secret"] });
+    expect(found[2]).toMatchObject({ unmatched: 1 });
+    expect(JSON.parse(found[2]?.line ?? "")).toMatchObject({
+      ops: [
+        ["match", "pods", "default/b", 2],
+        ["put", "pods", "default/a", 2],
+      ],
+    });
+  });
+
+  it("are found though the log has the same operations in their place, written later with other documents", async () => {
+    const found = await orphansOf(
+      messagesOf([put("a", 1)]),
+      messagesOf([put("a", 2), put("b", 2)], 3),
+      messagesOf([put("a", 20), put("b", 20)], 3, 9_000),
+    );
+    expect(found.map(({ txId }) => txId)).toEqual([3, 4]);
+  });
+
+  it("are none where the log was only trimmed", async () => {
+    const before = messagesOf([put("a", 1), put("b", 2), put("c", 3)]);
+    expect(await orphansOf(before, [], messagesOf([put("d", 4), put("e", 5)], 5), { first: 6 })).toEqual([]);
+  });
+});

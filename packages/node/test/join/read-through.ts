@@ -1,0 +1,22 @@
+import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
+import type { Gate } from "./gate.ts";
+
+/** A log whose messages come through a gate: all of them, or those that are behind it. */
+export function readThrough(
+  log: TxLog,
+  gate: Gate,
+  isBehind: (messages: readonly LogMessage[]) => boolean = () => true,
+): TxLog {
+  const read: TxLog["read"] = async function* (from, options) {
+    for await (const messages of log.read(from, options)) {
+      if (isBehind(messages)) await gate.passed();
+      yield messages;
+    }
+  };
+  return new Proxy(log, {
+    get(target, name) {
+      const value: unknown = name === "read" ? read : Reflect.get(target, name);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
+}

@@ -1,0 +1,251 @@
+import { cp, mkdtemp, readdir, rm, truncate } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { CairnNode } from "../../src/node/node.ts";
+import { startNode } from "../../src/node/start-node.ts";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
+import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
+import { LogFold } from "../../testing/log-fold.ts";
+import { takeMessages } from "../../testing/log-messages.ts";
+import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
+import { cairn, CapturedTerminal, type CommandResult } from "../cli/support/captured-terminal.ts";
+
+let folder = "";
+let nats: NatsTestServer | undefined;
+let nodes: CairnNode[] = [];
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-recover-"));
+});
+afterEach(async () => {
+  await closeAll();
+  await nats?.close();
+  nats = undefined;
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function closeAll(): Promise<void> {
+  await Promise.all(nodes.map((node) => node.close()));
+  nodes = [];
+}
+
+function environment(id: string): Record<string, string> {
+  const env = {
+    CAIRN_NODE_ID: "n",
+    CAIRN_CHECKPOINT_PATH: path.join(folder, "checkpoints"),
+    CAIRN_INDEX_PATH: path.join(folder, `index-${id}`),
+  };
+  return nats === undefined ? env : { ...env, NATS_URL: nats.url };
+}
+
+/** Nodes differ by their index's folder; an embedded log is one node's at a time. */
+async function start(id: string, different: "halt" | "rebuild" = "halt"): Promise<CairnNode> {
+  const module = nats === undefined ? "cairn.embedded/->tx-log" : "cairn.nats/->tx-log";
+  const node = await startNode(
+    {
+      "cairn/http-server": null,
+      "cairn/tx-log": { "cairn/module": module, "on-log-mismatch": { different } },
+    },
+    { env: environment(id), cwd: folder },
+  );
+  nodes.push(node);
+  return node;
+}
+
+async function started(id: string, different?: "halt" | "rebuild"): Promise<CairnNode> {
+  const node = await start(id, different);
+  await node.ready;
+  return node;
+}
+
+async function put(node: CairnNode, name: string, value: number): Promise<number> {
+  const { txId } = await node.submit({ ops: [["put", "things", `default/${name}`, value]] });
+  await node.await(txId);
+  return txId;
+}
+
+async function checkpoint(node: CairnNode): Promise<string> {
+  const result = await node.checkpoint().done;
+  if ("skipped" in result) throw new Error(`skipped: ${result.skipped}`);
+  return result.checkpoint.name;
+}
+
+async function log(...args: string[]): Promise<CommandResult> {
+  return await cairn(["log", ...args], new CapturedTerminal({ cwd: folder, env: environment("cli") }));
+}
+
+async function openLog(): Promise<TxLog> {
+  if (nats === undefined) return await openEmbeddedTxLog({ path: path.join(folder, "cairn-data", "n-log") });
+  return await openNatsTxLog({ servers: [nats.url], signal: new AbortController().signal });
+}
+
+async function messages(): Promise<LogMessage[]> {
+  const opened = await openLog();
+  const { last } = await opened.bounds();
+  const all = await takeMessages(opened, 1, last);
+  await opened.close();
+  return all;
+}
+
+async function loseLog(): Promise<void> {
+  if (nats === undefined) {
+    await rm(path.join(folder, "cairn-data", "n-log"), { recursive: true });
+    return;
+  }
+  await nats.stop();
+  await rm(path.join(nats.storeDir, "jetstream"), { recursive: true });
+  await nats.start();
+}
+
+async function failureOf(node: CairnNode) {
+  await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 30_000 });
+  return (await node.status()).failure;
+}
+
+const key = (name: string) => ({ bucket: "things", namespace: "default", name });
+
+/** Nine transactions, with checkpoints at 4, 7 and 10. The index "old" holds all, "seam" ends at 7; `kept` are the messages up to there. */
+async function lostLog(): Promise<{ names: string[]; kept: LogMessage[] }> {
+  const names: string[] = [];
+  for (const end of [4, 7, 10]) {
+    const old = await started("old");
+    for (let n = end === 4 ? 2 : end - 2; n <= end; n += 1) await put(old, `k${n % 4}`, n);
+    names.push(await checkpoint(old));
+    await closeAll();
+    if (end !== 7) continue;
+    await cp(path.join(folder, "index-old"), path.join(folder, "index-seam"), { recursive: true });
+  }
+  const kept = (await messages()).slice(0, 7);
+  await loseLog();
+  return { names, kept };
+}
+
+describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a checkpoint", (kind) => {
+  beforeEach(async () => {
+    if (kind === "NATS") nats = await startNatsServer({ storeDir: path.join(folder, "nats") });
+  });
+
+  it("goes on from exactly that checkpoint on every node, with tx-ids, history and digest", async () => {
+    const { names, kept } = await lostLog();
+    const [, chosen = ""] = names;
+    const begun = await log("recover", "--from", chosen, "--json");
+    expect(begun.stderr).toBe("");
+    const { id, offset } = JSON.parse(begun.stdout) as { id: string; offset: number };
+    expect(offset).toBe(7);
+
+    const a = await started("a");
+    expect((await a.status()).join).toMatchObject({
+      restoredFrom: { name: chosen, txId: 7 },
+      skipped: [{ name: names[2], code: "LOG_DIFFERENT" }],
+    });
+    expect((await a.status()).log).toMatchObject({ id, firstTxId: 8, lastTxId: 8 });
+    expect(await put(a, "k1", 100)).toBe(9);
+    expect((await a.history(key("k1"))).versions.map(({ revision, json }) => [revision, json])).toEqual([
+      [9, "100"],
+      [5, "5"],
+    ]);
+    expect(await a.get(key("k1"), { asOf: { txId: 6 } })).toMatchObject({ revision: 5, json: "5" });
+    expect(await a.get(key("k2"), { asOf: { txId: 9 } })).toMatchObject({ revision: 6 });
+    // What only the lost end of the old log had is not taken for the new one's.
+    expect(await a.get(key("k0"))).toMatchObject({ revision: 4 });
+    const digest = await a.digest();
+    await closeAll();
+
+    const fold = new LogFold();
+    for (const message of [...kept, ...(await messages())]) fold.apply(message);
+    expect(digest).toEqual({ txId: 9, digest: fold.digest() });
+    const b = await started("b");
+    expect(await b.digest()).toEqual(digest);
+    const saved = await checkpoint(b);
+    await closeAll();
+    const c = await started("c");
+    expect((await c.status()).join).toMatchObject({ restoredFrom: { name: saved, txId: 9 }, replayed: 0 });
+    expect(await c.digest()).toEqual(digest);
+    await closeAll();
+    // An index that ends where the log goes on needs no checkpoint; one restarted after the seam goes on as any other.
+    for (const index of ["seam", "a"]) {
+      const node = await started(index);
+      expect((await node.status()).join.restoredFrom).toBeNull();
+      expect(await node.digest()).toEqual(digest);
+      await closeAll();
+    }
+  });
+
+  it("halts on an index beyond the checkpoint, and rebuilds it where that is allowed", async () => {
+    const { names } = await lostLog();
+    expect((await log("recover", "--from", names[1] ?? "")).code).toBe(0);
+    const failure = await failureOf(await start("old"));
+    expect(failure).toMatchObject({
+      code: "LOG_DIFFERENT",
+      hint: expect.stringContaining("cairn log orphans"),
+    });
+    expect(failure?.message).toContain("after transaction 7");
+    await closeAll();
+    const rebuilt = await started("old", "rebuild");
+    const { join } = await rebuilt.status();
+    expect(join).toMatchObject({ movedAside: [{ code: "LOG_DIFFERENT" }], restoredFrom: { name: names[1] } });
+    expect((await rebuilt.digest()).txId).toBe(8);
+  });
+
+  it("is not begun where there is a log, nor from what is no whole checkpoint", async () => {
+    const node = await started("a");
+    await put(node, "x", 1);
+    const name = await checkpoint(node);
+    await closeAll();
+    expect(await log("recover", "--from", name)).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^CONFLICT: /),
+    });
+    await loseLog();
+    const none = await log("recover", "--from", name.replace(/.{8}$/, "00000000"));
+    expect(none).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /) });
+    await truncate(path.join(folder, "checkpoints", `${name}.tar`), 512);
+    const cut = await log("recover", "--from", path.join(folder, "checkpoints", name));
+    expect(cut).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CHECKPOINT_INCOMPLETE: /) });
+    expect((await log("status")).code).toBe(1);
+    expect(await readdir(path.join(folder, "cairn-data"))).not.toContainEqual(
+      expect.stringMatching(/recover/),
+    );
+  });
+
+  it("is not joined without that checkpoint, rather than begun with nothing", async () => {
+    const node = await started("a");
+    await put(node, "x", 1);
+    await checkpoint(node);
+    await closeAll();
+    await loseLog();
+    expect((await log("recover", "--from", path.join(folder, "checkpoints"))).code).toBe(0);
+    await rm(path.join(folder, "checkpoints"), { recursive: true });
+    const failure = await failureOf(await start("b"));
+    expect(failure).toMatchObject({ code: "LOG_TRIMMED", message: expect.stringContaining("transaction 2") });
+  });
+
+  it("saves checkpoints of its own at once, can be trimmed, and recovered again", async () => {
+    const { names } = await lostLog();
+    expect((await log("recover", "--from", names[0] ?? "")).code).toBe(0);
+    const a = await started("a");
+    expect((await a.digest()).txId).toBe(5);
+    const own = await checkpoint(a);
+    await put(a, "k1", 6);
+    const digest = await a.digest();
+    const newest = await checkpoint(a);
+    await closeAll();
+    const opened = await openLog();
+    await opened.trim?.(2);
+    expect(await opened.bounds()).toEqual({ first: 2, last: 2 });
+    await opened.close();
+    const b = await started("b");
+    expect((await b.status()).join.restoredFrom).toMatchObject({ name: newest });
+    expect(await b.digest()).toEqual(digest);
+    expect((await b.status()).log).toMatchObject({ firstTxId: 6, lastTxId: 6 });
+    expect(await put(b, "k1", 7)).toBe(7);
+    await closeAll();
+    await loseLog();
+    expect((await log("recover", "--from", own)).code).toBe(0);
+    const c = await started("c");
+    expect((await c.status()).join.restoredFrom).toMatchObject({ name: own, txId: 5 });
+    expect(await put(c, "k1", 8)).toBe(7);
+    expect((await c.history(key("k1"))).versions.map(({ json }) => json)).not.toContain("6");
+  });
+});

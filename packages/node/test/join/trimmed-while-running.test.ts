@@ -1,0 +1,115 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { type CairnNode, runNode } from "../../src/node/node.ts";
+import type { System } from "../../src/system/system.ts";
+import { quietSystem } from "../support/quiet-system.ts";
+import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
+import type { TxLog } from "../../src/log/tx-log.ts";
+import { NatsOperator } from "../../testing/nats-operator.ts";
+import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
+import { Gate } from "./gate.ts";
+
+let folder = "";
+let nats: NatsTestServer;
+let nodes: CairnNode[] = [];
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-trimmed-"));
+  nats = await startNatsServer();
+});
+afterEach(async () => {
+  await Promise.all(nodes.map((node) => node.close()));
+  nodes = [];
+  await nats.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const KEY = { bucket: "things", namespace: "default", name: "k0" };
+
+interface Gates {
+  /** What the log hands out passes through it. */
+  readonly reading: Gate;
+  /** Archives of checkpoints are opened behind it. */
+  readonly restoring: Gate;
+}
+
+async function started(id: string, gates?: Gates): Promise<CairnNode> {
+  const store = filesystemStore({ path: path.join(folder, "checkpoints") });
+  const openTxLog: System["openTxLog"] = async ({ signal }) => {
+    const log = await openNatsTxLog({ servers: [nats.url], signal });
+    return gates === undefined ? log : readThrough(log, gates.reading);
+  };
+  const checkpointer = { store: gates === undefined ? store : openedBehind(store, gates.restoring) };
+  const node = await runNode(quietSystem({ folder, nodeId: id, openTxLog, checkpointer }));
+  nodes.push(node);
+  await node.ready;
+  return node;
+}
+
+function readThrough(log: TxLog, gate: Gate): TxLog {
+  const read: TxLog["read"] = async function* (from, options) {
+    for await (const messages of log.read(from, options)) {
+      await gate.passed();
+      yield messages;
+    }
+  };
+  return passingOn(log, { read });
+}
+
+function openedBehind(store: CheckpointStore, gate: Gate): CheckpointStore {
+  const open: CheckpointStore["open"] = async (...args) => {
+    await gate.passed();
+    return await store.open(...args);
+  };
+  return passingOn(store, { open });
+}
+
+/** `whole` with some of its methods in place of its own. */
+function passingOn<T extends object>(whole: T, replaced: Partial<T>): T {
+  return new Proxy(whole, {
+    get(target, name) {
+      const value: unknown = Reflect.get(name in replaced ? replaced : target, name);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
+}
+
+describe("a log that is purged in front of a node that runs and is slow", () => {
+  it("has it restore a newer checkpoint; until then it is not ready, and what it has is read by who asks for it", async () => {
+    const a = await started("a");
+    const gates = { reading: new Gate(), restoring: new Gate() };
+    const { txId: first } = await a.submit({ ops: [["put", "things", "default/k0", "early"]] });
+    await a.await(first);
+    const b = await started("b", gates);
+    gates.reading.close();
+    // More than is fetched ahead: what comes later is in the log alone.
+    const submitted = await Promise.all(
+      Array.from({ length: 6_000 }, (_, n) =>
+        a.submit({ ops: [["put", "things", `default/k${n}`, "late"]] }),
+      ),
+    );
+    const last = submitted.at(-1)?.txId ?? 0;
+    await a.await(last);
+    await a.checkpoint().done;
+    await NatsOperator.at(nats.url, async (operator) => await operator.purgeBefore(last));
+    gates.restoring.close();
+    gates.reading.open();
+
+    await gates.restoring.reached();
+    expect(b.phase).toBe("restoring");
+    await expect(b.get(KEY)).rejects.toMatchObject({ code: "NOT_READY" });
+    await expect(b.digest()).rejects.toMatchObject({ code: "NOT_READY" });
+    expect(await b.get(KEY, { stale: true })).toBeDefined();
+    const { txId: tail } = await a.submit({ ops: [["put", "things", "default/tail", 1]] });
+    gates.restoring.open();
+
+    await vi.waitFor(() => expect(b.phase).toBe("ready"), { timeout: 30_000 });
+    await Promise.all([a.await(tail), b.await(tail)]);
+    const { join } = await b.status();
+    expect(join.restoredFrom).toMatchObject({ txId: last });
+    expect(join.movedAside).toMatchObject([{ code: "LOG_TRIMMED" }]);
+    expect(await b.digest()).toEqual(await a.digest());
+  });
+});

@@ -1,0 +1,39 @@
+import { createHash } from "node:crypto";
+import { describe, expect, it } from "vitest";
+import { anchorOf, judgeAnchor } from "../../src/log/anchor.ts";
+import { bytes } from "../../testing/log-messages.ts";
+
+describe("an anchor", () => {
+  const message = { position: 7, time: 1, payload: bytes("seven") };
+  const anchor = anchorOf(message);
+
+  it("is a position and the SHA-256 of the payload there, whatever the time", () => {
+    expect(anchor).toEqual({ position: 7, sha256: createHash("sha256").update("seven").digest("hex") });
+    expect(anchorOf({ ...message, time: 2 })).toEqual(anchor);
+  });
+
+  it("agrees with a log that holds its message", () => {
+    expect(judgeAnchor("log", anchor, { first: 1, last: 9 }, message)).toBeUndefined();
+    expect(judgeAnchor("log", anchor, { first: 7, last: 7 }, message)).toBeUndefined();
+  });
+
+  it.each([
+    ["beyond the end of the log", { first: 1, last: 6 }, undefined, "LOG_REGRESSED", "ends at message 6"],
+    ["in a log without messages", { first: 1, last: 0 }, undefined, "LOG_REGRESSED", "ends at message 0"],
+    [
+      "where another message is",
+      { first: 1, last: 9 },
+      { ...message, payload: bytes("other") },
+      "LOG_REGRESSED",
+      "Message 7",
+    ],
+    ["before the first message", { first: 9, last: 9 }, undefined, "LOG_TRIMMED", "messages 7 to 8"],
+    ["just before the first message", { first: 8, last: 9 }, undefined, "LOG_TRIMMED", "message 7"],
+    ["in a hole", { first: 1, last: 9 }, undefined, "LOG_GAP", "message 7 is missing"],
+  ] as const)("is refused %s", (_, bounds, found, code, words) => {
+    const error = judgeAnchor("log", anchor, bounds, found);
+    expect(error).toMatchObject({ code });
+    expect(error?.message).toContain(words);
+    expect(error?.hint).toBeTruthy();
+  });
+});

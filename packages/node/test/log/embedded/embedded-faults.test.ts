@@ -1,0 +1,227 @@
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, readdir, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { ClassicLevel } from "classic-level";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
+import { bytes, takeMessages, text } from "../../../testing/log-messages.ts";
+
+const moduleUrl = (name: string): string => new URL(`../../../dist/src/log/${name}.js`, import.meta.url).href;
+
+describe("an embedded log", () => {
+  let folder: string;
+  let path: string;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
+    path = join(folder, "log");
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  /** Runs `body`, where `log` is the log, in a process of its own; answers what it prints, line by line. */
+  const inProcess = (body: string, limit = "true"): ChildProcessByStdio<null, Readable, null> => {
+    const script = `
+      import { openEmbeddedTxLog } from ${JSON.stringify(moduleUrl("embedded/embedded-tx-log"))};
+      import { followLog } from ${JSON.stringify(moduleUrl("follow-log"))};
+      const log = await openEmbeddedTxLog({ path: ${JSON.stringify(path)} });
+      await log.create((id) => Buffer.from(id));
+      const say = (line) => process.stdout.write(line + "\\n");
+      ${body}`;
+    const command = `${limit}; exec "$0" --input-type=module -e "$1"`;
+    return spawn("/bin/sh", ["-c", command, process.execPath, script], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+  };
+
+  it("makes nothing on disk before it is created", async () => {
+    const log = await openEmbeddedTxLog({ path });
+    expect(await log.exists()).toBe(false);
+    await expect(log.append(bytes("one"))).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
+    await log.close();
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it("is named after its folder, or as it is told", async () => {
+    const logs = [await openEmbeddedTxLog({ path }), await openEmbeddedTxLog({ path, name: "orders" })];
+    expect(logs.map(({ name }) => name)).toEqual(["log", "orders"]);
+    for (const log of logs) await log.close();
+  });
+
+  it("has every message that was answered when its process is killed, at its position, and no hole", async () => {
+    const answered = new Map<number, string>();
+    for (let round = 0; round < 5; round += 1) {
+      const child = inProcess(`
+        const write = async (writer) => {
+          for (let n = 0; ; n += 1) {
+            const text = "round ${round} writer " + writer + " message " + n + " " + "x".repeat(n % 3000);
+            const { position } = await log.append(Buffer.from(text));
+            say(position + "=" + text);
+          }
+        };
+        for (let writer = 0; writer < 8; writer += 1) void write(writer);`);
+      const enough = answered.size + 100 + Math.floor(Math.random() * 400);
+      for await (const line of createInterface({ input: child.stdout })) {
+        const [position, content] = line.split(/=(.*)/s);
+        // The last line may have been cut by the kill.
+        if (content !== undefined && answered.size < enough) answered.set(Number(position), content);
+        if (answered.size === enough) child.kill("SIGKILL");
+      }
+      const log = await openEmbeddedTxLog({ path });
+      const { first, last } = await log.bounds();
+      expect(last).toBeGreaterThanOrEqual(Math.max(...answered.keys()));
+      const messages = await takeMessages(log, first, last);
+      expect(messages.map(({ position }) => position)).toEqual(Array.from({ length: last }, (_, n) => n + 1));
+      for (const [position, content] of answered) expect(text(messages[position - 1])).toBe(content);
+      await log.close();
+    }
+  });
+
+  it("refuses to be opened by two processes, or twice by one", async () => {
+    const child = inProcess(`say("open"); setInterval(() => {}, 1000);`);
+    await once(child.stdout, "data");
+    const locked = { code: "INDEX_LOCKED", message: new RegExp(path) };
+    await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject(locked);
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    const log = await openEmbeddedTxLog({ path });
+    await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject(locked);
+    await log.close();
+  });
+
+  it("says that the disk is full, keeps what it answered, and goes on when there is room", async () => {
+    // A limit on the size of files stands for the full disk: the write-ahead log reaches it in the middle of a record.
+    const child = inProcess(
+      `
+      const refused = [];
+      const stop = new AbortController();
+      let read = 0;
+      // Opening again interrupts readings, and nothing else.
+      const reading = (async () => {
+        for await (const messages of followLog(log, { signal: stop.signal, maxBackoffMs: 20 })) read += messages.length;
+      })();
+      for (let n = 0; refused.length < 3; n += 1) {
+        try {
+          const { position } = await log.append(Buffer.alloc(100_000, n));
+          say("stored " + position + " " + n);
+        } catch (error) {
+          refused.push(error.code);
+          say("refused " + error.code + " " + n);
+        }
+      }
+      const small = await log.append(Buffer.from("small"));
+      while (read < small.position) await new Promise(setImmediate);
+      stop.abort();
+      await reading;
+      say("small " + small.position);
+      await log.close();`,
+      "ulimit -f 1000",
+    );
+    const lines: string[] = [];
+    for await (const line of createInterface({ input: child.stdout })) lines.push(line);
+    const stored = lines
+      .filter((line) => line.startsWith("stored"))
+      .map((line) => line.split(" ").map(Number));
+    expect(lines.filter((line) => line.startsWith("refused DISK_FULL"))).toHaveLength(3);
+    expect(stored.length).toBeGreaterThan(2);
+    const small = Number(/^small (\d+)$/.exec(lines.at(-1) ?? "")?.[1]);
+    const log = await openEmbeddedTxLog({ path });
+    for (const [, position = 0, n] of stored) expect((await log.fetch(position))?.payload[0]).toBe(n);
+    expect(text(await log.fetch(small))).toBe("small");
+    const { last } = await log.bounds();
+    expect((await takeMessages(log, 1, last)).map(({ position }) => position)).toEqual(
+      Array.from({ length: last }, (_, n) => n + 1),
+    );
+    expect(await log.append(bytes("after"))).toEqual({ position: last + 1, duplicate: false });
+    await log.close();
+  });
+
+  it("is damaged, not empty, when a part of its files is missing", async () => {
+    const log = await openEmbeddedTxLog({ path });
+    await log.create(bytes);
+    await log.close();
+    await rm(join(path, "CURRENT"));
+    await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "LOG_GAP" });
+  });
+
+  it("is damaged when its manifest cannot be read", async () => {
+    const log = await openEmbeddedTxLog({ path });
+    await log.create(bytes);
+    await log.close();
+    for (const name of await readdir(path))
+      if (name.startsWith("MANIFEST")) await truncate(join(path, name), 20);
+    await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "LOG_GAP" });
+  });
+
+  it("refuses a folder that holds another database", async () => {
+    const other = new ClassicLevel(path);
+    await other.put("\u0000key", "value");
+    await other.close();
+    await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+  });
+
+  it("refuses a log that another version wrote", async () => {
+    const other = new ClassicLevel<Uint8Array, string>(path, { keyEncoding: "view" });
+    await other.put(Uint8Array.of(0xff), JSON.stringify({ format: 2, id: "x" }));
+    await other.close();
+    await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "INDEX_VERSION" });
+  });
+
+  it("forgets message ids that are older than its memory when it is opened", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    try {
+      const log = await openEmbeddedTxLog({ path });
+      await log.create(bytes);
+      await log.append(bytes("one"), { messageId: "old" });
+      vi.setSystemTime(Date.now() + 60_000);
+      await log.append(bytes("two"), { messageId: "young" });
+      await log.close();
+      vi.setSystemTime(Date.now() + 61_000);
+      const again = await openEmbeddedTxLog({ path });
+      expect(await again.append(bytes("two"), { messageId: "young" })).toEqual({
+        position: 3,
+        duplicate: true,
+      });
+      expect(await again.append(bytes("one"), { messageId: "old" })).toEqual({
+        position: 4,
+        duplicate: false,
+      });
+      await again.close();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("begins in a folder whose creation was interrupted", async () => {
+    await mkdir(path);
+    await writeFile(join(path, "LOCK"), "");
+    await writeFile(join(path, "MANIFEST-000001"), "");
+    const log = await openEmbeddedTxLog({ path });
+    expect(await log.exists()).toBe(false);
+    await log.create(bytes);
+    expect(await log.bounds()).toEqual({ first: 1, last: 1 });
+    await log.close();
+  });
+
+  it("begins in a database that has no message yet", async () => {
+    const empty = new ClassicLevel(path);
+    await empty.open();
+    await empty.close();
+    const log = await openEmbeddedTxLog({ path });
+    expect(await log.exists()).toBe(false);
+    await log.create(bytes);
+    expect(await log.exists()).toBe(true);
+    await log.close();
+  });
+
+  it("is unreachable when its folder is a file", async () => {
+    await writeFile(path, "");
+    await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({
+      code: "LOG_UNREACHABLE",
+      message: new RegExp(path),
+    });
+  });
+});

@@ -1,0 +1,213 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { anchorOf } from "../../src/log/anchor.ts";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import { type FollowOptions, followLog, type LogState } from "../../src/log/follow-log.ts";
+import type { LogMessage } from "../../src/log/tx-log.ts";
+import { FaultyTxLog } from "../../testing/faulty-tx-log.ts";
+import { bytes } from "../../testing/log-messages.ts";
+
+const range = (from: number, to: number): number[] =>
+  Array.from({ length: to - from + 1 }, (_, n) => from + n);
+
+describe("following a log", () => {
+  let folder: string;
+  let log: FaultyTxLog;
+  let stop: AbortController;
+  let positions: number[];
+  let states: LogState[];
+
+  const onState = (state: LogState): void => {
+    states.push(state);
+  };
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "cairn-follow-"));
+    log = new FaultyTxLog(await openEmbeddedTxLog({ path: join(folder, "log") }));
+    await log.create(() => bytes("birth"));
+    stop = new AbortController();
+    positions = [];
+    states = [];
+  });
+
+  afterEach(async () => {
+    stop.abort();
+    await log.close();
+    await rm(folder, { recursive: true });
+  });
+
+  const append = async (from: number, to: number): Promise<void> => {
+    for (let n = from; n <= to; n += 1) await log.append(bytes(`message ${n}`));
+  };
+
+  /** Follows until `last` was seen, or until the sequence throws. */
+  const follow = async (last: number, options: Partial<FollowOptions> = {}): Promise<number[]> => {
+    const following = followLog(log, { signal: stop.signal, maxBackoffMs: 20, onState, ...options });
+    for await (const messages of following) {
+      positions.push(...messages.map(({ position }) => position));
+      if (messages.at(-1)?.position === last) break;
+    }
+    return positions;
+  };
+
+  const messageAt = async (position: number): Promise<LogMessage> => {
+    const message = await log.fetch(position);
+    if (message === undefined) throw new Error(`There is no message ${position}.`);
+    return message;
+  };
+
+  it("yields everything from the birth record on, then what is appended later", async () => {
+    await append(2, 5);
+    const following = follow(8);
+    await append(6, 8);
+    expect(await following).toEqual(range(1, 8));
+  });
+
+  it("yields only what comes after the anchor", async () => {
+    await append(2, 10);
+    expect(await follow(10, { anchor: anchorOf(await messageAt(6)) })).toEqual(range(7, 10));
+  });
+
+  it("yields nothing, and waits, when the anchor is the last message", async () => {
+    await append(2, 3);
+    const following = follow(4, { anchor: anchorOf(await messageAt(3)) });
+    await append(4, 4);
+    expect(await following).toEqual([4]);
+  });
+
+  it("skips and repeats nothing when every reading ends after one array", async () => {
+    await append(2, 60);
+    log.faults.arraysPerReading = 1;
+    expect(await follow(60, { maxMessages: 7 })).toEqual(range(1, 60));
+    expect(log.readings).toBeGreaterThan(8);
+  });
+
+  it("outlasts a log that cannot be reached, and tells when it goes and comes", async () => {
+    await append(2, 3);
+    log.faults.unreachable = true;
+    const following = follow(99);
+    await vi.waitFor(() => expect(states).toHaveLength(1));
+    expect(states[0]).toMatchObject({ reachable: false, error: { code: "LOG_UNREACHABLE" } });
+    log.faults.unreachable = false;
+    await vi.waitFor(() => expect(positions).toEqual([1, 2, 3]));
+    expect(states).toEqual([states[0], { reachable: true }]);
+    stop.abort();
+    await following;
+  });
+
+  it("ends without an error when it is aborted, also while the log cannot be reached", async () => {
+    log.faults.unreachable = true;
+    const following = follow(99, { maxBackoffMs: 60_000 });
+    await vi.waitFor(() => expect(states).toHaveLength(1));
+    stop.abort();
+    expect(await following).toEqual([]);
+  });
+
+  it("refuses an anchor that lies beyond the end", async () => {
+    const anchor = { position: 4, sha256: "00" };
+    await expect(follow(9, { anchor })).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+  });
+
+  it("refuses a log that holds another message at the anchor", async () => {
+    await append(2, 9);
+    const anchor = { ...anchorOf(await messageAt(4)), position: 5 };
+    await expect(follow(9, { anchor })).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+  });
+
+  it("refuses another message at the anchor also when it changes after the check that comes first", async () => {
+    await append(2, 9);
+    const anchor = anchorOf(await messageAt(5));
+    let fetches = 0;
+    log.faults.replace = (message) => {
+      fetches += 1;
+      return fetches > 1 && message.position === 5 ? { ...message, payload: bytes("new history") } : message;
+    };
+    await expect(follow(9, { anchor })).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+  });
+
+  it("yields nothing of a new history that the log begins while a reading is interrupted", async () => {
+    await append(2, 6);
+    log.faults.arraysPerReading = 1;
+    const seen: LogMessage[] = [];
+    const following = (async () => {
+      for await (const messages of followLog(log, {
+        signal: stop.signal,
+        maxMessages: 3,
+        maxBackoffMs: 20,
+      })) {
+        seen.push(...messages);
+        log.faults.replace = (message) => ({ ...message, payload: bytes(`new ${message.position}`) });
+      }
+    })();
+    await expect(following).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+    expect(seen.map(({ position }) => position)).toEqual([1, 2, 3]);
+  });
+
+  it("notices while nothing comes that the log lost its end", async () => {
+    await append(2, 3);
+    const following = follow(99, { idleCheckMs: 10 });
+    const loss = vi.waitFor(() => {
+      expect(positions).toEqual([1, 2, 3]);
+      log.faults.replace = () => undefined;
+      log.faults.bounds = { first: 1, last: 1 };
+    });
+    await expect(following).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+    await loss;
+  });
+
+  it("reads again when messages are there but do not come", async () => {
+    await append(2, 3);
+    log.faults.stalled = true;
+    const following = follow(3, { idleCheckMs: 10 });
+    await vi.waitFor(() => expect(log.readings).toBeGreaterThan(1));
+    log.faults.stalled = false;
+    expect(await following).toEqual([1, 2, 3]);
+  });
+
+  it("does not mistake a fault of the idle check for a loss", async () => {
+    await append(2, 3);
+    const following = follow(4, { idleCheckMs: 10 });
+    await vi.waitFor(() => expect(positions).toEqual([1, 2, 3]));
+    log.faults.unreachable = true;
+    await vi.waitFor(() => expect(states).toHaveLength(2));
+    log.faults.unreachable = false;
+    await vi.waitFor(() => expect(states).toHaveLength(3));
+    await append(4, 4);
+    expect(await following).toEqual([1, 2, 3, 4]);
+    expect(states.map(({ reachable }) => reachable)).toEqual([true, false, true]);
+  });
+
+  it("names the missing range when the log was trimmed beyond the anchor", async () => {
+    await append(2, 9);
+    const anchor = anchorOf(await messageAt(3));
+    log.faults.replace = (message) => (message.position < 6 ? undefined : message);
+    log.faults.bounds = { first: 6, last: 9 };
+    await expect(follow(9, { anchor })).rejects.toMatchObject({
+      code: "LOG_TRIMMED",
+      message: /messages 3 to 5/,
+    });
+    await expect(follow(9)).rejects.toMatchObject({ code: "LOG_TRIMMED", message: /messages 1 to 5/ });
+  });
+
+  it("accepts a log that was trimmed up to the anchor itself", async () => {
+    await append(2, 9);
+    const anchor = anchorOf(await messageAt(6));
+    log.faults.replace = (message) => (message.position < 6 ? undefined : message);
+    log.faults.bounds = { first: 6, last: 9 };
+    expect(await follow(9, { anchor })).toEqual([7, 8, 9]);
+  });
+
+  it("stops at a hole, after what comes before it and with its range", async () => {
+    await append(2, 9);
+    log.faults.replace = (message) =>
+      message.position === 5 || message.position === 6 ? undefined : message;
+    await expect(follow(9)).rejects.toMatchObject({ code: "LOG_GAP", message: /messages 5 to 6/ });
+  });
+
+  it("begins where it is told when there is no anchor", async () => {
+    await append(2, 5);
+    expect(await follow(5, { from: 4 })).toEqual([4, 5]);
+  });
+});

@@ -1,0 +1,114 @@
+import { describe, expect, it } from "vitest";
+import { GroupCommit, type PendingAppend } from "../../src/log/group-commit.ts";
+import { MESSAGE_ID_WINDOW_MS, MessageIdMemory } from "../../src/log/message-id-memory.ts";
+
+/** A store whose groups are finished by hand. */
+function heldStore() {
+  const groups: { sizes: number[]; finish: (error?: Error) => void }[] = [];
+  let position = 0;
+  const commit = new GroupCommit(async (group: readonly PendingAppend[]) => {
+    await new Promise<void>((resolve, reject) => {
+      const finish = (error?: Error): void => (error === undefined ? resolve() : reject(error));
+      groups.push({ sizes: group.map(({ payload }) => payload.length), finish });
+    });
+    return group.map(() => {
+      position += 1;
+      return { position, duplicate: false };
+    });
+  });
+  return { groups, commit };
+}
+
+const payload = (size: number): Uint8Array => new Uint8Array(size);
+
+describe("group commit", () => {
+  it("stores calls of one moment together, and those that come meanwhile together next", async () => {
+    const { groups, commit } = heldStore();
+    const first = [1, 2, 3].map((size) => commit.append(payload(size), undefined));
+    await expect.poll(() => groups.length).toBe(1);
+    const second = [4, 5].map((size) => commit.append(payload(size), undefined));
+    groups[0]?.finish();
+    await expect.poll(() => groups.length).toBe(2);
+    groups[1]?.finish();
+    const positions = (await Promise.all([...first, ...second])).map(({ position }) => position);
+    expect(positions).toEqual([1, 2, 3, 4, 5]);
+    expect(groups.map(({ sizes }) => sizes)).toEqual([
+      [1, 2, 3],
+      [4, 5],
+    ]);
+  });
+
+  it("bounds a group by count and by bytes, but always takes one message", async () => {
+    const { groups, commit } = heldStore();
+    const large = 8 * 1024 * 1024;
+    const sizes = [large, ...Array.from({ length: 1_500 }, () => 1), 3_000_000, 3_000_000];
+    const appended = sizes.map((size) => commit.append(payload(size), undefined));
+    for (let n = 0; n < 4; n += 1) {
+      await expect.poll(() => groups.length).toBe(n + 1);
+      groups[n]?.finish();
+    }
+    await Promise.all(appended);
+    expect(groups.map((group) => group.sizes.length)).toEqual([1, 1_000, 501, 1]);
+  });
+
+  it("rejects the whole group that failed, and stores the next", async () => {
+    const { groups, commit } = heldStore();
+    const failing = Promise.allSettled([1, 2].map((size) => commit.append(payload(size), undefined)));
+    await expect.poll(() => groups.length).toBe(1);
+    const next = commit.append(payload(3), undefined);
+    groups[0]?.finish(new Error("disk"));
+    expect((await failing).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+    await expect.poll(() => groups.length).toBe(2);
+    groups[1]?.finish();
+    expect(await next).toEqual({ position: 1, duplicate: false });
+  });
+
+  it("is idle only when nothing waits", async () => {
+    const { groups, commit } = heldStore();
+    await commit.idle();
+    const appended = commit.append(payload(1), undefined);
+    let idle = false;
+    const waiting = (async () => {
+      await commit.idle();
+      idle = true;
+    })();
+    await expect.poll(() => groups.length).toBe(1);
+    expect(idle).toBe(false);
+    groups[0]?.finish();
+    await Promise.all([appended, waiting]);
+  });
+});
+
+describe("the memory of message ids", () => {
+  it("keeps an id for a window at least, and for two at most", () => {
+    const memory = new MessageIdMemory();
+    memory.add("old", 1, 0);
+    memory.add("almost", 2, MESSAGE_ID_WINDOW_MS - 1);
+    memory.add("next", 3, MESSAGE_ID_WINDOW_MS);
+    expect(["old", "almost", "next"].map((id) => memory.get(id))).toEqual([1, 2, 3]);
+    memory.add("later", 4, 2 * MESSAGE_ID_WINDOW_MS);
+    expect(["old", "almost", "next", "later"].map((id) => memory.get(id))).toEqual([
+      undefined,
+      undefined,
+      3,
+      4,
+    ]);
+  });
+
+  it("forgets all after a pause of two windows", () => {
+    const memory = new MessageIdMemory();
+    memory.add("old", 1, 0);
+    memory.add("new", 2, 2 * MESSAGE_ID_WINDOW_MS);
+    expect(memory.get("old")).toBeUndefined();
+    expect(memory.get("new")).toBe(2);
+  });
+
+  it("outlasts a clock that is set back", () => {
+    const memory = new MessageIdMemory();
+    memory.add("before", 1, 10 * MESSAGE_ID_WINDOW_MS);
+    memory.add("after", 2, 0);
+    expect(memory.get("before")).toBe(1);
+    memory.add("later", 3, 3 * MESSAGE_ID_WINDOW_MS);
+    expect(memory.get("before")).toBeUndefined();
+  });
+});

@@ -1,0 +1,181 @@
+import { connect, type NatsConnection, RetentionPolicy, StorageType, type StreamConfig } from "nats";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { openNatsTxLog } from "../../../src/log/nats/nats-tx-log.ts";
+import type { TxLog } from "../../../src/log/tx-log.ts";
+import { type NatsTestServer, startNatsServer } from "../../../testing/nats-server.ts";
+import { bytes, text } from "../../../testing/log-messages.ts";
+
+describe("creating a log on NATS", () => {
+  let server: NatsTestServer;
+  let client: NatsConnection;
+  let stream = "";
+  let streams = 0;
+
+  beforeAll(async () => {
+    server = await startNatsServer();
+    client = await connect({ servers: server.url });
+  });
+  afterAll(async () => {
+    await client.close();
+    await server.close();
+  });
+  beforeEach(() => {
+    streams += 1;
+    stream = `creation-${streams}`;
+  });
+
+  const configOf = async (): Promise<StreamConfig> =>
+    (await (await client.jetstreamManager()).streams.info(stream)).config;
+
+  const makeStream = async (config: Partial<StreamConfig>): Promise<void> => {
+    const manager = await client.jetstreamManager();
+    await manager.streams.add({ name: stream, subjects: [`${stream}.tx`], ...config });
+  };
+
+  const withLog = async <T>(use: (log: TxLog, notices: string[]) => Promise<T>, options = {}): Promise<T> => {
+    const notices: string[] = [];
+    const onNotice = (sentence: string): void => {
+      notices.push(sentence);
+    };
+    const log = await openNatsTxLog({ servers: server.url, stream, onNotice, ...options });
+    try {
+      return await use(log, notices);
+    } finally {
+      await log.close();
+    }
+  };
+
+  it("makes a stream that loses nothing by itself and carries the log's id", async () => {
+    const id = await withLog(async (log, notices) => {
+      await log.create(bytes);
+      expect(notices).toEqual([]);
+      return log.id();
+    });
+    expect(await configOf()).toMatchObject({
+      subjects: [`${stream}.tx`],
+      description: `cairn log id ${id}`,
+      storage: "file",
+      retention: "limits",
+      discard: "new",
+      max_msgs: -1,
+      max_bytes: -1,
+      max_age: 0,
+      deny_delete: true,
+      deny_purge: false,
+      allow_rollup_hdrs: false,
+      allow_direct: true,
+      num_replicas: 1,
+      duplicate_window: 120_000_000_000,
+    });
+  });
+
+  it("writes one birth record, with one id, when sixteen nodes begin at once", async () => {
+    const logs = await Promise.all(
+      Array.from({ length: 16 }, () => openNatsTxLog({ servers: server.url, stream })),
+    );
+    await Promise.all(logs.map((log) => log.create(bytes)));
+    const ids = await Promise.all(logs.map((log) => log.id()));
+    const bounds = await Promise.all(logs.map((log) => log.bounds()));
+    const births = await Promise.all(logs.map(async (log) => text(await log.fetch(1))));
+    expect(new Set(ids).size).toBe(1);
+    expect(new Set(births)).toEqual(new Set(ids));
+    expect(bounds).toEqual(Array.from({ length: 16 }, () => ({ first: 1, last: 1 })));
+    await Promise.all(logs.map((log) => log.close()));
+  });
+
+  it("does not make a stream that it may not make, and says what to do", async () => {
+    await withLog(
+      async (log) => {
+        await expect(log.create(bytes)).rejects.toMatchObject({
+          code: "LOG_UNREACHABLE",
+          hint: /create-stream/,
+        });
+        expect(await log.exists()).toBe(false);
+      },
+      { createStream: false },
+    );
+  });
+
+  it("begins in an empty stream that somebody made, and writes its id into the description", async () => {
+    await makeStream({ description: "orders" });
+    await withLog(async (log) => {
+      expect(await log.exists()).toBe(false);
+      await log.create(bytes);
+      const id = await log.id();
+      expect(text(await log.fetch(1))).toBe(id);
+      expect((await configOf()).description).toBe(`orders (cairn log id ${id})`);
+    });
+  });
+
+  it("writes no birth record into a stream that was emptied: its history was somewhere", async () => {
+    await withLog(async (log) => {
+      await log.create(bytes);
+      await log.append(bytes("one"));
+      await (await client.jetstreamManager()).streams.purge(stream);
+      expect(await log.exists()).toBe(true);
+      await log.create(bytes);
+      expect(await log.bounds()).toEqual({ first: 3, last: 2 });
+      expect(await log.append(bytes("two"))).toEqual({ position: 3, duplicate: false });
+    });
+  });
+
+  it("says once what is unsafe about an existing stream", async () => {
+    await makeStream({
+      storage: StorageType.Memory,
+      max_msgs: 100,
+      max_age: 3_600_000_000_000,
+      duplicate_window: 1e9,
+    });
+    await withLog(async (log, notices) => {
+      await log.create(bytes);
+      await log.bounds();
+      const said = notices.join("\n");
+      for (const words of [
+        "in memory",
+        "discards its oldest",
+        "by their age",
+        "at most 100 messages",
+        "two minutes",
+        "holes",
+      ]) {
+        expect(said).toContain(words);
+      }
+      expect(new Set(notices).size).toBe(notices.length);
+    });
+  });
+
+  it("refuses a stream that removes messages once they were read", async () => {
+    await makeStream({ retention: RetentionPolicy.Workqueue });
+    await withLog(async (log) => {
+      await expect(log.create(bytes)).rejects.toMatchObject({
+        code: "CONFIG_INVALID",
+        message: /once they were read/,
+      });
+      await expect(log.exists()).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+    });
+  });
+
+  it("refuses a stream that does not take the log's subject", async () => {
+    await makeStream({ subjects: [`${stream}.a`, `${stream}.b`] });
+    await withLog(async (log) => {
+      await expect(log.create(bytes)).rejects.toMatchObject({
+        code: "CONFIG_INVALID",
+        message: /does not take the subject/,
+      });
+    });
+  });
+
+  it("publishes on the only subject of a stream that has another one", async () => {
+    await makeStream({ subjects: [`${stream}.events`] });
+    await withLog(async (log) => {
+      await log.create(bytes);
+      expect(await log.append(bytes("one"))).toEqual({ position: 2, duplicate: false });
+    });
+  });
+
+  it.each(["a.b", "a b", "a*", ""])("refuses %j as the name of a stream", async (name) => {
+    await expect(openNatsTxLog({ servers: server.url, stream: name })).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+    });
+  });
+});

@@ -1,0 +1,97 @@
+import { describe, expect, it } from "vitest";
+import { followLog } from "../../../src/log/follow-log.ts";
+import { bytes, text } from "../../../testing/log-messages.ts";
+import { startNatsServer } from "../../../testing/nats-server.ts";
+import { startMutableProxy } from "./mutable-proxy.ts";
+import { NatsFixture } from "./nats-fixture.ts";
+
+describe("writing to a log on NATS", () => {
+  const nats = new NatsFixture();
+
+  it("loses and doubles nothing when the server is killed again and again under writers and a reader", async () => {
+    const log = await nats.open({ maxInflight: 100 });
+    const reader = await nats.open();
+    const seen: string[] = [];
+    const following = (async () => {
+      for await (const messages of followLog(reader, { signal: nats.stop.signal, maxBackoffMs: 50 })) {
+        seen.push(...messages.map((message) => text(message) ?? ""));
+      }
+    })();
+    const positions = new Map<string, number>();
+    const done = new AbortController();
+    const write = async (writer: number): Promise<void> => {
+      for (let n = 0; !done.signal.aborted; n += 1) {
+        const name = `writer ${writer} message ${n}`;
+        const { position } = await log.append(bytes(name), n % 2 === 0 ? {} : { messageId: name });
+        positions.set(name, position);
+      }
+    };
+    const writers = Promise.all(Array.from({ length: 200 }, (_, n) => write(n)));
+    for (let round = 0; round < 4; round += 1) {
+      const before = positions.size;
+      await expect.poll(() => positions.size, { timeout: 30_000 }).toBeGreaterThan(before + 500);
+      await nats.server.kill();
+      await nats.server.start();
+    }
+    const before = positions.size;
+    await expect.poll(() => positions.size, { timeout: 30_000 }).toBeGreaterThan(before + 500);
+    done.abort();
+    await writers;
+    const { last } = await log.bounds();
+    await expect.poll(() => seen.length, { timeout: 30_000 }).toBe(last);
+    nats.stop.abort();
+    await following;
+    // Every acknowledged message is where it was said to be, and there is nothing besides them and the birth record.
+    expect(last).toBe(positions.size + 1);
+    for (const [name, position] of positions) expect(seen[position - 1]).toBe(name);
+  });
+
+  it("stores once what the server acknowledged into a connection that broke", async () => {
+    const proxy = await startMutableProxy(nats.server.port);
+    const log = await nats.open({ servers: `nats://127.0.0.1:${proxy.port}` });
+    await log.append(bytes("known"));
+    proxy.mute();
+    const names = Array.from({ length: 50 }, (_, n) => `message ${n}`);
+    const appending = Promise.all(names.map((name) => log.append(bytes(name))));
+    await expect.poll(async () => (await nats.manager.streams.info(nats.stream)).state.last_seq).toBe(52);
+    proxy.cut();
+    expect(await appending).toEqual(names.map((_, n) => ({ position: n + 3, duplicate: false })));
+    expect(await log.bounds()).toEqual({ first: 1, last: 52 });
+    await log.close();
+    await proxy.close();
+  });
+
+  it("keeps the order of the calls with a small window", async () => {
+    const log = await nats.open({ maxInflight: 7 });
+    const appended = await Promise.all(Array.from({ length: 1_000 }, (_, n) => log.append(bytes(`${n}`))));
+    expect(appended.map(({ position }) => position)).toEqual(Array.from({ length: 1_000 }, (_, n) => n + 2));
+  });
+
+  it("gives up an append at its deadline when the server does not come back", async () => {
+    const other = await startNatsServer();
+    const log = await nats.open({ servers: other.url, appendDeadlineMs: 300 });
+    await other.kill();
+    await expect(log.append(bytes("one"))).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
+    await expect(log.bounds()).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
+    await expect(log.exists()).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
+    await other.close();
+  });
+
+  it("says that the log is full when the stream's limit is reached, and goes on when it is raised", async () => {
+    const log = await nats.open();
+    await nats.manager.streams.update(nats.stream, { max_msgs: 2 });
+    await log.append(bytes("one"));
+    await expect(log.append(bytes("two"))).rejects.toMatchObject({ code: "LOG_FULL" });
+    await nats.manager.streams.update(nats.stream, { max_msgs: -1, max_bytes: 400 });
+    await expect(log.append(new Uint8Array(1_000))).rejects.toMatchObject({ code: "LOG_FULL" });
+    await nats.manager.streams.update(nats.stream, { max_bytes: -1 });
+    expect(await log.append(bytes("two"))).toEqual({ position: 3, duplicate: false });
+  });
+
+  it("says that a message is too large for the stream", async () => {
+    const log = await nats.open();
+    await nats.manager.streams.update(nats.stream, { max_msg_size: 1_000 });
+    await expect(log.append(new Uint8Array(2_000))).rejects.toMatchObject({ code: "TX_TOO_LARGE" });
+    expect(await log.append(bytes("small"))).toEqual({ position: 2, duplicate: false });
+  });
+});

@@ -1,0 +1,50 @@
+import { CairnError } from "@cairn/kv";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { emptyState } from "../../src/index/empty-state.ts";
+import { evictionPlaces } from "../../src/node/node-evictions.ts";
+import type { LogBounds, TxLog } from "../../src/log/tx-log.ts";
+
+const birth = { log: "log-1", offset: 100 };
+const state = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 9 }, birth });
+const page = {
+  evictions: [
+    {
+      txId: 107,
+      txTime: "2026-11-20T06:00:00.000Z",
+      bucket: "pods",
+      namespace: "default",
+      name: "a",
+      notBefore: 1,
+    },
+  ],
+};
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+/** Where the log's bytes of what was evicted at 107 are said to be. */
+async function told(bounds: () => Promise<LogBounds>): Promise<unknown> {
+  const [places] = await Promise.all([
+    evictionPlaces(page, state, { bounds } as TxLog, undefined),
+    vi.advanceTimersByTimeAsync(2_000),
+  ]);
+  return places.evictions[0]?.log;
+}
+
+it("names the transactions of the log that may still hold what was evicted, and none once they are trimmed", async () => {
+  expect(await told(() => Promise.resolve({ first: 3, last: 9 }))).toEqual({ firstTxId: 103, lastTxId: 106 });
+  expect(await told(() => Promise.resolve({ first: 7, last: 9 }))).toBeNull();
+});
+
+it("takes all of a log for there that cannot be reached, or does not answer within two seconds", async () => {
+  const all = { firstTxId: 101, lastTxId: 106 };
+  expect(await told(() => Promise.reject(new CairnError("LOG_UNREACHABLE", "Away.")))).toEqual(all);
+  expect(await told(() => new Promise(() => {}))).toEqual(all);
+  expect((await evictionPlaces(page, state, undefined, undefined)).evictions[0]?.log).toEqual(all);
+});
+
+it("passes on any other failure of the log", async () => {
+  await expect(told(() => Promise.reject(new CairnError("LOG_GAP", "A hole.")))).rejects.toMatchObject({
+    code: "LOG_GAP",
+  });
+});

@@ -1,0 +1,142 @@
+import { setImmediate } from "node:timers/promises";
+import { manualClock } from "@cairn/checkpoint/testing";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type Movement, type Stall, StallWatch, type WaitingFor } from "../../src/node/stall-watch.ts";
+
+const LOG: WaitingFor = { what: "log", text: "the log to answer" };
+
+let clock = manualClock(0);
+let now: Movement | undefined;
+let waitingFor: WaitingFor | undefined;
+let told: string[] = [];
+let asked = 0;
+let explain: () => Promise<WaitingFor | undefined>;
+let watch: StallWatch;
+
+beforeEach(() => {
+  clock = manualClock(0);
+  now = { phase: "replaying", txId: 7, mark: "7" };
+  waitingFor = LOG;
+  told = [];
+  asked = 0;
+  explain = () => Promise.resolve(waitingFor);
+  const tell = (what: string) => (stall: Stall) =>
+    void told.push(`${what} after ${stall.forMs}: ${stall.message}`);
+  watch = new StallWatch({
+    look: () => now,
+    explain: () => {
+      asked += 1;
+      return explain();
+    },
+    onStall: tell("stalled"),
+    onMove: tell("moves"),
+    onError: (error) => void told.push(String(error)),
+    clock,
+  });
+  watch.start();
+});
+afterEach(() => watch.stop());
+
+/** Lets time pass in the steps in which it looks. */
+async function pass(ms: number, each: () => void = () => {}): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 3_000) {
+    each();
+    clock.advance(3_000);
+    // Everything that follows from it are promises that are settled already.
+    await setImmediate();
+  }
+}
+
+describe("what does not move", () => {
+  it("is named once, after thirty seconds, with phase and position", async () => {
+    await pass(30_000);
+    expect(watch.stalled).toBeNull();
+    await pass(6_000);
+    expect(watch.stalled).toMatchObject({
+      phase: "replaying",
+      txId: 7,
+      forMs: 33_000,
+      waitingFor: "log",
+      message: "The node is replaying at transaction 7 and waits for the log to answer.",
+    });
+    await pass(60_000);
+    expect(watch.stalled?.forMs).toBe(93_000);
+    expect(told).toEqual([`stalled after 33000: ${watch.stalled?.message}`]);
+  });
+
+  it("is told again, once, when it moves", async () => {
+    await pass(60_000);
+    now = { phase: "replaying", txId: 8, mark: "8" };
+    expect(watch.stalled).toBeNull();
+    await pass(6_000);
+    expect(told).toHaveLength(2);
+    expect(told[1]).toMatch(/^moves after \d+: .* at transaction 7 /);
+  });
+
+  it("is not named while it moves, however slowly and however long", async () => {
+    let n = 0;
+    await pass(3_600_000, () => {
+      n += 1;
+      if (n % 9 === 0) now = { phase: "restoring", txId: 0, mark: `${n}` };
+    });
+    expect(told).toEqual([]);
+    expect(asked).toBe(0);
+  });
+
+  it("is not named where nothing is left to do, and the time counts anew from there", async () => {
+    waitingFor = undefined;
+    await pass(3_600_000);
+    expect(told).toEqual([]);
+    waitingFor = LOG;
+    await pass(36_000);
+    expect(told).toHaveLength(1);
+    expect(watch.stalled?.forMs).toBeLessThanOrEqual(63_000);
+  });
+
+  it("is not named for a single look at a log that was away for an instant", async () => {
+    waitingFor = undefined;
+    await pass(30_000);
+    waitingFor = LOG;
+    await pass(3_000);
+    expect(asked).toBe(1);
+    waitingFor = undefined;
+    await pass(60_000);
+    expect(told).toEqual([]);
+  });
+
+  it("is no longer a stall when the node stopped itself, which says why", async () => {
+    await pass(60_000);
+    now = undefined;
+    await pass(3_000);
+    expect(watch.stalled).toBeNull();
+    await pass(90_000);
+    expect(told).toHaveLength(2);
+  });
+
+  it("is named all the same after a look that failed, which is told", async () => {
+    explain = () => Promise.reject(new Error("no log"));
+    await pass(33_000);
+    expect(told).toEqual(["Error: no log"]);
+    explain = () => Promise.resolve(LOG);
+    await pass(6_000);
+    expect(told[1]).toMatch(/^stalled after 36000: /);
+  });
+});
+
+describe("a stall watch that is stopped", () => {
+  it("waits for the look under way, and looks no more", async () => {
+    let answer: ((found: WaitingFor | undefined) => void) | undefined;
+    explain = () => new Promise((resolve) => (answer = resolve));
+    await pass(33_000);
+    expect(asked).toBe(1);
+    let isStopped = false;
+    const stopped = watch.stop().then(() => (isStopped = true));
+    await setImmediate();
+    expect(isStopped).toBe(false);
+    answer?.(LOG);
+    await stopped;
+    await pass(60_000);
+    expect(asked).toBe(1);
+    expect(clock.waits()).toEqual([]);
+  });
+});

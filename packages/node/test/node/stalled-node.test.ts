@@ -1,0 +1,95 @@
+import { Writable } from "node:stream";
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { formatStatus } from "../../src/cli/node/status-screen.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import { ClusterScene, put } from "../cluster/cluster-scene.ts";
+
+let scene: ClusterScene;
+let lines: { readonly level: number; readonly msg: string; readonly waitingFor?: string }[] = [];
+beforeEach(async () => {
+  lines = [];
+  scene = await ClusterScene.open();
+});
+afterEach(async () => {
+  scene.nats.thaw();
+  await scene.close();
+});
+
+const SOON = { afterMs: 300 };
+
+function logger() {
+  const stream = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      lines.push(JSON.parse(chunk.toString()) as (typeof lines)[number]);
+      done();
+    },
+  });
+  return pino(stream);
+}
+
+async function stalled(node: CairnNode, phase: string): Promise<string> {
+  return await vi.waitFor(
+    async () => {
+      const status = await node.status();
+      expect(status.stalled).toMatchObject({ phase, waitingFor: "log" });
+      return formatStatus(status, { now: Date.now(), colors: false });
+    },
+    { timeout: 30_000, interval: 50 },
+  );
+}
+
+describe("a node whose nats-server is frozen", () => {
+  it("says what it waits for while it is ready, in status and once in its log, and that it moves again", async () => {
+    const node = await scene.ready("a", { stall: SOON, logger: logger() });
+    const txId = await put(node, 0, 3, "x");
+    // With so short a limit, a slow start may have been named.
+    lines = [];
+    scene.nats.freeze();
+    const screen = await stalled(node, "ready");
+    expect(screen).toMatch(
+      new RegExp(
+        `^Stalled +nothing has moved for .* ready at transaction ${txId} .*the log "cairn", which does not answer`,
+        "m",
+      ),
+    );
+    // Many looks later it was still named once.
+    await vi.waitFor(async () =>
+      expect((await node.status()).stalled?.forMs).toBeGreaterThan(5 * SOON.afterMs),
+    );
+    const named = lines.filter(({ msg }) => msg.startsWith("nothing has moved"));
+    expect(named).toMatchObject([{ level: 40, waitingFor: "log" }]);
+    scene.nats.thaw();
+    await vi.waitFor(async () => expect((await node.status()).stalled).toBeNull(), { timeout: 30_000 });
+    await put(node, 3, 4, "x");
+    await vi.waitFor(() => expect(lines.map(({ msg }) => msg)).toContain("it moves again"), {
+      timeout: 30_000,
+    });
+  });
+
+  it("says so while it cannot join, goes on trying, and joins when the server is back", async () => {
+    scene.nats.freeze();
+    const node = await scene.start("b", { stall: SOON });
+    await vi.waitFor(
+      async () =>
+        expect(await stalled(node, "restoring")).toContain("the log to be opened (LOG_UNREACHABLE: "),
+      { timeout: 30_000 },
+    );
+    scene.nats.thaw();
+    await node.ready;
+    await vi.waitFor(async () => expect((await node.status()).stalled).toBeNull());
+  });
+});
+
+describe("a node that has nothing to do", () => {
+  it("is not stalled, however long that lasts", async () => {
+    const node = await scene.ready("a", { stall: { afterMs: 50 }, logger: logger() });
+    await put(node, 0, 3, "x");
+    // With so short a limit, a slow start may have been named.
+    lines = [];
+    const begun = Date.now();
+    await vi.waitFor(() => expect(Date.now() - begun).toBeGreaterThan(500), { timeout: 30_000 });
+    expect((await node.status()).stalled).toBeNull();
+    expect(lines.filter(({ msg }) => msg.startsWith("nothing has moved"))).toEqual([]);
+  });
+});

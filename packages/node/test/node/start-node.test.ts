@@ -1,0 +1,81 @@
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { Duration } from "luxon";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { memoryProvider } from "@cairn/kv";
+import { type CairnNode, startNode, VERSION } from "../../src/index.ts";
+
+let folder = "";
+let node: CairnNode | undefined;
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-start-"));
+});
+afterEach(async () => {
+  await node?.close();
+  node = undefined;
+  await rm(folder, { recursive: true, force: true });
+});
+
+const config = (kvStore: object) => ({
+  "cairn/node": { id: "n1", dir: folder },
+  "cairn/index-store": { "kv-store": kvStore },
+  "cairn/http-server": null,
+});
+
+describe("startNode", () => {
+  it("starts a node from an object, without HTTP, and serves the embedding program", async () => {
+    node = await startNode(config({ "cairn/module": "cairn.leveldb/->kv-store" }), { env: {}, cwd: folder });
+    await node.ready;
+    expect(node.url).toBeUndefined();
+    const { txId } = await node.submit({ ops: [["put", "pods", "default/a", { up: true }]] });
+    expect(await node.await(txId)).toMatchObject({ txId, committed: true });
+    expect(await node.get({ bucket: "pods", namespace: "default", name: "a" })).toMatchObject({
+      revision: txId,
+      json: '{"up":true}',
+    });
+  });
+
+  it("restores an index in memory from a checkpoint that it saved, and from nothing on disk but that", async () => {
+    const memory = () =>
+      config({
+        "cairn/module": memoryProvider(),
+        checkpointer: {
+          "cairn/module": "cairn.checkpoint/->checkpointer",
+          store: {
+            "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+            path: path.join(folder, "checkpoints"),
+          },
+          "approx-frequency": Duration.fromObject({ hours: 6 }),
+        },
+      });
+    node = await startNode(memory(), { env: {}, cwd: folder });
+    await node.ready;
+    for (let n = 0; n < 10; n += 1) await node.submit({ ops: [["put", "pods", `default/${n}`, n]] });
+    await node.await(11);
+    await node.checkpoint().done;
+    await node.submit({ ops: [["delete", "pods", "default/3"]] });
+    await node.await(12);
+    const digest = await node.digest();
+    await node.close();
+    node = await startNode(memory(), { env: {}, cwd: folder });
+    await node.ready;
+    expect(await node.digest()).toEqual(digest);
+    const { join } = await node.status();
+    expect(join).toMatchObject({ restoredFrom: { txId: 11 }, replayed: 1 });
+  });
+
+  it("starts and creates nothing when the configuration has problems, and names all of them", async () => {
+    const wrong = { "cairn/node": { id: "n1", dir: folder, idd: 1 }, "cairn/http-server": { port: -1 } };
+    await expect(startNode(wrong, { env: {}, cwd: folder })).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+      problems: [{}, {}],
+    });
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it("is of the version that package.json says", async () => {
+    const text = await readFile(new URL("../../package.json", import.meta.url), "utf8");
+    expect(JSON.parse(text)).toMatchObject({ version: VERSION });
+  });
+});

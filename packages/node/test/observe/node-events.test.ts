@@ -1,0 +1,97 @@
+import { setImmediate } from "node:timers/promises";
+import { CairnError } from "@cairn/kv";
+import { expect, it, vi } from "vitest";
+import type { NodeEvent, NodeEventListener } from "../../src/observe/node-event.ts";
+import { NodeEvents } from "../../src/observe/node-events.ts";
+
+const UNCHANGED = { outcome: "unchanged", because: "Nothing changed." } as const;
+
+function listened(...first: NodeEventListener[]) {
+  const errors: unknown[] = [];
+  const told: NodeEvent[] = [];
+  const events = new NodeEvents((error) => errors.push(error));
+  for (const listener of first) events.listen(listener);
+  events.listen((event) => told.push(event));
+  return { events, told, errors };
+}
+
+it("tells a begin and one end of the same run, with the bytes moved until then", () => {
+  const { events, told } = listened();
+  const run = events.begin("checkpoint");
+  run.moved(10);
+  run.moved(4_096);
+  run.ended(UNCHANGED);
+  expect(told).toMatchObject([
+    { work: "checkpoint", stage: "begun", run: 1 },
+    { work: "checkpoint", stage: "ended", run: 1, bytes: 4_096, ...UNCHANGED },
+  ]);
+});
+
+it("tells only the first of two ends", () => {
+  const { events, told } = listened();
+  const run = events.begin("checkpoint");
+  run.ended(UNCHANGED);
+  run.failed(new Error("late"));
+  run.ended(UNCHANGED);
+  expect(told.map(({ stage }) => stage)).toEqual(["begun", "ended"]);
+});
+
+it("gives works that run at one time different runs", () => {
+  const { events, told } = listened();
+  const [one, other] = [events.begin("checkpoint"), events.begin("verification")];
+  other.failed(new CairnError("STORE_UNREACHABLE", "Away."));
+  one.ended(UNCHANGED);
+  expect(told.map(({ run, stage }) => [run, stage])).toEqual([
+    [1, "begun"],
+    [2, "begun"],
+    [2, "failed"],
+    [1, "ended"],
+  ]);
+});
+
+it("tells a work as failed that throws, throws the same, and knows that it was told", async () => {
+  const { events, told } = listened();
+  const error = new CairnError("STORE_FULL", "Full.");
+  await expect(events.observe("trim", () => Promise.reject(error))).rejects.toBe(error);
+  expect(told[1]).toMatchObject({ stage: "failed", error: { code: "STORE_FULL" } });
+  expect([events.hasTold(error), events.hasTold(new Error("another"))]).toEqual([true, false]);
+});
+
+it("tells a work as failed that ends without saying what it came to", async () => {
+  const { events, told } = listened();
+  expect(await events.observe("trim", () => Promise.resolve(7))).toBe(7);
+  expect(told[1]).toMatchObject({ stage: "failed", error: { code: "INTERNAL" } });
+});
+
+it("tells an abort as the node's stopping, and what nobody expected as INTERNAL with its cause", () => {
+  const { events, told } = listened();
+  events.begin("restore").failed(AbortSignal.abort().reason);
+  const unexpected = new RangeError("Array buffer allocation failed");
+  events.begin("checkpoint").failed(unexpected);
+  events.begin("checkpoint").failed("not even an error");
+  const failed = told.filter((event) => event.stage === "failed");
+  expect(failed.map(({ error }) => error.code)).toEqual(["NOT_READY", "INTERNAL", "INTERNAL"]);
+  expect(failed[1]?.error.cause).toBe(unexpected);
+});
+
+it("goes on when a listener throws or rejects: the next ones and the work itself notice nothing", async () => {
+  const thrown = new Error("observer");
+  const rejected = new Error("async observer");
+  const { events, told, errors } = listened(
+    () => {
+      throw thrown;
+    },
+    () => Promise.reject(rejected),
+  );
+  const unhandled = vi.fn<() => void>();
+  process.on("unhandledRejection", unhandled);
+  try {
+    events.begin("checkpoint").ended(UNCHANGED);
+    await setImmediate();
+  } finally {
+    process.off("unhandledRejection", unhandled);
+  }
+  expect(told).toHaveLength(2);
+  expect(errors).toEqual([thrown, thrown, rejected, rejected]);
+  expect(unhandled).not.toHaveBeenCalled();
+});

@@ -1,0 +1,41 @@
+import path from "node:path";
+import { type CheckpointerOptions, filesystemStore } from "@cairn/checkpoint";
+import { levelProvider } from "@cairn/kv";
+import type { System } from "../../src/system/system.ts";
+
+const SIX_HOURS = 6 * 3_600_000;
+
+/** What a test says of its node; the rest is as in {@link quietSystem}. */
+export interface QuietSystem extends Pick<System, "nodeId" | "openTxLog"> {
+  /** Holds the index (`<nodeId>-index`) and the store (`checkpoints`). */
+  readonly folder: string;
+  readonly checkpointer?: Partial<CheckpointerOptions>;
+}
+
+/**
+ * The parts of a node without HTTP, on LevelDB, with a checkpoint folder that it looks at only when the test asks it to:
+ * six hours are longer than any test, and its first look would otherwise come within seconds.
+ */
+export function quietSystem({ folder, nodeId, openTxLog, checkpointer }: QuietSystem): System {
+  const dbDir = path.join(folder, `${nodeId}-index`);
+  return {
+    nodeId,
+    dir: folder,
+    openTxLog,
+    onLogMismatch: { regressed: "rebuild", different: "halt" },
+    kvProvider: levelProvider(),
+    dbDir,
+    checkpointer: {
+      store: filesystemStore({ path: path.join(folder, "checkpoints") }),
+      approxFrequency: SIX_HOURS,
+      firstLookAfter: SIX_HOURS,
+      checkpointDir: path.join(dbDir, "capture"),
+      keepDirBetweenCheckpoints: true,
+      keepDirOnClose: false,
+      checkpointOnClose: false,
+      compression: "none",
+      ...checkpointer,
+    },
+    http: undefined,
+  };
+}

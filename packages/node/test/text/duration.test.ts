@@ -1,0 +1,76 @@
+import fc from "fast-check";
+import { Duration } from "luxon";
+import { expect, test } from "vitest";
+import { luxonDuration, parseDuration } from "../../src/text/duration.ts";
+
+test.each<[string, number]>([
+  ["PT6H", 21_600_000],
+  ["P7D", 604_800_000],
+  ["P2W", 1_209_600_000],
+  ["P1DT2H3M4.5S", 93_784_500],
+  ["PT0,5S", 500],
+  ["PT0.001S", 1],
+  ["pt90m", 5_400_000],
+  ["PT1.5H", 5_400_000],
+  ["PT0S", 0],
+])("%s is %d ms", (text, ms) => {
+  expect(parseDuration(text)).toEqual({ ms });
+});
+
+test.each<[string, string]>([
+  ["PT7D", "Did you mean P7D? Days stand before the T."],
+  ["PT2W", "Did you mean P2W? Weeks stand before the T."],
+  ["PT1D12H", "Did you mean P1DT12H? Days stand before the T."],
+  ["P6H", "Did you mean PT6H? Hours, minutes and seconds stand after the T."],
+  ["P1D6H", "Did you mean P1DT6H? Hours, minutes and seconds stand after the T."],
+  ["P30S", "Did you mean PT30S? Hours, minutes and seconds stand after the T."],
+  ["6h", "Did you mean PT6H?"],
+  ["30 minutes", "Did you mean PT30M?"],
+  ["7 days", "Did you mean P7D?"],
+  ["1w", "Did you mean P1W?"],
+  ["500ms", "Did you mean the number 500 without quotes? Numbers are milliseconds."],
+  ["T6H", "Did you mean PT6H?"],
+  ["7D ", "Did you mean P7D?"],
+  ["60000", "Write 60000 without quotes for milliseconds, or with a unit, such as PT60000S."],
+  ["-PT6H", "Write ISO-8601, such as PT6H, PT30M or P7D, or a whole number of milliseconds."],
+  ["P", "Write ISO-8601, such as PT6H, PT30M or P7D, or a whole number of milliseconds."],
+  ["PT", "Write ISO-8601, such as PT6H, PT30M or P7D, or a whole number of milliseconds."],
+  ["", "Write ISO-8601, such as PT6H, PT30M or P7D, or a whole number of milliseconds."],
+])("%j is refused with a hint", (text, hint) => {
+  expect(parseDuration(text)).toEqual({ fault: `${JSON.stringify(text)} is not a duration.`, hint });
+});
+
+test.each(["P1Y", "P3M", "P1Y2DT3H"])(
+  "%s is refused, because years and months have no fixed length",
+  (text) => {
+    expect(parseDuration(text)).toMatchObject({ fault: `${JSON.stringify(text)} counts years or months.` });
+  },
+);
+
+test.each(["P99999D", "PT9999999999999999H"])("%s is refused as longer than any use", (text) => {
+  expect(parseDuration(text)).toMatchObject({
+    fault: `${JSON.stringify(text)} is longer than a hundred years.`,
+  });
+});
+
+test("what is shorter than a millisecond is not taken for zero", () => {
+  expect(parseDuration("PT0.0001S")).toMatchObject({ fault: '"PT0.0001S" is shorter than a millisecond.' });
+});
+
+test("ISO text without years and months means what luxon says", () => {
+  const part = fc.nat(400);
+  fc.assert(
+    fc.property(part, part, part, part, part, (weeks, days, hours, minutes, seconds) => {
+      const text = Duration.fromObject({ weeks, days, hours, minutes, seconds }).toISO();
+      expect(parseDuration(text)).toEqual({ ms: Duration.fromISO(text).toMillis() });
+    }),
+  );
+});
+
+test("a luxon Duration is taken as it is, an invalid one and one with months refused", () => {
+  expect(luxonDuration(Duration.fromObject({ hours: 6, minutes: 30 }))).toEqual({ ms: 23_400_000 });
+  expect(luxonDuration(Duration.fromObject({ months: 1 }))).toMatchObject({
+    fault: "This Duration counts years or months.",
+  });
+  expect(luxonDuration(Duration.fromISO("nonsense"))).toMatchObject({ fault: "This Duration is invalid." });
+});
