@@ -1,0 +1,98 @@
+// Holds the sources against docs/architecture.md: its tables list the rooms of each package from the ground up. Says of each import that
+// goes up, of each room that is not listed or not there, and of each folder that grew too large; then ends with 1.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const MAX_FILES_PER_FOLDER = 20;
+const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*)"(\.{1,2}\/[^"]+)"/g;
+
+process.chdir(fileURLToPath(new URL("..", import.meta.url)));
+const problems = [];
+
+/** The rooms of each package, in the order of its table. */
+function readTables() {
+  const tables = new Map();
+  let rooms;
+  for (const line of readFileSync("docs/architecture.md", "utf8").split("\n")) {
+    const heading = /^#+ (.*)$/.exec(line)?.[1];
+    if (heading !== undefined) {
+      rooms = heading.startsWith("packages/") ? [] : undefined;
+      if (rooms !== undefined) tables.set(heading, rooms);
+    }
+    const room = /^\| `([^`]+)` \|/.exec(line)?.[1];
+    if (room !== undefined) rooms?.push(room);
+  }
+  return tables;
+}
+
+/** The TypeScript files below a folder, as paths of this repository. */
+function filesBelow(folder) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
+    .map((entry) => join(entry.parentPath, entry.name));
+}
+
+function checkSizes(files) {
+  const sizes = new Map();
+  for (const file of files) sizes.set(dirname(file), (sizes.get(dirname(file)) ?? 0) + 1);
+  for (const [folder, size] of sizes) {
+    if (size > MAX_FILES_PER_FOLDER)
+      problems.push(`${folder} has ${size} files; a folder has at most ${MAX_FILES_PER_FOLDER}.`);
+  }
+}
+
+function checkRooms(name, rooms) {
+  const root = `${name}/src`;
+  const files = filesBelow(root);
+  const roomOf = (file) => relative(root, dirname(file)) || ".";
+  const there = new Set(files.map(roomOf));
+  for (const room of there)
+    if (!rooms.includes(room)) problems.push(`${root}/${room} is not in the table of ${name}.`);
+  for (const room of rooms)
+    if (!there.has(room)) problems.push(`${name} has no room ${room}, which its table lists.`);
+  if (new Set(rooms).size !== rooms.length) problems.push(`${name} has a room twice in its table.`);
+  for (const file of files) {
+    for (const [, specifier] of readFileSync(file, "utf8").matchAll(IMPORT)) {
+      const target = normalize(join(dirname(file), specifier));
+      if (!target.startsWith(`${root}/`)) {
+        problems.push(`${file} imports ${target}, outside of its package's sources.`);
+      } else if (rooms.indexOf(roomOf(target)) > rooms.indexOf(roomOf(file))) {
+        problems.push(
+          `${file} imports ${target}, but ${roomOf(target)} stands below ${roomOf(file)} in the table of ${name}.`,
+        );
+      }
+    }
+  }
+}
+
+/** A package depends only on packages that are listed before it. */
+function checkDependencies(name, before) {
+  const { dependencies = {} } = JSON.parse(readFileSync(`${name}/package.json`, "utf8"));
+  for (const dependency of Object.keys(dependencies)) {
+    const other = /^@cairn\/(.*)$/.exec(dependency)?.[1];
+    if (other !== undefined && !before.includes(`packages/${other}`))
+      problems.push(`${name} depends on ${dependency}, which docs/architecture.md does not list before it.`);
+  }
+}
+
+const tables = readTables();
+const packages = readdirSync("packages").map((name) => `packages/${name}`);
+for (const name of packages) {
+  const rooms = tables.get(name);
+  if (rooms === undefined) problems.push(`docs/architecture.md has no table of ${name}.`);
+  else checkRooms(name, rooms);
+}
+for (const [place, name] of [...tables.keys()].entries()) {
+  if (packages.includes(name)) checkDependencies(name, [...tables.keys()].slice(0, place));
+  else problems.push(`docs/architecture.md has a table of ${name}, which is not there.`);
+}
+checkSizes(
+  [
+    ...packages.flatMap((name) => ["src", "test", "testing"].map((part) => `${name}/${part}`)),
+    "test/support",
+  ].flatMap(filesBelow),
+);
+for (const problem of problems) console.error(problem);
+process.exitCode = problems.length === 0 ? 0 : 1;
