@@ -21,12 +21,16 @@ export async function fillLog(url: string, records: Records): Promise<string> {
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
-  await withConnection(url, (connection) =>
-    publish(connection, records.count, (index) => ({
+  await withConnection(url, async (connection) => {
+    const manager = await connection.jetstreamManager();
+    // The log's birth record is the first message, and its first line has the tag that all of them have.
+    const birth = await manager.streams.getMessage(STREAM, { seq: 1 });
+    const [, , logTag = ""] = Buffer.from(birth.data).toString("latin1").split(/[ \n]/);
+    await publish(connection, records.count, (index) => ({
       subject: `${STREAM}.tx`,
-      payload: records.message(index),
-    })),
-  );
+      payload: records.message(index, logTag),
+    }));
+  });
   return STREAM;
 }
 

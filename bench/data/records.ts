@@ -28,9 +28,11 @@ export class Records {
   }
 
   /** The message of the log that puts a record; docs/log-format.md describes it. */
-  message(index: number): Buffer {
+  message(index: number, logTag: string): Buffer {
+    const random = index.toString(16).padStart(16, "0");
     const body = `{"ops":[["put","${BUCKET}","${recordKey(index)}"]]}\n${this.document(index)}`;
-    return Buffer.from(`cairn/1 ${crc32(body).toString(16).padStart(8, "0")}\n${body}`, "utf8");
+    const checked = `${logTag} ${random}\n${body}`;
+    return Buffer.from(`cairn/2 ${crc32(checked).toString(16).padStart(8, "0")} ${checked}`, "utf8");
   }
 }
 

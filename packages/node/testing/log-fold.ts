@@ -10,7 +10,9 @@ interface FoldedVersion {
 
 type FoldedOperation = readonly [kind: string, bucket: string, key: string, revision?: number | null];
 
-const HEAD = /^cairn\/1 ([0-9a-f]{8})\n/;
+const HEAD = /^cairn\/2 ([0-9a-f]{8}) ([0-9a-f]{16}) [0-9a-f]{16}(?: [!-~]{1,64})?\n/;
+/** Of the first line, what the checksum is not of. */
+const UNCHECKED = "cairn/2 00000000 ".length;
 
 /**
  * The oracle: the log's messages folded in plain maps, written from docs/log-format.md and docs/index-format.md without any part
@@ -36,12 +38,14 @@ export class LogFold {
 
   apply({ position, time, payload }: LogMessage): void {
     const text = Buffer.from(payload).toString("utf8");
-    const [head = "", checksum] = HEAD.exec(text) ?? [];
-    const body = text.slice(head.length);
-    const [first = "", ...documents] = body.split("\n");
-    const readable = checksum !== undefined && Number.parseInt(checksum, 16) === crc32(Buffer.from(body));
-    const { birth, ops = [], id } = readable ? readFirstLine(first) : {};
-    if (birth !== undefined) [this.logId, this.#offset] = [birth.log, birth.offset];
+    const [head = "", checksum, logTag] = HEAD.exec(text) ?? [];
+    const [first = "", ...documents] = text.slice(head.length).split("\n");
+    const readable =
+      checksum !== undefined && Number.parseInt(checksum, 16) === crc32(payload.subarray(UNCHECKED));
+    const { birth, ...line } = readable ? readFirstLine(first) : {};
+    if (birth !== undefined && position === 1) [this.logId, this.#offset] = [birth.log, birth.offset];
+    const { ops = [], id } =
+      logTag === createHash("sha256").update(this.logId).digest("hex").slice(0, 16) ? line : {};
     this.txId = position + this.#offset;
     this.#time = Math.max(this.#time, time);
     if (id !== undefined && this.#ids.has(id)) return;

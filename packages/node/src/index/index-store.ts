@@ -2,7 +2,7 @@ import type { KvCapture, KvReader, KvStats, KvStore } from "@cairn/kv";
 import type { DocumentKey, TxId, TxOutcome } from "@cairn/client";
 import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
 import type { LogMessage } from "../log/tx-log.ts";
-import { type Applied, applyMessages } from "./apply/apply-transactions.ts";
+import { type Applied, applyMessages, type RefusedMessages } from "./apply/apply-transactions.ts";
 import { decodeBatches, type IndexedMessage } from "./apply/decode-batches.ts";
 import { batchLength } from "./apply/batch-policies.ts";
 import { type BucketSummary, readBuckets } from "./read/bucket-reads.ts";
@@ -48,6 +48,7 @@ export interface AppliedCounts {
   readonly committed: number;
   readonly operations: number;
   readonly bytes: number;
+  readonly refused: RefusedMessages;
 }
 
 /** The index in one key-value store: applies the log's messages, and answers reads from what it applied. */
@@ -88,6 +89,7 @@ export class IndexStore {
     let committed = 0;
     let operations = 0;
     let bytes = 0;
+    let refused: RefusedMessages = { count: 0 };
     let writing = Promise.resolve();
     for (const batch of decodeBatches(messages)) {
       let rest: readonly IndexedMessage[] = batch;
@@ -101,6 +103,9 @@ export class IndexStore {
           const applied = await applyMessages(part, this.#state, this.#kv, undefined, work);
           committed += applied.committed;
           operations += applied.operations;
+          if (applied.refused.count > 0) {
+            refused = { ...applied.refused, count: refused.count + applied.refused.count };
+          }
           rest = rest.slice(length);
           writing = this.#write(applied).finally(done);
         } catch (error) {
@@ -111,7 +116,7 @@ export class IndexStore {
       for (const { message } of batch) bytes += message.payload.length;
     }
     await writing;
-    return { transactions: messages.length, committed, operations, bytes };
+    return { transactions: messages.length, committed, operations, bytes, refused };
   }
 
   async #write({ rows, state }: Applied): Promise<void> {

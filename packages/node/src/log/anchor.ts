@@ -3,8 +3,9 @@ import { CairnError } from "@cairn/kv";
 import type { LogBounds, LogMessage, TxLog } from "./tx-log.ts";
 
 /**
- * A message by its position and the SHA-256 (hex) of its payload. An index and a manifest carry that of the last
- * message they contain: a log that still holds it has, up to there, the same history.
+ * A message by its position and the SHA-256 (hex) of its position, the log's own time of it and its payload. An index and a manifest
+ * carry that of the last message they contain: a log that still holds it has, up to there, the same history. The payload alone would
+ * not do: another history may have a message of the same bytes there.
  */
 export interface Anchor {
   readonly position: number;
@@ -12,9 +13,15 @@ export interface Anchor {
 }
 
 /** The anchor that `message` is. */
-export function anchorOf(message: LogMessage): Anchor {
-  return { position: message.position, sha256: createHash("sha256").update(message.payload).digest("hex") };
+export function anchorOf({ position, time, nanoseconds = 0, payload }: LogMessage): Anchor {
+  const head = Buffer.allocUnsafe(HEAD_BYTES);
+  head.writeBigUInt64BE(BigInt(position), 0);
+  head.writeBigUInt64BE(BigInt(time) * 1_000_000n + BigInt(nanoseconds), 8);
+  return { position, sha256: createHash("sha256").update(head).update(payload).digest("hex") };
 }
+
+/** Position, and time in nanoseconds since 1970. */
+const HEAD_BYTES = 16;
 
 /**
  * Whether a log with `bounds`, which holds `message` at the anchor's position (undefined: none there), continues the

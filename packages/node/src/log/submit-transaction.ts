@@ -1,6 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import type { Transaction, TxId } from "@cairn/client";
-import { contentHash, encodeTransaction } from "../transactions/transaction-codec.ts";
+import { encodeTransaction } from "../transactions/transaction-codec.ts";
+import { contentHash } from "../transactions/message-frame.ts";
 import type { TxLog } from "./tx-log.ts";
 
 /**
@@ -11,11 +12,11 @@ import type { TxLog } from "./tx-log.ts";
  */
 export async function submitTransaction(
   log: TxLog,
-  offset: number,
+  { id, offset }: { readonly id: string; readonly offset: number },
   transaction: Transaction,
   known: TxId = 0,
 ): Promise<{ txId: TxId }> {
-  const payload = encodeTransaction(transaction);
+  const payload = encodeTransaction(transaction, id);
   if (payload.length > log.maxPayload) {
     throw new CairnError(
       "TX_TOO_LARGE",

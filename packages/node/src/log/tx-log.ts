@@ -7,6 +7,8 @@ import type { PeerChannel } from "./peer-channel.ts";
 export interface LogMessage {
   readonly position: number;
   readonly time: number;
+  /** Of that time, what is less than a millisecond (0 to 999,999), where the log knows it: always then, however the message is read. */
+  readonly nanoseconds?: number;
   /** Not to be changed; it may be a view of a larger buffer. */
   readonly payload: Uint8Array;
 }

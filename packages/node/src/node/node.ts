@@ -156,7 +156,12 @@ class RunningNode implements CairnNode {
       throw notReady(this.#life);
     }
     const { state } = index;
-    const submitted = submitTransaction(log, logOffset(identity, state), transaction, state.txId);
+    const submitted = submitTransaction(
+      log,
+      { id: identity.id, offset: logOffset(identity, state) },
+      transaction,
+      state.txId,
+    );
     return await this.#life.observation.refusals.told(this.#reads.guarded(index, submitted));
   }
 

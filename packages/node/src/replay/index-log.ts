@@ -6,6 +6,7 @@ import { resolvable } from "../concurrency/turns.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
 import { lastKnown } from "../index/index-anchor.ts";
 import type { FollowingMetrics } from "../metrics/following-metrics.ts";
+import { RefusedMessageNotices } from "./refused-messages.ts";
 import { tellFailure } from "../observe/tell-failure.ts";
 import { followLog } from "../log/follow-log.ts";
 import type { TxLog } from "../log/tx-log.ts";
@@ -42,6 +43,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
   const done = new AbortController();
   const begin = index.state.txId;
   const caughtUp = resolvable();
+  const notices = new RefusedMessageNotices(logger);
   if (begin >= goal) caughtUp.resolve();
   done.signal.addEventListener("abort", caughtUp.resolve);
   const building = buildFields(options, AbortSignal.any([signal, done.signal]), caughtUp.promise).catch(
@@ -64,6 +66,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
       const before = index.state.txId;
       const counts = await index.apply(messages);
       figures.applied(counts, (performance.now() - begunAt) / 1_000);
+      notices.applied(counts);
       const { txId } = index.state;
       onApplied(txId);
       if (before < goal) onProgress("transactions", Math.min(txId, goal) - begin, goal - begin);

@@ -88,6 +88,7 @@ function byteLength(text: string): number {
   return Buffer.byteLength(text, "utf8");
 }
 
-function quote(text: string): string {
+/** A text as messages name it: in quotes, and cut where it is long. */
+export function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
 }

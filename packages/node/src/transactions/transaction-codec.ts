@@ -1,25 +1,28 @@
-import { createHash } from "node:crypto";
-import { crc32 } from "node:zlib";
-import { CairnError } from "@cairn/kv";
+import { isUtf8 } from "node:buffer";
 import type { Revision, Transaction } from "@cairn/client";
-import { type BirthRecord, isBirthRecord } from "./birth-record.ts";
 import { qualifiedKey } from "../text/document-key.ts";
-import { loggedContentProblem, loggedOperationProblem, validateTransaction } from "./validate-transaction.ts";
+import { isJsonText } from "../text/json-text.ts";
+import { type BirthRecord, isBirthRecord } from "./birth-record.ts";
+import { frameMessage, isOfFirstVersion, logTagOf, readFrame } from "./message-frame.ts";
+import {
+  loggedContentProblem,
+  loggedIdProblem,
+  loggedOperationProblem,
+  validateTransaction,
+} from "./validate-transaction.ts";
 
 /*
  * A message is lines of UTF-8, so that a person can read a log with the log's own tools:
  *
- *   cairn/1 <CRC-32 of all that follows the line break, 8 hex digits>
+ *   cairn/2 …                    message-frame.ts
  *   {"ops":[["put","pods","default/web-0"],["delete","pods","default/web-1"]],"id":"…"}
  *   {"image":"nginx"}            one line a put, event or configure, in their order: the document, event or policies
  *
- * Documents stand apart from the operations so that an index can store their bytes as they are, without parsing them;
- * the CRC is what makes that safe: a message that somebody else wrote into the log, or that was damaged, is not applied.
+ * Documents stand apart from the operations so that an index can store their bytes as they are, without parsing them. Whoever may publish
+ * to the log can write a message with a right checksum, so everything else is checked as well: a message has exactly one meaning, or none.
  */
-const PREFIX = "cairn/1 ";
-const CRC_DIGITS = 8;
-const HEAD = PREFIX.length + CRC_DIGITS + 1;
 const NEWLINE = 0x0a;
+const MAX_REASON_LENGTH = 300;
 
 /** An operation as it comes from the log. `key` is `namespace/name`, the namespace always given. */
 export interface LoggedOperation {
@@ -39,6 +42,8 @@ export interface LoggedTransaction {
   readonly ops: readonly LoggedOperation[];
   readonly id: string | undefined;
   readonly header: Uint8Array;
+  /** Of the log that it was written for, as {@link logTagOf} gives it. */
+  readonly logTag: string;
   /** Whether it has events or sets policies. */
   readonly hasContent: boolean;
 }
@@ -46,127 +51,152 @@ export interface LoggedTransaction {
 /** What a message of the log is. `unreadable`: not written by Cairn, or damaged; it keeps its tx-id and changes nothing. */
 export type DecodedMessage =
   | LoggedTransaction
-  | { readonly kind: "birth"; readonly birth: BirthRecord }
+  | { readonly kind: "birth"; readonly birth: BirthRecord; readonly logTag: string }
   | { readonly kind: "unreadable"; readonly reason: string };
 
-/** A transaction as the bytes of a message. `TX_INVALID` when it is not a valid one. */
-export function encodeTransaction(transaction: Transaction): Uint8Array {
+/**
+ * A transaction as the bytes of a message of the log with that id. No two calls give the same, unless `random` (16 hexadecimal digits) is
+ * given. `TX_INVALID` when it is not a valid one.
+ */
+export function encodeTransaction(transaction: Transaction, logId: string, random?: string): Uint8Array {
   validateTransaction(transaction);
   const documents: string[] = [];
   const ops = transaction.ops.map((op) => {
     if (op[0] === "put") {
-      documents.push(stringify(op[3]));
+      documents.push(JSON.stringify(op[3]));
       return op.slice(0, 3);
     }
     if (op[0] !== "event" && op[0] !== "configure") return op;
-    documents.push(stringify(op[1]));
+    documents.push(JSON.stringify(op[1]));
     return [op[0], ...op.slice(2)];
   });
   const header = JSON.stringify({ ops, ...(transaction.id === undefined ? {} : { id: transaction.id }) });
-  return frame([header, ...documents].join("\n"));
+  return frameMessage([header, ...documents].join("\n"), logTagOf(logId), random);
 }
 
 /** The first message of a log. */
-export function encodeBirthRecord(birth: BirthRecord): Uint8Array {
-  return frame(JSON.stringify({ birth }));
+export function encodeBirthRecord(birth: BirthRecord, random?: string): Uint8Array {
+  return frameMessage(JSON.stringify({ birth }), logTagOf(birth.log), random);
 }
 
 /** What a message says; never throws, so that every node takes the same message for the same thing. */
 export function decodeMessage(payload: Uint8Array): DecodedMessage {
-  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-  if (!hasHead(bytes)) return { kind: "unreadable", reason: "not a message of Cairn" };
-  const body = bytes.subarray(HEAD);
-  if (readHex(bytes, PREFIX.length, HEAD - 1) !== crc32(body)) {
-    return { kind: "unreadable", reason: "the message's checksum does not match" };
+  const frame = readFrame(payload);
+  if (typeof frame === "string") {
+    return unreadable(isOfFirstVersion(payload) ? "Cairn 0.1.0 wrote it" : frame);
   }
-  try {
-    return decodeBody(body);
-  } catch (error) {
-    // Only JSON.parse throws here: the checksum is right, so a later version wrote what this one cannot read.
-    if (error instanceof SyntaxError) return { kind: "unreadable", reason: "the message is not readable" };
-    throw error;
-  }
+  if (!isUtf8(frame.body)) return unreadable("the message is not UTF-8");
+  return decodeBody(frame.body, frame.logTag);
 }
 
-/** What stands for a transaction's content when the same id is submitted again: SHA-256 of operations and documents. */
-export function contentHash(payload: Uint8Array): Buffer {
-  return createHash("sha256").update(payload.subarray(HEAD)).digest();
-}
-
-function decodeBody(body: Buffer): DecodedMessage {
+function decodeBody(body: Buffer, logTag: string): DecodedMessage {
   const end = lineEnd(body, 0);
-  const header = JSON.parse(body.toString("utf8", 0, end)) as { ops?: unknown; id?: unknown } | null;
-  const { ops: logged, id } = header ?? {};
-  if (!Array.isArray(logged)) {
-    if (isBirthRecord(header)) return { kind: "birth", birth: header.birth };
-    return { kind: "unreadable", reason: "the message has no operations" };
+  const header = parseHeader(body, end);
+  if (header === undefined) return unreadable("the line of operations is not readable");
+  if ("birth" in header) {
+    const isWhole = isBirthRecord(header) && Object.keys(header).length === 1 && end === body.length;
+    return isWhole ? { kind: "birth", birth: header.birth, logTag } : unreadable("it is no birth record");
   }
+  const { ops: logged, id } = header;
+  if (!Array.isArray(logged) || logged.length === 0) return unreadable("the message has no operations");
+  const idProblem = "id" in header ? loggedIdProblem(id) : undefined;
+  if (idProblem !== undefined) return unreadable(idProblem);
   const ops: LoggedOperation[] = [];
+  const written = logged.length === 1 ? undefined : new Set<string>();
   let hasContent = false;
   let position = end + 1;
   for (const parts of logged as unknown[]) {
     const problem = loggedOperationProblem(parts);
-    if (problem !== undefined) return { kind: "unreadable", reason: problem };
-    const [op] = parts as LoggedParts;
+    if (problem !== undefined) return unreadable(problem);
+    const [op, , , revision = null] = parts as LoggedParts;
     const isKeyless = op === "event" || op === "configure";
+    const [bucket, key] = isKeyless
+      ? ["", ""]
+      : [(parts as LoggedParts)[1], qualifiedKey((parts as LoggedParts)[2])];
+    if (isWrittenTwice(op, bucket, key, written)) return unreadable(`${bucket} ${key} is written twice`);
     let document: Uint8Array | undefined;
     if (op === "put" || isKeyless) {
-      if (position > body.length) return { kind: "unreadable", reason: "the message lacks a document" };
+      if (position > body.length) return unreadable("the message lacks a document");
       const documentEnd = lineEnd(body, position);
+      if (!isJsonText(body, position, documentEnd)) return unreadable("a document is not JSON");
       document = body.subarray(position, documentEnd);
       position = documentEnd + 1;
     }
     if (isKeyless && document !== undefined) {
       hasContent = true;
-      const content = JSON.parse(Buffer.from(document).toString("utf8")) as unknown;
-      const fault = loggedContentProblem(op, content);
-      if (fault !== undefined) return { kind: "unreadable", reason: fault };
-      ops.push({ op, bucket: "", key: "", document, revision: (parts as [string, Revision | null])[1] });
-      continue;
-    }
-    const [, bucket, key, revision = null] = parts as LoggedParts;
-    ops.push({ op, bucket, key: qualifiedKey(key), document, revision });
+      const fault = loggedContentProblem(op, JSON.parse(Buffer.from(document).toString()) as unknown);
+      if (fault !== undefined) return unreadable(fault);
+      ops.push({ op, bucket, key, document, revision: (parts as [string, Revision | null])[1] });
+    } else ops.push({ op, bucket, key, document, revision });
   }
-  const known = typeof id === "string" ? id : undefined;
-  return { kind: "transaction", ops, id: known, header: body.subarray(0, end), hasContent };
+  if (position <= body.length) return unreadable("something follows the last document");
+  return {
+    kind: "transaction",
+    ops,
+    id: id as string | undefined,
+    header: body.subarray(0, end),
+    logTag,
+    hasContent,
+  };
 }
 
 type LoggedParts = [LoggedOperation["op"], string, string, (Revision | null)?];
 
-function hasHead(bytes: Buffer): boolean {
-  if (bytes.length < HEAD || bytes[HEAD - 1] !== NEWLINE) return false;
-  for (let at = 0; at < PREFIX.length; at += 1) if (bytes[at] !== PREFIX.charCodeAt(at)) return false;
-  return true;
+/** Whether a transaction writes what it has written already; policies are written under the key of nothing. */
+function isWrittenTwice(
+  op: LoggedOperation["op"],
+  bucket: string,
+  key: string,
+  written: Set<string> | undefined,
+): boolean {
+  if (written === undefined || op === "match" || op === "event") return false;
+  const { size } = written;
+  return written.add(`${bucket}/${key}`).size === size;
 }
 
-/** Hexadecimal digits as a number; NaN when there is anything else. Without making text of them: it is done for every message. */
-function readHex(bytes: Buffer, from: number, to: number): number {
-  let value = 0;
-  for (let at = from; at < to; at += 1) value = value * 16 + (HEX_DIGITS[bytes[at] ?? 0] ?? Number.NaN);
-  return value;
+/**
+ * The line of operations, or a birth record; undefined where it is neither. JSON.parse takes what has more than one meaning: a name that
+ * stands twice (the last wins), and any nesting. Both are refused, as are names that are not known.
+ */
+function parseHeader(
+  body: Buffer,
+  end: number,
+): { birth?: unknown; ops?: unknown; id?: unknown } | undefined {
+  if (!isJsonText(body, 0, end)) return undefined;
+  const header = JSON.parse(body.toString("utf8", 0, end)) as unknown;
+  if (header === null || typeof header !== "object" || Array.isArray(header)) return undefined;
+  const names = Object.keys(header);
+  if (names.some((name) => name !== "ops" && name !== "id" && name !== "birth")) return undefined;
+  return namesAtTop(body, end) === names.length ? header : undefined;
 }
 
-const HEX_DIGITS: readonly number[] = Array.from({ length: 256 }, (_, code) =>
-  /^[0-9a-f]$/.test(String.fromCharCode(code)) ? parseInt(String.fromCharCode(code), 16) : Number.NaN,
-);
+/** How many names the map has that is the JSON from the beginning to `end`, each time that one stands there. */
+function namesAtTop(body: Buffer, end: number): number {
+  let depth = 0;
+  let names = 0;
+  let isText = false;
+  for (let at = 0; at < end; at += 1) {
+    const byte = body[at];
+    if (byte === 0x5c) at += 1;
+    else if (byte === 0x22) isText = !isText;
+    else if (isText) continue;
+    else if (byte === 0x7b || byte === 0x5b) depth += 1;
+    else if (byte === 0x7d || byte === 0x5d) depth -= 1;
+    else if (byte === 0x3a && depth === 1) names += 1;
+  }
+  return names;
+}
+
+/** Its reason stands in the index, so it is of bounded length whatever the message names. */
+function unreadable(reason: string): DecodedMessage {
+  const isLong = reason.length > MAX_REASON_LENGTH;
+  return {
+    kind: "unreadable",
+    reason: isLong ? `${reason.slice(0, MAX_REASON_LENGTH).toWellFormed()}…` : reason,
+  };
+}
 
 function lineEnd(body: Buffer, from: number): number {
   const at = body.indexOf(NEWLINE, from);
   return at < 0 ? body.length : at;
-}
-
-function frame(body: string): Uint8Array {
-  const crc = crc32(body).toString(16).padStart(CRC_DIGITS, "0");
-  return Buffer.from(`${PREFIX}${crc}\n${body}`, "utf8");
-}
-
-function stringify(document: unknown): string {
-  try {
-    return JSON.stringify(document);
-  } catch (error) {
-    throw new CairnError("TX_INVALID", "Not a valid transaction: a document is nested too deeply.", {
-      hint: "Nothing was submitted. Store deeply nested data as text.",
-      cause: error,
-    });
-  }
 }

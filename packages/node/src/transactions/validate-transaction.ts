@@ -1,7 +1,8 @@
 import { CairnError } from "@cairn/kv";
 import type { Json, Transaction, TxOperation } from "@cairn/client";
 import { formatPolicyProblem, policyProblems } from "../policies/policy-problems.ts";
-import { bucketProblem, keyProblem, splitKey } from "../text/document-key.ts";
+import { bucketProblem, keyProblem, quote, splitKey } from "../text/document-key.ts";
+import { MAX_JSON_DEPTH } from "../text/json-text.ts";
 import { eventProblem } from "./event-record.ts";
 import { eventRefusal } from "./event-refusal.ts";
 
@@ -17,7 +18,7 @@ export function validateTransaction(value: unknown): asserts value is Transactio
     throw invalid('a transaction is {"ops": [[operation, …], …], "id"?: text}');
   }
   for (const field of Object.keys(value)) {
-    if (field !== "ops" && field !== "id") throw invalid(`unknown field ${JSON.stringify(field)}`);
+    if (field !== "ops" && field !== "id") throw invalid(`unknown field ${quote(field)}`);
   }
   const { ops, id } = value as { ops: unknown[]; id?: unknown };
   if (id !== undefined) checkId(id);
@@ -29,8 +30,6 @@ export function validateTransaction(value: unknown): asserts value is Transactio
   }
 }
 
-const LONE_SURROGATE = /\p{Surrogate}/u;
-
 /** Why `op` is not an operation, or undefined when it is one. */
 export function operationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return "an operation is an array";
@@ -38,9 +37,11 @@ export function operationProblem(op: unknown): string | undefined {
   if (name === "event")
     return op.length === 2 ? eventRefusal(op[1]) : `event has 2 parts, this one has ${op.length}`;
   if (name === "configure") return configureProblem(op);
-  const length = OPERATION_LENGTH.get(name as string);
+  // Whatever stands there instead may be nested so deeply that it cannot be written down.
+  if (typeof name !== "string") return "an operation begins with its name";
+  const length = OPERATION_LENGTH.get(name);
   if (length === undefined) {
-    return `unknown operation ${JSON.stringify(name)}; known are put, delete, match, evict, event and configure`;
+    return `unknown operation ${quote(name)}; known are put, delete, match, evict, event and configure`;
   }
   if (op.length !== length) return `${String(name)} has ${length} parts, this one has ${op.length}`;
   const keyIssue = operationKeyProblem(bucket, key);
@@ -107,8 +108,11 @@ function revisionProblem(revision: unknown): string | undefined {
 /** Walks with a stack of its own: a document may be nested deeper than the call stack is. */
 function documentProblem(document: unknown): string | undefined {
   const rest: unknown[] = [document];
+  /** How deep each of `rest` lies. */
+  const depths: number[] = [0];
   for (let seen = 1; rest.length > 0; seen += 1) {
     const value = rest.pop();
+    const depth = depths.pop() ?? 0;
     // Looked at only where it goes on for so long: few documents do, and all are written.
     if (seen === MANY_VALUES && holdsItself(document)) return "a document holds itself, which JSON cannot";
     switch (typeof value) {
@@ -122,7 +126,15 @@ function documentProblem(document: unknown): string | undefined {
       case "boolean":
         break;
       case "object":
-        if (value !== null) for (const inner of iterate(value)) rest.push(inner);
+        if (value === null) break;
+        if (depth === MAX_JSON_DEPTH) {
+          if (holdsItself(document)) return "a document holds itself, which JSON cannot";
+          return `a document is nested too deeply: at most ${MAX_JSON_DEPTH} lists and maps within one another; store it as text`;
+        }
+        for (const inner of iterate(value)) {
+          rest.push(inner);
+          depths.push(depth + 1);
+        }
         break;
       default:
         return `a document is a JSON value, which ${typeof value} is not`;
@@ -166,17 +178,23 @@ function writtenTwice(op: TxOperation, written: Set<string>): string | undefined
   }
   const { namespace, name } = splitKey(op[2]);
   const key = `${op[1]}/${namespace}/${name}`;
-  if (written.has(key)) return `${JSON.stringify(op[2])} is written twice in one transaction`;
+  if (written.has(key)) return `${quote(op[2])} is written twice in one transaction`;
   written.add(key);
   return undefined;
 }
 
 function checkId(id: unknown): void {
+  const problem = loggedIdProblem(id);
+  if (problem !== undefined) throw invalid(problem);
+}
+
+/** Why `id` cannot be an idempotency id, or undefined when it can. */
+export function loggedIdProblem(id: unknown): string | undefined {
   if (typeof id !== "string" || id.length === 0 || Buffer.byteLength(id) > MAX_ID_BYTES) {
-    throw invalid(`id is text of 1 to ${MAX_ID_BYTES} bytes`);
+    return `id is text of 1 to ${MAX_ID_BYTES} bytes`;
   }
   // A lone surrogate has no UTF-8: two different ids would be one.
-  if (LONE_SURROGATE.test(id)) throw invalid("id must be valid Unicode");
+  return id.isWellFormed() ? undefined : "id must be valid Unicode";
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -44,9 +44,10 @@ afterEach(async () => {
 });
 
 async function append(count: number, value: string): Promise<void> {
+  const logId = (await log.id()) ?? "";
   await Promise.all(
     Array.from({ length: count }, (_, n) =>
-      log.append(encodeTransaction({ ops: [["put", "things", `default/k${n}`, value]] })),
+      log.append(encodeTransaction({ ops: [["put", "things", `default/k${n}`, value]] }, logId)),
     ),
   );
 }

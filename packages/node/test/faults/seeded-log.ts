@@ -19,18 +19,31 @@ export function seededRandom(seed: number): () => number {
   };
 }
 
+/** In place of what is random in a message. */
+function sameEachTime(position: number): string {
+  return position.toString(16).padStart(16, "0");
+}
+
 /** The message at a position of the log that a seed stands for: the same in every process, without anything being stored. */
 export function seededMessage(seed: number, position: number): LogMessage {
   const random = seededRandom(seed * 1_000_003 + position);
   const time = BORN + position * 10 - Math.floor(random() * 30);
   if (position === 1) {
-    return { position, time, payload: encodeBirthRecord({ log: SEEDED_LOG_ID, offset: 0 }) };
+    return {
+      position,
+      time,
+      payload: encodeBirthRecord({ log: SEEDED_LOG_ID, offset: 0 }, sameEachTime(position)),
+    };
   }
   const keys = new Set(Array.from({ length: 1 + Math.floor(random() * 4) }, () => keyOf(random)));
   const ops = [...keys].map((key) => operation(random, key));
   // Some ids come twice, soon after each other or not.
   const id = random() < 0.2 ? { id: `id-${Math.floor(random() * position)}` } : {};
-  return { position, time, payload: encodeTransaction({ ops, ...id }) };
+  return {
+    position,
+    time,
+    payload: encodeTransaction({ ops, ...id }, SEEDED_LOG_ID, sameEachTime(position)),
+  };
 }
 
 const FIELDS: readonly (readonly string[])[] = [["number"], ["text", "number"], ["text"]];
@@ -40,7 +53,14 @@ export function seededMessageWithFields(seed: number, position: number): LogMess
   const message = seededMessage(seed, position);
   if (position % 60 !== 7) return message;
   const things = FIELDS[Math.floor(position / 60 + seed) % FIELDS.length] ?? [];
-  return { ...message, payload: encodeTransaction({ ops: [["configure", { indexes: { things } }]] }) };
+  return {
+    ...message,
+    payload: encodeTransaction(
+      { ops: [["configure", { indexes: { things } }]] },
+      SEEDED_LOG_ID,
+      sameEachTime(position),
+    ),
+  };
 }
 
 function keyOf(random: () => number): string {

@@ -27,7 +27,7 @@ function messagesOf(transactions: readonly Transaction[], from = 2, time = 1_000
   return transactions.map((one, index) => ({
     position: from + index,
     time: time + from + index,
-    payload: encodeTransaction(one),
+    payload: encodeTransaction(one, birth.log),
   }));
 }
 

@@ -7,9 +7,21 @@ describe("an anchor", () => {
   const message = { position: 7, time: 1, payload: bytes("seven") };
   const anchor = anchorOf(message);
 
-  it("is a position and the SHA-256 of the payload there, whatever the time", () => {
-    expect(anchor).toEqual({ position: 7, sha256: createHash("sha256").update("seven").digest("hex") });
-    expect(anchorOf({ ...message, time: 2 })).toEqual(anchor);
+  it("is a position and the SHA-256 of position, time and payload there", () => {
+    const head = Buffer.alloc(16);
+    head.writeBigUInt64BE(7n, 0);
+    head.writeBigUInt64BE(1_000_000n, 8);
+    const sha256 = createHash("sha256").update(head).update("seven").digest("hex");
+    expect(anchorOf(message)).toEqual({ position: 7, sha256 });
+  });
+
+  it.each([
+    ["another position", { position: 8 }],
+    ["another millisecond", { time: 2 }],
+    ["another nanosecond", { nanoseconds: 1 }],
+    ["another payload", { payload: bytes("eight") }],
+  ])("is another one at %s", (_, change) => {
+    expect(anchorOf({ ...message, ...change }).sha256).not.toBe(anchor.sha256);
   });
 
   it("agrees with a log that holds its message", () => {

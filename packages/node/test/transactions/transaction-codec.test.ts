@@ -1,14 +1,16 @@
-import { crc32 } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Json, Transaction } from "@cairn/client";
+import { contentHash, logTagOf } from "../../src/transactions/message-frame.ts";
 import {
-  contentHash,
   decodeMessage,
   encodeBirthRecord,
   encodeTransaction,
 } from "../../src/transactions/transaction-codec.ts";
 import { transaction } from "../index/support/transactions-arbitrary.ts";
+import { framed } from "./framed.ts";
+
+const encode = (transaction: Transaction): Uint8Array => encodeTransaction(transaction, "log-1");
 
 const one: Transaction = {
   ops: [
@@ -23,7 +25,7 @@ describe("a message of the log", () => {
   it("gives back the transaction that was submitted", () => {
     fc.assert(
       fc.property(transaction, (submitted) => {
-        const decoded = decodeMessage(encodeTransaction(submitted));
+        const decoded = decodeMessage(encode(submitted));
         if (decoded.kind !== "transaction") throw new Error(decoded.kind);
         const ops = decoded.ops.map(({ op, bucket, key, document, revision }) => [
           op,
@@ -38,8 +40,9 @@ describe("a message of the log", () => {
   });
 
   it("is text that a person can read", () => {
-    const [head, header, document] = Buffer.from(encodeTransaction(one)).toString().split("\n");
-    expect(head).toMatch(/^cairn\/1 [0-9a-f]{8}$/);
+    const [head, header, document] = Buffer.from(encode(one)).toString().split("\n");
+    expect(head).toMatch(/^cairn\/2 [0-9a-f]{8} [0-9a-f]{16} [0-9a-f]{16}$/);
+    expect(head?.split(" ")[2]).toBe(logTagOf("log-1"));
     expect(header).toBe(
       '{"ops":[["match","pods","default/web-0",null],["put","pods","default/web-0"],["delete","pods","web-1"]],"id":"abc"}',
     );
@@ -47,24 +50,34 @@ describe("a message of the log", () => {
   });
 
   it("puts a key without a namespace into default", () => {
-    const decoded = decodeMessage(encodeTransaction(one));
+    const decoded = decodeMessage(encode(one));
     expect(decoded).toMatchObject({ ops: [{}, {}, { op: "delete", key: "default/web-1" }] });
   });
 
   it("gives back a birth record", () => {
     const birth = { log: "x", offset: 7, deliberate: true };
-    expect(decodeMessage(encodeBirthRecord(birth))).toEqual({ kind: "birth", birth });
+    expect(decodeMessage(encodeBirthRecord(birth))).toEqual({ kind: "birth", birth, logTag: logTagOf("x") });
+  });
+
+  it("is another one each time that the same transaction is submitted, of the same content", () => {
+    const messages = Array.from({ length: 1_000 }, () => encode(one));
+    expect(new Set(messages.map((message) => Buffer.from(message).toString("hex"))).size).toBe(1_000);
+    expect(new Set(messages.map((message) => contentHash(message).toString("hex"))).size).toBe(1);
+  });
+
+  it("is 34 bytes longer for the log it is of and for what makes it its own", () => {
+    const [head = ""] = Buffer.from(encode(one)).toString().split("\n");
+    expect(head.length - "cairn/1 00000000".length).toBe(34);
   });
 
   it("is unreadable, not half read, when any one byte of it was changed", () => {
-    const good = encodeTransaction(one);
+    const good = encode(one);
     for (let at = 0; at < good.length; at += 1) {
-      const bad = Buffer.from(good);
-      bad[at] = (bad[at] ?? 0) ^ 0x20;
-      const decoded = decodeMessage(bad);
-      // Upper-case digits in the checksum are the same number.
-      if (decoded.kind === "transaction") expect(at).toBeLessThan("cairn/1 00000000".length);
-      else expect(decoded.kind).toBe("unreadable");
+      for (const mask of [0x01, 0x20, 0x80]) {
+        const bad = Buffer.from(good);
+        bad[at] = (bad[at] ?? 0) ^ mask;
+        expect(decodeMessage(bad).kind).toBe("unreadable");
+      }
     }
   });
 
@@ -74,18 +87,76 @@ describe("a message of the log", () => {
     }
   });
 
-  it.each(["null", "3", '"text"', "[]", "{}", '{"ops":[null]}', '{"ops":3}', '{"birth":null}'])(
-    "is unreadable, and no error, when it is framed as ours and says %s",
-    (body) => {
-      const crc = crc32(body).toString(16).padStart(8, "0");
-      expect(decodeMessage(Buffer.from(`cairn/1 ${crc}\n${body}`)).kind).toBe("unreadable");
+  it("may say who wrote it", () => {
+    const body = '{"ops":[["delete","pods","a"]]}';
+    expect(decodeMessage(framed(body, { by: "deployer-1" })).kind).toBe("transaction");
+    for (const by of ["", "two words", "\u00e9", "x".repeat(65)]) {
+      expect(decodeMessage(framed(body, { by })).kind).toBe("unreadable");
+    }
+  });
+
+  const put = (document: string | Uint8Array): Uint8Array =>
+    Buffer.concat([Buffer.from('{"ops":[["put","fx","a"]]}\n'), Buffer.from(document)]);
+  const deep = (depth: number): string => "[".repeat(depth) + "]".repeat(depth);
+  it.each<[string, string | Uint8Array]>([
+    ["null", "null"],
+    ["a number", "3"],
+    ["text", '"text"'],
+    ["a list", "[]"],
+    ["an empty map", "{}"],
+    ["an operation that is null", '{"ops":[null]}'],
+    ["operations that are a number", '{"ops":3}'],
+    ["no operations", '{"ops":[]}'],
+    ["an operation whose name is a list, nested deeply", `{"ops":[[${deep(4_500)}]]}`],
+    ["a list nested more deeply than any stack", `{"ops":[${deep(200_000)}]}`],
+    ["a birth record of null", '{"birth":null}'],
+    ["a birth record and operations", '{"birth":{"log":"x","offset":0},"ops":[["delete","fx","a"]]}'],
+    ["a birth record and another line", '{"birth":{"log":"x","offset":0}}\n1'],
+    ["the operations twice", '{"ops":[["delete","fx","a"]],"ops":[["delete","fx","b"]]}'],
+    ["the id twice", '{"ops":[["delete","fx","a"]],"id":"a","id":"b"}'],
+    ["a name that is not known", '{"ops":[["delete","fx","a"]],"by":"me"}'],
+    ["a name of every object", '{"ops":[["delete","fx","a"]],"__proto__":1}'],
+    ["an id that is a number", '{"ops":[["delete","fx","a"]],"id":5}'],
+    ["an id that is null", '{"ops":[["delete","fx","a"]],"id":null}'],
+    ["an empty id", '{"ops":[["delete","fx","a"]],"id":""}'],
+    ["an id that is too long", `{"ops":[["delete","fx","a"]],"id":"${"x".repeat(257)}"}`],
+    ["an id that is no Unicode", '{"ops":[["delete","fx","a"]],"id":"\\ud800"}'],
+    ["a key written twice", '{"ops":[["put","fx","default/a"],["put","fx","a"]]}\n1\n2'],
+    ["policies set twice", '{"ops":[["configure"],["configure"]]}\n{}\n{}'],
+    ["too few documents", '{"ops":[["put","fx","a"]]}'],
+    ["a document too many", put("1\n2")],
+    ["a line break at its end", put("1\n")],
+    ["a document that is not JSON", put("hello")],
+    ["an empty document", put("")],
+    ["a document after a byte-order mark", put("\ufeff1")],
+    ["a document with a carriage return between its parts", put('{"a":\r1}')],
+    ["a document that is not UTF-8", put(Buffer.from([0x22, 0xff, 0x22]))],
+    ["a document nested too deeply", put(deep(501))],
+    ["an event that is not JSON", '{"ops":[["event"]]}\n{'],
+    ["an event that is none", '{"ops":[["event"]]}\n{"object":"a"}'],
+    ["policies that are none", '{"ops":[["configure"]]}\n{"indexes":{"fx":[5]}}'],
+    ["policies nested deeply", `{"ops":[["configure"]]}\n{"indexes":${deep(400)}}`],
+    ["a name that is endless", `{"ops":[["${"x".repeat(100_000)}"]]}`],
+  ])("is unreadable, with a short reason and no error, when it is framed as ours and says %s", (_, body) => {
+    const decoded = decodeMessage(framed(body));
+    if (decoded.kind !== "unreadable") throw new Error(decoded.kind);
+    expect(decoded.reason.length).toBeLessThan(400);
+    expect(decoded.reason.isWellFormed()).toBe(true);
+  });
+
+  it.each(["1", " 1", '"\u00e9\\ud800"', deep(500), '{"a":[true,false,null,-0.5e-7]}', '{"a":1,"a":2}'])(
+    "has the document %s as it is",
+    (document) => {
+      const decoded = decodeMessage(framed(put(document)));
+      if (decoded.kind !== "transaction") throw new Error(decoded.kind);
+      expect(Buffer.from(decoded.ops[0]?.document ?? []).toString()).toBe(document);
     },
   );
 
   it("has the same content hash exactly when operations, documents and id are the same", () => {
     const other: Transaction = { ...one, ops: [["put", "pods", "default/web-0", { image: "nginx:2" }]] };
-    expect(contentHash(encodeTransaction(one))).toEqual(contentHash(encodeTransaction(one)));
-    expect(contentHash(encodeTransaction(one))).not.toEqual(contentHash(encodeTransaction(other)));
+    expect(contentHash(encode(one))).toEqual(contentHash(encode(one)));
+    expect(contentHash(encode(one))).not.toEqual(contentHash(encode(other)));
   });
 });
 
@@ -122,10 +193,8 @@ describe("a transaction that is not valid is refused before it is sent", () => {
     ["an empty id", { ops: [["delete", "pods", "x"]], id: "" }, /id is text/],
   ];
   it.each(refused)("%s", (_, value, message) => {
-    expect(() => encodeTransaction(value as Transaction)).toThrow(message);
-    expect(() => encodeTransaction(value as Transaction)).toThrow(
-      expect.objectContaining({ code: "TX_INVALID" }),
-    );
+    expect(() => encode(value as Transaction)).toThrow(message);
+    expect(() => encode(value as Transaction)).toThrow(expect.objectContaining({ code: "TX_INVALID" }));
   });
 
   it("a document that holds itself, of which there would be no end", () => {
@@ -134,14 +203,14 @@ describe("a transaction that is not valid is refused before it is sent", () => {
     many.push(many, many, "text");
     for (const document of [alone, many, [[alone]]]) {
       const ops = [["put", "pods", "x", document]];
-      expect(() => encodeTransaction({ ops } as never)).toThrow("ops[0]: a document holds itself");
+      expect(() => encode({ ops } as never)).toThrow("ops[0]: a document holds itself");
     }
   });
 
   it("but one that holds a part many times is a document", () => {
     const part = { a: [1, 2, 3] };
     const document = Array.from({ length: 50_000 }, () => part);
-    const encoded = encodeTransaction({ ops: [["put", "pods", "x", [document, part]]] });
+    const encoded = encode({ ops: [["put", "pods", "x", [document, part]]] });
     expect(encoded.length).toBeGreaterThan(50_000 * JSON.stringify(part).length);
   });
 
@@ -158,7 +227,7 @@ describe("a transaction that is not valid is refused before it is sent", () => {
       2 ** 53 - 1,
       JSON.parse('{"__proto__":1}'),
     ] as Json[]) {
-      const decoded = decodeMessage(encodeTransaction({ ops: [["put", "pods", "x", document]] }));
+      const decoded = decodeMessage(encode({ ops: [["put", "pods", "x", document]] }));
       if (decoded.kind !== "transaction") throw new Error(decoded.kind);
       expect(JSON.parse(Buffer.from(decoded.ops[0]?.document ?? []).toString())).toEqual(document);
     }

@@ -16,6 +16,7 @@ interface ListOptions extends NodeOptions {
   readonly all?: boolean;
   readonly asOf?: string;
   readonly where?: string;
+  readonly transactions?: boolean;
 }
 
 interface ListedDocument {
@@ -39,6 +40,7 @@ export const addList: AddCommand = (parent, terminal) => {
     .option("--where <field:value>", "only those whose indexed field has the value")
     .option("--limit <count>", "at most so many", wholeNumber("--limit", 1), 100)
     .option("--all", "all of them")
+    .option("--transactions", "as transactions that put them, one a line, for cairn load")
     .option("--as-of <tx-or-time>", "as they were at a transaction or a time")
     .action(async (bucket: string, options: ListOptions) => {
       const wanted = options.all === true ? Infinity : options.limit;
@@ -49,29 +51,41 @@ export const addList: AddCommand = (parent, terminal) => {
         where: options.where,
         limit: String(Math.min(PAGE, wanted)),
       };
+      const isForPeople = options.json !== true && options.transactions !== true;
       await withNode(terminal, options, async (node) => {
         let shown = 0;
         for await (const { items, more } of pages(node, { path: bucketPath(bucket), query })) {
           const part = items.slice(0, wanted - shown) as ListedDocument[];
-          if (options.json === true) await write(terminal.stdout, ndjson(part));
+          if (options.transactions === true) await write(terminal.stdout, transactions(bucket, part));
+          else if (options.json === true) await write(terminal.stdout, ndjson(part));
           else if (part.length > 0) {
             const page = table(part, terminal.stdout);
             await writeLine(terminal.stdout, shown === 0 ? page : withoutHeading(page));
           }
           shown += part.length;
           if (shown < wanted) continue;
-          if ((more || part.length < items.length) && options.json !== true) {
+          if ((more || part.length < items.length) && isForPeople) {
             await tell(terminal, `There are more: --limit shows more than ${wanted}, --all all.`);
           }
           break;
         }
-        if (shown === 0 && options.json !== true) await tell(terminal, "There are none.");
+        if (shown === 0 && isForPeople) await tell(terminal, "There are none.");
       });
     });
 };
 
 function ndjson(documents: readonly ListedDocument[]): string {
   return documents.map((document) => `${JSON.stringify(document)}\n`).join("");
+}
+
+/** Each document in a transaction of its own, which a log of any size takes. */
+function transactions(bucket: string, documents: readonly ListedDocument[]): string {
+  return documents
+    .map(({ namespace, name, document }) => {
+      const ops = [["put", bucket, `${namespace}/${name}`, document]];
+      return `${JSON.stringify({ ops })}\n`;
+    })
+    .join("");
 }
 
 const WIDEST_DOCUMENT = 200;

@@ -2,13 +2,14 @@ import { CairnError, type KvOperation, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexedMessage } from "./decode-batches.ts";
 import { anchorOf } from "../../log/anchor.ts";
+import type { LogMessage } from "../../log/tx-log.ts";
 import { type BirthRecord, continuesAt } from "../../transactions/birth-record.ts";
 import {
-  contentHash,
   type DecodedMessage,
   type LoggedOperation,
   type LoggedTransaction,
 } from "../../transactions/transaction-codec.ts";
+import { contentHash, logTagOf } from "../../transactions/message-frame.ts";
 import { BatchPolicies } from "./batch-policies.ts";
 import type { FieldKnowledge } from "../fields/field-knowledge.ts";
 import { noFieldWork } from "../fields/field-builds.ts";
@@ -18,12 +19,20 @@ import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
 import { encodeOutcome, type OutcomeKind, versionValueRevision } from "../rows/row-values.ts";
 import { REMEMBERED_TRANSACTIONS, type Submission, Submissions } from "./submissions.ts";
 
+/** Messages that no node wrote for this log, or that were damaged: they keep their tx-ids and change nothing. */
+export interface RefusedMessages {
+  readonly count: number;
+  /** The last of them, and why. */
+  readonly last?: { readonly txId: TxId; readonly reason: string };
+}
+
 /** What applying gives: the rows of one batch, the state that its state row says, how many transactions committed, with how many operations. */
 export interface Applied {
   readonly rows: KvOperation[];
   readonly state: IndexState;
   readonly committed: number;
   readonly operations: number;
+  readonly refused: RefusedMessages;
 }
 
 /**
@@ -52,13 +61,17 @@ export async function applyMessages(
   let { log, txId, time } = before;
   let committed = 0;
   let operations = 0;
+  let refused: RefusedMessages = { count: 0 };
   for (const [index, { message, decoded }] of messages.entries()) {
     // Where it continues another log, everything from here on is of the new one.
-    if (decoded.kind === "birth") log = logOfBirth(decoded.birth, before);
+    if (decoded.kind === "birth" && message.position === 1) log = logOfBirth(decoded.birth, before);
     txId = message.position + log.offset;
     time = Math.max(time, message.time);
     const context = { txId, time, keys, touched: touched[index] ?? NOTHING, policies };
-    const verdict = applyOne(decoded, message.payload, context, submissions);
+    const verdict = applyOne(decoded, message, log.id, context, submissions);
+    if (verdict.refusedFor !== undefined) {
+      refused = { count: refused.count + 1, last: { txId, reason: verdict.refusedFor } };
+    }
     const looking = policies?.after(txId, time, touched[index] ?? NOTHING);
     if (looking !== undefined) await looking;
     if (verdict.kind === "committed") {
@@ -78,7 +91,7 @@ export async function applyMessages(
   for (const row of outcomes) rows.push(row);
   for (const row of submissions.rows(txId)) rows.push(row);
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });
-  return { rows, state, committed, operations };
+  return { rows, state, committed, operations, refused };
 }
 
 const NOTHING: (KeyState | undefined)[] = [];
@@ -96,16 +109,20 @@ interface Context {
 interface Verdict {
   readonly kind: OutcomeKind;
   readonly text: Uint8Array;
+  /** Why, where no node of this log wrote the message or it was damaged. */
+  readonly refusedFor?: string;
 }
 
 function applyOne(
   decoded: DecodedMessage,
-  payload: Uint8Array,
+  { position, payload }: LogMessage,
+  logId: string,
   context: Context,
   submissions: Submissions,
 ): Verdict {
-  if (decoded.kind === "unreadable") return aborted(`TX_INVALID: ${decoded.reason}`);
-  if (decoded.kind === "birth") return { kind: "committed", text: EMPTY };
+  if (decoded.kind === "unreadable") return refusedFor(decoded.reason);
+  if (decoded.logTag !== logTagOf(logId)) return FOR_ANOTHER_LOG;
+  if (decoded.kind === "birth") return position === 1 ? { kind: "committed", text: EMPTY } : BORN_LATE;
   const { id } = decoded;
   if (id === undefined) return applyOperations(decoded, context);
   const hash = contentHash(payload);
@@ -122,9 +139,16 @@ function appliedBefore(first: Submission, hash: Uint8Array): Verdict {
     : aborted(`CONFLICT: transaction ${first.txId} has the same id and another content`);
 }
 
+function refusedFor(reason: string): Verdict {
+  return { ...aborted(`TX_INVALID: ${reason}`), refusedFor: reason };
+}
+
 function aborted(reason: string): Verdict {
   return { kind: "aborted", text: Buffer.from(reason, "utf8") };
 }
+
+const FOR_ANOTHER_LOG = refusedFor("the message was written for another log");
+const BORN_LATE = refusedFor("only the first message of a log is its birth record");
 
 function applyOperations({ ops, header }: LoggedTransaction, context: Context): Verdict {
   const { txId, time, keys, touched, policies } = context;

@@ -1,5 +1,5 @@
 import { CairnError } from "@cairn/kv";
-import { isDamagedMessage } from "./damaged-message.ts";
+import { isDamagedMessage } from "../../transactions/message-frame.ts";
 import { damagedMessage, type Database } from "./embedded-database.ts";
 import { decodeHead, decodeRow, HEAD_KEY, MESSAGE_IDS, POSITIONS_END, positionOf } from "./embedded-row.ts";
 import { MESSAGE_ID_WINDOW_MS, MessageIdMemory } from "../message-id-memory.ts";

@@ -5,6 +5,8 @@ export interface AckInfo {
   readonly delivery: number;
   /** When the stream stored it, in milliseconds. */
   readonly time: number;
+  /** What of that is less than a millisecond. */
+  readonly nanoseconds: number;
 }
 
 const PREFIX = "$JS.ACK.";
@@ -26,8 +28,9 @@ export function parseAckSubject(reply: string | undefined): AckInfo | undefined 
   return {
     position: Number(reply.slice(positionDot + 1, deliveryDot)),
     delivery: Number(reply.slice(deliveryDot + 1, timeDot)),
-    // Nanoseconds do not fit a number: the last six digits go.
+    // All its digits do not fit a number.
     time: Number(reply.slice(timeDot + 1, pendingDot - 6)),
+    nanoseconds: Number(reply.slice(pendingDot - 6, pendingDot)),
   };
 }
 

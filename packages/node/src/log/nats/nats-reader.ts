@@ -159,7 +159,8 @@ export class NatsReader implements LinkListener {
     this.#oversized = false;
     if (ack.position >= this.#from) {
       // The position asked for may be one that is still to come; some servers then begin with the last one stored.
-      this.#buffer.push({ position: ack.position, time: ack.time, payload: message.data });
+      const { position, time, nanoseconds } = ack;
+      this.#buffer.push({ position, time, nanoseconds, payload: message.data });
       this.#bufferedBytes += message.data.length;
     }
     if (slot.remaining === 0) this.#refill();

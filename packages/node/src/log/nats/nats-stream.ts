@@ -94,8 +94,10 @@ export class NatsStream {
     this.#link.check();
     if (position < 1) return undefined;
     try {
-      const { seq, data, time } = await this.#manager.streams.getMessage(this.name, { seq: position });
-      return { position: seq, time: time.getTime(), payload: data };
+      const { seq, data, time, timestamp } = await this.#manager.streams.getMessage(this.name, {
+        seq: position,
+      });
+      return { position: seq, time: time.getTime(), nanoseconds: belowMillisecond(timestamp), payload: data };
     } catch (error) {
       if (apiCode(error) === NO_MESSAGE) return undefined;
       throw this.#error(error);
@@ -210,4 +212,10 @@ export class NatsStream {
   #error(error: unknown): CairnError {
     return streamError(this.name, this.#link.place, error);
   }
+}
+
+/** Of an ISO-8601 time with up to nine digits behind the point, as the server writes them, the last six: a Date has none of them. */
+function belowMillisecond(timestamp: string): number {
+  const digits = /\.(\d+)/.exec(timestamp)?.[1] ?? "";
+  return Number(digits.padEnd(9, "0").slice(3, 9));
 }

@@ -29,7 +29,7 @@ function identity(birth: BirthRecord, name: string): LogIdentity {
 /** A birth record and puts of `values` to one key; with an id, so that ids of the older log are known in the newer one. */
 function messages(birth: BirthRecord, values: readonly number[], time: number): LogMessage[] {
   const payloads = values.map((value) =>
-    encodeTransaction({ ops: [["put", "pods", "default/a", value]], id: `id-${value}` }),
+    encodeTransaction({ ops: [["put", "pods", "default/a", value]], id: `id-${value}` }, birth.log),
   );
   return [encodeBirthRecord(birth), ...payloads].map((payload, index) => ({
     position: index + 1,
@@ -117,7 +117,7 @@ describe("an index whose log is continued by another one", () => {
 
   it("is not begun by a record that does not say whole what it continues", () => {
     const broken = { ...NEW, offset: 4 };
-    expect(decodeMessage(encodeBirthRecord(NEW))).toEqual({ kind: "birth", birth: NEW });
+    expect(decodeMessage(encodeBirthRecord(NEW))).toMatchObject({ kind: "birth", birth: NEW });
     expect(decodeMessage(encodeBirthRecord(broken)).kind).toBe("unreadable");
   });
 });

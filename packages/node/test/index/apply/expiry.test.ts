@@ -17,7 +17,11 @@ class Log {
   readonly messages: LogMessage[] = [{ position: 1, time: 0, payload: encodeBirthRecord(birth) }];
 
   add(time: number, ...ops: TxOperation[]): this {
-    this.messages.push({ position: this.messages.length + 1, time, payload: encodeTransaction({ ops }) });
+    this.messages.push({
+      position: this.messages.length + 1,
+      time,
+      payload: encodeTransaction({ ops }, birth.log),
+    });
     return this;
   }
 }

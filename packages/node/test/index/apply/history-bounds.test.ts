@@ -27,7 +27,7 @@ function messages(bound: BoundPolicy | undefined): LogMessage[] {
   for (let position = 2; position <= TRANSACTIONS; position += 1) {
     const configure: TxOperation[] = bound === undefined ? [] : [["configure", { history: { pods: bound } }]];
     const ops: TxOperation[] = position === 2 ? [...configure, operation(2)] : [operation(position)];
-    found.push({ position, time: position * 1_000, payload: encodeTransaction({ ops }) });
+    found.push({ position, time: position * 1_000, payload: encodeTransaction({ ops }, birth.log) });
   }
   return found;
 }
@@ -128,7 +128,7 @@ describe("what a history policy removed", () => {
     const log: LogMessage[] = [{ position: 1, time: 1_000, payload: encodeBirthRecord(birth) }];
     const add = (...ops: TxOperation[]): void => {
       const position = log.length + 1;
-      log.push({ position, time: position * 1_000, payload: encodeTransaction({ ops }) });
+      log.push({ position, time: position * 1_000, payload: encodeTransaction({ ops }, birth.log) });
     };
     add(["configure", { history: { pods: { keep: 1 } } }]);
     for (let n = 0; n < 4; n += 1) {

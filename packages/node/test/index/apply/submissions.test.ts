@@ -18,7 +18,10 @@ const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
 
 function messagesOf(transactions: readonly Transaction[]): LogMessage[] {
-  const payloads = [encodeBirthRecord(birth), ...transactions.map((one) => encodeTransaction(one))];
+  const payloads = [
+    encodeBirthRecord(birth),
+    ...transactions.map((one) => encodeTransaction(one, birth.log)),
+  ];
   return payloads.map((payload, index) => ({ position: index + 1, time: 1_000 + index, payload }));
 }
 

@@ -34,7 +34,7 @@ const name = (n: number): string => {
 const document = (n: number, state: number) => ({ state: STATES[state % 3] ?? "", node: `n${n % 7}` });
 
 function message(position: number, ...ops: TxOperation[]): LogMessage {
-  return { position, time: position, payload: encodeTransaction({ ops }) };
+  return { position, time: position, payload: encodeTransaction({ ops }, birth.log) };
 }
 
 /** A log's beginning: many documents, then their fields are indexed. */

@@ -12,7 +12,7 @@ const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
 
 function message(position: number, ops: TxOperation[]): LogMessage {
-  return { position, time: position, payload: encodeTransaction({ ops }) };
+  return { position, time: position, payload: encodeTransaction({ ops }, birth.log) };
 }
 
 const key = fc.constantFrom("default/a", "default/b");

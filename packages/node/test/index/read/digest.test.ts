@@ -24,7 +24,7 @@ async function apply(payload: Uint8Array): Promise<void> {
 }
 
 async function submit(...ops: TxOperation[]): Promise<void> {
-  await apply(encodeTransaction({ ops }));
+  await apply(encodeTransaction({ ops }, birth.log));
 }
 
 /** A number of a version value as docs/index-format.md writes it. */

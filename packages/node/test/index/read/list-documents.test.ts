@@ -22,7 +22,7 @@ afterEach(async () => await index.close());
 
 async function apply(...ops: TxOperation[]): Promise<void> {
   position += 1;
-  await index.apply([{ position, time: position, payload: encodeTransaction({ ops }) }]);
+  await index.apply([{ position, time: position, payload: encodeTransaction({ ops }, birth.log) }]);
 }
 
 function key(name: string): { bucket: string; namespace: string; name: string } {

@@ -38,7 +38,7 @@ async function openIndex() {
       transactions.map((one, at) => ({
         position: txId + at + 1,
         time: time(txId + at + 1),
-        payload: encodeTransaction(one),
+        payload: encodeTransaction(one, birth.log),
       })),
     );
   };

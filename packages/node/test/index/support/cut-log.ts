@@ -15,7 +15,7 @@ export function messagesOf(transactions: readonly Transaction[]): LogMessage[] {
     ...transactions.map((one, index) => ({
       position: index + 2,
       time: 2_000 + (index % 3) * 500 + index,
-      payload: encodeTransaction(one),
+      payload: encodeTransaction(one, birth.log),
     })),
   ];
 }

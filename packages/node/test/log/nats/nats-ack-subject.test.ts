@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { parseAckSubject } from "../../../src/log/nats/nats-ack-subject.ts";
 
 describe("the reply subject of a delivered message", () => {
-  const expected = { position: 4321, delivery: 77, time: 1_669_112_345_678 };
+  const expected = { position: 4321, delivery: 77, time: 1_669_112_345_678, nanoseconds: 901_234 };
 
   it.each([
     ["without domain", "$JS.ACK.cairn.c0ns.1.4321.77.1669112345678901234.9"],

@@ -1,0 +1,30 @@
+import type { Logger } from "pino";
+import type { AppliedCounts } from "../index/index-store.ts";
+
+const PAUSE_MS = 60_000;
+
+/** Tells of messages in the log that change nothing because no node wrote them for it: once, and then at most once a minute, with their number. */
+export class RefusedMessageNotices {
+  readonly #logger: Logger;
+  #count = 0;
+  #toldAt = Number.NEGATIVE_INFINITY;
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  applied({ refused: { count, last } }: AppliedCounts): void {
+    if (last === undefined) return;
+    this.#count += count;
+    if (performance.now() - this.#toldAt < PAUSE_MS) return;
+    this.#toldAt = performance.now();
+    this.#logger.warn(
+      { messages: this.#count, txId: last.txId, reason: last.reason, hint: HINT },
+      "The log has messages that change nothing.",
+    );
+    this.#count = 0;
+  }
+}
+
+const HINT =
+  "Only nodes of this log should write to it: look at who else may publish there, and at streams that take the same subject. GET /api/v1/tx/ID tells of each why it was refused.";

@@ -1,0 +1,145 @@
+import { createHash, randomFillSync } from "node:crypto";
+import { crc32 } from "node:zlib";
+
+/*
+ * The first line of a message:
+ *
+ *   cairn/2 <CRC-32 of all that follows it and its space> <log tag> <random>[ <by>]
+ *
+ * The log tag stands for the log that the message was written for, so that what reaches another log is noticed there. The random part
+ * makes every message one of its own: two appends of the same operations have different bytes. Neither is part of what an idempotency id
+ * compares, which is what follows this line.
+ */
+const PREFIX = "cairn/2 ";
+const OLD_PREFIX = "cairn/1 ";
+const CRC_DIGITS = 8;
+const TAG_DIGITS = 16;
+const RANDOM_DIGITS = 16;
+/** Where the log tag begins, and with it what the checksum is of. */
+const CHECKED = PREFIX.length + CRC_DIGITS + 1;
+/** The end of a first line that names no writer. */
+const SHORTEST = CHECKED + TAG_DIGITS + 1 + RANDOM_DIGITS;
+const MAX_BY_BYTES = 64;
+const NEWLINE = 0x0a;
+const SPACE = 0x20;
+
+/** The first line of a message, read, and what follows it. */
+export interface Frame {
+  readonly logTag: string;
+  /** Who wrote it, where it says so: the name of a token. */
+  readonly by: string | undefined;
+  readonly body: Buffer;
+}
+
+/** A message with this body. `random` is 16 hexadecimal digits; tests give their own. */
+export function frameMessage(body: string, logTag: string, random = randomDigits()): Uint8Array {
+  const checked = Buffer.from(`${logTag} ${random}\n${body}`, "utf8");
+  const message = Buffer.allocUnsafe(CHECKED + checked.length);
+  message.write(`${PREFIX}${crc32(checked).toString(16).padStart(CRC_DIGITS, "0")} `, 0, "latin1");
+  message.set(checked, CHECKED);
+  return message;
+}
+
+/** The frame of a message, or why it is none. */
+export function readFrame(payload: Uint8Array): Frame | string {
+  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+  if (bytes.length <= SHORTEST || !startsWith(bytes, PREFIX)) return "not a message of Cairn";
+  if (!hasItsChecksum(bytes)) return "the message's checksum does not match";
+  const tagEnd = CHECKED + TAG_DIGITS;
+  const isFramed =
+    areHex(bytes, CHECKED, tagEnd) && bytes[tagEnd] === SPACE && areHex(bytes, tagEnd + 1, SHORTEST);
+  if (!isFramed) return "the message's first line is not readable";
+  const lineEnd = bytes[SHORTEST] === NEWLINE ? SHORTEST : endOfBy(bytes);
+  if (lineEnd < 0) return "the message's first line is not readable";
+  return {
+    logTag: bytes.toString("latin1", CHECKED, tagEnd),
+    by: lineEnd === SHORTEST ? undefined : bytes.toString("latin1", SHORTEST + 1, lineEnd),
+    body: bytes.subarray(lineEnd + 1),
+  };
+}
+
+/**
+ * Whether `payload` begins as a message of Cairn and does not match its checksum. To an index such a message is one that changes nothing,
+ * which is right where others may write to the log too. Where only Cairn writes it was damaged on the disk, and passing over it would lose
+ * a transaction without a word.
+ */
+export function isDamagedMessage(payload: Uint8Array): boolean {
+  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+  return bytes.length > SHORTEST && startsWith(bytes, PREFIX) && !hasItsChecksum(bytes);
+}
+
+/** Whether a message is one that Cairn 0.1.0 wrote, which this version does not read. */
+export function isOfFirstVersion(payload: Uint8Array): boolean {
+  return startsWith(payload, OLD_PREFIX);
+}
+
+/** What stands for the content of a message when the same id is submitted again: SHA-256 of all that follows its first line. */
+export function contentHash(payload: Uint8Array): Buffer {
+  return createHash("sha256")
+    .update(payload.subarray(payload.indexOf(NEWLINE) + 1))
+    .digest();
+}
+
+let lastTag: { readonly logId: string; readonly tag: string } | undefined;
+
+/** What stands for a log in its messages: the first 8 bytes of the SHA-256 of its id, in hexadecimal digits. */
+export function logTagOf(logId: string): string {
+  if (lastTag?.logId === logId) return lastTag.tag;
+  const tag = createHash("sha256").update(logId).digest("hex").slice(0, TAG_DIGITS);
+  lastTag = { logId, tag };
+  return tag;
+}
+
+function hasItsChecksum(bytes: Buffer): boolean {
+  return (
+    bytes[CHECKED - 1] === SPACE &&
+    readHex(bytes, PREFIX.length, CHECKED - 1) === crc32(bytes.subarray(CHECKED))
+  );
+}
+
+/** Behind the name of a writer, printable ASCII without blanks; -1 where it is none. */
+function endOfBy(bytes: Buffer): number {
+  if (bytes[SHORTEST] !== SPACE) return -1;
+  const end = bytes.indexOf(NEWLINE, SHORTEST + 1);
+  if (end <= SHORTEST + 1 || end > SHORTEST + 1 + MAX_BY_BYTES) return -1;
+  for (let at = SHORTEST + 1; at < end; at += 1) {
+    const byte = bytes[at] ?? 0;
+    if (byte <= SPACE || byte > 0x7e) return -1;
+  }
+  return end;
+}
+
+const RANDOM_POOL = Buffer.alloc(8 * 512);
+let randomLeft = 0;
+
+/** Asking the system for each message would cost as much as all the rest of it. */
+function randomDigits(): string {
+  if (randomLeft === 0) {
+    randomFillSync(RANDOM_POOL);
+    randomLeft = RANDOM_POOL.length;
+  }
+  randomLeft -= 8;
+  return RANDOM_POOL.toString("hex", randomLeft, randomLeft + 8);
+}
+
+function startsWith(bytes: Uint8Array, prefix: string): boolean {
+  if (bytes.length < prefix.length) return false;
+  for (let at = 0; at < prefix.length; at += 1) if (bytes[at] !== prefix.charCodeAt(at)) return false;
+  return true;
+}
+
+function areHex(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let at = from; at < to; at += 1) if (Number.isNaN(HEX_DIGITS[bytes[at] ?? 0])) return false;
+  return true;
+}
+
+/** Hexadecimal digits as a number; NaN when there is anything else. Without making text of them: it is done for every message. */
+function readHex(bytes: Buffer, from: number, to: number): number {
+  let value = 0;
+  for (let at = from; at < to; at += 1) value = value * 16 + (HEX_DIGITS[bytes[at] ?? 0] ?? Number.NaN);
+  return value;
+}
+
+const HEX_DIGITS: readonly number[] = Array.from({ length: 256 }, (_, code) =>
+  /^[0-9a-f]$/.test(String.fromCharCode(code)) ? parseInt(String.fromCharCode(code), 16) : Number.NaN,
+);

@@ -1,0 +1,12 @@
+import { crc32 } from "node:zlib";
+import { logTagOf } from "../../src/transactions/message-frame.ts";
+
+/** Any bytes framed as a message of Cairn, as docs/log-format.md says, by whoever may publish to the log. */
+export function framed(
+  body: string | Uint8Array,
+  { logId = "log-1", by, random = "0123456789abcdef" }: { logId?: string; by?: string; random?: string } = {},
+): Uint8Array {
+  const head = `${logTagOf(logId)} ${random}${by === undefined ? "" : ` ${by}`}\n`;
+  const checked = Buffer.concat([Buffer.from(head), Buffer.from(body)]);
+  return Buffer.concat([Buffer.from(`cairn/2 ${crc32(checked).toString(16).padStart(8, "0")} `), checked]);
+}
