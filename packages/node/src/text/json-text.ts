@@ -17,6 +17,11 @@ const SPACE = 0x20;
 const ESCAPED = new Set(Array.from('"\\/bfnrt', (char) => char.charCodeAt(0)));
 const WORDS = ["true", "false", "null"].map((word) => Buffer.from(word));
 
+/** Bytes that stand in a text for themselves. */
+const IS_PLAIN = Uint8Array.from({ length: 256 }, (_, byte) =>
+  byte >= SPACE && byte !== QUOTE && byte !== BACKSLASH ? 1 : 0,
+);
+
 /** For each open list or map, which of the two it is. One reader at a time: it never waits. */
 const open = new Uint8Array(MAX_JSON_DEPTH + 1);
 
@@ -85,10 +90,10 @@ function skipName(bytes: Uint8Array, from: number, to: number): number {
 /** Behind the closing quote of the text that begins at `from`; -1 where it is none. */
 function endOfText(bytes: Uint8Array, from: number, to: number): number {
   for (let at = from + 1; at < to; at += 1) {
-    const byte = bytes[at] ?? 0;
-    if (byte === QUOTE) return at + 1;
-    if (byte < SPACE) return -1;
-    if (byte !== BACKSLASH) continue;
+    while (at < to && IS_PLAIN[bytes[at] ?? 0] === 1) at += 1;
+    if (at >= to) return -1;
+    if (bytes[at] === QUOTE) return at + 1;
+    if (bytes[at] !== BACKSLASH) return -1;
     at += 1;
     const escaped = bytes[at] ?? 0;
     if (at >= to) return -1;

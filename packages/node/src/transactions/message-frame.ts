@@ -45,17 +45,17 @@ export function readFrame(payload: Uint8Array): Frame | string {
   const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
   if (bytes.length <= SHORTEST || !startsWith(bytes, PREFIX)) return "not a message of Cairn";
   if (!hasItsChecksum(bytes)) return "the message's checksum does not match";
-  const tagEnd = CHECKED + TAG_DIGITS;
+  const logTag = readTag(bytes);
   const isFramed =
-    areHex(bytes, CHECKED, tagEnd) && bytes[tagEnd] === SPACE && areHex(bytes, tagEnd + 1, SHORTEST);
+    logTag !== undefined &&
+    bytes[CHECKED + TAG_DIGITS] === SPACE &&
+    areHex(bytes, CHECKED + TAG_DIGITS + 1, SHORTEST);
   if (!isFramed) return "the message's first line is not readable";
-  const lineEnd = bytes[SHORTEST] === NEWLINE ? SHORTEST : endOfBy(bytes);
+  if (bytes[SHORTEST] === NEWLINE) return { logTag, by: undefined, body: bytes.subarray(SHORTEST + 1) };
+  const lineEnd = endOfBy(bytes);
   if (lineEnd < 0) return "the message's first line is not readable";
-  return {
-    logTag: bytes.toString("latin1", CHECKED, tagEnd),
-    by: lineEnd === SHORTEST ? undefined : bytes.toString("latin1", SHORTEST + 1, lineEnd),
-    body: bytes.subarray(lineEnd + 1),
-  };
+  const by = bytes.toString("latin1", SHORTEST + 1, lineEnd);
+  return { logTag, by, body: bytes.subarray(lineEnd + 1) };
 }
 
 /**
@@ -128,18 +128,38 @@ function startsWith(bytes: Uint8Array, prefix: string): boolean {
   return true;
 }
 
+/** Nearly all messages that a node reads are of one log: its tag is made a text once. */
+let seenTag = { bytes: Buffer.alloc(0), text: "" };
+
+function readTag(bytes: Buffer): string | undefined {
+  let at = 0;
+  while (at < TAG_DIGITS && bytes[CHECKED + at] === seenTag.bytes[at]) at += 1;
+  if (at === TAG_DIGITS) return seenTag.text;
+  if (!areHex(bytes, CHECKED, CHECKED + TAG_DIGITS)) return undefined;
+  const text = bytes.toString("latin1", CHECKED, CHECKED + TAG_DIGITS);
+  seenTag = { bytes: Buffer.from(text), text };
+  return text;
+}
+
 function areHex(bytes: Uint8Array, from: number, to: number): boolean {
-  for (let at = from; at < to; at += 1) if (Number.isNaN(HEX_DIGITS[bytes[at] ?? 0])) return false;
+  for (let at = from; at < to; at += 1)
+    if ((HEX_DIGITS[bytes[at] ?? 0] ?? NO_DIGIT) === NO_DIGIT) return false;
   return true;
 }
 
-/** Hexadecimal digits as a number; NaN when there is anything else. Without making text of them: it is done for every message. */
-function readHex(bytes: Buffer, from: number, to: number): number {
+/** Hexadecimal digits as a number; -1 when there is anything else. Without making text of them: it is done for every message. */
+function readHex(bytes: Uint8Array, from: number, to: number): number {
   let value = 0;
-  for (let at = from; at < to; at += 1) value = value * 16 + (HEX_DIGITS[bytes[at] ?? 0] ?? Number.NaN);
+  for (let at = from; at < to; at += 1) {
+    const digit = HEX_DIGITS[bytes[at] ?? 0] ?? NO_DIGIT;
+    if (digit === NO_DIGIT) return -1;
+    value = value * 16 + digit;
+  }
   return value;
 }
 
-const HEX_DIGITS: readonly number[] = Array.from({ length: 256 }, (_, code) =>
-  /^[0-9a-f]$/.test(String.fromCharCode(code)) ? parseInt(String.fromCharCode(code), 16) : Number.NaN,
-);
+const NO_DIGIT = 0xff;
+const HEX_DIGITS = Uint8Array.from({ length: 256 }, (_, code) => {
+  const at = "0123456789abcdef".indexOf(String.fromCharCode(code));
+  return at < 0 ? NO_DIGIT : at;
+});

@@ -162,12 +162,20 @@ function parseHeader(
   body: Buffer,
   end: number,
 ): { birth?: unknown; ops?: unknown; id?: unknown } | undefined {
-  if (!isJsonText(body, 0, end)) return undefined;
-  const header = JSON.parse(body.toString("utf8", 0, end)) as unknown;
-  if (header === null || typeof header !== "object" || Array.isArray(header)) return undefined;
+  const header = parse(body.toString("utf8", 0, end));
+  if (typeof header !== "object" || header === null || Array.isArray(header)) return undefined;
   const names = Object.keys(header);
   if (names.some((name) => name !== "ops" && name !== "id" && name !== "birth")) return undefined;
   return namesAtTop(body, end) === names.length ? header : undefined;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
 }
 
 /** How many names the map has that is the JSON from the beginning to `end`, each time that one stands there. */
