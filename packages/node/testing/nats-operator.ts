@@ -58,6 +58,11 @@ export class NatsOperator {
     for (const text of texts) await this.#client.jetstream().publish(subject, text);
   }
 
+  /** Publishes as whoever may, without any part of a node. Answers the message's position. */
+  async publish(payload: Uint8Array): Promise<number> {
+    return (await this.#client.jetstream().publish(`${this.stream}.tx`, payload)).seq;
+  }
+
   /** Removes all messages before `position`. */
   async purgeBefore(position: number): Promise<void> {
     await this.#manager.streams.purge(this.stream, { seq: position });

@@ -10,7 +10,7 @@ import {
 import { transaction } from "../index/support/transactions-arbitrary.ts";
 import { framed } from "./framed.ts";
 
-const encode = (transaction: Transaction): Uint8Array => encodeTransaction(transaction, "log-1");
+const encode = (submitted: Transaction): Uint8Array => encodeTransaction(submitted, "log-1");
 
 const one: Transaction = {
   ops: [
@@ -20,6 +20,10 @@ const one: Transaction = {
   ],
   id: "abc",
 };
+
+const put = (document: string | Uint8Array): Uint8Array =>
+  Buffer.concat([Buffer.from('{"ops":[["put","fx","a"]]}\n'), Buffer.from(document)]);
+const lists = (depth: number): string => "[".repeat(depth) + "]".repeat(depth);
 
 describe("a message of the log", () => {
   it("gives back the transaction that was submitted", () => {
@@ -95,9 +99,6 @@ describe("a message of the log", () => {
     }
   });
 
-  const put = (document: string | Uint8Array): Uint8Array =>
-    Buffer.concat([Buffer.from('{"ops":[["put","fx","a"]]}\n'), Buffer.from(document)]);
-  const deep = (depth: number): string => "[".repeat(depth) + "]".repeat(depth);
   it.each<[string, string | Uint8Array]>([
     ["null", "null"],
     ["a number", "3"],
@@ -107,8 +108,8 @@ describe("a message of the log", () => {
     ["an operation that is null", '{"ops":[null]}'],
     ["operations that are a number", '{"ops":3}'],
     ["no operations", '{"ops":[]}'],
-    ["an operation whose name is a list, nested deeply", `{"ops":[[${deep(4_500)}]]}`],
-    ["a list nested more deeply than any stack", `{"ops":[${deep(200_000)}]}`],
+    ["an operation whose name is a list, nested deeply", `{"ops":[[${lists(4_500)}]]}`],
+    ["a list nested more deeply than any stack", `{"ops":[${lists(200_000)}]}`],
     ["a birth record of null", '{"birth":null}'],
     ["a birth record and operations", '{"birth":{"log":"x","offset":0},"ops":[["delete","fx","a"]]}'],
     ["a birth record and another line", '{"birth":{"log":"x","offset":0}}\n1'],
@@ -131,11 +132,11 @@ describe("a message of the log", () => {
     ["a document after a byte-order mark", put("\ufeff1")],
     ["a document with a carriage return between its parts", put('{"a":\r1}')],
     ["a document that is not UTF-8", put(Buffer.from([0x22, 0xff, 0x22]))],
-    ["a document nested too deeply", put(deep(501))],
+    ["a document nested too deeply", put(lists(501))],
     ["an event that is not JSON", '{"ops":[["event"]]}\n{'],
     ["an event that is none", '{"ops":[["event"]]}\n{"object":"a"}'],
     ["policies that are none", '{"ops":[["configure"]]}\n{"indexes":{"fx":[5]}}'],
-    ["policies nested deeply", `{"ops":[["configure"]]}\n{"indexes":${deep(400)}}`],
+    ["policies nested deeply", `{"ops":[["configure"]]}\n{"indexes":${lists(400)}}`],
     ["a name that is endless", `{"ops":[["${"x".repeat(100_000)}"]]}`],
   ])("is unreadable, with a short reason and no error, when it is framed as ours and says %s", (_, body) => {
     const decoded = decodeMessage(framed(body));
@@ -144,7 +145,7 @@ describe("a message of the log", () => {
     expect(decoded.reason.isWellFormed()).toBe(true);
   });
 
-  it.each(["1", " 1", '"\u00e9\\ud800"', deep(500), '{"a":[true,false,null,-0.5e-7]}', '{"a":1,"a":2}'])(
+  it.each(["1", " 1", '"\u00e9\\ud800"', lists(500), '{"a":[true,false,null,-0.5e-7]}', '{"a":1,"a":2}'])(
     "has the document %s as it is",
     (document) => {
       const decoded = decodeMessage(framed(put(document)));

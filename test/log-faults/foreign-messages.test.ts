@@ -1,0 +1,94 @@
+import { createHash } from "node:crypto";
+import { crc32 } from "node:zlib";
+import type { CairnNode } from "@cairn/node";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { LogFold } from "@cairn/node/testing";
+import { FaultScene, put, values } from "../support/fault-scene.ts";
+
+/** A message with everything right in its first line, as docs/log-format.md has it. */
+function framed(logId: string, body: string | Uint8Array): Uint8Array {
+  const tag = createHash("sha256").update(logId).digest("hex").slice(0, 16);
+  const checked = Buffer.concat([Buffer.from(`${tag} 00112233445566ff\n`), Buffer.from(body)]);
+  return Buffer.concat([Buffer.from(`cairn/2 ${crc32(checked).toString(16).padStart(8, "0")} `), checked]);
+}
+
+const nested = (depth: number): string => "[".repeat(depth) + "]".repeat(depth);
+const puts = (document: string): string => `{"ops":[["put","things","default/bad"]]}\n${document}`;
+
+const MESSAGES: readonly [string, (logId: string) => Uint8Array][] = [
+  ["begins another log", (logId) => framed(logId, '{"birth":{"log":"11111111-2222","offset":0}}')],
+  ["begins this log again", (logId) => framed(logId, JSON.stringify({ birth: { log: logId, offset: 7 } }))],
+  ["is of another log", () => framed("another log", puts("1"))],
+  ["names an operation by thousands of lists", (logId) => framed(logId, `{"ops":[[${nested(4_500)}]]}`)],
+  ["has a document that is no JSON", (logId) => framed(logId, puts("not json"))],
+  ["has a document that is empty", (logId) => framed(logId, puts(""))],
+  [
+    "has a document that is not UTF-8",
+    (logId) => framed(logId, Buffer.concat([Buffer.from(puts('"')), Buffer.from([0xff, 0x22])])),
+  ],
+  [
+    "has an id that is half a character",
+    (logId) => framed(logId, '{"ops":[["delete","things","default/k0"]],"id":"\\ud800"}'),
+  ],
+  [
+    "has an id that is another half",
+    (logId) => framed(logId, '{"ops":[["delete","things","default/k0"]],"id":"\\ud801"}'),
+  ],
+  [
+    "writes a key twice",
+    (logId) => framed(logId, '{"ops":[["put","things","default/k0"],["delete","things","k0"]]}\n1'),
+  ],
+  [
+    "says its operations twice",
+    (logId) =>
+      framed(logId, '{"ops":[["delete","things","default/k0"]],"ops":[["delete","things","default/k1"]]}'),
+  ],
+  ["is of version 0.1.0", () => Buffer.from("cairn/1 00000000\n{}")],
+  ["is anything", () => Buffer.from("hello")],
+];
+
+describe("a message that somebody else published to the log", () => {
+  let scene: FaultScene;
+  let nodes: CairnNode[];
+  let logId = "";
+  beforeEach(async () => {
+    scene = await FaultScene.open();
+    nodes = [await scene.ready("a"), await scene.ready("b")];
+    logId = (await nodes[0]?.status())?.log.id ?? "";
+    for (const node of nodes.slice(0, 1)) await put(node, 0, 3, "kept");
+  });
+  afterEach(async () => await scene.close());
+
+  it("changes nothing and stops nobody, whatever it says: nodes that read it one by one, in batches and from the beginning agree", async () => {
+    const [a, b] = nodes as [CairnNode, CairnNode];
+    const refused: number[] = [];
+    await scene.operate(async (operator) => {
+      for (const [, message] of MESSAGES) {
+        const txId = await operator.publish(message(logId));
+        refused.push(txId);
+        await a.await(txId).catch(() => {});
+      }
+    });
+    const last = await put(a, 3, 4, "after it");
+    await b.await(last);
+    for (const [index, txId] of refused.entries()) {
+      const outcome = await b.outcome(txId);
+      expect([MESSAGES[index]?.[0], outcome?.committed]).toEqual([MESSAGES[index]?.[0], false]);
+      expect(outcome?.reason).toMatch(/^TX_INVALID: /);
+    }
+    const joined = await scene.ready("joined");
+    const fold = await scene.operate(async (operator) => {
+      const known = new LogFold();
+      // The oracle knows what nodes write: what was refused counts as what nobody can read.
+      for await (const message of operator.messages()) {
+        known.apply(refused.includes(message.position) ? { ...message, payload: Buffer.from("?") } : message);
+      }
+      return known;
+    });
+    for (const node of [a, b, joined]) {
+      expect((await node.status()).join.movedAside).toEqual([]);
+      expect(await node.digest()).toEqual({ txId: fold.txId, digest: fold.digest() });
+      expect(await values(node)).toEqual({ k0: "kept", k1: "kept", k2: "kept", k3: "after it" });
+    }
+  });
+});
