@@ -108,11 +108,11 @@ function decodeBody(body: Buffer, logTag: string): DecodedMessage {
   for (const parts of logged as unknown[]) {
     const problem = loggedOperationProblem(parts);
     if (problem !== undefined) return unreadable(problem);
-    const [op, , , revision = null] = parts as LoggedParts;
+    const known = parts as LoggedParts;
+    const op = known[0];
     const isKeyless = op === "event" || op === "configure";
-    const [bucket, key] = isKeyless
-      ? ["", ""]
-      : [(parts as LoggedParts)[1], qualifiedKey((parts as LoggedParts)[2])];
+    const bucket = isKeyless ? "" : known[1];
+    const key = isKeyless ? "" : qualifiedKey(known[2]);
     if (isWrittenTwice(op, bucket, key, written)) return unreadable(`${bucket} ${key} is written twice`);
     let document: Uint8Array | undefined;
     if (op === "put" || isKeyless) {
@@ -127,7 +127,7 @@ function decodeBody(body: Buffer, logTag: string): DecodedMessage {
       const fault = loggedContentProblem(op, JSON.parse(Buffer.from(document).toString()) as unknown);
       if (fault !== undefined) return unreadable(fault);
       ops.push({ op, bucket, key, document, revision: (parts as [string, Revision | null])[1] });
-    } else ops.push({ op, bucket, key, document, revision });
+    } else ops.push({ op, bucket, key, document, revision: known[3] ?? null });
   }
   if (position <= body.length) return unreadable("something follows the last document");
   return {
@@ -155,8 +155,8 @@ function isWrittenTwice(
 }
 
 /**
- * The line of operations, or a birth record; undefined where it is neither. JSON.parse takes what has more than one meaning: a name that
- * stands twice (the last wins), and any nesting. Both are refused, as are names that are not known.
+ * The line of operations, or a birth record; undefined where it is neither. JSON.parse takes a name that stands twice, and the last one
+ * wins: that is refused here, as are names that are not known.
  */
 function parseHeader(
   body: Buffer,
@@ -164,9 +164,12 @@ function parseHeader(
 ): { birth?: unknown; ops?: unknown; id?: unknown } | undefined {
   const header = parse(body.toString("utf8", 0, end));
   if (typeof header !== "object" || header === null || Array.isArray(header)) return undefined;
-  const names = Object.keys(header);
-  if (names.some((name) => name !== "ops" && name !== "id" && name !== "birth")) return undefined;
-  return namesAtTop(body, end) === names.length ? header : undefined;
+  let names = 0;
+  for (const name of Object.keys(header)) {
+    if (name !== "ops" && name !== "id" && name !== "birth") return undefined;
+    names += 1;
+  }
+  return namesAtTop(body, end) === names ? header : undefined;
 }
 
 function parse(text: string): unknown {
