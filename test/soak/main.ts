@@ -18,7 +18,7 @@ const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: 
     "s3-faults": { file: "packages/checkpoint/test/stores/s3/s3-faults.test.ts", rounds: 300 },
     "s3-broken-line": { file: "packages/checkpoint/test/stores/s3/s3-broken-line.test.ts", rounds: 1 },
     watch: { file: "test/watch-faults/watch-torture.test.ts", rounds: 100 },
-    foreign: { file: "packages/node/test/index/apply/foreign-messages.test.ts", rounds: 1_000_000 },
+    foreign: { file: "packages/node/test/faults/foreign-log.test.ts", rounds: 20_000 },
     fuzz: { file: "packages/node/test/faults/store-fuzz.test.ts", rounds: 1_000 },
   };
 

@@ -1,0 +1,61 @@
+import { createHash } from "node:crypto";
+import { expect, it } from "vitest";
+import { memoryProvider } from "@cairn/kv";
+import { emptyState } from "../../src/index/empty-state.ts";
+import { IndexStore } from "../../src/index/index-store.ts";
+import type { LogMessage } from "../../src/log/tx-log.ts";
+import { FOREIGN_LOG_ID, foreignLog } from "./foreign-log.ts";
+import { seededRandom } from "./seeded-log.ts";
+
+const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 20);
+const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
+const MESSAGES = 500;
+
+const birth = { log: FOREIGN_LOG_ID, offset: 0 };
+const empty = emptyState({ id: FOREIGN_LOG_ID, name: "cairn", bounds: { first: 1, last: 1 }, birth });
+
+/** All rows of an index that applied the runs, and how many transactions committed. Fields are built as soon as they are defined. */
+async function rowsAfter(
+  runs: readonly (readonly LogMessage[])[],
+): Promise<{ rows: string; committed: number }> {
+  const kv = await memoryProvider().open("/nonexistent/in-memory");
+  const index = await IndexStore.open(kv, empty);
+  let committed = 0;
+  for (const run of runs) {
+    committed += (await index.apply(run)).committed;
+    while (await index.buildFields());
+  }
+  const hash = createHash("sha256");
+  for await (const rows of kv.range({})) {
+    for (const [key, value] of rows) hash.update(`${key.length} ${value.length} `).update(key).update(value);
+  }
+  await kv.close();
+  return { rows: hash.digest("hex"), committed };
+}
+
+function cutAtRandom(messages: readonly LogMessage[], random: () => number): LogMessage[][] {
+  const runs: LogMessage[][] = [];
+  for (let at = 0; at < messages.length;) {
+    const length = 1 + Math.floor(random() ** 3 * 100);
+    runs.push(messages.slice(at, at + length));
+    at += length;
+  }
+  return runs;
+}
+
+it(
+  `gives the same rows one by one, at once and in any batches, whatever ${SEEDS} seeds of foreign messages say`,
+  async () => {
+    let committed = 0;
+    for (let seed = FIRST; seed < FIRST + SEEDS; seed += 1) {
+      const messages = foreignLog(seed, MESSAGES);
+      const whole = await rowsAfter([messages]);
+      committed += whole.committed;
+      expect([seed, await rowsAfter(messages.map((message) => [message]))]).toEqual([seed, whole]);
+      expect([seed, await rowsAfter(cutAtRandom(messages, seededRandom(-seed)))]).toEqual([seed, whole]);
+    }
+    // Were all refused, nothing would have been tried.
+    expect(committed).toBeGreaterThan(SEEDS * MESSAGES * 0.1);
+  },
+  180_000 + SEEDS * 2_000,
+);
