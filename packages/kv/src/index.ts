@@ -1,6 +1,7 @@
 export * from "./errors/errors.ts";
 export { diskError } from "./disk/disk-error.ts";
 export { makeFolder } from "./disk/make-folder.ts";
+export { syncFolder } from "./disk/sync-folder.ts";
 /** What every store is, whatever it lies on. */
 export type * from "./store/kv-store.ts";
 export { LEVEL_FORMAT, levelProvider } from "./level/level-kv-store.ts";
@@ -18,5 +19,9 @@ export { decodeLevelManifest } from "./files/level-manifest.ts";
 export type { LevelManifest } from "./files/level-manifest.ts";
 export { checkWriteAheadLogs } from "./files/write-ahead-logs.ts";
 export { checkLiveTables, liveTableBounds, liveTableNames } from "./tables/check-live-tables.ts";
-export { isLockedElsewhere } from "./level/level-lock.ts";
+export { findTornTail } from "./files/torn-tail.ts";
+/** For writers whose batches say where they begin. */
+export type { BatchEnding, TornTail } from "./files/torn-tail.ts";
+export { claimDirectory, isLockedElsewhere, whileLocked } from "./level/level-lock.ts";
+export type { ClaimedDirectory } from "./level/level-lock.ts";
 export { findTableDamage, type TableDamage } from "./tables/table-damage.ts";

@@ -1,6 +1,6 @@
 import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { syncFolder } from "./sync-folder.ts";
+import { syncFolder } from "@cairn/kv";
 
 /** What tells, for each file of a folder, that its content is still what it was. */
 export type FileMarks = ReadonlyMap<string, string>;

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { CairnError, diskError, isCairnError, makeFolder, systemErrorCode } from "@cairn/kv";
+import { CairnError, diskError, isCairnError, makeFolder, systemErrorCode, syncFolder } from "@cairn/kv";
 import type { Manifest } from "../store/checkpoint.ts";
 import { ARCHIVE_FORMATS } from "../store/checkpoint.ts";
 import { checkpointFile } from "../store/checkpoint-name.ts";
@@ -14,7 +14,6 @@ import type { SkippedCheckpoint } from "../store/list-checkpoints.ts";
 import { reserve } from "../store/reservations.ts";
 import type { Reservation } from "../store/reservations.ts";
 import { unlessAborted } from "../timing/unless-aborted.ts";
-import { syncFolder } from "../disk/sync-folder.ts";
 import { fileMarks, syncChangedFiles } from "../disk/file-marks.ts";
 import { unpackArchive } from "../archive/unpack/unpack.ts";
 

@@ -5,7 +5,9 @@ import { CairnError } from "../errors/errors.ts";
 // (masked CRC-32C, length, type) and a payload; what does not fit into a block goes on in the next as fragments.
 /** The size of all blocks but the last one of a file. */
 export const LEVEL_BLOCK_SIZE = 32_768;
-const HEADER_SIZE = 7;
+/** What stands before each record, and before each fragment of one. */
+export const LEVEL_HEADER_SIZE = 7;
+const HEADER_SIZE = LEVEL_HEADER_SIZE;
 const FULL = 1;
 const FIRST = 2;
 const MIDDLE = 3;
@@ -71,6 +73,25 @@ export class LevelRecordReader {
     this.#fragments = [];
     return record;
   }
+}
+
+/** Where the record begins that is written next to one that ends at `end`: a header is never cut, what is left of a block stays empty. */
+export function recordBegin(end: number): number {
+  const room = LEVEL_BLOCK_SIZE - (end % LEVEL_BLOCK_SIZE);
+  return room < HEADER_SIZE ? end + room : end;
+}
+
+/** Where a record of so many bytes ends that is written next to one that ends at `start`. */
+export function recordEnd(start: number, bytes: number): number {
+  let at = start;
+  let left = bytes;
+  do {
+    at = recordBegin(at);
+    const part = Math.min(left, LEVEL_BLOCK_SIZE - (at % LEVEL_BLOCK_SIZE) - HEADER_SIZE);
+    at += HEADER_SIZE + part;
+    left -= part;
+  } while (left > 0);
+  return at;
 }
 
 function corrupt(position: number, what: string): CairnError {

@@ -2,7 +2,7 @@ import { mkdtemp, rm, stat, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { ClassicLevel } from "classic-level";
-import { systemErrorCode } from "../errors/errors.ts";
+import { isCairnError, systemErrorCode } from "../errors/errors.ts";
 import { innermost, locked } from "./level-errors.ts";
 
 /**
@@ -44,20 +44,38 @@ async function identityOf(dir: string): Promise<string> {
 }
 
 /**
- * Whether another process has the LevelDB in `dir` open, found out without touching it: an empty database elsewhere is
- * opened whose lock file is that of `dir`. Only for directories that this process has claimed.
+ * Whether another process has the LevelDB in `dir` open, found out without touching it. Only for directories that this process has
+ * claimed.
  */
 export async function isLockedElsewhere(dir: string): Promise<boolean> {
+  try {
+    await whileLocked(dir, () => Promise.resolve());
+    return false;
+  } catch (error) {
+    if (isCairnError(error, "INDEX_LOCKED")) return true;
+    throw error;
+  }
+}
+
+/**
+ * Does `work` while no other process can open the LevelDB in `dir`: an empty database elsewhere is opened whose lock file is that of
+ * `dir`. Only for directories that this process has claimed. `INDEX_LOCKED` when another process has it open.
+ */
+export async function whileLocked<T>(dir: string, work: () => Promise<T>): Promise<T> {
   const probe = await mkdtemp(join(tmpdir(), "cairn-lock-"));
   try {
     await symlink(join(resolve(dir), "LOCK"), join(probe, "LOCK"));
     const level = new ClassicLevel(probe);
-    await level.open();
-    await level.close();
-    return false;
-  } catch (error) {
-    if (systemErrorCode(innermost(error)) === "LEVEL_LOCKED") return true;
-    throw error;
+    try {
+      await level.open();
+    } catch (error) {
+      throw systemErrorCode(innermost(error)) === "LEVEL_LOCKED" ? locked(dir, error) : error;
+    }
+    try {
+      return await work();
+    } finally {
+      await level.close();
+    }
   } finally {
     await rm(probe, { recursive: true, force: true });
   }

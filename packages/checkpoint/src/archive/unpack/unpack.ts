@@ -1,4 +1,4 @@
-import { diskError, makeFolder } from "@cairn/kv";
+import { diskError, makeFolder, syncFolder } from "@cairn/kv";
 import { Inbox, receiveError, startThreadPair, WORTH_A_THREAD } from "@cairn/kv/threads";
 import { chunkSource } from "./archive-source.ts";
 import { ARCHIVE_FORMATS } from "../../store/checkpoint.ts";
@@ -7,7 +7,6 @@ import type { StoredContent } from "../../store/checkpoint-store.ts";
 import { manifestWriter, sinkHere } from "./file-sink.ts";
 import { receiveArchive } from "./receive-archive.ts";
 import { unlessAborted } from "../../timing/unless-aborted.ts";
-import { syncFolder } from "../../disk/sync-folder.ts";
 import type { UnpackMessage, UnpackOrder, UnpackRequest } from "./unpack-worker.ts";
 import type { WriteOrder } from "./write-worker.ts";
 

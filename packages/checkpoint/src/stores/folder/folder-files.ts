@@ -3,11 +3,10 @@ import { lstat, readdir, rm, stat, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
-import { systemErrorCode } from "@cairn/kv";
+import { systemErrorCode, syncFolder } from "@cairn/kv";
 import type { StoredContent, StoredFile } from "../../store/checkpoint-store.ts";
 import { folderError } from "./folder-errors.ts";
 import { isStoreName, TEMPORARY_PREFIX } from "../../store/store-names.ts";
-import { syncFolder } from "../../disk/sync-folder.ts";
 
 const READ_CHUNK = 256 * 1024;
 

@@ -1,9 +1,8 @@
 import { open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { systemErrorCode } from "@cairn/kv";
+import { systemErrorCode, syncFolder } from "@cairn/kv";
 import { TEMPORARY_PREFIX } from "../../store/store-names.ts";
 import { discard, type TemporaryFile } from "./write-file.ts";
-import { syncFolder } from "../../disk/sync-folder.ts";
 
 /** What is done under a claim takes milliseconds; one this old belongs to a process that died with it. */
 const STALE_AFTER_MS = 5_000;

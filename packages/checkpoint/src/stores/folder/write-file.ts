@@ -2,8 +2,7 @@ import { randomBytes } from "node:crypto";
 import { link, open, rename, rm, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { makeFolder, systemErrorCode } from "@cairn/kv";
-import { syncFolder } from "../../disk/sync-folder.ts";
+import { makeFolder, systemErrorCode, syncFolder } from "@cairn/kv";
 import { TEMPORARY_PREFIX } from "../../store/store-names.ts";
 
 /** What file systems without hard links answer to a link. */

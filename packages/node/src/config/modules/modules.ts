@@ -28,7 +28,10 @@ const embeddedTxLog = defineModule({
     ...txLogParameters,
   },
   common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"], trim: values.trim }),
-  create: (values) => () => openEmbeddedTxLog({ path: values.path }),
+  create:
+    (values, { onNotice }) =>
+    () =>
+      openEmbeddedTxLog({ path: values.path, onNotice }),
 });
 
 const levelKvStore = defineModule({

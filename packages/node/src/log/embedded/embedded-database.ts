@@ -1,24 +1,34 @@
-import { open, readdir, statfs } from "node:fs/promises";
-import { dirname } from "node:path";
+import { readdir, statfs } from "node:fs/promises";
 import {
   CairnError,
   checkWriteAheadLogs,
+  claimDirectory,
+  type ClaimedDirectory,
   errorMessage,
+  findTornTail,
   isCairnError,
   isLockedElsewhere,
+  syncFolder,
   systemErrorCode,
-  makeFolder,
+  whileLocked,
 } from "@cairn/kv";
 import { ClassicLevel } from "classic-level";
+import { BATCH_ENDING } from "./embedded-batch.ts";
+import { beginCreation, isBeingMade, makeDurably } from "./embedded-creation.ts";
+import { cutTornTail } from "./set-aside.ts";
 
 const WRITE_BUFFER_BYTES = 4 * 1024 * 1024;
 
 /** LevelDB with bytes as keys and values. */
 export type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
-/** Whether `path` holds a database. A folder that lost a part of one is an error: it must not look like an empty log. */
+/**
+ * Whether `path` holds a database in which something may be stored: not one that was still being made. A folder that lost a part of one
+ * is an error: it must not look like an empty log.
+ */
 export async function hasDatabase(path: string): Promise<boolean> {
   const names = await namesIn(path);
+  if (isBeingMade(names)) return false;
   if (names.includes("CURRENT")) return true;
   // LevelDB makes tables and write-ahead logs only after CURRENT.
   const rest = names.find((name) => /\.(ldb|sst|log)$/.test(name));
@@ -32,27 +42,68 @@ export async function hasDatabase(path: string): Promise<boolean> {
   );
 }
 
-/** Opens the database in `path`, or makes it when there is none. */
-export async function openDatabase(path: string): Promise<Database> {
+/** How a database is opened. */
+export interface OpeningOptions {
+  /** It is made where there is none; then it counts only after `endCreation`. */
+  readonly create?: boolean;
+  /** Told what was cut off, of which then a copy is kept. */
+  readonly onNotice?: ((sentence: string) => void) | undefined;
+}
+
+/** Opens the database in `path`. */
+export async function openDatabase(path: string, options: OpeningOptions): Promise<Database> {
+  let claim: ClaimedDirectory | undefined;
   try {
-    await makeDurably(path);
-    await checkTail(path);
+    if (options.create === true) await makeDurably(path);
+    claim = await claimDirectory(path);
+    const { release } = claim;
+    if (options.create === true) await beginUnlessThere(path, options);
+    await checkTail(path, options);
     const database: Database = new ClassicLevel(path, {
       keyEncoding: "view",
       valueEncoding: "view",
       writeBufferSize: WRITE_BUFFER_BYTES,
     });
     await database.open();
+    database.once("closed", release);
+    try {
+      // Opening ends with a rename of CURRENT, which LevelDB leaves to the file system.
+      await syncFolder(path);
+    } catch (error) {
+      await database.close();
+      throw error;
+    }
     return database;
   } catch (error) {
-    throw databaseError(path, error);
+    claim?.release();
+    throw isCairnError(error, "INDEX_LOCKED") ? inUse(path, error) : databaseError(path, error);
   }
 }
 
-/** LevelDB passes over what is damaged in its write-ahead log, together with all that follows: the log would lose its end. */
-async function checkTail(path: string): Promise<void> {
+async function beginUnlessThere(path: string, { onNotice }: OpeningOptions): Promise<void> {
+  await whileLocked(path, async () => {
+    if (await hasDatabase(path)) return;
+    const aside = await beginCreation(path);
+    if (aside === undefined) return;
+    onNotice?.(
+      `The log in ${path} was being made when the power went or the process was killed. Nothing was stored in it, and it is begun again. What there was of it is in ${aside}.`,
+    );
+  });
+}
+
+/**
+ * Cuts off what was being written last when the power went. Whatever else is not whole is damage: LevelDB passes over it, together with
+ * all that follows, and the log would lose its end.
+ */
+async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<void> {
   try {
-    if (await hasDatabase(path)) await checkWriteAheadLogs(path);
+    if (!(await hasDatabase(path))) return;
+    if ((await findTornTail(path, BATCH_ENDING)) !== undefined) {
+      // Looked at again, as it may have been another process's that was just being written.
+      const told = await whileLocked(path, () => cutTornTail(path, onNotice !== undefined));
+      if (told !== undefined) onNotice?.(told);
+    }
+    await checkWriteAheadLogs(path);
   } catch (error) {
     // Files that vanish or change belong to somebody who writes there; opening says so.
     if (systemErrorCode(error) === "ENOENT" || (await isLockedElsewhere(path))) return;
@@ -71,10 +122,7 @@ export function databaseError(path: string, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   const [code, reason] = innermost(error);
   if (code === "LEVEL_LOCKED") {
-    return new CairnError("INDEX_LOCKED", `The log in ${path} is in use by another process.`, {
-      hint: "Stop the other node, or give this one another log folder.",
-      cause: error,
-    });
+    return inUse(path, error);
   }
   if (code === "LEVEL_CORRUPTION") {
     return new CairnError("LOG_GAP", `The log in ${path} is damaged: ${reason}.`, {
@@ -121,7 +169,15 @@ export function damagedFile(path: string, cause: CairnError): CairnError {
 }
 
 const DAMAGED_HINT =
-  "Restore the folder from a copy. Checkpoints hold the index up to their transaction, not the log.";
+  "Restore the folder from a copy. Without one, move the folder away and begin the log again from the newest checkpoint or, " +
+  'without one of those, from the node\'s index: docs/operations.md, "When the log is gone for good".';
+
+function inUse(path: string, cause: unknown): CairnError {
+  return new CairnError("INDEX_LOCKED", `The log in ${path} is in use by another process.`, {
+    hint: "Stop the other node, or give this one another log folder.",
+    cause,
+  });
+}
 
 // abstract-level wraps what LevelDB said in "Database failed to open".
 function innermost(error: unknown): [code: string, reason: string] {
@@ -135,19 +191,5 @@ async function namesIn(path: string): Promise<string[]> {
   } catch (error) {
     if (systemErrorCode(error) === "ENOENT") return [];
     throw databaseError(path, error);
-  }
-}
-
-/** Makes the folder and those above it such that they survive a power loss: LevelDB flushes only its own. */
-async function makeDurably(path: string): Promise<void> {
-  const topmost = await makeFolder(path);
-  if (topmost === undefined) return;
-  for (let folder = path; folder.length >= topmost.length; folder = dirname(folder)) {
-    const handle = await open(dirname(folder));
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
   }
 }

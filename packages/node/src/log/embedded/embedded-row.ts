@@ -5,11 +5,15 @@ import type { LogMessage } from "../tx-log.ts";
  * Rows of the embedded log, in key order:
  * - position (8 bytes, so the first is zero) → time (8 bytes), payload
  * - 0x02, position → time (8 bytes), message id; only for messages with an id, and only while it is remembered
+ * - 0x03 → how the newest batch ends; written last in every batch (embedded-batch.ts)
  * - 0xff → the log's head: its format and id
  * All numbers are big-endian, so that the order of the bytes is that of the numbers. The ids have rows of their own
  * because opening has to read the recent ones, and would else read all recent payloads.
  */
 export const HEAD_KEY: Uint8Array = Uint8Array.of(0xff);
+
+/** No position is before it. */
+export const POSITIONS_BEGIN: Uint8Array = new Uint8Array(8);
 
 /** The first key that is no position. */
 export const POSITIONS_END: Uint8Array = Uint8Array.of(0x01);
@@ -17,7 +21,10 @@ export const POSITIONS_END: Uint8Array = Uint8Array.of(0x01);
 /** Where the rows of message ids begin and end. */
 export const MESSAGE_IDS = { gte: Uint8Array.of(0x02), lt: Uint8Array.of(0x03) } as const;
 
-const FORMAT = 1;
+/** What the last row of every batch has for a key. */
+export const BATCH_END_KEY: Uint8Array = Uint8Array.of(0x03);
+
+const FORMAT = 2;
 const TIME_BYTES = 8;
 
 /** The key of a position. */

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { CairnError, checkLiveTables, isCairnError } from "@cairn/kv";
-import { learnContents, type LogContents } from "./embedded-contents.ts";
+import { endedBatch, removalOf, type RowChange } from "./embedded-batch.ts";
+import { keysBetween, learnContents, type LogContents } from "./embedded-contents.ts";
 import {
   damagedFile,
   type Database,
@@ -9,25 +10,34 @@ import {
   hasRoomToOpen,
   lostMessages,
   openDatabase,
+  type OpeningOptions,
 } from "./embedded-database.ts";
-import { encodeHead, encodeRow, HEAD_KEY, messageIdKey, positionKey } from "./embedded-row.ts";
+import { endCreation } from "./embedded-creation.ts";
+import {
+  encodeHead,
+  encodeRow,
+  HEAD_KEY,
+  MESSAGE_IDS,
+  messageIdKey,
+  positionKey,
+  POSITIONS_BEGIN,
+} from "./embedded-row.ts";
+import { FolderNames } from "./folder-names.ts";
 import type { Appended, PendingAppend } from "../group-commit.ts";
 import { MessageIdMemory } from "../message-id-memory.ts";
 
-interface PutRow {
-  readonly type: "put";
-  readonly key: Uint8Array;
-  readonly value: Uint8Array;
+function nothing(): LogContents {
+  return { logId: undefined, first: 1, last: 0, messageIds: new MessageIdMemory(), forgotten: undefined };
 }
-
-const NOTHING: LogContents = { logId: undefined, first: 1, last: 0, messageIds: new MessageIdMemory() };
 
 /** The embedded log's database and what is known of its contents. One writer at a time. */
 export class EmbeddedStorage {
   readonly path: string;
   readonly #onChange: () => void;
+  readonly #onNotice: (sentence: string) => void;
+  readonly #names: FolderNames;
   #database: Database | undefined;
-  #contents = NOTHING;
+  #contents = nothing();
   /** The last message that is stored for certain; beside `#contents`, since every write changes it. */
   #last = 0;
   /** Why a write failed, until opening again has shown what of it is stored; every write tries that first. */
@@ -36,11 +46,15 @@ export class EmbeddedStorage {
   #damage: CairnError | undefined;
   #checking: Promise<void> | undefined;
   #stopChecking = new AbortController();
+  /** Ends when the last change under way does. */
+  #turn: Promise<unknown> = Promise.resolve();
 
-  /** `onChange` is called when messages were added, and when the database is another one than before. */
-  constructor(path: string, onChange: () => void) {
+  /** `onChange` is called when messages were added, and when the database is another one than before; `onNotice` is told what was cut off. */
+  constructor(path: string, onChange: () => void, onNotice: (sentence: string) => void) {
     this.path = path;
     this.#onChange = onChange;
+    this.#onNotice = onNotice;
+    this.#names = new FolderNames(path);
   }
 
   get logId(): string | undefined {
@@ -69,10 +83,17 @@ export class EmbeddedStorage {
     return this.#damage === undefined && this.#database === database;
   }
 
-  async open(): Promise<void> {
-    const database = await openDatabase(this.path);
+  async open(options: OpeningOptions = { onNotice: this.#onNotice }): Promise<void> {
+    const database = await openDatabase(this.path, options);
     try {
       this.#contents = await learnContents(database);
+      const { forgotten, last } = this.#contents;
+      if (forgotten !== undefined) {
+        const range = { gte: MESSAGE_IDS.gte, lte: forgotten };
+        for await (const keys of keysBetween(database, range)) {
+          await this.#batch(database, last, removalOf(keys));
+        }
+      }
     } catch (error) {
       await database.close();
       throw databaseError(this.path, error);
@@ -105,22 +126,38 @@ export class EmbeddedStorage {
 
   /** Writes id and birth record unless there is a message. */
   async begin(birthRecord: (logId: string) => Uint8Array): Promise<void> {
-    if (this.#database === undefined) await this.open();
-    if (this.#last > 0) return;
-    const logId = this.logId ?? randomUUID();
-    // One batch, so that a log has both its id and its birth record or, for the next start, neither.
-    await this.#write(1, [
-      { type: "put", key: HEAD_KEY, value: encodeHead(logId) },
-      { type: "put", key: positionKey(1), value: encodeRow(Date.now(), birthRecord(logId)) },
-    ]);
-    this.#contents = { ...this.#contents, logId };
+    await this.#inTurn(async () => {
+      if (this.#database === undefined) await this.open({ create: true, onNotice: this.#onNotice });
+      if (this.#last > 0) return;
+      const logId = this.logId ?? randomUUID();
+      try {
+        // One batch, so that a log has both its id and its birth record or, for the next start, neither.
+        await this.#batch(this.database, 1, [
+          { type: "put", key: HEAD_KEY, value: encodeHead(logId) },
+          { type: "put", key: positionKey(1), value: encodeRow(Date.now(), birthRecord(logId)) },
+        ]);
+        await endCreation(this.path);
+      } catch (error) {
+        // Half a creation: the next try begins another.
+        await this.close();
+        this.#contents = nothing();
+        throw databaseError(this.path, error);
+      }
+      this.#contents = { ...this.#contents, logId };
+      this.#last = 1;
+      this.#onChange();
+    });
   }
 
   async store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
+    return await this.#inTurn(() => this.#store(group));
+  }
+
+  async #store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
     if (this.#failure !== undefined) await this.#recover(this.#failure);
     const { messageIds } = this.#contents;
     const time = Date.now();
-    const rows: PutRow[] = [];
+    const rows: RowChange[] = [];
     const fresh = new Map<string, number>();
     let last = this.#last;
     const appended = group.map(({ payload, messageId }): Appended => {
@@ -144,12 +181,24 @@ export class EmbeddedStorage {
     const { database } = this;
     // Before the rows go: one that is missing within the bounds would be taken for a hole.
     this.#contents = { ...this.#contents, first: Math.max(this.first, upTo) };
-    const rows = { gte: positionKey(0), lt: positionKey(upTo) };
+    const lt = positionKey(upTo);
     try {
-      await database.clear(rows);
-      await database.compactRange(rows.gte, rows.lt);
+      for await (const keys of keysBetween(database, { gte: POSITIONS_BEGIN, lt })) {
+        await this.#inTurn(() => this.#remove(keys));
+      }
+      await database.compactRange(POSITIONS_BEGIN, lt);
     } catch (error) {
       throw databaseError(this.path, error);
+    }
+  }
+
+  /** A failed removal leaves what {@link #write} says; the next write finds out. */
+  async #remove(keys: readonly Uint8Array[]): Promise<void> {
+    try {
+      await this.#batch(this.database, this.#last, removalOf(keys));
+    } catch (error) {
+      this.#failure ??= databaseError(this.path, error);
+      throw error;
     }
   }
 
@@ -157,9 +206,9 @@ export class EmbeddedStorage {
    * Writes rows up to the position `last`. A failed write leaves the write-ahead log in an unknown state: all of it may be
    * there or nothing, and what would be written behind it could be lost. Opening again finds out which.
    */
-  async #write(last: number, rows: PutRow[]): Promise<void> {
+  async #write(last: number, rows: readonly RowChange[]): Promise<void> {
     try {
-      await this.database.batch(rows, { sync: true });
+      await this.#batch(this.database, last, rows);
     } catch (error) {
       this.#failure = databaseError(this.path, error);
       await this.#recover(this.#failure);
@@ -167,6 +216,21 @@ export class EmbeddedStorage {
     }
     this.#last = last;
     this.#onChange();
+  }
+
+  /**
+   * The only way in which rows change: synced, and one batch after the other. So when the power goes, the last batch is the only one of
+   * which a part may be missing, and nobody was answered yet.
+   */
+  async #batch(database: Database, last: number, changes: readonly RowChange[]): Promise<void> {
+    await database.batch(endedBatch(changes, last), { sync: true });
+    await this.#names.flush();
+  }
+
+  async #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(change);
+    this.#turn = done.catch(() => undefined);
+    return await done;
   }
 
   /** Opens again after `failure`, or throws it: until a full disk has room again, the database stays open for readers. */
@@ -177,7 +241,8 @@ export class EmbeddedStorage {
     this.#onChange();
     // Opening would make a new log where the old one's folder was removed or its volume taken away.
     if (!(await hasDatabase(this.path))) throw failure;
-    await this.open();
+    // What is cut off then was answered with the failure, and no copy is worth the room.
+    await this.open({});
     if (this.#last < acknowledged) {
       this.#damage = lostMessages(this.path, this.#last + 1, acknowledged);
       throw this.#damage;

@@ -13,6 +13,8 @@ export interface EmbeddedTxLogOptions {
   readonly path: string;
   /** Default: the folder's name. */
   readonly name?: string;
+  /** Told what was cut off when it was opened: the rest of a write that a power loss interrupted. */
+  readonly onNotice?: (sentence: string) => void;
 }
 
 const MAX_PAYLOAD = 8 * 1024 * 1024;
@@ -26,7 +28,7 @@ const MAX_MESSAGE_ID = 1_024;
  */
 export async function openEmbeddedTxLog(options: EmbeddedTxLogOptions): Promise<TxLog> {
   const path = absolute(options.path);
-  const log = new EmbeddedTxLog(path, options.name ?? basename(path));
+  const log = new EmbeddedTxLog(path, options);
   if (await hasDatabase(path)) await log.open();
   return log;
 }
@@ -41,9 +43,9 @@ class EmbeddedTxLog implements TxLog {
   #creating: Promise<void> | undefined;
   #closed = false;
 
-  constructor(path: string, name: string) {
+  constructor(path: string, { name = basename(path), onNotice = () => undefined }: EmbeddedTxLogOptions) {
     this.name = name;
-    this.#storage = new EmbeddedStorage(path, () => this.#wakeReaders());
+    this.#storage = new EmbeddedStorage(path, () => this.#wakeReaders(), onNotice);
     this.#commit = new GroupCommit((group) => this.#storage.store(group));
   }
 

@@ -1,5 +1,5 @@
 import { open } from "node:fs/promises";
-import { systemErrorCode } from "@cairn/kv";
+import { systemErrorCode } from "../errors/errors.ts";
 
 /** What file systems that cannot flush a folder answer; there it is done with the file. */
 const NO_FOLDER_SYNC = new Set(["EINVAL", "ENOTSUP", "EISDIR", "EPERM"]);

@@ -1,0 +1,121 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { CairnError, isCairnError } from "../errors/errors.ts";
+import { crc32c, unmaskCrc } from "./crc32c.ts";
+import { levelFileName, levelFileNumbers } from "./level-files.ts";
+import {
+  LEVEL_BLOCK_SIZE,
+  LEVEL_HEADER_SIZE,
+  LevelRecordReader,
+  recordBegin,
+  recordEnd,
+} from "./level-records.ts";
+
+/** What a disk writes whole or not at all; a page of the file system has several. */
+const SECTOR_BYTES = 512;
+// The types of a record that a batch begins with (doc/log_format.md of LevelDB).
+const FULL = 1;
+const FIRST = 2;
+
+/** How a writer of batches says, with the last bytes of each, where it begins. */
+export interface BatchEnding {
+  readonly bytes: number;
+  /** The bytes of the whole batch that ends with `ending`; undefined when these are no such bytes. */
+  batchBytes(ending: Uint8Array): number | undefined;
+}
+
+/** What a write-ahead log has behind its last whole record: the bytes from `start` up to `end`. */
+export interface TornTail {
+  readonly path: string;
+  readonly start: number;
+  readonly end: number;
+  /** What the batch ends with, where that arrived on the disk. */
+  readonly ending: Uint8Array | undefined;
+}
+
+/**
+ * Finds the batch that was being written to the closed LevelDB in `dir` when the power went or the process died. For databases of which
+ * every batch is synced and ends as `ending` says: then a record is only written after the one before it was synced, so the only one of which parts
+ * may be missing is the last one of the newest log, and nobody was told that it is stored. `INDEX_CORRUPT`: what is there cannot be
+ * that. The pages of a file reach the disk in any order, and those that did not read as zeros or lie behind its end.
+ */
+export async function findTornTail(dir: string, ending: BatchEnding): Promise<TornTail | undefined> {
+  for (const number of levelFileNumbers(await readdir(dir), "log").toReversed()) {
+    const path = join(dir, levelFileName(number, "log"));
+    // At most what LevelDB keeps in memory before it begins another log, and one batch.
+    const bytes = await readFile(path);
+    // Opening makes an empty log before it has taken over the ones before.
+    if (bytes.length > 0) return tailOf(path, bytes, ending);
+  }
+  return undefined;
+}
+
+function tailOf(path: string, bytes: Buffer, ending: BatchEnding): TornTail | undefined {
+  const { end: start, problem } = wholeRecords(bytes);
+  if (start === bytes.length) return undefined;
+  const begin = recordBegin(start);
+  const found = bytes.length < begin + LEVEL_HEADER_SIZE + ending.bytes ? undefined : endingOf(bytes, ending);
+  const tail: TornTail = { path, start, end: bytes.length, ending: found?.bytes };
+  if (bytes.subarray(start).every((byte) => byte === 0)) return tail;
+  if (!hasRecordBehind(bytes, begin)) {
+    const isAlone = found === undefined || recordEnd(start, found.batchBytes) === bytes.length;
+    // With its beginning and its end, and nothing missing between, it was written whole, and changed since.
+    const isCutOff = found === undefined && problem === undefined;
+    if (isAlone && (isCutOff || lacksSectors(bytes, begin))) return tail;
+  }
+  throw new CairnError("INDEX_CORRUPT", `The write-ahead log ${path} is damaged at byte ${start}.`, {
+    hint: "Restore the folder from a copy.",
+    ...(problem === undefined ? {} : { cause: problem }),
+  });
+}
+
+function wholeRecords(bytes: Buffer): { readonly end: number; readonly problem: CairnError | undefined } {
+  const reader = new LevelRecordReader();
+  try {
+    for (let start = 0; start < bytes.length; start += LEVEL_BLOCK_SIZE) {
+      for (const _ of reader.read(bytes.subarray(start, start + LEVEL_BLOCK_SIZE))) continue;
+    }
+    return { end: reader.end, problem: undefined };
+  } catch (error) {
+    if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
+    return { end: reader.end, problem: error };
+  }
+}
+
+/** Whether a whole record, or a whole first part of one, begins behind `start`. Where one does cannot be told when a header before it is lost. */
+function hasRecordBehind(bytes: Buffer, start: number): boolean {
+  for (let at = start + 1; at + LEVEL_HEADER_SIZE <= bytes.length; at++) {
+    const type = bytes[at + 6];
+    if (type !== FULL && type !== FIRST) continue;
+    const blockEnd = at - (at % LEVEL_BLOCK_SIZE) + LEVEL_BLOCK_SIZE;
+    const end = at + LEVEL_HEADER_SIZE + bytes.readUInt16LE(at + 4);
+    if (end > Math.min(blockEnd, bytes.length)) continue;
+    if (unmaskCrc(bytes.readUInt32LE(at)) === crc32c(bytes, at + 6, end)) return true;
+  }
+  return false;
+}
+
+/** The last bytes of the last record, where they are what its writer ends each batch with. */
+function endingOf(
+  bytes: Buffer,
+  ending: BatchEnding,
+): { readonly bytes: Uint8Array; readonly batchBytes: number } | undefined {
+  const blockStart = bytes.length - (bytes.length % LEVEL_BLOCK_SIZE || LEVEL_BLOCK_SIZE);
+  const inBlock = bytes.subarray(blockStart + LEVEL_HEADER_SIZE).subarray(-ending.bytes);
+  // It may go on over the end of a block, in the next one behind a header.
+  const before = bytes.subarray(0, blockStart).subarray(-(ending.bytes - inBlock.length));
+  const last = inBlock.length === ending.bytes ? inBlock : Buffer.concat([before, inBlock]);
+  if (last.length < ending.bytes) return undefined;
+  const batchBytes = ending.batchBytes(last);
+  return batchBytes === undefined ? undefined : { bytes: last, batchBytes };
+}
+
+/** Whether some sector behind `start`, or what of the first and of the last one lies there, was never written. */
+function lacksSectors(bytes: Buffer, start: number): boolean {
+  for (let from = start; from < bytes.length;) {
+    const to = from - (from % SECTOR_BYTES) + SECTOR_BYTES;
+    if (bytes.subarray(from, to).every((byte) => byte === 0)) return true;
+    from = to;
+  }
+  return false;
+}

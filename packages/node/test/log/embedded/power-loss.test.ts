@@ -1,0 +1,168 @@
+import { link, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
+import { bytes } from "../../../testing/log-messages.ts";
+import { openWith, PAGE, pagesBetween, type WrittenLog, without, writeLog } from "./torn-states.ts";
+
+/** Last groups: within a page, over several, over several blocks of LevelDB, and of many messages. */
+const LAST_GROUPS = [[60], [20_000], [100_000], Array.from({ length: 120 }, () => 300)] as const;
+
+describe("an embedded log after a power loss during its last append", () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  const written = async (lastGroup: readonly number[]): Promise<WrittenLog & Ends> => {
+    const log = await writeLog(folder, [[500], [3_000, 40], [...lastGroup]]);
+    const [answered, all] = log.groups.slice(-2);
+    if (answered === undefined || all === undefined) throw new Error("there are no groups");
+    return { ...log, answered, all };
+  };
+
+  for (const sizes of LAST_GROUPS) {
+    const what = `${sizes.length} messages, ${sizes[0]} bytes each`;
+
+    it(`has what was answered, wherever the file ends (${what})`, async () => {
+      const { answered, all, ...log } = await written(sizes);
+      const step = Math.max(1, Math.floor((all.bytes - answered.bytes) / 12));
+      for (let end = answered.bytes; end < all.bytes; end += step) {
+        const { last, notices } = await openWith(log, log.content.subarray(0, end));
+        expect(last).toBe(answered.last);
+        expect(notices).toHaveLength(end === answered.bytes ? 0 : 1);
+      }
+      expect(await openWith(log, log.content)).toEqual({ last: all.last, code: undefined, notices: [] });
+    });
+
+    it(`has what was answered when a page is missing and later ones are there (${what})`, async () => {
+      const { answered, all, ...log } = await written(sizes);
+      for (const page of [PAGE, 512]) {
+        const pages = pagesBetween(answered.bytes, all.bytes, page);
+        const some = pages.filter((_, index) => index % Math.ceil(pages.length / 8) === 0 || index < 2);
+        for (const [from, to] of [...some, ...pages.slice(-1)]) {
+          const { last, notices } = await openWith(log, without(log.content, [from, to]));
+          expect(last).toBe(answered.last);
+          expect(notices).toEqual([expect.stringContaining(`ended in ${all.bytes - answered.bytes} bytes`)]);
+        }
+      }
+    });
+  }
+
+  it("has what was answered when only every other page arrived, or only the last one", async () => {
+    const { answered, all, ...log } = await written([100_000, 70_000]);
+    const pages = pagesBetween(answered.bytes, all.bytes);
+    for (const lost of [
+      pages.filter((_, index) => index % 2 === 0),
+      pages.filter((_, index) => index % 2 === 1),
+      pages.slice(0, -1),
+      pages,
+    ]) {
+      expect((await openWith(log, without(log.content, ...lost))).last).toBe(answered.last);
+    }
+  });
+
+  it("keeps a copy of what it cuts off, and says once how much it was", async () => {
+    const { answered, all, ...log } = await written([20_000]);
+    const content = without(log.content, [answered.bytes + 5_000, answered.bytes + 9_000]);
+    await writeInto(log, content);
+    const notices: string[] = [];
+    for (let start = 0; start < 2; start += 1) {
+      const opened = await openEmbeddedTxLog({ path: log.path, onNotice: (notice) => notices.push(notice) });
+      expect(await opened.bounds()).toEqual({ first: 1, last: answered.last });
+      await opened.close();
+    }
+    expect(notices).toHaveLength(1);
+    expect(notices[0]).toContain(`ended in ${all.bytes - answered.bytes} bytes`);
+    const [copy = ""] = await readdir(join(log.path, "torn"));
+    expect(notices[0]).toContain(copy);
+    expect(await readFile(join(log.path, "torn", copy))).toEqual(content.subarray(answered.bytes));
+  });
+
+  it("has what was answered when a removal of old messages was torn", async () => {
+    const log = await openEmbeddedTxLog({ path: join(folder, "log") });
+    await log.create(bytes);
+    for (let n = 0; n < 3; n += 1)
+      await Promise.all(Array.from({ length: 400 }, () => log.append(bytes(`${n}`))));
+    const [wal = ""] = (await readdir(join(folder, "log"))).filter((name) => name.endsWith(".log"));
+    const before = (await readFile(join(folder, "log", wal))).length;
+    // Trimming ends with a compaction, which removes the write-ahead log.
+    await link(join(folder, "log", wal), join(folder, "kept"));
+    await log.trim?.(1_000);
+    await log.close();
+    const content = await readFile(join(folder, "kept"));
+    expect(content.length).toBeGreaterThan(before);
+    for (const page of pagesBetween(before, content.length)) {
+      await rm(join(folder, "log"), { recursive: true });
+      const again = await openEmbeddedTxLog({ path: join(folder, "log") });
+      await again.create(bytes);
+      await again.close();
+      await writeInto({ path: join(folder, "log"), wal }, without(content, page));
+      const opened = await openEmbeddedTxLog({ path: join(folder, "log") });
+      expect((await opened.bounds()).last).toBe(1_201);
+      await opened.close();
+    }
+  });
+});
+
+describe("an embedded log that was damaged, though every append in it was answered", () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  it("is LOG_GAP, and left as it is, with any page of an earlier group missing", async () => {
+    const log = await writeLog(folder, [[20_000], [50, 60], [70_000], [400], [9_000]]);
+    const beforeLast = log.groups.at(-2)?.bytes ?? 0;
+    // Of the last page, the part behind belongs to the last group.
+    for (const [from, to] of pagesBetween(0, beforeLast)) {
+      expect((await openWith(log, without(log.content, [from, to]))).code).toBe("LOG_GAP");
+      expect((await openWith(log, without(log.content, [from, from + PAGE]))).code).toBe("LOG_GAP");
+    }
+  });
+
+  it("is LOG_GAP when the lost page also held where the last group begins", async () => {
+    // What is left of the last group has no header: only its end says that it did not begin where the whole ones end.
+    const log = await writeLog(folder, [[2_000], [100], [100], [100], [9_000]]);
+    const lost = pagesBetween(log.groups[1]?.bytes ?? 0, (log.groups[4]?.bytes ?? 0) + 1_000);
+    expect((await openWith(log, without(log.content, ...lost))).code).toBe("LOG_GAP");
+  });
+
+  it("is LOG_GAP with a byte changed anywhere, also in the last group", async () => {
+    const log = await writeLog(folder, [[500], [100, 20_000], [40_000]]);
+    const { length } = log.content;
+    const begin = log.groups.at(-2)?.bytes ?? 0;
+    const places = [
+      0,
+      4,
+      5,
+      6,
+      7,
+      300,
+      5_000,
+      begin,
+      begin + 4,
+      begin + 5,
+      begin + 6,
+      begin + 30,
+      length - 1,
+    ];
+    for (const at of [...places, ...pagesBetween(0, length).map(([from]) => from + 100)]) {
+      const changed = Buffer.from(log.content);
+      changed.writeUInt8(changed.readUInt8(at) ^ 0x41, at);
+      expect([at, (await openWith(log, changed)).code]).toEqual([at, "LOG_GAP"]);
+    }
+  });
+});
+
+interface Ends {
+  readonly answered: { readonly bytes: number; readonly last: number };
+  readonly all: { readonly bytes: number; readonly last: number };
+}
+
+async function writeInto(log: Pick<WrittenLog, "path" | "wal">, content: Uint8Array): Promise<void> {
+  await writeFile(join(log.path, log.wal), content);
+}

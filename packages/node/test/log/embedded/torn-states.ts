@@ -1,0 +1,98 @@
+import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
+import { bytes, takeMessages, text } from "../../../testing/log-messages.ts";
+
+/** What a file system writes at a time. */
+export const PAGE = 4_096;
+
+/** A closed log whose messages are all in one write-ahead log, and where each group of appends ended in it. */
+export interface WrittenLog {
+  readonly path: string;
+  readonly wal: string;
+  readonly content: Buffer;
+  /** After each group: the bytes of the write-ahead log and the messages that were answered. */
+  readonly groups: readonly { readonly bytes: number; readonly last: number }[];
+}
+
+/** What came of opening a log whose files were changed. */
+export interface Opened {
+  /** Undefined when it was refused. */
+  readonly last: number | undefined;
+  readonly code: string | undefined;
+  readonly notices: readonly string[];
+}
+
+/** The payload of the message `n`; no two are alike, and like Cairn's none has a zero byte. */
+export function payload(n: number, size: number): string {
+  return `${n}:`.padEnd(size, `message ${n} `);
+}
+
+/** Writes a log in a folder of its own: each group has messages of these sizes. */
+export async function writeLog(folder: string, groups: readonly (readonly number[])[]): Promise<WrittenLog> {
+  const path = join(folder, "log");
+  const log = await openEmbeddedTxLog({ path });
+  await log.create(() => bytes(payload(1, 100)));
+  const [wal = ""] = (await readdir(path)).filter((name) => name.endsWith(".log"));
+  const size = async (): Promise<number> => (await stat(join(path, wal))).size;
+  const ends = [{ bytes: await size(), last: 1 }];
+  let last = 1;
+  for (const sizes of groups) {
+    // Calls in one turn are stored together.
+    await Promise.all(sizes.map((bytesOfOne) => log.append(bytes(payload(++last, bytesOfOne)))));
+    ends.push({ bytes: await size(), last });
+  }
+  await log.close();
+  return { path, wal, content: await readFile(join(path, wal)), groups: ends };
+}
+
+/** Opens a copy of the log with another write-ahead log; what is there must be what was written. */
+export async function openWith(log: WrittenLog, content: Uint8Array): Promise<Opened> {
+  const folder = await mkdtemp(join(tmpdir(), "cairn-torn-"));
+  const path = join(folder, "log");
+  const notices: string[] = [];
+  try {
+    await cp(log.path, path, { recursive: true });
+    await writeFile(join(path, log.wal), content);
+    const before = await readdir(path);
+    try {
+      const opened = await openEmbeddedTxLog({ path, onNotice: (notice) => notices.push(notice) });
+      const { last } = await opened.bounds();
+      const messages = await takeMessages(opened, 1, last);
+      for (const [index, message] of messages.entries()) {
+        const found = text(message) ?? "";
+        if (found !== payload(index + 1, found.length))
+          throw new Error(`message ${index + 1} is another one`);
+      }
+      // It must go on from there.
+      if ((await opened.append(bytes("next"))).position !== last + 1) throw new Error("another position");
+      await opened.close();
+      return { last, code: undefined, notices };
+    } catch (error) {
+      const code = (error as { code?: string }).code;
+      if (code === undefined) throw error;
+      const isSame = (await readFile(join(path, log.wal))).equals(Buffer.from(content));
+      if (!isSame || (await readdir(path)).length !== before.length)
+        throw new Error("a refused log was changed", { cause: error });
+      return { last: undefined, code, notices };
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** The bytes with those between zeroed: pages that never arrived. */
+export function without(content: Buffer, ...parts: readonly (readonly [from: number, to: number])[]): Buffer {
+  const changed = Buffer.from(content);
+  for (const [from, to] of parts) changed.fill(0, from, Math.min(to, changed.length));
+  return changed;
+}
+
+/** Where the pages of a file between two offsets begin and end; only what lies between counts. */
+export function pagesBetween(from: number, to: number, page = PAGE): [from: number, to: number][] {
+  const pages: [number, number][] = [];
+  for (let at = from; at < to; at = at - (at % page) + page)
+    pages.push([at, Math.min(to, at - (at % page) + page)]);
+  return pages;
+}
