@@ -17,6 +17,7 @@ export type { CaptureFileSystem } from "./capture/capture-file-system.ts";
 export { decodeLevelManifest } from "./files/level-manifest.ts";
 /** For who looks at the files of a LevelDB without opening it. */
 export type { LevelManifest } from "./files/level-manifest.ts";
+export { crc32cOf } from "./files/crc32c.ts";
 export { checkWriteAheadLogs } from "./files/write-ahead-logs.ts";
 export { checkLiveTables, liveTableBounds, liveTableNames } from "./tables/check-live-tables.ts";
 export { findTornTail } from "./files/torn-tail.ts";

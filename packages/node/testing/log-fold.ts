@@ -66,11 +66,14 @@ export class LogFold {
   }
 
   digest(): string {
-    const hash = createHash("sha256").update(`cairn-digest/2\n${this.logId}\n${this.txId}\n`);
+    const hash = createHash("sha256").update(`cairn-digest/3\n${this.logId}\n${this.txId}\n`);
     const stems = [...this.#keys.keys()].toSorted((a, b) => (a < b ? -1 : 1));
     for (const stem of stems) {
       for (const version of this.#keys.get(stem) ?? []) {
-        for (const part of [Buffer.from(stem, "latin1"), versionValue(version)]) {
+        for (const part of [
+          Buffer.from(stem, "latin1"),
+          versionValue(Buffer.from(stem, "latin1"), version),
+        ]) {
           const length = Buffer.alloc(4);
           length.writeUInt32BE(part.length);
           hash.update(length).update(part);
@@ -119,10 +122,22 @@ function sevenBits(number: number): number[] {
   return digits.map((bits) => Number.parseInt(bits, 2));
 }
 
-function versionValue({ revision, time, json }: FoldedVersion): Buffer {
+/** CRC-32C, bit by bit. */
+export function crc32c(bytes: Uint8Array): number {
+  let sum = 0xffffffff;
+  for (const byte of bytes) {
+    sum ^= byte;
+    for (let bit = 0; bit < 8; bit++) sum = sum & 1 ? (sum >>> 1) ^ 0x82f63b78 : sum >>> 1;
+  }
+  return ~sum >>> 0;
+}
+
+function versionValue(stem: Buffer, { revision, time, json }: FoldedVersion): Buffer {
   const head = Buffer.alloc(17);
   head[0] = json === undefined ? 1 : 0;
   head.set(sevenBits(revision), 1);
   head.set(sevenBits(time), 9);
-  return Buffer.concat([head, Buffer.from(json ?? "")]);
+  const content = Buffer.concat([head, Buffer.from(json ?? "")]);
+  const checksum = sevenBits(crc32c(Buffer.concat([stem, content]))).slice(3);
+  return Buffer.concat([Buffer.from(checksum), content]);
 }

@@ -8,6 +8,11 @@ export function crc32c(bytes: Uint8Array, start: number, end: number): number {
   return checksum(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start));
 }
 
+/** The same of all of `bytes`; `before`: the checksum of what stands before them, 0 for nothing. */
+export function crc32cOf(bytes: Uint8Array, before = 0): number {
+  return checksum(bytes, before);
+}
+
 // kMaskDelta of LevelDB's util/crc32c.h.
 const MASK_DELTA = 0xa282ead8;
 

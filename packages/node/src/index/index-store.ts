@@ -196,9 +196,10 @@ export class IndexStore {
   }
 
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
-    const value = await this.#kv.get(transactionRowKey(txId));
+    const key = transactionRowKey(txId);
+    const value = await this.#kv.get(key);
     if (value === undefined) return undefined;
-    const { time, kind, text } = decodeOutcome(value);
+    const { time, kind, text } = decodeOutcome(key, value);
     const outcome = { txId, txTime: isoTime(time), committed: kind === "committed" };
     if (kind === "committed") return outcome;
     if (kind === "aborted") return { ...outcome, reason: text };

@@ -67,7 +67,7 @@ async function compareNewest(
   const range = { gt: transactionRowKey(after), lte: transactionRowKey(upTo), reverse: true };
   for await (const rows of kv.range(range)) {
     for (const [key, value] of rows) {
-      const { kind } = decodeOutcome(value);
+      const { kind } = decodeOutcome(key, value);
       if (kind !== "committed") continue;
       const txId = transactionRowId(key);
       const message = await log.fetch(txId - offset);
@@ -79,9 +79,10 @@ async function compareNewest(
 
 /** Whether a committed transaction's row was made from this message. */
 async function isOf(kv: KvReader, txId: TxId, row: Uint8Array, message: LogMessage): Promise<boolean> {
-  const { time, text } = decodeOutcome(row);
+  const { time, text } = decodeOutcome(transactionRowKey(txId), row);
   const decoded = decodeMessage(message.payload);
   if (decoded.kind !== "transaction" || Buffer.from(decoded.header).toString("utf8") !== text) return false;
-  const before = await kv.get(transactionRowKey(txId - 1));
-  return time === Math.max(message.time, before === undefined ? 0 : decodeOutcome(before).time);
+  const keyBefore = transactionRowKey(txId - 1);
+  const before = await kv.get(keyBefore);
+  return time === Math.max(message.time, before === undefined ? 0 : decodeOutcome(keyBefore, before).time);
 }

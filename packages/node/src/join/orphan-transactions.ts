@@ -3,6 +3,7 @@ import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexState } from "../index/rows/index-state.ts";
 import { eventRowOrigin } from "../index/rows/event-row-keys.ts";
+import { unsealed } from "../index/rows/row-checksum.ts";
 import {
   documentRowKey,
   ROW,
@@ -11,7 +12,8 @@ import {
   transactionRowKey,
   versionRowKey,
 } from "../index/rows/row-keys.ts";
-import { decodeOutcome, decodeVersion } from "../index/rows/row-values.ts";
+import { decodeOutcome } from "../index/rows/row-values.ts";
+import { checkedVersion, decodeVersion } from "../index/rows/version-values.ts";
 import { qualifiedKey } from "../text/document-key.ts";
 
 /** A transaction that only an index knows, in the form that `cairn load` takes. */
@@ -43,7 +45,7 @@ export async function* orphanTransactions(
   const range = { gt: transactionRowKey(shared), lte: transactionRowKey(state.txId) };
   for await (const rows of kv.range(range)) {
     for (const [key, value] of rows) {
-      const { kind, time, text } = decodeOutcome(value);
+      const { kind, time, text } = decodeOutcome(key, value);
       // A birth record has no operations.
       if (kind !== "committed" || text === "") continue;
       const txId = transactionRowId(key);
@@ -115,7 +117,7 @@ async function readContents(kv: KvReader, { policies }: IndexState, shared: TxId
   for await (const rows of kv.range(rowsOfKind(ROW.event))) {
     for (const [key, value] of rows) {
       const { txId, place } = eventRowOrigin(key);
-      if (txId > shared) events.set(`${txId}-${place}`, Buffer.from(value).toString("utf8"));
+      if (txId > shared) events.set(`${txId}-${place}`, unsealed(key, value).toString("utf8"));
     }
   }
   const last = policies === undefined ? [] : [[policies.revision, JSON.stringify(policies.value)] as const];
@@ -130,7 +132,9 @@ async function documentOf(
   txId: TxId,
 ): Promise<string | undefined> {
   const rowKey = documentRowKey(bucket, qualifiedKey(key));
-  for (const value of await kv.getMany([rowKey, versionRowKey(rowKey, txId)])) {
+  const versionKey = versionRowKey(rowKey, txId);
+  const [document, version] = await kv.getMany([rowKey, versionKey]);
+  for (const value of [checkedVersion(rowKey, document), checkedVersion(versionKey, version)]) {
     if (value === undefined) continue;
     const { revision, json } = decodeVersion(value);
     if (revision === txId) return json;

@@ -42,7 +42,7 @@ async function readBuckets(reader: KvReader): Promise<Bucket[]> {
   const buckets: Bucket[] = [];
   for await (const rows of reader.range({ gte, lt: prefixEnd(gte) })) {
     for (const [key, value] of rows) {
-      const { documents, tombstones: deleted } = decodeCounters(value);
+      const { documents, tombstones: deleted } = decodeCounters(key, value);
       if (documents === 0 && deleted === 0) continue;
       buckets.push({ bucket: Buffer.from(key.subarray(1)).toString("utf8"), documents, deleted });
     }

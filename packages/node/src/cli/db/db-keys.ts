@@ -1,7 +1,7 @@
 import type { KvRange, KvRow } from "@cairn/kv";
 import { documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../../index/rows/row-keys.ts";
 import { rowName } from "../../index/rows/row-names.ts";
-import { versionValueRevision } from "../../index/rows/row-values.ts";
+import { checkedVersion, versionValueRevision } from "../../index/rows/version-values.ts";
 import { type AddCommand, wholeNumber } from "../options/command-options.ts";
 import type { DbOptions } from "./db-copy.ts";
 import { describeDbCommand, type OpenedDb, withDb, withIndex } from "./db-reader.ts";
@@ -90,7 +90,8 @@ function keyLine(
 ): string | undefined {
   const found = parseDocumentRowKey(key);
   if (namespace === undefined && prefix !== undefined && !found.name.startsWith(prefix)) return undefined;
-  if (json === true) return JSON.stringify({ ...found, revision: versionValueRevision(value) });
+  if (json === true)
+    return JSON.stringify({ ...found, revision: versionValueRevision(checkedVersion(key, value)) });
   const inBucket = `${found.namespace}/${found.name}`;
   return printable(bucket === undefined ? `${found.bucket} ${inBucket}` : inBucket);
 }

@@ -16,7 +16,8 @@ import { noFieldWork } from "../fields/field-builds.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
 import { type KeyState, KeyStates } from "./key-states.ts";
 import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
-import { encodeOutcome, type OutcomeKind, versionValueRevision } from "../rows/row-values.ts";
+import { encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
+import { versionValueRevision } from "../rows/version-values.ts";
 import { REMEMBERED_TRANSACTIONS, type Submission, Submissions } from "./submissions.ts";
 
 /** Messages that no node wrote for this log, or that were damaged: they keep their tx-ids and change nothing. */
@@ -78,8 +79,8 @@ export async function applyMessages(
       committed += 1;
       operations += context.touched.length;
     }
-    const value = encodeOutcome(time, verdict.kind, verdict.text);
-    outcomes.push({ type: "put", key: transactionRowKey(txId), value });
+    const key = transactionRowKey(txId);
+    outcomes.push({ type: "put", key, value: encodeOutcome(key, time, verdict.kind, verdict.text) });
   }
   const last = messages.at(-1);
   if (last === undefined) throw new Error("nothing to apply");

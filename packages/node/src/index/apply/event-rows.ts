@@ -3,6 +3,7 @@ import type { EventRecord, TxId } from "@cairn/client";
 import { oldestEventTime } from "../policies/active-policies.ts";
 import type { Bound } from "../policies/active-policies.ts";
 import { eventRowKey, eventRowTime, nanoseconds } from "../rows/event-row-keys.ts";
+import { sealed } from "../rows/row-checksum.ts";
 import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { RowQueue } from "./row-queue.ts";
 
@@ -49,7 +50,8 @@ export class EventRows {
   /** Records the events of a transaction, then removes what is beyond the bounds. */
   record(txId: TxId, time: number, events: readonly Uint8Array[]): void {
     for (const [place, json] of events.entries()) {
-      this.#queue.add(eventRowKey(eventTime(json, time), txId, place), json);
+      const key = eventRowKey(eventTime(json, time), txId, place);
+      this.#queue.add(key, sealed(key, json));
     }
     this.#count += events.length;
     const oldest = oldestEventTime(this.#bound, time);

@@ -4,7 +4,12 @@ import type { Expiry } from "./expiry.ts";
 import type { StatePolicies } from "../rows/index-state.ts";
 import type { KeyState } from "./key-states.ts";
 import { documentRowPrefix, prefixEnd } from "../rows/row-keys.ts";
-import { versionValueJson, versionValueRevision, versionValueTime } from "../rows/row-values.ts";
+import {
+  checkedVersion,
+  versionValueJson,
+  versionValueRevision,
+  versionValueTime,
+} from "../rows/version-values.ts";
 
 /** How many documents of a bucket with a new rule one transaction looks at. A part of the index version. */
 const SCANNED_PER_TRANSACTION = 200;
@@ -37,9 +42,10 @@ export async function readScan(
     lt: prefixEnd(prefix),
     limit: SCANNED_PER_TRANSACTION,
   })) {
-    for (const [rowKey, value] of rows) {
+    for (const [rowKey, bytes] of rows) {
       count += 1;
       last = rowKey;
+      const value = checkedVersion(rowKey, bytes);
       const document = versionValueJson(value);
       if (document === undefined || written.has(Buffer.from(rowKey).toString("hex"))) continue;
       expiry.note(rowKey, rule, versionValueRevision(value), versionValueTime(value), document);

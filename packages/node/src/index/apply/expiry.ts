@@ -3,13 +3,9 @@ import type { Json, TxId } from "@cairn/client";
 import { type ActivePolicies, type ExpireRule, isAbout } from "../policies/active-policies.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
 import { dueRowKey, expiredRowKey, parseNumberedStem, parseStem, ROW } from "../rows/row-keys.ts";
-import {
-  decodeNumber,
-  encodeNumber,
-  versionValueJson,
-  versionValueRevision,
-  versionValueTime,
-} from "../rows/row-values.ts";
+import { sealed } from "../rows/row-checksum.ts";
+import { decodeNumber, encodeNumber } from "../rows/row-values.ts";
+import { versionValueJson, versionValueRevision, versionValueTime } from "../rows/version-values.ts";
 import { RowQueue } from "./row-queue.ts";
 
 /** How many due rows one transaction looks at, at most. A part of the index version. */
@@ -26,7 +22,6 @@ function dueUpTo(time: number): { gte: Uint8Array; lt: Uint8Array } {
 }
 
 const EMPTY_STEM = new Uint8Array(1);
-const EMPTY = new Uint8Array(0);
 
 /**
  * The documents that expire while a batch is applied. A document that a rule is about is noted under the time at which it will be
@@ -71,7 +66,8 @@ export class Expiry {
   /** Notes a document that `revision` wrote at `time`, if the rule is about it. */
   note(rowKey: Uint8Array, rule: ExpireRule, revision: TxId, time: number, document: Json): void {
     if (!isAbout(rule, document)) return;
-    this.#queue.add(dueRowKey(time + rule.after, rowKey), encodeNumber(revision));
+    const key = dueRowKey(time + rule.after, rowKey);
+    this.#queue.add(key, encodeNumber(key, revision));
   }
 
   /** Deletes what is due at `time`, in bounded number. */
@@ -81,9 +77,10 @@ export class Expiry {
       if (row === undefined || parseNumberedStem(row[0]).number > time) return;
       this.#queue.shift();
       const key = this.#stateOf(row[0]);
-      if (!this.#isDue(key, decodeNumber(row[1]), time)) continue;
+      if (!this.#isDue(key, decodeNumber(...row), time)) continue;
       this.#keys.delete(key, txId, time);
-      this.#expired.push({ type: "put", key: expiredRowKey(txId, key.rowKey), value: EMPTY });
+      const expired = expiredRowKey(txId, key.rowKey);
+      this.#expired.push({ type: "put", key: expired, value: sealed(expired) });
     }
   }
 

@@ -11,7 +11,13 @@ import {
   versionRowKey,
   versionStem,
 } from "../rows/row-keys.ts";
-import { versionValueRevision, versionValueTime } from "../rows/row-values.ts";
+import {
+  checkedVersion,
+  readNewest,
+  type VersionValue,
+  versionValueRevision,
+  versionValueTime,
+} from "../rows/version-values.ts";
 
 /*
  * History is looked through round and round, a bounded part at every so many transactions, so that writing costs nothing more and a
@@ -116,7 +122,7 @@ class Sweep {
         for (const [key, value] of rows) {
           this.budget -= 1;
           last = key;
-          const written = { revision: versionValueRevision(value), time: versionValueTime(value) };
+          const written = writtenBy(checkedVersion(key, value));
           if (segment.kind === ROW.tombstone) {
             await this.#tombstone(key, written, segment.bound);
             continue;
@@ -165,14 +171,10 @@ class Sweep {
   async #superseding(versionKey: Uint8Array): Promise<Written | undefined> {
     const rowKey = Buffer.concat([Buffer.from([ROW.document]), versionStem(versionKey)]);
     const lt = versionRowKey(rowKey, Number.MAX_SAFE_INTEGER);
-    let value: Uint8Array | undefined;
-    for await (const rows of this.#reader.range({ gt: versionKey, lt, limit: 1 })) value = rows[0]?.[1];
-    if (value === undefined) {
-      const [document, tombstone] = await this.#reader.getMany([rowKey, asKind(rowKey, ROW.tombstone)]);
-      value = document ?? tombstone;
-    }
-    if (value === undefined) return undefined;
-    return { revision: versionValueRevision(value), time: versionValueTime(value) };
+    for await (const rows of this.#reader.range({ gt: versionKey, lt, limit: 1 }))
+      for (const [key, value] of rows) return writtenBy(checkedVersion(key, value));
+    const newest = await readNewest(this.#reader, rowKey);
+    return newest && writtenBy(newest);
   }
 
   /** Removes a key's versions, oldest first; answers its first possible one once `newest` went too, undefined when the budget ended. */
@@ -211,6 +213,10 @@ class Sweep {
     }
     this.swept.tombstones.push(asKind(key, ROW.document));
   }
+}
+
+function writtenBy(value: VersionValue): Written {
+  return { revision: versionValueRevision(value), time: versionValueTime(value) };
 }
 
 /** Whether two versions are of one key. */

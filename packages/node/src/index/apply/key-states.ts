@@ -11,7 +11,14 @@ import {
   ROW,
   versionRowKey,
 } from "../rows/row-keys.ts";
-import { decodeCounters, encodeCounters, encodeVersion, versionValueRevision } from "../rows/row-values.ts";
+import { sealed } from "../rows/row-checksum.ts";
+import { decodeCounters, encodeCounters } from "../rows/row-values.ts";
+import {
+  checkedVersion,
+  encodeVersion,
+  type VersionValue,
+  versionValueRevision,
+} from "../rows/version-values.ts";
 
 /** A bucket while a batch is applied: its counters, and the keys of it that the batch touches. */
 export interface BucketState {
@@ -31,10 +38,10 @@ export interface KeyState {
   readonly bucket: BucketState;
   readonly rowKey: Buffer;
   /** The document as read, so that what else depends on it changes only where it has, and a row never written need not be removed. */
-  before: Uint8Array | undefined;
+  before: VersionValue | undefined;
   /** Now, within the batch: the key has a document, or a tombstone, or neither, never both. */
-  document: Uint8Array | undefined;
-  tombstone: Uint8Array | undefined;
+  document: VersionValue | undefined;
+  tombstone: VersionValue | undefined;
   /** Keys of its superseded versions; read only where the key is evicted. */
   versions: Uint8Array[] | undefined;
   /** The JSON of the document that was put last, as its message has it. */
@@ -121,16 +128,16 @@ export class KeyStates {
   async load(reader: KvReader): Promise<void> {
     const keys = this.#keys;
     const buckets = [...this.#buckets.values()];
-    const wanted: Uint8Array[] = keys.map(({ rowKey }) => rowKey);
-    for (const { name } of buckets) wanted.push(counterRowKey(name));
-    const values = await reader.getMany(wanted);
+    const counters = buckets.map(({ name }) => counterRowKey(name));
+    const values = await reader.getMany([...keys.map(({ rowKey }) => rowKey), ...counters]);
     for (const [index, key] of keys.entries()) {
-      key.document = values[index];
+      key.document = checkedVersion(key.rowKey, values[index]);
       key.before = key.document;
     }
     for (const [index, bucket] of buckets.entries()) {
       const value = values[keys.length + index];
-      if (value !== undefined) Object.assign(bucket, decodeCounters(value));
+      const row = counters[index];
+      if (row !== undefined && value !== undefined) Object.assign(bucket, decodeCounters(row, value));
     }
     await this.#loadTombstones(reader);
     for (const key of keys) if (key.versions !== undefined) await loadVersions(key, key.versions, reader);
@@ -140,9 +147,10 @@ export class KeyStates {
   async #loadTombstones(reader: KvReader): Promise<void> {
     const absent = this.#keys.filter((key) => key.before === undefined && key.bucket.tombstones > 0);
     if (absent.length === 0) return;
-    const values = await reader.getMany(absent.map(({ rowKey }) => asKind(rowKey, ROW.tombstone)));
+    const rowKeys = absent.map(({ rowKey }) => asKind(rowKey, ROW.tombstone));
+    const values = await reader.getMany(rowKeys);
     for (const [index, key] of absent.entries()) {
-      key.tombstone = values[index];
+      key.tombstone = checkedVersion(rowKeys[index] ?? key.rowKey, values[index]);
       key.storedTombstone = key.tombstone !== undefined;
     }
   }
@@ -155,7 +163,7 @@ export class KeyStates {
       if (key.tombstone !== undefined) key.bucket.tombstones -= 1;
     }
     this.#supersede(key);
-    key.document = encodeVersion(txId, time, document);
+    key.document = encodeVersion(key.rowKey, txId, time, document);
     key.written = document;
     key.tombstone = undefined;
     touch(key);
@@ -169,7 +177,7 @@ export class KeyStates {
     this.#documents -= 1;
     this.#supersede(key);
     key.document = undefined;
-    key.tombstone = encodeVersion(txId, time, undefined);
+    key.tombstone = encodeVersion(key.rowKey, txId, time, undefined);
     touch(key);
   }
 
@@ -183,7 +191,8 @@ export class KeyStates {
       this.#documents -= 1;
     }
     for (const version of key.versions ?? []) this.#rows.push({ type: "del", key: version });
-    this.#rows.push({ type: "put", key: evictionRowKey(txId, key.rowKey), value: EMPTY });
+    const eviction = evictionRowKey(txId, key.rowKey);
+    this.#rows.push({ type: "put", key: eviction, value: sealed(eviction) });
     key.document = undefined;
     key.tombstone = undefined;
     touch(key);
@@ -194,7 +203,8 @@ export class KeyStates {
     for (const key of this.#keys) if (key.changed) this.#writeKey(key);
     for (const bucket of this.#buckets.values()) {
       if (!bucket.changed) continue;
-      this.#rows.push({ type: "put", key: counterRowKey(bucket.name), value: encodeCounters(bucket) });
+      const key = counterRowKey(bucket.name);
+      this.#rows.push({ type: "put", key, value: encodeCounters(key, bucket) });
     }
     return this.#rows;
   }
@@ -230,8 +240,6 @@ function touch(key: KeyState): void {
   key.changed = true;
   key.bucket.changed = true;
 }
-
-const EMPTY = new Uint8Array(0);
 
 function emptyKeyState(bucket: BucketState, rowKey: Buffer): KeyState {
   return {

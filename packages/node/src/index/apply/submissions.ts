@@ -1,6 +1,7 @@
 import type { KvOperation, KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexedMessage } from "./decode-batches.ts";
+import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { ROW, submissionOrderId, submissionOrderKey, submissionRowKey } from "../rows/row-keys.ts";
 import { decodeSubmission, encodeSubmission } from "../rows/row-values.ts";
 
@@ -69,7 +70,9 @@ export class Submissions {
     for (const { txId } of this.#expired) yield { type: "del", key: submissionOrderKey(txId) };
     for (const { txId, id } of this.#addedOrder) {
       // A batch longer than the memory forgets what it has added itself.
-      if (txId > floor) yield { type: "put", key: submissionOrderKey(txId), value: Buffer.from(id, "utf8") };
+      if (txId <= floor) continue;
+      const key = submissionOrderKey(txId);
+      yield { type: "put", key, value: sealed(key, Buffer.from(id, "utf8")) };
     }
     for (const id of new Set([...this.#added, ...this.#expired.map((one) => one.id)])) {
       const current = this.#current.get(id);
@@ -77,7 +80,7 @@ export class Submissions {
       if (current === undefined || current.txId <= floor) {
         if (this.#stored.has(id)) yield { type: "del", key };
       } else if (this.#added.has(id)) {
-        yield { type: "put", key, value: encodeSubmission(current.txId, current.contentHash) };
+        yield { type: "put", key, value: encodeSubmission(key, current.txId, current.contentHash) };
       }
     }
   }
@@ -86,7 +89,7 @@ export class Submissions {
     const range = { gte: Buffer.from([ROW.submissionOrder]), lt: submissionOrderKey(floor + 1) };
     for await (const rows of reader.range(range)) {
       for (const [key, value] of rows) {
-        const id = Buffer.from(value).toString("utf8");
+        const id = unsealed(key, value).toString("utf8");
         this.#expired.push({ txId: submissionOrderId(key), id });
         ids.add(id);
       }
@@ -94,12 +97,14 @@ export class Submissions {
   }
 
   async #loadKnown(ids: readonly string[], reader: KvReader): Promise<void> {
-    const values = await reader.getMany(ids.map(submissionRowKey));
+    const keys = ids.map(submissionRowKey);
+    const values = await reader.getMany(keys);
     for (const [index, id] of ids.entries()) {
       const value = values[index];
-      if (value === undefined) continue;
+      const key = keys[index];
+      if (value === undefined || key === undefined) continue;
       this.#stored.add(id);
-      this.#current.set(id, decodeSubmission(value));
+      this.#current.set(id, decodeSubmission(key, value));
     }
   }
 }

@@ -9,7 +9,9 @@ import { FieldChanges } from "./field-changes.ts";
 import type { FieldKnowledge } from "./field-knowledge.ts";
 import { fieldTexts } from "./field-texts.ts";
 import { fieldKey, fieldKeyIndex } from "../rows/field-row-keys.ts";
+import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { documentRowPrefix, prefixEnd, ROW, rowsOfKind } from "../rows/row-keys.ts";
+import { checkedVersion } from "../rows/version-values.ts";
 
 /** A step ends after so many pages of documents, a few hundred each. */
 const PAGES_PER_STEP = 32;
@@ -36,7 +38,7 @@ export async function readFieldWork(reader: KvReader): Promise<FieldWork> {
   const builds = new Map<number, Uint8Array>();
   const removals: number[] = [];
   for await (const rows of reader.range(rowsOfKind(ROW.fieldBuild))) {
-    for (const [key, value] of rows) builds.set(fieldKeyIndex(key), value);
+    for (const [key, value] of rows) builds.set(fieldKeyIndex(key), unsealed(key, value));
   }
   for await (const rows of reader.range(rowsOfKind(ROW.fieldRemoval))) {
     for (const [key] of rows) removals.push(fieldKeyIndex(key));
@@ -52,7 +54,9 @@ export function fieldWorkRows(
   const [old, now] = [before, after].map((indexes) => new Set(indexes.map(({ id }) => id)));
   const rows: KvOperation[] = [];
   for (const { id } of after) {
-    if (old?.has(id) !== true) rows.push({ type: "put", key: fieldKey(ROW.fieldBuild, id), value: EMPTY });
+    if (old?.has(id) === true) continue;
+    const key = fieldKey(ROW.fieldBuild, id);
+    rows.push({ type: "put", key, value: sealed(key) });
   }
   for (const { id } of before) {
     if (now?.has(id) === true) continue;
@@ -127,7 +131,7 @@ class FieldBuild {
       for await (const page of documentPages(this.#kv, begin, prefixEnd(prefix))) {
         const changes = await this.#changesOf(page);
         const last = bytesOf(page.at(-1)?.[0] ?? after);
-        await this.#write(changes, (key) => ({ type: "put", key, value: last }));
+        await this.#write(changes, (key) => ({ type: "put", key, value: sealed(key, last) }));
         step.onDocuments(page.length);
         left -= 1;
         if (left === 0 || step.isWanted()) return last;
@@ -143,8 +147,8 @@ class FieldBuild {
   async #changesOf(page: RowPage): Promise<FieldChanges> {
     const changes = new FieldChanges();
     for (const [row, [key, value]] of page.entries()) {
-      const texts = fieldTexts(bytesOf(value), this.#indexes);
       const rowKey = bytesOf(key);
+      const texts = fieldTexts(checkedVersion(rowKey, bytesOf(value)), this.#indexes);
       for (const [at, index] of this.#indexes.entries()) {
         const text = texts[at];
         if (text !== undefined) changes.add(changes.make(index, text, rowKey));

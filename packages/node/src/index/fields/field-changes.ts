@@ -72,7 +72,7 @@ export class FieldChanges {
       const next = (before[at] ?? 0) + (changes[at] ?? 0);
       if (next < 0) throw fewerThanNone();
       const { key } = count;
-      rows.push(next === 0 ? { type: "del", key } : { type: "put", key, value: encodeNumber(next) });
+      rows.push(next === 0 ? { type: "del", key } : { type: "put", key, value: encodeNumber(key, next) });
       counts.set(count, next);
     }
   }

@@ -41,7 +41,8 @@ export class FieldCounts {
       const values = await reader.getMany(unknown.map((index) => counts[index]?.key ?? EMPTY));
       for (const [at, index] of unknown.entries()) {
         const value = values[at];
-        found[index] = value === undefined ? 0 : decodeNumber(value);
+        const key = counts[index]?.key;
+        found[index] = value === undefined || key === undefined ? 0 : decodeNumber(key, value);
       }
     }
     return found.map((count) => count ?? 0);

@@ -4,7 +4,7 @@ import { comparableText, fieldValue } from "../../policies/policies.ts";
 import { findMembers, type MemberPlace } from "./json-members.ts";
 import { KnownTexts } from "./known-texts.ts";
 import { asBuffer } from "../rows/row-key-parts.ts";
-import { VERSION_HEAD, versionValueJson } from "../rows/row-values.ts";
+import { VERSION_HEAD, type VersionValue, versionValueJson } from "../rows/version-values.ts";
 
 /** The values by which a document is found, one for each indexed field of its bucket; undefined where it has none. */
 export type FieldTexts = readonly (string | undefined)[];
@@ -25,7 +25,7 @@ const searches = new WeakMap<readonly FieldIndex[], Search>();
 const NONE: FieldTexts = [];
 
 /** What the document in a version's value is found by. Nothing at all for a deletion. */
-export function fieldTexts(value: Uint8Array | undefined, indexes: readonly FieldIndex[]): FieldTexts {
+export function fieldTexts(value: VersionValue | undefined, indexes: readonly FieldIndex[]): FieldTexts {
   if (value === undefined) return NONE;
   const texts = plainTexts(value, VERSION_HEAD, indexes);
   if (texts !== undefined) return texts;

@@ -6,11 +6,13 @@ import {
   ROW,
   STATE_ROW_KEY,
   transactionRowId,
-  versionRevision,
   versionStem,
 } from "../rows/row-keys.ts";
+import { ID_BYTES } from "../rows/row-key-parts.ts";
 import { kindName } from "../rows/row-names.ts";
-import { decodeCounters, decodeVersion, isVersionValue, VERSION_HEAD } from "../rows/row-values.ts";
+import { isSealed } from "../rows/row-checksum.ts";
+import { decodeCounters } from "../rows/row-values.ts";
+import { checkedVersion, decodeVersion, isVersionOf } from "../rows/version-values.ts";
 
 /** A row that is not as Cairn writes it. */
 export interface RowProblem {
@@ -65,6 +67,8 @@ export async function* checkRows(
   return { rows, documents };
 }
 
+const NOT_WRITTEN = "its checksum is not that of its key and value";
+
 /** What is wrong with one row; undefined when nothing is. */
 function judgeRow(
   key: Uint8Array,
@@ -77,34 +81,36 @@ function judgeRow(
     case ROW.tombstone:
       if (!isStem(key.subarray(1))) return "its key is cut short";
       buckets.count(parseDocumentRowKey(key).bucket, key[0]);
-      return judgeVersion(value, state, key[0] === ROW.document);
+      return judgeVersion(key, value, state);
     case ROW.version:
-      return judgeVersion(value, state, undefined) ?? judgeVersionKey(key, value);
+      if (key.length <= ID_BYTES || !isStem(versionStem(key))) return "its key is cut short";
+      return judgeVersion(key, value, state);
     case ROW.counter:
-      return buckets.judge(Buffer.from(key.subarray(1)).toString("utf8"), value);
+      return isSealed(key, value) ? buckets.judge(key, value) : NOT_WRITTEN;
     case ROW.transaction: {
       const txId = transactionRowId(key);
       if (txId > state.txId) return `the index ends at transaction ${state.txId}`;
-      return value.length < 9 ? "its outcome is cut short" : undefined;
+      return isSealed(key, value) ? undefined : NOT_WRITTEN;
     }
+    case ROW.submission:
+    case ROW.submissionOrder:
+    case ROW.eviction:
+    case ROW.expired:
+    case ROW.due:
+    case ROW.event:
+    case ROW.fieldBuild:
+    case ROW.fieldCount:
+      return isSealed(key, value) ? undefined : NOT_WRITTEN;
     default:
       return kindName(key[0]) === undefined ? "it is of no kind that this version knows" : undefined;
   }
 }
 
-function judgeVersion(
-  value: Uint8Array,
-  { txId }: IndexState,
-  isDocument: boolean | undefined,
-): string | undefined {
-  if (value.length < VERSION_HEAD) return "its value is cut short";
-  if (!isVersionValue(value)) return "its value does not begin as a document's does";
-  const { revision, json } = decodeVersion(value);
+function judgeVersion(key: Uint8Array, value: Uint8Array, { txId }: IndexState): string | undefined {
+  if (!isVersionOf(key, value)) return NOT_WRITTEN;
+  const { revision, json } = decodeVersion(checkedVersion(key, value));
   if (revision > txId || revision < 1)
     return `its revision ${revision} is not one of transactions 1 to ${txId}`;
-  if (isDocument === (json === undefined)) {
-    return isDocument ? "it is marked as a deletion" : "it is marked as a document";
-  }
   if (json === undefined) return undefined;
   try {
     JSON.parse(json);
@@ -113,12 +119,6 @@ function judgeVersion(
     if (!(error instanceof SyntaxError)) throw error;
     return `its document is no JSON: ${error.message}`;
   }
-}
-
-function judgeVersionKey(key: Uint8Array, value: Uint8Array): string | undefined {
-  if (!isStem(versionStem(key))) return "its key is cut short";
-  const { revision } = decodeVersion(value);
-  return revision === versionRevision(key) ? undefined : `it holds revision ${revision}`;
 }
 
 /** Whether bytes are three parts, each with its end (row-keys.ts). */
@@ -143,11 +143,11 @@ class Buckets {
   }
 
   /** Compares a counters row; each bucket has one. */
-  judge(bucket: string, value: Uint8Array): string | undefined {
+  judge(key: Uint8Array, value: Uint8Array): string | undefined {
+    const bucket = Buffer.from(key.subarray(1)).toString("utf8");
     const { documents, tombstones } = this.#counts.get(bucket) ?? { documents: 0, tombstones: 0 };
     this.#counts.delete(bucket);
-    if (value.length < 16) return "its counters are cut short";
-    const told = decodeCounters(value);
+    const told = decodeCounters(key, value);
     if (told.documents === documents && told.tombstones === tombstones) return undefined;
     return `it says ${told.documents} documents and ${told.tombstones} deleted keys, but there are ${documents} and ${tombstones}`;
   }

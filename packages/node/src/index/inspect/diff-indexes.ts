@@ -1,7 +1,12 @@
 import type { KvReader, KvRow } from "@cairn/kv";
 import type { DocumentKey, Revision } from "@cairn/client";
 import { documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../rows/row-keys.ts";
-import { versionValueDocument, versionValueRevision } from "../rows/row-values.ts";
+import {
+  checkedVersion,
+  type VersionValue,
+  versionValueDocument,
+  versionValueRevision,
+} from "../rows/version-values.ts";
 
 /** A document that two indexes do not both hold alike; the revision is null where it is absent. */
 export interface Difference {
@@ -53,8 +58,8 @@ export async function* diffIndexes(
 
 function difference(
   change: Difference["change"],
-  before: KvRow | undefined,
-  after: KvRow | undefined,
+  before: DocumentRow | undefined,
+  after: DocumentRow | undefined,
 ): Difference {
   const [rowKey] = before ?? after ?? [new Uint8Array(0)];
   return {
@@ -66,21 +71,23 @@ function difference(
 }
 
 /** As rows stand in an index; one that has no more comes last. */
-function compare(left: KvRow | undefined, right: KvRow | undefined): number {
+function compare(left: DocumentRow | undefined, right: DocumentRow | undefined): number {
   if (left === undefined) return 1;
   if (right === undefined) return -1;
   return Buffer.compare(left[0], right[0]);
 }
 
-function isSame(left: Uint8Array, right: Uint8Array, byContent: boolean): boolean {
+function isSame(left: VersionValue, right: VersionValue, byContent: boolean): boolean {
   return byContent
     ? Buffer.compare(versionValueDocument(left), versionValueDocument(right)) === 0
     : Buffer.compare(left, right) === 0;
 }
 
+type DocumentRow = readonly [rowKey: Uint8Array, value: VersionValue];
+
 /** The document rows of an index one after the other; awaits only when a new array of them is needed. */
 class Rows {
-  row: KvRow | undefined;
+  row: DocumentRow | undefined;
   readonly #arrays: AsyncIterator<readonly KvRow[]>;
   #rows: readonly KvRow[] = [];
   #at = -1;
@@ -93,8 +100,9 @@ class Rows {
   /** The next row of the array at hand; false when there is none. */
   advance(): boolean {
     this.#at += 1;
-    this.row = this.#rows[this.#at];
-    return this.row !== undefined;
+    const row = this.#rows[this.#at];
+    this.row = row && [row[0], checkedVersion(...row)];
+    return row !== undefined;
   }
 
   async next(): Promise<void> {

@@ -30,7 +30,7 @@ export async function readBuckets(reader: KvReader, state: IndexState): Promise<
   for (const bucket of indexed.keys()) documents.set(bucket, 0);
   for await (const rows of reader.range(rowsOfKind(ROW.counter))) {
     for (const [key, value] of rows) {
-      documents.set(Buffer.from(key.subarray(1)).toString("utf8"), decodeCounters(value).documents);
+      documents.set(Buffer.from(key.subarray(1)).toString("utf8"), decodeCounters(key, value).documents);
     }
   }
   const buckets: BucketSummary[] = [];
@@ -51,7 +51,8 @@ async function readCounts(reader: KvReader, { id }: FieldIndex): Promise<FieldSu
     limit: MOST_VALUES + 1,
   };
   for await (const rows of reader.range(range)) {
-    for (const [key, value] of rows) counts.push([fieldKeyRest(key).toString("utf8"), decodeNumber(value)]);
+    for (const [key, value] of rows)
+      counts.push([fieldKeyRest(key).toString("utf8"), decodeNumber(key, value)]);
   }
   const more = counts.length > MOST_VALUES;
   return { counts: Object.fromEntries(counts.slice(0, MOST_VALUES)), more };

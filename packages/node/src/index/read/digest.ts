@@ -10,11 +10,12 @@ import {
   transactionRowId,
   versionStem,
 } from "../rows/row-keys.ts";
-import { versionValueRevision } from "../rows/row-values.ts";
+import { unsealed } from "../rows/row-checksum.ts";
+import { checkedVersion, type VersionValue, versionValueRevision } from "../rows/version-values.ts";
 
 /**
  * SHA-256 over the logical content of an index, the same on every node that holds the same prefix of the same log, whatever its
- * files look like. Fed, in order: `cairn-digest/2`, the log id and the tx-id, each ended by a line break; then for every key in key
+ * files look like. Fed, in order: `cairn-digest/3`, the log id and the tx-id, each ended by a line break; then for every key in key
  * order its versions from the oldest to the newest, each as length of the stem (4 bytes, big-endian), stem, length of the value, value (docs/index-format.md).
  * `reader` must be frozen (a snapshot, or a store that nobody writes). Undefined for an index that holds nothing.
  *
@@ -31,7 +32,7 @@ export async function digestIndex(
   const past = txId !== state.txId;
   if (past) await checkPast(reader, state, txId);
   const feed = new Feed();
-  feed.text(`cairn-digest/2\n${state.log.id}\n${txId}\n`);
+  feed.text(`cairn-digest/3\n${state.log.id}\n${txId}\n`);
   const [documents, tombstones, versions] = [ROW.document, ROW.tombstone, ROW.version].map(
     (kind) => new Cursor(reader, kind),
   ) as [Cursor, Cursor, Cursor];
@@ -39,7 +40,7 @@ export async function digestIndex(
   for (;;) {
     const newest = earlier(documents, tombstones);
     const oldest = earlier(versions, newest);
-    if (oldest.stem === undefined) break;
+    if (oldest.stem === undefined || oldest.value === undefined) break;
     // A key's superseded versions come before its newest one: `earlier` prefers its first argument.
     if (!past || versionValueRevision(oldest.value) <= txId) feed.row(oldest.stem, oldest.value);
     if (!oldest.advance()) await oldest.next();
@@ -70,6 +71,7 @@ async function checkPast(
   for await (const rows of reader.range({ gte, lt: prefixEnd(Buffer.from([ROW.eviction])), limit: 1 })) {
     const [row] = rows;
     if (row === undefined) continue;
+    unsealed(...row);
     throw new CairnError(
       "CONFLICT",
       `Transaction ${transactionRowId(row[0])} evicted documents: the index no longer knows all of transaction ${txId}.`,
@@ -87,7 +89,7 @@ function earlier(left: Cursor, right: Cursor): Cursor {
 /** The rows of one kind, one after the other; awaits only when a new array of rows is needed. */
 class Cursor {
   stem: Buffer | undefined;
-  value: Uint8Array = new Uint8Array(0);
+  value: VersionValue | undefined;
   readonly #arrays: AsyncIterator<readonly KvRow[]>;
   readonly #isVersion: boolean;
   #rows: readonly KvRow[] = [];
@@ -105,7 +107,7 @@ class Cursor {
     const row = this.#rows[this.#at];
     if (row === undefined) return false;
     this.stem = this.#isVersion ? versionStem(row[0]) : Buffer.from(row[0]).subarray(1);
-    this.value = row[1];
+    this.value = checkedVersion(...row);
     return true;
   }
 

@@ -11,13 +11,15 @@ import {
   transactionRowKey,
   versionRowKey,
 } from "../rows/row-keys.ts";
+import { type BucketCounters, decodeCounters, decodeOutcome } from "../rows/row-values.ts";
 import {
-  type BucketCounters,
-  decodeCounters,
-  decodeOutcome,
+  checkedVersion,
   decodeVersion,
   decodeVersionText,
-} from "../rows/row-values.ts";
+  readNewest,
+  type VersionValue,
+  versionValueRevision,
+} from "../rows/version-values.ts";
 import { isoTime } from "../../text/iso-time.ts";
 
 /** A document, or undefined when there is none: at once where its row is, else later. */
@@ -25,28 +27,30 @@ export type DocumentSoon = StoredDocument | undefined | Promise<StoredDocument |
 
 /** The current document of a key. A promise that need not be made is a third of what a row from memory costs. */
 export function readDocument(reader: KvReader, key: DocumentKey): DocumentSoon {
-  const value = reader.getText === undefined ? readBytes(reader, key) : reader.getText(documentKeyRow(key));
+  const rowKey = documentKeyRow(key);
+  const value = reader.getText === undefined ? readBytes(reader, rowKey) : reader.getText(rowKey);
   if (value === undefined) return undefined;
-  return typeof value === "string" ? textDocument(key, value) : awaitedDocument(key, value);
+  return typeof value === "string" ? textDocument(key, rowKey, value) : awaitedDocument(key, rowKey, value);
 }
 
 /** From a store that only knows bytes. */
-async function readBytes(reader: KvReader, key: DocumentKey): Promise<string | undefined> {
-  const value = await reader.get(documentKeyRow(key));
+async function readBytes(reader: KvReader, rowKey: Uint8Array): Promise<string | undefined> {
+  const value = await reader.get(rowKey);
   return value === undefined ? undefined : Buffer.from(value).toString("utf8");
 }
 
 async function awaitedDocument(
   key: DocumentKey,
+  rowKey: Uint8Array,
   value: Promise<string | undefined>,
 ): Promise<StoredDocument | undefined> {
   const text = await value;
-  return text === undefined ? undefined : textDocument(key, text);
+  return text === undefined ? undefined : textDocument(key, rowKey, text);
 }
 
-function textDocument(key: DocumentKey, value: string): StoredDocument | undefined {
-  const version = decodeVersionText(value);
-  return version && keyedDocument(key, version.revision, version.json);
+function textDocument(key: DocumentKey, rowKey: Uint8Array, value: string): StoredDocument {
+  const { revision, json } = decodeVersionText(rowKey, value);
+  return keyedDocument(key, revision, json);
 }
 
 /** The document of a key as it was after transaction `txId`. */
@@ -56,11 +60,9 @@ export async function readDocumentAsOf(
   txId: TxId,
 ): Promise<StoredDocument | undefined> {
   const rowKey = documentKeyRow(key);
-  const [document, tombstone] = await reader.getMany([rowKey, asKind(rowKey, ROW.tombstone)]);
-  const value = await valueAsOf(reader, rowKey, document ?? tombstone, txId);
-  if (value === undefined) {
-    checkFloor(await readFloors(reader, key.bucket), key.bucket, txId, document ?? tombstone);
-  }
+  const newest = await readNewest(reader, rowKey);
+  const value = await valueAsOf(reader, rowKey, newest, txId);
+  if (value === undefined) checkFloor(await readFloors(reader, key.bucket), key.bucket, txId, newest);
   return value === undefined ? undefined : storedDocument(key, value);
 }
 
@@ -71,17 +73,17 @@ export async function readDocumentAsOf(
 export async function valueAsOf(
   reader: KvReader,
   rowKey: Uint8Array,
-  newest: Uint8Array | undefined,
+  newest: VersionValue | undefined,
   txId: TxId,
-): Promise<Uint8Array | undefined> {
-  if (newest === undefined || decodeVersion(newest).revision <= txId) return newest;
+): Promise<VersionValue | undefined> {
+  if (newest === undefined || versionValueRevision(newest) <= txId) return newest;
   const range = {
     gte: asKind(rowKey, ROW.version),
     lte: versionRowKey(rowKey, txId),
     reverse: true,
     limit: 1,
   };
-  for await (const rows of reader.range(range)) return rows[0]?.[1];
+  for await (const rows of reader.range(range)) for (const row of rows) return checkedVersion(...row);
   return undefined;
 }
 
@@ -90,8 +92,9 @@ export type PastFloors = Pick<BucketCounters, "floor" | "gone">;
 
 /** The floors of a bucket. */
 export async function readFloors(reader: KvReader, bucket: string): Promise<PastFloors> {
-  const value = await reader.get(counterRowKey(bucket));
-  return value === undefined ? { floor: 0, gone: 0 } : decodeCounters(value);
+  const key = counterRowKey(bucket);
+  const value = await reader.get(key);
+  return value === undefined ? { floor: 0, gone: 0 } : decodeCounters(key, value);
 }
 
 /**
@@ -102,7 +105,7 @@ export function checkFloor(
   { floor, gone }: PastFloors,
   bucket: string,
   txId: TxId,
-  newest: Uint8Array | undefined,
+  newest: VersionValue | undefined,
 ): void {
   if (txId < (newest === undefined ? gone : floor)) throw compacted(bucket, txId, Math.max(floor, gone));
 }
@@ -123,22 +126,21 @@ export async function readHistory(
   { limit, before }: { limit: number; before?: TxId },
 ): Promise<{ versions: DocumentVersion[]; more: boolean }> {
   const rowKey = documentKeyRow(key);
-  const [document, tombstone] = await reader.getMany([rowKey, asKind(rowKey, ROW.tombstone)]);
   const versions: DocumentVersion[] = [];
-  const newest = document ?? tombstone;
-  const isWanted = (value: Uint8Array) => before === undefined || decodeVersion(value).revision < before;
-  if (newest !== undefined && isWanted(newest)) versions.push(documentVersion(newest));
+  const newest = await readNewest(reader, rowKey);
+  const isWanted = newest !== undefined && (before === undefined || versionValueRevision(newest) < before);
+  if (isWanted) versions.push(documentVersion(newest));
   const first = asKind(rowKey, ROW.version);
   // Revisions are below 2^53, so this key lies behind every version of the key.
   const end = versionRowKey(rowKey, before ?? Number.MAX_SAFE_INTEGER);
   for await (const rows of reader.range({ gte: first, lt: end, reverse: true, limit: limit + 1 })) {
-    for (const [, value] of rows) versions.push(documentVersion(value));
+    for (const row of rows) versions.push(documentVersion(checkedVersion(...row)));
   }
   return { versions: versions.slice(0, limit), more: versions.length > limit };
 }
 
 /** A document row as it is answered; undefined for a tombstone's value. */
-export function storedDocument(key: DocumentKey, value: Uint8Array): StoredDocument | undefined {
+export function storedDocument(key: DocumentKey, value: VersionValue): StoredDocument | undefined {
   const { revision, json } = decodeVersion(value);
   return json === undefined ? undefined : keyedDocument(key, revision, json);
 }
@@ -149,7 +151,7 @@ function keyedDocument(key: DocumentKey, revision: Revision, json: string): Stor
 }
 
 /** The key of a document or tombstone row and its value, as answered. */
-export function storedDocumentRow(rowKey: Uint8Array, value: Uint8Array): StoredDocument | undefined {
+export function storedDocumentRow(rowKey: Uint8Array, value: VersionValue): StoredDocument | undefined {
   return storedDocument(parseDocumentRowKey(rowKey), value);
 }
 
@@ -166,9 +168,10 @@ export async function transactionAt(
   let high = last;
   while (low <= high) {
     const middle = Math.floor((low + high) / 2);
-    const value = await reader.get(transactionRowKey(middle));
+    const key = transactionRowKey(middle);
+    const value = await reader.get(key);
     // Transactions before a continued log's first have no rows here: they are earlier than all that have.
-    if (value === undefined || decodeOutcome(value).time <= time) low = middle + 1;
+    if (value === undefined || decodeOutcome(key, value).time <= time) low = middle + 1;
     else high = middle - 1;
   }
   return high < first ? undefined : high;
@@ -189,7 +192,7 @@ export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Pro
   return (await transactionAt(reader, time, { first: 1, last })) ?? 0;
 }
 
-function documentVersion(value: Uint8Array): DocumentVersion {
+function documentVersion(value: VersionValue): DocumentVersion {
   const { revision, time, json } = decodeVersion(value);
   const version = { revision, txTime: isoTime(time), deleted: json === undefined };
   return json === undefined ? version : { ...version, json };

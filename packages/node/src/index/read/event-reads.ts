@@ -3,6 +3,7 @@ import type { EventRecord, TxId } from "@cairn/client";
 import { activePolicies, DEFAULT_EVENT_BOUND, oldestEventTime } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { eventRowKey, eventRowOrigin, eventRowTime } from "../rows/event-row-keys.ts";
+import { unsealed } from "../rows/row-checksum.ts";
 import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 
 /** An event as it was recorded. `time` is in nanoseconds since 1970, as text. */
@@ -63,7 +64,7 @@ export async function readEvents(
   const events: RecordedEvent[] = [];
   for await (const rows of reader.range(range)) {
     for (const [key, value] of rows) {
-      const event = JSON.parse(Buffer.from(value).toString("utf8")) as EventRecord;
+      const event = JSON.parse(unsealed(key, value).toString("utf8")) as EventRecord;
       if (bucket !== undefined && event.bucket !== bucket) continue;
       if (object !== undefined && event.object !== object) continue;
       const last = events.at(-1);

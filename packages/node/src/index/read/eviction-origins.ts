@@ -42,7 +42,7 @@ export async function earliestWrites(
       // Behind a transaction that is not there nothing is certain.
       if (txId !== looked + 1 || bytes > MOST_BYTES) break scan;
       looked = txId;
-      const { kind, text } = decodeOutcome(value);
+      const { kind, text } = decodeOutcome(key, value);
       // A birth record has no operations.
       if (kind === "committed" && text !== "") follow(origins, exact, txId, JSON.parse(text) as LoggedHeader);
     }

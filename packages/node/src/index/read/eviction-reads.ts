@@ -1,6 +1,7 @@
 import { CairnError, type KvReader } from "@cairn/kv";
 import type { DocumentKey, TxId } from "@cairn/client";
 import { earliestWrites } from "./eviction-origins.ts";
+import { unsealed } from "../rows/row-checksum.ts";
 import { parseNumberedStem, parseStem, ROW, rowsOfKind, transactionRowKey } from "../rows/row-keys.ts";
 import { decodeOutcome } from "../rows/row-values.ts";
 import { isoTime } from "../../text/iso-time.ts";
@@ -36,13 +37,15 @@ export async function readEvictions(reader: KvReader, limit: number, cursor?: st
   const evictions: Eviction[] = [];
   let last: Uint8Array | undefined;
   for await (const rows of reader.range({ gte, lt: end, reverse: true, limit: limit + 1 })) {
-    for (const [key] of rows) {
+    for (const [key, value] of rows) {
       if (evictions.length === limit && last !== undefined) {
         return { evictions: await dated(reader, evictions), cursor: Buffer.from(last).toString("base64url") };
       }
+      unsealed(key, value);
       const { number: txId, stem } = parseNumberedStem(key);
-      const outcome = await reader.get(transactionRowKey(txId));
-      const time = outcome === undefined ? 0 : decodeOutcome(outcome).time;
+      const row = transactionRowKey(txId);
+      const outcome = await reader.get(row);
+      const time = outcome === undefined ? 0 : decodeOutcome(row, outcome).time;
       evictions.push({ txId, txTime: isoTime(time), ...parseStem(stem) });
       last = key;
     }

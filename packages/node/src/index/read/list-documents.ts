@@ -2,6 +2,7 @@ import { CairnError, type KvReader, type KvRow } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { StoredDocument } from "./documents.ts";
 import { checkFloor, readFloors, storedDocumentRow, valueAsOf } from "./document-reads.ts";
+import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
 import { asKind, documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../rows/row-keys.ts";
 
 /** Which documents, in key order. `after`: the document row key to go on behind. */
@@ -25,7 +26,7 @@ export async function listCurrent(reader: KvReader, range: ListRange): Promise<L
   // Each row is a document of the list, unless a prefix without a namespace is looked for.
   const most = namespace === undefined && prefix !== "" ? {} : { limit: limit + 1 };
   const rows = reader.range({ ...bounds(range, ROW.document), ...most });
-  return await collect(rows, range, (row) => Promise.resolve(row[1]));
+  return await collect(rows, range, (row) => Promise.resolve(checkedVersion(...row)));
 }
 
 /**
@@ -37,7 +38,7 @@ export async function listAsOf(
   reader: KvReader,
   range: ListRange,
   txId: TxId,
-  isWanted: (value: Uint8Array) => boolean = () => true,
+  isWanted: (value: VersionValue) => boolean = () => true,
 ): Promise<ListedDocuments> {
   const rows = mergeByStem(
     reader.range(bounds(range, ROW.document)),
@@ -46,9 +47,10 @@ export async function listAsOf(
   // Keys that are gone altogether would be missing.
   const floors = await readFloors(reader, range.bucket);
   checkFloor(floors, range.bucket, txId, undefined);
-  return await collect(rows, range, async ([key, value]) => {
-    const found = await valueAsOf(reader, key, value, txId);
-    if (found === undefined) checkFloor(floors, range.bucket, txId, value);
+  return await collect(rows, range, async (row) => {
+    const newest = checkedVersion(...row);
+    const found = await valueAsOf(reader, row[0], newest, txId);
+    if (found === undefined) checkFloor(floors, range.bucket, txId, newest);
     return found === undefined || isWanted(found) ? found : undefined;
   });
 }
@@ -56,7 +58,7 @@ export async function listAsOf(
 async function collect(
   source: AsyncIterable<readonly KvRow[]>,
   { namespace, prefix, limit }: ListRange,
-  valueOf: (row: KvRow) => Promise<Uint8Array | undefined>,
+  valueOf: (row: KvRow) => Promise<VersionValue | undefined>,
 ): Promise<ListedDocuments> {
   const documents: StoredDocument[] = [];
   let after: Uint8Array | undefined;

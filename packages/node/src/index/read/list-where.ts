@@ -20,7 +20,9 @@ import {
   ROW,
   transactionRowKey,
 } from "../rows/row-keys.ts";
+import { unsealed } from "../rows/row-checksum.ts";
 import { decodeOutcome } from "../rows/row-values.ts";
+import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
 
 /** The documents whose field has a value, as `where=field:value` asks. */
 export interface FieldQuery {
@@ -99,7 +101,7 @@ async function readyIndex(
   });
 }
 
-function hasValue(alone: readonly FieldIndex[], value: string, bytes: Uint8Array): boolean {
+function hasValue(alone: readonly FieldIndex[], value: string, bytes: VersionValue): boolean {
   return fieldTexts(bytes, alone)[0] === value;
 }
 
@@ -120,15 +122,15 @@ async function changedKeys(
   };
   const outcomes = { gt: transactionRowKey(after), lte: transactionRowKey(last) };
   for await (const rows of reader.range(outcomes)) {
-    for (const [, value] of rows) {
-      const { kind, text } = decodeOutcome(value);
+    for (const [key, value] of rows) {
+      const { kind, text } = decodeOutcome(key, value);
       // A birth record has no operations.
       if (kind !== "committed" || text === "") continue;
       const { ops } = JSON.parse(text) as { ops: readonly (readonly [string, string?, string?])[] };
-      for (const [op, bucket, key] of ops) {
+      for (const [op, bucket, name] of ops) {
         // What was evicted has no past any more, so it is not looked for.
-        if ((op !== "put" && op !== "delete") || bucket !== range.bucket || key === undefined) continue;
-        note(documentRowKey(bucket, qualifiedKey(key)));
+        if ((op !== "put" && op !== "delete") || bucket !== range.bucket || name === undefined) continue;
+        note(documentRowKey(bucket, qualifiedKey(name)));
       }
     }
   }
@@ -137,7 +139,8 @@ async function changedKeys(
     gte: expiredRowKey(after + 1, none),
     lt: prefixEnd(Buffer.from([ROW.expired])),
   })) {
-    for (const [key] of rows) {
+    for (const [key, value] of rows) {
+      unsealed(key, value);
       const { stem } = parseNumberedStem(key);
       note(Buffer.concat([Buffer.from([ROW.document]), stem]));
     }
@@ -212,9 +215,10 @@ async function fill(
   const tombstones = txId === undefined ? [] : wanted.map((key) => asKind(key, ROW.tombstone));
   const values = await reader.getMany([...wanted, ...tombstones]);
   for (const [at, rowKey] of wanted.entries()) {
-    let value = values[at];
+    let value = checkedVersion(rowKey, values[at]);
     if (txId !== undefined) {
-      const newest = value ?? values[wanted.length + at];
+      const tombstone = tombstones[at] ?? rowKey;
+      const newest = value ?? checkedVersion(tombstone, values[wanted.length + at]);
       value = await valueAsOf(reader, rowKey, newest, txId);
       if (value === undefined && newest !== undefined) checkFloor(floors, range.bucket, txId, newest);
     }

@@ -18,7 +18,14 @@ import {
   transactionRowKey,
   versionRowKey,
 } from "../rows/row-keys.ts";
-import { decodeOutcome, decodeVersion, versionValueRevision } from "../rows/row-values.ts";
+import { unsealed } from "../rows/row-checksum.ts";
+import { decodeOutcome } from "../rows/row-values.ts";
+import {
+  checkedVersion,
+  decodeVersion,
+  type VersionValue,
+  versionValueRevision,
+} from "../rows/version-values.ts";
 import { isoTime } from "../../text/iso-time.ts";
 
 /** Which changes to read: those of the transactions after `after`, up to `upTo`. */
@@ -112,8 +119,9 @@ async function prunedUpTo(reader: KvReader, bucket: string | undefined): Promise
 
 /** The time of a transaction; undefined where the index has no row of it. */
 export async function transactionTime(reader: KvReader, txId: TxId): Promise<string | undefined> {
-  const value = await reader.get(transactionRowKey(txId));
-  return value === undefined ? undefined : isoTime(decodeOutcome(value).time);
+  const key = transactionRowKey(txId);
+  const value = await reader.get(key);
+  return value === undefined ? undefined : isoTime(decodeOutcome(key, value).time);
 }
 
 async function* wantedTransactions(
@@ -129,7 +137,7 @@ async function* wantedTransactions(
       const txId = transactionRowId(key);
       if (txId !== expected) throw compacted(after, await changesFloor(reader, query));
       expected += 1;
-      const { time, kind, text } = decodeOutcome(value);
+      const { time, kind, text } = decodeOutcome(key, value);
       const operations = kind === "committed" ? wantedOperations(text, query) : NOTHING;
       const gone = expired.get(txId) ?? NOTHING;
       const all = gone.length === 0 ? operations : [...operations, ...gone];
@@ -149,7 +157,8 @@ async function expiredWithin(
   const expired = new Map<TxId, WantedOperation[]>();
   const range = { gte: expiredRowKey(first, NO_STEM), lt: expiredRowKey(last + 1, NO_STEM) };
   for await (const rows of reader.range(range)) {
-    for (const [row] of rows) {
+    for (const [row, value] of rows) {
+      unsealed(row, value);
       const { number: txId, stem } = parseNumberedStem(row);
       const key = parseStem(stem);
       if ((bucket ?? key.bucket) !== key.bucket || (namespace ?? key.namespace) !== key.namespace) continue;
@@ -198,7 +207,7 @@ async function readVersions(
       at += 1;
       if (value === undefined) continue;
       // A document that expires at once is told as gone alone.
-      const { json } = op === "put" ? decodeVersion(value) : NO_DOCUMENT;
+      const { json } = op === "put" && value !== EVICTED ? decodeVersion(value) : NO_DOCUMENT;
       if (op === "put" && json === undefined) continue;
       const place = { op, bucket, ...splitKey(key), revision: txId };
       const change: WatchChange = json === undefined ? place : { ...place, json };
@@ -210,6 +219,9 @@ async function readVersions(
   return bytes;
 }
 
+/** Stands for the row that says that a key was evicted. */
+const EVICTED = "evicted";
+
 /**
  * For each operation the row by which it took effect, if it did and was not evicted since. Superseded versions are looked for first:
  * they are found by their revision, so nothing is read that is not wanted.
@@ -217,7 +229,7 @@ async function readVersions(
 async function effects(
   reader: KvReader,
   chunk: readonly WantedTransaction[],
-): Promise<(Uint8Array | undefined)[]> {
+): Promise<(VersionValue | typeof EVICTED | undefined)[]> {
   const rowKeys: Buffer[] = [];
   const first: Buffer[] = [];
   const revisions: TxId[] = [];
@@ -232,16 +244,21 @@ async function effects(
     }
   }
   if (first.length === 0) return [];
-  const found = await reader.getMany(first);
+  const rows = await reader.getMany(first);
+  const found = first.map((key, index) => {
+    if (ops[index] !== "evict") return checkedVersion(key, rows[index]);
+    const row = rows[index];
+    if (row !== undefined) unsealed(key, row);
+    return row && EVICTED;
+  });
   const missing = [...found.keys()].filter((index) => found[index] === undefined && ops[index] !== "evict");
   if (missing.length === 0) return found;
-  const current = await reader.getMany(
-    missing.map((index) =>
-      asKind(rowKeys[index] ?? EMPTY, ops[index] === "put" ? ROW.document : ROW.tombstone),
-    ),
+  const newest = missing.map((index) =>
+    asKind(rowKeys[index] ?? EMPTY, ops[index] === "put" ? ROW.document : ROW.tombstone),
   );
+  const current = await reader.getMany(newest);
   for (const [at, index] of missing.entries()) {
-    const value = current[at];
+    const value = checkedVersion(newest[at] ?? EMPTY, current[at]);
     if (value !== undefined && versionValueRevision(value) === revisions[index]) found[index] = value;
   }
   return found;

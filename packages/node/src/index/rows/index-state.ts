@@ -1,13 +1,15 @@
 import { CairnError, type KvReader } from "@cairn/kv";
 import { z } from "zod";
 import type { Policies, TxId } from "@cairn/client";
+import { asBuffer } from "./row-key-parts.ts";
+import { rowChecksum } from "./row-checksum.ts";
 import { STATE_ROW_KEY } from "./row-keys.ts";
 
 /**
  * The version of the index's layout. A node reads only its own; another one is refused and built anew, from a checkpoint of
  * this version or from the log. Raise it whenever the same log would give other rows. docs/index-format.md describes the rows.
  */
-export const INDEX_VERSION = 3;
+export const INDEX_VERSION = 4;
 
 const Id = z.int().min(0);
 
@@ -56,14 +58,28 @@ export function statePosition(state: IndexState): number {
 /** The id of the birth record of a log that continues none; an index at it holds no transaction. */
 export const FIRST_TX_ID: TxId = 1;
 
-/** The state row's value. */
+/**
+ * The state row's value: JSON, whose last member is a checksum over the row's key and the JSON without it. So versions of Cairn that know
+ * of no checksum can read which version wrote it.
+ */
 export function encodeState(state: IndexState): Uint8Array {
-  return Buffer.from(JSON.stringify(state), "utf8");
+  const json = Buffer.from(JSON.stringify(state), "utf8");
+  return Buffer.concat([json.subarray(0, -1), checksumMember(json)]);
+}
+
+const CHECKSUM_NAME = ',"crc32c":"';
+const CHECKSUM_BYTES = `${CHECKSUM_NAME}00000000"}`.length;
+const CLOSING = Buffer.from("}");
+
+/** The last member of a state row's JSON, and the end of it. */
+function checksumMember(json: Uint8Array): Buffer {
+  const digits = rowChecksum(STATE_ROW_KEY, json).toString(16).padStart(8, "0");
+  return Buffer.from(`${CHECKSUM_NAME}${digits}"}`);
 }
 
 /**
  * The state of the index in a store; undefined when the store is empty. Errors: `INDEX_VERSION` (built by another version),
- * `INDEX_CORRUPT` (there are rows but no state, or one that is not readable).
+ * `INDEX_CORRUPT` (there are rows but no state, or one that is not what was written).
  */
 export async function readState(reader: KvReader): Promise<IndexState | undefined> {
   const value = await reader.get(STATE_ROW_KEY);
@@ -73,20 +89,31 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
     }
     return undefined;
   }
-  const state = parseState(Buffer.from(value).toString("utf8"));
-  if (state.version !== INDEX_VERSION) {
+  const bytes = asBuffer(value);
+  const json = Buffer.concat([bytes.subarray(0, Math.max(0, bytes.length - CHECKSUM_BYTES)), CLOSING]);
+  const isWhole = checksumMember(json).equals(bytes.subarray(json.length - 1));
+  const text = bytes.toString("utf8");
+  // Versions before the fourth had no checksum.
+  if (!isWhole && text.includes(CHECKSUM_NAME))
+    throw corrupt("the row that says what it holds is not what was written");
+  const { version } = parse(VersionSchema, text);
+  if (version !== INDEX_VERSION) {
     throw new CairnError(
       "INDEX_VERSION",
-      `The index has version ${state.version}, this Cairn reads version ${INDEX_VERSION}.`,
+      `The index has version ${version}, this Cairn reads version ${INDEX_VERSION}.`,
       { hint: "The node builds it anew from a checkpoint of its version or from the log." },
     );
   }
-  return state;
+  if (!isWhole) throw corrupt("the row that says what it holds is not what was written");
+  return parse(StateSchema, text);
 }
 
-function parseState(text: string): IndexState {
+/** What every version's state says. */
+const VersionSchema = z.object({ version: z.int() });
+
+function parse<State>(schema: z.ZodType<State>, text: string): State {
   try {
-    return StateSchema.parse(JSON.parse(text));
+    return schema.parse(JSON.parse(text));
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof z.ZodError) {
       throw corrupt("the row that says what it holds is not readable", error);

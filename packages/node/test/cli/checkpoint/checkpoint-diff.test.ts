@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { diffIndexes } from "../../../src/index/inspect/diff-indexes.ts";
 import { documentRowKey } from "../../../src/index/rows/row-keys.ts";
-import { encodeVersion } from "../../../src/index/rows/row-values.ts";
+import { encodeVersion } from "../../../src/index/rows/version-values.ts";
 import { type TrimScene, trimScene, twoCheckpoints } from "../../upkeep/trim-scene.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
 
@@ -125,11 +125,10 @@ it("finds exactly what two maps differ in, whatever they hold", async () => {
 
 async function indexOf(documents: Record<string, number>) {
   const kv = await memoryProvider().open(path.join(tmpdir(), "nowhere-cairn-diff"));
-  const rows = Object.entries(documents).map(([name, value]) => ({
-    type: "put" as const,
-    key: documentRowKey("things", `default/${name}`),
-    value: encodeVersion(value, 0, Buffer.from(String(value))),
-  }));
+  const rows = Object.entries(documents).map(([name, value]) => {
+    const key = documentRowKey("things", `default/${name}`);
+    return { type: "put" as const, key, value: encodeVersion(key, value, 0, Buffer.from(String(value))) };
+  });
   await kv.batch(rows);
   return kv;
 }

@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { type KvOperation, levelProvider } from "@cairn/kv";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { documentRowKey, STATE_ROW_KEY } from "../../../src/index/rows/row-keys.ts";
-import { encodeCounters, encodeVersion } from "../../../src/index/rows/row-values.ts";
+import { counterRowKey, documentRowKey, STATE_ROW_KEY } from "../../../src/index/rows/row-keys.ts";
+import { encodeCounters } from "../../../src/index/rows/row-values.ts";
+import { encodeVersion } from "../../../src/index/rows/version-values.ts";
 import type { CairnNode } from "../../../src/node/node.ts";
 import { startNode } from "../../../src/node/start-node.ts";
 import { savingConfig } from "../../support/saving-config.ts";
@@ -56,6 +57,8 @@ async function tampered(operations: readonly KvOperation[]): Promise<string> {
 }
 
 const web = documentRowKey("pods", "default/web");
+const team = documentRowKey("pods", "team/db");
+const counters = counterRowKey("pods");
 const put = (key: Uint8Array, value: Uint8Array): KvOperation => ({ type: "put", key, value });
 const json = (text: string): Buffer => Buffer.from(text);
 
@@ -63,32 +66,37 @@ describe("cairn db check", () => {
   it.each([
     [
       "a document that is no JSON",
-      put(web, encodeVersion(3, 0, json("{"))),
+      put(web, encodeVersion(web, 3, 0, json("{"))),
       "document pods/default/web: its document is no JSON",
     ],
     [
       "a document that is cut short",
       put(web, json("{}")),
-      "document pods/default/web: its value is cut short",
+      "document pods/default/web: its checksum is not that of its key and value",
     ],
     [
       "a revision that the index has not reached",
-      put(web, encodeVersion(9, 0, json("1"))),
+      put(web, encodeVersion(web, 9, 0, json("1"))),
       "its revision 9 is not one of transactions 1 to 3",
     ],
     [
+      "a document of another key",
+      put(web, encodeVersion(team, 3, 0, json("1"))),
+      "document pods/default/web: its checksum is not that of its key and value",
+    ],
+    [
       "a document where the key was deleted",
-      put(documentRowKey("pods", "team/db"), encodeVersion(3, 0, json("1"))),
+      put(team, encodeVersion(team, 3, 0, json("1"))),
       "tombstone pods/team/db: its key has a document as well",
     ],
     [
       "counters that are wrong",
-      put(Buffer.from("npods"), encodeCounters({ documents: 7, tombstones: 1, floor: 0, gone: 0 })),
+      put(counters, encodeCounters(counters, { documents: 7, tombstones: 1, floor: 0, gone: 0 })),
       "counter pods: it says 7 documents and 1 deleted keys, but there are 1 and 1",
     ],
     [
       "counters that are missing",
-      { type: "del", key: Buffer.from("npods") },
+      { type: "del", key: counters },
       "counter pods: the bucket has documents or tombstones, but no counters",
     ],
     ["a row of no kind", put(Buffer.from("\u0001x"), json("")), "it is of no kind that this version knows"],

@@ -14,9 +14,9 @@ function storeOf(rows: Readonly<Record<string, number>>) {
       const names = keys.map((key) => fieldKeyRest(key).toString());
       asked.push(names);
       return Promise.resolve(
-        names.map((name) => {
-          const count = rows[name];
-          return count === undefined ? undefined : encodeNumber(count);
+        keys.map((key, index) => {
+          const count = rows[names[index] ?? ""];
+          return count === undefined ? undefined : encodeNumber(key, count);
         }),
       );
     },

@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Json } from "@cairn/client";
 import { fieldTexts } from "../../../src/index/fields/field-texts.ts";
-import { encodeVersion } from "../../../src/index/rows/row-values.ts";
+import { documentRowKey } from "../../../src/index/rows/row-keys.ts";
+import { encodeVersion } from "../../../src/index/rows/version-values.ts";
 import type { FieldIndex } from "../../../src/index/policies/active-policies.ts";
 import { comparableText, fieldPath, fieldValue } from "../../../src/policies/policies.ts";
 
@@ -24,8 +25,10 @@ const INDEXES: readonly FieldIndex[] = FIELDS.map((field, id) => ({
   path: fieldPath(field),
 }));
 
+const ROW_KEY = documentRowKey("pods", "default/web");
+
 function found(text: string | Buffer): readonly (string | undefined)[] {
-  return fieldTexts(encodeVersion(7, 1_000, Buffer.from(text as string, "utf8")), INDEXES);
+  return fieldTexts(encodeVersion(ROW_KEY, 7, 1_000, Buffer.from(text as string, "utf8")), INDEXES);
 }
 
 /** What a parser says. */
@@ -157,7 +160,7 @@ describe("the values of indexed fields", () => {
   });
 
   it("a deletion has none, nor what was never there", () => {
-    expect(fieldTexts(encodeVersion(7, 1_000, undefined), INDEXES)).toEqual([]);
+    expect(fieldTexts(encodeVersion(ROW_KEY, 7, 1_000, undefined), INDEXES)).toEqual([]);
     expect(fieldTexts(undefined, INDEXES)).toEqual([]);
   });
 

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { memoryProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TxOperation } from "@cairn/client";
+import { crc32c } from "../../../testing/log-fold.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { emptyState } from "../../../src/index/empty-state.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
@@ -38,15 +39,16 @@ function length(bytes: Uint8Array): Buffer {
   return size;
 }
 
-/** A version as the document says that it is fed: flags, revision, time, document. */
+/** A version as the document says that it is fed: checksum, flags, revision, time, document. */
 function version(stem: string, revision: number, json: string | undefined): Buffer {
   const key = Buffer.from(stem.replaceAll(" ", "\0"));
-  const value = Buffer.concat([
+  const content = Buffer.concat([
     Buffer.from([json === undefined ? 1 : 0]),
     number(revision),
     number(revision * 1_000),
     Buffer.from(json ?? ""),
   ]);
+  const value = Buffer.concat([number(crc32c(Buffer.concat([key, content]))).subarray(3), content]);
   return Buffer.concat([length(key), key, length(value), value]);
 }
 
@@ -57,7 +59,7 @@ describe("the digest", () => {
     await submit(["delete", "pods", "default/b"]);
     await submit(["put", "nodes", "n1", null]);
     const fed = Buffer.concat([
-      Buffer.from("cairn-digest/2\nlog-1\n5\n"),
+      Buffer.from("cairn-digest/3\nlog-1\n5\n"),
       version("nodes default n1 ", 5, "null"),
       version("pods default a ", 2, '"x"'),
       version("pods default a ", 3, '"y"'),
@@ -79,7 +81,7 @@ describe("the digest", () => {
     await submit(["put", "pods", "secret", 1]);
     await submit(["put", "pods", "secret", 2]);
     await submit(["evict", "pods", "secret"]);
-    const nothing = createHash("sha256").update("cairn-digest/2\nlog-1\n4\n").digest("hex");
+    const nothing = createHash("sha256").update("cairn-digest/3\nlog-1\n4\n").digest("hex");
     expect(await index.digest()).toEqual({ txId: 4, digest: `sha256:${nothing}` });
   });
 });

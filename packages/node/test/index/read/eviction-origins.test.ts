@@ -17,7 +17,8 @@ async function reader(rows: readonly Row[]) {
   await kv.batch(
     rows.map(([txId, ops, kind = "committed"]) => {
       const text = kind === "committed" ? (txId === 1 ? "" : JSON.stringify({ ops })) : "CONFLICT: no";
-      return { type: "put", key: transactionRowKey(txId), value: encodeOutcome(0, kind, Buffer.from(text)) };
+      const key = transactionRowKey(txId);
+      return { type: "put", key, value: encodeOutcome(key, 0, kind, Buffer.from(text)) };
     }),
   );
   return kv;

@@ -1,63 +1,108 @@
-import { isUtf8 } from "node:buffer";
+import { memoryProvider } from "@cairn/kv";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { emptyState } from "../../../src/index/empty-state.ts";
+import { encodeState, INDEX_VERSION, readState } from "../../../src/index/rows/index-state.ts";
+import { sealed, unsealed } from "../../../src/index/rows/row-checksum.ts";
 import {
-  decodeVersion,
-  decodeVersionText,
-  encodeVersion,
-  isVersionValue,
-  versionValueJson,
-  versionValueRevision,
-  versionValueTime,
+  counterRowKey,
+  STATE_ROW_KEY,
+  submissionRowKey,
+  transactionRowKey,
+} from "../../../src/index/rows/row-keys.ts";
+import {
+  decodeCounters,
+  decodeNumber,
+  decodeOutcome,
+  decodeSubmission,
+  encodeCounters,
+  encodeNumber,
+  encodeOutcome,
+  encodeSubmission,
 } from "../../../src/index/rows/row-values.ts";
+import { flipped } from "./flipped.ts";
 
-const numbers = fc.oneof(
-  fc.maxSafeNat(),
-  fc.constantFrom(0, 127, 128, 2 ** 28 - 1, 2 ** 28, 2 ** 32, Number.MAX_SAFE_INTEGER),
-);
-const documents = fc.option(fc.json({ stringUnit: "binary" }), { nil: undefined });
+const CORRUPT = expect.objectContaining({ code: "INDEX_CORRUPT" }) as unknown;
+const ids = fc.maxSafeNat();
+const bytes = fc.uint8Array({ maxLength: 40 });
 
-describe("a version's value", () => {
-  it("says its revision, time and document, read as bytes or as text", () => {
+describe("a row with a checksum", () => {
+  it("gives what it was given, whatever its size", () => {
     fc.assert(
-      fc.property(numbers, numbers, documents, (revision, time, json) => {
-        const value = encodeVersion(revision, time, json === undefined ? undefined : Buffer.from(json));
-        expect(isUtf8(value)).toBe(true);
-        expect(isVersionValue(value)).toBe(true);
-        expect([versionValueRevision(value), versionValueTime(value)]).toEqual([revision, time]);
-        expect(decodeVersion(value)).toEqual({ revision, time, ...(json === undefined ? {} : { json }) });
-        const text = decodeVersionText(value.toString("utf8"));
-        expect(text).toEqual(json === undefined ? undefined : { revision, json });
+      fc.property(bytes, fc.array(fc.uint8Array({ maxLength: 40 })), (key, parts) => {
+        expect(unsealed(key, sealed(key, ...parts))).toEqual(Buffer.concat(parts));
       }),
     );
+    const key = transactionRowKey(7);
+    for (const length of [65_500, 65_536, 200_000])
+      expect(unsealed(key, sealed(key, Buffer.alloc(length, 0xfe)))).toEqual(Buffer.alloc(length, 0xfe));
   });
 
-  it("is none where it is cut short, or where a number has a byte that is none of text", () => {
-    const value = encodeVersion(1, 1, Buffer.from("{}"));
-    expect(isVersionValue(value.subarray(0, 17))).toBe(true);
-    expect(isVersionValue(value.subarray(0, 16))).toBe(false);
-    for (let at = 0; at < 17; at++) {
-      const damaged = Buffer.from(value);
-      damaged[at] = 0x80;
-      expect(isVersionValue(damaged)).toBe(false);
-    }
+  it("is INDEX_CORRUPT where any bit of its key or value is not what was written, or its value is cut short", () => {
+    const rows = fc.oneof(
+      fc.tuple(ids, ids, fc.string()).map(([txId, time, text]) => {
+        const key = transactionRowKey(txId);
+        return {
+          key,
+          value: encodeOutcome(key, time, "committed", Buffer.from(text)),
+          decode: decodeOutcome,
+        };
+      }),
+      fc.tuple(fc.string(), ids).map(([id, txId]) => {
+        const key = submissionRowKey(id);
+        return { key, value: encodeSubmission(key, txId, Buffer.alloc(32, 7)), decode: decodeSubmission };
+      }),
+      fc.tuple(ids, ids, fc.constantFrom(0, 9)).map(([documents, tombstones, floor]) => {
+        const key = counterRowKey("pods");
+        const value = encodeCounters(key, { documents, tombstones, floor, gone: floor });
+        return { key, value, decode: decodeCounters };
+      }),
+      fc.tuple(bytes, ids).map(([key, number]) => {
+        return { key, value: encodeNumber(key, number), decode: decodeNumber };
+      }),
+    );
+    fc.assert(
+      fc.property(rows, ({ key, value, decode }) => {
+        expect(() => decode(key, value)).not.toThrow();
+        for (const damaged of flipped(value)) expect(() => decode(key, damaged)).toThrow(CORRUPT);
+        for (const damaged of flipped(key)) expect(() => decode(damaged, value)).toThrow(CORRUPT);
+        for (let length = 0; length < value.length; length++)
+          expect(() => decode(key, value.subarray(0, length))).toThrow(CORRUPT);
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
+
+async function readAs(value: Uint8Array) {
+  const kv = await memoryProvider().open("/nonexistent/in-memory");
+  try {
+    await kv.batch([{ type: "put", key: STATE_ROW_KEY, value }]);
+    return await readState(kv);
+  } finally {
+    await kv.close();
+  }
+}
+
+describe("the state row", () => {
+  const state = emptyState({
+    id: "log-1",
+    name: "cairn",
+    bounds: { first: 1, last: 1 },
+    birth: { log: "log-1", offset: 0 },
   });
 
-  it("is INDEX_CORRUPT for whoever reads one that is none, and never a document", () => {
-    const value = encodeVersion(300, 1_000, Buffer.from('{"a":1}'));
-    const damaged = [0, 1, 9, 16].map((length) => value.subarray(0, length));
-    for (let at = 0; at < 17; at++) {
-      const other = Buffer.from(value);
-      other[at] = 0xc3;
-      damaged.push(other);
-      // Two bytes that are one character.
-      if (at < 16) damaged.push(Buffer.from(other.fill(0xa9, at + 1, at + 2)));
-    }
-    const corrupt = expect.objectContaining({ code: "INDEX_CORRUPT" });
-    for (const one of damaged) {
-      expect(() => decodeVersionText(one.toString("utf8"))).toThrow(corrupt);
-      for (const read of [decodeVersion, versionValueRevision, versionValueTime, versionValueJson])
-        expect(() => read(one)).toThrow(corrupt);
-    }
+  it("says what was written, and is INDEX_CORRUPT where any bit of it is another", async () => {
+    const value = encodeState(state);
+    expect(await readAs(value)).toEqual(state);
+    for (const damaged of flipped(value)) await expect(readAs(damaged)).rejects.toThrow(CORRUPT);
+  });
+
+  it("is another version's where that wrote it, with a checksum or, before the fourth, without", async () => {
+    const other = expect.objectContaining({ code: "INDEX_VERSION" }) as unknown;
+    await expect(readAs(encodeState({ ...state, version: INDEX_VERSION + 1 }))).rejects.toThrow(other);
+    await expect(readAs(Buffer.from(JSON.stringify({ ...state, version: 3 })))).rejects.toThrow(other);
+    // This version always writes one.
+    await expect(readAs(Buffer.from(JSON.stringify(state)))).rejects.toThrow(CORRUPT);
   });
 });

@@ -1,0 +1,106 @@
+import { CairnError, crc32cOf } from "@cairn/kv";
+import { ID_BYTES } from "./row-key-parts.ts";
+import { ROW } from "./row-keys.ts";
+import { rowName } from "./row-names.ts";
+
+/*
+ * LevelDB does not compare its blocks with their checksums when it reads, and a compaction checks a damaged block's sum anew. So rows
+ * carry a CRC-32C of their own, over what they say and whose they are: a value under a key that is not its own is found as well.
+ *
+ * What is summed is put together in one buffer, and summed in one call: that costs less than a call for each part.
+ */
+
+/** Bytes of the checksum before a version's value: 32 bits, 7 in each. */
+export const VERSION_SUM_BYTES = 5;
+/** Bytes of the checksum before the value of any other row that has one. */
+const SUM_BYTES = 4;
+
+/** Larger ones are summed where they lie. */
+const SCRATCH_BYTES = 64 * 1024;
+const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+/** Where a key is put: behind it a version's value without its checksum, which the end of the key overwrites. */
+const KEY_AT = 8;
+/** Of UTF-8, for one unit of a string. */
+const MOST_BYTES_A_UNIT = 3;
+
+/** The checksum that a version's value has to carry in a document, tombstone or version row with this key. */
+export function versionChecksum(rowKey: Uint8Array, value: Uint8Array): number {
+  const key = withoutRevision(rowKey);
+  const at = KEY_AT + key.length - VERSION_SUM_BYTES;
+  if (at + value.length > SCRATCH_BYTES) return sumOfLarge(key, value);
+  scratch.set(value, at);
+  scratch.set(key, KEY_AT);
+  return sumOfScratch(at + value.length);
+}
+
+/** The same of a value that was read as text, which is the right one if its UTF-8 has the right sum. */
+export function versionTextChecksum(documentRowKey: Uint8Array, value: string): number {
+  const at = KEY_AT + documentRowKey.length - VERSION_SUM_BYTES;
+  if (at + value.length * MOST_BYTES_A_UNIT > SCRATCH_BYTES)
+    return sumOfLarge(documentRowKey, Buffer.from(value, "utf8"));
+  const length = scratch.write(value, at, "utf8");
+  scratch.set(documentRowKey, KEY_AT);
+  return sumOfScratch(at + length);
+}
+
+/** Without the kind: a version moves to another kind of row as it is. */
+function sumOfScratch(end: number): number {
+  return crc32cOf(scratch.subarray(KEY_AT + 1, end));
+}
+
+function sumOfLarge(key: Uint8Array, value: Uint8Array): number {
+  return crc32cOf(value.subarray(VERSION_SUM_BYTES), crc32cOf(key.subarray(1)));
+}
+
+function withoutRevision(rowKey: Uint8Array): Uint8Array {
+  return rowKey[0] === ROW.version ? rowKey.subarray(0, rowKey.length - ID_BYTES) : rowKey;
+}
+
+/** A row's value: a checksum over the whole key and the parts, then the parts. */
+export function sealed(key: Uint8Array, ...parts: readonly Uint8Array[]): Buffer {
+  let length = SUM_BYTES;
+  for (const part of parts) length += part.length;
+  const value = Buffer.allocUnsafe(length);
+  let at = SUM_BYTES;
+  for (const part of parts) {
+    value.set(part, at);
+    at += part.length;
+  }
+  value.writeUInt32BE(sealOf(key, value), 0);
+  return value;
+}
+
+/** What {@link sealed} was given; `INDEX_CORRUPT` where that or the key is not what was written. */
+export function unsealed(key: Uint8Array, value: Uint8Array): Buffer {
+  if (!isSealed(key, value)) throw damagedRow(key);
+  return Buffer.from(value.buffer, value.byteOffset + SUM_BYTES, value.byteLength - SUM_BYTES);
+}
+
+/** The checksum over a row's key and what its value says. */
+export function rowChecksum(key: Uint8Array, content: Uint8Array): number {
+  return crc32cOf(content, crc32cOf(key));
+}
+
+/** Whether {@link unsealed} would take a value. */
+export function isSealed(key: Uint8Array, value: Uint8Array): boolean {
+  if (value.length < SUM_BYTES) return false;
+  const [a = 0, b = 0, c = 0, d = 0] = value;
+  return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0 === sealOf(key, value);
+}
+
+function sealOf(key: Uint8Array, value: Uint8Array): number {
+  const at = KEY_AT + key.length - SUM_BYTES;
+  if (at + value.length > SCRATCH_BYTES) return rowChecksum(key, value.subarray(SUM_BYTES));
+  scratch.set(value, at);
+  scratch.set(key, KEY_AT);
+  return crc32cOf(scratch.subarray(KEY_AT, at + value.length));
+}
+
+/** A row is not what was written. */
+export function damagedRow(key: Uint8Array): CairnError {
+  return new CairnError(
+    "INDEX_CORRUPT",
+    `The index is not usable: the row ${rowName(key)} is not what was written.`,
+    { hint: "The node moves it aside and builds it anew from a checkpoint or from the log." },
+  );
+}

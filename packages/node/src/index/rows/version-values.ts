@@ -1,0 +1,159 @@
+import { isAscii } from "node:buffer";
+import type { KvReader } from "@cairn/kv";
+import type { Json, Revision } from "@cairn/client";
+import { damagedRow, VERSION_SUM_BYTES, versionChecksum, versionTextChecksum } from "./row-checksum.ts";
+import { asBuffer } from "./row-key-parts.ts";
+import { asKind, ROW, versionRevision } from "./row-keys.ts";
+
+/*
+ * A document, tombstone and version row have the same value, so that a superseded version moves to its own row as it is:
+ * a checksum over the stem and what follows (5 bytes), flags (1), revision (8), transaction time (8, milliseconds since 1970), then the
+ * document's JSON. The numbers have 7 bits in each byte, so that all of it is UTF-8: read as text at once it costs a third less than as
+ * bytes that become text here.
+ */
+
+declare const CHECKED: unique symbol;
+
+/**
+ * A version's value as it was written: made here, or compared with its checksum. Only such a value can be decoded, so that nothing of a
+ * damaged row is taken for what it was.
+ */
+export type VersionValue = Buffer & { readonly [CHECKED]: true };
+
+const FLAGS_AT = VERSION_SUM_BYTES;
+const REVISION_AT = FLAGS_AT + 1;
+const TIME_AT = REVISION_AT + 8;
+/** Bytes before the document in a version's value. */
+export const VERSION_HEAD = TIME_AT + 8;
+const DELETED = 1;
+
+/** The value of a key's version. `document`: its JSON in UTF-8, or undefined for a deletion. */
+export function encodeVersion(
+  rowKey: Uint8Array,
+  revision: Revision,
+  time: number,
+  document: Uint8Array | undefined,
+): VersionValue {
+  const value = Buffer.allocUnsafe(VERSION_HEAD + (document?.length ?? 0));
+  value[FLAGS_AT] = document === undefined ? DELETED : 0;
+  writeTextNumber(value, REVISION_AT, revision);
+  writeTextNumber(value, TIME_AT, time);
+  if (document !== undefined) value.set(document, VERSION_HEAD);
+  let sum = versionChecksum(rowKey, value);
+  for (let at = VERSION_SUM_BYTES - 1; at >= 0; at--) {
+    value[at] = sum & 0x7f;
+    sum >>>= 7;
+  }
+  return value as VersionValue;
+}
+
+/**
+ * The value of a document, tombstone or version row; `INDEX_CORRUPT` where value or key is not what was written. Undefined where there
+ * is no row.
+ */
+export function checkedVersion(rowKey: Uint8Array, value: Uint8Array): VersionValue;
+export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined): VersionValue | undefined;
+export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined): VersionValue | undefined {
+  if (value === undefined) return undefined;
+  if (!isVersionOf(rowKey, value)) throw damagedRow(rowKey);
+  return asBuffer(value) as VersionValue;
+}
+
+/** Whether a value is the one that was written to the row. */
+export function isVersionOf(rowKey: Uint8Array, value: Uint8Array): boolean {
+  if (value.length < VERSION_HEAD || storedSum(value) !== versionChecksum(rowKey, value)) return false;
+  // What the stem does not say: the kind, and a superseded version's revision.
+  const kind = rowKey[0];
+  if (kind === ROW.version) return readTextNumber(value, REVISION_AT) === versionRevision(rowKey);
+  return (kind === ROW.tombstone) === (value[FLAGS_AT] === DELETED);
+}
+
+/** A key's document, or the deletion that it ends with. */
+export async function readNewest(reader: KvReader, rowKey: Uint8Array): Promise<VersionValue | undefined> {
+  const tombstoneKey = asKind(rowKey, ROW.tombstone);
+  const [document, tombstone] = await reader.getMany([rowKey, tombstoneKey]);
+  return checkedVersion(rowKey, document) ?? checkedVersion(tombstoneKey, tombstone);
+}
+
+/** The revision that a version's value says. */
+export function versionValueRevision(value: VersionValue): Revision {
+  return readTextNumber(value, REVISION_AT);
+}
+
+/** The time of the transaction that wrote a version, in milliseconds since 1970. */
+export function versionValueTime(value: VersionValue): number {
+  return readTextNumber(value, TIME_AT);
+}
+
+/** The document in a version's value; undefined for a deletion. */
+export function versionValueJson(value: VersionValue): Json | undefined {
+  if (value[FLAGS_AT] === DELETED) return undefined;
+  return JSON.parse(textOf(value)) as Json;
+}
+
+/** The document's JSON (UTF-8) in a version's value; nothing for a deletion. */
+export function versionValueDocument(value: VersionValue): Uint8Array {
+  return value.subarray(VERSION_HEAD);
+}
+
+/** A version's value, read. `json` is undefined for a deletion. */
+export function decodeVersion(value: VersionValue): { revision: Revision; time: number; json?: string } {
+  const revision = versionValueRevision(value);
+  const time = versionValueTime(value);
+  return value[FLAGS_AT] === DELETED ? { revision, time } : { revision, time, json: textOf(value) };
+}
+
+/** The document in a document row whose value was read as text, with its revision; `INDEX_CORRUPT` as {@link checkedVersion}. */
+export function decodeVersionText(
+  documentRowKey: Uint8Array,
+  value: string,
+): { revision: Revision; json: string } {
+  let bits = 0;
+  for (let at = 0; at < VERSION_HEAD; at++) bits |= value.charCodeAt(at);
+  const isText = value.length >= VERSION_HEAD && bits <= 0x7f && value.charCodeAt(FLAGS_AT) === 0;
+  if (!isText || storedTextSum(value) !== versionTextChecksum(documentRowKey, value))
+    throw damagedRow(documentRowKey);
+  let high = 0;
+  let low = 0;
+  for (let at = REVISION_AT; at < REVISION_AT + 4; at++) high = (high << 7) | value.charCodeAt(at);
+  for (let at = REVISION_AT + 4; at < TIME_AT; at++) low = (low << 7) | value.charCodeAt(at);
+  return { revision: high * 2 ** 28 + low, json: value.slice(VERSION_HEAD) };
+}
+
+/** The checksum in a value; -1, which is none, where one of its bytes is no ASCII. */
+function storedSum(value: Uint8Array): number {
+  const [a = 0, b = 0, c = 0, d = 0, e = 0] = [value[0], value[1], value[2], value[3], value[4]];
+  return (a | b | c | d | e) > 0x7f ? -1 : a * 2 ** 28 + ((b << 21) | (c << 14) | (d << 7) | e);
+}
+
+/** The same of a value that was read as text, and that begins with ASCII. */
+function storedTextSum(value: string): number {
+  let low = 0;
+  for (let at = 1; at < VERSION_SUM_BYTES; at++) low = (low << 7) | value.charCodeAt(at);
+  return value.charCodeAt(0) * 2 ** 28 + low;
+}
+
+/** UTF-8, which nearly always is ASCII: copying that takes a tenth of what decoding takes. */
+function textOf(value: Buffer): string {
+  return value.toString(isAscii(value.subarray(VERSION_HEAD)) ? "latin1" : "utf8", VERSION_HEAD);
+}
+
+/** A whole number below 2^56 in 8 bytes of 7 bits, the highest first: each is ASCII. */
+function writeTextNumber(target: Buffer, at: number, value: number): void {
+  let high = Math.floor(value / 2 ** 28);
+  let low = value % 2 ** 28;
+  for (let place = 3; place >= 0; place--) {
+    target[at + place] = high & 0x7f;
+    target[at + 4 + place] = low & 0x7f;
+    high >>>= 7;
+    low >>>= 7;
+  }
+}
+
+function readTextNumber(source: Uint8Array, at: number): number {
+  let high = 0;
+  let low = 0;
+  for (let place = at; place < at + 4; place++) high = (high << 7) | (source[place] ?? 0);
+  for (let place = at + 4; place < at + 8; place++) low = (low << 7) | (source[place] ?? 0);
+  return high * 2 ** 28 + low;
+}
