@@ -75,7 +75,7 @@ export interface WriteOptions extends CallOptions {
   readonly ifRevision?: Revision | null;
   /** An idempotency id of one's own; a random one when left out. */
   readonly id?: string;
-  /** How long to wait until it is indexed; 30,000 ms when left out, then `TX_TIMEOUT`, whose details name the stored transaction. */
+  /** How long to wait until it is stored and indexed; 30,000 ms when left out, then `TX_TIMEOUT`, whose details name the transaction if it is stored; if they do not, nobody knows. */
   readonly timeoutMs?: number;
 }
 

@@ -57,7 +57,7 @@ export class FaultyTxLog implements TxLog {
 
   async append(
     payload: Uint8Array,
-    options?: { messageId?: string },
+    options?: { messageId?: string; timeoutMs?: number },
   ): Promise<{ position: number; duplicate: boolean }> {
     this.#check();
     return this.#log.append(payload, options);

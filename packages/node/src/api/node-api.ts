@@ -17,10 +17,14 @@ import type { BucketSummary } from "../index/read/bucket-reads.ts";
 import type { Eviction } from "../index/read/eviction-reads.ts";
 import type { FieldQuery } from "../index/read/list-where.ts";
 
+/** How long reads and writes wait that say nothing of it, in milliseconds. */
+export const DEFAULT_WAIT_MS = 30_000;
+
 /** Options that every read takes. */
 export interface ReadOptions {
-  /** Wait until this transaction is indexed (TX_TIMEOUT after `timeoutMs`, default 30,000). */
+  /** Wait until this transaction is indexed (TX_TIMEOUT after `timeoutMs`). */
   readonly minTx?: TxId;
+  /** How long to wait for whatever the answer needs beside the index: {@link DEFAULT_WAIT_MS} when left out. */
   readonly timeoutMs?: number;
   /** Read what is there though the node is not ready (else NOT_READY). */
   readonly stale?: boolean;
@@ -94,8 +98,14 @@ export interface NodeApi {
   status(): Promise<NodeStatus>;
   /** What GET /metrics answers: Prometheus' text format, in every phase. docs/metrics.md lists what is in it. */
   metrics(): Promise<string>;
-  /** Answers once the log has the transaction. TX_INVALID, TX_TOO_LARGE, CONFLICT (same id, another body), NOT_READY, LOG_UNREACHABLE, LOG_FULL. */
-  submit(transaction: Transaction): Promise<{ readonly txId: TxId }>;
+  /**
+   * Answers once the log has the transaction. TX_INVALID, TX_TOO_LARGE, CONFLICT (same id, another body), NOT_READY, LOG_UNREACHABLE,
+   * LOG_FULL; TX_TIMEOUT after `timeoutMs` (default 30,000), then it may or may not be stored.
+   */
+  submit(
+    transaction: Transaction,
+    options?: { readonly timeoutMs?: number },
+  ): Promise<{ readonly txId: TxId }>;
   /** Waits until this node has indexed `txId`. TX_TIMEOUT after `timeoutMs` (default 30,000). */
   await(txId: TxId, options?: { readonly timeoutMs?: number }): Promise<TxOutcome>;
   /** What became of an indexed transaction; undefined when there was none of that id or it is not indexed yet. */

@@ -1,7 +1,7 @@
 /** What {@link inTime} answers instead of something that takes too long. */
 export const LATE = Symbol("late");
 
-/** What `answer` gives, or {@link LATE} after `ms`. It goes on all the same; what becomes of it then is nobody's any more. */
+/** What `answer` gives, or {@link LATE} after `ms`; then it is no longer waited for, and its result or error is discarded. */
 export async function inTime<T>(answer: Promise<T>, ms: number): Promise<T | typeof LATE> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<typeof LATE>((resolve) => {

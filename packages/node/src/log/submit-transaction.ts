@@ -8,13 +8,15 @@ import type { TxLog } from "./tx-log.ts";
  * Appends a transaction to the log; answers its id once the log has it. Calls made one after another without waiting are stored
  * in their order. Errors: `TX_INVALID`, `TX_TOO_LARGE` (both before anything is sent), `CONFLICT` (the id was used for another
  * content), `LOG_UNREACHABLE`, `LOG_FULL`; `LOG_REGRESSED` when the log stored it at or before `known`, the last transaction that was
- * read from it before: this is not the history that the caller knows, and an id out of another one must not be awaited in it.
+ * read from it before: this is not the history that the caller knows, and an id out of another one must not be awaited in it. `timeoutMs`
+ * is handed on to the log (see {@link TxLog.append}).
  */
 export async function submitTransaction(
   log: TxLog,
   { id, offset }: { readonly id: string; readonly offset: number },
   transaction: Transaction,
   known: TxId = 0,
+  timeoutMs?: number,
 ): Promise<{ txId: TxId }> {
   const payload = encodeTransaction(transaction, id);
   if (payload.length > log.maxPayload) {
@@ -24,7 +26,10 @@ export async function submitTransaction(
       { hint: "Split it into several transactions." },
     );
   }
-  const options = transaction.id === undefined ? undefined : { messageId: transaction.id };
+  const options = {
+    ...(transaction.id === undefined ? {} : { messageId: transaction.id }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+  };
   const { position, duplicate } = await log.append(payload, options);
   if (duplicate) await assertSameContent(log, position, payload, offset);
   else if (position + offset <= known) throw takenBefore(log.name, position);

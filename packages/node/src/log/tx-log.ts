@@ -60,10 +60,11 @@ export interface TxLog {
    * position of the first with `duplicate: true`, whatever their payload. Calls made one after another without waiting are
    * stored in the order of the calls. Errors: `TX_TOO_LARGE`, `LOG_FULL`, `DISK_FULL`, `LOG_UNREACHABLE` (the message may
    * or may not have been stored; repeating with the same id is safe). `payload` must not be changed until it has answered.
+   * The caller waits for `timeoutMs` and no longer: a log that tries again by itself need not try a message any more after that.
    */
   append(
     payload: Uint8Array,
-    options?: { messageId?: string },
+    options?: { messageId?: string; timeoutMs?: number },
   ): Promise<{ position: number; duplicate: boolean }>;
   bounds(): Promise<LogBounds>;
   /** The message at `position`, or undefined when the log does not hold it. */

@@ -3,29 +3,38 @@ import { isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { everyStore } from "../system/checkpoint-stores.ts";
 import { askBounds } from "./node-status.ts";
+import { inTime, LATE } from "../concurrency/in-time.ts";
+import { TimeLimit } from "../concurrency/time-limit.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
 import { type IndexState, statePosition } from "../index/rows/index-state.ts";
-import type { EvictionsPage } from "../api/node-api.ts";
+import { DEFAULT_WAIT_MS, type EvictionsPage } from "../api/node-api.ts";
 import type { System } from "../system/system.ts";
 import { type Anchor, checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /**
  * Adds to evictions from where what was evicted can still be had back: from the log until it is trimmed, and from checkpoints between
- * its first write and the eviction. A checkpoint is left out only where it is certain to be older than what was evicted.
+ * its first write and the eviction. A checkpoint is left out only where it is certain to be older than what was evicted. A store or log
+ * that does not answer within `limit` counts as one that does not answer.
  */
 export async function evictionPlaces(
   { evictions, ...page }: EvictionPage,
   state: IndexState,
   txLog: TxLog | undefined,
   checkpointer: System["checkpointer"],
+  limit = new TimeLimit(DEFAULT_WAIT_MS),
 ): Promise<EvictionsPage> {
   if (evictions.length === 0) return { ...page, evictions: [] };
-  const first = await firstOfLog(txLog, state.log.offset);
-  const saved = await savedCheckpoints(checkpointer, state.log);
+  const [first, saved] = await Promise.all([
+    firstOfLog(txLog, state.log.offset, limit),
+    inTime(savedCheckpoints(checkpointer, state.log), limit.leftMs).then(ifInTime(null)),
+  ]);
   const latest = evictions.reduce((most, { notBefore }) => Math.max(most, notBefore), 0);
   const early = (saved ?? []).filter(({ txId }) => txId < latest);
-  const comparable = first.isKnown && txLog !== undefined ? await ofOneHistory(txLog, state, early) : NONE;
+  const comparable =
+    first.isKnown && txLog !== undefined
+      ? await inTime(ofOneHistory(txLog, state, early), limit.leftMs).then(ifInTime(NONE))
+      : NONE;
   return {
     ...page,
     evictions: evictions.map(({ notBefore, ...eviction }) => ({
@@ -43,9 +52,15 @@ export async function evictionPlaces(
 async function firstOfLog(
   log: TxLog | undefined,
   offset: number,
+  limit: TimeLimit,
 ): Promise<{ readonly txId: TxId; readonly isKnown: boolean }> {
-  const bounds = await askBounds(log);
+  const bounds = await inTime(askBounds(log), limit.leftMs).then(ifInTime(undefined));
   return { txId: (bounds?.first ?? 1) + offset, isKnown: bounds !== undefined };
+}
+
+/** `otherwise` in place of what was late. */
+function ifInTime<O>(otherwise: O): <T>(answer: T | typeof LATE) => T | O {
+  return (answer) => (answer === LATE ? otherwise : answer);
 }
 
 const NONE: ReadonlySet<string> = new Set();

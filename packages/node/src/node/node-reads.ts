@@ -5,7 +5,14 @@ import { decodeListCursor } from "../index/read/cursor.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { type EventPage, parseEventPlace } from "../index/read/event-reads.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
-import type { BucketsPage, EventListQuery, ListQuery, NodeApi, ReadOptions } from "../api/node-api.ts";
+import {
+  type BucketsPage,
+  DEFAULT_WAIT_MS,
+  type EventListQuery,
+  type ListQuery,
+  type NodeApi,
+  type ReadOptions,
+} from "../api/node-api.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
 import type { NodeLife } from "./node-life.ts";
 import { notReady } from "./node-status.ts";
@@ -13,7 +20,6 @@ import { documentKey } from "../text/document-key.ts";
 import type { Watch, WatchQuery } from "../watch/watch-event.ts";
 import { watch } from "../watch/watch-session.ts";
 
-const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_LIMIT = 100;
 const GREATEST_LIMIT = 1_000;
 
@@ -37,7 +43,7 @@ export class NodeReads implements Reads {
     this.#life = life;
   }
 
-  async await(txId: TxId, { timeoutMs = DEFAULT_TIMEOUT_MS } = {}): Promise<TxOutcome> {
+  async await(txId: TxId, { timeoutMs = DEFAULT_WAIT_MS } = {}): Promise<TxOutcome> {
     await this.#life.position.reached(txId, timeoutMs);
     const outcome = await this.outcome(txId);
     if (outcome !== undefined) return outcome;
@@ -161,7 +167,7 @@ export class NodeReads implements Reads {
 
   /** The index for a read, once it holds what the read asks for. */
   async #readable(options: ReadOptions & { asOf?: AsOf }): Promise<IndexStore> {
-    const { minTx = 0, timeoutMs = DEFAULT_TIMEOUT_MS, stale = false, asOf } = options;
+    const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, asOf } = options;
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
     const needed = Math.max(minTx, asOf !== undefined && "txId" in asOf ? asOf.txId : 0);
     await this.#life.position.reached(needed, timeoutMs);

@@ -12,16 +12,18 @@ import type {
 } from "@cairn/client";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { type HttpServer, startHttpServer } from "../http/server.ts";
+import { TimeLimit } from "../concurrency/time-limit.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
 import { logOffset } from "../index/index-anchor.ts";
 import type { EventPage } from "../index/read/event-reads.ts";
-import type {
-  BucketsPage,
-  CheckpointResult,
-  EvictionsPage,
-  ListQuery,
-  NodeApi,
-  NodePolicies,
+import {
+  type BucketsPage,
+  type CheckpointResult,
+  DEFAULT_WAIT_MS,
+  type EvictionsPage,
+  type ListQuery,
+  type NodeApi,
+  type NodePolicies,
 } from "../api/node-api.ts";
 import type { DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
 import { NodeLife } from "./node-life.ts";
@@ -32,6 +34,7 @@ import { evictionPlaces } from "./node-evictions.ts";
 import { comparedPolicies, proposePolicies } from "./propose-policies.ts";
 import { nodeStatus, notReady } from "./node-status.ts";
 import type { System } from "../system/system.ts";
+import { storedInTime } from "../log/stored-in-time.ts";
 import { submitTransaction } from "../log/submit-transaction.ts";
 import { VERSION } from "../system/version.ts";
 import type { Watch } from "../watch/watch-event.ts";
@@ -150,19 +153,19 @@ class RunningNode implements CairnNode {
     return await nodeStatus(this.id, this.#life, this.#reporting.stalled, this.#system.checkpointer?.store);
   }
 
-  async submit(transaction: Transaction): Promise<{ txId: TxId }> {
+  async submit(
+    transaction: Transaction,
+    { timeoutMs = DEFAULT_WAIT_MS }: { timeoutMs?: number } = {},
+  ): Promise<{ txId: TxId }> {
     const { log, identity, index, phase } = this.#life;
     if (log === undefined || identity === undefined || index === undefined || phase === "failed") {
       throw notReady(this.#life);
     }
     const { state } = index;
-    const submitted = submitTransaction(
-      log,
-      { id: identity.id, offset: logOffset(identity, state) },
-      transaction,
-      state.txId,
-    );
-    return await this.#life.observation.refusals.told(this.#reads.guarded(index, submitted));
+    const of = { id: identity.id, offset: logOffset(identity, state) };
+    const submitted = submitTransaction(log, of, transaction, state.txId, timeoutMs);
+    const answered = storedInTime(this.#reads.guarded(index, submitted), timeoutMs);
+    return await this.#life.observation.refusals.told(answered);
   }
 
   await(...wanted: Parameters<NodeApi["await"]>): Promise<TxOutcome> {
@@ -197,9 +200,10 @@ class RunningNode implements CairnNode {
     return this.#reads.events(...wanted);
   }
 
-  async evictions(...wanted: Parameters<NodeApi["evictions"]>): Promise<EvictionsPage> {
-    const { index, page } = await this.#reads.evictions(...wanted);
-    return await evictionPlaces(page, index.state, this.#life.log, this.#system.checkpointer);
+  async evictions(options: Parameters<NodeApi["evictions"]>[0] = {}): Promise<EvictionsPage> {
+    const limit = new TimeLimit(options.timeoutMs ?? DEFAULT_WAIT_MS);
+    const { index, page } = await this.#reads.evictions(options);
+    return await evictionPlaces(page, index.state, this.#life.log, this.#system.checkpointer, limit);
   }
 
   async policies(...wanted: Parameters<NodeApi["policies"]>): Promise<NodePolicies> {

@@ -102,16 +102,19 @@ async function showOnlyNode(options: StatusOptions, terminal: Terminal): Promise
 
 /** The status; with `waitMs`, the first one that says ready. `NOT_READY` when it does not in that time. */
 async function readStatus(node: NodeClient, waitMs: number): Promise<NodeStatus> {
-  const deadline = Date.now() + waitMs;
+  if (waitMs === 0) return (await node.json({ path: "/status" })) as NodeStatus;
+  // It ends a request, too: a node whose log is away takes seconds to answer, and a frozen one never does.
+  const signal = AbortSignal.timeout(waitMs);
+  let last: NodeStatus | undefined;
   for (;;) {
-    const late = Date.now() >= deadline;
     try {
-      const status = (await node.json({ path: "/status" })) as NodeStatus;
-      if (waitMs === 0 || status.phase === "ready") return status;
-      if (late || status.phase === "failed") throw notReady(status);
+      last = (await node.json({ path: "/status", signal })) as NodeStatus;
+      if (last.phase === "ready") return last;
+      if (last.phase === "failed" || signal.aborted) throw notReady(last);
     } catch (error) {
       // While one waits, a node that is not there yet is one that is about to start.
-      if (late || !(error instanceof NoAnswerError)) throw error;
+      if (!(error instanceof NoAnswerError)) throw error;
+      if (signal.aborted) throw last === undefined ? error : notReady(last);
     }
     await delay(BETWEEN_LOOKS_MS);
   }

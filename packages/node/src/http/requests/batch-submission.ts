@@ -2,6 +2,7 @@ import type { Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { NodeApi } from "../../api/node-api.ts";
+import type { TimeLimit } from "../../concurrency/time-limit.ts";
 import { validateTransaction } from "../../transactions/validate-transaction.ts";
 import { RequestError, tooLarge } from "../answers/error-response.ts";
 import { type NdjsonLine, ndjsonLines } from "./ndjson-lines.ts";
@@ -14,6 +15,16 @@ export interface BatchResult {
   readonly lastTxId: TxId | null;
 }
 
+/** How to take a batch. */
+export interface BatchOptions {
+  /** The most bytes of one line. */
+  readonly maxLine: number;
+  /** Which number the first line has. */
+  readonly firstLine: number;
+  /** Begins the time that a line may wait for the log, and all of them together for the index. */
+  readonly timeLimit: () => TimeLimit;
+}
+
 /** Bytes that may wait for the log at once. Bounds memory; more does not make a log faster. */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
@@ -24,8 +35,7 @@ const MAX_WAITING_BYTES = 8 * 1024 * 1024;
  */
 export class BatchSubmission {
   readonly #api: NodeApi;
-  readonly #maxLine: number;
-  readonly #lineOffset: number;
+  readonly #options: BatchOptions;
   /** Arrays of lines that were submitted, oldest first. `done` resolves when all of one are acknowledged or refused; it never rejects. */
   readonly #waiting: { bytes: number; done: Promise<unknown> }[] = [];
   #waitingBytes = 0;
@@ -37,18 +47,21 @@ export class BatchSubmission {
   /** The failure of the earliest line; `before` counts the transactions that precede it. */
   #failure: { error: unknown; line: number; before: number } | undefined;
 
-  constructor(api: NodeApi, maxLine: number, firstLine: number) {
+  constructor(api: NodeApi, options: BatchOptions) {
     this.#api = api;
-    this.#maxLine = maxLine;
-    this.#lineOffset = firstLine - 1;
+    this.#options = options;
   }
 
-  /** Answers when every line that was submitted is acknowledged or refused. */
-  async submitAll(body: Readable): Promise<void> {
+  /**
+   * Answers when every line that was submitted is acknowledged or refused, with the time for what comes after that: it is counted from
+   * the last line on, since how long the lines take to come is the client's business.
+   */
+  async submitAll(body: Readable): Promise<TimeLimit> {
     // Leaving the loop early must not end the connection, which still carries the answer.
+    let limit: TimeLimit;
     const chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
     try {
-      for await (const lines of ndjsonLines(chunks, this.#maxLine, (line) => this.#tooLong(line))) {
+      for await (const lines of ndjsonLines(chunks, this.#options.maxLine, (line) => this.#tooLong(line))) {
         this.#submitLines(lines);
         while (this.#waitingBytes > MAX_WAITING_BYTES) await this.#oldest();
         if (this.#failure !== undefined) break;
@@ -56,8 +69,10 @@ export class BatchSubmission {
     } catch (error) {
       if (this.#failure === undefined) throw error;
     } finally {
+      limit = this.#options.timeLimit();
       while (this.#waiting.length > 0) await this.#oldest();
     }
+    return limit;
   }
 
   /** The summary; throws the error of the earliest line that failed, with what was accepted. */
@@ -91,7 +106,9 @@ export class BatchSubmission {
     try {
       const transaction = parseJson(line.bytes);
       validateTransaction(transaction);
-      const { txId } = await this.#api.submit(transaction);
+      const { txId } = await this.#api.submit(transaction, {
+        timeoutMs: this.#options.timeLimit().ms,
+      });
       this.#accepted += 1;
       this.#firstTxId = Math.min(this.#firstTxId ?? txId, txId);
       this.#lastTxId = Math.max(this.#lastTxId ?? txId, txId);
@@ -101,14 +118,14 @@ export class BatchSubmission {
   }
 
   #tooLong(line: number): Error {
-    const error = tooLarge("The transaction", this.#maxLine);
+    const error = tooLarge("The transaction", this.#options.maxLine);
     this.#fail(error, line, this.#submitted);
     return error;
   }
 
   #fail(error: unknown, line: number, before: number): void {
     if (this.#failure !== undefined && this.#failure.before <= before) return;
-    this.#failure = { error, line: line + this.#lineOffset, before };
+    this.#failure = { error, line: line + this.#options.firstLine - 1, before };
   }
 
   async #oldest(): Promise<void> {

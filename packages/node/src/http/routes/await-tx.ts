@@ -1,13 +1,20 @@
-import { isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId, TxOutcome } from "@cairn/client";
-import type { NodeApi, ReadOptions } from "../../api/node-api.ts";
+import { DEFAULT_WAIT_MS, type NodeApi } from "../../api/node-api.ts";
+import { inTime, LATE } from "../../concurrency/in-time.ts";
+import { TimeLimit } from "../../concurrency/time-limit.ts";
 import { RequestError } from "../answers/error-response.ts";
 
+/** How long a request waits in all, by its parameter `timeout`. */
+export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): TimeLimit {
+  return new TimeLimit(timeoutMs);
+}
+
 /** Waits for the transaction that a read asks to see. */
-export async function awaitMinTx(api: NodeApi, options: ReadOptions): Promise<void> {
-  if (options.minTx === undefined) return;
+export async function awaitMinTx(api: NodeApi, minTx: TxId | undefined, limit: TimeLimit): Promise<void> {
+  if (minTx === undefined) return;
   try {
-    await api.await(options.minTx, waitOptions(options.timeoutMs));
+    await api.await(minTx, { timeoutMs: limit.leftMs });
   } catch (error) {
     // The index is there already, at an id that no transaction has (the birth record's).
     if (!isCairnError(error, "NOT_FOUND")) throw error;
@@ -18,16 +25,16 @@ export async function awaitMinTx(api: NodeApi, options: ReadOptions): Promise<vo
  * Waits for a transaction just submitted. It is stored also where that takes too long or the node stops meanwhile, so the error tells its
  * id: whoever sent it again would have it applied twice.
  */
-export async function awaitSubmitted(
-  api: NodeApi,
-  id: TxId,
-  timeoutMs: number | undefined,
-): Promise<TxOutcome> {
+export async function awaitSubmitted(api: NodeApi, id: TxId, limit: TimeLimit): Promise<TxOutcome> {
   try {
-    return await api.await(id, waitOptions(timeoutMs));
+    return await api.await(id, { timeoutMs: limit.leftMs });
   } catch (error) {
     if (!isCairnError(error)) throw error;
-    throw new RequestError(error.code, error.message, {
+    const message =
+      error.code === "TX_TIMEOUT"
+        ? `Transaction ${id} is stored, but was not indexed within ${limit.ms} ms.`
+        : error.message;
+    throw new RequestError(error.code, message, {
       hint: `The transaction is stored; GET /api/v1/tx/${id} tells what becomes of it, here or at another node, and cairn status how far the node is.`,
       cause: error,
       details: { txId: id },
@@ -35,7 +42,11 @@ export async function awaitSubmitted(
   }
 }
 
-/** How long to wait, in the form that the node takes. */
-export function waitOptions(timeoutMs: number | undefined): { timeoutMs?: number } {
-  return timeoutMs === undefined ? {} : { timeoutMs };
+/** What a checkpoint store answers, or `STORE_UNREACHABLE` once the limit has passed. */
+export async function storeInTime<T>(answer: Promise<T>, limit: TimeLimit): Promise<T> {
+  const given = await inTime(answer, limit.leftMs);
+  if (given !== LATE) return given;
+  throw new CairnError("STORE_UNREACHABLE", `The checkpoint store did not answer within ${limit.ms} ms.`, {
+    hint: "Try again, or wait longer with timeout=; look whether the store can be reached.",
+  });
 }

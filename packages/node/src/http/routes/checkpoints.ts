@@ -1,12 +1,14 @@
 import { flag, parseQuery, READ_PARAMETERS, readOptions } from "../requests/query.ts";
-import { awaitMinTx } from "./await-tx.ts";
+import { awaitMinTx, storeInTime, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 /** GET and POST /api/v1/checkpoints, and POST /api/v1/checkpoints/{name}/verify. */
 export const checkpointRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/checkpoints", async (request, reply) => {
-    await awaitMinTx(api, readOptions(parseQuery(request.url, READ_PARAMETERS)));
-    return reply.send(await api.checkpoints());
+    const { minTx, timeoutMs } = readOptions(parseQuery(request.url, READ_PARAMETERS));
+    const limit = timeLimit(timeoutMs);
+    await awaitMinTx(api, minTx, limit);
+    return reply.send(await storeInTime(api.checkpoints(), limit));
   });
 
   app.post<{ Params: { name: string } }>("/api/v1/checkpoints/:name/verify", async (request, reply) => {

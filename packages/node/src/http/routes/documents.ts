@@ -29,7 +29,7 @@ import {
 } from "../requests/query.ts";
 import { jsonBody } from "../requests/request-body.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
-import { awaitSubmitted } from "./await-tx.ts";
+import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 
 const LIST = { ...READ_PARAMETERS, namespace: text, prefix: text, limit, cursor: text, "as-of": asOf, where };
 const DOCUMENT = { ...READ_PARAMETERS, history: flag, limit, cursor: text, "as-of": asOf };
@@ -145,6 +145,7 @@ async function write(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
+  const wait = timeLimit(query.timeout);
   const preconditions = parsePreconditions(request.headers);
   const ops = [operation];
   if (preconditions !== undefined) {
@@ -154,9 +155,9 @@ async function write(
   }
   const transaction: unknown = { ops };
   validateTransaction(transaction);
-  const submitted = await api.submit(transaction);
+  const submitted = await api.submit(transaction, { timeoutMs: wait.leftMs });
   if (query.await === false) return reply.code(202).send(submitted);
-  const { txId, committed, reason } = await awaitSubmitted(api, submitted.txId, query.timeout);
+  const { txId, committed, reason } = await awaitSubmitted(api, submitted.txId, wait);
   if (!committed) throw lostBecause(reason);
   const existed = await existedBefore(api, key, txId);
   const isPut = operation[0] === "put";

@@ -5,7 +5,7 @@ import { sendPage } from "../answers/document-page.ts";
 import { badRequest } from "../answers/error-response.ts";
 import { duration, flag, limit, parseQuery, READ_PARAMETERS, readOptions, text } from "../requests/query.ts";
 import { jsonBody } from "../requests/request-body.ts";
-import { awaitSubmitted } from "./await-tx.ts";
+import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 const LIST = { ...READ_PARAMETERS, limit, bucket: text, object: text, before: text };
@@ -33,10 +33,11 @@ export const eventRoutes: RegisterRoutes = (app, api) => {
 
   app.post("/api/v1/events", async (request, reply) => {
     const query = parseQuery(request.url, { await: flag, timeout: duration });
+    const wait = timeLimit(query.timeout);
     const event = checkedEvent(jsonBody(request));
-    const submitted = await api.submit({ ops: [["event", event]] });
+    const submitted = await api.submit({ ops: [["event", event]] }, { timeoutMs: wait.leftMs });
     if (query.await === false) return reply.code(202).send(submitted);
-    const { txId, txTime } = await awaitSubmitted(api, submitted.txId, query.timeout);
+    const { txId, txTime } = await awaitSubmitted(api, submitted.txId, wait);
     const { time = String(nanoseconds(Date.parse(txTime))) } = event;
     return reply
       .code(201)

@@ -5,7 +5,7 @@ import { BAD_REQUEST, RequestError } from "../answers/error-response.ts";
 import { etag, expectedRevision, lostBecause, parsePreconditions } from "../requests/preconditions.ts";
 import { duration, flag, parseQuery, READ_PARAMETERS, readOptions } from "../requests/query.ts";
 import { jsonBody } from "../requests/request-body.ts";
-import { awaitSubmitted } from "./await-tx.ts";
+import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 /** GET and PUT /api/v1/policies. */
@@ -18,6 +18,7 @@ export const policyRoutes: RegisterRoutes = (app, api) => {
 
   app.put("/api/v1/policies", { config: { onBody: refuseRepeated } }, async (request, reply) => {
     const query = parseQuery(request.url, { await: flag, timeout: duration });
+    const limit = timeLimit(query.timeout);
     const policies = checkedPolicies(jsonBody(request));
     const preconditions = parsePreconditions(request.headers);
     const current = async (): Promise<Revision | undefined> => (await api.policies()).revision ?? undefined;
@@ -25,9 +26,9 @@ export const policyRoutes: RegisterRoutes = (app, api) => {
       preconditions === undefined
         ? ["configure", policies]
         : ["configure", policies, await expectedRevision(preconditions, current, otherPolicies)];
-    const submitted = await api.submit({ ops: [operation] });
+    const submitted = await api.submit({ ops: [operation] }, { timeoutMs: limit.leftMs });
     if (query.await === false) return reply.code(202).send(submitted);
-    const { txId, committed, reason } = await awaitSubmitted(api, submitted.txId, query.timeout);
+    const { txId, committed, reason } = await awaitSubmitted(api, submitted.txId, limit);
     if (!committed) throw lostBecause(reason, LOOK_AGAIN);
     return reply.header("etag", etag(txId)).header("cairn-tx", txId).send({ txId });
   });

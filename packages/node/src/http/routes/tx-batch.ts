@@ -3,7 +3,7 @@ import { flag, duration, lineNumber, parseQuery } from "../requests/query.ts";
 import { RequestError, unsupportedMediaType } from "../answers/error-response.ts";
 import { BatchSubmission } from "../requests/batch-submission.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
-import { awaitSubmitted } from "./await-tx.ts";
+import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 
 /** POST /api/v1/tx/batch: transactions as NDJSON, stored in the order of the lines. */
 export const batchRoute: RegisterRoutes = (app, api, { maxBody }) => {
@@ -11,11 +11,15 @@ export const batchRoute: RegisterRoutes = (app, api, { maxBody }) => {
     const query = parseQuery(request.url, { await: flag, timeout: duration, "first-line": lineNumber });
     const { body } = request;
     if (!(body instanceof Readable)) throw ndjsonExpected();
-    const batch = new BatchSubmission(api, maxBody, query["first-line"] ?? 1);
-    await batch.submitAll(body);
+    const batch = new BatchSubmission(api, {
+      maxLine: maxBody,
+      firstLine: query["first-line"] ?? 1,
+      timeLimit: () => timeLimit(query.timeout),
+    });
+    const limit = await batch.submitAll(body);
     const result = batch.result();
     if (query.await === true && result.lastTxId !== null) {
-      await awaitSubmitted(api, result.lastTxId, query.timeout);
+      await awaitSubmitted(api, result.lastTxId, limit);
     }
     return reply.code(query.await === true ? 200 : 202).send(result);
   });

@@ -4,7 +4,7 @@ import { validateTransaction } from "../../transactions/validate-transaction.ts"
 import { duration, flag, parseQuery, READ_PARAMETERS, readOptions, txId } from "../requests/query.ts";
 import { jsonBody } from "../requests/request-body.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
-import { awaitMinTx, waitOptions, awaitSubmitted } from "./await-tx.ts";
+import { awaitMinTx, awaitSubmitted, timeLimit } from "./await-tx.ts";
 import { batchRoute } from "./tx-batch.ts";
 
 /** POST /api/v1/tx, POST /api/v1/tx/batch and GET /api/v1/tx/{id}. */
@@ -13,9 +13,10 @@ export const txRoutes: RegisterRoutes = (app, api, options) => {
     const query = parseQuery(request.url, { await: flag, timeout: duration });
     const transaction = jsonBody(request);
     validateTransaction(transaction);
-    const submitted = await api.submit(transaction);
+    const limit = timeLimit(query.timeout);
+    const submitted = await api.submit(transaction, { timeoutMs: limit.leftMs });
     if (query.await !== true) return reply.code(202).send(submitted);
-    const outcome = await awaitSubmitted(api, submitted.txId, query.timeout);
+    const outcome = await awaitSubmitted(api, submitted.txId, limit);
     return reply.header("cairn-tx", outcome.txId).send(outcome);
   });
 
@@ -24,10 +25,11 @@ export const txRoutes: RegisterRoutes = (app, api, options) => {
   app.get<{ Params: { id: string } }>("/api/v1/tx/:id", async (request, reply) => {
     const query = parseQuery(request.url, READ_PARAMETERS);
     const id = txId(request.params.id, "The part after /api/v1/tx/");
-    const { timeoutMs, ...awaited } = readOptions(query);
-    await awaitMinTx(api, awaited);
+    const { timeoutMs, minTx } = readOptions(query);
+    const limit = timeLimit(timeoutMs);
+    await awaitMinTx(api, minTx, limit);
     const outcome =
-      timeoutMs === undefined ? await api.outcome(id) : await api.await(id, waitOptions(timeoutMs));
+      timeoutMs === undefined ? await api.outcome(id) : await api.await(id, { timeoutMs: limit.leftMs });
     if (outcome === undefined) throw unknownTransaction(id);
     return reply.send(outcome);
   });

@@ -11,7 +11,7 @@ export interface PublisherOptions {
   readonly stream: string;
   /** How many messages may wait for their acknowledgement. */
   readonly maxInflight: number;
-  /** How long a message is tried, and how long one acknowledgement is waited for, in milliseconds. */
+  /** How long a message is tried at most, and how long one acknowledgement is waited for, in milliseconds. */
   readonly deadlineMs: number;
   readonly ackTimeoutMs: number;
 }
@@ -72,12 +72,16 @@ export class NatsPublisher implements LinkListener {
     link.add(this);
   }
 
-  append(subject: string, payload: Uint8Array, messageId: string | undefined): Promise<Appended> {
+  append(
+    subject: string,
+    payload: Uint8Array,
+    { messageId, timeoutMs = this.#options.deadlineMs }: { messageId?: string; timeoutMs?: number },
+  ): Promise<Appended> {
     return new Promise((resolve, reject) => {
       const fields = headers();
       fields.append("Nats-Msg-Id", messageId === undefined ? randomUUID() : headerValue(messageId));
       fields.append("Nats-Expected-Stream", this.#options.stream);
-      const deadline = performance.now() + this.#options.deadlineMs;
+      const deadline = performance.now() + Math.min(timeoutMs, this.#options.deadlineMs);
       const ownId = messageId === undefined;
       this.#waiting.push({ subject, payload, headers: fields, ownId, deadline, resolve, reject, sentAt: 0 });
       this.#pump();

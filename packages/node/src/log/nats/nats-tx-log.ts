@@ -18,7 +18,7 @@ export interface NatsTxLogOptions extends NatsConnectionOptions {
   readonly createStream?: boolean;
   /** How many appended messages may wait for their acknowledgement at once; more wait here. Default 2,000. */
   readonly maxInflight?: number;
-  /** How long an append is tried before it rejects with `LOG_UNREACHABLE`, in milliseconds. Default 30,000. */
+  /** How long an append is tried before it rejects with `LOG_UNREACHABLE`, in milliseconds, where it names no time of its own. Default 29,000. */
   readonly appendDeadlineMs?: number;
   /** How soon a reader notices that the server has fallen silent. */
   readonly pullTiming?: PullTiming;
@@ -30,6 +30,8 @@ export interface NatsTxLogOptions extends NatsConnectionOptions {
 const HEADER_RESERVE = 1_024;
 const REQUEST_TIMEOUT_MS = 5_000;
 const ACK_TIMEOUT_MS = 5_000;
+/** Less than the 30 s that requests wait where they say nothing, so that they hear from the log itself why it does not answer. */
+const APPEND_DEADLINE_MS = 29_000;
 
 /**
  * Opens a log on a NATS JetStream stream. Makes nothing on the server before `create`.
@@ -78,7 +80,7 @@ class NatsTxLog implements TxLog {
     this.#publisher = new NatsPublisher(link, {
       stream,
       maxInflight: options.maxInflight ?? 2_000,
-      deadlineMs: options.appendDeadlineMs ?? 30_000,
+      deadlineMs: options.appendDeadlineMs ?? APPEND_DEADLINE_MS,
       ackTimeoutMs: ACK_TIMEOUT_MS,
     });
   }
@@ -102,7 +104,10 @@ class NatsTxLog implements TxLog {
     await this.#stream.create(birthRecord);
   }
 
-  async append(payload: Uint8Array, options: { messageId?: string } = {}): Promise<Appended> {
+  async append(
+    payload: Uint8Array,
+    options: { messageId?: string; timeoutMs?: number } = {},
+  ): Promise<Appended> {
     this.#check();
     if (payload.length > this.maxPayload) {
       throw new CairnError(
@@ -115,7 +120,7 @@ class NatsTxLog implements TxLog {
     }
     // Nothing, or all on one promise, is waited for: the order of the calls has to be the order in the log.
     const subject = this.#subject ?? (await this.#findSubject());
-    return this.#publisher.append(subject, payload, options.messageId);
+    return this.#publisher.append(subject, payload, options);
   }
 
   async bounds(): Promise<LogBounds> {
