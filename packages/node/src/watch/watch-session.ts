@@ -2,14 +2,17 @@ import { isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { checkQuery } from "./check-query.ts";
 import type { Batch, Subscription } from "./subscription.ts";
+import type { FairReader } from "./fair-reads.ts";
 import { type CutoffEvent, type Watch, type WatchEvent, type WatchQuery } from "./watch-event.ts";
 import { compacted, regressed, WatchCompactedError } from "../index/read/watch-compacted.ts";
 import { type FeedEnd, timeOf, type WatchFeed } from "./watch-feed.ts";
 
 const HEARTBEAT_MS = 10_000;
 /** A reader who is behind holds one such page, so that a thousand of them hold little. */
-const PAST_TRANSACTIONS = 500;
+const PAST_TRANSACTIONS = 512;
 const PAST_BYTES = 64 * 1024;
+/** The first pages are smaller, each twice as large as the one before: of a thousand who come at once everyone soon has something. */
+const FIRST_TRANSACTIONS = 32;
 
 const SLOW: FeedEnd = {
   reason: "slow",
@@ -52,6 +55,7 @@ class WatchSession {
   readonly #feed: WatchFeed;
   readonly #query: WatchQuery;
   readonly #heartbeatMs: number;
+  readonly #reader: FairReader;
   #place: Place;
   #toldAt = performance.now();
   /** The cutoff was told: the session's own, that of the feed's end comes behind all. */
@@ -60,6 +64,7 @@ class WatchSession {
   constructor(feed: WatchFeed, query: WatchQuery) {
     this.#feed = feed;
     this.#query = query;
+    this.#reader = { served: 0, signal: query.signal };
     this.#heartbeatMs = query.heartbeatMs ?? HEARTBEAT_MS;
     const { position } = feed.source;
     this.#place =
@@ -104,7 +109,10 @@ class WatchSession {
   /** The transaction to begin after has to be the one that the watcher means, and all after it still there. */
   async #checkBegin(): Promise<void> {
     const { txId } = this.#place;
-    const { txTime, floor } = await this.#feed.source.place(txId, this.#query.bucket);
+    const found = await this.#feed.source.place(txId, this.#query.bucket, this.#reader);
+    // It has left.
+    if (found === undefined) return;
+    const { txTime, floor } = found;
     if (txId < floor) throw compacted(txId, floor);
     const { fromTime } = this.#query;
     if (fromTime !== undefined && txTime !== undefined && !isSameTime(fromTime, txTime)) {
@@ -130,13 +138,12 @@ class WatchSession {
     const { bucket, namespace } = this.#query;
     let page = this.#feed.recent(this.#query, this.#place.txId);
     const read = async (): Promise<void> => {
-      page = await this.#feed.source.past({
-        after: this.#place.txId,
-        bucket,
-        namespace,
-        maxTransactions: PAST_TRANSACTIONS,
-        maxBytes: PAST_BYTES,
-      });
+      const after = this.#place.txId;
+      const size = Math.min(PAST_TRANSACTIONS, FIRST_TRANSACTIONS * 2 ** this.#reader.served);
+      // Up to a multiple of the size: watchers who began near one another soon stand at the same places, and share what is read.
+      const maxTransactions = size - (after % size);
+      const query = { after, bucket, namespace, maxTransactions, maxBytes: PAST_BYTES };
+      page = await this.#feed.source.past(query, this.#reader);
     };
     if (page === undefined) yield* this.#orCutoff(read);
     // What was read of an index that the node has left since is not told.

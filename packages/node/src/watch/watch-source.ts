@@ -8,8 +8,14 @@ import {
   readChanges,
   transactionTime,
 } from "../index/read/transaction-changes.ts";
-import { Turns } from "../concurrency/turns.ts";
+import { type FairReader, FairReads, type TurnTaken } from "./fair-reads.ts";
 import { restAfter } from "./rest.ts";
+
+/** The time of a transaction (undefined where there is none), and the earliest one after which a watch (of a bucket) can begin. */
+export interface WatchPlace {
+  readonly txTime: string | undefined;
+  readonly floor: TxId;
+}
 
 /** What watches read: an index's transactions, as changes. */
 export interface WatchSource {
@@ -17,18 +23,24 @@ export interface WatchSource {
   readonly position: { readonly txId: TxId; readonly time: number };
   /** What came up to `position`, for all who watch. `WATCH_COMPACTED` where what is asked for is gone. */
   newest(query: Omit<ChangesQuery, "upTo">): Promise<ChangesPage>;
-  /** The same for one watcher who is behind; many who ask wait for one another, and for the indexing. */
-  past(query: Omit<ChangesQuery, "upTo">): Promise<ChangesPage>;
-  /** The time of a transaction (undefined where there is none), and the earliest one after which a watch (of `bucket`) can begin. */
-  place(txId: TxId, bucket?: string): Promise<{ readonly txTime: string | undefined; readonly floor: TxId }>;
+  /**
+   * The same for watchers who are behind: each has its share of the reads, and leaves the indexing its own. Undefined where the reader is
+   * gone before its turn.
+   */
+  past(query: Omit<ChangesQuery, "upTo">, reader: FairReader): Promise<ChangesPage | undefined>;
+  /** Where a watch (of `bucket`) would begin after `txId`. Does not wait for reads of the past. Undefined where the reader is gone. */
+  place(txId: TxId, bucket: string | undefined, reader: FairReader): Promise<WatchPlace | undefined>;
 }
 
 /** So many reads at once for watchers who are behind: more would only stand in the way of the indexing's own. */
 const READS_AT_ONCE = 2;
+/** Looks at where a watch begins are a few rows each; so many at once keep ahead of the reads of the past. */
+const LOOKS_AT_ONCE = 16;
 
 /** The changes in `index`; `suspect` is told what a read ran into. */
 export function indexChanges(index: IndexStore, suspect: (error: unknown) => void): WatchSource {
-  const turns = new Turns(READS_AT_ONCE);
+  const pages = new FairReads<ChangesPage>(READS_AT_ONCE);
+  const places = new FairReads<WatchPlace>(LOOKS_AT_ONCE);
   const guarded = async <T>(read: (reader: KvReader, upTo: TxId) => Promise<T>): Promise<T> => {
     const upTo = index.state.txId;
     try {
@@ -40,31 +52,27 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
   };
   const newest: WatchSource["newest"] = (query) =>
     guarded((reader, upTo) => readChanges(reader, { ...query, upTo }));
-  const inTurn = async <T>(read: () => Promise<T>): Promise<T> => {
-    const giveTurn = await turns.take();
+  const inTurn = async (query: Omit<ChangesQuery, "upTo">): Promise<TurnTaken<ChangesPage>> => {
     const begunAt = performance.now();
     const { txId } = index.state;
-    try {
-      return await read();
-    } finally {
-      // While nothing is indexed there is nobody to leave the thread to. The turn is held meanwhile, the answer is not.
-      const resting = index.state.txId === txId ? undefined : restAfter(performance.now() - begunAt);
-      if (resting === undefined) giveTurn();
-      else void resting.then(giveTurn);
-    }
+    const answer = await newest(query);
+    // While nothing is indexed there is nobody to leave the thread to.
+    const rested = index.state.txId === txId ? undefined : restAfter(performance.now() - begunAt);
+    return { answer, rested };
   };
   return {
     get position() {
       return index.state;
     },
     newest,
-    past: (query) => inTurn(() => newest(query)),
-    place: (txId, bucket) =>
-      inTurn(() =>
-        guarded(async (reader, upTo) => ({
-          txTime: await transactionTime(reader, txId),
-          floor: await changesFloor(reader, { upTo, bucket }),
+    past: (query, reader) => pages.read(reader, JSON.stringify(query), () => inTurn(query)),
+    // Two rows: whoever comes is told at once where the watch begins, or that it cannot, however many read the past.
+    place: (txId, bucket, reader) =>
+      places.read(reader, JSON.stringify([txId, bucket]), async () => ({
+        answer: await guarded(async (rows, upTo) => ({
+          txTime: await transactionTime(rows, txId),
+          floor: await changesFloor(rows, { upTo, bucket }),
         })),
-      ),
+      })),
   };
 }
