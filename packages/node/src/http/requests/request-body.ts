@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyRequest } from "fastify";
+import { refuseUnfaithful } from "./faithful-json.ts";
 import { badRequest, unsupportedEncoding, unsupportedMediaType } from "../answers/error-response.ts";
 
 declare module "fastify" {
@@ -38,9 +39,7 @@ function json(request: FastifyRequest, body: Buffer, done: Parsed): void {
   const problem = encodingProblem(request);
   if (problem !== null) return done(problem);
   try {
-    const value = parseJson(body);
-    request.routeOptions.config.onBody?.(body.toString("utf8"));
-    done(null, value);
+    done(null, parseJson(body, request.routeOptions.config.onBody));
   } catch (error) {
     done(error as Error);
   }
@@ -57,17 +56,22 @@ export function jsonBody(request: FastifyRequest): unknown {
 
 /**
  * Parses JSON with nothing taken away: `__proto__` is a key like any other. Undefined when there is nothing but white space.
- * Bytes that are not UTF-8 are refused, because decoding them would store other text than was sent.
+ * What the value would not hold as it was sent is refused: bytes that are not UTF-8, numbers that would change, one name twice in an object.
+ * `onText` sees the text before that, and may refuse it in other words.
  */
-export function parseJson(bytes: Buffer): unknown {
+export function parseJson(bytes: Buffer, onText?: (json: string) => void): unknown {
   if (!isUtf8(bytes)) throw badRequest("The body is not valid UTF-8.");
   const text = bytes.toString("utf8", hasByteOrderMark(bytes) ? 3 : 0);
+  let value: unknown;
   try {
-    return JSON.parse(text) as unknown;
+    value = JSON.parse(text);
   } catch (error) {
     if (text.trim() === "") return undefined;
     throw badRequest(`The body is not valid JSON: ${(error as Error).message}.`);
   }
+  onText?.(text);
+  refuseUnfaithful(text, value);
+  return value;
 }
 
 function hasByteOrderMark(bytes: Buffer): boolean {
