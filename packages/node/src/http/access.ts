@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { CairnError } from "@cairn/kv";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { HttpOptions } from "../system/system.ts";
-import { badRequest, RequestError } from "./answers/error-response.ts";
+import { BAD_REQUEST, badRequest, RequestError } from "./answers/error-response.ts";
 
 /** What decides who may ask. */
 export type AccessOptions = Pick<HttpOptions, "host" | "authToken" | "corsOrigins" | "allowedHosts">;
@@ -43,6 +43,14 @@ export function guard(app: FastifyInstance, options: AccessOptions): Guard {
   };
 }
 
+/** What stays encoded would be taken for the body itself (RFC 9112, 6.1). */
+function unknownTransferCoding(coding: string): RequestError {
+  return new RequestError(BAD_REQUEST, `The transfer coding ${JSON.stringify(coding)} is not understood.`, {
+    status: 501,
+    hint: "Send the body as it is, whole or in chunks (Transfer-Encoding: chunked).",
+  });
+}
+
 function refusal(
   request: IncomingMessage,
   expected: Buffer | undefined,
@@ -56,6 +64,8 @@ function refusal(
       "HTTP/1.1 asks for that header, with the name and port of the node.",
     );
   }
+  const coding = headers["transfer-encoding"];
+  if (coding !== undefined && !/^chunked$/i.test(coding.trim())) return unknownTransferCoding(coding);
   if (!isOwnHost(headers.host)) return wrongHost(headers.host);
   // Bodies are taken as JSON whatever a form says they are, so browsers would not ask first.
   if (!isRead(request.method ?? "") && !isAllowedPage && isOfAnotherSite(headers, expected !== undefined)) {

@@ -131,3 +131,20 @@ describe("every error", () => {
     });
   });
 });
+
+describe("a transfer coding that is not understood", () => {
+  test.each(["gzip, chunked", "x-coding, Chunked"])(
+    "is refused with 501, nothing is stored: %s",
+    async (coding) => {
+      await using served = await serve();
+      const socket = connect(served.server.port, "127.0.0.1");
+      const head = `PUT /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: ${coding}`;
+      socket.end(`${head}\r\n\r\n8\r\n{"a": 1}\r\n0\r\n\r\n`);
+      const answer = await text(socket);
+      expect(answer).toMatch(/^HTTP\/1\.1 501 /);
+      expect(answer).toContain('"code":"TX_INVALID"');
+      expect(answer).toContain(coding);
+      expect(served.node.submitted).toEqual([]);
+    },
+  );
+});
