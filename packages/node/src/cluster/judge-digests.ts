@@ -27,6 +27,27 @@ export type DigestVerdict =
   | { readonly kind: "differs"; readonly digests: readonly string[] }
   | { readonly kind: "none" };
 
+/** Nodes whose indexes have one version. */
+export interface VersionGroup {
+  /** Undefined for nodes that do not say. */
+  readonly version: number | undefined;
+  readonly peers: readonly Peer[];
+}
+
+/** Nodes by the version of their index, those of `own` first, then the most numerous. Only within one can digests be compared. */
+export function byIndexVersion(peers: readonly Peer[], own: number): VersionGroup[] {
+  const groups = new Map<number | undefined, Peer[]>();
+  for (const peer of peers) {
+    const { version } = peer.status.index;
+    groups.set(version, [...(groups.get(version) ?? []), peer]);
+  }
+  const rank = ({ version, peers: { length } }: VersionGroup): number =>
+    version === own ? Number.POSITIVE_INFINITY : length;
+  return [...groups]
+    .map(([version, same]) => ({ version, peers: same }))
+    .toSorted((a, b) => rank(b) - rank(a));
+}
+
 /** Compares what nodes answered. How many gave a digest says nothing of which is right, so no majority is looked for. */
 export function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestVerdict {
   const given = [...answers.values()].flatMap(({ digest }) => (digest === undefined ? [] : [digest.digest]));

@@ -13,7 +13,14 @@ const StatusSchema = z.object({
   version: Text,
   phase: Text,
   log: z.object({ name: Text, id: Text.nullable(), lastTxId: Count.nullable(), reachable: z.boolean() }),
-  index: z.object({ txId: Count, txTime: Text.nullable(), documents: Count, lag: Count.nullable() }),
+  index: z.object({
+    txId: Count,
+    txTime: Text.nullable(),
+    documents: Count,
+    lag: Count.nullable(),
+    /** Of the index's layout; digests of two of them say nothing about each other. */
+    version: Count.optional(),
+  }),
   join: z.object({
     restoredFrom: z.object({ name: Text }).nullable(),
     movedAside: z.array(z.object({ code: Text, message: Text })),

@@ -1,6 +1,6 @@
 import { isCairnError } from "@cairn/kv";
 import type { IndexAnswer, Peer } from "../../cluster/ask-cluster.ts";
-import type { Comparison } from "../../cluster/compare-nodes.ts";
+import type { Comparison, OtherVersion } from "../../cluster/compare-nodes.ts";
 import { sameIds } from "../../cluster/judge-digests.ts";
 import { formatTable } from "../terminal/columns.ts";
 import {
@@ -85,10 +85,11 @@ function phaseText({ status: { phase, progress, stalled } }: Peer): string {
 /** So much of a digest as tells a few of them apart. */
 const SHOWN_DIGITS = 12;
 
-function digestText({ answers, rebuilt, checks }: Comparison, { instance }: Peer): string {
+function digestText({ answers, compared, rebuilt, checks }: Comparison, { instance, status }: Peer): string {
   const { digest, error } = answers.get(instance) ?? {};
   if (digest === undefined) return error?.code ?? "none";
   const short = digest.digest.slice("sha256:".length).slice(0, SHOWN_DIGITS);
+  if (!compared.has(instance)) return `${short} of version ${status.index.version ?? "unknown"}`;
   if (rebuilt === undefined || isCairnError(rebuilt)) return short;
   if (digest.digest === rebuilt.digest) return `${short} as the log`;
   return checks.get(instance)?.check?.agrees === false ? `${short} INDEX_CORRUPT` : `${short} not as the log`;
@@ -135,6 +136,7 @@ function comparisonNotes(comparison: Comparison, peers: readonly Peer[]): string
   } else if (verdict.kind === "differs") {
     notes.push(`The nodes differ at transaction ${formatCount(txId)}.`);
   }
+  for (const other of comparison.others) notes.push(otherVersionNote(other, comparison, peers));
   if (rebuilt === undefined) return notes;
   if (isCairnError(rebuilt)) {
     const hint = rebuilt.hint === undefined ? "" : ` ${rebuilt.hint}`;
@@ -146,6 +148,19 @@ function comparisonNotes(comparison: Comparison, peers: readonly Peer[]): string
     if (check !== undefined) notes.push(checkNote(node, check));
   }
   return notes;
+}
+
+/** Digests of different versions say nothing about each other. */
+function otherVersionNote(
+  { version, peers: same, verdict }: OtherVersion,
+  { compared }: Comparison,
+  peers: readonly Peer[],
+): string {
+  const names = same.map(({ node }) => node).join(", ");
+  const ownVersion = peers.find(({ instance }) => compared.has(instance))?.status.index.version ?? "unknown";
+  const among = { same: "They agree with one another.", differs: "They differ from one another.", none: "" };
+  const alone = same.length === 1 ? "" : ` ${among[verdict.kind]}`;
+  return `Of index version ${version ?? "unknown"}, and not compared with those of version ${ownVersion}: ${names}.${alone}`.trimEnd();
 }
 
 function checkNote(node: string, { check, error }: IndexAnswer): string {

@@ -87,6 +87,17 @@ export async function writeCluster(
       hint: `There is nothing to compare them with: ${comparison.rebuilt.message}`,
     });
   }
+  const apart = comparison?.others.find(({ verdict }) => verdict.kind === "differs");
+  if (apart !== undefined) {
+    const { version = "unknown" } = apart;
+    throw new CairnError(
+      "INDEX_CORRUPT",
+      `The nodes whose index has version ${version} differ, and which of them is wrong cannot be told.`,
+      {
+        hint: "This command builds indexes of another version: run that of the version of Cairn that they have.",
+      },
+    );
+  }
   requireNodes(view.peers.filter(ofThisLog(view)).length, expect);
 }
 
@@ -102,9 +113,10 @@ export function requireNodes(answered: number, expected = 0): void {
   );
 }
 
-function wrongPeers({ answers, rebuilt }: Comparison, peers: readonly Peer[]): Peer[] {
+function wrongPeers({ answers, compared, rebuilt }: Comparison, peers: readonly Peer[]): Peer[] {
   if (rebuilt === undefined || isCairnError(rebuilt)) return [];
   return peers.filter(({ instance }) => {
+    if (!compared.has(instance)) return false;
     const digest = answers.get(instance)?.digest?.digest;
     return digest !== undefined && digest !== rebuilt.digest;
   });
@@ -119,12 +131,22 @@ function clusterJson({ log, peers, comparison }: ClusterView): object {
   }));
   const repeated = sameIds(peers).map(({ node }) => node);
   if (comparison === undefined) return { log, nodes, sameId: repeated, comparison: null };
-  const { txId, verdict, rebuilt } = comparison;
+  const { txId, verdict, rebuilt, others } = comparison;
   const built = isCairnError(rebuilt)
     ? { error: { code: rebuilt.code, message: rebuilt.message, hint: rebuilt.hint ?? null } }
     : (rebuilt ?? null);
   const wrong = wrongPeers(comparison, peers).map(({ instance }) => instance);
-  return { log, nodes, sameId: repeated, comparison: { txId, verdict, rebuilt: built, wrong } };
+  const otherVersions = others.map(({ version = null, verdict: itsVerdict, peers: same }) => ({
+    version,
+    verdict: itsVerdict,
+    nodes: same.map(({ instance }) => instance),
+  }));
+  return {
+    log,
+    nodes,
+    sameId: repeated,
+    comparison: { txId, verdict, rebuilt: built, wrong, otherVersions },
+  };
 }
 
 async function rebuild(
