@@ -173,6 +173,30 @@ describe("what a node cannot work with ends in a code and a hint", () => {
     }
   });
 
+  it("a disk that is full before the node starts: it ends with 3, says so, and starts again once there is room", async () => {
+    const disk = await mountSmallDisk(path.join(folder, "small"), 4);
+    const ballast = path.join(disk.path, "ballast");
+    const env = { CAIRN_INDEX_PATH: path.join(disk.path, "index") };
+    try {
+      await expect(writeFile(ballast, Buffer.alloc(8 * 1024 * 1024, 1))).rejects.toMatchObject({
+        code: "ENOSPC",
+      });
+      const { code, stderr } = await refusedStart(env);
+      expect(code).toBe(3);
+      expect(stderr).toMatch(
+        /^DISK_FULL: The node did not start\. .*\n {2}hint: Free some space, then start it again\./m,
+      );
+      expect(stderr).not.toContain("by itself");
+      await rm(ballast);
+      const node = start(env);
+      await node.ready();
+      expect((await put(node, "a", 1)).status).toBe(201);
+    } finally {
+      await Promise.all(started.map((node) => node.kill()));
+      await disk.unmount();
+    }
+  });
+
   it("a copy of a whole data folder starts as another node's would, without the original", async () => {
     const node = start();
     await node.ready();

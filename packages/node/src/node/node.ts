@@ -1,5 +1,5 @@
 import { listCheckpoints } from "@cairn/checkpoint";
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import { type Logger, pino } from "pino";
 import type {
   CheckpointSummary,
@@ -67,18 +67,27 @@ export interface CairnNode extends NodeApi {
 
 /**
  * Starts a node of a system; answers once its HTTP server is bound, so that health and progress are visible while it joins.
- * Rejects, and leaves nothing behind, with `INDEX_LOCKED` (another process has the db-dir) or `PORT_IN_USE`.
+ * Rejects, and leaves nothing behind, with `INDEX_LOCKED` (another process has the db-dir), `DISK_FULL` or `PORT_IN_USE`.
  */
 export async function runNode(system: System, { logger, ...options }: RunOptions = {}): Promise<CairnNode> {
-  const directory = await IndexDirectory.acquire(system.dbDir);
+  const directory = await IndexDirectory.acquire(system.dbDir).catch(notStarted);
   const node = new RunningNode(system, directory, logger ?? pino({ level: "silent" }), options);
   try {
     await node.open();
   } catch (error) {
     await directory.release();
-    throw error;
+    return notStarted(error);
   }
   return node;
+}
+
+/** A node that runs goes on by itself once its disk has room; one that could not even take its folder has ended. */
+function notStarted(error: unknown): never {
+  if (!isCairnError(error, "DISK_FULL")) throw error;
+  throw new CairnError("DISK_FULL", `The node did not start. ${error.message}`, {
+    hint: "Free some space, then start it again. What was written before is kept.",
+    cause: error,
+  });
 }
 
 class RunningNode implements CairnNode {
