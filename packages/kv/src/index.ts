@@ -20,7 +20,7 @@ export type { LevelManifest } from "./files/level-manifest.ts";
 export { crc32cOf } from "./files/crc32c.ts";
 export { checkWriteAheadLogs } from "./files/write-ahead-logs.ts";
 export { checkLiveTables, liveTableBounds, liveTableNames } from "./tables/check-live-tables.ts";
-export { findTornTail } from "./files/torn-tail.ts";
+export { findTornEdit, findTornTail } from "./files/torn-tail.ts";
 /** For writers whose batches say where they begin. */
 export type { BatchEnding, TornTail } from "./files/torn-tail.ts";
 export { claimDirectory, isLockedElsewhere, whileLocked } from "./level/level-lock.ts";

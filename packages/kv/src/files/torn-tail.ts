@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { CairnError, isCairnError } from "../errors/errors.ts";
 import { crc32c, unmaskCrc } from "./crc32c.ts";
 import { levelFileName, levelFileNumbers } from "./level-files.ts";
+import { decodeLevelManifest, type LevelManifest } from "./level-manifest.ts";
 import {
   LEVEL_BLOCK_SIZE,
   LEVEL_HEADER_SIZE,
@@ -24,7 +25,7 @@ export interface BatchEnding {
   batchBytes(ending: Uint8Array): number | undefined;
 }
 
-/** What a write-ahead log has behind its last whole record: the bytes from `start` up to `end`. */
+/** What a write-ahead log or a manifest has behind its last record that counts: the bytes from `start` up to `end`. */
 export interface TornTail {
   readonly path: string;
   readonly start: number;
@@ -69,16 +70,67 @@ function tailOf(path: string, bytes: Buffer, ending: BatchEnding): TornTail | un
   });
 }
 
-function wholeRecords(bytes: Buffer): { readonly end: number; readonly problem: CairnError | undefined } {
+/**
+ * Finds the entry of the manifest of the closed LevelDB in `dir` that was being written when the power went: it did not arrive, or a table
+ * that it names did not. LevelDB flushes the names of tables, then the entry, and only then removes what the entry replaces: where all of
+ * that is still there, nothing is lost without the entry. Undefined: there is no such entry.
+ */
+export async function findTornEdit(dir: string): Promise<TornTail | undefined> {
+  const path = join(dir, (await readFile(join(dir, "CURRENT"), "utf8")).trim());
+  const bytes = await readFile(path);
+  const { end, last, problem } = wholeRecords(bytes);
+  const names = new Set(await readdir(dir));
+  let start = end;
+  if (problem === undefined) {
+    // One that the file's end cuts off is none to LevelDB either.
+    if (hasTables(manifestIn(bytes), names)) return undefined;
+    start = last;
+  } else if (hasRecordBehind(bytes, recordBegin(end)) || !lacksSectors(bytes, recordBegin(end)))
+    return undefined;
+  const before = manifestIn(bytes.subarray(0, start));
+  const isComplete = hasTables(before, names) && names.has(levelFileName(before?.logNumber ?? 0, "log"));
+  return isComplete ? { path, start, end: bytes.length, ending: undefined } : undefined;
+}
+
+function manifestIn(bytes: Buffer): LevelManifest | undefined {
+  try {
+    return decodeLevelManifest(bytes);
+  } catch (error) {
+    if (isCairnError(error, "INDEX_CORRUPT")) return undefined;
+    throw error;
+  }
+}
+
+function hasTables(manifest: LevelManifest | undefined, names: ReadonlySet<string>): boolean {
+  if (manifest === undefined) return false;
+  const isThere = (table: number): boolean =>
+    names.has(levelFileName(table, "ldb")) || names.has(levelFileName(table, "sst"));
+  return [...manifest.tables.keys()].every(isThere);
+}
+
+interface WholeRecords {
+  readonly end: number;
+  /** Where the last of them begins. */
+  readonly last: number;
+  /** What is behind them, unless that is a record that the end of the file cuts off. */
+  readonly problem: CairnError | undefined;
+}
+
+function wholeRecords(bytes: Buffer): WholeRecords {
   const reader = new LevelRecordReader();
+  let last = 0;
+  let end = 0;
   try {
     for (let start = 0; start < bytes.length; start += LEVEL_BLOCK_SIZE) {
-      for (const _ of reader.read(bytes.subarray(start, start + LEVEL_BLOCK_SIZE))) continue;
+      for (const _ of reader.read(bytes.subarray(start, start + LEVEL_BLOCK_SIZE))) {
+        last = end;
+        end = reader.end;
+      }
     }
-    return { end: reader.end, problem: undefined };
+    return { end, last, problem: undefined };
   } catch (error) {
     if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-    return { end: reader.end, problem: error };
+    return { end, last, problem: error };
   }
 }
 

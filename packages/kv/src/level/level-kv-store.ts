@@ -1,4 +1,4 @@
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { CairnError, isCairnError } from "../errors/errors.ts";
 import type {
@@ -31,6 +31,7 @@ import { captureLevelDb } from "../capture/live-capture.ts";
 import { checkLogsOnOpening } from "./logs-on-opening.ts";
 import { PointReads } from "./point-reads.ts";
 import { makeFolder } from "../disk/make-folder.ts";
+import { syncFolder } from "../disk/sync-folder.ts";
 
 /** The format of captured files; a store in memory captures into the same one. */
 export const LEVEL_FORMAT = "leveldb/1";
@@ -43,7 +44,7 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
     async open(place) {
       const dir = resolve(place);
       const exists = await holdsLevelDb(dir);
-      await makeFolder(dir);
+      const made = await makeFolder(dir);
       const claim = await claimDirectory(dir);
       try {
         if (exists) await checkLogsOnOpening(dir);
@@ -54,6 +55,9 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
           valueEncoding: "view",
         });
         await level.open();
+        // What is stored with `sync` must have a name after a power loss.
+        if (!exists) await syncFolder(dir);
+        if (made !== undefined) await syncFolder(dirname(dir));
         return new LevelKvStore(level, dir, claim, exists);
       } catch (error) {
         claim.release();

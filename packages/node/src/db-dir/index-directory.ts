@@ -1,4 +1,4 @@
-import { open, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import {
   CairnError,
@@ -7,6 +7,7 @@ import {
   type KvStore,
   levelProvider,
   makeFolder,
+  syncFolder,
   systemErrorCode,
 } from "@cairn/kv";
 import { countOrphans, type HeldTransactions, readQuarantine, writeNote } from "./quarantine.ts";
@@ -125,8 +126,10 @@ export class IndexDirectory {
     const { code, message } = reason;
     // The note first: an index without one would be taken for one that may go.
     await writeNote(target, { code, message, at: new Date().toISOString(), holdsLost, ...held });
+    // And the folder before what is moved into it, so that after a power loss the index is in one place or the other.
+    for (const folder of [target, this.quarantine, this.path]) await syncFolder(folder);
     await rename(this.live, path.join(target, "live"));
-    await syncFolder(this.path);
+    for (const folder of [target, this.path]) await syncFolder(folder);
     await this.#forgetOldest();
     return { path: target, code, message };
   }
@@ -199,13 +202,4 @@ async function readHolder(dbDir: string): Promise<number | undefined> {
 
 function holderFile(dbDir: string): string {
   return path.join(dbDir, "holder.json");
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

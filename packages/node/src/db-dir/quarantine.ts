@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { open, readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { systemErrorCode } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
@@ -34,7 +34,13 @@ export interface QuarantinedIndex {
 
 /** Writes an index's note into its folder. */
 export async function writeNote(folder: string, note: QuarantineNote): Promise<void> {
-  await writeFile(path.join(folder, NOTE), `${JSON.stringify(note, null, 2)}\n`);
+  const file = await open(path.join(folder, NOTE), "w");
+  try {
+    await file.writeFile(`${JSON.stringify(note, null, 2)}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 /** The indexes that were moved aside, oldest first. */

@@ -5,7 +5,6 @@ import {
   claimDirectory,
   type ClaimedDirectory,
   errorMessage,
-  findTornTail,
   isCairnError,
   isLockedElsewhere,
   syncFolder,
@@ -13,9 +12,8 @@ import {
   whileLocked,
 } from "@cairn/kv";
 import { ClassicLevel } from "classic-level";
-import { BATCH_ENDING } from "./embedded-batch.ts";
 import { beginCreation, isBeingMade, makeDurably } from "./embedded-creation.ts";
-import { cutTornTail } from "./set-aside.ts";
+import { cutTorn, isTorn } from "./set-aside.ts";
 
 const WRITE_BUFFER_BYTES = 4 * 1024 * 1024;
 
@@ -98,10 +96,10 @@ async function beginUnlessThere(path: string, { onNotice }: OpeningOptions): Pro
 async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<void> {
   try {
     if (!(await hasDatabase(path))) return;
-    if ((await findTornTail(path, BATCH_ENDING)) !== undefined) {
+    if (await isTorn(path)) {
       // Looked at again, as it may have been another process's that was just being written.
-      const told = await whileLocked(path, () => cutTornTail(path, onNotice !== undefined));
-      if (told !== undefined) onNotice?.(told);
+      const told = await whileLocked(path, () => cutTorn(path, onNotice !== undefined));
+      for (const sentence of told) onNotice?.(sentence);
     }
     await checkWriteAheadLogs(path);
   } catch (error) {

@@ -1,6 +1,6 @@
-import { open, readdir, rm } from "node:fs/promises";
+import { type FileHandle, open, readdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { findTornTail, makeFolder, syncFolder } from "@cairn/kv";
+import { findTornEdit, findTornTail, makeFolder, syncFolder, type TornTail } from "@cairn/kv";
 import { BATCH_ENDING } from "./embedded-batch.ts";
 
 /** What was cut off lies here, in the log's folder: LevelDB leaves other names alone, and a copy of the folder has it, too. */
@@ -23,40 +23,58 @@ export async function asideFolder(path: string): Promise<string> {
 }
 
 /**
- * Cuts off the batch that was being written to the log in `path` when the power went or the process died; answers a sentence about it,
- * or undefined where there is none. Nobody was answered that its messages are stored: LevelDB writes a batch after the one before was
- * synced, and the answer comes after its own was. `keepsCopy`: what is cut off is kept in a file.
+ * Cuts off what was being written to the log in `path` when the power went or the process died; answers sentences about it. Nobody was
+ * answered that these messages are stored: LevelDB writes a batch after the one before was synced, and the answer comes after its own was.
+ * `keepsCopies`: what is cut off is kept in files.
  */
-export async function cutTornTail(path: string, keepsCopy: boolean): Promise<string | undefined> {
-  const tail = await findTornTail(path, BATCH_ENDING);
-  if (tail === undefined) return undefined;
-  const bytes = tail.end - tail.start;
-  const log = await open(tail.path, "r+");
-  let copy: string | undefined;
-  try {
-    if (keepsCopy) {
-      const content = Buffer.alloc(bytes);
-      await log.read(content, 0, bytes, tail.start);
-      const stamp = new Date().toISOString().replaceAll(":", "-");
-      const folder = await asideFolder(path);
-      copy = join(folder, `${stamp}-${basename(tail.path)}-from-${tail.start}`);
-      const file = await open(copy, "wx");
-      try {
-        await file.writeFile(content);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await syncFolder(folder);
-    }
-    await log.truncate(tail.start);
-    await log.sync();
-  } finally {
-    await log.close();
+export async function cutTorn(path: string, keepsCopies: boolean): Promise<string[]> {
+  const sentences: string[] = [];
+  for (const find of [() => findTornEdit(path), () => findTornTail(path, BATCH_ENDING)]) {
+    const tail = await find();
+    if (tail === undefined) continue;
+    const bytes = tail.end - tail.start;
+    const copy = await cut(path, tail, keepsCopies);
+    const held = basename(tail.path).startsWith("MANIFEST")
+      ? "They held no message."
+      : `They held at most ${Math.floor(bytes / MESSAGE_BYTES)} messages, of which none had been answered.`;
+    sentences.push(
+      `${basename(tail.path)} of the log in ${path} ended in ${bytes} bytes that were being written when the power went or the process was killed. They were cut off. ` +
+        `${held}${copy === undefined ? "" : ` A copy is ${copy}.`}`,
+    );
   }
-  const most = Math.floor(bytes / MESSAGE_BYTES);
-  return (
-    `The log in ${path} ended in ${bytes} bytes that were being written when the power went or the process was killed. They were cut off. ` +
-    `They held at most ${most} messages, of which none had been answered.${copy === undefined ? "" : ` A copy is ${copy}.`}`
-  );
+  return sentences;
+}
+
+/** Whether there is something to cut off. */
+export async function isTorn(path: string): Promise<boolean> {
+  return (await findTornEdit(path)) !== undefined || (await findTornTail(path, BATCH_ENDING)) !== undefined;
+}
+
+async function cut(path: string, tail: TornTail, keepsCopy: boolean): Promise<string | undefined> {
+  const file = await open(tail.path, "r+");
+  try {
+    const copy = keepsCopy ? await copyOf(path, tail, file) : undefined;
+    await file.truncate(tail.start);
+    await file.sync();
+    return copy;
+  } finally {
+    await file.close();
+  }
+}
+
+async function copyOf(path: string, tail: TornTail, file: FileHandle): Promise<string> {
+  const content = Buffer.alloc(tail.end - tail.start);
+  await file.read(content, 0, content.length, tail.start);
+  const stamp = new Date().toISOString().replaceAll(":", "-");
+  const folder = await asideFolder(path);
+  const copy = join(folder, `${stamp}-${basename(tail.path)}-from-${tail.start}`);
+  const target = await open(copy, "wx");
+  try {
+    await target.writeFile(content);
+    await target.sync();
+  } finally {
+    await target.close();
+  }
+  await syncFolder(folder);
+  return copy;
 }

@@ -1,0 +1,113 @@
+import { mkdtemp, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { CairnNode } from "../../src/node/node.ts";
+import { startNode } from "../../src/node/start-node.ts";
+import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
+
+const DOCUMENTS = 12;
+/** What the hint names. */
+const CHAPTER = "When the log is gone for good";
+
+describe("an embedded log that is damaged in the middle, treated as its LOG_GAP says", () => {
+  let folder = "";
+  let node: CairnNode | undefined;
+  const environment = (): Record<string, string> => ({
+    CAIRN_NODE_ID: "n",
+    CAIRN_CHECKPOINT_PATH: path.join(folder, "checkpoints"),
+  });
+  const logFolder = (): string => path.join(folder, "cairn-data", "n-log");
+  const start = async (different: "halt" | "rebuild" = "halt"): Promise<CairnNode> => {
+    const config = {
+      "cairn/http-server": { port: 0 },
+      "cairn/tx-log": { "cairn/module": "cairn.embedded/->tx-log", "on-log-mismatch": { different } },
+    };
+    node = await startNode(config, { env: environment(), cwd: folder });
+    return node;
+  };
+  const command = (argv: readonly string[], stdin?: string) =>
+    cairn(
+      argv,
+      new CapturedTerminal({ cwd: folder, env: environment(), ...(stdin === undefined ? {} : { stdin }) }),
+    );
+
+  beforeEach(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), "cairn-damaged-log-"));
+  });
+  afterEach(async () => {
+    await node?.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  /** Puts documents, saves a checkpoint after the first half if asked to, and damages the log. */
+  const damagedLog = async (withCheckpoint: boolean): Promise<string> => {
+    const running = await start();
+    await running.ready;
+    let name = "";
+    for (let n = 1; n <= DOCUMENTS; n += 1) {
+      const { txId } = await running.submit({ ops: [["put", "docs", `d${n}`, n]] });
+      await running.await(txId);
+      if (n !== DOCUMENTS / 2 || !withCheckpoint) continue;
+      const saved = await running.checkpoint().done;
+      if ("checkpoint" in saved) ({ name } = saved.checkpoint);
+    }
+    await running.close();
+    const [wal = ""] = (await readdir(logFolder())).filter((file) => file.endsWith(".log"));
+    const file = await open(path.join(logFolder(), wal), "r+");
+    await file.write("damage", 600);
+    await file.close();
+    return name;
+  };
+
+  const expectRefused = async (): Promise<void> => {
+    const refused = await start();
+    expect(await failureOf(refused)).toMatchObject({
+      code: "LOG_GAP",
+      hint: expect.stringContaining(`docs/operations.md, "${CHAPTER}"`),
+    });
+    await refused.close();
+    const operations = await readFile(new URL("../../../../docs/operations.md", import.meta.url), "utf8");
+    expect(operations).toContain(`## ${CHAPTER}`);
+  };
+
+  const loadOrphans = async (running: CairnNode): Promise<void> => {
+    await running.close();
+    const orphans = await command(["log", "orphans"]);
+    expect(orphans.code).toBe(0);
+    const again = await start("rebuild");
+    await again.ready;
+    const loaded = await command(["load", "-", "--await", "--url", again.url ?? ""], orphans.stdout);
+    expect(loaded).toMatchObject({ code: 0 });
+    for (let n = 1; n <= DOCUMENTS; n += 1) {
+      expect((await again.get({ bucket: "docs", namespace: "default", name: `d${n}` }))?.json).toBe(`${n}`);
+    }
+  };
+
+  it("has all documents again, from the newest checkpoint and the node's index", async () => {
+    const checkpoint = await damagedLog(true);
+    await expectRefused();
+    await rename(logFolder(), path.join(folder, "moved-away"));
+    expect((await command(["log", "recover", "--from", checkpoint])).code).toBe(0);
+    const halted = await start();
+    expect(await failureOf(halted)).toMatchObject({ code: "LOG_DIFFERENT" });
+    await halted.close();
+    const running = await start("rebuild");
+    await running.ready;
+    await loadOrphans(running);
+  });
+
+  it("has all documents again without a checkpoint, from the node's index", async () => {
+    await damagedLog(false);
+    await expectRefused();
+    await rename(logFolder(), path.join(folder, "moved-away"));
+    const running = await start("rebuild");
+    await running.ready;
+    await loadOrphans(running);
+  });
+});
+
+async function failureOf(failing: CairnNode) {
+  await vi.waitFor(() => expect(failing.phase).toBe("failed"), { timeout: 30_000 });
+  return (await failing.status()).failure;
+}
