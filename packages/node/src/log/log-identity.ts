@@ -1,5 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type { BirthRecord } from "../transactions/birth-record.ts";
+import { ofFirstVersion } from "./first-version.ts";
 import { isOfFirstVersion } from "../transactions/message-frame.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 import type { LogBounds, TxLog } from "./tx-log.ts";
@@ -21,7 +22,7 @@ export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefin
   const bounds = await log.bounds();
   const first = await log.fetch(1);
   if (first !== undefined) {
-    if (isOfFirstVersion(first.payload)) throw ofFirstVersion(log);
+    if (isOfFirstVersion(first.payload)) throw ofFirstVersion(log.name);
     const decoded = decodeMessage(first.payload);
     if (decoded.kind !== "birth") throw foreign(log, "its first message is not a birth record");
     return { id: decoded.birth.log, name: log.name, bounds, birth: decoded.birth };
@@ -35,14 +36,4 @@ function foreign(log: TxLog, why: string): CairnError {
   return new CairnError("LOG_DIFFERENT", `"${log.name}" is not a transaction log of Cairn: ${why}.`, {
     hint: "Check the log's address and name (servers, stream). Nothing was read from it or written to it.",
   });
-}
-
-function ofFirstVersion(log: TxLog): CairnError {
-  return new CairnError(
-    "LOG_DIFFERENT",
-    `Cairn 0.1.0 wrote the log "${log.name}", which this version does not read.`,
-    {
-      hint: "Begin a new log, under another name. To take the documents over, start Cairn 0.1.0 on the old one and, for each bucket, run cairn list BUCKET --all --transactions --url OLD-NODE | cairn load - --url NEW-NODE. Nothing was read or written.",
-    },
-  );
 }

@@ -1,4 +1,6 @@
+import { basename } from "node:path";
 import { CairnError } from "@cairn/kv";
+import { ofFirstVersion } from "../first-version.ts";
 import type { LogMessage } from "../tx-log.ts";
 
 /**
@@ -25,6 +27,8 @@ export const MESSAGE_IDS = { gte: Uint8Array.of(0x02), lt: Uint8Array.of(0x03) }
 export const BATCH_END_KEY: Uint8Array = Uint8Array.of(0x03);
 
 const FORMAT = 2;
+/** Of Cairn 0.1.0. */
+const FIRST_FORMAT = 1;
 const TIME_BYTES = 8;
 
 /** The key of a position. */
@@ -62,13 +66,14 @@ export function encodeHead(logId: string): Uint8Array {
   return Buffer.from(JSON.stringify({ format: FORMAT, id: logId }));
 }
 
-/** The log id in the head's row. Throws `INDEX_VERSION` when another version of Cairn wrote it. */
+/** The log id in the head's row. Throws `LOG_DIFFERENT` when another version of Cairn wrote it. */
 export function decodeHead(path: string, value: Uint8Array): string {
   const head: unknown = JSON.parse(Buffer.from(value).toString());
   if (head !== null && typeof head === "object" && "format" in head && "id" in head) {
     if (head.format === FORMAT && typeof head.id === "string") return head.id;
+    if (head.format === FIRST_FORMAT) throw ofFirstVersion(basename(path));
   }
-  throw new CairnError("INDEX_VERSION", `The log in ${path} was written by another version of Cairn.`, {
+  throw new CairnError("LOG_DIFFERENT", `The log in ${path} was written by another version of Cairn.`, {
     hint: "Use the version that wrote it, or give this node another log folder.",
   });
 }

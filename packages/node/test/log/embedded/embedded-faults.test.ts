@@ -167,7 +167,7 @@ describe("an embedded log", () => {
     const other = new ClassicLevel<Uint8Array, string>(path, { keyEncoding: "view" });
     await other.put(Uint8Array.of(0xff), JSON.stringify({ format: 1, id: "x" }));
     await other.close();
-    await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "INDEX_VERSION" });
+    await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
   });
 
   it("forgets message ids that are older than its memory when it is opened", async () => {
