@@ -4,6 +4,7 @@ import path from "node:path";
 import { levelProvider } from "@cairn/kv";
 import type { Logger } from "pino";
 import { type CairnNode, runNode, type RunOptions } from "../../src/node/node.ts";
+import { checkedVersion, decodeVersion, encodeVersion } from "../../src/index/rows/version-values.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import type { System } from "../../src/system/system.ts";
 import { LogFold } from "../../testing/log-fold.ts";
@@ -60,12 +61,13 @@ export class ClusterScene {
     return path.join(this.folder, `${place}-index`);
   }
 
-  /** Alters a row of a stopped node's index, as no node would; its value as latin1 text. */
-  async alter(place: string, key: Uint8Array, change: (text: string) => string): Promise<void> {
+  /** Alters a document's JSON in a stopped node's index, as a node would have written it that applied something else. */
+  async alter(place: string, key: Uint8Array, change: (json: string) => string): Promise<void> {
     const kv = await levelProvider().open(path.join(this.dbDir(place), "live"));
     const value = await kv.get(key);
     if (value === undefined) throw new Error("there is no such row");
-    const altered = Buffer.from(change(Buffer.from(value).toString("latin1")), "latin1");
+    const { revision, time, json = "" } = decodeVersion(checkedVersion(key, value));
+    const altered = encodeVersion(key, revision, time, Buffer.from(change(json)));
     await kv.batch([{ type: "put", key, value: altered }]);
     await kv.close();
   }

@@ -3,7 +3,7 @@ import type { EventRecord, TxId } from "@cairn/client";
 import { oldestEventTime } from "../policies/active-policies.ts";
 import type { Bound } from "../policies/active-policies.ts";
 import { eventRowKey, eventRowTime, nanoseconds } from "../rows/event-row-keys.ts";
-import { sealed } from "../rows/row-checksum.ts";
+import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { RowQueue } from "./row-queue.ts";
 
@@ -34,8 +34,11 @@ export class EventRows {
     const stored: KvRow[] = [];
     for await (const rows of reader.range({ ...rowsOfKind(ROW.event), limit: most })) {
       const [last] = rows.at(-1) ?? [];
-      // Only the keys: a batch may remove many.
-      for (const [key] of rows) stored.push([key, EMPTY]);
+      for (const [key, value] of rows) {
+        unsealed(key, value);
+        // Only the keys: a batch may remove many.
+        stored.push([key, EMPTY]);
+      }
       // What follows is younger; it goes only if there are still too many.
       if (last === undefined || eventRowTime(last) < oldest) continue;
       if (count + batch.recorded - stored.length <= bound.keep) break;

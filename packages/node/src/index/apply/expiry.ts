@@ -3,7 +3,7 @@ import type { Json, TxId } from "@cairn/client";
 import { type ActivePolicies, type ExpireRule, isAbout } from "../policies/active-policies.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
 import { dueRowKey, expiredRowKey, parseNumberedStem, parseStem, ROW } from "../rows/row-keys.ts";
-import { sealed } from "../rows/row-checksum.ts";
+import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { decodeNumber, encodeNumber } from "../rows/row-values.ts";
 import { versionValueJson, versionValueRevision, versionValueTime } from "../rows/version-values.ts";
 import { RowQueue } from "./row-queue.ts";
@@ -50,7 +50,12 @@ export class Expiry {
   ): Promise<Expiry> {
     const stored: KvRow[] = [];
     const range = { ...dueUpTo(time), limit: transactions * DUE_PER_TRANSACTION };
-    for await (const rows of reader.range(range)) for (const row of rows) stored.push(row);
+    for await (const rows of reader.range(range)) {
+      for (const row of rows) {
+        unsealed(...row);
+        stored.push(row);
+      }
+    }
     const expiry = new Expiry(rules, stored, keys);
     for (const [key] of stored) expiry.#stateOf(key);
     return expiry;

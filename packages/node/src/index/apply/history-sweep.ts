@@ -186,7 +186,8 @@ class Sweep {
     let left = Math.max(this.budget, 1);
     let isDone = false;
     for await (const rows of this.#reader.range({ gte, lte: newest, limit: left + 1 })) {
-      for (const [key] of rows) {
+      for (const [key, value] of rows) {
+        checkedVersion(key, value);
         // It superseded the one before.
         floor =
           versions.length > 0 && isSameKey(versions.at(-1), key)

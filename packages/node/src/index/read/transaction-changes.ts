@@ -103,8 +103,10 @@ export async function changesFloor(
   const pruned = await prunedUpTo(reader, bucket);
   const prefix = Buffer.from([ROW.transaction]);
   for await (const rows of reader.range({ gte: prefix, lt: prefixEnd(prefix), limit: 1 })) {
-    const [row] = rows;
-    if (row !== undefined) return Math.max(pruned, transactionRowId(row[0]) - 1);
+    for (const [key, value] of rows) {
+      unsealed(key, value);
+      return Math.max(pruned, transactionRowId(key) - 1);
+    }
   }
   return upTo;
 }

@@ -12,14 +12,18 @@ import { rowName } from "./row-names.ts";
 
 /** Bytes of the checksum before a version's value: 32 bits, 7 in each. */
 export const VERSION_SUM_BYTES = 5;
-/** Bytes of the checksum before the value of any other row that has one. */
-const SUM_BYTES = 4;
+/** Bytes of the checksum before what any other row says. */
+export const SUM_BYTES = 4;
 
 /** Larger ones are summed where they lie. */
 const SCRATCH_BYTES = 64 * 1024;
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
 /** Where a key is put: behind it a version's value without its checksum, which the end of the key overwrites. */
 const KEY_AT = 8;
+/** Views of it by their length: making one costs a seventh of a checksum. */
+const VIEWS: Buffer[] = [];
+const VIEWS_WITHOUT_KIND: Buffer[] = [];
+const MOST_KEPT_VIEWS = 2 * 1024;
 /** Of UTF-8, for one unit of a string. */
 const MOST_BYTES_A_UNIT = 3;
 
@@ -45,7 +49,13 @@ export function versionTextChecksum(documentRowKey: Uint8Array, value: string): 
 
 /** Without the kind: a version moves to another kind of row as it is. */
 function sumOfScratch(end: number): number {
-  return crc32cOf(scratch.subarray(KEY_AT + 1, end));
+  return sumOf(VIEWS_WITHOUT_KIND, KEY_AT + 1, end);
+}
+
+function sumOf(views: Buffer[], begin: number, end: number): number {
+  const length = end - begin;
+  if (length >= MOST_KEPT_VIEWS) return crc32cOf(scratch.subarray(begin, end));
+  return crc32cOf((views[length] ??= scratch.subarray(begin, end)));
 }
 
 function sumOfLarge(key: Uint8Array, value: Uint8Array): number {
@@ -56,21 +66,27 @@ function withoutRevision(rowKey: Uint8Array): Uint8Array {
   return rowKey[0] === ROW.version ? rowKey.subarray(0, rowKey.length - ID_BYTES) : rowKey;
 }
 
-/** A row's value: a checksum over the whole key and the parts, then the parts. */
-export function sealed(key: Uint8Array, ...parts: readonly Uint8Array[]): Buffer {
-  let length = SUM_BYTES;
-  for (const part of parts) length += part.length;
-  const value = Buffer.allocUnsafe(length);
-  let at = SUM_BYTES;
-  for (const part of parts) {
-    value.set(part, at);
-    at += part.length;
-  }
+/** A row's value: a checksum over the whole key and `content`, then `content`. */
+export function sealed(key: Uint8Array, content: Uint8Array = EMPTY): Buffer {
+  const value = sealable(content.length);
+  value.set(content, SUM_BYTES);
+  return seal(key, value);
+}
+
+const EMPTY = new Uint8Array(0);
+
+/** A value to be filled from {@link SUM_BYTES} on and then sealed: what has several parts is not copied twice. */
+export function sealable(length: number): Buffer {
+  return Buffer.allocUnsafe(SUM_BYTES + length);
+}
+
+/** Writes the checksum before the content of a value. */
+export function seal(key: Uint8Array, value: Buffer): Buffer {
   value.writeUInt32BE(sealOf(key, value), 0);
   return value;
 }
 
-/** What {@link sealed} was given; `INDEX_CORRUPT` where that or the key is not what was written. */
+/** The content of a sealed value; `INDEX_CORRUPT` where that or the key is not what was written. */
 export function unsealed(key: Uint8Array, value: Uint8Array): Buffer {
   if (!isSealed(key, value)) throw damagedRow(key);
   return Buffer.from(value.buffer, value.byteOffset + SUM_BYTES, value.byteLength - SUM_BYTES);
@@ -93,7 +109,7 @@ function sealOf(key: Uint8Array, value: Uint8Array): number {
   if (at + value.length > SCRATCH_BYTES) return rowChecksum(key, value.subarray(SUM_BYTES));
   scratch.set(value, at);
   scratch.set(key, KEY_AT);
-  return crc32cOf(scratch.subarray(KEY_AT, at + value.length));
+  return sumOf(VIEWS, KEY_AT, at + value.length);
 }
 
 /** A row is not what was written. */

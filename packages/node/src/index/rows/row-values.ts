@@ -1,6 +1,6 @@
 import { isAscii } from "node:buffer";
 import type { TxId } from "@cairn/client";
-import { damagedRow, sealed, unsealed } from "./row-checksum.ts";
+import { damagedRow, seal, sealable, sealed, SUM_BYTES, unsealed } from "./row-checksum.ts";
 
 /* Each value here begins with a checksum over the row's key and itself, which is compared whenever it is read (row-checksum.ts). */
 
@@ -30,10 +30,11 @@ const OUTCOMES: readonly OutcomeKind[] = ["committed", "aborted", "duplicate"];
 
 /** A transaction row's value: kind, time, text. */
 export function encodeOutcome(key: Uint8Array, time: number, kind: OutcomeKind, text: Uint8Array): Buffer {
-  const head = Buffer.allocUnsafe(9);
-  head[0] = OUTCOMES.indexOf(kind);
-  writeNumber(head, 1, time);
-  return sealed(key, head, text);
+  const value = sealable(9 + text.length);
+  value[SUM_BYTES] = OUTCOMES.indexOf(kind);
+  writeNumber(value, SUM_BYTES + 1, time);
+  value.set(text, SUM_BYTES + 9);
+  return seal(key, value);
 }
 
 /** What a transaction row says. */
@@ -53,7 +54,10 @@ export function decodeOutcome(key: Uint8Array, value: Uint8Array): Outcome {
 
 /** An idempotency row's value: the transaction that was applied, and its content's hash. */
 export function encodeSubmission(key: Uint8Array, txId: TxId, contentHash: Uint8Array): Buffer {
-  return sealed(key, numbers(txId), contentHash);
+  const value = sealable(8 + contentHash.length);
+  writeNumber(value, SUM_BYTES, txId);
+  value.set(contentHash, SUM_BYTES + 8);
+  return seal(key, value);
 }
 
 /** An idempotency row's value, read. */

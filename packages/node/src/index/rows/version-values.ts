@@ -108,11 +108,10 @@ export function decodeVersionText(
   documentRowKey: Uint8Array,
   value: string,
 ): { revision: Revision; json: string } {
-  let bits = 0;
-  for (let at = 0; at < VERSION_HEAD; at++) bits |= value.charCodeAt(at);
-  const isText = value.length >= VERSION_HEAD && bits <= 0x7f && value.charCodeAt(FLAGS_AT) === 0;
-  if (!isText || storedTextSum(value) !== versionTextChecksum(documentRowKey, value))
-    throw damagedRow(documentRowKey);
+  const isWhole =
+    value.length >= VERSION_HEAD && storedTextSum(value) === versionTextChecksum(documentRowKey, value);
+  if (!isWhole || value.charCodeAt(FLAGS_AT) === DELETED) throw damagedRow(documentRowKey);
+  // What has the right sum is what was written: the head is ASCII.
   let high = 0;
   let low = 0;
   for (let at = REVISION_AT; at < REVISION_AT + 4; at++) high = (high << 7) | value.charCodeAt(at);
@@ -126,11 +125,16 @@ function storedSum(value: Uint8Array): number {
   return (a | b | c | d | e) > 0x7f ? -1 : a * 2 ** 28 + ((b << 21) | (c << 14) | (d << 7) | e);
 }
 
-/** The same of a value that was read as text, and that begins with ASCII. */
+/** The same of a value that was read as text. */
 function storedTextSum(value: string): number {
+  let bits = 0;
   let low = 0;
-  for (let at = 1; at < VERSION_SUM_BYTES; at++) low = (low << 7) | value.charCodeAt(at);
-  return value.charCodeAt(0) * 2 ** 28 + low;
+  for (let at = 0; at < VERSION_SUM_BYTES; at++) {
+    const code = value.charCodeAt(at);
+    bits |= code;
+    low = (low << 7) | code;
+  }
+  return bits > 0x7f ? -1 : value.charCodeAt(0) * 2 ** 28 + (low & 0x0fffffff);
 }
 
 /** UTF-8, which nearly always is ASCII: copying that takes a tenth of what decoding takes. */

@@ -29,8 +29,8 @@ const bytes = fc.uint8Array({ maxLength: 40 });
 describe("a row with a checksum", () => {
   it("gives what it was given, whatever its size", () => {
     fc.assert(
-      fc.property(bytes, fc.array(fc.uint8Array({ maxLength: 40 })), (key, parts) => {
-        expect(unsealed(key, sealed(key, ...parts))).toEqual(Buffer.concat(parts));
+      fc.property(bytes, bytes, (key, content) => {
+        expect(unsealed(key, sealed(key, content))).toEqual(Buffer.from(content));
       }),
     );
     const key = transactionRowKey(7);
