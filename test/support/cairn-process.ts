@@ -59,6 +59,8 @@ export interface NodeProcessOptions {
   readonly dir: string;
   readonly args?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
+  /** How many files the process may have open; as many as this one by default. */
+  readonly openFiles?: number;
 }
 
 /** A node in a process of its own, started as a user starts it. */
@@ -78,8 +80,10 @@ export class NodeProcess {
   }
 
   /** Starts the process; answers at once. */
-  static start({ id, dir, args = [], env = {} }: NodeProcessOptions): NodeProcess {
-    const child = spawn(process.execPath, [CAIRN, "start", ...args], {
+  static start({ id, dir, args = [], env = {}, openFiles }: NodeProcessOptions): NodeProcess {
+    const command = [process.execPath, CAIRN, "start", ...args];
+    const limit = openFiles === undefined ? "" : `ulimit -n ${openFiles} && `;
+    const child = spawn("bash", ["-c", `${limit}exec "$0" "$@"`, ...command], {
       env: { ...process.env, CAIRN_NODE_ID: id, CAIRN_DIR: dir, CAIRN_HTTP_PORT: "0", ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -131,6 +135,10 @@ export class NodeProcess {
   /** Lets it stand still, or go on. */
   signal(name: "SIGSTOP" | "SIGCONT" | "SIGKILL"): void {
     this.#child.kill(name);
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   get exited(): boolean {

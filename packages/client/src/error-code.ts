@@ -21,6 +21,7 @@ export type ErrorCode =
   | "CHECKPOINT_NOT_FOUND"
   | "CHECKPOINT_RUNNING"
   | "DISK_FULL"
+  | "SYSTEM_REFUSED"
   | "PORT_IN_USE"
   | "NOT_READY"
   | "STORE_UNREACHABLE"

@@ -1,10 +1,14 @@
 export * from "./errors/errors.ts";
+/** What each error of the operating system asks for. */
+export * from "./errors/system-errors.ts";
 export { diskError } from "./disk/disk-error.ts";
 export { makeFolder } from "./disk/make-folder.ts";
 export { syncFolder } from "./disk/sync-folder.ts";
 /** What every store is, whatever it lies on. */
 export type * from "./store/kv-store.ts";
 export { LEVEL_FORMAT, levelProvider } from "./level/level-kv-store.ts";
+/** For who opens a LevelDB of its own. */
+export { openKeepingLogs } from "./level/kept-logs.ts";
 /** For who opens a LevelDB with other sizes than the defaults. */
 export type { LevelOptions } from "./level/level-options.ts";
 export { memoryProvider } from "./level/memory-kv-store.ts";

@@ -46,7 +46,8 @@ export async function* findCandidates(
         if (options.name === undefined || options.name === files.name) listed.push({ files, store, rank });
       }
     } catch (error) {
-      if (!isCairnError(error)) throw error;
+      // What this process has run out of says nothing about the store, and the next one would fare no better.
+      if (!isCairnError(error) || error.code === "SYSTEM_REFUSED") throw error;
       unreachable.push({ store, error });
     }
   }

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { isCairnError, LEVEL_FORMAT } from "@cairn/kv";
+import { diskError, isCairnError, LEVEL_FORMAT } from "@cairn/kv";
 import { cutShort } from "../archive/archive-errors.ts";
 import { archivingOnDisk } from "./archiving.ts";
 import type { Archiving } from "./archiving.ts";
@@ -112,7 +112,7 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
     const now = await look(take);
     if ("outcome" in now) return now;
     const stop = signal === undefined ? lease.lost : AbortSignal.any([signal, lease.lost]);
-    const checkpoint = await save(take, lease, stop);
+    const checkpoint = await saveOrSay(take, lease, stop);
     take.witness?.saved(checkpoint);
     const takenAt = Date.parse(checkpoint.manifest.takenAt);
     return { ...now, newest: checkpoint, takenAt, outcome: "taken", checkpoint };
@@ -146,6 +146,15 @@ async function look(take: TakeOptions): Promise<Look | TakeOutcome> {
   const seen = { newest, takenAt, storeNow, storeAhead };
   if (decision.save) return seen;
   return { ...seen, outcome: "skipped", reason: decision.reason, because: decision.because };
+}
+
+/** What the system refuses is the capture's here: the store's own errors have their codes already. */
+async function saveOrSay(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise<StoredCheckpoint> {
+  try {
+    return await save(take, lease, stop);
+  } catch (error) {
+    throw diskError(error, take.options.checkpointDir);
+  }
 }
 
 async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise<StoredCheckpoint> {

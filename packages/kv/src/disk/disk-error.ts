@@ -1,31 +1,31 @@
 import { CairnError, systemErrorCode } from "../errors/errors.ts";
-
-const FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
+import { systemErrorOf, systemRefused } from "../errors/system-errors.ts";
 
 /** Why a folder of this machine cannot be used, in words; all of them only a person can mend. */
 const UNUSABLE: Readonly<Record<string, string>> = {
   ENOTDIR: "a part of its path is a file",
   EEXIST: "there is a file, or a link that leads nowhere, of its name",
-  EACCES: "this user may not use it",
-  EPERM: "this user may not use it",
-  EROFS: "its file system is read-only",
   ENAMETOOLONG: "its path is too long",
   ELOOP: "its path leads through symbolic links in a circle",
   EXDEV: "a part of it lies on another file system",
   EBUSY: "a part of it is a mount point, or in use",
 };
 
-/** Turns what a folder on this machine refuses into `DISK_FULL` or `CONFIG_INVALID`; any other error stays what it is. */
+/** Turns what a folder on this machine refuses into `DISK_FULL`, `SYSTEM_REFUSED` or `CONFIG_INVALID`; any other error stays what it is. */
 export function diskError(error: unknown, dir: string): unknown {
   const code = systemErrorCode(error);
   if (error instanceof CairnError || code === undefined) return error;
-  if (FULL.has(code)) {
+  const system = systemErrorOf(error);
+  if (system?.meaning === "full") {
     return new CairnError("DISK_FULL", `The disk of ${dir} has no space left (${code}).`, {
       hint: "Free some space; what was half written is removed.",
       cause: error,
     });
   }
-  const why = UNUSABLE[code];
+  if (system?.meaning === "wait" || system?.meaning === "failing") {
+    return systemRefused(`The folder ${dir}`, system, error);
+  }
+  const why = system?.what ?? UNUSABLE[code];
   if (why === undefined) return error;
   return new CairnError("CONFIG_INVALID", `The folder ${dir} cannot be used: ${why} (${code}).`, {
     hint: "Mend the folder, or configure another one, and start again. Nothing was deleted.",

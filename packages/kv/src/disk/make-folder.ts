@@ -1,6 +1,7 @@
 import { mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { CairnError, systemErrorCode } from "../errors/errors.ts";
+import { systemErrorOf } from "../errors/system-errors.ts";
 
 /**
  * Makes a folder and what is missing above it; answers the topmost one that it made, undefined where all was there. Node's own recursive
@@ -29,7 +30,10 @@ async function make(folder: string): Promise<"made" | "there" | "nothing above">
   } catch (error) {
     if (systemErrorCode(error) === "ENOENT") return "nothing above";
     // A folder that is there may be refused with any code, on a read-only file system for example.
-    if (await isFolder(folder)) return "there";
+    if (
+      systemErrorCode(error) === "EEXIST" ? await isFolder(folder) : await isFolder(folder).catch(() => false)
+    )
+      return "there";
     throw error;
   }
 }
@@ -38,6 +42,8 @@ async function isFolder(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
   } catch (error) {
+    // Something is there, and could not be looked at just now.
+    if (systemErrorOf(error) !== undefined) throw error;
     // What making it was refused with says more.
     if (systemErrorCode(error) !== undefined) return false;
     throw error;

@@ -13,9 +13,10 @@ const BATCH_HEADER_SIZE = 12;
  * Checks that the write-ahead logs of the closed LevelDB in `dir` hold the batches without a gap, up to where they end.
  * LevelDB itself passes over damage there: after a power loss it opens without an error and without the batches of a
  * page that was never written, though it has later ones. A tail that is missing or was never written is no damage,
- * since what remains is a prefix. `INDEX_CORRUPT` says which log is damaged, and where.
+ * since what remains is a prefix. `INDEX_CORRUPT` says which log is damaged, and where. Answers the sequence number that the next batch
+ * gets, undefined where the logs hold none.
  */
-export async function checkWriteAheadLogs(dir: string): Promise<void> {
+export async function checkWriteAheadLogs(dir: string): Promise<number | undefined> {
   const current = (await readFile(join(dir, "CURRENT"), "utf8")).trim();
   const manifest = decodeManifestFile(join(dir, current), await readFile(join(dir, current)));
   const names: string[] = [];
@@ -32,6 +33,7 @@ export async function checkWriteAheadLogs(dir: string): Promise<void> {
     const from = { least: next ?? 0, most: next ?? manifest.lastSequence + 1 };
     next = (await log.check(from)) ?? next;
   }
+  return next;
 }
 
 class WriteAheadLog {

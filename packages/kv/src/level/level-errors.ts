@@ -1,10 +1,8 @@
 import { CairnError, errorMessage, systemErrorCode } from "../errors/errors.ts";
+import { systemErrorOf, systemRefused } from "../errors/system-errors.ts";
 
-// classic-level gives a code only for locks, corruption and "some I/O error"; the rest is in strerror's words.
-const NO_SPACE = /No space left|quota exceeded/i;
-const NO_ACCESS = /Permission denied|Operation not permitted|Read-only file system/;
-// When opening: a file that the manifest names is not there or not a file, or the file system is damaged itself (EIO, EUCLEAN).
-const DAMAGED = /No such file|Is a directory|Not a directory|Invalid argument|Input\/output error|cleaning/;
+// When opening: a file that the manifest names is not there or not a file, or the file system is damaged itself (EUCLEAN).
+const DAMAGED = /No such file|Is a directory|Not a directory|Invalid argument|cleaning/;
 /** What is read in the calling thread comes without a code. */
 const IO_ERROR = /^IO error: /;
 
@@ -14,15 +12,15 @@ export function innermost(error: unknown): unknown {
   return error instanceof Error && error.cause !== undefined ? error.cause : error;
 }
 
-/** Why the index in `dir` could not be opened. What is no fault of its files (too many open ones, say) stays as it is. */
+/** Why the index in `dir` could not be opened. What the system refused (system-errors.ts) is never `INDEX_CORRUPT`. */
 export function explainOpening(error: unknown, dir: string): unknown {
   if (error instanceof CairnError) return error;
   const cause = innermost(error);
   const code = systemErrorCode(cause);
   const message = errorMessage(cause);
   if (code === "LEVEL_LOCKED") return locked(dir, cause);
-  if (NO_SPACE.test(message)) return full(dir, cause);
-  if (NO_ACCESS.test(message)) return denied(dir, cause);
+  const refused = refusedBySystem(cause, dir);
+  if (refused !== undefined) return refused;
   if (code === "LEVEL_CORRUPTION" || DAMAGED.test(message)) {
     return new CairnError("INDEX_CORRUPT", `The index in ${dir} cannot be read: ${message}.`, {
       hint: "Restore it from a checkpoint; the transaction log has everything that is in it.",
@@ -42,9 +40,9 @@ export function explainOperation(error: unknown, dir: string): unknown {
   if (code === "LEVEL_SNAPSHOT_NOT_OPEN") {
     return new CairnError("NOT_READY", "The snapshot was closed before it was read.", { cause: error });
   }
-  if (NO_SPACE.test(message)) return full(dir, error);
-  // LevelDB opens its tables when they are first read; moving the index aside would not give the right to read it.
-  if (NO_ACCESS.test(message)) return denied(dir, error);
+  // LevelDB opens its tables when they are first read, and may be refused a descriptor, memory or the right to.
+  const refused = refusedBySystem(error, dir);
+  if (refused !== undefined) return refused;
   if (code === "LEVEL_CORRUPTION" || code === "LEVEL_IO_ERROR" || IO_ERROR.test(message)) {
     return new CairnError("INDEX_CORRUPT", `The index in ${dir} can no longer be used: ${message}.`, {
       hint: "Look after the disk, then start again; the index is checked, and restored from a checkpoint where it is damaged.",
@@ -52,6 +50,22 @@ export function explainOperation(error: unknown, dir: string): unknown {
     });
   }
   return error;
+}
+
+/** What the operating system refused the index in `dir`; undefined where something else is the matter. */
+function refusedBySystem(error: unknown, dir: string): CairnError | undefined {
+  const system = systemErrorOf(error);
+  switch (system?.meaning) {
+    case undefined:
+      return undefined;
+    case "full":
+      return full(dir, error);
+    case "denied":
+      return denied(dir, error);
+    case "wait":
+    case "failing":
+      return systemRefused(`The index in ${dir}`, system, error);
+  }
 }
 
 /** What a closed store answers. */

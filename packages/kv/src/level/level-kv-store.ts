@@ -29,6 +29,7 @@ import {
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { captureLevelDb } from "../capture/live-capture.ts";
 import { checkLogsOnOpening } from "./logs-on-opening.ts";
+import { openKeepingLogs } from "./kept-logs.ts";
 import { PointReads } from "./point-reads.ts";
 import { makeFolder } from "../disk/make-folder.ts";
 import { syncFolder } from "../disk/sync-folder.ts";
@@ -47,17 +48,25 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
       const made = await makeFolder(dir);
       const claim = await claimDirectory(dir);
       try {
-        if (exists) await checkLogsOnOpening(dir);
-        const level = new ClassicLevel<Uint8Array, Uint8Array>(dir, {
-          ...LEVEL_DEFAULTS,
-          ...options,
-          keyEncoding: "view",
-          valueEncoding: "view",
-        });
-        await level.open();
-        // What is stored with `sync` must have a name after a power loss.
-        if (!exists) await syncFolder(dir);
-        if (made !== undefined) await syncFolder(dirname(dir));
+        const end = exists ? await checkLogsOnOpening(dir) : undefined;
+        const make = (): ClassicLevel<Uint8Array, Uint8Array> =>
+          new ClassicLevel<Uint8Array, Uint8Array>(dir, {
+            ...LEVEL_DEFAULTS,
+            ...options,
+            // LevelDB takes a CURRENT that it cannot look at (EIO, EACCES) for one that is not there, and would begin anew over the files.
+            createIfMissing: !exists,
+            keyEncoding: "view",
+            valueEncoding: "view",
+          });
+        const level = await openKeepingLogs(make, dir, { exists, end });
+        try {
+          // What is stored with `sync` must have a name after a power loss.
+          if (!exists) await syncFolder(dir);
+          if (made !== undefined) await syncFolder(dirname(dir));
+        } catch (error) {
+          await level.close();
+          throw error;
+        }
         return new LevelKvStore(level, dir, claim, exists);
       } catch (error) {
         claim.release();

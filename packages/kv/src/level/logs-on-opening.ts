@@ -5,11 +5,11 @@ import { checkWriteAheadLogs } from "../files/write-ahead-logs.ts";
 
 /**
  * Checks the write-ahead logs of the LevelDB in `dir` before LevelDB opens it. Errors: `INDEX_CORRUPT`; `INDEX_LOCKED` where somebody else
- * writes them meanwhile.
+ * writes them meanwhile. Answers where they end, as {@link checkWriteAheadLogs} does; undefined where that is not known.
  */
-export async function checkLogsOnOpening(dir: string): Promise<void> {
+export async function checkLogsOnOpening(dir: string): Promise<number | undefined> {
   try {
-    await checkWriteAheadLogs(dir);
+    return await checkWriteAheadLogs(dir);
   } catch (error) {
     const missing = ["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "");
     if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
@@ -17,5 +17,6 @@ export async function checkLogsOnOpening(dir: string): Promise<void> {
     if (await isLockedElsewhere(dir)) throw locked(dir, error);
     // What LevelDB itself misses, it names better.
     if (isCairnError(error)) throw error;
+    return undefined;
   }
 }

@@ -20,6 +20,20 @@ export interface Connections {
   handOver(request: IncomingMessage): void;
 }
 
+/** How many connections a server holds. A new one beyond that takes the place of the oldest that waits for nothing. */
+export interface ConnectionLimit {
+  /** No limit by default. */
+  readonly most?: number | undefined;
+  /** Called for each connection that is refused or closed for it. */
+  readonly onReached?: () => void;
+}
+
+/** The oldest connection on which no request is under way. */
+function firstIdle(connections: ReadonlyMap<Socket, Taken>): Socket | undefined {
+  for (const [socket, { underWay }] of connections) if (underWay === 0) return socket;
+  return undefined;
+}
+
 /** For a client that keeps its side open, or sends on and on. */
 const LINGER_MS = 500;
 
@@ -35,16 +49,24 @@ function endGently(socket: Socket): void {
 }
 
 /**
- * Lets `app` end each connection once the requests on it are answered when it closes. Node's own way leaves those of requests under
+ * Keeps `app` within its limit of connections, and lets it end each connection once the requests on it are answered when it closes. Node's own way leaves those of requests under
  * way open for more, until somebody's patience ends; and it cuts off an answer that is written but not sent yet. What was sent ahead
  * (pipelined) and taken is answered before the end is told; what comes later is not taken at all, so that nothing is done unanswered.
  */
-export function endConnectionsOnClose(app: FastifyInstance): Connections {
+export function endConnectionsOnClose(app: FastifyInstance, limit: ConnectionLimit = {}): Connections {
   const connections = new Map<Socket, Taken>();
   const handedOver = new WeakSet<IncomingMessage>();
   let closing = false;
   app.server.on("connection", (socket: Socket) => {
     if (closing) return void socket.destroy();
+    if (connections.size >= (limit.most ?? Number.POSITIVE_INFINITY)) {
+      limit.onReached?.();
+      const idle = firstIdle(connections);
+      // Where every connection is at work, none of them gives way.
+      if (idle === undefined) return void socket.destroy();
+      connections.delete(idle);
+      idle.destroy();
+    }
     connections.set(socket, { underWay: 0 });
     socket.once("close", () => connections.delete(socket));
   });

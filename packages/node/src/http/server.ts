@@ -8,6 +8,7 @@ import { guard } from "./access.ts";
 import { errorHandler, type HttpLogger } from "./answers/error-response.ts";
 import { acceptBodies } from "./requests/request-body.ts";
 import { collectMethods, methodNotAllowed, originForm, pathOf } from "./requests/methods.ts";
+import { connectionLimit, openFilesLimit } from "./connection-limit.ts";
 import { endConnectionsOnClose } from "./end-connections.ts";
 import { answerPlainReads } from "./plain-reads.ts";
 import { requestId, tellRequestId } from "./request-id.ts";
@@ -30,6 +31,8 @@ export interface HttpServerContext {
   readonly closeTimeoutMs?: number;
   /** How long a request may take to arrive; 300,000 by default, and 15,000 for its headers. */
   readonly requestTimeoutMs?: number;
+  /** Connections held at once; by default as many as the system's limit of open files leaves for them. */
+  readonly maxConnections?: number;
   /** Told each request that was answered. */
   readonly onAnswered?: (request: AnsweredRequest) => void;
 }
@@ -62,6 +65,7 @@ export async function startHttpServer(
 // Node's own default; Fastify takes it away. Long enough for a large batch.
 const REQUEST_TIMEOUT_MS = 300_000;
 const HEADERS_TIMEOUT_MS = 15_000;
+const TOLD_EVERY_MS = 60_000;
 
 function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContext): FastifyInstance {
   const { logger, onAnswered } = context;
@@ -92,7 +96,8 @@ function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContex
   if (onAnswered !== undefined) tellAnswered(app, onAnswered);
   // In this order: what is refused has an id as well, and counts as taken where its connection is to end.
   app.addHook("onRequest", tellRequestId);
-  const connections = endConnectionsOnClose(app);
+  const most = context.maxConnections ?? connectionLimit(openFilesLimit());
+  const connections = endConnectionsOnClose(app, { most, onReached: tellNowAndThen(logger, most) });
   const access = guard(app, options);
   acceptBodies(app);
   const methods = collectMethods(app);
@@ -106,6 +111,20 @@ function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContex
   });
   answerPlainReads(app, api, { guard: access, connections, onAnswered });
   return app;
+}
+
+/** A line a minute, however many connections come. */
+function tellNowAndThen(logger: HttpLogger, connections: number | undefined): () => void {
+  let toldAt = Number.NEGATIVE_INFINITY;
+  return () => {
+    const now = performance.now();
+    if (now - toldAt < TOLD_EVERY_MS) return;
+    toldAt = now;
+    logger.warn(
+      { connections },
+      "All connections that the limit of open files leaves are taken: the oldest that waits for nothing makes room for a new one.",
+    );
+  };
 }
 
 function noSchemas(): never {

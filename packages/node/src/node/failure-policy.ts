@@ -1,4 +1,4 @@
-import { CairnError, type ErrorCode } from "@cairn/kv";
+import { type CairnError, type ErrorCode, systemCauseOf } from "@cairn/kv";
 import { retryPauseMs } from "../concurrency/retry-pause.ts";
 
 /**
@@ -16,6 +16,7 @@ const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
   STORE_UNREACHABLE: { kind: "retry", failed: false },
   STORE_DENIED: { kind: "retry", failed: true },
   DISK_FULL: { kind: "retry", failed: true },
+  SYSTEM_REFUSED: { kind: "retry", failed: true },
   INDEX_CORRUPT: { kind: "join", suspectIndex: true },
   INDEX_VERSION: { kind: "join", suspectIndex: true },
 };
@@ -29,6 +30,11 @@ const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
 
 /** The reaction to `error`, which came while joining or while following the log. */
 export function reactionTo(error: CairnError, during: "joining" | "following"): FailureReaction {
+  const { meaning } = systemCauseOf(error) ?? {};
+  // It comes back by itself, and within moments as a rule.
+  if (meaning === "wait") return { kind: "retry", failed: false };
+  // Rights may be given while the node runs, unlike a configuration.
+  if (meaning === "denied" && error.code === "CONFIG_INVALID") return { kind: "retry", failed: true };
   const following = during === "following" ? WHILE_FOLLOWING[error.code] : undefined;
   return following ?? REACTIONS[error.code] ?? { kind: "halt" };
 }

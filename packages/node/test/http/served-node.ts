@@ -18,17 +18,20 @@ export class ServedNode {
   readonly server: HttpServer;
   /** Messages that the server logged as errors. */
   readonly logged: { fields: object; message: string }[];
+  /** The same for warnings. */
+  readonly warned: { fields: object; message: string }[];
   /** Requests that were answered, as metrics hear of them. */
   readonly answered: readonly AnsweredRequest[];
 
   constructor(
     node: MemoryNode,
     server: HttpServer,
-    { logged, answered }: Pick<ServedNode, "logged" | "answered">,
+    { logged, warned, answered }: Pick<ServedNode, "logged" | "warned" | "answered">,
   ) {
     this.node = node;
     this.server = server;
     this.logged = logged;
+    this.warned = warned;
     this.answered = answered;
   }
 
@@ -90,20 +93,32 @@ export async function serve(
     node?: MemoryNode;
     closeTimeoutMs?: number;
     requestTimeoutMs?: number;
+    maxConnections?: number;
   } = {},
 ): Promise<ServedNode> {
-  const { node = new MemoryNode(), closeTimeoutMs = 1000, requestTimeoutMs, ...http } = options;
+  const {
+    node = new MemoryNode(),
+    closeTimeoutMs = 1000,
+    requestTimeoutMs,
+    maxConnections,
+    ...http
+  } = options;
   const logged: ServedNode["logged"] = [];
+  const warned: ServedNode["warned"] = [];
   const answered: AnsweredRequest[] = [];
   const server = await startHttpServer(
     node,
     { host: "127.0.0.1", port: 0, maxBody: 1_048_576, ...http },
     {
-      logger: { error: (fields, message) => logged.push({ fields, message }) },
+      logger: {
+        error: (fields, message) => logged.push({ fields, message }),
+        warn: (fields, message) => warned.push({ fields, message }),
+      },
       onAnswered: (request) => answered.push(request),
       closeTimeoutMs,
       ...(requestTimeoutMs === undefined ? {} : { requestTimeoutMs }),
+      ...(maxConnections === undefined ? {} : { maxConnections }),
     },
   );
-  return new ServedNode(node, server, { logged, answered });
+  return new ServedNode(node, server, { logged, warned, answered });
 }

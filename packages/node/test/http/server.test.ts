@@ -1,9 +1,10 @@
 import { EventEmitter, once } from "node:events";
-import { connect, createServer } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { CairnError } from "@cairn/kv";
 import { describe, expect, test, vi } from "vitest";
 import { freePort } from "../../testing/nats-server.ts";
+import { connectionLimit, openFilesLimit } from "../../src/http/connection-limit.ts";
 import { CHECKPOINT, MemoryNode } from "./memory-node.ts";
 import { serve, type ServedNode } from "./served-node.ts";
 
@@ -202,4 +203,47 @@ describe("closing", () => {
     expect(await waiting).toBeInstanceOf(Error);
     await ended;
   });
+});
+
+async function connected(port: number): Promise<Socket> {
+  const socket = connect(port, "127.0.0.1");
+  await once(socket, "connect");
+  // One that is not read does not notice its end.
+  socket.resume();
+  return socket;
+}
+
+test.each([
+  [undefined, undefined],
+  [1_048_576, 838_732],
+  [1_024, 691],
+  [400, 192],
+  [64, 16],
+  [1, 1],
+])("of %s files that a process may have open, %s are for connections", (openFiles, connections) => {
+  expect(connectionLimit(openFiles)).toBe(connections);
+});
+
+test("the limit of this process is known", () => {
+  expect(openFilesLimit()).toBeGreaterThan(0);
+});
+
+test("a new connection takes the place of the oldest that waits for nothing, never of one at work", async () => {
+  await using served = await serve({ maxConnections: 3 });
+  const { port } = served.server;
+  const sending = await connected(port);
+  sending.write(
+    "PUT /api/v1/pods/default/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+  );
+  expect(String((await once(sending, "data"))[0])).toContain("100 Continue");
+  const oldest = await connected(port);
+  const younger = await connected(port);
+  const closed = once(oldest, "close");
+  expect((await served.raw("GET", "/health/live")).status).toBe(200);
+  await closed;
+  expect(sending.destroyed).toBe(false);
+  expect(younger.destroyed).toBe(false);
+  expect(served.warned).toMatchObject([{ fields: { connections: 3 } }]);
+  sending.destroy();
+  younger.destroy();
 });

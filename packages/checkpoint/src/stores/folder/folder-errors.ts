@@ -1,13 +1,15 @@
-import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
+import { CairnError, errorMessage, systemErrorCode, systemErrorOf, systemRefused } from "@cairn/kv";
 
-const DENIED = new Set(["EACCES", "EPERM", "EROFS"]);
-const FULL = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
-
-/** Turns what the file system said about a store's folder into `STORE_*`; `doing` completes "while". Errors of the program stay. */
+/**
+ * Turns what the file system said about a store's folder into `STORE_*`, and what this process or machine has run out of into
+ * `SYSTEM_REFUSED`, which says nothing about the store; `doing` completes "while". Errors of the program stay.
+ */
 export function folderError(error: unknown, doing: string, location: string): unknown {
   const code = systemErrorCode(error);
   if (code === undefined || error instanceof CairnError) return error;
-  if (DENIED.has(code)) {
+  const system = systemErrorOf(error);
+  if (system?.meaning === "wait") return systemRefused(`The checkpoint store ${location}`, system, error);
+  if (system?.meaning === "denied") {
     return new CairnError(
       "STORE_DENIED",
       `The checkpoint store ${location} does not permit ${doing} (${code}).`,
@@ -17,7 +19,7 @@ export function folderError(error: unknown, doing: string, location: string): un
       },
     );
   }
-  if (FULL.has(code)) {
+  if (system?.meaning === "full") {
     return new CairnError(
       "STORE_FULL",
       `The checkpoint store ${location} has no space left for ${doing} (${code}).`,

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { CairnError, systemErrorCode } from "@cairn/kv";
+import { CairnError, systemErrorCode, systemErrorOf } from "@cairn/kv";
 import { z } from "zod";
 import { CHECKPOINT_PREFIX } from "../../store/checkpoint-name.ts";
 import { parseStoredRecord } from "../../store/stored-record.ts";
@@ -65,7 +65,9 @@ export class FolderMemory {
     try {
       this.#remembered = parseStoredRecord(MemorySchema, await readFile(this.#file, "utf8"))?.fileSystems;
     } catch (error) {
-      if (systemErrorCode(error) === undefined) throw error;
+      const meaning = systemErrorOf(error)?.meaning;
+      // Taken for nothing to remember, a store whose volume is not mounted would be empty.
+      if (meaning === "wait" || meaning === "failing" || systemErrorCode(error) === undefined) throw error;
     }
     this.#wasRead = true;
     return this.#remembered;

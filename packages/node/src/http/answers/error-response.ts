@@ -23,6 +23,7 @@ const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
   LOG_TRIMMED: 503,
   LOG_GAP: 503,
   STORE_UNREACHABLE: 503,
+  SYSTEM_REFUSED: 503,
   TX_TIMEOUT: 504,
   LOG_FULL: 507,
   STORE_FULL: 507,
@@ -66,6 +67,7 @@ export function statusOf(code: ErrorCode): number {
 /** What the server tells about failures that are its own. */
 export interface HttpLogger {
   error(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
 }
 
 /** Answers any error as `{"error": {"code", "message", "hint"}}`; a stack goes to the log only. */

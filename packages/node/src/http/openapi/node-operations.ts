@@ -100,6 +100,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
       "STORE_DENIED",
       "STORE_FULL",
       "DISK_FULL",
+      "SYSTEM_REFUSED",
     ],
   },
   {
@@ -119,6 +120,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
       "STORE_UNREACHABLE",
       "STORE_DENIED",
       "DISK_FULL",
+      "SYSTEM_REFUSED",
     ],
   },
 ];

@@ -43,7 +43,7 @@ export const DOCUMENT: QueryParameters = {
 };
 
 /** What every read may meet. */
-export const READ_ERRORS = ["NOT_READY", "INDEX_CORRUPT", "TX_TIMEOUT"] as const;
+export const READ_ERRORS = ["NOT_READY", "INDEX_CORRUPT", "SYSTEM_REFUSED", "TX_TIMEOUT"] as const;
 /** What every write may meet. */
 export const SUBMIT_ERRORS = [
   ...READ_ERRORS,
@@ -52,4 +52,5 @@ export const SUBMIT_ERRORS = [
   "LOG_DIFFERENT",
   "LOG_FULL",
   "DISK_FULL",
+  "SYSTEM_REFUSED",
 ] as const;

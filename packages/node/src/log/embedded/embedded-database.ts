@@ -7,8 +7,11 @@ import {
   errorMessage,
   isCairnError,
   isLockedElsewhere,
+  openKeepingLogs,
   syncFolder,
   systemErrorCode,
+  systemErrorOf,
+  systemRefused,
   whileLocked,
 } from "@cairn/kv";
 import { ClassicLevel } from "classic-level";
@@ -56,13 +59,17 @@ export async function openDatabase(path: string, options: OpeningOptions): Promi
     claim = await claimDirectory(path);
     const { release } = claim;
     if (options.create === true) await beginUnlessThere(path, options);
-    await checkTail(path, options);
-    const database: Database = new ClassicLevel(path, {
-      keyEncoding: "view",
-      valueEncoding: "view",
-      writeBufferSize: WRITE_BUFFER_BYTES,
-    });
-    await database.open();
+    const exists = await hasDatabase(path);
+    const end = exists ? await checkTail(path, options) : undefined;
+    const make = (): Database =>
+      new ClassicLevel(path, {
+        // LevelDB takes a CURRENT that it cannot look at (EIO, EACCES) for one that is not there, and would begin anew over the files.
+        createIfMissing: !exists,
+        keyEncoding: "view",
+        valueEncoding: "view",
+        writeBufferSize: WRITE_BUFFER_BYTES,
+      });
+    const database = await openKeepingLogs(make, path, { exists, end });
     database.once("closed", release);
     try {
       // Opening ends with a rename of CURRENT, which LevelDB leaves to the file system.
@@ -91,20 +98,19 @@ async function beginUnlessThere(path: string, { onNotice }: OpeningOptions): Pro
 
 /**
  * Cuts off what was being written last when the power went. Whatever else is not whole is damage: LevelDB passes over it, together with
- * all that follows, and the log would lose its end.
+ * all that follows, and the log would lose its end. Answers where it ends, as {@link checkWriteAheadLogs} does.
  */
-async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<void> {
+async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<number | undefined> {
   try {
-    if (!(await hasDatabase(path))) return;
     if (await isTorn(path)) {
       // Looked at again, as it may have been another process's that was just being written.
       const told = await whileLocked(path, () => cutTorn(path, onNotice !== undefined));
       for (const sentence of told) onNotice?.(sentence);
     }
-    await checkWriteAheadLogs(path);
+    return await checkWriteAheadLogs(path);
   } catch (error) {
     // Files that vanish or change belong to somebody who writes there; opening says so.
-    if (systemErrorCode(error) === "ENOENT" || (await isLockedElsewhere(path))) return;
+    if (systemErrorCode(error) === "ENOENT" || (await isLockedElsewhere(path))) return undefined;
     throw isCairnError(error, "INDEX_CORRUPT") ? damagedFile(path, error) : error;
   }
 }
@@ -128,7 +134,8 @@ export function databaseError(path: string, error: unknown): CairnError {
       cause: error,
     });
   }
-  if (/ENOSPC|EDQUOT|No space left|File too large|quota exceeded/i.test(`${code} ${reason}`)) {
+  const system = systemErrorOf(error);
+  if (system?.meaning === "full") {
     return new CairnError(
       "DISK_FULL",
       `The log in ${path} cannot be written because there is no space left.`,
@@ -138,6 +145,7 @@ export function databaseError(path: string, error: unknown): CairnError {
       },
     );
   }
+  if (system?.meaning === "wait") return systemRefused(`The log in ${path}`, system, error);
   return new CairnError("LOG_UNREACHABLE", `The log in ${path} cannot be used: ${reason}.`, {
     hint: "Check that the folder exists on a working disk and that this user may write to it.",
     cause: error,

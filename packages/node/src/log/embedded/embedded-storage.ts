@@ -45,6 +45,8 @@ export class EmbeddedStorage {
   /** Once set it stays, and nothing is read or written any more. */
   #damage: CairnError | undefined;
   #checking: Promise<void> | undefined;
+  /** Writers and readers wait for the same one. */
+  #recovering: Promise<void> | undefined;
   #stopChecking = new AbortController();
   /** Ends when the last change under way does. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -76,6 +78,12 @@ export class EmbeddedStorage {
     throw new CairnError("LOG_UNREACHABLE", `The log in ${this.path} is not open.`, {
       hint: "After a failed write it is opened again with the next transaction. Check the disk.",
     });
+  }
+
+  /** The database, opened again where a failed write closed it: a node that only reads must not wait for a writer. */
+  async reopened(): Promise<Database> {
+    if (this.#database === undefined && this.#failure !== undefined) await this.#recover(this.#failure);
+    return this.database;
   }
 
   /** Whether `database` is still the one in use. */
@@ -233,8 +241,15 @@ export class EmbeddedStorage {
     return await done;
   }
 
-  /** Opens again after `failure`, or throws it: until a full disk has room again, the database stays open for readers. */
   async #recover(failure: CairnError): Promise<void> {
+    this.#recovering ??= this.#openAgain(failure).finally(() => {
+      this.#recovering = undefined;
+    });
+    await this.#recovering;
+  }
+
+  /** Opens again after `failure`, or throws it: until a full disk has room again, the database stays open for readers. */
+  async #openAgain(failure: CairnError): Promise<void> {
     if (failure.code === "DISK_FULL" && !(await hasRoomToOpen(this.path))) throw failure;
     const acknowledged = this.#last;
     await this.close();

@@ -97,7 +97,8 @@ class EmbeddedTxLog implements TxLog {
   async fetch(position: number): Promise<LogMessage | undefined> {
     this.#check();
     this.#checkExists();
-    const { database, first, last, path } = this.#storage;
+    const database = await this.#storage.reopened();
+    const { first, last, path } = this.#storage;
     if (position < first || position > last) return undefined;
     try {
       const value = await database.get(positionKey(position));
@@ -111,7 +112,7 @@ class EmbeddedTxLog implements TxLog {
     this.#check();
     this.#checkExists();
     const storage = this.#storage;
-    const { database } = storage;
+    const database = await storage.reopened();
     const usable = (): boolean => !options.signal.aborted && !this.#closed && storage.uses(database);
     if (from > storage.last + 1) return;
     let next = Math.max(from, storage.first);

@@ -1,0 +1,83 @@
+import { expect, it } from "vitest";
+import { CairnError } from "../../src/errors/errors.ts";
+import { systemErrorOf, systemRefused } from "../../src/errors/system-errors.ts";
+import { explainOpening, explainOperation } from "../../src/level/level-errors.ts";
+
+const DIR = "/idx/live";
+
+/** Each error of the table: what Linux says of it, what it asks for, and the code that an index answers with. */
+const TABLE = [
+  ["EMFILE", "Too many open files", "wait", "SYSTEM_REFUSED"],
+  ["ENFILE", "Too many open files in system", "wait", "SYSTEM_REFUSED"],
+  ["ENOMEM", "Cannot allocate memory", "wait", "SYSTEM_REFUSED"],
+  ["EAGAIN", "Resource temporarily unavailable", "wait", "SYSTEM_REFUSED"],
+  ["ENOSPC", "No space left on device", "full", "DISK_FULL"],
+  ["EDQUOT", "Disk quota exceeded", "full", "DISK_FULL"],
+  ["EFBIG", "File too large", "full", "DISK_FULL"],
+  ["EACCES", "Permission denied", "denied", "CONFIG_INVALID"],
+  ["EPERM", "Operation not permitted", "denied", "CONFIG_INVALID"],
+  ["EROFS", "Read-only file system", "denied", "CONFIG_INVALID"],
+  ["EIO", "Input/output error", "failing", "SYSTEM_REFUSED"],
+] as const;
+
+function saidByLevelDb(reason: string): Error {
+  return Object.assign(new Error(`IO error: ${DIR}/000005.ldb: ${reason}`), { code: "LEVEL_IO_ERROR" });
+}
+
+it.each(TABLE)("%s, in LevelDB's words %j, is never damage of an index", (errno, text, meaning, code) => {
+  const said = saidByLevelDb(text);
+  expect(systemErrorOf(said)).toMatchObject({ errno, meaning });
+  expect(explainOperation(said, DIR)).toMatchObject({ code, cause: said });
+  const wrapped = Object.assign(new Error("Database failed to open", { cause: said }), {
+    code: "LEVEL_DATABASE_NOT_OPEN",
+  });
+  expect(explainOpening(wrapped, DIR)).toMatchObject({ code, cause: said });
+});
+
+it.each(TABLE)("%s, as Node names it, is the same", (errno, _text, meaning, code) => {
+  const named = Object.assign(new Error(`${errno}: open '${DIR}/000005.ldb'`), { code: errno });
+  expect(systemErrorOf(named)).toMatchObject({ errno, meaning });
+  expect(explainOperation(named, DIR)).toMatchObject({ code });
+});
+
+it("a quota that is used up is known though Node has only its number", () => {
+  const unnamed = Object.assign(new Error("Unknown system error -122"), {
+    code: "Unknown system error -122",
+  });
+  expect(systemErrorOf(unnamed)).toMatchObject({ errno: "EDQUOT" });
+});
+
+it("a thread that could not be started says what was missing", () => {
+  const init = Object.assign(new Error("Worker initialization failure: EMFILE"), {
+    code: "ERR_WORKER_INIT_FAILED",
+  });
+  expect(systemErrorOf(init)).toMatchObject({ errno: "EMFILE" });
+});
+
+it("what LevelDB calls corruption is corruption, whatever else it says", () => {
+  const message = "Corruption: checksum mismatch: Too many open files";
+  const damaged = Object.assign(new Error(message), { code: "LEVEL_CORRUPTION" });
+  expect(systemErrorOf(damaged)).toBeUndefined();
+  expect(explainOperation(damaged, DIR)).toMatchObject({ code: "INDEX_CORRUPT" });
+});
+
+it("a folder of an odd name is not taken for what LevelDB says of it", () => {
+  const odd = new Error("IO error: /Too many open files: x/000005.ldb: No such file or directory");
+  expect(systemErrorOf(odd)).toBeUndefined();
+});
+
+it("an error that has a code already keeps its meaning", () => {
+  const known = new CairnError("INDEX_CORRUPT", "Damaged.", { cause: saidByLevelDb("Input/output error") });
+  expect(systemErrorOf(known)).toBeUndefined();
+});
+
+it("what users are shown names the cause and what to do", () => {
+  const said = saidByLevelDb("Too many open files");
+  const system = systemErrorOf(said);
+  if (system === undefined) throw new Error("not known");
+  expect(systemRefused("The index in /idx/live", system, said)).toMatchObject({
+    code: "SYSTEM_REFUSED",
+    message: expect.stringMatching(/^The index in .* as many files open as it may \(EMFILE\)/),
+    hint: expect.stringContaining("by itself"),
+  });
+});

@@ -1,0 +1,92 @@
+import { readdirSync, rmSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { ClassicLevel } from "classic-level";
+import { describe, expect, it } from "vitest";
+import { checkWriteAheadLogs } from "../../src/files/write-ahead-logs.ts";
+import { openKeepingLogs } from "../../src/level/kept-logs.ts";
+import { testDirectory } from "../support/test-directory.ts";
+
+type Database = ClassicLevel<Uint8Array, Uint8Array>;
+
+const directory = testDirectory();
+const ENCODINGS = { keyEncoding: "view", valueEncoding: "view" } as const;
+const make = (dir: string): Database => new ClassicLevel(dir, ENCODINGS);
+const bytes = (text: string): Uint8Array => Buffer.from(text);
+
+/** A database in which a key has several values, one after the other, and one is deleted; all in its write-ahead log. */
+async function written(dir: string): Promise<void> {
+  const level = make(dir);
+  await level.open();
+  for (let n = 0; n < 50; n += 1) {
+    await level.batch([
+      { type: "put", key: bytes(`k${n % 7}`), value: bytes(`${n}`.repeat(1_000)) },
+      { type: "put", key: bytes("last"), value: bytes(`${n}`) },
+    ]);
+  }
+  await level.del(bytes("k3"));
+  await level.close();
+}
+
+async function rows(level: Database): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for await (const [key, value] of level.iterator()) {
+    found[Buffer.from(key).toString()] = Buffer.from(value).toString();
+  }
+  return found;
+}
+
+/** As LevelDB passes over a log that it has no descriptor for: it is gone when the database is open. */
+function passingOverLogs(dir: string): () => Database {
+  return () => {
+    for (const name of readdirSync(dir)) if (name.endsWith(".log")) rmSync(join(dir, name));
+    return make(dir);
+  };
+}
+
+describe("opening a database", () => {
+  it("has what its write-ahead log holds though LevelDB passed over it", async () => {
+    const dir = directory.path("passed-over");
+    await written(dir);
+    const end = await checkWriteAheadLogs(dir);
+    const level = await openKeepingLogs(passingOverLogs(dir), dir, { exists: true, end });
+    const found = await rows(level);
+    expect(found).toMatchObject({ last: "49", k0: "49".repeat(1_000), k6: "48".repeat(1_000) });
+    expect(found).not.toHaveProperty("k3");
+    await level.close();
+    expect((await readdir(dir)).filter((name) => name.startsWith("unapplied"))).toEqual([]);
+  });
+
+  it("that failed half-way is made up for by the next one", async () => {
+    const dir = directory.path("half-way");
+    await written(dir);
+    const end = await checkWriteAheadLogs(dir);
+    const failing = (): Database => {
+      const level = passingOverLogs(dir)();
+      // Between opening and settling the process runs out of what it needs.
+      level.batch = () => {
+        throw Object.assign(new Error("too many open files"), { code: "EMFILE" });
+      };
+      return level;
+    };
+    await expect(openKeepingLogs(failing, dir, { exists: true, end })).rejects.toMatchObject({
+      code: "EMFILE",
+    });
+    const again = await checkWriteAheadLogs(dir);
+    const level = await openKeepingLogs(() => make(dir), dir, { exists: true, end: again });
+    expect(await rows(level)).toMatchObject({ last: "49" });
+    await level.close();
+  });
+
+  it("does not write again what LevelDB did read, and leaves nothing behind", async () => {
+    const dir = directory.path("read");
+    await written(dir);
+    const end = await checkWriteAheadLogs(dir);
+    const level = await openKeepingLogs(() => make(dir), dir, { exists: true, end });
+    expect(await rows(level)).toMatchObject({ last: "49" });
+    await level.close();
+    // What was written again would be in the log that follows.
+    expect(await checkWriteAheadLogs(dir)).toBeUndefined();
+    expect((await readdir(dir)).filter((name) => name.startsWith("unapplied"))).toEqual([]);
+  });
+});
