@@ -6,6 +6,11 @@ import { parseArgs } from "node:util";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 
+/** A soak that is a program of its own, since it needs more than the tests do (a C compiler). */
+const PROGRAMS: Readonly<Record<string, { readonly program: string; readonly rounds: number }>> = {
+  resources: { program: "packages/node/dist/test/faults/system-calls/main.js", rounds: 40 },
+};
+
 /** What can be soaked: the test, and how many rounds it makes, or minutes it takes, when nothing else is said. */
 const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: string; minutes: number }>> =
   {
@@ -35,11 +40,17 @@ const { values, positionals } = parseArgs({
   },
 });
 const wanted = values.only === undefined ? positionals : [values.only];
-const names = wanted.length === 0 ? Object.keys(SOAKS) : wanted;
+const known = [...Object.keys(SOAKS), ...Object.keys(PROGRAMS)];
+const names = wanted.length === 0 ? known : wanted;
 const failed: string[] = [];
 for (const name of names) {
   const soak = SOAKS[name];
-  if (soak === undefined) fail(`There is no soak "${name}": choose one of ${Object.keys(SOAKS).join(", ")}.`);
+  const other = PROGRAMS[name];
+  if (other !== undefined) {
+    if ((await runProgram(other)) !== 0) failed.push(name);
+    continue;
+  }
+  if (soak === undefined) fail(`There is no soak "${name}": choose one of ${known.join(", ")}.`);
   if ((await run(name, soak)) !== 0) failed.push(name);
 }
 if (failed.length > 0) fail(`Failed: ${failed.join(", ")}.`);
@@ -66,6 +77,20 @@ async function run(
     env,
     stdio: "inherit",
   });
+  const [code] = (await once(child, "exit")) as [number | null];
+  return code;
+}
+
+async function runProgram({
+  program,
+  rounds,
+}: {
+  readonly program: string;
+  readonly rounds: number;
+}): Promise<number | null> {
+  const told = count("--rounds", values.rounds ?? values.seeds ?? String(rounds));
+  const args = [program, "--rounds", String(told), "--seed", String(count("--seed", values.seed ?? "1"))];
+  const child = spawn(process.execPath, args, { cwd: ROOT, stdio: "inherit" });
   const [code] = (await once(child, "exit")) as [number | null];
   return code;
 }
