@@ -1,4 +1,5 @@
-import { startNode } from "@cairn/node";
+import { setTimeout as delay } from "node:timers/promises";
+import { type CairnNode, isCairnError, startNode } from "@cairn/node";
 import { touchPages } from "../harness/command.ts";
 import type { Figures } from "../harness/figures.ts";
 import { peakMemory, resetPeakMemory } from "../harness/peak-memory.ts";
@@ -10,14 +11,37 @@ export async function takeCheckpointOnce({ config }: { readonly config: object }
     await node.ready;
     await touchPages();
     const idle = resetPeakMemory();
-    const begin = performance.now();
-    const result = await node.checkpoint().done;
-    const seconds = (performance.now() - begin) / 1000;
-    if ("skipped" in result) throw new Error(`no checkpoint was taken: ${result.skipped}`);
+    const { seconds, bytes } = await savedCheckpoint(node);
     const peak = peakMemory();
-    const megabytes = result.checkpoint.bytes / 1_000_000;
+    const megabytes = bytes / 1_000_000;
     return { s: seconds, "MB/s": megabytes / seconds, "peak MB": peak, "MB above idle": peak - idle };
   } finally {
     await node.close();
+  }
+}
+
+const BETWEEN_LOOKS_MS = 20;
+
+/** How long saving took. Where the node's own first look came before, it is that one's checkpoint, which is waited for. */
+export async function savedCheckpoint(node: CairnNode): Promise<{ seconds: number; bytes: number }> {
+  const begin = performance.now();
+  try {
+    const { begun, done } = node.checkpoint();
+    // It fails as the beginning does.
+    done.catch(() => undefined);
+    await begun;
+    const result = await done;
+    if ("checkpoint" in result) {
+      return { seconds: (performance.now() - begin) / 1000, bytes: result.checkpoint.bytes };
+    }
+  } catch (error) {
+    if (!isCairnError(error, "CHECKPOINT_RUNNING")) throw error;
+  }
+  for (;;) {
+    const { running, last, lastSaved, lastFailure } = (await node.status()).checkpoints;
+    if (running !== null) await delay(BETWEEN_LOOKS_MS);
+    else if (last !== null && lastSaved !== null) {
+      return { seconds: lastSaved.durationMs / 1000, bytes: last.bytes };
+    } else throw new Error(`no checkpoint was taken: ${lastFailure?.message ?? "there was nothing to save"}`);
   }
 }
