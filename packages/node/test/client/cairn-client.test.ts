@@ -139,7 +139,10 @@ describe("errors", () => {
     silent.node.indexing = false;
     silent.node.beforeSubmit = () => new Promise(() => {});
     const cairn = client([silent.url, url], { attemptMs: 100 });
-    const { committed } = await cairn.transact({ ops: [["put", "pods", "patient", 1]] }, { timeoutMs: 100 });
+    const { committed } = await cairn.transact(
+      { ops: [["put", "pods", "patient", 1]] },
+      { timeoutMs: 1_000 },
+    );
     expect(committed).toBe(true);
   });
 
@@ -149,7 +152,7 @@ describe("errors", () => {
     silent.node.beforeSubmit = () => new Promise(() => {});
     // What the second has as well, and needs on a busy machine.
     const cairn = client([silent.url, url], { retryForMs: 1, attemptMs: 3_000 });
-    expect((await cairn.transact({ ops: [["put", "pods", "p", 1]] }, { timeoutMs: 50 })).committed).toBe(
+    expect((await cairn.transact({ ops: [["put", "pods", "p", 1]] }, { timeoutMs: 1_000 })).committed).toBe(
       true,
     );
     expect(await failure(client([nobody, nobody], { retryForMs: 0 }).status())).toMatchObject({
