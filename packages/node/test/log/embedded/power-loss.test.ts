@@ -1,4 +1,4 @@
-import { link, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, cp, link, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -107,6 +107,75 @@ describe("an embedded log after a power loss during its last append", () => {
   });
 });
 
+describe("an embedded log after a power loss while LevelDB wrote a table", () => {
+  let folder: string;
+  let path: string;
+  let before: string;
+  let manifest: string;
+  /** Before the table was written, the folder is `before`; `path` is as it is after. */
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
+    path = join(folder, "log");
+    before = join(folder, "before");
+    const log = await openEmbeddedTxLog({ path });
+    await log.create(bytes);
+    for (let n = 2; n <= 20; n += 1) await log.append(bytes(`${n}`));
+    await cp(path, before, { recursive: true });
+    // Removing messages ends with a compaction: what is in memory becomes a table.
+    await log.trim?.(2);
+    await log.close();
+    manifest = (await readdir(path)).find((name) => name.startsWith("MANIFEST")) ?? "";
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  it("has everything when the manifest names a table that did not arrive", async () => {
+    await writeFile(join(before, manifest), await readFile(join(path, manifest)));
+    const notices: string[] = [];
+    const log = await openEmbeddedTxLog({ path: before, onNotice: (notice) => notices.push(notice) });
+    expect(await log.bounds()).toEqual({ first: 1, last: 20 });
+    expect(notices).toEqual([expect.stringMatching(/^MANIFEST-.*They held no message\./)]);
+    await log.close();
+  });
+
+  it("has everything when the manifest grew and what it grew by did not arrive", async () => {
+    const short = await readFile(join(before, manifest));
+    const { length } = await readFile(join(path, manifest));
+    expect(length).toBeGreaterThan(short.length);
+    await writeFile(join(before, manifest), Buffer.concat([short, Buffer.alloc(length - short.length)]));
+    const log = await openEmbeddedTxLog({ path: before });
+    expect(await log.bounds()).toEqual({ first: 1, last: 20 });
+    await log.close();
+  });
+
+  it("is LOG_GAP when a table is missing and what it was made of is gone", async () => {
+    const [table = ""] = (await readdir(path)).filter((name) => name.endsWith(".ldb"));
+    await rm(join(path, table));
+    const names = await readdir(path);
+    await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "LOG_GAP" });
+    expect((await readdir(path)).includes("torn")).toBe(names.includes("torn"));
+  });
+});
+
+describe("an embedded log that is open", () => {
+  it("is not cut by whoever opens it a second time while something is being written", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
+    const path = join(folder, "log");
+    const log = await openEmbeddedTxLog({ path });
+    try {
+      await log.create(bytes);
+      const [wal = ""] = (await readdir(path)).filter((name) => name.endsWith(".log"));
+      // As a write looks of which the first page is in the file.
+      await appendFile(join(path, wal), Buffer.alloc(50));
+      const { size } = await stat(join(path, wal));
+      await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "INDEX_LOCKED" });
+      expect((await stat(join(path, wal))).size).toBe(size);
+    } finally {
+      await log.close();
+      await rm(folder, { recursive: true });
+    }
+  });
+});
+
 describe("an embedded log that was damaged, though every append in it was answered", () => {
   let folder: string;
   beforeEach(async () => {
@@ -129,6 +198,20 @@ describe("an embedded log that was damaged, though every append in it was answer
     const log = await writeLog(folder, [[2_000], [100], [100], [100], [9_000]]);
     const lost = pagesBetween(log.groups[1]?.bytes ?? 0, (log.groups[4]?.bytes ?? 0) + 1_000);
     expect((await openWith(log, without(log.content, ...lost))).code).toBe("LOG_GAP");
+  });
+
+  it("is LOG_GAP with a page of an earlier group missing, also when the last append was interrupted, too", async () => {
+    const log = await writeLog(folder, [[20_000], [50], [9_000]]);
+    const interrupted = log.content.subarray(0, log.content.length - 3_000);
+    expect((await openWith(log, without(interrupted, [PAGE, 2 * PAGE]))).code).toBe("LOG_GAP");
+  });
+
+  it("is LOG_GAP when the length of the last group is changed such that the end of the file seems to cut it off", async () => {
+    const log = await writeLog(folder, [[500], [400]]);
+    const changed = Buffer.from(log.content);
+    const length = (log.groups.at(-2)?.bytes ?? 0) + 5;
+    changed.writeUInt8(changed.readUInt8(length) ^ 0x20, length);
+    expect((await openWith(log, changed)).code).toBe("LOG_GAP");
   });
 
   it("is LOG_GAP with a byte changed anywhere, also in the last group", async () => {
