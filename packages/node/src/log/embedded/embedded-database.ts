@@ -110,7 +110,9 @@ async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<nu
     return await checkWriteAheadLogs(path);
   } catch (error) {
     // Files that vanish or change belong to somebody who writes there; opening says so.
-    if (systemErrorCode(error) === "ENOENT" || (await isLockedElsewhere(path))) return undefined;
+    if (await isLockedElsewhere(path)) return undefined;
+    // A CURRENT without a name in it leads to the folder itself.
+    if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) throw lacksFile(path, error);
     throw isCairnError(error, "INDEX_CORRUPT") ? damagedFile(path, error) : error;
   }
 }
@@ -163,6 +165,14 @@ export function damagedMessage(path: string, position: number): CairnError {
 export function lostMessages(path: string, from: number, to: number): CairnError {
   return new CairnError("LOG_GAP", `The log in ${path} lost its messages ${from} to ${to}.`, {
     hint: DAMAGED_HINT,
+  });
+}
+
+/** A file that the database in `path` needs is missing. */
+function lacksFile(path: string, cause: unknown): CairnError {
+  return new CairnError("LOG_GAP", `The log in ${path} is damaged: ${errorMessage(cause)}.`, {
+    hint: DAMAGED_HINT,
+    cause,
   });
 }
 

@@ -156,6 +156,17 @@ describe("an embedded log", () => {
     await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "LOG_GAP" });
   });
 
+  it("is damaged, not to be tried again, when the manifest that CURRENT names is missing or empty", async () => {
+    const log = await openEmbeddedTxLog({ path });
+    await log.create(bytes);
+    await log.close();
+    for (const name of ["MANIFEST-000077", "", "MANIFEST-000001"]) {
+      await writeFile(join(path, "MANIFEST-000001"), "");
+      await writeFile(join(path, "CURRENT"), `${name}\n`);
+      await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "LOG_GAP" });
+    }
+  });
+
   it("refuses a folder that holds another database", async () => {
     const other = new ClassicLevel(path);
     await other.put("\u0000key", "value");
