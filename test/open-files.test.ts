@@ -1,10 +1,12 @@
+import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { Agent, get } from "node:http";
+import { Agent, get, request } from "node:http";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
+import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
 import { NodeProcess } from "./support/cairn-process.ts";
 
@@ -27,24 +29,47 @@ async function hold(port: number): Promise<Socket[]> {
   return sockets;
 }
 
-async function putAll(url: string, round: number): Promise<number[]> {
-  const statuses: number[] = [];
+async function put(
+  url: string,
+  round: number,
+  key: number,
+  agent: Agent | false = false,
+): Promise<{ status: number | undefined; code?: string }> {
+  const body = JSON.stringify({ text: documentOf(round, key) });
+  const headers = { "content-type": "application/json" };
+  const sent = request(`${url}/api/v1/documents/things/k${key}`, { method: "PUT", headers, agent });
+  sent.end(body);
+  const [answer] = await once(sent, "response");
+  const { error } = JSON.parse(await text(answer)) as { error?: { code: string } };
+  return { status: answer.statusCode, ...(error === undefined ? {} : { code: error.code }) };
+}
+
+async function putAll(url: string, round: number): Promise<(number | undefined)[]> {
+  const statuses: (number | undefined)[] = [];
   for (let key = 0; key < KEYS; key += 1) {
-    const body = JSON.stringify({ text: documentOf(round, key) });
-    const headers = { "content-type": "application/json", connection: "close" };
-    const answer = await fetch(`${url}/api/v1/documents/things/k${key}`, { method: "PUT", body, headers });
-    await answer.arrayBuffer();
-    statuses.push(answer.status);
+    // A connection that is kept would be idle between two puts, and give way to a stranger's.
+    statuses.push((await put(url, round, key)).status);
   }
   return statuses;
 }
 
+/** What a running process may have open from now on; files that are open stay open. */
+async function allow(pid: number, openFiles: number): Promise<void> {
+  await promisify(execFile)("prlimit", [`--pid=${pid}`, `--nofile=${openFiles}:${OPEN_FILES}`]);
+}
+
 /** A request on a connection of its own, as a client that just arrived makes it. */
 async function read(url: string, key: number): Promise<unknown> {
-  const agent = new Agent({ keepAlive: false });
-  const request = get(`${url}/api/v1/documents/things/k${key}`, { agent });
-  const [answer] = await once(request, "response");
+  const [answer] = await once(get(`${url}/api/v1/documents/things/k${key}`, { agent: false }), "response");
   return JSON.parse(await text(answer));
+}
+
+/** The number that the next file gets which the process opens. */
+async function lowestFree(pid: number): Promise<number> {
+  const used = new Set(await readdir(`/proc/${pid}/fd`));
+  let number = 0;
+  while (used.has(String(number))) number += 1;
+  return number;
 }
 
 it("strangers who hold connections take no file from index and log: all puts are taken, nothing is moved aside", async () => {
@@ -71,4 +96,47 @@ it("strangers who hold connections take no file from index and log: all puts are
   expect(await readdir(path.join(dir, "limited-index"))).not.toContain("quarantine");
   expect(node.output()).not.toMatch(/INDEX_CORRUPT|INTERNAL|SYSTEM_REFUSED/);
   expect(await readFile(`/proc/${node.pid}/limits`, "utf8")).toMatch(/Max open files\s+400\s+400/);
+});
+
+it("a node that cannot open another file refuses, keeps its index and log, and goes on by itself", async () => {
+  const dir = await mkdtemp(path.join(tmpdir(), "cairn-open-files-"));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  const node = NodeProcess.start({ id: "limited", dir, openFiles: OPEN_FILES });
+  onTestFinished(() => node.kill());
+  await node.ready();
+  const url = await node.url();
+  await putAll(url, 0);
+  const acknowledged = new Map(
+    Array.from({ length: KEYS }, (_, key) => [key, new Set([documentOf(0, key)])]),
+  );
+
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  onTestFinished(() => agent.destroy());
+  await put(url, 0, 0, agent);
+  // Its connection stays open. LevelDB goes on in its files until it begins a new write-ahead log.
+  await allow(node.pid, await lowestFree(node.pid));
+  const codes = new Set<string | undefined>();
+  for (let n = 0; n < 200 && codes.size === 0; n += 1) {
+    const key = n % KEYS;
+    const { status, code } = await put(url, n + 1, key, agent);
+    if (status === 200) acknowledged.set(key, new Set([documentOf(n + 1, key)]));
+    else {
+      // One that was refused may be in the log all the same.
+      acknowledged.get(key)?.add(documentOf(n + 1, key));
+      codes.add(code);
+    }
+  }
+  expect([...codes]).toEqual([expect.stringMatching(/^(?:SYSTEM_REFUSED|NOT_READY|LOG_UNREACHABLE)$/)]);
+
+  await allow(node.pid, OPEN_FILES);
+  await node.ready();
+  for (const [key, documents] of acknowledged) {
+    const { text: found } = (await read(url, key)) as { text: string };
+    expect(documents.has(found)).toBe(true);
+  }
+  expect((await put(url, 999, 0)).status).toBe(200);
+  expect(await read(url, 0)).toMatchObject({ text: documentOf(999, 0) });
+  expect(await node.status()).toMatchObject({ phase: "ready", failure: null, join: { movedAside: [] } });
+  expect(await readdir(path.join(dir, "limited-index"))).not.toContain("quarantine");
+  expect(node.output()).not.toMatch(/INDEX_CORRUPT|INTERNAL|LOG_GAP|LOG_REGRESSED/);
 });

@@ -1,3 +1,4 @@
+import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
 import { findCandidates, memoryStore } from "../../src/index.ts";
 import type { CheckpointStore, FindOptions } from "../../src/index.ts";
@@ -30,6 +31,15 @@ test("a store that cannot be asked is reported beside those that can", async () 
   const onUnreachable: FindOptions["onUnreachable"] = ({ store }) => void reported.push(store.location);
   expect(await found([away, memoryStore()], { onUnreachable })).toEqual([]);
   expect(reported).toEqual(["memory://away"]);
+});
+
+test("a process that has run out of something restores nothing older from another store", async () => {
+  const refused = new CairnError("SYSTEM_REFUSED", "This process has as many files open as it may.");
+  const exhausted = faultyStore(memoryStore({ name: "exhausted" }), { fail: () => refused });
+  const dir = await temporaryDirectory();
+  const other = memoryStore({ name: "other" });
+  await takeAt(1, other, testSource(), dir);
+  await expect(found([exhausted, other])).rejects.toBe(refused);
 });
 
 test("a store that goes away between two manifests is reported, and the others' candidates still come", async () => {

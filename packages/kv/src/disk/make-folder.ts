@@ -30,20 +30,18 @@ async function make(folder: string): Promise<"made" | "there" | "nothing above">
   } catch (error) {
     if (systemErrorCode(error) === "ENOENT") return "nothing above";
     // A folder that is there may be refused with any code, on a read-only file system for example.
-    if (
-      systemErrorCode(error) === "EEXIST" ? await isFolder(folder) : await isFolder(folder).catch(() => false)
-    )
-      return "there";
+    if (await isFolder(folder, error)) return "there";
     throw error;
   }
 }
 
-async function isFolder(path: string): Promise<boolean> {
+/** Whether there is a folder at `path`, where making one was refused with `refusal`. */
+async function isFolder(path: string, refusal: unknown): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
   } catch (error) {
     // Something is there, and could not be looked at just now.
-    if (systemErrorOf(error) !== undefined) throw error;
+    if (systemErrorCode(refusal) === "EEXIST" && systemErrorOf(error) !== undefined) throw error;
     // What making it was refused with says more.
     if (systemErrorCode(error) !== undefined) return false;
     throw error;

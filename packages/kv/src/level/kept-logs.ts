@@ -87,9 +87,9 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
   const preparing = join(dir, PREPARING);
   const letGo = async (): Promise<void> => {
     await rename(kept, preparing);
-    // Found again after a power loss, they would be applied over what is newer.
-    await syncFolder(dir);
     await rm(preparing, { recursive: true, force: true });
+    // Found again after a power loss, they would be applied over what is newer. Last, since files that are gone need not be flushed.
+    await syncFolder(dir);
   };
   await rm(preparing, { recursive: true, force: true });
   // Left by an opening that did not come to its end: those are the logs, and what lies there now are parts of them.
