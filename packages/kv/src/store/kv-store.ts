@@ -89,7 +89,7 @@ export interface KvStats {
  * - `batch` is atomic: after a crash of the process all of it is there or nothing; and batches survive in
  *   order: if one is there, so are all before it. It returns when readers of this process see it;
  *   `sync: true` returns when it also survives a power loss.
- * - A batch that failed for the disk's sake (`DISK_FULL`, `INDEX_CORRUPT`) is the last one: whether it is there is known
+ * - A batch that failed for the disk's sake (`DISK_FULL`, `SYSTEM_REFUSED`, `INDEX_CORRUPT`) is the last one: whether it is there is known
  *   only after opening the store again, and until then every further batch throws the same error.
  * - Readers never see half a batch, and never wait for writers.
  * - What was damaged where it lies is `INDEX_CORRUPT` for whoever reads or captures it, never an answer: a node leaves such a store
