@@ -14,6 +14,8 @@ import {
 
 /** What a disk writes whole or not at all; a page of the file system has several. */
 const SECTOR_BYTES = 512;
+/** What a file system writes to it at a time. */
+const PAGE_BYTES = 4_096;
 // The types of a record that a batch begins with (doc/log_format.md of LevelDB).
 const FULL = 1;
 const FIRST = 2;
@@ -162,12 +164,16 @@ function endingOf(
   return batchBytes === undefined ? undefined : { bytes: last, batchBytes };
 }
 
-/** Whether some sector behind `start`, or what of the first and of the last one lies there, was never written. */
+/** Whether some sector behind `start`, or what of the first and of the last one lies there, or the end of a page, was never written. */
 function lacksSectors(bytes: Buffer, start: number): boolean {
   for (let from = start; from < bytes.length;) {
     const to = from - (from % SECTOR_BYTES) + SECTOR_BYTES;
     if (bytes.subarray(from, to).every((byte) => byte === 0)) return true;
     from = to;
   }
-  return false;
+  // A page that was written between two writes to it ends in zeros.
+  for (let end = start - (start % PAGE_BYTES) + PAGE_BYTES; end < bytes.length; end += PAGE_BYTES) {
+    if (bytes[end - 1] === 0) return true;
+  }
+  return bytes.at(-1) === 0;
 }

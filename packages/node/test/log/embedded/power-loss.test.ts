@@ -51,6 +51,15 @@ describe("an embedded log after a power loss during its last append", () => {
     });
   }
 
+  it("has what was answered when a page reached the disk between two writes to it", async () => {
+    const { answered, all, ...log } = await written([9_000]);
+    for (const missing of [1, 5, 100, 300]) {
+      expect((await openWith(log, without(log.content, [all.bytes - missing, all.bytes]))).last).toBe(
+        answered.last,
+      );
+    }
+  });
+
   it("has what was answered when only every other page arrived, or only the last one", async () => {
     const { answered, all, ...log } = await written([100_000, 70_000]);
     const pages = pagesBetween(answered.bytes, all.bytes);
