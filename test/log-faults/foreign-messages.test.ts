@@ -91,4 +91,31 @@ describe("a message that somebody else published to the log", () => {
       expect(await values(node)).toEqual({ k0: "kept", k1: "kept", k2: "kept", k3: "after it" });
     }
   });
+
+  it.each<[string, (logId: string, body: string) => Uint8Array]>([
+    ["the same transaction of another log", (_, body) => framed("another log", body)],
+    [
+      "the same transaction with a wrong checksum",
+      (logId, body) => Buffer.from(framed(logId, body)).fill("0", 8, 16),
+    ],
+    [
+      "another transaction without an id",
+      (logId) => framed(logId, '{"ops":[["delete","things","default/none"]]}'),
+    ],
+    ["anything", () => Buffer.from("garbage")],
+  ])("under a transaction's id, %s, takes nothing from the transaction", async (_, message) => {
+    const [a] = nodes as [CairnNode];
+    const ops = [["put", "things", "default/wanted", 1]] as const;
+    const body = '{"ops":[["put","things","default/wanted"]],"id":"mine"}\n1';
+    await scene.operate(async (operator) => await operator.publish(message(logId, body), "mine"));
+    const { txId } = await a.submit({ ops, id: "mine" });
+    expect(await a.await(txId)).toMatchObject({ committed: true });
+    expect(await values(a)).toMatchObject({ wanted: 1 });
+    // And once, however often it is sent.
+    const again = await a.submit({ ops, id: "mine" });
+    expect(await a.await(again.txId)).toMatchObject({ committed: true });
+    expect(
+      (await a.history({ bucket: "things", namespace: "default", name: "wanted" })).versions,
+    ).toHaveLength(1);
+  });
 });

@@ -122,6 +122,21 @@ describe("a stream that was deleted and made again", () => {
     expect((await failureOf(a)).code).toBe("LOG_DIFFERENT");
   });
 
+  it("and written beyond its position at once never takes a transaction of a node that has not noticed yet", async () => {
+    await scene.operate(async (operator) => {
+      await operator.deleteStream();
+      await operator.makeForeignStream(Array.from({ length: 40 }, (_, n) => `foreign ${n}`));
+    });
+    // As fast as it answers, until it has noticed.
+    for (let n = 0; n < 200 && (await a.status()).phase !== "failed"; n += 1) {
+      const ops = [["put", "things", `default/astray-${n}`, n]] as const;
+      await expect(a.submit({ ops, id: `astray-${n}` })).rejects.toMatchObject({
+        code: expect.stringMatching(/^(LOG_REGRESSED|LOG_DIFFERENT|NOT_READY|LOG_UNREACHABLE)$/) as string,
+      });
+    }
+    expect((await failureOf(a)).code).toBe("LOG_DIFFERENT");
+  });
+
   it("and left deleted keeps a running node from answering reads as right, and makes no log in its place", async () => {
     await scene.operate(async (operator) => await operator.deleteStream());
     expect((await failureOf(a)).code).toBe("LOG_DIFFERENT");

@@ -59,8 +59,9 @@ export class NatsOperator {
   }
 
   /** Publishes as whoever may, without any part of a node. Answers the message's position. */
-  async publish(payload: Uint8Array): Promise<number> {
-    return (await this.#client.jetstream().publish(`${this.stream}.tx`, payload)).seq;
+  async publish(payload: Uint8Array, messageId?: string): Promise<number> {
+    const options = messageId === undefined ? {} : { msgID: messageId };
+    return (await this.#client.jetstream().publish(`${this.stream}.tx`, payload, options)).seq;
   }
 
   /** Removes all messages before `position`. */

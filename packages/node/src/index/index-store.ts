@@ -204,8 +204,8 @@ export class IndexStore {
     if (kind === "committed") return outcome;
     if (kind === "aborted") return { ...outcome, reason: text };
     const first = Number(text);
-    const committed = (await this.outcome(first))?.committed ?? false;
-    return { ...outcome, committed, duplicateOf: first };
+    const { committed = false, reason } = (await this.outcome(first)) ?? {};
+    return { ...outcome, committed, ...(reason === undefined ? {} : { reason }), duplicateOf: first };
   }
 
   /** Undefined while the index holds nothing. `at` an earlier transaction: `CONFLICT` where the history no longer tells it. */

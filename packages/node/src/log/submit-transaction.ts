@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import type { Transaction, TxId } from "@cairn/client";
-import { encodeTransaction } from "../transactions/transaction-codec.ts";
-import { contentHash } from "../transactions/message-frame.ts";
+import { decodeMessage, encodeTransaction } from "../transactions/transaction-codec.ts";
+import { contentHash, logTagOf } from "../transactions/message-frame.ts";
 import type { TxLog } from "./tx-log.ts";
 
 /**
@@ -13,12 +13,12 @@ import type { TxLog } from "./tx-log.ts";
  */
 export async function submitTransaction(
   log: TxLog,
-  { id, offset }: { readonly id: string; readonly offset: number },
+  { id: logId, offset }: { readonly id: string; readonly offset: number },
   transaction: Transaction,
   known: TxId = 0,
   timeoutMs?: number,
 ): Promise<{ txId: TxId }> {
-  const payload = encodeTransaction(transaction, id);
+  const payload = encodeTransaction(transaction, logId);
   if (payload.length > log.maxPayload) {
     throw new CairnError(
       "TX_TOO_LARGE",
@@ -26,13 +26,20 @@ export async function submitTransaction(
       { hint: "Split it into several transactions." },
     );
   }
-  const options = {
-    ...(transaction.id === undefined ? {} : { messageId: transaction.id }),
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
-  };
-  const { position, duplicate } = await log.append(payload, options);
-  if (duplicate) await assertSameContent(log, position, payload, offset);
-  else if (position + offset <= known) throw takenBefore(log.name, position);
+  const limit = timeoutMs === undefined ? {} : { timeoutMs };
+  const messageId = transaction.id === undefined ? {} : { messageId: transaction.id };
+  let appended = await log.append(payload, { ...messageId, ...limit });
+  if (appended.duplicate) {
+    const { position } = appended;
+    const first = await judgeFirst(log, position, payload, { logId, id: transaction.id });
+    if (first === "same") return { txId: position + offset };
+    if (first === "other content") throw sameId(position + offset);
+    // The log took its message for this one, by an id that anybody may give a message: what counts is the id in the message itself, which
+    // the index remembers, so that nothing is applied twice.
+    appended = await log.append(payload, limit);
+  }
+  const { position } = appended;
+  if (position + offset <= known) throw takenBefore(log.name, position);
   return { txId: position + offset };
 }
 
@@ -46,17 +53,24 @@ function takenBefore(logName: string, position: number): CairnError {
   );
 }
 
-/** The log compares ids only; an id stands for one content. */
-async function assertSameContent(
+/** What the message is that the log has under the same message id: the log compares ids only. */
+async function judgeFirst(
   log: TxLog,
   position: number,
   payload: Uint8Array,
-  offset: number,
-): Promise<void> {
+  { logId, id }: { readonly logId: string; readonly id: string | undefined },
+): Promise<"same" | "other content" | "not of this id"> {
   const first = await log.fetch(position);
   // Trimmed meanwhile: what the index remembers of the id decides.
-  if (first === undefined || contentHash(first.payload).equals(contentHash(payload))) return;
-  throw new CairnError("CONFLICT", `Transaction ${position + offset} has the same id and another content.`, {
+  if (first === undefined) return "not of this id";
+  const decoded = decodeMessage(first.payload);
+  const isOfId = decoded.kind === "transaction" && decoded.logTag === logTagOf(logId) && decoded.id === id;
+  if (!isOfId) return "not of this id";
+  return contentHash(first.payload).equals(contentHash(payload)) ? "same" : "other content";
+}
+
+function sameId(txId: TxId): CairnError {
+  return new CairnError("CONFLICT", `Transaction ${txId} has the same id and another content.`, {
     hint: "An id stands for one transaction: choose a new one for another content.",
   });
 }

@@ -70,7 +70,12 @@ export class NodeLife {
 
   /** Whether the index was found to agree with the log, and nothing since has put that in doubt. */
   get agrees(): boolean {
-    return this.#during === "following";
+    return this.#during === "following" && !this.isDoubted;
+  }
+
+  /** Whether something put the index or the log in doubt since the index was found to agree with it. */
+  get isDoubted(): boolean {
+    return this.#distrusted.signal.aborted;
   }
 
   /** Begins; answers at once. */
@@ -94,7 +99,10 @@ export class NodeLife {
    */
   suspect(index: IndexStore, error: unknown): void {
     const matters = isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "LOG_REGRESSED");
-    if (matters && index === this.index) this.#distrusted.abort(error);
+    if (!matters || index !== this.index) return;
+    this.#distrusted.abort(error);
+    // Leaving takes its time, and from now on nothing more is served as right.
+    if (this.phase === "ready" || this.phase === "replaying") this.#enter("restoring");
   }
 
   /**
@@ -102,7 +110,7 @@ export class NodeLife {
    * already, or nothing takes its place.
    */
   replace(index: IndexStore, error: CairnError, live: string | undefined): boolean {
-    if (index !== this.index || !this.agrees || this.#distrusted.signal.aborted) return false;
+    if (index !== this.index || !this.agrees) return false;
     this.#replacement = live;
     this.suspect(index, error);
     return live !== undefined;
@@ -192,7 +200,7 @@ export class NodeLife {
 
   #becomeReady(index: IndexStore, log: TxLog): void {
     // A checkpointer begun now would be one that nobody stops.
-    if (this.phase === "stopping") return;
+    if (this.phase === "stopping" || this.isDoubted) return;
     this.report.finish();
     this.report.readyAfterMs ??= Math.round(performance.now() - this.#startedAt);
     this.services = new ReadyServices({

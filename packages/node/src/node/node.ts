@@ -38,6 +38,7 @@ import { storedInTime } from "../log/stored-in-time.ts";
 import { submitTransaction } from "../log/submit-transaction.ts";
 import { VERSION } from "../system/version.ts";
 import type { Watch } from "../watch/watch-event.ts";
+import { sameHistory } from "./same-history.ts";
 import { runCheckpoint } from "./run-checkpoint.ts";
 import { everyStore, storeOf } from "../system/checkpoint-stores.ts";
 import { checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
@@ -100,6 +101,11 @@ class RunningNode implements CairnNode {
   readonly #life: NodeLife;
   readonly #reads: NodeReads;
   readonly #reporting: NodeReporting;
+  readonly #confirmHistory = sameHistory(() => {
+    const { log, identity, index } = this.#life;
+    const isKnown = log !== undefined && identity !== undefined && index !== undefined;
+    return isKnown ? { log, identity, state: index.state } : undefined;
+  });
   #http: HttpServer | undefined;
   #resolveReady: () => void = () => {};
   #rejectReady: (error: Error) => void = () => {};
@@ -167,12 +173,16 @@ class RunningNode implements CairnNode {
     { timeoutMs = DEFAULT_WAIT_MS }: { timeoutMs?: number } = {},
   ): Promise<{ txId: TxId }> {
     const { log, identity, index, phase } = this.#life;
-    if (log === undefined || identity === undefined || index === undefined || phase === "failed") {
-      throw notReady(this.#life);
-    }
+    const isKnown = log !== undefined && identity !== undefined && index !== undefined;
+    // What was read of the log is in doubt: it may be another one.
+    if (!isKnown || phase === "failed" || this.#life.isDoubted) throw notReady(this.#life);
     const { state } = index;
     const of = { id: identity.id, offset: logOffset(identity, state) };
-    const submitted = submitTransaction(log, of, transaction, state.txId, timeoutMs);
+    const stored = submitTransaction(log, of, transaction, state.txId, timeoutMs);
+    const submitted = stored.then(async (answer) => {
+      await this.#confirmHistory();
+      return answer;
+    });
     const answered = storedInTime(this.#reads.guarded(index, submitted), timeoutMs);
     return await this.#life.observation.refusals.told(answered);
   }

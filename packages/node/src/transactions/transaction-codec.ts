@@ -113,12 +113,15 @@ function decodeBody(body: Buffer, logTag: string): DecodedMessage {
     const isKeyless = op === "event" || op === "configure";
     const bucket = isKeyless ? "" : known[1];
     const key = isKeyless ? "" : qualifiedKey(known[2]);
-    if (isWrittenTwice(op, bucket, key, written)) return unreadable(`${bucket} ${key} is written twice`);
+    if (isWrittenTwice(op, bucket, key, written)) {
+      return unreadable(isKeyless ? "the policies are set twice" : `${bucket} ${key} is written twice`);
+    }
     let document: Uint8Array | undefined;
     if (op === "put" || isKeyless) {
       if (position > body.length) return unreadable("the message lacks a document");
       const documentEnd = lineEnd(body, position);
-      if (!isJsonText(body, position, documentEnd)) return unreadable("a document is not JSON");
+      if (!isJsonText(body, position, documentEnd))
+        return unreadable("a document is not JSON, or is nested too deeply");
       document = body.subarray(position, documentEnd);
       position = documentEnd + 1;
     }
