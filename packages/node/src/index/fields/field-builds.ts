@@ -17,8 +17,10 @@ import { checkedVersion } from "../rows/version-values.ts";
 const PAGES_PER_STEP = 32;
 /** After so many documents whatever else the event loop has comes in between. */
 const DOCUMENTS_AT_ONCE = 256;
-/** Rows removed in one step, of each kind. */
+/** Rows removed in one step. */
 const REMOVED_PER_STEP = 1024;
+/** Fields removed in one step: each is looked for, whether it has rows or none. */
+const FIELDS_REMOVED_PER_STEP = 100;
 
 const EMPTY = new Uint8Array(0);
 
@@ -84,11 +86,7 @@ export async function stepFieldWork(
   work: FieldWork,
   step: FieldStep,
 ): Promise<FieldWork> {
-  const [removal] = work.removals;
-  if (removal !== undefined) {
-    await remove(kv, removal);
-    return await readFieldWork(kv);
-  }
+  if (work.removals.length > 0) return { ...work, removals: await remove(kv, work.removals) };
   const [first] = work.builds;
   if (first === undefined) return work;
   const all = [...(activePolicies(state)?.indexed.values() ?? [])].flat();
@@ -173,14 +171,23 @@ class FieldBuild {
   }
 }
 
-async function remove(kv: KvStore, index: number): Promise<void> {
+/** Removes rows of removed fields, of several at once where they have few. Answers the fields that have some left. */
+async function remove(kv: KvStore, removals: readonly number[]): Promise<readonly number[]> {
   const rows: KvOperation[] = [];
-  for (const kind of [ROW.field, ROW.fieldCount]) {
-    const gte = fieldKey(kind, index);
-    for await (const part of kv.range({ gte, lt: fieldKey(kind, index + 1), limit: REMOVED_PER_STEP })) {
-      for (const [key] of part) rows.push({ type: "del", key });
+  let at = 0;
+  for (; at < Math.min(removals.length, FIELDS_REMOVED_PER_STEP); at += 1) {
+    const index = removals[at] ?? 0;
+    for (const kind of [ROW.field, ROW.fieldCount]) {
+      const gte = fieldKey(kind, index);
+      const limit = REMOVED_PER_STEP - rows.length;
+      for await (const part of kv.range({ gte, lt: fieldKey(kind, index + 1), limit })) {
+        for (const [key] of part) rows.push({ type: "del", key });
+      }
     }
+    // There may be more of this one.
+    if (rows.length >= REMOVED_PER_STEP) break;
+    rows.push({ type: "del", key: fieldKey(ROW.fieldRemoval, index) });
   }
-  if (rows.length === 0) rows.push({ type: "del", key: fieldKey(ROW.fieldRemoval, index) });
   await kv.batch(rows);
+  return removals.slice(at);
 }
