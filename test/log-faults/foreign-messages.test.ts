@@ -92,15 +92,15 @@ describe("a message that somebody else published to the log", () => {
     }
   });
 
-  it.each<[string, (logId: string, body: string) => Uint8Array]>([
+  it.each<[string, (log: string, body: string) => Uint8Array]>([
     ["the same transaction of another log", (_, body) => framed("another log", body)],
     [
       "the same transaction with a wrong checksum",
-      (logId, body) => Buffer.from(framed(logId, body)).fill("0", 8, 16),
+      (log, body) => Buffer.from(framed(log, body)).fill("0", 8, 16),
     ],
     [
       "another transaction without an id",
-      (logId) => framed(logId, '{"ops":[["delete","things","default/none"]]}'),
+      (log) => framed(log, '{"ops":[["delete","things","default/none"]]}'),
     ],
     ["anything", () => Buffer.from("garbage")],
   ])("under a transaction's id, %s, takes nothing from the transaction", async (_, message) => {
