@@ -3,7 +3,7 @@ export * from "./errors/errors.ts";
 export * from "./errors/system-errors.ts";
 export { diskError } from "./disk/disk-error.ts";
 export { makeFolder } from "./disk/make-folder.ts";
-export { syncFolder } from "./disk/sync-folder.ts";
+export { syncFile, syncFolder } from "./disk/sync-folder.ts";
 /** What every store is, whatever it lies on. */
 export type * from "./store/kv-store.ts";
 export { LEVEL_FORMAT, levelProvider } from "./level/level-kv-store.ts";

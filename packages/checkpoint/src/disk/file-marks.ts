@@ -1,6 +1,6 @@
-import { open, readdir, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { syncFolder } from "@cairn/kv";
+import { syncFile, syncFolder } from "@cairn/kv";
 
 /** What tells, for each file of a folder, that its content is still what it was. */
 export type FileMarks = ReadonlyMap<string, string>;
@@ -21,13 +21,7 @@ export async function fileMarks(folder: string): Promise<FileMarks> {
 /** Makes the files of a folder that are not as they were when all survived a power loss, and the names of all, survive one. */
 export async function syncChangedFiles(folder: string, flushed: FileMarks): Promise<void> {
   for (const [name, mark] of await fileMarks(folder)) {
-    if (flushed.get(name) === mark) continue;
-    const handle = await open(join(folder, name), "r");
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    if (flushed.get(name) !== mark) await syncFile(join(folder, name));
   }
   await syncFolder(folder);
 }

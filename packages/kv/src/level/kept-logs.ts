@@ -2,6 +2,7 @@ import { constants } from "node:fs";
 import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { ClassicLevel } from "classic-level";
+import { syncFolder } from "../disk/sync-folder.ts";
 import { errorMessage, isCairnError, systemErrorCode } from "../errors/errors.ts";
 import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
 import { decodeManifestFile, type LevelManifest, needsLog } from "../files/level-manifest.ts";
@@ -20,8 +21,8 @@ interface KeptLogs {
 
 /** LevelDB's words for a database of which it cannot see the file CURRENT, for whatever reason. */
 const NOT_SEEN = /does not exist \(create_if_missing is false\)/;
-const KEPT = "unapplied";
-const PREPARING = "unapplied.tmp";
+const KEPT_FOLDER = "unapplied";
+const PREPARING_FOLDER = "unapplied.tmp";
 /** What file systems without hard links answer to a link. */
 const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"]);
 // In a batch: the sequence number of its first change (8 bytes) and their number (4 bytes), then the changes.
@@ -83,8 +84,8 @@ export async function openKeepingLogs(
  * newer can be in a database that nobody has used.
  */
 async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs> {
-  const kept = join(dir, KEPT);
-  const preparing = join(dir, PREPARING);
+  const kept = join(dir, KEPT_FOLDER);
+  const preparing = join(dir, PREPARING_FOLDER);
   const letGo = async (): Promise<void> => {
     await rename(kept, preparing);
     await rm(preparing, { recursive: true, force: true });
@@ -93,7 +94,7 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
   };
   await rm(preparing, { recursive: true, force: true });
   // Left by an opening that did not come to its end: those are the logs, and what lies there now are parts of them.
-  const isRepeated = (await readdir(dir)).includes(KEPT);
+  const isRepeated = (await readdir(dir)).includes(KEPT_FOLDER);
   let provable = false;
   if (!isRepeated) {
     const { names, lastSequence } = await neededLogs(dir);
@@ -200,14 +201,5 @@ function* changesOf(
     at += 1;
     const key = part();
     yield { key, value: isPut ? part() : undefined };
-  }
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

@@ -25,10 +25,10 @@ export function sameHistory(known: () => KnownLog | undefined): () => Promise<vo
     if (now === undefined || now.log.peers === undefined) return;
     const { log, identity, state } = now;
     const anchor = lastKnown(identity, state);
-    const isSame = anchor === undefined && (await readLogIdentity(log))?.id === identity.id;
-    if (isSame) return;
     const problem = anchor === undefined ? undefined : await checkAnchor(log, anchor);
-    if (anchor !== undefined && problem === undefined) return;
+    const isSame =
+      anchor === undefined ? (await readLogIdentity(log))?.id === identity.id : problem === undefined;
+    if (isSame) return;
     throw new CairnError(
       "LOG_REGRESSED",
       `The log "${log.name}" stored the transaction, and is not the one that this node knows any more${problem === undefined ? "" : `: ${problem.message}`}`,

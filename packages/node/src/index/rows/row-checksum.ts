@@ -23,9 +23,9 @@ const KEY_AT = 8;
 /** Views of it by their length: making one costs a seventh of a checksum. */
 const VIEWS: Buffer[] = [];
 const VIEWS_WITHOUT_KIND: Buffer[] = [];
-const MOST_KEPT_VIEWS = 2 * 1024;
+const MAX_KEPT_VIEWS = 2 * 1024;
 /** Of UTF-8, for one unit of a string. */
-const MOST_BYTES_A_UNIT = 3;
+const MAX_BYTES_PER_UNIT = 3;
 
 /** The checksum that a version's value has to carry in a document, tombstone or version row with this key. */
 export function versionChecksum(rowKey: Uint8Array, value: Uint8Array): number {
@@ -40,7 +40,7 @@ export function versionChecksum(rowKey: Uint8Array, value: Uint8Array): number {
 /** The same of a value that was read as text, which is the right one if its UTF-8 has the right sum. */
 export function versionTextChecksum(documentRowKey: Uint8Array, value: string): number {
   const at = KEY_AT + documentRowKey.length - VERSION_SUM_BYTES;
-  if (at + value.length * MOST_BYTES_A_UNIT > SCRATCH_BYTES)
+  if (at + value.length * MAX_BYTES_PER_UNIT > SCRATCH_BYTES)
     return sumOfLarge(documentRowKey, Buffer.from(value, "utf8"));
   const length = scratch.write(value, at, "utf8");
   scratch.set(documentRowKey, KEY_AT);
@@ -54,7 +54,7 @@ function sumOfScratch(end: number): number {
 
 function sumOf(views: Buffer[], begin: number, end: number): number {
   const length = end - begin;
-  if (length >= MOST_KEPT_VIEWS) return crc32cOf(scratch.subarray(begin, end));
+  if (length >= MAX_KEPT_VIEWS) return crc32cOf(scratch.subarray(begin, end));
   return crc32cOf((views[length] ??= scratch.subarray(begin, end)));
 }
 

@@ -15,7 +15,7 @@ export function decodeNumber(key: Uint8Array, value: Uint8Array): number {
 }
 
 /** UTF-8, which nearly always is ASCII: copying that takes a tenth of what decoding takes. */
-function textOf(bytes: Buffer, start: number): string {
+export function textOf(bytes: Buffer, start: number): string {
   return bytes.toString(isAscii(bytes.subarray(start)) ? "latin1" : "utf8", start);
 }
 

@@ -1,7 +1,7 @@
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { makeFolder, syncFolder, systemErrorCode } from "@cairn/kv";
-import { asideFolder } from "./set-aside.ts";
+import { makeFolder, syncFile, syncFolder, systemErrorCode } from "@cairn/kv";
+import { asidePath } from "./set-aside.ts";
 
 /**
  * Lies in a log's folder from before its first file until all of them would survive a power loss, and nothing is answered before: where
@@ -39,7 +39,7 @@ export async function beginCreation(path: string): Promise<string | undefined> {
     : [];
   let aside: string | undefined;
   if (left.length > 0) {
-    aside = join(await asideFolder(path), `${new Date().toISOString().replaceAll(":", "-")}-begun`);
+    aside = await asidePath(path, "begun");
     await mkdir(aside);
     for (const name of left) await rename(join(path, name), join(aside, name));
   }
@@ -56,13 +56,7 @@ export async function beginCreation(path: string): Promise<string | undefined> {
 /** Ends making it, once its first messages are stored: from now on its files count. */
 export async function endCreation(path: string): Promise<void> {
   for (const name of await readdir(path)) {
-    if (!/^(CURRENT|MANIFEST-.*|.*\.log)$/.test(name)) continue;
-    const file = await open(join(path, name), "r");
-    try {
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    if (/^(CURRENT|MANIFEST-.*|.*\.log)$/.test(name)) await syncFile(join(path, name));
   }
   await syncFolder(path);
   await rm(join(path, MARK), { force: true });

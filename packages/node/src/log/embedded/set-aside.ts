@@ -1,25 +1,25 @@
 import { type FileHandle, open, readdir, rm } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { findTornEdit, findTornTail, makeFolder, syncFolder, type TornTail } from "@cairn/kv";
 import { BATCH_ENDING } from "./embedded-batch.ts";
 
 /** What was cut off lies here, in the log's folder: LevelDB leaves other names alone, and a copy of the folder has it, too. */
 const ASIDE = "torn";
-/** Newest entries of it that stay. */
-const KEPT_ASIDE = 10;
+/** The newest entries stay. */
+const MAX_ASIDE_ENTRIES = 10;
 /** What a message takes at least: the type, the key with its length, the length of the value and its time. */
 const MESSAGE_BYTES = 19;
 
-/** The folder in `path` for what is cut off, with room for one more entry. */
-export async function asideFolder(path: string): Promise<string> {
+/** Where in the log's folder `path` to keep something of that name: in a folder that exists, and from which the oldest entries were removed. */
+export async function asidePath(path: string, name: string): Promise<string> {
   const folder = join(path, ASIDE);
   if ((await makeFolder(folder)) !== undefined) await syncFolder(path);
   // Names begin with the time, so name order is age.
   const names = (await readdir(folder)).toSorted();
-  for (const name of names.slice(0, Math.max(0, names.length + 1 - KEPT_ASIDE))) {
-    await rm(join(folder, name), { recursive: true });
+  for (const oldest of names.slice(0, Math.max(0, names.length + 1 - MAX_ASIDE_ENTRIES))) {
+    await rm(join(folder, oldest), { recursive: true });
   }
-  return folder;
+  return join(folder, `${new Date().toISOString().replaceAll(":", "-")}-${name}`);
 }
 
 /**
@@ -65,9 +65,7 @@ async function cut(path: string, tail: TornTail, keepsCopy: boolean): Promise<st
 async function copyOf(path: string, tail: TornTail, file: FileHandle): Promise<string> {
   const content = Buffer.alloc(tail.end - tail.start);
   await file.read(content, 0, content.length, tail.start);
-  const stamp = new Date().toISOString().replaceAll(":", "-");
-  const folder = await asideFolder(path);
-  const copy = join(folder, `${stamp}-${basename(tail.path)}-from-${tail.start}`);
+  const copy = await asidePath(path, `${basename(tail.path)}-from-${tail.start}`);
   const target = await open(copy, "wx");
   try {
     await target.writeFile(content);
@@ -75,6 +73,6 @@ async function copyOf(path: string, tail: TornTail, file: FileHandle): Promise<s
   } finally {
     await target.close();
   }
-  await syncFolder(folder);
+  await syncFolder(dirname(copy));
   return copy;
 }

@@ -146,3 +146,21 @@ it("is asked of documents, transactions and each line of a batch alike, and noth
   }
   expect(served.node.submitted).toEqual([]);
 });
+
+it("is kept as text, as the refusal says", async () => {
+  await using served = await serve();
+  const number = "12345678901234567890.5";
+  const put = async (value: string): Promise<{ status: number; text: string }> =>
+    await served.raw("PUT", "/api/v1/things/a", {
+      body: `{"x": ${value}}`,
+      headers: { "content-type": "application/json" },
+    });
+  const refused = await put(number);
+  expect([refused.status, JSON.parse(refused.text)]).toMatchObject([
+    400,
+    { error: { hint: expect.stringContaining("store one with more digits as text") as string } },
+  ]);
+  expect(served.node.submitted).toEqual([]);
+  expect((await put(JSON.stringify(number))).status).toBeLessThan(300);
+  expect(served.node.submitted).toMatchObject([{ ops: [["put", "things", "default/a", { x: number }]] }]);
+});
