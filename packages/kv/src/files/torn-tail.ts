@@ -12,42 +12,42 @@ import {
   recordEnd,
 } from "./level-records.ts";
 
-/** What a disk writes whole or not at all; a page of the file system has several. */
+/** The unit that a disk writes atomically; a file system page has several. */
 const SECTOR_BYTES = 512;
-/** What a file system writes to it at a time. */
+/** The unit that a file system writes to the disk. */
 const PAGE_BYTES = 4_096;
 // The types of a record that a batch begins with (doc/log_format.md of LevelDB).
 const FULL = 1;
 const FIRST = 2;
 
-/** How a writer of batches says, with the last bytes of each, where it begins. */
+/** How a writer marks, in the last bytes of each batch, where the batch begins. */
 export interface BatchEnding {
   readonly bytes: number;
-  /** The bytes of the whole batch that ends with `ending`; undefined when these are no such bytes. */
+  /** The size in bytes of the batch that ends with `ending`; undefined if `ending` is not such a mark. */
   batchBytes(ending: Uint8Array): number | undefined;
 }
 
-/** What a write-ahead log or a manifest has behind its last record that counts: the bytes from `start` up to `end`. */
+/** An incomplete record at the end of a write-ahead log or manifest: the bytes from `start` up to `end`. */
 export interface TornTail {
   readonly path: string;
   readonly start: number;
   readonly end: number;
-  /** What the batch ends with, where that arrived on the disk. */
+  /** The batch's ending, if it reached the disk. */
   readonly ending: Uint8Array | undefined;
 }
 
 /**
- * Finds the batch that was being written to the closed LevelDB in `dir` when the power went or the process died. For databases of which
- * every batch is synced and ends as `ending` says: then a record is only written after the one before it was synced, so the only one of which parts
- * may be missing is the last one of the newest log, and nobody was told that it is stored. `INDEX_CORRUPT`: what is there cannot be
- * that. The pages of a file reach the disk in any order, and those that did not read as zeros or lie behind its end.
+ * Finds the batch that was being written to the closed LevelDB in `dir` when the power failed or the process died. It requires that every
+ * batch is synced and ends with `ending`: a record is then written only after the one before it was synced, so only the last record of the
+ * newest log can be incomplete, and it was never acknowledged. `INDEX_CORRUPT`: the bytes cannot be explained that way. The pages of a
+ * file reach the disk in any order; those that did not read as zeros or lie beyond its end.
  */
 export async function findTornTail(dir: string, ending: BatchEnding): Promise<TornTail | undefined> {
   for (const number of levelFileNumbers(await readdir(dir), "log").toReversed()) {
     const path = join(dir, levelFileName(number, "log"));
-    // At most what LevelDB keeps in memory before it begins another log, and one batch.
+    // Bounded by LevelDB's write buffer and one batch.
     const bytes = await readFile(path);
-    // Opening makes an empty log before it has taken over the ones before.
+    // Opening creates an empty log before it has recovered the earlier ones.
     if (bytes.length > 0) return tailOf(path, bytes, ending);
   }
   return undefined;
@@ -62,7 +62,7 @@ function tailOf(path: string, bytes: Buffer, ending: BatchEnding): TornTail | un
   if (bytes.subarray(start).every((byte) => byte === 0)) return tail;
   if (!hasRecordBehind(bytes, begin)) {
     const isAlone = found === undefined || recordEnd(start, found.batchBytes) === bytes.length;
-    // With its beginning and its end, and nothing missing between, it was written whole, and changed since.
+    // A batch with both ends and nothing missing between them was written whole, and has been changed since.
     const isCutOff = found === undefined && problem === undefined;
     if (isAlone && (isCutOff || lacksSectors(bytes, begin))) return tail;
   }
@@ -73,9 +73,9 @@ function tailOf(path: string, bytes: Buffer, ending: BatchEnding): TornTail | un
 }
 
 /**
- * Finds the entry of the manifest of the closed LevelDB in `dir` that was being written when the power went: it did not arrive, or a table
- * that it names did not. LevelDB flushes the names of tables, then the entry, and only then removes what the entry replaces: where all of
- * that is still there, nothing is lost without the entry. Undefined: there is no such entry.
+ * Finds the manifest entry that was being written to the closed LevelDB in `dir` when the power failed: the entry or a table that it names
+ * did not reach the disk. LevelDB flushes the tables' names, then the entry, and only then removes what the entry replaces: if all of that
+ * is still there, nothing is lost without the entry. Undefined: there is no such entry.
  */
 export async function findTornEdit(dir: string): Promise<TornTail | undefined> {
   const path = join(dir, (await readFile(join(dir, "CURRENT"), "utf8")).trim());
@@ -84,7 +84,7 @@ export async function findTornEdit(dir: string): Promise<TornTail | undefined> {
   const names = new Set(await readdir(dir));
   let start = end;
   if (problem === undefined) {
-    // One that the file's end cuts off is none to LevelDB either.
+    // LevelDB ignores a record that the end of the file cuts off, too.
     if (hasTables(manifestIn(bytes), names)) return undefined;
     start = last;
   } else if (hasRecordBehind(bytes, recordBegin(end)) || !lacksSectors(bytes, recordBegin(end)))
@@ -112,9 +112,9 @@ function hasTables(manifest: LevelManifest | undefined, names: ReadonlySet<strin
 
 interface WholeRecords {
   readonly end: number;
-  /** Where the last of them begins. */
+  /** Where the last whole record begins. */
   readonly last: number;
-  /** What is behind them, unless that is a record that the end of the file cuts off. */
+  /** What is wrong after them; undefined if nothing is, or if the end of the file cuts a record off. */
   readonly problem: CairnError | undefined;
 }
 
@@ -136,7 +136,7 @@ function wholeRecords(bytes: Buffer): WholeRecords {
   }
 }
 
-/** Whether a whole record, or a whole first part of one, begins behind `start`. Where one does cannot be told when a header before it is lost. */
+/** Whether a whole record, or a whole first part of one, begins after `start`. Every offset is tried, since a header before it may be lost. */
 function hasRecordBehind(bytes: Buffer, start: number): boolean {
   for (let at = start + 1; at + LEVEL_HEADER_SIZE <= bytes.length; at++) {
     const type = bytes[at + 6];
@@ -149,14 +149,14 @@ function hasRecordBehind(bytes: Buffer, start: number): boolean {
   return false;
 }
 
-/** The last bytes of the last record, where they are what its writer ends each batch with. */
+/** The ending of the last batch, if the last bytes of the file are one. */
 function endingOf(
   bytes: Buffer,
   ending: BatchEnding,
 ): { readonly bytes: Uint8Array; readonly batchBytes: number } | undefined {
   const blockStart = bytes.length - (bytes.length % LEVEL_BLOCK_SIZE || LEVEL_BLOCK_SIZE);
   const inBlock = bytes.subarray(blockStart + LEVEL_HEADER_SIZE).subarray(-ending.bytes);
-  // It may go on over the end of a block, in the next one behind a header.
+  // It may span two blocks, with a header between.
   const before = bytes.subarray(0, blockStart).subarray(-(ending.bytes - inBlock.length));
   const last = inBlock.length === ending.bytes ? inBlock : Buffer.concat([before, inBlock]);
   if (last.length < ending.bytes) return undefined;
@@ -164,14 +164,14 @@ function endingOf(
   return batchBytes === undefined ? undefined : { bytes: last, batchBytes };
 }
 
-/** Whether some sector behind `start`, or what of the first and of the last one lies there, or the end of a page, was never written. */
+/** Whether a sector from `start` on (the first and last may be partial) or the end of a page was never written. */
 function lacksSectors(bytes: Buffer, start: number): boolean {
   for (let from = start; from < bytes.length;) {
     const to = from - (from % SECTOR_BYTES) + SECTOR_BYTES;
     if (bytes.subarray(from, to).every((byte) => byte === 0)) return true;
     from = to;
   }
-  // A page that was written between two writes to it ends in zeros.
+  // A page that was flushed between two writes to it ends in zeros.
   for (let end = start - (start % PAGE_BYTES) + PAGE_BYTES; end < bytes.length; end += PAGE_BYTES) {
     if (bytes[end - 1] === 0) return true;
   }

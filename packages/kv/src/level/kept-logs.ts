@@ -11,25 +11,25 @@ import { LEVEL_BLOCK_SIZE, LevelRecordReader } from "../files/level-records.ts";
 
 type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
-/** Write-ahead logs that LevelDB was given to recover, until it is known that it did. */
+/** Copies of the write-ahead logs that LevelDB has to recover, kept until recovery is proven. */
 interface KeptLogs {
-  /** Call once the database is open and before anybody uses it: applies what LevelDB passed over, then lets the logs go. */
+  /** Call once the database is open and before it is used: applies what LevelDB skipped, then removes the copies. */
   settle(level: Database): Promise<void>;
-  /** Lets the logs go where another process has the database, which recovers them itself. */
+  /** Removes the copies when another process has the database and recovers the logs itself. */
   drop(): Promise<void>;
 }
 
-/** LevelDB's words for a database of which it cannot see the file CURRENT, for whatever reason. */
+/** LevelDB's message when it cannot see the file CURRENT, for whatever reason. */
 const NOT_SEEN = /does not exist \(create_if_missing is false\)/;
 const KEPT_FOLDER = "unapplied";
 const PREPARING_FOLDER = "unapplied.tmp";
-/** What file systems without hard links answer to a link. */
+/** Errors of link(2) on file systems without hard links. */
 const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"]);
 // In a batch: the sequence number of its first change (8 bytes) and their number (4 bytes), then the changes.
 const BATCH_HEADER_SIZE = 12;
 const PUT = 1;
 
-/** Throws what kept LevelDB from seeing the file CURRENT, unless it is gone indeed. */
+/** Throws the error that hid the file CURRENT from LevelDB; returns if the file really is missing. */
 async function requireUnseen(dir: string): Promise<void> {
   try {
     await stat(join(dir, "CURRENT"));
@@ -40,7 +40,7 @@ async function requireUnseen(dir: string): Promise<void> {
   throw Object.assign(new Error(`LevelDB could not look at ${join(dir, "CURRENT")}`), { code: "EIO" });
 }
 
-/** What is known of a database before it is opened. */
+/** What was found out about a database before it is opened. */
 export interface BeforeOpening {
   readonly exists: boolean;
   /** The sequence number after the last batch of its write-ahead logs, which were checked; undefined where that is not known. */
@@ -48,8 +48,8 @@ export interface BeforeOpening {
 }
 
 /**
- * Opens the database that `make` makes in `dir`, with everything that its write-ahead logs hold. Where anything fails it is closed, and
- * the next opening makes up for it.
+ * Opens the database that `make` creates for `dir`, with everything in its write-ahead logs. If anything fails it is closed, and the
+ * next opening completes the recovery.
  */
 export async function openKeepingLogs(
   make: () => Database,
@@ -57,7 +57,7 @@ export async function openKeepingLogs(
   { exists, end }: BeforeOpening,
 ): Promise<Database> {
   const kept = exists ? await keepLogs(dir, end) : undefined;
-  // Not earlier: a database that was made opens by itself.
+  // Not earlier: a ClassicLevel opens itself once it is constructed.
   const level = make();
   try {
     await level.open();
@@ -78,10 +78,9 @@ export async function openKeepingLogs(
 /**
  * Keeps the write-ahead logs of the closed LevelDB in `dir`, which must have been checked, until the database is open.
  *
- * LevelDB passes over a write-ahead log that it cannot open or read (EMFILE, ENOMEM, EIO), reports no error, and removes it: without
- * another name for the file, everything in it would be lost because a descriptor was missing for a moment. Where the sequence numbers
- * do not prove that it read them all, their batches are applied again, which changes nothing where they were applied before: nothing
- * newer can be in a database that nobody has used.
+ * LevelDB skips a write-ahead log that it cannot open or read (EMFILE, ENOMEM, EIO), reports no error, and removes the file: without
+ * another link to it, a momentary lack of descriptors would lose everything in it. If the sequence numbers do not prove that LevelDB read
+ * every log, the batches are applied again. That is idempotent, because an unused database cannot hold anything newer.
  */
 async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs> {
   const kept = join(dir, KEPT_FOLDER);
@@ -89,16 +88,16 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
   const letGo = async (): Promise<void> => {
     await rename(kept, preparing);
     await rm(preparing, { recursive: true, force: true });
-    // Found again after a power loss, they would be applied over what is newer. Last, since files that are gone need not be flushed.
+    // If the copies reappeared after a power loss they would overwrite newer data. Flushed last: removed files need no flush.
     await syncFolder(dir);
   };
   await rm(preparing, { recursive: true, force: true });
-  // Left by an opening that did not come to its end: those are the logs, and what lies there now are parts of them.
+  // Left by an interrupted opening: these are the full logs, and those in `dir` may be parts of them.
   const isRepeated = (await readdir(dir)).includes(KEPT_FOLDER);
   let provable = false;
   if (!isRepeated) {
     const { names, lastSequence } = await neededLogs(dir);
-    // Of several logs one could be missing in the middle; and what the manifest counts already proves nothing when it is counted again.
+    // Of several logs, one in the middle could be missing; and a sequence number that the manifest already has proves nothing.
     provable = end !== undefined && names.length === 1 && lastSequence < end - 1;
     if (names.length === 0) return { settle: async () => undefined, drop: async () => undefined };
     await mkdir(preparing);
@@ -121,7 +120,7 @@ async function readManifest(dir: string): Promise<LevelManifest> {
   return decodeManifestFile(current, await readFile(current));
 }
 
-/** The write-ahead logs that LevelDB reads when it opens the database, and up to where the manifest counts. */
+/** The write-ahead logs that LevelDB reads when it opens the database, and the manifest's last sequence number. */
 async function neededLogs(
   dir: string,
 ): Promise<{ readonly names: readonly string[]; readonly lastSequence: number }> {
@@ -129,7 +128,7 @@ async function neededLogs(
   try {
     manifest = await readManifest(dir);
   } catch (error) {
-    // Without it LevelDB opens nothing, and says better what is missing.
+    // Without a manifest LevelDB cannot open the database, and its own error is clearer.
     if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) return { names: [], lastSequence: 0 };
     throw error;
   }
@@ -158,7 +157,7 @@ async function applyAgain(level: Database, kept: string, numbers: readonly numbe
         if (value === undefined) again.del(key);
         else again.put(key, value);
       }
-      // What was acknowledged lay on the disk before.
+      // The batches were durable before, so they must be durable again.
       await again.write({ sync: true });
     }
   }
@@ -174,7 +173,7 @@ async function* batchesOf(path: string): AsyncGenerator<Uint8Array, void, undefi
       yield* reader.read(buffer.subarray(0, bytesRead));
     }
   } catch (error) {
-    // The logs were checked before they were kept: this is a tail that was never written.
+    // The logs were checked before they were copied: this is a tail that was never written.
     if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
   } finally {
     await file.close();

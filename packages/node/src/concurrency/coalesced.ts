@@ -1,6 +1,6 @@
 /**
- * Work that many callers ask for at once, made into few runs: each call is answered by a run that began after it. One runs at a time, and
- * all who call meanwhile share the next.
+ * Shares runs of `work` among concurrent callers. Each call is answered by a run that began after it; one runs at a time, and all calls
+ * made during a run share the next one.
  */
 export function coalesced<T>(work: () => Promise<T>): () => Promise<T> {
   let running: Promise<unknown> = Promise.resolve();

@@ -1,6 +1,6 @@
-/** A limit for the whole of what one caller waits for, however many waits that is made of. */
+/** A deadline for everything that one caller waits for, however many waits that takes. */
 export class TimeLimit {
-  /** What was allowed in all, in milliseconds. */
+  /** The whole limit, in milliseconds. */
   readonly ms: number;
   readonly #endsAt: number;
 
@@ -9,7 +9,7 @@ export class TimeLimit {
     this.#endsAt = performance.now() + ms;
   }
 
-  /** What is left of it, in whole milliseconds; 0 once it has passed. */
+  /** The time left, in whole milliseconds; 0 after the deadline. */
   get leftMs(): number {
     return Math.max(0, Math.ceil(this.#endsAt - performance.now()));
   }

@@ -3,8 +3,8 @@ import { inTime, LATE } from "../concurrency/in-time.ts";
 import { TimeLimit } from "../concurrency/time-limit.ts";
 
 /**
- * What the log answers for a transaction that was handed to it, or `TX_TIMEOUT` after `timeoutMs`, whatever the log does. Whether the
- * transaction is stored is not known then: the log may have it and not have said so, and may store what is already on its way.
+ * The log's answer for a transaction that was appended to it, or `TX_TIMEOUT` after `timeoutMs`. After a timeout the outcome is unknown:
+ * the log may have stored the transaction without answering, or may store it later.
  */
 export async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Promise<T> {
   const limit = new TimeLimit(timeoutMs);
@@ -12,7 +12,7 @@ export async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Pr
   try {
     answer = await inTime(stored, timeoutMs);
   } catch (error) {
-    // A log that was given the same limit and gave up at its end says the same with another code.
+    // A log that was given the same deadline reports the same timeout with a code of its own.
     if (limit.leftMs > 0 || !isCairnError(error, "LOG_UNREACHABLE")) throw error;
     throw notStoredInTime(timeoutMs, error);
   }
@@ -22,7 +22,7 @@ export async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Pr
 
 function notStoredInTime(timeoutMs: number, cause: unknown): CairnError {
   return new CairnError("TX_TIMEOUT", `The log did not answer for the transaction within ${timeoutMs} ms.`, {
-    hint: "It may or may not be stored. With an id of its own it can be sent again: it is applied once. Without one, read what it was to write before you send it again.",
+    hint: "It may or may not be stored. With an id of its own it can be sent again: it is applied once. Without one, check whether its writes are there before you send it again.",
     cause,
   });
 }

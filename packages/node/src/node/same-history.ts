@@ -14,14 +14,14 @@ export interface KnownLog {
 }
 
 /**
- * Finds out whether the log is still the one that a node knows, after it has stored something: a log that others have as well can be
- * replaced or put back under a running node, and would take its transactions for another history. What the log stored before the call
- * belongs to the node's history, or the call throws. However many ask at once, the log is asked once.
+ * Checks, after the log has stored a transaction, that it is still the log that the node knows. A shared log can be replaced or rolled
+ * back under a running node, and would then add the node's transactions to another history. When a call returns, everything that the log
+ * stored before the call belongs to the node's history; otherwise it throws `LOG_REGRESSED`. Concurrent calls share one request.
  */
 export function sameHistory(known: () => KnownLog | undefined): () => Promise<void> {
   return coalesced(async () => {
     const now = known();
-    // Only one node has a log without peers.
+    // A log without peers has only one node.
     if (now === undefined || now.log.peers === undefined) return;
     const { log, identity, state } = now;
     const anchor = lastKnown(identity, state);
@@ -33,7 +33,7 @@ export function sameHistory(known: () => KnownLog | undefined): () => Promise<vo
       "LOG_REGRESSED",
       `The log "${log.name}" stored the transaction, and is not the one that this node knows any more${problem === undefined ? "" : `: ${problem.message}`}`,
       {
-        hint: "The node looks at its log again. Once it is ready, read whether the transaction is there before you send it again.",
+        hint: "The node checks its log again. Once it is ready, check whether the transaction is there before you send it again.",
         cause: problem,
       },
     );

@@ -1,13 +1,13 @@
 import type { Logger } from "pino";
 import type { AppliedCounts } from "../index/index-store.ts";
 
-const PAUSE_MS = 60_000;
+const MIN_INTERVAL_MS = 60_000;
 
-/** Tells of messages in the log that change nothing because no node wrote them for it: once, and then at most once a minute, with their number. */
+/** Logs how many messages were ignored because no node wrote them for this log: at once, then at most once a minute. */
 export class RefusedMessageNotices {
   readonly #logger: Logger;
   #count = 0;
-  #toldAt = Number.NEGATIVE_INFINITY;
+  #loggedAt = Number.NEGATIVE_INFINITY;
 
   constructor(logger: Logger) {
     this.#logger = logger;
@@ -16,8 +16,8 @@ export class RefusedMessageNotices {
   applied({ refused: { count, last } }: AppliedCounts): void {
     if (last === undefined) return;
     this.#count += count;
-    if (performance.now() - this.#toldAt < PAUSE_MS) return;
-    this.#toldAt = performance.now();
+    if (performance.now() - this.#loggedAt < MIN_INTERVAL_MS) return;
+    this.#loggedAt = performance.now();
     this.#logger.warn(
       { messages: this.#count, txId: last.txId, reason: last.reason, hint: HINT },
       "The log has messages that change nothing.",

@@ -1,14 +1,14 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 
-/** Who reads: one watcher, for as long as it watches. */
+/** A reader: one watcher, for as long as it watches. */
 export interface FairReader {
-  /** How many reads it was given so far. */
+  /** The number of reads that it has been given. */
   served: number;
-  /** Once it is aborted the watcher is gone, and what only it waited for is not read any more. */
+  /** Aborted when the watcher is gone; reads that no other watcher waits for are then dropped. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What a read gave. The turn that it took lasts until it has `rested`; its answer is given before. */
+/** The result of a read. The answer is delivered at once; the read's slot is released after `rested`. */
 export interface TurnTaken<T> {
   readonly answer: T;
   readonly rested?: Promise<void> | undefined;
@@ -20,25 +20,25 @@ interface Waiter<T> {
   readonly reject: (error: unknown) => void;
 }
 
-/** A read that has yet to begin, and all who wait for it. */
+/** A read that has not begun, and everyone waiting for it. */
 interface Job<T> {
   readonly key: string;
   readonly read: () => Promise<TurnTaken<T>>;
   readonly waiters: Waiter<T>[];
 }
 
-/** How many are given an answer before the event loop turns: each of them writes it to its socket at once. */
+/** The number of answers delivered before yielding to the event loop: each one is written to a socket immediately. */
 const MAX_ANSWERS_PER_TURN = 32;
 
 /**
- * Reads for many readers, a bounded number at a time, so that none of them waits for all the others. Turns go alternately to the read that
- * has waited longest, so that every reader has its turn, and to the one whose reader was served least, so that those who just came do not
- * wait until all who were there before have been served again. Readers who ask for the same before it is read share one read: whatever is
- * read after they asked is new enough for all of them.
+ * Schedules reads for many readers, at most `limit` at a time, so that no reader waits for all the others. Slots go alternately to the
+ * read that has waited longest, so that every reader is served, and to the one whose reader was served least, so that newcomers do not
+ * wait until all earlier readers have been served again. Requests for the same key that is not yet being read share one read: data read
+ * after they asked is fresh enough for all of them.
  */
 export class FairReads<T> {
   readonly #limit: number;
-  /** In the order in which they were asked for. */
+  /** In the order of the requests. */
   readonly #jobs = new Map<string, Job<T>>();
   #running = 0;
   #isLeastServedNext = false;
@@ -47,7 +47,7 @@ export class FairReads<T> {
     this.#limit = limit;
   }
 
-  /** What `read` gives, once it had its turn; undefined where the reader was gone by then. Reads of one `key` are the same. */
+  /** The answer of `read`, or undefined if the reader was gone before its turn. Reads with the same `key` are interchangeable. */
   async read(reader: FairReader, key: string, read: () => Promise<TurnTaken<T>>): Promise<T | undefined> {
     return await new Promise((resolve, reject) => {
       const waiter = { reader, resolve, reject };
@@ -70,7 +70,7 @@ export class FairReads<T> {
     }
   }
 
-  /** Takes the job whose turn it is, and drops those that nobody waits for any more. */
+  /** Takes the next job, and drops jobs that no reader waits for. */
   #take(): Job<T> | undefined {
     this.#isLeastServedNext = !this.#isLeastServedNext;
     let chosen: Job<T> | undefined;

@@ -18,8 +18,8 @@ const CHECKED_BYTES = 12;
 const ROW_HEAD = Uint8Array.of(PUT, BATCH_END_KEY.length, ...BATCH_END_KEY, VALUE_BYTES);
 
 /**
- * A batch that makes `changes`, after which `last` is the log's last position, with one more row at its end that says how long it is:
- * of what a power loss left of it, this tells where it began, and so whether anything else is missing.
+ * The batch of `changes`, after which `last` is the log's last position, and a final row with the batch's size: after a power loss it
+ * shows where the batch began, and so whether anything else is missing.
  */
 export function endedBatch(changes: readonly RowChange[], last: number): RowChange[] {
   const value = Buffer.alloc(VALUE_BYTES);
@@ -34,7 +34,7 @@ export function endedBatch(changes: readonly RowChange[], last: number): RowChan
   return [...changes, { type: "put", key: BATCH_END_KEY, value }];
 }
 
-/** The changes that remove the rows of these keys. */
+/** Changes that remove the rows with these keys. */
 export function removalOf(keys: readonly Uint8Array[]): RowChange[] {
   return keys.map((key) => ({ type: "del", key }));
 }
@@ -50,7 +50,7 @@ export const BATCH_ENDING: BatchEnding = {
   },
 };
 
-/** The last position that the value of a batch's last row tells; undefined when it is none. */
+/** The last position in the value of a batch's final row; undefined if it is not such a value. */
 export function lastOfBatch(value: Uint8Array): number | undefined {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   if (bytes.length !== VALUE_BYTES) return undefined;

@@ -4,19 +4,19 @@ import { makeFolder, syncFile, syncFolder, systemErrorCode } from "@cairn/kv";
 import { asidePath } from "./set-aside.ts";
 
 /**
- * Lies in a log's folder from before its first file until all of them would survive a power loss, and nothing is answered before: where
- * it lies, no message was ever stored, whatever else lies there. (A new LevelDB names its first manifest before that is on the disk.)
+ * A file that exists from before a log's first file is created until all of them are durable. No append is acknowledged before that, so
+ * a folder with this file holds no message, whatever else is in it. (A new LevelDB names its first manifest before it is on the disk.)
  */
 const MARK = "being-made";
 
-/** Whether in the folder that holds `names` a log was being made when the power went or the process died, or is at this instant. */
+/** Whether the folder with these names holds a log whose creation was interrupted or is still in progress. */
 export function isBeingMade(names: readonly string[]): boolean {
   return names.includes(MARK);
 }
 
 /**
- * Makes the folder and those above it such that they survive a power loss. Also those that are there: who made them may have been killed
- * before it could flush their names.
+ * Creates the folder and those above it durably. Existing folders are flushed too: the process that created them may have been killed
+ * before it did.
  */
 export async function makeDurably(path: string): Promise<void> {
   await makeFolder(path);
@@ -24,14 +24,14 @@ export async function makeDurably(path: string): Promise<void> {
     try {
       await syncFolder(dirname(folder));
     } catch (error) {
-      // A folder that this user may not read was not made by it.
+      // A folder that this user cannot read was not created by it.
       if (systemErrorCode(error) === "EACCES") return;
       throw error;
     }
   }
 }
 
-/** Begins to make a log in a folder that has none; answers where the files of an earlier try lie now, if there was one. */
+/** Begins to create a log; returns where the files of an interrupted creation were moved, if there were any. */
 export async function beginCreation(path: string): Promise<string | undefined> {
   const names = await readdir(path);
   const left = isBeingMade(names)
@@ -53,7 +53,7 @@ export async function beginCreation(path: string): Promise<string | undefined> {
   return aside;
 }
 
-/** Ends making it, once its first messages are stored: from now on its files count. */
+/** Ends the creation once the first messages are stored: from now on the files count. */
 export async function endCreation(path: string): Promise<void> {
   for (const name of await readdir(path)) {
     if (/^(CURRENT|MANIFEST-.*|.*\.log)$/.test(name)) await syncFile(join(path, name));

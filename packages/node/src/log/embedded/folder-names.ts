@@ -1,12 +1,12 @@
 import { statSync } from "node:fs";
 import { syncFolder } from "@cairn/kv";
 
-/** A file system may give two changes the same time when so little lies between them (ms). */
+/** Two changes within this time may get the same timestamp from the file system (ms). */
 const SAME_TIME_MS = 50;
 
 /**
- * Knows whether the names in a log's folder would survive a power loss. LevelDB goes on in a new write-ahead log about every 4 MB and flushes
- * only its content: with most file systems the name comes along, but nothing promises it.
+ * Keeps the names in a log's folder durable. LevelDB begins a new write-ahead log about every 4 MB and flushes only its content; most file
+ * systems then flush the name as well, but none promises to.
  */
 export class FolderNames {
   readonly #path: string;
@@ -16,9 +16,9 @@ export class FolderNames {
     this.#path = path;
   }
 
-  /** Flushes the names unless none changed since. */
+  /** Flushes the names if any has changed since the last flush. */
   async flush(): Promise<void> {
-    // Not by a thread: the folder is in memory, and the way to a thread and back takes ten times as long.
+    // Synchronous: the folder is cached, and going through the thread pool takes ten times as long.
     const { mtimeMs } = statSync(this.#path);
     if (mtimeMs === this.#flushed) return;
     const isOld = Math.abs(Date.now() - mtimeMs) > SAME_TIME_MS;

@@ -3,14 +3,14 @@ import { basename, dirname, join } from "node:path";
 import { findTornEdit, findTornTail, makeFolder, syncFolder, type TornTail } from "@cairn/kv";
 import { BATCH_ENDING } from "./embedded-batch.ts";
 
-/** What was cut off lies here, in the log's folder: LevelDB leaves other names alone, and a copy of the folder has it, too. */
+/** The folder, within the log's, for what was cut off. LevelDB ignores it, and a copy of the log's folder includes it. */
 const ASIDE = "torn";
 /** The newest entries stay. */
 const MAX_ASIDE_ENTRIES = 10;
-/** What a message takes at least: the type, the key with its length, the length of the value and its time. */
+/** The smallest message: type, key with its length, the value's length, and its time. */
 const MESSAGE_BYTES = 19;
 
-/** Where in the log's folder `path` to keep something of that name: in a folder that exists, and from which the oldest entries were removed. */
+/** A path for keeping `name` in the log's folder `path`. Creates the folder for it and removes its oldest entries. */
 export async function asidePath(path: string, name: string): Promise<string> {
   const folder = join(path, ASIDE);
   if ((await makeFolder(folder)) !== undefined) await syncFolder(path);
@@ -23,9 +23,9 @@ export async function asidePath(path: string, name: string): Promise<string> {
 }
 
 /**
- * Cuts off what was being written to the log in `path` when the power went or the process died; answers sentences about it. Nobody was
- * answered that these messages are stored: LevelDB writes a batch after the one before was synced, and the answer comes after its own was.
- * `keepsCopies`: what is cut off is kept in files.
+ * Cuts off what was being written to the log in `path` when the power failed or the process died; returns sentences about it. None of
+ * these messages was acknowledged: LevelDB writes a batch after the one before was synced, and it is acknowledged after its own sync.
+ * `keepsCopies`: the removed bytes are kept in files.
  */
 export async function cutTorn(path: string, keepsCopies: boolean): Promise<string[]> {
   const sentences: string[] = [];
@@ -45,7 +45,7 @@ export async function cutTorn(path: string, keepsCopies: boolean): Promise<strin
   return sentences;
 }
 
-/** Whether there is something to cut off. */
+/** Whether there is anything to cut off. */
 export async function isTorn(path: string): Promise<boolean> {
   return (await findTornEdit(path)) !== undefined || (await findTornTail(path, BATCH_ENDING)) !== undefined;
 }
