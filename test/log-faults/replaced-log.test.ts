@@ -137,6 +137,24 @@ describe("a stream that was deleted and made again", () => {
     expect((await failureOf(a)).code).toBe("LOG_DIFFERENT");
   });
 
+  it("and filled with the same messages never confirms a transaction, which the refusal says how to find", async () => {
+    await scene.operate(async (operator) => {
+      const messages: string[] = [];
+      for await (const { payload } of operator.messages()) messages.push(Buffer.from(payload).toString());
+      await operator.deleteStream();
+      await operator.makeForeignStream(messages);
+    });
+    await expect(a.submit({ ops: [["put", "things", "default/found", "once"]] })).rejects.toMatchObject({
+      code: "LOG_REGRESSED",
+      hint: expect.stringContaining(
+        "Once it is ready, check whether the transaction is there before you send it again.",
+      ) as string,
+    });
+    await rebuiltFor(a, "LOG_REGRESSED");
+    expect((await values(a))["found"]).toBe("once");
+    await expectFoldOf(scene, a);
+  });
+
   it("and left deleted keeps a running node from answering reads as right, and makes no log in its place", async () => {
     await scene.operate(async (operator) => await operator.deleteStream());
     expect((await failureOf(a)).code).toBe("LOG_DIFFERENT");
