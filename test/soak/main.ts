@@ -23,6 +23,8 @@ const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: 
     "s3-faults": { file: "packages/checkpoint/test/stores/s3/s3-faults.test.ts", rounds: 300 },
     "s3-broken-line": { file: "packages/checkpoint/test/stores/s3/s3-broken-line.test.ts", rounds: 1 },
     watch: { file: "test/watch-faults/watch-torture.test.ts", rounds: 100 },
+    forks: { file: "packages/node/test/faults/forks.test.ts", rounds: 1_000 },
+    divergence: { file: "packages/node/test/cluster/divergence-simulation.test.ts", rounds: 20 },
     foreign: { file: "packages/node/test/faults/foreign-log.test.ts", rounds: 20_000 },
     power: { file: "packages/node/test/power/traced-power-loss.test.ts", rounds: 2_000 },
     fuzz: { file: "packages/node/test/faults/store-fuzz.test.ts", rounds: 1_000 },

@@ -26,6 +26,19 @@ export interface VerifiedSummary {
   readonly digest: string;
 }
 
+/**
+ * What the two chains over a log are at a transaction, each 64 hexadecimal digits (docs/log-format.md): `history` stands for all messages
+ * up to there, `effects` for what applying them came to. Equal values mean an equal past; effects are compared within one index version.
+ */
+export interface ChainValue {
+  readonly txId: TxId;
+  readonly history: string;
+  readonly effects: string;
+}
+
+/** The newest value first, then those at links before it. */
+export type Chains = readonly ChainValue[];
+
 /** GET /status; docs/http.md explains each field. Null where there is none. */
 export interface NodeStatus {
   readonly node: string;
@@ -45,6 +58,18 @@ export interface NodeStatus {
     readonly bytes: number;
     readonly version: number;
     readonly lag: number | null;
+    readonly chains: Chains;
+    /** Another node or a checkpoint has another past than this index, and it is not settled yet which is right. */
+    readonly divergence: {
+      readonly since: string;
+      readonly code: string;
+      readonly message: string;
+      readonly hint: string;
+      /** How many nodes and checkpoints it is from. */
+      readonly from: number;
+      /** What this node does about it: it compares its index with a rebuild, or waits for its turn. `open`: neither, now. */
+      readonly state: "open" | "waiting" | "comparing";
+    } | null;
     /** Its files were removed under the running node; left out where all is well. */
     readonly warning?: { readonly code: string; readonly message: string; readonly hint: string };
   };

@@ -129,7 +129,7 @@ async function outdated(
     if ("error" in found || found.manifest.log.id !== logId) continue;
     const { name, manifest } = found;
     // What the log no longer holds is another history: neither counted nor removed without being asked to.
-    if (source.agrees !== undefined && !(await source.agrees(manifest))) continue;
+    if (source.agrees !== undefined && !(await source.agrees(manifest, name))) continue;
     const verified = found.verified && (await readVerification(store, name, manifest.archive)) !== undefined;
     own.push({ name, takenAt: Date.parse(manifest.takenAt), current: isCurrent(source, manifest), verified });
   }

@@ -228,6 +228,7 @@ function describe(
     txId: state.txId,
     txTime: state.txTime,
     anchor: state.anchor,
+    ...(state.chains === undefined ? {} : { chains: state.chains }),
     takenAt: new Date(takenAt).toISOString(),
     node: source.node,
     archive,
@@ -248,7 +249,7 @@ async function findNewest(
     if ("error" in found || found.manifest.log.id !== logId || !isCurrent(source, found.manifest)) continue;
     // Were it the newest, nothing would be saved in its place until something is written.
     if (source.isDamaged?.(found.name) === true || witness?.lostMark(found) === true) continue;
-    if (source.agrees === undefined || (await source.agrees(found.manifest))) return found;
+    if (source.agrees === undefined || (await source.agrees(found.manifest, found.name))) return found;
   }
   return undefined;
 }

@@ -21,10 +21,10 @@ export interface CheckpointSource {
   /** The format of what `capture` makes. Given, checkpoints of another one count neither as the newest nor as kept. */
   readonly format?: IndexState["format"];
   /**
-   * Whether the log still holds what a checkpoint of its id contains. One that it lost has a higher tx-id than what nodes
-   * have now, and would pass for the newest for ever. Left out: all agree.
+   * Whether the log still holds what the checkpoint called `name`, of its id, contains. One that it lost has a higher tx-id than what nodes
+   * have now, and would pass for the newest for ever. Left out: all agree. What it throws ends the round, and nothing is saved.
    */
-  agrees?(manifest: Manifest): Promise<boolean>;
+  agrees?(manifest: Manifest, name: string): Promise<boolean>;
   /** Whether the checkpoint of this name is known to be one that nobody can restore: it does not count as the newest. Left out: none is. */
   isDamaged?(name: string): boolean;
 }

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { CairnError } from "@cairn/kv";
 import { z } from "zod";
 import { checkpointFile, parseCheckpointName } from "./checkpoint-name.ts";
@@ -10,6 +11,11 @@ export const FileName = z
   .max(255)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "expected a plain file name");
 
+/** Digests of a log's whole past up to a transaction, as its index has them; compared by whoever has both. */
+const ChainValueSchema = z.object({ txId: Position, history: Sha256, effects: Sha256 });
+/** A checkpoint names the newest, and some that are older and older. */
+const MAX_CHAIN_VALUES = 100;
+
 /** What a manifest must be; anything else is not a checkpoint. Source: docs/checkpoint-format.md. */
 export const ManifestSchema = z.object({
   format: z.object({ index: z.int(), kv: z.string(), archive: z.string() }),
@@ -17,6 +23,8 @@ export const ManifestSchema = z.object({
   txId: Position,
   txTime: z.iso.datetime(),
   anchor: z.object({ txId: Position, sha256: Sha256 }),
+  /** Of an index that has such; those of Cairn before the fifth version have none. */
+  chains: z.array(ChainValueSchema).max(MAX_CHAIN_VALUES).optional(),
   takenAt: z.iso.datetime(),
   node: z.string(),
   archive: z.object({ name: FileName, bytes: Position, sha256: Sha256 }),
@@ -29,7 +37,7 @@ export const ManifestSchema = z.object({
 export type Manifest = z.infer<typeof ManifestSchema>;
 
 /** The part of a manifest that only the index itself can tell; read from the captured copy, never from the live index. */
-export type IndexState = Pick<Manifest, "log" | "txId" | "txTime" | "anchor" | "documents"> & {
+export type IndexState = Pick<Manifest, "log" | "txId" | "txTime" | "anchor" | "chains" | "documents"> & {
   readonly format: { readonly index: number; readonly kv: string };
 };
 
@@ -54,7 +62,23 @@ function corrupt(name: string, why: string, cause?: unknown): CairnError {
 
 /** The text of a manifest as it lies in a store. */
 export function encodeManifest(manifest: Manifest): string {
-  return JSON.stringify(ManifestSchema.parse(manifest), null, 1) + "\n";
+  const text = JSON.stringify(ManifestSchema.parse(manifest), null, 1);
+  const checked = text.slice(0, -ENDING.length);
+  return `${checked}${checksumMember(checked)}${ENDING}\n`;
+}
+
+const ENDING = "\n}";
+
+/** The last member of a manifest: what it is of is the text before the comma. Without it, a changed digit would be another claim. */
+function checksumMember(checked: string): string {
+  return `,\n "sha256": "${createHash("sha256").update(checked).digest("hex")}"`;
+}
+
+/** Whether a manifest's text is what was written. Those with neither a checksum nor chains are of versions that wrote none. */
+function isWhole(text: string, value: unknown): boolean {
+  if (typeof value !== "object" || value === null || !("chains" in value || "sha256" in value)) return true;
+  const end = text.lastIndexOf(',\n "sha256"');
+  return end >= 0 && text.trimEnd() === `${text.slice(0, end)}${checksumMember(text.slice(0, end))}${ENDING}`;
 }
 
 /**
@@ -70,6 +94,7 @@ export function decodeManifest(name: string, text: string): Manifest {
     if (error instanceof SyntaxError) throw corrupt(name, "it is not JSON", error);
     throw error;
   }
+  if (!isWhole(text, value)) throw corrupt(name, "its checksum is not that of its text");
   const parsed = ManifestSchema.safeParse(value);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
@@ -107,6 +132,8 @@ function inconsistency(name: string, manifest: Manifest): string | undefined {
   if (manifest.archive.name !== checkpointFile(name, "archive"))
     return `it names the archive ${manifest.archive.name}`;
   if (manifest.anchor.txId !== manifest.txId) return "its anchor is not its last transaction";
+  if (manifest.chains?.some(({ txId }) => txId > manifest.txId) === true)
+    return "its chains go on after its last transaction";
   const names = new Set(manifest.files.map((file) => file.name));
   if (names.size !== manifest.files.length) return "it lists a file twice";
   return undefined;

@@ -52,8 +52,12 @@ function otherHistory({ log, txId }: Manifest): CairnError {
 /** The restored index must say of itself what the manifest says of it. */
 export async function verifyRestored(provider: KvProvider, dir: string, manifest: Manifest): Promise<void> {
   const { kv, state } = await openIndex(fileReader(provider), dir);
-  await kv.close();
-  const found = state === undefined ? undefined : capturedState(state, provider.format);
+  let found: IndexState | undefined;
+  try {
+    found = state === undefined ? undefined : await capturedState(kv, state, provider.format);
+  } finally {
+    await kv.close();
+  }
   if (found !== undefined && isDeepStrictEqual(found, claimedState(manifest))) return;
   throw new CairnError(
     "CHECKPOINT_CORRUPT",
@@ -62,13 +66,14 @@ export async function verifyRestored(provider: KvProvider, dir: string, manifest
   );
 }
 
-function claimedState({ format, log, txId, txTime, anchor, documents }: Manifest): IndexState {
+function claimedState({ format, log, txId, txTime, anchor, chains = [], documents }: Manifest): IndexState {
   return {
     format: { index: format.index, kv: format.kv },
     log: { id: log.id, name: log.name, offset: log.offset },
     txId,
     txTime,
     anchor: { txId: anchor.txId, sha256: anchor.sha256 },
+    chains: chains.map((value) => ({ txId: value.txId, history: value.history, effects: value.effects })),
     documents,
   };
 }

@@ -16,7 +16,7 @@ export function indexSource(
   index: IndexStore,
   log: TxLog,
   onError: (error: unknown) => void,
-): CheckpointSource {
+): CheckpointSource & Required<Pick<CheckpointSource, "agrees">> {
   return {
     node,
     version: VERSION,
@@ -49,8 +49,11 @@ async function readCaptured(provider: KvProvider, dir: string): Promise<Captured
   const captured = await namesIn(dir);
   try {
     const { kv, state } = await openIndex(fileReader(provider), dir);
-    await kv.close();
-    if (state !== undefined) return capturedState(state, provider.format);
+    try {
+      if (state !== undefined) return await capturedState(kv, state, provider.format);
+    } finally {
+      await kv.close();
+    }
   } catch (error) {
     if (isCairnError(error, "INDEX_CORRUPT") && (await lacksFiles(dir, captured))) throw removed(dir, error);
     throw error;

@@ -1,6 +1,13 @@
 import type { TxId } from "@cairn/client";
 import type { PeerChannel } from "../log/peer-channel.ts";
-import { type Answer, decodeAnswer, encodeMessage, type PeerStatus, type Question } from "./peer-messages.ts";
+import {
+  type Answer,
+  decodeAnswer,
+  encodeMessage,
+  type PeerChains,
+  type PeerStatus,
+  type Question,
+} from "./peer-messages.ts";
 
 /** A node that answered: who and where it is, and its status. */
 export interface Peer extends Pick<Answer, "instance" | "node" | "host" | "pid" | "startedAt"> {
@@ -8,7 +15,7 @@ export interface Peer extends Pick<Answer, "instance" | "node" | "host" | "pid" 
 }
 
 /** What a node answered to a question about its index, or why it did not. */
-export type IndexAnswer = Pick<Answer, "digest" | "check" | "error">;
+export type IndexAnswer = Pick<Answer, "digest" | "check" | "chains" | "error">;
 
 /** How to ask. */
 export interface AskOptions {
@@ -40,6 +47,35 @@ export async function askDigests(
 ): Promise<Map<string, IndexAnswer>> {
   const instances = peers.map(({ instance }) => instance);
   return await askIndex(channel, { cairn: 1, ask: "digest", ...question }, instances, options);
+}
+
+/** The chains of these nodes at one transaction, or at the link before it, by instance. */
+export async function askChains(
+  channel: PeerChannel,
+  peers: readonly Peer[],
+  question: { readonly log: string; readonly txId: TxId },
+  options: AskOptions,
+): Promise<Map<string, IndexAnswer>> {
+  const instances = peers.map(({ instance }) => instance);
+  return await askIndex(channel, { cairn: 1, ask: "chains", ...question }, instances, options);
+}
+
+/** Tells all other nodes one's own chains, and answers those of the nodes whose differ, as they come within the time. */
+export async function* askCompare(
+  channel: PeerChannel,
+  own: {
+    readonly log: string;
+    readonly node: string;
+    readonly instance: string;
+    readonly chains: PeerChains;
+  },
+  { timeoutMs, signal }: AskOptions,
+): AsyncGenerator<Pick<Answer, "node" | "instance"> & { readonly chains: PeerChains }> {
+  const deadline = AbortSignal.timeout(timeoutMs);
+  for await (const answer of ask(channel, { cairn: 1, ask: "compare", ...own }, anyOf(deadline, signal))) {
+    const { node, instance, chains } = answer;
+    if (chains !== undefined) yield { node, instance, chains };
+  }
 }
 
 /** What a node finds when it compares its index with a rebuild of its own. */
@@ -89,12 +125,13 @@ async function askIndex(
   if (instances.length === 0) return found;
   try {
     for await (const answer of ask(channel, question, anyOf(done.signal, signal))) {
-      const { instance, working, digest, check, error } = answer;
+      const { instance, working, digest, check, chains, error } = answer;
       if (!waiting.has(instance)) continue;
       if (working === undefined) {
         settle(instance, {
           ...(digest === undefined ? {} : { digest }),
           ...(check === undefined ? {} : { check }),
+          ...(chains === undefined ? {} : { chains }),
           ...(error === undefined ? {} : { error }),
         });
       } else {

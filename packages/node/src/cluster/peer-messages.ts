@@ -7,6 +7,20 @@ const Text = z.string().max(4_000);
 /** Nobody makes a node keep a question for longer. */
 const WaitMs = Count.max(3_600_000);
 
+const Digest = z.string().regex(/^[0-9a-f]{64}$/);
+const MAX_CHAIN_VALUES = 100;
+/** Digests of the log's past at some transactions, of an index of that version. */
+const ChainsSchema = z.object({
+  version: Count,
+  values: z
+    .array(z.object({ txId: Count, history: Digest, effects: Digest }))
+    .max(MAX_CHAIN_VALUES)
+    .readonly(),
+});
+
+/** What a node says of its chains. */
+export type PeerChains = Readonly<z.infer<typeof ChainsSchema>>;
+
 const Failure = z.object({ code: Text, message: Text, hint: Text.nullable() });
 
 const StatusSchema = z.object({
@@ -20,6 +34,15 @@ const StatusSchema = z.object({
     lag: Count.nullable(),
     /** Of the index's layout; digests of two of them say nothing about each other. */
     version: Count.optional(),
+    divergence: z
+      .object({
+        code: Text,
+        message: Text,
+        from: Count,
+        state: z.enum(["open", "waiting", "comparing"]),
+      })
+      .nullable()
+      .optional(),
   }),
   join: z.object({
     restoredFrom: z.object({ name: Text }).nullable(),
@@ -50,12 +73,22 @@ const QuestionSchema = z.discriminatedUnion("ask", [
   z.object({ cairn: z.literal(1), ask: z.literal("status") }),
   z.object({ cairn: z.literal(1), ask: z.literal("digest"), log: Text, txId: Count, waitMs: WaitMs }),
   z.object({ cairn: z.literal(1), ask: z.literal("check"), log: Text, txId: Count, instance: Text }),
+  z.object({ cairn: z.literal(1), ask: z.literal("chains"), log: Text, txId: Count }),
+  z.object({
+    cairn: z.literal(1),
+    ask: z.literal("compare"),
+    log: Text,
+    node: Text,
+    instance: Text,
+    chains: ChainsSchema,
+  }),
 ]);
 
 /**
  * What a node can be asked by those who have the same log open. `status`: as GET /status. `digest`: its digest at a transaction of
  * the log with that id, once it is there, waiting at most `waitMs`. `check`: the node of that instance compares itself with a
- * rebuild out of the log. docs/log-format.md describes them.
+ * rebuild out of the log. `chains`: its chains at that transaction, or at the link before it. `compare`: compares its chains with these, of
+ * the node that asks, and answers only where they differ. docs/log-format.md describes them.
  */
 export type Question = Readonly<z.infer<typeof QuestionSchema>>;
 
@@ -72,6 +105,7 @@ const AnswerSchema = z.object({
   working: z.object({ done: Count, total: Count }).optional(),
   digest: z.object({ txId: Count, digest: Text }).optional(),
   check: z.object({ txId: Count, digest: Text, rebuilt: Text, basis: Text, agrees: z.boolean() }).optional(),
+  chains: ChainsSchema.optional(),
   error: Failure.optional(),
 });
 

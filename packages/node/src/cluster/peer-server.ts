@@ -10,6 +10,7 @@ import {
   type Answer,
   decodeQuestion,
   encodeMessage,
+  type PeerChains,
   type PeerIdentity,
   type Question,
 } from "./peer-messages.ts";
@@ -27,14 +28,23 @@ export interface PeerActions {
   reached(txId: TxId, waitMs: number): Promise<void>;
   /** At a transaction, which the index holds, of the log with that id. */
   digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }>;
+  /** The chains at a transaction of the log with that id, or at the link before it. */
+  chainsAt(log: string, txId: TxId): Promise<PeerChains>;
+  /** Compares the chains of another node with those of the index; answers its own where the two differ. */
+  compare(question: Extract<Question, { ask: "compare" }>): Promise<PeerChains | undefined>;
   /** Compares the index with a rebuild; leaves an index that is not the log's. */
   check(log: string, txId: TxId, signal: AbortSignal, onWork: OnWork): Promise<CheckOutcome>;
 }
+
+/** A question for which an index is read through or built. */
+type IndexQuestion = Extract<Question, { ask: "digest" | "check" }>;
 
 /** So often those who wait for a long answer hear that it is being worked on. */
 const WORKING_EVERY_MS = 1_000;
 /** An index is read through, or built anew, for one question at a time; so many may wait. */
 const MOST_WAITING = 8;
+/** More nodes than this tell their chains within seconds only where somebody else writes there. */
+const MOST_COMPARING = 1_000;
 
 /** Answers the questions that other holders of the log send to one node. */
 export class PeerServer {
@@ -47,6 +57,7 @@ export class PeerServer {
   #work: Promise<void> = Promise.resolve();
   /** The end of the last rebuild, which alone closing waits for; it never rejects. */
   #checking: Promise<void> = Promise.resolve();
+  #comparing = 0;
   /** Questions that take turns and are not answered yet. */
   #waiting = 0;
 
@@ -55,6 +66,11 @@ export class PeerServer {
     this.#identity = { instance: randomUUID(), node, host: hostname(), pid: process.pid, startedAt };
     this.#actions = actions;
     this.#logger = logger;
+  }
+
+  /** Random, of this start of the node. */
+  get instance(): string {
+    return this.#identity.instance;
   }
 
   /** Begins to answer those who have this log open, where it lets them reach one another. */
@@ -86,6 +102,13 @@ export class PeerServer {
     if (question.ask === "check" && question.instance !== this.#identity.instance) return;
     try {
       if (question.ask === "status") return reply({ status: await this.#actions.status() });
+      if (question.ask === "chains") {
+        return reply({ chains: await this.#actions.chainsAt(question.log, question.txId) });
+      }
+      if (question.ask === "compare") {
+        if (question.instance === this.#identity.instance) return;
+        return await this.#compare(question, reply);
+      }
       await this.#inTurn(question, reply);
     } catch (thrown) {
       const error = asCairnError(thrown);
@@ -94,10 +117,22 @@ export class PeerServer {
     }
   }
 
-  async #inTurn(
-    question: Exclude<Question, { ask: "status" }>,
+  async #compare(
+    question: Extract<Question, { ask: "compare" }>,
     reply: (part: object) => void,
   ): Promise<void> {
+    // It comes again in a minute.
+    if (this.#comparing >= MOST_COMPARING) return;
+    this.#comparing += 1;
+    try {
+      const chains = await this.#actions.compare(question);
+      if (chains !== undefined) reply({ chains });
+    } finally {
+      this.#comparing -= 1;
+    }
+  }
+
+  async #inTurn(question: IndexQuestion, reply: (part: object) => void): Promise<void> {
     if (this.#waiting >= MOST_WAITING) {
       throw new CairnError("CONFLICT", `The node works on ${MOST_WAITING} such questions already.`, {
         hint: "Ask again when they are answered.",
@@ -122,7 +157,7 @@ export class PeerServer {
     }
   }
 
-  async #perform(question: Exclude<Question, { ask: "status" }>, onWork: OnWork): Promise<object> {
+  async #perform(question: IndexQuestion, onWork: OnWork): Promise<object> {
     const { signal } = this.#stop;
     signal.throwIfAborted();
     const { log, txId } = question;

@@ -1,10 +1,12 @@
 import type { KvCapture, KvReader, KvStats, KvStore } from "@cairn/kv";
-import type { DocumentKey, TxId, TxOutcome } from "@cairn/client";
+import type { Chains, ChainValue, DocumentKey, TxId, TxOutcome } from "@cairn/client";
 import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
 import type { LogMessage } from "../log/tx-log.ts";
 import { type Applied, applyMessages, type RefusedMessages } from "./apply/apply-transactions.ts";
 import { decodeBatches, type IndexedMessage } from "./apply/decode-batches.ts";
 import { batchLength } from "./apply/batch-policies.ts";
+import { ChainWindow } from "./chains/chain-window.ts";
+import { chainsOf, chainValueAt } from "./chains/chain-values.ts";
 import { type BucketSummary, readBuckets } from "./read/bucket-reads.ts";
 import {
   decodeListCursor,
@@ -55,13 +57,15 @@ export interface AppliedCounts {
 export class IndexStore {
   readonly #kv: KvStore;
   #state: IndexState;
+  readonly #chains: ChainWindow;
   readonly #fields: FieldUpkeep;
   /** Of those who write what depends on what is in the store. */
   readonly #turns = new Turns();
 
-  private constructor(kv: KvStore, state: IndexState) {
+  private constructor(kv: KvStore, state: IndexState, chains: ChainWindow) {
     this.#kv = kv;
     this.#state = state;
+    this.#chains = chains;
     this.#fields = new FieldUpkeep(kv);
   }
 
@@ -71,9 +75,10 @@ export class IndexStore {
    */
   static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
     const state = (await readState(kv)) ?? empty;
-    if (state.log.id === empty.log.id) return new IndexStore(kv, state);
+    const chains = await ChainWindow.load(kv, state);
+    if (state.log.id === empty.log.id) return new IndexStore(kv, state, chains);
     // A log that continues another one may have another name, which its birth record does not say.
-    return new IndexStore(kv, { ...state, log: { ...state.log, name: empty.log.name } });
+    return new IndexStore(kv, { ...state, log: { ...state.log, name: empty.log.name } }, chains);
   }
 
   /** What the index holds, as of the last batch. */
@@ -100,7 +105,7 @@ export class IndexStore {
           const length = await batchLength(rest, this.#state, this.#kv);
           const part = length === rest.length ? rest : rest.slice(0, length);
           const work = await this.#fields.work();
-          const applied = await applyMessages(part, this.#state, this.#kv, undefined, work);
+          const applied = await applyMessages(part, this.#state, this.#kv, undefined, work, this.#chains);
           committed += applied.committed;
           operations += applied.operations;
           if (applied.refused.count > 0) {
@@ -119,9 +124,10 @@ export class IndexStore {
     return { transactions: messages.length, committed, operations, bytes, refused };
   }
 
-  async #write({ rows, state }: Applied): Promise<void> {
+  async #write({ rows, state, chains }: Applied): Promise<void> {
     const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
     await this.#kv.batch(rows);
+    chains.commit();
     this.#state = state;
     this.#fields.written(isConfigured);
   }
@@ -211,6 +217,16 @@ export class IndexStore {
   /** Undefined while the index holds nothing. `at` an earlier transaction: `CONFLICT` where the history no longer tells it. */
   async digest(at?: TxId): Promise<{ txId: TxId; digest: string } | undefined> {
     return await this.#frozen(async (reader) => await digestIndex(reader, at));
+  }
+
+  /** What the history and effects chains are at a transaction; undefined where that is still to come, or no link and long ago. */
+  async chainsAt(txId: TxId): Promise<ChainValue | undefined> {
+    return await chainValueAt(this.#kv, this.#chains, txId);
+  }
+
+  /** What they are at the index's last transaction, and at links before it. */
+  async chains(): Promise<Chains> {
+    return await chainsOf(this.#kv, this.#chains);
   }
 
   /** What `read` gives, all from one state. */

@@ -22,6 +22,10 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     "The log's time of the last transaction applied.",
     ({ index }) => seconds(index.txTime),
   ],
+  cairn_index_divergence: [
+    "1 while another node or a checkpoint has another past, and it is not settled which is right; else 0.",
+    ({ index }) => Number(index.divergence !== null),
+  ],
   cairn_index_documents: ["Documents in the index.", ({ index }) => index.documents],
   cairn_index_bytes: ["Size of the index's files.", ({ index }) => index.bytes],
   cairn_join_skipped_checkpoints: [

@@ -7,6 +7,7 @@ import { indexLog } from "../replay/index-log.ts";
 import { IndexPosition } from "../index/index-position.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
+import type { Meet } from "../checkpoints/met-chains.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { joinIndex } from "../join/join-index.ts";
 import { JoinReport } from "../join/join-report.ts";
@@ -20,11 +21,15 @@ import type { System } from "../system/system.ts";
 import { tellFailure } from "../observe/tell-failure.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
+const HALT: FailureReaction = { kind: "halt" };
+
 /** Who is told of a {@link NodeLife}. */
 export interface LifeListener {
   ready(): void;
   /** The log is open, once and for all. */
   opened(log: TxLog): void;
+  /** The chains of a checkpoint are known; answers how they differ from the index's. */
+  readonly meet: Meet;
 }
 
 /**
@@ -53,6 +58,8 @@ export class NodeLife {
   #distrusted = new AbortController();
   readonly #doubts = new CheckpointDoubts();
   #replacement: string | undefined;
+  /** An error after which the node does not try again. */
+  #last: CairnError | undefined;
 
   constructor(
     system: System,
@@ -116,6 +123,13 @@ export class NodeLife {
     return live !== undefined;
   }
 
+  /** Stops serving an index of which it cannot be told whether it is right. */
+  halt(index: IndexStore, error: CairnError): void {
+    if (index !== this.index || !this.agrees) return;
+    this.#last = error;
+    this.#distrusted.abort(error);
+  }
+
   async #run(): Promise<void> {
     let failures = 0;
     let suspect: CairnError | undefined;
@@ -128,7 +142,7 @@ export class NodeLife {
         if (this.#stop.signal.aborted) return;
         const error = asCairnError(thrown);
         const { restoredFrom } = this.report;
-        const reaction = reactionTo(error, this.#during);
+        const reaction = error === this.#last ? HALT : reactionTo(error, this.#during);
         failures = this.position.txId > before ? 1 : failures + 1;
         await this.#leave(error, reaction, failures);
         if (reaction.kind === "halt") return;
@@ -212,6 +226,7 @@ export class NodeLife {
       observation: this.observation,
       suspect: (error) => this.suspect(index, error),
       doubts: this.#doubts,
+      meet: this.#listener.meet,
     });
     this.phase = "ready";
     const { restoredFrom, replayed, readyAfterMs: ms } = this.report;

@@ -2,6 +2,8 @@ import { type Clock, systemClock } from "@cairn/checkpoint";
 import type { Logger } from "pino";
 import type { NodeStatus } from "@cairn/client";
 import { PeerServer } from "../cluster/peer-server.ts";
+import type { Meet } from "../checkpoints/met-chains.ts";
+import { OnePast } from "./one-past.ts";
 import { SelfCheck } from "./self-check.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { isoTime } from "../text/iso-time.ts";
@@ -25,16 +27,20 @@ export interface ReportingParts {
   readonly life: NodeLife;
   readonly logger: Logger;
   readonly status: () => Promise<NodeStatus>;
+  /** About how long from one comparison with the other nodes to the next (ms); a minute when left out. */
+  readonly compareEveryMs?: number | undefined;
   /** As in {@link StallWatch}; injected by tests. */
   readonly stall?: { readonly afterMs?: number; readonly clock?: Clock } | undefined;
 }
 
 /** What a node tells without being asked over HTTP: answers to those who have its log open, and what does not move. */
 export class NodeReporting {
+  readonly meet: Meet;
   readonly #parts: ReportingParts;
   readonly #peers: PeerServer;
   readonly #check: SelfCheck;
   readonly #watch: StallWatch;
+  readonly #past: OnePast;
   #files: RepeatedWork | undefined;
   /** Whether it was told that the newest transaction's time has not come yet. */
   #toldAhead = false;
@@ -52,9 +58,22 @@ export class NodeReporting {
         reached: async (txId, waitMs) => await life.position.reached(txId, waitMs),
         digestAt: async (log, txId) => await this.#check.digestAt(log, txId),
         check: async (log, txId, signal, onWork) => await this.#check.check(log, txId, signal, onWork),
+        chainsAt: async (log, txId) => await this.#check.chainsAt(log, txId),
+        compare: async ({ node, log, chains }) => await this.#past.compare(node, log, chains),
       },
       logger,
     );
+    this.#past = new OnePast({
+      life,
+      check: this.#check,
+      node: system.nodeId,
+      instance: this.#peers.instance,
+      logger,
+      clock: systemClock,
+      random: Math.random,
+      everyMs: parts.compareEveryMs,
+    });
+    this.meet = this.#past.meet;
     this.#watch = new StallWatch({
       look: () => this.#movement(),
       explain: async ({ phase, txId }) => await this.#explain(phase, txId),
@@ -67,6 +86,7 @@ export class NodeReporting {
 
   start(): void {
     this.#watch.start();
+    this.#past.start();
     const every = this.#parts.stall?.afterMs ?? FILES_LOOK_MS;
     const look = async (): Promise<number> => {
       this.#lookAtTime();
@@ -76,6 +96,11 @@ export class NodeReporting {
     this.#files = repeatWork(systemClock, { firstDelay: every, retryDelay: () => every }, look, (error) =>
       this.#parts.logger.warn({ err: error }, "the files of the index could not be looked at"),
     );
+  }
+
+  /** Where others have another past than this node's index, and it is not settled which is right. */
+  get divergence(): NodeStatus["index"]["divergence"] {
+    return this.#past.divergence;
   }
 
   /** What stands still now. */
@@ -94,7 +119,7 @@ export class NodeReporting {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#watch.stop(), this.#files?.stop(), this.#peers.close()]);
+    await Promise.all([this.#watch.stop(), this.#files?.stop(), this.#past.close(), this.#peers.close()]);
   }
 
   /** Once for each wrong clock: the times of transactions stand still behind it, and nobody else would say why. */

@@ -1,6 +1,6 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { NodeStatus, Phase } from "@cairn/client";
+import type { Chains, NodeStatus, Phase } from "@cairn/client";
 import type { LastWorks } from "../observe/last-works.ts";
 import { inTime, LATE } from "../concurrency/in-time.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
@@ -43,7 +43,7 @@ const LOG_ANSWER_MS = 2_000;
 export async function nodeStatus(
   node: string,
   parts: StatusParts,
-  stalled: NodeStatus["stalled"],
+  { stalled, divergence }: Pick<NodeStatus, "stalled"> & Pick<NodeStatus["index"], "divergence">,
   store?: CheckpointStore,
 ): Promise<NodeStatus> {
   const { index, identity, report, observation, failure } = parts;
@@ -72,6 +72,8 @@ export async function nodeStatus(
       ...(await indexFiles(index)),
       version: INDEX_VERSION,
       lag: lastTxId === null ? null : Math.max(0, lastTxId - txId),
+      chains: await newestChains(index),
+      divergence,
     },
     join: report.join,
     progress: report.progress,
@@ -82,6 +84,18 @@ export async function nodeStatus(
         ? null
         : { code: failure.code, message: failure.message, hint: failure.hint ?? null },
   };
+}
+
+/** Where the chains are, and the newest link: what somebody needs to compare two nodes. */
+async function newestChains(index: IndexStore | undefined): Promise<Chains> {
+  if (index === undefined) return [];
+  try {
+    return (await index.chains()).slice(0, 2);
+  } catch (error) {
+    // Closed meanwhile, or damaged: whoever reads it next says so.
+    if (isCairnError(error, "NOT_READY") || isCairnError(error, "INDEX_CORRUPT")) return [];
+    throw error;
+  }
 }
 
 /** What a log says of its bounds; undefined when it does not within two seconds. */

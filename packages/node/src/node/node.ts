@@ -54,6 +54,8 @@ export interface RunOptions {
   readonly logger?: Logger;
   /** Told the begin and the end of each checkpoint, restore, sweep, verification and trim, from the first on. */
   readonly onEvent?: NodeEventListener;
+  /** About how long from one comparison with the other nodes to the next (ms); for tests. */
+  readonly compareEveryMs?: number;
   /** When what does not move is named; for tests. */
   readonly stall?: ReportingParts["stall"];
 }
@@ -115,7 +117,7 @@ class RunningNode implements CairnNode {
     system: System,
     directory: IndexDirectory,
     logger: Logger,
-    { stall = {}, onEvent }: Omit<RunOptions, "logger">,
+    { stall = {}, onEvent, compareEveryMs }: Omit<RunOptions, "logger">,
   ) {
     this.id = system.nodeId;
     this.#system = system;
@@ -131,10 +133,19 @@ class RunningNode implements CairnNode {
     this.#life = new NodeLife(system, directory, logger, observation, {
       ready: () => this.#becomeReady(),
       opened: (log) => this.#reporting.opened(log),
+      meet: async (met) => await this.#reporting.meet(met),
     });
     this.#reads = new NodeReads(this.#life);
     const status = async (): Promise<NodeStatus> => await this.status();
-    this.#reporting = new NodeReporting({ system, directory, life: this.#life, logger, status, stall });
+    this.#reporting = new NodeReporting({
+      system,
+      directory,
+      life: this.#life,
+      logger,
+      status,
+      compareEveryMs,
+      stall,
+    });
   }
 
   async open(): Promise<void> {
@@ -165,7 +176,7 @@ class RunningNode implements CairnNode {
   }
 
   async status(): Promise<NodeStatus> {
-    return await nodeStatus(this.id, this.#life, this.#reporting.stalled, this.#system.checkpointer?.store);
+    return await nodeStatus(this.id, this.#life, this.#reporting, this.#system.checkpointer?.store);
   }
 
   async submit(

@@ -1,9 +1,11 @@
 import { type Checkpointer, startCheckpointer } from "@cairn/checkpoint";
 import type { Logger } from "pino";
+import { samePast } from "../checkpoints/same-past.ts";
 import { checkpointerWorks } from "../checkpoints/checkpointer-works.ts";
 import { indexSource } from "../checkpoints/index-source.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
+import type { Meet } from "../checkpoints/met-chains.ts";
 import type { NodeObservation } from "./node-observation.ts";
 import type { System } from "../system/system.ts";
 import { tellFailure } from "../observe/tell-failure.ts";
@@ -23,6 +25,7 @@ export interface ServiceParts {
   /** Told why the index could not be captured. */
   readonly suspect: (error: unknown) => void;
   readonly doubts: CheckpointDoubts;
+  readonly meet: Meet;
 }
 
 /** An upload under way may end in it, else it is aborted: a node stops within 10 s. */
@@ -40,12 +43,14 @@ export class ReadyServices {
   readonly upkeep: NodeUpkeep;
   readonly watches: WatchFeed;
 
-  constructor({ system, log, index, stagingDir, logger, observation, suspect, doubts }: ServiceParts) {
+  constructor({ system, log, index, stagingDir, logger, observation, suspect, doubts, meet }: ServiceParts) {
     const { checkpointer: options, nodeId, kvProvider } = system;
     const { events } = observation;
     if (options !== undefined) {
       const isDamaged = (name: string): boolean => doubts.isDamaged(name);
-      const source = { ...indexSource(nodeId, kvProvider, index, log, suspect), isDamaged };
+      const whole = indexSource(nodeId, kvProvider, index, log, suspect);
+      const agrees = samePast(whole.agrees, options.store, doubts, meet);
+      const source = { ...whole, agrees, isDamaged };
       const onEvent = checkpointerWorks(events, logger);
       this.checkpointer = startCheckpointer({ source, options, onEvent });
     }

@@ -1,5 +1,6 @@
 import { rm } from "node:fs/promises";
 import path from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { CairnError, diskError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { TxId } from "@cairn/client";
@@ -7,8 +8,19 @@ import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { NodeLife } from "./node-life.ts";
 import { notReady } from "./node-status.ts";
 import type { System } from "../system/system.ts";
+import type { PeerChains } from "../cluster/peer-messages.ts";
+import { linkBefore } from "../index/chains/chain-window.ts";
+import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { CheckOutcome, OnWork } from "../cluster/peer-server.ts";
+import { Turns } from "../concurrency/turns.ts";
 import { rebuildIndex } from "../replay/rebuild-index.ts";
+
+interface CheckRequest {
+  readonly txId: TxId;
+  readonly signal: AbortSignal;
+  readonly onWork: OnWork;
+  readonly agreeAt: TxId | undefined;
+}
 
 /** One node's index at a transaction: its digest, and whether a rebuild out of the log gives the same. */
 export class SelfCheck {
@@ -18,6 +30,8 @@ export class SelfCheck {
   readonly #directory: IndexDirectory;
   /** Beside `staging/`, which every joining sweeps. */
   readonly #dir: string;
+  /** Of rebuilds, which share a folder. */
+  readonly #turns = new Turns();
 
   constructor(system: System, directory: IndexDirectory, life: NodeLife, logger: Logger) {
     this.#system = system;
@@ -51,14 +65,47 @@ export class SelfCheck {
     }
   }
 
+  /** The chains at a transaction, or at the link before it where that is not known any more. */
+  async chainsAt(log: string, txId: TxId): Promise<PeerChains> {
+    const { index, agrees } = this.#life;
+    if (index === undefined || !agrees) throw notReady(this.#life);
+    if (index.state.log.id !== log) throw ofAnotherLog(index.state.log.id, log);
+    try {
+      const value = (await index.chainsAt(txId)) ?? (await index.chainsAt(linkBefore(txId)));
+      return { version: INDEX_VERSION, values: value === undefined ? [] : [value] };
+    } catch (error) {
+      this.#life.suspect(index, error);
+      throw error;
+    }
+  }
+
   /**
    * Rebuilds the index up to a transaction out of the log and compares. An index that differs is not the log's: the node leaves it at
-   * once and goes on from the rebuilt one. Nobody's word is taken for it.
+   * once and goes on from the rebuilt one. Nobody's word is taken for it. `agreeAt`, where given, is the last transaction of a checkpoint
+   * that may be begun with where the log does not reach back to its beginning.
    */
-  async check(log: string, txId: TxId, signal: AbortSignal, onWork: OnWork): Promise<CheckOutcome> {
+  async check(
+    log: string,
+    txId: TxId,
+    signal: AbortSignal,
+    onWork: OnWork,
+    agreeAt?: TxId,
+  ): Promise<CheckOutcome> {
+    const done = await this.#turns.take();
+    try {
+      signal.throwIfAborted();
+      return await this.#check(log, { txId, signal, onWork, agreeAt });
+    } finally {
+      done();
+    }
+  }
+
+  async #check(log: string, { txId, signal, onWork, agreeAt }: CheckRequest): Promise<CheckOutcome> {
     const { index, log: txLog } = this.#life;
     if (index === undefined || txLog === undefined) throw notReady(this.#life);
     const { nodeId, kvProvider } = this.#system;
+    // Now, since a rebuild takes long, and only the newest are known.
+    const own = await index.chainsAt(txId);
     let placed = false;
     try {
       const rebuilt = await rebuildIndex({
@@ -67,11 +114,13 @@ export class SelfCheck {
         dir: this.#dir,
         txId,
         exceptNode: nodeId,
+        ...(agreeAt === undefined ? {} : { agreeAt }),
         signal,
         onProgress: onWork,
       });
       const { digest } = await this.digestAt(log, txId);
-      const agrees = digest === rebuilt.digest;
+      const samePast = own === undefined || isDeepStrictEqual(own, rebuilt.chains);
+      const agrees = digest === rebuilt.digest && samePast;
       const outcome = { txId, digest, rebuilt: rebuilt.digest, basis: rebuilt.basis, agrees };
       if (agrees) {
         this.#logger.info({ txId, digest, basis: rebuilt.basis }, "the index agrees with a rebuild");
@@ -89,15 +138,15 @@ export class SelfCheck {
 }
 
 function notTheLogs({ txId, digest, rebuilt, basis }: CheckOutcome): CairnError {
-  return new CairnError(
-    "INDEX_CORRUPT",
-    `At transaction ${txId} the index has the digest ${digest}; rebuilt from ${basis}, it has ${rebuilt}.`,
-    {
-      hint:
-        "The node moved its index aside and goes on from a rebuilt one. Checkpoints that it made before may hold the same: " +
-        "save a new one (cairn checkpoint create) and remove those. Look at its disk and memory.",
-    },
-  );
+  const difference =
+    digest === rebuilt
+      ? `the index has the same documents as one rebuilt from ${basis}, but transactions that came to something else`
+      : `the index has the digest ${digest}; rebuilt from ${basis}, it has ${rebuilt}`;
+  return new CairnError("INDEX_CORRUPT", `At transaction ${txId} ${difference}.`, {
+    hint:
+      "The node moved its index aside and goes on from a rebuilt one. Checkpoints that it made before may hold the same: " +
+      "save a new one (cairn checkpoint create) and remove those. Look at its disk and memory.",
+  });
 }
 
 function ofAnotherLog(own: string, asked: string): CairnError {

@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import path from "node:path";
 import { restoreCheckpoint } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
-import type { TxId } from "@cairn/client";
+import type { ChainValue, TxId } from "@cairn/client";
 import { foldLog } from "./fold-log.ts";
 import { isOwnStore, restoreStores } from "../system/checkpoint-stores.ts";
 import { IndexStore } from "../index/index-store.ts";
@@ -24,16 +24,22 @@ export interface RebuildOptions {
   readonly txId: TxId;
   /** Whose checkpoints are not begun with: an index is not judged by its own copies. */
   readonly exceptNode?: string;
+  /** The last transaction of a checkpoint that may be begun with: what is after it is in question, also in the checkpoints of others. */
+  readonly agreeAt?: TxId;
   readonly signal: AbortSignal;
   /** How many of the transactions are applied. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** An index that was rebuilt: where its files lie (closed; the caller moves or removes them), its digest, and in words what it is of. */
+/**
+ * An index that was rebuilt: where its files lie (closed; the caller moves or removes them), its digest and its chains at the transaction,
+ * and in words what it is of.
+ */
 export interface RebuiltIndex {
   readonly live: string;
   readonly txId: TxId;
   readonly digest: string;
+  readonly chains: ChainValue | undefined;
   readonly basis: string;
 }
 
@@ -62,14 +68,14 @@ export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltInde
     signal.throwIfAborted();
     const digest = await index.digest();
     if (digest?.txId !== txId) throw endsBefore(log.name, digest?.txId ?? 0, txId);
-    return { live, txId, digest: digest.digest, basis };
+    return { live, txId, digest: digest.digest, chains: await index.chainsAt(txId), basis };
   } finally {
     await kv.close();
   }
 }
 
 async function restoreBasis(options: RebuildOptions, identity: LogIdentity, live: string): Promise<string> {
-  const { system, log, dir, txId, exceptNode, signal } = options;
+  const { system, log, dir, txId, exceptNode, agreeAt, signal } = options;
   const { checkpointer, kvProvider: provider } = system;
   const stores = restoreStores(checkpointer);
   const { restored } = await restoreCheckpoint({
@@ -79,10 +85,10 @@ async function restoreBasis(options: RebuildOptions, identity: LogIdentity, live
     node: system.nodeId,
     reserveIn: isOwnStore(system),
     accept: async (manifest) =>
-      manifest.node === exceptNode
+      agreeAt === undefined && manifest.node === exceptNode
         ? passedOver("It was made by the node that is compared.")
-        : manifest.txId > txId
-          ? passedOver(`It ends after transaction ${txId}.`)
+        : manifest.txId > Math.min(txId, agreeAt ?? txId)
+          ? passedOver(`It ends after transaction ${Math.min(txId, agreeAt ?? txId)}.`)
           : await acceptManifest(manifest, provider.format, log, identity),
     verify: async (unpacked, manifest) => await verifyRestored(provider, unpacked, manifest),
     signal,

@@ -80,6 +80,24 @@ export function contentHash(payload: Uint8Array): Buffer {
     .digest();
 }
 
+/** Bytes of what {@link writePayloadMark} writes. */
+export const PAYLOAD_MARK_BYTES = 12;
+
+/**
+ * Writes the 12 bytes that stand for a payload in the history chain. A message of Cairn has them in its first line: its CRC-32 and its random
+ * part. Of any other payload they are the first bytes of its SHA-256.
+ */
+export function writePayloadMark(target: Buffer, at: number, payload: Uint8Array, isFramed: boolean): void {
+  if (!isFramed) {
+    createHash("sha256").update(payload).digest().copy(target, at, 0, PAYLOAD_MARK_BYTES);
+    return;
+  }
+  target.writeUInt32BE(readHex(payload, PREFIX.length, PREFIX.length + 8), at);
+  const random = CHECKED + TAG_DIGITS + 1;
+  target.writeUInt32BE(readHex(payload, random, random + 8), at + 4);
+  target.writeUInt32BE(readHex(payload, random + 8, random + 16), at + 8);
+}
+
 let lastTag: { readonly logId: string; readonly tag: string } | undefined;
 
 /** What stands for a log in its messages: the first 8 bytes of the SHA-256 of its id, in hexadecimal digits. */

@@ -3,6 +3,7 @@ import path from "node:path";
 import { type Damaged, NEVER_TAKEN, pickCheckpoint, put } from "./damaged-folder.ts";
 import { extendedRecord, type ForgedEntry, forgeArchive, sha256 } from "./forged-archive.ts";
 import { spoilRecord } from "./odd-values.ts";
+import { sealedManifest } from "../support/sealed-manifest.ts";
 
 /** A longer manifest is of the odd ones, which cannot be written again. */
 const LONGEST_MANIFEST = 200_000;
@@ -20,7 +21,7 @@ export async function pretendNewer(damaged: Damaged): Promise<string> {
     takenAt: "2026-11-20T06:12:26.123Z",
     archive: { ...manifest.archive, name: `${NEVER_TAKEN}.tar` },
   };
-  await put(damaged, `${NEVER_TAKEN}.json`, JSON.stringify(newer));
+  await put(damaged, `${NEVER_TAKEN}.json`, sealedManifest(newer));
   return `${name} copied as ${NEVER_TAKEN}`;
 }
 
@@ -28,9 +29,21 @@ export async function pretendNewer(damaged: Damaged): Promise<string> {
 export async function spoilManifest(damaged: Damaged): Promise<string> {
   const name = await pickCheckpoint(damaged);
   const before = await readFile(path.join(damaged.store, `${name}.json`), "utf8");
-  const text = spoilRecord(before, damaged.chance);
+  const spoilt = spoilRecord(before, damaged.chance);
+  const text = damaged.chance.next() < 0.5 ? spoilt : resealed(spoilt);
   await put(damaged, `${name}.json`, text);
   return `the manifest of ${name} now ${text.length} characters: ${text.slice(0, 300)}`;
+}
+
+/** As somebody would write it who knows the format; what is no map stays as it is. */
+function resealed(text: string): string {
+  try {
+    const value = JSON.parse(text) as unknown;
+    return typeof value === "object" && value !== null ? sealedManifest(value) : text;
+  } catch (error) {
+    if (error instanceof SyntaxError) return text;
+    throw error;
+  }
 }
 
 /** An archive that may not be, with a manifest that has its digest. */
@@ -87,7 +100,7 @@ export async function forge(damaged: Damaged): Promise<string> {
   await put(
     damaged,
     `${name}.json`,
-    JSON.stringify({
+    sealedManifest({
       ...manifest,
       archive: { name: `${name}.tar`, bytes: archive.length, sha256: sha256(archive) },
       files: chance.next() < 0.5 || listed.length === 0 ? manifest.files : listed,

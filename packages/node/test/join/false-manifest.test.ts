@@ -3,12 +3,14 @@ import path from "node:path";
 import type { Manifest } from "@cairn/checkpoint";
 import { expect, it, onTestFinished } from "vitest";
 import { planTrim } from "../../src/upkeep/plan-trim.ts";
+import { sealedManifest } from "../support/sealed-manifest.ts";
 import { trimOptions, trimScene, twoCheckpoints } from "../upkeep/trim-scene.ts";
 
 /** What a manifest says that its archive, which is whole, does not hold. */
 const LIES: readonly (readonly [string, (manifest: Manifest) => Partial<Manifest>])[] = [
   ["how many documents there are", ({ documents }) => ({ documents: documents + 1 })],
-  ["when its last transaction was", ({ txTime }) => ({ txTime: txTime + 1 })],
+  ["when its last transaction was", () => ({ txTime: "2026-11-20T06:12:26.123Z" })],
+  ["what its chains are", ({ chains = [] }) => ({ chains: chains.slice(1) })],
   ["where its log begins", ({ log }) => ({ log: { ...log, offset: log.offset + 1 } })],
 ];
 
@@ -19,7 +21,7 @@ it.each(LIES)(
     const [older, newer] = await twoCheckpoints(scene);
     const file = path.join(scene.folder, "checkpoints", `${newer}.json`);
     const manifest = JSON.parse(await readFile(file, "utf8")) as Manifest;
-    await writeFile(file, JSON.stringify({ ...manifest, ...lie(manifest) }));
+    await writeFile(file, sealedManifest({ ...manifest, ...lie(manifest) }));
     const joined = await scene.start("joined");
     await joined.ready;
     const { join, index } = await joined.status();
@@ -36,7 +38,7 @@ it("no log is trimmed for a checkpoint that says that the log begins elsewhere",
   const file = path.join(scene.folder, "checkpoints", `${older}.json`);
   const manifest = JSON.parse(await readFile(file, "utf8")) as Manifest;
   const log = { ...manifest.log, offset: manifest.log.offset + 1 };
-  await writeFile(file, JSON.stringify({ ...manifest, log }));
+  await writeFile(file, sealedManifest({ ...manifest, log }));
   const open = await scene.openLog();
   onTestFinished(() => open.close());
   const plan = await planTrim(trimOptions(scene, open));

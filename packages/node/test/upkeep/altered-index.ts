@@ -17,7 +17,13 @@ export async function saveAltered(
   if (state === undefined) throw new Error("there is no index");
   const altered = { ...state, ...change };
   await kv.batch([{ type: "put", key: STATE_ROW_KEY, value: encodeState(altered) }]);
-  const captured = capturedState(altered, levelProvider().format);
+  const { format } = levelProvider();
+  const captured = {
+    ...(await capturedState(kv, state, format)),
+    format: { index: altered.version, kv: format },
+    txId: altered.txId,
+    anchor: { txId: altered.txId, sha256: altered.sha256 },
+  };
   const outcome = await takeCheckpoint({
     source: {
       node: id,

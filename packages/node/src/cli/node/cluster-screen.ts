@@ -1,5 +1,6 @@
 import { isCairnError } from "@cairn/kv";
 import type { IndexAnswer, Peer } from "../../cluster/ask-cluster.ts";
+import type { PastComparison } from "../../cluster/compare-pasts.ts";
 import type { Comparison, OtherVersion } from "../../cluster/compare-nodes.ts";
 import { sameIds } from "../../cluster/judge-digests.ts";
 import { formatTable } from "../terminal/columns.ts";
@@ -10,6 +11,7 @@ import {
   formatRelative,
   formatTime,
 } from "../terminal/quantities.ts";
+import { pastNotes } from "./past-notes.ts";
 import { printable } from "../terminal/terminal.ts";
 
 /** All that a look at a cluster found. */
@@ -17,6 +19,8 @@ export interface ClusterView {
   readonly log: { readonly name: string; readonly id: string; readonly lastTxId: number };
   /** All that answered, of this log or of another one of its name. */
   readonly peers: readonly Peer[];
+  /** Undefined where there are not two to compare. */
+  readonly past: PastComparison | undefined;
   readonly comparison: Comparison | undefined;
 }
 
@@ -49,6 +53,7 @@ export function formatCluster(view: ClusterView, now: number): string {
   const notes = [
     ...sameIdNotes(view.peers),
     ...view.peers.flatMap(peerNotes),
+    ...(view.past === undefined ? [] : pastNotes(view.past, own)),
     ...(view.comparison === undefined ? [] : comparisonNotes(view.comparison, own)),
   ];
   if (notes.length > 0) parts.push("", ...notes.map(printable));
@@ -105,11 +110,16 @@ function sameIdNotes(peers: readonly Peer[]): string[] {
 }
 
 function peerNotes({ node, status }: Peer): string[] {
-  const { failure, stalled, join } = status;
+  const { failure, stalled, join, index } = status;
   const notes: string[] = [];
   if (failure !== null) {
     const hint = failure.hint === null ? "" : ` ${failure.hint}`;
     notes.push(`${node}: ${failure.code}: ${failure.message}${hint}`);
+  }
+  const { divergence } = index;
+  if (divergence !== null && divergence !== undefined) {
+    const doing = divergence.state === "comparing" ? " It is comparing its index with a rebuild." : "";
+    notes.push(`${node}: ${divergence.code}: ${divergence.message}${doing}`);
   }
   if (stalled !== null && stalled !== undefined) {
     notes.push(`${node}: nothing has moved for ${formatDuration(stalled.forMs)}. ${stalled.message}`);

@@ -3,6 +3,7 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import { everyStore } from "../../system/checkpoint-stores.ts";
 import { askStatus, type Peer } from "../../cluster/ask-cluster.ts";
 import { compareNodes, type Comparison, type Rebuilt } from "../../cluster/compare-nodes.ts";
+import { comparePasts } from "../../cluster/compare-pasts.ts";
 import { sameIds } from "../../cluster/judge-digests.ts";
 import { rebuildIndex } from "../../replay/rebuild-index.ts";
 import { readLogIdentity } from "../../log/log-identity.ts";
@@ -12,6 +13,7 @@ import type { TxLog } from "../../log/tx-log.ts";
 import { type ClusterView, formatCluster, ofThisLog } from "./cluster-screen.ts";
 import { formatCount, formatDuration, formatNumberOf } from "../terminal/quantities.ts";
 import { ENDING, stagingFolder } from "../places/staging-folder.ts";
+import { pastProblem } from "./past-notes.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog } from "../places/log-place.ts";
 
@@ -45,8 +47,10 @@ export async function viewCluster(
   // Only a node knows the offset of a log that lost its birth record.
   const told = peers.find(({ status }) => status.log.id === identity.id)?.status.log.lastTxId;
   const lastTxId = told ?? identity.bounds.last + (identity.birth?.offset ?? 0);
-  const view = { log: { name: log.name, id: identity.id, lastTxId }, peers, comparison: undefined };
-  const own = peers.filter(ofThisLog(view));
+  const about = { log: { name: log.name, id: identity.id, lastTxId } };
+  const own = peers.filter(ofThisLog(about));
+  const past = await comparePasts(channel, identity.id, own, { timeoutMs });
+  const view = { ...about, peers, past, comparison: undefined };
   if (!query.digest || own.length === 0) return view;
   const tell = teller(terminal);
   const interrupt = new AbortController();
@@ -98,6 +102,8 @@ export async function writeCluster(
       },
     );
   }
+  const problem = view.past === undefined ? undefined : pastProblem(view.past);
+  if (problem !== undefined) throw problem;
   requireNodes(view.peers.filter(ofThisLog(view)).length, expect);
 }
 
@@ -122,15 +128,17 @@ function wrongPeers({ answers, compared, rebuilt }: Comparison, peers: readonly 
   });
 }
 
-function clusterJson({ log, peers, comparison }: ClusterView): object {
+function clusterJson({ log, peers, past, comparison }: ClusterView): object {
   const nodes = peers.map((peer) => ({
     ...peer,
     sameLog: peer.status.log.id === log.id,
+    past: past?.pasts.get(peer.instance) ?? null,
     ...comparison?.answers.get(peer.instance),
     ...comparison?.checks.get(peer.instance),
   }));
   const repeated = sameIds(peers).map(({ node }) => node);
-  if (comparison === undefined) return { log, nodes, sameId: repeated, comparison: null };
+  const compared = past === undefined ? null : { txId: past.txId, differ: past.differ ?? null };
+  if (comparison === undefined) return { log, nodes, sameId: repeated, past: compared, comparison: null };
   const { txId, verdict, rebuilt, others } = comparison;
   const built = isCairnError(rebuilt)
     ? { error: { code: rebuilt.code, message: rebuilt.message, hint: rebuilt.hint ?? null } }
@@ -145,6 +153,7 @@ function clusterJson({ log, peers, comparison }: ClusterView): object {
     log,
     nodes,
     sameId: repeated,
+    past: compared,
     comparison: { txId, verdict, rebuilt: built, wrong, otherVersions },
   };
 }

@@ -31,6 +31,8 @@ const LOG = object({
   reachable: FLAG,
 });
 
+const DIVERGENCE_STATE = { type: "string", enum: ["open", "waiting", "comparing"] };
+
 const INDEX = object(
   {
     txId: TX_ID,
@@ -39,9 +41,13 @@ const INDEX = object(
     bytes: BYTES,
     version: COUNT,
     lag: nullable(COUNT),
+    chains: array(object({ txId: TX_ID, history: TEXT, effects: TEXT })),
+    divergence: nullable(
+      object({ since: TIME, code: TEXT, message: TEXT, hint: TEXT, from: COUNT, state: DIVERGENCE_STATE }),
+    ),
     warning: object({ code: TEXT, message: TEXT, hint: TEXT }),
   },
-  ["txId", "txTime", "documents", "bytes", "version", "lag"],
+  ["txId", "txTime", "documents", "bytes", "version", "lag", "chains", "divergence"],
 );
 
 const JOIN = object({

@@ -10,6 +10,7 @@ import {
   type LoggedTransaction,
 } from "../../transactions/transaction-codec.ts";
 import { contentHash, logTagOf } from "../../transactions/message-frame.ts";
+import { type ChainBatch, ChainWindow } from "../chains/chain-window.ts";
 import { BatchPolicies } from "./batch-policies.ts";
 import type { FieldKnowledge } from "../fields/field-knowledge.ts";
 import { noFieldWork } from "../fields/field-builds.ts";
@@ -31,6 +32,8 @@ export interface RefusedMessages {
 export interface Applied {
   readonly rows: KvOperation[];
   readonly state: IndexState;
+  /** To be committed once the rows are written. */
+  readonly chains: ChainBatch;
   readonly committed: number;
   readonly operations: number;
   readonly refused: RefusedMessages;
@@ -41,7 +44,7 @@ export interface Applied {
  * them. However a log is cut into runs, the rows end the same (only the cuts of {@link decodeBatches} and of `batchLength` are
  * needed). The first message of a log is its birth record, which makes no rows but its outcome. `remembered` is after how many
  * transactions an idempotency id is forgotten (another number gives another index; only tests say one), `fields`
- * what is known of the store's indexed fields.
+ * what is known of the store's indexed fields, `window` its chains.
  */
 export async function applyMessages(
   messages: readonly IndexedMessage[],
@@ -49,7 +52,9 @@ export async function applyMessages(
   reader: KvReader,
   remembered = REMEMBERED_TRANSACTIONS,
   fields: FieldKnowledge = noFieldWork(),
+  window?: ChainWindow,
 ): Promise<Applied> {
+  const chains = (window ?? (await ChainWindow.load(reader, before))).begin();
   const keys = new KeyStates(before.documents);
   const touched: (KeyState | undefined)[][] = messages.map(({ decoded }) =>
     decoded.kind === "transaction" ? keys.collect(decoded.ops) : NOTHING,
@@ -62,6 +67,7 @@ export async function applyMessages(
   let { log, txId, time } = before;
   let committed = 0;
   let operations = 0;
+  let written = 0;
   let refused: RefusedMessages = { count: 0 };
   for (const [index, { message, decoded }] of messages.entries()) {
     // Where it continues another log, everything from here on is of the new one.
@@ -80,7 +86,11 @@ export async function applyMessages(
       operations += context.touched.length;
     }
     const key = transactionRowKey(txId);
-    outcomes.push({ type: "put", key, value: encodeOutcome(key, time, verdict.kind, verdict.text) });
+    const outcome = encodeOutcome(key, time, verdict.kind, verdict.text);
+    outcomes.push({ type: "put", key, value: outcome });
+    const effect = { outcome, documents: keys.documents, written: keys.written - written };
+    chains.add(message, decoded.kind !== "unreadable", effect);
+    written = keys.written;
   }
   const last = messages.at(-1);
   if (last === undefined) throw new Error("nothing to apply");
@@ -91,8 +101,9 @@ export async function applyMessages(
   await policies?.addRows(rows, fields);
   for (const row of outcomes) rows.push(row);
   for (const row of submissions.rows(txId)) rows.push(row);
+  for (const row of chains.rows()) rows.push(row);
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });
-  return { rows, state, committed, operations, refused };
+  return { rows, state, chains, committed, operations, refused };
 }
 
 const NOTHING: (KeyState | undefined)[] = [];

@@ -18,6 +18,7 @@ import {
   encodeVersion,
   type VersionValue,
   versionValueRevision,
+  versionValueSum,
 } from "../rows/version-values.ts";
 
 /** A bucket while a batch is applied: its counters, and the keys of it that the batch touches. */
@@ -61,6 +62,7 @@ export class KeyStates {
   readonly #keys: KeyState[] = [];
   readonly #rows: KvOperation[] = [];
   #documents: number;
+  #written = 0;
 
   constructor(documents: number) {
     this.#documents = documents;
@@ -69,6 +71,11 @@ export class KeyStates {
   /** Current documents of all buckets. */
   get documents(): number {
     return this.#documents;
+  }
+
+  /** The sum of the checksums of all versions written so far, modulo 2^32. */
+  get written(): number {
+    return this.#written;
   }
 
   /** The states of the operations' keys, in the operations' order, not read yet: {@link load} does. Undefined for what has no key. */
@@ -166,7 +173,7 @@ export class KeyStates {
     key.document = encodeVersion(key.rowKey, txId, time, document);
     key.written = document;
     key.tombstone = undefined;
-    touch(key);
+    this.#wrote(key, key.document);
   }
 
   /** Deletes the key's document; nothing happens when it has none. */
@@ -178,7 +185,7 @@ export class KeyStates {
     this.#supersede(key);
     key.document = undefined;
     key.tombstone = encodeVersion(key.rowKey, txId, time, undefined);
-    touch(key);
+    this.#wrote(key, key.tombstone);
   }
 
   /** Removes the key with its history. Its versions must have been loaded, so an eviction begins a batch of its own. */
@@ -207,6 +214,11 @@ export class KeyStates {
       this.#rows.push({ type: "put", key, value: encodeCounters(key, bucket) });
     }
     return this.#rows;
+  }
+
+  #wrote(key: KeyState, version: VersionValue): void {
+    this.#written = (this.#written + versionValueSum(version)) >>> 0;
+    touch(key);
   }
 
   #writeKey(key: KeyState): void {

@@ -100,6 +100,8 @@ function judgeRow(
     case ROW.event:
     case ROW.fieldBuild:
     case ROW.fieldCount:
+    case ROW.link:
+    case ROW.chainEntries:
       return isSealed(key, value) ? undefined : NOT_WRITTEN;
     default:
       return kindName(key[0]) === undefined ? "it is of no kind that this version knows" : undefined;

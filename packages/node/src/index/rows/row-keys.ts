@@ -18,10 +18,12 @@ export const ROW = {
   version: 0x68, // h: a superseded version; stem, then its revision
   submission: 0x69, // i: an idempotency id
   submissionOrder: 0x6a, // j: tx-id; the idempotency id that it used
+  link: 0x6b, // k: tx-id; the two chains up to there
   meta: 0x6d, // m
   counter: 0x6e, // n: documents and tombstones of a bucket
   expired: 0x6f, // o: tx-id, then the stem whose document expired
   due: 0x71, // q: time, then the stem of a document that may expire then
+  chainEntries: 0x72, // r: tx-id; what the newest messages add to the chains
   transaction: 0x74, // t: tx-id
   fieldCount: 0x76, // v: index, value; how many documents have it
   eviction: 0x78, // x: tx-id, then the stem that was evicted

@@ -19,7 +19,15 @@ const STEM_AT = new Map<number, number>([
 ]);
 
 /** Kinds whose key begins with a number: a transaction's id, or a time (milliseconds since 1970). */
-const NUMBERED = new Set<number>([ROW.transaction, ROW.submissionOrder, ROW.due, ROW.expired, ROW.eviction]);
+const NUMBERED = new Set<number>([
+  ROW.transaction,
+  ROW.submissionOrder,
+  ROW.due,
+  ROW.expired,
+  ROW.eviction,
+  ROW.link,
+  ROW.chainEntries,
+]);
 
 const NUMBER_BYTES = 8;
 const END = 0x00;

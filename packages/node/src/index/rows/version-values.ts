@@ -80,6 +80,11 @@ export function versionValueRevision(value: VersionValue): Revision {
   return readTextNumber(value, REVISION_AT);
 }
 
+/** The checksum that a version's value carries. */
+export function versionValueSum(value: VersionValue): number {
+  return storedSum(value);
+}
+
 /** The time of the transaction that wrote a version, in milliseconds since 1970. */
 export function versionValueTime(value: VersionValue): number {
   return readTextNumber(value, TIME_AT);

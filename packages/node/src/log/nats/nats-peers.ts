@@ -107,7 +107,7 @@ export class NatsPeers implements PeerChannel {
       "UNAUTHORIZED",
       `NATS at ${this.#link.place} does not let this user ${action} ${subject}${why}.`,
       {
-        hint: `For cairn status --cluster, nodes subscribe to ${this.address} and publish to _INBOX.>; who asks does the opposite.`,
+        hint: `Nodes subscribe to ${this.address} and _INBOX.> and publish to both, to compare themselves and for cairn status --cluster.`,
         cause,
       },
     );

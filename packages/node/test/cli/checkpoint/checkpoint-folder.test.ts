@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Manifest } from "@cairn/checkpoint";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { sealedManifest } from "../../support/sealed-manifest.ts";
 import { saveTo } from "../support/saved-checkpoints.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
 
@@ -33,7 +34,7 @@ async function damage(name: string): Promise<void> {
 
 async function changeManifest(name: string, change: (manifest: Manifest) => Manifest): Promise<void> {
   const file = join(dir, "store", `${name}.json`);
-  await writeFile(file, JSON.stringify(change(JSON.parse(await readFile(file, "utf8")) as Manifest)));
+  await writeFile(file, sealedManifest(change(JSON.parse(await readFile(file, "utf8")) as Manifest)));
 }
 
 describe("checkpoints in a folder", () => {

@@ -1,0 +1,59 @@
+import type { ChainValue, TxId } from "@cairn/client";
+import { linkBefore } from "../index/chains/chain-window.ts";
+import type { PeerChannel } from "../log/peer-channel.ts";
+import { askChains, type AskOptions, type IndexAnswer, type Peer } from "./ask-cluster.ts";
+
+/** What the nodes of one log say of their past at one transaction. */
+export interface PastComparison {
+  readonly txId: TxId;
+  /** By instance; nodes that gave no value there are not among them. */
+  readonly pasts: ReadonlyMap<string, Past>;
+  /** Of `history`: not all have the same messages; of `effects`: those of one index version made different things of them. */
+  readonly differ: "history" | "effects" | undefined;
+}
+
+/** A node's chains at the transaction, and the version of its index. */
+export interface Past extends ChainValue {
+  readonly version: number;
+}
+
+/**
+ * Compares the past of these nodes at the newest transaction that all of them have: the chains' value there stands for everything before it.
+ * Undefined where fewer than two follow the log. Takes one question, or two where a node is far behind the others.
+ */
+export async function comparePasts(
+  channel: PeerChannel,
+  log: string,
+  peers: readonly Peer[],
+  options: AskOptions,
+): Promise<PastComparison | undefined> {
+  const following = peers.filter(({ status: { phase } }) => phase === "ready" || phase === "replaying");
+  const txId = Math.min(...following.map(({ status }) => status.index.txId));
+  if (following.length < 2 || txId === 0) return undefined;
+  const there = pastsAt(txId, await askChains(channel, following, { log, txId }, options));
+  // Who is far ahead knows only the links before it.
+  const link = linkBefore(txId);
+  const isComplete = there.size === following.length || link === 0;
+  const past = isComplete
+    ? { txId, pasts: there }
+    : { txId: link, pasts: pastsAt(link, await askChains(channel, following, { log, txId: link }, options)) };
+  const best = past.pasts.size >= there.size ? past : { txId, pasts: there };
+  return { ...best, differ: differenceAmong([...best.pasts.values()]) };
+}
+
+function pastsAt(txId: TxId, answers: ReadonlyMap<string, IndexAnswer>): Map<string, Past> {
+  const pasts = new Map<string, Past>();
+  for (const [instance, { chains }] of answers) {
+    const value = chains?.values.find((one) => one.txId === txId);
+    if (chains !== undefined && value !== undefined)
+      pasts.set(instance, { ...value, version: chains.version });
+  }
+  return pasts;
+}
+
+function differenceAmong(pasts: readonly Past[]): PastComparison["differ"] {
+  if (new Set(pasts.map(({ history }) => history)).size > 1) return "history";
+  const versions = new Set(pasts.map(({ version }) => version));
+  const effects = new Set(pasts.map((past) => `${past.version} ${past.effects}`));
+  return effects.size > versions.size ? "effects" : undefined;
+}

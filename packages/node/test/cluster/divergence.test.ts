@@ -1,0 +1,189 @@
+import { rm } from "node:fs/promises";
+import path from "node:path";
+import { levelProvider } from "@cairn/kv";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { CairnNode } from "../../src/node/node.ts";
+import { emptyState } from "../../src/index/empty-state.ts";
+import { IndexStore } from "../../src/index/index-store.ts";
+import { documentRowKey } from "../../src/index/rows/row-keys.ts";
+import { readLogIdentity } from "../../src/log/log-identity.ts";
+import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
+import type { PeerChannel } from "../../src/log/peer-channel.ts";
+import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
+import type { System } from "../../src/system/system.ts";
+import { encodeTransaction } from "../../src/transactions/transaction-codec.ts";
+import { NatsOperator } from "../../testing/nats-operator.ts";
+import { ClusterScene, put, type SceneOptions } from "./cluster-scene.ts";
+
+let scene: ClusterScene;
+beforeEach(async () => {
+  scene = await ClusterScene.open();
+});
+afterEach(async () => await scene.close());
+
+const OFTEN: SceneOptions = { compareEveryMs: 200 };
+const PATIENT = { timeout: 20_000, interval: 50 };
+
+/** Nodes that cannot reach one another. */
+const ALONE = withPeers(() => undefined);
+/** Nodes that answer, and ask nobody, as on a server that does not let them. */
+const MUTE = withPeers((peers) => peers && { ...answering(peers), ask: () => nobody() });
+
+function withPeers(change: (peers: PeerChannel | undefined) => PeerChannel | undefined): SceneOptions {
+  const openTxLog: System["openTxLog"] = async ({ signal }) => {
+    const log = await openNatsTxLog({ servers: [scene.nats.url], signal });
+    const peers = change(log.peers);
+    return new Proxy(log, {
+      get(target: TxLog, name) {
+        if (name === "peers") return peers;
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === "function" ? (value.bind(target) as unknown) : value;
+      },
+    });
+  };
+  return { parts: { openTxLog } };
+}
+
+function answering(peers: PeerChannel): Pick<PeerChannel, "address" | "serve"> {
+  return { address: peers.address, serve: (...how) => peers.serve(...how) };
+}
+
+async function* nobody(): AsyncGenerator<Uint8Array> {}
+
+async function movedAside(node: CairnNode): Promise<readonly { code: string; message: string }[]> {
+  return (await node.status()).join.movedAside;
+}
+
+/** Waits until the node has left its index and is what the log gives, and nothing is in question any more. */
+async function isRightAgain(node: CairnNode): Promise<void> {
+  await vi.waitFor(async () => {
+    expect(await movedAside(node)).toMatchObject([{ code: "INDEX_CORRUPT" }]);
+    expect(node.phase).toBe("ready");
+    const { txId, digest } = await node.digest();
+    expect(digest).toBe((await scene.fold(txId)).digest());
+    expect((await node.status()).index.divergence).toBeNull();
+  }, PATIENT);
+}
+
+/** Takes a document out of a stopped node's index, as damage does that hides a row. */
+async function hide(place: string, name: string): Promise<void> {
+  const kv = await levelProvider().open(path.join(scene.dbDir(place), "live"));
+  await kv.batch([{ type: "del", key: documentRowKey("things", `default/${name}`) }]);
+  await kv.close();
+}
+
+/** Gives a stopped node the index of another history of the log, in which one message is another one. */
+async function forge(place: string, at: number): Promise<void> {
+  const log = await openNatsTxLog({ servers: [scene.nats.url] });
+  const identity = await readLogIdentity(log);
+  if (identity === undefined) throw new Error("there is a log");
+  const messages: LogMessage[] = [];
+  for (let position = 1; position <= identity.bounds.last; position += 1) {
+    const message = await log.fetch(position);
+    if (message === undefined) throw new Error("the log is whole");
+    const payload = encodeTransaction({ ops: [["put", "things", "default/forged", at]] }, identity.id);
+    messages.push(position === at ? { ...message, payload } : message);
+  }
+  await log.close();
+  const live = path.join(scene.dbDir(place), "live");
+  await rm(live, { recursive: true, force: true });
+  const index = await IndexStore.open(await levelProvider().open(live), emptyState(identity));
+  await index.apply(messages);
+  await index.close();
+}
+
+describe("nodes that reach one another", () => {
+  it("find out that one of three made something else of a transaction, and that one alone is built anew", async () => {
+    const [a, b, c] = await Promise.all(["a", "b", "c"].map((id) => scene.ready(id, OFTEN)));
+    if (a === undefined || b === undefined || c === undefined) throw new Error("three nodes");
+    const last = await put(a, 0, 5, "right");
+    await c.await(last);
+    await scene.stop(c);
+    await hide("c", "k2");
+    const wrong = await scene.ready("c", OFTEN);
+    const guarded: [string, string, string, number] = ["match", "things", "default/k2", 4];
+    const { txId } = await a.submit({ ops: [guarded as never, ["put", "things", "default/k2", "newer"]] });
+    expect(await a.await(txId)).toMatchObject({ committed: true });
+    await isRightAgain(wrong);
+    expect(await wrong.outcome(txId)).toMatchObject({ committed: true });
+    for (const node of [a, b]) {
+      expect(await movedAside(node)).toEqual([]);
+      expect(node.phase).toBe("ready");
+    }
+  }, 60_000);
+
+  it("find out that one has another history, which ends in the same message", async () => {
+    const a = await scene.ready("a", OFTEN);
+    const c = await scene.ready("c", OFTEN);
+    await c.await(await put(a, 0, 20, "right"));
+    await scene.stop(c);
+    await forge("c", 7);
+    const wrong = await scene.ready("c", OFTEN);
+    await isRightAgain(wrong);
+    expect(await movedAside(a)).toEqual([]);
+  }, 60_000);
+
+  it("are compared by cairn status --cluster, which fails while they differ", async () => {
+    const a = await scene.ready("a", MUTE);
+    const c = await scene.ready("c", MUTE);
+    await c.await(await put(a, 0, 5, "right"));
+    const same = await scene.status();
+    expect(same).toMatchObject({ code: 0 });
+    expect(same.stdout).toContain("The same past at transaction 6 on 2 nodes.");
+    await scene.stop(c);
+    await forge("c", 3);
+    await scene.ready("c", MUTE);
+    const differs = await scene.status();
+    expect(differs).toMatchObject({ code: 3 });
+    expect(differs.stdout).toContain("The nodes have different transactions at transaction 6");
+    expect(differs.stderr).toContain("LOG_DIFFERENT: The nodes do not have the same past at transaction 6.");
+    const { past } = JSON.parse((await scene.status("--json")).stdout) as { past: object };
+    expect(past).toEqual({ txId: 6, differ: "history" });
+  }, 60_000);
+});
+
+describe("nodes that only share a checkpoint store", () => {
+  it("find out at the next look, save nothing meanwhile, and pass over the checkpoint that is wrong", async () => {
+    const a = await scene.ready("a", ALONE);
+    const c = await scene.ready("c", ALONE);
+    await c.await(await put(a, 0, 20, "right"));
+    await scene.stop(c);
+    await forge("c", 7);
+    const wrong = await scene.ready("c", ALONE);
+    const saved = await wrong.checkpoint().done;
+    await expect(a.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
+    // Nobody's word is taken: the one that is right sees for itself, and then replaces what is wrong.
+    const again = await vi.waitFor(async () => {
+      const result = await a.checkpoint().done;
+      expect(result).toMatchObject({ checkpoint: { node: "a" } });
+      return result;
+    }, PATIENT);
+    expect(await movedAside(a)).toEqual([]);
+    expect(saved).not.toEqual(again);
+    await expect(wrong.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
+    await isRightAgain(wrong);
+  }, 60_000);
+
+  it("halt where nothing from before the two part is left, and go on when somebody has decided", async () => {
+    const a = await scene.ready("a", ALONE);
+    const c = await scene.ready("c", ALONE);
+    await c.await(await put(a, 0, 20, "right"));
+    await scene.stop(c);
+    await forge("c", 7);
+    await a.checkpoint().done;
+    await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(15));
+    const wrong = await scene.ready("c", ALONE);
+    await expect(wrong.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
+    await vi.waitFor(() => expect(wrong.phase).toBe("failed"), PATIENT);
+    const { failure } = await wrong.status();
+    expect(failure).toMatchObject({ code: "LOG_DIFFERENT" });
+    expect(failure?.message).toContain("nothing is left that tells which of them is right");
+    expect(failure?.hint).toContain("stop its node, remove <db-dir>/live");
+    await scene.stop(wrong);
+    await rm(path.join(scene.dbDir("c"), "live"), { recursive: true });
+    const right = await scene.ready("c", ALONE);
+    const { txId, digest } = await right.digest();
+    expect(await a.digest()).toEqual({ txId, digest });
+    expect(await right.checkpoint().done).toMatchObject({ skipped: expect.anything() as string });
+  }, 60_000);
+});
