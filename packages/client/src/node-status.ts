@@ -45,6 +45,8 @@ export interface NodeStatus {
     readonly bytes: number;
     readonly version: number;
     readonly lag: number | null;
+    /** The last time since the node was started that all its tables were compared with their checksums and whole; `at` is its end. */
+    readonly lastScrub: { readonly at: string; readonly durationMs: number; readonly bytes: number } | null;
     /** Its files were removed under the running node; left out where all is well. */
     readonly warning?: { readonly code: string; readonly message: string; readonly hint: string };
   };

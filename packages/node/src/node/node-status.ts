@@ -72,6 +72,7 @@ export async function nodeStatus(
       ...(await indexFiles(index)),
       version: INDEX_VERSION,
       lag: lastTxId === null ? null : Math.max(0, lastTxId - txId),
+      lastScrub: observation.lastWorks.scrub,
     },
     join: report.join,
     progress: report.progress,

@@ -223,6 +223,7 @@ export class MemoryNode implements NodeApi {
         bytes: 4096,
         version: 1,
         lag: 0,
+        lastScrub: null,
       },
       join: { restoredFrom: null, skipped: [], movedAside: [], orphans: 0, replayed: 0, readyAfterMs: 12 },
       checkpoints: {

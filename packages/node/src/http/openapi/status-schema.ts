@@ -39,9 +39,10 @@ const INDEX = object(
     bytes: BYTES,
     version: COUNT,
     lag: nullable(COUNT),
+    lastScrub: nullable(object({ at: TIME, durationMs: MILLISECONDS, bytes: BYTES })),
     warning: object({ code: TEXT, message: TEXT, hint: TEXT }),
   },
-  ["txId", "txTime", "documents", "bytes", "version", "lag"],
+  ["txId", "txTime", "documents", "bytes", "version", "lag", "lastScrub"],
 );
 
 const JOIN = object({
