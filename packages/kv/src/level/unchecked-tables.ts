@@ -1,4 +1,5 @@
 import { link, mkdir, readdir, rm } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { inParallel } from "../concurrency/in-parallel.ts";
@@ -12,6 +13,7 @@ import { NO_LINKS } from "./kept-logs.ts";
 /** In the directory of a LevelDB, which leaves folders alone. */
 const UNCHECKED_FOLDER = "unchecked";
 const PARALLEL_LINKS = 4;
+const MAX_THREADS = 4;
 
 /** Tables that are still to be compared with their checksums. */
 export interface UncheckedTables {
@@ -46,13 +48,13 @@ export async function checkBeforeOpening(dir: string): Promise<UncheckedTables |
   await mkdir(folder, { recursive: true });
   if (await linkAll(dir, live, folder)) return unchecked;
   // Where nothing can be linked, opening waits.
-  await checkOnThread({ dir, numbers: live, isUrgent: true }, new AbortController().signal);
+  await checkOnThreads(dir, live, new AbortController().signal);
   await checkUnchecked({ ...unchecked, numbers: earlier }, new AbortController().signal);
   return undefined;
 }
 
 /**
- * Compares them on a thread and removes their links. Throws `INDEX_CORRUPT`, and the system's errors; the links then stay, as they do when
+ * Compares them on threads and removes their links. Throws `INDEX_CORRUPT`, and the system's errors; the links then stay, as they do when
  * `signal` is aborted. `onChecked` is told the bytes of each table.
  */
 export async function checkUnchecked(
@@ -60,8 +62,29 @@ export async function checkUnchecked(
   signal: AbortSignal,
   onChecked?: (bytes: number) => void,
 ): Promise<void> {
-  await checkOnThread({ dir, numbers, isUrgent: true }, signal, onChecked);
+  await checkOnThreads(dir, numbers, signal, onChecked);
   if (!signal.aborted) await rm(dir, { recursive: true, force: true });
+}
+
+/** As many at a time as there are processors: a node waits for it. The first failure ends all. */
+async function checkOnThreads(
+  dir: string,
+  numbers: readonly number[],
+  signal: AbortSignal,
+  onChecked?: (bytes: number) => void,
+): Promise<void> {
+  const threads = Math.min(MAX_THREADS, availableParallelism());
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
+  await inParallel(Array.from({ length: threads }).keys(), threads, async (thread) => {
+    try {
+      const own = numbers.filter((_, at) => at % threads === thread);
+      await checkOnThread({ dir, numbers: own, isUrgent: true }, either, onChecked);
+    } catch (error) {
+      failed.abort();
+      throw error;
+    }
+  });
 }
 
 /** In this thread, which reads small files at twice the speed at which it asks others to; what else the process does gets its turn after each. */
