@@ -70,6 +70,8 @@ export interface NodeStatus {
       /** What this node does about it: it compares its index with a rebuild, or waits for its turn. `open`: neither, now. */
       readonly state: "open" | "waiting" | "comparing";
     } | null;
+    /** The last time since the node was started that all its tables were compared with their checksums and whole; `at` is its end. */
+    readonly lastScrub: { readonly at: string; readonly durationMs: number; readonly bytes: number } | null;
     /** Its files were removed under the running node; left out where all is well. */
     readonly warning?: { readonly code: string; readonly message: string; readonly hint: string };
   };

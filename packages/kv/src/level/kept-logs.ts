@@ -24,7 +24,7 @@ const NOT_SEEN = /does not exist \(create_if_missing is false\)/;
 const KEPT_FOLDER = "unapplied";
 const PREPARING_FOLDER = "unapplied.tmp";
 /** Errors of link(2) on file systems without hard links. */
-const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"]);
+export const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"]);
 // In a batch: the sequence number of its first change (8 bytes) and their number (4 bytes), then the changes.
 const BATCH_HEADER_SIZE = 12;
 const PUT = 1;

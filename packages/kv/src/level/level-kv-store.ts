@@ -1,12 +1,13 @@
 import { dirname, resolve } from "node:path";
 import { ClassicLevel } from "classic-level";
-import { CairnError, isCairnError } from "../errors/errors.ts";
+import { CairnError } from "../errors/errors.ts";
 import type {
   KvCapture,
   KvOperation,
   KvProvider,
   KvRange,
   KvRow,
+  KvScrub,
   KvSnapshot,
   KvStats,
   KvStore,
@@ -14,7 +15,6 @@ import type {
   KvTextRow,
   KvValue,
 } from "../store/kv-store.ts";
-import { checkLiveTables } from "../tables/check-live-tables.ts";
 import { closed, explainOpening, explainOperation, filesGone } from "./level-errors.ts";
 import { holdsLevelDb, measureFiles } from "../files/level-files.ts";
 import { claimDirectory, type ClaimedDirectory } from "./level-lock.ts";
@@ -31,6 +31,8 @@ import { captureLevelDb } from "../capture/live-capture.ts";
 import { checkLogsOnOpening } from "./logs-on-opening.ts";
 import { openKeepingLogs } from "./kept-logs.ts";
 import { PointReads } from "./point-reads.ts";
+import { TableChecks } from "./table-checks.ts";
+import { checkBeforeOpening, type UncheckedTables } from "./unchecked-tables.ts";
 import { makeFolder } from "../disk/make-folder.ts";
 import { syncFolder } from "../disk/sync-folder.ts";
 
@@ -42,13 +44,14 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
   return {
     format: LEVEL_FORMAT,
     persistent: true,
-    async open(place) {
+    async open(place, { check = false } = {}) {
       const dir = resolve(place);
       const exists = await holdsLevelDb(dir);
       const made = await makeFolder(dir);
       const claim = await claimDirectory(dir);
       try {
         const end = exists ? await checkLogsOnOpening(dir) : undefined;
+        const unchecked = exists && check ? await checkBeforeOpening(dir) : undefined;
         const make = (): ClassicLevel<Uint8Array, Uint8Array> =>
           new ClassicLevel<Uint8Array, Uint8Array>(dir, {
             ...LEVEL_DEFAULTS,
@@ -67,7 +70,9 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
           await level.close();
           throw error;
         }
-        return new LevelKvStore(level, dir, claim, exists);
+        const store = new LevelKvStore(level, dir, claim);
+        store.compare(exists && !check, unchecked);
+        return store;
       } catch (error) {
         claim.release();
         throw explainOpening(error, dir);
@@ -90,28 +95,38 @@ class LevelKvStore extends LevelReader implements KvStore {
     now: (key) => this.#now(() => this.#level.getSync<Uint8Array, string>(key, this.#asText.next())),
     many: (keys) => this.#later(() => this.#level.getMany<Uint8Array, string>(keys, AS_TEXT)),
   });
-  /** Captures, compactions and the check of the tables: what closing waits for. */
+  /** Captures and compactions: what closing waits for. */
   readonly #running = new Set<Promise<unknown>>();
-  /** Ends the check of the tables, which may take minutes. */
-  readonly #stop = new AbortController();
+  readonly #checks: TableChecks;
   /** What made a batch fail: whether that batch is on disk is not known, so no other may follow it. */
   #failure: unknown;
-  /** Once a table is known to be damaged, nothing is answered that could come from it. */
-  #damage: CairnError | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(
-    level: ClassicLevel<Uint8Array, Uint8Array>,
-    dir: string,
-    claim: ClaimedDirectory,
-    isOld: boolean,
-  ) {
+  constructor(level: ClassicLevel<Uint8Array, Uint8Array>, dir: string, claim: ClaimedDirectory) {
     super(level, dir);
     this.#level = level;
     this.#dir = dir;
     this.#claim = claim;
-    // What was written before lay on a disk that nobody watched.
-    if (isOld) this.#running.add(this.#checkTables());
+    this.#checks = new TableChecks(dir, claim);
+  }
+
+  /** Begins to compare what was written before and lay on a disk that nobody watched: all of it, or what is left to compare. */
+  compare(isOld: boolean, unchecked: UncheckedTables | undefined): void {
+    if (isOld) this.#checks.begin();
+    if (unchecked !== undefined) this.#checks.beginUrgent(unchecked);
+  }
+
+  async checked(onProgress?: (done: number, total: number) => void): Promise<void> {
+    await this.#checks.checked(onProgress);
+  }
+
+  async scrub(options: KvScrub): Promise<number> {
+    this.#assertOpen();
+    return await this.#checks.scrub(options);
+  }
+
+  get #damage(): CairnError | undefined {
+    return this.#checks.damage;
   }
 
   override get(key: Uint8Array): KvValue {
@@ -163,7 +178,8 @@ class LevelKvStore extends LevelReader implements KvStore {
       throw failure;
     }
     // For batches that were already on their way when another failed.
-    if (this.#failure !== undefined) throw this.#failure;
+    const broken = this.#failure ?? this.#damage;
+    if (broken !== undefined) throw broken;
   }
 
   /** Row by row into one native batch: an array of them is read property by property, at three times the cost. */
@@ -217,7 +233,7 @@ class LevelKvStore extends LevelReader implements KvStore {
   }
 
   async #close(): Promise<void> {
-    this.#stop.abort();
+    await this.#checks.stop();
     await Promise.allSettled(this.#running);
     await Promise.all([this.#reads.idle(), this.#texts.idle()]);
     await this.#level.close();
@@ -236,17 +252,6 @@ class LevelKvStore extends LevelReader implements KvStore {
     }
   }
 
-  async #checkTables(): Promise<void> {
-    try {
-      await checkLiveTables(this.#dir, this.#stop.signal);
-    } catch (error) {
-      // A disk that cannot be read, for example, shows itself to whoever reads or writes.
-      if (!isCairnError(error, "INDEX_CORRUPT")) return;
-      this.#damage = error;
-      this.#failure ??= error;
-    }
-  }
-
   #refuse(damage: CairnError): never {
     throw damage;
   }
@@ -257,6 +262,7 @@ class LevelKvStore extends LevelReader implements KvStore {
 
   #assertUsable(): void {
     this.#assertOpen();
-    if (this.#failure !== undefined) throw this.#failure;
+    const broken = this.#failure ?? this.#damage;
+    if (broken !== undefined) throw broken;
   }
 }

@@ -109,7 +109,36 @@ export interface KvStore extends KvReader {
   /** Rewrites everything without dead rows; rows stay what they are. */
   compact(): Promise<void>;
   stats(): Promise<KvStats>;
+  /**
+   * Resolves once all that {@link KvOpening.check} asked for was compared; at once where nothing was asked. `INDEX_CORRUPT` where
+   * something was damaged, `SYSTEM_REFUSED` and the like where it could not be read. `onProgress` is told how many bytes of how many
+   * are done. Left out by stores that keep nothing on a disk.
+   */
+  checked?(onProgress?: (done: number, total: number) => void): Promise<void>;
+  /**
+   * Compares everything that lies on the disk, in use or not, with its checksums, and returns how many bytes that were. `pause` is
+   * awaited after each small piece, with how many bytes of how many are done: by it the caller spreads the work. Errors: `INDEX_CORRUPT`,
+   * of which readers hear from then on as well; `SYSTEM_REFUSED` and the like where something could not be read, which changes nothing;
+   * the reason of `signal`. Left out by stores that keep nothing on a disk.
+   */
+  scrub?(options: KvScrub): Promise<number>;
   close(): Promise<void>;
+}
+
+/** How a store is scrubbed. */
+export interface KvScrub {
+  /** Must end soon after `signal` is aborted, which happens also when the store is closed. */
+  readonly pause: (done: number, total: number, signal: AbortSignal) => Promise<void>;
+  readonly signal: AbortSignal;
+}
+
+/** How a store is opened. */
+export interface KvOpening {
+  /**
+   * Whether everything that an earlier life left is compared with its checksums, by the time that `open` returns or, where there is much,
+   * as soon as can be afterwards: {@link KvStore.checked} says when. False when left out: it is compared without haste.
+   */
+  readonly check?: boolean;
 }
 
 /** How to open stores of one kind: what a kv-store module creates. */
@@ -126,5 +155,5 @@ export interface KvProvider {
    * Errors: `INDEX_LOCKED` (this or another process has it open), `INDEX_CORRUPT` (cannot be read, or has a gap),
    * `DISK_FULL`, `CONFIG_INVALID` (this user may not write there).
    */
-  open(dir: string): Promise<KvStore>;
+  open(dir: string, options?: KvOpening): Promise<KvStore>;
 }

@@ -27,7 +27,7 @@ export async function checkLiveTables(dir: string, signal: AbortSignal): Promise
   for (const size of tables.values()) bytes += size;
   const numbers = [...tables.keys()];
   if (signal.aborted) return;
-  if (bytes >= WORTH_A_THREAD) return await checkBeside({ dir, numbers }, signal);
+  if (bytes >= WORTH_A_THREAD) return await checkOnThread({ dir, numbers, isUrgent: false }, signal);
   try {
     await checkTables({ dir, numbers }, async (path) =>
       checkTable(path, async (busyMs) => {
@@ -46,38 +46,68 @@ export interface CheckOrder {
   readonly numbers: readonly number[];
 }
 
+/** The same for a thread: an urgent one neither rests nor lets others go first. */
+export interface ThreadCheckOrder extends CheckOrder {
+  readonly isUrgent: boolean;
+}
+
+/** What the thread sends: the bytes of each table that is whole, and at the end that all are, or what one failed with. */
+export interface CheckReport {
+  readonly checked?: number;
+  readonly failed?: SentError;
+  readonly isDone?: true;
+}
+
 /** How long to rest after so much work (ms). */
 export function restAfter(busyMs: number): number {
   return busyMs * (1 / SHARE - 1);
 }
 
-/** Has `check` look at each table that is still there. */
+/** Has `check` look at each table that is still there; one that a compaction removed meanwhile is passed over. */
 export async function checkTables(
   { dir, numbers }: CheckOrder,
   check: (path: string) => Promise<void>,
 ): Promise<void> {
-  for (const number of numbers) {
-    for (const extension of EXTENSIONS) {
-      try {
-        await check(join(dir, levelFileName(number, extension)));
-      } catch (error) {
-        // Of the other name, or compacted away meanwhile: then its rows were read already.
-        if (systemErrorCode(error) !== "ENOENT") throw error;
-      }
-    }
-  }
+  for (const number of numbers) await withTable(dir, number, check);
 }
 
-async function checkBeside(order: CheckOrder, signal: AbortSignal): Promise<void> {
+/** Does `work` with the path of a table, under either of the names that it may have; false where there is none. */
+export async function withTable(
+  dir: string,
+  number: number,
+  work: (path: string) => Promise<void>,
+): Promise<boolean> {
+  for (const extension of EXTENSIONS) {
+    try {
+      await work(join(dir, levelFileName(number, extension)));
+      return true;
+    } catch (error) {
+      if (systemErrorCode(error) !== "ENOENT") throw error;
+    }
+  }
+  return false;
+}
+
+/**
+ * Compares tables on a thread. Throws `INDEX_CORRUPT` for the first that is damaged; returns early when `signal` is aborted. `onChecked`
+ * is told the bytes of each table that is whole.
+ */
+export async function checkOnThread(
+  order: ThreadCheckOrder,
+  signal: AbortSignal,
+  onChecked: (bytes: number) => void = () => {},
+): Promise<void> {
   const worker = startWorker(import.meta.url, "check-worker", order);
   // Nobody has to wait for it.
   worker.unref();
   const stop = (): void => void worker.terminate();
   signal.addEventListener("abort", stop, { once: true });
   try {
-    // Without `failed` every table is whole.
-    const { failed } = await inboxOf<{ failed?: SentError }>(worker, endedEarly).take();
-    if (failed !== undefined) throw receiveError(failed);
+    const reports = inboxOf<CheckReport>(worker, endedEarly);
+    for (let report = await reports.take(); report.isDone !== true; report = await reports.take()) {
+      if (report.failed !== undefined) throw receiveError(report.failed);
+      onChecked(report.checked ?? 0);
+    }
   } catch (error) {
     if (!signal.aborted) throw error;
   } finally {
@@ -121,8 +151,8 @@ function incomplete(dir: string, what: string): CairnError {
   });
 }
 
-/** Numbers and sizes in bytes; undefined when there is no database. */
-async function liveTables(dir: string): Promise<ReadonlyMap<number, number> | undefined> {
+/** The tables that the manifest of the LevelDB in `dir` names: number → bytes. Undefined when there is no database. */
+export async function liveTables(dir: string): Promise<ReadonlyMap<number, number> | undefined> {
   return (await liveManifest(dir))?.tables;
 }
 

@@ -1,5 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { type CheckOrder, checkTables, restAfter } from "./check-live-tables.ts";
+import { type CheckReport, checkTables, restAfter, type ThreadCheckOrder } from "./check-live-tables.ts";
 import { checkTableAtOnce } from "./check-table.ts";
 import { sendError, yieldToOtherThreads } from "../concurrency/worker-thread.ts";
 
@@ -12,13 +12,20 @@ async function rest(busyMs: number): Promise<void> {
 
 if (parentPort !== null) {
   const port = parentPort;
-  const order: CheckOrder = workerData;
-  yieldToOtherThreads();
+  const order: ThreadCheckOrder = workerData;
+  const report = (one: CheckReport): void => port.postMessage(one, []);
+  if (!order.isUrgent) yieldToOtherThreads();
   try {
-    await checkTables(order, (path) => checkTableAtOnce(path, rest));
-    // All are whole.
-    port.postMessage({}, []);
+    await checkTables(order, async (path) => {
+      let checked = 0;
+      await checkTableAtOnce(path, async (busyMs, bytes) => {
+        checked += bytes;
+        if (!order.isUrgent) await rest(busyMs);
+      });
+      report({ checked });
+    });
+    report({ isDone: true });
   } catch (error) {
-    port.postMessage({ failed: sendError(error) }, []);
+    report({ failed: sendError(error) });
   }
 }

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach } from "vitest";
-import type { KvStore } from "../../src/store/kv-store.ts";
+import type { KvOpening, KvStore } from "../../src/store/kv-store.ts";
 import { levelProvider } from "../../src/level/level-kv-store.ts";
 import type { LevelOptions } from "../../src/level/level-options.ts";
 
@@ -10,7 +10,7 @@ import type { LevelOptions } from "../../src/level/level-options.ts";
 export interface TestDirectory {
   path(...parts: string[]): string;
   /** Opens a LevelDB store there, with the smallest write buffer there is unless told otherwise. */
-  open(name: string, options?: LevelOptions): Promise<KvStore>;
+  open(name: string, options?: LevelOptions, opening?: KvOpening): Promise<KvStore>;
 }
 
 /** Registers the hooks that make and remove the directory. */
@@ -26,8 +26,8 @@ export function testDirectory(): TestDirectory {
   });
   return {
     path: (...parts) => join(dir, ...parts),
-    async open(name, options = { writeBufferSize: 64 * 1024 }) {
-      const store = await levelProvider(options).open(join(dir, name));
+    async open(name, options = { writeBufferSize: 64 * 1024 }, opening = {}) {
+      const store = await levelProvider(options).open(join(dir, name), opening);
       stores.push(store);
       return store;
     },

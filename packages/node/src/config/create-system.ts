@@ -10,7 +10,7 @@ export async function createSystem(
   const { nodeId, dir, dbDir, txLog, kvStore, http, policies } = config;
   const onNotice = options.onNotice ?? (() => {});
   const context: ModuleContext = { nodeId, dir, dbDir, onNotice };
-  const { checkpointer } = kvStore.common;
+  const { checkpointer, "scrub-every": scrubEvery } = kvStore.common;
   return {
     nodeId,
     dir,
@@ -20,6 +20,7 @@ export async function createSystem(
     onLogMismatch: txLog.common["on-log-mismatch"],
     ...(txLog.common.trim === undefined ? {} : { trim: txLog.common.trim }),
     kvProvider: await kvStore.create(context),
+    ...(scrubEvery === "never" ? {} : { scrubEvery }),
     checkpointer: await checkpointer?.create(context),
     http,
     ...(policies === undefined ? {} : { policies }),

@@ -1,4 +1,4 @@
-import type { KvCapture, KvReader, KvStats, KvStore } from "@cairn/kv";
+import type { KvCapture, KvReader, KvScrub, KvStats, KvStore } from "@cairn/kv";
 import type { Chains, ChainValue, DocumentKey, TxId, TxOutcome } from "@cairn/client";
 import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
 import type { LogMessage } from "../log/tx-log.ts";
@@ -261,6 +261,16 @@ export class IndexStore {
 
   async stats(): Promise<KvStats> {
     return await this.#kv.stats();
+  }
+
+  /** As {@link KvStore.checked}. */
+  async checked(onProgress?: (done: number, total: number) => void): Promise<void> {
+    await this.#kv.checked?.(onProgress);
+  }
+
+  /** As {@link KvStore.scrub}; undefined where nothing of the index lies on a disk. */
+  get scrub(): ((options: KvScrub) => Promise<number>) | undefined {
+    return this.#kv.scrub?.bind(this.#kv);
   }
 
   async close(): Promise<void> {

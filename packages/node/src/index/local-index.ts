@@ -1,4 +1,11 @@
-import { CairnError, isCairnError, type KvProvider, levelProvider, type KvStore } from "@cairn/kv";
+import {
+  CairnError,
+  isCairnError,
+  type KvOpening,
+  type KvProvider,
+  levelProvider,
+  type KvStore,
+} from "@cairn/kv";
 import { type IndexState, readState } from "./rows/index-state.ts";
 
 /** A store that was opened, and what its index holds; `state` is undefined when it holds nothing yet. */
@@ -8,8 +15,12 @@ export interface OpenedIndex {
 }
 
 /** Opens an index; an `INDEX_…` error says why it cannot be used, and leaves nothing open. */
-export async function openIndex(provider: KvProvider, dir: string): Promise<OpenedIndex> {
-  const kv = await provider.open(dir);
+export async function openIndex(
+  provider: KvProvider,
+  dir: string,
+  opening?: KvOpening,
+): Promise<OpenedIndex> {
+  const kv = await provider.open(dir, opening);
   try {
     return { kv, state: await readState(kv) };
   } catch (error) {
@@ -22,9 +33,10 @@ export async function openIndex(provider: KvProvider, dir: string): Promise<Open
 export async function tryOpenIndex(
   provider: KvProvider,
   dir: string,
+  opening?: KvOpening,
 ): Promise<OpenedIndex | { readonly unusable: CairnError }> {
   try {
-    return await openIndex(provider, dir);
+    return await openIndex(provider, dir, opening);
   } catch (error) {
     if (isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "INDEX_VERSION"))
       return { unusable: error };

@@ -49,8 +49,11 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
   const { system, directory, suspect, replacement } = context;
   if (!system.kvProvider.persistent || !(await directory.hasLive())) return undefined;
   const unusable = suspect ?? (await directory.distrusted());
+  // A restored index is compared with its digests on the way, and only what lies there from an earlier life is checked here.
   const opened =
-    unusable === undefined ? await tryOpenIndex(system.kvProvider, directory.live) : { unusable };
+    unusable === undefined
+      ? await tryOpenIndex(system.kvProvider, directory.live, { check: true })
+      : { unusable };
   if ("unusable" in opened) {
     const holdsLost = await mayAloneHold(context, opened.unusable);
     await moveAside(context, opened.unusable, { holdsLost });

@@ -20,7 +20,7 @@ export interface ScrapeSources {
 }
 
 /** The parts of a node's system that are told as metrics. */
-export type MeasuredSystem = Pick<System, "nodeId" | "dbDir"> & {
+export type MeasuredSystem = Pick<System, "nodeId" | "dbDir" | "scrubEvery"> & {
   readonly checkpointer?:
     | Pick<NonNullable<System["checkpointer"]>, "approxFrequency" | "verifyEvery">
     | undefined;
@@ -118,7 +118,7 @@ function diskMetrics(registry: Registry): { free: Gauge; size: Gauge } {
 }
 
 /** What does not change while a node lives. */
-function setConstants(registry: Registry, { nodeId, checkpointer }: MeasuredSystem): void {
+function setConstants(registry: Registry, { nodeId, checkpointer, scrubEvery }: MeasuredSystem): void {
   const registers = [registry];
   new Gauge({
     name: "cairn_build_info",
@@ -141,6 +141,12 @@ function setConstants(registry: Registry, { nodeId, checkpointer }: MeasuredSyst
     help: "verify-every: about how often the cluster verifies one; absent when it is not configured.",
     registers,
   });
+  const scrubPeriod = new Gauge({
+    name: "cairn_index_scrub_period_seconds",
+    help: "scrub-every: about how often all tables of the index are compared; absent when they are not.",
+    registers,
+  });
+  setOrRemove(scrubPeriod, scrubEvery && scrubEvery / 1_000);
   setOrRemove(period, checkpointer && checkpointer.approxFrequency / 1_000);
   setOrRemove(verifyPeriod, checkpointer?.verifyEvery && checkpointer.verifyEvery / 1_000);
 }

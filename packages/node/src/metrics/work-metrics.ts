@@ -12,6 +12,7 @@ const OUTCOMES: Outcomes = {
   restore: ["restored", "none"],
   sweep: ["swept"],
   verification: ["verified"],
+  scrub: ["whole"],
   trim: ["trimmed", "kept"],
 };
 
@@ -46,7 +47,7 @@ export function workMetrics(registry: Registry): NodeEventListener {
   });
   const bytes = new Counter({
     name: "cairn_work_bytes_total",
-    help: "Bytes that works packed, restored, read back or removed, those of failed ones included.",
+    help: "Bytes that works packed, restored, read back, removed or compared, those of failed ones included.",
     labelNames: ["work"],
     registers,
   });

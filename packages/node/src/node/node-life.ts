@@ -17,6 +17,7 @@ import { logOffset } from "../index/index-anchor.ts";
 import type { NodeObservation } from "./node-observation.ts";
 import { ReadyServices } from "./ready-services.ts";
 import { retryPause } from "../concurrency/retry-pause.ts";
+import { TableCheck } from "./table-check.ts";
 import type { System } from "../system/system.ts";
 import { tellFailure } from "../observe/tell-failure.ts";
 import type { TxLog } from "../log/tx-log.ts";
@@ -106,7 +107,11 @@ export class NodeLife {
    */
   suspect(index: IndexStore, error: unknown): void {
     const matters = isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "LOG_REGRESSED");
-    if (!matters || index !== this.index) return;
+    if (matters) this.#distrust(index, error);
+  }
+
+  #distrust(index: IndexStore, error: unknown): void {
+    if (index !== this.index) return;
     this.#distrusted.abort(error);
     // Leaving takes its time, and from now on nothing more is served as right.
     if (this.phase === "ready" || this.phase === "replaying") this.#enter("restoring");
@@ -193,6 +198,10 @@ export class NodeLife {
     const goal = Math.max(identity.bounds.last + logOffset(identity, state), state.txId);
     const begin = state.txId;
     this.#enter("replaying");
+    const tables = new TableCheck(index, {
+      progressed: (done, total) => this.report.advance("bytes", done, total),
+      failed: (error) => this.#distrust(index, error),
+    });
     await indexLog({
       index,
       identity,
@@ -202,7 +211,7 @@ export class NodeLife {
       signal: AbortSignal.any([this.#stop.signal, distrusted.signal]),
       goal,
       onProgress: (unit, done, total) => this.report.advance(unit, done, total),
-      onReady: () => this.#becomeReady(index, log),
+      onReady: () => void this.#readyOnceChecked(tables, index, log),
       onApplied: (txId) => {
         this.position.set(txId);
         this.services?.watches.advanced();
@@ -210,6 +219,15 @@ export class NodeLife {
       },
     });
     distrusted.signal.throwIfAborted();
+  }
+
+  async #readyOnceChecked(tables: TableCheck, index: IndexStore, log: TxLog): Promise<void> {
+    const isWhole = await tables.whole();
+    try {
+      if (isWhole && index === this.index) this.#becomeReady(index, log);
+    } catch (error) {
+      this.#distrust(index, error);
+    }
   }
 
   #becomeReady(index: IndexStore, log: TxLog): void {

@@ -74,6 +74,7 @@ export async function nodeStatus(
       lag: lastTxId === null ? null : Math.max(0, lastTxId - txId),
       chains: await newestChains(index),
       divergence,
+      lastScrub: observation.lastWorks.scrub,
     },
     join: report.join,
     progress: report.progress,

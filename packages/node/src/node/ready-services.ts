@@ -10,6 +10,8 @@ import type { NodeObservation } from "./node-observation.ts";
 import type { System } from "../system/system.ts";
 import { tellFailure } from "../observe/tell-failure.ts";
 import type { TxLog } from "../log/tx-log.ts";
+import { startScrub } from "../upkeep/scrub-index.ts";
+import type { RepeatedWork } from "../concurrency/repeated-work.ts";
 import { NodeUpkeep } from "../upkeep/node-upkeep.ts";
 import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
 import { indexChanges } from "../watch/watch-source.ts";
@@ -22,7 +24,7 @@ export interface ServiceParts {
   readonly stagingDir: string;
   readonly logger: Logger;
   readonly observation: NodeObservation;
-  /** Told why the index could not be captured. */
+  /** Told why the index could not be captured, or that it is damaged. */
   readonly suspect: (error: unknown) => void;
   readonly doubts: CheckpointDoubts;
   readonly meet: Meet;
@@ -42,6 +44,7 @@ export class ReadyServices {
   readonly checkpointer: Checkpointer | undefined;
   readonly upkeep: NodeUpkeep;
   readonly watches: WatchFeed;
+  readonly #scrub: RepeatedWork | undefined;
 
   constructor({ system, log, index, stagingDir, logger, observation, suspect, doubts, meet }: ServiceParts) {
     const { checkpointer: options, nodeId, kvProvider } = system;
@@ -61,6 +64,7 @@ export class ReadyServices {
     const onJudged = (name: string, whole: boolean): void => doubts.judged(name, whole);
     const { id: logId } = index.state.log;
     this.upkeep = new NodeUpkeep({ system, log, logId, stagingDir, logger, events, onJudged });
+    this.#scrub = startScrub({ index, every: system.scrubEvery, events, logger, suspect });
   }
 
   /** Waits until nothing reads the index, the log or the staging directory. An index in doubt is not saved once more. */
@@ -69,6 +73,7 @@ export class ReadyServices {
     await Promise.all([
       this.checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }),
       this.upkeep.stop(),
+      this.#scrub?.stop(),
     ]);
   }
 }

@@ -15,6 +15,7 @@ const BEGUN: Record<Work, string> = {
   restore: "looking for a checkpoint to restore",
   sweep: "sweeping old checkpoints",
   verification: "verifying a checkpoint",
+  scrub: "comparing the tables of the index with their checksums",
   trim: "looking whether the log can be trimmed",
 };
 
@@ -23,6 +24,7 @@ const FAILED: Record<Work, string> = {
   restore: "restoring failed",
   sweep: "sweeping old checkpoints failed",
   verification: "verifying the checkpoint failed",
+  scrub: "comparing the tables of the index with their checksums failed",
   trim: "trimming the log failed",
 };
 
@@ -32,6 +34,7 @@ const FAILED_LEVEL = {
   restore: "debug",
   sweep: "warn",
   verification: "error",
+  scrub: "error",
   trim: "error",
 } as const;
 
@@ -45,7 +48,8 @@ function tellBegun(logger: Logger, { work, run }: WorkBegun): void {
 
 function tellFailed(logger: Logger, { work, run, durationMs: ms, bytes, error }: WorkFailed): void {
   const { code, hint, cause } = error;
-  const level = code === "NOT_READY" ? "info" : FAILED_LEVEL[work];
+  // A scrub is always under way, so that a node which stops always ends one.
+  const level = code !== "NOT_READY" ? FAILED_LEVEL[work] : work === "scrub" ? "debug" : "info";
   const unknown = code === "INTERNAL" ? { err: cause } : {};
   logger[level]({ run, code, hint, ms, bytes, ...unknown }, `${FAILED[work]}: ${error.message}`);
 }
@@ -81,6 +85,11 @@ function tellEnded(logger: Logger, event: WorkEnded): void {
     case "verification": {
       const { name, digest } = event.verified;
       logger.info({ name, digest, ...fields }, "checkpoint verified");
+      break;
+    }
+    case "scrub": {
+      // Nothing is in tables yet: that is not worth a line.
+      logger[bytes > 0 ? "info" : "debug"](fields, "the tables of the index are whole");
       break;
     }
     case "trim": {

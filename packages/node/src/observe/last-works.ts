@@ -10,11 +10,11 @@ export interface LastWork {
   readonly durationMs: number;
 }
 
-/** Remembers a node's last successes, and how its last restore drill ended, from its events, also while it joins anew and has no checkpointer. */
+/** Remembers a node's last successes, the last scrub among them, and how its last restore drill ended, from its events, also while it joins anew and has no checkpointer. */
 export class LastWorks {
   saved: LastWork | null = null;
   verified: (LastWork & { readonly verifiedAt: string }) | null = null;
-
+  scrub: NodeStatus["index"]["lastScrub"] = null;
   drill: NodeStatus["checkpoints"]["lastDrill"] = null;
 
   note(event: NodeEvent): void {
@@ -27,7 +27,8 @@ export class LastWorks {
     }
     if (event.stage !== "ended") return;
     const { at, bytes, durationMs } = event;
-    if (event.work === "checkpoint" && event.outcome === "saved") {
+    if (event.work === "scrub") this.scrub = { at, durationMs, bytes };
+    else if (event.work === "checkpoint" && event.outcome === "saved") {
       const { name, txId } = event.checkpoint;
       this.saved = { name, txId, bytes, at, durationMs };
     } else if (event.work === "verification") {

@@ -23,6 +23,8 @@ export interface WorkResults {
   };
   /** A checkpoint read back, opened and digested. */
   readonly verification: { readonly outcome: "verified"; readonly verified: VerifiedSummary };
+  /** All tables of the index compared with their checksums, slowly; `bytes` of the event are those that were compared. */
+  readonly scrub: { readonly outcome: "whole" };
   /** A look at what of the log may go: messages `first` up to (without) `upTo` went; equal when none. */
   readonly trim: {
     readonly outcome: "trimmed" | "kept";
@@ -53,7 +55,7 @@ export interface WorkBegun extends WorkEvent<Work> {
   readonly stage: "begun";
 }
 
-/** How long a work took, and how many bytes it moved: packed, restored, read back, removed; 0 for a trim. */
+/** How long a work took, and how many bytes it moved: packed, restored, read back, removed, compared; 0 for a trim. */
 export interface WorkCost {
   readonly durationMs: number;
   readonly bytes: number;

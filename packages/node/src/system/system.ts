@@ -44,6 +44,8 @@ export interface System {
   readonly kvProvider: KvProvider;
   /** Absolute; holds live/, staging/, capture/, quarantine/. */
   readonly dbDir: string;
+  /** About how often all tables of the index are compared with their checksums while the node is ready (ms); never when left out. */
+  readonly scrubEvery?: number;
   /** No checkpoints are saved, nor looked for, when undefined. */
   readonly checkpointer: CheckpointerOptions | undefined;
   /** Nothing is served when undefined. */

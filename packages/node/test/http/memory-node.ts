@@ -225,6 +225,7 @@ export class MemoryNode implements NodeApi {
         lag: 0,
         chains: [],
         divergence: null,
+        lastScrub: null,
       },
       join: { restoredFrom: null, skipped: [], movedAside: [], orphans: 0, replayed: 0, readyAfterMs: 12 },
       checkpoints: {

@@ -23,6 +23,7 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
     ["Log", logText(status)],
     ["Index", indexText(status, options.now)],
     ["Documents", `${formatCount(status.index.documents)} in ${formatBytes(status.index.bytes)}`],
+    ...scrubFields(status, options.now),
     ...indexWarning(status),
     ["Joined", joinText(status)],
     ...status.join.skipped.map(({ name, code, message }): Field => [
@@ -99,6 +100,14 @@ function indexWarning({ index: { warning } }: NodeStatus): Field[] {
     ["Warning", `${warning.code}: ${warning.message}`],
     ["", warning.hint],
   ];
+}
+
+function scrubFields({ index }: NodeStatus, now: number): Field[] {
+  // A node of an earlier version does not say.
+  const { lastScrub = null } = index;
+  if (lastScrub === null) return [];
+  const { at, durationMs, bytes } = lastScrub;
+  return [["Scrubbed", `${formatBytes(bytes)} in ${formatDuration(durationMs)}, ${formatRelative(at, now)}`]];
 }
 
 function orphanFields({ join }: NodeStatus): Field[] {

@@ -1,4 +1,4 @@
-import { duration } from "../types/duration-type.ts";
+import { duration, durationOrNever } from "../types/duration-type.ts";
 import type { ModuleKind } from "../types/module-kinds.ts";
 import { moduleOf } from "./module-type.ts";
 import { mapOf } from "../types/map-type.ts";
@@ -45,6 +45,11 @@ export const kvStoreParameters = {
     path(),
     "The index's folder; it holds live/, staging/, capture/ and quarantine/.",
     "`CAIRN_INDEX_PATH`, else `{CAIRN_DIR}/{NODE_ID}-index`",
+  ),
+  "scrub-every": withDefault(
+    durationOrNever(),
+    24 * 3_600_000,
+    "About how often a ready node compares all tables of its index with their checksums; `never` turns it off.",
   ),
   checkpointer: optional(
     moduleOf("checkpointer"),

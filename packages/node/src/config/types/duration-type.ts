@@ -2,7 +2,7 @@ import { Duration } from "luxon";
 import type { ConfigNode } from "../source/config-tree.ts";
 import { DURATION_CALLS, luxonDuration, parseDuration, wholeMilliseconds } from "../../text/duration.ts";
 import type { DurationResult } from "../../text/duration.ts";
-import { orVariable } from "./json-schema.ts";
+import { eitherOf, orVariable } from "./json-schema.ts";
 import { nearestName } from "../../text/nearest-name.ts";
 import { expected, type ValueType } from "./reading.ts";
 
@@ -30,6 +30,22 @@ export function duration(): ValueType<number> {
       return expected(node, at, reading, 'a duration above zero, such as "PT6H"');
     },
     show: (value) => Duration.fromMillis(value).rescale().toISO() ?? value,
+  };
+}
+
+const NEVER = "never";
+
+/** A length of time above zero, in milliseconds, or `never`, which EDN may write as a keyword. */
+export function durationOrNever(): ValueType<number | typeof NEVER> {
+  const length = duration();
+  return {
+    name: `duration or \`${NEVER}\``,
+    jsonSchema: eitherOf({ const: NEVER }, length.jsonSchema),
+    read(node, at, reading) {
+      const isNever = (node.type === "string" || node.type === "keyword") && node.text === NEVER;
+      return isNever ? NEVER : length.read(node, at, reading);
+    },
+    show: (value) => (value === NEVER ? NEVER : length.show(value)),
   };
 }
 

@@ -25,6 +25,7 @@ export interface CommonValues {
   };
   readonly "kv-store": {
     readonly "db-dir": string | undefined;
+    readonly "scrub-every": number | "never";
     readonly checkpointer: ModuleUse<"checkpointer"> | undefined;
   };
   readonly checkpointer: object;

@@ -45,9 +45,10 @@ const INDEX = object(
     divergence: nullable(
       object({ since: TIME, code: TEXT, message: TEXT, hint: TEXT, from: COUNT, state: DIVERGENCE_STATE }),
     ),
+    lastScrub: nullable(object({ at: TIME, durationMs: MILLISECONDS, bytes: BYTES })),
     warning: object({ code: TEXT, message: TEXT, hint: TEXT }),
   },
-  ["txId", "txTime", "documents", "bytes", "version", "lag", "chains", "divergence"],
+  ["txId", "txTime", "documents", "bytes", "version", "lag", "chains", "divergence", "lastScrub"],
 );
 
 const JOIN = object({

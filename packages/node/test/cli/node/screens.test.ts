@@ -84,6 +84,13 @@ describe("the status screen", () => {
     );
   });
 
+  test("tells when the index was scrubbed", async () => {
+    const { index } = await new MemoryNode().status();
+    const lastScrub = { at: "2026-11-20T06:00:00.000Z", durationMs: 86_400_000, bytes: 4_194_304 };
+    expect(await screen({ index: { ...index, lastScrub } })).toMatch(/^Scrubbed +4 MiB in 1 d, 1 h ago$/m);
+    expect(await screen({})).not.toContain("Scrubbed");
+  });
+
   test("tells why a node failed, and what to do", async () => {
     const failure = { code: "LOG_DIFFERENT", message: "Another log.", hint: "Check the address." };
     const text = await screen({ phase: "failed", failure });

@@ -1,0 +1,45 @@
+import { join } from "node:path";
+import { liveTables, withTable } from "./check-live-tables.ts";
+import { checkTable } from "./check-table.ts";
+import { CairnError } from "../errors/errors.ts";
+import { levelFileName } from "../files/level-files.ts";
+import type { KvScrub } from "../store/kv-store.ts";
+
+/**
+ * Compares every block of the tables that the open LevelDB in `dir` has at the call, and its manifest, with their checksums. Returns
+ * the bytes of the tables that were compared: one that a compaction removes meanwhile is passed over. Throws `INDEX_CORRUPT` for the
+ * first that is damaged or missing, the system's error for one that cannot be read, and the reason of `signal` once that is aborted.
+ * Memory: that of {@link checkTable}.
+ *
+ * Write-ahead logs are not compared: what is in them is served from memory, and they are checked before they are next read, at an opening.
+ */
+export async function scrubTables(dir: string, { pause, signal }: KvScrub): Promise<number> {
+  // A directory that was taken away is no damage in what was there.
+  const tables = (await liveTables(dir)) ?? new Map<number, number>();
+  let total = 0;
+  for (const size of tables.values()) total += size;
+  let passed = 0;
+  let compared = 0;
+  for (const [number, size] of tables) {
+    let read = 0;
+    const rest = async (_busyMs: number, bytes: number): Promise<void> => {
+      read += bytes;
+      await pause(passed + read, total, signal);
+      signal.throwIfAborted();
+    };
+    signal.throwIfAborted();
+    const isThere = await withTable(dir, number, (path) => checkTable(path, rest));
+    if (isThere) compared += size;
+    // LevelDB writes to the manifest that a table goes before it removes the file.
+    else if ((await liveTables(dir))?.has(number) === true) throw missing(dir, number);
+    passed += size;
+  }
+  return compared;
+}
+
+function missing(dir: string, number: number): CairnError {
+  const path = join(dir, levelFileName(number, "ldb"));
+  return new CairnError("INDEX_CORRUPT", `The table ${path} is missing.`, {
+    hint: "The node moves the index aside and builds it anew. Look for what removed the file.",
+  });
+}

@@ -1,0 +1,204 @@
+import { existsSync } from "node:fs";
+import { cp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { setImmediate } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import type { KvScrub, KvStore } from "../../src/store/kv-store.ts";
+import { countedBatch, expectWhole } from "../../testing/counted-rows.ts";
+import { testDirectory } from "../support/test-directory.ts";
+
+const directory = testDirectory();
+const CORRUPT = { code: "INDEX_CORRUPT" };
+/** Fewer are compared before the store is opened, more on a thread while it is open. */
+const FEW = 3000;
+const MANY = 70_000;
+const FOOTER_BYTES = 48;
+
+async function tables(): Promise<string[]> {
+  const names = await readdir(directory.path("store"));
+  return names.filter((name) => name.endsWith(".ldb")).map((name) => directory.path("store", name));
+}
+
+/** A closed store with its rows in tables. */
+async function written(rows: number, compression = false): Promise<void> {
+  const store = await directory.open("store", { writeBufferSize: 64 * 1024, compression });
+  for (let count = 0; count < rows; count += 100) await store.batch(countedBatch(count, 100, 300));
+  await store.compact();
+  await store.close();
+}
+
+async function flip(path: string, place: (bytes: Buffer) => number): Promise<void> {
+  const bytes = await readFile(path);
+  const at = place(bytes);
+  bytes.writeUInt8(bytes.readUInt8(at) ^ 0x10, at);
+  await writeFile(path, bytes);
+}
+
+const inTheFirstKey = (): number => 5;
+const inTheIndexBlock = (bytes: Buffer): number => bytes.length - FOOTER_BYTES - 12;
+
+async function damage(place: (bytes: Buffer) => number = inTheFirstKey): Promise<void> {
+  await flip((await tables())[0] ?? "", place);
+}
+
+async function openChecked(): Promise<KvStore> {
+  return await directory.open("store", { compression: false }, { check: true });
+}
+
+describe("opening a store whose tables an earlier life left, with their check", () => {
+  it.each([
+    ["a key", false, inTheFirstKey],
+    ["a compressed block", true, inTheFirstKey],
+    ["the index of the blocks", true, inTheIndexBlock],
+  ])("is INDEX_CORRUPT where a byte of %s is another", async (_, compression, place) => {
+    await written(FEW, compression);
+    await damage(place);
+    await expect(openChecked()).rejects.toMatchObject(CORRUPT);
+  });
+
+  it.each([FEW, MANY])("says that they are whole when they are, with %i rows", async (rows) => {
+    await written(rows);
+    const store = await openChecked();
+    const progress: [number, number][] = [];
+    await store.checked?.((done, total) => progress.push([done, total]));
+    expect(await expectWhole(store)).toBe(rows);
+    expect(existsSync(directory.path("store", "unchecked"))).toBe(false);
+    // Few are compared before there is somebody to tell.
+    const [done, total] = progress.at(-1) ?? [1, 1];
+    expect(done).toBeGreaterThan(0.9 * total);
+  });
+
+  it("is soon INDEX_CORRUPT for whoever waits for it or reads, where there are many", async () => {
+    await written(MANY);
+    await damage();
+    const store = await openChecked();
+    await expect(store.checked?.()).rejects.toMatchObject(CORRUPT);
+    await expect(store.get(Buffer.from("count"))).rejects.toMatchObject(CORRUPT);
+    await expect(store.batch(countedBatch(MANY, 1, 4))).rejects.toMatchObject(CORRUPT);
+  });
+
+  it("finds damage in tables that a compaction rewrote before they were compared", async () => {
+    await written(MANY);
+    await damage();
+    await (await openChecked()).close();
+    const unknowing = await directory.open("store", { compression: false });
+    await unknowing.batch(countedBatch(0, 100, 300));
+    // What the background check finds meanwhile is not what this is about.
+    await unknowing.compact().catch(() => undefined);
+    await unknowing.close();
+    await expect((await openChecked()).checked?.()).rejects.toMatchObject(CORRUPT);
+  });
+
+  it("can be closed before all are compared, and is begun anew by the next opening", async () => {
+    await written(MANY);
+    const store = await openChecked();
+    const [checked] = await Promise.allSettled([store.checked?.(), store.close()]);
+    expect(checked).toMatchObject({ status: "rejected", reason: { code: "NOT_READY" } });
+    const again = await openChecked();
+    await again.checked?.();
+    expect(await expectWhole(again)).toBe(MANY);
+  });
+});
+
+/** A scrub in one go, which `meanwhile` is done after its first piece. */
+function scrub(
+  store: KvStore,
+  meanwhile: KvScrub["pause"] = () => Promise.resolve(),
+  { signal } = new AbortController(),
+): Promise<number> | undefined {
+  let isFirst = true;
+  const pause: KvScrub["pause"] = async (...piece) => {
+    if (isFirst) {
+      isFirst = false;
+      await meanwhile(...piece);
+    }
+  };
+  return store.scrub?.({ pause, signal });
+}
+
+describe("a scrub of an open store", () => {
+  it("compares the bytes of all tables, and says how far it is", async () => {
+    await written(FEW);
+    const store = await directory.open("store");
+    let bytes = 0;
+    for (const table of await tables()) bytes += (await readFile(table)).length;
+    const { signal } = new AbortController();
+    const told: number[] = [];
+    const pause: KvScrub["pause"] = (done, total) => {
+      expect(total).toBe(bytes);
+      told.push(done);
+      return Promise.resolve();
+    };
+    expect(await store.scrub?.({ pause, signal })).toBe(bytes);
+    expect(told).toEqual(told.toSorted((a, b) => a - b));
+    expect(told.at(-1)).toBeGreaterThan(0.9 * bytes);
+  });
+
+  it.each([
+    ["a key", inTheFirstKey],
+    ["the index of the blocks", inTheIndexBlock],
+  ])("finds a changed byte of %s, of which all who read hear from then on", async (_, place) => {
+    await written(FEW);
+    const store = await directory.open("store");
+    await scrub(store);
+    await damage(place);
+    await expect(scrub(store)).rejects.toMatchObject(CORRUPT);
+    await expect(store.get(Buffer.from("count"))).rejects.toMatchObject(CORRUPT);
+    await expect(store.batch(countedBatch(FEW, 1, 4))).rejects.toMatchObject(CORRUPT);
+  });
+
+  it("finds a damaged manifest, and a table that is not there", async () => {
+    await written(FEW);
+    const store = await directory.open("store");
+    const [manifest = ""] = (await readdir(directory.path("store"))).filter((name) =>
+      name.startsWith("MANIFEST"),
+    );
+    await flip(directory.path("store", manifest), () => 10);
+    await expect(scrub(store)).rejects.toMatchObject(CORRUPT);
+    await flip(directory.path("store", manifest), () => 10);
+    await store.close();
+    const again = await directory.open("store");
+    await rm((await tables()).at(-1) ?? "");
+    await expect(scrub(again)).rejects.toMatchObject(CORRUPT);
+  });
+
+  it("passes over tables that a compaction removes meanwhile", async () => {
+    const rows = 5 * FEW;
+    await written(rows);
+    const store = await directory.open("store", { writeBufferSize: 64 * 1024, compression: false });
+    const before = await tables();
+    expect(before.length).toBeGreaterThan(1);
+    const compared = await scrub(store, async () => {
+      for (let count = 0; count < rows; count += 100) await store.batch(countedBatch(count, 100, 300));
+      await store.compact();
+    });
+    expect(before.filter((table) => existsSync(table))).toEqual([]);
+    // Only the one that was open already.
+    expect(compared).toBeGreaterThan(0);
+    expect(await expectWhole(store)).toBe(rows);
+  });
+
+  it("ends when it is aborted, and when the store is closed", async () => {
+    await written(FEW);
+    const store = await directory.open("store");
+    const stop = new AbortController();
+    const reason = new Error("enough");
+    const aborted = scrub(store, () => Promise.resolve(stop.abort(reason)), stop);
+    await expect(aborted).rejects.toBe(reason);
+    let closing: Promise<void> | undefined;
+    const closed = scrub(store, async (_done, _total, ended) => {
+      closing = store.close();
+      while (!ended.aborted) await setImmediate();
+    });
+    await expect(closed).rejects.toMatchObject({ code: "NOT_READY" });
+    await closing;
+  });
+
+  it("says nothing of files that somebody put in the place of its own", async () => {
+    await written(FEW);
+    const store = await directory.open("store");
+    await rename(directory.path("store"), directory.path("elsewhere"));
+    await cp(directory.path("elsewhere"), directory.path("store"), { recursive: true });
+    await damage();
+    expect(await scrub(store)).toBe(0);
+  });
+});
