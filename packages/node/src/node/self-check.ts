@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import path from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { CairnError, diskError } from "@cairn/kv";
+import { CairnError, diskError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { TxId } from "@cairn/client";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
@@ -65,6 +65,16 @@ export class SelfCheck {
     }
   }
 
+  /** `forgotten`: what is answered where the history does not tell it any more, and the chains have to do. */
+  async #digestAt(log: string, txId: TxId, forgotten: string | undefined): Promise<string> {
+    try {
+      return (await this.digestAt(log, txId)).digest;
+    } catch (error) {
+      if (forgotten === undefined || !isCairnError(error, "CONFLICT")) throw error;
+      return forgotten;
+    }
+  }
+
   /** The chains at a transaction, or at the link before it where that is not known any more. */
   async chainsAt(log: string, txId: TxId): Promise<PeerChains> {
     const { index, agrees } = this.#life;
@@ -118,8 +128,8 @@ export class SelfCheck {
         signal,
         onProgress: onWork,
       });
-      const { digest } = await this.digestAt(log, txId);
       const samePast = own === undefined || isDeepStrictEqual(own, rebuilt.chains);
+      const digest = await this.#digestAt(log, txId, own === undefined ? undefined : rebuilt.digest);
       const agrees = digest === rebuilt.digest && samePast;
       const outcome = { txId, digest, rebuilt: rebuilt.digest, basis: rebuilt.basis, agrees };
       if (agrees) {

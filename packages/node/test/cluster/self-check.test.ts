@@ -74,6 +74,15 @@ describe("a node that is asked to compare itself with the log", () => {
     expect(await readdir(scene.dbDir("a"))).not.toContain("rebuild");
   });
 
+  it("goes by its chains where its history does not tell the transaction any more", async () => {
+    const a = await scene.ready("a");
+    const txId = await put(a, 0, 5, "right");
+    await a.await((await a.submit({ ops: [["evict", "things", "default/k2"]] })).txId);
+    const asked = await peer("a");
+    const { check } = await askCheck(channel(), asked, { log: logId(asked), txId }, LONG);
+    expect(check).toMatchObject({ txId, agrees: true, rebuilt: (await scene.fold(txId)).digest() });
+  });
+
   it("says INDEX_CORRUPT in its log and status, with what to do, and is right again when asked once more", async () => {
     const a = await scene.ready("a");
     const txId = await put(a, 0, 5, "right");
