@@ -231,14 +231,15 @@ function differenceFrom(who: string, { kind, agreeAt, differAt }: Divergence): C
 
 /** Neither the log nor a checkpoint tells which of the two is right. */
 function undecided(error: CairnError, { agreeAt }: Divergence, cause: CairnError): CairnError {
+  const older = `, or a checkpoint at or before transaction ${agreeAt} and the log after it: name the store that has one in restore-from`;
   return new CairnError(
     error.code,
     `${error.message.replace(/\.$/, "")}, and nothing is left that tells which of them is right: ${cause.message}`,
     {
       hint:
-        `Needed is the log from its first message on, or a checkpoint at or before transaction ${agreeAt} and the log after it: ` +
-        "name the store that has one in restore-from and start the node again. Or decide: where an index is to go, stop its node, " +
-        "remove <db-dir>/live and the checkpoints that the node saved, and start it again. Nothing was deleted.",
+        `Needed is the log from its first message on${agreeAt === 0 ? "" : older}. Then start the node again. Or decide: where an ` +
+        "index is to go, stop its node, remove <db-dir>/live and the checkpoints that the node saved, and start it again. " +
+        "Nothing was deleted.",
       cause,
     },
   );

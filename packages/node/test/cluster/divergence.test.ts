@@ -1,5 +1,6 @@
-import { rm } from "node:fs/promises";
+import { cp, readdir, rm } from "node:fs/promises";
 import path from "node:path";
+import { filesystemStore } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
@@ -13,6 +14,7 @@ import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
 import type { System } from "../../src/system/system.ts";
 import { encodeTransaction } from "../../src/transactions/transaction-codec.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
+import { quietSystem } from "../support/quiet-system.ts";
 import { ClusterScene, put, type SceneOptions } from "./cluster-scene.ts";
 
 let scene: ClusterScene;
@@ -44,6 +46,17 @@ function withPeers(change: (peers: PeerChannel | undefined) => PeerChannel | und
   return { parts: { openTxLog } };
 }
 
+/** {@link ALONE}, with another store to restore from. */
+function withRestoreFrom(older: string): SceneOptions {
+  const { parts = {} } = ALONE;
+  const { openTxLog } = parts;
+  if (openTxLog === undefined) throw new Error("it says how the log is opened");
+  const { checkpointer } = quietSystem({ folder: scene.folder, nodeId: "c", openTxLog });
+  if (checkpointer === undefined) throw new Error("it has a checkpoint store");
+  const restoreFrom = [checkpointer.store, filesystemStore({ path: older })];
+  return { parts: { ...parts, checkpointer: { ...checkpointer, restoreFrom } } };
+}
+
 function answering(peers: PeerChannel): Pick<PeerChannel, "address" | "serve"> {
   return { address: peers.address, serve: (...how) => peers.serve(...how) };
 }
@@ -63,6 +76,11 @@ async function isRightAgain(node: CairnNode): Promise<void> {
     expect(digest).toBe((await scene.fold(txId)).digest());
     expect((await node.status()).index.divergence).toBeNull();
   }, PATIENT);
+}
+
+async function moveContents(from: string, to: string): Promise<void> {
+  await cp(from, to, { recursive: true });
+  for (const name of await readdir(from)) await rm(path.join(from, name), { recursive: true });
 }
 
 /** Takes a document out of a stopped node's index, as damage does that hides a row. */
@@ -185,5 +203,32 @@ describe("nodes that only share a checkpoint store", () => {
     const { txId, digest } = await right.digest();
     expect(await a.digest()).toEqual({ txId, digest });
     expect(await right.checkpoint().done).toMatchObject({ skipped: expect.anything() as string });
+  }, 60_000);
+
+  it("go on from a store with an older checkpoint, when one is named", async () => {
+    const a = await scene.ready("a", ALONE);
+    const c = await scene.ready("c", ALONE);
+    await put(a, 0, 1_000, "right");
+    const older = await a.checkpoint().done;
+    await c.await(await put(a, 1_000, 1_060, "right"));
+    await moveContents(path.join(scene.folder, "checkpoints"), path.join(scene.folder, "older"));
+    await scene.stop(c);
+    await forge("c", 1_050);
+    await a.checkpoint().done;
+    await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(900));
+    const wrong = await scene.ready("c", ALONE);
+    await expect(wrong.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
+    await vi.waitFor(() => expect(wrong.phase).toBe("failed"), PATIENT);
+    const { failure } = await wrong.status();
+    expect(failure?.hint).toContain("a checkpoint at or before transaction 1024 and the log after it");
+    await scene.stop(wrong);
+    const again = await scene.ready("c", withRestoreFrom(path.join(scene.folder, "older")));
+    await expect(again.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
+    await vi.waitFor(async () => {
+      expect(await movedAside(again)).toMatchObject([{ code: "INDEX_CORRUPT" }]);
+      expect(again.phase).toBe("ready");
+      expect(await again.digest()).toEqual(await a.digest());
+    }, PATIENT);
+    expect(older).toMatchObject({ checkpoint: { node: "a" } });
   }, 60_000);
 });
