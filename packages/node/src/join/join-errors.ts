@@ -80,7 +80,7 @@ export function nothingToRestore(
   const sentence = `The log "${name}" no longer holds the ${missing}, and no usable checkpoint does.`;
   if (newest === undefined) {
     return new CairnError("LOG_TRIMMED", sentence, {
-      hint: `${otherVersion(movedAside)}${placesLookedAt(stores)}Configure the checkpoint store that holds this log's checkpoints, or restore the log.`,
+      hint: `${otherVersion(movedAside)}${placesLookedAt(stores)}Configure the checkpoint store that holds this log's checkpoints, or restore the log.${GOES_ON}`,
     });
   }
   const upTo = parseCheckpointName(newest.name)?.txId;
@@ -91,10 +91,13 @@ export function nothingToRestore(
       hint:
         otherVersion(movedAside) +
         "Restore that checkpoint's files or the log's, or configure another store that holds this log's checkpoints (restore-from). " +
-        "cairn status names all that were found (in /status: join.skipped).",
+        `cairn status names all that were found (in /status: join.skipped).${GOES_ON}`,
     },
   );
 }
+
+const GOES_ON =
+  " A ready node of this log can save one: cairn checkpoint create. This node looks again and again, and goes on by itself.";
 
 /** A folder that is not mounted looks like one that nobody has saved to yet: only a person can tell them apart, by its name. */
 function placesLookedAt(stores: readonly CheckpointStore[]): string {

@@ -4,11 +4,13 @@ import { retryPauseMs } from "../concurrency/retry-pause.ts";
 /**
  * What a node does after an error ended its reading of the log. `join`: goes through joining again, which finds out what can be
  * used and moves aside what cannot. `retry`: the same after a pause, since only time or a person can mend it; `failed` says whether
- * the node calls itself failed meanwhile. `halt`: stops, because going on could serve what is not the log's.
+ * the node calls itself failed meanwhile. `look`: joins again as soon as there is something else to join from. `halt`: stops, because going
+ * on could serve what is not the log's.
  */
 export type FailureReaction =
   | { readonly kind: "join"; readonly suspectIndex: boolean }
   | { readonly kind: "retry"; readonly failed: boolean }
+  | { readonly kind: "look" }
   | { readonly kind: "halt" };
 
 const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
@@ -17,6 +19,7 @@ const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
   STORE_DENIED: { kind: "retry", failed: true },
   DISK_FULL: { kind: "retry", failed: true },
   SYSTEM_REFUSED: { kind: "retry", failed: true },
+  LOG_TRIMMED: { kind: "look" },
   INDEX_CORRUPT: { kind: "join", suspectIndex: true },
   INDEX_VERSION: { kind: "join", suspectIndex: true },
 };
@@ -42,6 +45,8 @@ export function reactionTo(error: CairnError, during: "joining" | "following"): 
 /** What comes of a reaction, in the words of a log line: after so many failures without a step forward. */
 export function sayReaction({ kind }: FailureReaction, failures: number): string {
   if (kind === "halt") return "The node halts.";
+  if (kind === "look")
+    return "The node looks for a checkpoint again and again, and joins when there is another one.";
   if (!waitsFirst(kind, failures)) return "The node joins again.";
   return `The node tries again in ${retryPauseMs(failures) / 1_000} s.`;
 }

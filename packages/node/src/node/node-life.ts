@@ -9,6 +9,8 @@ import type { IndexStore } from "../index/index-store.ts";
 import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import type { Meet } from "../checkpoints/met-chains.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
+import { JoinPlaces } from "../join/join-places.ts";
+import { restoreStores } from "../system/checkpoint-stores.ts";
 import { joinIndex } from "../join/join-index.ts";
 import { JoinReport } from "../join/join-report.ts";
 import { tellMovedAside } from "../db-dir/moved-aside-line.ts";
@@ -138,6 +140,7 @@ export class NodeLife {
   async #run(): Promise<void> {
     let failures = 0;
     let suspect: CairnError | undefined;
+    let places: JoinPlaces | undefined;
     while (!this.#stop.signal.aborted) {
       const before = this.position.txId;
       try {
@@ -151,6 +154,12 @@ export class NodeLife {
         failures = this.position.txId > before ? 1 : failures + 1;
         await this.#leave(error, reaction, failures);
         if (reaction.kind === "halt") return;
+        if (reaction.kind === "look" && this.log !== undefined) {
+          places ??= new JoinPlaces(this.log, restoreStores(this.#system.checkpointer));
+          await places.changed(this.#stop.signal);
+          await this.#closeIndex();
+          continue;
+        }
         if (isCairnError(error, "INDEX_CORRUPT")) this.#doubts.damaged(restoredFrom);
         suspect = reaction.kind === "join" && reaction.suspectIndex ? error : undefined;
         if (!waitsFirst(reaction.kind, failures)) continue;
@@ -264,7 +273,8 @@ export class NodeLife {
   }
 
   async #leave(error: CairnError, reaction: FailureReaction, failures: number): Promise<void> {
-    const failed = reaction.kind === "halt" || (reaction.kind === "retry" && reaction.failed);
+    const failed =
+      reaction.kind === "halt" || reaction.kind === "look" || (reaction.kind === "retry" && reaction.failed);
     tellFailure(this.#logger, failed ? "error" : "warn", error, sayReaction(reaction, failures));
     this.observation.metrics.following.left(error.code);
     // First, since stopping an upload takes its time: nothing more is served as right.

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readdir, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { connect } from "nats";
@@ -183,7 +183,16 @@ describe("joining a log on NATS", () => {
     await rm(path.join(folder, "checkpoints"), { recursive: true });
     const c = await start("c");
     expect(await failureOf(c)).toBe("LOG_TRIMMED");
-    expect((await c.status()).failure?.message).toContain("before message 11");
+    const { failure } = await c.status();
+    expect(failure?.message).toContain("before message 11");
+    expect(failure?.hint).toContain("A ready node of this log can save one: cairn checkpoint create.");
+    // Followed word by word, in a store that somebody has mounted again.
+    await mkdir(path.join(folder, "checkpoints"));
+    await put(a, 12, 13, "z");
+    await a.checkpoint().done;
+    await vi.waitFor(() => expect(c.phase).toBe("ready"), { timeout: 30_000, interval: 50 });
+    expect(await c.digest()).toEqual(await a.digest());
+    expect((await c.status()).failure).toBeNull();
   });
 
   it("halts on a stream that is not a log of Cairn, and leaves it as it is", async () => {

@@ -1,0 +1,55 @@
+import { type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
+import { isCairnError } from "@cairn/kv";
+import type { TxLog } from "../log/tx-log.ts";
+
+/** What all files of checkpoints begin with (docs/checkpoint-format.md). */
+const CHECKPOINT_FILES = "checkpoint-";
+const FIRST_LOOK_MS = 1_000;
+/** A look lists each store once. */
+const LONGEST_PAUSE_MS = 15_000;
+
+/**
+ * Where a node that could not join looks again: nothing is restored, which may take hours, before there is something else to join from than
+ * at the last time.
+ */
+export class JoinPlaces {
+  readonly #log: TxLog;
+  readonly #stores: readonly CheckpointStore[];
+  readonly #clock: Clock;
+  #seen = "";
+
+  constructor(log: TxLog, stores: readonly CheckpointStore[], clock = systemClock) {
+    this.#log = log;
+    this.#stores = stores;
+    this.#clock = clock;
+  }
+
+  /** Resolves when the checkpoints in the stores, or the beginning of the log, are not what they were, or `signal` is aborted. */
+  async changed(signal: AbortSignal): Promise<void> {
+    for (let pause = FIRST_LOOK_MS; await this.#clock.wait(pause, signal); pause *= 2) {
+      const found = await this.#look();
+      if (found !== undefined && found !== this.#seen) {
+        this.#seen = found;
+        return;
+      }
+      pause = Math.min(pause, LONGEST_PAUSE_MS / 2);
+    }
+  }
+
+  /** All that there is, as text; undefined where somebody does not answer. */
+  async #look(): Promise<string | undefined> {
+    try {
+      const { first } = await this.#log.bounds();
+      const lines = [`log ${first}`];
+      for (const store of this.#stores) {
+        for (const { name, bytes, modifiedAt } of await store.list(CHECKPOINT_FILES)) {
+          lines.push(`${store.location} ${name} ${bytes} ${modifiedAt}`);
+        }
+      }
+      return lines.join("\n");
+    } catch (error) {
+      if (isCairnError(error)) return undefined;
+      throw error;
+    }
+  }
+}
