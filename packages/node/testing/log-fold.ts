@@ -2,8 +2,10 @@ import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import type { LogMessage } from "../src/log/tx-log.ts";
 
-interface FoldedVersion {
+/** A version of a key; a deletion has no `json`. */
+export interface FoldedVersion {
   readonly revision: number;
+  /** Of its transaction, in milliseconds since 1970. */
   readonly time: number;
   readonly json: string | undefined;
 }
@@ -66,21 +68,7 @@ export class LogFold {
   }
 
   digest(): string {
-    const hash = createHash("sha256").update(`cairn-digest/3\n${this.logId}\n${this.txId}\n`);
-    const stems = [...this.#keys.keys()].toSorted((a, b) => (a < b ? -1 : 1));
-    for (const stem of stems) {
-      for (const version of this.#keys.get(stem) ?? []) {
-        for (const part of [
-          Buffer.from(stem, "latin1"),
-          versionValue(Buffer.from(stem, "latin1"), version),
-        ]) {
-          const length = Buffer.alloc(4);
-          length.writeUInt32BE(part.length);
-          hash.update(length).update(part);
-        }
-      }
-    }
-    return `sha256:${hash.digest("hex")}`;
+    return foldedDigest(this.logId, this.txId, this.#keys);
   }
 
   #revision(stem: string): number | null {
@@ -97,6 +85,26 @@ export class LogFold {
   }
 }
 
+/** The digest that docs/index-format.md describes, of keys by their stems (see {@link stemOf}), each with its versions, oldest first. */
+export function foldedDigest(
+  logId: string,
+  txId: number,
+  keys: ReadonlyMap<string, readonly FoldedVersion[]>,
+): string {
+  const hash = createHash("sha256").update(`cairn-digest/3\n${logId}\n${txId}\n`);
+  for (const stem of [...keys.keys()].toSorted((a, b) => (a < b ? -1 : 1))) {
+    const bytes = Buffer.from(stem, "latin1");
+    for (const version of keys.get(stem) ?? []) {
+      for (const part of [bytes, versionValue(bytes, version)]) {
+        const length = Buffer.alloc(4);
+        length.writeUInt32BE(part.length);
+        hash.update(length).update(part);
+      }
+    }
+  }
+  return `sha256:${hash.digest("hex")}`;
+}
+
 interface FirstLine {
   readonly birth?: { readonly log: string; readonly offset: number };
   readonly ops?: readonly FoldedOperation[];
@@ -107,8 +115,8 @@ function readFirstLine(line: string): FirstLine {
   return JSON.parse(line) as FirstLine;
 }
 
-/** Bytes as a string of their codes, so that strings compare as the bytes do. */
-function stemOf(bucket: string, key: string): string {
+/** A key's stem: its bytes as a string of their codes, so that strings compare as the bytes do. */
+export function stemOf(bucket: string, key: string): string {
   const slash = key.indexOf("/");
   const parts = [bucket, key.slice(0, slash), key.slice(slash + 1)];
   return parts

@@ -1,0 +1,276 @@
+import type { Transaction } from "@cairn/client";
+import { type Chance, chanceOf } from "../odd-values.ts";
+import { seededRandom } from "../seeded-log.ts";
+import { type EmbeddedPlace, leaveRecords, type PristineNode } from "./embedded-place.ts";
+import { type Flip, flipSomewhere } from "./flip-damage.ts";
+import { examine, settled, type Tolerance, type Verdict } from "./flip-examination.ts";
+import { lastPut, randomHistory } from "./flip-history.ts";
+import { type Acknowledged, FlipOracle } from "./flip-oracle.ts";
+import { Ended, Refused, type Subject } from "./flip-subject.ts";
+
+/**
+ * Whether a running node compares the tables of its index with their checksums by itself (`scrub-every`), and a starting one before it
+ * is ready. Until then a table in which a row cannot be found any more is noticed at the next start alone, shortly after it: answers
+ * that lack such a row are counted and allowed.
+ */
+const TABLES_ARE_SCRUBBED = false;
+
+/**
+ * Whether a node compares its tables before LevelDB opens them. LevelDB merges tables as soon as it is open, and a key that is out of
+ * order then fails an assertion in native code, at every start: until then a node that does not start for it is counted and allowed.
+ */
+const TABLES_ARE_CHECKED_BEFORE_OPENING = false;
+
+/** Starts a node over the files in a folder. */
+export type StartNode = (folder: string) => Promise<Subject>;
+
+/** How often each thing happened. */
+export type FlipTally = Map<string, number>;
+
+/** When the bytes are changed: under a running node, of one that is down, or of what one that lost its index restores from. */
+type Moment = "running" | "down" | "before a restore";
+
+const RETRIES = 20;
+/** A supervisor starts a node again that ended; one that ends at every start is lost. */
+const MOST_ENDINGS = 3;
+
+/** One seed: bytes of a copy are changed, and the node is asked everything. Answers what is wrong, or undefined. */
+export async function flippedOnce(
+  start: StartNode,
+  pristine: PristineNode,
+  seed: number,
+  tally: FlipTally,
+): Promise<string | undefined> {
+  const place = await pristine.copy();
+  const round = new FlipRound(start, place, pristine, chanceOf(seededRandom(seed)), tally);
+  try {
+    await round.run();
+    return undefined;
+  } catch (error) {
+    const cause = error instanceof Error && error.cause !== undefined ? `: ${String(error.cause)}` : "";
+    return `seed ${seed}, ${round.story.join("; ")}: ${String(error)}${cause}`;
+  } finally {
+    await round.stop();
+    await place.close();
+  }
+}
+
+/** LevelDB ends the process at every start. */
+class NeverStarts extends Error {}
+
+class FlipRound {
+  /** What was done, for whoever reads of a seed that failed. */
+  readonly story: string[] = [];
+  #subject: Subject | undefined;
+  #endings = 0;
+  readonly #startNode: StartNode;
+  readonly #place: EmbeddedPlace;
+  readonly #acknowledged: readonly Acknowledged[];
+  readonly #oracle: FlipOracle;
+  readonly #chance: Chance;
+  readonly #tally: FlipTally;
+  readonly #flips: Flip[] = [];
+  /** An index table was changed since the node was started last. */
+  #isUnchecked = false;
+
+  constructor(
+    start: StartNode,
+    place: EmbeddedPlace,
+    { logId, acknowledged }: PristineNode,
+    chance: Chance,
+    tally: FlipTally,
+  ) {
+    this.#startNode = start;
+    this.#place = place;
+    this.#acknowledged = acknowledged;
+    this.#oracle = new FlipOracle(logId, acknowledged);
+    this.#chance = chance;
+    this.#tally = tally;
+  }
+
+  async run(): Promise<void> {
+    try {
+      await this.#run();
+    } catch (error) {
+      const isTable = this.#flips.some(({ kind }) => kind.endsWith(" table"));
+      if (!(error instanceof NeverStarts) || !isTable || TABLES_ARE_CHECKED_BEFORE_OPENING) throw error;
+      this.#count("never starts again, until tables are checked before LevelDB opens them");
+    }
+  }
+
+  async #run(): Promise<void> {
+    const moment = this.#chance.pick<Moment>(["running", "running", "down", "before a restore"]);
+    if (this.#chance.next() < 0.3)
+      await leaveRecords(this.#place.folder, this.#chance.pick([-1_000, 60_000]));
+    if (moment === "running") await this.#runs();
+    else {
+      if (moment === "before a restore") await this.#place.loseIndex();
+      await this.#damage(moment);
+      await this.#start();
+      if ((await this.#examined("until-checked")) === "halted") return;
+    }
+    if (!(await this.#writes())) return;
+    await this.#restart();
+    if ((await this.#examined("until-checked")) === "halted") return;
+    if (this.#chance.next() < 0.3) await this.#restores();
+  }
+
+  /** The node has read a part of its files when they are changed, and the rest not yet. */
+  async #runs(): Promise<void> {
+    const subject = await this.#start();
+    await settled(subject);
+    const questions = this.#oracle.questions(this.#chance.below);
+    for (const question of questions.slice(0, this.#chance.below(questions.length)))
+      await subject.ask(question);
+    await this.#damage("running");
+    await this.#examined("running");
+  }
+
+  async #damage(moment: Moment): Promise<void> {
+    const { index, log, store } = this.#place.areas;
+    const areas = moment === "before a restore" ? [store, store, log] : [index, index, index, store, log];
+    const [first = store, ...others] = areas;
+    for (let left = 1 + this.#chance.below(3); left > 0; left -= 1) {
+      const flip = await flipSomewhere(
+        this.#place.folder,
+        [this.#chance.pick([first, ...others])],
+        this.#chance,
+      );
+      if (flip === undefined) continue;
+      this.#flips.push(flip);
+      this.#isUnchecked ||= flip.kind === "index table";
+      this.story.push(`${moment}: ${flip.kind} ${flip.file} at ${flip.offset} of ${flip.size}`);
+      this.#count(`flipped, ${moment}: ${flip.kind}`);
+    }
+  }
+
+  async #start(): Promise<Subject> {
+    this.#subject = await this.#surviving(() => this.#startNode(this.#place.folder));
+    return this.#subject;
+  }
+
+  async stop(): Promise<void> {
+    const subject = this.#subject;
+    this.#subject = undefined;
+    await subject?.stop().catch(unlessEnded);
+  }
+
+  /**
+   * Does `work`, and once more over a node that is started again where LevelDB ended the process: that is no wrong answer, but a node
+   * that never starts again for it would be lost.
+   */
+  async #surviving<T>(work: () => Promise<T>, restart = async (): Promise<unknown> => undefined): Promise<T> {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!(error instanceof Ended)) throw error;
+        this.#endings += 1;
+        this.story.push(`LevelDB ended the process: ${error.message}`);
+        this.#count(`ended by LevelDB: ${/Assertion.*failed/.exec(error.message)?.[0] ?? error.message}`);
+        if (this.#endings > MOST_ENDINGS)
+          throw new NeverStarts("The process ends again and again.", { cause: error });
+        await restart();
+      }
+    }
+  }
+
+  async #restart(): Promise<void> {
+    await this.stop();
+    this.story.push("restarted");
+    await this.#start();
+  }
+
+  async #examined(wanted: Tolerance): Promise<Verdict["end"]> {
+    const tolerance = this.#isUnchecked && !TABLES_ARE_SCRUBBED ? wanted : "never";
+    const { below } = this.#chance;
+    const verdict = await this.#surviving(
+      () => examine(this.#running, this.#oracle, tolerance, below),
+      () => this.#start(),
+    );
+    const { end, failure, refusals, absent, older } = verdict;
+    if (absent + older > 0) this.#count(`hidden until the scrub: ${absent > 0 ? "absent" : "older"}`);
+    if (end === "halted") {
+      // The log is the truth: while it is whole there is nothing to halt for.
+      const isLogDamaged = this.#flips.some(({ kind }) => kind.startsWith("log "));
+      if (!isLogDamaged)
+        throw new Error(`The log is whole, and the node halted: ${failure?.code} ${failure?.message}`);
+      this.#count(`halted: ${failure?.code}`);
+    } else if (end === "right") {
+      const { movedAside, skipped } = await this.#running.health();
+      if (wanted !== "running" && movedAside === 0) this.#isUnchecked = false;
+      this.#count(movedAside + skipped + refusals === 0 ? "right at once" : "right after a repair");
+    }
+    this.story.push(end);
+    return end;
+  }
+
+  /** Writes as clients do that send again until it is acknowledged; false where the node halted instead. */
+  async #writes(): Promise<boolean> {
+    // Much at times, so that tables are merged with those that were changed.
+    const many = this.#chance.next() < 0.4 ? randomHistory(this.#chance, 40, "") : [];
+    for (const [n, transaction] of [...many, lastPut(this.#chance, "")].entries()) {
+      const id = `after-${this.#oracle.txId}-${n}`;
+      const acknowledged = await this.#submitted({ ...transaction, id });
+      if (!acknowledged) return false;
+    }
+    return await this.#writesAgain();
+  }
+
+  /** A transaction that was acknowledged before the damage is not applied once more. */
+  async #writesAgain(): Promise<boolean> {
+    const sent = this.#acknowledged.filter(({ transaction }) => transaction.id !== undefined);
+    const again = sent[this.#chance.below(sent.length)];
+    return again === undefined || (await this.#submitted(again.transaction, again.txId));
+  }
+
+  async #submitted(transaction: Transaction, before?: number): Promise<boolean> {
+    for (let attempt = 0; attempt < RETRIES; attempt += 1) {
+      try {
+        const failure = await settled(this.#running);
+        if (failure !== undefined) {
+          this.#count(`halted: ${failure.code}`);
+          return false;
+        }
+        const { txId, time } = await this.#surviving(
+          () => this.#running.submit(transaction),
+          async () => await settled(await this.#start()),
+        );
+        // A log that forgot the id stores it again, and the index knows.
+        if (txId !== before) this.#oracle.add({ txId, transaction, time });
+        return true;
+      } catch (error) {
+        if (!(error instanceof Refused)) throw error;
+        this.#count(`a write was refused: ${error.code}`);
+      }
+    }
+    throw new Error(`The node is ready and takes no transaction, tried ${RETRIES} times.`);
+  }
+
+  /** What is saved after the damage, if anything is, has to be right as well. */
+  async #restores(): Promise<void> {
+    await this.#running.checkpoint().catch((error: unknown) => {
+      if (!(error instanceof Refused)) throw error;
+      this.#count(`a checkpoint was refused: ${error.code}`);
+    });
+    await this.stop();
+    await this.#place.loseIndex();
+    this.story.push("lost its index");
+    this.#isUnchecked = false;
+    await this.#start();
+    await this.#examined("never");
+  }
+
+  get #running(): Subject {
+    if (this.#subject === undefined) throw new Error("There is no node to ask.");
+    return this.#subject;
+  }
+
+  #count(what: string): void {
+    this.#tally.set(what, (this.#tally.get(what) ?? 0) + 1);
+  }
+}
+
+function unlessEnded(error: unknown): void {
+  if (!(error instanceof Ended)) throw error;
+}
