@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { FlipOracle } from "./flip-oracle.ts";
-import { type Health, PATIENCE_MS, Refused, type Subject } from "./flip-subject.ts";
+import { Ended, type Health, PATIENCE_MS, Refused, type Subject } from "./flip-subject.ts";
 import { hiddenRow } from "./hidden-rows.ts";
 import type { Answer, Question } from "./question.ts";
 
@@ -57,7 +57,6 @@ export async function examine(
       }
       const wanted = oracle.answer(question);
       if (isDeepStrictEqual(found, wanted)) continue;
-      // An index that is just being left answers no outcome that it no longer has.
       const hidden = hiddenRow(oracle, question, wanted, found);
       if (hidden === undefined || tolerance === "never") throw wrongAnswer(question, wanted, found);
       [isRight, isHidden] = [false, true];
@@ -94,6 +93,7 @@ async function answerOf(subject: Subject, question: Question): Promise<Answer | 
     return await subject.ask(question);
   } catch (error) {
     if (error instanceof Refused && REFUSALS.has(error.code)) return error;
+    if (error instanceof Ended) throw error;
     throw new Error(`No answer to ${JSON.stringify(question)}`, { cause: error });
   }
 }

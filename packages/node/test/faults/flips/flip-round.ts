@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Transaction } from "@cairn/client";
 import { type Chance, chanceOf } from "../odd-values.ts";
 import { seededRandom } from "../seeded-log.ts";
@@ -6,7 +7,8 @@ import { type Flip, flipSomewhere } from "./flip-damage.ts";
 import { examine, settled, type Tolerance, type Verdict } from "./flip-examination.ts";
 import { lastPut, randomHistory } from "./flip-history.ts";
 import { type Acknowledged, FlipOracle } from "./flip-oracle.ts";
-import { Ended, Refused, type Subject } from "./flip-subject.ts";
+import { PATIENCE_MS, Refused, type Subject } from "./flip-subject.ts";
+import { NeverStarts, SupervisedNode } from "./supervised-node.ts";
 
 /**
  * Whether a running node compares the tables of its index with their checksums by itself (`scrub-every`), and a starting one before it
@@ -30,9 +32,7 @@ export type FlipTally = Map<string, number>;
 /** When the bytes are changed: under a running node, of one that is down, or of what one that lost its index restores from. */
 type Moment = "running" | "down" | "before a restore";
 
-const RETRIES = 20;
-/** A supervisor starts a node again that ended; one that ends at every start is lost. */
-const MOST_ENDINGS = 3;
+const RETRY_MS = 10;
 
 /** One seed: bytes of a copy are changed, and the node is asked everything. Answers what is wrong, or undefined. */
 export async function flippedOnce(
@@ -50,20 +50,15 @@ export async function flippedOnce(
     const cause = error instanceof Error && error.cause !== undefined ? `: ${String(error.cause)}` : "";
     return `seed ${seed}, ${round.story.join("; ")}: ${String(error)}${cause}`;
   } finally {
-    await round.stop();
+    await round.node.stop();
     await place.close();
   }
 }
 
-/** LevelDB ends the process at every start. */
-class NeverStarts extends Error {}
-
 class FlipRound {
   /** What was done, for whoever reads of a seed that failed. */
   readonly story: string[] = [];
-  #subject: Subject | undefined;
-  #endings = 0;
-  readonly #startNode: StartNode;
+  readonly node: SupervisedNode;
   readonly #place: EmbeddedPlace;
   readonly #acknowledged: readonly Acknowledged[];
   readonly #oracle: FlipOracle;
@@ -80,7 +75,13 @@ class FlipRound {
     chance: Chance,
     tally: FlipTally,
   ) {
-    this.#startNode = start;
+    this.node = new SupervisedNode(
+      () => start(place.folder),
+      ({ message }) => {
+        this.story.push(`LevelDB ended the process: ${message}`);
+        this.#count(`ended by LevelDB: ${/Assertion.*failed/.exec(message)?.[0] ?? message}`);
+      },
+    );
     this.#place = place;
     this.#acknowledged = acknowledged;
     this.#oracle = new FlipOracle(logId, acknowledged);
@@ -106,7 +107,7 @@ class FlipRound {
     else {
       if (moment === "before a restore") await this.#place.loseIndex();
       await this.#damage(moment);
-      await this.#start();
+      await this.node.start();
       if ((await this.#examined("until-checked")) === "halted") return;
     }
     if (!(await this.#writes())) return;
@@ -117,11 +118,13 @@ class FlipRound {
 
   /** The node has read a part of its files when they are changed, and the rest not yet. */
   async #runs(): Promise<void> {
-    const subject = await this.#start();
-    await settled(subject);
+    await this.node.start();
     const questions = this.#oracle.questions(this.#chance.below);
-    for (const question of questions.slice(0, this.#chance.below(questions.length)))
-      await subject.ask(question);
+    const asked = questions.slice(0, this.#chance.below(questions.length));
+    await this.node.with(async (subject) => {
+      await settled(subject);
+      for (const question of asked) await subject.ask(question);
+    });
     await this.#damage("running");
     await this.#examined("running");
   }
@@ -144,61 +147,26 @@ class FlipRound {
     }
   }
 
-  async #start(): Promise<Subject> {
-    this.#subject = await this.#surviving(() => this.#startNode(this.#place.folder));
-    return this.#subject;
-  }
-
-  async stop(): Promise<void> {
-    const subject = this.#subject;
-    this.#subject = undefined;
-    await subject?.stop().catch(unlessEnded);
-  }
-
-  /**
-   * Does `work`, and once more over a node that is started again where LevelDB ended the process: that is no wrong answer, but a node
-   * that never starts again for it would be lost.
-   */
-  async #surviving<T>(work: () => Promise<T>, restart = async (): Promise<unknown> => undefined): Promise<T> {
-    for (;;) {
-      try {
-        return await work();
-      } catch (error) {
-        if (!(error instanceof Ended)) throw error;
-        this.#endings += 1;
-        this.story.push(`LevelDB ended the process: ${error.message}`);
-        this.#count(`ended by LevelDB: ${/Assertion.*failed/.exec(error.message)?.[0] ?? error.message}`);
-        if (this.#endings > MOST_ENDINGS)
-          throw new NeverStarts("The process ends again and again.", { cause: error });
-        await restart();
-      }
-    }
-  }
-
   async #restart(): Promise<void> {
-    await this.stop();
+    await this.node.stop();
     this.story.push("restarted");
-    await this.#start();
+    await this.node.start();
   }
 
   async #examined(wanted: Tolerance): Promise<Verdict["end"]> {
     const tolerance = this.#isUnchecked && !TABLES_ARE_SCRUBBED ? wanted : "never";
     const { below } = this.#chance;
-    const verdict = await this.#surviving(
-      () => examine(this.#running, this.#oracle, tolerance, below),
-      () => this.#start(),
-    );
+    const verdict = await this.node.with((subject) => examine(subject, this.#oracle, tolerance, below));
     const { end, failure, refusals, absent, older } = verdict;
     if (absent + older > 0) this.#count(`hidden until the scrub: ${absent > 0 ? "absent" : "older"}`);
     if (end === "halted") {
       // The log is the truth: while it is whole there is nothing to halt for.
-      const isLogDamaged = this.#flips.some(({ kind }) => kind.startsWith("log "));
-      if (!isLogDamaged)
+      if (!this.#isLogDamaged)
         throw new Error(`The log is whole, and the node halted: ${failure?.code} ${failure?.message}`);
       this.#count(`halted: ${failure?.code}`);
     } else if (end === "right") {
-      const { movedAside, skipped } = await this.#running.health();
-      if (wanted !== "running" && movedAside === 0) this.#isUnchecked = false;
+      const { movedAside, skipped } = await this.node.with((subject) => subject.health());
+      if (wanted !== "running" || movedAside > 0) this.#isUnchecked = false;
       this.#count(movedAside + skipped + refusals === 0 ? "right at once" : "right after a repair");
     }
     this.story.push(end);
@@ -225,52 +193,55 @@ class FlipRound {
   }
 
   async #submitted(transaction: Transaction, before?: number): Promise<boolean> {
-    for (let attempt = 0; attempt < RETRIES; attempt += 1) {
+    const deadline = performance.now() + PATIENCE_MS;
+    const refusals = new Set<string>();
+    while (performance.now() < deadline) {
       try {
-        const failure = await settled(this.#running);
-        if (failure !== undefined) {
+        const acknowledged = await this.node.with(async (subject) => {
+          const failure = await settled(subject);
+          if (failure === undefined) return await subject.submit(transaction);
           this.#count(`halted: ${failure.code}`);
-          return false;
-        }
-        const { txId, time } = await this.#surviving(
-          () => this.#running.submit(transaction),
-          async () => await settled(await this.#start()),
-        );
+          return undefined;
+        });
+        if (acknowledged === undefined) return false;
+        const { txId, time } = acknowledged;
         // A log that forgot the id stores it again, and the index knows.
         if (txId !== before) this.#oracle.add({ txId, transaction, time });
         return true;
       } catch (error) {
         if (!(error instanceof Refused)) throw error;
-        this.#count(`a write was refused: ${error.code}`);
+        // What was sent before cannot be compared with it where that message is damaged; all others are still taken.
+        const isDamaged = before !== undefined && error.code === "LOG_GAP" && this.#isLogDamaged;
+        if (isDamaged) return true;
+        if (!refusals.has(error.code)) this.#count(`a write was refused: ${error.code}`);
+        refusals.add(error.code);
+        await delay(RETRY_MS);
       }
     }
-    throw new Error(`The node is ready and takes no transaction, tried ${RETRIES} times.`);
+    throw new Error(`The node is ready and takes no transaction: ${[...refusals].join(", ")}.`);
   }
 
   /** What is saved after the damage, if anything is, has to be right as well. */
   async #restores(): Promise<void> {
-    await this.#running.checkpoint().catch((error: unknown) => {
+    try {
+      await this.node.with((subject) => subject.checkpoint());
+    } catch (error) {
       if (!(error instanceof Refused)) throw error;
       this.#count(`a checkpoint was refused: ${error.code}`);
-    });
-    await this.stop();
+    }
+    await this.node.stop();
     await this.#place.loseIndex();
     this.story.push("lost its index");
     this.#isUnchecked = false;
-    await this.#start();
+    await this.node.start();
     await this.#examined("never");
   }
 
-  get #running(): Subject {
-    if (this.#subject === undefined) throw new Error("There is no node to ask.");
-    return this.#subject;
+  get #isLogDamaged(): boolean {
+    return this.#flips.some(({ kind }) => kind.startsWith("log "));
   }
 
   #count(what: string): void {
     this.#tally.set(what, (this.#tally.get(what) ?? 0) + 1);
   }
-}
-
-function unlessEnded(error: unknown): void {
-  if (!(error instanceof Ended)) throw error;
 }
