@@ -13,10 +13,15 @@ import {
 const KEYS = 24;
 const STATES = ["on", "off", "done"] as const;
 /** Pauses between what one client does: a machine of two cores has other work as well. */
-const PAUSE_MS = 40;
+const PAUSE_MS = 25;
 /** A client that goes away in the middle does so within it. */
 const CUT_WITHIN_MS = 60;
 const PATIENCE_MS = 8_000;
+
+/** The last transaction that any client wrote or saw, at any node: they tell one another. */
+export interface KnownTransaction {
+  last: number;
+}
 
 /** A client that writes and reads through any node, one request after the other, and notes what it was answered. */
 export class NemesisClient {
@@ -30,14 +35,14 @@ export class NemesisClient {
   readonly #running: Promise<void>;
   /** What each node showed this client already; it never goes back behind that. */
   readonly #shown = new Map<number, number>();
-  /** What this client wrote and saw, at any node. */
-  #last = 0;
+  readonly #known: KnownTransaction;
   #count = 0;
   /** There was nobody to send the last request to. */
   #wasUnsent = false;
 
-  constructor(id: number, seed: number, urls: () => readonly string[]) {
+  constructor(id: number, seed: number, urls: () => readonly string[], known: KnownTransaction) {
     this.#id = id;
+    this.#known = known;
     this.#picks = seededPicks(seed * 1_000 + id);
     this.#urls = urls;
     this.#running = this.#run();
@@ -52,7 +57,8 @@ export class NemesisClient {
   async #run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
       if (this.#picks.next() < 0.5) await this.#write();
-      else await this.#read();
+      // At once after a write as well: a node may not have it yet.
+      if (this.#picks.next() < 0.6) await this.#read();
       await delay(PAUSE_MS * 2 * this.#picks.next());
     }
   }
@@ -112,7 +118,7 @@ export class NemesisClient {
     const { txId, committed = true } = (answer?.body ?? {}) as { txId?: number; committed?: boolean };
     if (answer === undefined) return { kind: this.#wasUnsent ? "unsent" : "unknown" };
     if (txId === undefined) return { kind: "unknown" };
-    this.#last = Math.max(this.#last, txId);
+    this.#known.last = Math.max(this.#known.last, txId);
     if (!answer.ok || !waits) return { kind: "stored", txId };
     this.#show(answer.node, txId);
     return { kind: "outcome", txId, committed };
@@ -136,8 +142,8 @@ export class NemesisClient {
   }
 
   async #past(key: string): Promise<void> {
-    if (this.#last === 0) return;
-    const txId = Math.max(1, this.#last - this.#picks.below(200));
+    if (this.#known.last === 0) return;
+    const txId = Math.max(1, this.#known.last - this.#picks.below(200));
     const path = `/api/v1/${BUCKET}?key=${encodeURIComponent(key)}&as-of=${txId}&min-tx=${txId}`;
     const found = await this.#ask(this.#node(), path);
     if (found === undefined || !found.isRead) return;
@@ -172,9 +178,9 @@ export class NemesisClient {
   /** Half of the reads ask to see what this client knows; the others get what the node has, which never goes back. */
   async #seek(path: string): Promise<{ found: Answered | undefined; least: number }> {
     const node = this.#node();
-    const isMinimal = this.#picks.next() < 0.5 && this.#last > 0;
-    const least = Math.max(this.#shown.get(node) ?? 0, isMinimal ? this.#last : 0);
-    const found = await this.#ask(node, isMinimal ? `${path}&min-tx=${this.#last}` : path);
+    const isMinimal = this.#picks.next() < 0.5 && this.#known.last > 0;
+    const least = Math.max(this.#shown.get(node) ?? 0, isMinimal ? this.#known.last : 0);
+    const found = await this.#ask(node, isMinimal ? `${path}&min-tx=${this.#known.last}` : path);
     return { found: found?.isRead === true ? found : undefined, least };
   }
 
@@ -185,7 +191,7 @@ export class NemesisClient {
 
   #show(node: number, txId: number): void {
     this.#shown.set(node, Math.max(this.#shown.get(node) ?? 0, txId));
-    this.#last = Math.max(this.#last, txId);
+    this.#known.last = Math.max(this.#known.last, txId);
   }
 
   #node(): number {

@@ -88,14 +88,13 @@ export class NemesisCluster {
   async startEnded(isBusy: (number: number) => boolean = () => false): Promise<void> {
     for (const [number, node] of this.#nodes.entries()) {
       if (isBusy(number)) continue;
-      if (node.exited)
-        this.#note(`ended: ${/Assertion.*failed/.exec(node.output())?.[0] ?? node.lines.at(-1)}`);
+      if (node.exited) this.#note(`ended: ${endOf(node.output())}`);
       else {
         const { phase, failure } = await node.status();
         // These go on by themselves once the disk has room and the store answers.
         if (phase !== "failed" || failure === null || /^(DISK_FULL|STORE_|SYSTEM_REFUSED)/.test(failure.code))
           continue;
-        this.#note(`halted: ${failure.code}: ${failure.message}`);
+        this.#note(`halted: ${failure.code}`);
         await node.kill();
       }
       await this.start(number);
@@ -167,4 +166,10 @@ export class NemesisCluster {
       "cairn/index-store": { "kv-store": { "cairn/module": "cairn.leveldb/->kv-store", checkpointer } },
     };
   }
+}
+
+/** What a process said last: the code of an error, or what native code fails with. */
+function endOf(output: string): string {
+  const last = output.trim().split("\n").at(-1) ?? "";
+  return /Assertion.*failed/.exec(output)?.[0] ?? /"code":"([A-Z_]+)"/.exec(last)?.[1] ?? last;
 }
