@@ -8,20 +8,8 @@ import { examine, settled, type Tolerance, type Verdict } from "./flip-examinati
 import { lastPut, randomHistory } from "./flip-history.ts";
 import { type Acknowledged, FlipOracle } from "./flip-oracle.ts";
 import { PATIENCE_MS, Refused, type Subject } from "./flip-subject.ts";
+import { TABLES_ARE_CHECKED_BEFORE_OPENING, toleranceOf } from "./known-gaps.ts";
 import { NeverStarts, SupervisedNode } from "./supervised-node.ts";
-
-/**
- * Whether a running node compares the tables of its index with their checksums by itself (`scrub-every`), and a starting one before it
- * is ready. Until then a table in which a row cannot be found any more is noticed at the next start alone, shortly after it: answers
- * that lack such a row are counted and allowed.
- */
-const TABLES_ARE_SCRUBBED = false;
-
-/**
- * Whether a node compares its tables before LevelDB opens them. LevelDB merges tables as soon as it is open, and a key that is out of
- * order then fails an assertion in native code, at every start: until then a node that does not start for it is counted and allowed.
- */
-const TABLES_ARE_CHECKED_BEFORE_OPENING = false;
 
 /** Starts a node over the files in a folder. */
 export type StartNode = (folder: string) => Promise<Subject>;
@@ -154,7 +142,7 @@ class FlipRound {
   }
 
   async #examined(wanted: Tolerance): Promise<Verdict["end"]> {
-    const tolerance = this.#isUnchecked && !TABLES_ARE_SCRUBBED ? wanted : "never";
+    const tolerance = this.#isUnchecked ? toleranceOf(wanted) : "never";
     const { below } = this.#chance;
     const verdict = await this.node.with((subject) => examine(subject, this.#oracle, tolerance, below));
     const { end, failure, refusals, absent, older } = verdict;
@@ -194,7 +182,7 @@ class FlipRound {
 
   async #submitted(transaction: Transaction, before?: number): Promise<boolean> {
     const deadline = performance.now() + PATIENCE_MS;
-    const refusals = new Set<string>();
+    const refusals = new Map<string, string>();
     while (performance.now() < deadline) {
       try {
         const acknowledged = await this.node.with(async (subject) => {
@@ -214,11 +202,11 @@ class FlipRound {
         const isDamaged = before !== undefined && error.code === "LOG_GAP" && this.#isLogDamaged;
         if (isDamaged) return true;
         if (!refusals.has(error.code)) this.#count(`a write was refused: ${error.code}`);
-        refusals.add(error.code);
+        refusals.set(error.code, error.message);
         await delay(RETRY_MS);
       }
     }
-    throw new Error(`The node is ready and takes no transaction: ${[...refusals].join(", ")}.`);
+    throw new Error(`The node is ready and takes no transaction: ${[...refusals.values()].join("; ")}`);
   }
 
   /** What is saved after the damage, if anything is, has to be right as well. */

@@ -48,13 +48,14 @@ export function hiddenRow(
   }
 }
 
-/** `absent` where `found` only lacks something, `older` where it has something else that once was true. */
+/** `absent` where `found` only lacks something, `older` where it has something else that once was true, or something twice. */
 function among<T>(
   found: readonly T[],
   wanted: readonly T[],
   isOld: (one: T) => boolean,
 ): "absent" | "older" | undefined {
   const others = found.filter((one) => !wanted.some((right) => isDeepStrictEqual(one, right)));
-  if (others.length === 0) return found.length < wanted.length ? "absent" : undefined;
+  const isTwice = new Set(found.map((one) => JSON.stringify(one))).size < found.length;
+  if (others.length === 0 && !isTwice) return found.length < wanted.length ? "absent" : undefined;
   return others.every(isOld) ? "older" : undefined;
 }
