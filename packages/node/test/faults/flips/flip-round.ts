@@ -181,7 +181,8 @@ class FlipRound {
   }
 
   async #submitted(transaction: Transaction, before?: number): Promise<boolean> {
-    const deadline = performance.now() + PATIENCE_MS;
+    // One that waits for a node that halted meanwhile is told only when its own time is over.
+    const deadline = performance.now() + 3 * PATIENCE_MS;
     const refusals = new Map<string, string>();
     while (performance.now() < deadline) {
       try {

@@ -9,7 +9,7 @@ import { NodeHost } from "./node-host.ts";
 import { startProcess } from "./node-process.ts";
 
 /** `pnpm soak` makes more. */
-const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 40);
+const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 20);
 const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
 /** Each waits for the disk most of the time. */
 const AT_ONCE = 3;
