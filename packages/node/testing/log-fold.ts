@@ -2,13 +2,16 @@ import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import type { LogMessage } from "../src/log/tx-log.ts";
 
-interface FoldedVersion {
+/** A version of a key; a deletion has no `json`. */
+export interface FoldedVersion {
   readonly revision: number;
+  /** Of its transaction, in milliseconds since 1970. */
   readonly time: number;
   readonly json: string | undefined;
 }
 
-type FoldedOperation = readonly [kind: string, bucket: string, key: string, revision?: number | null];
+/** An operation as it stands in the first line of a message. */
+export type FoldedOperation = readonly [kind: string, bucket: string, key: string, revision?: number | null];
 
 const HEAD = /^cairn\/2 ([0-9a-f]{8}) ([0-9a-f]{16}) [0-9a-f]{16}(?: [!-~]{1,64})?\n/;
 /** Of the first line, what the checksum is not of. */
@@ -37,15 +40,11 @@ export class LogFold {
   }
 
   apply({ position, time, payload }: LogMessage): void {
-    const text = Buffer.from(payload).toString("utf8");
-    const [head = "", checksum, logTag] = HEAD.exec(text) ?? [];
-    const [first = "", ...documents] = text.slice(head.length).split("\n");
-    const readable =
-      checksum !== undefined && Number.parseInt(checksum, 16) === crc32(payload.subarray(UNCHECKED));
-    const { birth, ...line } = readable ? readFirstLine(first) : {};
-    if (birth !== undefined && position === 1) [this.logId, this.#offset] = [birth.log, birth.offset];
-    const { ops = [], id } =
-      logTag === createHash("sha256").update(this.logId).digest("hex").slice(0, 16) ? line : {};
+    const message = readMessage(payload);
+    const birth = position === 1 ? message?.birth : undefined;
+    if (birth !== undefined) [this.logId, this.#offset] = [birth.log, birth.offset];
+    const { ops = [], id, documents } = message?.logTag === logTagOf(this.logId) ? message : NOTHING;
+    const unread = [...documents];
     this.txId = position + this.#offset;
     this.#time = Math.max(this.#time, time);
     if (id !== undefined && this.#ids.has(id)) return;
@@ -55,8 +54,8 @@ export class LogFold {
     }
     for (const [kind, bucket, key] of ops) {
       // Events and policies have a line of their own too, and are no part of the digest.
-      if (kind === "event" || kind === "configure") documents.shift();
-      else if (kind !== "match") this.#write(kind, stemOf(bucket, key), documents);
+      if (kind === "event" || kind === "configure") unread.shift();
+      else if (kind !== "match") this.#write(kind, stemOf(bucket, key), unread);
     }
   }
 
@@ -66,21 +65,7 @@ export class LogFold {
   }
 
   digest(): string {
-    const hash = createHash("sha256").update(`cairn-digest/3\n${this.logId}\n${this.txId}\n`);
-    const stems = [...this.#keys.keys()].toSorted((a, b) => (a < b ? -1 : 1));
-    for (const stem of stems) {
-      for (const version of this.#keys.get(stem) ?? []) {
-        for (const part of [
-          Buffer.from(stem, "latin1"),
-          versionValue(Buffer.from(stem, "latin1"), version),
-        ]) {
-          const length = Buffer.alloc(4);
-          length.writeUInt32BE(part.length);
-          hash.update(length).update(part);
-        }
-      }
-    }
-    return `sha256:${hash.digest("hex")}`;
+    return foldedDigest(this.logId, this.txId, this.#keys);
   }
 
   #revision(stem: string): number | null {
@@ -97,18 +82,57 @@ export class LogFold {
   }
 }
 
+/** The digest that docs/index-format.md describes, of keys by their stems (see {@link stemOf}), each with its versions, oldest first. */
+export function foldedDigest(
+  logId: string,
+  txId: number,
+  keys: ReadonlyMap<string, readonly FoldedVersion[]>,
+): string {
+  const hash = createHash("sha256").update(`cairn-digest/3\n${logId}\n${txId}\n`);
+  for (const stem of [...keys.keys()].toSorted((a, b) => (a < b ? -1 : 1))) {
+    const bytes = Buffer.from(stem, "latin1");
+    for (const version of keys.get(stem) ?? []) {
+      for (const part of [bytes, versionValue(bytes, version)]) {
+        const length = Buffer.alloc(4);
+        length.writeUInt32BE(part.length);
+        hash.update(length).update(part);
+      }
+    }
+  }
+  return `sha256:${hash.digest("hex")}`;
+}
+
 interface FirstLine {
   readonly birth?: { readonly log: string; readonly offset: number };
   readonly ops?: readonly FoldedOperation[];
   readonly id?: string;
 }
 
-function readFirstLine(line: string): FirstLine {
-  return JSON.parse(line) as FirstLine;
+/** What a message says whose first line and checksum are right. */
+export interface ReadMessage extends FirstLine {
+  readonly logTag: string;
+  /** One for each put, event and configure, in their order. */
+  readonly documents: readonly string[];
 }
 
-/** Bytes as a string of their codes, so that strings compare as the bytes do. */
-function stemOf(bucket: string, key: string): string {
+/** Reads a message as docs/log-format.md describes it; undefined where its first line or its checksum is wrong. */
+export function readMessage(payload: Uint8Array): ReadMessage | undefined {
+  const text = Buffer.from(payload).toString("utf8");
+  const [head = "", checksum = "", logTag = ""] = HEAD.exec(text) ?? [];
+  if (Number.parseInt(checksum, 16) !== crc32(payload.subarray(UNCHECKED))) return undefined;
+  const [first = "", ...documents] = text.slice(head.length).split("\n");
+  return { ...(JSON.parse(first) as FirstLine), logTag, documents };
+}
+
+const NOTHING: ReadMessage = { logTag: "", documents: [] };
+
+/** What a message of a log has to name. */
+export function logTagOf(logId: string): string {
+  return createHash("sha256").update(logId).digest("hex").slice(0, 16);
+}
+
+/** A key's stem: its bytes as a string of their codes, so that strings compare as the bytes do. */
+export function stemOf(bucket: string, key: string): string {
   const slash = key.indexOf("/");
   const parts = [bucket, key.slice(0, slash), key.slice(slash + 1)];
   return parts

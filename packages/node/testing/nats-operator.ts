@@ -100,10 +100,10 @@ export class NatsOperator {
     return (await this.info()).state.consumer_count;
   }
 
-  /** All messages that the stream holds, in order, each asked for by its number. */
-  async *messages(): AsyncGenerator<LogMessage, void, void> {
+  /** All messages that the stream holds from `begin` on, in order, each asked for by its number. */
+  async *messages(begin = 1): AsyncGenerator<LogMessage, void, void> {
     const { first_seq: first, last_seq: last } = (await this.info()).state;
-    for (let from = Math.max(1, first); from <= last; from += AT_ONCE) {
+    for (let from = Math.max(begin, first); from <= last; from += AT_ONCE) {
       const count = Math.min(AT_ONCE, last - from + 1);
       const found = await Promise.all(Array.from({ length: count }, (_, n) => this.#message(from + n)));
       for (const message of found) if (message !== undefined) yield message;

@@ -54,6 +54,10 @@ async function using<T>(use: (log: TxLog) => Promise<T>): Promise<T> {
   }
 }
 
+/** Of a table of LevelDB, and what of it says where filters and index lie. */
+const FOOTER_BYTES = 48;
+const PLACES_BYTES = 8;
+
 const DAMAGED = { code: "LOG_GAP", hint: expect.stringContaining("copy") };
 
 describe("an embedded log that was damaged on the disk", () => {
@@ -64,6 +68,26 @@ describe("an embedded log that was damaged on the disk", () => {
     // Opening changed nothing: with the bit as it was everything is there.
     await damage(".log");
     expect(await using(async (log) => await log.bounds())).toEqual({ first: 1, last: 21 });
+  });
+
+  it("is damaged, not to be tried again, wherever the end of a table leads LevelDB", async () => {
+    await write(20);
+    await using(async () => undefined);
+    const name = (await readdir(folder)).find((file) => file.endsWith(".ldb")) ?? "";
+    const whole = await readFile(path.join(folder, name));
+    let damaged = 0;
+    for (let back = FOOTER_BYTES; back > FOOTER_BYTES - PLACES_BYTES; back -= 1) {
+      const content = Buffer.from(whole);
+      content.writeUInt8(content.readUInt8(content.length - back) ^ 0x40, content.length - back);
+      await writeFile(path.join(folder, name), content);
+      try {
+        expect(await using(async (log) => await takeMessages(log, 1, 21))).toHaveLength(21);
+      } catch (error) {
+        expect(error).toMatchObject(DAMAGED);
+        damaged += 1;
+      }
+    }
+    expect(damaged).toBeGreaterThan(0);
   });
 
   it("hands out no message that is not what was written, be it fetched or read", async () => {

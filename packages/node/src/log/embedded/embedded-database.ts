@@ -123,6 +123,9 @@ export async function hasRoomToOpen(path: string): Promise<boolean> {
   return bavail * bsize > 4 * WRITE_BUFFER_BYTES;
 }
 
+/** A table that leads to a place behind its own end, which LevelDB passes on as an error of the system. */
+const BEYOND_TABLE = /^IO error: .*\.(?:ldb|sst): Invalid argument$/;
+
 /** What an error of the database in `path` means to a user. */
 export function databaseError(path: string, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
@@ -130,7 +133,7 @@ export function databaseError(path: string, error: unknown): CairnError {
   if (code === "LEVEL_LOCKED") {
     return inUse(path, error);
   }
-  if (code === "LEVEL_CORRUPTION") {
+  if (code === "LEVEL_CORRUPTION" || BEYOND_TABLE.test(reason)) {
     return new CairnError("LOG_GAP", `The log in ${path} is damaged: ${reason}.`, {
       hint: DAMAGED_HINT,
       cause: error,

@@ -54,6 +54,11 @@ export class IndexModel {
     return versions.map(({ revision, document }) => ({ revision, document })).toReversed();
   }
 
+  /** The versions of every key, oldest first, by `bucket namespace/name`. What was evicted is not among them. */
+  get keys(): ReadonlyMap<string, readonly ModelVersion[]> {
+    return this.#keys;
+  }
+
   get documents(): number {
     return [...this.#keys.values()].filter((versions) => versions.at(-1)?.document !== undefined).length;
   }

@@ -1,0 +1,111 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
+import type { FlipOracle } from "./flip-oracle.ts";
+import { Ended, type Health, PATIENCE_MS, Refused, type Subject } from "./flip-subject.ts";
+import { hiddenRow } from "./hidden-rows.ts";
+import type { Answer, Question } from "./question.ts";
+
+const POLL_MS = 5;
+
+/** A node may refuse with these, and is asked again when it is ready. Any other code in place of an answer is a violation. */
+const REFUSALS = new Set([
+  "NOT_READY",
+  "INDEX_CORRUPT",
+  "INDEX_VERSION",
+  "TX_TIMEOUT",
+  "LOG_GAP",
+  "LOG_UNREACHABLE",
+  "LOG_REGRESSED",
+  "LOG_DIFFERENT",
+  "WATCH_COMPACTED",
+]);
+
+/** How an examination ended. */
+export interface Verdict {
+  /** `right`: every question was answered rightly in one pass. `halted`: the node stopped itself. `hidden`: rows are not found. */
+  readonly end: "right" | "halted" | "hidden";
+  readonly failure: NonNullable<Health["failure"]> | undefined;
+  readonly refusals: number;
+  /** Answers in which rows were hidden. */
+  readonly absent: number;
+  readonly older: number;
+}
+
+/** When rows may be hidden: `never`, `until-checked` until the node finds out by itself, `running` as long as it runs. */
+export type Tolerance = "never" | "until-checked" | "running";
+
+/** Asks a node everything until all is right, or it halted. Throws what is wrong. */
+export async function examine(
+  subject: Subject,
+  oracle: FlipOracle,
+  tolerance: Tolerance,
+  below: (limit: number) => number,
+): Promise<Verdict> {
+  let [refusals, absent, older] = [0, 0, 0];
+  const deadline = performance.now() + PATIENCE_MS;
+  do {
+    const failure = await settled(subject);
+    if (failure !== undefined) return { end: "halted", failure, refusals, absent, older };
+    let isRight = true;
+    let isHidden = false;
+    for (const question of oracle.questions(below)) {
+      const found = await answerOf(subject, question);
+      if (found instanceof Refused) {
+        // A past that is not found is taken for one that a policy removed.
+        if (found.code === "WATCH_COMPACTED") {
+          if (tolerance === "never") throw found;
+          [isRight, isHidden] = [false, true];
+          absent += 1;
+          continue;
+        }
+        refusals += 1;
+        isRight = false;
+        break;
+      }
+      const wanted = oracle.answer(question);
+      if (isDeepStrictEqual(found, wanted)) continue;
+      const hidden = hiddenRow(oracle, question, wanted, found);
+      if (hidden === undefined || tolerance === "never") throw wrongAnswer(question, wanted, found);
+      [isRight, isHidden] = [false, true];
+      if (hidden === "absent") absent += 1;
+      else older += 1;
+    }
+    if (isRight) return { end: "right", failure: undefined, refusals, absent, older };
+    if (isHidden && tolerance === "running")
+      return { end: "hidden", failure: undefined, refusals, absent, older };
+  } while (performance.now() < deadline);
+  throw new Error(`The node does not become right: ${refusals} refusals, ${absent} absent, ${older} older.`);
+}
+
+/** Waits until a node is ready (undefined) or has stopped itself; then the reason, which has to say what to do. */
+export async function settled(subject: Subject): Promise<NonNullable<Health["failure"]> | undefined> {
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const health = await subject.health();
+    if (health.phase === "ready") return undefined;
+    if (health.phase === "failed" && health.failure !== null) {
+      if (health.failure.hint === null || health.failure.code === "INTERNAL")
+        throw new Error(`The node halted without saying what to do: ${JSON.stringify(health.failure)}`);
+      return health.failure;
+    }
+    if (performance.now() > deadline) throw new Error(`The node hangs: ${JSON.stringify(health)}`);
+    await delay(POLL_MS);
+  }
+}
+
+async function answerOf(subject: Subject, question: Question): Promise<Answer | Refused> {
+  try {
+    return await subject.ask(question);
+  } catch (error) {
+    if (error instanceof Refused && REFUSALS.has(error.code)) return error;
+    if (error instanceof Ended) throw error;
+    throw new Error(`No answer to ${JSON.stringify(question)}`, { cause: error });
+  }
+}
+
+function wrongAnswer(question: Question, wanted: Answer, found: Answer): Error {
+  const [right, wrong] = [wanted, found].map((answer) => JSON.stringify(answer));
+  const at = [...(right ?? "")].findIndex((char, index) => char !== wrong?.[index]);
+  const around = (text = ""): string => text.slice(Math.max(0, at - 60), at + 100);
+  return new Error(`${JSON.stringify(question)} was answered …${around(wrong)}… and not …${around(right)}…`);
+}

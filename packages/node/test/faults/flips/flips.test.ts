@@ -1,0 +1,73 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { chanceOf } from "../odd-values.ts";
+import { seededRandom } from "../seeded-log.ts";
+import { PristineNode } from "./embedded-place.ts";
+import { examine } from "./flip-examination.ts";
+import { FlipOracle } from "./flip-oracle.ts";
+import { flippedOnce, type FlipTally, type StartNode } from "./flip-round.ts";
+import { NodeHost } from "./node-host.ts";
+import { startProcess } from "./node-process.ts";
+
+/** `pnpm soak` makes more. */
+const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 20);
+const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
+/** Each waits for the disk most of the time. */
+const AT_ONCE = 3;
+/** Every so many seeds the node is a process of its own that is asked over HTTP, which takes longer. */
+const PROCESS_EVERY = 20;
+/** So many seeds in a row damage copies of one history. */
+const SEEDS_A_HISTORY = 20;
+
+describe("a changed byte on a node's disk", () => {
+  const tally: FlipTally = new Map();
+  const hosts = Array.from({ length: AT_ONCE }, () => new NodeHost());
+  const [host = new NodeHost()] = hosts;
+  const pristine = new Map<number, Promise<PristineNode>>();
+  const historyOf = (seed: number): Promise<PristineNode> => {
+    const number = Math.floor(seed / SEEDS_A_HISTORY);
+    const made = pristine.get(number) ?? PristineNode.make(number, host);
+    pristine.set(number, made);
+    return made;
+  };
+
+  beforeAll(async () => void (await historyOf(FIRST)));
+  afterAll(async () => {
+    const lines = [...tally].toSorted().map(([what, times]) => `${String(times).padStart(6)} ${what}`);
+    lines.push(`${String(SEEDS).padStart(6)} seeds from ${FIRST}`);
+    if (process.env["CAIRN_SOAK_ROUNDS"] !== undefined) process.stdout.write(`${lines.join("\n")}\n`);
+    for (const made of pristine.values()) await (await made).close();
+    for (const one of hosts) await one.close();
+  });
+
+  it("is looked for with an oracle that says what an undamaged node says", async () => {
+    const node = await historyOf(FIRST);
+    const place = await node.copy();
+    const subject = await host.start(place.folder);
+    try {
+      const { below } = chanceOf(seededRandom(FIRST));
+      const verdict = await examine(subject, new FlipOracle(node.logId, node.acknowledged), "never", below);
+      expect(verdict).toMatchObject({ end: "right", refusals: 0 });
+    } finally {
+      await subject.stop();
+      await place.close();
+    }
+  });
+
+  it(
+    `is never served as right, wherever ${SEEDS} seeds change one`,
+    { timeout: 180_000 + SEEDS * 5_000 },
+    async () => {
+      const seeds = Array.from({ length: SEEDS }, (_, n) => FIRST + n);
+      const failures: string[] = [];
+      const work = async (own: NodeHost): Promise<void> => {
+        for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) {
+          const start: StartNode = seed % PROCESS_EVERY === 0 ? startProcess : (folder) => own.start(folder);
+          const failure = await flippedOnce(start, await historyOf(seed), seed, tally);
+          if (failure !== undefined) failures.push(failure);
+        }
+      };
+      await Promise.all(hosts.map(work));
+      expect(failures).toEqual([]);
+    },
+  );
+});

@@ -1,0 +1,60 @@
+// Runs one node after the other for a node-host.ts, which outlives it where LevelDB ends the process: a damaged block can fail an
+// assertion in native code.
+import path from "node:path";
+import { levelProvider } from "@cairn/kv";
+import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
+import { runNode } from "../../../src/node/node.ts";
+import { quietSystem } from "../../support/quiet-system.ts";
+import { subjectOf } from "./embedded-subject.ts";
+import { Refused, type Subject } from "./flip-subject.ts";
+import type { HostReply, HostRequest } from "./node-host.ts";
+
+/** So small that a history fills several tables. */
+const WRITE_BUFFER = 64 * 1024;
+
+const nodes = new Map<string, Subject>();
+
+process.on("message", (request: HostRequest) => {
+  void answer(request).then((reply) => process.send?.(reply));
+});
+// Whoever asked is gone.
+process.on("disconnect", () => process.exit());
+
+async function answer({ id, folder, call }: HostRequest): Promise<HostReply> {
+  try {
+    if (call.name === "start") {
+      nodes.set(folder, await startNode(folder));
+      return { id, answer: null };
+    }
+    const node = nodes.get(folder);
+    if (node === undefined) throw new Error(`No node runs in ${folder}.`);
+    switch (call.name) {
+      case "submit":
+        return { id, answer: await node.submit(call.transaction) };
+      case "ask":
+        return { id, answer: await node.ask(call.question) };
+      case "checkpoint":
+        return { id, answer: (await node.checkpoint()) ?? null };
+      case "health":
+        return { id, answer: await node.health() };
+      case "stop":
+        nodes.delete(folder);
+        return { id, answer: (await node.stop()) ?? null };
+    }
+  } catch (error) {
+    if (error instanceof Refused) return { id, refused: { code: error.code, message: error.message } };
+    return { id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  }
+}
+
+/** A node that saves checkpoints only where it is asked to. */
+async function startNode(folder: string): Promise<Subject> {
+  const system = quietSystem({
+    folder,
+    nodeId: "a",
+    openTxLog: () => openEmbeddedTxLog({ path: path.join(folder, "a-log") }),
+  });
+  return subjectOf(
+    await runNode({ ...system, kvProvider: levelProvider({ writeBufferSize: WRITE_BUFFER }) }),
+  );
+}

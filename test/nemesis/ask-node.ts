@@ -1,0 +1,61 @@
+/** An answer of a node over HTTP, whole. */
+export class Answered {
+  readonly node: number;
+  readonly status: number;
+  readonly body: unknown;
+  readonly receivedAt = Date.now();
+  readonly #headers: Headers;
+
+  constructor(node: number, { status, headers }: Response, body: unknown) {
+    this.node = node;
+    this.status = status;
+    this.body = body;
+    this.#headers = headers;
+  }
+
+  get ok(): boolean {
+    return this.status >= 200 && this.status < 300;
+  }
+
+  /** Whether it says what there is, or that there is nothing. */
+  get isRead(): boolean {
+    return this.status === 200 || (this.status === 404 && this.code === "NOT_FOUND");
+  }
+
+  get code(): string {
+    return (this.body as { error?: { code?: string } } | null)?.error?.code ?? "";
+  }
+
+  get hasMore(): boolean {
+    return this.#headers.has("link");
+  }
+
+  /** The transaction that a list is of. */
+  get txId(): number | undefined {
+    const text = this.#headers.get("cairn-tx");
+    return text === null ? undefined : Number(text);
+  }
+
+  /** The document that it is; null where there was none. */
+  version(): { readonly revision: number; readonly json: string } | null {
+    if (this.status === 404) return null;
+    const revision = Number(this.#headers.get("etag")?.replaceAll('"', ""));
+    return { revision, json: JSON.stringify(this.body) };
+  }
+}
+
+/** What {@link askNode} answers where nobody listened. */
+export const NOT_SENT = "no answer: ECONNREFUSED";
+
+/** Asks a node; in place of an answer, why there was none: also where it came in part. */
+export async function askNode(node: number, url: string, init: RequestInit): Promise<Answered | string> {
+  try {
+    const response = await fetch(url, init);
+    return new Answered(node, response, JSON.parse(await response.text()));
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const { cause } = error;
+    const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+    return `no answer: ${code === "" ? error.name : code}`;
+  }
+}

@@ -1,0 +1,81 @@
+import { framed } from "../support/framed-message.ts";
+import { describe, expect, it } from "vitest";
+import { violationsOf } from "./check-observations.ts";
+import { LogHistory } from "./log-history.ts";
+import type { Observation, ReadObservation, WriteAnswer } from "./observation.ts";
+
+const LOG = "log-1";
+const KEY = "default/k1";
+
+/** Transaction 2 puts "a" under the id one, 3 and 5 compare and put, 4 sends one again, 6 deletes. */
+function history(): LogHistory {
+  const put = (matched: number | null, document: string): string =>
+    `{"ops":[["match","things","${KEY}",${matched}],["put","things","${KEY}"]]}\n${document}`;
+  const one = `{"ops":[["put","things","${KEY}"]],"id":"one"}\n"a"`;
+  const bodies = [
+    JSON.stringify({ birth: { log: LOG, offset: 0 } }),
+    one,
+    put(2, '"b"'),
+    one,
+    put(2, '"c"'),
+    `{"ops":[["delete","things","${KEY}"]],"id":"two"}`,
+  ];
+  const log = new LogHistory();
+  for (const [n, body] of bodies.entries())
+    log.apply({ position: n + 1, time: n + 1, payload: framed(LOG, body) });
+  return log;
+}
+
+function wrote(value: string, answer: WriteAnswer, id?: string): Observation {
+  return { kind: "write", client: 1, value, answer, ...(id === undefined ? {} : { id }) };
+}
+
+function saw(least: number, read: ReadObservation["read"]): Observation {
+  return { kind: "read", client: 1, node: 0, least, receivedAt: 1_000, read };
+}
+
+const committed = (txId: number): WriteAnswer => ({ kind: "outcome", txId, committed: true });
+const found = (revision: number, json: string) => ({ revision, json });
+
+describe("what clients saw", () => {
+  it.each<[string, Observation]>([
+    ["a write under its transaction", wrote('"b"', committed(3))],
+    ["a write with an id that was sent twice", wrote('"a"', committed(2), "one")],
+    ["a write whose answer names the second time", wrote('"a"', committed(4), "one")],
+    ["a write that lost", wrote('"c"', { kind: "outcome", txId: 5, committed: false })],
+    ["a conflict", wrote('"c"', { kind: "conflict" })],
+    ["a write that never came", wrote('"z"', { kind: "unknown" })],
+    ["what a key was", saw(2, { of: "get", key: KEY, found: found(3, '"b"') })],
+    ["that a key is gone", saw(3, { of: "get", key: KEY, found: null })],
+    ["the past", saw(2, { of: "as-of", key: KEY, txId: 2, found: found(2, '"a"') })],
+    ["a history", saw(5, { of: "history", key: KEY, versions: [found(3, '"b"'), found(2, '"a"')] })],
+    ["a list", saw(4, { of: "list", txId: 5, documents: [`${KEY} 3 "b"`] })],
+  ])("agrees with the log: %s", (_, one) => {
+    expect(violationsOf([one], history())).toEqual([]);
+  });
+
+  it.each<[string, Observation, RegExp]>([
+    ["a write that is not there", wrote('"z"', committed(7)), /not in the log/],
+    ["a write under another transaction", wrote('"b"', committed(2)), /another one/],
+    ["a write that was lost and is there", wrote('"b"', { kind: "conflict" }), /conflict, but/],
+    ["a loss told as a success", wrote('"c"', committed(5)), /aborted/],
+    ["a key that went back", saw(3, { of: "get", key: KEY, found: found(2, '"a"') }), /never so/],
+    ["a key with another value", saw(2, { of: "get", key: KEY, found: found(3, '"x"') }), /never so/],
+    ["a key that was there", saw(6, { of: "get", key: KEY, found: found(3, '"b"') }), /never so/],
+    ["another past", saw(2, { of: "as-of", key: KEY, txId: 2, found: null }), /not so at/],
+    [
+      "a history that lacks something",
+      saw(2, { of: "history", key: KEY, versions: [found(3, '"b"')] }),
+      /no history/,
+    ],
+    [
+      "a history that is too old",
+      saw(3, { of: "history", key: KEY, versions: [found(2, '"a"')] }),
+      /no history/,
+    ],
+    ["a list that lacks something", saw(2, { of: "list", txId: 3, documents: [] }), /not what there was/],
+    ["a list from before", saw(4, { of: "list", txId: 3, documents: [`${KEY} 3 "b"`] }), /a list of 3/],
+  ])("is found out: %s", (_, one, problem) => {
+    expect(violationsOf([one], history()).join("; ")).toMatch(problem);
+  });
+});

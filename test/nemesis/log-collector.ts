@@ -1,0 +1,53 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { LogMessage } from "@cairn/node";
+import { NatsOperator } from "@cairn/node/testing";
+
+const EVERY_MS = 250;
+
+/** Reads the stream as it grows, since its nodes trim it. What its server lost or changed afterwards is found at the end. */
+export class LogCollector {
+  readonly messages: LogMessage[] = [];
+  readonly #url: string;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+
+  constructor(url: string) {
+    this.#url = url;
+    this.#running = this.#run();
+  }
+
+  /** Once nobody writes any more: the whole log, in which what the stream still holds is what was read of it before. */
+  async finish(): Promise<readonly LogMessage[]> {
+    this.#stop.abort();
+    await this.#running;
+    await this.#collect();
+    await NatsOperator.at(this.#url, async (operator) => {
+      for await (const { position, payload } of operator.messages()) {
+        const before = this.messages[position - 1]?.payload;
+        if (before === undefined || Buffer.compare(before, payload) !== 0)
+          throw new Error(`message ${position} is another one than it was`);
+      }
+      const { last_seq: last } = (await operator.info()).state;
+      if (last !== this.messages.length)
+        throw new Error(`the log ended at ${this.messages.length}, now at ${last}`);
+    });
+    return this.messages;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      // The server is away at times; what cannot be read now is read later.
+      await this.#collect().catch(() => undefined);
+      await delay(EVERY_MS, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+    }
+  }
+
+  async #collect(): Promise<void> {
+    await NatsOperator.at(this.#url, async (operator) => {
+      for await (const message of operator.messages(this.messages.length + 1)) {
+        if (message.position !== this.messages.length + 1) return;
+        this.messages.push(message);
+      }
+    });
+  }
+}

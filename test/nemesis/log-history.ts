@@ -1,0 +1,107 @@
+import type { LogMessage } from "@cairn/node";
+import { type FoldedOperation, logTagOf, readMessage } from "@cairn/node/testing";
+import { BUCKET, FIELD, type FoundVersion, listedText } from "./observation.ts";
+
+/** What became of a message. */
+export interface LoggedTransaction {
+  readonly txId: number;
+  readonly time: number;
+  /** `foreign`: no transaction that a node would write for this log. */
+  readonly outcome: "committed" | "aborted" | "duplicate" | "foreign";
+  readonly id: string | undefined;
+  readonly documents: readonly string[];
+}
+
+/** The log folded without any part of a node, so that it can be asked what a node had to answer after any transaction. */
+export class LogHistory {
+  /** From transaction 1 on. */
+  readonly transactions: LoggedTransaction[] = [];
+  readonly #versions = new Map<string, FoundVersion[]>();
+  readonly #byId = new Map<string, LoggedTransaction>();
+  #logTag = "";
+
+  apply({ position, time, payload }: LogMessage): void {
+    if (position !== this.transactions.length + 1)
+      throw new Error(`message ${position} was collected after ${this.transactions.length}`);
+    const message = readMessage(payload);
+    if (position === 1 && message?.birth !== undefined) this.#logTag = logTagOf(message.birth.log);
+    const { ops = [], documents = [], id } = message?.logTag === this.#logTag ? message : {};
+    const last = this.transactions.at(-1)?.time ?? 0;
+    const outcome =
+      message?.logTag === this.#logTag ? this.#outcome(position, ops, documents, id) : "foreign";
+    const transaction = { txId: position, time: Math.max(last, time), outcome, id, documents };
+    this.transactions.push(transaction);
+    if (id !== undefined && !this.#byId.has(id)) this.#byId.set(id, transaction);
+  }
+
+  /** The transaction that an idempotency id first came with: all others change nothing. */
+  ofId(id: string): LoggedTransaction | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** The last transaction whose time is not after `time`. */
+  lastAt(time: number): number {
+    return countWhile(this.transactions, (transaction) => transaction.time <= time);
+  }
+
+  /** The versions of a key, oldest first. */
+  versions(key: string): readonly FoundVersion[] {
+    return this.#versions.get(key) ?? [];
+  }
+
+  /** The document of a key after transaction `txId`. */
+  at(key: string, txId: number): FoundVersion | null {
+    const versions = this.versions(key);
+    const version = versions[countWhile(versions, ({ revision }) => revision <= txId) - 1];
+    return version?.json === undefined ? null : version;
+  }
+
+  /** All documents after transaction `txId`, as texts in key order; with `where`, those whose indexed field has the value. */
+  list(txId: number, where?: string): string[] {
+    return [...this.#versions.keys()].toSorted().flatMap((key) => {
+      const found = this.at(key, txId);
+      if (found?.json === undefined) return [];
+      const document = JSON.parse(found.json) as Record<string, unknown>;
+      return where === undefined || document[FIELD] === where ? [listedText(key, found)] : [];
+    });
+  }
+
+  #outcome(
+    txId: number,
+    ops: readonly FoldedOperation[],
+    documents: readonly string[],
+    id: string | undefined,
+  ): LoggedTransaction["outcome"] {
+    if (id !== undefined && this.#byId.has(id)) return "duplicate";
+    const isLost = ops.some(
+      ([op, , key, revision]) =>
+        op === "match" && (this.at(key, Number.POSITIVE_INFINITY)?.revision ?? null) !== revision,
+    );
+    if (isLost) return "aborted";
+    const unread = [...documents];
+    for (const [op, bucket, key] of ops) {
+      if (op === "configure" || op === "event") unread.shift();
+      else if (op !== "match" && bucket === BUCKET) this.#write(txId, op, key, unread);
+    }
+    return "committed";
+  }
+
+  #write(txId: number, op: string, key: string, documents: string[]): void {
+    const versions = this.#versions.get(key) ?? [];
+    this.#versions.set(key, versions);
+    if (op === "put") versions.push({ revision: txId, json: documents.shift() ?? "" });
+    else if (versions.at(-1)?.json !== undefined) versions.push({ revision: txId, json: undefined });
+  }
+}
+
+/** How many of `all` come before the first of which `holds` is false; none after that one may be true. */
+function countWhile<T>(all: readonly T[], holds: (one: T) => boolean): number {
+  let [from, to] = [0, all.length];
+  while (from < to) {
+    const middle = Math.floor((from + to) / 2);
+    const one = all[middle];
+    if (one !== undefined && holds(one)) from = middle + 1;
+    else to = middle;
+  }
+  return from;
+}

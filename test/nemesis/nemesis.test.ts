@@ -1,0 +1,164 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { LogMessage } from "@cairn/node";
+import { LogFold } from "@cairn/node/testing";
+import { describe, expect, it } from "vitest";
+import { seededPicks } from "../support/seeded-random.ts";
+import { TortureWatcher } from "../support/torture-watcher.ts";
+import { expectedTransactions } from "../support/watch-oracle.ts";
+import { violationsOf } from "./check-observations.ts";
+import { NemesisClient } from "./clients.ts";
+import { LogCollector } from "./log-collector.ts";
+import { LogHistory } from "./log-history.ts";
+import { NemesisCluster, NODES } from "./nemesis-cluster.ts";
+import { BUCKET, FIELD, type Observation } from "./observation.ts";
+import { torment } from "./torment.ts";
+
+const SEED = Number(process.env["CAIRN_SOAK_SEED"] ?? "1");
+/** `pnpm soak` takes longer. */
+const LASTS_MS = Number(process.env["CAIRN_SOAK_MINUTES"] ?? 0) * 60_000 || 8_000;
+const IS_SOAK = process.env["CAIRN_SOAK_MINUTES"] !== undefined;
+const CLIENTS = 8;
+const SETTLED_WITHIN_MS = 120_000;
+const SHOWN = 20;
+/** The log was trimmed and the checkpoints were away; the disk was full at the start. No fault gives reason for anything else. */
+const ALLOWED_ENDS = new Set(["halted: LOG_TRIMMED", "ended: DISK_FULL"]);
+
+describe("everything at once", () => {
+  it(
+    `loses nothing, repeats nothing and answers nothing that was not so (seed ${SEED})`,
+    { timeout: LASTS_MS + 600_000 },
+    async () => {
+      const cluster = await NemesisCluster.open();
+      try {
+        const { lines, violations } = await run(cluster);
+        if (IS_SOAK || violations.length > 0)
+          process.stdout.write(`nemesis, seed ${SEED}\n${lines.join("\n")}\n`);
+        expect(violations.slice(0, SHOWN)).toEqual([]);
+      } finally {
+        await cluster.close();
+      }
+    },
+  );
+});
+
+async function run(cluster: NemesisCluster): Promise<{ lines: string[]; violations: string[] }> {
+  const picks = seededPicks(SEED);
+  const urls = (): readonly string[] => cluster.urls;
+  const collector = new LogCollector(cluster.nats.url);
+  await configure(cluster);
+  const known = { last: 0 };
+  const clients = Array.from({ length: CLIENTS }, (_, id) => new NemesisClient(id, SEED, urls, known));
+  const watchers = [0, undefined, 40].map((from, n) => {
+    return new TortureWatcher({ from, random: seededPicks(SEED * 77 + n).next, urls });
+  });
+  const faults = await torment(cluster, picks, AbortSignal.timeout(LASTS_MS));
+  await Promise.all(clients.map((client) => client.finish()));
+  for (const watcher of watchers) watcher.calm();
+  await allReady(cluster);
+
+  const messages = await collector.finish();
+  const log = new LogHistory();
+  for (const message of messages) log.apply(message);
+  const seen = clients.flatMap((client) => client.seen);
+  const violations = violationsOf(seen, log);
+  violations.push(...(await wrongDigests(cluster, messages)));
+  violations.push(...(await wrongWatches(watchers, messages, log)));
+  const refused = sum(clients.map((client) => client.refused));
+  // Every refusal says why: an error of the node's own does not.
+  for (const [why, times] of refused) if (/^500|INTERNAL/.test(why)) violations.push(`${times} times ${why}`);
+  for (const [end, times] of cluster.ends)
+    if (!ALLOWED_ENDS.has(end)) violations.push(`${times} times ${end}`);
+  return { lines: figures(seen, log, [faults, cluster.ends, refused], violations), violations };
+}
+
+/** The indexed field; the first transaction after the birth record. */
+async function configure(cluster: NemesisCluster): Promise<void> {
+  const body = JSON.stringify({ ops: [["configure", { indexes: { [BUCKET]: [FIELD] } }]] });
+  const answer = await fetch(`${cluster.urls[0]}/api/v1/tx?await=true`, { method: "POST", body });
+  if (!answer.ok) throw new Error(await answer.text());
+}
+
+/** Everything is as it should be: so all nodes are ready before long. */
+async function allReady(cluster: NemesisCluster): Promise<void> {
+  const deadline = Date.now() + SETTLED_WITHIN_MS;
+  for (;;) {
+    await cluster.startEnded();
+    const all = await Promise.all(
+      Array.from({ length: NODES }, (_, number) => cluster.node(number).status()),
+    );
+    if (all.every(({ phase, index }) => phase === "ready" && index.lag === 0)) return;
+    if (Date.now() > deadline)
+      throw new Error(
+        `not ready after all faults are over: ${JSON.stringify(all.map(({ phase, failure }) => ({ phase, failure })))}`,
+      );
+    await delay(100);
+  }
+}
+
+async function wrongDigests(cluster: NemesisCluster, messages: readonly LogMessage[]): Promise<string[]> {
+  const fold = new LogFold();
+  for (const message of messages) fold.apply(message);
+  const wanted = `${fold.txId} ${fold.digest()}`;
+  const all = await Promise.all(Array.from({ length: NODES }, (_, number) => cluster.node(number).digest()));
+  return all.flatMap(({ txId, digest }, number) =>
+    `${txId} ${digest}` === wanted ? [] : [`node ${number} is at ${txId} ${digest}, and not ${wanted}`],
+  );
+}
+
+async function wrongWatches(
+  watchers: readonly TortureWatcher[],
+  messages: readonly LogMessage[],
+  log: LogHistory,
+): Promise<string[]> {
+  const end = messages.length;
+  await expect
+    .poll(() => Math.min(...watchers.map(({ place }) => place)), { timeout: SETTLED_WITHIN_MS })
+    .toBe(end);
+  await Promise.all(watchers.map((watcher) => watcher.finish()));
+  const expected = await expectedTransactions(ours(messages, log));
+  return watchers.flatMap(({ segments }, number) =>
+    segments.flatMap(({ from, place, seen, ended }) => {
+      if (ended !== undefined) return [`watcher ${number} was sent away: ${JSON.stringify(ended)}`];
+      const wanted = expected.filter(({ txId }) => txId > from && txId <= place);
+      const at = wanted.findIndex((one, n) => JSON.stringify(one) !== JSON.stringify(seen[n]));
+      if (at < 0 && seen.length === wanted.length) return [];
+      return [`watcher ${number} was told ${JSON.stringify(seen[at])} and not ${JSON.stringify(wanted[at])}`];
+    }),
+  );
+}
+
+async function* ours(messages: readonly LogMessage[], log: LogHistory): AsyncGenerator<LogMessage> {
+  for (const message of messages) {
+    const outcome = log.transactions[message.position - 1]?.outcome;
+    if (outcome === "committed" || outcome === "aborted") yield message;
+  }
+}
+
+function figures(
+  seen: readonly Observation[],
+  log: LogHistory,
+  counts: readonly ReadonlyMap<string, number>[],
+  violations: readonly string[],
+): string[] {
+  const writes = seen.flatMap((one) => (one.kind === "write" ? [one.answer.kind] : []));
+  const outcomes = new Map<string, number>();
+  for (const { outcome } of log.transactions) outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+  return [
+    line(writes.filter((kind) => kind !== "unknown").length, "writes acknowledged"),
+    line(writes.filter((kind) => kind === "unknown").length, "writes of unknown outcome"),
+    line(seen.length - writes.length, "reads answered"),
+    ...[...outcomes].map(([outcome, times]) => line(times, `messages in the log: ${outcome}`)),
+    ...counts.flatMap((count) => [...count].toSorted().map(([what, times]) => line(times, what))),
+    line(violations.length, "violations"),
+  ];
+}
+
+function sum(all: readonly ReadonlyMap<string, number>[]): ReadonlyMap<string, number> {
+  const total = new Map<string, number>();
+  for (const one of all) for (const [what, times] of one) total.set(what, (total.get(what) ?? 0) + times);
+  return total;
+}
+
+function line(times: number, what: string): string {
+  return `${String(times).padStart(7)} ${what}`;
+}
