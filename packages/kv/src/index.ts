@@ -9,6 +9,7 @@ export type * from "./store/kv-store.ts";
 export { LEVEL_FORMAT, levelProvider } from "./level/level-kv-store.ts";
 /** For who opens a LevelDB of its own. */
 export { openKeepingLogs } from "./level/kept-logs.ts";
+export { checkBeforeOpening, checkUnchecked, type UncheckedTables } from "./level/unchecked-tables.ts";
 /** For who opens a LevelDB with other sizes than the defaults. */
 export type { LevelOptions } from "./level/level-options.ts";
 export { memoryProvider } from "./level/memory-kv-store.ts";

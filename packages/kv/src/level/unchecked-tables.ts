@@ -27,8 +27,8 @@ export interface UncheckedTables {
 /**
  * Compares the tables of the closed LevelDB in `dir` with their checksums, or, when they are large, links them to a folder and returns
  * what {@link checkUnchecked} has to compare while the database is in use. Without the links a compaction could rewrite the rows that
- * damage left visible, with right checksums, and remove the damaged table before it was looked at. Links that a process left which ended
- * before that are compared as well. Throws `INDEX_CORRUPT`, and the system's errors.
+ * damage left visible, with right checksums, and remove the damaged table before it was looked at. Where a process left links, since it
+ * ended before that, all tables are compared at once, and those links. Throws `INDEX_CORRUPT`, and the system's errors.
  */
 export async function checkBeforeOpening(dir: string): Promise<UncheckedTables | undefined> {
   const tables = await liveTables(dir);
@@ -43,13 +43,13 @@ export async function checkBeforeOpening(dir: string): Promise<UncheckedTables |
     await checkTables({ dir, numbers: live }, checkWhole);
     return undefined;
   }
-  const earlier = [...levelFileNumbers(left, "ldb"), ...levelFileNumbers(left, "sst")];
-  const unchecked = { dir: folder, numbers: [...new Set([...earlier, ...live])], bytes };
   await mkdir(folder, { recursive: true });
-  if (await linkAll(dir, live, folder)) return unchecked;
-  // Where nothing can be linked, opening waits.
-  await checkOnThreads(dir, live, new AbortController().signal);
-  await checkUnchecked({ ...unchecked, numbers: earlier }, new AbortController().signal);
+  // Over a key that is damaged LevelDB ends the process, perhaps as soon as it is open: the one that left links may have ended so.
+  if (left.length === 0 && (await linkAll(dir, live, folder))) return { dir: folder, numbers: live, bytes };
+  const { signal } = new AbortController();
+  await checkOnThreads(dir, live, signal);
+  const earlier = [...levelFileNumbers(left, "ldb"), ...levelFileNumbers(left, "sst")];
+  await checkUnchecked({ dir: folder, numbers: earlier, bytes }, signal);
   return undefined;
 }
 

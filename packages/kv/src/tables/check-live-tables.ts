@@ -161,7 +161,8 @@ async function liveManifest(dir: string): Promise<LevelManifest | undefined> {
     const current = (await readFile(join(dir, "CURRENT"), "utf8")).trim();
     return decodeManifestFile(join(dir, current), await readFile(join(dir, current)));
   } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return undefined;
+    // A CURRENT without a name in it leads to the folder itself.
+    if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) return undefined;
     throw error;
   }
 }

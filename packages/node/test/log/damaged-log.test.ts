@@ -1,4 +1,5 @@
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import { cp, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -90,19 +91,33 @@ describe("an embedded log that was damaged on the disk", () => {
     expect(damaged).toBeGreaterThan(0);
   });
 
-  it("hands out no message that is not what was written, be it fetched or read", async () => {
+  it("is refused before LevelDB opens it, which may end the process over a damaged table", async () => {
     await write(20);
     await using(async (log) => await log.bounds());
     await damage(".ldb");
+    await expect(openEmbeddedTxLog({ path: folder })).rejects.toMatchObject(DAMAGED);
+    await damage(".ldb");
+    expect(await using(async (log) => await takeMessages(log, 1, 21))).toHaveLength(21);
+  });
+
+  it("hands out no message that is not what was written, be it fetched or read", async () => {
+    // So many that opening the log does not read what is damaged then.
+    await write(200);
     await using(async (log) => {
+      await damage(".ldb");
       await expect(log.fetch(7)).rejects.toMatchObject(DAMAGED);
-      await expect(takeMessages(log, 1, 21)).rejects.toMatchObject(DAMAGED);
+      await expect(takeMessages(log, 1, 201)).rejects.toMatchObject(DAMAGED);
     });
   });
 
-  it("takes no more messages once it noticed by itself", async () => {
+  it("takes no more messages once it noticed by itself, where there is more than is compared before", async () => {
     await write(20);
-    await using(async (log) => await log.bounds());
+    await using(async (log) => {
+      for (let n = 0; n < 24; n += 1) await log.append(randomBytes(1_000_000));
+    });
+    // What is closed before its tables were compared is compared whole before it is opened again.
+    const links = path.join(folder, "unchecked");
+    await using(async () => await vi.waitFor(() => expect(existsSync(links)).toBe(false)));
     await damage(".ldb");
     await using(async (log) => {
       await vi.waitFor(async () => await expect(log.append(bytes("more"))).rejects.toMatchObject(DAMAGED));

@@ -1,6 +1,7 @@
 import { readdir, statfs } from "node:fs/promises";
 import {
   CairnError,
+  checkBeforeOpening,
   checkWriteAheadLogs,
   claimDirectory,
   type ClaimedDirectory,
@@ -12,6 +13,7 @@ import {
   systemErrorCode,
   systemErrorOf,
   systemRefused,
+  type UncheckedTables,
   whileLocked,
 } from "@cairn/kv";
 import { ClassicLevel } from "classic-level";
@@ -51,8 +53,14 @@ export interface OpeningOptions {
   readonly onNotice?: ((sentence: string) => void) | undefined;
 }
 
-/** Opens the database in `path`. */
-export async function openDatabase(path: string, options: OpeningOptions): Promise<Database> {
+/** A database that was opened, and its tables that are still to be compared with their checksums, where they are large. */
+export interface OpenedDatabase {
+  readonly database: Database;
+  readonly unchecked: UncheckedTables | undefined;
+}
+
+/** Opens the database in `path`. `LOG_GAP` where a table of it is damaged. */
+export async function openDatabase(path: string, options: OpeningOptions): Promise<OpenedDatabase> {
   let claim: ClaimedDirectory | undefined;
   try {
     if (options.create === true) await makeDurably(path);
@@ -61,6 +69,7 @@ export async function openDatabase(path: string, options: OpeningOptions): Promi
     if (options.create === true) await beginUnlessThere(path, options);
     const exists = await hasDatabase(path);
     const end = exists ? await checkTail(path, options) : undefined;
+    const unchecked = exists ? await checkTables(path) : undefined;
     const make = (): Database =>
       new ClassicLevel(path, {
         // LevelDB takes a CURRENT that it cannot look at (EIO, EACCES) for one that is not there, and would begin anew over the files.
@@ -78,7 +87,7 @@ export async function openDatabase(path: string, options: OpeningOptions): Promi
       await database.close();
       throw error;
     }
-    return database;
+    return { database, unchecked };
   } catch (error) {
     claim?.release();
     throw isCairnError(error, "INDEX_LOCKED") ? inUse(path, error) : databaseError(path, error);
@@ -113,6 +122,15 @@ async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<nu
     if (await isLockedElsewhere(path)) return undefined;
     // A CURRENT without a name in it leads to the folder itself.
     if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) throw lacksFile(path, error);
+    throw isCairnError(error, "INDEX_CORRUPT") ? damagedFile(path, error) : error;
+  }
+}
+
+/** LevelDB merges tables as soon as it is open, and fails an assertion over a damaged key: then it would never come up. */
+async function checkTables(path: string): Promise<UncheckedTables | undefined> {
+  try {
+    return await checkBeforeOpening(path);
+  } catch (error) {
     throw isCairnError(error, "INDEX_CORRUPT") ? damagedFile(path, error) : error;
   }
 }

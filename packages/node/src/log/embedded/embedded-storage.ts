@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { CairnError, checkLiveTables, isCairnError } from "@cairn/kv";
+import { CairnError, checkUnchecked, isCairnError, type UncheckedTables } from "@cairn/kv";
 import { endedBatch, removalOf, type RowChange } from "./embedded-batch.ts";
 import { keysBetween, learnContents, type LogContents } from "./embedded-contents.ts";
 import {
@@ -92,7 +92,7 @@ export class EmbeddedStorage {
   }
 
   async open(options: OpeningOptions = { onNotice: this.#onNotice }): Promise<void> {
-    const database = await openDatabase(this.path, options);
+    const { database, unchecked } = await openDatabase(this.path, options);
     try {
       this.#contents = await learnContents(database);
       const { forgotten, last } = this.#contents;
@@ -109,7 +109,7 @@ export class EmbeddedStorage {
     this.#database = database;
     this.#last = this.#contents.last;
     this.#stopChecking = new AbortController();
-    this.#checking = this.#checkTables(this.#stopChecking.signal);
+    this.#checking = unchecked === undefined ? undefined : this.#check(unchecked, this.#stopChecking.signal);
   }
 
   async close(): Promise<void> {
@@ -121,9 +121,9 @@ export class EmbeddedStorage {
   }
 
   /** Beside the work: what lay on the disk may be another than was written, which LevelDB itself would not find out. */
-  async #checkTables(signal: AbortSignal): Promise<void> {
+  async #check(unchecked: UncheckedTables, signal: AbortSignal): Promise<void> {
     try {
-      await checkLiveTables(this.path, signal);
+      await checkUnchecked(unchecked, signal);
     } catch (error) {
       // A disk that cannot be read, for example, shows itself to whoever reads or writes.
       if (!isCairnError(error, "INDEX_CORRUPT")) return;
