@@ -8,8 +8,7 @@ import { examine, settled, type Tolerance, type Verdict } from "./flip-examinati
 import { lastPut, randomHistory } from "./flip-history.ts";
 import { type Acknowledged, FlipOracle } from "./flip-oracle.ts";
 import { PATIENCE_MS, Refused, type Subject } from "./flip-subject.ts";
-import { TABLES_ARE_CHECKED_BEFORE_OPENING, toleranceOf } from "./known-gaps.ts";
-import { NeverStarts, SupervisedNode } from "./supervised-node.ts";
+import { SupervisedNode } from "./supervised-node.ts";
 
 /** Starts a node over the files in a folder. */
 export type StartNode = (folder: string) => Promise<Subject>;
@@ -78,16 +77,6 @@ class FlipRound {
   }
 
   async run(): Promise<void> {
-    try {
-      await this.#run();
-    } catch (error) {
-      const isTable = this.#flips.some(({ kind }) => kind.endsWith(" table"));
-      if (!(error instanceof NeverStarts) || !isTable || TABLES_ARE_CHECKED_BEFORE_OPENING) throw error;
-      this.#count("never starts again, until tables are checked before LevelDB opens them");
-    }
-  }
-
-  async #run(): Promise<void> {
     const moment = this.#chance.pick<Moment>(["running", "running", "down", "before a restore"]);
     if (this.#chance.next() < 0.3)
       await leaveRecords(this.#place.folder, this.#chance.pick([-1_000, 60_000]));
@@ -96,11 +85,11 @@ class FlipRound {
       if (moment === "before a restore") await this.#place.loseIndex();
       await this.#damage(moment);
       await this.node.start();
-      if ((await this.#examined("until-checked")) === "halted") return;
+      if ((await this.#examined("never")) === "halted") return;
     }
     if (!(await this.#writes())) return;
     await this.#restart();
-    if ((await this.#examined("until-checked")) === "halted") return;
+    if ((await this.#examined("never")) === "halted") return;
     if (this.#chance.next() < 0.3) await this.#restores();
   }
 
@@ -114,7 +103,7 @@ class FlipRound {
       for (const question of asked) await subject.ask(question);
     });
     await this.#damage("running");
-    await this.#examined("running");
+    await this.#examined(this.#isUnchecked ? "until-scrubbed" : "never");
   }
 
   async #damage(moment: Moment): Promise<void> {
@@ -141,8 +130,7 @@ class FlipRound {
     await this.node.start();
   }
 
-  async #examined(wanted: Tolerance): Promise<Verdict["end"]> {
-    const tolerance = this.#isUnchecked ? toleranceOf(wanted) : "never";
+  async #examined(tolerance: Tolerance): Promise<Verdict["end"]> {
     const { below } = this.#chance;
     const verdict = await this.node.with((subject) => examine(subject, this.#oracle, tolerance, below));
     const { end, failure, refusals, absent, older } = verdict;
@@ -154,7 +142,6 @@ class FlipRound {
       this.#count(`halted: ${failure?.code}`);
     } else if (end === "right") {
       const { movedAside, skipped } = await this.node.with((subject) => subject.health());
-      if (wanted !== "running" || movedAside > 0) this.#isUnchecked = false;
       this.#count(movedAside + skipped + refusals === 0 ? "right at once" : "right after a repair");
     }
     this.story.push(end);
@@ -221,7 +208,6 @@ class FlipRound {
     await this.node.stop();
     await this.#place.loseIndex();
     this.story.push("lost its index");
-    this.#isUnchecked = false;
     await this.node.start();
     await this.#examined("never");
   }

@@ -12,6 +12,8 @@ import type { HostReply, HostRequest } from "./node-host.ts";
 /** So small that a history fills several tables. */
 const WRITE_BUFFER = 64 * 1024;
 
+const SCRUB_MS = 1_000;
+
 const nodes = new Map<string, Subject>();
 
 process.on("message", (request: HostRequest) => {
@@ -55,6 +57,10 @@ async function startNode(folder: string): Promise<Subject> {
     openTxLog: () => openEmbeddedTxLog({ path: path.join(folder, "a-log") }),
   });
   return subjectOf(
-    await runNode({ ...system, kvProvider: levelProvider({ writeBufferSize: WRITE_BUFFER }) }),
+    await runNode({
+      ...system,
+      scrubEvery: SCRUB_MS,
+      kvProvider: levelProvider({ writeBufferSize: WRITE_BUFFER }),
+    }),
   );
 }

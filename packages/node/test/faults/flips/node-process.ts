@@ -8,9 +8,12 @@ import { HttpSubject } from "./http-subject.ts";
 
 const CAIRN = fileURLToPath(new URL("../../../dist/bundle/cli/main.js", import.meta.url));
 
+/** A scrub that finds out within seconds what was changed. */
+const SCRUBBED = JSON.stringify({ "cairn/index-store": { "kv-store": { "scrub-every": "PT1S" } } });
+
 /** Starts `cairn start` over the files in `folder`, as a user does; it finds them where a node-host.ts left them. */
 export async function startProcess(folder: string): Promise<Subject> {
-  const child = spawn(process.execPath, [CAIRN, "start"], {
+  const child = spawn(process.execPath, [CAIRN, "start", "-j", SCRUBBED], {
     env: {
       ...process.env,
       CAIRN_NODE_ID: "a",

@@ -3,9 +3,6 @@ import { Ended, type Subject } from "./flip-subject.ts";
 /** A supervisor starts a node again that ended; one that ends at every start is lost. */
 const MOST_ENDINGS = 3;
 
-/** LevelDB ends the node's process again and again. */
-export class NeverStarts extends Error {}
-
 /** A node that is started again where LevelDB ended its process: that is no wrong answer yet. */
 export class SupervisedNode {
   readonly #startNode: () => Promise<Subject>;
@@ -55,7 +52,6 @@ export class SupervisedNode {
     if (!(error instanceof Ended)) throw error;
     this.#endings += 1;
     this.#onEnded(error);
-    if (this.#endings > MOST_ENDINGS)
-      throw new NeverStarts("The process ends again and again.", { cause: error });
+    if (this.#endings > MOST_ENDINGS) throw new Error("The process ends again and again.", { cause: error });
   }
 }
