@@ -7,6 +7,7 @@ import { CairnError, isCairnError, systemErrorCode } from "../errors/errors.ts";
 import { inParallel } from "../concurrency/in-parallel.ts";
 import type { KvCapture } from "../store/kv-store.ts";
 import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
+import { manifestNameIn } from "../files/current-manifest.ts";
 import { decodeManifestFile, needsLog } from "../files/level-manifest.ts";
 import type { LevelManifest } from "../files/level-manifest.ts";
 
@@ -139,9 +140,7 @@ function noDatabase(source: string, cause: unknown): CairnError {
 
 /** CURRENT is there, and what it says is not. */
 function noManifest(source: string, name: string, cause: unknown): CairnError {
-  const message = /^MANIFEST-\d+$/.test(name)
-    ? `The database in ${source} lacks the manifest ${name}, which its file CURRENT names.`
-    : `The file ${join(source, "CURRENT")} is damaged: it names no manifest.`;
+  const message = `The database in ${source} lacks the manifest ${name}, which its file CURRENT names.`;
   return new CairnError("INDEX_CORRUPT", message, {
     hint: "Restore the index from a checkpoint; the transaction log has everything that is in it.",
     cause,
@@ -201,9 +200,8 @@ async function readManifest(source: string, files: CaptureFileSystem): Promise<C
   for (let tries = 1; ; tries++) {
     let name: string | undefined;
     try {
-      name = Buffer.from(await files.read(join(source, "CURRENT")))
-        .toString("utf8")
-        .trim();
+      const current = join(source, "CURRENT");
+      name = manifestNameIn(current, await files.read(current));
       const bytes = await files.read(join(source, name));
       return { name, bytes, manifest: decodeManifestFile(join(source, name), bytes) };
     } catch (error) {

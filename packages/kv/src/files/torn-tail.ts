@@ -2,6 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CairnError, isCairnError } from "../errors/errors.ts";
 import { crc32c, unmaskCrc } from "./crc32c.ts";
+import { currentManifestPath } from "./current-manifest.ts";
 import { levelFileName, levelFileNumbers } from "./level-files.ts";
 import { decodeLevelManifest, type LevelManifest } from "./level-manifest.ts";
 import {
@@ -78,7 +79,7 @@ function tailOf(path: string, bytes: Buffer, ending: BatchEnding): TornTail | un
  * is still there, nothing is lost without the entry. Undefined: there is no such entry.
  */
 export async function findTornEdit(dir: string): Promise<TornTail | undefined> {
-  const path = join(dir, (await readFile(join(dir, "CURRENT"), "utf8")).trim());
+  const path = await currentManifestPath(dir);
   const bytes = await readFile(path);
   const { end, last, problem } = wholeRecords(bytes);
   const names = new Set(await readdir(dir));

@@ -1,9 +1,10 @@
-import { open, readFile, readdir, stat } from "node:fs/promises";
+import { open, readdir, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { CairnError, isCairnError } from "../errors/errors.ts";
 import { levelFileName, levelFileNumbers } from "./level-files.ts";
-import { decodeManifestFile, needsLog } from "./level-manifest.ts";
+import { readCurrentManifest } from "./current-manifest.ts";
+import { needsLog } from "./level-manifest.ts";
 import { LEVEL_BLOCK_SIZE, LevelRecordReader } from "./level-records.ts";
 
 // Of a batch in a log: the sequence number of its first change (8 bytes), and how many there are (4 bytes).
@@ -17,8 +18,7 @@ const BATCH_HEADER_SIZE = 12;
  * gets, undefined where the logs hold none.
  */
 export async function checkWriteAheadLogs(dir: string): Promise<number | undefined> {
-  const current = (await readFile(join(dir, "CURRENT"), "utf8")).trim();
-  const manifest = decodeManifestFile(join(dir, current), await readFile(join(dir, current)));
+  const { manifest } = await readCurrentManifest(dir);
   const names: string[] = [];
   for (const log of levelFileNumbers(await readdir(dir), "log")) {
     const name = levelFileName(log, "log");
@@ -59,7 +59,10 @@ class WriteAheadLog {
         const view = new DataView(batch.buffer, batch.byteOffset, batch.byteLength);
         const sequence = Number(view.getBigUint64(0, true));
         if (sequence < (next ?? from.least) || sequence > (next ?? from.most)) throw this.#damaged();
-        next = sequence + view.getUint32(8, true);
+        const count = view.getUint32(8, true);
+        // A page of a large batch that is missing, or holds another one's bytes, leaves fragments that are right, each for itself.
+        if (countChanges(batch, BATCH_HEADER_SIZE) !== count) throw this.#damaged();
+        next = sequence + count;
       }
       // LevelDB begins a log only after the one before is complete: half a record is no tail but at the very end.
       if (!this.#last && this.#reader.end < size) throw this.#damaged();
@@ -90,6 +93,37 @@ class WriteAheadLog {
       ...(cause === undefined ? {} : { cause }),
     });
   }
+}
+
+const PUT = 1;
+const DELETE = 0;
+
+/** How many changes a batch holds from `position` to its end; undefined where it is none. */
+function countChanges(batch: Uint8Array, position: number): number | undefined {
+  let count = 0;
+  let at = position;
+  /** Passes over a length and as many bytes; false where they are not all there. */
+  const passText = (): boolean => {
+    let length = 0;
+    for (let shift = 0; shift < 35; shift += 7) {
+      const byte = batch[at];
+      if (byte === undefined) return false;
+      at += 1;
+      length += (byte & 0x7f) * 2 ** shift;
+      if (byte > 0x7f) continue;
+      at += length;
+      return at <= batch.length;
+    }
+    return false;
+  };
+  while (at < batch.length) {
+    const tag = batch[at];
+    at += 1;
+    if (tag !== PUT && tag !== DELETE) return undefined;
+    if (!passText() || (tag === PUT && !passText())) return undefined;
+    count += 1;
+  }
+  return count;
 }
 
 async function isZero(file: FileHandle, start: number, end: number): Promise<boolean> {

@@ -1,11 +1,12 @@
 import { constants } from "node:fs";
-import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { copyFile, link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { ClassicLevel } from "classic-level";
 import { syncFolder } from "../disk/sync-folder.ts";
 import { errorMessage, isCairnError, systemErrorCode } from "../errors/errors.ts";
 import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
-import { decodeManifestFile, type LevelManifest, needsLog } from "../files/level-manifest.ts";
+import { readCurrentManifest } from "../files/current-manifest.ts";
+import { type LevelManifest, needsLog } from "../files/level-manifest.ts";
 import { innermost } from "./level-errors.ts";
 import { LEVEL_BLOCK_SIZE, LevelRecordReader } from "../files/level-records.ts";
 
@@ -107,17 +108,13 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
   const numbers = levelFileNumbers(await readdir(kept), "log");
   return {
     async settle(level) {
-      const isProven = provable && end !== undefined && (await readManifest(dir)).lastSequence >= end - 1;
+      const isProven =
+        provable && end !== undefined && (await readCurrentManifest(dir)).manifest.lastSequence >= end - 1;
       if (!isProven) await applyAgain(level, kept, numbers);
       await letGo();
     },
     drop: letGo,
   };
-}
-
-async function readManifest(dir: string): Promise<LevelManifest> {
-  const current = join(dir, (await readFile(join(dir, "CURRENT"), "utf8")).trim());
-  return decodeManifestFile(current, await readFile(current));
 }
 
 /** The write-ahead logs that LevelDB reads when it opens the database, and the manifest's last sequence number. */
@@ -126,7 +123,7 @@ async function neededLogs(
 ): Promise<{ readonly names: readonly string[]; readonly lastSequence: number }> {
   let manifest: LevelManifest;
   try {
-    manifest = await readManifest(dir);
+    ({ manifest } = await readCurrentManifest(dir));
   } catch (error) {
     // Without a manifest LevelDB cannot open the database, and its own error is clearer.
     if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) return { names: [], lastSequence: 0 };

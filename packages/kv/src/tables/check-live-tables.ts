@@ -1,10 +1,11 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { checkTable } from "./check-table.ts";
 import { CairnError, systemErrorCode } from "../errors/errors.ts";
 import { levelFileName } from "../files/level-files.ts";
-import { decodeManifestFile, type LevelManifest } from "../files/level-manifest.ts";
+import { readCurrentManifest } from "../files/current-manifest.ts";
+import type { LevelManifest } from "../files/level-manifest.ts";
 import { inboxOf } from "../concurrency/inbox.ts";
 import { receiveError, startWorker, WORTH_A_THREAD } from "../concurrency/worker-thread.ts";
 import type { SentError } from "../concurrency/worker-thread.ts";
@@ -158,11 +159,9 @@ export async function liveTables(dir: string): Promise<ReadonlyMap<number, numbe
 
 async function liveManifest(dir: string): Promise<LevelManifest | undefined> {
   try {
-    const current = (await readFile(join(dir, "CURRENT"), "utf8")).trim();
-    return decodeManifestFile(join(dir, current), await readFile(join(dir, current)));
+    return (await readCurrentManifest(dir)).manifest;
   } catch (error) {
-    // A CURRENT without a name in it leads to the folder itself.
-    if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) return undefined;
+    if (systemErrorCode(error) === "ENOENT") return undefined;
     throw error;
   }
 }

@@ -76,6 +76,26 @@ describe("opening a store whose write-ahead log is damaged", () => {
     expect(await rowsAfterOpening()).toBe(30);
   });
 
+  it.each(["is missing", "holds what the one behind it holds"])(
+    "is INDEX_CORRUPT where a page in the middle of one batch %s, though each fragment is right",
+    async (what) => {
+      const store = await directory.open("store", { writeBufferSize: 16 * 1024 * 1024 });
+      await store.batch(countedBatch(0, 2_000, 300));
+      await store.batch(countedBatch(2_000, 10, 300));
+      await store.close();
+      const [name = ""] = (await readdir(directory.path("store"))).filter((file) => file.endsWith(".log"));
+      const whole = await readFile(directory.path("store", name));
+      expect(whole.length).toBeGreaterThan(8 * 32_768);
+      for (let page = 1; page < 8; page += 1) {
+        const [from, to] = [page * 32_768, (page + 1) * 32_768];
+        const behind = what === "is missing" ? [] : [whole.subarray(to, to + 32_768)];
+        const cut = Buffer.concat([whole.subarray(0, from), ...behind, whole.subarray(to)]);
+        await writeFile(directory.path("store", name), cut);
+        await expect(directory.open("store")).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
+      }
+    },
+  );
+
   it("changes nothing, so that what is there can still be looked at", async () => {
     const { log } = await logOf(50);
     await overwrite(log, 40 * 4096, Buffer.alloc(4096));

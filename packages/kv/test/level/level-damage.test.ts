@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, readdir, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
@@ -72,6 +73,25 @@ describe("opening a directory that is not a whole database", () => {
     await closedStore();
     const [name = ""] = await namesIn(pattern);
     await rm(directory.path("store", name));
+    await expect(directory.open("store")).rejects.toMatchObject(CORRUPT);
+  });
+
+  it.each([
+    ["zeros", "\0".repeat(16)],
+    ["a folder", "."],
+    ["what is above it", "../other"],
+    ["another file", "LOCK\n"],
+  ])("says INDEX_CORRUPT when CURRENT names %s, also where tables are compared first", async (_, content) => {
+    await closedStore();
+    await writeFile(directory.path("store", "CURRENT"), content);
+    await expect(directory.open("store")).rejects.toMatchObject(CORRUPT);
+    await expect(directory.open("store", {}, { check: true })).rejects.toMatchObject(CORRUPT);
+  });
+
+  it("does not wait for a pipe in the place of CURRENT", async () => {
+    await closedStore();
+    await rm(directory.path("store", "CURRENT"));
+    execFileSync("mkfifo", [directory.path("store", "CURRENT")]);
     await expect(directory.open("store")).rejects.toMatchObject(CORRUPT);
   });
 

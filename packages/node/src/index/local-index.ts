@@ -6,6 +6,7 @@ import {
   levelProvider,
   type KvStore,
 } from "@cairn/kv";
+import { ChainWindow } from "./chains/chain-window.ts";
 import { type IndexState, readState } from "./rows/index-state.ts";
 
 /** A store that was opened, and what its index holds; `state` is undefined when it holds nothing yet. */
@@ -22,7 +23,10 @@ export async function openIndex(
 ): Promise<OpenedIndex> {
   const kv = await provider.open(dir, opening);
   try {
-    return { kv, state: await readState(kv) };
+    const state = await readState(kv);
+    // That its chains are whole is known here, before anybody relies on it.
+    if (state !== undefined) await ChainWindow.load(kv, state);
+    return { kv, state };
   } catch (error) {
     await kv.close();
     throw error;

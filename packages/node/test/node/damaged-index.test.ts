@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { CairnError, type KvProvider, levelProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { entriesRowKey } from "../../src/index/rows/chain-rows.ts";
 import { STATE_ROW_KEY } from "../../src/index/rows/row-keys.ts";
 import { type CairnNode, runNode } from "../../src/node/node.ts";
 import { quietSystem } from "../support/quiet-system.ts";
@@ -56,6 +57,17 @@ async function damage(): Promise<void> {
 }
 
 describe("a node whose index was damaged on the disk", () => {
+  it("builds an index anew at its start whose chains are not whole", async () => {
+    const digest = await written();
+    const kv = await levelProvider().open(path.join(folder, "node-1-index", "live"));
+    await kv.batch([{ type: "del", key: entriesRowKey(1) }]);
+    await kv.close();
+    const node = await start();
+    await node.ready;
+    expect((await node.status()).join.movedAside).toMatchObject([{ code: "INDEX_CORRUPT" }]);
+    expect((await node.digest()).digest).toBe(digest);
+  });
+
   it("serves nothing of it once it noticed, and builds it anew from the log by itself", async () => {
     const digest = await written();
     await damage();

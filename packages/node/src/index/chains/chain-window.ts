@@ -69,6 +69,9 @@ export class ChainWindow {
     for await (const rows of reader.range(ALL_ENTRIES)) {
       for (const [key, value] of rows) {
         const { first, count, identities, effects } = decodeEntries(key, value);
+        // A log that continues none may begin with another tx-id than 1.
+        const isBegin = first === keptFrom(txId) || first === rowBegin(log.offset + 1);
+        if (next === undefined && !isBegin) throw broken(`the entries begin at transaction ${first}`);
         if (next !== undefined && first !== next)
           throw broken(`entries from transaction ${next} on are missing`);
         window.#identities.set(identities, slotOf(first) * IDENTITY_BYTES);
