@@ -20,6 +20,7 @@ import {
 } from "@cairn/kv";
 import { digestIndex } from "../index/read/digest.ts";
 import { DAMAGE } from "./checkpoint-doubts.ts";
+import { checkTransactions } from "../index/inspect/check-transactions.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
 import { acceptManifest, judgeFormat, verifyRestored } from "./accept-checkpoint.ts";
@@ -143,11 +144,13 @@ async function digestFiles(
   dir: string,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<string | undefined> {
-  const { kv } = await openIndex(fileReader(provider), dir);
+  const { kv, state } = await openIndex(fileReader(provider), dir);
   try {
     // What was damaged before it was captured has the right SHA-256, but not the checksums that LevelDB wrote.
     if (provider.format === LEVEL_FORMAT) await checkLiveTables(dir, signal);
     signal.throwIfAborted();
+    // The digest is of documents alone.
+    if (state !== undefined) await checkTransactions(kv, state);
     return (await digestIndex(kv))?.digest;
   } finally {
     await kv.close();

@@ -6,17 +6,19 @@ import { encodeState, type IndexState, readState } from "../../src/index/rows/in
 import { STATE_ROW_KEY } from "../../src/index/rows/row-keys.ts";
 import type { TrimScene } from "./trim-scene.ts";
 
-/** Makes the index of a node that is stopped say something else of itself, and saves it as a node that has it would. Answers the checkpoint's name. */
+/** Makes the index of a node that is stopped say something else of itself, and saves it as a node that has it would. Answers the checkpoint's name. `without`: rows that are taken out. */
 export async function saveAltered(
   scene: TrimScene,
   id: string,
   change: Partial<IndexState>,
+  without: readonly Uint8Array[] = [],
 ): Promise<string> {
   const kv = await levelProvider().open(path.join(scene.folder, `${id}-index`, "live"));
   const state = await readState(kv);
   if (state === undefined) throw new Error("there is no index");
   const altered = { ...state, ...change };
   await kv.batch([{ type: "put", key: STATE_ROW_KEY, value: encodeState(altered) }]);
+  await kv.batch(without.map((key) => ({ type: "del", key })));
   const { format } = levelProvider();
   const captured = {
     ...(await capturedState(kv, state, format)),

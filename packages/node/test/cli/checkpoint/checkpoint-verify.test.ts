@@ -1,6 +1,7 @@
 import { cp, readdir } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
+import { transactionRowKey } from "../../../src/index/rows/row-keys.ts";
 import { saveAltered } from "../../upkeep/altered-index.ts";
 import { type TrimScene, trimScene, twoCheckpoints } from "../../upkeep/trim-scene.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
@@ -47,6 +48,15 @@ it("refuses and does not mark a whole checkpoint of a history that the log lost;
   expect(await marks(scene)).toEqual([]);
   const alone = await verify(scene, `checkpoints/${lost}`, "--json");
   expect(JSON.parse(alone.stdout)).toMatchObject({ name: lost, log: null });
+});
+
+it("refuses and does not mark one whose index lacks the outcome of a transaction", async () => {
+  const scene = await trimScene("nats");
+  await twoCheckpoints(scene);
+  const holed = await saveAltered(scene, "first", {}, [transactionRowKey(12)]);
+  const { code, stderr } = await verify(scene, holed, "-j", "{}");
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/^INDEX_CORRUPT: .*transaction 12 is missing/)]);
+  expect(await marks(scene)).toEqual([]);
 });
 
 it("says where the log does not go back to it any more", async () => {
