@@ -1,4 +1,5 @@
 // Runs fault tests of the suite for long: node test/dist/soak/main.js [NAME...] [--rounds N] [--seed N] [--minutes N] [--period SECONDS]
+// For skew also [--other PATH] [--first PATH]: built checkouts of the versions that it needs, so that it builds none.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
@@ -6,9 +7,17 @@ import { parseArgs } from "node:util";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 
-/** A soak that is a program of its own, since it needs more than the tests do (a C compiler). */
-const PROGRAMS: Readonly<Record<string, { readonly program: string; readonly rounds: number }>> = {
+/** A soak that is a program of its own, since it needs more than the tests do (a C compiler, builds of other versions). */
+interface Program {
+  readonly program: string;
+  readonly rounds: number;
+  /** Options of this command that it takes too. */
+  readonly options?: readonly ("other" | "first")[];
+}
+
+const PROGRAMS: Readonly<Record<string, Program>> = {
   resources: { program: "packages/node/dist/test/faults/system-calls/main.js", rounds: 40 },
+  skew: { program: "test/dist/skew/main.js", rounds: 20, options: ["other", "first"] },
 };
 
 /** What can be soaked: the test, and how many rounds it makes, or minutes it takes, when nothing else is said. */
@@ -41,6 +50,8 @@ const { values, positionals } = parseArgs({
     seed: { type: "string" },
     minutes: { type: "string" },
     period: { type: "string" },
+    other: { type: "string" },
+    first: { type: "string" },
   },
 });
 const wanted = values.only === undefined ? positionals : [values.only];
@@ -85,15 +96,13 @@ async function run(
   return code;
 }
 
-async function runProgram({
-  program,
-  rounds,
-}: {
-  readonly program: string;
-  readonly rounds: number;
-}): Promise<number | null> {
+async function runProgram({ program, rounds, options = [] }: Program): Promise<number | null> {
   const told = count("--rounds", values.rounds ?? values.seeds ?? String(rounds));
   const args = [program, "--rounds", String(told), "--seed", String(count("--seed", values.seed ?? "1"))];
+  for (const option of options) {
+    const value = values[option];
+    if (value !== undefined) args.push(`--${option}`, value);
+  }
   const child = spawn(process.execPath, args, { cwd: ROOT, stdio: "inherit" });
   const [code] = (await once(child, "exit")) as [number | null];
   return code;

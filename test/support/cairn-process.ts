@@ -25,9 +25,9 @@ export interface CommandResult {
 /** Runs a cairn command to its end. */
 export async function runCairn(
   args: readonly string[],
-  options: { env?: NodeJS.ProcessEnv; cwd?: string; input?: AsyncIterable<string> } = {},
+  options: { env?: NodeJS.ProcessEnv; cwd?: string; input?: AsyncIterable<string>; program?: string } = {},
 ): Promise<CommandResult> {
-  const child = spawn(process.execPath, [CAIRN, ...args], {
+  const child = spawn(process.execPath, [options.program ?? CAIRN, ...args], {
     env: { ...process.env, ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     stdio: ["pipe", "pipe", "pipe"],
@@ -61,6 +61,8 @@ export interface NodeProcessOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** How many files the process may have open; as many as this one by default. */
   readonly openFiles?: number;
+  /** The command of another build; this one's by default. */
+  readonly program?: string;
 }
 
 /** A node in a process of its own, started as a user starts it. */
@@ -80,8 +82,8 @@ export class NodeProcess {
   }
 
   /** Starts the process; answers at once. */
-  static start({ id, dir, args = [], env = {}, openFiles }: NodeProcessOptions): NodeProcess {
-    const command = [process.execPath, CAIRN, "start", ...args];
+  static start({ id, dir, args = [], env = {}, openFiles, program }: NodeProcessOptions): NodeProcess {
+    const command = [process.execPath, program ?? CAIRN, "start", ...args];
     const limit = openFiles === undefined ? "" : `ulimit -n ${openFiles} && `;
     const child = spawn("bash", ["-c", `${limit}exec "$0" "$@"`, ...command], {
       env: { ...process.env, CAIRN_NODE_ID: id, CAIRN_DIR: dir, CAIRN_HTTP_PORT: "0", ...env },

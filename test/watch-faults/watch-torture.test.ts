@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { seededRandom } from "../support/seeded-random.ts";
 import { soakRounds, soakTimeout } from "../support/soak-rounds.ts";
 import { TortureWatcher, type WatchedPart, type WatchedSegment } from "../support/torture-watcher.ts";
 import { WatchedCluster } from "../support/watched-cluster.ts";
@@ -27,7 +28,7 @@ describe("watchers that disconnect, stand still and change nodes", () => {
 });
 
 async function torture(cluster: WatchedCluster, seed: number): Promise<void> {
-  const random = randomOf(seed);
+  const random = seededRandom(seed);
   const pick = (count: number): number => Math.floor(random() * count);
   const last = (await cluster.expected()).at(-1)?.txId ?? 1;
   const begin = (index: number): number | undefined =>
@@ -40,7 +41,7 @@ async function torture(cluster: WatchedCluster, seed: number): Promise<void> {
     return new TortureWatcher({
       ...part,
       from: begin(index),
-      random: randomOf(seed * 1_000 + index),
+      random: seededRandom(seed * 1_000 + index),
       urls: () => cluster.urls,
     });
   });
@@ -128,15 +129,4 @@ function operations(pick: (count: number) => number): unknown[] {
     if (kind < 3) return ["delete", bucket, key];
     return ["put", bucket, key, pick(20) === 0 ? "x".repeat(LARGE) : pick(1_000)];
   });
-}
-
-/** mulberry32: the same seed, the same run, as far as the machine's pace lets it be. */
-function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

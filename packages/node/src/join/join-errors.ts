@@ -84,13 +84,17 @@ export function nothingToRestore(
     });
   }
   const upTo = parseCheckpointName(newest.name)?.txId;
+  const cure =
+    newest.code === "INDEX_VERSION"
+      ? "Another version of Cairn wrote that checkpoint: run that version, restore the log, or configure another store that holds "
+      : "Restore that checkpoint's files or the log's, or configure another store that holds ";
   return new CairnError(
     "LOG_TRIMMED",
     `${sentence} Those up to ${upTo} were last in ${newest.name} of ${newest.store} (${newest.code}: ${newest.message})`,
     {
       hint:
         otherVersion(movedAside) +
-        "Restore that checkpoint's files or the log's, or configure another store that holds this log's checkpoints (restore-from). " +
+        `${cure}this log's checkpoints (restore-from). ` +
         `cairn status names all that were found (in /status: join.skipped).${GOES_ON}`,
     },
   );

@@ -4,7 +4,9 @@ import type { JoinContext } from "./join-context.ts";
 import { type IndexState, statePosition } from "../index/rows/index-state.ts";
 import { IndexStore } from "../index/index-store.ts";
 import { checkAnchor } from "../log/anchor.ts";
+import { ofFirstVersion } from "../log/first-version.ts";
 import { continuesAt } from "../transactions/birth-record.ts";
+import { isOfFirstVersion } from "../transactions/message-frame.ts";
 import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
 import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
 import type { MovedContents } from "../db-dir/index-directory.ts";
@@ -61,7 +63,14 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
     await directory.place(replacement);
     return await openLocal({ ...context, suspect: undefined });
   }
-  if (opened.state !== undefined) context.onLocal(await IndexStore.open(opened.kv, opened.state));
+  if (opened.state === undefined) return opened;
+  try {
+    context.onLocal(await IndexStore.open(opened.kv, opened.state));
+  } catch (error) {
+    // Nobody else has it yet, and while it is open no other index can take its place.
+    await opened.kv.close();
+    throw error;
+  }
   return opened;
 }
 
@@ -71,7 +80,9 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
  */
 async function mayAloneHold({ log, system }: JoinContext, unusable: CairnError): Promise<boolean> {
   if (unusable.code !== "INDEX_VERSION") return false;
-  if (await log.exists()) return (await log.bounds()).first > 1;
+  // A log that this version does not read is refused before anything is moved: the version that reads it goes on with this index.
+  const identity = await readLogIdentity(log);
+  if (identity !== undefined) return identity.bounds.first > 1;
   if (system.onLogMismatch.different === "rebuild") return true;
   throw emptyLog(log.name, "the local index, which another version of Cairn made, was built from one");
 }
@@ -184,8 +195,12 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   const restored = await restoreIndex(context, identity);
   if (restored !== undefined) return { index: restored, identity };
   const { birth, bounds } = identity;
-  if (birth === undefined)
-    throw nothingToRestore(identity, context.report, restoreStores(context.system.checkpointer));
+  if (birth === undefined) {
+    // Only here: where a checkpoint holds what came before, such a message is one that was published to a log of this version.
+    const oldest = await log.fetch(bounds.first);
+    if (oldest !== undefined && isOfFirstVersion(oldest.payload)) throw ofFirstVersion(log.name);
+    throw nothingToRestore(identity, context.report, restoreStores(system.checkpointer));
+  }
   if (birth.continues !== undefined) {
     throw nothingToContinue(identity, birth.continues, context.report.skipped.length);
   }

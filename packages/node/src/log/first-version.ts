@@ -6,7 +6,7 @@ export function ofFirstVersion(logName: string): CairnError {
     "LOG_DIFFERENT",
     `Cairn 0.1.0 wrote the log "${logName}", which this version does not read.`,
     {
-      hint: "Begin a new log, under another name. To take the documents over, start Cairn 0.1.0 on the old one and, for each bucket, run cairn list BUCKET --all --transactions --url OLD-NODE | cairn load - --url NEW-NODE. Nothing was read or written.",
+      hint: "Begin a new log, under another name. To take the documents over, start Cairn 0.1.0 on the old one and, for each bucket, with the command of this version run cairn list BUCKET --all --transactions --url OLD-NODE | cairn load - --url NEW-NODE. Nothing was read or written.",
     },
   );
 }

@@ -46,7 +46,8 @@ export async function nodeStatus(
   { stalled, divergence }: Pick<NodeStatus, "stalled"> & Pick<NodeStatus["index"], "divergence">,
   store?: CheckpointStore,
 ): Promise<NodeStatus> {
-  const { index, identity, report, observation, failure } = parts;
+  // Of one instant: what is asked below may last, and a failed node always says why.
+  const { phase, index, identity, report, observation, failure } = parts;
   const { checkpointer, upkeep } = parts.services ?? {};
   const bounds = await askBounds(parts.log);
   const offset = identity?.birth?.offset ?? index?.state.log.offset ?? 0;
@@ -57,7 +58,7 @@ export async function nodeStatus(
   return {
     node,
     version: VERSION,
-    phase: parts.phase,
+    phase,
     log: {
       name: parts.log?.name ?? "",
       id: identity?.id ?? state?.log.id ?? null,

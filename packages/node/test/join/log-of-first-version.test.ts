@@ -36,13 +36,30 @@ async function start(id: string, log = path.join(dir, `${id}-log`)): Promise<Cai
   return node;
 }
 
+/** A message as version 0.1.0 framed it. */
+function ofFirstVersion(body: string): Buffer {
+  return Buffer.from(`cairn/1 ${crc32(body).toString(16).padStart(8, "0")}\n${body}`);
+}
+
+it("a log of version 0.1.0 that lost its beginning is still told to be one", async () => {
+  const folder = path.join(dir, "trimmed-log-of-0.1.0");
+  const log = await openEmbeddedTxLog({ path: folder });
+  await log.create((id) => ofFirstVersion(JSON.stringify({ birth: { log: id, offset: 0 } })));
+  for (let n = 2; n <= 5; n += 1) await log.append(ofFirstVersion('{"ops":[["delete","pods","default/a"]]}'));
+  await log.trim?.(4);
+  await log.close();
+
+  const refused = await start("refused", folder);
+  await vi.waitFor(() => expect(refused.phase).toBe("failed"));
+  const { failure } = await refused.status();
+  expect(failure).toMatchObject({ code: "LOG_DIFFERENT", hint: expect.stringContaining("cairn load") });
+  expect(failure?.message).toContain("0.1.0");
+});
+
 it("a log of version 0.1.0 is refused, and what the hint says takes its documents over", async () => {
   const folder = path.join(dir, "log-of-0.1.0");
   const log = await openEmbeddedTxLog({ path: folder });
-  await log.create((id) => {
-    const body = JSON.stringify({ birth: { log: id, offset: 0 } });
-    return Buffer.from(`cairn/1 ${crc32(body).toString(16).padStart(8, "0")}\n${body}`);
-  });
+  await log.create((id) => ofFirstVersion(JSON.stringify({ birth: { log: id, offset: 0 } })));
   await log.close();
 
   const refused = await start("refused", folder);

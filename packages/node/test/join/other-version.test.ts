@@ -84,6 +84,9 @@ it("says what is missing, where it was last and where its own index is, when the
     hint: expect.stringContaining(aside),
   });
   expect(failure?.message).toContain(theirs);
+  // Its files are whole: there is nothing to restore of them.
+  expect(failure?.hint).toContain("run that version");
+  expect(failure?.hint).not.toContain("Restore that checkpoint");
   expect(await codeOf(path.join(aside, "live"))).toBe("INDEX_VERSION");
   // Nothing but this holds the first transactions, so it is not among what is forgotten.
   const note = path.join(aside, "why.json");

@@ -1,10 +1,16 @@
 import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
-import type { CheckpointListing, CheckpointStore, RestoreProgress } from "@cairn/checkpoint";
+import {
+  type CheckpointListing,
+  type CheckpointStore,
+  listCheckpoints,
+  type RestoreProgress,
+} from "@cairn/checkpoint";
 import { CairnError, type KvProvider, levelProvider } from "@cairn/kv";
 import type { VerifiedSummary } from "@cairn/client";
 import { readLogIdentity } from "../../log/log-identity.ts";
 import type { TxLog } from "../../log/tx-log.ts";
+import { judgeFormat } from "../../checkpoints/accept-checkpoint.ts";
 import {
   readBack,
   type ReadCheckpoint,
@@ -132,7 +138,7 @@ async function verify(
   { mark, staging, log: logId }: VerifyCommandOptions,
   terminal: Terminal,
 ): Promise<Verified> {
-  const checkpoint = await whichCheckpoint(store, name, log, logId);
+  const checkpoint = await whichCheckpoint(store, name, { log, provider }, logId);
   const stagingDir = await stagingFolder(staging, "cairn-verify-", terminal);
   const interrupt = new AbortController();
   const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
@@ -164,11 +170,14 @@ async function verify(
   }
 }
 
-/** The checkpoint named, or the newest: of the log asked for, else of the configured one, else of the only one in the store. */
+/**
+ * The checkpoint named, or the newest: of the log asked for, else of the configured one (the newest that this version reads, where there
+ * is one: during an upgrade nodes of the other version save theirs beside it), else of the only one in the store.
+ */
 async function whichCheckpoint(
   store: CheckpointStore,
   name: string | undefined,
-  log: TxLog | undefined,
+  { log, provider }: { readonly log: TxLog | undefined; readonly provider: KvProvider },
   asked: string | undefined,
 ): Promise<CheckpointListing> {
   if (name !== undefined || asked !== undefined || log === undefined) {
@@ -176,7 +185,11 @@ async function whichCheckpoint(
   }
   const identity = await readLogIdentity(log);
   if (identity === undefined) throw noLog(log.name);
-  return await findCheckpoint(store, undefined, identity.id);
+  const { checkpoints } = await listCheckpoints(store);
+  const own = checkpoints.find(
+    (one) => one.log.id === identity.id && judgeFormat(one, provider.format) === undefined,
+  );
+  return own ?? (await findCheckpoint(store, undefined, identity.id));
 }
 
 function interrupted(): CairnError {

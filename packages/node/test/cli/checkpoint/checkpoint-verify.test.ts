@@ -1,6 +1,7 @@
 import { cp, readdir } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";
+import { INDEX_VERSION } from "../../../src/index/rows/index-state.ts";
 import { transactionRowKey } from "../../../src/index/rows/row-keys.ts";
 import { saveAltered } from "../../upkeep/altered-index.ts";
 import { type TrimScene, trimScene, twoCheckpoints } from "../../upkeep/trim-scene.ts";
@@ -34,6 +35,17 @@ it("with a configuration compares the newest of the configured store with the lo
       ),
     ),
   ]);
+  expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
+});
+
+it("takes the newest of its own version, though nodes of another one have saved since; one that is named is refused", async () => {
+  const scene = await trimScene("nats");
+  const [, newer] = await twoCheckpoints(scene);
+  const theirs = await saveAltered(scene, "first", { version: INDEX_VERSION + 1 });
+  const { code, stdout } = await verify(scene, "-j", "{}");
+  expect([code, stdout]).toEqual([0, expect.stringContaining(`${newer} is whole`)]);
+  const named = await verify(scene, theirs, "-j", "{}");
+  expect([named.code, named.stderr]).toEqual([1, expect.stringMatching(/^INDEX_VERSION: /)]);
   expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
 });
 

@@ -1,0 +1,34 @@
+import { expect, it } from "vitest";
+import { CairnError } from "@cairn/kv";
+import { JoinReport } from "../../src/join/join-report.ts";
+import type { TxLog } from "../../src/log/tx-log.ts";
+import { nodeStatus, type StatusParts } from "../../src/node/node-status.ts";
+import { LastWorks } from "../../src/observe/last-works.ts";
+
+it("never says that a node has failed without saying why, though it fails while the log is asked", async () => {
+  let failure: CairnError | undefined;
+  const log = {
+    name: "cairn",
+    bounds: () => {
+      failure = new CairnError("LOG_DIFFERENT", "It is another log.");
+      return Promise.resolve({ first: 1, last: 1 });
+    },
+  } as unknown as TxLog;
+  const parts: StatusParts = {
+    get phase() {
+      return failure === undefined ? "restoring" : "failed";
+    },
+    get failure() {
+      return failure;
+    },
+    log,
+    identity: undefined,
+    index: undefined,
+    report: new JoinReport(),
+    services: undefined,
+    observation: { lastWorks: new LastWorks() },
+  };
+  const ask = async () => await nodeStatus("a", parts, { stalled: null, divergence: null });
+  expect(await ask()).toMatchObject({ phase: "restoring", failure: null });
+  expect(await ask()).toMatchObject({ phase: "failed", failure: { code: "LOG_DIFFERENT" } });
+});

@@ -1,0 +1,238 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { NodeStatus } from "@cairn/node";
+import { LogFold, NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { type CommandResult, NodeProcess, runCairn } from "../support/cairn-process.ts";
+import { falseAlarms, isFalseAlarm, readLogLine } from "./alarms.ts";
+import { type Build, NEW } from "./builds.ts";
+import type { Figures } from "./figures.ts";
+import { configOf } from "./node-config.ts";
+import { StoreHistory } from "./store-history.ts";
+
+/** How many of its own checkpoints each version keeps. */
+const RETAIN = 2;
+const SETTLED_WITHIN_MS = 90_000;
+const LOOK_EVERY_MS = 50;
+
+/** A node of the cluster: its places, and what it is now. */
+export interface Member {
+  readonly id: string;
+  readonly config: string;
+  build: Build;
+  process: NodeProcess | undefined;
+  /** Of the index that its db-dir holds for sure. */
+  holds: number | undefined;
+  /** Lines of its log that were looked at. */
+  read: number;
+}
+
+/** Node processes of two versions over one nats-server and one folder of checkpoints; every look at them notes what they must not say. */
+export class SkewCluster {
+  readonly folder: string;
+  readonly nats: NatsTestServer;
+  readonly store: StoreHistory;
+  readonly members: Member[] = [];
+  /** Codes that nodes may fail with, since this round gives them cause. */
+  readonly expected = new Set<string>();
+  readonly figures: Figures;
+  readonly #fold = new LogFold();
+  readonly #over = new AbortController();
+  readonly #looking: Promise<void>;
+
+  private constructor(folder: string, nats: NatsTestServer, figures: Figures) {
+    this.folder = folder;
+    this.nats = nats;
+    this.figures = figures;
+    this.store = new StoreHistory(this.checkpoints, RETAIN);
+    this.#looking = this.#watchStore();
+    // Whoever closes gets it.
+    this.#looking.catch(() => {});
+  }
+
+  static async open(figures: Figures): Promise<SkewCluster> {
+    const folder = await mkdtemp(path.join(tmpdir(), "cairn-skew-"));
+    const nats = await startNatsServer({ storeDir: path.join(folder, "nats") });
+    return new SkewCluster(folder, nats, figures);
+  }
+
+  get checkpoints(): string {
+    return path.join(this.folder, "checkpoints");
+  }
+
+  /** A node that is not started yet. */
+  async add(id: string, build: Build, stream = "cairn"): Promise<Member> {
+    const config = path.join(this.folder, `${id}.json`);
+    const whole = configOf(id, path.join(this.folder, id), {
+      server: this.nats.url,
+      stream,
+      checkpoints: this.checkpoints,
+      retain: RETAIN,
+    });
+    await writeFile(config, JSON.stringify(whole));
+    const member: Member = { id, config, build, process: undefined, holds: undefined, read: 0 };
+    this.members.push(member);
+    return member;
+  }
+
+  /** Starts a node that does not run; answers at once. */
+  spawn(member: Member, build: Build): NodeProcess {
+    if (this.#over.signal.aborted) throw new Error("The cluster is closed.");
+    member.build = build;
+    member.read = 0;
+    this.figures.count(`starts of the ${build.name} version`);
+    const args = ["-f", member.config, "--log-level", "debug"];
+    member.process = NodeProcess.start({
+      id: member.id,
+      dir: path.join(this.folder, member.id),
+      args,
+      program: build.program,
+    });
+    return member.process;
+  }
+
+  /** Starts a node and waits until it is ready or has failed; answers its status then. */
+  async start(member: Member, build: Build): Promise<NodeStatus> {
+    await this.store.look();
+    const before = this.store.present;
+    const process = this.spawn(member, build);
+    const deadline = Date.now() + SETTLED_WITHIN_MS;
+    for (;;) {
+      const status = await process.status();
+      // The version before may say so an instant before it says why.
+      const isFailed = status.phase === "failed" && (build === NEW || status.failure !== null);
+      if (status.phase === "ready" || isFailed) {
+        await this.#judgeJoin(member, status, before);
+        return status;
+      }
+      if (Date.now() > deadline)
+        throw new Error(`${member.id} (${build.name}) is ${status.phase}:\n${process.output()}`);
+      await delay(20);
+    }
+  }
+
+  /** Ends a node as a crash would, or in good order. */
+  async end(member: Member, how: "kill" | "stop"): Promise<void> {
+    const { process } = member;
+    if (process === undefined) return;
+    this.figures.count(how === "kill" ? "nodes killed" : "nodes stopped");
+    await (how === "kill" ? process.kill() : process.stop());
+    this.#readLog(member);
+    member.process = undefined;
+  }
+
+  /** Removes a node's db-dir. */
+  async empty(member: Member): Promise<void> {
+    this.figures.count("db-dirs emptied");
+    await rm(path.join(this.folder, member.id), { recursive: true, force: true });
+    member.holds = undefined;
+  }
+
+  /** The nodes that run and are ready. */
+  async ready(): Promise<Member[]> {
+    const found = await Promise.all(
+      this.members.map(async (member) => ((await this.statusOf(member))?.phase === "ready" ? [member] : [])),
+    );
+    return found.flat();
+  }
+
+  async statusOf({ process }: Member): Promise<NodeStatus | undefined> {
+    if (process === undefined || process.exited) return undefined;
+    return await process.status();
+  }
+
+  /** Runs a command of a build with a node's configuration. */
+  async command({ program }: Build, { config }: Member, ...args: string[]): Promise<CommandResult> {
+    return await runCairn([...args, "-f", config], { program });
+  }
+
+  /** Notes what the running nodes must not say, in their status and their logs. */
+  async inspect(): Promise<void> {
+    for (const member of this.members) {
+      const status = await this.statusOf(member);
+      if (status === undefined) continue;
+      for (const alarm of falseAlarms(status, this.expected)) this.violated(member, alarm);
+      this.#readLog(member);
+    }
+  }
+
+  violated({ id, build }: Pick<Member, "id" | "build">, sentence: string): void {
+    this.figures.violated(`${id} (${build.name}): ${sentence}`);
+  }
+
+  /** The log so far, folded without any part of a node; asked before each trim, it has all messages. */
+  async fold(): Promise<LogFold> {
+    await NatsOperator.at(this.nats.url, async (operator) => {
+      for await (const message of operator.messages()) {
+        if (message.position <= this.#fold.txId) continue;
+        if (message.position !== this.#fold.txId + 1)
+          throw new Error(`The fold lacks message ${this.#fold.txId + 1}.`);
+        this.#fold.apply(message);
+      }
+    });
+    return this.#fold;
+  }
+
+  async close(): Promise<void> {
+    this.#over.abort();
+    await Promise.all(this.members.map(async ({ process }) => await process?.kill()));
+    await this.nats.close();
+    await this.#looking;
+    // A command that a round ran may still write.
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 10 });
+  }
+
+  async #judgeJoin(
+    member: Member,
+    status: NodeStatus,
+    before: readonly { indexVersion: number }[],
+  ): Promise<void> {
+    const { join, index, phase } = status;
+    for (const problem of falseAlarms(status, this.expected)) this.violated(member, problem);
+    for (const { code } of [...join.movedAside, ...join.skipped])
+      this.figures.count(`passed over or moved aside: ${code}`);
+    if (status.failure !== null) this.figures.count(`refused: ${status.failure.code}`);
+    await this.store.look();
+    const from = join.restoredFrom === null ? undefined : this.store.seen.get(join.restoredFrom.name);
+    if (from !== undefined && from.indexVersion !== index.version)
+      this.violated(member, `version ${index.version} restored ${from.name} of version ${from.indexVersion}`);
+    const isForeign = member.holds !== undefined && member.holds !== index.version;
+    if (isForeign && !join.movedAside.some(({ code }) => code === "INDEX_VERSION"))
+      this.violated(
+        member,
+        `version ${index.version} did not move aside the index of version ${member.holds}`,
+      );
+    if (phase !== "ready") return;
+    if (from !== undefined) this.figures.count(`restored a checkpoint of index version ${index.version}`);
+    const own = before.filter(({ indexVersion }) => indexVersion === index.version);
+    if (isForeign && own.length > 0 && join.restoredFrom === null)
+      this.violated(member, `it restored none of ${own.length} checkpoints of its version ${index.version}`);
+    member.holds = index.version;
+  }
+
+  #readLog(member: Member): void {
+    const lines = member.process?.lines ?? [];
+    for (const line of lines.slice(member.read)) {
+      const said = readLogLine(line);
+      if (said === undefined) continue;
+      if (isFalseAlarm(said, this.expected)) this.violated(member, `its log says ${line}`);
+      for (const { name, reason } of said.removed ?? []) {
+        if (reason !== "retention") continue;
+        this.figures.count("checkpoints removed by retention");
+        const removed = this.store.seen.get(name)?.indexVersion;
+        const own = member.holds;
+        if (removed !== undefined && own !== undefined && removed !== own)
+          this.violated(member, `its sweep removed ${name} of version ${removed}`);
+      }
+    }
+    member.read = lines.length;
+  }
+
+  async #watchStore(): Promise<void> {
+    while (!this.#over.signal.aborted) {
+      for (const problem of await this.store.look()) this.figures.violated(problem);
+      await delay(LOOK_EVERY_MS);
+    }
+  }
+}

@@ -1,0 +1,50 @@
+import type { NodeStatus } from "@cairn/node";
+import { type Build, NEW } from "./builds.ts";
+import { askCheckpoint, saveCheckpoint } from "./node-requests.ts";
+import type { Member, SkewCluster } from "./skew-cluster.ts";
+
+/** Verifies the newest checkpoint of a ready node's version, and trims the log with the command of that version. */
+export async function trimLog(cluster: SkewCluster, random: () => number): Promise<void> {
+  const ready = await cluster.ready();
+  const member = ready[Math.floor(random() * ready.length)];
+  if (member === undefined) return;
+  await askCheckpoint(cluster, member);
+  const verify = `${await member.process?.url()}/api/v1/checkpoints/newest/verify`;
+  await fetch(verify, { method: "POST" }).then((answer) => answer.text());
+  await cluster.fold();
+  cluster.expected.add("LOG_TRIMMED");
+  const { code, stdout, stderr } = await cluster.command(member.build, member, "log", "trim");
+  if (code !== 0) cluster.violated(member, `log trim ended with ${code}: ${stderr}`);
+  cluster.figures.count(stdout.startsWith("trimmed") ? "logs trimmed" : "logs not trimmed");
+}
+
+/**
+ * A node failed with `LOG_TRIMMED`: no rebuild helps, and it says so. Where another node of its version
+ * still runs, it is started again with a checkpoint of that one; else it is run as the other version, as the hint says.
+ */
+export async function followHint(
+  cluster: SkewCluster,
+  member: Member,
+  other: Build,
+  hint: string,
+): Promise<NodeStatus> {
+  const rebuild = await cluster.command(member.build, member, "checkpoint", "create", "--rebuild");
+  cluster.figures.count("rebuilds refused with LOG_TRIMMED");
+  if (rebuild.code === 0 || !rebuild.stderr.includes("LOG_TRIMMED"))
+    cluster.violated(member, `the rebuild of a trimmed log ended with ${rebuild.code}: ${rebuild.stderr}`);
+  // What the version before says cannot be changed any more; docs/errors.md says the same for it. Another node of this version may have
+  // saved a checkpoint just now: the command names it then.
+  for (const said of member.build === NEW ? [hint, rebuild.stderr] : []) {
+    if (!/run that (?:cairn|version)|join from/i.test(said))
+      cluster.violated(member, `it does not say to run the other version: ${said}`);
+  }
+  const sameVersion = (await cluster.ready()).find(({ build }) => build === member.build);
+  if (sameVersion !== undefined) await saveCheckpoint(cluster, sameVersion);
+  const way = sameVersion === undefined ? "as the other version" : "again, from a checkpoint of its version";
+  cluster.figures.count(`nodes that failed with LOG_TRIMMED, started ${way}`);
+  await cluster.end(member, "stop");
+  const status = await cluster.start(member, sameVersion?.build ?? other);
+  if (status.phase !== "ready")
+    cluster.violated(member, `what "${hint}" says ends with ${JSON.stringify(status.failure)}`);
+  return status;
+}

@@ -1,0 +1,208 @@
+import type { NodeStatus } from "@cairn/node";
+import { runCairn } from "../support/cairn-process.ts";
+import { seededRandom } from "../support/seeded-random.ts";
+import { AcknowledgedHistory, differences, type Operation } from "./acknowledged.ts";
+import { type Build, NEW } from "./builds.ts";
+import type { Figures } from "./figures.ts";
+import { askCheckpoint, documentsOf, submitBatch } from "./node-requests.ts";
+import { type Member, SkewCluster } from "./skew-cluster.ts";
+import { followHint, trimLog } from "./trimmed-log.ts";
+import { BUCKETS, Writers } from "./writers.ts";
+
+const BATCH = 1_200;
+const AWAIT_MS = 60_000;
+
+/** A cluster of two versions is upgraded and downgraded at random; in a trimmed round its log loses its beginning. */
+export class UpgradeRound {
+  readonly #cluster: SkewCluster;
+  readonly #figures: Figures;
+  readonly #other: Build;
+  readonly #random: () => number;
+  readonly #history = new AcknowledgedHistory();
+  readonly #isTrimmed: boolean;
+
+  constructor(cluster: SkewCluster, other: Build, seed: number) {
+    this.#cluster = cluster;
+    this.#figures = cluster.figures;
+    this.#other = other;
+    this.#random = seededRandom(seed);
+    this.#isTrimmed = this.#pick(3) === 0;
+  }
+
+  /** Makes the round; what it finds broken is among the figures of the cluster, which the caller closes. */
+  async run(): Promise<void> {
+    const cluster = this.#cluster;
+    const size = 3 + this.#pick(3);
+    for (let n = 0; n < size; n += 1) await cluster.add(`node-${n}`, this.#build());
+    for (const member of cluster.members) await cluster.start(member, member.build);
+    await this.#load();
+    const writers = new Writers(cluster, this.#history, seededRandom(this.#pick(2 ** 31)));
+    try {
+      const steps = 8 + this.#pick(5);
+      for (let step = 0; step < steps; step += 1) {
+        await this.#step();
+        await cluster.inspect();
+      }
+      await this.#compareNodes();
+      await this.#finish();
+    } finally {
+      await writers.finish();
+    }
+    await this.#judge();
+  }
+
+  /** Enough that the chains have links. */
+  async #load(): Promise<void> {
+    const url = (await this.#member().process?.url()) ?? "";
+    const lines = Array.from({ length: BATCH }, (_, n) => {
+      const op: Operation = ["put", "pods", `load/d${n % 500}`, { n, text: "x".repeat(200) }];
+      return { id: `load-${n}`, ops: [op] };
+    });
+    await submitBatch(url, lines, this.#history);
+  }
+
+  async #step(): Promise<void> {
+    const kind = this.#pick(this.#isTrimmed ? 12 : 10);
+    if (kind < 5) await this.#replace();
+    else if (kind < 7) await askCheckpoint(this.#cluster, this.#member());
+    else if (kind < 8) await this.#interrupt();
+    else if (kind < 10) await this.#prune();
+    else await trimLog(this.#cluster, this.#random);
+  }
+
+  /** Ends a node and starts it as either version, with its db-dir or without. */
+  async #replace(): Promise<void> {
+    const member = this.#member();
+    await this.#cluster.end(member, this.#pick(2) === 0 ? "kill" : "stop");
+    if (this.#pick(3) === 0) await this.#cluster.empty(member);
+    await this.#startAs(member, this.#build());
+  }
+
+  /** A start that is cut short, at any instant before it is ready or just after it. */
+  async #interrupt(): Promise<void> {
+    const member = this.#member();
+    await this.#cluster.end(member, "kill");
+    const process = this.#cluster.spawn(member, this.#build());
+    member.holds = undefined;
+    await process.url();
+    for (let looks = this.#pick(6); looks > 0; looks -= 1) await process.status();
+    await this.#cluster.end(member, "kill");
+    await this.#startAs(member, this.#build());
+  }
+
+  /** By hand, with the configuration or with nothing but the folder; the other version's checkpoints stay either way. */
+  async #prune(): Promise<void> {
+    const build = this.#build();
+    const args =
+      this.#pick(2) === 0
+        ? ["-f", this.#member().config]
+        : [this.#cluster.checkpoints, "--retain-at-least", "2"];
+    const { code, stderr } = await runCairn(["checkpoint", "prune", ...args], { program: build.program });
+    this.#figures.count(`stores pruned by the ${build.name} version`);
+    if (code !== 0)
+      this.#figures.violated(`checkpoint prune of the ${build.name} version: ${code}: ${stderr}`);
+  }
+
+  /** Starts a node. One that the log was trimmed for is run as its own hint says. */
+  async #startAs(member: Member, build: Build): Promise<NodeStatus> {
+    const status = await this.#cluster.start(member, build);
+    if (status.phase === "ready") return status;
+    if (status.failure?.code !== "LOG_TRIMMED") return status;
+    const other = build === NEW ? this.#other : NEW;
+    return await followHint(this.#cluster, member, other, status.failure.hint ?? "");
+  }
+
+  /** All nodes while both versions run; each command rebuilds for those of its own version. */
+  async #compareNodes(): Promise<void> {
+    const [member] = this.#cluster.members;
+    if (member === undefined) return;
+    for (const build of [NEW, this.#other]) {
+      const rebuild = this.#isTrimmed ? [] : ["--rebuild"];
+      const { code, stdout, stderr } = await this.#cluster.command(
+        build,
+        member,
+        "status",
+        "--cluster",
+        "--digest",
+        ...rebuild,
+      );
+      this.#figures.count(`clusters compared by the ${build.name} version`);
+      if (code !== 0)
+        this.#figures.violated(`status --cluster of the ${build.name} version: ${code}: ${stdout}${stderr}`);
+    }
+  }
+
+  /** Upgrades every node as docs/operations.md says; where the log was trimmed in front of the new version, the other one stays. */
+  async #finish(): Promise<void> {
+    const [first] = this.#cluster.members;
+    if (first === undefined) return;
+    if (!this.#isTrimmed) {
+      const made = await this.#cluster.command(NEW, first, "checkpoint", "create", "--rebuild");
+      const verified = await this.#cluster.command(NEW, first, "checkpoint", "verify");
+      if (made.code !== 0 || verified.code !== 0)
+        this.#figures.violated(`before the upgrade: ${made.stderr}${verified.stderr}`);
+    }
+    const isNew = (await this.#cluster.ready()).find(({ build }) => build === NEW);
+    if (isNew !== undefined) await askCheckpoint(this.#cluster, isNew);
+    for (const member of this.#cluster.members) {
+      if (member.build === NEW && member.process !== undefined) continue;
+      await this.#cluster.end(member, "stop");
+      const status = await this.#startAs(member, NEW);
+      if (member.build !== NEW) return await this.#stay();
+      if (!this.#isTrimmed && status.join.restoredFrom === null)
+        this.#cluster.violated(
+          member,
+          "an upgraded node did not restore the checkpoint that was made for it",
+        );
+    }
+  }
+
+  /** The new version has nothing to join from: the whole cluster goes on with the other one. */
+  async #stay(): Promise<void> {
+    this.#figures.count("clusters that a trimmed log left with the other version");
+    for (const member of this.#cluster.members) {
+      if (member.build === this.#other && member.process !== undefined) continue;
+      await this.#cluster.end(member, "stop");
+      await this.#cluster.start(member, this.#other);
+    }
+  }
+
+  async #judge(): Promise<void> {
+    const cluster = this.#cluster;
+    const fold = await cluster.fold();
+    for (const lost of this.#history.lost((id) => fold.transactionOf(id))) this.#figures.violated(lost);
+    this.#figures.count("transactions acknowledged", this.#history.size);
+    const versions = new Set(cluster.members.map(({ build }) => build));
+    if (versions.size !== 1) this.#figures.violated("the nodes are not all of one version in the end");
+    const expected = this.#history.documents();
+    for (const member of cluster.members) {
+      const url = await member.process?.url();
+      await fetch(`${url}/api/v1/tx/${fold.txId}?timeout=${AWAIT_MS}`).then((answer) => answer.text());
+      const found = await member.process?.digest();
+      if (found?.txId !== fold.txId || found.digest !== fold.digest())
+        cluster.violated(member, `${JSON.stringify(found)} is not the log's ${fold.txId} ${fold.digest()}`);
+      for (const problem of differences(expected, await documentsOf(member, BUCKETS)))
+        cluster.violated(member, problem);
+      // Each looks at the store, and compares its past with the newest checkpoint.
+      await askCheckpoint(this.#cluster, member);
+    }
+    await cluster.inspect();
+    const phases = await cluster.ready();
+    if (phases.length !== cluster.members.length)
+      this.#figures.violated(`only ${phases.length} nodes are ready in the end`);
+  }
+
+  #member(): Member {
+    const member = this.#cluster.members[this.#pick(this.#cluster.members.length)];
+    if (member === undefined) throw new Error("The cluster has no nodes.");
+    return member;
+  }
+
+  #build(): Build {
+    return this.#pick(2) === 0 ? NEW : this.#other;
+  }
+
+  #pick(count: number): number {
+    return Math.floor(this.#random() * count);
+  }
+}
