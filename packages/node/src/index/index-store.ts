@@ -13,6 +13,8 @@ import {
   decodeRevisionCursor,
   encodeListCursor,
   encodeRevisionCursor,
+  type ListCursor,
+  lostHistory,
 } from "./read/cursor.ts";
 import { digestIndex } from "./read/digest.ts";
 import {
@@ -52,6 +54,9 @@ export interface AppliedCounts {
   readonly bytes: number;
   readonly refused: RefusedMessages;
 }
+
+/** So much of the history chain in a cursor tells two histories apart. */
+const HISTORY_DIGITS = 12;
 
 /** The index in one key-value store: applies the log's messages, and answers reads from what it applied. */
 export class IndexStore {
@@ -176,6 +181,7 @@ export class IndexStore {
       const state = (await readState(reader)) ?? this.#state;
       const now = state.txId;
       const cursor = query.cursor === undefined ? undefined : decodeListCursor(query.cursor);
+      if (cursor !== undefined && (await this.#isLost(cursor))) throw lostHistory();
       const txId = cursor?.txId ?? (await resolveAsOf(reader, query.asOf)) ?? now;
       const range = cursor === undefined ? query : { ...query, after: cursor.after };
       const { where } = query;
@@ -186,8 +192,16 @@ export class IndexStore {
             ? await listCurrent(reader, range)
             : await listAsOf(reader, range, txId);
       const page = { txId: Math.min(txId, now), documents };
-      return after === undefined ? page : { ...page, cursor: encodeListCursor({ txId: page.txId, after }) };
+      if (after === undefined) return page;
+      const history = (await this.chainsAt(page.txId))?.history.slice(0, HISTORY_DIGITS);
+      return { ...page, cursor: encodeListCursor({ txId: page.txId, after, history }) };
     });
+  }
+
+  /** Whether a cursor was made of another history; false where that is not known. */
+  async #isLost({ txId, history }: ListCursor): Promise<boolean> {
+    const known = history === undefined ? undefined : await this.chainsAt(txId);
+    return known !== undefined && !known.history.startsWith(history ?? "");
   }
 
   async history(key: DocumentKey, limit: number, cursor?: string): Promise<HistoryPage> {

@@ -27,7 +27,7 @@ export interface DivergenceParts {
 /** Before a rebuild begins, so that of many nodes that notice at once one is the first (ms). */
 const MOST_PAUSE_MS = 2_000;
 /** For how long others go first: what they say of themselves anybody could say (ms). */
-const MOST_WAIT_MS = 600_000;
+const MOST_WAIT_MS = 120_000;
 /** Anybody who can reach the nodes may send claims: those alone make no node rebuild all the time, nor fill its log. */
 const LEAST_REST_MS = 600_000;
 const REST_A_REBUILD = 20;
@@ -61,6 +61,8 @@ export class Divergences {
   #settling: Promise<void> | undefined;
   #restUntil = 0;
   #quietUntil = 0;
+  /** Who was told of, and how it stands: once each. */
+  readonly #told = new Set<string>();
 
   constructor(parts: DivergenceParts) {
     this.#parts = parts;
@@ -87,7 +89,7 @@ export class Divergences {
     }
     const settled = this.#right?.index === index && divergence.differAt <= this.#right.txId;
     const error = differenceFrom(who, divergence);
-    this.#tell(error, { settled, isStored });
+    this.#tell(error, `${who} ${divergence.kind} ${settled}`, { settled, isStored });
     if (settled) return { error, settled };
     if (this.#from === 0) this.#open = { error, since: clock.now(), who: new Map() };
     if (this.#open !== undefined && this.#open.who.size < MOST_WHO) this.#open.who.set(who, clock.now());
@@ -128,14 +130,17 @@ export class Divergences {
 
   #tell(
     { code, message, hint }: CairnError,
+    what: string,
     { settled, isStored }: { readonly settled: boolean; readonly isStored: boolean },
   ): void {
     const { logger, clock } = this.#parts;
-    if (!isStored && clock.now() < this.#quietUntil) return;
+    if (this.#told.has(what) || (!isStored && clock.now() < this.#quietUntil)) return;
+    if (this.#told.size >= MOST_WHO) this.#told.clear();
+    this.#told.add(what);
     this.#quietUntil = clock.now() + QUIET_MS;
     const next = settled
       ? "This node's index was compared with a rebuild and is what the log gives."
-      : "The node compares its index with a rebuild out of the log.";
+      : "The node compares its index with a rebuild out of the log as soon as it is its turn.";
     logger.error({ code, hint }, `${message} ${next}`);
   }
 

@@ -5,18 +5,29 @@ import type { TxId } from "@cairn/client";
 export interface ListCursor {
   readonly txId: TxId;
   readonly after: Uint8Array;
+  /** The beginning of the history chain at that transaction, where it was known: another history may have a transaction of that id. */
+  readonly history?: string | undefined;
 }
 
 /** A cursor as opaque text that fits in a URL. */
-export function encodeListCursor({ txId, after }: ListCursor): string {
-  return encode([txId, Buffer.from(after).toString("base64url")]);
+export function encodeListCursor({ txId, after, history }: ListCursor): string {
+  const parts = [txId, Buffer.from(after).toString("base64url")];
+  return encode(history === undefined ? parts : [...parts, history]);
 }
 
 /** `TX_INVALID` when it is not one of ours. */
 export function decodeListCursor(text: string): ListCursor {
-  const [txId, after] = decode(text);
-  if (!isId(txId) || typeof after !== "string") throw invalid();
-  return { txId, after: Buffer.from(after, "base64url") };
+  const [txId, after, history] = decode(text);
+  const isKnown = history === undefined || typeof history === "string";
+  if (!isId(txId) || typeof after !== "string" || !isKnown) throw invalid();
+  return { txId, after: Buffer.from(after, "base64url"), history };
+}
+
+/** The pages before were of transactions that the log has lost. */
+export function lostHistory(): CairnError {
+  return new CairnError("TX_INVALID", "The cursor is of a history that the log has lost.", {
+    hint: "Begin the list again without a cursor: what the pages before held may not be there any more.",
+  });
 }
 
 /** Where a history goes on: with the versions older than `revision`. */

@@ -3,7 +3,7 @@ import path from "node:path";
 import { memoryProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TxOperation } from "@cairn/client";
-import { encodeListCursor } from "../../../src/index/read/cursor.ts";
+import { decodeListCursor, encodeListCursor } from "../../../src/index/read/cursor.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { emptyState } from "../../../src/index/empty-state.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
@@ -34,6 +34,20 @@ describe("a list", () => {
     await apply(["put", "b", "n/a", 1], ["put", "b", "n\0x/c", 2]);
     const { documents } = await index.list({ bucket: "b", namespace: "n", limit: 10 });
     expect(documents.map(({ namespace }) => namespace)).toEqual(["n"]);
+  });
+
+  it("refuses to go on with a list that began in another history of the log", async () => {
+    await apply(["put", "aaa", "x/1", 1], ["put", "aaa", "x/2", 2]);
+    const { cursor = "" } = await index.list({ bucket: "aaa", limit: 1 });
+    const ours = await index.list({ bucket: "aaa", limit: 1, cursor });
+    expect(ours.documents).toHaveLength(1);
+    const { txId, after, history = "" } = decodeListCursor(cursor);
+    expect(history).toHaveLength(12);
+    const lost = encodeListCursor({ txId, after, history: "0".repeat(12) });
+    await expect(index.list({ bucket: "aaa", limit: 1, cursor: lost })).rejects.toMatchObject({
+      code: "TX_INVALID",
+      hint: expect.stringContaining("Begin the list again") as string,
+    });
   });
 
   it("refuses the cursor of another one", async () => {
