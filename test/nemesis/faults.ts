@@ -117,7 +117,9 @@ async function repaired(cluster: NemesisCluster, number: number): Promise<void> 
 }
 
 async function damageIndex(live: string, picks: Picks): Promise<void> {
-  const names = (await readdir(live)).filter((name) => /^(MANIFEST|CURRENT$)|\.(log|ldb)$/.test(name));
+  // A node that is killed while it builds its index anew may have none.
+  const files = await readdir(live).catch(() => []);
+  const names = files.filter((name) => /^(MANIFEST|CURRENT$)|\.(log|ldb)$/.test(name));
   const [first = "CURRENT", ...rest] = names.toSorted();
   const name = picks.of([first, ...rest]);
   await change(path.join(live, name), picks, name.endsWith(".ldb") ? TABLE_END : 1);
