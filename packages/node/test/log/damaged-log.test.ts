@@ -71,6 +71,27 @@ describe("an embedded log that was damaged on the disk", () => {
     expect(await using(async (log) => await log.bounds())).toEqual({ first: 1, last: 21 });
   });
 
+  it("is refused where a page in the middle of appends that came together is missing, though all else is right", async () => {
+    await write(1);
+    await using(async (log) => {
+      for (let group = 0; group < 3; group += 1) {
+        const texts = Array.from({ length: 300 }, (_, n) => message(1_000 * group + n));
+        await Promise.all(texts.map(async (text) => await log.append(text)));
+      }
+    });
+    const [name = ""] = (await readdir(folder)).filter((file) => file.endsWith(".log"));
+    const whole = await readFile(path.join(folder, name));
+    const pages = Math.floor(whole.length / 32_768);
+    expect(pages).toBeGreaterThan(3);
+    for (let page = 0; page < pages - 1; page += 1) {
+      const cut = Buffer.concat([whole.subarray(0, page * 32_768), whole.subarray((page + 1) * 32_768)]);
+      await writeFile(path.join(folder, name), cut);
+      await expect(openEmbeddedTxLog({ path: folder })).rejects.toMatchObject(DAMAGED);
+    }
+    await writeFile(path.join(folder, name), whole);
+    expect(await using(async (log) => await log.bounds())).toEqual({ first: 1, last: 902 });
+  });
+
   it("is damaged, not to be tried again, wherever the end of a table leads LevelDB", async () => {
     await write(20);
     await using(async () => undefined);
