@@ -8,7 +8,7 @@ import path from "node:path";
 import { text } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
-import { NodeProcess } from "./support/cairn-process.ts";
+import { CAIRN, NodeProcess } from "./support/cairn-process.ts";
 
 const OPEN_FILES = 400;
 const STRANGERS = 600;
@@ -139,4 +139,22 @@ it("a node that cannot open another file refuses, keeps its index and log, and g
   expect(await node.status()).toMatchObject({ phase: "ready", failure: null, join: { movedAside: [] } });
   expect(await readdir(path.join(dir, "limited-index"))).not.toContain("quarantine");
   expect(node.output()).not.toMatch(/INDEX_CORRUPT|INTERNAL|LOG_GAP|LOG_REGRESSED/);
+});
+
+it("says what to raise where even the program's own files cannot be opened", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "cairn-few-files-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const started = promisify(execFile)(
+    "sh",
+    ["-c", `ulimit -n 48; exec "$0" "$1" start`, process.execPath, CAIRN],
+    {
+      cwd: folder,
+    },
+  );
+  await expect(started).rejects.toMatchObject({
+    stderr: expect.stringMatching(
+      /^SYSTEM_REFUSED: .*EMFILE[^]*hint: .*raise the limit of open files/,
+    ) as string,
+  });
+  expect(await readdir(folder)).toEqual([]);
 });

@@ -1,4 +1,4 @@
-import { CairnError, errorMessage, type ErrorCode } from "@cairn/kv";
+import { CairnError, systemErrorOf, systemRefused, errorMessage, type ErrorCode } from "@cairn/kv";
 import { CommanderError } from "commander";
 import { formatPolicyProblem, type PolicyProblem } from "../../policies/policy-problems.ts";
 import { ConfigError, formatProblems } from "../../config/source/problems.ts";
@@ -87,6 +87,9 @@ function describe(error: unknown): Described {
     const message = told ? "The command is incomplete." : sentence(error.message.replace(/^error: /, ""));
     return { code: "USAGE", message, hint: HELP, exitCode: EXIT.usage };
   }
+  // What the system refuses before there is a node, as a file of the program itself.
+  const system = systemErrorOf(error);
+  if (system !== undefined) return describe(systemRefused("The program or its files", system, error));
   return {
     code: "INTERNAL",
     message: errorMessage(error),
