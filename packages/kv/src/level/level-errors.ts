@@ -21,7 +21,7 @@ export function explainOpening(error: unknown, dir: string): unknown {
   if (code === "LEVEL_LOCKED") return locked(dir, cause);
   const refused = refusedBySystem(cause, dir);
   if (refused !== undefined) return refused;
-  if (code === "LEVEL_CORRUPTION" || DAMAGED.test(message)) {
+  if (code === "LEVEL_CORRUPTION" || code === "EISDIR" || DAMAGED.test(message)) {
     return new CairnError("INDEX_CORRUPT", `The index in ${dir} cannot be read: ${message}.`, {
       hint: "Restore it from a checkpoint; the transaction log has everything that is in it.",
       cause,

@@ -88,6 +88,18 @@ describe("opening a directory that is not a whole database", () => {
     await expect(directory.open("store", {}, { check: true })).rejects.toMatchObject(CORRUPT);
   });
 
+  it.each([/^MANIFEST/, /\.log$/])(
+    "says INDEX_CORRUPT where a folder is in the place of %s",
+    async (pattern) => {
+      await closedStore();
+      const [name = ""] = await namesIn(pattern);
+      await rm(directory.path("store", name));
+      await mkdir(directory.path("store", name));
+      await expect(directory.open("store")).rejects.toMatchObject(CORRUPT);
+      await expect(directory.open("store", {}, { check: true })).rejects.toMatchObject(CORRUPT);
+    },
+  );
+
   it("does not wait for a pipe in the place of CURRENT", async () => {
     await closedStore();
     await rm(directory.path("store", "CURRENT"));

@@ -58,12 +58,15 @@ export async function verifyRestored(provider: KvProvider, dir: string, manifest
   } finally {
     await kv.close();
   }
-  if (found !== undefined && isDeepStrictEqual(found, claimedState(manifest))) return;
-  throw new CairnError(
-    "CHECKPOINT_CORRUPT",
-    `The index in it is not what its manifest says: it ends at transaction ${found?.txId ?? "none"}.`,
-    { hint: "An older checkpoint or the log itself is used instead." },
+  const claimed = claimedState(manifest);
+  const differing = (Object.keys(claimed) as (keyof IndexState)[]).filter(
+    (name) => !isDeepStrictEqual(found?.[name], claimed[name]),
   );
+  if (differing.length === 0) return;
+  const what = found === undefined ? "it holds nothing" : `it has another ${differing.join(", another ")}`;
+  throw new CairnError("CHECKPOINT_CORRUPT", `The index in it is not what its manifest says: ${what}.`, {
+    hint: "An older checkpoint or the log itself is used instead.",
+  });
 }
 
 function claimedState({ format, log, txId, txTime, anchor, chains = [], documents }: Manifest): IndexState {

@@ -111,8 +111,9 @@ export class SelfCheck {
   }
 
   async #check(log: string, { txId, signal, onWork, agreeAt }: CheckRequest): Promise<CheckOutcome> {
-    const { index, log: txLog } = this.#life;
-    if (index === undefined || txLog === undefined) throw notReady(this.#life);
+    const { index, log: txLog, agrees: isInUse } = this.#life;
+    // Of an index that is being left, the one that takes its place may lie in the folder of rebuilds.
+    if (index === undefined || txLog === undefined || !isInUse) throw notReady(this.#life);
     const { nodeId, kvProvider } = this.#system;
     // Now, since a rebuild takes long, and only the newest are known.
     const own = await index.chainsAt(txId);

@@ -1,5 +1,6 @@
-import type { KvReader } from "@cairn/kv";
+import { isCairnError, type KvReader } from "@cairn/kv";
 import type { IndexState } from "../rows/index-state.ts";
+import { checkTransactions } from "./check-transactions.ts";
 import {
   asKind,
   parseDocumentRowKey,
@@ -58,6 +59,12 @@ export async function* checkRows(
       key: Buffer.from(`n${bucket}`),
       problem: "the bucket has documents or tombstones, but no counters",
     };
+  }
+  try {
+    await checkTransactions(reader, state);
+  } catch (error) {
+    if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
+    yield { key: STATE_ROW_KEY, problem: error.message };
   }
   const { documents } = buckets;
   if (documents !== state.documents) {
