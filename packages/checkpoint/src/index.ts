@@ -7,6 +7,7 @@ export {
   ManifestSchema,
 } from "./store/checkpoint.ts";
 export {
+  CHECKPOINT_PREFIX,
   type CheckpointName,
   formatCheckpointName,
   newestFirst,

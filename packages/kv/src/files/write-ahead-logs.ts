@@ -6,9 +6,7 @@ import { levelFileName, levelFileNumbers } from "./level-files.ts";
 import { readCurrentManifest } from "./current-manifest.ts";
 import { needsLog } from "./level-manifest.ts";
 import { LEVEL_BLOCK_SIZE, LevelRecordReader } from "./level-records.ts";
-
-// Of a batch in a log: the sequence number of its first change (8 bytes), and how many there are (4 bytes).
-const BATCH_HEADER_SIZE = 12;
+import { BATCH_HEADER_SIZE, countChanges } from "./write-batch.ts";
 
 /**
  * Checks that the write-ahead logs of the closed LevelDB in `dir` hold the batches without a gap, up to where they end.
@@ -61,7 +59,7 @@ class WriteAheadLog {
         if (sequence < (next ?? from.least) || sequence > (next ?? from.most)) throw this.#damaged();
         const count = view.getUint32(8, true);
         // A page of a large batch that is missing, or holds another one's bytes, leaves fragments that are right, each for itself.
-        if (countChanges(batch, BATCH_HEADER_SIZE) !== count) throw this.#damaged();
+        if (countChanges(batch) !== count) throw this.#damaged();
         next = sequence + count;
       }
       // LevelDB begins a log only after the one before is complete: half a record is no tail but at the very end.
@@ -93,37 +91,6 @@ class WriteAheadLog {
       ...(cause === undefined ? {} : { cause }),
     });
   }
-}
-
-const PUT = 1;
-const DELETE = 0;
-
-/** How many changes a batch holds from `position` to its end; undefined where it is none. */
-function countChanges(batch: Uint8Array, position: number): number | undefined {
-  let count = 0;
-  let at = position;
-  /** Passes over a length and as many bytes; false where they are not all there. */
-  const passText = (): boolean => {
-    let length = 0;
-    for (let shift = 0; shift < 35; shift += 7) {
-      const byte = batch[at];
-      if (byte === undefined) return false;
-      at += 1;
-      length += (byte & 0x7f) * 2 ** shift;
-      if (byte > 0x7f) continue;
-      at += length;
-      return at <= batch.length;
-    }
-    return false;
-  };
-  while (at < batch.length) {
-    const tag = batch[at];
-    at += 1;
-    if (tag !== PUT && tag !== DELETE) return undefined;
-    if (!passText() || (tag === PUT && !passText())) return undefined;
-    count += 1;
-  }
-  return count;
 }
 
 async function isZero(file: FileHandle, start: number, end: number): Promise<boolean> {

@@ -9,6 +9,7 @@ import { readCurrentManifest } from "../files/current-manifest.ts";
 import { type LevelManifest, needsLog } from "../files/level-manifest.ts";
 import { innermost } from "./level-errors.ts";
 import { LEVEL_BLOCK_SIZE, LevelRecordReader } from "../files/level-records.ts";
+import { changesOf } from "../files/write-batch.ts";
 
 type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
@@ -26,9 +27,6 @@ const KEPT_FOLDER = "unapplied";
 const PREPARING_FOLDER = "unapplied.tmp";
 /** Errors of link(2) on file systems without hard links. */
 export const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"]);
-// In a batch: the sequence number of its first change (8 bytes) and their number (4 bytes), then the changes.
-const BATCH_HEADER_SIZE = 12;
-const PUT = 1;
 
 /** Throws the error that hid the file CURRENT from LevelDB; returns if the file really is missing. */
 async function requireUnseen(dir: string): Promise<void> {
@@ -174,28 +172,5 @@ async function* batchesOf(path: string): AsyncGenerator<Uint8Array, void, undefi
     if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
   } finally {
     await file.close();
-  }
-}
-
-function* changesOf(
-  batch: Uint8Array,
-): Generator<{ readonly key: Uint8Array; readonly value: Uint8Array | undefined }, void, undefined> {
-  let at = BATCH_HEADER_SIZE;
-  const part = (): Uint8Array => {
-    let length = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = batch[at] ?? 0;
-      at += 1;
-      length += (byte & 0x7f) * 2 ** shift;
-      if (byte < 0x80) break;
-    }
-    at += length;
-    return batch.subarray(at - length, at);
-  };
-  while (at < batch.length) {
-    const isPut = batch[at] === PUT;
-    at += 1;
-    const key = part();
-    yield { key, value: isPut ? part() : undefined };
   }
 }

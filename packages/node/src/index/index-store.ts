@@ -75,15 +75,21 @@ export class IndexStore {
   }
 
   /**
-   * The index in `kv`; `empty` is the state of one that holds nothing yet, of the log that is applied next. Errors: `INDEX_VERSION`,
-   * `INDEX_CORRUPT`.
+   * The index in `kv`; `empty` is the state of one that holds nothing yet, of the log that is applied next. Errors, after which `kv` is
+   * closed: `INDEX_VERSION`, `INDEX_CORRUPT`.
    */
   static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
-    const state = (await readState(kv)) ?? empty;
-    const chains = await ChainWindow.load(kv, state);
-    if (state.log.id === empty.log.id) return new IndexStore(kv, state, chains);
-    // A log that continues another one may have another name, which its birth record does not say.
-    return new IndexStore(kv, { ...state, log: { ...state.log, name: empty.log.name } }, chains);
+    try {
+      const state = (await readState(kv)) ?? empty;
+      const chains = await ChainWindow.load(kv, state);
+      if (state.log.id === empty.log.id) return new IndexStore(kv, state, chains);
+      // A log that continues another one may have another name, which its birth record does not say.
+      return new IndexStore(kv, { ...state, log: { ...state.log, name: empty.log.name } }, chains);
+    } catch (error) {
+      // While it is open no other index can take its place.
+      await kv.close();
+      throw error;
+    }
   }
 
   /** What the index holds, as of the last batch. */

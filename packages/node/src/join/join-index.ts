@@ -63,14 +63,7 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
     await directory.place(replacement);
     return await openLocal({ ...context, suspect: undefined });
   }
-  if (opened.state === undefined) return opened;
-  try {
-    context.onLocal(await IndexStore.open(opened.kv, opened.state));
-  } catch (error) {
-    // Nobody else has it yet, and while it is open no other index can take its place.
-    await opened.kv.close();
-    throw error;
-  }
+  if (opened.state !== undefined) context.onLocal(await IndexStore.open(opened.kv, opened.state));
   return opened;
 }
 

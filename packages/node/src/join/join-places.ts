@@ -1,9 +1,7 @@
-import { type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
+import { CHECKPOINT_PREFIX, type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** What all files of checkpoints begin with (docs/checkpoint-format.md). */
-const CHECKPOINT_FILES = "checkpoint-";
 const FIRST_LOOK_MS = 1_000;
 /** A look lists each store once. */
 const LONGEST_PAUSE_MS = 15_000;
@@ -42,7 +40,7 @@ export class JoinPlaces {
       const { first } = await this.#log.bounds();
       const lines = [`log ${first}`];
       for (const store of this.#stores) {
-        for (const { name, bytes, modifiedAt } of await store.list(CHECKPOINT_FILES)) {
+        for (const { name, bytes, modifiedAt } of await store.list(CHECKPOINT_PREFIX)) {
           lines.push(`${store.location} ${name} ${bytes} ${modifiedAt}`);
         }
       }

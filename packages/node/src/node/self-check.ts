@@ -9,6 +9,7 @@ import type { NodeLife } from "./node-life.ts";
 import { notReady } from "./node-status.ts";
 import type { System } from "../system/system.ts";
 import type { PeerChains } from "../cluster/peer-messages.ts";
+import type { IndexStore } from "../index/index-store.ts";
 import { linkBefore } from "../index/chains/chain-window.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { CheckOutcome, OnWork } from "../cluster/peer-server.ts";
@@ -52,9 +53,7 @@ export class SelfCheck {
 
   /** The digest at a transaction that the index holds; applying goes on meanwhile. */
   async digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }> {
-    const { index, agrees } = this.#life;
-    if (index === undefined || !agrees) throw notReady(this.#life);
-    if (index.state.log.id !== log) throw ofAnotherLog(index.state.log.id, log);
+    const index = this.#indexOf(log);
     try {
       const digest = await index.digest(txId);
       if (digest === undefined) throw notReady(this.#life);
@@ -75,11 +74,17 @@ export class SelfCheck {
     }
   }
 
-  /** The chains at a transaction, or at the link before it where that is not known any more. */
-  async chainsAt(log: string, txId: TxId): Promise<PeerChains> {
+  /** The index in use, which has to be of the log with this id. */
+  #indexOf(log: string): IndexStore {
     const { index, agrees } = this.#life;
     if (index === undefined || !agrees) throw notReady(this.#life);
     if (index.state.log.id !== log) throw ofAnotherLog(index.state.log.id, log);
+    return index;
+  }
+
+  /** The chains at a transaction, or at the link before it where that is not known any more. */
+  async chainsAt(log: string, txId: TxId): Promise<PeerChains> {
+    const index = this.#indexOf(log);
     try {
       const value = (await index.chainsAt(txId)) ?? (await index.chainsAt(linkBefore(txId)));
       return { version: INDEX_VERSION, values: value === undefined ? [] : [value] };
