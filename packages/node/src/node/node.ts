@@ -2,6 +2,7 @@ import { listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { type Logger, pino } from "pino";
 import type {
+  DocumentKey,
   CheckpointSummary,
   NodeStatus,
   Phase,
@@ -206,8 +207,8 @@ class RunningNode implements CairnNode {
     return this.#reads.outcome(txId);
   }
 
-  get(...wanted: Parameters<NodeApi["get"]>): Promise<StoredDocument | undefined> {
-    return this.#reads.get(...wanted);
+  get(key: DocumentKey, options?: Parameters<NodeApi["get"]>[1]): Promise<StoredDocument | undefined> {
+    return this.#reads.get(key, options);
   }
 
   list(query: ListQuery): Promise<DocumentPage> {

@@ -17,8 +17,9 @@ const TAG_DIGITS = 16;
 const RANDOM_DIGITS = 16;
 /** Where the log tag begins, and with it what the checksum is of. */
 const CHECKED = PREFIX.length + CRC_DIGITS + 1;
-/** The end of a first line that names no writer. */
-const SHORTEST = CHECKED + TAG_DIGITS + 1 + RANDOM_DIGITS;
+/** The end of a first line that names no writer, in what the checksum is of. */
+const HEAD_END = TAG_DIGITS + 1 + RANDOM_DIGITS;
+const SHORTEST = CHECKED + HEAD_END;
 const MAX_BY_BYTES = 64;
 const NEWLINE = 0x0a;
 const SPACE = 0x20;
@@ -28,7 +29,10 @@ export interface Frame {
   readonly logTag: string;
   /** Who wrote it, where it says so: the name of a token. */
   readonly by: string | undefined;
-  readonly body: Buffer;
+  /** What the checksum is of. */
+  readonly bytes: Buffer;
+  /** Where in them the message's second line begins. */
+  readonly bodyAt: number;
 }
 
 /** A message with this body. `random` is 16 hexadecimal digits; tests give their own. */
@@ -42,20 +46,20 @@ export function frameMessage(body: string, logTag: string, random = randomDigits
 
 /** The frame of a message, or why it is none. */
 export function readFrame(payload: Uint8Array): Frame | string {
-  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-  if (bytes.length <= SHORTEST || !startsWith(bytes, PREFIX)) return "not a message of Cairn";
-  if (!hasItsChecksum(bytes)) return "the message's checksum does not match";
+  if (payload.length <= SHORTEST || !startsWith(payload, PREFIX)) return "not a message of Cairn";
+  const bytes = checkedPart(payload);
+  if (!hasItsChecksum(payload, bytes)) return "the message's checksum does not match";
   const logTag = readTag(bytes);
   const isFramed =
     logTag !== undefined &&
-    bytes[CHECKED + TAG_DIGITS] === SPACE &&
-    areHex(bytes, CHECKED + TAG_DIGITS + 1, SHORTEST);
+    bytes[TAG_DIGITS] === SPACE &&
+    areHex(bytes, TAG_DIGITS + 1, HEAD_END) &&
+    (bytes[HEAD_END] === NEWLINE || bytes[HEAD_END] === SPACE);
   if (!isFramed) return "the message's first line is not readable";
-  if (bytes[SHORTEST] === NEWLINE) return { logTag, by: undefined, body: bytes.subarray(SHORTEST + 1) };
+  if (bytes[HEAD_END] === NEWLINE) return { logTag, by: undefined, bytes, bodyAt: HEAD_END + 1 };
   const lineEnd = endOfBy(bytes);
   if (lineEnd < 0) return "the message's first line is not readable";
-  const by = bytes.toString("latin1", SHORTEST + 1, lineEnd);
-  return { logTag, by, body: bytes.subarray(lineEnd + 1) };
+  return { logTag, by: bytes.toString("latin1", HEAD_END + 1, lineEnd), bytes, bodyAt: lineEnd + 1 };
 }
 
 /**
@@ -64,8 +68,8 @@ export function readFrame(payload: Uint8Array): Frame | string {
  * a transaction without a word.
  */
 export function isDamagedMessage(payload: Uint8Array): boolean {
-  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-  return bytes.length > SHORTEST && startsWith(bytes, PREFIX) && !hasItsChecksum(bytes);
+  const isFramed = payload.length > SHORTEST && startsWith(payload, PREFIX);
+  return isFramed && !hasItsChecksum(payload, checkedPart(payload));
 }
 
 /** Whether a message is one that Cairn 0.1.0 wrote, which this version does not read. */
@@ -81,7 +85,7 @@ export function contentHash(payload: Uint8Array): Buffer {
 }
 
 /** Bytes of what {@link writePayloadMark} writes. */
-export const PAYLOAD_MARK_BYTES = 12;
+const PAYLOAD_MARK_BYTES = 12;
 
 /**
  * Writes the 12 bytes that stand for a payload in the history chain. A message of Cairn has them in its first line: its CRC-32 and its random
@@ -92,10 +96,8 @@ export function writePayloadMark(target: Buffer, at: number, payload: Uint8Array
     createHash("sha256").update(payload).digest().copy(target, at, 0, PAYLOAD_MARK_BYTES);
     return;
   }
-  target.writeUInt32BE(readHex(payload, PREFIX.length, PREFIX.length + 8), at);
-  const random = CHECKED + TAG_DIGITS + 1;
-  target.writeUInt32BE(readHex(payload, random, random + 8), at + 4);
-  target.writeUInt32BE(readHex(payload, random + 8, random + 16), at + 8);
+  copyHex(payload, PREFIX.length, target, at, CRC_DIGITS / 2);
+  copyHex(payload, CHECKED + TAG_DIGITS + 1, target, at + CRC_DIGITS / 2, RANDOM_DIGITS / 2);
 }
 
 let lastTag: { readonly logId: string; readonly tag: string } | undefined;
@@ -108,19 +110,23 @@ export function logTagOf(logId: string): string {
   return tag;
 }
 
-function hasItsChecksum(bytes: Buffer): boolean {
+function checkedPart(payload: Uint8Array): Buffer {
+  return Buffer.from(payload.buffer, payload.byteOffset + CHECKED, payload.byteLength - CHECKED);
+}
+
+function hasItsChecksum(payload: Uint8Array, checked: Uint8Array): boolean {
+  if (payload[CHECKED - 1] !== SPACE) return false;
+  const sum = crc32(checked);
   return (
-    bytes[CHECKED - 1] === SPACE &&
-    readHex(bytes, PREFIX.length, CHECKED - 1) === crc32(bytes.subarray(CHECKED))
+    readHex4(payload, PREFIX.length) === sum >>> 16 && readHex4(payload, PREFIX.length + 4) === (sum & 0xffff)
   );
 }
 
 /** Behind the name of a writer, printable ASCII without blanks; -1 where it is none. */
 function endOfBy(bytes: Buffer): number {
-  if (bytes[SHORTEST] !== SPACE) return -1;
-  const end = bytes.indexOf(NEWLINE, SHORTEST + 1);
-  if (end <= SHORTEST + 1 || end > SHORTEST + 1 + MAX_BY_BYTES) return -1;
-  for (let at = SHORTEST + 1; at < end; at += 1) {
+  const end = bytes.indexOf(NEWLINE, HEAD_END + 1);
+  if (end <= HEAD_END + 1 || end > HEAD_END + 1 + MAX_BY_BYTES) return -1;
+  for (let at = HEAD_END + 1; at < end; at += 1) {
     const byte = bytes[at] ?? 0;
     if (byte <= SPACE || byte > 0x7e) return -1;
   }
@@ -151,10 +157,10 @@ let seenTag = { bytes: Buffer.alloc(0), text: "" };
 
 function readTag(bytes: Buffer): string | undefined {
   let at = 0;
-  while (at < TAG_DIGITS && bytes[CHECKED + at] === seenTag.bytes[at]) at += 1;
+  while (at < TAG_DIGITS && bytes[at] === seenTag.bytes[at]) at += 1;
   if (at === TAG_DIGITS) return seenTag.text;
-  if (!areHex(bytes, CHECKED, CHECKED + TAG_DIGITS)) return undefined;
-  const text = bytes.toString("latin1", CHECKED, CHECKED + TAG_DIGITS);
+  if (!areHex(bytes, 0, TAG_DIGITS)) return undefined;
+  const text = bytes.toString("latin1", 0, TAG_DIGITS);
   seenTag = { bytes: Buffer.from(text), text };
   return text;
 }
@@ -165,19 +171,28 @@ function areHex(bytes: Uint8Array, from: number, to: number): boolean {
   return true;
 }
 
-/** Hexadecimal digits as a number; -1 when there is anything else. Without making text of them: it is done for every message. */
-function readHex(bytes: Uint8Array, from: number, to: number): number {
-  let value = 0;
-  for (let at = from; at < to; at += 1) {
-    const digit = HEX_DIGITS[bytes[at] ?? 0] ?? NO_DIGIT;
-    if (digit === NO_DIGIT) return -1;
-    value = value * 16 + digit;
-  }
-  return value;
+/** Four hexadecimal digits as a number; more than 16 bits where there is anything else. Without making text: it is done for each message. */
+function readHex4(bytes: Uint8Array, at: number): number {
+  return (
+    ((HEX_DIGITS[bytes[at] ?? 0] ?? NO_DIGIT) << 12) |
+    ((HEX_DIGITS[bytes[at + 1] ?? 0] ?? NO_DIGIT) << 8) |
+    ((HEX_DIGITS[bytes[at + 2] ?? 0] ?? NO_DIGIT) << 4) |
+    (HEX_DIGITS[bytes[at + 3] ?? 0] ?? NO_DIGIT)
+  );
 }
 
-const NO_DIGIT = 0xff;
-const HEX_DIGITS = Uint8Array.from({ length: 256 }, (_, code) => {
+/** Writes the bytes that pairs of hexadecimal digits say. */
+function copyHex(source: Uint8Array, from: number, target: Uint8Array, at: number, length: number): void {
+  for (let byte = 0; byte < length; byte += 1) {
+    const high = HEX_DIGITS[source[from + 2 * byte] ?? 0] ?? NO_DIGIT;
+    const low = HEX_DIGITS[source[from + 2 * byte + 1] ?? 0] ?? NO_DIGIT;
+    target[at + byte] = (high << 4) | low;
+  }
+}
+
+/** More than 16 bits, wherever among four digits it stands. */
+const NO_DIGIT = 0x10000;
+const HEX_DIGITS = Int32Array.from({ length: 256 }, (_, code) => {
   const at = "0123456789abcdef".indexOf(String.fromCharCode(code));
   return at < 0 ? NO_DIGIT : at;
 });

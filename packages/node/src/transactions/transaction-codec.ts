@@ -3,7 +3,7 @@ import type { Revision, Transaction } from "@cairn/client";
 import { qualifiedKey } from "../text/document-key.ts";
 import { isJsonText } from "../text/json-text.ts";
 import { type BirthRecord, isBirthRecord } from "./birth-record.ts";
-import { frameMessage, isOfFirstVersion, logTagOf, readFrame } from "./message-frame.ts";
+import { type Frame, frameMessage, isOfFirstVersion, logTagOf, readFrame } from "./message-frame.ts";
 import {
   loggedContentProblem,
   loggedIdProblem,
@@ -85,16 +85,16 @@ export function decodeMessage(payload: Uint8Array): DecodedMessage {
   if (typeof frame === "string") {
     return unreadable(isOfFirstVersion(payload) ? "Cairn 0.1.0 wrote it" : frame);
   }
-  if (!isUtf8(frame.body)) return unreadable("the message is not UTF-8");
-  return decodeBody(frame.body, frame.logTag);
+  if (!isUtf8(frame.bytes)) return unreadable("the message is not UTF-8");
+  return decodeBody(frame);
 }
 
-function decodeBody(body: Buffer, logTag: string): DecodedMessage {
-  const end = lineEnd(body, 0);
-  const header = parseHeader(body, end);
+function decodeBody({ bytes, bodyAt, logTag }: Frame): DecodedMessage {
+  const end = lineEnd(bytes, bodyAt);
+  const header = parseHeader(bytes, bodyAt, end);
   if (header === undefined) return unreadable("the line of operations is not readable");
   if ("birth" in header) {
-    const isWhole = isBirthRecord(header) && Object.keys(header).length === 1 && end === body.length;
+    const isWhole = isBirthRecord(header) && Object.keys(header).length === 1 && end === bytes.length;
     return isWhole ? { kind: "birth", birth: header.birth, logTag } : unreadable("it is no birth record");
   }
   const { ops: logged, id } = header;
@@ -118,11 +118,11 @@ function decodeBody(body: Buffer, logTag: string): DecodedMessage {
     }
     let document: Uint8Array | undefined;
     if (op === "put" || isKeyless) {
-      if (position > body.length) return unreadable("the message lacks a document");
-      const documentEnd = lineEnd(body, position);
-      if (!isJsonText(body, position, documentEnd))
+      if (position > bytes.length) return unreadable("the message lacks a document");
+      const documentEnd = lineEnd(bytes, position);
+      if (!isJsonText(bytes, position, documentEnd))
         return unreadable("a document is not JSON, or is nested too deeply");
-      document = body.subarray(position, documentEnd);
+      document = bytes.subarray(position, documentEnd);
       position = documentEnd + 1;
     }
     if (isKeyless && document !== undefined) {
@@ -132,12 +132,12 @@ function decodeBody(body: Buffer, logTag: string): DecodedMessage {
       ops.push({ op, bucket, key, document, revision: (parts as [string, Revision | null])[1] });
     } else ops.push({ op, bucket, key, document, revision: known[3] ?? null });
   }
-  if (position <= body.length) return unreadable("something follows the last document");
+  if (position <= bytes.length) return unreadable("something follows the last document");
   return {
     kind: "transaction",
     ops,
     id: id as string | undefined,
-    header: body.subarray(0, end),
+    header: bytes.subarray(bodyAt, end),
     logTag,
     hasContent,
   };
@@ -162,17 +162,18 @@ function isWrittenTwice(
  * wins: that is refused here, as are names that are not known.
  */
 function parseHeader(
-  body: Buffer,
+  bytes: Buffer,
+  from: number,
   end: number,
 ): { birth?: unknown; ops?: unknown; id?: unknown } | undefined {
-  const header = parse(body.toString("utf8", 0, end));
+  const header = parse(bytes.toString("utf8", from, end));
   if (typeof header !== "object" || header === null || Array.isArray(header)) return undefined;
   let names = 0;
   for (const name of Object.keys(header)) {
     if (name !== "ops" && name !== "id" && name !== "birth") return undefined;
     names += 1;
   }
-  return namesAtTop(body, end) === names ? header : undefined;
+  return namesAtTop(bytes, from, end) === names ? header : undefined;
 }
 
 function parse(text: string): unknown {
@@ -184,13 +185,13 @@ function parse(text: string): unknown {
   }
 }
 
-/** How many names the map has that is the JSON from the beginning to `end`, each time that one stands there. */
-function namesAtTop(body: Buffer, end: number): number {
+/** How many names the map has that is the JSON from `from` to `end`, each time that one stands there. */
+function namesAtTop(bytes: Buffer, from: number, end: number): number {
   let depth = 0;
   let names = 0;
   let isText = false;
-  for (let at = 0; at < end; at += 1) {
-    const byte = body[at];
+  for (let at = from; at < end; at += 1) {
+    const byte = bytes[at];
     if (byte === 0x5c) at += 1;
     else if (byte === 0x22) isText = !isText;
     else if (isText) continue;
@@ -210,7 +211,7 @@ function unreadable(reason: string): DecodedMessage {
   };
 }
 
-function lineEnd(body: Buffer, from: number): number {
-  const at = body.indexOf(NEWLINE, from);
-  return at < 0 ? body.length : at;
+function lineEnd(bytes: Buffer, from: number): number {
+  const at = bytes.indexOf(NEWLINE, from);
+  return at < 0 ? bytes.length : at;
 }

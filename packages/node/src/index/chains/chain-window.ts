@@ -19,6 +19,7 @@ import {
   linkRowId,
   linkRowKey,
 } from "../rows/chain-rows.ts";
+import { SUM_BYTES } from "../rows/row-checksum.ts";
 import { INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
 
 /*
@@ -38,6 +39,8 @@ const KEPT_SPANS = 2;
 /** Slots for the entries that are kept and for those of one batch, which must not overwrite them before it is written. */
 const SLOTS = 4 * LINK_SPAN;
 const NO_LINK: Link = { history: Buffer.alloc(CHAIN_BYTES), effects: Buffer.alloc(CHAIN_BYTES) };
+/** Odd, and far from 0: a document more or less moves the sum by as much as another version would. */
+const DOCUMENTS_FACTOR = 0x9e3779b1;
 const VERSION_BYTES = Buffer.from([0, 0, 0, INDEX_VERSION]);
 
 /** What came of a message. */
@@ -123,16 +126,20 @@ export class ChainWindow {
     isReadable: boolean,
     effect: Effect,
   ): void {
-    const identities = this.#identities;
-    const at = slotOf(txId) * IDENTITY_BYTES;
+    const identityAt = slotOf(txId) * IDENTITY_BYTES;
+    writePayloadMark(
+      this.#identities,
+      identityAt,
+      payload,
+      isReadable || typeof readFrame(payload) !== "string",
+    );
     const seconds = Math.floor(time / 1_000);
-    identities.writeUInt32BE(seconds >>> 0, at);
-    identities.writeUInt32BE((time - seconds * 1_000) * 1_000_000 + nanoseconds, at + 4);
-    writePayloadMark(identities, at + 8, payload, isReadable || typeof readFrame(payload) !== "string");
+    xorUint32(this.#identities, identityAt + 4, seconds);
+    xorUint32(this.#identities, identityAt + 8, (time - seconds * 1_000) * 1_000_000 + nanoseconds);
     const effectAt = slotOf(txId) * EFFECT_BYTES;
-    this.#effects.set(effect.outcome.subarray(0, 4), effectAt);
-    this.#effects.writeUInt32BE(effect.documents >>> 0, effectAt + 4);
-    this.#effects.writeUInt32BE(effect.written >>> 0, effectAt + 8);
+    for (let at = 0; at < SUM_BYTES; at += 1) this.#effects[effectAt + at] = effect.outcome[at] ?? 0;
+    const content = effect.written + Math.imul(effect.documents, DOCUMENTS_FACTOR);
+    this.#effects.writeUInt32BE(content >>> 0, effectAt + SUM_BYTES);
   }
 
   #rows(last: TxId, links: ReadonlyMap<TxId, Link>): KvOperation[] {
@@ -222,6 +229,11 @@ function rowBegin(txId: TxId): TxId {
 
 function slotOf(txId: TxId): number {
   return (txId - 1) % SLOTS;
+}
+
+function xorUint32(target: Uint8Array, at: number, value: number): void {
+  for (let byte = 0; byte < 4; byte += 1)
+    target[at + byte] = (target[at + byte] ?? 0) ^ (value >>> (24 - 8 * byte));
 }
 
 function broken(why: string): CairnError {

@@ -5,10 +5,10 @@ import { damagedRow, sealed, unsealed } from "./row-checksum.ts";
 
 /** Of SHA-256. */
 export const CHAIN_BYTES = 32;
-/** What one message adds to the history chain: its time (seconds and nanoseconds, 4 bytes each) and its payload's mark. */
-export const IDENTITY_BYTES = 20;
-/** What one message adds to the effects chain: its outcome row's checksum, documents then, sum of what it wrote, 4 bytes each. */
-export const EFFECT_BYTES = 12;
+/** What one message adds to the history chain: its payload's mark, the last 8 bytes of it XORed with its time. */
+export const IDENTITY_BYTES = 12;
+/** What one message adds to the effects chain: its outcome row's checksum, and what it wrote with the documents then, 4 bytes each. */
+export const EFFECT_BYTES = 8;
 /** Messages in one row of entries: few, since the newest one is written with every batch. */
 export const ENTRIES_IN_ROW = 32;
 

@@ -9,7 +9,7 @@ import { STATE_ROW_KEY } from "./row-keys.ts";
  * The version of the index's layout. A node reads only its own; another one is refused and built anew, from a checkpoint of
  * this version or from the log. Raise it whenever the same log would give other rows. docs/index-format.md describes the rows.
  */
-export const INDEX_VERSION = 5;
+export const INDEX_VERSION = 6;
 
 const Id = z.int().min(0);
 

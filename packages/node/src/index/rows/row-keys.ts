@@ -1,5 +1,15 @@
 import type { DocumentKey, TxId } from "@cairn/client";
-import { asBuffer, END, escape, ESCAPED, ID_BYTES, readId, unescape, writeId } from "./row-key-parts.ts";
+import {
+  asBuffer,
+  END,
+  escape,
+  ESCAPED,
+  ID_BYTES,
+  readId,
+  unescape,
+  writeAsciiPart,
+  writeId,
+} from "./row-key-parts.ts";
 
 /*
  * Every row's key begins with one byte that names its kind. Documents, tombstones and versions share the encoding of what
@@ -33,29 +43,35 @@ export const ROW = {
 /** One of {@link ROW}'s bytes. */
 export type RowKind = (typeof ROW)[keyof typeof ROW];
 
-const SLASH = 0x2f;
-
 /** The document row of a key; `key` is `namespace/name`. The rows of the other kinds are made from it. */
 export function documentRowKey(bucket: string, key: string): Buffer {
-  if (key.includes("\0")) return documentRowKeyOfParts(bucket, key);
-  const rowKey = Buffer.from(`c${bucket}\0${key}\0`, "utf8");
-  // The first "/" ends the namespace: a bucket has none, and in UTF-8 the byte stands for nothing else.
-  rowKey[rowKey.indexOf(SLASH, bucket.length + 2)] = END;
+  const rowKey = Buffer.allocUnsafe(bucket.length + key.length + 3);
+  rowKey[0] = ROW.document;
+  const keyAt = writeAsciiPart(rowKey, 1, bucket);
+  const slash = key.indexOf("/");
+  if (keyAt < 0 || writeAsciiPart(rowKey, keyAt, key) < 0) {
+    return encodeDocumentKey({ bucket, namespace: key.slice(0, slash), name: key.slice(slash + 1) });
+  }
+  rowKey[keyAt + slash] = END;
   return rowKey;
 }
 
 /** The document row of a key whose parts are known. */
-export function documentKeyRow({ bucket, namespace, name }: DocumentKey): Buffer {
-  if (namespace.includes("\0") || name.includes("\0"))
-    return documentRowKeyOfParts(bucket, `${namespace}/${name}`);
-  return Buffer.from(`c${bucket}\0${namespace}\0${name}\0`, "utf8");
+export function documentKeyRow(key: DocumentKey): Buffer {
+  const { bucket, namespace, name } = key;
+  const rowKey = Buffer.allocUnsafe(bucket.length + namespace.length + name.length + 4);
+  rowKey[0] = ROW.document;
+  let at = writeAsciiPart(rowKey, 1, bucket);
+  if (at >= 0) at = writeAsciiPart(rowKey, at, namespace);
+  if (at >= 0) at = writeAsciiPart(rowKey, at, name);
+  return at < 0 ? encodeDocumentKey(key) : rowKey;
 }
 
-function documentRowKeyOfParts(bucket: string, key: string): Buffer {
-  const slash = key.indexOf("/");
+/** Whatever characters the key has. */
+function encodeDocumentKey({ bucket, namespace, name }: DocumentKey): Buffer {
   const end = Buffer.from([END]);
-  const [namespace, name] = [escape(key.slice(0, slash)), escape(key.slice(slash + 1))];
-  return Buffer.concat([Buffer.from(`c${bucket}\0`, "utf8"), namespace, end, name, end]);
+  const kind = Buffer.from([ROW.document]);
+  return Buffer.concat([kind, escape(bucket), end, escape(namespace), end, escape(name), end]);
 }
 
 /** The same stem as a row of another kind. */

@@ -48,9 +48,9 @@ function historyOf(messages: readonly LogMessage[]): string {
   for (let from = 0; from < messages.length; from += 1_024) {
     const hash = createHash("sha256").update(chain);
     for (const { time, nanoseconds = 0, payload } of messages.slice(from, from + 1_024)) {
-      const identity = Buffer.alloc(20);
-      identity.writeUInt32BE(Math.floor(time / 1_000), 0);
-      identity.writeUInt32BE((time % 1_000) * 1_000_000 + nanoseconds, 4);
+      const stored = Buffer.alloc(12);
+      stored.writeUInt32BE(Math.floor(time / 1_000), 4);
+      stored.writeUInt32BE((time % 1_000) * 1_000_000 + nanoseconds, 8);
       const [, crc, random] =
         /^cairn\/2 ([0-9a-f]{8}) [0-9a-f]{16} ([0-9a-f]{16})\n/.exec(
           Buffer.from(payload).toString("latin1"),
@@ -59,8 +59,7 @@ function historyOf(messages: readonly LogMessage[]): string {
         crc === undefined || random === undefined
           ? createHash("sha256").update(payload).digest().subarray(0, 12)
           : Buffer.from(crc + random, "hex");
-      identity.set(mark, 8);
-      hash.update(identity);
+      hash.update(mark.map((byte, at) => byte ^ (stored[at] ?? 0)));
     }
     chain = hash.digest();
   }
