@@ -47,6 +47,13 @@ describe("EDN", () => {
     ["{:keep-dir-on-close? true}", { "keep-dir-on-close?": true }],
     ["(Duration/ofHours 6)", 21_600_000],
     ["{:a(Duration/ofMillis 6):b[1[2]{:c 3}]}", { a: 6, b: [1, [2], { c: 3 }] }],
+    // What Clojure's reader says of these, `pnpm test:outside edn` compares.
+    ['{:path "C:\\\\data\\\\" :id "n"}', { path: "C:\\data\\", id: "n" }],
+    ['["\\\\" "\\101\\7"]', ["\\", "A\u0007"]],
+    ["[1 #_2r1010 #_ \\newline #_#_ #{a} 36rZZ 3]", [1, 3]],
+    ["{:a 1 ;c\r:b 2\r}", { a: 1, b: 2 }],
+    ['#:a {"b" 1 :c 2}', { b: 1, "a/c": 2 }],
+    ["[:1a :a|b :日本 a/b/c .5]", ["1a", "a|b", "日本", "a/b/c", ".5"]],
     ["{:__proto__ 1}", JSON.parse('{"__proto__": 1}')],
   ])("%s is read", (text, value) => {
     expect(valueOf(text)).toEqual(value);
@@ -77,11 +84,9 @@ describe("EDN", () => {
     "::a",
     ":",
     ":a/",
-    "a/b/c",
     "1.2.3",
     "0x1f",
     "08",
-    ".5",
     "#_",
     '"\\x41"',
     '"',
@@ -90,6 +95,11 @@ describe("EDN", () => {
     "{:a 1} ]",
     "#:a 1",
     "#a{:b 1}",
+    "[#_]",
+    "#_1a 2",
+    "#_\\ab 2",
+    "x/2",
+    "#:a{:b 1 :a/b 2}",
   ])("%s is refused", (text) => {
     expect(edn(text).problems.problems.map(({ code }) => code)).toEqual(["CONFIG_SYNTAX"]);
   });

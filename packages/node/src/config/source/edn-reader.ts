@@ -1,0 +1,340 @@
+import { EdnFault, type EdnForm, identityOf } from "./edn-form.ts";
+import { MAX_DEPTH } from "./source-text.ts";
+
+/*
+ * A reader of EDN that reads what Clojure's own (clojure.lang.EdnReader of Clojure 1.12) reads, and refuses what that refuses, with its
+ * place; `pnpm test:outside edn` compares the two. There is no library for it: those on npm that tell places are grammars for editors,
+ * lenient by intent, and read strings that end in a backslash, or what #_ takes out, as something else.
+ */
+
+/** What Java's Character.isWhitespace knows, and the comma. */
+const BLANK = new Set(
+  "\t\n\v\f\r\u001c\u001d\u001e\u001f ,\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u2028\u2029\u205f\u3000",
+);
+/** What begins something else; of these, only # may stand within a name. */
+const MACRO = /["#;^()[\]{}\\]/;
+const CLOSING: Readonly<Record<string, string>> = { "{": "}", "[": "]", "(": ")" };
+/** Characters of Clojure code, which names of data do not have. */
+const CODE = /[@`~^]/;
+const DIGIT = /\p{Nd}/u;
+const LETTER = /\p{L}/u;
+
+const WHOLE = /^[+-]?(?:0|[1-9][0-9]*|0[xX][0-9A-Fa-f]+|0[0-7]+|[1-9][0-9]?[rR][0-9A-Za-z]+)N?$/;
+const FRACTION = /^[+-]?[0-9]+(?:(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?M?|\/[0-9]+)$/;
+/** EdnReader's symbolPat: a namespace, and a name that does not begin with a digit. */
+const NAME = /^:?([^0-9/][^\n\r\u0085\u2028\u2029]*\/)?(\/|[^0-9/][^/]*)$/;
+
+const ESCAPES: Readonly<Record<string, string>> = {
+  t: "\t",
+  r: "\r",
+  n: "\n",
+  b: "\b",
+  f: "\f",
+  "\\": "\\",
+  '"': '"',
+};
+const CHARACTERS: Readonly<Record<string, string>> = {
+  newline: "\n",
+  space: " ",
+  tab: "\t",
+  backspace: "\b",
+  formfeed: "\f",
+  return: "\r",
+};
+
+/** Reads the forms of a text one after the other. Throws {@link EdnFault}. Its time grows with the text's length alone. */
+export class EdnReader {
+  readonly #text: string;
+  #at = 0;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** The next form; undefined at the end of the text. */
+  next(depth = 0): EdnForm | undefined {
+    this.#skip(depth);
+    if (this.#at >= this.#text.length) return undefined;
+    if (")]}".includes(this.#char())) throw unexpected(this.#char(), this.#at, "nothing is open here");
+    return this.#form(depth);
+  }
+
+  #char(ahead = 0): string {
+    return this.#text.charAt(this.#at + ahead);
+  }
+
+  /** Blanks, comments, and what #_ takes out. */
+  #skip(depth: number): void {
+    for (; this.#at < this.#text.length; this.#at += 1) {
+      const char = this.#char();
+      if (char === ";") this.#skipComment();
+      else if (char === "#" && this.#char(1) === "_") this.#discard(depth);
+      else if (!BLANK.has(char)) return;
+    }
+  }
+
+  /** To the last character of the line, so that what ends it is skipped as a blank. */
+  #skipComment(): void {
+    while (this.#at + 1 < this.#text.length && !"\n\r".includes(this.#char(1))) this.#at += 1;
+  }
+
+  #discard(depth: number): void {
+    const from = this.#at;
+    this.#at += 2;
+    if (depth > MAX_DEPTH) throw tooDeep(from);
+    this.#required(from, depth + 1, "Behind #_ stands nothing that it could take out.");
+    this.#at -= 1;
+  }
+
+  /** The next form, which belongs to what stands at `from`. */
+  #required(from: number, depth: number, fault: string): EdnForm {
+    this.#skip(depth);
+    if (this.#at >= this.#text.length || ")]}".includes(this.#char())) throw new EdnFault(from, fault);
+    return this.#form(depth);
+  }
+
+  #form(depth: number): EdnForm {
+    const from = this.#at;
+    if (depth > MAX_DEPTH) throw tooDeep(from);
+    const char = this.#char();
+    switch (char) {
+      case "{":
+        return this.#map(from, undefined, depth);
+      case "[":
+        return { kind: "vector", ...this.#items(from, depth) };
+      case "(":
+        return { kind: "list", ...this.#items(from, depth) };
+      case '"':
+        return this.#string(from);
+      case "\\":
+        return this.#character(from);
+      case "#":
+        return this.#dispatch(from, depth);
+    }
+    const isSigned = (char === "+" || char === "-") && DIGIT.test(this.#char(1));
+    return isSigned || DIGIT.test(char) ? this.#number(from) : this.#name(from);
+  }
+
+  /** What a bracket at the reader's place holds, and its end. */
+  #items(from: number, depth: number): { items: EdnForm[]; from: number; to: number } {
+    const closing = CLOSING[this.#char()] ?? "";
+    const opened = this.#at;
+    this.#at += 1;
+    const items: EdnForm[] = [];
+    for (;;) {
+      this.#skip(depth + 1);
+      if (this.#at >= this.#text.length)
+        throw new EdnFault(opened, `This is never closed; a ${closing} is missing.`);
+      const char = this.#char();
+      if (char === closing) break;
+      if (")]}".includes(char)) throw unexpected(char, this.#at, `${closing} was expected`);
+      items.push(this.#form(depth + 1));
+    }
+    this.#at += 1;
+    return { items, from, to: this.#at };
+  }
+
+  #map(from: number, namespace: string | undefined, depth: number): EdnForm {
+    const map = { kind: "map" as const, namespace, ...this.#items(from, depth) };
+    const keys = map.items.filter((_, index) => index % 2 === 0);
+    checkDistinct("key", keys, namespace);
+    const last = keys.at(-1);
+    if (last !== undefined && map.items.length % 2 === 1)
+      throw new EdnFault(last.from, `The key ${this.#shown(last)} has no value.`);
+    return map;
+  }
+
+  #string(from: number): EdnForm {
+    let text = "";
+    let plain = from + 1;
+    for (let at = plain; ; at += 1) {
+      const char = this.#text.charAt(at);
+      if (char === "") throw new EdnFault(from, "This text has no closing quote.");
+      if (char !== '"' && char !== "\\") continue;
+      text += this.#text.slice(plain, at);
+      if (char === '"') {
+        this.#at = at + 1;
+        return { kind: "string", text, from, to: this.#at };
+      }
+      const escaped = this.#escape(at);
+      text += escaped.char;
+      plain = escaped.end;
+      at = plain - 1;
+    }
+  }
+
+  #escape(at: number): { char: string; end: number } {
+    const letter = this.#text.charAt(at + 1);
+    const plain = ESCAPES[letter];
+    if (plain !== undefined) return { char: plain, end: at + 2 };
+    const unicode = /^[0-9a-fA-F]{4}/.exec(this.#text.slice(at + 2, at + 6))?.[0];
+    if (letter === "u" && unicode !== undefined)
+      return { char: String.fromCharCode(Number.parseInt(unicode, 16)), end: at + 6 };
+    if (letter === "u") throw new EdnFault(at, "Behind \\u stand four digits, each 0 to 9 or a to f.");
+    const octal = /^[0-7]{1,3}/.exec(this.#text.slice(at + 1, at + 4))?.[0] ?? "";
+    const code = Number.parseInt(octal, 8);
+    const next = this.#text.charAt(at + 1 + octal.length);
+    const isEnded = octal.length === 3 || next === "" || BLANK.has(next) || MACRO.test(next);
+    if (octal !== "" && isEnded && code <= 0o377)
+      return { char: String.fromCharCode(code), end: at + 1 + octal.length };
+    throw new EdnFault(
+      at,
+      `EDN knows no escape \\${letter}; it has \\t \\r \\n \\b \\f \\\\ \\", \\u with four digits, and octal numbers up to \\377.`,
+      'A backslash of the text itself is written twice: "C:\\\\data".',
+    );
+  }
+
+  #character(from: number): EdnForm {
+    if (this.#at + 1 >= this.#text.length) throw new EdnFault(from, "A character is missing behind \\.");
+    this.#at += 2;
+    const raw = this.#text.slice(from + 1, this.#at) + this.#token();
+    const text = raw.length === 1 ? raw : (CHARACTERS[raw] ?? numberedCharacter(raw));
+    if (text === undefined) throw new EdnFault(from, `\\${raw} is not a character.`);
+    return { kind: "character", text, from, to: this.#at };
+  }
+
+  #dispatch(from: number, depth: number): EdnForm {
+    const next = this.#char(1);
+    if (next === "{") {
+      this.#at += 1;
+      const set = this.#items(from, depth);
+      checkDistinct("item", set.items);
+      return { kind: "set", ...set };
+    }
+    if (next === ":") return this.#namespacedMap(from, depth);
+    if (next === "#") return this.#symbolic(from, depth);
+    if (!LETTER.test(next)) {
+      throw new EdnFault(from, `${this.#word(from)} is Clojure code, not data.`, ONLY_CALL);
+    }
+    this.#at += 1;
+    throw new EdnFault(
+      from,
+      `The tag #${shorten(this.#token())} means nothing in a configuration.`,
+      "Write the value as plain text or a number.",
+    );
+  }
+
+  #namespacedMap(from: number, depth: number): EdnForm {
+    this.#at += 2;
+    const name = this.#required(from, depth + 1, "A namespace must be followed by a map.");
+    if (name.kind !== "symbol" || (name.text.includes("/") && name.text !== "/"))
+      throw new EdnFault(name.from, `${this.#shown(name)} is no namespace.`);
+    while (BLANK.has(this.#char())) this.#at += 1;
+    if (this.#char() !== "{") throw new EdnFault(from, "A namespace must be followed by a map.");
+    return this.#map(from, name.text, depth);
+  }
+
+  #symbolic(from: number, depth: number): EdnForm {
+    this.#at += 2;
+    const name = this.#required(from, depth + 1, "EDN has no place for ## here.");
+    if (name.kind !== "symbol" || !["Inf", "-Inf", "NaN"].includes(name.text))
+      throw new EdnFault(from, `##${this.#shown(name)} is no number.`);
+    return { kind: "number", raw: `##${name.text}`, from, to: this.#at };
+  }
+
+  #number(from: number): EdnForm {
+    while (this.#at < this.#text.length && !BLANK.has(this.#char()) && !MACRO.test(this.#char()))
+      this.#at += 1;
+    const raw = this.#text.slice(from, this.#at);
+    const radix = Number(/^[+-]?([0-9]+)[rR]/.exec(raw)?.[1] ?? 10);
+    const isNumber = FRACTION.test(raw) ? !/^[+-]?[0-9]+\/0+$/.test(raw) : WHOLE.test(raw);
+    // 08 is octal, and no fraction.
+    const isOctal = /^[+-]?0[0-9]+N?$/.test(raw);
+    if (!isNumber || (isOctal && !WHOLE.test(raw)) || !hasDigitsOf(radix, raw)) {
+      throw new EdnFault(from, `${shorten(raw)} is not a number.`, "Write text in double quotes.");
+    }
+    return { kind: "number", raw, from, to: this.#at };
+  }
+
+  #name(from: number): EdnForm {
+    const first = this.#char();
+    if (CODE.test(first)) {
+      const hint = first === "`" ? NO_QUOTE : ONLY_CALL;
+      throw new EdnFault(from, `${this.#word(from)} is Clojure code, not data.`, hint);
+    }
+    const raw = this.#token();
+    const to = this.#at;
+    if (raw === "nil") return { kind: "nil", from, to };
+    if (raw === "true" || raw === "false") return { kind: "boolean", value: raw === "true", from, to };
+    const isKeyword = raw.startsWith(":");
+    const [, namespace, name = ""] = NAME.exec(raw) ?? [];
+    const isName =
+      name !== "" &&
+      namespace?.endsWith(":/") !== true &&
+      !name.endsWith(":") &&
+      !raw.slice(1).includes("::");
+    if (raw.startsWith("::")) {
+      const message = `${shorten(raw)} depends on a namespace of Clojure code; write it out with one colon.`;
+      throw new EdnFault(from, message);
+    }
+    if (!isName) throw new EdnFault(from, `${shorten(raw)} is not a ${isKeyword ? "keyword" : "symbol"}.`);
+    return { kind: isKeyword ? "keyword" : "symbol", text: isKeyword ? raw.slice(1) : raw, from, to };
+  }
+
+  /** The characters from here on that belong to one name. */
+  #token(): string {
+    const from = this.#at;
+    for (; this.#at < this.#text.length; this.#at += 1) {
+      const char = this.#char();
+      if (BLANK.has(char) || (MACRO.test(char) && char !== "#")) break;
+      if (CODE.test(char)) throw new EdnFault(this.#at, `EDN has no place for ${JSON.stringify(char)} here.`);
+    }
+    return this.#text.slice(from, this.#at);
+  }
+
+  /** As much as belongs together, to be shown. */
+  #word(from: number): string {
+    const word = /^[^\s,;]{0,20}?(?=[\s,;)\]}]|$)/.exec(this.#text.slice(from, from + 20))?.[0];
+    return JSON.stringify(word ?? this.#text.slice(from, from + 20));
+  }
+
+  #shown({ from, to }: EdnForm): string {
+    return shorten(this.#text.slice(from, to));
+  }
+}
+
+/** What a hint says of code. */
+const ONLY_CALL = "Write plain values; (Duration/ofHours 6) is the only call.";
+const NO_QUOTE = "Leave the backquote out.";
+
+function checkDistinct(what: string, forms: readonly EdnForm[], namespace?: string): void {
+  const seen = new Set<string>();
+  for (const form of forms) {
+    const identity = identityOf(form, namespace);
+    if (seen.has(identity))
+      throw new EdnFault(
+        form.from,
+        `The ${what} ${shorten(identity)} is there twice.`,
+        "Keep one of the two.",
+      );
+    seen.add(identity);
+  }
+}
+
+/** A character by its number: `u` and four hexadecimal digits that are no half of a pair, or `o` and up to three octal ones. */
+function numberedCharacter(raw: string): string | undefined {
+  const hex = /^u([0-9a-fA-F]{4})$/.exec(raw)?.[1];
+  const octal = /^o([0-7]{1,3})$/.exec(raw)?.[1];
+  const code = hex === undefined ? Number.parseInt(octal ?? "", 8) : Number.parseInt(hex, 16);
+  const isRight = hex === undefined ? code <= 0o377 : code < 0xd800 || code > 0xdfff;
+  return isRight ? String.fromCharCode(code) : undefined;
+}
+
+function hasDigitsOf(radix: number, raw: string): boolean {
+  if (!/[rR]/.test(raw) || /^[+-]?0[xX]/.test(raw)) return true;
+  const digits = raw.slice(raw.search(/[rR]/) + 1);
+  if (radix < 2 || radix > 36) return false;
+  return Array.from(digits).every((digit) => Number.parseInt(digit, 36) < radix);
+}
+
+function unexpected(found: string, at: number, expected: string): EdnFault {
+  return new EdnFault(at, `There is a ${found} too many, or of the wrong kind: ${expected}.`);
+}
+
+function tooDeep(at: number): EdnFault {
+  return new EdnFault(at, `This is nested more than ${MAX_DEPTH} deep.`);
+}
+
+function shorten(text: string): string {
+  return text.length <= 60 ? text : `${text.slice(0, 59)}…`;
+}

@@ -1,0 +1,33 @@
+// Has others judge: node test/dist/outside/main.js [NAME...] [--rounds N] [--seed N]
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+
+/** Programs that compare Cairn with what others wrote. Each fetches what it needs, and says what the machine lacks. */
+const JUDGES: Readonly<Record<string, string>> = {
+  edn: "packages/node/dist/test/outside/edn/main.js",
+};
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: "string" }, seed: { type: "string" } },
+});
+const failed: string[] = [];
+for (const name of positionals.length === 0 ? Object.keys(JUDGES) : positionals) {
+  const program = JUDGES[name];
+  if (program === undefined) {
+    process.stderr.write(`There is no judge "${name}": choose one of ${Object.keys(JUDGES).join(", ")}.\n`);
+    process.exit(1);
+  }
+  const args = Object.entries(values).flatMap(([option, value]) => [`--${option}`, value]);
+  const child = spawn(process.execPath, [program, ...args], { cwd: ROOT, stdio: "inherit" });
+  const [code] = (await once(child, "exit")) as [number | null];
+  if (code !== 0) failed.push(name);
+}
+if (failed.length > 0) {
+  process.stderr.write(`Failed: ${failed.join(", ")}.\n`);
+  process.exitCode = 1;
+}
