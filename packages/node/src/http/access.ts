@@ -4,6 +4,7 @@ import { CairnError } from "@cairn/kv";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { HttpOptions } from "../system/system.ts";
 import { BAD_REQUEST, badRequest, RequestError } from "./answers/error-response.ts";
+import { isSafeMethod } from "./requests/methods.ts";
 
 /** What decides who may ask. */
 export type AccessOptions = Pick<HttpOptions, "host" | "authToken" | "corsOrigins" | "allowedHosts">;
@@ -64,11 +65,18 @@ function refusal(
       "HTTP/1.1 asks for that header, with the name and port of the node.",
     );
   }
+  const twice = repeatedHeader(request.rawHeaders);
+  if (twice !== undefined) {
+    return badRequest(
+      `The request has the header ${twice} twice.`,
+      "Which of them is meant cannot be known.",
+    );
+  }
   const coding = headers["transfer-encoding"];
   if (coding !== undefined && !/^chunked$/i.test(coding.trim())) return unknownTransferCoding(coding);
   if (!isOwnHost(headers.host)) return wrongHost(headers.host);
   // Bodies are taken as JSON whatever a form says they are, so browsers would not ask first.
-  if (!isRead(request.method ?? "") && !isAllowedPage && isOfAnotherSite(headers, expected !== undefined)) {
+  if (!isSafeMethod(request.method) && !isAllowedPage && isOfAnotherSite(headers, expected !== undefined)) {
     return new RequestError("UNAUTHORIZED", "A page of another site may not write.", {
       status: 403,
       hint: "Send the request from a program or a page of the same origin, or name the page's origin in cors-origins.",
@@ -159,8 +167,23 @@ function isPreflight({ method, headers }: FastifyRequest): boolean {
   return method === "OPTIONS" && headers["access-control-request-method"] !== undefined;
 }
 
-function isRead(method: string): boolean {
-  return method === "GET" || method === "HEAD" || method === "OPTIONS";
+/** Headers that Cairn reads, of which Node takes the first and drops the others. */
+const SINGLE: readonly string[] = ["host", "authorization", "content-type"];
+const SINGLE_LENGTHS = new Set(SINGLE.map(({ length }) => length));
+
+/** One of {@link SINGLE} that stands there more than once. */
+function repeatedHeader(rawHeaders: readonly string[]): string | undefined {
+  let seen = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const raw = rawHeaders[at] ?? "";
+    // For nearly all names their length tells.
+    if (!SINGLE_LENGTHS.has(raw.length)) continue;
+    const index = SINGLE.indexOf(raw.toLowerCase());
+    if (index < 0) continue;
+    if ((seen & (1 << index)) !== 0) return SINGLE[index];
+    seen |= 1 << index;
+  }
+  return undefined;
 }
 
 function isHealth(url: string): boolean {

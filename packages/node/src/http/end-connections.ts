@@ -1,15 +1,25 @@
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
+import { isSafeMethod } from "./requests/methods.ts";
 
-/** A connection's requests that were taken: how many are not answered yet, and the one whose answer is the last. */
+/** A connection's requests that were taken and are not answered yet, and those that wait for them. */
 interface Taken {
   underWay: number;
+  /** How many of them may change something. */
+  unsafe: number;
+  /** The one whose answer is the last. */
   last?: IncomingMessage;
+  readonly waiting: { readonly isSafe: boolean; readonly begin: () => void }[];
 }
 
 /** The requests under way on a server's connections. */
 export interface Connections {
+  /**
+   * Calls `begin` when it is a request's turn. What a connection sends ahead of its answers may be done at once only where none of it
+   * changes anything (RFC 9112, 9.3.2): a write waits for all that came before it, and what came behind it waits for the write.
+   */
+  inTurn(request: IncomingMessage, begin: () => void): void;
   /** Notes that a request will be answered; false when it will not, since its connection ends before. */
   take(request: IncomingMessage): boolean;
   /** Whether the connection ends with the answer to this request, which then has to say so. */
@@ -32,6 +42,20 @@ export interface ConnectionLimit {
 function firstIdle(connections: ReadonlyMap<Socket, Taken>): Socket | undefined {
   for (const [socket, { underWay }] of connections) if (underWay === 0) return socket;
   return undefined;
+}
+
+function mayBegin({ underWay, unsafe }: Taken, isSafe: boolean): boolean {
+  return isSafe ? unsafe === 0 : underWay === 0;
+}
+
+/** Begins what waited, as far as it may be done at once. */
+function beginNext(taken: Taken): void {
+  for (;;) {
+    const [next] = taken.waiting;
+    if (next === undefined || !mayBegin(taken, next.isSafe)) return;
+    taken.waiting.shift();
+    next.begin();
+  }
 }
 
 /** For a client that keeps its side open, or sends on and on. */
@@ -67,27 +91,37 @@ export function endConnectionsOnClose(app: FastifyInstance, limit: ConnectionLim
       connections.delete(idle);
       idle.destroy();
     }
-    connections.set(socket, { underWay: 0 });
+    connections.set(socket, { underWay: 0, unsafe: 0, waiting: [] });
     socket.once("close", () => connections.delete(socket));
   });
   const requests: Connections = {
+    inTurn({ socket, method }, begin) {
+      const taken = connections.get(socket);
+      const isSafe = isSafeMethod(method);
+      if (taken === undefined || (taken.waiting.length === 0 && mayBegin(taken, isSafe))) return void begin();
+      taken.waiting.push({ isSafe, begin });
+    },
     take(request) {
       if (handedOver.delete(request)) return true;
       if (closing) return false;
       const taken = connections.get(request.socket);
       if (taken !== undefined) {
         taken.underWay += 1;
+        if (!isSafeMethod(request.method)) taken.unsafe += 1;
         taken.last = request;
       }
       return true;
     },
     // What was refused before it was taken ends its connection too.
     endsWith: (request) => closing && (connections.get(request.socket)?.last ?? request) === request,
-    answered({ socket }) {
+    answered({ socket, method }) {
       const taken = connections.get(socket);
       if (taken === undefined) return;
       if (closing && taken.underWay === 1) endGently(socket);
       taken.underWay = Math.max(0, taken.underWay - 1);
+      if (!isSafeMethod(method)) taken.unsafe = Math.max(0, taken.unsafe - 1);
+      // What was not begun when the server closed is not done.
+      if (!closing) beginNext(taken);
     },
     handOver: (request) => void handedOver.add(request),
   };

@@ -12,11 +12,11 @@ let made = 0;
 /** The id of a request: the one in its header X-Request-Id, else a new one. */
 export function requestId({ headers }: Pick<IncomingMessage, "headers">): string {
   const given = headers["x-request-id"];
-  return typeof given === "string" && TAKEN.test(given) ? given : newId();
+  return typeof given === "string" && TAKEN.test(given) ? given : newRequestId();
 }
 
-/** An id of random bytes for each would take longer than all else about it. */
-function newId(): string {
+/** A new one. An id of random bytes for each would take longer than all else about it. */
+export function newRequestId(): string {
   made += 1;
   return `${PREFIX}-${made}`;
 }

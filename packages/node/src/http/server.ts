@@ -7,11 +7,12 @@ import type { HttpOptions } from "../system/system.ts";
 import { guard } from "./access.ts";
 import { errorHandler, type HttpLogger } from "./answers/error-response.ts";
 import { acceptBodies } from "./requests/request-body.ts";
-import { collectMethods, methodNotAllowed, originForm, pathOf } from "./requests/methods.ts";
+import { collectMethods, methodNotAllowed, pathOf } from "./requests/methods.ts";
 import { connectionLimit, openFilesLimit } from "./connection-limit.ts";
 import { endConnectionsOnClose } from "./end-connections.ts";
 import { answerPlainReads } from "./plain-reads.ts";
 import { requestId, tellRequestId } from "./request-id.ts";
+import { refuseUnserved, takeInTurn } from "./take-requests.ts";
 import { answerExpectation, answerUnreadable } from "./unreadable-request.ts";
 import { registerRoutes } from "./routes/routes.ts";
 
@@ -85,7 +86,6 @@ function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContex
     return503OnClosing: false,
     frameworkErrors: handleError,
     clientErrorHandler: answerUnreadable,
-    rewriteUrl: ({ url = "/" }) => originForm(url),
     // Routes read their own query, strictly (query.ts).
     routerOptions: { querystringParser: () => ({}), maxParamLength: 16_384 },
     // No route has a schema: what would compile them takes 30 ms to load, which a start need not wait for.
@@ -101,6 +101,7 @@ function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContex
   const access = guard(app, options);
   acceptBodies(app);
   const methods = collectMethods(app);
+  refuseUnserved(app, methods);
   registerRoutes(app, api, options);
   app.setNotFoundHandler((request) => {
     const allowed = methods.at(request.url);
@@ -110,6 +111,7 @@ function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContex
     });
   });
   answerPlainReads(app, api, { guard: access, connections, onAnswered });
+  takeInTurn(app, connections);
   return app;
 }
 

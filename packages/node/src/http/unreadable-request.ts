@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { systemErrorCode } from "@cairn/kv";
 import { BAD_REQUEST, JSON_TYPE } from "./answers/error-response.ts";
+import { newRequestId, requestId } from "./request-id.ts";
 
 /** What is not even HTTP has no request object to answer through. */
 export function answerUnreadable(error: Error, socket: Socket): void {
@@ -13,17 +14,23 @@ export function answerUnreadable(error: Error, socket: Socket): void {
   const body = bodyOf(message, hint);
   socket.end(
     `HTTP/1.1 ${status}\r\nContent-Type: ${JSON_TYPE}\r\nConnection: close\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+      `Date: ${new Date().toUTCString()}\r\nX-Request-Id: ${newRequestId()}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }
 
 /** 417: the header Expect asks for something else than to be told whether to go on. */
-export function answerExpectation({ headers }: IncomingMessage, response: ServerResponse): void {
+export function answerExpectation(request: IncomingMessage, response: ServerResponse): void {
+  const { headers } = request;
   const expected = JSON.stringify(headers.expect);
   // The body that may come is not taken, so nothing can follow it.
   const body = bodyOf(`The request expects ${expected}.`, "Leave out Expect, or send 100-continue.");
   const length = Buffer.byteLength(body);
-  response.writeHead(417, { "content-type": JSON_TYPE, "content-length": length, connection: "close" });
+  response.writeHead(417, {
+    "content-type": JSON_TYPE,
+    "content-length": length,
+    "x-request-id": requestId(request),
+    connection: "close",
+  });
   response.end(body);
 }
 

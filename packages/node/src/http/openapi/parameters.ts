@@ -3,7 +3,7 @@ import { FLAG, TEXT } from "./schema-parts.ts";
 import { DURATION, ref } from "./schemas.ts";
 
 /** How many. */
-export const LIMIT = { type: "integer", minimum: 1, maximum: 1000, default: 100 } as const;
+export const LIMIT = { type: "integer", minimum: 1, maximum: 1000 } as const;
 /** What `as-of` means. */
 export const AS_OF = "As it was: a transaction's id or an ISO-8601 time.";
 
@@ -22,7 +22,7 @@ export const WRITE: QueryParameters = {
 export const KEY: QueryParameters = { key: [TEXT, "`namespace/name`, for names with dot segments."] };
 /** What every list takes. */
 export const PAGE: QueryParameters = {
-  limit: [LIMIT, "At most so many."],
+  limit: [LIMIT, "At most so many, 100 where it is left out."],
   cursor: [TEXT, "From the Link of the page before."],
 };
 /** What a list of documents takes. */

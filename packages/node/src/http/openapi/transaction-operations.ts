@@ -95,7 +95,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     summary: "Recorded events, newest first.",
     query: {
       ...READ,
-      limit: [LIMIT, "At most so many."],
+      limit: [LIMIT, "At most so many, 100 where it is left out."],
       bucket: [TEXT, "Only of this bucket."],
       object: [TEXT, "Only of this object."],
       before: [TEXT, "Only older ones than this event's id."],

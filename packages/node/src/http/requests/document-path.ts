@@ -35,6 +35,14 @@ export function parseDocumentPath(url: string): DocumentPath {
   return { bucket, key: documentKey(bucket, namespace, name) };
 }
 
+/** What stands in the place of the bucket in an address below /api/v1/, as it was sent; nothing elsewhere. */
+export function bucketIn(url: string): string {
+  const path = pathOf(url);
+  if (!path.startsWith(DOCUMENTS)) return "";
+  const slash = path.indexOf("/", DOCUMENTS.length);
+  return path.slice(DOCUMENTS.length, slash < 0 ? undefined : slash);
+}
+
 /** The address of a document, every part escaped. */
 export function documentUrl(key: DocumentKey): string {
   const name = key.name.split("/").map(encodeURIComponent);

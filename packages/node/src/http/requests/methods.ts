@@ -1,17 +1,20 @@
+import type { IncomingMessage } from "node:http";
 import type { FastifyInstance } from "fastify";
 import { RequestError } from "../answers/error-response.ts";
 
 /** Which methods the routes of a server take, by address. */
 export interface RouteMethods {
-  /** Those of the routes that `url` matches, in the order of registration. */
+  /** Those of the most exact route that `url` matches. */
   at(url: string): readonly string[];
+  /** The same for an address that has a route of its own; nothing for one that is a document's. */
+  ofOwn(url: string): readonly string[];
   /** Every route, as `METHOD /address/with/:parameters`. */
   readonly routes: readonly string[];
 }
 
 /** Notes every route that is registered from now on. */
 export function collectMethods(app: FastifyInstance): RouteMethods {
-  const patterns: { readonly method: string; readonly pattern: RegExp }[] = [];
+  const patterns: { readonly method: string; readonly pattern: RegExp; readonly rank: number }[] = [];
   const routes: string[] = [];
   app.addHook("onRoute", ({ method, url }) => {
     const pattern = new RegExp(
@@ -21,18 +24,25 @@ export function collectMethods(app: FastifyInstance): RouteMethods {
         .replaceAll("*", ".*")}$`,
     );
     for (const one of [method].flat()) {
-      patterns.push({ method: one, pattern });
+      patterns.push({ method: one, pattern, rank: rankOf(url) });
       routes.push(`${one} ${url}`);
     }
   });
-  return {
-    routes,
-    at: (url) => {
-      const path = pathOf(url);
-      const found = patterns.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method);
-      return [...new Set(found)];
-    },
+  const at = (url: string, lowest: number): readonly string[] => {
+    const path = pathOf(url);
+    const found = patterns.filter(({ pattern, rank }) => rank >= lowest && pattern.test(path));
+    const best = Math.max(...found.map(({ rank }) => rank));
+    return [...new Set(found.filter(({ rank }) => rank === best).map(({ method }) => method))];
   };
+  return { routes, at: (url) => at(url, DOCUMENTS_RANK), ofOwn: (url) => at(url, DOCUMENTS_RANK + 1) };
+}
+
+const DOCUMENTS_RANK = 0;
+
+/** Of several routes that an address matches it is that of the most exact one, whatever the method. */
+function rankOf(route: string): number {
+  if (route.includes("*")) return DOCUMENTS_RANK;
+  return route.includes(":") ? 1 : 2;
 }
 
 /** An address without its query. */
@@ -41,12 +51,22 @@ export function pathOf(url: string): string {
   return end < 0 ? url : url.slice(0, end);
 }
 
-/** An address as nearly everybody sends it, without the scheme and host that may stand before it. */
-export function originForm(url: string): string {
-  if (url.startsWith("/")) return url;
-  const path = /^https?:\/\/[^/?#]*(.*)$/i.exec(url)?.[1];
-  if (path === undefined) return url;
-  return path.startsWith("/") ? path : `/${path}`;
+/** Whether requests with this method change nothing (RFC 9110, 9.2.1). */
+export function isSafeMethod(method: string | undefined): boolean {
+  return method === "GET" || method === "HEAD" || method === "OPTIONS";
+}
+
+/**
+ * Takes scheme and host off an address that has them before its path, as proxies are asked. That host counts, whatever the header says
+ * (RFC 9112, 3.2.2).
+ */
+export function toOriginForm(request: IncomingMessage): void {
+  const { url = "/" } = request;
+  if (url.startsWith("/")) return;
+  const [, host, path] = /^https?:\/\/([^/?#]*)(.*)$/i.exec(url) ?? [];
+  if (host === undefined || path === undefined) return;
+  request.headers.host = host;
+  request.url = path.startsWith("/") ? path : `/${path}`;
 }
 
 /** 405: there is something at the address, but not for this method. */

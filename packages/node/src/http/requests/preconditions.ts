@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Revision } from "@cairn/client";
-import { RequestError } from "../answers/error-response.ts";
+import { badRequest, RequestError } from "../answers/error-response.ts";
+import { isSafeMethod } from "./methods.ts";
 
 /** A list of revisions, or any at all (`*`). */
 type Tags = "any" | readonly Revision[];
@@ -25,6 +26,30 @@ export function parsePreconditions(headers: IncomingHttpHeaders): Preconditions 
     ...(match === undefined ? {} : { match: parseTags(match) }),
     ...(noneMatch === undefined ? {} : { noneMatch: parseTags(noneMatch) }),
   };
+}
+
+/**
+ * Why a request's preconditions cannot be kept; undefined where they are, or where there is none. `isKept`: whether what answers looks
+ * at If-Match and If-None-Match. To a read that does not, If-None-Match is no condition, only a cache's question.
+ */
+export function preconditionProblem(
+  headers: IncomingHttpHeaders,
+  method: string,
+  isKept: boolean,
+): RequestError | undefined {
+  if (headers["if-unmodified-since"] !== undefined) return unkept("If-Unmodified-Since");
+  const isRead = isSafeMethod(method);
+  if (!isRead && headers["if-modified-since"] !== undefined) return unkept("If-Modified-Since");
+  if (isKept) return undefined;
+  if (headers["if-match"] !== undefined) return unkept("If-Match");
+  return !isRead && headers["if-none-match"] !== undefined ? unkept("If-None-Match") : undefined;
+}
+
+function unkept(header: string): RequestError {
+  return badRequest(
+    `The precondition ${header} cannot be kept here.`,
+    "If-Match and If-None-Match go with a document and with the policies; in a transaction, a match operation compares.",
+  );
 }
 
 /** Weak tags count as well, since proxies that compress weaken them; one that is no revision matches nothing. */

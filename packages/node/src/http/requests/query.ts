@@ -33,7 +33,9 @@ export function parseQuery<P extends Parameters>(url: string, parameters: P): Qu
       );
     }
     if (Object.hasOwn(query, name)) throw badRequest(`The parameter ${name} is given twice.`);
-    query[name] = parameter(equals < 0 ? "" : decode(pair.slice(equals + 1)), name);
+    // A flag's name alone sets it.
+    const isBare = equals < 0 && parameter === flag;
+    query[name] = isBare ? true : parameter(equals < 0 ? "" : decode(pair.slice(equals + 1)), name);
   }
   return query as Query<P>;
 }
@@ -54,9 +56,9 @@ export function text(value: string): string {
   return value;
 }
 
-/** `true` (also without a value) or `false`. */
+/** `true` or `false`. */
 export function flag(value: string, name: string): boolean {
-  if (value === "true" || value === "") return true;
+  if (value === "true") return true;
   if (value === "false") return false;
   throw badRequest(`${name} is true or false, not ${JSON.stringify(value)}.`);
 }

@@ -49,6 +49,9 @@ type Parsed = (error: Error | null, body?: unknown) => void;
 
 /** The JSON value of a request's body. */
 export function jsonBody(request: FastifyRequest): unknown {
+  if (request.headers["content-range"] !== undefined) {
+    throw badRequest("A part cannot be stored: the request has a Content-Range.", "Send the whole body.");
+  }
   if (request.body === undefined) throw badRequest("The request has no body.", "Send JSON.");
   if (request.body instanceof Readable) throw unsupportedMediaType();
   return request.body;

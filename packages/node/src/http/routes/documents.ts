@@ -13,6 +13,7 @@ import {
   expectedRevision,
   lostBecause,
   parsePreconditions,
+  preconditionProblem,
   readDecision,
 } from "../requests/preconditions.ts";
 import {
@@ -34,11 +35,12 @@ import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 const LIST = { ...READ_PARAMETERS, namespace: text, prefix: text, limit, cursor: text, "as-of": asOf, where };
 const DOCUMENT = { ...READ_PARAMETERS, history: flag, limit, cursor: text, "as-of": asOf };
 const BUCKET = { ...LIST, ...DOCUMENT, key: text };
+const KEPT = { preconditions: true };
 const WRITE = { await: flag, timeout: duration };
 
 /** GET, PUT and DELETE below /api/v1/{bucket}. Registered last: it takes every address that nothing else does. */
 export const documentRoutes: RegisterRoutes = (app, api) => {
-  app.get("/api/v1/*", (request, reply) => {
+  app.get("/api/v1/*", { config: KEPT }, (request, reply) => {
     const path = parseDocumentPath(request.url);
     if (path.key !== undefined) {
       return readDocument(api, path.key, parseQuery(request.url, DOCUMENT), request, reply);
@@ -49,14 +51,14 @@ export const documentRoutes: RegisterRoutes = (app, api) => {
     return readDocument(api, parseDocumentKey(path.bucket, key), query, request, reply);
   });
 
-  app.put("/api/v1/*", (request, reply) => {
+  app.put("/api/v1/*", { config: KEPT }, (request, reply) => {
     const { key, query } = writeTarget(request);
     const document = jsonBody(request) as Json;
     const put: TxOperation = ["put", key.bucket, `${key.namespace}/${key.name}`, document];
     return write(api, key, put, query, request, reply);
   });
 
-  app.delete("/api/v1/*", (request, reply) => {
+  app.delete("/api/v1/*", { config: KEPT }, (request, reply) => {
     const { key, query } = writeTarget(request);
     return write(api, key, ["delete", key.bucket, `${key.namespace}/${key.name}`], query, request, reply);
   });
@@ -93,6 +95,7 @@ async function readHistory(
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   refuse(query, ["as-of"], "does not go with history=true");
+  keepNone(request);
   const page = await api.history(key, {
     ...readOptions(query),
     ...(query.limit === undefined ? {} : { limit: query.limit }),
@@ -110,6 +113,7 @@ async function listDocuments(
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   refuse(query, ["history"], "goes with a document");
+  keepNone(request);
   const page = await api.list({
     bucket,
     ...readOptions(query),
@@ -181,6 +185,12 @@ function refuse<Q extends object>(query: Q, names: readonly (keyof Q & string)[]
   for (const name of names) {
     if (query[name] !== undefined) throw badRequest(`The parameter ${name} ${why}.`);
   }
+}
+
+/** Of what has many documents or versions there is no one revision to compare. */
+function keepNone({ headers, method }: FastifyRequest): void {
+  const problem = preconditionProblem(headers, method, false);
+  if (problem !== undefined) throw problem;
 }
 
 function absent({ bucket, namespace, name }: DocumentKey): CairnError {

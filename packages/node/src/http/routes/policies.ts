@@ -16,22 +16,26 @@ export const policyRoutes: RegisterRoutes = (app, api) => {
     return reply.header("cairn-tx", txId).send(policies);
   });
 
-  app.put("/api/v1/policies", { config: { onBody: refuseRepeated } }, async (request, reply) => {
-    const query = parseQuery(request.url, { await: flag, timeout: duration });
-    const limit = timeLimit(query.timeout);
-    const policies = checkedPolicies(jsonBody(request));
-    const preconditions = parsePreconditions(request.headers);
-    const current = async (): Promise<Revision | undefined> => (await api.policies()).revision ?? undefined;
-    const operation: TxOperation =
-      preconditions === undefined
-        ? ["configure", policies]
-        : ["configure", policies, await expectedRevision(preconditions, current, otherPolicies)];
-    const submitted = await api.submit({ ops: [operation] }, { timeoutMs: limit.leftMs });
-    if (query.await === false) return reply.code(202).send(submitted);
-    const { txId, committed, reason } = await awaitSubmitted(api, submitted.txId, limit);
-    if (!committed) throw lostBecause(reason, LOOK_AGAIN);
-    return reply.header("etag", etag(txId)).header("cairn-tx", txId).send({ txId });
-  });
+  app.put(
+    "/api/v1/policies",
+    { config: { onBody: refuseRepeated, preconditions: true } },
+    async (request, reply) => {
+      const query = parseQuery(request.url, { await: flag, timeout: duration });
+      const limit = timeLimit(query.timeout);
+      const policies = checkedPolicies(jsonBody(request));
+      const preconditions = parsePreconditions(request.headers);
+      const current = async (): Promise<Revision | undefined> => (await api.policies()).revision ?? undefined;
+      const operation: TxOperation =
+        preconditions === undefined
+          ? ["configure", policies]
+          : ["configure", policies, await expectedRevision(preconditions, current, otherPolicies)];
+      const submitted = await api.submit({ ops: [operation] }, { timeoutMs: limit.leftMs });
+      if (query.await === false) return reply.code(202).send(submitted);
+      const { txId, committed, reason } = await awaitSubmitted(api, submitted.txId, limit);
+      if (!committed) throw lostBecause(reason, LOOK_AGAIN);
+      return reply.header("etag", etag(txId)).header("cairn-tx", txId).send({ txId });
+    },
+  );
 };
 
 function refuseRepeated(json: string): void {

@@ -28,6 +28,10 @@ function request(line: string, ...headers: string[]): string {
   return [`${line} HTTP/1.1`, "Host: localhost", ...headers, "", ""].join("\r\n");
 }
 
+function put(document: string): string {
+  return `${request("PUT /api/v1/pods/p", `Content-Length: ${document.length}`)}${document}`;
+}
+
 /** Status and body of each answer; an answer that has a body says how long it is. */
 function answersIn(received: string): string[] {
   return received
@@ -75,6 +79,35 @@ describe("requests that one connection sends ahead of their answers", () => {
       "200",
     ]);
     expect([0, 3, 5, 7, 11, 12].map((at) => answers[at]?.slice(4))).toEqual(["1", "", "", "10", "8", "9"]);
+  });
+
+  it("are done in their order where one of them writes", async () => {
+    const { port } = await start();
+    for (let round = 0; round < 10; round += 1) {
+      const socket = connect(port, "127.0.0.1");
+      const received = text(socket);
+      socket.write(
+        [
+          put("1"),
+          request("DELETE /api/v1/pods/p"),
+          request("GET /api/v1/pods/p"),
+          put("2"),
+          request("GET /api/v1/pods/p"),
+          put(JSON.stringify("long".repeat(50_000))),
+          put("3"),
+          request("GET /api/v1/pods/p", "Connection: close"),
+        ].join(""),
+      );
+      const answers = answersIn(await received);
+      expect(answers.map((answer) => answer.slice(0, 3)).join(" ")).toBe("201 200 404 201 200 200 200 200");
+      expect([answers[4], answers[7]]).toEqual(["200 2", "200 3"]);
+      const transactions = answers.flatMap((answer) => /"txId":(\d+)/.exec(answer)?.[1] ?? []).map(Number);
+      expect(transactions).toEqual(transactions.toSorted((a, b) => a - b));
+      expect(transactions).toHaveLength(5);
+      const last = connect(port, "127.0.0.1");
+      last.write(request("DELETE /api/v1/pods/p", "Connection: close"));
+      await text(last);
+    }
   });
 
   it("all have their answer, or are refused, when the node stops among them", async () => {
