@@ -103,6 +103,8 @@ function newReading(root: MapNode, input: ConfigInput, problems: ProblemList, no
     settings: [],
     notices,
     shared: new Map(),
+    refused: new Set(),
+    older: new Set(),
     open: new Set(),
     checks: [],
   };

@@ -83,11 +83,17 @@ export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {
   const entries = root.entries.map((entry): ConfigEntry => {
     const name = TOP_LEVEL_ALIASES.get(entry.name);
     if (name === undefined || findEntry(root, name) !== undefined) return entry;
-    notices.add(`${entry.name} (${placeOf(entry.nameOrigin)}) is taken for ${name}.`);
+    const taken = `${entry.name} (${placeOf(entry.nameOrigin)}) is taken for ${name}`;
+    const hasHost = findEntry(entry.value, "host") !== undefined;
+    notices.add(hasHost ? `${taken}.` : `${taken}, ${OWN_MACHINE_ONLY}`);
     return { ...entry, name };
   });
   return { ...root, entries };
 }
+
+/** The older systems gave their servers no address, which means all of them. */
+const OWN_MACHINE_ONLY =
+  'which listens on 127.0.0.1 alone unless "host" says otherwise ("0.0.0.0" for all addresses; then set an auth-token).';
 
 /** Reads a top-level map that holds parameters. */
 export function readTopLevel<P extends Parameters>(
@@ -111,6 +117,11 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
   }
   const values = readTopLevel("cairn/http-server", httpParameters, reading);
   if (values === undefined) return undefined;
+  if ((node === undefined || node.origin.kind === "default") && reading.older.size > 0) {
+    reading.notices.add(
+      `No HTTP server is configured; this node serves ${values.host}:${values.port} all the same ("cairn/http-server": null turns it off).`,
+    );
+  }
   const { host, port, "auth-token": authToken, "max-body": maxBody } = values;
   const { "cors-origins": corsOrigins, "allowed-hosts": allowedHosts } = values;
   return {
@@ -127,11 +138,17 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
 export function checkTopLevelKeys(reading: Reading): void {
   const known = Object.keys(TOP_LEVEL_KEYS);
   for (const { name, nameOrigin, value, replaced } of reading.root.entries) {
-    if (known.includes(name) || reading.shared.has(name)) continue;
+    if (known.includes(name) || reading.shared.has(name) || reading.refused.has(name)) continue;
     // What takes away nothing may be a slip in the name of what it should: a server that was to be off would be on.
     if (value.type === "null" && replaced !== undefined) continue;
     // Where editors look for what `cairn config schema` prints; nothing to a node.
     if (name === "$schema" && value.type === "string") continue;
+    const alias = TOP_LEVEL_ALIASES.get(name);
+    if (alias !== undefined) {
+      const message = `${name} means ${alias}, which is there as well.`;
+      reading.problems.add(nameOrigin, [name], message, { hint: "Keep one of the two." });
+      continue;
+    }
     const older = olderTopLevelHint(name);
     if (older !== undefined) {
       reading.problems.add(nameOrigin, [name], `${name} has no counterpart: ${older.message}`, {

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import { type CairnNode, runNode } from "./node.ts";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { createSystem } from "../config/create-system.ts";
+import { tellOlderData } from "../config/older-data.ts";
 import { readConfig, requireConfig } from "../config/read-config.ts";
 
 /** What {@link startNode} takes beside the configuration. */
@@ -31,6 +32,7 @@ export async function startNode(config: object, options: StartNodeOptions = {}):
   const resolved = requireConfig(await readConfig({ object: config, env, cwd }));
   const onNotice = (notice: string): void => logger?.warn(notice);
   for (const notice of resolved.notices) onNotice(notice);
+  await tellOlderData(resolved, onNotice);
   const system = await createSystem(resolved, { onNotice });
   return await runNode(system, {
     ...(logger === undefined ? {} : { logger }),

@@ -93,10 +93,12 @@ describe("an editor with the schema underlines", () => {
     "values: a store where the index restores to",
     "values: a log in the index itself",
     "names: a misspelt server turned off",
+    "older systems: a server under both names",
     // What JSON cannot say.
     "durations: the frequency (Duration/ofHour 6)",
     "durations: the frequency (Duration/ofHours)",
     "values: a path made by Java",
+    "older systems: a duration that is parsed by code",
   ]);
   const mistakes = MISTAKES.filter(({ title }) => !title.startsWith("syntax:"));
 

@@ -1,7 +1,8 @@
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { Duration } from "luxon";
+import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { memoryProvider } from "@cairn/kv";
 import { type CairnNode, startNode, VERSION } from "../../src/index.ts";
@@ -34,6 +35,31 @@ describe("startNode", () => {
       revision: txId,
       json: '{"up":true}',
     });
+  });
+
+  it("tells what of XTDB lies in its folders, and leaves it as it is", async () => {
+    const [index, store] = [path.join(folder, "idx"), path.join(folder, "cp")];
+    const left = [path.join(index, "OPTIONS-000007"), path.join(store, "checkpoint-28-2021.edn")];
+    for (const file of left) {
+      await mkdir(path.dirname(file), { recursive: true });
+      await writeFile(file, "theirs");
+    }
+    const told: string[] = [];
+    const checkpointer = {
+      store: { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: store },
+      "approx-frequency": "PT1H",
+    };
+    const logger = pino(
+      { level: "warn" },
+      { write: (line) => void told.push((JSON.parse(line) as { msg: string }).msg) },
+    );
+    node = await startNode(config({ "db-dir": index, checkpointer }), { env: {}, cwd: folder, logger });
+    await node.ready;
+    expect(told).toEqual([
+      expect.stringMatching(/idx \(.*db-dir\) holds a RocksDB database, .* cairn load/),
+      expect.stringMatching(/cp \(.*store > path\) holds checkpoints of Crux or XTDB, .* cairn load/),
+    ]);
+    for (const file of left) expect(await readFile(file, "utf8")).toBe("theirs");
   });
 
   it("restores an index in memory from a checkpoint that it saved, and from nothing on disk but that", async () => {

@@ -1,5 +1,6 @@
 import { Option } from "commander";
 import { runNode } from "../../node/node.ts";
+import { tellOlderData } from "../../config/older-data.ts";
 import { createSystem } from "../../config/create-system.ts";
 import { requireConfig } from "../../config/read-config.ts";
 import { type AddCommand, describeCommand, type OutputOptions } from "../options/command-options.ts";
@@ -32,6 +33,7 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
   const logger = await nodeLog(terminal, { json: options.json === true, level: options.logLevel });
   const onNotice = (notice: string): void => logger.warn(notice);
   for (const notice of config.notices) onNotice(notice);
+  await tellOlderData(config, onNotice);
   // Before the node: a signal that comes while it starts must not end the process halfway.
   const stop = stopAtSignal(terminal, {
     onSignal: (signal) => logger.info(`${signal}: stopping`),

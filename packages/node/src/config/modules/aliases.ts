@@ -46,6 +46,21 @@ const WITHOUT: readonly (readonly [RegExp, string, string])[] = [
     "Use cairn.checkpoint/->filesystem-checkpoint-store on a mounted bucket, or a module of your own.",
   ],
   [/(^|[.-])tx-log(-[a-z]+)?\/->/, "Cairn has no such log.", NATS],
+  [
+    /(^|[./-])(?:metrics|prometheus|cloudwatch|jmx|dropwizard)([./-]|$)/,
+    "Cairn has no module for metrics.",
+    "Leave it out: GET /metrics of the HTTP server always has them, for Prometheus.",
+  ],
+  [
+    /(^|[.-])calcite([./-]|$)/,
+    "Cairn has no SQL server.",
+    "Leave it out: documents are read over HTTP, by key, by list or by an indexed field.",
+  ],
+  [
+    /(^|[./])(?:query-engine|tx-ingester|tx-indexer|bus|topology)$/,
+    "Cairn has nothing of the kind to configure.",
+    "Leave it out.",
+  ],
 ];
 
 /** What a module id of an older system means; undefined when `name` is none. */
@@ -84,6 +99,13 @@ export const OLDER_PARAMETERS: ReadonlyMap<string, string> = new Map([
   ["block-cache", "Leave it out: the size of LevelDB's cache is fixed."],
   ["kv-store", "Leave it out: the log keeps its own files, and `path` says where."],
   ["document-store", "Leave it out: documents lie in the transaction log and in the index."],
+  ["metrics", "Leave it out: GET /metrics of the HTTP server always has them."],
+  ["db-options", "Leave it out: LevelDB's settings are fixed."],
+  ["enable-filters?", "Leave it out: LevelDB's settings are fixed."],
+  ["jwks", "Leave it out, and set auth-token: requests carry it as Authorization: Bearer."],
+  ["jetty-opts", "Leave it out: host and port say where the server listens."],
+  ["server-label", "Leave it out: id of cairn/node is the node's name."],
+  ["configurator", "Leave it out: what can be set of a store are its parameters."],
   ["read-only?", "Leave it out; with an auth-token only its holders can write."],
 ]);
 

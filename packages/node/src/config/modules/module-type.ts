@@ -133,6 +133,7 @@ function builtInId(name: TextNode, reading: Reading): string | undefined {
   const older = olderModule(name.text);
   if (older === undefined || !("id" in older)) return name.text;
   reading.notices.add(`${name.text} (${placeOf(name.origin)}) is taken for ${older.id}.`);
+  reading.older.add(name.text);
   return older.id;
 }
 

@@ -69,6 +69,10 @@ function durationOf(node: ConfigNode): DurationResult | undefined {
   if (node.type !== "call") return undefined;
   const name = node.name.replace(/^java\.time\./, "");
   const unit = DURATION_CALLS.get(name);
+  const [only] = node.arguments;
+  if (name === "Duration/parse" && node.arguments.length === 1 && only?.type === "string") {
+    return { fault: `(${node.name} …) is code.`, hint: `Write "${only.text}".` };
+  }
   if (unit === undefined) {
     const near = nearestName(name, DURATION_CALLS.keys()) ?? "Duration/ofHours";
     return {

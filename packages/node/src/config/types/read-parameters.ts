@@ -1,4 +1,4 @@
-import { DEFAULT_ORIGIN, findEntry } from "../source/config-tree.ts";
+import { DEFAULT_ORIGIN, findEntry, normalizeName } from "../source/config-tree.ts";
 import type { ConfigEntry, MapNode, Origin } from "../source/config-tree.ts";
 import { didYouMean, nearestName } from "../../text/nearest-name.ts";
 import type { ConfigPath, Parameter, Parameters, ParameterValues, Reading } from "./reading.ts";
@@ -96,6 +96,10 @@ function unknownKey(
       `${entry.name} (${entry.value.origin.label}) has no effect: ${description.what} has no such parameter, and ${module.value.origin.label} chose it instead.`,
     );
     return;
+  }
+  const { value } = entry;
+  if (value.type === "keyword" || value.type === "string" || value.type === "symbol") {
+    reading.refused.add(normalizeName(value.text));
   }
   const near = nearestName(entry.name, known);
   const hint =

@@ -86,6 +86,10 @@ export interface Reading {
     string,
     { readonly kind: ModuleKind; readonly use: ModuleUse<ModuleKind> | undefined }
   >;
+  /** Top-level keys that only a parameter named which is refused: what is wrong is told there. */
+  readonly refused: Set<string>;
+  /** Modules of older systems that were taken for ours. */
+  readonly older: Set<string>;
   /** Top-level keys being read just now, so that a module which contains itself is told. */
   readonly open: Set<string>;
   /** What can only be checked by importing a user's module; run last. */
