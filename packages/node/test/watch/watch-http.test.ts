@@ -4,6 +4,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { CairnError } from "@cairn/kv";
+import { EventSource as StandardEventSource } from "eventsource";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type CairnNode, runNode } from "../../src/node/node.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
@@ -196,6 +197,26 @@ describe("GET /api/v1/watch of other nodes", () => {
     expect(answer.status).toBe(503);
     expect(answer.headers.get("retry-after")).toBe("1");
     expect(await answer.json()).toMatchObject({ error: { code: "NOT_READY" } });
+  });
+
+  it("is gone on with by an EventSource through a time in which the node is not ready", async () => {
+    await using served = await serve();
+    let asked = 0;
+    served.node.watched = async function* () {
+      asked += 1;
+      if (asked < 3) throw new CairnError("NOT_READY", "The node is restoring.");
+      yield [{ type: "heartbeat", txId: 7, txTime: "2026-11-21T10:00:00.000Z" }];
+      await new Promise(() => undefined);
+    };
+    const source = new StandardEventSource(`${served.server.url}/api/v1/watch`);
+    try {
+      const told = await new Promise<MessageEvent>((resolve) => {
+        source.addEventListener("heartbeat", resolve);
+      });
+      expect([told.lastEventId, asked]).toEqual(["7", 3]);
+    } finally {
+      source.close();
+    }
   });
 
   it("is refused with 410 and the floor when the past asked for is gone", async () => {

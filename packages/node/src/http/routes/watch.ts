@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { Readable } from "node:stream";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { FastifyRequest } from "fastify";
 import { type WatchEvent, type WatchQuery } from "../../watch/watch-event.ts";
 import { WatchCompactedError } from "../../index/read/watch-compacted.ts";
@@ -20,6 +21,9 @@ const WATCH = {
 const GONE_AFTER_MS = 60_000;
 const GONE_AFTER_HEARTBEATS = 3;
 
+/** How soon an EventSource asks a node that was not ready again. */
+const RETRY_MS = 2_000;
+
 /** GET /api/v1/watch, as server-sent events. */
 export const watchRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/watch", async (request, reply) => {
@@ -29,13 +33,18 @@ export const watchRoutes: RegisterRoutes = (app, api) => {
     // Errors of the beginning are answers of their own; after it there is only the stream.
     const watched = api.watch({ ...query, signal: closed.signal }).batches();
     const batches = watched[Symbol.asyncIterator]();
-    const first = await batches.next().catch(asAnswer);
+    const first = await batches
+      .next()
+      .catch((error: unknown) =>
+        isCairnError(error, "NOT_READY") && reconnects(request) ? error : asAnswer(error),
+      );
     void reply.headers({
       "content-type": "text/event-stream; charset=utf-8",
       // Whoever stands between must neither keep nor gather what is sent.
       "cache-control": "no-store, no-transform",
       "x-accel-buffering": "no",
     });
+    if (first instanceof CairnError) return reply.send(`retry: ${RETRY_MS}\n: ${first.message}\n\n`);
     if (request.method === "HEAD" || first.done === true) {
       closed.abort();
       await batches.return?.();
@@ -45,6 +54,14 @@ export const watchRoutes: RegisterRoutes = (app, api) => {
     return reply.send(Readable.from(stream(first.value, batches), { objectMode: false, highWaterMark: 1 }));
   });
 };
+
+/**
+ * Whether whoever asks connects again by itself when a stream ends, and gives up for good when the answer is an error, as EventSource
+ * does (WHATWG HTML, 9.2.3); it says that it takes nothing but such a stream.
+ */
+function reconnects({ headers }: FastifyRequest): boolean {
+  return headers.accept === "text/event-stream";
+}
 
 /** Heartbeats are taken by whoever is still there. */
 function leaveWhenGone(response: ServerResponse, heartbeatMs: number): void {
