@@ -9,6 +9,7 @@ import { readParameters } from "./types/read-parameters.ts";
 import { expected, type Parameters, type ParameterValues } from "./types/reading.ts";
 import type { Reading } from "./types/reading.ts";
 import type { HttpOptions } from "../system/system.ts";
+import { duration } from "./types/duration-type.ts";
 import { integer, listOf, path, text, textLike } from "./types/value-types.ts";
 
 /** `cairn/node`. The id becomes part of file names and manifests, so it must be safe in both on every system. */
@@ -67,6 +68,11 @@ export const httpParameters = {
     "Names besides `localhost`, `127.0.0.1`, `[::1]` and `host` that requests may be addressed to; only asked where there is no `auth-token` and `host` is this machine's own.",
     "none",
   ),
+  drain: optional(
+    duration(),
+    "How long a node that is told to stop goes on answering, while `/health/ready` says 503 and every answer ends its connection, so that a proxy sends its requests to others.",
+    "it stops at once",
+  ),
 };
 
 /** Top-level keys of the configuration, with what each is for. */
@@ -123,7 +129,7 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
     );
   }
   const { host, port, "auth-token": authToken, "max-body": maxBody } = values;
-  const { "cors-origins": corsOrigins, "allowed-hosts": allowedHosts } = values;
+  const { "cors-origins": corsOrigins, "allowed-hosts": allowedHosts, drain: drainMs } = values;
   return {
     host,
     port,
@@ -131,6 +137,7 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
     ...(authToken === undefined ? {} : { authToken }),
     ...(corsOrigins === undefined ? {} : { corsOrigins }),
     ...(allowedHosts === undefined ? {} : { allowedHosts }),
+    ...(drainMs === undefined ? {} : { drainMs }),
   };
 }
 

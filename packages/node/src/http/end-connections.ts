@@ -15,6 +15,8 @@ interface Taken {
 
 /** The requests under way on a server's connections. */
 export interface Connections {
+  /** From now on every answer ends its connection, and what was sent ahead behind it is not begun; new connections are taken. */
+  drain(): void;
   /**
    * Calls `begin` when it is a request's turn. What a connection sends ahead of its answers may be done at once only where none of it
    * changes anything (RFC 9112, 9.3.2): a write waits for all that came before it, and what came behind it waits for the write.
@@ -81,6 +83,7 @@ export function endConnectionsOnClose(app: FastifyInstance, limit: ConnectionLim
   const connections = new Map<Socket, Taken>();
   const handedOver = new WeakSet<IncomingMessage>();
   let closing = false;
+  let draining = false;
   app.server.on("connection", (socket: Socket) => {
     if (closing) return void socket.destroy();
     if (connections.size >= (limit.most ?? Number.POSITIVE_INFINITY)) {
@@ -95,6 +98,7 @@ export function endConnectionsOnClose(app: FastifyInstance, limit: ConnectionLim
     socket.once("close", () => connections.delete(socket));
   });
   const requests: Connections = {
+    drain: () => void (draining = true),
     inTurn({ socket, method }, begin) {
       const taken = connections.get(socket);
       const isSafe = isSafeMethod(method);
@@ -113,15 +117,16 @@ export function endConnectionsOnClose(app: FastifyInstance, limit: ConnectionLim
       return true;
     },
     // What was refused before it was taken ends its connection too.
-    endsWith: (request) => closing && (connections.get(request.socket)?.last ?? request) === request,
+    endsWith: (request) =>
+      (closing || draining) && (connections.get(request.socket)?.last ?? request) === request,
     answered({ socket, method }) {
       const taken = connections.get(socket);
       if (taken === undefined) return;
       if (closing && taken.underWay === 1) endGently(socket);
       taken.underWay = Math.max(0, taken.underWay - 1);
       if (!isSafeMethod(method)) taken.unsafe = Math.max(0, taken.unsafe - 1);
-      // What was not begun when the server closed is not done.
-      if (!closing) beginNext(taken);
+      // What was not begun when the connection ends is not done.
+      if (!closing && !draining) beginNext(taken);
     },
     handOver: (request) => void handedOver.add(request),
   };

@@ -9,7 +9,7 @@ import { errorHandler, type HttpLogger } from "./answers/error-response.ts";
 import { acceptBodies } from "./requests/request-body.ts";
 import { collectMethods, methodNotAllowed, pathOf } from "./requests/methods.ts";
 import { connectionLimit, openFilesLimit } from "./connection-limit.ts";
-import { endConnectionsOnClose } from "./end-connections.ts";
+import { type Connections, endConnectionsOnClose } from "./end-connections.ts";
 import { answerPlainReads } from "./plain-reads.ts";
 import { requestId, tellRequestId } from "./request-id.ts";
 import { refuseUnserved, takeInTurn } from "./take-requests.ts";
@@ -21,6 +21,8 @@ export interface HttpServer {
   /** Where to reach it from this machine, e.g. `http://127.0.0.1:3000`. */
   readonly url: string;
   readonly port: number;
+  /** From now on every answer ends its connection; requests are still taken and answered. */
+  drain(): void;
   /** Takes no new requests, lets those under way finish for a while, then ends every connection. Twice is fine. */
   close(): Promise<void>;
 }
@@ -47,7 +49,7 @@ export async function startHttpServer(
   options: HttpOptions,
   context: HttpServerContext,
 ): Promise<HttpServer> {
-  const app = createApp(api, options, context);
+  const { app, connections } = createApp(api, options, context);
   try {
     await app.listen({ host: options.host, port: options.port });
   } catch (error) {
@@ -59,6 +61,7 @@ export async function startHttpServer(
   return {
     url: `http://${reachableHost(options.host)}:${port}`,
     port,
+    drain: () => connections.drain(),
     close: () => (closing ??= closeApp(app, context.closeTimeoutMs ?? 5000)),
   };
 }
@@ -68,7 +71,11 @@ const REQUEST_TIMEOUT_MS = 300_000;
 const HEADERS_TIMEOUT_MS = 15_000;
 const TOLD_EVERY_MS = 60_000;
 
-function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContext): FastifyInstance {
+function createApp(
+  api: NodeApi,
+  options: HttpOptions,
+  context: HttpServerContext,
+): { app: FastifyInstance; connections: Connections } {
   const { logger, onAnswered } = context;
   const handleError = errorHandler(logger, options.maxBody);
   const app = fastify({
@@ -112,7 +119,7 @@ function createApp(api: NodeApi, options: HttpOptions, context: HttpServerContex
   });
   answerPlainReads(app, api, { guard: access, connections, onAnswered });
   takeInTurn(app, connections);
-  return app;
+  return { app, connections };
 }
 
 /** A line a minute, however many connections come. */

@@ -43,6 +43,13 @@ export class NodeLife {
   readonly position = new IndexPosition();
   report = new JoinReport();
   phase: Phase = "restoring";
+  /** It is about to stop, and serves until then. */
+  isDraining = false;
+  /** As others are told it. */
+  get toldPhase(): Phase {
+    return this.isDraining && this.phase === "ready" ? "stopping" : this.phase;
+  }
+
   log: TxLog | undefined;
   identity: LogIdentity | undefined;
   index: IndexStore | undefined;

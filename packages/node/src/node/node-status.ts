@@ -16,6 +16,8 @@ import { VERSION } from "../system/version.ts";
 /** The parts of a node that /status tells of, as they are now. */
 export interface StatusParts {
   readonly phase: Phase;
+  /** Otherwise while the node drains. */
+  readonly toldPhase: Phase;
   readonly log: TxLog | undefined;
   readonly identity: LogIdentity | undefined;
   readonly index: IndexStore | undefined;
@@ -47,7 +49,7 @@ export async function nodeStatus(
   store?: CheckpointStore,
 ): Promise<NodeStatus> {
   // Of one instant: what is asked below may last, and a failed node always says why.
-  const { phase, index, identity, report, observation, failure } = parts;
+  const { toldPhase: phase, index, identity, report, observation, failure } = parts;
   const { checkpointer, upkeep } = parts.services ?? {};
   const bounds = await askBounds(parts.log);
   const offset = identity?.birth?.offset ?? index?.state.log.offset ?? 0;

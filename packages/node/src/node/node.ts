@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { type Logger, pino } from "pino";
@@ -169,7 +170,7 @@ class RunningNode implements CairnNode {
   }
 
   get phase(): Phase {
-    return this.#life.phase;
+    return this.#life.toldPhase;
   }
 
   async metrics(): Promise<string> {
@@ -275,7 +276,18 @@ class RunningNode implements CairnNode {
     await this.#closing;
   }
 
+  /** Goes on for a while, so that whoever shares requests out among nodes notices before this one is gone. */
+  async #drain(): Promise<void> {
+    const { drainMs = 0 } = this.#system.http ?? {};
+    if (drainMs === 0 || this.#http === undefined || this.#life.phase !== "ready") return;
+    this.#life.isDraining = true;
+    this.#http.drain();
+    this.#logger.info({ drainMs }, "drains: it is not ready any more, and answers what still comes");
+    await delay(drainMs);
+  }
+
   async #close(): Promise<void> {
+    await this.#drain();
     const stopped = new CairnError("NOT_READY", "The node is stopping.", { hint: "Ask another node." });
     this.#rejectReady(stopped);
     this.#life.phase = "stopping";

@@ -29,6 +29,8 @@ export interface HttpOptions {
   readonly corsOrigins?: readonly string[];
   /** Names besides those of this machine that a request may be addressed to, where there is neither token nor outside address. */
   readonly allowedHosts?: readonly string[];
+  /** How long a node that is told to stop goes on answering, while it says that it is not ready; milliseconds, 0 when left out. */
+  readonly drainMs?: number;
 }
 
 /** A node's parts, made from its configuration and not yet started: nothing was opened, created or deleted. */

@@ -54,6 +54,28 @@ class Pipeline {
   }
 }
 
+describe("a node that drains", () => {
+  it("goes on answering, says that it is not ready, and ends each connection with its answer", async () => {
+    const node = await startNode(
+      { "cairn/node": { id: "n1", dir: folder }, "cairn/http-server": { port: 0, drain: "PT1S" } },
+      { env: {}, cwd: folder },
+    );
+    await node.ready;
+    const url = node.url ?? "";
+    const begin = performance.now();
+    const closed = node.close();
+    expect((await fetch(`${url}/health/ready`)).status).toBe(503);
+    expect(await (await fetch(`${url}/status`)).json()).toMatchObject({ phase: "stopping" });
+    const written = await fetch(`${url}/api/v1/pods/x`, { method: "PUT", body: "1" });
+    const read = await fetch(`${url}/api/v1/pods/x`);
+    expect([written.status, read.status, await read.json()]).toEqual([201, 200, 1]);
+    for (const { headers } of [written, read]) expect(headers.get("connection")).toBe("close");
+    await closed;
+    expect(performance.now() - begin).toBeGreaterThanOrEqual(1_000);
+    await expect(fetch(`${url}/health/live`)).rejects.toThrow("fetch failed");
+  });
+});
+
 describe("a node that stops while requests come without end", () => {
   it("does nothing that it does not answer, and says of what is stored that it is", async () => {
     const node = await start();

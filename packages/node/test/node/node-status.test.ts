@@ -18,6 +18,9 @@ it("never says that a node has failed without saying why, though it fails while 
     get phase() {
       return failure === undefined ? "restoring" : "failed";
     },
+    get toldPhase() {
+      return this.phase;
+    },
     get failure() {
       return failure;
     },

@@ -13,6 +13,8 @@ import { LOG_LEVELS, nodeLog } from "./node-log.ts";
 import { stopAtSignal } from "./stop-node.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
+const STOP_LIMIT_MS = 10_000;
+
 interface StartOptions extends ConfigurationOptions, OutputOptions {
   readonly logLevel: string;
 }
@@ -36,6 +38,7 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
   await tellOlderData(config, onNotice);
   // Before the node: a signal that comes while it starts must not end the process halfway.
   const stop = stopAtSignal(terminal, {
+    limitMs: STOP_LIMIT_MS + (config.http?.drainMs ?? 0),
     onSignal: (signal) => logger.info(`${signal}: stopping`),
     onForced: (sentence) => logger.error(sentence),
   });
