@@ -10,6 +10,7 @@ import { readReservations } from "../store/reservations.ts";
 import { decideRetention, type RetentionPolicy } from "./retention.ts";
 import type { RetainedCheckpoint, RetentionDecision } from "./retention.ts";
 import { deadArchives, removeCheckpoint, removeLeftovers } from "./sweep.ts";
+import { OtherHistories } from "./other-histories.ts";
 import { readVerification } from "../store/verification.ts";
 
 /** What a person asks to be removed from a store, which no node need be running for. */
@@ -129,12 +130,16 @@ async function decideOwn(
   const { store, logId, policy, agrees, format } = options;
   const decisions = new Map<string, OwnDecision>();
   const judged: RetainedCheckpoint[] = [];
+  const others = new OtherHistories();
+  // The newest first.
   for (const { name, manifest, verified } of usable) {
     if (manifest.log.id !== logId) continue;
-    if (agrees !== undefined && !(await agrees(manifest))) {
+    // Where the log was not asked, none is known to be the one that counts.
+    if (agrees !== undefined && (others.contradict(manifest) || !(await agrees(manifest)))) {
       decisions.set(name, { keep: true, because: LOST, current: false, isLost: true });
       continue;
     }
+    others.trust(manifest);
     judged.push({
       name,
       takenAt: Date.parse(manifest.takenAt),

@@ -9,6 +9,7 @@ import { checkpointFiles, readCheckpoints } from "../store/list-checkpoints.ts";
 import type { CheckpointFiles } from "../store/list-checkpoints.ts";
 import { readReservations } from "../store/reservations.ts";
 import { decideRetention, type RetentionPolicy } from "./retention.ts";
+import { OtherHistories } from "./other-histories.ts";
 import { readVerification } from "../store/verification.ts";
 
 /** What to sweep. */
@@ -125,11 +126,15 @@ async function outdated(
 ): Promise<{ name: string; because: string }[]> {
   if (policy === undefined) return [];
   const own = [];
+  const others = new OtherHistories();
+  // The newest first.
   for await (const found of readCheckpoints(store, listed)) {
     if ("error" in found || found.manifest.log.id !== logId) continue;
     const { name, manifest } = found;
     // What the log no longer holds is another history: neither counted nor removed without being asked to.
+    if (others.contradict(manifest)) continue;
     if (source.agrees !== undefined && !(await source.agrees(manifest, name))) continue;
+    others.trust(manifest);
     const verified = found.verified && (await readVerification(store, name, manifest.archive)) !== undefined;
     own.push({ name, takenAt: Date.parse(manifest.takenAt), current: isCurrent(source, manifest), verified });
   }

@@ -19,12 +19,13 @@ export async function captureTo(
   checkpointDir: string,
   source: CheckpointSource,
   owner = source.node,
+  others: readonly number[] = [],
 ): Promise<Capture> {
   const dir = join(checkpointDir, prefixOf(owner) + randomBytes(4).toString("hex"));
   const drop = (): Promise<void> => rm(dir, { recursive: true, force: true });
   try {
     await makeFolder(checkpointDir);
-    return { dir, state: await source.capture(dir), drop };
+    return { dir, state: await source.capture(dir, others), drop };
   } catch (error) {
     await drop();
     throw diskError(error, checkpointDir);

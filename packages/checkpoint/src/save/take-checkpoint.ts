@@ -72,6 +72,9 @@ export type TakeOutcome = Look &
       }
   );
 
+/** Of so many other checkpoints, the newest, a manifest tells what its own history is where they end. */
+const MOST_OTHERS = 64;
+
 /** How long a lease holds without being renewed where nothing else is said. */
 export const LEASE_MS = 60_000;
 
@@ -163,7 +166,10 @@ async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise
   // The index may be closed by now, if the store answered late.
   stop.throwIfAborted();
   onStep?.("capturing", 0);
-  const capture = await archiving.capture(options.checkpointDir, source, options.captureOwner);
+  const listed = await checkpointFiles(store, stop);
+  stop.throwIfAborted();
+  const others = listed.slice(0, MOST_OTHERS).map(({ parsed }) => parsed.txId);
+  const capture = await archiving.capture(options.checkpointDir, source, options.captureOwner, others);
   let name: string | undefined;
   try {
     stop.throwIfAborted();

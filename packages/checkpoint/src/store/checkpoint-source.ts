@@ -13,9 +13,10 @@ export interface CheckpointSource {
   /**
    * Copies the index's files into `dir` (made by it), opens the copy to learn what it holds, closes it and tells. Whatever it
    * leaves in `dir` is the checkpoint's content: plain files, no folders. The tables of a LevelDB need not be compared with their
-   * checksums: they are while they are packed.
+   * checksums: they are while they are packed. Where its state has chains, they tell the values at `others` as well, as far as those are
+   * known: the transactions that other checkpoints end at.
    */
-  capture(dir: string): Promise<IndexState>;
+  capture(dir: string, others?: readonly number[]): Promise<IndexState>;
   /** Told when a copy turned out to be damaged (`INDEX_CORRUPT`), and so what it was made of; nothing of it was published. */
   onDamage?(error: CairnError): void;
   /** The format of what `capture` makes. Given, checkpoints of another one count neither as the newest nor as kept. */

@@ -13,8 +13,8 @@ export const FileName = z
 
 /** Digests of a log's whole past up to a transaction, as its index has them; compared by whoever has both. */
 const ChainValueSchema = z.object({ txId: Position, history: Sha256, effects: Sha256 });
-/** A checkpoint names the newest, and some that are older and older. */
-const MAX_CHAIN_VALUES = 100;
+/** A checkpoint names the newest, some that are older and older, and those where others end. */
+const MAX_CHAIN_VALUES = 250;
 
 /** What a manifest must be; anything else is not a checkpoint. Source: docs/checkpoint-format.md. */
 export const ManifestSchema = z.object({

@@ -54,7 +54,8 @@ export async function verifyRestored(provider: KvProvider, dir: string, manifest
   const { kv, state } = await openIndex(fileReader(provider), dir);
   let found: IndexState | undefined;
   try {
-    found = state === undefined ? undefined : await capturedState(kv, state, provider.format);
+    const told = manifest.chains?.map(({ txId }) => txId);
+    found = state === undefined ? undefined : await capturedState(kv, state, provider.format, told);
   } finally {
     await kv.close();
   }

@@ -1,14 +1,19 @@
 import type { IndexState as CapturedState } from "@cairn/checkpoint";
 import type { KvReader } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
 import { readChains } from "../index/chains/chain-values.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
 import { isoTime } from "../text/iso-time.ts";
 
-/** What an index says of itself, in the form of a checkpoint's manifest. `INDEX_CORRUPT` where its chains are not those of its state. */
+/**
+ * What an index says of itself, in the form of a checkpoint's manifest, with its chains at `others` as well. `INDEX_CORRUPT` where its
+ * chains are not those of its state.
+ */
 export async function capturedState(
   reader: KvReader,
   state: IndexState,
   kvFormat: string,
+  others: readonly TxId[] = [],
 ): Promise<CapturedState> {
   return {
     format: { index: state.version, kv: kvFormat },
@@ -16,7 +21,7 @@ export async function capturedState(
     txId: state.txId,
     txTime: isoTime(state.time),
     anchor: { txId: state.txId, sha256: state.sha256 },
-    chains: await readChains(reader, state),
+    chains: await readChains(reader, state, others),
     documents: state.documents,
   };
 }

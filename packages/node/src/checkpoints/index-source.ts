@@ -1,5 +1,6 @@
 import type { CheckpointSource, IndexState as CapturedState } from "@cairn/checkpoint";
 import { CairnError, isCairnError, type KvProvider, liveTableNames } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
 import { capturedState } from "./captured-state.ts";
 import { FIRST_TX_ID, INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
@@ -31,26 +32,30 @@ export function indexSource(
       const empty = state.txId <= FIRST_TX_ID;
       return Promise.resolve(empty ? undefined : { logId: state.log.id, txId: state.txId });
     },
-    capture: async (dir) => {
+    capture: async (dir, others) => {
       try {
         await index.capture(dir, { unchecked: true });
       } catch (error) {
         onError(error);
         throw error;
       }
-      return await readCaptured(provider, dir);
+      return await readCaptured(provider, dir, others);
     },
     onDamage: onError,
   };
 }
 
 /** The state is read from the copy itself: the live index has gone on meanwhile. */
-async function readCaptured(provider: KvProvider, dir: string): Promise<CapturedState> {
+async function readCaptured(
+  provider: KvProvider,
+  dir: string,
+  others: readonly TxId[] | undefined,
+): Promise<CapturedState> {
   const captured = await namesIn(dir);
   try {
     const { kv, state } = await openIndex(fileReader(provider), dir);
     try {
-      if (state !== undefined) return await capturedState(kv, state, provider.format);
+      if (state !== undefined) return await capturedState(kv, state, provider.format, others);
     } finally {
       await kv.close();
     }

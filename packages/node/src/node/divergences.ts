@@ -242,9 +242,9 @@ function undecided(error: CairnError, { agreeAt }: Divergence, cause: CairnError
     `${error.message.replace(/\.$/, "")}, and nothing is left that tells which of them is right: ${cause.message}`,
     {
       hint:
-        `Needed is the log from its first message on${agreeAt === 0 ? "" : older}. Then start the node again. Or decide: where an ` +
-        "index is to go, stop its node, remove <db-dir>/live and the checkpoints that the node saved, and start it again. " +
-        "Nothing was deleted.",
+        `Needed is the log from its first message on${agreeAt === 0 ? "" : older}. Then start the node again. Or decide which of the ` +
+        "two is right, and keep a copy of the other: if the index is, move the checkpoint's files out of the store; if the checkpoint is, " +
+        "stop the node and move its <db-dir>/live away. Then start the node again. Nothing was deleted.",
       cause,
     },
   );

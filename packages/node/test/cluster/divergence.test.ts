@@ -1,4 +1,4 @@
-import { cp, readdir, rm } from "node:fs/promises";
+import { cp, readdir, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { filesystemStore } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
@@ -182,28 +182,39 @@ describe("nodes that only share a checkpoint store", () => {
     await isRightAgain(wrong);
   }, 60_000);
 
-  it("halt where nothing from before the two part is left, and go on when somebody has decided", async () => {
-    const a = await scene.ready("a", ALONE);
-    const c = await scene.ready("c", ALONE);
-    await c.await(await put(a, 0, 20, "right"));
-    await scene.stop(c);
-    await forge("c", 7);
-    await a.checkpoint().done;
-    await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(15));
-    const wrong = await scene.ready("c", ALONE);
-    await expect(wrong.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
-    await vi.waitFor(() => expect(wrong.phase).toBe("failed"), PATIENT);
-    const { failure } = await wrong.status();
-    expect(failure).toMatchObject({ code: "LOG_DIFFERENT" });
-    expect(failure?.message).toContain("nothing is left that tells which of them is right");
-    expect(failure?.hint).toContain("stop its node, remove <db-dir>/live");
-    await scene.stop(wrong);
-    await rm(path.join(scene.dbDir("c"), "live"), { recursive: true });
-    const right = await scene.ready("c", ALONE);
-    const { txId, digest } = await right.digest();
-    expect(await a.digest()).toEqual({ txId, digest });
-    expect(await right.checkpoint().done).toMatchObject({ skipped: expect.anything() as string });
-  }, 60_000);
+  it.each<["the index" | "the checkpoint"]>([["the index"], ["the checkpoint"]])(
+    "halt where nothing from before the two part is left, and go on when somebody has decided for %s",
+    async (kept) => {
+      const a = await scene.ready("a", ALONE);
+      const c = await scene.ready("c", ALONE);
+      await c.await(await put(a, 0, 20, "right"));
+      await scene.stop(c);
+      await forge("c", 7);
+      await a.checkpoint().done;
+      await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(15));
+      const wrong = await scene.ready("c", ALONE);
+      const { digest: forged } = await wrong.digest();
+      await expect(wrong.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
+      await vi.waitFor(() => expect(wrong.phase).toBe("failed"), PATIENT);
+      const { failure } = await wrong.status();
+      expect(failure).toMatchObject({ code: "LOG_DIFFERENT" });
+      expect(failure?.message).toContain("nothing is left that tells which of them is right");
+      expect(failure?.hint).toContain("if the index is, move the checkpoint's files out of the store");
+      expect(failure?.hint).toContain("stop the node and move its <db-dir>/live away");
+      await scene.stop(wrong);
+      const away = path.join(scene.folder, "away");
+      if (kept === "the index") await moveContents(path.join(scene.folder, "checkpoints"), away);
+      else await rename(path.join(scene.dbDir("c"), "live"), away);
+      const again = await scene.ready("c", ALONE);
+      const { digest } = await again.digest();
+      expect(digest).toBe(kept === "the index" ? forged : (await a.digest()).digest);
+      // Nobody else's checkpoint is there, or it is the one that was kept.
+      const saved = await again.checkpoint().done;
+      expect("skipped" in saved).toBe(kept === "the checkpoint");
+      expect(await again.status()).toMatchObject({ phase: "ready", index: { divergence: null } });
+    },
+    60_000,
+  );
 
   it("go on from a store with an older checkpoint, when one is named", async () => {
     const a = await scene.ready("a", ALONE);

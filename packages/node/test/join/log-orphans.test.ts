@@ -4,6 +4,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
 import { startNode } from "../../src/node/start-node.ts";
+import { NatsOperator } from "../../testing/nats-operator.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../cli/support/captured-terminal.ts";
 
@@ -31,8 +32,17 @@ function environment(id: string): Record<string, string> {
 }
 
 async function started(id: string, different: "halt" | "rebuild" = "halt"): Promise<CairnNode> {
+  const checkpointer = {
+    "approx-frequency": "PT6H",
+    "retention-policy": { "retain-at-least": 1 },
+    store: {
+      "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+      path: path.join(folder, "checkpoints"),
+    },
+  };
   const node = await startNode(
     {
+      "cairn/index-store": { "kv-store": { checkpointer } },
       "cairn/http-server": { port: 0 },
       "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", "on-log-mismatch": { different } },
     },
@@ -69,13 +79,25 @@ const copy = () => path.join(folder, "nats-copy");
 const value = async (node: CairnNode, name: string) =>
   (await node.get({ bucket: "things", namespace: "default", name }))?.json;
 
+async function saveCheckpoint(node: CairnNode): Promise<string> {
+  const done = await node.checkpoint().done;
+  if ("skipped" in done) throw new Error(done.skipped);
+  return done.checkpoint.name;
+}
+
+/** Removes the log's messages up to a transaction, as a person or a policy does once a checkpoint has them. */
+async function trim(upTo: number): Promise<void> {
+  await NatsOperator.at(nats.url, async (operator) => await operator.purgeBefore(upTo + 1));
+}
+
 /** Node a has 12 transactions, of which the server lost the last four, and wrote two others in their place. */
-async function regressed(): Promise<CairnNode> {
+async function regressed(beforeLoss?: (node: CairnNode) => Promise<void>): Promise<CairnNode> {
   const a = await started("a");
   for (let n = 2; n <= 9; n += 1) await put(a, `k${n}`, n);
   await stopServer(async () => await cp(store(), copy(), { recursive: true }));
   for (let n = 10; n <= 12; n += 1) await put(a, `k${n}`, n);
   await put(a, "k2", 200);
+  await beforeLoss?.(a);
   await a.close();
   await stopServer(async () => {
     await rm(store(), { recursive: true });
@@ -113,6 +135,19 @@ describe("cairn log orphans", () => {
     expect((await (await started("a")).status()).join.orphans).toBe(4);
   });
 
+  it("prints the same once the log was trimmed past what it lost", async () => {
+    const a = await regressed();
+    const before = await orphans("a");
+    for (let n = 0; n < 4; n += 1) await put(a, `later-${n}`, n);
+    await saveCheckpoint(a);
+    for (const upTo of [11, 14]) {
+      await trim(upTo);
+      const { code, stdout, stderr } = await orphans("a");
+      expect([code, stdout]).toEqual([0, before.stdout]);
+      expect(stderr).toContain("only it knows transactions 10 to 13; printed 4 transactions");
+    }
+  });
+
   it("prints what came after the checkpoint that a lost log was recovered from", async () => {
     const a = await started("a");
     for (let n = 2; n <= 5; n += 1) await put(a, `k${n}`, n);
@@ -144,5 +179,37 @@ describe("cairn log orphans", () => {
     const broken = await orphans("a");
     expect(broken).toMatchObject({ code: 1, stdout: "", stderr: expect.stringContaining(moved) });
     expect(broken.stderr).toMatch(/^INDEX_CORRUPT: .*cannot be read whole/m);
+  });
+});
+
+describe("a checkpoint of what the log lost", () => {
+  it("stops nobody and stays, also once the log was trimmed past it", async () => {
+    let lost = "";
+    const a = await regressed(async (node) => {
+      lost = await saveCheckpoint(node);
+    });
+    for (let n = 0; n < 4; n += 1) await put(a, `later-${n}`, n);
+    await saveCheckpoint(a);
+    await trim(14);
+    // Each of these looks at all checkpoints, and decides which of them go.
+    for (const id of ["a", "c"]) {
+      const node = id === "a" ? a : await started(id);
+      await put(node, "more", 1);
+      await saveCheckpoint(node);
+      expect(await node.status()).toMatchObject({ phase: "ready", index: { divergence: null } });
+      expect(await readdir(path.join(folder, "checkpoints"))).toContain(`${lost}.json`);
+    }
+    const config = path.join(folder, "cairn.json");
+    const kept = { "retention-policy": { "retain-at-least": 1 }, "approx-frequency": "PT6H" };
+    const cpStore = {
+      "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+      path: path.join(folder, "checkpoints"),
+    };
+    const whole = { "cairn/index-store": { "kv-store": { checkpointer: { ...kept, store: cpStore } } } };
+    const log = { "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] } };
+    await writeFile(config, JSON.stringify({ ...whole, ...log }));
+    const terminal = new CapturedTerminal({ cwd: folder, env: environment("a") });
+    const { stdout } = await cairn(["checkpoint", "prune", "-f", config, "--dry-run"], terminal);
+    expect(stdout).toMatch(new RegExp(`stays +${lost} .*it holds transactions that the log lost`));
   });
 });

@@ -5,6 +5,7 @@ import { type LogIdentity, readLogIdentity } from "../../log/log-identity.ts";
 import { type QuarantinedIndex, readQuarantine } from "../../db-dir/quarantine.ts";
 import { lastShared } from "../../join/last-shared.ts";
 import { orphanTransactions } from "../../join/orphan-transactions.ts";
+import type { TxId } from "@cairn/client";
 import type { TxLog } from "../../log/tx-log.ts";
 import { type AddCommand, describeCommand, type OutputOptions } from "../options/command-options.ts";
 import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
@@ -71,7 +72,7 @@ async function printReadable(index: QuarantinedIndex, printing: Printing): Promi
   const { kv, state } = await openIndex(provider, index.live);
   try {
     if (state === undefined) return;
-    const known = (await lastShared(kv, state, log, identity)) ?? index.held.shared;
+    const known = leastOf(await lastShared(kv, state, log, identity), index.held.shared);
     if (known === undefined) {
       tell(
         terminal,
@@ -103,6 +104,11 @@ async function printReadable(index: QuarantinedIndex, printing: Printing): Promi
   } finally {
     await kv.close();
   }
+}
+
+/** What the log has trimmed since the index was moved aside tells nothing any more: it told then. */
+function leastOf(now: TxId | undefined, then: TxId | undefined): TxId | undefined {
+  return now === undefined || then === undefined ? (now ?? then) : Math.min(now, then);
 }
 
 function tell(terminal: Terminal, sentence: string): void {

@@ -21,21 +21,35 @@ export async function chainValueAt(
   return txId % LINK_SPAN === 0 && txId < window.txId ? await readLink(reader, txId) : undefined;
 }
 
-/** The chains' values at their end and at links before it, the newest first. */
-export async function chainsOf(reader: KvReader, window: ChainWindow): Promise<ChainValue[]> {
+/**
+ * The chains' values at their end, at links before it, and at `others`, or at the link before each of those where it is not known itself;
+ * the newest first.
+ */
+export async function chainsOf(
+  reader: KvReader,
+  window: ChainWindow,
+  others: readonly TxId[] = [],
+): Promise<ChainValue[]> {
   const { txId } = window;
-  const newest = window.at(txId);
-  const values = newest === undefined ? [] : [valueOf(txId, newest)];
-  for (const at of toldLinks(txId)) {
-    const link = await chainValueAt(reader, window, at);
-    if (link !== undefined) values.push(link);
+  const wanted = new Set([txId, ...toldLinks(txId)]);
+  for (const other of others) {
+    if (other <= txId) wanted.add(window.at(other) === undefined ? linkBefore(other + 1) : other);
+  }
+  const values: ChainValue[] = [];
+  for (const at of [...wanted].toSorted((a, b) => b - a)) {
+    const value = await chainValueAt(reader, window, at);
+    if (value !== undefined) values.push(value);
   }
   return values;
 }
 
 /** The same of an index that nobody applies to. */
-export async function readChains(reader: KvReader, state: IndexState): Promise<ChainValue[]> {
-  return await chainsOf(reader, await ChainWindow.load(reader, state));
+export async function readChains(
+  reader: KvReader,
+  state: IndexState,
+  others: readonly TxId[] = [],
+): Promise<ChainValue[]> {
+  return await chainsOf(reader, await ChainWindow.load(reader, state), others);
 }
 
 /** Transactions of links: the newest ones, then fewer and fewer, so that where two histories part can be told roughly. */

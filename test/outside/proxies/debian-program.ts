@@ -1,0 +1,35 @@
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const CACHE = fileURLToPath(new URL("../../../../node_modules/.cache/debian/", import.meta.url));
+
+/** A program to start, with what it needs besides. */
+export interface DebianProgram {
+  readonly path: string;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** A program that is installed, else one from Debian's packages, unpacked for this purpose alone. Says what the machine lacks. */
+export async function debianProgram(name: string, packages: readonly string[]): Promise<DebianProgram> {
+  const installed = spawnSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).stdout.trim();
+  if (installed !== "") return { path: installed, env: process.env };
+  const folder = join(CACHE, name);
+  const path = join(folder, "root/usr/sbin", name);
+  if (!existsSync(path)) {
+    await mkdir(folder, { recursive: true });
+    const fetched = spawnSync("apt-get", ["download", ...packages], { cwd: folder, encoding: "utf8" });
+    if (fetched.error !== undefined || fetched.status !== 0)
+      throw new Error(`This needs ${name}, and Debian's packages did not come: ${fetched.stderr}`);
+    for (const file of await readdir(folder)) {
+      if (file.endsWith(".deb")) spawnSync("dpkg", ["-x", file, "root"], { cwd: folder });
+    }
+  }
+  const libraries = spawnSync("find", [join(folder, "root"), "-name", "*.so*", "-printf", "%h:"], {
+    encoding: "utf8",
+  }).stdout;
+  const seen = [...new Set(libraries.split(":"))].filter((one) => one !== "");
+  return { path, env: { ...process.env, LD_LIBRARY_PATH: seen.join(":") } };
+}

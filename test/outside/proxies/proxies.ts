@@ -1,0 +1,90 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { freePort } from "@cairn/node/testing";
+import { debianProgram } from "./debian-program.ts";
+
+const PAGE = fileURLToPath(new URL("../../../../docs/proxies.md", import.meta.url));
+
+/** A proxy that runs, and where. */
+export interface Proxy {
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+/** What is started: the configuration of docs/proxies.md with these nodes, in what else the program wants around it. */
+interface Kind {
+  readonly packages: readonly string[];
+  readonly block: string;
+  around(block: string, port: number, folder: string): string;
+  args(file: string, folder: string): string[];
+}
+
+const KINDS: Readonly<Record<string, Kind>> = {
+  haproxy: {
+    packages: ["haproxy", "liblua5.3-0"],
+    block: "```\n",
+    around: (block, port) =>
+      `defaults\n  mode http\n  timeout connect 2s\n  timeout client 1h\nfrontend all\n  bind 127.0.0.1:${port}\n  default_backend cairn\n${block}`,
+    args: (file) => ["-f", file, "-db"],
+  },
+  nginx: {
+    packages: ["nginx", "nginx-common", "libopentracing-c-wrapper0", "libopentracing1"],
+    block: "```nginx\n",
+    around: (block, port, folder) => {
+      const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map((name) => `${name}_temp_path ${folder}/${name};`)
+        .join("\n");
+      const served = block.replace("listen 80;", `listen 127.0.0.1:${port};`);
+      return `daemon off;\nuser root;\npid ${folder}/nginx.pid;\nerror_log ${folder}/error.log;\nevents {}\nhttp {\naccess_log off;\n${paths}\n${served}\n}\n`;
+    },
+    args: (file, folder) => ["-p", folder, "-c", file, "-e", join(folder, "error.log")],
+  },
+};
+
+/** The proxies that docs/proxies.md has configurations for. */
+export const PROXIES = Object.keys(KINDS);
+
+/** Starts a proxy before nodes at these ports, with the configuration that docs/proxies.md gives. */
+export async function startProxy(name: string, folder: string, ports: readonly number[]): Promise<Proxy> {
+  const kind = KINDS[name];
+  if (kind === undefined) throw new Error(`no proxy is called ${name}`);
+  const program = await debianProgram(name, kind.packages);
+  const page = await readFile(PAGE, "utf8");
+  const from = page.indexOf(kind.block) + kind.block.length;
+  let block = page.slice(from, page.indexOf("```", from));
+  for (const [index, port] of ports.entries())
+    block = block.replace(`10.0.0.${index + 1}:3000`, `127.0.0.1:${port}`);
+  const port = await freePort();
+  await mkdir(folder, { recursive: true });
+  const file = join(folder, "proxy.conf");
+  await writeFile(file, kind.around(block, port, folder));
+  const child: ChildProcess = spawn(program.path, kind.args(file, folder), {
+    env: program.env,
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  const exited = once(child, "exit");
+  const url = `http://127.0.0.1:${port}`;
+  while (!(await answers(`${url}/health/ready`))) {
+    if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`);
+    await delay(100);
+  }
+  return {
+    url,
+    async stop() {
+      child.kill("SIGTERM");
+      await exited;
+    },
+  };
+}
+
+async function answers(url: string): Promise<boolean> {
+  try {
+    return (await fetch(url)).status === 200;
+  } catch {
+    return false;
+  }
+}
