@@ -212,7 +212,7 @@ export class CairnClient {
     { signal, timeoutMs = 30_000 }: CallOptions & { readonly timeoutMs?: number },
   ): Promise<unknown> {
     // With an id it is applied once, however often it has to be sent and through whichever nodes.
-    const body = { id: crypto.randomUUID(), ...transaction };
+    const body = { ...transaction, id: transaction.id ?? crypto.randomUUID() };
     return await this.#json({ method: "POST", path: "/api/v1/tx", query, body, signal, waitMs: timeoutMs });
   }
 

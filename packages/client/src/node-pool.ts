@@ -1,3 +1,4 @@
+import { jsonProblem } from "./json-problem.ts";
 import { answeredError, CairnClientError, unreachable } from "./client-error.ts";
 
 /** One request to whichever node answers. */
@@ -40,6 +41,13 @@ export class NodePool {
 
   /** What `read` makes of the answer of the first node that gives one. An answer that breaks off while it is read is none. */
   async send<T>(request: ClientRequest, read: (response: Response) => Promise<T>): Promise<T> {
+    const problem = request.body === undefined ? undefined : jsonProblem("what is sent", request.body);
+    // JSON.stringify would make another value of it without a word.
+    if (problem !== undefined) {
+      throw new CairnClientError("TX_INVALID", `Nothing was sent: ${problem}.`, {
+        hint: "Give plain objects, lists, text, numbers, true, false and null, and leave out what is undefined.",
+      });
+    }
     const deadline = Date.now() + this.#options.retryForMs;
     for (let failures = 0; ; failures++) {
       const at = this.#current;

@@ -7,3 +7,5 @@ export {
   WatchEndedError,
   type WatchPlace,
 } from "./follow-stream.ts";
+/** What cannot be sent as it is. */
+export { jsonProblem } from "./json-problem.ts";

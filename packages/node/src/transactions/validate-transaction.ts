@@ -1,5 +1,6 @@
 import { CairnError } from "@cairn/kv";
-import type { Json, Transaction, TxOperation } from "@cairn/client";
+import type { Transaction, TxOperation } from "@cairn/client";
+import { jsonProblem } from "@cairn/client/streams";
 import { formatPolicyProblem, policyProblems } from "../policies/policy-problems.ts";
 import { bucketProblem, keyProblem, quote, splitKey } from "../text/document-key.ts";
 import { MAX_JSON_DEPTH } from "../text/json-text.ts";
@@ -105,68 +106,8 @@ function revisionProblem(revision: unknown): string | undefined {
   return "a revision to compare with is a positive integer or null (absent)";
 }
 
-/** Walks with a stack of its own: a document may be nested deeper than the call stack is. */
 function documentProblem(document: unknown): string | undefined {
-  const rest: unknown[] = [document];
-  /** How deep each of `rest` lies. */
-  const depths: number[] = [0];
-  for (let seen = 1; rest.length > 0; seen += 1) {
-    const value = rest.pop();
-    const depth = depths.pop() ?? 0;
-    // Looked at only where it goes on for so long: few documents do, and all are written.
-    if (seen === MANY_VALUES && holdsItself(document)) return "a document holds itself, which JSON cannot";
-    switch (typeof value) {
-      case "number":
-        if (!Number.isFinite(value)) return "a document has a number that JSON cannot hold";
-        if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
-          return `the integer ${value} is beyond 2^53 - 1 and would lose digits; store it as text`;
-        }
-        break;
-      case "string":
-      case "boolean":
-        break;
-      case "object":
-        if (value === null) break;
-        if (depth === MAX_JSON_DEPTH) {
-          if (holdsItself(document)) return "a document holds itself, which JSON cannot";
-          return `a document is nested too deeply: at most ${MAX_JSON_DEPTH} lists and maps within one another; store it as text`;
-        }
-        for (const inner of iterate(value)) {
-          rest.push(inner);
-          depths.push(depth + 1);
-        }
-        break;
-      default:
-        return `a document is a JSON value, which ${typeof value} is not`;
-    }
-  }
-  return undefined;
-}
-
-const MANY_VALUES = 100_000;
-
-/** Whether some map or list in it is inside itself. */
-function holdsItself(document: unknown): boolean {
-  const around = new Set<unknown>();
-  const done = new Set<unknown>();
-  const rest: { readonly value: unknown; readonly leave: boolean }[] = [{ value: document, leave: false }];
-  for (let next = rest.pop(); next !== undefined; next = rest.pop()) {
-    const { value, leave } = next;
-    if (leave) {
-      around.delete(value);
-      done.add(value);
-    } else if (around.has(value)) return true;
-    else if (typeof value === "object" && value !== null && !done.has(value)) {
-      around.add(value);
-      rest.push({ value, leave: true });
-      for (const inner of iterate(value)) rest.push({ value: inner, leave: false });
-    }
-  }
-  return false;
-}
-
-function iterate(value: object): Iterable<unknown> {
-  return Array.isArray(value) ? value : Object.values(value as Record<string, Json>);
+  return jsonProblem("a document", document, MAX_JSON_DEPTH);
 }
 
 function writtenTwice(op: TxOperation, written: Set<string>): string | undefined {
