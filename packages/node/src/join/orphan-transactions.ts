@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexState } from "../index/rows/index-state.ts";
-import { eventRowOrigin } from "../index/rows/event-row-keys.ts";
+import { eventRowOrigin, eventRowTime } from "../index/rows/event-row-keys.ts";
 import { unsealed } from "../index/rows/row-checksum.ts";
 import {
   documentRowKey,
@@ -117,11 +117,17 @@ async function readContents(kv: KvReader, { policies }: IndexState, shared: TxId
   for await (const rows of kv.range(rowsOfKind(ROW.event))) {
     for (const [key, value] of rows) {
       const { txId, place } = eventRowOrigin(key);
-      if (txId > shared) events.set(`${txId}-${place}`, unsealed(key, value).toString("utf8"));
+      if (txId > shared) events.set(`${txId}-${place}`, withTime(unsealed(key, value).toString("utf8"), key));
     }
   }
   const last = policies === undefined ? [] : [[policies.revision, JSON.stringify(policies.value)] as const];
   return { events, policies: new Map(last) };
+}
+
+/** An event that names no time has its transaction's, which loading it again would not give it. */
+function withTime(event: string, key: Uint8Array): string {
+  const { time } = JSON.parse(event) as { time?: string };
+  return time === undefined ? `${event.trimEnd().slice(0, -1)},"time":"${eventRowTime(key)}"}` : event;
 }
 
 /** The document that transaction `txId` put: the key's current one, or one of its superseded versions. */

@@ -1,6 +1,8 @@
 import { CairnError } from "@cairn/kv";
 import type { DocumentKey, PolicyState, TxId, TxOutcome } from "@cairn/client";
 import { EventLoopTurn } from "../concurrency/event-loop-turn.ts";
+import { inTime, LATE } from "../concurrency/in-time.ts";
+import { TimeLimit } from "../concurrency/time-limit.ts";
 import { decodeListCursor } from "../index/read/cursor.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { type EventPage, parseEventPlace } from "../index/read/event-reads.ts";
@@ -165,12 +167,34 @@ export class NodeReads implements Reads {
     return error;
   }
 
+  /**
+   * The last transaction that a read as of then has to know. A time after the index's last transaction may have been the log's since: what
+   * this node has not got yet would be missing in an answer that is to stay the same.
+   */
+  async #lastBy(asOf: AsOf, timeoutMs: number): Promise<TxId> {
+    if ("txId" in asOf) return asOf.txId;
+    const { log, index } = this.#life;
+    if (log === undefined || index === undefined || Date.parse(asOf.time) < index.state.time) return 0;
+    const bounds = await inTime(log.bounds(), timeoutMs);
+    if (bounds === LATE) {
+      throw new CairnError(
+        "TX_TIMEOUT",
+        `The log did not say within ${timeoutMs} ms what it has until then.`,
+        {
+          hint: "Name a transaction in place of the time, or take what is there with ?stale=true.",
+        },
+      );
+    }
+    return bounds.last + index.state.log.offset;
+  }
+
   /** The index for a read, once it holds what the read asks for. */
   async #readable(options: ReadOptions & { asOf?: AsOf }): Promise<IndexStore> {
     const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, asOf } = options;
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
-    const needed = Math.max(minTx, asOf !== undefined && "txId" in asOf ? asOf.txId : 0);
-    await this.#life.position.reached(needed, timeoutMs);
+    const limit = new TimeLimit(timeoutMs);
+    const asked = asOf === undefined || stale ? 0 : await this.#lastBy(asOf, timeoutMs);
+    await this.#life.position.reached(Math.max(minTx, asked), limit.leftMs);
     await this.#turn.pause();
     // Asked again: while it waited the node may have left its index.
     const { index, phase } = this.#life;

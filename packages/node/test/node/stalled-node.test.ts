@@ -67,6 +67,28 @@ describe("a node whose nats-server is frozen", () => {
     });
   });
 
+  it("does not answer as of a time that the log may have more of, until that is known", async () => {
+    const node = await scene.ready("a", { stall: SOON });
+    const txId = await put(node, 0, 1, "x");
+    const key = { bucket: "things", namespace: "default", name: "k0" };
+    const { txTime } = await node.await(txId);
+    const later = new Date(Date.parse(txTime) + 1_000).toISOString();
+    scene.nats.freeze();
+    await expect(node.get(key, { asOf: { time: later }, timeoutMs: 200 })).rejects.toMatchObject({
+      code: "TX_TIMEOUT",
+      hint: expect.stringContaining("?stale=true"),
+    });
+    // What is not later than what the node has, or is asked for as it is there, needs no log.
+    const past = { asOf: { time: new Date(Date.parse(txTime) - 1).toISOString() } };
+    expect(await node.get(key, past)).toBeUndefined();
+    expect(await node.get(key, { asOf: { time: later }, stale: true })).toMatchObject({ revision: txId });
+    scene.nats.thaw();
+    await vi.waitFor(
+      async () => expect(await node.get(key, { asOf: { time: later } })).toMatchObject({ revision: txId }),
+      { timeout: 30_000 },
+    );
+  });
+
   it("says so while it cannot join, goes on trying, and joins when the server is back", async () => {
     scene.nats.freeze();
     const node = await scene.start("b", { stall: SOON });
