@@ -148,6 +148,22 @@ describe("cairn log orphans", () => {
     }
   });
 
+  it("does not claim to know what a trimmed log cannot tell", async () => {
+    const a = await started("a");
+    for (let n = 2; n <= 5; n += 1) await put(a, `k${n}`, n);
+    await a.close();
+    const b = await started("b");
+    for (let n = 6; n <= 9; n += 1) await put(b, `k${n}`, n);
+    await saveCheckpoint(b);
+    await trim(8);
+    await started("a");
+    const { code, stdout, stderr } = await orphans("a");
+    expect([code, stdout]).toEqual([0, ""]);
+    expect(stderr).toContain(
+      "trimmed past its end, so that nothing tells here whether the log ever lost any",
+    );
+  });
+
   it("prints what came after the checkpoint that a lost log was recovered from", async () => {
     const a = await started("a");
     for (let n = 2; n <= 5; n += 1) await put(a, `k${n}`, n);

@@ -98,13 +98,17 @@ async function printReadable(index: QuarantinedIndex, printing: Printing): Promi
       await writeLine(terminal.stdout, line);
     }
     const range = `${formatCount(shared + 1)} to ${formatCount(state.txId)}`;
-    const only =
-      state.txId > shared ? `only it knows transactions ${range}` : "the log has all its transactions";
+    const isTrimmed = known !== undefined && state.txId < identity.bounds.first + state.log.offset;
+    const all = isTrimmed ? TRIMMED_PAST : "the log has all its transactions";
+    const only = state.txId > shared ? `only it knows transactions ${range}` : all;
     tell(terminal, `${index.folder}: ${only}; printed ${formatNumberOf(printed, "transaction")}`);
   } finally {
     await kv.close();
   }
 }
+
+const TRIMMED_PAST =
+  "the log was trimmed past its end, so that nothing tells here whether the log ever lost any of its transactions (cairn db reads the index)";
 
 /** What the log has trimmed since the index was moved aside tells nothing any more: it told then. */
 function leastOf(now: TxId | undefined, then: TxId | undefined): TxId | undefined {
