@@ -12,7 +12,7 @@ export function emptyLog(logName: string, evidence: string): CairnError {
   return new CairnError("LOG_DIFFERENT", `The log "${logName}" is empty, but ${evidence}.`, {
     hint:
       "Check the log's address and name. If the log is gone for good, `cairn log recover --from CHECKPOINT` goes on from a " +
-      "checkpoint and `cairn log create` begins with nothing; " +
+      "checkpoint and `cairn log create` begins with nothing: then start the node again; " +
       'to let this node begin anew set "on-log-mismatch": {"different": "rebuild"}. Nothing was deleted.',
   });
 }
