@@ -25,20 +25,23 @@ interface Kind {
 
 const KINDS: Readonly<Record<string, Kind>> = {
   haproxy: {
-    packages: ["haproxy", "liblua5.3-0"],
+    packages: ["haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"],
     block: "```\n",
     around: (block, port) =>
       `defaults\n  mode http\n  timeout connect 2s\n  timeout client 1h\nfrontend all\n  bind 127.0.0.1:${port}\n  default_backend cairn\n${block}`,
     args: (file) => ["-f", file, "-db"],
   },
   nginx: {
-    packages: ["nginx", "nginx-common", "libopentracing-c-wrapper0", "libopentracing1"],
+    packages: ["nginx", "nginx-common"],
     block: "```nginx\n",
     around: (block, port, folder) => {
       const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map((name) => `${name}_temp_path ${folder}/${name};`)
         .join("\n");
-      const served = block.replace("listen 80;", `listen 127.0.0.1:${port};`);
+      // As the page says for transactions that all carry an id.
+      const served = block
+        .replace("http_503;", "http_503 non_idempotent;")
+        .replace("listen 80;", `listen 127.0.0.1:${port};`);
       return `daemon off;\nuser root;\npid ${folder}/nginx.pid;\nerror_log ${folder}/error.log;\nevents {}\nhttp {\naccess_log off;\n${paths}\n${served}\n}\n`;
     },
     args: (file, folder) => ["-p", folder, "-c", file, "-e", join(folder, "error.log")],

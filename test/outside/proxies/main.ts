@@ -1,0 +1,58 @@
+// Restarts three nodes one after the other behind each proxy of docs/proxies.md: node test/dist/outside/proxies/main.js [--rounds N]
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { freePort, startNatsServer } from "@cairn/node/testing";
+import { NodeProcess } from "../../support/cairn-process.ts";
+import { Load } from "./load.ts";
+import { PROXIES, startProxy } from "./proxies.ts";
+
+const CAIRN = fileURLToPath(new URL("./cli/main.js", import.meta.resolve("@cairn/node")));
+/** As docs/proxies.md says. */
+const DRAIN = "PT5S";
+
+const { values } = parseArgs({ options: { rounds: { type: "string" }, seed: { type: "string" } } });
+const rounds = Number(values.rounds ?? 1);
+
+for (const name of PROXIES) {
+  const folder = await mkdtemp(join(tmpdir(), "cairn-proxies-"));
+  const nats = await startNatsServer({ storeDir: join(folder, "nats") });
+  const ports = await Promise.all([1, 2, 3].map(() => freePort()));
+  const start = (at: number): NodeProcess =>
+    NodeProcess.start({
+      id: `node-${at}`,
+      program: CAIRN,
+      dir: join(folder, `node-${at}`),
+      args: ["--json", "-j", JSON.stringify({ "cairn/http-server": { drain: DRAIN } })],
+      env: { NATS_URL: nats.url, CAIRN_HTTP_PORT: String(ports[at] ?? 0) },
+    });
+  const nodes = [0, 1, 2].map(start);
+  await Promise.all(nodes.map((node) => node.ready()));
+  const proxy = await startProxy(name, join(folder, name), ports);
+  const load = new Load(proxy.url);
+  for (let round = 0; round < rounds; round += 1) {
+    for (let at = 0; at < nodes.length; at += 1) {
+      await delay(2_000);
+      await nodes[at]?.stop();
+      nodes[at] = start(at);
+      await nodes[at]?.ready();
+    }
+  }
+  await delay(2_000);
+  await load.stop();
+  const told = [...load.answers].map(([answer, count]) => `${count} ${answer}`).join(", ");
+  const seconds = load.seconds.toFixed(0);
+  process.stdout.write(
+    `proxies: ${name}, ${3 * rounds} restarts, ${load.rate.toFixed(0)} requests/s for ${seconds} s: ${told}\n`,
+  );
+  const isRight = [...load.answers.keys()].every((answer) => /^(GET|PUT|DELETE|POST) 2\d\d$/.test(answer));
+  if (!isRight || load.lost > 0) process.exitCode = 1;
+  if (load.lost > 0) process.stdout.write(`  ${load.lost} acknowledged writes are not there\n`);
+  await proxy.stop();
+  await Promise.all(nodes.map((node) => node.stop()));
+  await nats.close();
+  await rm(folder, { recursive: true, force: true });
+}
