@@ -8,6 +8,7 @@ const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 
 /** Programs that compare Cairn with what others wrote. Each fetches what it needs, and says what the machine lacks. */
 const JUDGES: Readonly<Record<string, string>> = {
+  durations: "packages/node/dist/test/outside/durations/main.js",
   edn: "packages/node/dist/test/outside/edn/main.js",
   proxies: "test/dist/outside/proxies/main.js",
 };

@@ -16,6 +16,8 @@ const NUMBER = "[0-9]+(?:[.,][0-9]+)?";
 const ISO = new RegExp(
   `^P(?=.)(?:(${NUMBER})Y)?(?:(${NUMBER})M)?(?:(${NUMBER})W)?(?:(${NUMBER})D)?(T(?=.)(?:(${NUMBER})H)?(?:(${NUMBER})M)?(?:(${NUMBER})S)?)?$`,
 );
+/** With signs, of all or of parts, as java.time reads it. */
+const SIGNED = /^(?=.*[+-])[+-]?P(?:[+-]?[0-9.,]+[YMWD])*(?:T(?:[+-]?[0-9.,]+[HMS])*)?$/;
 const PLAIN = new RegExp(
   `^(${NUMBER})\\s*(ms|millis|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)$`,
 );
@@ -68,7 +70,7 @@ export function wholeMilliseconds(value: number, shown: string): DurationResult 
   if (!Number.isSafeInteger(ms) || ms > 100 * 366 * 86_400_000) {
     return {
       fault: `${shown} is longer than a hundred years.`,
-      hint: "Leave the parameter out where it should never take effect.",
+      hint: "Write a shorter one, or leave the parameter out where it may be.",
     };
   }
   if (ms < 0) return { fault: `${shown} is below zero.`, hint: "Write a longer one, such as PT1S." };
@@ -109,6 +111,10 @@ function teach(text: string): { hint: string } {
       hint: `Did you mean P${noT[1] ?? ""}T${noT[2] ?? ""}? Hours, minutes and seconds stand after the T.`,
     };
   }
+  if (SIGNED.test(upper)) return { hint: "It has a sign: write it without one, above zero, such as PT6H." };
+  if (ISO.test(upper.replace(/T$/, ""))) return { hint: `It ends with T: write ${upper.replace(/T$/, "")}.` };
+  if (ISO.test(upper.replaceAll(/([.,])(?=[A-Z])/g, "$10")))
+    return { hint: "A digit is missing behind the point, as in PT1.5S." };
   for (const repaired of [upper, `P${upper}`, `P${upper.replace(/^([0-9.,]+[HMS])/, "T$1")}`]) {
     if (ISO.test(repaired) && repaired !== text) return { hint: `Did you mean ${repaired}?` };
   }
