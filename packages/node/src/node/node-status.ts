@@ -102,14 +102,14 @@ async function newestChains(index: IndexStore | undefined): Promise<Chains> {
   }
 }
 
-/** What a log says of its bounds; undefined when it does not within two seconds. */
+/** What a log says of its bounds; undefined when it does not within two seconds, or refuses: whoever needs the log says why. */
 export async function askBounds(log: TxLog | undefined): Promise<LogBounds | undefined> {
   if (log === undefined) return undefined;
   try {
     const bounds = await inTime(log.bounds(), LOG_ANSWER_MS);
     return bounds === LATE ? undefined : bounds;
   } catch (error) {
-    if (isCairnError(error, "LOG_UNREACHABLE")) return undefined;
+    if (isCairnError(error)) return undefined;
     throw error;
   }
 }
