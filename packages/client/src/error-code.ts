@@ -10,6 +10,7 @@ export type ErrorCode =
   | "LOG_TRIMMED"
   | "LOG_GAP"
   | "LOG_FULL"
+  | "LOG_UNSAFE"
   | "TX_INVALID"
   | "TX_TOO_LARGE"
   | "TX_TIMEOUT"

@@ -50,6 +50,8 @@ export interface NodeStatus {
     readonly firstTxId: TxId | null;
     readonly lastTxId: TxId | null;
     readonly reachable: boolean;
+    /** What somebody should look at though the log goes on. */
+    readonly warnings: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
   };
   readonly index: {
     readonly txId: TxId;

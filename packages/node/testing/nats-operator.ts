@@ -1,4 +1,4 @@
-import { connect, type JetStreamManager, type NatsConnection, NatsError } from "nats";
+import { connect, DiscardPolicy, type JetStreamManager, type NatsConnection, NatsError } from "nats";
 import type { LogMessage } from "../src/log/tx-log.ts";
 
 const NO_MESSAGE = 10037;
@@ -16,6 +16,14 @@ export interface StreamReport {
     readonly leader?: string;
     readonly replicas?: readonly { readonly name: string; readonly current: boolean }[];
   };
+}
+
+/** Settings of a stream that an operator changes under running nodes. */
+export interface StreamEdit {
+  readonly max_msgs?: number;
+  readonly discard?: "old" | "new";
+  readonly sealed?: boolean;
+  readonly description?: string;
 }
 
 /**
@@ -67,6 +75,15 @@ export class NatsOperator {
   /** Removes all messages before `position`. */
   async purgeBefore(position: number): Promise<void> {
     await this.#manager.streams.purge(this.stream, { seq: position });
+  }
+
+  /** Changes settings of the stream; `discard` is what a full one does. */
+  async edit({ discard, ...settings }: StreamEdit): Promise<void> {
+    const policy = discard === "old" ? DiscardPolicy.Old : DiscardPolicy.New;
+    await this.#manager.streams.update(this.stream, {
+      ...settings,
+      ...(discard === undefined ? {} : { discard: policy }),
+    });
   }
 
   /** Removes one message; only on a server whose stream was made to allow it, see {@link makeDeletable}. */

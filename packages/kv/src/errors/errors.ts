@@ -15,6 +15,7 @@ export const ERROR_CODES = [
   "LOG_TRIMMED",
   "LOG_GAP",
   "LOG_FULL",
+  "LOG_UNSAFE",
   "TX_INVALID",
   "TX_TOO_LARGE",
   "TX_TIMEOUT",

@@ -1,3 +1,4 @@
+import type { CairnError } from "@cairn/kv";
 import type { PeerChannel } from "./peer-channel.ts";
 
 /**
@@ -82,6 +83,12 @@ export interface TxLog {
    * be trimmed by Cairn.
    */
   trim?(upTo: number): Promise<void>;
+  /**
+   * What somebody should look at about a log that goes on: settings by which it can lose messages (`LOG_UNSAFE`), messages that are
+   * missing inside it (`LOG_GAP`); nothing while there is no log. Asked again and again while a node runs, since others can change it.
+   * Errors: `CONFIG_INVALID` when it cannot be a log any more. A log that nobody else can change has none.
+   */
+  inspect?(): Promise<readonly CairnError[]>;
   /** How the nodes that have this log open reach one another. A log that one node has alone, or that cannot tell, has none. */
   readonly peers?: PeerChannel;
   /** Ends what is under way, or waits for it. Twice is fine. */

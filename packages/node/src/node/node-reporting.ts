@@ -9,6 +9,7 @@ import type { IndexStore } from "../index/index-store.ts";
 import { isoTime } from "../text/iso-time.ts";
 import { logOffset } from "../index/index-anchor.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
+import { LogWatch } from "./log-watch.ts";
 import type { NodeLife } from "./node-life.ts";
 import { askBounds, indexFiles } from "./node-status.ts";
 import { type Movement, type Stall, StallWatch, type WaitingFor } from "./stall-watch.ts";
@@ -16,7 +17,7 @@ import type { System } from "../system/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 
-const FILES_LOOK_MS = 30_000;
+const LOOK_MS = 30_000;
 /** Clocks of machines that are kept right differ by less. */
 const FUTURE_MS = 60_000;
 
@@ -41,7 +42,8 @@ export class NodeReporting {
   readonly #check: SelfCheck;
   readonly #watch: StallWatch;
   readonly #past: OnePast;
-  #files: RepeatedWork | undefined;
+  readonly #log: LogWatch;
+  #looks: RepeatedWork | undefined;
   /** Whether it was told that the newest transaction's time has not come yet. */
   #toldAhead = false;
   /** The index of which it was told that its files are gone. */
@@ -74,6 +76,7 @@ export class NodeReporting {
       everyMs: parts.compareEveryMs,
     });
     this.meet = this.#past.meet;
+    this.#log = new LogWatch(system, life, logger);
     this.#watch = new StallWatch({
       look: () => this.#movement(),
       explain: async ({ phase, txId }) => await this.#explain(phase, txId),
@@ -87,13 +90,14 @@ export class NodeReporting {
   start(): void {
     this.#watch.start();
     this.#past.start();
-    const every = this.#parts.stall?.afterMs ?? FILES_LOOK_MS;
+    const every = this.#parts.stall?.afterMs ?? LOOK_MS;
     const look = async (): Promise<number> => {
       this.#lookAtTime();
       await this.#lookAtFiles();
+      await this.#lookAtLog();
       return every;
     };
-    this.#files = repeatWork(systemClock, { firstDelay: every, retryDelay: () => every }, look, (error) =>
+    this.#looks = repeatWork(systemClock, { firstDelay: every, retryDelay: () => every }, look, (error) =>
       this.#parts.logger.warn({ err: error }, "the files of the index could not be looked at"),
     );
   }
@@ -101,6 +105,11 @@ export class NodeReporting {
   /** Where others have another past than this node's index, and it is not settled which is right. */
   get divergence(): NodeStatus["index"]["divergence"] {
     return this.#past.divergence;
+  }
+
+  /** What somebody should look at about the log. */
+  get logWarnings(): NodeStatus["log"]["warnings"] {
+    return this.#log.warnings;
   }
 
   /** What stands still now. */
@@ -116,10 +125,11 @@ export class NodeReporting {
   /** The log is open: whoever else has it open may ask. */
   opened(log: TxLog): void {
     this.#peers.listen(log);
+    void this.#lookAtLog();
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#watch.stop(), this.#files?.stop(), this.#past.close(), this.#peers.close()]);
+    await Promise.all([this.#watch.stop(), this.#looks?.stop(), this.#past.close(), this.#peers.close()]);
   }
 
   /** Once for each wrong clock: the times of transactions stand still behind it, and nobody else would say why. */
@@ -146,6 +156,14 @@ export class NodeReporting {
     if (warning === undefined || this.#told === index) return;
     this.#told = index;
     this.#parts.logger.warn({ code: warning.code, hint: warning.hint }, warning.message);
+  }
+
+  async #lookAtLog(): Promise<void> {
+    try {
+      await this.#log.look();
+    } catch (error) {
+      this.#parts.logger.warn({ err: error }, "the log could not be looked at");
+    }
   }
 
   #movement(): Movement | undefined {

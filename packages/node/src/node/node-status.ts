@@ -45,7 +45,12 @@ const LOG_ANSWER_MS = 2_000;
 export async function nodeStatus(
   node: string,
   parts: StatusParts,
-  { stalled, divergence }: Pick<NodeStatus, "stalled"> & Pick<NodeStatus["index"], "divergence">,
+  {
+    stalled,
+    divergence,
+    logWarnings: warnings,
+  }: Pick<NodeStatus, "stalled"> &
+    Pick<NodeStatus["index"], "divergence"> & { readonly logWarnings: NodeStatus["log"]["warnings"] },
   store?: CheckpointStore,
 ): Promise<NodeStatus> {
   // Of one instant: what is asked below may last, and a failed node always says why.
@@ -67,6 +72,7 @@ export async function nodeStatus(
       firstTxId: isEmpty ? null : bounds.first + offset,
       lastTxId,
       reachable: bounds !== undefined,
+      warnings,
     },
     index: {
       txId,

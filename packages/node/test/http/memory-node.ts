@@ -215,7 +215,7 @@ export class MemoryNode implements NodeApi {
       progress,
       stalled: null,
       failure,
-      log: { name: "cairn", id: "log-1", firstTxId: 1, lastTxId: this.#txId, reachable: true },
+      log: { name: "cairn", id: "log-1", firstTxId: 1, lastTxId: this.#txId, reachable: true, warnings: [] },
       index: {
         txId: this.#txId,
         txTime: null,

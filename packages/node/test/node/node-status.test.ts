@@ -31,7 +31,7 @@ it("never says that a node has failed without saying why, though it fails while 
     services: undefined,
     observation: { lastWorks: new LastWorks() },
   };
-  const ask = async () => await nodeStatus("a", parts, { stalled: null, divergence: null });
+  const ask = async () => await nodeStatus("a", parts, { stalled: null, divergence: null, logWarnings: [] });
   expect(await ask()).toMatchObject({ phase: "restoring", failure: null });
   expect(await ask()).toMatchObject({ phase: "failed", failure: { code: "LOG_DIFFERENT" } });
 });

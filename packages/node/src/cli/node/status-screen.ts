@@ -11,6 +11,7 @@ import {
 } from "../terminal/quantities.ts";
 import { printable } from "../terminal/terminal.ts";
 
+type Warning = NodeStatus["log"]["warnings"][number];
 type Field = readonly [name: string, value: string];
 
 /** GET /status as a screen for people. `now` in milliseconds since 1970. */
@@ -21,6 +22,7 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
     ...failureFields(status),
     ...stalledFields(status),
     ["Log", logText(status)],
+    ...logWarnings(status),
     ["Index", indexText(status, options.now)],
     ["Documents", `${formatCount(status.index.documents)} in ${formatBytes(status.index.bytes)}`],
     ...scrubFields(status, options.now),
@@ -86,6 +88,12 @@ function logText({ log }: NodeStatus): string {
   return `${log.name}${id}, transactions ${formatCount(log.firstTxId)} to ${formatCount(log.lastTxId)}${reachable}`;
 }
 
+function logWarnings({ log }: NodeStatus): Field[] {
+  // A node of an earlier version does not say.
+  const { warnings = [] } = log;
+  return warnings.flatMap(warningFields);
+}
+
 function indexText({ index }: NodeStatus, now: number): string {
   const time =
     index.txTime === null ? "" : ` of ${formatTime(index.txTime)}, ${formatRelative(index.txTime, now)}`;
@@ -96,9 +104,13 @@ function indexText({ index }: NodeStatus, now: number): string {
 
 function indexWarning({ index: { warning } }: NodeStatus): Field[] {
   if (warning === undefined) return [];
+  return warningFields(warning);
+}
+
+function warningFields({ code, message, hint }: Warning): Field[] {
   return [
-    ["Warning", `${warning.code}: ${warning.message}`],
-    ["", warning.hint],
+    ["Warning", `${code}: ${message}`],
+    ["", hint],
   ];
 }
 

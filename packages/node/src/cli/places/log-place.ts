@@ -1,4 +1,4 @@
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import { createSystem } from "../../config/create-system.ts";
 import { requireConfig } from "../../config/read-config.ts";
 import type { System } from "../../system/system.ts";
@@ -33,8 +33,19 @@ export async function withLog<T>(
   const system = withAwaitedStores(await createSystem(config, { onNotice }), terminal);
   const log = await system.openTxLog({ signal: new AbortController().signal });
   try {
+    for (const { code, message, hint } of await inspected(log)) onNotice(`${code}: ${message} ${hint ?? ""}`);
     return await use(log, system);
   } finally {
     await log.close();
+  }
+}
+
+/** What somebody should look at about the log; nothing where it cannot be asked, since then `use` runs into the same. */
+async function inspected(log: TxLog): Promise<readonly CairnError[]> {
+  try {
+    return (await log.inspect?.()) ?? [];
+  } catch (error) {
+    if (isCairnError(error)) return [];
+    throw error;
   }
 }

@@ -129,7 +129,6 @@ export const natsTxLog = defineModule({
   common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"], trim: values.trim }),
   create(values, context) {
     const { user, password, token, tls: tlsOption } = values;
-    const told = new Set<string>();
     const options: NatsTxLogOptions = {
       servers: values.servers,
       stream: values.stream,
@@ -143,11 +142,6 @@ export const natsTxLog = defineModule({
       ...(password === undefined ? {} : { password }),
       ...(token === undefined ? {} : { token }),
       ...(tlsOption === undefined ? {} : { tls: tlsOption }),
-      // A log that cannot be reached is opened again and again; what it says of itself is told once.
-      onNotice(sentence) {
-        if (!told.has(sentence)) context.onNotice(sentence);
-        told.add(sentence);
-      },
     };
     return ({ signal }) => openNatsTxLog({ ...options, signal });
   },

@@ -29,6 +29,7 @@ const LOG = object({
   firstTxId: nullable(TX_ID),
   lastTxId: nullable(TX_ID),
   reachable: FLAG,
+  warnings: array(object({ code: TEXT, message: TEXT, hint: TEXT })),
 });
 
 const DIVERGENCE_STATE = { type: "string", enum: ["open", "waiting", "comparing"] };

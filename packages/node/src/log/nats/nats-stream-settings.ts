@@ -1,4 +1,5 @@
 import { CairnError } from "@cairn/kv";
+import { Duration } from "luxon";
 import { DiscardPolicy, nanos, RetentionPolicy, StorageType, type StreamConfig } from "nats";
 import { MESSAGE_ID_WINDOW_MS } from "../message-id-memory.ts";
 
@@ -42,41 +43,97 @@ export function streamSettings(
   };
 }
 
-/** What is unsafe about an existing stream, in sentences. Throws `CONFIG_INVALID` when it cannot be a log at all. */
-export function unsafeSettings(config: StreamConfig): string[] {
-  const unusable =
-    config.retention !== RetentionPolicy.Limits
-      ? `it removes messages once they were read (retention "${config.retention}")`
-      : config.mirror !== undefined
-        ? "it is a mirror, which cannot be written to"
-        : config.sources !== undefined && config.sources.length > 0
-          ? "it takes messages from other streams"
-          : config.sealed
-            ? "it is sealed"
-            : config.no_ack === true
-              ? "it acknowledges nothing"
-              : undefined;
+/** A setting by which a stream loses messages, or stores one twice: as the end of a sentence, with what to set instead. */
+interface UnsafeSetting {
+  readonly isSet: (config: StreamConfig) => boolean;
+  readonly does: (config: StreamConfig) => string;
+  readonly cure: string;
+}
+
+const UNSAFE: readonly UnsafeSetting[] = [
+  {
+    isSet: ({ storage }) => storage !== StorageType.File,
+    does: () => "is kept in memory: it is lost when its servers stop",
+    cure: "Storage cannot be changed: begin another log on a stream with storage file, as Cairn makes it.",
+  },
+  {
+    isSet: ({ discard }) => discard !== DiscardPolicy.New,
+    does: () => "discards its oldest messages when it is full",
+    cure: "Set its discard policy to new: a full log then refuses, and forgets nothing.",
+  },
+  {
+    isSet: ({ max_age }) => max_age > 0,
+    does: ({ max_age }) => `removes messages that are older than ${formatAge(max_age)}`,
+    cure: "Set its max_age to 0, and let nodes trim the log instead.",
+  },
+  {
+    isSet: ({ max_msgs }) => max_msgs > 0,
+    does: ({ max_msgs }) => `holds at most ${max_msgs} messages`,
+    cure: "Set its max_msgs to -1.",
+  },
+  {
+    isSet: ({ max_bytes }) => max_bytes > 0,
+    does: ({ max_bytes }) => `holds at most ${max_bytes} bytes`,
+    cure: "Set its max_bytes to -1, and watch the disk of the servers.",
+  },
+  {
+    isSet: ({ max_msgs_per_subject }) => max_msgs_per_subject > 0,
+    does: () => "limits the messages of a subject",
+    cure: "Set its max_msgs_per_subject to -1.",
+  },
+  {
+    isSet: ({ deny_delete }) => !deny_delete,
+    does: () => "lets single messages be deleted, which leaves holes",
+    cure: "Let nobody delete messages of it; a stream that Cairn makes denies it (deny_delete).",
+  },
+  {
+    isSet: ({ allow_rollup_hdrs }) => allow_rollup_hdrs,
+    does: () => "lets one message replace all before it",
+    cure: "Set its allow_rollup_hdrs to false.",
+  },
+  {
+    isSet: ({ duplicate_window }) => duplicate_window < nanos(MESSAGE_ID_WINDOW_MS),
+    does: () => "remembers message ids for less than two minutes: a message sent again later is stored twice",
+    cure: "Set its duplicate_window to two minutes or more.",
+  },
+];
+
+/** Why a stream cannot be a log at all, as the end of a sentence. */
+function whyUnusable(config: StreamConfig): string | undefined {
+  if (config.retention !== RetentionPolicy.Limits) {
+    return `it removes messages once they were read (retention "${config.retention}")`;
+  }
+  if (config.mirror !== undefined) return "it is a mirror, which cannot be written to";
+  if (config.sources !== undefined && config.sources.length > 0)
+    return "it takes messages from other streams";
+  if (config.sealed) return "it is sealed";
+  if (config.no_ack === true) return "it acknowledges nothing";
+  // Since nats-server 2.12, and unknown to the client: a server that is killed would lose what was answered as stored.
+  if ("persist_mode" in config && config.persist_mode === "async") {
+    return 'it acknowledges messages before they are stored (persist_mode "async")';
+  }
+  return undefined;
+}
+
+/** What is unsafe about an existing stream, each as `LOG_UNSAFE`. Throws `CONFIG_INVALID` when it cannot be a log at all. */
+export function unsafeSettings(config: StreamConfig): CairnError[] {
+  const unusable = whyUnusable(config);
   if (unusable !== undefined) {
     throw new CairnError("CONFIG_INVALID", `The stream "${config.name}" cannot be a log: ${unusable}.`, {
       hint: "Name another stream; Cairn makes one with the right settings when there is none.",
     });
   }
-  const stream = `The stream "${config.name}"`;
-  const notices: [unsafe: boolean, sentence: string][] = [
-    [config.storage !== StorageType.File, `${stream} is kept in memory: it is lost when its servers stop.`],
-    [config.discard !== DiscardPolicy.New, `${stream} discards its oldest messages when it is full.`],
-    [config.max_age > 0, `${stream} removes messages by their age.`],
-    [config.max_msgs > 0, `${stream} holds at most ${config.max_msgs} messages.`],
-    [config.max_bytes > 0, `${stream} holds at most ${config.max_bytes} bytes.`],
-    [config.max_msgs_per_subject > 0, `${stream} limits the messages of a subject.`],
-    [!config.deny_delete, `${stream} lets single messages be deleted, which leaves holes.`],
-    [config.allow_rollup_hdrs, `${stream} lets one message replace all before it.`],
-    [
-      config.duplicate_window < nanos(MESSAGE_ID_WINDOW_MS),
-      `${stream} remembers message ids for less than two minutes: a message sent again later is stored twice.`,
-    ],
-  ];
-  return notices.filter(([unsafe]) => unsafe).map(([, sentence]) => sentence);
+  return UNSAFE.filter(({ isSet }) => isSet(config)).map(
+    ({ does, cure }) =>
+      new CairnError("LOG_UNSAFE", `The stream "${config.name}" ${does(config)}.`, { hint: cure }),
+  );
+}
+
+/** Nanoseconds, for people. */
+function formatAge(age: number): string {
+  return Duration.fromMillis(Math.round(age / 1e6))
+    .rescale()
+    .toISO();
 }
 
 /** The subject to publish on: `<stream>.tx` where the stream takes it, else its only subject when that has no wildcard. */

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { CairnError, errorMessage } from "@cairn/kv";
+import { CairnError } from "@cairn/kv";
 import { headers, type JetStreamManager, NatsError, type StreamInfo } from "nats";
 import { trimmedTooFar } from "../anchor.ts";
 import type { NatsLink } from "./nats-connection.ts";
@@ -34,22 +34,14 @@ export class NatsStream {
   readonly #link: NatsLink;
   readonly #manager: JetStreamManager;
   readonly #creation: StreamCreation;
-  readonly #onNotice: ((sentence: string) => void) | undefined;
-  /** Undefined until the stream was seen, when what is unsafe about it is told. */
+  /** Undefined until the stream was seen. */
   #subject: string | undefined;
 
-  constructor(
-    link: NatsLink,
-    manager: JetStreamManager,
-    name: string,
-    creation: StreamCreation,
-    onNotice: ((sentence: string) => void) | undefined,
-  ) {
+  constructor(link: NatsLink, manager: JetStreamManager, name: string, creation: StreamCreation) {
     this.#link = link;
     this.#manager = manager;
     this.name = name;
     this.#creation = creation;
-    this.#onNotice = onNotice;
   }
 
   /** What the server says of the stream; undefined when it has none of this name. */
@@ -62,7 +54,9 @@ export class NatsStream {
       if (apiCode(error) === NO_STREAM) return undefined;
       throw this.#error(error);
     }
-    this.#learn(info);
+    // First what refuses a stream that cannot be a log at all.
+    unsafeSettings(info.config);
+    this.#subject = subjectOf(info.config);
     return info;
   }
 
@@ -102,6 +96,14 @@ export class NatsStream {
       if (apiCode(error) === NO_MESSAGE) return undefined;
       throw this.#error(error);
     }
+  }
+
+  /** See {@link TxLog.inspect}. */
+  async inspect(): Promise<readonly CairnError[]> {
+    const info = await this.find();
+    if (info === undefined) return [];
+    const { config, state } = info;
+    return [...unsafeSettings(config), ...holes(this.name, state.num_deleted)];
   }
 
   async trim(upTo: number): Promise<void> {
@@ -155,13 +157,7 @@ export class NatsStream {
   }
 
   async #update(settings: { description: string }): Promise<void> {
-    try {
-      await this.#manager.streams.update(this.name, settings);
-    } catch (error) {
-      this.#onNotice?.(
-        `The log id could not be written to the stream "${this.name}": ${errorMessage(error)}.`,
-      );
-    }
+    await this.#manager.streams.update(this.name, settings).catch(() => undefined);
   }
 
   /** Of all who try, one succeeds: the stream takes it as its very first message or not at all. */
@@ -203,15 +199,24 @@ export class NatsStream {
     }
   }
 
-  #learn({ config }: StreamInfo): void {
-    const notices = unsafeSettings(config);
-    if (this.#subject === undefined) for (const sentence of notices) this.#onNotice?.(sentence);
-    this.#subject = subjectOf(config);
-  }
-
   #error(error: unknown): CairnError {
     return streamError(this.name, this.#link.place, error);
   }
+}
+
+/** `LOG_GAP` where messages between the first and the last were deleted; so many of them. */
+function holes(name: string, deleted = 0): CairnError[] {
+  if (deleted === 0) return [];
+  const missing = deleted === 1 ? "A message" : `${deleted} messages`;
+  return [
+    new CairnError(
+      "LOG_GAP",
+      `${missing} inside the stream "${name}" ${deleted === 1 ? "was" : "were"} deleted.`,
+      {
+        hint: "A node that reads it from before a hole cannot go on: cairn checkpoint create at a ready node saves a checkpoint beyond it. Find out who deletes messages.",
+      },
+    ),
+  ];
 }
 
 /** Of an ISO-8601 time with up to nine digits behind the point, as the server writes them, the last six: a Date has none of them. */

@@ -22,8 +22,6 @@ export interface NatsTxLogOptions extends NatsConnectionOptions {
   readonly appendDeadlineMs?: number;
   /** How soon a reader notices that the server has fallen silent. */
   readonly pullTiming?: PullTiming;
-  /** Told what is unsafe about an existing stream's settings, each as a sentence, once. */
-  readonly onNotice?: (sentence: string) => void;
 }
 
 // What the headers of a message may take of the server's limit.
@@ -75,7 +73,7 @@ class NatsTxLog implements TxLog {
     this.#manager = manager;
     this.#pullTiming = options.pullTiming ?? DEFAULT_PULL_TIMING;
     const creation = { replicas: options.replicas ?? 1, create: options.createStream ?? true };
-    this.#stream = new NatsStream(link, manager, stream, creation, options.onNotice);
+    this.#stream = new NatsStream(link, manager, stream, creation);
     this.peers = new NatsPeers(link, this.#stream);
     this.#publisher = new NatsPublisher(link, {
       stream,
@@ -131,6 +129,11 @@ class NatsTxLog implements TxLog {
   async fetch(position: number): Promise<LogMessage | undefined> {
     this.#check();
     return this.#stream.fetch(position);
+  }
+
+  async inspect(): Promise<readonly CairnError[]> {
+    this.#check();
+    return this.#stream.inspect();
   }
 
   async trim(upTo: number): Promise<void> {

@@ -32,23 +32,20 @@ describe("creating a log on NATS", () => {
     await manager.streams.add({ name: stream, subjects: [`${stream}.tx`], ...config });
   };
 
-  const withLog = async <T>(use: (log: TxLog, notices: string[]) => Promise<T>, options = {}): Promise<T> => {
-    const notices: string[] = [];
-    const onNotice = (sentence: string): void => {
-      notices.push(sentence);
-    };
-    const log = await openNatsTxLog({ servers: server.url, stream, onNotice, ...options });
+  const withLog = async <T>(use: (log: TxLog) => Promise<T>, options = {}): Promise<T> => {
+    const log = await openNatsTxLog({ servers: server.url, stream, ...options });
     try {
-      return await use(log, notices);
+      return await use(log);
     } finally {
       await log.close();
     }
   };
 
   it("makes a stream that loses nothing by itself and carries the log's id", async () => {
-    const id = await withLog(async (log, notices) => {
+    const id = await withLog(async (log) => {
+      expect(await log.inspect?.()).toEqual([]);
       await log.create(bytes);
-      expect(notices).toEqual([]);
+      expect(await log.inspect?.()).toEqual([]);
       return log.id();
     });
     expect(await configOf()).toMatchObject({
@@ -119,28 +116,38 @@ describe("creating a log on NATS", () => {
     });
   });
 
-  it("says once what is unsafe about an existing stream", async () => {
-    await makeStream({
-      storage: StorageType.Memory,
-      max_msgs: 100,
-      max_age: 3_600_000_000_000,
-      duplicate_window: 1e9,
-    });
-    await withLog(async (log, notices) => {
+  it("says what is unsafe about a stream, each with a code and what to do, as it is now", async () => {
+    const hour = 3_600_000_000_000;
+    await makeStream({ storage: StorageType.Memory, max_msgs: 100, max_age: hour, duplicate_window: 1e9 });
+    await withLog(async (log) => {
       await log.create(bytes);
-      await log.bounds();
-      const said = notices.join("\n");
+      const told = (await log.inspect?.()) ?? [];
+      const said = told.map(({ message }) => message).join("\n");
       for (const words of [
         "in memory",
         "discards its oldest",
-        "by their age",
+        "older than PT1H",
         "at most 100 messages",
         "two minutes",
         "holes",
       ]) {
         expect(said).toContain(words);
       }
-      expect(new Set(notices).size).toBe(notices.length);
+      for (const one of told) expect(one).toMatchObject({ code: "LOG_UNSAFE", hint: expect.any(String) });
+      await (await client.jetstreamManager()).streams.update(stream, { max_age: 0 });
+      expect(await log.inspect?.()).toHaveLength(told.length - 1);
+    });
+  });
+
+  it("says that messages inside a stream were deleted", async () => {
+    await makeStream({});
+    await withLog(async (log) => {
+      await log.create(bytes);
+      await log.append(bytes("one"));
+      await log.append(bytes("two"));
+      await (await client.jetstreamManager()).streams.deleteMessage(stream, 2);
+      const told = await log.inspect?.();
+      expect(told).toContainEqual(expect.objectContaining({ code: "LOG_GAP", hint: expect.any(String) }));
     });
   });
 

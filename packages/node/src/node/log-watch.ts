@@ -1,0 +1,73 @@
+import type { NodeStatus } from "@cairn/client";
+import { type CairnError, isCairnError } from "@cairn/kv";
+import type { Logger } from "pino";
+import { coalesced } from "../concurrency/coalesced.ts";
+import { restoreStores } from "../system/checkpoint-stores.ts";
+import type { System } from "../system/system.ts";
+import { uncoveredBeginning } from "../upkeep/uncovered-beginning.ts";
+import type { NodeLife } from "./node-life.ts";
+
+/**
+ * What somebody should look at about a log that goes on: its settings, messages that others removed. It can change at any time, so it is
+ * looked at again and again; each is told in the node's log once for as long as it lasts.
+ */
+export class LogWatch {
+  /** Looks now, or joins a look under way. */
+  readonly look = coalesced(async () => await this.#look());
+  readonly #system: System;
+  readonly #life: NodeLife;
+  readonly #logger: Logger;
+  #found: readonly CairnError[] = [];
+
+  constructor(system: System, life: NodeLife, logger: Logger) {
+    this.#system = system;
+    this.#life = life;
+    this.#logger = logger;
+  }
+
+  /** What the last look found. */
+  get warnings(): NodeStatus["log"]["warnings"] {
+    return this.#found.map(({ code, message, hint = "" }) => ({ code, message, hint }));
+  }
+
+  async #look(): Promise<void> {
+    const found = await this.#inspect();
+    if (found === undefined) return;
+    const told = new Set(this.#found.map(kindOf));
+    this.#found = found;
+    for (const warning of found) {
+      const { code, message, hint } = warning;
+      if (!told.has(kindOf(warning))) this.#logger.warn({ code, hint }, message);
+    }
+  }
+
+  /** Undefined while it cannot be looked at: what was found before still counts. */
+  async #inspect(): Promise<readonly CairnError[] | undefined> {
+    const { log } = this.#life;
+    if (log?.inspect === undefined) return [];
+    try {
+      return [...(await log.inspect()), ...(await this.#beginning())];
+    } catch (error) {
+      // A log or store that is away is told by whoever waits for it.
+      if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "STORE_UNREACHABLE"))
+        return undefined;
+      if (!isCairnError(error)) throw error;
+      return this.#life.failure === undefined ? [error] : [];
+    }
+  }
+
+  async #beginning(): Promise<readonly CairnError[]> {
+    const { log, identity, index, agrees } = this.#life;
+    // One that does not agree with its log says so by itself.
+    if (log === undefined || identity === undefined || index === undefined || !agrees) return [];
+    const bounds = await log.bounds();
+    const stores = restoreStores(this.#system.checkpointer);
+    const missing = await uncoveredBeginning({ name: log.name, id: identity.id, bounds }, stores);
+    return missing === undefined ? [] : [missing];
+  }
+}
+
+/** What is told once: a setting with its value, but not each message more that is gone. */
+function kindOf({ code, message }: CairnError): string {
+  return code === "LOG_UNSAFE" ? message : code;
+}

@@ -1,0 +1,98 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { pino } from "pino";
+import { formatStatus } from "../../src/cli/node/status-screen.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import { NatsOperator } from "../../testing/nats-operator.ts";
+import { ClusterScene, put } from "./cluster-scene.ts";
+
+interface Line {
+  readonly level: number;
+  readonly code?: string;
+  readonly hint?: string;
+  readonly msg: string;
+}
+
+let scene: ClusterScene;
+let lines: Line[];
+beforeEach(async () => {
+  scene = await ClusterScene.open();
+  lines = [];
+});
+afterEach(() => scene.close());
+
+/** A ready node that looks at its log all the time. */
+async function watching(): Promise<CairnNode> {
+  return await scene.ready("a", { stall: { afterMs: 50 }, logger: pino({ base: null }, { write: note }) });
+}
+
+function note(line: string): void {
+  lines.push(JSON.parse(line) as Line);
+}
+
+const operator = async <T>(act: (operator: NatsOperator) => Promise<T>): Promise<T> =>
+  await NatsOperator.at(scene.nats.url, act);
+const told = (code: string): Line[] => lines.filter((line) => line.code === code);
+
+describe("what others do to a log under a running node", () => {
+  it("is told in the status as long as it lasts, and once in the log: settings that can lose messages", async () => {
+    const node = await watching();
+    expect((await node.status()).log.warnings).toEqual([]);
+    await operator(async (nats) => await nats.edit({ max_msgs: 1_000, discard: "old" }));
+    await vi.waitFor(async () =>
+      expect((await node.status()).log.warnings).toMatchObject([
+        { code: "LOG_UNSAFE", message: /discards its oldest/, hint: /discard/ },
+        { code: "LOG_UNSAFE", message: /at most 1000 messages/, hint: /max_msgs/ },
+      ]),
+    );
+    const screen = formatStatus(await node.status(), { now: Date.now(), colors: false });
+    expect(screen).toMatch(/^Warning +LOG_UNSAFE: The stream "cairn" holds at most 1000 messages\.$/m);
+    await operator(async (nats) => await nats.edit({ max_msgs: 1_000, discard: "new" }));
+    await vi.waitFor(async () => expect((await node.status()).log.warnings).toHaveLength(1));
+    await operator(async (nats) => await nats.edit({ max_msgs: -1 }));
+    await vi.waitFor(async () => expect((await node.status()).log.warnings).toEqual([]));
+    expect(told("LOG_UNSAFE")).toMatchObject([
+      { level: 40, msg: /discards/, hint: expect.any(String) },
+      { level: 40, msg: /at most/, hint: expect.any(String) },
+    ]);
+  });
+
+  it("is told with the cure: messages purged that no checkpoint holds, until one does", async () => {
+    const node = await watching();
+    const last = await put(node, 0, 5, "v");
+    await operator(async (nats) => await nats.purgeBefore(last));
+    await vi.waitFor(async () =>
+      expect((await node.status()).log.warnings).toMatchObject([
+        { code: "LOG_TRIMMED", message: /begins at message 6/, hint: /checkpoint create/ },
+      ]),
+    );
+    await node.checkpoint().done;
+    await vi.waitFor(async () => expect((await node.status()).log.warnings).toEqual([]));
+    expect(told("LOG_TRIMMED")).toMatchObject([{ level: 40, hint: expect.any(String) }]);
+  });
+
+  it("says nothing of messages that went and that a checkpoint holds", async () => {
+    const node = await watching();
+    const last = await put(node, 0, 5, "v");
+    await node.checkpoint().done;
+    await operator(async (nats) => await nats.purgeBefore(last));
+    // The second setting is seen by a look that came after the purge.
+    await operator(async (nats) => await nats.edit({ max_msgs: 1_000 }));
+    await vi.waitFor(() => expect(told("LOG_UNSAFE")).toHaveLength(1));
+    expect((await node.status()).log.warnings).toMatchObject([{ code: "LOG_UNSAFE" }]);
+    expect(told("LOG_TRIMMED")).toEqual([]);
+  });
+
+  it("leaves /status and the node's health answering where the stream cannot be a log any more", async () => {
+    const node = await watching();
+    await put(node, 0, 1, "v");
+    await operator(async (nats) => await nats.edit({ sealed: true }));
+    await vi.waitFor(
+      async () => {
+        const { failure, log } = await node.status();
+        const said = failure ?? log.warnings[0];
+        expect(said).toMatchObject({ code: "CONFIG_INVALID", message: /it is sealed/ });
+      },
+      { timeout: 20_000 },
+    );
+  });
+});

@@ -1,0 +1,57 @@
+import {
+  DiscardPolicy,
+  nanos,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+  type StreamUpdateConfig,
+} from "nats";
+import { describe, expect, it } from "vitest";
+import { streamSettings, unsafeSettings } from "../../../src/log/nats/nats-stream-settings.ts";
+
+/** A stream as Cairn makes it, as a server tells of it, with other settings in place of some. */
+function streamWith(changes: Partial<StreamUpdateConfig> & object): StreamConfig {
+  const made = streamSettings("cairn", 1, "0f9c7a1c-0000-4000-8000-000000000000");
+  const server = { max_consumers: -1, max_msg_size: -1, sealed: false, first_seq: 0 };
+  return { ...server, ...made, ...changes } as StreamConfig;
+}
+
+describe("the settings of a stream that is to be a log", () => {
+  it("as Cairn makes them lose nothing", () => {
+    expect(unsafeSettings(streamWith({}))).toEqual([]);
+  });
+
+  it.each([
+    ["retention", { retention: RetentionPolicy.Workqueue }],
+    ["retention", { retention: RetentionPolicy.Interest }],
+    ["mirror", { mirror: { name: "other" } }],
+    ["other streams", { sources: [{ name: "other" }] }],
+    ["sealed", { sealed: true }],
+    ["acknowledges nothing", { no_ack: true }],
+    // Debian's server does not know it yet, and the servers that do answer it as it is here.
+    ["before they are stored", { persist_mode: "async" }],
+  ])("are refused where they lose what was acknowledged: %s, %j", (words, settings) => {
+    expect(() => unsafeSettings(streamWith(settings))).toThrow(
+      expect.objectContaining({ code: "CONFIG_INVALID", message: expect.stringContaining(words) }),
+    );
+  });
+
+  it.each([
+    { storage: StorageType.Memory },
+    { discard: DiscardPolicy.Old },
+    { max_age: nanos(1_000) },
+    { max_msgs: 10 },
+    { max_bytes: 10 },
+    { max_msgs_per_subject: 10 },
+    { deny_delete: false },
+    { allow_rollup_hdrs: true },
+    { duplicate_window: nanos(1_000) },
+  ])("are told, with what to set instead, where they may lose messages: %j", (settings) => {
+    const [setting = ""] = Object.keys(settings);
+    const told = unsafeSettings(streamWith(settings));
+    expect(told).toMatchObject([{ code: "LOG_UNSAFE", hint: expect.any(String) }]);
+    expect(told[0]?.hint).toContain(
+      setting === "storage" ? "Storage" : setting.replace("discard", "discard policy"),
+    );
+  });
+});
