@@ -1,6 +1,6 @@
 import { isCairnError } from "@cairn/kv";
 import { parseServer } from "../../log/nats/nats-server-url.ts";
-import { openNatsTxLog } from "../../log/nats/nats-tx-log.ts";
+import { DOMAIN, openNatsTxLog } from "../../log/nats/nats-tx-log.ts";
 import type { NatsTxLogOptions } from "../../log/nats/nats-tx-log.ts";
 import { txLogParameters } from "./common-parameters.ts";
 import { atMostOneOf } from "../types/json-schema.ts";
@@ -99,6 +99,11 @@ export const natsTxLog = defineModule({
       "cairn",
       "The stream; the log has its name.",
     ),
+    domain: optional(
+      textLike(DOMAIN, "a domain's name, without white space and . * >"),
+      "The JetStream domain whose stream it is.",
+      "that of the server",
+    ),
     replicas: withDefault(integer(1, 5), 1, "On how many servers a stream made by the node lies."),
     "create-stream?": withDefault(
       boolean(),
@@ -132,6 +137,7 @@ export const natsTxLog = defineModule({
     const options: NatsTxLogOptions = {
       servers: values.servers,
       stream: values.stream,
+      ...(values.domain === undefined ? {} : { domain: values.domain }),
       replicas: values.replicas,
       createStream: values["create-stream?"],
       maxInflight: values["max-inflight"],

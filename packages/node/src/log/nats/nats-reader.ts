@@ -28,6 +28,15 @@ export interface PullTiming {
 /** The timing of pulls when nothing else is said. */
 export const DEFAULT_PULL_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs: 5_000 };
 
+/** What is read. */
+export interface ReaderPlace {
+  /** What the subjects of the JetStream API begin with. */
+  readonly api: string;
+  readonly stream: string;
+  /** The first position. */
+  readonly from: number;
+}
+
 /**
  * Reads a stream through a pull consumer of its own. Pulls are bounded, and a new one is sent only when at most one array's worth
  * is buffered or on its way, so a slow caller never makes memory grow; two are open at once, so that the
@@ -39,6 +48,7 @@ export const DEFAULT_PULL_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs:
 export class NatsReader implements LinkListener {
   readonly #link: NatsLink;
   readonly #manager: JetStreamManager;
+  readonly #api: string;
   readonly #stream: string;
   readonly #from: number;
   readonly #signal: AbortSignal;
@@ -65,12 +75,12 @@ export class NatsReader implements LinkListener {
   constructor(
     link: NatsLink,
     manager: JetStreamManager,
-    stream: string,
-    from: number,
+    { api, stream, from }: ReaderPlace,
     options: LogReadOptions & PullTiming,
   ) {
     this.#link = link;
     this.#manager = manager;
+    this.#api = api;
     this.#stream = stream;
     this.#from = Math.max(1, from);
     this.#signal = options.signal;
@@ -120,7 +130,7 @@ export class NatsReader implements LinkListener {
     const { connection, connected } = this.#link;
     for (const slot of this.#slots) slot.close();
     if (connected && this.#consumer !== undefined) {
-      connection.publish(`$JS.API.CONSUMER.DELETE.${this.#stream}.${this.#consumer}`, "", {
+      connection.publish(`${this.#api}.CONSUMER.DELETE.${this.#stream}.${this.#consumer}`, "", {
         reply: this.#inbox,
       });
     }
@@ -184,7 +194,7 @@ export class NatsReader implements LinkListener {
 
   #refill(): void {
     if (this.#ended || this.#consumer === undefined) return;
-    const next = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${this.#consumer}`;
+    const next = `${this.#api}.CONSUMER.MSG.NEXT.${this.#stream}.${this.#consumer}`;
     for (const slot of this.#slots) {
       const expected = this.#slots.reduce((sum, { remaining }) => sum + remaining, this.#buffer.length);
       if (slot.remaining > 0 || expected > this.#maxMessages || this.#bufferedBytes > this.#maxBytes)

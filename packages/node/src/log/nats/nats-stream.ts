@@ -18,7 +18,6 @@ import type { LogBounds, LogMessage } from "../tx-log.ts";
 const NO_MESSAGE = 10037;
 const NAME_IN_USE = 10058;
 const SUBJECTS_OVERLAP = 10065;
-const WRONG_LAST_SEQUENCE = 10071;
 
 const CREATE_DEADLINE_MS = 30_000;
 
@@ -28,14 +27,24 @@ export interface StreamCreation {
   readonly create: boolean;
 }
 
+/**
+ * Where messages for a stream go, and which stream of its name is meant: it can be deleted and made anew, and another domain of servers may
+ * have one of the same name.
+ */
+export interface StreamTarget {
+  readonly subject: string;
+  /** When it was made, as the server writes it. */
+  readonly created: string;
+  /** Empty where its servers have none. */
+  readonly domain: string;
+}
+
 /** The stream that is the log: its existence, id, bounds and single messages. Always asks the stream's leader. */
 export class NatsStream {
   readonly name: string;
   readonly #link: NatsLink;
   readonly #manager: JetStreamManager;
   readonly #creation: StreamCreation;
-  /** Undefined until the stream was seen. */
-  #subject: string | undefined;
 
   constructor(link: NatsLink, manager: JetStreamManager, name: string, creation: StreamCreation) {
     this.#link = link;
@@ -56,7 +65,7 @@ export class NatsStream {
     }
     // First what refuses a stream that cannot be a log at all.
     unsafeSettings(info.config);
-    this.#subject = subjectOf(info.config);
+    subjectOf(info.config);
     return info;
   }
 
@@ -78,9 +87,10 @@ export class NatsStream {
     return { first: Math.max(1, state.first_seq), last: state.last_seq };
   }
 
-  /** The subject that the stream takes messages on. */
-  async subject(): Promise<string> {
-    return this.#subject ?? subjectOf((await this.info()).config);
+  /** The stream as messages are sent to it; undefined when there is none. */
+  async findTarget(): Promise<StreamTarget | undefined> {
+    const info = await this.find();
+    return info === undefined ? undefined : targetOf(info);
   }
 
   /** Not by "direct get": a replica that lags would answer with an absence that is none. */
@@ -165,16 +175,17 @@ export class NatsStream {
     const conditions = headers();
     conditions.set("Nats-Expected-Last-Sequence", "0");
     conditions.set("Nats-Expected-Stream", this.name);
-    const subject = await this.subject();
+    const { subject } = targetOf(await this.info());
     const deadline = performance.now() + CREATE_DEADLINE_MS;
     for (let pause = 20; ; pause = Math.min(1_000, pause * 2)) {
       this.#link.check();
       const failure = await this.#tryBirth(subject, payload, conditions);
-      if (failure === undefined) return true;
-      if (apiCode(failure) === WRONG_LAST_SEQUENCE) return false;
-      // A timeout says nothing; the condition makes repeating harmless.
+      // Whatever was answered: a timeout says nothing, and a stream of another domain may have answered. The condition makes repeating harmless.
+      const first = await this.fetch(1);
+      if (first !== undefined) return Buffer.compare(first.payload, payload) === 0;
       if ((await this.info()).state.last_seq > 0) return false;
-      if (performance.now() > deadline) throw this.#error(failure);
+      if (performance.now() > deadline)
+        throw this.#error(failure ?? new Error("it did not store the birth record"));
       await delay(pause);
     }
   }
@@ -202,6 +213,13 @@ export class NatsStream {
   #error(error: unknown): CairnError {
     return streamError(this.name, this.#link.place, error);
   }
+}
+
+/** What messages for the stream have to know of it. */
+export function targetOf(info: StreamInfo): StreamTarget {
+  // Unknown to the client: it is left out where the servers have no domain.
+  const domain = "domain" in info && typeof info.domain === "string" ? info.domain : "";
+  return { subject: subjectOf(info.config), created: info.created, domain };
 }
 
 /** `LOG_GAP` where messages between the first and the last were deleted; so many of them. */

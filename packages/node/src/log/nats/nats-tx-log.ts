@@ -5,13 +5,15 @@ import { type NatsConnectionOptions, NatsLink } from "./nats-connection.ts";
 import { NatsPeers } from "./nats-peers.ts";
 import { NatsPublisher } from "./nats-publisher.ts";
 import { DEFAULT_PULL_TIMING, NatsReader, type PullTiming } from "./nats-reader.ts";
-import { NatsStream } from "./nats-stream.ts";
+import { NatsStream, type StreamTarget, targetOf } from "./nats-stream.ts";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts";
 
 /** Where a log on NATS JetStream is, and how to use it. */
 export interface NatsTxLogOptions extends NatsConnectionOptions {
   /** The stream; its name is the log's. Default `cairn`. */
   readonly stream?: string;
+  /** The JetStream domain whose stream it is. Default: that of the server which the connection leads to. */
+  readonly domain?: string;
   /** Of a stream made by `create`. Default 1. */
   readonly replicas?: number;
   /** Whether `create` may make the stream. Default true. */
@@ -31,6 +33,9 @@ const ACK_TIMEOUT_MS = 5_000;
 /** Less than the 30 s that requests wait where they say nothing, so that they hear from the log itself why it does not answer. */
 const APPEND_DEADLINE_MS = 29_000;
 
+/** What the name of a JetStream domain may be: a part of a subject. */
+export const DOMAIN = /^[^\s.*>]{1,255}$/;
+
 /**
  * Opens a log on a NATS JetStream stream. Makes nothing on the server before `create`.
  * Errors: `LOG_UNREACHABLE` within seconds when no server answers or the credentials are refused; `CONFIG_INVALID`.
@@ -43,10 +48,19 @@ export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
       hint: "Use letters, digits, - and _.",
     });
   }
+  if (options.domain !== undefined && !DOMAIN.test(options.domain)) {
+    throw new CairnError("CONFIG_INVALID", `"${options.domain}" cannot be the name of a domain.`, {
+      hint: "Give the domain of the jetstream block of nats-server.",
+    });
+  }
   const link = await NatsLink.open(options);
   try {
     // Asking for the account's limits first would need a permission that the log does without.
-    const manager = await link.connection.jetstreamManager({ checkAPI: false, timeout: REQUEST_TIMEOUT_MS });
+    const manager = await link.connection.jetstreamManager({
+      checkAPI: false,
+      timeout: REQUEST_TIMEOUT_MS,
+      ...(options.domain === undefined ? {} : { domain: options.domain }),
+    });
     return new NatsTxLog(link, manager, stream, options);
   } catch (error) {
     await link.close();
@@ -63,20 +77,25 @@ class NatsTxLog implements TxLog {
   readonly #publisher: NatsPublisher;
   readonly #readers = new Set<NatsReader>();
   readonly #pullTiming: PullTiming;
+  /** What the subjects of the JetStream API begin with. */
+  readonly #api: string;
   #closed = false;
-  #subject: string | undefined;
-  #findingSubject: Promise<string> | undefined;
+  /** The stream that was read from, or else the first that was found: messages are meant for it. */
+  #target: StreamTarget | undefined;
+  #findingTarget: Promise<StreamTarget> | undefined;
 
   constructor(link: NatsLink, manager: JetStreamManager, stream: string, options: NatsTxLogOptions) {
     this.name = stream;
     this.#link = link;
     this.#manager = manager;
+    this.#api = options.domain === undefined ? "$JS.API" : `$JS.${options.domain}.API`;
     this.#pullTiming = options.pullTiming ?? DEFAULT_PULL_TIMING;
     const creation = { replicas: options.replicas ?? 1, create: options.createStream ?? true };
     this.#stream = new NatsStream(link, manager, stream, creation);
     this.peers = new NatsPeers(link, this.#stream);
     this.#publisher = new NatsPublisher(link, {
       stream,
+      find: async () => await this.#stream.findTarget(),
       maxInflight: options.maxInflight ?? 2_000,
       deadlineMs: options.appendDeadlineMs ?? APPEND_DEADLINE_MS,
       ackTimeoutMs: ACK_TIMEOUT_MS,
@@ -100,6 +119,7 @@ class NatsTxLog implements TxLog {
   async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
     this.#check();
     await this.#stream.create(birthRecord);
+    this.#target = undefined;
   }
 
   async append(
@@ -117,8 +137,8 @@ class NatsTxLog implements TxLog {
       );
     }
     // Nothing, or all on one promise, is waited for: the order of the calls has to be the order in the log.
-    const subject = this.#subject ?? (await this.#findSubject());
-    return this.#publisher.append(subject, payload, options);
+    const target = this.#target ?? (await this.#findTarget());
+    return this.#publisher.append(target, payload, options);
   }
 
   async bounds(): Promise<LogBounds> {
@@ -133,7 +153,8 @@ class NatsTxLog implements TxLog {
 
   async inspect(): Promise<readonly CairnError[]> {
     this.#check();
-    return this.#stream.inspect();
+    const { warning } = this.#publisher;
+    return [...(await this.#stream.inspect()), ...(warning === undefined ? [] : [warning])];
   }
 
   async trim(upTo: number): Promise<void> {
@@ -143,15 +164,23 @@ class NatsTxLog implements TxLog {
 
   async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
     this.#check();
-    if (from > (await this.#stream.bounds()).last + 1) return;
+    const info = await this.#stream.info();
+    if (from > info.state.last_seq + 1) return;
     if (options.signal.aborted) return;
-    const reader = new NatsReader(this.#link, this.#manager, this.name, from, {
-      ...options,
-      ...this.#pullTiming,
-    });
+    const api = this.#api;
+    const reader = new NatsReader(
+      this.#link,
+      this.#manager,
+      { api, stream: this.name, from },
+      {
+        ...options,
+        ...this.#pullTiming,
+      },
+    );
     this.#readers.add(reader);
     try {
       await reader.start();
+      this.#target = targetOf(info);
       for (let messages = await reader.take(); messages !== undefined; messages = await reader.take()) {
         yield messages;
         if (options.signal.aborted) return;
@@ -170,13 +199,13 @@ class NatsTxLog implements TxLog {
     await this.#link.close();
   }
 
-  async #findSubject(): Promise<string> {
-    this.#findingSubject ??= this.#stream.subject();
+  async #findTarget(): Promise<StreamTarget> {
+    this.#findingTarget ??= this.#stream.info().then(targetOf);
     try {
-      this.#subject = await this.#findingSubject;
-      return this.#subject;
+      this.#target = await this.#findingTarget;
+      return this.#target;
     } finally {
-      this.#findingSubject = undefined;
+      this.#findingTarget = undefined;
     }
   }
 

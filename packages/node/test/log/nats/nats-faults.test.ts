@@ -61,6 +61,25 @@ describe("writing to a log on NATS", () => {
     await proxy.close();
   });
 
+  it("writes nothing to a stream that was made anew in the place of its own while it tried again", async () => {
+    const log = await nats.open();
+    await log.append(bytes("known"));
+    await nats.manager.streams.delete(nats.stream);
+    const names = Array.from({ length: 20 }, (_, n) => `message ${n}`);
+    const appending = Promise.allSettled(names.map((name) => log.append(bytes(name))));
+    // It is tried again from here on: the server says that nobody listens.
+    await nats.client.flush();
+    await nats.manager.streams.add({ name: nats.stream, subjects: [`${nats.stream}.tx`] });
+    for (const outcome of await appending) {
+      expect(outcome).toMatchObject({
+        reason: { code: "LOG_UNREACHABLE", message: expect.stringContaining("made anew") },
+      });
+    }
+    expect((await nats.manager.streams.info(nats.stream)).state.last_seq).toBe(0);
+    await log.create(bytes);
+    expect(await log.append(bytes("first"))).toEqual({ position: 2, duplicate: false });
+  });
+
   it("keeps the order of the calls with a small window", async () => {
     const log = await nats.open({ maxInflight: 7 });
     const appended = await Promise.all(Array.from({ length: 1_000 }, (_, n) => log.append(bytes(`${n}`))));

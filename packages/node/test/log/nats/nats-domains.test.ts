@@ -1,0 +1,137 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect, type JetStreamManager, type NatsConnection } from "nats";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { openNatsTxLog } from "../../../src/log/nats/nats-tx-log.ts";
+import type { TxLog } from "../../../src/log/tx-log.ts";
+import { bytes, text } from "../../../testing/log-messages.ts";
+import { freePort, type NatsTestServer, startNatsServer } from "../../../testing/nats-server.ts";
+
+describe("two domains joined by a leaf node, each with a stream of the log's name", () => {
+  let folder = "";
+  let hub: NatsTestServer;
+  let leaf: NatsTestServer;
+  let stream = "";
+  let streams = 0;
+  const logs: TxLog[] = [];
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "cairn-domains-"));
+    const port = await freePort();
+    hub = await server("hub", `listen: "127.0.0.1:${port}"`);
+    leaf = await server("leaf", `remotes: [{ url: "nats://127.0.0.1:${port}" }]`);
+  });
+  afterAll(async () => {
+    await Promise.all([hub.close(), leaf.close()]);
+    await rm(folder, { recursive: true, force: true });
+  });
+  beforeEach(() => {
+    streams += 1;
+    stream = `log-${streams}`;
+  });
+  afterEach(async () => {
+    await Promise.all(logs.splice(0).map((log) => log.close()));
+  });
+
+  async function server(domain: string, leafnodes: string): Promise<NatsTestServer> {
+    const config = join(folder, `${domain}.conf`);
+    const jetstream = `{ store_dir: "${join(folder, domain)}", domain: ${domain} }`;
+    await writeFile(config, `server_name: ${domain}\njetstream ${jetstream}\nleafnodes { ${leafnodes} }\n`);
+    return await startNatsServer({ jetStream: false, args: ["-c", config] });
+  }
+
+  async function open(at: NatsTestServer, domain?: string): Promise<TxLog> {
+    const place = domain === undefined ? {} : { domain };
+    const log = await openNatsTxLog({ servers: at.url, stream, appendDeadlineMs: 2_000, ...place });
+    logs.push(log);
+    return log;
+  }
+
+  async function asOperator(act: (manager: JetStreamManager) => Promise<unknown>): Promise<void> {
+    await asClient(async (client) => await act(await client.jetstreamManager()));
+  }
+
+  async function asClient(act: (client: NatsConnection) => Promise<unknown>): Promise<void> {
+    const client = await connect({ servers: hub.url });
+    try {
+      await act(client);
+    } finally {
+      await client.close();
+    }
+  }
+
+  it("takes the acknowledgement of its own stream alone, and says that the other one stores it too", async () => {
+    const [near, far] = [await open(hub), await open(leaf)];
+    await Promise.all([near.create(bytes), far.create(bytes)]);
+    await joined(near, far);
+    // From here on their positions differ: the hub's stream has one more, which the leaf's does not take.
+    await asOperator(async (manager) => {
+      await manager.streams.update(stream, { subjects: [`${stream}.tx`, `${stream}.other`] });
+    });
+    await asClient(async (client) => {
+      await client.jetstream().publish(`${stream}.other`, "only here");
+    });
+    const names = Array.from({ length: 200 }, (_, n) => `message ${n}`);
+    const appended = await Promise.all(names.map((name) => near.append(bytes(name))));
+    for (const [n, { position }] of appended.entries()) {
+      expect(text(await near.fetch(position))).toBe(names[n]);
+    }
+    await vi.waitFor(async () =>
+      expect(await near.inspect?.()).toMatchObject([
+        {
+          code: "LOG_UNSAFE",
+          message: expect.stringContaining('in the domain "leaf" takes'),
+          hint: /leaf node/,
+        },
+      ]),
+    );
+  });
+
+  it("answers that nothing came when only the other one acknowledges, and names both", async () => {
+    const [near, far] = [await open(hub), await open(leaf)];
+    await Promise.all([near.create(bytes), far.create(bytes)]);
+    await joined(near, far);
+    await asOperator((manager) => manager.streams.update(stream, { subjects: ["elsewhere"] }));
+    const before = (await far.bounds()).last;
+    await expect(near.append(bytes("lost"))).rejects.toMatchObject({
+      code: "LOG_UNREACHABLE",
+      message: expect.stringMatching(/domain "leaf".*domain "hub"/),
+      hint: expect.stringContaining(`${stream}.tx`),
+    });
+    expect((await far.bounds()).last).toBeGreaterThan(before);
+  });
+
+  it("has the stream of the domain that it is told, whatever server it is connected to", async () => {
+    const near = await open(hub);
+    await near.create(bytes);
+    const through = await vi.waitFor(async () => {
+      const log = await open(leaf, "hub");
+      expect(await log.exists()).toBe(true);
+      return log;
+    });
+    const { position } = await through.append(bytes("from the leaf"));
+    expect(text(await near.fetch(position))).toBe("from the leaf");
+    const stop = new AbortController();
+    const read: (string | undefined)[] = [];
+    for await (const messages of through.read(position, { signal: stop.signal })) {
+      read.push(...messages.map(text));
+      stop.abort();
+    }
+    expect(read).toEqual(["from the leaf"]);
+    expect(await (await open(leaf)).exists()).toBe(false);
+  });
+
+  it.each(["a.b", "a b", "*"])("refuses %j as the name of a domain", async (domain) => {
+    await expect(open(hub, domain)).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+  });
+});
+
+/** Until what is published at the hub reaches the leaf's stream. */
+async function joined(near: TxLog, far: TxLog): Promise<void> {
+  await vi.waitFor(async () => {
+    const { last } = await far.bounds();
+    await near.append(bytes("are you there"));
+    await vi.waitFor(async () => expect((await far.bounds()).last).toBeGreaterThan(last), 500);
+  });
+}
