@@ -24,16 +24,38 @@ export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefin
   if (first !== undefined) {
     if (isOfFirstVersion(first.payload)) throw ofFirstVersion(log.name);
     const decoded = decodeMessage(first.payload);
+    if (decoded.kind === "transaction") throw unbegun(log);
     if (decoded.kind !== "birth") throw foreign(log, "its first message is not a birth record");
     return { id: decoded.birth.log, name: log.name, bounds, birth: decoded.birth };
   }
   const id = await log.id();
-  if (id === undefined) throw foreign(log, "its birth record is gone and nothing else says its id");
+  if (id === undefined) throw nameless(log);
   return { id, name: log.name, bounds, birth: undefined };
 }
 
 function foreign(log: TxLog, why: string): CairnError {
   return new CairnError("LOG_DIFFERENT", `"${log.name}" is not a transaction log of Cairn: ${why}.`, {
-    hint: "Check the log's address and name (servers, stream). Nothing was read from it or written to it.",
+    hint: "Check the log's address and name (servers, stream). Cairn writes nothing to it. If the name is right and nobody needs what is there, delete it (nats stream rm): cairn log recover or cairn log create then begins a log in its place.",
   });
+}
+
+/** Its stream was deleted, and somebody who made one in its place was faster than the node that writes the birth record. */
+function unbegun(log: TxLog): CairnError {
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `"${log.name}" is not a transaction log of Cairn: its first message is a transaction, and no birth record.`,
+    {
+      hint: `It was made anew while transactions were on their way to the log that was there before, and no log can begin in it any more. Delete it (nats stream rm ${log.name}), then cairn log recover goes on from a checkpoint, and cairn log create begins with nothing.`,
+    },
+  );
+}
+
+function nameless(log: TxLog): CairnError {
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `Nothing says which log "${log.name}" is: its birth record was trimmed, and its id is not written beside it.`,
+    {
+      hint: `Write it into the stream's description: nats stream edit ${log.name} --description "cairn log id ID". The ID stands in /status of each node that knows the log (log.id), and in its checkpoints' manifests. A running node writes it by itself within a minute.`,
+    },
+  );
 }
