@@ -6,6 +6,7 @@ const AT_ONCE = 200;
 
 /** What the server says of a stream: the part that tests look at, so that who uses them need not have the client's types. */
 export interface StreamReport {
+  readonly config: { readonly description?: string };
   readonly state: {
     readonly messages: number;
     readonly first_seq: number;

@@ -86,9 +86,10 @@ export interface TxLog {
   /**
    * What somebody should look at about a log that goes on: settings by which it can lose messages (`LOG_UNSAFE`), messages that are
    * missing inside it (`LOG_GAP`); nothing while there is no log. Asked again and again while a node runs, since others can change it.
-   * Errors: `CONFIG_INVALID` when it cannot be a log any more. A log that nobody else can change has none.
+   * Where its id is `logId` and that is not written beside it any more, it is written again. Errors: `CONFIG_INVALID` when it cannot be a
+   * log any more. A log that nobody else can change has none.
    */
-  inspect?(): Promise<readonly CairnError[]>;
+  inspect?(logId?: string): Promise<readonly CairnError[]>;
   /** How the nodes that have this log open reach one another. A log that one node has alone, or that cannot tell, has none. */
   readonly peers?: PeerChannel;
   /** Ends what is under way, or waits for it. Twice is fine. */

@@ -43,10 +43,10 @@ export class LogWatch {
 
   /** Undefined while it cannot be looked at: what was found before still counts. */
   async #inspect(): Promise<readonly CairnError[] | undefined> {
-    const { log } = this.#life;
+    const { log, identity, agrees } = this.#life;
     if (log?.inspect === undefined) return [];
     try {
-      return [...(await log.inspect()), ...(await this.#beginning())];
+      return [...(await log.inspect(agrees ? identity?.id : undefined)), ...(await this.#beginning())];
     } catch (error) {
       // A log or store that is away is told by whoever waits for it.
       if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "STORE_UNREACHABLE"))

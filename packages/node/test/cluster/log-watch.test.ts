@@ -82,6 +82,40 @@ describe("what others do to a log under a running node", () => {
     expect(told("LOG_TRIMMED")).toEqual([]);
   });
 
+  it("is mended: a description without the log's id, which nothing else says once the log was trimmed", async () => {
+    const node = await watching();
+    const { id } = (await node.status()).log;
+    const last = await put(node, 0, 5, "v");
+    await node.checkpoint().done;
+    await operator(async (nats) => {
+      await nats.purgeBefore(last);
+      await nats.edit({ description: "orders" });
+    });
+    await vi.waitFor(async () => {
+      const { config } = await operator(async (nats) => await nats.info());
+      expect(config.description).toBe(`orders (cairn log id ${id})`);
+    });
+    expect((await node.status()).log.warnings).toEqual([]);
+  });
+
+  it("is told with how to mend it by a node that starts when nothing says the log's id any more", async () => {
+    const node = await watching();
+    const last = await put(node, 0, 5, "v");
+    await node.checkpoint().done;
+    await scene.stop(node);
+    await operator(async (nats) => {
+      await nats.purgeBefore(last);
+      await nats.edit({ description: "orders" });
+    });
+    const again = await scene.start("a");
+    again.ready.catch(() => undefined);
+    await vi.waitFor(() => expect(again.phase).toBe("failed"));
+    expect((await again.status()).failure).toMatchObject({
+      code: "LOG_DIFFERENT",
+      hint: expect.stringContaining('--description "cairn log id ID"'),
+    });
+  });
+
   it("leaves /status and the node's health answering where the stream cannot be a log any more", async () => {
     const node = await watching();
     await put(node, 0, 1, "v");

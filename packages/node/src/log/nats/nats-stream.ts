@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { CairnError } from "@cairn/kv";
 import { headers, type JetStreamManager, NatsError, type StreamInfo } from "nats";
+import { decodeMessage } from "../../transactions/transaction-codec.ts";
 import { trimmedTooFar } from "../anchor.ts";
 import type { NatsLink } from "./nats-connection.ts";
 import {
@@ -45,6 +46,8 @@ export class NatsStream {
   readonly #link: NatsLink;
   readonly #manager: JetStreamManager;
   readonly #creation: StreamCreation;
+  /** The log id that the stream made at `created` was first seen to carry. */
+  #described: { readonly created: string; readonly id: string } | undefined;
 
   constructor(link: NatsLink, manager: JetStreamManager, name: string, creation: StreamCreation) {
     this.#link = link;
@@ -66,6 +69,10 @@ export class NatsStream {
     // First what refuses a stream that cannot be a log at all.
     unsafeSettings(info.config);
     subjectOf(info.config);
+    const id = describedLogId(info.config.description);
+    if (id !== undefined && this.#described?.created !== info.created) {
+      this.#described = { created: info.created, id };
+    }
     return info;
   }
 
@@ -109,11 +116,26 @@ export class NatsStream {
   }
 
   /** See {@link TxLog.inspect}. */
-  async inspect(): Promise<readonly CairnError[]> {
+  async inspect(logId?: string): Promise<readonly CairnError[]> {
     const info = await this.find();
     if (info === undefined) return [];
     const { config, state } = info;
-    return [...unsafeSettings(config), ...holes(this.name, state.num_deleted)];
+    const warnings = [...unsafeSettings(config), ...holes(this.name, state.num_deleted)];
+    if (logId === undefined || describedLogId(config.description) === logId) return warnings;
+    return (await this.#describeAgain(info, logId)) ? warnings : [...warnings, undescribed(this.name, logId)];
+  }
+
+  /** Only on the stream that is known to be this log: another one may be there in its place by now. */
+  async #describeAgain({ created, config }: StreamInfo, logId: string): Promise<boolean> {
+    const { created: seen, id } = this.#described ?? {};
+    const isKnown = (seen === created && id === logId) || (await this.#birthId()) === logId;
+    return isKnown && (await this.#describe(logId, config.description));
+  }
+
+  async #birthId(): Promise<string | undefined> {
+    const first = await this.fetch(1);
+    const decoded = first === undefined ? undefined : decodeMessage(first.payload);
+    return decoded?.kind === "birth" ? decoded.birth.log : undefined;
   }
 
   async trim(upTo: number): Promise<void> {
@@ -142,7 +164,7 @@ export class NatsStream {
     const logId = (found === undefined ? described : undefined) ?? randomUUID();
     const won = await this.#publishBirth(birthRecord(logId));
     if (won && described !== logId) {
-      await this.#update({ description: describeLogId(logId, config.description) });
+      await this.#describe(logId, config.description);
     }
   }
 
@@ -166,8 +188,15 @@ export class NatsStream {
     return this.info();
   }
 
-  async #update(settings: { description: string }): Promise<void> {
-    await this.#manager.streams.update(this.name, settings).catch(() => undefined);
+  /** Whether it could be written: the user of a node may not be permitted to. */
+  async #describe(logId: string, description: string | undefined): Promise<boolean> {
+    try {
+      await this.#manager.streams.update(this.name, { description: describeLogId(logId, description) });
+      return true;
+    } catch (error) {
+      if (error instanceof NatsError) return false;
+      throw error;
+    }
   }
 
   /** Of all who try, one succeeds: the stream takes it as its very first message or not at all. */
@@ -220,6 +249,16 @@ export function targetOf(info: StreamInfo): StreamTarget {
   // Unknown to the client: it is left out where the servers have no domain.
   const domain = "domain" in info && typeof info.domain === "string" ? info.domain : "";
   return { subject: subjectOf(info.config), created: info.created, domain };
+}
+
+function undescribed(name: string, logId: string): CairnError {
+  return new CairnError(
+    "LOG_UNSAFE",
+    `The description of the stream "${name}" does not say the log's id, and this node cannot write it there.`,
+    {
+      hint: `nats stream edit ${name} --description "cairn log id ${logId}": once its first message is trimmed, nothing else tells nodes which log it is.`,
+    },
+  );
 }
 
 /** `LOG_GAP` where messages between the first and the last were deleted; so many of them. */

@@ -151,10 +151,10 @@ class NatsTxLog implements TxLog {
     return this.#stream.fetch(position);
   }
 
-  async inspect(): Promise<readonly CairnError[]> {
+  async inspect(logId?: string): Promise<readonly CairnError[]> {
     this.#check();
     const { warning } = this.#publisher;
-    return [...(await this.#stream.inspect()), ...(warning === undefined ? [] : [warning])];
+    return [...(await this.#stream.inspect(logId)), ...(warning === undefined ? [] : [warning])];
   }
 
   async trim(upTo: number): Promise<void> {

@@ -139,6 +139,24 @@ describe("creating a log on NATS", () => {
     });
   });
 
+  it("writes its id into a description that lost it, but not into that of another stream in its place", async () => {
+    await withLog(async (log) => {
+      await log.create(bytes);
+      const id = await log.id();
+      const { streams: all } = await client.jetstreamManager();
+      await all.update(stream, { description: "orders" });
+      expect(await log.inspect?.(id)).toEqual([]);
+      expect((await configOf()).description).toBe(`orders (cairn log id ${id})`);
+      await all.delete(stream);
+      await makeStream({ deny_delete: true, description: "other" });
+      expect(await log.inspect?.(id)).toMatchObject([
+        { code: "LOG_UNSAFE", hint: /discard/ },
+        { hint: /edit/ },
+      ]);
+      expect((await configOf()).description).toBe("other");
+    });
+  });
+
   it("says that messages inside a stream were deleted", async () => {
     await makeStream({});
     await withLog(async (log) => {
