@@ -5,7 +5,7 @@ import type { Appended } from "../group-commit.ts";
 import type { LinkListener, NatsLink } from "./nats-connection.ts";
 import { publishFailure, type PublishError } from "./nats-publish-failure.ts";
 import type { StreamTarget } from "./nats-stream.ts";
-import { streamError } from "./nats-stream-error.ts";
+import { notPermitted, streamError } from "./nats-stream-error.ts";
 
 /** How {@link NatsPublisher} publishes. */
 export interface PublisherOptions {
@@ -69,7 +69,8 @@ export class NatsPublisher implements LinkListener {
   readonly #link: NatsLink;
   readonly #options: PublisherOptions;
   readonly #inbox = createInbox();
-  readonly #subscription: Subscription;
+  /** Undefined after the server refused it; it is asked again with the next message. */
+  #subscription: Subscription | undefined;
   /** Sent and not acknowledged, by the number at the end of the reply subject, in the order in which they were sent. */
   readonly #flights = new Map<number, Flight>();
   #waiting: Flight[] = [];
@@ -91,9 +92,7 @@ export class NatsPublisher implements LinkListener {
   constructor(link: NatsLink, options: PublisherOptions) {
     this.#link = link;
     this.#options = options;
-    this.#subscription = link.connection.subscribe(`${this.#inbox}.*`, {
-      callback: (_, message) => this.#answered(message),
-    });
+    this.#subscription = this.#subscribe();
     link.add(this);
   }
 
@@ -109,6 +108,7 @@ export class NatsPublisher implements LinkListener {
       const deadline = performance.now() + Math.min(timeoutMs, this.#options.deadlineMs);
       const ownId = messageId === undefined;
       this.#domain = target.domain;
+      if (!this.#closed) this.#subscription ??= this.#subscribe();
       const told = { resolve, reject, sentAt: 0, refusal: undefined };
       this.#waiting.push({ target, payload, headers: fields, ownId, deadline, ...told });
       this.#pump();
@@ -138,11 +138,10 @@ export class NatsPublisher implements LinkListener {
   }
 
   publishDenied(subject: string): void {
-    this.#rejectAll(
-      new CairnError("LOG_UNREACHABLE", `NATS does not permit publishing on "${subject}".`, {
-        hint: "Permit it for the user of the log.",
-      }),
-    );
+    const isFor = ({ target }: Flight): boolean => target.subject === subject;
+    // What else this connection may not publish on is somebody else's.
+    if (![...this.#flights.values(), ...this.#waiting].some(isFor)) return;
+    this.#rejectAll(notPermitted(this.#link.place, { operation: "publish", subject }));
   }
 
   close(): void {
@@ -150,7 +149,18 @@ export class NatsPublisher implements LinkListener {
     this.#link.remove(this);
     this.#rejectAll(new CairnError("LOG_UNREACHABLE", `The log "${this.#options.stream}" was closed.`));
     clearTimeout(this.#retry);
-    this.#subscription.unsubscribe();
+    this.#subscription?.unsubscribe();
+  }
+
+  #subscribe(): Subscription {
+    return this.#link.connection.subscribe(`${this.#inbox}.*`, {
+      callback: (error, message) => {
+        if (error === null) return this.#answered(message);
+        // No acknowledgement can come: the user may not subscribe to its inbox.
+        this.#subscription = undefined;
+        this.#rejectAll(streamError(this.#options.stream, this.#link.place, error));
+      },
+    });
   }
 
   /** Sends what waits, as far as the window allows. */

@@ -10,7 +10,7 @@ import {
 import type { LinkListener, NatsLink } from "./nats-connection.ts";
 import { parseAckSubject } from "./nats-ack-subject.ts";
 import { PullSlot } from "./nats-pull-slot.ts";
-import { streamError } from "./nats-stream-error.ts";
+import { notPermitted, streamError } from "./nats-stream-error.ts";
 import type { LogMessage, LogReadOptions } from "../tx-log.ts";
 
 const MISSED_HEARTBEATS = 3;
@@ -99,7 +99,7 @@ export class NatsReader implements LinkListener {
     for (const slot of this.#slots) {
       slot.open((error, message) => {
         if (error === null) this.#received(slot, message);
-        else this.#end();
+        else this.#end(error);
       });
     }
     this.#ticks = setInterval(() => this.#countSilence(), this.#timing.heartbeatMs);
@@ -138,6 +138,15 @@ export class NatsReader implements LinkListener {
 
   interrupted(): void {
     this.#end();
+  }
+
+  publishDenied(subject: string): void {
+    if (subject === this.#next) this.#end(notPermitted(this.#link.place, { operation: "publish", subject }));
+  }
+
+  /** What pulls are sent to. */
+  get #next(): string {
+    return `${this.#api}.CONSUMER.MSG.NEXT.${this.#stream}.${this.#consumer}`;
   }
 
   async #makeConsumer(): Promise<string> {
@@ -194,7 +203,7 @@ export class NatsReader implements LinkListener {
 
   #refill(): void {
     if (this.#ended || this.#consumer === undefined) return;
-    const next = `${this.#api}.CONSUMER.MSG.NEXT.${this.#stream}.${this.#consumer}`;
+    const next = this.#next;
     for (const slot of this.#slots) {
       const expected = this.#slots.reduce((sum, { remaining }) => sum + remaining, this.#buffer.length);
       if (slot.remaining > 0 || expected > this.#maxMessages || this.#bufferedBytes > this.#maxBytes)

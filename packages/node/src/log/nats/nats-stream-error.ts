@@ -25,14 +25,13 @@ export function streamError(stream: string, place: string, error: unknown): Cair
       cause: error,
     });
   }
+  const context = error instanceof NatsError ? error.permissionContext : undefined;
+  if (context !== undefined) return notPermitted(place, context, error);
   if (code === "PERMISSIONS_VIOLATION") {
     return new CairnError(
       "LOG_UNREACHABLE",
       `NATS at ${place} does not permit what the log needs: ${errorMessage(error)}.`,
-      {
-        hint: `Permit publishing to $JS.API.> and to the subject of the stream "${stream}".`,
-        cause: error,
-      },
+      { hint: PERMISSIONS, cause: error },
     );
   }
   return new CairnError(
@@ -41,6 +40,26 @@ export function streamError(stream: string, place: string, error: unknown): Cair
     {
       hint: "This is tried again where it makes sense. Check the server.",
       cause: error,
+    },
+  );
+}
+
+const PERMISSIONS =
+  "Permit the user of the log to publish to the log's subject and to $JS.API.> (of another domain $JS.DOMAIN.API.>), and to subscribe to _INBOX.>.";
+
+/** The error for what the server does not let the log's user do; `operation` in the client's words. */
+export function notPermitted(
+  place: string,
+  { operation, subject }: { readonly operation: string; readonly subject: string },
+  cause?: unknown,
+): CairnError {
+  const action = operation === "publish" ? "publish on" : "subscribe to";
+  return new CairnError(
+    "LOG_UNREACHABLE",
+    `NATS at ${place} does not permit this user to ${action} ${subject}.`,
+    {
+      hint: PERMISSIONS,
+      cause,
     },
   );
 }

@@ -1,4 +1,4 @@
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { JetStreamManager } from "nats";
 import type { Appended } from "../group-commit.ts";
 import { type NatsConnectionOptions, NatsLink } from "./nats-connection.ts";
@@ -80,6 +80,8 @@ class NatsTxLog implements TxLog {
   /** What the subjects of the JetStream API begin with. */
   readonly #api: string;
   #closed = false;
+  /** Why the last reading failed; undefined since one brought something. */
+  #readFailure: CairnError | undefined;
   /** The stream that was read from, or else the first that was found: messages are meant for it. */
   #target: StreamTarget | undefined;
   #findingTarget: Promise<StreamTarget> | undefined;
@@ -154,7 +156,8 @@ class NatsTxLog implements TxLog {
   async inspect(logId?: string): Promise<readonly CairnError[]> {
     this.#check();
     const { warning } = this.#publisher;
-    return [...(await this.#stream.inspect(logId)), ...(warning === undefined ? [] : [warning])];
+    const others = [warning, this.#readFailure].filter((one) => one !== undefined);
+    return [...(await this.#stream.inspect(logId)), ...others];
   }
 
   async trim(upTo: number): Promise<void> {
@@ -182,9 +185,13 @@ class NatsTxLog implements TxLog {
       await reader.start();
       this.#target = targetOf(info);
       for (let messages = await reader.take(); messages !== undefined; messages = await reader.take()) {
+        this.#readFailure = undefined;
         yield messages;
         if (options.signal.aborted) return;
       }
+    } catch (error) {
+      if (isCairnError(error)) this.#readFailure = error;
+      throw error;
     } finally {
       this.#readers.delete(reader);
       reader.close();
