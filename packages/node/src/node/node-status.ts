@@ -56,7 +56,7 @@ export async function nodeStatus(
   // Of one instant: what is asked below may last, and a failed node always says why.
   const { toldPhase: phase, index, identity, report, observation, failure } = parts;
   const { checkpointer, upkeep } = parts.services ?? {};
-  const bounds = await askBounds(parts.log);
+  const bounds = await askBounds(parts.log).catch(withoutBounds);
   const offset = identity?.birth?.offset ?? index?.state.log.offset ?? 0;
   const isEmpty = bounds === undefined || bounds.last < bounds.first;
   const lastTxId = isEmpty ? null : bounds.last + offset;
@@ -108,16 +108,21 @@ async function newestChains(index: IndexStore | undefined): Promise<Chains> {
   }
 }
 
-/** What a log says of its bounds; undefined when it does not within two seconds, or refuses: whoever needs the log says why. */
+/** What a log says of its bounds; undefined when it does not within two seconds. */
 export async function askBounds(log: TxLog | undefined): Promise<LogBounds | undefined> {
   if (log === undefined) return undefined;
   try {
     const bounds = await inTime(log.bounds(), LOG_ANSWER_MS);
     return bounds === LATE ? undefined : bounds;
   } catch (error) {
-    if (isCairnError(error)) return undefined;
+    if (isCairnError(error, "LOG_UNREACHABLE")) return undefined;
     throw error;
   }
+}
+
+/** In place of the bounds of a log that refuses to say them: whoever needs the log says why, and the status has that as `failure`. */
+function withoutBounds(error: unknown): undefined {
+  if (!isCairnError(error)) throw error;
 }
 
 /** How large the index is, and what is wrong with its files. */
