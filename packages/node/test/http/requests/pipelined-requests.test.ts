@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { type CairnNode, startNode } from "../../src/index.ts";
+import { type CairnNode, startNode } from "../../../src/index.ts";
 
 const DOCUMENTS = 20;
 

@@ -1,7 +1,7 @@
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
-import { serve } from "./served-node.ts";
+import { serve } from "../served-node.ts";
 
 /** Status and body of what a server answers to the lines of a request and a body. */
 async function ask(port: number, lines: readonly string[], body = ""): Promise<[number, string]> {
