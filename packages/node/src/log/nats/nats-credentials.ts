@@ -1,4 +1,6 @@
 import { readFile } from "node:fs/promises";
+import { isIP } from "node:net";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { CairnError } from "@cairn/kv";
 import {
   type Authenticator,
@@ -47,8 +49,24 @@ export async function credentialOptions(
     ...(user === undefined ? {} : { user }),
     ...(password === undefined ? {} : { pass: password }),
     ...(token === undefined ? {} : { token }),
-    ...(typeof credentials.tls === "object" ? { tls: credentials.tls } : tls === undefined ? {} : { tls }),
+    ...withTls(typeof credentials.tls === "object" ? credentials.tls : tls, servers),
   };
+}
+
+/**
+ * The client names a server to Node's TLS only where it has a name: without one Node would compare the certificate with "localhost",
+ * refuse the right one of an address, and take that of any server that calls itself so.
+ */
+function withTls(tls: object | undefined, servers: readonly NatsServer[]): Pick<ConnectionOptions, "tls"> {
+  if (tls === undefined) return {};
+  const addresses = servers.map(({ host }) => host).filter((host) => isIP(host) !== 0);
+  const named = servers.some(({ host }) => host === "localhost");
+  const checkIdentity = (host: string, certificate: PeerCertificate): Error | undefined => {
+    if (host !== "localhost" || named) return checkServerIdentity(host, certificate);
+    const problems = addresses.map((address) => checkServerIdentity(address, certificate));
+    return problems.includes(undefined) ? undefined : (problems[0] ?? checkServerIdentity(host, certificate));
+  };
+  return { tls: { ...tls, checkServerIdentity: checkIdentity } as TlsOptions };
 }
 
 async function fromFile({

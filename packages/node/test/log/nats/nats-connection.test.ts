@@ -3,11 +3,16 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { nkeys } from "nats";
 import { afterEach, describe, expect, it } from "vitest";
 import { openNatsTxLog } from "../../../src/log/nats/nats-tx-log.ts";
 import { freePort, startNatsServer } from "../../../testing/nats-server.ts";
 import { bytes } from "../../../testing/log-messages.ts";
+
+function fixture(name: string): string {
+  return fileURLToPath(new URL(`./fixtures/${name}.pem`, import.meta.url));
+}
 
 describe("connecting to NATS", () => {
   const cleanups: (() => Promise<void>)[] = [];
@@ -185,6 +190,32 @@ describe("connecting to NATS", () => {
       code: "LOG_UNREACHABLE",
       message: expect.stringContaining("does not offer TLS"),
     });
+  });
+
+  it.each([
+    ["its address is taken for that address", "address", "tls://127.0.0.1", true],
+    ["its address is not taken for a name", "address", "tls://localhost", false],
+    ["a name is taken for that name", "name", "tls://localhost", true],
+    ["a name is not taken for an address", "name", "tls://127.0.0.1", false],
+  ])("a server's certificate for %s", async (_what, certificate, server, isTaken) => {
+    const { port } = await started(
+      "--tls",
+      "--tlscert",
+      fixture(certificate),
+      "--tlskey",
+      fixture(`${certificate}-key`),
+    );
+    const opening = openNatsTxLog({ servers: `${server}:${port}`, tls: { caFile: fixture(certificate) } });
+    if (!isTaken) {
+      await expect(opening).rejects.toMatchObject({
+        code: "LOG_UNREACHABLE",
+        message: /altnames|does not match/,
+      });
+      return;
+    }
+    const log = await opening;
+    expect(await log.exists()).toBe(false);
+    await log.close();
   });
 
   it("says that JetStream is off rather than that the log is empty", async () => {
