@@ -34,6 +34,8 @@ export class NatsLink {
   readonly place: string;
   readonly #listeners = new Set<LinkListener>();
   #connected = true;
+  /** Whether it is down because the server does not take the credentials any more. */
+  #isRefused = false;
 
   private constructor(connection: NatsConnection, place: string) {
     this.connection = connection;
@@ -78,6 +80,7 @@ export class NatsLink {
   /** Throws `LOG_UNREACHABLE` while the connection is down, so that nobody waits for a timeout to learn it. */
   check(): void {
     if (this.#connected && !this.connection.isClosed()) return;
+    if (this.#isRefused) throw credentialsRefused(this.place);
     throw new CairnError("LOG_UNREACHABLE", `The connection to NATS at ${this.place} is down.`, {
       hint: "It is being tried again. Check that the server runs.",
     });
@@ -101,12 +104,14 @@ export class NatsLink {
 
   async #watch(): Promise<void> {
     for await (const status of this.connection.status()) {
-      const { type, permissionContext } = status;
+      const { type, data, permissionContext } = status;
+      if (permissionContext === undefined && REFUSED.test(String(data))) this.#isRefused = true;
       if (type === "disconnect") {
         this.#connected = false;
         for (const listener of this.#listeners) listener.interrupted?.();
       } else if (type === "reconnect") {
         this.#connected = true;
+        this.#isRefused = false;
         for (const listener of this.#listeners) listener.restored?.();
       } else if (permissionContext?.operation === "publish") {
         for (const listener of this.#listeners) listener.publishDenied?.(permissionContext.subject);
@@ -129,17 +134,18 @@ function connectError(place: string, error: unknown): CairnError {
       },
     );
   }
-  const refused = /authori[sz]ation|authentication|credentials|nkey/i.test(errorMessage(error));
-  return new CairnError(
-    "LOG_UNREACHABLE",
-    refused
-      ? `NATS at ${place} does not accept the credentials.`
-      : `NATS at ${place} cannot be reached: ${errorMessage(error)}.`,
-    {
-      hint: refused
-        ? "Check user, password, token or the credentials file of the log."
-        : "Check the servers and the TLS settings of the log, and that nats-server runs.",
-      cause: error,
-    },
-  );
+  if (REFUSED.test(errorMessage(error))) return credentialsRefused(place, error);
+  return new CairnError("LOG_UNREACHABLE", `NATS at ${place} cannot be reached: ${errorMessage(error)}.`, {
+    hint: "Check the servers and the TLS settings of the log, and that nats-server runs.",
+    cause: error,
+  });
+}
+
+const REFUSED = /authori[sz]ation|authentication|credentials|nkey/i;
+
+function credentialsRefused(place: string, cause?: unknown): CairnError {
+  return new CairnError("LOG_UNREACHABLE", `NATS at ${place} does not accept the credentials.`, {
+    hint: "Check user, password, token, or the credentials-file or nkey-seed-file of the log, and whether they have expired. A file is read again at each attempt, so that renewing it is enough.",
+    cause,
+  });
 }

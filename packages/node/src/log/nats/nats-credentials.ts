@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
@@ -73,11 +74,35 @@ async function fromFile({
   credentialsFile,
   nkeySeedFile,
 }: NatsCredentials): Promise<Authenticator | undefined> {
-  if (credentialsFile !== undefined)
-    return credsAuthenticator(await configuredFile("credentials-file", credentialsFile));
+  if (credentialsFile !== undefined) {
+    return readAgain(
+      credentialsFile,
+      await configuredFile("credentials-file", credentialsFile),
+      credsAuthenticator,
+    );
+  }
   if (nkeySeedFile === undefined) return undefined;
-  const seed = Buffer.from(await configuredFile("nkey-seed-file", nkeySeedFile)).toString("latin1");
-  return nkeyAuthenticator(Buffer.from(seed.trim(), "latin1"));
+  return readAgain(nkeySeedFile, await configuredFile("nkey-seed-file", nkeySeedFile), (bytes) => {
+    return nkeyAuthenticator(Buffer.from(Buffer.from(bytes).toString("latin1").trim(), "latin1"));
+  });
+}
+
+/** Credentials expire and are renewed in their file while a node runs: they are read for each connection, once more for each attempt. */
+function readAgain(
+  path: string,
+  first: Uint8Array,
+  authenticator: (bytes: Uint8Array) => Authenticator,
+): Authenticator {
+  let last = first;
+  return (nonce) => {
+    try {
+      // The client asks for them in the middle of its handshake, and does not wait.
+      last = readFileSync(path);
+    } catch {
+      // It may be in the middle of being replaced.
+    }
+    return authenticator(last)(nonce);
+  };
 }
 
 async function configuredFile(key: string, path: string): Promise<Uint8Array> {

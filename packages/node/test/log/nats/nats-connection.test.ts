@@ -5,10 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { nkeys } from "nats";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { openNatsTxLog } from "../../../src/log/nats/nats-tx-log.ts";
 import { freePort, startNatsServer } from "../../../testing/nats-server.ts";
 import { bytes } from "../../../testing/log-messages.ts";
+
+const PATIENT = { timeout: 20_000, interval: 50 };
 
 function fixture(name: string): string {
   return fileURLToPath(new URL(`./fixtures/${name}.pem`, import.meta.url));
@@ -128,6 +130,33 @@ describe("connecting to NATS", () => {
     await expect(refused).rejects.toMatchObject({ code: "LOG_UNREACHABLE", message: /credentials/ });
   });
 
+  it("names credentials that are not taken any more, and takes renewed ones from their file", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "cairn-renewed-"));
+    cleanups.push(() => rm(folder, { recursive: true }));
+    const [before, after] = [nkeys.createUser(), nkeys.createUser()];
+    const [config, seed] = [join(folder, "server.conf"), join(folder, "seed")];
+    const permit = async (user: typeof before): Promise<void> =>
+      await writeFile(config, `authorization { users: [{ nkey: ${user.getPublicKey()} }] }`);
+    await permit(before);
+    await writeFile(seed, before.getSeed());
+    const server = await started("-c", config);
+    const log = await openNatsTxLog({ servers: server.url, nkeySeedFile: seed });
+    expect(await log.exists()).toBe(false);
+    await server.stop();
+    await permit(after);
+    await server.start();
+    await vi.waitFor(async () => {
+      await expect(log.exists()).rejects.toMatchObject({
+        code: "LOG_UNREACHABLE",
+        message: /does not accept the credentials/,
+        hint: /renewing it is enough/,
+      });
+    }, PATIENT);
+    await writeFile(seed, after.getSeed());
+    await vi.waitFor(async () => expect(await log.exists()).toBe(false), PATIENT);
+    await log.close();
+  });
+
   it("says that a file holds no credentials", async () => {
     const server = await started();
     const folder = await mkdtemp(join(tmpdir(), "cairn-creds-"));
@@ -137,7 +166,7 @@ describe("connecting to NATS", () => {
     const options = { servers: server.url, credentialsFile: file };
     await expect(openNatsTxLog(options)).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
-      hint: /credentials file/,
+      hint: /credentials-file/,
     });
   });
 
