@@ -45,8 +45,8 @@ export class NodeLife {
   phase: Phase = "restoring";
   /** It is about to stop, and serves until then. */
   isDraining = false;
-  /** As others are told it. */
-  get toldPhase(): Phase {
+  /** The phase that status and health report: a draining node is stopping, though it still serves. */
+  get reportedPhase(): Phase {
     return this.isDraining && this.phase === "ready" ? "stopping" : this.phase;
   }
 

@@ -171,8 +171,12 @@ export class NodeReads implements Reads {
    * The last transaction that a read as of then has to know. A time after the index's last transaction may have been the log's since: what
    * this node has not got yet would be missing in an answer that is to stay the same.
    */
-  async #lastBy(asOf: AsOf, timeoutMs: number): Promise<TxId> {
+  async #lastBy(
+    asOf: AsOf,
+    { timeoutMs, stale }: Required<Pick<ReadOptions, "timeoutMs" | "stale">>,
+  ): Promise<TxId> {
     if ("txId" in asOf) return asOf.txId;
+    if (stale) return 0;
     const { log, index } = this.#life;
     if (log === undefined || index === undefined || Date.parse(asOf.time) < index.state.time) return 0;
     const bounds = await inTime(log.bounds(), timeoutMs);
@@ -193,7 +197,7 @@ export class NodeReads implements Reads {
     const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, asOf } = options;
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
     const limit = new TimeLimit(timeoutMs);
-    const asked = asOf === undefined || stale ? 0 : await this.#lastBy(asOf, timeoutMs);
+    const asked = asOf === undefined ? 0 : await this.#lastBy(asOf, { timeoutMs, stale });
     await this.#life.position.reached(Math.max(minTx, asked), limit.leftMs);
     await this.#turn.pause();
     // Asked again: while it waited the node may have left its index.

@@ -17,7 +17,7 @@ import { VERSION } from "../system/version.ts";
 export interface StatusParts {
   readonly phase: Phase;
   /** Otherwise while the node drains. */
-  readonly toldPhase: Phase;
+  readonly reportedPhase: Phase;
   readonly log: TxLog | undefined;
   readonly identity: LogIdentity | undefined;
   readonly index: IndexStore | undefined;
@@ -54,7 +54,7 @@ export async function nodeStatus(
   store?: CheckpointStore,
 ): Promise<NodeStatus> {
   // Of one instant: what is asked below may last, and a failed node always says why.
-  const { toldPhase: phase, index, identity, report, observation, failure } = parts;
+  const { reportedPhase: phase, index, identity, report, observation, failure } = parts;
   const { checkpointer, upkeep } = parts.services ?? {};
   const bounds = await askBounds(parts.log).catch(withoutBounds);
   const offset = identity?.birth?.offset ?? index?.state.log.offset ?? 0;

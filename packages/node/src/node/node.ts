@@ -170,7 +170,7 @@ class RunningNode implements CairnNode {
   }
 
   get phase(): Phase {
-    return this.#life.toldPhase;
+    return this.#life.reportedPhase;
   }
 
   async metrics(): Promise<string> {

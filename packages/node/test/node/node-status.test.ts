@@ -18,7 +18,7 @@ it("never says that a node has failed without saying why, though it fails while 
     get phase() {
       return failure === undefined ? "restoring" : "failed";
     },
-    get toldPhase() {
+    get reportedPhase() {
       return this.phase;
     },
     get failure() {

@@ -82,6 +82,9 @@ describe("a node whose nats-server is frozen", () => {
     const past = { asOf: { time: new Date(Date.parse(txTime) - 1).toISOString() } };
     expect(await node.get(key, past)).toBeUndefined();
     expect(await node.get(key, { asOf: { time: later }, stale: true })).toMatchObject({ revision: txId });
+    // A transaction that is not there yet has no answer, stale or not.
+    const ahead = { asOf: { txId: txId + 1 }, stale: true, timeoutMs: 100 };
+    await expect(node.get(key, ahead)).rejects.toMatchObject({ code: "TX_TIMEOUT" });
     scene.nats.thaw();
     await vi.waitFor(
       async () => expect(await node.get(key, { asOf: { time: later } })).toMatchObject({ revision: txId }),

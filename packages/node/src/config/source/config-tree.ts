@@ -129,6 +129,7 @@ export function describeNode(node: ConfigNode): string {
   }
 }
 
-function shorten(text: string): string {
+/** A text as messages quote it: 60 characters at most. */
+export function shorten(text: string): string {
   return text.length <= 60 ? text : `${text.slice(0, 59)}…`;
 }

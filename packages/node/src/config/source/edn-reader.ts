@@ -1,3 +1,4 @@
+import { shorten } from "./config-tree.ts";
 import { EdnFault, type EdnForm, identityOf } from "./edn-form.ts";
 import { MAX_DEPTH } from "./source-text.ts";
 
@@ -333,8 +334,4 @@ function unexpected(found: string, at: number, expected: string): EdnFault {
 
 function tooDeep(at: number): EdnFault {
   return new EdnFault(at, `This is nested more than ${MAX_DEPTH} deep.`);
-}
-
-function shorten(text: string): string {
-  return text.length <= 60 ? text : `${text.slice(0, 59)}…`;
 }
