@@ -106,15 +106,20 @@ export class NemesisCluster {
     const away = path.join(this.folder, "checkpoints-away");
     await rename(this.checkpoints, away);
     return async () => {
-      // Nodes may go on writing there until the folder is another one.
-      const meanwhile = path.join(this.folder, "checkpoints-meanwhile");
-      await rename(this.checkpoints, meanwhile).catch(() => undefined);
-      await rename(away, this.checkpoints);
-      for (const name of await readdir(meanwhile).catch(() => [])) {
-        if (name.startsWith("checkpoint-"))
-          await rename(path.join(meanwhile, name), path.join(this.checkpoints, name));
+      const meanwhile: string[] = [];
+      do {
+        const folder = path.join(this.folder, `checkpoints-meanwhile-${meanwhile.length}`);
+        meanwhile.push(folder);
+        await rename(this.checkpoints, folder).catch(() => undefined);
+        // A node may make the folder anew between the two.
+      } while (!(await takesPlaceOf(away, this.checkpoints)));
+      for (const folder of meanwhile) {
+        for (const name of await readdir(folder).catch(() => [])) {
+          if (name.startsWith("checkpoint-"))
+            await rename(path.join(folder, name), path.join(this.checkpoints, name));
+        }
+        await rm(folder, { recursive: true, force: true });
       }
-      await rm(meanwhile, { recursive: true, force: true });
     };
   }
 
@@ -172,4 +177,15 @@ export class NemesisCluster {
 function endOf(output: string): string {
   const last = output.trim().split("\n").at(-1) ?? "";
   return /Assertion.*failed/.exec(output)?.[0] ?? /"code":"([A-Z_]+)"/.exec(last)?.[1] ?? last;
+}
+
+/** Renames a folder; false where the other one is there and not empty. */
+async function takesPlaceOf(folder: string, other: string): Promise<boolean> {
+  try {
+    await rename(folder, other);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOTEMPTY") throw error;
+    return false;
+  }
 }

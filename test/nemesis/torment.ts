@@ -17,7 +17,9 @@ export async function torment(
   const names = Object.keys(FAULTS).filter((name) => name !== "disk full" || cluster.hasDisk);
   const [first = "", ...rest] = names;
   const busy = new Map<string, Promise<void>>();
-  while (!signal.aborted) {
+  // A fault that fails has not put back what it took away: whatever came after it would show nothing.
+  const failures: Error[] = [];
+  while (!signal.aborted && failures.length === 0) {
     const name = picks.of([first, ...rest]);
     const [node, lastMs, calmMs] = [
       picks.below(NODES),
@@ -32,13 +34,19 @@ export async function torment(
     while (new Set(busy.values()).size >= AT_ONCE) await Promise.race(busy.values());
     if (signal.aborted) break;
     happened.set(name, (happened.get(name) ?? 0) + 1);
-    const happening = fault.happen({ cluster, node, lastMs, picks }).finally(() => {
-      for (const thing of about) busy.delete(thing);
-    });
+    const happening = fault
+      .happen({ cluster, node, lastMs, picks })
+      .catch((error: unknown) => {
+        failures.push(new Error(`the fault "${name}" failed`, { cause: error }));
+      })
+      .finally(() => {
+        for (const thing of about) busy.delete(thing);
+      });
     for (const thing of about) busy.set(thing, happening);
     await Promise.race([happening, delay(calmMs, undefined, { signal }).catch(() => undefined)]);
     await cluster.startEnded((number) => busy.has(`node ${number}`));
   }
   await Promise.all(busy.values());
+  if (failures[0] !== undefined) throw failures[0];
   return happened;
 }

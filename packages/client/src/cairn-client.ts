@@ -219,15 +219,15 @@ export class CairnClient {
   async #read(
     path: string,
     query: NonNullable<ClientRequest["query"]>,
-    { minTx, timeoutMs, stale, signal }: ClientReadOptions,
+    { minTx, timeoutMs, stale, linearizable, signal }: ClientReadOptions,
   ): Promise<Answer> {
     const least = minTx ?? (this.#readsItsWrites && this.#lastTx > 0 ? this.#lastTx : undefined);
     return await this.#pool.send(
       {
         path,
-        query: { ...query, "min-tx": least, timeout: timeoutMs, stale },
+        query: { ...query, "min-tx": least, timeout: timeoutMs, stale, linearizable },
         signal,
-        waitMs: least === undefined ? 0 : (timeoutMs ?? 30_000),
+        waitMs: least === undefined && linearizable !== true ? 0 : (timeoutMs ?? 30_000),
         repeatable: true,
       },
       readJson,

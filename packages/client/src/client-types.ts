@@ -30,6 +30,8 @@ export interface ClientReadOptions extends CallOptions {
   readonly timeoutMs?: number;
   /** Answer from what is there though the node is not ready. */
   readonly stale?: boolean;
+  /** Include everything that any node acknowledged to anybody before the call. Not together with `stale`. */
+  readonly linearizable?: boolean;
 }
 
 /** A transaction's id, or an instant (ISO-8601, or a Date). */

@@ -1,6 +1,9 @@
-import { once } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
 import { CairnError } from "@cairn/kv";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../src/log/tx-log.ts";
+
+/** How often a stalled reading looks whether it may go on. */
+const LOOK_MS = 5;
 
 /** The faults of a {@link FaultyTxLog}; all may be changed while it is used. */
 export interface TxLogFaults {
@@ -8,7 +11,7 @@ export interface TxLogFaults {
   unreachable: boolean;
   /** A reading ends after so many arrays. */
   arraysPerReading: number;
-  /** Readings wait without handing out anything, until they are aborted. */
+  /** Readings wait without handing out anything, until they are aborted or it is switched off. */
   stalled: boolean;
   /** What is read or fetched in place of a message; undefined: nothing. */
   replace: (message: LogMessage) => LogMessage | undefined;
@@ -79,7 +82,7 @@ export class FaultyTxLog implements TxLog {
     this.readings += 1;
     let left = this.faults.arraysPerReading;
     for await (const messages of this.#log.read(from, options)) {
-      if (this.faults.stalled && !options.signal.aborted) await once(options.signal, "abort");
+      while (this.faults.stalled && !options.signal.aborted) await delay(LOOK_MS);
       if (this.faults.unreachable) return;
       const kept = messages
         .map((message) => this.faults.replace(message))

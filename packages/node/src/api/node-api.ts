@@ -28,6 +28,11 @@ export interface ReadOptions {
   readonly timeoutMs?: number;
   /** Read what is there though the node is not ready (else NOT_READY). */
   readonly stale?: boolean;
+  /**
+   * Include everything that any node acknowledged before the call. On a shared log that takes an append, which concurrent reads share: what
+   * keeps the log from storing it is thrown (LOG_UNREACHABLE, LOG_FULL, …). TX_INVALID together with `stale`.
+   */
+  readonly linearizable?: boolean;
 }
 
 /** Which documents of a bucket. */
@@ -110,6 +115,8 @@ export interface NodeApi {
   await(txId: TxId, options?: { readonly timeoutMs?: number }): Promise<TxOutcome>;
   /** What became of an indexed transaction; undefined when there was none of that id or it is not indexed yet. */
   outcome(txId: TxId): Promise<TxOutcome | undefined>;
+  /** Waits until this node has indexed what a read with these options has to include, whatever it is a read of. */
+  prepareRead(options: ReadOptions): Promise<void>;
   /** Undefined where there is none. With `asOf`: WATCH_COMPACTED where a history policy has removed the answer. */
   get(
     key: DocumentKey,
@@ -135,7 +142,7 @@ export interface NodeApi {
   /** Every change from `from` on (default: from now on), once and in the order of the log. docs/watch.md tells what it gives. */
   watch(query?: WatchQuery): Watch;
   /** Over the logical content at the transaction it names. */
-  digest(): Promise<{ readonly txId: TxId; readonly digest: string }>;
+  digest(options?: ReadOptions): Promise<{ readonly txId: TxId; readonly digest: string }>;
   /** Newest first. NOT_FOUND when no checkpointer is configured. */
   checkpoints(): Promise<readonly CheckpointSummary[]>;
   /** Saves a checkpoint now. `begun` resolves once the round has begun (CHECKPOINT_RUNNING while one runs), `done` when it ended. */

@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type { Transaction, TxId } from "@cairn/client";
-import { decodeMessage, encodeTransaction } from "../transactions/transaction-codec.ts";
+import { decodeMessage, encodeBarrier, encodeTransaction } from "../transactions/transaction-codec.ts";
 import { contentHash, logTagOf } from "../transactions/message-frame.ts";
 import type { TxLog } from "./tx-log.ts";
 
@@ -38,7 +38,24 @@ export async function submitTransaction(
     // the index remembers, so that nothing is applied twice.
     appended = await log.append(payload, limit);
   }
-  const { position } = appended;
+  return storedAfter(known, log, appended.position, offset);
+}
+
+/**
+ * Appends a barrier: a transaction without operations. Whatever any node acknowledged before the call has a smaller id, since the log
+ * gave this message its position afterwards. Errors as for {@link submitTransaction}.
+ */
+export async function submitBarrier(
+  log: TxLog,
+  { id: logId, offset }: { readonly id: string; readonly offset: number },
+  known: TxId,
+  timeoutMs: number,
+): Promise<{ txId: TxId }> {
+  const { position } = await log.append(encodeBarrier(logId), { timeoutMs });
+  return storedAfter(known, log, position, offset);
+}
+
+function storedAfter(known: TxId, log: TxLog, position: number, offset: number): { txId: TxId } {
   if (position + offset <= known) throw takenBefore(log.name, position);
   return { txId: position + offset };
 }

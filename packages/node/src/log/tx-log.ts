@@ -39,6 +39,11 @@ export interface LogReadOptions {
 export interface TxLog {
   /** The log's name, the same on every node that reads it (a stream's name, an embedded log's folder name). */
   readonly name: string;
+  /**
+   * Present and true where this process alone can append, so that {@link bounds} includes whatever was acknowledged. Elsewhere they may be
+   * those of a server that was cut off from the others.
+   */
+  readonly hasOneWriter?: boolean;
   /** The largest payload that `append` takes, in bytes. */
   readonly maxPayload: number;
   /**

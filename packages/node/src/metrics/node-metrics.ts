@@ -36,6 +36,7 @@ export class NodeMetrics {
   readonly watches: WatchMetrics;
   readonly onEvent: NodeEventListener;
   readonly onRequest: (request: AnsweredRequest) => void;
+  readonly onBarrier: () => void;
   readonly #status: StatusMetrics;
   readonly #disk: { readonly free: Gauge; readonly size: Gauge };
   readonly #failures: Counter<"source">;
@@ -61,6 +62,12 @@ export class NodeMetrics {
       registers: [registry],
     });
     for (const source of ["status", "disk"]) this.#failures.inc({ source }, 0);
+    const barriers = new Counter({
+      name: "cairn_read_barriers_total",
+      help: "Messages that this node appended to the log for linearizable reads.",
+      registers: [registry],
+    });
+    this.onBarrier = () => barriers.inc();
     setConstants(registry, system);
   }
 

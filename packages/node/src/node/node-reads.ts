@@ -34,15 +34,21 @@ function checkedLimit(limit = DEFAULT_LIMIT): number {
 }
 
 /** What {@link NodeReads} answers. */
-type Reads = Pick<NodeApi, "watch" | "await" | "outcome" | "get" | "list" | "history" | "digest">;
+type Reads = Pick<
+  NodeApi,
+  "watch" | "await" | "prepareRead" | "outcome" | "get" | "list" | "history" | "digest"
+>;
 
 /** The reads of a node: only from an index that it stands by, unless what is there is asked for. */
 export class NodeReads implements Reads {
   readonly #life: NodeLife;
+  readonly #barrier: (timeoutMs: number) => Promise<TxId>;
   readonly #turn = new EventLoopTurn();
 
-  constructor(life: NodeLife) {
+  /** `barrier` answers the transaction that a linearizable read has to wait for. */
+  constructor(life: NodeLife, barrier: (timeoutMs: number) => Promise<TxId>) {
     this.#life = life;
+    this.#barrier = barrier;
   }
 
   async await(txId: TxId, { timeoutMs = DEFAULT_WAIT_MS } = {}): Promise<TxOutcome> {
@@ -52,6 +58,17 @@ export class NodeReads implements Reads {
     throw new CairnError("NOT_FOUND", `The index has no transaction ${txId}.`, {
       hint: "Transaction ids begin behind the log's offset.",
     });
+  }
+
+  async prepareRead({
+    minTx = 0,
+    timeoutMs = DEFAULT_WAIT_MS,
+    stale,
+    linearizable,
+  }: ReadOptions): Promise<void> {
+    const limit = new TimeLimit(timeoutMs);
+    const latest = linearizable === true ? await this.#latest(stale, timeoutMs) : 0;
+    await this.#life.position.reached(Math.max(minTx, latest), limit.leftMs);
   }
 
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
@@ -68,7 +85,10 @@ export class NodeReads implements Reads {
   ): Promise<StoredDocument | undefined> {
     // The usual read has nothing to wait for: no promise is made for it.
     const index =
-      this.#life.phase === "ready" && options.minTx === undefined && options.asOf === undefined
+      this.#life.phase === "ready" &&
+      options.minTx === undefined &&
+      options.asOf === undefined &&
+      options.linearizable !== true
         ? this.#life.index
         : await this.#readable(options);
     if (index === undefined) throw notReady(this.#life);
@@ -87,7 +107,12 @@ export class NodeReads implements Reads {
   async list(query: ListQuery): Promise<DocumentPage> {
     // A list goes on as of the transaction that it began at, perhaps on a node that was further than this one.
     const began = query.cursor === undefined ? 0 : decodeListCursor(query.cursor).txId;
-    const index = await this.#readable({ ...query, minTx: Math.max(query.minTx ?? 0, began) });
+    const { minTx = 0, linearizable = false, cursor } = query;
+    const index = await this.#readable({
+      ...query,
+      minTx: Math.max(minTx, began),
+      linearizable: linearizable && cursor === undefined,
+    });
     // Checks the bucket's name, and the namespace's where one is given.
     documentKey(query.bucket, query.namespace ?? "default", "any");
     const limit = checkedLimit(query.limit);
@@ -110,8 +135,8 @@ export class NodeReads implements Reads {
     });
   }
 
-  async digest(): Promise<{ txId: TxId; digest: string }> {
-    const index = await this.#readable({});
+  async digest(options: ReadOptions = {}): Promise<{ txId: TxId; digest: string }> {
+    const index = await this.#readable(options);
     const digest = await this.guarded(index, index.digest());
     if (digest === undefined) throw notReady(this.#life);
     return digest;
@@ -173,10 +198,15 @@ export class NodeReads implements Reads {
    */
   async #lastBy(
     asOf: AsOf,
-    { timeoutMs, stale }: Required<Pick<ReadOptions, "timeoutMs" | "stale">>,
+    {
+      timeoutMs,
+      stale,
+      latest,
+    }: Required<Pick<ReadOptions, "timeoutMs" | "stale">> & { latest: TxId | undefined },
   ): Promise<TxId> {
     if ("txId" in asOf) return asOf.txId;
     if (stale) return 0;
+    if (latest !== undefined) return latest;
     const { log, index } = this.#life;
     if (log === undefined || index === undefined || Date.parse(asOf.time) < index.state.time) return 0;
     const bounds = await inTime(log.bounds(), timeoutMs);
@@ -192,13 +222,22 @@ export class NodeReads implements Reads {
     return bounds.last + index.state.log.offset;
   }
 
+  /** What a linearizable read has to include. */
+  async #latest(stale: boolean | undefined, timeoutMs: number): Promise<TxId> {
+    if (stale !== true) return await this.#barrier(timeoutMs);
+    throw new CairnError("TX_INVALID", "A read is either linearizable or stale.", {
+      hint: "Leave out stale=true to read what was acknowledged last, or linearizable=true to read what is there.",
+    });
+  }
+
   /** The index for a read, once it holds what the read asks for. */
   async #readable(options: ReadOptions & { asOf?: AsOf }): Promise<IndexStore> {
-    const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, asOf } = options;
+    const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, linearizable = false, asOf } = options;
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
     const limit = new TimeLimit(timeoutMs);
-    const asked = asOf === undefined ? 0 : await this.#lastBy(asOf, { timeoutMs, stale });
-    await this.#life.position.reached(Math.max(minTx, asked), limit.leftMs);
+    const latest = linearizable ? await this.#latest(stale, timeoutMs) : undefined;
+    const asked = asOf === undefined ? 0 : await this.#lastBy(asOf, { timeoutMs, stale, latest });
+    await this.#life.position.reached(Math.max(minTx, asked, latest ?? 0), limit.leftMs);
     await this.#turn.pause();
     // Asked again: while it waited the node may have left its index.
     const { index, phase } = this.#life;

@@ -16,7 +16,6 @@ import type { NodeEventListener } from "../observe/node-event.ts";
 import { type HttpServer, startHttpServer } from "../http/server.ts";
 import { TimeLimit } from "../concurrency/time-limit.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
-import { logOffset } from "../index/index-anchor.ts";
 import type { EventPage } from "../index/read/event-reads.ts";
 import {
   type BucketsPage,
@@ -24,11 +23,13 @@ import {
   DEFAULT_WAIT_MS,
   type EvictionsPage,
   type ListQuery,
+  type ReadOptions,
   type NodeApi,
   type NodePolicies,
 } from "../api/node-api.ts";
 import type { DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
 import { NodeLife } from "./node-life.ts";
+import { NodeAppends } from "./node-appends.ts";
 import { NodeObservation } from "./node-observation.ts";
 import { NodeReporting, type ReportingParts } from "./node-reporting.ts";
 import { NodeReads } from "./node-reads.ts";
@@ -36,11 +37,8 @@ import { evictionPlaces } from "./node-evictions.ts";
 import { comparedPolicies, proposePolicies } from "./propose-policies.ts";
 import { nodeStatus, notReady } from "./node-status.ts";
 import type { System } from "../system/system.ts";
-import { storedInTime } from "../log/stored-in-time.ts";
-import { submitTransaction } from "../log/submit-transaction.ts";
 import { VERSION } from "../system/version.ts";
 import type { Watch } from "../watch/watch-event.ts";
-import { sameHistory } from "./same-history.ts";
 import { runCheckpoint } from "./run-checkpoint.ts";
 import { everyStore, storeOf } from "../system/checkpoint-stores.ts";
 import { checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
@@ -103,13 +101,9 @@ class RunningNode implements CairnNode {
   readonly #directory: IndexDirectory;
   readonly #logger: Logger;
   readonly #life: NodeLife;
+  readonly #appends: NodeAppends;
   readonly #reads: NodeReads;
   readonly #reporting: NodeReporting;
-  readonly #confirmHistory = sameHistory(() => {
-    const { log, identity, index } = this.#life;
-    const isKnown = log !== undefined && identity !== undefined && index !== undefined;
-    return isKnown ? { log, identity, state: index.state } : undefined;
-  });
   #http: HttpServer | undefined;
   #resolveReady: () => void = () => {};
   #rejectReady: (error: Error) => void = () => {};
@@ -137,7 +131,8 @@ class RunningNode implements CairnNode {
       opened: (log) => this.#reporting.opened(log),
       meet: async (met) => await this.#reporting.meet(met),
     });
-    this.#reads = new NodeReads(this.#life);
+    this.#appends = new NodeAppends(this.#life);
+    this.#reads = new NodeReads(this.#life, (timeoutMs) => this.#appends.barrier(timeoutMs));
     const status = async (): Promise<NodeStatus> => await this.status();
     this.#reporting = new NodeReporting({
       system,
@@ -181,27 +176,16 @@ class RunningNode implements CairnNode {
     return await nodeStatus(this.id, this.#life, this.#reporting, this.#system.checkpointer?.store);
   }
 
-  async submit(
-    transaction: Transaction,
-    { timeoutMs = DEFAULT_WAIT_MS }: { timeoutMs?: number } = {},
-  ): Promise<{ txId: TxId }> {
-    const { log, identity, index, phase } = this.#life;
-    const isKnown = log !== undefined && identity !== undefined && index !== undefined;
-    // What was read of the log is in doubt: it may be another one.
-    if (!isKnown || phase === "failed" || this.#life.isDoubted) throw notReady(this.#life);
-    const { state } = index;
-    const of = { id: identity.id, offset: logOffset(identity, state) };
-    const stored = submitTransaction(log, of, transaction, state.txId, timeoutMs);
-    const submitted = stored.then(async (answer) => {
-      await this.#confirmHistory();
-      return answer;
-    });
-    const answered = storedInTime(this.#reads.guarded(index, submitted), timeoutMs);
-    return await this.#life.observation.refusals.told(answered);
+  submit(transaction: Transaction, { timeoutMs }: { timeoutMs?: number } = {}): Promise<{ txId: TxId }> {
+    return this.#appends.submit(transaction, timeoutMs);
   }
 
   await(...wanted: Parameters<NodeApi["await"]>): Promise<TxOutcome> {
     return this.#reads.await(...wanted);
+  }
+
+  prepareRead(options: ReadOptions): Promise<void> {
+    return this.#reads.prepareRead(options);
   }
 
   outcome(txId: TxId): Promise<TxOutcome | undefined> {
@@ -242,8 +226,8 @@ class RunningNode implements CairnNode {
     return comparedPolicies(await this.#reads.policies(...wanted), this.#system.policies);
   }
 
-  digest(): Promise<{ txId: TxId; digest: string }> {
-    return this.#reads.digest();
+  digest(options?: ReadOptions): Promise<{ txId: TxId; digest: string }> {
+    return this.#reads.digest(options);
   }
 
   async checkpoints(): Promise<readonly CheckpointSummary[]> {

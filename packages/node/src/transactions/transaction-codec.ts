@@ -18,6 +18,8 @@ import {
  *   {"ops":[["put","pods","default/web-0"],["delete","pods","default/web-1"]],"id":"…"}
  *   {"image":"nginx"}            one line a put, event or configure, in their order: the document, event or policies
  *
+ * A transaction without operations, which has no id either, is a barrier.
+ *
  * Documents stand apart from the operations so that an index can store their bytes as they are, without parsing them. Whoever may publish
  * to the log can write a message with a right checksum, so everything else is checked as well: a message has exactly one meaning, or none.
  */
@@ -74,6 +76,11 @@ export function encodeTransaction(transaction: Transaction, logId: string, rando
   return frameMessage([header, ...documents].join("\n"), logTagOf(logId), random);
 }
 
+/** A barrier: a transaction without operations, which linearizable reads wait for. */
+export function encodeBarrier(logId: string, random?: string): Uint8Array {
+  return frameMessage('{"ops":[]}', logTagOf(logId), random);
+}
+
 /** The first message of a log. */
 export function encodeBirthRecord(birth: BirthRecord, random?: string): Uint8Array {
   return frameMessage(JSON.stringify({ birth }), logTagOf(birth.log), random);
@@ -98,7 +105,9 @@ function decodeBody({ bytes, bodyAt, logTag }: Frame): DecodedMessage {
     return isWhole ? { kind: "birth", birth: header.birth, logTag } : unreadable("it is no birth record");
   }
   const { ops: logged, id } = header;
-  if (!Array.isArray(logged) || logged.length === 0) return unreadable("the message has no operations");
+  if (!Array.isArray(logged)) return unreadable("the message has no operations");
+  // Without an id it is a barrier. With one it would be a transaction that nobody can submit.
+  if (logged.length === 0 && "id" in header) return unreadable("the message has an id and no operations");
   const idProblem = "id" in header ? loggedIdProblem(id) : undefined;
   if (idProblem !== undefined) return unreadable(idProblem);
   const ops: LoggedOperation[] = [];

@@ -111,6 +111,10 @@ export class MemoryNode implements NodeApi {
     return Promise.resolve(this.#outcomes.get(txId));
   }
 
+  async prepareRead({ minTx = 0 }: ReadOptions): Promise<void> {
+    if (minTx > this.#txId) await this.await(minTx);
+  }
+
   async #allow(options: ReadOptions): Promise<void> {
     if (this.phase !== "ready" && options.stale !== true) {
       throw new CairnError("NOT_READY", `The node is ${this.phase}.`);

@@ -107,7 +107,7 @@ describe("a message of the log", () => {
     ["an empty map", "{}"],
     ["an operation that is null", '{"ops":[null]}'],
     ["operations that are a number", '{"ops":3}'],
-    ["no operations", '{"ops":[]}'],
+    ["an id and no operations", `{"ops":[],"id":"a"}`],
     ["an operation whose name is a list, nested deeply", `{"ops":[[${lists(4_500)}]]}`],
     ["a list nested more deeply than any stack", `{"ops":[${lists(200_000)}]}`],
     ["a birth record of null", '{"birth":null}'],

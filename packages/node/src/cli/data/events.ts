@@ -1,15 +1,16 @@
 import { formatTable, shorten } from "../terminal/columns.ts";
 import {
   type AddCommand,
-  describeNodeCommand,
-  type NodeOptions,
+  describeReadCommand,
+  type ReadOptions,
+  readQuery,
   wholeNumber,
   withNode,
 } from "../options/command-options.ts";
 import type { RecordedEvent } from "../../index/read/event-reads.ts";
 import { writeJson, writeLine, tell } from "../terminal/terminal.ts";
 
-interface EventOptions extends NodeOptions {
+interface EventOptions extends ReadOptions {
   readonly limit: number;
   readonly bucket?: string;
   readonly object?: string;
@@ -20,7 +21,7 @@ const LONGEST_MESSAGE = 200;
 
 /** `cairn events`. */
 export const addEvents: AddCommand = (parent, terminal) => {
-  describeNodeCommand(parent.command("events"), "Show recorded events, newest first", [
+  describeReadCommand(parent.command("events"), "Show recorded events, newest first", [
     "cairn events --limit 20",
     "cairn events --object pod/web-0 --json",
   ])
@@ -29,7 +30,7 @@ export const addEvents: AddCommand = (parent, terminal) => {
     .option("--object <object>", "only of this object")
     .option("--before <id-or-time>", "only older ones: an event's id, or nanoseconds since 1970")
     .action(async ({ limit, bucket, object, before, ...options }: EventOptions) => {
-      const query = { limit: String(limit), bucket, object, before };
+      const query = { ...readQuery(options), limit: String(limit), bucket, object, before };
       const events = (await withNode(terminal, options, (node) =>
         node.json({ path: "/api/v1/events", query }),
       )) as readonly RecordedEvent[];

@@ -1,8 +1,9 @@
 import { splitKey } from "../../text/document-key.ts";
 import {
   type AddCommand,
-  describeNodeCommand,
-  type NodeOptions,
+  describeReadCommand,
+  type ReadOptions,
+  readQuery,
   withNode,
 } from "../options/command-options.ts";
 import { documentRequest } from "../requests/documents.ts";
@@ -10,15 +11,15 @@ import { writeJson, writeLine } from "../terminal/terminal.ts";
 
 /** `cairn get`. */
 export const addGet: AddCommand = (parent, terminal) => {
-  describeNodeCommand(parent.command("get <bucket> <key>"), "Print a document", [
+  describeReadCommand(parent.command("get <bucket> <key>"), "Print a document", [
     "cairn get pods default/web-0",
     "cairn get pods web-0 --as-of 2026-11-20T06:12:26Z",
   ])
     .option("--as-of <tx-or-time>", "as it was at a transaction or a time")
-    .action(async (bucket: string, key: string, options: NodeOptions & { asOf?: string }) => {
+    .action(async (bucket: string, key: string, options: ReadOptions & { asOf?: string }) => {
       const { path, query } = documentRequest(bucket, key);
       const answer = await withNode(terminal, options, (node) =>
-        node.send({ path, query: { ...query, "as-of": options.asOf } }),
+        node.send({ path, query: { ...query, ...readQuery(options), "as-of": options.asOf } }),
       );
       const document: unknown = JSON.parse(answer.text);
       if (options.json !== true) return writeLine(terminal.stdout, JSON.stringify(document, undefined, 2));

@@ -1,7 +1,8 @@
 import {
   type AddCommand,
-  describeNodeCommand,
-  type NodeOptions,
+  describeReadCommand,
+  type ReadOptions,
+  readQuery,
   withNode,
   wholeNumber,
 } from "../options/command-options.ts";
@@ -11,18 +12,19 @@ import { write, writeLine } from "../terminal/terminal.ts";
 
 /** `cairn history`. */
 export const addHistory: AddCommand = (parent, terminal) => {
-  describeNodeCommand(
+  describeReadCommand(
     parent.command("history <bucket> <key>"),
     "List the versions of a document, newest first",
     ["cairn history pods default/web-0 --limit 5"],
   )
     .option("--limit <count>", "at most so many", wholeNumber("--limit", 1), 100)
-    .action(async (bucket: string, key: string, options: NodeOptions & { limit: number }) => {
-      const { path, query } = documentRequest(bucket, key);
+    .action(async (bucket: string, key: string, options: ReadOptions & { limit: number }) => {
+      const { path, query: about } = documentRequest(bucket, key);
       const limit = String(Math.min(1000, options.limit));
+      const query = { ...about, ...readQuery(options), history: "true", limit };
       await withNode(terminal, options, async (node) => {
         let left = options.limit;
-        for await (const { items } of pages(node, { path, query: { ...query, history: "true", limit } })) {
+        for await (const { items } of pages(node, { path, query })) {
           const versions = items.slice(0, left) as TellableVersion[];
           if (options.json === true) {
             await write(terminal.stdout, versions.map((version) => `${JSON.stringify(version)}\n`).join(""));

@@ -1,15 +1,16 @@
 import { formatTable, shorten, withoutHeading } from "../terminal/columns.ts";
 import {
   type AddCommand,
-  describeNodeCommand,
-  type NodeOptions,
+  describeReadCommand,
+  type ReadOptions,
+  readQuery,
   withNode,
   wholeNumber,
 } from "../options/command-options.ts";
 import { bucketPath, pages } from "../requests/documents.ts";
 import { type Output, printable, write, writeLine, tell } from "../terminal/terminal.ts";
 
-interface ListOptions extends NodeOptions {
+interface ListOptions extends ReadOptions {
   readonly namespace?: string;
   readonly prefix?: string;
   readonly limit: number;
@@ -30,7 +31,7 @@ const PAGE = 1000;
 
 /** `cairn list`. */
 export const addList: AddCommand = (parent, terminal) => {
-  describeNodeCommand(parent.command("list <bucket>"), "List the documents of a bucket, in key order", [
+  describeReadCommand(parent.command("list <bucket>"), "List the documents of a bucket, in key order", [
     "cairn list pods --namespace default --prefix web-",
     "cairn list executions --where state:running",
     "cairn list pods --all --json > pods.ndjson",
@@ -45,6 +46,7 @@ export const addList: AddCommand = (parent, terminal) => {
     .action(async (bucket: string, options: ListOptions) => {
       const wanted = options.all === true ? Infinity : options.limit;
       const query = {
+        ...readQuery(options),
         namespace: options.namespace,
         prefix: options.prefix,
         "as-of": options.asOf,

@@ -6,7 +6,10 @@ import {
   type AddCommand,
   addGroup,
   describeNodeCommand,
+  describeReadCommand,
   type NodeOptions,
+  type ReadOptions,
+  readQuery,
   wholeNumber,
   withNode,
 } from "../options/command-options.ts";
@@ -20,11 +23,11 @@ const PATH = "/api/v1/policies";
 export const addPolicy: AddCommand = (parent, terminal) => {
   const group = addGroup(parent, "policy", "Show and set the policies of the log");
 
-  describeNodeCommand(group.command("show"), "Print the policies in force", [
+  describeReadCommand(group.command("show"), "Print the policies in force", [
     "cairn policy show > policies.json",
-  ]).action(async (options: NodeOptions) => {
+  ]).action(async (options: ReadOptions) => {
     const present = (await withNode(terminal, options, (node) =>
-      node.json({ path: PATH }),
+      node.json({ path: PATH, query: readQuery(options) }),
     )) as PolicyState & {
       file: string | null;
     };

@@ -45,6 +45,28 @@ export function describeNodeCommand(
     .option("--token <token>", "the node's auth-token (CAIRN_AUTH_TOKEN)");
 }
 
+/** What commands that read documents, events or policies of a node take. */
+export interface ReadOptions extends NodeOptions {
+  readonly linearizable?: boolean;
+}
+
+/** Adds --linearizable as well. */
+export function describeReadCommand(
+  command: Command,
+  description: string,
+  examples: readonly string[],
+): Command {
+  return describeNodeCommand(command, description, examples).option(
+    "--linearizable",
+    "include everything that any node acknowledged before",
+  );
+}
+
+/** The parameters of a read's request. */
+export function readQuery({ linearizable }: ReadOptions): { linearizable: string | undefined } {
+  return { linearizable: linearizable === true ? "true" : undefined };
+}
+
 /** Runs `use` with a client of the node that the options or the environment name. */
 export async function withNode<T>(
   terminal: Terminal,

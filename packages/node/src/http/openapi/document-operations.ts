@@ -22,7 +22,7 @@ const READ_DOCUMENT = {
     },
     UNCHANGED,
   ],
-  errors: [...READ_ERRORS, "LOG_UNREACHABLE", "NOT_FOUND", "WATCH_COMPACTED", ["CONFLICT", 412]],
+  errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", ["CONFLICT", 412]],
 } as const satisfies Partial<Operation>;
 const WRITTEN = [
   { status: 200, description: "Indexed.", schema: ref("Written"), headers: ["Cairn-Tx", "ETag"] },
@@ -77,7 +77,7 @@ export const DOCUMENT_OPERATIONS: readonly Operation[] = [
       },
       UNCHANGED,
     ],
-    errors: [...READ_ERRORS, "LOG_UNREACHABLE", "NOT_FOUND", "WATCH_COMPACTED", ["CONFLICT", 412]],
+    errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", ["CONFLICT", 412]],
   },
   {
     ...PUT_DOCUMENT,

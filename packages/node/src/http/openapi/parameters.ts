@@ -11,6 +11,10 @@ export const AS_OF = "As it was: a transaction's id or an ISO-8601 time.";
 export const READ: QueryParameters = {
   "min-tx": [ref("TxId"), "Wait until this node has indexed that transaction."],
   stale: [FLAG, "Answer from what is there though the node is not ready."],
+  linearizable: [
+    FLAG,
+    "Include everything that any node acknowledged before this request, by way of a barrier in the log. Not together with `stale`.",
+  ],
   timeout: [DURATION, "How long to wait (ISO-8601 or milliseconds), 30 s by default."],
 };
 /** What every write takes. */
@@ -42,15 +46,16 @@ export const DOCUMENT: QueryParameters = {
   history: [FLAG, "The versions, newest first, as a list."],
 };
 
-/** What every read may meet. */
-export const READ_ERRORS = ["NOT_READY", "INDEX_CORRUPT", "SYSTEM_REFUSED", "TX_TIMEOUT"] as const;
-/** What every write may meet. */
-export const SUBMIT_ERRORS = [
-  ...READ_ERRORS,
+/** What every read may meet: a linearizable one appends to the log. */
+export const READ_ERRORS = [
+  "NOT_READY",
+  "INDEX_CORRUPT",
+  "SYSTEM_REFUSED",
+  "TX_TIMEOUT",
   "LOG_UNREACHABLE",
   "LOG_REGRESSED",
   "LOG_DIFFERENT",
   "LOG_FULL",
-  "DISK_FULL",
-  "SYSTEM_REFUSED",
 ] as const;
+/** What every write may meet. */
+export const SUBMIT_ERRORS = [...READ_ERRORS, "DISK_FULL"] as const;

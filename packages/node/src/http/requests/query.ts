@@ -121,7 +121,7 @@ export function asOf(value: string, name: string): AsOf {
 }
 
 /** The parameters that every read takes. */
-export const READ_PARAMETERS = { "min-tx": txId, stale: flag, timeout: duration };
+export const READ_PARAMETERS = { "min-tx": txId, stale: flag, linearizable: flag, timeout: duration };
 
 /** Those of them that were given, as {@link ReadOptions}. */
 export function readOptions(query: Query<typeof READ_PARAMETERS>): ReadOptions {
@@ -129,5 +129,6 @@ export function readOptions(query: Query<typeof READ_PARAMETERS>): ReadOptions {
     ...(query["min-tx"] === undefined ? {} : { minTx: query["min-tx"] }),
     ...(query.timeout === undefined ? {} : { timeoutMs: query.timeout }),
     ...(query.stale === undefined ? {} : { stale: query.stale }),
+    ...(query.linearizable === undefined ? {} : { linearizable: query.linearizable }),
   };
 }

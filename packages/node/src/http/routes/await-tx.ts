@@ -10,17 +10,6 @@ export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): TimeLimit {
   return new TimeLimit(timeoutMs);
 }
 
-/** Waits for the transaction that a read asks to see. */
-export async function awaitMinTx(api: NodeApi, minTx: TxId | undefined, limit: TimeLimit): Promise<void> {
-  if (minTx === undefined) return;
-  try {
-    await api.await(minTx, { timeoutMs: limit.leftMs });
-  } catch (error) {
-    // The index is there already, at an id that no transaction has (the birth record's).
-    if (!isCairnError(error, "NOT_FOUND")) throw error;
-  }
-}
-
 /**
  * Waits for a transaction just submitted. It is stored also where that takes too long or the node stops meanwhile, so the error tells its
  * id: whoever sent it again would have it applied twice.

@@ -1,13 +1,13 @@
 import { flag, parseQuery, READ_PARAMETERS, readOptions } from "../requests/query.ts";
-import { awaitMinTx, storeInTime, timeLimit } from "./await-tx.ts";
+import { storeInTime, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 /** GET and POST /api/v1/checkpoints, and POST /api/v1/checkpoints/{name}/verify. */
 export const checkpointRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/checkpoints", async (request, reply) => {
-    const { minTx, timeoutMs } = readOptions(parseQuery(request.url, READ_PARAMETERS));
-    const limit = timeLimit(timeoutMs);
-    await awaitMinTx(api, minTx, limit);
+    const options = readOptions(parseQuery(request.url, READ_PARAMETERS));
+    const limit = timeLimit(options.timeoutMs);
+    await api.prepareRead(options);
     return reply.send(await storeInTime(api.checkpoints(), limit));
   });
 

@@ -4,7 +4,7 @@ import { validateTransaction } from "../../transactions/validate-transaction.ts"
 import { duration, flag, parseQuery, READ_PARAMETERS, readOptions, txId } from "../requests/query.ts";
 import { jsonBody } from "../requests/request-body.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
-import { awaitMinTx, awaitSubmitted, timeLimit } from "./await-tx.ts";
+import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 import { batchRoute } from "./tx-batch.ts";
 
 /** POST /api/v1/tx, POST /api/v1/tx/batch and GET /api/v1/tx/{id}. */
@@ -25,9 +25,10 @@ export const txRoutes: RegisterRoutes = (app, api, options) => {
   app.get<{ Params: { id: string } }>("/api/v1/tx/:id", async (request, reply) => {
     const query = parseQuery(request.url, READ_PARAMETERS);
     const id = txId(request.params.id, "The part after /api/v1/tx/");
-    const { timeoutMs, minTx } = readOptions(query);
+    const read = readOptions(query);
+    const { timeoutMs } = read;
     const limit = timeLimit(timeoutMs);
-    await awaitMinTx(api, minTx, limit);
+    await api.prepareRead(read);
     const outcome =
       timeoutMs === undefined ? await api.outcome(id) : await api.await(id, { timeoutMs: limit.leftMs });
     if (outcome === undefined) throw unknownTransaction(id);

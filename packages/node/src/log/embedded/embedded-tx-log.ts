@@ -34,6 +34,7 @@ export async function openEmbeddedTxLog(options: EmbeddedTxLogOptions): Promise<
 }
 
 class EmbeddedTxLog implements TxLog {
+  readonly hasOneWriter = true;
   readonly name: string;
   readonly maxPayload = MAX_PAYLOAD;
   readonly #storage: EmbeddedStorage;

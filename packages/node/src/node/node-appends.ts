@@ -1,0 +1,92 @@
+import { CairnError } from "@cairn/kv";
+import type { Transaction, TxId } from "@cairn/client";
+import { DEFAULT_WAIT_MS } from "../api/node-api.ts";
+import { coalesced } from "../concurrency/coalesced.ts";
+import { inTime, LATE } from "../concurrency/in-time.ts";
+import { logOffset } from "../index/index-anchor.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import { storedInTime } from "../log/stored-in-time.ts";
+import { submitBarrier, submitTransaction } from "../log/submit-transaction.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import type { NodeLife } from "./node-life.ts";
+import { notReady } from "./node-status.ts";
+import { sameHistory } from "./same-history.ts";
+
+/** Where a node appends. */
+interface Target {
+  readonly log: TxLog;
+  readonly index: IndexStore;
+  /** The log's id, and what is added to a position to give a transaction's id. */
+  readonly of: { readonly id: string; readonly offset: number };
+}
+
+/** What a node appends to its log: transactions, and barriers for linearizable reads. */
+export class NodeAppends {
+  readonly #life: NodeLife;
+  readonly #confirmHistory = sameHistory(() => {
+    const { log, identity, index } = this.#life;
+    const isKnown = log !== undefined && identity !== undefined && index !== undefined;
+    return isKnown ? { log, identity, state: index.state } : undefined;
+  });
+  /** Concurrent reads share an append; none shares one that was begun before it. */
+  readonly #sharedBarrier = coalesced(async () => await this.#appendBarrier());
+
+  constructor(life: NodeLife) {
+    this.#life = life;
+  }
+
+  /** Errors as for NodeApi.submit. */
+  async submit(transaction: Transaction, timeoutMs = DEFAULT_WAIT_MS): Promise<{ txId: TxId }> {
+    const { log, index, of } = this.#target();
+    const stored = submitTransaction(log, of, transaction, index.state.txId, timeoutMs);
+    const submitted = stored.then(async (answer) => {
+      await this.#confirmHistory();
+      return answer;
+    });
+    const answered = storedInTime(this.#guarded(index, submitted), timeoutMs);
+    return await this.#life.observation.refusals.told(answered);
+  }
+
+  /**
+   * Returns a transaction id that is not before any transaction that any node acknowledged before the call: what a linearizable read has to
+   * wait for. Asking a shared log where it ends is not enough, because a server that was cut off from the others goes on answering for some
+   * seconds; a message is only stored once they agree. `TX_TIMEOUT` after `timeoutMs`; what keeps the log from storing is thrown as it is.
+   */
+  async barrier(timeoutMs: number): Promise<TxId> {
+    const txId = await inTime(this.#sharedBarrier(), timeoutMs);
+    if (txId !== LATE) return txId;
+    throw new CairnError(
+      "TX_TIMEOUT",
+      `The log did not store the barrier of a linearizable read within ${timeoutMs} ms.`,
+      {
+        hint: "Try again, or at another node. Without linearizable=true the read answers what this node has. cairn log status shows whether the log can be reached.",
+      },
+    );
+  }
+
+  async #appendBarrier(): Promise<TxId> {
+    const { log, index, of } = this.#target();
+    if (log.hasOneWriter === true) return (await log.bounds()).last + of.offset;
+    const { txId } = await this.#guarded(index, submitBarrier(log, of, index.state.txId, DEFAULT_WAIT_MS));
+    this.#life.observation.metrics.onBarrier();
+    return txId;
+  }
+
+  /** `NOT_READY` while the node does not know its log, or doubts what it read of it: it may be another one. */
+  #target(): Target {
+    const { log, identity, index, phase } = this.#life;
+    const isKnown = log !== undefined && identity !== undefined && index !== undefined;
+    if (!isKnown || phase === "failed" || this.#life.isDoubted) throw notReady(this.#life);
+    return { log, index, of: { id: identity.id, offset: logOffset(identity, index.state) } };
+  }
+
+  /** An append may be the first to notice that the log is another history. */
+  async #guarded<T>(index: IndexStore, appended: Promise<T>): Promise<T> {
+    try {
+      return await appended;
+    } catch (error) {
+      this.#life.suspect(index, error);
+      throw error;
+    }
+  }
+}
