@@ -1,0 +1,133 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { type Picks, seededPicks } from "../../support/seeded-random.ts";
+
+/** An operation as the judge reads it; times are nanoseconds. */
+export interface Operation {
+  readonly history: number;
+  readonly key: string;
+  readonly client: number;
+  readonly call: number;
+  readonly return: number;
+  readonly kind: "put" | "delete" | "cas" | "read";
+  readonly value: string;
+  readonly expected: string;
+  readonly outcome: "ok" | "lost" | "unknown";
+}
+
+/** How reads are made: linearizable, or as they come, which the judge has to notice. */
+export type Reads = "linearizable" | "plain";
+
+const KEYS = 2;
+const CLIENTS = 5;
+const TIMEOUT_MS = 1_500;
+/** Between two operations of a client, so that a history stays as long as it can be judged. */
+const LONGEST_PAUSE_MS = 40;
+
+interface Asked {
+  readonly status: number;
+  readonly etag: string | null;
+  readonly body: string;
+}
+
+/** One history: clients that read, write, compare and set, and delete a few keys through any of the nodes, until `signal` aborts. */
+export async function makeHistory(
+  history: number,
+  seed: number,
+  urls: readonly [string, ...string[]],
+  reads: Reads,
+  signal: AbortSignal,
+): Promise<Operation[]> {
+  const made: Operation[] = [];
+  const one = async (client: number): Promise<void> => {
+    const picks = seededPicks(seed * 1_000 + history * CLIENTS + client);
+    for (let step = 0; !signal.aborted; step += 1) {
+      const operation = await operate({ history, client, step, picks, reads, url: picks.of(urls) });
+      if (operation !== undefined) made.push(operation);
+      await delay(picks.next() * LONGEST_PAUSE_MS);
+    }
+  };
+  await Promise.all(Array.from({ length: CLIENTS }, (_, client) => one(client)));
+  return made;
+}
+
+interface Step {
+  readonly history: number;
+  readonly client: number;
+  readonly step: number;
+  readonly picks: Picks;
+  readonly reads: Reads;
+  readonly url: string;
+}
+
+async function operate({ history, client, step, picks, reads, url }: Step): Promise<Operation | undefined> {
+  const key = `h${history}-${picks.below(KEYS)}`;
+  const address = `${url}/api/v1/judged/${key}`;
+  const about = { history, client, key };
+  const kind = picks.of(["read", "read", "read", "put", "cas", "delete"] as const);
+  const value = kind === "put" || kind === "cas" ? `${client}.${step}` : "";
+  if (kind === "read")
+    return await timed({ ...about, kind, value, expected: "" }, () => read(address, reads));
+  if (kind !== "cas") {
+    const method = kind === "put" ? "PUT" : "DELETE";
+    return await timed({ ...about, kind, value, expected: "" }, () => write(address, method, value, {}));
+  }
+  const found = await ask(`${address}?timeout=${TIMEOUT_MS}`, {}).catch(() => undefined);
+  if (found === undefined || (found.status !== 200 && found.status !== 404)) return undefined;
+  const isThere = found.status === 200;
+  const headers = isThere ? { "if-match": found.etag ?? "" } : { "if-none-match": "*" };
+  const expected = isThere ? (JSON.parse(found.body) as string) : "";
+  return await timed({ ...about, kind, value, expected }, () => write(address, "PUT", value, headers));
+}
+
+type Answer = { readonly outcome: Operation["outcome"]; readonly value?: string } | undefined;
+
+async function timed(
+  about: Omit<Operation, "call" | "return" | "outcome">,
+  act: () => Promise<Answer>,
+): Promise<Operation | undefined> {
+  const call = now();
+  const answer = await act();
+  return answer === undefined ? undefined : { ...about, call, return: now(), ...answer };
+}
+
+/** Undefined where nothing was answered: a read that says nothing shows nothing. */
+async function read(address: string, reads: Reads): Promise<Answer> {
+  const query = reads === "linearizable" ? "&linearizable=true" : "";
+  const answer = await ask(`${address}?timeout=${TIMEOUT_MS}${query}`, {}).catch(() => undefined);
+  if (answer?.status === 404) return { outcome: "ok", value: "" };
+  return answer?.status === 200 ? { outcome: "ok", value: JSON.parse(answer.body) as string } : undefined;
+}
+
+async function write(
+  address: string,
+  method: "PUT" | "DELETE",
+  value: string,
+  headers: Record<string, string>,
+): Promise<Answer> {
+  const body = method === "PUT" ? JSON.stringify(value) : undefined;
+  const request = { method, headers, ...(body === undefined ? {} : { body }) };
+  try {
+    const { status, body: told } = await ask(`${address}?timeout=${TIMEOUT_MS}`, request);
+    if (status === 200 || status === 201) return { outcome: "ok" };
+    if (status === 412) return { outcome: "lost" };
+    // Refused before it was sent to the log.
+    if (told.includes('"NOT_READY"') && !told.includes('"txId"')) return undefined;
+    if (status < 500) throw new Error(`${method} ${address}: ${status} ${told}`);
+    return { outcome: "unknown" };
+  } catch (error) {
+    const { cause } = error as { cause?: { code?: string } };
+    if (cause?.code === "ECONNREFUSED") return undefined;
+    if (error instanceof Error && error.message.startsWith(method)) throw error;
+    return { outcome: "unknown" };
+  }
+}
+
+async function ask(address: string, request: RequestInit): Promise<Asked> {
+  const signal = AbortSignal.timeout(2 * TIMEOUT_MS);
+  const answer = await fetch(address, { ...request, signal });
+  return { status: answer.status, etag: answer.headers.get("etag"), body: await answer.text() };
+}
+
+function now(): number {
+  return Math.round(performance.now() * 1_000_000);
+}

@@ -1,0 +1,120 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, open, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { MACHINES, type Network } from "./network.ts";
+
+const CAIRN = fileURLToPath(new URL("./cli/main.js", import.meta.resolve("@cairn/node")));
+const READY_WITHIN_MS = 60_000;
+
+/** What runs on a machine. */
+export type Program = "nats" | "node";
+
+/** A nats-server and a node of Cairn on each machine of a network: one cluster of servers, one log with three replicas. */
+export class Cluster {
+  readonly #network: Network;
+  readonly #folder: string;
+  readonly #running = new Map<string, ChildProcess>();
+
+  constructor(network: Network, folder: string) {
+    this.#network = network;
+    this.#folder = folder;
+  }
+
+  url(machine: number): string {
+    return `http://${this.#network.outer(machine)}:3000`;
+  }
+
+  async start(): Promise<void> {
+    for (let machine = 0; machine < MACHINES; machine += 1) await this.run(machine, "nats");
+    for (let machine = 0; machine < MACHINES; machine += 1) await this.run(machine, "node");
+    await this.ready();
+  }
+
+  /** Starts a program again, in place of the one that was killed. */
+  async run(machine: number, program: Program): Promise<void> {
+    const folder = join(this.#folder, `${program}-${machine}`);
+    await mkdir(folder, { recursive: true });
+    const command = program === "nats" ? this.#nats(machine, folder) : await this.#node(machine, folder);
+    const args = ["netns", "exec", this.#network.namespace(machine), ...command];
+    const output = await open(join(folder, "output"), "a");
+    const child = spawn("ip", args, { stdio: ["ignore", output.fd, output.fd] });
+    await output.close();
+    this.#running.set(`${program}-${machine}`, child);
+  }
+
+  /** The program's process id is that of the process that `ip` became. */
+  signal(machine: number, program: Program, signal: NodeJS.Signals): void {
+    this.#running.get(`${program}-${machine}`)?.kill(signal);
+  }
+
+  async kill(machine: number, program: Program): Promise<void> {
+    const child = this.#running.get(`${program}-${machine}`);
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit");
+    child.kill("SIGKILL");
+    await exited;
+  }
+
+  /** Waits until each node answers a linearizable read. */
+  async ready(): Promise<void> {
+    const deadline = Date.now() + READY_WITHIN_MS;
+    for (let machine = 0; machine < MACHINES; machine += 1) {
+      while (!(await this.#answers(machine))) {
+        if (Date.now() > deadline)
+          throw new Error(`node ${machine} is not ready: ${await this.#status(machine)}`);
+        await delay(50);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    for (let machine = 0; machine < MACHINES; machine += 1) {
+      await this.kill(machine, "node");
+      await this.kill(machine, "nats");
+    }
+  }
+
+  async #answers(machine: number): Promise<boolean> {
+    const url = `${this.url(machine)}/api/v1/buckets?linearizable=true&timeout=PT2S`;
+    return await fetch(url, { signal: AbortSignal.timeout(3_000) }).then(
+      async (answer) => {
+        await answer.arrayBuffer();
+        return answer.ok;
+      },
+      () => false,
+    );
+  }
+
+  async #status(machine: number): Promise<string> {
+    const signal = AbortSignal.timeout(3_000);
+    return await fetch(`${this.url(machine)}/status`, { signal }).then((answer) => answer.text(), String);
+  }
+
+  #nats(machine: number, folder: string): string[] {
+    const routes = Array.from({ length: MACHINES }, (_, n) => `nats://${this.#network.inner(n)}:6222`);
+    const address = this.#network.inner(machine);
+    const store = ["-a", address, "-p", "4222", "-js", "-sd", folder];
+    const member = ["-n", `n${machine}`, "--cluster_name", "judged", "--cluster", `nats://${address}:6222`];
+    return ["nats-server", ...store, ...member, "--routes", routes.join(",")];
+  }
+
+  async #node(machine: number, folder: string): Promise<string[]> {
+    const others = Array.from({ length: MACHINES }, (_, n) => (machine + n) % MACHINES);
+    const config = join(folder, "cairn.json");
+    const settings = {
+      "cairn/node": { id: `node-${machine}`, dir: folder },
+      "cairn/tx-log": {
+        "cairn/module": "cairn.nats/->tx-log",
+        servers: others.map((n) => `nats://${this.#network.inner(n)}:4222`),
+        replicas: MACHINES,
+      },
+      "cairn/index-store": { "kv-store": { "cairn/module": "cairn.leveldb/->kv-store" } },
+      "cairn/http-server": { host: this.#network.outer(machine), port: 3000 },
+    };
+    await writeFile(config, JSON.stringify(settings));
+    return [process.execPath, CAIRN, "start", "-f", config, "--json"];
+  }
+}

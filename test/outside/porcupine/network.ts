@@ -1,0 +1,90 @@
+import { spawnSync } from "node:child_process";
+
+/** How many machines there are. */
+export const MACHINES = 3;
+
+/**
+ * Machines with two networks, as namespaces of this one: over one they are asked, over the other they reach each other, and that one can be
+ * cut. Needs root and `ip`.
+ */
+export class Network {
+  readonly #tag = process.pid.toString(36);
+  readonly #cut = new Set<string>();
+
+  constructor() {
+    for (const side of ["a", "b"]) {
+      ip(`link add ${this.#bridge(side)} type bridge`);
+      ip(`link set ${this.#bridge(side)} up`);
+    }
+    ip(`addr add 10.231.0.254/24 dev ${this.#bridge("a")}`);
+    for (let machine = 0; machine < MACHINES; machine += 1) {
+      const space = this.namespace(machine);
+      ip(`netns add ${space}`);
+      ip(`-n ${space} link set lo up`);
+      for (const [side, address] of [
+        ["a", this.outer(machine)],
+        ["b", this.inner(machine)],
+      ] as const) {
+        const end = `${this.#bridge(side)}${machine}`;
+        ip(`link add ${end} type veth peer name eth-${side} netns ${space}`);
+        ip(`link set ${end} master ${this.#bridge(side)} up`);
+        ip(`-n ${space} addr add ${address}/24 dev eth-${side}`);
+        ip(`-n ${space} link set eth-${side} up`);
+      }
+    }
+  }
+
+  namespace(machine: number): string {
+    return `cairn-${this.#tag}-${machine}`;
+  }
+
+  /** Where clients reach a machine. */
+  outer(machine: number): string {
+    return `10.231.0.${machine + 1}`;
+  }
+
+  /** Where the other machines reach it. */
+  inner(machine: number): string {
+    return `10.232.0.${machine + 1}`;
+  }
+
+  /** Cuts two machines off from each other. What was said before arrives or does not; nothing is refused. */
+  cut(one: number, other: number): void {
+    for (const [from, to] of [
+      [one, other],
+      [other, one],
+    ] as const) {
+      if (this.#cut.has(`${from}-${to}`)) continue;
+      this.#cut.add(`${from}-${to}`);
+      ip(`-n ${this.namespace(from)} route add blackhole ${this.inner(to)}/32`);
+    }
+  }
+
+  isolate(machine: number): void {
+    for (let other = 0; other < MACHINES; other += 1) if (other !== machine) this.cut(machine, other);
+  }
+
+  heal(): void {
+    for (const pair of this.#cut) {
+      const [from = 0, to = 0] = pair.split("-").map(Number);
+      ip(`-n ${this.namespace(from)} route del blackhole ${this.inner(to)}/32`);
+    }
+    this.#cut.clear();
+  }
+
+  close(): void {
+    for (let machine = 0; machine < MACHINES; machine += 1) ip(`netns del ${this.namespace(machine)}`);
+    for (const side of ["a", "b"]) ip(`link del ${this.#bridge(side)}`);
+  }
+
+  #bridge(side: string): string {
+    return `cj${this.#tag}${side}`;
+  }
+}
+
+function ip(command: string): void {
+  const { status, stderr, error } = spawnSync("ip", command.split(" "), { encoding: "utf8" });
+  if (error !== undefined) throw new Error(`This needs ip (Debian's iproute2): ${error.message}`);
+  if (status === 0) return;
+  throw new Error(`ip ${command}: ${stderr.trim()} (network namespaces need root)`);
+}
