@@ -8,6 +8,7 @@ import { type BenchOptions, readOptions, USAGE } from "./options.ts";
 import { checkpoint } from "./rows/checkpoint.ts";
 import { fields } from "./rows/fields.ts";
 import { join } from "./rows/join.ts";
+import { latest } from "./rows/latest.ts";
 import { reads } from "./rows/reads.ts";
 import { replay } from "./rows/replay.ts";
 import { restart } from "./rows/restart.ts";
@@ -28,6 +29,7 @@ const ROWS: readonly Row[] = [
   fields,
   restart,
   reads,
+  latest,
 ];
 
 async function main(): Promise<void> {

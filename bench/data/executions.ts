@@ -22,11 +22,13 @@ export function execution(index: number, filling = FILLINGS.ascii): { key: strin
 /** The fields that the rows index. */
 export const INDEXED_FIELDS = { indexes: { executions: ["state", "node"] } };
 
-/** A node with an embedded log and without HTTP, all in one folder. */
-export function embeddedConfig(dir: string): object {
+/** A node without HTTP, all in one folder, with an embedded log or one with a replica on each of `servers`. */
+export function executionsConfig(dir: string, servers?: readonly string[]): object {
+  const embedded = { "cairn/module": "cairn.embedded/->tx-log", path: join(dir, "log") };
+  const replicated = { "cairn/module": "cairn.nats/->tx-log", servers, replicas: servers?.length };
   return {
     "cairn/node": { id: "bench", dir },
-    "cairn/tx-log": { "cairn/module": "cairn.embedded/->tx-log", path: join(dir, "log") },
+    "cairn/tx-log": servers === undefined ? embedded : replicated,
     "cairn/index-store": {
       "kv-store": { "cairn/module": "cairn.leveldb/->kv-store", "db-dir": join(dir, "index") },
     },

@@ -1,5 +1,5 @@
 import { type CairnNode, startNode, type TxOperation } from "@cairn/node";
-import { embeddedConfig, execution, INDEXED_FIELDS } from "../data/executions.ts";
+import { executionsConfig, execution, INDEXED_FIELDS } from "../data/executions.ts";
 import { peakMemory } from "../harness/peak-memory.ts";
 import type { Figures } from "../harness/figures.ts";
 
@@ -12,8 +12,9 @@ export async function makeExecutions(input: {
   readonly each: number;
   readonly indexed: boolean;
   readonly filling?: string;
+  readonly servers?: readonly string[];
 }): Promise<Figures> {
-  const node = await startNode(embeddedConfig(input.dir), { env: {} });
+  const node = await startNode(executionsConfig(input.dir, input.servers), { env: {} });
   try {
     await node.ready;
     if (input.indexed) await node.submit({ ops: [["configure", INDEXED_FIELDS]] });
@@ -42,7 +43,7 @@ export async function replayExecutions(input: {
   readonly count: number;
 }): Promise<Figures> {
   const begin = performance.now();
-  const node = await startNode(embeddedConfig(input.dir), { env: {} });
+  const node = await startNode(executionsConfig(input.dir), { env: {} });
   try {
     await node.ready;
     const seconds = (performance.now() - begin) / 1000;
@@ -56,7 +57,7 @@ export async function replayExecutions(input: {
 /** Starts a node on its index, until it is ready and has told how many executions are in each state. */
 export async function restartNode(input: { readonly dir: string; readonly count: number }): Promise<Figures> {
   const begin = performance.now();
-  const node = await startNode(embeddedConfig(input.dir), { env: {} });
+  const node = await startNode(executionsConfig(input.dir), { env: {} });
   try {
     await node.ready;
     await expectDocuments(node, input.count);
@@ -70,7 +71,7 @@ const LISTS = 300;
 
 /** The first 100 of all executions, and of those in one state, again and again. */
 export async function listExecutions(input: { readonly dir: string }): Promise<Figures> {
-  const node = await startNode(embeddedConfig(input.dir), { env: {} });
+  const node = await startNode(executionsConfig(input.dir), { env: {} });
   try {
     await node.ready;
     const where = { field: "state", value: "running" };

@@ -2,12 +2,14 @@ import { connect, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { startNode } from "@cairn/node";
 import { fastify } from "fastify";
-import { embeddedConfig, execution } from "../data/executions.ts";
+import { executionsConfig, execution } from "../data/executions.ts";
 import type { Figures } from "../harness/figures.ts";
 
 /** What answers: a node with the executions below `dir`, or without one a route that returns a constant of the same size. */
 export interface ServedReads {
   readonly dir?: string;
+  /** Where the log is, unless it is embedded. */
+  readonly servers?: readonly string[];
   readonly port: number;
 }
 
@@ -16,6 +18,8 @@ export interface AskedReads {
   readonly port: number;
   readonly count: number;
   readonly reads: number;
+  /** As `?linearizable=true`. */
+  readonly linearizable?: boolean;
 }
 
 const CONNECTIONS = 32;
@@ -26,7 +30,7 @@ const STOP =
   "PUT /api/v1/stop/now HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n1";
 
 /** Serves until who asks has written the document stop/now. */
-export async function serveReads({ dir, port }: ServedReads): Promise<Figures> {
+export async function serveReads({ dir, servers, port }: ServedReads): Promise<Figures> {
   const constant = JSON.stringify(execution(0).document);
   const app = fastify();
   const stopping = new Promise<void>((resolve) => {
@@ -44,7 +48,7 @@ export async function serveReads({ dir, port }: ServedReads): Promise<Figures> {
     await app.close();
     return {};
   }
-  const config = { ...embeddedConfig(dir), "cairn/http-server": { host: "127.0.0.1", port } };
+  const config = { ...executionsConfig(dir, servers), "cairn/http-server": { host: "127.0.0.1", port } };
   const node = await startNode(config, { env: {} });
   try {
     await node.ready;
@@ -56,8 +60,9 @@ export async function serveReads({ dir, port }: ServedReads): Promise<Figures> {
 }
 
 /** Asks for documents at random over some connections, one after the other on each. */
-export async function askReads({ port, count, reads }: AskedReads): Promise<Figures> {
+export async function askReads({ port, count, reads, linearizable = false }: AskedReads): Promise<Figures> {
   const sockets = await Promise.all(Array.from({ length: CONNECTIONS }, async () => await open(port)));
+  const query = linearizable ? "?linearizable=true" : "";
   let state = 1;
   const many = async (total: number): Promise<void> => {
     let left = total;
@@ -67,14 +72,14 @@ export async function askReads({ port, count, reads }: AskedReads): Promise<Figu
         state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
         await ask(
           socket,
-          `GET /api/v1/executions/${execution(state % count).key} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+          `GET /api/v1/executions/${execution(state % count).key}${query} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
         );
       }
     };
     await Promise.all(sockets.map(caller));
   };
   await untilReady(port, count);
-  await many(WARM);
+  await many(Math.min(WARM, reads));
   const begin = performance.now();
   await many(reads);
   const seconds = (performance.now() - begin) / 1000;

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { startNode } from "@cairn/node";
 import { ClassicLevel } from "classic-level";
-import { embeddedConfig, execution } from "../data/executions.ts";
+import { executionsConfig, execution } from "../data/executions.ts";
 import type { Figures } from "../harness/figures.ts";
 
 /** Which documents are read: so many at random of those with numbers below `count`. */
@@ -19,7 +19,7 @@ const WARM = 100_000;
 
 /** Through the embedding API. */
 export async function readThroughNode({ dir, ...wanted }: PointReads): Promise<Figures> {
-  const node = await startNode(embeddedConfig(dir), { env: {} });
+  const node = await startNode(executionsConfig(dir), { env: {} });
   try {
     await node.ready;
     return await readsPerSecond(wanted, async (index) => {

@@ -175,12 +175,16 @@ export class NemesisClient {
     this.#show(found.node, found.txId);
   }
 
-  /** Half of the reads ask to see what this client knows; the others get what the node has, which never goes back. */
+  /**
+   * Two thirds of the reads have to show whatever any client was told, because they say so or because they are linearizable. The others get
+   * what the node has, which never goes back.
+   */
   async #seek(path: string): Promise<{ found: Answered | undefined; least: number }> {
     const node = this.#node();
-    const isMinimal = this.#picks.next() < 0.5 && this.#known.last > 0;
-    const least = Math.max(this.#shown.get(node) ?? 0, isMinimal ? this.#known.last : 0);
-    const found = await this.#ask(node, isMinimal ? `${path}&min-tx=${this.#known.last}` : path);
+    const { last } = this.#known;
+    const asked = last === 0 ? "" : this.#picks.of(["", `&min-tx=${last}`, "&linearizable=true"]);
+    const least = Math.max(this.#shown.get(node) ?? 0, asked === "" ? 0 : last);
+    const found = await this.#ask(node, `${path}${asked}`);
     return { found: found?.isRead === true ? found : undefined, least };
   }
 
