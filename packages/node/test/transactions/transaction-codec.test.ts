@@ -58,6 +58,38 @@ describe("a message of the log", () => {
     expect(decoded).toMatchObject({ ops: [{}, {}, { op: "delete", key: "default/web-1" }] });
   });
 
+  it("says the same of a single put however it is spaced, whatever bytes stand for its bucket and key", () => {
+    const part = fc.oneof(
+      fc.constantFrom(
+        "fx",
+        "a/b",
+        "b-1",
+        "tx",
+        "",
+        "\\u0061",
+        "\\",
+        '"',
+        "\u0001",
+        "\u00e9",
+        "\u007f",
+        "a\tb",
+        "a,b]}",
+      ),
+      fc.string({ unit: "binary", maxLength: 8 }),
+    );
+    fc.assert(
+      fc.property(part, part, (bucket, key) => {
+        const ops = `"ops":[["put","${bucket}","${key}"]]}\n1`;
+        const [tight, spaced] = [`{${ops}`, `{ ${ops}`].map((body) => {
+          const decoded = decodeMessage(framed(body));
+          return JSON.stringify(decoded.kind === "transaction" ? decoded.ops : decoded);
+        });
+        expect(tight).toBe(spaced);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
   it("gives back a birth record", () => {
     const birth = { log: "x", offset: 7, deliberate: true };
     expect(decodeMessage(encodeBirthRecord(birth))).toEqual({ kind: "birth", birth, logTag: logTagOf("x") });
