@@ -88,7 +88,7 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
       ...(signal === undefined ? {} : { signal }),
     });
     if (restored === undefined || digest === undefined) {
-      throw skipped.find((one) => one.name === name)?.error ?? notThere(store, name);
+      throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint(store, name);
     }
     return { name, manifest: restored.manifest, digest, log: compared };
   } catch (error) {
@@ -157,7 +157,8 @@ async function digestFiles(
   }
 }
 
-function notThere(store: CheckpointStore, name: string): CairnError {
+/** `CHECKPOINT_NOT_FOUND`. */
+export function noCheckpoint(store: CheckpointStore, name: string): CairnError {
   return new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint ${name} in ${store.location}.`, {
     hint: "cairn checkpoint list lists what there is.",
   });

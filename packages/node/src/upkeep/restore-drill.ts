@@ -15,7 +15,7 @@ import { DAMAGE } from "../checkpoints/checkpoint-doubts.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
-import { verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
+import { noCheckpoint, verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
 
 /** The newest verification of a log's checkpoints. */
 export type LastVerified = VerifiedSummary;
@@ -81,6 +81,8 @@ export async function verifyForNode(
   signal: AbortSignal,
 ): Promise<LastVerified> {
   const { store, provider, stagingDir, node, events, log } = parts;
+  // Whoever misspells a name learns of it. It is no drill that failed, which would raise an alert.
+  if (name !== undefined && !(await isListed(store, name))) throw noCheckpoint(store, name);
   const chosen = name ?? (await look(parts)).newest;
   if (chosen === undefined) {
     throw new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint of this log in ${store.location}.`, {
@@ -99,6 +101,11 @@ export async function verifyForNode(
     run.ended({ outcome: "verified", verified });
     return verified;
   });
+}
+
+async function isListed(store: CheckpointStore, name: string): Promise<boolean> {
+  const { checkpoints, skipped } = await listCheckpoints(store);
+  return [...checkpoints, ...skipped].some((one) => one.name === name);
 }
 
 async function judging<T>({ onJudged }: VerifierParts, name: string, work: Promise<T>): Promise<T> {

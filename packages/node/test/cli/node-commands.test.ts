@@ -46,6 +46,24 @@ describe("documents", () => {
     expect((await run(served, ["history", "pods", key])).stdout).toContain("(deleted)");
   });
 
+  test("share a narrow terminal: a long key leaves room for its revision and its document", async () => {
+    await using served = await serve();
+    await run(served, ["tx", "put", "pods", `default/${"k".repeat(300)}`, '{"x":1}']);
+    await run(served, ["tx", "put", "pods", "a", '{"x":2}']);
+    const shown = async (columns: number): Promise<string[]> => {
+      const terminal = new CapturedTerminal({ env: { CAIRN_URL: served.url }, isTTY: true });
+      terminal.stdout.columns = columns;
+      return (await cairn(["list", "pods"], terminal)).stdout.trimEnd().split("\n");
+    };
+    const lines = await shown(60);
+    expect(lines).toHaveLength(3);
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(60);
+    expect(lines[1]).toMatch(/^default\/a +3 {2}{"x":2}$/);
+    expect(lines[2]).toMatch(/^default\/k+… +2 {2}{"x":1}$/);
+    // One that does not know how wide it is cuts nothing.
+    expect((await shown(0))[2]).toMatch(/^default\/k{300} +2 {2}{"x":1}$/);
+  });
+
   test("of which there are more than a page have one heading", async () => {
     await using served = await serve();
     const puts = Array.from({ length: 1_001 }, (_, n) => ["put", "pods", `p${n}`, n]);

@@ -175,6 +175,19 @@ it("says in the node's status how the last one ended, and which checkpoint it wa
   expect(lastVerified).toMatchObject({ name: newer });
 });
 
+it("is not failed by the name of a checkpoint that is not there: who asked for it is told", async () => {
+  const scene = await trimScene("embedded");
+  await twoCheckpoints(scene);
+  const node = await scene.start("a");
+  await node.ready;
+  await expect(node.verifyCheckpoint("checkpoint-1-mistyped")).rejects.toMatchObject({
+    code: "CHECKPOINT_NOT_FOUND",
+    hint: expect.stringContaining("checkpoint list"),
+  });
+  expect((await node.status()).checkpoints.lastDrill).toBeNull();
+  expect(await node.metrics()).not.toMatch(/cairn_work_failures_total\{work="verification".*[1-9]$/m);
+});
+
 it("passes over a checkpoint that holds what the log lost", async () => {
   const scene = await trimScene("nats");
   const [, newer] = await twoCheckpoints(scene);

@@ -91,17 +91,23 @@ function transactions(bucket: string, documents: readonly ListedDocument[]): str
 }
 
 const WIDEST_DOCUMENT = 200;
+const SHORTEST_KEY = 16;
 
 function table(documents: readonly ListedDocument[], output: Output): string {
+  const heading = ["KEY", "REVISION", "DOCUMENT"];
   const rows = documents.map(({ namespace, name, revision, document }) => [
     printable(`${namespace}/${name}`),
     String(revision),
     shorten(JSON.stringify(document), WIDEST_DOCUMENT),
   ]);
-  const lines = formatTable(["KEY", "REVISION", "DOCUMENT"], rows, ["REVISION"]);
-  const { columns } = output;
-  if (output.isTTY !== true || columns === undefined) return lines;
-  return lines
+  const { columns = 0 } = output;
+  // A terminal that does not know its width has 0.
+  if (output.isTTY !== true || columns === 0) return formatTable(heading, rows, ["REVISION"]);
+  const longest = Math.max(...rows.map(([, revision = ""]) => revision.length), "REVISION".length);
+  // A long key leaves the document half of the line.
+  const widest = Math.max(SHORTEST_KEY, Math.floor((columns - longest - 4) / 2));
+  const cut = rows.map(([key = "", ...rest]) => [shorten(key, widest), ...rest]);
+  return formatTable(heading, cut, ["REVISION"])
     .split("\n")
     .map((line) => shorten(line, columns))
     .join("\n");

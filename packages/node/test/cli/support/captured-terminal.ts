@@ -6,7 +6,7 @@ import type { Output, Terminal } from "../../../src/cli/terminal/terminal.ts";
 /** An output that keeps what is written. */
 export class CapturedOutput extends Writable implements Output {
   readonly isTTY: boolean;
-  readonly columns = 80;
+  columns = 80;
   text = "";
 
   constructor(isTTY: boolean) {
