@@ -79,7 +79,7 @@ export function uploadTime(approxFrequency: number): number {
 }
 
 /** Why a round saves nothing. */
-export type SkipReason = "unchanged" | "recent" | "leased";
+export type SkipReason = "empty" | "unchanged" | "recent" | "leased";
 
 /** What a round does, with why (a sentence). */
 export type RoundDecision =
@@ -103,7 +103,7 @@ export interface RoundSituation {
 /** Decides, before anything is copied, whether this round saves a checkpoint. */
 export function decideRound(situation: RoundSituation): RoundDecision {
   const { approxFrequency, refreshAfter, forced, newest, txId, storeNow } = situation;
-  if (txId === undefined) return skip("unchanged", "The index has no transactions.");
+  if (txId === undefined) return skip("empty", "The index has no transactions yet.");
   if (newest === undefined) return { save: true, because: "There is no checkpoint yet." };
   const age = Math.max(0, storeNow - newest.takenAt);
   // The earliest instant at which anybody plans a look; a millisecond is what clocks and timers are off.

@@ -114,7 +114,7 @@ test("an index behind the newest checkpoint has nothing to add", () => {
 
 test("an index without transactions counts as unchanged", () => {
   const empty = { ...situation, txId: undefined, newest: undefined, forced: true };
-  expect(decideRound(empty)).toMatchObject({ save: false, reason: "unchanged" });
+  expect(decideRound(empty)).toMatchObject({ save: false, reason: "empty" });
 });
 
 test("on request a changed index is saved however recent the newest is", () => {

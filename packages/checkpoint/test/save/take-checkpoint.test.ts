@@ -46,7 +46,7 @@ test("nothing is copied when nothing changed, when the newest is recent, or when
   const store = memoryStore();
   const source = testSource();
   source.txId = 0;
-  expect(await take(store, source, dir)).toMatchObject({ outcome: "skipped", reason: "unchanged" });
+  expect(await take(store, source, dir)).toMatchObject({ outcome: "skipped", reason: "empty" });
   await takeAt(5, store, source, dir);
   expect(await take(store, source, dir)).toMatchObject({ outcome: "skipped", reason: "unchanged" });
   source.txId = 6;

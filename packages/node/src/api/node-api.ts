@@ -91,7 +91,8 @@ export interface NodePolicies extends PolicyState {
 /** What became of a checkpoint asked for. */
 export type CheckpointResult =
   | { readonly checkpoint: CheckpointSummary }
-  | { readonly skipped: "unchanged" | "recent" }
+  /** `empty`: the log has no transactions yet. */
+  | { readonly skipped: "empty" | "unchanged" | "recent" }
   /** Somebody else is uploading one: who, in a sentence and, where it could be read, in parts. */
   | { readonly skipped: "leased"; readonly because: string; readonly lease: HeldLease | null };
 

@@ -8,7 +8,7 @@ type Outcomes = { readonly [W in Work]: readonly WorkResults[W]["outcome"][] };
 
 /** All are there from the start, at 0: an increase from nothing to 1 is none to Prometheus. */
 const OUTCOMES: Outcomes = {
-  checkpoint: ["saved", "unchanged", "recent", "leased"],
+  checkpoint: ["saved", "empty", "unchanged", "recent", "leased"],
   restore: ["restored", "none"],
   sweep: ["swept"],
   verification: ["verified"],

@@ -9,7 +9,7 @@ export interface WorkResults {
   /** A round of the checkpointer: it saved one, or says why it did not. */
   readonly checkpoint:
     | { readonly outcome: "saved"; readonly checkpoint: CheckpointSummary }
-    | { readonly outcome: "unchanged" | "recent" | "leased"; readonly because: string };
+    | { readonly outcome: "empty" | "unchanged" | "recent" | "leased"; readonly because: string };
   /** A joining node's look for a checkpoint, and its copying; `skipped` are the candidates that it passed over. */
   readonly restore: (
     | { readonly outcome: "restored"; readonly name: string; readonly store: string; readonly txId: TxId }

@@ -86,7 +86,7 @@ export async function verifyForNode(
   const chosen = name ?? (await look(parts)).newest;
   if (chosen === undefined) {
     throw new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint of this log in ${store.location}.`, {
-      hint: "cairn checkpoint create saves one.",
+      hint: "cairn checkpoint create saves one, once the log has a transaction.",
     });
   }
   return await events.observe("verification", async (run) => {

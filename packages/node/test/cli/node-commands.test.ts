@@ -171,13 +171,13 @@ describe("status and checkpoints", () => {
     expect([unknown.code, unknown.stderr]).toEqual([1, expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /)]);
   });
 
-  test("say that nothing changed", async () => {
+  test.each([
+    ["unchanged", /^skipped: nothing changed/],
+    ["empty", /^skipped: the log has no transactions yet/],
+  ] as const)("say why nothing was saved: %s", async (skipped, said) => {
     await using served = await serve();
-    served.node.checkpointRound = () => ({
-      begun: Promise.resolve(),
-      done: Promise.resolve({ skipped: "unchanged" }),
-    });
-    expect((await run(served, ["checkpoint", "create"])).stdout).toMatch(/^skipped: nothing changed/);
+    served.node.checkpointRound = () => ({ begun: Promise.resolve(), done: Promise.resolve({ skipped }) });
+    expect((await run(served, ["checkpoint", "create"])).stdout).toMatch(said);
   });
 });
 

@@ -11,6 +11,7 @@ it("tells each work's begin and end, with what it came to, how long it took and 
   const retentionPolicy = { retainAtLeast: 1 };
   const first = await scene.start("a", { checkpointing: { retentionPolicy } });
   await first.ready;
+  expect(await first.checkpoint().done).toEqual({ skipped: "empty" });
   await put(first, "one");
   await first.checkpoint().done;
   await put(first, "two");
@@ -25,13 +26,15 @@ it("tells each work's begin and end, with what it came to, how long it took and 
   expect(of(scene.events, "restore")[1]).toMatchObject({ stage: "ended", outcome: "none", bytes: 0 });
   expect(of(scene.events, "checkpoint")).toMatchObject([
     { stage: "begun" },
+    { stage: "ended", outcome: "empty", bytes: 0 },
+    { stage: "begun" },
     { stage: "ended", outcome: "saved", checkpoint: { txId: 2, node: "a" } },
     { stage: "begun" },
     { stage: "ended", outcome: "saved", checkpoint: { txId: 3 }, bytes },
     { stage: "begun" },
     { stage: "ended", outcome: "unchanged", bytes: 0 },
   ]);
-  const older = of(scene.events, "checkpoint")[1];
+  const older = of(scene.events, "checkpoint")[3];
   const removed = older?.stage === "ended" && older.outcome === "saved" ? older.checkpoint : undefined;
   expect(of(scene.events, "sweep")[3]).toMatchObject({
     outcome: "swept",

@@ -67,6 +67,7 @@ export const addCheckpointCreate: AddCommand = (parent, terminal) => {
 };
 
 const SKIPPED = {
+  empty: "the log has no transactions yet, so there is nothing to save",
   unchanged: "nothing changed since the newest checkpoint",
   recent: "another node has just saved one",
 } as const;
