@@ -2,7 +2,8 @@ import { Command } from "commander";
 import type { AddCommand } from "./options/command-options.ts";
 import { loadCommands } from "./commands.ts";
 import { VERSION } from "../system/version.ts";
-import { reportError } from "./terminal/report-error.ts";
+import { suggestCommands } from "./suggest-command.ts";
+import { HELP, reportError, UsageError } from "./terminal/report-error.ts";
 import { ReaderGoneError, type Terminal } from "./terminal/terminal.ts";
 
 /** Runs one command; answers the exit code: 0 fine, 1 the answer is no, 2 wrong usage or configuration, 3 no answer. */
@@ -10,7 +11,10 @@ export async function runCli(given: readonly string[], terminal: Terminal): Prom
   // What people type first; each command describes itself by its option.
   const argv = given[0] === "help" ? [...given.slice(1), "--help"] : given;
   try {
-    await createProgram(terminal, await loadCommands(argv[0])).parseAsync(argv, { from: "user" });
+    const program = createProgram(terminal, await loadCommands(argv[0]));
+    // Commander would suggest what is spelt nearly so and no command of a group.
+    if (argv[0] !== undefined) refuseUnknown(program, argv[0]);
+    await program.parseAsync(argv, { from: "user" });
     return 0;
   } catch (error) {
     if (error instanceof ReaderGoneError) return 0;
@@ -39,4 +43,12 @@ function createProgram(terminal: Terminal, commands: readonly AddCommand[]): Com
     .addHelpText("after", "\nExample:\n  $ cairn start\n  $ cairn COMMAND --help");
   for (const add of commands) add(program, terminal);
   return program;
+}
+
+function refuseUnknown(program: Command, word: string): void {
+  if (word.startsWith("-") || program.commands.some((command) => command.name() === word)) return;
+  const [first, ...others] = suggestCommands(program, word).map((name) => `cairn ${name}`);
+  if (first === undefined) throw new UsageError(`There is no command ${JSON.stringify(word)}.`);
+  const meant = [first, ...others].join(" or ");
+  throw new UsageError(`There is no command ${JSON.stringify(word)}.`, `Did you mean ${meant}? ${HELP}`);
 }

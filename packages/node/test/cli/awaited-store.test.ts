@@ -85,7 +85,7 @@ describe.concurrent("a command whose bucket does not answer", () => {
       if (signal === true) terminal.signal("SIGINT");
       else end();
       const { code, stdout, stderr } = await ended;
-      expected([code, stdout]).toEqual([signal === true ? 1 : 3, ""]);
+      expected([code, stdout]).toEqual([signal === true ? 130 : 3, ""]);
       expected(stderr.split("Still waiting")).toHaveLength(2);
     },
   );

@@ -131,7 +131,8 @@ describe("load", () => {
     terminal.signal("SIGINT");
     source.push(lines(12_000, "x".repeat(100)));
     const { code, stderr } = await loading;
-    expect(code).toBe(3);
+    expect(code).toBe(130);
+    expect(stderr).toMatch(/^INTERRUPTED: /m);
     const stored = served.node.submitted.length;
     expect(stored).toBeLessThan(24_000);
     expect(stderr).toContain(`--from-line ${stored + 1}`);

@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { loadCommands } from "../../src/cli/commands.ts";
 import { reportError } from "../../src/cli/terminal/report-error.ts";
+import { serve } from "../http/served-node.ts";
 import { cairn, CapturedTerminal } from "./support/captured-terminal.ts";
 
 function leaves(command: Command, path: string[] = []): string[][] {
@@ -46,6 +47,28 @@ describe("every command", () => {
 
 describe("wrong usage", () => {
   test.each([
+    [["stat"], "Did you mean cairn status?"],
+    [["sta"], "Did you mean cairn start or cairn status?"],
+    [["statsu"], "Did you mean cairn status?"],
+    [["restore"], "Did you mean cairn checkpoint restore?"],
+    [["put", "pods", "a", "1"], "Did you mean cairn tx put?"],
+    [["create"], "Did you mean cairn checkpoint create or cairn log create?"],
+    [["frobnicate"], "--help shows what there is."],
+    [["status", "--wait", "5s"], "Did you mean PT5S?"],
+  ])("%j is answered with what was meant", async (argv, hint) => {
+    const { code, stderr } = await cairn(argv);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^USAGE: /);
+    expect(stderr).toContain(`hint: ${hint}`);
+  });
+
+  test("an address without a scheme is one of HTTP", async () => {
+    await using served = await serve();
+    const { code, stdout } = await cairn(["status", "--url", served.url.replace("http://", "")]);
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/^Phase +ready/m)]);
+  });
+
+  test.each([
     ["an unknown command", ["frobnicate"]],
     ["an unknown option", ["status", "--verbose"]],
     ["a missing argument", ["get", "pods"]],
@@ -54,7 +77,7 @@ describe("wrong usage", () => {
     ["nothing at all", []],
     ["a count that is none", ["list", "pods", "--limit", "ten"]],
     ["a line before the first", ["load", "-", "--from-line", "0"]],
-    ["an address that is none", ["status", "--url", "localhost:3000"]],
+    ["an address that is none", ["status", "--url", "ftp://localhost:3000"]],
     ["a file that is not there", ["load", "/no/such/file.ndjson"]],
     ["a directory for a file", ["load", "/"]],
     ["a document that is no JSON", ["tx", "put", "pods", "x", "{cpu: 1}"]],

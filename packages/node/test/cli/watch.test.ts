@@ -155,7 +155,7 @@ describe("cairn watch", () => {
       3,
       expect.stringContaining("NOT_READY: No node answers at http://127.0.0.1:2"),
     ]);
-    expect((await watching("--url", "localhost").result).code).toBe(2);
+    expect((await watching("--url", "ftp://localhost").result).code).toBe(2);
     expect((await watching("--from", "-1").result).code).toBe(2);
   });
 });

@@ -1,4 +1,5 @@
 import { mkdir, readdir } from "node:fs/promises";
+import { constants } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { PeerStatus } from "../../src/cluster/peer-messages.ts";
@@ -6,7 +7,7 @@ import { documentRowKey } from "../../src/index/rows/row-keys.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { startNode } from "../../src/node/start-node.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
-import { ENDING } from "../../src/cli/places/staging-folder.ts";
+import { ENDING } from "../../src/cli/terminal/interrupt.ts";
 import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "./cluster-scene.ts";
 
@@ -160,8 +161,8 @@ describe("cairn status --cluster --digest", () => {
         return () => undefined;
       };
       const { code, stdout, stderr } = await cairn(argv, terminal);
-      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-      expect(stderr).toContain("CHECKPOINT_INCOMPLETE: Interrupted");
+      expect({ code, stdout }).toEqual({ code: 128 + constants.signals[signal], stdout: "" });
+      expect(stderr).toContain("INTERRUPTED: Interrupted; the nodes were not compared.");
       expect(await readdir(temporary)).toEqual([]);
     },
   );

@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type Manifest, restoreCheckpoint } from "@cairn/checkpoint";
-import { CairnError, type KvStore, levelProvider } from "@cairn/kv";
+import { type KvStore, levelProvider } from "@cairn/kv";
 import { diffIndexes, type Difference } from "../../index/inspect/diff-indexes.ts";
 import { openIndex } from "../../index/local-index.ts";
 import { judgeFormat, verifyRestored } from "../../checkpoints/accept-checkpoint.ts";
@@ -15,8 +15,9 @@ import {
 } from "../options/command-options.ts";
 import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
 import { formatCount } from "../terminal/quantities.ts";
-import { ENDING, stagingFolder } from "../places/staging-folder.ts";
+import { stagingFolder } from "../places/staging-folder.ts";
 import { printable, type Terminal, writeJson, writeLine, tell } from "../terminal/terminal.ts";
+import { interruptible } from "../terminal/interrupt.ts";
 
 interface DiffCommandOptions extends OutputOptions {
   readonly bucket?: string;
@@ -47,17 +48,16 @@ export const addCheckpointDiff: AddCommand = (parent, terminal) => {
     .option("--staging <directory>", "where to unpack them meanwhile (default: the temporary folder)")
     .action(async (before: string, after: string, options: DiffCommandOptions) => {
       const staging = await stagingFolder(options.staging, "cairn-diff-", terminal);
-      const interrupt = new AbortController();
-      const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
+      const { signal, forget } = interruptible(terminal, "not everything was compared");
       const opened: Unpacked[] = [];
       try {
         for (const [at, place] of [before, after].entries()) {
           const dir = join(staging, String(at));
-          opened.push(await unpack(place, dir, interrupt.signal, terminal));
+          opened.push(await unpack(place, dir, signal, terminal));
         }
         const [left, right] = opened;
         if (left !== undefined && right !== undefined) {
-          await compare(left, right, options, interrupt.signal, terminal);
+          await compare(left, right, options, signal, terminal);
         }
       } finally {
         forget();
@@ -166,8 +166,4 @@ function flat({ key, ...rest }: Difference): object {
 
 function sideOf({ name, manifest: { txId, log } }: Unpacked): object {
   return { name, txId, logId: log.id };
-}
-
-function interrupted(): CairnError {
-  return new CairnError("CHECKPOINT_INCOMPLETE", "Interrupted; not everything was compared.");
 }

@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
 import { listCheckpoints, systemClock, takeCheckpoint, type TakeOutcome } from "@cairn/checkpoint";
-import { CairnError, diskError } from "@cairn/kv";
+import { diskError } from "@cairn/kv";
 import type { CheckpointSummary, TxId } from "@cairn/client";
 import { indexSource } from "../../checkpoints/index-source.ts";
 import { fileReader } from "../../index/local-index.ts";
@@ -19,9 +19,9 @@ import type { ConfigurationOptions } from "../options/configuration.ts";
 import { showProgress } from "../terminal/progress-display.ts";
 import { formatCount } from "../terminal/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { ENDING } from "../places/staging-folder.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
+import { interruptible } from "../terminal/interrupt.ts";
 
 /** What a rebuild came to. */
 export type Rebuilt =
@@ -34,8 +34,11 @@ const BETWEEN_LOOKS_MS = 1_000;
 
 /** Builds an index of this version from the configured log and saves it as a checkpoint; nodes may run meanwhile. */
 export async function rebuildCheckpoint(options: ConfigurationOptions, terminal: Terminal): Promise<Rebuilt> {
-  const interrupt = new AbortController();
-  const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
+  const { signal, forget } = interruptible(
+    terminal,
+    "nothing was saved",
+    "What was built so far stays in the node's dir under rebuild/, and the same command goes on from it.",
+  );
   try {
     return await withLog(options, terminal, async (log, system) => {
       const { checkpointer } = system;
@@ -46,7 +49,7 @@ export async function rebuildCheckpoint(options: ConfigurationOptions, terminal:
         );
       }
       try {
-        return await rebuild(log, system, checkpointer, interrupt.signal, terminal);
+        return await rebuild(log, system, checkpointer, signal, terminal);
       } finally {
         for (const one of everyStore(checkpointer)) await one.close();
       }
@@ -172,10 +175,4 @@ async function findNewest(
       return one.name;
   }
   return undefined;
-}
-
-function interrupted(): CairnError {
-  return new CairnError("CHECKPOINT_INCOMPLETE", "Interrupted; nothing was saved.", {
-    hint: "What was built so far stays in the node's dir under rebuild/, and the same command goes on from it.",
-  });
 }

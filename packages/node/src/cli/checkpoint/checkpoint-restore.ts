@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { restoreCheckpoint, type RestoreResult } from "@cairn/checkpoint";
-import { CairnError, systemErrorCode } from "@cairn/kv";
+import { systemErrorCode } from "@cairn/kv";
 import { type CheckpointPlace, chooseLog, withCheckpointPlace } from "../places/checkpoint-place.ts";
 import {
   type AddCommand,
@@ -15,8 +15,8 @@ import { type ProgressDisplay, showProgress } from "../terminal/progress-display
 import { formatBytes, formatCount, formatNumberOf } from "../terminal/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { noneOf, planRestore, type RestoreSelection, tellRestorePlan, tooNew } from "./restore-plan.ts";
-import { ENDING } from "../places/staging-folder.ts";
 import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { interruptible } from "../terminal/interrupt.ts";
 
 interface RestoreCommandOptions extends OutputOptions {
   readonly name?: string;
@@ -93,8 +93,7 @@ async function restore(
 ): Promise<NonNullable<RestoreResult["restored"]>> {
   const selection = await select(found, options);
   const { store, name, logId, atTx } = selection;
-  const interrupt = new AbortController();
-  const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
+  const { signal, forget } = interruptible(terminal, "nothing was restored");
   // Beside the target: the last step is a rename, which needs one file system.
   const stagingDir = join(dirname(targetDir), `.cairn-restore-${randomBytes(4).toString("hex")}`);
   let display: ProgressDisplay | undefined;
@@ -116,7 +115,7 @@ async function restore(
         if (one.error.code === "LOG_DIFFERENT" || one.error.code === "CONFLICT") return;
         terminal.stderr.write(`skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}\n`);
       },
-      signal: interrupt.signal,
+      signal,
     });
     const named = skipped.find((one) => one.name === name);
     if (restored === undefined) throw named?.error ?? noneOf(selection, skipped);
@@ -135,8 +134,4 @@ async function removeStaging(dir: string): Promise<void> {
     // Below a file nothing was made, and why the restore was refused must be told.
     if (systemErrorCode(error) !== "ENOTDIR") throw error;
   }
-}
-
-function interrupted(): CairnError {
-  return new CairnError("CHECKPOINT_INCOMPLETE", "Interrupted; nothing was restored.");
 }

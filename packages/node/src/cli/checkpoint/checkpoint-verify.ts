@@ -6,7 +6,7 @@ import {
   listCheckpoints,
   type RestoreProgress,
 } from "@cairn/checkpoint";
-import { CairnError, type KvProvider, levelProvider } from "@cairn/kv";
+import { type KvProvider, levelProvider } from "@cairn/kv";
 import type { VerifiedSummary } from "@cairn/client";
 import { readLogIdentity } from "../../log/log-identity.ts";
 import type { TxLog } from "../../log/tx-log.ts";
@@ -34,9 +34,10 @@ import type { NodeClient } from "../requests/node-client.ts";
 import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
 import { formatCount } from "../terminal/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { ENDING, stagingFolder } from "../places/staging-folder.ts";
+import { stagingFolder } from "../places/staging-folder.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
+import { interruptible } from "../terminal/interrupt.ts";
 
 interface VerifyCommandOptions extends NodeOptions, ConfigurationOptions {
   readonly mark: boolean;
@@ -140,8 +141,7 @@ async function verify(
 ): Promise<Verified> {
   const checkpoint = await whichCheckpoint(store, name, { log, provider }, logId);
   const stagingDir = await stagingFolder(staging, "cairn-verify-", terminal);
-  const interrupt = new AbortController();
-  const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
+  const { signal, forget } = interruptible(terminal, "nothing was verified");
   let display: ProgressDisplay | undefined;
   try {
     const target = {
@@ -155,7 +155,7 @@ async function verify(
         display ??= showProgress(terminal.stderr, "verifying", total);
         display.update(done, current);
       },
-      signal: interrupt.signal,
+      signal,
     };
     const found: ReadCheckpoint & Partial<VerifiedCheckpoint> = await (mark
       ? verifyCheckpoint(target)
@@ -190,8 +190,4 @@ async function whichCheckpoint(
     (one) => one.log.id === identity.id && judgeFormat(one, provider.format) === undefined,
   );
   return own ?? (await findCheckpoint(store, undefined, identity.id));
-}
-
-function interrupted(): CairnError {
-  return new CairnError("CHECKPOINT_INCOMPLETE", "Interrupted; nothing was verified.");
 }

@@ -1,4 +1,4 @@
-import { CairnError, isCairnError } from "@cairn/kv";
+import { isCairnError } from "@cairn/kv";
 import {
   type AddCommand,
   describeNodeCommand,
@@ -6,6 +6,7 @@ import {
   withNode,
   wholeNumber,
 } from "../options/command-options.ts";
+import { interruptible, InterruptedError } from "../terminal/interrupt.ts";
 import { openInput } from "../terminal/input.ts";
 import { loadTransactions, type LoadProgress } from "../requests/load-transactions.ts";
 import type { NodeClient } from "../requests/node-client.ts";
@@ -45,14 +46,13 @@ async function loadFile(
   terminal: Terminal,
 ): Promise<LoadProgress> {
   const input = await openInput(file, terminal);
-  const interrupt = new AbortController();
-  const forget = terminal.onSignal(["SIGINT"], () => interrupt.abort());
+  const { signal, forget } = interruptible(terminal, "some lines were stored");
   const display = showProgress(terminal.stderr, "loading", input.bytes);
   let waiting = false;
   try {
     const loaded = await loadTransactions(node, input.stream, {
       fromLine: options.fromLine,
-      signal: interrupt.signal,
+      signal,
       onProgress: ({ bytes, transactions }) => {
         waiting = false;
         display.update(bytes, formatNumberOf(transactions, "transaction"));
@@ -62,7 +62,7 @@ async function loadFile(
         waiting = true;
       },
     });
-    if (interrupt.signal.aborted) throw interrupted(loaded);
+    if (signal.aborted && signal.reason instanceof InterruptedError) throw leaving(signal.reason, loaded);
     return loaded;
   } finally {
     display.stop();
@@ -71,10 +71,11 @@ async function loadFile(
   }
 }
 
-function interrupted({ transactions, nextLine }: LoadProgress): CairnError {
-  return new CairnError("NOT_READY", `Interrupted after ${formatNumberOf(transactions, "transaction")}.`, {
-    hint: `Go on with --from-line ${nextLine}.`,
-  });
+function leaving(error: InterruptedError, { transactions, nextLine }: LoadProgress): InterruptedError {
+  return error.leaving(
+    `${formatNumberOf(transactions, "transaction")} of this input stored`,
+    `Go on with --from-line ${nextLine}.`,
+  );
 }
 
 /** A node that indexes for hours is waited for in parts, since answers have a time limit. */

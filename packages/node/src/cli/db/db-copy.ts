@@ -16,8 +16,9 @@ import type { OutputOptions } from "../options/command-options.ts";
 import { type DbPlace, findDbPlace } from "./db-place.ts";
 import { showProgress } from "../terminal/progress-display.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { ENDING, stagingFolder } from "../places/staging-folder.ts";
+import { stagingFolder } from "../places/staging-folder.ts";
 import type { Terminal } from "../terminal/terminal.ts";
+import { interruptible } from "../terminal/interrupt.ts";
 
 /** What every command that looks at a database takes. */
 export interface DbOptions extends OutputOptions {
@@ -43,7 +44,7 @@ export interface DbCopy {
 
 /**
  * Runs `use` with a copy of the database at `place`: of a LevelDB a capture, whose tables are links where the file system allows, of
- * a checkpoint a restore. Neither takes a lock nor writes to the place. At a signal of {@link ENDING} `signal` is aborted; the copy is removed at the end.
+ * a checkpoint a restore. Neither takes a lock nor writes to the place. At the signal that ends the command `signal` is aborted; the copy is removed at the end.
  */
 export async function withDbCopy<T>(
   place: string,
@@ -53,10 +54,8 @@ export async function withDbCopy<T>(
 ): Promise<T> {
   const found = await findDbPlace(place, terminal);
   const staging = await makeStaging(found, options.staging, terminal);
-  const interrupt = new AbortController();
-  const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
+  const { signal, forget } = interruptible(terminal, "what was looked at is as it was");
   const dir = join(staging, "copy");
-  const { signal } = interrupt;
   try {
     if (found.kind === "checkpoint") {
       const { name, manifest } = await restore(place, { staging, dir, log: options.log }, signal, terminal);
@@ -176,8 +175,4 @@ function named(error: unknown, dir: string, source: string): unknown {
     ...(hint === undefined ? {} : { hint }),
     cause,
   });
-}
-
-function interrupted(): CairnError {
-  return new CairnError("CHECKPOINT_INCOMPLETE", "Interrupted; what was looked at is as it was.");
 }

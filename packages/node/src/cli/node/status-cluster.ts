@@ -12,10 +12,11 @@ import type { PeerChannel } from "../../log/peer-channel.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { type ClusterView, formatCluster, ofThisLog } from "./cluster-screen.ts";
 import { formatCount, formatDuration, formatNumberOf } from "../terminal/quantities.ts";
-import { ENDING, stagingFolder } from "../places/staging-folder.ts";
+import { stagingFolder } from "../places/staging-folder.ts";
 import { pastProblem } from "./past-notes.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog } from "../places/log-place.ts";
+import { interruptible } from "../terminal/interrupt.ts";
 
 /** What to ask a cluster. */
 export interface ClusterQuery {
@@ -53,17 +54,17 @@ export async function viewCluster(
   const view = { ...about, peers, past, comparison: undefined };
   if (!query.digest || own.length === 0) return view;
   const tell = teller(terminal);
-  const interrupt = new AbortController();
+  const ended = new AbortController();
   const comparison = await compareNodes(channel, identity.id, own, {
     timeoutMs,
     silenceMs: Math.max(timeoutMs, LEAST_SILENCE_MS),
     waitMs: CATCH_UP_MS,
     always: query.rebuild,
-    rebuild: async (txId) => await rebuild(log, system, txId, interrupt, terminal, tell),
+    rebuild: async (txId) => await rebuild(log, system, txId, ended, terminal, tell),
     onCheck: ({ node }, done, total) => tell(`${node} compares itself with the log`, done, total),
   });
   // A rebuild that cannot be made is an answer; one that was ended is none.
-  interrupt.signal.throwIfAborted();
+  ended.signal.throwIfAborted();
   return { ...view, comparison };
 }
 
@@ -162,15 +163,16 @@ async function rebuild(
   log: TxLog,
   system: System,
   txId: number,
-  interrupt: AbortController,
+  ended: AbortController,
   terminal: Terminal,
   tell: (what: string, done: number, total: number) => void,
 ): Promise<Rebuilt> {
   const dir = await stagingFolder(undefined, "cairn-rebuild-", terminal);
-  const forget = terminal.onSignal(ENDING, () => interrupt.abort(interrupted()));
+  const { signal, forget } = interruptible(terminal, "the nodes were not compared");
+  signal.addEventListener("abort", () => ended.abort(signal.reason));
   try {
     const onProgress = (done: number, total: number): void => tell("Rebuilding out of the log", done, total);
-    return await rebuildIndex({ system, log, dir, txId, signal: interrupt.signal, onProgress });
+    return await rebuildIndex({ system, log, dir, txId, signal, onProgress });
   } finally {
     forget();
     await rm(dir, { recursive: true, force: true });
@@ -186,10 +188,6 @@ function teller({ stderr }: Terminal): (what: string, done: number, total: numbe
     const amounts = total === 0 ? "" : `: ${formatCount(done)} of ${formatCount(total)} transactions`;
     stderr.write(`${what}${amounts}\n`);
   };
-}
-
-function interrupted(): CairnError {
-  return new CairnError("CHECKPOINT_INCOMPLETE", "Interrupted; the nodes were not compared.");
 }
 
 function nobody(name: string, { address }: PeerChannel, timeoutMs: number): CairnError {

@@ -1,6 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { CairnError } from "@cairn/kv";
-import { Duration } from "luxon";
 import type { NodeStatus } from "@cairn/client";
 import { requireConfig } from "../../config/read-config.ts";
 import {
@@ -15,6 +14,7 @@ import {
   configurationOptions,
   readConfiguration,
 } from "../options/configuration.ts";
+import { parseDuration } from "../../text/duration.ts";
 import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { formatStatus } from "./status-screen.ts";
@@ -127,9 +127,8 @@ function notReady({ node, phase, failure }: NodeStatus): CairnError {
 }
 
 function durationMs(option: string, text: string): number {
-  const ms = Duration.fromISO(text).toMillis();
-  if (Number.isFinite(ms) && ms > 0) return ms;
-  throw new CairnError("CONFIG_INVALID", `${option} takes a duration, not ${JSON.stringify(text)}.`, {
-    hint: "Write it like PT30S or PT5M.",
-  });
+  const parsed = parseDuration(text);
+  if ("ms" in parsed && parsed.ms > 0) return parsed.ms;
+  const { hint = "Write it like PT30S or PT5M." } = "ms" in parsed ? {} : parsed;
+  throw new UsageError(`${option} takes a duration, not ${JSON.stringify(text)}.`, hint);
 }

@@ -84,12 +84,8 @@ export async function withNodes<T>(
   token: string | undefined,
   use: (clients: readonly [NodeClient, ...NodeClient[]]) => Promise<T>,
 ): Promise<T> {
-  for (const url of urls) {
-    if (/^https?:\/\//.test(url) && URL.canParse(url)) continue;
-    throw new UsageError(`${url} is not an address of a node.`, "For example --url http://127.0.0.1:3000.");
-  }
   const [first, ...others] = urls.map(
-    (url) => new NodeClient(url, token ?? terminal.env["CAIRN_AUTH_TOKEN"]),
+    (url) => new NodeClient(nodeAddress(url), token ?? terminal.env["CAIRN_AUTH_TOKEN"]),
   );
   if (first === undefined) throw new UsageError("--url names no address.");
   try {
@@ -97,6 +93,13 @@ export async function withNodes<T>(
   } finally {
     for (const client of [first, ...others]) client.close();
   }
+}
+
+/** The address that a person means: without a scheme it is HTTP. */
+function nodeAddress(text: string): string {
+  const url = text.includes("://") ? text : `http://${text}`;
+  if (/^https?:\/\//.test(url) && URL.canParse(url)) return url;
+  throw new UsageError(`${text} is not an address of a node.`, "For example --url http://127.0.0.1:3000.");
 }
 
 /** For options that count: a whole number from `least` on. */

@@ -4,9 +4,6 @@ import { join, resolve } from "node:path";
 import { CairnError, diskError, systemErrorCode } from "@cairn/kv";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** What ends a command that works: Ctrl-C, a service manager or `timeout`, a session that closes. Copies of an index must not stay. */
-export const ENDING: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
-
 /** A new folder in the one that `--staging` names, else in the temporary one. `CONFIG_INVALID`, `DISK_FULL`. */
 export async function stagingFolder(
   asked: string | undefined,

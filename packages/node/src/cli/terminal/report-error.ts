@@ -2,12 +2,13 @@ import { CairnError, systemErrorOf, systemRefused, errorMessage, type ErrorCode 
 import { CommanderError } from "commander";
 import { formatPolicyProblem, type PolicyProblem } from "../../policies/policy-problems.ts";
 import { ConfigError, formatProblems } from "../../config/source/problems.ts";
+import { InterruptedError } from "./interrupt.ts";
 import { printable, printableLines, type Terminal, tell } from "./terminal.ts";
 
 /** How a command ends, apart from 0. */
 const EXIT = { no: 1, usage: 2, unavailable: 3 } as const;
 
-const HELP = "--help shows what there is.";
+export const HELP = "--help shows what there is.";
 
 /** Wrong usage of the command line, found by a command itself. */
 export class UsageError extends Error {
@@ -81,6 +82,10 @@ function describe(error: unknown): Described {
   }
   if (error instanceof UsageError) {
     return { code: "USAGE", message: error.message, hint: error.hint, exitCode: EXIT.usage };
+  }
+  if (error instanceof InterruptedError) {
+    const { message, hint, exitCode } = error;
+    return { code: "INTERRUPTED", message, hint, exitCode };
   }
   if (error instanceof CommanderError) {
     const told = error.code === "commander.help";

@@ -1,7 +1,8 @@
-import { DateTime, Duration } from "luxon";
+import { DateTime } from "luxon";
 import type { FieldQuery } from "../../index/read/list-where.ts";
 import type { ReadOptions } from "../../api/node-api.ts";
 import type { AsOf } from "../../index/read/documents.ts";
+import { parseDuration } from "../../text/duration.ts";
 import { badRequest } from "../answers/error-response.ts";
 
 /** Turns a parameter's text into its value, or says in an error what was expected. */
@@ -99,11 +100,12 @@ const LONGEST_WAIT_MS = 3_600_000;
 
 /** A duration as ISO-8601 text or in milliseconds; answers milliseconds, an hour at most. */
 export function duration(value: string, name: string): number {
-  const parsed = /^\d+$/.test(value) ? Number(value) : Duration.fromISO(value).toMillis();
-  if (!(parsed >= 0 && parsed <= LONGEST_WAIT_MS)) {
-    throw badRequest(`${name} is a duration of at most an hour, such as PT5S, not ${JSON.stringify(value)}.`);
-  }
-  return Math.ceil(parsed);
+  const parsed = /^\d+$/.test(value) ? { ms: Number(value) } : parseDuration(value);
+  if ("ms" in parsed && parsed.ms <= LONGEST_WAIT_MS) return parsed.ms;
+  throw badRequest(
+    `${name} is a duration of at most an hour, such as PT5S, not ${JSON.stringify(value)}.`,
+    "hint" in parsed ? parsed.hint : undefined,
+  );
 }
 
 /** A transaction's id or an ISO-8601 time (UTC when it names no zone). */

@@ -1,5 +1,5 @@
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Manifest } from "@cairn/checkpoint";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -244,7 +244,10 @@ describe.each([
   test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("ended by %s leaves no copy behind", async (signal) => {
     await saveCheckpoints(5);
     const { code, stderr } = await cairn(["checkpoint", ...argv], new EndedTerminal(signal));
-    expect([code, stderr]).toEqual([1, expect.stringMatching(/^CHECKPOINT_INCOMPLETE: Interrupted/)]);
+    expect([code, stderr]).toEqual([
+      128 + constants.signals[signal],
+      expect.stringMatching(/^INTERRUPTED: Interrupted/),
+    ]);
     expect(await readdir(dir)).toEqual(["store"]);
   });
 });

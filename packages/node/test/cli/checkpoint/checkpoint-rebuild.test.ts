@@ -140,7 +140,10 @@ it("waits while a node uploads, saves nothing when interrupted meanwhile, and go
   await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it has"), { timeout: 30_000 });
   terminal.signal("SIGINT");
   const { code, stderr } = await running;
-  expect([code, stderr]).toEqual([1, expect.stringContaining("CHECKPOINT_INCOMPLETE: Interrupted")]);
+  expect([code, stderr]).toEqual([
+    130,
+    expect.stringContaining("INTERRUPTED: Interrupted; nothing was saved."),
+  ]);
   expect(stderr).toContain("old\\u0007");
   expect(await scene.checkpoints()).toEqual([]);
   await release();
