@@ -163,6 +163,7 @@ describe("a message of the log", () => {
     ["an empty document", put("")],
     ["a document after a byte-order mark", put("\ufeff1")],
     ["a document with a carriage return between its parts", put('{"a":\r1}')],
+    ["a document with a carriage return inside a text", put('"a\rb"')],
     ["a document that is not UTF-8", put(Buffer.from([0x22, 0xff, 0x22]))],
     ["a document nested too deeply", put(lists(501))],
     ["an event that is not JSON", '{"ops":[["event"]]}\n{'],

@@ -21,7 +21,7 @@ function eventText(event: WatchEvent): string {
     case "tx": {
       const { txId, txTime, changes } = event;
       const data = `{"txId":${txId},"txTime":"${txTime}","changes":[${changes.map(changeJson).join(",")}]}`;
-      return `id: ${txId}\nevent: tx\ndata: ${oneLine(data)}\n\n`;
+      return `id: ${txId}\nevent: tx\ndata: ${data}\n\n`;
     }
     case "heartbeat": {
       const { type, ...data } = event;
@@ -36,14 +36,9 @@ function eventText(event: WatchEvent): string {
   }
 }
 
-/** Around the text of the document that is stored: nothing is parsed again. */
+/** Around the text of the document that is stored: nothing is parsed again. It has no line breaks, since no message of the log may. */
 function changeJson({ op, bucket, namespace, name, revision, json }: WatchChange): string {
   const key = `"namespace":${JSON.stringify(namespace)},"name":${JSON.stringify(name)}`;
   const head = `{"op":"${op}","bucket":"${bucket}",${key},"revision":${revision}`;
   return json === undefined ? `${head}}` : `${head},"document":${json}}`;
-}
-
-/** A carriage return, which JSON allows between its parts, would end the line. */
-function oneLine(json: string): string {
-  return json.includes("\r") ? json.replaceAll("\r", " ") : json;
 }
