@@ -10,6 +10,7 @@ const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const JUDGES: Readonly<Record<string, string>> = {
   durations: "packages/node/dist/test/outside/durations/main.js",
   edn: "packages/node/dist/test/outside/edn/main.js",
+  formats: "test/dist/outside/formats/main.js",
   porcupine: "test/dist/outside/porcupine/main.js",
   proxies: "test/dist/outside/proxies/main.js",
 };

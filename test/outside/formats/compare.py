@@ -1,0 +1,84 @@
+"""Whether an index is what the fold of its log is, row by row."""
+
+import shutil
+import tempfile
+
+import plyvel
+
+import bounds
+from rows import number, problem, sealed, state
+
+LATER = ("sweep", "cleaned", "pruned")
+
+
+def read_index(folder):
+    """All rows. The folder is copied: LevelDB writes when it opens."""
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = shutil.copytree(folder, f"{scratch}/index", ignore=shutil.ignore_patterns("unchecked", "LOCK"))
+        with plyvel.DB(copy, paranoid_checks=True) as database:
+            return dict(database)
+
+
+def differences(fold, rows):
+    """What is wrong, a sentence each; and how many rows history bounds removed."""
+    wrong = [f"{_named(key)}: {why}" for key, value in rows.items() if (why := problem(key, value)) is not None]
+    expected = fold.rows()
+    # Only while fields are built do their rows differ from node to node.
+    if any(key[:1] in b"bz" for key in rows):
+        rows = {key: value for key, value in rows.items() if key[:1] not in b"bzfv"}
+        expected = {key: value for key, value in expected.items() if key[:1] not in b"fv"}
+    wrong += _state(fold, state(rows.get(b"mstate", b"")) or {})
+    gone = [key for key in expected if key not in rows and key[:1] in b"hd" and bounds.may_be_gone(fold, key)]
+    for key in gone:
+        del expected[key]
+    wrong += _holes(fold, gone, rows)
+    if gone:
+        wrong += _counters(fold, gone, rows, expected)
+    for key in sorted(expected.keys() | rows.keys() - {b"mstate"}):
+        if key not in rows:
+            wrong.append(f"{_named(key)} is missing")
+        elif key not in expected:
+            wrong.append(f"{_named(key)} should not be there")
+        elif rows[key] != expected[key]:
+            wrong.append(f"{_named(key)} is {rows[key].hex()[:120]}, not {expected[key].hex()[:120]}")
+    return wrong, len(gone)
+
+
+def _state(fold, found):
+    expected = fold.state()
+    seen = {name: value for name, value in found.items() if name not in LATER and name != "crc32c"}
+    names = [name for name in expected.keys() | seen.keys() if expected.get(name) != seen.get(name)]
+    return [f"the state's {name} is {seen.get(name)}, not {expected.get(name)}" for name in names]
+
+
+def _holes(fold, gone, rows):
+    """Of a key's versions the oldest go first."""
+    wrong = []
+    for key in gone:
+        older = [b"h" + key[1:-8] + number(one) for one in fold.versions.get(key[1:-8], {}) if number(one) < key[-8:]]
+        if key[:1] == b"h" and any(one in rows for one in older):
+            wrong.append(f"{_named(key)} is missing, and older ones are there")
+    return wrong
+
+
+def _counters(fold, gone, rows, expected):
+    """With history removed, a bucket's counters say where its past is whole."""
+    wrong = []
+    for bucket in {key[1 : key.index(0)] for key in gone}:
+        key = b"n" + bucket
+        value = rows.get(key, b"")
+        documents, _ = fold.buckets[bucket]
+        tombstones = sum(one.startswith(b"d" + bucket + b"\0") for one in rows)
+        counted = number(documents) + number(tombstones)
+        if len(value) != 36 or value[4:20] != counted:
+            wrong.append(f"{_named(key)} does not count what is there")
+        floor, dropped = (int.from_bytes(value[at : at + 8], "big") for at in (20, 28))
+        for one in gone:
+            if one[1 : one.index(0)] == bucket and not bounds.is_told(fold, one, floor, dropped):
+                wrong.append(f"{_named(key)} does not say that {_named(one)} is gone")
+        expected[key] = sealed(key, value[4:])
+    return wrong
+
+
+def _named(key):
+    return f"row {key[:1].decode('latin-1')} {key[1:].hex()}"

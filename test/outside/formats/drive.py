@@ -1,0 +1,132 @@
+"""Gives a node varied work: python drive.py '{"url", "nats", "name", "seed", "history"}'. Prints what the node says of itself at the end."""
+
+import asyncio
+import json
+import random as randoms
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import nats
+
+import frame
+import values
+
+STEPS = 220
+BATCH = 300
+STRANGE = 5
+READS = 100
+
+
+class Node:
+    def __init__(self, url):
+        self.url = url
+
+    def ask(self, method, path, body=None, is_json=True):
+        data = body if not is_json or body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, method=method)
+        request.add_header("content-type", "application/json" if is_json else "application/x-ndjson")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as refused:
+            return refused.code, json.loads(refused.read())
+
+    def must(self, method, path, body=None, is_json=True):
+        status, answer = self.ask(method, path, body, is_json)
+        if status >= 300:
+            raise RuntimeError(f"{method} {path}: {status} {answer}")
+        return answer
+
+
+async def strange(connection, name, random, log_id, last):
+    """Publishes what nobody of Cairn would."""
+    body = values.lines(random)
+    by = random.choice((None, None, b"me", b"x" * 65, b"a b"))
+    payload = frame.write(body, random.choice((log_id,) * 9 + ("another",)), random.randbytes(8), by)
+    kind = random.random()
+    if kind < 0.05:
+        at = random.randrange(len(payload))
+        payload = payload[:at] + bytes([payload[at] ^ 1]) + payload[at + 1 :]
+    elif kind < 0.1:
+        payload = random.choice((b"", b"hello", b"cairn/1 00000000\n{}", payload[:50], payload[:51], payload.upper()))
+    elif kind < 0.2 and last:
+        payload = random.choice(last)
+    last.append(payload)
+    await connection.jetstream().publish(f"{name}.tx", payload)
+
+
+def read(node, random, tx_id):
+    """What the node says of a document as of a transaction: its bytes in hexadecimal digits, and its revision."""
+    bucket, key = random.choice(values.BUCKETS), values.key(random)
+    namespace, name = key.split("/", 1) if "/" in key else ("default", key)
+    at = random.randrange(1, tx_id + 1)
+    query = urllib.parse.urlencode({"key": f"{namespace}/{name}", "as-of": at})
+    said = {"bucket": bucket, "key": f"{namespace}/{name}", "at": at}
+    try:
+        with urllib.request.urlopen(f"{node.url}/api/v1/{bucket}?{query}", timeout=60) as answer:
+            return {**said, "status": 200, "document": answer.read().hex(), "etag": answer.headers["etag"]}
+    except urllib.error.HTTPError as refused:
+        return {**said, "status": refused.code}
+
+
+def batch(random, count):
+    said = (values.transaction(random) for _ in range(count))
+    # Of one key each, so that none is refused: it would end the batch.
+    return [{**one, "ops": one["ops"][:1], "id": f"b-{random.getrandbits(64)}"} for one in said]
+
+
+def submit(node, transactions):
+    body = b"\n".join(json.dumps(one).encode() for one in transactions)
+    node.must("POST", "/api/v1/tx/batch?await=true", body, is_json=False)
+
+
+def configure(node, random, with_history):
+    """Sets policies twice, with a few transactions after each: documents are looked through meanwhile."""
+    first = values.policies(random, with_history)
+    second = values.policies(random, with_history)
+    second["expire"]["jobs"] = first["expire"]["jobs"]
+    for one in (first, second):
+        submit(node, [{"ops": [["configure", one]]}] + [values.beside_a_scan(random) for _ in range(random.randrange(6))])
+
+
+async def main(task):
+    random = randoms.Random(task["seed"])
+    node = Node(task["url"])
+    log_id = node.must("GET", "/status")["log"]["id"]
+    connection = await nats.connect(task["nats"]) if task["nats"] else None
+    last = []
+    for step in range(STEPS):
+        kind = random.random()
+        if step % 70 == 30:
+            submit(node, values.flood(random))
+        elif step % 70 in (35, 60):
+            configure(node, random, task["history"])
+        elif step == STEPS // 2:
+            node.must("POST", "/api/v1/checkpoints?await=true")
+        elif kind < 0.03 or (task["history"] and kind < 0.06):
+            submit(node, batch(random, BATCH))
+        elif kind < 0.45 and connection:
+            for _ in range(STRANGE):
+                await strange(connection, task["name"], random, log_id, last)
+        else:
+            status, answer = node.ask("POST", "/api/v1/tx", values.transaction(random))
+            if status not in (202, 400, 409):
+                raise RuntimeError(f"POST /api/v1/tx: {status} {answer}")
+    if connection:
+        await connection.close()
+    # It ends amid documents that are looked through.
+    last_policies = {"indexes": {"jobs": ["state"]}, "expire": {"jobs": {"after": 10**9 + random.randrange(10**6)}}}
+    submit(node, [*values.flood(random), {"ops": [["configure", last_policies]]}, {"ops": [["put", "pods", "end", 1]]}])
+    while any(field["counts"] is None for one in node.must("GET", "/api/v1/buckets") for field in one.get("fields", {}).values()):
+        time.sleep(0.05)
+    node.must("POST", "/api/v1/checkpoints?await=true")
+    index = node.must("GET", "/status")["index"]
+    said = {"digest": node.must("GET", "/api/v1/digest")["digest"], "chains": index["chains"]}
+    print(json.dumps({**said, "reads": [read(node, random, index["txId"]) for _ in range(READS)]}))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.argv[1])))

@@ -1,0 +1,82 @@
+"""What expires (docs/index-format.md, "In the order of a transaction", 5 and 7)."""
+
+import bisect
+
+from json_text import parse
+from rows import is_deletion, number, sealed, version_revision, version_time
+
+DUE, SCANNED = 100, 200
+
+
+class Expiry:
+    def __init__(self, fold):
+        self.fold = fold
+        self.due = []
+        """Sorted: time and stem, then the revision."""
+        self.expired = []
+        self.before = []
+
+    def begin(self, in_force):
+        """Before a transaction: the documents that are looked through with it."""
+        self.before = self._next(in_force) if in_force and in_force.scan else []
+
+    def end(self, in_force):
+        """After what the transaction did itself, by the rules that were in force before it."""
+        self._expire(in_force)
+        self._scan(in_force)
+
+    def note(self, own, rule, value):
+        if not rule.is_about(document_of(value)):
+            return
+        row = (number(version_time(value) + rule.after) + own, version_revision(value))
+        at = bisect.bisect_left(self.due, (row[0],))
+        is_there = at < len(self.due) and self.due[at][0] == row[0]
+        self.due[at : at + is_there] = [row]
+
+    def _expire(self, in_force):
+        fold = self.fold
+        for _ in range(DUE):
+            if not self.due or int.from_bytes(self.due[0][0][:8], "big") > fold.time:
+                return
+            key, revision = self.due.pop(0)
+            own = key[8:]
+            value = fold.newest.get(own)
+            rule = in_force.rules.get(own[: own.index(0)].decode())
+            if rule is None or value is None or is_deletion(value) or version_revision(value) != revision:
+                continue
+            if version_time(value) + rule.after <= fold.time and rule.is_about(document_of(value)):
+                fold.write(own, None)
+                self.expired.append(b"o" + number(fold.tx_id) + own)
+
+    def _next(self, in_force):
+        bucket, after = in_force.scan[0]
+        begin = bucket.encode() + b"\0"
+        behind = bytes.fromhex(after)[1:]
+        newest = self.fold.newest
+        keys = [own for own in newest if own.startswith(begin) and own > behind and not is_deletion(newest[own])]
+        return [(own, newest[own]) for own in sorted(keys)[:SCANNED]]
+
+    def _scan(self, in_force):
+        if not in_force.scan:
+            return
+        first = in_force.scan[0]
+        for own, value in self.before:
+            if own not in self.fold.named & self.fold.touched:
+                self.note(own, in_force.rules[first[0]], value)
+        scan = self.fold.policies.scan
+        if not scan or scan[0] is not first:
+            return
+        if len(self.before) < SCANNED:
+            del scan[0]
+        else:
+            scan[0] = (first[0], (b"c" + self.before[-1][0]).hex())
+
+    def rows(self):
+        rows = {key: sealed(key) for key in self.expired}
+        for key, revision in self.due:
+            rows[b"q" + key] = sealed(b"q" + key, number(revision))
+        return rows
+
+
+def document_of(value):
+    return parse(value[22:].decode())

@@ -1,0 +1,213 @@
+"""What an index must be: a fold of the log (docs/index-format.md, "In the order of a transaction"). History bounds are left to compare.py."""
+
+import bisect
+import json
+
+import frame
+import message
+import policies
+from chains import INDEX_VERSION, Chains
+from expiry import Expiry
+from frame import Refused
+from json_text import field_of, parse
+from rows import is_deletion, number, part, sealed, short, stem, version_revision, version_sum, version_value
+
+COMMITTED, ABORTED, DUPLICATE = range(3)
+REMEMBERED = 1_000_000
+EVENTS_BESIDES, EVENTS_KEPT = 100, 100_000
+
+
+class Fold:
+    def __init__(self, log_id, name):
+        self.log = {"id": log_id, "name": name, "offset": 0}
+        self.tx_id, self.time, self.sha256 = 0, 0, "0" * 64
+        self.newest, self.versions = {}, {}
+        """By stem: the version value that is a key's current one, and those before it by revision."""
+        self.buckets = {}
+        self.outcomes, self.times, self.submissions = {}, {}, {}
+        self.documents = self.written = 0
+        self.evictions = []
+        self.expiry = Expiry(self)
+        self.events, self.event_keys, self.had_events = {}, [], False
+        self.policies, self.all_policies = None, []
+        self.chains = Chains()
+
+    def go_on(self, birth):
+        """Another log continues this one."""
+        anchor = birth["continues"]["anchor"]
+        if (birth["continues"]["log"], anchor["txId"], anchor["sha256"]) != (self.log["id"], self.tx_id, self.sha256):
+            raise ValueError("the log does not continue the one before it")
+        self.log = {**self.log, "id": birth["log"], "offset": int(birth["offset"])}
+
+    def apply(self, position, nanoseconds, payload, told=None):
+        """The next message. `told`: the outcome's text on a node, for reasons that docs/log-format.md leaves to nodes."""
+        self.tx_id = position + self.log["offset"]
+        self.time = max(self.time, nanoseconds // 10**6)
+        self.times[self.tx_id] = self.time
+        self.written = 0
+        in_force = self.policies
+        self.expiry.begin(in_force)
+        self.named, self.touched = set(), set()
+        kind, text = self._outcome(position, payload, told)
+        if in_force is not None and in_force.rules:
+            self.expiry.end(in_force)
+        key = b"t" + number(self.tx_id)
+        self.outcomes[key] = sealed(key, bytes([kind]) + number(self.time) + text)
+        self.sha256 = frame.anchor(position, nanoseconds, payload)
+        self.chains.add(payload, nanoseconds, self.outcomes[key], self.written, self.documents)
+
+    def _outcome(self, position, payload, told):
+        try:
+            said = message.decode(payload)
+            self.named = {stem(one.bucket, one.key) for one in said.ops if one.bucket}
+            if said.tag != frame.log_tag(self.log["id"]):
+                raise Refused("the message was written for another log")
+            if said.birth is not None and position != 1:
+                raise Refused("only the first message of a log is its birth record")
+        except Refused as refused:
+            reason = f"TX_INVALID: {refused}".encode()
+            is_free = told is not None and str(refused) == policies.ANY_REASON and told.startswith(b"TX_INVALID: ")
+            return ABORTED, told if is_free else reason
+        if said.birth is not None:
+            return COMMITTED, b""
+        if said.id is not None:
+            content = frame.content_hash(payload)
+            first, first_content = self.submissions.get(said.id, (-REMEMBERED, b""))
+            if first > self.tx_id - REMEMBERED:
+                if first_content == content:
+                    return DUPLICATE, b"%d" % first
+                return ABORTED, b"CONFLICT: transaction %d has the same id and another content" % first
+            self.submissions[said.id] = (self.tx_id, content)
+        conflict = self._conflict(said.ops)
+        if conflict is not None:
+            return ABORTED, f"CONFLICT: {conflict}".encode()
+        self._commit(said.ops)
+        return COMMITTED, said.line
+
+    def _conflict(self, ops):
+        for one in ops:
+            if one.op != "match":
+                continue
+            found = self.newest.get(stem(one.bucket, one.key))
+            revision = None if found is None or is_deletion(found) else version_revision(found)
+            if revision != one.revision:
+                return f"{one.bucket} {one.key} is " + ("absent" if revision is None else f"at revision {revision}")
+        revision = self.policies.revision if self.policies else None
+        for one in ops:
+            if one.op == "configure" and one.has_revision and one.revision != revision:
+                return "the policies are " + ("not set" if revision is None else f"at revision {revision}")
+        return None
+
+    def _commit(self, ops):
+        events = []
+        policies_set = None
+        for one in ops:
+            if one.op == "event":
+                events.append(one.document)
+            elif one.op == "configure":
+                policies_set = one.document
+            elif one.op != "match":
+                getattr(self, f"_{one.op}")(stem(one.bucket, one.key), one)
+        self._record(events)
+        if policies_set is not None:
+            self.policies = policies.Policies(parse(policies_set.decode()), self.tx_id, self.policies)
+            self.all_policies.append(self.policies)
+
+    def _put(self, own, one):
+        self.write(own, one.document)
+        rule = self.policies.rules.get(one.bucket) if self.policies else None
+        if rule is not None:
+            self.expiry.note(own, rule, self.newest[own])
+
+    def _delete(self, own, _):
+        if own in self.newest and not is_deletion(self.newest[own]):
+            self.write(own, None)
+
+    def _evict(self, own, _):
+        if own not in self.newest:
+            return
+        self._count(own, self.newest.pop(own), -1)
+        self.versions.pop(own, None)
+        self.evictions.append(b"x" + number(self.tx_id) + own)
+        self.touched.add(own)
+
+    def write(self, own, document):
+        before = self.newest.get(own)
+        if before is not None:
+            self.versions.setdefault(own, {})[version_revision(before)] = before
+            self._count(own, before, -1)
+        value = version_value(own, self.tx_id, self.time, document)
+        self.newest[own] = value
+        self._count(own, value, 1)
+        self.written += version_sum(value)
+        self.touched.add(own)
+
+    def _count(self, own, value, by):
+        counts = self.buckets.setdefault(own[: own.index(0)], [0, 0])
+        counts[1 if is_deletion(value) else 0] += by
+        if not is_deletion(value):
+            self.documents += by
+
+    def _record(self, events):
+        if not events:
+            return
+        self.had_events = True
+        for place, event in enumerate(events):
+            time = parse(event.decode()).get("time")
+            at = self.time * 10**6 if time is None else int(time)
+            key = b"e" + number(at) + number(self.tx_id) + short(place)
+            self.events[key] = sealed(key, event)
+            bisect.insort(self.event_keys, key)
+        bound = self.policies.value.get("events", {}) if self.policies else {}
+        keep, age = policies.bound_of(bound, EVENTS_KEPT)
+        oldest = 0 if age >= self.time else (self.time - age) * 10**6
+        for _ in range(len(events) + EVENTS_BESIDES):
+            is_old = self.event_keys and int.from_bytes(self.event_keys[0][1:9], "big") < oldest
+            if not self.event_keys or (len(self.event_keys) <= keep and not is_old):
+                return
+            del self.events[self.event_keys.pop(0)]
+
+    def rows(self):
+        """All rows but the state's."""
+        rows = dict(self.outcomes)
+        for own, value in self.newest.items():
+            rows[(b"d" if is_deletion(value) else b"c") + own] = value
+        for own, values in self.versions.items():
+            for revision, value in values.items():
+                rows[b"h" + own + number(revision)] = value
+        for name, (first, content) in self.submissions.items():
+            for key, value in ((b"i" + name.encode(), number(first) + content), (b"j" + number(first), name.encode())):
+                rows[key] = sealed(key, value)
+        for key in self.evictions:
+            rows[key] = sealed(key)
+        for bucket, (documents, tombstones) in self.buckets.items():
+            rows[b"n" + bucket] = sealed(b"n" + bucket, number(documents) + number(tombstones))
+        return {**rows, **self.expiry.rows(), **self.events, **self._fields(), **self.chains.rows()}
+
+    def _fields(self):
+        rows, counts = {}, {}
+        for index, bucket, field in self.policies.indexes if self.policies else ():
+            begin = bucket.encode() + b"\0"
+            for own, value in self.newest.items():
+                if not own.startswith(begin) or is_deletion(value):
+                    continue
+                text = field_of(parse(value[22:].decode()), field.split("."))
+                if text is not None:
+                    rows[b"f" + short(index) + part(text) + own[len(begin) :]] = b""
+                    key = b"v" + short(index) + text.encode()
+                    counts[key] = counts.get(key, 0) + 1
+        return {**rows, **{key: sealed(key, number(count)) for key, count in counts.items()}}
+
+    def state(self):
+        """The state row's members, but for those of history bounds."""
+        state = {"version": INDEX_VERSION, "log": self.log, "txId": self.tx_id, "time": self.time}
+        state.update(sha256=self.sha256, documents=self.documents)
+        if self.had_events:
+            state["events"] = len(self.event_keys)
+        if self.policies:
+            indexes = [{"id": index, "bucket": bucket, "field": field} for index, bucket, field in self.policies.indexes]
+            scan = [{"bucket": bucket, "after": after} for bucket, after in self.policies.scan]
+            value = json.loads(json.dumps(self.policies.value))
+            state["policies"] = {"revision": self.policies.revision, "value": value, "indexes": indexes}
+            state["policies"].update(nextIndex=self.policies.next_index, scan=scan)
+        return state

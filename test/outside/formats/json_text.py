@@ -1,0 +1,125 @@
+"""JSON as the nodes read it (docs/log-format.md, "A message has one meaning, or none"; docs/policies.md for numbers as text)."""
+
+import json
+import re
+from decimal import Decimal
+
+MAX_DEPTH = 500
+TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+class Map(dict):
+    """An object. `repeated`: a name stands twice in it; the last one counts."""
+
+    repeated = False
+
+
+def _map(pairs):
+    value = Map(pairs)
+    value.repeated = len(value) != len(pairs)
+    return value
+
+
+def _no_constant(name):
+    raise ValueError(name)
+
+
+def parse(text):
+    """Numbers are 64-bit floating point. ValueError where it is no JSON."""
+    return json.loads(text, parse_int=float, parse_constant=_no_constant, object_pairs_hook=_map)
+
+
+def depth(data):
+    deepest = level = 0
+    for byte in TEXT.sub(b"", data):
+        if byte in b"[{":
+            level += 1
+            deepest = max(deepest, level)
+        elif byte in b"]}":
+            level -= 1
+    return deepest
+
+
+def is_document(data):
+    """Whether a line, which is valid UTF-8, is a document: JSON without raw line breaks, at most 500 deep."""
+    if b"\r" in data or depth(data) > MAX_DEPTH:
+        return False
+    try:
+        parse(data.decode())
+    except ValueError:
+        return False
+    return True
+
+
+def is_well_formed(text):
+    return not any(0xD800 <= ord(char) <= 0xDFFF for char in text)
+
+
+def byte_length(text):
+    """In UTF-8; half a surrogate pair counts 3."""
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def cut_units(text, most):
+    """The first units of UTF-16, and whether there are more."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    return units[: 2 * most].decode("utf-16-le", "surrogatepass"), len(units) > 2 * most
+
+
+def stringify(text):
+    """A text as JSON.stringify writes it."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(f"\\u{ord(char):04x}" if 0xD800 <= ord(char) <= 0xDFFF else char for char in quoted)
+
+
+def number_text(number):
+    """A number as JavaScript prints it."""
+    if number == 0:
+        return "0"
+    sign, digits, exponent = Decimal(repr(number)).normalize().as_tuple()
+    text = "".join(map(str, digits))
+    point = len(text) + exponent
+    if len(text) <= point <= 21:
+        out = text + "0" * (point - len(text))
+    elif 0 < point <= 21:
+        out = f"{text[:point]}.{text[point:]}"
+    elif -6 < point <= 0:
+        out = f"0.{'0' * -point}{text}"
+    else:
+        power = point - 1
+        rest = f".{text[1:]}" if len(text) > 1 else ""
+        out = f"{text[0]}{rest}e{'+' if power > 0 else '-'}{abs(power)}"
+    return "-" + out if sign else out
+
+
+def field_text(value):
+    """A value by which fields are compared (docs/policies.md); None where it is none."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return number_text(value) if abs(value) != float("inf") else None
+    if isinstance(value, str) and is_well_formed(value) and byte_length(value) <= 1024:
+        return value
+    return None
+
+
+def field_of(document, path):
+    for name in path:
+        if not isinstance(document, dict) or name not in document:
+            return None
+        document = document[name]
+    return field_text(document)
+
+
+INTEGER_NAME = re.compile(r"0|[1-9][0-9]{0,9}")
+
+
+def rewritten(value):
+    """What is equal exactly where the JSON is, written anew (docs/http.md, "Documents")."""
+    if isinstance(value, dict):
+        whole = [name for name in value if INTEGER_NAME.fullmatch(name) and int(name) < 2**32 - 1]
+        names = sorted(whole, key=int) + [name for name in value if name not in whole]
+        return ("map", tuple((name, rewritten(value[name])) for name in names))
+    if isinstance(value, list):
+        return ("list", tuple(map(rewritten, value)))
+    return number_text(value) if isinstance(value, float) else repr(value)

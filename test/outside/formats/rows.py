@@ -1,0 +1,119 @@
+"""Keys and values of the index's rows (docs/index-format.md)."""
+
+import hashlib
+import json
+
+from crc32c import crc32c
+
+
+def number(value):
+    return value.to_bytes(8, "big")
+
+
+def short(value):
+    return value.to_bytes(4, "big")
+
+
+def part(text):
+    return text.encode().replace(b"\0", b"\0\xff") + b"\0"
+
+
+def stem(bucket, key):
+    namespace, name = key.split("/", 1)
+    return part(bucket) + part(namespace) + part(name)
+
+
+def checksum(*parts):
+    crc = 0
+    for data in parts:
+        crc = crc32c(data, crc)
+    return crc
+
+
+def sealed(key, content=b""):
+    return short(checksum(key, content)) + content
+
+
+def is_sealed(key, value):
+    return len(value) >= 4 and value[:4] == short(checksum(key, value[4:]))
+
+
+def sevens(value, length):
+    """A number in bytes of 7 bits."""
+    return bytes((value >> (7 * place)) & 0x7F for place in reversed(range(length)))
+
+
+def from_sevens(data):
+    value = 0
+    for byte in data:
+        value = value << 7 | byte
+    return value
+
+
+def version_value(stem_, revision, time, document):
+    """A document's or, where that is None, a deletion's."""
+    flags = b"\1" if document is None else b"\0"
+    content = flags + sevens(revision, 8) + sevens(time, 8) + (document or b"")
+    return sevens(checksum(stem_, content), 5) + content
+
+
+def version_sum(value):
+    return from_sevens(value[:5])
+
+
+def version_revision(value):
+    return from_sevens(value[6:14])
+
+
+def version_time(value):
+    return from_sevens(value[14:22])
+
+
+def is_deletion(value):
+    return value[5] == 1
+
+
+def problem(key, value):
+    """What is wrong with a row by itself; None where nothing is."""
+    kind = key[:1]
+    if kind in b"cdh":
+        own = key[1:-8] if kind == b"h" else key[1:]
+        if len(value) < 22 or version_sum(value) != checksum(own, value[5:]):
+            return "its checksum is another one"
+        if kind == b"h" and key[-8:] != number(version_revision(value)):
+            return "its revision is not that of its key"
+        if kind != b"h" and (kind == b"d") != (value[5] == 1):
+            return "it is of the other kind"
+    elif key == b"mstate":
+        return None if state(value) is not None else "its checksum is another one"
+    elif kind in b"fz":
+        return "it has a value" if value else None
+    elif kind not in b"beijknoqrtvx":
+        return "there is no such kind"
+    elif not is_sealed(key, value):
+        return "its checksum is another one"
+    return None
+
+
+ENDING = len(b',"crc32c":"00000000"}')
+
+
+def state(value):
+    """The state row's members; None where its checksum is another one."""
+    whole = value[:-ENDING] + b"}"
+    if value[-ENDING:] != b',"crc32c":"%08x"}' % checksum(b"mstate", whole):
+        return None
+    return json.loads(whole)
+
+
+def digest(rows, log_id, tx_id):
+    """Of an index's content."""
+    versions = []
+    for key, value in rows.items():
+        if key[:1] in b"cdh":
+            own = key[1:-8] if key[:1] == b"h" else key[1:]
+            versions.append((own, version_revision(value), value))
+    fed = hashlib.sha256(f"cairn-digest/3\n{log_id}\n{tx_id}\n".encode())
+    for own, _, value in sorted(versions):
+        fed.update(short(len(own)) + own + short(len(value)) + value)
+    return f"sha256:{fed.hexdigest()}"
