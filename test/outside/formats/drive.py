@@ -83,10 +83,10 @@ def submit(node, transactions):
     node.must("POST", "/api/v1/tx/batch?await=true", body, is_json=False)
 
 
-def configure(node, random, with_history):
+def configure(node, random, history):
     """Sets policies twice, with a few transactions after each: documents are looked through meanwhile."""
-    first = values.policies(random, with_history)
-    second = values.policies(random, with_history)
+    first = values.policies(random, history)
+    second = values.policies(random, history)
     second["expire"]["jobs"] = first["expire"]["jobs"]
     for one in (first, second):
         submit(node, [{"ops": [["configure", one]]}] + [values.beside_a_scan(random) for _ in range(random.randrange(6))])
@@ -97,13 +97,16 @@ async def main(task):
     node = Node(task["url"])
     log_id = node.must("GET", "/status")["log"]["id"]
     connection = await nats.connect(task["nats"]) if task["nats"] else None
+    # One for all of its life: another would let go what this one does not.
+    bounds = {"pods": random.choice(values.HISTORIES), "jobs": random.choice(values.HISTORIES)}
+    history = bounds if task["history"] else None
     last = []
     for step in range(STEPS):
         kind = random.random()
         if step % 70 == 30:
             submit(node, values.flood(random))
         elif step % 70 in (35, 60):
-            configure(node, random, task["history"])
+            configure(node, random, history)
         elif step == STEPS // 2:
             node.must("POST", "/api/v1/checkpoints?await=true")
         elif kind < 0.03 or (task["history"] and kind < 0.06):

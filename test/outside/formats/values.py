@@ -83,7 +83,10 @@ def beside_a_scan(random):
     return {"ops": [[kind, "jobs", place, *rest], ["put", "x-1", "beside", 1]]}
 
 
-def policies(random, with_history):
+HISTORIES = ({"keep": 1}, {"keep": 0}, {"for": "PT1S"}, {"keep": 2, "for": "PT30S"})
+
+
+def policies(random, history):
     fields = random.sample(("state", "spec.node", "v", "spec"), random.randrange(1, 4))
     rule = {"when": {"state": ["done", 3]}, "after": random.choice(("PT0.2S", "PT0,05S", 300, 120.5, "P1D"))}
     said = {"indexes": {"pods": fields, "jobs": ["state"]}, "expire": {"jobs": rule}}
@@ -91,8 +94,8 @@ def policies(random, with_history):
         said["expire"]["pods"] = {"when": {"v": [0, "", True]}, "after": 60}
     if random.random() < 0.7:
         said["events"] = random.choice(({"keep": 5}, {"for": "PT1S"}, {"keep": 20, "for": "P1D"}))
-    if with_history:
-        said["history"] = {"pods": random.choice(({"keep": 1}, {"keep": 0}, {"for": "PT1S"}, {"keep": 2, "for": "PT2S"})), "jobs": {"for": 500}}
+    if history is not None:
+        said["history"] = history
     return said
 
 
