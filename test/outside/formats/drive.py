@@ -123,7 +123,7 @@ async def main(task):
     # It ends amid documents that are looked through.
     last_policies = {"indexes": {"jobs": ["state"]}, "expire": {"jobs": {"after": 10**9 + random.randrange(10**6)}}}
     submit(node, [*values.flood(random), {"ops": [["configure", last_policies]]}, {"ops": [["put", "pods", "end", 1]]}])
-    while any(field["counts"] is None for one in node.must("GET", "/api/v1/buckets") for field in one.get("fields", {}).values()):
+    while any(field["counts"] is None for one in node.must("GET", "/api/v1/buckets?linearizable=true") for field in one.get("fields", {}).values()):
         time.sleep(0.05)
     node.must("POST", "/api/v1/checkpoints?await=true")
     index = node.must("GET", "/status")["index"]

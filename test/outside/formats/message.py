@@ -50,8 +50,10 @@ def _decode(payload):
             raise Refused("it is no birth record")
         return Message(tag, birth=header["birth"])
     listed = header.get("ops")
-    if not isinstance(listed, list) or not listed:
+    if not isinstance(listed, list):
         raise Refused("the message has no operations")
+    if not listed and "id" in header:
+        raise Refused("the message has an id and no operations")
     if "id" in header:
         _check_id(header["id"])
     ops, written = [], set()

@@ -120,6 +120,7 @@ HEADERS = [
     {"ops": [["delete", "pods", "k1"]], "id": "\ud800"},
     {"ops": [["delete", "pods", "k1"]], "by": "me"},
     {"ops": []},
+    {"ops": [], "id": "b"},
     {"ops": {}},
     {},
     {"ops": [["put", "pods", "tw"], ["put", "pods", "default/tw"]]},
