@@ -102,7 +102,9 @@ function isManifest(name: string): boolean {
 }
 
 function isLeased(store: string, node: string): boolean {
-  const text = orAbsent(() => readFileSync(path.join(store, "in-progress.json"), "utf8"));
+  const lease = names(store).find((name) => name.startsWith("in-progress-"));
+  const text =
+    lease === undefined ? undefined : orAbsent(() => readFileSync(path.join(store, lease), "utf8"));
   if (text === undefined) return false;
   const { owner, expiresAt } = JSON.parse(text) as { owner: string; expiresAt: string };
   return owner === node && Date.parse(expiresAt) > Date.now();

@@ -101,7 +101,9 @@ export class WatchedStore {
   }
 
   #lease(): { owner: string; nonce: string } | undefined {
-    const text = readIfThere(path.join(this.folder, "in-progress.json"));
+    // One log's nodes: there is one.
+    const lease = listed(this.folder).find((name) => name.startsWith("in-progress-"));
+    const text = lease === undefined ? undefined : readIfThere(path.join(this.folder, lease));
     if (text === undefined) return undefined;
     const { owner, nonce } = JSON.parse(text) as { owner: string; nonce: string };
     return { owner, nonce };

@@ -4,7 +4,7 @@ import { checkpointFile, parseCheckpointFile } from "../store/checkpoint-name.ts
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import { isCurrent } from "../store/checkpoint-source.ts";
-import { readLease } from "../store/lease-record.ts";
+import { readLeases, settleUnfinished, unfinishedOf } from "../store/lease-record.ts";
 import { checkpointFiles, readCheckpoints } from "../store/list-checkpoints.ts";
 import type { CheckpointFiles } from "../store/list-checkpoints.ts";
 import { readReservations } from "../store/reservations.ts";
@@ -89,13 +89,18 @@ async function tidyUploads(
   graceMs = ORPHAN_GRACE_MS,
 ): Promise<string[]> {
   if (store.tidy === undefined) return [];
-  const lease = await readLease(store);
+  const leases = await readLeases(store);
+  const live = leases.filter((lease) => lease.live).map(({ record }) => record.archive);
   // Somebody is uploading, and does not say what.
-  if (lease !== undefined && lease.archive === undefined) return [];
+  if (live.includes(undefined)) return [];
   const isDead = (name: string): boolean =>
-    parseCheckpointFile(name)?.part === "archive" && name !== lease?.archive;
+    parseCheckpointFile(name)?.part === "archive" && !live.includes(name);
+  // Whoever held a lease that has ended publishes nothing any more, however lately the upload began.
+  const ended = leases.filter((lease) => !lease.live && unfinishedOf(lease.record).length > 0);
+  const unfinished = ended.flatMap(({ record }) => unfinishedOf(record)).filter(isDead);
   try {
-    const names = await store.tidy({ before: (await store.now()) - graceMs, isDead });
+    const names = await store.tidy({ before: (await store.now()) - graceMs, isDead, unfinished });
+    for (const { file } of ended) await settleUnfinished(store, file, unfinished);
     return names.map((name) => parseCheckpointFile(name)?.checkpoint ?? name);
   } catch (error) {
     if (!isCairnError(error)) throw error;
@@ -150,11 +155,11 @@ export async function deadArchives(
   const candidates = listed.filter((files) => files.manifest === undefined);
   if (candidates.length === 0) return [];
   const before = (await store.now()) - graceMs;
-  const uploading = (await readLease(store))?.archive;
+  const uploading = (await readLeases(store)).flatMap(({ live, record }) => (live ? [record.archive] : []));
   return candidates
     .filter(({ name, archive, verified }) => {
       const modifiedAt = Math.max(archive?.modifiedAt ?? 0, verified?.modifiedAt ?? 0);
-      return modifiedAt < before && checkpointFile(name, "archive") !== uploading;
+      return modifiedAt < before && !uploading.includes(checkpointFile(name, "archive"));
     })
     .map(({ name }) => name);
 }

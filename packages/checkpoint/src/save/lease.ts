@@ -1,8 +1,16 @@
 import { randomBytes } from "node:crypto";
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { CheckpointStore } from "../store/checkpoint-store.ts";
+import type { CheckpointStore, TaggedText } from "../store/checkpoint-store.ts";
 import type { Clock } from "../timing/clock.ts";
-import { isLive, LEASE_FILE, LeaseSchema, LONGEST_LEASE_MS, parseLease } from "../store/lease-record.ts";
+import {
+  isLive,
+  leaseFile,
+  LeaseSchema,
+  LONGEST_LEASE_MS,
+  parseLease,
+  SHARED_LEASE,
+  unfinishedOf,
+} from "../store/lease-record.ts";
 import type { LeaseRecord } from "../store/lease-record.ts";
 import { parseStoredRecord } from "../store/stored-record.ts";
 
@@ -17,6 +25,8 @@ export interface Lease {
   readonly lost: AbortSignal;
   /** What the next renewal tells the others. */
   note(progress: { readonly archive?: string; readonly bytes: number }): void;
+  /** The upload of the noted archive has ended, and left nothing unfinished. */
+  settle(): void;
   /** Renews now, so that it holds for a while; throws why it is lost. For the moment before publishing. */
   confirm(): Promise<void>;
   /** Ends the lease. Fine when it is lost. */
@@ -27,6 +37,8 @@ export interface Lease {
 export interface LeaseOptions {
   /** The node's id. */
   readonly owner: string;
+  /** Each log has a lease of its own. */
+  readonly logId: string;
   /** How long it holds without being renewed; no longer than {@link LONGEST_LEASE_MS}. It is renewed three times in that. */
   readonly ttlMs: number;
   readonly clock: Clock;
@@ -43,7 +55,9 @@ export async function acquireLease(
 ): Promise<Lease | undefined> {
   const nonce = randomBytes(8).toString("hex");
   const ttlMs = Math.min(options.ttlMs, LONGEST_LEASE_MS);
+  const file = leaseFile(options.logId);
   let noted: { archive?: string; bytes: number } = { bytes: 0 };
+  let unfinished: readonly string[] = [];
   // By this machine's clock, when the store's was asked last.
   let askedAt = 0;
   // By the store's clock, when this lease began; every renewal repeats it.
@@ -54,6 +68,7 @@ export async function acquireLease(
       owner: options.owner,
       nonce,
       ...rest,
+      ...(unfinished.length === 0 ? {} : { unfinished: [...unfinished] }),
       progress: { bytes },
       ...times,
     } satisfies LeaseRecord);
@@ -66,22 +81,28 @@ export async function acquireLease(
     return leaseText({ since, renewedAt, expiresAt: new Date(now + ttlMs).toISOString() });
   };
 
-  if (!(await store.create(LEASE_FILE, await text()))) {
-    const current = await store.read(LEASE_FILE);
-    if (current === undefined) return undefined;
-    const held = await parseLease(store, current.text);
+  const isHeld = async (name: string, current: TaggedText): Promise<boolean> => {
+    const held = await parseLease(store, name, current.text);
     const storeNow = await store.now();
-    if (held !== undefined && isLive(held, storeNow)) {
-      options.onHeld?.(held, storeNow);
-      return undefined;
-    }
-    if ((await store.replace(LEASE_FILE, await text(), current.tag)) === false) return undefined;
+    if (held === undefined || !isLive(held, storeNow)) return false;
+    options.onHeld?.(held, storeNow);
+    return true;
+  };
+  const shared = await store.read(SHARED_LEASE);
+  if (shared !== undefined && (await isHeld(SHARED_LEASE, shared))) return undefined;
+  if (!(await store.create(file, await text()))) {
+    const current = await store.read(file);
+    if (current === undefined || (await isHeld(file, current))) return undefined;
+    // Its holder may have died while it uploaded.
+    unfinished = unfinishedOf(parseStoredRecord(LeaseSchema, current.text));
+    if ((await store.replace(file, await text(), current.tag)) === false) return undefined;
   }
   // Read back: gives the tag, and where creating does not exclude others, only the last writer finds itself.
-  const mine = await store.read(LEASE_FILE);
+  const mine = await store.read(file);
   if (mine === undefined || parseStoredRecord(LeaseSchema, mine.text)?.nonce !== nonce) return undefined;
 
   let tag = mine.tag;
+  let isSettled = false;
   const { clock } = options;
   // By this machine's clock, from before the store's own was asked: never later than the lease expires there.
   let heldUntil = askedAt + ttlMs;
@@ -98,7 +119,7 @@ export async function acquireLease(
     requireHeld();
     const record = await text();
     const from = askedAt;
-    const renewed = await store.replace(LEASE_FILE, record, tag);
+    const renewed = await store.replace(file, record, tag);
     if (renewed === false) lost.abort(leaseLost());
     else {
       tag = renewed.tag;
@@ -140,6 +161,9 @@ export async function acquireLease(
     note: (progress) => {
       noted = { ...noted, ...progress };
     },
+    settle: () => {
+      isSettled = true;
+    },
     async confirm() {
       // Again, where the answer came so late that what follows might not fall within the lease.
       do await renewNext();
@@ -154,13 +178,15 @@ export async function acquireLease(
       const taken = clock.now() >= heldUntil || isCairnError(lost.signal.reason, "CONFLICT");
       if (lost.signal.aborted && taken) return;
       try {
-        // Where nothing may be removed, it is left as one that has ended.
-        if (store.describe?.()?.canDelete === false) {
-          await store.replace(LEASE_FILE, leaseText({ expiresAt: new Date(0).toISOString() }), tag);
+        if (isSettled) noted = { bytes: 0 };
+        const leavesUploads = store.tidy !== undefined && (noted.archive ?? unfinished[0]) !== undefined;
+        // Where nothing may be removed, or sweeps are to look for unfinished uploads, it is left as one that has ended.
+        if (leavesUploads || store.describe?.()?.canDelete === false) {
+          await store.replace(file, leaseText({ expiresAt: new Date(0).toISOString() }), tag);
           return;
         }
-        const current = await store.read(LEASE_FILE);
-        if (current?.tag === tag) await store.remove(LEASE_FILE);
+        const current = await store.read(file);
+        if (current?.tag === tag) await store.remove(file);
       } catch (error) {
         // What was saved is saved; a lease that cannot be removed expires.
         if (!isCairnError(error)) throw error;

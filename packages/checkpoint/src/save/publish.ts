@@ -54,3 +54,14 @@ export async function unpublish(store: CheckpointStore, name: string, reason: un
       });
   }
 }
+
+/** Whether nothing is left of a failed upload that does not list. Where it cannot be known now, the next sweep finds out. */
+export async function isTidy(store: CheckpointStore, archive: string): Promise<boolean> {
+  try {
+    await store.tidy?.({ before: 0, isDead: () => false, unfinished: [archive] });
+    return true;
+  } catch (error) {
+    if (isCairnError(error)) return false;
+    throw error;
+  }
+}

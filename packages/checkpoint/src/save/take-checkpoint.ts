@@ -17,8 +17,8 @@ import type { HeldLease } from "./held-lease.ts";
 import { acquireLease } from "./lease.ts";
 import type { Lease } from "./lease.ts";
 import { checkpointFiles, readCheckpoints } from "../store/list-checkpoints.ts";
-import type { StoredCheckpoint } from "../store/list-checkpoints.ts";
-import { publishManifest, unpublish } from "./publish.ts";
+import type { CheckpointFiles, StoredCheckpoint } from "../store/list-checkpoints.ts";
+import { isTidy, publishManifest, unpublish } from "./publish.ts";
 import { decideRound, uploadTime } from "./schedule.ts";
 import type { SkipReason } from "./schedule.ts";
 import type { StoreWitness } from "./store-witness.ts";
@@ -56,6 +56,9 @@ interface Look {
   readonly storeAhead: number;
 }
 
+/** Something is to be saved, of this log. */
+type Due = Look & { readonly logId: string };
+
 /**
  * What a round came to. `newest` is this log's newest checkpoint as the round knows it, `storeNow` the store's clock when it looked,
  * `storeAhead` how far that was ahead of this machine's (ms).
@@ -92,6 +95,7 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
   let held: HeldLease | undefined;
   const lease = await acquireLease(options.store, {
     owner: source.node,
+    logId: before.logId,
     ttlMs: take.leaseMs ?? LEASE_MS,
     clock,
     ...(signal === undefined ? {} : { signal }),
@@ -125,18 +129,22 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
 }
 
 /** What lies in the store, and, when that is a reason to save nothing, the outcome. */
-async function look(take: TakeOptions): Promise<Look | TakeOutcome> {
+async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
   const { source, options, forced = false, clock = systemClock } = take;
   const { store, approxFrequency, refreshAfter } = options;
   const position = await source.position();
+  const listed = position === undefined ? [] : await checkpointFiles(store);
   const newest =
-    position === undefined ? undefined : await findNewest(store, source, position.logId, take.witness);
+    position === undefined
+      ? undefined
+      : await findNewest(store, listed, source, position.logId, take.witness);
   const storeNow = await store.now();
   const storeAhead = storeNow - clock.now();
   const takenAt =
     newest === undefined
       ? undefined
       : (take.witness?.takenAt(newest, storeNow) ?? Date.parse(newest.manifest.takenAt));
+  await take.witness?.sawStore({ store, listed, newest, logId: position?.logId, storeNow });
   const decision = decideRound({
     approxFrequency,
     ...(refreshAfter === undefined ? {} : { refreshAfter }),
@@ -147,8 +155,9 @@ async function look(take: TakeOptions): Promise<Look | TakeOutcome> {
     storeNow,
   });
   const seen = { newest, takenAt, storeNow, storeAhead };
-  if (decision.save) return seen;
-  return { ...seen, outcome: "skipped", reason: decision.reason, because: decision.because };
+  if (decision.save && position !== undefined) return { ...seen, logId: position.logId };
+  const reason = decision.save ? "unchanged" : decision.reason;
+  return { ...seen, outcome: "skipped", reason, because: decision.because };
 }
 
 /** What the system refuses is the capture's here: the store's own errors have their codes already. */
@@ -182,6 +191,8 @@ async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise
     });
     const archive = checkpointFile(name, "archive");
     lease.note({ archive, bytes: 0 });
+    // Where an unfinished upload does not list, it is found by its name alone: that must be written down before it begins.
+    if (store.tidy !== undefined) await lease.confirm();
     const packing = archiving.pack(capture.dir, {
       compression,
       tables: capture.state.format.kv === LEVEL_FORMAT,
@@ -198,6 +209,7 @@ async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise
       ...(expectedBytes === undefined ? {} : { expectedBytes }),
       ...(packing.direct === undefined ? {} : { direct: packing.direct }),
     });
+    lease.settle();
     const packed = packing.result();
     if (uploaded.bytes !== packed.bytes) throw cutShort(archive, uploaded.bytes, packed.bytes);
     onStep?.("publishing", packed.bytes);
@@ -215,7 +227,10 @@ async function save(take: TakeOptions, lease: Lease, stop: AbortSignal): Promise
     return { name, manifest, verified: false };
   } catch (error) {
     if (isCairnError(error, "INDEX_CORRUPT")) source.onDamage?.(error);
-    if (name !== undefined) await unpublish(store, name, error);
+    if (name !== undefined) {
+      await unpublish(store, name, error);
+      if (await isTidy(store, checkpointFile(name, "archive"))) lease.settle();
+    }
     throw error;
   } finally {
     await capture.drop();
@@ -247,11 +262,12 @@ function describe(
 /** The newest checkpoint of a log that this source's nodes can restore, as far as is known. */
 async function findNewest(
   store: CheckpointStore,
+  listed: readonly CheckpointFiles[],
   source: CheckpointSource,
   logId: string,
   witness: StoreWitness | undefined,
 ): Promise<StoredCheckpoint | undefined> {
-  for await (const found of readCheckpoints(store, await checkpointFiles(store))) {
+  for await (const found of readCheckpoints(store, listed)) {
     if ("error" in found || found.manifest.log.id !== logId || !isCurrent(source, found.manifest)) continue;
     // Were it the newest, nothing would be saved in its place until something is written.
     if (source.isDamaged?.(found.name) === true || witness?.lostMark(found) === true) continue;

@@ -99,11 +99,13 @@ export interface CheckpointStore {
   describe?(): StoreFindings | undefined;
   /**
    * Frees what uploads of dead writers take up though it never lists: of the files that `isDead` says yes to, those begun before
-   * `before` (by the store's clock). Answers their names. Left out where every leftover lists or goes by itself.
+   * `before` (by the store's clock), and those of `unfinished` whenever they began: not every service lists uploads but by their exact
+   * name. Answers their names. Left out where every leftover lists or goes by itself.
    */
   tidy?(options: {
     readonly before: number;
     readonly isDead: (name: string) => boolean;
+    readonly unfinished?: readonly string[];
   }): Promise<readonly string[]>;
   /** Lets go of what it holds open, and ends requests that no signal can end any more. What is stored stays. */
   close(): Promise<void>;

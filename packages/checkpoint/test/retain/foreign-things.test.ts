@@ -51,10 +51,10 @@ test.each([
   ["a folder", (file: string) => mkdir(file)],
   ["an endless device", (file: string) => symlink("/dev/zero", file)],
   ["a link that leads nowhere", (file: string) => symlink("nowhere", file)],
-  ["a link in a circle", (file: string) => symlink("in-progress.json", file)],
+  ["a link in a circle", (file: string) => symlink("in-progress-log-a.json", file)],
 ])("%s in the place of the lease is refused at once, and hinders no restore", async (_what, put) => {
   const { store, folder, dir, name } = await savedStore();
-  await put(join(folder, "in-progress.json"));
+  await put(join(folder, "in-progress-log-a.json"));
   const source = testSource();
   source.txId = 2;
   await expect(take(store, source, dir)).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });

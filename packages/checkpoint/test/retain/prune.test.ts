@@ -172,7 +172,7 @@ test("an archive without a manifest goes after an hour, unless a lease says that
   await store.remove(`${name}.json`);
   expect(said(await plan())).toEqual([[1, true, "it has no manifest; somebody may be writing it"]]);
   clock.now += HOUR + 1;
-  const lease = await acquireLease(store, { owner: "n", ttlMs: 60_000, clock: systemClock });
+  const lease = await acquireLease(store, { owner: "n", logId: "log-a", ttlMs: 60_000, clock: systemClock });
   lease?.note({ archive: `${name}.tar`, bytes: 1 });
   await lease?.confirm();
   expect((await plan()).map(({ keep }) => keep)).toEqual([true]);

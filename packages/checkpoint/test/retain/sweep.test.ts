@@ -145,13 +145,13 @@ test("archives without a manifest go only when they are old and nobody is upload
     progress: { bytes: 1 },
     expiresAt: new Date(now + 1000).toISOString(),
   };
-  await store.create("in-progress.json", JSON.stringify(lease));
+  await store.create("in-progress-log-b.json", JSON.stringify(lease));
   await sweep(store, source);
   expect(await namesIn(store)).toContain(`${orphan}.tar`);
   now += 1001;
   const report = await sweep(store, source);
   expect(report.removed).toMatchObject([{ name: orphan, because: "it has no manifest" }]);
-  expect(await namesIn(store)).toEqual(["in-progress.json"]);
+  expect(await namesIn(store)).toEqual(["in-progress-log-b.json"]);
 });
 
 test("foreign files, also in the folder of reservations, are never removed", async () => {

@@ -3,13 +3,14 @@ import { memoryStore } from "../../src/index.ts";
 import type { CheckpointStore, Clock } from "../../src/index.ts";
 import { acquireLease } from "../../src/save/lease.ts";
 import type { Lease } from "../../src/save/lease.ts";
-import { LEASE_FILE } from "../../src/store/lease-record.ts";
+import { leaseFile } from "../../src/store/lease-record.ts";
 import { readReservations, reserve } from "../../src/store/reservations.ts";
 import { faultyStore, manualClock, unreachable } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { namesIn, take } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 
+const LEASE = leaseFile("log-a");
 const OTHERS = JSON.stringify({
   owner: "node-2",
   nonce: "other",
@@ -20,7 +21,7 @@ const OTHERS = JSON.stringify({
 const isManifest = (name: string): boolean => /^checkpoint-.*\.json$/.test(name);
 
 async function held(store: CheckpointStore, clock: Clock): Promise<Lease> {
-  const lease = await acquireLease(store, { owner: "node-1", ttlMs: 60_000, clock });
+  const lease = await acquireLease(store, { owner: "node-1", logId: "log-a", ttlMs: 60_000, clock });
   if (lease === undefined) throw new Error("Somebody else holds the lease.");
   onTestFinished(() => lease.release());
   return lease;
@@ -28,8 +29,8 @@ async function held(store: CheckpointStore, clock: Clock): Promise<Lease> {
 
 /** What a process that takes the lease over does. */
 async function takeOver(store: CheckpointStore): Promise<void> {
-  const tag = (await store.read(LEASE_FILE))?.tag ?? "";
-  expect(await store.replace(LEASE_FILE, OTHERS, tag)).not.toBe(false);
+  const tag = (await store.read(LEASE))?.tag ?? "";
+  expect(await store.replace(LEASE, OTHERS, tag)).not.toBe(false);
 }
 
 test("a process that stood still for longer than its lease knows it before a timer tells it, and writes nothing", async () => {
@@ -37,11 +38,11 @@ test("a process that stood still for longer than its lease knows it before a tim
   const { wait } = manualClock();
   const store = memoryStore({ now: () => 0 });
   const lease = await held(store, { now: () => now, wait });
-  const before = await store.read(LEASE_FILE);
+  const before = await store.read(LEASE);
   now = 60_000;
   await expect(lease.confirm()).rejects.toMatchObject({ code: "CONFLICT" });
   expect(lease.lost.aborted).toBe(true);
-  expect(await store.read(LEASE_FILE)).toEqual(before);
+  expect(await store.read(LEASE)).toEqual(before);
 });
 
 test("a lease that was renewed slowly holds from when it was asked for, not from when the store answered", async () => {
@@ -56,7 +57,7 @@ test("a lease that was renewed slowly holds from when it was asked for, not from
       else await new Promise(() => undefined);
     },
   });
-  const lease = await acquireLease(store, { owner: "node-1", ttlMs: 60_000, clock });
+  const lease = await acquireLease(store, { owner: "node-1", logId: "log-a", ttlMs: 60_000, clock });
   clock.advance(20_000);
   await vi.waitFor(() => expect(clock.waits()).toContain(clock.now() + 20_000));
   clock.advance(20_000);
@@ -92,7 +93,7 @@ test("releasing leaves the lease of whoever took it over", async () => {
   const lease = await held(store, manualClock(Date.now()));
   await takeOver(store);
   await lease.release();
-  expect((await store.read(LEASE_FILE))?.text).toBe(OTHERS);
+  expect((await store.read(LEASE))?.text).toBe(OTHERS);
 });
 
 test("where creating does not keep others out, only the last writer has the lease", async () => {
@@ -106,9 +107,9 @@ test("where creating does not keep others out, only the last writer has the leas
       return true;
     },
   };
-  const options = { owner: "node-1", ttlMs: 60_000, clock: manualClock() };
+  const options = { owner: "node-1", logId: "log-a", ttlMs: 60_000, clock: manualClock() };
   expect(await acquireLease(store, options)).toBeUndefined();
-  expect((await memory.read(LEASE_FILE))?.text).toBe(OTHERS);
+  expect((await memory.read(LEASE))?.text).toBe(OTHERS);
 });
 
 test("a manifest whose first writing failed is not written again by who lost the lease meanwhile", async () => {

@@ -11,7 +11,7 @@ import { testSource } from "../support/test-source.ts";
 
 /** Lets a third of a lease of a minute pass, and its renewal happen. */
 async function third(store: CheckpointStore, clock: ManualClock): Promise<void> {
-  const leaseTag = async (): Promise<string | undefined> => (await store.read("in-progress.json"))?.tag;
+  const leaseTag = async (): Promise<string | undefined> => (await store.read("in-progress-log-a.json"))?.tag;
   await vi.waitFor(async () => expect(await leaseTag()).toBeDefined(), { interval: 1 });
   const before = await leaseTag();
   clock.advance(20_000);
@@ -47,7 +47,7 @@ test("an upload of which nothing moves for ten minutes is given up, so that its 
 test("an upload that moves ever so slowly keeps its lease, and so does what comes before it", async () => {
   const clock = manualClock();
   const store = memoryStore({ now: clock.now });
-  const lease = await acquireLease(store, { owner: "node-1", ttlMs: 60_000, clock });
+  const lease = await acquireLease(store, { owner: "node-1", logId: "log-a", ttlMs: 60_000, clock });
   // Copying the index may take long, and has no bytes to tell.
   for (let renewal = 0; renewal < 40; renewal++) await third(store, clock);
   for (let bytes = 0; bytes < 3; bytes++) {

@@ -73,9 +73,9 @@ test("a second process with this node's id is told by the lease that it goes on 
   const uploading = take(store, other, await temporaryDirectory(), { clock });
   await captured;
   for (let third = 0; third < 6; third++) {
-    const before = (await store.read("in-progress.json"))?.tag;
+    const before = (await store.read("in-progress-log-a.json"))?.tag;
     clock.advance(20_000);
-    await vi.waitFor(async () => expect((await store.read("in-progress.json"))?.tag).not.toBe(before));
+    await vi.waitFor(async () => expect((await store.read("in-progress-log-a.json"))?.tag).not.toBe(before));
   }
   await vi.waitFor(() => expect(events.some(({ type }) => type === "skipped")).toBe(true));
   await vi.waitFor(() => expect(checkpointer.status().running).toBeNull());
@@ -101,13 +101,13 @@ test("neither an earlier life of the node nor its own checkpoints are taken for 
   };
   const again: CheckpointerEvent[] = [];
   const restarted = restart(store, source, clock, await temporaryDirectory(), again);
-  await store.create("in-progress.json", JSON.stringify(record));
+  await store.create("in-progress-log-a.json", JSON.stringify(record));
   source.txId = 3;
   expect(await restarted.checkpointNow().done).toMatchObject({
     reason: "leased",
     lease: { owner: source.node, leftBehind: true },
   });
-  await store.remove("in-progress.json");
+  await store.remove("in-progress-log-a.json");
   await vi.waitFor(() => expect(restarted.status().running).toBeNull());
   expect(await restarted.checkpointNow().done).toMatchObject({ outcome: "taken" });
   expect([...warnings(events), ...warnings(again)]).toEqual([]);

@@ -33,7 +33,7 @@ test("the store holds the archive and, written last, its manifest, and nothing i
   });
   const name = await takeAt(7, store, testSource(), dir);
   expect(await namesIn(store)).toEqual([`${name}.json`, `${name}.tar`]);
-  expect(order).toEqual(["in-progress.json", `${name}.tar`, `${name}.json`]);
+  expect(order).toEqual(["in-progress-log-a.json", `${name}.tar`, `${name}.json`]);
   expect(await readdir(join(dir, "capture"))).toEqual([]);
   const manifest = decodeManifest(name, (await store.read(`${name}.json`))?.text ?? "");
   expect(Object.fromEntries(manifest.files.map((file) => [file.name, file.sha256]))).toEqual(
@@ -193,7 +193,7 @@ test("a checkpoint that somebody saved between the look and the lease is not sav
   });
   expect(await take(store, source, dir)).toMatchObject({ outcome: "skipped", reason: "unchanged" });
   expect(source.captures).toBe(0);
-  expect(await namesIn(memory)).not.toContain("in-progress.json");
+  expect(await namesIn(memory)).not.toContain("in-progress-log-a.json");
 });
 
 test("the lease of a node that died is taken over once it has expired by the store's clock", async () => {
@@ -243,16 +243,18 @@ test("a lease is renewed while the upload lasts, and tells how far it is", async
   const source = testSource();
   source.beforeCapture = async () => {
     for (let third = 0; third < 9; third++) {
-      const before = (await store.read("in-progress.json"))?.tag;
+      const before = (await store.read("in-progress-log-a.json"))?.tag;
       now += 20_000;
       clock.advance(20_000);
-      await vi.waitFor(async () => expect((await store.read("in-progress.json"))?.tag).not.toBe(before));
+      await vi.waitFor(async () =>
+        expect((await store.read("in-progress-log-a.json"))?.tag).not.toBe(before),
+      );
     }
     const other = await take(store, testSource("node-2"), join(dir, "2"));
     expect(other).toMatchObject({ outcome: "skipped", reason: "leased" });
   };
   expect(await take(store, source, dir, { clock })).toMatchObject({ outcome: "taken" });
-  expect(await namesIn(store)).not.toContain("in-progress.json");
+  expect(await namesIn(store)).not.toContain("in-progress-log-a.json");
 });
 
 test("a lease that a wrong clock wrote for years does not hold", async () => {
@@ -260,7 +262,7 @@ test("a lease that a wrong clock wrote for years does not hold", async () => {
   const store = memoryStore();
   const expiresAt = "2099-01-01T00:00:00.000Z";
   const lease = { owner: "node-x", nonce: "1", progress: { bytes: 0 }, expiresAt };
-  await store.create("in-progress.json", JSON.stringify(lease));
+  await store.create("in-progress-log-a.json", JSON.stringify(lease));
   expect(await take(store, testSource(), dir)).toMatchObject({ outcome: "taken" });
 });
 
@@ -268,7 +270,7 @@ test("a lease that cannot be read holds for ten minutes and no longer", async ()
   const dir = await temporaryDirectory();
   let now = Date.parse("2026-11-20T06:00:00.000Z");
   const store = memoryStore({ now: () => now });
-  await store.create("in-progress.json", "half a le");
+  await store.create("in-progress-log-a.json", "half a le");
   expect(await take(store, testSource(), dir)).toMatchObject({ outcome: "skipped", reason: "leased" });
   now += 600_001;
   expect(await take(store, testSource(), dir)).toMatchObject({ outcome: "taken" });

@@ -1,5 +1,5 @@
 import { checkpointFile, parseCheckpointFile } from "../../src/store/checkpoint-name.ts";
-import { readLease } from "../../src/store/lease-record.ts";
+import { readLeases } from "../../src/store/lease-record.ts";
 import { readReservations } from "../../src/store/reservations.ts";
 import type { CheckpointStore, RetentionPolicy } from "../../src/index.ts";
 import type { StoreContents } from "./simulated-store.ts";
@@ -25,7 +25,7 @@ export async function beforeSweep(
   const now = contents.now();
   const present = seen.listed();
   const reservedBefore = (await readReservations(direct)).reserved;
-  const uploading = (await readLease(direct))?.archive;
+  const uploading = (await readLeases(direct)).flatMap(({ live, record }) => (live ? [record.archive] : []));
   const outdated = present
     .slice(policy.retainAtLeast)
     .filter(({ parsed }) => now - parsed.takenAt >= policy.retainNewerThan)
@@ -56,7 +56,7 @@ function isLeftover(
   { files }: StoreContents,
   file: string,
   now: number,
-  uploading: string | undefined,
+  uploading: readonly (string | undefined)[],
 ): boolean {
   const is = parseCheckpointFile(file);
   if (is === undefined || is.part === "manifest") return false;
@@ -64,5 +64,5 @@ function isLeftover(
   const beside = [archive, checkpointFile(is.checkpoint, "verified")];
   const lastWritten = Math.max(...beside.map((name) => files.get(name)?.modifiedAt ?? 0));
   if (now - lastWritten < GRACE_MS) return false;
-  return !files.has(checkpointFile(is.checkpoint, "manifest")) && archive !== uploading;
+  return !files.has(checkpointFile(is.checkpoint, "manifest")) && !uploading.includes(archive);
 }

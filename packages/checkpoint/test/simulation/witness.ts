@@ -8,7 +8,7 @@ import {
   parseCheckpointName,
 } from "../../src/store/checkpoint-name.ts";
 import type { CheckpointName } from "../../src/store/checkpoint-name.ts";
-import { LEASE_FILE } from "../../src/store/lease-record.ts";
+import { LEASES } from "../../src/store/lease-record.ts";
 import { ARCHIVE_BYTES, transactionIn } from "./simulated-index.ts";
 import type { NodeLife } from "./node-life.ts";
 import type { SimulatedFile, StoreContents, StoreWatcher } from "./simulated-store.ts";
@@ -180,7 +180,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
       },
       uploadEnds: (name) => void uploading.delete(name),
       written(file, content, before) {
-        if (file === LEASE_FILE) holder = by;
+        if (file.startsWith(LEASES)) holder = by;
         const is = parseCheckpointFile(file);
         if (is === undefined) return;
         if (is.part === "archive") unpublished.set(is.checkpoint, by);
@@ -188,7 +188,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
         if (is.part === "manifest") publish(is.checkpoint, content, by);
       },
       removed(file) {
-        if (file === LEASE_FILE) holder = undefined;
+        if (file.startsWith(LEASES)) holder = undefined;
         const is = parseCheckpointFile(file);
         if (is?.part === "manifest") unpublish(is.checkpoint, by);
         if (is?.part === "archive") archiveRemoved(is.checkpoint, by);

@@ -17,6 +17,8 @@ export interface S3Quirks {
   noDelete?: boolean;
   /** CompleteMultipartUpload answers without an ETag. */
   noEtagOnComplete?: boolean;
+  /** Unfinished uploads list only by their whole key, as with MinIO. */
+  uploadsByKey?: boolean;
   /** Does something other than answering; true when it did. */
   interfere?: (asked: S3Asked, response: ServerResponse) => boolean;
   /** Sees every answer of a range or file before it is sent, and may send it itself. */
@@ -105,7 +107,14 @@ export async function memoryS3(quirks: S3Quirks = {}): Promise<MemoryS3> {
     if (key === "") {
       const prefix = query.get("prefix") ?? "";
       if (query.has("uploads"))
-        return send(200, uploadsPage([...uploads].filter(([, { key: at }]) => at.startsWith(prefix))));
+        return send(
+          200,
+          uploadsPage(
+            [...uploads].filter(([, { key: at }]) =>
+              quirks.uploadsByKey === true ? at === prefix : at.startsWith(prefix),
+            ),
+          ),
+        );
       return send(
         200,
         listingPage(

@@ -27,6 +27,8 @@ export interface S3FaultProxy {
   traffic(kind: S3RequestKind): S3Traffic;
   /** Of all kinds. */
   readonly requests: number;
+  /** The keys of the uploads in parts that were asked for. */
+  readonly begun: ReadonlySet<string>;
   /** The faults so far: "503 part". */
   readonly happened: readonly string[];
 }
@@ -55,6 +57,7 @@ export async function s3FaultProxy(options: S3FaultProxyOptions): Promise<S3Faul
   const conditions = options.withConditions === true ? new S3Conditions() : undefined;
   const traffic = new Map<S3RequestKind, S3Traffic>();
   const happened: string[] = [];
+  const begun = new Set<string>();
   let received = 0;
 
   const trafficOf = (kind: S3RequestKind): S3Traffic => {
@@ -111,6 +114,7 @@ export async function s3FaultProxy(options: S3FaultProxyOptions): Promise<S3Faul
     const { socket } = incoming;
     const request = s3Request(incoming);
     trafficOf(request.kind).requests += 1;
+    if (request.kind === "begin") begun.add(request.key);
     const fault = proxy.plan(request);
     if (fault !== undefined) happened.push(`${fault} ${request.kind}`);
     const writes = ["put", "complete", "delete"].includes(request.kind);
@@ -139,6 +143,7 @@ export async function s3FaultProxy(options: S3FaultProxyOptions): Promise<S3Faul
     plan: () => undefined,
     breakEvery: Number.POSITIVE_INFINITY,
     traffic: trafficOf,
+    begun,
     happened,
     get requests() {
       return [...traffic.values()].reduce((sum, { requests }) => sum + requests, 0);

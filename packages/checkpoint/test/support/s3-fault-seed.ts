@@ -48,7 +48,7 @@ export async function uploadThroughFaults(
   proxy.plan = planOf(seed);
   const saved = await codeOf(() => store.upload("a.tar", Readable.from(cut(content), { objectMode: false })));
   proxy.plan = () => undefined;
-  const lying = (await place.lying()).filter((name) => !name.startsWith(".probe-"));
+  const lying = (await place.lying(proxy.begun)).filter((name) => !name.startsWith(".probe-"));
   const wanted = saved === "ok" ? ["a.tar"] : [];
   if (lying.join() !== wanted.join()) throw new Error(`${saved} left ${lying.join()}`);
   if (saved !== "ok") await store.upload("a.tar", Readable.from(cut(content), { objectMode: false }));
@@ -79,7 +79,7 @@ export async function roundThroughFaults(
     if (outcome !== "taken") throw new CairnError("CONFLICT", "Somebody else seems to be uploading.");
   });
   proxy.plan = () => undefined;
-  const lying = await place.lying();
+  const lying = await place.lying(proxy.begun);
   const unfinished = lying.filter((name) => name.endsWith("?uploads"));
   if (unfinished.length > 0) throw new Error(`${saved} left ${unfinished.join()}`);
   const manifests = lying.filter((name) => /^checkpoint-.*Z-[0-9a-f]{8}\.json$/.test(name));
@@ -94,16 +94,21 @@ export async function roundThroughFaults(
     const [want, got] = [digestsOf(source.files), await contentsOf(`${dir}/live`)];
     if (JSON.stringify(want) !== JSON.stringify(got)) throw new Error("other files came back");
   }
-  await requireSwept(store, source.logId, place);
+  await requireSwept(store, source.logId, place, proxy.begun);
   return { saved, restored, faults: proxy.happened.length };
 }
 
 /** What a round that failed left behind goes with the next sweep: no archive stays without its manifest. */
-async function requireSwept(store: CheckpointStore, logId: string, place: S3Place): Promise<void> {
+async function requireSwept(
+  store: CheckpointStore,
+  logId: string,
+  place: S3Place,
+  begun: Iterable<string>,
+): Promise<void> {
   await sweepStore({ store, source: testSource(), logId, orphanGraceMs: -60_000 });
-  const lying = await place.lying();
+  const lying = await place.lying(begun);
   const manifests = lying.filter((name) => name.endsWith(".json") && name.startsWith("checkpoint-"));
-  const archives = lying.filter((name) => name.endsWith(".tar"));
+  const archives = lying.filter((name) => name.endsWith(".tar") || name.endsWith("?uploads"));
   if (archives.map((name) => name.replace(/tar$/, "json")).join() !== manifests.join())
     throw new Error(`after a sweep there was ${lying.join()}`);
 }

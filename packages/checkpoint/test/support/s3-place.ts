@@ -12,8 +12,11 @@ export interface S3Place {
   readonly prefix: string;
   /** A store there, closed with the test. */
   store(options?: Partial<S3StoreOptions>): CheckpointStore;
-  /** What lies there, seen without any part of a store: objects, and unfinished uploads with `?uploads` behind their key. */
-  lying(): Promise<string[]>;
+  /**
+   * What lies there, seen without any part of a store: objects, and unfinished uploads with `?uploads` behind their key. Not every service
+   * lists uploads but by their whole key: those of `begun` are asked for one by one.
+   */
+  lying(begun?: Iterable<string>): Promise<string[]>;
   /** The client that sees that. */
   readonly client: S3;
 }
@@ -45,13 +48,17 @@ function placeIn(s3: TestS3): S3Place {
       onTestFinished(() => store.close());
       return store;
     },
-    async lying() {
+    async lying(begun = []) {
       const where = { Bucket: bucket, Prefix: `${prefix}/` };
       const objects = (await client.listObjectsV2(where)).Contents ?? [];
-      const uploads = (await client.listMultipartUploads(where)).Uploads ?? [];
+      const uploads = new Map<string, string>();
+      for (const Prefix of new Set([where.Prefix, ...begun])) {
+        const listed = (await client.listMultipartUploads({ Bucket: bucket, Prefix })).Uploads ?? [];
+        for (const { Key = "", UploadId = "" } of listed) uploads.set(UploadId, Key);
+      }
       return [
         ...objects.map(({ Key = "" }) => Key.slice(prefix.length + 1)),
-        ...uploads.map(({ Key = "" }) => `${Key.slice(prefix.length + 1)}?uploads`),
+        ...[...uploads.values()].map((Key) => `${Key.slice(prefix.length + 1)}?uploads`),
       ];
     },
   };

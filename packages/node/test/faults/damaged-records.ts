@@ -121,7 +121,7 @@ export async function mangleLease(damaged: Damaged): Promise<string> {
     expiresAt,
   };
   const text = chance.next() < 0.4 ? JSON.stringify(lease) : spoilRecord(JSON.stringify(lease), chance);
-  await put(damaged, "in-progress.json", text);
+  await put(damaged, chance.pick(["in-progress.json", "in-progress-log.json"]), text);
   return `a lease: ${text.slice(0, 300)}`;
 }
 

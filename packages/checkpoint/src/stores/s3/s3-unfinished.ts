@@ -21,12 +21,16 @@ export async function abortUpload(
   );
 }
 
-/** Aborts every upload of `name`, which is this process's alone. Where uploads cannot be listed none is found. */
-export async function abortUploadsOf(access: S3Access, name: string, signal?: AbortSignal): Promise<void> {
+/** Aborts every upload of `name`, of which no process needs one; how many. Where uploads cannot be listed none is found. */
+export async function abortUploadsOf(access: S3Access, name: string, signal?: AbortSignal): Promise<number> {
   const key = access.key(name);
+  let aborted = 0;
   for await (const upload of openUploads(access, key, signal)) {
-    if (upload.key === key) await abortUpload(access, key, upload.id, signal);
+    if (upload.key !== key) continue;
+    await abortUpload(access, key, upload.id, signal);
+    aborted += 1;
   }
+  return aborted;
 }
 
 interface OpenUpload {
@@ -72,14 +76,25 @@ async function* openUploads(
   }
 }
 
-/** Aborts uploads of files whose name begins with `prefix`, as `tidy` of a checkpoint store says; answers their names. */
+/** Aborts uploads of files whose name begins with `prefix`, and of those named, as `tidy` of a checkpoint store says; answers their names. */
 export async function abortDeadUploads(
   access: S3Access,
   prefix: string,
-  { before, isDead }: { readonly before: number; readonly isDead: (name: string) => boolean },
+  {
+    before,
+    isDead,
+    unfinished = [],
+  }: {
+    readonly before: number;
+    readonly isDead: (name: string) => boolean;
+    readonly unfinished?: readonly string[];
+  },
 ): Promise<string[]> {
   const own = access.settings.prefix;
   const aborted: string[] = [];
+  for (const name of unfinished) {
+    if ((await abortUploadsOf(access, name)) > 0) aborted.push(name);
+  }
   for await (const { key, id, begunAt } of openUploads(access, own + prefix)) {
     const name = key.slice(own.length);
     if (begunAt >= before || !isDead(name)) continue;

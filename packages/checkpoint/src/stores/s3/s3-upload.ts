@@ -161,7 +161,7 @@ async function tidy(
   reason: unknown,
 ): Promise<void> {
   const signal = AbortSignal.timeout(TIDY_MS);
-  const attempt = async (work: () => Promise<void>): Promise<void> => {
+  const attempt = async (work: () => Promise<unknown>): Promise<void> => {
     try {
       await work();
     } catch (error) {

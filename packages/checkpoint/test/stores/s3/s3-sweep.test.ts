@@ -28,7 +28,12 @@ test("an upload that lasts for hours is not aborted while its lease is renewed, 
   const server = await memoryS3();
   const store = server.store();
   leaveUpload(server, ARCHIVE, 7_200_000);
-  const lease = await acquireLease(server.store(), { owner: "other", ttlMs: 60_000, clock: systemClock });
+  const lease = await acquireLease(server.store(), {
+    owner: "other",
+    logId: "log-b",
+    ttlMs: 60_000,
+    clock: systemClock,
+  });
   expect((await sweep(store, testSource())).removed).toEqual([]);
   lease?.note({ archive: ARCHIVE, bytes: 1 });
   await lease?.confirm();

@@ -1,0 +1,114 @@
+import { expect, test, vi } from "vitest";
+import { memoryStore } from "../../src/index.ts";
+import type { CheckpointerEvent } from "../../src/index.ts";
+import { HOUR, start } from "../support/bench.ts";
+import { temporaryDirectory } from "../support/places.ts";
+import { namesIn, sweep, take, takeAt } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
+import type { TestSource } from "../support/test-source.ts";
+
+/** A node of another log than that of `testSource()`. */
+function otherSource(logId = "log-b", node = "node-b"): TestSource {
+  return Object.assign(testSource(node), { logId });
+}
+
+function warnings(events: readonly CheckpointerEvent[]): string[] {
+  return events.flatMap((event) => (event.type === "warning" ? [event.about] : []));
+}
+
+test("a log's nodes do not wait for an upload of another log, nor end it", async () => {
+  const store = memoryStore();
+  const slow = testSource();
+  let other: unknown;
+  slow.beforeCapture = async () => {
+    other = await take(store, otherSource(), await temporaryDirectory());
+    const second = await take(store, testSource("node-2"), await temporaryDirectory());
+    expect(second).toMatchObject({ outcome: "skipped", reason: "leased" });
+  };
+  expect(await take(store, slow, await temporaryDirectory())).toMatchObject({ outcome: "taken" });
+  expect(other).toMatchObject({ outcome: "taken" });
+});
+
+test("a log whose id cannot be part of a file's name has a lease all the same", async () => {
+  const store = memoryStore();
+  const source = otherSource("a/b c");
+  const held: string[] = [];
+  source.beforeCapture = async () => void held.push(...(await namesIn(store)));
+  expect(await take(store, source, await temporaryDirectory())).toMatchObject({ outcome: "taken" });
+  expect(held).toEqual([expect.stringMatching(/^in-progress-[0-9a-f]{32}\.json$/)]);
+});
+
+test("while the lease of an earlier build is live, which names no log, nobody uploads", async () => {
+  const store = memoryStore();
+  const expiresAt = new Date(Date.now() + 60_000).toISOString();
+  const lease = { owner: "older", nonce: "1", progress: { bytes: 0 }, expiresAt };
+  await store.create("in-progress.json", JSON.stringify(lease));
+  for (const source of [testSource(), otherSource()]) {
+    const outcome = await take(store, source, await temporaryDirectory());
+    expect(outcome).toMatchObject({ outcome: "skipped", reason: "leased", lease: { owner: "older" } });
+  }
+});
+
+test("retention of one log leaves what another log saved alone, whatever it has", async () => {
+  const store = memoryStore();
+  const dir = await temporaryDirectory();
+  const mine = testSource();
+  for (const txId of [1, 2]) {
+    await takeAt(txId, store, mine, dir);
+    await takeAt(10 + txId, store, otherSource(), dir);
+  }
+  await sweep(store, mine, { policy: { retainAtLeast: 1 } });
+  const manifests = (await namesIn(store)).filter((name) => name.endsWith(".json"));
+  expect(manifests.map((name) => name.split("-")[1])).toEqual(["11", "12", "2"]);
+});
+
+test("that another log's nodes save here is told once for each log, with whose they are", async () => {
+  const { checkpointer, clock, store, source, events, look } = await start();
+  await look();
+  for (const round of [1, 2]) {
+    for (const other of [otherSource(), otherSource("log-c", "node-c")]) {
+      clock.advance(5_000);
+      // Behind this log's own: names are listed by transaction.
+      await takeAt(round, store, other, await temporaryDirectory());
+    }
+    source.txId += 10;
+    await look();
+  }
+  expect(warnings(events)).toEqual(["other-log", "other-log"]);
+  const told = events.filter(({ type }) => type === "warning");
+  expect(told).toEqual(
+    expect.arrayContaining([
+      expect.objectContaining({ message: expect.stringMatching(/node-b saved checkpoint-.*\(log-b\)/) }),
+      expect.objectContaining({ message: expect.stringMatching(/node-c saved checkpoint-.*\(log-c\)/) }),
+    ]),
+  );
+  expect(checkpointer.status().warnings).toMatchObject([{ about: "other-log" }]);
+});
+
+test("what another log saved before this process began, which this log may continue, is no reason to warn", async () => {
+  const { clock, store, events, look, source } = await start();
+  const before = { ...store, now: async () => clock.now() - HOUR };
+  await takeAt(100, before, otherSource(), await temporaryDirectory());
+  await look();
+  source.txId = 5;
+  await look();
+  expect(warnings(events)).toEqual([]);
+});
+
+test("to know whose a checkpoint is, its manifest is read once", async () => {
+  const read = vi.fn<(name: string) => void>();
+  const { clock, store, source, look } = await start(
+    {},
+    {
+      before: async ({ method, name }) =>
+        void (method === "read" && name.startsWith("checkpoint-") && read(name)),
+    },
+  );
+  source.txId = 3;
+  await look();
+  clock.advance(5_000);
+  const name = await takeAt(1, store, otherSource(), await temporaryDirectory());
+  source.txId = 7;
+  for (let n = 0; n < 3; n += 1) await look();
+  expect(read.mock.calls.filter(([file]) => file === `${name}.json`)).toHaveLength(1);
+});

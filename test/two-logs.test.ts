@@ -1,0 +1,77 @@
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { mustCairn, NodeProcess } from "./support/cairn-process.ts";
+
+let folder = "";
+const started: NodeProcess[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-two-logs-"));
+});
+afterAll(async () => {
+  await Promise.all(started.filter((node) => !node.exited).map((node) => node.kill()));
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** A node with a log of its own, whose checkpoints lie in `store`. */
+async function start(id: string, store: string): Promise<NodeProcess> {
+  const file = path.join(folder, `${id}.json`);
+  const place = {
+    "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+    path: path.join(folder, store),
+  };
+  const checkpointer = { store: place, "approx-frequency": "PT1S" };
+  await writeFile(file, JSON.stringify({ "cairn/index-store": { "kv-store": { checkpointer } } }));
+  const node = NodeProcess.start({ id, dir: path.join(folder, id), args: ["-f", file] });
+  started.push(node);
+  await node.ready();
+  return node;
+}
+
+/** Writes, and waits for a checkpoint that has it. */
+async function saved(node: NodeProcess, value: number): Promise<void> {
+  await mustCairn(["tx", "put", "things", "one", String(value), "--url", await node.url()]);
+  await vi.waitFor(
+    async () => {
+      const { checkpoints, index } = await node.status();
+      expect(checkpoints.last?.txId).toBe(index.txId);
+    },
+    { timeout: 60_000, interval: 100 },
+  );
+}
+
+const abouts = async (node: NodeProcess): Promise<string[]> =>
+  (await node.status()).checkpoints.warnings.map(({ about }) => about);
+
+it("two logs in one folder both go on saving, the nodes of both are told, and what they are told to do ends it", async () => {
+  const [a, b] = await Promise.all([start("a", "store"), start("b", "store")]);
+  let value = 0;
+  await vi.waitFor(
+    async () => {
+      value += 1;
+      await Promise.all([saved(a, value), saved(b, value)]);
+      expect([await abouts(a), await abouts(b)]).toEqual([["other-log"], ["other-log"]]);
+    },
+    { timeout: 120_000 },
+  );
+  const [warning] = (await a.status()).checkpoints.warnings;
+  const { id } = (await b.status()).log;
+  expect(warning).toMatchObject({
+    message: expect.stringContaining(`b saved checkpoint-`),
+    hint: expect.stringContaining("Give one of the two a folder or prefix of its own, and restart its nodes"),
+  });
+  expect(warning?.message).toContain(id);
+  const lines = a.lines.filter((line) => line.includes("The nodes of another log"));
+  expect(lines).toHaveLength(1);
+  const metrics = await (await fetch(`${await a.url()}/metrics`)).text();
+  expect(metrics).toMatch(/cairn_checkpoint_warning_timestamp_seconds\{about="other-log"\} [1-9]/);
+
+  await Promise.all([a.stop(), b.stop()]);
+  const moved = await start("b", "store-of-b");
+  const stayed = await start("a", "store");
+  for (const round of [1, 2]) await Promise.all([saved(moved, round * 1000), saved(stayed, round * 1000)]);
+  expect([await abouts(stayed), await abouts(moved)]).toEqual([[], []]);
+  expect(await readdir(path.join(folder, "store-of-b"))).not.toEqual([]);
+});
