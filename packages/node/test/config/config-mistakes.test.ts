@@ -79,6 +79,8 @@ test.each([
   ["a class that cannot be read at once", '"storage-class": "DEEP_ARCHIVE"', /DEEP_ARCHIVE/],
   ["parts that S3 does not take", '"part-size": 1048576', /5242880/],
   ["an address in place of a bucket", '"bucket": "s3://bucket/prefix"', /without s3:\/\//],
+  ["a prefix with an empty part", '"prefix": "a//b"', /without parts that are empty/],
+  ["a prefix that leads upwards", '"prefix": "x/../y"', /without parts that are empty/],
   [
     "a profile and a key",
     '"credentials": {"profile": "p", "access-key-id": "i", "secret-access-key": "k"}',

@@ -1,6 +1,7 @@
 import type { StoredFile } from "../../store/checkpoint-store.ts";
 import { strangeAnswer } from "./s3-access.ts";
 import type { S3Access } from "./s3-access.ts";
+import { pauseBefore } from "./s3-pause.ts";
 import { isStoreName } from "../../store/store-names.ts";
 
 /** The files whose name begins with `prefix`, in name order: one request for each thousand objects. */
@@ -52,6 +53,24 @@ function decoded(key: string | undefined): string | undefined {
     if (error instanceof URIError) return undefined;
     throw error;
   }
+}
+
+/** Whether an object that was just written lists. Asked a few times: some services list late. */
+export async function listsObject(access: S3Access, Key: string, signal: AbortSignal): Promise<boolean> {
+  for (let attempt = 0; attempt < access.settings.maxAttempts; attempt++) {
+    if (attempt > 0) await pauseBefore(attempt - 1);
+    const { Contents = [], EncodingType } = await access.call(
+      (s3, options) =>
+        s3.listObjectsV2(
+          { Bucket: access.settings.bucket, Prefix: Key, MaxKeys: 1, EncodingType: "url" },
+          options,
+        ),
+      { doing: "finding out what it can do", permission: "s3:ListBucket", signal },
+    );
+    const [first] = Contents;
+    if ((EncodingType === "url" ? decoded(first?.Key) : first?.Key) === Key) return true;
+  }
+  return false;
 }
 
 /** Now, by the date of the service's answer to the smallest listing. */

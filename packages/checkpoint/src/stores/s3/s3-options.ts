@@ -84,7 +84,7 @@ const PART = 8 * 1024 * 1024;
 export function s3Settings(options: S3StoreOptions): S3Settings {
   const env = options.env ?? process.env;
   const { bucket, serverSideEncryption, kmsKeyId, storageClass } = options;
-  const folder = (options.prefix ?? "").replace(/^\/+|\/+$/g, "");
+  const folder = folderOf(options.prefix ?? "");
   const endpoint = options.endpoint ?? endpointOf(env);
   const region = options.region ?? (env["AWS_REGION"] || env["AWS_DEFAULT_REGION"] || undefined);
   const address = `s3://${bucket}${folder === "" ? "" : `/${folder}`}`;
@@ -111,6 +111,20 @@ export function s3Settings(options: S3StoreOptions): S3Settings {
     },
     storage: storageClass === undefined ? {} : { StorageClass: storageClass as StorageClass },
   };
+}
+
+/** What services may take for another name: some refuse it, some keep objects under the shorter one and list nothing. */
+const SHORTENED = /(?:^|\/)\.{0,2}(?:\/|$)/;
+
+/** A prefix without slashes at its ends. */
+function folderOf(prefix: string): string {
+  const folder = prefix.replace(/^\/+|\/+$/g, "");
+  if (folder === "" || !SHORTENED.test(folder)) return folder;
+  throw new CairnError(
+    "CONFIG_INVALID",
+    `The prefix ${JSON.stringify(prefix)} has a part that is empty, . or .., which not every S3 service keeps as it is.`,
+    { hint: "Take that part out: write a prefix such as cairn/production." },
+  );
 }
 
 /** The endpoint that the environment names. */

@@ -1,8 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { StoreFindings } from "../../store/checkpoint-store.ts";
 import type { S3Access } from "./s3-access.ts";
 import { dropBody } from "./s3-body.ts";
+import { listsObject } from "./s3-list.ts";
+import type { S3Settings } from "./s3-options.ts";
 
 /** How the ETag in a condition is written: some services compare it with its quotes, others without. */
 export type EtagStyle = "quoted" | "bare";
@@ -32,7 +34,7 @@ export function conditionTag(etag: string, style: EtagStyle): string {
 }
 
 /**
- * Finds out by doing what the service and these credentials allow. At most ten small requests; leaves nothing, or, where nothing may
+ * Finds out by doing what the service and these credentials allow. About a dozen small requests at most; leaves nothing, or, where nothing may
  * be removed, always the same one object.
  */
 export async function probe(access: S3Access): Promise<S3Findings> {
@@ -93,11 +95,23 @@ export async function probe(access: S3Access): Promise<S3Findings> {
       if (wrong === 412) ifMatch = style;
       etag = wrong;
     }
+    if (!(await listsObject(access, Key, signal))) throw unlisted(access.settings);
     const ranges = await knowsRanges(access, Key, signal);
     return { exclusive: creates && ifMatch !== undefined, creates, ifMatch, canDelete, ranges, checksums };
   } finally {
     if (canDelete) await forgive(() => remove(Key));
   }
+}
+
+/** Saved there, a checkpoint would never be found, and nothing would be said. */
+function unlisted({ location }: S3Settings): CairnError {
+  return new CairnError(
+    "STORE_DENIED",
+    `The checkpoint store ${location} does not list what was just written to it, so no checkpoint in it would be found.`,
+    {
+      hint: "Nothing was saved. Give the store another `prefix`, of letters, digits, dashes and slashes; if that changes nothing, the service cannot be used.",
+    },
+  );
 }
 
 async function knowsRanges(access: S3Access, Key: string, signal: AbortSignal): Promise<boolean> {

@@ -1,8 +1,12 @@
 import { Readable } from "node:stream";
 import { expect, test } from "vitest";
+import { listingPage } from "../../support/answering-server.ts";
 import { memoryS3 } from "../../support/memory-s3.ts";
+import { temporaryDirectory } from "../../support/places.ts";
+import { take } from "../../support/rounds.ts";
 import { s3FaultProxy } from "../../support/s3-fault-proxy.ts";
 import { s3Places } from "../../support/s3-place.ts";
+import { testSource } from "../../support/test-source.ts";
 
 const place = s3Places();
 
@@ -22,7 +26,7 @@ test("an upload that loses to an object which has gone since may be tried again,
   proxy.plan = ({ kind }) => (kind === "complete" ? "412" : undefined);
   const upload = (): Promise<unknown> => writer.upload("a.tar", Readable.from([Buffer.alloc(9_000_000)]));
   await expect(upload()).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
-  expect(await lying()).toEqual(["probed.json"]);
+  expect(await lying(proxy.begun)).toEqual(["probed.json"]);
   proxy.plan = () => undefined;
   expect(await upload()).toEqual({ bytes: 9_000_000 });
 });
@@ -34,7 +38,7 @@ test("an upload whose completion is answered by a 200 with an error in it, again
   const writer = store({ endpoint: proxy.endpoint, maxAttempts: 2 });
   const upload = writer.upload("a.tar", Readable.from([Buffer.alloc(9_000_000)]));
   await expect(upload).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
-  expect(await lying()).toEqual([]);
+  expect(await lying(proxy.begun)).toEqual([]);
 });
 
 test("an upload whose completion the service has made, though no answer came, is there and counts as made", async () => {
@@ -44,7 +48,7 @@ test("an upload whose completion the service has made, though no answer came, is
   const writer = store({ endpoint: proxy.endpoint, maxAttempts: 2 });
   const upload = writer.upload("a.tar", Readable.from([Buffer.alloc(9_000_000)]));
   expect(await upload).toEqual({ bytes: 9_000_000 });
-  expect(await lying()).toEqual(["a.tar"]);
+  expect(await lying(proxy.begun)).toEqual(["a.tar"]);
 });
 
 test("a listing costs one request a thousand objects", async () => {
@@ -62,9 +66,9 @@ test("a listing costs one request a thousand objects", async () => {
   expect(proxy.requests).toBe(2);
 });
 
-test("a prefix that a web address would shorten or escape is kept as it is", async () => {
+test("a prefix that a web address would escape is kept as it is", async () => {
   const { store, prefix } = place();
-  for (const odd of ["a/../b", "a/./b", "a//b", "100%41", "a+b c?d#e&f=g", "ünï/код", "'\"<>"]) {
+  for (const odd of ["100%41", "a+b c?d#e&f=g", "ünï/код", "'\"<>", ".a/..b/c.."]) {
     const files = store({ prefix: `${prefix}/${odd}` });
     await files.create("in-progress.json", odd);
     await files.upload("a.tar", Readable.from([Buffer.alloc(6_000_000)]));
@@ -72,4 +76,33 @@ test("a prefix that a web address would shorten or escape is kept as it is", asy
     expect(await files.read("in-progress.json")).toMatchObject({ text: odd });
     for (const { name } of await files.list("")) await files.remove(name);
   }
+});
+
+test.each(["a/../b", "a/./b", "a//b", "..", "a/.."])(
+  "the prefix %s, which a service may shorten, is refused before anything is asked",
+  (prefix) => {
+    const { store } = place();
+    const hint = expect.stringContaining("cairn/production");
+    expect(() => store({ prefix })).toThrow(expect.objectContaining({ code: "CONFIG_INVALID", hint }));
+  },
+);
+
+test("a service that does not list what was written is refused before anything is saved", async () => {
+  const server = await memoryS3();
+  const store = server.store();
+  server.quirks.interfere = ({ query }, response) => {
+    if (!query.has("list-type")) return false;
+    response.setHeader("content-type", "application/xml").end(listingPage([]));
+    return true;
+  };
+  const source = testSource();
+  const round = take(store, source, await temporaryDirectory());
+  await expect(round).rejects.toMatchObject({
+    code: "STORE_DENIED",
+    message: expect.stringContaining("does not list"),
+  });
+  expect(source.captures).toBe(0);
+  expect(server.objects.size).toBe(0);
+  server.quirks.interfere = () => false;
+  expect(await take(store, source, await temporaryDirectory())).toMatchObject({ outcome: "taken" });
 });

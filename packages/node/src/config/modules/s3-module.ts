@@ -63,7 +63,10 @@ export const s3CheckpointStore = defineModule({
       "The bucket, which must be there.",
     ),
     prefix: optional(
-      textLike(/^(?!s3:)[^\s\\]+$/, "a prefix such as cairn/production, without white space"),
+      textLike(
+        /^(?!s3:)(?!.*\/\/)(?!(?:.*\/)?\.{1,2}(?:\/|$))[^\s\\]+$/,
+        "a prefix such as cairn/production, without white space, and without parts that are empty, . or ..",
+      ),
       "A folder in the bucket.",
       "none: the bucket itself",
     ),
