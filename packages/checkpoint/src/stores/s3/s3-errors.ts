@@ -32,6 +32,15 @@ const CREDENTIALS =
 export const STRANGE = "Check that the endpoint is an S3 service, and that no proxy changes its answers.";
 const WAIT = "It is tried again; if it lasts, look at the service and at the network to it.";
 
+/** Of Amazon and of MinIO, which have a word each. */
+function unknownKmsKey({ bucket }: S3Request): Explanation {
+  return [
+    "STORE_DENIED",
+    "the service has no such key of KMS",
+    `Correct the store's \`kms-key-id\`, or leave it out for the key of the bucket ${bucket} or of the account; the key must lie in the bucket's region.`,
+  ];
+}
+
 /** Words whose meaning the status does not tell. */
 const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
   NoSuchBucket: ({ bucket }) => [
@@ -69,6 +78,8 @@ const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
     "the object lies in a storage class that cannot be read at once",
     "Restore the object there first; let no life-cycle rule move checkpoints to an archive class.",
   ],
+  "KMS.NotFoundException": unknownKmsKey,
+  "kms:KeyNotFound": unknownKmsKey,
   SlowDown: () => ["STORE_UNREACHABLE", "the service asks for fewer requests (SlowDown)", WAIT],
 };
 

@@ -30,6 +30,8 @@ test.each([
     /in the region eu-west-1, not us-east-1/,
   ],
   [301, "PermanentRedirect", "", "STORE_DENIED", /in another region, not us-east-1/],
+  [400, "KMS.NotFoundException", "", "STORE_DENIED", /no such key of KMS.*`kms-key-id`/],
+  [404, "kms:KeyNotFound", "", "STORE_DENIED", /no such key of KMS.*`kms-key-id`/],
   [503, "SlowDown", "", "STORE_UNREACHABLE", /asks for fewer requests/],
   [500, "InternalError", "", "STORE_UNREACHABLE", /answered 500 InternalError/],
   [429, "TooManyRequests", "", "STORE_UNREACHABLE", /answered 429/],
