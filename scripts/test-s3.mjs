@@ -1,8 +1,17 @@
-// Runs the tests of S3 against real servers: node scripts/test-s3.mjs [radosgw|swift]... [further arguments of vitest]
+// Runs the tests of S3 against real servers: node scripts/test-s3.mjs [radosgw|swift|minio|versitygw|localstack|moto]... [further
+// arguments of vitest]
 // Without a name: against what CAIRN_TEST_S3_ENDPOINT names, else the small service of localstack.
 import { spawnSync } from "node:child_process";
 
-const SERVERS = ["radosgw", "swift"];
+/** The script of each server, and how it is ended: what takes long to make is kept. */
+const SERVERS = {
+  radosgw: ["localstack/radosgw.sh", "down"],
+  swift: ["localstack/swift.sh", "down"],
+  minio: ["localstack/fetched/minio.sh", "down", "--wipe"],
+  versitygw: ["localstack/fetched/versitygw.sh", "down", "--wipe"],
+  localstack: ["localstack/fetched/localstack.sh", "down", "--wipe"],
+  moto: ["localstack/fetched/moto.sh", "down", "--wipe"],
+};
 const TESTS = [
   "packages/checkpoint/test/stores/s3/s3-service.test.ts",
   "packages/checkpoint/test/stores/s3/s3-refusals.test.ts",
@@ -13,8 +22,10 @@ const TESTS = [
 ];
 
 const args = process.argv.slice(2).filter((arg) => arg !== "--");
-const named = SERVERS.filter((name) => args.includes(name));
-const rest = args.filter((arg) => !SERVERS.includes(arg));
+const named = Object.keys(SERVERS).filter((name) => args.includes(name));
+const rest = args.filter((arg) => !Object.hasOwn(SERVERS, arg));
+// Ctrl-C reaches the tests, too: once they have ended, their server is.
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => undefined);
 
 /** The variables that a server's script tells to a shell. */
 function variablesOf(told) {
@@ -33,7 +44,7 @@ function runTests(env) {
 }
 
 function testOn(name) {
-  const script = `localstack/${name}.sh`;
+  const [script, ...down] = SERVERS[name];
   const { status, stdout } = spawnSync("bash", [script, "up"], {
     stdio: ["ignore", "pipe", "inherit"],
     encoding: "utf8",
@@ -41,7 +52,7 @@ function testOn(name) {
   try {
     return status === 0 && runTests(variablesOf(stdout));
   } finally {
-    spawnSync("bash", [script, "down"], { stdio: "inherit" });
+    spawnSync("bash", [script, ...down], { stdio: "inherit" });
   }
 }
 

@@ -98,12 +98,25 @@ describe("two nodes that share checkpoints through S3 and a log on NATS", () => 
     expect(stderr).toContain(missing.slice("s3://".length, -"/x".length));
   });
 
-  it("wrong credentials are told as such, without the key", async () => {
+  it("wrong credentials are told as such, without the key, by a service that looks at any", async () => {
     const wrong = { ...env, AWS_ACCESS_KEY_ID: "somebody-else", AWS_SECRET_ACCESS_KEY: "not-to-be-told" };
     const { code, stderr } = await runCairn(["checkpoint", "list", place], { env: wrong });
+    expect(stderr).not.toContain("not-to-be-told");
+    const anonymous = await fetch(`${s3.endpoint}/${s3.bucket}?list-type=2&max-keys=1`);
+    if (anonymous.ok) {
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      return;
+    }
     expect(code).toBe(3);
     expect(stderr).toContain("STORE_DENIED");
-    expect(stderr).not.toContain("not-to-be-told");
+  });
+
+  it("a place that a service may take for another one is refused, with what to write", async () => {
+    const { code, stderr } = await runCairn(["checkpoint", "list", `s3://${s3.bucket}/a//b`], { env });
+    expect(code).toBe(2);
+    expect(stderr).toContain("CONFIG_INVALID");
+    expect(stderr).toContain('"a//b"');
+    expect(stderr).toContain("cairn/production");
   });
 });
 
