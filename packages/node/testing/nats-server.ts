@@ -34,6 +34,8 @@ export interface NatsServerOptions {
   readonly jetStream?: boolean;
   /** Default: a new temporary directory. It is not removed when it is given. */
   readonly storeDir?: string;
+  /** It says nothing before TLS begins (`handshake_first`). */
+  readonly silent?: boolean;
 }
 
 const IMAGE = "nats:2.11";
@@ -56,7 +58,7 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
   const start = async (): Promise<void> => {
     child = spawn(command[0] ?? "", command.slice(1), { stdio: "ignore" });
     const exited = once(child, "exit");
-    while (!(await answers(port))) {
+    while (!(await answers(port, options.silent === true))) {
       if (child.exitCode !== null)
         throw new Error(`nats-server exited with ${child.exitCode}: ${command.join(" ")}`);
       await Promise.race([delay(10), exited]);
@@ -128,7 +130,7 @@ async function findBinary(): Promise<string | undefined> {
   return undefined;
 }
 
-function answers(port: number): Promise<boolean> {
+function answers(port: number, silent: boolean): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: "127.0.0.1", port });
     const finish = (answered: boolean): void => {
@@ -136,7 +138,7 @@ function answers(port: number): Promise<boolean> {
       resolve(answered);
     };
     // The greeting comes only when the server is ready for clients.
-    socket.once("data", () => finish(true));
+    socket.once(silent ? "connect" : "data", () => finish(true));
     socket.once("error", () => finish(false));
     socket.once("close", () => finish(false));
   });

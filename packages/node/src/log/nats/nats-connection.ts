@@ -1,8 +1,9 @@
 import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
-import { connect, type NatsConnection } from "nats";
-import { credentialOptions, type NatsCredentials } from "./nats-credentials.ts";
+import { connect, createInbox, DebugEvents, Events, type NatsConnection } from "nats";
+import { credentialOptions, credentialsRefused, type NatsCredentials } from "./nats-credentials.ts";
 import { answeringFirst } from "./nats-reachable.ts";
-import { parseServer } from "./nats-server-url.ts";
+import { type NatsServer, parseServer } from "./nats-server-url.ts";
+import { type NatsTls, tlsFailure } from "./nats-tls-failure.ts";
 
 /** How to reach the NATS servers. */
 export interface NatsConnectionOptions extends NatsCredentials {
@@ -10,6 +11,8 @@ export interface NatsConnectionOptions extends NatsCredentials {
   readonly servers: string | readonly string[];
   /** Shown in the server's list of connections. */
   readonly clientName?: string;
+  /** What the subjects begin with on which the servers answer. Default `_INBOX`. */
+  readonly inboxPrefix?: string;
   /** How long one server may take to answer, in milliseconds. Default 2,500. */
   readonly connectTimeoutMs?: number;
   readonly signal?: AbortSignal;
@@ -24,6 +27,11 @@ export interface LinkListener {
   publishDenied?(subject: string): void;
 }
 
+const CONNECT_TIMEOUT_MS = 2_500;
+/** How often it is looked again why a connection does not come back. */
+const LOOK_AGAIN_MS = 2_000;
+const REFUSED = /authori[sz]ation|authentication|credentials|nkey/i;
+
 /**
  * A connection that comes back by itself for as long as it is not closed. Connecting for the first time is tried once:
  * rejects with `LOG_UNREACHABLE`, and leaves no socket behind.
@@ -32,29 +40,48 @@ export class NatsLink {
   readonly connection: NatsConnection;
   /** The servers as the user wrote them, without secrets. */
   readonly place: string;
+  /** What the subjects begin with on which the servers answer. */
+  readonly inboxPrefix: string;
+  readonly #options: NatsConnectionOptions;
+  readonly #servers: readonly NatsServer[];
+  readonly #tls: NatsTls;
   readonly #listeners = new Set<LinkListener>();
   #connected = true;
-  /** Whether it is down because the server does not take the credentials any more. */
-  #isRefused = false;
+  /** Why it does not come back, as far as that is known. */
+  #why: CairnError | undefined;
+  #lookedAt = Number.NEGATIVE_INFINITY;
 
-  private constructor(connection: NatsConnection, place: string) {
+  private constructor(
+    connection: NatsConnection,
+    {
+      options,
+      servers,
+      tls,
+    }: { options: NatsConnectionOptions; servers: readonly NatsServer[]; tls: NatsTls },
+  ) {
     this.connection = connection;
-    this.place = place;
+    this.place = placeOf(servers);
+    this.inboxPrefix = options.inboxPrefix ?? "_INBOX";
+    this.#options = options;
+    this.#servers = servers;
+    this.#tls = tls;
     void this.#watch();
   }
 
   static async open(options: NatsConnectionOptions): Promise<NatsLink> {
-    const { connectTimeoutMs: timeout = 2_500, signal } = options;
+    const { connectTimeoutMs: timeout = CONNECT_TIMEOUT_MS, signal, inboxPrefix } = options;
     const written = typeof options.servers === "string" ? options.servers.split(",") : options.servers;
     const servers = written.map(parseServer);
-    const place = servers.map(({ address }) => address).join(", ");
     const tlsFirst = typeof options.tls === "object" && options.tls.handshakeFirst === true;
+    const credentials = await credentialOptions(options, servers);
+    const tls: NatsTls = credentials.tls ?? undefined;
     const addresses = await answeringFirst(servers, { timeout, silent: tlsFirst, signal });
     let connection: NatsConnection;
     try {
       connection = await connect({
-        ...(await credentialOptions(options, servers)),
+        ...credentials,
         servers: addresses,
+        ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
         // In the order in which they answered.
         noRandomize: true,
         name: options.clientName ?? "cairn",
@@ -69,9 +96,12 @@ export class NatsLink {
         noAsyncTraces: true,
       });
     } catch (error) {
-      throw connectError(place, error);
+      if (REFUSED.test(errorMessage(error))) {
+        throw credentialsRefused(placeOf(servers), options, servers, error);
+      }
+      throw (await tlsFailure(servers, tls, timeout)) ?? connectError(placeOf(servers), error);
     }
-    const link = new NatsLink(connection, place);
+    const link = new NatsLink(connection, { options, servers, tls });
     if (signal?.aborted === true) await link.close();
     signal?.throwIfAborted();
     return link;
@@ -80,7 +110,7 @@ export class NatsLink {
   /** Throws `LOG_UNREACHABLE` while the connection is down, so that nobody waits for a timeout to learn it. */
   check(): void {
     if (this.#connected && !this.connection.isClosed()) return;
-    if (this.#isRefused) throw credentialsRefused(this.place);
+    if (this.#why !== undefined) throw this.#why;
     throw new CairnError("LOG_UNREACHABLE", `The connection to NATS at ${this.place} is down.`, {
       hint: "It is being tried again. Check that the server runs.",
     });
@@ -102,17 +132,26 @@ export class NatsLink {
     await this.connection.close();
   }
 
+  /** A subject of its own below the prefix, to be answered on. */
+  createInbox(): string {
+    return createInbox(this.inboxPrefix);
+  }
+
   async #watch(): Promise<void> {
     for await (const status of this.connection.status()) {
       const { type, data, permissionContext } = status;
-      if (permissionContext === undefined && REFUSED.test(String(data))) this.#isRefused = true;
+      if (type === Events.Error && permissionContext === undefined && REFUSED.test(String(data))) {
+        this.#why = credentialsRefused(this.place, this.#options, this.#servers, data);
+      }
       if (type === "disconnect") {
         this.#connected = false;
         for (const listener of this.#listeners) listener.interrupted?.();
       } else if (type === "reconnect") {
         this.#connected = true;
-        this.#isRefused = false;
+        this.#why = undefined;
         for (const listener of this.#listeners) listener.restored?.();
+      } else if (type === DebugEvents.Reconnecting) {
+        void this.#lookWhy();
       } else if (permissionContext?.operation === "publish") {
         for (const listener of this.#listeners) listener.publishDenied?.(permissionContext.subject);
       }
@@ -120,6 +159,23 @@ export class NatsLink {
     this.#connected = false;
     for (const listener of this.#listeners) listener.interrupted?.();
   }
+
+  /** The client does not say why a handshake came to nothing. */
+  async #lookWhy(): Promise<void> {
+    if (performance.now() - this.#lookedAt < LOOK_AGAIN_MS) return;
+    this.#lookedAt = performance.now();
+    const failure = await tlsFailure(
+      this.#servers,
+      this.#tls,
+      this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+    );
+    this.#lookedAt = performance.now();
+    if (failure !== undefined && !this.#connected) this.#why = failure;
+  }
+}
+
+function placeOf(servers: readonly NatsServer[]): string {
+  return servers.map(({ address }) => address).join(", ");
 }
 
 function connectError(place: string, error: unknown): CairnError {
@@ -134,18 +190,8 @@ function connectError(place: string, error: unknown): CairnError {
       },
     );
   }
-  if (REFUSED.test(errorMessage(error))) return credentialsRefused(place, error);
   return new CairnError("LOG_UNREACHABLE", `NATS at ${place} cannot be reached: ${errorMessage(error)}.`, {
     hint: "Check the servers and the TLS settings of the log, and that nats-server runs.",
     cause: error,
-  });
-}
-
-const REFUSED = /authori[sz]ation|authentication|credentials|nkey/i;
-
-function credentialsRefused(place: string, cause?: unknown): CairnError {
-  return new CairnError("LOG_UNREACHABLE", `NATS at ${place} does not accept the credentials.`, {
-    hint: "Check user, password, token, or the credentials-file or nkey-seed-file of the log, and whether they have expired. A file is read again at each attempt, so that renewing it is enough.",
-    cause,
   });
 }

@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { CairnError } from "@cairn/kv";
@@ -11,6 +10,7 @@ import {
   type TlsOptions,
 } from "nats";
 import type { NatsServer } from "./nats-server-url.ts";
+import { configuredFile, readTlsFiles } from "./nats-tls-files.ts";
 
 /** Who we are to the NATS servers, and how the connection is protected. Secrets are never part of a message. */
 export interface NatsCredentials {
@@ -34,17 +34,7 @@ export async function credentialOptions(
   const token = credentials.token ?? inUrl?.token;
   const tls = credentials.tls === true || servers.some((server) => server.tls) ? {} : undefined;
   const authenticator = await fromFile(credentials);
-  // The client reads them only when a server offers TLS, and tells a missing file as a server that cannot be reached.
-  if (typeof credentials.tls === "object") {
-    const { caFile, certFile, keyFile } = credentials.tls;
-    for (const [key, path] of Object.entries({
-      "ca-file": caFile,
-      "cert-file": certFile,
-      "key-file": keyFile,
-    })) {
-      if (path !== undefined) await configuredFile(key, path);
-    }
-  }
+  if (typeof credentials.tls === "object") await readTlsFiles(credentials.tls);
   return {
     ...(authenticator === undefined ? {} : { authenticator }),
     ...(user === undefined ? {} : { user }),
@@ -70,48 +60,134 @@ function withTls(tls: object | undefined, servers: readonly NatsServer[]): Pick<
   return { tls: { ...tls, checkServerIdentity: checkIdentity } as TlsOptions };
 }
 
-async function fromFile({
-  credentialsFile,
-  nkeySeedFile,
-}: NatsCredentials): Promise<Authenticator | undefined> {
-  if (credentialsFile !== undefined) {
-    return readAgain(
-      credentialsFile,
-      await configuredFile("credentials-file", credentialsFile),
-      credsAuthenticator,
+async function fromFile(credentials: NatsCredentials): Promise<Authenticator | undefined> {
+  const way = fileOf(credentials);
+  if (way === undefined) return undefined;
+  const { parameter, path } = way;
+  const first = await configuredFile(parameter, path);
+  try {
+    way.authenticator(first)("nonce");
+  } catch (error) {
+    throw new CairnError(
+      "CONFIG_INVALID",
+      `The ${parameter} of the NATS log, ${path}, holds no ${way.holds}.`,
+      {
+        hint: way.cure,
+        cause: error,
+      },
     );
   }
+  return readAgain(path, way.authenticator(first), way.authenticator);
+}
+
+/** A file that says who we are. */
+interface CredentialsFile {
+  readonly parameter: "credentials-file" | "nkey-seed-file";
+  readonly path: string;
+  readonly authenticator: (bytes: Uint8Array) => Authenticator;
+  readonly holds: string;
+  readonly cure: string;
+}
+
+function fileOf({ credentialsFile, nkeySeedFile }: NatsCredentials): CredentialsFile | undefined {
+  if (credentialsFile !== undefined) {
+    return {
+      parameter: "credentials-file",
+      path: credentialsFile,
+      authenticator: credsAuthenticator,
+      holds: "credentials",
+      cure: "It has to be a .creds file as nsc writes it (nsc generate creds): a user's JWT and its seed, each between lines of dashes.",
+    };
+  }
   if (nkeySeedFile === undefined) return undefined;
-  return readAgain(nkeySeedFile, await configuredFile("nkey-seed-file", nkeySeedFile), (bytes) => {
-    return nkeyAuthenticator(Buffer.from(Buffer.from(bytes).toString("latin1").trim(), "latin1"));
-  });
+  return {
+    parameter: "nkey-seed-file",
+    path: nkeySeedFile,
+    authenticator: (bytes) =>
+      nkeyAuthenticator(Buffer.from(Buffer.from(bytes).toString("latin1").trim(), "latin1")),
+    holds: "seed of an nkey",
+    cure: "It has to hold the seed of a user alone, which begins with SU (nsc generate nkey --user).",
+  };
 }
 
 /** Credentials expire and are renewed in their file while a node runs: they are read for each connection, once more for each attempt. */
 function readAgain(
   path: string,
-  first: Uint8Array,
+  first: Authenticator,
   authenticator: (bytes: Uint8Array) => Authenticator,
 ): Authenticator {
   let last = first;
   return (nonce) => {
     try {
       // The client asks for them in the middle of its handshake, and does not wait.
-      last = readFileSync(path);
+      const renewed = authenticator(readFileSync(path));
+      const answer = renewed(nonce);
+      last = renewed;
+      return answer;
     } catch {
-      // It may be in the middle of being replaced.
+      // It may be in the middle of being replaced; an error here would close the connection for good.
+      return last(nonce);
     }
-    return authenticator(last)(nonce);
   };
 }
 
-async function configuredFile(key: string, path: string): Promise<Uint8Array> {
+/**
+ * `LOG_UNREACHABLE` for credentials that the servers at `place` do not take: which they were, whether they have expired, and what to look
+ * at. Reads the file of credentials.
+ */
+export function credentialsRefused(
+  place: string,
+  credentials: NatsCredentials,
+  servers: readonly NatsServer[],
+  cause?: unknown,
+): CairnError {
+  const { message, hint } = refusalOf(place, credentials, servers);
+  return new CairnError("LOG_UNREACHABLE", message, { hint, cause });
+}
+
+const READ_AGAIN = "It is read again at each attempt, so that renewing it is enough.";
+
+function refusalOf(
+  place: string,
+  credentials: NatsCredentials,
+  servers: readonly NatsServer[],
+): { message: string; hint: string } {
+  const refused = `NATS at ${place} does not accept the credentials`;
+  const { parameter, path } = fileOf(credentials) ?? {};
+  if (path !== undefined) {
+    const expired = parameter === "credentials-file" ? expiryOf(path) : undefined;
+    if (expired !== undefined && expired.getTime() <= Date.now()) {
+      return {
+        message: `${refused} in the ${parameter} ${path}: they expired at ${expired.toISOString()}.`,
+        hint: `Renew the file (nsc generate creds). ${READ_AGAIN}`,
+      };
+    }
+    return {
+      message: `${refused} in the ${parameter} ${path}.`,
+      hint: `Check that the server knows this user, that it was not revoked, and that its account is there. ${READ_AGAIN}`,
+    };
+  }
+  const has = (part: "user" | "token"): boolean =>
+    credentials[part] !== undefined || servers.some((server) => server[part] !== undefined);
+  if (has("user")) return { message: `${refused}.`, hint: `Check "user" and "password" of the log.` };
+  if (has("token")) return { message: `${refused}.`, hint: `Check "token" of the log.` };
+  const certificate = typeof credentials.tls === "object" && credentials.tls.certFile !== undefined;
+  return {
+    message: `NATS at ${place} asks for credentials, and the log has none that it takes.`,
+    hint: certificate
+      ? `Give the log "user" and "password", "token", "credentials-file" or "nkey-seed-file"; or let the server know the user that the certificate in "cert-file" stands for (verify_and_map).`
+      : `Give the log "user" and "password", "token", "credentials-file" or "nkey-seed-file".`,
+  };
+}
+
+/** When the user's JWT in a .creds file expires; undefined where it does not, or none can be read. */
+function expiryOf(path: string): Date | undefined {
   try {
-    return await readFile(path);
-  } catch (error) {
-    throw new CairnError("CONFIG_INVALID", `The ${key} of the NATS log, ${path}, cannot be read.`, {
-      hint: "Check the path and who may read the file.",
-      cause: error,
-    });
+    const [, claims = ""] =
+      /^-{3,}BEGIN NATS USER JWT-{3,}\s+\S+?\.(\S+?)\./m.exec(readFileSync(path, "latin1")) ?? [];
+    const { exp } = JSON.parse(Buffer.from(claims, "base64url").toString()) as { exp?: unknown };
+    return typeof exp === "number" && exp > 0 ? new Date(exp * 1_000) : undefined;
+  } catch {
+    return undefined;
   }
 }

@@ -1,6 +1,7 @@
 import { connect } from "node:net";
-import { CairnError, errorMessage } from "@cairn/kv";
+import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 import type { NatsServer } from "./nats-server-url.ts";
+import { awaitsTls } from "./nats-tls-failure.ts";
 
 /** How {@link answeringFirst} tries the servers. */
 export interface ProbeOptions {
@@ -28,15 +29,8 @@ export async function answeringFirst(
   options.signal?.throwIfAborted();
   const failed = answers.find((answer) => answer.status === "rejected");
   if (failed !== undefined && answers.every(({ status }) => status === "rejected")) {
-    const place = servers.map(({ address }) => address).join(", ");
-    throw new CairnError(
-      "LOG_UNREACHABLE",
-      `NATS at ${place} cannot be reached: ${errorMessage(failed.reason)}.`,
-      {
-        hint: "Check the servers of the log, and that nats-server runs.",
-        cause: failed.reason,
-      },
-    );
+    const silent = shuffled.filter((_, index) => tookConnection(answers[index]));
+    throw (await unheard(options.silent ? [] : silent, options)) ?? unreachable(servers, failed.reason);
   }
   const addresses = shuffled.map(({ address }) => address);
   const answered = (index: number): boolean => answers[index]?.status === "fulfilled";
@@ -44,6 +38,33 @@ export async function answeringFirst(
     ...addresses.filter((_, index) => answered(index)),
     ...addresses.filter((_, index) => !answered(index)),
   ];
+}
+
+/** Whether a server that answered nothing listens at all. */
+function tookConnection(answer: PromiseSettledResult<void> | undefined): boolean {
+  return answer?.status === "rejected" && systemErrorCode(answer.reason) === undefined;
+}
+
+async function unheard(
+  servers: readonly NatsServer[],
+  { timeout }: ProbeOptions,
+): Promise<CairnError | undefined> {
+  const waiting = await Promise.all(servers.map((server) => awaitsTls(server, timeout)));
+  const { address } = servers.find((_, index) => waiting[index] === true) ?? {};
+  if (address === undefined) return undefined;
+  return new CairnError(
+    "LOG_UNREACHABLE",
+    `NATS at ${address} waits for TLS to begin before it says anything (handshake_first).`,
+    { hint: `Set "handshake-first?" of the log's tls to true.` },
+  );
+}
+
+function unreachable(servers: readonly NatsServer[], cause: unknown): CairnError {
+  const place = servers.map(({ address }) => address).join(", ");
+  return new CairnError("LOG_UNREACHABLE", `NATS at ${place} cannot be reached: ${errorMessage(cause)}.`, {
+    hint: "Check the servers of the log, and that nats-server runs.",
+    cause,
+  });
 }
 
 function probe(server: NatsServer, { timeout, silent, signal }: ProbeOptions): Promise<void> {

@@ -157,19 +157,6 @@ describe("connecting to NATS", () => {
     await log.close();
   });
 
-  it("says that a file holds no credentials", async () => {
-    const server = await started();
-    const folder = await mkdtemp(join(tmpdir(), "cairn-creds-"));
-    cleanups.push(() => rm(folder, { recursive: true }));
-    const file = join(folder, "node.creds");
-    await writeFile(file, "nothing");
-    const options = { servers: server.url, credentialsFile: file };
-    await expect(openNatsTxLog(options)).rejects.toMatchObject({
-      code: "LOG_UNREACHABLE",
-      hint: /credentials-file/,
-    });
-  });
-
   it("says at once what the user of the log may not do", async () => {
     const folder = await mkdtemp(join(tmpdir(), "cairn-permissions-"));
     cleanups.push(() => rm(folder, { recursive: true }));

@@ -1,0 +1,168 @@
+import { once } from "node:events";
+import { connect, isIP, type Socket } from "node:net";
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
+import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
+import type { TlsOptions } from "nats";
+import type { NatsServer } from "./nats-server-url.ts";
+import { readTlsFiles } from "./nats-tls-files.ts";
+
+/** How the log's connections are protected: the client's own options. */
+export type NatsTls = TlsOptions | undefined;
+
+/** With TLS 1.3 a server judges a client's certificate only after the client has taken the handshake for done. */
+const VERDICT_MS = 1_000;
+
+/**
+ * Why TLS with the servers comes to nothing, as `LOG_UNREACHABLE` with the parameter that cures it; undefined where that is not the reason.
+ * The client tells a certificate that the server refuses as a timeout, so each server is asked once more, up to the end of the handshake.
+ */
+export async function tlsFailure(
+  servers: readonly NatsServer[],
+  tls: NatsTls,
+  timeoutMs: number,
+): Promise<CairnError | undefined> {
+  const found = await Promise.all(
+    servers.map(async (server) => explained(server, tls, await handshakeError(server, tls, timeoutMs))),
+  );
+  return found.find((one) => one !== undefined);
+}
+
+/** Whether a server that says nothing waits for TLS to begin (`handshake_first`). */
+export async function awaitsTls(server: NatsServer, timeoutMs: number): Promise<boolean> {
+  // Nothing is sent to it but the handshake.
+  const secure = connectTls({ host: server.host, port: server.port, rejectUnauthorized: false });
+  const error = await outcomeOf(secure, timeoutMs, ["secureConnect"]);
+  secure.destroy();
+  return error === undefined || alertOf(error) !== undefined;
+}
+
+async function handshakeError(server: NatsServer, tls: NatsTls, timeoutMs: number): Promise<unknown> {
+  const { handshakeFirst, caFile, certFile, keyFile, ...rest } = tls ?? {};
+  const files = { caFile, certFile, keyFile } as Parameters<typeof readTlsFiles>[0];
+  const place = { host: server.host, port: server.port };
+  let socket: Socket | undefined;
+  let secure: TLSSocket | undefined;
+  try {
+    const contents = await readTlsFiles(files);
+    if (handshakeFirst !== true) {
+      socket = connect(place);
+      if (!(await offersTls(socket, timeoutMs))) return undefined;
+    }
+    const name = isIP(server.host) === 0 ? { servername: server.host } : {};
+    const options = { ...rest, ...contents, ...name, ...(socket === undefined ? place : { socket }) };
+    secure = connectTls(options as ConnectionOptions);
+    const failed = await outcomeOf(secure, timeoutMs, ["secureConnect"]);
+    return failed ?? (await outcomeOf(secure, VERDICT_MS, ["data", "late"]));
+  } catch (error) {
+    return error;
+  } finally {
+    secure?.destroy();
+    socket?.destroy();
+  }
+}
+
+async function offersTls(socket: Socket, timeoutMs: number): Promise<boolean> {
+  let said = "";
+  socket.on("data", (chunk: Buffer) => (said += chunk.toString("latin1")));
+  socket.on("error", () => undefined);
+  try {
+    while (!said.includes("\r\n")) await once(socket, "data", { signal: AbortSignal.timeout(timeoutMs) });
+    socket.removeAllListeners("data");
+    // TLS reads the socket itself from here on.
+    socket.pause();
+    return /"tls_(required|available)":\s*true/.test(said);
+  } catch {
+    return false;
+  }
+}
+
+/** What went wrong before one of the events came; without "late" among them, so did waiting too long. */
+async function outcomeOf(
+  secure: TLSSocket,
+  timeoutMs: number,
+  events: readonly string[],
+): Promise<Error | undefined> {
+  return await new Promise((resolve) => {
+    const timer = setTimeout(
+      () => resolve(events.includes("late") ? undefined : new Error("it did not answer in time")),
+      timeoutMs,
+    );
+    const end = (error?: Error): void => {
+      clearTimeout(timer);
+      resolve(error);
+    };
+    for (const event of events) secure.once(event, () => end());
+    // One may still come when nobody waits any more.
+    secure.on("error", end);
+    secure.once("close", () => end(new Error("it closed the connection")));
+  });
+}
+
+function explained(server: NatsServer, tls: NatsTls, error: unknown): CairnError | undefined {
+  if (error === undefined || error instanceof CairnError) return error;
+  const { message, hint } = reasonOf(server, tls, error) ?? {};
+  return message === undefined
+    ? undefined
+    : new CairnError("LOG_UNREACHABLE", message, { ...(hint === undefined ? {} : { hint }), cause: error });
+}
+
+interface Reason {
+  readonly message: string;
+  readonly hint: string;
+}
+
+function reasonOf({ address }: NatsServer, tls: NatsTls, error: unknown): Reason | undefined {
+  const code = systemErrorCode(error) ?? "";
+  const alert = alertOf(error);
+  if (UNKNOWN_AUTHORITY.has(code)) {
+    return {
+      message: `The certificate of NATS at ${address} is signed by an authority that this node does not trust: ${errorMessage(error)}.`,
+      hint: `Give "ca-file" of the log's tls the certificate of the authority that signed the server's.`,
+    };
+  }
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
+    return {
+      message: `The certificate of NATS at ${address} is not one of this address: ${errorMessage(error)}`,
+      hint: `Write in "servers" a name or an address that the certificate has, or give the server a certificate that has this one.`,
+    };
+  }
+  if (code === "CERT_HAS_EXPIRED" || code === "CERT_NOT_YET_VALID") {
+    return {
+      message: `The certificate of NATS at ${address} is not valid now: ${errorMessage(error)}.`,
+      hint: "Renew the server's certificate, or that of the authority which signed it, and check the clock of this machine.",
+    };
+  }
+  if (code === "ERR_SSL_WRONG_VERSION_NUMBER" && tls?.handshakeFirst === true) {
+    return {
+      message: `NATS at ${address} does not begin with TLS, but says first who it is.`,
+      hint: `Set "handshake-first?" of the log's tls to false, or handshake_first of the server's tls to true.`,
+    };
+  }
+  if (alert === undefined) return undefined;
+  if (tls?.certFile === undefined) {
+    return {
+      message: `NATS at ${address} asks for a certificate of this node (${alert}).`,
+      hint: `Give "cert-file" and "key-file" of the log's tls a certificate that the server's ca_file vouches for.`,
+    };
+  }
+  return {
+    message: `NATS at ${address} does not accept this node's certificate (${alert}).`,
+    hint: `Give "cert-file" and "key-file" of the log's tls a certificate that has not expired, for clients, and signed by an authority in the server's ca_file.`,
+  };
+}
+
+const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+]);
+
+/** What the other side said when it broke a handshake off, in OpenSSL's words: "unknown ca". */
+function alertOf(error: unknown): string | undefined {
+  return /_ALERT_(.+)$/
+    .exec(systemErrorCode(error) ?? "")?.[1]
+    ?.toLowerCase()
+    .replaceAll("_", " ");
+}
