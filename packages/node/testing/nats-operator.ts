@@ -25,6 +25,7 @@ export interface StreamEdit {
   readonly discard?: "old" | "new";
   readonly sealed?: boolean;
   readonly description?: string;
+  readonly subjects?: string[];
 }
 
 /**
@@ -68,9 +69,9 @@ export class NatsOperator {
   }
 
   /** Publishes as whoever may, without any part of a node. Answers the message's position. */
-  async publish(payload: Uint8Array, messageId?: string): Promise<number> {
+  async publish(payload: Uint8Array, messageId?: string, subject = `${this.stream}.tx`): Promise<number> {
     const options = messageId === undefined ? {} : { msgID: messageId };
-    return (await this.#client.jetstream().publish(`${this.stream}.tx`, payload, options)).seq;
+    return (await this.#client.jetstream().publish(subject, payload, options)).seq;
   }
 
   /** Removes all messages before `position`. */
@@ -95,6 +96,12 @@ export class NatsOperator {
   /** Makes the log's stream before a node does, with the settings of one that lets single messages be deleted. */
   async makeDeletable(): Promise<void> {
     await this.#manager.streams.add({ name: this.stream, subjects: [`${this.stream}.tx`] });
+  }
+
+  /** Makes the log's stream before a node does, for so many readers at once. */
+  async makeForReaders(readers: number): Promise<void> {
+    const config = { name: this.stream, subjects: [`${this.stream}.tx`], max_consumers: readers };
+    await this.#manager.streams.add(config);
   }
 
   /** Makes a stream with so many replicas and removes it again. */

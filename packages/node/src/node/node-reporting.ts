@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from "@cairn/checkpoint";
 import type { Logger } from "pino";
 import type { NodeStatus } from "@cairn/client";
+import type { CairnError } from "@cairn/kv";
 import { PeerServer } from "../cluster/peer-server.ts";
 import type { Meet } from "../checkpoints/met-chains.ts";
 import { OnePast } from "./one-past.ts";
@@ -177,7 +178,7 @@ export class NodeReporting {
   async #explain(phase: string, txId: number): Promise<WaitingFor | undefined> {
     const { life } = this.#parts;
     const { log, failure, report, identity, index } = life;
-    const why = failure === undefined ? "" : ` (${failure.code}: ${failure.message.replace(/\.$/, "")})`;
+    const why = failure === undefined ? "" : inBrackets(failure);
     // In the order in which a node needs them: what is named is the first that it cannot get past.
     if (log === undefined) return { what: "log", text: `the log to be opened${why}` };
     if (failure?.code.startsWith("STORE_") === true) {
@@ -190,16 +191,25 @@ export class NodeReporting {
       const places = report.asking.map((store) => store.identity ?? store.location);
       return { what: "store", text: `an answer of the checkpoint store ${places.join(" or ")}${why}` };
     }
-    const bounds = await askBounds(log);
-    if (bounds === undefined)
-      return { what: "log", text: `the log "${log.name}", which does not answer${why}` };
+    const refusals: CairnError[] = [];
+    const bounds = await askBounds(log, (error) => refusals.push(error));
+    if (bounds === undefined) {
+      const [refusal] = refusals.map(inBrackets);
+      return { what: "log", text: `the log "${log.name}", which does not answer${refusal ?? why}` };
+    }
     if (phase === "restoring") {
       return { what: "files", text: `the files of an index or of a checkpoint store to be read${why}` };
     }
     const offset = identity === undefined || index === undefined ? 0 : logOffset(identity, index.state);
     const last = bounds.last + offset;
     if (last <= txId) return undefined;
-    const text = `transactions up to ${last}, which the log "${log.name}" has and which do not come or are not applied`;
+    const [unread = ""] = this.logWarnings.filter(({ code }) => code === "LOG_UNREACHABLE").map(inBrackets);
+    const text = `transactions up to ${last}, which the log "${log.name}" has and which do not come or are not applied${unread}`;
     return { what: "messages", text };
   }
+}
+
+/** Why something is waited for, behind what it is. */
+function inBrackets({ code, message }: { readonly code: string; readonly message: string }): string {
+  return ` (${code}: ${message.replace(/\.$/, "")})`;
 }

@@ -108,15 +108,19 @@ async function newestChains(index: IndexStore | undefined): Promise<Chains> {
   }
 }
 
-/** What a log says of its bounds; undefined when it does not within two seconds. */
-export async function askBounds(log: TxLog | undefined): Promise<LogBounds | undefined> {
+/** What a log says of its bounds; undefined when it does not within two seconds. `onUnreachable` is told why, where the log says so. */
+export async function askBounds(
+  log: TxLog | undefined,
+  onUnreachable?: (error: CairnError) => void,
+): Promise<LogBounds | undefined> {
   if (log === undefined) return undefined;
   try {
     const bounds = await inTime(log.bounds(), LOG_ANSWER_MS);
     return bounds === LATE ? undefined : bounds;
   } catch (error) {
-    if (isCairnError(error, "LOG_UNREACHABLE")) return undefined;
-    throw error;
+    if (!isCairnError(error, "LOG_UNREACHABLE")) throw error;
+    onUnreachable?.(error);
+    return undefined;
   }
 }
 

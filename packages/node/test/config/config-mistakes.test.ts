@@ -95,6 +95,20 @@ test.each([
 });
 
 test.each([
+  ["a user without a password", '"user": "u"', /a user without a password.*\n.*Give password/],
+  ["a password without a user", '"password": "p"', /a password without a user/],
+  ["two ways to log in", '"token": "t", "nkey-seed-file": "seed"', /2 ways to log in/],
+  ["a pattern for inboxes", '"inbox-prefix": "_INBOX.>"', /inbox-prefix.*\n?.*without white space, \* and >/],
+  ["a key without its certificate", '"tls": {"key-file": "key.pem"}', /Give both cert-file and key-file/],
+])("of a log on NATS, %s is told", async (_what, parameter, told) => {
+  const problems = await problemsOf({
+    json: `{"cairn/tx-log": {"cairn/module": "cairn.nats/->tx-log", ${parameter}}}`,
+  });
+  expect(problems).toHaveLength(1);
+  expect(formatProblems(problems)).toMatch(told);
+});
+
+test.each([
   ["a token", '{"cairn/http-server": {"auth-token": 123454321}}', "123454321"],
   [
     "an address with a password",

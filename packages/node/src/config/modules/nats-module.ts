@@ -1,6 +1,6 @@
 import { isCairnError } from "@cairn/kv";
 import { parseServer } from "../../log/nats/nats-server-url.ts";
-import { DOMAIN, openNatsTxLog } from "../../log/nats/nats-tx-log.ts";
+import { DOMAIN, INBOX_PREFIX, openNatsTxLog } from "../../log/nats/nats-tx-log.ts";
 import type { NatsTxLogOptions } from "../../log/nats/nats-tx-log.ts";
 import { txLogParameters } from "./common-parameters.ts";
 import { atMostOneOf } from "../types/json-schema.ts";
@@ -115,6 +115,11 @@ export const natsTxLog = defineModule({
     password: secret("The user's password."),
     token: secret("A token."),
     "nkey-seed-file": optional(path(), "A file that holds an nkey's seed."),
+    "inbox-prefix": optional(
+      textLike(INBOX_PREFIX, "parts of a subject with points between them, without white space, * and >"),
+      "What the subjects begin with on which the servers answer.",
+      "`_INBOX`",
+    ),
     tls: optional(tls, "Whether, and with which files, to use TLS.", "as the servers ask for it"),
     "max-inflight": withDefault(
       integer(1, 100_000),
@@ -123,11 +128,13 @@ export const natsTxLog = defineModule({
     ),
     ...txLogParameters,
   },
-  constraint: { ...atMostOneOf(LOGINS), dependentRequired: { password: ["user"] } },
+  constraint: { ...atMostOneOf(LOGINS), dependentRequired: { password: ["user"], user: ["password"] } },
   check(values) {
     const ways = LOGINS.filter((name) => values[name] !== undefined);
     if (ways.length > 1)
       return { message: `There are ${ways.length} ways to log in: ${ways.join(", ")}.`, hint: "Keep one." };
+    if (values.user !== undefined && values.password === undefined)
+      return { message: "There is a user without a password.", hint: "Give password too." };
     if (values.password === undefined || values.user !== undefined) return undefined;
     return { message: "There is a password without a user.", hint: "Give user too, or use token." };
   },
@@ -147,6 +154,7 @@ export const natsTxLog = defineModule({
       ...(user === undefined ? {} : { user }),
       ...(password === undefined ? {} : { password }),
       ...(token === undefined ? {} : { token }),
+      ...(values["inbox-prefix"] === undefined ? {} : { inboxPrefix: values["inbox-prefix"] }),
       ...(tlsOption === undefined ? {} : { tls: tlsOption }),
     };
     return ({ signal }) => openNatsTxLog({ ...options, signal });

@@ -1,5 +1,5 @@
 import { CairnError, errorMessage } from "@cairn/kv";
-import { createInbox, type Msg, type NatsError, type Subscription } from "nats";
+import { type Msg, type NatsError, type Subscription } from "nats";
 import type { NatsLink } from "./nats-connection.ts";
 import type { NatsStream } from "./nats-stream.ts";
 import { covers } from "./nats-stream-settings.ts";
@@ -60,7 +60,7 @@ export class NatsPeers implements PeerChannel {
     const { config } = await this.#stream.info();
     if (config.subjects.some((pattern) => covers(pattern, this.address))) throw this.#captured(config.name);
     if (signal.aborted) return;
-    const inbox = createInbox();
+    const inbox = this.#link.createInbox();
     const answers = this.#subscribe(inbox, {});
     if (answers === undefined) return;
     let denied: CairnError | undefined;
@@ -107,7 +107,7 @@ export class NatsPeers implements PeerChannel {
       "UNAUTHORIZED",
       `NATS at ${this.#link.place} does not let this user ${action} ${subject}${why}.`,
       {
-        hint: `Nodes subscribe to ${this.address} and _INBOX.> and publish to both, to compare themselves and for cairn status --cluster.`,
+        hint: `Nodes subscribe to ${this.address} and ${this.#link.inboxPrefix}.> and publish to both (to the inboxes of all others, or with allow_responses), to compare themselves and for cairn status --cluster: docs/nats.md.`,
         cause,
       },
     );

@@ -1,16 +1,18 @@
 import { createHash, randomUUID } from "node:crypto";
-import { CairnError } from "@cairn/kv";
-import { createInbox, headers, type Msg, type MsgHdrs, type Subscription } from "nats";
+import { CairnError, isCairnError } from "@cairn/kv";
+import { headers, type Msg, type MsgHdrs, type Subscription } from "nats";
 import type { Appended } from "../group-commit.ts";
 import type { LinkListener, NatsLink } from "./nats-connection.ts";
 import { publishFailure, type PublishError } from "./nats-publish-failure.ts";
+import { NatsResend } from "./nats-resend.ts";
 import type { StreamTarget } from "./nats-stream.ts";
-import { notPermitted, streamError } from "./nats-stream-error.ts";
+import { notPermitted, notTaken, streamError } from "./nats-stream-error.ts";
+import { type Acknowledger, NatsStranger } from "./nats-stranger.ts";
 
 /** How {@link NatsPublisher} publishes. */
 export interface PublisherOptions {
   readonly stream: string;
-  /** Asks for the stream that has this name now; undefined when none has. */
+  /** Asks for the stream that has this name now; undefined when none has. `CONFIG_INVALID` where it does not take the log's messages. */
   readonly find: () => Promise<StreamTarget | undefined>;
   /** How many messages may wait for their acknowledgement. */
   readonly maxInflight: number;
@@ -20,7 +22,7 @@ export interface PublisherOptions {
 }
 
 interface Flight {
-  readonly target: StreamTarget;
+  target: StreamTarget;
   readonly payload: Uint8Array;
   readonly headers: MsgHdrs;
   /** The message's id was made here, not given by the caller. */
@@ -34,27 +36,15 @@ interface Flight {
   refusal: CairnError | undefined;
 }
 
-interface PubAck {
-  readonly stream?: string;
-  /** Left out by servers without one, and beside an error. */
-  readonly domain?: string;
+interface PubAck extends Acknowledger {
   readonly seq: number;
   readonly duplicate?: boolean;
   readonly error?: PublishError;
 }
 
-/** Another stream that acknowledged what was published for this one, and when that was last (`performance.now()`). */
-interface Stranger {
-  readonly place: string;
-  readonly subject: string;
-  readonly seenAt: number;
-}
-
 /** Bounds memory: all of it is kept until it is acknowledged. */
 const MAX_INFLIGHT_BYTES = 32 * 1024 * 1024;
 const TICK_MS = 250;
-/** For how long another stream that acknowledged something is told of. */
-const STRANGER_MS = 600_000;
 
 /**
  * Publishes with many messages under way at once. Each carries a message id, so one whose acknowledgement did not come (timeout, lost
@@ -62,13 +52,15 @@ const STRANGER_MS = 600_000;
  * Messages are sent in the order of the calls, and again in that order. Only when the server refused a
  * message and took a later one does the stored order differ: both were then unacknowledged.
  *
- * Whatever takes the subject acknowledges, so what counts is the acknowledgement of the stream that was meant: of its name, in its domain.
- * Before anything is sent again it is looked at whether that stream is still there: one that was made anew in its place gets nothing.
+ * Before anything is sent again it is looked at whether the stream that was meant is still there: one that was made anew in its place gets
+ * nothing, and one that has another subject now gets it there.
  */
 export class NatsPublisher implements LinkListener {
   readonly #link: NatsLink;
   readonly #options: PublisherOptions;
-  readonly #inbox = createInbox();
+  readonly #inbox: string;
+  readonly #resend: NatsResend;
+  readonly #stranger: NatsStranger;
   /** Undefined after the server refused it; it is asked again with the next message. */
   #subscription: Subscription | undefined;
   /** Sent and not acknowledged, by the number at the end of the reply subject, in the order in which they were sent. */
@@ -78,20 +70,19 @@ export class NatsPublisher implements LinkListener {
   #counter = 0;
   /** Nothing new is sent: the connection is down, or a retry is planned that keeps the order. */
   #paused = false;
-  /** Of the last retry (ms); 0 since anything was acknowledged. */
-  #retryPause = 0;
-  #retry: NodeJS.Timeout | undefined;
   #tick: NodeJS.Timeout | undefined;
-  /** The look before sending again that is under way. */
-  #looking: symbol | undefined;
-  /** Of the stream, as it was last said. */
-  #domain = "";
-  #stranger: Stranger | undefined;
   #closed = false;
 
   constructor(link: NatsLink, options: PublisherOptions) {
     this.#link = link;
     this.#options = options;
+    this.#inbox = link.createInbox();
+    this.#stranger = new NatsStranger(options.stream);
+    this.#resend = new NatsResend({
+      isPossible: () => link.connected,
+      look: async () => await this.#look(),
+      send: () => this.#sendAll(),
+    });
     this.#subscription = this.#subscribe();
     link.add(this);
   }
@@ -107,7 +98,7 @@ export class NatsPublisher implements LinkListener {
       fields.append("Nats-Expected-Stream", this.#options.stream);
       const deadline = performance.now() + Math.min(timeoutMs, this.#options.deadlineMs);
       const ownId = messageId === undefined;
-      this.#domain = target.domain;
+      this.#stranger.domain = target.domain;
       if (!this.#closed) this.#subscription ??= this.#subscribe();
       const told = { resolve, reject, sentAt: 0, refusal: undefined };
       this.#waiting.push({ target, payload, headers: fields, ownId, deadline, ...told });
@@ -116,39 +107,32 @@ export class NatsPublisher implements LinkListener {
     });
   }
 
-  /** `LOG_UNSAFE` where another stream takes what is published for this one. */
+  /** See {@link NatsStranger.warning}. */
   get warning(): CairnError | undefined {
-    if (this.#stranger === undefined || performance.now() - this.#stranger.seenAt > STRANGER_MS)
-      return undefined;
-    const { place, subject } = this.#stranger;
-    return new CairnError(
-      "LOG_UNSAFE",
-      `${place} takes the subject "${subject}" as well: it stores what is written to the stream "${this.#options.stream}"${inDomain(this.#domain)} once more.`,
-      { hint: this.#strangerHint(subject) },
-    );
+    return this.#stranger.warning;
   }
 
   interrupted(): void {
     this.#paused = true;
-    this.#looking = undefined;
+    this.#resend.interrupt();
   }
 
   restored(): void {
-    this.#resend();
+    this.#resend.now();
   }
 
   publishDenied(subject: string): void {
     const isFor = ({ target }: Flight): boolean => target.subject === subject;
     // What else this connection may not publish on is somebody else's.
     if (![...this.#flights.values(), ...this.#waiting].some(isFor)) return;
-    this.#rejectAll(notPermitted(this.#link.place, { operation: "publish", subject }));
+    this.#rejectAll(notPermitted(this.#link, { operation: "publish", subject }));
   }
 
   close(): void {
     this.#closed = true;
     this.#link.remove(this);
     this.#rejectAll(new CairnError("LOG_UNREACHABLE", `The log "${this.#options.stream}" was closed.`));
-    clearTimeout(this.#retry);
+    this.#resend.close();
     this.#subscription?.unsubscribe();
   }
 
@@ -158,7 +142,7 @@ export class NatsPublisher implements LinkListener {
         if (error === null) return this.#answered(message);
         // No acknowledgement can come: the user may not subscribe to its inbox.
         this.#subscription = undefined;
-        this.#rejectAll(streamError(this.#options.stream, this.#link.place, error));
+        this.#rejectAll(streamError(this.#options.stream, this.#link, error));
       },
     });
   }
@@ -190,7 +174,7 @@ export class NatsPublisher implements LinkListener {
     } catch (error) {
       // For example when the server now connected to takes smaller messages than the one before.
       this.#land(number, flight);
-      flight.reject(streamError(this.#options.stream, this.#link.place, error));
+      flight.reject(streamError(this.#options.stream, this.#link, error));
     }
   }
 
@@ -199,7 +183,13 @@ export class NatsPublisher implements LinkListener {
     const flight = this.#flights.get(number);
     if (message.data.length > 0) {
       const ack = message.json<PubAck>();
-      if (this.#isForeign(ack)) return this.#met(ack, flight);
+      const isError = ack.error !== undefined;
+      if (this.#stranger.isForeign(ack, isError)) {
+        const subject = flight?.target.subject ?? `${this.#options.stream}.tx`;
+        const refusal = this.#stranger.met(ack, { subject, isError });
+        if (flight !== undefined) flight.refusal = refusal;
+        return;
+      }
       if (flight !== undefined) return this.#acknowledged(number, flight, ack);
     }
     // An empty answer is the server's "nobody listens": the stream is gone, or its leader is not there yet.
@@ -215,32 +205,11 @@ export class NatsPublisher implements LinkListener {
       return;
     }
     this.#land(number, flight);
-    this.#retryPause = 0;
+    this.#resend.succeeded();
     // An id of our own can only have been stored by an earlier attempt at the same message.
     if (failure === undefined) flight.resolve({ position: seq, duplicate: duplicate && !flight.ownId });
     else flight.reject(failure);
     this.#pump();
-  }
-
-  #isForeign({ stream, domain = "", error }: PubAck): boolean {
-    if (stream !== undefined && stream !== this.#options.stream) return true;
-    return error === undefined && domain !== this.#domain;
-  }
-
-  #met({ stream = this.#options.stream, domain = "", error }: PubAck, flight: Flight | undefined): void {
-    const subject = flight?.target.subject ?? this.#stranger?.subject ?? `${this.#options.stream}.tx`;
-    const place = `The stream "${stream}"${inDomain(domain)}`;
-    if (error === undefined) this.#stranger = { place, subject, seenAt: performance.now() };
-    if (flight === undefined) return;
-    flight.refusal = new CairnError(
-      "LOG_UNREACHABLE",
-      `${place} answered for the message, but the log, the stream "${this.#options.stream}"${inDomain(this.#domain)}, did not.`,
-      { hint: this.#strangerHint(subject) },
-    );
-  }
-
-  #strangerHint(subject: string): string {
-    return `Give one of the two another subject than "${subject}", or keep the subject from crossing the leaf node's connection (deny_imports and deny_exports of its remote). "domain" of the log's configuration says whose stream is the log.`;
   }
 
   #land(number: number, flight: Flight): void {
@@ -250,39 +219,33 @@ export class NatsPublisher implements LinkListener {
 
   /** After a pause in which nothing new is sent everything unacknowledged goes again, in order. */
   #retrySoon(): void {
-    if (this.#retry !== undefined || this.#looking !== undefined || this.#closed) return;
     this.#paused = true;
-    this.#retryPause = Math.min(2_000, Math.max(50, this.#retryPause * 2));
-    this.#retry = setTimeout(() => this.#resend(), this.#retryPause);
+    this.#resend.soon();
   }
 
-  #resend(): void {
-    clearTimeout(this.#retry);
-    this.#retry = undefined;
-    if (!this.#link.connected || this.#closed) return;
-    const look = Symbol("look");
-    this.#looking = look;
-    void this.#lookAgain(look);
-  }
-
-  async #lookAgain(look: symbol): Promise<void> {
+  /** Whether what is unacknowledged should be sent again; without an answer, as without a stream, it is looked again. */
+  async #look(): Promise<boolean> {
+    if (this.#flights.size + this.#waiting.length === 0) return true;
     let now: StreamTarget | undefined;
-    // Without an answer, as without a stream, it is tried again.
-    if (this.#flights.size + this.#waiting.length > 0)
-      now = await this.#options.find().catch(() => undefined);
-    if (this.#looking !== look || this.#closed) return;
-    this.#looking = undefined;
-    if (now !== undefined) this.#leaveOthers(now);
-    else if (this.#flights.size + this.#waiting.length > 0) return this.#retrySoon();
+    try {
+      now = await this.#options.find();
+    } catch (error) {
+      if (isCairnError(error, "CONFIG_INVALID")) this.#rejectAll(notTaken(error));
+    }
+    if (now !== undefined) this.#meetStream(now);
+    return now !== undefined || this.#flights.size + this.#waiting.length === 0;
+  }
+
+  #sendAll(): void {
     this.#paused = false;
     for (const [number, flight] of this.#flights) this.#send(number, flight);
     this.#pump();
   }
 
-  /** Gives up what was meant for a stream that is there no more. */
-  #leaveOthers({ created, domain }: StreamTarget): void {
-    this.#domain = domain;
-    const isLeft = ({ target }: Flight): boolean => target.created !== created;
+  /** Follows the stream to another subject, and gives up what was meant for one that is there no more. */
+  #meetStream(now: StreamTarget): void {
+    this.#stranger.domain = now.domain;
+    const isLeft = ({ target }: Flight): boolean => target.created !== now.created;
     for (const [number, flight] of this.#flights) {
       if (!isLeft(flight)) continue;
       this.#land(number, flight);
@@ -291,6 +254,7 @@ export class NatsPublisher implements LinkListener {
     const left = this.#waiting.filter(isLeft);
     if (left.length > 0) this.#waiting = this.#waiting.filter((flight) => !isLeft(flight));
     for (const flight of left) flight.reject(this.#replaced());
+    for (const flight of [...this.#flights.values(), ...this.#waiting]) flight.target = now;
   }
 
   #checkTimes(): void {
@@ -328,7 +292,9 @@ export class NatsPublisher implements LinkListener {
     return new CairnError(
       "LOG_UNREACHABLE",
       `NATS at ${this.#link.place} did not acknowledge a message for "${this.#options.stream}" in time.`,
-      { hint: "It may or may not be stored; sending it again with the same id is safe. Check the server." },
+      {
+        hint: "It may or may not be stored; sending it again with the same id is safe. Check the server: its own log tells of a full disk, after which it stores nothing before it was restarted, also where there is room again.",
+      },
     );
   }
 
@@ -341,11 +307,6 @@ export class NatsPublisher implements LinkListener {
     this.#tick = undefined;
     for (const flight of flights) flight.reject(error);
   }
-}
-
-/** A domain in a sentence; nothing for a server without one. */
-function inDomain(domain: string): string {
-  return domain === "" ? "" : ` in the domain "${domain}"`;
 }
 
 /** A message id as a header's value: blanks and line ends would be changed on the way, so such ids go as their hash. */

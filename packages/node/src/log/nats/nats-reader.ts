@@ -1,12 +1,4 @@
-import {
-  AckPolicy,
-  createInbox,
-  DeliverPolicy,
-  type JetStreamManager,
-  type Msg,
-  nanos,
-  ReplayPolicy,
-} from "nats";
+import { AckPolicy, DeliverPolicy, type JetStreamManager, type Msg, nanos, ReplayPolicy } from "nats";
 import type { LinkListener, NatsLink } from "./nats-connection.ts";
 import { parseAckSubject } from "./nats-ack-subject.ts";
 import { PullSlot } from "./nats-pull-slot.ts";
@@ -35,6 +27,8 @@ export interface ReaderPlace {
   readonly stream: string;
   /** The first position. */
   readonly from: number;
+  /** After how long at most the stream lets a consumer be idle (ms); undefined where it does not say. */
+  readonly maxInactiveMs?: number | undefined;
 }
 
 /**
@@ -51,11 +45,12 @@ export class NatsReader implements LinkListener {
   readonly #api: string;
   readonly #stream: string;
   readonly #from: number;
+  readonly #inactiveMs: number;
   readonly #signal: AbortSignal;
-  readonly #maxMessages: number;
+  #maxMessages: number;
   readonly #maxBytes: number;
   readonly #timing: PullTiming;
-  readonly #inbox = createInbox();
+  readonly #inbox: string;
   readonly #slots: readonly PullSlot[];
   readonly #stop = (): void => this.#end();
   #consumer: string | undefined;
@@ -75,7 +70,7 @@ export class NatsReader implements LinkListener {
   constructor(
     link: NatsLink,
     manager: JetStreamManager,
-    { api, stream, from }: ReaderPlace,
+    { api, stream, from, maxInactiveMs = Infinity }: ReaderPlace,
     options: LogReadOptions & PullTiming,
   ) {
     this.#link = link;
@@ -87,6 +82,8 @@ export class NatsReader implements LinkListener {
     this.#maxMessages = options.maxMessages ?? 5_000;
     this.#maxBytes = options.maxBytes ?? 8 * 1024 * 1024;
     this.#timing = options;
+    this.#inactiveMs = Math.min(options.inactiveMs ?? DEFAULT_INACTIVE_MS, maxInactiveMs);
+    this.#inbox = link.createInbox();
     this.#slots = ["a", "b"].map((name) => new PullSlot(link.connection, `${this.#inbox}.${name}`));
   }
 
@@ -141,7 +138,7 @@ export class NatsReader implements LinkListener {
   }
 
   publishDenied(subject: string): void {
-    if (subject === this.#next) this.#end(notPermitted(this.#link.place, { operation: "publish", subject }));
+    if (subject === this.#next) this.#end(notPermitted(this.#link, { operation: "publish", subject }));
   }
 
   /** What pulls are sent to. */
@@ -151,18 +148,22 @@ export class NatsReader implements LinkListener {
 
   async #makeConsumer(): Promise<string> {
     try {
-      const { name } = await this.#manager.consumers.add(this.#stream, {
+      const { name, config } = await this.#manager.consumers.add(this.#stream, {
         deliver_policy: DeliverPolicy.StartSequence,
         opt_start_seq: this.#from,
         ack_policy: AckPolicy.None,
         replay_policy: ReplayPolicy.Instant,
         // It need not outlast its server: a reading that was interrupted makes another.
         mem_storage: true,
-        inactive_threshold: nanos(this.#timing.inactiveMs ?? DEFAULT_INACTIVE_MS),
+        inactive_threshold: nanos(this.#inactiveMs),
+        // Nothing is acknowledged. Left out, a limit of the stream's would be set, and refused for that reason.
+        max_ack_pending: -1,
       });
+      // The servers may have set a limit of theirs (max_request_batch).
+      if ((config.max_batch ?? 0) > 0) this.#maxMessages = Math.min(this.#maxMessages, config.max_batch ?? 0);
       return name;
     } catch (error) {
-      throw streamError(this.#stream, this.#link.place, error);
+      throw streamError(this.#stream, this.#link, error);
     }
   }
 
@@ -195,7 +196,7 @@ export class NatsReader implements LinkListener {
       this.#oversized ||= slot.received === 0;
     } else if (code !== 408 || slot.age < this.#timing.expiresMs / 2) {
       // Consumer deleted, leadership changed, server shutting down, nobody listens, and what newer servers may say.
-      return this.#end(code === 400 ? new Error(description) : undefined);
+      return this.#end(code === 400 || /^exceeded/i.test(description) ? new Error(description) : undefined);
     }
     slot.remaining = 0;
     this.#refill();
@@ -243,7 +244,7 @@ export class NatsReader implements LinkListener {
 
   #end(failure?: Error): void {
     this.#ended = true;
-    if (failure !== undefined) this.#failure ??= streamError(this.#stream, this.#link.place, failure);
+    if (failure !== undefined) this.#failure ??= streamError(this.#stream, this.#link, failure);
     this.#wakeUp();
   }
 

@@ -1,5 +1,6 @@
 import { CairnError, errorMessage } from "@cairn/kv";
 import { NatsError } from "nats";
+import type { NatsLink } from "./nats-connection.ts";
 
 /** The JetStream API's code for "stream not found" (nats-server/server/errors.json). */
 export const NO_STREAM = 10059;
@@ -9,9 +10,13 @@ export function apiCode(error: unknown): number | undefined {
   return error instanceof NatsError ? error.api_error?.err_code : undefined;
 }
 
+/** What of a {@link NatsLink} errors tell. */
+type Place = Pick<NatsLink, "place" | "inboxPrefix">;
+
 /** What an error of the JetStream API means to a user. */
-export function streamError(stream: string, place: string, error: unknown): CairnError {
+export function streamError(stream: string, link: Place, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
+  const { place } = link;
   const code = error instanceof NatsError ? error.code : "";
   if (apiCode(error) === NO_STREAM) {
     return new CairnError("LOG_UNREACHABLE", `NATS at ${place} has no stream "${stream}".`, {
@@ -21,17 +26,30 @@ export function streamError(stream: string, place: string, error: unknown): Cair
   }
   if (code === "503") {
     return new CairnError("LOG_UNREACHABLE", `NATS at ${place} does not answer for streams.`, {
-      hint: "Start nats-server with JetStream enabled (-js), or wait until its cluster has a leader.",
+      hint: `Start nats-server with JetStream enabled (-js), or wait until its cluster has a leader. On a leaf node without JetStream, give the log the "domain" of the servers that have it.`,
       cause: error,
     });
   }
   const context = error instanceof NatsError ? error.permissionContext : undefined;
-  if (context !== undefined) return notPermitted(place, context, error);
+  if (context !== undefined) return notPermitted(link, context, error);
   if (code === "PERMISSIONS_VIOLATION") {
     return new CairnError(
       "LOG_UNREACHABLE",
       `NATS at ${place} does not permit what the log needs: ${errorMessage(error)}.`,
-      { hint: PERMISSIONS, cause: error },
+      { hint: permissions(link), cause: error },
+    );
+  }
+  const api = error instanceof NatsError ? error.api_error : undefined;
+  if (api !== undefined) {
+    return new CairnError(
+      "LOG_UNREACHABLE",
+      `NATS at ${place} refused what the log asked of its stream "${stream}": ${api.description} (${api.err_code}).`,
+      {
+        hint:
+          CURES.get(api.err_code ?? 0) ??
+          `Check the settings of the stream, of the account and of the server (docs/nats.md).`,
+        cause: error,
+      },
     );
   }
   return new CairnError(
@@ -44,22 +62,49 @@ export function streamError(stream: string, place: string, error: unknown): Cair
   );
 }
 
-const PERMISSIONS =
-  "Permit the user of the log to publish to the log's subject and to $JS.API.> (of another domain $JS.DOMAIN.API.>), and to subscribe to _INBOX.>.";
+const LIMITS = "Give the account more room in JetStream, or remove what else it holds there.";
+
+/** What to do about errors of the JetStream API that a log can run into (nats-server/server/errors.json). */
+const CURES: ReadonlyMap<number, string> = new Map([
+  [10002, LIMITS],
+  [10023, LIMITS],
+  [
+    10026,
+    "Whoever reads the log, node or command, needs a consumer: allow more of them, in max_consumers of the stream and in the limits of the account.",
+  ],
+  [10027, "Allow the account more streams, or remove one that nobody needs."],
+  [10028, LIMITS],
+  [10047, LIMITS],
+  [
+    10113,
+    `Make the stream yourself, with the settings of docs/nats.md and a max_bytes: the account asks for one, and Cairn makes none ("create-stream?").`,
+  ],
+  [10120, "Give the account JetStream, with a limit of storage for streams of that many replicas."],
+]);
+
+function permissions({ inboxPrefix }: Place): string {
+  return `Permit the user of the log to publish to the log's subject and to $JS.API.> (of another domain $JS.DOMAIN.API.>), and to subscribe to ${inboxPrefix}.>. docs/nats.md has the least that it needs.`;
+}
 
 /** The error for what the server does not let the log's user do; `operation` in the client's words. */
 export function notPermitted(
-  place: string,
+  link: Place,
   { operation, subject }: { readonly operation: string; readonly subject: string },
   cause?: unknown,
 ): CairnError {
   const action = operation === "publish" ? "publish on" : "subscribe to";
   return new CairnError(
     "LOG_UNREACHABLE",
-    `NATS at ${place} does not permit this user to ${action} ${subject}.`,
-    {
-      hint: PERMISSIONS,
-      cause,
-    },
+    `NATS at ${link.place} does not permit this user to ${action} ${subject}.`,
+    { hint: permissions(link), cause },
   );
+}
+
+/** To whoever writes to a stream that does not take the log's messages (`CONFIG_INVALID`): whether an earlier attempt was stored is not known. */
+export function notTaken(cause: CairnError): CairnError {
+  const { message, hint = "" } = cause;
+  return new CairnError("LOG_UNREACHABLE", message, {
+    hint: `${hint} Nodes write again once it does.`.trim(),
+    cause,
+  });
 }

@@ -45,87 +45,146 @@ export function streamSettings(
 
 /** A setting by which a stream loses messages, or stores one twice: as the end of a sentence, with what to set instead. */
 interface UnsafeSetting {
+  readonly setting: string;
   readonly isSet: (config: StreamConfig) => boolean;
   readonly does: (config: StreamConfig) => string;
-  readonly cure: string;
+  readonly cure: (config: StreamConfig) => string;
 }
 
 const UNSAFE: readonly UnsafeSetting[] = [
   {
+    setting: "storage",
     isSet: ({ storage }) => storage !== StorageType.File,
     does: () => "is kept in memory: it is lost when its servers stop",
-    cure: "Storage cannot be changed: begin another log on a stream with storage file, as Cairn makes it.",
+    cure: () =>
+      "Storage cannot be changed: begin another log on a stream with storage file, as Cairn makes it.",
   },
   {
+    setting: "discard",
     isSet: ({ discard }) => discard !== DiscardPolicy.New,
     does: () => "discards its oldest messages when it is full",
-    cure: "Set its discard policy to new: a full log then refuses, and forgets nothing.",
+    cure: () => "Set its discard policy to new: a full log then refuses, and forgets nothing.",
   },
   {
+    setting: "max_age",
     isSet: ({ max_age }) => max_age > 0,
     does: ({ max_age }) => `removes messages that are older than ${formatAge(max_age)}`,
-    cure: "Set its max_age to 0, and let nodes trim the log instead.",
+    cure: () => "Set its max_age to 0, and let nodes trim the log instead.",
   },
   {
+    setting: "max_msgs",
     isSet: ({ max_msgs }) => max_msgs > 0,
     does: ({ max_msgs }) => `holds at most ${max_msgs} messages`,
-    cure: "Set its max_msgs to -1.",
+    cure: () => "Set its max_msgs to -1.",
   },
   {
+    setting: "max_bytes",
     isSet: ({ max_bytes }) => max_bytes > 0,
     does: ({ max_bytes }) => `holds at most ${max_bytes} bytes`,
-    cure: "Set its max_bytes to -1, and watch the disk of the servers.",
+    cure: () => "Set its max_bytes to -1, and watch the disk of the servers.",
   },
   {
+    setting: "max_msgs_per_subject",
     isSet: ({ max_msgs_per_subject }) => max_msgs_per_subject > 0,
     does: () => "limits the messages of a subject",
-    cure: "Set its max_msgs_per_subject to -1.",
+    cure: () => "Set its max_msgs_per_subject to -1.",
   },
   {
+    setting: "deny_delete",
     isSet: ({ deny_delete }) => !deny_delete,
     does: () => "lets single messages be deleted, which leaves holes",
-    cure: "Let nobody delete messages of it; a stream that Cairn makes denies it (deny_delete).",
+    cure: () => "Let nobody delete messages of it; a stream that Cairn makes denies it (deny_delete).",
   },
   {
+    setting: "allow_rollup_hdrs",
     isSet: ({ allow_rollup_hdrs }) => allow_rollup_hdrs,
     does: () => "lets one message replace all before it",
-    cure: "Set its allow_rollup_hdrs to false.",
+    cure: () => "Set its allow_rollup_hdrs to false.",
   },
   {
+    setting: "duplicate_window",
     isSet: ({ duplicate_window }) => duplicate_window < nanos(MESSAGE_ID_WINDOW_MS),
     does: () => "remembers message ids for less than two minutes: a message sent again later is stored twice",
-    cure: "Set its duplicate_window to two minutes or more.",
+    cure: () => "Set its duplicate_window to two minutes or more.",
+  },
+  {
+    setting: "subjects",
+    isSet: ({ subjects }) => subjects.length > 1 || subjects.some(hasWildcard),
+    does: ({ subjects }) =>
+      `takes more than the log's subject (${subjects.join(", ")}): whatever is published there is stored in the log`,
+    cure: ({ name }) => `Set its subjects to ${name}.tx alone.`,
   },
 ];
 
-/** Why a stream cannot be a log at all, as the end of a sentence. */
-function whyUnusable(config: StreamConfig): string | undefined {
-  if (config.retention !== RetentionPolicy.Limits) {
-    return `it removes messages once they were read (retention "${config.retention}")`;
-  }
-  if (config.mirror !== undefined) return "it is a mirror, which cannot be written to";
-  if (config.sources !== undefined && config.sources.length > 0)
-    return "it takes messages from other streams";
-  if (config.sealed) return "it is sealed";
-  if (config.no_ack === true) return "it acknowledges nothing";
-  // Since nats-server 2.12, and unknown to the client: a server that is killed would lose what was answered as stored.
-  if ("persist_mode" in config && config.persist_mode === "async") {
-    return 'it acknowledges messages before they are stored (persist_mode "async")';
-  }
-  return undefined;
+/** A setting by which a stream cannot be a log at all: as the end of a sentence. */
+interface UnusableSetting {
+  readonly setting: string;
+  readonly isSet: (config: KnownConfig) => boolean;
+  readonly does: (config: KnownConfig) => string;
 }
+
+/** With the settings that newer servers have, and the client does not know. */
+type KnownConfig = StreamConfig & { readonly persist_mode?: string; readonly allow_msg_counter?: boolean };
+
+const UNUSABLE: readonly UnusableSetting[] = [
+  {
+    setting: "retention",
+    isSet: ({ retention }) => retention !== RetentionPolicy.Limits,
+    does: ({ retention }) => `it removes messages once they were read (retention "${retention}")`,
+  },
+  {
+    setting: "mirror",
+    isSet: ({ mirror }) => mirror !== undefined,
+    does: () => "it is a mirror, which cannot be written to",
+  },
+  {
+    setting: "sources",
+    isSet: ({ sources }) => sources !== undefined && sources.length > 0,
+    does: () => "it takes messages from other streams",
+  },
+  { setting: "sealed", isSet: ({ sealed }) => sealed, does: () => "it is sealed" },
+  { setting: "no_ack", isSet: ({ no_ack }) => no_ack === true, does: () => "it acknowledges nothing" },
+  {
+    // Since nats-server 2.12: a server that is killed would lose what was answered as stored.
+    setting: "persist_mode",
+    isSet: ({ persist_mode }) => persist_mode === "async",
+    does: () => 'it acknowledges messages before they are stored (persist_mode "async")',
+  },
+  {
+    // Since nats-server 2.12.
+    setting: "allow_msg_counter",
+    isSet: ({ allow_msg_counter }) => allow_msg_counter === true,
+    does: () => "it takes nothing but counters (allow_msg_counter)",
+  },
+  {
+    // A log's own stream, copied with the numbers of its messages, says which log it is.
+    setting: "first_seq",
+    isSet: ({ first_seq, description }) => first_seq > 1 && describedLogId(description) === undefined,
+    does: ({ first_seq }) => `it numbers its messages from ${first_seq} on (first_seq), and a log from 1`,
+  },
+];
+
+/** The settings that are looked at, by what they come to: docs/nats.md lists them. */
+export const JUDGED_SETTINGS = {
+  unsafe: UNSAFE.map(({ setting }) => setting),
+  unusable: UNUSABLE.map(({ setting }) => setting),
+} as const;
 
 /** What is unsafe about an existing stream, each as `LOG_UNSAFE`. Throws `CONFIG_INVALID` when it cannot be a log at all. */
 export function unsafeSettings(config: StreamConfig): CairnError[] {
-  const unusable = whyUnusable(config);
+  const unusable = UNUSABLE.find(({ isSet }) => isSet(config));
   if (unusable !== undefined) {
-    throw new CairnError("CONFIG_INVALID", `The stream "${config.name}" cannot be a log: ${unusable}.`, {
-      hint: "Name another stream; Cairn makes one with the right settings when there is none.",
-    });
+    throw new CairnError(
+      "CONFIG_INVALID",
+      `The stream "${config.name}" cannot be a log: ${unusable.does(config)}.`,
+      {
+        hint: "Name another stream; Cairn makes one with the right settings when there is none.",
+      },
+    );
   }
   return UNSAFE.filter(({ isSet }) => isSet(config)).map(
     ({ does, cure }) =>
-      new CairnError("LOG_UNSAFE", `The stream "${config.name}" ${does(config)}.`, { hint: cure }),
+      new CairnError("LOG_UNSAFE", `The stream "${config.name}" ${does(config)}.`, { hint: cure(config) }),
   );
 }
 
@@ -136,15 +195,38 @@ function formatAge(age: number): string {
     .toISO();
 }
 
+/** After how long at most the stream lets a consumer be idle, in milliseconds; undefined where it does not say. */
+export function inactiveLimit({ consumer_limits: limits }: StreamConfig): number | undefined {
+  const { inactive_threshold: nanoseconds = 0 } = limits ?? {};
+  return nanoseconds > 0 ? Math.floor(nanoseconds / 1e6) : undefined;
+}
+
+/** Whether there is a subject to publish on. */
+export function takesMessages(config: StreamConfig): boolean {
+  return subjectIn(config) !== undefined;
+}
+
 /** The subject to publish on: `<stream>.tx` where the stream takes it, else its only subject when that has no wildcard. */
 export function subjectOf(config: StreamConfig): string {
-  const own = `${config.name}.tx`;
-  if (config.subjects.some((pattern) => covers(pattern, own))) return own;
-  const [only] = config.subjects;
-  if (config.subjects.length === 1 && only !== undefined && !/[*>]/.test(only)) return only;
-  throw new CairnError("CONFIG_INVALID", `The stream "${config.name}" does not take the subject "${own}".`, {
-    hint: `Add "${own}" to its subjects, or name another stream.`,
-  });
+  const subject = subjectIn(config);
+  if (subject !== undefined) return subject;
+  const { name, subjects } = config;
+  throw new CairnError(
+    "CONFIG_INVALID",
+    `The stream "${name}" does not take the subject "${name}.tx", but ${subjects.join(", ")}.`,
+    { hint: `Add "${name}.tx" to its subjects, or name another stream.` },
+  );
+}
+
+function subjectIn({ name, subjects }: StreamConfig): string | undefined {
+  const own = `${name}.tx`;
+  if (subjects.some((pattern) => covers(pattern, own))) return own;
+  const [only] = subjects;
+  return subjects.length === 1 && only !== undefined && !hasWildcard(only) ? only : undefined;
+}
+
+function hasWildcard(subject: string): boolean {
+  return subject.split(".").some((token) => token === "*" || token === ">");
 }
 
 /** Whether a subject matches a pattern of subjects. */
@@ -158,5 +240,16 @@ export function covers(pattern: string, subject: string): boolean {
       token === ">" ||
       ((token === "*" || token === part) && (index < tokens.length - 1 || parts.length === tokens.length))
     );
+  });
+}
+
+/** Whether a pattern of subjects takes any subject that begins with the tokens of `prefix`. */
+export function coversBelow(pattern: string, prefix: string): boolean {
+  const tokens = pattern.split(".");
+  const parts = prefix.split(".");
+  if (tokens.length <= parts.length && tokens.at(-1) !== ">") return false;
+  return parts.every((part, index) => {
+    const token = tokens[index];
+    return token === undefined || token === ">" || token === "*" || token === part;
   });
 }

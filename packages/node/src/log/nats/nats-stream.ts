@@ -5,7 +5,9 @@ import { headers, type JetStreamManager, NatsError, type StreamInfo } from "nats
 import { decodeMessage } from "../../transactions/transaction-codec.ts";
 import { trimmedTooFar } from "../anchor.ts";
 import type { NatsLink } from "./nats-connection.ts";
+import { publishFailure } from "./nats-publish-failure.ts";
 import {
+  coversBelow,
   describedLogId,
   describeLogId,
   streamSettings,
@@ -21,11 +23,15 @@ const NAME_IN_USE = 10058;
 const SUBJECTS_OVERLAP = 10065;
 
 const CREATE_DEADLINE_MS = 30_000;
+/** How often a birth record is tried again that the server will not take: another stream may have been the one that said so. */
+const FINAL_TRIES = 6;
 
 /** How a missing stream is made. */
 export interface StreamCreation {
   readonly replicas: number;
   readonly create: boolean;
+  /** Ends the making of it. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -56,8 +62,24 @@ export class NatsStream {
     this.#creation = creation;
   }
 
-  /** What the server says of the stream; undefined when it has none of this name. */
+  /** What the server says of the stream; undefined when it has none of this name. Errors: `CONFIG_INVALID` when it cannot be written to. */
   async find(): Promise<StreamInfo | undefined> {
+    const info = await this.#look();
+    if (info !== undefined) subjectOf(info.config);
+    return info;
+  }
+
+  /** {@link find}, for those who need the stream: rejects with `LOG_UNREACHABLE` when there is none. */
+  async info(): Promise<StreamInfo> {
+    return (await this.find()) ?? this.#throwMissing();
+  }
+
+  /** {@link info}, for those who read alone: what was stored stays readable when the stream's subjects are changed. */
+  async readable(): Promise<StreamInfo> {
+    return (await this.#look()) ?? this.#throwMissing();
+  }
+
+  async #look(): Promise<StreamInfo | undefined> {
     this.#link.check();
     let info: StreamInfo;
     try {
@@ -66,9 +88,11 @@ export class NatsStream {
       if (apiCode(error) === NO_STREAM) return undefined;
       throw this.#error(error);
     }
-    // First what refuses a stream that cannot be a log at all.
+    // What refuses a stream that cannot be a log at all.
     unsafeSettings(info.config);
-    subjectOf(info.config);
+    if (info.config.subjects.some((pattern) => coversBelow(pattern, this.#link.inboxPrefix))) {
+      throw capturedInbox(this.name, this.#link.inboxPrefix);
+    }
     const id = describedLogId(info.config.description);
     if (id !== undefined && this.#described?.created !== info.created) {
       this.#described = { created: info.created, id };
@@ -76,10 +100,7 @@ export class NatsStream {
     return info;
   }
 
-  /** {@link find}, for those who need the stream: rejects with `LOG_UNREACHABLE` when there is none. */
-  async info(): Promise<StreamInfo> {
-    const info = await this.find();
-    if (info !== undefined) return info;
+  #throwMissing(): never {
     throw new CairnError("LOG_UNREACHABLE", `NATS at ${this.#link.place} has no stream "${this.name}".`, {
       hint: "Check the name of the stream and the address of the server.",
     });
@@ -90,7 +111,7 @@ export class NatsStream {
   }
 
   async bounds(): Promise<LogBounds> {
-    const { state } = await this.info();
+    const { state } = await this.readable();
     return { first: Math.max(1, state.first_seq), last: state.last_seq };
   }
 
@@ -205,7 +226,9 @@ export class NatsStream {
     conditions.set("Nats-Expected-Last-Sequence", "0");
     conditions.set("Nats-Expected-Stream", this.name);
     const { subject } = targetOf(await this.info());
+    const { signal } = this.#creation;
     const deadline = performance.now() + CREATE_DEADLINE_MS;
+    let finals = 0;
     for (let pause = 20; ; pause = Math.min(1_000, pause * 2)) {
       this.#link.check();
       const failure = await this.#tryBirth(subject, payload, conditions);
@@ -213,9 +236,10 @@ export class NatsStream {
       const first = await this.fetch(1);
       if (first !== undefined) return Buffer.compare(first.payload, payload) === 0;
       if ((await this.info()).state.last_seq > 0) return false;
-      if (performance.now() > deadline)
+      if (isFinal(this.name, failure)) finals += 1;
+      if (performance.now() > deadline || finals > FINAL_TRIES)
         throw this.#error(failure ?? new Error("it did not store the birth record"));
-      await delay(pause);
+      await delay(pause, undefined, signal === undefined ? {} : { signal });
     }
   }
 
@@ -240,8 +264,14 @@ export class NatsStream {
   }
 
   #error(error: unknown): CairnError {
-    return streamError(this.name, this.#link.place, error);
+    return streamError(this.name, this.#link, error);
   }
+}
+
+/** Whether the server refused a message for good. */
+function isFinal(stream: string, failure: unknown): boolean {
+  const refused = failure instanceof NatsError ? failure.api_error : undefined;
+  return refused !== undefined && publishFailure(stream, refused) !== "retry";
 }
 
 /** What messages for the stream have to know of it. */
@@ -249,6 +279,14 @@ export function targetOf(info: StreamInfo): StreamTarget {
   // Unknown to the client: it is left out where the servers have no domain.
   const domain = "domain" in info && typeof info.domain === "string" ? info.domain : "";
   return { subject: subjectOf(info.config), created: info.created, domain };
+}
+
+function capturedInbox(name: string, prefix: string): CairnError {
+  return new CairnError(
+    "CONFIG_INVALID",
+    `The stream "${name}" takes the subjects below ${prefix}, on which the servers answer: every answer would be stored in the log.`,
+    { hint: `Give the stream the subject ${name}.tx alone, or the log another "inbox-prefix".` },
+  );
 }
 
 function undescribed(name: string, logId: string): CairnError {

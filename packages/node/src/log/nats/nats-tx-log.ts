@@ -6,6 +6,8 @@ import { NatsPeers } from "./nats-peers.ts";
 import { NatsPublisher } from "./nats-publisher.ts";
 import { DEFAULT_PULL_TIMING, NatsReader, type PullTiming } from "./nats-reader.ts";
 import { NatsStream, type StreamTarget, targetOf } from "./nats-stream.ts";
+import { notTaken } from "./nats-stream-error.ts";
+import { inactiveLimit, takesMessages } from "./nats-stream-settings.ts";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts";
 
 /** Where a log on NATS JetStream is, and how to use it. */
@@ -35,9 +37,11 @@ const APPEND_DEADLINE_MS = 29_000;
 
 /** What the name of a JetStream domain may be: a part of a subject. */
 export const DOMAIN = /^[^\s.*>]{1,255}$/;
+/** What inboxes may begin with: a subject without wildcards, and none of the server's own. */
+export const INBOX_PREFIX = /^(?!\$)[^\s.*>]{1,100}(\.[^\s.*>]{1,100}){0,9}$/;
 
 /**
- * Opens a log on a NATS JetStream stream. Makes nothing on the server before `create`.
+ * Opens a log on a NATS JetStream stream. Makes nothing on the server before `create`. `signal` ends both.
  * Errors: `LOG_UNREACHABLE` within seconds when no server answers or the credentials are refused; `CONFIG_INVALID`.
  * Once open it outlasts interruptions. The connection's settings are in {@link NatsConnectionOptions}.
  */
@@ -51,6 +55,11 @@ export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
   if (options.domain !== undefined && !DOMAIN.test(options.domain)) {
     throw new CairnError("CONFIG_INVALID", `"${options.domain}" cannot be the name of a domain.`, {
       hint: "Give the domain of the jetstream block of nats-server.",
+    });
+  }
+  if (options.inboxPrefix !== undefined && !INBOX_PREFIX.test(options.inboxPrefix)) {
+    throw new CairnError("CONFIG_INVALID", `"${options.inboxPrefix}" cannot be what inboxes begin with.`, {
+      hint: "Give parts of a subject with points between them, without white space, * and >, and not beginning with $.",
     });
   }
   const link = await NatsLink.open(options);
@@ -92,12 +101,13 @@ class NatsTxLog implements TxLog {
     this.#manager = manager;
     this.#api = options.domain === undefined ? "$JS.API" : `$JS.${options.domain}.API`;
     this.#pullTiming = options.pullTiming ?? DEFAULT_PULL_TIMING;
-    const creation = { replicas: options.replicas ?? 1, create: options.createStream ?? true };
+    const { replicas = 1, createStream = true, signal } = options;
+    const creation = { replicas, create: createStream, signal };
     this.#stream = new NatsStream(link, manager, stream, creation);
     this.peers = new NatsPeers(link, this.#stream);
     this.#publisher = new NatsPublisher(link, {
       stream,
-      find: async () => await this.#stream.findTarget(),
+      find: async () => await this.#followTarget(),
       maxInflight: options.maxInflight ?? 2_000,
       deadlineMs: options.appendDeadlineMs ?? APPEND_DEADLINE_MS,
       ackTimeoutMs: ACK_TIMEOUT_MS,
@@ -167,14 +177,14 @@ class NatsTxLog implements TxLog {
 
   async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
     this.#check();
-    const info = await this.#stream.info();
+    const info = await this.#stream.readable();
     if (from > info.state.last_seq + 1) return;
     if (options.signal.aborted) return;
     const api = this.#api;
     const reader = new NatsReader(
       this.#link,
       this.#manager,
-      { api, stream: this.name, from },
+      { api, stream: this.name, from, maxInactiveMs: inactiveLimit(info.config) },
       {
         ...options,
         ...this.#pullTiming,
@@ -183,7 +193,8 @@ class NatsTxLog implements TxLog {
     this.#readers.add(reader);
     try {
       await reader.start();
-      this.#target = targetOf(info);
+      // Whoever writes learns why it takes no messages, if it does not.
+      this.#target = takesMessages(info.config) ? targetOf(info) : undefined;
       for (let messages = await reader.take(); messages !== undefined; messages = await reader.take()) {
         this.#readFailure = undefined;
         yield messages;
@@ -206,11 +217,20 @@ class NatsTxLog implements TxLog {
     await this.#link.close();
   }
 
+  /** The stream as it is now; another subject of the one that was read from is taken over. */
+  async #followTarget(): Promise<StreamTarget | undefined> {
+    const now = await this.#stream.findTarget();
+    if (now !== undefined && now.created === this.#target?.created) this.#target = now;
+    return now;
+  }
+
   async #findTarget(): Promise<StreamTarget> {
     this.#findingTarget ??= this.#stream.info().then(targetOf);
     try {
       this.#target = await this.#findingTarget;
       return this.#target;
+    } catch (error) {
+      throw isCairnError(error, "CONFIG_INVALID") ? notTaken(error) : error;
     } finally {
       this.#findingTarget = undefined;
     }

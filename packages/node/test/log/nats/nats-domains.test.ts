@@ -10,6 +10,7 @@ import { freePort, type NatsTestServer, startNatsServer } from "../../../testing
 
 describe("two domains joined by a leaf node, each with a stream of the log's name", () => {
   let folder = "";
+  let leafPort = 0;
   let hub: NatsTestServer;
   let leaf: NatsTestServer;
   let stream = "";
@@ -18,9 +19,9 @@ describe("two domains joined by a leaf node, each with a stream of the log's nam
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "cairn-domains-"));
-    const port = await freePort();
-    hub = await server("hub", `listen: "127.0.0.1:${port}"`);
-    leaf = await server("leaf", `remotes: [{ url: "nats://127.0.0.1:${port}" }]`);
+    leafPort = await freePort();
+    hub = await server("hub", `listen: "127.0.0.1:${leafPort}"`);
+    leaf = await server("leaf", `remotes: [{ url: "nats://127.0.0.1:${leafPort}" }]`);
   });
   afterAll(async () => {
     await Promise.all([hub.close(), leaf.close()]);
@@ -79,6 +80,7 @@ describe("two domains joined by a leaf node, each with a stream of the log's nam
     }
     await vi.waitFor(async () =>
       expect(await near.inspect?.()).toMatchObject([
+        { code: "LOG_UNSAFE", hint: `Set its subjects to ${stream}.tx alone.` },
         {
           code: "LOG_UNSAFE",
           message: expect.stringContaining('in the domain "leaf" takes'),
@@ -120,6 +122,26 @@ describe("two domains joined by a leaf node, each with a stream of the log's nam
     }
     expect(read).toEqual(["from the leaf"]);
     expect(await (await open(leaf)).exists()).toBe(false);
+  });
+
+  it("needs the name of the domain on a leaf node without JetStream, and is told so", async () => {
+    const near = await open(hub);
+    await near.create(bytes);
+    const config = join(folder, "plain.conf");
+    await writeFile(
+      config,
+      `server_name: plain\nleafnodes { remotes: [{ url: "nats://127.0.0.1:${leafPort}" }] }\n`,
+    );
+    const plain = await startNatsServer({ jetStream: false, args: ["-c", config] });
+    try {
+      await vi.waitFor(async () => expect(await (await open(plain, "hub")).exists()).toBe(true));
+      await expect((await open(plain)).exists()).rejects.toMatchObject({
+        code: "LOG_UNREACHABLE",
+        hint: expect.stringContaining('"domain"'),
+      });
+    } finally {
+      await plain.close();
+    }
   });
 
   it.each(["a.b", "a b", "*"])("refuses %j as the name of a domain", async (domain) => {

@@ -1,35 +1,199 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { connect, type JetStreamManager } from "nats";
 import { afterEach, describe, expect, it } from "vitest";
 import { openNatsTxLog } from "../../../src/log/nats/nats-tx-log.ts";
 import type { TxLog } from "../../../src/log/tx-log.ts";
 import { bytes } from "../../../testing/log-messages.ts";
 import { startNatsServer } from "../../../testing/nats-server.ts";
+import { documentedRights, type Right } from "./nats-doc.ts";
 
-describe("a user of NATS that may not do what a log needs", () => {
-  const cleanups: (() => Promise<void>)[] = [];
-  afterEach(async () => {
-    for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
+const RIGHTS = documentedRights();
+const NEEDED = RIGHTS.filter(({ who }) => who === "all");
+const MAKING = RIGHTS.filter(({ who }) => who === "who makes the stream");
+const TRIMMING = RIGHTS.filter(({ who }) => who === "who trims");
+
+const cleanups: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
+});
+
+/** A server with these users (`node`, … with the password `n`), and an `admin` who may do everything. */
+async function serverWith(users: Readonly<Record<string, string>>): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "cairn-permissions-"));
+  cleanups.push(() => rm(folder, { recursive: true }));
+  const config = join(folder, "server.conf");
+  const others = Object.entries(users).map(
+    ([user, permissions]) => `{ user: ${user}, password: n, permissions: { ${permissions} } }`,
+  );
+  await writeFile(
+    config,
+    `authorization { users: [${["{ user: admin, password: n }", ...others].join(", ")}] }`,
+  );
+  const server = await startNatsServer({ args: ["-c", config] });
+  cleanups.push(() => server.close());
+  return server.url;
+}
+
+async function open(servers: string, user: string, inboxPrefix?: string): Promise<TxLog> {
+  const prefix = inboxPrefix === undefined ? {} : { inboxPrefix };
+  const log = await openNatsTxLog({ servers, user, password: "n", appendDeadlineMs: 10_000, ...prefix });
+  cleanups.push(() => log.close());
+  return log;
+}
+
+/** A log with a message, opened by a user with these permissions. */
+async function openedWith(permissions: string): Promise<TxLog> {
+  const servers = await serverWith({ node: permissions });
+  const admin = await open(servers, "admin");
+  await admin.create(bytes);
+  return await open(servers, "node");
+}
+
+/** Permissions as a server's configuration has them: these and no others. */
+function allowing(rights: readonly Right[]): string {
+  const subjects = (may: Right["may"]): string => {
+    const allowed = rights.filter((right) => right.may === may).map(({ subject }) => `"${subject}"`);
+    // An empty list would allow everything.
+    return [...allowed, '"nothing.at.all"'].join(", ");
+  };
+  return `publish: { allow: [${subjects("publish")}] }, subscribe: { allow: [${subjects("subscribe")}] }`;
+}
+
+async function asAdmin(servers: string): Promise<JetStreamManager> {
+  const client = await connect({ servers, user: "admin", pass: "n" });
+  cleanups.push(() => client.close());
+  return await client.jetstreamManager();
+}
+
+/** What a node needs that others can ask, with inboxes of its own, as docs/nats.md says. */
+function nodePermissions(name: string): string {
+  const rights = RIGHTS.filter(({ who }) => who === "all" || who.startsWith("nodes"));
+  const needed = rights
+    .filter(({ may, subject }) => may === "subscribe" || subject !== "_INBOX.>")
+    .map((right) => ({ ...right, subject: right.subject.replace("_INBOX.", `_INBOX_${name}.`) }));
+  return `${allowing(needed)}, allow_responses: { max: -1, expires: "10m" }`;
+}
+
+/** What every node does with a log. */
+async function useAll(log: TxLog): Promise<void> {
+  expect(await log.exists()).toBe(true);
+  await log.append(bytes("one"));
+  await reading(log);
+  expect(await log.fetch(1)).toBeDefined();
+}
+
+/** Reads until the first messages came. */
+async function reading(log: TxLog): Promise<void> {
+  for await (const _ of log.read(1, { signal: new AbortController().signal })) return;
+}
+
+describe("the rights that docs/nats.md lists", () => {
+  it("are enough, and no more is said to be missing", async () => {
+    const log = await openedWith(allowing(NEEDED));
+    await useAll(log);
+    expect(await log.inspect?.()).toEqual([]);
   });
 
-  /** A log with a message, opened by a user with these permissions. */
-  async function openedWith(permissions: string): Promise<TxLog> {
-    const folder = await mkdtemp(join(tmpdir(), "cairn-permissions-"));
-    cleanups.push(() => rm(folder, { recursive: true }));
-    const config = join(folder, "server.conf");
-    const users = `{ user: admin, password: a }, { user: node, password: n, permissions: { ${permissions} } }`;
-    await writeFile(config, `authorization { users: [${users}] }`);
-    const server = await startNatsServer({ args: ["-c", config] });
-    cleanups.push(() => server.close());
-    const admin = await openNatsTxLog({ servers: server.url, user: "admin", password: "a" });
-    await admin.create(bytes);
-    await admin.close();
-    const log = await openNatsTxLog({ servers: server.url, user: "node", password: "n" });
-    cleanups.push(() => log.close());
-    return log;
-  }
+  it.each(NEEDED)("are needed, and named when they are missing: to $may $subject", async (missing) => {
+    const log = await openedWith(allowing(NEEDED.filter((right) => right !== missing)));
+    const [subject = ""] = missing.subject.split(/[*>]/);
+    const verb = missing.may === "publish" ? "publish on" : "subscribe to";
+    await expect(useAll(log)).rejects.toMatchObject({
+      code: "LOG_UNREACHABLE",
+      message: expect.stringContaining(`does not permit this user to ${verb} ${subject}`),
+      hint: expect.stringContaining("docs/nats.md"),
+    });
+  });
 
+  it("let a stream be made, described and trimmed by whoever has those for that", async () => {
+    const url = await serverWith({ maker: allowing([...NEEDED, ...MAKING, ...TRIMMING]) });
+    const log = await open(url, "maker");
+    await log.create(bytes);
+    await useAll(log);
+    await log.trim?.(2);
+    expect(await log.bounds()).toEqual({ first: 2, last: 2 });
+  });
+
+  it.each([...MAKING.filter(({ subject }) => subject.includes("CREATE")), ...TRIMMING])(
+    "are named where one of those is missing: to $may $subject",
+    async (missing) => {
+      const rights = [...NEEDED, ...MAKING, ...TRIMMING].filter((right) => right !== missing);
+      const log = await open(await serverWith({ maker: allowing(rights) }), "maker");
+      const making = async (): Promise<void> => {
+        await log.create(bytes);
+        await log.append(bytes("one"));
+        await log.trim?.(2);
+      };
+      await expect(making()).rejects.toMatchObject({
+        code: "LOG_UNREACHABLE",
+        message: expect.stringContaining(`permit this user to publish on ${missing.subject}`),
+      });
+    },
+  );
+
+  it("are told of where a description cannot be put right, and the hint puts it right", async () => {
+    const url = await serverWith({ reader: allowing(NEEDED), maker: allowing([...NEEDED, ...MAKING]) });
+    const [reader, maker] = [await open(url, "reader"), await open(url, "maker")];
+    await maker.create(bytes);
+    const id = (await maker.id()) ?? "";
+    const manager = await asAdmin(url);
+    const redescribe = async (description: string): Promise<unknown> =>
+      await manager.streams.update("cairn", { description });
+    await redescribe("managed by others");
+    // As a node does it: it knows the log by its id, and has looked at the stream before.
+    await reader.exists();
+    const [undescribed] = (await reader.inspect?.(id)) ?? [];
+    expect(undescribed).toMatchObject({ code: "LOG_UNSAFE" });
+    const [, stream, told = ""] =
+      /nats stream edit (\S+) --description "([^"]+)"/.exec(undescribed?.hint ?? "") ?? [];
+    expect(stream).toBe("cairn");
+    await redescribe(told);
+    expect(await reader.inspect?.(id)).toEqual([]);
+    // With the right to, a node does it by itself.
+    await redescribe("managed by others");
+    expect(await maker.inspect?.(id)).toEqual([]);
+    expect((await manager.streams.info("cairn")).config.description).toContain(id);
+  });
+
+  it("let nodes ask one another, each with inboxes that no other user may subscribe to", async () => {
+    const url = await serverWith({ one: nodePermissions("one"), two: nodePermissions("two") });
+    const admin = await open(url, "admin");
+    await admin.create(bytes);
+    const [one, two] = [await open(url, "one", "_INBOX_one"), await open(url, "two", "_INBOX_two")];
+    await useAll(one);
+    await useAll(two);
+    const refused: unknown[] = [];
+    const listening = (log: TxLog): void => {
+      log.peers?.serve(
+        (question, send) => [1, 2, 3].forEach((n) => send(Buffer.concat([question, Buffer.from(`${n}`)]))),
+        (error) => refused.push(error),
+      );
+    };
+    [one, two].forEach(listening);
+    await Promise.all([one.exists(), two.exists()]);
+    for (const log of [one, two]) {
+      const answers: string[] = [];
+      const stop = new AbortController();
+      for await (const answer of log.peers?.ask(bytes("hello"), stop.signal) ?? []) {
+        answers.push(Buffer.from(answer).toString());
+        if (answers.length === 6) stop.abort();
+      }
+      expect(answers.toSorted()).toEqual(["hello1", "hello1", "hello2", "hello2", "hello3", "hello3"]);
+    }
+    expect(refused).toEqual([]);
+    // With the prefix of the other it hears nothing.
+    const wrong = await open(url, "one", "_INBOX_two");
+    await expect(wrong.exists()).rejects.toMatchObject({
+      code: "LOG_UNREACHABLE",
+      message: expect.stringContaining("subscribe to _INBOX_two."),
+      hint: expect.stringContaining("_INBOX_two.>"),
+    });
+  });
+});
+
+describe("a user of NATS that may not do what a log needs", () => {
   it("is told which when nothing can be pulled, by who reads and by who looks at the log", async () => {
     const log = await openedWith(`publish: { deny: ["$JS.API.CONSUMER.MSG.NEXT.>"] }`);
     const failure = {
@@ -57,25 +221,6 @@ describe("a user of NATS that may not do what a log needs", () => {
     await expect(reading(log)).rejects.toMatchObject(failure);
   });
 
-  it("needs no more than the documentation says", async () => {
-    const asked = ["STREAM.INFO.cairn", "STREAM.MSG.GET.cairn", "CONSUMER.CREATE.cairn"];
-    const pulled = ["CONSUMER.DELETE.cairn.>", "CONSUMER.MSG.NEXT.cairn.>"];
-    const subjects = ['"cairn.tx"', ...[...asked, ...pulled].map(ofTheApi)].join(", ");
-    const log = await openedWith(`publish: { allow: [${subjects}] }, subscribe: { allow: ["_INBOX.>"] }`);
-    expect(await log.append(bytes("one"))).toEqual({ position: 2, duplicate: false });
-    await reading(log);
-    expect(await log.fetch(2)).toBeDefined();
-    expect(await log.inspect?.()).toEqual([]);
-  });
-
-  it("is told which when it may not write", async () => {
-    const log = await openedWith(`publish: { deny: ["cairn.tx"] }`);
-    await expect(log.append(bytes("one"))).rejects.toMatchObject({
-      code: "LOG_UNREACHABLE",
-      message: expect.stringContaining("publish on cairn.tx"),
-    });
-  });
-
   it("is told which when no message can come, though all else is answered", async () => {
     // Answers come to _INBOX.<id>.<number>, what is pulled to _INBOX.<id>.<slot>.<number>.
     const log = await openedWith(`subscribe: { deny: ["_INBOX.*.*.*"] }`);
@@ -84,12 +229,36 @@ describe("a user of NATS that may not do what a log needs", () => {
   });
 });
 
-/** Reads until the first messages came. */
-async function reading(log: TxLog): Promise<void> {
-  for await (const _ of log.read(1, { signal: new AbortController().signal })) return;
-}
+it.each(["a.*", ">", "a b", ".a", "a.", "$JS", "$SYS.x", ""])(
+  "refuses %j as what inboxes begin with",
+  async (inboxPrefix) => {
+    await expect(openNatsTxLog({ servers: "127.0.0.1:1", inboxPrefix })).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+    });
+  },
+);
 
-/** A subject of the JetStream API, as it stands in a configuration of nats-server. */
-function ofTheApi(name: string): string {
-  return `"$JS.API.${name}"`;
-}
+it("refuses a stream that would store the answers, and warns of all that it takes besides", async () => {
+  const url = await serverWith({});
+  const own = await open(url, "admin", "cairn.inbox");
+  const other = await open(url, "admin", "elsewhere");
+  await other.create(bytes);
+  expect(await own.exists()).toBe(true);
+  const manager = await asAdmin(url);
+  await manager.streams.update("cairn", { subjects: ["cairn.>"] });
+  expect(await other.inspect?.()).toMatchObject([
+    {
+      code: "LOG_UNSAFE",
+      message: expect.stringContaining("cairn.>"),
+      hint: "Set its subjects to cairn.tx alone.",
+    },
+  ]);
+  await expect(own.exists()).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    message: expect.stringContaining("below cairn.inbox"),
+    hint: expect.stringContaining("inbox-prefix"),
+  });
+  await manager.streams.update("cairn", { subjects: ["cairn.tx"] });
+  expect(await other.inspect?.()).toEqual([]);
+  expect(await own.exists()).toBe(true);
+});

@@ -7,7 +7,12 @@ import {
   type StreamUpdateConfig,
 } from "nats";
 import { describe, expect, it } from "vitest";
-import { streamSettings, unsafeSettings } from "../../../src/log/nats/nats-stream-settings.ts";
+import {
+  JUDGED_SETTINGS,
+  streamSettings,
+  unsafeSettings,
+} from "../../../src/log/nats/nats-stream-settings.ts";
+import { documentedSettings } from "./nats-doc.ts";
 
 /** A stream as Cairn makes it, as a server tells of it, with other settings in place of some. */
 function streamWith(changes: Partial<StreamUpdateConfig> & object): StreamConfig {
@@ -30,6 +35,8 @@ describe("the settings of a stream that is to be a log", () => {
     ["acknowledges nothing", { no_ack: true }],
     // Debian's server does not know it yet, and the servers that do answer it as it is here.
     ["before they are stored", { persist_mode: "async" }],
+    ["counters", { allow_msg_counter: true }],
+    ["from 1000 on", { first_seq: 1_000, description: "made by others" }],
   ])("are refused where they lose what was acknowledged: %s, %j", (words, settings) => {
     expect(() => unsafeSettings(streamWith(settings))).toThrow(
       expect.objectContaining({ code: "CONFIG_INVALID", message: expect.stringContaining(words) }),
@@ -46,6 +53,8 @@ describe("the settings of a stream that is to be a log", () => {
     { deny_delete: false },
     { allow_rollup_hdrs: true },
     { duplicate_window: nanos(1_000) },
+    { subjects: ["cairn.tx", "cairn.more"] },
+    { subjects: ["cairn.*"] },
   ])("are told, with what to set instead, where they may lose messages: %j", (settings) => {
     const [setting = ""] = Object.keys(settings);
     const told = unsafeSettings(streamWith(settings));
@@ -53,5 +62,18 @@ describe("the settings of a stream that is to be a log", () => {
     expect(told[0]?.hint).toContain(
       setting === "storage" ? "Storage" : setting.replace("discard", "discard policy"),
     );
+  });
+
+  it("are those of docs/nats.md, with what comes of each", () => {
+    const documented = documentedSettings();
+    const told = (word: string): string[] =>
+      documented.filter(({ otherwise }) => otherwise.startsWith(word)).map(({ setting }) => setting);
+    expect(told("refused").toSorted()).toEqual([...JUDGED_SETTINGS.unusable].toSorted());
+    expect(told("warned of").toSorted()).toEqual([...JUDGED_SETTINGS.unsafe].toSorted());
+    const made = Object.entries({ ...streamSettings("<stream>", 1, ""), duplicate_window: "2m" });
+    for (const [setting, value] of made) {
+      const row = documented.find((one) => one.setting === setting);
+      if (row !== undefined) expect(row.made).toBe(String(value));
+    }
   });
 });

@@ -1,0 +1,65 @@
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 2_000;
+
+/** What {@link NatsResend} does. */
+export interface ResendActions {
+  /** Whether anything can be sent now. */
+  readonly isPossible: () => boolean;
+  /** Looks whether what waits should still be sent; false asks for another look after a pause. */
+  readonly look: () => Promise<boolean>;
+  readonly send: () => void;
+}
+
+/** When everything that is not acknowledged is sent again: after a pause that grows until something is, and a look at what it is sent to. */
+export class NatsResend {
+  readonly #actions: ResendActions;
+  /** The last pause (ms); 0 since anything was acknowledged. */
+  #pause = 0;
+  #timer: NodeJS.Timeout | undefined;
+  /** The look that is under way. */
+  #looking: symbol | undefined;
+  #closed = false;
+
+  constructor(actions: ResendActions) {
+    this.#actions = actions;
+  }
+
+  /** After a pause, unless it is planned already. */
+  soon(): void {
+    if (this.#timer !== undefined || this.#looking !== undefined || this.#closed) return;
+    this.#pause = Math.min(LONGEST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, this.#pause * 2));
+    this.#timer = setTimeout(() => this.now(), this.#pause);
+  }
+
+  now(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#closed || !this.#actions.isPossible()) return;
+    void this.#lookAndSend();
+  }
+
+  /** Something was acknowledged. */
+  succeeded(): void {
+    this.#pause = 0;
+  }
+
+  /** What a look under way finds does not count any more. */
+  interrupt(): void {
+    this.#looking = undefined;
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+  }
+
+  async #lookAndSend(): Promise<void> {
+    const look = Symbol("look");
+    this.#looking = look;
+    const goesOn = await this.#actions.look();
+    if (this.#looking !== look || this.#closed) return;
+    this.#looking = undefined;
+    if (goesOn) this.#actions.send();
+    else this.soon();
+  }
+}

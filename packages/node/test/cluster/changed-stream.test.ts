@@ -1,0 +1,103 @@
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { CairnNode } from "../../src/node/node.ts";
+import { NatsOperator } from "../../testing/nats-operator.ts";
+import { ClusterScene, put } from "./cluster-scene.ts";
+
+let scene: ClusterScene;
+let lines: { readonly msg: string; readonly txId?: number; readonly reason?: string }[];
+beforeEach(async () => {
+  scene = await ClusterScene.open();
+  lines = [];
+});
+afterEach(() => scene.close());
+
+/** A node that looks at its log all the time. */
+async function watching(id: string): Promise<CairnNode> {
+  return await scene.start(id, { stall: { afterMs: 300 }, logger: pino({ base: null }, { write: note }) });
+}
+
+function note(line: string): void {
+  lines.push(JSON.parse(line) as (typeof lines)[number]);
+}
+
+const operator = async <T>(act: (operator: NatsOperator) => Promise<T>): Promise<T> =>
+  await NatsOperator.at(scene.nats.url, act);
+const PATIENT = { timeout: 60_000, interval: 50 };
+
+describe("the stream of a log under a running node", () => {
+  it("that lost the log's subject takes no writes, which are answered with why, until it is given back", async () => {
+    const node = await watching("a");
+    await node.ready;
+    await put(node, 0, 3, "v");
+    await operator(async (nats) => await nats.edit({ subjects: ["orders.a", "orders.b"] }));
+    const refused = {
+      message: 'The stream "cairn" does not take the subject "cairn.tx", but orders.a, orders.b.',
+      hint: expect.stringContaining('Add "cairn.tx" to its subjects'),
+    };
+    await expect(put(node, 3, 4, "v")).rejects.toMatchObject({ code: "LOG_UNREACHABLE", ...refused });
+    await vi.waitFor(async () => {
+      expect((await node.status()).log.warnings).toMatchObject([{ code: "CONFIG_INVALID", ...refused }]);
+    }, PATIENT);
+    expect(node.phase).toBe("ready");
+    expect((await node.list({ bucket: "things" })).documents).toHaveLength(3);
+    // The cure, word by word; its other subjects are told of from now on.
+    await operator(async (nats) => await nats.edit({ subjects: ["orders.a", "orders.b", "cairn.tx"] }));
+    await put(node, 3, 4, "v");
+    await vi.waitFor(async () => {
+      expect((await node.status()).log.warnings).toMatchObject([
+        { code: "LOG_UNSAFE", hint: "Set its subjects to cairn.tx alone." },
+      ]);
+    }, PATIENT);
+    await operator(async (nats) => await nats.edit({ subjects: ["cairn.tx"] }));
+    await vi.waitFor(async () => expect((await node.status()).log.warnings).toEqual([]), PATIENT);
+  });
+
+  it("that has another subject now gets what is written there", async () => {
+    const node = await watching("a");
+    await node.ready;
+    await put(node, 0, 3, "v");
+    await operator(async (nats) => await nats.edit({ subjects: ["orders"] }));
+    await put(node, 3, 6, "v");
+    expect((await node.list({ bucket: "things" })).documents).toHaveLength(6);
+  });
+
+  it("that takes further subjects stores what is none of Cairn's, and that is told", async () => {
+    const node = await watching("a");
+    await node.ready;
+    await operator(async (nats) => await nats.edit({ subjects: ["cairn.tx", "orders"] }));
+    const position = await operator(
+      async (nats) => await nats.publish(Buffer.from("an order"), undefined, "orders"),
+    );
+    await vi.waitFor(() => {
+      expect(lines).toContainEqual(
+        expect.objectContaining({ msg: "The log has messages that change nothing.", txId: position }),
+      );
+    }, PATIENT);
+    const last = await put(node, 0, 1, "v");
+    expect(last).toBe(position + 1);
+  });
+
+  it("that allows fewer readers than there are nodes is named by the one that waits, which stops at once", async () => {
+    await operator(async (nats) => await nats.makeForReaders(1));
+    const first = await watching("a");
+    await first.ready;
+    await put(first, 0, 3, "v");
+    const second = await watching("b");
+    second.ready.catch(() => undefined);
+    await vi.waitFor(async () => {
+      const { log, stalled } = await second.status();
+      expect(log.warnings).toContainEqual(
+        expect.objectContaining({
+          code: "LOG_UNREACHABLE",
+          message: expect.stringContaining("maximum consumers limit reached"),
+          hint: expect.stringContaining("max_consumers"),
+        }),
+      );
+      expect(stalled?.message).toContain("maximum consumers limit reached");
+    }, PATIENT);
+    const begun = performance.now();
+    await scene.stop(second);
+    expect(performance.now() - begun).toBeLessThan(8_000);
+  });
+});

@@ -1,0 +1,39 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+const DOC = readFileSync(join(import.meta.dirname, "../../../../../docs/nats.md"), "utf8");
+
+/** A row of the table of rights in docs/nats.md. */
+export interface Right {
+  readonly who: string;
+  readonly may: "publish" | "subscribe";
+  readonly subject: string;
+}
+
+/** What the users of the log of the stream `cairn` need, as docs/nats.md says. */
+export function documentedRights(): Right[] {
+  return rows("Least rights").map(([who = "", may, subject = ""]) => {
+    if (may !== "publish" && may !== "subscribe") throw new Error(`docs/nats.md: what is ${may}?`);
+    return { who, may, subject: unquoted(subject).replace("<stream>", "cairn") };
+  });
+}
+
+/** The settings of a stream in docs/nats.md: as Cairn makes it, and what comes of another value. */
+export function documentedSettings(): { setting: string; made: string; otherwise: string }[] {
+  return rows("The stream's settings").map(([setting = "", made = "", otherwise = ""]) => ({
+    setting: unquoted(setting),
+    made: unquoted(made),
+    otherwise,
+  }));
+}
+
+function rows(heading: string): string[][] {
+  const from = DOC.indexOf(`\n## ${heading}\n`);
+  const section = DOC.slice(from, DOC.indexOf("\n## ", from + 1));
+  const lines = section.split("\n").filter((line) => line.startsWith("| "));
+  return lines.slice(1).map((line) => line.slice(2, -2).split(" | "));
+}
+
+function unquoted(cell: string): string {
+  return cell.replace(/^`(.*)`$/, "$1");
+}

@@ -1,0 +1,62 @@
+import { mkdtemp, rm, unlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { type CairnNode, startNode } from "@cairn/node";
+import { LogFold, NatsOperator, startNatsServer } from "@cairn/node/testing";
+import { expect, it, onTestFinished, vi } from "vitest";
+import { expectFoldOf, put, values } from "../support/fault-scene.ts";
+import { mountSmallDisk } from "../support/small-disk.ts";
+
+const PATIENT = { timeout: 120_000, interval: 250 };
+const FILLING = "x".repeat(20_000);
+
+/** The end of `docs/nats.md`, "A full disk": the disk itself, because somebody else filled it. */
+it("a server whose disk is full loses nothing, and after room was made and it was restarted nodes go on", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "cairn-full-server-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const disk = await mountSmallDisk(path.join(folder, "disk"), 4);
+  onTestFinished(() => disk.unmount());
+  const config = path.join(folder, "server.conf");
+  const log = path.join(folder, "server.log");
+  // Its own limit is never reached.
+  await writeFile(
+    config,
+    `jetstream { store_dir: "${disk.path}/jetstream", max_file_store: 1G }\nlog_file: "${log}"\n`,
+  );
+  const nats = await startNatsServer({ jetStream: false, args: ["-c", config] });
+  onTestFinished(() => nats.close());
+  const somebodyElses = path.join(disk.path, "other");
+  await writeFile(somebodyElses, Buffer.alloc(2_000_000));
+  const node: CairnNode = await startNode({
+    "cairn/node": { id: "a", dir: path.join(folder, "a") },
+    "cairn/http-server": null,
+    "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] },
+  });
+  onTestFinished(() => node.close());
+  await node.ready;
+
+  const acknowledged: number[] = [];
+  const fill = async (): Promise<void> => {
+    for (let n = 0; n < 400; n += 1) {
+      await node.submit({ ops: [["put", "things", `default/k${n}`, FILLING]] }, { timeoutMs: 4_000 });
+      acknowledged.push(n);
+    }
+  };
+  const error: unknown = await fill().catch((thrown: unknown) => thrown);
+  expect(acknowledged.length).toBeGreaterThan(10);
+  expect(error).toMatchObject({
+    code: expect.stringMatching(/^(LOG_UNREACHABLE|TX_TIMEOUT)$/),
+    hint: expect.any(String),
+  });
+
+  await unlink(somebodyElses);
+  // A 2.9 does not end at SIGTERM now.
+  await nats.kill();
+  await nats.start();
+  await vi.waitFor(async () => await put(node, 1_000, 1_001, "after"), PATIENT);
+  const kept = await values(node);
+  for (const n of acknowledged) expect(kept[`k${n}`]).toBe(FILLING);
+  const fold = (): Promise<LogFold> =>
+    NatsOperator.at(nats.url, async (operator) => await LogFold.of(operator.messages()));
+  await expectFoldOf({ fold }, node);
+});
