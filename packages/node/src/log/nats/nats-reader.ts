@@ -156,8 +156,6 @@ export class NatsReader implements LinkListener {
         // It need not outlast its server: a reading that was interrupted makes another.
         mem_storage: true,
         inactive_threshold: nanos(this.#inactiveMs),
-        // Nothing is acknowledged. Left out, a limit of the stream's would be set, and refused for that reason.
-        max_ack_pending: -1,
       });
       // The servers may have set a limit of theirs (max_request_batch).
       if ((config.max_batch ?? 0) > 0) this.#maxMessages = Math.min(this.#maxMessages, config.max_batch ?? 0);

@@ -54,10 +54,6 @@ describe("credentials of NATS", () => {
 
   it("that are missing or wrong are named as what was given", async () => {
     const { url } = await started("--user", "alice", "--pass", "secret");
-    const refused = (hint: string): object => ({
-      code: "LOG_UNREACHABLE",
-      hint: expect.stringContaining(hint),
-    });
     await expect(openNatsTxLog({ servers: url })).rejects.toMatchObject({
       ...refused('"credentials-file" or "nkey-seed-file"'),
       message: expect.stringContaining("asks for credentials, and the log has none"),
@@ -103,3 +99,7 @@ describe("credentials of NATS", () => {
     await vi.waitFor(async () => expect(await log.exists()).toBe(false), PATIENT);
   });
 });
+
+function refused(hint: string): object {
+  return { code: "LOG_UNREACHABLE", hint: expect.stringContaining(hint) };
+}
