@@ -78,8 +78,7 @@ describe("credentials of NATS", () => {
     await vi.waitFor(async () => await expect(log.id()).rejects.toMatchObject(expired), PATIENT);
     // The server counts in whole seconds.
     await vi.waitFor(async () => {
-      const opened = openNatsTxLog({ servers: server.url, credentialsFile });
-      cleanups.push(async () => await opened.then((late) => late.close()).catch(() => undefined));
+      const opened = openNatsTxLog({ servers: server.url, credentialsFile }).then((late) => late.close());
       await expect(opened).rejects.toMatchObject(expired);
     }, PATIENT);
     await writeFile(credentialsFile, operator.credentials(expiry + 3_600));
