@@ -12,6 +12,7 @@ const JUDGES: Readonly<Record<string, string>> = {
   edn: "packages/node/dist/test/outside/edn/main.js",
   formats: "test/dist/outside/formats/main.js",
   porcupine: "test/dist/outside/porcupine/main.js",
+  nats: "test/dist/outside/nats/main.js",
   proxies: "test/dist/outside/proxies/main.js",
 };
 

@@ -1,0 +1,53 @@
+// Runs the tests that touch NATS against the newest nats-server: node test/dist/outside/nats/main.js [--rounds N]
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdir } from "node:fs/promises";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const ROOT = fileURLToPath(new URL("../../../../", import.meta.url));
+const FOLDER = join(ROOT, "node_modules", ".cache", "nats");
+const MODULE = "github.com/nats-io/nats-server/v2@latest";
+
+/** What runs against a server: the log, those who read and write it, and what befalls it. */
+const SUITES = [
+  "packages/node/test/log",
+  "packages/node/test/cluster",
+  "packages/node/test/faults",
+  "packages/node/test/join",
+  "packages/node/test/node",
+  "packages/node/test/upkeep",
+  "test/linearizability.test.ts",
+  "test/log-faults",
+  "test/skew",
+  "test/watch-faults",
+];
+
+const { values } = parseArgs({ options: { rounds: { type: "string" }, seed: { type: "string" } } });
+
+const version = await newestServer();
+process.stdout.write(`nats: ${version}\n`);
+for (let round = 0; round < Number(values.rounds ?? 1); round += 1) {
+  const path = [FOLDER, process.env["PATH"] ?? ""].join(delimiter);
+  const vitest = join(ROOT, "node_modules", "vitest", "vitest.mjs");
+  const args = [vitest, "run", ...SUITES];
+  const child = spawn(process.execPath, args, {
+    cwd: ROOT,
+    stdio: "inherit",
+    env: { ...process.env, PATH: path },
+  });
+  const [code] = (await once(child, "exit")) as [number | null];
+  if (code !== 0) process.exitCode = 1;
+}
+
+/** Fetches the server through Go, into a folder of its own. Answers which it is. */
+async function newestServer(): Promise<string> {
+  if (spawnSync("go", ["version"]).error !== undefined)
+    throw new Error(`This needs Go, and there is no "go".`);
+  await mkdir(FOLDER, { recursive: true });
+  const env = { ...process.env, GOBIN: FOLDER };
+  const fetched = spawnSync("go", ["install", MODULE], { encoding: "utf8", env });
+  if (fetched.status !== 0) throw new Error(`Go did not fetch nats-server:\n${fetched.stderr}`);
+  return spawnSync(join(FOLDER, "nats-server"), ["--version"], { encoding: "utf8" }).stdout.trim();
+}
