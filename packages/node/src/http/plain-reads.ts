@@ -15,6 +15,11 @@ import { requestId } from "./request-id.ts";
 /** The route that answers the others. */
 const ROUTE = `${DOCUMENTS}*`;
 
+/** The one parameter of a read that is as frequent. */
+const LINEARIZABLE = "?linearizable=true";
+/** Usually the log has stored the barrier, and the index has it, in a few milliseconds. The routes wait for as long as the request may. */
+const SOON = { linearizable: true, timeoutMs: 100 };
+
 /** What {@link answerPlainReads} shares with the routes. */
 export interface PlainReads {
   readonly guard: Guard;
@@ -23,8 +28,8 @@ export interface PlainReads {
 }
 
 /**
- * Answers the most frequent request of all, the GET of a document without parameters and conditions, before the framework sees it, whose
- * hooks and promises take as long as the document does. Only what succeeds is answered here: whatever is asked in another way, refused,
+ * Answers the most frequent requests of all before the framework sees them, whose hooks and promises take as long as the document does: the
+ * GET of a document without conditions, and without parameters but `linearizable=true`. Only what succeeds is answered here: whatever is asked in another way, refused,
  * or not found goes to the routes as if it had just come, so that there is one place that says why.
  */
 export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: PlainReads): void {
@@ -35,7 +40,10 @@ export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: Plai
   server.removeAllListeners("request");
   server.on("request", (request, response) => {
     const toRoutes = (): void => others.forEach((other) => other(request, response));
-    const key = isPlain(request) && guard.passes(request) ? addresses.keyAt(request.url ?? "") : undefined;
+    const { url = "" } = request;
+    const isLinearizable = url.endsWith(LINEARIZABLE);
+    const path = isLinearizable ? url.slice(0, -LINEARIZABLE.length) : url;
+    const key = isPlain(request) && guard.passes(request) ? addresses.keyAt(path) : undefined;
     if (key === undefined || !connections.take(request)) return toRoutes();
     const begin = performance.now();
     const otherwise = (): void => {
@@ -44,7 +52,7 @@ export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: Plai
     };
     atEndOfTurn(() => {
       api
-        .get(key)
+        .get(key, isLinearizable ? SOON : undefined)
         .then(
           (document) =>
             document === undefined ? otherwise() : answer(document, request, response, begin, reads),

@@ -69,6 +69,8 @@ export class NodeAppends {
     if (log.hasOneWriter === true) return (await log.bounds()).last + of.offset;
     const { txId } = await this.#guarded(index, submitBarrier(log, of, index.state.txId, DEFAULT_WAIT_MS));
     this.#life.observation.metrics.onBarrier();
+    // Whoever comes later waits for the index to pass this one in any case: more of them share the next.
+    await this.#life.position.reached(txId, DEFAULT_WAIT_MS);
     return txId;
   }
 

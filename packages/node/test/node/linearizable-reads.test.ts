@@ -96,7 +96,11 @@ describe("a linearizable read", () => {
     await put(writer, 0, 1, "new");
     const late = { linearizable: true, timeoutMs: 100 };
     await expect(client.get("things", "k0", late)).rejects.toMatchObject({ status: 504, code: "TX_TIMEOUT" });
-    const asked = [
+    const address = `${urls}/api/v1/things/default/k0?linearizable=true`;
+    expect((await fetch(`${address}&timeout=PT0.3S`)).status).toBe(504);
+    const asked: Promise<unknown>[] = [
+      // Longer than the short way waits, so that it is the other one that answers.
+      fetch(address).then((answer) => answer.json()),
       client.get("things", "k0", { linearizable: true }),
       firstOf(client.list("things", { linearizable: true })),
       ...[
@@ -108,6 +112,9 @@ describe("a linearizable read", () => {
     expect(await client.get("things", "k0")).toBeUndefined();
     faults.stalled = false;
     for (const answer of await Promise.all(asked)) expect(JSON.stringify(answer)).toContain("new");
+    await put(writer, 0, 1, "newer");
+    expect(await (await fetch(address)).json()).toBe("newer");
+    expect((await fetch(address.replace("k0", "none"))).status).toBe(404);
   });
 
   it("takes one append for all that ask at one time", async () => {
