@@ -8,12 +8,14 @@ const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 
 /** Programs that compare Cairn with what others wrote. Each fetches what it needs, and says what the machine lacks. */
 const JUDGES: Readonly<Record<string, string>> = {
+  clients: "test/dist/outside/clients/main.js",
   durations: "packages/node/dist/test/outside/durations/main.js",
   edn: "packages/node/dist/test/outside/edn/main.js",
   formats: "test/dist/outside/formats/main.js",
   porcupine: "test/dist/outside/porcupine/main.js",
   nats: "test/dist/outside/nats/main.js",
   proxies: "test/dist/outside/proxies/main.js",
+  schemathesis: "test/dist/outside/schemathesis/main.js",
 };
 
 const { values, positionals } = parseArgs({

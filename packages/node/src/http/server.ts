@@ -5,9 +5,11 @@ import type { AnsweredRequest } from "../metrics/http-metrics.ts";
 import type { NodeApi } from "../api/node-api.ts";
 import type { HttpOptions } from "../system/system.ts";
 import { guard } from "./access.ts";
+import { tellNoLengthOfNothing } from "./answers/bodiless.ts";
+import { continueWhenRead } from "./answers/continue.ts";
 import { errorHandler, type HttpLogger } from "./answers/error-response.ts";
 import { acceptBodies } from "./requests/request-body.ts";
-import { collectMethods, methodNotAllowed, pathOf } from "./requests/methods.ts";
+import { collectMethods } from "./requests/methods.ts";
 import { connectionLimit, openFilesLimit } from "./connection-limit.ts";
 import { type Connections, endConnectionsOnClose } from "./end-connections.ts";
 import { answerPlainReads } from "./plain-reads.ts";
@@ -99,6 +101,7 @@ function createApp(
     schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
   });
   app.server.on("checkExpectation", answerExpectation);
+  continueWhenRead(app.server);
   app.setErrorHandler(handleError);
   if (onAnswered !== undefined) tellAnswered(app, onAnswered);
   // In this order: what is refused has an id as well, and counts as taken where its connection is to end.
@@ -107,16 +110,10 @@ function createApp(
   const connections = endConnectionsOnClose(app, { most, onReached: tellNowAndThen(logger, most) });
   const access = guard(app, options);
   acceptBodies(app);
+  tellNoLengthOfNothing(app);
   const methods = collectMethods(app);
   refuseUnserved(app, methods);
   registerRoutes(app, api, options);
-  app.setNotFoundHandler((request) => {
-    const allowed = methods.at(request.url);
-    if (allowed.length > 0) throw methodNotAllowed(request.method, pathOf(request.url), allowed);
-    throw new CairnError("NOT_FOUND", `There is no ${request.method} ${pathOf(request.url)}.`, {
-      hint: "docs/http.md and /openapi.json list all addresses.",
-    });
-  });
   answerPlainReads(app, api, { guard: access, connections, onAnswered });
   takeInTurn(app, connections);
   return { app, connections };

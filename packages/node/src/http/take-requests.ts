@@ -1,4 +1,5 @@
 import type { RequestListener } from "node:http";
+import { CairnError } from "@cairn/kv";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { Connections } from "./end-connections.ts";
 import { methodNotAllowed, pathOf, type RouteMethods, toOriginForm } from "./requests/methods.ts";
@@ -18,18 +19,24 @@ export function takeInTurn({ server }: FastifyInstance, connections: Connections
   });
 }
 
-/** Refuses what a route would otherwise ignore, and what only looks like the address of a document. */
+/** Refuses what no route takes, what a route would otherwise ignore, and what only looks like the address of a document. */
 export function refuseUnserved(app: FastifyInstance, methods: RouteMethods): void {
   app.addHook("onRequest", ({ method, url, headers, routeOptions }: FastifyRequest, _reply, done) => {
     const { url: route, config } = routeOptions;
-    if (route !== undefined && RESERVED_BUCKETS.has(bucketIn(url))) {
+    if (route === undefined) return done(unserved(method, url, methods.at(url)));
+    if (RESERVED_BUCKETS.has(bucketIn(url))) {
       const served = methods.ofOwn(url);
       if (served.length > 0 && !served.includes(method))
         return done(methodNotAllowed(method, pathOf(url), served));
     }
-    done(
-      route === undefined ? undefined : preconditionProblem(headers, method, config.preconditions === true),
-    );
+    done(preconditionProblem(headers, method, config.preconditions === true));
+  });
+}
+
+function unserved(method: string, url: string, allowed: readonly string[]): CairnError {
+  if (allowed.length > 0) return methodNotAllowed(method, pathOf(url), allowed);
+  return new CairnError("NOT_FOUND", `There is no ${method} ${pathOf(url)}.`, {
+    hint: "docs/http.md and /openapi.json list all addresses.",
   });
 }
 

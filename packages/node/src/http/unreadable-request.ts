@@ -10,7 +10,7 @@ export function answerUnreadable(error: Error, socket: Socket): void {
     socket.destroy();
     return;
   }
-  const { status, message, hint } = UNREADABLE[systemErrorCode(error) ?? ""] ?? NOT_HTTP;
+  const { status, message, hint } = unreadable(error);
   const body = bodyOf(message, hint);
   socket.end(
     `HTTP/1.1 ${status}\r\nContent-Type: ${JSON_TYPE}\r\nConnection: close\r\n` +
@@ -38,10 +38,32 @@ function bodyOf(message: string, hint: string | null): string {
   return JSON.stringify({ error: { code: BAD_REQUEST, message, hint } });
 }
 
+function unreadable(error: Error & { rawPacket?: Buffer }): Unreadable {
+  const code = systemErrorCode(error) ?? "";
+  // Only what begins as a request does has a method at all.
+  if (code === "HPE_INVALID_METHOD" && REQUEST_LINE.test(error.rawPacket?.toString("latin1") ?? ""))
+    return UNKNOWN_METHOD;
+  return UNREADABLE[code] ?? NOT_HTTP;
+}
+
+interface Unreadable {
+  readonly status: string;
+  readonly message: string;
+  readonly hint: string | null;
+}
+
+const REQUEST_LINE = /^[\w!#$%&'*+.^`|~-]+ \S+ HTTP\/1\.[01]\r?\n/;
+
+const UNKNOWN_METHOD = {
+  status: "501 Not Implemented",
+  message: "The request's method is none that is known.",
+  hint: "docs/http.md and /openapi.json list all addresses with their methods.",
+};
+
 const NOT_HTTP = { status: "400 Bad Request", message: "The request is not valid HTTP.", hint: null };
 
 /** What Node's parser refuses, by its codes. */
-const UNREADABLE: Record<string, { status: string; message: string; hint: string | null } | undefined> = {
+const UNREADABLE: Record<string, Unreadable | undefined> = {
   HPE_HEADER_OVERFLOW: {
     status: "431 Request Header Fields Too Large",
     message: "The request's headers or address are too long.",

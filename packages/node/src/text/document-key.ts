@@ -15,9 +15,13 @@ export const RESERVED_BUCKETS: ReadonlySet<string> = new Set([
 /** The namespace of a key that names none. */
 export const DEFAULT_NAMESPACE = "default";
 
-const BUCKET = /^[a-z][a-z0-9-]*$/;
-const MAX_BUCKET = 253;
-const MAX_NAMESPACE = 253;
+/** What a bucket's name looks like, apart from those that are reserved. */
+export const BUCKET_PATTERN = "^[a-z][a-z0-9-]*$";
+const BUCKET = new RegExp(BUCKET_PATTERN);
+/** Bytes, and characters. */
+export const MAX_BUCKET = 253;
+/** Bytes of UTF-8. */
+export const MAX_NAMESPACE = 253;
 /** Bytes of UTF-8. */
 export const MAX_NAME = 1024;
 

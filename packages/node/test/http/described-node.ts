@@ -1,6 +1,6 @@
 import { request as httpRequest } from "node:http";
 import { Ajv, type ValidateFunction } from "ajv";
-import { openApiDocument } from "../../src/http/openapi/document.ts";
+import { exactOpenApiDocument, openApiDocument } from "../../src/http/openapi/document.ts";
 
 type Schema = { readonly [name: string]: unknown };
 
@@ -17,19 +17,30 @@ interface Described {
   readonly responses: Readonly<Record<string, Answered>>;
 }
 
-const document = openApiDocument("0.1.0") as {
+interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Omit<Described, "method" | "path">>>>>;
   readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
-};
-/** What the document says of each operation, by its id. */
-export const operations = new Map(
-  Object.entries(document.paths).flatMap(([at, methods]) =>
-    Object.entries(methods).map(
-      ([method, one]) =>
-        [one.operationId, { ...one, method: method.toUpperCase(), path: at }] as [string, Described],
+}
+
+const document = exactOpenApiDocument("0.1.0") as unknown as Document;
+/** As clients read it. */
+const published = openApiDocument("0.1.0") as unknown as Document;
+
+function operationsOf({ paths }: Document): ReadonlyMap<string, Described> {
+  return new Map(
+    Object.entries(paths).flatMap(([at, methods]) =>
+      Object.entries(methods).map(
+        ([method, one]) =>
+          [one.operationId, { ...one, method: method.toUpperCase(), path: at }] as [string, Described],
+      ),
     ),
-  ),
-);
+  );
+}
+
+/** What the exact document says of each operation, by its id. */
+export const operations = operationsOf(document);
+/** What the one that clients are generated from says of it. */
+export const publishedOperations = operationsOf(published);
 
 /** A schema of OpenAPI 3.0 as JSON Schema, in which nothing may be that it does not name. */
 function strict(schema: unknown): unknown {
@@ -45,17 +56,16 @@ function strict(schema: unknown): unknown {
 }
 
 /** The schemas stand under `properties` of one, whose references lead to them. */
-const ajv = new Ajv({ strict: false }).addSchema({
-  $id: "document",
-  components: { schemas: strict(document.components.schemas) },
-});
+const ajv = new Ajv({ strict: false })
+  .addSchema({ $id: "document", components: { schemas: strict(document.components.schemas) } })
+  .addSchema({ $id: "published", components: { schemas: strict(published.components.schemas) } });
 const validators = new Map<unknown, ValidateFunction>();
 
-/** Checks a value against a schema of the document. */
-export function validator(schema: Schema): ValidateFunction {
+/** Checks a value against a schema of the exact document, or of the one that clients read. */
+export function validator(schema: Schema, id: "document" | "published" = "document"): ValidateFunction {
   const known = validators.get(schema);
   if (known !== undefined) return known;
-  const text = JSON.stringify(strict(schema)).replaceAll('"#/components', '"document#/components');
+  const text = JSON.stringify(strict(schema)).replaceAll('"#/components', `"${id}#/components`);
   const made = ajv.compile(JSON.parse(text) as Schema);
   validators.set(schema, made);
   return made;
@@ -99,9 +109,11 @@ export class DescribedNode {
     check(given === type, `${id} ${status} is ${given}, not ${type}`);
     if (type !== "application/json") return undefined;
     const json = JSON.parse(answer.text) as unknown;
-    const validate = validator(schema);
-    if (!validate(json))
-      throw new Error(`${id} ${status}: ${ajv.errorsText(validate.errors)}: ${answer.text}`);
+    const told = publishedOperations.get(id)?.responses[String(status)]?.content?.[type]?.schema ?? {};
+    for (const validate of [validator(schema), validator(told, "published")]) {
+      if (!validate(json))
+        throw new Error(`${id} ${status}: ${ajv.errorsText(validate.errors)}: ${answer.text}`);
+    }
     if (status < 400) return json;
     const { code } = (json as { error: { code: string } }).error;
     check(

@@ -32,7 +32,8 @@ describe("a request", () => {
     ["POST", "/status", "GET, HEAD"],
     ["DELETE", "/health/live", "GET, HEAD"],
     ["PATCH", "/api/v1/pods/default/x", "GET, HEAD, PUT, DELETE"],
-    ["POST", "/api/v1/pods", "GET, HEAD, PUT, DELETE"],
+    ["POST", "/api/v1/pods", "GET, HEAD"],
+    ["POST", "/api/v1/buckets/pods/document", "GET, HEAD, PUT, DELETE"],
     ["PATCH", "/api/v1/checkpoints/newest/verify", "POST"],
   ])("%s %s is 405 with what is allowed there", async (method, path, allow) => {
     await using served = await serve();
@@ -125,7 +126,10 @@ describe("a request that is unusual", () => {
   it("and names the node before the address, as proxies do, is answered", async () => {
     await using served = await serve();
     await served.put("/api/v1/pods/x", { a: 1 });
-    for (const at of ["http://localhost/api/v1/pods/x", "HTTP://localhost:3000/api/v1/pods?key=default/x"])
+    for (const at of [
+      "http://localhost/api/v1/pods/x",
+      "HTTP://localhost:3000/api/v1/buckets/pods/document?key=default/x",
+    ])
       expect(await served.raw("GET", at)).toMatchObject({ status: 200, text: '{"a":1}' });
     expect((await served.raw("GET", "http://localhost")).status).toBe(404);
   });

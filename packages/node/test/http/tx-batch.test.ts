@@ -38,6 +38,24 @@ describe("POST /api/v1/tx/batch", () => {
     expect([answer.status, await answer.json()]).toEqual([200, { accepted: 3, firstTxId: 2, lastTxId: 4 }]);
   });
 
+  test.each([
+    ["application/ndjson", 202],
+    ["application/jsonl", 202],
+    ["application/x-jsonlines; charset=utf-8", 202],
+    ["text/plain", 202],
+    ["application/octet-stream", 202],
+    ["application/json", 415],
+    ["application/x-www-form-urlencoded", 415],
+  ])("as %s is answered with %i", async (type, status) => {
+    await using served = await serve();
+    const body = `${line(0)}\n${line(1)}\n`;
+    const { status: answered } = await served.raw("POST", "/api/v1/tx/batch", {
+      body,
+      headers: { "content-type": type },
+    });
+    expect([answered, submittedIds(served).length]).toEqual([status, status === 202 ? 2 : 0]);
+  });
+
   test("of nothing accepts nothing", async () => {
     await using served = await serve();
     for (const body of ["", "\n", "\r\n \n"]) {

@@ -1,5 +1,6 @@
 import { CairnError, type ErrorCode } from "@cairn/kv";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+import { isHeldBack } from "./continue.ts";
 import { drainBody } from "./drain-body.ts";
 
 /** The code of what cannot be understood: parameters, paths, bodies. */
@@ -75,7 +76,8 @@ export function errorHandler(logger: HttpLogger, maxBody: number) {
   return (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     // Nothing unread is left of the body, so whatever was sent behind it can be answered too.
     void reply.removeHeader("connection");
-    if (!request.raw.complete) drainBody(request.raw);
+    if (isHeldBack(request.raw)) void reply.header("connection", "close");
+    else if (!request.raw.complete) drainBody(request.raw);
     const known = error instanceof CairnError ? error : frameworkError(error, maxBody);
     if (known === undefined) {
       // A client that went away while it sent its body is no fault of this node's.
@@ -163,5 +165,13 @@ export function unsupportedMediaType(): RequestError {
   return new RequestError(BAD_REQUEST, "A body must be JSON.", {
     status: 415,
     hint: "Send Content-Type: application/json.",
+  });
+}
+
+/** 415 where lines are expected. */
+export function linesExpected(): RequestError {
+  return new RequestError(BAD_REQUEST, "A batch is NDJSON: one transaction a line.", {
+    status: 415,
+    hint: "Send Content-Type: application/x-ndjson (curl --data-binary @FILE).",
   });
 }

@@ -1,5 +1,5 @@
-import type { Operation } from "./operation.ts";
-import { WRITE, KEY, LIST, DOCUMENT, READ_ERRORS, SUBMIT_ERRORS } from "./parameters.ts";
+import { json, type Operation } from "./operation.ts";
+import { DOCUMENT, IN_PATH, KEY, LIST, READ_ERRORS, SUBMIT_ERRORS, WRITE } from "./parameters.ts";
 import { array } from "./schema-parts.ts";
 import { ref } from "./schemas.ts";
 
@@ -11,6 +11,7 @@ const UNCHANGED = {
 const READ_DOCUMENT = {
   method: "get",
   tag: "documents",
+  inPath: IN_PATH,
   requestHeaders: ["If-Match", "If-None-Match"],
   query: DOCUMENT,
   answers: [
@@ -25,11 +26,18 @@ const READ_DOCUMENT = {
   errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", ["CONFLICT", 412]],
 } as const satisfies Partial<Operation>;
 const WRITTEN = [
-  { status: 200, description: "Indexed.", schema: ref("Written"), headers: ["Cairn-Tx", "ETag"] },
-  { status: 202, description: "In the log.", schema: ref("Submitted") },
+  {
+    status: 200,
+    description: "Indexed.",
+    schema: ref("Written"),
+    exact: ref("Indexed"),
+    headers: ["Cairn-Tx", "ETag"],
+  },
+  { status: 202, description: "In the log.", schema: ref("Written"), exact: ref("Submitted") },
 ] as const satisfies Operation["answers"];
 const WRITE_DOCUMENT = {
   tag: "documents",
+  inPath: IN_PATH,
   requestHeaders: ["If-Match", "If-None-Match"],
   query: WRITE,
   errors: [...SUBMIT_ERRORS, ["CONFLICT", 412], "NOT_FOUND"],
@@ -37,13 +45,14 @@ const WRITE_DOCUMENT = {
 const PUT_DOCUMENT = {
   ...WRITE_DOCUMENT,
   method: "put",
-  body: { schema: ref("Json") },
+  body: json(ref("Json")),
   answers: [
     ...WRITTEN,
     {
       status: 201,
       description: "Indexed, and new.",
       schema: ref("Written"),
+      exact: ref("Indexed"),
       headers: ["Cairn-Tx", "ETag", "Location"],
     },
   ],
@@ -55,6 +64,7 @@ const DELETE_DOCUMENT = {
 } as const satisfies Partial<Operation>;
 
 const BUCKET = "/api/v1/{bucket}";
+const BY_KEY = "/api/v1/buckets/{bucket}/document";
 const IN_DEFAULT = "/api/v1/{bucket}/{name}";
 const IN_NAMESPACE = "/api/v1/{bucket}/{namespace}/{name}";
 
@@ -65,30 +75,36 @@ export const DOCUMENT_OPERATIONS: readonly Operation[] = [
     path: BUCKET,
     id: "listDocuments",
     tag: "documents",
-    summary: "List a bucket in key order; with `key`, one document.",
-    query: { ...LIST, ...DOCUMENT, ...KEY },
-    requestHeaders: ["If-Match", "If-None-Match"],
+    summary: "List a bucket in key order.",
+    inPath: IN_PATH,
+    query: LIST,
     answers: [
       {
         status: 200,
-        description: "The documents (with `key`, the document).",
-        schema: { anyOf: [array(ref("Document")), ref("Json")] },
-        headers: ["Cairn-Tx", "Link", "ETag"],
+        description: "The documents.",
+        schema: array(ref("Document")),
+        headers: ["Cairn-Tx", "Link"],
       },
-      UNCHANGED,
     ],
-    errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", ["CONFLICT", 412]],
+    errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED"],
+  },
+  {
+    ...READ_DOCUMENT,
+    path: BY_KEY,
+    id: "getDocumentByKey",
+    summary: "Read the document `key`: names with dot segments cannot stand in a path.",
+    query: { ...DOCUMENT, ...KEY },
   },
   {
     ...PUT_DOCUMENT,
-    path: BUCKET,
+    path: BY_KEY,
     id: "putDocumentByKey",
     summary: "Write the document `key`.",
     query: { ...WRITE, ...KEY },
   },
   {
     ...DELETE_DOCUMENT,
-    path: BUCKET,
+    path: BY_KEY,
     id: "deleteDocumentByKey",
     summary: "Delete the document `key`.",
     query: { ...WRITE, ...KEY },

@@ -1,6 +1,6 @@
 import type { Operation } from "./operation.ts";
 import { READ, READ_ERRORS } from "./parameters.ts";
-import { array, FLAG, nullable, object, TEXT } from "./schema-parts.ts";
+import { array, FLAG, TEXT } from "./schema-parts.ts";
 import { ref } from "./schemas.ts";
 
 /** The node itself and its checkpoints. */
@@ -79,18 +79,10 @@ export const NODE_OPERATIONS: readonly Operation[] = [
       {
         status: 200,
         description: "The checkpoint, or why there is none.",
-        schema: {
-          oneOf: [
-            ref("Checkpoint"),
-            object({ skipped: TEXT, because: TEXT, lease: nullable({ type: "object" }) }, ["skipped"]),
-          ],
-        },
+        schema: ref("SavedCheckpoint"),
+        exact: ref("Saved"),
       },
-      {
-        status: 202,
-        description: "It has begun.",
-        schema: object({ begun: FLAG }),
-      },
+      { status: 202, description: "It has begun.", schema: ref("SavedCheckpoint"), exact: ref("Begun") },
     ],
     errors: [
       "CHECKPOINT_RUNNING",

@@ -1,21 +1,33 @@
 import { type ErrorCode } from "@cairn/kv";
 import { statusOf } from "../answers/error-response.ts";
+import type { OpenApiObject } from "./schema-parts.ts";
 
-/** A part of an OpenAPI document, or a JSON Schema in one. */
-export type OpenApiObject = { readonly [name: string]: unknown };
-
-/** A parameter in the query, by name: its schema and what it is for. */
-export type QueryParameters = Readonly<Record<string, readonly [schema: OpenApiObject, description: string]>>;
+/** Parameters in the query, by name: the schema, what it is for, and whether it has to be there. */
+export type QueryParameters = Readonly<
+  Record<string, readonly [schema: OpenApiObject, description: string, required?: true]>
+>;
 
 /** A success: what it means, its body and its headers. */
 export interface Success {
   readonly status: number;
   readonly description: string;
-  /** Left out where there is no body. */
+  /** Left out where there is no body. An operation has one schema for all its successes: generated clients read each with the first. */
   readonly schema?: OpenApiObject;
+  /** What exactly this one answers, where `schema` says less because it is also that of others. */
+  readonly exact?: OpenApiObject;
   /** `application/json` when left out. */
   readonly mediaType?: string;
   readonly headers?: readonly HeaderName[];
+}
+
+/** Schemas by media type; generators of clients that do not know several take the first. */
+export type Content = Readonly<Record<string, OpenApiObject>>;
+
+const JSON_BODY = "application/json";
+
+/** JSON alone. */
+export function json(schema: OpenApiObject): Content {
+  return { [JSON_BODY]: schema };
 }
 
 /** What one method at one address does. */
@@ -23,12 +35,14 @@ export interface Operation {
   readonly method: "get" | "put" | "post" | "delete";
   /** With the parameters of the path as `{name}`. */
   readonly path: string;
+  /** The schemas of those that are not any text. */
+  readonly inPath?: OpenApiObject;
   readonly id: string;
   readonly tag: string;
   readonly summary: string;
   readonly query?: QueryParameters;
   readonly requestHeaders?: readonly HeaderName[];
-  readonly body?: { readonly schema: OpenApiObject; readonly mediaType?: string };
+  readonly body?: Content;
   readonly answers: readonly Success[];
   /** Besides those of every operation. */
   readonly errors?: readonly (ErrorCode | readonly [ErrorCode, status: number])[];
@@ -49,7 +63,10 @@ const HEADERS = {
     { type: "string" },
     "`*`: only if it is not there; on GET, 304 for a revision that the client has.",
   ],
-  "Last-Event-ID": [{ type: "string" }, "Goes before `from`: browsers send it when they connect again."],
+  "Last-Event-ID": [
+    { type: "string", pattern: "^[0-9]{0,15}$" },
+    "Goes before `from`, unless it is empty: browsers send it when they connect again.",
+  ],
 } as const satisfies Readonly<Record<string, readonly [OpenApiObject, string]>>;
 
 /** Any request may meet these. */
@@ -63,8 +80,8 @@ const EVERYWHERE: NonNullable<Operation["errors"]> = [
 /** So may any that could have a body, whether it needs one or not. */
 const WITH_A_BODY: NonNullable<Operation["errors"]> = [["TX_INVALID", 415], "TX_TOO_LARGE"];
 
-/** An operation as OpenAPI writes it. */
-export function describeOperation(operation: Operation): OpenApiObject {
+/** An operation as OpenAPI writes it; `isExact`: with what each success exactly has. */
+export function describeOperation(operation: Operation, isExact: boolean): OpenApiObject {
   const {
     method,
     id,
@@ -76,13 +93,20 @@ export function describeOperation(operation: Operation): OpenApiObject {
     answers,
     errors = [],
     path,
+    inPath = {},
     open,
   } = operation;
   const parameters = [
-    ...Array.from(path.matchAll(/\{(\w+)\}/g), ([, name]) => ({ ...PATH, name })),
-    ...Object.entries(query).map(([name, [schema, description]]) => ({
+    ...Array.from(path.matchAll(/\{(\w+)\}/g), ([, name = ""]) => ({
+      in: "path",
+      name,
+      required: true,
+      schema: inPath[name] ?? { type: "string" },
+    })),
+    ...Object.entries(query).map(([name, [schema, description, required]]) => ({
       in: "query",
       name,
+      ...(required === undefined ? {} : { required }),
       schema,
       description,
     })),
@@ -95,33 +119,33 @@ export function describeOperation(operation: Operation): OpenApiObject {
     parameters,
     ...(body === undefined ? {} : { requestBody: { required: true, content: content(body) } }),
     responses: {
-      ...Object.fromEntries(answers.map(success)),
+      ...Object.fromEntries(answers.map((answer) => success(answer, isExact))),
       ...failures([...EVERYWHERE, ...(method === "get" ? [] : WITH_A_BODY), ...errors]),
     },
     ...(open === true ? { security: [] } : {}),
   };
 }
 
-const PATH = { in: "path", required: true, schema: { type: "string" } };
-
 function header(name: HeaderName): OpenApiObject {
   const [schema, description] = HEADERS[name];
   return { schema, description };
 }
 
-function success({ status, description, schema, mediaType, headers = [] }: Success): [string, OpenApiObject] {
+function success(
+  { status, description, schema, exact, mediaType = JSON_BODY, headers = [] }: Success,
+  isExact: boolean,
+): [string, OpenApiObject] {
+  const answered = isExact ? (exact ?? schema) : schema;
   const answer = {
     description,
     headers: Object.fromEntries(headers.map((name) => [name, header(name)])),
-    ...(schema === undefined
-      ? {}
-      : { content: content({ schema, ...(mediaType === undefined ? {} : { mediaType }) }) }),
+    ...(answered === undefined ? {} : { content: content({ [mediaType]: answered }) }),
   };
   return [String(status), answer];
 }
 
-function content({ schema, mediaType = "application/json" }: NonNullable<Operation["body"]>): OpenApiObject {
-  return { [mediaType]: { schema } };
+function content(schemas: Content): OpenApiObject {
+  return Object.fromEntries(Object.entries(schemas).map(([mediaType, schema]) => [mediaType, { schema }]));
 }
 
 /** One answer a status, each naming the codes that it may come with. */
@@ -136,7 +160,7 @@ function failures(errors: NonNullable<Operation["errors"]>): OpenApiObject {
       String(status),
       {
         description: [...codes].map((code) => `\`${code}\``).join(", "),
-        content: content({ schema: { $ref: "#/components/schemas/Error" } }),
+        content: content(json({ $ref: "#/components/schemas/Error" })),
       },
     ]),
   );

@@ -1,7 +1,9 @@
-import type { Operation } from "./operation.ts";
+import { json, type Operation } from "./operation.ts";
 import { LIMIT, READ, WRITE, PAGE, READ_ERRORS, SUBMIT_ERRORS } from "./parameters.ts";
-import { array, TEXT } from "./schema-parts.ts";
-import { DURATION, ref } from "./schemas.ts";
+import { array, TEXT, TIME, TX_ID } from "./schema-parts.ts";
+import { BUCKET, DURATION, NAMESPACE, ref } from "./schemas.ts";
+
+const EVENT_PLACE = { type: "string", pattern: "^[0-9]{1,19}(-[0-9]{1,16}-[0-9]{1,9})?$" };
 
 /** Transactions, and what is told of them besides documents. */
 export const TRANSACTION_OPERATIONS: readonly Operation[] = [
@@ -12,10 +14,16 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     tag: "transactions",
     summary: "Submit operations that all take effect or none.",
     query: WRITE,
-    body: { schema: ref("Transaction") },
+    body: json(ref("Transaction")),
     answers: [
-      { status: 200, description: "Indexed.", schema: ref("Outcome"), headers: ["Cairn-Tx"] },
-      { status: 202, description: "In the log.", schema: ref("Submitted") },
+      {
+        status: 200,
+        description: "Indexed.",
+        schema: ref("Outcome"),
+        exact: ref("Decided"),
+        headers: ["Cairn-Tx"],
+      },
+      { status: 202, description: "In the log.", schema: ref("Outcome"), exact: ref("Submitted") },
     ],
     errors: [...SUBMIT_ERRORS, "CONFLICT"],
   },
@@ -24,12 +32,13 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     path: "/api/v1/tx/batch",
     id: "submitBatch",
     tag: "transactions",
-    summary: "Submit transactions as NDJSON, one a line.",
+    summary: "Submit transactions as NDJSON (also as `application/x-ndjson`), one a line.",
     query: {
       ...WRITE,
-      "first-line": [{ type: "integer", minimum: 1 }, "The number of the first line, for errors."],
+      "first-line": [{ ...TX_ID, minimum: 1 }, "The number of the first line, for errors."],
     },
-    body: { schema: TEXT, mediaType: "application/x-ndjson" },
+    // Generated clients write what says "json" as one JSON value.
+    body: { "text/plain": TEXT, "application/octet-stream": { ...TEXT, format: "binary" } },
     answers: [
       { status: 200, description: "All are indexed.", schema: ref("BatchResult") },
       { status: 202, description: "All are in the log.", schema: ref("BatchResult") },
@@ -42,8 +51,9 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     id: "getTransaction",
     tag: "transactions",
     summary: "What became of a transaction; with `timeout`, wait for it.",
+    inPath: { id: ref("TxId") },
     query: READ,
-    answers: [{ status: 200, description: "It is indexed.", schema: ref("Outcome") }],
+    answers: [{ status: 200, description: "It is indexed.", schema: ref("Outcome"), exact: ref("Decided") }],
     errors: [...READ_ERRORS, "NOT_FOUND"],
   },
   {
@@ -65,10 +75,10 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     tag: "documents",
     summary: "Server-sent events: every transaction that changes what is watched, once and in order.",
     query: {
-      bucket: [TEXT, "Only of this bucket."],
-      namespace: [TEXT, "Only of this namespace."],
+      bucket: [BUCKET, "Only of this bucket."],
+      namespace: [NAMESPACE, "Only of this namespace."],
       from: [ref("TxId"), "The transaction after which to begin; now when left out."],
-      "from-time": [TEXT, "The time that the watcher knows of that transaction."],
+      "from-time": [TIME, "With `from`: the time that the watcher knows of that transaction."],
       heartbeat: [DURATION, "After how long without an event a heartbeat comes."],
     },
     requestHeaders: ["Last-Event-ID"],
@@ -98,7 +108,10 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
       limit: [LIMIT, "At most so many, 100 where it is left out."],
       bucket: [TEXT, "Only of this bucket."],
       object: [TEXT, "Only of this object."],
-      before: [TEXT, "Only older ones than this event's id."],
+      before: [
+        EVENT_PLACE,
+        "Only older ones than this event's id, or than a time in nanoseconds since 1970.",
+      ],
     },
     answers: [
       {
@@ -117,10 +130,16 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     tag: "events",
     summary: "Record an event.",
     query: WRITE,
-    body: { schema: ref("EventRecord") },
+    body: json(ref("EventRecord")),
     answers: [
-      { status: 201, description: "Indexed.", schema: ref("EventWritten"), headers: ["Cairn-Tx"] },
-      { status: 202, description: "In the log.", schema: ref("Submitted") },
+      {
+        status: 201,
+        description: "Indexed.",
+        schema: ref("EventWritten"),
+        exact: ref("Recorded"),
+        headers: ["Cairn-Tx"],
+      },
+      { status: 202, description: "In the log.", schema: ref("EventWritten"), exact: ref("Submitted") },
     ],
     errors: SUBMIT_ERRORS,
   },
@@ -149,7 +168,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     summary: "Set the policies.",
     query: WRITE,
     requestHeaders: ["If-Match", "If-None-Match"],
-    body: { schema: ref("Policies") },
+    body: json(ref("Policies")),
     answers: [
       { status: 200, description: "Indexed.", schema: ref("Submitted"), headers: ["Cairn-Tx", "ETag"] },
       { status: 202, description: "In the log.", schema: ref("Submitted") },

@@ -1,9 +1,10 @@
-import { DateTime } from "luxon";
+import { DateTime, Duration } from "luxon";
 import type { FieldQuery } from "../../index/read/list-where.ts";
 import type { ReadOptions } from "../../api/node-api.ts";
 import type { AsOf } from "../../index/read/documents.ts";
 import { parseDuration } from "../../text/duration.ts";
 import { badRequest } from "../answers/error-response.ts";
+import { DURATION_PATTERN } from "./text-patterns.ts";
 
 /** Turns a parameter's text into its value, or says in an error what was expected. */
 export type Parameter<T> = (text: string, name: string) => T;
@@ -97,22 +98,40 @@ export function where(value: string, name: string): FieldQuery {
 }
 
 const LONGEST_WAIT_MS = 3_600_000;
+const DURATION = new RegExp(DURATION_PATTERN);
 
-/** A duration as ISO-8601 text or in milliseconds; answers milliseconds, an hour at most. */
+/** A duration as ISO-8601 text or in milliseconds; answers milliseconds. More than an hour is an hour: nothing waits longer. */
 export function duration(value: string, name: string): number {
-  const parsed = /^\d+$/.test(value) ? { ms: Number(value) } : parseDuration(value);
-  if ("ms" in parsed && parsed.ms <= LONGEST_WAIT_MS) return parsed.ms;
+  if (!DURATION.test(value)) {
+    const parsed = parseDuration(value);
+    throw badRequest(
+      `${name} is a duration, such as PT5S, not ${JSON.stringify(value)}.`,
+      "hint" in parsed ? parsed.hint : undefined,
+    );
+  }
+  const parsed = value.startsWith("P") ? Duration.fromISO(value).toMillis() : Number(value);
+  return Math.min(Math.ceil(parsed), LONGEST_WAIT_MS);
+}
+
+/** An instant in ISO-8601 (UTC when it names no zone), as nodes write it. */
+export function isoTime(value: string, name: string): string {
+  const parsed = utcTime(value);
+  if (parsed.isValid && value.includes("T")) return parsed.toISO();
   throw badRequest(
-    `${name} is a duration of at most an hour, such as PT5S, not ${JSON.stringify(value)}.`,
-    "hint" in parsed ? parsed.hint : undefined,
+    `${name} is an ISO-8601 time, not ${JSON.stringify(value)}.`,
+    "For example 2026-11-20T06:12:26.123Z.",
   );
+}
+
+/** An unescaped + of a zone's offset arrives as a space. */
+function utcTime(value: string): ReturnType<typeof DateTime.fromISO> {
+  return DateTime.fromISO(value.replace(" ", "+"), { zone: "utc" });
 }
 
 /** A transaction's id or an ISO-8601 time (UTC when it names no zone). */
 export function asOf(value: string, name: string): AsOf {
   if (/^\d+$/.test(value)) return { txId: txId(value, name) };
-  // An unescaped + of a zone's offset arrives as a space.
-  const time = DateTime.fromISO(value.replace(" ", "+"), { zone: "utc" });
+  const time = utcTime(value);
   if (!time.isValid) {
     throw badRequest(
       `${name} is a transaction's id or an ISO-8601 time, not ${JSON.stringify(value)}.`,

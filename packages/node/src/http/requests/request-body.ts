@@ -1,8 +1,12 @@
 import { isUtf8 } from "node:buffer";
-import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { refuseUnfaithful } from "./faithful-json.ts";
-import { badRequest, unsupportedEncoding, unsupportedMediaType } from "../answers/error-response.ts";
+import {
+  badRequest,
+  linesExpected,
+  unsupportedEncoding,
+  unsupportedMediaType,
+} from "../answers/error-response.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
@@ -13,21 +17,31 @@ declare module "fastify" {
 
 /** The media type of many JSON values, one a line. */
 export const NDJSON = "application/x-ndjson";
+/** What else it is called. */
+const ALSO_NDJSON = ["application/ndjson", "application/jsonl", "application/x-jsonlines"];
+/** What generated clients call text that they send as it is: of what says "json" some make one JSON value. */
+const PLAIN = ["text/plain", "application/octet-stream"];
 
-/** Sets how bodies are read: JSON whole, NDJSON as a stream, nothing else. */
+/** Sets how bodies are read: JSON whole, nothing else. */
 export function acceptBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   // `curl -d` says that it sends a form, and text/plain is what many clients say of a string.
   const types = ["application/json", "text/plain", "application/x-www-form-urlencoded"];
   app.addContentTypeParser(types, { parseAs: "buffer" }, json);
   app.addContentTypeParser(/^application\/[\w.-]+\+json(?:;|$)/, { parseAs: "buffer" }, json);
-  app.addContentTypeParser([NDJSON, "application/ndjson"], (request, payload, done) =>
-    done(encodingProblem(request), payload),
-  );
   app.addContentTypeParser("*", { parseAs: "buffer" }, (request, body: Buffer, done) => {
     if (request.headers["content-type"] === undefined) json(request, body, done);
     else done(unsupportedMediaType());
   });
+}
+
+/** Has the routes of `app`, a part of a server, take lines of JSON as a stream, nothing else. */
+export function acceptLines(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser([NDJSON, ...ALSO_NDJSON, ...PLAIN], (request, payload, done) =>
+    done(encodingProblem(request), payload),
+  );
+  app.addContentTypeParser("*", (_request, _body, done) => done(linesExpected()));
 }
 
 function encodingProblem({ headers }: FastifyRequest): Error | null {
@@ -53,7 +67,6 @@ export function jsonBody(request: FastifyRequest): unknown {
     throw badRequest("A part cannot be stored: the request has a Content-Range.", "Send the whole body.");
   }
   if (request.body === undefined) throw badRequest("The request has no body.", "Send JSON.");
-  if (request.body instanceof Readable) throw unsupportedMediaType();
   return request.body;
 }
 

@@ -4,7 +4,8 @@ import type { DocumentKey, Json, TxId, TxOperation } from "@cairn/client";
 import type { NodeApi } from "../../api/node-api.ts";
 import { validateTransaction } from "../../transactions/validate-transaction.ts";
 import { parseDocumentKey } from "../../text/document-key.ts";
-import { type DocumentPath, documentUrl, parseDocumentPath } from "../requests/document-path.ts";
+import { documentUrl, parseDocumentPath } from "../requests/document-path.ts";
+import { methodNotAllowed, pathOf } from "../requests/methods.ts";
 import { documentsJson, sendPage, versionsJson } from "../answers/document-page.ts";
 import { badRequest, JSON_TYPE } from "../answers/error-response.ts";
 import {
@@ -21,6 +22,7 @@ import {
   duration,
   flag,
   limit,
+  type Parameters,
   parseQuery,
   type Query,
   READ_PARAMETERS,
@@ -34,35 +36,63 @@ import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 
 const LIST = { ...READ_PARAMETERS, namespace: text, prefix: text, limit, cursor: text, "as-of": asOf, where };
 const DOCUMENT = { ...READ_PARAMETERS, history: flag, limit, cursor: text, "as-of": asOf };
-const BUCKET = { ...LIST, ...DOCUMENT, key: text };
+const BY_KEY = "/api/v1/buckets/:bucket/document";
 const KEPT = { preconditions: true };
 const WRITE = { await: flag, timeout: duration };
 
-/** GET, PUT and DELETE below /api/v1/{bucket}. Registered last: it takes every address that nothing else does. */
+/** Lists and documents below /api/v1/{bucket}. Registered last: they take every address that nothing else does. */
 export const documentRoutes: RegisterRoutes = (app, api) => {
-  app.get("/api/v1/*", { config: KEPT }, (request, reply) => {
-    const path = parseDocumentPath(request.url);
-    if (path.key !== undefined) {
-      return readDocument(api, path.key, parseQuery(request.url, DOCUMENT), request, reply);
-    }
-    const { key, ...query } = parseQuery(request.url, BUCKET);
-    if (key === undefined) return listDocuments(api, path.bucket, query, request, reply);
-    refuse(query, ["namespace", "prefix", "where"], "does not go with key");
-    return readDocument(api, parseDocumentKey(path.bucket, key), query, request, reply);
-  });
+  const read = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const bucket = listedBucket(request.url);
+    if (bucket !== undefined) return listDocuments(api, bucket, request, reply);
+    const { key, query } = addressed(request, DOCUMENT);
+    return readDocument(api, key, query, request, reply);
+  };
+  for (const at of ["/api/v1/:bucket", "/api/v1/*", BY_KEY]) app.get(at, { config: KEPT }, read);
 
-  app.put("/api/v1/*", { config: KEPT }, (request, reply) => {
-    const { key, query } = writeTarget(request);
-    const document = jsonBody(request) as Json;
-    const put: TxOperation = ["put", key.bucket, `${key.namespace}/${key.name}`, document];
-    return write(api, key, put, query, request, reply);
-  });
+  for (const at of ["/api/v1/*", BY_KEY]) {
+    app.put(at, { config: KEPT }, (request, reply) => {
+      const { key, query } = addressed(request, WRITE);
+      const document = jsonBody(request) as Json;
+      const put: TxOperation = ["put", key.bucket, `${key.namespace}/${key.name}`, document];
+      return write(api, key, put, query, request, reply);
+    });
 
-  app.delete("/api/v1/*", { config: KEPT }, (request, reply) => {
-    const { key, query } = writeTarget(request);
-    return write(api, key, ["delete", key.bucket, `${key.namespace}/${key.name}`], query, request, reply);
-  });
+    app.delete(at, { config: KEPT }, (request, reply) => {
+      const { key, query } = addressed(request, WRITE);
+      return write(api, key, ["delete", key.bucket, `${key.namespace}/${key.name}`], query, request, reply);
+    });
+  }
 };
+
+/** The bucket of an address that names no document in it. */
+function listedBucket(url: string): string | undefined {
+  if (bucketByKey(url) !== undefined) return undefined;
+  const { bucket, key } = parseDocumentPath(url);
+  return key === undefined && !/[?&]key=/.test(url) ? bucket : undefined;
+}
+
+function bucketByKey(url: string): string | undefined {
+  return /^\/api\/v1\/buckets\/([^/?]+)\/document(?:\?|$)/.exec(url)?.[1];
+}
+
+/**
+ * The document of an address, and the other parameters. Names with dot segments cannot stand in a path, since clients resolve them before
+ * they send it: so that is also a parameter, of the bucket, or where OpenAPI describes it: there the bucket alone is always a list.
+ */
+function addressed<P extends Parameters>(
+  { url, method }: FastifyRequest,
+  parameters: P,
+): { key: DocumentKey; query: Query<P> } {
+  if (listedBucket(url) !== undefined) throw methodNotAllowed(method, pathOf(url), ["GET", "HEAD"]);
+  const byKey = bucketByKey(url);
+  const { bucket, key } = byKey === undefined ? parseDocumentPath(url) : { bucket: byKey, key: undefined };
+  if (key !== undefined) return { key, query: parseQuery(url, parameters) };
+  const { key: given, ...query } = parseQuery(url, { ...parameters, key: text });
+  if (given !== undefined)
+    return { key: parseDocumentKey(bucket, given as string), query: query as Query<P> };
+  throw badRequest("The parameter key is missing: namespace/name of the document.");
+}
 
 async function readDocument(
   api: NodeApi,
@@ -108,11 +138,10 @@ async function readHistory(
 async function listDocuments(
   api: NodeApi,
   bucket: string,
-  query: Query<typeof BUCKET>,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  refuse(query, ["history"], "goes with a document");
+  const query = parseQuery(request.url, LIST);
   keepNone(request);
   const page = await api.list({
     bucket,
@@ -126,19 +155,6 @@ async function listDocuments(
   });
   void reply.header("cairn-tx", page.txId);
   return sendPage(request, reply, documentsJson(page.documents), page.cursor);
-}
-
-function writeTarget(request: FastifyRequest): { key: DocumentKey; query: Query<typeof WRITE> } {
-  const path: DocumentPath = parseDocumentPath(request.url);
-  if (path.key !== undefined) return { key: path.key, query: parseQuery(request.url, WRITE) };
-  const { key, ...query } = parseQuery(request.url, { ...WRITE, key: text });
-  if (key === undefined) {
-    throw badRequest(
-      `A bucket cannot be written as a whole: /api/v1/${path.bucket} names no document.`,
-      `Write to /api/v1/${path.bucket}/{namespace}/{name}, or POST several operations to /api/v1/tx.`,
-    );
-  }
-  return { key: parseDocumentKey(path.bucket, key), query };
 }
 
 async function write(

@@ -6,14 +6,14 @@ import { type WatchEvent, type WatchQuery } from "../../watch/watch-event.ts";
 import { WatchCompactedError } from "../../index/read/watch-compacted.ts";
 import { RequestError } from "../answers/error-response.ts";
 import { eventStreamText } from "../answers/event-stream.ts";
-import { duration, parseQuery, type Query, text, txId } from "../requests/query.ts";
+import { duration, isoTime, parseQuery, type Query, text, txId } from "../requests/query.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 const WATCH = {
   bucket: text,
   namespace: text,
   from: txId,
-  "from-time": text,
+  "from-time": isoTime,
   heartbeat: heartbeatInterval,
 };
 

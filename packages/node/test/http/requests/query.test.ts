@@ -1,0 +1,47 @@
+import { describe, expect, it } from "vitest";
+import { duration, isoTime } from "../../../src/http/requests/query.ts";
+
+describe("a duration in an address", () => {
+  it.each([
+    ["0", 0],
+    ["2500", 2_500],
+    ["PT5S", 5_000],
+    ["PT0.01S", 10],
+    ["PT1M30.5S", 90_500],
+    ["PT0.5H", 1_800_000],
+    ["PT1H", 3_600_000],
+    ["PT2H", 3_600_000],
+    ["P1D", 3_600_000],
+    ["P1W2DT1H", 3_600_000],
+    ["999999999999999", 3_600_000],
+  ])("%s is %i ms, and never more than an hour", (text, ms) => {
+    expect(duration(text, "timeout")).toBe(ms);
+  });
+
+  it.each(["", "5s", "P", "PT", "P1DT", "PT5", "P1Y", "P1M", "-PT1S", "PT-1S", "pt5s", "PT.5S", "1e3", " 5"])(
+    "%j is refused",
+    (text) => {
+      expect(() => duration(text, "timeout")).toThrow(/^timeout is a duration, such as PT5S, not/);
+    },
+  );
+});
+
+describe("a time in an address", () => {
+  it.each([
+    ["2026-11-20T06:12:26.123Z", "2026-11-20T06:12:26.123Z"],
+    ["2026-11-20T07:12:26.123+01:00", "2026-11-20T06:12:26.123Z"],
+    // As generated Python writes it, with a zone and without; and a + that was not escaped.
+    ["2026-11-20T06:12:26.123000+0000", "2026-11-20T06:12:26.123Z"],
+    ["2026-11-20T06:12:26.123000", "2026-11-20T06:12:26.123Z"],
+    ["2026-11-20T07:12:26.123 01:00", "2026-11-20T06:12:26.123Z"],
+  ])("%s is %s", (text, time) => {
+    expect(isoTime(text, "from-time")).toBe(time);
+  });
+
+  it.each(["", "0", "5", "2026-11-20", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "yesterday"])(
+    "%j is refused",
+    (text) => {
+      expect(() => isoTime(text, "from-time")).toThrow(/^from-time is an ISO-8601 time, not/);
+    },
+  );
+});
