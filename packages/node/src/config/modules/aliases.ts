@@ -36,6 +36,11 @@ const WITHOUT: readonly (readonly [RegExp, string, string])[] = [
     "Leave it out: documents are found by bucket, namespace and name.",
   ],
   [
+    /(^|[.-])xodus\/->kv-store$/,
+    "Cairn has no Xodus.",
+    "Use cairn.leveldb/->kv-store, in a db-dir of its own: the index is built from the log.",
+  ],
+  [
     /(^|[.-])azure([./-]|$)/,
     "Cairn has no Azure store.",
     "Use cairn.checkpoint/->filesystem-checkpoint-store on a mounted share, or a module of your own.",
@@ -97,6 +102,7 @@ export const OLDER_PARAMETERS: ReadonlyMap<string, string> = new Map([
   ["transfer-manager?", "Leave it out: large files are always sent in parts."],
   ["disable-wal?", "Leave it out: the index needs its write-ahead log."],
   ["block-cache", "Leave it out: the size of LevelDB's cache is fixed."],
+  ["map-size", "Leave it out: LevelDB's files grow as they have to."],
   ["kv-store", "Leave it out: the log keeps its own files, and `path` says where."],
   ["document-store", "Leave it out: documents lie in the transaction log and in the index."],
   ["metrics", "Leave it out: GET /metrics of the HTTP server always has them."],
