@@ -59,7 +59,10 @@ export class Load {
 
   async #one(key: string, n: number): Promise<void> {
     const kind = n % 10;
-    if (kind < 7) return void (await this.#counted("GET", "/api/v1/buckets"));
+    if (kind < 7) {
+      const isThere = this.#written.has(key);
+      return void (await this.#counted("GET", isThere ? `/api/v1/load/${key}` : "/api/v1/buckets"));
+    }
     if (kind < 9) {
       const status = await this.#counted("PUT", `/api/v1/load/${key}`, JSON.stringify(n));
       if (status.startsWith("2")) this.#written.set(key, n);

@@ -1,12 +1,13 @@
 /**
  * Shares runs of `work` among concurrent callers. Each call is answered by a run that began after it; one runs at a time, and all calls
- * made during a run share the next one.
+ * made during a run share the next one. A run begins after `gather`, during which further calls may come to share it.
  */
-export function coalesced<T>(work: () => Promise<T>): () => Promise<T> {
+export function coalesced<T>(work: () => Promise<T>, gather?: () => Promise<void>): () => Promise<T> {
   let running: Promise<unknown> = Promise.resolve();
   let next: Promise<T> | undefined;
   return () => {
     next ??= running.then(async () => {
+      if (gather !== undefined) await gather();
       next = undefined;
       return await work();
     });
