@@ -12,7 +12,7 @@ export async function runCli(given: readonly string[], terminal: Terminal): Prom
   const argv = given[0] === "help" ? [...given.slice(1), "--help"] : given;
   try {
     const program = createProgram(terminal, await loadCommands(argv[0]));
-    // Commander would suggest what is spelt nearly so and no command of a group.
+    // Commander suggests similar spellings alone, and never a command of a group.
     if (argv[0] !== undefined) refuseUnknown(program, argv[0]);
     await program.parseAsync(argv, { from: "user" });
     return 0;

@@ -17,7 +17,7 @@ const ROUTE = `${DOCUMENTS}*`;
 
 /** The one parameter of a read that is as frequent. */
 const LINEARIZABLE = "?linearizable=true";
-/** Usually the log has stored the barrier, and the index has it, in a few milliseconds. The routes wait for as long as the request may. */
+/** A barrier usually takes a few milliseconds. What takes longer is left to the routes, which wait for as long as the request may. */
 const SOON = { linearizable: true, timeoutMs: 100 };
 
 /** What {@link answerPlainReads} shares with the routes. */
@@ -29,8 +29,8 @@ export interface PlainReads {
 
 /**
  * Answers the most frequent requests of all before the framework sees them, whose hooks and promises take as long as the document does: the
- * GET of a document without conditions, and without parameters but `linearizable=true`. Only what succeeds is answered here: whatever is asked in another way, refused,
- * or not found goes to the routes as if it had just come, so that there is one place that says why.
+ * GET of a document without conditions, and without parameters but `linearizable=true`. Only successes are answered here. Everything else
+ * (other requests, refusals, documents that are not there) goes to the routes as if it had just come, so that there is one place that says why.
  */
 export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: PlainReads): void {
   const { server } = app;

@@ -5,7 +5,7 @@ import type { AnsweredRequest } from "../metrics/http-metrics.ts";
 import type { NodeApi } from "../api/node-api.ts";
 import type { HttpOptions } from "../system/system.ts";
 import { guard } from "./access.ts";
-import { tellNoLengthOfNothing } from "./answers/bodiless.ts";
+import { omitLengthOfEmptyHead } from "./answers/bodiless.ts";
 import { continueWhenRead } from "./answers/continue.ts";
 import { errorHandler, type HttpLogger } from "./answers/error-response.ts";
 import { acceptBodies } from "./requests/request-body.ts";
@@ -110,7 +110,7 @@ function createApp(
   const connections = endConnectionsOnClose(app, { most, onReached: tellNowAndThen(logger, most) });
   const access = guard(app, options);
   acceptBodies(app);
-  tellNoLengthOfNothing(app);
+  omitLengthOfEmptyHead(app);
   const methods = collectMethods(app);
   refuseUnserved(app, methods);
   registerRoutes(app, api, options);

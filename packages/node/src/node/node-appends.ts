@@ -13,10 +13,10 @@ import type { NodeLife } from "./node-life.ts";
 import { notReady } from "./node-status.ts";
 import { sameHistory } from "./same-history.ts";
 
-/** Turns of the event loop before a barrier: with fewer, 32 connections that ask again at once shared two in turn (bench row latest). */
+/** Turns of the event loop before a barrier. With two, half of 32 connections missed the barrier of the others each time (bench row latest). */
 const GATHERING_TURNS = 5;
 
-/** Whoever was just answered may ask again at once, and then shares the next barrier. An idle loop's turns take no time. */
+/** Clients that were just answered may read again at once, and then share the next barrier. Turns of an idle event loop take microseconds. */
 async function gatherReads(): Promise<void> {
   for (let turn = 0; turn < GATHERING_TURNS; turn += 1) await setImmediate();
 }
@@ -66,9 +66,9 @@ export class NodeAppends {
     if (txId !== LATE) return txId;
     throw new CairnError(
       "TX_TIMEOUT",
-      `The log did not store the barrier of a linearizable read within ${timeoutMs} ms.`,
+      `The barrier of a linearizable read was not stored and indexed within ${timeoutMs} ms; this node is at ${this.#life.position.txId}.`,
       {
-        hint: "Try again, or at another node. Without linearizable=true the read answers what this node has. cairn log status shows whether the log can be reached.",
+        hint: "cairn status shows whether the log can be reached and how far the node is behind it. Try again, or at another node; without linearizable=true the read answers what this node has.",
       },
     );
   }
@@ -78,7 +78,7 @@ export class NodeAppends {
     if (log.hasOneWriter === true) return (await log.bounds()).last + of.offset;
     const { txId } = await this.#guarded(index, submitBarrier(log, of, index.state.txId, DEFAULT_WAIT_MS));
     this.#life.observation.metrics.onBarrier();
-    // Whoever comes later waits for the index to pass this one in any case: more of them share the next.
+    // Later reads wait for the index to pass this barrier in any case. Until then they gather for the next one.
     await this.#life.position.reached(txId, DEFAULT_WAIT_MS);
     return txId;
   }

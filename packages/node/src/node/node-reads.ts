@@ -60,15 +60,12 @@ export class NodeReads implements Reads {
     });
   }
 
-  async prepareRead({
-    minTx = 0,
-    timeoutMs = DEFAULT_WAIT_MS,
-    stale,
-    linearizable,
-  }: ReadOptions): Promise<void> {
+  async prepareRead(options: ReadOptions & { asOf?: AsOf }): Promise<void> {
+    const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, linearizable = false, asOf } = options;
     const limit = new TimeLimit(timeoutMs);
-    const latest = linearizable === true ? await this.#latest(stale, timeoutMs) : 0;
-    await this.#life.position.reached(Math.max(minTx, latest), limit.leftMs);
+    const latest = linearizable ? await this.#latest(stale, timeoutMs) : undefined;
+    const asked = asOf === undefined ? 0 : await this.#lastBy(asOf, { timeoutMs, stale, latest });
+    await this.#life.position.reached(Math.max(minTx, asked, latest ?? 0), limit.leftMs);
   }
 
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
@@ -223,8 +220,8 @@ export class NodeReads implements Reads {
   }
 
   /** What a linearizable read has to include. */
-  async #latest(stale: boolean | undefined, timeoutMs: number): Promise<TxId> {
-    if (stale !== true) return await this.#barrier(timeoutMs);
+  async #latest(stale: boolean, timeoutMs: number): Promise<TxId> {
+    if (!stale) return await this.#barrier(timeoutMs);
     throw new CairnError("TX_INVALID", "A read is either linearizable or stale.", {
       hint: "Leave out stale=true to read what was acknowledged last, or linearizable=true to read what is there.",
     });
@@ -232,12 +229,9 @@ export class NodeReads implements Reads {
 
   /** The index for a read, once it holds what the read asks for. */
   async #readable(options: ReadOptions & { asOf?: AsOf }): Promise<IndexStore> {
-    const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, linearizable = false, asOf } = options;
+    const { stale = false } = options;
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
-    const limit = new TimeLimit(timeoutMs);
-    const latest = linearizable ? await this.#latest(stale, timeoutMs) : undefined;
-    const asked = asOf === undefined ? 0 : await this.#lastBy(asOf, { timeoutMs, stale, latest });
-    await this.#life.position.reached(Math.max(minTx, asked, latest ?? 0), limit.leftMs);
+    await this.prepareRead(options);
     await this.#turn.pause();
     // Asked again: while it waited the node may have left its index.
     const { index, phase } = this.#life;

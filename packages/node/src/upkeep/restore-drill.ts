@@ -81,7 +81,7 @@ export async function verifyForNode(
   signal: AbortSignal,
 ): Promise<LastVerified> {
   const { store, provider, stagingDir, node, events, log } = parts;
-  // Whoever misspells a name learns of it. It is no drill that failed, which would raise an alert.
+  // A mistyped name is the caller's mistake. Counted as a failed drill it would raise an alert.
   if (name !== undefined && !(await isListed(store, name))) throw noCheckpoint(store, name);
   const chosen = name ?? (await look(parts)).newest;
   if (chosen === undefined) {

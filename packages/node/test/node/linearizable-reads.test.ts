@@ -80,6 +80,7 @@ describe("a linearizable read", () => {
       });
       const waiting = read(node, { linearizable: true });
       expect(await read(node, {})).toEqual(before);
+      expect((await node.status()).index.lag).toBeGreaterThan(0);
       faults.stalled = false;
       expect(await waiting).not.toEqual(before);
       const { txId: upTo, digest } = await node.digest({ linearizable: true });
@@ -134,10 +135,11 @@ describe("a linearizable read", () => {
     await vi.waitFor(async () => {
       await expect(node.get(KEY, { linearizable: true, timeoutMs: 300 })).rejects.toMatchObject({
         code: "TX_TIMEOUT",
-        hint: expect.stringContaining("cairn log status"),
+        hint: expect.stringContaining("cairn status shows"),
       });
     });
     expect(await node.get(KEY)).toMatchObject({ json: '"v"' });
+    expect((await node.status()).log.reachable).toBe(false);
     scene.nats.thaw();
     await vi.waitFor(async () =>
       expect(await node.get(KEY, { linearizable: true, timeoutMs: 1_000 })).toMatchObject({ json: '"v"' }),

@@ -8,6 +8,7 @@ import { printable, printableLines, type Terminal, tell } from "./terminal.ts";
 /** How a command ends, apart from 0. */
 const EXIT = { no: 1, usage: 2, unavailable: 3 } as const;
 
+/** The hint where nothing better is known. */
 export const HELP = "--help shows what there is.";
 
 /** Wrong usage of the command line, found by a command itself. */
