@@ -1,8 +1,9 @@
 import { hostname } from "node:os";
-import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderTopLevelHint } from "./modules/aliases.ts";
+import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderModule, olderTopLevelHint } from "./modules/aliases.ts";
 import { findEntry, placeOf } from "./source/config-tree.ts";
 import type { ConfigEntry, ConfigNode, MapNode } from "./source/config-tree.ts";
 import { moduleOf } from "./modules/module-type.ts";
+import type { ModuleKind } from "./types/module-kinds.ts";
 import { didYouMean, nearestName } from "../text/nearest-name.ts";
 import { derived, optional, secret, withDefault } from "./types/parameter.ts";
 import { readParameters } from "./types/read-parameters.ts";
@@ -168,15 +169,33 @@ export function checkTopLevelKeys(reading: Reading): void {
     if (isModule && reading.problems.someUnfilled) continue;
     const near = nearestName(name, known) ?? nearestWithoutNamespace(name, known);
     if (isModule && near === undefined) {
+      const place = PLACES.get(kindOf(value, reading) ?? "");
       reading.problems.add(nameOrigin, [name], `No parameter names the module ${name}.`, {
-        hint: `Write "${name}" where the module is to be used, or leave it out.`,
+        hint: `Write "${name}" ${place === undefined ? "where the module is to be used" : `at ${place}`}, or leave it out.`,
       });
       continue;
     }
+    const place = PLACES.get(name);
+    const hint = place === undefined ? `Known: ${known.join(", ")}.` : `Move it to ${place}.`;
     reading.problems.add(nameOrigin, [name], `There is no top-level key ${name}.`, {
-      hint: near === undefined ? `Known: ${known.join(", ")}.` : didYouMean(near),
+      hint: near === undefined ? hint : didYouMean(near),
     });
   }
+}
+
+/** Where a module of each kind is used, which is also what a part without its surroundings, as documentation shows it, belongs to. */
+const PLACES: ReadonlyMap<string, string> = new Map([
+  ["tx-log", "cairn/tx-log"],
+  ["kv-store", "cairn/index-store > kv-store"],
+  ["checkpointer", "cairn/index-store > kv-store > checkpointer"],
+  ["checkpoint-store", "cairn/index-store > kv-store > checkpointer > store"],
+]);
+
+function kindOf(module: ConfigNode, reading: Reading): ModuleKind | undefined {
+  const id = findEntry(module, "cairn/module")?.value;
+  if (id?.type !== "string" && id?.type !== "symbol" && id?.type !== "keyword") return undefined;
+  const older = olderModule(id.text);
+  return reading.modules.get(older !== undefined && "id" in older ? older.id : id.text)?.kind;
 }
 
 /** Of a name without a namespace: those letters that all known names have in common must not make it look near. */

@@ -1,11 +1,21 @@
 import { expect, test } from "vitest";
 import { ConfigError, formatProblems } from "../../src/config/source/problems.ts";
-import { MISTAKES } from "./support/mistakes.ts";
+import { MISTAKES, XTDB_EXAMPLES } from "./support/mistakes.ts";
 import { problemsOf } from "./support/read.ts";
 
 test.each(MISTAKES)("$title: told with its place and what to do", async ({ input, told }) => {
   expect(formatProblems(await problemsOf(input))).toBe(told);
 });
+
+test.each(XTDB_EXAMPLES)(
+  "XTDB, $title: starts, or is told what to write instead",
+  async ({ input, told }) => {
+    const problems = await problemsOf(input);
+    expect(formatProblems(problems)).toBe(told);
+    // A list of all that is known leaves the search to the reader.
+    for (const { hint } of problems) expect(hint).toMatch(/^(?!Known:)/);
+  },
+);
 
 test("the mistakes are as many as they should be", () => {
   expect(MISTAKES.length).toBeGreaterThanOrEqual(80);

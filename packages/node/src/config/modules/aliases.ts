@@ -66,12 +66,22 @@ const WITHOUT: readonly (readonly [RegExp, string, string])[] = [
     "Cairn has nothing of the kind to configure.",
     "Leave it out.",
   ],
+  [
+    /(^|[./-])health-check([./-]|$)/,
+    "Cairn has no server for health alone.",
+    "Leave it out: GET /health and GET /ready of cairn/http-server answer.",
+  ],
+  [
+    /(^|[.-])http-server\/(?!server$)/,
+    "The server's parameters stand in a map of their own.",
+    'Write "cairn/http-server": {"port": 3000}.',
+  ],
 ];
 
 /** What a module id of an older system means; undefined when `name` is none. */
 export function olderModule(name: string): ModuleName | undefined {
   for (const [pattern, id] of COUNTERPARTS) if (pattern.test(name)) return { id };
-  if (!/^(?:crux|xtdb|juxt)[./]/.test(name)) return undefined;
+  if (!/^(?:[a-z0-9-]+\.)?(?:crux|xtdb|juxt)[./]/.test(name)) return undefined;
   for (const [pattern, message, hint] of WITHOUT) {
     if (pattern.test(name)) return { message: `${name} has no counterpart: ${message}`, hint };
   }
@@ -103,6 +113,8 @@ export const OLDER_PARAMETERS: ReadonlyMap<string, string> = new Map([
   ["disable-wal?", "Leave it out: the index needs its write-ahead log."],
   ["block-cache", "Leave it out: the size of LevelDB's cache is fixed."],
   ["map-size", "Leave it out: LevelDB's files grow as they have to."],
+  ["env-mapsize", "Leave it out: LevelDB's files grow as they have to."],
+  ["env-flags", "Leave it out: LevelDB's settings are fixed."],
   ["kv-store", "Leave it out: the log keeps its own files, and `path` says where."],
   ["document-store", "Leave it out: documents lie in the transaction log and in the index."],
   ["metrics", "Leave it out: GET /metrics of the HTTP server always has them."],
@@ -111,7 +123,10 @@ export const OLDER_PARAMETERS: ReadonlyMap<string, string> = new Map([
   ["jwks", "Leave it out, and set auth-token: requests carry it as Authorization: Bearer."],
   ["jetty-opts", "Leave it out: host and port say where the server listens."],
   ["server-label", "Leave it out: id of cairn/node is the node's name."],
-  ["configurator", "Leave it out: what can be set of a store are its parameters."],
+  [
+    "configurator",
+    "Leave it out: endpoint, region, credentials and force-path-style? say what it would set.",
+  ],
   ["read-only?", "Leave it out; with an auth-token only its holders can write."],
 ]);
 

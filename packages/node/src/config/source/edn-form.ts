@@ -74,3 +74,6 @@ function numberIdentity(raw: string): string {
   const value = BigInt(/^0[0-7]+$/.test(digits) ? `0o${digits.slice(1)}` : digits);
   return String(sign === "-" ? -value : value);
 }
+
+/** What a hint says of code in the place of a value. */
+export const ONLY_CALL = "Write plain values; (Duration/ofHours 6) is the only call.";

@@ -1,5 +1,5 @@
 import { shorten } from "./config-tree.ts";
-import { EdnFault, type EdnForm, identityOf } from "./edn-form.ts";
+import { EdnFault, type EdnForm, ONLY_CALL, identityOf } from "./edn-form.ts";
 import { MAX_DEPTH } from "./source-text.ts";
 
 /*
@@ -140,8 +140,12 @@ export class EdnReader {
     const keys = map.items.filter((_, index) => index % 2 === 0);
     checkDistinct("key", keys, namespace);
     const last = keys.at(-1);
-    if (last !== undefined && map.items.length % 2 === 1)
+    if (last !== undefined && map.items.length % 2 === 1) {
+      // Each quote of '[a b] is a symbol of its own to EDN, which is why a value seems to be missing.
+      const quote = map.items.find((item) => item.kind === "symbol" && item.text === "'");
+      if (quote !== undefined) throw bareQuote(quote.from);
       throw new EdnFault(last.from, `The key ${this.#shown(last)} has no value.`);
+    }
     return map;
   }
 
@@ -294,8 +298,11 @@ export class EdnReader {
   }
 }
 
-/** What a hint says of code. */
-const ONLY_CALL = "Write plain values; (Duration/ofHours 6) is the only call.";
+/** A quote with something other than a symbol behind it: Clojure's way to keep code from being run. */
+export function bareQuote(from: number): EdnFault {
+  return new EdnFault(from, "A quote stands before a symbol alone.", "Leave the quote out.");
+}
+
 const NO_QUOTE = "Leave the backquote out.";
 
 function checkDistinct(what: string, forms: readonly EdnForm[], namespace?: string): void {

@@ -1,7 +1,7 @@
 import { normalizeName } from "./config-tree.ts";
 import type { ConfigEntry, ConfigNode } from "./config-tree.ts";
 import { EdnFault, type EdnForm, nameIn } from "./edn-form.ts";
-import { EdnReader } from "./edn-reader.ts";
+import { bareQuote, EdnReader } from "./edn-reader.ts";
 import type { ProblemList } from "./problems.ts";
 import type { SourceText } from "./source-text.ts";
 
@@ -103,7 +103,7 @@ class TreeBuilder {
 function unquoted(text: string, from: number): string {
   if (!text.startsWith("'")) return text;
   if (/^'[^'0-9:+-]|^'[+-](?![0-9])/.test(text)) return text.slice(1);
-  throw new EdnFault(from, "A quote must stand before a symbol, as in 'cairn.leveldb/->kv-store.");
+  throw bareQuote(from);
 }
 
 /** The value of a number. Ratios and other bases are refused: no parameter takes them. */

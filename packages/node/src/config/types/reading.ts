@@ -1,3 +1,4 @@
+import { ONLY_CALL } from "../source/edn-form.ts";
 import { describeNode } from "../source/config-tree.ts";
 import type { ConfigNode, MapNode, Origin } from "../source/config-tree.ts";
 import type { ProblemList } from "../source/problems.ts";
@@ -105,6 +106,7 @@ export function expected(
   hint?: string,
 ): undefined {
   const message = `Expected ${what}, found ${describeNode(node)}.`;
-  reading.problems.add(node.origin, path, message, hint === undefined ? {} : { hint });
+  const told = hint ?? (node.type === "call" ? ONLY_CALL : undefined);
+  reading.problems.add(node.origin, path, message, told === undefined ? {} : { hint: told });
   return undefined;
 }

@@ -8,24 +8,32 @@ export interface Mistake {
   readonly told: string;
 }
 
+/** The mistakes that people make, of every kind. */
+export const MISTAKES = mistakesOf("mistakes.txt");
+
 /**
- * The mistakes of fixtures/mistakes.txt: a title, the source as `-e` or `-j` gets it (further lines indented by three), and all that
- * is said about it.
+ * The configurations that the documentation of XTDB 1.x shows, each shape once (most stand there three times, as JSON, Clojure and
+ * EDN), with what is said of them; nothing where they start a node as they are.
  */
-export const MISTAKES: readonly Mistake[] = readFileSync(
-  join(import.meta.dirname, "..", "fixtures", "mistakes.txt"),
-  "utf8",
-)
-  .split(/^# /m)
-  .slice(1)
-  .map((block) => {
-    const [title = "", first = "", ...rest] = block.trimEnd().split("\n");
-    const end = rest.findIndex((line) => !line.startsWith("   "));
-    const source = [first.slice(3), ...rest.slice(0, end).map((line) => line.slice(3))].join("\n");
-    const text = source.replaceAll("<TAB>", "\t");
-    return {
-      title,
-      input: first.startsWith("-e") ? { edn: text } : { json: text },
-      told: rest.slice(end).join("\n"),
-    };
-  });
+export const XTDB_EXAMPLES = mistakesOf("xtdb-examples.txt");
+
+/**
+ * What a file of fixtures holds: a title, the source as `-e` or `-j` gets it (further lines indented by three), and all that is said
+ * about it.
+ */
+function mistakesOf(file: string): readonly Mistake[] {
+  const text = readFileSync(join(import.meta.dirname, "..", "fixtures", file), "utf8");
+  return text.split(/^# /m).slice(1).map(mistakeOf);
+}
+
+function mistakeOf(block: string): Mistake {
+  const [title = "", first = "", ...rest] = block.trimEnd().split("\n");
+  const end = rest.findIndex((line) => !line.startsWith("   "));
+  const source = [first.slice(3), ...rest.slice(0, end).map((line) => line.slice(3))].join("\n");
+  const text = source.replaceAll("<TAB>", "\t");
+  return {
+    title,
+    input: first.startsWith("-e") ? { edn: text } : { json: text },
+    told: rest.slice(end).join("\n"),
+  };
+}

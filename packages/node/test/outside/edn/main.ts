@@ -19,7 +19,7 @@ const DOCUMENTED = [
   /^A key must be a keyword/,
   /is there twice\.$/,
   /^A list in parentheses must begin with a name/,
-  /^A quote must stand before a symbol/,
+  /^A quote stands before a symbol alone/,
   /^This is nested more than/,
   /^Behind \\u stand four digits/,
   // Clojure takes the digits of other scripts for digits.
