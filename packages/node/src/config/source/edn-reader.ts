@@ -182,9 +182,11 @@ export class EdnReader {
     const isEnded = octal.length === 3 || next === "" || BLANK.has(next) || MACRO.test(next);
     if (octal !== "" && isEnded && code <= 0o377)
       return { char: String.fromCharCode(code), end: at + 1 + octal.length };
+    // Digits of other scripts, which Java takes for digits too, are shown with the others.
+    const shown = /^\p{Nd}{1,3}/u.exec(this.#text.slice(at + 1, at + 7))?.[0] ?? letter;
     throw new EdnFault(
       at,
-      `EDN knows no escape \\${letter}; it has \\t \\r \\n \\b \\f \\\\ \\", \\u with four digits, and octal numbers up to \\377.`,
+      `EDN knows no escape \\${shown}; it has \\t \\r \\n \\b \\f \\\\ \\", \\u with four digits, and octal numbers up to \\377.`,
       'A backslash of the text itself is written twice: "C:\\\\data".',
     );
   }
