@@ -45,19 +45,24 @@ export interface NodeStatus {
   readonly version: string;
   readonly phase: Phase;
   readonly log: {
-    readonly name: string;
+    /** Null until the log is open where the configuration does not say it. */
+    readonly name: string | null;
     readonly id: string | null;
     readonly firstTxId: TxId | null;
     readonly lastTxId: TxId | null;
-    readonly reachable: boolean;
+    /** Null before it was asked. */
+    readonly reachable: boolean | null;
+    /** False before it was begun and after it was deleted; null while that is not known. */
+    readonly exists: boolean | null;
     /** What somebody should look at though the log goes on. */
     readonly warnings: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
   };
+  /** `txId`, `documents` and `bytes` are null while no index is open. */
   readonly index: {
-    readonly txId: TxId;
+    readonly txId: TxId | null;
     readonly txTime: string | null;
-    readonly documents: number;
-    readonly bytes: number;
+    readonly documents: number | null;
+    readonly bytes: number | null;
     readonly version: number;
     readonly lag: number | null;
     readonly chains: Chains;

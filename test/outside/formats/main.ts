@@ -74,11 +74,11 @@ async function drive(
   const args = ["--json", "-j", JSON.stringify(config)];
   const node = NodeProcess.start({ id: "node", program: CAIRN, dir, args, env });
   await node.ready();
-  const { log } = await node.status();
-  const task = { url: await node.url(), nats: nats?.url ?? null, name: log.name, ...work };
+  const name = (await node.status()).log.name ?? "";
+  const task = { url: await node.url(), nats: nats?.url ?? null, name, ...work };
   const { output, isWell } = await runPython("drive.py", task);
   await node.stop();
-  return isWell ? { name: log.name, ...(JSON.parse(output) as object) } : undefined;
+  return isWell ? { name, ...(JSON.parse(output) as object) } : undefined;
 }
 
 /** The embedded log is lost, and another one begun from the newest checkpoint; answers where the lost one lies. */

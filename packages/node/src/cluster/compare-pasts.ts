@@ -28,7 +28,7 @@ export async function comparePasts(
   options: AskOptions,
 ): Promise<PastComparison | undefined> {
   const following = peers.filter(({ status: { phase } }) => phase === "ready" || phase === "replaying");
-  const txId = Math.min(...following.map(({ status }) => status.index.txId));
+  const txId = Math.min(...following.map(({ status }) => status.index.txId ?? 0));
   if (following.length < 2 || txId === 0) return undefined;
   const there = pastsAt(txId, await askChains(channel, following, { log, txId }, options));
   // Who is far ahead knows only the links before it.

@@ -18,7 +18,7 @@ export function sameIds(peers: readonly Peer[]): SameId[] {
 export function commonTransaction(peers: readonly Peer[]): TxId {
   // A node that stopped itself may hold what the log lost.
   const following = peers.filter(({ status }) => status.phase === "ready" || status.phase === "replaying");
-  return Math.max(0, ...following.map(({ status }) => status.index.txId));
+  return Math.max(0, ...following.map(({ status }) => status.index.txId ?? 0));
 }
 
 /** Whether nodes have the same index. `differs`: of those that gave a digest, not all gave the same. */

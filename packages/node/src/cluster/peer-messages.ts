@@ -26,11 +26,17 @@ const Failure = z.object({ code: Text, message: Text, hint: Text.nullable() });
 const StatusSchema = z.object({
   version: Text,
   phase: Text,
-  log: z.object({ name: Text, id: Text.nullable(), lastTxId: Count.nullable(), reachable: z.boolean() }),
+  log: z.object({
+    name: Text.nullable(),
+    id: Text.nullable(),
+    lastTxId: Count.nullable(),
+    reachable: z.boolean().nullable(),
+    exists: z.boolean().nullable().optional(),
+  }),
   index: z.object({
-    txId: Count,
+    txId: Count.nullable(),
     txTime: Text.nullable(),
-    documents: Count,
+    documents: Count.nullable(),
     lag: Count.nullable(),
     /** Of the index's layout; digests of two of them say nothing about each other. */
     version: Count.optional(),

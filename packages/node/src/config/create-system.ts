@@ -11,12 +11,14 @@ export async function createSystem(
   const onNotice = options.onNotice ?? (() => {});
   const context: ModuleContext = { nodeId, dir, dbDir, onNotice };
   const { checkpointer, "scrub-every": scrubEvery } = kvStore.common;
+  // Makes what opens it: nobody is asked before a node, or a command, does.
+  const openTxLog = await txLog.create(context);
   return {
     nodeId,
     dir,
     dbDir,
-    // Makes what opens it: nobody is asked before a node, or a command, does.
-    openTxLog: await txLog.create(context),
+    openTxLog,
+    ...(openTxLog.logName === undefined ? {} : { logName: openTxLog.logName }),
     onLogMismatch: txLog.common["on-log-mismatch"],
     ...(txLog.common.trim === undefined ? {} : { trim: txLog.common.trim }),
     kvProvider: await kvStore.create(context),

@@ -7,14 +7,17 @@ import type { LogIdentity } from "../log/log-identity.ts";
 
 type Join = NodeStatus["join"];
 
-/** The log is empty where there was more. `evidence` says how that is known. */
-export function emptyLog(logName: string, evidence: string): CairnError {
+/** The log is empty where there was more. `evidence` says how that is known, `checkpoint` is what could be gone on from. */
+export function emptyLog(logName: string, evidence: string, checkpoint?: string): CairnError {
   return new CairnError("LOG_DIFFERENT", `The log "${logName}" is empty, but ${evidence}.`, {
-    hint:
-      "Check the log's address and name. If the log is gone for good, `cairn log recover --from CHECKPOINT` goes on from a " +
-      "checkpoint and `cairn log create` begins with nothing: then start the node again; " +
-      'to let this node begin anew set "on-log-mismatch": {"different": "rebuild"}. Nothing was deleted.',
+    hint: `Check the log's address and name. If the log is gone for good, ${howToGoOn(checkpoint)}. Nothing was deleted.`,
   });
+}
+
+function howToGoOn(checkpoint: string | undefined): string {
+  return checkpoint === undefined
+    ? 'and no checkpoint of it is in the stores that this node looks in: cairn log recover --from PATH goes on from one elsewhere, "on-log-mismatch": {"different": "rebuild"} lets this node begin with nothing'
+    : `cairn log recover --from ${checkpoint} begins one that goes on after it, and the nodes with it (of an embedded log stop the node first)`;
 }
 
 /** The local index was built from another log. */
@@ -39,12 +42,13 @@ function besideTheSeam(
   { txId }: IndexState,
 ): CairnError {
   const where = txId === anchor.txId ? "another history" : `transaction ${txId}`;
+  // As where a log lost its end: somebody began this one on purpose, and said of which history it is.
   return new CairnError(
-    "LOG_DIFFERENT",
+    "LOG_REGRESSED",
     `The log "${name}" continues log ${log} after transaction ${anchor.txId}; the local index of that log ends at ${where}.`,
     {
       hint:
-        'Set "on-log-mismatch": {"different": "rebuild"} to move the index aside and join from the checkpoint at that ' +
+        'Set "on-log-mismatch": {"regressed": "rebuild"} to move the index aside and join from the checkpoint at that ' +
         "transaction; `cairn log orphans` then prints what only the index knows. Nothing was deleted.",
     },
   );

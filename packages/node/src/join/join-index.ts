@@ -104,12 +104,17 @@ async function saysThereWasMore(
   local: IndexState | undefined,
 ): Promise<CairnError | undefined> {
   const { log } = context;
-  if (local !== undefined)
-    return emptyLog(log.name, `the local index holds transactions up to ${local.txId}`);
   const newest = await newestCheckpointOfName(context, log.name);
-  return newest === undefined
-    ? undefined
-    : emptyLog(log.name, `checkpoint ${newest.name} holds transactions up to ${newest.txId}`);
+  if (local !== undefined)
+    return emptyLog(log.name, `the local index holds transactions up to ${local.txId}`, newest?.name);
+  return newest === undefined ? undefined : emptyBeside(log.name, newest);
+}
+
+function emptyBeside(
+  logName: string,
+  { name, txId }: { readonly name: string; readonly txId: number },
+): CairnError {
+  return emptyLog(logName, `checkpoint ${name} holds transactions up to ${txId}`, name);
 }
 
 /**
@@ -124,9 +129,15 @@ async function keepLocal(
   if (local === undefined) return undefined;
   const { state } = local;
   const open = async (): Promise<IndexStore> => await IndexStore.open(local.kv, emptyState(identity));
-  if (state === undefined) return hasBeginning(identity) ? await open() : await discard(context, local);
+  if (state === undefined) {
+    if (hasBeginning(identity)) return await open();
+    const reason = new CairnError("LOG_TRIMMED", "The local index is empty and the log's beginning is gone.");
+    return await discard(context, local, reason);
+  }
   const problem = await disagreement(context, identity, state);
   if (problem === undefined) return await open();
+  // A log that was begun in the place of a lost one, and removed again before anything was written to it.
+  if (problem.code === "LOG_DIFFERENT" && state.txId <= 1) return await discard(context, local, problem);
   const { onLogMismatch } = context.system;
   if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
   if (problem.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw problem;
@@ -164,10 +175,10 @@ function hasBeginning({ birth }: LogIdentity): boolean {
   return birth !== undefined && birth.continues === undefined;
 }
 
-/** An index that holds nothing is not worth keeping where the log does not have everything. */
-async function discard(context: JoinContext, local: OpenedIndex): Promise<undefined> {
+/** An index that holds nothing is not worth keeping where the log does not have everything, or is another. */
+async function discard(context: JoinContext, local: OpenedIndex, reason: CairnError): Promise<undefined> {
+  context.onLocal(undefined);
   await local.kv.close();
-  const reason = new CairnError("LOG_TRIMMED", "The local index is empty and the log's beginning is gone.");
   await context.directory.moveAside(reason, { holdsLost: false });
   return undefined;
 }
@@ -201,7 +212,7 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   if (isEmpty && system.onLogMismatch.different === "halt") {
     const newest = await newestCheckpointOfName(context, log.name, identity.id);
     if (newest !== undefined) {
-      throw emptyLog(log.name, `checkpoint ${newest.name} holds transactions up to ${newest.txId}`);
+      throw emptyBeside(log.name, newest);
     }
   }
   const dir = system.kvProvider.persistent ? directory.live : `${directory.staging}/${randomUUID()}`;

@@ -12,20 +12,18 @@ const LONGEST_PAUSE_MS = 15_000;
  */
 export class JoinPlaces {
   readonly #log: TxLog;
-  readonly #stores: readonly CheckpointStore[];
   readonly #clock: Clock;
   #seen = "";
 
-  constructor(log: TxLog, stores: readonly CheckpointStore[], clock = systemClock) {
+  constructor(log: TxLog, clock = systemClock) {
     this.#log = log;
-    this.#stores = stores;
     this.#clock = clock;
   }
 
-  /** Resolves when the checkpoints in the stores, or the beginning of the log, are not what they were, or `signal` is aborted. */
-  async changed(signal: AbortSignal): Promise<void> {
+  /** Resolves when the checkpoints in the stores, the log, or its beginning, are not what they were, or `signal` is aborted. */
+  async changed(stores: readonly CheckpointStore[], signal: AbortSignal): Promise<void> {
     for (let pause = FIRST_LOOK_MS; await this.#clock.wait(pause, signal); pause *= 2) {
-      const found = await this.#look();
+      const found = await this.#look(stores);
       if (found !== undefined && found !== this.#seen) {
         this.#seen = found;
         return;
@@ -34,12 +32,17 @@ export class JoinPlaces {
     }
   }
 
+  async #lookAtLog(): Promise<string> {
+    if (!(await this.#log.exists())) return "no log";
+    const { first } = await this.#log.bounds();
+    return `log ${await this.#log.id()} ${first}`;
+  }
+
   /** All that there is, as text; undefined where somebody does not answer. */
-  async #look(): Promise<string | undefined> {
+  async #look(stores: readonly CheckpointStore[]): Promise<string | undefined> {
     try {
-      const { first } = await this.#log.bounds();
-      const lines = [`log ${first}`];
-      for (const store of this.#stores) {
+      const lines = [await this.#lookAtLog()];
+      for (const store of stores) {
         for (const { name, bytes, modifiedAt } of await store.list(CHECKPOINT_PREFIX)) {
           lines.push(`${store.location} ${name} ${bytes} ${modifiedAt}`);
         }

@@ -108,12 +108,12 @@ export async function newestCheckpointOfName(
   { system: { checkpointer }, report, signal }: Pick<JoinContext, "system" | "report" | "signal">,
   logName: string,
   exceptId?: string,
-): Promise<{ name: string; txId: number } | undefined> {
+): Promise<{ readonly name: string; readonly txId: number; readonly store: string } | undefined> {
   if (checkpointer === undefined) return undefined;
   for (const store of restoreStores(checkpointer)) {
     const { checkpoints } = await report.whileAsking([store], () => listCheckpoints(store, signal));
     const newest = checkpoints.find(({ log }) => log.name === logName && log.id !== exceptId);
-    if (newest !== undefined) return { name: newest.name, txId: newest.txId };
+    if (newest !== undefined) return { name: newest.name, txId: newest.txId, store: store.location };
   }
   return undefined;
 }

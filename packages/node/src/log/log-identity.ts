@@ -33,6 +33,18 @@ export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefin
   return { id, name: log.name, bounds, birth: undefined };
 }
 
+/** Whether nothing was ever written to the log but the record that began it. */
+export function isUnused({ bounds, birth }: LogIdentity): boolean {
+  return birth !== undefined && birth.continues === undefined && bounds.first === 1 && bounds.last === 1;
+}
+
+/** `CONFLICT`: what was to be removed as unused is not. */
+export function usedLog(name: string, last: number): CairnError {
+  return new CairnError("CONFLICT", `The log "${name}" is there already; its last message is ${last}.`, {
+    hint: "Nothing was changed. cairn log status shows what it holds.",
+  });
+}
+
 function foreign(log: TxLog, why: string): CairnError {
   return new CairnError("LOG_DIFFERENT", `"${log.name}" is not a transaction log of Cairn: ${why}.`, {
     hint: "Check the log's address and name (servers, stream). Cairn writes nothing to it. If the name is right and nobody needs what is there, delete it (nats stream rm): cairn log recover or cairn log create then begins a log in its place.",

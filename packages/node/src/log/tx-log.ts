@@ -89,6 +89,11 @@ export interface TxLog {
    */
   trim?(upTo: number): Promise<void>;
   /**
+   * Removes a log that never held more than the birth record of `logId`, so that another one can be begun in its place; what was set of
+   * it by hand (a stream's settings) stays. `CONFLICT` when it holds more, or is another by now. A log without it stays as it is.
+   */
+  removeUnused?(logId: string): Promise<void>;
+  /**
    * What somebody should look at about a log that goes on: settings by which it can lose messages (`LOG_UNSAFE`), messages that are
    * missing inside it (`LOG_GAP`); nothing while there is no log. Asked again and again while a node runs, since others can change it.
    * Where its id is `logId` and that is not written beside it any more, it is written again. Errors: `CONFIG_INVALID` when it cannot be a

@@ -10,7 +10,10 @@ const fromMs = (ms: number | null | undefined): number | null =>
   ms === null || ms === undefined ? null : ms / 1_000;
 
 const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>> = {
-  cairn_log_reachable: ["Whether the log answered for this scrape.", ({ log }) => Number(log.reachable)],
+  cairn_log_reachable: [
+    "Whether the log answered for this scrape.",
+    ({ log: { reachable } }) => (reachable === null ? null : Number(reachable)),
+  ],
   cairn_log_first_tx: ["The first transaction that the log still holds.", ({ log }) => log.firstTxId],
   cairn_log_last_tx: ["The last transaction of the log.", ({ log }) => log.lastTxId],
   cairn_log_lag_transactions: [

@@ -4,13 +4,13 @@ import { retryPauseMs } from "../concurrency/retry-pause.ts";
 /**
  * What a node does after an error ended its reading of the log. `join`: goes through joining again, which finds out what can be
  * used and moves aside what cannot. `retry`: the same after a pause, since only time or a person can mend it; `failed` says whether
- * the node calls itself failed meanwhile. `look`: joins again as soon as there is something else to join from. `halt`: stops, because going
+ * the node calls itself failed meanwhile. `look`: joins again as soon as the log is another one, or, with `stores`, there is something else to join from. `halt`: stops, because going
  * on could serve what is not the log's.
  */
 export type FailureReaction =
   | { readonly kind: "join"; readonly suspectIndex: boolean }
   | { readonly kind: "retry"; readonly failed: boolean }
-  | { readonly kind: "look" }
+  | { readonly kind: "look"; readonly stores: boolean }
   | { readonly kind: "halt" };
 
 const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
@@ -19,7 +19,9 @@ const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
   STORE_DENIED: { kind: "retry", failed: true },
   DISK_FULL: { kind: "retry", failed: true },
   SYSTEM_REFUSED: { kind: "retry", failed: true },
-  LOG_TRIMMED: { kind: "look" },
+  LOG_TRIMMED: { kind: "look", stores: true },
+  // Never because its checkpoints are gone: a node that finds neither begins an empty log.
+  LOG_DIFFERENT: { kind: "look", stores: false },
   INDEX_CORRUPT: { kind: "join", suspectIndex: true },
   INDEX_VERSION: { kind: "join", suspectIndex: true },
 };
@@ -43,10 +45,14 @@ export function reactionTo(error: CairnError, during: "joining" | "following"): 
 }
 
 /** What comes of a reaction, in the words of a log line: after so many failures without a step forward. */
-export function sayReaction({ kind }: FailureReaction, failures: number): string {
+export function sayReaction(reaction: FailureReaction, failures: number): string {
+  const { kind } = reaction;
   if (kind === "halt") return "The node halts.";
-  if (kind === "look")
-    return "The node looks for a checkpoint again and again, and joins when there is another one.";
+  if (kind === "look") {
+    return reaction.stores
+      ? "The node looks for a checkpoint again and again, and joins when there is another one."
+      : "The node stops serving, looks at the log again and again, and joins when it is another one.";
+  }
   if (!waitsFirst(kind, failures)) return "The node joins again.";
   return `The node tries again in ${retryPauseMs(failures) / 1_000} s.`;
 }

@@ -51,6 +51,8 @@ export class NodeLife {
   }
 
   log: TxLog | undefined;
+  /** As the configuration has it; null where only the log knows. */
+  readonly logName: string | null;
   identity: LogIdentity | undefined;
   index: IndexStore | undefined;
   /** Of a ready node. */
@@ -80,6 +82,7 @@ export class NodeLife {
   ) {
     this.observation = observation;
     this.#system = system;
+    this.logName = system.logName ?? null;
     this.#directory = directory;
     this.#logger = logger;
     this.#listener = listener;
@@ -162,8 +165,9 @@ export class NodeLife {
         await this.#leave(error, reaction, failures);
         if (reaction.kind === "halt") return;
         if (reaction.kind === "look" && this.log !== undefined) {
-          places ??= new JoinPlaces(this.log, restoreStores(this.#system.checkpointer));
-          await places.changed(this.#stop.signal);
+          const stores = reaction.stores ? restoreStores(this.#system.checkpointer) : [];
+          places ??= new JoinPlaces(this.log);
+          await places.changed(stores, this.#stop.signal);
           await this.#closeIndex();
           continue;
         }
@@ -282,7 +286,10 @@ export class NodeLife {
   async #leave(error: CairnError, reaction: FailureReaction, failures: number): Promise<void> {
     const failed =
       reaction.kind === "halt" || reaction.kind === "look" || (reaction.kind === "retry" && reaction.failed);
-    tellFailure(this.#logger, failed ? "error" : "warn", error, sayReaction(reaction, failures));
+    // What was looked for is there, and changes nothing.
+    const isKnown = reaction.kind === "look" && error.message === this.failure?.message;
+    const level = isKnown ? "debug" : failed ? "error" : "warn";
+    tellFailure(this.#logger, level, error, sayReaction(reaction, failures));
     this.observation.metrics.following.left(error.code);
     // First, since stopping an upload takes its time: nothing more is served as right.
     this.#during = "joining";

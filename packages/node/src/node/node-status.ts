@@ -19,6 +19,8 @@ export interface StatusParts {
   /** Otherwise while the node drains. */
   readonly reportedPhase: Phase;
   readonly log: TxLog | undefined;
+  /** As the configuration has it; null where only the log knows. */
+  readonly logName: string | null;
   readonly identity: LogIdentity | undefined;
   readonly index: IndexStore | undefined;
   readonly report: JoinReport;
@@ -56,31 +58,33 @@ export async function nodeStatus(
   // Of one instant: what is asked below may last, and a failed node always says why.
   const { reportedPhase: phase, index, identity, report, observation, failure } = parts;
   const { checkpointer, upkeep } = parts.services ?? {};
-  const bounds = await askBounds(parts.log).catch(withoutBounds);
+  const { reachable, exists, bounds, problem } = await lookAtLog(parts);
+  const isTold =
+    problem === undefined || [failure, ...warnings].some((one) => one?.message === problem.message);
   const offset = identity?.birth?.offset ?? index?.state.log.offset ?? 0;
   const isEmpty = bounds === undefined || bounds.last < bounds.first;
   const lastTxId = isEmpty ? null : bounds.last + offset;
   const state = index?.state;
-  const txId = state?.txId ?? 0;
   return {
     node,
     version: VERSION,
     phase,
     log: {
-      name: parts.log?.name ?? "",
+      name: parts.log?.name ?? parts.logName,
       id: identity?.id ?? state?.log.id ?? null,
       firstTxId: isEmpty ? null : bounds.first + offset,
       lastTxId,
-      reachable: bounds !== undefined,
-      warnings,
+      reachable,
+      exists,
+      warnings: isTold ? warnings : [...warnings, problem],
     },
     index: {
-      txId,
+      txId: state?.txId ?? null,
       txTime: state === undefined || state.time === 0 ? null : isoTime(state.time),
-      documents: state?.documents ?? 0,
+      documents: state?.documents ?? null,
       ...(await indexFiles(index)),
       version: INDEX_VERSION,
-      lag: lastTxId === null ? null : Math.max(0, lastTxId - txId),
+      lag: lastTxId === null || state === undefined ? null : Math.max(0, lastTxId - state.txId),
       chains: await newestChains(index),
       divergence,
       lastScrub: observation.lastWorks.scrub,
@@ -124,16 +128,50 @@ export async function askBounds(
   }
 }
 
-/** In place of the bounds of a log that refuses to say them: whoever needs the log says why, and the status has that as `failure`. */
-function withoutBounds(error: unknown): undefined {
-  if (!isCairnError(error)) throw error;
+interface LogLook extends Pick<NodeStatus["log"], "reachable" | "exists"> {
+  readonly bounds?: LogBounds;
+  /** Why it does not answer. */
+  readonly problem?: NodeStatus["log"]["warnings"][number];
 }
+
+/** Whether the log answers and is there. What is not known is null: a log that is not begun yet, or was deleted, is no log out of reach. */
+async function lookAtLog({ log, failure }: Pick<StatusParts, "log" | "failure">): Promise<LogLook> {
+  // It is opened first of all, so that nothing but the log itself is in the way.
+  if (log === undefined) return { reachable: failure === undefined ? null : false, exists: null };
+  try {
+    const refusals: CairnError[] = [];
+    const bounds = await askBounds(log, (error) => refusals.push(error));
+    if (bounds !== undefined) return { reachable: true, exists: true, bounds };
+    const [refusal] = refusals;
+    if (refusal === undefined) return { reachable: false, exists: null };
+    if ((await doesExist(log)) === false) return { reachable: true, exists: false };
+    const { code, message, hint = "" } = refusal;
+    return { reachable: false, exists: null, problem: { code, message, hint } };
+  } catch (error) {
+    // Whoever needs the log says why, and the status has that as `failure`.
+    if (!isCairnError(error)) throw error;
+    return { reachable: NO_LOG.has(error.code), exists: null };
+  }
+}
+
+async function doesExist(log: TxLog): Promise<boolean | undefined> {
+  try {
+    const exists = await inTime(log.exists(), LOG_ANSWER_MS);
+    return exists === LATE ? undefined : exists;
+  } catch (error) {
+    if (isCairnError(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Codes of a log that answers, and cannot be one of Cairn's. */
+const NO_LOG: ReadonlySet<string> = new Set(["CONFIG_INVALID", "LOG_DIFFERENT"]);
 
 /** How large the index is, and what is wrong with its files. */
 export async function indexFiles(
   index: IndexStore | undefined,
 ): Promise<Pick<NodeStatus["index"], "bytes" | "warning">> {
-  if (index === undefined) return { bytes: 0 };
+  if (index === undefined) return { bytes: null };
   try {
     const { bytes, missing } = await index.stats();
     if (missing === undefined) return { bytes };
@@ -141,7 +179,7 @@ export async function indexFiles(
     return { bytes, warning: { code, message, hint } };
   } catch (error) {
     // Closed meanwhile, because the node builds it anew or stops.
-    if (isCairnError(error, "NOT_READY")) return { bytes: 0 };
+    if (isCairnError(error, "NOT_READY")) return { bytes: null };
     throw error;
   }
 }

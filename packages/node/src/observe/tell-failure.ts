@@ -8,7 +8,7 @@ import type { Logger } from "pino";
  */
 export function tellFailure(
   logger: Logger,
-  level: "warn" | "error",
+  level: "debug" | "warn" | "error",
   { code, message, hint, cause }: CairnError,
   next: string,
 ): void {

@@ -40,6 +40,8 @@ export interface System {
   readonly dir: string;
   /** Opens the log; LOG_UNREACHABLE is worth trying again. */
   readonly openTxLog: (context: { readonly signal: AbortSignal }) => Promise<TxLog>;
+  /** The log's name, where the configuration says it. */
+  readonly logName?: string;
   readonly onLogMismatch: OnLogMismatch;
   /** Nothing is trimmed when left out. */
   readonly trim?: TrimPolicy;

@@ -74,7 +74,10 @@ describe.concurrent("a command whose bucket does not answer", () => {
       };
       const options = configured === true ? ["-j", configuration(endpoint)] : [];
       if (configured === true) {
-        const begun = await cairn(["log", "create", ...options], new CapturedTerminal({ cwd: dir, env }));
+        const begun = await cairn(
+          ["log", "create", "--empty", ...options],
+          new CapturedTerminal({ cwd: dir, env }),
+        );
         expected(begun.code).toBe(0);
       }
       const terminal = new CapturedTerminal({ cwd: dir, env });

@@ -1,6 +1,7 @@
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import type { CheckpointStore } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
 import type { Logger } from "pino";
 import { type CairnNode, runNode, type RunOptions } from "../../src/node/node.ts";
@@ -19,6 +20,8 @@ export interface SceneOptions extends RunOptions {
   readonly place?: string;
   readonly logger?: Logger;
   readonly parts?: Partial<System>;
+  /** By default a folder that all nodes share. */
+  readonly store?: CheckpointStore;
 }
 
 /** A real nats-server, a folder of checkpoints, and nodes over them that can be looked at by command. */
@@ -37,10 +40,18 @@ export class ClusterScene {
     return new ClusterScene(folder, await startNatsServer({ storeDir: path.join(folder, "nats"), args }));
   }
 
-  async start(id: string, { place = id, parts = {}, ...options }: SceneOptions = {}): Promise<CairnNode> {
+  async start(
+    id: string,
+    { place = id, parts = {}, store, ...options }: SceneOptions = {},
+  ): Promise<CairnNode> {
     const openTxLog: System["openTxLog"] = async ({ signal }) =>
       await openNatsTxLog({ servers: [this.nats.url], signal });
-    const system = quietSystem({ folder: this.folder, nodeId: id, openTxLog });
+    const system = quietSystem({
+      folder: this.folder,
+      nodeId: id,
+      openTxLog,
+      ...(store === undefined ? {} : { checkpointer: { store } }),
+    });
     const node = await runNode({ ...system, dbDir: this.dbDir(place), ...parts }, options);
     this.#nodes.add(node);
     return node;

@@ -2,6 +2,7 @@ import { mkdir, readdir } from "node:fs/promises";
 import { constants } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { s3Store } from "@cairn/checkpoint";
 import type { PeerStatus } from "../../src/cluster/peer-messages.ts";
 import { documentRowKey } from "../../src/index/rows/row-keys.ts";
 import type { CairnNode } from "../../src/node/node.ts";
@@ -23,7 +24,7 @@ afterEach(async () => {
 interface ShownNode {
   readonly node: string;
   readonly instance: string;
-  readonly sameLog: boolean;
+  readonly sameLog: boolean | null;
   readonly status: PeerStatus;
   readonly digest?: { readonly txId: number; readonly digest: string };
   readonly check?: { readonly agrees: boolean; readonly rebuilt: string; readonly basis: string };
@@ -75,9 +76,7 @@ describe("cairn status --cluster", () => {
     const missing = await scene.status("--expect", "3");
     expect(missing.code).toBe(1);
     expect(missing.stdout).toContain("2 nodes answered");
-    expect(missing.stderr).toMatch(
-      /^NOT_FOUND: 2 nodes of this log answered, and 3 were expected\.\n {2}hint: /,
-    );
+    expect(missing.stderr).toMatch(/^NOT_FOUND: 2 nodes answered, and 3 were expected\.\n {2}hint: /);
   });
 
   it("says so when no node answers", async () => {
@@ -100,7 +99,7 @@ describe("cairn status --cluster", () => {
     expect(sameId).toEqual(["a"]);
   });
 
-  it("shows a node whose index is of another log apart, and does not compare it", async () => {
+  it("shows a node that failed over another log among the others, and does not compare it", async () => {
     const old = await scene.ready("old");
     await put(old, 0, 3, "old");
     await scene.stop(old);
@@ -110,15 +109,50 @@ describe("cairn status --cluster", () => {
     const halted = await scene.start("old");
     await vi.waitFor(() => expect(halted.phase).toBe("failed"), { timeout: 30_000 });
     const { nodes, comparison, code } = await shown("--digest");
-    expect(code).toBe(0);
+    expect(code).toBe(3);
     expect(nodes.map(({ node, sameLog }) => [node, sameLog])).toEqual([
       ["a", true],
       ["old", false],
     ]);
     expect(comparison?.verdict).toMatchObject({ kind: "same", nodes: 1 });
-    const { stdout } = await scene.status();
-    expect(stdout).toContain("Of another log under the same name");
+    const { stdout, stderr } = await scene.status("--expect", "2");
+    expect(stdout).toMatch(/^Log cairn .*; 2 nodes answered$/m);
+    expect(stdout).toMatch(/^old .* failed .* [0-9a-f-]{36}$/m);
     expect(stdout).toMatch(/^old: LOG_DIFFERENT: /m);
+    expect(stderr).toMatch(/^NOT_READY: A node has failed: old\.\n {2}hint: /);
+  });
+
+  it("shows a node that waits for a store among the others", async () => {
+    await scene.ready("a");
+    const credentials = { accessKeyId: "a", secretAccessKey: "b" };
+    const store = s3Store({ bucket: "nowhere", endpoint: "http://127.0.0.1:9", credentials, maxAttempts: 1 });
+    const joining = await scene.start("joining", { store });
+    await vi.waitFor(async () => expect((await joining.status()).failure?.code).toBe("STORE_UNREACHABLE"), {
+      timeout: 30_000,
+    });
+    const { code, stdout } = await scene.status("--expect", "2");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^joining .* restoring +unknown +unknown +unknown +unknown +unknown$/m);
+    expect((await shown()).nodes.map(({ sameLog }) => sameLog)).toEqual([true, null]);
+  });
+
+  it("shows the nodes of a log whose stream is gone, and what they need", async () => {
+    const a = await scene.ready("a");
+    const b = await scene.ready("b");
+    await put(a, 0, 3, "right");
+    await a.checkpoint().done;
+    await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
+    for (const node of [a, b]) await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 30_000 });
+    const { code, stdout, stderr } = await scene.status();
+    expect([code, stderr]).toEqual([3, expect.stringContaining("2 nodes have failed: a, b.")]);
+    expect(stdout).toMatch(/^Log cairn is not there; 2 nodes answered$/m);
+    expect(stdout).toMatch(/^a: LOG_DIFFERENT: .*cairn log recover --from checkpoint-/m);
+    await Promise.all([scene.stop(a), scene.stop(b)]);
+    const none = await scene.status();
+    expect(none).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("cairn log recover --from checkpoint-"),
+    });
   });
 
   it("shows the one node of an embedded log, and says why there is one", async () => {

@@ -219,7 +219,15 @@ export class MemoryNode implements NodeApi {
       progress,
       stalled: null,
       failure,
-      log: { name: "cairn", id: "log-1", firstTxId: 1, lastTxId: this.#txId, reachable: true, warnings: [] },
+      log: {
+        name: "cairn",
+        id: "log-1",
+        firstTxId: 1,
+        lastTxId: this.#txId,
+        reachable: true,
+        exists: true,
+        warnings: [],
+      },
       index: {
         txId: this.#txId,
         txTime: null,

@@ -8,6 +8,7 @@ import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
 import { LogFold } from "../../testing/log-fold.ts";
+import { NatsOperator } from "../../testing/nats-operator.ts";
 import { takeMessages } from "../../testing/log-messages.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../cli/support/captured-terminal.ts";
@@ -40,12 +41,12 @@ function environment(id: string): Record<string, string> {
 }
 
 /** Nodes differ by their index's folder; an embedded log is one node's at a time. */
-async function start(id: string, different: "halt" | "rebuild" = "halt"): Promise<CairnNode> {
+async function start(id: string, regressed: "halt" | "rebuild" = "rebuild"): Promise<CairnNode> {
   const module = nats === undefined ? "cairn.embedded/->tx-log" : "cairn.nats/->tx-log";
   const node = await startNode(
     {
       "cairn/http-server": null,
-      "cairn/tx-log": { "cairn/module": module, "on-log-mismatch": { different } },
+      "cairn/tx-log": { "cairn/module": module, "on-log-mismatch": { regressed } },
     },
     { env: environment(id), cwd: folder },
   );
@@ -53,8 +54,8 @@ async function start(id: string, different: "halt" | "rebuild" = "halt"): Promis
   return node;
 }
 
-async function started(id: string, different?: "halt" | "rebuild"): Promise<CairnNode> {
-  const node = await start(id, different);
+async function started(id: string): Promise<CairnNode> {
+  const node = await start(id);
   await node.ready;
   return node;
 }
@@ -121,6 +122,21 @@ async function lostLog(): Promise<{ names: string[]; kept: LogMessage[] }> {
   return { names, kept };
 }
 
+/** "kept" is in the checkpoint whose name is answered, "lost" is not; the nodes that ran are halted, of an embedded log started again. */
+async function lostWhileRunning(): Promise<string> {
+  const node = await started("old");
+  await put(node, "kept", 1);
+  const name = await checkpoint(node);
+  await put(node, "lost", 2);
+  if (nats === undefined) {
+    await closeAll();
+    await loseLog();
+  } else await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
+  const running = nats === undefined ? await start("old") : node;
+  await failureOf(running);
+  return name;
+}
+
 describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a checkpoint", (kind) => {
   beforeEach(async () => {
     if (kind === "NATS") nats = await startNatsServer({ storeDir: path.join(folder, "nats") });
@@ -172,20 +188,71 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     }
   });
 
-  it("halts on an index beyond the checkpoint, and rebuilds it where that is allowed", async () => {
+  it("takes the place of an index beyond the checkpoint, which is moved aside, or halts over it where it must", async () => {
     const { names } = await lostLog();
     expect((await log("recover", "--from", names[1] ?? "")).code).toBe(0);
-    const failure = await failureOf(await start("old"));
+    const failure = await failureOf(await start("old", "halt"));
     expect(failure).toMatchObject({
-      code: "LOG_DIFFERENT",
+      code: "LOG_REGRESSED",
       hint: expect.stringContaining("cairn log orphans"),
     });
     expect(failure?.message).toContain("after transaction 7");
     await closeAll();
-    const rebuilt = await started("old", "rebuild");
+    const rebuilt = await started("old");
     const { join } = await rebuilt.status();
-    expect(join).toMatchObject({ movedAside: [{ code: "LOG_DIFFERENT" }], restoredFrom: { name: names[1] } });
+    expect(join).toMatchObject({ movedAside: [{ code: "LOG_REGRESSED" }], restoredFrom: { name: names[1] } });
+    expect(join.orphans).toBe(3);
     expect((await rebuilt.digest()).txId).toBe(8);
+  });
+
+  it("is what all hints lead to, also once an empty one was begun in its place", async () => {
+    const names = [await lostWhileRunning()];
+    const [a] = nodes;
+    if (a === undefined) throw new Error("no node");
+    const { hint = "" } = (await failureOf(a)) ?? {};
+    const wanted = `log recover --from ${names[0]}`;
+    expect(hint).toContain(wanted);
+    // An embedded log is one process's at a time; of one on NATS the nodes go on running.
+    if (kind === "embedded") await closeAll();
+    for (const command of ["status", "create"]) {
+      expect(await log(command)).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining(`cairn ${wanted}`),
+      });
+    }
+    expect((await log("create", "--empty")).code).toBe(0);
+    const [, ...words] = wanted.split(" ");
+    expect((await log(...words)).code).toBe(0);
+    if (kind === "embedded") await started("old");
+    for (const node of nodes) {
+      await vi.waitFor(() => expect(node.phase).toBe("ready"), { timeout: 30_000 });
+      expect(await node.get(key("kept"))).toMatchObject({ json: "1" });
+      expect(await node.get(key("lost"))).toBeUndefined();
+      expect((await node.status()).join.orphans).toBe(1);
+    }
+  });
+
+  it("takes the place of an empty log that a node follows, once that is stopped, but of none that was written to", async () => {
+    const name = await lostWhileRunning();
+    await closeAll();
+    expect((await log("create", "--empty")).code).toBe(0);
+    const early = await started("early");
+    const refused = await log("recover", "--from", name);
+    expect(refused).toMatchObject({
+      code: kind === "NATS" ? 1 : 3,
+      stderr: expect.stringMatching(/[Ss]top/),
+    });
+    await early.close();
+    expect((await log("recover", "--from", name)).code).toBe(0);
+    const again = await started("early");
+    expect(await again.get(key("kept"))).toMatchObject({ json: "1" });
+    expect((await again.status()).join.orphans).toBe(0);
+    await closeAll();
+    const written = await log("recover", "--from", name);
+    expect(written).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^CONFLICT: .* is there already/),
+    });
   });
 
   it("is not begun where there is a log, nor from what is no whole checkpoint", async () => {

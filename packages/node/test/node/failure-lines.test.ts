@@ -76,7 +76,13 @@ it.each([
   ["STORE_DENIED", "joining", 20, "The node tries again in 15 s."],
   ["INDEX_CORRUPT", "following", 1, "The node joins again."],
   ["INDEX_CORRUPT", "joining", 2, "The node tries again in 0.8 s."],
-  ["LOG_DIFFERENT", "joining", 1, "The node halts."],
+  [
+    "LOG_DIFFERENT",
+    "joining",
+    1,
+    "The node stops serving, looks at the log again and again, and joins when it is another one.",
+  ],
+  ["LOG_GAP", "joining", 1, "The node halts."],
   ["LOG_REGRESSED", "following", 1, "The node joins again."],
 ] as const)(
   "what a node does about %s while %s, %i failures on, is said as it is done",

@@ -25,6 +25,7 @@ it("never says that a node has failed without saying why, though it fails while 
       return failure;
     },
     log,
+    logName: "cairn",
     identity: undefined,
     index: undefined,
     report: new JoinReport(),

@@ -129,7 +129,7 @@ async function logOptions(
   { log: wanted }: PruneCommandOptions,
 ): Promise<Pick<PruneOptions, "logId" | "agrees">> {
   const identity = await readLogIdentity(log);
-  if (identity === undefined) throw noLog(log.name);
+  if (identity === undefined) throw await noLog(log.name);
   if (wanted !== undefined && wanted !== identity.id) {
     throw new UsageError(
       `The configured log ${log.name} is ${identity.id}, not ${wanted}.`,

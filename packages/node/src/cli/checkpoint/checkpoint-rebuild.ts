@@ -67,7 +67,7 @@ async function rebuild(
   terminal: Terminal,
 ): Promise<Rebuilt> {
   const identity = await readLogIdentity(log);
-  if (identity === undefined) throw noLog(log.name);
+  if (identity === undefined) throw await noLog(log.name, system);
   await requireBeginning(identity, everyStore(checkpointer), system.kvProvider, signal);
   const there = await findNewest(log, system, checkpointer, identity, signal);
   if (there !== undefined) {

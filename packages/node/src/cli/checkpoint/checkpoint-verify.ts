@@ -184,7 +184,7 @@ async function whichCheckpoint(
     return await chooseCheckpoint(store, name, asked);
   }
   const identity = await readLogIdentity(log);
-  if (identity === undefined) throw noLog(log.name);
+  if (identity === undefined) throw await noLog(log.name);
   const { checkpoints } = await listCheckpoints(store);
   const own = checkpoints.find(
     (one) => one.log.id === identity.id && judgeFormat(one, provider.format) === undefined,

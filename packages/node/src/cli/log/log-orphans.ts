@@ -22,9 +22,10 @@ export const addLogOrphans: AddCommand = (parent, terminal) => {
       ["cairn log orphans -f cairn.edn > orphans.ndjson", "cairn load orphans.ndjson --await"],
     ),
   ).action(async (options: ConfigurationOptions & OutputOptions) => {
-    await withLog(options, terminal, async (log, { dbDir, kvProvider }) => {
+    await withLog(options, terminal, async (log, system) => {
+      const { dbDir, kvProvider } = system;
       const identity = await readLogIdentity(log);
-      if (identity === undefined) throw noLog(log.name);
+      if (identity === undefined) throw await noLog(log.name, system);
       const quarantine = path.join(dbDir, "quarantine");
       const indexes = (await readQuarantine(quarantine)).filter(({ holdsLost }) => holdsLost);
       if (indexes.length === 0)

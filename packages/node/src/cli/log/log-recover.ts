@@ -10,7 +10,8 @@ import {
   restoreCheckpoint,
 } from "@cairn/checkpoint";
 import { CairnError, isCairnError, makeFolder } from "@cairn/kv";
-import { readLogIdentity } from "../../log/log-identity.ts";
+import { isUnused, readLogIdentity, usedLog } from "../../log/log-identity.ts";
+import { askStatus } from "../../cluster/ask-cluster.ts";
 import { judgeFormat, verifyRestored } from "../../checkpoints/accept-checkpoint.ts";
 import { everyStore, isOwnStore, restoreStores } from "../../system/checkpoint-stores.ts";
 import type { System } from "../../system/system.ts";
@@ -22,11 +23,14 @@ import { type ConfigurationOptions, configurationOptions } from "../options/conf
 import { formatCount } from "../terminal/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
-import { logExists, withLog } from "../places/log-place.ts";
+import { withLog } from "../places/log-place.ts";
 
 interface RecoverOptions extends ConfigurationOptions, OutputOptions {
   readonly from: string;
 }
+
+/** How long nodes may take to say that they have a log open. */
+const ASK_MS = 2_000;
 
 /** A checkpoint to go on from, read back whole. */
 interface Survivor {
@@ -53,8 +57,9 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
     )
     .action(async (options: RecoverOptions) => {
       const begun = await withLog(options, terminal, async (log, system) => {
-        await requireNoLog(log);
+        const unused = await unusedLog(log);
         const survivor = await findSurvivor(system, options.from, terminal);
+        if (unused !== undefined) await log.removeUnused?.(unused);
         return await begin(log, survivor);
       });
       if (options.json === true) return writeJson(terminal.stdout, begun);
@@ -66,9 +71,19 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
     });
 };
 
-async function requireNoLog(log: TxLog): Promise<void> {
+/** The id of a log that was begun in the place of the lost one, and that nothing was written to; undefined where there is none. */
+async function unusedLog(log: TxLog): Promise<string | undefined> {
   const existing = await readLogIdentity(log);
-  if (existing !== undefined) throw logExists(log.name, existing.bounds.last);
+  if (existing === undefined) return undefined;
+  if (!isUnused(existing) || log.removeUnused === undefined) throw usedLog(log.name, existing.bounds.last);
+  const peers = log.peers === undefined ? [] : await askStatus(log.peers, { timeoutMs: ASK_MS });
+  const writers = peers.filter(({ status }) => status.log.id === existing.id && status.phase !== "failed");
+  if (writers.length === 0) return existing.id;
+  // Between the last look and the removal they could write to it, and what they were answered would be gone.
+  const names = writers.map(({ node }) => node).join(", ");
+  throw new CairnError("CONFLICT", `A log "${log.name}" was begun anew, and nodes have it open: ${names}.`, {
+    hint: "Stop them, run this again, and start them: they go on with the log that it begins.",
+  });
 }
 
 async function begin(log: TxLog, { name: checkpoint, store, manifest }: Survivor) {
@@ -78,7 +93,7 @@ async function begin(log: TxLog, { name: checkpoint, store, manifest }: Survivor
   const identity = await readLogIdentity(log);
   // Of several who begin it at once one wins: going on from the same point it is as good, else it is another log.
   if (identity === undefined || !isDeepStrictEqual(identity.birth?.continues, continues)) {
-    throw logExists(log.name, identity?.bounds.last ?? 0);
+    throw usedLog(log.name, identity?.bounds.last ?? 0);
   }
   const { id } = identity;
   return { name: log.name, id, offset: txId, checkpoint, store, continues: { log: continues.log, txId } };

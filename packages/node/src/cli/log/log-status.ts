@@ -15,9 +15,9 @@ export const addLogStatus: AddCommand = (parent, terminal) => {
       ["NATS_URL=nats://10.0.0.7:4222 cairn log status", "cairn log status --json -f cairn.edn"],
     ),
   ).action(async (options: ConfigurationOptions & OutputOptions) => {
-    const status = await withLog(options, terminal, async (log) => {
+    const status = await withLog(options, terminal, async (log, system) => {
       const identity = await readLogIdentity(log);
-      if (identity === undefined) throw noLog(log.name);
+      if (identity === undefined) throw await noLog(log.name, system);
       const { id, name, bounds, birth } = identity;
       const last = await log.fetch(bounds.last);
       const lastAt = last === undefined ? null : new Date(last.time).toISOString();

@@ -16,8 +16,9 @@ import { printable } from "../terminal/terminal.ts";
 
 /** All that a look at a cluster found. */
 export interface ClusterView {
-  readonly log: { readonly name: string; readonly id: string; readonly lastTxId: number };
-  /** All that answered, of this log or of another one of its name. */
+  /** `id` and `lastTxId` are null where there is no log. */
+  readonly log: { readonly name: string; readonly id: string | null; readonly lastTxId: number | null };
+  /** All that answered, of this cluster or of one whose log has the same name. */
   readonly peers: readonly Peer[];
   /** Undefined where there are not two to compare. */
   readonly past: PastComparison | undefined;
@@ -26,25 +27,34 @@ export interface ClusterView {
 
 /** Whether a node's answer tells of this log. */
 export function ofThisLog({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
-  return ({ status }) => status.log.id === log.id;
+  return ({ status }) => log.id !== null && status.log.id === log.id;
+}
+
+/**
+ * Whether a node is one of this cluster. One that has not joined, or has stopped itself, knows the log at most that its index is of: only
+ * one that follows another log is another cluster's.
+ */
+export function ofThisCluster({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
+  return ({ status: { phase, log: its } }) =>
+    its.id === log.id || log.id === null || (phase !== "ready" && phase !== "replaying");
 }
 
 /** The nodes of a log as a screen for people: one a line, and below what somebody should know. `now` in milliseconds since 1970. */
 export function formatCluster(view: ClusterView, now: number): string {
-  const own = view.peers.filter(ofThisLog(view));
-  const others = view.peers.filter((peer) => !ofThisLog(view)(peer));
-  const { name, id, lastTxId } = view.log;
+  const isOwn = ofThisCluster(view);
+  const own = view.peers.filter(isOwn);
+  const others = view.peers.filter((peer) => !isOwn(peer));
   const answered = `${formatNumberOf(own.length, "node")} answered`;
   const parts = [
-    `Log ${name} (id ${id}), transactions up to ${formatCount(lastTxId)}; ${answered}`,
-    ...(own.length === 0 ? [] : ["", table(own, view.comparison, now)]),
+    `Log ${logText(view.log)}; ${answered}`,
+    ...(own.length === 0 ? [] : ["", table(own, view, now)]),
   ];
   if (others.length > 0) {
     const rows = others.map(({ node, host, status }) => [
       node,
       host,
       status.phase,
-      formatCount(status.index.txId),
+      countOr(status.index.txId),
       status.log.id ?? "unknown",
     ]);
     parts.push("", "Of another log under the same name, and not compared with the others:");
@@ -60,25 +70,46 @@ export function formatCluster(view: ClusterView, now: number): string {
   return parts.join("\n");
 }
 
-function table(peers: readonly Peer[], comparison: Comparison | undefined, now: number): string {
+function logText({ name, id, lastTxId }: ClusterView["log"]): string {
+  if (id === null || lastTxId === null) return `${name} is not there`;
+  return `${name} (id ${id}), transactions up to ${formatCount(lastTxId)}`;
+}
+
+function table(peers: readonly Peer[], { log, comparison }: ClusterView, now: number): string {
   const heading = ["NODE", "HOST", "VERSION", "PHASE", "TX", "BEHIND", "CHECKPOINT", "VERIFIED"];
+  // Nodes that stopped themselves over another log, or do not know theirs yet.
+  const differ = peers.some(({ status }) => status.log.id !== log.id);
   const rows = peers.map((peer) => {
-    const { version, index, checkpoints } = peer.status;
+    const { version, phase, index, checkpoints } = peer.status;
     const { last, lastVerified } = checkpoints;
+    // Nobody has looked at the store before a node is ready.
+    const nothing = phase === "ready" ? "none" : "unknown";
     const row = [
       peer.node,
       peer.host,
       version,
       phaseText(peer),
-      formatCount(index.txId),
-      index.lag === null ? "unknown" : formatCount(index.lag),
-      last === null ? "none" : `${formatCount(last.txId)}, ${formatRelative(last.takenAt, now)}`,
-      lastVerified === null ? "none" : formatRelative(lastVerified.verifiedAt, now),
+      countOr(index.txId),
+      countOr(index.lag),
+      last === null ? nothing : `${formatCount(last.txId)}, ${formatRelative(last.takenAt, now)}`,
+      lastVerified === null ? nothing : formatRelative(lastVerified.verifiedAt, now),
     ];
-    return comparison === undefined ? row : [...row, digestText(comparison, peer)];
+    return [
+      ...row,
+      ...(differ ? [peer.status.log.id ?? "unknown"] : []),
+      ...(comparison === undefined ? [] : [digestText(comparison, peer)]),
+    ];
   });
-  const columns = comparison === undefined ? heading : [...heading, `DIGEST AT ${comparison.txId}`];
+  const columns = [
+    ...heading,
+    ...(differ ? ["LOG"] : []),
+    ...(comparison === undefined ? [] : [`DIGEST AT ${comparison.txId}`]),
+  ];
   return formatTable(columns, rows, ["TX", "BEHIND"]);
+}
+
+function countOr(count: number | null): string {
+  return count === null ? "unknown" : formatCount(count);
 }
 
 function phaseText({ status: { phase, progress, stalled } }: Peer): string {

@@ -10,7 +10,7 @@ import { readLogIdentity } from "../../log/log-identity.ts";
 import type { System } from "../../system/system.ts";
 import type { PeerChannel } from "../../log/peer-channel.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import { type ClusterView, formatCluster, ofThisLog } from "./cluster-screen.ts";
+import { type ClusterView, formatCluster, ofThisCluster, ofThisLog } from "./cluster-screen.ts";
 import { formatCount, formatDuration, formatNumberOf } from "../terminal/quantities.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
 import { pastProblem } from "./past-notes.ts";
@@ -41,14 +41,18 @@ export async function viewCluster(
   terminal: Terminal,
 ): Promise<ClusterView> {
   const identity = await readLogIdentity(log);
-  if (identity === undefined) throw noLog(log.name);
   const { timeoutMs } = query;
   const peers = await askStatus(channel, { timeoutMs });
-  if (peers.length === 0) throw nobody(log.name, channel, timeoutMs);
+  if (identity === undefined) {
+    if (peers.length === 0) throw await noLog(log.name, system);
+    const nowhere = { name: log.name, id: null, lastTxId: null };
+    return { log: nowhere, peers, past: undefined, comparison: undefined };
+  }
   // Only a node knows the offset of a log that lost its birth record.
   const told = peers.find(({ status }) => status.log.id === identity.id)?.status.log.lastTxId;
   const lastTxId = told ?? identity.bounds.last + (identity.birth?.offset ?? 0);
   const about = { log: { name: log.name, id: identity.id, lastTxId } };
+  if (!peers.some(ofThisCluster(about))) throw nobody(log.name, channel, timeoutMs);
   const own = peers.filter(ofThisLog(about));
   const past = await comparePasts(channel, identity.id, own, { timeoutMs });
   const view = { ...about, peers, past, comparison: undefined };
@@ -105,7 +109,22 @@ export async function writeCluster(
   }
   const problem = view.past === undefined ? undefined : pastProblem(view.past);
   if (problem !== undefined) throw problem;
-  requireNodes(view.peers.filter(ofThisLog(view)).length, expect);
+  const own = view.peers.filter(ofThisCluster(view));
+  requireNodes(own.length, expect);
+  requireWell(own);
+}
+
+/** `NOT_READY` where a node has stopped itself; its failure is in the notes. */
+function requireWell(peers: readonly Peer[]): void {
+  const failed = peers.filter(({ status }) => status.phase === "failed").map(({ node }) => node);
+  if (failed.length === 0) return;
+  throw new CairnError(
+    "NOT_READY",
+    `${failed.length === 1 ? "A node has" : `${failed.length} nodes have`} failed: ${failed.join(", ")}.`,
+    {
+      hint: "What each of them needs stands above, behind its name.",
+    },
+  );
 }
 
 /** `NOT_FOUND` where fewer nodes answered than were expected. */
@@ -113,9 +132,9 @@ export function requireNodes(answered: number, expected = 0): void {
   if (answered >= expected) return;
   throw new CairnError(
     "NOT_FOUND",
-    `${formatNumberOf(answered, "node")} of this log answered, and ${formatCount(expected)} were expected.`,
+    `${formatNumberOf(answered, "node")} answered, and ${formatCount(expected)} were expected.`,
     {
-      hint: "Those that are missing are down, frozen, cut off from NATS or slower than --timeout, or have another log.",
+      hint: "Those that are missing are down, frozen, cut off from NATS or slower than --timeout, or follow another log.",
     },
   );
 }
@@ -132,7 +151,7 @@ function wrongPeers({ answers, compared, rebuilt }: Comparison, peers: readonly 
 function clusterJson({ log, peers, past, comparison }: ClusterView): object {
   const nodes = peers.map((peer) => ({
     ...peer,
-    sameLog: peer.status.log.id === log.id,
+    sameLog: log.id === null || peer.status.log.id === null ? null : peer.status.log.id === log.id,
     past: past?.pasts.get(peer.instance) ?? null,
     ...comparison?.answers.get(peer.instance),
     ...comparison?.checks.get(peer.instance),

@@ -24,7 +24,7 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
     ["Log", logText(status)],
     ...logWarnings(status),
     ["Index", indexText(status, options.now)],
-    ["Documents", `${formatCount(status.index.documents)} in ${formatBytes(status.index.bytes)}`],
+    ["Documents", documentsText(status)],
     ...scrubFields(status, options.now),
     ...indexWarning(status),
     ["Joined", joinText(status)],
@@ -82,10 +82,18 @@ function stalledFields({ stalled }: NodeStatus): Field[] {
 }
 
 function logText({ log }: NodeStatus): string {
-  const reachable = log.reachable ? "" : ", not reachable now";
-  if (log.lastTxId === null || log.firstTxId === null) return `${log.name}${reachable}`;
-  const id = log.id === null ? "" : ` (id ${log.id})`;
-  return `${log.name}${id}, transactions ${formatCount(log.firstTxId)} to ${formatCount(log.lastTxId)}${reachable}`;
+  const { name, id, firstTxId, lastTxId } = log;
+  const who = `${name ?? "name unknown"}${id === null ? "" : ` (id ${id})`}`;
+  if (lastTxId === null || firstTxId === null) return `${who}, ${logState(log)}`;
+  return `${who}, transactions ${formatCount(firstTxId)} to ${formatCount(lastTxId)}`;
+}
+
+function logState({ id, reachable, exists }: NodeStatus["log"]): string {
+  if (exists === false) return id === null ? "not begun yet" : "not there any more";
+  if (reachable === null) return "not asked yet";
+  // One that holds messages says which; it answers, and they are unknown, where it cannot be a log.
+  if (reachable) return exists === true ? "empty" : "cannot be read";
+  return "not reachable now";
 }
 
 function logWarnings({ log }: NodeStatus): Field[] {
@@ -99,7 +107,13 @@ function indexText({ index }: NodeStatus, now: number): string {
     index.txTime === null ? "" : ` of ${formatTime(index.txTime)}, ${formatRelative(index.txTime, now)}`;
   const lag =
     index.lag === null ? "" : index.lag === 0 ? "; nothing behind" : `; ${formatCount(index.lag)} behind`;
+  if (index.txId === null) return "not open";
   return `transaction ${formatCount(index.txId)}${time}${lag}`;
+}
+
+function documentsText({ index: { documents, bytes } }: NodeStatus): string {
+  if (documents === null || bytes === null) return "unknown until the index is open";
+  return `${formatCount(documents)} in ${formatBytes(bytes)}`;
 }
 
 function indexWarning({ index: { warning } }: NodeStatus): Field[] {
@@ -129,21 +143,25 @@ function orphanFields({ join }: NodeStatus): Field[] {
   ];
 }
 
-function joinText({ join }: NodeStatus): string {
+function joinText({ phase, join }: NodeStatus): string {
+  const hasBegun = join.restoredFrom !== null || join.replayed > 0 || join.readyAfterMs !== null;
+  if (!hasBegun && (phase === "restoring" || phase === "failed")) return "not yet";
   const replayed = `${formatNumberOf(join.replayed, "transaction")} replayed`;
   if (join.restoredFrom === null) return `without a checkpoint, ${replayed}`;
   const { name, store } = join.restoredFrom;
   return `from ${name} in ${store}, ${replayed}`;
 }
 
-function checkpointFields({ checkpoints }: NodeStatus, now: number): Field[] {
+function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field[] {
   const { last, lastSaved, lastVerified, lastDrill, running, nextCheckAt, warnings, lastFailure } =
     checkpoints;
   const fields: Field[] = [
     [
       "Checkpoint",
       last === null
-        ? "none yet"
+        ? join.readyAfterMs === null
+          ? "unknown until the node is ready"
+          : "none yet"
         : `${last.name}, ${formatBytes(last.bytes)}, ${formatDuration(last.ageMs)} old`,
     ],
   ];

@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { filesystemStore } from "@cairn/checkpoint";
 import type { CheckpointerOptions, RetentionPolicy } from "@cairn/checkpoint";
 import { CairnError, levelProvider, memoryProvider } from "@cairn/kv";
@@ -8,6 +8,7 @@ import { duration } from "../types/duration-type.ts";
 import { defineModule } from "./module-descriptor.ts";
 import type { ModuleDescriptor } from "../types/reading.ts";
 import { moduleOf } from "./module-type.ts";
+import type { TxLogOpener } from "../types/module-kinds.ts";
 import { natsTxLog } from "./nats-module.ts";
 import { mapOf } from "../types/map-type.ts";
 import { derived, optional, required, withDefault } from "../types/parameter.ts";
@@ -28,10 +29,10 @@ const embeddedTxLog = defineModule({
     ...txLogParameters,
   },
   common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"], trim: values.trim }),
-  create:
-    (values, { onNotice }) =>
-    () =>
-      openEmbeddedTxLog({ path: values.path, onNotice }),
+  create(values, { onNotice }) {
+    const open: TxLogOpener = () => openEmbeddedTxLog({ path: values.path, onNotice });
+    return Object.assign(open, { logName: basename(values.path) });
+  },
 });
 
 const levelKvStore = defineModule({

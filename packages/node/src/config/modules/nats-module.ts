@@ -6,6 +6,7 @@ import { txLogParameters } from "./common-parameters.ts";
 import { atMostOneOf } from "../types/json-schema.ts";
 import { defineModule } from "./module-descriptor.ts";
 import { mapOf } from "../types/map-type.ts";
+import type { TxLogOpener } from "../types/module-kinds.ts";
 import { optional, secret, withDefault } from "../types/parameter.ts";
 import { expected, type ValueType } from "../types/reading.ts";
 import { boolean, integer, listOf, path, text, textLike } from "../types/value-types.ts";
@@ -157,6 +158,7 @@ export const natsTxLog = defineModule({
       ...(values["inbox-prefix"] === undefined ? {} : { inboxPrefix: values["inbox-prefix"] }),
       ...(tlsOption === undefined ? {} : { tls: tlsOption }),
     };
-    return ({ signal }) => openNatsTxLog({ ...options, signal });
+    const open: TxLogOpener = ({ signal }) => openNatsTxLog({ ...options, signal });
+    return Object.assign(open, { logName: values.stream });
   },
 });

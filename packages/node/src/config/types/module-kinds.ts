@@ -4,7 +4,11 @@ import type { TxLog } from "../../log/tx-log.ts";
 import type { OnLogMismatch, TrimPolicy } from "../../system/system.ts";
 
 /** Opens a log; called again for every attempt to reach it. */
-export type TxLogOpener = (context: { readonly signal: AbortSignal }) => Promise<TxLog>;
+export interface TxLogOpener {
+  (context: { readonly signal: AbortSignal }): Promise<TxLog>;
+  /** The log's name, where it is known before the log is open. */
+  readonly logName?: string;
+}
 
 /** What a module of each kind creates. */
 export interface ModuleParts {

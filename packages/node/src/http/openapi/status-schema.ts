@@ -24,11 +24,12 @@ const PROGRESS = object({
 });
 
 const LOG = object({
-  name: TEXT,
+  name: nullable(TEXT),
   id: nullable(TEXT),
   firstTxId: nullable(TX_ID),
   lastTxId: nullable(TX_ID),
-  reachable: FLAG,
+  reachable: nullable(FLAG),
+  exists: nullable(FLAG),
   warnings: array(object({ code: TEXT, message: TEXT, hint: TEXT })),
 });
 
@@ -36,10 +37,10 @@ const DIVERGENCE_STATE = { type: "string", enum: ["open", "waiting", "comparing"
 
 const INDEX = object(
   {
-    txId: TX_ID,
+    txId: nullable(TX_ID),
     txTime: nullable(TIME),
-    documents: COUNT,
-    bytes: BYTES,
+    documents: nullable(COUNT),
+    bytes: nullable(BYTES),
     version: COUNT,
     lag: nullable(COUNT),
     chains: array(object({ txId: TX_ID, history: TEXT, effects: TEXT })),

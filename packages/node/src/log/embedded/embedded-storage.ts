@@ -1,5 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { CairnError, checkUnchecked, isCairnError, type UncheckedTables } from "@cairn/kv";
+import { rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { CairnError, checkUnchecked, isCairnError, syncFolder, type UncheckedTables } from "@cairn/kv";
+import { usedLog } from "../log-identity.ts";
 import { endedBatch, removalOf, type RowChange } from "./embedded-batch.ts";
 import { keysBetween, learnContents, type LogContents } from "./embedded-contents.ts";
 import {
@@ -154,6 +157,22 @@ export class EmbeddedStorage {
       this.#contents = { ...this.#contents, logId };
       this.#last = 1;
       this.#onChange();
+    });
+  }
+
+  /** Removes the database where it holds the birth record of that log alone. */
+  async removeUnused(name: string, logId: string): Promise<void> {
+    await this.#inTurn(async () => {
+      if (this.#last !== 1 || this.first !== 1 || this.logId !== logId) throw usedLog(name, this.#last);
+      await this.close();
+      const removed = `${this.path}.unused`;
+      await rm(removed, { recursive: true, force: true });
+      // In one step: half a database would be taken for a damaged one.
+      await rename(this.path, removed);
+      await syncFolder(dirname(this.path));
+      await rm(removed, { recursive: true, force: true });
+      this.#contents = nothing();
+      this.#last = 0;
     });
   }
 

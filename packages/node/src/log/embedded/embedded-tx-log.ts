@@ -143,6 +143,11 @@ class EmbeddedTxLog implements TxLog {
     await this.#storage.trim(upTo);
   }
 
+  async removeUnused(logId: string): Promise<void> {
+    this.#check();
+    await this.#storage.removeUnused(this.name, logId);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#wakeReaders();

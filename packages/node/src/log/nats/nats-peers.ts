@@ -57,8 +57,10 @@ export class NatsPeers implements PeerChannel {
   }
 
   async *ask(question: Uint8Array, signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
-    const { config } = await this.#stream.info();
-    if (config.subjects.some((pattern) => covers(pattern, this.address))) throw this.#captured(config.name);
+    // Where the stream is gone, those who had it open are still there, and can say so.
+    const config = (await this.#stream.find())?.config;
+    if (config?.subjects.some((pattern) => covers(pattern, this.address)) === true)
+      throw this.#captured(config.name);
     if (signal.aborted) return;
     const inbox = this.#link.createInbox();
     const answers = this.#subscribe(inbox, {});

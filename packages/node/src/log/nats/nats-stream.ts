@@ -4,6 +4,7 @@ import { CairnError } from "@cairn/kv";
 import { headers, type JetStreamManager, NatsError, type StreamInfo } from "nats";
 import { decodeMessage } from "../../transactions/transaction-codec.ts";
 import { trimmedTooFar } from "../anchor.ts";
+import { usedLog } from "../log-identity.ts";
 import type { NatsLink } from "./nats-connection.ts";
 import { publishFailure } from "./nats-publish-failure.ts";
 import {
@@ -170,6 +171,22 @@ export class NatsStream {
     }
     try {
       await this.#manager.streams.purge(this.name, { seq: upTo });
+    } catch (error) {
+      throw this.#error(error);
+    }
+  }
+
+  /** See {@link TxLog.removeUnused}. The stream is made again with its settings, since somebody may have chosen them. */
+  async removeUnused(logId: string): Promise<void> {
+    const { config, state } = await this.info();
+    const isUnused = state.messages === 1 && state.last_seq === 1 && (await this.#birthId()) === logId;
+    if (!isUnused) throw usedLog(this.name, state.last_seq);
+    try {
+      await this.#manager.streams.delete(this.name);
+      await this.#manager.streams.add({
+        ...config,
+        description: describeLogId(randomUUID(), config.description),
+      });
     } catch (error) {
       throw this.#error(error);
     }

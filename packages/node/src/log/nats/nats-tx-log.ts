@@ -170,6 +170,12 @@ class NatsTxLog implements TxLog {
     return [...(await this.#stream.inspect(logId)), ...others];
   }
 
+  async removeUnused(logId: string): Promise<void> {
+    this.#check();
+    await this.#stream.removeUnused(logId);
+    this.#target = undefined;
+  }
+
   async trim(upTo: number): Promise<void> {
     this.#check();
     await this.#stream.trim(upTo);

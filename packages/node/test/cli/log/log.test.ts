@@ -50,7 +50,9 @@ describe("cairn log", () => {
     await first.checkpoint().done;
     await first.close();
     await rm(path.join(folder, "cairn-data", "n-log"), { recursive: true });
-    expect((await run("create")).code).toBe(0);
+    const { code, stderr } = await run("create");
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^CONFLICT: .*cairn log create --empty/s)]);
+    expect((await run("create", "--empty")).code).toBe(0);
     const second = await startAgain("two");
     expect((await second.status()).index).toMatchObject({ txId: 1, documents: 0 });
     await second.close();

@@ -1,0 +1,97 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { expect, it, onTestFinished, vi } from "vitest";
+import { formatStatus } from "../../src/cli/node/status-screen.ts";
+import { startNode } from "../../src/node/start-node.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import { NatsOperator } from "../../testing/nats-operator.ts";
+import { startNatsServer } from "../../testing/nats-server.ts";
+
+const NOWHERE = "http://127.0.0.1:9";
+
+async function nodeWith(config: object): Promise<CairnNode> {
+  const cwd = await mkdtemp(path.join(tmpdir(), "cairn-unknown-"));
+  onTestFinished(() => rm(cwd, { recursive: true, force: true }));
+  const node = await startNode(
+    { "cairn/node": { id: "n" }, "cairn/http-server": null, ...config },
+    { env: {}, cwd },
+  );
+  onTestFinished(() => node.close());
+  node.ready.catch(() => undefined);
+  return node;
+}
+
+/** The lines of `cairn status` about log, index and joining, and the log's gauge. */
+async function told(node: CairnNode): Promise<{ lines: string; gauge: string | undefined }> {
+  const screen = formatStatus(await node.status(), { now: Date.now(), colors: false });
+  const lines = screen.split("\n").filter((line) => /^(Log|Index|Documents|Joined|Checkpoint) /.test(line));
+  const [gauge] = /^cairn_log_reachable \d$/m.exec(await node.metrics()) ?? [];
+  return { lines: lines.map((line) => line.replace(/ +/, " ")).join("\n"), gauge };
+}
+
+async function failsWith(node: CairnNode, code: string): Promise<void> {
+  const failure = async () => (await node.status()).failure?.code;
+  await vi.waitFor(async () => expect(await failure()).toBe(code), { timeout: 30_000 });
+}
+
+const BEFORE_IT_JOINED = `Index not open
+Documents unknown until the index is open
+Joined not yet
+Checkpoint unknown until the node is ready`;
+
+it("a log that waits for the store is not out of reach, and nothing is claimed of an index that is not open", async () => {
+  const credentials = { "access-key-id": "a", "secret-access-key": "b" };
+  const store = {
+    "cairn/module": "cairn.s3/->checkpoint-store",
+    bucket: "nowhere",
+    endpoint: NOWHERE,
+    "max-attempts": 1,
+    credentials,
+  };
+  const checkpointer = { "approx-frequency": "PT1H", store };
+  const node = await nodeWith({ "cairn/index-store": { "kv-store": { checkpointer } } });
+  await failsWith(node, "STORE_UNREACHABLE");
+  expect(await told(node)).toEqual({
+    lines: `Log n-log, not begun yet\n${BEFORE_IT_JOINED}`,
+    gauge: "cairn_log_reachable 1",
+  });
+  expect((await node.status()).index).toMatchObject({ txId: null, documents: null, bytes: null });
+});
+
+it("a log whose server was never there is known by its name, and is out of reach", async () => {
+  const log = {
+    "cairn/module": "cairn.nats/->tx-log",
+    servers: [NOWHERE.replace("http", "nats")],
+    stream: "orders",
+  };
+  const node = await nodeWith({ "cairn/tx-log": log });
+  await failsWith(node, "LOG_UNREACHABLE");
+  expect(await told(node)).toEqual({
+    lines: `Log orders, not reachable now\n${BEFORE_IT_JOINED}`,
+    gauge: "cairn_log_reachable 0",
+  });
+});
+
+it("a log that was deleted is told from one that is out of reach, which says why", async () => {
+  const nats = await startNatsServer();
+  onTestFinished(() => nats.close());
+  const node = await nodeWith({
+    "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] },
+  });
+  await node.ready;
+  await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
+  await failsWith(node, "LOG_DIFFERENT");
+  const { lines, gauge } = await told(node);
+  expect([lines, gauge]).toEqual([
+    expect.stringMatching(/^Log cairn \(id [0-9a-f-]{36}\), not there any more\nIndex transaction 1 /),
+    "cairn_log_reachable 1",
+  ]);
+  await nats.kill();
+  await vi.waitFor(async () => expect((await told(node)).gauge).toBe("cairn_log_reachable 0"), {
+    timeout: 10_000,
+  });
+  expect((await node.status()).log.warnings).toMatchObject([
+    { code: "LOG_UNREACHABLE", message: expect.stringContaining("is down"), hint: expect.any(String) },
+  ]);
+});
