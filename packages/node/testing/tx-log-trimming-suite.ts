@@ -96,3 +96,47 @@ export function describeTrimming(name: string, start: () => Promise<TxLogHarness
     });
   });
 }
+
+/** The contract of `removeUnused` as tests, for logs that have it. */
+export function describeRemoval(name: string, start: () => Promise<TxLogHarness>): void {
+  describe(`${name}, removed before it was used`, () => {
+    let harness: TxLogHarness;
+    let log: TxLog;
+
+    beforeEach(async () => {
+      harness = await start();
+      log = await harness.open();
+      await log.create((id) => bytes(`birth of ${id}`));
+    });
+
+    afterEach(async () => {
+      await log.close();
+      await harness.close();
+    });
+
+    const remove = async (id: string | undefined): Promise<void> => {
+      if (log.removeUnused === undefined || id === undefined) throw new Error("The log cannot be removed.");
+      await log.removeUnused(id);
+    };
+
+    it("is gone with its id, and another one begins in its place", async () => {
+      const id = await log.id();
+      await remove(id);
+      expect(await log.exists()).toBe(false);
+      await log.create((another) => bytes(`birth of ${another}`));
+      expect(await log.id()).not.toBe(id);
+      expect(await log.append(bytes("message 2"))).toEqual({ position: 2, duplicate: false });
+      await log.close();
+      log = await harness.open();
+      expect(text(await log.fetch(1))).toBe(`birth of ${await log.id()}`);
+      expect(await log.bounds()).toEqual({ first: 1, last: 2 });
+    });
+
+    it("stays where it holds more than its birth record, or is another log", async () => {
+      await expect(remove("another")).rejects.toMatchObject({ code: "CONFLICT" });
+      await log.append(bytes("message 2"));
+      await expect(remove(await log.id())).rejects.toMatchObject({ code: "CONFLICT" });
+      expect((await takeMessages(log, 1, 2)).map(text)[1]).toBe("message 2");
+    });
+  });
+}

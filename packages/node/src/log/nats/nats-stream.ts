@@ -179,8 +179,9 @@ export class NatsStream {
   /** See {@link TxLog.removeUnused}. The stream is made again with its settings, since somebody may have chosen them. */
   async removeUnused(logId: string): Promise<void> {
     const { config, state } = await this.info();
-    const isUnused = state.messages === 1 && state.last_seq === 1 && (await this.#birthId()) === logId;
-    if (!isUnused) throw usedLog(this.name, state.last_seq);
+    const id = describedLogId(config.description) ?? (await this.#birthId());
+    if (state.messages !== 1 || state.last_seq !== 1 || id !== logId)
+      throw usedLog(this.name, state.last_seq);
     try {
       await this.#manager.streams.delete(this.name);
       await this.#manager.streams.add({

@@ -2,7 +2,7 @@ import { afterAll, beforeAll } from "vitest";
 import { openNatsTxLog } from "../../../src/log/nats/nats-tx-log.ts";
 import { type NatsTestServer, startNatsServer } from "../../../testing/nats-server.ts";
 import { describeTxLog, type TxLogHarness } from "../../../testing/tx-log-suite.ts";
-import { describeTrimming } from "../../../testing/tx-log-trimming-suite.ts";
+import { describeRemoval, describeTrimming } from "../../../testing/tx-log-trimming-suite.ts";
 
 let server: NatsTestServer;
 let streams = 0;
@@ -23,3 +23,4 @@ async function start(): Promise<TxLogHarness> {
 
 describeTxLog("the NATS log", start);
 describeTrimming("the NATS log", start);
+describeRemoval("the NATS log", start);
