@@ -1,4 +1,12 @@
-import { connect, DiscardPolicy, type JetStreamManager, type NatsConnection, NatsError } from "nats";
+import {
+  connect,
+  DiscardPolicy,
+  type JetStreamManager,
+  nanos,
+  type NatsConnection,
+  NatsError,
+  type StreamConfig,
+} from "nats";
 import type { LogMessage } from "../src/log/tx-log.ts";
 
 const NO_MESSAGE = 10037;
@@ -17,6 +25,31 @@ export interface StreamReport {
     readonly leader?: string;
     readonly replicas?: readonly { readonly name: string; readonly current: boolean }[];
   };
+}
+
+/** What the flags of `nats stream edit` set, those that hints name; the tool itself is none of Debian's. */
+const EDITS: Readonly<Record<string, (value: string) => Partial<StreamConfig>>> = {
+  "--discard": (value) => ({ discard: value === "new" ? DiscardPolicy.New : DiscardPolicy.Old }),
+  "--max-age": (value) => ({ max_age: nanos(Number(/^(\d+)s$/.exec(value)?.[1]) * 1_000) }),
+  "--max-msgs": (value) => ({ max_msgs: Number(value) }),
+  "--max-bytes": (value) => ({ max_bytes: Number(value) }),
+  "--max-msgs-per-subject": (value) => ({ max_msgs_per_subject: Number(value) }),
+  "--deny-delete": () => ({ deny_delete: true }),
+  "--no-allow-rollup": () => ({ allow_rollup_hdrs: false }),
+  "--dupe-window": (value) => ({ duplicate_window: nanos(Number(/^(\d+)m$/.exec(value)?.[1]) * 60_000) }),
+  "--subjects": (value) => ({ subjects: [value] }),
+};
+
+/** The first command `nats stream edit STREAM FLAG` in a text, as what it sets. */
+export function namedEdit(text: string): {
+  readonly stream: string;
+  readonly settings: Partial<StreamConfig>;
+} {
+  const [, stream = "", flag = "", value = ""] =
+    /\bnats stream edit (\S+) (--[a-z-]+)(?:=([^\s,:]*[^\s,:.]))?(?=[\s,:.]|$)/.exec(text) ?? [];
+  const settings = EDITS[flag]?.(value);
+  if (settings === undefined) throw new Error(`There is no known edit of a stream in: ${text}`);
+  return { stream, settings };
 }
 
 /** Settings of a stream that an operator changes under running nodes. */
@@ -86,6 +119,12 @@ export class NatsOperator {
       ...settings,
       ...(discard === undefined ? {} : { discard: policy }),
     });
+  }
+
+  /** Does the first `nats stream edit` that a text names. */
+  async obey(text: string): Promise<void> {
+    const { stream, settings } = namedEdit(text);
+    await this.#manager.streams.update(stream, settings);
   }
 
   /** Removes one message; only on a server whose stream was made to allow it, see {@link makeDeletable}. */

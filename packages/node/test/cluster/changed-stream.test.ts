@@ -47,7 +47,7 @@ describe("the stream of a log under a running node", () => {
     await put(node, 3, 4, "v");
     await vi.waitFor(async () => {
       expect((await node.status()).log.warnings).toMatchObject([
-        { code: "LOG_UNSAFE", hint: "Set its subjects to cairn.tx alone." },
+        { code: "LOG_UNSAFE", hint: "nats stream edit cairn --subjects=cairn.tx." },
       ]);
     }, PATIENT);
     await operator(async (nats) => await nats.edit({ subjects: ["cairn.tx"] }));

@@ -51,6 +51,11 @@ interface UnsafeSetting {
   readonly cure: (config: StreamConfig) => string;
 }
 
+/** The command of NATS's own tool that cures it, which can be given as it stands, and what to know of that. */
+function edit(flag: string, more = ""): UnsafeSetting["cure"] {
+  return ({ name }) => `nats stream edit ${name} ${flag}${more}.`;
+}
+
 const UNSAFE: readonly UnsafeSetting[] = [
   {
     setting: "storage",
@@ -63,56 +68,56 @@ const UNSAFE: readonly UnsafeSetting[] = [
     setting: "discard",
     isSet: ({ discard }) => discard !== DiscardPolicy.New,
     does: () => "discards its oldest messages when it is full",
-    cure: () => "Set its discard policy to new: a full log then refuses, and forgets nothing.",
+    cure: edit("--discard=new", ": a full log then refuses, and forgets nothing"),
   },
   {
     setting: "max_age",
     isSet: ({ max_age }) => max_age > 0,
     does: ({ max_age }) => `removes messages that are older than ${formatAge(max_age)}`,
-    cure: () => "Set its max_age to 0, and let nodes trim the log instead.",
+    cure: edit("--max-age=0s", ", and let nodes trim the log instead"),
   },
   {
     setting: "max_msgs",
     isSet: ({ max_msgs }) => max_msgs > 0,
     does: ({ max_msgs }) => `holds at most ${max_msgs} messages`,
-    cure: () => "Set its max_msgs to -1.",
+    cure: edit("--max-msgs=-1"),
   },
   {
     setting: "max_bytes",
     isSet: ({ max_bytes }) => max_bytes > 0,
     does: ({ max_bytes }) => `holds at most ${max_bytes} bytes`,
-    cure: () => "Set its max_bytes to -1, and watch the disk of the servers.",
+    cure: edit("--max-bytes=-1", ", and watch the disk of the servers"),
   },
   {
     setting: "max_msgs_per_subject",
     isSet: ({ max_msgs_per_subject }) => max_msgs_per_subject > 0,
     does: () => "limits the messages of a subject",
-    cure: () => "Set its max_msgs_per_subject to -1.",
+    cure: edit("--max-msgs-per-subject=-1"),
   },
   {
     setting: "deny_delete",
     isSet: ({ deny_delete }) => !deny_delete,
     does: () => "lets single messages be deleted, which leaves holes",
-    cure: () => "Let nobody delete messages of it; a stream that Cairn makes denies it (deny_delete).",
+    cure: edit("--deny-delete", ", as streams that Cairn makes have it"),
   },
   {
     setting: "allow_rollup_hdrs",
     isSet: ({ allow_rollup_hdrs }) => allow_rollup_hdrs,
     does: () => "lets one message replace all before it",
-    cure: () => "Set its allow_rollup_hdrs to false.",
+    cure: edit("--no-allow-rollup"),
   },
   {
     setting: "duplicate_window",
     isSet: ({ duplicate_window }) => duplicate_window < nanos(MESSAGE_ID_WINDOW_MS),
     does: () => "remembers message ids for less than two minutes: a message sent again later is stored twice",
-    cure: () => "Set its duplicate_window to two minutes or more.",
+    cure: edit("--dupe-window=2m"),
   },
   {
     setting: "subjects",
     isSet: ({ subjects }) => subjects.length > 1 || subjects.some(hasWildcard),
     does: ({ subjects }) =>
       `takes more than the log's subject (${subjects.join(", ")}): whatever is published there is stored in the log`,
-    cure: ({ name }) => `Set its subjects to ${name}.tx alone.`,
+    cure: (config) => edit(`--subjects=${config.name}.tx`)(config),
   },
 ];
 

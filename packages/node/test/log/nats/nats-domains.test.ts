@@ -80,7 +80,7 @@ describe("two domains joined by a leaf node, each with a stream of the log's nam
     }
     await vi.waitFor(async () =>
       expect(await near.inspect?.()).toMatchObject([
-        { code: "LOG_UNSAFE", hint: `Set its subjects to ${stream}.tx alone.` },
+        { code: "LOG_UNSAFE", hint: `nats stream edit ${stream} --subjects=${stream}.tx.` },
         {
           code: "LOG_UNSAFE",
           message: expect.stringContaining('in the domain "leaf" takes'),

@@ -250,7 +250,7 @@ it("refuses a stream that would store the answers, and warns of all that it take
     {
       code: "LOG_UNSAFE",
       message: expect.stringContaining("cairn.>"),
-      hint: "Set its subjects to cairn.tx alone.",
+      hint: "nats stream edit cairn --subjects=cairn.tx.",
     },
   ]);
   await expect(own.exists()).rejects.toMatchObject({

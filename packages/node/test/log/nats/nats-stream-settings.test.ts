@@ -13,6 +13,7 @@ import {
   unsafeSettings,
 } from "../../../src/log/nats/nats-stream-settings.ts";
 import { documentedSettings } from "./nats-doc.ts";
+import { namedEdit } from "../../../testing/nats-operator.ts";
 
 /** A stream as Cairn makes it, as a server tells of it, with other settings in place of some. */
 function streamWith(changes: Partial<StreamUpdateConfig> & object): StreamConfig {
@@ -44,7 +45,6 @@ describe("the settings of a stream that is to be a log", () => {
   });
 
   it.each([
-    { storage: StorageType.Memory },
     { discard: DiscardPolicy.Old },
     { max_age: nanos(1_000) },
     { max_msgs: 10 },
@@ -55,13 +55,17 @@ describe("the settings of a stream that is to be a log", () => {
     { duplicate_window: nanos(1_000) },
     { subjects: ["cairn.tx", "cairn.more"] },
     { subjects: ["cairn.*"] },
-  ])("are told, with what to set instead, where they may lose messages: %j", (settings) => {
-    const [setting = ""] = Object.keys(settings);
+  ])("are told, with the command that cures it, where they may lose messages: %j", (settings) => {
     const told = unsafeSettings(streamWith(settings));
     expect(told).toMatchObject([{ code: "LOG_UNSAFE", hint: expect.any(String) }]);
-    expect(told[0]?.hint).toContain(
-      setting === "storage" ? "Storage" : setting.replace("discard", "discard policy"),
-    );
+    const { stream, settings: cured } = namedEdit(told[0]?.hint ?? "");
+    expect(stream).toBe(streamWith({}).name);
+    expect(unsafeSettings(streamWith({ ...settings, ...cured }))).toEqual([]);
+  });
+
+  it("are told where storage is memory, which nothing but another stream cures", () => {
+    const told = unsafeSettings({ ...streamWith({}), storage: StorageType.Memory });
+    expect(told).toMatchObject([{ code: "LOG_UNSAFE", hint: expect.stringContaining("begin another log") }]);
   });
 
   it("are those of docs/nats.md, with what comes of each", () => {
