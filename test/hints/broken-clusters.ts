@@ -1,9 +1,11 @@
-import { readdir } from "node:fs/promises";
+import path from "node:path";
 import type { HintScene } from "./hint-scene.ts";
 
 /** A cluster that is not well any more, and what its first hint asks for. */
 export interface BrokenCluster {
   readonly failure: string;
+  /** Further arguments of its nats-server. */
+  readonly nats?: readonly string[];
   /** Breaks it. Answers where an operator looks: at a node's status, or what a command has said. */
   readonly break: (scene: HintScene) => Promise<{ readonly node: string } | { readonly said: string }>;
   /** Does what the hint says, word by word; `match` is what the pattern found in it. */
@@ -17,7 +19,8 @@ async function pair(scene: HintScene): Promise<void> {
   await scene.fill("a", 1, 5);
 }
 
-const MEMBERS: readonly BrokenCluster[] = [
+/** All of them, by what is broken. */
+export const BROKEN_CLUSTERS: readonly BrokenCluster[] = [
   {
     failure: "the log's server is down",
     async break(scene) {
@@ -88,22 +91,99 @@ const MEMBERS: readonly BrokenCluster[] = [
     },
   },
   {
-    failure: "two nodes have one id",
+    failure: "a node stands still",
     async break(scene) {
-      await scene.ready("a", {
-        "cairn/index-store": { "kv-store": { checkpointer: { "approx-frequency": "PT1S" } } },
-      });
+      await pair(scene);
+      scene.node("b").signal("SIGSTOP");
+      return { said: (await scene.ask("status", { on: "b" })).stderr };
+    },
+    hint: /kill -CONT PID lets it go on/,
+    follow: async (scene) => scene.node("b").signal("SIGCONT"),
+  },
+  {
+    failure: "a command has no token",
+    async break(scene) {
+      scene.token = "let-me-in";
+      await scene.ready("a");
+      return { said: (await scene.type("status --token wrong")).stderr };
+    },
+    hint: /--token or CAIRN_AUTH_TOKEN/,
+    follow: async (scene) => await scene.type(`status --token ${scene.token}`),
+  },
+  {
+    failure: "the newest checkpoint is damaged",
+    async break(scene) {
+      await scene.ready("a");
+      await scene.fill("a", 1, 5);
+      await scene.ask("checkpoint create");
+      await scene.fill("a", 6, 9);
+      await scene.ask("checkpoint create");
+      await scene.damageNewest();
+      await scene.ready("c");
+      return { said: (await scene.ask("status", { on: "c" })).stdout };
+    },
+    // What it passed over needs nobody.
+    hint: /^Skipped +checkpoint-\S+: CHECKPOINT_CORRUPT/m,
+    follow: async () => {},
+  },
+  {
+    failure: "the disk of a node is full",
+    async break(scene) {
+      await scene.small("a", 24);
+      await scene.ready("a");
+      await scene.fillDisk("a");
+      await scene.writeUntilRefused("a");
       return { node: "a" };
     },
-    hint: /CAIRN_NODE_ID/,
+    hint: /Free some space: a node goes on by itself then/,
+    follow: async (scene) => await scene.makeRoom("a"),
+  },
+  {
+    failure: "the checkpoint store is read-only",
+    async break(scene) {
+      await scene.small("checkpoints", 16);
+      await scene.ready("a");
+      await scene.fill("a", 1, 5);
+      await scene.remount("checkpoints", "ro");
+      return { said: (await scene.type("checkpoint create")).stderr };
+    },
+    hint: /or mount it writable/,
+    async follow(scene) {
+      await scene.remount("checkpoints", "rw");
+      await scene.type("checkpoint create");
+    },
+  },
+  {
+    failure: "a volume was half restored: tables of the index are missing",
+    async break(scene) {
+      await pair(scene);
+      await scene.ask("checkpoint create");
+      await scene.stop("b");
+      await scene.loseTables("b");
+      await scene.ready("b");
+      return { said: (await scene.ask("status", { on: "b" })).stdout };
+    },
+    // It has built its index anew, from a checkpoint or from the log.
+    hint: /^Phase +ready/m,
     follow: async () => {},
+  },
+  {
+    failure: "a node does not know the authority of the log's certificate",
+    nats: ["--tls", "--tlscert", certificate("server"), "--tlskey", certificate("server-key")],
+    async break(scene) {
+      scene.start("a", { "cairn/tx-log": { tls: true } });
+      return { node: "a" };
+    },
+    hint: /Give "ca-file" of the log's tls the certificate of the authority/,
+    async follow(scene) {
+      await scene.stop("a");
+      scene.start("a", { "cairn/tx-log": { tls: { "ca-file": certificate("authority") } } });
+    },
   },
 ];
 
-/** All of them, by what is broken. */
-export const BROKEN_CLUSTERS: readonly BrokenCluster[] = MEMBERS.slice(0, 5);
-
-/** The checkpoints that lie in the scene's store. */
-export async function checkpointsIn(scene: HintScene): Promise<string[]> {
-  return (await readdir(scene.path("checkpoints"))).filter((name) => name.endsWith(".json"));
+/** One of the certificates that the tests of TLS use; found from the sources as from what is built of them. */
+function certificate(name: string): string {
+  const [root = ""] = import.meta.dirname.split(/\/test\/(?:dist\/)?hints$/);
+  return path.join(root, "packages/node/test/log/nats/fixtures", `${name}.pem`);
 }

@@ -11,10 +11,10 @@ export interface Followed {
 
 /** Breaks a cluster, reads the first hint as an operator would, does what it says, and waits until all is well. */
 export async function followFirstHint(
-  { break: breakIt, hint, follow }: BrokenCluster,
+  { break: breakIt, hint, follow, nats }: BrokenCluster,
   opened: (scene: HintScene) => void,
 ): Promise<{ readonly scene: HintScene; readonly followed: Followed }> {
-  const scene = await HintScene.open();
+  const scene = await HintScene.open(nats);
   opened(scene);
   const where = await breakIt(scene);
   scene.begin();

@@ -1,10 +1,14 @@
-import { cp, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { cp, mkdir, mkdtemp, open, readdir, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
 import { NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { mountSmallDisk, type SmallDisk } from "../support/small-disk.ts";
 import { type CommandResult, NodeProcess, runCairn } from "../support/cairn-process.ts";
 
+const run = promisify(execFile);
 const LOOK_EVERY_MS = 250;
 const WITHIN_MS = 90_000;
 
@@ -15,6 +19,9 @@ export class HintScene {
   readonly nodes = new Map<string, NodeProcess>();
   /** How many commands the operator has typed since {@link begin}. */
   commands = 0;
+  /** What requests must carry; the operator's terminal does, where nothing else is typed. */
+  token = "";
+  readonly #disks = new Map<string, SmallDisk>();
   #since = 0;
 
   private constructor(folder: string, nats: NatsTestServer) {
@@ -22,10 +29,12 @@ export class HintScene {
     this.nats = nats;
   }
 
-  static async open(): Promise<HintScene> {
+  /** `args` are further ones of the nats-server. */
+  static async open(args: readonly string[] = []): Promise<HintScene> {
     const folder = await mkdtemp(path.join(tmpdir(), "cairn-hints-"));
-    await mkdir(path.join(folder, "nats"));
-    return new HintScene(folder, await startNatsServer({ storeDir: path.join(folder, "nats") }));
+    const storeDir = path.join(folder, "nats");
+    await mkdir(storeDir);
+    return new HintScene(folder, await startNatsServer({ storeDir, args }));
   }
 
   /** What all that is started here finds in its environment. */
@@ -35,6 +44,7 @@ export class HintScene {
       CAIRN_CHECKPOINT_PATH: this.path("checkpoints"),
       CAIRN_NODE_ID: id,
       CAIRN_DIR: this.path(id),
+      ...(this.token === "" ? {} : { CAIRN_AUTH_TOKEN: this.token }),
     };
   }
 
@@ -149,25 +159,71 @@ export class HintScene {
     return await NatsOperator.at(this.nats.url, act);
   }
 
-  /** What lies in a folder of the scene is put away, or back. */
-  async move(from: string, to: string): Promise<void> {
-    await rename(this.path(from), this.path(to));
-  }
-
+  /** A folder of the scene, as another one was. */
   async copy(from: string, to: string): Promise<void> {
     await rm(this.path(to), { recursive: true, force: true });
     await cp(this.path(from), this.path(to), { recursive: true });
   }
 
-  async write(name: string, content: string): Promise<void> {
-    await writeFile(this.path(name), content);
+  /** Gives a folder of the scene a disk of its own, of so many megabytes. Needs root. */
+  async small(name: string, megabytes: number): Promise<void> {
+    this.#disks.set(name, await mountSmallDisk(this.path(name), megabytes));
+  }
+
+  async remount(name: string, mode: "ro" | "rw"): Promise<void> {
+    await run("mount", ["-o", `remount,${mode}`, this.path(name)]);
+  }
+
+  /** Somebody else's file takes what is left of a small disk. */
+  async fillDisk(name: string): Promise<void> {
+    const { bavail, bsize } = await statfs(this.path(name));
+    await run("fallocate", ["-l", String(bavail * bsize), this.path(name, "somebody-elses")]);
+  }
+
+  async makeRoom(name: string): Promise<void> {
+    await rm(this.path(name, "somebody-elses"));
+  }
+
+  /** Writes through a node until it has said that it is not well. */
+  async writeUntilRefused(id: string): Promise<void> {
+    const node = this.node(id);
+    const text = "x".repeat(100_000);
+    for (let n = 0; (await node.status()).failure === null; n += 1) {
+      const body = JSON.stringify({ ops: [["put", "filling", `default/k${n}`, { n, text: text + n }]] });
+      await fetch(`${await node.url()}/api/v1/tx`, { method: "POST", body });
+    }
+  }
+
+  /** Changes bytes in the middle of the newest checkpoint's archive. */
+  async damageNewest(): Promise<void> {
+    const archives = (await readdir(this.path("checkpoints"))).filter((name) => name.endsWith(".tar"));
+    const [newest = ""] = archives.toSorted((a, b) => txIdOf(b) - txIdOf(a));
+    const file = await open(this.path("checkpoints", newest), "r+");
+    const { size } = await file.stat();
+    await file.write("damage", Math.floor(size / 2));
+    await file.close();
+  }
+
+  /** Removes what a stopped node's index consists of, but for the smallest files. */
+  async loseTables(id: string): Promise<void> {
+    const live = (await readdir(this.path(id), { recursive: true })).filter((name) =>
+      /live\/.*\.(ldb|log)$/.test(name),
+    );
+    if (live.length === 0) throw new Error("there is no index");
+    for (const name of live) await rm(this.path(id, name));
   }
 
   async close(): Promise<void> {
     await Promise.all([...this.nodes.values()].map((node) => node.kill()));
+    for (const disk of this.#disks.values()) await disk.unmount();
     await this.nats.close();
     await rm(this.folder, { recursive: true, force: true });
   }
+}
+
+/** Of a name like checkpoint-43-…. */
+function txIdOf(name: string): number {
+  return Number(name.split("-")[1]);
 }
 
 async function* once(text: string): AsyncGenerator<string> {

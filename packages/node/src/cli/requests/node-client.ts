@@ -1,5 +1,7 @@
+import { systemClock } from "@cairn/checkpoint";
 import {
   Agent as HttpAgent,
+  type ClientRequest,
   type IncomingHttpHeaders,
   type IncomingMessage,
   request as http,
@@ -49,20 +51,35 @@ export class NoAnswerError extends CairnError {
   readonly sent: boolean;
 
   constructor(url: string, sent: boolean, cause: unknown) {
-    const what = sent ? "The connection to the node broke off" : "No node answers";
-    super("NOT_READY", `${what} at ${url} (${errorMessage(cause)}).`, {
-      hint: "Start one with cairn start, or name its address with --url.",
-      cause,
-    });
+    if (cause === STANDS_STILL) {
+      super(
+        "NOT_READY",
+        `The node at ${url} takes connections and answers nothing, not even /health/live: it stands still.`,
+        {
+          hint: "Look at its process: in state T (ps -o stat,pid,args) it was stopped, and kill -CONT PID lets it go on. Else restart it; what it had acknowledged is in the log.",
+          cause,
+        },
+      );
+    } else {
+      const what = sent ? "The connection to the node broke off" : "No node answers";
+      super("NOT_READY", `${what} at ${url} (${errorMessage(cause)}).`, {
+        hint: "Start one with cairn start, or name its address with --url.",
+        cause,
+      });
+    }
     this.sent = sent;
   }
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
+/** So often a node that lets one wait is asked whether it lives, and it has so long to say so. */
+const ALIVE_EVERY_MS = 5_000;
+
+const STANDS_STILL = new Error("it stands still");
 
 /**
  * Speaks to one node, over connections that stay open. It has no limit of its own for an answer: nodes say themselves
- * when a wait was too long, and a checkpoint may take an hour.
+ * when a wait was too long, and a checkpoint may take an hour. Only a node that does not even say that it lives is given up.
  */
 export class NodeClient {
   readonly url: string;
@@ -149,12 +166,40 @@ export class NodeClient {
         if (socket.connecting) socket.once("connect", onConnected);
         else onConnected();
       });
+      const answered = new AbortController();
+      void this.#watchOver(request, answered.signal);
       request.once("error", (error) => {
         clearTimeout(timer);
         reject(new NoAnswerError(this.url, connected, error));
       });
       request.once("response", resolve);
+      // Whatever came of it.
+      for (const end of ["response", "close"]) request.once(end, () => answered.abort());
       request.end(body);
+    });
+  }
+
+  /** Gives a request up whose node stands still, until it is answered. */
+  async #watchOver(request: ClientRequest, answered: AbortSignal): Promise<void> {
+    while (await systemClock.wait(ALIVE_EVERY_MS, answered)) {
+      if (!(await this.#livesIn(ALIVE_EVERY_MS))) request.destroy(STANDS_STILL);
+    }
+  }
+
+  /** False where a connection is taken and nothing comes on it; any other way of not answering shows itself to the request. */
+  #livesIn(timeoutMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const question = (this.#secure ? https : http)(`${this.url}/health/live`, { agent: false });
+      const timer = setTimeout(() => {
+        resolve(false);
+        question.destroy();
+      }, timeoutMs);
+      const answered = (): void => {
+        clearTimeout(timer);
+        resolve(true);
+        question.destroy();
+      };
+      question.once("response", answered).on("error", answered).end();
     });
   }
 
