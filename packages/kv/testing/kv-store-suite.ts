@@ -7,6 +7,7 @@ import { kvCaptureSuite } from "./kv-capture-suite.ts";
 import { kvConcurrencySuite } from "./kv-concurrency-suite.ts";
 import { kvLifeSuite } from "./kv-life-suite.ts";
 import { kvModelSuite } from "./kv-model-suite.ts";
+import { kvPurgeSuite } from "./kv-purge-suite.ts";
 import { kvRangeSuite } from "./kv-range-suite.ts";
 import type { KvStoreBench } from "./kv-store-bench.ts";
 import { bytes, del, numbered, put, rowsOf, text } from "./kv-rows.ts";
@@ -58,6 +59,9 @@ export function kvStoreSuite(name: string, options: KvStoreSuiteOptions): void {
     });
     describe("captures", () => {
       kvCaptureSuite(bench);
+    });
+    describe("purges", () => {
+      kvPurgeSuite(bench);
     });
     describe("against a sorted map", () => {
       kvModelSuite(bench);

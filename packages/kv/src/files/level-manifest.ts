@@ -25,6 +25,10 @@ export interface LevelManifest {
   readonly tables: ReadonlyMap<number, number>;
   /** File number → the first and the last key in that table. */
   readonly bounds: ReadonlyMap<number, readonly [first: Uint8Array, last: Uint8Array]>;
+  /** File number → the level of that table. */
+  readonly levels: ReadonlyMap<number, number>;
+  /** Level → the key at which its last compaction ended. It outlives its row, also in the manifest that an opening writes. */
+  readonly pointers: ReadonlyMap<number, Uint8Array>;
   /** The offset after the last whole edit; what follows is an edit that was being written. */
   readonly end: number;
 }
@@ -33,6 +37,8 @@ export interface LevelManifest {
 export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   const tables = new Map<number, number>();
   const bounds = new Map<number, readonly [Uint8Array, Uint8Array]>();
+  const levels = new Map<number, number>();
+  const pointers = new Map<number, Uint8Array>();
   let comparator: string | undefined;
   let logNumber: number | undefined;
   let previousLogNumber = 0;
@@ -41,7 +47,7 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   const reader = new LevelRecordReader();
   for (const record of recordsOf(bytes, reader)) {
     const edit = new EditReader(record);
-    const added: [number: number, size: number, bounds: [Uint8Array, Uint8Array]][] = [];
+    const added: [level: number, number: number, size: number, bounds: [Uint8Array, Uint8Array]][] = [];
     while (!edit.done) {
       const tag = edit.number();
       if (tag === COMPARATOR) comparator = edit.text();
@@ -50,22 +56,22 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
       else if (tag === NEXT_FILE) nextFile = edit.number();
       else if (tag === LAST_SEQUENCE) lastSequence = edit.number();
       else if (tag === COMPACT_POINTER) {
-        edit.number();
-        edit.skip();
+        pointers.set(edit.number(), edit.rowKey());
       } else if (tag === DELETED_FILE) {
         edit.number();
         const number = edit.number();
         tables.delete(number);
         bounds.delete(number);
+        levels.delete(number);
       } else if (tag === NEW_FILE) {
-        edit.number();
-        added.push([edit.number(), edit.number(), [edit.rowKey(), edit.rowKey()]]);
+        added.push([edit.number(), edit.number(), edit.number(), [edit.rowKey(), edit.rowKey()]]);
       } else throw corrupt(`has the unknown tag ${tag}`);
     }
     // A table that moves to another level is deleted and added by one edit: LevelDB deletes first.
-    for (const [number, size, ends] of added) {
+    for (const [level, number, size, ends] of added) {
       tables.set(number, size);
       bounds.set(number, ends);
+      levels.set(number, level);
     }
   }
   if (logNumber === undefined || nextFile === undefined || lastSequence === undefined) {
@@ -79,8 +85,31 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
     lastSequence,
     tables,
     bounds,
+    levels,
+    pointers,
     end: reader.end,
   };
+}
+
+/** Every key of a row that a manifest's edits name, those of tables that are gone included: they stay until there is another manifest. */
+export function keysNamedIn(bytes: Uint8Array): Uint8Array[] {
+  const keys: Uint8Array[] = [];
+  for (const record of recordsOf(bytes, new LevelRecordReader())) {
+    const edit = new EditReader(record);
+    while (!edit.done) {
+      const tag = edit.number();
+      if (tag === COMPARATOR) edit.skip();
+      else edit.number();
+      if (tag === COMPACT_POINTER) keys.push(edit.rowKey());
+      else if (tag === DELETED_FILE) edit.number();
+      else if (tag === NEW_FILE) {
+        edit.number();
+        edit.number();
+        keys.push(edit.rowKey(), edit.rowKey());
+      }
+    }
+  }
+  return keys;
 }
 
 /** The same of the file `path`, which its errors name. */

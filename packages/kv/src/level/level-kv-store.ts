@@ -5,6 +5,8 @@ import type {
   KvCapture,
   KvOperation,
   KvProvider,
+  KvPurge,
+  KvPurgeRange,
   KvRange,
   KvRow,
   KvScrub,
@@ -27,6 +29,8 @@ import {
   SingleReads,
 } from "./level-options.ts";
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
+import { LevelPurge } from "./level-purge.ts";
+import { OpenReaders } from "./open-readers.ts";
 import { captureLevelDb } from "../capture/live-capture.ts";
 import { checkLogsOnOpening } from "./logs-on-opening.ts";
 import { openKeepingLogs } from "./kept-logs.ts";
@@ -98,12 +102,15 @@ class LevelKvStore extends LevelReader implements KvStore {
   /** Captures and compactions: what closing waits for. */
   readonly #running = new Set<Promise<unknown>>();
   readonly #checks: TableChecks;
+  readonly #readers: OpenReaders;
   /** What made a batch fail: whether that batch is on disk is not known, so no other may follow it. */
   #failure: unknown;
   #closing: Promise<void> | undefined;
 
   constructor(level: ClassicLevel<Uint8Array, Uint8Array>, dir: string, claim: ClaimedDirectory) {
-    super(level, dir);
+    const readers = new OpenReaders();
+    super(level, dir, undefined, readers);
+    this.#readers = readers;
     this.#level = level;
     this.#dir = dir;
     this.#claim = claim;
@@ -148,10 +155,13 @@ class LevelKvStore extends LevelReader implements KvStore {
 
   async #later<Value>(read: () => Promise<Value>): Promise<Value> {
     if (this.#damage !== undefined) throw this.#damage;
+    const end = this.#readers.open();
     try {
       return await read();
     } catch (error) {
       throw explainOperation(error, this.#dir);
+    } finally {
+      end();
     }
   }
 
@@ -200,7 +210,7 @@ class LevelKvStore extends LevelReader implements KvStore {
   snapshot(): KvSnapshot {
     this.#assertOpen();
     if (this.#damage !== undefined) throw this.#damage;
-    return new LevelSnapshotReader(this.#level, this.#dir, this.#level.snapshot());
+    return new LevelSnapshotReader(this.#level, this.#dir, this.#level.snapshot(), this.#readers);
   }
 
   async capture(dir: string, options: { unchecked?: boolean } = {}): Promise<KvCapture> {
@@ -219,6 +229,18 @@ class LevelKvStore extends LevelReader implements KvStore {
     // LevelDB takes an open end as none; dead rows above this one, if there ever are any, go with later compactions.
     const end = new Uint8Array(256).fill(0xff);
     await this.#track(this.#level.compactRange(new Uint8Array(0), end));
+  }
+
+  purge(ranges: readonly KvPurgeRange[]): KvPurge {
+    this.#assertUsable();
+    const purge = new LevelPurge(ranges, {
+      dir: this.#dir,
+      readers: this.#readers,
+      compact: (begin, end) => this.#level.compactRange(begin, end),
+      store: this,
+      assertUsable: () => this.#assertUsable(),
+    });
+    return { run: (options) => this.#track(purge.run(options)) };
   }
 
   async stats(): Promise<KvStats> {

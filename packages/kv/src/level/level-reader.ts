@@ -1,4 +1,5 @@
 import { explainOperation } from "./level-errors.ts";
+import type { OpenReaders } from "./open-readers.ts";
 import type { KvOperation, KvRange, KvReader, KvRow, KvSnapshot, KvValue } from "../store/kv-store.ts";
 
 // A page of a range: a thousand rows, but of large values only what passes this many bytes.
@@ -31,10 +32,13 @@ export class LevelReader implements KvReader {
   readonly #level: ByteLevel;
   readonly #place: string;
   readonly #options: { snapshot: LevelSnapshot } | undefined;
+  readonly #readers: OpenReaders | undefined;
 
-  constructor(level: ByteLevel, place: string, snapshot?: LevelSnapshot) {
+  /** `readers` is told of each range that is open. */
+  constructor(level: ByteLevel, place: string, snapshot?: LevelSnapshot, readers?: OpenReaders) {
     this.#level = level;
     this.#place = place;
+    this.#readers = readers;
     this.#options = snapshot === undefined ? undefined : { snapshot };
   }
 
@@ -70,7 +74,7 @@ export class LevelReader implements KvReader {
     try {
       // Made here, not when the loop begins: the rows are those of the state at the call.
       const options = { ...range, ...this.#options, ...encodings, highWaterMarkBytes: PAGE_BYTES };
-      return new RowPages(this.#level.iterator<Part>(options), this.#place);
+      return new RowPages(this.#level.iterator<Part>(options), this.#place, this.#readers?.open());
     } catch (error) {
       throw explainOperation(error, this.#place);
     }
@@ -80,24 +84,29 @@ export class LevelReader implements KvReader {
 /** A reader of one snapshot, which it owns. */
 export class LevelSnapshotReader extends LevelReader implements KvSnapshot {
   readonly #snapshot: LevelSnapshot;
+  readonly #closed: (() => void) | undefined;
 
-  constructor(level: ByteLevel, place: string, snapshot: LevelSnapshot) {
-    super(level, place, snapshot);
+  constructor(level: ByteLevel, place: string, snapshot: LevelSnapshot, readers?: OpenReaders) {
+    super(level, place, snapshot, readers);
     this.#snapshot = snapshot;
+    this.#closed = readers?.open();
   }
 
   async close(): Promise<void> {
     await this.#snapshot.close();
+    this.#closed?.();
   }
 }
 
 class RowPages<Part> implements AsyncIterableIterator<readonly (readonly [Part, Part])[]> {
   readonly #iterator: LevelIterator<Part>;
   readonly #place: string;
+  readonly #closed: (() => void) | undefined;
 
-  constructor(iterator: LevelIterator<Part>, place: string) {
+  constructor(iterator: LevelIterator<Part>, place: string, closed: (() => void) | undefined) {
     this.#iterator = iterator;
     this.#place = place;
+    this.#closed = closed;
   }
 
   async next(): Promise<IteratorResult<readonly (readonly [Part, Part])[], undefined>> {
@@ -105,15 +114,20 @@ class RowPages<Part> implements AsyncIterableIterator<readonly (readonly [Part, 
       const rows = await this.#iterator.nextv(PAGE_ROWS);
       if (rows.length > 0) return { done: false, value: rows };
     } catch (error) {
-      await this.#iterator.close();
+      await this.#close();
       throw explainOperation(error, this.#place);
     }
     return this.return();
   }
 
   async return(): Promise<IteratorReturnResult<undefined>> {
-    await this.#iterator.close();
+    await this.#close();
     return { done: true, value: undefined };
+  }
+
+  async #close(): Promise<void> {
+    await this.#iterator.close();
+    this.#closed?.();
   }
 
   [Symbol.asyncIterator](): this {

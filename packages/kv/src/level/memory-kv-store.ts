@@ -7,6 +7,7 @@ import type {
   KvCapture,
   KvOperation,
   KvProvider,
+  KvPurge,
   KvReader,
   KvSnapshot,
   KvStats,
@@ -95,6 +96,12 @@ class MemoryKvStore extends LevelReader implements KvStore {
 
   async compact(): Promise<void> {
     this.#assertOpen();
+  }
+
+  /** There are no files, and a capture writes the rows that there are. */
+  purge(): KvPurge {
+    this.#assertOpen();
+    return { run: () => Promise.resolve("gone") };
   }
 
   async stats(): Promise<KvStats> {

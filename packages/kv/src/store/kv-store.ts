@@ -108,6 +108,11 @@ export interface KvStore extends KvReader {
   capture(dir: string, options?: { unchecked?: boolean }): Promise<KvCapture>;
   /** Rewrites everything without dead rows; rows stay what they are. */
   compact(): Promise<void>;
+  /**
+   * Begins to overwrite what the store's files still hold of rows of `ranges` that were removed or replaced before this call. Rows stay
+   * what they are. Left out by stores that cannot tell when it is gone.
+   */
+  purge?(ranges: readonly KvPurgeRange[]): KvPurge;
   stats(): Promise<KvStats>;
   /**
    * Resolves once all that {@link KvOpening.check} asked for was compared; at once where nothing was asked. `INDEX_CORRUPT` where
@@ -123,6 +128,38 @@ export interface KvStore extends KvReader {
    */
   scrub?(options: KvScrub): Promise<number>;
   close(): Promise<void>;
+}
+
+/** Rows of which nothing that was removed shall stay in the files: from `gte` on, up to `lt`, which is not among them. */
+export interface KvPurgeRange {
+  readonly gte: Uint8Array;
+  readonly lt: Uint8Array;
+  /** Whether removed keys shall be gone too, not their values alone. False when left out. */
+  readonly keys?: boolean;
+}
+
+/**
+ * How far a purge is. `gone`: no file of the store holds what was removed; it stays so. `unfinished`: the time was up. `read`: a snapshot
+ * or a range that was open holds it. `named`: only a removed key is left, in a file that the store replaces when it is opened anew.
+ */
+export type KvPurged = "gone" | "unfinished" | "read" | "named";
+
+/** The removal of what is removed already from a store's files, in pieces that each take seconds at most. */
+export interface KvPurge {
+  /**
+   * Goes on where the last run ended; one runs at a time. Writers and readers go on meanwhile. Errors: `INDEX_CORRUPT`, those of a
+   * batch, and the reason of `signal`; a purge that failed can be run again.
+   */
+  run(options: KvPurging): Promise<KvPurged>;
+}
+
+/** How a purge runs. */
+export interface KvPurging {
+  /** No piece begins after so many milliseconds. */
+  readonly withinMs: number;
+  /** Does `work`, a read and a batch, while nobody else writes to the store. */
+  readonly alone: (work: () => Promise<void>) => Promise<void>;
+  readonly signal?: AbortSignal;
 }
 
 /** How a store is scrubbed. */

@@ -1,0 +1,172 @@
+import { readdir, rm, truncate } from "node:fs/promises";
+import { join } from "node:path";
+import { readCurrentManifest } from "../files/current-manifest.ts";
+import { levelFileNumbers } from "../files/level-files.ts";
+import { keysNamedIn, type LevelManifest, needsLog } from "../files/level-manifest.ts";
+import type { KvOperation, KvPurge, KvPurged, KvPurgeRange, KvPurging, KvStore } from "../store/kv-store.ts";
+import type { OpenReaders } from "./open-readers.ts";
+import { piecesOf, type PurgePiece, tablesOf } from "./purge-pieces.ts";
+
+/** The store that is purged. */
+export interface PurgedLevel {
+  readonly dir: string;
+  readonly readers: OpenReaders;
+  /** LevelDB's own `CompactRange`; both keys belong to the range. */
+  readonly compact: (begin: Uint8Array, end: Uint8Array) => Promise<void>;
+  readonly store: Pick<KvStore, "getMany" | "batch">;
+  /** Throws where nothing may be written any more. */
+  readonly assertUsable: () => void;
+}
+
+/** No row has it: to compact it flushes what is in memory, and waits for the compaction that runs. */
+const BEHIND_ALL_ROWS = new Uint8Array(64).fill(0xff);
+/** Longest wait for those who read (ms). */
+const LONGEST_WAIT_MS = 5_000;
+/** Until a piece's tables are all new ones: one does, unless somebody else compacts meanwhile. */
+const MOST_TRIES = 4;
+
+/**
+ * Overwrites what LevelDB's files hold of rows that were removed.
+ *
+ * What a table holds can be told from its number. Once no reader is left from before, and what was in memory is in a table, everything
+ * that is removed lies in tables of lower numbers than the next one (`#since`): a table that a compaction writes afterwards has nothing in
+ * it that was removed before. So it is gone when no live table with a lower number reaches into the ranges, and the files of those that
+ * are not live any more were removed.
+ *
+ * LevelDB does not compact the deepest level that has tables of a range: there a removed row can stay beside what removed it. Such a table
+ * is rewritten because its first row is written once more, as it is.
+ */
+export class LevelPurge implements KvPurge {
+  readonly #level: PurgedLevel;
+  readonly #ranges: readonly KvPurgeRange[];
+  readonly #mark: number;
+  #since: number | undefined;
+  #pieces: PurgePiece[] = [];
+
+  constructor(ranges: readonly KvPurgeRange[], level: PurgedLevel) {
+    this.#ranges = ranges;
+    this.#level = level;
+    this.#mark = level.readers.mark();
+  }
+
+  async run({ withinMs, alone, signal }: KvPurging): Promise<KvPurged> {
+    const end = performance.now() + withinMs;
+    const { readers } = this.#level;
+    if (!(await readers.ended(this.#mark, Math.min(withinMs, LONGEST_WAIT_MS), signal))) return "read";
+    if (this.#since === undefined) {
+      await this.#flush();
+      const manifest = await this.#manifest();
+      this.#pieces = piecesOf(this.#ranges, tablesOf(manifest));
+      this.#since = manifest.nextFile;
+    }
+    for (let piece = this.#pieces.at(-1); piece !== undefined; piece = this.#pieces.at(-1)) {
+      signal?.throwIfAborted();
+      this.#level.assertUsable();
+      if (performance.now() >= end) return "unfinished";
+      if (!(await this.#rewrite(piece, this.#since, alone))) return "unfinished";
+      this.#pieces.pop();
+    }
+    if (!(await this.#removeOldFiles(this.#since, end, signal))) return "read";
+    return (await this.#keysAreGone(alone)) ? "gone" : "named";
+  }
+
+  /** Whether all tables of a piece are new ones. */
+  async #rewrite({ gte, lt }: PurgePiece, since: number, alone: KvPurging["alone"]): Promise<boolean> {
+    const { compact } = this.#level;
+    await compact(gte, lt);
+    for (let tries = 1; ; tries++) {
+      const manifest = await this.#manifest();
+      const old = tablesOf(manifest).filter(
+        ({ number, first, last }) =>
+          number < since && Buffer.compare(first, lt) < 0 && Buffer.compare(last, gte) >= 0,
+      );
+      if (old.length === 0) return true;
+      if (tries === MOST_TRIES) return false;
+      const keys = old.map(({ first }) => first);
+      await this.#writeAgain(keys, alone);
+      await compact(
+        [gte, ...keys].reduce((least, key) => (Buffer.compare(key, least) < 0 ? key : least)),
+        lt,
+      );
+    }
+  }
+
+  /** LevelDB removes a file at the end of the first flush or compaction after the last reader that needs it. */
+  async #removeOldFiles(since: number, end: number, signal: AbortSignal | undefined): Promise<boolean> {
+    const { readers } = this.#level;
+    for (let tries = 1; ; tries++) {
+      if (!(await this.#hasOldFiles(since))) return true;
+      if (tries === MOST_TRIES) return false;
+      const leftMs = Math.max(0, end - performance.now());
+      if (!(await readers.ended(readers.mark(), Math.min(leftMs, LONGEST_WAIT_MS), signal))) return false;
+      await this.#flush();
+    }
+  }
+
+  async #hasOldFiles(since: number): Promise<boolean> {
+    const manifest = await this.#manifest();
+    const entries = await readdir(this.#level.dir, { withFileTypes: true });
+    // What an opening keeps until it is done: links to tables and logs.
+    if (entries.some((entry) => entry.isDirectory())) return true;
+    const names = entries.map(({ name }) => name);
+    const tables = [...levelFileNumbers(names, "ldb"), ...levelFileNumbers(names, "sst")];
+    return (
+      tables.some((number) => number < since && !manifest.tables.has(number)) ||
+      levelFileNumbers(names, "log").some((number) => number < since && !needsLog(manifest, number))
+    );
+  }
+
+  /** The manifest names the first and last keys of all tables that there were, and LevelDB's text log those of compactions. */
+  async #keysAreGone(alone: KvPurging["alone"]): Promise<boolean> {
+    const ranges = this.#ranges.filter(({ keys }) => keys === true);
+    if (ranges.length === 0) return true;
+    const { dir } = this.#level;
+    const removed = async (keys: Iterable<Uint8Array>): Promise<boolean> => {
+      const named = [...keys].filter((key) =>
+        ranges.some(({ gte, lt }) => Buffer.compare(key, gte) >= 0 && Buffer.compare(key, lt) < 0),
+      );
+      return (await this.#level.store.getMany(named)).includes(undefined);
+    };
+    if (await removed((await this.#manifest()).pointers.values())) await this.#movePointers(alone);
+    await truncate(join(dir, "LOG"));
+    await rm(join(dir, "LOG.old"), { force: true });
+    return !(await removed(keysNamedIn((await readCurrentManifest(dir)).bytes)));
+  }
+
+  /**
+   * Has the last compaction of each level end elsewhere, since the next manifest names these keys as well. A row that is written once more
+   * is flushed to the level above the first that has its key; written again, to one above that, and so it is compacted through all of them.
+   */
+  async #movePointers(alone: KvPurging["alone"]): Promise<void> {
+    const { bounds, levels } = await this.#manifest();
+    const [deepest = 0] = [...levels].toSorted(([, a], [, b]) => b - a).map(([number]) => number);
+    const [key] = bounds.get(deepest) ?? [];
+    if (key === undefined) return;
+    for (let round = 0; round < 2; round++) {
+      await this.#writeAgain([key], alone);
+      await this.#flush();
+    }
+    await this.#level.compact(key, key);
+  }
+
+  /** Rows stay what they are. */
+  async #writeAgain(keys: readonly Uint8Array[], alone: KvPurging["alone"]): Promise<void> {
+    const { store } = this.#level;
+    await alone(async () => {
+      const values = await store.getMany(keys);
+      const again = keys.map((key, at): KvOperation => {
+        const value = values[at];
+        return value === undefined ? { type: "del", key } : { type: "put", key, value };
+      });
+      await store.batch(again);
+    });
+  }
+
+  async #flush(): Promise<void> {
+    await this.#level.compact(BEHIND_ALL_ROWS, BEHIND_ALL_ROWS);
+  }
+
+  async #manifest(): Promise<LevelManifest> {
+    return (await readCurrentManifest(this.#level.dir)).manifest;
+  }
+}

@@ -1,0 +1,70 @@
+import type { LevelManifest } from "../files/level-manifest.ts";
+import type { KvPurgeRange } from "../store/kv-store.ts";
+
+/** A live table of LevelDB; `first` and `last` are keys of rows in it. */
+export interface LevelTable {
+  readonly number: number;
+  readonly bytes: number;
+  readonly first: Uint8Array;
+  readonly last: Uint8Array;
+}
+
+/** Keys that are compacted in one go, which takes seconds at most. */
+export interface PurgePiece {
+  readonly gte: Uint8Array;
+  readonly lt: Uint8Array;
+}
+
+/** About what one piece rewrites at each level. */
+const PIECE_BYTES = 32 * 1024 * 1024;
+/** About a table: to rewrite so much between two ranges costs less than another compaction. */
+const GAP_BYTES = 2 * 1024 * 1024;
+
+/** The live tables of a manifest, in the order of their first keys. */
+export function tablesOf({ tables, bounds }: LevelManifest): LevelTable[] {
+  const found: LevelTable[] = [];
+  for (const [number, bytes] of tables) {
+    const ends = bounds.get(number);
+    if (ends !== undefined) found.push({ number, bytes, first: ends[0], last: ends[1] });
+  }
+  return found.toSorted((a, b) => Buffer.compare(a.first, b.first));
+}
+
+/** Cuts `ranges` where they are large, and puts those together that lie in the same tables or close by. In key order. */
+export function piecesOf(
+  ranges: readonly Pick<KvPurgeRange, "gte" | "lt">[],
+  tables: readonly LevelTable[],
+): PurgePiece[] {
+  const pieces: PurgePiece[] = [];
+  let at = 0;
+  /** Of the tables that begin in the last piece. */
+  let bytes = 0;
+  for (const { gte, lt } of ranges.toSorted((a, b) => Buffer.compare(a.gte, b.gte))) {
+    const last = pieces.at(-1);
+    let gap = 0;
+    for (let table = tables[at]; table !== undefined; table = tables[++at]) {
+      if (Buffer.compare(table.first, gte) >= 0) break;
+      if (Buffer.compare(table.last, gte) < 0) gap += table.bytes;
+    }
+    if (
+      last !== undefined &&
+      ((gap <= GAP_BYTES && bytes < PIECE_BYTES) || Buffer.compare(gte, last.lt) <= 0)
+    ) {
+      bytes += gap;
+      pieces[pieces.length - 1] = { gte: last.gte, lt: Buffer.compare(lt, last.lt) > 0 ? lt : last.lt };
+    } else {
+      bytes = 0;
+      pieces.push({ gte, lt });
+    }
+    for (let table = tables[at]; table !== undefined; table = tables[++at]) {
+      const piece = pieces.at(-1);
+      if (piece === undefined || Buffer.compare(table.first, piece.lt) >= 0) break;
+      if (bytes >= PIECE_BYTES && Buffer.compare(table.first, piece.gte) > 0) {
+        pieces.splice(-1, 1, { gte: piece.gte, lt: table.first }, { gte: table.first, lt: piece.lt });
+        bytes = 0;
+      }
+      bytes += table.bytes;
+    }
+  }
+  return pieces;
+}

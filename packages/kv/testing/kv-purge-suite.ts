@@ -1,0 +1,109 @@
+import { randomBytes } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { systemErrorCode } from "../src/errors/errors.ts";
+import type { KvPurged, KvPurgeRange, KvPurging, KvStore } from "../src/store/kv-store.ts";
+import { bytes, del, numbered, put, rowsOf, text } from "./kv-rows.ts";
+import type { KvStoreBench } from "./kv-store-bench.ts";
+
+/** Bytes that no compression makes shorter, so that a search through files finds them wherever they are. */
+export function token(): string {
+  return randomBytes(48).toString("base64url");
+}
+
+/** Names of the files below `dir` that hold `wanted`. */
+export async function filesWith(dir: string, wanted: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isFile() && (await contentOf(path)).includes(wanted)) found.push(path);
+  }
+  return found;
+}
+
+/** Nothing of a file that was removed meanwhile: LevelDB makes new ones of what it held first. */
+async function contentOf(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return Buffer.alloc(0);
+    throw error;
+  }
+}
+
+/** One after the other, as whoever writes to a store alone does. */
+export const ALONE: KvPurging = { withinMs: 60_000, alone: (work) => work() };
+
+function only(key: string): KvPurgeRange {
+  return { gte: bytes(key), lt: bytes(`${key}\0`) };
+}
+
+async function purged(store: KvStore, keys: readonly string[]): Promise<KvPurged | undefined> {
+  return await store.purge?.(keys.map(only)).run(ALONE);
+}
+
+/** The contract of `purge`, where a store has it: part of the suite. */
+export function kvPurgeSuite(bench: KvStoreBench): void {
+  it("leaves nothing in a capture of what was removed and then purged, and all else as it was", async () => {
+    const store = await bench.open("store");
+    if (store.purge === undefined) return;
+    const [removed, replaced, kept] = [token(), token(), token()];
+    const rows = Array.from({ length: 2_000 }, (_, index) => put(numbered(index), `value ${index}`));
+    await store.batch([...rows, put("removed", removed), put("replaced", replaced), put("kept", kept)]);
+    await store.batch([del("removed"), put("replaced", "now")]);
+    const before = await rowsOf(store);
+    expect(await purged(store, ["removed", "replaced", "never"])).toBe("gone");
+    expect(await rowsOf(store)).toEqual(before);
+    await store.capture(bench.path("capture"));
+    expect(await rowsOf(await bench.open("capture"))).toEqual(before);
+    expect(await filesWith(bench.path("capture"), removed)).toEqual([]);
+    expect(await filesWith(bench.path("capture"), replaced)).toEqual([]);
+    expect(await filesWith(bench.path("capture"), kept)).not.toEqual([]);
+  });
+
+  it("purges while it is written to, and loses nothing of that", async () => {
+    const store = await bench.open("store");
+    if (store.purge === undefined) return;
+    const removed = token();
+    await store.batch([put("removed", removed)]);
+    await store.batch([del("removed")]);
+    const purge = store.purge([{ gte: bytes(numbered(0)), lt: bytes("zzz") }]);
+    const done = new AbortController();
+    const run = purge.run(ALONE).finally(() => done.abort());
+    let written = 0;
+    while (!done.signal.aborted || written < 10) {
+      await store.batch([put(numbered(written), `value ${written}`)]);
+      written += 1;
+    }
+    expect(await run).toBe("gone");
+    expect(await rowsOf(store)).toEqual(
+      Array.from({ length: written }, (_, index) => [numbered(index), `value ${index}`]).toSorted(
+        ([a = ""], [b = ""]) => Buffer.compare(bytes(a), bytes(b)),
+      ),
+    );
+  });
+
+  it("keeps what an open snapshot reads, and says so or is not held by it", async () => {
+    const store = await bench.open("store");
+    if (store.purge === undefined) return;
+    const removed = token();
+    await store.batch([put("removed", removed)]);
+    const snapshot = store.snapshot();
+    await store.batch([del("removed")]);
+    const purge = store.purge([only("removed")]);
+    expect(["read", "gone"]).toContain(await purge.run({ ...ALONE, withinMs: 50 }));
+    expect(text(await snapshot.get(bytes("removed")))).toBe(removed);
+    await snapshot.close();
+    expect(await purge.run(ALONE)).toBe("gone");
+    await store.capture(bench.path("capture"));
+    expect(await filesWith(bench.path("capture"), removed)).toEqual([]);
+  });
+
+  it("refuses to purge a store that was closed", async () => {
+    const store = await bench.open("store");
+    if (store.purge === undefined) return;
+    await store.close();
+    expect(() => store.purge?.([only("a")])).toThrow(expect.objectContaining({ code: "NOT_READY" }));
+  });
+}
