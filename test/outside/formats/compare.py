@@ -34,7 +34,7 @@ def differences(fold, rows):
     wrong += _holes(fold, gone, rows)
     if gone:
         wrong += _counters(fold, gone, rows, expected)
-    for key in sorted(expected.keys() | rows.keys() - {b"mstate"}):
+    for key in sorted(expected.keys() | rows.keys() - {b"mstate", b"mpurged"}):
         if key not in rows:
             wrong.append(f"{_named(key)} is missing")
         elif key not in expected:

@@ -250,6 +250,7 @@ function describe(
     txTime: state.txTime,
     anchor: state.anchor,
     ...(state.chains === undefined ? {} : { chains: state.chains }),
+    ...(state.purged === undefined ? {} : { purged: state.purged }),
     takenAt: new Date(takenAt).toISOString(),
     node: source.node,
     archive,

@@ -25,6 +25,8 @@ export const ManifestSchema = z.object({
   anchor: z.object({ txId: Position, sha256: Sha256 }),
   /** Of an index that has such; those of Cairn before the fifth version have none. */
   chains: z.array(ChainValueSchema).max(MAX_CHAIN_VALUES).optional(),
+  /** Of what transactions up to this one evicted, nothing is in the files; those of Cairn that did not look have none. */
+  purged: Position.optional(),
   takenAt: z.iso.datetime(),
   node: z.string(),
   archive: z.object({ name: FileName, bytes: Position, sha256: Sha256 }),
@@ -37,7 +39,10 @@ export const ManifestSchema = z.object({
 export type Manifest = z.infer<typeof ManifestSchema>;
 
 /** The part of a manifest that only the index itself can tell; read from the captured copy, never from the live index. */
-export type IndexState = Pick<Manifest, "log" | "txId" | "txTime" | "anchor" | "chains" | "documents"> & {
+export type IndexState = Pick<
+  Manifest,
+  "log" | "txId" | "txTime" | "anchor" | "chains" | "purged" | "documents"
+> & {
   readonly format: { readonly index: number; readonly kv: string };
 };
 

@@ -23,8 +23,9 @@ interface KeptLogs {
 
 /** LevelDB's message when it cannot see the file CURRENT, for whatever reason. */
 const NOT_SEEN = /does not exist \(create_if_missing is false\)/;
-const KEPT_FOLDER = "unapplied";
-const PREPARING_FOLDER = "unapplied.tmp";
+/** In the directory of a LevelDB: links to the write-ahead logs that it has to recover. */
+export const KEPT_FOLDER = "unapplied";
+export const PREPARING_FOLDER = "unapplied.tmp";
 /** Errors of link(2) on file systems without hard links. */
 export const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"]);
 

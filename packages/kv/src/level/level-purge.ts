@@ -4,8 +4,10 @@ import { readCurrentManifest } from "../files/current-manifest.ts";
 import { levelFileNumbers } from "../files/level-files.ts";
 import { keysNamedIn, type LevelManifest, needsLog } from "../files/level-manifest.ts";
 import type { KvOperation, KvPurge, KvPurged, KvPurgeRange, KvPurging, KvStore } from "../store/kv-store.ts";
+import { KEPT_FOLDER, PREPARING_FOLDER } from "./kept-logs.ts";
 import type { OpenReaders } from "./open-readers.ts";
-import { piecesOf, type PurgePiece, tablesOf } from "./purge-pieces.ts";
+import { type LevelTable, piecesOf, type PurgePiece, tablesOf } from "./purge-pieces.ts";
+import { UNCHECKED_FOLDER } from "./unchecked-tables.ts";
 
 /** The store that is purged. */
 export interface PurgedLevel {
@@ -18,6 +20,7 @@ export interface PurgedLevel {
   readonly assertUsable: () => void;
 }
 
+const OPENING_FOLDERS = new Set([UNCHECKED_FOLDER, KEPT_FOLDER, PREPARING_FOLDER]);
 /** No row has it: to compact it flushes what is in memory, and waits for the compaction that runs. */
 const BEHIND_ALL_ROWS = new Uint8Array(64).fill(0xff);
 /** Longest wait for those who read (ms). */
@@ -34,7 +37,7 @@ const MOST_TRIES = 4;
  * are not live any more were removed.
  *
  * LevelDB does not compact the deepest level that has tables of a range: there a removed row can stay beside what removed it. Such a table
- * is rewritten because its first row is written once more, as it is.
+ * is rewritten because a row in it is written once more, as it is.
  */
 export class LevelPurge implements KvPurge {
   readonly #level: PurgedLevel;
@@ -63,7 +66,7 @@ export class LevelPurge implements KvPurge {
       signal?.throwIfAborted();
       this.#level.assertUsable();
       if (performance.now() >= end) return "unfinished";
-      if (!(await this.#rewrite(piece, this.#since, alone))) return "unfinished";
+      if (!(await this.#rewrite(piece, this.#since, alone, signal))) return "unfinished";
       this.#pieces.pop();
     }
     if (!(await this.#removeOldFiles(this.#since, end, signal))) return "read";
@@ -71,7 +74,12 @@ export class LevelPurge implements KvPurge {
   }
 
   /** Whether all tables of a piece are new ones. */
-  async #rewrite({ gte, lt }: PurgePiece, since: number, alone: KvPurging["alone"]): Promise<boolean> {
+  async #rewrite(
+    { gte, lt }: PurgePiece,
+    since: number,
+    alone: KvPurging["alone"],
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
     const { compact } = this.#level;
     await compact(gte, lt);
     for (let tries = 1; ; tries++) {
@@ -82,12 +90,9 @@ export class LevelPurge implements KvPurge {
       );
       if (old.length === 0) return true;
       if (tries === MOST_TRIES) return false;
-      const keys = old.map(({ first }) => first);
-      await this.#writeAgain(keys, alone);
-      await compact(
-        [gte, ...keys].reduce((least, key) => (Buffer.compare(key, least) < 0 ? key : least)),
-        lt,
-      );
+      await this.#touch(old, alone, signal);
+      const keys = [...old.flatMap(({ first, last }) => [first, last]), gte, lt].toSorted(Buffer.compare);
+      await compact(keys[0] ?? gte, keys.at(-1) ?? lt);
     }
   }
 
@@ -105,10 +110,9 @@ export class LevelPurge implements KvPurge {
 
   async #hasOldFiles(since: number): Promise<boolean> {
     const manifest = await this.#manifest();
-    const entries = await readdir(this.#level.dir, { withFileTypes: true });
+    const names = await readdir(this.#level.dir);
     // What an opening keeps until it is done: links to tables and logs.
-    if (entries.some((entry) => entry.isDirectory())) return true;
-    const names = entries.map(({ name }) => name);
+    if (names.some((name) => OPENING_FOLDERS.has(name))) return true;
     const tables = [...levelFileNumbers(names, "ldb"), ...levelFileNumbers(names, "sst")];
     return (
       tables.some((number) => number < since && !manifest.tables.has(number)) ||
@@ -118,19 +122,21 @@ export class LevelPurge implements KvPurge {
 
   /** The manifest names the first and last keys of all tables that there were, and LevelDB's text log those of compactions. */
   async #keysAreGone(alone: KvPurging["alone"]): Promise<boolean> {
-    const ranges = this.#ranges.filter(({ keys }) => keys === true);
+    const ranges = this.#ranges.filter(({ keys }) => keys !== undefined);
     if (ranges.length === 0) return true;
     const { dir } = this.#level;
-    const removed = async (keys: Iterable<Uint8Array>): Promise<boolean> => {
-      const named = [...keys].filter((key) =>
-        ranges.some(({ gte, lt }) => Buffer.compare(key, gte) >= 0 && Buffer.compare(key, lt) < 0),
+    const hasRemoved = async (found: Iterable<Uint8Array>): Promise<boolean> => {
+      const named = [...found].filter((key) =>
+        ranges.some(
+          ({ gte, lt, keys }) => Buffer.compare(key, gte) >= 0 && Buffer.compare(key, lt) < 0 && keys?.(key),
+        ),
       );
       return (await this.#level.store.getMany(named)).includes(undefined);
     };
-    if (await removed((await this.#manifest()).pointers.values())) await this.#movePointers(alone);
+    if (await hasRemoved((await this.#manifest()).pointers.values())) await this.#movePointers(alone);
     await truncate(join(dir, "LOG"));
     await rm(join(dir, "LOG.old"), { force: true });
-    return !(await removed(keysNamedIn((await readCurrentManifest(dir)).bytes)));
+    return !(await hasRemoved(keysNamedIn((await readCurrentManifest(dir)).bytes)));
   }
 
   /**
@@ -140,19 +146,34 @@ export class LevelPurge implements KvPurge {
   async #movePointers(alone: KvPurging["alone"]): Promise<void> {
     const { bounds, levels } = await this.#manifest();
     const [deepest = 0] = [...levels].toSorted(([, a], [, b]) => b - a).map(([number]) => number);
-    const [key] = bounds.get(deepest) ?? [];
-    if (key === undefined) return;
+    const [key, last = key] = bounds.get(deepest) ?? [];
+    if (key === undefined || last === undefined) return;
     for (let round = 0; round < 2; round++) {
-      await this.#writeAgain([key], alone);
+      await this.#touch([{ first: key, last }], alone);
       await this.#flush();
     }
-    await this.#level.compact(key, key);
+    await this.#level.compact(key, last);
   }
 
-  /** Rows stay what they are. */
-  async #writeAgain(keys: readonly Uint8Array[], alone: KvPurging["alone"]): Promise<void> {
-    const { store } = this.#level;
+  /**
+   * Writes a key between the first and the last of each table, so that a compaction of it rewrites the table. Rows stay what they are. A key
+   * that was removed is removed again where there is no other: what says so stays in the new table while an earlier state is being read.
+   */
+  async #touch(
+    tables: readonly Pick<LevelTable, "first" | "last">[],
+    alone: KvPurging["alone"],
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const { store, readers } = this.#level;
+    let isRemovedAgain = false;
     await alone(async () => {
+      const ends = await store.getMany(tables.flatMap(({ first, last }) => [first, last]));
+      const keys = tables.map(({ first, last }, at) => {
+        if (ends[2 * at] !== undefined) return first;
+        if (ends[2 * at + 1] !== undefined) return last;
+        isRemovedAgain ||= Buffer.compare(first, last) === 0;
+        return between(first, last);
+      });
       const values = await store.getMany(keys);
       const again = keys.map((key, at): KvOperation => {
         const value = values[at];
@@ -160,6 +181,7 @@ export class LevelPurge implements KvPurge {
       });
       await store.batch(again);
     });
+    if (isRemovedAgain) await readers.ended(readers.mark(), LONGEST_WAIT_MS, signal);
   }
 
   async #flush(): Promise<void> {
@@ -169,4 +191,10 @@ export class LevelPurge implements KvPurge {
   async #manifest(): Promise<LevelManifest> {
     return (await readCurrentManifest(this.#level.dir)).manifest;
   }
+}
+
+/** Behind `first` and not behind `last`, and of that no more than has to be: neither need be a row any more. */
+function between(first: Uint8Array, last: Uint8Array): Uint8Array {
+  const differsAt = last.findIndex((byte, at) => byte !== first[at]);
+  return differsAt < 0 ? first : last.subarray(0, differsAt + 1);
 }

@@ -11,7 +11,7 @@ import { checkTableAtOnce } from "../tables/check-table.ts";
 import { NO_LINKS } from "./kept-logs.ts";
 
 /** In the directory of a LevelDB, which leaves folders alone. */
-const UNCHECKED_FOLDER = "unchecked";
+export const UNCHECKED_FOLDER = "unchecked";
 const PARALLEL_LINKS = 4;
 const MAX_THREADS = 4;
 

@@ -134,8 +134,8 @@ export interface KvStore extends KvReader {
 export interface KvPurgeRange {
   readonly gte: Uint8Array;
   readonly lt: Uint8Array;
-  /** Whether removed keys shall be gone too, not their values alone. False when left out. */
-  readonly keys?: boolean;
+  /** Which removed keys shall be gone too, and not their values alone; none when left out. */
+  readonly keys?: (key: Uint8Array) => boolean;
 }
 
 /**

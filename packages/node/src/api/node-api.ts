@@ -73,6 +73,10 @@ export interface EvictionPlaces extends Eviction {
   readonly log: { readonly firstTxId: TxId; readonly lastTxId: TxId } | null;
   /** Checkpoints of this log that may still give it back: saved before the eviction, and not known to be older than what it removed. Null when the store does not answer. */
   readonly checkpoints: readonly string[] | null;
+  /** Checkpoints saved since, which do not give it back, but in whose files a search may find it. Null when the store does not answer. */
+  readonly inFilesOf: readonly string[] | null;
+  /** The oldest checkpoint saved since of whose files it is known that they hold nothing of it. Null when there is none, or the store does not answer. */
+  readonly firstWithout: string | null;
 }
 
 /** A page of evictions, newest first. */

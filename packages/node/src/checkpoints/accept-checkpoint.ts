@@ -70,7 +70,16 @@ export async function verifyRestored(provider: KvProvider, dir: string, manifest
   });
 }
 
-function claimedState({ format, log, txId, txTime, anchor, chains = [], documents }: Manifest): IndexState {
+function claimedState({
+  format,
+  log,
+  txId,
+  txTime,
+  anchor,
+  chains = [],
+  purged,
+  documents,
+}: Manifest): IndexState {
   return {
     format: { index: format.index, kv: format.kv },
     log: { id: log.id, name: log.name, offset: log.offset },
@@ -78,6 +87,7 @@ function claimedState({ format, log, txId, txTime, anchor, chains = [], document
     txTime,
     anchor: { txId: anchor.txId, sha256: anchor.sha256 },
     chains: chains.map((value) => ({ txId: value.txId, history: value.history, effects: value.effects })),
+    ...(purged === undefined ? {} : { purged }),
     documents,
   };
 }

@@ -3,6 +3,7 @@ import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { readChains } from "../index/chains/chain-values.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
+import { purgedUpTo } from "../index/rows/purge-row.ts";
 import { isoTime } from "../text/iso-time.ts";
 
 /**
@@ -22,6 +23,7 @@ export async function capturedState(
     txTime: isoTime(state.time),
     anchor: { txId: state.txId, sha256: state.sha256 },
     chains: await readChains(reader, state, others),
+    purged: await purgedUpTo(reader, state.txId),
     documents: state.documents,
   };
 }

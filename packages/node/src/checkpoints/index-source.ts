@@ -10,12 +10,13 @@ import type { TxLog } from "../log/tx-log.ts";
 import { VERSION } from "../system/version.ts";
 import { namesIn } from "../db-dir/names-in.ts";
 
-/** A node's index, which it builds from `log`, as the checkpointer sees it. `onError` is told why the index could not be captured. */
+/** A node's index, which it builds from `log`, as the checkpointer sees it. `purge` is awaited before each capture, `onError` is told why the index could not be captured. */
 export function indexSource(
   node: string,
   provider: KvProvider,
   index: IndexStore,
   log: TxLog,
+  purge: () => Promise<void>,
   onError: (error: unknown) => void,
 ): CheckpointSource & Required<Pick<CheckpointSource, "agrees">> {
   return {
@@ -34,6 +35,7 @@ export function indexSource(
     },
     capture: async (dir, others) => {
       try {
+        await purge();
         await index.capture(dir, { unchecked: true });
       } catch (error) {
         onError(error);

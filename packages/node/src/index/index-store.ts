@@ -1,4 +1,4 @@
-import type { KvCapture, KvReader, KvScrub, KvStats, KvStore } from "@cairn/kv";
+import type { KvCapture, KvPurging, KvReader, KvScrub, KvStats, KvStore } from "@cairn/kv";
 import type { Chains, ChainValue, DocumentKey, TxId, TxOutcome } from "@cairn/client";
 import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
 import type { LogMessage } from "../log/tx-log.ts";
@@ -26,6 +26,7 @@ import {
 } from "./read/document-reads.ts";
 import { type EventPage, type EventQuery, readEvents } from "./read/event-reads.ts";
 import { type EvictionPage, readEvictions } from "./read/eviction-reads.ts";
+import { EvictionPurge, type PurgeReport } from "./purge/eviction-purge.ts";
 import { FieldUpkeep } from "./fields/field-upkeep.ts";
 import { type IndexState, readState } from "./rows/index-state.ts";
 import { listAsOf, listCurrent } from "./read/list-documents.ts";
@@ -66,12 +67,14 @@ export class IndexStore {
   readonly #fields: FieldUpkeep;
   /** Of those who write what depends on what is in the store. */
   readonly #turns = new Turns();
+  readonly #purge: EvictionPurge;
 
   private constructor(kv: KvStore, state: IndexState, chains: ChainWindow) {
     this.#kv = kv;
     this.#state = state;
     this.#chains = chains;
     this.#fields = new FieldUpkeep(kv);
+    this.#purge = new EvictionPurge(kv, this.#turns);
   }
 
   /**
@@ -272,7 +275,13 @@ export class IndexStore {
 
   /** What was evicted, newest first. */
   async evictions(limit: number, cursor?: string): Promise<EvictionPage> {
-    return await this.#frozen(async (reader) => await readEvictions(reader, limit, cursor));
+    const { held } = this.#purge;
+    return await this.#frozen(async (reader) => await readEvictions(reader, { limit, cursor, held }));
+  }
+
+  /** As {@link EvictionPurge.run}. */
+  async purgeEvictions(options: Pick<KvPurging, "withinMs" | "signal">): Promise<PurgeReport> {
+    return await this.#purge.run(options, () => this.#state);
   }
 
   async capture(dir: string, options?: { unchecked?: boolean }): Promise<KvCapture> {

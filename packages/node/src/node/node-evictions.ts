@@ -7,7 +7,7 @@ import { inTime, LATE } from "../concurrency/in-time.ts";
 import { TimeLimit } from "../concurrency/time-limit.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
 import { type IndexState, statePosition } from "../index/rows/index-state.ts";
-import { DEFAULT_WAIT_MS, type EvictionsPage } from "../api/node-api.ts";
+import { DEFAULT_WAIT_MS, type EvictionPlaces, type EvictionsPage } from "../api/node-api.ts";
 import type { System } from "../system/system.ts";
 import { type Anchor, checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
@@ -29,11 +29,9 @@ export async function evictionPlaces(
     firstOfLog(txLog, state.log.offset, limit),
     inTime(savedCheckpoints(checkpointer, state.log), limit.leftMs).then(ifInTime(null)),
   ]);
-  const latest = evictions.reduce((most, { notBefore }) => Math.max(most, notBefore), 0);
-  const early = (saved ?? []).filter(({ txId }) => txId < latest);
   const comparable =
     first.isKnown && txLog !== undefined
-      ? await inTime(ofOneHistory(txLog, state, early), limit.leftMs).then(ifInTime(NONE))
+      ? await inTime(ofOneHistory(txLog, state, saved ?? []), limit.leftMs).then(ifInTime(NONE))
       : NONE;
   return {
     ...page,
@@ -44,7 +42,25 @@ export async function evictionPlaces(
         saved
           ?.filter(({ name, txId }) => txId < eviction.txId && !(txId < notBefore && comparable.has(name)))
           .map(({ name }) => name) ?? null,
+      ...inFiles(eviction.txId, saved, comparable),
     })),
+  };
+}
+
+/** Which checkpoints saved since an eviction have its bytes in their files: all of which it is not certain that they do not. */
+function inFiles(
+  evicted: TxId,
+  saved: readonly CheckpointListing[] | null,
+  comparable: ReadonlySet<string>,
+): Pick<EvictionPlaces, "inFilesOf" | "firstWithout"> {
+  if (saved === null) return { inFilesOf: null, firstWithout: null };
+  const since = saved.filter(({ txId }) => txId >= evicted);
+  const isClean = ({ name, purged = 0 }: CheckpointListing): boolean =>
+    purged >= evicted && comparable.has(name);
+  const clean = since.filter(isClean).toSorted((a, b) => Date.parse(a.takenAt) - Date.parse(b.takenAt));
+  return {
+    inFilesOf: since.filter((one) => !isClean(one)).map(({ name }) => name),
+    firstWithout: clean[0]?.name ?? null,
   };
 }
 

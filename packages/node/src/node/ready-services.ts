@@ -10,6 +10,7 @@ import type { NodeObservation } from "./node-observation.ts";
 import type { System } from "../system/system.ts";
 import { tellFailure } from "../observe/tell-failure.ts";
 import type { TxLog } from "../log/tx-log.ts";
+import { EvictionUpkeep } from "../upkeep/eviction-upkeep.ts";
 import { startScrub } from "../upkeep/scrub-index.ts";
 import type { RepeatedWork } from "../concurrency/repeated-work.ts";
 import { NodeUpkeep } from "../upkeep/node-upkeep.ts";
@@ -44,14 +45,17 @@ export class ReadyServices {
   readonly checkpointer: Checkpointer | undefined;
   readonly upkeep: NodeUpkeep;
   readonly watches: WatchFeed;
+  readonly #purge: EvictionUpkeep;
   readonly #scrub: RepeatedWork | undefined;
 
   constructor({ system, log, index, stagingDir, logger, observation, suspect, doubts, meet }: ServiceParts) {
     const { checkpointer: options, nodeId, kvProvider } = system;
     const { events } = observation;
+    this.#purge = new EvictionUpkeep({ index, logger, suspect });
     if (options !== undefined) {
       const isDamaged = (name: string): boolean => doubts.isDamaged(name);
-      const whole = indexSource(nodeId, kvProvider, index, log, suspect);
+      const purge = (): Promise<void> => this.#purge.beforeCapture();
+      const whole = indexSource(nodeId, kvProvider, index, log, purge, suspect);
       const agrees = samePast(whole.agrees, options.store, doubts, meet);
       const source = { ...whole, agrees, isDamaged };
       const onEvent = checkpointerWorks(events, logger);
@@ -71,6 +75,8 @@ export class ReadyServices {
   async stop({ save }: { readonly save: boolean }): Promise<void> {
     this.watches.end(LEFT);
     await Promise.all([
+      // First: the last capture does not wait for it.
+      this.#purge.stop(),
       this.checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }),
       this.upkeep.stop(),
       this.#scrub?.stop(),

@@ -63,7 +63,10 @@ it("an eviction names exactly those checkpoints from which what it removed can s
   expect(held.size).toBeGreaterThan(8);
   const { evictions } = await node.evictions();
   expect(evictions).toHaveLength(4);
-  for (const { namespace, name, txId, checkpoints } of evictions) {
+  for (const { namespace, name, txId, checkpoints, inFilesOf, firstWithout, files } of evictions) {
+    // Each of them was saved when what was evicted before was purged.
+    expect([inFilesOf, firstWithout]).toEqual([[], saved.findLast((one) => one.txId >= txId)?.name]);
+    expect(files.goneSince).not.toBeNull();
     const key = namespace === "default" ? name : `${namespace}/${name}`;
     const before = evictions.filter((one) => one.name === name && one.txId < txId).map((one) => one.txId);
     const since = Math.max(0, ...before);
@@ -101,6 +104,7 @@ it.each<[what: string, log: Partial<TxLog> | undefined]>([
           namespace: "default",
           name: "a",
           notBefore: 7,
+          files: { goneSince: null, waitsFor: "compaction" as const },
         },
       ],
     };
@@ -111,6 +115,14 @@ it.each<[what: string, log: Partial<TxLog> | undefined]>([
       approxFrequency: 3_600_000,
     } as never);
     expect(evictions[0]?.checkpoints).toEqual(names.toReversed());
+    expect(evictions[0]?.firstWithout).toBeNull();
     expect(evictions[0]).not.toHaveProperty("notBefore");
+    // Saved after an eviction, it may be of a history in which that was not purged.
+    const early = page.evictions.map((one) => ({ ...one, txId: 2, notBefore: 1 }));
+    const later = await evictionPlaces({ evictions: early }, state, asked, {
+      store,
+      approxFrequency: 3_600_000,
+    } as never);
+    expect(later.evictions[0]).toMatchObject({ inFilesOf: names.toReversed(), firstWithout: null });
   },
 );

@@ -15,6 +15,7 @@ const page = {
       namespace: "default",
       name: "a",
       notBefore: 1,
+      files: { goneSince: null, waitsFor: "compaction" as const },
     },
   ],
 };

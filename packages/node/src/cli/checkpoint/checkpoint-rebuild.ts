@@ -150,7 +150,10 @@ async function saveIndex(
 ): Promise<TakeOutcome> {
   // Not the node's id, which a node that runs meanwhile has.
   const node = `cairn checkpoint create --rebuild on ${hostname()}`;
-  const source = indexSource(node, provider, index, log, () => undefined);
+  const purge = async (): Promise<void> => {
+    await index.purgeEvictions({ withinMs: Infinity, signal });
+  };
+  const source = indexSource(node, provider, index, log, purge, () => undefined);
   const checkpointDir = path.join(directory.path, "capture");
   return await takeCheckpoint({
     source,

@@ -37,18 +37,31 @@ export const addEvictions: AddCommand = (parent, terminal) => {
         one.txTime,
         `${one.bucket} ${one.namespace}/${one.name}`,
         one.log === null ? "no" : `${one.log.firstTxId} to ${one.log.lastTxId}`,
-        placesText(one.checkpoints),
+        one.files.goneSince === null ? "yes" : `no, since ${one.files.goneSince}`,
+        checkpointsText(one),
+        one.firstWithout ?? "none yet",
       ]);
-      const heading = ["TX", "TIME", "KEY", "IN THE LOG", "IN CHECKPOINTS"];
+      const heading = ["TX", "TIME", "KEY", "IN THE LOG", "IN THE INDEX", "IN CHECKPOINTS", "FIRST WITHOUT"];
       await writeLine(terminal.stdout, formatTable(heading, rows, ["TX"]));
-      return tell(terminal, LINGERING);
+      const waits = new Set(found.map(({ files }) => files.waitsFor));
+      for (const [waitsFor, sentence] of WAITING) if (waits.has(waitsFor)) await tell(terminal, sentence);
+      return undefined;
     });
 };
 
-const LINGERING =
-  "Files of indexes, and of checkpoints saved after an eviction, keep the bytes until LevelDB compacts them (docs/policies.md).";
+/** Why what was evicted is still in the files of the node's index, and until when. */
+const WAITING: readonly (readonly [EvictionPlaces["files"]["waitsFor"], string])[] = [
+  ["compaction", "The node overwrites its own files soon after an eviction, and before its next checkpoint."],
+  [
+    "reads",
+    "The files of the index are held by reads that began before; they are overwritten once those end.",
+  ],
+  ["restart", "A value of an indexed field still stands in LevelDB's list of files: restart the node."],
+  ["unknown", "The key-value store of this node cannot tell whether its files still hold what was evicted."],
+];
 
-function placesText(checkpoints: EvictionPlaces["checkpoints"]): string {
-  if (checkpoints === null) return "(the store does not answer)";
-  return checkpoints.length === 0 ? "no" : checkpoints.join(", ");
+function checkpointsText({ checkpoints, inFilesOf }: EvictionPlaces): string {
+  if (checkpoints === null || inFilesOf === null) return "(the store does not answer)";
+  const all = [...inFilesOf, ...checkpoints];
+  return all.length === 0 ? "no" : all.join(", ");
 }

@@ -11,6 +11,7 @@ import {
 } from "../rows/row-keys.ts";
 import { ID_BYTES } from "../rows/row-key-parts.ts";
 import { kindName } from "../rows/row-names.ts";
+import { PURGE_ROW_KEY } from "../rows/purge-row.ts";
 import { isSealed } from "../rows/row-checksum.ts";
 import { decodeCounters } from "../rows/row-values.ts";
 import { checkedVersion, decodeVersion, isVersionOf } from "../rows/version-values.ts";
@@ -109,6 +110,9 @@ function judgeRow(
     case ROW.fieldCount:
     case ROW.link:
     case ROW.chainEntries:
+      return isSealed(key, value) ? undefined : NOT_WRITTEN;
+    case ROW.meta:
+      if (Buffer.compare(key, PURGE_ROW_KEY) !== 0) return undefined;
       return isSealed(key, value) ? undefined : NOT_WRITTEN;
     default:
       return kindName(key[0]) === undefined ? "it is of no kind that this version knows" : undefined;

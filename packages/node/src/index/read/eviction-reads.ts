@@ -1,5 +1,7 @@
 import { CairnError, type KvReader } from "@cairn/kv";
 import type { DocumentKey, TxId } from "@cairn/client";
+import type { PurgeHeld } from "../purge/eviction-purge.ts";
+import { type PurgeMark, readPurgeMarks } from "../rows/purge-row.ts";
 import { earliestWrites } from "./eviction-origins.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { parseNumberedStem, parseStem, ROW, rowsOfKind, transactionRowKey } from "../rows/row-keys.ts";
@@ -11,7 +13,20 @@ export interface Eviction extends DocumentKey {
   /** By which transaction. */
   readonly txId: TxId;
   readonly txTime: string;
+  /** What this node's index files hold of it. */
+  readonly files: EvictedFiles;
 }
+
+/**
+ * Since when (ISO-8601) nothing of an eviction is left in the files of a node's index, at the latest; null while something may be, and then
+ * what it waits for: a `compaction`, the end of `reads` that began before, a `restart` (only a value of an indexed field is left, in the
+ * list of LevelDB's files), or, where the key-value store cannot tell, what is `unknown`.
+ */
+export type EvictedFiles =
+  | { readonly goneSince: string; readonly waitsFor: null }
+  | { readonly goneSince: null; readonly waitsFor: "compaction" | "reads" | "restart" | "unknown" };
+
+const WAITS_FOR = { unfinished: "compaction", read: "reads", unknown: "unknown" } as const;
 
 /** An eviction as the index knows it. */
 export interface DatedEviction extends Eviction {
@@ -25,8 +40,19 @@ export interface EvictionPage {
   readonly cursor?: string;
 }
 
+/** Which evictions; `held` is why those behind the last mark are still in the files. */
+export interface EvictionQuery {
+  readonly limit: number;
+  readonly cursor?: string | undefined;
+  readonly held?: PurgeHeld | undefined;
+}
+
 /** What was evicted, newest first. */
-export async function readEvictions(reader: KvReader, limit: number, cursor?: string): Promise<EvictionPage> {
+export async function readEvictions(
+  reader: KvReader,
+  { limit, cursor, held }: EvictionQuery,
+): Promise<EvictionPage> {
+  const marks = await readPurgeMarks(reader);
   const { gte, lt } = rowsOfKind(ROW.eviction);
   const end = cursor === undefined ? lt : Buffer.from(cursor, "base64url");
   if (Buffer.compare(end, gte) < 0 || Buffer.compare(end, lt) > 0) {
@@ -46,11 +72,19 @@ export async function readEvictions(reader: KvReader, limit: number, cursor?: st
       const row = transactionRowKey(txId);
       const outcome = await reader.get(row);
       const time = outcome === undefined ? 0 : decodeOutcome(row, outcome).time;
-      evictions.push({ txId, txTime: isoTime(time), ...parseStem(stem) });
+      const files = evictedFiles(txId, marks, held);
+      evictions.push({ txId, txTime: isoTime(time), ...parseStem(stem), files });
       last = key;
     }
   }
   return { evictions: await dated(reader, evictions) };
+}
+
+function evictedFiles(txId: TxId, marks: readonly PurgeMark[], held: PurgeHeld = "unfinished"): EvictedFiles {
+  const mark = marks.find((one) => one.txId >= txId);
+  if (mark?.named === true) return { goneSince: null, waitsFor: "restart" };
+  if (mark !== undefined) return { goneSince: isoTime(mark.at), waitsFor: null };
+  return { goneSince: null, waitsFor: WAITS_FOR[held] };
 }
 
 async function dated(reader: KvReader, evictions: readonly Eviction[]): Promise<DatedEviction[]> {

@@ -1,0 +1,169 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { type KvStore, levelProvider } from "@cairn/kv";
+import { filesWith, token } from "@cairn/kv/testing";
+import type { TxOperation } from "@cairn/client";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { emptyState } from "../../../src/index/empty-state.ts";
+import { IndexStore } from "../../../src/index/index-store.ts";
+import { readPurgeMarks } from "../../../src/index/rows/purge-row.ts";
+import type { LogMessage } from "../../../src/log/tx-log.ts";
+import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
+
+const LOG = "5eeded00-0000-4000-8000-000000000000";
+const ENOUGH = { withinMs: 60_000 };
+
+let folder = "";
+let kv: KvStore;
+let index: IndexStore;
+let position = 0;
+
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-purge-"));
+  position = 0;
+  await opened();
+  await index.apply([
+    { position: (position += 1), time: 1, payload: encodeBirthRecord({ log: LOG, offset: 0 }) },
+  ]);
+});
+afterEach(async () => {
+  await index.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function opened(wrap: (store: KvStore) => KvStore = (store) => store): Promise<void> {
+  kv = wrap(await levelProvider({ writeBufferSize: 256 * 1024 }).open(folder));
+  const identity = { id: LOG, name: "cairn", bounds: { first: 1, last: 1 }, birth: undefined };
+  index = await IndexStore.open(kv, emptyState(identity));
+}
+
+function message(ops: readonly TxOperation[]): LogMessage {
+  return { position: (position += 1), time: 1_000 + position, payload: encodeTransaction({ ops }, LOG) };
+}
+
+async function apply(...transactions: (readonly TxOperation[])[]): Promise<void> {
+  await index.apply(transactions.map(message));
+  while (await index.buildFields());
+}
+
+/** Enough that documents, versions and the rows of each field lie in tables of their own. */
+async function fill(count: number, bucket = "vault"): Promise<void> {
+  for (let at = 0; at < count; at += 500) {
+    await apply(
+      Array.from({ length: 500 }, (_, n) => [
+        "put",
+        bucket,
+        `default/other-${at + n}`,
+        { one: token(), two: token(), body: token() + token() },
+      ]),
+    );
+  }
+}
+
+/** How many of `tokens` a search through the files finds, or through those whose names are meant. */
+async function found(
+  tokens: readonly string[],
+  isMeant: (name: string) => boolean = () => true,
+): Promise<number> {
+  const hits = await Promise.all(
+    tokens.map(async (one) => {
+      const files = await filesWith(folder, one);
+      return files.some((file) => isMeant(path.relative(folder, file)));
+    }),
+  );
+  return hits.filter(Boolean).length;
+}
+
+it("what is evicted goes with its history and with the values of fields that it ever had, also of fields that are no longer indexed", async () => {
+  const tokens = Array.from({ length: 6 }, token);
+  const [one = "", two = "", three = "", four = "", body = "", removed = ""] = tokens;
+  await apply([["configure", { indexes: { vault: ["one", "two"], other: ["one"] } }]]);
+  await fill(4_000);
+  for (const bucket of ["zoo", "zoo"]) await fill(4_000, bucket);
+  await apply([["put", "vault", "default/s", { one, two, body }]]);
+  await fill(4_000, "other");
+  await apply([["put", "vault", "default/s", { one: three, two, body: removed }]]);
+  await apply([["configure", { indexes: { vault: ["one"], other: ["one"] } }]]);
+  await apply([["put", "vault", "default/s", { one: four }]]);
+  await kv.compact();
+  expect(await found(tokens)).toBe(6);
+  await apply([["evict", "vault", "default/s"]]);
+  expect(await found(tokens)).toBe(6);
+  expect((await index.evictions(10)).evictions[0]?.files).toEqual({
+    goneSince: null,
+    waitsFor: "compaction",
+  });
+  const { digest } = (await index.digest()) ?? {};
+
+  expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
+  expect(await found(tokens, (name) => !name.startsWith("MANIFEST"))).toBe(0);
+  // Counts of values that only others had were the last rows of tables, and whose they were is not known.
+  expect((await index.evictions(10)).evictions[0]?.files).toEqual({ goneSince: null, waitsFor: "restart" });
+  const copy = path.join(folder, "copy");
+  await index.capture(copy);
+  await (await levelProvider().open(copy)).close();
+  expect(await found(tokens, (name) => name.startsWith("copy/"))).toBe(0);
+
+  await index.close();
+  await rm(copy, { recursive: true });
+  await opened();
+  expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
+  expect(await found(tokens)).toBe(0);
+  expect((await index.evictions(10)).evictions[0]?.files).toEqual({
+    goneSince: expect.any(String) as string,
+    waitsFor: null,
+  });
+  expect((await index.digest())?.digest).toBe(digest);
+}, 60_000);
+
+it("what was not purged before the index was closed is purged after it was opened again", async () => {
+  const secret = token();
+  await apply([["put", "vault", "default/s", secret]], [["evict", "vault", "default/s"]]);
+  await index.close();
+  await opened();
+  expect(await found([secret])).toBe(1);
+  await index.purgeEvictions(ENOUGH);
+  expect(await found([secret])).toBe(0);
+  const marks = await readPurgeMarks(kv);
+  expect(marks).toEqual([{ txId: position, at: expect.any(Number) as number }]);
+  // Nothing is done twice.
+  await index.close();
+  await opened();
+  expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
+  expect(await readPurgeMarks(kv)).toEqual(marks);
+});
+
+it("more evictions than are purged at once go one part after the other, each with a mark of its own", async () => {
+  const count = 10_500;
+  const keys = Array.from({ length: count }, (_, at) => `default/s-${at}`);
+  const secrets = keys.map(token);
+  const parts = [keys.slice(0, 4_000), keys.slice(4_000, 8_000), keys.slice(8_000)];
+  let at = 0;
+  for (const part of parts) await apply(part.map((key) => ["put", "vault", key, secrets[at++] ?? ""]));
+  for (const part of parts) await apply(part.map((key) => ["evict", "vault", key]));
+  await index.purgeEvictions(ENOUGH);
+  expect((await readPurgeMarks(kv)).map(({ txId }) => txId)).toEqual([position - 1, position]);
+  expect(await found(secrets.filter((_, n) => n % 500 === 0))).toBe(0);
+}, 60_000);
+
+it("what a read holds is told as such, and that nothing is known where the store cannot purge", async () => {
+  await apply([["put", "vault", "default/s", token()]]);
+  const reading = kv.snapshot();
+  await apply([["evict", "vault", "default/s"]]);
+  expect(await index.purgeEvictions({ withinMs: 50 })).toEqual({ txId: 0, held: "read" });
+  expect((await index.evictions(10)).evictions[0]?.files.waitsFor).toBe("reads");
+  await reading.close();
+  await index.close();
+
+  await opened(
+    (store) => new Proxy(store, { get: (of, name) => (name === "purge" ? undefined : bound(of, name)) }),
+  );
+  expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: 0, held: "unknown" });
+  expect((await index.evictions(10)).evictions[0]?.files.waitsFor).toBe("unknown");
+});
+
+function bound(store: KvStore, name: string | symbol): unknown {
+  const value: unknown = Reflect.get(store, name);
+  return typeof value === "function" ? (value.bind(store) as unknown) : value;
+}
