@@ -58,6 +58,8 @@ export class NodeLife {
   /** Of a ready node. */
   services: ReadyServices | undefined;
   failure: CairnError | undefined;
+  /** Reading the log fails, which was told. */
+  isLogAway = false;
   readonly observation: NodeObservation;
   readonly #system: System;
   readonly #directory: IndexDirectory;
@@ -218,6 +220,7 @@ export class NodeLife {
     const goal = Math.max(identity.bounds.last + logOffset(identity, state), state.txId);
     const begin = state.txId;
     this.#enter("replaying");
+    this.isLogAway = false;
     const tables = new TableCheck(index, {
       progressed: (done, total) => this.report.advance("bytes", done, total),
       failed: (error) => this.#distrust(index, error),
@@ -232,6 +235,9 @@ export class NodeLife {
       goal,
       onProgress: (unit, done, total) => this.report.advance(unit, done, total),
       onReady: () => void this.#readyOnceChecked(tables, index, log),
+      onReadable: (isReadable) => {
+        this.isLogAway = !isReadable;
+      },
       onApplied: (txId) => {
         this.position.set(txId);
         this.services?.watches.advanced();

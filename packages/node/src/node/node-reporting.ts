@@ -172,7 +172,14 @@ export class NodeReporting {
     if (phase === "failed" || phase === "stopping") return undefined;
     const { progress } = report;
     const { txId } = position;
-    return { phase, txId, mark: `${phase} ${txId} ${progress?.unit ?? ""} ${progress?.done ?? ""}` };
+    // A ready node has applied what it knew of; whether there is more it learns when it asks.
+    const isCaughtUp = phase === "ready";
+    return {
+      phase,
+      txId,
+      isCaughtUp,
+      mark: `${phase} ${txId} ${progress?.unit ?? ""} ${progress?.done ?? ""}`,
+    };
   }
 
   async #explain(phase: string, txId: number): Promise<WaitingFor | undefined> {
@@ -191,6 +198,8 @@ export class NodeReporting {
       const places = report.asking.map((store) => store.identity ?? store.location);
       return { what: "store", text: `an answer of the checkpoint store ${places.join(" or ")}${why}` };
     }
+    // It was told that the log is away, and of nothing else is it known that it is left to do.
+    if (phase === "ready" && life.isLogAway && this.stalled === null) return undefined;
     const refusals: CairnError[] = [];
     const bounds = await askBounds(log, (error) => refusals.push(error));
     if (bounds === undefined) {

@@ -7,6 +7,8 @@ export interface Movement {
   readonly phase: Phase;
   readonly txId: number;
   readonly mark: string;
+  /** It was done with all that it knew of: it stands still only from the look on that finds something left. False when left out. */
+  readonly isCaughtUp?: boolean;
 }
 
 /** Something that has not moved for longer than it should, as /status shows it. */
@@ -94,6 +96,7 @@ export class StallWatch {
     // One look could meet a log that is away for an instant, on a node that had nothing to do until then.
     if (!this.#suspected) {
       this.#suspected = true;
+      if (movement.isCaughtUp === true) this.#since = this.#clock.now();
       return;
     }
     const known = this.#stall;

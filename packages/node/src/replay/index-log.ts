@@ -28,6 +28,8 @@ export interface IndexLogOptions {
   readonly onReady: () => void;
   /** The index holds everything up to `txId` now. */
   readonly onApplied: (txId: TxId) => void;
+  /** The log can be read, or it was told in the node's log why not. */
+  readonly onReadable: (isReadable: boolean) => void;
 }
 
 /**
@@ -58,6 +60,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
     onState: ({ reachable, error }) => {
       if (reachable) logger.info({ log: log.name }, "reading the log");
       else if (error !== undefined) tellFailure(logger, "warn", error, "The node tries again.");
+      options.onReadable(reachable);
     },
   });
   try {

@@ -104,6 +104,20 @@ describe("what does not move", () => {
     expect(told).toEqual([]);
   });
 
+  it("counts, on a node that was caught up, from the look on that found something left to do", async () => {
+    now = { phase: "ready", txId: 7, mark: "7", isCaughtUp: true };
+    waitingFor = undefined;
+    // It is asked once in thirty seconds; then the log goes away.
+    await pass(33_000 + 27_000);
+    waitingFor = LOG;
+    await pass(6_000);
+    expect(watch.stalled).toBeNull();
+    await pass(24_000);
+    expect(told).toEqual([]);
+    await pass(6_000);
+    expect(told).toEqual([expect.stringMatching(/^stalled after 30000: .* waits for the log to answer/)]);
+  });
+
   it("is no longer a stall when the node stopped itself, which says why", async () => {
     await pass(60_000);
     now = undefined;

@@ -109,6 +109,28 @@ describe("a node whose nats-server is frozen", () => {
   });
 });
 
+describe("a node whose nats-server was stopped while it had nothing to do", () => {
+  it("says that the log is away, and not that nothing moves", async () => {
+    const node = await scene.ready("a", { stall: SOON, logger: logger() });
+    await put(node, 0, 3, "x");
+    lines = [];
+    await scene.nats.stop();
+    await vi.waitFor(
+      () => expect(lines).toContainEqual(expect.objectContaining({ code: "LOG_UNREACHABLE" })),
+      {
+        timeout: 30_000,
+      },
+    );
+    const begun = Date.now();
+    await vi.waitFor(() => expect(Date.now() - begun).toBeGreaterThan(10 * SOON.afterMs), {
+      timeout: 30_000,
+    });
+    expect((await node.status()).stalled).toBeNull();
+    expect((await node.status()).log.reachable).toBe(false);
+    expect(lines.filter(({ msg }) => /nothing has moved|it moves again/.test(msg))).toEqual([]);
+  });
+});
+
 describe("a node that has nothing to do", () => {
   it("is not stalled, however long that lasts", async () => {
     const node = await scene.ready("a", { stall: { afterMs: 50 }, logger: logger() });
