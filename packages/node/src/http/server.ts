@@ -7,7 +7,8 @@ import type { HttpOptions } from "../system/system.ts";
 import { guard } from "./access.ts";
 import { omitLengthOfEmptyHead } from "./answers/bodiless.ts";
 import { continueWhenRead } from "./answers/continue.ts";
-import { errorHandler, type HttpLogger } from "./answers/error-response.ts";
+import { errorHandler } from "./answers/error-response.ts";
+import { FailedRequests, type HttpLogger } from "./answers/failed-requests.ts";
 import { acceptBodies } from "./requests/request-body.ts";
 import { collectMethods } from "./requests/methods.ts";
 import { connectionLimit, openFilesLimit } from "./connection-limit.ts";
@@ -79,7 +80,8 @@ function createApp(
   context: HttpServerContext,
 ): { app: FastifyInstance; connections: Connections } {
   const { logger, onAnswered } = context;
-  const handleError = errorHandler(logger, options.maxBody);
+  const failures = new FailedRequests(logger);
+  const handleError = errorHandler(failures, options.maxBody);
   const app = fastify({
     bodyLimit: options.maxBody,
     genReqId: requestId,
@@ -103,6 +105,7 @@ function createApp(
   app.server.on("checkExpectation", answerExpectation);
   continueWhenRead(app.server);
   app.setErrorHandler(handleError);
+  app.addHook("onClose", () => failures.close());
   if (onAnswered !== undefined) tellAnswered(app, onAnswered);
   // In this order: what is refused has an id as well, and counts as taken where its connection is to end.
   app.addHook("onRequest", tellRequestId);

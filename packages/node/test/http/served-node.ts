@@ -112,6 +112,7 @@ export async function serve(
     {
       logger: {
         error: (fields, message) => logged.push({ fields, message }),
+        debug: () => undefined,
         warn: (fields, message) => warned.push({ fields, message }),
       },
       onAnswered: (request) => answered.push(request),

@@ -1,5 +1,6 @@
 import { CairnError, type ErrorCode } from "@cairn/kv";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+import type { FailedRequests } from "./failed-requests.ts";
 import { isHeldBack } from "./continue.ts";
 import { drainBody } from "./drain-body.ts";
 
@@ -65,14 +66,8 @@ export function statusOf(code: ErrorCode): number {
   return STATUS_BY_CODE[code] ?? 500;
 }
 
-/** What the server tells about failures that are its own. */
-export interface HttpLogger {
-  error(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-}
-
-/** Answers any error as `{"error": {"code", "message", "hint"}}`; a stack goes to the log only. */
-export function errorHandler(logger: HttpLogger, maxBody: number) {
+/** Answers any error as `{"error": {"code", "message", "hint"}}`; `failures` are told those that are the node's own. */
+export function errorHandler(failures: FailedRequests, maxBody: number) {
   return (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     // Nothing unread is left of the body, so whatever was sent behind it can be answered too.
     void reply.removeHeader("connection");
@@ -82,17 +77,11 @@ export function errorHandler(logger: HttpLogger, maxBody: number) {
     if (known === undefined) {
       // A client that went away while it sent its body is no fault of this node's.
       if (request.raw.errored !== null) return reply.code(400).send();
-      logger.error(
-        { err: error, method: request.method, url: request.url, requestId: request.id },
-        "A request failed unexpectedly.",
-      );
+      failures.failed(error, request);
       return reply.code(500).type(JSON_TYPE).send(INTERNAL);
     }
     const status = known instanceof RequestError ? known.status : statusOf(known.code);
-    if (status === 500) {
-      const { method, url, id } = request;
-      logger.error({ err: known, method, url, requestId: id }, known.message);
-    }
+    if (status === 500) failures.failed(known, request);
     if (known instanceof RequestError) void reply.headers(known.headers);
     if (status === 401) void reply.header("www-authenticate", "Bearer");
     if (status === 503) void reply.header("retry-after", "1");
