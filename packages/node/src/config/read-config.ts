@@ -11,6 +11,7 @@ import { environmentTree, nodeFromEnvironment, variable } from "./environment.ts
 import { mergeTrees } from "./source/merge.ts";
 import type { ModuleUse } from "./types/module-kinds.ts";
 import { readModule } from "./modules/module-type.ts";
+import { TOP_LEVEL_ALIASES } from "./modules/aliases.ts";
 import { MODULES } from "./modules/modules.ts";
 import { ConfigError, ProblemList } from "./source/problems.ts";
 import type { ConfigProblem } from "./source/problems.ts";
@@ -65,6 +66,27 @@ export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   if (config === undefined || problems.problems.length > 0)
     return { ok: false, problems: problems.inOrder() };
   return { ok: true, config: { ...config, settings: reading.settings, notices: [...notices] } };
+}
+
+/**
+ * The HTTP server alone, for whoever wants to reach a node rather than be one: what is wrong with the rest does not matter, and no module
+ * is imported. `except` are parameters that do not matter either. Throws {@link ConfigError}.
+ */
+export async function readHttpServer(
+  input: ConfigInput,
+  except: readonly string[],
+): Promise<HttpOptions | undefined> {
+  const problems = new ProblemList();
+  const notices = new Set<string>();
+  const sources = await readSources(input, problems);
+  const http = readHttp(newReading(mergeSources(sources, input, notices), input, problems, notices));
+  const about = problems.inOrder().filter(({ path: [top = "", parameter = ""] }) => {
+    const isServer = (TOP_LEVEL_ALIASES.get(top) ?? top) === "cairn/http-server";
+    return top === "" || (isServer && !except.includes(parameter));
+  });
+  if (http === undefined || about.length > 0)
+    throw new ConfigError(about.length > 0 ? about : problems.inOrder());
+  return http === false ? undefined : http;
 }
 
 /** The configuration of a result; throws {@link ConfigError} with all problems when it has any. */

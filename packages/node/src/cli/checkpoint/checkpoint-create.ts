@@ -1,13 +1,8 @@
 import { CairnError } from "@cairn/kv";
 import type { CheckpointSummary } from "@cairn/client";
 import type { CheckpointResult } from "../../api/node-api.ts";
-import {
-  type AddCommand,
-  describeNodeCommand,
-  type NodeOptions,
-  withNode,
-} from "../options/command-options.ts";
-import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
+import { type AddCommand, describeNodeCommand, type NodeOptions } from "../options/command-options.ts";
+import { withNode } from "../options/node-address.ts";
 import {
   formatBytes,
   formatCount,
@@ -15,11 +10,10 @@ import {
   formatRelative,
   formatTime,
 } from "../terminal/quantities.ts";
-import { UsageError } from "../terminal/report-error.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 import { rebuildCheckpoint } from "./checkpoint-rebuild.ts";
 
-interface CreateOptions extends NodeOptions, ConfigurationOptions {
+interface CreateOptions extends NodeOptions {
   readonly rebuild?: boolean;
 }
 
@@ -27,12 +21,10 @@ type Leased = Extract<CheckpointResult, { skipped: "leased" }>;
 
 /** `cairn checkpoint create`. */
 export const addCheckpointCreate: AddCommand = (parent, terminal) => {
-  configurationOptions(
-    describeNodeCommand(
-      parent.command("create"),
-      "Let a node save a checkpoint now, and wait for it; with --rebuild make one from the log alone, without a node",
-      ["cairn checkpoint create", "cairn checkpoint create --rebuild -f cairn.edn"],
-    ),
+  describeNodeCommand(
+    parent.command("create"),
+    "Let a node save a checkpoint now, and wait for it; with --rebuild make one from the log alone, without a node",
+    ["cairn checkpoint create", "cairn checkpoint create --rebuild -f cairn.edn"],
   )
     .option("--rebuild", "build an index of this version from the configured log, and save it")
     .action(async (options: CreateOptions) => {
@@ -46,13 +38,6 @@ export const addCheckpointCreate: AddCommand = (parent, terminal) => {
         return writeLine(
           terminal.stdout,
           `rebuilt ${what}; saved ${checkpoint.name} (${formatBytes(checkpoint.bytes)})`,
-        );
-      }
-      const given = [options.file, options.edn, options.configJson].some((one) => one !== undefined);
-      if (given) {
-        throw new UsageError(
-          "A configuration is only used with --rebuild; without it a node saves what it has.",
-          "--url says which node.",
         );
       }
       const result = (await withNode(terminal, options, (node) =>

@@ -6,11 +6,12 @@ import { type KvStore, levelProvider } from "@cairn/kv";
 import { diffIndexes, type Difference } from "../../index/inspect/diff-indexes.ts";
 import { openIndex } from "../../index/local-index.ts";
 import { judgeFormat, verifyRestored } from "../../checkpoints/accept-checkpoint.ts";
-import { chooseCheckpoint, noCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
+import { chooseCheckpoint, noCheckpoint } from "../places/checkpoint-place.ts";
+import { withCheckpoints } from "../places/checkpoint-source.ts";
 import {
   type AddCommand,
-  describeCommand,
-  type OutputOptions,
+  type ConfiguredOptions,
+  describeConfiguredCommand,
   wholeNumber,
 } from "../options/command-options.ts";
 import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
@@ -19,7 +20,7 @@ import { stagingFolder } from "../places/staging-folder.ts";
 import { printable, type Terminal, writeJson, writeLine, tell } from "../terminal/terminal.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-interface DiffCommandOptions extends OutputOptions {
+interface DiffCommandOptions extends ConfiguredOptions {
   readonly bucket?: string;
   readonly limit: number;
   readonly all?: boolean;
@@ -37,9 +38,9 @@ const DEFAULT_LIMIT = 100;
 
 /** `cairn checkpoint diff`. */
 export const addCheckpointDiff: AddCommand = (parent, terminal) => {
-  describeCommand(
+  describeConfiguredCommand(
     parent.command("diff <before> <after>"),
-    "Tell which documents differ between two checkpoints (paths; of a folder: its newest)",
+    "Tell which documents differ between two checkpoints (paths; of a folder: its newest; with -f also names in the configured store)",
     ["cairn checkpoint diff ./checkpoints/checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e ./checkpoints"],
   )
     .option("--bucket <bucket>", "of this bucket alone")
@@ -53,7 +54,7 @@ export const addCheckpointDiff: AddCommand = (parent, terminal) => {
       try {
         for (const [at, place] of [before, after].entries()) {
           const dir = join(staging, String(at));
-          opened.push(await unpack(place, dir, signal, terminal));
+          opened.push(await unpack(place, dir, options, signal, terminal));
         }
         const [left, right] = opened;
         if (left !== undefined && right !== undefined) {
@@ -70,13 +71,14 @@ export const addCheckpointDiff: AddCommand = (parent, terminal) => {
 async function unpack(
   place: string,
   dir: string,
+  options: DiffCommandOptions,
   signal: AbortSignal,
   terminal: Terminal,
 ): Promise<Unpacked> {
   const provider = levelProvider();
   let display: ProgressDisplay | undefined;
   try {
-    return await withCheckpointPlace(place, terminal, async ({ store, name: inPlace }) => {
+    return await withCheckpoints(place, options, terminal, async ({ store, name: inPlace }) => {
       const { name } = await chooseCheckpoint(store, inPlace, undefined, signal);
       const { restored, skipped } = await restoreCheckpoint({
         stores: [store],

@@ -1,14 +1,11 @@
 import { listCheckpoints } from "@cairn/checkpoint";
 import type { CheckpointSummary } from "@cairn/client";
 import { checkpointSummary } from "../../checkpoints/checkpoint-summary.ts";
-import { withCheckpointPlace } from "../places/checkpoint-place.ts";
+import type { CheckpointPlace } from "../places/checkpoint-place.ts";
+import { checkpointSource, withCheckpoints } from "../places/checkpoint-source.ts";
 import { formatTable } from "../terminal/columns.ts";
-import {
-  type AddCommand,
-  describeNodeCommand,
-  type NodeOptions,
-  withNode,
-} from "../options/command-options.ts";
+import { type AddCommand, describeNodeCommand, type NodeOptions } from "../options/command-options.ts";
+import { withNode } from "../options/node-address.ts";
 import { formatBytes, formatCount, formatRelative } from "../terminal/quantities.ts";
 import { printable, type Terminal, write, writeLine, tell } from "../terminal/terminal.ts";
 
@@ -16,24 +13,27 @@ import { printable, type Terminal, write, writeLine, tell } from "../terminal/te
 export const addCheckpointList: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("list [folder]"),
-    "List the checkpoints of a node's store, or of a folder, newest first",
-    ["cairn checkpoint list", "cairn checkpoint list ./cairn-data/checkpoints --json"],
+    "List the checkpoints of a node's store, of the configured store without its node (-f), or of a folder, newest first",
+    [
+      "cairn checkpoint list",
+      "cairn checkpoint list -f cairn.edn",
+      "cairn checkpoint list ./cairn-data/checkpoints --json",
+    ],
   ).action(async (folder: string | undefined, options: NodeOptions) => {
-    const found = await (folder === undefined
+    const isInNode = folder === undefined && checkpointSource(folder, options).kind === "node";
+    const found = await (isInNode
       ? withNode(terminal, options, (node) => node.json({ path: "/api/v1/checkpoints" }))
-      : listFolder(folder, terminal));
+      : withCheckpoints(folder, options, terminal, (place) => listPlace(place, terminal)));
     await writeList(terminal, found as CheckpointSummary[], options);
   });
 };
 
-function listFolder(folder: string, terminal: Terminal): Promise<CheckpointSummary[]> {
-  return withCheckpointPlace(folder, terminal, async ({ store, name }) => {
-    const { checkpoints, skipped } = await listCheckpoints(store);
-    for (const one of skipped) {
-      await tell(terminal, `skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}`);
-    }
-    return checkpoints.filter((one) => name === undefined || one.name === name).map(checkpointSummary);
-  });
+async function listPlace({ store, name }: CheckpointPlace, terminal: Terminal): Promise<CheckpointSummary[]> {
+  const { checkpoints, skipped } = await listCheckpoints(store);
+  for (const one of skipped) {
+    await tell(terminal, `skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}`);
+  }
+  return checkpoints.filter((one) => name === undefined || one.name === name).map(checkpointSummary);
 }
 
 async function writeList(

@@ -17,17 +17,18 @@ import { chooseLog, withCheckpointPlace } from "../places/checkpoint-place.ts";
 import { formatTable } from "../terminal/columns.ts";
 import {
   type AddCommand,
-  describeCommand,
-  type OutputOptions,
+  describeConfiguredCommand,
+  type ConfiguredOptions,
   wholeNumber,
 } from "../options/command-options.ts";
-import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
+import { isConfigured } from "../options/configuration.ts";
 import { formatBytes, formatCount, formatNumberOf, formatRelative } from "../terminal/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { noStore } from "../places/configured-system.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 
-interface PruneCommandOptions extends ConfigurationOptions, OutputOptions {
+interface PruneCommandOptions extends ConfiguredOptions {
   readonly dryRun?: boolean;
   readonly log?: string;
   readonly otherLogs?: boolean;
@@ -39,15 +40,13 @@ interface PruneCommandOptions extends ConfigurationOptions, OutputOptions {
 
 /** `cairn checkpoint prune`. */
 export const addCheckpointPrune: AddCommand = (parent, terminal) => {
-  configurationOptions(
-    describeCommand(
-      parent.command("prune [folder]"),
-      "Remove old checkpoints and leftovers from a folder, or from the configured store (then each is compared with the log)",
-      [
-        "cairn checkpoint prune ./cairn-data/checkpoints --retain-at-least 3 --dry-run",
-        "cairn checkpoint prune -f cairn.edn --other-logs",
-      ],
-    ),
+  describeConfiguredCommand(
+    parent.command("prune [folder]"),
+    "Remove old checkpoints and leftovers from a folder, or from the configured store (then each is compared with the log)",
+    [
+      "cairn checkpoint prune ./cairn-data/checkpoints --retain-at-least 3 --dry-run",
+      "cairn checkpoint prune -f cairn.edn --other-logs",
+    ],
   )
     .option("--dry-run", "only say what would go and what stays, and why")
     .option("--retain-newer-than <duration>", "those younger than this stay (default: the configured policy)")
@@ -57,9 +56,7 @@ export const addCheckpointPrune: AddCommand = (parent, terminal) => {
     .option("--lost", "with the configuration: those that hold what the log lost go too")
     .option("--damaged", "checkpoints that cannot be used go too")
     .action(async (place: string | undefined, options: PruneCommandOptions) => {
-      const { file, edn, configJson } = options;
-      const configured = [file, edn, configJson].some((one) => one !== undefined);
-      const done = await (place === undefined || configured
+      const done = await (place === undefined || isConfigured(options)
         ? withLog(options, terminal, (log, system) => pruneByLog(log, system, place, options, terminal))
         : inFolder(place, terminal, async (store) => {
             const logId = await chooseLog(store, options.log);
@@ -219,10 +216,6 @@ function table(
     ];
   });
   return formatTable(["", "NAME", "TX", "SIZE", "TAKEN", "WHY"], rows, ["TX", "SIZE"]);
-}
-
-function noStore(): UsageError {
-  return new UsageError("The configuration has no checkpoint store.", "Name the folder to prune.");
 }
 
 function oneNamed(name: string): UsageError {

@@ -4,11 +4,12 @@ import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { restoreCheckpoint, type RestoreResult } from "@cairn/checkpoint";
 import { systemErrorCode } from "@cairn/kv";
-import { type CheckpointPlace, chooseLog, withCheckpointPlace } from "../places/checkpoint-place.ts";
+import { type CheckpointPlace, chooseLog } from "../places/checkpoint-place.ts";
+import { withCheckpoints } from "../places/checkpoint-source.ts";
 import {
   type AddCommand,
-  describeCommand,
-  type OutputOptions,
+  type ConfiguredOptions,
+  describeConfiguredCommand,
   wholeNumber,
 } from "../options/command-options.ts";
 import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
@@ -18,7 +19,7 @@ import { noneOf, planRestore, type RestoreSelection, tellRestorePlan, tooNew } f
 import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-interface RestoreCommandOptions extends OutputOptions {
+interface RestoreCommandOptions extends ConfiguredOptions {
   readonly name?: string;
   readonly log?: string;
   readonly atTx?: number;
@@ -28,10 +29,11 @@ interface RestoreCommandOptions extends OutputOptions {
 
 /** `cairn checkpoint restore`. */
 export const addCheckpointRestore: AddCommand = (parent, terminal) => {
-  describeCommand(
-    parent.command("restore <store>"),
-    "Write the index files of the newest checkpoint of a folder, verified, to a new directory",
+  describeConfiguredCommand(
+    parent.command("restore [store]"),
+    "Write the index files of the newest checkpoint of a folder, or of the configured store, verified, to a new directory",
     [
+      "cairn checkpoint restore -f cairn.edn -o ./restored",
       "cairn checkpoint restore ./cairn-data/checkpoints -o ./restored",
       "cairn checkpoint restore ./cairn-data/checkpoints --at-tx 1200 -o ./restored --dry-run",
     ],
@@ -44,14 +46,14 @@ export const addCheckpointRestore: AddCommand = (parent, terminal) => {
       "only say which one it would be, what is passed over and why, and whether there is room",
     )
     .requiredOption("-o, --output <directory>", "where to; must not exist or be empty")
-    .action(async (place: string, options: RestoreCommandOptions) => {
+    .action(async (place: string | undefined, options: RestoreCommandOptions) => {
       const target = resolve(terminal.cwd, options.output);
       if (options.dryRun === true) {
-        return await withCheckpointPlace(place, terminal, async (found) =>
+        return await withCheckpoints(place, options, terminal, async (found) =>
           tellRestorePlan(await planRestore(await select(found, options), target), options, terminal),
         );
       }
-      const restored = await withCheckpointPlace(place, terminal, (found) =>
+      const restored = await withCheckpoints(place, options, terminal, (found) =>
         restore(found, target, options, terminal),
       );
       const { name, manifest } = restored;

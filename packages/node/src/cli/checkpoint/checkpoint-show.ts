@@ -1,14 +1,11 @@
 import type { CheckpointListing } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import type { CheckpointSummary } from "@cairn/client";
-import { findCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
+import { findCheckpoint } from "../places/checkpoint-place.ts";
+import { checkpointSource, withCheckpoints } from "../places/checkpoint-source.ts";
 import { formatFields } from "../terminal/columns.ts";
-import {
-  type AddCommand,
-  describeNodeCommand,
-  type NodeOptions,
-  withNode,
-} from "../options/command-options.ts";
+import { type AddCommand, describeNodeCommand, type NodeOptions } from "../options/command-options.ts";
+import { withNode } from "../options/node-address.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 import {
   formatBytes,
@@ -22,20 +19,21 @@ import { printableLines, writeJson, writeLine } from "../terminal/terminal.ts";
 /** `cairn checkpoint show`. */
 export const addCheckpointShow: AddCommand = (parent, terminal) => {
   describeNodeCommand(
-    parent.command("show <checkpoint>"),
-    "Show a checkpoint: a name in the node's store, or a path (of a folder: its newest)",
+    parent.command("show [checkpoint]"),
+    "Show a checkpoint (default: the newest): a name in the node's store, or in the configured one without its node (-f), or a path",
     [
       "cairn checkpoint show ./cairn-data/checkpoints",
+      "cairn checkpoint show -f cairn.edn",
       "cairn checkpoint show checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e",
     ],
-  ).action(async (place: string, options: NodeOptions) => {
-    // A checkpoint's name has no slash; what has one, or does not begin like a name, is a path.
-    if (place.startsWith("checkpoint-") && !place.includes("/")) {
-      const found = await withNode(terminal, options, (node) => findInNode(node, place));
+  ).action(async (place: string | undefined, options: NodeOptions) => {
+    const from = checkpointSource(place, options);
+    if (from.kind === "node") {
+      const found = await withNode(terminal, options, (node) => findInNode(node, from.name));
       if (options.json === true) return writeJson(terminal.stdout, found);
       return writeLine(terminal.stdout, printableLines(formatFields(summaryFields(found))));
     }
-    const found = await withCheckpointPlace(place, terminal, ({ store, name }) =>
+    const found = await withCheckpoints(place, options, terminal, ({ store, name }) =>
       findCheckpoint(store, name),
     );
     if (options.json === true) return writeJson(terminal.stdout, found);
@@ -43,13 +41,18 @@ export const addCheckpointShow: AddCommand = (parent, terminal) => {
   });
 };
 
-async function findInNode(node: NodeClient, name: string): Promise<CheckpointSummary> {
+/** The one of that name, or the newest. */
+async function findInNode(node: NodeClient, name: string | undefined): Promise<CheckpointSummary> {
   const all = (await node.json({ path: "/api/v1/checkpoints" })) as CheckpointSummary[];
-  const found = all.find((checkpoint) => checkpoint.name === name);
+  const found = name === undefined ? all[0] : all.find((checkpoint) => checkpoint.name === name);
   if (found !== undefined) return found;
-  throw new CairnError("CHECKPOINT_NOT_FOUND", `The node's store has no checkpoint ${name}.`, {
-    hint: "cairn checkpoint list lists what it has; a file of this folder goes as ./checkpoint-….",
-  });
+  throw new CairnError(
+    "CHECKPOINT_NOT_FOUND",
+    `The node's store has no checkpoint${name === undefined ? "" : ` ${name}`}.`,
+    {
+      hint: "cairn checkpoint list lists what it has; a file of this folder goes as ./checkpoint-….",
+    },
+  );
 }
 
 type Fields = (readonly [name: string, value: string])[];

@@ -23,23 +23,20 @@ import {
   findCheckpoint,
   withCheckpointPlace,
 } from "../places/checkpoint-place.ts";
-import {
-  type AddCommand,
-  describeNodeCommand,
-  type NodeOptions,
-  withNode,
-} from "../options/command-options.ts";
-import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
+import { type AddCommand, describeNodeCommand, type NodeOptions } from "../options/command-options.ts";
+import { withNode } from "../options/node-address.ts";
+import { isConfigured } from "../options/configuration.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
 import { formatCount } from "../terminal/quantities.ts";
-import { UsageError } from "../terminal/report-error.ts";
+import { checkpointSource } from "../places/checkpoint-source.ts";
+import { noStore } from "../places/configured-system.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-interface VerifyCommandOptions extends NodeOptions, ConfigurationOptions {
+interface VerifyCommandOptions extends NodeOptions {
   readonly mark: boolean;
   readonly log?: string;
   readonly staging?: string;
@@ -60,16 +57,14 @@ interface Target {
 
 /** `cairn checkpoint verify`. */
 export const addCheckpointVerify: AddCommand = (parent, terminal) => {
-  configurationOptions(
-    describeNodeCommand(
-      parent.command("verify [checkpoint]"),
-      "Read a checkpoint back, open it, digest its content, and mark it: a path (of a folder: its newest), else by a node",
-      [
-        "cairn checkpoint verify ./cairn-data/checkpoints",
-        "cairn checkpoint verify -f cairn.edn",
-        "cairn checkpoint verify --url http://10.0.0.7:3000",
-      ],
-    ),
+  describeNodeCommand(
+    parent.command("verify [checkpoint]"),
+    "Read a checkpoint back, open it, digest its content, and mark it: a path (of a folder: its newest), else by a node",
+    [
+      "cairn checkpoint verify ./cairn-data/checkpoints",
+      "cairn checkpoint verify -f cairn.edn",
+      "cairn checkpoint verify --url http://10.0.0.7:3000",
+    ],
   )
     .option("--no-mark", "not by a node: write no mark into the store")
     .option("--log <id>", "of this log, where a folder has checkpoints of several")
@@ -100,33 +95,29 @@ function verifyWhere(
   options: VerifyCommandOptions,
   terminal: Terminal,
 ): Promise<Verified> {
-  const { file, edn, configJson } = options;
-  // A checkpoint's name has no slash; what has one, or does not begin like a name, is a path.
-  const isName = place !== undefined && place.startsWith("checkpoint-") && !place.includes("/");
-  if (file !== undefined || edn !== undefined || configJson !== undefined) {
-    return withLog(options, terminal, async (log, { checkpointer, kvProvider: provider }) => {
-      if (place !== undefined && !isName) {
-        return await withCheckpointPlace(place, terminal, (at) =>
-          verify({ place: at, log, provider }, options, terminal),
-        );
-      }
-      if (checkpointer === undefined) {
-        throw new UsageError("The configuration has no checkpoint store.", "Name the checkpoint's path.");
-      }
-      const { store } = checkpointer;
-      try {
-        return await verify({ place: { store, name: place }, log, provider }, options, terminal);
-      } finally {
-        await store.close();
-      }
-    });
+  const from = checkpointSource(place, options);
+  if (from.kind === "node") {
+    return withNode(terminal, options, (node) => verifyInNode(node, from.name ?? "newest"));
   }
-  if (place === undefined || isName) {
-    return withNode(terminal, options, (node) => verifyInNode(node, place ?? "newest"));
+  if (from.kind === "path" && !isConfigured(options)) {
+    return withCheckpointPlace(from.path, terminal, (at) =>
+      verify({ place: at, provider: levelProvider() }, options, terminal),
+    );
   }
-  return withCheckpointPlace(place, terminal, (at) =>
-    verify({ place: at, provider: levelProvider() }, options, terminal),
-  );
+  return withLog(options, terminal, async (log, { checkpointer, kvProvider: provider }) => {
+    if (from.kind === "path") {
+      return await withCheckpointPlace(from.path, terminal, (at) =>
+        verify({ place: at, log, provider }, options, terminal),
+      );
+    }
+    if (checkpointer === undefined) throw noStore();
+    const { store } = checkpointer;
+    try {
+      return await verify({ place: { store, name: from.name }, log, provider }, options, terminal);
+    } finally {
+      await store.close();
+    }
+  });
 }
 
 async function verifyInNode(node: NodeClient, name: string): Promise<Verified> {

@@ -5,8 +5,8 @@ import {
   type ReadOptions,
   readQuery,
   wholeNumber,
-  withNode,
 } from "../options/command-options.ts";
+import { withNode } from "../options/node-address.ts";
 import type { RecordedEvent } from "../../index/read/event-reads.ts";
 import { writeJson, writeLine, tell } from "../terminal/terminal.ts";
 

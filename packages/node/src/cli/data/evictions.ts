@@ -5,8 +5,8 @@ import {
   describeNodeCommand,
   type NodeOptions,
   wholeNumber,
-  withNode,
 } from "../options/command-options.ts";
+import { withNode } from "../options/node-address.ts";
 import { pages } from "../requests/documents.ts";
 import { writeJson, writeLine, tell } from "../terminal/terminal.ts";
 

@@ -4,8 +4,8 @@ import {
   describeReadCommand,
   type ReadOptions,
   readQuery,
-  withNode,
 } from "../options/command-options.ts";
+import { withNode } from "../options/node-address.ts";
 import { documentRequest } from "../requests/documents.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 

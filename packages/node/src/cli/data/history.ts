@@ -3,9 +3,9 @@ import {
   describeReadCommand,
   type ReadOptions,
   readQuery,
-  withNode,
   wholeNumber,
 } from "../options/command-options.ts";
+import { withNode } from "../options/node-address.ts";
 import { withoutHeading } from "../terminal/columns.ts";
 import { documentRequest, pages, type TellableVersion, versionTable } from "../requests/documents.ts";
 import { write, writeLine } from "../terminal/terminal.ts";

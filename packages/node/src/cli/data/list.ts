@@ -4,9 +4,9 @@ import {
   describeReadCommand,
   type ReadOptions,
   readQuery,
-  withNode,
   wholeNumber,
 } from "../options/command-options.ts";
+import { withNode } from "../options/node-address.ts";
 import { bucketPath, pages } from "../requests/documents.ts";
 import { type Output, printable, write, writeLine, tell } from "../terminal/terminal.ts";
 

@@ -3,9 +3,9 @@ import {
   type AddCommand,
   describeNodeCommand,
   type NodeOptions,
-  withNode,
   wholeNumber,
 } from "../options/command-options.ts";
+import { withNode } from "../options/node-address.ts";
 import { interruptible, InterruptedError } from "../terminal/interrupt.ts";
 import { openInput } from "../terminal/input.ts";
 import { loadTransactions, type LoadProgress } from "../requests/load-transactions.ts";

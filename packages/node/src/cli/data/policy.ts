@@ -11,8 +11,8 @@ import {
   type ReadOptions,
   readQuery,
   wholeNumber,
-  withNode,
 } from "../options/command-options.ts";
+import { withNode } from "../options/node-address.ts";
 import { readJsonInput } from "../terminal/input.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { writeJson, writeLine, tell } from "../terminal/terminal.ts";

@@ -5,9 +5,9 @@ import {
   addGroup,
   describeNodeCommand,
   type NodeOptions,
-  withNode,
   wholeNumber,
 } from "../options/command-options.ts";
+import { withNode } from "../options/node-address.ts";
 import { documentRequest } from "../requests/documents.ts";
 import { readJsonArgument, readJsonInput } from "../terminal/input.ts";
 import { UsageError } from "../terminal/report-error.ts";

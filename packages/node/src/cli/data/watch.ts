@@ -1,19 +1,12 @@
 import type { ClientTransaction } from "@cairn/client";
 import { shorten } from "../terminal/columns.ts";
-import {
-  type AddCommand,
-  describeCommand,
-  type OutputOptions,
-  withNodes,
-  wholeNumber,
-} from "../options/command-options.ts";
+import { type AddCommand, describeNodesCommand, wholeNumber } from "../options/command-options.ts";
+import { type NodesOptions, withNodes } from "../options/node-address.ts";
 import { followWatch } from "../requests/follow-watch.ts";
 import { formatTime } from "../terminal/quantities.ts";
 import { printable, writeLine, tell } from "../terminal/terminal.ts";
 
-interface WatchOptions extends OutputOptions {
-  readonly url?: readonly string[];
-  readonly token?: string;
+interface WatchOptions extends NodesOptions {
   readonly namespace?: string;
   readonly from?: number;
   readonly limit?: number;
@@ -21,7 +14,7 @@ interface WatchOptions extends OutputOptions {
 
 /** `cairn watch`. */
 export const addWatch: AddCommand = (parent, terminal) => {
-  describeCommand(
+  describeNodesCommand(
     parent.command("watch [bucket]"),
     "Print every change as it comes, each once and in order",
     [
@@ -32,12 +25,6 @@ export const addWatch: AddCommand = (parent, terminal) => {
     .option("--namespace <namespace>", "only of this namespace")
     .option("--from <tx>", "begin after this transaction (default: now)", wholeNumber("--from", 0))
     .option("--limit <count>", "end after so many transactions", wholeNumber("--limit", 1))
-    .option(
-      "--url <url>",
-      "a node's address (CAIRN_URL; default http://127.0.0.1:3000); given several times, the next one goes on where one fails",
-      (url: string, before: readonly string[] = []) => [...before, url],
-    )
-    .option("--token <token>", "the nodes' auth-token (CAIRN_AUTH_TOKEN)")
     .action(async (bucket: string | undefined, options: WatchOptions) => {
       const { namespace, from, limit = Infinity, json = false } = options;
       const stop = new AbortController();
@@ -47,7 +34,7 @@ export const addWatch: AddCommand = (parent, terminal) => {
         if (!json) void tell(terminal, printable(`${why} Going on ${where}.`));
       };
       try {
-        await withNodes(terminal, options.url, options.token, async (nodes) => {
+        await withNodes(terminal, options, async (nodes) => {
           let shown = 0;
           const following = { bucket, namespace, from, signal: stop.signal, onLeft };
           for await (const { transaction, json: line } of followWatch(nodes, following)) {

@@ -38,12 +38,16 @@ interface Sound {
 /** `cairn db check`. */
 export const addDbCheck: AddCommand = (parent, terminal) => {
   describeDbCommand(
-    parent.command("check <place>"),
+    parent.command("check [place]"),
     "Compare every table with its checksums and every row with the rest; says what is wrong and where, with exit code 1",
-    ["cairn db check ./cairn-data/node-1-index", "cairn db check s3://bucket/prefix --json"],
+    [
+      "cairn db check ./cairn-data/node-1-index",
+      "cairn db check -f cairn.edn",
+      "cairn db check s3://bucket/prefix --json",
+    ],
   )
     .option("--limit <count>", "print so many problems at most", wholeNumber("--limit", 1), 100)
-    .action(async (place: string, options: CheckOptions) => {
+    .action(async (place: string | undefined, options: CheckOptions) => {
       const report = new Report(options, terminal);
       const source = await withDbCopy(place, options, terminal, async (copy) => {
         const sound = await check(copy, options, report, terminal);

@@ -33,12 +33,12 @@ interface Compacted {
 /** `cairn db compact`. */
 export const addDbCompact: AddCommand = (parent, terminal) => {
   describeDbCommand(
-    parent.command("compact <place>"),
+    parent.command("compact [place]"),
     "Write a new copy of a LevelDB without what was overwritten or deleted in it",
     ["cairn db compact ./cairn-data/node-1-index -o ./compacted"],
   )
     .requiredOption("-o, --output <directory>", "where to; must not exist or be empty")
-    .action(async (place: string, options: CompactOptions) => {
+    .action(async (place: string | undefined, options: CompactOptions) => {
       const target = resolve(terminal.cwd, options.output);
       await requireEmpty(target);
       const done = await withDb(place, options, terminal, (db) => compactTo(target, db));

@@ -11,9 +11,10 @@ import {
   systemErrorCode,
 } from "@cairn/kv";
 import { judgeFormat } from "../../checkpoints/accept-checkpoint.ts";
-import { chooseCheckpoint, noCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
-import type { OutputOptions } from "../options/command-options.ts";
-import { type DbPlace, findDbPlace } from "./db-place.ts";
+import { chooseCheckpoint, noCheckpoint } from "../places/checkpoint-place.ts";
+import { withCheckpoints } from "../places/checkpoint-source.ts";
+import type { ConfiguredOptions } from "../options/command-options.ts";
+import { configuredIndex, type DbPlace, findDbPlace } from "./db-place.ts";
 import { showProgress } from "../terminal/progress-display.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
@@ -21,7 +22,7 @@ import type { Terminal } from "../terminal/terminal.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
 /** What every command that looks at a database takes. */
-export interface DbOptions extends OutputOptions {
+export interface DbOptions extends ConfiguredOptions {
   /** A folder, relative to the working directory; where {@link makeStaging} finds best when left out. */
   readonly staging?: string;
   /** Of this log (its id), where a folder has checkpoints of several. */
@@ -43,22 +44,23 @@ export interface DbCopy {
 }
 
 /**
- * Runs `use` with a copy of the database at `place`: of a LevelDB a capture, whose tables are links where the file system allows, of
+ * Runs `use` with a copy of the database at `place`, or of the index of the configured node: of a LevelDB a capture, whose tables are links where the file system allows, of
  * a checkpoint a restore. Neither takes a lock nor writes to the place. At the signal that ends the command `signal` is aborted; the copy is removed at the end.
  */
 export async function withDbCopy<T>(
-  place: string,
-  options: Pick<DbOptions, "staging" | "log">,
+  asked: string | undefined,
+  options: DbOptions,
   terminal: Terminal,
   use: (copy: DbCopy) => Promise<T>,
 ): Promise<T> {
+  const place = asked ?? (await configuredIndex(options, terminal));
   const found = await findDbPlace(place, terminal);
   const staging = await makeStaging(found, options.staging, terminal);
   const { signal, forget } = interruptible(terminal, "what was looked at is as it was");
   const dir = join(staging, "copy");
   try {
     if (found.kind === "checkpoint") {
-      const { name, manifest } = await restore(place, { staging, dir, log: options.log }, signal, terminal);
+      const { name, manifest } = await restore(place, { staging, dir, options }, signal, terminal);
       return await use({ kind: found.kind, source: name, dir, manifest, signal });
     }
     await capture(found.dir, dir);
@@ -120,16 +122,17 @@ async function requireTables(source: string, cause: CairnError): Promise<void> {
 interface Target {
   readonly staging: string;
   readonly dir: string;
-  readonly log: string | undefined;
+  readonly options: DbOptions;
 }
 
 function restore(
   place: string,
-  { staging, dir, log }: Target,
+  { staging, dir, options }: Target,
   signal: AbortSignal,
   terminal: Terminal,
 ): Promise<{ name: string; manifest: Manifest }> {
-  return withCheckpointPlace(place, terminal, async ({ store, name: inPlace }) => {
+  return withCheckpoints(place, options, terminal, async ({ store, name: inPlace }) => {
+    const { log } = options;
     if (inPlace !== undefined && log !== undefined) {
       throw new UsageError("--log chooses a checkpoint, and one is named already.");
     }

@@ -5,18 +5,24 @@ import { parseDocumentKey } from "../../text/document-key.ts";
 import { type AddCommand, wholeNumber } from "../options/command-options.ts";
 import { withoutHeading } from "../terminal/columns.ts";
 import type { DbOptions } from "./db-copy.ts";
+import { placeFirst } from "./db-place.ts";
 import { describeDbCommand, withIndex } from "./db-reader.ts";
 import { versionTable } from "../requests/documents.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 
 /** `cairn db get`. */
 export const addDbGet: AddCommand = (parent, terminal) => {
-  describeDbCommand(parent.command("get <place> <bucket> <key>"), "Print a document", [
-    "cairn db get ./cairn-data/node-1-index pods default/web-0",
-    "cairn db get ./cairn-data/checkpoints pods web-0 --as-of 1200",
-  ])
+  describeDbCommand(
+    parent.command("get <place...>").usage("[options] [place] <bucket> <key>"),
+    "Print a document",
+    [
+      "cairn db get ./cairn-data/node-1-index pods default/web-0",
+      "cairn db get ./cairn-data/checkpoints pods web-0 --as-of 1200",
+    ],
+  )
     .option("--as-of <tx-or-time>", "as it was at a transaction or a time")
-    .action(async (place: string, bucket: string, key: string, options: DbOptions & { asOf?: string }) => {
+    .action(async (given: readonly string[], options: DbOptions & { asOf?: string }) => {
+      const [place, bucket = "", key = ""] = placeFirst(given, ["bucket", "key"], 2, options);
       const wanted = parseDocumentKey(bucket, key);
       const asOf = options.asOf === undefined ? undefined : parseAsOf(options.asOf, "--as-of");
       const found = await withIndex(place, options, terminal, async ({ kv, state }) => {
@@ -34,12 +40,13 @@ export const addDbGet: AddCommand = (parent, terminal) => {
 /** `cairn db history`. */
 export const addDbHistory: AddCommand = (parent, terminal) => {
   describeDbCommand(
-    parent.command("history <place> <bucket> <key>"),
+    parent.command("history <place...>").usage("[options] [place] <bucket> <key>"),
     "List the versions of a document, newest first",
     ["cairn db history ./cairn-data/node-1-index pods default/web-0 --limit 5"],
   )
     .option("--limit <count>", "at most so many", wholeNumber("--limit", 1), 100)
-    .action(async (place: string, bucket: string, key: string, options: DbOptions & { limit: number }) => {
+    .action(async (given: readonly string[], options: DbOptions & { limit: number }) => {
+      const [place, bucket = "", key = ""] = placeFirst(given, ["bucket", "key"], 2, options);
       const wanted = parseDocumentKey(bucket, key);
       await withIndex(place, options, terminal, async ({ kv, state }) => {
         const index = await IndexStore.open(kv, state);

@@ -4,6 +4,7 @@ import { rowName } from "../../index/rows/row-names.ts";
 import { checkedVersion, versionValueRevision } from "../../index/rows/version-values.ts";
 import { type AddCommand, wholeNumber } from "../options/command-options.ts";
 import type { DbOptions } from "./db-copy.ts";
+import { placeFirst } from "./db-place.ts";
 import { describeDbCommand, type OpenedDb, withDb, withIndex } from "./db-reader.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { printable, type Terminal, tell, write } from "../terminal/terminal.ts";
@@ -18,7 +19,7 @@ interface KeysOptions extends DbOptions {
 /** `cairn db keys`. */
 export const addDbKeys: AddCommand = (parent, terminal) => {
   describeDbCommand(
-    parent.command("keys <place> [bucket]"),
+    parent.command("keys [place...]").usage("[options] [place] [bucket]"),
     "Print the keys of the documents, one a line, in key order",
     [
       "cairn db keys ./cairn-data/node-1-index pods --namespace default --prefix web-",
@@ -29,7 +30,8 @@ export const addDbKeys: AddCommand = (parent, terminal) => {
     .option("--prefix <prefix>", "only names that begin with it")
     .option("--limit <count>", "at most so many (default: all)", wholeNumber("--limit", 1))
     .option("--raw", "every row of the LevelDB, of whatever kind: its key and its value's size")
-    .action(async (place: string, bucket: string | undefined, options: KeysOptions) => {
+    .action(async (given: readonly string[], options: KeysOptions) => {
+      const [place, bucket] = placeFirst(given, ["bucket"], 0, options);
       const { namespace, prefix, raw } = options;
       if (raw === true && (bucket ?? namespace ?? prefix) !== undefined) {
         throw new UsageError(

@@ -3,13 +3,44 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseCheckpointName } from "@cairn/checkpoint";
 import { CairnError, systemErrorCode } from "@cairn/kv";
+import { requireConfig } from "../../config/read-config.ts";
+import { bucketProblem } from "../../text/document-key.ts";
 import { nameInPath } from "../places/checkpoint-place.ts";
+import { type ConfigurationOptions, isConfigured, readConfiguration } from "../options/configuration.ts";
+import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
 /** What a place on the command line turned out to be. `dir`: where its LevelDB lies. */
 export type DbPlace =
   | { readonly kind: "db-dir" | "LevelDB"; readonly dir: string }
   | { readonly kind: "checkpoint" };
+
+/** The index of the node that the configuration describes. */
+export async function configuredIndex(options: ConfigurationOptions, terminal: Terminal): Promise<string> {
+  return requireConfig(await readConfiguration(options, terminal)).dbDir;
+}
+
+/**
+ * The place on the command line, left out where it begins with a bucket, and the arguments behind it, of which there are at least
+ * `required`. Where one argument may be either, it is a bucket only beside a configuration.
+ */
+export function placeFirst(
+  given: readonly string[],
+  names: readonly string[],
+  required: number,
+  options: ConfigurationOptions,
+): readonly (string | undefined)[] {
+  const [first] = given;
+  const isBucket = first !== undefined && bucketProblem(first) === undefined;
+  const isShort = given.length === names.length && (given.length <= required || isConfigured(options));
+  const all = isBucket && isShort ? [undefined, ...given] : given;
+  const count = Math.max(0, all.length - 1);
+  if (count < required) throw new UsageError(`Missing required argument '${names[count]}'.`);
+  if (count > names.length) {
+    throw new UsageError(`Too many arguments: expected PLACE and ${names.join(", ")} at most.`);
+  }
+  return all;
+}
 
 /** What `place` is: a db-dir, a LevelDB, or a checkpoint (one by name, of a folder or of S3 its newest); `NOT_FOUND`. */
 export async function findDbPlace(place: string, terminal: Terminal): Promise<DbPlace> {

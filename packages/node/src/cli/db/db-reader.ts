@@ -13,7 +13,7 @@ import {
 import { type IndexState, readState } from "../../index/rows/index-state.ts";
 import { STATE_ROW_KEY } from "../../index/rows/row-keys.ts";
 import { type DbCopy, type DbOptions, withDbCopy } from "./db-copy.ts";
-import { describeCommand } from "../options/command-options.ts";
+import { describeConfiguredCommand } from "../options/command-options.ts";
 import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
 import { formatCount } from "../terminal/quantities.ts";
 import { type Terminal } from "../terminal/terminal.ts";
@@ -24,11 +24,15 @@ export function describeDbCommand(
   description: string,
   examples: readonly string[],
 ): Command {
-  return describeCommand(command, description, examples)
+  return describeConfiguredCommand(command, description, examples)
+    .addHelpText("after", LEFT_OUT)
     .option("--staging <directory>", "where the copy lies that is looked at (default: the temporary folder)")
     .option("--log <id>", "of this log, where a folder has checkpoints of several")
     .option("--no-checksums", "do not compare the tables with their checksums first");
 }
+
+const LEFT_OUT =
+  "\nWithout a place it is the index of the configured node; with a configuration (-f, -e, -j) the name of a checkpoint in its store will do, too.";
 
 /** A database that is looked at. */
 export interface OpenedDb {
@@ -40,7 +44,7 @@ export interface OpenedDb {
 
 /** Runs `use` with a copy of the database at `place`, opened, its tables compared with their checksums unless that is not wanted. */
 export function withDb<T>(
-  place: string,
+  place: string | undefined,
   options: DbOptions,
   terminal: Terminal,
   use: (db: OpenedDb) => Promise<T>,
@@ -54,7 +58,7 @@ export function withDb<T>(
 
 /** The same for an index of Cairn: `INDEX_VERSION`, and `INDEX_CORRUPT` for what is none. */
 export function withIndex<T>(
-  place: string,
+  place: string | undefined,
   options: DbOptions,
   terminal: Terminal,
   use: (index: OpenedDb & { readonly state: IndexState }) => Promise<T>,

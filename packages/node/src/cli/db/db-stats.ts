@@ -31,10 +31,10 @@ interface Files {
 /** `cairn db stats`. */
 export const addDbStats: AddCommand = (parent, terminal) => {
   describeDbCommand(
-    parent.command("stats <place>"),
+    parent.command("stats [place]"),
     "Count the rows of each kind and their bytes, and the files; reads everything once",
     ["cairn db stats ./cairn-data/node-1-index"],
-  ).action(async (place: string, options: DbOptions) => {
+  ).action(async (place: string | undefined, options: DbOptions) => {
     const stats = await withDbCopy(place, options, terminal, async (copy): Promise<Stats> => {
       // Before it is opened, which turns the log into a table.
       const files = await measureFiles(copy.dir);

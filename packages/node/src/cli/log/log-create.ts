@@ -1,24 +1,25 @@
 import { readLogIdentity, usedLog } from "../../log/log-identity.ts";
 import { encodeBirthRecord } from "../../transactions/transaction-codec.ts";
-import { type AddCommand, describeCommand, type OutputOptions } from "../options/command-options.ts";
-import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
+import {
+  type AddCommand,
+  describeConfiguredCommand,
+  type ConfiguredOptions,
+} from "../options/command-options.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 import { findLostLog, held, howToRecover, withLog } from "../places/log-place.ts";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { System } from "../../system/system.ts";
 
-interface CreateOptions extends ConfigurationOptions, OutputOptions {
+interface CreateOptions extends ConfiguredOptions {
   readonly empty?: boolean;
 }
 
 /** `cairn log create`. */
 export const addLogCreate: AddCommand = (parent, terminal) => {
-  configurationOptions(
-    describeCommand(
-      parent.command("create"),
-      "Begin a new log on purpose, and not by the first node that starts",
-      ["cairn log create -f cairn.edn", "cairn log create --empty -f cairn.edn"],
-    ),
+  describeConfiguredCommand(
+    parent.command("create"),
+    "Begin a new log on purpose, and not by the first node that starts",
+    ["cairn log create -f cairn.edn", "cairn log create --empty -f cairn.edn"],
   )
     .option("--empty", "begin with nothing, though checkpoints of a log of this name are there")
     .action(async (options: CreateOptions) => {

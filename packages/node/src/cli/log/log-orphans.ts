@@ -7,21 +7,22 @@ import { lastShared } from "../../join/last-shared.ts";
 import { orphanTransactions } from "../../join/orphan-transactions.ts";
 import type { TxId } from "@cairn/client";
 import type { TxLog } from "../../log/tx-log.ts";
-import { type AddCommand, describeCommand, type OutputOptions } from "../options/command-options.ts";
-import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
+import {
+  type AddCommand,
+  describeConfiguredCommand,
+  type ConfiguredOptions,
+} from "../options/command-options.ts";
 import { formatCount, formatNumberOf } from "../terminal/quantities.ts";
 import { printable, type Terminal, writeLine } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 
 /** `cairn log orphans`. */
 export const addLogOrphans: AddCommand = (parent, terminal) => {
-  configurationOptions(
-    describeCommand(
-      parent.command("orphans"),
-      "Print, as cairn load takes them, transactions that the log lost and only indexes moved aside know",
-      ["cairn log orphans -f cairn.edn > orphans.ndjson", "cairn load orphans.ndjson --await"],
-    ),
-  ).action(async (options: ConfigurationOptions & OutputOptions) => {
+  describeConfiguredCommand(
+    parent.command("orphans"),
+    "Print, as cairn load takes them, transactions that the log lost and only indexes moved aside know",
+    ["cairn log orphans -f cairn.edn > orphans.ndjson", "cairn load orphans.ndjson --await"],
+  ).action(async (options: ConfiguredOptions) => {
     await withLog(options, terminal, async (log, system) => {
       const { dbDir, kvProvider } = system;
       const identity = await readLogIdentity(log);

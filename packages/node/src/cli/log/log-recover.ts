@@ -18,14 +18,17 @@ import type { System } from "../../system/system.ts";
 import { encodeBirthRecord } from "../../transactions/transaction-codec.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { findCheckpoint, noCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
-import { type AddCommand, describeCommand, type OutputOptions } from "../options/command-options.ts";
-import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
+import {
+  type AddCommand,
+  describeConfiguredCommand,
+  type ConfiguredOptions,
+} from "../options/command-options.ts";
 import { formatCount } from "../terminal/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { withLog } from "../places/log-place.ts";
 
-interface RecoverOptions extends ConfigurationOptions, OutputOptions {
+interface RecoverOptions extends ConfiguredOptions {
   readonly from: string;
 }
 
@@ -41,15 +44,13 @@ interface Survivor {
 
 /** `cairn log recover`. */
 export const addLogRecover: AddCommand = (parent, terminal) => {
-  configurationOptions(
-    describeCommand(
-      parent.command("recover"),
-      "Begin a new log that goes on from a checkpoint, because the one it was taken of is gone for good",
-      [
-        "cairn log recover --from checkpoint-43-2026-11-20T07-47-12.080Z-0dfc87ab -f cairn.edn",
-        "cairn log recover --from ./cairn-data/checkpoints",
-      ],
-    ),
+  describeConfiguredCommand(
+    parent.command("recover"),
+    "Begin a new log that goes on from a checkpoint, because the one it was taken of is gone for good",
+    [
+      "cairn log recover --from checkpoint-43-2026-11-20T07-47-12.080Z-0dfc87ab -f cairn.edn",
+      "cairn log recover --from ./cairn-data/checkpoints",
+    ],
   )
     .requiredOption(
       "--from <checkpoint>",

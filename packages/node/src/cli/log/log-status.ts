@@ -1,20 +1,21 @@
 import { readLogIdentity } from "../../log/log-identity.ts";
 import { formatFields } from "../terminal/columns.ts";
-import { type AddCommand, describeCommand, type OutputOptions } from "../options/command-options.ts";
-import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
+import {
+  type AddCommand,
+  describeConfiguredCommand,
+  type ConfiguredOptions,
+} from "../options/command-options.ts";
 import { formatCount, formatTime } from "../terminal/quantities.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 
 /** `cairn log status`. */
 export const addLogStatus: AddCommand = (parent, terminal) => {
-  configurationOptions(
-    describeCommand(
-      parent.command("status"),
-      "Show which log the configuration names and what it holds, without a node",
-      ["NATS_URL=nats://10.0.0.7:4222 cairn log status", "cairn log status --json -f cairn.edn"],
-    ),
-  ).action(async (options: ConfigurationOptions & OutputOptions) => {
+  describeConfiguredCommand(
+    parent.command("status"),
+    "Show which log the configuration names and what it holds, without a node",
+    ["NATS_URL=nats://10.0.0.7:4222 cairn log status", "cairn log status --json -f cairn.edn"],
+  ).action(async (options: ConfiguredOptions) => {
     const status = await withLog(options, terminal, async (log, system) => {
       const identity = await readLogIdentity(log);
       if (identity === undefined) throw await noLog(log.name, system);

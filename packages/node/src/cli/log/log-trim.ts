@@ -3,26 +3,27 @@ import { parseDuration } from "../../text/duration.ts";
 import type { System } from "../../system/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { planTrim, trimLog, type TrimPlan } from "../../upkeep/plan-trim.ts";
-import { type AddCommand, describeCommand, type OutputOptions } from "../options/command-options.ts";
-import { type ConfigurationOptions, configurationOptions } from "../options/configuration.ts";
+import {
+  type AddCommand,
+  describeConfiguredCommand,
+  type ConfiguredOptions,
+} from "../options/command-options.ts";
 import { formatCount } from "../terminal/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 import { withLog } from "../places/log-place.ts";
 
-interface LogTrimOptions extends ConfigurationOptions, OutputOptions {
+interface LogTrimOptions extends ConfiguredOptions {
   readonly dryRun?: boolean;
   readonly keep?: string;
 }
 
 /** `cairn log trim`. */
 export const addLogTrim: AddCommand = (parent, terminal) => {
-  configurationOptions(
-    describeCommand(
-      parent.command("trim"),
-      "Remove old messages that a verified checkpoint in a shared store holds",
-      ["cairn log trim --dry-run -f cairn.edn", "cairn log trim --keep P3D -f cairn.edn"],
-    ),
+  describeConfiguredCommand(
+    parent.command("trim"),
+    "Remove old messages that a verified checkpoint in a shared store holds",
+    ["cairn log trim --dry-run -f cairn.edn", "cairn log trim --keep P3D -f cairn.edn"],
   )
     .option("--dry-run", "only say what would go, and why not more")
     .option(

@@ -7,13 +7,9 @@ import {
   describeNodeCommand,
   type NodeOptions,
   wholeNumber,
-  withNode,
 } from "../options/command-options.ts";
-import {
-  type ConfigurationOptions,
-  configurationOptions,
-  readConfiguration,
-} from "../options/configuration.ts";
+import { withNode } from "../options/node-address.ts";
+import { readConfiguration } from "../options/configuration.ts";
 import { parseDuration } from "../../text/duration.ts";
 import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -22,7 +18,7 @@ import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { withLog } from "../places/log-place.ts";
 import { requireNodes, viewCluster, writeCluster } from "./status-cluster.ts";
 
-interface StatusOptions extends NodeOptions, ConfigurationOptions {
+interface StatusOptions extends NodeOptions {
   readonly wait?: string;
   readonly cluster?: boolean;
   readonly digest?: boolean;
@@ -38,31 +34,30 @@ const EMBEDDED_LOG = "cairn.embedded/->tx-log";
 
 /** `cairn status`. */
 export const addStatus: AddCommand = (parent, terminal) => {
-  configurationOptions(
-    describeNodeCommand(parent.command("status"), "Show what a node is doing, or all nodes of a log", [
-      "cairn status",
-      "cairn status --wait PT1M && echo ready",
-      "cairn status --json --url http://10.0.0.7:3000",
-      "cairn status --cluster --digest -f cairn.edn",
-    ])
-      .option("--wait <duration>", "first wait, at most so long, until the node is there and ready")
-      .option("--cluster", "ask all nodes that have the configuration's log open")
-      .option("--digest", "with --cluster: compare their indexes at one transaction")
-      .option("--rebuild", "with --digest: also compare with a rebuild out of the log when all agree")
-      .option(
-        "--expect <nodes>",
-        "with --cluster: end with 1 when fewer nodes of the log answer",
-        wholeNumber("--expect", 1),
-      )
-      .option("--timeout <duration>", "with --cluster: how long to wait for nodes (default PT3S)"),
-  ).action(async (options: StatusOptions) => {
-    if (options.cluster === true) return await showCluster(options, terminal);
-    const needsCluster = (["digest", "rebuild", "timeout", "expect"] as const).find(
-      (name) => options[name] !== undefined,
-    );
-    if (needsCluster !== undefined) throw new UsageError(`--${needsCluster} needs --cluster.`);
-    return await showNode(options, terminal);
-  });
+  describeNodeCommand(parent.command("status"), "Show what a node is doing, or all nodes of a log", [
+    "cairn status",
+    "cairn status --wait PT1M && echo ready",
+    "cairn status --json --url http://10.0.0.7:3000",
+    "cairn status --cluster --digest -f cairn.edn",
+  ])
+    .option("--wait <duration>", "first wait, at most so long, until the node is there and ready")
+    .option("--cluster", "ask all nodes that have the configuration's log open")
+    .option("--digest", "with --cluster: compare their indexes at one transaction")
+    .option("--rebuild", "with --digest: also compare with a rebuild out of the log when all agree")
+    .option(
+      "--expect <nodes>",
+      "with --cluster: end with 1 when fewer nodes of the log answer",
+      wholeNumber("--expect", 1),
+    )
+    .option("--timeout <duration>", "with --cluster: how long to wait for nodes (default PT3S)")
+    .action(async (options: StatusOptions) => {
+      if (options.cluster === true) return await showCluster(options, terminal);
+      const needsCluster = (["digest", "rebuild", "timeout", "expect"] as const).find(
+        (name) => options[name] !== undefined,
+      );
+      if (needsCluster !== undefined) throw new UsageError(`--${needsCluster} needs --cluster.`);
+      return await showNode(options, terminal);
+    });
 };
 
 async function showNode(options: StatusOptions, terminal: Terminal): Promise<void> {

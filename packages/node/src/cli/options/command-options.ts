@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { UsageError } from "../terminal/report-error.ts";
-import { NodeClient } from "../requests/node-client.ts";
 import type { Terminal } from "../terminal/terminal.ts";
+import { type ConfigurationOptions, configurationOptions } from "./configuration.ts";
 
 /** Adds one command (or a group of them) to the program. */
 export type AddCommand = (parent: Command, terminal: Terminal) => void;
@@ -12,11 +12,12 @@ export interface OutputOptions {
   readonly debug?: boolean;
 }
 
-/** What commands that talk to a node take. */
-export interface NodeOptions extends OutputOptions {
-  /** The node's address; `CAIRN_URL` or the default one when left out. */
+/** What commands that work on a node, a log or a store take: which node it is, or whose log and store. */
+export interface ConfiguredOptions extends OutputOptions, ConfigurationOptions {}
+
+/** What commands that talk to a node take; `withNode` says which goes before which. */
+export interface NodeOptions extends ConfiguredOptions {
   readonly url?: string;
-  /** `CAIRN_AUTH_TOKEN` when left out; none at all where the node asks for none. */
   readonly token?: string;
 }
 
@@ -34,16 +35,44 @@ export function describeCommand(command: Command, description: string, examples:
     .addHelpText("after", `\nExample:\n${examples.map((example) => `  $ ${example}`).join("\n")}`);
 }
 
-/** Adds --url and --token as well. */
+/** Adds -f, -e and -j as well: for every command that works on a node, a log or a store. */
+export function describeConfiguredCommand(
+  command: Command,
+  description: string,
+  examples: readonly string[],
+): Command {
+  return configurationOptions(describeCommand(command, description, examples));
+}
+
+/** Adds --url and --token as well: for commands that talk to a node. */
 export function describeNodeCommand(
   command: Command,
   description: string,
   examples: readonly string[],
 ): Command {
-  return describeCommand(command, description, examples)
-    .option("--url <url>", "the node's address (CAIRN_URL; default http://127.0.0.1:3000)")
-    .option("--token <token>", "the node's auth-token (CAIRN_AUTH_TOKEN)");
+  return describeConfiguredCommand(command, description, examples)
+    .option("--url <url>", `the node's address (${ADDRESS})`)
+    .option("--token <token>", TOKEN);
 }
+
+/** Adds them where --url may be given several times. */
+export function describeNodesCommand(
+  command: Command,
+  description: string,
+  examples: readonly string[],
+): Command {
+  return describeConfiguredCommand(command, description, examples)
+    .option(
+      "--url <url>",
+      `a node's address (${ADDRESS}); given several times, the next one goes on where one fails`,
+      (url: string, before: readonly string[] = []) => [...before, url],
+    )
+    .option("--token <token>", TOKEN);
+}
+
+const ADDRESS =
+  "default: that of -f, -e, -j; else CAIRN_URL; else that of ./cairn.edn or ./cairn.json; else http://127.0.0.1:3000";
+const TOKEN = "the node's auth-token (default: the configuration's, CAIRN_AUTH_TOKEN)";
 
 /** What commands that read documents, events or policies of a node take. */
 export interface ReadOptions extends NodeOptions {
@@ -65,41 +94,6 @@ export function describeReadCommand(
 /** The parameters of a read's request. */
 export function readQuery({ linearizable }: ReadOptions): { linearizable: string | undefined } {
   return { linearizable: linearizable === true ? "true" : undefined };
-}
-
-/** Runs `use` with a client of the node that the options or the environment name. */
-export async function withNode<T>(
-  terminal: Terminal,
-  options: NodeOptions,
-  use: (client: NodeClient) => Promise<T>,
-): Promise<T> {
-  const urls = options.url === undefined ? undefined : [options.url];
-  return await withNodes(terminal, urls, options.token, async ([client]) => await use(client));
-}
-
-/** The same with one client for each of several addresses. */
-export async function withNodes<T>(
-  terminal: Terminal,
-  urls: readonly string[] = [terminal.env["CAIRN_URL"] ?? "http://127.0.0.1:3000"],
-  token: string | undefined,
-  use: (clients: readonly [NodeClient, ...NodeClient[]]) => Promise<T>,
-): Promise<T> {
-  const [first, ...others] = urls.map(
-    (url) => new NodeClient(nodeAddress(url), token ?? terminal.env["CAIRN_AUTH_TOKEN"]),
-  );
-  if (first === undefined) throw new UsageError("--url names no address.");
-  try {
-    return await use([first, ...others]);
-  } finally {
-    for (const client of [first, ...others]) client.close();
-  }
-}
-
-/** The address that a person means: without a scheme it is HTTP. */
-function nodeAddress(text: string): string {
-  const url = text.includes("://") ? text : `http://${text}`;
-  if (/^https?:\/\//.test(url) && URL.canParse(url)) return url;
-  throw new UsageError(`${text} is not an address of a node.`, "For example --url http://127.0.0.1:3000.");
 }
 
 /** For options that count: a whole number from `least` on. */

@@ -1,5 +1,7 @@
 import type { Command } from "commander";
-import { type ConfigResult, readConfig } from "../../config/read-config.ts";
+import type { ConfigInput } from "../../config/config-sources.ts";
+import { type ConfigResult, readConfig, readHttpServer } from "../../config/read-config.ts";
+import type { HttpOptions } from "../../system/system.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
 /** Where a command's configuration comes from. */
@@ -19,14 +21,31 @@ export function configurationOptions(command: Command): Command {
     .option("-j, --config-json <json>", "JSON that goes over the file and the environment");
 }
 
+/** Whether the command line itself says which configuration is meant; else it is the one that lies here, or the built-in one. */
+export function isConfigured({ file, edn, configJson }: ConfigurationOptions): boolean {
+  return [file, edn, configJson].some((one) => one !== undefined);
+}
+
 /** Reads it; starts, creates and deletes nothing. */
 export function readConfiguration(options: ConfigurationOptions, terminal: Terminal): Promise<ConfigResult> {
-  const { file, edn, configJson } = options;
-  return readConfig({
+  return readConfig(inputOf(options, terminal));
+}
+
+/** Its HTTP server alone, undefined where it has none; throws what is wrong with that. `tokenKnown`: what is said of the token does not count. */
+export function readServer(
+  options: ConfigurationOptions,
+  terminal: Terminal,
+  { tokenKnown }: { readonly tokenKnown: boolean },
+): Promise<HttpOptions | undefined> {
+  return readHttpServer(inputOf(options, terminal), tokenKnown ? ["auth-token"] : []);
+}
+
+function inputOf({ file, edn, configJson }: ConfigurationOptions, { env, cwd }: Terminal): ConfigInput {
+  return {
     ...(file === undefined ? {} : { file }),
     ...(edn === undefined ? {} : { edn }),
     ...(configJson === undefined ? {} : { json: configJson }),
-    env: terminal.env,
-    cwd: terminal.cwd,
-  });
+    env,
+    cwd,
+  };
 }

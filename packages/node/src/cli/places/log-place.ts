@@ -1,14 +1,12 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import { createSystem } from "../../config/create-system.ts";
-import { requireConfig } from "../../config/read-config.ts";
 import type { System } from "../../system/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { JoinReport } from "../../join/join-report.ts";
 import { newestCheckpointOfName } from "../../join/restore-index.ts";
 import { formatCount } from "../terminal/quantities.ts";
-import { type ConfigurationOptions, readConfiguration } from "../options/configuration.ts";
+import type { ConfigurationOptions } from "../options/configuration.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import { withAwaitedStores } from "./awaited-store.ts";
+import { configuredSystem } from "./configured-system.ts";
 
 /** A checkpoint of a log that is not there. */
 export type LostLog = NonNullable<Awaited<ReturnType<typeof newestCheckpointOfName>>>;
@@ -61,13 +59,12 @@ export async function withLog<T>(
   terminal: Terminal,
   use: (log: TxLog, system: System) => Promise<T>,
 ): Promise<T> {
-  const config = requireConfig(await readConfiguration(options, terminal));
-  const onNotice = (notice: string): void => void terminal.stderr.write(`notice: ${notice}\n`);
-  for (const notice of config.notices) onNotice(notice);
-  const system = withAwaitedStores(await createSystem(config, { onNotice }), terminal);
+  const system = await configuredSystem(options, terminal);
   const log = await system.openTxLog({ signal: new AbortController().signal });
   try {
-    for (const { code, message, hint } of await inspected(log)) onNotice(`${code}: ${message} ${hint ?? ""}`);
+    for (const { code, message, hint } of await inspected(log)) {
+      terminal.stderr.write(`notice: ${code}: ${message} ${hint ?? ""}\n`);
+    }
     return await use(log, system);
   } finally {
     await log.close();

@@ -191,8 +191,3 @@ it("is refused while another rebuild has the folder, naming its process", async 
   expect((await running).stdout).toContain("saved checkpoint-4-");
   expect(await scene.store.read("in-progress.json")).toBeUndefined();
 });
-
-it("a configuration without --rebuild is told as a mistake", async () => {
-  const { code, stderr } = await cairn(["checkpoint", "create", "-f", "cairn.edn"]);
-  expect([code, stderr]).toEqual([2, expect.stringContaining("only used with --rebuild")]);
-});

@@ -1,0 +1,79 @@
+import type { HttpOptions } from "../../system/system.ts";
+import { NodeClient } from "../requests/node-client.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+import type { NodeOptions } from "./command-options.ts";
+import { type ConfigurationOptions, isConfigured, readServer } from "./configuration.ts";
+
+/** A node, or several that are asked in turn. */
+export interface NodesOptions extends Omit<NodeOptions, "url"> {
+  readonly url?: string | readonly string[];
+}
+
+/**
+ * Runs `use` with a client of the node that is meant. The first of these that is there says which: --url; the configuration that the
+ * command line gives (-f, -e, -j); `CAIRN_URL`; the configuration that `cairn start` would take here. Of a configuration count the address
+ * and the token of cairn/http-server.
+ */
+export async function withNode<T>(
+  terminal: Terminal,
+  options: NodeOptions,
+  use: (client: NodeClient) => Promise<T>,
+): Promise<T> {
+  return await withNodes(terminal, options, async ([client]) => await use(client));
+}
+
+/** The same with one client for each of several addresses. */
+export async function withNodes<T>(
+  terminal: Terminal,
+  options: NodesOptions,
+  use: (clients: readonly [NodeClient, ...NodeClient[]]) => Promise<T>,
+): Promise<T> {
+  const { urls, token } = await findNodes(options, terminal);
+  const [first, ...others] = urls.map((url) => new NodeClient(nodeAddress(url), token));
+  if (first === undefined) throw new UsageError("--url names no address.");
+  try {
+    return await use([first, ...others]);
+  } finally {
+    for (const client of [first, ...others]) client.close();
+  }
+}
+
+async function findNodes(
+  { url, token, ...options }: NodesOptions,
+  terminal: Terminal,
+): Promise<{ readonly urls: readonly string[]; readonly token: string | undefined }> {
+  const { CAIRN_URL: ambient = "", CAIRN_AUTH_TOKEN: ambientToken = "" } = terminal.env;
+  const given = isConfigured(options);
+  const named = url ?? (given || ambient === "" ? undefined : ambient);
+  const urls = typeof named === "string" ? [named] : named;
+  const known = token ?? (ambientToken === "" ? undefined : ambientToken);
+  // Nothing of a file that merely lies here goes to a node that is named otherwise: its token is for its own node.
+  if (urls !== undefined && (!given || token !== undefined)) return { urls, token: known };
+  const http = await readServer(options, terminal, { tokenKnown: known !== undefined });
+  return { urls: urls ?? [addressOf(http, options)], token: token ?? http?.authToken ?? known };
+}
+
+/** Where a server that was started with these options can be reached from its own machine, or at the address that it has. */
+function addressOf(http: HttpOptions | undefined, { file }: ConfigurationOptions): string {
+  const source = file ?? "the configuration";
+  if (http === undefined) {
+    throw new UsageError(`The node of ${source} has no HTTP server.`, "--url names another node.");
+  }
+  const { host, port } = http;
+  if (port === 0) {
+    throw new UsageError(
+      `The node of ${source} takes any free port (0).`,
+      "--url names its address; the node logs it when it is ready.",
+    );
+  }
+  const reached = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
+  return `http://${reached.includes(":") ? `[${reached}]` : reached}:${port}`;
+}
+
+/** The address that a person means: without a scheme it is HTTP. */
+function nodeAddress(text: string): string {
+  const url = text.includes("://") ? text : `http://${text}`;
+  if (/^https?:\/\//.test(url) && URL.canParse(url)) return url;
+  throw new UsageError(`${text} is not an address of a node.`, "For example --url http://127.0.0.1:3000.");
+}

@@ -1,0 +1,40 @@
+import type { NodeOptions } from "../options/command-options.ts";
+import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+import { type CheckpointPlace, withCheckpointPlace } from "./checkpoint-place.ts";
+import { withConfiguredStore } from "./configured-system.ts";
+
+/** Who is asked about checkpoints; `name` is the one that was named, where one was. */
+export type CheckpointSource =
+  | { readonly kind: "path"; readonly path: string }
+  | { readonly kind: "store" | "node"; readonly name: string | undefined };
+
+/** Whether it is a checkpoint's name: that has no slash. What has one, or does not begin like a name, is a path. */
+export function isCheckpointName(place: string): boolean {
+  return place.startsWith("checkpoint-") && !place.includes("/");
+}
+
+/**
+ * Where commands look that can ask a node: at a path that is named; at a node, where --url says which; in the store of a configuration that
+ * the command line gives, which needs no node; else at the node that there is.
+ */
+export function checkpointSource(place: string | undefined, options: NodeOptions): CheckpointSource {
+  if (place !== undefined && !isCheckpointName(place)) return { kind: "path", path: place };
+  const kind = options.url === undefined && isConfigured(options) ? "store" : "node";
+  return { kind, name: place };
+}
+
+/**
+ * The same for commands that never ask a node: a path, else the configured store. A bare name is one in that store only where the command
+ * line gives a configuration, and else a file here.
+ */
+export async function withCheckpoints<T>(
+  place: string | undefined,
+  options: ConfigurationOptions,
+  terminal: Terminal,
+  use: (place: CheckpointPlace) => Promise<T>,
+): Promise<T> {
+  return place === undefined || (isConfigured(options) && isCheckpointName(place))
+    ? await withConfiguredStore(place, options, terminal, use)
+    : await withCheckpointPlace(place, terminal, use);
+}
