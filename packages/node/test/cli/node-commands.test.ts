@@ -199,6 +199,35 @@ describe("a node", () => {
     expect(await run(served, ["status"])).toMatchObject({ code: 0 });
   });
 
+  test("that has failed ends status with 3, after all that it says", async () => {
+    await using served = await serve();
+    served.node.phase = "failed";
+    served.node.failure = { code: "LOG_DIFFERENT", message: "It is another log.", hint: "Look at it." };
+    const shown = await run(served, ["status"]);
+    expect(shown).toMatchObject({
+      code: 3,
+      stdout: expect.stringMatching(/^Phase +failed$/m),
+      stderr: "NOT_READY: node-1 has failed: LOG_DIFFERENT: It is another log.\n  hint: Look at it.\n",
+    });
+    const { code, stdout, stderr } = await run(served, ["status", "--json"]);
+    expect([code, JSON.parse(stdout)]).toEqual([3, await served.node.status()]);
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: "NOT_READY", hint: "Look at it." } });
+    expect(await run(served, ["status", "--wait", "PT10S"])).toMatchObject({
+      code: 3,
+      stdout: "",
+      stderr: shown.stderr,
+    });
+  });
+
+  test.each(["restoring", "replaying", "stopping"] as const)(
+    "that is %s does what it should: status ends with 0",
+    async (phase) => {
+      await using served = await serve();
+      served.node.phase = phase;
+      expect(await run(served, ["status"])).toMatchObject({ code: 0, stderr: "" });
+    },
+  );
+
   test("that is none is told apart", async () => {
     const server = createServer((_request, response) => response.end("<html>")).listen(0, "127.0.0.1");
     await new Promise((resolve) => server.once("listening", resolve));

@@ -63,12 +63,13 @@ export const addStatus: AddCommand = (parent, terminal) => {
 async function showNode(options: StatusOptions, terminal: Terminal): Promise<void> {
   const waitMs = options.wait === undefined ? 0 : durationMs("--wait", options.wait);
   const status = await withNode(terminal, options, (node) => readStatus(node, waitMs));
-  if (options.json === true) return await writeJson(terminal.stdout, status);
-  const screen = formatStatus(status, {
-    now: Date.now(),
-    colors: terminal.stdout.isTTY === true && terminal.env["NO_COLOR"] === undefined,
-  });
-  return await writeLine(terminal.stdout, screen);
+  if (options.json === true) await writeJson(terminal.stdout, status);
+  else {
+    const colors = terminal.stdout.isTTY === true && terminal.env["NO_COLOR"] === undefined;
+    await writeLine(terminal.stdout, formatStatus(status, { now: Date.now(), colors }));
+  }
+  // One that joins or stops does what it should; this one serves nothing until somebody, or its next try, has helped it.
+  if (status.phase === "failed") throw notReady(status);
 }
 
 async function showCluster(options: StatusOptions, terminal: Terminal): Promise<void> {
@@ -116,7 +117,9 @@ async function readStatus(node: NodeClient, waitMs: number): Promise<NodeStatus>
 }
 
 function notReady({ node, phase, failure }: NodeStatus): CairnError {
-  return new CairnError("NOT_READY", `${node} is ${phase}${failure === null ? "" : `: ${failure.message}`}`, {
+  const state = phase === "failed" ? "has failed" : `is ${phase}`;
+  const why = failure === null ? "." : `: ${failure.code}: ${failure.message}`;
+  return new CairnError("NOT_READY", `${node} ${state}${why}`, {
     hint: failure?.hint ?? "cairn status shows how far it is.",
   });
 }
