@@ -3,6 +3,7 @@ import { extname, resolve } from "node:path";
 import { systemErrorCode, errorMessage } from "@cairn/kv";
 import type { MapNode, Origin } from "./source/config-tree.ts";
 import { describeNode } from "./source/config-tree.ts";
+import type { EdnOptions } from "./source/edn-form.ts";
 import { interpolate } from "./source/interpolate.ts";
 import type { Environment } from "./source/interpolate.ts";
 import { readJson } from "./source/json.ts";
@@ -55,18 +56,32 @@ export async function readSources(input: ConfigInput, problems: ProblemList): Pr
   return { base, json: finish(json), edn: finish(edn) };
 }
 
+/**
+ * The tree of a file as it is written: variables are not put in, and the quotes and the code of Clojure are read over, for whoever converts
+ * it. Undefined after it added what is wrong to `problems`.
+ */
+export async function readFileTree(
+  file: string,
+  cwd: string,
+  problems: ProblemList,
+): Promise<MapNode | undefined> {
+  return await readFile({ file, cwd, env: {} }, problems, { clojure: true });
+}
+
 async function textTree(
   source: SourceText,
   format: "edn" | "json",
   problems: ProblemList,
+  options: EdnOptions = {},
 ): Promise<MapNode | undefined> {
   if (Buffer.byteLength(source.text) > MAX_SOURCE_BYTES) {
     tooLarge(source, problems);
     return undefined;
   }
   // Its parser is loaded where it is needed: a start waits for all that is.
-  const read = format === "edn" ? (await import("./source/edn.ts")).readEdn : readJson;
-  return asMap(read(source, problems), problems);
+  if (format === "json") return asMap(readJson(source, problems), problems);
+  const { readEdn } = await import("./source/edn.ts");
+  return asMap(readEdn(source, problems, options), problems);
 }
 
 function asMap(node: ReturnType<typeof readJson>, problems: ProblemList): MapNode | undefined {
@@ -77,7 +92,11 @@ function asMap(node: ReturnType<typeof readJson>, problems: ProblemList): MapNod
   return undefined;
 }
 
-async function readFile(input: ConfigInput, problems: ProblemList): Promise<MapNode | undefined> {
+async function readFile(
+  input: ConfigInput,
+  problems: ProblemList,
+  options: EdnOptions = {},
+): Promise<MapNode | undefined> {
   const label =
     input.file ??
     (input.object === undefined
@@ -95,7 +114,12 @@ async function readFile(input: ConfigInput, problems: ProblemList): Promise<MapN
   const text = readText(resolve(input.cwd, label), origin, problems);
   return text === undefined
     ? undefined
-    : await textTree(new SourceText("file", label, text), extension === ".edn" ? "edn" : "json", problems);
+    : await textTree(
+        new SourceText("file", label, text),
+        extension === ".edn" ? "edn" : "json",
+        problems,
+        options,
+      );
 }
 
 function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList): void {

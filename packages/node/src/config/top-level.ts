@@ -92,15 +92,15 @@ export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {
     if (name === undefined || findEntry(root, name) !== undefined) return entry;
     const taken = `${entry.name} (${placeOf(entry.nameOrigin)}) is taken for ${name}`;
     const hasHost = findEntry(entry.value, "host") !== undefined;
-    notices.add(hasHost ? `${taken}.` : `${taken}, ${OWN_MACHINE_ONLY}`);
+    notices.add(hasHost ? `${taken}.` : `${taken}, which ${OWN_MACHINE_ONLY}`);
     return { ...entry, name };
   });
   return { ...root, entries };
 }
 
 /** The older systems gave their servers no address, which means all of them. */
-const OWN_MACHINE_ONLY =
-  'which listens on 127.0.0.1 alone unless "host" says otherwise ("0.0.0.0" for all addresses; then set an auth-token).';
+export const OWN_MACHINE_ONLY =
+  'listens on 127.0.0.1 alone unless "host" says otherwise ("0.0.0.0" for all addresses; then set an auth-token).';
 
 /** Reads a top-level map that holds parameters. */
 export function readTopLevel<P extends Parameters>(
@@ -154,13 +154,14 @@ export function checkTopLevelKeys(reading: Reading): void {
     const alias = TOP_LEVEL_ALIASES.get(name);
     if (alias !== undefined) {
       const message = `${name} means ${alias}, which is there as well.`;
-      reading.problems.add(nameOrigin, [name], message, { hint: "Keep one of the two." });
+      reading.problems.add(nameOrigin, [name], message, { hint: "Keep one of the two.", older: true });
       continue;
     }
     const older = olderTopLevelHint(name);
     if (older !== undefined) {
       reading.problems.add(nameOrigin, [name], `${name} has no counterpart: ${older.message}`, {
         hint: older.hint,
+        older: true,
       });
       continue;
     }

@@ -16,7 +16,7 @@ interface Leaf {
 }
 
 /** All that has nothing to do with a node, a log or a store. */
-const WITHOUT = ["config schema"];
+const WITHOUT = ["config convert", "config schema"];
 /** With a configuration these need no node: they look in its store. */
 const IN_THE_STORE = ["checkpoint list", "checkpoint show", "checkpoint verify"];
 

@@ -10,11 +10,12 @@ import {
   type OutputOptions,
 } from "../options/command-options.ts";
 import { readConfiguration } from "../options/configuration.ts";
+import { addConfigConvert } from "./config-convert.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 
-/** `cairn config check`, `cairn config print` and `cairn config schema`. */
+/** `cairn config check`, `print`, `convert` and `schema`. */
 export const addConfig: AddCommand = (parent, terminal) => {
-  const group = addGroup(parent, "config", "Look at the configuration");
+  const group = addGroup(parent, "config", "Look at the configuration, or make one of another system's");
 
   describeConfiguredCommand(group.command("check"), "Check the configuration; starts nothing", [
     "cairn config check -f cairn.edn",
@@ -33,6 +34,8 @@ export const addConfig: AddCommand = (parent, terminal) => {
     if (options.json === true) return writeJson(terminal.stdout, configAsJson(config));
     return writeLine(terminal.stdout, printConfig(config).trimEnd());
   });
+
+  addConfigConvert(group, terminal);
 
   describeCommand(group.command("schema"), "Print a JSON Schema of the configuration, for editors", [
     "cairn config schema > cairn.schema.json",

@@ -1,7 +1,7 @@
 import { CairnError, systemErrorOf, systemRefused, errorMessage, type ErrorCode } from "@cairn/kv";
 import { CommanderError } from "commander";
 import { formatPolicyProblem, type PolicyProblem } from "../../policies/policy-problems.ts";
-import { ConfigError, formatProblems } from "../../config/source/problems.ts";
+import { ConfigError, convertibleFile, formatProblems } from "../../config/source/problems.ts";
 import { InterruptedError } from "./interrupt.ts";
 import { printable, printableLines, type Terminal, tell } from "./terminal.ts";
 
@@ -60,6 +60,8 @@ export async function reportError(
     await tell(terminal, JSON.stringify({ error: told, ...(problems.length === 0 ? {} : { problems }) }));
   } else if (error instanceof ConfigError) {
     await tell(terminal, formatProblems(error.problems));
+    const file = convertibleFile(error.problems);
+    if (file !== undefined) await tell(terminal, `\n${printable(convertHint(file))}`);
   } else {
     await tell(terminal, printableLines(`${code}: ${message}`));
     for (const one of mistakes) await tell(terminal, `  ${printable(formatPolicyProblem(one))}`);
@@ -67,6 +69,12 @@ export async function reportError(
   }
   if (options.debug) await writeStacks(error, terminal);
   return exitCode;
+}
+
+/** A command that can be copied into a shell. */
+function convertHint(file: string): string {
+  const word = /^[\w@%+=:,./-]+$/.test(file) ? file : `'${file.replaceAll("'", `'\\''`)}'`;
+  return `hint: cairn config convert ${word} writes it as Cairn reads it, with a comment for what has no counterpart.`;
 }
 
 interface Described {

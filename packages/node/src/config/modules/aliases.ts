@@ -67,6 +67,11 @@ const WITHOUT: readonly (readonly [RegExp, string, string])[] = [
     "Leave it out.",
   ],
   [
+    /(^|[.-])rocksdb\/(?:->lru-)?block-cache$/,
+    "Cairn has no cache to share.",
+    "Leave it out: the size of LevelDB's cache is fixed.",
+  ],
+  [
     /(^|[./-])health-check([./-]|$)/,
     "Cairn has no server for health alone.",
     "Leave it out: GET /health and GET /ready of cairn/http-server answer.",
@@ -86,6 +91,41 @@ export function olderModule(name: string): ModuleName | undefined {
     if (pattern.test(name)) return { message: `${name} has no counterpart: ${message}`, hint };
   }
   return undefined;
+}
+
+/** A module of ours that does the work of one without a counterpart. */
+export interface StandIn {
+  readonly id: string;
+  /** Texts, whose variables the operator sets. */
+  readonly parameters: Readonly<Record<string, string>>;
+  /** What is to be done about it. */
+  readonly note: string;
+}
+
+/** By how the older name ends. */
+const STAND_INS: readonly (readonly [RegExp, StandIn])[] = [
+  [
+    /->(?:[a-z]+-)*tx-log(?:-[a-z]+)?$/,
+    {
+      id: "cairn.nats/->tx-log",
+      parameters: { servers: "${NATS_URL}" },
+      note: "In its place stands a log on NATS JetStream, which all nodes of the cluster share: set NATS_URL to its servers, such as nats://10.0.0.7:4222.",
+    },
+  ],
+  [/->kv-store$/, { id: "cairn.leveldb/->kv-store", parameters: {}, note: "In its place stands LevelDB." }],
+  [
+    /->(?:cp|checkpoint)-store$/,
+    {
+      id: "cairn.checkpoint/->filesystem-checkpoint-store",
+      parameters: { path: "${CAIRN_CHECKPOINT_PATH}" },
+      note: "In its place stands a folder: set CAIRN_CHECKPOINT_PATH to where it is mounted.",
+    },
+  ],
+];
+
+/** What does the work of an older module that has no counterpart; undefined where nothing does. */
+export function standIn(name: string): StandIn | undefined {
+  return STAND_INS.find(([pattern]) => pattern.test(name))?.[1];
 }
 
 /** What the older names of a module of ours match. */

@@ -140,7 +140,11 @@ function builtInId(name: TextNode, reading: Reading): string | undefined {
 function unknownModule(kind: ModuleKind, name: TextNode, path: ConfigPath, reading: Reading): void {
   const older = olderModule(name.text);
   if (older !== undefined && "hint" in older) {
-    reading.problems.add(name.origin, path, older.message, { code: "CONFIG_MODULE", hint: older.hint });
+    reading.problems.add(name.origin, path, older.message, {
+      code: "CONFIG_MODULE",
+      hint: older.hint,
+      older: true,
+    });
     return;
   }
   const names = known(kind, reading);

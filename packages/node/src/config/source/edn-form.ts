@@ -14,12 +14,21 @@ export class EdnFault {
   readonly offset: number;
   readonly message: string;
   readonly hint: string | undefined;
+  /** It is how Clojure's code is written. */
+  readonly isCode: boolean;
 
-  constructor(offset: number, message: string, hint?: string) {
+  constructor(offset: number, message: string, hint?: string, isCode = false) {
     this.offset = offset;
     this.message = message;
     this.hint = hint;
+    this.isCode = isCode;
   }
+}
+
+/** How EDN is read. */
+export interface EdnOptions {
+  /** Whether it may be Clojure's code: its quotes are passed over, and of calls only plain arguments count. */
+  readonly clojure?: boolean;
 }
 
 /** What makes two forms the same key of a map, or the same item of a set, as a text. */

@@ -1,5 +1,5 @@
 import { shorten } from "./config-tree.ts";
-import { EdnFault, type EdnForm, ONLY_CALL, identityOf } from "./edn-form.ts";
+import { EdnFault, type EdnForm, type EdnOptions, ONLY_CALL, identityOf } from "./edn-form.ts";
 import { MAX_DEPTH } from "./source-text.ts";
 
 /*
@@ -14,6 +14,8 @@ const BLANK = new Set(
 );
 /** What begins something else; of these, only # may stand within a name. */
 const MACRO = /["#;^()[\]{}\\]/;
+/** They keep code from being run, which data never is. */
+const QUOTE = new Set("'`");
 const CLOSING: Readonly<Record<string, string>> = { "{": "}", "[": "]", "(": ")" };
 /** Characters of Clojure code, which names of data do not have. */
 const CODE = /[@`~^]/;
@@ -46,10 +48,12 @@ const CHARACTERS: Readonly<Record<string, string>> = {
 /** Reads the forms of a text one after the other. Throws {@link EdnFault}. Its time grows with the text's length alone. */
 export class EdnReader {
   readonly #text: string;
+  readonly #clojure: boolean;
   #at = 0;
 
-  constructor(text: string) {
+  constructor(text: string, { clojure = false }: EdnOptions = {}) {
     this.#text = text;
+    this.#clojure = clojure;
   }
 
   /** The next form; undefined at the end of the text. */
@@ -70,7 +74,7 @@ export class EdnReader {
       const char = this.#char();
       if (char === ";") this.#skipComment();
       else if (char === "#" && this.#char(1) === "_") this.#discard(depth);
-      else if (!BLANK.has(char)) return;
+      else if (!BLANK.has(char) && !(this.#clojure && QUOTE.has(char))) return;
     }
   }
 
@@ -257,7 +261,7 @@ export class EdnReader {
     const first = this.#char();
     if (CODE.test(first)) {
       const hint = first === "`" ? NO_QUOTE : ONLY_CALL;
-      throw new EdnFault(from, `${this.#word(from)} is Clojure code, not data.`, hint);
+      throw new EdnFault(from, `${this.#word(from)} is Clojure code, not data.`, hint, first === "`");
     }
     const raw = this.#token();
     const to = this.#at;
@@ -302,7 +306,7 @@ export class EdnReader {
 
 /** A quote with something other than a symbol behind it: Clojure's way to keep code from being run. */
 export function bareQuote(from: number): EdnFault {
-  return new EdnFault(from, "A quote stands before a symbol alone.", "Leave the quote out.");
+  return new EdnFault(from, "A quote stands before a symbol alone.", "Leave the quote out.", true);
 }
 
 const NO_QUOTE = "Leave the backquote out.";

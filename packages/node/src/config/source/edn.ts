@@ -1,6 +1,6 @@
 import { normalizeName } from "./config-tree.ts";
 import type { ConfigEntry, ConfigNode } from "./config-tree.ts";
-import { EdnFault, type EdnForm, nameIn } from "./edn-form.ts";
+import { EdnFault, type EdnForm, type EdnOptions, nameIn } from "./edn-form.ts";
 import { bareQuote, EdnReader } from "./edn-reader.ts";
 import type { ProblemList } from "./problems.ts";
 import type { SourceText } from "./source-text.ts";
@@ -9,22 +9,26 @@ import type { SourceText } from "./source-text.ts";
  * Reads EDN into a tree with places; undefined when `problems` got any. What Clojure's reader refuses is refused, and so is what means
  * nothing in a configuration: sets, characters, tags, metadata, numbers that are not decimal, and anything after the first value.
  */
-export function readEdn(source: SourceText, problems: ProblemList): ConfigNode | undefined {
+export function readEdn(
+  source: SourceText,
+  problems: ProblemList,
+  options: EdnOptions = {},
+): ConfigNode | undefined {
   try {
-    const reader = new EdnReader(source.text);
+    const reader = new EdnReader(source.text, options);
     const first = reader.next();
     if (first === undefined)
       throw new EdnFault(0, "The configuration is empty.", "Write {} for the defaults.");
     const second = reader.next();
     if (second !== undefined)
       throw new EdnFault(second.from, "There is something after the end of the configuration.");
-    return new TreeBuilder(source).build(first);
+    return new TreeBuilder(source, options).build(first);
   } catch (fault) {
     if (!(fault instanceof EdnFault)) throw fault;
-    const options = { code: "CONFIG_SYNTAX" as const };
+    const about = { code: "CONFIG_SYNTAX" as const, older: fault.isCode };
     const hint = isJson(source.text) ? JSON_HINT : fault.hint;
     const origin = source.originAt(fault.offset);
-    problems.add(origin, [], fault.message, hint === undefined ? options : { ...options, hint });
+    problems.add(origin, [], fault.message, hint === undefined ? about : { ...about, hint });
     return undefined;
   }
 }
@@ -33,9 +37,11 @@ const JSON_HINT = "This is JSON: name the file .json, or give it with -j.";
 
 class TreeBuilder {
   readonly #source: SourceText;
+  readonly #clojure: boolean;
 
-  constructor(source: SourceText) {
+  constructor(source: SourceText, { clojure = false }: EdnOptions) {
     this.#source = source;
+    this.#clojure = clojure;
   }
 
   build(form: EdnForm): ConfigNode {
@@ -87,7 +93,8 @@ class TreeBuilder {
   }
 
   #call({ items, from }: Pick<EdnForm & { readonly kind: "list" }, "items" | "from">): ConfigNode {
-    const [operator, ...rest] = items.map((item) => this.build(item));
+    const told = this.#clojure ? items.filter(isPlain) : items;
+    const [operator, ...rest] = told.map((item) => this.build(item));
     if (operator?.type !== "symbol") {
       throw new EdnFault(
         from,
@@ -128,4 +135,8 @@ function isJson(text: string): boolean {
   } catch {
     return false;
   }
+}
+
+function isPlain({ kind }: EdnForm): boolean {
+  return kind === "symbol" || kind === "string" || kind === "number";
 }

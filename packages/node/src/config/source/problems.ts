@@ -14,6 +14,8 @@ export interface ConfigProblem {
   readonly message: string;
   /** What to do about it. */
   readonly hint?: string;
+  /** It is what configurations of Crux and XTDB have, and `cairn config convert` takes care of it. */
+  readonly older?: true;
 }
 
 /** A configuration that cannot be used. The message names the first problem; {@link problems} holds all. */
@@ -43,8 +45,8 @@ export class ProblemList {
 
   /** Adds a problem, which is a fault of the value at `origin`. */
   add(origin: Origin, path: readonly string[], message: string, options: ProblemOptions = {}): void {
-    const { code = "CONFIG_INVALID", hint } = options;
-    const problem = { code, path, place: placeOf(origin), message };
+    const { code = "CONFIG_INVALID", hint, older = false } = options;
+    const problem = { code, path, place: placeOf(origin), message, ...(older ? { older } : {}) };
     this.problems.push(hint === undefined ? problem : { ...problem, hint });
     this.#origins.push(origin);
   }
@@ -89,6 +91,8 @@ export interface ProblemOptions {
   /** Default CONFIG_INVALID. */
   readonly code?: ConfigProblem["code"];
   readonly hint?: string;
+  /** Default false. */
+  readonly older?: boolean;
 }
 
 /** A path as messages write it: `cairn/index-store > kv-store > checkpointer`. */
@@ -116,4 +120,14 @@ function sentenceOf(problem: ConfigProblem): string {
 
 function textOf({ place, path }: ConfigProblem): string {
   return JSON.stringify([place, path]);
+}
+
+/** The file with problems of which `cairn config convert` takes care, where there is one. */
+export function convertibleFile(problems: readonly ConfigProblem[]): string | undefined {
+  const [, file] =
+    problems
+      .filter(({ older }) => older === true)
+      .map(({ place }) => /^(.+\.(?:edn|json)):\d+:\d+$/i.exec(place))
+      .find((match) => match !== null) ?? [];
+  return file;
 }

@@ -102,14 +102,13 @@ function unknownKey(
     reading.refused.add(normalizeName(value.text));
   }
   const near = nearestName(entry.name, known);
-  const hint =
-    description.hints?.get(entry.name) ??
-    (near === undefined ? `Known: ${known.toSorted().join(", ")}.` : didYouMean(near));
+  const older = description.hints?.get(entry.name);
+  const hint = older ?? (near === undefined ? `Known: ${known.toSorted().join(", ")}.` : didYouMean(near));
   reading.problems.add(
     entry.nameOrigin,
     [...path, entry.name],
     `${description.what} has no parameter ${entry.name}.`,
-    { hint },
+    { hint, older: older !== undefined },
   );
 }
 

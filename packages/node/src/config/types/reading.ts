@@ -107,6 +107,7 @@ export function expected(
 ): undefined {
   const message = `Expected ${what}, found ${describeNode(node)}.`;
   const told = hint ?? (node.type === "call" ? ONLY_CALL : undefined);
-  reading.problems.add(node.origin, path, message, told === undefined ? {} : { hint: told });
+  const options = { older: node.type === "call" };
+  reading.problems.add(node.origin, path, message, told === undefined ? options : { ...options, hint: told });
   return undefined;
 }

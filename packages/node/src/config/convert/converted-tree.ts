@@ -1,0 +1,71 @@
+import type { Origin } from "../source/config-tree.ts";
+
+/** A value of a configuration that is being converted. */
+export type Converted =
+  | ConvertedMap
+  | { readonly type: "list"; readonly items: readonly Converted[] }
+  | { readonly type: "string" | "symbol" | "keyword"; readonly text: string }
+  | { readonly type: "scalar"; readonly value: number | boolean | null };
+
+/** A map, in the order in which it was written. */
+export interface ConvertedMap {
+  readonly type: "map";
+  readonly entries: ConvertedEntry[];
+}
+
+/** An entry of a map, or, without a value, the place of one that was left out. */
+export interface ConvertedEntry {
+  readonly name: string;
+  /** Where it stood. */
+  readonly origin: Origin;
+  value: Converted | undefined;
+  /** What is to be said about it, a sentence or more each. */
+  readonly notes: string[];
+}
+
+/** The entry at a path of names, or of those on the way there the nearest that is there. */
+export function nearestEntry(root: ConvertedMap, path: readonly string[]): ConvertedEntry | undefined {
+  let found: ConvertedEntry | undefined;
+  let map: Converted | undefined = root;
+  for (const name of path) {
+    const entry: ConvertedEntry | undefined =
+      map?.type === "map" ? entriesOf(map).find((one) => one.name === name) : undefined;
+    if (entry === undefined) break;
+    found = entry;
+    map = entry.value;
+  }
+  return found;
+}
+
+/** The entries that were not left out. */
+export function entriesOf(map: ConvertedMap): readonly (ConvertedEntry & { readonly value: Converted })[] {
+  return map.entries.filter(
+    (entry): entry is ConvertedEntry & { readonly value: Converted } => entry.value !== undefined,
+  );
+}
+
+/** Every entry with its path, in the order of the text. */
+export function* everyEntry(
+  map: ConvertedMap,
+  above: readonly string[] = [],
+): Generator<{ readonly entry: ConvertedEntry; readonly path: readonly string[] }> {
+  for (const entry of map.entries) {
+    const path = [...above, entry.name];
+    yield { entry, path };
+    if (entry.value?.type === "map") yield* everyEntry(entry.value, path);
+  }
+}
+
+/** The value as a program or JSON has it. */
+export function plainOf(value: Converted): unknown {
+  switch (value.type) {
+    case "map":
+      return Object.fromEntries(entriesOf(value).map(({ name, value: inner }) => [name, plainOf(inner)]));
+    case "list":
+      return value.items.map(plainOf);
+    case "scalar":
+      return value.value;
+    default:
+      return value.text;
+  }
+}
