@@ -46,7 +46,8 @@ function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv, c
     if (child.pid !== undefined) process.kill(-child.pid, name);
   };
   groups.push(() => signal("SIGKILL"));
-  return { exited: once(child, "exit"), output: () => output, signal };
+  const closed = once(child, "close") as Promise<[number | null]>;
+  return { exited: once(child, "exit"), closed, output: () => output, signal };
 }
 
 describe("the README's commands do what it says", () => {
@@ -88,18 +89,21 @@ describe("the README's commands do what it says", () => {
       recursive: true,
       verbatimSymlinks: true,
     });
-    const script = (await fencedBlocks(README)).find(({ text }) => text.includes("nats-server"))?.text ?? "";
+    const blocks = (await fencedBlocks(README)).map(({ text }) => text);
+    const script = blocks.find((text) => text.includes("nats-server -a")) ?? "";
+    const stopping = blocks.find((text) => text.startsWith("kill %")) ?? "";
+    expect(stopping).not.toBe("");
     const moved = await onFreePorts(script);
-    const shell = run(
-      "bash",
-      ["-e", "-o", "pipefail", "-c", `PATH=$PATH:/usr/sbin\n${moved}\nkill 0`],
-      {},
-      work,
-    );
-    await shell.exited;
+    // Jobs as a shell that somebody types into has them, each a group of its own.
+    const all = `set -m; trap 'jobs -p | xargs -rI{} kill -9 -- -{}' EXIT; PATH=$PATH:/usr/sbin\n${moved}\n${stopping}\ntrap - EXIT`;
+    const shell = run("bash", ["-e", "-o", "pipefail", "-c", all], {}, work);
+    // Not before the last process has let go of its output.
+    const [code] = await shell.closed;
     const output = shell.output();
     expect(output).toMatch(/loaded \d+ transactions/);
     expect(output).toMatch(/Joined +from checkpoint-\d+-\S+.*1 transaction replayed/);
+    // Both nodes ended in good order.
+    expect([code, output.match(/"msg":"stopped"/g)]).toEqual([0, ['"msg":"stopped"', '"msg":"stopped"']]);
     const digests = output.match(/sha256:[0-9a-f]{64}/g) ?? [];
     expect(digests).toHaveLength(2);
     expect(digests[0]).toBe(digests[1]);

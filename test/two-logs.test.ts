@@ -1,7 +1,8 @@
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { startNatsServer } from "@cairn/node/testing";
+import { afterAll, beforeAll, expect, it, onTestFinished, vi } from "vitest";
 import { mustCairn, NodeProcess } from "./support/cairn-process.ts";
 
 let folder = "";
@@ -16,7 +17,7 @@ afterAll(async () => {
 });
 
 /** A node with a log of its own, whose checkpoints lie in `store`. */
-async function start(id: string, store: string): Promise<NodeProcess> {
+async function start(id: string, store: string, env: NodeJS.ProcessEnv = {}): Promise<NodeProcess> {
   const file = path.join(folder, `${id}.json`);
   const place = {
     "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
@@ -24,7 +25,7 @@ async function start(id: string, store: string): Promise<NodeProcess> {
   };
   const checkpointer = { store: place, "approx-frequency": "PT1S" };
   await writeFile(file, JSON.stringify({ "cairn/index-store": { "kv-store": { checkpointer } } }));
-  const node = NodeProcess.start({ id, dir: path.join(folder, id), args: ["-f", file] });
+  const node = NodeProcess.start({ id, dir: path.join(folder, id), args: ["-f", file], env });
   started.push(node);
   await node.ready();
   return node;
@@ -74,4 +75,51 @@ it("two logs in one folder both go on saving, the nodes of both are told, and wh
   for (const round of [1, 2]) await Promise.all([saved(moved, round * 1000), saved(stayed, round * 1000)]);
   expect([await abouts(stayed), await abouts(moved)]).toEqual([[], []]);
   expect(await readdir(path.join(folder, "store-of-b"))).not.toEqual([]);
+});
+
+it("a node that was not told the log of its cluster says so as soon as it is ready, and joins once it did what it is told to do", async () => {
+  const nats = await startNatsServer();
+  onTestFinished(() => nats.close());
+  const env = { NATS_URL: nats.url };
+  const first = await start("first", "shared", env);
+  await saved(first, 1);
+  expect((await first.status()).log.warnings).toEqual([]);
+
+  const astray = await start("astray", "shared");
+  const { stdout } = await mustCairn(["status", "--url", await astray.url()]);
+  const warned = /^Warning +LOG_DIFFERENT: (This node began with a log of its own, .*)\n +(.*)$/m.exec(
+    stdout,
+  );
+  const [, message = "", hint = ""] = warned ?? [];
+  expect(message).toContain(`of "cairn" (${(await first.status()).log.id})`);
+  expect((await astray.status()).log.warnings).toEqual([{ code: "LOG_DIFFERENT", message, hint }]);
+  const line = astray.lines.find((one) => one.includes("This node began with"));
+  expect(JSON.parse(line ?? "{}")).toMatchObject({
+    level: "warn",
+    code: "LOG_DIFFERENT",
+    hint,
+    msg: message,
+  });
+
+  // Also when it is started again, as long as nothing was written to its log.
+  await astray.stop();
+  const again = await start("astray", "shared");
+  expect((await again.status()).log.warnings).toMatchObject([{ code: "LOG_DIFFERENT" }]);
+
+  await again.stop();
+  const [, index = ""] = /move (\S+) away/.exec(hint) ?? [];
+  await rename(index, `${index}-away`);
+  const joined = await start("astray", "shared", env);
+  const { log, join } = await joined.status();
+  expect([log.warnings, join.restoredFrom?.name]).toEqual([[], expect.stringMatching(/^checkpoint-/)]);
+  expect((await joined.digest()).digest).toBe((await first.digest()).digest);
+});
+
+it("a log that was begun on purpose is not taken for one", async () => {
+  const nats = await startNatsServer();
+  onTestFinished(() => nats.close());
+  const env = { NATS_URL: nats.url };
+  await saved(await start("old", "used"), 1);
+  await mustCairn(["log", "create"], { cwd: folder, env });
+  expect((await (await start("new", "used", env)).status()).log.warnings).toEqual([]);
 });

@@ -20,6 +20,31 @@ function howToGoOn(checkpoint: string | undefined): string {
     : `cairn log recover --from ${checkpoint} begins one that goes on after it, and the nodes with it (of an embedded log stop the node first)`;
 }
 
+/** A warning: a node that was to join a cluster, and has not been told its log, begins one of its own without a word. */
+export function onlyOfOthers(
+  { name }: LogIdentity,
+  {
+    name: checkpoint,
+    log,
+    txId,
+  }: {
+    readonly name: string;
+    readonly log: { readonly name: string; readonly id: string };
+    readonly txId: number;
+  },
+  dbDir: string,
+): CairnError {
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `This node began with a log of its own, "${name}", which was empty, while its checkpoint store holds checkpoints of another log only: ${checkpoint}, transaction ${txId} of "${log.name}" (${log.id}).`,
+    {
+      hint:
+        `If it was to join the nodes of that log, stop it, move ${dbDir} away, name that log (a log on NATS by NATS_URL or cairn/tx-log) and start it again. ` +
+        "What was written to it meanwhile stays in its own log. If it is to have a log of its own, give it a checkpoint store of its own.",
+    },
+  );
+}
+
 /** The local index was built from another log. */
 export function foreignIndex(identity: LogIdentity, state: IndexState): CairnError {
   const continues = identity.birth?.continues;

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { JoinContext } from "./join-context.ts";
 import { type IndexState, statePosition } from "../index/rows/index-state.ts";
 import { IndexStore } from "../index/index-store.ts";
@@ -8,14 +8,14 @@ import { ofFirstVersion } from "../log/first-version.ts";
 import { continuesAt } from "../transactions/birth-record.ts";
 import { isOfFirstVersion } from "../transactions/message-frame.ts";
 import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
-import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
+import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore, onlyOfOthers } from "./join-errors.ts";
 import type { MovedContents } from "../db-dir/index-directory.ts";
 import { type OpenedIndex, tryOpenIndex } from "../index/local-index.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import { emptyState } from "../index/empty-state.ts";
 import { heldTransactions } from "./last-shared.ts";
 import { restoreStores } from "../system/checkpoint-stores.ts";
-import { newestCheckpointOfName, restoreIndex } from "./restore-index.ts";
+import { newestCheckpointOfName, newestOfOthersOnly, restoreIndex } from "./restore-index.ts";
 
 /** An index that agrees with its log; what follows its state has to be replayed. */
 export interface JoinedIndex {
@@ -36,14 +36,30 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   try {
     const identity = await identifyLog(context, local?.state);
     const index = await keepLocal(context, identity, local);
-    if (index !== undefined) return { index, identity };
+    if (index !== undefined) return await compared(context, { index, identity });
   } catch (error) {
     // One with a state was handed over and is the receiver's to close.
     if (local?.state === undefined) await local?.kv.close();
     throw error;
   }
   // Asked again: judging the local index may have lasted, and the log may have been trimmed meanwhile.
-  return await joinWithoutLocal(context, await reidentify(context));
+  return await compared(context, await joinWithoutLocal(context, await reidentify(context)));
+}
+
+/** Where its log is empty, and nobody began it on purpose, a node may be where it was not meant to be: it goes on, and says so. */
+async function compared(context: JoinContext, joined: JoinedIndex): Promise<JoinedIndex> {
+  const { identity } = joined;
+  const { birth, bounds } = identity;
+  const isNew = bounds.last <= 1 && birth?.deliberate !== true && birth?.continues === undefined;
+  if (!isNew) return joined;
+  try {
+    const other = await newestOfOthersOnly(context, identity.id);
+    if (other !== undefined) context.report.apart = onlyOfOthers(identity, other, context.system.dbDir);
+  } catch (error) {
+    // A store that is away is told by whoever saves to it; a node that stops meanwhile notices by itself.
+    if (!isCairnError(error) && !context.signal.aborted) throw error;
+  }
+  return joined;
 }
 
 /** The local index, opened; one that cannot be used is moved aside at once. */

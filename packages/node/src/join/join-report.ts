@@ -1,3 +1,4 @@
+import type { CairnError } from "@cairn/kv";
 import type { CheckpointerStatus, CheckpointStore } from "@cairn/checkpoint";
 import type { NodeStatus } from "@cairn/client";
 import type { MovedAside } from "../db-dir/index-directory.ts";
@@ -16,6 +17,8 @@ export class JoinReport {
   /** Names of those of them that lie damaged where this node saves. */
   damaged: readonly string[] = [];
   movedAside: MovedAside[] = [];
+  /** The log has nothing yet, and the checkpoints that are there are all of another: somebody may have meant that one. */
+  apart: CairnError | undefined;
   orphans = 0;
   replayed = 0;
   readyAfterMs: number | null = null;

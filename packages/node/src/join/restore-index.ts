@@ -1,5 +1,6 @@
 import path from "node:path";
 import {
+  type CheckpointListing,
   type CheckpointStore,
   listCheckpoints,
   type Manifest,
@@ -101,6 +102,19 @@ function distrust({ archive }: Manifest, names: ReadonlySet<string> = new Set())
   return new CairnError("CHECKPOINT_CORRUPT", "The indexes restored from it proved damaged.", {
     hint: "An older checkpoint or the log itself is used instead.",
   });
+}
+
+/** The newest checkpoint of any log, in any of the stores a node restores from; undefined where one is of the log `logId` itself. */
+export async function newestOfOthersOnly(
+  { system: { checkpointer }, report, signal }: Pick<JoinContext, "system" | "report" | "signal">,
+  logId: string,
+): Promise<CheckpointListing | undefined> {
+  const found: CheckpointListing[] = [];
+  for (const store of restoreStores(checkpointer)) {
+    const { checkpoints } = await report.whileAsking([store], () => listCheckpoints(store, signal));
+    found.push(...checkpoints);
+  }
+  return found.some(({ log }) => log.id === logId) ? undefined : found[0];
 }
 
 /** The newest checkpoint of a log of this name (with another id than `exceptId`) in any of the stores a node restores from. */

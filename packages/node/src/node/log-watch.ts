@@ -25,9 +25,14 @@ export class LogWatch {
     this.#logger = logger;
   }
 
-  /** What the last look found. */
+  /** What the last look found, and what joining did. */
   get warnings(): NodeStatus["log"]["warnings"] {
-    return this.#found.map(({ code, message, hint = "" }) => ({ code, message, hint }));
+    const { apart } = this.#life.report;
+    return [...(apart === undefined ? [] : [apart]), ...this.#found].map(({ code, message, hint = "" }) => ({
+      code,
+      message,
+      hint,
+    }));
   }
 
   async #look(): Promise<void> {

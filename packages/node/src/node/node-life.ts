@@ -207,6 +207,8 @@ export class NodeLife {
     this.#use(joined.index);
     this.#doubts.passedOver(this.report.damaged);
     this.identity = joined.identity;
+    const { apart } = this.report;
+    if (apart !== undefined) this.#logger.warn({ code: apart.code, hint: apart.hint }, apart.message);
     this.failure = undefined;
     this.#during = "following";
     await this.#follow(joined.index, joined.identity, this.log);
