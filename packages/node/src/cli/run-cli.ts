@@ -2,7 +2,7 @@ import { Command } from "commander";
 import type { AddCommand } from "./options/command-options.ts";
 import { loadCommands } from "./commands.ts";
 import { VERSION } from "../system/version.ts";
-import { suggestCommands } from "./suggest-command.ts";
+import { insteadOf, suggestCommands, suggestInGroup } from "./suggest-command.ts";
 import { HELP, reportError, UsageError } from "./terminal/report-error.ts";
 import { ReaderGoneError, type Terminal } from "./terminal/terminal.ts";
 
@@ -12,8 +12,7 @@ export async function runCli(given: readonly string[], terminal: Terminal): Prom
   const argv = given[0] === "help" ? [...given.slice(1), "--help"] : given;
   try {
     const program = createProgram(terminal, await loadCommands(argv[0]));
-    // Commander suggests similar spellings alone, and never a command of a group.
-    if (argv[0] !== undefined) refuseUnknown(program, argv[0]);
+    await refuseUnknown(program, argv, terminal);
     await program.parseAsync(argv, { from: "user" });
     return 0;
   } catch (error) {
@@ -45,10 +44,23 @@ function createProgram(terminal: Terminal, commands: readonly AddCommand[]): Com
   return program;
 }
 
-function refuseUnknown(program: Command, word: string): void {
-  if (word.startsWith("-") || program.commands.some((command) => command.name() === word)) return;
-  const [first, ...others] = suggestCommands(program, word).map((name) => `cairn ${name}`);
-  if (first === undefined) throw new UsageError(`There is no command ${JSON.stringify(word)}.`);
-  const meant = [first, ...others].join(" or ");
-  throw new UsageError(`There is no command ${JSON.stringify(word)}.`, `Did you mean ${meant}? ${HELP}`);
+/** Commander suggests similar spellings alone, and never a command of another group. */
+async function refuseUnknown(
+  program: Command,
+  [word, inner]: readonly string[],
+  terminal: Terminal,
+): Promise<void> {
+  if (word === undefined || word.startsWith("-")) return;
+  const command = program.commands.find((one) => one.name() === word);
+  if (command === undefined) throw unknown(word, insteadOf(word), suggestCommands(program, word));
+  if (command.commands.length === 0 || inner === undefined || inner.startsWith("-")) return;
+  if (command.commands.some((one) => one.name() === inner)) return;
+  const all = createProgram(terminal, await loadCommands());
+  throw unknown(`${word} ${inner}`, undefined, suggestInGroup(all, command, inner));
+}
+
+function unknown(given: string, instead: string | undefined, meant: readonly string[]): UsageError {
+  const commands = meant.map((name) => `cairn ${name}`).join(" or ");
+  const hint = instead ?? (commands === "" ? HELP : `Did you mean ${commands}? ${HELP}`);
+  return new UsageError(`There is no command ${JSON.stringify(given)}.`, hint);
 }

@@ -24,11 +24,17 @@ const PLAIN = new RegExp(
 // Averages (30.44 days) would be defined, but nobody who writes P1M for a month expects one, and most mean minutes.
 const NO_FIXED_LENGTH = "A year or a month has no fixed length; write days, such as P30D.";
 
-/** ISO-8601 text to milliseconds: weeks, days, hours, minutes, seconds. Years and months are refused, because their length is not fixed. */
-export function parseDuration(text: string): DurationResult {
+/**
+ * ISO-8601 text to milliseconds: weeks, days, hours, minutes, seconds. Years and months are refused, because their length is not fixed.
+ * `bare`: it stands in an option or an address, where there are no quotes to leave out.
+ */
+export function parseDuration(text: string, options: { readonly bare?: boolean } = {}): DurationResult {
   const upper = text.toUpperCase();
   const match = ISO.exec(upper);
-  if (match === null) return { fault: `${JSON.stringify(text)} is not a duration.`, ...teach(text) };
+  if (match === null) {
+    const hint = options.bare === true ? (bareNumber(text) ?? teach(text, ISO_ALONE)) : teach(text);
+    return { fault: `${JSON.stringify(text)} is not a duration.`, hint };
+  }
   const [, years, months, weeks, days, , hours, minutes, seconds] = match;
   if (years !== undefined || months !== undefined) {
     const minutesMeant = months !== undefined && years === undefined && weeks === undefined;
@@ -79,44 +85,55 @@ export function wholeMilliseconds(value: number, shown: string): DurationResult 
   return { ms };
 }
 
+const ISO_ALONE = "Write ISO-8601, such as PT6H, PT30M or P7D.";
+
+/** Of a number without a unit, or of milliseconds; most who write no unit mean seconds. */
+function bareNumber(text: string): string | undefined {
+  const [, count, unit] =
+    new RegExp(`^(${NUMBER})\\s*(ms|millis|milliseconds?)?$`, "i").exec(text.trim()) ?? [];
+  if (count === undefined) return undefined;
+  const value = Number(count.replace(",", "."));
+  if (value === 0) return "Write a length above zero, such as PT5S.";
+  if (unit === undefined) return `Did you mean PT${count}S? A duration says its unit.`;
+  // Toward a millisecond: a hint that is refused would be none.
+  return `Did you mean PT${Math.max(1, Math.round(value)) / 1000}S?`;
+}
+
 /** What a text that is no ISO-8601 duration was most likely meant to be. */
-function teach(text: string): { hint: string } {
+function teach(
+  text: string,
+  otherwise = `${ISO_ALONE.replace(/\.$/, "")}, or a whole number of milliseconds.`,
+): string {
   const trimmed = text.trim();
   const upper = trimmed.toUpperCase();
   const plain = PLAIN.exec(trimmed.toLowerCase());
   if (plain !== null) {
     const [, count = "", unit = ""] = plain;
     if (unit.startsWith("ms") || unit.startsWith("milli")) {
-      return { hint: `Did you mean the number ${count} without quotes? Numbers are milliseconds.` };
+      return `Did you mean the number ${count} without quotes? Numbers are milliseconds.`;
     }
     const letter = unit.charAt(0).toUpperCase();
-    return { hint: `Did you mean P${letter === "D" || letter === "W" ? "" : "T"}${count}${letter}?` };
+    return `Did you mean P${letter === "D" || letter === "W" ? "" : "T"}${count}${letter}?`;
   }
   if (/^[0-9]+$/.test(trimmed)) {
-    return {
-      hint: `Write ${trimmed} without quotes for milliseconds, or with a unit, such as PT${trimmed}S.`,
-    };
+    return `Write ${trimmed} without quotes for milliseconds, or with a unit, such as PT${trimmed}S.`;
   }
   const moved = /^PT((?:[0-9.,]+[DW])+)((?:[0-9.,]+[HMS])*)$/.exec(upper);
   if (moved !== null) {
     const [, days = "", time = ""] = moved;
     const what = days.endsWith("W") ? "weeks" : "days";
-    return {
-      hint: `Did you mean P${days}${time === "" ? "" : `T${time}`}? ${what === "days" ? "Days" : "Weeks"} stand before the T.`,
-    };
+    return `Did you mean P${days}${time === "" ? "" : `T${time}`}? ${what === "days" ? "Days" : "Weeks"} stand before the T.`;
   }
   const noT = /^P((?:[0-9.,]+[DW])*)((?:[0-9.,]+[HMS])+)$/.exec(upper);
   if (noT !== null) {
-    return {
-      hint: `Did you mean P${noT[1] ?? ""}T${noT[2] ?? ""}? Hours, minutes and seconds stand after the T.`,
-    };
+    return `Did you mean P${noT[1] ?? ""}T${noT[2] ?? ""}? Hours, minutes and seconds stand after the T.`;
   }
-  if (SIGNED.test(upper)) return { hint: "It has a sign: write it without one, above zero, such as PT6H." };
-  if (ISO.test(upper.replace(/T$/, ""))) return { hint: `It ends with T: write ${upper.replace(/T$/, "")}.` };
+  if (SIGNED.test(upper)) return "It has a sign: write it without one, above zero, such as PT6H.";
+  if (ISO.test(upper.replace(/T$/, ""))) return `It ends with T: write ${upper.replace(/T$/, "")}.`;
   if (ISO.test(upper.replaceAll(/([.,])(?=[A-Z])/g, "$10")))
-    return { hint: "A digit is missing behind the point, as in PT1.5S." };
+    return "A digit is missing behind the point, as in PT1.5S.";
   for (const repaired of [upper, `P${upper}`, `P${upper.replace(/^([0-9.,]+[HMS])/, "T$1")}`]) {
-    if (ISO.test(repaired) && repaired !== text) return { hint: `Did you mean ${repaired}?` };
+    if (ISO.test(repaired) && repaired !== text) return `Did you mean ${repaired}?`;
   }
-  return { hint: "Write ISO-8601, such as PT6H, PT30M or P7D, or a whole number of milliseconds." };
+  return otherwise;
 }

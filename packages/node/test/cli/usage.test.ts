@@ -2,25 +2,31 @@ import { CairnError } from "@cairn/kv";
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { loadCommands } from "../../src/cli/commands.ts";
+import { MEANT } from "../../src/cli/suggest-command.ts";
 import { reportError } from "../../src/cli/terminal/report-error.ts";
 import { serve } from "../http/served-node.ts";
 import { cairn, CapturedTerminal } from "./support/captured-terminal.ts";
 
-function leaves(command: Command, path: string[] = []): string[][] {
-  if (command.commands.length === 0) return [path];
+interface Leaf {
+  readonly path: string[];
+  readonly command: Command;
+}
+
+function leaves(command: Command, path: string[] = []): Leaf[] {
+  if (command.commands.length === 0) return [{ path, command }];
   return command.commands.flatMap((child) => leaves(child, [...path, child.name()]));
 }
 
 const COMMANDS = await loadCommands();
 
-function everyCommand(): string[][] {
+function everyLeaf(): Leaf[] {
   const program = new Command("cairn");
   for (const add of COMMANDS) add(program, new CapturedTerminal());
   return leaves(program);
 }
 
 describe("every command", () => {
-  test.each(everyCommand().map((path) => [path.join(" "), path] as const))(
+  test.each(everyLeaf().map(({ path }) => [path.join(" "), path] as const))(
     "%s has help with an example, and --json",
     async (name, path) => {
       const { code, stdout, stderr } = await cairn([...path, "--help"]);
@@ -47,19 +53,103 @@ describe("every command", () => {
 
 describe("wrong usage", () => {
   test.each([
-    [["stat"], "Did you mean cairn status?"],
-    [["sta"], "Did you mean cairn start or cairn status?"],
-    [["statsu"], "Did you mean cairn status?"],
-    [["restore"], "Did you mean cairn checkpoint restore?"],
-    [["put", "pods", "a", "1"], "Did you mean cairn tx put?"],
-    [["create"], "Did you mean cairn checkpoint create or cairn log create?"],
-    [["frobnicate"], "--help shows what there is."],
-    [["status", "--wait", "5s"], "Did you mean PT5S?"],
-  ])("%j is answered with what was meant", async (argv, hint) => {
-    const { code, stderr } = await cairn(argv);
+    ["stat", "status"],
+    ["sta", "start or cairn status"],
+    ["statsu", "status"],
+    ["restore", "checkpoint restore"],
+    ["put pods a 1", "tx put"],
+    ["create", "checkpoint create or cairn log create"],
+    ["write pods a 1", "tx put"],
+    ["set pods a 1", "tx put"],
+    ["read pods a", "get"],
+    ["ls", "list"],
+    ["find pods", "list"],
+    ["rm pods a", "tx delete"],
+    ["run", "start"],
+    ["health", "status"],
+    ["nodes", "status --cluster"],
+    ["backup", "checkpoint create"],
+    ["checkpoints", "checkpoint list"],
+    ["validate", "config check"],
+    ["migrate", "config convert"],
+    ["export", "list --all --transactions"],
+    ["import x", "load"],
+    ["tail", "watch"],
+    ["log-status", "log status"],
+    ["checkpoint:list", "checkpoint list"],
+    ["logs", "log"],
+    ["version", "--version"],
+    ["checkpoint ls", "checkpoint list"],
+    ["checkpoint rm x", "checkpoint prune"],
+    ["checkpoint save", "checkpoint create"],
+    ["checkpoint verfiy", "checkpoint verify"],
+    ["config validate", "config check"],
+    ["config show", "config print"],
+    ["log show", "log status"],
+    ["tx get pods a", "get"],
+    ["db list", "db keys"],
+    ["policy set x", "policy apply"],
+    ["policy get", "policy show"],
+    ["log restore", "checkpoint restore"],
+  ])("cairn %s: the answer names cairn %s", async (typed, meant) => {
+    const { code, stderr } = await cairn(typed.split(" "));
     expect(code).toBe(2);
-    expect(stderr).toMatch(/^USAGE: /);
-    expect(stderr).toContain(`hint: ${hint}`);
+    expect(stderr).toMatch(/^USAGE: There is no command "/);
+    expect(stderr).toContain(`\n  hint: Did you mean cairn ${meant}? --help shows what there is.\n`);
+  });
+
+  test.each(MEANT.flatMap(([, commands]) => commands))(
+    "there is a command cairn %s to be suggested",
+    async (meant) => {
+      if (meant.startsWith("--")) return expect(await cairn([meant])).toMatchObject({ code: 0 });
+      const [words = "", ...options] = meant.split(/ (?=--)/);
+      const { code, stdout } = await cairn([...words.split(" "), "--help"]);
+      expect([code, stdout]).toEqual([0, expect.stringContaining(`Usage: cairn ${words} `)]);
+      for (const option of options) expect(stdout).toContain(option);
+    },
+  );
+
+  test("there is no command to stop a node, and it is told what stops one", async () => {
+    for (const word of ["stop", "shutdown", "kill"]) {
+      expect((await cairn([word])).stderr).toContain(
+        "hint: A node stops at Ctrl-C, or when its process is sent SIGTERM.",
+      );
+    }
+    expect((await cairn(["frobnicate"])).stderr).toContain("hint: --help shows what there is.");
+  });
+
+  const lengths = everyLeaf().flatMap(({ path, command }) =>
+    command.options
+      .filter(({ flags }) => flags.includes("<duration>"))
+      .map(({ long }): [string, string[]] => [`${path.join(" ")} ${long}`, [...path, long ?? ""]]),
+  );
+  test("lengths of time are taken by several commands", () => {
+    expect(lengths.map(([name]) => name)).toEqual([
+      "status --wait",
+      "status --timeout",
+      "checkpoint prune --retain-newer-than",
+      "log trim --keep",
+    ]);
+  });
+  test.each(lengths)("cairn %s tells how a length of time is written", async (_name, argv) => {
+    for (const [text, hint] of [
+      ["5s", "Did you mean PT5S?"],
+      ["90 min", "Did you mean PT90M?"],
+      ["1d", "Did you mean P1D?"],
+      ["30", "Did you mean PT30S? A duration says its unit."],
+      ["1.5", "Did you mean PT1.5S? A duration says its unit."],
+      ["500ms", "Did you mean PT0.5S?"],
+      ["0", "Write a length above zero, such as PT5S."],
+      ["PT7D", "Did you mean P7D? Days stand before the T."],
+      ["soon", "Write ISO-8601, such as PT6H, PT30M or P7D."],
+    ] as const) {
+      const { code, stderr } = await cairn([...argv, text]);
+      const option = argv.at(-1) ?? "";
+      expect([code, stderr]).toEqual([
+        2,
+        `USAGE: ${option} takes a duration, not ${JSON.stringify(text)}.\n  hint: ${hint}\n`,
+      ]);
+    }
   });
 
   test("an address without a scheme is one of HTTP", async () => {

@@ -9,7 +9,6 @@ import {
 import { type CairnError, levelProvider } from "@cairn/kv";
 import { INDEX_VERSION } from "../../index/rows/index-state.ts";
 import { readLogIdentity } from "../../log/log-identity.ts";
-import { parseDuration } from "../../text/duration.ts";
 import type { System } from "../../system/system.ts";
 import { checkAnchor } from "../../log/anchor.ts";
 import type { TxLog } from "../../log/tx-log.ts";
@@ -18,6 +17,7 @@ import { formatTable } from "../terminal/columns.ts";
 import {
   type AddCommand,
   describeConfiguredCommand,
+  lengthOfTime,
   type ConfiguredOptions,
   wholeNumber,
 } from "../options/command-options.ts";
@@ -34,7 +34,7 @@ interface PruneCommandOptions extends ConfiguredOptions {
   readonly otherLogs?: boolean;
   readonly lost?: boolean;
   readonly damaged?: boolean;
-  readonly retainNewerThan?: string;
+  readonly retainNewerThan?: number;
   readonly retainAtLeast?: number;
 }
 
@@ -49,7 +49,11 @@ export const addCheckpointPrune: AddCommand = (parent, terminal) => {
     ],
   )
     .option("--dry-run", "only say what would go and what stays, and why")
-    .option("--retain-newer-than <duration>", "those younger than this stay (default: the configured policy)")
+    .option(
+      "--retain-newer-than <duration>",
+      "those younger than this stay (default: the configured policy)",
+      lengthOfTime("--retain-newer-than", 0),
+    )
     .option("--retain-at-least <count>", "so many of the newest stay", wholeNumber("--retain-at-least", 1))
     .option("--log <id>", "the log that the policy is for, where a folder has checkpoints of several")
     .option("--other-logs", "checkpoints of all other logs go too")
@@ -152,19 +156,10 @@ function policyOf(
   }
   return {
     policy: {
-      ...(retainNewerThan === undefined ? {} : { retainNewerThan: durationOf(retainNewerThan) }),
+      ...(retainNewerThan === undefined ? {} : { retainNewerThan }),
       ...(retainAtLeast === undefined ? {} : { retainAtLeast }),
     },
   };
-}
-
-function durationOf(text: string): number {
-  const result = parseDuration(text);
-  if ("ms" in result) return result.ms;
-  throw new UsageError(
-    `--retain-newer-than: ${result.fault}`,
-    result.hint ?? "For example --retain-newer-than P7D.",
-  );
 }
 
 async function tell(

@@ -1,21 +1,20 @@
 import { everyStore, restoreStores } from "../../system/checkpoint-stores.ts";
-import { parseDuration } from "../../text/duration.ts";
 import type { System } from "../../system/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { planTrim, trimLog, type TrimPlan } from "../../upkeep/plan-trim.ts";
 import {
   type AddCommand,
   describeConfiguredCommand,
+  lengthOfTime,
   type ConfiguredOptions,
 } from "../options/command-options.ts";
 import { formatCount } from "../terminal/quantities.ts";
-import { UsageError } from "../terminal/report-error.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 import { withLog } from "../places/log-place.ts";
 
 interface LogTrimOptions extends ConfiguredOptions {
   readonly dryRun?: boolean;
-  readonly keep?: string;
+  readonly keep?: number;
 }
 
 /** `cairn log trim`. */
@@ -29,10 +28,10 @@ export const addLogTrim: AddCommand = (parent, terminal) => {
     .option(
       "--keep <duration>",
       "messages younger than this stay (default: keep of trim in the configuration)",
+      lengthOfTime("--keep", 0),
     )
     .action(async (options: LogTrimOptions) => {
-      const keep = options.keep === undefined ? undefined : keepOf(options.keep);
-      const dryRun = options.dryRun === true;
+      const { keep, dryRun = false } = options;
       const plan = await withLog(options, terminal, (log, system) => trim(log, system, keep, dryRun));
       const trimmed = plan.upTo - plan.first;
       if (options.json === true) return writeJson(terminal.stdout, { ...plan, trimmed, dryRun });
@@ -68,10 +67,4 @@ function outcome({ log, first, last, upTo, checkpoint }: TrimPlan, dryRun: boole
       : `messages ${formatCount(first)} to ${formatCount(upTo - 1)}`;
   const verb = dryRun ? "would trim" : "trimmed";
   return `${verb} ${gone} of the log ${log}; ${checkpoint?.name ?? ""} holds them`;
-}
-
-function keepOf(text: string): number {
-  const result = parseDuration(text);
-  if ("ms" in result) return result.ms;
-  throw new UsageError(`--keep: ${result.fault}`, result.hint ?? "For example --keep P3D.");
 }

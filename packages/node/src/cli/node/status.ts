@@ -5,12 +5,12 @@ import { requireConfig } from "../../config/read-config.ts";
 import {
   type AddCommand,
   describeNodeCommand,
+  lengthOfTime,
   type NodeOptions,
   wholeNumber,
 } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
 import { readConfiguration } from "../options/configuration.ts";
-import { parseDuration } from "../../text/duration.ts";
 import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { formatStatus } from "./status-screen.ts";
@@ -19,11 +19,11 @@ import { withLog } from "../places/log-place.ts";
 import { requireNodes, viewCluster, writeCluster } from "./status-cluster.ts";
 
 interface StatusOptions extends NodeOptions {
-  readonly wait?: string;
+  readonly wait?: number;
   readonly cluster?: boolean;
   readonly digest?: boolean;
   readonly rebuild?: boolean;
-  readonly timeout?: string;
+  readonly timeout?: number;
   readonly expect?: number;
 }
 
@@ -40,7 +40,11 @@ export const addStatus: AddCommand = (parent, terminal) => {
     "cairn status --json --url http://10.0.0.7:3000",
     "cairn status --cluster --digest -f cairn.edn",
   ])
-    .option("--wait <duration>", "first wait, at most so long, until the node is there and ready")
+    .option(
+      "--wait <duration>",
+      "first wait, at most so long, until the node is there and ready",
+      lengthOfTime("--wait", 1),
+    )
     .option("--cluster", "ask all nodes that have the configuration's log open")
     .option("--digest", "with --cluster: compare their indexes at one transaction")
     .option("--rebuild", "with --digest: also compare with a rebuild out of the log when all agree")
@@ -49,7 +53,11 @@ export const addStatus: AddCommand = (parent, terminal) => {
       "with --cluster: end with 1 when fewer nodes of the log answer",
       wholeNumber("--expect", 1),
     )
-    .option("--timeout <duration>", "with --cluster: how long to wait for nodes (default PT3S)")
+    .option(
+      "--timeout <duration>",
+      "with --cluster: how long to wait for nodes (default PT3S)",
+      lengthOfTime("--timeout", 1),
+    )
     .action(async (options: StatusOptions) => {
       if (options.cluster === true) return await showCluster(options, terminal);
       const needsCluster = (["digest", "rebuild", "timeout", "expect"] as const).find(
@@ -61,8 +69,7 @@ export const addStatus: AddCommand = (parent, terminal) => {
 };
 
 async function showNode(options: StatusOptions, terminal: Terminal): Promise<void> {
-  const waitMs = options.wait === undefined ? 0 : durationMs("--wait", options.wait);
-  const status = await withNode(terminal, options, (node) => readStatus(node, waitMs));
+  const status = await withNode(terminal, options, (node) => readStatus(node, options.wait));
   if (options.json === true) await writeJson(terminal.stdout, status);
   else {
     const colors = terminal.stdout.isTTY === true && terminal.env["NO_COLOR"] === undefined;
@@ -75,7 +82,7 @@ async function showNode(options: StatusOptions, terminal: Terminal): Promise<voi
 async function showCluster(options: StatusOptions, terminal: Terminal): Promise<void> {
   const { json = false, digest = false, rebuild = false } = options;
   if (rebuild && !digest) throw new UsageError("--rebuild needs --digest.");
-  const timeoutMs = options.timeout === undefined ? ANSWER_MS : durationMs("--timeout", options.timeout);
+  const { timeout: timeoutMs = ANSWER_MS } = options;
   const config = requireConfig(await readConfiguration(options, terminal));
   // It is the node's own, and locked by it: there is nobody else to ask.
   if (config.txLog.id === EMBEDDED_LOG) return await showOnlyNode(options, terminal);
@@ -97,8 +104,8 @@ async function showOnlyNode(options: StatusOptions, terminal: Terminal): Promise
 }
 
 /** The status; with `waitMs`, the first one that says ready. `NOT_READY` when it does not in that time. */
-async function readStatus(node: NodeClient, waitMs: number): Promise<NodeStatus> {
-  if (waitMs === 0) return (await node.json({ path: "/status" })) as NodeStatus;
+async function readStatus(node: NodeClient, waitMs: number | undefined): Promise<NodeStatus> {
+  if (waitMs === undefined) return (await node.json({ path: "/status" })) as NodeStatus;
   // It ends a request, too: a node whose log is away takes seconds to answer, and a frozen one never does.
   const signal = AbortSignal.timeout(waitMs);
   let last: NodeStatus | undefined;
@@ -122,11 +129,4 @@ function notReady({ node, phase, failure }: NodeStatus): CairnError {
   return new CairnError("NOT_READY", `${node} ${state}${why}`, {
     hint: failure?.hint ?? "cairn status shows how far it is.",
   });
-}
-
-function durationMs(option: string, text: string): number {
-  const parsed = parseDuration(text);
-  if ("ms" in parsed && parsed.ms > 0) return parsed.ms;
-  const { hint = "Write it like PT30S or PT5M." } = "ms" in parsed ? {} : parsed;
-  throw new UsageError(`${option} takes a duration, not ${JSON.stringify(text)}.`, hint);
 }

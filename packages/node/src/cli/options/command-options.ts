@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { parseDuration } from "../../text/duration.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { type ConfigurationOptions, configurationOptions } from "./configuration.ts";
@@ -95,6 +96,23 @@ export function describeReadCommand(
 export function readQuery({ linearizable }: ReadOptions): { linearizable: string | undefined } {
   return { linearizable: linearizable === true ? "true" : undefined };
 }
+
+/** For options that are a length of time: milliseconds, of `least` on. */
+export function lengthOfTime(name: string, least: number): (text: string) => number {
+  return (text) => {
+    const parsed = parseDuration(text, { bare: true });
+    if (!("ms" in parsed)) {
+      throw new UsageError(
+        `${name} takes a duration, not ${JSON.stringify(text)}.`,
+        parsed.hint ?? DURATIONS,
+      );
+    }
+    if (parsed.ms >= least) return parsed.ms;
+    throw new UsageError(`${name} takes a duration above zero, not ${JSON.stringify(text)}.`, DURATIONS);
+  };
+}
+
+const DURATIONS = "Write it like PT30S, PT5M or P7D.";
 
 /** For options that count: a whole number from `least` on. */
 export function wholeNumber(name: string, least: number): (text: string) => number {

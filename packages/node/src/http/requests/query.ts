@@ -103,7 +103,7 @@ const DURATION = new RegExp(DURATION_PATTERN);
 /** A duration as ISO-8601 text or in milliseconds; answers milliseconds. More than an hour is an hour: nothing waits longer. */
 export function duration(value: string, name: string): number {
   if (!DURATION.test(value)) {
-    const parsed = parseDuration(value);
+    const parsed = parseDuration(value, { bare: true });
     throw badRequest(
       `${name} is a duration, such as PT5S, not ${JSON.stringify(value)}.`,
       "hint" in parsed ? parsed.hint : undefined,

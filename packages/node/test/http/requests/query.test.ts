@@ -18,6 +18,21 @@ describe("a duration in an address", () => {
     expect(duration(text, "timeout")).toBe(ms);
   });
 
+  it.each([
+    ["5s", "Did you mean PT5S?"],
+    ["500ms", "Did you mean PT0.5S?"],
+    ["2.5", "Did you mean PT2.5S? A duration says its unit."],
+    ["PT7D", "Did you mean P7D? Days stand before the T."],
+  ])("%s is answered with the form that was meant", (text, hint) => {
+    let told: unknown;
+    try {
+      duration(text, "timeout");
+    } catch (error) {
+      told = (error as { hint?: string }).hint;
+    }
+    expect(told).toBe(hint);
+  });
+
   it.each(["", "5s", "P", "PT", "P1DT", "PT5", "P1Y", "P1M", "-PT1S", "PT-1S", "pt5s", "PT.5S", "1e3", " 5"])(
     "%j is refused",
     (text) => {
