@@ -1,31 +1,24 @@
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import type { Policies } from "@cairn/client";
-import { commonParameters } from "./modules/common-parameters.ts";
 import { readSources } from "./config-sources.ts";
-import type { ConfigInput, ConfigSources } from "./config-sources.ts";
-import { DEFAULT_ORIGIN, emptyMap, findEntry, findNode } from "./source/config-tree.ts";
-import type { MapNode } from "./source/config-tree.ts";
+import type { ConfigInput } from "./config-sources.ts";
+import { DEFAULT_ORIGIN, emptyMap, findEntry } from "./source/config-tree.ts";
 import { checkIndexFolders } from "./index-folders.ts";
-import { defaultTree } from "./default-config.ts";
-import { environmentTree, nodeFromEnvironment, variable } from "./environment.ts";
-import { mergeTrees } from "./source/merge.ts";
+import { mergeSources, newReading } from "./merged-sources.ts";
 import type { ModuleUse } from "./types/module-kinds.ts";
 import { readModule } from "./modules/module-type.ts";
-import { TOP_LEVEL_ALIASES } from "./modules/aliases.ts";
 import { MODULES } from "./modules/modules.ts";
 import { ConfigError, ProblemList } from "./source/problems.ts";
 import type { ConfigProblem } from "./source/problems.ts";
 import type { Reading, Setting } from "./types/reading.ts";
 import type { HttpOptions } from "../system/system.ts";
 import { readPolicies } from "./policies-key.ts";
-import { absolutePath } from "./types/value-types.ts";
 import {
   checkTopLevelKeys,
   indexStoreParameters,
   nodeParameters,
   readHttp,
   readTopLevel,
-  renameTopLevel,
 } from "./top-level.ts";
 
 /** A valid configuration: every default and variable put in, nothing started yet. `createSystem` makes a node's parts of it. */
@@ -58,7 +51,7 @@ export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const notices = new Set<string>();
   const sources = await readSources(input, problems);
   if (!problems.onlyUnfilled) return { ok: false, problems: problems.inOrder() };
-  const reading = newReading(mergeSources(sources, input, notices), input, problems, notices);
+  const reading = newReading(mergeSources(sources, input, notices), input, problems, notices, MODULES);
   const node = readTopLevel("cairn/node", nodeParameters, reading);
   const config = readParts(node === undefined ? reading : { ...reading, node });
   // Importing a module runs it, so everything that can be told without comes first.
@@ -68,68 +61,10 @@ export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   return { ok: true, config: { ...config, settings: reading.settings, notices: [...notices] } };
 }
 
-/**
- * The HTTP server alone, for whoever wants to reach a node rather than be one: what is wrong with the rest does not matter, and no module
- * is imported. `except` are parameters that do not matter either. Throws {@link ConfigError}.
- */
-export async function readHttpServer(
-  input: ConfigInput,
-  except: readonly string[],
-): Promise<HttpOptions | undefined> {
-  const problems = new ProblemList();
-  const notices = new Set<string>();
-  const sources = await readSources(input, problems);
-  const http = readHttp(newReading(mergeSources(sources, input, notices), input, problems, notices));
-  const about = problems.inOrder().filter(({ path: [top = "", parameter = ""] }) => {
-    const isServer = (TOP_LEVEL_ALIASES.get(top) ?? top) === "cairn/http-server";
-    return top === "" || (isServer && !except.includes(parameter));
-  });
-  if (http === undefined || about.length > 0)
-    throw new ConfigError(about.length > 0 ? about : problems.inOrder());
-  return http === false ? undefined : http;
-}
-
 /** The configuration of a result; throws {@link ConfigError} with all problems when it has any. */
 export function requireConfig(result: ConfigResult): ResolvedConfig {
   if (result.ok) return result.config;
   throw new ConfigError(result.problems);
-}
-
-function mergeSources(sources: ConfigSources, input: ConfigInput, notices: Set<string>): MapNode {
-  const base = sources.base.map((tree) => renameTopLevel(tree, notices));
-  const over = [sources.json, sources.edn]
-    .filter((tree) => tree !== undefined)
-    .map((tree) => renameTopLevel(tree, notices));
-  const nothing = emptyMap(DEFAULT_ORIGIN);
-  const given = new Set(base.flatMap((tree) => tree.entries.map((entry) => entry.name)));
-  // The default's store lies in the node's folder, so what is said of that folder has to be known before the default is.
-  const said = mergeTrees([...base, nodeFromEnvironment(input.env), ...over], nothing);
-  const dir = findNode(said, "cairn/node", "dir");
-  const written = dir?.type === "string" ? dir.text : "";
-  const folder = absolutePath(written, input.cwd) ?? resolve(input.cwd, "cairn-data");
-  const nats = variable(input.env, "NATS_URL") !== undefined;
-  const below = [defaultTree(given, folder, nats), ...base];
-  // Where a variable goes depends on what the other sources chose, those stronger than it included.
-  const environment = environmentTree(input.env, mergeTrees([...below, ...over], nothing), notices);
-  return mergeTrees([...below, environment, ...over], nothing);
-}
-
-function newReading(root: MapNode, input: ConfigInput, problems: ProblemList, notices: Set<string>): Reading {
-  return {
-    root,
-    cwd: input.cwd,
-    node: { id: "node", dir: resolve(input.cwd, "cairn-data") },
-    modules: new Map(MODULES.map((module) => [module.id, module])),
-    commonParameters,
-    problems,
-    settings: [],
-    notices,
-    shared: new Map(),
-    refused: new Set(),
-    older: new Set(),
-    open: new Set(),
-    checks: [],
-  };
 }
 
 function readParts(reading: Reading): Omit<ResolvedConfig, "settings" | "notices"> | undefined {

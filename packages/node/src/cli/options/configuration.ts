@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { ConfigInput } from "../../config/config-sources.ts";
-import { type ConfigResult, readConfig, readHttpServer } from "../../config/read-config.ts";
+import type { ConfigResult } from "../../config/read-config.ts";
 import type { HttpOptions } from "../../system/system.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
@@ -27,17 +27,23 @@ export function isConfigured({ file, edn, configJson }: ConfigurationOptions): b
 }
 
 /** Reads it; starts, creates and deletes nothing. */
-export function readConfiguration(options: ConfigurationOptions, terminal: Terminal): Promise<ConfigResult> {
-  return readConfig(inputOf(options, terminal));
+export async function readConfiguration(
+  options: ConfigurationOptions,
+  terminal: Terminal,
+): Promise<ConfigResult> {
+  const { readConfig } = await import("../../config/read-config.ts");
+  return await readConfig(inputOf(options, terminal));
 }
 
 /** Its HTTP server alone, undefined where it has none; throws what is wrong with that. `tokenKnown`: what is said of the token does not count. */
-export function readServer(
+export async function readServer(
   options: ConfigurationOptions,
   terminal: Terminal,
   { tokenKnown }: { readonly tokenKnown: boolean },
 ): Promise<HttpOptions | undefined> {
-  return readHttpServer(inputOf(options, terminal), tokenKnown ? ["auth-token"] : []);
+  // Loaded where it is needed: with --url nothing of it is.
+  const { readHttpServer } = await import("../../config/read-server.ts");
+  return await readHttpServer(inputOf(options, terminal), tokenKnown ? ["auth-token"] : []);
 }
 
 function inputOf({ file, edn, configJson }: ConfigurationOptions, { env, cwd }: Terminal): ConfigInput {

@@ -1,0 +1,28 @@
+import { readSources } from "./config-sources.ts";
+import type { ConfigInput } from "./config-sources.ts";
+import { mergeSources, newReading } from "./merged-sources.ts";
+import { TOP_LEVEL_ALIASES } from "./modules/aliases.ts";
+import { ConfigError, ProblemList } from "./source/problems.ts";
+import type { HttpOptions } from "../system/system.ts";
+import { readHttp } from "./top-level.ts";
+
+/**
+ * The HTTP server alone, for whoever wants to reach a node rather than be one: what is wrong with the rest does not matter, and no module
+ * is imported. `except` are parameters that do not matter either. Throws {@link ConfigError}.
+ */
+export async function readHttpServer(
+  input: ConfigInput,
+  except: readonly string[],
+): Promise<HttpOptions | undefined> {
+  const problems = new ProblemList();
+  const notices = new Set<string>();
+  const sources = await readSources(input, problems);
+  const http = readHttp(newReading(mergeSources(sources, input, notices), input, problems, notices, []));
+  const about = problems.inOrder().filter(({ path: [top = "", parameter = ""] }) => {
+    const isServer = (TOP_LEVEL_ALIASES.get(top) ?? top) === "cairn/http-server";
+    return top === "" || (isServer && !except.includes(parameter));
+  });
+  if (http === undefined || about.length > 0)
+    throw new ConfigError(about.length > 0 ? about : problems.inOrder());
+  return http === false ? undefined : http;
+}
