@@ -63,7 +63,7 @@ export class NoAnswerError extends CairnError {
     } else {
       const what = sent ? "The connection to the node broke off" : "No node answers";
       super("NOT_READY", `${what} at ${url} (${errorMessage(cause)}).`, {
-        hint: "Start one with cairn start, or name its address with --url.",
+        hint: "Start one with cairn start, or say which is meant: --url is its address, -f its configuration.",
         cause,
       });
     }
