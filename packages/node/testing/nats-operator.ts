@@ -1,12 +1,4 @@
-import {
-  connect,
-  DiscardPolicy,
-  type JetStreamManager,
-  nanos,
-  type NatsConnection,
-  NatsError,
-  type StreamConfig,
-} from "nats";
+import { connect, DiscardPolicy, type JetStreamManager, nanos, type NatsConnection, NatsError } from "nats";
 import type { LogMessage } from "../src/log/tx-log.ts";
 
 const NO_MESSAGE = 10037;
@@ -27,8 +19,11 @@ export interface StreamReport {
   };
 }
 
+/** Settings of a stream by their names in its configuration. */
+type Settings = Readonly<Record<string, string | number | boolean | readonly string[]>>;
+
 /** What the flags of `nats stream edit` set, those that hints name; the tool itself is none of Debian's. */
-const EDITS: Readonly<Record<string, (value: string) => Partial<StreamConfig>>> = {
+const EDITS: Readonly<Record<string, (value: string) => Settings>> = {
   "--discard": (value) => ({ discard: value === "new" ? DiscardPolicy.New : DiscardPolicy.Old }),
   "--max-age": (value) => ({ max_age: nanos(Number(/^(\d+)s$/.exec(value)?.[1]) * 1_000) }),
   "--max-msgs": (value) => ({ max_msgs: Number(value) }),
@@ -43,7 +38,7 @@ const EDITS: Readonly<Record<string, (value: string) => Partial<StreamConfig>>> 
 /** The first command `nats stream edit STREAM FLAG` in a text, as what it sets. */
 export function namedEdit(text: string): {
   readonly stream: string;
-  readonly settings: Partial<StreamConfig>;
+  readonly settings: Settings;
 } {
   const [, stream = "", flag = "", value = ""] =
     /\bnats stream edit (\S+) (--[a-z-]+)(?:=([^\s,:]*[^\s,:.]))?(?=[\s,:.]|$)/.exec(text) ?? [];
