@@ -24,6 +24,14 @@ describe("error codes", () => {
     expect(headings.toSorted()).toEqual([...ERROR_CODES].toSorted());
   });
 
+  it("are each explained there with what to do", async () => {
+    const text = await readFile(path.join(ROOT, "docs/errors.md"), "utf8");
+    const sections = text.split(/^#{2,3} (?=[A-Z_]+$)/m).slice(1);
+    expect(sections.length).toBeGreaterThan(ERROR_CODES.length);
+    const without = sections.filter((section) => !/\*cure\*:/i.test(section));
+    expect(without.map((section) => section.split("\n")[0])).toEqual([]);
+  });
+
   it("are raised by the code", async () => {
     const all = await Promise.all(
       ["packages/kv/src", "packages/checkpoint/src", "packages/node/src"].map(sources),

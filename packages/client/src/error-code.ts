@@ -11,6 +11,8 @@ export type ErrorCode =
   | "LOG_GAP"
   | "LOG_FULL"
   | "LOG_UNSAFE"
+  | "REQUEST_INVALID"
+  | "METHOD_NOT_ALLOWED"
   | "TX_INVALID"
   | "TX_TOO_LARGE"
   | "TX_TIMEOUT"

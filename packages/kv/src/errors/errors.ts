@@ -16,6 +16,8 @@ export const ERROR_CODES = [
   "LOG_GAP",
   "LOG_FULL",
   "LOG_UNSAFE",
+  "REQUEST_INVALID",
+  "METHOD_NOT_ALLOWED",
   "TX_INVALID",
   "TX_TOO_LARGE",
   "TX_TIMEOUT",

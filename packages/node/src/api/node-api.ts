@@ -30,7 +30,7 @@ export interface ReadOptions {
   readonly stale?: boolean;
   /**
    * Include everything that any node acknowledged before the call. On a shared log that takes an append, which concurrent reads share: what
-   * keeps the log from storing it is thrown (LOG_UNREACHABLE, LOG_FULL, …). TX_INVALID together with `stale`.
+   * keeps the log from storing it is thrown (LOG_UNREACHABLE, LOG_FULL, …). REQUEST_INVALID together with `stale`.
    */
   readonly linearizable?: boolean;
 }
@@ -46,7 +46,7 @@ export interface ListQuery extends ReadOptions {
   /** From the answer before; opaque, names the transaction that the list began at. */
   readonly cursor?: string;
   readonly asOf?: AsOf;
-  /** Only those whose indexed field has the value. TX_INVALID where it is not indexed, NOT_READY while its index is built. */
+  /** Only those whose indexed field has the value. REQUEST_INVALID where it is not indexed, NOT_READY while its index is built. */
   readonly where?: FieldQuery;
 }
 
@@ -127,7 +127,7 @@ export interface NodeApi {
     key: DocumentKey,
     options?: ReadOptions & { readonly asOf?: AsOf },
   ): Promise<StoredDocument | undefined>;
-  /** In key order. TX_INVALID for a cursor of another list. */
+  /** In key order. REQUEST_INVALID for a cursor of another list. */
   list(query: ListQuery): Promise<DocumentPage>;
   /** Newest first; empty where the key never had a document, or was evicted. */
   history(

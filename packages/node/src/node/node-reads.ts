@@ -28,9 +28,13 @@ const GREATEST_LIMIT = 1_000;
 /** Of whatever comes in pages: what is no such number would end a page early, as if there were no more. */
 function checkedLimit(limit = DEFAULT_LIMIT): number {
   if (Number.isInteger(limit) && limit >= 1 && limit <= GREATEST_LIMIT) return limit;
-  throw new CairnError("TX_INVALID", `A limit is a whole number from 1 to ${GREATEST_LIMIT}, not ${limit}.`, {
-    hint: "The cursor of a page leads to the next one.",
-  });
+  throw new CairnError(
+    "REQUEST_INVALID",
+    `A limit is a whole number from 1 to ${GREATEST_LIMIT}, not ${limit}.`,
+    {
+      hint: "The cursor of a page leads to the next one.",
+    },
+  );
 }
 
 /** What {@link NodeReads} answers. */
@@ -148,7 +152,7 @@ export class NodeReads implements Reads {
     const place = before === undefined ? undefined : parseEventPlace(before);
     if (before !== undefined && place === undefined) {
       throw new CairnError(
-        "TX_INVALID",
+        "REQUEST_INVALID",
         `${JSON.stringify(before)} is no event's id and no time in nanoseconds.`,
         {
           hint: "Give the id of the last event that was answered (cairn events --json shows it), or follow the Link header as it is.",
@@ -222,7 +226,7 @@ export class NodeReads implements Reads {
   /** What a linearizable read has to include. */
   async #latest(stale: boolean, timeoutMs: number): Promise<TxId> {
     if (!stale) return await this.#barrier(timeoutMs);
-    throw new CairnError("TX_INVALID", "A read is either linearizable or stale.", {
+    throw new CairnError("REQUEST_INVALID", "A read is either linearizable or stale.", {
       hint: "Leave out stale=true to read what was acknowledged last, or linearizable=true to read what is there.",
     });
   }

@@ -69,21 +69,21 @@ export function keyProblem(namespace: string, name: string): string | undefined 
   return undefined;
 }
 
-/** A key from its parts; `TX_INVALID` when they cannot be one. */
+/** A key from its parts; `REQUEST_INVALID` when they cannot be one. */
 export function documentKey(bucket: string, namespace: string, name: string): DocumentKey {
   const problem = bucketProblem(bucket) ?? keyProblem(namespace, name);
   if (problem !== undefined) throw invalid(problem);
   return { bucket, namespace, name };
 }
 
-/** A key from a bucket and `namespace/name`; `TX_INVALID` when they cannot be one. */
+/** A key from a bucket and `namespace/name`; `REQUEST_INVALID` when they cannot be one. */
 export function parseDocumentKey(bucket: string, key: string): DocumentKey {
   const { namespace, name } = splitKey(key);
   return documentKey(bucket, namespace, name);
 }
 
 function invalid(problem: string): CairnError {
-  return new CairnError("TX_INVALID", `Not a valid key: ${problem}.`, {
+  return new CairnError("REQUEST_INVALID", `Not a valid key: ${problem}.`, {
     hint: "A key is namespace/name in a bucket; docs/http.md has the rules.",
   });
 }

@@ -3,7 +3,7 @@ import type { TxId } from "@cairn/client";
 import { bucketProblem, keyProblem } from "../text/document-key.ts";
 import type { WatchQuery } from "./watch-event.ts";
 
-/** Refuses with `TX_INVALID` what cannot be watched. */
+/** Refuses with `REQUEST_INVALID` what cannot be watched. */
 export function checkQuery({ bucket, namespace, from, fromTime }: WatchQuery): void {
   const problem =
     (bucket === undefined ? undefined : bucketProblem(bucket)) ??
@@ -13,7 +13,7 @@ export function checkQuery({ bucket, namespace, from, fromTime }: WatchQuery): v
       : `from is a transaction's id, not ${from}`) ??
     (fromTime === undefined ? undefined : fromTimeProblem(fromTime, from));
   if (problem === undefined) return;
-  throw new CairnError("TX_INVALID", `This cannot be watched: ${problem}.`, {
+  throw new CairnError("REQUEST_INVALID", `This cannot be watched: ${problem}.`, {
     hint: "docs/watch.md says what a watch takes.",
   });
 }

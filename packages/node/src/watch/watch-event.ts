@@ -52,7 +52,7 @@ export type WatchEvent = TransactionEvent | HeartbeatEvent | CutoffEvent;
 
 /**
  * A watch, to be looped over once, as events or in the arrays in which they come (never empty). Watchers of the same changes are
- * given the same array. Errors come with the first step: `NOT_READY`, `WATCH_COMPACTED`, `TX_INVALID`.
+ * given the same array. Errors come with the first step: `NOT_READY`, `WATCH_COMPACTED`, `REQUEST_INVALID`.
  */
 export interface Watch extends AsyncIterable<WatchEvent> {
   batches(): AsyncIterable<readonly WatchEvent[]>;

@@ -81,7 +81,7 @@ it.each([
     expect([code, stdout, stderr]).toEqual([
       2,
       "",
-      expect.stringContaining("TX_INVALID: This is no bucket: "),
+      expect.stringContaining("REQUEST_INVALID: This is no bucket: "),
     ]);
     expect(stderr).toContain("reserved are tx, events, ");
     expect(stderr).not.toContain("parameter");
@@ -93,7 +93,7 @@ it("an as-of that cannot be read is answered with examples that go after --as-of
   const example = /For example (\S+) or (\S+)\./.exec(stderr);
   for (const at of [example?.[1], example?.[2]]) {
     expect((await run(["list", "pods", "--as-of", at === "1200" ? "2" : (at ?? "")])).stderr).not.toContain(
-      "TX_INVALID",
+      "REQUEST_INVALID",
     );
   }
 });

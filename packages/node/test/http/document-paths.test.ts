@@ -73,7 +73,7 @@ describe("the address of a document", () => {
     for (const method of ["GET", "PUT", "DELETE"]) {
       const answer = await served.raw(method, path, method === "PUT" ? { body: "1" } : {});
       expect(answer.status).toBe(400);
-      expect(JSON.parse(answer.text)).toMatchObject({ error: { code: "TX_INVALID" } });
+      expect(JSON.parse(answer.text)).toMatchObject({ error: { code: "REQUEST_INVALID" } });
     }
     expect(served.node.submitted).toEqual([]);
   });

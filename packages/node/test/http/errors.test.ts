@@ -11,8 +11,8 @@ const JSON_BODY = { "content-type": "application/json" };
 describe("every error", () => {
   test.each([
     ["an unknown address", "GET", "/nothing", {}, 404, "NOT_FOUND"],
-    ["an unknown method", "PATCH", "/api/v1/pods/default/x", {}, 405, "NOT_FOUND"],
-    ["a method of another route", "DELETE", "/status", {}, 405, "NOT_FOUND"],
+    ["an unknown method", "PATCH", "/api/v1/pods/default/x", {}, 405, "METHOD_NOT_ALLOWED"],
+    ["a method of another route", "DELETE", "/status", {}, 405, "METHOD_NOT_ALLOWED"],
     ["malformed JSON", "PUT", "/api/v1/pods/x", { body: "{", headers: JSON_BODY }, 400, "TX_INVALID"],
     [
       "bytes that are no UTF-8",
@@ -32,7 +32,7 @@ describe("every error", () => {
       "/api/v1/pods/x",
       { body: "<a/>", headers: { "content-type": "text/xml" } },
       415,
-      "TX_INVALID",
+      "REQUEST_INVALID",
     ],
     [
       "NDJSON for a document",
@@ -40,7 +40,7 @@ describe("every error", () => {
       "/api/v1/pods/x",
       { body: "1", headers: { "content-type": "application/x-ndjson" } },
       415,
-      "TX_INVALID",
+      "REQUEST_INVALID",
     ],
     [
       "a media type that is none",
@@ -48,9 +48,9 @@ describe("every error", () => {
       "/api/v1/pods/x",
       { body: "1", headers: { "content-type": ";;" } },
       415,
-      "TX_INVALID",
+      "REQUEST_INVALID",
     ],
-    ["an unknown parameter", "GET", "/status?verbose=1", {}, 400, "TX_INVALID"],
+    ["an unknown parameter", "GET", "/status?verbose=1", {}, 400, "REQUEST_INVALID"],
     ["a document that is not there", "GET", "/api/v1/pods/x", {}, 404, "NOT_FOUND"],
     ["a delete with an empty JSON body is none", "DELETE", "/api/v1/pods/x", { headers: JSON_BODY }, 200, ""],
   ] as const)(
@@ -127,7 +127,7 @@ describe("every error", () => {
     const answer = await text(socket);
     expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
     expect(JSON.parse(answer.slice(answer.indexOf("{")))).toMatchObject({
-      error: { code: "TX_INVALID", hint: null },
+      error: { code: "REQUEST_INVALID", hint: null },
     });
   });
 });
@@ -142,7 +142,7 @@ describe("a transfer coding that is not understood", () => {
       socket.end(`${head}\r\n\r\n8\r\n{"a": 1}\r\n0\r\n\r\n`);
       const answer = await text(socket);
       expect(answer).toMatch(/^HTTP\/1\.1 501 /);
-      expect(answer).toContain('"code":"TX_INVALID"');
+      expect(answer).toContain('"code":"REQUEST_INVALID"');
       expect(answer).toContain(coding);
       expect(served.node.submitted).toEqual([]);
     },

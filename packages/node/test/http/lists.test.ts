@@ -93,7 +93,7 @@ describe("a list", () => {
     const answer = await served.fetch(`/api/v1/pods?${query}`);
     expect(answer.status).toBe(400);
     const { error } = (await answer.json()) as { error: { code: string; message: string } };
-    expect(error.code).toBe("TX_INVALID");
+    expect(error.code).toBe("REQUEST_INVALID");
     expect(error.message).toMatch(/^[A-Za-z].*\.$/);
   });
 });

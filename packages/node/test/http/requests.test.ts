@@ -41,7 +41,7 @@ describe("a request", () => {
     const allowed = String(headers["allow"]).split(", ");
     expect([status, allow.split(", ").every((one) => allowed.includes(one))]).toEqual([405, true]);
     expect(allowed).not.toContain(method);
-    expect(JSON.parse(body)).toMatchObject({ error: { code: "NOT_FOUND" } });
+    expect(JSON.parse(body)).toMatchObject({ error: { code: "METHOD_NOT_ALLOWED" } });
   });
 
   it("to nothing at all is 404, and HEAD answers what GET does without a body", async () => {
@@ -119,7 +119,7 @@ describe("a request that is unusual", () => {
     const answer = await text(socket);
     expect(answer.slice(0, 12)).toBe(`HTTP/1.1 ${status}`);
     const body = answer.slice(answer.indexOf("\r\n\r\n") + 4);
-    expect(JSON.parse(body)).toMatchObject({ error: { code: "TX_INVALID", message } });
+    expect(JSON.parse(body)).toMatchObject({ error: { code: "REQUEST_INVALID", message } });
     expect(served.node.submitted).toEqual([]);
   });
 

@@ -155,7 +155,7 @@ describe("a linearizable read", () => {
   it("is refused together with stale, which says the opposite", async () => {
     const node = await scene.ready("a");
     await expect(node.get(KEY, { linearizable: true, stale: true })).rejects.toMatchObject({
-      code: "TX_INVALID",
+      code: "REQUEST_INVALID",
       hint: expect.stringContaining("stale=true"),
     });
   });

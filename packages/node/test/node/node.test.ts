@@ -109,7 +109,7 @@ describe("a node on the embedded log", () => {
     await node.ready;
     for (const name of ["a", "b", "c"]) await put(node, name, 1);
     for (const limit of [0, -1, 1.5, Number.NaN, Infinity, 1_001]) {
-      const refused = { code: "TX_INVALID", message: expect.stringContaining("from 1 to 1000") };
+      const refused = { code: "REQUEST_INVALID", message: expect.stringContaining("from 1 to 1000") };
       await expect(node.list({ bucket: "pods", limit })).rejects.toMatchObject(refused);
       await expect(node.history(key("a"), { limit })).rejects.toMatchObject(refused);
       await expect(node.events({ limit })).rejects.toMatchObject(refused);

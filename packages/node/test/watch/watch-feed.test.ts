@@ -40,7 +40,7 @@ describe("a feed", () => {
     "refuses a beginning that cannot be meant (%j), and does not say that the log lost it",
     async (query, why) => {
       await using reader = fed.open(query);
-      const error = { code: "TX_INVALID", message: expect.stringContaining(why) };
+      const error = { code: "REQUEST_INVALID", message: expect.stringContaining(why) };
       await expect(reader.next()).rejects.toMatchObject(error);
       expect(fed.listened).toEqual([]);
     },

@@ -129,7 +129,7 @@ describe("GET /api/v1/watch", () => {
   ])("refuses ?%s", async (query, status) => {
     const answer = await fetch(`${url}?${query}`);
     expect(answer.status).toBe(status);
-    expect(await answer.json()).toMatchObject({ error: { code: "TX_INVALID" } });
+    expect(await answer.json()).toMatchObject({ error: { code: "REQUEST_INVALID" } });
   });
 
   it("answers HEAD with the headers alone", async () => {

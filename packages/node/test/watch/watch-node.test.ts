@@ -191,7 +191,7 @@ describe("a watch", () => {
   ])("of %j is refused with why", async (query) => {
     await using watch = WatchReader.of(node, query);
     await expect(watch.next()).rejects.toMatchObject({
-      code: "TX_INVALID",
+      code: "REQUEST_INVALID",
       message: expect.stringContaining("cannot be watched"),
     });
   });

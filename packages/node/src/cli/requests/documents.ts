@@ -23,12 +23,12 @@ export function documentRequest(bucket: string, key: string): { path: string; qu
   return { path: bucketPath(bucket), query: { key } };
 }
 
-/** The address of a bucket. `TX_INVALID` for what is none: at a reserved name lies something else, whose answer would be about parameters. */
+/** The address of a bucket. `REQUEST_INVALID` for what is none: at a reserved name lies something else, whose answer would be about parameters. */
 export function bucketPath(bucket: string): string {
   const problem = bucketProblem(bucket);
   if (problem !== undefined) {
     const reserved = [...RESERVED_BUCKETS].join(", ");
-    throw new CairnError("TX_INVALID", `This is no bucket: ${problem}.`, {
+    throw new CairnError("REQUEST_INVALID", `This is no bucket: ${problem}.`, {
       hint: `A bucket is lower case letters, digits and -, such as pods; reserved are ${reserved}.`,
     });
   }

@@ -31,6 +31,8 @@ const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   CONFIG_SYNTAX: EXIT.usage,
   CONFIG_NOT_FOUND: EXIT.usage,
   CONFIG_MODULE: EXIT.usage,
+  REQUEST_INVALID: EXIT.usage,
+  METHOD_NOT_ALLOWED: EXIT.usage,
   TX_INVALID: EXIT.usage,
   TX_TOO_LARGE: EXIT.usage,
   UNAUTHORIZED: EXIT.usage,

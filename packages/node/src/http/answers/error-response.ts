@@ -4,11 +4,13 @@ import type { FailedRequests } from "./failed-requests.ts";
 import { isHeldBack } from "./continue.ts";
 import { drainBody } from "./drain-body.ts";
 
-/** The code of what cannot be understood: parameters, paths, bodies. */
-export const BAD_REQUEST: ErrorCode = "TX_INVALID";
+/** The code of a request that cannot be understood or kept: its address, a parameter, a header, a cursor. */
+export const BAD_REQUEST: ErrorCode = "REQUEST_INVALID";
 
 /** Codes whose status is not 500. Those of a cluster that may recover are 503, so that clients and balancers try again. */
 const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
+  REQUEST_INVALID: 400,
+  METHOD_NOT_ALLOWED: 405,
   TX_INVALID: 400,
   UNAUTHORIZED: 401,
   NOT_FOUND: 404,
@@ -59,6 +61,11 @@ export class RequestError extends CairnError {
 /** A request that cannot be understood: 400. */
 export function badRequest(message: string, hint?: string): RequestError {
   return new RequestError(BAD_REQUEST, message, { status: 400, ...(hint === undefined ? {} : { hint }) });
+}
+
+/** A body from which nothing can be stored: 400. */
+export function badBody(message: string, hint?: string): RequestError {
+  return new RequestError("TX_INVALID", message, hint === undefined ? {} : { hint });
 }
 
 /** The status that goes with a code. */

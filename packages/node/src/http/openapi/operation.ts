@@ -71,14 +71,18 @@ const HEADERS = {
 
 /** Any request may meet these. */
 const EVERYWHERE: NonNullable<Operation["errors"]> = [
-  "TX_INVALID",
+  "REQUEST_INVALID",
   "UNAUTHORIZED",
   ["UNAUTHORIZED", 403],
   "INTERNAL",
 ];
 
 /** So may any that could have a body, whether it needs one or not. */
-const WITH_A_BODY: NonNullable<Operation["errors"]> = [["TX_INVALID", 415], "TX_TOO_LARGE"];
+const WITH_A_BODY: NonNullable<Operation["errors"]> = [
+  "TX_INVALID",
+  ["REQUEST_INVALID", 415],
+  "TX_TOO_LARGE",
+];
 
 /** An operation as OpenAPI writes it; `isExact`: with what each success exactly has. */
 export function describeOperation(operation: Operation, isExact: boolean): OpenApiObject {

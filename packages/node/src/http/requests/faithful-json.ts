@@ -1,4 +1,4 @@
-import { badRequest, type RequestError } from "../answers/error-response.ts";
+import { badBody, type RequestError } from "../answers/error-response.ts";
 
 /** Codes of the characters that the text of JSON is made of. */
 const QUOTE = 34;
@@ -181,14 +181,14 @@ function place(levels: readonly Level[]): string {
 function changedNumber(number: string, where: string): RequestError {
   const value = Number(number);
   const becomes = Number.isFinite(value) ? `would become ${value}` : "is larger than any that is kept";
-  return badRequest(
+  return badBody(
     `The number ${shown(number)}${where} ${becomes}.`,
     "Nothing was stored. Numbers are kept as 64-bit floating point; store one with more digits as text.",
   );
 }
 
 function repeatedName(where: string): RequestError {
-  return badRequest(
+  return badBody(
     `The body has a name twice in one object${where}.`,
     "Nothing was stored. One of the two would be lost: keep one.",
   );

@@ -71,9 +71,12 @@ export function toOriginForm(request: IncomingMessage): void {
 
 /** 405: there is something at the address, but not for this method. */
 export function methodNotAllowed(method: string, path: string, allowed: readonly string[]): RequestError {
-  return new RequestError("NOT_FOUND", `There is no ${method} ${path}; it takes ${allowed.join(", ")}.`, {
-    status: 405,
-    hint: "docs/http.md and /openapi.json list all addresses.",
-    headers: { allow: allowed.join(", ") },
-  });
+  return new RequestError(
+    "METHOD_NOT_ALLOWED",
+    `There is no ${method} ${path}; it takes ${allowed.join(", ")}.`,
+    {
+      hint: "docs/http.md and /openapi.json list all addresses.",
+      headers: { allow: allowed.join(", ") },
+    },
+  );
 }

@@ -2,6 +2,7 @@ import { isUtf8 } from "node:buffer";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { refuseUnfaithful } from "./faithful-json.ts";
 import {
+  badBody,
   badRequest,
   linesExpected,
   unsupportedEncoding,
@@ -66,7 +67,7 @@ export function jsonBody(request: FastifyRequest): unknown {
   if (request.headers["content-range"] !== undefined) {
     throw badRequest("A part cannot be stored: the request has a Content-Range.", "Send the whole body.");
   }
-  if (request.body === undefined) throw badRequest("The request has no body.", "Send JSON.");
+  if (request.body === undefined) throw badBody("The request has no body.", "Send JSON.");
   return request.body;
 }
 
@@ -76,14 +77,14 @@ export function jsonBody(request: FastifyRequest): unknown {
  * `onText` sees the text before that, and may refuse it in other words.
  */
 export function parseJson(bytes: Buffer, onText?: (json: string) => void): unknown {
-  if (!isUtf8(bytes)) throw badRequest("The body is not valid UTF-8.");
+  if (!isUtf8(bytes)) throw badBody("The body is not valid UTF-8.");
   const text = bytes.toString("utf8", hasByteOrderMark(bytes) ? 3 : 0);
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (error) {
     if (text.trim() === "") return undefined;
-    throw badRequest(`The body is not valid JSON: ${(error as Error).message}.`);
+    throw badBody(`The body is not valid JSON: ${(error as Error).message}.`);
   }
   onText?.(text);
   refuseUnfaithful(text, value);

@@ -2,7 +2,7 @@ import type { EventRecord } from "@cairn/client";
 import { nanoseconds } from "../../index/rows/event-row-keys.ts";
 import { eventRefusal } from "../../transactions/event-refusal.ts";
 import { sendPage } from "../answers/document-page.ts";
-import { badRequest } from "../answers/error-response.ts";
+import { badBody } from "../answers/error-response.ts";
 import { duration, flag, limit, parseQuery, READ_PARAMETERS, readOptions, text } from "../requests/query.ts";
 import { jsonBody } from "../requests/request-body.ts";
 import { awaitSubmitted, timeLimit } from "./await-tx.ts";
@@ -49,5 +49,5 @@ export const eventRoutes: RegisterRoutes = (app, api) => {
 function checkedEvent(body: unknown): EventRecord {
   const refusal = eventRefusal(body);
   if (refusal === undefined) return body as EventRecord;
-  throw badRequest(`Not a valid event: ${refusal}.`, "Nothing was recorded. docs/http.md describes events.");
+  throw badBody(`Not a valid event: ${refusal}.`, "Nothing was recorded. docs/http.md describes events.");
 }

@@ -1,7 +1,7 @@
 import type { Policies, Revision, TxOperation } from "@cairn/client";
 import { formatPolicyProblem, type PolicyProblem, policyProblems } from "../../policies/policy-problems.ts";
 import { repeatedKeys } from "../../config/source/repeated-keys.ts";
-import { BAD_REQUEST, RequestError } from "../answers/error-response.ts";
+import { RequestError } from "../answers/error-response.ts";
 import { etag, expectedRevision, lostBecause, parsePreconditions } from "../requests/preconditions.ts";
 import { duration, flag, parseQuery, READ_PARAMETERS, readOptions } from "../requests/query.ts";
 import { jsonBody } from "../requests/request-body.ts";
@@ -50,11 +50,14 @@ function checkedPolicies(body: unknown): Policies {
 }
 
 function notValid(problems: readonly PolicyProblem[]): RequestError {
-  return new RequestError(BAD_REQUEST, `Not valid policies: ${problems.map(formatPolicyProblem).join(" ")}`, {
-    status: 400,
-    hint: "Nothing was changed. docs/policies.md describes policies.",
-    details: { problems },
-  });
+  return new RequestError(
+    "TX_INVALID",
+    `Not valid policies: ${problems.map(formatPolicyProblem).join(" ")}`,
+    {
+      hint: "Nothing was changed. docs/policies.md describes policies.",
+      details: { problems },
+    },
+  );
 }
 
 const LOOK_AGAIN = "Read the policies again (cairn policy show, GET /api/v1/policies) and decide anew.";

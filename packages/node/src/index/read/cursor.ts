@@ -15,7 +15,7 @@ export function encodeListCursor({ txId, after, history }: ListCursor): string {
   return encode(history === undefined ? parts : [...parts, history]);
 }
 
-/** `TX_INVALID` when it is not one of ours. */
+/** `REQUEST_INVALID` when it is not one of ours. */
 export function decodeListCursor(text: string): ListCursor {
   const [txId, after, history] = decode(text);
   const isKnown = history === undefined || typeof history === "string";
@@ -25,7 +25,7 @@ export function decodeListCursor(text: string): ListCursor {
 
 /** The pages before were of transactions that the log has lost. */
 export function lostHistory(): CairnError {
-  return new CairnError("TX_INVALID", "The cursor is of a history that the log has lost.", {
+  return new CairnError("REQUEST_INVALID", "The cursor is of a history that the log has lost.", {
     hint: "Begin the list again without a cursor: what the pages before held may not be there any more.",
   });
 }
@@ -35,7 +35,7 @@ export function encodeRevisionCursor(revision: TxId): string {
   return encode([revision]);
 }
 
-/** `TX_INVALID` when it is not one of ours. */
+/** `REQUEST_INVALID` when it is not one of ours. */
 export function decodeRevisionCursor(text: string): TxId {
   const [revision] = decode(text);
   if (!isId(revision)) throw invalid();
@@ -61,7 +61,7 @@ function isId(value: unknown): value is TxId {
 }
 
 function invalid(): CairnError {
-  return new CairnError("TX_INVALID", "The cursor is not one that a list answered.", {
+  return new CairnError("REQUEST_INVALID", "The cursor is not one that a list answered.", {
     hint: "Begin again without a cursor, or follow the Link header as it is.",
   });
 }

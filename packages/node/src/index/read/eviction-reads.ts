@@ -56,7 +56,7 @@ export async function readEvictions(
   const { gte, lt } = rowsOfKind(ROW.eviction);
   const end = cursor === undefined ? lt : Buffer.from(cursor, "base64url");
   if (Buffer.compare(end, gte) < 0 || Buffer.compare(end, lt) > 0) {
-    throw new CairnError("TX_INVALID", "The cursor is not one that the evictions answered.", {
+    throw new CairnError("REQUEST_INVALID", "The cursor is not one that the evictions answered.", {
       hint: "Begin again without a cursor, or follow the Link header as it is.",
     });
   }

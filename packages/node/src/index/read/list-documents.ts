@@ -93,7 +93,7 @@ function bounds(
 
 /** A cursor of a list of something else. */
 export function foreignCursor(): CairnError {
-  return new CairnError("TX_INVALID", "The cursor is that of another list.", {
+  return new CairnError("REQUEST_INVALID", "The cursor is that of another list.", {
     hint: "A cursor goes with the bucket, namespace and prefix that it was answered for: follow the Link header as it is.",
   });
 }

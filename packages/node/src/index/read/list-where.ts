@@ -39,7 +39,7 @@ const MOST_TRANSACTIONS_BACK = 10_000;
 const KEYS_A_READ = 128;
 
 /**
- * The documents that had a value after transaction `txId`. Errors: `TX_INVALID` for a field that is not indexed, `NOT_READY` while
+ * The documents that had a value after transaction `txId`. Errors: `REQUEST_INVALID` for a field that is not indexed, `NOT_READY` while
  * its rows are built. Of the past, what was changed since is looked at besides what the index names now.
  */
 export async function listWhere(
@@ -53,7 +53,7 @@ export async function listWhere(
   const alone = [index];
   const { value } = range.where;
   if (comparableText(value) === undefined) {
-    throw new CairnError("TX_INVALID", `A value to look for has at most ${LONGEST_FIELD_VALUE} bytes.`, {
+    throw new CairnError("REQUEST_INVALID", `A value to look for has at most ${LONGEST_FIELD_VALUE} bytes.`, {
       hint: "Longer ones are not indexed.",
     });
   }
@@ -85,7 +85,7 @@ async function readyIndex(
   if (index === undefined) {
     const named = indexes.map(({ field }) => field).join(", ");
     throw new CairnError(
-      "TX_INVALID",
+      "REQUEST_INVALID",
       `The field ${JSON.stringify(where.field)} of ${bucket} is not indexed.`,
       {
         hint:

@@ -257,7 +257,7 @@ describe("cairn db get and history", () => {
   it("tell a key that is not there from one that cannot be", async () => {
     expect(await db("get", "n-index", "pods", "team/db")).toMatchObject({ code: 1, stdout: "" });
     expect(await db("history", "n-index", "pods", "nothing")).toMatchObject({ code: 1, stdout: "" });
-    expect((await db("get", "n-index", "Pods", "web")).stderr).toContain("TX_INVALID");
+    expect((await db("get", "n-index", "Pods", "web")).stderr).toContain("REQUEST_INVALID");
     expect((await db("get", "n-index", "pods", "web", "--as-of", "soon")).code).toBe(2);
   });
 });

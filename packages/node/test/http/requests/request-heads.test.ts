@@ -69,7 +69,7 @@ describe("a method", () => {
     await using served = await serve();
     const answer = await answersTo(served.server.port, ["FOO /status HTTP/1.1", "Host: localhost"]);
     expect(answer).toMatch(/^HTTP\/1\.1 501 Not Implemented\r\n/);
-    expect(answer).toContain('"code":"TX_INVALID"');
+    expect(answer).toContain('"code":"REQUEST_INVALID"');
   });
 });
 

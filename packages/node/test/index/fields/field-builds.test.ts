@@ -232,7 +232,7 @@ it("that is not indexed any more leaves no rows, and one that is indexed again i
   expect(rows.length).toBeGreaterThan(2 * DOCUMENTS);
   await index.apply([message(4, ["configure", { indexes: { executions: ["node"] } }])]);
   await expect(index.list(running)).rejects.toMatchObject({
-    code: "TX_INVALID",
+    code: "REQUEST_INVALID",
     hint: expect.stringContaining("Indexed are node"),
   });
   const byNode = { ...running, where: { field: "node", value: "n1" } };

@@ -28,7 +28,7 @@ describe("cursors", () => {
     Buffer.from("[1]").toString("base64url"),
     Buffer.from('[-1,"eA"]').toString("base64url"),
   ])("%j is refused: no list answered it", (text) => {
-    expect(() => decodeListCursor(text)).toThrow(expect.objectContaining({ code: "TX_INVALID" }));
+    expect(() => decodeListCursor(text)).toThrow(expect.objectContaining({ code: "REQUEST_INVALID" }));
   });
 
   it("that are of another kind are refused", () => {

@@ -45,7 +45,7 @@ describe("a list", () => {
     expect(history).toHaveLength(12);
     const lost = encodeListCursor({ txId, after, history: "0".repeat(12) });
     await expect(index.list({ bucket: "aaa", limit: 1, cursor: lost })).rejects.toMatchObject({
-      code: "TX_INVALID",
+      code: "REQUEST_INVALID",
       hint: expect.stringContaining("Begin the list again") as string,
     });
   });
@@ -54,7 +54,7 @@ describe("a list", () => {
     await apply(["put", "aaa", "x/1", 1], ["put", "aaa", "x/2", 1], ["put", "aaa", "y/1", 1]);
     await apply(["put", "bbb", "x/1", 1]);
     const { cursor = "" } = await index.list({ bucket: "aaa", limit: 1 });
-    const refused = { code: "TX_INVALID" };
+    const refused = { code: "REQUEST_INVALID" };
     await expect(index.list({ bucket: "bbb", limit: 9, cursor })).rejects.toMatchObject(refused);
     const other = { bucket: "aaa", namespace: "y", limit: 9, cursor };
     await expect(index.list(other)).rejects.toMatchObject(refused);
