@@ -67,9 +67,9 @@ describe("the README's commands do what it says", () => {
     await Promise.race([ready, ended]);
     const url = `http://127.0.0.1:${port}/api/v1/pods`;
     const put = await fetch(`${url}/default/web-0`, { method: "PUT", body: '{"image": "nginx"}' });
-    expect(await put.text()).toBe('{"txId":2,"existed":false}');
+    expect(await put.text()).toBe('{"txId":2,"existed":false}\n');
     expect(await (await fetch(url)).text()).toBe(
-      '[{"namespace":"default","name":"web-0","revision":2,"document":{"image":"nginx"}}]',
+      '[{"namespace":"default","name":"web-0","revision":2,"document":{"image":"nginx"}}]\n',
     );
     // The terminal sends it to every process of the group.
     started.signal("SIGINT");

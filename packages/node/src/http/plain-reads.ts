@@ -7,7 +7,7 @@ import type { Guard } from "./access.ts";
 import { DOCUMENTS } from "./requests/document-path.ts";
 import type { Connections } from "./end-connections.ts";
 import { atEndOfTurn } from "./end-of-turn.ts";
-import { JSON_TYPE } from "./answers/error-response.ts";
+import { JSON_TYPE, jsonLine } from "./answers/json-answer.ts";
 import { PlainAddresses } from "./plain-addresses.ts";
 import { etag } from "./requests/preconditions.ts";
 import { requestId } from "./request-id.ts";
@@ -79,11 +79,12 @@ function answer(
   begin: number,
   { guard, connections, onAnswered }: PlainReads,
 ): void {
+  const body = jsonLine(json);
   const headers = [
     "content-type",
     JSON_TYPE,
     "content-length",
-    String(Buffer.byteLength(json)),
+    String(Buffer.byteLength(body)),
     "etag",
     etag(revision),
     "x-request-id",
@@ -92,7 +93,7 @@ function answer(
   ];
   if (connections.endsWith(request)) headers.push("connection", "close");
   response.writeHead(200, headers);
-  response.end(json);
+  response.end(body);
   const answered = (): void => {
     connections.answered(request);
     const seconds = (performance.now() - begin) / 1000;

@@ -9,6 +9,7 @@ import { omitLengthOfEmptyHead } from "./answers/bodiless.ts";
 import { continueWhenRead } from "./answers/continue.ts";
 import { errorHandler } from "./answers/error-response.ts";
 import { FailedRequests, type HttpLogger } from "./answers/failed-requests.ts";
+import { jsonAnswer } from "./answers/json-answer.ts";
 import { acceptBodies } from "./requests/request-body.ts";
 import { collectMethods } from "./requests/methods.ts";
 import { connectionLimit, openFilesLimit } from "./connection-limit.ts";
@@ -113,6 +114,7 @@ function createApp(
   const connections = endConnectionsOnClose(app, { most, onReached: tellNowAndThen(logger, most) });
   const access = guard(app, options);
   acceptBodies(app);
+  app.setReplySerializer(jsonAnswer);
   omitLengthOfEmptyHead(app);
   const methods = collectMethods(app);
   refuseUnserved(app, methods);

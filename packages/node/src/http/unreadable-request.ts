@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { systemErrorCode } from "@cairn/kv";
-import { BAD_REQUEST, JSON_TYPE } from "./answers/error-response.ts";
+import { BAD_REQUEST } from "./answers/error-response.ts";
+import { JSON_TYPE, jsonAnswer } from "./answers/json-answer.ts";
 import { newRequestId, requestId } from "./request-id.ts";
 
 /** What is not even HTTP has no request object to answer through. */
@@ -35,7 +36,7 @@ export function answerExpectation(request: IncomingMessage, response: ServerResp
 }
 
 function bodyOf(message: string, hint: string | null): string {
-  return JSON.stringify({ error: { code: BAD_REQUEST, message, hint } });
+  return jsonAnswer({ error: { code: BAD_REQUEST, message, hint } });
 }
 
 function unreadable(error: Error & { rawPacket?: Buffer }): Unreadable {

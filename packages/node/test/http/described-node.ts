@@ -108,6 +108,11 @@ export class DescribedNode {
     const given = answer.headers["content-type"]?.split(";")[0];
     check(given === type, `${id} ${status} is ${given}, not ${type}`);
     if (type !== "application/json") return undefined;
+    // A line of its own, so that a terminal shows its prompt below it.
+    check(/[^\n]\n$/.test(answer.text), `${id} ${status} does not end with one line break: ${answer.text}`);
+    const { "content-length": length } = answer.headers;
+    const isWhole = length === undefined || Number(length) === Buffer.byteLength(answer.text);
+    check(isWhole, `${id} ${status} says that it has ${length} bytes`);
     const json = JSON.parse(answer.text) as unknown;
     const told = publishedOperations.get(id)?.responses[String(status)]?.content?.[type]?.schema ?? {};
     for (const validate of [validator(schema), validator(told, "published")]) {

@@ -29,11 +29,11 @@ describe("the address of a document", () => {
     expect((await served.raw("PUT", path, { body: '"here"' })).status).toBe(201);
     const [operation] = served.node.submitted[0]?.ops ?? [];
     expect(operation).toEqual(["put", "files", `${namespace}/${name}`, "here"]);
-    expect((await served.raw("GET", path)).text).toBe('"here"');
+    expect((await served.raw("GET", path)).text).toBe('"here"\n');
     expect(await (await served.fetch("/api/v1/files")).json()).toMatchObject([{ namespace, name }]);
     for (const at of ["/api/v1/files", "/api/v1/buckets/files/document"]) {
       const asKey = `${at}?key=${encodeURIComponent(`${namespace}/${name}`)}`;
-      expect(await (await served.fetch(asKey)).text()).toBe('"here"');
+      expect(await (await served.fetch(asKey)).text()).toBe('"here"\n');
       expect((await served.put(asKey, "here")).status).toBe(200);
     }
     const link = documentUrl({ bucket: "files", namespace, name });

@@ -21,7 +21,7 @@ describe("a document", () => {
     expect(got.status).toBe(200);
     expect(got.headers.get("etag")).toBe(`"${txId}"`);
     expect(got.headers.get("content-type")).toBe("application/json; charset=utf-8");
-    expect(await got.text()).toBe('{"cpu":1}');
+    expect(await got.text()).toBe('{"cpu":1}\n');
   });
 
   test("is replaced with 200, and was not there for a delete after a delete", async () => {
@@ -52,7 +52,7 @@ describe("a document", () => {
     await using served = await serve();
     const json = '{"__proto__":{"admin":true},"constructor":{"prototype":1},"prototype":null}';
     await served.raw("PUT", WEB, { body: json, headers: { "content-type": "application/json" } });
-    expect((await served.raw("GET", WEB)).text).toBe(json);
+    expect((await served.raw("GET", WEB)).text).toBe(`${json}\n`);
   });
 
   test.each([
@@ -70,7 +70,7 @@ describe("a document", () => {
   test("needs no Content-Type, and may begin with a byte order mark", async () => {
     await using served = await serve();
     expect((await served.raw("PUT", WEB, { body: '\ufeff{"a":1}' })).status).toBe(201);
-    expect((await served.raw("GET", WEB)).text).toBe('{"a":1}');
+    expect((await served.raw("GET", WEB)).text).toBe('{"a":1}\n');
   });
 
   test("with an integer that would lose digits is refused", async () => {
@@ -86,7 +86,7 @@ describe("a document", () => {
     await served.put(WEB, { cpu: 1 });
     const head = await served.fetch(WEB, { method: "HEAD" });
     expect([head.status, await head.text()]).toEqual([200, ""]);
-    expect(head.headers.get("content-length")).toBe("9");
+    expect(head.headers.get("content-length")).toBe("10");
     expect(head.headers.get("etag")).toMatch(/^"\d+"$/);
     expect((await served.fetch(`${WEB}x`, { method: "HEAD" })).status).toBe(404);
   });

@@ -126,6 +126,7 @@ describe("every error", () => {
     socket.write(bytes);
     const answer = await text(socket);
     expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    expect(answer.endsWith("}\n")).toBe(true);
     expect(JSON.parse(answer.slice(answer.indexOf("{")))).toMatchObject({
       error: { code: "REQUEST_INVALID", hint: null },
     });

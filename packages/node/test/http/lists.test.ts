@@ -58,7 +58,9 @@ describe("a list", () => {
       await served.node.submit({ ops: [["put", "pods", `default/${i}`, pad]] });
     }
     const answer = await served.fetch("/api/v1/pods");
-    const documents = (await answer.json()) as { document: string }[];
+    const body = await answer.text();
+    expect(body.endsWith("]\n")).toBe(true);
+    const documents = JSON.parse(body) as { document: string }[];
     expect(documents).toHaveLength(40);
     expect(documents.every(({ document }) => document === pad)).toBe(true);
     expect((await served.fetch("/api/v1/pods", { method: "HEAD" })).status).toBe(200);

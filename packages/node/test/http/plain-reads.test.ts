@@ -106,7 +106,7 @@ it("a document that the node cannot read yet is refused, and read once it can", 
   expect([refused.status, refused.headers["retry-after"]]).toEqual([503, "1"]);
   expect(refused.text).toContain("NOT_READY");
   one.node.phase = "ready";
-  expect((await one.raw("GET", "/api/v1/pods/web-0")).text).toBe('{"image":"nginx"}');
+  expect((await one.raw("GET", "/api/v1/pods/web-0")).text).toBe('{"image":"nginx"}\n');
 });
 
 it("a document that cannot be read for a reason nobody foresaw is answered with 500, and logged once", async () => {
@@ -173,7 +173,7 @@ it("an answer counts once the client has taken it", async () => {
   socket.write("GET /api/v1/pods/web-0 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
   await once(socket, "readable");
   expect(one.answered).toEqual([]);
-  expect((await text(socket)).endsWith(json)).toBe(true);
+  expect((await text(socket)).endsWith(`${json}\n`)).toBe(true);
   await vi.waitFor(() => expect(one.answered).toMatchObject([{ status: 200 }]));
 });
 

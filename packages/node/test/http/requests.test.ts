@@ -119,6 +119,7 @@ describe("a request that is unusual", () => {
     const answer = await text(socket);
     expect(answer.slice(0, 12)).toBe(`HTTP/1.1 ${status}`);
     const body = answer.slice(answer.indexOf("\r\n\r\n") + 4);
+    expect(body.endsWith("}\n")).toBe(true);
     expect(JSON.parse(body)).toMatchObject({ error: { code: "REQUEST_INVALID", message } });
     expect(served.node.submitted).toEqual([]);
   });
@@ -130,7 +131,7 @@ describe("a request that is unusual", () => {
       "http://localhost/api/v1/pods/x",
       "HTTP://localhost:3000/api/v1/buckets/pods/document?key=default/x",
     ])
-      expect(await served.raw("GET", at)).toMatchObject({ status: 200, text: '{"a":1}' });
+      expect(await served.raw("GET", at)).toMatchObject({ status: 200, text: '{"a":1}\n' });
     expect((await served.raw("GET", "http://localhost")).status).toBe(404);
   });
 

@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { DocumentVersion, StoredDocument } from "../../index/read/documents.ts";
-import { JSON_TYPE } from "./error-response.ts";
+import { JSON_TYPE, jsonLine } from "./json-answer.ts";
 
 /** Each document as JSON text, around the text that is stored: nothing is parsed again. */
 export function documentsJson(documents: readonly StoredDocument[]): string[] {
@@ -36,7 +36,7 @@ export function sendPage(
   void reply.type(JSON_TYPE);
   let length = 0;
   for (const item of items) length += item.length;
-  if (length <= STREAM_ABOVE) return reply.send(`[${items.join(",\n")}]`);
+  if (length <= STREAM_ABOVE) return reply.send(jsonLine(`[${items.join(",\n")}]`));
   return reply.send(Readable.from(pieces(items), { objectMode: false }));
 }
 
@@ -46,7 +46,7 @@ function* pieces(items: readonly string[]): Iterable<string> {
     yield separator + item;
     separator = ",\n";
   }
-  yield "]";
+  yield jsonLine("]");
 }
 
 /** The address of this request with another cursor; everything else as it was sent. */

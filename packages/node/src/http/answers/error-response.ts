@@ -3,6 +3,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import type { FailedRequests } from "./failed-requests.ts";
 import { isHeldBack } from "./continue.ts";
 import { drainBody } from "./drain-body.ts";
+import { JSON_TYPE, jsonAnswer } from "./json-answer.ts";
 
 /** The code of a request that cannot be understood or kept: its address, a parameter, a header, a cursor. */
 export const BAD_REQUEST: ErrorCode = "REQUEST_INVALID";
@@ -96,10 +97,7 @@ export function errorHandler(failures: FailedRequests, maxBody: number) {
   };
 }
 
-/** The content type of every JSON answer. */
-export const JSON_TYPE = "application/json; charset=utf-8";
-
-const INTERNAL = JSON.stringify({
+const INTERNAL = jsonAnswer({
   error: {
     code: "INTERNAL",
     message: "The node met an error of its own.",
@@ -109,7 +107,7 @@ const INTERNAL = JSON.stringify({
 
 /** The body of an error answer, as JSON text. */
 export function errorBody(error: CairnError): string {
-  return JSON.stringify({
+  return jsonAnswer({
     error: { code: error.code, message: error.message, hint: error.hint ?? null },
     ...(error instanceof RequestError ? error.details : {}),
   });

@@ -7,7 +7,8 @@ import { parseDocumentKey } from "../../text/document-key.ts";
 import { documentUrl, parseDocumentPath } from "../requests/document-path.ts";
 import { methodNotAllowed, pathOf } from "../requests/methods.ts";
 import { documentsJson, sendPage, versionsJson } from "../answers/document-page.ts";
-import { badRequest, JSON_TYPE } from "../answers/error-response.ts";
+import { badRequest } from "../answers/error-response.ts";
+import { JSON_TYPE, jsonLine } from "../answers/json-answer.ts";
 import {
   conflict,
   etag,
@@ -114,7 +115,7 @@ async function readDocument(
     }
   }
   if (document === undefined) throw absent(key);
-  return reply.type(JSON_TYPE).header("etag", etag(document.revision)).send(document.json);
+  return reply.type(JSON_TYPE).header("etag", etag(document.revision)).send(jsonLine(document.json));
 }
 
 async function readHistory(

@@ -1,4 +1,4 @@
-import { JSON_TYPE } from "../answers/error-response.ts";
+import { JSON_TYPE, jsonAnswer } from "../answers/json-answer.ts";
 import { openApiDocument } from "../openapi/document.ts";
 import { parseQuery } from "../requests/query.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
@@ -8,7 +8,7 @@ export const openApiRoutes: RegisterRoutes = (app, api) => {
   let json: string | undefined;
   app.get("/openapi.json", (request, reply) => {
     parseQuery(request.url, {});
-    json ??= JSON.stringify(openApiDocument(api.version));
+    json ??= jsonAnswer(openApiDocument(api.version));
     return reply.type(JSON_TYPE).send(json);
   });
 };

@@ -72,7 +72,7 @@ describe("start", () => {
 
     const second = cairn(["start"]);
     const answer = await fetch(`${await readyUrl(second)}/api/v1/pods/default/x`);
-    expect(await answer.text()).toBe("1");
+    expect(await answer.text()).toBe("1\n");
     second.child.kill("SIGHUP");
     expect(await second.ended).toBe(0);
   });
