@@ -118,7 +118,7 @@ function saidBy(message: string): SystemError | undefined {
 const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; readonly hint: string }>> = {
   wait: {
     code: "SYSTEM_REFUSED",
-    hint: "Nothing is lost, and a node goes on by itself. If it happens again, raise the limit of open files or of memory (docs/operations.md, Limits of the system).",
+    hint: "Nothing is lost, and a node goes on by itself. If it happens again, raise the limit of open files (ulimit -n, LimitNOFILE of systemd) or of memory.",
   },
   full: { code: "DISK_FULL", hint: "Free some space: a node goes on by itself then. Nothing is lost." },
   denied: {

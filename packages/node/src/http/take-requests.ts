@@ -36,7 +36,7 @@ export function refuseUnserved(app: FastifyInstance, methods: RouteMethods): voi
 function unserved(method: string, url: string, allowed: readonly string[]): CairnError {
   if (allowed.length > 0) return methodNotAllowed(method, pathOf(url), allowed);
   return new CairnError("NOT_FOUND", `There is no ${method} ${pathOf(url)}.`, {
-    hint: "docs/http.md and /openapi.json list all addresses.",
+    hint: "GET /openapi.json lists all addresses with their methods.",
   });
 }
 

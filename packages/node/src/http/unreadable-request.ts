@@ -58,7 +58,7 @@ const REQUEST_LINE = /^[\w!#$%&'*+.^`|~-]+ \S+ HTTP\/1\.[01]\r?\n/;
 const UNKNOWN_METHOD = {
   status: "501 Not Implemented",
   message: "The request's method is none that is known.",
-  hint: "docs/http.md and /openapi.json list all addresses with their methods.",
+  hint: "GET /openapi.json lists all addresses with their methods.",
 };
 
 const NOT_HTTP = { status: "400 Bad Request", message: "The request is not valid HTTP.", hint: null };

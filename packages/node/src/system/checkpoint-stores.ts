@@ -6,7 +6,7 @@ import type { System } from "./system.ts";
 export function storeOf({ checkpointer }: System): CheckpointStore {
   if (checkpointer !== undefined) return checkpointer.store;
   throw new CairnError("NOT_FOUND", "This node has no checkpointer.", {
-    hint: 'Configure "checkpointer" under cairn/index-store > kv-store; docs/configuration.md shows how.',
+    hint: 'Configure one in the node\'s file: {"cairn/index-store": {"kv-store": {"checkpointer": {"store": {"cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", "path": "/backup/checkpoints"}, "approx-frequency": "PT6H"}}}}.',
   });
 }
 

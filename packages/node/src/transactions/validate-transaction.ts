@@ -144,6 +144,6 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function invalid(problem: string): CairnError {
   return new CairnError("TX_INVALID", `Not a valid transaction: ${problem}.`, {
-    hint: "Nothing was submitted. docs/http.md shows the form of a transaction.",
+    hint: 'Nothing was submitted. A transaction is {"ops": [["put", bucket, key, document], ["delete", bucket, key], …]}; GET /openapi.json of a node describes every operation.',
   });
 }

@@ -14,7 +14,7 @@ export function checkQuery({ bucket, namespace, from, fromTime }: WatchQuery): v
     (fromTime === undefined ? undefined : fromTimeProblem(fromTime, from));
   if (problem === undefined) return;
   throw new CairnError("REQUEST_INVALID", `This cannot be watched: ${problem}.`, {
-    hint: "docs/watch.md says what a watch takes.",
+    hint: "A watch takes a bucket, a namespace, the transaction after which it begins (from), that transaction's time (from-time), and heartbeat.",
   });
 }
 

@@ -120,7 +120,8 @@ export class DescribedNode {
         throw new Error(`${id} ${status}: ${ajv.errorsText(validate.errors)}: ${answer.text}`);
     }
     if (status < 400) return json;
-    const { code } = (json as { error: { code: string } }).error;
+    const { code, hint } = (json as { error: { code: string; hint: string | null } }).error;
+    check(hint?.includes("docs/") !== true, `${id} ${status} sends to a file: ${hint}`);
     check(
       described.description.includes(`\`${code}\``),
       `${id} does not say that it answers ${status} ${code}`,

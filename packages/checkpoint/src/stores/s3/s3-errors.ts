@@ -167,7 +167,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
     return [
       "STORE_DENIED",
       `these credentials may not do that (${said})`,
-      `Allow ${request.permission} on the bucket or below the prefix; docs/s3.md shows the whole policy.`,
+      `Allow ${request.permission} on the bucket or below the prefix. To save, restore and remove, a node needs s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload on objects, and s3:ListBucket on the bucket.`,
     ];
   }
   const system = systemErrorCode(error);
@@ -204,7 +204,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
   return [
     "STORE_DENIED",
     `the service refused it (${said})`,
-    "docs/s3.md says what a service must offer, and which settings suit those that were tried.",
+    "Look at region, endpoint and path-style? of the store, which differ from service to service: what the service refused stands in its own words above.",
   ];
 }
 

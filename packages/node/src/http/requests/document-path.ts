@@ -71,12 +71,12 @@ function decode(segment: string): string {
 
 function notFound(path: string): CairnError {
   return new CairnError("NOT_FOUND", `There is nothing at ${path}.`, {
-    hint: "Documents are at /api/v1/{bucket}/{namespace}/{name}; docs/http.md lists all addresses.",
+    hint: "Documents are at /api/v1/{bucket}/{namespace}/{name}; GET /openapi.json lists all addresses.",
   });
 }
 
 function reserved(bucket: string): CairnError {
   return new CairnError("NOT_FOUND", `There is nothing at ${DOCUMENTS}${bucket} for this method.`, {
-    hint: `"${bucket}" is a reserved name and no bucket; docs/http.md and /openapi.json list all addresses.`,
+    hint: `"${bucket}" is a reserved name and no bucket; GET /openapi.json lists all addresses with their methods.`,
   });
 }

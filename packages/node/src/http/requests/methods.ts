@@ -75,7 +75,7 @@ export function methodNotAllowed(method: string, path: string, allowed: readonly
     "METHOD_NOT_ALLOWED",
     `There is no ${method} ${path}; it takes ${allowed.join(", ")}.`,
     {
-      hint: "docs/http.md and /openapi.json list all addresses.",
+      hint: "GET /openapi.json lists all addresses with their methods.",
       headers: { allow: allowed.join(", ") },
     },
   );

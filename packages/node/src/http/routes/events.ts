@@ -49,5 +49,8 @@ export const eventRoutes: RegisterRoutes = (app, api) => {
 function checkedEvent(body: unknown): EventRecord {
   const refusal = eventRefusal(body);
   if (refusal === undefined) return body as EventRecord;
-  throw badBody(`Not a valid event: ${refusal}.`, "Nothing was recorded. docs/http.md describes events.");
+  throw badBody(
+    `Not a valid event: ${refusal}.`,
+    'Nothing was recorded. An event is {"object": …, "reason": …}, and may have message, bucket, type, source and time.',
+  );
 }

@@ -54,7 +54,7 @@ function notValid(problems: readonly PolicyProblem[]): RequestError {
     "TX_INVALID",
     `Not valid policies: ${problems.map(formatPolicyProblem).join(" ")}`,
     {
-      hint: "Nothing was changed. docs/policies.md describes policies.",
+      hint: "Nothing was changed. Policies are a map of indexes, expire, history and events; GET /openapi.json describes each (PUT /api/v1/policies).",
       details: { problems },
     },
   );

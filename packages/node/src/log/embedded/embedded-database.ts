@@ -206,8 +206,10 @@ export function damagedFile(path: string, cause: CairnError): CairnError {
 }
 
 const DAMAGED_HINT =
-  "Restore the folder from a copy. Without one, move the folder away and begin the log again from the newest checkpoint or, " +
-  'without one of those, from the node\'s index: docs/operations.md, "When the log is gone for good".';
+  "Restore the folder from a copy. Without one, stop the node, move the folder away (keep it), and begin the log again from the newest " +
+  "checkpoint with cairn log recover --from CHECKPOINT; without a checkpoint leave that out. Then start the node with " +
+  '-j \'{"cairn/tx-log": {"on-log-mismatch": {"different": "rebuild"}}}\', stop it again, have cairn log orphans > orphans.ndjson print ' +
+  "what only its index knows, start it, and cairn load orphans.ndjson.";
 
 function inUse(path: string, cause: unknown): CairnError {
   return new CairnError("INDEX_LOCKED", `The log in ${path} is in use by another process.`, {

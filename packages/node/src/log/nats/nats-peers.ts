@@ -109,7 +109,7 @@ export class NatsPeers implements PeerChannel {
       "UNAUTHORIZED",
       `NATS at ${this.#link.place} does not let this user ${action} ${subject}${why}.`,
       {
-        hint: `Nodes subscribe to ${this.address} and ${this.#link.inboxPrefix}.> and publish to both (to the inboxes of all others, or with allow_responses), to compare themselves and for cairn status --cluster: docs/nats.md.`,
+        hint: `Nodes subscribe to ${this.address} and ${this.#link.inboxPrefix}.> and publish to both (to the inboxes of all others, or with allow_responses), to compare themselves and for cairn status --cluster.`,
         cause,
       },
     );

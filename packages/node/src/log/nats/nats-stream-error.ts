@@ -47,7 +47,7 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
       {
         hint:
           CURES.get(api.err_code ?? 0) ??
-          `Check the settings of the stream, of the account and of the server (docs/nats.md).`,
+          "Check the settings of the stream (nats stream info), of the account and of the server.",
         cause: error,
       },
     );
@@ -77,13 +77,13 @@ const CURES: ReadonlyMap<number, string> = new Map([
   [10047, LIMITS],
   [
     10113,
-    `Make the stream yourself, with the settings of docs/nats.md and a max_bytes: the account asks for one, and Cairn makes none ("create-stream?").`,
+    `Make the stream yourself, with its name and .tx as subject, storage file, discard new, deny_delete, a duplicate window of two minutes and a max_bytes: the account asks for one, and Cairn makes none ("create-stream?").`,
   ],
   [10120, "Give the account JetStream, with a limit of storage for streams of that many replicas."],
 ]);
 
 function permissions({ inboxPrefix }: Place): string {
-  return `Permit the user of the log to publish to the log's subject and to $JS.API.> (of another domain $JS.DOMAIN.API.>), and to subscribe to ${inboxPrefix}.>. docs/nats.md has the least that it needs.`;
+  return `Permit the user of the log to publish to the log's subject and to $JS.API.> (of another domain $JS.DOMAIN.API.>), and to subscribe to ${inboxPrefix}.>.`;
 }
 
 /** The error for what the server does not let the log's user do; `operation` in the client's words. */

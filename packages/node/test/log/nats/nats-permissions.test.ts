@@ -61,6 +61,10 @@ function allowing(rights: readonly Right[]): string {
   return `publish: { allow: [${subjects("publish")}] }, subscribe: { allow: [${subjects("subscribe")}] }`;
 }
 
+function rightsTo(may: Right["may"], subjects: readonly string[]): Right[] {
+  return subjects.map((subject) => ({ who: "all", may, subject }) as Right);
+}
+
 async function asAdmin(servers: string): Promise<JetStreamManager> {
   const client = await connect({ servers, user: "admin", pass: "n" });
   cleanups.push(() => client.close());
@@ -103,8 +107,16 @@ describe("the rights that docs/nats.md lists", () => {
     await expect(useAll(log)).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
       message: expect.stringContaining(`does not permit this user to ${verb} ${subject}`),
-      hint: expect.stringContaining("docs/nats.md"),
+      hint: expect.stringContaining("to publish to the log's subject and to $JS.API.>"),
     });
+  });
+
+  it("are less than what the hint of an error asks for, which is enough", async () => {
+    const hinted = [
+      ...rightsTo("publish", ["cairn.tx", "$JS.API.>"]),
+      ...rightsTo("subscribe", ["_INBOX.>"]),
+    ];
+    await useAll(await openedWith(allowing(hinted)));
   });
 
   it("let a stream be made, described and trimmed by whoever has those for that", async () => {
