@@ -4,14 +4,17 @@ import { bucketProblem, keyProblem } from "../text/document-key.ts";
 import type { WatchQuery } from "./watch-event.ts";
 
 /** Refuses with `REQUEST_INVALID` what cannot be watched. */
-export function checkQuery({ bucket, namespace, from, fromTime }: WatchQuery): void {
+export function checkQuery({ bucket, namespace, from, fromTime, heartbeatMs }: WatchQuery): void {
   const problem =
     (bucket === undefined ? undefined : bucketProblem(bucket)) ??
     (namespace === undefined ? undefined : keyProblem(namespace, "any")) ??
     (from === undefined || (Number.isSafeInteger(from) && from >= 0)
       ? undefined
       : `from is a transaction's id, not ${from}`) ??
-    (fromTime === undefined ? undefined : fromTimeProblem(fromTime, from));
+    (fromTime === undefined ? undefined : fromTimeProblem(fromTime, from)) ??
+    (heartbeatMs === undefined || heartbeatMs > 0
+      ? undefined
+      : `heartbeatMs is a number of milliseconds above 0, not ${heartbeatMs}`);
   if (problem === undefined) return;
   throw new CairnError("REQUEST_INVALID", `This cannot be watched: ${problem}.`, {
     hint: "A watch takes a bucket, a namespace, the transaction after which it begins (from), that transaction's time (from-time), and heartbeat.",

@@ -132,6 +132,18 @@ describe("GET /api/v1/watch", () => {
     expect(await answer.json()).toMatchObject({ error: { code: "REQUEST_INVALID" } });
   });
 
+  it.each(["PT0.01S", "99", "0", "PT2H", "3600001"])(
+    "refuses heartbeat=%s with the bounds, which it takes themselves",
+    async (given) => {
+      const answer = await fetch(`${url}?heartbeat=${given}`);
+      const { error } = (await answer.json()) as { error: { message: string } };
+      const message = `heartbeat is a duration from PT0.1S to PT1H, not "${given}".`;
+      expect([answer.status, error]).toMatchObject([400, { code: "REQUEST_INVALID", message }]);
+      for (const bound of ["PT0.1S", "PT1H"])
+        await (await EventSource.open(`${url}?heartbeat=${bound}`))[Symbol.asyncDispose]();
+    },
+  );
+
   it("answers HEAD with the headers alone", async () => {
     const answer = await fetch(url, { method: "HEAD" });
     expect(answer.status).toBe(200);

@@ -188,6 +188,8 @@ describe("a watch", () => {
     [{ namespace: "a/b" }],
     [{ from: -1 }],
     [{ from: 1.5 }],
+    [{ heartbeatMs: 0 }],
+    [{ heartbeatMs: Number.NaN }],
   ])("of %j is refused with why", async (query) => {
     await using watch = WatchReader.of(node, query);
     await expect(watch.next()).rejects.toMatchObject({

@@ -79,7 +79,10 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
       namespace: [NAMESPACE, "Only of this namespace."],
       from: [ref("TxId"), "The transaction after which to begin; now when left out."],
       "from-time": [TIME, "With `from`: the time that the watcher knows of that transaction."],
-      heartbeat: [DURATION, "After how long without an event a heartbeat comes."],
+      heartbeat: [
+        DURATION,
+        "After how long without an event a heartbeat comes: from PT0.1S to PT1H, PT10S by default.",
+      ],
     },
     requestHeaders: ["Last-Event-ID"],
     answers: [{ status: 200, description: "The stream.", schema: TEXT, mediaType: "text/event-stream" }],

@@ -102,6 +102,11 @@ const DURATION = new RegExp(DURATION_PATTERN);
 
 /** A duration as ISO-8601 text or in milliseconds; answers milliseconds. More than an hour is an hour: nothing waits longer. */
 export function duration(value: string, name: string): number {
+  return Math.min(wholeDuration(value, name), LONGEST_WAIT_MS);
+}
+
+/** The same, of any length. */
+export function wholeDuration(value: string, name: string): number {
   if (!DURATION.test(value)) {
     const parsed = parseDuration(value, { bare: true });
     throw badRequest(
@@ -110,7 +115,7 @@ export function duration(value: string, name: string): number {
     );
   }
   const parsed = value.startsWith("P") ? Duration.fromISO(value).toMillis() : Number(value);
-  return Math.min(Math.ceil(parsed), LONGEST_WAIT_MS);
+  return Math.ceil(parsed);
 }
 
 /** An instant in ISO-8601 (UTC when it names no zone), as nodes write it. */

@@ -4,9 +4,9 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { FastifyRequest } from "fastify";
 import { type WatchEvent, type WatchQuery } from "../../watch/watch-event.ts";
 import { WatchCompactedError } from "../../index/read/watch-compacted.ts";
-import { RequestError } from "../answers/error-response.ts";
+import { badRequest, RequestError } from "../answers/error-response.ts";
 import { eventStreamText } from "../answers/event-stream.ts";
-import { duration, isoTime, parseQuery, type Query, text, txId } from "../requests/query.ts";
+import { isoTime, parseQuery, type Query, text, txId, wholeDuration } from "../requests/query.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 const WATCH = {
@@ -20,6 +20,9 @@ const WATCH = {
 /** A reader who took nothing for so long is gone: heartbeats come more often. */
 const GONE_AFTER_MS = 60_000;
 const GONE_AFTER_HEARTBEATS = 3;
+
+const SHORTEST_HEARTBEAT_MS = 100;
+const LONGEST_HEARTBEAT_MS = 3_600_000;
 
 /** How soon an EventSource asks a node that was not ready again. */
 const RETRY_MS = 2_000;
@@ -103,7 +106,9 @@ function watchQuery(request: FastifyRequest, query: Query<typeof WATCH>): WatchQ
 }
 
 function heartbeatInterval(value: string, name: string): number {
-  return Math.max(100, duration(value, name));
+  const heartbeatMs = wholeDuration(value, name);
+  if (heartbeatMs >= SHORTEST_HEARTBEAT_MS && heartbeatMs <= LONGEST_HEARTBEAT_MS) return heartbeatMs;
+  throw badRequest(`${name} is a duration from PT0.1S to PT1H, not ${JSON.stringify(value)}.`);
 }
 
 function asAnswer(error: unknown): never {
