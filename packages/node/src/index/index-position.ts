@@ -42,7 +42,7 @@ export class IndexPosition {
             "TX_TIMEOUT",
             `Transaction ${txId} was not indexed within ${timeoutMs} ms; this node is at ${this.#txId}.`,
             {
-              hint: "It is not lost if the log answered for it: ask again, or see how far the node is (cairn status, GET /status).",
+              hint: "It is not lost if the log answered for it: ask again, with timeout=PT5S for how long to wait, or see how far the node is (cairn status, GET /status).",
             },
           ),
         );

@@ -1,4 +1,4 @@
-import type { IndexStore } from "../index/index-store.ts";
+import type { IndexStore } from "./index-store.ts";
 
 /** Who is told of a {@link TableCheck}. */
 export interface TableCheckListener {

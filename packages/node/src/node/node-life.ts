@@ -19,7 +19,7 @@ import { logOffset } from "../index/index-anchor.ts";
 import type { NodeObservation } from "./node-observation.ts";
 import { ReadyServices } from "./ready-services.ts";
 import { retryPause } from "../concurrency/retry-pause.ts";
-import { TableCheck } from "./table-check.ts";
+import { TableCheck } from "../index/table-check.ts";
 import type { System } from "../system/system.ts";
 import { tellFailure } from "../observe/tell-failure.ts";
 import type { TxLog } from "../log/tx-log.ts";

@@ -1,8 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type { DocumentKey, PolicyState, TxId, TxOutcome } from "@cairn/client";
 import { EventLoopTurn } from "../concurrency/event-loop-turn.ts";
-import { inTime, LATE } from "../concurrency/in-time.ts";
-import { TimeLimit } from "../concurrency/time-limit.ts";
 import { decodeListCursor } from "../index/read/cursor.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { type EventPage, parseEventPlace } from "../index/read/event-reads.ts";
@@ -18,6 +16,7 @@ import {
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
 import type { NodeLife } from "./node-life.ts";
 import { notReady } from "./node-status.ts";
+import { ReadPlace } from "./read-place.ts";
 import { documentKey } from "../text/document-key.ts";
 import type { Watch, WatchQuery } from "../watch/watch-event.ts";
 import { watch } from "../watch/watch-session.ts";
@@ -46,13 +45,13 @@ type Reads = Pick<
 /** The reads of a node: only from an index that it stands by, unless what is there is asked for. */
 export class NodeReads implements Reads {
   readonly #life: NodeLife;
-  readonly #barrier: (timeoutMs: number) => Promise<TxId>;
+  readonly #place: ReadPlace;
   readonly #turn = new EventLoopTurn();
 
   /** `barrier` answers the transaction that a linearizable read has to wait for. */
   constructor(life: NodeLife, barrier: (timeoutMs: number) => Promise<TxId>) {
     this.#life = life;
-    this.#barrier = barrier;
+    this.#place = new ReadPlace(life, barrier);
   }
 
   async await(txId: TxId, { timeoutMs = DEFAULT_WAIT_MS } = {}): Promise<TxOutcome> {
@@ -65,11 +64,7 @@ export class NodeReads implements Reads {
   }
 
   async prepareRead(options: ReadOptions & { asOf?: AsOf }): Promise<void> {
-    const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, linearizable = false, asOf } = options;
-    const limit = new TimeLimit(timeoutMs);
-    const latest = linearizable ? await this.#latest(stale, timeoutMs) : undefined;
-    const asked = asOf === undefined ? 0 : await this.#lastBy(asOf, { timeoutMs, stale, latest });
-    await this.#life.position.reached(Math.max(minTx, asked, latest ?? 0), limit.leftMs);
+    await this.#place.reached(options);
   }
 
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
@@ -191,44 +186,6 @@ export class NodeReads implements Reads {
   #suspected(index: IndexStore, error: unknown): unknown {
     this.#life.suspect(index, error);
     return error;
-  }
-
-  /**
-   * The last transaction that a read as of then has to know. A time after the index's last transaction may have been the log's since: what
-   * this node has not got yet would be missing in an answer that is to stay the same.
-   */
-  async #lastBy(
-    asOf: AsOf,
-    {
-      timeoutMs,
-      stale,
-      latest,
-    }: Required<Pick<ReadOptions, "timeoutMs" | "stale">> & { latest: TxId | undefined },
-  ): Promise<TxId> {
-    if ("txId" in asOf) return asOf.txId;
-    if (stale) return 0;
-    if (latest !== undefined) return latest;
-    const { log, index } = this.#life;
-    if (log === undefined || index === undefined || Date.parse(asOf.time) < index.state.time) return 0;
-    const bounds = await inTime(log.bounds(), timeoutMs);
-    if (bounds === LATE) {
-      throw new CairnError(
-        "TX_TIMEOUT",
-        `The log did not say within ${timeoutMs} ms what it has until then.`,
-        {
-          hint: "Name a transaction in place of the time, or take what is there with ?stale=true.",
-        },
-      );
-    }
-    return bounds.last + index.state.log.offset;
-  }
-
-  /** What a linearizable read has to include. */
-  async #latest(stale: boolean, timeoutMs: number): Promise<TxId> {
-    if (!stale) return await this.#barrier(timeoutMs);
-    throw new CairnError("REQUEST_INVALID", "A read is either linearizable or stale.", {
-      hint: "Leave out stale=true to read what was acknowledged last, or linearizable=true to read what is there.",
-    });
   }
 
   /** The index for a read, once it holds what the read asks for. */

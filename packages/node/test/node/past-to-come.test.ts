@@ -1,0 +1,112 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import { FaultyTxLog, type TxLogFaults } from "../../testing/faulty-tx-log.ts";
+import { ClusterScene } from "../cluster/cluster-scene.ts";
+
+const KEY = { bucket: "things", namespace: "default", name: "k0" };
+
+let scene: ClusterScene;
+beforeEach(async () => {
+  scene = await ClusterScene.open();
+});
+afterEach(() => scene.close());
+
+/** A ready node over HTTP, of which the test can keep what comes from the log. */
+async function withheld(): Promise<{ node: CairnNode; faults: TxLogFaults }> {
+  const logs: FaultyTxLog[] = [];
+  const openTxLog = async ({ signal }: { signal: AbortSignal }): Promise<FaultyTxLog> => {
+    const log = new FaultyTxLog(await openNatsTxLog({ servers: [scene.nats.url], signal }));
+    logs.push(log);
+    return log;
+  };
+  const http = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
+  const node = await scene.ready("b", { parts: { openTxLog, http } });
+  const [log] = logs;
+  if (log === undefined) throw new Error("no log was opened");
+  return { node, faults: log.faults };
+}
+
+/** Writes the document; answers its revision, once `node` has it. */
+async function write(node: CairnNode, value: unknown): Promise<number> {
+  const { txId } = await node.submit({ ops: [["put", "things", "default/k0", value as string]] });
+  return txId;
+}
+
+describe("a read as of a transaction that the node has not got", () => {
+  it("is refused at once where the log does not have it either, with where that ends", async () => {
+    const { node } = await withheld();
+    const last = await write(node, "x");
+    await node.await(last);
+    const refused = {
+      code: "REQUEST_INVALID",
+      message: `There is nothing as of transaction ${last + 1} yet: the log ends at ${last}.`,
+    };
+    const asOf = { txId: last + 1 };
+    // Without a limit of its own it would wait for half a minute.
+    await expect(node.get(KEY, { asOf })).rejects.toMatchObject(refused);
+    await expect(node.list({ bucket: "things", asOf })).rejects.toMatchObject(refused);
+    await expect(node.get(KEY, { asOf, stale: true })).rejects.toMatchObject(refused);
+    const answer = await fetch(`${node.url}/api/v1/things/k0?as-of=${last + 1}`);
+    expect([answer.status, await answer.json()]).toMatchObject([400, { error: refused }]);
+    // A barrier is the log's last transaction.
+    await expect(node.get(KEY, { asOf: { txId: last + 9 }, linearizable: true })).rejects.toMatchObject({
+      code: "REQUEST_INVALID",
+    });
+  });
+
+  it("waits for what its hint says to name, and has it when it comes", async () => {
+    const { node } = await withheld();
+    const last = await write(node, "x");
+    await node.await(last);
+    const hint = await node.get(KEY, { asOf: { txId: last + 1 } }).then(
+      () => "",
+      (error: { hint: string }) => error.hint,
+    );
+    const told = /min-tx=\d+/.exec(hint)?.[0];
+    const ask = (timeout: string): Promise<Response> =>
+      fetch(`${node.url}/api/v1/things/k0?as-of=${last + 1}&${told}&timeout=${timeout}`);
+    const late = await ask("PT0.1S");
+    expect([late.status, await late.json()]).toMatchObject([
+      504,
+      { error: { code: "TX_TIMEOUT", message: expect.stringContaining(`the log ends at ${last}.`) } },
+    ]);
+    const waiting = ask("PT30S");
+    await write(node, "y");
+    expect(await (await waiting).json()).toBe("y");
+  });
+
+  it("is answered once the node has come to it, where the log has it", async () => {
+    const writer = await scene.ready("a");
+    const { node, faults } = await withheld();
+    const first = await write(writer, "x");
+    await node.await(first);
+    faults.stalled = true;
+    const next = await write(writer, "y");
+    await writer.await(next);
+    await expect(node.get(KEY, { asOf: { txId: next }, timeoutMs: 100 })).rejects.toMatchObject({
+      code: "TX_TIMEOUT",
+      message: `Transaction ${next} was not indexed within 100 ms; this node is at ${first}, the log has it and ends at ${next}.`,
+      hint: expect.stringContaining("timeout=PT5S"),
+    });
+    const waiting = node.get(KEY, { asOf: { txId: next } });
+    faults.stalled = false;
+    expect(await waiting).toMatchObject({ revision: next });
+  });
+
+  it("waits as long as it may where the log does not say where it ends", async () => {
+    const { node } = await withheld();
+    const last = await write(node, "x");
+    await node.await(last);
+    scene.nats.freeze();
+    // A busy system stops a process some time after it was told to.
+    await vi.waitFor(async () => {
+      const ahead = node.get(KEY, { asOf: { txId: last + 1 }, timeoutMs: 200 });
+      await expect(ahead).rejects.toMatchObject({
+        code: "TX_TIMEOUT",
+        message: `Transaction ${last + 1} was not indexed within 200 ms; this node is at ${last}.`,
+      });
+    });
+    scene.nats.thaw();
+  });
+});
