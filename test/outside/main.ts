@@ -14,6 +14,7 @@ const JUDGES: Readonly<Record<string, string>> = {
   formats: "test/dist/outside/formats/main.js",
   porcupine: "test/dist/outside/porcupine/main.js",
   nats: "test/dist/outside/nats/main.js",
+  promtool: "test/dist/outside/promtool/main.js",
   proxies: "test/dist/outside/proxies/main.js",
   schemathesis: "test/dist/outside/schemathesis/main.js",
 };

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { freePort } from "@cairn/node/testing";
-import { debianProgram } from "./debian-program.ts";
+import { debianProgram } from "../debian-program.ts";
 
 const PAGE = fileURLToPath(new URL("../../../../docs/proxies.md", import.meta.url));
 

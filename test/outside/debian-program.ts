@@ -4,7 +4,7 @@ import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const CACHE = fileURLToPath(new URL("../../../../node_modules/.cache/debian/", import.meta.url));
+const CACHE = fileURLToPath(new URL("../../../node_modules/.cache/debian/", import.meta.url));
 
 /** A program to start, with what it needs besides. */
 export interface DebianProgram {
@@ -17,8 +17,9 @@ export async function debianProgram(name: string, packages: readonly string[]): 
   const installed = spawnSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).stdout.trim();
   if (installed !== "") return { path: installed, env: process.env };
   const folder = join(CACHE, name);
-  const path = join(folder, "root/usr/sbin", name);
-  if (!existsSync(path)) {
+  const unpacked = (): string | undefined =>
+    ["sbin", "bin"].map((bin) => join(folder, "root/usr", bin, name)).find((path) => existsSync(path));
+  if (unpacked() === undefined) {
     await mkdir(folder, { recursive: true });
     const fetched = spawnSync("apt-get", ["download", ...packages], { cwd: folder, encoding: "utf8" });
     if (fetched.error !== undefined || fetched.status !== 0)
@@ -27,6 +28,8 @@ export async function debianProgram(name: string, packages: readonly string[]): 
       if (file.endsWith(".deb")) spawnSync("dpkg", ["-x", file, "root"], { cwd: folder });
     }
   }
+  const path = unpacked();
+  if (path === undefined) throw new Error(`This needs ${name}, which ${packages.join(", ")} did not bring.`);
   const libraries = spawnSync("find", [join(folder, "root"), "-name", "*.so*", "-printf", "%h:"], {
     encoding: "utf8",
   }).stdout;

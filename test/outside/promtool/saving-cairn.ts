@@ -1,0 +1,33 @@
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { NodeProcess } from "../../support/cairn-process.ts";
+
+const CAIRN = fileURLToPath(new URL("./cli/main.js", import.meta.resolve("@cairn/node")));
+
+/** What a node in `folder` answers at /metrics as it begins, and after it wrote, watched, saved, verified and refused. */
+export async function savingCairn(folder: string): Promise<string[]> {
+  const args = ["--json", "-j", JSON.stringify({ "cairn/http-server": { port: 0 } })];
+  const node = NodeProcess.start({ id: "judged", program: CAIRN, dir: join(folder, "node"), args });
+  try {
+    const url = await node.url();
+    const metrics = async (): Promise<string> => await (await fetch(`${url}/metrics`)).text();
+    const first = await metrics();
+    await node.ready();
+    const ask = async (method: string, at: string, body?: string): Promise<number> =>
+      (await fetch(url + at, { method, ...(body === undefined ? {} : { body }) })).status;
+    const statuses = [
+      await ask("PUT", "/api/v1/policies", '{"indexes": {"pods": ["state"]}}'),
+      await ask("PUT", "/api/v1/pods/web-0", '{"state": "running"}'),
+      await ask("GET", "/api/v1/pods?where=state:running&linearizable=true"),
+      await ask("GET", "/nothing"),
+      await ask("POST", "/api/v1/checkpoints?await=true"),
+      await ask("POST", "/api/v1/checkpoints/newest/verify"),
+      await ask("POST", "/api/v1/checkpoints/checkpoint-0/verify"),
+    ];
+    if (statuses.join() !== "200,201,200,404,200,200,404")
+      throw new Error(`the node answers ${statuses.join()}`);
+    return [first, await metrics()];
+  } finally {
+    await node.stop();
+  }
+}
