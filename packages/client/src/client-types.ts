@@ -58,8 +58,8 @@ export interface ClientListQuery extends ClientReadOptions {
   readonly namespace?: string;
   readonly prefix?: string;
   readonly asOf?: PointInTime;
-  /** `field:value` of an indexed field. */
-  readonly where?: string;
+  /** `field:value` of an indexed field; of several fields, all have to hold. */
+  readonly where?: string | readonly string[];
   /** Documents a page: 1 to 1,000, 100 when left out. */
   readonly pageSize?: number;
 }

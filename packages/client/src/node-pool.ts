@@ -6,7 +6,8 @@ export interface ClientRequest {
   readonly method?: "GET" | "POST" | "DELETE";
   /** From `/` on, escaped. */
   readonly path: string;
-  readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
+  /** Of an array, each value is a parameter of that name. */
+  readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
   readonly body?: unknown;
   readonly signal?: AbortSignal | undefined;
   /** How long the node itself may take, by what it was asked; added to the time of an attempt. */
@@ -142,7 +143,9 @@ export async function wait(ms: number, signal: AbortSignal | undefined): Promise
 
 function queryText(query: NonNullable<ClientRequest["query"]>): string {
   const pairs = Object.entries(query).flatMap(([name, value]) =>
-    value === undefined ? [] : [`${name}=${encodeURIComponent(value)}`],
+    value === undefined
+      ? []
+      : [value].flat().map((one: string | number | boolean) => `${name}=${encodeURIComponent(one)}`),
   );
   return pairs.length === 0 ? "" : `?${pairs.join("&")}`;
 }

@@ -12,7 +12,7 @@ export type { EventPage, RecordedEvent } from "./index/read/event-reads.ts";
 /** What `evictions` tells of each. */
 export type { Eviction } from "./index/read/eviction-reads.ts";
 /** What `where` of a list asks. */
-export type { FieldQuery } from "./index/read/list-where.ts";
+export type { FieldQuery } from "./index/read/field-query.ts";
 /** A running node: everything that HTTP serves, and what its methods take and answer. */
 export type * from "./api/node-api.ts";
 export { runNode } from "./node/node.ts";

@@ -155,7 +155,7 @@ public class Scenario {
     same(list(now.getRevision(), now.getPolicies()), list(applied, rules));
     same(policies.putPoliciesWithHttpInfo(now.getPolicies(), false, null, null, null).getStatusCode(), 202);
     documents.putDefaultDocument("jobs", "j1", Map.of("state", "running"), null, null, null, null);
-    same(documents.listDocuments("jobs", null, null, null, null, null, null, null, null, null, "state:running").get(0).getName(), "j1");
+    same(documents.listDocuments("jobs", null, null, null, null, null, null, null, null, null, List.of("state:running")).get(0).getName(), "j1");
     for (Bucket bucket : documents.listBuckets(null, null, null, null))
       if (bucket.getName().equals("jobs"))
         same(bucket.getFields().get("state").getCounts(), Map.of("running", 1L));

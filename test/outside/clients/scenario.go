@@ -173,7 +173,7 @@ func main() {
 	same("policies", []any{now.GetRevision(), now.Policies}, []any{applied.TxId, *rules})
 	ofStatus[*cairn.Submitted](202)(policies.PutPolicies(ctx).Policies(now.Policies).Await(false).Execute())
 	of(documents.PutDefaultDocument(ctx, "jobs", "j1").Body(map[string]any{"state": "running"}).Execute())
-	same("where", of(documents.ListDocuments(ctx, "jobs").Where("state:running").Execute())[0].Name, "j1")
+	same("where", of(documents.ListDocuments(ctx, "jobs").Where([]string{"state:running"}).Execute())[0].Name, "j1")
 	for _, bucket := range of(documents.ListBuckets(ctx).Execute()) {
 		if bucket.Name == "jobs" {
 			same("counts", bucket.Fields["state"].Counts, map[string]int64{"running": 1})

@@ -118,7 +118,7 @@ now = policies.get_policies()
 same((now.revision, now.policies.to_dict()), (applied.data.tx_id, rules.to_dict()))
 same(policies.put_policies_with_http_info(now.policies, var_await=False).status_code, 202)
 documents.put_default_document("jobs", "j1", {"state": "running"})
-same([one.name for one in documents.list_documents("jobs", where="state:running")], ["j1"])
+same([one.name for one in documents.list_documents("jobs", where=["state:running"])], ["j1"])
 buckets = {bucket.name: bucket for bucket in documents.list_buckets()}
 same((buckets["many"].documents, buckets["jobs"].fields["state"].counts), (250, {"running": 1}))
 

@@ -119,7 +119,7 @@ def before_call(context, case, kwargs):
     # Only some buckets have indexed fields.
     if "where" in query:
         case.path_parameters["bucket"] = "jobs"
-        query["where"] = "state:running"
+        query["where"] = ["state:running"]
     # No pattern knows how long a duration is: heartbeats come every 0.1 s at most, and every hour at least.
     if "heartbeat" in query:
         query["heartbeat"] = some(["PT0.1S", "PT10S", "500", "PT1H"])

@@ -15,7 +15,7 @@ import type { EventPage } from "../index/read/event-reads.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
 import type { BucketSummary } from "../index/read/bucket-reads.ts";
 import type { Eviction } from "../index/read/eviction-reads.ts";
-import type { FieldQuery } from "../index/read/list-where.ts";
+import type { FieldQuery } from "../index/read/field-query.ts";
 
 /** How long reads and writes wait that say nothing of it, in milliseconds. */
 export const DEFAULT_WAIT_MS = 30_000;
@@ -46,8 +46,8 @@ export interface ListQuery extends ReadOptions {
   /** From the answer before; opaque, names the transaction that the list began at. */
   readonly cursor?: string;
   readonly asOf?: AsOf;
-  /** Only those whose indexed field has the value. REQUEST_INVALID where it is not indexed, NOT_READY while its index is built. */
-  readonly where?: FieldQuery;
+  /** Only those whose indexed fields have the values, each field named once. REQUEST_INVALID where one is not indexed, NOT_READY while its index is built. */
+  readonly where?: FieldQuery | readonly FieldQuery[];
 }
 
 /** Buckets by name, as of `txId`. */

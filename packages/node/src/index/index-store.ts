@@ -30,7 +30,8 @@ import { EvictionPurge, type PurgeReport } from "./purge/eviction-purge.ts";
 import { FieldUpkeep } from "./fields/field-upkeep.ts";
 import { type IndexState, readState } from "./rows/index-state.ts";
 import { listAsOf, listCurrent } from "./read/list-documents.ts";
-import { type FieldQuery, listWhere } from "./read/list-where.ts";
+import type { FieldQuery } from "./read/field-query.ts";
+import { listWhere } from "./read/list-where.ts";
 import { Turns } from "../concurrency/turns.ts";
 import { transactionRowKey } from "./rows/row-keys.ts";
 import { decodeOutcome } from "./rows/row-values.ts";
@@ -44,7 +45,7 @@ export interface IndexListQuery {
   readonly limit: number;
   readonly cursor?: string;
   readonly asOf?: AsOf;
-  readonly where?: FieldQuery;
+  readonly where?: readonly FieldQuery[];
 }
 
 /** What was applied: messages of the log, each one transaction, and the operations of those that committed. */
@@ -195,7 +196,7 @@ export class IndexStore {
       const range = cursor === undefined ? query : { ...query, after: cursor.after };
       const { where } = query;
       const { documents, after } =
-        where !== undefined
+        where !== undefined && where.length > 0
           ? await listWhere(reader, { ...range, where }, state, txId)
           : txId >= now
             ? await listCurrent(reader, range)

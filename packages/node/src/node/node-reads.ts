@@ -112,7 +112,8 @@ export class NodeReads implements Reads {
     // Checks the bucket's name, and the namespace's where one is given.
     documentKey(query.bucket, query.namespace ?? "default", "any");
     const limit = checkedLimit(query.limit);
-    return await this.guarded(index, index.list({ ...query, limit }));
+    const where = query.where === undefined ? [] : [query.where].flat();
+    return await this.guarded(index, index.list({ ...query, limit, where }));
   }
 
   async history(

@@ -1,3 +1,4 @@
+import { CairnClient } from "@cairn/client";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -184,6 +185,11 @@ describe("policies", () => {
   });
 });
 
+/** Of a list. */
+function names(json: unknown): string[] {
+  return (json as { name: string }[]).map(({ name }) => name);
+}
+
 describe("an indexed field", () => {
   it("is asked for with where, page by page, and counted by value, also after a restart", async () => {
     const { node, url } = await start({ indexes: { executions: ["state", "on.node"] } });
@@ -215,6 +221,46 @@ describe("an indexed field", () => {
     nodes = [];
     const again = await start();
     expect((await again.node.buckets()).buckets).toEqual(counts);
+  });
+
+  it("is asked about together with others, over HTTP, by the client and on the command line", async () => {
+    const { node, url } = await start({ indexes: { executions: ["state", "on.node", "owner"] } });
+    await vi.waitFor(async () => expect(await node.policies()).toMatchObject({ revision: 2 }));
+    const states = ["running", "done", "running", "running", "running"];
+    for (const [n, state] of states.entries()) {
+      const owner = n === 4 ? "bo" : "an:na";
+      await put(node, "executions", `default/e${n}`, { state, on: { node: `n${n % 2}` }, owner });
+    }
+    const asked = `${url}/api/v1/executions?where=state:running&where=owner:an:na`;
+    expect(names((await call(asked)).json)).toEqual(["e0", "e2", "e3"]);
+    expect(names((await call(`${asked}&where=on.node:n0`)).json)).toEqual(["e0", "e2"]);
+    const page = await call(`${asked}&limit=2`);
+    await put(node, "executions", "default/e3", { state: "done" });
+    const next = /<([^>]*)>/.exec(page.headers.get("link") ?? "")?.[1] ?? "";
+    expect([names(page.json), names((await call(url + next)).json)]).toEqual([["e0", "e2"], ["e3"]]);
+    const where = ["state:running", "owner:an:na"];
+    const listed = [];
+    for await (const one of new CairnClient({ urls: url }).list("executions", { where, pageSize: 1 }))
+      listed.push(one.name);
+    expect(listed).toEqual(["e0", "e2"]);
+    const told = await cairn(
+      ["list", "executions", ...where.flatMap((one) => ["--where", one]), "--json", "--limit", "1", "--all"],
+      new CapturedTerminal({ env: { CAIRN_URL: url } }),
+    );
+    expect(
+      told.stdout
+        .trim()
+        .split("\n")
+        .map((line) => (JSON.parse(line) as { name: string }).name),
+    ).toEqual(["e0", "e2"]);
+    for (const [also, message] of [
+      ["state:done", 'The field "state" is asked about twice.'],
+      ["zone:a", 'The field "zone" of executions is not indexed.'],
+    ]) {
+      const { status, json } = await call(`${asked}&where=${also}`);
+      expect([status, json]).toMatchObject([400, { error: { code: "REQUEST_INVALID", message } }]);
+    }
+    expect((await call(`${asked}&limit=1&limit=2`)).status).toBe(400);
   });
 
   it("that is new is built while the node goes on, and not answered from before it is whole", async () => {

@@ -16,7 +16,7 @@ interface ListOptions extends ReadOptions {
   readonly limit: number;
   readonly all?: boolean;
   readonly asOf?: string;
-  readonly where?: string;
+  readonly where?: readonly string[];
   readonly transactions?: boolean;
 }
 
@@ -33,12 +33,16 @@ const PAGE = 1000;
 export const addList: AddCommand = (parent, terminal) => {
   describeReadCommand(parent.command("list <bucket>"), "List the documents of a bucket, in key order", [
     "cairn list pods --namespace default --prefix web-",
-    "cairn list executions --where state:running",
+    "cairn list executions --where state:running --where node:node-1",
     "cairn list pods --all --json > pods.ndjson",
   ])
     .option("--namespace <namespace>", "only of this namespace")
     .option("--prefix <prefix>", "only names that begin with it")
-    .option("--where <field:value>", "only those whose indexed field has the value")
+    .option(
+      "--where <field:value>",
+      "only those whose indexed field has the value; given several times, all have to hold",
+      (value: string, before: readonly string[] = []) => [...before, value],
+    )
     .option("--limit <count>", "at most so many", wholeNumber("--limit", 1), 100)
     .option("--all", "all of them")
     .option("--transactions", "as transactions that put them, one a line, for cairn load")

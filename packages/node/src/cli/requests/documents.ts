@@ -2,7 +2,7 @@ import { CairnError } from "@cairn/kv";
 import type { DocumentVersion } from "../../index/read/documents.ts";
 import { bucketProblem, RESERVED_BUCKETS } from "../../text/document-key.ts";
 import { formatTable, shorten } from "../terminal/columns.ts";
-import type { NodeAnswer, NodeClient } from "./node-client.ts";
+import type { NodeAnswer, NodeClient, NodeRequest } from "./node-client.ts";
 import { formatTime } from "../terminal/quantities.ts";
 
 /** A version with its document as the value that it is. */
@@ -38,7 +38,7 @@ export function bucketPath(bucket: string): string {
 /** The pages of a list, the newest cursor taken from each answer, until one has no more. */
 export async function* pages(
   client: NodeClient,
-  request: { path: string; query: Readonly<Record<string, string | undefined>> },
+  request: { path: string; query: NonNullable<NodeRequest["query"]> },
 ): AsyncIterable<{ items: readonly unknown[]; more: boolean }> {
   let cursor: string | undefined;
   do {

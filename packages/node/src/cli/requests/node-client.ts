@@ -22,8 +22,8 @@ export interface NodeRequest {
   readonly method?: string;
   /** From `/` on, escaped. */
   readonly path: string;
-  /** Not escaped; what is undefined is left out. */
-  readonly query?: Readonly<Record<string, string | undefined>>;
+  /** Not escaped; what is undefined is left out, and of an array each value is a parameter of that name. */
+  readonly query?: Readonly<Record<string, string | readonly string[] | undefined>>;
   readonly body?: string | Buffer;
   readonly headers?: Readonly<Record<string, string>>;
   /** Ends the request and its answer. */
@@ -214,7 +214,7 @@ export class NodeClient {
 
 function queryText(query: NonNullable<NodeRequest["query"]>): string {
   const pairs = Object.entries(query).flatMap(([name, value]) =>
-    value === undefined ? [] : [`${name}=${encodeURIComponent(value)}`],
+    value === undefined ? [] : [value].flat().map((one) => `${name}=${encodeURIComponent(one)}`),
   );
   return pairs.length === 0 ? "" : `?${pairs.join("&")}`;
 }

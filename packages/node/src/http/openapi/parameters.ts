@@ -1,7 +1,8 @@
 import type { QueryParameters } from "./operation.ts";
 import { AS_OF_PATTERN, KEY_PATTERN, WHERE_PATTERN } from "../requests/text-patterns.ts";
+import { MOST_FIELDS } from "../../policies/policy-problems.ts";
 import { MAX_NAME, MAX_NAMESPACE } from "../../text/document-key.ts";
-import { FLAG, text, TEXT } from "./schema-parts.ts";
+import { array, FLAG, text, TEXT } from "./schema-parts.ts";
 import { BUCKET, DURATION, NAMESPACE, ref } from "./schemas.ts";
 
 /** How many. */
@@ -51,8 +52,12 @@ export const LIST: QueryParameters = {
   prefix: [TEXT, "Only names that begin with it."],
   "as-of": [AS_OF, AS_OF_WORDS],
   where: [
-    { type: "string", format: "indexed-field", pattern: WHERE_PATTERN },
-    "`field:value` of an indexed field.",
+    {
+      ...array({ type: "string", format: "indexed-field", pattern: WHERE_PATTERN }),
+      minItems: 1,
+      maxItems: MOST_FIELDS,
+    },
+    "`field:value` of an indexed field; of several, given one after the other, all have to hold.",
   ],
 };
 /** What a document takes. */

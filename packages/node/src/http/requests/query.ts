@@ -1,5 +1,5 @@
 import { DateTime, Duration } from "luxon";
-import type { FieldQuery } from "../../index/read/list-where.ts";
+import type { FieldQuery } from "../../index/read/field-query.ts";
 import type { ReadOptions } from "../../api/node-api.ts";
 import type { AsOf } from "../../index/read/documents.ts";
 import { parseDuration } from "../../text/duration.ts";
@@ -16,7 +16,7 @@ export type Parameters = Readonly<Record<string, Parameter<unknown>>>;
 export type Query<P extends Parameters> = { readonly [K in keyof P]?: ReturnType<P[K]> };
 
 /**
- * The query of `url`, checked against `parameters`. Unknown and repeated ones are refused: a filter that was misspelt
+ * The query of `url`, checked against `parameters`. Unknown ones, and repeated ones but for {@link several}, are refused: a filter that was misspelt
  * and ignored would answer more than was asked for.
  */
 export function parseQuery<P extends Parameters>(url: string, parameters: P): Query<P> {
@@ -34,10 +34,14 @@ export function parseQuery<P extends Parameters>(url: string, parameters: P): Qu
         `Known are ${Object.keys(parameters).join(", ") || "none"}.`,
       );
     }
-    if (Object.hasOwn(query, name)) throw badRequest(`The parameter ${name} is given twice.`);
+    const before = Object.hasOwn(query, name) ? query[name] : undefined;
+    if (before !== undefined && !repeatable.has(parameter)) {
+      throw badRequest(`The parameter ${name} is given twice.`);
+    }
     // A flag's name alone sets it.
     const isBare = equals < 0 && parameter === flag;
-    query[name] = isBare ? true : parameter(equals < 0 ? "" : decode(pair.slice(equals + 1)), name);
+    const value = isBare ? true : parameter(equals < 0 ? "" : decode(pair.slice(equals + 1)), name);
+    query[name] = Array.isArray(before) && Array.isArray(value) ? [...before, ...value] : value;
   }
   return query as Query<P>;
 }
@@ -51,6 +55,15 @@ function decode(part: string): string {
       "Write a literal % as %25.",
     );
   }
+}
+
+const repeatable = new WeakSet<Parameter<unknown>>();
+
+/** A parameter that may be given several times: all of its values, in their order. */
+export function several<T>(one: Parameter<T>): Parameter<readonly T[]> {
+  const parameter: Parameter<readonly T[]> = (value, name) => [one(value, name)];
+  repeatable.add(parameter);
+  return parameter;
 }
 
 /** Any text. */

@@ -28,6 +28,7 @@ import {
   type Query,
   READ_PARAMETERS,
   readOptions,
+  several,
   text,
   where,
 } from "../requests/query.ts";
@@ -35,7 +36,15 @@ import { jsonBody } from "../requests/request-body.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 
-const LIST = { ...READ_PARAMETERS, namespace: text, prefix: text, limit, cursor: text, "as-of": asOf, where };
+const LIST = {
+  ...READ_PARAMETERS,
+  namespace: text,
+  prefix: text,
+  limit,
+  cursor: text,
+  "as-of": asOf,
+  where: several(where),
+};
 const DOCUMENT = { ...READ_PARAMETERS, history: flag, limit, cursor: text, "as-of": asOf };
 const BY_KEY = "/api/v1/buckets/:bucket/document";
 const KEPT = { preconditions: true };

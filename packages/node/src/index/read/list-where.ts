@@ -1,14 +1,19 @@
-import { CairnError, type KvReader } from "@cairn/kv";
+import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { StoredDocument } from "./documents.ts";
-import { activePolicies, type FieldIndex } from "../policies/active-policies.ts";
-import { comparableText, LONGEST_FIELD_VALUE } from "../../policies/policies.ts";
 import { qualifiedKey } from "../../text/document-key.ts";
 import { checkFloor, type PastFloors, readFloors, storedDocumentRow, valueAsOf } from "./document-reads.ts";
-import { fieldTexts } from "../fields/field-texts.ts";
+import {
+  type FieldQuery,
+  type FieldValue,
+  hasValues,
+  rarestOf,
+  type Wanted,
+  wantedFields,
+} from "./field-query.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { foreignCursor, listAsOf, type ListedDocuments, type ListRange } from "./list-documents.ts";
-import { fieldKey, fieldRowKey, fieldValuePrefix } from "../rows/field-row-keys.ts";
+import { fieldRowKey, fieldValuePrefix } from "../rows/field-row-keys.ts";
 import {
   asKind,
   documentRowKey,
@@ -22,16 +27,11 @@ import {
 } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { decodeOutcome } from "../rows/row-values.ts";
-import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
-
-/** The documents whose field has a value, as `where=field:value` asks. */
-export interface FieldQuery {
-  readonly field: string;
-  readonly value: string;
-}
+import { checkedVersion } from "../rows/version-values.ts";
 
 interface WhereRange extends ListRange {
-  readonly where: FieldQuery;
+  /** At least one; all have to hold. */
+  readonly where: readonly FieldQuery[];
 }
 
 /** Beyond so many transactions the whole list as of then costs less than to find out which keys they changed. */
@@ -39,8 +39,9 @@ const MOST_TRANSACTIONS_BACK = 10_000;
 const KEYS_A_READ = 128;
 
 /**
- * The documents that had a value after transaction `txId`. Errors: `REQUEST_INVALID` for a field that is not indexed, `NOT_READY` while
- * its rows are built. Of the past, what was changed since is looked at besides what the index names now.
+ * The documents whose fields had the values after transaction `txId`. Errors: `REQUEST_INVALID` for a field that is not indexed, `NOT_READY`
+ * while its rows are built. Of several fields, the index of the one whose value the fewest documents have now names the documents, and
+ * their own fields decide. Of the past, what was changed since is looked at besides what the index names now.
  */
 export async function listWhere(
   reader: KvReader,
@@ -48,25 +49,18 @@ export async function listWhere(
   state: IndexState,
   txId: TxId,
 ): Promise<ListedDocuments> {
-  const index = await readyIndex(reader, range, state);
-  // One array for all documents: what its fields are looked for by is worked out once for it.
-  const alone = [index];
-  const { value } = range.where;
-  if (comparableText(value) === undefined) {
-    throw new CairnError("REQUEST_INVALID", `A value to look for has at most ${LONGEST_FIELD_VALUE} bytes.`, {
-      hint: "Longer ones are not indexed.",
-    });
-  }
+  const wanted = await wantedFields(reader, range.bucket, range.where, state);
   if (txId < state.txId - MOST_TRANSACTIONS_BACK) {
-    return await listAsOf(reader, range, txId, (bytes) => hasValue(alone, value, bytes));
+    return await listAsOf(reader, range, txId, (bytes) => hasValues(wanted, bytes));
   }
   const isPast = txId < state.txId;
   const changed = isPast ? await changedKeys(reader, range, txId, state.txId) : NOTHING;
   const floors = isPast ? await readFloors(reader, range.bucket) : { floor: 0, gone: 0 };
   if (isPast) checkFloor(floors, range.bucket, txId, undefined);
-  const look = { alone, range, txId: isPast ? txId : undefined, floors };
+  const look = { wanted, range, txId: isPast ? txId : undefined, floors };
   const page: Page = { documents: [], after: undefined };
-  for await (const rowKeys of candidates(reader, index, range, changed)) {
+  const rarest = await rarestOf(reader, wanted);
+  for await (const rowKeys of candidates(reader, rarest, range, changed)) {
     if (!(await fill(reader, look, rowKeys, page)) || page.after === undefined) continue;
     return { documents: page.documents, after: page.after };
   }
@@ -74,36 +68,6 @@ export async function listWhere(
 }
 
 const NOTHING: readonly Buffer[] = [];
-
-async function readyIndex(
-  reader: KvReader,
-  { bucket, where }: WhereRange,
-  state: IndexState,
-): Promise<FieldIndex> {
-  const indexes = activePolicies(state)?.indexed.get(bucket) ?? [];
-  const index = indexes.find(({ field }) => field === where.field);
-  if (index === undefined) {
-    const named = indexes.map(({ field }) => field).join(", ");
-    throw new CairnError(
-      "REQUEST_INVALID",
-      `The field ${JSON.stringify(where.field)} of ${bucket} is not indexed.`,
-      {
-        hint:
-          named === ""
-            ? `No field of ${bucket} is; the policy "indexes" names those that are (cairn policy apply).`
-            : `Indexed are ${named}; the policy "indexes" names them (cairn policy apply).`,
-      },
-    );
-  }
-  if ((await reader.get(fieldKey(ROW.fieldBuild, index.id))) === undefined) return index;
-  throw new CairnError("NOT_READY", `The index of the field ${where.field} of ${bucket} is being built.`, {
-    hint: "Ask again in a moment; GET /api/v1/buckets shows its counts once it is done.",
-  });
-}
-
-function hasValue(alone: readonly FieldIndex[], value: string, bytes: VersionValue): boolean {
-  return fieldTexts(bytes, alone)[0] === value;
-}
 
 /** Keys of the range that transactions after `after` may have changed, as document row keys in their order. */
 async function changedKeys(
@@ -151,11 +115,11 @@ async function changedKeys(
 /** Document row keys, in their order and in arrays: those that the index names, and `changed` between them. */
 async function* candidates(
   reader: KvReader,
-  index: FieldIndex,
+  { index, value }: FieldValue,
   range: WhereRange,
   changed: readonly Buffer[],
 ): AsyncGenerator<readonly Uint8Array[]> {
-  const prefix = fieldValuePrefix(index.id, range.where.value);
+  const prefix = fieldValuePrefix(index.id, value);
   const bucketPrefix = documentRowPrefix(index.bucket);
   const toRow = (rowKey: Uint8Array): Buffer => fieldRowKey(prefix, rowKey, index.bucket);
   const gte = toRow(documentRowPrefix(range.bucket, range.namespace, range.prefix));
@@ -163,8 +127,9 @@ async function* candidates(
   const gt = range.after === undefined ? undefined : toRow(range.after);
   if (gt !== undefined && (Buffer.compare(gt, gte) < 0 || Buffer.compare(gt, lt) >= 0)) throw foreignCursor();
   let at = 0;
-  // Without either, each row is a document of the page; one more tells whether there is another page.
-  const limit = changed.length === 0 && !hasFilter(range) ? { limit: range.limit + 1 } : {};
+  // Without any of these, each row is a document of the page; one more tells whether there is another page.
+  const isPlain = changed.length === 0 && !hasFilter(range) && range.where.length === 1;
+  const limit = isPlain ? { limit: range.limit + 1 } : {};
   for await (const rows of reader.range({ ...(gt === undefined ? { gte } : { gt }), lt, ...limit })) {
     const keys: Uint8Array[] = [];
     for (const [row] of rows) {
@@ -193,8 +158,7 @@ interface Page {
 }
 
 interface Look {
-  /** The field. */
-  readonly alone: readonly FieldIndex[];
+  readonly wanted: Wanted;
   readonly range: WhereRange;
   /** Undefined: as it is now. */
   readonly txId: TxId | undefined;
@@ -208,21 +172,21 @@ async function fill(
   rowKeys: readonly Uint8Array[],
   page: Page,
 ): Promise<boolean> {
-  const { alone, range, txId, floors } = look;
-  const wanted = hasFilter(range)
+  const { range, txId, floors } = look;
+  const rows = hasFilter(range)
     ? rowKeys.filter((key) => parseDocumentRowKey(key).name.startsWith(range.prefix ?? ""))
     : rowKeys;
-  const tombstones = txId === undefined ? [] : wanted.map((key) => asKind(key, ROW.tombstone));
-  const values = await reader.getMany([...wanted, ...tombstones]);
-  for (const [at, rowKey] of wanted.entries()) {
+  const tombstones = txId === undefined ? [] : rows.map((key) => asKind(key, ROW.tombstone));
+  const values = await reader.getMany([...rows, ...tombstones]);
+  for (const [at, rowKey] of rows.entries()) {
     let value = checkedVersion(rowKey, values[at]);
     if (txId !== undefined) {
       const tombstone = tombstones[at] ?? rowKey;
-      const newest = value ?? checkedVersion(tombstone, values[wanted.length + at]);
+      const newest = value ?? checkedVersion(tombstone, values[rows.length + at]);
       value = await valueAsOf(reader, rowKey, newest, txId);
       if (value === undefined && newest !== undefined) checkFloor(floors, range.bucket, txId, newest);
     }
-    if (value === undefined || !hasValue(alone, range.where.value, value)) continue;
+    if (value === undefined || !hasValues(look.wanted, value)) continue;
     const document = storedDocumentRow(rowKey, value);
     if (document === undefined) continue;
     if (page.documents.length === range.limit) return true;

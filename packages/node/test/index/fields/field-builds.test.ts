@@ -65,7 +65,7 @@ async function rowsOf(kv: KvStore, kinds: readonly number[]): Promise<string[]> 
   return found;
 }
 
-const running = { bucket: "executions", limit: 1_000, where: { field: "state", value: "running" } };
+const running = { bucket: "executions", limit: 1_000, where: [{ field: "state", value: "running" }] };
 
 it("is built beside what is applied, whatever comes in between, and ends as if it had been there always", async () => {
   const step = fc.oneof(
@@ -235,7 +235,7 @@ it("that is not indexed any more leaves no rows, and one that is indexed again i
     code: "REQUEST_INVALID",
     hint: expect.stringContaining("Indexed are node"),
   });
-  const byNode = { ...running, where: { field: "node", value: "n1" } };
+  const byNode = { ...running, where: [{ field: "node", value: "n1" }] };
   // What did not change is there all the time.
   expect((await index.list(byNode)).documents.length).toBeGreaterThan(200);
   while (await index.buildFields());

@@ -57,7 +57,7 @@ async function expectFieldsLikeModel(index: IndexStore, model: IndexModel) {
       for (const value of ["on", "3", "a\0b", "x"]) {
         for (const asOf of [undefined, Math.ceil(model.txId / 2)]) {
           const wanted = model.list(bucket, asOf).filter(([, document]) => textOf(document, field) === value);
-          expect(await allDocuments(index, bucket, 2, asOf, { field, value })).toEqual(wanted);
+          expect(await allDocuments(index, bucket, 2, asOf, [{ field, value }])).toEqual(wanted);
         }
       }
     }
@@ -69,7 +69,7 @@ async function allDocuments(
   bucket: string,
   limit: number,
   asOf?: number,
-  where?: { field: string; value: string },
+  where: readonly { field: string; value: string }[] = [],
 ) {
   const found: [string, unknown][] = [];
   let cursor: string | undefined;
@@ -79,7 +79,7 @@ async function allDocuments(
       limit,
       ...(cursor === undefined ? {} : { cursor }),
       ...(asOf === undefined ? {} : { asOf: { txId: asOf } }),
-      ...(where === undefined ? {} : { where }),
+      where,
     });
     for (const { namespace, name, json } of page.documents) {
       found.push([`${namespace}/${name}`, JSON.parse(json)]);
