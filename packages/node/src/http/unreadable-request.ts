@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { systemErrorCode } from "@cairn/kv";
 import { BAD_REQUEST } from "./answers/error-response.ts";
 import { JSON_TYPE, jsonAnswer } from "./answers/json-answer.ts";
+import { errorForm, VARY_ACCEPT } from "./answers/problem.ts";
 import { newRequestId, requestId } from "./request-id.ts";
 
 /** What is not even HTTP has no request object to answer through. */
@@ -24,12 +25,17 @@ export function answerExpectation(request: IncomingMessage, response: ServerResp
   const { headers } = request;
   const expected = JSON.stringify(headers.expect);
   // The body that may come is not taken, so nothing can follow it.
-  const body = bodyOf(`The request expects ${expected}.`, "Leave out Expect, or send 100-continue.");
-  const length = Buffer.byteLength(body);
+  const id = requestId(request);
+  const { type, body } = errorForm(request, id, 417, {
+    code: BAD_REQUEST,
+    message: `The request expects ${expected}.`,
+    hint: "Leave out Expect, or send 100-continue.",
+  });
   response.writeHead(417, {
-    "content-type": JSON_TYPE,
-    "content-length": length,
-    "x-request-id": requestId(request),
+    "content-type": type,
+    "content-length": Buffer.byteLength(body),
+    vary: VARY_ACCEPT,
+    "x-request-id": id,
     connection: "close",
   });
   response.end(body);

@@ -3,7 +3,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import type { FailedRequests } from "./failed-requests.ts";
 import { isHeldBack } from "./continue.ts";
 import { drainBody } from "./drain-body.ts";
-import { JSON_TYPE, jsonAnswer } from "./json-answer.ts";
+import { errorForm, type ErrorParts, VARY_ACCEPT } from "./problem.ts";
 
 /** The code of a request that cannot be understood or kept: its address, a parameter, a header, a cursor. */
 export const BAD_REQUEST: ErrorCode = "REQUEST_INVALID";
@@ -74,7 +74,10 @@ export function statusOf(code: ErrorCode): number {
   return STATUS_BY_CODE[code] ?? 500;
 }
 
-/** Answers any error as `{"error": {"code", "message", "hint"}}`; `failures` are told those that are the node's own. */
+/**
+ * Answers any error as `{"error": {"code", "message", "hint"}}`, or as problem details (RFC 9457) to whoever prefers them; `failures` are
+ * told those that are the node's own.
+ */
 export function errorHandler(failures: FailedRequests, maxBody: number) {
   return (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     // Nothing unread is left of the body, so whatever was sent behind it can be answered too.
@@ -86,31 +89,38 @@ export function errorHandler(failures: FailedRequests, maxBody: number) {
       // A client that went away while it sent its body is no fault of this node's.
       if (request.raw.errored !== null) return reply.code(400).send();
       failures.failed(error, request);
-      return reply.code(500).type(JSON_TYPE).send(INTERNAL);
+      return sendError(request, reply, 500, INTERNAL);
     }
     const status = known instanceof RequestError ? known.status : statusOf(known.code);
     if (status === 500) failures.failed(known, request);
     if (known instanceof RequestError) void reply.headers(known.headers);
     if (status === 401) void reply.header("www-authenticate", "Bearer");
     if (status === 503) void reply.header("retry-after", "1");
-    return reply.code(status).type(JSON_TYPE).send(errorBody(known));
+    return sendError(request, reply, status, partsOf(known));
   };
 }
 
-const INTERNAL = jsonAnswer({
-  error: {
-    code: "INTERNAL",
-    message: "The node met an error of its own.",
-    hint: "Its log has the details.",
-  },
-});
+const INTERNAL = {
+  code: "INTERNAL",
+  message: "The node met an error of its own.",
+  hint: "Its log has the details.",
+};
 
-/** The body of an error answer, as JSON text. */
-export function errorBody(error: CairnError): string {
-  return jsonAnswer({
-    error: { code: error.code, message: error.message, hint: error.hint ?? null },
-    ...(error instanceof RequestError ? error.details : {}),
-  });
+function partsOf(error: CairnError): ErrorParts {
+  const { code, message, hint = null } = error;
+  return { code, message, hint, ...(error instanceof RequestError ? { details: error.details } : {}) };
+}
+
+function sendError(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  status: number,
+  parts: ErrorParts,
+): FastifyReply {
+  const { type, body } = errorForm(request.raw, request.id, status, parts);
+  const vary = reply.getHeader("vary");
+  void reply.header("vary", vary === undefined ? VARY_ACCEPT : `${String(vary)}, ${VARY_ACCEPT}`);
+  return reply.code(status).type(type).send(body);
 }
 
 /** Fastify's own refusals in our words; undefined for anything that is not one. */

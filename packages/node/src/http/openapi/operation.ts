@@ -1,5 +1,6 @@
 import { type ErrorCode } from "@cairn/kv";
 import { statusOf } from "../answers/error-response.ts";
+import { PROBLEM_TYPE } from "../answers/problem.ts";
 import type { OpenApiObject } from "./schema-parts.ts";
 
 /** Parameters in the query, by name: the schema, what it is for, and whether it has to be there. */
@@ -164,7 +165,10 @@ function failures(errors: NonNullable<Operation["errors"]>): OpenApiObject {
       String(status),
       {
         description: [...codes].map((code) => `\`${code}\``).join(", "),
-        content: content(json({ $ref: "#/components/schemas/Error" })),
+        content: content({
+          ...json({ $ref: "#/components/schemas/Error" }),
+          [PROBLEM_TYPE]: { $ref: "#/components/schemas/Problem" },
+        }),
       },
     ]),
   );

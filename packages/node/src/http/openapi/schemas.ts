@@ -120,28 +120,47 @@ const SKIPPED = {
 };
 const BEGUN = { begun: described(FLAG, "202: its progress is in /status.") };
 
+const ERROR_CODE = { type: "string", enum: ERROR_CODES };
+/** What stands beside some errors. */
+const ERROR_DETAILS = {
+  limit: described(COUNT, "413: how many bytes are taken."),
+  txId: described(TX_ID, "A write that was not waited for to the end: its transaction, which is stored."),
+  floor: described(TX_ID, "410 of a watch: the earliest transaction after which one can begin."),
+  reason: described(TEXT, "410 of a watch: `compacted` or `regressed`."),
+  line: described(COUNT, "A batch: the line that failed, from 1."),
+  accepted: described(COUNT, "A batch: how many transactions before that line are stored."),
+  acceptedAfter: described(COUNT, "A batch: how many after it are."),
+  firstTxId: nullable(TX_ID),
+  lastTxId: nullable(TX_ID),
+  problems: described({ type: "array", items: OPEN }, "Policies: each mistake with its path."),
+  ...NOT_READY_DETAILS,
+};
+
 /** What bodies are made of. */
 export const SCHEMAS = {
   Error: object(
     {
       error: object({
-        code: { type: "string", enum: ERROR_CODES },
+        code: ERROR_CODE,
         message: TEXT,
         hint: nullable(TEXT),
       }),
-      limit: described(COUNT, "413: how many bytes are taken."),
-      txId: described(TX_ID, "A write that was not waited for to the end: its transaction, which is stored."),
-      floor: described(TX_ID, "410 of a watch: the earliest transaction after which one can begin."),
-      reason: described(TEXT, "410 of a watch: `compacted` or `regressed`."),
-      line: described(COUNT, "A batch: the line that failed, from 1."),
-      accepted: described(COUNT, "A batch: how many transactions before that line are stored."),
-      acceptedAfter: described(COUNT, "A batch: how many after it are."),
-      firstTxId: nullable(TX_ID),
-      lastTxId: nullable(TX_ID),
-      problems: described({ type: "array", items: OPEN }, "Policies: each mistake with its path."),
-      ...NOT_READY_DETAILS,
+      ...ERROR_DETAILS,
     },
     ["error"],
+  ),
+  Problem: object(
+    {
+      type: described(TEXT, "`about:blank`: `code` says more than the status."),
+      title: described(TEXT, "The status in words."),
+      status: { type: "integer" },
+      detail: described(TEXT, "What happened, in a sentence."),
+      instance: described(TEXT, "The request's path, then # and its X-Request-Id."),
+      code: ERROR_CODE,
+      hint: nullable(TEXT),
+      ...ERROR_DETAILS,
+    },
+    ["type", "title", "status", "detail", "instance", "code", "hint"],
   ),
   TxId: TX_ID,
   Json: {

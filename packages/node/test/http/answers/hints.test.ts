@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
-import { startNode } from "../../src/index.ts";
-import { serve } from "./served-node.ts";
+import { startNode } from "../../../src/index.ts";
+import { serve } from "../served-node.ts";
 
-const PACKAGES = fileURLToPath(new URL("../../../", import.meta.url));
+const PACKAGES = fileURLToPath(new URL("../../../../", import.meta.url));
 /** What only the command line says: there the files of the documentation are at hand. */
 const COMMAND_LINE = ["node/src/cli/", "node/src/config/"];
 

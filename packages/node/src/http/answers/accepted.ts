@@ -1,0 +1,18 @@
+/** A media range or coding of an Accept header, with its weight. */
+interface Accepted {
+  readonly name: string;
+  readonly q: number;
+}
+
+/** The parts of a header such as Accept or Accept-Encoding (RFC 9110, 12.4.2 and 12.5), in lower case and without parameters. */
+export function accepted(header: string): Accepted[] {
+  return header
+    .split(",")
+    .map((part): Accepted => {
+      const [name = "", ...parameters] = part.split(";").map((one) => one.trim().toLowerCase());
+      const weight = parameters.find((one) => one.startsWith("q="))?.slice(2) ?? "1";
+      // What is no weight gives none.
+      return { name, q: /^(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$/.test(weight) ? Number(weight) : 0 };
+    })
+    .filter(({ name }) => name !== "");
+}
