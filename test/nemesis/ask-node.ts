@@ -39,7 +39,7 @@ export class Answered {
   /** The document that it is; null where there was none. */
   version(): { readonly revision: number; readonly json: string } | null {
     if (this.status === 404) return null;
-    const revision = Number(this.#headers.get("etag")?.replaceAll('"', ""));
+    const revision = Number(/\d+/.exec(this.#headers.get("etag") ?? "")?.[0]);
     return { revision, json: JSON.stringify(this.body) };
   }
 }

@@ -18,7 +18,15 @@ import type {
   Written,
 } from "./client-types.ts";
 import { type Answer, type ClientRequest, NodePool, readJson } from "./node-pool.ts";
-import { bucketPath, checkedUrl, nextCursor, pointText, qualified, splitKey } from "./request-parts.ts";
+import {
+  bucketPath,
+  checkedUrl,
+  nextCursor,
+  pointText,
+  qualified,
+  revisionOf,
+  splitKey,
+} from "./request-parts.ts";
 import { watchTransactions } from "./watch-transactions.ts";
 
 /**
@@ -59,7 +67,7 @@ export class CairnClient {
     try {
       const query = { key: qualified(key), "as-of": pointText(options.asOf) };
       const { headers, body } = await this.#read(bucketPath(bucket), query, options);
-      const revision = Number(headers.get("etag")?.replaceAll('"', ""));
+      const revision = revisionOf(headers);
       const document = body as T;
       this.#saw(revision);
       return { ...splitKey(key), revision, document };

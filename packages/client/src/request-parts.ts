@@ -31,6 +31,11 @@ export function pointText(point: PointInTime | undefined): string | number | und
   return point instanceof Date ? point.toISOString() : point;
 }
 
+/** The revision in an answer's ETag, which is a weak one where the answer was compressed on its way. */
+export function revisionOf(headers: Headers): number {
+  return Number(/^(?:W\/)?"(\d+)"$/.exec(headers.get("etag") ?? "")?.[1]);
+}
+
 /** The cursor in an answer's link to the next page. */
 export function nextCursor({ headers }: Pick<Response, "headers">): string | undefined {
   const cursor = /[?&]cursor=([^&>]*)[^>]*>; rel="next"/.exec(headers.get("link") ?? "")?.[1];

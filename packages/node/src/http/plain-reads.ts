@@ -7,6 +7,7 @@ import type { Guard } from "./access.ts";
 import { DOCUMENTS } from "./requests/document-path.ts";
 import type { Connections } from "./end-connections.ts";
 import { atEndOfTurn } from "./end-of-turn.ts";
+import { codingFor, COMPRESSED_FROM, VARY_CODING } from "./answers/compression.ts";
 import { JSON_TYPE, jsonLine } from "./answers/json-answer.ts";
 import { PlainAddresses } from "./plain-addresses.ts";
 import { etag } from "./requests/preconditions.ts";
@@ -55,7 +56,9 @@ export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: Plai
         .get(key, isLinearizable ? SOON : undefined)
         .then(
           (document) =>
-            document === undefined ? otherwise() : answer(document, request, response, begin, reads),
+            document === undefined || isCompressed(document, request)
+              ? otherwise()
+              : answer(document, request, response, begin, reads),
           otherwise,
         );
     });
@@ -70,6 +73,16 @@ function isPlain({ method, headers }: IncomingMessage): boolean {
     headers["if-match"] === undefined &&
     headers.origin === undefined
   );
+}
+
+/** That takes longer than what is saved here. */
+function isCompressed({ json }: StoredDocument, { headers }: IncomingMessage): boolean {
+  return isLarge(json) && codingFor(headers["accept-encoding"]) !== undefined;
+}
+
+function isLarge(json: string): boolean {
+  // With its line break.
+  return json.length + 1 >= COMPRESSED_FROM;
 }
 
 function answer(
@@ -91,6 +104,7 @@ function answer(
     requestId(request),
     ...guard.headers,
   ];
+  if (isLarge(json)) headers.push("vary", VARY_CODING);
   if (connections.endsWith(request)) headers.push("connection", "close");
   response.writeHead(200, headers);
   response.end(body);

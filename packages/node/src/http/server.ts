@@ -6,6 +6,7 @@ import type { NodeApi } from "../api/node-api.ts";
 import type { HttpOptions } from "../system/system.ts";
 import { guard } from "./access.ts";
 import { omitLengthOfEmptyHead } from "./answers/bodiless.ts";
+import { compressOnRequest } from "./answers/compression.ts";
 import { continueWhenRead } from "./answers/continue.ts";
 import { errorHandler } from "./answers/error-response.ts";
 import { FailedRequests, type HttpLogger } from "./answers/failed-requests.ts";
@@ -115,6 +116,7 @@ function createApp(
   const access = guard(app, options);
   acceptBodies(app);
   app.setReplySerializer(jsonAnswer);
+  compressOnRequest(app);
   omitLengthOfEmptyHead(app);
   const methods = collectMethods(app);
   refuseUnserved(app, methods);

@@ -23,6 +23,10 @@ const REQUESTS: [what: string, path: string, headers?: Headers][] = [
   ["a document", "/api/v1/pods/default/web-0"],
   ["a document of the default namespace", "/api/v1/pods/web-0"],
   ["a document that is no ASCII", "/api/v1/pods/default/gr%C3%BC%C3%9Fe"],
+  ["a large document", "/api/v1/pods/default/large"],
+  ["a large document, compressed", "/api/v1/pods/default/large", { "accept-encoding": "gzip" }],
+  ["a large document, as it is", "/api/v1/pods/default/large", { "accept-encoding": "gzip;q=0" }],
+  ["a document, compressed if it were large", "/api/v1/pods/web-0", { "accept-encoding": "gzip, br" }],
   ["a document with the token", "/api/v1/pods/web-0", { authorization: `Bearer ${TOKEN}` }],
   ["a document with another token", "/api/v1/pods/web-0", { authorization: "Bearer another" }],
   ["a document with an id of the caller's", "/api/v1/pods/web-0", { "x-request-id": "mine-1" }],
@@ -45,6 +49,8 @@ async function served(options: Parameters<typeof serve>[0]): Promise<ServedNode>
   const one = await serve(options);
   await one.node.submit({ ops: [["put", "pods", "default/web-0", { image: "nginx" }]] });
   await one.node.submit({ ops: [["put", "pods", "default/grüße", "·-·"]] });
+  // With its line break just what is compressed on request.
+  await one.node.submit({ ops: [["put", "pods", "default/large", "x".repeat(4_093)]] });
   return one;
 }
 

@@ -23,7 +23,7 @@ export const addGet: AddCommand = (parent, terminal) => {
       );
       const document: unknown = JSON.parse(answer.text);
       if (options.json !== true) return writeLine(terminal.stdout, JSON.stringify(document, undefined, 2));
-      const revision = Number(answer.headers.etag?.replaceAll('"', ""));
+      const revision = Number(/\d+/.exec(answer.headers.etag ?? "")?.[0]);
       return writeJson(terminal.stdout, { bucket, ...splitKey(key), revision, document });
     });
 };

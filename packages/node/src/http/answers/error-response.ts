@@ -4,6 +4,7 @@ import type { FailedRequests } from "./failed-requests.ts";
 import { isHeldBack } from "./continue.ts";
 import { drainBody } from "./drain-body.ts";
 import { errorForm, type ErrorParts, VARY_ACCEPT } from "./problem.ts";
+import { varyBy } from "./vary.ts";
 
 /** The code of a request that cannot be understood or kept: its address, a parameter, a header, a cursor. */
 export const BAD_REQUEST: ErrorCode = "REQUEST_INVALID";
@@ -118,8 +119,7 @@ function sendError(
   parts: ErrorParts,
 ): FastifyReply {
   const { type, body } = errorForm(request.raw, request.id, status, parts);
-  const vary = reply.getHeader("vary");
-  void reply.header("vary", vary === undefined ? VARY_ACCEPT : `${String(vary)}, ${VARY_ACCEPT}`);
+  varyBy(reply, VARY_ACCEPT);
   return reply.code(status).type(type).send(body);
 }
 

@@ -56,7 +56,7 @@ export type HeaderName = keyof typeof HEADERS;
 
 const HEADERS = {
   "Cairn-Tx": [{ type: "integer", format: "int64" }, "The transaction that the answer is of."],
-  ETag: [{ type: "string" }, 'The revision in quotes, such as "7".'],
+  ETag: [{ type: "string" }, 'The revision in quotes, such as "7"; W/"7" where the answer is compressed.'],
   Link: [{ type: "string" }, 'The address of the next page, with rel="next", while there is more.'],
   Location: [{ type: "string" }, "The address of the new document."],
   "If-Match": [{ type: "string" }, 'Only at one of these revisions (`"7"`), or `*`: only if it is there.'],

@@ -6,6 +6,7 @@ import { validateTransaction } from "../../transactions/validate-transaction.ts"
 import { parseDocumentKey } from "../../text/document-key.ts";
 import { documentUrl, parseDocumentPath } from "../requests/document-path.ts";
 import { methodNotAllowed, pathOf } from "../requests/methods.ts";
+import { describeCoding } from "../answers/compression.ts";
 import { documentsJson, sendPage, versionsJson } from "../answers/document-page.ts";
 import { badRequest } from "../answers/error-response.ts";
 import { JSON_TYPE, jsonLine } from "../answers/json-answer.ts";
@@ -120,7 +121,10 @@ async function readDocument(
     const decision = readDecision(preconditions, document?.revision);
     if (decision === "conflict") throw conflict(document?.revision);
     if (decision === "unchanged" && document !== undefined) {
-      return reply.code(304).header("etag", etag(document.revision)).send();
+      void reply.code(304).header("etag", etag(document.revision));
+      // As the answer with the document would.
+      describeCoding(request, reply, jsonLine(document.json).length);
+      return reply.send();
     }
   }
   if (document === undefined) throw absent(key);
