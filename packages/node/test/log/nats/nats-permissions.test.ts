@@ -12,6 +12,7 @@ import { documentedRights, type Right } from "./nats-doc.ts";
 const RIGHTS = documentedRights();
 const NEEDED = RIGHTS.filter(({ who }) => who === "all");
 const MAKING = RIGHTS.filter(({ who }) => who === "who makes the stream");
+const RECOVERING = RIGHTS.filter(({ who }) => who === "who recovers a lost log");
 const TRIMMING = RIGHTS.filter(({ who }) => who === "who trims");
 
 const cleanups: (() => Promise<unknown>)[] = [];
@@ -126,6 +127,20 @@ describe("the rights that docs/nats.md lists", () => {
     await useAll(log);
     await log.trim?.(2);
     expect(await log.bounds()).toEqual({ first: 2, last: 2 });
+  });
+
+  it("let an unused log be removed by whoever has that for it, and say what is missing", async () => {
+    const allowed = [...NEEDED, ...MAKING, ...RECOVERING];
+    const log = await open(await serverWith({ maker: allowing(allowed) }), "maker");
+    await log.create(bytes);
+    await log.removeUnused?.((await log.id()) ?? "");
+    expect(await log.exists()).toBe(false);
+    const denied = await open(await serverWith({ maker: allowing([...NEEDED, ...MAKING]) }), "maker");
+    await denied.create(bytes);
+    await expect(denied.removeUnused?.((await denied.id()) ?? "")).rejects.toMatchObject({
+      message: expect.stringContaining("permit this user to publish on $JS.API.STREAM.DELETE.cairn"),
+    });
+    expect(await denied.exists()).toBe(true);
   });
 
   it.each([...MAKING.filter(({ subject }) => subject.includes("CREATE")), ...TRIMMING])(
