@@ -97,3 +97,12 @@ it("an as-of that cannot be read is answered with examples that go after --as-of
     );
   }
 });
+
+it("what cairn tx evict removes is read by nothing again, and the command that it names shows where it still lies", async () => {
+  expect((await run(["tx", "put", "people", "anna", '{"age": 7}'])).code).toBe(0);
+  const { code, stdout } = await run(["tx", "evict", "people", "anna"]);
+  expect([code, stdout]).toEqual([0, expect.stringMatching(/^evicted as transaction \d+; cairn evictions /)]);
+  expect((await run(["history", "people", "anna"])).code).toBe(1);
+  expect((await run(["evictions"])).stdout).toContain("default/anna");
+  await expectCommands(stdout, ["evictions"]);
+});

@@ -18,7 +18,7 @@ interface WriteOptions extends NodeOptions {
   readonly ifAbsent?: boolean;
 }
 
-/** `cairn tx put`, `cairn tx delete` and `cairn tx submit`. */
+/** `cairn tx put`, `cairn tx delete`, `cairn tx evict` and `cairn tx submit`. */
 export const addTx: AddCommand = (parent, terminal) => {
   const group = addGroup(parent, "tx", "Write documents");
 
@@ -42,24 +42,48 @@ export const addTx: AddCommand = (parent, terminal) => {
     );
 
   describeNodeCommand(
+    group.command("evict <bucket> <key>"),
+    "Remove a document with its whole history, for good: no read answers any of it again",
+    ["cairn tx evict people default/anna", "cairn evictions"],
+  ).action(async (bucket: string, key: string, options: NodeOptions) => {
+    const body = JSON.stringify({ ops: [["evict", bucket, key]] });
+    const outcome = await submit(body, options, terminal);
+    if (options.json === true) return writeJson(terminal.stdout, outcome);
+    const where = "cairn evictions shows where its bytes may still be";
+    return writeLine(terminal.stdout, `evicted as transaction ${outcome.txId}; ${where}`);
+  });
+
+  describeNodeCommand(
     group.command("submit <file>"),
     "Submit a transaction (a JSON file, or - for standard input) and wait for its outcome",
     [`echo '{"ops": [["delete", "pods", "default/web-0"]]}' | cairn tx submit -`],
   ).action(async (file: string, options: NodeOptions) => {
     const body = await readJsonInput(file, terminal);
-    const outcome = (await withNode(terminal, options, (node) =>
-      node.json({ method: "POST", path: "/api/v1/tx", query: { await: "true" }, body }),
-    )) as TxOutcome;
-    const { txId, committed, reason } = outcome;
-    if (options.json === true) await writeJson(terminal.stdout, outcome);
-    else if (committed) await writeLine(terminal.stdout, `committed as transaction ${txId}`);
-    if (!committed) {
-      throw new CairnError("CONFLICT", `Transaction ${txId} was aborted: ${words(reason)}.`, {
-        hint: "Nothing of it took effect.",
-      });
-    }
+    const onAborted =
+      options.json === true ? (outcome: TxOutcome) => writeJson(terminal.stdout, outcome) : undefined;
+    const outcome = await submit(body, options, terminal, onAborted);
+    if (options.json === true) return writeJson(terminal.stdout, outcome);
+    return writeLine(terminal.stdout, `committed as transaction ${outcome.txId}`);
   });
 };
+
+/** Submits a transaction and waits for its outcome. `CONFLICT` where it was aborted, after `onAborted` was told. */
+async function submit(
+  body: string,
+  options: NodeOptions,
+  terminal: Terminal,
+  onAborted?: (outcome: TxOutcome) => Promise<void>,
+): Promise<TxOutcome> {
+  const outcome = (await withNode(terminal, options, (node) =>
+    node.json({ method: "POST", path: "/api/v1/tx", query: { await: "true" }, body }),
+  )) as TxOutcome;
+  const { txId, committed, reason } = outcome;
+  if (committed) return outcome;
+  await onAborted?.(outcome);
+  throw new CairnError("CONFLICT", `Transaction ${txId} was aborted: ${words(reason)}.`, {
+    hint: "Nothing of it took effect.",
+  });
+}
 
 /** An outcome's reason is a code and then words. */
 function words(reason = "a match failed"): string {
