@@ -96,7 +96,7 @@ export class HttpSubject implements Subject {
     const answer = await this.#request(`/api/v1/${bucket}?${query.toString()}`, {}, [404]);
     const body: unknown = await answer.json();
     if (answer.status === 404) return null;
-    return { revision: Number(answer.headers.get("etag")?.replaceAll('"', "")), document: body };
+    return { revision: Number(/\d+/.exec(answer.headers.get("etag") ?? "")?.[0]), document: body };
   }
 
   async #all<T>(path: string, none: readonly number[] = []): Promise<T[]> {
