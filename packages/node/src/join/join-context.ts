@@ -18,6 +18,8 @@ export interface JoinContext {
   readonly suspect?: CairnError | undefined;
   /** A folder that holds the index which takes the place of a suspect one, on the same file system. */
   readonly replacement?: string | undefined;
+  /** Messages that come next are missing inside the log: only a checkpoint that is beyond them leads on. */
+  readonly beforeGap?: boolean;
   /** Names of checkpoints that are passed over, because indexes restored from them proved damaged. */
   readonly distrusted?: ReadonlySet<string>;
   /**

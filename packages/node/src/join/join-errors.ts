@@ -39,7 +39,7 @@ export function onlyOfOthers(
     `This node began with a log of its own, "${name}", which was empty, while its checkpoint store holds checkpoints of another log only: ${checkpoint}, transaction ${txId} of "${log.name}" (${log.id}).`,
     {
       hint:
-        `If it was to join the nodes of that log, stop it, move ${dbDir} away, name that log (a log on NATS by NATS_URL or cairn/tx-log) and start it again. ` +
+        `If it was to join the nodes of that log, restart it with that log named: a log on NATS by NATS_URL or cairn/tx-log. If something was written to it meanwhile, move ${dbDir} away before it starts. ` +
         "What was written to it meanwhile stays in its own log. If it is to have a log of its own, give it a checkpoint store of its own.",
     },
   );

@@ -133,6 +133,23 @@ function emptyBeside(
   return emptyLog(logName, `checkpoint ${name} holds transactions up to ${txId}`, name);
 }
 
+/** A restored checkpoint that is newer than an index which cannot be led on by the log, in its place; undefined where there is none. */
+async function leapGap(
+  context: JoinContext,
+  identity: LogIdentity,
+  { kv }: OpenedIndex,
+  { txId }: IndexState,
+): Promise<IndexStore | undefined> {
+  const reason = new CairnError("LOG_GAP", "The log lacks messages behind the local index.");
+  const leave = async (): Promise<void> => {
+    context.onLocal(undefined);
+    await kv.close();
+    // It agrees with the log, and so do others that are further on.
+    await moveAside(context, reason, { holdsLost: false });
+  };
+  return await restoreIndex(context, identity, leave, txId);
+}
+
 /**
  * The local index when it agrees with the log, or the newer one that takes its place where the log was trimmed in front of it;
  * else undefined, after it was moved aside where that is allowed.
@@ -146,12 +163,15 @@ async function keepLocal(
   const { state } = local;
   const open = async (): Promise<IndexStore> => await IndexStore.open(local.kv, emptyState(identity));
   if (state === undefined) {
-    if (hasBeginning(identity)) return await open();
+    if (hasBeginning(identity) && context.beforeGap !== true) return await open();
     const reason = new CairnError("LOG_TRIMMED", "The local index is empty and the log's beginning is gone.");
     return await discard(context, local, reason);
   }
   const problem = await disagreement(context, identity, state);
-  if (problem === undefined) return await open();
+  if (problem === undefined) {
+    const beyond = context.beforeGap === true ? await leapGap(context, identity, local, state) : undefined;
+    return beyond ?? (await open());
+  }
   // A log that was begun in the place of a lost one, and removed again before anything was written to it.
   if (problem.code === "LOG_DIFFERENT" && state.txId <= 1) return await discard(context, local, problem);
   const { onLogMismatch } = context.system;

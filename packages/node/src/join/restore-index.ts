@@ -7,6 +7,7 @@ import {
   restoreCheckpoint,
   type RestoreOptions,
 } from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
 import { CairnError } from "@cairn/kv";
 import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
 import { restoreStores, isOwnStore } from "../system/checkpoint-stores.ts";
@@ -21,17 +22,25 @@ import type { LogIdentity } from "../log/log-identity.ts";
 /**
  * Restores the newest checkpoint of this log that agrees with it and opens it; undefined when there is none. Every checkpoint passed
  * over is in the report with its reason. `STORE_UNREACHABLE` when a store could not be asked: worth trying again, not emptiness.
- * `leaveLocal` moves a local index out of the way once there is another one to take its place.
+ * `leaveLocal` moves a local index out of the way once there is another one to take its place. Of `beyond` it has to hold more than that.
  */
 export async function restoreIndex(
   context: JoinContext,
   identity: LogIdentity,
   leaveLocal?: () => Promise<void>,
+  beyond?: TxId,
 ): Promise<IndexStore | undefined> {
   const { checkpointer } = context.system;
   if (checkpointer === undefined) return undefined;
   return await context.events.observe("restore", async (run) => {
-    const index = await restoreFromStores(context, identity, restoreStores(checkpointer), run, leaveLocal);
+    const index = await restoreFromStores(
+      context,
+      identity,
+      restoreStores(checkpointer),
+      run,
+      leaveLocal,
+      beyond,
+    );
     const { restoredFrom, skipped } = context.report;
     if (index === undefined || restoredFrom === null) run.ended({ outcome: "none", skipped });
     else run.ended({ outcome: "restored", ...restoredFrom, skipped });
@@ -45,6 +54,7 @@ async function restoreFromStores(
   stores: readonly CheckpointStore[],
   run: WorkRun<"restore">,
   leaveLocal: (() => Promise<void>) | undefined,
+  beyond: TxId | undefined,
 ): Promise<IndexStore | undefined> {
   const { system, directory, report, log, signal } = context;
   const { kvProvider: provider } = system;
@@ -63,6 +73,7 @@ async function restoreFromStores(
     ...(identity.birth?.continues === undefined ? { logId: identity.id } : {}),
     accept: async (manifest) =>
       distrust(manifest, context.distrusted) ??
+      tooOld(manifest, beyond) ??
       (await report.whileAsking([], () => acceptManifest(manifest, provider.format, log, identity))),
     verify: (dir, manifest) => report.whileAsking([], () => verifyRestored(provider, dir, manifest)),
     onProgress: ({ done, total }) => {
@@ -101,6 +112,13 @@ function distrust({ archive }: Manifest, names: ReadonlySet<string> = new Set())
   if (![...names].some((name) => archive.name.startsWith(`${name}.`))) return undefined;
   return new CairnError("CHECKPOINT_CORRUPT", "The indexes restored from it proved damaged.", {
     hint: "An older checkpoint or the log itself is used instead.",
+  });
+}
+
+function tooOld({ txId }: Manifest, beyond: TxId = -1): CairnError | undefined {
+  if (txId > beyond) return undefined;
+  return new CairnError("LOG_GAP", "It ends before the messages that the log lacks.", {
+    hint: "A newer one is waited for.",
   });
 }
 

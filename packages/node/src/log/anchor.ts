@@ -108,7 +108,9 @@ export function gap(logName: string, from: number, to: number): CairnError {
     "LOG_GAP",
     `In the log "${logName}" ${missing} missing, though it was written beyond that.`,
     {
-      hint: "Somebody deleted messages or the log's files are damaged. Restore the log, or a checkpoint beyond the hole.",
+      hint:
+        "A ready node of this log can save a checkpoint beyond it: cairn checkpoint create there. This node looks again and again, " +
+        "and goes on by itself. Without one, restore the log. Somebody deleted messages, or the log's files are damaged: find out which.",
     },
   );
 }

@@ -20,6 +20,7 @@ const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
   DISK_FULL: { kind: "retry", failed: true },
   SYSTEM_REFUSED: { kind: "retry", failed: true },
   LOG_TRIMMED: { kind: "look", stores: true },
+  LOG_GAP: { kind: "look", stores: true },
   // Never because its checkpoints are gone: a node that finds neither begins an empty log.
   LOG_DIFFERENT: { kind: "look", stores: false },
   INDEX_CORRUPT: { kind: "join", suspectIndex: true },
@@ -33,13 +34,15 @@ const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
   LOG_TRIMMED: { kind: "join", suspectIndex: false },
 };
 
-/** The reaction to `error`, which came while joining or while following the log. */
-export function reactionTo(error: CairnError, during: "joining" | "following"): FailureReaction {
+/** The reaction to `error`, which came while opening the log, while joining, or while following the log. */
+export function reactionTo(error: CairnError, during: "opening" | "joining" | "following"): FailureReaction {
   const { meaning } = systemCauseOf(error) ?? {};
   // It comes back by itself, and within moments as a rule.
   if (meaning === "wait") return { kind: "retry", failed: false };
   // Rights may be given while the node runs, unlike a configuration.
   if (meaning === "denied" && error.code === "CONFIG_INVALID") return { kind: "retry", failed: true };
+  // The files of an embedded log are damaged. Opening them again while somebody restores them could change what is half there.
+  if (during === "opening" && error.code === "LOG_GAP") return { kind: "halt" };
   const following = during === "following" ? WHILE_FOLLOWING[error.code] : undefined;
   return following ?? REACTIONS[error.code] ?? { kind: "halt" };
 }

@@ -68,7 +68,8 @@ export class NodeLife {
   readonly #startedAt = performance.now();
   readonly #listener: LifeListener;
   #running: Promise<void> = Promise.resolve();
-  #during: "joining" | "following" = "joining";
+  #beforeGap = false;
+  #during: "opening" | "joining" | "following" = "opening";
   #distrusted = new AbortController();
   readonly #doubts = new CheckpointDoubts();
   #replacement: string | undefined;
@@ -166,6 +167,7 @@ export class NodeLife {
         failures = this.position.txId > before ? 1 : failures + 1;
         await this.#leave(error, reaction, failures);
         if (reaction.kind === "halt") return;
+        this.#beforeGap = isCairnError(error, "LOG_GAP");
         if (reaction.kind === "look" && this.log !== undefined) {
           const stores = reaction.stores ? restoreStores(this.#system.checkpointer) : [];
           places ??= new JoinPlaces(this.log);
@@ -184,11 +186,12 @@ export class NodeLife {
 
   /** From an open log to following it; ends without an error only when the node stops. */
   async #liveOnce(suspect: CairnError | undefined): Promise<void> {
-    this.#during = "joining";
     if (this.log === undefined) {
+      this.#during = "opening";
       this.log = await this.#system.openTxLog({ signal: this.#stop.signal });
       this.#listener.opened(this.log);
     }
+    this.#during = "joining";
     const replacement = this.#replacement;
     this.#replacement = undefined;
     const joined = await joinIndex({
@@ -199,6 +202,7 @@ export class NodeLife {
       events: this.observation.events,
       signal: this.#stop.signal,
       suspect,
+      beforeGap: this.#beforeGap,
       replacement,
       distrusted: this.#doubts.distrusted,
       onLocal: (index) => this.#use(index),

@@ -82,7 +82,13 @@ it.each([
     1,
     "The node stops serving, looks at the log again and again, and joins when it is another one.",
   ],
-  ["LOG_GAP", "joining", 1, "The node halts."],
+  ["LOG_GAP", "opening", 1, "The node halts."],
+  [
+    "LOG_GAP",
+    "following",
+    1,
+    "The node looks for a checkpoint again and again, and joins when there is another one.",
+  ],
   ["LOG_REGRESSED", "following", 1, "The node joins again."],
 ] as const)(
   "what a node does about %s while %s, %i failures on, is said as it is done",

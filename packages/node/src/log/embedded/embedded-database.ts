@@ -206,7 +206,7 @@ export function damagedFile(path: string, cause: CairnError): CairnError {
 }
 
 const DAMAGED_HINT =
-  "Restore the folder from a copy. Without one, stop the node, move the folder away (keep it), and begin the log again from the newest " +
+  "Restore the folder from a copy and restart the node. Without one, stop the node, move the folder away (keep it), and begin the log again from the newest " +
   "checkpoint with cairn log recover --from CHECKPOINT; without a checkpoint leave that out. Then start the node with " +
   '-j \'{"cairn/tx-log": {"on-log-mismatch": {"different": "rebuild"}}}\', stop it again, have cairn log orphans > orphans.ndjson print ' +
   "what only its index knows, start it, and cairn load orphans.ndjson.";

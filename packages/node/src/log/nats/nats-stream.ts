@@ -326,7 +326,7 @@ function holes(name: string, deleted = 0): CairnError[] {
       "LOG_GAP",
       `${missing} inside the stream "${name}" ${deleted === 1 ? "was" : "were"} deleted.`,
       {
-        hint: "A node that reads it from before a hole cannot go on: cairn checkpoint create at a ready node saves a checkpoint beyond it. Find out who deletes messages.",
+        hint: "cairn checkpoint create at a ready node saves a checkpoint beyond it: without one, a node that reads the log from before it cannot go on. Find out who deletes messages. This is said as long as the log has the hole.",
       },
     ),
   ];
