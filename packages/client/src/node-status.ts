@@ -158,7 +158,12 @@ export interface NodeStatus {
       readonly message: string;
       readonly hint: string;
     }[];
-    readonly lastFailure: { readonly at: string; readonly code: string; readonly message: string } | null;
+    readonly lastFailure: {
+      readonly at: string;
+      readonly code: string;
+      readonly message: string;
+      readonly hint: string | null;
+    } | null;
     /** What the store has found out about itself; null before that, and for stores that have nothing to find out. */
     readonly store: {
       readonly location: string;

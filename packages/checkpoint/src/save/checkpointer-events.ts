@@ -46,5 +46,10 @@ export interface CheckpointerStatus {
   readonly running: { readonly startedAt: number; readonly step: RoundStep; readonly bytes: number } | null;
   /** The last of each kind; none is ever taken back. */
   readonly warnings: readonly (CheckpointerWarning & { readonly at: number })[];
-  readonly lastFailure: { readonly at: number; readonly code: string; readonly message: string } | null;
+  readonly lastFailure: {
+    readonly at: number;
+    readonly code: string;
+    readonly message: string;
+    readonly hint: string | null;
+  } | null;
 }

@@ -63,7 +63,8 @@ export class StatusKeeper {
   /** Something failed; `where` begins the sentence if the error alone does not say it. */
   failed(error: unknown, where = ""): void {
     const code = isCairnError(error) ? error.code : (systemErrorCode(error) ?? "INTERNAL");
-    this.#set({ lastFailure: { at: this.#clock.now(), code, message: where + errorMessage(error) } });
+    const hint = (isCairnError(error) ? error.hint : undefined) ?? null;
+    this.#set({ lastFailure: { at: this.#clock.now(), code, message: where + errorMessage(error), hint } });
   }
 
   /** Somebody should look at this; the last of its kind stays. */

@@ -139,7 +139,8 @@ function scrubFields({ index }: NodeStatus, now: number): Field[] {
 function orphanFields({ join }: NodeStatus): Field[] {
   if (join.orphans === 0) return [];
   return [
-    ["Orphans", `${formatNumberOf(join.orphans, "transaction")} only in quarantine: cairn log orphans`],
+    ["Orphans", `${formatNumberOf(join.orphans, "transaction")} that the log lost, only in quarantine`],
+    ["", "cairn log orphans > FILE prints them. Look through the file; cairn load FILE submits them again."],
   ];
 }
 
@@ -175,18 +176,27 @@ function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field
     fields.push(["Verified", `${name}, by ${node}${took}, ${formatDuration(ageMs)} ago`]);
   }
   if (lastDrill?.outcome === "failed") {
-    const { code, message, at } = lastDrill;
-    fields.push(["Drill failed", `${code}: ${message} (${formatRelative(at, now)})`]);
+    fields.push(...failedFields("Drill failed", lastDrill, now));
   }
   if (running !== null) {
     const since = formatDuration(Math.max(0, now - Date.parse(running.startedAt)));
     fields.push(["Saving", `${running.step}, ${formatBytes(running.bytes)}, for ${since}`]);
   }
-  if (lastFailure !== null) {
-    const { code, message, at } = lastFailure;
-    fields.push(["Last failure", `${code}: ${message} (${formatRelative(at, now)})`]);
-  }
-  for (const { message, hint } of warnings) fields.push(["Warning", `${message} ${hint}`]);
+  // What was saved since has mended it.
+  const savedSince = lastFailure !== null && lastSaved !== null && lastSaved.at > lastFailure.at;
+  if (lastFailure !== null && !savedSince) fields.push(...failedFields("Last failure", lastFailure, now));
+  for (const { message, hint } of warnings) fields.push(["Warning", message], ["", hint]);
   if (nextCheckAt !== null) fields.push(["Next check", formatRelative(nextCheckAt, now)]);
   return fields;
+}
+
+/** Work that failed, with what to do about it. A node of an earlier version does not say that. */
+function failedFields(
+  name: string,
+  failure: { at: string; code: string | null; message: string | null; hint?: string | null },
+  now: number,
+): Field[] {
+  const { at, code, message, hint = null } = failure;
+  const fields: Field[] = [[name, `${code}: ${message} (${formatRelative(at, now)})`]];
+  return hint === null ? fields : [...fields, ["", hint]];
 }

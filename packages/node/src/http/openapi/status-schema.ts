@@ -99,7 +99,7 @@ const CHECKPOINTS = object({
   nextCheckAt: nullable(TIME),
   running: nullable(object({ startedAt: TIME, step: TEXT, bytes: BYTES })),
   warnings: array(object({ at: TIME, about: TEXT, message: TEXT, hint: TEXT })),
-  lastFailure: nullable(object({ at: TIME, code: TEXT, message: TEXT })),
+  lastFailure: nullable(object({ at: TIME, code: TEXT, message: TEXT, hint: nullable(TEXT) })),
   store: nullable(
     object({ location: TEXT, exclusive: FLAG, canDelete: FLAG, ranges: FLAG, checksums: TEXT }),
   ),

@@ -134,7 +134,12 @@ describe("the status screen", () => {
         warnings: [
           { at: "2026-11-20T06:20:00.000Z", about: "same-node-id", message: "Twice.", hint: "Rename." },
         ],
-        lastFailure: { at: "2026-11-20T06:30:00.000Z", code: "STORE_FULL", message: "Full." },
+        lastFailure: {
+          at: "2026-11-20T06:30:00.000Z",
+          code: "STORE_FULL",
+          message: "Full.",
+          hint: "Free some.",
+        },
         store: null,
       },
     });
@@ -148,7 +153,8 @@ describe("the status screen", () => {
       "Drill failed  CHECKPOINT_CORRUPT: Bad. (5 min ago)",
       "Saving        uploading, 2 KiB, for 10 s",
       "Last failure  STORE_FULL: Full. (30 min ago)",
-      "Warning       Twice. Rename.",
+      "Warning       Twice.",
+      "              Rename.",
       "Next check    in 5 h",
     ]) {
       expect(text.split("\n")).toContain(line);
