@@ -95,7 +95,7 @@ export function storeWitness({ node, clock, leaseMs, onWarning }: WitnessOptions
     onWarning({
       about: "same-node-id",
       message: `Another process goes by this node's id, ${node}: ${evidence}.`,
-      hint: "No checkpoint is harmed, but nobody can tell the two apart; give each node an id of its own (cairn/node > id, CAIRN_NODE_ID).",
+      hint: "No checkpoint is harmed, but nobody can tell the two apart; give each node an id of its own (cairn/node > id, CAIRN_NODE_ID), and restart both: this one says so until then.",
     });
   }
 

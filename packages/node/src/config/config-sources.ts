@@ -1,6 +1,7 @@
-import { closeSync, existsSync, fstatSync, openSync, readFileSync } from "node:fs";
-import { extname, resolve } from "node:path";
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { basename, dirname, extname, resolve } from "node:path";
 import { systemErrorCode, errorMessage } from "@cairn/kv";
+import { didYouMean, nearestName } from "../text/nearest-name.ts";
 import type { MapNode, Origin } from "./source/config-tree.ts";
 import { describeNode } from "./source/config-tree.ts";
 import type { EdnOptions } from "./source/edn-form.ts";
@@ -133,6 +134,19 @@ function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList)
   );
 }
 
+/** The configuration beside `path` whose name is like its own, as the end of a hint. */
+function meantFile(path: string): string {
+  const folder = dirname(path);
+  let names: string[];
+  try {
+    names = readdirSync(folder).filter((name) => [".edn", ".json"].includes(extname(name)));
+  } catch {
+    return " There is no such folder, or it cannot be read.";
+  }
+  const near = nearestName(basename(path), names);
+  return near === undefined ? "" : ` ${didYouMean(near)}`;
+}
+
 function readText(path: string, origin: Origin, problems: ProblemList): string | undefined {
   let bytes: Buffer;
   try {
@@ -155,7 +169,7 @@ function readText(path: string, origin: Origin, problems: ProblemList): string |
     const message = missing ? "There is no such file." : `The file cannot be read: ${errorMessage(error)}.`;
     problems.add(origin, [], message, {
       code: missing ? "CONFIG_NOT_FOUND" : "CONFIG_INVALID",
-      hint: `Looked for ${path}.`,
+      hint: `Looked for ${path}.${missing ? meantFile(path) : ""}`,
     });
     return undefined;
   }

@@ -105,7 +105,10 @@ function describe(error: unknown): Described {
   }
   // What the system refuses before there is a node, as a file of the program itself.
   const system = systemErrorOf(error);
-  if (system !== undefined) return describe(systemRefused("The program or its files", system, error));
+  if (system !== undefined) {
+    const refused = describe(systemRefused("The program or its files", system, error));
+    return system.meaning === "wait" ? { ...refused, hint: RUN_AGAIN } : refused;
+  }
   return {
     code: "INTERNAL",
     message: errorMessage(error),
@@ -113,6 +116,10 @@ function describe(error: unknown): Described {
     exitCode: EXIT.unavailable,
   };
 }
+
+/** No node runs yet that would go on by itself. */
+const RUN_AGAIN =
+  "Raise the limit of open files (ulimit -n, LimitNOFILE of systemd) or of memory, and run it again. Nothing was done.";
 
 /** Commander's messages are no sentences yet; the suggestion that may follow is on a line of its own. */
 function sentence(text: string): string {

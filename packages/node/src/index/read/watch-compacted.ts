@@ -8,7 +8,7 @@ export class WatchCompactedError extends CairnError {
 
   constructor(message: string, floor: TxId, reason: WatchCompactedError["reason"]) {
     super("WATCH_COMPACTED", message, {
-      hint: "List what is there now, then watch from the transaction that the list names (its header Cairn-Tx). With commands: note the transaction that cairn status shows, then cairn list, then cairn watch --from it.",
+      hint: `List what is there now, then watch from the transaction that the list names (its header Cairn-Tx). With commands: cairn list BUCKET, then cairn watch BUCKET --from ${floor}, which begins with changes that the list may have already.`,
     });
     this.floor = floor;
     this.reason = reason;

@@ -57,11 +57,20 @@ export function publishFailure(stream: string, error: PublishError): CairnError 
       });
     case "full":
       return new CairnError("LOG_FULL", `The stream "${stream}" is full: ${description}.`, {
-        hint: "Raise its limits or the server's, make room on the server's disk, or trim the log.",
+        hint: `${roomFor(stream, description)} Nothing was stored.`,
       });
     case "final":
       return new CairnError("LOG_UNREACHABLE", `The stream "${stream}" refused a message: ${description}.`, {
         hint: "Check the settings of the stream.",
       });
   }
+}
+
+/** How a full stream takes more again: a limit of its own, or what its server has left. */
+function roomFor(stream: string, description: string): string {
+  const [, limit] = /maximum (messages|bytes)\b/i.exec(description) ?? [];
+  if (limit === undefined) {
+    return "Make room on the disk of its server, or raise what the server may use (max_file_store, or the limits of the account).";
+  }
+  return `nats stream edit ${stream} --max-${limit === "bytes" ? "bytes" : "msgs"}=-1 takes its limit away; or trim the log: cairn log trim.`;
 }
