@@ -2,13 +2,14 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import path from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import type { NodeStatus } from "@cairn/node";
 
+/** The repository; found from the sources as from what is built of them. */
+export const [ROOT = ""] = import.meta.dirname.split(/\/test\/(?:dist\/)?support$/);
 /** The command as it is installed: the build of packages/node. */
-export const CAIRN = fileURLToPath(new URL("../../packages/node/dist/bundle/cli/main.js", import.meta.url));
+export const CAIRN = path.join(ROOT, "packages/node/dist/bundle/cli/main.js");
 /** The three files of the checkpointing page, as they stand. */
-const FIXTURES = fileURLToPath(new URL("../fixtures/", import.meta.url));
+const FIXTURES = path.join(ROOT, "test/fixtures");
 
 /** Path of a configuration of the checkpointing page. */
 export function seedConfig(name: "crux.edn" | "crux.json" | "crux.clj.edn"): string {
@@ -132,6 +133,11 @@ export class NodeProcess {
     this.#child.kill(signal);
     await this.#exited;
     return this.#child.exitCode;
+  }
+
+  /** Waits until it has ended by itself. */
+  async ended(): Promise<void> {
+    await this.#exited;
   }
 
   /** Lets it stand still, or go on. */

@@ -1,4 +1,5 @@
 export * from "./faulty-tx-log.ts";
+export * from "./index-version.ts";
 export * from "./log-fold.ts";
 export * from "./log-messages.ts";
 export * from "./nats-cluster.ts";

@@ -1,0 +1,161 @@
+import { writeFile } from "node:fs/promises";
+import { changeBytes, copyFolder, filesBelow } from "../scene/damage.ts";
+import { type BrokenCluster, pair } from "../scene/broken-cluster.ts";
+
+/** What happens to a log. */
+export const LOGS: readonly BrokenCluster[] = [
+  {
+    name: "log-down",
+    failure: "the log's server is down",
+    codes: ["LOG_UNREACHABLE"],
+    async break(scene) {
+      await pair(scene);
+      await scene.nats.kill();
+      return { status: "a" };
+    },
+    hint: /Check that the server runs/,
+    follow: async (scene) => await scene.act("start nats-server", () => scene.nats.start()),
+  },
+  {
+    name: "log-gone",
+    failure: "the log's stream is gone",
+    codes: ["LOG_DIFFERENT"],
+    async break(scene) {
+      await pair(scene);
+      await scene.ask("checkpoint create");
+      await scene.atStream(async (stream) => await stream.deleteStream());
+      // A round of checkpointing may notice a moment earlier that there is no stream.
+      await scene.until("b", ({ failure }) => failure !== null);
+      return { status: "b" };
+    },
+    hint: /cairn (log recover --from checkpoint-\S+) begins one that goes on after it/,
+    follow: async (scene, [, command = ""]) => await scene.does(command),
+  },
+  {
+    name: "log-trimmed",
+    failure: "the log was trimmed in front of a node, and no checkpoint holds it",
+    codes: ["LOG_TRIMMED"],
+    async break(scene) {
+      await pair(scene);
+      await scene.stop("b");
+      await scene.fill("a", 6, 12);
+      await scene.atStream(async (stream) => await stream.purgeBefore(10));
+      scene.start("b");
+      return { status: "b" };
+    },
+    hint: /A ready node of this log can save one: cairn (checkpoint create)\./,
+    follow: async (scene, [, command = ""]) => await scene.does(command, { on: "a" }),
+  },
+  {
+    name: "log-hole",
+    failure: "a message inside the log was deleted",
+    codes: ["LOG_GAP"],
+    async break(scene) {
+      await scene.atStream(async (stream) => {
+        await stream.makeDeletable();
+        await stream.edit({ discard: "new" });
+      });
+      await scene.ready("a");
+      await scene.fill("a", 1, 5);
+      await scene.atStream(async (stream) => {
+        await stream.deleteMessage(3);
+        await stream.obey("nats stream edit cairn --deny-delete");
+      });
+      // It would warn for half a minute that messages can be deleted.
+      await scene.stop("a");
+      await scene.ready("a");
+      scene.start("b");
+      return { status: "b" };
+    },
+    // The stream counts it as long as it has messages before it.
+    remains: "LOG_GAP",
+    hint: /A ready node of this log can save a checkpoint beyond it: cairn (checkpoint create) there/,
+    follow: async (scene, [, command = ""]) => await scene.does(command, { on: "a" }),
+  },
+  {
+    name: "log-lost-end",
+    failure: "the log lost its end",
+    codes: ["LOG_REGRESSED"],
+    async break(scene) {
+      await pair(scene);
+      await scene.nats.stop();
+      await copyFolder(scene, "nats", "backup");
+      await scene.nats.start();
+      await scene.well();
+      await scene.nats.stop();
+      await copyFolder(scene, "backup", "nats");
+      await scene.nats.start();
+      await scene.reached("a");
+      return { status: "a" };
+    },
+    hint: /cairn (log orphans) > FILE prints them\. Look through the file; cairn (load) FILE submits them again/,
+    async follow(scene, [, print = "", submit = ""]) {
+      const { stdout } = await scene.does(print);
+      await writeFile(scene.path("FILE"), stdout);
+      await scene.does(`${submit} FILE`);
+      const { stdout: found } = await scene.ask("get things default/well-a");
+      if (found.trim() !== "1") throw new Error(`what was lost is not there again: ${found}`);
+    },
+  },
+  {
+    name: "log-full",
+    failure: "the log's stream is full",
+    codes: ["LOG_FULL"],
+    async break(scene) {
+      await pair(scene);
+      await scene.atStream(async (stream) => await stream.edit({ max_msgs: 6, discard: "new" }));
+      return { said: await scene.refusal("tx put things default/more 1") };
+    },
+    hint: /nats stream edit cairn --max-msgs=-1/,
+    follow: async (scene, [command]) =>
+      await scene.act(command, () => scene.atStream((stream) => stream.obey(command))),
+  },
+  {
+    name: "log-other",
+    failure: "a node of a cluster was started without the address of its log",
+    codes: ["LOG_DIFFERENT"],
+    async break(scene) {
+      await scene.ready("a");
+      await scene.fill("a", 1, 3);
+      await scene.ask("checkpoint create");
+      await scene.ready("b", { env: { NATS_URL: "" } });
+      return { status: "b" };
+    },
+    hint: /NATS_URL/,
+    follow: async (scene) => await scene.restart("b", { env: { NATS_URL: scene.nats.url } }),
+  },
+  {
+    name: "embedded-log-damaged",
+    failure: "an embedded log is damaged, and there is a copy of its folder",
+    codes: ["LOG_GAP"],
+    async break(scene) {
+      scene.shared["NATS_URL"] = "";
+      await scene.ready("a");
+      await scene.fill("a", 1, 5);
+      await scene.stop("a");
+      await copyFolder(scene, "a/a-log", "copy");
+      for (const file of await filesBelow(scene, "a/a-log", /\.(log|ldb)$/)) await changeBytes(file);
+      scene.start("a");
+      return { status: "a" };
+    },
+    hint: /Restore the folder from a copy and restart the node/,
+    async follow(scene) {
+      await scene.act("restore the log's folder from its copy", () => copyFolder(scene, "copy", "a/a-log"));
+      await scene.restart("a");
+    },
+  },
+  {
+    name: "log-unsafe",
+    failure: "settings of the log's stream let it lose messages",
+    codes: ["LOG_UNSAFE"],
+    async break(scene) {
+      await scene.ready("a");
+      await scene.atStream(async (stream) => await stream.edit({ discard: "old" }));
+      await scene.ready("b");
+      return { status: "b" };
+    },
+    hint: /nats stream edit cairn --discard=new/,
+    follow: async (scene, [command]) =>
+      await scene.act(command, () => scene.atStream((stream) => stream.obey(command))),
+  },
+];

@@ -1,0 +1,57 @@
+import { writeFile } from "node:fs/promises";
+import { type BrokenCluster, certificate } from "../scene/broken-cluster.ts";
+
+const USERS = (permissions: string): string =>
+  `authorization { users: [{ user: admin, password: let-me-in }, { user: node, password: n, permissions: { ${permissions} } }] }`;
+
+const ADMIN = { "cairn/tx-log": { user: "admin", password: "let-me-in" } };
+
+/** What a NATS server and its nodes can disagree about. */
+export const NATS: readonly BrokenCluster[] = [
+  {
+    name: "nats-password",
+    failure: "a node has a wrong password for NATS",
+    codes: ["LOG_UNREACHABLE"],
+    nats: { config: USERS("") },
+    async break(scene) {
+      scene.start("a", { settings: { "cairn/tx-log": { user: "admin", password: "wrong" } } });
+      return { status: "a" };
+    },
+    hint: /Check "user" and "password" of the log/,
+    follow: async (scene) => await scene.restart("a", { settings: ADMIN }),
+  },
+  {
+    name: "nats-rights",
+    failure: "the log's user may not write to it",
+    codes: ["LOG_UNREACHABLE"],
+    nats: { config: USERS('publish: { deny: ["cairn.tx"] }') },
+    async break(scene) {
+      await scene.ready("a", { settings: ADMIN });
+      await scene.ready("b", { settings: { "cairn/tx-log": { user: "node", password: "n" } } });
+      return { said: await scene.refusal("tx put things default/a 1", { on: "b" }) };
+    },
+    hint: /does not permit this user to publish on cairn\.tx[^]*docs\/nats\.md/,
+    async follow(scene) {
+      await scene.act("give the permission in nats.conf, and restart nats-server", async () => {
+        await writeFile(scene.path("nats.conf"), USERS(""));
+        await scene.nats.stop();
+        await scene.nats.start();
+      });
+    },
+  },
+  {
+    name: "nats-authority",
+    failure: "a node does not know the authority of the log's certificate",
+    codes: ["LOG_UNREACHABLE"],
+    nats: { args: ["--tls", "--tlscert", certificate("server"), "--tlskey", certificate("server-key")] },
+    async break(scene) {
+      scene.start("a", { settings: { "cairn/tx-log": { tls: true } } });
+      return { status: "a" };
+    },
+    hint: /Give "ca-file" of the log's tls the certificate of the authority/,
+    async follow(scene) {
+      const tls = { "ca-file": certificate("authority") };
+      await scene.restart("a", { settings: { "cairn/tx-log": { tls } } });
+    },
+  },
+];

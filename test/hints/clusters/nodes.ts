@@ -1,0 +1,151 @@
+import { rm } from "node:fs/promises";
+import { ofNextVersion } from "@cairn/node/testing";
+import {
+  changeBytes,
+  fillDisk,
+  indexFiles,
+  makeRoom,
+  smallDisk,
+  writeUntilRefused,
+} from "../scene/damage.ts";
+import { type BrokenCluster, byItself, pair } from "../scene/broken-cluster.ts";
+
+/** What happens to a node, its index and its machine. */
+export const NODES: readonly BrokenCluster[] = [
+  {
+    name: "index-half",
+    failure: "a volume was half restored: tables of the index are missing",
+    codes: ["INDEX_CORRUPT"],
+    async break(scene) {
+      await pair(scene);
+      await scene.ask("checkpoint create");
+      // What it wrote lies in tables once it was started again.
+      await scene.stop("b");
+      await scene.ready("b");
+      await scene.stop("b");
+      for (const file of await indexFiles(scene, "b", /\.ldb$/)) await rm(file);
+      await scene.ready("b");
+      return { status: "b" };
+    },
+    // It has built its index anew, from a checkpoint or from the log.
+    hint: /^Moved aside /m,
+    follow: byItself,
+  },
+  {
+    name: "index-byte",
+    failure: "a byte of the index was changed while its node was down",
+    codes: ["INDEX_CORRUPT"],
+    async break(scene) {
+      await pair(scene);
+      await scene.stop("b");
+      for (const file of await indexFiles(scene, "b", /\.(ldb|log)$/)) await changeBytes(file);
+      scene.start("b");
+      return { log: "b", code: "INDEX_CORRUPT" };
+    },
+    hint: /The node builds its index anew, out of a checkpoint and the log/,
+    follow: byItself,
+  },
+  {
+    name: "index-version",
+    failure: "a node was run by another version of Cairn before",
+    codes: ["INDEX_VERSION"],
+    async break(scene) {
+      await pair(scene);
+      await scene.stop("b");
+      await ofNextVersion(scene.path("b", "b-index", "live"));
+      await scene.ready("b");
+      return { status: "b" };
+    },
+    hint: /^Moved aside /m,
+    follow: byItself,
+  },
+  {
+    name: "index-replaced",
+    failure: "somebody removed the files of the index of a running node",
+    codes: ["INDEX_CORRUPT"],
+    async break(scene) {
+      await pair(scene);
+      await rm(scene.path("b", "b-index", "live"), { recursive: true });
+      return { status: "b" };
+    },
+    hint: /stop the node and start it again, and it builds its index anew/,
+    follow: async (scene) => await scene.restart("b"),
+  },
+  {
+    name: "index-locked",
+    failure: "a second node is started on the folders of the first",
+    codes: ["INDEX_LOCKED"],
+    async break(scene) {
+      await scene.ready("a");
+      const said = await scene.refused("b", { env: { CAIRN_INDEX_PATH: scene.path("a", "a-index") } });
+      return { said };
+    },
+    hint: /Stop that node, or give this one a db-dir \(or CAIRN_INDEX_PATH\) of its own/,
+    async follow(scene) {
+      await scene.restart("b", { env: { CAIRN_INDEX_PATH: scene.path("b", "own") } });
+    },
+  },
+  {
+    name: "disk-full",
+    failure: "the disk of a node is full",
+    codes: ["DISK_FULL"],
+    async break(scene) {
+      await smallDisk(scene, "a", 24);
+      await scene.ready("a");
+      await fillDisk(scene, "a");
+      await writeUntilRefused(scene, "a");
+      return { status: "a" };
+    },
+    hint: /Free some space: a node goes on by itself then/,
+    follow: async (scene) => await scene.act("remove somebody's file", () => makeRoom(scene, "a")),
+  },
+  {
+    name: "open-files",
+    failure: "a node may open too few files",
+    codes: ["SYSTEM_REFUSED"],
+    async break(scene) {
+      return { said: await scene.refused("a", { openFiles: 40 }) };
+    },
+    hint: /Raise the limit of open files \(ulimit -n, .*and run it again/,
+    follow: async (scene) => await scene.restart("a", { openFiles: 1024 }),
+  },
+  {
+    name: "port-taken",
+    failure: "another program has a node's port",
+    codes: ["PORT_IN_USE"],
+    async break(scene) {
+      const { port } = new URL(await (await scene.ready("a")).url());
+      return { said: await scene.refused("b", { env: { CAIRN_HTTP_PORT: port } }) };
+    },
+    hint: /set another port \((CAIRN_HTTP_PORT), .*; 0 takes any free one/,
+    follow: async (scene, [, name = ""]) => await scene.restart("b", { env: { [name]: "0" } }),
+  },
+  {
+    name: "node-frozen",
+    failure: "a node stands still",
+    codes: [],
+    async break(scene) {
+      await pair(scene);
+      scene.node("b").signal("SIGSTOP");
+      return { said: await scene.refusal("status", { on: "b" }) };
+    },
+    hint: /kill -CONT PID lets it go on/,
+    follow: async (scene) =>
+      await scene.act(`kill -CONT ${scene.node("b").pid}`, async () => scene.node("b").signal("SIGCONT")),
+  },
+  {
+    name: "not-ready",
+    failure: "a node that waits for its log is read from",
+    codes: ["NOT_READY"],
+    async break(scene) {
+      await scene.ready("a");
+      await scene.fill("a", 1, 3);
+      await scene.stop("a");
+      await scene.nats.stop();
+      scene.start("a");
+      return { said: await scene.refusal("get things default/k1") };
+    },
+    hint: /Check .*that nats-server runs/,
+    follow: async (scene) => await scene.act("start nats-server", () => scene.nats.start()),
+  },
+];

@@ -1,0 +1,120 @@
+import type { BrokenCluster } from "../scene/broken-cluster.ts";
+
+/** What is asked for wrongly. */
+export const REQUESTS: readonly BrokenCluster[] = [
+  {
+    name: "no-token",
+    failure: "a command has a wrong token",
+    codes: ["UNAUTHORIZED"],
+    async break(scene) {
+      scene.token = "let-me-in";
+      await scene.ready("a");
+      return { said: await scene.refusal("status --token wrong") };
+    },
+    hint: /commands take --token or CAIRN_AUTH_TOKEN/,
+    follow: async (scene) => await scene.does(`status --token ${scene.token}`),
+  },
+  {
+    name: "tx-invalid",
+    failure: "what is submitted is not a transaction",
+    codes: ["TX_INVALID"],
+    async break(scene) {
+      await scene.ready("a");
+      return {
+        said: await scene.refusal("tx submit -", { input: '{"ops":[["putt","things","default/a",1]]}' }),
+      };
+    },
+    hint: /unknown operation "putt"; known are (put), /,
+    follow: async (scene) =>
+      await scene.does("tx submit -", { input: '{"ops":[["put","things","default/a",1]]}' }),
+  },
+  {
+    name: "tx-too-large",
+    failure: "a transaction is larger than a node takes",
+    codes: ["TX_TOO_LARGE"],
+    async break(scene) {
+      await scene.ready("a", { settings: { "cairn/http-server": { "max-body": 1_024 } } });
+      return { said: await scene.refusal("tx submit -", { input: transaction(2) }) };
+    },
+    hint: /Split it into several transactions/,
+    async follow(scene) {
+      await scene.does("tx submit -", { input: transaction(1) });
+      await scene.does("tx submit -", { input: transaction(1, "b") });
+    },
+  },
+  {
+    name: "tx-timeout",
+    failure: "the log does not answer in time",
+    codes: ["TX_TIMEOUT"],
+    async break(scene) {
+      await scene.ready("a");
+      scene.nats.freeze();
+      const body = '{"id":"order-1","ops":[["put","things","default/a",1]]}';
+      const url = `${await scene.node("a").url()}/api/v1/tx?await=true&timeout=PT1S`;
+      const answer = await fetch(url, { method: "POST", body });
+      const said = scene.reads(await answer.text());
+      scene.nats.thaw();
+      return { said };
+    },
+    hint: /With an id of its own it can be sent again: it is applied once/,
+    follow: async (scene) =>
+      await scene.does("tx submit -", { input: '{"id":"order-1","ops":[["put","things","default/a",1]]}' }),
+  },
+  {
+    name: "no-document",
+    failure: "a document's key is mistyped",
+    codes: ["NOT_FOUND"],
+    async break(scene) {
+      await scene.ready("a");
+      await scene.fill("a", 1, 1);
+      return { said: await scene.refusal("get things default/k11") };
+    },
+    hint: /cairn (list things)/,
+    async follow(scene, [, command = ""]) {
+      const { stdout } = await scene.does(command);
+      await scene.does(`get things ${/default\/\S+/.exec(stdout)?.[0]}`);
+    },
+  },
+  {
+    name: "exists-already",
+    failure: "a document is to be made that is there already",
+    codes: ["CONFLICT"],
+    async break(scene) {
+      await scene.ready("a");
+      await scene.ask("tx put things default/a 1 --if-absent");
+      return { said: await scene.refusal("tx put things default/a 2 --if-absent") };
+    },
+    hint: /Read the document again and decide anew/,
+    async follow(scene) {
+      await scene.does("get things default/a");
+      await scene.does("tx put things default/a 2");
+    },
+  },
+  {
+    name: "past-gone",
+    failure: "a watch is to begin in a past that a policy has removed",
+    codes: ["WATCH_COMPACTED"],
+    async break(scene) {
+      await scene.ready("a");
+      await scene.ask("policy apply -", { input: '{"history":{"things":{"keep":0}}}' });
+      const lines = Array.from({ length: 2_500 }, (_, n) => `{"ops":[["put","things","default/same",${n}]]}`);
+      await scene.ask("load - --await", { input: `${lines.join("\n")}\n` });
+      return { said: await scene.refusal("watch things --from 1 --limit 1") };
+    },
+    hint: /cairn (list) BUCKET, then cairn (watch) BUCKET (--from \d+)/,
+    async follow(scene, [, list, watch, from]) {
+      await scene.does(`${list} things`);
+      await scene.does(`${watch} things ${from} --limit 1`);
+    },
+  },
+];
+
+function transaction(documents: number, name = "a"): string {
+  const ops = Array.from({ length: documents }, (_, n) => [
+    "put",
+    "things",
+    `default/${name}${n}`,
+    "x".repeat(700),
+  ]);
+  return JSON.stringify({ ops });
+}

@@ -1,0 +1,4 @@
+import { LOGS } from "./clusters/logs.ts";
+import { followHints } from "./scene/follow-hints.ts";
+
+followHints(LOGS);

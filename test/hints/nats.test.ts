@@ -1,0 +1,4 @@
+import { NATS } from "./clusters/nats.ts";
+import { followHints } from "./scene/follow-hints.ts";
+
+followHints(NATS);

@@ -1,0 +1,4 @@
+import { NODES } from "./clusters/nodes.ts";
+import { followHints } from "./scene/follow-hints.ts";
+
+followHints(NODES);

@@ -1,0 +1,4 @@
+import { REQUESTS } from "./clusters/requests.ts";
+import { followHints } from "./scene/follow-hints.ts";
+
+followHints(REQUESTS);

@@ -1,0 +1,4 @@
+import { STORES } from "./clusters/stores.ts";
+import { followHints } from "./scene/follow-hints.ts";
+
+followHints(STORES);
