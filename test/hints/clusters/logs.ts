@@ -43,8 +43,11 @@ export const LOGS: readonly BrokenCluster[] = [
       scene.start("b");
       return { status: "b" };
     },
-    hint: /A ready node of this log can save one: cairn (checkpoint create)\./,
-    follow: async (scene, [, command = ""]) => await scene.does(command, { on: "a" }),
+    // Where the ready node's own look came before the operator's, it has saved one, and nothing is left to do.
+    hint: /A ready node of this log can save one: cairn (checkpoint create)\.|^Moved aside .*LOG_TRIMMED/m,
+    async follow(scene, [, command]) {
+      if (command !== undefined) await scene.does(command, { on: "a" });
+    },
   },
   {
     name: "log-hole",

@@ -30,7 +30,7 @@ export const NATS: readonly BrokenCluster[] = [
       await scene.ready("b", { settings: { "cairn/tx-log": { user: "node", password: "n" } } });
       return { said: await scene.refusal("tx put things default/a 1", { on: "b" }) };
     },
-    hint: /does not permit this user to publish on cairn\.tx[^]*docs\/nats\.md/,
+    hint: /does not permit this user to publish on cairn\.tx[^]*Permit the user of the log to publish to the log's subject/,
     async follow(scene) {
       await scene.act("give the permission in nats.conf, and restart nats-server", async () => {
         await writeFile(scene.path("nats.conf"), USERS(""));

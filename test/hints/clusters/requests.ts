@@ -29,6 +29,47 @@ export const REQUESTS: readonly BrokenCluster[] = [
       await scene.does("tx submit -", { input: '{"ops":[["put","things","default/a",1]]}' }),
   },
   {
+    name: "past-to-come",
+    failure: "a read asks for a past that the log does not have yet",
+    codes: ["REQUEST_INVALID"],
+    async break(scene) {
+      await scene.ready("a");
+      await scene.fill("a", 1, 3);
+      return { said: await scene.refusal("get things default/k1 --as-of 99") };
+    },
+    hint: /Ask for transaction (\d+) or an earlier one/,
+    follow: async (scene, [, txId = ""]) => await scene.does(`get things default/k1 --as-of ${txId}`),
+  },
+  {
+    name: "method-wrong",
+    failure: "a program asks by a method that the address does not take",
+    codes: ["METHOD_NOT_ALLOWED"],
+    async break(scene) {
+      const address = `${await (await scene.ready("a")).url()}/api/v1/things/default/a`;
+      const answer = await fetch(address, { method: "PATCH", body: "{}" });
+      return { said: await answer.text() };
+    },
+    hint: /GET \/openapi\.json lists all addresses with their methods/,
+    async follow(scene) {
+      const url = await scene.node("a").url();
+      await scene.act("look into /openapi.json, and use PUT", async () => {
+        const { paths } = (await (await fetch(`${url}/openapi.json`)).json()) as {
+          readonly paths: Readonly<Record<string, object>>;
+        };
+        const method = Object.keys(paths["/api/v1/{bucket}/{namespace}/{name}"] ?? {}).find(
+          (one) => one === "put",
+        );
+        const headers = { "content-type": "application/json" };
+        const answer = await fetch(`${url}/api/v1/things/default/a`, {
+          method: method ?? "",
+          headers,
+          body: "{}",
+        });
+        if (!answer.ok) throw new Error(await answer.text());
+      });
+    },
+  },
+  {
     name: "tx-too-large",
     failure: "a transaction is larger than a node takes",
     codes: ["TX_TOO_LARGE"],

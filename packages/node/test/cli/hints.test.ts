@@ -59,7 +59,7 @@ it("who waits for a transaction in vain, a node that is not ready, or a past tha
   await expectCommands(String((late as { hint?: string }).hint), ["status"]);
   const restoring = notReady({ phase: "restoring", failure: undefined });
   await expectCommands(restoring.hint ?? "", ["status --wait PT30S"]);
-  await expectCommands(compacted(3, 17).hint ?? "", ["status", "list", "watch --from"]);
+  await expectCommands(compacted(3, 17).hint ?? "", ["list", "watch"]);
 });
 
 it("a token that is missing is asked for by the option and the variable that give it, and by the header", async () => {
