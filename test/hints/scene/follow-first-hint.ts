@@ -27,7 +27,9 @@ export async function followFirstHint(
   if (match === null) throw new Error(`The hint is another one:\n${hint}`);
   await broken.follow(scene, match);
   await scene.well(broken.remains);
-  const { done, seconds, read } = scene;
+  const { done, seconds } = scene;
+  // A program's own request is read where it was made.
+  const read = hint + scene.read;
   if (done.length > MOST_COMMANDS) throw new Error(`It took too many commands:\n${done.join("\n")}`);
   const unread = broken.codes.filter((code) => !read.includes(code));
   if (unread.length > 0) throw new Error(`Not shown: ${unread.join(", ")}. What was read:\n${read}`);
