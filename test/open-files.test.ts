@@ -153,7 +153,7 @@ it("says what to raise where even the program's own files cannot be opened", asy
   );
   await expect(started).rejects.toMatchObject({
     stderr: expect.stringMatching(
-      /^SYSTEM_REFUSED: .*EMFILE[^]*hint: .*raise the limit of open files/,
+      /^SYSTEM_REFUSED: .*EMFILE[^]*hint: .*[Rr]aise the limit of open files/,
     ) as string,
   });
   expect(await readdir(folder)).toEqual([]);

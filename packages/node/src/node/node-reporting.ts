@@ -203,6 +203,8 @@ export class NodeReporting {
     const refusals: CairnError[] = [];
     const bounds = await askBounds(log, (error) => refusals.push(error));
     if (bounds === undefined) {
+      // The follower runs into the same at once, and says so.
+      if (phase === "ready" && refusals.length > 0 && this.stalled === null) return undefined;
       const [refusal] = refusals.map(inBrackets);
       return { what: "log", text: `the log "${log.name}", which does not answer${refusal ?? why}` };
     }
