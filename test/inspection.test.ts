@@ -95,7 +95,7 @@ describe("docs/inspection.md, beside a node that runs", () => {
     const places = ["cairn-data/node-1-index", "cairn-data/checkpoints", "copied", "copied/live", "smaller"];
     const digests = [await shell("curl -s $CAIRN_URL/api/v1/digest")];
     for (const place of places) digests.push(await shell(`cairn db digest ${place}`));
-    expect(digests[0]).toMatch(/^\{"txId":4,"digest":"sha256:[0-9a-f]{64}"\}$/);
+    expect(digests[0]).toMatch(/^\{"txId":4,"digest":"sha256:[0-9a-f]{64}"\}\n$/);
     expect(new Set(digests.map((digest) => digest.trim())).size).toBe(1);
   });
 });
