@@ -28,14 +28,7 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
     ...scrubFields(status, options.now),
     ...indexWarning(status),
     ["Joined", joinText(status)],
-    ...status.join.skipped.map(({ name, code, message }): Field => [
-      "Skipped",
-      `${name}: ${code}, ${message}`,
-    ]),
-    ...status.join.movedAside.map(({ path, code, message }): Field => [
-      "Moved aside",
-      `${path}: ${code}, ${message}`,
-    ]),
+    ...joinNotes(status),
     ...orphanFields(status),
     ...checkpointFields(status, options.now),
   ];
@@ -136,11 +129,35 @@ function scrubFields({ index }: NodeStatus, now: number): Field[] {
   return [["Scrubbed", `${formatBytes(bytes)} in ${formatDuration(durationMs)}, ${formatRelative(at, now)}`]];
 }
 
+/** What this start did about what it could not use; these lines go with the next start. */
+function joinNotes({ phase, join }: NodeStatus): Field[] {
+  const isOver = phase === "ready";
+  const skipped = join.skipped.map(({ name, code, message }): Field => [
+    "Skipped",
+    `${name}: ${code}, ${message}`,
+  ]);
+  const moved = join.movedAside.map(({ path, code, message }): Field => [
+    "Moved aside",
+    `${path}: ${code}, ${message}`,
+  ]);
+  return [
+    ...skipped,
+    ...(skipped.length === 0 || !isOver
+      ? []
+      : [["", "The node did without; this is shown until it is started again."] as const]),
+    ...moved,
+    ...(moved.length === 0 || !isOver
+      ? []
+      : [["", "Another index took its place; this is shown until the node is started again."] as const]),
+  ];
+}
+
 function orphanFields({ join }: NodeStatus): Field[] {
   if (join.orphans === 0) return [];
   return [
     ["Orphans", `${formatNumberOf(join.orphans, "transaction")} that the log lost, only in quarantine`],
     ["", "cairn log orphans > FILE prints them. Look through the file; cairn load FILE submits them again."],
+    ["", "They are counted until their folder is taken out of quarantine/ and the node is started again."],
   ];
 }
 

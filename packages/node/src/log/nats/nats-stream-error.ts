@@ -83,7 +83,7 @@ const CURES: ReadonlyMap<number, string> = new Map([
 ]);
 
 function permissions({ inboxPrefix }: Place): string {
-  return `Permit the user of the log to publish to the log's subject and to $JS.API.> (of another domain $JS.DOMAIN.API.>), and to subscribe to ${inboxPrefix}.>.`;
+  return `Permit the user of the log to publish to the log's subject and to $JS.API.> (of another domain $JS.DOMAIN.API.>), and to subscribe to ${inboxPrefix}.>; for cairn status --cluster nodes also subscribe and publish to _CAIRN.nodes.STREAM, and publish to ${inboxPrefix}.>. Then restart nats-server, one server after the other: not all of them take changed rights on a reload.`;
 }
 
 /** The error for what the server does not let the log's user do; `operation` in the client's words. */
