@@ -104,7 +104,7 @@ export const NODES: readonly BrokenCluster[] = [
     failure: "a node may open too few files",
     codes: ["SYSTEM_REFUSED"],
     async break(scene) {
-      return { said: await scene.refused("a", { openFiles: 40 }) };
+      return { said: await scene.refused("a", { openFiles: 48 }) };
     },
     hint: /Raise the limit of open files \(ulimit -n, .*and run it again/,
     follow: async (scene) => await scene.restart("a", { openFiles: 1024 }),
