@@ -3,22 +3,42 @@ import type { TxLog } from "../src/log/tx-log.ts";
 import { bytes, takeMessages, text } from "./log-messages.ts";
 import type { TxLogHarness } from "./tx-log-suite.ts";
 
+/** A log that is begun for each test, and closed after it. */
+function begunLog(start: () => Promise<TxLogHarness>): { readonly current: TxLog; reopen(): Promise<void> } {
+  let harness: TxLogHarness;
+  let log: TxLog;
+
+  beforeEach(async () => {
+    harness = await start();
+    log = await harness.open();
+    await log.create((id) => bytes(`birth of ${id}`));
+  });
+
+  afterEach(async () => {
+    await log.close();
+    await harness.close();
+  });
+
+  return {
+    get current() {
+      return log;
+    },
+    async reopen() {
+      await log.close();
+      log = await harness.open();
+    },
+  };
+}
+
 /** The contract of `trim` as tests, for logs that have it. An implementation's own test calls it with the harness of its others. */
 export function describeTrimming(name: string, start: () => Promise<TxLogHarness>): void {
   describe(`${name}, trimmed`, () => {
-    let harness: TxLogHarness;
+    const begun = begunLog(start);
     let log: TxLog;
 
     beforeEach(async () => {
-      harness = await start();
-      log = await harness.open();
-      await log.create((id) => bytes(`birth of ${id}`));
+      log = begun.current;
       for (let n = 2; n <= 10; n += 1) await log.append(bytes(`message ${n}`), { messageId: `id ${n}` });
-    });
-
-    afterEach(async () => {
-      await log.close();
-      await harness.close();
     });
 
     const trim = async (upTo: number): Promise<void> => {
@@ -42,8 +62,8 @@ export function describeTrimming(name: string, start: () => Promise<TxLogHarness
     it("keeps its id and its bounds when it is opened again, and goes on where it ended", async () => {
       const id = await log.id();
       await trim(10);
-      await log.close();
-      log = await harness.open();
+      await begun.reopen();
+      log = begun.current;
       expect(await log.id()).toBe(id);
       expect(await log.exists()).toBe(true);
       expect(await log.bounds()).toEqual({ first: 10, last: 10 });
@@ -100,18 +120,11 @@ export function describeTrimming(name: string, start: () => Promise<TxLogHarness
 /** The contract of `removeUnused` as tests, for logs that have it. */
 export function describeRemoval(name: string, start: () => Promise<TxLogHarness>): void {
   describe(`${name}, removed before it was used`, () => {
-    let harness: TxLogHarness;
+    const begun = begunLog(start);
     let log: TxLog;
 
-    beforeEach(async () => {
-      harness = await start();
-      log = await harness.open();
-      await log.create((id) => bytes(`birth of ${id}`));
-    });
-
-    afterEach(async () => {
-      await log.close();
-      await harness.close();
+    beforeEach(() => {
+      log = begun.current;
     });
 
     const remove = async (id: string | undefined): Promise<void> => {
@@ -126,8 +139,8 @@ export function describeRemoval(name: string, start: () => Promise<TxLogHarness>
       await log.create((another) => bytes(`birth of ${another}`));
       expect(await log.id()).not.toBe(id);
       expect(await log.append(bytes("message 2"))).toEqual({ position: 2, duplicate: false });
-      await log.close();
-      log = await harness.open();
+      await begun.reopen();
+      log = begun.current;
       expect(text(await log.fetch(1))).toBe(`birth of ${await log.id()}`);
       expect(await log.bounds()).toEqual({ first: 1, last: 2 });
     });

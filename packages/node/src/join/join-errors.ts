@@ -8,13 +8,15 @@ import type { LogIdentity } from "../log/log-identity.ts";
 type Join = NodeStatus["join"];
 
 /** The log is empty where there was more. `evidence` says how that is known, `checkpoint` is what could be gone on from. */
-export function emptyLog(logName: string, evidence: string, checkpoint?: string): CairnError {
+export function emptyLog(logName: string, evidence: string, checkpoint?: string | CairnError): CairnError {
   return new CairnError("LOG_DIFFERENT", `The log "${logName}" is empty, but ${evidence}.`, {
     hint: `Check the log's address and name. If the log is gone for good, ${howToGoOn(checkpoint)}. Nothing was deleted.`,
   });
 }
 
-function howToGoOn(checkpoint: string | undefined): string {
+function howToGoOn(checkpoint: string | CairnError | undefined): string {
+  if (checkpoint instanceof CairnError)
+    return `a checkpoint continues it, but no store could be read (${checkpoint.code}: ${checkpoint.message}); once one can, cairn log status names the checkpoint and the command`;
   return checkpoint === undefined
     ? 'and no checkpoint of it is in the stores that this node looks in: cairn log recover --from PATH goes on from one elsewhere, "on-log-mismatch": {"different": "rebuild"} lets this node begin with nothing'
     : `cairn log recover --from ${checkpoint} begins one that goes on after it, and the nodes with it (of an embedded log stop the node first)`;

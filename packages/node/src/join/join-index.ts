@@ -11,7 +11,7 @@ import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
 import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore, onlyOfOthers } from "./join-errors.ts";
 import type { MovedContents } from "../db-dir/index-directory.ts";
 import { type OpenedIndex, tryOpenIndex } from "../index/local-index.ts";
-import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
+import { type LogIdentity, isUnused, readLogIdentity } from "../log/log-identity.ts";
 import { emptyState } from "../index/empty-state.ts";
 import { heldTransactions } from "./last-shared.ts";
 import { restoreStores } from "../system/checkpoint-stores.ts";
@@ -49,9 +49,7 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
 /** Where its log is empty, and nobody began it on purpose, a node may be where it was not meant to be: it goes on, and says so. */
 async function compared(context: JoinContext, joined: JoinedIndex): Promise<JoinedIndex> {
   const { identity } = joined;
-  const { birth, bounds } = identity;
-  const isNew = bounds.last <= 1 && birth?.deliberate !== true && birth?.continues === undefined;
-  if (!isNew) return joined;
+  if (!mayBeMistaken(identity)) return joined;
   try {
     const other = await newestOfOthersOnly(context, identity.id);
     if (other !== undefined) context.report.apart = onlyOfOthers(identity, other, context.system.dbDir);
@@ -60,6 +58,11 @@ async function compared(context: JoinContext, joined: JoinedIndex): Promise<Join
     if (!isCairnError(error) && !context.signal.aborted) throw error;
   }
   return joined;
+}
+
+/** Whether the log may have been begun by a node that looked in the wrong place: it holds nothing, and no command made it. */
+function mayBeMistaken(identity: LogIdentity): boolean {
+  return isUnused(identity) && identity.birth?.deliberate !== true;
 }
 
 /** The local index, opened; one that cannot be used is moved aside at once. */
@@ -120,10 +123,21 @@ async function saysThereWasMore(
   local: IndexState | undefined,
 ): Promise<CairnError | undefined> {
   const { log } = context;
+  if (local !== undefined) return await emptyUnder(local, context);
   const newest = await newestCheckpointOfName(context, log.name);
-  if (local !== undefined)
-    return emptyLog(log.name, `the local index holds transactions up to ${local.txId}`, newest?.name);
   return newest === undefined ? undefined : emptyBeside(log.name, newest);
+}
+
+/** The local index alone proves that there was a log; the stores are asked only for the checkpoint that the hint names. */
+async function emptyUnder(local: IndexState, context: JoinContext): Promise<CairnError> {
+  const { log } = context;
+  const evidence = `the local index holds transactions up to ${local.txId}`;
+  try {
+    return emptyLog(log.name, evidence, (await newestCheckpointOfName(context, log.name))?.name);
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+    return emptyLog(log.name, evidence, error);
+  }
 }
 
 function emptyBeside(
@@ -244,8 +258,7 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   if (birth.continues !== undefined) {
     throw nothingToContinue(identity, birth.continues, context.report.skipped.length);
   }
-  const isEmpty = bounds.last <= 1 && birth.deliberate !== true;
-  if (isEmpty && system.onLogMismatch.different === "halt") {
+  if (mayBeMistaken(identity) && system.onLogMismatch.different === "halt") {
     const newest = await newestCheckpointOfName(context, log.name, identity.id);
     if (newest !== undefined) {
       throw emptyBeside(log.name, newest);

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { ConfigError, formatProblems } from "../../src/config/source/problems.ts";
 import { MISTAKES, XTDB_EXAMPLES } from "./support/mistakes.ts";
+import { openApiDocument } from "../../src/http/openapi/document.ts";
 import { problemsOf } from "./support/read.ts";
 
 test.each(MISTAKES)("$title: told with its place and what to do", async ({ input, told }) => {
@@ -16,6 +17,16 @@ test.each(XTDB_EXAMPLES)(
     for (const { hint } of problems) expect(hint).toMatch(/^(?!Known:)/);
   },
 );
+
+test("every request that a hint names is one that a node answers", () => {
+  const { paths } = openApiDocument("0");
+  const named = [...MISTAKES, ...XTDB_EXAMPLES].flatMap(({ told }) => [
+    ...told.matchAll(/\b(GET|PUT|POST|DELETE) (\/[^\s,;:.]*)/g),
+  ]);
+  expect(named.length).toBeGreaterThan(0);
+  for (const [, method = "", address = ""] of named)
+    expect(paths).toHaveProperty([address, method.toLowerCase()]);
+});
 
 test("the mistakes are as many as they should be", () => {
   expect(MISTAKES.length).toBeGreaterThanOrEqual(80);

@@ -1,13 +1,14 @@
 import { cp, mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { s3Store } from "@cairn/checkpoint";
 import { connect } from "nats";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type CairnNode, runNode } from "../../src/node/node.ts";
 import type { OnLogMismatch, System } from "../../src/system/system.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
-import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
+import { freePort, type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
 
 let folder = "";
 let nats: NatsTestServer;
@@ -164,6 +165,30 @@ describe("joining a log on NATS", () => {
     const c = await started("c", { ...DEFAULT, different: "rebuild" });
     await put(c, 0, 1, "y");
     expect((await c.status()).index).toMatchObject({ documents: 1, txId: 2 });
+  });
+
+  it("says that the log is gone though the store that would name a checkpoint of it cannot be reached", async () => {
+    const a = await started("a");
+    await put(a, 0, 5, "x");
+    await a.close();
+    await nats.stop();
+    await rm(path.join(folder, "nats"), { recursive: true });
+    await nats.start();
+    const unreachable = s3Store({
+      bucket: "checkpoints",
+      endpoint: `http://127.0.0.1:${await freePort()}`,
+      region: "us-east-1",
+      credentials: { accessKeyId: "key", secretAccessKey: "secret" },
+      maxAttempts: 1,
+    });
+    const system = quietSystem({ folder, nodeId: "a", openTxLog, checkpointer: { store: unreachable } });
+    const again = await runNode({ ...system, onLogMismatch: DEFAULT });
+    nodes.push(again);
+    expect(await failureOf(again)).toBe("LOG_DIFFERENT");
+    const { failure } = await again.status();
+    expect(failure?.message).toContain("the local index holds transactions up to 6");
+    expect(failure?.hint).toContain("STORE_UNREACHABLE");
+    expect(failure?.hint).toContain("cairn log status names the checkpoint");
   });
 
   it("joins a trimmed log from a checkpoint, and says what is missing where there is none", async () => {

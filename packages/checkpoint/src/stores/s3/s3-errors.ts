@@ -204,7 +204,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
   return [
     "STORE_DENIED",
     `the service refused it (${said})`,
-    "Look at region, endpoint and path-style? of the store, which differ from service to service: what the service refused stands in its own words above.",
+    "Look at region, endpoint and force-path-style? of the store, which differ from service to service: what the service refused stands in its own words above.",
   ];
 }
 

@@ -74,7 +74,7 @@ const WITHOUT: readonly (readonly [RegExp, string, string])[] = [
   [
     /(^|[./-])health-check([./-]|$)/,
     "Cairn has no server for health alone.",
-    "Leave it out: GET /health and GET /ready of cairn/http-server answer.",
+    "Leave it out: GET /health/live and GET /health/ready of cairn/http-server answer.",
   ],
   [
     /(^|[.-])http-server\/(?!server$)/,
