@@ -12,7 +12,7 @@ export interface Right {
 
 /** What the users of the log of the stream `cairn` need, as docs/nats.md says. */
 export function documentedRights(): Right[] {
-  return rows("Least rights").map(([who = "", may, subject = ""]) => {
+  return rows("Permissions").map(([who = "", may, subject = ""]) => {
     if (may !== "publish" && may !== "subscribe") throw new Error(`docs/nats.md: what is ${may}?`);
     return { who, may, subject: unquoted(subject).replace("<stream>", "cairn") };
   });
