@@ -11,9 +11,9 @@ import { documentedRights, type Right } from "./nats-doc.ts";
 
 const RIGHTS = documentedRights();
 const NEEDED = RIGHTS.filter(({ who }) => who === "all");
-const MAKING = RIGHTS.filter(({ who }) => who === "who makes the stream");
-const RECOVERING = RIGHTS.filter(({ who }) => who === "who recovers a lost log");
-const TRIMMING = RIGHTS.filter(({ who }) => who === "who trims");
+const MAKING = RIGHTS.filter(({ who }) => who === "creates the stream");
+const RECOVERING = RIGHTS.filter(({ who }) => who === "recovers a lost log");
+const TRIMMING = RIGHTS.filter(({ who }) => who === "trims");
 
 const cleanups: (() => Promise<unknown>)[] = [];
 afterEach(async () => {

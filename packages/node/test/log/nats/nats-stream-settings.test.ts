@@ -73,7 +73,7 @@ describe("the settings of a stream that is to be a log", () => {
     const told = (word: string): string[] =>
       documented.filter(({ otherwise }) => otherwise.startsWith(word)).map(({ setting }) => setting);
     expect(told("refused").toSorted()).toEqual([...JUDGED_SETTINGS.unusable].toSorted());
-    expect(told("warned of").toSorted()).toEqual([...JUDGED_SETTINGS.unsafe].toSorted());
+    expect(told("warning").toSorted()).toEqual([...JUDGED_SETTINGS.unsafe].toSorted());
     const made = Object.entries({ ...streamSettings("<stream>", 1, ""), duplicate_window: "2m" });
     for (const [setting, value] of made) {
       const row = documented.find((one) => one.setting === setting);
