@@ -1,4 +1,4 @@
-"""What expires (docs/index-format.md, "In the order of a transaction", 5 and 7)."""
+"""What expires (docs/index-format.md, "Applying a transaction", 5 and 7)."""
 
 import bisect
 

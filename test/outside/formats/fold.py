@@ -1,4 +1,4 @@
-"""What an index must be: a fold of the log (docs/index-format.md, "In the order of a transaction"). History bounds are left to compare.py."""
+"""What an index must be: a fold of the log (docs/index-format.md, "Applying a transaction"). History bounds are left to compare.py."""
 
 import bisect
 import json

@@ -1,4 +1,4 @@
-"""JSON as the nodes read it (docs/log-format.md, "A message has one meaning, or none"; docs/policies.md for numbers as text)."""
+"""JSON as the nodes read it (docs/log-format.md, "Refused messages"; docs/policies.md for numbers as text)."""
 
 import json
 import re
