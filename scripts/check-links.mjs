@@ -1,0 +1,63 @@
+// Checks that every relative link of the Markdown pages leads to a file, and to a heading where it names one, and that every heading
+// of docs/ that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`). Prints each problem, then exits with 1.
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+
+process.chdir(fileURLToPath(new URL("..", import.meta.url)));
+
+const listed = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
+  encoding: "utf8",
+});
+const files = listed.split("\n").filter((file) => file !== "" && existsSync(file));
+const problems = [];
+
+/** As GitHub makes an anchor of a heading. */
+function anchorOf(heading) {
+  const plain = heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1").trim();
+  return plain
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N}_\- ]/gu, "")
+    .replaceAll(" ", "-");
+}
+
+function readPage(file) {
+  const prose = readFileSync(file, "utf8").replaceAll(/^\s*```.*?^\s*```\s*$/gms, "");
+  const headings = [...prose.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading);
+  const seen = new Map();
+  const anchors = headings.map((heading) => {
+    const anchor = anchorOf(heading);
+    const count = seen.get(anchor) ?? 0;
+    seen.set(anchor, count + 1);
+    return count === 0 ? anchor : `${anchor}-${count}`;
+  });
+  return { prose, headings, anchors };
+}
+
+const pages = new Map(files.filter((file) => file.endsWith(".md")).map((file) => [file, readPage(file)]));
+
+for (const [file, { prose }] of pages) {
+  for (const [, link] of prose.matchAll(/\]\(([^)\s]+)\)/g)) {
+    if (/^[a-z]+:/.test(link)) continue;
+    const [path, anchor] = link.split("#");
+    const target = path === "" ? file : normalize(join(dirname(file), path));
+    if (!existsSync(target)) problems.push(`${file} links to ${link}, which does not exist.`);
+    else if (anchor !== undefined && pages.get(target)?.anchors.includes(anchor) === false)
+      problems.push(`${file} links to ${link}, but ${target} has no such heading.`);
+  }
+}
+
+for (const file of files.filter((name) => /\.(?:ts|mjs|py|sh)$/.test(name))) {
+  const source = readFileSync(file, "utf8");
+  for (const [, name, anchor] of source.matchAll(/\b([\w-]+\.md)#([\w-]+)/g)) {
+    if (pages.get(`docs/${name}`)?.anchors.includes(anchor) === false)
+      problems.push(`${file} names docs/${name}#${anchor}, which has no such heading.`);
+  }
+  for (const [, name, heading] of source.matchAll(/\b([\w-]+\.md)`?, "([^"\n]+)"/g)) {
+    if (pages.get(`docs/${name}`)?.headings.includes(heading) === false)
+      problems.push(`${file} names "${heading}" of docs/${name}, which has no such heading.`);
+  }
+}
+for (const problem of problems) console.error(problem);
+process.exitCode = problems.length === 0 ? 0 : 1;
