@@ -2,7 +2,7 @@ import type { Clock } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { Meet } from "../checkpoints/met-chains.ts";
-import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import type { PeerChannel } from "../log/peer-channel.ts";
 import { askCompare, askStatus } from "./ask-cluster.ts";
 import type { PeerChains } from "./peer-messages.ts";
@@ -44,7 +44,7 @@ const FIRST_MS = 1_000;
  */
 export function announceChains(parts: AnnounceParts): RepeatedWork {
   const { clock, random, everyMs, logger } = parts;
-  const pause = (): number => everyMs * (0.9 + 0.2 * random());
+  const pause = (): number => jittered(everyMs, random);
   let told = false;
   const announce = async (signal: AbortSignal): Promise<number> => {
     const differing = await announceOnce(parts, ANSWERS_MS, signal);

@@ -1,10 +1,9 @@
 import { CHECKPOINT_PREFIX, type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
-import { isCairnError } from "@cairn/kv";
+import { backoffMs, isCairnError } from "@cairn/kv";
 import type { TxLog } from "../log/tx-log.ts";
 
-const FIRST_LOOK_MS = 1_000;
 /** A look lists each store once. */
-const LONGEST_PAUSE_MS = 15_000;
+const PAUSES = { firstMs: 1_000, maxMs: 15_000 };
 
 /**
  * Where a node that could not join looks again: nothing is restored, which may take hours, before there is something else to join from than
@@ -22,13 +21,12 @@ export class JoinPlaces {
 
   /** Resolves when the checkpoints in the stores, the log, or its beginning, are not what they were, or `signal` is aborted. */
   async changed(stores: readonly CheckpointStore[], signal: AbortSignal): Promise<void> {
-    for (let pause = FIRST_LOOK_MS; await this.#clock.wait(pause, signal); pause *= 2) {
+    for (let looks = 0; await this.#clock.wait(backoffMs(looks, PAUSES), signal); looks += 1) {
       const found = await this.#look(stores);
       if (found !== undefined && found !== this.#seen) {
         this.#seen = found;
         return;
       }
-      pause = Math.min(pause, LONGEST_PAUSE_MS / 2);
     }
   }
 

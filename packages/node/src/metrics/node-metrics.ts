@@ -2,7 +2,7 @@ import { statfs } from "node:fs/promises";
 import { Counter, Gauge, Registry } from "prom-client";
 import type { NodeStatus, Phase } from "@cairn/client";
 import type { NodeEventListener } from "../observe/node-event.ts";
-import { inTime, LATE } from "../concurrency/in-time.ts";
+import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { System } from "../system/system.ts";
 import { VERSION } from "../system/version.ts";
@@ -97,8 +97,8 @@ export class NodeMetrics {
   /** What `answer` gives, or undefined once that is told to have failed or to be late. */
   async #ask<T>(source: string, answer: Promise<T>, limitMs: number): Promise<T | undefined> {
     try {
-      const first = await inTime(answer, limitMs);
-      if (first !== LATE) return first;
+      const first = await withTimeout(answer, limitMs);
+      if (first !== TIMED_OUT) return first;
       throw new Error(`it did not answer within ${limitMs} ms`);
     } catch (error) {
       // A node in trouble is the one whose other figures are wanted.

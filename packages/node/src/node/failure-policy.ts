@@ -1,5 +1,4 @@
-import { type CairnError, type ErrorCode, systemCauseOf } from "@cairn/kv";
-import { retryPauseMs } from "../concurrency/retry-pause.ts";
+import { backoffMs, type CairnError, type ErrorCode, systemCauseOf } from "@cairn/kv";
 
 /**
  * What a node does after an error ended its reading of the log. `join`: goes through joining again, which finds out what can be
@@ -57,10 +56,15 @@ export function sayReaction(reaction: FailureReaction, failures: number): string
       : "The node stops serving, looks at the log again and again, and joins when it is another one.";
   }
   if (!waitsFirst(kind, failures)) return "The node joins again.";
-  return `The node tries again in ${retryPauseMs(failures) / 1_000} s.`;
+  return `The node tries again in ${retryDelayMs(failures) / 1_000} s.`;
 }
 
 /** Whether the next try waits: what joining can mend by itself it mends at once, unless it has just failed to. */
 export function waitsFirst(kind: FailureReaction["kind"], failures: number): boolean {
   return kind === "retry" || failures > 1;
+}
+
+/** Returns how long the node waits before it tries again, after so many failures without progress (ms). */
+export function retryDelayMs(failures: number): number {
+  return backoffMs(failures, { firstMs: 200, maxMs: 15_000 });
 }

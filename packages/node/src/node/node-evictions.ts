@@ -3,8 +3,7 @@ import { isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { everyStore } from "../system/checkpoint-stores.ts";
 import { askBounds } from "./node-status.ts";
-import { inTime, LATE } from "../concurrency/in-time.ts";
-import { TimeLimit } from "../concurrency/time-limit.ts";
+import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
 import { type IndexState, statePosition } from "../index/rows/index-state.ts";
 import { DEFAULT_WAIT_MS, type EvictionPlaces, type EvictionsPage } from "../api/node-api.ts";
@@ -22,16 +21,16 @@ export async function evictionPlaces(
   state: IndexState,
   txLog: TxLog | undefined,
   checkpointer: System["checkpointer"],
-  limit = new TimeLimit(DEFAULT_WAIT_MS),
+  limit = new Deadline(DEFAULT_WAIT_MS),
 ): Promise<EvictionsPage> {
   if (evictions.length === 0) return { ...page, evictions: [] };
   const [first, saved] = await Promise.all([
     firstOfLog(txLog, state.log.offset, limit),
-    inTime(savedCheckpoints(checkpointer, state.log), limit.leftMs).then(ifInTime(null)),
+    withTimeout(savedCheckpoints(checkpointer, state.log), limit.leftMs).then(ifInTime(null)),
   ]);
   const comparable =
     first.isKnown && txLog !== undefined
-      ? await inTime(ofOneHistory(txLog, state, saved ?? []), limit.leftMs).then(ifInTime(NONE))
+      ? await withTimeout(ofOneHistory(txLog, state, saved ?? []), limit.leftMs).then(ifInTime(NONE))
       : NONE;
   return {
     ...page,
@@ -68,15 +67,15 @@ function inFiles(
 async function firstOfLog(
   log: TxLog | undefined,
   offset: number,
-  limit: TimeLimit,
+  limit: Deadline,
 ): Promise<{ readonly txId: TxId; readonly isKnown: boolean }> {
-  const bounds = await inTime(askBounds(log), limit.leftMs).then(ifInTime(undefined));
+  const bounds = await withTimeout(askBounds(log), limit.leftMs).then(ifInTime(undefined));
   return { txId: (bounds?.first ?? 1) + offset, isKnown: bounds !== undefined };
 }
 
 /** `otherwise` in place of what was late. */
-function ifInTime<O>(otherwise: O): <T>(answer: T | typeof LATE) => T | O {
-  return (answer) => (answer === LATE ? otherwise : answer);
+function ifInTime<O>(otherwise: O): <T>(answer: T | typeof TIMED_OUT) => T | O {
+  return (answer) => (answer === TIMED_OUT ? otherwise : answer);
 }
 
 const NONE: ReadonlySet<string> = new Set();

@@ -1,7 +1,8 @@
+import { systemClock } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { Phase } from "@cairn/client";
-import { type FailureReaction, reactionTo, sayReaction, waitsFirst } from "./failure-policy.ts";
+import { type FailureReaction, reactionTo, retryDelayMs, sayReaction, waitsFirst } from "./failure-policy.ts";
 import { asCairnError } from "../observe/as-cairn-error.ts";
 import { indexLog } from "../replay/index-log.ts";
 import { IndexPosition } from "../index/index-position.ts";
@@ -18,7 +19,6 @@ import { type LogIdentity } from "../log/log-identity.ts";
 import { logOffset } from "../index/index-anchor.ts";
 import type { NodeObservation } from "./node-observation.ts";
 import { ReadyServices } from "./ready-services.ts";
-import { retryPause } from "../concurrency/retry-pause.ts";
 import { TableCheck } from "../index/table-check.ts";
 import type { System } from "../system/system.ts";
 import { tellFailure } from "../observe/tell-failure.ts";
@@ -178,7 +178,7 @@ export class NodeLife {
         if (isCairnError(error, "INDEX_CORRUPT")) this.#doubts.damaged(restoredFrom);
         suspect = reaction.kind === "join" && reaction.suspectIndex ? error : undefined;
         if (!waitsFirst(reaction.kind, failures)) continue;
-        await retryPause(failures, this.#stop.signal);
+        await systemClock.wait(retryDelayMs(failures), this.#stop.signal);
         await this.#closeIndex();
       }
     }

@@ -16,7 +16,7 @@ import { askBounds, indexFiles } from "./node-status.ts";
 import { type Movement, type Stall, StallWatch, type WaitingFor } from "./stall-watch.ts";
 import type { System } from "../system/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import { type RepeatedWork, repeatEvery } from "../concurrency/repeated-work.ts";
 
 const LOOK_MS = 30_000;
 /** Clocks of machines that are kept right differ by less. */
@@ -92,13 +92,12 @@ export class NodeReporting {
     this.#watch.start();
     this.#past.start();
     const every = this.#parts.stall?.afterMs ?? LOOK_MS;
-    const look = async (): Promise<number> => {
+    const look = async (): Promise<void> => {
       this.#lookAtTime();
       await this.#lookAtFiles();
       await this.#lookAtLog();
-      return every;
     };
-    this.#looks = repeatWork(systemClock, { firstDelay: every, retryDelay: () => every }, look, (error) =>
+    this.#looks = repeatEvery(systemClock, every, look, (error) =>
       this.#parts.logger.warn({ err: error }, "the files of the index could not be looked at"),
     );
   }

@@ -2,7 +2,7 @@ import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { Chains, NodeStatus, Phase } from "@cairn/client";
 import type { LastWorks } from "../observe/last-works.ts";
-import { inTime, LATE } from "../concurrency/in-time.ts";
+import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { isoTime } from "../text/iso-time.ts";
@@ -119,8 +119,8 @@ export async function askBounds(
 ): Promise<LogBounds | undefined> {
   if (log === undefined) return undefined;
   try {
-    const bounds = await inTime(log.bounds(), LOG_ANSWER_MS);
-    return bounds === LATE ? undefined : bounds;
+    const bounds = await withTimeout(log.bounds(), LOG_ANSWER_MS);
+    return bounds === TIMED_OUT ? undefined : bounds;
   } catch (error) {
     if (!isCairnError(error, "LOG_UNREACHABLE")) throw error;
     onUnreachable?.(error);
@@ -156,8 +156,8 @@ async function lookAtLog({ log, failure }: Pick<StatusParts, "log" | "failure">)
 
 async function doesExist(log: TxLog): Promise<boolean | undefined> {
   try {
-    const exists = await inTime(log.exists(), LOG_ANSWER_MS);
-    return exists === LATE ? undefined : exists;
+    const exists = await withTimeout(log.exists(), LOG_ANSWER_MS);
+    return exists === TIMED_OUT ? undefined : exists;
   } catch (error) {
     if (isCairnError(error)) return undefined;
     throw error;

@@ -14,7 +14,7 @@ import type {
 } from "@cairn/client";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { type HttpServer, startHttpServer } from "../http/server.ts";
-import { TimeLimit } from "../concurrency/time-limit.ts";
+import { Deadline } from "../concurrency/time-limit.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { EventPage } from "../index/read/event-reads.ts";
 import {
@@ -217,7 +217,7 @@ class RunningNode implements CairnNode {
   }
 
   async evictions(options: Parameters<NodeApi["evictions"]>[0] = {}): Promise<EvictionsPage> {
-    const limit = new TimeLimit(options.timeoutMs ?? DEFAULT_WAIT_MS);
+    const limit = new Deadline(options.timeoutMs ?? DEFAULT_WAIT_MS);
     const { index, page } = await this.#reads.evictions(options);
     return await evictionPlaces(page, index.state, this.#life.log, this.#system.checkpointer, limit);
   }

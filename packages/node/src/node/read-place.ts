@@ -1,8 +1,7 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { DEFAULT_WAIT_MS, type ReadOptions } from "../api/node-api.ts";
-import { inTime, LATE } from "../concurrency/in-time.ts";
-import { TimeLimit } from "../concurrency/time-limit.ts";
+import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { AsOf } from "../index/read/documents.ts";
 import type { NodeLife } from "./node-life.ts";
 
@@ -23,14 +22,14 @@ export class ReadPlace {
    */
   async reached(options: ReadOptions & { asOf?: AsOf }): Promise<void> {
     const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, linearizable = false, asOf } = options;
-    const limit = new TimeLimit(timeoutMs);
+    const limit = new Deadline(timeoutMs);
     const latest = linearizable ? await this.#latest(stale, timeoutMs) : undefined;
     const asked = asOf === undefined ? 0 : await this.#lastBy(asOf, limit, { stale, latest, minTx });
     await this.#wait(Math.max(minTx, asked, latest ?? 0), limit);
   }
 
   /** Who has waited for half of its time asks the log where that ends, so that the error can tell whether there is anything to wait for. */
-  async #wait(txId: TxId, limit: TimeLimit): Promise<void> {
+  async #wait(txId: TxId, limit: Deadline): Promise<void> {
     const { position } = this.#life;
     try {
       return await position.reached(txId, limit.leftMs / 2);
@@ -42,8 +41,8 @@ export class ReadPlace {
       await position.reached(txId, limit.leftMs);
     } catch (error) {
       if (!isCairnError(error, "TX_TIMEOUT")) throw error;
-      const known = await inTime(end, 0);
-      throw late(txId, limit.ms, position.txId, known === LATE ? undefined : known, error);
+      const known = await withTimeout(end, 0);
+      throw late(txId, limit.limitMs, position.txId, known === TIMED_OUT ? undefined : known, error);
     }
   }
 
@@ -53,7 +52,7 @@ export class ReadPlace {
    */
   async #lastBy(
     asOf: AsOf,
-    limit: TimeLimit,
+    limit: Deadline,
     { stale, latest, minTx }: { stale: boolean; latest: TxId | undefined; minTx: TxId },
   ): Promise<TxId> {
     if ("txId" in asOf) {
@@ -66,11 +65,11 @@ export class ReadPlace {
     if (latest !== undefined) return latest;
     const { log, index } = this.#life;
     if (log === undefined || index === undefined || Date.parse(asOf.time) < index.state.time) return 0;
-    const bounds = await inTime(log.bounds(), limit.leftMs);
-    if (bounds === LATE) {
+    const bounds = await withTimeout(log.bounds(), limit.leftMs);
+    if (bounds === TIMED_OUT) {
       throw new CairnError(
         "TX_TIMEOUT",
-        `The log did not say within ${limit.ms} ms what it has until then.`,
+        `The log did not say within ${limit.limitMs} ms what it has until then.`,
         {
           hint: "Name a transaction in place of the time, or take what is there with ?stale=true.",
         },
@@ -91,8 +90,8 @@ export class ReadPlace {
   async #end(timeoutMs: number): Promise<TxId | undefined> {
     const { log, index } = this.#life;
     if (log === undefined || index === undefined) return undefined;
-    const bounds = await inTime(log.bounds(), timeoutMs).catch((): typeof LATE => LATE);
-    return bounds === LATE ? undefined : bounds.last + index.state.log.offset;
+    const bounds = await withTimeout(log.bounds(), timeoutMs).catch((): typeof TIMED_OUT => TIMED_OUT);
+    return bounds === TIMED_OUT ? undefined : bounds.last + index.state.log.offset;
   }
 }
 

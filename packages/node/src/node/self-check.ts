@@ -13,7 +13,7 @@ import type { IndexStore } from "../index/index-store.ts";
 import { linkBefore } from "../index/chains/chain-window.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { CheckOutcome, OnWork } from "../cluster/peer-server.ts";
-import { Turns } from "../concurrency/turns.ts";
+import { Semaphore } from "../concurrency/semaphore.ts";
 import { rebuildIndex } from "../replay/rebuild-index.ts";
 
 interface CheckRequest {
@@ -31,8 +31,8 @@ export class SelfCheck {
   readonly #directory: IndexDirectory;
   /** Beside `staging/`, which every joining sweeps. */
   readonly #dir: string;
-  /** Of rebuilds, which share a folder. */
-  readonly #turns = new Turns();
+  /** Rebuilds share a folder. */
+  readonly #rebuilding = new Semaphore();
 
   constructor(system: System, directory: IndexDirectory, life: NodeLife, logger: Logger) {
     this.#system = system;
@@ -106,12 +106,12 @@ export class SelfCheck {
     onWork: OnWork,
     agreeAt?: TxId,
   ): Promise<CheckOutcome> {
-    const done = await this.#turns.take();
+    const release = await this.#rebuilding.acquire();
     try {
       signal.throwIfAborted();
       return await this.#check(log, { txId, signal, onWork, agreeAt });
     } finally {
-      done();
+      release();
     }
   }
 

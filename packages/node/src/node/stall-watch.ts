@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from "@cairn/checkpoint";
 import type { NodeStatus, Phase } from "@cairn/client";
-import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import { type RepeatedWork, repeatEvery } from "../concurrency/repeated-work.ts";
 
 /** What a node does that may stand still: `mark` changes whenever anything moves. */
 export interface Movement {
@@ -66,12 +66,7 @@ export class StallWatch {
   start(): void {
     this.#since = this.#clock.now();
     const every = this.#afterMs / LOOKS_A_LIMIT;
-    const look = async (): Promise<number> => {
-      await this.#lookOnce();
-      return every;
-    };
-    const times = { firstDelay: every, retryDelay: () => every };
-    this.#looking = repeatWork(this.#clock, times, look, this.#options.onError);
+    this.#looking = repeatEvery(this.#clock, every, () => this.#lookOnce(), this.#options.onError);
   }
 
   /** What stands still now. */

@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import type { TxId } from "@cairn/client";
 import type { IndexStore } from "../index/index-store.ts";
 import { buildNewFields, keepFieldsBuilt } from "../index/keep-fields-built.ts";
-import { resolvable } from "../concurrency/turns.ts";
+import { resolvable } from "../concurrency/resolvable.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
 import { lastKnown } from "../index/index-anchor.ts";
 import type { FollowingMetrics } from "../metrics/following-metrics.ts";

@@ -6,7 +6,7 @@ import type { NodeEvents } from "../observe/node-events.ts";
 import type { System } from "../system/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { trimLog } from "./plan-trim.ts";
-import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import { type LastVerified, startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-drill.ts";
 
 /** What the upkeep of one node works with; clock and randomness are the machine's when left out. */
@@ -99,7 +99,7 @@ export class NodeUpkeep {
     const stores = restoreStores(checkpointer);
     const pause = (): number => {
       const usual = Math.min(LATEST_TRIM_MS, Math.max(SOONEST_TRIM_MS, trim.keep / TRIMS_A_KEEP));
-      return usual * (0.9 + 0.2 * this.#random());
+      return jittered(usual, this.#random);
     };
     const work = async (): Promise<number> => {
       await events.observe("trim", async (run) => {

@@ -14,7 +14,7 @@ import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { DAMAGE } from "../checkpoints/checkpoint-doubts.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import { noCheckpoint, verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
 
 /** The newest verification of a log's checkpoints. */
@@ -63,7 +63,7 @@ export function startRestoreDrill(options: DrillOptions): RepeatedWork {
     retryDelay: (error: unknown) => {
       const isPassing = isCairnError(error, "STORE_UNREACHABLE") || isCairnError(error, "LOG_UNREACHABLE");
       failures = isPassing ? failures + 1 : 0;
-      return isPassing ? retryDelay(every, failures, random()) : every * (0.9 + 0.2 * random());
+      return isPassing ? retryDelay(every, failures, random()) : jittered(every, random);
     },
   };
   const work = async (signal: AbortSignal): Promise<number> => {

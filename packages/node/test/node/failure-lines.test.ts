@@ -5,7 +5,6 @@ import { CairnError } from "@cairn/kv";
 import { pino } from "pino";
 import { expect, it, vi } from "vitest";
 import { reactionTo, sayReaction } from "../../src/node/failure-policy.ts";
-import { retryPauseMs } from "../../src/concurrency/retry-pause.ts";
 import { tellFailure } from "../../src/observe/tell-failure.ts";
 import { observedScene } from "../observe/observed-node.ts";
 
@@ -72,7 +71,7 @@ it("an error that nobody knows is told with its stack", () => {
 });
 
 it.each([
-  ["LOG_UNREACHABLE", "joining", 1, `The node tries again in ${retryPauseMs(1) / 1_000} s.`],
+  ["LOG_UNREACHABLE", "joining", 1, "The node tries again in 0.4 s."],
   ["STORE_DENIED", "joining", 20, "The node tries again in 15 s."],
   ["INDEX_CORRUPT", "following", 1, "The node joins again."],
   ["INDEX_CORRUPT", "joining", 2, "The node tries again in 0.8 s."],

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { resolvable } from "../../src/concurrency/turns.ts";
+import { resolvable } from "../../src/concurrency/resolvable.ts";
 import { type FairReader, FairReads } from "../../src/watch/fair-reads.ts";
 
 /** Reads one at a time, each of which lasts until the test lets it end. */
