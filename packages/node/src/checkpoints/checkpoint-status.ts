@@ -1,6 +1,6 @@
 import type { Checkpointer, CheckpointerStatus, CheckpointStore } from "@cairn/checkpoint";
 import type { NodeStatus, VerifiedSummary } from "@cairn/client";
-import type { LastWorks } from "../observe/last-works.ts";
+import type { LastResults } from "../observe/last-results.ts";
 import { isoTime } from "../text/iso-time.ts";
 
 /** What the checkpoints part of /status is made of. */
@@ -8,7 +8,7 @@ export interface CheckpointParts {
   readonly checkpointer?: Checkpointer | undefined;
   readonly upkeep: { readonly lastVerified: VerifiedSummary | null } | undefined;
   readonly report: { readonly restoredCheckpoint: CheckpointerStatus["last"] };
-  readonly observation: { readonly lastWorks: LastWorks };
+  readonly observation: { readonly lastResults: LastResults };
   readonly store?: CheckpointStore | undefined;
 }
 
@@ -25,7 +25,7 @@ const NOTHING_KNOWN: CheckpointerStatus = {
 /** The checkpoints part of /status. */
 export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpoints"] {
   const { checkpointer, upkeep, report, observation } = parts;
-  const { lastWorks } = observation;
+  const { lastResults } = observation;
   const status = checkpointer?.status() ?? NOTHING_KNOWN;
   const { storeAhead, nextCheckAt, running, warnings, lastFailure } = status;
   // Until the checkpointer has looked at the store, the one restored is the newest that is known.
@@ -35,12 +35,16 @@ export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpo
   const ageMs = (iso: string): number => Math.max(0, Math.round(storeNow - Date.parse(iso)));
   return {
     last: last === null ? null : { ...last, ageMs: ageMs(last.takenAt) },
-    lastSaved: lastWorks.saved,
+    lastSaved: lastResults.saved,
     lastVerified:
       verified === null
         ? null
-        : { ...verified, ageMs: ageMs(verified.verifiedAt), durationMs: verifyingTook(verified, lastWorks) },
-    lastDrill: lastWorks.drill,
+        : {
+            ...verified,
+            ageMs: ageMs(verified.verifiedAt),
+            durationMs: verifyingTook(verified, lastResults),
+          },
+    lastDrill: lastResults.drill,
     nextCheckAt: nextCheckAt === null ? null : isoTime(nextCheckAt),
     running: running === null ? null : { ...running, startedAt: isoTime(running.startedAt) },
     warnings: warnings.map((warning) => ({ ...warning, at: isoTime(warning.at) })),
@@ -55,6 +59,6 @@ function findingsOf(store: CheckpointStore | undefined): NodeStatus["checkpoints
 }
 
 /** Of a verification by another node only its mark is known. */
-function verifyingTook({ verifiedAt }: VerifiedSummary, { verified }: LastWorks): number | null {
+function verifyingTook({ verifiedAt }: VerifiedSummary, { verified }: LastResults): number | null {
   return verified?.verifiedAt === verifiedAt ? verified.durationMs : null;
 }

@@ -19,7 +19,7 @@ import {
   LEVEL_FORMAT,
 } from "@cairn/kv";
 import { digestIndex } from "../index/read/digest.ts";
-import { DAMAGE } from "./checkpoint-doubts.ts";
+import { isDamage } from "../observe/failures.ts";
 import { checkTransactions } from "../index/inspect/check-transactions.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
@@ -105,7 +105,7 @@ export async function verifyCheckpoint(options: VerifyOptions): Promise<Verified
   try {
     found = await readBack(options);
   } catch (error) {
-    if (signal?.aborted !== true && isCairnError(error) && DAMAGE.has(error.code)) await unmark(store, name);
+    if (signal?.aborted !== true && isDamage(error)) await unmark(store, name);
     throw error;
   }
   const { digest, manifest } = found;

@@ -1,8 +1,9 @@
 import type { Clock } from "@cairn/checkpoint";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { Meet } from "../checkpoints/met-chains.ts";
 import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import { errorFields } from "../observe/failures.ts";
 import type { PeerChannel } from "../log/peer-channel.ts";
 import { askCompare, askStatus } from "./ask-cluster.ts";
 import type { PeerChains } from "./peer-messages.ts";
@@ -53,9 +54,8 @@ export function announceChains(parts: AnnounceParts): RepeatedWork {
   return repeatWork(clock, { firstDelay: FIRST_MS * random(), retryDelay: pause }, announce, (error) => {
     if (isCairnError(error, "LOG_UNREACHABLE") || told) return;
     told = true;
-    const about = error instanceof CairnError ? { code: error.code, hint: error.hint } : { err: error };
     logger.warn(
-      about,
+      errorFields(error),
       "This node's index cannot be compared with those of other nodes, but with checkpoints.",
     );
   });

@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import { CairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeStatus, TxId } from "@cairn/client";
-import { asCairnError } from "../observe/as-cairn-error.ts";
+import { asCairnError } from "../observe/failures.ts";
 import type { SendAnswer } from "../log/peer-channel.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import {

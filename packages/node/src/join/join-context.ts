@@ -2,7 +2,7 @@ import type { CairnError } from "@cairn/kv";
 import type { IndexDirectory, MovedAside } from "../db-dir/index-directory.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import type { NodeEvents } from "../observe/node-events.ts";
+import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 import type { System } from "../system/system.ts";
 import type { JoinReport } from "./join-report.ts";
 
@@ -12,7 +12,7 @@ export interface JoinContext {
   readonly log: TxLog;
   readonly directory: IndexDirectory;
   readonly report: JoinReport;
-  readonly events: NodeEvents;
+  readonly events: EventDispatcher;
   readonly signal: AbortSignal;
   /** Why the local index must not be used though it may open: what applying it last ran into. */
   readonly suspect?: CairnError | undefined;

@@ -11,9 +11,9 @@ import type { TxId } from "@cairn/client";
 import { CairnError } from "@cairn/kv";
 import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
 import { restoreStores, isOwnStore } from "../system/checkpoint-stores.ts";
-import type { WorkRun } from "../observe/node-events.ts";
+import type { WorkRun } from "../observe/event-dispatcher.ts";
 import { IndexStore } from "../index/index-store.ts";
-import { DAMAGE } from "../checkpoints/checkpoint-doubts.ts";
+import { isDamage } from "../observe/failures.ts";
 import { emptyState } from "../index/empty-state.ts";
 import type { JoinContext } from "./join-context.ts";
 import { openIndex } from "../index/local-index.ts";
@@ -81,7 +81,7 @@ async function restoreFromStores(
       report.advance("bytes", done, total);
     },
     onSkipped: ({ name, error }, store) => {
-      if (isOwn(store) && DAMAGE.has(error.code)) damaged.push(name);
+      if (isOwn(store) && isDamage(error)) damaged.push(name);
     },
     signal,
   };

@@ -53,7 +53,7 @@ export class NodeAppends {
       return answer;
     });
     const answered = storedInTime(this.#guarded(index, submitted), timeoutMs);
-    return await this.#life.observation.refusals.told(answered);
+    return await this.#life.observation.refusals.observe(answered);
   }
 
   /**

@@ -3,7 +3,6 @@ import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { Phase } from "@cairn/client";
 import { type FailureReaction, reactionTo, retryDelayMs, sayReaction, waitsFirst } from "./failure-policy.ts";
-import { asCairnError } from "../observe/as-cairn-error.ts";
 import { indexLog } from "../replay/index-log.ts";
 import { IndexPosition } from "../index/index-position.ts";
 import type { IndexStore } from "../index/index-store.ts";
@@ -21,7 +20,7 @@ import type { NodeObservation } from "./node-observation.ts";
 import { ReadyServices } from "./ready-services.ts";
 import { TableCheck } from "../index/table-check.ts";
 import type { System } from "../system/system.ts";
-import { tellFailure } from "../observe/tell-failure.ts";
+import { asCairnError, logFailure } from "../observe/failures.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 const HALT: FailureReaction = { kind: "halt" };
@@ -301,7 +300,7 @@ export class NodeLife {
     // What was looked for is there, and changes nothing.
     const isKnown = reaction.kind === "look" && error.message === this.failure?.message;
     const level = isKnown ? "debug" : failed ? "error" : "warn";
-    tellFailure(this.#logger, level, error, sayReaction(reaction, failures));
+    logFailure(this.#logger, level, error, sayReaction(reaction, failures));
     this.observation.metrics.following.left(error.code);
     // First, since stopping an upload takes its time: nothing more is served as right.
     this.#during = "joining";

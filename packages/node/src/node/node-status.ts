@@ -1,7 +1,7 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { Chains, NodeStatus, Phase } from "@cairn/client";
-import type { LastWorks } from "../observe/last-works.ts";
+import type { LastResults } from "../observe/last-results.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
@@ -25,7 +25,7 @@ export interface StatusParts {
   readonly index: IndexStore | undefined;
   readonly report: JoinReport;
   readonly services: ReadyServices | undefined;
-  readonly observation: { readonly lastWorks: LastWorks };
+  readonly observation: { readonly lastResults: LastResults };
   readonly failure: CairnError | undefined;
 }
 
@@ -87,7 +87,7 @@ export async function nodeStatus(
       lag: lastTxId === null || state === undefined ? null : Math.max(0, lastTxId - state.txId),
       chains: await newestChains(index),
       divergence,
-      lastScrub: observation.lastWorks.scrub,
+      lastScrub: observation.lastResults.scrub,
     },
     join: report.join,
     progress: report.progress,

@@ -8,7 +8,7 @@ import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import type { Meet } from "../checkpoints/met-chains.ts";
 import type { NodeObservation } from "./node-observation.ts";
 import type { System } from "../system/system.ts";
-import { tellFailure } from "../observe/tell-failure.ts";
+import { logFailure } from "../observe/failures.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { EvictionUpkeep } from "../upkeep/eviction-upkeep.ts";
 import { startScrub } from "../upkeep/scrub-index.ts";
@@ -63,7 +63,7 @@ export class ReadyServices {
     }
     this.watches = new WatchFeed(indexChanges(index, suspect), {
       ...observation.metrics.watches,
-      failed: (error) => tellFailure(logger, "error", error, "All watches end here."),
+      failed: (error) => logFailure(logger, "error", error, "All watches end here."),
     });
     const onJudged = (name: string, whole: boolean): void => doubts.judged(name, whole);
     const { id: logId } = index.state.log;

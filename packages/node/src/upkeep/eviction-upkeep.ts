@@ -2,6 +2,7 @@ import { type Clock, systemClock } from "@cairn/checkpoint";
 import { errorMessage, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import { errorFields } from "../observe/failures.ts";
 import type { IndexStore } from "../index/index-store.ts";
 
 /** What the upkeep of evictions works with; the clock is the machine's when left out. */
@@ -66,7 +67,6 @@ export class EvictionUpkeep {
   #failed(error: unknown): void {
     const { logger, suspect } = this.#parts;
     suspect(error);
-    const told = isCairnError(error) ? { code: error.code, hint: error.hint } : { err: error };
-    logger.error(told, `what was evicted could not be purged: ${errorMessage(error)}`);
+    logger.error(errorFields(error), `what was evicted could not be purged: ${errorMessage(error)}`);
   }
 }

@@ -1,8 +1,9 @@
 import { type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
-import { CairnError, errorMessage, isCairnError } from "@cairn/kv";
+import { CairnError, errorMessage } from "@cairn/kv";
 import type { Logger } from "pino";
 import { restoreStores } from "../system/checkpoint-stores.ts";
-import type { NodeEvents } from "../observe/node-events.ts";
+import { errorFields } from "../observe/failures.ts";
+import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 import type { System } from "../system/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { trimLog } from "./plan-trim.ts";
@@ -17,7 +18,7 @@ export interface UpkeepParts {
   /** Where checkpoints are unpacked to be verified. */
   readonly stagingDir: string;
   readonly logger: Logger;
-  readonly events: NodeEvents;
+  readonly events: EventDispatcher;
   readonly onJudged?: VerifierParts["onJudged"];
   readonly clock?: Clock;
   readonly random?: () => number;
@@ -117,8 +118,7 @@ export class NodeUpkeep {
 
   /** What failed as a work of the node was told as its event. */
   #tell(what: string, error: unknown): void {
-    if (this.#parts.events.hasTold(error)) return;
-    const told = isCairnError(error) ? { code: error.code, hint: error.hint } : { err: error };
-    this.#parts.logger.error(told, `${what}: ${errorMessage(error)}`);
+    if (this.#parts.events.hasReported(error)) return;
+    this.#parts.logger.error(errorFields(error), `${what}: ${errorMessage(error)}`);
   }
 }

@@ -9,9 +9,9 @@ import {
 } from "@cairn/checkpoint";
 import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
 import type { VerifiedSummary } from "@cairn/client";
-import type { NodeEvents } from "../observe/node-events.ts";
+import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
-import { DAMAGE } from "../checkpoints/checkpoint-doubts.ts";
+import { isDamage } from "../observe/failures.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
@@ -29,7 +29,7 @@ export interface VerifierParts {
   readonly provider: KvProvider;
   readonly stagingDir: string;
   readonly node: string;
-  readonly events: NodeEvents;
+  readonly events: EventDispatcher;
   /** Told whether the checkpoint that was read back can be restored; not when something else hindered that. */
   readonly onJudged?: (name: string, whole: boolean) => void;
 }
@@ -114,7 +114,7 @@ async function judging<T>({ onJudged }: VerifierParts, name: string, work: Promi
     onJudged?.(name, true);
     return found;
   } catch (error) {
-    if (isCairnError(error) && DAMAGE.has(error.code)) onJudged?.(name, false);
+    if (isDamage(error)) onJudged?.(name, false);
     throw error;
   }
 }

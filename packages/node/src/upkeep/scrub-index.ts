@@ -1,16 +1,17 @@
 import { type Clock, systemClock } from "@cairn/checkpoint";
-import { errorMessage, isCairnError } from "@cairn/kv";
+import { errorMessage } from "@cairn/kv";
 import type { Logger } from "pino";
 import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import type { NodeEvents } from "../observe/node-events.ts";
+import { errorFields } from "../observe/failures.ts";
+import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 
 /** What a scrub works with; the clock is the machine's when left out. */
 export interface ScrubParts {
   readonly index: Pick<IndexStore, "scrub">;
   /** How long one pass over all tables shall take, and how soon the next begins (ms); no scrub when undefined. */
   readonly every: number | undefined;
-  readonly events: NodeEvents;
+  readonly events: EventDispatcher;
   readonly logger: Logger;
   /** Told what a pass failed with. */
   readonly suspect: (error: unknown) => void;
@@ -52,9 +53,8 @@ export function startScrub(parts: ScrubParts): RepeatedWork | undefined {
   const retryDelay = (): number => Math.min(LONGEST_RETRY_MS, every / 10);
   return repeatWork(clock, { firstDelay: 0, retryDelay }, work, (error) => {
     suspect(error);
-    if (events.hasTold(error)) return;
-    const told = isCairnError(error) ? { code: error.code, hint: error.hint } : { err: error };
-    logger.error(told, `the tables of the index could not be compared: ${errorMessage(error)}`);
+    if (events.hasReported(error)) return;
+    logger.error(errorFields(error), `the tables of the index could not be compared: ${errorMessage(error)}`);
   });
 }
 

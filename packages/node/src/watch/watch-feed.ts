@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { asCairnError } from "../observe/as-cairn-error.ts";
+import { asCairnError } from "../observe/failures.ts";
 import type { ChangesPage } from "../index/read/transaction-changes.ts";
 import { isoTime } from "../text/iso-time.ts";
 import { type RecentBounds, RecentPast } from "./recent-past.ts";

@@ -1,13 +1,13 @@
 import { CairnError, type ErrorCode } from "@cairn/kv";
 import { Registry } from "prom-client";
 import { expect, it } from "vitest";
-import { NodeEvents } from "../../src/observe/node-events.ts";
+import { EventDispatcher } from "../../src/observe/event-dispatcher.ts";
 import { workMetrics } from "../../src/metrics/work-metrics.ts";
 import { valueOf } from "./samples.ts";
 
 function measured() {
   const registry = new Registry();
-  const events = new NodeEvents((error) => {
+  const events = new EventDispatcher((error) => {
     throw error;
   });
   events.listen(workMetrics(registry));

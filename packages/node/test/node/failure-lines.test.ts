@@ -5,7 +5,7 @@ import { CairnError } from "@cairn/kv";
 import { pino } from "pino";
 import { expect, it, vi } from "vitest";
 import { reactionTo, sayReaction } from "../../src/node/failure-policy.ts";
-import { tellFailure } from "../../src/observe/tell-failure.ts";
+import { logFailure } from "../../src/observe/failures.ts";
 import { observedScene } from "../observe/observed-node.ts";
 
 type Line = Record<string, unknown>;
@@ -52,19 +52,14 @@ it("each try of a joining node to reach its store is one line of its log, withou
   expect(second?.["msg"]).toMatch(/ The node tries again in 0\.8 s\.$/);
   const shown = lines.filter(({ level }) => Number(level) >= 30);
   expect(JSON.stringify(shown)).not.toContain("stack");
-  const beneath = lines.find(({ msg }) => msg === "what lies beneath");
+  const beneath = lines.find(({ msg }) => msg === "caused by");
   expect(beneath).toMatchObject({ level: 20, code: "STORE_UNREACHABLE", err: { stack: expect.any(String) } });
 });
 
 it("an error that nobody knows is told with its stack", () => {
   const lines: Line[] = [];
   const cause = new Error("unheard of");
-  tellFailure(
-    logInto(lines),
-    "error",
-    new CairnError("INTERNAL", "It met an error.", { cause }),
-    "It halts.",
-  );
+  logFailure(logInto(lines), "error", new CairnError("INTERNAL", "It met an error.", { cause }), "It halts.");
   expect(lines).toMatchObject([
     { code: "INTERNAL", err: { stack: cause.stack }, msg: "It met an error. It halts." },
   ]);

@@ -4,7 +4,7 @@ import type { CheckpointStore } from "@cairn/checkpoint";
 import { manualClock } from "@cairn/checkpoint/testing";
 import { CairnError, levelProvider } from "@cairn/kv";
 import { expect, it, onTestFinished, vi } from "vitest";
-import { NodeEvents } from "../../src/observe/node-events.ts";
+import { EventDispatcher } from "../../src/observe/event-dispatcher.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
 import { type LastVerified, startRestoreDrill } from "../../src/upkeep/restore-drill.ts";
 import { planTrim } from "../../src/upkeep/plan-trim.ts";
@@ -27,7 +27,7 @@ async function drill(scene: TrimScene, node: string, store = scene.store, log?: 
     provider: levelProvider(),
     stagingDir: path.join(scene.folder, "staging"),
     node,
-    events: new NodeEvents(() => undefined),
+    events: new EventDispatcher(() => undefined),
     clock,
     random: () => 0.5,
     onVerified: (last, byThisNode) => verified.push([last, byThisNode]),

@@ -3,7 +3,7 @@ import { CairnError, type KvScrub, systemErrorOf, systemRefused } from "@cairn/k
 import { pino } from "pino";
 import { expect, it, onTestFinished, vi } from "vitest";
 import type { NodeEvent } from "../../src/observe/node-event.ts";
-import { NodeEvents } from "../../src/observe/node-events.ts";
+import { EventDispatcher } from "../../src/observe/event-dispatcher.ts";
 import { scrubPause, startScrub } from "../../src/upkeep/scrub-index.ts";
 
 const EVERY = 10_000_000;
@@ -14,7 +14,7 @@ function scrubbing(compare: (options: KvScrub) => Promise<number>, every: number
   const clock = manualClock();
   const told: NodeEvent[] = [];
   const suspected: unknown[] = [];
-  const events = new NodeEvents(() => undefined);
+  const events = new EventDispatcher(() => undefined);
   events.listen((event) => told.push(event));
   const suspect = (error: unknown): void => void suspected.push(error);
   const logger = pino({ level: "silent" });
@@ -87,7 +87,11 @@ it("ends within a pause, and suspects nothing for it", async () => {
 });
 
 it("is turned off without a period, and where nothing of the index lies on a disk", () => {
-  const parts = { events: new NodeEvents(() => undefined), logger: pino({ level: "silent" }), suspect() {} };
+  const parts = {
+    events: new EventDispatcher(() => undefined),
+    logger: pino({ level: "silent" }),
+    suspect() {},
+  };
   expect(startScrub({ ...parts, index: { scrub: whole }, every: undefined })).toBeUndefined();
   expect(startScrub({ ...parts, index: { scrub: undefined }, every: EVERY })).toBeUndefined();
 });

@@ -2,14 +2,14 @@ import { setImmediate } from "node:timers/promises";
 import { CairnError } from "@cairn/kv";
 import { expect, it, vi } from "vitest";
 import type { NodeEvent, NodeEventListener } from "../../src/observe/node-event.ts";
-import { NodeEvents } from "../../src/observe/node-events.ts";
+import { EventDispatcher } from "../../src/observe/event-dispatcher.ts";
 
 const UNCHANGED = { outcome: "unchanged", because: "Nothing changed." } as const;
 
 function listened(...first: NodeEventListener[]) {
   const errors: unknown[] = [];
   const told: NodeEvent[] = [];
-  const events = new NodeEvents((error) => errors.push(error));
+  const events = new EventDispatcher((error) => errors.push(error));
   for (const listener of first) events.listen(listener);
   events.listen((event) => told.push(event));
   return { events, told, errors };
@@ -54,7 +54,7 @@ it("tells a work as failed that throws, throws the same, and knows that it was t
   const error = new CairnError("STORE_FULL", "Full.");
   await expect(events.observe("trim", () => Promise.reject(error))).rejects.toBe(error);
   expect(told[1]).toMatchObject({ stage: "failed", error: { code: "STORE_FULL" } });
-  expect([events.hasTold(error), events.hasTold(new Error("another"))]).toEqual([true, false]);
+  expect([events.hasReported(error), events.hasReported(new Error("another"))]).toEqual([true, false]);
 });
 
 it("tells a work as failed that ends without saying what it came to", async () => {
