@@ -1,7 +1,7 @@
 import type { Clock } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
-import type { Meet } from "../checkpoints/met-chains.ts";
+import type { ComparePast } from "../checkpoints/compare-past.ts";
 import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import { errorFields } from "../observe/failures.ts";
 import type { PeerChannel } from "../log/peer-channel.ts";
@@ -22,7 +22,7 @@ export interface SayParts {
   readonly channel: () => PeerChannel | undefined;
   /** Undefined while there is nothing to tell. */
   readonly own: () => Promise<OwnChains | undefined>;
-  readonly meet: Meet;
+  readonly comparePast: ComparePast;
 }
 
 /** What announcing works with. */
@@ -74,7 +74,7 @@ export async function announceOnce(
   const said = { log, chains, node: parts.node, instance: parts.instance };
   const differing = new Set<string>();
   for await (const other of askCompare(channel, said, { timeoutMs, signal })) {
-    const difference = await parts.meet({
+    const difference = await parts.comparePast({
       who: whoIs(other.node),
       isStored: false,
       log,

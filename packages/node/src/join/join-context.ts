@@ -3,7 +3,7 @@ import type { IndexDirectory, MovedAside } from "../db-dir/index-directory.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { EventDispatcher } from "../observe/event-dispatcher.ts";
-import type { System } from "../system/system.ts";
+import type { System } from "../api/system.ts";
 import type { JoinReport } from "./join-report.ts";
 
 /** What joining needs. */

@@ -14,7 +14,7 @@ import { type OpenedIndex, tryOpenIndex } from "../index/local-index.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import { emptyState } from "../index/empty-state.ts";
 import { heldTransactions } from "./last-shared.ts";
-import { restoreStores } from "../system/checkpoint-stores.ts";
+import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import { newestCheckpointOfName, newestOfOthersOnly, restoreIndex } from "./restore-index.ts";
 
 /** An index that agrees with its log; what follows its state has to be replayed. */

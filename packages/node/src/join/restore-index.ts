@@ -10,7 +10,7 @@ import {
 import type { TxId } from "@cairn/client";
 import { CairnError } from "@cairn/kv";
 import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
-import { restoreStores, isOwnStore } from "../system/checkpoint-stores.ts";
+import { restoreStores, isOwnStore } from "../checkpoints/checkpoint-stores.ts";
 import type { WorkRun } from "../observe/event-dispatcher.ts";
 import { IndexStore } from "../index/index-store.ts";
 import { isDamage } from "../observe/failures.ts";

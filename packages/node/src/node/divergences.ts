@@ -2,7 +2,7 @@ import type { Clock } from "@cairn/checkpoint";
 import { CairnError, errorMessage, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeStatus, TxId } from "@cairn/client";
-import type { Meet, Met } from "../checkpoints/met-chains.ts";
+import type { ComparePast, OtherPast } from "../checkpoints/compare-past.ts";
 import type { Turn } from "../cluster/announce-chains.ts";
 import { compareChains, type Divergence } from "../index/chains/compare-chains.ts";
 import type { IndexStore } from "../index/index-store.ts";
@@ -77,7 +77,7 @@ export class Divergences {
     return { since: isoTime(since), code, message, hint, from, state: this.#state };
   }
 
-  readonly meet: Meet = async ({ who, isStored, log, chains }) => {
+  readonly comparePast: ComparePast = async ({ who, isStored, log, chains }) => {
     const { life, clock } = this.#parts;
     const { index, agrees } = life;
     if (index === undefined || !agrees || index.state.log.id !== log) return undefined;
@@ -113,7 +113,10 @@ export class Divergences {
     await this.#settling;
   }
 
-  async #compare(index: IndexStore, { version, values }: Met["chains"]): Promise<Divergence | undefined> {
+  async #compare(
+    index: IndexStore,
+    { version, values }: OtherPast["chains"],
+  ): Promise<Divergence | undefined> {
     try {
       return await compareChains(
         async (txId) => await index.chainsAt(txId),

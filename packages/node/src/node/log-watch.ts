@@ -2,8 +2,8 @@ import type { NodeStatus } from "@cairn/client";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import { coalesced } from "../concurrency/coalesced.ts";
-import { restoreStores } from "../system/checkpoint-stores.ts";
-import type { System } from "../system/system.ts";
+import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
+import type { System } from "../api/system.ts";
 import { uncoveredBeginning } from "../upkeep/uncovered-beginning.ts";
 import type { NodeLife } from "./node-life.ts";
 

@@ -1,13 +1,13 @@
 import { type CheckpointListing, listCheckpoints } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { everyStore } from "../system/checkpoint-stores.ts";
+import { allStores } from "../checkpoints/checkpoint-stores.ts";
 import { askBounds } from "./node-status.ts";
 import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
 import { type IndexState, statePosition } from "../index/rows/index-state.ts";
 import { DEFAULT_WAIT_MS, type EvictionPlaces, type EvictionsPage } from "../api/node-api.ts";
-import type { System } from "../system/system.ts";
+import type { System } from "../api/system.ts";
 import { type Anchor, checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
@@ -116,7 +116,7 @@ async function savedCheckpoints(
   { id, offset }: IndexState["log"],
 ): Promise<readonly CheckpointListing[] | null> {
   const found = new Map<string, CheckpointListing>();
-  for (const one of everyStore(checkpointer)) {
+  for (const one of allStores(checkpointer)) {
     try {
       const { checkpoints } = await listCheckpoints(one);
       for (const checkpoint of checkpoints) {

@@ -7,10 +7,10 @@ import { indexLog } from "../replay/index-log.ts";
 import { IndexPosition } from "../index/index-position.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
-import type { Meet } from "../checkpoints/met-chains.ts";
+import type { ComparePast } from "../checkpoints/compare-past.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { JoinPlaces } from "../join/join-places.ts";
-import { restoreStores } from "../system/checkpoint-stores.ts";
+import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import { joinIndex } from "../join/join-index.ts";
 import { JoinReport } from "../join/join-report.ts";
 import { tellMovedAside } from "../db-dir/moved-aside-line.ts";
@@ -19,7 +19,7 @@ import { logOffset } from "../index/index-anchor.ts";
 import type { NodeObservation } from "./node-observation.ts";
 import { ReadyServices } from "./ready-services.ts";
 import { TableCheck } from "../index/table-check.ts";
-import type { System } from "../system/system.ts";
+import type { System } from "../api/system.ts";
 import { asCairnError, logFailure } from "../observe/failures.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
@@ -31,7 +31,7 @@ export interface LifeListener {
   /** The log is open, once and for all. */
   opened(log: TxLog): void;
   /** The chains of a checkpoint are known; answers how they differ from the index's. */
-  readonly meet: Meet;
+  readonly comparePast: ComparePast;
 }
 
 /**
@@ -275,7 +275,7 @@ export class NodeLife {
       observation: this.observation,
       suspect: (error) => this.suspect(index, error),
       doubts: this.#doubts,
-      meet: this.#listener.meet,
+      comparePast: this.#listener.comparePast,
     });
     this.phase = "ready";
     const { restoredFrom, replayed, readyAfterMs: ms } = this.report;

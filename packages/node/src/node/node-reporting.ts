@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import type { NodeStatus } from "@cairn/client";
 import type { CairnError } from "@cairn/kv";
 import { PeerServer } from "../cluster/peer-server.ts";
-import type { Meet } from "../checkpoints/met-chains.ts";
+import type { ComparePast } from "../checkpoints/compare-past.ts";
 import { OnePast } from "./one-past.ts";
 import { SelfCheck } from "./self-check.ts";
 import type { IndexStore } from "../index/index-store.ts";
@@ -14,7 +14,7 @@ import { LogWatch } from "./log-watch.ts";
 import type { NodeLife } from "./node-life.ts";
 import { askBounds, indexFiles } from "./node-status.ts";
 import { type Movement, type Stall, StallWatch, type WaitingFor } from "./stall-watch.ts";
-import type { System } from "../system/system.ts";
+import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { type RepeatedWork, repeatEvery } from "../concurrency/repeated-work.ts";
 
@@ -37,7 +37,7 @@ export interface ReportingParts {
 
 /** What a node tells without being asked over HTTP: answers to those who have its log open, and what does not move. */
 export class NodeReporting {
-  readonly meet: Meet;
+  readonly comparePast: ComparePast;
   readonly #parts: ReportingParts;
   readonly #peers: PeerServer;
   readonly #check: SelfCheck;
@@ -76,7 +76,7 @@ export class NodeReporting {
       random: Math.random,
       everyMs: parts.compareEveryMs,
     });
-    this.meet = this.#past.meet;
+    this.comparePast = this.#past.comparePast;
     this.#log = new LogWatch(system, life, logger);
     this.#watch = new StallWatch({
       look: () => this.#movement(),

@@ -11,7 +11,7 @@ import type { LogIdentity } from "../log/log-identity.ts";
 import { statusOfCheckpoints } from "../checkpoints/checkpoint-status.ts";
 import type { ReadyServices } from "./ready-services.ts";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
-import { VERSION } from "../system/version.ts";
+import { VERSION } from "../api/version.ts";
 
 /** The parts of a node that /status tells of, as they are now. */
 export interface StatusParts {

@@ -36,12 +36,11 @@ import { NodeReads } from "./node-reads.ts";
 import { evictionPlaces } from "./node-evictions.ts";
 import { comparedPolicies, proposePolicies } from "./propose-policies.ts";
 import { nodeStatus, notReady } from "./node-status.ts";
-import type { System } from "../system/system.ts";
-import { VERSION } from "../system/version.ts";
+import type { System } from "../api/system.ts";
+import { VERSION } from "../api/version.ts";
 import type { Watch } from "../watch/watch-event.ts";
-import { runCheckpoint } from "./run-checkpoint.ts";
-import { everyStore, storeOf } from "../system/checkpoint-stores.ts";
-import { checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
+import { closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
+import { checkpointResult, checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
 
 /** Requests under way may end in it: a node stops within 10 s. */
 const HTTP_STOP_MS = 2_000;
@@ -129,7 +128,7 @@ class RunningNode implements CairnNode {
     this.#life = new NodeLife(system, directory, logger, observation, {
       ready: () => this.#becomeReady(),
       opened: (log) => this.#reporting.opened(log),
-      meet: async (met) => await this.#reporting.meet(met),
+      comparePast: async (other) => await this.#reporting.comparePast(other),
     });
     this.#appends = new NodeAppends(this.#life);
     this.#reads = new NodeReads(this.#life, (timeoutMs) => this.#appends.barrier(timeoutMs));
@@ -231,19 +230,20 @@ class RunningNode implements CairnNode {
   }
 
   async checkpoints(): Promise<readonly CheckpointSummary[]> {
-    const { checkpoints } = await listCheckpoints(storeOf(this.#system));
+    const { checkpoints } = await listCheckpoints(requireStore(this.#system));
     return checkpoints.map(checkpointSummary);
   }
 
   checkpoint(): { begun: Promise<void>; done: Promise<CheckpointResult> } {
-    storeOf(this.#system);
+    requireStore(this.#system);
     const checkpointer = this.#life.services?.checkpointer;
     if (checkpointer === undefined) throw notReady(this.#life);
-    return runCheckpoint(checkpointer);
+    const { begun, done } = checkpointer.checkpointNow();
+    return { begun, done: done.then(checkpointResult) };
   }
 
   async verifyCheckpoint(name?: string): Promise<VerifiedSummary> {
-    const store = storeOf(this.#system);
+    const store = requireStore(this.#system);
     const upkeep = this.#life.services?.upkeep;
     if (upkeep === undefined) throw notReady(this.#life);
     return await upkeep.verify(store, name);
@@ -284,7 +284,7 @@ class RunningNode implements CairnNode {
     this.#life.position.fail(stopped);
     await this.#reporting.close();
     await this.#life.stop();
-    for (const one of everyStore(this.#system.checkpointer)) await one.close();
+    await closeStores(this.#system.checkpointer);
     await this.#directory.release();
     this.#logger.info("stopped");
   }

@@ -2,7 +2,7 @@ import type { Clock } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeStatus } from "@cairn/client";
-import type { Meet } from "../checkpoints/met-chains.ts";
+import type { ComparePast } from "../checkpoints/compare-past.ts";
 import {
   announceChains,
   announceOnce,
@@ -38,7 +38,7 @@ const CATCH_UP_MS = 5_000;
 
 /** That all nodes of a log have one past: this node tells its chains to the others, and compares what it meets. */
 export class OnePast {
-  readonly meet: Meet;
+  readonly comparePast: ComparePast;
   readonly #parts: OnePastParts;
   readonly #divergences: Divergences;
   readonly #saying: SayParts;
@@ -52,12 +52,12 @@ export class OnePast {
       othersFirst: async (turn, signal) => await othersFirst(life.log?.peers, { ...turn, instance }, signal),
       askAgain: async (signal) => ((await announceOnce(this.#saying, AGAIN_MS, signal)) ?? 0) > 0,
     });
-    this.meet = this.#divergences.meet;
+    this.comparePast = this.#divergences.comparePast;
     this.#saying = {
       ...parts,
       channel: () => life.log?.peers,
       own: async () => await this.#own(),
-      meet: async (met) => await this.meet(met),
+      comparePast: async (other) => await this.comparePast(other),
     };
   }
 
@@ -82,7 +82,7 @@ export class OnePast {
       // What it has can be compared all the same.
       if (!isCairnError(error, "TX_TIMEOUT")) throw error;
     }
-    const difference = await this.meet({ who: whoIs(node), isStored: false, log, chains });
+    const difference = await this.comparePast({ who: whoIs(node), isStored: false, log, chains });
     return difference === undefined ? undefined : (await this.#own())?.chains;
   }
 

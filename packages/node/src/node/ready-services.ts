@@ -1,13 +1,12 @@
 import { type Checkpointer, startCheckpointer } from "@cairn/checkpoint";
 import type { Logger } from "pino";
-import { samePast } from "../checkpoints/same-past.ts";
-import { checkpointerWorks } from "../checkpoints/checkpointer-works.ts";
+import { checkpointerListener } from "../checkpoints/checkpointer-listener.ts";
 import { indexSource } from "../checkpoints/index-source.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
-import type { Meet } from "../checkpoints/met-chains.ts";
+import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
 import type { NodeObservation } from "./node-observation.ts";
-import type { System } from "../system/system.ts";
+import type { System } from "../api/system.ts";
 import { logFailure } from "../observe/failures.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { EvictionUpkeep } from "../upkeep/eviction-upkeep.ts";
@@ -28,7 +27,7 @@ export interface ServiceParts {
   /** Told why the index could not be captured, or that it is damaged. */
   readonly suspect: (error: unknown) => void;
   readonly doubts: CheckpointDoubts;
-  readonly meet: Meet;
+  readonly comparePast: ComparePast;
 }
 
 /** An upload under way may end in it, else it is aborted: a node stops within 10 s. */
@@ -48,7 +47,17 @@ export class ReadyServices {
   readonly #purge: EvictionUpkeep;
   readonly #scrub: RepeatedWork | undefined;
 
-  constructor({ system, log, index, stagingDir, logger, observation, suspect, doubts, meet }: ServiceParts) {
+  constructor({
+    system,
+    log,
+    index,
+    stagingDir,
+    logger,
+    observation,
+    suspect,
+    doubts,
+    comparePast,
+  }: ServiceParts) {
     const { checkpointer: options, nodeId, kvProvider } = system;
     const { events } = observation;
     this.#purge = new EvictionUpkeep({ index, logger, suspect });
@@ -56,9 +65,9 @@ export class ReadyServices {
       const isDamaged = (name: string): boolean => doubts.isDamaged(name);
       const purge = (): Promise<void> => this.#purge.beforeCapture();
       const whole = indexSource(nodeId, kvProvider, index, log, purge, suspect);
-      const agrees = samePast(whole.agrees, options.store, doubts, meet);
+      const agrees = hasSamePast(whole.agrees, options.store, doubts, comparePast);
       const source = { ...whole, agrees, isDamaged };
-      const onEvent = checkpointerWorks(events, logger);
+      const onEvent = checkpointerListener(events, logger);
       this.checkpointer = startCheckpointer({ source, options, onEvent });
     }
     this.watches = new WatchFeed(indexChanges(index, suspect), {

@@ -7,7 +7,7 @@ import type { TxId } from "@cairn/client";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { NodeLife } from "./node-life.ts";
 import { notReady } from "./node-status.ts";
-import type { System } from "../system/system.ts";
+import type { System } from "../api/system.ts";
 import type { PeerChains } from "../cluster/peer-messages.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { linkBefore } from "../index/chains/chain-window.ts";

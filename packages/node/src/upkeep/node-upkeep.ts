@@ -1,10 +1,10 @@
 import { type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
 import { CairnError, errorMessage } from "@cairn/kv";
 import type { Logger } from "pino";
-import { restoreStores } from "../system/checkpoint-stores.ts";
+import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import { errorFields } from "../observe/failures.ts";
 import type { EventDispatcher } from "../observe/event-dispatcher.ts";
-import type { System } from "../system/system.ts";
+import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { trimLog } from "./plan-trim.ts";
 import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";

@@ -7,7 +7,7 @@ import type { Logger } from "pino";
 import { type CairnNode, runNode, type RunOptions } from "../../src/node/node.ts";
 import { checkedVersion, decodeVersion, encodeVersion } from "../../src/index/rows/version-values.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
-import type { System } from "../../src/system/system.ts";
+import type { System } from "../../src/api/system.ts";
 import { LogFold } from "../../testing/log-fold.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";

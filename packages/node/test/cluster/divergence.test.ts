@@ -11,7 +11,7 @@ import { readLogIdentity } from "../../src/log/log-identity.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import type { PeerChannel } from "../../src/log/peer-channel.ts";
 import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
-import type { System } from "../../src/system/system.ts";
+import type { System } from "../../src/api/system.ts";
 import { encodeTransaction } from "../../src/transactions/transaction-codec.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { quietSystem } from "../support/quiet-system.ts";

@@ -4,7 +4,7 @@ import path from "node:path";
 import { connect } from "nats";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type CairnNode, runNode } from "../../src/node/node.ts";
-import type { OnLogMismatch, System } from "../../src/system/system.ts";
+import type { OnLogMismatch, System } from "../../src/api/system.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";

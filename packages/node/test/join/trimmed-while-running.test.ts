@@ -4,7 +4,7 @@ import path from "node:path";
 import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type CairnNode, runNode } from "../../src/node/node.ts";
-import type { System } from "../../src/system/system.ts";
+import type { System } from "../../src/api/system.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";

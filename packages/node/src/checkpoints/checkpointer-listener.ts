@@ -3,8 +3,8 @@ import type { Logger } from "pino";
 import { checkpointSummary } from "./checkpoint-summary.ts";
 import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
 
-/** Tells a checkpointer's events as works of its node, and its warnings in the log. */
-export function checkpointerWorks(
+/** Returns a listener that reports a checkpointer's events as works of its node, and logs its warnings. */
+export function checkpointerListener(
   events: EventDispatcher,
   logger: Logger,
 ): (event: CheckpointerEvent) => void {
