@@ -9,7 +9,7 @@ import { isoTime } from "../text/iso-time.ts";
 import type { JoinReport } from "../join/join-report.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import { statusOfCheckpoints } from "../checkpoints/checkpoint-status.ts";
-import type { ReadyServices } from "./ready-services.ts";
+import type { ReadyServices } from "./following.ts";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
 import { VERSION } from "../api/version.ts";
 

@@ -125,10 +125,14 @@ class RunningNode implements CairnNode {
     // Whoever does not wait for it must not be ended by it.
     this.ready.catch(() => {});
     const observation = new NodeObservation(system, logger, onEvent);
-    this.#life = new NodeLife(system, directory, logger, observation, {
-      ready: () => this.#becomeReady(),
-      opened: (log) => this.#reporting.opened(log),
+    this.#life = new NodeLife({
+      system,
+      directory,
+      logger,
+      observation,
       comparePast: async (other) => await this.#reporting.comparePast(other),
+      onOpened: (log) => this.#reporting.opened(log),
+      onReady: () => this.#becomeReady(),
     });
     this.#appends = new NodeAppends(this.#life);
     this.#reads = new NodeReads(this.#life, (timeoutMs) => this.#appends.barrier(timeoutMs));
@@ -264,7 +268,7 @@ class RunningNode implements CairnNode {
   async #drain(): Promise<void> {
     const { drainMs = 0 } = this.#system.http ?? {};
     if (drainMs === 0 || this.#http === undefined || this.#life.phase !== "ready") return;
-    this.#life.isDraining = true;
+    this.#life.drain();
     this.#http.drain();
     this.#logger.info({ drainMs }, "drains: it is not ready any more, and answers what still comes");
     await delay(drainMs);
@@ -274,9 +278,8 @@ class RunningNode implements CairnNode {
     await this.#drain();
     const stopped = new CairnError("NOT_READY", "The node is stopping.", { hint: "Ask another node." });
     this.#rejectReady(stopped);
-    this.#life.phase = "stopping";
-    // Before HTTP closes, which waits for answers under way: a watch's never ends by itself.
-    this.#life.services?.watches.end({ reason: "stopping", message: stopped.message });
+    // Before HTTP closes, which waits for responses in progress: that of a watch never ends by itself.
+    this.#life.beginStop(stopped);
     // What was just submitted is indexed within moments, and whoever waits for more is not waited for.
     const impatient = setTimeout(() => this.#life.position.fail(stopped), LAST_WAITS_MS);
     await this.#http?.close();

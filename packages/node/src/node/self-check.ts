@@ -1,7 +1,5 @@
-import { rm } from "node:fs/promises";
-import path from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { CairnError, diskError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { TxId } from "@cairn/client";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
@@ -39,16 +37,12 @@ export class SelfCheck {
     this.#life = life;
     this.#logger = logger;
     this.#directory = directory;
-    this.#dir = path.join(directory.path, "rebuild");
+    this.#dir = directory.layout.rebuild;
   }
 
   /** Removes what a killed process left. */
   async sweep(): Promise<void> {
-    try {
-      await rm(this.#dir, { recursive: true, force: true });
-    } catch (error) {
-      throw diskError(error, this.#dir);
-    }
+    await this.#directory.sweepRebuild();
   }
 
   /** The digest at a transaction that the index holds; applying goes on meanwhile. */

@@ -17,8 +17,8 @@ afterEach(async () => {
 });
 
 async function makeLive(content: string): Promise<void> {
-  await mkdir(directory.live, { recursive: true });
-  await writeFile(path.join(directory.live, "CURRENT"), content);
+  await mkdir(directory.layout.live, { recursive: true });
+  await writeFile(path.join(directory.layout.live, "CURRENT"), content);
 }
 
 async function moveAside(content: string, code: "INDEX_CORRUPT" | "LOG_REGRESSED"): Promise<string> {
@@ -76,9 +76,9 @@ describe("a db-dir", () => {
   });
 
   it("says which of its folders cannot be used", async () => {
-    await writeFile(directory.live, "");
+    await writeFile(directory.layout.live, "");
     await expect(directory.hasLive()).rejects.toMatchObject({ code: "CONFIG_INVALID" });
-    await writeFile(directory.quarantine, "");
+    await writeFile(directory.layout.quarantine, "");
     const reason = new CairnError("INDEX_CORRUPT", "It is damaged.");
     await expect(directory.moveAside(reason, { holdsLost: false })).rejects.toMatchObject({
       code: "CONFIG_INVALID",
@@ -104,7 +104,7 @@ describe("a db-dir", () => {
 
   it("has no live index while the folder is missing or empty", async () => {
     expect(await directory.hasLive()).toBe(false);
-    await mkdir(directory.live);
+    await mkdir(directory.layout.live);
     expect(await directory.hasLive()).toBe(false);
     await makeLive("x");
     expect(await directory.hasLive()).toBe(true);
@@ -123,12 +123,14 @@ describe("a db-dir", () => {
 
   it("keeps the newest two that were moved aside, and every one that holds what the log lost", async () => {
     const lost = await moveAside("lost", "LOG_REGRESSED");
-    const unknown = path.join(directory.quarantine, "2020-01-01T00-00-00.000Z-by-hand");
+    const unknown = path.join(directory.layout.quarantine, "2020-01-01T00-00-00.000Z-by-hand");
     await mkdir(unknown);
     const old = await moveAside("old", "INDEX_CORRUPT");
     const newer = await moveAside("newer", "INDEX_CORRUPT");
     const newest = await moveAside("newest", "INDEX_CORRUPT");
-    const kept = (await readdir(directory.quarantine)).map((name) => path.join(directory.quarantine, name));
+    const kept = (await readdir(directory.layout.quarantine)).map((name) =>
+      path.join(directory.layout.quarantine, name),
+    );
     expect(kept.toSorted()).toEqual([lost, newer, newest, unknown].toSorted());
     expect(kept).not.toContain(old);
   });
@@ -146,7 +148,7 @@ describe("a db-dir", () => {
   });
 
   it("forgets what was half restored", async () => {
-    await mkdir(path.join(directory.staging, "restore-1"), { recursive: true });
+    await mkdir(path.join(directory.layout.staging, "restore-1"), { recursive: true });
     await directory.sweepStaging();
     expect(await readdir(directory.path)).not.toContain("staging");
   });

@@ -4,7 +4,7 @@ import { s3Store } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { pino } from "pino";
 import { expect, it, vi } from "vitest";
-import { reactionTo, sayReaction } from "../../src/node/failure-policy.ts";
+import { reactionTo, describeReaction } from "../../src/node/failure-policy.ts";
 import { logFailure } from "../../src/observe/failures.ts";
 import { observedScene } from "../observe/observed-node.ts";
 
@@ -74,19 +74,14 @@ it.each([
     "LOG_DIFFERENT",
     "joining",
     1,
-    "The node stops serving, looks at the log again and again, and joins when it is another one.",
+    "The node stops serving, keeps looking at the log, and joins when it is a different one.",
   ],
   ["LOG_GAP", "opening", 1, "The node halts."],
-  [
-    "LOG_GAP",
-    "following",
-    1,
-    "The node looks for a checkpoint again and again, and joins when there is another one.",
-  ],
+  ["LOG_GAP", "following", 1, "The node keeps looking for a checkpoint, and joins when there is a new one."],
   ["LOG_REGRESSED", "following", 1, "The node joins again."],
 ] as const)(
   "what a node does about %s while %s, %i failures on, is said as it is done",
   (code, during, failures, said) => {
-    expect(sayReaction(reactionTo(new CairnError(code, "So."), during), failures)).toBe(said);
+    expect(describeReaction(reactionTo(new CairnError(code, "So."), during), failures)).toBe(said);
   },
 );

@@ -154,7 +154,7 @@ async function saveIndex(
     await index.purgeEvictions({ withinMs: Infinity, signal });
   };
   const source = indexSource(node, provider, index, log, purge, () => undefined);
-  const checkpointDir = path.join(directory.path, "capture");
+  const checkpointDir = directory.layout.capture;
   return await takeCheckpoint({
     source,
     options: { ...checkpointer, checkpointDir },

@@ -1,27 +1,26 @@
-import { CHECKPOINT_PREFIX, type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
+import { CHECKPOINT_PREFIX, type CheckpointStore, systemClock } from "@cairn/checkpoint";
 import { backoffMs, isCairnError } from "@cairn/kv";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** A look lists each store once. */
+/** Each look lists every store once. */
 const PAUSES = { firstMs: 1_000, maxMs: 15_000 };
 
 /**
- * Where a node that could not join looks again: nothing is restored, which may take hours, before there is something else to join from than
- * at the last time.
+ * What a node could join from: its log and the checkpoints in its stores. A node that could not join waits for a change of these, because
+ * each try may restore a checkpoint for hours.
  */
-export class JoinPlaces {
+export class JoinSources {
   readonly #log: TxLog;
-  readonly #clock: Clock;
+  /** What was there at the last change, as text. */
   #seen = "";
 
-  constructor(log: TxLog, clock = systemClock) {
+  constructor(log: TxLog) {
     this.#log = log;
-    this.#clock = clock;
   }
 
-  /** Resolves when the checkpoints in the stores, the log, or its beginning, are not what they were, or `signal` is aborted. */
+  /** Resolves when the log, its first message or the checkpoints in `stores` differ from the last time, or `signal` is aborted. */
   async changed(stores: readonly CheckpointStore[], signal: AbortSignal): Promise<void> {
-    for (let looks = 0; await this.#clock.wait(backoffMs(looks, PAUSES), signal); looks += 1) {
+    for (let looks = 0; await systemClock.wait(backoffMs(looks, PAUSES), signal); looks += 1) {
       const found = await this.#look(stores);
       if (found !== undefined && found !== this.#seen) {
         this.#seen = found;
@@ -30,13 +29,7 @@ export class JoinPlaces {
     }
   }
 
-  async #lookAtLog(): Promise<string> {
-    if (!(await this.#log.exists())) return "no log";
-    const { first } = await this.#log.bounds();
-    return `log ${await this.#log.id()} ${first}`;
-  }
-
-  /** All that there is, as text; undefined where somebody does not answer. */
+  /** Undefined if the log or a store does not answer. */
   async #look(stores: readonly CheckpointStore[]): Promise<string | undefined> {
     try {
       const lines = [await this.#lookAtLog()];
@@ -50,5 +43,11 @@ export class JoinPlaces {
       if (isCairnError(error)) return undefined;
       throw error;
     }
+  }
+
+  async #lookAtLog(): Promise<string> {
+    if (!(await this.#log.exists())) return "no log";
+    const { first } = await this.#log.bounds();
+    return `log ${await this.#log.id()} ${first}`;
   }
 }
