@@ -10,28 +10,30 @@ import { trimLog } from "./plan-trim.ts";
 import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import { type LastVerified, startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-drill.ts";
 
-/** What the upkeep of one node works with; clock and randomness are the machine's when left out. */
+/** What {@link NodeUpkeep} works with. */
 export interface UpkeepParts {
   readonly system: System;
   readonly log: TxLog;
   readonly logId: string;
-  /** Where checkpoints are unpacked to be verified. */
+  /** Where checkpoints are unpacked for verification. */
   readonly stagingDir: string;
   readonly logger: Logger;
   readonly events: EventDispatcher;
   readonly onJudged?: VerifierParts["onJudged"];
+  /** Defaults to the system clock. */
   readonly clock?: Clock;
+  /** Defaults to `Math.random`. */
   readonly random?: () => number;
 }
 
-const SOONEST_TRIM_MS = 1_000;
-const LATEST_TRIM_MS = 3_600_000;
-/** Of what is kept by age, so that a log is never much longer than it has to be. */
-const TRIMS_A_KEEP = 20;
+const MIN_TRIM_PAUSE_MS = 1_000;
+const MAX_TRIM_PAUSE_MS = 3_600_000;
+/** How often the log is trimmed within `keep`, so that it is never much longer than it has to be. */
+const TRIMS_PER_KEEP = 20;
 
-/** What a ready node does beside following the log and saving checkpoints: the restore drill and the trimming of the log. */
+/** The restore drill of a ready node, requested verifications, and the trimming of the log. */
 export class NodeUpkeep {
-  /** The newest verification of this log's checkpoints as of the last drill, whoever did it. */
+  /** The newest verification of a checkpoint of this log, by any node, as of the last drill. */
   lastVerified: LastVerified | null = null;
   readonly #parts: UpkeepParts;
   readonly #clock: Clock;
@@ -46,7 +48,7 @@ export class NodeUpkeep {
     this.#startTrimming();
   }
 
-  /** Verifies a checkpoint now: the one of that name, or the log's newest. */
+  /** Verifies the checkpoint of that name, or the log's newest, now. */
   async verify(store: CheckpointStore, name: string | undefined): Promise<LastVerified> {
     const stop = new AbortController();
     const verifying = verifyForNode(this.#verifier(store), name, stop.signal);
@@ -65,7 +67,7 @@ export class NodeUpkeep {
     }
   }
 
-  /** Aborts what runs and waits for its end; afterwards nothing reads the log or writes to the staging directory. */
+  /** Aborts what is in progress and waits for it to end. Afterwards nothing reads the log or writes to the staging folder. */
   async stop(): Promise<void> {
     await Promise.all([...this.#works].map((work) => work.stop()));
   }
@@ -81,7 +83,7 @@ export class NodeUpkeep {
       onVerified: (last) => {
         this.lastVerified = last;
       },
-      onError: (error) => this.#tell("looking for a checkpoint to verify failed", error),
+      onError: (error) => this.#logError("looking for a checkpoint to verify failed", error),
     });
     this.#works.add(drill);
   }
@@ -89,8 +91,7 @@ export class NodeUpkeep {
   #verifier(store: CheckpointStore): VerifierParts {
     const { system, log, logId, stagingDir, events, onJudged } = this.#parts;
     const { kvProvider: provider, nodeId: node } = system;
-    const told = onJudged === undefined ? {} : { onJudged };
-    return { store, log, logId, provider, stagingDir, node, events, ...told };
+    return { store, log, logId, provider, stagingDir, node, events, ...(onJudged && { onJudged }) };
   }
 
   #startTrimming(): void {
@@ -99,7 +100,7 @@ export class NodeUpkeep {
     if (trim === undefined) return;
     const stores = restoreStores(checkpointer);
     const pause = (): number => {
-      const usual = Math.min(LATEST_TRIM_MS, Math.max(SOONEST_TRIM_MS, trim.keep / TRIMS_A_KEEP));
+      const usual = Math.min(MAX_TRIM_PAUSE_MS, Math.max(MIN_TRIM_PAUSE_MS, trim.keep / TRIMS_PER_KEEP));
       return jittered(usual, this.#random);
     };
     const work = async (): Promise<number> => {
@@ -112,12 +113,12 @@ export class NodeUpkeep {
     };
     const times = { firstDelay: pause(), retryDelay: pause };
     this.#works.add(
-      repeatWork(this.#clock, times, work, (error) => this.#tell("trimming the log failed", error)),
+      repeatWork(this.#clock, times, work, (error) => this.#logError("trimming the log failed", error)),
     );
   }
 
-  /** What failed as a work of the node was told as its event. */
-  #tell(what: string, error: unknown): void {
+  /** Logs an error, unless it was reported as the failure of a work. */
+  #logError(what: string, error: unknown): void {
     if (this.#parts.events.hasReported(error)) return;
     this.#parts.logger.error(errorFields(error), `${what}: ${errorMessage(error)}`);
   }
