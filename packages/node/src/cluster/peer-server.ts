@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { CairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeStatus, TxId } from "@cairn/client";
+import { Semaphore } from "../concurrency/semaphore.ts";
 import { asCairnError } from "../observe/failures.ts";
 import type { SendAnswer } from "../log/peer-channel.ts";
 import type { TxLog } from "../log/tx-log.ts";
@@ -53,10 +54,10 @@ export class PeerServer {
   readonly #logger: Logger;
   readonly #stop = new AbortController();
   #unsubscribe: () => void = () => {};
-  /** The end of the last question that takes turns; it never rejects. */
-  #work: Promise<void> = Promise.resolve();
-  /** The end of the last rebuild, which alone closing waits for; it never rejects. */
-  #checking: Promise<void> = Promise.resolve();
+  /** Held while an index is read through or rebuilt for a question. */
+  readonly #working = new Semaphore();
+  /** The last rebuild. Closing waits for it, since nothing else ends it. */
+  #checking: Promise<unknown> = Promise.resolve();
   #comparing = 0;
   /** Questions that take turns and are not answered yet. */
   #waiting = 0;
@@ -94,7 +95,7 @@ export class PeerServer {
   async close(): Promise<void> {
     this.#unsubscribe();
     this.#stop.abort(new CairnError("NOT_READY", "The node is stopping.", { hint: "Ask another node." }));
-    await this.#checking;
+    await Promise.allSettled([this.#checking]);
   }
 
   async #answer(question: Question, send: SendAnswer): Promise<void> {
@@ -148,9 +149,12 @@ export class PeerServer {
       reply({ working });
       // Before its turn: a transaction that comes late must not hold up other questions.
       if (question.ask === "digest") await this.#actions.reached(question.txId, question.waitMs);
-      const result = this.#work.then(async () => await this.#perform(question, onWork));
-      this.#work = settled(result);
-      reply(await result);
+      const release = await this.#working.acquire();
+      try {
+        reply(await this.#perform(question, onWork));
+      } finally {
+        release();
+      }
     } finally {
       this.#waiting -= 1;
       clearInterval(timer);
@@ -163,12 +167,7 @@ export class PeerServer {
     const { log, txId } = question;
     if (question.ask === "digest") return { digest: await this.#actions.digestAt(log, txId) };
     const check = this.#actions.check(log, txId, signal, onWork);
-    this.#checking = settled(check);
+    this.#checking = check;
     return { check: await check };
   }
-}
-
-/** When work has ended, however it did: its outcome is told to who asked for it. */
-async function settled(work: Promise<unknown>): Promise<void> {
-  await Promise.allSettled([work]);
 }

@@ -1,10 +1,11 @@
 import type { NodeStatus } from "@cairn/client";
-import { type CairnError, isCairnError } from "@cairn/kv";
+import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import { coalesced } from "../concurrency/coalesced.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { System } from "../api/system.ts";
-import { uncoveredBeginning } from "../upkeep/uncovered-beginning.ts";
+import type { LogBounds } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
 
 /**
@@ -75,4 +76,31 @@ export class LogWatch {
 /** What is told once: a setting with its value, but not each message more that is gone. */
 function kindOf({ code, message }: CairnError): string {
   return code === "LOG_UNSAFE" ? message : code;
+}
+
+/**
+ * `LOG_TRIMMED` when the log has lost its beginning and no checkpoint in `stores` holds it and agrees with what is left: Cairn trims nothing
+ * that none holds, so somebody else removed it, or the checkpoint. Undefined where all is well. Rejects where a store does not answer.
+ */
+async function uncoveredBeginning(
+  log: { readonly name: string; readonly id: string; readonly bounds: LogBounds },
+  stores: readonly CheckpointStore[],
+): Promise<CairnError | undefined> {
+  const { first } = log.bounds;
+  if (first <= 1) return undefined;
+  for (const store of stores) {
+    const { checkpoints } = await listCheckpoints(store);
+    // Its last message has to be there still, so that the index in it can be compared with the log.
+    const covers = checkpoints.some(
+      ({ log: of, anchor }) => of.id === log.id && anchor.txId - of.offset >= first,
+    );
+    if (covers) return undefined;
+  }
+  return new CairnError(
+    "LOG_TRIMMED",
+    `The log "${log.name}" begins at message ${first}, and no checkpoint that this node knows of holds what came before: a node without an index cannot join.`,
+    {
+      hint: "cairn checkpoint create at a ready node saves one now. Cairn itself trims only what a verified checkpoint holds: look for who purges the stream, for its settings that remove messages, and for who removes checkpoints.",
+    },
+  );
 }

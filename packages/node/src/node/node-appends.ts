@@ -10,7 +10,7 @@ import { storedInTime } from "../log/stored-in-time.ts";
 import { submitBarrier, submitTransaction } from "../log/submit-transaction.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
-import { notReady } from "./node-status.ts";
+import { notReady } from "../api/not-ready.ts";
 import { sameHistory } from "./same-history.ts";
 
 /** Turns of the event loop before a barrier. With two, half of 32 connections missed the barrier of the others each time (bench row latest). */

@@ -6,6 +6,7 @@ import type { System } from "../api/system.ts";
 import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
+import type { ComparedNode } from "../cluster/compared-node.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { IndexPosition } from "../index/index-position.ts";
 import type { IndexStore } from "../index/index-store.ts";
@@ -60,7 +61,7 @@ export interface LifeParts {
  * 5. Stopping is final: no other phase follows, and no service starts.
  * 6. No other class changes this state.
  */
-export class NodeLife {
+export class NodeLife implements ComparedNode {
   readonly position = new IndexPosition();
   readonly observation: NodeObservation;
   /** The log's name in the configuration; null if only the log knows it. */

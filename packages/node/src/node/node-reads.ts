@@ -15,7 +15,7 @@ import {
 } from "../api/node-api.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
 import type { NodeLife } from "./node-life.ts";
-import { notReady } from "./node-status.ts";
+import { notReady } from "../api/not-ready.ts";
 import { ReadPlace } from "./read-place.ts";
 import { documentKey } from "../text/document-key.ts";
 import type { Watch, WatchQuery } from "../watch/watch-event.ts";

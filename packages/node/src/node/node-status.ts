@@ -1,5 +1,5 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Chains, NodeStatus, Phase } from "@cairn/client";
 import type { LastResults } from "../observe/last-results.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
@@ -27,17 +27,6 @@ export interface StatusParts {
   readonly services: ReadyServices | undefined;
   readonly observation: { readonly lastResults: LastResults };
   readonly failure: CairnError | undefined;
-}
-
-/** `NOT_READY`, with why, for what a node in this state cannot do. */
-export function notReady({ phase, failure }: Pick<StatusParts, "phase" | "failure">): CairnError {
-  const state = phase === "failed" ? "failed" : `is ${phase}`;
-  const why = failure === undefined ? state : `${state}: ${failure.message.replace(/\.$/, "")}`;
-  return new CairnError("NOT_READY", `The node ${why}.`, {
-    hint:
-      failure?.hint ??
-      "cairn status --wait PT30S waits until it is ready; over HTTP /health/ready answers 200 then, and ?stale=true reads what is there.",
-  });
 }
 
 /** How long /status waits for the log's answer before it says that the log cannot be reached. */

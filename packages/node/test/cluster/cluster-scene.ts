@@ -8,6 +8,7 @@ import { type CairnNode, runNode, type RunOptions } from "../../src/node/node.ts
 import { checkedVersion, decodeVersion, encodeVersion } from "../../src/index/rows/version-values.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import type { System } from "../../src/api/system.ts";
+import { FaultyTxLog, type TxLogFaults } from "../../testing/faulty-tx-log.ts";
 import { LogFold } from "../../testing/log-fold.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
@@ -61,6 +62,21 @@ export class ClusterScene {
     const node = await this.start(id, options);
     await node.ready;
     return node;
+  }
+
+  /** A ready node over HTTP that gets messages of the log only while `faults.stalled` is false. */
+  async withheld(id: string): Promise<{ readonly node: CairnNode; readonly faults: TxLogFaults }> {
+    const logs: FaultyTxLog[] = [];
+    const openTxLog: System["openTxLog"] = async ({ signal }) => {
+      const log = new FaultyTxLog(await openNatsTxLog({ servers: [this.nats.url], signal }));
+      logs.push(log);
+      return log;
+    };
+    const http = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
+    const node = await this.ready(id, { parts: { openTxLog, http } });
+    const [log] = logs;
+    if (log === undefined) throw new Error("no log was opened");
+    return { node, faults: log.faults };
   }
 
   async stop(node: CairnNode): Promise<void> {

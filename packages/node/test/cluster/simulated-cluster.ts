@@ -11,7 +11,7 @@ import { INDEX_VERSION } from "../../src/index/rows/index-state.ts";
 import { documentRowKey } from "../../src/index/rows/row-keys.ts";
 import type { PeerChannel, SendAnswer } from "../../src/log/peer-channel.ts";
 import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
-import { OnePast } from "../../src/node/one-past.ts";
+import { OnePast } from "../../src/cluster/one-past.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../src/transactions/transaction-codec.ts";
 import { seededRandom } from "../faults/seeded-log.ts";
 import { MemoryNode } from "../http/memory-node.ts";

@@ -1,9 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { CairnClient } from "@cairn/client";
 import type { NodeApi, ReadOptions } from "../../src/api/node-api.ts";
-import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
-import type { CairnNode } from "../../src/node/node.ts";
-import { FaultyTxLog, type TxLogFaults } from "../../testing/faulty-tx-log.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { cairn } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
@@ -20,21 +17,6 @@ const firstOf = async (items: AsyncIterable<unknown>): Promise<unknown> => {
   for await (const item of items) return item;
   return undefined;
 };
-
-/** A ready node of which the test can keep what comes from the log. */
-async function withheld(): Promise<{ node: CairnNode; faults: TxLogFaults }> {
-  const logs: FaultyTxLog[] = [];
-  const openTxLog = async ({ signal }: { signal: AbortSignal }): Promise<FaultyTxLog> => {
-    const log = new FaultyTxLog(await openNatsTxLog({ servers: [scene.nats.url], signal }));
-    logs.push(log);
-    return log;
-  };
-  const http = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
-  const node = await scene.ready("b", { parts: { openTxLog, http } });
-  const [log] = logs;
-  if (log === undefined) throw new Error("no log was opened");
-  return { node, faults: log.faults };
-}
 
 const messages = async (): Promise<number> =>
   await NatsOperator.at(scene.nats.url, async (nats) => (await nats.info()).state.messages);
@@ -62,7 +44,7 @@ describe("a linearizable read", () => {
     "of %s waits for what another node acknowledged, though its own node is behind",
     async (_, read) => {
       const writer = await scene.ready("a");
-      const { node, faults } = await withheld();
+      const { node, faults } = await scene.withheld("b");
       await node.await((await writer.submit({ ops: [["put", "things", "default/k1", "old"]] })).txId);
       faults.stalled = true;
       const { txId } = await writer.submit({
@@ -90,7 +72,7 @@ describe("a linearizable read", () => {
 
   it("is asked for over HTTP, by the client and on the command line", async () => {
     const writer = await scene.ready("a");
-    const { node, faults } = await withheld();
+    const { node, faults } = await scene.withheld("b");
     const urls = node.url ?? "";
     const client = new CairnClient({ urls, readYourWrites: false });
     faults.stalled = true;

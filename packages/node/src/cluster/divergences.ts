@@ -3,17 +3,17 @@ import { CairnError, errorMessage, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeStatus, TxId } from "@cairn/client";
 import type { ComparePast, OtherPast } from "../checkpoints/compare-past.ts";
-import type { Turn } from "../cluster/announce-chains.ts";
+import type { Turn } from "./announce-chains.ts";
 import { compareChains, type Divergence } from "../index/chains/compare-chains.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { isoTime } from "../text/iso-time.ts";
-import type { NodeLife } from "./node-life.ts";
+import type { ComparedNode } from "./compared-node.ts";
 import type { SelfCheck } from "./self-check.ts";
 
 /** What {@link Divergences} work with. */
 export interface DivergenceParts {
-  readonly life: Pick<NodeLife, "index" | "agrees" | "suspect" | "halt">;
+  readonly life: Pick<ComparedNode, "index" | "agrees" | "suspect" | "halt">;
   readonly check: Pick<SelfCheck, "check">;
   readonly logger: Logger;
   readonly clock: Clock;

@@ -10,16 +10,16 @@ import {
   type OwnChains,
   type SayParts,
   whoIs,
-} from "../cluster/announce-chains.ts";
-import type { PeerChains } from "../cluster/peer-messages.ts";
+} from "./announce-chains.ts";
+import type { PeerChains } from "./peer-messages.ts";
 import type { RepeatedWork } from "../concurrency/repeated-work.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { type DivergenceParts, Divergences } from "./divergences.ts";
-import type { NodeLife } from "./node-life.ts";
+import type { ComparedNode } from "./compared-node.ts";
 
 /** What {@link OnePast} works with. */
 export interface OnePastParts extends Pick<DivergenceParts, "check"> {
-  readonly life: DivergenceParts["life"] & Pick<NodeLife, "phase" | "log" | "position">;
+  readonly life: DivergenceParts["life"] & Pick<ComparedNode, "phase" | "log" | "position">;
   readonly node: string;
   /** Random, of this start of the node. */
   readonly instance: string;

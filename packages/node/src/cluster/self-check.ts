@@ -3,14 +3,14 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { TxId } from "@cairn/client";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
-import type { NodeLife } from "./node-life.ts";
-import { notReady } from "./node-status.ts";
+import type { ComparedNode } from "./compared-node.ts";
+import { notReady } from "../api/not-ready.ts";
 import type { System } from "../api/system.ts";
-import type { PeerChains } from "../cluster/peer-messages.ts";
+import type { PeerChains } from "./peer-messages.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { linkBefore } from "../index/chains/chain-window.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
-import type { CheckOutcome, OnWork } from "../cluster/peer-server.ts";
+import type { CheckOutcome, OnWork } from "./peer-server.ts";
 import { Semaphore } from "../concurrency/semaphore.ts";
 import { rebuildIndex } from "../replay/rebuild-index.ts";
 
@@ -24,7 +24,7 @@ interface CheckRequest {
 /** One node's index at a transaction: its digest, and whether a rebuild out of the log gives the same. */
 export class SelfCheck {
   readonly #system: System;
-  readonly #life: NodeLife;
+  readonly #life: ComparedNode;
   readonly #logger: Logger;
   readonly #directory: IndexDirectory;
   /** Beside `staging/`, which every joining sweeps. */
@@ -32,7 +32,7 @@ export class SelfCheck {
   /** Rebuilds share a folder. */
   readonly #rebuilding = new Semaphore();
 
-  constructor(system: System, directory: IndexDirectory, life: NodeLife, logger: Logger) {
+  constructor(system: System, directory: IndexDirectory, life: ComparedNode, logger: Logger) {
     this.#system = system;
     this.#life = life;
     this.#logger = logger;
