@@ -114,6 +114,38 @@ export class ClusterScene {
     return await NatsOperator.at(this.nats.url, async (nats) => await LogFold.of(nats.messages(), upTo));
   }
 
+  /** Copies the files of the log's server, for {@link rollBackLog}. */
+  async copyLog(): Promise<void> {
+    await this.#whileStopped(async () => await cp(this.#logFiles, this.#logCopy, { recursive: true }));
+  }
+
+  /** Puts the log's server back to the state of the last {@link copyLog}. */
+  async rollBackLog(): Promise<void> {
+    await this.#whileStopped(async () => {
+      await rm(this.#logFiles, { recursive: true });
+      await cp(this.#logCopy, this.#logFiles, { recursive: true });
+    });
+  }
+
+  /** Removes everything that the log's server has stored. */
+  async loseLog(): Promise<void> {
+    await this.#whileStopped(async () => await rm(this.#logFiles, { recursive: true }));
+  }
+
+  get #logFiles(): string {
+    return path.join(this.folder, "nats");
+  }
+
+  get #logCopy(): string {
+    return path.join(this.folder, "nats-copy");
+  }
+
+  async #whileStopped(change: () => Promise<void>): Promise<void> {
+    await this.nats.stop();
+    await change();
+    await this.nats.start();
+  }
+
   /** Another place with a copy of a stopped node's index. */
   async copyIndex(from: string, to: string): Promise<void> {
     await cp(this.dbDir(from), this.dbDir(to), { recursive: true });

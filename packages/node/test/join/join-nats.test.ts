@@ -1,63 +1,25 @@
-import { cp, mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { connect } from "nats";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type CairnNode, runNode } from "../../src/node/node.ts";
-import type { OnLogMismatch, System } from "../../src/api/system.ts";
-import { quietSystem } from "../support/quiet-system.ts";
-import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
-import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import type { OnLogMismatch } from "../../src/api/system.ts";
+import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 
-let folder = "";
-let nats: NatsTestServer;
-let nodes: CairnNode[] = [];
+let scene: ClusterScene;
 beforeEach(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), "cairn-join-"));
-  nats = await startNatsServer({ storeDir: path.join(folder, "nats") });
+  scene = await ClusterScene.open();
 });
-afterEach(async () => {
-  await Promise.all(nodes.map((node) => node.close()));
-  nodes = [];
-  await nats.close();
-  await rm(folder, { recursive: true, force: true });
-});
+afterEach(() => scene.close());
 
 const DEFAULT: OnLogMismatch = { regressed: "rebuild", different: "halt" };
 
-const openTxLog: System["openTxLog"] = async ({ signal }) =>
-  await openNatsTxLog({ servers: [nats.url], signal });
-
-async function start(id: string, onLogMismatch = DEFAULT): Promise<CairnNode> {
-  const node = await runNode({ ...quietSystem({ folder, nodeId: id, openTxLog }), onLogMismatch });
-  nodes.push(node);
-  return node;
-}
-
-async function started(id: string, onLogMismatch = DEFAULT): Promise<CairnNode> {
-  const node = await start(id, onLogMismatch);
-  await node.ready;
-  return node;
-}
-
-async function put(node: CairnNode, from: number, to: number, value: string): Promise<void> {
-  for (let n = from; n < to; n += 1) {
-    const { txId } = await node.submit({ ops: [["put", "things", `default/k${n}`, value]] });
-    await node.await(txId);
-  }
-}
+const start = (id: string, onLogMismatch = DEFAULT) => scene.start(id, { parts: { onLogMismatch } });
+const started = (id: string, onLogMismatch = DEFAULT) => scene.ready(id, { parts: { onLogMismatch } });
 
 async function failureOf(node: CairnNode): Promise<string | undefined> {
   await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 30_000 });
   return (await node.status()).failure?.code;
-}
-
-/** The log's server as it was before: its store is put back to a copy. */
-async function rollBack(copy: string): Promise<void> {
-  await nats.stop();
-  await rm(path.join(folder, "nats"), { recursive: true });
-  await cp(copy, path.join(folder, "nats"), { recursive: true });
-  await nats.start();
 }
 
 describe("joining a log on NATS", () => {
@@ -77,9 +39,9 @@ describe("joining a log on NATS", () => {
   it("goes on through a server that is killed and started again, and loses nothing", async () => {
     const node = await started("a");
     await put(node, 0, 20, "before");
-    await nats.kill();
+    await scene.nats.kill();
     const submitted = node.submit({ ops: [["put", "things", "default/late", 1]] });
-    await nats.start();
+    await scene.nats.start();
     const { txId } = await submitted;
     await node.await(txId);
     await put(node, 20, 40, "after");
@@ -92,13 +54,11 @@ describe("joining a log on NATS", () => {
     const a = await started("a");
     await put(a, 0, 10, "kept");
     await a.checkpoint().done;
-    await nats.stop();
-    await cp(path.join(folder, "nats"), path.join(folder, "nats-copy"), { recursive: true });
-    await nats.start();
+    await scene.copyLog();
     await put(a, 10, 20, "lost");
     await a.checkpoint().done;
     await a.close();
-    await rollBack(path.join(folder, "nats-copy"));
+    await scene.rollBackLog();
     // Another node has gone on meanwhile: the same positions hold other messages.
     const b = await started("b");
     expect((await b.status()).join.skipped).toMatchObject([{ code: "LOG_REGRESSED" }]);
@@ -116,11 +76,9 @@ describe("joining a log on NATS", () => {
   it("notices while it runs that the log is another history, and never serves it as its own", async () => {
     const a = await started("a");
     await put(a, 0, 10, "kept");
-    await nats.stop();
-    await cp(path.join(folder, "nats"), path.join(folder, "nats-copy"), { recursive: true });
-    await nats.start();
+    await scene.copyLog();
     await put(a, 10, 20, "lost");
-    await rollBack(path.join(folder, "nats-copy"));
+    await scene.rollBackLog();
     await vi.waitFor(async () => expect((await a.status()).join.movedAside).toHaveLength(1), {
       timeout: 30_000,
     });
@@ -133,14 +91,12 @@ describe("joining a log on NATS", () => {
   it("halts when the regressed log is not to be rebuilt from", async () => {
     const a = await started("a");
     await put(a, 0, 5, "kept");
-    await nats.stop();
-    await cp(path.join(folder, "nats"), path.join(folder, "nats-copy"), { recursive: true });
-    await nats.start();
+    await scene.copyLog();
     await put(a, 5, 10, "lost");
     await a.close();
-    await rollBack(path.join(folder, "nats-copy"));
+    await scene.rollBackLog();
     expect(await failureOf(await start("a", { ...DEFAULT, regressed: "halt" }))).toBe("LOG_REGRESSED");
-    expect(await readdir(path.join(folder, "a-index"))).not.toContain("quarantine");
+    expect(await readdir(path.join(scene.folder, "a-index"))).not.toContain("quarantine");
   });
 
   it("halts on an empty server when a checkpoint says that there was more, and makes no log there", async () => {
@@ -148,12 +104,10 @@ describe("joining a log on NATS", () => {
     await put(a, 0, 5, "x");
     await a.checkpoint().done;
     await a.close();
-    await nats.stop();
-    await rm(path.join(folder, "nats"), { recursive: true });
-    await nats.start();
+    await scene.loseLog();
     const b = await start("b");
     expect(await failureOf(b)).toBe("LOG_DIFFERENT");
-    const client = await connect({ servers: nats.url });
+    const client = await connect({ servers: scene.nats.url });
     try {
       expect(await (await client.jetstreamManager()).streams.names().next()).toEqual([]);
     } finally {
@@ -172,7 +126,7 @@ describe("joining a log on NATS", () => {
     await a.checkpoint().done;
     await put(a, 10, 12, "y");
     const digest = await a.digest();
-    const client = await connect({ servers: nats.url });
+    const client = await connect({ servers: scene.nats.url });
     // Up to the checkpoint's last message, which stays.
     await (await client.jetstreamManager()).streams.purge("cairn", { seq: 11 });
     await client.close();
@@ -180,14 +134,14 @@ describe("joining a log on NATS", () => {
     expect(await b.digest()).toEqual(digest);
     expect((await b.status()).log).toMatchObject({ firstTxId: 11, lastTxId: 13 });
 
-    await rm(path.join(folder, "checkpoints"), { recursive: true });
+    await rm(path.join(scene.folder, "checkpoints"), { recursive: true });
     const c = await start("c");
     expect(await failureOf(c)).toBe("LOG_TRIMMED");
     const { failure } = await c.status();
     expect(failure?.message).toContain("before message 11");
     expect(failure?.hint).toContain("A ready node of this log can save one: cairn checkpoint create.");
     // Followed word by word, in a store that somebody has mounted again.
-    await mkdir(path.join(folder, "checkpoints"));
+    await mkdir(path.join(scene.folder, "checkpoints"));
     await put(a, 12, 13, "z");
     await a.checkpoint().done;
     await vi.waitFor(() => expect(c.phase).toBe("ready"), { timeout: 30_000, interval: 50 });
@@ -196,7 +150,7 @@ describe("joining a log on NATS", () => {
   });
 
   it("halts on a stream that is not a log of Cairn, and leaves it as it is", async () => {
-    const client = await connect({ servers: nats.url });
+    const client = await connect({ servers: scene.nats.url });
     const manager = await client.jetstreamManager();
     await manager.streams.add({ name: "cairn", subjects: ["cairn.tx"] });
     await client.jetstream().publish("cairn.tx", "hello");
