@@ -3,7 +3,7 @@ import type { NodeStatus, VerifiedSummary } from "@cairn/client";
 import type { LastResults } from "../observe/last-results.ts";
 import { isoTime } from "../text/iso-time.ts";
 
-/** What the checkpoints part of /status is made of. */
+/** The sources of the checkpoints part of /status. */
 export interface CheckpointParts {
   readonly checkpointer?: Checkpointer | undefined;
   readonly upkeep: { readonly lastVerified: VerifiedSummary | null } | undefined;
@@ -12,7 +12,7 @@ export interface CheckpointParts {
   readonly store?: CheckpointStore | undefined;
 }
 
-/** While no checkpointer runs. */
+/** The status while no checkpointer runs. */
 const NOTHING_KNOWN: CheckpointerStatus = {
   last: null,
   storeAhead: null,
@@ -28,7 +28,7 @@ export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpo
   const { lastResults } = observation;
   const status = checkpointer?.status() ?? NOTHING_KNOWN;
   const { storeAhead, nextCheckAt, running, warnings, lastFailure } = status;
-  // Until the checkpointer has looked at the store, the one restored is the newest that is known.
+  // Until the checkpointer has looked at the store, the restored one is the newest known.
   const last = status.last ?? report.restoredCheckpoint;
   const verified = upkeep?.lastVerified ?? null;
   const storeNow = Date.now() + (storeAhead ?? 0);
@@ -42,7 +42,7 @@ export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpo
         : {
             ...verified,
             ageMs: ageMs(verified.verifiedAt),
-            durationMs: verifyingTook(verified, lastResults),
+            durationMs: verificationMs(verified, lastResults),
           },
     lastDrill: lastResults.drill,
     nextCheckAt: nextCheckAt === null ? null : isoTime(nextCheckAt),
@@ -58,7 +58,7 @@ function findingsOf(store: CheckpointStore | undefined): NodeStatus["checkpoints
   return store === undefined || findings === undefined ? null : { location: store.location, ...findings };
 }
 
-/** Of a verification by another node only its mark is known. */
-function verifyingTook({ verifiedAt }: VerifiedSummary, { verified }: LastResults): number | null {
+/** Null for a verification by another node, of which only the mark is known. */
+function verificationMs({ verifiedAt }: VerifiedSummary, { verified }: LastResults): number | null {
   return verified?.verifiedAt === verifiedAt ? verified.durationMs : null;
 }

@@ -21,13 +21,12 @@ interface CheckRequest {
   readonly agreeAt: TxId | undefined;
 }
 
-/** One node's index at a transaction: its digest, and whether a rebuild out of the log gives the same. */
+/** Determines the digest and the chains of this node's index, and compares it with a rebuild from the log. */
 export class SelfCheck {
   readonly #system: System;
   readonly #life: ComparedNode;
   readonly #logger: Logger;
   readonly #directory: IndexDirectory;
-  /** Beside `staging/`, which every joining sweeps. */
   readonly #dir: string;
   /** Rebuilds share a folder. */
   readonly #rebuilding = new Semaphore();
@@ -40,12 +39,12 @@ export class SelfCheck {
     this.#dir = directory.layout.rebuild;
   }
 
-  /** Removes what a killed process left. */
+  /** Removes the rebuild that a killed process left. */
   async sweep(): Promise<void> {
     await this.#directory.sweepRebuild();
   }
 
-  /** The digest at a transaction that the index holds; applying goes on meanwhile. */
+  /** Returns the digest at a transaction that the index has, while applying continues. */
   async digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }> {
     const index = this.#indexOf(log);
     try {
@@ -58,7 +57,7 @@ export class SelfCheck {
     }
   }
 
-  /** `forgotten`: what is answered where the history does not tell it any more, and the chains have to do. */
+  /** Returns `forgotten`, if given, when the history no longer covers the transaction and the chains have to suffice. */
   async #digestAt(log: string, txId: TxId, forgotten: string | undefined): Promise<string> {
     try {
       return (await this.digestAt(log, txId)).digest;
@@ -68,7 +67,7 @@ export class SelfCheck {
     }
   }
 
-  /** The index in use, which has to be of the log with this id. */
+  /** Returns the index in use, which must be of the log with this id. */
   #indexOf(log: string): IndexStore {
     const { index, agrees } = this.#life;
     if (index === undefined || !agrees) throw notReady(this.#life);
@@ -76,7 +75,7 @@ export class SelfCheck {
     return index;
   }
 
-  /** The chains at a transaction, or at the link before it where that is not known any more. */
+  /** Returns the chains at a transaction, or at the link before it if they are no longer known. */
   async chainsAt(log: string, txId: TxId): Promise<PeerChains> {
     const index = this.#indexOf(log);
     try {
@@ -89,9 +88,9 @@ export class SelfCheck {
   }
 
   /**
-   * Rebuilds the index up to a transaction out of the log and compares. An index that differs is not the log's: the node leaves it at
-   * once and goes on from the rebuilt one. Nobody's word is taken for it. `agreeAt`, where given, is the last transaction of a checkpoint
-   * that may be begun with where the log does not reach back to its beginning.
+   * Rebuilds the index up to a transaction from the log and compares the two. If they differ, the node leaves its index at once and
+   * continues from the rebuilt one. No claim of another node is trusted. `agreeAt`: if the log no longer has its beginning, the rebuild may
+   * begin from a checkpoint up to this transaction.
    */
   async check(
     log: string,
@@ -111,10 +110,10 @@ export class SelfCheck {
 
   async #check(log: string, { txId, signal, onWork, agreeAt }: CheckRequest): Promise<CheckOutcome> {
     const { index, log: txLog, agrees: isInUse } = this.#life;
-    // Of an index that is being left, the one that takes its place may lie in the folder of rebuilds.
+    // While an index is being left, its replacement may be in the folder of rebuilds.
     if (index === undefined || txLog === undefined || !isInUse) throw notReady(this.#life);
     const { nodeId, kvProvider } = this.#system;
-    // Now, since a rebuild takes long, and only the newest are known.
+    // Read now, because a rebuild takes long and only the newest chains are known.
     const own = await index.chainsAt(txId);
     let placed = false;
     try {
@@ -128,16 +127,16 @@ export class SelfCheck {
         signal,
         onProgress: onWork,
       });
-      const samePast = own === undefined || isDeepStrictEqual(own, rebuilt.chains);
+      const isSamePast = own === undefined || isDeepStrictEqual(own, rebuilt.chains);
       const digest = await this.#digestAt(log, txId, own === undefined ? undefined : rebuilt.digest);
-      const agrees = digest === rebuilt.digest && samePast;
+      const agrees = digest === rebuilt.digest && isSamePast;
       const outcome = { txId, digest, rebuilt: rebuilt.digest, basis: rebuilt.basis, agrees };
       if (agrees) {
         this.#logger.info({ txId, digest, basis: rebuilt.basis }, "the index agrees with a rebuild");
         return outcome;
       }
-      const error = notTheLogs(outcome);
-      // Should the process end before the index is moved aside, the next one must not serve it either.
+      const error = wrongIndex(outcome);
+      // If the process ends before the index is moved aside, the next start must not serve it either.
       if (kvProvider.persistent && index === this.#life.index) await this.#directory.distrust(error);
       placed = this.#life.replace(index, error, kvProvider.persistent ? rebuilt.live : undefined);
       return outcome;
@@ -147,15 +146,15 @@ export class SelfCheck {
   }
 }
 
-function notTheLogs({ txId, digest, rebuilt, basis }: CheckOutcome): CairnError {
+function wrongIndex({ txId, digest, rebuilt, basis }: CheckOutcome): CairnError {
   const difference =
     digest === rebuilt
-      ? `the index has the same documents as one rebuilt from ${basis}, but transactions that came to something else`
+      ? `the index has the same documents as one rebuilt from ${basis}, but different outcomes of transactions`
       : `the index has the digest ${digest}; rebuilt from ${basis}, it has ${rebuilt}`;
   return new CairnError("INDEX_CORRUPT", `At transaction ${txId} ${difference}.`, {
     hint:
-      "The node moved its index aside and goes on from a rebuilt one. Checkpoints that it made before may hold the same: " +
-      "save a new one (cairn checkpoint create) and remove those. Look at its disk and memory.",
+      "The node moved its index aside and continues from a rebuilt one. Checkpoints that it made before may have the same fault: " +
+      "save a new one (cairn checkpoint create) and remove those. Check its disk and memory.",
   });
 }
 

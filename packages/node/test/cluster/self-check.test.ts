@@ -138,7 +138,7 @@ describe("a node that is asked to compare itself with the log", () => {
     const asked = await peer("a");
     const other = { ...asked, instance: "another" };
     const { error } = await askCheck(channel(), other, { log: logId(asked), txId }, SOON);
-    expect(error?.message).toContain("fell silent");
+    expect(error?.message).toContain("stopped responding");
     const digests = await askDigests(channel(), [asked], { log: "another", txId, waitMs: 100 }, LONG);
     expect(digests.get(asked.instance)?.error).toMatchObject({ code: "LOG_DIFFERENT" });
   });
