@@ -1,7 +1,6 @@
 export * from "./errors/errors.ts";
 /** What each error of the operating system asks for. */
 export * from "./errors/system-errors.ts";
-export { type Backoff, backoffMs } from "./concurrency/backoff.ts";
 export { diskError } from "./disk/disk-error.ts";
 export { makeFolder } from "./disk/make-folder.ts";
 export { syncFile, syncFolder } from "./disk/sync-folder.ts";

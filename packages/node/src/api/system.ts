@@ -3,7 +3,7 @@ import type { KvProvider } from "@cairn/kv";
 import type { Policies } from "@cairn/client";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** What a node does when its log is not the one that its index was built from. `regressed`: same log id; `different`: another. */
+/** What a node does if its log is not the one that its index was built from: `regressed` for the same log id, `different` for another. */
 export interface OnLogMismatch {
   readonly regressed: "rebuild" | "halt";
   readonly different: "rebuild" | "halt";
@@ -11,49 +11,49 @@ export interface OnLogMismatch {
 
 /** How a node trims its log. */
 export interface TrimPolicy {
-  /** Messages younger than this stay (ms). */
+  /** Messages younger than this are kept (ms). */
   readonly keep: number;
 }
 
 /** HTTP server parameters, validated. */
 export interface HttpOptions {
-  /** The address to listen at. */
+  /** The address to listen on. */
   readonly host: string;
-  /** 0: any free one. */
+  /** 0: any free port. */
   readonly port: number;
-  /** What all requests but those of /health must carry; nothing is asked when left out. */
+  /** Optional; the token that all requests except those of /health must have. */
   readonly authToken?: string;
-  /** Bytes. */
+  /** The largest request body in bytes. */
   readonly maxBody: number;
-  /** Origins whose pages may ask, such as `https://dash.example`; none when left out. */
+  /** Origins whose pages may send requests, such as `https://dash.example`; defaults to none. */
   readonly corsOrigins?: readonly string[];
-  /** Names besides those of this machine that a request may be addressed to, where there is neither token nor outside address. */
+  /** Host names, besides those of this machine, that requests may be addressed to without a token on a local address. */
   readonly allowedHosts?: readonly string[];
-  /** How long a node that is told to stop goes on answering, while it says that it is not ready; milliseconds, 0 when left out. */
+  /** How long a stopping node still answers while it reports that it is not ready (ms); defaults to 0. */
   readonly drainMs?: number;
 }
 
-/** A node's parts, made from its configuration and not yet started: nothing was opened, created or deleted. */
+/** The parts of a node, made from its configuration and not yet started: nothing was opened, created or deleted. */
 export interface System {
   readonly nodeId: string;
-  /** `cairn/node` `dir`, absolute. */
+  /** `dir` of `cairn/node`, absolute. */
   readonly dir: string;
-  /** Opens the log; LOG_UNREACHABLE is worth trying again. */
+  /** Opens the log. After LOG_UNREACHABLE another try may succeed. */
   readonly openTxLog: (context: { readonly signal: AbortSignal }) => Promise<TxLog>;
-  /** The log's name, where the configuration says it. */
+  /** The log's name, if the configuration has it. */
   readonly logName?: string;
   readonly onLogMismatch: OnLogMismatch;
-  /** Nothing is trimmed when left out. */
+  /** Optional; without it nothing is trimmed. */
   readonly trim?: TrimPolicy;
   readonly kvProvider: KvProvider;
-  /** Absolute; holds live/, staging/, capture/, quarantine/. */
+  /** The db-dir, absolute. */
   readonly dbDir: string;
-  /** About how often all tables of the index are compared with their checksums while the node is ready (ms); never when left out. */
+  /** The period of scrubs (ms); without it there are none. */
   readonly scrubEvery?: number;
-  /** No checkpoints are saved, nor looked for, when undefined. */
+  /** If undefined, checkpoints are neither saved nor restored. */
   readonly checkpointer: CheckpointerOptions | undefined;
-  /** Nothing is served when undefined. */
+  /** If undefined, there is no HTTP server. */
   readonly http: HttpOptions | undefined;
-  /** To set where the log has none. */
+  /** Policies to set if the log has none. */
   readonly policies?: Policies;
 }

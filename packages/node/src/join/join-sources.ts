@@ -1,5 +1,5 @@
-import { CHECKPOINT_PREFIX, type CheckpointStore, systemClock } from "@cairn/checkpoint";
-import { backoffMs, isCairnError } from "@cairn/kv";
+import { backoffMs, CHECKPOINT_PREFIX, type CheckpointStore, systemClock } from "@cairn/checkpoint";
+import { isCairnError } from "@cairn/kv";
 import type { TxLog } from "../log/tx-log.ts";
 
 /** Each look lists every store once. */

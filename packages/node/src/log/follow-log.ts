@@ -1,5 +1,5 @@
-import { systemClock } from "@cairn/checkpoint";
-import { backoffMs, type CairnError, isCairnError } from "@cairn/kv";
+import { backoffMs, systemClock } from "@cairn/checkpoint";
+import { type CairnError, isCairnError } from "@cairn/kv";
 import { type Anchor, anchorOf, checkAnchor, gap, otherMessage, trimmed, vanished } from "./anchor.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { LogMessage, TxLog } from "./tx-log.ts";
@@ -66,8 +66,8 @@ export async function* followLog(
     }
     failures = follower.lastPosition > before ? 0 : failures + 1;
     // Doubled up to the limit, and random by half, so that nodes do not all return at the same moment.
-    const pause = backoffMs(failures, { firstMs: FIRST_BACKOFF_MS, maxMs: maxBackoffMs });
-    await systemClock.wait(pause * (0.5 + 0.5 * random()), signal);
+    const pause = backoffMs(failures, { firstMs: FIRST_BACKOFF_MS, maxMs: maxBackoffMs }, random());
+    await systemClock.wait(pause, signal);
   }
 }
 

@@ -1,4 +1,5 @@
-import { backoffMs, type CairnError, type ErrorCode, systemCauseOf } from "@cairn/kv";
+import { backoffMs } from "@cairn/checkpoint";
+import { type CairnError, type ErrorCode, systemCauseOf } from "@cairn/kv";
 
 /**
  * What a node does after an error ended its joining or following.

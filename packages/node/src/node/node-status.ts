@@ -13,13 +13,13 @@ import type { ReadyServices } from "./following.ts";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
 import { VERSION } from "../api/version.ts";
 
-/** The parts of a node that /status tells of, as they are now. */
+/** The parts of a node that /status reports, as they are now. */
 export interface StatusParts {
   readonly phase: Phase;
-  /** Otherwise while the node drains. */
+  /** Differs from `phase` while the node drains. */
   readonly reportedPhase: Phase;
   readonly log: TxLog | undefined;
-  /** As the configuration has it; null where only the log knows. */
+  /** The log's name in the configuration; null if only the log knows it. */
   readonly logName: string | null;
   readonly identity: LogIdentity | undefined;
   readonly index: IndexStore | undefined;
@@ -29,10 +29,10 @@ export interface StatusParts {
   readonly failure: CairnError | undefined;
 }
 
-/** How long /status waits for the log's answer before it says that the log cannot be reached. */
+/** How long /status waits for the log before it reports the log as unreachable. */
 const LOG_ANSWER_MS = 2_000;
 
-/** GET /status. Asks the log for its bounds; everything else is at hand. */
+/** Returns GET /status. Asks the log for its bounds; everything else is known. */
 export async function nodeStatus(
   node: string,
   parts: StatusParts,
@@ -44,11 +44,11 @@ export async function nodeStatus(
     Pick<NodeStatus["index"], "divergence"> & { readonly logWarnings: NodeStatus["log"]["warnings"] },
   store?: CheckpointStore,
 ): Promise<NodeStatus> {
-  // Of one instant: what is asked below may last, and a failed node always says why.
+  // Read at one instant, before anything is awaited, so that a failed node always has its failure.
   const { reportedPhase: phase, index, identity, report, observation, failure } = parts;
   const { checkpointer, upkeep } = parts.services ?? {};
   const { reachable, exists, bounds, problem } = await lookAtLog(parts);
-  const isTold =
+  const isReported =
     problem === undefined || [failure, ...warnings].some((one) => one?.message === problem.message);
   const offset = identity?.birth?.offset ?? index?.state.log.offset ?? 0;
   const isEmpty = bounds === undefined || bounds.last < bounds.first;
@@ -65,7 +65,7 @@ export async function nodeStatus(
       lastTxId,
       reachable,
       exists,
-      warnings: isTold ? warnings : [...warnings, problem],
+      warnings: isReported ? warnings : [...warnings, problem],
     },
     index: {
       txId: state?.txId ?? null,
@@ -89,19 +89,19 @@ export async function nodeStatus(
   };
 }
 
-/** Where the chains are, and the newest link: what somebody needs to compare two nodes. */
+/** Returns the current chains and the newest link, with which two nodes can be compared. */
 async function newestChains(index: IndexStore | undefined): Promise<Chains> {
   if (index === undefined) return [];
   try {
     return (await index.chains()).slice(0, 2);
   } catch (error) {
-    // Closed meanwhile, or damaged: whoever reads it next says so.
+    // The index was closed meanwhile, or is damaged, which the next read reports.
     if (isCairnError(error, "NOT_READY") || isCairnError(error, "INDEX_CORRUPT")) return [];
     throw error;
   }
 }
 
-/** What a log says of its bounds; undefined when it does not within two seconds. `onUnreachable` is told why, where the log says so. */
+/** Returns the bounds of a log; undefined if it does not answer within two seconds. Passes `LOG_UNREACHABLE` to `onUnreachable`. */
 export async function askBounds(
   log: TxLog | undefined,
   onUnreachable?: (error: CairnError) => void,
@@ -119,13 +119,13 @@ export async function askBounds(
 
 interface LogLook extends Pick<NodeStatus["log"], "reachable" | "exists"> {
   readonly bounds?: LogBounds;
-  /** Why it does not answer. */
+  /** Why the log does not answer. */
   readonly problem?: NodeStatus["log"]["warnings"][number];
 }
 
-/** Whether the log answers and is there. What is not known is null: a log that is not begun yet, or was deleted, is no log out of reach. */
+/** Looks whether the log answers and exists; null means unknown. A log that was not created yet, or was deleted, is not unreachable. */
 async function lookAtLog({ log, failure }: Pick<StatusParts, "log" | "failure">): Promise<LogLook> {
-  // It is opened first of all, so that nothing but the log itself is in the way.
+  // Opening the log comes first, so only the log itself can be the obstacle.
   if (log === undefined) return { reachable: failure === undefined ? null : false, exists: null };
   try {
     const refusals: CairnError[] = [];
@@ -137,9 +137,9 @@ async function lookAtLog({ log, failure }: Pick<StatusParts, "log" | "failure">)
     const { code, message, hint = "" } = refusal;
     return { reachable: false, exists: null, problem: { code, message, hint } };
   } catch (error) {
-    // Whoever needs the log says why, and the status has that as `failure`.
+    // The error is reported where the log is used, and in the status as `failure`.
     if (!isCairnError(error)) throw error;
-    return { reachable: NO_LOG.has(error.code), exists: null };
+    return { reachable: ANSWERING_CODES.has(error.code), exists: null };
   }
 }
 
@@ -153,10 +153,10 @@ async function doesExist(log: TxLog): Promise<boolean | undefined> {
   }
 }
 
-/** Codes of a log that answers, and cannot be one of Cairn's. */
-const NO_LOG: ReadonlySet<string> = new Set(["CONFIG_INVALID", "LOG_DIFFERENT"]);
+/** Codes of a server that answers but has no usable log. */
+const ANSWERING_CODES: ReadonlySet<string> = new Set(["CONFIG_INVALID", "LOG_DIFFERENT"]);
 
-/** How large the index is, and what is wrong with its files. */
+/** Returns the size of the index, and a warning if files of it are missing. */
 export async function indexFiles(
   index: IndexStore | undefined,
 ): Promise<Pick<NodeStatus["index"], "bytes" | "warning">> {
@@ -167,7 +167,7 @@ export async function indexFiles(
     const { code, message, hint = "" } = missing;
     return { bytes, warning: { code, message, hint } };
   } catch (error) {
-    // Closed meanwhile, because the node builds it anew or stops.
+    // The index was closed meanwhile, because the node rebuilds it or stops.
     if (isCairnError(error, "NOT_READY")) return { bytes: null };
     throw error;
   }

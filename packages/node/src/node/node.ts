@@ -43,34 +43,34 @@ import type { Watch } from "../watch/watch-event.ts";
 import { closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
 import { checkpointResult, checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
 
-/** Requests under way may end in it: a node stops within 10 s. */
+/** How long requests in progress may take to end: a node stops within 10 s. */
 const HTTP_STOP_MS = 2_000;
-/** Of that, how long requests under way may wait for the index. */
-const LAST_WAITS_MS = 1_000;
+/** How much of that time they may wait for the index. */
+const INDEX_WAIT_AT_STOP_MS = 1_000;
 
-/** What {@link runNode} takes beside the system. */
+/** Options of {@link runNode}. */
 export interface RunOptions {
-  /** Silent by default. */
+  /** Defaults to a silent one. */
   readonly logger?: Logger;
-  /** Told the begin and the end of each checkpoint, restore, sweep, verification and trim, from the first on. */
+  /** Called at the begin and the end of each checkpoint round, restore, sweep, verification, scrub and trim. */
   readonly onEvent?: NodeEventListener;
   /** About how long from one comparison with the other nodes to the next (ms); for tests. */
   readonly compareEveryMs?: number;
-  /** When what does not move is named; for tests. */
+  /** When a stall is reported; for tests. */
   readonly stall?: ReportingParts["stall"];
 }
 
-/** A running node: {@link NodeApi}, when it became ready, and where its HTTP server listens. */
+/** A running node. */
 export interface CairnNode extends NodeApi {
   /** Resolves when the node is ready for the first time; rejects when it stops before. */
   readonly ready: Promise<void>;
-  /** Where to reach its HTTP server; undefined when none is configured. */
+  /** The address of its HTTP server; undefined if none is configured. */
   readonly url: string | undefined;
 }
 
 /**
- * Starts a node of a system; answers once its HTTP server is bound, so that health and progress are visible while it joins.
- * Rejects, and leaves nothing behind, with `INDEX_LOCKED` (another process has the db-dir), `DISK_FULL` or `PORT_IN_USE`.
+ * Starts a node of a system. Resolves once its HTTP server is bound, so that health and progress are visible while it joins. Throws
+ * `INDEX_LOCKED` (another process has the db-dir), `DISK_FULL` or `PORT_IN_USE`, and leaves nothing behind.
  */
 export async function runNode(system: System, { logger, ...options }: RunOptions = {}): Promise<CairnNode> {
   const directory = await IndexDirectory.acquire(system.dbDir).catch(notStarted);
@@ -84,7 +84,7 @@ export async function runNode(system: System, { logger, ...options }: RunOptions
   return node;
 }
 
-/** A node that runs goes on by itself once its disk has room; one that could not even take its folder has ended. */
+/** Changes the hint of `DISK_FULL`: a running node continues by itself once there is space, but one that could not start has ended. */
 function notStarted(error: unknown): never {
   if (!isCairnError(error, "DISK_FULL")) throw error;
   throw new CairnError("DISK_FULL", `The node did not start. ${error.message}`, {
@@ -123,7 +123,7 @@ class RunningNode implements CairnNode {
       this.#resolveReady = resolve;
       this.#rejectReady = reject;
     });
-    // Whoever does not wait for it must not be ended by it.
+    // A rejection that no caller awaits must not end the process.
     this.ready.catch(() => {});
     const observation = new NodeObservation(system, logger, onEvent);
     this.#life = new NodeLife({
@@ -265,13 +265,16 @@ class RunningNode implements CairnNode {
     await this.#closing;
   }
 
-  /** Goes on for a while, so that whoever shares requests out among nodes notices before this one is gone. */
+  /** Serves for a while longer, so that load balancers notice before the node is gone. */
   async #drain(): Promise<void> {
     const { drainMs = 0 } = this.#system.http ?? {};
     if (drainMs === 0 || this.#http === undefined || this.#life.phase !== "ready") return;
     this.#life.drain();
     this.#http.drain();
-    this.#logger.info({ drainMs }, "drains: it is not ready any more, and answers what still comes");
+    this.#logger.info(
+      { drainMs },
+      "draining: the node reports that it is not ready, and still answers requests",
+    );
     await delay(drainMs);
   }
 
@@ -281,8 +284,8 @@ class RunningNode implements CairnNode {
     this.#rejectReady(stopped);
     // Before HTTP closes, which waits for responses in progress: that of a watch never ends by itself.
     this.#life.beginStop(stopped);
-    // What was just submitted is indexed within moments, and whoever waits for more is not waited for.
-    const impatient = setTimeout(() => this.#life.position.fail(stopped), LAST_WAITS_MS);
+    // What was just submitted is indexed within moments; longer waits are ended.
+    const impatient = setTimeout(() => this.#life.position.fail(stopped), INDEX_WAIT_AT_STOP_MS);
     await this.#http?.close();
     clearTimeout(impatient);
     this.#life.position.fail(stopped);

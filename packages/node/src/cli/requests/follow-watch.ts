@@ -1,5 +1,5 @@
-import { systemClock } from "@cairn/checkpoint";
-import { backoffMs, CairnError, isCairnError } from "@cairn/kv";
+import { backoffMs, systemClock } from "@cairn/checkpoint";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import {
   type FollowedTransaction,

@@ -1,4 +1,4 @@
-import { backoffMs } from "@cairn/kv";
+import { backoffMs } from "@cairn/checkpoint";
 
 const PAUSES = { firstMs: 50, maxMs: 2_000 };
 
