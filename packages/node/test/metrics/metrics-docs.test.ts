@@ -3,8 +3,7 @@ import { fileURLToPath } from "node:url";
 import { ERROR_CODES } from "@cairn/kv";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { NodeMetrics } from "../../src/metrics/node-metrics.ts";
-import { processMetrics } from "../../src/metrics/process-metrics.ts";
+import { NodeMetrics, processMetrics } from "../../src/metrics/node-metrics.ts";
 import { parseSamples } from "./samples.ts";
 
 /** What a metric is, in the code or in the documentation. */
