@@ -7,7 +7,6 @@ import { indexSource } from "../checkpoints/index-source.ts";
 import type { RepeatedWork } from "../concurrency/repeated-work.ts";
 import { logOffset } from "../index/index-anchor.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import { TableCheck } from "../index/table-check.ts";
 import type { JoinReport } from "../join/join-report.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
@@ -51,6 +50,7 @@ export class Following {
   readonly #doubt = new AbortController();
   #services: ReadyServices | undefined;
   #isReplaying = true;
+  #awaitsCheck = false;
   #isLogAway = false;
 
   constructor(parts: FollowingParts) {
@@ -78,10 +78,13 @@ export class Following {
     const begin = index.state.txId;
     // Ready means caught up with the log as it was when the node joined.
     const goal = Math.max(identity.bounds.last + logOffset(identity, index.state), begin);
-    const tables = new TableCheck(index, {
-      progressed: (done, total) => report.advance("bytes", done, total),
-      failed: distrust,
-    });
+    // Until then damage in the tables of an earlier start could hide a row, which would be answered as one that never was.
+    const checked = index
+      .checked((done, total) => {
+        // Before, /status shows the progress of the replay.
+        if (this.#awaitsCheck) report.advance("bytes", done, total);
+      })
+      .catch(distrust);
     await indexLog({
       index,
       identity,
@@ -91,7 +94,7 @@ export class Following {
       signal: AbortSignal.any([signal, this.#doubt.signal]),
       goal,
       onProgress: (unit, done, total) => report.advance(unit, done, total),
-      onReady: () => void this.#readyOnceChecked(tables),
+      onReady: () => void this.#serveOnce(checked),
       onReadable: (isReadable) => {
         this.#isLogAway = !isReadable;
       },
@@ -111,11 +114,12 @@ export class Following {
     await services?.stop(options);
   }
 
-  async #readyOnceChecked(tables: TableCheck): Promise<void> {
-    const isWhole = await tables.whole();
+  async #serveOnce(checked: Promise<void>): Promise<void> {
     const { mayServe, onReady, distrust } = this.#parts;
+    this.#awaitsCheck = true;
+    await checked;
     try {
-      if (!isWhole || !mayServe()) return;
+      if (!mayServe()) return;
       this.#services = new ReadyServices(this.#parts);
       this.#isReplaying = false;
       onReady();

@@ -23,7 +23,7 @@ async function failureOf(node: CairnNode): Promise<string | undefined> {
 }
 
 describe("joining a log on NATS", () => {
-  it("several nodes that start on an empty server at once build the same index of one log", async () => {
+  it("builds the same index of one log on several nodes that start on an empty server at once", async () => {
     const all = await Promise.all(["a", "b", "c", "d"].map((id) => started(id)));
     const [first] = all;
     if (first === undefined) throw new Error("no node");
@@ -36,7 +36,7 @@ describe("joining a log on NATS", () => {
     }
   });
 
-  it("goes on through a server that is killed and started again, and loses nothing", async () => {
+  it("continues after the server was killed and restarted, and loses nothing", async () => {
     const node = await started("a");
     await put(node, 0, 20, "before");
     await scene.nats.kill();
@@ -50,7 +50,7 @@ describe("joining a log on NATS", () => {
     expect((await fresh.status()).index.documents).toBe(41);
   });
 
-  it("restores what agrees when the log lost its end, and keeps what only the old index knows", async () => {
+  it("restores a checkpoint that agrees when the log lost its end, and keeps the orphans of the old index", async () => {
     const a = await started("a");
     await put(a, 0, 10, "kept");
     await a.checkpoint().done;
@@ -73,7 +73,7 @@ describe("joining a log on NATS", () => {
     await expect(again.checkpoint().done).resolves.toMatchObject({ checkpoint: { txId: 26 } });
   });
 
-  it("notices while it runs that the log is another history, and never serves it as its own", async () => {
+  it("notices while it runs that the log has another history, and never serves that", async () => {
     const a = await started("a");
     await put(a, 0, 10, "kept");
     await scene.copyLog();
@@ -88,7 +88,7 @@ describe("joining a log on NATS", () => {
     expect((await a.status()).index.documents).toBe(10);
   });
 
-  it("halts when the regressed log is not to be rebuilt from", async () => {
+  it("halts on a regressed log if configured to", async () => {
     const a = await started("a");
     await put(a, 0, 5, "kept");
     await scene.copyLog();
@@ -99,7 +99,7 @@ describe("joining a log on NATS", () => {
     expect(await readdir(path.join(scene.folder, "a-index"))).not.toContain("quarantine");
   });
 
-  it("halts on an empty server when a checkpoint says that there was more, and makes no log there", async () => {
+  it("halts on an empty server when a checkpoint proves that there was a log, and creates none", async () => {
     const a = await started("a");
     await put(a, 0, 5, "x");
     await a.checkpoint().done;
@@ -120,7 +120,7 @@ describe("joining a log on NATS", () => {
     expect((await c.status()).index).toMatchObject({ documents: 1, txId: 2 });
   });
 
-  it("joins a trimmed log from a checkpoint, and says what is missing where there is none", async () => {
+  it("joins a trimmed log from a checkpoint, and says what is missing without one", async () => {
     const a = await started("a");
     await put(a, 0, 10, "x");
     await a.checkpoint().done;
@@ -149,7 +149,7 @@ describe("joining a log on NATS", () => {
     expect((await c.status()).failure).toBeNull();
   });
 
-  it("halts on a stream that is not a log of Cairn, and leaves it as it is", async () => {
+  it("halts on a stream that is not a log of Cairn, and does not change it", async () => {
     const client = await connect({ servers: scene.nats.url });
     const manager = await client.jetstreamManager();
     await manager.streams.add({ name: "cairn", subjects: ["cairn.tx"] });

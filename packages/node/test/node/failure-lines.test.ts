@@ -24,7 +24,7 @@ async function deadEndpoint(): Promise<string> {
   return `http://127.0.0.1:${port}`;
 }
 
-it("each try of a joining node to reach its store is one line of its log, without a stack; the stacks are there at debug", async () => {
+it("logs each failed try to reach the store as one line, with the stack at debug", async () => {
   const scene = await observedScene();
   const lines: Line[] = [];
   const endpoint = await deadEndpoint();
@@ -56,7 +56,7 @@ it("each try of a joining node to reach its store is one line of its log, withou
   expect(beneath).toMatchObject({ level: 20, code: "STORE_UNREACHABLE", err: { stack: expect.any(String) } });
 });
 
-it("an error that nobody knows is told with its stack", () => {
+it("logs an unexpected error with its stack", () => {
   const lines: Line[] = [];
   const cause = new Error("unheard of");
   logFailure(logInto(lines), "error", new CairnError("INTERNAL", "It met an error.", { cause }), "It halts.");
@@ -79,9 +79,6 @@ it.each([
   ["LOG_GAP", "opening", 1, "The node halts."],
   ["LOG_GAP", "following", 1, "The node keeps looking for a checkpoint, and joins when there is a new one."],
   ["LOG_REGRESSED", "following", 1, "The node joins again."],
-] as const)(
-  "what a node does about %s while %s, %i failures on, is said as it is done",
-  (code, during, failures, said) => {
-    expect(describeReaction(reactionTo(new CairnError(code, "So."), during), failures)).toBe(said);
-  },
-);
+] as const)("describes the reaction to %s while %s after %i failures", (code, during, failures, said) => {
+  expect(describeReaction(reactionTo(new CairnError(code, "So."), during), failures)).toBe(said);
+});

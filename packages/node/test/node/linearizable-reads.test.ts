@@ -41,7 +41,7 @@ const READS: readonly [string, (node: NodeApi, options: ReadOptions) => Promise<
 
 describe("a linearizable read", () => {
   it.each(READS)(
-    "of %s waits for what another node acknowledged, though its own node is behind",
+    "of %s waits for what another node acknowledged, even if its own node is behind",
     async (_, read) => {
       const writer = await scene.ready("a");
       const { node, faults } = await scene.withheld("b");
@@ -70,7 +70,7 @@ describe("a linearizable read", () => {
     },
   );
 
-  it("is asked for over HTTP, by the client and on the command line", async () => {
+  it("is available over HTTP, in the client and on the command line", async () => {
     const writer = await scene.ready("a");
     const { node, faults } = await scene.withheld("b");
     const urls = node.url ?? "";
@@ -100,7 +100,7 @@ describe("a linearizable read", () => {
     expect((await fetch(address.replace("k0", "none"))).status).toBe(404);
   });
 
-  it("takes one append for all that ask at one time", async () => {
+  it("shares one append among concurrent reads", async () => {
     const node = await scene.ready("a");
     await put(node, 0, 3, "v");
     const before = await messages();
@@ -109,7 +109,7 @@ describe("a linearizable read", () => {
     expect(await node.metrics()).toMatch(/^cairn_read_barriers_total 1$/m);
   });
 
-  it("is refused while the log cannot store anything, and the plain read is not", async () => {
+  it("is refused while the log cannot store anything, unlike a plain read", async () => {
     const node = await scene.ready("a");
     await put(node, 0, 1, "v");
     scene.nats.freeze();
@@ -134,7 +134,7 @@ describe("a linearizable read", () => {
     expect(await node.get(KEY)).toMatchObject({ json: '"v"' });
   });
 
-  it("is refused together with stale, which says the opposite", async () => {
+  it("is refused together with stale", async () => {
     const node = await scene.ready("a");
     await expect(node.get(KEY, { linearizable: true, stale: true })).rejects.toMatchObject({
       code: "REQUEST_INVALID",

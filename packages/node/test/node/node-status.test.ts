@@ -5,7 +5,7 @@ import type { TxLog } from "../../src/log/tx-log.ts";
 import { nodeStatus, type StatusParts } from "../../src/node/node-status.ts";
 import { LastResults } from "../../src/observe/last-results.ts";
 
-it("never says that a node has failed without saying why, though it fails while the log is asked", async () => {
+it("never reports a failed node without its failure, even if it fails while the log is asked", async () => {
   let failure: CairnError | undefined;
   const log = {
     name: "cairn",

@@ -16,8 +16,8 @@ async function write(node: CairnNode, value: unknown): Promise<number> {
   return txId;
 }
 
-describe("a read as of a transaction that the node has not got", () => {
-  it("is refused at once where the log does not have it either, with where that ends", async () => {
+describe("a read as of a transaction that the node does not have", () => {
+  it("is refused at once with the end of the log, if the log does not have it either", async () => {
     const { node } = await scene.withheld("b");
     const last = await write(node, "x");
     await node.await(last);
@@ -38,7 +38,7 @@ describe("a read as of a transaction that the node has not got", () => {
     });
   });
 
-  it("waits for what its hint says to name, and has it when it comes", async () => {
+  it("waits with the parameters of the hint, and is answered when the transaction comes", async () => {
     const { node } = await scene.withheld("b");
     const last = await write(node, "x");
     await node.await(last);
@@ -59,7 +59,7 @@ describe("a read as of a transaction that the node has not got", () => {
     expect(await (await waiting).json()).toBe("y");
   });
 
-  it("is answered once the node has come to it, where the log has it", async () => {
+  it("is answered once the node has caught up, if the log has it", async () => {
     const writer = await scene.ready("a");
     const { node, faults } = await scene.withheld("b");
     const first = await write(writer, "x");
@@ -77,7 +77,7 @@ describe("a read as of a transaction that the node has not got", () => {
     expect(await waiting).toMatchObject({ revision: next });
   });
 
-  it("waits as long as it may where the log does not say where it ends", async () => {
+  it("waits until its timeout if the log does not report its end", async () => {
     const { node } = await scene.withheld("b");
     const last = await write(node, "x");
     await node.await(last);
