@@ -33,6 +33,7 @@ export {
 } from "./save/checkpointer.ts";
 export { type CheckpointerEvent, type CheckpointerStatus } from "./save/checkpointer-events.ts";
 export { type CheckpointerOptions } from "./save/checkpointer-options.ts";
+export { type Backoff, backoffMs } from "./timing/backoff.ts";
 export { type Clock, systemClock } from "./timing/clock.ts";
 export {
   type Candidate,

@@ -31,7 +31,7 @@ export { ConfigError, formatProblems } from "./config/source/problems.ts";
 /** One thing that is wrong with it, with its place. */
 export type { ConfigProblem } from "./config/source/problems.ts";
 /** What a node is made of: for programs that put one together themselves. */
-export type { HttpOptions, OnLogMismatch, System, TrimPolicy } from "./system/system.ts";
+export type { HttpOptions, OnLogMismatch, System, TrimPolicy } from "./api/system.ts";
 /** How a log of one's own lets its nodes reach one another. */
 export type * from "./log/peer-channel.ts";
 /** What is submitted, what becomes of it, and what a node says of itself: the same as over HTTP. */
@@ -58,7 +58,7 @@ export type {
 } from "@cairn/client";
 /** What a log of one's own implements. */
 export type * from "./log/tx-log.ts";
-export { VERSION } from "./system/version.ts";
+export { VERSION } from "./api/version.ts";
 export { WatchCompactedError } from "./index/read/watch-compacted.ts";
 /** What watching gives. */
 export type { TransactionEvent, WatchChange } from "./index/read/transaction-event.ts";

@@ -28,7 +28,7 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.until("b", ({ failure }) => failure !== null);
       return { status: "b" };
     },
-    hint: /cairn (log recover --from checkpoint-\S+) begins one that goes on after it/,
+    hint: /cairn (log recover --from checkpoint-\S+) creates one that continues after it/,
     follow: async (scene, [, command = ""]) => await scene.does(command),
   },
   {

@@ -42,7 +42,7 @@ export const NODES: readonly BrokenCluster[] = [
       scene.start("b");
       return { log: "b", code: "INDEX_CORRUPT" };
     },
-    hint: /The node builds its index anew, out of a checkpoint and the log/,
+    hint: /The node builds a new index from a checkpoint and the log/,
     follow: byItself,
   },
   {

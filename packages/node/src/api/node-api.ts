@@ -17,36 +17,36 @@ import type { BucketSummary } from "../index/read/bucket-reads.ts";
 import type { Eviction } from "../index/read/eviction-reads.ts";
 import type { FieldQuery } from "../index/read/field-query.ts";
 
-/** How long reads and writes wait that say nothing of it, in milliseconds. */
+/** How long reads and writes wait by default (ms). */
 export const DEFAULT_WAIT_MS = 30_000;
 
-/** Options that every read takes. */
+/** Options of all reads. */
 export interface ReadOptions {
-  /** Wait until this transaction is indexed (TX_TIMEOUT after `timeoutMs`). */
+  /** Waits until this transaction is indexed (TX_TIMEOUT after `timeoutMs`). */
   readonly minTx?: TxId;
-  /** How long to wait for whatever the answer needs beside the index: {@link DEFAULT_WAIT_MS} when left out. */
+  /** How long to wait for what the answer needs besides the index (ms); defaults to {@link DEFAULT_WAIT_MS}. */
   readonly timeoutMs?: number;
-  /** Read what is there though the node is not ready (else NOT_READY). */
+  /** Reads what the node has even if it is not ready (otherwise NOT_READY). */
   readonly stale?: boolean;
   /**
-   * Include everything that any node acknowledged before the call. On a shared log that takes an append, which concurrent reads share: what
-   * keeps the log from storing it is thrown (LOG_UNREACHABLE, LOG_FULL, …). REQUEST_INVALID together with `stale`.
+   * Includes everything that any node acknowledged before the call. On a shared log this takes an append, which concurrent reads share; its
+   * errors are thrown (LOG_UNREACHABLE, LOG_FULL, …). REQUEST_INVALID together with `stale`.
    */
   readonly linearizable?: boolean;
 }
 
-/** Which documents of a bucket. */
+/** Selects documents of a bucket. */
 export interface ListQuery extends ReadOptions {
   readonly bucket: string;
   readonly namespace?: string;
-  /** Names (within `namespace`, else of any) that begin with it. */
+  /** Only names with this prefix, in `namespace` or any. */
   readonly prefix?: string;
   /** 1 to 1,000; default 100. */
   readonly limit?: number;
-  /** From the answer before; opaque, names the transaction that the list began at. */
+  /** From the previous page; opaque. It contains the transaction at which the list began. */
   readonly cursor?: string;
   readonly asOf?: AsOf;
-  /** Only those whose indexed fields have the values, each field named once. REQUEST_INVALID where one is not indexed, NOT_READY while its index is built. */
+  /** Only documents whose indexed fields have these values, each field at most once. REQUEST_INVALID if a field is not indexed, NOT_READY while its index is built. */
   readonly where?: FieldQuery | readonly FieldQuery[];
 }
 
@@ -56,26 +56,26 @@ export interface BucketsPage {
   readonly buckets: readonly BucketSummary[];
 }
 
-/** Which events; all when left out. */
+/** Selects events; all by default. */
 export interface EventListQuery extends ReadOptions {
-  /** 1 to 1,000; 100 when left out. */
+  /** 1 to 1,000; default 100. */
   readonly limit?: number;
-  /** Of objects of this bucket. */
+  /** Only events of objects in this bucket. */
   readonly bucket?: string;
   readonly object?: string;
-  /** Older than this: an event's id, or a time in nanoseconds since 1970. */
+  /** Only events older than this: an event's id, or a time in nanoseconds since 1970. */
   readonly before?: string;
 }
 
-/** Something evicted, and where copies of it may be that this node cannot remove. */
+/** An eviction, and where copies of the content may be that this node cannot remove. */
 export interface EvictionPlaces extends Eviction {
-  /** The log's transactions up to the eviction, until they are trimmed; null when they are. */
+  /** The log's transactions up to the eviction; null once they are trimmed. */
   readonly log: { readonly firstTxId: TxId; readonly lastTxId: TxId } | null;
-  /** Checkpoints of this log that may still give it back: saved before the eviction, and not known to be older than what it removed. Null when the store does not answer. */
+  /** Checkpoints from before the eviction that may contain the content: those not known to be older than it. Null if the store does not answer. */
   readonly checkpoints: readonly string[] | null;
-  /** Checkpoints saved since, which do not give it back, but in whose files a search may find it. Null when the store does not answer. */
+  /** Checkpoints saved since, which do not restore the content, but may have it in their files. Null if the store does not answer. */
   readonly inFilesOf: readonly string[] | null;
-  /** The oldest checkpoint saved since of whose files it is known that they hold nothing of it. Null when there is none, or the store does not answer. */
+  /** The oldest checkpoint saved since whose files are known not to have the content. Null if there is none, or the store does not answer. */
   readonly firstWithout: string | null;
 }
 
@@ -85,32 +85,32 @@ export interface EvictionsPage {
   readonly cursor?: string;
 }
 
-/** The policies in force, and what this node's own configuration proposes. */
+/** The policies in force, compared with those of this node's configuration. */
 export interface NodePolicies extends PolicyState {
   readonly txId: TxId;
-  /** `same` or `different` from `cairn/policies` of the node's file; null where it has none. The log's are followed either way. */
+  /** Whether they are equal to `cairn/policies` of the node's file; null if it has none. The log's policies apply in any case. */
   readonly file: "same" | "different" | null;
 }
 
-/** What became of a checkpoint asked for. */
+/** The outcome of a requested checkpoint. */
 export type CheckpointResult =
   | { readonly checkpoint: CheckpointSummary }
   /** `empty`: the log has no transactions yet. */
   | { readonly skipped: "empty" | "unchanged" | "recent" }
-  /** Somebody else is uploading one: who, in a sentence and, where it could be read, in parts. */
+  /** Another node is uploading a checkpoint: a sentence that names it, and its lease if it could be read. */
   | { readonly skipped: "leased"; readonly because: string; readonly lease: HeldLease | null };
 
-/** A running node, for HTTP and for programs that embed one. Every method may throw CairnError; codes are named where they are special. */
+/** A running node, as used by HTTP and embedding programs. Every method may throw CairnError; special codes are documented with it. */
 export interface NodeApi {
   readonly id: string;
   readonly version: string;
   readonly phase: Phase;
   status(): Promise<NodeStatus>;
-  /** What GET /metrics answers: Prometheus' text format, in every phase. docs/metrics.md lists what is in it. */
+  /** Returns GET /metrics in Prometheus' text format, in every phase. docs/metrics.md lists the metrics. */
   metrics(): Promise<string>;
   /**
-   * Answers once the log has the transaction. TX_INVALID, TX_TOO_LARGE, CONFLICT (same id, another body), NOT_READY, LOG_UNREACHABLE,
-   * LOG_FULL; TX_TIMEOUT after `timeoutMs` (default 30,000), then it may or may not be stored.
+   * Resolves once the log has the transaction. TX_INVALID, TX_TOO_LARGE, CONFLICT (same id, different body), NOT_READY, LOG_UNREACHABLE,
+   * LOG_FULL; TX_TIMEOUT after `timeoutMs` (default 30,000), when it may or may not be stored.
    */
   submit(
     transaction: Transaction,
@@ -118,42 +118,42 @@ export interface NodeApi {
   ): Promise<{ readonly txId: TxId }>;
   /** Waits until this node has indexed `txId`. TX_TIMEOUT after `timeoutMs` (default 30,000). */
   await(txId: TxId, options?: { readonly timeoutMs?: number }): Promise<TxOutcome>;
-  /** What became of an indexed transaction; undefined when there was none of that id or it is not indexed yet. */
+  /** Returns the outcome of an indexed transaction; undefined if there is none with that id, or it is not indexed yet. */
   outcome(txId: TxId): Promise<TxOutcome | undefined>;
-  /** Waits until this node has indexed what a read with these options has to include, whatever it is a read of. */
+  /** Waits until this node has indexed what a read with these options must include. */
   prepareRead(options: ReadOptions): Promise<void>;
-  /** Undefined where there is none. With `asOf`: WATCH_COMPACTED where a history policy has removed the answer. */
+  /** Returns a document; undefined if there is none. With `asOf`: WATCH_COMPACTED if a history policy has removed the answer. */
   get(
     key: DocumentKey,
     options?: ReadOptions & { readonly asOf?: AsOf },
   ): Promise<StoredDocument | undefined>;
-  /** In key order. REQUEST_INVALID for a cursor of another list. */
+  /** Returns documents in key order. REQUEST_INVALID for the cursor of another list. */
   list(query: ListQuery): Promise<DocumentPage>;
-  /** Newest first; empty where the key never had a document, or was evicted. */
+  /** Returns the versions of a document, newest first; none if the key never had a document, or was evicted. */
   history(
     key: DocumentKey,
     options?: ReadOptions & { readonly limit?: number; readonly cursor?: string },
   ): Promise<HistoryPage>;
-  /** Every bucket with its number of documents, and how many have each value of its indexed fields. */
+  /** Returns every bucket with its number of documents, and the number with each value of its indexed fields. */
   buckets(options?: ReadOptions): Promise<BucketsPage>;
-  /** Recorded events, newest first. */
+  /** Returns recorded events, newest first. */
   events(query?: EventListQuery): Promise<EventPage>;
-  /** What was evicted, newest first, and where its bytes may still be. */
+  /** Returns evictions, newest first, and where the evicted bytes may still be. */
   evictions(
     options?: ReadOptions & { readonly limit?: number; readonly cursor?: string },
   ): Promise<EvictionsPage>;
-  /** The policies in force. They are set with the operation `configure`. */
+  /** Returns the policies in force, which are set with the operation `configure`. */
   policies(options?: ReadOptions): Promise<NodePolicies>;
-  /** Every change from `from` on (default: from now on), once and in the order of the log. docs/watch.md tells what it gives. */
+  /** Returns a watch of every change after `from` (default: from now on), each once and in the order of the log. See docs/watch.md. */
   watch(query?: WatchQuery): Watch;
-  /** Over the logical content at the transaction it names. */
+  /** Returns the digest of the logical content, and its transaction. */
   digest(options?: ReadOptions): Promise<{ readonly txId: TxId; readonly digest: string }>;
-  /** Newest first. NOT_FOUND when no checkpointer is configured. */
+  /** Returns the checkpoints in the node's store, newest first. NOT_FOUND if no checkpointer is configured. */
   checkpoints(): Promise<readonly CheckpointSummary[]>;
-  /** Saves a checkpoint now. `begun` resolves once the round has begun (CHECKPOINT_RUNNING while one runs), `done` when it ended. */
+  /** Saves a checkpoint now. `begun` resolves when the round begins (CHECKPOINT_RUNNING while another one runs), `done` when it ends. */
   checkpoint(): { readonly begun: Promise<void>; readonly done: Promise<CheckpointResult> };
-  /** Reads a checkpoint of the store back (the log's newest when left out) and marks it. CHECKPOINT_*, INDEX_*, NOT_FOUND without a checkpointer. */
+  /** Verifies and marks a checkpoint of the store, by default the log's newest. CHECKPOINT_*, INDEX_*, NOT_FOUND without a checkpointer. */
   verifyCheckpoint(name?: string): Promise<VerifiedSummary>;
-  /** Stops in order: HTTP, checkpointer, indexer, index, log. Twice is fine. */
+  /** Stops in order: HTTP, checkpointer, indexer, index, log. May be called twice. */
   close(): Promise<void>;
 }

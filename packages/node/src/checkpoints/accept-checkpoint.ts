@@ -1,15 +1,18 @@
 import { isDeepStrictEqual } from "node:util";
-import type { IndexState, Manifest } from "@cairn/checkpoint";
-import { CairnError, type KvProvider } from "@cairn/kv";
+import type { IndexState as CapturedState, Manifest } from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
+import { CairnError, type KvProvider, type KvReader } from "@cairn/kv";
+import { readChains } from "../index/chains/chain-values.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
-import { INDEX_VERSION } from "../index/rows/index-state.ts";
+import { INDEX_VERSION, type IndexState } from "../index/rows/index-state.ts";
+import { purgedUpTo } from "../index/rows/purge-row.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
+import { isoTime } from "../text/iso-time.ts";
 import { continuesAt } from "../transactions/birth-record.ts";
-import { capturedState } from "./captured-state.ts";
 
-/** Whether a checkpoint is one that this node can read and that this log continues. */
+/** Returns true if this node can read the checkpoint and the log continues it, else the reason why not. */
 export async function acceptManifest(
   manifest: Manifest,
   kvFormat: string,
@@ -31,7 +34,7 @@ export async function acceptManifest(
   return (await checkAnchor(log, { position, sha256: anchor.sha256 })) ?? true;
 }
 
-/** Why this Cairn cannot read the index in a checkpoint; undefined when it can. */
+/** Returns why this version of Cairn cannot read the index in a checkpoint; undefined if it can. */
 export function judgeFormat({ format }: Pick<Manifest, "format">, kvFormat: string): CairnError | undefined {
   if (format.index === INDEX_VERSION && format.kv === kvFormat) return undefined;
   return new CairnError(
@@ -45,29 +48,35 @@ function otherHistory({ log, txId }: Manifest): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",
     `It ends at transaction ${txId} of the log ${log.name} (${log.id}), which this log does not continue there.`,
-    { hint: "It is left alone. The checkpoint that the log continues, or a newer one of this log, is used." },
+    {
+      hint: "It is left as it is. The checkpoint that the log continues, or a newer one of this log, is used.",
+    },
   );
 }
 
-/** The restored index must say of itself what the manifest says of it. */
+/** Throws `CHECKPOINT_CORRUPT` if a restored index is not the one that the manifest describes. */
 export async function verifyRestored(provider: KvProvider, dir: string, manifest: Manifest): Promise<void> {
   const { kv, state } = await openIndex(fileReader(provider), dir);
-  let found: IndexState | undefined;
+  let found: CapturedState | undefined;
   try {
-    const told = manifest.chains?.map(({ txId }) => txId);
-    found = state === undefined ? undefined : await capturedState(kv, state, provider.format, told);
+    const listed = manifest.chains?.map(({ txId }) => txId);
+    found = state === undefined ? undefined : await capturedState(kv, state, provider.format, listed);
   } finally {
     await kv.close();
   }
   const claimed = claimedState(manifest);
-  const differing = (Object.keys(claimed) as (keyof IndexState)[]).filter(
+  const differing = (Object.keys(claimed) as (keyof CapturedState)[]).filter(
     (name) => !isDeepStrictEqual(found?.[name], claimed[name]),
   );
   if (differing.length === 0) return;
-  const what = found === undefined ? "it holds nothing" : `it has another ${differing.join(", another ")}`;
-  throw new CairnError("CHECKPOINT_CORRUPT", `The index in it is not what its manifest says: ${what}.`, {
-    hint: "An older checkpoint or the log itself is used instead.",
-  });
+  const what = found === undefined ? "it is empty" : `it has a different ${differing.join(", a different ")}`;
+  throw new CairnError(
+    "CHECKPOINT_CORRUPT",
+    `The index in it is not the one that its manifest describes: ${what}.`,
+    {
+      hint: "An older checkpoint or the log itself is used instead.",
+    },
+  );
 }
 
 function claimedState({
@@ -79,7 +88,7 @@ function claimedState({
   chains = [],
   purged,
   documents,
-}: Manifest): IndexState {
+}: Manifest): CapturedState {
   return {
     format: { index: format.index, kv: format.kv },
     log: { id: log.id, name: log.name, offset: log.offset },
@@ -89,5 +98,27 @@ function claimedState({
     chains: chains.map((value) => ({ txId: value.txId, history: value.history, effects: value.effects })),
     ...(purged === undefined ? {} : { purged }),
     documents,
+  };
+}
+
+/**
+ * Returns the state of an index in the form of a manifest, with its chains at the transactions `others` as well. `INDEX_CORRUPT` if the
+ * chains do not match the state.
+ */
+export async function capturedState(
+  reader: KvReader,
+  state: IndexState,
+  kvFormat: string,
+  others: readonly TxId[] = [],
+): Promise<CapturedState> {
+  return {
+    format: { index: state.version, kv: kvFormat },
+    log: { id: state.log.id, name: state.log.name, offset: state.log.offset },
+    txId: state.txId,
+    txTime: isoTime(state.time),
+    anchor: { txId: state.txId, sha256: state.sha256 },
+    chains: await readChains(reader, state, others),
+    purged: await purgedUpTo(reader, state.txId),
+    documents: state.documents,
   };
 }

@@ -1,41 +1,34 @@
-/** Codes of what is wrong with the checkpoint itself, and not with the disk, the store or the log. */
-export const DAMAGE: ReadonlySet<string> = new Set([
-  "CHECKPOINT_CORRUPT",
-  "CHECKPOINT_INCOMPLETE",
-  "INDEX_CORRUPT",
-]);
-
 /**
- * What a node knows against checkpoints, as long as its process lives: which ones it no longer restores from (their index proved damaged
- * twice; once, it may have been its disk), and which of its store do not count as saved.
+ * The doubts of a node about checkpoints, until its process ends: which ones it no longer restores (their index proved damaged twice; once
+ * may have been the node's disk), and which ones in its store do not count as saved.
  */
 export class CheckpointDoubts {
-  /** Names of checkpoints. */
+  /** Names of checkpoints that are no longer restored. */
   readonly distrusted: Set<string> = new Set();
-  /** Those whose index proved damaged once. */
+  /** Names of checkpoints whose index proved damaged once. */
   readonly #doubtful = new Set<string>();
-  /** Those of the node's own store that were read back and found damaged. */
+  /** Names of damaged checkpoints in the node's own store. */
   readonly #unusable = new Set<string>();
 
-  /** The index restored from it proved damaged; null where none was restored. */
+  /** Notes that the index restored from this checkpoint proved damaged; null: no checkpoint was restored. */
   damaged(restored: { readonly name: string } | null): void {
     if (restored === null) return;
     if (this.#doubtful.has(restored.name)) this.distrusted.add(restored.name);
     this.#doubtful.add(restored.name);
   }
 
-  /** A checkpoint of the node's store was read back, and is whole or damaged. */
+  /** Notes whether a checkpoint in the node's store is whole or damaged. */
   judged(name: string, whole: boolean): void {
     if (whole) this.#unusable.delete(name);
     else this.#unusable.add(name);
   }
 
-  /** What joining passed over as damaged, where the node saves, must not stand in the way of a checkpoint that is whole. */
+  /** Notes damaged checkpoints that joining skipped in the node's store, so that they do not keep a whole one from being saved. */
   passedOver(damaged: readonly string[]): void {
     for (const name of damaged) this.judged(name, false);
   }
 
-  /** Whether another one must be saved in its place. */
+  /** Whether another checkpoint must be saved in place of this one. */
   isDamaged(name: string): boolean {
     return this.#unusable.has(name) || this.distrusted.has(name);
   }

@@ -1,18 +1,18 @@
 import type { Checkpointer, CheckpointerStatus, CheckpointStore } from "@cairn/checkpoint";
 import type { NodeStatus, VerifiedSummary } from "@cairn/client";
-import type { LastWorks } from "../observe/last-works.ts";
+import type { LastResults } from "../observe/last-results.ts";
 import { isoTime } from "../text/iso-time.ts";
 
-/** What the checkpoints part of /status is made of. */
+/** The sources of the checkpoints part of /status. */
 export interface CheckpointParts {
   readonly checkpointer?: Checkpointer | undefined;
   readonly upkeep: { readonly lastVerified: VerifiedSummary | null } | undefined;
   readonly report: { readonly restoredCheckpoint: CheckpointerStatus["last"] };
-  readonly observation: { readonly lastWorks: LastWorks };
+  readonly observation: { readonly lastResults: LastResults };
   readonly store?: CheckpointStore | undefined;
 }
 
-/** While no checkpointer runs. */
+/** The status while no checkpointer runs. */
 const NOTHING_KNOWN: CheckpointerStatus = {
   last: null,
   storeAhead: null,
@@ -25,22 +25,26 @@ const NOTHING_KNOWN: CheckpointerStatus = {
 /** The checkpoints part of /status. */
 export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpoints"] {
   const { checkpointer, upkeep, report, observation } = parts;
-  const { lastWorks } = observation;
+  const { lastResults } = observation;
   const status = checkpointer?.status() ?? NOTHING_KNOWN;
   const { storeAhead, nextCheckAt, running, warnings, lastFailure } = status;
-  // Until the checkpointer has looked at the store, the one restored is the newest that is known.
+  // Until the checkpointer has looked at the store, the restored one is the newest known.
   const last = status.last ?? report.restoredCheckpoint;
   const verified = upkeep?.lastVerified ?? null;
   const storeNow = Date.now() + (storeAhead ?? 0);
   const ageMs = (iso: string): number => Math.max(0, Math.round(storeNow - Date.parse(iso)));
   return {
     last: last === null ? null : { ...last, ageMs: ageMs(last.takenAt) },
-    lastSaved: lastWorks.saved,
+    lastSaved: lastResults.saved,
     lastVerified:
       verified === null
         ? null
-        : { ...verified, ageMs: ageMs(verified.verifiedAt), durationMs: verifyingTook(verified, lastWorks) },
-    lastDrill: lastWorks.drill,
+        : {
+            ...verified,
+            ageMs: ageMs(verified.verifiedAt),
+            durationMs: verificationMs(verified, lastResults),
+          },
+    lastDrill: lastResults.drill,
     nextCheckAt: nextCheckAt === null ? null : isoTime(nextCheckAt),
     running: running === null ? null : { ...running, startedAt: isoTime(running.startedAt) },
     warnings: warnings.map((warning) => ({ ...warning, at: isoTime(warning.at) })),
@@ -54,7 +58,7 @@ function findingsOf(store: CheckpointStore | undefined): NodeStatus["checkpoints
   return store === undefined || findings === undefined ? null : { location: store.location, ...findings };
 }
 
-/** Of a verification by another node only its mark is known. */
-function verifyingTook({ verifiedAt }: VerifiedSummary, { verified }: LastWorks): number | null {
+/** Null for a verification by another node, of which only the mark is known. */
+function verificationMs({ verifiedAt }: VerifiedSummary, { verified }: LastResults): number | null {
   return verified?.verifiedAt === verifiedAt ? verified.durationMs : null;
 }

@@ -1,10 +1,21 @@
-import type { CheckpointListing } from "@cairn/checkpoint";
+import type { CheckpointListing, TakeOutcome } from "@cairn/checkpoint";
 import type { CheckpointSummary } from "@cairn/client";
+import type { CheckpointResult } from "../api/node-api.ts";
 
-/** A checkpoint as GET /api/v1/checkpoints lists it. */
+/** Returns a checkpoint in the form of GET /api/v1/checkpoints. */
 export function checkpointSummary(
   listing: Omit<CheckpointListing, "fileCount" | "verified">,
 ): CheckpointSummary {
   const { name, txId, takenAt, archive, node, log, documents } = listing;
   return { name, txId, takenAt, bytes: archive.bytes, node, logId: log.id, documents };
+}
+
+/** Returns the outcome of a requested round in the form of POST /api/v1/checkpoints. */
+export function checkpointResult(outcome: TakeOutcome): CheckpointResult {
+  if (outcome.outcome === "skipped") {
+    const { reason: skipped, because, lease = null } = outcome;
+    return skipped === "leased" ? { skipped, because, lease } : { skipped };
+  }
+  const { name, manifest } = outcome.checkpoint;
+  return { checkpoint: checkpointSummary({ ...manifest, name }) };
 }

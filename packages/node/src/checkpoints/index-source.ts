@@ -1,16 +1,16 @@
 import type { CheckpointSource, IndexState as CapturedState } from "@cairn/checkpoint";
 import { CairnError, isCairnError, type KvProvider, liveTableNames } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { capturedState } from "./captured-state.ts";
+import { capturedState } from "./accept-checkpoint.ts";
 import { FIRST_TX_ID, INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { openIndex, fileReader } from "../index/local-index.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { VERSION } from "../system/version.ts";
+import { VERSION } from "../api/version.ts";
 import { namesIn } from "../db-dir/names-in.ts";
 
-/** A node's index, which it builds from `log`, as the checkpointer sees it. `purge` is awaited before each capture, `onError` is told why the index could not be captured. */
+/** Returns a node's index, which is built from `log`, as a source of checkpoints. Awaits `purge` before each capture. `onError` gets errors of captures. */
 export function indexSource(
   node: string,
   provider: KvProvider,
@@ -25,7 +25,7 @@ export function indexSource(
     format: { index: INDEX_VERSION, kv: provider.format },
     agrees: async ({ anchor, log: { offset } }) => {
       const problem = await checkAnchor(log, { position: anchor.txId - offset, sha256: anchor.sha256 });
-      // What was trimmed is no other history, only an older one.
+      // A checkpoint from before the log's beginning is older, not of another history.
       return problem === undefined || problem.code === "LOG_TRIMMED";
     },
     position: () => {
@@ -47,7 +47,7 @@ export function indexSource(
   };
 }
 
-/** The state is read from the copy itself: the live index has gone on meanwhile. */
+/** Reads the state from the copy itself, because the live index has advanced meanwhile. */
 async function readCaptured(
   provider: KvProvider,
   dir: string,
@@ -65,11 +65,11 @@ async function readCaptured(
     if (isCairnError(error, "INDEX_CORRUPT") && (await lacksFiles(dir, captured))) throw removed(dir, error);
     throw error;
   }
-  // Only what has transactions is captured: without its files it was opened as a new index.
+  // Only indexes with transactions are captured: one without a state was opened as new because its files were removed.
   throw removed(dir);
 }
 
-/** Whether somebody removed files of the copy, now or before `captured` was listed: what LevelDB replaces by itself does not count. */
+/** Whether files of the copy were removed, now or before `captured` was listed, other than those that LevelDB replaces itself. */
 async function lacksFiles(dir: string, captured: readonly string[]): Promise<boolean> {
   if (!captured.includes("CURRENT")) return true;
   const left = new Set(await namesIn(dir));

@@ -19,45 +19,45 @@ import {
   LEVEL_FORMAT,
 } from "@cairn/kv";
 import { digestIndex } from "../index/read/digest.ts";
-import { DAMAGE } from "./checkpoint-doubts.ts";
+import { isDamage } from "../observe/failures.ts";
 import { checkTransactions } from "../index/inspect/check-transactions.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
 import { acceptManifest, judgeFormat, verifyRestored } from "./accept-checkpoint.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** Which checkpoint to verify, with what, and where to unpack it meanwhile. */
+/** Which checkpoint to verify, and how. */
 export interface VerifyOptions {
   readonly store: CheckpointStore;
   readonly name: string;
   readonly provider: KvProvider;
-  /** Unpacked below it; nothing of it stays. */
+  /** The checkpoint is unpacked here and removed afterwards. */
   readonly stagingDir: string;
-  /** Who verifies, for the reservation and the mark. */
+  /** The id of this node, for the reservation and the mark. */
   readonly node: string;
-  /** Given, the checkpoint's last message is compared with it first. */
+  /** Optional; the last message of the checkpoint is compared with it first. */
   readonly log?: TxLog | undefined;
   readonly onProgress?: (progress: RestoreProgress) => void;
   readonly signal?: AbortSignal;
 }
 
-/** A checkpoint that is what it says, and the digest of its content. */
+/** A checkpoint that proved whole, and the digest of its content. */
 export interface ReadCheckpoint {
   readonly name: string;
   readonly manifest: Manifest;
   readonly digest: string;
-  /** Whether the log holds the checkpoint's last message; "trimmed": not any more, so they could not be compared. Null where no log was given. */
+  /** Whether the log has the checkpoint's last message; "trimmed": no longer, so they could not be compared; null: no log was given. */
   readonly log: "agrees" | "trimmed" | null;
 }
 
-/** The same, and the mark that it got. */
+/** A verified checkpoint, and its mark. */
 export interface VerifiedCheckpoint extends ReadCheckpoint {
   readonly verification: Verification;
 }
 
 /**
- * Restores a checkpoint as a joining node would, opens it, compares its tables with their checksums and reads all of it for the
- * digest. Rejects with why it cannot be used: `CHECKPOINT_*`, `INDEX_*`, `STORE_*`, and where a log was given `LOG_*`.
+ * Restores a checkpoint as a joining node would, opens it, compares its tables with their checksums and reads it completely for the
+ * digest. Throws the reason why it cannot be used: `CHECKPOINT_*`, `INDEX_*`, `STORE_*`, and with a log `LOG_*`.
  */
 export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> {
   const { store, name, provider, stagingDir, node, log, signal, onProgress } = options;
@@ -98,14 +98,14 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
   }
 }
 
-/** {@link readBack}, and marks the checkpoint as verified; one that is damaged loses the mark that it had. */
+/** Verifies a checkpoint as {@link readBack} does and marks it. A damaged one loses its mark. */
 export async function verifyCheckpoint(options: VerifyOptions): Promise<VerifiedCheckpoint> {
   const { store, name, node, signal } = options;
   let found: ReadCheckpoint;
   try {
     found = await readBack(options);
   } catch (error) {
-    if (signal?.aborted !== true && isCairnError(error) && DAMAGE.has(error.code)) await unmark(store, name);
+    if (signal?.aborted !== true && isDamage(error)) await unmark(store, name);
     throw error;
   }
   const { digest, manifest } = found;
@@ -113,12 +113,12 @@ export async function verifyCheckpoint(options: VerifyOptions): Promise<Verified
   return { ...found, verification };
 }
 
-/** With its mark, the log would be trimmed below what nobody can restore, and retention would keep it for the newest that is good. */
+/** With the mark of a damaged checkpoint, the log would be trimmed too far, and retention would keep it as the newest good one. */
 async function unmark(store: CheckpointStore, name: string): Promise<void> {
   try {
     await withdrawMark(store, name);
   } catch (error) {
-    // That the checkpoint is damaged is what has to be told; a store that does not let go of the mark says so elsewhere, too.
+    // The caller reports the damage; a store that refuses the removal will be reported elsewhere.
     if (!isCairnError(error)) throw error;
   }
 }
@@ -146,10 +146,10 @@ async function digestFiles(
 ): Promise<string | undefined> {
   const { kv, state } = await openIndex(fileReader(provider), dir);
   try {
-    // What was damaged before it was captured has the right SHA-256, but not the checksums that LevelDB wrote.
+    // Files damaged before they were captured have the right SHA-256, but the wrong LevelDB checksums.
     if (provider.format === LEVEL_FORMAT) await checkLiveTables(dir, signal);
     signal.throwIfAborted();
-    // The digest is of documents alone.
+    // The digest covers documents only.
     if (state !== undefined) await checkTransactions(kv, state);
     return (await digestIndex(kv))?.digest;
   } finally {

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import type { AddCommand } from "./options/command-options.ts";
 import { loadCommands } from "./commands.ts";
-import { VERSION } from "../system/version.ts";
+import { VERSION } from "../api/version.ts";
 import { insteadOf, suggestCommands, suggestInGroup } from "./suggest-command.ts";
 import { HELP, reportError, UsageError } from "./terminal/report-error.ts";
 import { ReaderGoneError, type Terminal } from "./terminal/terminal.ts";

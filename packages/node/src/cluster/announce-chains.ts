@@ -1,31 +1,32 @@
 import type { Clock } from "@cairn/checkpoint";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
-import type { Meet } from "../checkpoints/met-chains.ts";
-import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import type { ComparePast } from "../checkpoints/compare-past.ts";
+import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import { errorFields } from "../observe/failures.ts";
 import type { PeerChannel } from "../log/peer-channel.ts";
 import { askCompare, askStatus } from "./ask-cluster.ts";
 import type { PeerChains } from "./peer-messages.ts";
 
-/** What a node tells the others of its chains. */
+/** A node's chains, and the id of their log. */
 export interface OwnChains {
   readonly log: string;
   readonly chains: PeerChains;
 }
 
-/** What telling the others once works with. */
-export interface SayParts {
+/** What one announcement works with. */
+export interface AnnouncementParts {
   readonly node: string;
   readonly instance: string;
-  /** How the others are reached; undefined while that is not known, or nobody else can have the log. */
+  /** The channel to other nodes; undefined while it is not known, or no other node can have the log. */
   readonly channel: () => PeerChannel | undefined;
-  /** Undefined while there is nothing to tell. */
+  /** Undefined while there is nothing to announce. */
   readonly own: () => Promise<OwnChains | undefined>;
-  readonly meet: Meet;
+  readonly comparePast: ComparePast;
 }
 
-/** What announcing works with. */
-export interface AnnounceParts extends SayParts {
+/** What repeated announcements work with. */
+export interface AnnounceParts extends AnnouncementParts {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly random: () => number;
@@ -33,37 +34,36 @@ export interface AnnounceParts extends SayParts {
   readonly everyMs: number;
 }
 
-/** How long answers are waited for: who is behind waits until it has the transaction. */
+/** How long to wait for answers: nodes that are behind answer when they have the transaction. */
 const ANSWERS_MS = 10_000;
-/** How soon a node that has just become ready is heard (ms). */
+/** The latest first announcement of a node that has become ready. */
 const FIRST_MS = 1_000;
 
 /**
- * Tells all other nodes of the log this one's chains, again and again. Each of them compares, and answers where they differ, so that both
- * know of it. That one cannot speak to the others is told once: then only what lies in a checkpoint store is compared.
+ * Repeatedly announces this node's chains to all other nodes of the log. Each of them compares, and answers if they differ, so that both
+ * know. If the nodes cannot reach each other, that is logged once, and only checkpoints are compared.
  */
 export function announceChains(parts: AnnounceParts): RepeatedWork {
   const { clock, random, everyMs, logger } = parts;
-  const pause = (): number => everyMs * (0.9 + 0.2 * random());
-  let told = false;
+  const pause = (): number => jittered(everyMs, random);
+  let isLogged = false;
   const announce = async (signal: AbortSignal): Promise<number> => {
     const differing = await announceOnce(parts, ANSWERS_MS, signal);
     return differing === undefined ? Math.min(FIRST_MS, everyMs) : pause();
   };
   return repeatWork(clock, { firstDelay: FIRST_MS * random(), retryDelay: pause }, announce, (error) => {
-    if (isCairnError(error, "LOG_UNREACHABLE") || told) return;
-    told = true;
-    const about = error instanceof CairnError ? { code: error.code, hint: error.hint } : { err: error };
+    if (isCairnError(error, "LOG_UNREACHABLE") || isLogged) return;
+    isLogged = true;
     logger.warn(
-      about,
-      "This node's index cannot be compared with those of other nodes, but with checkpoints.",
+      errorFields(error),
+      "This node's index cannot be compared with those of other nodes, only with checkpoints.",
     );
   });
 }
 
-/** Once: how many answered that they differ; undefined while there is nobody to tell, or nothing. */
+/** Announces the chains once. Returns how many nodes differ; undefined while there is no channel or nothing to announce. */
 export async function announceOnce(
-  parts: SayParts,
+  parts: AnnouncementParts,
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<number | undefined> {
@@ -71,11 +71,11 @@ export async function announceOnce(
   const own = channel === undefined ? undefined : await parts.own();
   if (channel === undefined || own === undefined) return undefined;
   const { log, chains } = own;
-  const said = { log, chains, node: parts.node, instance: parts.instance };
+  const announcement = { log, chains, node: parts.node, instance: parts.instance };
   const differing = new Set<string>();
-  for await (const other of askCompare(channel, said, { timeoutMs, signal })) {
-    const difference = await parts.meet({
-      who: whoIs(other.node),
+  for await (const other of askCompare(channel, announcement, { timeoutMs, signal })) {
+    const difference = await parts.comparePast({
+      who: nodeLabel(other.node),
       isStored: false,
       log,
       chains: other.chains,
@@ -85,24 +85,25 @@ export async function announceOnce(
   return differing.size;
 }
 
-/** Another node, for people. */
-export function whoIs(node: string): string {
+/** Names another node in messages. */
+export function nodeLabel(node: string): string {
   return `node ${node}`;
 }
 
 const STATUS_MS = 1_000;
 
-/** Where a node is that wants to compare its index with a rebuild, or does. */
+/** The state of a node that compares its index with a rebuild, or waits for its turn to do so. */
 export interface Turn {
   readonly instance: string;
-  /** How many others it differs from. */
+  /** The number of other nodes that it differs from. */
   readonly from: number;
   readonly state: "waiting" | "comparing";
 }
 
 /**
- * Whether this node has to wait before it compares its index with a rebuild, because another one does, or goes first: the one that differs
- * from the most. That says nothing of who is right, but who is wrong is likely among the first. Of those that begin at once, one goes on.
+ * Returns whether this node has to wait before it compares its index with a rebuild, because another node is comparing or goes first. The
+ * node that differs from most others goes first: that does not prove it wrong, but a wrong one is likely to come early. If several begin at
+ * once, one of them continues.
  */
 export async function othersFirst(
   channel: PeerChannel | undefined,

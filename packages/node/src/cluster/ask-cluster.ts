@@ -9,24 +9,24 @@ import {
   type Question,
 } from "./peer-messages.ts";
 
-/** A node that answered: who and where it is, and its status. */
+/** A node that answered: its identity and status. */
 export interface Peer extends Pick<Answer, "instance" | "node" | "host" | "pid" | "startedAt"> {
   readonly status: PeerStatus;
 }
 
-/** What a node answered to a question about its index, or why it did not. */
+/** The answer of a node to a question about its index, or the error instead. */
 export type IndexAnswer = Pick<Answer, "digest" | "check" | "chains" | "error">;
 
-/** How to ask. */
+/** Options of questions. */
 export interface AskOptions {
-  /** How long to wait for nodes; for long work, how long one may say nothing. */
+  /** How long to wait for answers; for long work, how long a node may be silent. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
-  /** Told how far the nodes are that work on an answer. */
+  /** Reports the progress of nodes that work on an answer. */
   readonly onWork?: (instance: string, done: number, total: number) => void;
 }
 
-/** Who answers within the time, by id and then by when they started. Who does not is not there, or cannot be told from that. */
+/** Returns the nodes that answer in time, by id and then by start time. A node that does not answer cannot be told from an absent one. */
 export async function askStatus(channel: PeerChannel, options: AskOptions): Promise<Peer[]> {
   const peers = new Map<string, Peer>();
   const deadline = AbortSignal.timeout(options.timeoutMs);
@@ -38,7 +38,7 @@ export async function askStatus(channel: PeerChannel, options: AskOptions): Prom
   return [...peers.values()].toSorted((a, b) => (order(a) < order(b) ? -1 : 1));
 }
 
-/** The digests of these nodes at one transaction, by instance. Each waits until it has the transaction. */
+/** Returns the digests of these nodes at one transaction, by instance. Each node waits until it has the transaction. */
 export async function askDigests(
   channel: PeerChannel,
   peers: readonly Peer[],
@@ -49,7 +49,7 @@ export async function askDigests(
   return await askIndex(channel, { cairn: 1, ask: "digest", ...question }, instances, options);
 }
 
-/** The chains of these nodes at one transaction, or at the link before it, by instance. */
+/** Returns the chains of these nodes at one transaction, or at the link before it, by instance. */
 export async function askChains(
   channel: PeerChannel,
   peers: readonly Peer[],
@@ -60,7 +60,7 @@ export async function askChains(
   return await askIndex(channel, { cairn: 1, ask: "chains", ...question }, instances, options);
 }
 
-/** Tells all other nodes one's own chains, and answers those of the nodes whose differ, as they come within the time. */
+/** Announces chains to all other nodes, and yields those of nodes that differ, as they arrive in time. */
 export async function* askCompare(
   channel: PeerChannel,
   own: {
@@ -78,7 +78,7 @@ export async function* askCompare(
   }
 }
 
-/** What a node finds when it compares its index with a rebuild of its own. */
+/** Has a node compare its index with a rebuild, and returns its answer. */
 export async function askCheck(
   channel: PeerChannel,
   { instance }: Peer,
@@ -97,12 +97,12 @@ export async function askCheck(
 const SILENT: IndexAnswer = {
   error: {
     code: "NOT_READY",
-    message: "The node fell silent before it answered.",
-    hint: "See whether it still runs, and ask again.",
+    message: "The node stopped responding before it answered.",
+    hint: "Check whether it still runs, and ask again.",
   },
 };
 
-/** Waits for as long as the nodes say that they work on it: how long that takes depends on the index. */
+/** Waits as long as the nodes report that they are working: the time needed depends on the index. */
 async function askIndex(
   channel: PeerChannel,
   question: Question,
@@ -146,7 +146,7 @@ async function askIndex(
   return found;
 }
 
-/** Whatever else is sent to the inbox (a stream that takes the same subject acknowledges) is no answer. */
+/** Skips whatever else is sent to the inbox, such as the acknowledgement of a stream with the same subject. */
 async function* ask(channel: PeerChannel, question: Question, signal: AbortSignal): AsyncGenerator<Answer> {
   for await (const bytes of channel.ask(encodeMessage(question), signal)) {
     const answer = decodeAnswer(bytes);

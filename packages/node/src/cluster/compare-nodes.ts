@@ -7,59 +7,59 @@ import {
   commonTransaction,
   type DigestVerdict,
   judgeDigests,
-  outdated,
+  isOutdated,
   type VersionGroup,
 } from "./judge-digests.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { RebuiltIndex } from "../replay/rebuild-index.ts";
 
-/** What a rebuild gave, and what it was made of. */
+/** The digest of a rebuild, and what it was built from. */
 export type Rebuilt = Pick<RebuiltIndex, "digest" | "basis">;
 
-/** What comparing the nodes of one log came to. */
+/** The result of comparing the nodes of one log. */
 export interface Comparison {
   readonly txId: TxId;
   /** By instance. */
   readonly answers: ReadonlyMap<string, IndexAnswer>;
-  /** Of the nodes whose index has the version of this process's; where there are none, of the most that have one version. */
+  /** The verdict on the nodes that have the index version of this process; if there are none, of the most common version. */
   readonly verdict: DigestVerdict;
-  /** By instance: those that the verdict is of, and that a rebuild is compared with. */
+  /** The instances that the verdict is about, and that a rebuild is compared with. */
   readonly compared: ReadonlySet<string>;
-  /** Of nodes whose indexes have other versions, each compared among themselves. */
+  /** The nodes with other index versions, compared within each version. */
   readonly others: readonly OtherVersion[];
-  /** Made where nodes differ, or it was asked for; an error says why it could not be made. */
+  /** Present if nodes differ or it was requested; an error says why it could not be built. */
   readonly rebuilt: Rebuilt | CairnError | undefined;
-  /** What the nodes that differ from the rebuild found themselves, by instance. */
+  /** What nodes that differ from the rebuild found themselves, by instance. */
   readonly checks: ReadonlyMap<string, IndexAnswer>;
 }
 
-/** Nodes of one index version, which is not that of the others. */
+/** Nodes of another index version. */
 export interface OtherVersion extends VersionGroup {
   readonly verdict: DigestVerdict;
 }
 
-/** How to compare. */
+/** Options of a comparison. */
 export interface CompareOptions {
-  /** How long to wait for nodes that say where they are. */
+  /** How long to wait for the status of nodes. */
   readonly timeoutMs: number;
-  /** How long a node that works on an answer may say nothing. */
+  /** How long a node that works on an answer may be silent. */
   readonly silenceMs: number;
   /** How long nodes may take to reach the transaction. */
   readonly waitMs: number;
-  /** Compares with a rebuild though all nodes agree. */
+  /** Whether to compare with a rebuild even if all nodes agree. */
   readonly always: boolean;
-  /** Builds an index up to a transaction out of the log. */
+  /** Builds an index up to a transaction from the log. */
   readonly rebuild: (txId: TxId) => Promise<Rebuilt>;
   readonly onCheck?: (peer: Peer, done: number, total: number) => void;
 }
 
-/** Documents may be evicted while nodes are asked; then they are asked about a later transaction. */
-const TRIES = 5;
+/** Documents may be evicted while nodes are asked; then another try asks about a later transaction. */
+const MAX_TRIES = 5;
 
 /**
- * Compares the indexes of these nodes at a transaction that all of them have. Where they differ, a rebuild out of the log tells which
- * is wrong, and each wrong one is asked to see for itself: a node leaves its index only because of what it found. Only indexes of one
- * version are compared, with one another and with a rebuild: while a cluster is upgraded, a difference between two says nothing.
+ * Compares the indexes of these nodes at a transaction that all of them have. If they differ, a rebuild from the log shows which one is
+ * wrong, and each node that is wrong is asked to check itself, because a node leaves its index only for what it found itself. Indexes are
+ * compared only within one version: during an upgrade, differences between versions mean nothing.
  */
 export async function compareNodes(
   channel: PeerChannel,
@@ -101,7 +101,7 @@ function answersOf(
   return new Map([...answers].filter(([instance]) => instances.has(instance)));
 }
 
-/** This process cannot build such an index. */
+/** Indexes of another version, which this process cannot build. */
 function otherVersion(version: number): CairnError {
   return new CairnError(
     "INDEX_VERSION",
@@ -110,7 +110,7 @@ function otherVersion(version: number): CairnError {
   );
 }
 
-/** That it cannot be made is an answer, too: the nodes' digests are worth showing all the same. */
+/** Returns an error instead of throwing it, because the digests of the nodes are worth showing without a rebuild. */
 async function tryRebuild({ rebuild }: CompareOptions, txId: TxId): Promise<Rebuilt | CairnError> {
   try {
     return await rebuild(txId);
@@ -129,7 +129,7 @@ async function digestsAt(
   let txId = commonTransaction(peers);
   for (let tries = 1; ; tries += 1) {
     const answers = await askDigests(channel, peers, { log, txId, waitMs }, { timeoutMs: silenceMs });
-    if (!outdated(answers) || tries === TRIES) return { txId, answers };
+    if (!isOutdated(answers) || tries === MAX_TRIES) return { txId, answers };
     const now = await askStatus(channel, { timeoutMs });
     txId = Math.max(txId, commonTransaction(now.filter(({ status }) => status.log.id === log)));
   }

@@ -3,12 +3,12 @@ import { linkBefore } from "../index/chains/chain-window.ts";
 import type { PeerChannel } from "../log/peer-channel.ts";
 import { askChains, type AskOptions, type IndexAnswer, type Peer } from "./ask-cluster.ts";
 
-/** What the nodes of one log say of their past at one transaction. */
+/** The pasts of the nodes of one log at one transaction. */
 export interface PastComparison {
   readonly txId: TxId;
-  /** By instance; nodes that gave no value there are not among them. */
+  /** By instance; without nodes that have no value there. */
   readonly pasts: ReadonlyMap<string, Past>;
-  /** Of `history`: not all have the same messages; of `effects`: those of one index version made different things of them. */
+  /** `history`: not all have the same messages; `effects`: nodes of one index version derived different results from them. */
   readonly differ: "history" | "effects" | undefined;
 }
 
@@ -18,8 +18,8 @@ export interface Past extends ChainValue {
 }
 
 /**
- * Compares the past of these nodes at the newest transaction that all of them have: the chains' value there stands for everything before it.
- * Undefined where fewer than two follow the log. Takes one question, or two where a node is far behind the others.
+ * Compares the past of these nodes at the newest transaction that all of them have; the value of the chains there covers everything before.
+ * Undefined if fewer than two nodes follow the log. Takes one question, or two if a node is far behind the others.
  */
 export async function comparePasts(
   channel: PeerChannel,
@@ -31,7 +31,7 @@ export async function comparePasts(
   const txId = Math.min(...following.map(({ status }) => status.index.txId ?? 0));
   if (following.length < 2 || txId === 0) return undefined;
   const there = pastsAt(txId, await askChains(channel, following, { log, txId }, options));
-  // Who is far ahead knows only the links before it.
+  // Nodes that are far ahead know only the links before it.
   const link = linkBefore(txId);
   const isComplete = there.size === following.length || link === 0;
   const past = isComplete

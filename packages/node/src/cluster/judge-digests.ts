@@ -1,40 +1,40 @@
 import type { TxId } from "@cairn/client";
 import type { IndexAnswer, Peer } from "./ask-cluster.ts";
 
-/** Nodes that cannot be told apart by their id. */
+/** Nodes that share an id. */
 export interface SameId {
   readonly node: string;
   readonly peers: readonly Peer[];
 }
 
-/** Ids that more than one running node has. */
+/** Returns the ids that more than one running node has. */
 export function sameIds(peers: readonly Peer[]): SameId[] {
   const byId = new Map<string, Peer[]>();
   for (const peer of peers) byId.set(peer.node, [...(byId.get(peer.node) ?? []), peer]);
   return [...byId].filter(([, same]) => same.length > 1).map(([node, same]) => ({ node, peers: same }));
 }
 
-/** The transaction at which nodes are compared: the highest that any of them has; the others wait until they have it too. */
+/** Returns the transaction at which nodes are compared: the highest that any of them has. The others wait until they have it. */
 export function commonTransaction(peers: readonly Peer[]): TxId {
-  // A node that stopped itself may hold what the log lost.
+  // A halted node may have transactions that the log lost.
   const following = peers.filter(({ status }) => status.phase === "ready" || status.phase === "replaying");
   return Math.max(0, ...following.map(({ status }) => status.index.txId ?? 0));
 }
 
-/** Whether nodes have the same index. `differs`: of those that gave a digest, not all gave the same. */
+/** Whether nodes have the same index. `differs`: the digests given are not all equal. `none`: no digest was given. */
 export type DigestVerdict =
   | { readonly kind: "same"; readonly digest: string; readonly nodes: number }
   | { readonly kind: "differs"; readonly digests: readonly string[] }
   | { readonly kind: "none" };
 
-/** Nodes whose indexes have one version. */
+/** Nodes with one index version. */
 export interface VersionGroup {
-  /** Undefined for nodes that do not say. */
+  /** Undefined for nodes that do not report it. */
   readonly version: number | undefined;
   readonly peers: readonly Peer[];
 }
 
-/** Nodes by the version of their index, those of `own` first, then the most numerous. Only within one can digests be compared. */
+/** Groups nodes by index version: `own` first, then by number of nodes. Digests are comparable only within a group. */
 export function byIndexVersion(peers: readonly Peer[], own: number): VersionGroup[] {
   const groups = new Map<number | undefined, Peer[]>();
   for (const peer of peers) {
@@ -48,7 +48,7 @@ export function byIndexVersion(peers: readonly Peer[], own: number): VersionGrou
     .toSorted((a, b) => rank(b) - rank(a));
 }
 
-/** Compares what nodes answered. How many gave a digest says nothing of which is right, so no majority is looked for. */
+/** Compares the digests of nodes. The number of nodes with a digest does not prove it right, so there is no majority vote. */
 export function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestVerdict {
   const given = [...answers.values()].flatMap(({ digest }) => (digest === undefined ? [] : [digest.digest]));
   const digests = [...new Set(given)].toSorted();
@@ -57,7 +57,7 @@ export function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestV
   return digests.length === 1 ? { kind: "same", digest, nodes: given.length } : { kind: "differs", digests };
 }
 
-/** Whether it is worth asking again at a later transaction: a history no longer told all of this one. */
-export function outdated(answers: ReadonlyMap<string, IndexAnswer>): boolean {
+/** Whether to ask again at a later transaction, because a node's history no longer covers this one. */
+export function isOutdated(answers: ReadonlyMap<string, IndexAnswer>): boolean {
   return [...answers.values()].some(({ error }) => error?.code === "CONFLICT");
 }

@@ -1,15 +1,15 @@
 import { z } from "zod";
 
 const Count = z.int().min(0);
-/** Anybody who may speak to the log's server can send here: what is kept of it is bounded. */
+/** Everyone who may publish to the log's server can send messages, so what is kept of them is bounded. */
 const Text = z.string().max(4_000);
 
-/** Nobody makes a node keep a question for longer. */
+/** The longest time for which a node keeps a question. */
 const WaitMs = Count.max(3_600_000);
 
 const Digest = z.string().regex(/^[0-9a-f]{64}$/);
 const MAX_CHAIN_VALUES = 100;
-/** Digests of the log's past at some transactions, of an index of that version. */
+/** The chains of an index of that version at some transactions. */
 const ChainsSchema = z.object({
   version: Count,
   values: z
@@ -18,7 +18,7 @@ const ChainsSchema = z.object({
     .readonly(),
 });
 
-/** What a node says of its chains. */
+/** The chains of a node. */
 export type PeerChains = Readonly<z.infer<typeof ChainsSchema>>;
 
 const Failure = z.object({ code: Text, message: Text, hint: Text.nullable() });
@@ -38,7 +38,7 @@ const StatusSchema = z.object({
     txTime: Text.nullable(),
     documents: Count.nullable(),
     lag: Count.nullable(),
-    /** Of the index's layout; digests of two of them say nothing about each other. */
+    /** The index version; digests of different versions are not comparable. */
     version: Count.optional(),
     divergence: z
       .object({
@@ -71,10 +71,10 @@ const StatusSchema = z.object({
   failure: Failure.nullable(),
 });
 
-/** Of a node's GET /status what a look at the whole cluster needs; what else an answer holds is left out. */
+/** The part of a node's GET /status that a look at the cluster needs; other fields of an answer are dropped. */
 export type PeerStatus = Readonly<z.infer<typeof StatusSchema>>;
 
-/** What would mean something else in a later version has another number there, and is no question here. */
+/** A later version that changes the meaning uses another number for `cairn`, which this version does not accept. */
 const QuestionSchema = z.discriminatedUnion("ask", [
   z.object({ cairn: z.literal(1), ask: z.literal("status") }),
   z.object({ cairn: z.literal(1), ask: z.literal("digest"), log: Text, txId: Count, waitMs: WaitMs }),
@@ -91,23 +91,23 @@ const QuestionSchema = z.discriminatedUnion("ask", [
 ]);
 
 /**
- * What a node can be asked by those who have the same log open. `status`: as GET /status. `digest`: its digest at a transaction of
- * the log with that id, once it is there, waiting at most `waitMs`. `check`: the node of that instance compares itself with a
- * rebuild out of the log. `chains`: its chains at that transaction, or at the link before it. `compare`: compares its chains with these, of
- * the node that asks, and answers only where they differ. docs/log-format.md describes them.
+ * A question to the nodes that have the same log open. `status`: as GET /status. `digest`: the digest at a transaction of the log with that
+ * id, as soon as the node has it, waiting at most `waitMs`. `check`: the node with that instance compares itself with a rebuild from the
+ * log. `chains`: the chains at that transaction, or at the link before it. `compare`: the node compares its chains with these ones of the
+ * sender, and answers only if they differ. docs/log-format.md describes them.
  */
 export type Question = Readonly<z.infer<typeof QuestionSchema>>;
 
 const AnswerSchema = z.object({
   cairn: z.literal(1),
-  /** Random, of one start of one node: two nodes of the same id differ in it. */
+  /** Random id of one start of one node, which tells nodes with the same id apart. */
   instance: Text,
   node: Text,
   host: Text,
   pid: Count,
   startedAt: Text,
   status: StatusSchema.optional(),
-  /** The answer is being worked out; `done` of `total` transactions. Sent about every second. */
+  /** The node is working on the answer: `done` of `total` transactions. Sent about every second. */
   working: z.object({ done: Count, total: Count }).optional(),
   digest: z.object({ txId: Count, digest: Text }).optional(),
   check: z.object({ txId: Count, digest: Text, rebuilt: Text, basis: Text, agrees: z.boolean() }).optional(),
@@ -115,23 +115,23 @@ const AnswerSchema = z.object({
   error: Failure.optional(),
 });
 
-/** What a node answers: who it is, and one of the rest. */
+/** An answer: the identity of the node, and one of the other fields. */
 export type Answer = Readonly<z.infer<typeof AnswerSchema>>;
 
-/** Who a node says that it is, in every answer. */
+/** The identity of a node, part of each answer. */
 export type PeerIdentity = Pick<Answer, "instance" | "node" | "host" | "pid" | "startedAt">;
 
-/** Any question or answer as bytes. */
+/** Encodes a question or an answer. */
 export function encodeMessage(message: Question | object): Uint8Array {
   return Buffer.from(JSON.stringify(message), "utf8");
 }
 
-/** A question; undefined for what is none, or of a later version. */
+/** Decodes a question; undefined for anything else, or a later version. */
 export function decodeQuestion(bytes: Uint8Array): Question | undefined {
   return parseWith(QuestionSchema, bytes);
 }
 
-/** An answer; undefined for what is none. */
+/** Decodes an answer; undefined for anything else. */
 export function decodeAnswer(bytes: Uint8Array): Answer | undefined {
   return parseWith(AnswerSchema, bytes);
 }

@@ -3,7 +3,8 @@ import { hostname } from "node:os";
 import { CairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeStatus, TxId } from "@cairn/client";
-import { asCairnError } from "../observe/as-cairn-error.ts";
+import { Semaphore } from "../concurrency/semaphore.ts";
+import { asCairnError } from "../observe/failures.ts";
 import type { SendAnswer } from "../log/peer-channel.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import {
@@ -15,50 +16,50 @@ import {
   type Question,
 } from "./peer-messages.ts";
 
-/** What came of comparing a node's index with a rebuild out of the log. */
+/** The result of comparing a node's index with a rebuild from the log. */
 export type CheckOutcome = NonNullable<Answer["check"]>;
 
-/** How far long work is, in transactions. */
+/** Reports the progress of long work, in transactions. */
 export type OnWork = (done: number, total: number) => void;
 
-/** What a node does for those who ask. */
+/** How a node answers questions. */
 export interface PeerActions {
   status(): Promise<NodeStatus>;
   /** Waits until the index holds a transaction. `TX_TIMEOUT`. */
   reached(txId: TxId, waitMs: number): Promise<void>;
-  /** At a transaction, which the index holds, of the log with that id. */
+  /** The digest at a transaction that the index has, of the log with that id. */
   digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }>;
   /** The chains at a transaction of the log with that id, or at the link before it. */
   chainsAt(log: string, txId: TxId): Promise<PeerChains>;
-  /** Compares the chains of another node with those of the index; answers its own where the two differ. */
+  /** Compares the chains of another node with those of the index. Returns its own if they differ. */
   compare(question: Extract<Question, { ask: "compare" }>): Promise<PeerChains | undefined>;
-  /** Compares the index with a rebuild; leaves an index that is not the log's. */
+  /** Compares the index with a rebuild, and leaves an index that differs. */
   check(log: string, txId: TxId, signal: AbortSignal, onWork: OnWork): Promise<CheckOutcome>;
 }
 
 /** A question for which an index is read through or built. */
 type IndexQuestion = Extract<Question, { ask: "digest" | "check" }>;
 
-/** So often those who wait for a long answer hear that it is being worked on. */
+/** How often progress is reported to those who wait for a long answer. */
 const WORKING_EVERY_MS = 1_000;
-/** An index is read through, or built anew, for one question at a time; so many may wait. */
-const MOST_WAITING = 8;
-/** More nodes than this tell their chains within seconds only where somebody else writes there. */
-const MOST_COMPARING = 1_000;
+/** An index is read or rebuilt for one question at a time; this many may wait. */
+const MAX_WAITING = 8;
+/** Concurrent comparisons. Only an intruder announces more chains than this within seconds. */
+const MAX_COMPARING = 1_000;
 
-/** Answers the questions that other holders of the log send to one node. */
+/** Answers the questions of other processes that have a node's log open. */
 export class PeerServer {
   readonly #identity: PeerIdentity;
   readonly #actions: PeerActions;
   readonly #logger: Logger;
   readonly #stop = new AbortController();
   #unsubscribe: () => void = () => {};
-  /** The end of the last question that takes turns; it never rejects. */
-  #work: Promise<void> = Promise.resolve();
-  /** The end of the last rebuild, which alone closing waits for; it never rejects. */
-  #checking: Promise<void> = Promise.resolve();
+  /** Held while an index is read through or rebuilt for a question. */
+  readonly #working = new Semaphore();
+  /** The last rebuild. Closing waits for it, since nothing else ends it. */
+  #checking: Promise<unknown> = Promise.resolve();
   #comparing = 0;
-  /** Questions that take turns and are not answered yet. */
+  /** Questions that need the index and are not answered yet. */
   #waiting = 0;
 
   constructor(node: string, actions: PeerActions, logger: Logger) {
@@ -68,19 +69,19 @@ export class PeerServer {
     this.#logger = logger;
   }
 
-  /** Random, of this start of the node. */
+  /** Random id of this start of the node. */
   get instance(): string {
     return this.#identity.instance;
   }
 
-  /** Begins to answer those who have this log open, where it lets them reach one another. */
+  /** Begins to answer questions, if the log lets its nodes reach one another. */
   listen({ peers }: TxLog): void {
     if (peers === undefined || this.#stop.signal.aborted) return;
     this.#unsubscribe();
     this.#unsubscribe = peers.serve(
       (bytes, send) => {
         const question = decodeQuestion(bytes);
-        // What a later version asks, or somebody else writes there, has no answer here.
+        // Questions of later versions, and other messages, get no answer.
         if (question !== undefined) void this.#answer(question, send);
       },
       (error) => {
@@ -90,11 +91,11 @@ export class PeerServer {
     );
   }
 
-  /** Answers no more, and waits for the end of a rebuild. What reads the index ends when that is closed. */
+  /** Stops answering, and waits for a rebuild to end. Reads of the index end when it is closed. */
   async close(): Promise<void> {
     this.#unsubscribe();
     this.#stop.abort(new CairnError("NOT_READY", "The node is stopping.", { hint: "Ask another node." }));
-    await this.#checking;
+    await Promise.allSettled([this.#checking]);
   }
 
   async #answer(question: Question, send: SendAnswer): Promise<void> {
@@ -121,8 +122,8 @@ export class PeerServer {
     question: Extract<Question, { ask: "compare" }>,
     reply: (part: object) => void,
   ): Promise<void> {
-    // It comes again in a minute.
-    if (this.#comparing >= MOST_COMPARING) return;
+    // The announcement is repeated within a minute.
+    if (this.#comparing >= MAX_COMPARING) return;
     this.#comparing += 1;
     try {
       const chains = await this.#actions.compare(question);
@@ -133,9 +134,9 @@ export class PeerServer {
   }
 
   async #inTurn(question: IndexQuestion, reply: (part: object) => void): Promise<void> {
-    if (this.#waiting >= MOST_WAITING) {
-      throw new CairnError("CONFLICT", `The node works on ${MOST_WAITING} such questions already.`, {
-        hint: "Ask again when they are answered.",
+    if (this.#waiting >= MAX_WAITING) {
+      throw new CairnError("CONFLICT", `The node is already working on ${MAX_WAITING} such questions.`, {
+        hint: "Ask again when they have been answered.",
       });
     }
     let working = { done: 0, total: 0 };
@@ -146,11 +147,14 @@ export class PeerServer {
     this.#waiting += 1;
     try {
       reply({ working });
-      // Before its turn: a transaction that comes late must not hold up other questions.
+      // Outside of the semaphore: a late transaction must not hold up other questions.
       if (question.ask === "digest") await this.#actions.reached(question.txId, question.waitMs);
-      const result = this.#work.then(async () => await this.#perform(question, onWork));
-      this.#work = settled(result);
-      reply(await result);
+      const release = await this.#working.acquire();
+      try {
+        reply(await this.#perform(question, onWork));
+      } finally {
+        release();
+      }
     } finally {
       this.#waiting -= 1;
       clearInterval(timer);
@@ -163,12 +167,7 @@ export class PeerServer {
     const { log, txId } = question;
     if (question.ask === "digest") return { digest: await this.#actions.digestAt(log, txId) };
     const check = this.#actions.check(log, txId, signal, onWork);
-    this.#checking = settled(check);
+    this.#checking = check;
     return { check: await check };
   }
-}
-
-/** When work has ended, however it did: its outcome is told to who asked for it. */
-async function settled(work: Promise<unknown>): Promise<void> {
-  await Promise.allSettled([work]);
 }

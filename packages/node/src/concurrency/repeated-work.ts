@@ -1,14 +1,14 @@
 import type { Clock } from "@cairn/checkpoint";
 
-/** Work that comes again and again until it is stopped. */
+/** Work that is repeated until it is stopped. */
 export interface RepeatedWork {
-  /** Aborts what runs and waits for its end. Twice is fine. */
+  /** Aborts a run in progress and waits for it to end. May be called twice. */
   stop(): Promise<void>;
 }
 
 /**
- * Runs `work` after `firstDelay`, and again after the time that it answers, in milliseconds. What it throws is told to `onError`
- * unless it was stopped, and `retryDelay` passes before the next try.
+ * Runs `work` after `firstDelay`, and again after each delay that it returns (ms). Passes errors to `onError`, unless it was stopped, and
+ * then waits for `retryDelay`.
  */
 export function repeatWork(
   clock: Clock,
@@ -36,4 +36,23 @@ export function repeatWork(
       await running;
     },
   };
+}
+
+/** Runs `work` every `everyMs`, whether it succeeds or fails. */
+export function repeatEvery(
+  clock: Clock,
+  everyMs: number,
+  work: () => Promise<void>,
+  onError: (error: unknown) => void,
+): RepeatedWork {
+  const run = async (): Promise<number> => {
+    await work();
+    return everyMs;
+  };
+  return repeatWork(clock, { firstDelay: everyMs, retryDelay: () => everyMs }, run, onError);
+}
+
+/** Returns 0.9 to 1.1 times `ms`, so that nodes that began together spread out. `random` returns at least 0 and less than 1. */
+export function jittered(ms: number, random: () => number): number {
+  return ms * (0.9 + 0.2 * random());
 }

@@ -1,16 +1,32 @@
-/** A deadline for everything that one caller waits for, however many waits that takes. */
-export class TimeLimit {
-  /** The whole limit, in milliseconds. */
-  readonly ms: number;
+/** A deadline shared by all the waits of one caller. */
+export class Deadline {
+  /** The time limit as it was given (ms). */
+  readonly limitMs: number;
   readonly #endsAt: number;
 
-  constructor(ms: number) {
-    this.ms = ms;
-    this.#endsAt = performance.now() + ms;
+  constructor(limitMs: number) {
+    this.limitMs = limitMs;
+    this.#endsAt = performance.now() + limitMs;
   }
 
   /** The time left, in whole milliseconds; 0 after the deadline. */
   get leftMs(): number {
     return Math.max(0, Math.ceil(this.#endsAt - performance.now()));
+  }
+}
+
+/** What {@link withTimeout} returns when the time is up. */
+export const TIMED_OUT = Symbol("timed out");
+
+/** Returns the result of `work`, or {@link TIMED_OUT} after `ms`. After a timeout its result or error is discarded. */
+export async function withTimeout<T>(work: Promise<T>, ms: number): Promise<T | typeof TIMED_OUT> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<typeof TIMED_OUT>((resolve) => {
+    timer = setTimeout(resolve, ms, TIMED_OUT);
+  });
+  try {
+    return await Promise.race([work, timeout]);
+  } finally {
+    clearTimeout(timer);
   }
 }

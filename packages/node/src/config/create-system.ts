@@ -1,6 +1,6 @@
 import type { ModuleContext } from "./types/module-kinds.ts";
 import type { ResolvedConfig } from "./read-config.ts";
-import type { System } from "../system/system.ts";
+import type { System } from "../api/system.ts";
 
 /** Makes a node's parts from its configuration. Built-in parts touch nothing yet; what a user's module does is its own. */
 export async function createSystem(

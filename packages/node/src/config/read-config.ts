@@ -11,7 +11,7 @@ import { MODULES } from "./modules/modules.ts";
 import { ConfigError, ProblemList } from "./source/problems.ts";
 import type { ConfigProblem } from "./source/problems.ts";
 import type { Reading, Setting } from "./types/reading.ts";
-import type { HttpOptions } from "../system/system.ts";
+import type { HttpOptions } from "../api/system.ts";
 import { readPolicies } from "./policies-key.ts";
 import {
   checkTopLevelKeys,

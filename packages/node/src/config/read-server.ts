@@ -3,7 +3,7 @@ import type { ConfigInput } from "./config-sources.ts";
 import { mergeSources, newReading } from "./merged-sources.ts";
 import { TOP_LEVEL_ALIASES } from "./modules/aliases.ts";
 import { ConfigError, ProblemList } from "./source/problems.ts";
-import type { HttpOptions } from "../system/system.ts";
+import type { HttpOptions } from "../api/system.ts";
 import { readHttp } from "./top-level.ts";
 
 /**

@@ -9,7 +9,7 @@ import { derived, optional, secret, withDefault } from "./types/parameter.ts";
 import { readParameters } from "./types/read-parameters.ts";
 import { expected, type Parameters, type ParameterValues } from "./types/reading.ts";
 import type { Reading } from "./types/reading.ts";
-import type { HttpOptions } from "../system/system.ts";
+import type { HttpOptions } from "../api/system.ts";
 import { duration } from "./types/duration-type.ts";
 import { integer, listOf, path, text, textLike } from "./types/value-types.ts";
 

@@ -1,4 +1,4 @@
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { lstat, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import {
   CairnError,
@@ -10,26 +10,23 @@ import {
   syncFolder,
   systemErrorCode,
 } from "@cairn/kv";
-import { countOrphans, type HeldTransactions, readQuarantine, writeNote } from "./quarantine.ts";
+import { type DbDirLayout, dbDirLayout } from "./layout.ts";
 import { namesIn } from "./names-in.ts";
-import { requireOneFileSystem } from "./one-file-system.ts";
+import { countOrphans, type HeldTransactions, readQuarantine, writeNote } from "./quarantine.ts";
 
-/** Newest folders of `quarantine/` that stay; older ones go unless they hold what the log lost. */
-const KEPT_ASIDE = 2;
+/** How many of the newest folders of `quarantine/` are kept. Older ones are removed unless they hold what the log lost. */
+const KEPT_QUARANTINES = 2;
 
-/** Between these, indexes are moved. */
-const MOVED_FOLDERS = ["live", "staging", "rebuild", "quarantine"];
-
-/** LevelDB leaves files of other names alone, and it moves with the index that it is about. */
+/** LevelDB ignores files with other names, and this one moves with the index that it is about. */
 const DISTRUSTED = "distrusted.json";
 
-/** What an index holds that is moved aside. `holdsLost`: transactions that the log lost, so it is never removed. */
+/** What an index that is moved aside holds. With `holdsLost`, it holds transactions that the log lost and is never removed. */
 export interface MovedContents {
   readonly holdsLost: boolean;
   readonly held?: HeldTransactions;
 }
 
-/** An index that was moved aside: where it lies now and why. */
+/** An index that was moved aside: its place in quarantine, and the reason. */
 export interface MovedAside {
   readonly path: string;
   readonly code: string;
@@ -37,39 +34,33 @@ export interface MovedAside {
 }
 
 /**
- * A node's db-dir: `live/` (the index), `staging/` (what is being restored), `capture/` (what is being checkpointed),
- * `quarantine/` (indexes that could not be used), all on one file system, so that every move is a rename. Held by one process at a
- * time: `lock/` is a LevelDB of its own, because the lock that LevelDB takes goes away with its process, however that ends.
+ * A node's db-dir, held by one process at a time. All folders are on one file system, so that every move is a rename. The lock is a
+ * LevelDB of its own, because LevelDB's lock is released when its process ends, in whatever way. All methods throw `DISK_FULL`, and
+ * `CONFIG_INVALID` if the folder cannot be used.
  */
 export class IndexDirectory {
   readonly path: string;
-  readonly live: string;
-  readonly staging: string;
-  readonly quarantine: string;
+  readonly layout: DbDirLayout;
   readonly #lock: KvStore;
 
   private constructor(dbDir: string, lock: KvStore) {
     this.path = dbDir;
-    this.live = path.join(dbDir, "live");
-    this.staging = path.join(dbDir, "staging");
-    this.quarantine = path.join(dbDir, "quarantine");
+    this.layout = dbDirLayout(dbDir);
     this.#lock = lock;
   }
 
-  /**
-   * Takes the directory for this process, making it when it is missing. `INDEX_LOCKED` names the process that has it. Every method's
-   * errors: `DISK_FULL`, `CONFIG_INVALID` where the folder cannot be used.
-   */
+  /** Takes the directory for this process, and creates it if it is missing. `INDEX_LOCKED` names the process that holds it. */
   static async acquire(dbDir: string): Promise<IndexDirectory> {
+    const layout = dbDirLayout(dbDir);
     const lock = await explained(dbDir, async () => {
       await makeFolder(dbDir);
-      return await openLock(dbDir);
+      return await openLock(dbDir, layout);
     });
     try {
       const holder = JSON.stringify({ pid: process.pid, since: new Date().toISOString() });
       await explained(dbDir, async () => {
-        await requireOneFileSystem(dbDir, MOVED_FOLDERS);
-        await writeFile(holderFile(dbDir), holder);
+        await requireOneFileSystem(dbDir, layout);
+        await writeFile(layout.holder, holder);
       });
     } catch (error) {
       await lock.close();
@@ -80,85 +71,103 @@ export class IndexDirectory {
 
   /** Whether there is a local index, usable or not. */
   async hasLive(): Promise<boolean> {
-    return await explained(this.live, async () => (await namesIn(this.live)).length > 0);
+    const { live } = this.layout;
+    return await explained(live, async () => (await namesIn(live)).length > 0);
   }
 
   /** Removes what a killed process left half restored. */
   async sweepStaging(): Promise<void> {
-    await explained(this.staging, async () => await rm(this.staging, { recursive: true, force: true }));
+    await this.#remove(this.layout.staging);
   }
 
-  /** How many transactions are known only to indexes that were moved aside. */
+  /** Removes what a rebuild left. */
+  async sweepRebuild(): Promise<void> {
+    await this.#remove(this.layout.rebuild);
+  }
+
+  async #remove(folder: string): Promise<void> {
+    await explained(folder, async () => await rm(folder, { recursive: true, force: true }));
+  }
+
+  /** Returns how many transactions only indexes in quarantine still know. */
   async countOrphans(): Promise<number> {
-    return await explained(this.quarantine, async () => countOrphans(await readQuarantine(this.quarantine)));
+    const { quarantine } = this.layout;
+    return await explained(quarantine, async () => countOrphans(await readQuarantine(quarantine)));
   }
 
-  /** Remembers beside the local index's files, also for the next start, that it must not be used. */
+  /** Records in the folder of the local index that it must not be used, also after a restart. */
   async distrust({ code, message }: CairnError): Promise<void> {
-    await explained(this.live, async () => {
-      await writeFile(path.join(this.live, DISTRUSTED), JSON.stringify({ code, message }));
+    const { live } = this.layout;
+    await explained(live, async () => {
+      await writeFile(path.join(live, DISTRUSTED), JSON.stringify({ code, message }));
     });
   }
 
-  /** Why the local index must not be used: {@link distrust} was told so, and the process ended before it was moved aside. */
+  /** Returns why the local index must not be used, if {@link distrust} was called and the process ended before the index was moved aside. */
   async distrusted(): Promise<CairnError | undefined> {
-    return await explained(this.live, async () => {
-      if (!(await namesIn(this.live)).includes(DISTRUSTED)) return undefined;
+    const { live } = this.layout;
+    return await explained(live, async () => {
+      if (!(await namesIn(live)).includes(DISTRUSTED)) return undefined;
       return new CairnError(
         "INDEX_CORRUPT",
-        "The index was found not to be the log's, when nodes were compared.",
+        "A comparison of nodes found that the index does not match the log.",
         {
-          hint: `${DISTRUSTED} beside its files says more. The node builds another one.`,
+          hint: `${DISTRUSTED} in its folder has the details. The node builds a new index.`,
         },
       );
     });
   }
 
-  /** Moves the local index to `quarantine/` with a note that says why, and what it holds. Answers where it lies. */
+  /** Moves the local index to `quarantine/`, with a note that records the reason and what the index holds. */
   async moveAside(reason: CairnError, contents: MovedContents): Promise<MovedAside> {
-    return await explained(this.quarantine, async () => await this.#moveAside(reason, contents));
+    return await explained(this.layout.quarantine, async () => await this.#moveAside(reason, contents));
   }
 
   async #moveAside(reason: CairnError, { holdsLost, held }: MovedContents): Promise<MovedAside> {
+    const { live, quarantine } = this.layout;
     const stamp = new Date().toISOString().replaceAll(":", "-");
-    const target = path.join(this.quarantine, `${stamp}-${reason.code.toLowerCase()}`);
+    const target = path.join(quarantine, `${stamp}-${reason.code.toLowerCase()}`);
     await makeFolder(target);
     const { code, message } = reason;
-    // The note first: an index without one would be taken for one that may go.
+    // The note comes first: an index without one would count as removable.
     await writeNote(target, { code, message, at: new Date().toISOString(), holdsLost, ...held });
-    // And the folder before what is moved into it, so that after a power loss the index is in one place or the other.
-    for (const folder of [target, this.quarantine, this.path]) await syncFolder(folder);
-    await rename(this.live, path.join(target, "live"));
+    // Its folder is flushed before the move, so that after a power loss the index is in one place or the other.
+    for (const folder of [target, quarantine, this.path]) await syncFolder(folder);
+    await rename(live, path.join(target, "live"));
     for (const folder of [target, this.path]) await syncFolder(folder);
-    await this.#forgetOldest();
+    await this.#removeOldest();
     return { path: target, code, message };
   }
 
-  /** Gives an index that lies whole in staging the place of the local one, which was moved aside. */
+  /** Makes a complete index from `staging` or `rebuild` the local one. The previous one must have been moved aside. */
   async place(dir: string): Promise<void> {
-    await explained(this.live, async () => {
-      await rename(dir, this.live);
+    const { live } = this.layout;
+    await explained(live, async () => {
+      await rename(dir, live);
       await syncFolder(this.path);
     });
   }
 
+  /** Gives the directory up for other processes. */
   async release(): Promise<void> {
+    const { holder } = this.layout;
     try {
-      // While it is held: afterwards the file may be another process's.
-      await explained(this.path, async () => await rm(holderFile(this.path), { force: true }));
+      // Before the lock is released: afterwards the file may belong to another process.
+      await explained(this.path, async () => await rm(holder, { force: true }));
     } finally {
       await this.#lock.close();
     }
   }
 
-  async #forgetOldest(): Promise<void> {
-    for (const { folder, holdsLost } of (await readQuarantine(this.quarantine)).slice(0, -KEPT_ASIDE)) {
+  async #removeOldest(): Promise<void> {
+    const old = (await readQuarantine(this.layout.quarantine)).slice(0, -KEPT_QUARANTINES);
+    for (const { folder, holdsLost } of old) {
       if (!holdsLost) await rm(folder, { recursive: true, force: true });
     }
   }
 }
 
-/** What `work` gives; where the disk or the folder refuses, an error that users can be shown. */
+/** Returns the result of `work`. Where the disk or the folder refuses, throws an error that can be shown to users. */
 async function explained<T>(folder: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -167,39 +176,56 @@ async function explained<T>(folder: string, work: () => Promise<T>): Promise<T> 
   }
 }
 
-async function openLock(dbDir: string): Promise<KvStore> {
-  const folder = path.join(dbDir, "lock");
-  try {
-    return await levelProvider().open(folder);
-  } catch (error) {
-    if (isCairnError(error, "INDEX_LOCKED")) throw await lockedError(dbDir, error);
-    if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-    // It holds no data: what a crash left of it is made anew.
-    await rm(folder, { recursive: true, force: true });
-    return await levelProvider().open(folder);
+/**
+ * Refuses a db-dir in which a folder that indexes are moved between is a link or a volume of its own. Renaming a link would move only its
+ * name, and a volume cannot be renamed at all, which would show only when a damaged index has to be moved aside.
+ */
+async function requireOneFileSystem(
+  dbDir: string,
+  { live, staging, rebuild, quarantine }: DbDirLayout,
+): Promise<void> {
+  const { dev } = await stat(dbDir);
+  const present = new Set((await namesIn(dbDir)).map((name) => path.join(dbDir, name)));
+  for (const folder of [live, staging, rebuild, quarantine]) {
+    if (!present.has(folder)) continue;
+    const found = await lstat(folder);
+    const isLink = found.isSymbolicLink();
+    if (found.dev === dev && !isLink) continue;
+    const what = isLink ? "a symbolic link" : "a volume of its own";
+    throw new CairnError("CONFIG_INVALID", `${folder} is ${what}.`, {
+      hint: `The node moves folders within ${dbDir} by renaming them: mount or link that folder as a whole, or configure another db-dir.`,
+    });
   }
 }
 
-async function lockedError(dbDir: string, cause: CairnError): Promise<CairnError> {
-  const holder = await readHolder(dbDir);
-  const who = holder === undefined ? "another process" : `process ${holder}`;
+async function openLock(dbDir: string, { lock, holder }: DbDirLayout): Promise<KvStore> {
+  try {
+    return await levelProvider().open(lock);
+  } catch (error) {
+    if (isCairnError(error, "INDEX_LOCKED")) throw await lockedError(dbDir, holder, error);
+    if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
+    // It holds no data, so what a crash left of it can be created again.
+    await rm(lock, { recursive: true, force: true });
+    return await levelProvider().open(lock);
+  }
+}
+
+async function lockedError(dbDir: string, holder: string, cause: CairnError): Promise<CairnError> {
+  const pid = await readHolder(holder);
+  const who = pid === undefined ? "another process" : `process ${pid}`;
   return new CairnError("INDEX_LOCKED", `The index directory ${dbDir} is in use by ${who}.`, {
     hint: "Stop that node, or give this one a db-dir (or CAIRN_INDEX_PATH) of its own.",
     cause,
   });
 }
 
-async function readHolder(dbDir: string): Promise<number | undefined> {
+async function readHolder(file: string): Promise<number | undefined> {
   try {
-    const { pid } = JSON.parse(await readFile(holderFile(dbDir), "utf8")) as { pid?: unknown };
+    const { pid } = JSON.parse(await readFile(file, "utf8")) as { pid?: unknown };
     return typeof pid === "number" ? pid : undefined;
   } catch (error) {
-    // It is only told to a person; a holder that is just starting has not written it yet.
+    // Only shown in a message. A holder that is just starting has not written it yet.
     if (error instanceof SyntaxError || systemErrorCode(error) !== undefined) return undefined;
     throw error;
   }
-}
-
-function holderFile(dbDir: string): string {
-  return path.join(dbDir, "holder.json");
 }

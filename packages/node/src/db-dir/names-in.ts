@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { systemErrorCode } from "@cairn/kv";
 
-/** What lies in a folder; nothing where there is no such folder. */
+/** Returns the names in a folder; none if it does not exist. */
 export async function namesIn(folder: string): Promise<string[]> {
   try {
     return await readdir(folder);

@@ -7,14 +7,14 @@ import { namesIn } from "./names-in.ts";
 
 const NOTE = "why.json";
 
-/** Which transactions an index that was moved aside holds: up to `txId`, and up to `shared` the log had the same when it was moved. */
+/** Which transactions an index in quarantine holds: those up to `txId`. Up to `shared`, the log had the same ones when it was moved. */
 export interface HeldTransactions {
   readonly txId: TxId;
-  /** Undefined where nothing told. */
+  /** Undefined if it could not be determined. */
   readonly shared?: TxId | undefined;
 }
 
-/** Why an index was moved aside, as written beside it. */
+/** The note in an index's quarantine folder: why and when it was moved aside, and what it holds. */
 export interface QuarantineNote extends Partial<HeldTransactions> {
   readonly code: string;
   readonly message: string;
@@ -23,16 +23,16 @@ export interface QuarantineNote extends Partial<HeldTransactions> {
   readonly holdsLost: boolean;
 }
 
-/** An index in `quarantine/`. Without a readable note nobody knows what it holds: then it counts as one that holds what was lost. */
+/** An index in `quarantine/`. Without a readable note it counts as one that holds what the log lost. */
 export interface QuarantinedIndex {
   readonly folder: string;
-  /** Where the index itself lies. */
+  /** The folder of the index itself. */
   readonly live: string;
   readonly holdsLost: boolean;
   readonly held: Partial<HeldTransactions>;
 }
 
-/** Writes an index's note into its folder. */
+/** Writes and flushes the note of an index. */
 export async function writeNote(folder: string, note: QuarantineNote): Promise<void> {
   const file = await open(path.join(folder, NOTE), "w");
   try {
@@ -43,7 +43,7 @@ export async function writeNote(folder: string, note: QuarantineNote): Promise<v
   }
 }
 
-/** The indexes that were moved aside, oldest first. */
+/** Returns the indexes in quarantine, oldest first. */
 export async function readQuarantine(quarantine: string): Promise<QuarantinedIndex[]> {
   const found: QuarantinedIndex[] = [];
   // Names begin with the time, so name order is age.
@@ -56,23 +56,23 @@ export async function readQuarantine(quarantine: string): Promise<QuarantinedInd
   return found;
 }
 
-/** How many transactions only indexes that were moved aside know, as far as their notes say. */
+/** Returns how many transactions only indexes in quarantine know, according to their notes. */
 export function countOrphans(indexes: readonly QuarantinedIndex[]): number {
   let orphans = 0;
   for (const { holdsLost, held } of indexes) {
-    // Where nothing told what is shared, it may be no more than the birth record.
+    // Without `shared`, the birth record alone may be common.
     if (holdsLost && held.txId !== undefined) orphans += held.txId - (held.shared ?? FIRST_TX_ID);
   }
   return orphans;
 }
 
-/** The note is written first: where the process died, or moving failed, the index that it is about is still elsewhere. */
+/** The note is written first. If the process ended then, or the move failed, the index is still elsewhere. */
 async function hasNoteAlone(folder: string): Promise<boolean> {
   try {
     const names = await readdir(folder);
     return names.includes(NOTE) && !names.includes("live");
   } catch (error) {
-    // What cannot be read may hold anything; reading the note says the same.
+    // A folder that cannot be read may hold anything, as the reading of its note reports.
     if (systemErrorCode(error) !== undefined) return false;
     throw error;
   }

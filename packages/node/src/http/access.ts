@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { CairnError } from "@cairn/kv";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { HttpOptions } from "../system/system.ts";
+import type { HttpOptions } from "../api/system.ts";
 import { BAD_REQUEST, badRequest, RequestError } from "./answers/error-response.ts";
 import { isSafeMethod } from "./requests/methods.ts";
 

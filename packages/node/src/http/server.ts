@@ -3,7 +3,7 @@ import { CairnError, systemErrorCode } from "@cairn/kv";
 import { fastify, type FastifyInstance } from "fastify";
 import type { AnsweredRequest } from "../metrics/http-metrics.ts";
 import type { NodeApi } from "../api/node-api.ts";
-import type { HttpOptions } from "../system/system.ts";
+import type { HttpOptions } from "../api/system.ts";
 import { guard } from "./access.ts";
 import { omitLengthOfEmptyHead } from "./answers/bodiless.ts";
 import { compressOnRequest } from "./answers/compression.ts";

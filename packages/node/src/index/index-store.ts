@@ -32,7 +32,7 @@ import { type IndexState, readState } from "./rows/index-state.ts";
 import { listAsOf, listCurrent } from "./read/list-documents.ts";
 import type { FieldQuery } from "./read/field-query.ts";
 import { listWhere } from "./read/list-where.ts";
-import { Turns } from "../concurrency/turns.ts";
+import { Semaphore } from "../concurrency/semaphore.ts";
 import { transactionRowKey } from "./rows/row-keys.ts";
 import { decodeOutcome } from "./rows/row-values.ts";
 import { isoTime } from "../text/iso-time.ts";
@@ -67,7 +67,7 @@ export class IndexStore {
   readonly #chains: ChainWindow;
   readonly #fields: FieldUpkeep;
   /** Of those who write what depends on what is in the store. */
-  readonly #turns = new Turns();
+  readonly #turns = new Semaphore();
   readonly #purge: EvictionPurge;
 
   private constructor(kv: KvStore, state: IndexState, chains: ChainWindow) {
@@ -115,7 +115,7 @@ export class IndexStore {
       let rest: readonly IndexedMessage[] = batch;
       while (rest.length > 0) {
         await writing;
-        const done = await this.#turns.take();
+        const done = await this.#turns.acquire();
         try {
           const length = await batchLength(rest, this.#state, this.#kv);
           const part = length === rest.length ? rest : rest.slice(0, length);
@@ -153,9 +153,9 @@ export class IndexStore {
    */
   async buildFields(onDocuments: (count: number) => void = () => {}): Promise<boolean> {
     if (this.#fields.isDone) return false;
-    const done = await this.#turns.take();
+    const done = await this.#turns.acquire();
     try {
-      await this.#fields.step(this.#state, { isWanted: () => this.#turns.isWanted, onDocuments });
+      await this.#fields.step(this.#state, { isWanted: () => this.#turns.isContended, onDocuments });
     } finally {
       done();
     }
@@ -164,7 +164,7 @@ export class IndexStore {
 
   /** The numbers of the indexed fields that are being built, each with whether that has begun. */
   async fieldsBeingBuilt(): Promise<ReadonlyMap<number, boolean>> {
-    const done = await this.#turns.take();
+    const done = await this.#turns.acquire();
     try {
       const { builds } = await this.#fields.work();
       return new Map([...builds].map(([id, built]) => [id, built.length > 0]));

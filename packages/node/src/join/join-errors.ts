@@ -7,22 +7,22 @@ import type { LogIdentity } from "../log/log-identity.ts";
 
 type Join = NodeStatus["join"];
 
-/** The log is empty where there was more. `evidence` says how that is known, `checkpoint` is what could be gone on from. */
+/** The log is empty although it had transactions. `evidence` says how that is known; `checkpoint` is one to continue from, or why none is known. */
 export function emptyLog(logName: string, evidence: string, checkpoint?: string | CairnError): CairnError {
   return new CairnError("LOG_DIFFERENT", `The log "${logName}" is empty, but ${evidence}.`, {
-    hint: `Check the log's address and name. If the log is gone for good, ${howToGoOn(checkpoint)}. Nothing was deleted.`,
+    hint: `Check the log's address and name. If the log is gone for good, ${howToContinue(checkpoint)}. Nothing was deleted.`,
   });
 }
 
-function howToGoOn(checkpoint: string | CairnError | undefined): string {
+function howToContinue(checkpoint: string | CairnError | undefined): string {
   if (checkpoint instanceof CairnError)
-    return `a checkpoint continues it, but no store could be read (${checkpoint.code}: ${checkpoint.message}); once one can, cairn log status names the checkpoint and the command`;
+    return `it can be continued from a checkpoint, but no store could be read (${checkpoint.code}: ${checkpoint.message}); once one can, cairn log status names the checkpoint and the command`;
   return checkpoint === undefined
-    ? 'and no checkpoint of it is in the stores that this node looks in: cairn log recover --from PATH goes on from one elsewhere, "on-log-mismatch": {"different": "rebuild"} lets this node begin with nothing'
-    : `cairn log recover --from ${checkpoint} begins one that goes on after it, and the nodes with it (of an embedded log stop the node first)`;
+    ? 'and the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from one elsewhere, "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index'
+    : `cairn log recover --from ${checkpoint} creates one that continues after it, and the nodes follow it (with an embedded log, stop the node first)`;
 }
 
-/** A warning: a node that was to join a cluster, and has not been told its log, begins one of its own without a word. */
+/** A warning: a node that was meant to join a cluster, but was not given its log, silently begins one of its own. */
 export function onlyOfOthers(
   { name }: LogIdentity,
   {
@@ -50,7 +50,7 @@ export function onlyOfOthers(
 /** The local index was built from another log. */
 export function foreignIndex(identity: LogIdentity, state: IndexState): CairnError {
   const continues = identity.birth?.continues;
-  if (continues?.log === state.log.id) return besideTheSeam(identity, continues, state);
+  if (continues?.log === state.log.id) return notAtContinuation(identity, continues, state);
   return new CairnError(
     "LOG_DIFFERENT",
     `The local index was built from log ${state.log.id}, but "${identity.name}" is log ${identity.id}.`,
@@ -62,14 +62,14 @@ export function foreignIndex(identity: LogIdentity, state: IndexState): CairnErr
   );
 }
 
-/** The local index is of the log that this one continues, but does not end where it is continued. */
-function besideTheSeam(
+/** The local index is of the log that this one continues, but does not end where this one begins. */
+function notAtContinuation(
   { name }: LogIdentity,
   { log, anchor }: NonNullable<BirthRecord["continues"]>,
   { txId }: IndexState,
 ): CairnError {
   const where = txId === anchor.txId ? "another history" : `transaction ${txId}`;
-  // As where a log lost its end: somebody began this one on purpose, and said of which history it is.
+  // As with a log that lost its end: this one was created on purpose, as the continuation of that history.
   return new CairnError(
     "LOG_REGRESSED",
     `The log "${name}" continues log ${log} after transaction ${anchor.txId}; the local index of that log ends at ${where}.`,
@@ -81,7 +81,7 @@ function besideTheSeam(
   );
 }
 
-/** The log continues another one, and there is no checkpoint of that one to begin with. */
+/** The log continues another one, and there is no checkpoint of that one to begin from. */
 export function nothingToContinue(
   { name }: LogIdentity,
   { log, anchor }: NonNullable<BirthRecord["continues"]>,
@@ -99,19 +99,19 @@ export function nothingToContinue(
   );
 }
 
-/** The log's beginning is gone and no checkpoint holds it; says where it was last. */
+/** The log's beginning is gone and no checkpoint has it. The message names the checkpoint that had it last. */
 export function nothingToRestore(
   { name, bounds }: LogIdentity,
   { skipped, movedAside }: Pick<Join, "skipped" | "movedAside">,
   stores: readonly CheckpointStore[],
 ): CairnError {
-  // Newest first; those of other logs never held it, and an unreachable store has no name.
+  // Newest first. Checkpoints of other logs never had it, and unreachable stores are listed without a name.
   const newest = skipped.find((one) => one.name !== "" && one.code !== "LOG_DIFFERENT");
   const missing = `transactions before message ${bounds.first}`;
   const sentence = `The log "${name}" no longer holds the ${missing}, and no usable checkpoint does.`;
   if (newest === undefined) {
     return new CairnError("LOG_TRIMMED", sentence, {
-      hint: `${otherVersion(movedAside)}${placesLookedAt(stores)}Configure the checkpoint store that holds this log's checkpoints, or restore the log.${GOES_ON}`,
+      hint: `${otherVersion(movedAside)}${placesLookedAt(stores)}Configure the checkpoint store that holds this log's checkpoints, or restore the log.${RETRIES}`,
     });
   }
   const upTo = parseCheckpointName(newest.name)?.txId;
@@ -126,15 +126,15 @@ export function nothingToRestore(
       hint:
         otherVersion(movedAside) +
         `${cure}this log's checkpoints (restore-from). ` +
-        `cairn status names all that were found (in /status: join.skipped).${GOES_ON}`,
+        `cairn status names all that were found (in /status: join.skipped).${RETRIES}`,
     },
   );
 }
 
-const GOES_ON =
-  " A ready node of this log can save one: cairn checkpoint create. This node looks again and again, and goes on by itself.";
+const RETRIES =
+  " A ready node of this log can save one: cairn checkpoint create. This node keeps looking, and continues by itself.";
 
-/** A folder that is not mounted looks like one that nobody has saved to yet: only a person can tell them apart, by its name. */
+/** An unmounted folder looks like one without checkpoints. Only an operator can tell the difference, by its name. */
 function placesLookedAt(stores: readonly CheckpointStore[]): string {
   if (stores.length === 0) return "No checkpoint store is configured. ";
   const places = stores.map((store) => store.identity ?? store.location).join(" and in ");
@@ -145,5 +145,5 @@ function otherVersion(movedAside: Join["movedAside"]): string {
   const index = movedAside.find(({ code }) => code === "INDEX_VERSION");
   return index === undefined
     ? ""
-    : `This node's index, of another version of Cairn, is kept in ${index.path}: that version can go on with it. `;
+    : `This node's index, of another version of Cairn, is kept in ${index.path}: that version can use it. `;
 }

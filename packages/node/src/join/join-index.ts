@@ -1,33 +1,56 @@
 import { randomUUID } from "node:crypto";
+import path from "node:path";
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { JoinContext } from "./join-context.ts";
-import { type IndexState, statePosition } from "../index/rows/index-state.ts";
+import type { Logger } from "pino";
+import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
+import type { MovedContents } from "../db-dir/index-directory.ts";
+import { emptyState } from "../index/empty-state.ts";
 import { IndexStore } from "../index/index-store.ts";
+import { type OpenedIndex, tryOpenIndex } from "../index/local-index.ts";
+import { type IndexState, statePosition } from "../index/rows/index-state.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import { ofFirstVersion } from "../log/first-version.ts";
+import { isUnused, type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import { continuesAt } from "../transactions/birth-record.ts";
 import { isOfFirstVersion } from "../transactions/message-frame.ts";
 import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
 import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore, onlyOfOthers } from "./join-errors.ts";
-import type { MovedContents } from "../db-dir/index-directory.ts";
-import { type OpenedIndex, tryOpenIndex } from "../index/local-index.ts";
-import { type LogIdentity, isUnused, readLogIdentity } from "../log/log-identity.ts";
-import { emptyState } from "../index/empty-state.ts";
 import { heldTransactions } from "./last-shared.ts";
-import { restoreStores } from "../system/checkpoint-stores.ts";
-import { newestCheckpointOfName, newestOfOthersOnly, restoreIndex } from "./restore-index.ts";
+import {
+  type NewestCheckpoint,
+  newestCheckpointOfName,
+  newestIfAllOfOthers,
+  type RestoreContext,
+  restoreIndex,
+} from "./restore-index.ts";
 
-/** An index that agrees with its log; what follows its state has to be replayed. */
+/** What joining needs. */
+export interface JoinContext extends RestoreContext {
+  readonly logger: Logger;
+  /** Why the local index must not be used although it may open: the error that ended following. */
+  readonly suspect: CairnError | undefined;
+  /** The folder of an index that takes the place of a suspect one, on the same file system. */
+  readonly replacement: string | undefined;
+  /** Whether the log lacks the messages after the local index, so that only a checkpoint beyond them leads on. */
+  readonly beforeGap: boolean;
+  /**
+   * Hands over a local index as soon as it is open, for stale reads while the log has not answered yet. The receiver closes it. Undefined:
+   * it is about to be moved aside.
+   */
+  readonly onLocal: (index: IndexStore | undefined) => void;
+}
+
+/** An index that agrees with its log. What follows its state has to be replayed. */
 export interface JoinedIndex {
   readonly index: IndexStore;
   readonly identity: LogIdentity;
 }
 
 /**
- * Finds the index that a node goes on from: the local one where it agrees with the log, else the newest checkpoint that can be
- * trusted, else an empty one where the log still has everything. What cannot be used is moved aside, never deleted. Errors say why there is none:
- * `LOG_DIFFERENT`, `LOG_REGRESSED` (when configured to halt), `LOG_TRIMMED`; `LOG_UNREACHABLE` and `STORE_UNREACHABLE` are
- * worth trying again; nothing is taken for empty because it could not be reached.
+ * Finds the index that a node continues from: the local one if it agrees with the log, else the newest checkpoint that can be trusted,
+ * else an empty one if the log still has everything. Unusable indexes are moved to quarantine, never deleted. Errors say why there is none:
+ * `LOG_DIFFERENT`, `LOG_REGRESSED` (if configured to halt), `LOG_TRIMMED`; after `LOG_UNREACHABLE` and `STORE_UNREACHABLE` another try may
+ * succeed. A log or store that cannot be reached is never taken for an empty one.
  */
 export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   await context.directory.sweepStaging();
@@ -36,44 +59,47 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   try {
     const identity = await identifyLog(context, local?.state);
     const index = await keepLocal(context, identity, local);
-    if (index !== undefined) return await compared(context, { index, identity });
+    if (index !== undefined) return await warnIfApart(context, { index, identity });
   } catch (error) {
-    // One with a state was handed over and is the receiver's to close.
+    // An index with a state was handed over, and the receiver closes it.
     if (local?.state === undefined) await local?.kv.close();
     throw error;
   }
-  // Asked again: judging the local index may have lasted, and the log may have been trimmed meanwhile.
-  return await compared(context, await joinWithoutLocal(context, await reidentify(context)));
+  // The identity is read again: judging the local index can take long, and the log may have been trimmed meanwhile.
+  return await warnIfApart(context, await joinWithoutLocal(context, await reidentify(context)));
 }
 
-/** Where its log is empty, and nobody began it on purpose, a node may be where it was not meant to be: it goes on, and says so. */
-async function compared(context: JoinContext, joined: JoinedIndex): Promise<JoinedIndex> {
+/** A node whose log is new and was not created on purpose may have been started with the wrong log: it runs, and warns. */
+async function warnIfApart(context: JoinContext, joined: JoinedIndex): Promise<JoinedIndex> {
   const { identity } = joined;
   if (!mayBeMistaken(identity)) return joined;
   try {
-    const other = await newestOfOthersOnly(context, identity.id);
-    if (other !== undefined) context.report.apart = onlyOfOthers(identity, other, context.system.dbDir);
+    const other = await newestIfAllOfOthers(context, identity.id);
+    if (other === undefined) return joined;
+    const apart = onlyOfOthers(identity, other, context.system.dbDir);
+    context.report.apart = apart;
+    context.logger.warn({ code: apart.code, hint: apart.hint }, apart.message);
   } catch (error) {
-    // A store that is away is told by whoever saves to it; a node that stops meanwhile notices by itself.
+    // A store that is away is reported when it is saved to; an abort is noticed by the caller.
     if (!isCairnError(error) && !context.signal.aborted) throw error;
   }
   return joined;
 }
 
-/** Whether the log may have been begun by a node that looked in the wrong place: it holds nothing, and no command made it. */
+/** Whether a node that looked in the wrong place may have begun the log: it is unused, and no command created it. */
 function mayBeMistaken(identity: LogIdentity): boolean {
   return isUnused(identity) && identity.birth?.deliberate !== true;
 }
 
-/** The local index, opened; one that cannot be used is moved aside at once. */
+/** Opens the local index, or moves it aside if it is unusable. */
 async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined> {
   const { system, directory, suspect, replacement } = context;
   if (!system.kvProvider.persistent || !(await directory.hasLive())) return undefined;
   const unusable = suspect ?? (await directory.distrusted());
-  // A restored index is compared with its digests on the way, and only what lies there from an earlier life is checked here.
+  // A restore compares digests as it unpacks, so only an index from an earlier start is checked here.
   const opened =
     unusable === undefined
-      ? await tryOpenIndex(system.kvProvider, directory.live, { check: true })
+      ? await tryOpenIndex(system.kvProvider, directory.layout.live, { check: true })
       : { unusable };
   if ("unusable" in opened) {
     const holdsLost = await mayAloneHold(context, opened.unusable);
@@ -87,23 +113,24 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
 }
 
 /**
- * Whether an index that is about to be moved aside may be the only one that holds something: one of another version cannot be asked, so
- * it is where the log was trimmed. Where there is no log it says that there was one, and stays in its place until a person looked.
+ * Whether an unusable index may be the only one that holds some transactions. An index of another version cannot be read, so it counts as
+ * such if the log was trimmed. If there is no log, the index is evidence that there was one, and stays in its place until an operator
+ * decides.
  */
 async function mayAloneHold({ log, system }: JoinContext, unusable: CairnError): Promise<boolean> {
   if (unusable.code !== "INDEX_VERSION") return false;
-  // A log that this version does not read is refused before anything is moved: the version that reads it goes on with this index.
+  // Throws for a log that this version cannot read, before anything is moved: the version that reads it can use this index.
   const identity = await readLogIdentity(log);
   if (identity !== undefined) return identity.bounds.first > 1;
   if (system.onLogMismatch.different === "rebuild") return true;
   throw emptyLog(log.name, "the local index, which another version of Cairn made, was built from one");
 }
 
-/** Who the log is; makes it when there is none and nothing says that there was more. */
+/** Reads the identity of the log. Creates the log if there is none and no evidence that there was one. */
 async function identifyLog(context: JoinContext, local: IndexState | undefined): Promise<LogIdentity> {
   const identity = await readLogIdentity(context.log);
   if (identity !== undefined) return identity;
-  const problem = await saysThereWasMore(context, local);
+  const problem = await evidenceOfLog(context, local);
   if (problem !== undefined && context.system.onLogMismatch.different === "halt") throw problem;
   await context.log.create((id) => encodeBirthRecord({ log: id, offset: 0 }));
   return await reidentify(context);
@@ -112,20 +139,20 @@ async function identifyLog(context: JoinContext, local: IndexState | undefined):
 async function reidentify({ log }: JoinContext): Promise<LogIdentity> {
   const identity = await readLogIdentity(log);
   if (identity !== undefined) return identity;
-  throw new CairnError("LOG_UNREACHABLE", `The log "${log.name}" was there and is not any more.`, {
+  throw new CairnError("LOG_UNREACHABLE", `The log "${log.name}" disappeared while the node joined.`, {
     hint: "The node tries again.",
   });
 }
 
-/** A wrong address must not look like an empty cluster. */
-async function saysThereWasMore(
+/** A wrong address must not be taken for an empty cluster. */
+async function evidenceOfLog(
   context: JoinContext,
   local: IndexState | undefined,
 ): Promise<CairnError | undefined> {
   const { log } = context;
   if (local !== undefined) return await emptyUnder(local, context);
   const newest = await newestCheckpointOfName(context, log.name);
-  return newest === undefined ? undefined : emptyBeside(log.name, newest);
+  return newest === undefined ? undefined : emptyDespite(log.name, newest);
 }
 
 /** The local index alone proves that there was a log; the stores are asked only for the checkpoint that the hint names. */
@@ -140,33 +167,13 @@ async function emptyUnder(local: IndexState, context: JoinContext): Promise<Cair
   }
 }
 
-function emptyBeside(
-  logName: string,
-  { name, txId }: { readonly name: string; readonly txId: number },
-): CairnError {
+function emptyDespite(logName: string, { name, txId }: NewestCheckpoint): CairnError {
   return emptyLog(logName, `checkpoint ${name} holds transactions up to ${txId}`, name);
 }
 
-/** A restored checkpoint that is newer than an index which cannot be led on by the log, in its place; undefined where there is none. */
-async function leapGap(
-  context: JoinContext,
-  identity: LogIdentity,
-  { kv }: OpenedIndex,
-  { txId }: IndexState,
-): Promise<IndexStore | undefined> {
-  const reason = new CairnError("LOG_GAP", "The log lacks messages behind the local index.");
-  const leave = async (): Promise<void> => {
-    context.onLocal(undefined);
-    await kv.close();
-    // It agrees with the log, and so do others that are further on.
-    await moveAside(context, reason, { holdsLost: false });
-  };
-  return await restoreIndex(context, identity, leave, txId);
-}
-
 /**
- * The local index when it agrees with the log, or the newer one that takes its place where the log was trimmed in front of it;
- * else undefined, after it was moved aside where that is allowed.
+ * Returns the local index if it agrees with the log, or the newer one that replaces it if the log lacks what follows it. Otherwise moves
+ * it aside, where that is allowed, and returns undefined.
  */
 async function keepLocal(
   context: JoinContext,
@@ -177,34 +184,49 @@ async function keepLocal(
   const { state } = local;
   const open = async (): Promise<IndexStore> => await IndexStore.open(local.kv, emptyState(identity));
   if (state === undefined) {
-    if (hasBeginning(identity) && context.beforeGap !== true) return await open();
+    if (hasBeginning(identity) && !context.beforeGap) return await open();
     const reason = new CairnError("LOG_TRIMMED", "The local index is empty and the log's beginning is gone.");
     return await discard(context, local, reason);
   }
   const problem = await disagreement(context, identity, state);
   if (problem === undefined) {
-    const beyond = context.beforeGap === true ? await leapGap(context, identity, local, state) : undefined;
+    const beyond = context.beforeGap ? await leapGap(context, identity, local, state) : undefined;
     return beyond ?? (await open());
   }
-  // A log that was begun in the place of a lost one, and removed again before anything was written to it.
+  // Of a log that replaced a lost one and was removed again before anything was written to it.
   if (problem.code === "LOG_DIFFERENT" && state.txId <= 1) return await discard(context, local, problem);
   const { onLogMismatch } = context.system;
   if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
   if (problem.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw problem;
   const leave = async (): Promise<void> => {
     const held = await heldTransactions(local.kv, state, context.log, identity);
-    context.onLocal(undefined);
-    await local.kv.close();
-    // What the log lost, trimmed or never had may be only here.
+    await closeLocal(context, local);
+    // It may be the only one to hold what the log lost, trimmed or never had.
     const contents = { holdsLost: true, ...(held === undefined ? {} : { held }) };
     await moveAside(context, problem, contents);
   };
   if (problem.code !== "LOG_TRIMMED") return void (await leave());
-  // It is old and not wrong: whoever asks for what is there gets it, until there is a newer one.
-  const newer = await restoreIndex(context, identity, leave);
+  // The index is old, not wrong: it serves stale reads until a newer one is restored.
+  const newer = await restoreIndex(context, identity, { leave });
   if (newer === undefined)
     throw nothingToRestore(identity, context.report, restoreStores(context.system.checkpointer));
   return newer;
+}
+
+/** Restores a checkpoint beyond the messages that the log lacks after the local index; undefined if there is none. */
+async function leapGap(
+  context: JoinContext,
+  identity: LogIdentity,
+  local: OpenedIndex,
+  { txId }: IndexState,
+): Promise<IndexStore | undefined> {
+  const reason = new CairnError("LOG_GAP", "The log lacks messages after the local index.");
+  const leave = async (): Promise<void> => {
+    await closeLocal(context, local);
+    // It agrees with the log, as do checkpoints that are further on.
+    await moveAside(context, reason, { holdsLost: false });
+  };
+  return await restoreIndex(context, identity, { leave, beyond: txId });
 }
 
 async function disagreement(
@@ -214,34 +236,44 @@ async function disagreement(
 ): Promise<CairnError | undefined> {
   const { log, txId, sha256 } = state;
   if (log.id !== identity.id) {
-    const goesOn = continuesAt(identity.birth, { logId: log.id, txId, sha256 });
-    return goesOn ? undefined : foreignIndex(identity, state);
+    const isContinued = continuesAt(identity.birth, { logId: log.id, txId, sha256 });
+    return isContinued ? undefined : foreignIndex(identity, state);
   }
   return await checkAnchor(context.log, { position: statePosition(state), sha256: state.sha256 });
 }
 
-/** Whether the log has everything from the first transaction on: nothing trimmed, and nothing in a log before it. */
+/** Whether the log has everything from the first transaction on: it was not trimmed and continues no other log. */
 function hasBeginning({ birth }: LogIdentity): boolean {
   return birth !== undefined && birth.continues === undefined;
 }
 
-/** An index that holds nothing is not worth keeping where the log does not have everything, or is another. */
+/** Moves aside an index without transactions, which is not reported. */
 async function discard(context: JoinContext, local: OpenedIndex, reason: CairnError): Promise<undefined> {
-  context.onLocal(undefined);
-  await local.kv.close();
+  await closeLocal(context, local);
   await context.directory.moveAside(reason, { holdsLost: false });
   return undefined;
 }
 
+async function closeLocal({ onLocal }: JoinContext, { kv }: OpenedIndex): Promise<void> {
+  onLocal(undefined);
+  await kv.close();
+}
+
 async function moveAside(
-  { directory, report, onMovedAside }: JoinContext,
+  { directory, report, logger }: JoinContext,
   reason: CairnError,
   contents: MovedContents,
 ): Promise<void> {
   const moved = await directory.moveAside(reason, contents);
+  const orphans = await directory.countOrphans();
   report.movedAside.push(moved);
-  report.orphans = await directory.countOrphans();
-  onMovedAside(moved, report.orphans);
+  report.orphans = orphans;
+  const hint =
+    orphans === 0
+      ? "The node builds a new index from a checkpoint and the log."
+      : "`cairn log orphans` prints the transactions that only indexes in quarantine know, for `cairn load`.";
+  const { code, message } = moved;
+  logger.warn({ code, path: moved.path, orphans, hint }, `The index was moved aside: ${message}`);
 }
 
 async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Promise<JoinedIndex> {
@@ -250,7 +282,7 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   if (restored !== undefined) return { index: restored, identity };
   const { birth, bounds } = identity;
   if (birth === undefined) {
-    // Only here: where a checkpoint holds what came before, such a message is one that was published to a log of this version.
+    // Checked only here: if a checkpoint holds what came before, such a message was published to a log of this version.
     const oldest = await log.fetch(bounds.first);
     if (oldest !== undefined && isOfFirstVersion(oldest.payload)) throw ofFirstVersion(log.name);
     throw nothingToRestore(identity, context.report, restoreStores(system.checkpointer));
@@ -260,11 +292,11 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   }
   if (mayBeMistaken(identity) && system.onLogMismatch.different === "halt") {
     const newest = await newestCheckpointOfName(context, log.name, identity.id);
-    if (newest !== undefined) {
-      throw emptyBeside(log.name, newest);
-    }
+    if (newest !== undefined) throw emptyDespite(log.name, newest);
   }
-  const dir = system.kvProvider.persistent ? directory.live : `${directory.staging}/${randomUUID()}`;
-  const kv = await system.kvProvider.open(dir);
+  const { live, staging } = directory.layout;
+  const kv = await system.kvProvider.open(
+    system.kvProvider.persistent ? live : path.join(staging, randomUUID()),
+  );
   return { index: await IndexStore.open(kv, emptyState(identity)), identity };
 }

@@ -6,23 +6,23 @@ import type { MovedAside } from "../db-dir/index-directory.ts";
 type Progress = NonNullable<NodeStatus["progress"]>;
 type Join = NodeStatus["join"];
 
-/** What happened while a node joined: kept up to date as it happens, read by /status. */
+/** What has happened while a node joins, for /status. */
 export class JoinReport {
   restoredFrom: Join["restoredFrom"] = null;
-  /** The checkpoint that was restored: the newest known until the checkpointer has looked at the store. */
+  /** The checkpoint that was restored, which is the newest known until the checkpointer has looked at the store. */
   restoredCheckpoint: CheckpointerStatus["last"] = null;
   skipped: Join["skipped"] = [];
-  /** The checkpoint stores that are asked what they have: what the node waits for meanwhile. */
+  /** The checkpoint stores whose answer the node is waiting for. */
   asking: readonly CheckpointStore[] = [];
-  /** Names of those of them that lie damaged where this node saves. */
+  /** Names of skipped checkpoints that are damaged in the store that this node saves to. */
   damaged: readonly string[] = [];
   movedAside: MovedAside[] = [];
-  /** The log has nothing yet, and the checkpoints that are there are all of another: somebody may have meant that one. */
+  /** A warning: the log is empty, and all checkpoints in the stores are of another log, which may be the one that was meant. */
   apart: CairnError | undefined;
   orphans = 0;
   replayed = 0;
   readyAfterMs: number | null = null;
-  /** `since` by `#now`, when `done` was `from`: the rate counts from there. */
+  /** The rate counts from `since` (by `#now`), when `done` was `from`. */
   #progress: { unit: Progress["unit"]; done: number; total: number; since: number; from: number } | undefined;
   readonly #now: () => number;
 
@@ -43,7 +43,7 @@ export class JoinReport {
     };
   }
 
-  /** `done` of `total` bytes or transactions; the rate counts from the first call of a unit. */
+  /** Sets the progress: `done` of `total` units. The rate counts from the first call with a unit. */
   advance(unit: Progress["unit"], done: number, total: number): void {
     if (this.#progress?.unit !== unit || done < this.#progress.done) {
       this.#progress = { unit, done, total, since: this.#now(), from: done };
@@ -53,7 +53,7 @@ export class JoinReport {
     }
   }
 
-  /** Does `work`, which waits for these stores, or, with none, for something else within what waits for some. */
+  /** Runs `work`, which waits for these stores; with none, for something else, within a call that waits for stores. */
   async whileAsking<T>(stores: readonly CheckpointStore[], work: () => Promise<T>): Promise<T> {
     const before = this.asking;
     this.asking = stores;
@@ -64,12 +64,12 @@ export class JoinReport {
     }
   }
 
-  /** Nothing long is under way. */
+  /** Clears the progress. */
   finish(): void {
     this.#progress = undefined;
   }
 
-  /** The progress part of /status; the time left is an estimate from the rate so far. */
+  /** The progress part of /status. `etaMs` is an estimate from the rate so far. */
   get progress(): Progress | null {
     if (this.#progress === undefined) return null;
     const { unit, done, total, since, from } = this.#progress;

@@ -10,9 +10,9 @@ import { decodeMessage } from "../transactions/transaction-codec.ts";
 import type { LogMessage, TxLog } from "../log/tx-log.ts";
 
 /**
- * The last transaction that an index and the log have in common; what the index holds after it, only the index knows. Undefined
- * when nothing tells, because the log neither is nor continues the index's. Two histories that part never meet again, so a search
- * by halves finds it, whatever the length of what was lost. What the log has trimmed counts as common: it had been in the log.
+ * Returns the last transaction that an index and the log have in common: those after it are orphans. Undefined if it cannot be known,
+ * because the log is not the index's and does not continue it. Two histories that part never join again, so a binary search finds it.
+ * Transactions that the log has trimmed count as common.
  */
 export async function lastShared(
   kv: KvReader,
@@ -25,14 +25,14 @@ export async function lastShared(
   if (logId !== id) {
     const continues = birth?.continues;
     if (continuesAt(birth, { logId, txId, sha256 })) return txId;
-    // One that ends at the very transaction, but with another message, parted from it somewhere before.
+    // An index that ends at that transaction with a different message parted from it at an unknown place before.
     if (continues?.log !== logId || txId === continues.anchor.txId) return undefined;
     return Math.min(txId, continues.anchor.txId);
   }
-  // The birth record says the log's id, which is the same.
+  // The birth record is common, because it has the log's id.
   let low = Math.min(txId, Math.max(1, bounds.first - 1) + offset);
   let high = Math.min(txId, bounds.last + offset);
-  // Everything up to `low` is common, nothing behind `high` is.
+  // Everything up to `low` is common, nothing after `high` is.
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
     const compared = await compareNewest(kv, log, offset, { after: low, upTo: middle });
@@ -42,7 +42,7 @@ export async function lastShared(
   return low;
 }
 
-/** What an index holds that is about to be moved aside; undefined where it or the log cannot be read: a node goes on without knowing. */
+/** Returns what an index holds that is about to be moved aside. Undefined if it or the log cannot be read, which does not keep a node from joining. */
 export async function heldTransactions(
   kv: KvReader,
   state: IndexState,
@@ -57,7 +57,7 @@ export async function heldTransactions(
   }
 }
 
-/** Compares the newest transaction of a range that can be: aborted ones and duplicates do not say what their message was. */
+/** Compares the newest comparable transaction of a range. Rows of aborted transactions and duplicates do not identify their message. */
 async function compareNewest(
   kv: KvReader,
   log: Pick<TxLog, "fetch">,
@@ -77,7 +77,7 @@ async function compareNewest(
   return undefined;
 }
 
-/** Whether a committed transaction's row was made from this message. */
+/** Whether the row of a committed transaction was made from this message. */
 async function isOf(kv: KvReader, txId: TxId, row: Uint8Array, message: LogMessage): Promise<boolean> {
   const { time, text } = decodeOutcome(transactionRowKey(txId), row);
   const decoded = decodeMessage(message.payload);

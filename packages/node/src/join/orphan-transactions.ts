@@ -16,14 +16,14 @@ import { decodeOutcome } from "../index/rows/row-values.ts";
 import { checkedVersion, decodeVersion } from "../index/rows/version-values.ts";
 import { qualifiedKey } from "../text/document-key.ts";
 
-/** A transaction that only an index knows, in the form that `cairn load` takes. */
+/** An orphan in the form that `cairn load` reads. */
 export interface OrphanTransaction {
   readonly txId: TxId;
-  /** One line of JSON; undefined where nothing of it is left to do. */
+  /** One line of JSON; undefined if it has no effect any more. */
   readonly line: string | undefined;
-  /** Keys whose documents were evicted afterwards: their puts are left out. */
+  /** Keys whose documents were evicted later. Their puts are omitted. */
   readonly evicted: readonly string[];
-  /** Preconditions left out, because the revisions that they name were lost with the log's end. */
+  /** The number of omitted preconditions, whose revisions were lost with the end of the log. */
   readonly unmatched: number;
 }
 
@@ -33,8 +33,8 @@ interface LoggedHeader {
 }
 
 /**
- * The committed transactions of an index after `shared`, in their order, made again from its rows. Aborted ones and duplicates
- * changed nothing and are not among them. Each has an id, its own or one made of its content, so that loading it twice applies it once.
+ * Yields the committed transactions of an index after `shared`, in order, reconstructed from its rows. Aborted transactions and duplicates
+ * had no effect and are omitted. Each has an id, its own or one derived from its content, so that loading it twice applies it once.
  */
 export async function* orphanTransactions(
   kv: KvReader,
@@ -50,7 +50,7 @@ export async function* orphanTransactions(
       if (kind !== "committed" || text === "") continue;
       const txId = transactionRowId(key);
       const header = JSON.parse(text) as LoggedHeader;
-      yield await makeAgain(kv, header, { logId: state.log.id, txId, time, shared }, contents);
+      yield await reconstruct(kv, header, { logId: state.log.id, txId, time, shared }, contents);
     }
   }
 }
@@ -62,7 +62,7 @@ interface Origin {
   readonly shared: TxId;
 }
 
-async function makeAgain(
+async function reconstruct(
   kv: KvReader,
   header: LoggedHeader,
   origin: Origin,
@@ -80,7 +80,7 @@ async function makeAgain(
       const content =
         kind === "event" ? contents.events.get(`${txId}-${events}`) : contents.policies.get(txId);
       if (kind === "event") events += 1;
-      // What is gone by its bounds, or was set anew since, is past.
+      // Events removed by their bounds, and policies replaced since, are omitted.
       if (content === undefined) continue;
       writes += 1;
       ops.push(`["${kind}",${content}]`);
@@ -96,7 +96,7 @@ async function makeAgain(
       continue;
     }
     if (kind !== "match") writes += 1;
-    // The document's text as it is: parsing it could change it.
+    // The text of the document is copied, because parsing could change it.
     ops.push(document === undefined ? JSON.stringify(op) : `${JSON.stringify(op).slice(0, -1)},${document}]`);
   }
   const text = `[${ops.join(",")}]`;
@@ -106,7 +106,7 @@ async function makeAgain(
   return { txId, line, evicted, unmatched };
 }
 
-/** What stands apart from the operations of a transaction and has no key: events by transaction and place, policies by transaction. */
+/** What is stored apart from transactions: events by transaction and place, policies by transaction. */
 interface Contents {
   readonly events: ReadonlyMap<string, string>;
   readonly policies: ReadonlyMap<TxId, string>;
@@ -124,13 +124,13 @@ async function readContents(kv: KvReader, { policies }: IndexState, shared: TxId
   return { events, policies: new Map(last) };
 }
 
-/** An event that names no time has its transaction's, which loading it again would not give it. */
+/** An event without a time has the time of its transaction, which loading would not preserve. */
 function withTime(event: string, key: Uint8Array): string {
   const { time } = JSON.parse(event) as { time?: string };
   return time === undefined ? `${event.trimEnd().slice(0, -1)},"time":"${eventRowTime(key)}"}` : event;
 }
 
-/** The document that transaction `txId` put: the key's current one, or one of its superseded versions. */
+/** Returns the document that transaction `txId` put: the current one of the key, or a superseded version. */
 async function documentOf(
   kv: KvReader,
   bucket: string,
@@ -148,7 +148,7 @@ async function documentOf(
   return undefined;
 }
 
-/** Nodes that keep the same lost transaction give it the same id. */
+/** All nodes that hold the same orphan derive the same id. */
 function contentId({ logId, txId, time }: Origin, ops: string): string {
   const hash = createHash("sha256").update(`${logId}\n${txId}\n${time}\n${ops}`).digest("hex");
   return `orphan-${txId}-${hash.slice(0, 32)}`;

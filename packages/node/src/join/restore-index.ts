@@ -10,37 +10,52 @@ import {
 import type { TxId } from "@cairn/client";
 import { CairnError } from "@cairn/kv";
 import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
-import { restoreStores, isOwnStore } from "../system/checkpoint-stores.ts";
-import type { WorkRun } from "../observe/node-events.ts";
+import { restoreStores, isOwnStore } from "../checkpoints/checkpoint-stores.ts";
 import { IndexStore } from "../index/index-store.ts";
-import { DAMAGE } from "../checkpoints/checkpoint-doubts.ts";
+import type { IndexDirectory } from "../db-dir/index-directory.ts";
+import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
+import type { System } from "../api/system.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import type { JoinReport } from "./join-report.ts";
+import { isDamage } from "../observe/failures.ts";
 import { emptyState } from "../index/empty-state.ts";
-import type { JoinContext } from "./join-context.ts";
 import { openIndex } from "../index/local-index.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 
+/** What restoring an index needs. */
+export interface RestoreContext {
+  readonly system: System;
+  readonly log: TxLog;
+  readonly directory: IndexDirectory;
+  readonly report: JoinReport;
+  readonly events: EventDispatcher;
+  readonly signal: AbortSignal;
+  /** Names of checkpoints that are passed over, because indexes restored from them proved damaged. */
+  readonly distrusted: ReadonlySet<string>;
+}
+
+/** A local index that a restored one replaces. */
+export interface Replaced {
+  /** Moves it out of the way; called once there is another index to take its place. */
+  readonly leave: () => Promise<void>;
+  /** Only checkpoints after this transaction are restored. */
+  readonly beyond?: TxId;
+}
+
 /**
- * Restores the newest checkpoint of this log that agrees with it and opens it; undefined when there is none. Every checkpoint passed
- * over is in the report with its reason. `STORE_UNREACHABLE` when a store could not be asked: worth trying again, not emptiness.
- * `leaveLocal` moves a local index out of the way once there is another one to take its place. Of `beyond` it has to hold more than that.
+ * Restores and opens the newest checkpoint that agrees with this log; undefined if there is none. The report lists every checkpoint that
+ * was passed over, with the reason. `STORE_UNREACHABLE`: a store could not be asked, which must not be taken for an empty store.
  */
 export async function restoreIndex(
-  context: JoinContext,
+  context: RestoreContext,
   identity: LogIdentity,
-  leaveLocal?: () => Promise<void>,
-  beyond?: TxId,
+  local?: Replaced,
 ): Promise<IndexStore | undefined> {
   const { checkpointer } = context.system;
   if (checkpointer === undefined) return undefined;
   return await context.events.observe("restore", async (run) => {
-    const index = await restoreFromStores(
-      context,
-      identity,
-      restoreStores(checkpointer),
-      run,
-      leaveLocal,
-      beyond,
-    );
+    const stores = restoreStores(checkpointer);
+    const index = await restoreFromStores(context, identity, stores, run, local);
     const { restoredFrom, skipped } = context.report;
     if (index === undefined || restoredFrom === null) run.ended({ outcome: "none", skipped });
     else run.ended({ outcome: "restored", ...restoredFrom, skipped });
@@ -49,31 +64,31 @@ export async function restoreIndex(
 }
 
 async function restoreFromStores(
-  context: JoinContext,
+  context: RestoreContext,
   identity: LogIdentity,
   stores: readonly CheckpointStore[],
   run: WorkRun<"restore">,
-  leaveLocal: (() => Promise<void>) | undefined,
-  beyond: TxId | undefined,
+  local: Replaced | undefined,
 ): Promise<IndexStore | undefined> {
   const { system, directory, report, log, signal } = context;
   const { kvProvider: provider } = system;
-  // An index that lives in memory is loaded from the restored files, which then go; it must not touch live/.
-  const direct = provider.persistent && leaveLocal === undefined;
-  const targetDir = direct ? directory.live : path.join(directory.staging, "loading");
+  const { live, staging } = directory.layout;
+  // An index in memory is loaded from restored files, which are removed afterwards; it must not touch live/.
+  const direct = provider.persistent && local === undefined;
+  const targetDir = direct ? live : path.join(staging, "loading");
   const isOwn = isOwnStore(system);
   const damaged: string[] = [];
   const restoring: RestoreOptions = {
     stores,
-    stagingDir: directory.staging,
+    stagingDir: staging,
     targetDir,
     node: system.nodeId,
     reserveIn: isOwn,
-    // Where the log continues another one, a checkpoint of that one is as good: acceptManifest tells which.
+    // If the log continues another one, a checkpoint of that one may do as well, as acceptManifest decides.
     ...(identity.birth?.continues === undefined ? { logId: identity.id } : {}),
     accept: async (manifest) =>
       distrust(manifest, context.distrusted) ??
-      tooOld(manifest, beyond) ??
+      tooOld(manifest, local?.beyond) ??
       (await report.whileAsking([], () => acceptManifest(manifest, provider.format, log, identity))),
     verify: (dir, manifest) => report.whileAsking([], () => verifyRestored(provider, dir, manifest)),
     onProgress: ({ done, total }) => {
@@ -81,7 +96,7 @@ async function restoreFromStores(
       report.advance("bytes", done, total);
     },
     onSkipped: ({ name, error }, store) => {
-      if (isOwn(store) && DAMAGE.has(error.code)) damaged.push(name);
+      if (isOwn(store) && isDamage(error)) damaged.push(name);
     },
     signal,
   };
@@ -96,11 +111,11 @@ async function restoreFromStores(
   report.finish();
   if (restored === undefined) return undefined;
   const { name, store, manifest } = restored;
-  if (leaveLocal !== undefined) {
-    await leaveLocal();
+  if (local !== undefined) {
+    await local.leave();
     await directory.place(targetDir);
   }
-  const { kv } = await openIndex(provider, leaveLocal === undefined ? targetDir : directory.live);
+  const { kv } = await openIndex(provider, local === undefined ? targetDir : live);
   const { txId, takenAt, archive } = manifest;
   run.moved(archive.bytes);
   report.restoredFrom = { name, store, txId };
@@ -108,9 +123,9 @@ async function restoreFromStores(
   return await IndexStore.open(kv, emptyState(identity));
 }
 
-function distrust({ archive }: Manifest, names: ReadonlySet<string> = new Set()): CairnError | undefined {
+function distrust({ archive }: Manifest, names: ReadonlySet<string>): CairnError | undefined {
   if (![...names].some((name) => archive.name.startsWith(`${name}.`))) return undefined;
-  return new CairnError("CHECKPOINT_CORRUPT", "The indexes restored from it proved damaged.", {
+  return new CairnError("CHECKPOINT_CORRUPT", "Indexes restored from it proved damaged.", {
     hint: "An older checkpoint or the log itself is used instead.",
   });
 }
@@ -118,13 +133,15 @@ function distrust({ archive }: Manifest, names: ReadonlySet<string> = new Set())
 function tooOld({ txId }: Manifest, beyond: TxId = -1): CairnError | undefined {
   if (txId > beyond) return undefined;
   return new CairnError("LOG_GAP", "It ends before the messages that the log lacks.", {
-    hint: "A newer one is waited for.",
+    hint: "The node waits for a newer one.",
   });
 }
 
-/** The newest checkpoint of any log, in any of the stores a node restores from; undefined where one is of the log `logId` itself. */
-export async function newestOfOthersOnly(
-  { system: { checkpointer }, report, signal }: Pick<JoinContext, "system" | "report" | "signal">,
+type ListingContext = Pick<RestoreContext, "system" | "report" | "signal">;
+
+/** Returns the newest checkpoint in the stores that a node restores from; undefined if there is none, or one of them is of the log `logId`. */
+export async function newestIfAllOfOthers(
+  { system: { checkpointer }, report, signal }: ListingContext,
   logId: string,
 ): Promise<CheckpointListing | undefined> {
   const found: CheckpointListing[] = [];
@@ -135,13 +152,20 @@ export async function newestOfOthersOnly(
   return found.some(({ log }) => log.id === logId) ? undefined : found[0];
 }
 
-/** The newest checkpoint of a log of this name (with another id than `exceptId`) in any of the stores a node restores from. */
+/** The newest checkpoint of a log. */
+export interface NewestCheckpoint {
+  readonly name: string;
+  readonly txId: TxId;
+  /** The location of its store. */
+  readonly store: string;
+}
+
+/** Returns the newest checkpoint of a log that has this name, and an id other than `exceptId`, in the first store that has one. */
 export async function newestCheckpointOfName(
-  { system: { checkpointer }, report, signal }: Pick<JoinContext, "system" | "report" | "signal">,
+  { system: { checkpointer }, report, signal }: ListingContext,
   logName: string,
   exceptId?: string,
-): Promise<{ readonly name: string; readonly txId: number; readonly store: string } | undefined> {
-  if (checkpointer === undefined) return undefined;
+): Promise<NewestCheckpoint | undefined> {
   for (const store of restoreStores(checkpointer)) {
     const { checkpoints } = await report.whileAsking([store], () => listCheckpoints(store, signal));
     const newest = checkpoints.find(({ log }) => log.name === logName && log.id !== exceptId);

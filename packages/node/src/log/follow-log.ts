@@ -1,7 +1,7 @@
-import { systemClock } from "@cairn/checkpoint";
+import { backoffMs, systemClock } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import { type Anchor, anchorOf, checkAnchor, gap, otherMessage, trimmed, vanished } from "./anchor.ts";
-import { inTime, LATE } from "../concurrency/in-time.ts";
+import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { LogMessage, TxLog } from "./tx-log.ts";
 
 /** Whether the log answers; `error` says why not. Told when it changes, and once at the first success. */
@@ -66,8 +66,7 @@ export async function* followLog(
     }
     failures = follower.lastPosition > before ? 0 : failures + 1;
     // Doubled up to the limit, and random by half, so that nodes do not all return at the same moment.
-    const pause =
-      Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** Math.min(failures, 20)) * (0.5 + 0.5 * random());
+    const pause = backoffMs(failures, { firstMs: FIRST_BACKOFF_MS, maxMs: maxBackoffMs }, random());
     await systemClock.wait(pause, signal);
   }
 }
@@ -114,8 +113,8 @@ class Follower {
     try {
       let next = iterator.next();
       for (;;) {
-        const result = await inTime(next, this.#patience(idleCheckMs));
-        if (result === LATE) {
+        const result = await withTimeout(next, this.#patience(idleCheckMs));
+        if (result === TIMED_OUT) {
           await this.#check();
           const { last } = await this.#log.bounds();
           if (last <= this.lastPosition) continue;

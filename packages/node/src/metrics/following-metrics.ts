@@ -1,23 +1,23 @@
 import { Counter, Histogram, type Registry } from "prom-client";
 import type { AppliedCounts } from "../index/index-store.ts";
 
-/** What following the log tells, an array of messages at a time: nothing here may be called for each transaction. */
+/** Counters for following the log. They are called once per array of messages, never per transaction. */
 export interface FollowingMetrics {
-  /** An array of messages was applied. */
+  /** Counts an applied array of messages. */
   applied(counts: AppliedCounts, seconds: number): void;
-  /** The log is read from a position on: at the start, and whenever the source was interrupted. */
+  /** Counts that reading from a position began: at the start, and after each interruption. */
   reading(): void;
-  /** An error ended the following or the joining. */
+  /** Counts an error that ended following or joining. */
   left(code: string): void;
 }
 
-/** In which the log proved not to be the one that the index was built from, or not whole. */
+/** Codes of a log that is not the one that the index was built from, or is incomplete. */
 const MISMATCHES = ["LOG_REGRESSED", "LOG_DIFFERENT", "LOG_TRIMMED", "LOG_GAP"];
 
 /** From one transaction on a fast disk to a large array on a slow one. */
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 
-/** Counts how a node follows its log. */
+/** Registers the metrics of following the log. */
 export function followingMetrics(registry: Registry): FollowingMetrics {
   const registers = [registry];
   const transactions = new Counter({

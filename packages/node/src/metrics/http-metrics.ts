@@ -1,7 +1,7 @@
 import { METHODS } from "node:http";
 import { Counter, Histogram, type Registry } from "prom-client";
 
-/** A request that was answered. `route` is the template, never the address: keys and buckets are without number. */
+/** An answered request. `route` is the template, not the address, because keys and buckets are unlimited. */
 export interface AnsweredRequest {
   readonly method: string;
   readonly route: string;
@@ -11,19 +11,19 @@ export interface AnsweredRequest {
 
 const KNOWN_METHODS: ReadonlySet<string> = new Set(METHODS);
 
-/** Requests of one method, route and status that were answered since somebody asked for the metrics. */
+/** Requests of one method, route and status answered since the last scrape. */
 interface Uncollected extends Pick<AnsweredRequest, "method" | "route" | "status"> {
   count: number;
-  /** How long the last ones took, which the histogram does not know yet. */
+  /** Durations that the histogram has not observed yet. */
   readonly seconds: Float64Array;
   unobserved: number;
 }
 
-/** Looking up a series takes longer than counting in it: that is done for so many requests at once. */
+/** Looking up a series takes longer than counting, so it is done once for this many requests. */
 const OBSERVED_AT_ONCE = 64;
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30];
 
-/** Counts requests. */
+/** Registers the metrics of requests. Returns the function that counts a request. */
 export function httpMetrics(registry: Registry): (request: AnsweredRequest) => void {
   const series = new Map<string, Uncollected>();
   const requests = new Counter({
@@ -50,10 +50,10 @@ export function httpMetrics(registry: Registry): (request: AnsweredRequest) => v
       for (const uncollected of series.values()) observe(this, uncollected);
     },
   });
-  // Nearly every request is like the one before.
+  // Nearly every request is of the same series as the previous one.
   let last: Uncollected | undefined;
   return ({ method: given, route, status, seconds }) => {
-    // Anybody can send a method of his own making, and each would be a series for ever.
+    // Clients can send any method, and each would become a permanent series.
     const method = KNOWN_METHODS.has(given) ? given : "other";
     if (last?.route !== route || last.status !== status || last.method !== method) {
       last = seriesOf(series, method, route, status);

@@ -1,35 +1,34 @@
 import { statfs } from "node:fs/promises";
-import { Counter, Gauge, Registry } from "prom-client";
+import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
 import type { NodeStatus, Phase } from "@cairn/client";
 import type { NodeEventListener } from "../observe/node-event.ts";
-import { inTime, LATE } from "../concurrency/in-time.ts";
+import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
-import type { System } from "../system/system.ts";
-import { VERSION } from "../system/version.ts";
+import type { System } from "../api/system.ts";
+import { VERSION } from "../api/version.ts";
 import { type FollowingMetrics, followingMetrics } from "./following-metrics.ts";
 import { type AnsweredRequest, httpMetrics } from "./http-metrics.ts";
-import { processMetrics } from "./process-metrics.ts";
 import { type StatusMetrics, statusMetrics } from "./status-metrics.ts";
 import { type WatchMetrics, watchMetrics } from "./watch-metrics.ts";
 import { workMetrics } from "./work-metrics.ts";
 
-/** What a scrape asks. */
+/** The sources of a scrape. */
 export interface ScrapeSources {
   readonly phase: Phase;
   status(): Promise<NodeStatus>;
 }
 
-/** The parts of a node's system that are told as metrics. */
+/** The parts of a node's system that appear in metrics. */
 export type MeasuredSystem = Pick<System, "nodeId" | "dbDir" | "scrubEvery"> & {
   readonly checkpointer?:
     | Pick<NonNullable<System["checkpointer"]>, "approxFrequency" | "verifyEvery">
     | undefined;
 };
 
-/** Below the 10 s that Prometheus waits by default; the log alone may take 2. */
-const LONGEST_ASK_MS = 4_000;
+/** Less than the 10 s that Prometheus waits by default. The log alone may take 2 s. */
+const SOURCE_TIMEOUT_MS = 4_000;
 
-/** One node's metrics, in a registry of its own: several nodes may live in one process. */
+/** The metrics of one node, in a registry of its own, because a process may have several nodes. */
 export class NodeMetrics {
   readonly registry = new Registry();
   readonly following: FollowingMetrics;
@@ -44,7 +43,7 @@ export class NodeMetrics {
   readonly #onError: (source: string, error: unknown) => void;
   #scraping: Promise<string> | undefined;
 
-  /** `onError` is told why a source could not be asked; the scrape goes on without it. */
+  /** `onError` gets the error of a source that failed; the scrape continues without it. */
   constructor(system: MeasuredSystem, onError: (source: string, error: unknown) => void) {
     const { registry } = this;
     this.#dbDir = system.dbDir;
@@ -72,10 +71,9 @@ export class NodeMetrics {
   }
 
   /**
-   * The text for Prometheus. Scrapes at one time share an answer, so that many ask no more of the node than one. What does not
-   * answer within `limitMs` is left out.
+   * Returns the text for Prometheus. Concurrent scrapes share one result. Sources that do not answer within `limitMs` are omitted.
    */
-  async text(sources: ScrapeSources, limitMs = LONGEST_ASK_MS): Promise<string> {
+  async text(sources: ScrapeSources, limitMs = SOURCE_TIMEOUT_MS): Promise<string> {
     this.#scraping ??= this.#scrape(sources, limitMs).finally(() => {
       this.#scraping = undefined;
     });
@@ -94,14 +92,14 @@ export class NodeMetrics {
     return `${await this.registry.metrics()}\n${await processMetrics().metrics()}`;
   }
 
-  /** What `answer` gives, or undefined once that is told to have failed or to be late. */
+  /** Returns the answer of a source; undefined, after reporting it, if the source fails or is too late. */
   async #ask<T>(source: string, answer: Promise<T>, limitMs: number): Promise<T | undefined> {
     try {
-      const first = await inTime(answer, limitMs);
-      if (first !== LATE) return first;
+      const first = await withTimeout(answer, limitMs);
+      if (first !== TIMED_OUT) return first;
       throw new Error(`it did not answer within ${limitMs} ms`);
     } catch (error) {
-      // A node in trouble is the one whose other figures are wanted.
+      // The other metrics of a node in trouble are needed most.
       this.#failures.inc({ source });
       this.#onError(source, error);
       return undefined;
@@ -124,7 +122,7 @@ function diskMetrics(registry: Registry): { free: Gauge; size: Gauge } {
   return { free, size };
 }
 
-/** What does not change while a node lives. */
+/** Registers metrics that do not change while a node runs. */
 function setConstants(registry: Registry, { nodeId, checkpointer, scrubEvery }: MeasuredSystem): void {
   const registers = [registry];
   new Gauge({
@@ -161,4 +159,26 @@ function setConstants(registry: Registry, { nodeId, checkpointer, scrubEvery }: 
 function setOrRemove(gauge: Gauge, value: number | undefined): void {
   if (value === undefined) gauge.remove();
   else gauge.set(value);
+}
+
+let ofProcess: Registry | undefined;
+
+/** Gauges that are named like counters. Each is the sum of one that is reported by type. */
+const MISNAMED = [
+  "nodejs_active_resources_total",
+  "nodejs_active_handles_total",
+  "nodejs_active_requests_total",
+];
+
+/**
+ * Returns the metrics of this process and of Node, with the names of their client library, without misnamed ones. All nodes of a process
+ * share them. They are collected from the first call on, because observing the garbage collector and the event loop has a cost.
+ */
+export function processMetrics(): Registry {
+  if (ofProcess === undefined) {
+    ofProcess = new Registry();
+    collectDefaultMetrics({ register: ofProcess });
+    for (const name of MISNAMED) ofProcess.removeSingleMetric(name);
+  }
+  return ofProcess;
 }

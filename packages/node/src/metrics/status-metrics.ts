@@ -1,7 +1,7 @@
 import { Gauge, type Registry } from "prom-client";
 import type { NodeStatus, Phase } from "@cairn/client";
 
-/** What a gauge says of a status; nothing where there is none, and then the gauge is absent rather than 0. */
+/** Reads the value of a gauge from a status; without a value the gauge is absent rather than 0. */
 type Reading = (status: NodeStatus) => number | null | undefined;
 
 const seconds = (iso: string | null | undefined): number | null =>
@@ -96,15 +96,15 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
 
 const PHASES: readonly Phase[] = ["restoring", "replaying", "ready", "stopping", "failed"];
 
-/** Gauges of what GET /status says. */
+/** Gauges of GET /status. */
 export interface StatusMetrics {
-  /** Known without asking anybody. */
+  /** Sets the phase, which is always known. */
   phase(phase: Phase): void;
-  /** Undefined when the status could not be had in time: then its gauges are absent. */
+  /** Sets the gauges of a status; undefined, if it did not come in time, removes them. */
   status(status: NodeStatus | undefined): void;
 }
 
-/** Registers them. */
+/** Registers the metrics of the status. */
 export function statusMetrics(registry: Registry): StatusMetrics {
   const registers = [registry];
   const gauges = Object.entries(READINGS).map(([name, [help, read]]) => ({

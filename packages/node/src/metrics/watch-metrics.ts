@@ -1,17 +1,17 @@
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { CutoffReason } from "../watch/watch-event.ts";
 
-/** Told by a node's watches. */
+/** Counters of a node's watches. */
 export interface WatchMetrics {
   opened(): void;
   closed(): void;
-  /** One was cut off. */
+  /** Counts a watch that was cut off. */
   cutOff(reason: CutoffReason): void;
 }
 
 const REASONS: readonly CutoffReason[] = ["slow", "stopping", "not-ready", "compacted", "regressed"];
 
-/** Counts who watches, and who was cut off. */
+/** Registers the metrics of watches. */
 export function watchMetrics(registry: Registry): WatchMetrics {
   const registers = [registry];
   const watchers = new Gauge({ name: "cairn_watchers", help: "Watches that are open now.", registers });

@@ -1,12 +1,12 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { NodeEvent, NodeEventListener, Work, WorkEnded, WorkResults } from "../observe/node-event.ts";
 
-/** From a look at a store to an upload of hours. */
+/** From a look at a store to an upload that takes hours. */
 const SECONDS = [0.01, 0.1, 1, 5, 15, 60, 300, 900, 3_600, 14_400];
 
 type Outcomes = { readonly [W in Work]: readonly WorkResults[W]["outcome"][] };
 
-/** All are there from the start, at 0: an increase from nothing to 1 is none to Prometheus. */
+/** Initialized to 0, because Prometheus does not see the step from an absent series to 1 as an increase. */
 const OUTCOMES: Outcomes = {
   checkpoint: ["saved", "empty", "unchanged", "recent", "leased"],
   restore: ["restored", "none"],
@@ -18,12 +18,12 @@ const OUTCOMES: Outcomes = {
 
 const REMOVAL_REASONS = ["retention", "leftover", "expired"];
 
-/** Codes that say that the store does not answer as it should. */
+/** Codes of a store that does not work as it should. */
 const STORE_TROUBLE = new Set<string>(["STORE_UNREACHABLE", "STORE_DENIED", "STORE_FULL"]);
-/** Works that talk to the node's own store; a restore may read others. */
+/** Works that use the node's own store. A restore may read others. */
 const USES_STORE = new Set<Work>(["checkpoint", "sweep", "verification"]);
 
-/** Counts a node's works from its events. */
+/** Registers the metrics of a node's works. Returns the listener that counts them from its events. */
 export function workMetrics(registry: Registry): NodeEventListener {
   const registers = [registry];
   const runs = new Counter({
@@ -95,14 +95,14 @@ export function workMetrics(registry: Registry): NodeEventListener {
     else {
       const { code } = event.error;
       failures.inc({ work, code });
-      // That the node stopped, or joined anew, says nothing of the store or the checkpoint.
+      // NOT_READY: the node stopped or joined again, which says nothing about the store or the checkpoint.
       if (code !== "NOT_READY") lastFailure.set({ work }, at);
     }
     countDetails(event);
   };
 }
 
-/** What only some works have. */
+/** Registers metrics that only some works have. */
 function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: "begun" }>) => void {
   const registers = [registry];
   const removed = new Counter({
@@ -140,7 +140,7 @@ function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: 
   });
   for (const reason of REMOVAL_REASONS) removed.inc({ reason }, 0);
   for (const outcome of ["held", "lost"]) contention.inc({ outcome }, 0);
-  // Made at 0, which would tell of trouble before there was a look.
+  // It is created with 0, which would report trouble before the first look.
   storeReachable.remove();
 
   const countEnded = (event: WorkEnded): void => {

@@ -1,17 +1,21 @@
+import { backoffMs } from "@cairn/checkpoint";
 import { type CairnError, type ErrorCode, systemCauseOf } from "@cairn/kv";
-import { retryPauseMs } from "../concurrency/retry-pause.ts";
 
 /**
- * What a node does after an error ended its reading of the log. `join`: goes through joining again, which finds out what can be
- * used and moves aside what cannot. `retry`: the same after a pause, since only time or a person can mend it; `failed` says whether
- * the node calls itself failed meanwhile. `look`: joins again as soon as the log is another one, or, with `stores`, there is something else to join from. `halt`: stops, because going
- * on could serve what is not the log's.
+ * What a node does after an error ended its joining or following.
+ * - `join`: joins again, which finds out what can be used and moves aside what cannot. With `suspectIndex`, the local index is moved aside
+ *   even if it can be opened.
+ * - `retry`: joins again after a pause, because only time or an operator can help. `failed`: the node reports itself as failed meanwhile.
+ * - `await-change`: joins again as soon as the log is a different one or, with `stores`, there is a new checkpoint.
+ * - `halt`: stops, because continuing could serve what is not in the log.
  */
 export type FailureReaction =
   | { readonly kind: "join"; readonly suspectIndex: boolean }
   | { readonly kind: "retry"; readonly failed: boolean }
-  | { readonly kind: "look"; readonly stores: boolean }
+  | { readonly kind: "await-change"; readonly stores: boolean }
   | { readonly kind: "halt" };
+
+export const HALT: FailureReaction = { kind: "halt" };
 
 const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
   LOG_UNREACHABLE: { kind: "retry", failed: false },
@@ -19,48 +23,53 @@ const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
   STORE_DENIED: { kind: "retry", failed: true },
   DISK_FULL: { kind: "retry", failed: true },
   SYSTEM_REFUSED: { kind: "retry", failed: true },
-  LOG_TRIMMED: { kind: "look", stores: true },
-  LOG_GAP: { kind: "look", stores: true },
-  // Never because its checkpoints are gone: a node that finds neither begins an empty log.
-  LOG_DIFFERENT: { kind: "look", stores: false },
+  LOG_TRIMMED: { kind: "await-change", stores: true },
+  LOG_GAP: { kind: "await-change", stores: true },
+  // Without `stores`: a node that no longer finds the checkpoints either would begin an empty log.
+  LOG_DIFFERENT: { kind: "await-change", stores: false },
   INDEX_CORRUPT: { kind: "join", suspectIndex: true },
   INDEX_VERSION: { kind: "join", suspectIndex: true },
 };
 
-/** While following the log, its mismatches lead back to joining, where they are judged; there they halt the node. */
+/** While following, a mismatch with the log leads back to joining, which decides about it; only there can it halt the node. */
 const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
   LOG_REGRESSED: { kind: "join", suspectIndex: false },
   LOG_DIFFERENT: { kind: "join", suspectIndex: false },
   LOG_TRIMMED: { kind: "join", suspectIndex: false },
 };
 
-/** The reaction to `error`, which came while opening the log, while joining, or while following the log. */
+/** Returns the reaction to an error that occurred while opening the log, joining, or following the log. */
 export function reactionTo(error: CairnError, during: "opening" | "joining" | "following"): FailureReaction {
   const { meaning } = systemCauseOf(error) ?? {};
-  // It comes back by itself, and within moments as a rule.
+  // It passes by itself, usually within moments.
   if (meaning === "wait") return { kind: "retry", failed: false };
-  // Rights may be given while the node runs, unlike a configuration.
+  // Unlike a configuration, permissions can be granted while the node runs.
   if (meaning === "denied" && error.code === "CONFIG_INVALID") return { kind: "retry", failed: true };
-  // The files of an embedded log are damaged. Opening them again while somebody restores them could change what is half there.
-  if (during === "opening" && error.code === "LOG_GAP") return { kind: "halt" };
+  // The files of an embedded log are damaged. Opening them while an operator restores them could alter a half-written state.
+  if (during === "opening" && error.code === "LOG_GAP") return HALT;
   const following = during === "following" ? WHILE_FOLLOWING[error.code] : undefined;
-  return following ?? REACTIONS[error.code] ?? { kind: "halt" };
+  return following ?? REACTIONS[error.code] ?? HALT;
 }
 
-/** What comes of a reaction, in the words of a log line: after so many failures without a step forward. */
-export function sayReaction(reaction: FailureReaction, failures: number): string {
+/** Describes a reaction for the log, after so many failures without progress. */
+export function describeReaction(reaction: FailureReaction, failures: number): string {
   const { kind } = reaction;
   if (kind === "halt") return "The node halts.";
-  if (kind === "look") {
+  if (kind === "await-change") {
     return reaction.stores
-      ? "The node looks for a checkpoint again and again, and joins when there is another one."
-      : "The node stops serving, looks at the log again and again, and joins when it is another one.";
+      ? "The node keeps looking for a checkpoint, and joins when there is a new one."
+      : "The node stops serving, keeps looking at the log, and joins when it is a different one.";
   }
-  if (!waitsFirst(kind, failures)) return "The node joins again.";
-  return `The node tries again in ${retryPauseMs(failures) / 1_000} s.`;
+  if (!pausesFirst(kind, failures)) return "The node joins again.";
+  return `The node tries again in ${retryDelayMs(failures) / 1_000} s.`;
 }
 
-/** Whether the next try waits: what joining can mend by itself it mends at once, unless it has just failed to. */
-export function waitsFirst(kind: FailureReaction["kind"], failures: number): boolean {
+/** Whether the node pauses before it joins again. What joining can repair is repaired at once, unless that has just failed. */
+export function pausesFirst(kind: FailureReaction["kind"], failures: number): boolean {
   return kind === "retry" || failures > 1;
+}
+
+/** Returns the pause before the next try, after so many failures without progress (ms). */
+export function retryDelayMs(failures: number): number {
+  return backoffMs(failures, { firstMs: 200, maxMs: 15_000 });
 }

@@ -1,18 +1,19 @@
 import type { NodeStatus } from "@cairn/client";
-import { type CairnError, isCairnError } from "@cairn/kv";
+import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import { coalesced } from "../concurrency/coalesced.ts";
-import { restoreStores } from "../system/checkpoint-stores.ts";
-import type { System } from "../system/system.ts";
-import { uncoveredBeginning } from "../upkeep/uncovered-beginning.ts";
+import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
+import type { System } from "../api/system.ts";
+import type { LogBounds } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
 
 /**
- * What somebody should look at about a log that goes on: its settings, messages that others removed. It can change at any time, so it is
- * looked at again and again; each is told in the node's log once for as long as it lasts.
+ * Watches a running log for problems that an operator should look at: unsafe settings, messages removed by others. They can appear at any
+ * time, so the log is inspected periodically. Each problem is logged once for as long as it lasts.
  */
 export class LogWatch {
-  /** Looks now, or joins a look under way. */
+  /** Inspects the log now, or shares the next inspection. */
   readonly look = coalesced(async () => await this.#look());
   readonly #system: System;
   readonly #life: NodeLife;
@@ -25,7 +26,7 @@ export class LogWatch {
     this.#logger = logger;
   }
 
-  /** What the last look found, and what joining did. */
+  /** The problems found by joining and by the last inspection. */
   get warnings(): NodeStatus["log"]["warnings"] {
     const { apart } = this.#life.report;
     return [...(apart === undefined ? [] : [apart]), ...this.#found].map(({ code, message, hint = "" }) => ({
@@ -38,22 +39,22 @@ export class LogWatch {
   async #look(): Promise<void> {
     const found = await this.#inspect();
     if (found === undefined) return;
-    const told = new Set(this.#found.map(kindOf));
+    const known = new Set(this.#found.map(kindOf));
     this.#found = found;
     for (const warning of found) {
       const { code, message, hint } = warning;
-      if (!told.has(kindOf(warning))) this.#logger.warn({ code, hint }, message);
+      if (!known.has(kindOf(warning))) this.#logger.warn({ code, hint }, message);
     }
   }
 
-  /** Undefined while it cannot be looked at: what was found before still counts. */
+  /** Undefined if the log cannot be inspected; what was found before still counts. */
   async #inspect(): Promise<readonly CairnError[] | undefined> {
     const { log, identity, agrees } = this.#life;
     if (log?.inspect === undefined) return [];
     try {
       return [...(await log.inspect(agrees ? identity?.id : undefined)), ...(await this.#beginning())];
     } catch (error) {
-      // A log or store that is away is told by whoever waits for it.
+      // An unreachable log or store is reported where it is needed.
       if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "STORE_UNREACHABLE"))
         return undefined;
       if (!isCairnError(error)) throw error;
@@ -63,7 +64,7 @@ export class LogWatch {
 
   async #beginning(): Promise<readonly CairnError[]> {
     const { log, identity, index, agrees } = this.#life;
-    // One that does not agree with its log says so by itself.
+    // A disagreement with the log is reported by the node itself.
     if (log === undefined || identity === undefined || index === undefined || !agrees) return [];
     const bounds = await log.bounds();
     const stores = restoreStores(this.#system.checkpointer);
@@ -72,7 +73,35 @@ export class LogWatch {
   }
 }
 
-/** What is told once: a setting with its value, but not each message more that is gone. */
+/** Identifies problems that are logged once: a setting by its value, missing messages whatever their number. */
 function kindOf({ code, message }: CairnError): string {
   return code === "LOG_UNSAFE" ? message : code;
+}
+
+/**
+ * Returns `LOG_TRIMMED` if the log has lost its beginning and no checkpoint in `stores` has it and agrees with the rest. Cairn trims only
+ * what a checkpoint has, so something else removed the messages or the checkpoint. Undefined if all is well. Throws if a store does not
+ * answer.
+ */
+async function uncoveredBeginning(
+  log: { readonly name: string; readonly id: string; readonly bounds: LogBounds },
+  stores: readonly CheckpointStore[],
+): Promise<CairnError | undefined> {
+  const { first } = log.bounds;
+  if (first <= 1) return undefined;
+  for (const store of stores) {
+    const { checkpoints } = await listCheckpoints(store);
+    // The log must still have its last message, so that the checkpoint can be compared with the log.
+    const covers = checkpoints.some(
+      ({ log: of, anchor }) => of.id === log.id && anchor.txId - of.offset >= first,
+    );
+    if (covers) return undefined;
+  }
+  return new CairnError(
+    "LOG_TRIMMED",
+    `The log "${log.name}" begins at message ${first}, and no checkpoint that this node knows of has what came before: a node without an index cannot join.`,
+    {
+      hint: "cairn checkpoint create at a ready node saves one now. Cairn itself trims only what a verified checkpoint holds: find out what purges the stream (its settings, other programs) and what removes checkpoints.",
+    },
+  );
 }

@@ -3,14 +3,14 @@ import { CairnError } from "@cairn/kv";
 import type { Transaction, TxId } from "@cairn/client";
 import { DEFAULT_WAIT_MS } from "../api/node-api.ts";
 import { coalesced } from "../concurrency/coalesced.ts";
-import { inTime, LATE } from "../concurrency/in-time.ts";
+import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { logOffset } from "../index/index-anchor.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { storedInTime } from "../log/stored-in-time.ts";
 import { submitBarrier, submitTransaction } from "../log/submit-transaction.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
-import { notReady } from "./node-status.ts";
+import { notReady } from "../api/not-ready.ts";
 import { sameHistory } from "./same-history.ts";
 
 /** Turns of the event loop before a barrier. With two, half of 32 connections missed the barrier of the others each time (bench row latest). */
@@ -53,7 +53,7 @@ export class NodeAppends {
       return answer;
     });
     const answered = storedInTime(this.#guarded(index, submitted), timeoutMs);
-    return await this.#life.observation.refusals.told(answered);
+    return await this.#life.observation.refusals.observe(answered);
   }
 
   /**
@@ -62,8 +62,8 @@ export class NodeAppends {
    * seconds; a message is only stored once they agree. `TX_TIMEOUT` after `timeoutMs`; what keeps the log from storing is thrown as it is.
    */
   async barrier(timeoutMs: number): Promise<TxId> {
-    const txId = await inTime(this.#sharedBarrier(), timeoutMs);
-    if (txId !== LATE) return txId;
+    const txId = await withTimeout(this.#sharedBarrier(), timeoutMs);
+    if (txId !== TIMED_OUT) return txId;
     throw new CairnError(
       "TX_TIMEOUT",
       `The barrier of a linearizable read was not stored and indexed within ${timeoutMs} ms; this node is at ${this.#life.position.txId}.`,

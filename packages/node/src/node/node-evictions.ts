@@ -1,37 +1,36 @@
 import { type CheckpointListing, listCheckpoints } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { everyStore } from "../system/checkpoint-stores.ts";
+import { allStores } from "../checkpoints/checkpoint-stores.ts";
 import { askBounds } from "./node-status.ts";
-import { inTime, LATE } from "../concurrency/in-time.ts";
-import { TimeLimit } from "../concurrency/time-limit.ts";
+import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
 import { type IndexState, statePosition } from "../index/rows/index-state.ts";
 import { DEFAULT_WAIT_MS, type EvictionPlaces, type EvictionsPage } from "../api/node-api.ts";
-import type { System } from "../system/system.ts";
+import type { System } from "../api/system.ts";
 import { type Anchor, checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /**
- * Adds to evictions from where what was evicted can still be had back: from the log until it is trimmed, and from checkpoints between
- * its first write and the eviction. A checkpoint is left out only where it is certain to be older than what was evicted. A store or log
- * that does not answer within `limit` counts as one that does not answer.
+ * Adds to evictions where the evicted content may still be found: in the log until it is trimmed, and in checkpoints between its first
+ * write and the eviction. A checkpoint is omitted only if it is certainly older than the content. Stores and logs that do not answer within
+ * `limit` count as unreachable.
  */
 export async function evictionPlaces(
   { evictions, ...page }: EvictionPage,
   state: IndexState,
   txLog: TxLog | undefined,
   checkpointer: System["checkpointer"],
-  limit = new TimeLimit(DEFAULT_WAIT_MS),
+  limit = new Deadline(DEFAULT_WAIT_MS),
 ): Promise<EvictionsPage> {
   if (evictions.length === 0) return { ...page, evictions: [] };
   const [first, saved] = await Promise.all([
     firstOfLog(txLog, state.log.offset, limit),
-    inTime(savedCheckpoints(checkpointer, state.log), limit.leftMs).then(ifInTime(null)),
+    withTimeout(savedCheckpoints(checkpointer, state.log), limit.leftMs).then(unlessTimedOut(null)),
   ]);
   const comparable =
     first.isKnown && txLog !== undefined
-      ? await inTime(ofOneHistory(txLog, state, saved ?? []), limit.leftMs).then(ifInTime(NONE))
+      ? await withTimeout(ofOneHistory(txLog, state, saved ?? []), limit.leftMs).then(unlessTimedOut(NONE))
       : NONE;
   return {
     ...page,
@@ -47,7 +46,7 @@ export async function evictionPlaces(
   };
 }
 
-/** Which checkpoints saved since an eviction have its bytes in their files: all of which it is not certain that they do not. */
+/** Returns which checkpoints saved since an eviction may have its bytes in their files: all that are not known to be clean. */
 function inFiles(
   evicted: TxId,
   saved: readonly CheckpointListing[] | null,
@@ -64,26 +63,26 @@ function inFiles(
   };
 }
 
-/** As long as the log does not say that they are gone, all of its transactions may be there. */
+/** Returns the log's first transaction. If the log does not answer, all of its transactions may be there. */
 async function firstOfLog(
   log: TxLog | undefined,
   offset: number,
-  limit: TimeLimit,
+  limit: Deadline,
 ): Promise<{ readonly txId: TxId; readonly isKnown: boolean }> {
-  const bounds = await inTime(askBounds(log), limit.leftMs).then(ifInTime(undefined));
+  const bounds = await withTimeout(askBounds(log), limit.leftMs).then(unlessTimedOut(undefined));
   return { txId: (bounds?.first ?? 1) + offset, isKnown: bounds !== undefined };
 }
 
-/** `otherwise` in place of what was late. */
-function ifInTime<O>(otherwise: O): <T>(answer: T | typeof LATE) => T | O {
-  return (answer) => (answer === LATE ? otherwise : answer);
+/** Replaces a timeout by `otherwise`. */
+function unlessTimedOut<O>(otherwise: O): <T>(answer: T | typeof TIMED_OUT) => T | O {
+  return (answer) => (answer === TIMED_OUT ? otherwise : answer);
 }
 
 const NONE: ReadonlySet<string> = new Set();
 
 /**
- * Names of those `checkpoints` that hold a beginning of what the index holds: both agree with the log. Any other may be of a history
- * that the log lost, in which the same was written earlier.
+ * Returns the names of those `checkpoints` whose content is a prefix of the index's: both agree with the log. Others may be of a history
+ * that the log lost, in which the same content was written earlier.
  */
 async function ofOneHistory(
   log: TxLog,
@@ -105,23 +104,23 @@ async function agrees(log: TxLog, anchor: Anchor): Promise<boolean> {
   try {
     return (await checkAnchor(log, anchor)) === undefined;
   } catch (error) {
-    // Whatever is wrong with the log, nothing is certain then; it is told elsewhere.
+    // Nothing is certain without the log, whose problem is reported elsewhere.
     if (isCairnError(error) && error.code.startsWith("LOG_")) return false;
     throw error;
   }
 }
 
-/** Of all stores that the node knows; null where one does not answer: nothing is said to be gone that may be there. */
+/** Returns the checkpoints in all stores of the node; null if one does not answer, since content there must not be reported as gone. */
 async function savedCheckpoints(
   checkpointer: System["checkpointer"],
   { id, offset }: IndexState["log"],
 ): Promise<readonly CheckpointListing[] | null> {
   const found = new Map<string, CheckpointListing>();
-  for (const one of everyStore(checkpointer)) {
+  for (const one of allStores(checkpointer)) {
     try {
       const { checkpoints } = await listCheckpoints(one);
       for (const checkpoint of checkpoints) {
-        // Those of a log that this one continues end where it began.
+        // Checkpoints of a log that this one continues end at the offset.
         if (checkpoint.log.id === id || checkpoint.txId <= offset) found.set(checkpoint.name, checkpoint);
       }
     } catch (error) {

@@ -1,328 +1,353 @@
+import { systemClock } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { Phase } from "@cairn/client";
-import { type FailureReaction, reactionTo, sayReaction, waitsFirst } from "./failure-policy.ts";
-import { asCairnError } from "../observe/as-cairn-error.ts";
-import { indexLog } from "../replay/index-log.ts";
+import type { System } from "../api/system.ts";
+import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
+import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
+import type { ComparePast } from "../checkpoints/compare-past.ts";
+import type { ComparedNode } from "../cluster/compared-node.ts";
+import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { IndexPosition } from "../index/index-position.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
-import type { Meet } from "../checkpoints/met-chains.ts";
-import type { IndexDirectory } from "../db-dir/index-directory.ts";
-import { JoinPlaces } from "../join/join-places.ts";
-import { restoreStores } from "../system/checkpoint-stores.ts";
-import { joinIndex } from "../join/join-index.ts";
+import { joinIndex, type JoinedIndex } from "../join/join-index.ts";
 import { JoinReport } from "../join/join-report.ts";
-import { tellMovedAside } from "../db-dir/moved-aside-line.ts";
-import { type LogIdentity } from "../log/log-identity.ts";
-import { logOffset } from "../index/index-anchor.ts";
-import type { NodeObservation } from "./node-observation.ts";
-import { ReadyServices } from "./ready-services.ts";
-import { retryPause } from "../concurrency/retry-pause.ts";
-import { TableCheck } from "../index/table-check.ts";
-import type { System } from "../system/system.ts";
-import { tellFailure } from "../observe/tell-failure.ts";
+import { JoinSources } from "../join/join-sources.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
+import { asCairnError, logFailure } from "../observe/failures.ts";
+import {
+  describeReaction,
+  type FailureReaction,
+  HALT,
+  pausesFirst,
+  reactionTo,
+  retryDelayMs,
+} from "./failure-policy.ts";
+import { Following, type ReadyServices } from "./following.ts";
+import type { NodeObservation } from "./node-observation.ts";
 
-const HALT: FailureReaction = { kind: "halt" };
-
-/** Who is told of a {@link NodeLife}. */
-export interface LifeListener {
-  ready(): void;
-  /** The log is open, once and for all. */
-  opened(log: TxLog): void;
-  /** The chains of a checkpoint are known; answers how they differ from the index's. */
-  readonly meet: Meet;
+/** The parts that a {@link NodeLife} works with, and what it reports to its node. */
+export interface LifeParts {
+  readonly system: System;
+  readonly directory: IndexDirectory;
+  readonly logger: Logger;
+  readonly observation: NodeObservation;
+  /** Compares the past of a checkpoint with the index's. */
+  readonly comparePast: ComparePast;
+  /** The log is open; called once. */
+  readonly onOpened: (log: TxLog) => void;
+  readonly onReady: () => void;
 }
 
 /**
- * The life of one node's index: open the log → join → replay → follow, and again from joining when the log or the index turn out
- * to be other than they were. It only ends when it is told to stop, or halts where going on could serve what is not the log's.
+ * The life of a node's index, as a state machine.
+ *
+ *              log opened          index agrees             log applied, fields built,
+ *                                  with the log             tables checked
+ *    opening ─────────────▶ joining ─────────▶ ┌─ following ─────────────────────────────┐
+ *       │                    ▲   │             │  replaying ─────────────────────▶ ready │
+ *       │ error              │   │ error       └────────────────────┬────────────────────┘
+ *       ▼                    │   ▼                                  │ error, doubt
+ *    ┌─ leaving ─────────────┴──────────────────────────────────────▼────────────────────┐
+ *    │  reactionTo (failure-policy.ts): join, retry after a pause, await a change, halt   │
+ *    └────────────────────────────────────────────────────────────────────────────────────┘
+ *
+ * 1. The log is opened once, and only `stop` closes it.
+ * 2. While the node follows its log, the index agrees with it. A doubt (`suspect`, `replace`, `halt`) ends that at once: nothing more is
+ *    served as right, although leaving the index takes time. Doubts about any index but the current one are ignored.
+ * 3. Services run in `ready` only. They stop before the index is closed, and the index is closed before the log.
+ * 4. A failed node keeps its index open for stale reads until it joins again, and `failure` says why.
+ * 5. Stopping is final: no other phase follows, and no service starts.
+ * 6. No other class changes this state.
  */
-export class NodeLife {
+export class NodeLife implements ComparedNode {
   readonly position = new IndexPosition();
-  report = new JoinReport();
-  phase: Phase = "restoring";
-  /** It is about to stop, and serves until then. */
-  isDraining = false;
-  /** The phase that status and health report: a draining node is stopping, though it still serves. */
-  get reportedPhase(): Phase {
-    return this.isDraining && this.phase === "ready" ? "stopping" : this.phase;
-  }
-
-  log: TxLog | undefined;
-  /** As the configuration has it; null where only the log knows. */
-  readonly logName: string | null;
-  identity: LogIdentity | undefined;
-  index: IndexStore | undefined;
-  /** Of a ready node. */
-  services: ReadyServices | undefined;
-  failure: CairnError | undefined;
-  /** Reading the log fails, which was told. */
-  isLogAway = false;
   readonly observation: NodeObservation;
-  readonly #system: System;
-  readonly #directory: IndexDirectory;
-  readonly #logger: Logger;
-  readonly #stop = new AbortController();
+  /** The log's name in the configuration; null if only the log knows it. */
+  readonly logName: string | null;
+  readonly #parts: LifeParts;
   readonly #startedAt = performance.now();
-  readonly #listener: LifeListener;
-  #running: Promise<void> = Promise.resolve();
-  #beforeGap = false;
-  #during: "opening" | "joining" | "following" = "opening";
-  #distrusted = new AbortController();
+  readonly #stop = new AbortController();
   readonly #doubts = new CheckpointDoubts();
+  #running: Promise<void> = Promise.resolve();
+  #report = new JoinReport();
+  #log: TxLog | undefined;
+  #identity: LogIdentity | undefined;
+  #index: IndexStore | undefined;
+  #following: Following | undefined;
+  #failure: CairnError | undefined;
+  #isFailed = false;
+  #isDoubted = false;
+  #isDraining = false;
+  #isStopping = false;
+  /** The error of `halt`. */
+  #halted: CairnError | undefined;
+  /** The folder of a rebuilt index that takes the place of a wrong one. */
   #replacement: string | undefined;
-  /** An error after which the node does not try again. */
-  #last: CairnError | undefined;
 
-  constructor(
-    system: System,
-    directory: IndexDirectory,
-    logger: Logger,
-    observation: NodeObservation,
-    listener: LifeListener,
-  ) {
-    this.observation = observation;
-    this.#system = system;
-    this.logName = system.logName ?? null;
-    this.#directory = directory;
-    this.#logger = logger;
-    this.#listener = listener;
+  constructor(parts: LifeParts) {
+    this.#parts = parts;
+    this.observation = parts.observation;
+    this.logName = parts.system.logName ?? null;
   }
 
-  /** Whether the index was found to agree with the log, and nothing since has put that in doubt. */
+  get phase(): Phase {
+    if (this.#isStopping) return "stopping";
+    if (this.#isFailed) return "failed";
+    if (!this.agrees) return "restoring";
+    return this.services === undefined ? "replaying" : "ready";
+  }
+
+  /** The phase for status and health: a node that drains is stopping, although it still serves. */
+  get reportedPhase(): Phase {
+    return this.#isDraining && this.phase === "ready" ? "stopping" : this.phase;
+  }
+
+  /** Whether the index was found to agree with the log, and nothing has put that in doubt since. */
   get agrees(): boolean {
-    return this.#during === "following" && !this.isDoubted;
+    return this.#following !== undefined && !this.#isDoubted;
   }
 
-  /** Whether something put the index or the log in doubt since the index was found to agree with it. */
+  /** Whether the index or the log was put in doubt since the index was last found to agree. */
   get isDoubted(): boolean {
-    return this.#distrusted.signal.aborted;
+    return this.#isDoubted;
   }
 
-  /** Begins; answers at once. */
+  get log(): TxLog | undefined {
+    return this.#log;
+  }
+
+  get identity(): LogIdentity | undefined {
+    return this.#identity;
+  }
+
+  get index(): IndexStore | undefined {
+    return this.#index;
+  }
+
+  /** What happened while the node joined. */
+  get report(): JoinReport {
+    return this.#report;
+  }
+
+  /** Undefined unless the node is ready. */
+  get services(): ReadyServices | undefined {
+    return this.#following?.services;
+  }
+
+  /** The error that keeps the node from being ready. */
+  get failure(): CairnError | undefined {
+    return this.#failure;
+  }
+
+  /** Whether reading the log fails, which has been logged. */
+  get isLogAway(): boolean {
+    return this.#following?.isLogAway === true;
+  }
+
+  /** Begins the life; returns at once. */
   start(): void {
     this.#running = this.#run();
   }
 
-  /** Ends the life in order: checkpointer, following, index, log. */
+  /** Reports the node as stopping while it still serves. */
+  drain(): void {
+    this.#isDraining = true;
+  }
+
+  /** Stops serving and ends all watches. Callers may still wait for {@link position}. */
+  beginStop(reason: CairnError): void {
+    this.#isStopping = true;
+    this.services?.watches.end({ reason: "stopping", message: reason.message });
+  }
+
+  /** Ends the life in order: services, following, index, log. */
   async stop(): Promise<void> {
-    this.phase = "stopping";
-    await this.#stopServices({ save: true });
+    this.#isStopping = true;
+    await this.#following?.stopServices({ save: true });
     this.#stop.abort();
     await this.#running;
     await this.#closeIndex();
-    await this.log?.close();
+    await this.#log?.close();
   }
 
   /**
-   * Told what a use of `index` ran into: LevelDB notices damage only where it is read, so a damaged index is left as soon as
-   * anybody meets it, and built anew. A submission may be the first to notice that the log is another history.
+   * Reports an error from using `index`. LevelDB notices damage only where it is read, so the node leaves and rebuilds a damaged index as
+   * soon as any read meets the damage. A submission may be the first to notice that the log has a different history.
    */
   suspect(index: IndexStore, error: unknown): void {
     const matters = isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "LOG_REGRESSED");
     if (matters) this.#distrust(index, error);
   }
 
-  #distrust(index: IndexStore, error: unknown): void {
-    if (index !== this.index) return;
-    this.#distrusted.abort(error);
-    // Leaving takes its time, and from now on nothing more is served as right.
-    if (this.phase === "ready" || this.phase === "replaying") this.#enter("restoring");
-  }
-
   /**
-   * Leaves an index that is not the log's; `live`, where given, holds the index that takes its place. False where it was left
-   * already, or nothing takes its place.
+   * Leaves an index that does not match the log. `live`, if given, is the folder of the index that takes its place. Returns false if the
+   * index was left already, or nothing takes its place.
    */
   replace(index: IndexStore, error: CairnError, live: string | undefined): boolean {
-    if (index !== this.index || !this.agrees) return false;
+    if (index !== this.#index || !this.agrees) return false;
     this.#replacement = live;
     this.suspect(index, error);
     return live !== undefined;
   }
 
-  /** Stops serving an index of which it cannot be told whether it is right. */
+  /** Stops serving an index, for good, because it cannot be decided whether it is right. */
   halt(index: IndexStore, error: CairnError): void {
-    if (index !== this.index || !this.agrees) return;
-    this.#last = error;
-    this.#distrusted.abort(error);
+    if (index !== this.#index || !this.agrees) return;
+    this.#halted = error;
+    this.#distrust(index, error);
+  }
+
+  #distrust(index: IndexStore, error: unknown): void {
+    if (index !== this.#index) return;
+    this.#isDoubted = true;
+    this.#following?.doubt(error);
   }
 
   async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    const { checkpointer } = this.#parts.system;
     let failures = 0;
+    let last: CairnError | undefined;
     let suspect: CairnError | undefined;
-    let places: JoinPlaces | undefined;
-    while (!this.#stop.signal.aborted) {
+    let sources: JoinSources | undefined;
+    while (!signal.aborted) {
       const before = this.position.txId;
       try {
-        await this.#liveOnce(suspect);
+        const log = await this.#openLog();
+        await this.#follow(log, await this.#join(log, suspect, last));
         return;
       } catch (thrown) {
-        if (this.#stop.signal.aborted) return;
+        if (signal.aborted) return;
         const error = asCairnError(thrown);
-        const { restoredFrom } = this.report;
-        const reaction = error === this.#last ? HALT : reactionTo(error, this.#during);
+        const { restoredFrom } = this.#report;
+        const reaction = this.#reactionTo(error);
         failures = this.position.txId > before ? 1 : failures + 1;
+        last = error;
         await this.#leave(error, reaction, failures);
         if (reaction.kind === "halt") return;
-        this.#beforeGap = isCairnError(error, "LOG_GAP");
-        if (reaction.kind === "look" && this.log !== undefined) {
-          const stores = reaction.stores ? restoreStores(this.#system.checkpointer) : [];
-          places ??= new JoinPlaces(this.log);
-          await places.changed(stores, this.#stop.signal);
+        if (reaction.kind === "await-change" && this.#log !== undefined) {
+          sources ??= new JoinSources(this.#log);
+          await sources.changed(reaction.stores ? restoreStores(checkpointer) : [], signal);
           await this.#closeIndex();
           continue;
         }
-        if (isCairnError(error, "INDEX_CORRUPT")) this.#doubts.damaged(restoredFrom);
+        if (error.code === "INDEX_CORRUPT") this.#doubts.damaged(restoredFrom);
         suspect = reaction.kind === "join" && reaction.suspectIndex ? error : undefined;
-        if (!waitsFirst(reaction.kind, failures)) continue;
-        await retryPause(failures, this.#stop.signal);
+        if (!pausesFirst(reaction.kind, failures)) continue;
+        await systemClock.wait(retryDelayMs(failures), signal);
         await this.#closeIndex();
       }
     }
   }
 
-  /** From an open log to following it; ends without an error only when the node stops. */
-  async #liveOnce(suspect: CairnError | undefined): Promise<void> {
-    if (this.log === undefined) {
-      this.#during = "opening";
-      this.log = await this.#system.openTxLog({ signal: this.#stop.signal });
-      this.#listener.opened(this.log);
+  #reactionTo(error: CairnError): FailureReaction {
+    if (error === this.#halted) return HALT;
+    if (this.#following !== undefined) return reactionTo(error, "following");
+    return reactionTo(error, this.#log === undefined ? "opening" : "joining");
+  }
+
+  async #openLog(): Promise<TxLog> {
+    if (this.#log === undefined) {
+      this.#log = await this.#parts.system.openTxLog({ signal: this.#stop.signal });
+      this.#parts.onOpened(this.#log);
     }
-    this.#during = "joining";
+    return this.#log;
+  }
+
+  /** Finds an index that agrees with the log. `last` is the error that ended the try before. */
+  async #join(
+    log: TxLog,
+    suspect: CairnError | undefined,
+    last: CairnError | undefined,
+  ): Promise<JoinedIndex> {
+    const { system, directory, logger, observation } = this.#parts;
     const replacement = this.#replacement;
     this.#replacement = undefined;
     const joined = await joinIndex({
-      system: this.#system,
-      log: this.log,
-      directory: this.#directory,
-      report: this.report,
-      events: this.observation.events,
+      system,
+      log,
+      directory,
+      logger,
+      report: this.#report,
+      events: observation.events,
       signal: this.#stop.signal,
       suspect,
-      beforeGap: this.#beforeGap,
+      beforeGap: last?.code === "LOG_GAP",
       replacement,
       distrusted: this.#doubts.distrusted,
       onLocal: (index) => this.#use(index),
-      onMovedAside: (moved, orphans) => tellMovedAside(this.#logger, moved, orphans),
     });
     this.#use(joined.index);
-    this.#doubts.passedOver(this.report.damaged);
-    this.identity = joined.identity;
-    const { apart } = this.report;
-    if (apart !== undefined) this.#logger.warn({ code: apart.code, hint: apart.hint }, apart.message);
-    this.failure = undefined;
-    this.#during = "following";
-    await this.#follow(joined.index, joined.identity, this.log);
+    this.#identity = joined.identity;
+    this.#doubts.passedOver(this.#report.damaged);
+    return joined;
   }
 
-  async #follow(index: IndexStore, identity: LogIdentity, log: TxLog): Promise<void> {
-    const { state } = index;
-    const distrusted = new AbortController();
-    this.#distrusted = distrusted;
-    // Ready means caught up with the log as it stood when the node joined.
-    const goal = Math.max(identity.bounds.last + logOffset(identity, state), state.txId);
-    const begin = state.txId;
-    this.#enter("replaying");
-    this.isLogAway = false;
-    const tables = new TableCheck(index, {
-      progressed: (done, total) => this.report.advance("bytes", done, total),
-      failed: (error) => this.#distrust(index, error),
-    });
-    await indexLog({
-      index,
+  /** Follows the log. Returns only when the node stops. */
+  async #follow(log: TxLog, { index, identity }: JoinedIndex): Promise<void> {
+    const { system, directory, logger, observation, comparePast } = this.#parts;
+    this.#failure = undefined;
+    this.#isFailed = false;
+    this.#isDoubted = false;
+    this.#following = new Following({
+      system,
+      log,
       identity,
-      log,
-      logger: this.#logger,
-      figures: this.observation.metrics.following,
-      signal: AbortSignal.any([this.#stop.signal, distrusted.signal]),
-      goal,
-      onProgress: (unit, done, total) => this.report.advance(unit, done, total),
-      onReady: () => void this.#readyOnceChecked(tables, index, log),
-      onReadable: (isReadable) => {
-        this.isLogAway = !isReadable;
-      },
-      onApplied: (txId) => {
-        this.position.set(txId);
-        this.services?.watches.advanced();
-        if (this.phase === "replaying") this.report.replayed = txId - begin;
-      },
-    });
-    distrusted.signal.throwIfAborted();
-  }
-
-  async #readyOnceChecked(tables: TableCheck, index: IndexStore, log: TxLog): Promise<void> {
-    const isWhole = await tables.whole();
-    try {
-      if (isWhole && index === this.index) this.#becomeReady(index, log);
-    } catch (error) {
-      this.#distrust(index, error);
-    }
-  }
-
-  #becomeReady(index: IndexStore, log: TxLog): void {
-    // A checkpointer begun now would be one that nobody stops.
-    if (this.phase === "stopping" || this.isDoubted) return;
-    this.report.finish();
-    this.report.readyAfterMs ??= Math.round(performance.now() - this.#startedAt);
-    this.services = new ReadyServices({
-      system: this.#system,
-      log,
       index,
-      stagingDir: this.#directory.staging,
-      logger: this.#logger,
-      observation: this.observation,
-      suspect: (error) => this.suspect(index, error),
+      stagingDir: directory.layout.staging,
+      logger,
+      observation,
+      report: this.#report,
       doubts: this.#doubts,
-      meet: this.#listener.meet,
+      comparePast,
+      suspect: (error) => this.suspect(index, error),
+      distrust: (error) => this.#distrust(index, error),
+      onApplied: (txId) => this.position.set(txId),
+      mayServe: () => index === this.#index && this.agrees && !this.#isStopping,
+      onReady: () => this.#becomeReady(index),
     });
-    this.phase = "ready";
-    const { restoredFrom, replayed, readyAfterMs: ms } = this.report;
-    const joined = { txId: index.state.txId, restoredFrom: restoredFrom?.name ?? null, replayed, ms };
-    this.#logger.info(joined, "caught up with the log");
-    this.#listener.ready();
+    await this.#following.run(this.#stop.signal);
   }
 
-  /** Whatever else happens meanwhile, a node that stops is stopping. */
-  #enter(phase: Phase): void {
-    if (this.phase !== "stopping") this.phase = phase;
-  }
-
-  #use(index: IndexStore | undefined): void {
-    this.index = index;
-    this.position.set(index?.state.txId ?? 0);
+  #becomeReady({ state }: IndexStore): void {
+    const report = this.#report;
+    report.finish();
+    report.readyAfterMs ??= Math.round(performance.now() - this.#startedAt);
+    const { restoredFrom, replayed, readyAfterMs: ms } = report;
+    const joined = { txId: state.txId, restoredFrom: restoredFrom?.name ?? null, replayed, ms };
+    this.#parts.logger.info(joined, "caught up with the log");
+    this.#parts.onReady();
   }
 
   async #leave(error: CairnError, reaction: FailureReaction, failures: number): Promise<void> {
-    const failed =
-      reaction.kind === "halt" || reaction.kind === "look" || (reaction.kind === "retry" && reaction.failed);
-    // What was looked for is there, and changes nothing.
-    const isKnown = reaction.kind === "look" && error.message === this.failure?.message;
-    const level = isKnown ? "debug" : failed ? "error" : "warn";
-    tellFailure(this.#logger, level, error, sayReaction(reaction, failures));
+    const { kind } = reaction;
+    const isFailed = kind === "halt" || kind === "await-change" || (kind === "retry" && reaction.failed);
+    // The awaited change came and made no difference.
+    const isKnown = kind === "await-change" && error.message === this.#failure?.message;
+    const level = isKnown ? "debug" : isFailed ? "error" : "warn";
+    logFailure(this.#parts.logger, level, error, describeReaction(reaction, failures));
     this.observation.metrics.following.left(error.code);
-    // First, since stopping an upload takes its time: nothing more is served as right.
-    this.#during = "joining";
-    this.failure = reaction.kind === "join" ? undefined : error;
-    this.#enter(failed ? "failed" : "restoring");
-    if (failed) this.report.finish();
-    else this.report = new JoinReport();
-    await this.#stopServices({ save: false });
-    // A failed node keeps what it had open, for reads that ask for what is there.
-    if (!failed) await this.#closeIndex();
+    // Before anything is awaited: stopping an upload takes time, and nothing is served as right meanwhile.
+    const following = this.#following;
+    this.#following = undefined;
+    this.#failure = kind === "join" ? undefined : error;
+    this.#isFailed = isFailed;
+    if (isFailed) this.#report.finish();
+    else this.#report = new JoinReport();
+    await following?.stopServices({ save: false });
+    if (!isFailed) await this.#closeIndex();
   }
 
-  async #stopServices(options: { readonly save: boolean }): Promise<void> {
-    const services = this.services;
-    this.services = undefined;
-    await services?.stop(options);
+  #use(index: IndexStore | undefined): void {
+    this.#index = index;
+    this.position.set(index?.state.txId ?? 0);
   }
 
   async #closeIndex(): Promise<void> {
-    const { index } = this;
-    this.index = undefined;
+    const index = this.#index;
+    this.#index = undefined;
     await index?.close();
   }
 }

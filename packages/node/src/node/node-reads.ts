@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type { DocumentKey, PolicyState, TxId, TxOutcome } from "@cairn/client";
-import { EventLoopTurn } from "../concurrency/event-loop-turn.ts";
+import { TimeSlice } from "../concurrency/time-slice.ts";
 import { decodeListCursor } from "../index/read/cursor.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { type EventPage, parseEventPlace } from "../index/read/event-reads.ts";
@@ -15,7 +15,7 @@ import {
 } from "../api/node-api.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
 import type { NodeLife } from "./node-life.ts";
-import { notReady } from "./node-status.ts";
+import { notReady } from "../api/not-ready.ts";
 import { ReadPlace } from "./read-place.ts";
 import { documentKey } from "../text/document-key.ts";
 import type { Watch, WatchQuery } from "../watch/watch-event.ts";
@@ -46,7 +46,7 @@ type Reads = Pick<
 export class NodeReads implements Reads {
   readonly #life: NodeLife;
   readonly #place: ReadPlace;
-  readonly #turn = new EventLoopTurn();
+  readonly #slice = new TimeSlice();
 
   /** `barrier` answers the transaction that a linearizable read has to wait for. */
   constructor(life: NodeLife, barrier: (timeoutMs: number) => Promise<TxId>) {
@@ -68,7 +68,7 @@ export class NodeReads implements Reads {
   }
 
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
-    await this.#turn.pause();
+    await this.#slice.yieldIfOver();
     const { index, agrees } = this.#life;
     // Of another history, the same id is another transaction's.
     if (index === undefined || !agrees) throw notReady(this.#life);
@@ -93,7 +93,7 @@ export class NodeReads implements Reads {
       if (!(document instanceof Promise)) return document;
       const found = await document;
       // A store that answers at once lets the event loop turn itself; whether another has, nobody knows.
-      await this.#turn.pause();
+      await this.#slice.yieldIfOver();
       return found;
     } catch (error) {
       throw this.#suspected(index, error);
@@ -194,7 +194,7 @@ export class NodeReads implements Reads {
     const { stale = false } = options;
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
     await this.prepareRead(options);
-    await this.#turn.pause();
+    await this.#slice.yieldIfOver();
     // Asked again: while it waited the node may have left its index.
     const { index, phase } = this.#life;
     if (index === undefined || (!stale && phase !== "ready")) throw notReady(this.#life);

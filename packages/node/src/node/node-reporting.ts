@@ -3,9 +3,9 @@ import type { Logger } from "pino";
 import type { NodeStatus } from "@cairn/client";
 import type { CairnError } from "@cairn/kv";
 import { PeerServer } from "../cluster/peer-server.ts";
-import type { Meet } from "../checkpoints/met-chains.ts";
-import { OnePast } from "./one-past.ts";
-import { SelfCheck } from "./self-check.ts";
+import type { ComparePast } from "../checkpoints/compare-past.ts";
+import { OnePast } from "../cluster/one-past.ts";
+import { SelfCheck } from "../cluster/self-check.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { isoTime } from "../text/iso-time.ts";
 import { logOffset } from "../index/index-anchor.ts";
@@ -14,30 +14,30 @@ import { LogWatch } from "./log-watch.ts";
 import type { NodeLife } from "./node-life.ts";
 import { askBounds, indexFiles } from "./node-status.ts";
 import { type Movement, type Stall, StallWatch, type WaitingFor } from "./stall-watch.ts";
-import type { System } from "../system/system.ts";
+import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import { type RepeatedWork, repeatEvery } from "../concurrency/repeated-work.ts";
 
 const LOOK_MS = 30_000;
-/** Clocks of machines that are kept right differ by less. */
+/** Synchronized clocks differ by less. */
 const FUTURE_MS = 60_000;
 
-/** What a node's reporting works with. */
+/** What {@link NodeReporting} works with. */
 export interface ReportingParts {
   readonly system: System;
   readonly directory: IndexDirectory;
   readonly life: NodeLife;
   readonly logger: Logger;
   readonly status: () => Promise<NodeStatus>;
-  /** About how long from one comparison with the other nodes to the next (ms); a minute when left out. */
+  /** About how long from one comparison with the other nodes to the next (ms); defaults to a minute. */
   readonly compareEveryMs?: number | undefined;
-  /** As in {@link StallWatch}; injected by tests. */
+  /** As in {@link StallWatch}; set by tests. */
   readonly stall?: { readonly afterMs?: number; readonly clock?: Clock } | undefined;
 }
 
-/** What a node tells without being asked over HTTP: answers to those who have its log open, and what does not move. */
+/** What a node reports other than over HTTP: answers to processes that have its log open, stalls, and problems of its log, files and clock. */
 export class NodeReporting {
-  readonly meet: Meet;
+  readonly comparePast: ComparePast;
   readonly #parts: ReportingParts;
   readonly #peers: PeerServer;
   readonly #check: SelfCheck;
@@ -45,10 +45,10 @@ export class NodeReporting {
   readonly #past: OnePast;
   readonly #log: LogWatch;
   #looks: RepeatedWork | undefined;
-  /** Whether it was told that the newest transaction's time has not come yet. */
-  #toldAhead = false;
-  /** The index of which it was told that its files are gone. */
-  #told: IndexStore | undefined;
+  /** Whether the newest transaction's time is in the future, which was logged. */
+  #isAhead = false;
+  /** The index whose missing files were logged. */
+  #incomplete: IndexStore | undefined;
 
   constructor(parts: ReportingParts) {
     const { system, directory, life, logger, status } = parts;
@@ -76,7 +76,7 @@ export class NodeReporting {
       random: Math.random,
       everyMs: parts.compareEveryMs,
     });
-    this.meet = this.#past.meet;
+    this.comparePast = this.#past.comparePast;
     this.#log = new LogWatch(system, life, logger);
     this.#watch = new StallWatch({
       look: () => this.#movement(),
@@ -92,38 +92,37 @@ export class NodeReporting {
     this.#watch.start();
     this.#past.start();
     const every = this.#parts.stall?.afterMs ?? LOOK_MS;
-    const look = async (): Promise<number> => {
+    const look = async (): Promise<void> => {
       this.#lookAtTime();
       await this.#lookAtFiles();
       await this.#lookAtLog();
-      return every;
     };
-    this.#looks = repeatWork(systemClock, { firstDelay: every, retryDelay: () => every }, look, (error) =>
+    this.#looks = repeatEvery(systemClock, every, look, (error) =>
       this.#parts.logger.warn({ err: error }, "the files of the index could not be looked at"),
     );
   }
 
-  /** Where others have another past than this node's index, and it is not settled which is right. */
+  /** Unsettled differences from other nodes and checkpoints. */
   get divergence(): NodeStatus["index"]["divergence"] {
     return this.#past.divergence;
   }
 
-  /** What somebody should look at about the log. */
+  /** Problems of the log that an operator should look at. */
   get logWarnings(): NodeStatus["log"]["warnings"] {
     return this.#log.warnings;
   }
 
-  /** What stands still now. */
+  /** The stall now, if any. */
   get stalled(): Stall | null {
     return this.#watch.stalled;
   }
 
-  /** Removes what a killed process left. */
+  /** Removes the rebuild that a killed process left. */
   async sweep(): Promise<void> {
     await this.#check.sweep();
   }
 
-  /** The log is open: whoever else has it open may ask. */
+  /** Begins to answer processes that have the log open. */
   opened(log: TxLog): void {
     this.#peers.listen(log);
     void this.#lookAtLog();
@@ -133,29 +132,29 @@ export class NodeReporting {
     await Promise.all([this.#watch.stop(), this.#looks?.stop(), this.#past.close(), this.#peers.close()]);
   }
 
-  /** Once for each wrong clock: the times of transactions stand still behind it, and nobody else would say why. */
+  /** Warns once about a wrong clock, which holds back the times of transactions without any other sign. */
   #lookAtTime(): void {
     const { time = 0 } = this.#parts.life.index?.state ?? {};
     const aheadMs = time - Date.now();
-    const told = this.#toldAhead;
-    this.#toldAhead = aheadMs >= FUTURE_MS;
-    if (told || !this.#toldAhead) return;
+    const wasAhead = this.#isAhead;
+    this.#isAhead = aheadMs >= FUTURE_MS;
+    if (wasAhead || !this.#isAhead) return;
     this.#parts.logger.warn(
       {
         txTime: isoTime(time),
         aheadMs,
-        hint: "A clock was wrong, of this machine or of the log's server. No transaction's time is before that of an earlier one: until that time has come, all get the same, and expiry and reads as of a time go by it.",
+        hint: "A clock was wrong, of this machine or of the log's server. No transaction's time is before that of an earlier one: until that time has come, all transactions get the same time, which expiry and reads as of a time use.",
       },
-      "The newest transaction is of a time that has not come yet.",
+      "The newest transaction has a time that has not come yet.",
     );
   }
 
-  /** A removed file that is open reads on as if nothing had happened: nothing else would tell before the next checkpoint or start. */
+  /** Warns about removed files: reads of open files continue, so nothing else would show it before the next checkpoint or start. */
   async #lookAtFiles(): Promise<void> {
     const { index } = this.#parts.life;
     const { warning } = await indexFiles(index);
-    if (warning === undefined || this.#told === index) return;
-    this.#told = index;
+    if (warning === undefined || this.#incomplete === index) return;
+    this.#incomplete = index;
     this.#parts.logger.warn({ code: warning.code, hint: warning.hint }, warning.message);
   }
 
@@ -172,7 +171,7 @@ export class NodeReporting {
     if (phase === "failed" || phase === "stopping") return undefined;
     const { progress } = report;
     const { txId } = position;
-    // A ready node has applied what it knew of; whether there is more it learns when it asks.
+    // A ready node has applied all that it knows of, and has to ask whether there is more.
     const isCaughtUp = phase === "ready";
     return {
       phase,
@@ -186,7 +185,7 @@ export class NodeReporting {
     const { life } = this.#parts;
     const { log, failure, report, identity, index } = life;
     const why = failure === undefined ? "" : inBrackets(failure);
-    // In the order in which a node needs them: what is named is the first that it cannot get past.
+    // In the order in which a node needs them, so that the first obstacle is named.
     if (log === undefined) return { what: "log", text: `the log to be opened${why}` };
     if (failure?.code.startsWith("STORE_") === true) {
       return { what: "store", text: `the checkpoint store${why}` };
@@ -198,12 +197,12 @@ export class NodeReporting {
       const places = report.asking.map((store) => store.identity ?? store.location);
       return { what: "store", text: `an answer of the checkpoint store ${places.join(" or ")}${why}` };
     }
-    // It was told that the log is away, and of nothing else is it known that it is left to do.
+    // That the log is away was logged, and no other pending work is known.
     if (phase === "ready" && life.isLogAway && this.stalled === null) return undefined;
     const refusals: CairnError[] = [];
     const bounds = await askBounds(log, (error) => refusals.push(error));
     if (bounds === undefined) {
-      // The follower runs into the same at once, and says so.
+      // The follower meets the same error at once and reports it.
       if (phase === "ready" && refusals.length > 0 && this.stalled === null) return undefined;
       const [refusal] = refusals.map(inBrackets);
       return { what: "log", text: `the log "${log.name}", which does not answer${refusal ?? why}` };
@@ -220,7 +219,7 @@ export class NodeReporting {
   }
 }
 
-/** Why something is waited for, behind what it is. */
+/** Formats the reason for a wait, to follow what is waited for. */
 function inBrackets({ code, message }: { readonly code: string; readonly message: string }): string {
   return ` (${code}: ${message.replace(/\.$/, "")})`;
 }

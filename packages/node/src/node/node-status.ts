@@ -1,49 +1,38 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Chains, NodeStatus, Phase } from "@cairn/client";
-import type { LastWorks } from "../observe/last-works.ts";
-import { inTime, LATE } from "../concurrency/in-time.ts";
+import type { LastResults } from "../observe/last-results.ts";
+import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { isoTime } from "../text/iso-time.ts";
 import type { JoinReport } from "../join/join-report.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import { statusOfCheckpoints } from "../checkpoints/checkpoint-status.ts";
-import type { ReadyServices } from "./ready-services.ts";
+import type { ReadyServices } from "./following.ts";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
-import { VERSION } from "../system/version.ts";
+import { VERSION } from "../api/version.ts";
 
-/** The parts of a node that /status tells of, as they are now. */
+/** The parts of a node that /status reports, as they are now. */
 export interface StatusParts {
   readonly phase: Phase;
-  /** Otherwise while the node drains. */
+  /** Differs from `phase` while the node drains. */
   readonly reportedPhase: Phase;
   readonly log: TxLog | undefined;
-  /** As the configuration has it; null where only the log knows. */
+  /** The log's name in the configuration; null if only the log knows it. */
   readonly logName: string | null;
   readonly identity: LogIdentity | undefined;
   readonly index: IndexStore | undefined;
   readonly report: JoinReport;
   readonly services: ReadyServices | undefined;
-  readonly observation: { readonly lastWorks: LastWorks };
+  readonly observation: { readonly lastResults: LastResults };
   readonly failure: CairnError | undefined;
 }
 
-/** `NOT_READY`, with why, for what a node in this state cannot do. */
-export function notReady({ phase, failure }: Pick<StatusParts, "phase" | "failure">): CairnError {
-  const state = phase === "failed" ? "failed" : `is ${phase}`;
-  const why = failure === undefined ? state : `${state}: ${failure.message.replace(/\.$/, "")}`;
-  return new CairnError("NOT_READY", `The node ${why}.`, {
-    hint:
-      failure?.hint ??
-      "cairn status --wait PT30S waits until it is ready; over HTTP /health/ready answers 200 then, and ?stale=true reads what is there.",
-  });
-}
-
-/** How long /status waits for the log's answer before it says that the log cannot be reached. */
+/** How long /status waits for the log before it reports the log as unreachable. */
 const LOG_ANSWER_MS = 2_000;
 
-/** GET /status. Asks the log for its bounds; everything else is at hand. */
+/** Returns GET /status. Asks the log for its bounds; everything else is known. */
 export async function nodeStatus(
   node: string,
   parts: StatusParts,
@@ -55,11 +44,11 @@ export async function nodeStatus(
     Pick<NodeStatus["index"], "divergence"> & { readonly logWarnings: NodeStatus["log"]["warnings"] },
   store?: CheckpointStore,
 ): Promise<NodeStatus> {
-  // Of one instant: what is asked below may last, and a failed node always says why.
+  // Read at one instant, before anything is awaited, so that a failed node always has its failure.
   const { reportedPhase: phase, index, identity, report, observation, failure } = parts;
   const { checkpointer, upkeep } = parts.services ?? {};
   const { reachable, exists, bounds, problem } = await lookAtLog(parts);
-  const isTold =
+  const isReported =
     problem === undefined || [failure, ...warnings].some((one) => one?.message === problem.message);
   const offset = identity?.birth?.offset ?? index?.state.log.offset ?? 0;
   const isEmpty = bounds === undefined || bounds.last < bounds.first;
@@ -76,7 +65,7 @@ export async function nodeStatus(
       lastTxId,
       reachable,
       exists,
-      warnings: isTold ? warnings : [...warnings, problem],
+      warnings: isReported ? warnings : [...warnings, problem],
     },
     index: {
       txId: state?.txId ?? null,
@@ -87,7 +76,7 @@ export async function nodeStatus(
       lag: lastTxId === null || state === undefined ? null : Math.max(0, lastTxId - state.txId),
       chains: await newestChains(index),
       divergence,
-      lastScrub: observation.lastWorks.scrub,
+      lastScrub: observation.lastResults.scrub,
     },
     join: report.join,
     progress: report.progress,
@@ -100,27 +89,27 @@ export async function nodeStatus(
   };
 }
 
-/** Where the chains are, and the newest link: what somebody needs to compare two nodes. */
+/** Returns the current chains and the newest link, with which two nodes can be compared. */
 async function newestChains(index: IndexStore | undefined): Promise<Chains> {
   if (index === undefined) return [];
   try {
     return (await index.chains()).slice(0, 2);
   } catch (error) {
-    // Closed meanwhile, or damaged: whoever reads it next says so.
+    // The index was closed meanwhile, or is damaged, which the next read reports.
     if (isCairnError(error, "NOT_READY") || isCairnError(error, "INDEX_CORRUPT")) return [];
     throw error;
   }
 }
 
-/** What a log says of its bounds; undefined when it does not within two seconds. `onUnreachable` is told why, where the log says so. */
+/** Returns the bounds of a log; undefined if it does not answer within two seconds. Passes `LOG_UNREACHABLE` to `onUnreachable`. */
 export async function askBounds(
   log: TxLog | undefined,
   onUnreachable?: (error: CairnError) => void,
 ): Promise<LogBounds | undefined> {
   if (log === undefined) return undefined;
   try {
-    const bounds = await inTime(log.bounds(), LOG_ANSWER_MS);
-    return bounds === LATE ? undefined : bounds;
+    const bounds = await withTimeout(log.bounds(), LOG_ANSWER_MS);
+    return bounds === TIMED_OUT ? undefined : bounds;
   } catch (error) {
     if (!isCairnError(error, "LOG_UNREACHABLE")) throw error;
     onUnreachable?.(error);
@@ -130,13 +119,13 @@ export async function askBounds(
 
 interface LogLook extends Pick<NodeStatus["log"], "reachable" | "exists"> {
   readonly bounds?: LogBounds;
-  /** Why it does not answer. */
+  /** Why the log does not answer. */
   readonly problem?: NodeStatus["log"]["warnings"][number];
 }
 
-/** Whether the log answers and is there. What is not known is null: a log that is not begun yet, or was deleted, is no log out of reach. */
+/** Looks whether the log answers and exists; null means unknown. A log that was not created yet, or was deleted, is not unreachable. */
 async function lookAtLog({ log, failure }: Pick<StatusParts, "log" | "failure">): Promise<LogLook> {
-  // It is opened first of all, so that nothing but the log itself is in the way.
+  // Opening the log comes first, so only the log itself can be the obstacle.
   if (log === undefined) return { reachable: failure === undefined ? null : false, exists: null };
   try {
     const refusals: CairnError[] = [];
@@ -148,26 +137,26 @@ async function lookAtLog({ log, failure }: Pick<StatusParts, "log" | "failure">)
     const { code, message, hint = "" } = refusal;
     return { reachable: false, exists: null, problem: { code, message, hint } };
   } catch (error) {
-    // Whoever needs the log says why, and the status has that as `failure`.
+    // The error is reported where the log is used, and in the status as `failure`.
     if (!isCairnError(error)) throw error;
-    return { reachable: NO_LOG.has(error.code), exists: null };
+    return { reachable: ANSWERING_CODES.has(error.code), exists: null };
   }
 }
 
 async function doesExist(log: TxLog): Promise<boolean | undefined> {
   try {
-    const exists = await inTime(log.exists(), LOG_ANSWER_MS);
-    return exists === LATE ? undefined : exists;
+    const exists = await withTimeout(log.exists(), LOG_ANSWER_MS);
+    return exists === TIMED_OUT ? undefined : exists;
   } catch (error) {
     if (isCairnError(error)) return undefined;
     throw error;
   }
 }
 
-/** Codes of a log that answers, and cannot be one of Cairn's. */
-const NO_LOG: ReadonlySet<string> = new Set(["CONFIG_INVALID", "LOG_DIFFERENT"]);
+/** Codes of a server that answers but has no usable log. */
+const ANSWERING_CODES: ReadonlySet<string> = new Set(["CONFIG_INVALID", "LOG_DIFFERENT"]);
 
-/** How large the index is, and what is wrong with its files. */
+/** Returns the size of the index, and a warning if files of it are missing. */
 export async function indexFiles(
   index: IndexStore | undefined,
 ): Promise<Pick<NodeStatus["index"], "bytes" | "warning">> {
@@ -178,7 +167,7 @@ export async function indexFiles(
     const { code, message, hint = "" } = missing;
     return { bytes, warning: { code, message, hint } };
   } catch (error) {
-    // Closed meanwhile, because the node builds it anew or stops.
+    // The index was closed meanwhile, because the node rebuilds it or stops.
     if (isCairnError(error, "NOT_READY")) return { bytes: null };
     throw error;
   }

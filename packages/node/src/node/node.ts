@@ -14,7 +14,7 @@ import type {
 } from "@cairn/client";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { type HttpServer, startHttpServer } from "../http/server.ts";
-import { TimeLimit } from "../concurrency/time-limit.ts";
+import { Deadline } from "../concurrency/time-limit.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { EventPage } from "../index/read/event-reads.ts";
 import {
@@ -35,42 +35,42 @@ import { NodeReporting, type ReportingParts } from "./node-reporting.ts";
 import { NodeReads } from "./node-reads.ts";
 import { evictionPlaces } from "./node-evictions.ts";
 import { comparedPolicies, proposePolicies } from "./propose-policies.ts";
-import { nodeStatus, notReady } from "./node-status.ts";
-import type { System } from "../system/system.ts";
-import { VERSION } from "../system/version.ts";
+import { notReady } from "../api/not-ready.ts";
+import { nodeStatus } from "./node-status.ts";
+import type { System } from "../api/system.ts";
+import { VERSION } from "../api/version.ts";
 import type { Watch } from "../watch/watch-event.ts";
-import { runCheckpoint } from "./run-checkpoint.ts";
-import { everyStore, storeOf } from "../system/checkpoint-stores.ts";
-import { checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
+import { closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
+import { checkpointResult, checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
 
-/** Requests under way may end in it: a node stops within 10 s. */
+/** How long requests in progress may take to end: a node stops within 10 s. */
 const HTTP_STOP_MS = 2_000;
-/** Of that, how long requests under way may wait for the index. */
-const LAST_WAITS_MS = 1_000;
+/** How much of that time they may wait for the index. */
+const INDEX_WAIT_AT_STOP_MS = 1_000;
 
-/** What {@link runNode} takes beside the system. */
+/** Options of {@link runNode}. */
 export interface RunOptions {
-  /** Silent by default. */
+  /** Defaults to a silent one. */
   readonly logger?: Logger;
-  /** Told the begin and the end of each checkpoint, restore, sweep, verification and trim, from the first on. */
+  /** Called at the begin and the end of each checkpoint round, restore, sweep, verification, scrub and trim. */
   readonly onEvent?: NodeEventListener;
   /** About how long from one comparison with the other nodes to the next (ms); for tests. */
   readonly compareEveryMs?: number;
-  /** When what does not move is named; for tests. */
+  /** When a stall is reported; for tests. */
   readonly stall?: ReportingParts["stall"];
 }
 
-/** A running node: {@link NodeApi}, when it became ready, and where its HTTP server listens. */
+/** A running node. */
 export interface CairnNode extends NodeApi {
   /** Resolves when the node is ready for the first time; rejects when it stops before. */
   readonly ready: Promise<void>;
-  /** Where to reach its HTTP server; undefined when none is configured. */
+  /** The address of its HTTP server; undefined if none is configured. */
   readonly url: string | undefined;
 }
 
 /**
- * Starts a node of a system; answers once its HTTP server is bound, so that health and progress are visible while it joins.
- * Rejects, and leaves nothing behind, with `INDEX_LOCKED` (another process has the db-dir), `DISK_FULL` or `PORT_IN_USE`.
+ * Starts a node of a system. Resolves once its HTTP server is bound, so that health and progress are visible while it joins. Throws
+ * `INDEX_LOCKED` (another process has the db-dir), `DISK_FULL` or `PORT_IN_USE`, and leaves nothing behind.
  */
 export async function runNode(system: System, { logger, ...options }: RunOptions = {}): Promise<CairnNode> {
   const directory = await IndexDirectory.acquire(system.dbDir).catch(notStarted);
@@ -84,7 +84,7 @@ export async function runNode(system: System, { logger, ...options }: RunOptions
   return node;
 }
 
-/** A node that runs goes on by itself once its disk has room; one that could not even take its folder has ended. */
+/** Changes the hint of `DISK_FULL`: a running node continues by itself once there is space, but one that could not start has ended. */
 function notStarted(error: unknown): never {
   if (!isCairnError(error, "DISK_FULL")) throw error;
   throw new CairnError("DISK_FULL", `The node did not start. ${error.message}`, {
@@ -123,13 +123,17 @@ class RunningNode implements CairnNode {
       this.#resolveReady = resolve;
       this.#rejectReady = reject;
     });
-    // Whoever does not wait for it must not be ended by it.
+    // A rejection that no caller awaits must not end the process.
     this.ready.catch(() => {});
     const observation = new NodeObservation(system, logger, onEvent);
-    this.#life = new NodeLife(system, directory, logger, observation, {
-      ready: () => this.#becomeReady(),
-      opened: (log) => this.#reporting.opened(log),
-      meet: async (met) => await this.#reporting.meet(met),
+    this.#life = new NodeLife({
+      system,
+      directory,
+      logger,
+      observation,
+      comparePast: async (other) => await this.#reporting.comparePast(other),
+      onOpened: (log) => this.#reporting.opened(log),
+      onReady: () => this.#becomeReady(),
     });
     this.#appends = new NodeAppends(this.#life);
     this.#reads = new NodeReads(this.#life, (timeoutMs) => this.#appends.barrier(timeoutMs));
@@ -217,7 +221,7 @@ class RunningNode implements CairnNode {
   }
 
   async evictions(options: Parameters<NodeApi["evictions"]>[0] = {}): Promise<EvictionsPage> {
-    const limit = new TimeLimit(options.timeoutMs ?? DEFAULT_WAIT_MS);
+    const limit = new Deadline(options.timeoutMs ?? DEFAULT_WAIT_MS);
     const { index, page } = await this.#reads.evictions(options);
     return await evictionPlaces(page, index.state, this.#life.log, this.#system.checkpointer, limit);
   }
@@ -231,19 +235,20 @@ class RunningNode implements CairnNode {
   }
 
   async checkpoints(): Promise<readonly CheckpointSummary[]> {
-    const { checkpoints } = await listCheckpoints(storeOf(this.#system));
+    const { checkpoints } = await listCheckpoints(requireStore(this.#system));
     return checkpoints.map(checkpointSummary);
   }
 
   checkpoint(): { begun: Promise<void>; done: Promise<CheckpointResult> } {
-    storeOf(this.#system);
+    requireStore(this.#system);
     const checkpointer = this.#life.services?.checkpointer;
     if (checkpointer === undefined) throw notReady(this.#life);
-    return runCheckpoint(checkpointer);
+    const { begun, done } = checkpointer.checkpointNow();
+    return { begun, done: done.then(checkpointResult) };
   }
 
   async verifyCheckpoint(name?: string): Promise<VerifiedSummary> {
-    const store = storeOf(this.#system);
+    const store = requireStore(this.#system);
     const upkeep = this.#life.services?.upkeep;
     if (upkeep === undefined) throw notReady(this.#life);
     return await upkeep.verify(store, name);
@@ -260,13 +265,16 @@ class RunningNode implements CairnNode {
     await this.#closing;
   }
 
-  /** Goes on for a while, so that whoever shares requests out among nodes notices before this one is gone. */
+  /** Serves for a while longer, so that load balancers notice before the node is gone. */
   async #drain(): Promise<void> {
     const { drainMs = 0 } = this.#system.http ?? {};
     if (drainMs === 0 || this.#http === undefined || this.#life.phase !== "ready") return;
-    this.#life.isDraining = true;
+    this.#life.drain();
     this.#http.drain();
-    this.#logger.info({ drainMs }, "drains: it is not ready any more, and answers what still comes");
+    this.#logger.info(
+      { drainMs },
+      "draining: the node reports that it is not ready, and still answers requests",
+    );
     await delay(drainMs);
   }
 
@@ -274,17 +282,16 @@ class RunningNode implements CairnNode {
     await this.#drain();
     const stopped = new CairnError("NOT_READY", "The node is stopping.", { hint: "Ask another node." });
     this.#rejectReady(stopped);
-    this.#life.phase = "stopping";
-    // Before HTTP closes, which waits for answers under way: a watch's never ends by itself.
-    this.#life.services?.watches.end({ reason: "stopping", message: stopped.message });
-    // What was just submitted is indexed within moments, and whoever waits for more is not waited for.
-    const impatient = setTimeout(() => this.#life.position.fail(stopped), LAST_WAITS_MS);
+    // Before HTTP closes, which waits for responses in progress: that of a watch never ends by itself.
+    this.#life.beginStop(stopped);
+    // What was just submitted is indexed within moments; longer waits are ended.
+    const impatient = setTimeout(() => this.#life.position.fail(stopped), INDEX_WAIT_AT_STOP_MS);
     await this.#http?.close();
     clearTimeout(impatient);
     this.#life.position.fail(stopped);
     await this.#reporting.close();
     await this.#life.stop();
-    for (const one of everyStore(this.#system.checkpointer)) await one.close();
+    await closeStores(this.#system.checkpointer);
     await this.#directory.release();
     this.#logger.info("stopped");
   }

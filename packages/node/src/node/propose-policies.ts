@@ -4,7 +4,7 @@ import { isCairnError } from "@cairn/kv";
 import type { Policies, PolicyState } from "@cairn/client";
 import type { NodeApi, NodePolicies } from "../api/node-api.ts";
 
-/** The policies of the log, compared with those of a node's own configuration. */
+/** Compares the policies of the log with those of the node's configuration. */
 export function comparedPolicies(
   present: PolicyState & { readonly txId: number },
   proposed: Policies | undefined,
@@ -14,8 +14,8 @@ export function comparedPolicies(
 }
 
 /**
- * Submits the policies of a node's own configuration where the log has none. Of several nodes that do, one wins; a difference from
- * what the log has is reported and changes nothing.
+ * Submits the policies of the node's configuration if the log has none. If several nodes do, one wins. A difference from the policies of
+ * the log is logged and changes nothing.
  */
 export async function proposePolicies(
   node: Pick<NodeApi, "submit" | "await" | "policies">,

@@ -1,36 +1,35 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { DEFAULT_WAIT_MS, type ReadOptions } from "../api/node-api.ts";
-import { inTime, LATE } from "../concurrency/in-time.ts";
-import { TimeLimit } from "../concurrency/time-limit.ts";
+import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { AsOf } from "../index/read/documents.ts";
 import type { NodeLife } from "./node-life.ts";
 
-/** How far an index has to be for a read, and the wait until it is. */
+/** Determines which transaction an index must have for a read, and waits for it. */
 export class ReadPlace {
   readonly #life: NodeLife;
   readonly #barrier: (timeoutMs: number) => Promise<TxId>;
 
-  /** `barrier` answers the transaction that a linearizable read has to wait for. */
+  /** `barrier` returns the transaction that a linearizable read has to wait for. */
   constructor(life: NodeLife, barrier: (timeoutMs: number) => Promise<TxId>) {
     this.#life = life;
     this.#barrier = barrier;
   }
 
   /**
-   * Resolves once the index holds what a read with these options has to include. `TX_TIMEOUT` after `timeoutMs`; `REQUEST_INVALID` for a
-   * past that is still to come, at once where the log says so.
+   * Waits until the index has what a read with these options must include. `TX_TIMEOUT` after `timeoutMs`. `REQUEST_INVALID`, as soon as the
+   * log confirms it, if `asOf` is in the future.
    */
   async reached(options: ReadOptions & { asOf?: AsOf }): Promise<void> {
     const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, linearizable = false, asOf } = options;
-    const limit = new TimeLimit(timeoutMs);
+    const limit = new Deadline(timeoutMs);
     const latest = linearizable ? await this.#latest(stale, timeoutMs) : undefined;
     const asked = asOf === undefined ? 0 : await this.#lastBy(asOf, limit, { stale, latest, minTx });
     await this.#wait(Math.max(minTx, asked, latest ?? 0), limit);
   }
 
-  /** Who has waited for half of its time asks the log where that ends, so that the error can tell whether there is anything to wait for. */
-  async #wait(txId: TxId, limit: TimeLimit): Promise<void> {
+  /** After half of the time it asks the log for its end, so that the error can say whether the transaction exists. */
+  async #wait(txId: TxId, limit: Deadline): Promise<void> {
     const { position } = this.#life;
     try {
       return await position.reached(txId, limit.leftMs / 2);
@@ -42,22 +41,22 @@ export class ReadPlace {
       await position.reached(txId, limit.leftMs);
     } catch (error) {
       if (!isCairnError(error, "TX_TIMEOUT")) throw error;
-      const known = await inTime(end, 0);
-      throw late(txId, limit.ms, position.txId, known === LATE ? undefined : known, error);
+      const known = await withTimeout(end, 0);
+      throw late(txId, limit.limitMs, position.txId, known === TIMED_OUT ? undefined : known, error);
     }
   }
 
   /**
-   * The last transaction that a read as of then has to know. A time after the index's last transaction may have been the log's since: what
-   * this node has not got yet would be missing in an answer that is to stay the same.
+   * Returns the last transaction that a read as of `asOf` needs. For a time after the index's last transaction, that is the last one of the
+   * log: without transactions that this node does not have yet, the answer would change later.
    */
   async #lastBy(
     asOf: AsOf,
-    limit: TimeLimit,
+    limit: Deadline,
     { stale, latest, minTx }: { stale: boolean; latest: TxId | undefined; minTx: TxId },
   ): Promise<TxId> {
     if ("txId" in asOf) {
-      // What the caller says that there is, is waited for: whoever answers for the log may not have heard of it yet.
+      // The node waits for `minTx` even if the log does not have it: the server that answers may lag behind.
       if (asOf.txId > Math.max(minTx, this.#life.position.txId))
         refuseFuture(asOf.txId, latest ?? (await this.#end(limit.leftMs)));
       return asOf.txId;
@@ -66,37 +65,37 @@ export class ReadPlace {
     if (latest !== undefined) return latest;
     const { log, index } = this.#life;
     if (log === undefined || index === undefined || Date.parse(asOf.time) < index.state.time) return 0;
-    const bounds = await inTime(log.bounds(), limit.leftMs);
-    if (bounds === LATE) {
+    const bounds = await withTimeout(log.bounds(), limit.leftMs);
+    if (bounds === TIMED_OUT) {
       throw new CairnError(
         "TX_TIMEOUT",
-        `The log did not say within ${limit.ms} ms what it has until then.`,
+        `The log did not answer within ${limit.limitMs} ms which transactions it has up to that time.`,
         {
-          hint: "Name a transaction in place of the time, or take what is there with ?stale=true.",
+          hint: "Use a transaction in place of the time, or read what this node has with ?stale=true.",
         },
       );
     }
     return bounds.last + index.state.log.offset;
   }
 
-  /** What a linearizable read has to include. */
+  /** Returns the last transaction that a linearizable read must include. */
   async #latest(stale: boolean, timeoutMs: number): Promise<TxId> {
     if (!stale) return await this.#barrier(timeoutMs);
     throw new CairnError("REQUEST_INVALID", "A read is either linearizable or stale.", {
-      hint: "Leave out stale=true to read what was acknowledged last, or linearizable=true to read what is there.",
+      hint: "Omit stale=true to read everything acknowledged before, or linearizable=true to read what this node has.",
     });
   }
 
-  /** The log's last transaction; undefined where it does not say in time, or cannot be asked. */
+  /** Returns the log's last transaction; undefined if the log does not answer in time. */
   async #end(timeoutMs: number): Promise<TxId | undefined> {
     const { log, index } = this.#life;
     if (log === undefined || index === undefined) return undefined;
-    const bounds = await inTime(log.bounds(), timeoutMs).catch((): typeof LATE => LATE);
-    return bounds === LATE ? undefined : bounds.last + index.state.log.offset;
+    const bounds = await withTimeout(log.bounds(), timeoutMs).catch((): typeof TIMED_OUT => TIMED_OUT);
+    return bounds === TIMED_OUT ? undefined : bounds.last + index.state.log.offset;
   }
 }
 
-/** `cause`, with the whole time that was waited and, where it is known, the log's last transaction. */
+/** Returns `cause` with the whole time waited and, if known, the log's last transaction. */
 function late(txId: TxId, ms: number, at: TxId, end: TxId | undefined, cause: CairnError): CairnError {
   const has = end !== undefined && end >= txId ? "the log has it and ends at" : "the log ends at";
   const ends = end === undefined ? "" : `, ${has} ${end}`;
@@ -113,7 +112,7 @@ function refuseFuture(txId: TxId, end: TxId | undefined): void {
     "REQUEST_INVALID",
     `There is nothing as of transaction ${txId} yet: the log ends at ${end}.`,
     {
-      hint: `Ask for transaction ${end} or an earlier one. To wait for ${txId}, say that it is to come: min-tx=${txId}, and timeout=PT5S for how long.`,
+      hint: `Ask for transaction ${end} or an earlier one. To wait for ${txId}, add min-tx=${txId}, and timeout=PT5S for how long.`,
     },
   );
 }

@@ -1,50 +1,50 @@
 import { type Clock, systemClock } from "@cairn/checkpoint";
 import type { NodeStatus, Phase } from "@cairn/client";
-import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import { type RepeatedWork, repeatEvery } from "../concurrency/repeated-work.ts";
 
-/** What a node does that may stand still: `mark` changes whenever anything moves. */
+/** The progress of a node at one instant. `mark` changes with any progress. */
 export interface Movement {
   readonly phase: Phase;
   readonly txId: number;
   readonly mark: string;
-  /** It was done with all that it knew of: it stands still only from the look on that finds something left. False when left out. */
+  /** The node had finished all known work, so that a stall begins only with the look that finds more. Defaults to false. */
   readonly isCaughtUp?: boolean;
 }
 
-/** Something that has not moved for longer than it should, as /status shows it. */
+/** A node that has made no progress for too long, as /status shows it. */
 export type Stall = NonNullable<NodeStatus["stalled"]>;
 
-/** What a node waits for that stands still, as a word for machines and the end of a sentence. */
+/** What a stalled node waits for, as a word and as the end of a sentence. */
 export interface WaitingFor {
   readonly what: Stall["waitingFor"];
   readonly text: string;
 }
 
-/** What a {@link StallWatch} looks at and whom it tells. */
+/** What a {@link StallWatch} observes, and where it reports. */
 export interface StallWatchOptions {
-  /** Undefined where nothing is expected to move. */
+  /** Undefined if no progress is expected. */
   readonly look: () => Movement | undefined;
-  /** Asked only when nothing has moved for too long; undefined when nothing is left to do. */
+  /** Called only after too long without progress. Undefined if there is nothing to do. */
   readonly explain: (movement: Movement) => Promise<WaitingFor | undefined>;
   readonly onStall: (stall: Stall) => void;
-  /** It moves again, or nothing is left to do, after so long. */
+  /** The node makes progress again, or has nothing to do. */
   readonly onMove: (stall: Stall) => void;
-  /** A look failed; the next one comes all the same. */
+  /** A look failed; looks continue. */
   readonly onError: (error: unknown) => void;
-  /** How long nothing may move before it is named. Default 30,000. */
+  /** How long without progress counts as a stall (ms); defaults to 30,000. */
   readonly afterMs?: number;
-  /** Its `now` must not jump with the machine's time. */
+  /** Its `now` must not jump when the machine's time is corrected. */
   readonly clock?: Clock;
 }
 
-/** How long nothing may move before it is named: the same for every phase. */
+/** How long without progress counts as a stall, in every phase. */
 const STALLED_AFTER_MS = 30_000;
-const LOOKS_A_LIMIT = 10;
+const LOOKS_PER_LIMIT = 10;
 
-/** The time since the machine started, which a corrected clock does not change. */
+/** Measures time since the process started, which corrections of the clock do not change. */
 const steadyClock: Clock = { ...systemClock, now: () => performance.now() };
 
-/** Names what does not move. It ends nothing: only what waits can know whether waiting is in vain. */
+/** Reports stalls. It aborts nothing: only the code that waits can know whether waiting is in vain. */
 export class StallWatch {
   readonly #options: StallWatchOptions;
   readonly #clock: Clock;
@@ -62,26 +62,21 @@ export class StallWatch {
     this.#since = this.#clock.now();
   }
 
-  /** Begins to look; once. */
+  /** Begins to look. Call once. */
   start(): void {
     this.#since = this.#clock.now();
-    const every = this.#afterMs / LOOKS_A_LIMIT;
-    const look = async (): Promise<number> => {
-      await this.#lookOnce();
-      return every;
-    };
-    const times = { firstDelay: every, retryDelay: () => every };
-    this.#looking = repeatWork(this.#clock, times, look, this.#options.onError);
+    const every = this.#afterMs / LOOKS_PER_LIMIT;
+    this.#looking = repeatEvery(this.#clock, every, () => this.#lookOnce(), this.#options.onError);
   }
 
-  /** What stands still now. */
+  /** The stall now; null if the node makes progress. */
   get stalled(): Stall | null {
-    // It may have moved since the last look.
+    // There may have been progress since the last look.
     if (this.#stall === undefined || this.#options.look()?.mark !== this.#mark) return null;
     return { ...this.#stall, forMs: Math.round(this.#clock.now() - this.#since) };
   }
 
-  /** Ends it, and waits for a look under way. */
+  /** Stops looking, and waits for a look in progress. */
   async stop(): Promise<void> {
     await this.#looking?.stop();
   }
@@ -93,7 +88,7 @@ export class StallWatch {
     const waitingFor = await this.#options.explain(movement);
     if (this.#options.look()?.mark !== this.#mark) return;
     if (waitingFor === undefined) return this.#moved(this.#mark);
-    // One look could meet a log that is away for an instant, on a node that had nothing to do until then.
+    // A single look could meet a log that is briefly away, on a node that had nothing to do until then.
     if (!this.#suspected) {
       this.#suspected = true;
       if (movement.isCaughtUp === true) this.#since = this.#clock.now();
@@ -101,23 +96,23 @@ export class StallWatch {
     }
     const known = this.#stall;
     this.#stall = this.#describe(movement, waitingFor);
-    if (known === undefined) this.#options.onStall({ ...this.#stall, forMs: this.#standing() });
+    if (known === undefined) this.#options.onStall({ ...this.#stall, forMs: this.#stalledMs() });
   }
 
   #moved(mark: string | undefined): void {
-    if (this.#stall !== undefined) this.#options.onMove({ ...this.#stall, forMs: this.#standing() });
+    if (this.#stall !== undefined) this.#options.onMove({ ...this.#stall, forMs: this.#stalledMs() });
     this.#stall = undefined;
     this.#suspected = false;
     this.#mark = mark;
     this.#since = this.#clock.now();
   }
 
-  #standing(): number {
+  #stalledMs(): number {
     return Math.round(this.#clock.now() - this.#since);
   }
 
   #describe({ phase, txId }: Movement, { what, text }: WaitingFor): Omit<Stall, "forMs"> {
-    const since = new Date(Date.now() - this.#standing()).toISOString();
+    const since = new Date(Date.now() - this.#stalledMs()).toISOString();
     const message = `The node is ${phase} at transaction ${txId} and waits for ${text}.`;
     return { phase, txId, since: this.#stall?.since ?? since, waitingFor: what, message };
   }

@@ -5,27 +5,27 @@ import { createSystem } from "../config/create-system.ts";
 import { tellOlderData } from "../config/older-data.ts";
 import { readConfig, requireConfig } from "../config/read-config.ts";
 
-/** What {@link startNode} takes beside the configuration. */
+/** Options of {@link startNode}. */
 export interface StartNodeOptions {
-  /** A pino logger; silent when left out. Notices about the configuration go there too. */
+  /** A pino logger, which also gets notices about the configuration. Defaults to a silent one. */
   readonly logger?: Logger;
   /**
-   * Told the begin and the end of each checkpoint, restore, sweep, verification and trim, with what it came to, how long it took
-   * and how many bytes it moved. What it throws is logged and harms nothing.
+   * Called at the begin and the end of each checkpoint round, restore, sweep, verification, scrub and trim, with the outcome, the duration and
+   * the bytes moved. What it throws is logged and has no other effect.
    */
   readonly onEvent?: NodeEventListener;
-  /** Environment variables that the configuration may name and that override it; `process.env` when left out. */
+  /** Environment variables that the configuration may refer to and that override it; defaults to `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** What relative paths are relative to; the working directory when left out. */
+  /** The base of relative paths; defaults to the working directory. */
   readonly cwd?: string;
 }
 
 /**
- * Starts a node in this process from a configuration as docs/configuration.md describes it, an object with the same keys as in
- * JSON (luxon Durations and ready-made stores, logs and KV providers are welcome in it). Answers once its HTTP server is bound;
- * `ready` resolves when it has caught up with its log. For no HTTP server set `"cairn/http-server": null`.
+ * Starts a node in this process from a configuration as docs/configuration.md describes it: an object with the same keys as in JSON, which
+ * may also contain luxon Durations and instances of stores, logs and KV providers. Resolves once the HTTP server is bound; `ready` resolves
+ * when the node has caught up with its log. `"cairn/http-server": null` starts no HTTP server.
  *
- * Errors: `CONFIG_*` with every problem (nothing was started or created), `INDEX_LOCKED`, `PORT_IN_USE`.
+ * Throws `CONFIG_*` with all problems (nothing was started or created), `INDEX_LOCKED` or `PORT_IN_USE`.
  */
 export async function startNode(config: object, options: StartNodeOptions = {}): Promise<CairnNode> {
   const { logger, onEvent, env = process.env, cwd = process.cwd() } = options;

@@ -1,12 +1,13 @@
 import type { Logger } from "pino";
+import { DAMAGE_CODES } from "./failures.ts";
 import type { NodeEventListener, Work, WorkBegun, WorkEnded, WorkFailed } from "./node-event.ts";
 
-/** Tells a node's events as log lines that a person can read, with their numbers as fields. */
+/** Writes a node's events to its log as readable lines, with their figures as fields. */
 export function eventLog(logger: Logger): NodeEventListener {
   return (event) => {
-    if (event.stage === "begun") tellBegun(logger, event);
-    else if (event.stage === "failed") tellFailed(logger, event);
-    else tellEnded(logger, event);
+    if (event.stage === "begun") logBegun(logger, event);
+    else if (event.stage === "failed") logFailed(logger, event);
+    else logEnded(logger, event);
   };
 }
 
@@ -28,7 +29,7 @@ const FAILED: Record<Work, string> = {
   trim: "trimming the log failed",
 };
 
-/** A sweep's checkpoint is saved; why a restore failed the node tells itself, with what it does about it. */
+/** When a sweep fails, its checkpoint has been saved. A failed restore is logged by the node itself, with what it does next. */
 const FAILED_LEVEL = {
   checkpoint: "error",
   restore: "debug",
@@ -38,23 +39,20 @@ const FAILED_LEVEL = {
   trim: "error",
 } as const;
 
-/** Somebody should look after these; that others are passed over is in the order of things. */
-const DAMAGED = new Set(["CHECKPOINT_CORRUPT", "CHECKPOINT_INCOMPLETE", "INDEX_CORRUPT"]);
-
-function tellBegun(logger: Logger, { work, run }: WorkBegun): void {
-  // Most come by the clock and find nothing to do; their ends say what is worth knowing.
+function logBegun(logger: Logger, { work, run }: WorkBegun): void {
+  // Most begin periodically and find nothing to do; the event of the end has the result.
   logger.debug({ run }, BEGUN[work]);
 }
 
-function tellFailed(logger: Logger, { work, run, durationMs: ms, bytes, error }: WorkFailed): void {
+function logFailed(logger: Logger, { work, run, durationMs: ms, bytes, error }: WorkFailed): void {
   const { code, hint, cause } = error;
-  // A scrub is always under way, so that a node which stops always ends one.
+  // A scrub is always in progress, so a node that stops always aborts one.
   const level = code !== "NOT_READY" ? FAILED_LEVEL[work] : work === "scrub" ? "debug" : "info";
-  const unknown = code === "INTERNAL" ? { err: cause } : {};
-  logger[level]({ run, code, hint, ms, bytes, ...unknown }, `${FAILED[work]}: ${error.message}`);
+  const unexpected = code === "INTERNAL" ? { err: cause } : {};
+  logger[level]({ run, code, hint, ms, bytes, ...unexpected }, `${FAILED[work]}: ${error.message}`);
 }
 
-function tellEnded(logger: Logger, event: WorkEnded): void {
+function logEnded(logger: Logger, event: WorkEnded): void {
   const { run, durationMs: ms, bytes, outcome } = event;
   const fields = { run, outcome, ms, bytes };
   switch (event.work) {
@@ -69,7 +67,8 @@ function tellEnded(logger: Logger, event: WorkEnded): void {
     }
     case "restore": {
       for (const { name, store, code, message } of event.skipped) {
-        const level = DAMAGED.has(code) ? "warn" : "info";
+        // Damage needs attention; that other checkpoints are passed over is normal.
+        const level = DAMAGE_CODES.has(code) ? "warn" : "info";
         logger[level]({ name, store, code, run }, `checkpoint passed over: ${message}`);
       }
       const skipped = event.skipped.length;
@@ -88,7 +87,7 @@ function tellEnded(logger: Logger, event: WorkEnded): void {
       break;
     }
     case "scrub": {
-      // Nothing is in tables yet: that is not worth a line.
+      // As long as the index has no tables, the result is not worth a line.
       logger[bytes > 0 ? "info" : "debug"](fields, "the tables of the index are whole");
       break;
     }

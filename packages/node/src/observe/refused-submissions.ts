@@ -1,10 +1,10 @@
 import { type CairnError, type ErrorCode, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 
-/** A log that is not written can still be read: nothing else would tell an operator. */
-const OF_THE_LOG = new Set<ErrorCode>(["LOG_FULL", "DISK_FULL", "LOG_UNREACHABLE"]);
+/** A log that rejects writes can still be read, so nothing else would alert an operator. */
+const LOG_REFUSALS = new Set<ErrorCode>(["LOG_FULL", "DISK_FULL", "LOG_UNREACHABLE"]);
 
-/** Tells in the node's log once that the transaction log takes no more, and once that it takes transactions again. */
+/** Logs once when the transaction log begins to refuse transactions, and once when it accepts them again. */
 export class RefusedSubmissions {
   readonly #logger: Logger;
   #code: ErrorCode | undefined;
@@ -14,25 +14,25 @@ export class RefusedSubmissions {
     this.#logger = logger;
   }
 
-  /** The same as a submission ends with. */
-  async told<T>(submission: Promise<T>): Promise<T> {
+  /** Observes a submission; returns its result or throws its error. */
+  async observe<T>(submission: Promise<T>): Promise<T> {
     try {
       const stored = await submission;
-      if (this.#count > 0) this.#tellTaken();
+      if (this.#count > 0) this.#logAccepted();
       return stored;
     } catch (error) {
-      if (isCairnError(error) && OF_THE_LOG.has(error.code)) this.#tellRefused(error);
+      if (isCairnError(error) && LOG_REFUSALS.has(error.code)) this.#logRefused(error);
       throw error;
     }
   }
 
-  #tellTaken(): void {
+  #logAccepted(): void {
     this.#logger.info({ refused: this.#count }, "The log takes transactions again.");
     this.#count = 0;
     this.#code = undefined;
   }
 
-  #tellRefused({ code, hint, message }: CairnError): void {
+  #logRefused({ code, hint, message }: CairnError): void {
     this.#count += 1;
     if (this.#code === code) return;
     this.#code = code;

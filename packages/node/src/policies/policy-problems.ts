@@ -2,46 +2,46 @@ import type { Json, Policies } from "@cairn/client";
 import { parseDuration, wholeMilliseconds } from "../text/duration.ts";
 import { didYouMean, nearestName } from "../text/nearest-name.ts";
 import { bucketProblem } from "../text/document-key.ts";
-import { comparableText, LONGEST_FIELD_VALUE } from "./policies.ts";
+import { comparableText, MAX_FIELD_VALUE_BYTES } from "./field-values.ts";
 
-/** One thing that is wrong with policies, and where. */
+/** A problem in policies, and its place. */
 export interface PolicyProblem {
   readonly path: readonly string[];
   /** A sentence. */
   readonly message: string;
 }
 
-/** Bounds of what one policy may ask of every node. */
-export const MOST_FIELDS = 16;
-const LONGEST_FIELD = 256;
-const MOST_BYTES = 64 * 1024;
-const MOST_KEPT = 1_000_000_000;
-const MOST_VALUES = 100;
+/** Limits on what one policy may cost every node. */
+export const MAX_FIELDS = 16;
+const MAX_FIELD_BYTES = 256;
+const MAX_POLICIES_BYTES = 64 * 1024;
+const MAX_KEEP = 1_000_000_000;
+const MAX_VALUES = 100;
 
 /**
- * All that is wrong with `value` as policies; none when it can be applied. A part of the index version: every node must take the
- * same message of the log for the same policies.
+ * Returns all problems of `value` as policies; none if it can be applied. Part of the index version: all nodes must read the same policies
+ * from the same message of the log.
  */
 export function policyProblems(value: unknown): readonly PolicyProblem[] {
-  const check = new Check();
+  const check = new PolicyCheck();
   check.policies(value);
-  if (check.problems.length === 0 && Buffer.byteLength(JSON.stringify(value)) > MOST_BYTES) {
-    check.add([], `Policies are at most ${MOST_BYTES} bytes of JSON.`);
+  if (check.problems.length === 0 && Buffer.byteLength(JSON.stringify(value)) > MAX_POLICIES_BYTES) {
+    check.add([], `Policies are at most ${MAX_POLICIES_BYTES} bytes of JSON.`);
   }
   return check.problems;
 }
 
-/** Checked policies. */
+/** Whether `value` is valid as policies. */
 export function isPolicies(value: unknown): value is Policies {
   return policyProblems(value).length === 0;
 }
 
-/** A problem as one line: where, and what. */
+/** Formats a problem as one line: place and message. */
 export function formatPolicyProblem({ path, message }: PolicyProblem): string {
   return path.length === 0 ? message : `${path.join(" > ")}: ${message}`;
 }
 
-/** A checked duration in milliseconds. */
+/** Converts a duration that was checked before to milliseconds. */
 export function policyMilliseconds(duration: string | number): number {
   const result = durationOf(duration);
   if ("ms" in result) return result.ms;
@@ -54,7 +54,8 @@ function durationOf(value: string | number) {
 
 type Path = readonly string[];
 
-class Check {
+/** Collects the problems of one value. */
+class PolicyCheck {
   readonly problems: PolicyProblem[] = [];
 
   add(path: Path, message: string): void {
@@ -86,7 +87,7 @@ class Check {
       this.add(path, 'Expected a list of fields, such as ["state", "node"].');
       return;
     }
-    if (value.length > MOST_FIELDS) this.add(path, `A bucket has at most ${MOST_FIELDS} indexed fields.`);
+    if (value.length > MAX_FIELDS) this.add(path, `A bucket has at most ${MAX_FIELDS} indexed fields.`);
     const seen = new Set<unknown>();
     for (const [index, field] of (value as unknown[]).entries()) {
       const at = [...path, String(index)];
@@ -114,12 +115,12 @@ class Check {
 
   #values(value: unknown, path: Path): void {
     const values: unknown[] = Array.isArray(value) ? value : [value];
-    if (values.length === 0 || values.length > MOST_VALUES) {
-      this.add(path, `Expected 1 to ${MOST_VALUES} values.`);
+    if (values.length === 0 || values.length > MAX_VALUES) {
+      this.add(path, `Expected 1 to ${MAX_VALUES} values.`);
     }
     for (const one of values) {
       if (comparableText(one as Json) !== undefined) continue;
-      this.add(path, `Expected text of at most ${LONGEST_FIELD_VALUE} bytes, a number, true or false.`);
+      this.add(path, `Expected text of at most ${MAX_FIELD_VALUE_BYTES} bytes, a number, true or false.`);
     }
   }
 
@@ -130,9 +131,9 @@ class Check {
     if (keep === undefined && age === undefined) {
       this.add(path, 'It bounds nothing: give "keep" (a count), "for" (a duration), or both.');
     }
-    const isCount = Number.isSafeInteger(keep) && (keep as number) >= least && (keep as number) <= MOST_KEPT;
+    const isCount = Number.isSafeInteger(keep) && (keep as number) >= least && (keep as number) <= MAX_KEEP;
     if (keep !== undefined && !isCount) {
-      this.add([...path, "keep"], `Expected a whole number from ${least} to ${MOST_KEPT}.`);
+      this.add([...path, "keep"], `Expected a whole number from ${least} to ${MAX_KEEP}.`);
     }
     if (age !== undefined) this.#duration(age, [...path, "for"]);
   }
@@ -166,8 +167,8 @@ class Check {
 }
 
 function fieldProblem(field: unknown): string | undefined {
-  if (typeof field !== "string" || field === "" || Buffer.byteLength(field) > LONGEST_FIELD) {
-    return `A field is text of 1 to ${LONGEST_FIELD} bytes.`;
+  if (typeof field !== "string" || field === "" || Buffer.byteLength(field) > MAX_FIELD_BYTES) {
+    return `A field is text of 1 to ${MAX_FIELD_BYTES} bytes.`;
   }
   if (field.includes(":")) return 'A field\'s name has no ":", since where=field:value ends it there.';
   if (!field.isWellFormed()) return "A field's name must be valid Unicode.";

@@ -2,12 +2,12 @@ import type { Logger } from "pino";
 import type { TxId } from "@cairn/client";
 import type { IndexStore } from "../index/index-store.ts";
 import { buildNewFields, keepFieldsBuilt } from "../index/keep-fields-built.ts";
-import { resolvable } from "../concurrency/turns.ts";
+import { resolvable } from "../concurrency/resolvable.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
 import { lastKnown } from "../index/index-anchor.ts";
 import type { FollowingMetrics } from "../metrics/following-metrics.ts";
 import { RefusedMessageNotices } from "./refused-messages.ts";
-import { tellFailure } from "../observe/tell-failure.ts";
+import { logFailure } from "../observe/failures.ts";
 import { followLog } from "../log/follow-log.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
@@ -59,7 +59,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
     onReading: figures.reading,
     onState: ({ reachable, error }) => {
       if (reachable) logger.info({ log: log.name }, "reading the log");
-      else if (error !== undefined) tellFailure(logger, "warn", error, "The node tries again.");
+      else if (error !== undefined) logFailure(logger, "warn", error, "The node tries again.");
       options.onReadable(reachable);
     },
   });

@@ -63,7 +63,7 @@ export async function rebuildFromLog(options: RebuildOptions): Promise<RebuiltIn
 async function openPartial({ log, identity, provider, directory }: RebuildOptions): Promise<IndexStore> {
   const empty = emptyState(identity);
   if (await directory.hasLive()) {
-    const found = await tryOpenIndex(provider, directory.live);
+    const found = await tryOpenIndex(provider, directory.layout.live);
     if ("kv" in found) {
       const { kv, state } = found;
       const anchor = state === undefined ? undefined : lastKnown(identity, state);
@@ -73,9 +73,9 @@ async function openPartial({ log, identity, provider, directory }: RebuildOption
       await kv.close();
     }
     // It is nobody's but a rebuild's: nothing is lost with it.
-    await rm(directory.live, { recursive: true, force: true });
+    await rm(directory.layout.live, { recursive: true, force: true });
   }
-  return await IndexStore.open(await provider.open(directory.live), empty);
+  return await IndexStore.open(await provider.open(directory.layout.live), empty);
 }
 
 /**

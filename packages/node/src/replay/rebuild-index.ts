@@ -4,14 +4,14 @@ import { restoreCheckpoint } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import type { ChainValue, TxId } from "@cairn/client";
 import { foldLog } from "./fold-log.ts";
-import { isOwnStore, restoreStores } from "../system/checkpoint-stores.ts";
+import { isOwnStore, restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import { IndexStore } from "../index/index-store.ts";
 import { emptyState } from "../index/empty-state.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import { logOffset } from "../index/index-anchor.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
-import type { System } from "../system/system.ts";
+import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /** What to rebuild, and where. */

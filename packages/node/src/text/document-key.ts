@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import type { DocumentKey } from "@cairn/client";
 
-/** Names that /api/v1 uses itself, so no bucket may have them. Source: the data model in docs/http.md. */
+/** Names that /api/v1 uses itself, so buckets cannot have them. Source: the data model in docs/http.md. */
 export const RESERVED_BUCKETS: ReadonlySet<string> = new Set([
   "tx",
   "events",
@@ -12,10 +12,10 @@ export const RESERVED_BUCKETS: ReadonlySet<string> = new Set([
   "policies",
 ]);
 
-/** The namespace of a key that names none. */
+/** The namespace of keys without one. */
 export const DEFAULT_NAMESPACE = "default";
 
-/** What a bucket's name looks like, apart from those that are reserved. */
+/** The syntax of bucket names, some of which are reserved. */
 export const BUCKET_PATTERN = "^[a-z][a-z0-9-]*$";
 const BUCKET = new RegExp(BUCKET_PATTERN);
 /** Bytes, and characters. */
@@ -25,22 +25,22 @@ export const MAX_NAMESPACE = 253;
 /** Bytes of UTF-8. */
 export const MAX_NAME = 1024;
 
-/** Buckets that were found to be good: there are few, and each is asked about for every operation. */
-const goodBuckets = new Set<string>();
-const MOST_GOOD_BUCKETS = 1_000;
+/** Cache of valid bucket names: there are few, and each operation checks one. */
+const validBuckets = new Set<string>();
+const MAX_CACHED_BUCKETS = 1_000;
 
-/** Why `bucket` cannot be one, or undefined when it can. */
+/** Returns why `bucket` is not a valid bucket name; undefined if it is. */
 export function bucketProblem(bucket: unknown): string | undefined {
-  if (goodBuckets.has(bucket as string)) return undefined;
+  if (validBuckets.has(bucket as string)) return undefined;
   if (typeof bucket !== "string") return "a bucket is text";
   if (!BUCKET.test(bucket)) return `bucket ${quote(bucket)} must match [a-z][a-z0-9-]*`;
   if (bucket.length > MAX_BUCKET) return `a bucket's name is at most ${MAX_BUCKET} bytes`;
   if (RESERVED_BUCKETS.has(bucket)) return `the bucket name ${quote(bucket)} is reserved`;
-  if (goodBuckets.size < MOST_GOOD_BUCKETS) goodBuckets.add(bucket);
+  if (validBuckets.size < MAX_CACHED_BUCKETS) validBuckets.add(bucket);
   return undefined;
 }
 
-/** `namespace/name` split at the first `/`; a name alone is in the namespace `default`. Does not check either. */
+/** Splits `namespace/name` at the first `/`. A name alone is in the namespace `default`. Checks neither. */
 export function splitKey(key: string): { namespace: string; name: string } {
   const slash = key.indexOf("/");
   return slash < 0
@@ -48,12 +48,12 @@ export function splitKey(key: string): { namespace: string; name: string } {
     : { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
 }
 
-/** A key as `namespace/name` with its namespace, also when that is the default one. */
+/** Returns a key as `namespace/name`, including the default namespace. */
 export function qualifiedKey(key: string): string {
   return key.includes("/") ? key : `${DEFAULT_NAMESPACE}/${key}`;
 }
 
-/** Why these cannot be a namespace and a name, or undefined when they can. */
+/** Returns why these are not a valid namespace and name; undefined if they are. */
 export function keyProblem(namespace: string, name: string): string | undefined {
   if (namespace.includes("/")) return `namespace ${quote(namespace)} contains a "/"`;
   const namespaceBytes = byteLength(namespace);
@@ -64,19 +64,19 @@ export function keyProblem(namespace: string, name: string): string | undefined 
   if (nameBytes < 1 || nameBytes > MAX_NAME) {
     return `a name has 1 to ${MAX_NAME} bytes of UTF-8, this one has ${nameBytes}`;
   }
-  // A lone surrogate has no UTF-8: two different names would end as the same bytes.
+  // A lone surrogate has no UTF-8 encoding, so two different names could become the same bytes.
   if (!namespace.isWellFormed() || !name.isWellFormed()) return "a key must be valid Unicode";
   return undefined;
 }
 
-/** A key from its parts; `REQUEST_INVALID` when they cannot be one. */
+/** Returns a key made of its parts. `REQUEST_INVALID` if they are not valid. */
 export function documentKey(bucket: string, namespace: string, name: string): DocumentKey {
   const problem = bucketProblem(bucket) ?? keyProblem(namespace, name);
   if (problem !== undefined) throw invalid(problem);
   return { bucket, namespace, name };
 }
 
-/** A key from a bucket and `namespace/name`; `REQUEST_INVALID` when they cannot be one. */
+/** Returns a key made of a bucket and `namespace/name`. `REQUEST_INVALID` if they are not valid. */
 export function parseDocumentKey(bucket: string, key: string): DocumentKey {
   const { namespace, name } = splitKey(key);
   return documentKey(bucket, namespace, name);
@@ -92,7 +92,7 @@ function byteLength(text: string): number {
   return Buffer.byteLength(text, "utf8");
 }
 
-/** A text as messages name it: in quotes, and cut where it is long. */
+/** Quotes a text for messages, truncated if it is long. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
 }

@@ -1,9 +1,9 @@
 import { Duration } from "luxon";
 
-/** Milliseconds, or why a text or value is not a duration. */
+/** A number of milliseconds, or the reason why a text or value is not a duration. */
 export type DurationResult = { readonly ms: number } | { readonly fault: string; readonly hint?: string };
 
-/** The calls that EDN may write: `(Duration/ofHours 6)`. Values are milliseconds. */
+/** The calls allowed in EDN, such as `(Duration/ofHours 6)`, with the milliseconds of their unit. */
 export const DURATION_CALLS: ReadonlyMap<string, number> = new Map([
   ["Duration/ofDays", 86_400_000],
   ["Duration/ofHours", 3_600_000],
@@ -16,23 +16,24 @@ const NUMBER = "[0-9]+(?:[.,][0-9]+)?";
 const ISO = new RegExp(
   `^P(?=.)(?:(${NUMBER})Y)?(?:(${NUMBER})M)?(?:(${NUMBER})W)?(?:(${NUMBER})D)?(T(?=.)(?:(${NUMBER})H)?(?:(${NUMBER})M)?(?:(${NUMBER})S)?)?$`,
 );
-/** With signs, of all or of parts, as java.time reads it. */
+/** With signs for the whole or its parts, as java.time allows. */
 const SIGNED = /^(?=.*[+-])[+-]?P(?:[+-]?[0-9.,]+[YMWD])*(?:T(?:[+-]?[0-9.,]+[HMS])*)?$/;
 const PLAIN = new RegExp(
   `^(${NUMBER})\\s*(ms|millis|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)$`,
 );
-// Averages (30.44 days) would be defined, but nobody who writes P1M for a month expects one, and most mean minutes.
+// An average (30.44 days) would be possible, but is not what P1M for a month means to its author; most mean minutes.
 const NO_FIXED_LENGTH = "A year or a month has no fixed length; write days, such as P30D.";
 
 /**
- * ISO-8601 text to milliseconds: weeks, days, hours, minutes, seconds. Years and months are refused, because their length is not fixed.
- * `bare`: it stands in an option or an address, where there are no quotes to leave out.
+ * Parses an ISO-8601 duration of weeks, days, hours, minutes and seconds. Years and months are refused, because their length is not fixed.
+ * `bare`: the text is part of an option or an address, so hints do not mention quotes.
  */
 export function parseDuration(text: string, options: { readonly bare?: boolean } = {}): DurationResult {
   const upper = text.toUpperCase();
   const match = ISO.exec(upper);
   if (match === null) {
-    const hint = options.bare === true ? (bareNumber(text) ?? teach(text, ISO_ALONE)) : teach(text);
+    const hint =
+      options.bare === true ? (bareNumber(text) ?? suggestDuration(text, ISO_ALONE)) : suggestDuration(text);
     return { fault: `${JSON.stringify(text)} is not a duration.`, hint };
   }
   const [, years, months, weeks, days, , hours, minutes, seconds] = match;
@@ -57,7 +58,7 @@ function part(digits: string | undefined, ms: number): number {
   return digits === undefined ? 0 : Number(digits.replace(",", ".")) * ms;
 }
 
-/** A luxon Duration (of any copy of luxon) to milliseconds. */
+/** Converts a luxon Duration (of any copy of luxon). */
 export function luxonDuration(duration: Duration): DurationResult {
   if (!duration.isValid)
     return {
@@ -70,7 +71,7 @@ export function luxonDuration(duration: Duration): DurationResult {
   return wholeMilliseconds(duration.toMillis(), "This Duration");
 }
 
-/** A count of milliseconds, rounded, that a timer and a date can hold. */
+/** Rounds a number of milliseconds and checks that timers and dates can hold it. `shown` names it in messages. */
 export function wholeMilliseconds(value: number, shown: string): DurationResult {
   const ms = Math.round(value);
   if (!Number.isSafeInteger(ms) || ms > 100 * 366 * 86_400_000) {
@@ -87,7 +88,7 @@ export function wholeMilliseconds(value: number, shown: string): DurationResult 
 
 const ISO_ALONE = "Write ISO-8601, such as PT6H, PT30M or P7D.";
 
-/** Of a number without a unit, or of milliseconds; most who write no unit mean seconds. */
+/** A hint for a number without a unit, which usually means seconds, or for milliseconds. */
 function bareNumber(text: string): string | undefined {
   const [, count, unit] =
     new RegExp(`^(${NUMBER})\\s*(ms|millis|milliseconds?)?$`, "i").exec(text.trim()) ?? [];
@@ -95,12 +96,12 @@ function bareNumber(text: string): string | undefined {
   const value = Number(count.replace(",", "."));
   if (value === 0) return "Write a length above zero, such as PT5S.";
   if (unit === undefined) return `Did you mean PT${count}S? A duration says its unit.`;
-  // Toward a millisecond: a hint that is refused would be none.
+  // At least a millisecond, since the suggestion must be accepted.
   return `Did you mean PT${Math.max(1, Math.round(value)) / 1000}S?`;
 }
 
-/** What a text that is no ISO-8601 duration was most likely meant to be. */
-function teach(
+/** A hint: what a text that is not an ISO-8601 duration was probably meant to be. */
+function suggestDuration(
   text: string,
   otherwise = `${ISO_ALONE.replace(/\.$/, "")}, or a whole number of milliseconds.`,
 ): string {

@@ -1,4 +1,4 @@
-/** Milliseconds since 1970 as the ISO-8601 text of every answer. */
+/** Formats milliseconds since 1970 as ISO-8601, as all responses do. */
 export function isoTime(time: number): string {
   return new Date(time).toISOString();
 }

@@ -1,9 +1,9 @@
-/** The known name that a mistyped one most likely means, or undefined when none is near enough to be worth naming. */
+/** Returns the known name that a mistyped one most likely means; undefined if none is similar enough. */
 export function nearestName(name: string, known: Iterable<string>): string | undefined {
   const names = [...known];
-  // Case is the commonest slip, and no two known names differ by it alone.
+  // Wrong case is the most frequent mistake, and no two known names differ in case alone.
   const wanted = name.toLowerCase();
-  // A third of the letters may differ: more, and the suggestion would be a guess.
+  // At most a third of the letters may differ; beyond that a suggestion would be a guess.
   const limit = wanted.length === 1 ? 0 : Math.max(1, Math.floor(wanted.length / 3));
   let nearest: string | undefined;
   let smallest = limit + 1;
@@ -17,16 +17,16 @@ export function nearestName(name: string, known: Iterable<string>): string | und
   return nearest ?? soleCompletion(wanted, names);
 }
 
-/** Names are also cut short: `index` for `indexes`. */
+/** Names are also abbreviated: `index` for `indexes`. */
 function soleCompletion(wanted: string, known: readonly string[]): string | undefined {
   const completed = known.filter((candidate) => candidate.toLowerCase().startsWith(wanted));
-  return wanted.length >= SHORTEST_BEGINNING && completed.length === 1 ? completed[0] : undefined;
+  return wanted.length >= MIN_PREFIX_LENGTH && completed.length === 1 ? completed[0] : undefined;
 }
 
-/** Fewer letters begin too many names by chance. */
-const SHORTEST_BEGINNING = 3;
+/** Shorter prefixes match too many names by chance. */
+const MIN_PREFIX_LENGTH = 3;
 
-/** Insertions, deletions, replacements and swaps of neighbours that lie between two texts; `bound` when they are as many or more. */
+/** Returns the number of insertions, deletions, replacements and swaps of neighbours between two texts, at most `bound`. */
 export function editDistance(from: string, to: string, bound: number): number {
   if (Math.abs(from.length - to.length) >= bound) return bound;
   let beforePrevious: number[] = [];
@@ -51,7 +51,7 @@ export function editDistance(from: string, to: string, bound: number): number {
   return Math.min(previous[to.length] ?? bound, bound);
 }
 
-/** The suggestion as a sentence. A name that ends in a question mark stands in quotes, or it would be read as two. */
+/** Returns a suggestion as a sentence. A name that ends with a question mark is quoted. */
 export function didYouMean(name: string): string {
   return `Did you mean ${name.endsWith("?") ? JSON.stringify(name) : name}?`;
 }

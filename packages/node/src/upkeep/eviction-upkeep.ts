@@ -2,43 +2,45 @@ import { type Clock, systemClock } from "@cairn/checkpoint";
 import { errorMessage, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import { errorFields } from "../observe/failures.ts";
 import type { IndexStore } from "../index/index-store.ts";
 
-/** What the upkeep of evictions works with; the clock is the machine's when left out. */
+/** What {@link EvictionUpkeep} works with. */
 export interface EvictionParts {
   readonly index: Pick<IndexStore, "purgeEvictions">;
   readonly logger: Logger;
-  /** Told what a purge failed with. */
+  /** Reports the error of a failed purge. */
   readonly suspect: (error: unknown) => void;
+  /** Defaults to the system clock. */
   readonly clock?: Clock;
 }
 
-/** How often it is looked whether something was evicted (ms). */
-const EVERY_MS = 10_000;
-/** How long one purge may take, and how long a capture waits for it (ms); the next one goes on. */
-const WITHIN_MS = 30_000;
-/** The part of the time that purging takes, at most: compactions make writers wait for the disk. */
-const SHARE = 0.1;
+/** How often evictions are looked for. */
+const LOOK_EVERY_MS = 10_000;
+/** How long one purge may take, and a capture waits for it. The next purge continues. */
+const MAX_PURGE_MS = 30_000;
+/** The greatest share of time spent purging, because compactions make writers wait for the disk. */
+const MAX_SHARE = 0.1;
 
-/** Overwrites what was evicted in the files of a ready node's index: soon after each eviction, and before the next capture. */
+/** Overwrites evicted content in the files of a ready node's index: soon after each eviction, and before each capture. */
 export class EvictionUpkeep {
   readonly #parts: EvictionParts;
   readonly #work: RepeatedWork;
   readonly #stopped = new AbortController();
-  #told = 0;
+  #purgedUpTo = 0;
 
   constructor(parts: EvictionParts) {
     this.#parts = parts;
-    const times = { firstDelay: EVERY_MS, retryDelay: () => EVERY_MS };
+    const times = { firstDelay: LOOK_EVERY_MS, retryDelay: () => LOOK_EVERY_MS };
     const work = async (signal: AbortSignal): Promise<number> => {
       const begunAt = performance.now();
       await this.#purge(signal);
-      return Math.max(EVERY_MS, (performance.now() - begunAt) * (1 / SHARE - 1));
+      return Math.max(LOOK_EVERY_MS, (performance.now() - begunAt) * (1 / MAX_SHARE - 1));
     };
     this.#work = repeatWork(parts.clock ?? systemClock, times, work, (error) => this.#failed(error));
   }
 
-  /** Purges what was evicted so far, as long as a capture can wait. Damage is thrown; what else fails does not keep a checkpoint from being saved. */
+  /** Purges before a capture, for a limited time. Throws damage; other failures are logged and do not prevent the checkpoint. */
   async beforeCapture(): Promise<void> {
     const { signal } = this.#stopped;
     if (signal.aborted) return;
@@ -50,23 +52,22 @@ export class EvictionUpkeep {
     }
   }
 
-  /** Aborts what runs and waits for its end. */
+  /** Aborts a purge in progress and waits for it to end. */
   async stop(): Promise<void> {
     this.#stopped.abort();
     await this.#work.stop();
   }
 
   async #purge(signal: AbortSignal): Promise<void> {
-    const { txId, held } = await this.#parts.index.purgeEvictions({ withinMs: WITHIN_MS, signal });
-    if (txId <= this.#told || held !== undefined) return;
-    this.#told = txId;
-    this.#parts.logger.debug({ txId }, "what was evicted is gone from the files of the index");
+    const { txId, held } = await this.#parts.index.purgeEvictions({ withinMs: MAX_PURGE_MS, signal });
+    if (txId <= this.#purgedUpTo || held !== undefined) return;
+    this.#purgedUpTo = txId;
+    this.#parts.logger.debug({ txId }, "evicted content was removed from the files of the index");
   }
 
   #failed(error: unknown): void {
     const { logger, suspect } = this.#parts;
     suspect(error);
-    const told = isCairnError(error) ? { code: error.code, hint: error.hint } : { err: error };
-    logger.error(told, `what was evicted could not be purged: ${errorMessage(error)}`);
+    logger.error(errorFields(error), `evicted content could not be purged: ${errorMessage(error)}`);
   }
 }

@@ -1,36 +1,39 @@
 import { type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
-import { CairnError, errorMessage, isCairnError } from "@cairn/kv";
+import { CairnError, errorMessage } from "@cairn/kv";
 import type { Logger } from "pino";
-import { restoreStores } from "../system/checkpoint-stores.ts";
-import type { NodeEvents } from "../observe/node-events.ts";
-import type { System } from "../system/system.ts";
+import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
+import { errorFields } from "../observe/failures.ts";
+import type { EventDispatcher } from "../observe/event-dispatcher.ts";
+import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { trimLog } from "./plan-trim.ts";
-import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import { type LastVerified, startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-drill.ts";
 
-/** What the upkeep of one node works with; clock and randomness are the machine's when left out. */
+/** What {@link NodeUpkeep} works with. */
 export interface UpkeepParts {
   readonly system: System;
   readonly log: TxLog;
   readonly logId: string;
-  /** Where checkpoints are unpacked to be verified. */
+  /** Where checkpoints are unpacked for verification. */
   readonly stagingDir: string;
   readonly logger: Logger;
-  readonly events: NodeEvents;
+  readonly events: EventDispatcher;
   readonly onJudged?: VerifierParts["onJudged"];
+  /** Defaults to the system clock. */
   readonly clock?: Clock;
+  /** Defaults to `Math.random`. */
   readonly random?: () => number;
 }
 
-const SOONEST_TRIM_MS = 1_000;
-const LATEST_TRIM_MS = 3_600_000;
-/** Of what is kept by age, so that a log is never much longer than it has to be. */
-const TRIMS_A_KEEP = 20;
+const MIN_TRIM_PAUSE_MS = 1_000;
+const MAX_TRIM_PAUSE_MS = 3_600_000;
+/** How often the log is trimmed within `keep`, so that it is never much longer than it has to be. */
+const TRIMS_PER_KEEP = 20;
 
-/** What a ready node does beside following the log and saving checkpoints: the restore drill and the trimming of the log. */
+/** The restore drill of a ready node, requested verifications, and the trimming of the log. */
 export class NodeUpkeep {
-  /** The newest verification of this log's checkpoints as of the last drill, whoever did it. */
+  /** The newest verification of a checkpoint of this log, by any node, as of the last drill. */
   lastVerified: LastVerified | null = null;
   readonly #parts: UpkeepParts;
   readonly #clock: Clock;
@@ -45,7 +48,7 @@ export class NodeUpkeep {
     this.#startTrimming();
   }
 
-  /** Verifies a checkpoint now: the one of that name, or the log's newest. */
+  /** Verifies the checkpoint of that name, or the log's newest, now. */
   async verify(store: CheckpointStore, name: string | undefined): Promise<LastVerified> {
     const stop = new AbortController();
     const verifying = verifyForNode(this.#verifier(store), name, stop.signal);
@@ -64,7 +67,7 @@ export class NodeUpkeep {
     }
   }
 
-  /** Aborts what runs and waits for its end; afterwards nothing reads the log or writes to the staging directory. */
+  /** Aborts what is in progress and waits for it to end. Afterwards nothing reads the log or writes to the staging folder. */
   async stop(): Promise<void> {
     await Promise.all([...this.#works].map((work) => work.stop()));
   }
@@ -80,7 +83,7 @@ export class NodeUpkeep {
       onVerified: (last) => {
         this.lastVerified = last;
       },
-      onError: (error) => this.#tell("looking for a checkpoint to verify failed", error),
+      onError: (error) => this.#logError("looking for a checkpoint to verify failed", error),
     });
     this.#works.add(drill);
   }
@@ -88,8 +91,7 @@ export class NodeUpkeep {
   #verifier(store: CheckpointStore): VerifierParts {
     const { system, log, logId, stagingDir, events, onJudged } = this.#parts;
     const { kvProvider: provider, nodeId: node } = system;
-    const told = onJudged === undefined ? {} : { onJudged };
-    return { store, log, logId, provider, stagingDir, node, events, ...told };
+    return { store, log, logId, provider, stagingDir, node, events, ...(onJudged && { onJudged }) };
   }
 
   #startTrimming(): void {
@@ -98,8 +100,8 @@ export class NodeUpkeep {
     if (trim === undefined) return;
     const stores = restoreStores(checkpointer);
     const pause = (): number => {
-      const usual = Math.min(LATEST_TRIM_MS, Math.max(SOONEST_TRIM_MS, trim.keep / TRIMS_A_KEEP));
-      return usual * (0.9 + 0.2 * this.#random());
+      const usual = Math.min(MAX_TRIM_PAUSE_MS, Math.max(MIN_TRIM_PAUSE_MS, trim.keep / TRIMS_PER_KEEP));
+      return jittered(usual, this.#random);
     };
     const work = async (): Promise<number> => {
       await events.observe("trim", async (run) => {
@@ -111,14 +113,13 @@ export class NodeUpkeep {
     };
     const times = { firstDelay: pause(), retryDelay: pause };
     this.#works.add(
-      repeatWork(this.#clock, times, work, (error) => this.#tell("trimming the log failed", error)),
+      repeatWork(this.#clock, times, work, (error) => this.#logError("trimming the log failed", error)),
     );
   }
 
-  /** What failed as a work of the node was told as its event. */
-  #tell(what: string, error: unknown): void {
-    if (this.#parts.events.hasTold(error)) return;
-    const told = isCairnError(error) ? { code: error.code, hint: error.hint } : { err: error };
-    this.#parts.logger.error(told, `${what}: ${errorMessage(error)}`);
+  /** Logs an error, unless it was reported as the failure of a work. */
+  #logError(what: string, error: unknown): void {
+    if (this.#parts.events.hasReported(error)) return;
+    this.#parts.logger.error(errorFields(error), `${what}: ${errorMessage(error)}`);
   }
 }

@@ -5,16 +5,16 @@ import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { findTrimFloor, type TrimFloor } from "./trim-floor.ts";
 
-/** What trimming goes by. */
+/** What to trim, and by which rules. */
 export interface TrimOptions {
   readonly log: TxLog;
-  /** Where nodes look for checkpoints when they join. */
+  /** The stores in which joining nodes look for checkpoints. */
   readonly stores: readonly CheckpointStore[];
-  /** The format of the files that nodes can open. */
+  /** The file format that the nodes can open. */
   readonly kvFormat: string;
-  /** Messages younger than this stay (ms), counted back from the newest; no age keeps any when left out. */
+  /** Messages younger than this are kept (ms), counted back from the newest. Optional; without it no message is kept for its age. */
   readonly keep?: number | undefined;
-  /** Milliseconds since 1970; this machine's clock when left out. */
+  /** The time in milliseconds since 1970; defaults to this machine's clock. */
   readonly now?: () => number;
 }
 
@@ -24,28 +24,29 @@ export interface TrimPlan {
   /** Positions of the first message that the log holds, and of the last. */
   readonly first: number;
   readonly last: number;
-  /** The first message that stays; `first` when none may go. */
+  /** The first message that is kept; equals `first` if nothing may be trimmed. */
   readonly upTo: number;
-  /** The checkpoint that holds what goes. */
+  /** The checkpoint that holds what is trimmed. */
   readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: number } | null;
-  /** Why not more goes, a sentence. */
+  /** A sentence: why not more is trimmed. */
   readonly because: string;
 }
 
 /**
- * How far the log may be trimmed now: never beyond the last message of the oldest checkpoint that nodes can rely on, which stays
- * itself, and never into what is to be kept by its age. Errors: `NOT_FOUND` (there is no log), `CONFIG_INVALID` (the log
+ * Plans how far the log may be trimmed now: up to the last message of the oldest checkpoint that nodes can rely on, which is kept, and no
+ * further than `keep` allows. Errors: `NOT_FOUND` (there is no log), `CONFIG_INVALID` (the log
  * cannot be trimmed), `LOG_UNREACHABLE`, `STORE_UNREACHABLE`.
  */
 export async function planTrim(options: TrimOptions): Promise<TrimPlan> {
   const { log } = options;
   if (log.trim === undefined) throw untrimmable(log.name);
   const identity = await readLogIdentity(log);
-  if (identity === undefined) throw absent(log.name);
+  if (identity === undefined) throw noLog(log.name);
   const { first, last } = identity.bounds;
   const nothing = { log: log.name, first, last, upTo: first, checkpoint: null };
   if ((await log.id()) !== identity.id) {
-    const because = "The log's id stands in its first message only: without it nodes would not know the log.";
+    const because =
+      "Only the first message has the id of the log: without it nodes could not recognize the log.";
     return { ...nothing, because };
   }
   const floor = await findTrimFloor(options, identity);
@@ -53,7 +54,7 @@ export async function planTrim(options: TrimOptions): Promise<TrimPlan> {
   return await planAbove(options, identity, floor);
 }
 
-/** Trims as {@link planTrim} says, and answers what it said. */
+/** Trims according to {@link planTrim}; returns the plan. */
 export async function trimLog(options: TrimOptions): Promise<TrimPlan> {
   const plan = await planTrim(options);
   if (plan.upTo > plan.first) await options.log.trim?.(plan.upTo);
@@ -73,14 +74,14 @@ async function planAbove(
     .toISO();
   const because =
     upTo < position
-      ? `Message ${upTo} and what follows is younger than ${age}.`
+      ? `Message ${upTo} and those after it are younger than ${age}.`
       : `Message ${position} is the last one in ${checkpoint.name}, the oldest checkpoint that is verified.`;
   return { log: log.name, first, last, upTo, checkpoint, because };
 }
 
 /**
- * The first position in `range` whose message is younger than `keep`, else its last. An age is the time to the log's newest message,
- * or to this machine's now where that is earlier: a clock that is ahead must not trim what is young.
+ * Returns the first position in `range` whose message is younger than `keep`, else the last position. Ages are relative to the newest
+ * message or this machine's clock, whichever is earlier, so that a clock that is ahead does not trim young messages.
  */
 async function firstYoung(
   log: TxLog,
@@ -109,7 +110,7 @@ function untrimmable(name: string): CairnError {
   });
 }
 
-function absent(name: string): CairnError {
+function noLog(name: string): CairnError {
   return new CairnError("NOT_FOUND", `There is no log "${name}" there yet.`, {
     hint: "Nothing was trimmed. Check the log's address and name.",
   });

@@ -9,61 +9,61 @@ import {
 } from "@cairn/checkpoint";
 import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
 import type { VerifiedSummary } from "@cairn/client";
-import type { NodeEvents } from "../observe/node-events.ts";
+import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
-import { DAMAGE } from "../checkpoints/checkpoint-doubts.ts";
+import { isDamage } from "../observe/failures.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
+import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import { noCheckpoint, verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
 
 /** The newest verification of a log's checkpoints. */
 export type LastVerified = VerifiedSummary;
 
-/** Which checkpoints a node verifies, and with what. */
+/** What a node needs to verify checkpoints of its log. */
 export interface VerifierParts {
   readonly store: CheckpointStore;
   readonly logId: string;
-  /** What is verified is compared with it, and what it lost is not the newest. */
+  /** Checkpoints are compared with it, and one that it does not continue does not count as the newest. */
   readonly log?: TxLog;
   readonly provider: KvProvider;
   readonly stagingDir: string;
   readonly node: string;
-  readonly events: NodeEvents;
-  /** Told whether the checkpoint that was read back can be restored; not when something else hindered that. */
+  readonly events: EventDispatcher;
+  /** Reports whether a checkpoint can be restored. Not called if something else prevented the verification. */
   readonly onJudged?: (name: string, whole: boolean) => void;
 }
 
-/** What a restore drill works with. */
+/** What a restore drill needs. */
 export interface DrillOptions extends VerifierParts {
   /** About how often the cluster verifies a checkpoint (ms). */
   readonly every: number;
   readonly clock: Clock;
   readonly random: () => number;
-  /** Told of the newest mark that a look found, by whichever node, or that this node made. */
+  /** Reports the newest mark, which a look found or this node made. */
   readonly onVerified: (last: LastVerified, byThisNode: boolean) => void;
   readonly onError: (error: unknown) => void;
 }
 
-/** A part of `every`. */
-const SOON_PART = 0.1;
-/** Stores that tell their time in whole seconds: less is no difference. */
-const INEXACT_MS = 2_000;
+/** The next look when there is no checkpoint yet, as a part of `every`. */
+const NO_CHECKPOINT_PART = 0.1;
+/** Some stores give their time in whole seconds, so smaller differences mean nothing. */
+const CLOCK_TOLERANCE_MS = 2_000;
 
 /**
- * Verifies the log's newest checkpoint about once a period, whichever node does it: looks at the store at a random instant, and
- * acts only when no mark is younger than the period.
+ * Has the cluster verify the log's newest checkpoint about once per period. Each node looks at the store at a random instant, and verifies
+ * only if no mark is younger than the period.
  */
 export function startRestoreDrill(options: DrillOptions): RepeatedWork {
   const { every, clock, random } = options;
   let failures = 0;
   const times = {
     firstDelay: firstLookDelay(every, random()),
-    // A store that is away comes back; a checkpoint that cannot be restored stays so, and reading it again costs much.
+    // An unreachable store comes back. A checkpoint that cannot be restored stays that way, and reading it again is expensive.
     retryDelay: (error: unknown) => {
-      const isPassing = isCairnError(error, "STORE_UNREACHABLE") || isCairnError(error, "LOG_UNREACHABLE");
-      failures = isPassing ? failures + 1 : 0;
-      return isPassing ? retryDelay(every, failures, random()) : every * (0.9 + 0.2 * random());
+      const isTransient = isCairnError(error, "STORE_UNREACHABLE") || isCairnError(error, "LOG_UNREACHABLE");
+      failures = isTransient ? failures + 1 : 0;
+      return isTransient ? retryDelay(every, failures, random()) : jittered(every, random);
     },
   };
   const work = async (signal: AbortSignal): Promise<number> => {
@@ -74,14 +74,14 @@ export function startRestoreDrill(options: DrillOptions): RepeatedWork {
   return repeatWork(clock, times, work, options.onError);
 }
 
-/** Verifies and marks the checkpoint `name`, or the log's newest. Errors as in {@link verifyCheckpoint}. */
+/** Verifies and marks the checkpoint `name`, or the log's newest if undefined. Errors as in {@link verifyCheckpoint}. */
 export async function verifyForNode(
   parts: VerifierParts,
   name: string | undefined,
   signal: AbortSignal,
 ): Promise<LastVerified> {
   const { store, provider, stagingDir, node, events, log } = parts;
-  // A mistyped name is the caller's mistake. Counted as a failed drill it would raise an alert.
+  // A mistyped name is the caller's mistake; as a failed drill it would raise an alert.
   if (name !== undefined && !(await isListed(store, name))) throw noCheckpoint(store, name);
   const chosen = name ?? (await look(parts)).newest;
   if (chosen === undefined) {
@@ -114,12 +114,12 @@ async function judging<T>({ onJudged }: VerifierParts, name: string, work: Promi
     onJudged?.(name, true);
     return found;
   } catch (error) {
-    if (isCairnError(error) && DAMAGE.has(error.code)) onJudged?.(name, false);
+    if (isDamage(error)) onJudged?.(name, false);
     throw error;
   }
 }
 
-/** An error says which checkpoint it is about, since whoever reads of it in /status did not ask for that one. */
+/** Makes errors name their checkpoint, because readers of /status did not choose it. */
 async function naming<T>(name: string, work: Promise<T>): Promise<T> {
   try {
     return await work;
@@ -135,18 +135,18 @@ async function drill(options: DrillOptions, signal: AbortSignal): Promise<number
   const { newest, last } = await look(options);
   const storeNow = await store.now();
   const age = last === undefined ? Infinity : storeNow - Date.parse(last.verifiedAt);
-  // A mark from the future says nothing of when it was made; waiting for that future would end all drills until then.
-  const isDue = age >= every * 0.9 || age < -INEXACT_MS;
+  // A mark with a time in the future does not count: waiting for that time would suspend all drills.
+  const isDue = age >= every * 0.9 || age < -CLOCK_TOLERANCE_MS;
   if (last !== undefined) options.onVerified(last, false);
-  // Soon: the first checkpoint of a log is about to be saved.
-  if (newest === undefined) return every * SOON_PART;
+  // The first checkpoint of a log will be saved soon.
+  if (newest === undefined) return every * NO_CHECKPOINT_PART;
   if (!isDue && last !== undefined) return nextDelay(options, last, storeNow);
   const mine = await verifyForNode(options, newest, signal);
   options.onVerified(mine, true);
   return nextDelay(options, mine, Date.parse(mine.verifiedAt));
 }
 
-/** The log's newest checkpoint that this node could restore, and the newest mark of any. */
+/** Returns the newest checkpoint of the log that this node can restore, and the newest mark of any checkpoint. */
 async function look({ store, logId, log: txLog, provider }: VerifierParts): Promise<{
   newest: string | undefined;
   last: LastVerified | undefined;

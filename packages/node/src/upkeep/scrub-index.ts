@@ -1,33 +1,35 @@
 import { type Clock, systemClock } from "@cairn/checkpoint";
-import { errorMessage, isCairnError } from "@cairn/kv";
+import { errorMessage } from "@cairn/kv";
 import type { Logger } from "pino";
 import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import type { NodeEvents } from "../observe/node-events.ts";
+import { errorFields } from "../observe/failures.ts";
+import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 
-/** What a scrub works with; the clock is the machine's when left out. */
+/** What a scrub works with. */
 export interface ScrubParts {
   readonly index: Pick<IndexStore, "scrub">;
-  /** How long one pass over all tables shall take, and how soon the next begins (ms); no scrub when undefined. */
+  /** The time from the begin of one pass over all tables to the next (ms); no scrub if undefined. */
   readonly every: number | undefined;
-  readonly events: NodeEvents;
+  readonly events: EventDispatcher;
   readonly logger: Logger;
-  /** Told what a pass failed with. */
+  /** Reports the error of a failed pass. */
   readonly suspect: (error: unknown) => void;
+  /** Defaults to the system clock. */
   readonly clock?: Clock;
 }
 
 /**
- * Bytes a second at most, however short the period or long the node stood still. Less is read than what hardly disturbs a writer
- * (`gentleRate` in packages/checkpoint); at twice the rate the event loop was busy for 4 to 6 % of the time.
+ * The rate limit, however short the period and however long the node was suspended. It is below the rate that hardly disturbs a writer
+ * (`gentleRate` in packages/checkpoint); at twice this rate the event loop was busy for 4 to 6 % of the time.
  */
-const FASTEST = 8 * 1024 * 1024;
-/** After a pass that could not read something (ms), at most; a tenth of the period where that is shorter. */
-const LONGEST_RETRY_MS = 600_000;
+const MAX_BYTES_PER_SECOND = 8 * 1024 * 1024;
+/** The longest pause after a failed pass; a tenth of the period if that is shorter. */
+const MAX_RETRY_MS = 600_000;
 
 /**
- * Compares all tables of an index with their checksums again and again, each pass spread over the period; undefined where nothing of it lies
- * on a disk, or it is turned off. Damage is told as a failed `scrub`, and then to `suspect`.
+ * Repeatedly compares all tables of an index with their checksums, each pass spread over the period. Undefined if the index is not on disk or
+ * scrubs are turned off. Reports damage as a failed `scrub`, and to `suspect`.
  */
 export function startScrub(parts: ScrubParts): RepeatedWork | undefined {
   const { index, every, events, logger, suspect, clock = systemClock } = parts;
@@ -49,16 +51,15 @@ export function startScrub(parts: ScrubParts): RepeatedWork | undefined {
     });
     return Math.max(0, every - (clock.now() - begunAt));
   };
-  const retryDelay = (): number => Math.min(LONGEST_RETRY_MS, every / 10);
+  const retryDelay = (): number => Math.min(MAX_RETRY_MS, every / 10);
   return repeatWork(clock, { firstDelay: 0, retryDelay }, work, (error) => {
     suspect(error);
-    if (events.hasTold(error)) return;
-    const told = isCairnError(error) ? { code: error.code, hint: error.hint } : { err: error };
-    logger.error(told, `the tables of the index could not be compared: ${errorMessage(error)}`);
+    if (events.hasReported(error)) return;
+    logger.error(errorFields(error), `the tables of the index could not be compared: ${errorMessage(error)}`);
   });
 }
 
-/** How long a pass that began `elapsedMs` ago and has compared `done` of `total` bytes, the last `piece` just now, waits before it goes on (ms). */
+/** Returns how long a pass pauses that began `elapsedMs` ago and has compared `done` of `total` bytes, the last `piece` just now (ms). */
 export function scrubPause(pass: {
   readonly done: number;
   readonly total: number;
@@ -68,5 +69,5 @@ export function scrubPause(pass: {
 }): number {
   const { done, total, piece, elapsedMs, every } = pass;
   const dueMs = total > 0 ? (done / total) * every : 0;
-  return Math.max(dueMs - elapsedMs, (piece / FASTEST) * 1_000);
+  return Math.max(dueMs - elapsedMs, (piece / MAX_BYTES_PER_SECOND) * 1_000);
 }

@@ -12,13 +12,13 @@ import type { LogIdentity } from "../log/log-identity.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** The checkpoint that stands for what goes, and the position of its last message, which stays. */
+/** The checkpoint that replaces the trimmed messages, and the position of its last message, which is kept. */
 export interface TrimFloor {
   readonly position: number;
   readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: number };
 }
 
-/** Where a floor is looked for. */
+/** The log and the stores in which a floor is searched. */
 export interface FloorOptions {
   readonly log: TxLog;
   readonly stores: readonly CheckpointStore[];
@@ -30,7 +30,7 @@ interface Listed {
   readonly listing: CheckpointListing;
 }
 
-/** The oldest checkpoint that every node can restore and go on from; or a sentence that says why there is none. */
+/** Returns the oldest checkpoint that every node can restore and continue from, or a sentence that says why there is none. */
 export async function findTrimFloor(
   options: FloorOptions,
   identity: LogIdentity,
@@ -46,14 +46,14 @@ export async function findTrimFloor(
     for (const { error } of skipped) refuse(error.code);
   }
   for (const one of listed.toSorted(oldestFirst)) {
-    const refusal = await whyNot(options, identity, one);
+    const refusal = await refusalReason(options, identity, one);
     if (refusal === undefined) return floorOf(one);
     refuse(refusal);
   }
   return { refused: noneOf(refusals) };
 }
 
-async function whyNot(
+async function refusalReason(
   { log, kvFormat }: FloorOptions,
   identity: LogIdentity,
   one: Listed,
@@ -89,7 +89,7 @@ function notShared(stores: readonly CheckpointStore[]): string {
   if (stores.length === 0)
     return "No checkpointer is configured, so nothing but the log has its transactions.";
   const where = stores.map(({ location }) => location).join(", ");
-  return `Nothing says that all nodes have the checkpoint store ${where}: set "shared-store": true on it if they do.`;
+  return `The checkpoint store ${where} is not known to be shared by all nodes: set "shared-store": true on it if it is.`;
 }
 
 function noneOf(refusals: ReadonlyMap<string, number>): string {
@@ -98,5 +98,5 @@ function noneOf(refusals: ReadonlyMap<string, number>): string {
   const hint = refusals.has("not verified")
     ? "; cairn checkpoint verify, or verify-every, verifies them"
     : "";
-  return `There is no checkpoint that every node could go on from: ${counts}${hint}.`;
+  return `There is no checkpoint that every node could continue from: ${counts}${hint}.`;
 }

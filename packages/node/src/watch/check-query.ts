@@ -3,7 +3,7 @@ import type { TxId } from "@cairn/client";
 import { bucketProblem, keyProblem } from "../text/document-key.ts";
 import type { WatchQuery } from "./watch-event.ts";
 
-/** Refuses with `REQUEST_INVALID` what cannot be watched. */
+/** Throws `REQUEST_INVALID` for a query that cannot be watched. */
 export function checkQuery({ bucket, namespace, from, fromTime, heartbeatMs }: WatchQuery): void {
   const problem =
     (bucket === undefined ? undefined : bucketProblem(bucket)) ??
@@ -24,6 +24,6 @@ export function checkQuery({ bucket, namespace, from, fromTime, heartbeatMs }: W
 function fromTimeProblem(fromTime: string, from: TxId | undefined): string | undefined {
   if (from === undefined)
     return "the time of the transaction to begin after is given without that transaction";
-  // Any other text would be no transaction's time, and the log would be said to have lost one.
+  // Text that is not a time equals no time of a transaction, so the log would be reported as having lost one.
   return Number.isNaN(Date.parse(fromTime)) ? `${JSON.stringify(fromTime)} is no ISO-8601 time` : undefined;
 }

@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setImmediate as yieldToEventLoop, setTimeout as delay } from "node:timers/promises";
 
 /** A reader: one watcher, for as long as it watches. */
 export interface FairReader {
@@ -8,10 +8,10 @@ export interface FairReader {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The result of a read. The answer is delivered at once; the read's slot is released after `rested`. */
-export interface TurnTaken<T> {
+/** The result of a read. The answer is delivered at once; the slot of the read is released after `pause`. */
+export interface FairRead<T> {
   readonly answer: T;
-  readonly rested?: Promise<void> | undefined;
+  readonly pause?: Promise<void> | undefined;
 }
 
 interface Waiter<T> {
@@ -23,12 +23,22 @@ interface Waiter<T> {
 /** A read that has not begun, and everyone waiting for it. */
 interface Job<T> {
   readonly key: string;
-  readonly read: () => Promise<TurnTaken<T>>;
+  readonly read: () => Promise<FairRead<T>>;
   readonly waiters: Waiter<T>[];
 }
 
 /** The number of answers delivered before yielding to the event loop: each one is written to a socket immediately. */
 const MAX_ANSWERS_PER_TURN = 32;
+
+/** Pauses per time worked: watches use a fifth of the thread at most and leave the rest to indexing. */
+const PAUSE_FACTOR = 4;
+const MAX_PAUSE_MS = 200;
+
+/** Leaves the thread to other work after `busyMs` of work for watches. */
+export async function pauseAfter(busyMs: number): Promise<void> {
+  const ms = Math.min(MAX_PAUSE_MS, busyMs * PAUSE_FACTOR);
+  if (ms >= 1) await delay(ms);
+}
 
 /**
  * Schedules reads for many readers, at most `limit` at a time, so that no reader waits for all the others. Slots go alternately to the
@@ -48,7 +58,7 @@ export class FairReads<T> {
   }
 
   /** The answer of `read`, or undefined if the reader was gone before its turn. Reads with the same `key` are interchangeable. */
-  async read(reader: FairReader, key: string, read: () => Promise<TurnTaken<T>>): Promise<T | undefined> {
+  async read(reader: FairReader, key: string, read: () => Promise<FairRead<T>>): Promise<T | undefined> {
     return await new Promise((resolve, reject) => {
       const waiter = { reader, resolve, reject };
       const known = this.#jobs.get(key);
@@ -93,7 +103,7 @@ export class FairReads<T> {
   }
 
   async #run({ read, waiters }: Job<T>): Promise<void> {
-    let taken: TurnTaken<T>;
+    let taken: FairRead<T>;
     try {
       taken = await read();
     } catch (error) {
@@ -101,10 +111,10 @@ export class FairReads<T> {
       return;
     }
     for (const [index, { reader, resolve }] of waiters.entries()) {
-      if (index > 0 && index % MAX_ANSWERS_PER_TURN === 0) await nextTurn();
+      if (index > 0 && index % MAX_ANSWERS_PER_TURN === 0) await yieldToEventLoop();
       reader.served += 1;
       resolve(taken.answer);
     }
-    await taken.rested;
+    await taken.pause;
   }
 }

@@ -2,49 +2,49 @@ import type { TxId } from "@cairn/client";
 import { changesBytes, type TransactionEvent } from "../index/read/transaction-event.ts";
 import { filtered, filterKey, type WatchFilter } from "./watch-router.ts";
 
-/** How much of the recent past is kept, and how much of it is given at once. */
+/** How much of the recent past is kept, and how much of it a page holds. */
 export interface RecentBounds {
   readonly recentTransactions: number;
   readonly recentBytes: number;
-  /** About how many bytes; one transaction is given whole, however large it is. */
+  /** Approximate: a page has at least one whole transaction, however large. */
   readonly recentPageBytes: number;
 }
 
-/** Some of the recent past, as watchers of the same changes see it. */
+/** A page of the recent past, as watchers of the same changes see it. */
 export interface RecentPage {
   readonly events: readonly TransactionEvent[];
   readonly bytes: number;
-  /** Everything up to here is in it or was before, when there is more behind it. */
+  /** The page is complete up to here, if there is more after it. */
   readonly upTo: TxId;
   readonly txTime: string | null;
   readonly more: boolean;
 }
 
-/** About as many as the recent past itself has: the text of each is kept with it. */
-const SHARED_PAGES = 64;
+/** About as many as the recent past has. Pages keep the text of their events. */
+const MAX_SHARED_PAGES = 64;
 
 /**
- * The last changes of an index, for those who come or come back. They are given in pages, so that a thousand who come back at once hold
- * a page each and not all of it, and the same page where they stand at the same place.
+ * The last changes of an index, for watchers that connect or reconnect. They are handed out in pages, so that each of a thousand watchers
+ * that reconnect at once holds one page, and watchers at the same place share it.
  */
 export class RecentPast {
   readonly #bounds: RecentBounds;
   #events: TransactionEvent[] = [];
   #bytes = 0;
   #after: TxId = 0;
-  /** Full pages only: what is added later changes nothing about them. */
+  /** Full pages only, which do not change when more is added. */
   readonly #pages = new Map<string, RecentPage>();
 
   constructor(bounds: RecentBounds) {
     this.#bounds = bounds;
   }
 
-  /** All changes after it are here. */
+  /** All changes after this transaction are kept. */
   get after(): TxId {
     return this.#after;
   }
 
-  /** Forgets everything up to `after`. */
+  /** Drops everything; what is added next follows `after`. */
   forget(after: TxId): void {
     this.#events = [];
     this.#bytes = 0;
@@ -52,7 +52,7 @@ export class RecentPast {
     this.#pages.clear();
   }
 
-  /** Adds what comes next, and drops the oldest of what is too much. */
+  /** Adds the next changes, and drops the oldest ones beyond the bounds. */
   add(events: readonly TransactionEvent[]): void {
     for (const event of events) {
       this.#events.push(event);
@@ -70,7 +70,7 @@ export class RecentPast {
     if (dropped > 0) this.#events.splice(0, dropped);
   }
 
-  /** What comes after `after`, not before {@link after}. */
+  /** Returns the first page after `after`, which must not be before {@link after}. */
   page(filter: WatchFilter, after: TxId): RecentPage {
     const key = `${after} ${filterKey(filter)}`;
     const known = this.#pages.get(key);
@@ -79,7 +79,7 @@ export class RecentPast {
     if (!page.more) return page;
     this.#pages.set(key, page);
     const [oldest] = this.#pages.keys();
-    if (this.#pages.size > SHARED_PAGES && oldest !== undefined) this.#pages.delete(oldest);
+    if (this.#pages.size > MAX_SHARED_PAGES && oldest !== undefined) this.#pages.delete(oldest);
     return page;
   }
 

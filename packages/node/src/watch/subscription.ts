@@ -1,32 +1,32 @@
 import type { TxId } from "@cairn/client";
 import type { WatchEvent } from "./watch-event.ts";
 
-/** What was published at once to the watchers of the same changes; shared by all of them. */
+/** Events published together to the watchers of the same changes, who share them. */
 export interface Batch {
   readonly events: readonly WatchEvent[];
-  /** Everything up to here is in it or was before. */
+  /** All events up to here are in this batch or in earlier ones. */
   readonly upTo: TxId;
   readonly txTime: string | null;
   readonly bytes: number;
 }
 
-/** How much may wait for a reader before it is cut off. What waits is shared by all watchers of the same changes. */
+/** The size of the queue at which a reader is cut off. Queues of watchers of the same changes share their content. */
 export interface QueueBounds {
   readonly bytes: number;
   readonly batches: number;
 }
 
-/** Why a subscription gives no more: its reader was too slow, or has to read by itself what it was not told yet. */
+/** Why a subscription ended: its reader was too slow, or has to read the past itself. */
 export type Lost = "slow" | "reread";
 
-/** What a live watcher has not taken yet. Bounded: whoever does not take it loses the subscription, not the feed its memory. */
+/** The bounded queue of a live watcher. A reader that does not keep up loses its subscription, so that it cannot exhaust memory. */
 export class Subscription {
   readonly #bounds: QueueBounds;
   readonly #onClose: (subscription: Subscription) => void;
   #queue: Batch[] = [];
   #bytes = 0;
   #lost: Lost | undefined;
-  /** Ends the waiting of the reader; undefined while it does not wait. */
+  /** Wakes the reader; undefined while it does not wait. */
   #wake: (() => void) | undefined;
 
   constructor(bounds: QueueBounds, onClose: (subscription: Subscription) => void) {
@@ -38,7 +38,7 @@ export class Subscription {
     return this.#lost;
   }
 
-  /** Batches that wait for the reader. */
+  /** The number of batches that the reader has not taken. */
   get waiting(): number {
     return this.#queue.length;
   }
@@ -46,7 +46,7 @@ export class Subscription {
   push(batch: Batch): void {
     if (this.#lost !== undefined) return;
     if (this.#queue.length >= this.#bounds.batches || this.#bytes + batch.bytes > this.#bounds.bytes) {
-      // A reader who took everything so far is not slow, however large the one transaction that comes.
+      // A reader that has taken everything so far is not slow, however large the next transaction is.
       if (this.#queue.length > 0) return this.lose("slow");
     }
     this.#queue.push(batch);
@@ -54,7 +54,7 @@ export class Subscription {
     this.wake();
   }
 
-  /** Drops what waits. */
+  /** Ends the subscription and drops its queue. */
   lose(why: Lost): void {
     this.#lost = why;
     this.#queue = [];
@@ -62,14 +62,14 @@ export class Subscription {
     this.wake();
   }
 
-  /** The next batch, if there is one. */
+  /** Takes the next batch; undefined if there is none. */
   take(): Batch | undefined {
     const batch = this.#queue.shift();
     if (batch !== undefined) this.#bytes -= batch.bytes;
     return batch;
   }
 
-  /** Waits until there may be something new to take or to learn, `ms` at most. */
+  /** Waits until there may be a batch to take or the subscription has ended, at most `ms`. */
   async changed(ms: number): Promise<void> {
     if (this.#queue.length > 0 || this.#lost !== undefined) return;
     await new Promise<void>((resolve) => {

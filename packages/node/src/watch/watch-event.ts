@@ -1,28 +1,28 @@
 import type { TxId } from "@cairn/client";
 import type { TransactionEvent } from "../index/read/transaction-event.ts";
 
-/** Which changes, and from where on. */
+/** Which changes to watch, and from which transaction on. */
 export interface WatchQuery {
   /** Only of this bucket. */
   readonly bucket?: string;
   /** Only of this namespace, of `bucket` or of any. */
   readonly namespace?: string;
-  /** The transaction after which to begin; what the node has indexed last when left out. One still to come is waited for. */
+  /** The transaction after which to begin; defaults to the last one indexed. The watch waits for one that is still to come. */
   readonly from?: TxId;
   /**
-   * The time that the watcher knows of transaction `from`. A log that lost its end has others under the same ids: where the time
-   * differs, the watcher is told instead of going on in another history.
+   * The time of transaction `from` as the watcher knows it. A log that lost its end has other transactions under the same ids: if the time
+   * differs, the watch is refused instead of continuing in another history.
    */
   readonly fromTime?: string;
-  /** After how long without an event a heartbeat comes; 10,000 when left out. */
+  /** The time without an event after which a heartbeat is sent (ms); defaults to 10,000. */
   readonly heartbeatMs?: number;
   /** Ends the watch, without an error. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * Everything up to `txId` was told, so a watch can go on from there. The first event of every watch is one. `ahead`: the watch waits
- * for the transaction that it is to begin after, and `txId` is how far the node is.
+ * Everything up to `txId` was delivered, so a watch can continue from there. The first event of each watch is a heartbeat. `ahead`: the
+ * watch waits for the transaction after which it begins, and `txId` is the last one that the node has.
  */
 export interface HeartbeatEvent {
   readonly type: "heartbeat";
@@ -32,9 +32,9 @@ export interface HeartbeatEvent {
 }
 
 /**
- * The last event: the watch ends, and goes on from `txId` when it is opened again. `slow`: the reader took too little too late;
- * `stopping`, `not-ready`: the node leaves its index, another one has it; `compacted`: the node no longer has what comes next;
- * `regressed`: the log lost what the watcher saw, so there is no going on: list, then follow.
+ * The last event of a watch. A new watch can continue from `txId`. `slow`: the reader did not keep up; `stopping`, `not-ready`: the node
+ * leaves its index, other nodes can continue; `compacted`: the node no longer has what follows; `regressed`: the log lost what the watcher
+ * saw, so it has to list and then watch.
  */
 export interface CutoffEvent {
   readonly type: "cutoff";
@@ -47,12 +47,12 @@ export interface CutoffEvent {
 /** Why a watch was cut off. */
 export type CutoffReason = "slow" | "stopping" | "not-ready" | "compacted" | "regressed";
 
-/** What a watch tells. */
+/** An event of a watch. */
 export type WatchEvent = TransactionEvent | HeartbeatEvent | CutoffEvent;
 
 /**
- * A watch, to be looped over once, as events or in the arrays in which they come (never empty). Watchers of the same changes are
- * given the same array. Errors come with the first step: `NOT_READY`, `WATCH_COMPACTED`, `REQUEST_INVALID`.
+ * A watch, which can be iterated once, by event or by batch (never empty). Watchers of the same changes get the same array. The first step
+ * throws `NOT_READY`, `WATCH_COMPACTED` or `REQUEST_INVALID`.
  */
 export interface Watch extends AsyncIterable<WatchEvent> {
   batches(): AsyncIterable<readonly WatchEvent[]>;

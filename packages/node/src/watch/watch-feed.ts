@@ -1,11 +1,11 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setImmediate as yieldToEventLoop } from "node:timers/promises";
 import type { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { asCairnError } from "../observe/as-cairn-error.ts";
+import { asCairnError } from "../observe/failures.ts";
 import type { ChangesPage } from "../index/read/transaction-changes.ts";
 import { isoTime } from "../text/iso-time.ts";
+import { pauseAfter } from "./fair-reads.ts";
 import { type RecentBounds, RecentPast } from "./recent-past.ts";
-import { restAfter } from "./rest.ts";
 import { type QueueBounds, Subscription } from "./subscription.ts";
 import { type CutoffReason } from "./watch-event.ts";
 import { WatchCompactedError } from "../index/read/watch-compacted.ts";
@@ -15,12 +15,12 @@ import type { WatchSource } from "./watch-source.ts";
 /** Bounds of a feed. */
 export interface FeedBounds extends RecentBounds {
   readonly queue: QueueBounds;
-  /** What is read at once. */
+  /** Bounds of one read. */
   readonly pageTransactions: number;
   readonly pageBytes: number;
 }
 
-/** 1,000 watchers who all stand still hold about one queue's bytes together: what waits for them is the same recent past. */
+/** 1,000 stalled watchers together hold about the bytes of one queue, because they share the same recent past. */
 export const FEED_BOUNDS: FeedBounds = {
   queue: { bytes: 4 * 1024 * 1024, batches: 4_096 },
   recentTransactions: 8_192,
@@ -30,12 +30,12 @@ export const FEED_BOUNDS: FeedBounds = {
   pageBytes: 1024 * 1024,
 };
 
-/** Who is told of a feed's watchers. */
+/** What a feed reports of its watches. */
 export interface FeedListener {
   opened(): void;
   closed(): void;
   cutOff(reason: CutoffReason): void;
-  /** Why the feed had to end by itself. */
+  /** The feed ended because of this error. */
   failed(error: CairnError): void;
 }
 
@@ -46,21 +46,21 @@ export interface FeedEnd {
 }
 
 /**
- * The changes of one index as they come, for all who watch it. It reads the index's own rows, once for all watchers, behind the
- * indexing and never in its way; while nobody watches it does nothing at all.
+ * Publishes the changes of one index to all its watchers. It reads the rows of the index once for all watchers, after they were indexed
+ * and without delaying indexing. Without watchers it does nothing.
  */
 export class WatchFeed {
   readonly source: WatchSource;
   readonly listener: FeedListener;
   readonly #bounds: FeedBounds;
   readonly #router = new WatchRouter();
-  /** Watchers who wait for a transaction that is still to come. */
+  /** Watchers that wait for a transaction which is not indexed yet. */
   readonly #arrivals = new Set<() => void>();
   /** Up to `#position`. */
   readonly #recent: RecentPast;
   #position: TxId = 0;
   #positionTime: string | null = null;
-  /** Whether pages are read and published; while not, nothing is known of the recent past. */
+  /** Whether pages are read and published. The recent past is known only while they are. */
   #running = false;
   #wake: (() => void) | undefined;
   #end: FeedEnd | undefined;
@@ -72,28 +72,28 @@ export class WatchFeed {
     this.#recent = new RecentPast(bounds);
   }
 
-  /** Why it ended, once it did. */
+  /** The reason why the feed ended, once it has. */
   get ended(): FeedEnd | undefined {
     return this.#end;
   }
 
-  /** Up to where subscribers were told. */
+  /** The last transaction published to subscribers. */
   get position(): { readonly txId: TxId; readonly txTime: string | null } {
     return { txId: this.#position, txTime: this.#positionTime };
   }
 
-  /** How many were told everything up to {@link position}; others are still reading the past. */
+  /** The number of subscribers. Watchers that still read the past are not among them. */
   get watchers(): number {
     return this.#router.size;
   }
 
-  /** The index has more. Called for every batch that is applied, so it does next to nothing. */
+  /** Reports that the index has advanced. Called for each batch that is applied, so it does very little. */
   advanced(): void {
     this.#wake?.();
     if (this.#arrivals.size > 0) for (const arrived of this.#arrivals) arrived();
   }
 
-  /** Ends all watches. What was published before is still told. */
+  /** Ends all watches. What was published before is still delivered. */
   end(end: FeedEnd): void {
     if (this.#end !== undefined) return;
     this.#end = end;
@@ -102,7 +102,7 @@ export class WatchFeed {
     for (const arrived of this.#arrivals) arrived();
   }
 
-  /** Waits until the index has `txId`, the feed ends, or `ms` have passed. */
+  /** Waits until the index has `txId`, the feed has ended, `signal` is aborted, or `ms` have passed. */
   async arrival(txId: TxId, ms: number, signal: AbortSignal | undefined): Promise<void> {
     const isOver = (): boolean =>
       this.source.position.txId >= txId || this.#end !== undefined || signal?.aborted === true;
@@ -124,8 +124,8 @@ export class WatchFeed {
   }
 
   /**
-   * Everything after `after`, then what comes; undefined when that is longer ago than what is kept, or more than a page of it: then the
-   * caller takes {@link recent} or reads by itself, and asks again. Not for what the index does not have yet.
+   * Subscribes to everything after `after`. Undefined if that is older than what is kept, or more than a page of it: then the caller takes
+   * {@link recent} or reads the past itself, and subscribes later. `after` must not be beyond the index.
    */
   subscribe(filter: WatchFilter, after: TxId): Subscription | undefined {
     if (!this.#running) {
@@ -144,8 +144,8 @@ export class WatchFeed {
   }
 
   /**
-   * A page of what comes after `after`, where more than one is kept of it. Nothing is kept for whoever takes it page by page, and so it
-   * is never too slow.
+   * Returns a page of what follows `after`, if more than a page of it is kept. A watcher that reads page by page has no queue, so it is never
+   * too slow.
    */
   recent(filter: WatchFilter, after: TxId): ChangesPage | undefined {
     if (!this.#running || after < this.#recent.after) return undefined;
@@ -153,7 +153,7 @@ export class WatchFeed {
     return more ? { transactions, ...page } : undefined;
   }
 
-  /** A first watcher reads up to near the end by itself: the feed begins where it stands, or somebody else would wait for it. */
+  /** The first watcher reads the past itself until it is close to the end. The feed begins there, so that no later watcher has to wait for it. */
   #canBegin(after: TxId): boolean {
     return this.source.position.txId - after <= this.#bounds.pageTransactions;
   }
@@ -176,8 +176,8 @@ export class WatchFeed {
   }
 
   async #run(): Promise<void> {
-    // A first turn, so that whoever began it is subscribed.
-    await nextTurn();
+    // Yield first, so that the caller that began it is subscribed.
+    await yieldToEventLoop();
     try {
       while (this.#end === undefined && this.#router.size > 0) {
         if (this.source.position.txId <= this.#position) {
@@ -194,11 +194,11 @@ export class WatchFeed {
       this.#recent.forget(this.#position);
     }
     if (this.#end !== undefined) return;
-    // Behind what is still there: each watcher finds out by itself whether that concerns it, and begins the feed anew if not.
+    // The next changes were removed. Each watcher finds out whether that concerns it, and begins the feed again if not.
     for (const subscription of this.#router.subscriptions()) subscription.lose("reread");
   }
 
-  /** Undefined where what comes next is gone. */
+  /** Undefined if the next changes were removed. */
   async #next(): Promise<ChangesPage | undefined> {
     const { pageTransactions: maxTransactions, pageBytes: maxBytes } = this.#bounds;
     try {
@@ -210,16 +210,16 @@ export class WatchFeed {
   }
 
   async #publish(page: ChangesPage): Promise<void> {
-    // An index that the node has left is nothing to tell of any more.
+    // Nothing is published of an index that the node has left.
     if (this.#end !== undefined) return;
     const begunAt = performance.now();
     this.#position = page.upTo;
     this.#positionTime = page.txTime;
     this.#remember(page);
     this.#router.publish(page);
-    // Within this turn the watchers write what they were given.
-    await nextTurn();
-    await restAfter(performance.now() - begunAt);
+    // Watchers write what they were given before the event loop continues.
+    await yieldToEventLoop();
+    await pauseAfter(performance.now() - begunAt);
   }
 
   #remember({ transactions, upTo }: ChangesPage): void {
@@ -227,14 +227,14 @@ export class WatchFeed {
       this.#recent.add(transactions);
       return;
     }
-    // What was evicted is told no more, also not to those who have yet to read what came before.
+    // Evicted content must not be delivered any more, not even to watchers that have yet to read what came before.
     this.#recent.forget(upTo);
     for (const subscription of this.#router.subscriptions())
       if (subscription.waiting > 0) subscription.lose("reread");
   }
 }
 
-/** The time of an index's last transaction, as it is told. */
+/** Formats the time of the last transaction of an index; null if it has none. */
 export function timeOf({ txId, time }: WatchSource["position"]): string | null {
   return txId === 0 ? null : isoTime(time);
 }

@@ -3,25 +3,25 @@ import type { Batch, Subscription } from "./subscription.ts";
 import { type WatchQuery } from "./watch-event.ts";
 import { changesBytes, type TransactionEvent, type WatchChange } from "../index/read/transaction-event.ts";
 
-/** Whose changes are watched; those of all where nothing is said. */
+/** Which changes are watched; all by default. */
 export type WatchFilter = Pick<WatchQuery, "bucket" | "namespace">;
 
 interface Group {
   readonly subscriptions: Set<Subscription>;
-  /** Gathered while a page is published; empty between. */
+  /** Collected while a page is published; empty otherwise. */
   events: TransactionEvent[];
   bytes: number;
 }
 
 /**
- * Brings changes to those who watch them: by look-up, so that a change costs what its own watchers cost and not what all do. Watchers
- * of the same changes are a group, and get the same batches.
+ * Routes changes to their watchers by look-up, so that the cost of a change depends on its own watchers, not on all. Watchers of the same
+ * changes form a group and get the same batches.
  */
 export class WatchRouter {
   readonly #groups = new Map<string, Group>();
   #count = 0;
 
-  /** How many watch. */
+  /** The number of subscriptions. */
   get size(): number {
     return this.#count;
   }
@@ -46,7 +46,7 @@ export class WatchRouter {
     for (const { subscriptions } of this.#groups.values()) yield* subscriptions;
   }
 
-  /** Gives every group what it watches of a page. */
+  /** Delivers to each group what it watches of a page. */
   publish(page: ChangesPage): void {
     const touched = new Set<Group>();
     for (const event of page.transactions) this.#route(event, touched);
@@ -78,7 +78,7 @@ export class WatchRouter {
   }
 }
 
-/** What a watcher of `filter` sees of a transaction; undefined when that is nothing. */
+/** Returns the part of a transaction that a watcher of `filter` sees; undefined if none. */
 export function filtered(
   event: TransactionEvent,
   { bucket, namespace }: WatchFilter,
@@ -93,12 +93,12 @@ export function filtered(
   return changes.length === event.changes.length ? event : { ...event, changes };
 }
 
-/** The same for those who watch the same changes. */
+/** Returns a key that is equal for watchers of the same changes. */
 export function filterKey({ bucket, namespace }: WatchFilter): string {
   return groupKey(bucket, namespace);
 }
 
-/** Neither buckets nor namespaces contain a "/". */
+/** Unambiguous, because neither buckets nor namespaces contain a "/". */
 function groupKey(bucket = "", namespace = ""): string {
   return `${bucket}/${namespace}`;
 }

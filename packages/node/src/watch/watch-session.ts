@@ -8,24 +8,24 @@ import { compacted, regressed, WatchCompactedError } from "../index/read/watch-c
 import { type FeedEnd, timeOf, type WatchFeed } from "./watch-feed.ts";
 
 const HEARTBEAT_MS = 10_000;
-/** A reader who is behind holds one such page, so that a thousand of them hold little. */
+/** Bounds of a page of the past. Each reader that is behind holds one, so that a thousand of them hold little. */
 const PAST_TRANSACTIONS = 512;
 const PAST_BYTES = 64 * 1024;
-/** The first pages are smaller, each twice as large as the one before: of a thousand who come at once everyone soon has something. */
+/** The first page. Each one after it is twice as large, so that of a thousand readers that connect at once each soon gets something. */
 const FIRST_TRANSACTIONS = 32;
 
 const SLOW: FeedEnd = {
   reason: "slow",
-  message: "The reader takes less than what comes. Open the watch again from here.",
+  message: "The reader is slower than the changes. Open the watch again from here.",
 };
 
-/** Everything up to `txId` was told. */
+/** Everything up to `txId` was delivered. */
 interface Place {
   readonly txId: TxId;
   readonly txTime: string | null;
 }
 
-/** A watch of the feed that `open` gives, which is asked for when the watch is looped over. */
+/** Returns a watch of the feed that `open` returns when the watch is iterated. */
 export function watch(query: WatchQuery, open: () => WatchFeed): Watch {
   const batches = (): AsyncIterable<readonly WatchEvent[]> => watchBatches(query, open);
   return {
@@ -50,15 +50,15 @@ async function* watchBatches(
   }
 }
 
-/** One watcher's way: from the past, as fast as it reads, into what comes. */
+/** One watch: reads the past at the speed of its reader, then follows the feed. */
 class WatchSession {
   readonly #feed: WatchFeed;
   readonly #query: WatchQuery;
   readonly #heartbeatMs: number;
   readonly #reader: FairReader;
   #place: Place;
-  #toldAt = performance.now();
-  /** The cutoff was told: the session's own, that of the feed's end comes behind all. */
+  #deliveredAt = performance.now();
+  /** Whether this session has cut off its watch. The cutoff of a feed that ends comes last. */
   #cut = false;
 
   constructor(feed: WatchFeed, query: WatchQuery) {
@@ -75,10 +75,10 @@ class WatchSession {
 
   async *run(): AsyncGenerator<readonly WatchEvent[], void> {
     if (this.#feed.source.position.txId < this.#place.txId) yield* this.#awaitBegin();
-    // Where the node stands now there is nothing to look for.
+    // Without `from`, the watch begins at the position of the node, which needs no check.
     else if (this.#query.from !== undefined) await this.#checkBegin();
     if (this.#isOver) return;
-    yield this.#tell([{ type: "heartbeat", ...this.#place }]);
+    yield this.#deliver([{ type: "heartbeat", ...this.#place }]);
     let reread = false;
     while (!this.#isOver) {
       const subscription: Subscription | undefined = reread
@@ -94,7 +94,7 @@ class WatchSession {
       } finally {
         subscription.close();
       }
-      // The feed would only find out again that it cannot tell what comes next.
+      // The feed would only notice again that it cannot deliver what follows.
       reread = subscription.lost === "reread";
     }
     const { ended } = this.#feed;
@@ -106,11 +106,11 @@ class WatchSession {
     return this.#cut || this.#feed.ended !== undefined || this.#query.signal?.aborted === true;
   }
 
-  /** The transaction to begin after has to be the one that the watcher means, and all after it still there. */
+  /** Checks that the transaction to begin after is the one that the watcher means, and that all after it is still there. */
   async #checkBegin(): Promise<void> {
     const { txId } = this.#place;
     const found = await this.#feed.source.place(txId, this.#query.bucket, this.#reader);
-    // It has left.
+    // The watcher is gone.
     if (found === undefined) return;
     const { txTime, floor } = found;
     if (txId < floor) throw compacted(txId, floor);
@@ -121,13 +121,13 @@ class WatchSession {
     this.#place = { txId, txTime: txTime ?? null };
   }
 
-  /** A node may lag behind the one that the watcher comes from. */
+  /** Waits for the transaction to begin after: the watcher may come from a node that is further ahead. */
   async *#awaitBegin(): AsyncGenerator<readonly WatchEvent[], void> {
     const { source } = this.#feed;
     while (!this.#isOver && source.position.txId < this.#place.txId) {
       const { position } = source;
       const here = { txId: position.txId, txTime: timeOf(position) };
-      yield this.#tell([{ type: "heartbeat", ...here, ahead: true }]);
+      yield this.#deliver([{ type: "heartbeat", ...here, ahead: true }]);
       await this.#feed.arrival(this.#place.txId, this.#heartbeatMs, this.#query.signal);
     }
     if (this.#isOver) return;
@@ -140,19 +140,19 @@ class WatchSession {
     const read = async (): Promise<void> => {
       const after = this.#place.txId;
       const size = Math.min(PAST_TRANSACTIONS, FIRST_TRANSACTIONS * 2 ** this.#reader.served);
-      // Up to a multiple of the size: watchers who began near one another soon stand at the same places, and share what is read.
+      // Pages end at multiples of their size, so that watchers which began close together soon share their reads.
       const maxTransactions = size - (after % size);
       const query = { after, bucket, namespace, maxTransactions, maxBytes: PAST_BYTES };
       page = await this.#feed.source.past(query, this.#reader);
     };
     if (page === undefined) yield* this.#orCutoff(read);
-    // What was read of an index that the node has left since is not told.
+    // Nothing is delivered from an index that the node has left meanwhile.
     if (page === undefined || this.#isOver) return;
     const { transactions, upTo, txTime } = page;
     this.#place = { txId: upTo, txTime: txTime ?? this.#place.txTime };
-    if (transactions.length > 0) yield this.#tell(transactions);
-    else if (performance.now() - this.#toldAt >= this.#heartbeatMs) {
-      yield this.#tell([{ type: "heartbeat", ...this.#place }]);
+    if (transactions.length > 0) yield this.#deliver(transactions);
+    else if (performance.now() - this.#deliveredAt >= this.#heartbeatMs) {
+      yield this.#deliver([{ type: "heartbeat", ...this.#place }]);
     }
   }
 
@@ -167,17 +167,17 @@ class WatchSession {
         if (batch !== undefined) {
           const events = this.#after(batch);
           if (batch.upTo > this.#place.txId) this.#place = { txId: batch.upTo, txTime: batch.txTime };
-          if (events.length > 0) yield this.#tell(events);
+          if (events.length > 0) yield this.#deliver(events);
           continue;
         }
         if (subscription.lost === "slow") return yield* this.#cutOff(SLOW);
         if (subscription.lost !== undefined) return;
         if (this.#feed.ended !== undefined) return this.#advance();
-        const left = this.#toldAt + this.#heartbeatMs - performance.now();
+        const left = this.#deliveredAt + this.#heartbeatMs - performance.now();
         if (left > 0) await subscription.changed(left);
         else {
           this.#advance();
-          yield this.#tell([{ type: "heartbeat", ...this.#place }]);
+          yield this.#deliver([{ type: "heartbeat", ...this.#place }]);
         }
       }
     } finally {
@@ -185,13 +185,13 @@ class WatchSession {
     }
   }
 
-  /** Nothing waits, so whatever was published up to now was told or is none of this watcher's. */
+  /** The queue is empty, so all that was published was delivered or does not concern this watcher. */
   #advance(): void {
     const { txId, txTime } = this.#feed.position;
     if (txId > this.#place.txId) this.#place = { txId, txTime };
   }
 
-  /** The page before a subscription may have shown more than the feed had published by then. */
+  /** Drops events already delivered by a page that was ahead of the feed. */
   #after({ events }: Batch): readonly WatchEvent[] {
     const { txId } = this.#place;
     const [first] = events;
@@ -219,8 +219,8 @@ class WatchSession {
     return { type: "cutoff", ...this.#place, reason, message };
   }
 
-  #tell(events: readonly WatchEvent[]): readonly WatchEvent[] {
-    this.#toldAt = performance.now();
+  #deliver(events: readonly WatchEvent[]): readonly WatchEvent[] {
+    this.#deliveredAt = performance.now();
     return events;
   }
 }

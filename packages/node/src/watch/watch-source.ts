@@ -8,39 +8,38 @@ import {
   readChanges,
   transactionTime,
 } from "../index/read/transaction-changes.ts";
-import { type FairReader, FairReads, type TurnTaken } from "./fair-reads.ts";
-import { restAfter } from "./rest.ts";
+import { type FairRead, type FairReader, FairReads, pauseAfter } from "./fair-reads.ts";
 
-/** The time of a transaction (undefined where there is none), and the earliest one after which a watch (of a bucket) can begin. */
+/** The time of a transaction (undefined if there is none), and the earliest transaction after which a watch (of a bucket) can begin. */
 export interface WatchPlace {
   readonly txTime: string | undefined;
   readonly floor: TxId;
 }
 
-/** What watches read: an index's transactions, as changes. */
+/** The source of watches: the transactions of an index, as changes. */
 export interface WatchSource {
   /** The last transaction applied, and its time (ms since 1970). */
   readonly position: { readonly txId: TxId; readonly time: number };
-  /** What came up to `position`, for all who watch. `WATCH_COMPACTED` where what is asked for is gone. */
+  /** Reads changes up to `position`, for all watchers. `WATCH_COMPACTED` if they were removed. */
   newest(query: Omit<ChangesQuery, "upTo">): Promise<ChangesPage>;
   /**
-   * The same for watchers who are behind: each has its share of the reads, and leaves the indexing its own. Undefined where the reader is
-   * gone before its turn.
+   * Reads changes for a watcher that is behind. Watchers get fair shares of the reads, and leave indexing its own. Undefined if the reader
+   * was gone before its turn.
    */
   past(query: Omit<ChangesQuery, "upTo">, reader: FairReader): Promise<ChangesPage | undefined>;
-  /** Where a watch (of `bucket`) would begin after `txId`. Does not wait for reads of the past. Undefined where the reader is gone. */
+  /** Returns where a watch (of `bucket`) after `txId` would begin. Does not wait for reads of the past. Undefined if the reader is gone. */
   place(txId: TxId, bucket: string | undefined, reader: FairReader): Promise<WatchPlace | undefined>;
 }
 
-/** So many reads at once for watchers who are behind: more would only stand in the way of the indexing's own. */
-const READS_AT_ONCE = 2;
-/** Looks at where a watch begins are a few rows each; so many at once keep ahead of the reads of the past. */
-const LOOKS_AT_ONCE = 16;
+/** Concurrent reads for watchers that are behind. More would only delay indexing. */
+const MAX_PAST_READS = 2;
+/** Concurrent reads of where a watch begins: a few rows each, so that this many overtake the reads of the past. */
+const MAX_PLACE_READS = 16;
 
-/** The changes in `index`; `suspect` is told what a read ran into. */
+/** Returns the changes of `index` as a source of watches. Passes errors of reads to `suspect` as well. */
 export function indexChanges(index: IndexStore, suspect: (error: unknown) => void): WatchSource {
-  const pages = new FairReads<ChangesPage>(READS_AT_ONCE);
-  const places = new FairReads<WatchPlace>(LOOKS_AT_ONCE);
+  const pages = new FairReads<ChangesPage>(MAX_PAST_READS);
+  const places = new FairReads<WatchPlace>(MAX_PLACE_READS);
   const guarded = async <T>(read: (reader: KvReader, upTo: TxId) => Promise<T>): Promise<T> => {
     const upTo = index.state.txId;
     try {
@@ -52,13 +51,13 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
   };
   const newest: WatchSource["newest"] = (query) =>
     guarded((reader, upTo) => readChanges(reader, { ...query, upTo }));
-  const inTurn = async (query: Omit<ChangesQuery, "upTo">): Promise<TurnTaken<ChangesPage>> => {
+  const inTurn = async (query: Omit<ChangesQuery, "upTo">): Promise<FairRead<ChangesPage>> => {
     const begunAt = performance.now();
     const { txId } = index.state;
     const answer = await newest(query);
-    // While nothing is indexed there is nobody to leave the thread to.
-    const rested = index.state.txId === txId ? undefined : restAfter(performance.now() - begunAt);
-    return { answer, rested };
+    // While nothing is indexed, the thread is not needed for indexing.
+    const pause = index.state.txId === txId ? undefined : pauseAfter(performance.now() - begunAt);
+    return { answer, pause };
   };
   return {
     get position() {
@@ -66,7 +65,7 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
     },
     newest,
     past: (query, reader) => pages.read(reader, JSON.stringify(query), () => inTurn(query)),
-    // Two rows: whoever comes is told at once where the watch begins, or that it cannot, however many read the past.
+    // Two rows, so that new watchers learn at once where their watch begins, however many others read the past.
     place: (txId, bucket, reader) =>
       places.read(reader, JSON.stringify([txId, bucket]), async () => ({
         answer: await guarded(async (rows, upTo) => ({

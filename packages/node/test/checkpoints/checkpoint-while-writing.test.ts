@@ -58,7 +58,7 @@ function keepWriting(node: CairnNode): { stop(): Promise<number> } {
   };
 }
 
-it("a checkpoint taken while writing goes on holds exactly the transactions that its manifest says", async () => {
+it("saves exactly the transactions of its manifest while writing continues", async () => {
   const { node, store, verify } = await scene();
   const writer = keepWriting(node);
   const behind: number[] = [];
@@ -78,7 +78,7 @@ it("a checkpoint taken while writing goes on holds exactly the transactions that
   expect((await listCheckpoints(store)).checkpoints).toHaveLength(4);
 });
 
-it("a node told to save when it stops does so before its index closes, with all that it had indexed", async () => {
+it("saves all that is indexed before the index closes, if configured to save when it stops", async () => {
   const { node, store, verify } = await scene(true);
   const { txId } = await node.submit({ ops: [["put", "things", "default/last", 1]] });
   await node.await(txId);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
-import { notReady } from "../../src/node/node-status.ts";
+import { notReady } from "../../src/api/not-ready.ts";
 import { startNode } from "../../src/node/start-node.ts";
 import { compacted } from "../../src/index/read/watch-compacted.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "./support/captured-terminal.ts";

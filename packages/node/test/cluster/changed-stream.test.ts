@@ -26,7 +26,7 @@ const operator = async <T>(act: (operator: NatsOperator) => Promise<T>): Promise
 const PATIENT = { timeout: 60_000, interval: 50 };
 
 describe("the stream of a log under a running node", () => {
-  it("that lost the log's subject takes no writes, which are answered with why, until it is given back", async () => {
+  it("that lost the log's subject refuses writes with the reason until it has the subject again", async () => {
     const node = await watching("a");
     await node.ready;
     await put(node, 0, 3, "v");
@@ -54,7 +54,7 @@ describe("the stream of a log under a running node", () => {
     await vi.waitFor(async () => expect((await node.status()).log.warnings).toEqual([]), PATIENT);
   });
 
-  it("that has another subject now gets what is written there", async () => {
+  it("that got another subject receives what is written", async () => {
     const node = await watching("a");
     await node.ready;
     await put(node, 0, 3, "v");
@@ -63,7 +63,7 @@ describe("the stream of a log under a running node", () => {
     expect((await node.list({ bucket: "things" })).documents).toHaveLength(6);
   });
 
-  it("that takes further subjects stores what is none of Cairn's, and that is told", async () => {
+  it("that takes further subjects stores foreign messages, which is reported", async () => {
     const node = await watching("a");
     await node.ready;
     await operator(async (nats) => await nats.edit({ subjects: ["cairn.tx", "orders"] }));
@@ -79,7 +79,7 @@ describe("the stream of a log under a running node", () => {
     expect(last).toBe(position + 1);
   });
 
-  it("that allows fewer readers than there are nodes is named by the one that waits, which stops at once", async () => {
+  it("that allows fewer readers than there are nodes is reported by the waiting node, which can be stopped at once", async () => {
     await operator(async (nats) => await nats.makeForReaders(1));
     const first = await watching("a");
     await first.ready;

@@ -7,7 +7,8 @@ import type { Logger } from "pino";
 import { type CairnNode, runNode, type RunOptions } from "../../src/node/node.ts";
 import { checkedVersion, decodeVersion, encodeVersion } from "../../src/index/rows/version-values.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
-import type { System } from "../../src/system/system.ts";
+import type { System } from "../../src/api/system.ts";
+import { FaultyTxLog, type TxLogFaults } from "../../testing/faulty-tx-log.ts";
 import { LogFold } from "../../testing/log-fold.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
@@ -63,6 +64,21 @@ export class ClusterScene {
     return node;
   }
 
+  /** A ready node over HTTP that gets messages of the log only while `faults.stalled` is false. */
+  async withheld(id: string): Promise<{ readonly node: CairnNode; readonly faults: TxLogFaults }> {
+    const logs: FaultyTxLog[] = [];
+    const openTxLog: System["openTxLog"] = async ({ signal }) => {
+      const log = new FaultyTxLog(await openNatsTxLog({ servers: [this.nats.url], signal }));
+      logs.push(log);
+      return log;
+    };
+    const http = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
+    const node = await this.ready(id, { parts: { openTxLog, http } });
+    const [log] = logs;
+    if (log === undefined) throw new Error("no log was opened");
+    return { node, faults: log.faults };
+  }
+
   async stop(node: CairnNode): Promise<void> {
     this.#nodes.delete(node);
     await node.close();
@@ -96,6 +112,38 @@ export class ClusterScene {
   /** The log as it is now, folded without any part of a node. */
   async fold(upTo?: number): Promise<LogFold> {
     return await NatsOperator.at(this.nats.url, async (nats) => await LogFold.of(nats.messages(), upTo));
+  }
+
+  /** Copies the files of the log's server, for {@link rollBackLog}. */
+  async copyLog(): Promise<void> {
+    await this.#whileStopped(async () => await cp(this.#logFiles, this.#logCopy, { recursive: true }));
+  }
+
+  /** Puts the log's server back to the state of the last {@link copyLog}. */
+  async rollBackLog(): Promise<void> {
+    await this.#whileStopped(async () => {
+      await rm(this.#logFiles, { recursive: true });
+      await cp(this.#logCopy, this.#logFiles, { recursive: true });
+    });
+  }
+
+  /** Removes everything that the log's server has stored. */
+  async loseLog(): Promise<void> {
+    await this.#whileStopped(async () => await rm(this.#logFiles, { recursive: true }));
+  }
+
+  get #logFiles(): string {
+    return path.join(this.folder, "nats");
+  }
+
+  get #logCopy(): string {
+    return path.join(this.folder, "nats-copy");
+  }
+
+  async #whileStopped(change: () => Promise<void>): Promise<void> {
+    await this.nats.stop();
+    await change();
+    await this.nats.start();
   }
 
   /** Another place with a copy of a stopped node's index. */

@@ -57,7 +57,7 @@ async function valueOf(node: CairnNode, name: string): Promise<unknown> {
 }
 
 describe("cairn status --cluster", () => {
-  it("shows every node that runs with its position, and not one that is down", async () => {
+  it("shows every running node with its position, and none that is down", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     const c = await scene.ready("c");
@@ -79,7 +79,7 @@ describe("cairn status --cluster", () => {
     expect(missing.stderr).toMatch(/^NOT_FOUND: 2 nodes answered, and 3 were expected\.\n {2}hint: /);
   });
 
-  it("says so when no node answers", async () => {
+  it("reports that no node answers", async () => {
     await scene.stop(await scene.ready("a"));
     const { code, stdout, stderr } = await scene.status();
     expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
@@ -88,7 +88,7 @@ describe("cairn status --cluster", () => {
     );
   });
 
-  it("shows both of two nodes that have the same id, and says it", async () => {
+  it("shows both of two nodes with the same id, and reports it", async () => {
     await scene.ready("a");
     await scene.ready("a", { place: "another-a" });
     const { stdout } = await scene.status();
@@ -99,7 +99,7 @@ describe("cairn status --cluster", () => {
     expect(sameId).toEqual(["a"]);
   });
 
-  it("shows a node that failed over another log among the others, and does not compare it", async () => {
+  it("shows a node that failed because of another log, and does not compare it", async () => {
     const old = await scene.ready("old");
     await put(old, 0, 3, "old");
     await scene.stop(old);
@@ -155,7 +155,7 @@ describe("cairn status --cluster", () => {
     });
   });
 
-  it("shows the one node of an embedded log, and says why there is one", async () => {
+  it("shows the only node of an embedded log, and says why it is the only one", async () => {
     const node = await startNode(
       { "cairn/node": { id: "n" }, "cairn/http-server": { port: 0 } },
       { env: {}, cwd: scene.folder },
@@ -169,7 +169,7 @@ describe("cairn status --cluster", () => {
     expect(stdout).toMatch(/^Phase +ready/m);
   });
 
-  it("refuses what only a look at the cluster takes", async () => {
+  it("refuses options of --cluster without it", async () => {
     const { code, stderr } = await cairn(["status", "--digest"]);
     expect(code).toBe(2);
     expect(stderr).toContain("--digest needs --cluster.");
@@ -179,7 +179,7 @@ describe("cairn status --cluster", () => {
 
 describe("cairn status --cluster --digest", () => {
   it.each(ENDING)(
-    "removes what it rebuilt when it is ended by %s, and claims nothing of the nodes",
+    "removes its rebuild when it is ended by %s, and makes no claim about the nodes",
     async (signal) => {
       const a = await scene.ready("a");
       await put(a, 0, 5, "right");
@@ -201,7 +201,7 @@ describe("cairn status --cluster --digest", () => {
     },
   );
 
-  it("gives the digest of the log's fold on every node, at one transaction, while they go on applying", async () => {
+  it("shows the digest of the log's fold for every node, at one transaction, while they keep applying", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     await put(a, 0, 20, "right");
@@ -224,7 +224,7 @@ describe("cairn status --cluster --digest", () => {
     expect(comparison).toMatchObject({ verdict: { kind: "same", digest, nodes: 2 }, rebuilt: null });
   });
 
-  it("finds the one node whose row was altered; it says INDEX_CORRUPT and goes on from a rebuilt index", async () => {
+  it("finds the node with an altered row, which reports INDEX_CORRUPT and continues from a rebuilt index", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     const c = await scene.ready("c");
@@ -254,7 +254,7 @@ describe("cairn status --cluster --digest", () => {
     expect((await shown("--digest")).comparison?.verdict.kind).toBe("same");
   });
 
-  it("names the wrong ones though they are the majority and agree", async () => {
+  it("finds the wrong nodes even if they are the majority and agree", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     await put(a, 0, 5, "right");
@@ -274,7 +274,7 @@ describe("cairn status --cluster --digest", () => {
     ]);
   });
 
-  it("finds nodes that all agree, and all are wrong, when a rebuild is asked for", async () => {
+  it("finds that all nodes are wrong although they agree, if a rebuild is requested", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 5, "right");
     await scene.stop(a);

@@ -13,7 +13,7 @@ type Part = (cluster: SimulatedCluster, wrong: SimulatedNode) => Promise<void>;
 
 const WAYS: readonly (readonly [string, Part])[] = [
   [
-    "makes something else of a transaction",
+    "derives another result from a transaction",
     async (_cluster, wrong) => {
       // The next transaction that looks at it tells.
       for (let n = 0; n < 20; n += 1) if (await wrong.hide(`default/k${n}`)) break;
@@ -70,7 +70,7 @@ const CLUSTERS = REACHES.flatMap((reach) =>
 
 describe.each(CLUSTERS)("of %i nodes %s, one that", (count, how, reach) => {
   it.each(WAYS)(
-    "%s is noticed within a period, and that one alone is built anew",
+    "%s is noticed within a period, and only that one is rebuilt",
     async (what, part) => {
       const runs: { noticed: number; right: number }[] = [];
       for (let seed = FIRST; seed < FIRST + SEEDS; seed += 1)

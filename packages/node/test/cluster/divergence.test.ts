@@ -11,7 +11,7 @@ import { readLogIdentity } from "../../src/log/log-identity.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import type { PeerChannel } from "../../src/log/peer-channel.ts";
 import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
-import type { System } from "../../src/system/system.ts";
+import type { System } from "../../src/api/system.ts";
 import { encodeTransaction } from "../../src/transactions/transaction-codec.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { quietSystem } from "../support/quiet-system.ts";
@@ -110,8 +110,8 @@ async function forge(place: string, at: number): Promise<void> {
   await index.close();
 }
 
-describe("nodes that reach one another", () => {
-  it("find out that one of three made something else of a transaction, and that one alone is built anew", async () => {
+describe("nodes that reach each other", () => {
+  it("find the one of three that derived another result from a transaction, and only that one is rebuilt", async () => {
     const [a, b, c] = await Promise.all(["a", "b", "c"].map((id) => scene.ready(id, OFTEN)));
     if (a === undefined || b === undefined || c === undefined) throw new Error("three nodes");
     const last = await put(a, 0, 5, "right");
@@ -130,7 +130,7 @@ describe("nodes that reach one another", () => {
     }
   }, 60_000);
 
-  it("find out that one has another history, which ends in the same message", async () => {
+  it("find the one that has another history with the same last message", async () => {
     const a = await scene.ready("a", OFTEN);
     const c = await scene.ready("c", OFTEN);
     await c.await(await put(a, 0, 20, "right"));
@@ -161,7 +161,7 @@ describe("nodes that reach one another", () => {
 });
 
 describe("nodes that only share a checkpoint store", () => {
-  it("find out at the next look, save nothing meanwhile, and pass over the checkpoint that is wrong", async () => {
+  it("find a difference at the next look, save nothing meanwhile, and skip the wrong checkpoint", async () => {
     const a = await scene.ready("a", ALONE);
     const c = await scene.ready("c", ALONE);
     await c.await(await put(a, 0, 20, "right"));
@@ -183,7 +183,7 @@ describe("nodes that only share a checkpoint store", () => {
   }, 60_000);
 
   it.each<["the index" | "the checkpoint"]>([["the index"], ["the checkpoint"]])(
-    "halt where nothing from before the two part is left, and go on when somebody has decided for %s",
+    "halt if nothing from before the divergence is left, and continue once an operator has decided for %s",
     async (kept) => {
       const a = await scene.ready("a", ALONE);
       const c = await scene.ready("c", ALONE);
@@ -198,7 +198,7 @@ describe("nodes that only share a checkpoint store", () => {
       await vi.waitFor(() => expect(wrong.phase).toBe("failed"), PATIENT);
       const { failure } = await wrong.status();
       expect(failure).toMatchObject({ code: "LOG_DIFFERENT" });
-      expect(failure?.message).toContain("nothing is left that tells which of them is right");
+      expect(failure?.message).toContain("nothing is left that shows which of them is right");
       expect(failure?.hint).toContain("if the index is, move the checkpoint's files out of the store");
       expect(failure?.hint).toContain("stop the node and move its <db-dir>/live away");
       await scene.stop(wrong);
@@ -216,7 +216,7 @@ describe("nodes that only share a checkpoint store", () => {
     60_000,
   );
 
-  it("go on from a store with an older checkpoint, when one is named", async () => {
+  it("continue from a store with an older checkpoint once it is configured", async () => {
     const a = await scene.ready("a", ALONE);
     const c = await scene.ready("c", ALONE);
     await put(a, 0, 1_000, "right");

@@ -59,7 +59,7 @@ async function upToDate(nodes: readonly CairnNode[], txId: number): Promise<void
 }
 
 describe("cairn status --cluster --digest over nodes of two index versions", () => {
-  it("compares those of one version only, and says that the others have another one", async () => {
+  it("compares nodes of one version only, and reports that the others have another one", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     const c = await nodeOfOtherVersion("c", DIGEST);
@@ -74,7 +74,7 @@ describe("cairn status --cluster --digest over nodes of two index versions", () 
     expect(c.phase).toBe("ready");
   });
 
-  it("still tells where nodes of the other version differ from one another", async () => {
+  it("still reports differences among nodes of the other version", async () => {
     const a = await scene.ready("a");
     const c = await nodeOfOtherVersion("c", DIGEST);
     const d = await nodeOfOtherVersion("d", `sha256:${"2".repeat(64)}`);

@@ -33,8 +33,8 @@ const operator = async <T>(act: (operator: NatsOperator) => Promise<T>): Promise
   await NatsOperator.at(scene.nats.url, act);
 const told = (code: string): Line[] => lines.filter((line) => line.code === code);
 
-describe("what others do to a log under a running node", () => {
-  it("is told in the status as long as it lasts, and once in the log: settings that can lose messages", async () => {
+describe("a change of the log by others while a node runs", () => {
+  it("is reported in the status while it lasts, and once in the log: settings that can lose messages", async () => {
     const node = await watching();
     expect((await node.status()).log.warnings).toEqual([]);
     await operator(async (nats) => await nats.edit({ max_msgs: 1_000, discard: "old" }));
@@ -56,7 +56,7 @@ describe("what others do to a log under a running node", () => {
     ]);
   });
 
-  it("is told with the cure: messages purged that no checkpoint holds, until one does", async () => {
+  it("is reported with a remedy: purged messages that no checkpoint has, until one does", async () => {
     const node = await watching();
     const last = await put(node, 0, 5, "v");
     await operator(async (nats) => await nats.purgeBefore(last));
@@ -70,7 +70,7 @@ describe("what others do to a log under a running node", () => {
     expect(told("LOG_TRIMMED")).toMatchObject([{ level: 40, hint: expect.any(String) }]);
   });
 
-  it("says nothing of messages that went and that a checkpoint holds", async () => {
+  it("is not reported for removed messages that a checkpoint has", async () => {
     const node = await watching();
     const last = await put(node, 0, 5, "v");
     await node.checkpoint().done;
@@ -82,7 +82,7 @@ describe("what others do to a log under a running node", () => {
     expect(told("LOG_TRIMMED")).toEqual([]);
   });
 
-  it("is mended: a description without the log's id, which nothing else says once the log was trimmed", async () => {
+  it("is repaired: a description without the log's id, which nothing else has once the log was trimmed", async () => {
     const node = await watching();
     const { id } = (await node.status()).log;
     const last = await put(node, 0, 5, "v");
@@ -98,7 +98,7 @@ describe("what others do to a log under a running node", () => {
     expect((await node.status()).log.warnings).toEqual([]);
   });
 
-  it("is told with how to mend it by a node that starts when nothing says the log's id any more", async () => {
+  it("is reported with its repair by a node that starts when the log's id is lost", async () => {
     const node = await watching();
     const last = await put(node, 0, 5, "v");
     await node.checkpoint().done;
@@ -116,7 +116,7 @@ describe("what others do to a log under a running node", () => {
     });
   });
 
-  it("leaves /status and the node's health answering where the stream cannot be a log any more", async () => {
+  it("leaves /status and health working when the stream can no longer be a log", async () => {
     const node = await watching();
     await put(node, 0, 1, "v");
     await operator(async (nats) => await nats.edit({ sealed: true }));

@@ -3,7 +3,7 @@ import { type ManualClock, manualClock } from "@cairn/checkpoint/testing";
 import { type KvStore, memoryProvider } from "@cairn/kv";
 import type { Chains, NodeStatus, Transaction } from "@cairn/client";
 import { pino } from "pino";
-import type { Difference } from "../../src/checkpoints/met-chains.ts";
+import type { PastDifference } from "../../src/checkpoints/compare-past.ts";
 import { PeerServer } from "../../src/cluster/peer-server.ts";
 import { emptyState } from "../../src/index/empty-state.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
@@ -11,7 +11,7 @@ import { INDEX_VERSION } from "../../src/index/rows/index-state.ts";
 import { documentRowKey } from "../../src/index/rows/row-keys.ts";
 import type { PeerChannel, SendAnswer } from "../../src/log/peer-channel.ts";
 import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
-import { OnePast } from "../../src/node/one-past.ts";
+import { OnePast } from "../../src/cluster/one-past.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../src/transactions/transaction-codec.ts";
 import { seededRandom } from "../faults/seeded-log.ts";
 import { MemoryNode } from "../http/memory-node.ts";
@@ -137,7 +137,7 @@ export class SimulatedNode {
   readonly id: string;
   serving: ((question: Uint8Array, send: SendAnswer) => void) | undefined;
   /** What it was told, each time. */
-  readonly told: Difference[] = [];
+  readonly told: PastDifference[] = [];
   replaced = 0;
   checking = false;
   nextLook = 0;
@@ -190,10 +190,10 @@ export class SimulatedNode {
       random,
     });
     this.#server.listen(log);
-    const { meet } = this.#past;
+    const { comparePast } = this.#past;
     Object.assign(this.#past, {
-      meet: async (met: Parameters<typeof meet>[0]) => {
-        const difference = await meet(met);
+      comparePast: async (other: Parameters<typeof comparePast>[0]) => {
+        const difference = await comparePast(other);
         if (difference !== undefined) this.told.push(difference);
         return difference;
       },
@@ -233,8 +233,8 @@ export class SimulatedNode {
     if (saved !== undefined) {
       const { node, chains: values } = saved;
       const chains = { version: INDEX_VERSION, values };
-      const met = { who: `a checkpoint of ${node}`, isStored: true, log: LOG, chains };
-      const difference = await this.#past.meet(met);
+      const other = { who: `a checkpoint of ${node}`, isStored: true, log: LOG, chains };
+      const difference = await this.#past.comparePast(other);
       if (difference?.settled === false) return;
     }
     this.#cluster.saved = { node: this.id, chains: await index.chains() };

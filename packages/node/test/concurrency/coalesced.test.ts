@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
 import { coalesced } from "../../src/concurrency/coalesced.ts";
-import { resolvable } from "../../src/concurrency/turns.ts";
+import { resolvable } from "../../src/concurrency/resolvable.ts";
 
-it("answers each call by a run that began after it, one at a time, shared by all who call meanwhile", async () => {
+it("answers each call with a run that began after it: one run at a time, shared by all calls made meanwhile", async () => {
   const gates = [resolvable(), resolvable(), resolvable()];
   let runs = 0;
   let underWay = 0;

@@ -17,8 +17,8 @@ afterEach(async () => {
 });
 
 async function makeLive(content: string): Promise<void> {
-  await mkdir(directory.live, { recursive: true });
-  await writeFile(path.join(directory.live, "CURRENT"), content);
+  await mkdir(directory.layout.live, { recursive: true });
+  await writeFile(path.join(directory.layout.live, "CURRENT"), content);
 }
 
 async function moveAside(content: string, code: "INDEX_CORRUPT" | "LOG_REGRESSED"): Promise<string> {
@@ -31,7 +31,7 @@ describe("a db-dir", () => {
   it.each([
     ["a file in its place", async () => await writeFile(path.join(folder, "other"), "")],
     ["a file above it", async () => await writeFile(path.join(folder, "other"), "").then(() => "below")],
-  ])("cannot be taken with %s, and says so", async (_, prepare) => {
+  ])("cannot be taken with %s, and reports it", async (_, prepare) => {
     const below = (await prepare()) ?? "";
     await expect(IndexDirectory.acquire(path.join(folder, "other", below))).rejects.toMatchObject({
       code: "CONFIG_INVALID",
@@ -40,7 +40,7 @@ describe("a db-dir", () => {
     });
   });
 
-  it("is not kept by one who could not take it whole", async () => {
+  it("is released if it could not be taken completely", async () => {
     await directory.release();
     await mkdir(path.join(directory.path, "holder.json"));
     await expect(IndexDirectory.acquire(directory.path)).rejects.toMatchObject({ code: "EISDIR" });
@@ -49,7 +49,7 @@ describe("a db-dir", () => {
   });
 
   it.each(["live", "staging", "rebuild", "quarantine"])(
-    "is refused where %s is a link, which no rename would take along",
+    "is refused if %s is a link, which cannot be moved by renaming",
     async (name) => {
       const dbDir = path.join(folder, "linked");
       await mkdir(dbDir);
@@ -66,7 +66,7 @@ describe("a db-dir", () => {
     },
   );
 
-  it("says so where its path is a circle of links", async () => {
+  it("reports a circular link in its path", async () => {
     const circle = path.join(folder, "circle");
     await symlink(circle, circle);
     await expect(IndexDirectory.acquire(path.join(circle, "index"))).rejects.toMatchObject({
@@ -75,10 +75,10 @@ describe("a db-dir", () => {
     });
   });
 
-  it("says which of its folders cannot be used", async () => {
-    await writeFile(directory.live, "");
+  it("reports which of its folders cannot be used", async () => {
+    await writeFile(directory.layout.live, "");
     await expect(directory.hasLive()).rejects.toMatchObject({ code: "CONFIG_INVALID" });
-    await writeFile(directory.quarantine, "");
+    await writeFile(directory.layout.quarantine, "");
     const reason = new CairnError("INDEX_CORRUPT", "It is damaged.");
     await expect(directory.moveAside(reason, { holdsLost: false })).rejects.toMatchObject({
       code: "CONFIG_INVALID",
@@ -95,7 +95,7 @@ describe("a db-dir", () => {
     directory = await IndexDirectory.acquire(directory.path);
   });
 
-  it("is free again when what a crash left of its lock cannot be read", async () => {
+  it("can be taken if a crash left an unreadable lock", async () => {
     await directory.release();
     await writeFile(path.join(directory.path, "lock", "CURRENT"), "MANIFEST-999999\n");
     directory = await IndexDirectory.acquire(directory.path);
@@ -104,13 +104,13 @@ describe("a db-dir", () => {
 
   it("has no live index while the folder is missing or empty", async () => {
     expect(await directory.hasLive()).toBe(false);
-    await mkdir(directory.live);
+    await mkdir(directory.layout.live);
     expect(await directory.hasLive()).toBe(false);
     await makeLive("x");
     expect(await directory.hasLive()).toBe(true);
   });
 
-  it("moves an index aside whole, with why", async () => {
+  it("moves a whole index to quarantine, with the reason", async () => {
     const aside = await moveAside("one", "INDEX_CORRUPT");
     expect(await readFile(path.join(aside, "live", "CURRENT"), "utf8")).toBe("one");
     expect(JSON.parse(await readFile(path.join(aside, "why.json"), "utf8"))).toMatchObject({
@@ -121,19 +121,21 @@ describe("a db-dir", () => {
     expect(await directory.hasLive()).toBe(false);
   });
 
-  it("keeps the newest two that were moved aside, and every one that holds what the log lost", async () => {
+  it("keeps the newest two indexes in quarantine, and all that hold what the log lost", async () => {
     const lost = await moveAside("lost", "LOG_REGRESSED");
-    const unknown = path.join(directory.quarantine, "2020-01-01T00-00-00.000Z-by-hand");
+    const unknown = path.join(directory.layout.quarantine, "2020-01-01T00-00-00.000Z-by-hand");
     await mkdir(unknown);
     const old = await moveAside("old", "INDEX_CORRUPT");
     const newer = await moveAside("newer", "INDEX_CORRUPT");
     const newest = await moveAside("newest", "INDEX_CORRUPT");
-    const kept = (await readdir(directory.quarantine)).map((name) => path.join(directory.quarantine, name));
+    const kept = (await readdir(directory.layout.quarantine)).map((name) =>
+      path.join(directory.layout.quarantine, name),
+    );
     expect(kept.toSorted()).toEqual([lost, newer, newest, unknown].toSorted());
     expect(kept).not.toContain(old);
   });
 
-  it("counts an index once whose moving aside failed after its note was written", async () => {
+  it("counts the orphans of an index once if its move failed after the note was written", async () => {
     const reason = new CairnError("LOG_REGRESSED", "The log lost its end.");
     const contents = { holdsLost: true, held: { txId: 10, shared: 4 } };
     const old = await moveAside("old", "INDEX_CORRUPT");
@@ -145,8 +147,8 @@ describe("a db-dir", () => {
     expect(await readFile(path.join(old, "live", "CURRENT"), "utf8")).toBe("old");
   });
 
-  it("forgets what was half restored", async () => {
-    await mkdir(path.join(directory.staging, "restore-1"), { recursive: true });
+  it("removes what was half restored", async () => {
+    await mkdir(path.join(directory.layout.staging, "restore-1"), { recursive: true });
     await directory.sweepStaging();
     expect(await readdir(directory.path)).not.toContain("staging");
   });

@@ -2,7 +2,7 @@ import { EventEmitter, once } from "node:events";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { describe, expect, it, vi } from "vitest";
-import type { HttpOptions } from "../../src/system/system.ts";
+import type { HttpOptions } from "../../src/api/system.ts";
 import { type RawAnswer, serve, type ServedNode } from "./served-node.ts";
 
 type Headers = Record<string, string>;

@@ -9,7 +9,7 @@ import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 const DOCUMENTS = 12;
 const REBUILD = { "cairn/tx-log": { "on-log-mismatch": { different: "rebuild" } } };
 
-describe("an embedded log that is damaged in the middle, treated as its LOG_GAP says", () => {
+describe("an embedded log damaged in the middle, repaired as LOG_GAP says", () => {
   let folder = "";
   let node: CairnNode | undefined;
   const environment = (): Record<string, string> => ({
@@ -88,7 +88,7 @@ describe("an embedded log that is damaged in the middle, treated as its LOG_GAP 
     }
   };
 
-  it("has all documents again, from the newest checkpoint and the node's index", async () => {
+  it("recovers all documents from the newest checkpoint and the node's index", async () => {
     const checkpoint = await damagedLog(true);
     await expectRefused();
     await rename(logFolder(), path.join(folder, "moved-away"));
@@ -98,7 +98,7 @@ describe("an embedded log that is damaged in the middle, treated as its LOG_GAP 
     await loadOrphans(running);
   });
 
-  it("has all documents again without a checkpoint, from the node's index", async () => {
+  it("recovers all documents from the node's index without a checkpoint", async () => {
     await damagedLog(false);
     await expectRefused();
     await rename(logFolder(), path.join(folder, "moved-away"));

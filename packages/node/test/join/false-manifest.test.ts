@@ -15,7 +15,7 @@ const LIES: readonly (readonly [string, (manifest: Manifest) => Partial<Manifest
 ];
 
 it.each(LIES)(
-  "a checkpoint whose manifest does not tell right %s is refused for an older one",
+  "refuses a checkpoint whose manifest is wrong about %s, and restores an older one",
   async (_what, lie) => {
     const scene = await trimScene("embedded");
     const [older, newer] = await twoCheckpoints(scene);
@@ -31,7 +31,7 @@ it.each(LIES)(
   },
 );
 
-it("no log is trimmed for a checkpoint that says that the log begins elsewhere", async () => {
+it("does not trim a log for a checkpoint whose manifest has another offset", async () => {
   const scene = await trimScene("embedded");
   const [older] = await twoCheckpoints(scene);
   await scene.verify(older);

@@ -1,68 +1,31 @@
-import { cp, mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { s3Store } from "@cairn/checkpoint";
 import { connect } from "nats";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type CairnNode, runNode } from "../../src/node/node.ts";
-import type { OnLogMismatch, System } from "../../src/system/system.ts";
-import { quietSystem } from "../support/quiet-system.ts";
-import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
-import { freePort, type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import type { OnLogMismatch } from "../../src/api/system.ts";
+import { freePort } from "../../testing/nats-server.ts";
+import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 
-let folder = "";
-let nats: NatsTestServer;
-let nodes: CairnNode[] = [];
+let scene: ClusterScene;
 beforeEach(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), "cairn-join-"));
-  nats = await startNatsServer({ storeDir: path.join(folder, "nats") });
+  scene = await ClusterScene.open();
 });
-afterEach(async () => {
-  await Promise.all(nodes.map((node) => node.close()));
-  nodes = [];
-  await nats.close();
-  await rm(folder, { recursive: true, force: true });
-});
+afterEach(() => scene.close());
 
 const DEFAULT: OnLogMismatch = { regressed: "rebuild", different: "halt" };
 
-const openTxLog: System["openTxLog"] = async ({ signal }) =>
-  await openNatsTxLog({ servers: [nats.url], signal });
-
-async function start(id: string, onLogMismatch = DEFAULT): Promise<CairnNode> {
-  const node = await runNode({ ...quietSystem({ folder, nodeId: id, openTxLog }), onLogMismatch });
-  nodes.push(node);
-  return node;
-}
-
-async function started(id: string, onLogMismatch = DEFAULT): Promise<CairnNode> {
-  const node = await start(id, onLogMismatch);
-  await node.ready;
-  return node;
-}
-
-async function put(node: CairnNode, from: number, to: number, value: string): Promise<void> {
-  for (let n = from; n < to; n += 1) {
-    const { txId } = await node.submit({ ops: [["put", "things", `default/k${n}`, value]] });
-    await node.await(txId);
-  }
-}
+const start = (id: string, onLogMismatch = DEFAULT) => scene.start(id, { parts: { onLogMismatch } });
+const started = (id: string, onLogMismatch = DEFAULT) => scene.ready(id, { parts: { onLogMismatch } });
 
 async function failureOf(node: CairnNode): Promise<string | undefined> {
   await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 30_000 });
   return (await node.status()).failure?.code;
 }
 
-/** The log's server as it was before: its store is put back to a copy. */
-async function rollBack(copy: string): Promise<void> {
-  await nats.stop();
-  await rm(path.join(folder, "nats"), { recursive: true });
-  await cp(copy, path.join(folder, "nats"), { recursive: true });
-  await nats.start();
-}
-
 describe("joining a log on NATS", () => {
-  it("several nodes that start on an empty server at once build the same index of one log", async () => {
+  it("builds the same index of one log on several nodes that start on an empty server at once", async () => {
     const all = await Promise.all(["a", "b", "c", "d"].map((id) => started(id)));
     const [first] = all;
     if (first === undefined) throw new Error("no node");
@@ -75,12 +38,12 @@ describe("joining a log on NATS", () => {
     }
   });
 
-  it("goes on through a server that is killed and started again, and loses nothing", async () => {
+  it("continues after the server was killed and restarted, and loses nothing", async () => {
     const node = await started("a");
     await put(node, 0, 20, "before");
-    await nats.kill();
+    await scene.nats.kill();
     const submitted = node.submit({ ops: [["put", "things", "default/late", 1]] });
-    await nats.start();
+    await scene.nats.start();
     const { txId } = await submitted;
     await node.await(txId);
     await put(node, 20, 40, "after");
@@ -89,17 +52,15 @@ describe("joining a log on NATS", () => {
     expect((await fresh.status()).index.documents).toBe(41);
   });
 
-  it("restores what agrees when the log lost its end, and keeps what only the old index knows", async () => {
+  it("restores a checkpoint that agrees when the log lost its end, and keeps the orphans of the old index", async () => {
     const a = await started("a");
     await put(a, 0, 10, "kept");
     await a.checkpoint().done;
-    await nats.stop();
-    await cp(path.join(folder, "nats"), path.join(folder, "nats-copy"), { recursive: true });
-    await nats.start();
+    await scene.copyLog();
     await put(a, 10, 20, "lost");
     await a.checkpoint().done;
     await a.close();
-    await rollBack(path.join(folder, "nats-copy"));
+    await scene.rollBackLog();
     // Another node has gone on meanwhile: the same positions hold other messages.
     const b = await started("b");
     expect((await b.status()).join.skipped).toMatchObject([{ code: "LOG_REGRESSED" }]);
@@ -114,14 +75,12 @@ describe("joining a log on NATS", () => {
     await expect(again.checkpoint().done).resolves.toMatchObject({ checkpoint: { txId: 26 } });
   });
 
-  it("notices while it runs that the log is another history, and never serves it as its own", async () => {
+  it("notices while it runs that the log has another history, and never serves that", async () => {
     const a = await started("a");
     await put(a, 0, 10, "kept");
-    await nats.stop();
-    await cp(path.join(folder, "nats"), path.join(folder, "nats-copy"), { recursive: true });
-    await nats.start();
+    await scene.copyLog();
     await put(a, 10, 20, "lost");
-    await rollBack(path.join(folder, "nats-copy"));
+    await scene.rollBackLog();
     await vi.waitFor(async () => expect((await a.status()).join.movedAside).toHaveLength(1), {
       timeout: 30_000,
     });
@@ -131,30 +90,26 @@ describe("joining a log on NATS", () => {
     expect((await a.status()).index.documents).toBe(10);
   });
 
-  it("halts when the regressed log is not to be rebuilt from", async () => {
+  it("halts on a regressed log if configured to", async () => {
     const a = await started("a");
     await put(a, 0, 5, "kept");
-    await nats.stop();
-    await cp(path.join(folder, "nats"), path.join(folder, "nats-copy"), { recursive: true });
-    await nats.start();
+    await scene.copyLog();
     await put(a, 5, 10, "lost");
     await a.close();
-    await rollBack(path.join(folder, "nats-copy"));
+    await scene.rollBackLog();
     expect(await failureOf(await start("a", { ...DEFAULT, regressed: "halt" }))).toBe("LOG_REGRESSED");
-    expect(await readdir(path.join(folder, "a-index"))).not.toContain("quarantine");
+    expect(await readdir(path.join(scene.folder, "a-index"))).not.toContain("quarantine");
   });
 
-  it("halts on an empty server when a checkpoint says that there was more, and makes no log there", async () => {
+  it("halts on an empty server when a checkpoint proves that there was a log, and creates none", async () => {
     const a = await started("a");
     await put(a, 0, 5, "x");
     await a.checkpoint().done;
     await a.close();
-    await nats.stop();
-    await rm(path.join(folder, "nats"), { recursive: true });
-    await nats.start();
+    await scene.loseLog();
     const b = await start("b");
     expect(await failureOf(b)).toBe("LOG_DIFFERENT");
-    const client = await connect({ servers: nats.url });
+    const client = await connect({ servers: scene.nats.url });
     try {
       expect(await (await client.jetstreamManager()).streams.names().next()).toEqual([]);
     } finally {
@@ -167,13 +122,11 @@ describe("joining a log on NATS", () => {
     expect((await c.status()).index).toMatchObject({ documents: 1, txId: 2 });
   });
 
-  it("says that the log is gone though the store that would name a checkpoint of it cannot be reached", async () => {
+  it("reports a lost log also when no store can be asked for a checkpoint of it", async () => {
     const a = await started("a");
     await put(a, 0, 5, "x");
     await a.close();
-    await nats.stop();
-    await rm(path.join(folder, "nats"), { recursive: true });
-    await nats.start();
+    await scene.loseLog();
     const unreachable = s3Store({
       bucket: "checkpoints",
       endpoint: `http://127.0.0.1:${await freePort()}`,
@@ -181,9 +134,7 @@ describe("joining a log on NATS", () => {
       credentials: { accessKeyId: "key", secretAccessKey: "secret" },
       maxAttempts: 1,
     });
-    const system = quietSystem({ folder, nodeId: "a", openTxLog, checkpointer: { store: unreachable } });
-    const again = await runNode({ ...system, onLogMismatch: DEFAULT });
-    nodes.push(again);
+    const again = await scene.start("a", { store: unreachable });
     expect(await failureOf(again)).toBe("LOG_DIFFERENT");
     const { failure } = await again.status();
     expect(failure?.message).toContain("the local index holds transactions up to 6");
@@ -191,13 +142,13 @@ describe("joining a log on NATS", () => {
     expect(failure?.hint).toContain("cairn log status names the checkpoint");
   });
 
-  it("joins a trimmed log from a checkpoint, and says what is missing where there is none", async () => {
+  it("joins a trimmed log from a checkpoint, and says what is missing without one", async () => {
     const a = await started("a");
     await put(a, 0, 10, "x");
     await a.checkpoint().done;
     await put(a, 10, 12, "y");
     const digest = await a.digest();
-    const client = await connect({ servers: nats.url });
+    const client = await connect({ servers: scene.nats.url });
     // Up to the checkpoint's last message, which stays.
     await (await client.jetstreamManager()).streams.purge("cairn", { seq: 11 });
     await client.close();
@@ -205,14 +156,14 @@ describe("joining a log on NATS", () => {
     expect(await b.digest()).toEqual(digest);
     expect((await b.status()).log).toMatchObject({ firstTxId: 11, lastTxId: 13 });
 
-    await rm(path.join(folder, "checkpoints"), { recursive: true });
+    await rm(path.join(scene.folder, "checkpoints"), { recursive: true });
     const c = await start("c");
     expect(await failureOf(c)).toBe("LOG_TRIMMED");
     const { failure } = await c.status();
     expect(failure?.message).toContain("before message 11");
     expect(failure?.hint).toContain("A ready node of this log can save one: cairn checkpoint create.");
     // Followed word by word, in a store that somebody has mounted again.
-    await mkdir(path.join(folder, "checkpoints"));
+    await mkdir(path.join(scene.folder, "checkpoints"));
     await put(a, 12, 13, "z");
     await a.checkpoint().done;
     await vi.waitFor(() => expect(c.phase).toBe("ready"), { timeout: 30_000, interval: 50 });
@@ -220,8 +171,8 @@ describe("joining a log on NATS", () => {
     expect((await c.status()).failure).toBeNull();
   });
 
-  it("halts on a stream that is not a log of Cairn, and leaves it as it is", async () => {
-    const client = await connect({ servers: nats.url });
+  it("halts on a stream that is not a log of Cairn, and does not change it", async () => {
+    const client = await connect({ servers: scene.nats.url });
     const manager = await client.jetstreamManager();
     await manager.streams.add({ name: "cairn", subjects: ["cairn.tx"] });
     await client.jetstream().publish("cairn.tx", "hello");

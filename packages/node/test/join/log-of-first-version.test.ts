@@ -41,7 +41,7 @@ function ofFirstVersion(body: string): Buffer {
   return Buffer.from(`cairn/1 ${crc32(body).toString(16).padStart(8, "0")}\n${body}`);
 }
 
-it("a log of version 0.1.0 that lost its beginning is still told to be one", async () => {
+it("recognizes a log of version 0.1.0 that lost its beginning", async () => {
   const folder = path.join(dir, "trimmed-log-of-0.1.0");
   const log = await openEmbeddedTxLog({ path: folder });
   await log.create((id) => ofFirstVersion(JSON.stringify({ birth: { log: id, offset: 0 } })));
@@ -56,7 +56,7 @@ it("a log of version 0.1.0 that lost its beginning is still told to be one", asy
   expect(failure?.message).toContain("0.1.0");
 });
 
-it("a log of version 0.1.0 is refused, and what the hint says takes its documents over", async () => {
+it("refuses a log of version 0.1.0, and its documents can be taken over as the hint says", async () => {
   const folder = path.join(dir, "log-of-0.1.0");
   const log = await openEmbeddedTxLog({ path: folder });
   await log.create((id) => ofFirstVersion(JSON.stringify({ birth: { log: id, offset: 0 } })));

@@ -110,7 +110,7 @@ async function regressed(beforeLoss?: (node: CairnNode) => Promise<void>): Promi
 }
 
 describe("cairn log orphans", () => {
-  it("prints what a log's server lost, so that loading it brings it back, once", async () => {
+  it("prints what a log's server lost, so that loading it restores each transaction once", async () => {
     const a = await regressed();
     const { join } = await a.status();
     expect(join).toMatchObject({ orphans: 4, movedAside: [{ code: "LOG_REGRESSED" }] });
@@ -135,7 +135,7 @@ describe("cairn log orphans", () => {
     expect((await (await started("a")).status()).join.orphans).toBe(4);
   });
 
-  it("prints the same once the log was trimmed past what it lost", async () => {
+  it("prints the same after the log was trimmed beyond what it lost", async () => {
     const a = await regressed();
     const before = await orphans("a");
     for (let n = 0; n < 4; n += 1) await put(a, `later-${n}`, n);
@@ -148,7 +148,7 @@ describe("cairn log orphans", () => {
     }
   });
 
-  it("does not claim to know what a trimmed log cannot tell", async () => {
+  it("does not guess what a trimmed log can no longer show", async () => {
     const a = await started("a");
     for (let n = 2; n <= 5; n += 1) await put(a, `k${n}`, n);
     await a.close();
@@ -164,7 +164,7 @@ describe("cairn log orphans", () => {
     );
   });
 
-  it("prints what came after the checkpoint that a lost log was recovered from", async () => {
+  it("prints what followed the checkpoint from which a lost log was recovered", async () => {
     const a = await started("a");
     for (let n = 2; n <= 5; n += 1) await put(a, `k${n}`, n);
     const saved = await a.checkpoint().done;
@@ -182,7 +182,7 @@ describe("cairn log orphans", () => {
     expect((await again.status()).index.txId).toBe(5 + 1 + 3);
   });
 
-  it("says that there are none, and which index cannot be read", async () => {
+  it("reports that there are none, and which index cannot be read", async () => {
     const a = await started("a");
     await put(a, "x", 1);
     const none = await orphans("a");
@@ -198,8 +198,8 @@ describe("cairn log orphans", () => {
   });
 });
 
-describe("a checkpoint of what the log lost", () => {
-  it("stops nobody and stays, also once the log was trimmed past it", async () => {
+describe("a checkpoint with transactions that the log lost", () => {
+  it("stops no node and is kept, also after the log was trimmed beyond it", async () => {
     let lost = "";
     const a = await regressed(async (node) => {
       lost = await saveCheckpoint(node);

@@ -64,8 +64,8 @@ const put = (name: string, document: number): Transaction => ({
   ops: [["put", "pods", `default/${name}`, document]],
 });
 
-describe("transactions that only an index knows", () => {
-  it("are exactly the committed ones behind the point where its history and the log's part", async () => {
+describe("orphans", () => {
+  it("are exactly the committed transactions after the point where index and log diverge", async () => {
     const some = fc.array(transaction, { maxLength: 12 });
     await fc.assert(
       fc.asyncProperty(some, some, some, async (before, lost, instead) => {
@@ -87,7 +87,7 @@ describe("transactions that only an index knows", () => {
     );
   });
 
-  it("are as they were submitted, with an id to be applied once", async () => {
+  it("are printed as they were submitted, with an id so that they are applied once", async () => {
     const lost = [
       {
         ops: [
@@ -112,7 +112,7 @@ describe("transactions that only an index knows", () => {
     expect(again).toEqual(found);
   });
 
-  it("have their events, and the policies that were set last", async () => {
+  it("include their events, and the policies that were set last", async () => {
     const lost: Transaction[] = [
       {
         ops: [
@@ -140,7 +140,7 @@ describe("transactions that only an index knows", () => {
     ]);
   });
 
-  it("lack what was evicted and what refers to lost revisions, and say so", async () => {
+  it("omit and report what was evicted and what refers to lost revisions", async () => {
     const lost: Transaction[] = [
       put("a", 1),
       put("secret", 1),
@@ -164,7 +164,7 @@ describe("transactions that only an index knows", () => {
     });
   });
 
-  it("are found though the log has the same operations in their place, written later with other documents", async () => {
+  it("are found even if the log has the same operations in their place, with other documents", async () => {
     const found = await orphansOf(
       messagesOf([put("a", 1)]),
       messagesOf([put("a", 2), put("b", 2)], 3),
@@ -173,7 +173,7 @@ describe("transactions that only an index knows", () => {
     expect(found.map(({ txId }) => txId)).toEqual([3, 4]);
   });
 
-  it("are none where the log was only trimmed", async () => {
+  it("do not exist if the log was only trimmed", async () => {
     const before = messagesOf([put("a", 1), put("b", 2), put("c", 3)]);
     expect(await orphansOf(before, [], messagesOf([put("d", 4), put("e", 5)], 5), { first: 6 })).toEqual([]);
   });

@@ -28,7 +28,7 @@ async function trimTo(scene: TrimScene, first: number): Promise<void> {
   await log.close();
 }
 
-it("an index and checkpoints of another version are passed over and kept; the node builds its own from the log", async () => {
+it("skips and keeps an index and checkpoints of another version, and builds its own from the log", async () => {
   const scene = await trimScene("embedded");
   const node = await scene.start("first");
   await node.ready;
@@ -52,7 +52,7 @@ it("an index and checkpoints of another version are passed over and kept; the no
   expect(await codeOf(path.join(join.movedAside[0]?.path ?? "", "live"))).toBe("INDEX_VERSION");
 });
 
-it("takes the newest checkpoint of its own version, though newer ones of another lie beside it", async () => {
+it("restores the newest checkpoint of its own version despite newer ones of another version", async () => {
   const scene = await trimScene("embedded");
   const [, newer] = await twoCheckpoints(scene);
   const theirs = await saveAltered(scene, "first", LATER);
@@ -65,7 +65,7 @@ it("takes the newest checkpoint of its own version, though newer ones of another
   });
 });
 
-it("says what is missing, where it was last and where its own index is, when the log was trimmed and only the other version has it", async () => {
+it("says what is missing, where it was last and where its index is, if only another version has what was trimmed", async () => {
   const scene = await trimScene("embedded");
   const node = await scene.start("first");
   await node.ready;
@@ -93,7 +93,7 @@ it("says what is missing, where it was last and where its own index is, when the
   expect(JSON.parse(await readFile(note, "utf8"))).toMatchObject({ holdsLost: true });
 });
 
-it("stays in its place, and no log is begun, where there is no log but an index of another version", async () => {
+it("leaves an index of another version in its place, and creates no log, if there is no log", async () => {
   const scene = await trimScene("embedded");
   const node = await scene.start("first");
   await node.ready;

@@ -142,7 +142,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     if (kind === "NATS") nats = await startNatsServer({ storeDir: path.join(folder, "nats") });
   });
 
-  it("goes on from exactly that checkpoint on every node, with tx-ids, history and digest", async () => {
+  it("continues from exactly that checkpoint on every node, with tx-ids, history and digest", async () => {
     const { names, kept } = await lostLog();
     const [, chosen = ""] = names;
     const begun = await log("recover", "--from", chosen, "--json");
@@ -188,7 +188,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     }
   });
 
-  it("takes the place of an index beyond the checkpoint, which is moved aside, or halts over it where it must", async () => {
+  it("moves aside an index that is beyond the checkpoint, or halts if configured to", async () => {
     const { names } = await lostLog();
     expect((await log("recover", "--from", names[1] ?? "")).code).toBe(0);
     const failure = await failureOf(await start("old", "halt"));
@@ -205,7 +205,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     expect((await rebuilt.digest()).txId).toBe(8);
   });
 
-  it("is what all hints lead to, also once an empty one was begun in its place", async () => {
+  it("is what all hints lead to, also after an empty log was created in its place", async () => {
     const names = [await lostWhileRunning()];
     const [a] = nodes;
     if (a === undefined) throw new Error("no node");
@@ -232,7 +232,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     }
   });
 
-  it("takes the place of an empty log that a node follows, once that is stopped, but of none that was written to", async () => {
+  it("replaces an empty log that a node followed, once the node is stopped, but none that was written to", async () => {
     const name = await lostWhileRunning();
     await closeAll();
     expect((await log("create", "--empty")).code).toBe(0);
@@ -255,7 +255,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     });
   });
 
-  it("is not begun where there is a log, nor from what is no whole checkpoint", async () => {
+  it("is not created where there is a log, nor from an incomplete checkpoint", async () => {
     const node = await started("a");
     await put(node, "x", 1);
     const name = await checkpoint(node);
@@ -276,7 +276,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     );
   });
 
-  it("is not joined without that checkpoint, rather than begun with nothing", async () => {
+  it("is not joined with an empty index when that checkpoint is missing", async () => {
     const node = await started("a");
     await put(node, "x", 1);
     await checkpoint(node);
@@ -288,7 +288,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     expect(failure).toMatchObject({ code: "LOG_TRIMMED", message: expect.stringContaining("transaction 2") });
   });
 
-  it("saves checkpoints of its own at once, can be trimmed, and recovered again", async () => {
+  it("saves its own checkpoints at once, and can be trimmed and recovered again", async () => {
     const { names } = await lostLog();
     expect((await log("recover", "--from", names[0] ?? "")).code).toBe(0);
     const a = await started("a");

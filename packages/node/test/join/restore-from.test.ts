@@ -58,7 +58,7 @@ async function damage(store: string, name: string): Promise<void> {
   await writeFile(archive, bytes);
 }
 
-it("a node joins from a mirror and only reads it; what it saves goes to its own store", async () => {
+it("joins from a mirror, which it only reads, and saves to its own store", async () => {
   const [, newer = ""] = await mirrored();
   const calls: StoreCall[] = [];
   const mirror = faultyStore(at("mirror"), { before: async (call) => void calls.push(call) });
@@ -72,7 +72,7 @@ it("a node joins from a mirror and only reads it; what it saves goes to its own 
   expect([...new Set(calls.map(({ method }) => method))].toSorted()).toEqual(["list", "open", "read"]);
 });
 
-it("in the store that it saves to, also when restore-from names it once more, a node reserves what it restores", async () => {
+it("reserves what it restores in the store that it saves to, also if restore-from names that again", async () => {
   await mirrored();
   const created: string[] = [];
   const before = async ({ method, name }: StoreCall): Promise<void> =>
@@ -82,7 +82,7 @@ it("in the store that it saves to, also when restore-from names it once more, a 
   expect(created).toEqual([expect.stringMatching(/^reservations\//)]);
 });
 
-it("a mirror that only bears the address of the store that it saves to is read, and what is damaged there is not damaged here", async () => {
+it("reads a mirror with the same address as its own store, and does not take damage there for damage in its own", async () => {
   const [older = "", newer = ""] = await mirrored(0);
   await damage("mirror", newer);
   const calls: StoreCall[] = [];
@@ -98,7 +98,7 @@ it("a mirror that only bears the address of the store that it saves to is read, 
   expect(calls.map(({ method }) => method)).not.toContain("create");
 });
 
-it("a checkpoint that is damaged in one store is taken from the next that has it", async () => {
+it("restores a checkpoint that is damaged in one store from the next store", async () => {
   const [, newer = ""] = await mirrored();
   await damage("primary", newer);
   const node = await start("second", at("primary"), [at("primary"), at("mirror")]);
@@ -109,7 +109,7 @@ it("a checkpoint that is damaged in one store is taken from the next that has it
   });
 });
 
-it("where one store cannot be reached the node joins from another, and says so", async () => {
+it("joins from another store if one is unreachable, and reports it", async () => {
   const [, newer = ""] = await mirrored();
   const away = faultyStore(at("primary"), { fail: unreachable });
   const node = await start("second", at("own"), [away, at("mirror")]);
@@ -147,7 +147,7 @@ it.each([
 });
 
 it.each(["a log that is not there yet", "a log that others wrote"])(
-  "a store that takes requests and never answers is what a node on %s says it waits for, and does not keep it from stopping",
+  "a node on %s reports that it waits for a store which never answers, and can be stopped meanwhile",
   async (which) => {
     if (which === "a log that others wrote") await mirrored();
     const taken = new Set<Socket>();

@@ -4,7 +4,7 @@ import path from "node:path";
 import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type CairnNode, runNode } from "../../src/node/node.ts";
-import type { System } from "../../src/system/system.ts";
+import type { System } from "../../src/api/system.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
@@ -76,8 +76,8 @@ function passingOn<T extends object>(whole: T, replaced: Partial<T>): T {
   });
 }
 
-describe("a log that is purged in front of a node that runs and is slow", () => {
-  it("has it restore a newer checkpoint; until then it is not ready, and what it has is read by who asks for it", async () => {
+describe("a slow node whose log is purged ahead of it", () => {
+  it("restores a newer checkpoint, is not ready until then, and serves stale reads meanwhile", async () => {
     const a = await started("a");
     const gates = { reading: new Gate(), restoring: new Gate() };
     const { txId: first } = await a.submit({ ops: [["put", "things", "default/k0", "early"]] });

@@ -13,7 +13,7 @@ async function write(node: CairnNode, value: number): Promise<void> {
   await node.await(txId);
 }
 
-it("a node that is started without its store's volume saves nothing into the mount point, and does not join as if there were no checkpoint", async () => {
+it("saves nothing into the mount point of an unmounted store, and does not join as if there were no checkpoint", async () => {
   await access(VOLUME);
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-unmounted-"));
   const volume = await mkdtemp(path.join(VOLUME, "cairn-unmounted-"));

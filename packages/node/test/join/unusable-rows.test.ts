@@ -3,7 +3,7 @@ import { levelProvider } from "@cairn/kv";
 import { expect, it } from "vitest";
 import { put, trimScene } from "../upkeep/trim-scene.ts";
 
-it("an index without what its chains go on from is moved aside and built anew, in one life of the process", async () => {
+it("moves aside and rebuilds an index without the base of its chains, without a restart", async () => {
   const scene = await trimScene("embedded");
   const node = await scene.start("first");
   await node.ready;

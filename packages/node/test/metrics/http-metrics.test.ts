@@ -38,7 +38,7 @@ function plainMetrics(registry: Registry): (request: AnsweredRequest) => void {
   };
 }
 
-it("requests are counted as if each were told at once, whenever somebody asks", async () => {
+it("counts every request, whenever it is scraped", async () => {
   // Runs of one kind are longer than what is told at once.
   const runs = fc.array(fc.tuple(answered, fc.integer({ min: 1, max: 200 }), fc.boolean()), { maxLength: 8 });
   await fc.assert(

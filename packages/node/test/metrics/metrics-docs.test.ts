@@ -3,8 +3,7 @@ import { fileURLToPath } from "node:url";
 import { ERROR_CODES } from "@cairn/kv";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { NodeMetrics } from "../../src/metrics/node-metrics.ts";
-import { processMetrics } from "../../src/metrics/process-metrics.ts";
+import { NodeMetrics, processMetrics } from "../../src/metrics/node-metrics.ts";
 import { parseSamples } from "./samples.ts";
 
 /** What a metric is, in the code or in the documentation. */
@@ -151,7 +150,7 @@ describe("docs/metrics.md", () => {
 });
 
 describe("docs/grafana/alerts.yml", () => {
-  it("names only metrics, labels and values that there are", async () => {
+  it("uses only existing metrics, labels and values", async () => {
     const expressions = Array.from(
       (await read("grafana/alerts.yml")).matchAll(/^ {8}expr: (.+)$/gm),
       ([, expression = ""]) => expression,
@@ -163,7 +162,7 @@ describe("docs/grafana/alerts.yml", () => {
 });
 
 describe("docs/grafana/dashboard.json", () => {
-  it("names only metrics, labels and values that there are", async () => {
+  it("uses only existing metrics, labels and values", async () => {
     const { panels, templating } = await dashboard();
     const asked = panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
     const queries = templating.list.flatMap(({ definition }) => definition ?? []);
@@ -173,7 +172,7 @@ describe("docs/grafana/dashboard.json", () => {
     }
   });
 
-  it("has panels with ids of their own, side by side within the grid, that all ask for something", async () => {
+  it("has panels with unique ids, side by side within the grid, that all have a query", async () => {
     const { panels } = await dashboard();
     expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
     const taken = new Set<string>();
@@ -190,7 +189,7 @@ describe("docs/grafana/dashboard.json", () => {
     }
   });
 
-  it("uses only variables that it has", async () => {
+  it("uses only variables that it defines", async () => {
     const { panels, templating } = await dashboard();
     const known = [...templating.list.map(({ name }) => name), "__rate_interval"];
     const used = JSON.stringify(panels).matchAll(/\$\{?(\w+)/g);

@@ -14,7 +14,7 @@ import { parseSamples, valueOf } from "./samples.ts";
 
 const HTTP = { host: "127.0.0.1", port: 0, maxBody: 1_048_576 };
 
-it("tells over HTTP what a node applied, saved, swept and verified, and where it is", async () => {
+it("reports over HTTP what a node applied, saved, swept and verified, and its position", async () => {
   const scene = await observedScene();
   const checkpointing = { retentionPolicy: { retainAtLeast: 1 }, verifyEvery: 86_400_000 };
   const node = await scene.start("a", { http: HTTP, checkpointing });
@@ -73,7 +73,7 @@ it("tells over HTTP what a node applied, saved, swept and verified, and where it
   expect(is("process_resident_memory_bytes")).toBeGreaterThan(1_000_000);
 });
 
-it("has no more series however many keys, buckets, addresses and methods are asked for", async () => {
+it("has no more series, however many keys, buckets, addresses and methods are requested", async () => {
   const scene = await observedScene();
   const node = await scene.start("a", { http: HTTP });
   await node.ready;
@@ -95,7 +95,7 @@ it("has no more series however many keys, buckets, addresses and methods are ask
   expect(requests.length).toBeLessThanOrEqual(4);
 });
 
-it("answers while the node waits for its log, with what is known without it", async () => {
+it("answers while the node waits for its log, with what is known meanwhile", async () => {
   const scene = await observedScene();
   const refused = new CairnError("LOG_UNREACHABLE", "Nobody answers.");
   const node = await scene.start("a", { openTxLog: () => Promise.reject(refused) });
@@ -111,7 +111,7 @@ it("answers while the node waits for its log, with what is known without it", as
   expect(valueOf(text, "cairn_node_interruptions_total", { code: "LOG_UNREACHABLE" })).toBeGreaterThan(0);
 });
 
-it("counts a log that is not the index's own, and names it while the node has failed", async () => {
+it("counts mismatches of the log, and reports one while the node has failed", async () => {
   const scene = await observedScene();
   const first = await scene.start("a");
   await first.ready;
@@ -127,7 +127,7 @@ it("counts a log that is not the index's own, and names it while the node has fa
   expect(valueOf(text, "cairn_log_mismatches_total", { code: "LOG_GAP" })).toBe(0);
 });
 
-it("counts failed rounds by their code, and says that the store is out of reach until it is not", async () => {
+it("counts failed rounds by code, and reports the store as unreachable while it is", async () => {
   const scene = await observedScene();
   let isAway = true;
   const store = faultyStore(scene.store, {
@@ -149,7 +149,7 @@ it("counts failed rounds by their code, and says that the store is out of reach 
   expect(valueOf(await node.metrics(), "cairn_store_reachable")).toBe(1);
 });
 
-it("counts a round that met another node's lease, and a checkpoint that joining passed over", async () => {
+it("counts a round that met another node's lease, and a checkpoint that joining skipped", async () => {
   const scene = await observedScene();
   const node = await scene.start("a");
   await node.ready;
@@ -177,7 +177,7 @@ it("counts a round that met another node's lease, and a checkpoint that joining 
   expect(valueOf(joined, "cairn_restore_skipped_total")).toBe(1);
 });
 
-it("counts each reading of the log that was interrupted", async () => {
+it("counts each interrupted reading of the log", async () => {
   const scene = await observedScene();
   let log: TxLog | undefined;
   let readings = 0;
@@ -205,7 +205,7 @@ it("counts each reading of the log that was interrupted", async () => {
   });
 });
 
-it("keeps the figures of two nodes in one process apart", async () => {
+it("separates the metrics of two nodes in one process", async () => {
   const [one, other] = [await observedScene(), await observedScene()];
   const [a, b] = [await one.start("a"), await other.start("b")];
   await Promise.all([a.ready, b.ready]);
@@ -215,7 +215,7 @@ it("keeps the figures of two nodes in one process apart", async () => {
   expect(parseSamples(await b.metrics()).some(({ labels }) => labels["node"] === "a")).toBe(false);
 });
 
-it("has no figures of a checkpointer where none is configured", async () => {
+it("has no metrics of a checkpointer if none is configured", async () => {
   const scene = await observedScene();
   const node = await runNode({
     nodeId: "a",
@@ -238,7 +238,7 @@ it("has no figures of a checkpointer where none is configured", async () => {
   }
 });
 
-it("goes on without a status that does not come or fails, and without a disk that is not there, and counts it", async () => {
+it("continues without a source that fails or is late, and counts it", async () => {
   const errors: [string, unknown][] = [];
   const metrics = new NodeMetrics({ nodeId: "a", dbDir: "/nowhere/at/all" }, (...told) => errors.push(told));
   const never = { phase: "restoring", status: () => new Promise<never>(() => {}) } as const;
@@ -253,7 +253,7 @@ it("goes on without a status that does not come or fails, and without a disk tha
   expect(errors.map(([source]) => source)).toEqual(expect.arrayContaining(["status", "disk"]));
 });
 
-it("asks the node once for scrapes that come at one time, and anew for the next", async () => {
+it("asks the node once for concurrent scrapes, and again for the next", async () => {
   const scene = await observedScene();
   const node = await scene.start("a");
   await node.ready;

@@ -1,13 +1,13 @@
 import { CairnError, type ErrorCode } from "@cairn/kv";
 import { Registry } from "prom-client";
 import { expect, it } from "vitest";
-import { NodeEvents } from "../../src/observe/node-events.ts";
+import { EventDispatcher } from "../../src/observe/event-dispatcher.ts";
 import { workMetrics } from "../../src/metrics/work-metrics.ts";
 import { valueOf } from "./samples.ts";
 
 function measured() {
   const registry = new Registry();
-  const events = new NodeEvents((error) => {
+  const events = new EventDispatcher((error) => {
     throw error;
   });
   events.listen(workMetrics(registry));
@@ -27,7 +27,7 @@ it("shows what runs while it runs", async () => {
   expect(await value("cairn_work_running", { work: "verification" })).toBe(0);
 });
 
-it("takes a work that ended because the node stopped for none that failed by itself", async () => {
+it("does not count a work aborted by a stop as a failure", async () => {
   const { value, fail } = measured();
   fail("verification", "NOT_READY");
   expect(await value("cairn_work_last_failure_timestamp_seconds", { work: "verification" })).toBe(0);
@@ -38,7 +38,7 @@ it("takes a work that ended because the node stopped for none that failed by its
   );
 });
 
-it("counts an upload that lost its lease apart from rounds that met another's", async () => {
+it("distinguishes an upload that lost its lease from rounds that met another's", async () => {
   const { events, value, fail } = measured();
   fail("checkpoint", "CONFLICT");
   events.begin("checkpoint").ended({ outcome: "leased", because: "Another node is uploading." });
@@ -47,7 +47,7 @@ it("counts an upload that lost its lease apart from rounds that met another's", 
   expect(await value("cairn_checkpoint_lease_contention_total", { outcome: "held" })).toBe(2);
 });
 
-it("does not know of the store before the first work on it, and not from restores that went well elsewhere", async () => {
+it("knows nothing about the store before the first work on it, nor from restores elsewhere", async () => {
   const { events, value, fail } = measured();
   expect(await value("cairn_store_reachable")).toBeUndefined();
   events.begin("restore").ended({ outcome: "none", skipped: [] });
@@ -62,7 +62,7 @@ it("does not know of the store before the first work on it, and not from restore
   expect(await value("cairn_store_reachable")).toBe(0);
 });
 
-it("counts the messages that were trimmed, what was removed by its reason, and what could not be", async () => {
+it("counts trimmed messages, removals by reason, and failed removals", async () => {
   const { events, value } = measured();
   events.begin("trim").ended({ outcome: "trimmed", first: 10, upTo: 25, because: "Old." });
   events.begin("trim").ended({ outcome: "kept", first: 25, upTo: 25, because: "Young." });

@@ -178,7 +178,7 @@ type Read = () => readonly Promise<unknown>[];
 const all = (read: (name: string) => Promise<unknown>) => () => names.map((name) => read(name));
 const alone = (read: () => Promise<unknown>) => () => [read()];
 
-describe("a running node in whose tables a byte of each of 20 documents is changed", () => {
+describe("a running node with a changed byte in the table rows of 20 documents", () => {
   it.each([
     ["GET", current, all((name) => node.get(key(name)))],
     ["GET over HTTP", current, all(getOverHttp)],
@@ -206,7 +206,7 @@ describe("a running node in whose tables a byte of each of 20 documents is chang
     ["the digest", current, alone(() => node.digest())],
     ["the digest, of what was superseded", superseded, alone(() => node.digest())],
   ] satisfies [string, (n: number) => string, Read, Read?][])(
-    "answers %s rightly or with an error, and builds its index anew",
+    "answers %s correctly or with an error, and rebuilds its index",
     async (_, textOf, read, readBefore = read) => {
       const expected = await Promise.all(readBefore());
       await damage(names.slice(0, DAMAGED).map((__, n) => textOf(n)));

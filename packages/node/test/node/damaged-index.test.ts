@@ -56,8 +56,8 @@ async function damage(): Promise<void> {
   await writeFile(path.join(live, name), bytes);
 }
 
-describe("a node whose index was damaged on the disk", () => {
-  it("builds an index anew at its start whose chains are not whole", async () => {
+describe("a node whose index is damaged on disk", () => {
+  it("rebuilds an index with damaged chains at its start", async () => {
     const digest = await written();
     const kv = await levelProvider().open(path.join(folder, "node-1-index", "live"));
     await kv.batch([{ type: "del", key: entriesRowKey(1) }]);
@@ -68,7 +68,7 @@ describe("a node whose index was damaged on the disk", () => {
     expect((await node.digest()).digest).toBe(digest);
   });
 
-  it("serves nothing of it once it noticed, and builds it anew from the log by itself", async () => {
+  it("serves nothing from it once the damage is noticed, and rebuilds it from the log", async () => {
     const digest = await written();
     await damage();
     const node = await start();
@@ -80,7 +80,7 @@ describe("a node whose index was damaged on the disk", () => {
     expect((await node.status()).join.movedAside).toMatchObject([{ code: "INDEX_CORRUPT" }]);
   });
 
-  it("saves no checkpoint of it", async () => {
+  it("does not save it as a checkpoint", async () => {
     const digest = await written();
     const node = await start();
     await node.ready;
@@ -92,7 +92,7 @@ describe("a node whose index was damaged on the disk", () => {
 });
 
 describe("a checkpoint whose index proves damaged each time it is restored", () => {
-  it("is passed over at last, instead of being restored for ever", async () => {
+  it("is skipped in the end, instead of being restored forever", async () => {
     const first = await start();
     await first.ready;
     for (const name of ["a", "b"]) {

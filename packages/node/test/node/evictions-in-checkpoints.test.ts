@@ -14,7 +14,7 @@ const logBounds = () => Promise.resolve({ first: 1, last: 9 });
 
 const KEYS = ["a", "b", "team/c"];
 
-it("an eviction names exactly those checkpoints from which what it removed can still be read", async () => {
+it("lists for an eviction exactly those checkpoints from which the content can still be read", async () => {
   const scene = await observedScene();
   const node = await scene.start("n", { checkpointing: { retentionPolicy: { retainAtLeast: 100 } } });
   await node.ready;
@@ -86,7 +86,7 @@ it.each<[what: string, log: Partial<TxLog> | undefined]>([
   ],
   ["without a log", undefined],
 ])(
-  "a checkpoint %s is named though the index wrote it later: there it may have been written earlier",
+  "lists a checkpoint %s from before the content was written, because it may have been written earlier there",
   async (_, log) => {
     const scene = await observedScene();
     const folder = path.join(scene.folder, "lost");

@@ -4,9 +4,8 @@ import { s3Store } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { pino } from "pino";
 import { expect, it, vi } from "vitest";
-import { reactionTo, sayReaction } from "../../src/node/failure-policy.ts";
-import { retryPauseMs } from "../../src/concurrency/retry-pause.ts";
-import { tellFailure } from "../../src/observe/tell-failure.ts";
+import { reactionTo, describeReaction } from "../../src/node/failure-policy.ts";
+import { logFailure } from "../../src/observe/failures.ts";
 import { observedScene } from "../observe/observed-node.ts";
 
 type Line = Record<string, unknown>;
@@ -25,7 +24,7 @@ async function deadEndpoint(): Promise<string> {
   return `http://127.0.0.1:${port}`;
 }
 
-it("each try of a joining node to reach its store is one line of its log, without a stack; the stacks are there at debug", async () => {
+it("logs each failed try to reach the store as one line, with the stack at debug", async () => {
   const scene = await observedScene();
   const lines: Line[] = [];
   const endpoint = await deadEndpoint();
@@ -53,26 +52,21 @@ it("each try of a joining node to reach its store is one line of its log, withou
   expect(second?.["msg"]).toMatch(/ The node tries again in 0\.8 s\.$/);
   const shown = lines.filter(({ level }) => Number(level) >= 30);
   expect(JSON.stringify(shown)).not.toContain("stack");
-  const beneath = lines.find(({ msg }) => msg === "what lies beneath");
+  const beneath = lines.find(({ msg }) => msg === "caused by");
   expect(beneath).toMatchObject({ level: 20, code: "STORE_UNREACHABLE", err: { stack: expect.any(String) } });
 });
 
-it("an error that nobody knows is told with its stack", () => {
+it("logs an unexpected error with its stack", () => {
   const lines: Line[] = [];
   const cause = new Error("unheard of");
-  tellFailure(
-    logInto(lines),
-    "error",
-    new CairnError("INTERNAL", "It met an error.", { cause }),
-    "It halts.",
-  );
+  logFailure(logInto(lines), "error", new CairnError("INTERNAL", "It met an error.", { cause }), "It halts.");
   expect(lines).toMatchObject([
     { code: "INTERNAL", err: { stack: cause.stack }, msg: "It met an error. It halts." },
   ]);
 });
 
 it.each([
-  ["LOG_UNREACHABLE", "joining", 1, `The node tries again in ${retryPauseMs(1) / 1_000} s.`],
+  ["LOG_UNREACHABLE", "joining", 1, "The node tries again in 0.4 s."],
   ["STORE_DENIED", "joining", 20, "The node tries again in 15 s."],
   ["INDEX_CORRUPT", "following", 1, "The node joins again."],
   ["INDEX_CORRUPT", "joining", 2, "The node tries again in 0.8 s."],
@@ -80,19 +74,11 @@ it.each([
     "LOG_DIFFERENT",
     "joining",
     1,
-    "The node stops serving, looks at the log again and again, and joins when it is another one.",
+    "The node stops serving, keeps looking at the log, and joins when it is a different one.",
   ],
   ["LOG_GAP", "opening", 1, "The node halts."],
-  [
-    "LOG_GAP",
-    "following",
-    1,
-    "The node looks for a checkpoint again and again, and joins when there is another one.",
-  ],
+  ["LOG_GAP", "following", 1, "The node keeps looking for a checkpoint, and joins when there is a new one."],
   ["LOG_REGRESSED", "following", 1, "The node joins again."],
-] as const)(
-  "what a node does about %s while %s, %i failures on, is said as it is done",
-  (code, during, failures, said) => {
-    expect(sayReaction(reactionTo(new CairnError(code, "So."), during), failures)).toBe(said);
-  },
-);
+] as const)("describes the reaction to %s while %s after %i failures", (code, during, failures, said) => {
+  expect(describeReaction(reactionTo(new CairnError(code, "So."), during), failures)).toBe(said);
+});

@@ -116,7 +116,7 @@ async function expectRebuilt(node: CairnNode, documents: Map<string, string>): P
 const scrubs = () => events.filter(({ work }) => work === "scrub");
 
 describe("a running node that scrubs its index", () => {
-  it("finds by itself a table in which a changed byte hides a document, and builds its index anew", async () => {
+  it("finds a table in which a changed byte hides a document, and rebuilds its index", async () => {
     const node = await start(100);
     const documents = await written(node, 100);
     await vi.waitFor(() => expect(scrubs()).toContainEqual(expect.objectContaining({ outcome: "whole" })));
@@ -139,7 +139,7 @@ describe("a running node that scrubs its index", () => {
     await expectRebuilt(node, documents);
   });
 
-  it("says in its status when the last scrub ended, how long it took, and how much it compared", async () => {
+  it("reports in its status when the last scrub ended, how long it took, and how much it compared", async () => {
     const node = await start(100);
     await written(node, 100);
     await vi.waitFor(async () => expect((await node.status()).index.lastScrub?.bytes).toBeGreaterThan(7_000));
@@ -168,7 +168,7 @@ describe("a running node that scrubs its index", () => {
   });
 });
 
-describe("a node that is started over a damaged table", () => {
+describe("a node that is started with a damaged table", () => {
   // Fewer than 16 MB are compared before the index is opened, more while it is.
   it.each([
     ["of a key, of a small index", 100, undefined],
@@ -186,7 +186,7 @@ describe("a node that is started over a damaged table", () => {
     await expectRebuilt(node, documents);
   });
 
-  it("waits for its tables before it is ready, and answers nothing until then", async () => {
+  it("checks its tables before it is ready, and answers nothing until then", async () => {
     const first = await start();
     const documents = await written(first, 300_000);
     await first.close();

@@ -1,9 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { CairnClient } from "@cairn/client";
 import type { NodeApi, ReadOptions } from "../../src/api/node-api.ts";
-import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
-import type { CairnNode } from "../../src/node/node.ts";
-import { FaultyTxLog, type TxLogFaults } from "../../testing/faulty-tx-log.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { cairn } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
@@ -20,21 +17,6 @@ const firstOf = async (items: AsyncIterable<unknown>): Promise<unknown> => {
   for await (const item of items) return item;
   return undefined;
 };
-
-/** A ready node of which the test can keep what comes from the log. */
-async function withheld(): Promise<{ node: CairnNode; faults: TxLogFaults }> {
-  const logs: FaultyTxLog[] = [];
-  const openTxLog = async ({ signal }: { signal: AbortSignal }): Promise<FaultyTxLog> => {
-    const log = new FaultyTxLog(await openNatsTxLog({ servers: [scene.nats.url], signal }));
-    logs.push(log);
-    return log;
-  };
-  const http = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
-  const node = await scene.ready("b", { parts: { openTxLog, http } });
-  const [log] = logs;
-  if (log === undefined) throw new Error("no log was opened");
-  return { node, faults: log.faults };
-}
 
 const messages = async (): Promise<number> =>
   await NatsOperator.at(scene.nats.url, async (nats) => (await nats.info()).state.messages);
@@ -59,10 +41,10 @@ const READS: readonly [string, (node: NodeApi, options: ReadOptions) => Promise<
 
 describe("a linearizable read", () => {
   it.each(READS)(
-    "of %s waits for what another node acknowledged, though its own node is behind",
+    "of %s waits for what another node acknowledged, even if its own node is behind",
     async (_, read) => {
       const writer = await scene.ready("a");
-      const { node, faults } = await withheld();
+      const { node, faults } = await scene.withheld("b");
       await node.await((await writer.submit({ ops: [["put", "things", "default/k1", "old"]] })).txId);
       faults.stalled = true;
       const { txId } = await writer.submit({
@@ -88,9 +70,9 @@ describe("a linearizable read", () => {
     },
   );
 
-  it("is asked for over HTTP, by the client and on the command line", async () => {
+  it("is available over HTTP, in the client and on the command line", async () => {
     const writer = await scene.ready("a");
-    const { node, faults } = await withheld();
+    const { node, faults } = await scene.withheld("b");
     const urls = node.url ?? "";
     const client = new CairnClient({ urls, readYourWrites: false });
     faults.stalled = true;
@@ -118,7 +100,7 @@ describe("a linearizable read", () => {
     expect((await fetch(address.replace("k0", "none"))).status).toBe(404);
   });
 
-  it("takes one append for all that ask at one time", async () => {
+  it("shares one append among concurrent reads", async () => {
     const node = await scene.ready("a");
     await put(node, 0, 3, "v");
     const before = await messages();
@@ -127,7 +109,7 @@ describe("a linearizable read", () => {
     expect(await node.metrics()).toMatch(/^cairn_read_barriers_total 1$/m);
   });
 
-  it("is refused while the log cannot store anything, and the plain read is not", async () => {
+  it("is refused while the log cannot store anything, unlike a plain read", async () => {
     const node = await scene.ready("a");
     await put(node, 0, 1, "v");
     scene.nats.freeze();
@@ -152,7 +134,7 @@ describe("a linearizable read", () => {
     expect(await node.get(KEY)).toMatchObject({ json: '"v"' });
   });
 
-  it("is refused together with stale, which says the opposite", async () => {
+  it("is refused together with stale", async () => {
     const node = await scene.ready("a");
     await expect(node.get(KEY, { linearizable: true, stale: true })).rejects.toMatchObject({
       code: "REQUEST_INVALID",

@@ -32,19 +32,19 @@ async function told(bounds: () => Promise<LogBounds>): Promise<unknown> {
   return places.evictions[0]?.log;
 }
 
-it("names the transactions of the log that may still hold what was evicted, and none once they are trimmed", async () => {
+it("lists the log's transactions that may still have the evicted content, and none once they are trimmed", async () => {
   expect(await told(() => Promise.resolve({ first: 3, last: 9 }))).toEqual({ firstTxId: 103, lastTxId: 106 });
   expect(await told(() => Promise.resolve({ first: 7, last: 9 }))).toBeNull();
 });
 
-it("takes all of a log for there that cannot be reached, or does not answer within two seconds", async () => {
+it("assumes that a log which is unreachable or does not answer within two seconds still has everything", async () => {
   const all = { firstTxId: 101, lastTxId: 106 };
   expect(await told(() => Promise.reject(new CairnError("LOG_UNREACHABLE", "Away.")))).toEqual(all);
   expect(await told(() => new Promise(() => {}))).toEqual(all);
   expect((await evictionPlaces(page, state, undefined, undefined)).evictions[0]?.log).toEqual(all);
 });
 
-it("passes on any other failure of the log", async () => {
+it("throws any other error of the log", async () => {
   await expect(told(() => Promise.reject(new CairnError("LOG_GAP", "A hole.")))).rejects.toMatchObject({
     code: "LOG_GAP",
   });

@@ -3,9 +3,9 @@ import { CairnError } from "@cairn/kv";
 import { JoinReport } from "../../src/join/join-report.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
 import { nodeStatus, type StatusParts } from "../../src/node/node-status.ts";
-import { LastWorks } from "../../src/observe/last-works.ts";
+import { LastResults } from "../../src/observe/last-results.ts";
 
-it("never says that a node has failed without saying why, though it fails while the log is asked", async () => {
+it("never reports a failed node without its failure, even if it fails while the log is asked", async () => {
   let failure: CairnError | undefined;
   const log = {
     name: "cairn",
@@ -30,7 +30,7 @@ it("never says that a node has failed without saying why, though it fails while 
     index: undefined,
     report: new JoinReport(),
     services: undefined,
-    observation: { lastWorks: new LastWorks() },
+    observation: { lastResults: new LastResults() },
   };
   const ask = async () => await nodeStatus("a", parts, { stalled: null, divergence: null, logWarnings: [] });
   expect(await ask()).toMatchObject({ phase: "restoring", failure: null });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type CairnNode, runNode } from "../../src/node/node.ts";
-import type { System } from "../../src/system/system.ts";
+import type { System } from "../../src/api/system.ts";
 import { decodeListCursor, encodeListCursor } from "../../src/index/read/cursor.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
@@ -40,7 +40,7 @@ async function put(node: CairnNode, key: string, document: number): Promise<numb
 const key = (name: string) => ({ bucket: "pods", namespace: "default", name });
 
 describe("a node on the embedded log", () => {
-  it("answers what was submitted, also after a restart", async () => {
+  it("serves what was submitted, also after a restart", async () => {
     const first = await start();
     await first.ready;
     await put(first, "a", 1);
@@ -72,7 +72,7 @@ describe("a node on the embedded log", () => {
     expect(join.replayed).toBe(1);
   });
 
-  it("halts on an empty log when its index says that there was more", async () => {
+  it("halts on an empty log if its index has transactions", async () => {
     const first = await start();
     await first.ready;
     await put(first, "a", 1);
@@ -90,7 +90,7 @@ describe("a node on the embedded log", () => {
     });
   });
 
-  it("moves an index that cannot be opened aside and builds it anew", async () => {
+  it("moves an index that cannot be opened aside and rebuilds it", async () => {
     const first = await start();
     await first.ready;
     await put(first, "a", 1);
@@ -104,7 +104,7 @@ describe("a node on the embedded log", () => {
     expect(await readdir(path.join(folder, "node-1-index", "quarantine"))).toHaveLength(1);
   });
 
-  it("refuses a limit that none can be, instead of a page that looks like the last", async () => {
+  it("refuses an invalid limit, instead of returning what looks like the last page", async () => {
     const node = await start();
     await node.ready;
     for (const name of ["a", "b", "c"]) await put(node, name, 1);
@@ -119,7 +119,7 @@ describe("a node on the embedded log", () => {
     expect([documents.length, cursor === undefined]).toEqual([2, false]);
   });
 
-  it("goes on with a list only when it holds the transaction that the list began at", async () => {
+  it("continues a list only when it has the transaction at which the list began", async () => {
     const node = await start();
     await node.ready;
     for (const name of ["a", "b", "c"]) await put(node, name, 1);
@@ -138,7 +138,7 @@ describe("a node on the embedded log", () => {
     expect(page.documents.map(({ name, json }) => `${name}${json}`)).toEqual(["b2", "c1", "d1"]);
   });
 
-  it("says why it is not ready while it waits for its checkpoint store", async () => {
+  it("reports why it is not ready while it waits for its checkpoint store", async () => {
     await writeFile(path.join(folder, "checkpoints"), "a file");
     const node = await start();
     await vi.waitFor(async () =>
@@ -155,7 +155,7 @@ describe("a node on the embedded log", () => {
     expect((await node.status()).failure).toBeNull();
   });
 
-  it("builds its index anew when that was deleted under it", async () => {
+  it("rebuilds its index after it was deleted while running", async () => {
     const node = await start();
     await node.ready;
     await put(node, "a", 1);
@@ -168,7 +168,7 @@ describe("a node on the embedded log", () => {
     expect(await node.digest()).toEqual(digest);
   });
 
-  it("stays stopping when it is stopped while it joins", async () => {
+  it("stays in the phase stopping if it is stopped while it joins", async () => {
     const gate = new EventEmitter();
     const node = await start({
       openTxLog: async () => {
@@ -184,7 +184,7 @@ describe("a node on the embedded log", () => {
     expect((await node.status()).checkpoints.nextCheckAt).toBeNull();
   });
 
-  it("refuses a db-dir that a running node has", async () => {
+  it("refuses a db-dir that a running node uses", async () => {
     await (
       await start()
     ).ready;

@@ -1,7 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import type { CairnNode } from "../../src/node/node.ts";
-import { FaultyTxLog, type TxLogFaults } from "../../testing/faulty-tx-log.ts";
 import { ClusterScene } from "../cluster/cluster-scene.ts";
 
 const KEY = { bucket: "things", namespace: "default", name: "k0" };
@@ -12,30 +10,15 @@ beforeEach(async () => {
 });
 afterEach(() => scene.close());
 
-/** A ready node over HTTP, of which the test can keep what comes from the log. */
-async function withheld(): Promise<{ node: CairnNode; faults: TxLogFaults }> {
-  const logs: FaultyTxLog[] = [];
-  const openTxLog = async ({ signal }: { signal: AbortSignal }): Promise<FaultyTxLog> => {
-    const log = new FaultyTxLog(await openNatsTxLog({ servers: [scene.nats.url], signal }));
-    logs.push(log);
-    return log;
-  };
-  const http = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
-  const node = await scene.ready("b", { parts: { openTxLog, http } });
-  const [log] = logs;
-  if (log === undefined) throw new Error("no log was opened");
-  return { node, faults: log.faults };
-}
-
 /** Writes the document; answers its revision, once `node` has it. */
 async function write(node: CairnNode, value: unknown): Promise<number> {
   const { txId } = await node.submit({ ops: [["put", "things", "default/k0", value as string]] });
   return txId;
 }
 
-describe("a read as of a transaction that the node has not got", () => {
-  it("is refused at once where the log does not have it either, with where that ends", async () => {
-    const { node } = await withheld();
+describe("a read as of a transaction that the node does not have", () => {
+  it("is refused at once with the end of the log, if the log does not have it either", async () => {
+    const { node } = await scene.withheld("b");
     const last = await write(node, "x");
     await node.await(last);
     const refused = {
@@ -55,8 +38,8 @@ describe("a read as of a transaction that the node has not got", () => {
     });
   });
 
-  it("waits for what its hint says to name, and has it when it comes", async () => {
-    const { node } = await withheld();
+  it("waits with the parameters of the hint, and is answered when the transaction comes", async () => {
+    const { node } = await scene.withheld("b");
     const last = await write(node, "x");
     await node.await(last);
     const hint = await node.get(KEY, { asOf: { txId: last + 1 } }).then(
@@ -76,9 +59,9 @@ describe("a read as of a transaction that the node has not got", () => {
     expect(await (await waiting).json()).toBe("y");
   });
 
-  it("is answered once the node has come to it, where the log has it", async () => {
+  it("is answered once the node has caught up, if the log has it", async () => {
     const writer = await scene.ready("a");
-    const { node, faults } = await withheld();
+    const { node, faults } = await scene.withheld("b");
     const first = await write(writer, "x");
     await node.await(first);
     faults.stalled = true;
@@ -94,8 +77,8 @@ describe("a read as of a transaction that the node has not got", () => {
     expect(await waiting).toMatchObject({ revision: next });
   });
 
-  it("waits as long as it may where the log does not say where it ends", async () => {
-    const { node } = await withheld();
+  it("waits until its timeout if the log does not report its end", async () => {
+    const { node } = await scene.withheld("b");
     const last = await write(node, "x");
     await node.await(last);
     scene.nats.freeze();

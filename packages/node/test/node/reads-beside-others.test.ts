@@ -35,7 +35,7 @@ describe.each([
   ["memory", memoryProvider()],
   ["LevelDB", levelProvider()],
 ])("a program that reads one after the other from a node whose index is in %s", (_, provider) => {
-  it.each(reads)("keeps nobody else from running: %s", async (_name, read) => {
+  it.each(reads)("yields to the event loop: %s", async (_name, read) => {
     const node = await start(provider);
     const others = { ran: 0 };
     const timer = setInterval(() => (others.ran += 1), 1);

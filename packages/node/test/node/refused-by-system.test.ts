@@ -53,7 +53,7 @@ it.each([
   ["EACCES", "failed"],
   ["ENOSPC", "failed"],
 ])(
-  "a node to which the system answers %s is %s, keeps its index, and is ready again by itself",
+  "a node that gets %s from the system is %s, keeps its index, and recovers by itself",
   async (errno, phase) => {
     const folder = await mkdtemp(path.join(tmpdir(), "cairn-refused-"));
     onTestFinished(() => rm(folder, { recursive: true, force: true }));
@@ -82,7 +82,7 @@ it.each([
   },
 );
 
-it("what came of a wrong configuration still halts a node", () => {
+it("halts a node for errors of its configuration", () => {
   const error = new CairnError("CONFIG_INVALID", "Wrong.");
   expect(reactionTo(error, "joining")).toEqual({ kind: "halt" });
 });

@@ -36,7 +36,7 @@ async function start(): Promise<{ node: CairnNode; live: string; lines: Line[] }
 
 const KEY = { bucket: "pods", namespace: "default", name: "a" };
 
-it("says in the status and once in the log that the files of the running node's index were removed, and what to do", async () => {
+it("reports removed files of a running node's index in the status and once in the log, and what to do", async () => {
   const { node, live, lines } = await start();
   expect((await node.status()).index.warning).toBeUndefined();
   await rm(live, { recursive: true });
@@ -52,7 +52,7 @@ it("says in the status and once in the log that the files of the running node's 
   await vi.waitFor(() => expect(told()).toMatchObject([{ msg: expect.stringContaining("were removed") }]));
 });
 
-it("saves no checkpoint of files that were removed: it leaves that index, builds another one, and saves that", async () => {
+it("does not save an index with removed files, but rebuilds it and saves that", async () => {
   const { node, live } = await start();
   await rm(live, { recursive: true });
   await expect(node.checkpoint().done).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
@@ -61,7 +61,7 @@ it("saves no checkpoint of files that were removed: it leaves that index, builds
   expect(await node.checkpoint().done).toMatchObject({ checkpoint: { txId: 2 } });
 });
 
-it("saves no checkpoint of another index that somebody put in the place of its own", async () => {
+it("does not save another index that replaced its own", async () => {
   const { node, live } = await start();
   const other = await start();
   await other.node.await((await other.node.submit({ ops: [["put", "pods", "default/a", 2]] })).txId);

@@ -47,8 +47,8 @@ async function pass(ms: number, each: () => void = () => {}): Promise<void> {
   }
 }
 
-describe("what does not move", () => {
-  it("is named once, after thirty seconds, with phase and position", async () => {
+describe("a stall", () => {
+  it("is reported once, after thirty seconds, with phase and position", async () => {
     await pass(30_000);
     expect(watch.stalled).toBeNull();
     await pass(6_000);
@@ -64,7 +64,7 @@ describe("what does not move", () => {
     expect(told).toEqual([`stalled after 33000: ${watch.stalled?.message}`]);
   });
 
-  it("is told again, once, when it moves", async () => {
+  it("ends with one report when there is progress", async () => {
     await pass(60_000);
     now = { phase: "replaying", txId: 8, mark: "8" };
     expect(watch.stalled).toBeNull();
@@ -73,7 +73,7 @@ describe("what does not move", () => {
     expect(told[1]).toMatch(/^moves after \d+: .* at transaction 7 /);
   });
 
-  it("is not named while it moves, however slowly and however long", async () => {
+  it("is not reported while there is progress, however slow", async () => {
     let n = 0;
     await pass(3_600_000, () => {
       n += 1;
@@ -83,7 +83,7 @@ describe("what does not move", () => {
     expect(asked).toBe(0);
   });
 
-  it("is not named where nothing is left to do, and the time counts anew from there", async () => {
+  it("is not reported when there is nothing to do, and the time restarts then", async () => {
     waitingFor = undefined;
     await pass(3_600_000);
     expect(told).toEqual([]);
@@ -93,7 +93,7 @@ describe("what does not move", () => {
     expect(watch.stalled?.forMs).toBeLessThanOrEqual(63_000);
   });
 
-  it("is not named for a single look at a log that was away for an instant", async () => {
+  it("is not reported for a single look at a log that was briefly away", async () => {
     waitingFor = undefined;
     await pass(30_000);
     waitingFor = LOG;
@@ -104,7 +104,7 @@ describe("what does not move", () => {
     expect(told).toEqual([]);
   });
 
-  it("counts, on a node that was caught up, from the look on that found something left to do", async () => {
+  it("begins, on a node that had caught up, with the look that found more work", async () => {
     now = { phase: "ready", txId: 7, mark: "7", isCaughtUp: true };
     waitingFor = undefined;
     // It is asked once in thirty seconds; then the log goes away.
@@ -118,7 +118,7 @@ describe("what does not move", () => {
     expect(told).toEqual([expect.stringMatching(/^stalled after 30000: .* waits for the log to answer/)]);
   });
 
-  it("is no longer a stall when the node stopped itself, which says why", async () => {
+  it("ends when the node halts, which has a reason of its own", async () => {
     await pass(60_000);
     now = undefined;
     await pass(3_000);
@@ -127,7 +127,7 @@ describe("what does not move", () => {
     expect(told).toHaveLength(2);
   });
 
-  it("is named all the same after a look that failed, which is told", async () => {
+  it("is reported even after a failed look, which is reported too", async () => {
     explain = () => Promise.reject(new Error("no log"));
     await pass(33_000);
     expect(told).toEqual(["Error: no log"]);
@@ -138,7 +138,7 @@ describe("what does not move", () => {
 });
 
 describe("a stall watch that is stopped", () => {
-  it("waits for the look under way, and looks no more", async () => {
+  it("waits for a look in progress, and stops looking", async () => {
     let answer: ((found: WaitingFor | undefined) => void) | undefined;
     explain = () => new Promise((resolve) => (answer = resolve));
     await pass(33_000);

@@ -40,7 +40,7 @@ async function stalled(node: CairnNode, phase: string): Promise<string> {
 }
 
 describe("a node whose nats-server is frozen", () => {
-  it("says what it waits for while it is ready, in status and once in its log, and that it moves again", async () => {
+  it("reports what it waits for while it is ready, in status and once in its log, and that it continues", async () => {
     const node = await scene.ready("a", { stall: SOON, logger: logger() });
     const txId = await put(node, 0, 3, "x");
     // With so short a limit, a slow start may have been named.
@@ -67,7 +67,7 @@ describe("a node whose nats-server is frozen", () => {
     });
   });
 
-  it("does not answer as of a time that the log may have more of, until that is known", async () => {
+  it("does not answer as of a time for which the log may have more, until that is known", async () => {
     const node = await scene.ready("a", { stall: SOON });
     const txId = await put(node, 0, 1, "x");
     const key = { bucket: "things", namespace: "default", name: "k0" };
@@ -95,7 +95,7 @@ describe("a node whose nats-server is frozen", () => {
     );
   });
 
-  it("says so while it cannot join, goes on trying, and joins when the server is back", async () => {
+  it("reports that it cannot join, keeps trying, and joins when the server is back", async () => {
     scene.nats.freeze();
     const node = await scene.start("b", { stall: SOON });
     await vi.waitFor(
@@ -110,7 +110,7 @@ describe("a node whose nats-server is frozen", () => {
 });
 
 describe("a node whose nats-server was stopped while it had nothing to do", () => {
-  it("says that the log is away, and not that nothing moves", async () => {
+  it("reports that the log is away, and no stall", async () => {
     const node = await scene.ready("a", { stall: SOON, logger: logger() });
     await put(node, 0, 3, "x");
     lines = [];
@@ -132,7 +132,7 @@ describe("a node whose nats-server was stopped while it had nothing to do", () =
 });
 
 describe("a node that has nothing to do", () => {
-  it("is not stalled, however long that lasts", async () => {
+  it("is never stalled", async () => {
     const node = await scene.ready("a", { stall: { afterMs: 50 }, logger: logger() });
     await put(node, 0, 3, "x");
     // With so short a limit, a slow start may have been named.

@@ -37,7 +37,7 @@ describe("startNode", () => {
     });
   });
 
-  it("tells what of XTDB lies in its folders, and leaves it as it is", async () => {
+  it("reports data of XTDB in its folders, and does not change it", async () => {
     const [index, store] = [path.join(folder, "idx"), path.join(folder, "cp")];
     const left = [path.join(index, "OPTIONS-000007"), path.join(store, "checkpoint-28-2021.edn")];
     for (const file of left) {
@@ -62,7 +62,7 @@ describe("startNode", () => {
     for (const file of left) expect(await readFile(file, "utf8")).toBe("theirs");
   });
 
-  it("restores an index in memory from a checkpoint that it saved, and from nothing on disk but that", async () => {
+  it("restores an index in memory from nothing but a checkpoint that it saved", async () => {
     const memory = () =>
       config({
         "cairn/module": memoryProvider(),
@@ -91,7 +91,7 @@ describe("startNode", () => {
     expect(join).toMatchObject({ restoredFrom: { txId: 11 }, replayed: 1 });
   });
 
-  it("starts and creates nothing when the configuration has problems, and names all of them", async () => {
+  it("starts and creates nothing if the configuration has problems, and lists all of them", async () => {
     const wrong = { "cairn/node": { id: "n1", dir: folder, idd: 1 }, "cairn/http-server": { port: -1 } };
     await expect(startNode(wrong, { env: {}, cwd: folder })).rejects.toMatchObject({
       code: "CONFIG_INVALID",
@@ -100,7 +100,7 @@ describe("startNode", () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  it("is of the version that package.json says", async () => {
+  it("has the version of package.json", async () => {
     const text = await readFile(new URL("../../package.json", import.meta.url), "utf8");
     expect(JSON.parse(text)).toMatchObject({ version: VERSION });
   });

@@ -40,7 +40,7 @@ Documents unknown until the index is open
 Joined not yet
 Checkpoint unknown until the node is ready`;
 
-it("a log that waits for the store is not out of reach, and nothing is claimed of an index that is not open", async () => {
+it("reports the log as reachable while joining waits for the store, and nothing about an index that is not open", async () => {
   const credentials = { "access-key-id": "a", "secret-access-key": "b" };
   const store = {
     "cairn/module": "cairn.s3/->checkpoint-store",
@@ -59,7 +59,7 @@ it("a log that waits for the store is not out of reach, and nothing is claimed o
   expect((await node.status()).index).toMatchObject({ txId: null, documents: null, bytes: null });
 });
 
-it("a log whose server was never there is known by its name, and is out of reach", async () => {
+it("reports a log whose server was never reachable as unreachable, with its name", async () => {
   const log = {
     "cairn/module": "cairn.nats/->tx-log",
     servers: [NOWHERE.replace("http", "nats")],
@@ -73,7 +73,7 @@ it("a log whose server was never there is known by its name, and is out of reach
   });
 });
 
-it("a log that was deleted is told from one that is out of reach, which says why", async () => {
+it("distinguishes a deleted log from an unreachable one, and says why it is unreachable", async () => {
   const nats = await startNatsServer();
   onTestFinished(() => nats.close());
   const node = await nodeWith({

@@ -6,7 +6,7 @@ import type { Logger } from "pino";
 import { onTestFinished } from "vitest";
 import type { NodeEvent, Work } from "../../src/observe/node-event.ts";
 import { type CairnNode, type RunOptions, runNode } from "../../src/node/node.ts";
-import type { System } from "../../src/system/system.ts";
+import type { System } from "../../src/api/system.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 

@@ -33,7 +33,7 @@ function listening(): { logger: pino.Logger; lines: Line[] } {
   return { logger: pino({ level: "info" }, { write }), lines };
 }
 
-it("an index that was moved aside because the log lost its end is a warning, with what only it knows", async () => {
+it("warns of an index that was moved aside because the log lost its end, with its orphans", async () => {
   const scene = await observedScene();
   const first = await scene.start("a");
   await first.ready;
@@ -64,7 +64,7 @@ it("an index that was moved aside because the log lost its end is a warning, wit
   ]);
 });
 
-it("a damaged checkpoint that a joining node passed over is a warning that names it", async () => {
+it("warns of a damaged checkpoint that a joining node skipped", async () => {
   const scene = await observedScene();
   const first = await scene.start("a");
   await first.ready;
@@ -84,7 +84,7 @@ it("a damaged checkpoint that a joining node passed over is a warning that names
   ]);
 });
 
-it("a log that takes no more is told once, though it is still read, and once more when it takes transactions again", async () => {
+it("logs once that the log refuses transactions, and once that it accepts them again", async () => {
   const scene = await observedScene();
   const log = new FullTxLog(await openEmbeddedTxLog({ path: path.join(scene.folder, "full-log") }));
   const { logger, lines } = listening();
@@ -102,7 +102,7 @@ it("a log that takes no more is told once, though it is still read, and once mor
   ]);
 });
 
-it("a transaction of a time that has not come yet is told once, since the times of all that follow stand still", async () => {
+it("warns once of a transaction whose time has not come yet, which holds back the times of all that follow", async () => {
   const scene = await observedScene();
   const DAY_MS = 86_400_000;
   const { now } = Date;

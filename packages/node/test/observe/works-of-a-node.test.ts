@@ -6,7 +6,7 @@ import { pino } from "pino";
 import { expect, it, vi } from "vitest";
 import { observedScene, of, put, unpaired } from "./observed-node.ts";
 
-it("tells each work's begin and end, with what it came to, how long it took and the bytes it moved", async () => {
+it("reports begin and end of each work, with outcome, duration and bytes", async () => {
   const scene = await observedScene();
   const retentionPolicy = { retainAtLeast: 1 };
   const first = await scene.start("a", { checkpointing: { retentionPolicy } });
@@ -60,7 +60,7 @@ it("tells each work's begin and end, with what it came to, how long it took and 
   });
 });
 
-it("tells an upload that failed with its error and the bytes that were packed, and goes on", async () => {
+it("reports a failed upload with its error and the bytes packed, and continues", async () => {
   const scene = await observedScene();
   let isAway = false;
   const store = faultyStore(scene.store, {
@@ -83,7 +83,7 @@ it("tells an upload that failed with its error and the bytes that were packed, a
   ]);
 });
 
-it("tells an exception that nobody expected, as when memory runs out, as failed too", async () => {
+it("reports an unexpected exception, such as out of memory, as a failure", async () => {
   const scene = await observedScene();
   const store = faultyStore(scene.store, {
     before: (call) =>
@@ -99,7 +99,7 @@ it("tells an exception that nobody expected, as when memory runs out, as failed 
   expect(of(scene.events, "checkpoint")[1]).toMatchObject({ stage: "failed", error: { code: "INTERNAL" } });
 });
 
-it("tells a sweep whose store breaks off as failed, though the checkpoint is saved", async () => {
+it("reports a sweep as failed if its store breaks off, although the checkpoint is saved", async () => {
   const scene = await observedScene();
   let isSaved = false;
   const store = faultyStore(scene.store, {
@@ -120,7 +120,7 @@ it("tells a sweep whose store breaks off as failed, though the checkpoint is sav
   ]);
 });
 
-it("tells a verification of a damaged checkpoint as failed", async () => {
+it("reports the verification of a damaged checkpoint as failed", async () => {
   const scene = await observedScene();
   const node = await scene.start("a");
   await node.ready;
@@ -136,7 +136,7 @@ it("tells a verification of a damaged checkpoint as failed", async () => {
 });
 
 it(
-  "ends what runs when the node stops: an upload that hangs has failed, with why",
+  "ends a hanging upload as failed, with the reason, when the node stops",
   { timeout: 180_000 },
   async () => {
     const scene = await observedScene();
@@ -169,7 +169,7 @@ it(
   },
 );
 
-it("ends what runs when the node stops: a restore in the middle of its archive has failed", async () => {
+it("ends a restore in the middle of its archive as failed when the node stops", async () => {
   const scene = await observedScene();
   const first = await scene.start("a");
   await first.ready;
@@ -199,7 +199,7 @@ it("ends what runs when the node stops: a restore in the middle of its archive h
   ]);
 });
 
-it("is not harmed by an observer that throws, and says so in the log", async () => {
+it("is not affected by an observer that throws, which is logged", async () => {
   const scene = await observedScene();
   const lines: string[] = [];
   const logger = pino({}, { write: (line: string) => lines.push(line) });
@@ -215,7 +215,7 @@ it("is not harmed by an observer that throws, and says so in the log", async () 
   expect(lines.some((line) => line.includes("an observer of the node's events failed"))).toBe(true);
 });
 
-it("tells in the log what was saved and restored and what it cost, and at debug what there was nothing to do for", async () => {
+it("logs what was saved and restored with its cost, and at debug rounds that found nothing to do", async () => {
   const scene = await observedScene();
   const lines: Record<string, unknown>[] = [];
   const write = (line: string): unknown => lines.push(JSON.parse(line) as Record<string, unknown>);

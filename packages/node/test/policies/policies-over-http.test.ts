@@ -48,7 +48,7 @@ async function put(node: CairnNode, bucket: string, key: string, document: objec
 }
 
 describe("policies", () => {
-  it("are set only over the ones that were seen, and shown with their revision", async () => {
+  it("are set only over the revision that was seen, and shown with their revision", async () => {
     const { url } = await start();
     expect(await call(`${url}/api/v1/policies`)).toMatchObject({
       status: 200,
@@ -65,7 +65,7 @@ describe("policies", () => {
     expect((await call(`${url}/api/v1/policies`)).json).toEqual({ revision: 2, policies, file: null });
   });
 
-  it("are set over any of several revisions that were seen, and over no other", async () => {
+  it("are set over any of the given revisions, and over no other", async () => {
     const { url } = await start();
     const set = (match: string) => call(`${url}/api/v1/policies`, "PUT", {}, { "if-match": match });
     expect((await set('"2", "3"')).json).toMatchObject({
@@ -79,7 +79,7 @@ describe("policies", () => {
     expect((await set("*")).status).toBe(200);
   });
 
-  it("that are wrong are refused, each mistake with its path, and change nothing", async () => {
+  it("with mistakes are refused, each mistake with its path, and change nothing", async () => {
     const { url } = await start();
     const wrong = {
       index: {},
@@ -102,7 +102,7 @@ describe("policies", () => {
     expect((await call(`${url}/api/v1/policies`)).json).toMatchObject({ revision: null });
   });
 
-  it("of a configuration are set where the log has none, and only reported where they differ", async () => {
+  it("of a configuration are set if the log has none, and only reported if they differ", async () => {
     const first = await start({ indexes: { pods: ["state"] } });
     await vi.waitFor(async () =>
       expect(await first.node.policies()).toMatchObject({ revision: 2, file: "same" }),
@@ -117,7 +117,7 @@ describe("policies", () => {
     });
   });
 
-  it("are shown and applied by the command, which leaves alone what is the same", async () => {
+  it("are shown and applied by the command, which does not set equal ones again", async () => {
     const { url } = await start();
     const run = (argv: readonly string[]) => cairn(argv, new CapturedTerminal({ env: { CAIRN_URL: url } }));
     const file = path.join(folder, "policies.json");
@@ -146,7 +146,7 @@ describe("policies", () => {
     expect(await run(["policy", "apply", file, "--if-revision", "9"])).toMatchObject({ code: 1 });
   });
 
-  it("that say one thing twice are refused with the place of the second, by the command and by the node", async () => {
+  it("with a repeated key are refused with the place of the second, by the command and by the node", async () => {
     const { url } = await start();
     const twice =
       '{"events": {"keep": 10},\n "history": {"pods": {"keep": 1, "for": "P1D", "k\\u0065ep": 2}},\n "events": {}}';
@@ -191,7 +191,7 @@ function names(json: unknown): string[] {
 }
 
 describe("an indexed field", () => {
-  it("is asked for with where, page by page, and counted by value, also after a restart", async () => {
+  it("is queried with where, page by page, and counted by value, also after a restart", async () => {
     const { node, url } = await start({ indexes: { executions: ["state", "on.node"] } });
     await vi.waitFor(async () => expect(await node.policies()).toMatchObject({ revision: 2 }));
     for (const [index, state] of ["running", "done", "running", "running"].entries()) {
@@ -223,7 +223,7 @@ describe("an indexed field", () => {
     expect((await again.node.buckets()).buckets).toEqual(counts);
   });
 
-  it("is asked about together with others, over HTTP, by the client and on the command line", async () => {
+  it("is queried together with others, over HTTP, by the client and on the command line", async () => {
     const { node, url } = await start({ indexes: { executions: ["state", "on.node", "owner"] } });
     await vi.waitFor(async () => expect(await node.policies()).toMatchObject({ revision: 2 }));
     const states = ["running", "done", "running", "running", "running"];
@@ -263,7 +263,7 @@ describe("an indexed field", () => {
     expect((await call(`${asked}&limit=1&limit=2`)).status).toBe(400);
   });
 
-  it("that is new is built while the node goes on, and not answered from before it is whole", async () => {
+  it("that is new is built in the background, and not used before it is complete", async () => {
     const { node, url } = await start();
     const ops = Array.from({ length: 900 }, (_, n) => {
       const document = { state: n % 3 === 0 ? "running" : "done" };
@@ -285,7 +285,7 @@ describe("an indexed field", () => {
     expect(told.stdout.trim().split("\n")).toHaveLength(300);
   });
 
-  it("that is none is refused with the names of those that are", async () => {
+  it("that is not indexed is refused with the names of those that are", async () => {
     const { node, url } = await start({ indexes: { pods: ["state", "zone"] } });
     await vi.waitFor(async () => expect(await node.policies()).toMatchObject({ revision: 2 }));
     const { status, json } = await call(`${url}/api/v1/pods?where=node:n1`);

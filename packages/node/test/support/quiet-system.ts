@@ -1,7 +1,7 @@
 import path from "node:path";
 import { type CheckpointerOptions, filesystemStore } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
-import type { System } from "../../src/system/system.ts";
+import type { System } from "../../src/api/system.ts";
 
 const SIX_HOURS = 6 * 3_600_000;
 

@@ -20,7 +20,7 @@ const parses = (text: string): boolean => {
 };
 
 describe("whether a text is JSON", () => {
-  it("is as JSON.parse says, for JSON", () => {
+  it("is what JSON.parse finds, for JSON", () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 6 }), (text) => {
         expect(isJson(text)).toBe(true);
@@ -28,7 +28,7 @@ describe("whether a text is JSON", () => {
     );
   });
 
-  it("is as JSON.parse says, for JSON of which a part was changed, removed or repeated", () => {
+  it("is what JSON.parse finds, for JSON with a part changed, removed or repeated", () => {
     const piece = fc.constantFrom(
       ...'{}[]:,"\\0123456789.eE+-tfn \t\r\u0000\u001f\u00e9',
       "\\u12",
@@ -47,7 +47,7 @@ describe("whether a text is JSON", () => {
     );
   });
 
-  it("is as JSON.parse says, for any pieces of it in a row", () => {
+  it("is what JSON.parse finds, for any sequence of tokens", () => {
     const piece = fc.constantFrom(
       "{",
       "}",
@@ -76,7 +76,7 @@ describe("whether a text is JSON", () => {
     );
   });
 
-  it("ends at a depth that every reader can bear", () => {
+  it("is no beyond a depth that every reader can handle", () => {
     for (const [open, close] of [
       ["[", "]"],
       ['{"a":', "}"],

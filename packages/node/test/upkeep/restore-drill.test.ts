@@ -4,7 +4,7 @@ import type { CheckpointStore } from "@cairn/checkpoint";
 import { manualClock } from "@cairn/checkpoint/testing";
 import { CairnError, levelProvider } from "@cairn/kv";
 import { expect, it, onTestFinished, vi } from "vitest";
-import { NodeEvents } from "../../src/observe/node-events.ts";
+import { EventDispatcher } from "../../src/observe/event-dispatcher.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
 import { type LastVerified, startRestoreDrill } from "../../src/upkeep/restore-drill.ts";
 import { planTrim } from "../../src/upkeep/plan-trim.ts";
@@ -27,7 +27,7 @@ async function drill(scene: TrimScene, node: string, store = scene.store, log?: 
     provider: levelProvider(),
     stagingDir: path.join(scene.folder, "staging"),
     node,
-    events: new NodeEvents(() => undefined),
+    events: new EventDispatcher(() => undefined),
     clock,
     random: () => 0.5,
     onVerified: (last, byThisNode) => verified.push([last, byThisNode]),
@@ -54,7 +54,7 @@ async function logIdOf(scene: TrimScene): Promise<string> {
   return id ?? "none";
 }
 
-it("verifies the newest checkpoint once a period, whichever node does it", async () => {
+it("verifies the newest checkpoint once per period in the cluster", async () => {
   const scene = await trimScene("embedded");
   const [, newer] = await twoCheckpoints(scene);
   const first = await drill(scene, "a");
@@ -67,7 +67,7 @@ it("verifies the newest checkpoint once a period, whichever node does it", async
   expect(await second.next()).toBeGreaterThan(EVERY * 0.89);
 });
 
-it("tells a checkpoint that cannot be restored, marks nothing, and goes on", async () => {
+it("reports a checkpoint that cannot be restored, marks nothing, and continues", async () => {
   const scene = await trimScene("embedded");
   const [, newer] = await twoCheckpoints(scene);
   const archive = path.join(scene.folder, "checkpoints", `${newer}.tar`);
@@ -82,7 +82,7 @@ it("tells a checkpoint that cannot be restored, marks nothing, and goes on", asy
   expect((await readdir(path.join(scene.folder, "checkpoints"))).join()).not.toContain("verified");
 });
 
-it("takes the mark back from a checkpoint that was damaged since, so that the log is not trimmed for it", async () => {
+it("withdraws the mark of a checkpoint that was damaged since, so that the log is not trimmed for it", async () => {
   const scene = await trimScene("nats");
   const [older, newer] = await twoCheckpoints(scene);
   const log = await scene.openLog();
@@ -129,7 +129,7 @@ it("looks again soon while there is no checkpoint", async () => {
   expect(await next()).toBe(EVERY * 0.1);
 });
 
-it("stops at once in the middle of a verification, and leaves nothing", async () => {
+it("stops at once in the middle of a verification, and leaves no files", async () => {
   const scene = await trimScene("embedded");
   await twoCheckpoints(scene);
   let opened = false;
@@ -148,7 +148,7 @@ it("stops at once in the middle of a verification, and leaves nothing", async ()
   expect(await readdir(path.join(scene.folder, "checkpoints", "reservations"))).toEqual([]);
 });
 
-it("says in the node's status how the last one ended, and which checkpoint it was", async () => {
+it("reports in the node's status how the last drill ended, and its checkpoint", async () => {
   const scene = await trimScene("embedded");
   const [, newer] = await twoCheckpoints(scene);
   const archive = path.join(scene.folder, "checkpoints", `${newer}.tar`);
@@ -175,7 +175,7 @@ it("says in the node's status how the last one ended, and which checkpoint it wa
   expect(lastVerified).toMatchObject({ name: newer });
 });
 
-it("is not failed by the name of a checkpoint that is not there: who asked for it is told", async () => {
+it("does not fail because a missing checkpoint was requested, which the caller is told", async () => {
   const scene = await trimScene("embedded");
   await twoCheckpoints(scene);
   const node = await scene.start("a");
@@ -188,7 +188,7 @@ it("is not failed by the name of a checkpoint that is not there: who asked for i
   expect(await node.metrics()).not.toMatch(/cairn_work_failures_total\{work="verification".*[1-9]$/m);
 });
 
-it("passes over a checkpoint that holds what the log lost", async () => {
+it("skips a checkpoint with transactions that the log lost", async () => {
   const scene = await trimScene("nats");
   const [, newer] = await twoCheckpoints(scene);
   const lost = await saveAltered(scene, "first", { txId: 1_000, sha256: "f".repeat(64) });
@@ -200,7 +200,7 @@ it("passes over a checkpoint that holds what the log lost", async () => {
   expect(verified).toMatchObject([[{ name: newer }, true]]);
 });
 
-it("tries again soon when the store did not answer, and only after a period when the checkpoint is damaged", async () => {
+it("retries soon if the store does not answer, and after a period if the checkpoint is damaged", async () => {
   const scene = await trimScene("embedded");
   await twoCheckpoints(scene);
   const error = new CairnError("STORE_UNREACHABLE", "It does not answer.");
@@ -215,7 +215,7 @@ it("tries again soon when the store did not answer, and only after a period when
   expect(pauses).toEqual([5_000, 10_000, 20_000]);
 });
 
-it("verifies although a mark says that it was made in the future", async () => {
+it("verifies despite a mark with a time in the future", async () => {
   const scene = await trimScene("embedded");
   const [, newer] = await twoCheckpoints(scene);
   await scene.verify(newer);
@@ -232,7 +232,7 @@ it("verifies although a mark says that it was made in the future", async () => {
   expect((await scene.store.read(file))?.text).not.toContain("2099");
 });
 
-it("lets the node save again in place of a newest checkpoint that a verification found damaged, though nothing was written", async () => {
+it("lets the node replace a newest checkpoint that a verification found damaged, even without new transactions", async () => {
   const scene = await trimScene("embedded");
   const node = await scene.start("a");
   await node.ready;
@@ -249,7 +249,7 @@ it("lets the node save again in place of a newest checkpoint that a verification
   expect(await node.verifyCheckpoint()).toMatchObject({ name: whole });
 });
 
-it("saves again in place of a newest checkpoint that joining had to pass over as damaged", async () => {
+it("replaces a newest checkpoint that joining skipped as damaged", async () => {
   const scene = await trimScene("embedded");
   const first = await scene.start("a");
   await first.ready;

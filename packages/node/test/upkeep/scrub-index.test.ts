@@ -3,7 +3,7 @@ import { CairnError, type KvScrub, systemErrorOf, systemRefused } from "@cairn/k
 import { pino } from "pino";
 import { expect, it, onTestFinished, vi } from "vitest";
 import type { NodeEvent } from "../../src/observe/node-event.ts";
-import { NodeEvents } from "../../src/observe/node-events.ts";
+import { EventDispatcher } from "../../src/observe/event-dispatcher.ts";
 import { scrubPause, startScrub } from "../../src/upkeep/scrub-index.ts";
 
 const EVERY = 10_000_000;
@@ -14,7 +14,7 @@ function scrubbing(compare: (options: KvScrub) => Promise<number>, every: number
   const clock = manualClock();
   const told: NodeEvent[] = [];
   const suspected: unknown[] = [];
-  const events = new NodeEvents(() => undefined);
+  const events = new EventDispatcher(() => undefined);
   events.listen((event) => told.push(event));
   const suspect = (error: unknown): void => void suspected.push(error);
   const logger = pino({ level: "silent" });
@@ -60,7 +60,7 @@ it("waits for the period when there is nothing to compare", async () => {
   expect(told[1]).toMatchObject({ outcome: "whole", bytes: 0 });
 });
 
-it("tells damage, and what the system refuses, by their codes, and tries again", async () => {
+it("reports damage and errors of the system by their codes, and tries again", async () => {
   const damage = new CairnError("INDEX_CORRUPT", "A table is damaged.");
   const errors = [refusal("EIO"), refusal("EMFILE"), damage];
   const { told, suspected, wait } = scrubbing(() => Promise.reject(errors[suspected.length] ?? damage));
@@ -73,7 +73,7 @@ it("tells damage, and what the system refuses, by their codes, and tries again",
   expect(failed).toMatchObject(codes.map((code) => ({ work: "scrub", error: { code } })));
 });
 
-it("ends within a pause, and suspects nothing for it", async () => {
+it("ends during a pause, without suspecting the index", async () => {
   const { told, suspected, wait, work } = scrubbing(async (options) => {
     await whole(options);
     options.signal.throwIfAborted();
@@ -86,13 +86,17 @@ it("ends within a pause, and suspects nothing for it", async () => {
   expect(suspected).toEqual([]);
 });
 
-it("is turned off without a period, and where nothing of the index lies on a disk", () => {
-  const parts = { events: new NodeEvents(() => undefined), logger: pino({ level: "silent" }), suspect() {} };
+it("is off without a period, and if the index is not on disk", () => {
+  const parts = {
+    events: new EventDispatcher(() => undefined),
+    logger: pino({ level: "silent" }),
+    suspect() {},
+  };
   expect(startScrub({ ...parts, index: { scrub: whole }, every: undefined })).toBeUndefined();
   expect(startScrub({ ...parts, index: { scrub: undefined }, every: EVERY })).toBeUndefined();
 });
 
-it("reads no more than 8 MiB a second, however short the period or late it is", () => {
+it("reads at most 8 MiB per second, however short the period and however late it is", () => {
   const MIB = 1024 * 1024;
   const pass = { done: MIB, total: 100 * MIB, piece: MIB };
   expect(scrubPause({ ...pass, elapsedMs: 0, every: 1 })).toBe(1_000 / 8);

@@ -22,7 +22,7 @@ async function damage(scene: TrimScene, name: string): Promise<void> {
 }
 
 describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
-  it("is trimmed below the oldest verified checkpoint, whose last message stays, and nodes join it all the same", async () => {
+  it("is trimmed up to the oldest verified checkpoint, whose last message is kept, and nodes can still join", async () => {
     const scene = await trimScene(kind);
     const [older] = await twoCheckpoints(scene);
     await scene.verify(older);
@@ -47,7 +47,7 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
     expect((await first.status()).join).toMatchObject({ restoredFrom: null, movedAside: [] });
   });
 
-  it("falls back to the checkpoint that it was trimmed for when the newest is damaged", async () => {
+  it("can be joined from the checkpoint that it was trimmed for if the newest is damaged", async () => {
     const scene = await trimScene(kind);
     const [older, newer] = await twoCheckpoints(scene);
     await scene.verify(older);
@@ -62,7 +62,7 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
     expect(index).toMatchObject({ txId: 31, documents: 30 });
   });
 
-  it("says which transactions are missing and where they were last when no checkpoint can be used", async () => {
+  it("reports which transactions are missing and where they were last if no checkpoint is usable", async () => {
     const scene = await trimScene(kind);
     const [older, newer] = await twoCheckpoints(scene);
     await scene.verify(older);
@@ -80,7 +80,7 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
     expect(join.skipped).toMatchObject([{ code: "CHECKPOINT_CORRUPT" }, { code: "CHECKPOINT_INCOMPLETE" }]);
   });
 
-  it("names where it looked when no checkpoint was found: a folder that is not mounted looks like a new one", async () => {
+  it("lists where it looked if no checkpoint was found, because an unmounted folder looks like a new one", async () => {
     const scene = await trimScene(kind);
     const [older] = await twoCheckpoints(scene);
     await scene.verify(older);
@@ -128,7 +128,7 @@ describe("how far a log may be trimmed", () => {
     expect(plan.because).toContain(because);
   });
 
-  it("is not at all without a checkpoint", async () => {
+  it("is nothing without a checkpoint", async () => {
     const scene = await trimScene("embedded");
     const node = await scene.start("node");
     await node.ready;
@@ -141,7 +141,7 @@ describe("how far a log may be trimmed", () => {
     );
   });
 
-  it("does not go by a mark that another archive was given, nor by another version's checkpoint", async () => {
+  it("ignores marks of other archives and checkpoints of other versions", async () => {
     const scene = await trimScene("embedded");
     const [older, newer] = await twoCheckpoints(scene);
     await scene.verify(older);
@@ -157,7 +157,7 @@ describe("how far a log may be trimmed", () => {
     });
   });
 
-  it("does not go by a checkpoint that the log does not agree with", async () => {
+  it("ignores checkpoints that do not agree with the log", async () => {
     const scene = await trimScene("embedded");
     const [older, newer] = await twoCheckpoints(scene);
     await scene.verify(older);
@@ -168,7 +168,7 @@ describe("how far a log may be trimmed", () => {
     expect(await planTrim(trimOptions(scene, trimmable(log)))).toMatchObject({ upTo: 21 });
   });
 
-  it("ends where messages are younger than what is kept", async () => {
+  it("ends at messages that are young enough to be kept", async () => {
     const scene = await trimScene("embedded");
     const [, newer] = await twoCheckpoints(scene);
     await scene.verify(newer);
@@ -191,7 +191,7 @@ describe("how far a log may be trimmed", () => {
     expect((await planTrim({ ...options, keep: 15_000 })).because).toContain("younger than PT15S");
   });
 
-  it("is not at all where the log's id would go with its first message", async () => {
+  it("is nothing if the log's id would be lost with its first message", async () => {
     const scene = await trimScene("embedded");
     const [older] = await twoCheckpoints(scene);
     await scene.verify(older);
@@ -203,7 +203,7 @@ describe("how far a log may be trimmed", () => {
     });
   });
 
-  it("is an error where a store does not answer, and nothing goes", async () => {
+  it("is an error if a store does not answer, and nothing is trimmed", async () => {
     const scene = await trimScene("embedded");
     const [older] = await twoCheckpoints(scene);
     await scene.verify(older);
@@ -214,7 +214,7 @@ describe("how far a log may be trimmed", () => {
     expect(await log.bounds()).toMatchObject({ first: 1 });
   });
 
-  it("is an error for a log that is not there, and for one that cannot be trimmed", async () => {
+  it("is an error for a missing log, and for one that cannot be trimmed", async () => {
     const scene = await trimScene("embedded");
     const log = await open(scene);
     await expect(planTrim(trimOptions(scene, log))).rejects.toMatchObject({ code: "NOT_FOUND" });
@@ -239,7 +239,7 @@ describe("verifying a checkpoint", () => {
     expect(await readdir(path.join(scene.folder, "checkpoints", "reservations"))).toEqual([]);
   });
 
-  it("of a damaged one is an error, and leaves neither a mark nor files", async () => {
+  it("reports a damaged one as an error, and leaves neither a mark nor files", async () => {
     const scene = await trimScene("embedded");
     const [older, newer] = await twoCheckpoints(scene);
     await damage(scene, newer);

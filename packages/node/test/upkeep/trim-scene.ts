@@ -5,7 +5,7 @@ import { type CheckpointStore, filesystemStore, listCheckpoints } from "@cairn/c
 import { levelProvider } from "@cairn/kv";
 import { onTestFinished } from "vitest";
 import { type CairnNode, runNode } from "../../src/node/node.ts";
-import type { System } from "../../src/system/system.ts";
+import type { System } from "../../src/api/system.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";

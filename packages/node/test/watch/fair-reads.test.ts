@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { resolvable } from "../../src/concurrency/turns.ts";
+import { resolvable } from "../../src/concurrency/resolvable.ts";
 import { type FairReader, FairReads } from "../../src/watch/fair-reads.ts";
 
 /** Reads one at a time, each of which lasts until the test lets it end. */
@@ -28,7 +28,7 @@ class HeldReads {
 
 const served = (count: number): FairReader => ({ served: count });
 
-it("gives turns alternately to who was served least and to who has waited longest", async () => {
+it("alternates between the reader that was served least and the one that has waited longest", async () => {
   const held = new HeldReads();
   const all = [
     held.ask(served(9), "first"),
@@ -48,7 +48,7 @@ it("gives turns alternately to who was served least and to who has waited longes
   expect(begun.indexOf("old 1")).toBeLessThan(4);
 });
 
-it("reads once what several asked for before it was read, and again for who asks while it is read", async () => {
+it("shares one read among all requests before it begins, and reads again for later ones", async () => {
   const held = new HeldReads();
   const readers = [served(0), served(0), served(0), served(0)] as const;
   const blocking = held.ask(readers[0], "other");
@@ -63,7 +63,7 @@ it("reads once what several asked for before it was read, and again for who asks
   expect(readers.map((reader) => reader.served)).toEqual([1, 1, 1, 1]);
 });
 
-it("reads nothing for those who have gone, unless somebody else waits for the same", async () => {
+it("drops reads of readers that are gone, unless another reader waits for the same", async () => {
   const held = new HeldReads();
   const leaving = new AbortController();
   const gone = { served: 0, signal: leaving.signal };
@@ -79,7 +79,7 @@ it("reads nothing for those who have gone, unless somebody else waits for the sa
   expect(held.begun).toEqual(["other", "ours"]);
 });
 
-it("tells all who wait of an error, and goes on", async () => {
+it("rejects all waiting requests with an error, and continues", async () => {
   const reads = new FairReads<string>(1);
   const failing = [1, 2].map(() => reads.read(served(0), "page", () => Promise.reject(new Error("damaged"))));
   for (const one of failing) await expect(one).rejects.toThrow("damaged");

@@ -37,14 +37,14 @@ describe("the recent past", () => {
     expect(kept(past).at(-1)).toBe(100_000);
   });
 
-  it("is bounded by the number of transactions too", () => {
+  it("is also bounded by the number of transactions", () => {
     const past = new RecentPast({ ...KEPT, recentTransactions: 3 });
     past.add([1, 2, 3, 4, 5].map((txId) => event(txId)));
     expect(past.after).toBe(2);
     expect(kept(past)).toEqual([3, 4, 5]);
   });
 
-  it("is given in pages without a hole, of what is watched alone", () => {
+  it("is divided into pages without gaps, of watched changes only", () => {
     const past = new RecentPast(KEPT);
     const buckets = ["pods", "nodes", "pods"];
     for (let txId = 1; txId <= 21; txId += 1) past.add([event(txId, { bucket: buckets[txId % 3] ?? "" })]);
@@ -54,14 +54,14 @@ describe("the recent past", () => {
     expect(kept(past, { namespace: "other" })).toEqual([]);
   });
 
-  it("gives a transaction whole that is larger than a page", () => {
+  it("returns a transaction larger than a page as a whole", () => {
     const past = new RecentPast({ ...KEPT, recentBytes: 100_000 });
     past.add([event(1), event(2, { json: "1".repeat(5_000) }), event(3)]);
     expect(past.page({}, 0)).toMatchObject({ upTo: 2, more: true });
     expect(ids(past.page({}, 2).events)).toEqual([3]);
   });
 
-  it("gives the same page to all who stand at the same place, also when more has come", () => {
+  it("returns the same page for the same place, also after more was added", () => {
     const past = new RecentPast(KEPT);
     for (let txId = 1; txId <= 20; txId += 1) past.add([event(txId)]);
     const page = past.page({ bucket: "pods" }, 5);
@@ -70,7 +70,7 @@ describe("the recent past", () => {
     expect(past.page({}, 5)).not.toBe(page);
   });
 
-  it("holds few of the pages that were given, however many places are asked for", () => {
+  it("holds few pages, however many places are requested", () => {
     const past = new RecentPast({ recentTransactions: 8_192, recentBytes: 4 << 20, recentPageBytes: 65_536 });
     for (let txId = 1; txId <= 8_192; txId += 1) past.add([event(txId)]);
     const given = Array.from({ length: 500 }, (_, index) => past.page({}, index));
@@ -79,7 +79,7 @@ describe("the recent past", () => {
     expect(again.filter((page, index) => page === given[499 - index])).toHaveLength(64);
   });
 
-  it("that was forgotten is given to nobody any more", () => {
+  it("is not returned after it was dropped", () => {
     const past = new RecentPast(KEPT);
     for (let txId = 1; txId <= 20; txId += 1) past.add([event(txId)]);
     past.page({}, 5);

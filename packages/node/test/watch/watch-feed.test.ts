@@ -8,7 +8,7 @@ import { range, readTo } from "./watch-reader.ts";
 const fed = fedWatchers();
 
 describe("a feed", () => {
-  it("does nothing while nobody watches, and again once nobody does any more", async () => {
+  it("does nothing without watchers, also after the last one has left", async () => {
     fed.append(10);
     expect(fed.source.reads).toEqual([]);
     {
@@ -24,7 +24,7 @@ describe("a feed", () => {
     expect(fed.source.reads).toHaveLength(length);
   });
 
-  it("reads nothing for those who begin where it stands", async () => {
+  it("reads nothing for watchers that begin at its position", async () => {
     fed.append(10);
     await using now = fed.open();
     expect(await now.next()).toEqual({ type: "heartbeat", txId: 11, txTime: new Date(11_000).toISOString() });
@@ -36,17 +36,14 @@ describe("a feed", () => {
   it.each([
     [{ from: 1, fromTime: "yesterday" }, '"yesterday" is no ISO-8601 time'],
     [{ fromTime: new Date(0).toISOString() }, "is given without that transaction"],
-  ])(
-    "refuses a beginning that cannot be meant (%j), and does not say that the log lost it",
-    async (query, why) => {
-      await using reader = fed.open(query);
-      const error = { code: "REQUEST_INVALID", message: expect.stringContaining(why) };
-      await expect(reader.next()).rejects.toMatchObject(error);
-      expect(fed.listened).toEqual([]);
-    },
-  );
+  ])("refuses an invalid beginning (%j), and does not report it as lost", async (query, why) => {
+    await using reader = fed.open(query);
+    const error = { code: "REQUEST_INVALID", message: expect.stringContaining(why) };
+    await expect(reader.next()).rejects.toMatchObject(error);
+    expect(fed.listened).toEqual([]);
+  });
 
-  it("reads what comes once, however many watch", async () => {
+  it("reads changes once, however many watchers there are", async () => {
     const readers = Array.from({ length: 50 }, () => fed.open());
     for (const reader of readers) await reader.next();
     const told = readers.map((reader) => readTo(reader, 101));
@@ -74,7 +71,7 @@ describe("a feed", () => {
     for (const one of watches) await one.return?.();
   });
 
-  it("tells everything once while more comes than a page holds and watchers come and go", async () => {
+  it("delivers everything once while more comes than a page holds and watchers come and go", async () => {
     fed.begin({ pageTransactions: 7, recentTransactions: 20 });
     fed.append(300);
     const readers = [0, 50, 150, 299].map((from) => ({ from, reader: fed.open({ from }) }));
@@ -90,8 +87,8 @@ describe("a feed", () => {
   });
 });
 
-describe("a watcher that read farther than the feed had published by then", () => {
-  it("is told nothing twice", async () => {
+describe("a watcher that has read further than the feed had published", () => {
+  it("gets nothing twice", async () => {
     const gate = new EventEmitter();
     await using first = fed.open();
     await first.next();
@@ -111,7 +108,7 @@ describe("a watcher that read farther than the feed had published by then", () =
 });
 
 describe("the past", () => {
-  it("that is gone is refused with where a watch can begin", async () => {
+  it("that was removed is refused with the transaction at which a watch can begin", async () => {
     fed.append(100);
     fed.source.floor = 50;
     await using gone = fed.open({ from: 49 });
@@ -120,7 +117,7 @@ describe("the past", () => {
     expect(await readTo(there, 101)).toEqual({ ids: range(51, 101) });
   });
 
-  it("that goes while it is read ends the watch where it stands", async () => {
+  it("that is removed while it is read ends the watch at its position", async () => {
     fed.append(2_000);
     await using reader = fed.open({ from: 1 });
     await reader.next();
@@ -134,8 +131,8 @@ describe("the past", () => {
   });
 });
 
-describe("a feed that is so far behind that what comes next is gone", () => {
-  it("cuts off those who need it, and goes on for all others", async () => {
+describe("a feed so far behind that the next changes were removed", () => {
+  it("cuts off the watchers that need them, and continues for all others", async () => {
     const gate = new EventEmitter();
     await using reader = fed.open();
     await using other = fed.open({ bucket: "pods" });
@@ -162,7 +159,7 @@ describe("a feed that is so far behind that what comes next is gone", () => {
 });
 
 describe("a feed that cannot read", () => {
-  it("cuts its watchers off where they stand, and says why", async () => {
+  it("cuts off its watchers at their position, with the reason", async () => {
     await using reader = fed.open();
     await reader.next();
     fed.append(1);
@@ -176,7 +173,7 @@ describe("a feed that cannot read", () => {
     expect(fed.errors).toEqual(["INDEX_CORRUPT"]);
   });
 
-  it("tells nothing that was read of an index which the node has left meanwhile", async () => {
+  it("delivers nothing read from an index that the node has left meanwhile", async () => {
     const gate = new EventEmitter();
     await using reader = fed.open();
     await reader.next();
@@ -192,7 +189,7 @@ describe("a feed that cannot read", () => {
     expect(await readTo(reader, 3)).toMatchObject({ ids: [], cutoff: { reason: "not-ready", txId: 2 } });
   });
 
-  it("tells nothing of the past either that was read of such an index", async () => {
+  it("delivers nothing of the past read from such an index either", async () => {
     const gate = new EventEmitter();
     fed.append(2_000);
     await using reader = fed.open({ from: 1 });

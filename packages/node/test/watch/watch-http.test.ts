@@ -66,7 +66,7 @@ describe("GET /api/v1/watch", () => {
     });
   });
 
-  it("takes a bucket, a namespace and where to begin", async () => {
+  it("accepts a bucket, a namespace and where to begin", async () => {
     await submit(node, ["put", "pods", "prod/a", 1]);
     await submit(node, ["put", "nodes", "prod/a", 1]);
     await submit(node, ["put", "pods", "prod/b", 1], ["put", "pods", "test/b", 1]);
@@ -76,7 +76,7 @@ describe("GET /api/v1/watch", () => {
     expect(await all.transactions(3)).toEqual([2, 3, 4]);
   });
 
-  it("goes on from Last-Event-ID, which a client that reconnects sends with the address it began with", async () => {
+  it("continues from Last-Event-ID, which a client that reconnects sends with its original address", async () => {
     for (let n = 0; n < 4; n += 1) await submit(node, ["put", "pods", "a", n]);
     await using watch = await EventSource.open(`${url}?from=1`, { "last-event-id": "3" });
     expect(await watch.transactions(2)).toEqual([4, 5]);
@@ -101,7 +101,7 @@ describe("GET /api/v1/watch", () => {
     expect(await ahead.transactions(1)).toEqual([txId + 2]);
   });
 
-  it("is cut off with the place to resume from when the node stops, which does not wait for it", async () => {
+  it("is cut off with the place to resume from when the node stops, without delaying the stop", async () => {
     const times: number[] = [];
     // Requests under way would be given 2 s, each time; a busy machine takes as long only now and then.
     while (times.length < 10 && !(Math.min(...times) < 1_800)) {
@@ -151,7 +151,7 @@ describe("GET /api/v1/watch", () => {
     expect(await answer.text()).toBe("");
   });
 
-  it("cuts off a reader that takes nothing, with the place to resume from, and keeps little for it", async () => {
+  it("cuts off a stalled reader, with the place to resume from, and buffers little for it", async () => {
     const from = await submit(node, ["put", "pods", "a", 0]);
     await using slow = await EventSource.open(url);
     await slow.next();
@@ -192,14 +192,14 @@ describe("GET /api/v1/watch", () => {
 });
 
 describe("GET /api/v1/watch of other nodes", () => {
-  it("asks for the token", async () => {
+  it("requires the token", async () => {
     await using served = await serve({ authToken: "secret" });
     expect((await served.fetch("/api/v1/watch")).status).toBe(401);
     const allowed = await served.fetch("/api/v1/watch", { headers: { authorization: "Bearer secret" } });
     expect(allowed.status).toBe(200);
   });
 
-  it("is refused with 503 and no stream by a node that joins", async () => {
+  it("is refused with 503 and no stream by a joining node", async () => {
     await using served = await serve();
     served.node.watched = async function* () {
       await Promise.reject(new CairnError("NOT_READY", "The node is restoring."));
@@ -211,7 +211,7 @@ describe("GET /api/v1/watch of other nodes", () => {
     expect(await answer.json()).toMatchObject({ error: { code: "NOT_READY" } });
   });
 
-  it("is gone on with by an EventSource through a time in which the node is not ready", async () => {
+  it("is continued by an EventSource after the node was not ready", async () => {
     await using served = await serve();
     let asked = 0;
     served.node.watched = async function* () {
@@ -231,7 +231,7 @@ describe("GET /api/v1/watch of other nodes", () => {
     }
   });
 
-  it("is refused with 410 and the floor when the past asked for is gone", async () => {
+  it("is refused with 410 and the floor if the requested past was removed", async () => {
     await using served = await serve();
     served.node.watched = async function* () {
       await Promise.reject(compacted(5, 40));

@@ -26,7 +26,7 @@ async function start(): Promise<CairnNode> {
 }
 
 describe("a watch", () => {
-  it("begins with where it stands and tells what comes, whole transactions in the order of the log", async () => {
+  it("begins with its position, and delivers whole transactions in the order of the log", async () => {
     await submit(node, ["put", "pods", "before", 1]);
     await using watch = WatchReader.of(node);
     expect(await watch.next()).toMatchObject({ type: "heartbeat", txId: 2 });
@@ -38,7 +38,7 @@ describe("a watch", () => {
     ]);
   });
 
-  it("tells the past from where it is asked to, exclusively, and goes on with what comes", async () => {
+  it("delivers the past after the given transaction, then new transactions", async () => {
     for (const n of [1, 2, 3]) await submit(node, ["put", "pods", "a", n]);
     await using watch = WatchReader.of(node, { from: 2 });
     expect(await watch.next()).toMatchObject({ type: "heartbeat", txId: 2 });
@@ -53,7 +53,7 @@ describe("a watch", () => {
     ]);
   });
 
-  it("tells only what took effect: no aborted transaction, no duplicate, no deletion of what was not there", async () => {
+  it("delivers only what took effect: no aborted transactions, duplicates or deletions of missing documents", async () => {
     await node.submit({ id: "once", ops: [["put", "pods", "a", 1]] });
     await node.submit({ id: "once", ops: [["put", "pods", "a", 1]] });
     await submit(node, ["match", "pods", "a", 99], ["put", "pods", "a", 2]);
@@ -71,7 +71,7 @@ describe("a watch", () => {
     ]);
   });
 
-  it("tells the same live as it does later", async () => {
+  it("delivers the same live as later", async () => {
     await using live = WatchReader.of(node, { from: 1 });
     await live.next();
     await submit(node, ["put", "pods", "a", 1], ["put", "pods", "b/c", 2]);
@@ -102,7 +102,7 @@ describe("a watch", () => {
     expect(await watch.transactions(2)).toEqual([`${second}: ${wanted[0]}`, `${second + 2}: ${wanted[1]}`]);
   });
 
-  it("omits evicted documents, and tells of the eviction", async () => {
+  it("omits evicted documents, and delivers the eviction", async () => {
     await submit(node, ["put", "pods", "secret", 1], ["put", "pods", "a", 1]);
     await submit(node, ["put", "pods", "secret", 2]);
     await using live = WatchReader.of(node, { from: 1 });
@@ -117,7 +117,7 @@ describe("a watch", () => {
     expect(await later.transactions(2)).toEqual(["2: put pods default/a 1", "4: evict pods default/secret"]);
   });
 
-  it("does not tell a slow reader what was evicted before it came to it", async () => {
+  it("does not deliver to a slow reader what was evicted meanwhile", async () => {
     await using live = WatchReader.of(node);
     await live.next();
     await submit(node, ["put", "pods", "first", 1]);
@@ -138,7 +138,7 @@ describe("a watch", () => {
     expect(await watch.transactions(1)).toEqual([`${page.txId + 1}: put pods default/p9 9`]);
   });
 
-  it("waits for the transaction that it is to begin after, and says meanwhile how far the node is", async () => {
+  it("waits for the transaction that it begins after, and reports the node's position meanwhile", async () => {
     await using watch = WatchReader.of(node, { from: 4, heartbeatMs: 100 });
     expect(await watch.next()).toEqual({
       type: "heartbeat",
@@ -151,14 +151,14 @@ describe("a watch", () => {
     expect(await watch.transactions(1)).toEqual(["5: put pods default/a 5"]);
   });
 
-  it("tells its position while nothing comes that it watches", async () => {
+  it("reports its position while there are no changes that it watches", async () => {
     await using watch = WatchReader.of(node, { bucket: "pods", heartbeatMs: 50 });
     expect(await watch.next()).toMatchObject({ txId: 1 });
     const txId = await submit(node, ["put", "other", "a", 1]);
     await vi.waitFor(async () => expect(await watch.next()).toMatchObject({ type: "heartbeat", txId }));
   });
 
-  it("goes on after a restart of the node where it was cut off", async () => {
+  it("continues where it was cut off after a restart of the node", async () => {
     await using watch = WatchReader.of(node);
     await watch.next();
     const txId = await submit(node, ["put", "pods", "a", 1]);
@@ -204,7 +204,7 @@ describe("a watch", () => {
     await expect(watch.next()).rejects.toMatchObject({ code: "NOT_READY" });
   });
 
-  it("refuses to go on from a transaction that is another one than the watcher saw", async () => {
+  it("refuses to continue from a transaction that is not the one the watcher saw", async () => {
     const txId = await submit(node, ["put", "pods", "a", 1]);
     const { txTime } = await node.await(txId);
     await using right = WatchReader.of(node, { from: txId, fromTime: txTime });

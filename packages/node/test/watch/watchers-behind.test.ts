@@ -6,8 +6,8 @@ import { range, readTo } from "./watch-reader.ts";
 
 const fed = fedWatchers();
 
-describe("who comes back to a feed", () => {
-  it("keeps the recent past for those who come back, so that nothing is read anew for them", async () => {
+describe("a watcher that reconnects to a feed", () => {
+  it("gets the recent past, so that nothing is read again for it", async () => {
     await using first = fed.open();
     await first.next();
     fed.append(20);
@@ -18,7 +18,7 @@ describe("who comes back to a feed", () => {
     expect(fed.source.reads).toHaveLength(length);
   });
 
-  it("bounds the recent past, and lets those who are farther behind read by themselves", async () => {
+  it("reads by itself if it is further behind than the bounded recent past", async () => {
     fed.begin({ recentTransactions: 10 });
     await using first = fed.open();
     await first.next();
@@ -33,7 +33,7 @@ describe("who comes back to a feed", () => {
     expect(await readTo(first, 54)).toEqual({ ids: range(52, 54) });
   });
 
-  it("keeps the recent past however much it has told", async () => {
+  it("gets the recent past however much was published before", async () => {
     fed.begin({ recentBytes: 20_000 });
     await using first = fed.open();
     await first.next();
@@ -47,7 +47,7 @@ describe("who comes back to a feed", () => {
     expect(fed.source.reads).toHaveLength(length);
   });
 
-  it("gives those who come back the recent past in pages, and those at the same place the same ones", async () => {
+  it("gets the recent past in pages, which watchers at the same place share", async () => {
     await using first = fed.open();
     await first.next();
     for (const last of [1_001, 2_001, 3_001]) {
@@ -72,7 +72,7 @@ describe("who comes back to a feed", () => {
     for (const one of batches) await one.return?.();
   });
 
-  it("does not cut off who comes back to more than may wait, whatever comes meanwhile", async () => {
+  it("is not cut off if it reconnects to more than a queue holds, whatever comes meanwhile", async () => {
     fed.begin({ queue: { bytes: 10_000, batches: 4 }, recentPageBytes: 1_000 });
     await using first = fed.open();
     await first.next();
@@ -115,7 +115,7 @@ describe("a slow reader", () => {
     expect(fed.errors).toEqual([]);
   });
 
-  it("is not cut off for one transaction that is larger than what may wait", async () => {
+  it("is not cut off for one transaction that is larger than its queue", async () => {
     fed.begin({ queue: { bytes: 1_000, batches: 100 } });
     await using reader = fed.open();
     await reader.next();
@@ -125,7 +125,7 @@ describe("a slow reader", () => {
     expect(await told).toEqual({ ids: [2] });
   });
 
-  it("of the past is never cut off: it is read as it takes it", async () => {
+  it("of the past is never cut off, because the past is read at its speed", async () => {
     fed.begin({ queue: { bytes: 1_000, batches: 2 }, recentTransactions: 5 });
     fed.append(5_000);
     await using reader = fed.open({ from: 0 });

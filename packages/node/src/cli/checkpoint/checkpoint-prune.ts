@@ -9,7 +9,7 @@ import {
 import { type CairnError, levelProvider } from "@cairn/kv";
 import { INDEX_VERSION } from "../../index/rows/index-state.ts";
 import { readLogIdentity } from "../../log/log-identity.ts";
-import type { System } from "../../system/system.ts";
+import type { System } from "../../api/system.ts";
 import { checkAnchor } from "../../log/anchor.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { chooseLog, withCheckpointPlace } from "../places/checkpoint-place.ts";

@@ -10,9 +10,9 @@ import type { IndexStore } from "../../index/index-store.ts";
 import { IndexDirectory } from "../../db-dir/index-directory.ts";
 import { type LogIdentity, readLogIdentity } from "../../log/log-identity.ts";
 import { acceptManifest } from "../../checkpoints/accept-checkpoint.ts";
-import { everyStore } from "../../system/checkpoint-stores.ts";
+import { allStores, closeStores } from "../../checkpoints/checkpoint-stores.ts";
 import { checkpointSummary } from "../../checkpoints/checkpoint-summary.ts";
-import type { System } from "../../system/system.ts";
+import type { System } from "../../api/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { rebuildFromLog, requireBeginning } from "../../replay/rebuild-from-log.ts";
 import type { ConfigurationOptions } from "../options/configuration.ts";
@@ -51,7 +51,7 @@ export async function rebuildCheckpoint(options: ConfigurationOptions, terminal:
       try {
         return await rebuild(log, system, checkpointer, signal, terminal);
       } finally {
-        for (const one of everyStore(checkpointer)) await one.close();
+        await closeStores(checkpointer);
       }
     });
   } finally {
@@ -68,7 +68,7 @@ async function rebuild(
 ): Promise<Rebuilt> {
   const identity = await readLogIdentity(log);
   if (identity === undefined) throw await noLog(log.name, system);
-  await requireBeginning(identity, everyStore(checkpointer), system.kvProvider, signal);
+  await requireBeginning(identity, allStores(checkpointer), system.kvProvider, signal);
   const there = await findNewest(log, system, checkpointer, identity, signal);
   if (there !== undefined) {
     const because = `${there} is of this version and holds all that the log has.`;
@@ -154,7 +154,7 @@ async function saveIndex(
     await index.purgeEvictions({ withinMs: Infinity, signal });
   };
   const source = indexSource(node, provider, index, log, purge, () => undefined);
-  const checkpointDir = path.join(directory.path, "capture");
+  const checkpointDir = directory.layout.capture;
   return await takeCheckpoint({
     source,
     options: { ...checkpointer, checkpointDir },

@@ -1,9 +1,10 @@
 import { readdir, stat } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseCheckpointName } from "@cairn/checkpoint";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import { requireConfig } from "../../config/read-config.ts";
+import { dbDirLayout } from "../../db-dir/layout.ts";
 import { bucketProblem } from "../../text/document-key.ts";
 import { nameInPath } from "../places/checkpoint-place.ts";
 import { type ConfigurationOptions, isConfigured, readConfiguration } from "../options/configuration.ts";
@@ -52,12 +53,12 @@ export async function findDbPlace(place: string, terminal: Terminal): Promise<Db
     throw new CairnError("NOT_FOUND", `There is no folder ${path}.`, { hint: PLACES });
   }
   if (names.includes("CURRENT")) return { kind: "LevelDB", dir: path };
-  const live = join(path, "live");
+  const { live, lock, holder } = dbDirLayout(path);
   if ((await namesIn(live))?.includes("CURRENT") === true) return { kind: "db-dir", dir: live };
   const isStore = names.some((name) => name.endsWith(".json") && parseCheckpointName(name.slice(0, -5)));
   if (isStore) return { kind: "checkpoint" };
   // What a node makes in a db-dir before there is an index.
-  if (names.includes("holder.json") || names.includes("live") || names.includes("lock")) {
+  if ([live, lock, holder].some((one) => names.includes(basename(one)))) {
     throw new CairnError("NOT_FOUND", `The index directory ${path} has no index yet.`, {
       hint: "Its node restores or builds one: cairn status shows how far it is.",
     });
@@ -78,7 +79,7 @@ const PLACES =
 /** A node's directory, in which index and checkpoints lie, is what one names first. */
 async function nearby(path: string, names: readonly string[]): Promise<string | undefined> {
   for (const name of names) {
-    if ((await namesIn(join(path, name, "live")))?.includes("CURRENT") === true) {
+    if ((await namesIn(dbDirLayout(join(path, name)).live))?.includes("CURRENT") === true) {
       return `There is an index in ${join(path, name)}.`;
     }
   }

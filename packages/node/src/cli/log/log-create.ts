@@ -8,7 +8,7 @@ import {
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 import { findLostLog, held, howToRecover, withLog } from "../places/log-place.ts";
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { System } from "../../system/system.ts";
+import type { System } from "../../api/system.ts";
 
 interface CreateOptions extends ConfiguredOptions {
   readonly empty?: boolean;

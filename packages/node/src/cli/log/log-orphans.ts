@@ -1,7 +1,7 @@
-import path from "node:path";
 import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
 import { fileReader, openIndex } from "../../index/local-index.ts";
 import { type LogIdentity, readLogIdentity } from "../../log/log-identity.ts";
+import { dbDirLayout } from "../../db-dir/layout.ts";
 import { type QuarantinedIndex, readQuarantine } from "../../db-dir/quarantine.ts";
 import { lastShared } from "../../join/last-shared.ts";
 import { orphanTransactions } from "../../join/orphan-transactions.ts";
@@ -27,7 +27,7 @@ export const addLogOrphans: AddCommand = (parent, terminal) => {
       const { dbDir, kvProvider } = system;
       const identity = await readLogIdentity(log);
       if (identity === undefined) throw await noLog(log.name, system);
-      const quarantine = path.join(dbDir, "quarantine");
+      const { quarantine } = dbDirLayout(dbDir);
       const indexes = (await readQuarantine(quarantine)).filter(({ holdsLost }) => holdsLost);
       if (indexes.length === 0)
         tell(terminal, `no index in ${quarantine} holds transactions that the log lost`);

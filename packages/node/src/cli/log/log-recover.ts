@@ -13,8 +13,8 @@ import { CairnError, isCairnError, makeFolder } from "@cairn/kv";
 import { isUnused, readLogIdentity, usedLog } from "../../log/log-identity.ts";
 import { askStatus } from "../../cluster/ask-cluster.ts";
 import { judgeFormat, verifyRestored } from "../../checkpoints/accept-checkpoint.ts";
-import { everyStore, isOwnStore, restoreStores } from "../../system/checkpoint-stores.ts";
-import type { System } from "../../system/system.ts";
+import { allStores, isOwnStore, restoreStores } from "../../checkpoints/checkpoint-stores.ts";
+import type { System } from "../../api/system.ts";
 import { encodeBirthRecord } from "../../transactions/transaction-codec.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { findCheckpoint, noCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
@@ -103,7 +103,7 @@ async function begin(log: TxLog, { name: checkpoint, store, manifest }: Survivor
 /** The checkpoint that `from` names; read back and opened, since nodes of the new log can begin with nothing else. */
 async function findSurvivor(system: System, from: string, terminal: Terminal): Promise<Survivor> {
   const configured = restoreStores(system.checkpointer);
-  const known = configured.length > 0 ? configured : everyStore(system.checkpointer);
+  const known = configured.length > 0 ? configured : allStores(system.checkpointer);
   if (parseCheckpointName(from) !== undefined) {
     if (known.length === 0) {
       throw new UsageError(

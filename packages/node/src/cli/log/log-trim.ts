@@ -1,5 +1,5 @@
-import { everyStore, restoreStores } from "../../system/checkpoint-stores.ts";
-import type { System } from "../../system/system.ts";
+import { closeStores, restoreStores } from "../../checkpoints/checkpoint-stores.ts";
+import type { System } from "../../api/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { planTrim, trimLog, type TrimPlan } from "../../upkeep/plan-trim.ts";
 import {
@@ -54,7 +54,7 @@ async function trim(
       keep: keep ?? policy?.keep,
     });
   } finally {
-    for (const store of everyStore(checkpointer)) await store.close();
+    await closeStores(checkpointer);
   }
 }
 

@@ -1,13 +1,13 @@
 import { rm } from "node:fs/promises";
 import { CairnError, isCairnError } from "@cairn/kv";
-import { everyStore } from "../../system/checkpoint-stores.ts";
+import { closeStores } from "../../checkpoints/checkpoint-stores.ts";
 import { askStatus, type Peer } from "../../cluster/ask-cluster.ts";
 import { compareNodes, type Comparison, type Rebuilt } from "../../cluster/compare-nodes.ts";
 import { comparePasts } from "../../cluster/compare-pasts.ts";
 import { sameIds } from "../../cluster/judge-digests.ts";
 import { rebuildIndex } from "../../replay/rebuild-index.ts";
 import { readLogIdentity } from "../../log/log-identity.ts";
-import type { System } from "../../system/system.ts";
+import type { System } from "../../api/system.ts";
 import type { PeerChannel } from "../../log/peer-channel.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { type ClusterView, formatCluster, ofThisCluster, ofThisLog } from "./cluster-screen.ts";
@@ -195,7 +195,7 @@ async function rebuild(
   } finally {
     forget();
     await rm(dir, { recursive: true, force: true });
-    for (const one of everyStore(system.checkpointer)) await one.close();
+    await closeStores(system.checkpointer);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { ConfigInput } from "../../config/config-sources.ts";
 import type { ConfigResult } from "../../config/read-config.ts";
-import type { HttpOptions } from "../../system/system.ts";
+import type { HttpOptions } from "../../api/system.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
 /** Where a command's configuration comes from. */

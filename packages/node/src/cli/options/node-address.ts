@@ -1,4 +1,4 @@
-import type { HttpOptions } from "../../system/system.ts";
+import type { HttpOptions } from "../../api/system.ts";
 import { NodeClient } from "../requests/node-client.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";

@@ -1,5 +1,5 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
-import type { System } from "../../system/system.ts";
+import type { System } from "../../api/system.ts";
 import { formatDuration } from "../terminal/quantities.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
 

@@ -1,7 +1,7 @@
 import { createSystem } from "../../config/create-system.ts";
 import { requireConfig } from "../../config/read-config.ts";
-import { everyStore } from "../../system/checkpoint-stores.ts";
-import type { System } from "../../system/system.ts";
+import { closeStores } from "../../checkpoints/checkpoint-stores.ts";
+import type { System } from "../../api/system.ts";
 import { type ConfigurationOptions, readConfiguration } from "../options/configuration.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -28,7 +28,7 @@ export async function withConfiguredStore<T>(
   try {
     return await use({ store: checkpointer.store, name });
   } finally {
-    for (const store of everyStore(checkpointer)) await store.close();
+    await closeStores(checkpointer);
   }
 }
 

@@ -1,5 +1,5 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { System } from "../../system/system.ts";
+import type { System } from "../../api/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { JoinReport } from "../../join/join-report.ts";
 import { newestCheckpointOfName } from "../../join/restore-index.ts";

@@ -1,3 +1,4 @@
+import { backoffMs, systemClock } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import {
@@ -7,8 +8,9 @@ import {
   WatchEndedError,
   type WatchPlace,
 } from "@cairn/client/streams";
-import { retryPause } from "../../concurrency/retry-pause.ts";
 import { NoAnswerError, type NodeClient } from "./node-client.ts";
+
+const PAUSES = { firstMs: 200, maxMs: 15_000 };
 
 /** What is followed, and how. */
 export interface FollowWatchOptions {
@@ -49,7 +51,7 @@ export function followWatch(
     onLeft(`${why.message.replace(/\.$/, "")} (${node.url}).`, from);
     node = nodes[(nodes.indexOf(node) + 1) % nodes.length] ?? node;
     // Every node is asked once before any is asked again.
-    if (failures >= nodes.length) await retryPause(failures - nodes.length, signal);
+    if (failures >= nodes.length) await systemClock.wait(backoffMs(failures - nodes.length, PAUSES), signal);
   };
   return followStream({ open, left }, options);
 }

@@ -4,7 +4,7 @@ import { moduleOf } from "./module-type.ts";
 import { mapOf } from "../types/map-type.ts";
 import { optional, required, withDefault, withDefaults } from "../types/parameter.ts";
 import type { Parameters, ValueType } from "../types/reading.ts";
-import type { OnLogMismatch, TrimPolicy } from "../../system/system.ts";
+import type { OnLogMismatch, TrimPolicy } from "../../api/system.ts";
 import { choice, path } from "../types/value-types.ts";
 
 const reactions = {

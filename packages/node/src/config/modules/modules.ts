@@ -2,6 +2,7 @@ import { basename, join } from "node:path";
 import { filesystemStore } from "@cairn/checkpoint";
 import type { CheckpointerOptions, RetentionPolicy } from "@cairn/checkpoint";
 import { CairnError, levelProvider, memoryProvider } from "@cairn/kv";
+import { dbDirLayout } from "../../db-dir/layout.ts";
 import { openEmbeddedTxLog } from "../../log/embedded/embedded-tx-log.ts";
 import { kvStoreParameters, txLogParameters } from "./common-parameters.ts";
 import { duration } from "../types/duration-type.ts";
@@ -143,7 +144,7 @@ const checkpointer = defineModule({
     return {
       store,
       approxFrequency: values["approx-frequency"],
-      checkpointDir: values["checkpoint-dir"] ?? join(context.dbDir, "capture"),
+      checkpointDir: values["checkpoint-dir"] ?? dbDirLayout(context.dbDir).capture,
       captureOwner: context.dbDir,
       keepDirBetweenCheckpoints: values["keep-dir-between-checkpoints?"],
       keepDirOnClose: values["keep-dir-on-close?"],
@@ -176,7 +177,7 @@ const filesystemCheckpointStore = defineModule({
     filesystemStore({
       path: values.path,
       shared: values["shared-store"],
-      rememberIn: join(dbDir, "stores"),
+      rememberIn: dbDirLayout(dbDir).stores,
     }),
 });
 

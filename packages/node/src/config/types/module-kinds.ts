@@ -1,7 +1,7 @@
 import type { CheckpointStore, CheckpointerOptions } from "@cairn/checkpoint";
 import type { KvProvider } from "@cairn/kv";
 import type { TxLog } from "../../log/tx-log.ts";
-import type { OnLogMismatch, TrimPolicy } from "../../system/system.ts";
+import type { OnLogMismatch, TrimPolicy } from "../../api/system.ts";
 
 /** Opens a log; called again for every attempt to reach it. */
 export interface TxLogOpener {

@@ -1,6 +1,6 @@
 import type { QueryParameters } from "./operation.ts";
 import { AS_OF_PATTERN, KEY_PATTERN, WHERE_PATTERN } from "../requests/text-patterns.ts";
-import { MOST_FIELDS } from "../../policies/policy-problems.ts";
+import { MAX_FIELDS } from "../../policies/policy-problems.ts";
 import { MAX_NAME, MAX_NAMESPACE } from "../../text/document-key.ts";
 import { array, FLAG, text, TEXT } from "./schema-parts.ts";
 import { BUCKET, DURATION, NAMESPACE, ref } from "./schemas.ts";
@@ -55,7 +55,7 @@ export const LIST: QueryParameters = {
     {
       ...array({ type: "string", format: "indexed-field", pattern: WHERE_PATTERN }),
       minItems: 1,
-      maxItems: MOST_FIELDS,
+      maxItems: MAX_FIELDS,
     },
     "`field:value` of an indexed field; of several, given one after the other, all have to hold.",
   ],

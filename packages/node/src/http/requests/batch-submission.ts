@@ -2,7 +2,7 @@ import type { Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { NodeApi } from "../../api/node-api.ts";
-import type { TimeLimit } from "../../concurrency/time-limit.ts";
+import type { Deadline } from "../../concurrency/time-limit.ts";
 import { validateTransaction } from "../../transactions/validate-transaction.ts";
 import { RequestError, tooLarge } from "../answers/error-response.ts";
 import { type NdjsonLine, ndjsonLines } from "./ndjson-lines.ts";
@@ -22,7 +22,7 @@ export interface BatchOptions {
   /** Which number the first line has. */
   readonly firstLine: number;
   /** Begins the time that a line may wait for the log, and all of them together for the index. */
-  readonly timeLimit: () => TimeLimit;
+  readonly timeLimit: () => Deadline;
 }
 
 /** Bytes that may wait for the log at once. Bounds memory; more does not make a log faster. */
@@ -56,9 +56,9 @@ export class BatchSubmission {
    * Answers when every line that was submitted is acknowledged or refused, with the time for what comes after that: it is counted from
    * the last line on, since how long the lines take to come is the client's business.
    */
-  async submitAll(body: Readable): Promise<TimeLimit> {
+  async submitAll(body: Readable): Promise<Deadline> {
     // Leaving the loop early must not end the connection, which still carries the answer.
-    let limit: TimeLimit;
+    let limit: Deadline;
     const chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
     try {
       for await (const lines of ndjsonLines(chunks, this.#options.maxLine, (line) => this.#tooLong(line))) {
@@ -107,7 +107,7 @@ export class BatchSubmission {
       const transaction = parseJson(line.bytes);
       validateTransaction(transaction);
       const { txId } = await this.#api.submit(transaction, {
-        timeoutMs: this.#options.timeLimit().ms,
+        timeoutMs: this.#options.timeLimit().limitMs,
       });
       this.#accepted += 1;
       this.#firstTxId = Math.min(this.#firstTxId ?? txId, txId);

@@ -1,27 +1,26 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId, TxOutcome } from "@cairn/client";
 import { DEFAULT_WAIT_MS, type NodeApi } from "../../api/node-api.ts";
-import { inTime, LATE } from "../../concurrency/in-time.ts";
-import { TimeLimit } from "../../concurrency/time-limit.ts";
+import { Deadline, TIMED_OUT, withTimeout } from "../../concurrency/time-limit.ts";
 import { RequestError } from "../answers/error-response.ts";
 
 /** How long a request waits in all, by its parameter `timeout`. */
-export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): TimeLimit {
-  return new TimeLimit(timeoutMs);
+export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): Deadline {
+  return new Deadline(timeoutMs);
 }
 
 /**
  * Waits for a transaction just submitted. It is stored also where that takes too long or the node stops meanwhile, so the error tells its
  * id: whoever sent it again would have it applied twice.
  */
-export async function awaitSubmitted(api: NodeApi, id: TxId, limit: TimeLimit): Promise<TxOutcome> {
+export async function awaitSubmitted(api: NodeApi, id: TxId, limit: Deadline): Promise<TxOutcome> {
   try {
     return await api.await(id, { timeoutMs: limit.leftMs });
   } catch (error) {
     if (!isCairnError(error)) throw error;
     const message =
       error.code === "TX_TIMEOUT"
-        ? `Transaction ${id} is stored, but was not indexed within ${limit.ms} ms.`
+        ? `Transaction ${id} is stored, but was not indexed within ${limit.limitMs} ms.`
         : error.message;
     throw new RequestError(error.code, message, {
       hint: `The transaction is stored; GET /api/v1/tx/${id} tells what becomes of it, here or at another node, and cairn status how far the node is.`,
@@ -32,10 +31,14 @@ export async function awaitSubmitted(api: NodeApi, id: TxId, limit: TimeLimit): 
 }
 
 /** What a checkpoint store answers, or `STORE_UNREACHABLE` once the limit has passed. */
-export async function storeInTime<T>(answer: Promise<T>, limit: TimeLimit): Promise<T> {
-  const given = await inTime(answer, limit.leftMs);
-  if (given !== LATE) return given;
-  throw new CairnError("STORE_UNREACHABLE", `The checkpoint store did not answer within ${limit.ms} ms.`, {
-    hint: "Try again, or wait longer with timeout=; look whether the store can be reached.",
-  });
+export async function storeInTime<T>(answer: Promise<T>, limit: Deadline): Promise<T> {
+  const given = await withTimeout(answer, limit.leftMs);
+  if (given !== TIMED_OUT) return given;
+  throw new CairnError(
+    "STORE_UNREACHABLE",
+    `The checkpoint store did not answer within ${limit.limitMs} ms.`,
+    {
+      hint: "Try again, or wait longer with timeout=; look whether the store can be reached.",
+    },
+  );
 }

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import type { RegisterRoutes } from "./register-routes.ts";
 import type { NodeApi } from "../../api/node-api.ts";
-import type { HttpOptions } from "../../system/system.ts";
+import type { HttpOptions } from "../../api/system.ts";
 import { checkpointRoutes } from "./checkpoints.ts";
 import { bucketRoutes } from "./buckets.ts";
 import { eventRoutes } from "./events.ts";

@@ -1,6 +1,6 @@
 import type { Json } from "@cairn/client";
 import type { FieldIndex } from "../policies/active-policies.ts";
-import { comparableText, fieldValue } from "../../policies/policies.ts";
+import { comparableText, fieldValue } from "../../policies/field-values.ts";
 import { findMembers, type MemberPlace } from "./json-members.ts";
 import { KnownTexts } from "./known-texts.ts";
 import { asBuffer } from "../rows/row-key-parts.ts";

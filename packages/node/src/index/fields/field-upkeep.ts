@@ -1,7 +1,7 @@
 import type { KvStore } from "@cairn/kv";
 import { type FieldStep, type FieldWork, readFieldWork, stepFieldWork } from "./field-builds.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import { resolvable } from "../../concurrency/turns.ts";
+import { resolvable } from "../../concurrency/resolvable.ts";
 
 /** What the indexed fields of one store still need, and what is known of their counts. All but waiting is for whoever has the turn to write. */
 export class FieldUpkeep {

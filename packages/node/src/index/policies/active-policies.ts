@@ -2,7 +2,7 @@ import type { BoundPolicy, ExpirePolicy, FieldValue, FieldValues, Json } from "@
 import { nanoseconds } from "../rows/event-row-keys.ts";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import { policyMilliseconds } from "../../policies/policy-problems.ts";
-import { comparableText, fieldPath, fieldValue } from "../../policies/policies.ts";
+import { comparableText, fieldPath, fieldValue } from "../../policies/field-values.ts";
 
 /** An indexed field; `id` stands for it in its rows. */
 export interface FieldIndex {

@@ -1,6 +1,6 @@
 import type { KvPurge, KvPurged, KvPurging, KvStore } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { Turns } from "../../concurrency/turns.ts";
+import { Semaphore } from "../../concurrency/semaphore.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { evictionsAfter, type PurgeMark, purgeRow, readPurgeMarks } from "../rows/purge-row.ts";
 import { unsealed } from "../rows/row-checksum.ts";
@@ -23,13 +23,13 @@ const MOST_EVICTIONS = 10_000;
 export class EvictionPurge {
   readonly #kv: KvStore;
   /** Of those who write what depends on what is in the store. */
-  readonly #writing: Turns;
-  readonly #running = new Turns();
+  readonly #writing: Semaphore;
+  readonly #running = new Semaphore();
   #marks: readonly PurgeMark[] | undefined;
   #begun: { readonly txId: TxId; readonly purge: KvPurge } | undefined;
   #held: PurgeHeld | undefined;
 
-  constructor(kv: KvStore, writing: Turns) {
+  constructor(kv: KvStore, writing: Semaphore) {
     this.#kv = kv;
     this.#writing = writing;
   }
@@ -47,7 +47,7 @@ export class EvictionPurge {
     { withinMs, signal }: Pick<KvPurging, "withinMs" | "signal">,
     state: () => IndexState,
   ): Promise<PurgeReport> {
-    const done = await this.#running.take();
+    const done = await this.#running.acquire();
     try {
       const end = performance.now() + withinMs;
       const options = { alone: (work: () => Promise<void>) => this.#alone(work), ...(signal && { signal }) };
@@ -128,7 +128,7 @@ export class EvictionPurge {
   }
 
   async #alone(work: () => Promise<void>): Promise<void> {
-    const done = await this.#writing.take();
+    const done = await this.#writing.acquire();
     try {
       await work();
     } finally {

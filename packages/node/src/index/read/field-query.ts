@@ -1,5 +1,5 @@
 import { CairnError, type KvReader } from "@cairn/kv";
-import { comparableText, LONGEST_FIELD_VALUE } from "../../policies/policies.ts";
+import { comparableText, MAX_FIELD_VALUE_BYTES } from "../../policies/field-values.ts";
 import { fieldTexts } from "../fields/field-texts.ts";
 import { activePolicies, type FieldIndex } from "../policies/active-policies.ts";
 import { fieldCountKey, fieldKey } from "../rows/field-row-keys.ts";
@@ -39,7 +39,7 @@ function checkQueries(queries: readonly FieldQuery[]): void {
     if (comparableText(value) === undefined) {
       throw new CairnError(
         "REQUEST_INVALID",
-        `A value to look for has at most ${LONGEST_FIELD_VALUE} bytes.`,
+        `A value to look for has at most ${MAX_FIELD_VALUE_BYTES} bytes.`,
         {
           hint: "Longer ones are not indexed.",
         },

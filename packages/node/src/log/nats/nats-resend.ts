@@ -1,5 +1,6 @@
-const FIRST_PAUSE_MS = 50;
-const LONGEST_PAUSE_MS = 2_000;
+import { backoffMs } from "@cairn/checkpoint";
+
+const PAUSES = { firstMs: 50, maxMs: 2_000 };
 
 /** What {@link NatsResend} does. */
 export interface ResendActions {
@@ -13,8 +14,8 @@ export interface ResendActions {
 /** When everything that is not acknowledged is sent again: after a pause that grows until something is, and a look at what it is sent to. */
 export class NatsResend {
   readonly #actions: ResendActions;
-  /** The last pause (ms); 0 since anything was acknowledged. */
-  #pause = 0;
+  /** Pauses since anything was acknowledged. */
+  #pauses = 0;
   #timer: NodeJS.Timeout | undefined;
   /** The look that is under way. */
   #looking: symbol | undefined;
@@ -27,8 +28,8 @@ export class NatsResend {
   /** After a pause, unless it is planned already. */
   soon(): void {
     if (this.#timer !== undefined || this.#looking !== undefined || this.#closed) return;
-    this.#pause = Math.min(LONGEST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, this.#pause * 2));
-    this.#timer = setTimeout(() => this.now(), this.#pause);
+    this.#timer = setTimeout(() => this.now(), backoffMs(this.#pauses, PAUSES));
+    this.#pauses += 1;
   }
 
   now(): void {
@@ -40,7 +41,7 @@ export class NatsResend {
 
   /** Something was acknowledged. */
   succeeded(): void {
-    this.#pause = 0;
+    this.#pauses = 0;
   }
 
   /** What a look under way finds does not count any more. */

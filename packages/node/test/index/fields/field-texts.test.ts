@@ -5,7 +5,7 @@ import { fieldTexts } from "../../../src/index/fields/field-texts.ts";
 import { documentRowKey } from "../../../src/index/rows/row-keys.ts";
 import { encodeVersion } from "../../../src/index/rows/version-values.ts";
 import type { FieldIndex } from "../../../src/index/policies/active-policies.ts";
-import { comparableText, fieldPath, fieldValue } from "../../../src/policies/policies.ts";
+import { comparableText, fieldPath, fieldValue } from "../../../src/policies/field-values.ts";
 
 const FIELDS = [
   "state",

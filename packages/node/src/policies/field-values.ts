@@ -1,6 +1,6 @@
 import type { Json } from "@cairn/client";
 
-/** What a field path leads to inside a document; undefined when there is nothing. */
+/** Returns the value at a field path of a document; undefined if there is none. */
 export function fieldValue(document: Json, path: readonly string[]): Json | undefined {
   let value: Json | undefined = document;
   for (const name of path) {
@@ -12,18 +12,18 @@ export function fieldValue(document: Json, path: readonly string[]): Json | unde
   return value;
 }
 
-/** A field's name as the names on the way to it. */
+/** Splits a field's name into the path to it. */
 export function fieldPath(field: string): readonly string[] {
   return field.split(".");
 }
 
-/** The longest value of a field that is compared or indexed, in bytes of UTF-8. */
-export const LONGEST_FIELD_VALUE = 1_024;
+/** Longer values of fields are neither compared nor indexed (bytes of UTF-8). */
+export const MAX_FIELD_VALUE_BYTES = 1_024;
 
-/** A value as `where` compares it: text as it is, a number or truth value as JSON writes it. Undefined for what is not indexed. */
+/** Returns a value in the form that `where` compares: text as it is, numbers and booleans as in JSON. Undefined if it is not indexed. */
 export function comparableText(value: Json | undefined): string | undefined {
   if (typeof value === "boolean" || Number.isFinite(value)) return String(value);
   if (typeof value !== "string" || !value.isWellFormed()) return undefined;
-  if (value.length * 3 <= LONGEST_FIELD_VALUE) return value;
-  return Buffer.byteLength(value) <= LONGEST_FIELD_VALUE ? value : undefined;
+  if (value.length * 3 <= MAX_FIELD_VALUE_BYTES) return value;
+  return Buffer.byteLength(value) <= MAX_FIELD_VALUE_BYTES ? value : undefined;
 }

@@ -1,19 +1,23 @@
 import type { NodeStatus } from "@cairn/client";
 import type { NodeEvent } from "./node-event.ts";
 
-/** The last checkpoint that this node saved, or verified, itself: its name, when that ended, how long it took. */
-export interface LastWork {
+/** The last checkpoint that this node itself saved or verified. */
+export interface LastResult {
   readonly name: string;
   readonly txId: number;
   readonly bytes: number;
+  /** When that work ended, ISO-8601. */
   readonly at: string;
   readonly durationMs: number;
 }
 
-/** Remembers a node's last successes, the last scrub among them, and how its last restore drill ended, from its events, also while it joins anew and has no checkpointer. */
-export class LastWorks {
-  saved: LastWork | null = null;
-  verified: (LastWork & { readonly verifiedAt: string }) | null = null;
+/**
+ * Remembers from a node's events the last checkpoint saved, the last one verified, the last scrub and the outcome of the last restore
+ * drill. Unlike the checkpointer, it lives on while the node joins again.
+ */
+export class LastResults {
+  saved: LastResult | null = null;
+  verified: (LastResult & { readonly verifiedAt: string }) | null = null;
   scrub: NodeStatus["index"]["lastScrub"] = null;
   drill: NodeStatus["checkpoints"]["lastDrill"] = null;
 
@@ -21,7 +25,7 @@ export class LastWorks {
     if (event.stage === "failed" && event.work === "verification") {
       const { at, durationMs, error } = event;
       const { code, message, hint = null } = error;
-      // A node that stops, or joins anew, says nothing of the checkpoint.
+      // NOT_READY: the node stopped or joined again, which says nothing about the checkpoint.
       if (code !== "NOT_READY")
         this.drill = { at, durationMs, outcome: "failed", name: null, code, message, hint };
     }

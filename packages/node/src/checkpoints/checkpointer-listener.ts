@@ -1,10 +1,13 @@
 import type { CheckpointerEvent } from "@cairn/checkpoint";
 import type { Logger } from "pino";
 import { checkpointSummary } from "./checkpoint-summary.ts";
-import type { NodeEvents, WorkRun } from "../observe/node-events.ts";
+import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
 
-/** Tells a checkpointer's events as works of its node, and its warnings in the log. */
-export function checkpointerWorks(events: NodeEvents, logger: Logger): (event: CheckpointerEvent) => void {
+/** Returns a listener that reports a checkpointer's events as works of its node, and logs its warnings. */
+export function checkpointerListener(
+  events: EventDispatcher,
+  logger: Logger,
+): (event: CheckpointerEvent) => void {
   let round: WorkRun<"checkpoint"> | undefined;
   let sweep: WorkRun<"sweep"> | undefined;
   return (event) => {

@@ -1,20 +1,20 @@
 import { CairnError } from "@cairn/kv";
-import { asCairnError } from "./as-cairn-error.ts";
+import { asCairnError } from "./failures.ts";
 import type { NodeEvent, NodeEventListener, Work, WorkCost, WorkEnds, WorkResults } from "./node-event.ts";
 
-/** A work under way. Only the first of its two ends counts. */
+/** A work in progress. Only the first call of `ended` or `failed` counts. */
 export interface WorkRun<W extends Work> {
-  /** How many bytes it has moved so far; an end that says nothing else has them. */
+  /** Sets how many bytes it has moved so far; the event of its end reports the last value. */
   moved(bytes: number): void;
   ended(result: WorkResults[W]): void;
   failed(error: unknown): void;
 }
 
-/** Hands a node's events to those who listen. A listener that throws is told of to `onListenerError`, and to nobody else. */
-export class NodeEvents {
+/** Delivers a node's events to its listeners. What a listener throws goes to `onListenerError` and affects neither the work nor the other listeners. */
+export class EventDispatcher {
   readonly #listeners: NodeEventListener[] = [];
   readonly #onListenerError: (error: unknown) => void;
-  readonly #told = new WeakSet<object>();
+  readonly #reported = new WeakSet<object>();
   #runs = 0;
 
   constructor(onListenerError: (error: unknown) => void) {
@@ -25,12 +25,12 @@ export class NodeEvents {
     this.#listeners.push(listener);
   }
 
-  /** Whether an error was told as the failure of a work already. */
-  hasTold(error: unknown): boolean {
-    return typeof error === "object" && error !== null && this.#told.has(error);
+  /** Whether an error was already reported as the failure of a work. */
+  hasReported(error: unknown): boolean {
+    return typeof error === "object" && error !== null && this.#reported.has(error);
   }
 
-  /** Tells that a work has begun; the caller ends it. */
+  /** Reports that a work has begun. The caller has to end it. */
   begin<W extends Work>(work: W): WorkRun<W> {
     this.#runs += 1;
     const run = this.#runs;
@@ -49,21 +49,21 @@ export class NodeEvents {
         bytes = count;
       },
       ended: (result) =>
-        // The compiler does not follow that W names the same work in all its parts.
+        // The compiler cannot see that W is the same work in all parts of the type.
         end(() => ({ work, stage: "ended", run, at: now(), ...cost(), ...result }) as unknown as WorkEnds[W]),
       failed: (error) => {
-        if (typeof error === "object" && error !== null) this.#told.add(error);
+        if (typeof error === "object" && error !== null) this.#reported.add(error);
         end(() => ({ work, stage: "failed", run, at: now(), ...cost(), error: asWorkError(error) }));
       },
     };
   }
 
-  /** Tells the begin and the end of what `body` does: it calls `ended`, or throws, and then it has failed. */
+  /** Reports begin and end of a work done by `body`, which calls `ended`, or throws if the work failed. */
   async observe<W extends Work, T>(work: W, body: (run: WorkRun<W>) => Promise<T>): Promise<T> {
     const run = this.begin(work);
     try {
       const answer = await body(run);
-      // Counts only where the body did not end it, which is a fault of the body.
+      // Has an effect only if the body did not end the run, which is a bug.
       run.failed(new Error(`a ${work} ended without a result`));
       return answer;
     } catch (error) {
@@ -75,7 +75,7 @@ export class NodeEvents {
   #emit(event: NodeEvent): void {
     for (const listener of this.#listeners) {
       try {
-        // An async function fits the type too, and its rejection would end the process.
+        // An async function fits the type as well, and an unhandled rejection would end the process.
         const answer: unknown = listener(event);
         if (answer instanceof Promise) answer.catch(this.#onListenerError);
       } catch (error) {
@@ -85,10 +85,10 @@ export class NodeEvents {
   }
 }
 
-/** A work is aborted by nobody but a node that stops, or joins anew. */
+/** Works are aborted only when the node stops or joins again. */
 function asWorkError(error: unknown): CairnError {
   if (!(error instanceof DOMException) || error.name !== "AbortError") return asCairnError(error);
-  return new CairnError("NOT_READY", "The node stopped, or left its index, before it was done.", {
+  return new CairnError("NOT_READY", "The node stopped or left its index before the work was done.", {
     hint: "It is done again when the node is ready.",
     cause: error,
   });

@@ -2,46 +2,46 @@ import type { Clock } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeStatus } from "@cairn/client";
-import type { Meet } from "../checkpoints/met-chains.ts";
+import type { ComparePast } from "../checkpoints/compare-past.ts";
 import {
   announceChains,
   announceOnce,
   othersFirst,
   type OwnChains,
-  type SayParts,
-  whoIs,
-} from "../cluster/announce-chains.ts";
-import type { PeerChains } from "../cluster/peer-messages.ts";
+  type AnnouncementParts,
+  nodeLabel,
+} from "./announce-chains.ts";
+import type { PeerChains } from "./peer-messages.ts";
 import type { RepeatedWork } from "../concurrency/repeated-work.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { type DivergenceParts, Divergences } from "./divergences.ts";
-import type { NodeLife } from "./node-life.ts";
+import type { ComparedNode } from "./compared-node.ts";
 
 /** What {@link OnePast} works with. */
 export interface OnePastParts extends Pick<DivergenceParts, "check"> {
-  readonly life: DivergenceParts["life"] & Pick<NodeLife, "phase" | "log" | "position">;
+  readonly life: DivergenceParts["life"] & Pick<ComparedNode, "phase" | "log" | "position">;
   readonly node: string;
-  /** Random, of this start of the node. */
+  /** Random id of this start of the node. */
   readonly instance: string;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly random: () => number;
-  /** About how long from one announcement to the next (ms); a minute when left out. */
+  /** About how long from one announcement to the next (ms); defaults to a minute. */
   readonly everyMs?: number | undefined;
 }
 
 const EVERY_MS = 60_000;
-/** How long the others have to answer who are asked once more, since they were there just now. */
-const AGAIN_MS = 3_000;
-/** How long a node that is behind another one waits before it compares what it has. */
+/** How long to wait for the answers of nodes that answered just before. */
+const REPEATED_ANSWERS_MS = 3_000;
+/** How long a node that is behind another one waits to catch up before it compares. */
 const CATCH_UP_MS = 5_000;
 
-/** That all nodes of a log have one past: this node tells its chains to the others, and compares what it meets. */
+/** Ensures that all nodes of a log have one past: announces this node's chains, and compares those of other nodes and checkpoints. */
 export class OnePast {
-  readonly meet: Meet;
+  readonly comparePast: ComparePast;
   readonly #parts: OnePastParts;
   readonly #divergences: Divergences;
-  readonly #saying: SayParts;
+  readonly #announcement: AnnouncementParts;
   #announcing: RepeatedWork | undefined;
 
   constructor(parts: OnePastParts) {
@@ -50,28 +50,29 @@ export class OnePast {
     this.#divergences = new Divergences({
       ...parts,
       othersFirst: async (turn, signal) => await othersFirst(life.log?.peers, { ...turn, instance }, signal),
-      askAgain: async (signal) => ((await announceOnce(this.#saying, AGAIN_MS, signal)) ?? 0) > 0,
+      askAgain: async (signal) =>
+        ((await announceOnce(this.#announcement, REPEATED_ANSWERS_MS, signal)) ?? 0) > 0,
     });
-    this.meet = this.#divergences.meet;
-    this.#saying = {
+    this.comparePast = this.#divergences.comparePast;
+    this.#announcement = {
       ...parts,
       channel: () => life.log?.peers,
       own: async () => await this.#own(),
-      meet: async (met) => await this.meet(met),
+      comparePast: async (other) => await this.comparePast(other),
     };
   }
 
-  /** Where others have another past, and it is not settled which is right. */
+  /** The differences from other nodes and checkpoints that are not settled. */
   get divergence(): NodeStatus["index"]["divergence"] {
     return this.#divergences.status;
   }
 
   start(): void {
     const { everyMs = EVERY_MS } = this.#parts;
-    this.#announcing = announceChains({ ...this.#parts, ...this.#saying, everyMs });
+    this.#announcing = announceChains({ ...this.#parts, ...this.#announcement, everyMs });
   }
 
-  /** Compares what another node says of itself; answers this one's chains where they differ. */
+  /** Compares the chains that another node announced. Returns this node's chains if they differ. */
   async compare(node: string, log: string, chains: PeerChains): Promise<PeerChains | undefined> {
     const { life } = this.#parts;
     const [newest] = chains.values;
@@ -79,10 +80,10 @@ export class OnePast {
     try {
       await life.position.reached(newest.txId, CATCH_UP_MS);
     } catch (error) {
-      // What it has can be compared all the same.
+      // What this node has can be compared nevertheless.
       if (!isCairnError(error, "TX_TIMEOUT")) throw error;
     }
-    const difference = await this.meet({ who: whoIs(node), isStored: false, log, chains });
+    const difference = await this.comparePast({ who: nodeLabel(node), isStored: false, log, chains });
     return difference === undefined ? undefined : (await this.#own())?.chains;
   }
 

@@ -2,20 +2,20 @@ import { setImmediate } from "node:timers/promises";
 import { CairnError } from "@cairn/kv";
 import { expect, it, vi } from "vitest";
 import type { NodeEvent, NodeEventListener } from "../../src/observe/node-event.ts";
-import { NodeEvents } from "../../src/observe/node-events.ts";
+import { EventDispatcher } from "../../src/observe/event-dispatcher.ts";
 
 const UNCHANGED = { outcome: "unchanged", because: "Nothing changed." } as const;
 
 function listened(...first: NodeEventListener[]) {
   const errors: unknown[] = [];
   const told: NodeEvent[] = [];
-  const events = new NodeEvents((error) => errors.push(error));
+  const events = new EventDispatcher((error) => errors.push(error));
   for (const listener of first) events.listen(listener);
   events.listen((event) => told.push(event));
   return { events, told, errors };
 }
 
-it("tells a begin and one end of the same run, with the bytes moved until then", () => {
+it("reports begin and end of a run, with the bytes moved until then", () => {
   const { events, told } = listened();
   const run = events.begin("checkpoint");
   run.moved(10);
@@ -27,7 +27,7 @@ it("tells a begin and one end of the same run, with the bytes moved until then",
   ]);
 });
 
-it("tells only the first of two ends", () => {
+it("reports only the first of two ends", () => {
   const { events, told } = listened();
   const run = events.begin("checkpoint");
   run.ended(UNCHANGED);
@@ -36,7 +36,7 @@ it("tells only the first of two ends", () => {
   expect(told.map(({ stage }) => stage)).toEqual(["begun", "ended"]);
 });
 
-it("gives works that run at one time different runs", () => {
+it("gives concurrent works different runs", () => {
   const { events, told } = listened();
   const [one, other] = [events.begin("checkpoint"), events.begin("verification")];
   other.failed(new CairnError("STORE_UNREACHABLE", "Away."));
@@ -49,21 +49,21 @@ it("gives works that run at one time different runs", () => {
   ]);
 });
 
-it("tells a work as failed that throws, throws the same, and knows that it was told", async () => {
+it("reports a work that throws as failed, throws the same error, and knows that it was reported", async () => {
   const { events, told } = listened();
   const error = new CairnError("STORE_FULL", "Full.");
   await expect(events.observe("trim", () => Promise.reject(error))).rejects.toBe(error);
   expect(told[1]).toMatchObject({ stage: "failed", error: { code: "STORE_FULL" } });
-  expect([events.hasTold(error), events.hasTold(new Error("another"))]).toEqual([true, false]);
+  expect([events.hasReported(error), events.hasReported(new Error("another"))]).toEqual([true, false]);
 });
 
-it("tells a work as failed that ends without saying what it came to", async () => {
+it("reports a work that ends without a result as failed", async () => {
   const { events, told } = listened();
   expect(await events.observe("trim", () => Promise.resolve(7))).toBe(7);
   expect(told[1]).toMatchObject({ stage: "failed", error: { code: "INTERNAL" } });
 });
 
-it("tells an abort as the node's stopping, and what nobody expected as INTERNAL with its cause", () => {
+it("reports an abort as NOT_READY, and an unexpected error as INTERNAL with its cause", () => {
   const { events, told } = listened();
   events.begin("restore").failed(AbortSignal.abort().reason);
   const unexpected = new RangeError("Array buffer allocation failed");
@@ -74,7 +74,7 @@ it("tells an abort as the node's stopping, and what nobody expected as INTERNAL 
   expect(failed[1]?.error.cause).toBe(unexpected);
 });
 
-it("goes on when a listener throws or rejects: the next ones and the work itself notice nothing", async () => {
+it("continues when a listener throws or rejects, without effects on other listeners and the work", async () => {
   const thrown = new Error("observer");
   const rejected = new Error("async observer");
   const { events, told, errors } = listened(

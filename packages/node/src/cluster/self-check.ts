@@ -1,19 +1,17 @@
-import { rm } from "node:fs/promises";
-import path from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { CairnError, diskError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { TxId } from "@cairn/client";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
-import type { NodeLife } from "./node-life.ts";
-import { notReady } from "./node-status.ts";
-import type { System } from "../system/system.ts";
-import type { PeerChains } from "../cluster/peer-messages.ts";
+import type { ComparedNode } from "./compared-node.ts";
+import { notReady } from "../api/not-ready.ts";
+import type { System } from "../api/system.ts";
+import type { PeerChains } from "./peer-messages.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { linkBefore } from "../index/chains/chain-window.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
-import type { CheckOutcome, OnWork } from "../cluster/peer-server.ts";
-import { Turns } from "../concurrency/turns.ts";
+import type { CheckOutcome, OnWork } from "./peer-server.ts";
+import { Semaphore } from "../concurrency/semaphore.ts";
 import { rebuildIndex } from "../replay/rebuild-index.ts";
 
 interface CheckRequest {
@@ -23,35 +21,30 @@ interface CheckRequest {
   readonly agreeAt: TxId | undefined;
 }
 
-/** One node's index at a transaction: its digest, and whether a rebuild out of the log gives the same. */
+/** Determines the digest and the chains of this node's index, and compares it with a rebuild from the log. */
 export class SelfCheck {
   readonly #system: System;
-  readonly #life: NodeLife;
+  readonly #life: ComparedNode;
   readonly #logger: Logger;
   readonly #directory: IndexDirectory;
-  /** Beside `staging/`, which every joining sweeps. */
   readonly #dir: string;
-  /** Of rebuilds, which share a folder. */
-  readonly #turns = new Turns();
+  /** Rebuilds share a folder. */
+  readonly #rebuilding = new Semaphore();
 
-  constructor(system: System, directory: IndexDirectory, life: NodeLife, logger: Logger) {
+  constructor(system: System, directory: IndexDirectory, life: ComparedNode, logger: Logger) {
     this.#system = system;
     this.#life = life;
     this.#logger = logger;
     this.#directory = directory;
-    this.#dir = path.join(directory.path, "rebuild");
+    this.#dir = directory.layout.rebuild;
   }
 
-  /** Removes what a killed process left. */
+  /** Removes the rebuild that a killed process left. */
   async sweep(): Promise<void> {
-    try {
-      await rm(this.#dir, { recursive: true, force: true });
-    } catch (error) {
-      throw diskError(error, this.#dir);
-    }
+    await this.#directory.sweepRebuild();
   }
 
-  /** The digest at a transaction that the index holds; applying goes on meanwhile. */
+  /** Returns the digest at a transaction that the index has, while applying continues. */
   async digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }> {
     const index = this.#indexOf(log);
     try {
@@ -64,7 +57,7 @@ export class SelfCheck {
     }
   }
 
-  /** `forgotten`: what is answered where the history does not tell it any more, and the chains have to do. */
+  /** Returns `forgotten`, if given, when the history no longer covers the transaction and the chains have to suffice. */
   async #digestAt(log: string, txId: TxId, forgotten: string | undefined): Promise<string> {
     try {
       return (await this.digestAt(log, txId)).digest;
@@ -74,7 +67,7 @@ export class SelfCheck {
     }
   }
 
-  /** The index in use, which has to be of the log with this id. */
+  /** Returns the index in use, which must be of the log with this id. */
   #indexOf(log: string): IndexStore {
     const { index, agrees } = this.#life;
     if (index === undefined || !agrees) throw notReady(this.#life);
@@ -82,7 +75,7 @@ export class SelfCheck {
     return index;
   }
 
-  /** The chains at a transaction, or at the link before it where that is not known any more. */
+  /** Returns the chains at a transaction, or at the link before it if they are no longer known. */
   async chainsAt(log: string, txId: TxId): Promise<PeerChains> {
     const index = this.#indexOf(log);
     try {
@@ -95,9 +88,9 @@ export class SelfCheck {
   }
 
   /**
-   * Rebuilds the index up to a transaction out of the log and compares. An index that differs is not the log's: the node leaves it at
-   * once and goes on from the rebuilt one. Nobody's word is taken for it. `agreeAt`, where given, is the last transaction of a checkpoint
-   * that may be begun with where the log does not reach back to its beginning.
+   * Rebuilds the index up to a transaction from the log and compares the two. If they differ, the node leaves its index at once and
+   * continues from the rebuilt one. No claim of another node is trusted. `agreeAt`: if the log no longer has its beginning, the rebuild may
+   * begin from a checkpoint up to this transaction.
    */
   async check(
     log: string,
@@ -106,21 +99,21 @@ export class SelfCheck {
     onWork: OnWork,
     agreeAt?: TxId,
   ): Promise<CheckOutcome> {
-    const done = await this.#turns.take();
+    const release = await this.#rebuilding.acquire();
     try {
       signal.throwIfAborted();
       return await this.#check(log, { txId, signal, onWork, agreeAt });
     } finally {
-      done();
+      release();
     }
   }
 
   async #check(log: string, { txId, signal, onWork, agreeAt }: CheckRequest): Promise<CheckOutcome> {
     const { index, log: txLog, agrees: isInUse } = this.#life;
-    // Of an index that is being left, the one that takes its place may lie in the folder of rebuilds.
+    // While an index is being left, its replacement may be in the folder of rebuilds.
     if (index === undefined || txLog === undefined || !isInUse) throw notReady(this.#life);
     const { nodeId, kvProvider } = this.#system;
-    // Now, since a rebuild takes long, and only the newest are known.
+    // Read now, because a rebuild takes long and only the newest chains are known.
     const own = await index.chainsAt(txId);
     let placed = false;
     try {
@@ -134,16 +127,16 @@ export class SelfCheck {
         signal,
         onProgress: onWork,
       });
-      const samePast = own === undefined || isDeepStrictEqual(own, rebuilt.chains);
+      const isSamePast = own === undefined || isDeepStrictEqual(own, rebuilt.chains);
       const digest = await this.#digestAt(log, txId, own === undefined ? undefined : rebuilt.digest);
-      const agrees = digest === rebuilt.digest && samePast;
+      const agrees = digest === rebuilt.digest && isSamePast;
       const outcome = { txId, digest, rebuilt: rebuilt.digest, basis: rebuilt.basis, agrees };
       if (agrees) {
         this.#logger.info({ txId, digest, basis: rebuilt.basis }, "the index agrees with a rebuild");
         return outcome;
       }
-      const error = notTheLogs(outcome);
-      // Should the process end before the index is moved aside, the next one must not serve it either.
+      const error = wrongIndex(outcome);
+      // If the process ends before the index is moved aside, the next start must not serve it either.
       if (kvProvider.persistent && index === this.#life.index) await this.#directory.distrust(error);
       placed = this.#life.replace(index, error, kvProvider.persistent ? rebuilt.live : undefined);
       return outcome;
@@ -153,15 +146,15 @@ export class SelfCheck {
   }
 }
 
-function notTheLogs({ txId, digest, rebuilt, basis }: CheckOutcome): CairnError {
+function wrongIndex({ txId, digest, rebuilt, basis }: CheckOutcome): CairnError {
   const difference =
     digest === rebuilt
-      ? `the index has the same documents as one rebuilt from ${basis}, but transactions that came to something else`
+      ? `the index has the same documents as one rebuilt from ${basis}, but different outcomes of transactions`
       : `the index has the digest ${digest}; rebuilt from ${basis}, it has ${rebuilt}`;
   return new CairnError("INDEX_CORRUPT", `At transaction ${txId} ${difference}.`, {
     hint:
-      "The node moved its index aside and goes on from a rebuilt one. Checkpoints that it made before may hold the same: " +
-      "save a new one (cairn checkpoint create) and remove those. Look at its disk and memory.",
+      "The node moved its index aside and continues from a rebuilt one. Checkpoints that it made before may have the same fault: " +
+      "save a new one (cairn checkpoint create) and remove those. Check its disk and memory.",
   });
 }
 

@@ -1,0 +1,19 @@
+import { CairnError } from "@cairn/kv";
+import type { Phase } from "@cairn/client";
+
+/** Returns the `NOT_READY` error for what a node cannot do in this phase, with the failure that keeps it from being ready. */
+export function notReady({
+  phase,
+  failure,
+}: {
+  readonly phase: Phase;
+  readonly failure: CairnError | undefined;
+}): CairnError {
+  const state = phase === "failed" ? "failed" : `is ${phase}`;
+  const why = failure === undefined ? state : `${state}: ${failure.message.replace(/\.$/, "")}`;
+  return new CairnError("NOT_READY", `The node ${why}.`, {
+    hint:
+      failure?.hint ??
+      "cairn status --wait PT30S waits until it is ready; over HTTP /health/ready answers 200 then, and ?stale=true reads what is there.",
+  });
+}

@@ -1,0 +1,24 @@
+/** The longest time for which consecutive reads keep timers, sockets and the log from being served. */
+const MAX_SLICE_MS = 5;
+
+/**
+ * Yields to the event loop whenever consecutive reads have used up their time slice. A store that has its data in memory answers without
+ * ever returning to the event loop, so a series of such reads would block timers, sockets and the log until its end.
+ */
+export class TimeSlice {
+  #endsAt = 0;
+  #isRunning = false;
+
+  /** Await the result before the next read. Undefined while time is left: creating a promise costs much of what a row from memory costs. */
+  yieldIfOver(): Promise<void> | undefined {
+    const now = performance.now();
+    if (!this.#isRunning) {
+      this.#isRunning = true;
+      this.#endsAt = now + MAX_SLICE_MS;
+      setImmediate(() => {
+        this.#isRunning = false;
+      });
+    }
+    return now < this.#endsAt ? undefined : new Promise(setImmediate);
+  }
+}

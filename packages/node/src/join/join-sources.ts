@@ -1,0 +1,53 @@
+import { backoffMs, CHECKPOINT_PREFIX, type CheckpointStore, systemClock } from "@cairn/checkpoint";
+import { isCairnError } from "@cairn/kv";
+import type { TxLog } from "../log/tx-log.ts";
+
+/** Each look lists every store once. */
+const PAUSES = { firstMs: 1_000, maxMs: 15_000 };
+
+/**
+ * What a node could join from: its log and the checkpoints in its stores. A node that could not join waits for a change of these, because
+ * each try may restore a checkpoint for hours.
+ */
+export class JoinSources {
+  readonly #log: TxLog;
+  /** What was there at the last change, as text. */
+  #seen = "";
+
+  constructor(log: TxLog) {
+    this.#log = log;
+  }
+
+  /** Resolves when the log, its first message or the checkpoints in `stores` differ from the last time, or `signal` is aborted. */
+  async changed(stores: readonly CheckpointStore[], signal: AbortSignal): Promise<void> {
+    for (let looks = 0; await systemClock.wait(backoffMs(looks, PAUSES), signal); looks += 1) {
+      const found = await this.#look(stores);
+      if (found !== undefined && found !== this.#seen) {
+        this.#seen = found;
+        return;
+      }
+    }
+  }
+
+  /** Undefined if the log or a store does not answer. */
+  async #look(stores: readonly CheckpointStore[]): Promise<string | undefined> {
+    try {
+      const lines = [await this.#lookAtLog()];
+      for (const store of stores) {
+        for (const { name, bytes, modifiedAt } of await store.list(CHECKPOINT_PREFIX)) {
+          lines.push(`${store.location} ${name} ${bytes} ${modifiedAt}`);
+        }
+      }
+      return lines.join("\n");
+    } catch (error) {
+      if (isCairnError(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async #lookAtLog(): Promise<string> {
+    if (!(await this.#log.exists())) return "no log";
+    const { first } = await this.#log.bounds();
+    return `log ${await this.#log.id()} ${first}`;
+  }
+}

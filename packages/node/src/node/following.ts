@@ -1,0 +1,190 @@
+import { type Checkpointer, startCheckpointer } from "@cairn/checkpoint";
+import type { System } from "../api/system.ts";
+import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
+import { checkpointerListener } from "../checkpoints/checkpointer-listener.ts";
+import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
+import { indexSource } from "../checkpoints/index-source.ts";
+import type { RepeatedWork } from "../concurrency/repeated-work.ts";
+import { logOffset } from "../index/index-anchor.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import type { JoinReport } from "../join/join-report.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import type { Logger } from "pino";
+import { logFailure } from "../observe/failures.ts";
+import { indexLog } from "../replay/index-log.ts";
+import { EvictionUpkeep } from "../upkeep/eviction-upkeep.ts";
+import { NodeUpkeep } from "../upkeep/node-upkeep.ts";
+import { startScrub } from "../upkeep/scrub-index.ts";
+import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
+import { indexChanges } from "../watch/watch-source.ts";
+import type { NodeObservation } from "./node-observation.ts";
+
+/** What {@link Following} works with. */
+export interface FollowingParts {
+  readonly system: System;
+  readonly log: TxLog;
+  readonly identity: LogIdentity;
+  readonly index: IndexStore;
+  readonly stagingDir: string;
+  readonly logger: Logger;
+  readonly observation: NodeObservation;
+  readonly report: JoinReport;
+  readonly doubts: CheckpointDoubts;
+  readonly comparePast: ComparePast;
+  /** Reports an error from using the index. */
+  readonly suspect: (error: unknown) => void;
+  /** Puts the index in doubt, whatever the error. */
+  readonly distrust: (error: unknown) => void;
+  /** The index holds everything up to `txId`. */
+  readonly onApplied: (txId: number) => void;
+  /** Whether services may start. */
+  readonly mayServe: () => boolean;
+  /** The index has caught up, its fields are built, its tables are checked, and services have started. */
+  readonly onReady: () => void;
+}
+
+/** One stretch of a node's life in which its index follows the log: first it replays, then it is ready and has services. */
+export class Following {
+  readonly #parts: FollowingParts;
+  readonly #doubt = new AbortController();
+  #services: ReadyServices | undefined;
+  #isReplaying = true;
+  #awaitsCheck = false;
+  #isLogAway = false;
+
+  constructor(parts: FollowingParts) {
+    this.#parts = parts;
+  }
+
+  /** Undefined while it replays. */
+  get services(): ReadyServices | undefined {
+    return this.#services;
+  }
+
+  /** Whether reading the log fails, which has been logged. */
+  get isLogAway(): boolean {
+    return this.#isLogAway;
+  }
+
+  /** Ends following with the error that put the index or the log in doubt. */
+  doubt(error: unknown): void {
+    this.#doubt.abort(error);
+  }
+
+  /** Follows the log until `signal` is aborted. Throws what the log or the index failed with, and the error of {@link doubt}. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { index, identity, log, logger, observation, report, distrust, onApplied } = this.#parts;
+    const begin = index.state.txId;
+    // Ready means caught up with the log as it was when the node joined.
+    const goal = Math.max(identity.bounds.last + logOffset(identity, index.state), begin);
+    // Until then damage in the tables of an earlier start could hide a row, which would be answered as one that never was.
+    const checked = index
+      .checked((done, total) => {
+        // Before, /status shows the progress of the replay.
+        if (this.#awaitsCheck) report.advance("bytes", done, total);
+      })
+      .catch(distrust);
+    await indexLog({
+      index,
+      identity,
+      log,
+      logger,
+      figures: observation.metrics.following,
+      signal: AbortSignal.any([signal, this.#doubt.signal]),
+      goal,
+      onProgress: (unit, done, total) => report.advance(unit, done, total),
+      onReady: () => void this.#serveOnce(checked),
+      onReadable: (isReadable) => {
+        this.#isLogAway = !isReadable;
+      },
+      onApplied: (txId) => {
+        onApplied(txId);
+        this.#services?.watches.advanced();
+        if (this.#isReplaying) report.replayed = txId - begin;
+      },
+    });
+    this.#doubt.signal.throwIfAborted();
+  }
+
+  /** Stops the services. `save`: with a last checkpoint, which an index in doubt is not worth. */
+  async stopServices(options: { readonly save: boolean }): Promise<void> {
+    const services = this.#services;
+    this.#services = undefined;
+    await services?.stop(options);
+  }
+
+  async #serveOnce(checked: Promise<void>): Promise<void> {
+    const { mayServe, onReady, distrust } = this.#parts;
+    this.#awaitsCheck = true;
+    await checked;
+    try {
+      if (!mayServe()) return;
+      this.#services = new ReadyServices(this.#parts);
+      this.#isReplaying = false;
+      onReady();
+    } catch (error) {
+      distrust(error);
+    }
+  }
+}
+
+/** Uploads in progress may end within this time, then they are aborted: a node stops within 10 s. */
+const CHECKPOINTER_STOP_MS = 5_000;
+
+const LEFT: FeedEnd = {
+  reason: "not-ready",
+  message:
+    "The node leaves its index. Open the watch again from here, at another node or when this one is ready.",
+};
+
+/** What runs next to the index of a ready node until the node leaves it: checkpointer, upkeep, scrub, purge and watches. */
+export class ReadyServices {
+  readonly checkpointer: Checkpointer | undefined;
+  readonly upkeep: NodeUpkeep;
+  readonly watches: WatchFeed;
+  readonly #purge: EvictionUpkeep;
+  readonly #scrub: RepeatedWork | undefined;
+
+  constructor(parts: FollowingParts) {
+    const { system, log, index, stagingDir, logger, observation, suspect, doubts } = parts;
+    const { events } = observation;
+    this.#purge = new EvictionUpkeep({ index, logger, suspect });
+    this.checkpointer = startCheckpointing(parts, () => this.#purge.beforeCapture());
+    this.watches = new WatchFeed(indexChanges(index, suspect), {
+      ...observation.metrics.watches,
+      failed: (error) => logFailure(logger, "error", error, "All watches end here."),
+    });
+    const onJudged = (name: string, whole: boolean): void => doubts.judged(name, whole);
+    const { id: logId } = index.state.log;
+    this.upkeep = new NodeUpkeep({ system, log, logId, stagingDir, logger, events, onJudged });
+    this.#scrub = startScrub({ index, every: system.scrubEvery, events, logger, suspect });
+  }
+
+  /** Waits until nothing reads the index, the log or the staging folder. `save`: with a last checkpoint. */
+  async stop({ save }: { readonly save: boolean }): Promise<void> {
+    this.watches.end(LEFT);
+    await Promise.all([
+      // First: the last capture does not wait for it.
+      this.#purge.stop(),
+      this.checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }),
+      this.upkeep.stop(),
+      this.#scrub?.stop(),
+    ]);
+  }
+}
+
+function startCheckpointing(
+  { system, log, index, logger, observation, doubts, comparePast, suspect }: FollowingParts,
+  purge: () => Promise<void>,
+): Checkpointer | undefined {
+  const { checkpointer: options, nodeId, kvProvider } = system;
+  if (options === undefined) return undefined;
+  const ofIndex = indexSource(nodeId, kvProvider, index, log, purge, suspect);
+  const source = {
+    ...ofIndex,
+    agrees: hasSamePast(ofIndex.agrees, options.store, doubts, comparePast),
+    isDamaged: (name: string): boolean => doubts.isDamaged(name),
+  };
+  return startCheckpointer({ source, options, onEvent: checkpointerListener(observation.events, logger) });
+}

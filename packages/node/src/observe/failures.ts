@@ -1,0 +1,47 @@
+import { CairnError, systemErrorOf, systemRefused } from "@cairn/kv";
+import type { Logger } from "pino";
+
+/** Codes of damage in a checkpoint itself, as opposed to trouble with the disk, the store or the log. */
+export const DAMAGE_CODES: ReadonlySet<string> = new Set([
+  "CHECKPOINT_CORRUPT",
+  "CHECKPOINT_INCOMPLETE",
+  "INDEX_CORRUPT",
+]);
+
+/** Whether `error` reports damage in a checkpoint itself. */
+export function isDamage(error: unknown): error is CairnError {
+  return error instanceof CairnError && DAMAGE_CODES.has(error.code);
+}
+
+/** Returns any thrown value as an error that can be shown to users. */
+export function asCairnError(error: unknown): CairnError {
+  if (error instanceof CairnError) return error;
+  const system = systemErrorOf(error);
+  if (system !== undefined) return systemRefused("What the node needs", system, error);
+  const message = error instanceof Error ? error.message : String(error);
+  return new CairnError("INTERNAL", `The node met an unexpected error: ${message}.`, {
+    hint: "Please report it with the node's log. The data in the log is not affected.",
+    cause: error,
+  });
+}
+
+/** The fields of a log line about an error: its code and hint, or its stack where it is unexpected. */
+export function errorFields(error: unknown): Record<string, unknown> {
+  return error instanceof CairnError ? { code: error.code, hint: error.hint } : { err: error };
+}
+
+/**
+ * Logs a failure as one line: code, message, what the node does next (a sentence), and the hint as a field. The stack of the cause is
+ * logged at debug, because a store that is away for an hour fails hundreds of times. For an unexpected error the stack is all there is to
+ * go by, so it is part of the line.
+ */
+export function logFailure(
+  logger: Logger,
+  level: "debug" | "warn" | "error",
+  { code, message, hint, cause }: CairnError,
+  next: string,
+): void {
+  const unexpected = code === "INTERNAL" ? { err: cause } : {};
+  logger[level]({ code, hint, ...unexpected }, `${message} ${next}`);
+  if (code !== "INTERNAL" && cause !== undefined) logger.debug({ code, err: cause }, "caused by");
+}
