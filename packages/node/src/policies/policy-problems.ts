@@ -13,9 +13,9 @@ export interface PolicyProblem {
 
 /** Bounds of what one policy may ask of every node. */
 export const MOST_FIELDS = 16;
-const LONGEST_FIELD = 256;
+export const LONGEST_FIELD = 256;
 const MOST_BYTES = 64 * 1024;
-const MOST_KEPT = 1_000_000_000;
+export const MOST_KEPT = 1_000_000_000;
 const MOST_VALUES = 100;
 
 /**

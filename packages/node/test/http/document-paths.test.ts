@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { documentUrl, parseDocumentPath } from "../../src/http/requests/document-path.ts";
+import { documentUrl, parseDocumentPath } from "../../src/http/requests/address.ts";
 import { serve } from "./served-node.ts";
 
 describe("the address of a document", () => {

@@ -1,7 +1,6 @@
-import type { Operation } from "./operation.ts";
-import { READ, READ_ERRORS } from "./parameters.ts";
-import { array, FLAG, TEXT } from "./schema-parts.ts";
-import { ref } from "./schemas.ts";
+import { CHECKPOINT_PARAMETERS, READ_PARAMETERS } from "../requests/parameters.ts";
+import { array, ref, TEXT } from "../requests/schema-parts.ts";
+import { type Operation, READ_ERRORS } from "./operation.ts";
 
 /** The node itself and its checkpoints. */
 export const NODE_OPERATIONS: readonly Operation[] = [
@@ -29,7 +28,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/status",
     id: "getStatus",
     tag: "node",
-    summary: "How the node is, in every phase.",
+    summary: "The node's status, in every phase.",
     answers: [{ status: 200, description: "Its status.", schema: ref("Status") }],
   },
   {
@@ -37,7 +36,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/metrics",
     id: "getMetrics",
     tag: "node",
-    summary: "Prometheus' text format.",
+    summary: "Metrics in Prometheus' text format.",
     answers: [{ status: 200, description: "The metrics.", schema: TEXT, mediaType: "text/plain" }],
   },
   {
@@ -53,8 +52,8 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/api/v1/digest",
     id: "getDigest",
     tag: "node",
-    summary: "SHA-256 over the logical content.",
-    query: READ,
+    summary: "A SHA-256 over the logical content.",
+    query: READ_PARAMETERS,
     answers: [{ status: 200, description: "The digest.", schema: ref("Digest"), headers: ["Cairn-Tx"] }],
     errors: READ_ERRORS,
   },
@@ -64,7 +63,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     id: "listCheckpoints",
     tag: "checkpoints",
     summary: "The store's checkpoints, newest first.",
-    query: READ,
+    query: READ_PARAMETERS,
     answers: [{ status: 200, description: "The checkpoints.", schema: array(ref("Checkpoint")) }],
     errors: [...READ_ERRORS, "NOT_FOUND", "STORE_UNREACHABLE", "STORE_DENIED"],
   },
@@ -74,11 +73,11 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     id: "saveCheckpoint",
     tag: "checkpoints",
     summary: "Save a checkpoint now.",
-    query: { await: [FLAG, "Whether to answer when it is saved."] },
+    query: CHECKPOINT_PARAMETERS,
     answers: [
       {
         status: 200,
-        description: "The checkpoint, or why there is none.",
+        description: "The checkpoint, or why none was saved.",
         schema: ref("SavedCheckpoint"),
         exact: ref("Saved"),
       },
@@ -100,8 +99,8 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/api/v1/checkpoints/{name}/verify",
     id: "verifyCheckpoint",
     tag: "checkpoints",
-    summary: "Read a checkpoint (`newest`: the log's newest) back and mark it.",
-    answers: [{ status: 200, description: "It is whole.", schema: ref("Verified") }],
+    summary: "Verify a checkpoint (`newest`: the log's newest): read it back and mark it as verified.",
+    answers: [{ status: 200, description: "It is intact.", schema: ref("Verified") }],
     errors: [
       "CHECKPOINT_NOT_FOUND",
       "CHECKPOINT_CORRUPT",

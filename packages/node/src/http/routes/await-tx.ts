@@ -3,7 +3,7 @@ import type { TxId, TxOutcome } from "@cairn/client";
 import { DEFAULT_WAIT_MS, type NodeApi } from "../../api/node-api.ts";
 import { inTime, LATE } from "../../concurrency/in-time.ts";
 import { TimeLimit } from "../../concurrency/time-limit.ts";
-import { RequestError } from "../answers/error-response.ts";
+import { RequestError } from "../answers/request-error.ts";
 
 /** How long a request waits in all, by its parameter `timeout`. */
 export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): TimeLimit {

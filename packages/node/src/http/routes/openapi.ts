@@ -1,6 +1,6 @@
 import { JSON_TYPE, jsonAnswer } from "../answers/json-answer.ts";
 import { openApiDocument } from "../openapi/document.ts";
-import { parseQuery } from "../requests/query.ts";
+import { parseQuery } from "../requests/address.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 /** GET /openapi.json. */

@@ -31,7 +31,7 @@ const RESOURCES: readonly RegisterRoutes[] = [
   documentRoutes,
 ];
 
-/** Registers all of them. */
+/** Registers the routes of every resource. */
 export function registerRoutes(app: FastifyInstance, api: NodeApi, options: HttpOptions): void {
   for (const register of RESOURCES) register(app, api, options);
 }

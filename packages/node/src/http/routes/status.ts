@@ -1,4 +1,4 @@
-import { parseQuery } from "../requests/query.ts";
+import { parseQuery } from "../requests/address.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 /** GET /status, in every phase. */
