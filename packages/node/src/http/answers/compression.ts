@@ -1,7 +1,6 @@
 import { pipeline, Readable, type Transform } from "node:stream";
 import { brotliCompress, constants, createBrotliCompress, createGzip, gzip } from "node:zlib";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { JSON_TYPE } from "./json-answer.ts";
 import { accepted, varyBy } from "./negotiation.ts";
 
 /** Shorter bodies are not compressed. */
@@ -89,11 +88,8 @@ export function compressOnRequest(app: FastifyInstance): void {
   });
 }
 
-const TYPES = new Set([JSON_TYPE, "text/plain; version=0.0.4; charset=utf-8"]);
-
 function isCompressible(reply: FastifyReply, payload: unknown): payload is string | Readable {
-  if (!TYPES.has(String(reply.getHeader("content-type")))) return false;
-  return typeof payload === "string"
-    ? payload.length >= MIN_COMPRESSED_CHARACTERS
-    : payload instanceof Readable;
+  const isLong =
+    typeof payload === "string" ? payload.length >= MIN_COMPRESSED_CHARACTERS : payload instanceof Readable;
+  return isLong && /^(?:application\/json|text\/plain);/.test(String(reply.getHeader("content-type")));
 }

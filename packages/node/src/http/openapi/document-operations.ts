@@ -6,13 +6,8 @@ import {
   WRITE_PARAMETERS,
 } from "../requests/parameters.ts";
 import { array, ref } from "../requests/schema-parts.ts";
-import { json, type Operation, READ_ERRORS, SUBMIT_ERRORS } from "./operation.ts";
+import { found, json, type Operation, READ_ERRORS, SUBMIT_ERRORS, written } from "./operation.ts";
 
-const UNCHANGED = {
-  status: 304,
-  description: "The client already has this revision.",
-  headers: ["ETag"],
-} as const;
 const READ_DOCUMENT = {
   method: "get",
   tag: "documents",
@@ -20,26 +15,12 @@ const READ_DOCUMENT = {
   requestHeaders: ["If-Match", "If-None-Match"],
   query: DOCUMENT_PARAMETERS,
   answers: [
-    {
-      status: 200,
-      description: "The document, or its versions.",
-      schema: ref("Json"),
-      headers: ["ETag", "Link"],
-    },
-    UNCHANGED,
+    ...found("The document, or its versions.", ref("Json"), ["ETag", "Link"]),
+    { status: 304, description: "The client already has this revision.", headers: ["ETag"] },
   ],
   errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", ["CONFLICT", 412]],
 } as const satisfies Partial<Operation>;
-const WRITTEN = [
-  {
-    status: 200,
-    description: "Indexed.",
-    schema: ref("Written"),
-    exact: ref("Indexed"),
-    headers: ["Cairn-Tx", "ETag"],
-  },
-  { status: 202, description: "In the log.", schema: ref("Written"), exact: ref("Submitted") },
-] as const satisfies Operation["answers"];
+const WRITTEN = written(ref("Written"), ref("Indexed"), ["Cairn-Tx", "ETag"]);
 const WRITE_DOCUMENT = {
   tag: "documents",
   inPath: DOCUMENT_PATH,
@@ -83,14 +64,7 @@ export const DOCUMENT_OPERATIONS: readonly Operation[] = [
     summary: "List a bucket in key order.",
     inPath: DOCUMENT_PATH,
     query: LIST_PARAMETERS,
-    answers: [
-      {
-        status: 200,
-        description: "The documents.",
-        schema: array(ref("Document")),
-        headers: ["Cairn-Tx", "Link"],
-      },
-    ],
+    answers: found("The documents.", array(ref("Document")), ["Cairn-Tx", "Link"]),
     errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED"],
   },
   {

@@ -1,6 +1,6 @@
 import { CHECKPOINT_PARAMETERS, READ_PARAMETERS } from "../requests/parameters.ts";
 import { array, ref, TEXT } from "../requests/schema-parts.ts";
-import { type Operation, READ_ERRORS } from "./operation.ts";
+import { found, type Operation, READ_ERRORS } from "./operation.ts";
 
 /** The node itself and its checkpoints. */
 export const NODE_OPERATIONS: readonly Operation[] = [
@@ -11,7 +11,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     tag: "node",
     summary: "Whether the process is alive.",
     open: true,
-    answers: [{ status: 200, description: "It is.", schema: ref("Live") }],
+    answers: found("It is.", ref("Live")),
   },
   {
     method: "get",
@@ -20,7 +20,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     tag: "node",
     summary: "Whether the index is restored and caught up.",
     open: true,
-    answers: [{ status: 200, description: "It is.", schema: ref("Ready") }],
+    answers: found("It is.", ref("Ready")),
     errors: ["NOT_READY"],
   },
   {
@@ -29,7 +29,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     id: "getStatus",
     tag: "node",
     summary: "The node's status, in every phase.",
-    answers: [{ status: 200, description: "Its status.", schema: ref("Status") }],
+    answers: found("Its status.", ref("Status")),
   },
   {
     method: "get",
@@ -45,7 +45,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     id: "getOpenApi",
     tag: "node",
     summary: "This document.",
-    answers: [{ status: 200, description: "OpenAPI 3.0.", schema: { type: "object" } }],
+    answers: found("OpenAPI 3.0.", { type: "object" }),
   },
   {
     method: "get",
@@ -54,7 +54,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     tag: "node",
     summary: "A SHA-256 over the logical content.",
     query: READ_PARAMETERS,
-    answers: [{ status: 200, description: "The digest.", schema: ref("Digest"), headers: ["Cairn-Tx"] }],
+    answers: found("The digest.", ref("Digest"), ["Cairn-Tx"]),
     errors: READ_ERRORS,
   },
   {
@@ -64,7 +64,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     tag: "checkpoints",
     summary: "The store's checkpoints, newest first.",
     query: READ_PARAMETERS,
-    answers: [{ status: 200, description: "The checkpoints.", schema: array(ref("Checkpoint")) }],
+    answers: found("The checkpoints.", array(ref("Checkpoint"))),
     errors: [...READ_ERRORS, "NOT_FOUND", "STORE_UNREACHABLE", "STORE_DENIED"],
   },
   {
@@ -100,7 +100,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     id: "verifyCheckpoint",
     tag: "checkpoints",
     summary: "Verify a checkpoint (`newest`: the log's newest): read it back and mark it as verified.",
-    answers: [{ status: 200, description: "It is intact.", schema: ref("Verified") }],
+    answers: found("It is intact.", ref("Verified")),
     errors: [
       "CHECKPOINT_NOT_FOUND",
       "CHECKPOINT_CORRUPT",

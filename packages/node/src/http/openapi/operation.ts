@@ -27,6 +27,28 @@ export function json(schema: OpenApiObject): Content {
   return { [JSON_BODY]: schema };
 }
 
+/** Returns the only success of a read: 200 with a JSON body of `schema`. */
+export function found(
+  description: string,
+  schema: OpenApiObject,
+  headers: readonly HeaderName[] = [],
+): Success[] {
+  return [{ status: 200, description, schema, headers }];
+}
+
+/** Returns the two successes of a write: `status` with the exact schema once it is indexed, 202 once the log has it. */
+export function written(
+  schema: OpenApiObject,
+  exact: OpenApiObject,
+  headers: readonly HeaderName[],
+  status = 200,
+): Success[] {
+  return [
+    { status, description: "Indexed.", schema, exact, headers },
+    { status: 202, description: "In the log.", schema, exact: ref("Submitted") },
+  ];
+}
+
 /** One method at one address. */
 export interface Operation {
   readonly method: "get" | "put" | "post" | "delete";

@@ -7,7 +7,7 @@ import {
   WRITE_PARAMETERS,
 } from "../requests/parameters.ts";
 import { array, ref, TEXT } from "../requests/schema-parts.ts";
-import { json, type Operation, READ_ERRORS, SUBMIT_ERRORS } from "./operation.ts";
+import { found, json, type Operation, READ_ERRORS, SUBMIT_ERRORS, written } from "./operation.ts";
 
 /** Transactions, and everything derived from them except documents. */
 export const TRANSACTION_OPERATIONS: readonly Operation[] = [
@@ -19,16 +19,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     summary: "Submit operations of which all take effect or none.",
     query: WRITE_PARAMETERS,
     body: json(ref("Transaction")),
-    answers: [
-      {
-        status: 200,
-        description: "Indexed.",
-        schema: ref("Outcome"),
-        exact: ref("Decided"),
-        headers: ["Cairn-Tx"],
-      },
-      { status: 202, description: "In the log.", schema: ref("Outcome"), exact: ref("Submitted") },
-    ],
+    answers: written(ref("Outcome"), ref("Decided"), ["Cairn-Tx"]),
     errors: [...SUBMIT_ERRORS, "CONFLICT"],
   },
   {
@@ -64,9 +55,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     tag: "transactions",
     summary: "List evictions, newest first.",
     query: PAGE_PARAMETERS,
-    answers: [
-      { status: 200, description: "The evictions.", schema: array(ref("Eviction")), headers: ["Link"] },
-    ],
+    answers: found("The evictions.", array(ref("Eviction")), ["Link"]),
     errors: READ_ERRORS,
   },
   {
@@ -87,9 +76,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     tag: "documents",
     summary: "The buckets and their counts.",
     query: READ_PARAMETERS,
-    answers: [
-      { status: 200, description: "The buckets.", schema: array(ref("Bucket")), headers: ["Cairn-Tx"] },
-    ],
+    answers: found("The buckets.", array(ref("Bucket")), ["Cairn-Tx"]),
     errors: READ_ERRORS,
   },
   {
@@ -99,14 +86,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     tag: "events",
     summary: "Recorded events, newest first.",
     query: EVENT_PARAMETERS,
-    answers: [
-      {
-        status: 200,
-        description: "The events.",
-        schema: array(ref("RecordedEvent")),
-        headers: ["Cairn-Tx", "Link"],
-      },
-    ],
+    answers: found("The events.", array(ref("RecordedEvent")), ["Cairn-Tx", "Link"]),
     errors: READ_ERRORS,
   },
   {
@@ -117,16 +97,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     summary: "Record an event.",
     query: WRITE_PARAMETERS,
     body: json(ref("EventRecord")),
-    answers: [
-      {
-        status: 201,
-        description: "Indexed.",
-        schema: ref("EventWritten"),
-        exact: ref("Recorded"),
-        headers: ["Cairn-Tx"],
-      },
-      { status: 202, description: "In the log.", schema: ref("EventWritten"), exact: ref("Submitted") },
-    ],
+    answers: written(ref("EventWritten"), ref("Recorded"), ["Cairn-Tx"], 201),
     errors: SUBMIT_ERRORS,
   },
   {
@@ -136,14 +107,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     tag: "policies",
     summary: "The policies in force.",
     query: READ_PARAMETERS,
-    answers: [
-      {
-        status: 200,
-        description: "The policies.",
-        schema: ref("PolicyState"),
-        headers: ["Cairn-Tx", "ETag"],
-      },
-    ],
+    answers: found("The policies.", ref("PolicyState"), ["Cairn-Tx", "ETag"]),
     errors: READ_ERRORS,
   },
   {
@@ -155,10 +119,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     query: WRITE_PARAMETERS,
     requestHeaders: ["If-Match", "If-None-Match"],
     body: json(ref("Policies")),
-    answers: [
-      { status: 200, description: "Indexed.", schema: ref("Submitted"), headers: ["Cairn-Tx", "ETag"] },
-      { status: 202, description: "In the log.", schema: ref("Submitted") },
-    ],
+    answers: written(ref("Submitted"), ref("Submitted"), ["Cairn-Tx", "ETag"]),
     errors: [...SUBMIT_ERRORS, ["CONFLICT", 412]],
   },
 ];

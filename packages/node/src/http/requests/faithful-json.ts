@@ -5,18 +5,13 @@ import { badBody, type RequestError } from "../answers/request-error.ts";
 const QUOTE = 34;
 const BACKSLASH = 92;
 const COLON = 58;
-const COMMA = 44;
 const MINUS = 45;
 const PLUS = 43;
 const POINT = 46;
 const ZERO = 48;
 const NINE = 57;
-const OPEN_BRACE = 123;
-const CLOSE_BRACE = 125;
 const LOWER_E = 101;
 const UPPER_E = 69;
-const OPEN_BRACKET = 91;
-const CLOSE_BRACKET = 93;
 
 /** A double preserves any 15 digits. */
 const ALWAYS_EXACT_CHARACTERS = 15;
@@ -107,22 +102,22 @@ function firstLoss(text: string): RequestError | undefined {
   const levels: Level[] = [];
   let lastText = "";
   for (let at = 0; at < text.length; at += 1) {
-    const code = text.charCodeAt(at);
+    const character = text.charAt(at);
     const level = levels.at(-1);
-    if (code === QUOTE) {
+    if (character === '"') {
       const end = closingQuote(text, at);
       lastText = text.slice(at, end + 1);
       at = end;
-    } else if (code === OPEN_BRACE) levels.push({ names: new Set(), at: "" });
-    else if (code === OPEN_BRACKET) levels.push({ names: undefined, at: 0 });
-    else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) levels.pop();
-    else if (code === COMMA && typeof level?.at === "number") level.at += 1;
-    else if (code === COLON && level?.names !== undefined) {
+    } else if (character === "{") levels.push({ names: new Set(), at: "" });
+    else if (character === "[") levels.push({ names: undefined, at: 0 });
+    else if (character === "}" || character === "]") levels.pop();
+    else if (character === "," && typeof level?.at === "number") level.at += 1;
+    else if (character === ":" && level?.names !== undefined) {
       const name = JSON.parse(lastText) as string;
       level.at = name;
       if (level.names.has(name)) return repeatedName(place(levels));
       level.names.add(name);
-    } else if (code === MINUS || isDigit(code)) {
+    } else if (character === "-" || isDigit(text.charCodeAt(at))) {
       const end = numberEnd(text, at + 1);
       const number = text.slice(at, end);
       if (!isPreserved(number)) return changedNumber(number, place(levels));

@@ -23,19 +23,6 @@ export interface QueryParameter<Option extends string = string, Value = unknown>
 /** The parameters of a route, by name. */
 export type QueryParameters = Readonly<Record<string, QueryParameter>>;
 
-function parameter<Option extends string, Value>(
-  option: Option,
-  parse: (text: string, name: string) => Value,
-  schema: OpenApiObject,
-  description: string,
-): QueryParameter<Option, Value> {
-  return { option, parse, schema, description };
-}
-
-function parseText(text: string): string {
-  return text;
-}
-
 /** `true` or `false`. */
 export function parseFlag(text: string, name: string): boolean {
   if (text === "true") return true;
@@ -156,13 +143,41 @@ const KEY = {
   pattern: `^(${upToMaxName("[^/]")}|[^/]{1,${MAX_NAMESPACE}}/${upToMaxName(String.raw`[\s\S]`)})$`,
 };
 
-const timeout = parameter(
-  "timeoutMs",
-  parseTimeout,
-  DURATION,
-  "How long to wait (ISO-8601 or milliseconds): 30 s by default, at most an hour.",
-);
-const namespace = parameter("namespace", parseText, NAMESPACE, "Only this namespace.");
+function parameter<Option extends string, Value>(
+  option: Option,
+  parse: (text: string, name: string) => Value,
+  schema: OpenApiObject,
+  description: string,
+): QueryParameter<Option, Value> {
+  return { option, parse, schema, description };
+}
+
+function flagParameter<Option extends string>(
+  option: Option,
+  description: string,
+): QueryParameter<Option, boolean> {
+  return parameter(option, parseFlag, FLAG, description);
+}
+
+function textParameter<Option extends string>(
+  option: Option,
+  schema: OpenApiObject,
+  description: string,
+): QueryParameter<Option, string> {
+  return parameter(option, (value) => value, schema, description);
+}
+
+function txIdParameter<Option extends string>(
+  option: Option,
+  description: string,
+): QueryParameter<Option, number> {
+  return parameter(option, parseTxId, ref("TxId"), description);
+}
+
+const TIMEOUT = "How long to wait (ISO-8601 or milliseconds): 30 s by default, at most an hour.";
+const timeout = parameter("timeoutMs", parseTimeout, DURATION, TIMEOUT);
+const limit = parameter("limit", parseLimit, LIMIT, "The most items on a page; 100 by default.");
+const namespace = textParameter("namespace", NAMESPACE, "Only this namespace.");
 const asOf = parameter(
   "asOf",
   parseAsOf,
@@ -179,12 +194,10 @@ export const DOCUMENT_PATH: OpenApiObject = {
 
 /** Every read takes these. */
 export const READ_PARAMETERS = {
-  "min-tx": parameter("minTx", parseTxId, ref("TxId"), "Waits until this node has indexed this transaction."),
-  stale: parameter("stale", parseFlag, FLAG, "Reads the index although the node is not ready."),
-  linearizable: parameter(
+  "min-tx": txIdParameter("minTx", "Waits until this node has indexed this transaction."),
+  stale: flagParameter("stale", "Reads the index although the node is not ready."),
+  linearizable: flagParameter(
     "linearizable",
-    parseFlag,
-    FLAG,
     "Includes everything that any node acknowledged before this request, by means of a barrier in the log. Cannot be combined with `stale`.",
   ),
   timeout,
@@ -192,12 +205,7 @@ export const READ_PARAMETERS = {
 
 /** Every write takes these. */
 export const WRITE_PARAMETERS = {
-  await: parameter(
-    "await",
-    parseFlag,
-    FLAG,
-    "Whether to answer once it is indexed (200) or once the log has it (202).",
-  ),
+  await: flagParameter("await", "Whether to answer once it is indexed (200) or once the log has it (202)."),
   timeout,
 };
 
@@ -215,56 +223,47 @@ export const BATCH_PARAMETERS = {
 /** Every paged read takes these. */
 export const PAGE_PARAMETERS = {
   ...READ_PARAMETERS,
-  limit: parameter("limit", parseLimit, LIMIT, "The most items on a page; 100 by default."),
-  cursor: parameter("cursor", parseText, CURSOR, "From the Link of the previous page."),
+  limit,
+  cursor: textParameter("cursor", CURSOR, "From the Link of the previous page."),
 };
 
 /** A list of documents takes these. */
 export const LIST_PARAMETERS = {
   ...PAGE_PARAMETERS,
   namespace,
-  prefix: parameter("prefix", parseText, TEXT, "Only names that begin with this."),
+  prefix: textParameter("prefix", TEXT, "Only names that begin with this."),
   "as-of": asOf,
   where: {
-    ...parameter(
-      "where",
-      parseWhere,
-      { ...array(WHERE), minItems: 1, maxItems: MOST_FIELDS },
-      "`field:value` of an indexed field. May be given for several fields; then all must match.",
-    ),
-    isRepeatable: true as const,
+    option: "where",
+    parse: parseWhere,
+    schema: { ...array(WHERE), minItems: 1, maxItems: MOST_FIELDS },
+    description: "`field:value` of an indexed field. May be given for several fields; then all must match.",
+    isRepeatable: true,
   },
-};
+} as const;
 
 /** A read of a document takes these. */
 export const DOCUMENT_PARAMETERS = {
   ...PAGE_PARAMETERS,
   "as-of": asOf,
-  history: parameter(
+  history: flagParameter(
     "history",
-    parseFlag,
-    FLAG,
     "Returns a list of the versions, newest first. Takes `limit` and `cursor`, but not `as-of`.",
   ),
 };
 
+const KEY_WORDS = "`namespace/name`; a name alone is in the namespace `default`.";
 /** A document addressed by a parameter takes this. */
-export const KEY_PARAMETERS = {
-  key: {
-    ...parameter("key", parseText, KEY, "`namespace/name`; a name alone is in the namespace `default`."),
-    isRequired: true as const,
-  },
-};
+export const KEY_PARAMETERS = { key: { ...textParameter("key", KEY, KEY_WORDS), isRequired: true } } as const;
 
 /** A list of events takes these. */
 export const EVENT_PARAMETERS = {
   ...READ_PARAMETERS,
-  limit: PAGE_PARAMETERS.limit,
-  bucket: parameter("bucket", parseText, TEXT, "Only events of this bucket."),
-  object: parameter("object", parseText, TEXT, "Only events of this object."),
-  before: parameter(
+  limit,
+  bucket: textParameter("bucket", TEXT, "Only events of this bucket."),
+  object: textParameter("object", TEXT, "Only events of this object."),
+  before: textParameter(
     "before",
-    parseText,
     EVENT_PLACE,
     "Only events older than the one with this id, or than a time in nanoseconds since 1970.",
   ),
@@ -272,20 +271,13 @@ export const EVENT_PARAMETERS = {
 
 /** A watch takes these. */
 export const WATCH_PARAMETERS = {
-  bucket: parameter("bucket", parseText, BUCKET, "Only this bucket."),
+  bucket: textParameter("bucket", BUCKET, "Only this bucket."),
   namespace,
-  from: parameter(
+  from: txIdParameter(
     "from",
-    parseTxId,
-    ref("TxId"),
     "The transaction after which to begin; by default the last one that the node has indexed.",
   ),
-  "from-time": parameter(
-    "fromTime",
-    parseTime,
-    TIME,
-    "With `from`: the time of that transaction as the watcher knows it.",
-  ),
+  "from-time": parameter("fromTime", parseTime, TIME, "With `from`: the time that the watcher knows of it."),
   heartbeat: parameter(
     "heartbeatMs",
     parseHeartbeat,
@@ -294,7 +286,7 @@ export const WATCH_PARAMETERS = {
   ),
 };
 
-/** Saving a checkpoint takes these. */
+/** Saving a checkpoint takes this. */
 export const CHECKPOINT_PARAMETERS = {
-  await: parameter("await", parseFlag, FLAG, "Whether to answer once the checkpoint is saved."),
+  await: flagParameter("await", "Whether to answer once the checkpoint is saved."),
 };

@@ -1,10 +1,12 @@
 import type { NodeStatus } from "@cairn/client";
+import { JSON_TYPE, jsonAnswer } from "../answers/json-answer.ts";
 import { RequestError } from "../answers/request-error.ts";
+import { openApiDocument } from "../openapi/document.ts";
 import { parseQuery } from "../requests/address.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** GET /health/live and /health/ready; neither requires a token. */
-export const healthRoutes: RegisterRoutes = (app, api) => {
+/** GET /health/live and /health/ready, which never require a token, /status, /metrics and /openapi.json: in every phase. */
+export const nodeRoutes: RegisterRoutes = (app, api) => {
   app.get("/health/live", (request, reply) => {
     parseQuery(request.url, {});
     return reply.send({ live: true, phase: api.phase });
@@ -13,14 +15,31 @@ export const healthRoutes: RegisterRoutes = (app, api) => {
   app.get("/health/ready", async (request, reply) => {
     parseQuery(request.url, {});
     if (api.phase === "ready") return reply.send({ ready: true, phase: api.phase });
-    const { phase, progress, failure } = await api.status();
+    const status = await api.status();
     // It may have become ready meanwhile.
-    if (phase === "ready") return reply.send({ ready: true, phase });
-    throw notReady({ phase, progress, failure });
+    if (status.phase !== "ready") throw notReady(status);
+    return reply.send({ ready: true, phase: status.phase });
+  });
+
+  app.get("/status", async (request, reply) => {
+    parseQuery(request.url, {});
+    return reply.header("cache-control", "no-store").send(await api.status());
+  });
+
+  app.get("/metrics", async (request, reply) => {
+    parseQuery(request.url, {});
+    return reply.type("text/plain; version=0.0.4; charset=utf-8").send(await api.metrics());
+  });
+
+  let openApi: string | undefined;
+  app.get("/openapi.json", (request, reply) => {
+    parseQuery(request.url, {});
+    openApi ??= jsonAnswer(openApiDocument(api.version));
+    return reply.type(JSON_TYPE).send(openApi);
   });
 };
 
-function notReady(status: Pick<NodeStatus, "phase" | "progress" | "failure">): RequestError {
+function notReady(status: NodeStatus): RequestError {
   const { phase, progress, failure } = status;
   return new RequestError("NOT_READY", `The node is not ready: it is ${describe(status)}.`, {
     hint:
@@ -30,7 +49,7 @@ function notReady(status: Pick<NodeStatus, "phase" | "progress" | "failure">): R
   });
 }
 
-function describe({ phase, progress, failure }: Pick<NodeStatus, "phase" | "progress" | "failure">): string {
+function describe({ phase, progress, failure }: NodeStatus): string {
   if (failure !== null && phase === "failed") return `stopped by ${failure.code}`;
   if (failure !== null) return `${phase}, and retries after ${failure.code}`;
   if (progress === null || progress.total === 0) return phase;
