@@ -5,14 +5,14 @@ import { inTime, LATE } from "../../concurrency/in-time.ts";
 import { TimeLimit } from "../../concurrency/time-limit.ts";
 import { RequestError } from "../answers/request-error.ts";
 
-/** How long a request waits in all, by its parameter `timeout`. */
+/** Starts the time limit of everything that a request waits for, by its parameter `timeout`. */
 export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): TimeLimit {
   return new TimeLimit(timeoutMs);
 }
 
 /**
- * Waits for a transaction just submitted. It is stored also where that takes too long or the node stops meanwhile, so the error tells its
- * id: whoever sent it again would have it applied twice.
+ * Waits for a transaction that was just submitted. After a timeout, or if the node stops, it is still stored, so the error contains its id:
+ * a client that sent it again would have it applied twice.
  */
 export async function awaitSubmitted(api: NodeApi, id: TxId, limit: TimeLimit): Promise<TxOutcome> {
   try {
@@ -24,18 +24,18 @@ export async function awaitSubmitted(api: NodeApi, id: TxId, limit: TimeLimit): 
         ? `Transaction ${id} is stored, but was not indexed within ${limit.ms} ms.`
         : error.message;
     throw new RequestError(error.code, message, {
-      hint: `The transaction is stored; GET /api/v1/tx/${id} tells what becomes of it, here or at another node, and cairn status how far the node is.`,
+      hint: `The transaction is stored; GET /api/v1/tx/${id} returns its outcome, here or at another node, and cairn status shows how far the node is.`,
       cause: error,
       details: { txId: id },
     });
   }
 }
 
-/** What a checkpoint store answers, or `STORE_UNREACHABLE` once the limit has passed. */
+/** Returns what a checkpoint store answers; throws `STORE_UNREACHABLE` once the limit has passed. */
 export async function storeInTime<T>(answer: Promise<T>, limit: TimeLimit): Promise<T> {
   const given = await inTime(answer, limit.leftMs);
   if (given !== LATE) return given;
   throw new CairnError("STORE_UNREACHABLE", `The checkpoint store did not answer within ${limit.ms} ms.`, {
-    hint: "Try again, or wait longer with timeout=; look whether the store can be reached.",
+    hint: "Try again, or wait longer with timeout=; check whether the store can be reached.",
   });
 }

@@ -8,7 +8,14 @@ import { describeCoding } from "../answers/compression.ts";
 import { documentsJson, sendPage, versionsJson } from "../answers/document-page.ts";
 import { badRequest, methodNotAllowed } from "../answers/request-error.ts";
 import { JSON_TYPE, jsonLine } from "../answers/json-answer.ts";
-import { documentUrl, parseDocumentPath, parseQuery, pathOf, type Query } from "../requests/address.ts";
+import {
+  type DocumentPath,
+  documentUrl,
+  parseDocumentPath,
+  parseQuery,
+  pathOf,
+  type Query,
+} from "../requests/address.ts";
 import {
   DOCUMENT_PARAMETERS,
   KEY_PARAMETERS,
@@ -35,8 +42,8 @@ const CONDITIONAL = { preconditions: true };
 /** Lists and documents below /api/v1/{bucket}. Registered last, since they match every address that no other route does. */
 export const documentRoutes: RegisterRoutes = (app, api) => {
   const read = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    const bucket = listedBucket(request.url);
-    if (bucket !== undefined) return listDocuments(api, bucket, request, reply);
+    const { bucket, isList } = parseAddress(request.url);
+    if (isList) return listDocuments(api, bucket, request, reply);
     const { key, query } = addressed(request, DOCUMENT_PARAMETERS);
     return readDocument(api, key, query, request, reply);
   };
@@ -57,15 +64,12 @@ export const documentRoutes: RegisterRoutes = (app, api) => {
   }
 };
 
-/** Returns the bucket of an address that names no document in it. */
-function listedBucket(url: string): string | undefined {
-  if (bucketByKey(url) !== undefined) return undefined;
-  const { bucket, key } = parseDocumentPath(url);
-  return key === undefined && !/[?&]key=/.test(url) ? bucket : undefined;
-}
-
-function bucketByKey(url: string): string | undefined {
-  return /^\/api\/v1\/buckets\/([^/?]+)\/document(?:\?|$)/.exec(url)?.[1];
+/** Parses the path; `isList`: neither it nor the query names a document. */
+function parseAddress(url: string): DocumentPath & { readonly isList: boolean } {
+  const bucketByKey = /^\/api\/v1\/buckets\/([^/?]+)\/document(?:\?|$)/.exec(url)?.[1];
+  if (bucketByKey !== undefined) return { bucket: bucketByKey, isList: false };
+  const path = parseDocumentPath(url);
+  return { ...path, isList: path.key === undefined && !/[?&]key=/.test(url) };
 }
 
 /**
@@ -76,9 +80,8 @@ function addressed<P extends QueryParameters>(
   { url, method }: FastifyRequest,
   parameters: P,
 ): { key: DocumentKey; query: Query<P> } {
-  if (listedBucket(url) !== undefined) throw methodNotAllowed(method, pathOf(url), ["GET", "HEAD"]);
-  const byKey = bucketByKey(url);
-  const { bucket, key } = byKey === undefined ? parseDocumentPath(url) : { bucket: byKey, key: undefined };
+  const { bucket, key, isList } = parseAddress(url);
+  if (isList) throw methodNotAllowed(method, pathOf(url), ["GET", "HEAD"]);
   if (key !== undefined) return { key, query: parseQuery(url, parameters) };
   const query: object = parseQuery(url, { ...parameters, ...KEY_PARAMETERS });
   const { key: given, ...others } = query as Query<typeof KEY_PARAMETERS>;
