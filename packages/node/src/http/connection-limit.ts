@@ -1,30 +1,33 @@
 import { readFileSync } from "node:fs";
 
 /**
- * Files reserved for everything but connections: write-ahead logs, manifests and locks of index and log, tables that are
- * being written, a capture, an upload and a restore, threads, connections to NATS and to stores. LevelDB's tables are extra.
+ * Files reserved for everything but connections: write-ahead logs, manifests and locks of index and log, tables being written, a capture,
+ * an upload and a restore, threads, connections to NATS and to stores. LevelDB's open tables are extra.
  */
-const FILES_KEPT_BACK = 128;
-/** LevelDB holds up to this share of the limit in tables that it has not mapped into memory. */
-const SHARE_FOR_TABLES = 1 / 5;
-/** Even under a very low limit a server keeps this share of it for connections. */
-const LEAST_SHARE = 1 / 4;
+const RESERVED_FILES = 128;
+/** LevelDB keeps up to this share of the limit open as tables that are not mapped into memory. */
+const TABLES_SHARE = 1 / 5;
+/** Even under a very low limit, connections get this share of it. */
+const MIN_CONNECTIONS_SHARE = 1 / 4;
 
-/** The most connections that a process with this limit of open files may hold; undefined: no limit. */
+/**
+ * Returns the most connections that a process with this limit of open files may hold; undefined: no limit. Without it, connections could
+ * use up the files that the index needs, and a write would fail.
+ */
 export function connectionLimit(openFiles: number | undefined): number | undefined {
   if (openFiles === undefined) return undefined;
-  const left = openFiles - Math.ceil(openFiles * SHARE_FOR_TABLES) - FILES_KEPT_BACK;
-  return Math.max(left, Math.floor(openFiles * LEAST_SHARE), 1);
+  const left = openFiles - Math.ceil(openFiles * TABLES_SHARE) - RESERVED_FILES;
+  return Math.max(left, Math.floor(openFiles * MIN_CONNECTIONS_SHARE), 1);
 }
 
-/** This process's limit of open files; undefined if there is none, or the system does not report it. */
+/** Returns this process's limit of open files; undefined if there is none, or the system does not report it. */
 export function openFilesLimit(): number | undefined {
   try {
     // The current value: Node raises the soft limit when it starts.
     const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
     return soft === undefined ? undefined : Number(soft);
   } catch {
-    // Only Linux has that file.
+    // Only Linux has this file.
     return reportedLimit();
   }
 }

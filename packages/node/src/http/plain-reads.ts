@@ -1,25 +1,24 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import type { DocumentKey } from "@cairn/client";
 import type { FastifyInstance } from "fastify";
 import type { AnsweredRequest } from "../metrics/http-metrics.ts";
 import type { NodeApi } from "../api/node-api.ts";
 import type { StoredDocument } from "../index/read/documents.ts";
 import type { Guard } from "./access.ts";
-import { DOCUMENTS } from "./requests/document-path.ts";
-import type { Connections } from "./end-connections.ts";
-import { atEndOfTurn } from "./end-of-turn.ts";
-import { codingFor, COMPRESSED_FROM, VARY_CODING } from "./answers/compression.ts";
+import { codingFor, MIN_COMPRESSED_CHARACTERS, VARY_CODING } from "./answers/compression.ts";
 import { JSON_TYPE, jsonLine } from "./answers/json-answer.ts";
-import { PlainAddresses } from "./plain-addresses.ts";
+import type { Connections } from "./connections.ts";
+import { API, parseDocumentPath } from "./requests/address.ts";
 import { etag } from "./requests/preconditions.ts";
-import { requestId } from "./request-id.ts";
+import { requestId } from "./requests/request-head.ts";
 
-/** The route that answers the others. */
-const ROUTE = `${DOCUMENTS}*`;
+/** The route that answers all other reads of documents. */
+const ROUTE = `${API}*`;
 
-/** The one parameter of a read that is as frequent. */
+/** The one parameter that plain reads may have. */
 const LINEARIZABLE = "?linearizable=true";
-/** A barrier usually takes a few milliseconds. What takes longer is left to the routes, which wait for as long as the request may. */
-const SOON = { linearizable: true, timeoutMs: 100 };
+/** A barrier usually takes a few milliseconds. After this time the routes take over, which wait as long as the request may. */
+const LINEARIZABLE_READ = { linearizable: true, timeoutMs: 100 };
 
 /** What {@link answerPlainReads} shares with the routes. */
 export interface PlainReads {
@@ -29,14 +28,14 @@ export interface PlainReads {
 }
 
 /**
- * Answers the most frequent requests of all before the framework sees them, whose hooks and promises take as long as the document does: the
- * GET of a document without conditions, and without parameters but `linearizable=true`. Only successes are answered here. Everything else
- * (other requests, refusals, documents that are not there) goes to the routes as if it had just come, so that there is one place that says why.
+ * Answers the most frequent requests before the framework sees them: GET of a document without preconditions, and without parameters but
+ * `linearizable=true`. Only successes are answered here. Everything else (other requests, refusals, missing documents) goes to the routes as
+ * if it had just arrived, so that only they decide why. A read of 300 bytes costs the process 22 us of processor time this way, and 43 us
+ * by way of the routes.
  */
 export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: PlainReads): void {
   const { server } = app;
   const { guard, connections } = reads;
-  const addresses = new PlainAddresses();
   const others = server.listeners("request") as RequestListener[];
   server.removeAllListeners("request");
   server.on("request", (request, response) => {
@@ -44,28 +43,28 @@ export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: Plai
     const { url = "" } = request;
     const isLinearizable = url.endsWith(LINEARIZABLE);
     const path = isLinearizable ? url.slice(0, -LINEARIZABLE.length) : url;
-    const key = isPlain(request) && guard.passes(request) ? addresses.keyAt(path) : undefined;
+    const key = isPlain(request) && guard.passes(request) ? documentAt(path) : undefined;
     if (key === undefined || !connections.take(request)) return toRoutes();
     const begin = performance.now();
-    const otherwise = (): void => {
+    const handOver = (): void => {
       connections.handOver(request);
       toRoutes();
     };
     atEndOfTurn(() => {
       api
-        .get(key, isLinearizable ? SOON : undefined)
+        .get(key, isLinearizable ? LINEARIZABLE_READ : undefined)
         .then(
           (document) =>
             document === undefined || isCompressed(document, request)
-              ? otherwise()
+              ? handOver()
               : answer(document, request, response, begin, reads),
-          otherwise,
+          handOver,
         );
     });
   });
 }
 
-/** A page's origin may need headers of its own. */
+/** Requests of pages may need headers that only the routes set. */
 function isPlain({ method, headers }: IncomingMessage): boolean {
   return (
     method === "GET" &&
@@ -75,14 +74,40 @@ function isPlain({ method, headers }: IncomingMessage): boolean {
   );
 }
 
-/** That takes longer than what is saved here. */
-function isCompressed({ json }: StoredDocument, { headers }: IncomingMessage): boolean {
-  return isLarge(json) && codingFor(headers["accept-encoding"]) !== undefined;
+function documentAt(url: string): DocumentKey | undefined {
+  if (!url.startsWith(API) || url.includes("?")) return undefined;
+  try {
+    return parseDocumentPath(url).key;
+  } catch {
+    return undefined;
+  }
 }
 
-function isLarge(json: string): boolean {
-  // With its line break.
-  return json.length + 1 >= COMPRESSED_FROM;
+let waiting: (() => void)[] = [];
+
+/**
+ * Calls `task` after the event loop has read all of its sockets, in one callback with all other tasks, so that the answers leave right after
+ * each other: a client that waits for several wakes up once. A read costs 22 us of processor time this way, 31 us if each is answered at
+ * once, and 30 us with a `setImmediate` for each.
+ */
+export function atEndOfTurn(task: () => void): void {
+  if (waiting.length === 0) setImmediate(endTurn);
+  waiting.push(task);
+}
+
+function endTurn(): void {
+  const tasks = waiting;
+  waiting = [];
+  for (const task of tasks) task();
+}
+
+/** Compression takes longer than what is saved here. */
+function isCompressed({ json }: StoredDocument, { headers }: IncomingMessage): boolean {
+  return isLarge(jsonLine(json)) && codingFor(headers["accept-encoding"]) !== undefined;
+}
+
+function isLarge(body: string): boolean {
+  return body.length >= MIN_COMPRESSED_CHARACTERS;
 }
 
 function answer(
@@ -104,7 +129,7 @@ function answer(
     requestId(request),
     ...guard.headers,
   ];
-  if (isLarge(json)) headers.push("vary", VARY_CODING);
+  if (isLarge(body)) headers.push("vary", VARY_CODING);
   if (connections.endsWith(request)) headers.push("connection", "close");
   response.writeHead(200, headers);
   response.end(body);
@@ -113,7 +138,7 @@ function answer(
     const seconds = (performance.now() - begin) / 1000;
     onAnswered?.({ method: "GET", route: ROUTE, status: 200, seconds });
   };
-  // Nearly always the kernel has all of it by now; else it waits for the client, or for answers before it.
+  // Usually the kernel has taken all of it by now; else it waits for the client, or for earlier answers.
   if (response.writableLength === 0) answered();
   else response.once("finish", answered);
 }

@@ -1,53 +1,52 @@
 import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import { fastify, type FastifyInstance } from "fastify";
 import type { AnsweredRequest } from "../metrics/http-metrics.ts";
 import type { NodeApi } from "../api/node-api.ts";
 import type { HttpOptions } from "../api/system.ts";
 import { guard } from "./access.ts";
-import { omitLengthOfEmptyHead } from "./answers/bodiless.ts";
 import { compressOnRequest } from "./answers/compression.ts";
-import { continueWhenRead } from "./answers/continue.ts";
-import { errorHandler } from "./answers/error-response.ts";
+import { errorHandler } from "./answers/error-answer.ts";
 import { FailedRequests, type HttpLogger } from "./answers/failed-requests.ts";
 import { jsonAnswer } from "./answers/json-answer.ts";
-import { acceptBodies } from "./requests/request-body.ts";
-import { collectMethods } from "./requests/methods.ts";
+import { continueWhenRead } from "./answers/unread-body.ts";
 import { connectionLimit, openFilesLimit } from "./connection-limit.ts";
-import { type Connections, endConnectionsOnClose } from "./end-connections.ts";
+import { beginInOrder, type Connections, trackConnections } from "./connections.ts";
 import { answerPlainReads } from "./plain-reads.ts";
-import { requestId, tellRequestId } from "./request-id.ts";
-import { refuseUnserved, takeInTurn } from "./take-requests.ts";
-import { answerExpectation, answerUnreadable } from "./unreadable-request.ts";
+import { acceptBodies } from "./requests/request-body.ts";
+import { requestId } from "./requests/request-head.ts";
 import { registerRoutes } from "./routes/routes.ts";
+import { answerExpectation, answerUnreadable } from "./unreadable-request.ts";
+import { refuseUnserved } from "./unserved-requests.ts";
 
 /** A running server. */
 export interface HttpServer {
-  /** Where to reach it from this machine, e.g. `http://127.0.0.1:3000`. */
+  /** The address from this machine, e.g. `http://127.0.0.1:3000`. */
   readonly url: string;
   readonly port: number;
   /** From now on every answer ends its connection; requests are still taken and answered. */
   drain(): void;
-  /** Takes no new requests, lets those under way finish for a while, then ends every connection. Twice is fine. */
+  /** Takes no new requests, lets those under way finish for a while, then ends every connection. May be called twice. */
   close(): Promise<void>;
 }
 
-/** What else {@link startHttpServer} takes. */
+/** What {@link startHttpServer} needs besides the options. */
 export interface HttpServerContext {
   readonly logger: HttpLogger;
-  /** How long requests under way may go on when the server closes; 5,000 by default. */
+  /** How long requests under way may take when the server closes; 5,000 by default. */
   readonly closeTimeoutMs?: number;
   /** How long a request may take to arrive; 300,000 by default, and 15,000 for its headers. */
   readonly requestTimeoutMs?: number;
-  /** Connections held at once; by default as many as the system's limit of open files leaves for them. */
+  /** The most open connections; by default as many as the system's limit of open files leaves for them. */
   readonly maxConnections?: number;
-  /** Told each request that was answered. */
+  /** Called for each request that was answered. */
   readonly onAnswered?: (request: AnsweredRequest) => void;
 }
 
 /**
- * Serves `api` over HTTP; answers when the port is bound. Errors: `PORT_IN_USE`, and `CONFIG_INVALID` for an address that
- * this machine cannot bind. It may start before the node is ready: `api` itself refuses what it cannot do yet.
+ * Serves `api` over HTTP; resolves once the port is bound. Errors: `PORT_IN_USE`, and `CONFIG_INVALID` for an address that this machine
+ * cannot bind. It may start before the node is ready: `api` itself refuses what it cannot do yet.
  */
 export async function startHttpServer(
   api: NodeApi,
@@ -71,10 +70,10 @@ export async function startHttpServer(
   };
 }
 
-// Node's own default; Fastify takes it away. Long enough for a large batch.
+// Node's own default, which the framework removes. Long enough for a large batch.
 const REQUEST_TIMEOUT_MS = 300_000;
 const HEADERS_TIMEOUT_MS = 15_000;
-const TOLD_EVERY_MS = 60_000;
+const WARNING_INTERVAL_MS = 60_000;
 
 function createApp(
   api: NodeApi,
@@ -87,65 +86,75 @@ function createApp(
   const app = fastify({
     bodyLimit: options.maxBody,
     genReqId: requestId,
-    // Who sends a byte now and then would hold a connection for ever.
+    // Without it, a client that sends a byte now and then would hold a connection forever.
     requestTimeout: context.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
     http: {
-      // Refused with a reason (access.ts).
+      // access.ts refuses the request with a reason.
       requireHostHeader: false,
       headersTimeout: Math.min(HEADERS_TIMEOUT_MS, context.requestTimeoutMs ?? HEADERS_TIMEOUT_MS),
       connectionsCheckingInterval: Math.min(5000, context.requestTimeoutMs ?? 5000),
     },
-    // A node that stops still answers; what it cannot do any more it says itself, in the shape of all errors.
+    // A stopping node still answers; `api` refuses what it no longer can do.
     return503OnClosing: false,
     frameworkErrors: handleError,
     clientErrorHandler: answerUnreadable,
-    // Routes read their own query, strictly (query.ts).
+    // Routes parse their own query, strictly (requests/address.ts).
     routerOptions: { querystringParser: () => ({}), maxParamLength: 16_384 },
-    // No route has a schema: what would compile them takes 30 ms to load, which a start need not wait for.
+    // No route has a schema, and the compilers of schemas would take 30 ms to load.
     schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
   });
   app.server.on("checkExpectation", answerExpectation);
   continueWhenRead(app.server);
   app.setErrorHandler(handleError);
   app.addHook("onClose", () => failures.close());
-  if (onAnswered !== undefined) tellAnswered(app, onAnswered);
-  // In this order: what is refused has an id as well, and counts as taken where its connection is to end.
-  app.addHook("onRequest", tellRequestId);
-  const most = context.maxConnections ?? connectionLimit(openFilesLimit());
-  const connections = endConnectionsOnClose(app, { most, onReached: tellNowAndThen(logger, most) });
+  if (onAnswered !== undefined) reportAnswered(app, onAnswered);
+  // In this order: refused requests, too, have an id and count as taken on their connection.
+  app.addHook("onRequest", (request, reply, done) => {
+    void reply.header("x-request-id", request.id);
+    done();
+  });
+  const maxConnections = context.maxConnections ?? connectionLimit(openFilesLimit());
+  const onReached = warnOfLimit(logger, maxConnections);
+  const connections = trackConnections(app, { maxConnections, onReached });
   const access = guard(app, options);
   acceptBodies(app);
   app.setReplySerializer(jsonAnswer);
   compressOnRequest(app);
   omitLengthOfEmptyHead(app);
-  const methods = collectMethods(app);
-  refuseUnserved(app, methods);
+  refuseUnserved(app);
   registerRoutes(app, api, options);
   answerPlainReads(app, api, { guard: access, connections, onAnswered });
-  takeInTurn(app, connections);
+  beginInOrder(app, connections);
   return { app, connections };
 }
 
-/** A line a minute, however many connections come. */
-function tellNowAndThen(logger: HttpLogger, connections: number | undefined): () => void {
-  let toldAt = Number.NEGATIVE_INFINITY;
+/** Returns a function that warns at most once a minute. */
+function warnOfLimit(logger: HttpLogger, connections: number | undefined): () => void {
+  let warnedAt = Number.NEGATIVE_INFINITY;
   return () => {
     const now = performance.now();
-    if (now - toldAt < TOLD_EVERY_MS) return;
-    toldAt = now;
+    if (now - warnedAt < WARNING_INTERVAL_MS) return;
+    warnedAt = now;
     logger.warn(
       { connections },
-      "All connections that the limit of open files leaves are taken: the oldest that waits for nothing makes room for a new one.",
+      "All connections that the limit of open files allows are in use: the oldest idle one is closed for each new one.",
     );
   };
 }
 
 function noSchemas(): never {
-  throw new Error("Routes have no schemas: they read their own query and body.");
+  throw new Error("Routes have no schemas: they parse their own query and body.");
 }
 
-/** What is refused before it reaches a route has none: it is told as one, however many addresses are tried. */
-function tellAnswered(app: FastifyInstance, onAnswered: (request: AnsweredRequest) => void): void {
+/** Leaves the length out of answers to HEAD without a body: the framework sends 0, which is not the length of GET's answer (RFC 9110, 8.6). */
+function omitLengthOfEmptyHead(app: FastifyInstance): void {
+  app.addHook("onSend", ({ method }, _reply, payload, done) => {
+    done(null, method === "HEAD" && payload === undefined ? Readable.from([]) : payload);
+  });
+}
+
+/** Requests that are refused before they reach a route are reported under one name, so that the metrics' labels stay few. */
+function reportAnswered(app: FastifyInstance, onAnswered: (request: AnsweredRequest) => void): void {
   app.addHook("onResponse", (request, reply, done) => {
     const { method, routeOptions } = request;
     const seconds = reply.elapsedTime / 1_000;
@@ -154,7 +163,7 @@ function tellAnswered(app: FastifyInstance, onAnswered: (request: AnsweredReques
   });
 }
 
-/** A wildcard address is none that one can connect to everywhere. */
+/** Not every system can connect to a wildcard address. */
 function reachableHost(host: string): string {
   if (host === "0.0.0.0") return "127.0.0.1";
   if (host === "::") return "[::1]";
@@ -170,7 +179,7 @@ function bindError(error: unknown, { host, port }: HttpOptions): unknown {
         cause: error,
       });
     case "EACCES":
-      return new CairnError("CONFIG_INVALID", `This user may not listen on ${at}.`, {
+      return new CairnError("CONFIG_INVALID", `This user is not allowed to listen on ${at}.`, {
         hint: "Ports below 1024 usually need privileges; choose a higher one.",
         cause: error,
       });

@@ -1,35 +1,35 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { systemErrorCode } from "@cairn/kv";
-import { BAD_REQUEST } from "./answers/error-response.ts";
+import { errorForm, VARY_ACCEPT } from "./answers/error-answer.ts";
 import { JSON_TYPE, jsonAnswer } from "./answers/json-answer.ts";
-import { errorForm, VARY_ACCEPT } from "./answers/problem.ts";
-import { newRequestId, requestId } from "./request-id.ts";
+import { BAD_REQUEST } from "./answers/request-error.ts";
+import { newRequestId, requestId } from "./requests/request-head.ts";
 
-/** What is not even HTTP has no request object to answer through. */
+/** Answers bytes that are not a valid HTTP request: directly on the socket, since there is no request object. */
 export function answerUnreadable(error: Error, socket: Socket): void {
   if (systemErrorCode(error) === "ECONNRESET" || !socket.writable) {
     socket.destroy();
     return;
   }
   const { status, message, hint } = unreadable(error);
-  const body = bodyOf(message, hint);
+  const body = jsonAnswer({ error: { code: BAD_REQUEST, message, hint } });
   socket.end(
     `HTTP/1.1 ${status}\r\nContent-Type: ${JSON_TYPE}\r\nConnection: close\r\n` +
       `Date: ${new Date().toUTCString()}\r\nX-Request-Id: ${newRequestId()}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }
 
-/** 417: the header Expect asks for something else than to be told whether to go on. */
+/** Answers a request with an unknown Expect header: 417. */
 export function answerExpectation(request: IncomingMessage, response: ServerResponse): void {
   const { headers } = request;
   const expected = JSON.stringify(headers.expect);
-  // The body that may come is not taken, so nothing can follow it.
+  // The body, if one follows, is not read, so no other request can come behind it.
   const id = requestId(request);
   const { type, body } = errorForm(request, id, 417, {
     code: BAD_REQUEST,
-    message: `The request expects ${expected}.`,
-    hint: "Leave out Expect, or send 100-continue.",
+    message: `The request has the unknown expectation ${expected}.`,
+    hint: "Omit the header Expect, or send Expect: 100-continue.",
   });
   response.writeHead(417, {
     "content-type": type,
@@ -41,13 +41,9 @@ export function answerExpectation(request: IncomingMessage, response: ServerResp
   response.end(body);
 }
 
-function bodyOf(message: string, hint: string | null): string {
-  return jsonAnswer({ error: { code: BAD_REQUEST, message, hint } });
-}
-
 function unreadable(error: Error & { rawPacket?: Buffer }): Unreadable {
   const code = systemErrorCode(error) ?? "";
-  // Only what begins as a request does has a method at all.
+  // Only bytes that begin with a request line have a method.
   if (code === "HPE_INVALID_METHOD" && REQUEST_LINE.test(error.rawPacket?.toString("latin1") ?? ""))
     return UNKNOWN_METHOD;
   return UNREADABLE[code] ?? NOT_HTTP;
@@ -63,13 +59,13 @@ const REQUEST_LINE = /^[\w!#$%&'*+.^`|~-]+ \S+ HTTP\/1\.[01]\r?\n/;
 
 const UNKNOWN_METHOD = {
   status: "501 Not Implemented",
-  message: "The request's method is none that is known.",
+  message: "The request's method is unknown.",
   hint: "GET /openapi.json lists all addresses with their methods.",
 };
 
 const NOT_HTTP = { status: "400 Bad Request", message: "The request is not valid HTTP.", hint: null };
 
-/** What Node's parser refuses, by its codes. */
+/** The answers to what Node's parser refuses, by the parser's codes. */
 const UNREADABLE: Record<string, Unreadable | undefined> = {
   HPE_HEADER_OVERFLOW: {
     status: "431 Request Header Fields Too Large",
@@ -79,11 +75,11 @@ const UNREADABLE: Record<string, Unreadable | undefined> = {
   ERR_HTTP_REQUEST_TIMEOUT: {
     status: "408 Request Timeout",
     message: "The request did not arrive in time.",
-    hint: "Send it again, a large batch in several parts.",
+    hint: "Send it again; split a large batch into several requests.",
   },
   HPE_INVALID_URL: {
     status: "400 Bad Request",
-    message: "The address has characters that must be escaped.",
+    message: "The address contains characters that must be escaped.",
     hint: "Write them as the percent escapes of their UTF-8 bytes: ü as %C3%BC, a space as %20.",
   },
 };

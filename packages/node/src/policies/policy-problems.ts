@@ -13,9 +13,9 @@ export interface PolicyProblem {
 
 /** Limits on what one policy may cost every node. */
 export const MAX_FIELDS = 16;
-const MAX_FIELD_BYTES = 256;
+export const MAX_FIELD_BYTES = 256;
 const MAX_POLICIES_BYTES = 64 * 1024;
-const MAX_KEEP = 1_000_000_000;
+export const MAX_KEEP = 1_000_000_000;
 const MAX_VALUES = 100;
 
 /**

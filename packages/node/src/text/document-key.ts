@@ -56,13 +56,11 @@ export function qualifiedKey(key: string): string {
 /** Returns why these are not a valid namespace and name; undefined if they are. */
 export function keyProblem(namespace: string, name: string): string | undefined {
   if (namespace.includes("/")) return `namespace ${quote(namespace)} contains a "/"`;
-  const namespaceBytes = byteLength(namespace);
-  if (namespaceBytes < 1 || namespaceBytes > MAX_NAMESPACE) {
-    return `a namespace has 1 to ${MAX_NAMESPACE} bytes, this one has ${namespaceBytes}`;
+  if (namespace === "" || isLonger(namespace, MAX_NAMESPACE)) {
+    return `a namespace has 1 to ${MAX_NAMESPACE} bytes, this one has ${byteLength(namespace)}`;
   }
-  const nameBytes = byteLength(name);
-  if (nameBytes < 1 || nameBytes > MAX_NAME) {
-    return `a name has 1 to ${MAX_NAME} bytes of UTF-8, this one has ${nameBytes}`;
+  if (name === "" || isLonger(name, MAX_NAME)) {
+    return `a name has 1 to ${MAX_NAME} bytes of UTF-8, this one has ${byteLength(name)}`;
   }
   // A lone surrogate has no UTF-8 encoding, so two different names could become the same bytes.
   if (!namespace.isWellFormed() || !name.isWellFormed()) return "a key must be valid Unicode";
@@ -86,6 +84,11 @@ function invalid(problem: string): CairnError {
   return new CairnError("REQUEST_INVALID", `Not a valid key: ${problem}.`, {
     hint: `A key is namespace/name in a bucket: the bucket matches [a-z][a-z0-9-]*, a namespace has 1 to ${MAX_NAMESPACE} bytes and no "/", a name 1 to ${MAX_NAME} bytes.`,
   });
+}
+
+/** Whether `text` has more than `maxBytes` bytes of UTF-8. Most text is too short for that, whatever its characters. */
+function isLonger(text: string, maxBytes: number): boolean {
+  return text.length * 3 > maxBytes && byteLength(text) > maxBytes;
 }
 
 function byteLength(text: string): number {

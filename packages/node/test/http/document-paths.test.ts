@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { documentUrl, parseDocumentPath } from "../../src/http/requests/document-path.ts";
+import { documentUrl, parseDocumentPath } from "../../src/http/requests/address.ts";
 import { serve } from "./served-node.ts";
 
 describe("the address of a document", () => {
@@ -8,6 +8,7 @@ describe("the address of a document", () => {
     ["/api/v1/files/repo/src%2Fmain.c", "repo", "src/main.c"],
     ["/api/v1/files/repo/100%25", "repo", "100%"],
     ["/api/v1/files/repo/%2541", "repo", "%41"],
+    [`/api/v1/files/repo/${"%E2%82%AC".repeat(341)}x`, "repo", `${"€".repeat(341)}x`],
     ["/api/v1/files/repo/a//b", "repo", "a//b"],
     ["/api/v1/files/repo//b", "repo", "/b"],
     ["/api/v1/files/repo/dir/", "repo", "dir/"],
@@ -67,7 +68,9 @@ describe("the address of a document", () => {
     "/api/v1/Files/repo/x",
     "/api/v1/9files/repo/x",
     `/api/v1/files/repo/${"x".repeat(1025)}`,
+    `/api/v1/files/repo/${"%E2%82%AC".repeat(342)}`,
     `/api/v1/files/${"n".repeat(254)}/x`,
+    `/api/v1/files/${"%E2%82%AC".repeat(85)}/x`,
   ])("%s is refused as not understood", async (path) => {
     await using served = await serve();
     for (const method of ["GET", "PUT", "DELETE"]) {

@@ -1,7 +1,7 @@
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { fastify } from "fastify";
 import { describe, expect, it } from "vitest";
-import { collectMethods } from "../../src/http/requests/methods.ts";
+import { collectMethods } from "../../src/http/unserved-requests.ts";
 import { openApiDocument } from "../../src/http/openapi/document.ts";
 import { registerRoutes } from "../../src/http/routes/routes.ts";
 import { MemoryNode } from "./memory-node.ts";
@@ -75,9 +75,9 @@ describe("GET /openapi.json", () => {
       });
       expect(answer.status).toBe(400);
       const { error } = JSON.parse(answer.text) as { error: { hint: string } };
-      const known = (/Known are (.*)\.$/.exec(error.hint)?.[1] ?? "")
+      const known = (/^This address takes (.*)\.$/.exec(error.hint)?.[1] ?? "")
         .split(", ")
-        .filter((name) => name !== "none");
+        .filter((name) => name !== "no parameters");
       const told = described.parameters
         .filter((parameter) => parameter.in === "query")
         .map(({ name }) => name);

@@ -3,6 +3,7 @@ import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { describe, expect, it, vi } from "vitest";
 import type { HttpOptions } from "../../src/api/system.ts";
+import { atEndOfTurn } from "../../src/http/plain-reads.ts";
 import { type RawAnswer, serve, type ServedNode } from "./served-node.ts";
 
 type Headers = Record<string, string>;
@@ -195,4 +196,21 @@ it("a body that a read should not have does not pass for the next request", asyn
   );
   socket.write(`${head}Connection: close\r\n\r\n`);
   expect((await received).match(/HTTP\/1\.1 \d+/g)).toEqual(Array(3).fill("HTTP/1.1 200"));
+});
+
+it("runs all tasks that wait for the end of a turn together, and later tasks after the next turn", async () => {
+  const order: string[] = [];
+  const wait = (who: string): Promise<void> =>
+    new Promise((resolve) =>
+      atEndOfTurn(() => {
+        order.push(who);
+        resolve();
+      }),
+    );
+  const first = Promise.all(["first 1", "first 2", "first 3"].map(wait));
+  setImmediate(() => order.push("a turn later"));
+  order.push("still in the turn");
+  await first;
+  await wait("second");
+  expect(order).toEqual(["still in the turn", "first 1", "first 2", "first 3", "a turn later", "second"]);
 });

@@ -103,7 +103,7 @@ describe("a request that is unusual", () => {
       "expects what no node does",
       "PUT /api/v1/pods/x HTTP/1.1\r\nHost: localhost\r\nExpect: miracles\r\nContent-Length: 1\r\n\r\n1",
       417,
-      'The request expects "miracles".',
+      'The request has the unknown expectation "miracles".',
     ],
     [
       "has headers without end",

@@ -137,7 +137,7 @@ describe("GET /api/v1/watch", () => {
     async (given) => {
       const answer = await fetch(`${url}?heartbeat=${given}`);
       const { error } = (await answer.json()) as { error: { message: string } };
-      const message = `heartbeat is a duration from PT0.1S to PT1H, not "${given}".`;
+      const message = `heartbeat must be a duration from PT0.1S to PT1H, not "${given}".`;
       expect([answer.status, error]).toMatchObject([400, { code: "REQUEST_INVALID", message }]);
       for (const bound of ["PT0.1S", "PT1H"])
         await (await EventSource.open(`${url}?heartbeat=${bound}`))[Symbol.asyncDispose]();

@@ -1,5 +1,5 @@
 import { CairnError } from "@cairn/kv";
-import { asOf as parseAsOf } from "../../http/requests/query.ts";
+import { parseAsOf } from "../../http/requests/parameters.ts";
 import { IndexStore } from "../../index/index-store.ts";
 import { parseDocumentKey } from "../../text/document-key.ts";
 import { type AddCommand, wholeNumber } from "../options/command-options.ts";

@@ -1,24 +1,22 @@
 import { pipeline, Readable, type Transform } from "node:stream";
 import { brotliCompress, constants, createBrotliCompress, createGzip, gzip } from "node:zlib";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { accepted } from "./accepted.ts";
-import { JSON_TYPE } from "./json-answer.ts";
-import { varyBy } from "./vary.ts";
+import { accepted, varyBy } from "./negotiation.ts";
 
-/** Bodies of so many characters are worth it. */
-export const COMPRESSED_FROM = 4_096;
-/** What an answer of that size varies by. */
+/** Shorter bodies are not compressed. */
+export const MIN_COMPRESSED_CHARACTERS = 4_096;
+/** The header by which answers of that length vary. */
 export const VARY_CODING = "accept-encoding";
 
-/** At once: they use the threads that LevelDB reads with. Whoever comes meanwhile is answered without. */
-const MOST_AT_ONCE = 2;
+/** Compression uses the threads that LevelDB reads with. Further answers are sent uncompressed. */
+const MAX_CONCURRENT = 2;
 /** About as fast as gzip, and smaller. */
 const BROTLI = { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } };
 
 type Coding = "gzip" | "br";
 type Compressed = (error: Error | null, body: Buffer) => void;
 
-/** In the order in which they are preferred where a request does not care. */
+/** The preferred coding first, for requests that accept several equally. */
 const CODINGS: Readonly<
   Record<Coding, { whole: (body: string, done: Compressed) => void; parts: () => Transform }>
 > = {
@@ -29,7 +27,7 @@ const CODINGS: Readonly<
   },
 };
 
-/** The coding that an Accept-Encoding asks for, of those that there are; undefined: as it is. */
+/** Returns the coding that an Accept-Encoding prefers; undefined: none. */
 export function codingFor(acceptEncoding: string | undefined): Coding | undefined {
   if (acceptEncoding === undefined) return undefined;
   const given = accepted(acceptEncoding);
@@ -45,15 +43,15 @@ export function codingFor(acceptEncoding: string | undefined): Coding | undefine
 }
 
 /**
- * Says in an answer what depends on its coding, given the length of its body: that it does, and a tag that stands for the document in any
- * coding (RFC 9110, 8.8.1: a strong one would stand for the same bytes). Answers the coding that is asked for.
+ * Sets the headers of an answer that depend on its coding, given the length of its body: Vary, and a weak ETag, which is the document's in
+ * any coding (RFC 9110, 8.8.1: a strong one would mean the same bytes). Returns the coding that the request prefers.
  */
 export function describeCoding(
   request: FastifyRequest,
   reply: FastifyReply,
   length: number,
 ): Coding | undefined {
-  if (length < COMPRESSED_FROM) return undefined;
+  if (length < MIN_COMPRESSED_CHARACTERS) return undefined;
   varyBy(reply, VARY_CODING);
   const coding = codingFor(request.headers["accept-encoding"]);
   const tag = reply.getHeader("etag");
@@ -61,18 +59,18 @@ export function describeCoding(
   return coding;
 }
 
-/** Compresses what is larger for requests that ask for it. Event streams are sent as they are: each event has to leave at once. */
+/** Compresses long answers for requests that accept it. Event streams are not compressed, since each event has to leave at once. */
 export function compressOnRequest(app: FastifyInstance): void {
   let underWay = 0;
   app.addHook<unknown>("onSend", (request, reply, payload, done) => {
-    if (!isWorthIt(reply, payload)) return done(null, payload);
-    const length = typeof payload === "string" ? payload.length : COMPRESSED_FROM;
+    if (!isCompressible(reply, payload)) return done(null, payload);
+    const length = typeof payload === "string" ? payload.length : MIN_COMPRESSED_CHARACTERS;
     const coding = describeCoding(request, reply, length);
     if (coding === undefined) return done(null, payload);
     const isHead = request.method === "HEAD";
-    if (!isHead && underWay >= MOST_AT_ONCE) return done(null, payload);
+    if (!isHead && underWay >= MAX_CONCURRENT) return done(null, payload);
     void reply.header("content-encoding", coding);
-    // How long it would be nobody knows without compressing it.
+    // Its length is not known without compressing it.
     if (isHead) return done(null, Readable.from([]));
     underWay += 1;
     const { whole, parts } = CODINGS[coding];
@@ -90,9 +88,8 @@ export function compressOnRequest(app: FastifyInstance): void {
   });
 }
 
-const TYPES = new Set([JSON_TYPE, "text/plain; version=0.0.4; charset=utf-8"]);
-
-function isWorthIt(reply: FastifyReply, payload: unknown): payload is string | Readable {
-  if (!TYPES.has(String(reply.getHeader("content-type")))) return false;
-  return typeof payload === "string" ? payload.length >= COMPRESSED_FROM : payload instanceof Readable;
+function isCompressible(reply: FastifyReply, payload: unknown): payload is string | Readable {
+  const isLong =
+    typeof payload === "string" ? payload.length >= MIN_COMPRESSED_CHARACTERS : payload instanceof Readable;
+  return isLong && /^(?:application\/json|text\/plain);/.test(String(reply.getHeader("content-type")));
 }

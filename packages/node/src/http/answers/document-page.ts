@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { DocumentVersion, StoredDocument } from "../../index/read/documents.ts";
 import { JSON_TYPE, jsonLine } from "./json-answer.ts";
 
-/** Each document as JSON text, around the text that is stored: nothing is parsed again. */
+/** Returns each document as JSON text, made from the stored text without parsing it. */
 export function documentsJson(documents: readonly StoredDocument[]): string[] {
   return documents.map(
     ({ namespace, name, revision, json }) =>
@@ -11,7 +11,7 @@ export function documentsJson(documents: readonly StoredDocument[]): string[] {
   );
 }
 
-/** Each version as JSON text; a deletion has no document. */
+/** Returns each version as JSON text; a deletion has no document. */
 export function versionsJson(versions: readonly DocumentVersion[]): string[] {
   return versions.map(({ revision, txTime, deleted, json }) => {
     const head = `{"revision":${revision},"txTime":"${txTime}","deleted":${deleted}`;
@@ -19,10 +19,10 @@ export function versionsJson(versions: readonly DocumentVersion[]): string[] {
   });
 }
 
-/** Above so many characters an array is written piece by piece instead of as one more copy of the page. */
-const STREAM_ABOVE = 1_048_576;
+/** Longer arrays are written item by item, to save a copy of the page. */
+const MAX_JOINED_CHARACTERS = 1_048_576;
 
-/** Sends `items` as a JSON array, with a Link to the next page where there is one; `parameter` is what takes its cursor. */
+/** Sends `items` as a JSON array, with a Link to the next page if there is one; `parameter` takes its cursor. */
 export function sendPage(
   request: FastifyRequest,
   reply: FastifyReply,
@@ -36,7 +36,7 @@ export function sendPage(
   void reply.type(JSON_TYPE);
   let length = 0;
   for (const item of items) length += item.length;
-  if (length <= STREAM_ABOVE) return reply.send(jsonLine(`[${items.join(",\n")}]`));
+  if (length <= MAX_JOINED_CHARACTERS) return reply.send(jsonLine(`[${items.join(",\n")}]`));
   return reply.send(Readable.from(pieces(items), { objectMode: false }));
 }
 
@@ -49,13 +49,13 @@ function* pieces(items: readonly string[]): Iterable<string> {
   yield jsonLine("]");
 }
 
-/** The address of this request with another cursor; everything else as it was sent. */
+/** Returns the address of this request with another cursor, and everything else as it was sent. */
 function nextUrl(url: string, parameter: string, cursor: string): string {
   const start = url.indexOf("?");
   const path = start < 0 ? url : url.slice(0, start);
   const kept = start < 0 ? [] : url.slice(start + 1).split("&");
   const pairs = kept.filter((pair) => pair !== "" && pair !== parameter && !pair.startsWith(`${parameter}=`));
-  // A header must not hold what ends the address in it.
+  // These characters would end the address in the header.
   const query = [...pairs, `${parameter}=${encodeURIComponent(cursor)}`].join("&");
   return `${path}?${query}`.replaceAll("<", "%3C").replaceAll(">", "%3E");
 }

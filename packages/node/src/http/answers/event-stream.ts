@@ -1,10 +1,10 @@
 import type { WatchEvent } from "../../watch/watch-event.ts";
 import type { WatchChange } from "../../index/read/transaction-event.ts";
 
-/** Watchers of the same changes are given the same array: its text is made once for all of them. */
+/** Watchers of the same changes get the same array, so its text is made once for all of them. */
 const encoded = new WeakMap<readonly WatchEvent[], Buffer>();
 
-/** Events as the text of a stream of server-sent events. */
+/** Returns events as the bytes of a stream of server-sent events. */
 export function eventStreamText(events: readonly WatchEvent[]): Buffer {
   const known = encoded.get(events);
   if (known !== undefined) return known;
@@ -15,7 +15,7 @@ export function eventStreamText(events: readonly WatchEvent[]): Buffer {
   return bytes;
 }
 
-/** An id is what a client resumes from by itself, so only those have one after which it may. */
+/** A client resumes after the last id by itself, so an event from which it must not resume has none. */
 function eventText(event: WatchEvent): string {
   switch (event.type) {
     case "tx": {
@@ -36,7 +36,7 @@ function eventText(event: WatchEvent): string {
   }
 }
 
-/** Around the text of the document that is stored: nothing is parsed again. It has no line breaks, since no message of the log may. */
+/** Made from the stored text of the document without parsing it. It has no line breaks, since no message of the log has any. */
 function changeJson({ op, bucket, namespace, name, revision, json }: WatchChange): string {
   const key = `"namespace":${JSON.stringify(namespace)},"name":${JSON.stringify(name)}`;
   const head = `{"op":"${op}","bucket":"${bucket}",${key},"revision":${revision}`;

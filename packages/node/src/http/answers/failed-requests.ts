@@ -1,38 +1,38 @@
 import { CairnError } from "@cairn/kv";
 import type { FastifyRequest } from "fastify";
 
-/** What the server tells about failures that are its own. */
+/** Where the server logs. */
 export interface HttpLogger {
   error(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   debug(fields: object, message: string): void;
 }
 
-/** Failures of one cause since they were told last. */
-interface Told {
+/** Failures of one cause since the last line about them. */
+interface Cause {
   readonly message: string;
   readonly fields: object;
   count: number;
   readonly timer: NodeJS.Timeout;
 }
 
-const EVERY_MS = 60_000;
-/** Told apart. More are hardly more causes, but one with something else in each message. */
-const MOST_CAUSES = 100;
+const LOG_INTERVAL_MS = 60_000;
+/** More are hardly different causes, but one with a different message each time. */
+const MAX_CAUSES = 100;
 
 /**
- * Tells requests that failed for the node's sake, in a line for each cause: the first at once, those that follow once a minute with how
- * many they were. The stack of each is told at `debug`; of an error that nobody knows it stands in the line, since it is all there is to go by.
+ * Logs requests that failed through the node's own fault, with a line for each cause: the first failure at once, the following ones once a
+ * minute with their number. Stacks are logged at `debug`; that of an unknown error is in the line itself, since there is no other clue.
  */
 export class FailedRequests {
   readonly #logger: HttpLogger;
-  readonly #told = new Map<string, Told>();
+  readonly #causes = new Map<string, Cause>();
 
   constructor(logger: HttpLogger) {
     this.#logger = logger;
   }
 
-  /** One failed with `error`, or, when that is no CairnError, unexpectedly. */
+  /** Records that a request failed with `error`: unexpectedly, if that is no CairnError. */
   failed(
     error: unknown,
     { method, url, id: requestId }: Pick<FastifyRequest, "method" | "url" | "id">,
@@ -42,19 +42,19 @@ export class FailedRequests {
     const code = isKnown ? error.code : "INTERNAL";
     const message = isKnown ? error.message : "A request failed unexpectedly.";
     const own = isKnown ? { code, hint: error.hint } : { code, err: error };
-    const cause = this.#causeOf(isKnown ? code : `${code} ${String(error)}`);
-    const known = this.#told.get(cause);
+    const name = this.#nameOf(isKnown ? code : `${code} ${String(error)}`);
+    const known = this.#causes.get(name);
     if (isKnown || known !== undefined) {
-      this.#logger.debug({ code, err: error, ...request }, "what lies beneath");
+      this.#logger.debug({ code, err: error, ...request }, "stack of a failed request");
     }
     if (known !== undefined) {
       known.count += 1;
       return;
     }
     this.#logger.error({ ...own, ...request }, message);
-    const timer = setTimeout(() => this.#tellMore(cause), EVERY_MS);
+    const timer = setTimeout(() => this.#logCount(name), LOG_INTERVAL_MS);
     timer.unref();
-    this.#told.set(cause, {
+    this.#causes.set(name, {
       message,
       fields: isKnown ? own : { code, error: String(error) },
       count: 0,
@@ -62,31 +62,31 @@ export class FailedRequests {
     });
   }
 
-  /** Beyond so many, all others are one. */
-  #causeOf(cause: string): string {
-    return this.#told.has(cause) || this.#told.size < MOST_CAUSES ? cause : "others";
+  /** Beyond the limit, all further causes count as one. */
+  #nameOf(cause: string): string {
+    return this.#causes.has(cause) || this.#causes.size < MAX_CAUSES ? cause : "others";
   }
 
-  /** Tells those that were not told yet; nothing is told afterwards by itself. */
+  /** Logs the failures that were not logged yet, and stops the timers. */
   close(): void {
-    for (const cause of this.#told.keys()) this.#tellMore(cause, true);
+    for (const name of this.#causes.keys()) this.#logCount(name, true);
   }
 
-  #tellMore(cause: string, isLast = false): void {
-    const told = this.#told.get(cause);
-    if (told === undefined) return;
-    const { message, fields, count, timer } = told;
+  #logCount(name: string, isLast = false): void {
+    const cause = this.#causes.get(name);
+    if (cause === undefined) return;
+    const { message, fields, count, timer } = cause;
     clearTimeout(timer);
-    this.#told.delete(cause);
-    // The next one after a minute without any is told at once again.
+    this.#causes.delete(name);
+    // After a minute without failures, the next one is logged at once again.
     if (count === 0) return;
     this.#logger.error(
       { ...fields, requests: count },
       `${count} more requests failed in a minute: ${message}`,
     );
     if (isLast) return;
-    const next = setTimeout(() => this.#tellMore(cause), EVERY_MS);
+    const next = setTimeout(() => this.#logCount(name), LOG_INTERVAL_MS);
     next.unref();
-    this.#told.set(cause, { message, fields, count: 0, timer: next });
+    this.#causes.set(name, { message, fields, count: 0, timer: next });
   }
 }

@@ -1,45 +1,31 @@
-import { json, type Operation } from "./operation.ts";
-import { DOCUMENT, IN_PATH, KEY, LIST, READ_ERRORS, SUBMIT_ERRORS, WRITE } from "./parameters.ts";
-import { array } from "./schema-parts.ts";
-import { ref } from "./schemas.ts";
+import {
+  DOCUMENT_PARAMETERS,
+  DOCUMENT_PATH,
+  KEY_PARAMETERS,
+  LIST_PARAMETERS,
+  WRITE_PARAMETERS,
+} from "../requests/parameters.ts";
+import { array, ref } from "../requests/schema-parts.ts";
+import { found, json, type Operation, READ_ERRORS, SUBMIT_ERRORS, written } from "./operation.ts";
 
-const UNCHANGED = {
-  status: 304,
-  description: "The client has this revision already.",
-  headers: ["ETag"],
-} as const;
 const READ_DOCUMENT = {
   method: "get",
   tag: "documents",
-  inPath: IN_PATH,
+  inPath: DOCUMENT_PATH,
   requestHeaders: ["If-Match", "If-None-Match"],
-  query: DOCUMENT,
+  query: DOCUMENT_PARAMETERS,
   answers: [
-    {
-      status: 200,
-      description: "The document, or its versions.",
-      schema: ref("Json"),
-      headers: ["ETag", "Link"],
-    },
-    UNCHANGED,
+    ...found("The document, or its versions.", ref("Json"), ["ETag", "Link"]),
+    { status: 304, description: "The client already has this revision.", headers: ["ETag"] },
   ],
   errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", ["CONFLICT", 412]],
 } as const satisfies Partial<Operation>;
-const WRITTEN = [
-  {
-    status: 200,
-    description: "Indexed.",
-    schema: ref("Written"),
-    exact: ref("Indexed"),
-    headers: ["Cairn-Tx", "ETag"],
-  },
-  { status: 202, description: "In the log.", schema: ref("Written"), exact: ref("Submitted") },
-] as const satisfies Operation["answers"];
+const WRITTEN = written(ref("Written"), ref("Indexed"), ["Cairn-Tx", "ETag"]);
 const WRITE_DOCUMENT = {
   tag: "documents",
-  inPath: IN_PATH,
+  inPath: DOCUMENT_PATH,
   requestHeaders: ["If-Match", "If-None-Match"],
-  query: WRITE,
+  query: WRITE_PARAMETERS,
   errors: [...SUBMIT_ERRORS, ["CONFLICT", 412], "NOT_FOUND"],
 } as const satisfies Partial<Operation>;
 const PUT_DOCUMENT = {
@@ -68,7 +54,7 @@ const BY_KEY = "/api/v1/buckets/{bucket}/document";
 const IN_DEFAULT = "/api/v1/{bucket}/{name}";
 const IN_NAMESPACE = "/api/v1/{bucket}/{namespace}/{name}";
 
-/** Documents: addresses that nothing else has. */
+/** Documents: the addresses that no other resource has. */
 export const DOCUMENT_OPERATIONS: readonly Operation[] = [
   {
     method: "get",
@@ -76,38 +62,31 @@ export const DOCUMENT_OPERATIONS: readonly Operation[] = [
     id: "listDocuments",
     tag: "documents",
     summary: "List a bucket in key order.",
-    inPath: IN_PATH,
-    query: LIST,
-    answers: [
-      {
-        status: 200,
-        description: "The documents.",
-        schema: array(ref("Document")),
-        headers: ["Cairn-Tx", "Link"],
-      },
-    ],
+    inPath: DOCUMENT_PATH,
+    query: LIST_PARAMETERS,
+    answers: found("The documents.", array(ref("Document")), ["Cairn-Tx", "Link"]),
     errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED"],
   },
   {
     ...READ_DOCUMENT,
     path: BY_KEY,
     id: "getDocumentByKey",
-    summary: "Read the document `key`: names with dot segments cannot stand in a path.",
-    query: { ...DOCUMENT, ...KEY },
+    summary: "Read the document `key`, such as one whose name has dot segments, which a path cannot contain.",
+    query: { ...DOCUMENT_PARAMETERS, ...KEY_PARAMETERS },
   },
   {
     ...PUT_DOCUMENT,
     path: BY_KEY,
     id: "putDocumentByKey",
     summary: "Write the document `key`.",
-    query: { ...WRITE, ...KEY },
+    query: { ...WRITE_PARAMETERS, ...KEY_PARAMETERS },
   },
   {
     ...DELETE_DOCUMENT,
     path: BY_KEY,
     id: "deleteDocumentByKey",
     summary: "Delete the document `key`.",
-    query: { ...WRITE, ...KEY },
+    query: { ...WRITE_PARAMETERS, ...KEY_PARAMETERS },
   },
   { ...READ_DOCUMENT, path: IN_NAMESPACE, id: "getDocument", summary: "Read a document." },
   { ...PUT_DOCUMENT, path: IN_NAMESPACE, id: "putDocument", summary: "Write a document." },
@@ -116,18 +95,18 @@ export const DOCUMENT_OPERATIONS: readonly Operation[] = [
     ...READ_DOCUMENT,
     path: IN_DEFAULT,
     id: "getDefaultDocument",
-    summary: "Read a document of the namespace `default`.",
+    summary: "Read a document in the namespace `default`.",
   },
   {
     ...PUT_DOCUMENT,
     path: IN_DEFAULT,
     id: "putDefaultDocument",
-    summary: "Write a document of the namespace `default`.",
+    summary: "Write a document in the namespace `default`.",
   },
   {
     ...DELETE_DOCUMENT,
     path: IN_DEFAULT,
     id: "deleteDefaultDocument",
-    summary: "Delete a document of the namespace `default`.",
+    summary: "Delete a document in the namespace `default`.",
   },
 ];

@@ -1,18 +1,18 @@
-import { describeOperation } from "./operation.ts";
-import type { OpenApiObject } from "./schema-parts.ts";
+import type { OpenApiObject } from "../requests/schema-parts.ts";
 import { DOCUMENT_OPERATIONS } from "./document-operations.ts";
 import { NODE_OPERATIONS } from "./node-operations.ts";
+import { describeOperation } from "./operation.ts";
 import { EXACT_SCHEMAS, SCHEMAS } from "./schemas.ts";
 import { TRANSACTION_OPERATIONS } from "./transaction-operations.ts";
 
-/** The OpenAPI document (3.0.3, which generators read most widely) of everything that a node serves. */
+/** Returns the OpenAPI document of everything that a node serves, in version 3.0.3, which most generators support. */
 export function openApiDocument(version: string): OpenApiObject {
   return forClients(describe(version, SCHEMAS, false)) as OpenApiObject;
 }
 
 /**
- * The same, as exact as can be: what each status of an operation has, and that what may be null is there. Generated clients could not read
- * answers by it: they take one schema for all successes of an operation, and some take null for a property that is missing.
+ * Returns the same document with the exact schema of each status, and with nullable properties that are required. Generated clients could not
+ * use it: they take one schema for all successes of an operation, and some refuse null for a required property.
  */
 export function exactOpenApiDocument(version: string): OpenApiObject {
   return describe(version, { ...SCHEMAS, ...EXACT_SCHEMAS }, true);
@@ -29,18 +29,18 @@ function describe(version: string, schemas: OpenApiObject, isExact: boolean): Op
       title: "Cairn",
       version,
       description:
-        "A checkpointing index store for clusters. A key is a namespace and a name in a bucket; a name may have slashes, which clients leave as they are or escape.",
+        "A checkpointing index store for clusters. A key is a namespace and a name in a bucket. A name may contain slashes, which clients may escape.",
       license: { name: "Apache-2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" },
     },
     servers: [{ url: "/" }],
-    // The empty one: a node without an auth-token asks for none.
+    // The empty one is for nodes without an auth-token.
     security: [{ token: [] }, {}],
     paths,
     components: { schemas, securitySchemes: { token: { type: "http", scheme: "bearer" } } },
   };
 }
 
-/** What may be null need not be there: generated Java (okhttp-gson) refuses a null where a property is required. */
+/** Makes nullable properties optional: generated Java (okhttp-gson) refuses null for a required property. */
 function forClients(part: unknown): unknown {
   if (Array.isArray(part)) return part.map(forClients);
   if (part === null || typeof part !== "object") return part;

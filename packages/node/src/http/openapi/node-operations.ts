@@ -1,7 +1,6 @@
-import type { Operation } from "./operation.ts";
-import { READ, READ_ERRORS } from "./parameters.ts";
-import { array, FLAG, TEXT } from "./schema-parts.ts";
-import { ref } from "./schemas.ts";
+import { CHECKPOINT_PARAMETERS, READ_PARAMETERS } from "../requests/parameters.ts";
+import { array, ref, TEXT } from "../requests/schema-parts.ts";
+import { found, type Operation, READ_ERRORS } from "./operation.ts";
 
 /** The node itself and its checkpoints. */
 export const NODE_OPERATIONS: readonly Operation[] = [
@@ -12,7 +11,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     tag: "node",
     summary: "Whether the process is alive.",
     open: true,
-    answers: [{ status: 200, description: "It is.", schema: ref("Live") }],
+    answers: found("It is.", ref("Live")),
   },
   {
     method: "get",
@@ -21,7 +20,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     tag: "node",
     summary: "Whether the index is restored and caught up.",
     open: true,
-    answers: [{ status: 200, description: "It is.", schema: ref("Ready") }],
+    answers: found("It is.", ref("Ready")),
     errors: ["NOT_READY"],
   },
   {
@@ -29,15 +28,15 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/status",
     id: "getStatus",
     tag: "node",
-    summary: "How the node is, in every phase.",
-    answers: [{ status: 200, description: "Its status.", schema: ref("Status") }],
+    summary: "The node's status, in every phase.",
+    answers: found("Its status.", ref("Status")),
   },
   {
     method: "get",
     path: "/metrics",
     id: "getMetrics",
     tag: "node",
-    summary: "Prometheus' text format.",
+    summary: "Metrics in Prometheus' text format.",
     answers: [{ status: 200, description: "The metrics.", schema: TEXT, mediaType: "text/plain" }],
   },
   {
@@ -46,16 +45,16 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     id: "getOpenApi",
     tag: "node",
     summary: "This document.",
-    answers: [{ status: 200, description: "OpenAPI 3.0.", schema: { type: "object" } }],
+    answers: found("OpenAPI 3.0.", { type: "object" }),
   },
   {
     method: "get",
     path: "/api/v1/digest",
     id: "getDigest",
     tag: "node",
-    summary: "SHA-256 over the logical content.",
-    query: READ,
-    answers: [{ status: 200, description: "The digest.", schema: ref("Digest"), headers: ["Cairn-Tx"] }],
+    summary: "A SHA-256 over the logical content.",
+    query: READ_PARAMETERS,
+    answers: found("The digest.", ref("Digest"), ["Cairn-Tx"]),
     errors: READ_ERRORS,
   },
   {
@@ -64,8 +63,8 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     id: "listCheckpoints",
     tag: "checkpoints",
     summary: "The store's checkpoints, newest first.",
-    query: READ,
-    answers: [{ status: 200, description: "The checkpoints.", schema: array(ref("Checkpoint")) }],
+    query: READ_PARAMETERS,
+    answers: found("The checkpoints.", array(ref("Checkpoint"))),
     errors: [...READ_ERRORS, "NOT_FOUND", "STORE_UNREACHABLE", "STORE_DENIED"],
   },
   {
@@ -74,11 +73,11 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     id: "saveCheckpoint",
     tag: "checkpoints",
     summary: "Save a checkpoint now.",
-    query: { await: [FLAG, "Whether to answer when it is saved."] },
+    query: CHECKPOINT_PARAMETERS,
     answers: [
       {
         status: 200,
-        description: "The checkpoint, or why there is none.",
+        description: "The checkpoint, or why none was saved.",
         schema: ref("SavedCheckpoint"),
         exact: ref("Saved"),
       },
@@ -100,8 +99,8 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/api/v1/checkpoints/{name}/verify",
     id: "verifyCheckpoint",
     tag: "checkpoints",
-    summary: "Read a checkpoint (`newest`: the log's newest) back and mark it.",
-    answers: [{ status: 200, description: "It is whole.", schema: ref("Verified") }],
+    summary: "Verify a checkpoint (`newest`: the log's newest): read it back and mark it as verified.",
+    answers: found("It is intact.", ref("Verified")),
     errors: [
       "CHECKPOINT_NOT_FOUND",
       "CHECKPOINT_CORRUPT",

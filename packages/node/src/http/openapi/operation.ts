@@ -1,42 +1,60 @@
 import { type ErrorCode } from "@cairn/kv";
-import { statusOf } from "../answers/error-response.ts";
-import { PROBLEM_TYPE } from "../answers/problem.ts";
-import type { OpenApiObject } from "./schema-parts.ts";
+import { PROBLEM_TYPE } from "../answers/error-answer.ts";
+import { statusOf } from "../answers/request-error.ts";
+import type { QueryParameters } from "../requests/parameters.ts";
+import { type OpenApiObject, ref, TEXT } from "../requests/schema-parts.ts";
 
-/** Parameters in the query, by name: the schema, what it is for, and whether it has to be there. */
-export type QueryParameters = Readonly<
-  Record<string, readonly [schema: OpenApiObject, description: string, required?: true]>
->;
-
-/** A success: what it means, its body and its headers. */
+/** An answer of success: what it means, its body and its headers. */
 export interface Success {
   readonly status: number;
   readonly description: string;
-  /** Left out where there is no body. An operation has one schema for all its successes: generated clients read each with the first. */
+  /** Undefined: no body. All successes of an operation have one schema, since generated clients parse each with the first. */
   readonly schema?: OpenApiObject;
-  /** What exactly this one answers, where `schema` says less because it is also that of others. */
+  /** The exact schema of this answer, if `schema` is looser to fit other answers, too. */
   readonly exact?: OpenApiObject;
-  /** `application/json` when left out. */
+  /** Defaults to `application/json`. */
   readonly mediaType?: string;
   readonly headers?: readonly HeaderName[];
 }
 
-/** Schemas by media type; generators of clients that do not know several take the first. */
+/** Schemas by media type. Generators of clients that support only one take the first. */
 export type Content = Readonly<Record<string, OpenApiObject>>;
 
 const JSON_BODY = "application/json";
 
-/** JSON alone. */
+/** Returns the content of a JSON body. */
 export function json(schema: OpenApiObject): Content {
   return { [JSON_BODY]: schema };
 }
 
-/** What one method at one address does. */
+/** Returns the only success of a read: 200 with a JSON body of `schema`. */
+export function found(
+  description: string,
+  schema: OpenApiObject,
+  headers: readonly HeaderName[] = [],
+): Success[] {
+  return [{ status: 200, description, schema, headers }];
+}
+
+/** Returns the two successes of a write: `status` with the exact schema once it is indexed, 202 once the log has it. */
+export function written(
+  schema: OpenApiObject,
+  exact: OpenApiObject,
+  headers: readonly HeaderName[],
+  status = 200,
+): Success[] {
+  return [
+    { status, description: "Indexed.", schema, exact, headers },
+    { status: 202, description: "In the log.", schema, exact: ref("Submitted") },
+  ];
+}
+
+/** One method at one address. */
 export interface Operation {
   readonly method: "get" | "put" | "post" | "delete";
-  /** With the parameters of the path as `{name}`. */
+  /** With path parameters as `{name}`. */
   readonly path: string;
-  /** The schemas of those that are not any text. */
+  /** The schemas of path parameters that are not any text. */
   readonly inPath?: OpenApiObject;
   readonly id: string;
   readonly tag: string;
@@ -45,47 +63,54 @@ export interface Operation {
   readonly requestHeaders?: readonly HeaderName[];
   readonly body?: Content;
   readonly answers: readonly Success[];
-  /** Besides those of every operation. */
+  /** In addition to those of every operation. */
   readonly errors?: readonly (ErrorCode | readonly [ErrorCode, status: number])[];
-  /** Without a token, also where one is asked for. */
+  /** Whether it never requires a token. */
   readonly open?: true;
 }
 
-/** Headers that mean something here. */
+/** A header of {@link HEADERS}. */
 export type HeaderName = keyof typeof HEADERS;
 
 const HEADERS = {
-  "Cairn-Tx": [{ type: "integer", format: "int64" }, "The transaction that the answer is of."],
-  ETag: [{ type: "string" }, 'The revision in quotes, such as "7"; W/"7" where the answer is compressed.'],
-  Link: [{ type: "string" }, 'The address of the next page, with rel="next", while there is more.'],
-  Location: [{ type: "string" }, "The address of the new document."],
-  "If-Match": [{ type: "string" }, 'Only at one of these revisions (`"7"`), or `*`: only if it is there.'],
-  "If-None-Match": [
-    { type: "string" },
-    "`*`: only if it is not there; on GET, 304 for a revision that the client has.",
-  ],
+  "Cairn-Tx": [{ type: "integer", format: "int64" }, "The transaction that the answer is as of."],
+  ETag: [TEXT, 'The revision in quotes, such as "7"; W/"7" if the answer is compressed.'],
+  Link: [TEXT, 'The address of the next page with rel="next", if there is one.'],
+  Location: [TEXT, "The address of the new document."],
+  "If-Match": [TEXT, 'Only if it is at one of these revisions (`"7"`), or with `*` only if it exists.'],
+  "If-None-Match": [TEXT, "`*`: only if it does not exist; on GET, 304 for a revision that the client has."],
   "Last-Event-ID": [
-    { type: "string", pattern: "^[0-9]{0,15}$" },
-    "Goes before `from`, unless it is empty: browsers send it when they connect again.",
+    { ...TEXT, pattern: "^[0-9]{0,15}$" },
+    "Overrides `from` unless it is empty; browsers send it when they connect again.",
   ],
 } as const satisfies Readonly<Record<string, readonly [OpenApiObject, string]>>;
 
-/** Any request may meet these. */
-const EVERYWHERE: NonNullable<Operation["errors"]> = [
+/** Errors of every operation. */
+const ANY_REQUEST: NonNullable<Operation["errors"]> = [
   "REQUEST_INVALID",
   "UNAUTHORIZED",
   ["UNAUTHORIZED", 403],
   "INTERNAL",
 ];
 
-/** So may any that could have a body, whether it needs one or not. */
-const WITH_A_BODY: NonNullable<Operation["errors"]> = [
-  "TX_INVALID",
-  ["REQUEST_INVALID", 415],
-  "TX_TOO_LARGE",
-];
+/** Errors of every operation that may have a body, whether it needs one or not. */
+const ANY_BODY: NonNullable<Operation["errors"]> = ["TX_INVALID", ["REQUEST_INVALID", 415], "TX_TOO_LARGE"];
 
-/** An operation as OpenAPI writes it; `isExact`: with what each success exactly has. */
+/** Errors of every read; a linearizable one appends to the log. */
+export const READ_ERRORS = [
+  "NOT_READY",
+  "INDEX_CORRUPT",
+  "SYSTEM_REFUSED",
+  "TX_TIMEOUT",
+  "LOG_UNREACHABLE",
+  "LOG_REGRESSED",
+  "LOG_DIFFERENT",
+  "LOG_FULL",
+] as const;
+/** Errors of every write. */
+export const SUBMIT_ERRORS = [...READ_ERRORS, "DISK_FULL"] as const;
+
+/** Returns an operation as an OpenAPI object; `isExact`: with the exact schema of each success. */
 export function describeOperation(operation: Operation, isExact: boolean): OpenApiObject {
   const {
     method,
@@ -106,12 +131,12 @@ export function describeOperation(operation: Operation, isExact: boolean): OpenA
       in: "path",
       name,
       required: true,
-      schema: inPath[name] ?? { type: "string" },
+      schema: inPath[name] ?? TEXT,
     })),
-    ...Object.entries(query).map(([name, [schema, description, required]]) => ({
+    ...Object.entries(query).map(([name, { schema, description, isRequired }]) => ({
       in: "query",
       name,
-      ...(required === undefined ? {} : { required }),
+      ...(isRequired === undefined ? {} : { required: isRequired }),
       schema,
       description,
     })),
@@ -125,7 +150,7 @@ export function describeOperation(operation: Operation, isExact: boolean): OpenA
     ...(body === undefined ? {} : { requestBody: { required: true, content: content(body) } }),
     responses: {
       ...Object.fromEntries(answers.map((answer) => success(answer, isExact))),
-      ...failures([...EVERYWHERE, ...(method === "get" ? [] : WITH_A_BODY), ...errors]),
+      ...failures([...ANY_REQUEST, ...(method === "get" ? [] : ANY_BODY), ...errors]),
     },
     ...(open === true ? { security: [] } : {}),
   };
@@ -153,7 +178,7 @@ function content(schemas: Content): OpenApiObject {
   return Object.fromEntries(Object.entries(schemas).map(([mediaType, schema]) => [mediaType, { schema }]));
 }
 
-/** One answer a status, each naming the codes that it may come with. */
+/** Returns one answer for each status, whose description lists the codes. */
 function failures(errors: NonNullable<Operation["errors"]>): OpenApiObject {
   const byStatus = new Map<number, Set<ErrorCode>>();
   for (const error of errors) {
@@ -166,8 +191,8 @@ function failures(errors: NonNullable<Operation["errors"]>): OpenApiObject {
       {
         description: [...codes].map((code) => `\`${code}\``).join(", "),
         content: content({
-          ...json({ $ref: "#/components/schemas/Error" }),
-          [PROBLEM_TYPE]: { $ref: "#/components/schemas/Problem" },
+          ...json(ref("Error")),
+          [PROBLEM_TYPE]: ref("Problem"),
         }),
       },
     ]),

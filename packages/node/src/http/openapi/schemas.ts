@@ -1,95 +1,77 @@
 import { ERROR_CODES } from "@cairn/kv";
-import { BUCKET_PATTERN, MAX_BUCKET, MAX_NAMESPACE } from "../../text/document-key.ts";
+import { MAX_FIELD_BYTES, MAX_FIELDS, MAX_KEEP } from "../../policies/policy-problems.ts";
 import { EVENT_FIELDS } from "../../transactions/event-record.ts";
 import { MAX_ID_BYTES } from "../../transactions/validate-transaction.ts";
-import { DURATION_PATTERN, POLICY_DURATION_PATTERN } from "../requests/text-patterns.ts";
+import { ISO_DURATION_PATTERN } from "../requests/parameters.ts";
 import {
+  array,
+  boundedText,
   BYTES,
-  closed,
   COUNT,
+  described,
+  dictionary,
   FLAG,
-  mapOf,
   nullable,
   object,
+  oneOf,
   type OpenApiObject,
-  text,
+  ref,
   TEXT,
   TIME,
   TX_ID,
-} from "./schema-parts.ts";
+  withoutOthers,
+} from "../requests/schema-parts.ts";
 import { NOT_READY_DETAILS, STATUS } from "./status-schema.ts";
 
-/** The schema of that name. */
-export function ref(name: keyof typeof SCHEMAS | keyof typeof EXACT_SCHEMAS): OpenApiObject {
-  return { $ref: `#/components/schemas/${name}` };
-}
-
-function described(schema: OpenApiObject, description: string): OpenApiObject {
-  return { ...schema, description };
-}
-
-const OPEN = { type: "object", additionalProperties: true };
-
-/** A bucket's name, apart from those that are reserved. */
-export const BUCKET = { type: "string", pattern: BUCKET_PATTERN, maxLength: MAX_BUCKET };
-/** A namespace; its length is in bytes of UTF-8. */
-export const NAMESPACE = { ...text(MAX_NAMESPACE, 1), pattern: "^[^/]+$" };
-/** A duration of a parameter. */
-export const DURATION = { type: "string", pattern: DURATION_PATTERN, example: "PT5S" };
-/** When an event happened, in nanoseconds since 1970; nodes take some months of 2262 more. */
+/** When an event happened, in nanoseconds since 1970. Nodes also accept some months of 2262. */
 const EVENT_TIME = {
-  type: "string",
+  ...TEXT,
   pattern: "^(0|[1-9][0-9]{0,17}|[1-8][0-9]{18}|9[01][0-9]{17})$",
   example: "1795155146123000000",
 };
 
-/** An event as it is sent and as it is listed; lengths are in bytes of UTF-8. */
+/** An event as it is sent and as it is listed. */
 const EVENT = Object.fromEntries(
   Array.from(EVENT_FIELDS, ([name, { most, needed }]) => [
     name,
-    name === "time" ? EVENT_TIME : text(most, needed === true ? 1 : 0),
+    name === "time" ? EVENT_TIME : boundedText(most, needed === true ? 1 : 0),
   ]),
 );
 
-const MOST_KEPT = 1_000_000_000;
 const HUNDRED_YEARS_MS = 100 * 366 * 86_400_000;
-const policyRef = (name: string): OpenApiObject => ({ $ref: `#/components/schemas/${name}` });
-const bound = (least: number): OpenApiObject =>
-  described(
-    {
-      ...closed(
-        object(
-          {
-            keep: { type: "integer", minimum: least, maximum: MOST_KEPT },
-            for: policyRef("PolicyDuration"),
-          },
-          [],
-        ),
-      ),
-      minProperties: 1,
-    },
-    "At most so many, and none older than that; at least one of both.",
-  );
-const FIELDS = { type: "array", items: text(256, 1), minItems: 1, maxItems: 16, uniqueItems: true };
+function bound(minimum: number): OpenApiObject {
+  const keep = { type: "integer", minimum, maximum: MAX_KEEP };
+  return {
+    ...withoutOthers(object({ keep, for: ref("PolicyDuration") }, [])),
+    minProperties: 1,
+    description: "The number to keep, their greatest age, or both.",
+  };
+}
+const FIELDS = {
+  ...array(boundedText(MAX_FIELD_BYTES, 1)),
+  minItems: 1,
+  maxItems: MAX_FIELDS,
+  uniqueItems: true,
+};
 const POLICY_SCHEMAS = {
   PolicyDuration: {
     description: "ISO-8601 without years and months, such as P30D, or milliseconds.",
-    // Whatever it is, it is not null: of any value generated Python makes one where there is none.
+    // Not any value: for that, generated Python sends null instead of nothing.
     anyOf: [
-      { type: "string", pattern: POLICY_DURATION_PATTERN },
+      { ...TEXT, pattern: ISO_DURATION_PATTERN },
       { type: "number", format: "double", minimum: 1, maximum: HUNDRED_YEARS_MS },
     ],
   },
   HistoryBound: bound(0),
   EventsBound: bound(1),
-  ExpireRule: closed(object({ when: mapOf({}), after: policyRef("PolicyDuration") }, ["after"])),
-  Policies: closed(
+  ExpireRule: withoutOthers(object({ when: dictionary({}), after: ref("PolicyDuration") }, ["after"])),
+  Policies: withoutOthers(
     object(
       {
-        indexes: mapOf(FIELDS),
-        expire: mapOf(policyRef("ExpireRule")),
-        history: mapOf(policyRef("HistoryBound")),
-        events: policyRef("EventsBound"),
+        indexes: dictionary(FIELDS),
+        expire: dictionary(ref("ExpireRule")),
+        history: dictionary(ref("HistoryBound")),
+        events: ref("EventsBound"),
       },
       [],
     ),
@@ -99,7 +81,7 @@ const POLICY_SCHEMAS = {
 const OUTCOME = { txId: TX_ID, txTime: TIME, committed: FLAG, reason: TEXT, duplicateOf: TX_ID };
 const WRITTEN = {
   txId: TX_ID,
-  existed: described(nullable(FLAG), "Null where a history policy has removed the answer already."),
+  existed: described(nullable(FLAG), "Null if a history policy has already removed the answer."),
 };
 const EVENT_WRITTEN = { id: TEXT, txId: TX_ID, time: TEXT };
 const CHECKPOINT = {
@@ -113,30 +95,33 @@ const CHECKPOINT = {
 };
 const SKIPPED = {
   skipped: described(TEXT, "Why none was saved: `unchanged`, `leased`, …"),
-  because: described(TEXT, "The same as a sentence."),
+  because: described(TEXT, "The reason as a sentence."),
   lease: nullable(
     object({ owner: TEXT, bytes: BYTES, since: nullable(TIME), expiresAt: TIME, leftBehind: FLAG }),
   ),
 };
 const BEGUN = { begun: described(FLAG, "202: its progress is in /status.") };
 
-const ERROR_CODE = { type: "string", enum: ERROR_CODES };
-/** What stands beside some errors. */
+const ERROR_CODE = oneOf(...ERROR_CODES);
+/** Fields next to some errors. */
 const ERROR_DETAILS = {
-  limit: described(COUNT, "413: how many bytes are taken."),
-  txId: described(TX_ID, "A write that was not waited for to the end: its transaction, which is stored."),
-  floor: described(TX_ID, "410 of a watch: the earliest transaction after which one can begin."),
+  limit: described(COUNT, "413: the most bytes that are accepted."),
+  txId: described(TX_ID, "A write whose outcome was not awaited: its transaction, which is stored."),
+  floor: described(TX_ID, "410 of a watch: the earliest transaction after which it can begin."),
   reason: described(TEXT, "410 of a watch: `compacted` or `regressed`."),
-  line: described(COUNT, "A batch: the line that failed, from 1."),
-  accepted: described(COUNT, "A batch: how many transactions before that line are stored."),
-  acceptedAfter: described(COUNT, "A batch: how many after it are."),
+  line: described(COUNT, "A batch: the number of the line that failed, from 1."),
+  accepted: described(COUNT, "A batch: the number of transactions before that line that are stored."),
+  acceptedAfter: described(COUNT, "A batch: the number after it that are stored."),
   firstTxId: nullable(TX_ID),
   lastTxId: nullable(TX_ID),
-  problems: described({ type: "array", items: OPEN }, "Policies: each mistake with its path."),
+  problems: described(
+    array({ type: "object", additionalProperties: true }),
+    "Policies: each mistake with its path.",
+  ),
   ...NOT_READY_DETAILS,
 };
 
-/** What bodies are made of. */
+/** The schemas of bodies and their parts. */
 export const SCHEMAS = {
   Error: object(
     {
@@ -151,7 +136,7 @@ export const SCHEMAS = {
   ),
   Problem: object(
     {
-      type: described(TEXT, "`about:blank`: `code` says more than the status."),
+      type: described(TEXT, "`about:blank`, since `code` is more exact."),
       title: described(TEXT, "The status in words."),
       status: { type: "integer" },
       detail: described(TEXT, "What happened, in a sentence."),
@@ -164,28 +149,33 @@ export const SCHEMAS = {
   ),
   TxId: TX_ID,
   Json: {
-    description: "Any JSON value, also null, whose integers are safe (at most 2^53 - 1).",
+    description: "Any JSON value, including null, whose integers are safe (at most 2^53 - 1).",
     nullable: true,
   },
   Operation: {
-    type: "array",
+    ...array({}),
     description:
       '["put", bucket, key, document], ["delete", bucket, key], ["match", bucket, key, revision or null], ["evict", bucket, key], ["event", event], ["configure", policies].',
-    items: {},
     minItems: 2,
     maxItems: 4,
   },
-  Transaction: closed(
+  Transaction: withoutOthers(
     object(
       {
-        ops: { type: "array", items: { $ref: "#/components/schemas/Operation" }, minItems: 1 },
-        id: described(text(MAX_ID_BYTES, 1), "Your own: however often it is sent, it is applied once."),
+        ops: { ...array(ref("Operation")), minItems: 1 },
+        id: described(
+          boundedText(MAX_ID_BYTES, 1),
+          "Your own id: however often it is sent, the transaction is applied once.",
+        ),
       },
       ["ops"],
     ),
   ),
   Submitted: object({ txId: TX_ID }),
-  Outcome: described(object(OUTCOME, ["txId"]), "Only `txId` in a 202: the log has it, no more is known."),
+  Outcome: described(
+    object(OUTCOME, ["txId"]),
+    "Only `txId` in a 202: the log has it, and its outcome is not known yet.",
+  ),
   BatchResult: object({
     accepted: COUNT,
     firstTxId: nullable(TX_ID),
@@ -198,26 +188,26 @@ export const SCHEMAS = {
     "txTime",
     "deleted",
   ]),
-  Digest: object({ txId: TX_ID, digest: { type: "string", pattern: "^sha256:[0-9a-f]{64}$" } }),
+  Digest: object({ txId: TX_ID, digest: { ...TEXT, pattern: "^sha256:[0-9a-f]{64}$" } }),
   Checkpoint: object(CHECKPOINT),
   SavedCheckpoint: described(
     object({ ...BEGUN, ...SKIPPED, ...CHECKPOINT }, []),
-    "The checkpoint, or why there is none (`skipped`), or that it has begun (202).",
+    "The checkpoint, or why none was saved (`skipped`), or that it has begun (202).",
   ),
   Verified: object({ name: TEXT, txId: TX_ID, verifiedAt: TIME, node: TEXT, digest: TEXT }),
-  EventRecord: closed(object(EVENT, ["object", "reason"])),
+  EventRecord: withoutOthers(object(EVENT, ["object", "reason"])),
   RecordedEvent: object({ id: TEXT, txId: TX_ID, ...EVENT }, ["id", "txId", "object", "reason", "time"]),
   EventWritten: described(object(EVENT_WRITTEN, ["txId"]), "Only `txId` in a 202."),
   ...POLICY_SCHEMAS,
   PolicyState: object({
     revision: nullable(TX_ID),
-    policies: policyRef("Policies"),
-    file: nullable({ type: "string", enum: ["same", "different"] }),
+    policies: ref("Policies"),
+    file: nullable(oneOf("same", "different")),
   }),
   Bucket: object({
     name: TEXT,
     documents: COUNT,
-    fields: mapOf(object({ counts: nullable(mapOf(COUNT)), more: FLAG })),
+    fields: dictionary(object({ counts: nullable(dictionary(COUNT)), more: FLAG })),
   }),
   Eviction: object({
     txId: TX_ID,
@@ -227,11 +217,11 @@ export const SCHEMAS = {
     name: TEXT,
     files: object({
       goneSince: nullable(TIME),
-      waitsFor: nullable({ type: "string", enum: ["compaction", "reads", "restart", "unknown"] }),
+      waitsFor: nullable(oneOf("compaction", "reads", "restart", "unknown")),
     }),
     log: nullable(object({ firstTxId: TX_ID, lastTxId: TX_ID })),
-    checkpoints: nullable({ type: "array", items: TEXT }),
-    inFilesOf: nullable({ type: "array", items: TEXT }),
+    checkpoints: nullable(array(TEXT)),
+    inFilesOf: nullable(array(TEXT)),
     firstWithout: nullable(TEXT),
   }),
   Ready: object({ ready: FLAG, phase: TEXT }),
@@ -239,7 +229,7 @@ export const SCHEMAS = {
   Status: STATUS,
 } as const satisfies Readonly<Record<string, OpenApiObject>>;
 
-/** What exactly some answers have, whose operations have others, too. */
+/** The exact schemas of answers whose operations have other answers, too. */
 export const EXACT_SCHEMAS = {
   Decided: object(OUTCOME, ["txId", "txTime", "committed"]),
   Indexed: object(WRITTEN),

@@ -6,18 +6,19 @@ import {
   MILLISECONDS,
   nullable,
   object,
+  oneOf,
   TEXT,
   TIME,
   TX_ID,
-} from "./schema-parts.ts";
+} from "../requests/schema-parts.ts";
 
-const PHASE = { type: "string", enum: ["restoring", "replaying", "ready", "stopping", "failed"] };
+const PHASE = oneOf("restoring", "replaying", "ready", "stopping", "failed");
 
 const FAILURE = object({ code: TEXT, message: TEXT, hint: nullable(TEXT) });
 
-/** How far the work of a phase is. */
+/** The progress of a phase. */
 const PROGRESS = object({
-  unit: { type: "string", enum: ["bytes", "transactions", "documents"] },
+  unit: oneOf("bytes", "transactions", "documents"),
   done: COUNT,
   total: COUNT,
   etaMs: nullable(MILLISECONDS),
@@ -33,7 +34,7 @@ const LOG = object({
   warnings: array(object({ code: TEXT, message: TEXT, hint: TEXT })),
 });
 
-const DIVERGENCE_STATE = { type: "string", enum: ["open", "waiting", "comparing"] };
+const DIVERGENCE_STATE = oneOf("open", "waiting", "comparing");
 
 const INDEX = object(
   {
@@ -67,7 +68,7 @@ const STALLED = object({
   txId: TX_ID,
   since: TIME,
   forMs: MILLISECONDS,
-  waitingFor: { type: "string", enum: ["log", "messages", "store", "files"] },
+  waitingFor: oneOf("log", "messages", "store", "files"),
   message: TEXT,
 });
 
@@ -89,7 +90,7 @@ const CHECKPOINTS = object({
     object({
       at: TIME,
       durationMs: MILLISECONDS,
-      outcome: { type: "string", enum: ["verified", "failed"] },
+      outcome: oneOf("verified", "failed"),
       name: nullable(TEXT),
       code: nullable(TEXT),
       message: nullable(TEXT),
@@ -119,7 +120,7 @@ export const STATUS = object({
   failure: nullable(FAILURE),
 });
 
-/** What is beside the error of a node that is not ready. */
+/** The fields next to the error of a node that is not ready. */
 export const NOT_READY_DETAILS = {
   ready: FLAG,
   phase: PHASE,

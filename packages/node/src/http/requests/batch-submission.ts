@@ -4,42 +4,40 @@ import type { TxId } from "@cairn/client";
 import type { NodeApi } from "../../api/node-api.ts";
 import type { Deadline } from "../../concurrency/time-limit.ts";
 import { validateTransaction } from "../../transactions/validate-transaction.ts";
-import { RequestError, tooLarge } from "../answers/error-response.ts";
+import { bodyTooLarge, RequestError } from "../answers/request-error.ts";
 import { type NdjsonLine, ndjsonLines } from "./ndjson-lines.ts";
-import { parseJson } from "./request-body.ts";
+import { parseJson } from "./faithful-json.ts";
 
-/** What became of a batch. Ids are null when it had no transactions. */
+/** The summary of a batch. Ids are null if it had no transactions. */
 export interface BatchResult {
   readonly accepted: number;
   readonly firstTxId: TxId | null;
   readonly lastTxId: TxId | null;
 }
 
-/** How to take a batch. */
+/** The options of a batch. */
 export interface BatchOptions {
-  /** The most bytes of one line. */
-  readonly maxLine: number;
-  /** Which number the first line has. */
+  readonly maxLineBytes: number;
+  /** The number of the first line. */
   readonly firstLine: number;
-  /** Begins the time that a line may wait for the log, and all of them together for the index. */
-  readonly timeLimit: () => Deadline;
+  /** Starts a time limit: one for each line while the log stores it, and one for the index after the last line. */
+  readonly startLimit: () => Deadline;
 }
 
-/** Bytes that may wait for the log at once. Bounds memory; more does not make a log faster. */
+/** Bytes that may wait for the log at the same time. Bounds memory; more would not make a log faster. */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
 /**
- * Submits a stream of lines in order, many at a time. It stops at the first line that is refused. Lines are checked
- * before they are submitted, so a mistake in one stops all after it; only where the log itself fails may later lines, which
- * were on their way, have been stored as well.
+ * Submits a stream of lines in order, many concurrently, and stops at the first line that is refused. Lines are checked before they are
+ * submitted, so none after a mistake is stored. Only if the log itself refuses a line may later lines, already on their way, be stored.
  */
 export class BatchSubmission {
   readonly #api: NodeApi;
   readonly #options: BatchOptions;
-  /** Arrays of lines that were submitted, oldest first. `done` resolves when all of one are acknowledged or refused; it never rejects. */
+  /** Arrays of submitted lines, oldest first. `done` resolves once all lines of an array are acknowledged or refused; it never rejects. */
   readonly #waiting: { bytes: number; done: Promise<unknown> }[] = [];
   #waitingBytes = 0;
-  /** Lines that were submitted, whatever became of them. */
+  /** The number of lines submitted, with any outcome. */
   #submitted = 0;
   #accepted = 0;
   #firstTxId: TxId | null = null;
@@ -53,29 +51,31 @@ export class BatchSubmission {
   }
 
   /**
-   * Answers when every line that was submitted is acknowledged or refused, with the time for what comes after that: it is counted from
-   * the last line on, since how long the lines take to come is the client's business.
+   * Resolves once every submitted line is acknowledged or refused. Returns the limit for what follows; it starts with the last line, since
+   * the client decides how long the lines take to arrive.
    */
   async submitAll(body: Readable): Promise<Deadline> {
-    // Leaving the loop early must not end the connection, which still carries the answer.
+    // Leaving the loop early must not destroy the connection, which the answer needs.
     let limit: Deadline;
     const chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
     try {
-      for await (const lines of ndjsonLines(chunks, this.#options.maxLine, (line) => this.#tooLong(line))) {
+      for await (const lines of ndjsonLines(chunks, this.#options.maxLineBytes, (line) =>
+        this.#tooLong(line),
+      )) {
         this.#submitLines(lines);
-        while (this.#waitingBytes > MAX_WAITING_BYTES) await this.#oldest();
+        while (this.#waitingBytes > MAX_WAITING_BYTES) await this.#awaitOldest();
         if (this.#failure !== undefined) break;
       }
     } catch (error) {
       if (this.#failure === undefined) throw error;
     } finally {
-      limit = this.#options.timeLimit();
-      while (this.#waiting.length > 0) await this.#oldest();
+      limit = this.#options.startLimit();
+      while (this.#waiting.length > 0) await this.#awaitOldest();
     }
     return limit;
   }
 
-  /** The summary; throws the error of the earliest line that failed, with what was accepted. */
+  /** Returns the summary, or throws the error of the earliest failed line with the numbers of accepted ones. */
   result(): BatchResult {
     const summary = { accepted: this.#accepted, firstTxId: this.#firstTxId, lastTxId: this.#lastTxId };
     if (this.#failure === undefined) return summary;
@@ -83,7 +83,7 @@ export class BatchSubmission {
     if (!(error instanceof CairnError)) throw error;
     throw new RequestError(error.code, `Line ${line}: ${error.message}`, {
       ...(error instanceof RequestError ? { status: error.status } : {}),
-      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      hint: error.hint,
       cause: error,
       details: { line, ...summary, accepted: before, acceptedAfter: this.#accepted - before },
     });
@@ -107,7 +107,7 @@ export class BatchSubmission {
       const transaction = parseJson(line.bytes);
       validateTransaction(transaction);
       const { txId } = await this.#api.submit(transaction, {
-        timeoutMs: this.#options.timeLimit().limitMs,
+        timeoutMs: this.#options.startLimit().limitMs,
       });
       this.#accepted += 1;
       this.#firstTxId = Math.min(this.#firstTxId ?? txId, txId);
@@ -118,7 +118,7 @@ export class BatchSubmission {
   }
 
   #tooLong(line: number): Error {
-    const error = tooLarge("The transaction", this.#options.maxLine);
+    const error = bodyTooLarge("The transaction", this.#options.maxLineBytes);
     this.#fail(error, line, this.#submitted);
     return error;
   }
@@ -128,7 +128,7 @@ export class BatchSubmission {
     this.#failure = { error, line: line + this.#options.firstLine - 1, before };
   }
 
-  async #oldest(): Promise<void> {
+  async #awaitOldest(): Promise<void> {
     const oldest = this.#waiting.shift();
     if (oldest === undefined) return;
     await oldest.done;

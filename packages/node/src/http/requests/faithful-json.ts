@@ -1,39 +1,59 @@
-import { badBody, type RequestError } from "../answers/error-response.ts";
+import { isUtf8 } from "node:buffer";
+import { badBody, type RequestError } from "../answers/request-error.ts";
 
-/** Codes of the characters that the text of JSON is made of. */
+/** Character codes. */
 const QUOTE = 34;
 const BACKSLASH = 92;
 const COLON = 58;
-const COMMA = 44;
 const MINUS = 45;
 const PLUS = 43;
 const POINT = 46;
 const ZERO = 48;
 const NINE = 57;
-const OPEN_BRACE = 123;
-const CLOSE_BRACE = 125;
 const LOWER_E = 101;
 const UPPER_E = 69;
-const OPEN_BRACKET = 91;
-const CLOSE_BRACKET = 93;
 
-/** A double keeps 15 digits, whatever they are. */
-const ALWAYS_KEPT_CHARACTERS = 15;
+/** A double preserves any 15 digits. */
+const ALWAYS_EXACT_CHARACTERS = 15;
 
 /**
- * Refuses with `TX_INVALID` what `value`, parsed from the JSON `text`, does not hold: a number that is not exactly the one written, and all
- * but the last of the members of one name, which JSON.parse drops without a word. `text` is looked at once and quickly; only where
- * that leaves a doubt is it looked at closely.
+ * Parses JSON with no data lost; `__proto__` is a key like any other. Returns undefined if there is only white space. Throws `TX_INVALID` for
+ * bytes that are not UTF-8, numbers that would change, and repeated names in an object. `onText` is called with the text before the last
+ * two checks, and may throw a more exact error.
  */
-export function refuseUnfaithful(text: string, value: unknown): void {
-  const { members, isNumberInDoubt } = glance(text);
+export function parseJson(bytes: Buffer, onText?: (json: string) => void): unknown {
+  if (!isUtf8(bytes)) throw badBody("The body is not valid UTF-8.");
+  const text = bytes.toString("utf8", hasByteOrderMark(bytes) ? 3 : 0);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    if (text.trim() === "") return undefined;
+    throw badBody(`The body is not valid JSON: ${(error as Error).message}.`);
+  }
+  onText?.(text);
+  refuseUnfaithful(text, value);
+  return value;
+}
+
+function hasByteOrderMark(bytes: Buffer): boolean {
+  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
+}
+
+/**
+ * Refuses what `value`, parsed from the JSON `text`, does not preserve: a number that is not exactly the written one, and all but the last of
+ * several members with one name, which JSON.parse drops silently. A fast pass over the text decides nearly always; only if that leaves
+ * a doubt, a slow one follows.
+ */
+function refuseUnfaithful(text: string, value: unknown): void {
+  const { members, isNumberInDoubt } = scan(text);
   if (!isNumberInDoubt && members === memberCount(value, members)) return;
   const problem = firstLoss(text);
   if (problem !== undefined) throw problem;
 }
 
-/** How many members the maps in `text` have, and whether it has a number that may not be kept. */
-function glance(text: string): { members: number; isNumberInDoubt: boolean } {
+/** Counts the members of all objects in `text`, and returns whether a number may not be preserved. */
+function scan(text: string): { members: number; isNumberInDoubt: boolean } {
   let members = 0;
   let isNumberInDoubt = false;
   for (let at = 0; at < text.length; at += 1) {
@@ -42,14 +62,14 @@ function glance(text: string): { members: number; isNumberInDoubt: boolean } {
     else if (code === COLON) members += 1;
     else if (isDigit(code)) {
       const end = numberEnd(text, at);
-      isNumberInDoubt ||= end - at > ALWAYS_KEPT_CHARACTERS || hasExponent(text, at, end);
+      isNumberInDoubt ||= end - at > ALWAYS_EXACT_CHARACTERS || hasExponent(text, at, end);
       at = end - 1;
     }
   }
   return { members, isNumberInDoubt };
 }
 
-/** How many members the maps in `value` have. Where none is `expected` there is nothing to count. */
+/** Counts the members of all objects in `value`, unless none are `expected`. */
 function memberCount(value: unknown, expected: number): number {
   if (expected === 0 || typeof value !== "object" || value === null) return 0;
   const rest: unknown[] = [value];
@@ -60,10 +80,10 @@ function memberCount(value: unknown, expected: number): number {
       for (const inner of next as unknown[])
         if (typeof inner === "object" && inner !== null) rest.push(inner);
     } else {
-      const map = next as Readonly<Record<string, unknown>>;
-      for (const name of Object.keys(map)) {
+      const object = next as Readonly<Record<string, unknown>>;
+      for (const name of Object.keys(object)) {
         members += 1;
-        const inner = map[name];
+        const inner = object[name];
         if (typeof inner === "object" && inner !== null) rest.push(inner);
       }
     }
@@ -71,36 +91,36 @@ function memberCount(value: unknown, expected: number): number {
   return members;
 }
 
-/** A map or list that is open: the names in it so far, and where in it the reader is. */
+/** An open object or array: the names in it so far, and the name or index of the current value. */
 interface Level {
   readonly names: Set<string> | undefined;
   at: string | number;
 }
 
-/** The first thing in `text`, which is valid JSON, that its parsed value does not hold. */
+/** Returns the error for the first part of `text`, which is valid JSON, that its parsed value does not preserve. */
 function firstLoss(text: string): RequestError | undefined {
   const levels: Level[] = [];
   let lastText = "";
   for (let at = 0; at < text.length; at += 1) {
-    const code = text.charCodeAt(at);
+    const character = text.charAt(at);
     const level = levels.at(-1);
-    if (code === QUOTE) {
+    if (character === '"') {
       const end = closingQuote(text, at);
       lastText = text.slice(at, end + 1);
       at = end;
-    } else if (code === OPEN_BRACE) levels.push({ names: new Set(), at: "" });
-    else if (code === OPEN_BRACKET) levels.push({ names: undefined, at: 0 });
-    else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) levels.pop();
-    else if (code === COMMA && typeof level?.at === "number") level.at += 1;
-    else if (code === COLON && level?.names !== undefined) {
+    } else if (character === "{") levels.push({ names: new Set(), at: "" });
+    else if (character === "[") levels.push({ names: undefined, at: 0 });
+    else if (character === "}" || character === "]") levels.pop();
+    else if (character === "," && typeof level?.at === "number") level.at += 1;
+    else if (character === ":" && level?.names !== undefined) {
       const name = JSON.parse(lastText) as string;
       level.at = name;
       if (level.names.has(name)) return repeatedName(place(levels));
       level.names.add(name);
-    } else if (code === MINUS || isDigit(code)) {
+    } else if (character === "-" || isDigit(text.charCodeAt(at))) {
       const end = numberEnd(text, at + 1);
       const number = text.slice(at, end);
-      if (!isKept(number)) return changedNumber(number, place(levels));
+      if (!isPreserved(number)) return changedNumber(number, place(levels));
       at = end - 1;
     }
   }
@@ -111,17 +131,17 @@ function isDigit(code: number): boolean {
   return code >= ZERO && code <= NINE;
 }
 
-/** Where the text that begins at `from` ends: at its last quote. */
+/** Returns where the string that begins at `from` ends: the index of its closing quote. */
 function closingQuote(text: string, from: number): number {
   for (let at = text.indexOf('"', from + 1); ; at = text.indexOf('"', at + 1)) {
     let before = at - 1;
     while (text.charCodeAt(before) === BACKSLASH) before -= 1;
-    // An even number of backslashes are characters of the text.
+    // An even number of backslashes are characters of the string.
     if ((at - before) % 2 === 1) return at;
   }
 }
 
-/** Behind the last character of the number that `at` lies in. */
+/** Returns the index behind the number that contains `at`. */
 function numberEnd(text: string, at: number): number {
   let end = at;
   for (;;) {
@@ -140,16 +160,16 @@ function hasExponent(text: string, from: number, end: number): boolean {
   return false;
 }
 
-/** Whether what a document answers for a number is exactly the number. */
-function isKept(number: string): boolean {
+/** Whether the number is the same after it was parsed and written. */
+function isPreserved(number: string): boolean {
   const value = Number(number);
   const written = String(value);
-  // As programs write their own numbers.
+  // Programs write their own numbers in this form.
   if (written === number) return true;
   return Number.isFinite(value) && canonical(number) === canonical(written);
 }
 
-/** One form for each number: its digits without zeros at either end, and the power of ten that they are multiplied with. */
+/** Returns one form for each number: its digits without zeros at either end, and a power of ten. */
 function canonical(number: string): string {
   const [, sign = "", whole = "", fraction = "", power = "0"] =
     /^(-?)(\d+)(?:\.(\d+))?(?:e([-+]?\d+))?$/i.exec(number) ?? [];
@@ -180,16 +200,18 @@ function place(levels: readonly Level[]): string {
 
 function changedNumber(number: string, where: string): RequestError {
   const value = Number(number);
-  const becomes = Number.isFinite(value) ? `would become ${value}` : "is larger than any that is kept";
+  const becomes = Number.isFinite(value)
+    ? `would become ${value}`
+    : "is larger than any number that can be stored";
   return badBody(
     `The number ${shown(number)}${where} ${becomes}.`,
-    "Nothing was stored. Numbers are kept as 64-bit floating point; store one with more digits as text.",
+    "Nothing was stored. Numbers are stored as 64-bit floating point; store one with more digits as text.",
   );
 }
 
 function repeatedName(where: string): RequestError {
   return badBody(
     `The body has a name twice in one object${where}.`,
-    "Nothing was stored. One of the two would be lost: keep one.",
+    "Nothing was stored. One of the two values would be lost: send only one.",
   );
 }

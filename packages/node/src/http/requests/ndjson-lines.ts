@@ -1,4 +1,4 @@
-/** A line of an NDJSON body, without its end; blank lines are left out but counted. */
+/** A line of an NDJSON body, without its line break. Blank lines are counted but not returned. */
 export interface NdjsonLine {
   /** From 1. */
   readonly number: number;
@@ -9,8 +9,8 @@ const LINE_FEED = 10;
 const CARRIAGE_RETURN = 13;
 
 /**
- * Cuts a stream of bytes into lines, an array for each chunk that ends some. Memory is bounded: at a line above `maxBytes`
- * it throws `tooLong` before the rest of that line is read, and after the lines before it were handed out.
+ * Splits a stream of bytes into lines, and yields an array of the lines that each chunk completes. Memory is bounded: for a line above
+ * `maxBytes` it throws `tooLong` before the rest of that line is read, and after it yielded the lines before.
  */
 export async function* ndjsonLines(
   source: AsyncIterable<Buffer>,
@@ -41,7 +41,7 @@ export async function* ndjsonLines(
       restBytes += chunk.length - start;
     }
     if (lines.length > 0) yield lines;
-    // One byte more may be the return before the line feed that is still to come.
+    // One more byte may be the carriage return of a line feed in the next chunk.
     if (restBytes > maxBytes + 1) throw tooLong(number);
   }
   const last = withoutReturn(Buffer.concat(rest));

@@ -1,23 +1,23 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Revision } from "@cairn/client";
-import { badRequest, RequestError } from "../answers/error-response.ts";
-import { isSafeMethod } from "./methods.ts";
+import { badRequest, RequestError } from "../answers/request-error.ts";
+import { isSafeMethod } from "./request-head.ts";
 
 /** A list of revisions, or any at all (`*`). */
 type Tags = "any" | readonly Revision[];
 
-/** If-Match and If-None-Match of a request, understood; undefined where a header was not sent. */
+/** If-Match and If-None-Match of a request. */
 export interface Preconditions {
   readonly match?: Tags;
   readonly noneMatch?: Tags;
 }
 
-/** The ETag of a revision. */
+/** Returns the ETag of a revision. */
 export function etag(revision: Revision): string {
   return `"${revision}"`;
 }
 
-/** Reads both headers; undefined when the request has neither. */
+/** Parses both headers; undefined if the request has neither. */
 export function parsePreconditions(headers: IncomingHttpHeaders): Preconditions | undefined {
   const match = headers["if-match"];
   const noneMatch = headers["if-none-match"];
@@ -29,30 +29,30 @@ export function parsePreconditions(headers: IncomingHttpHeaders): Preconditions 
 }
 
 /**
- * Why a request's preconditions cannot be kept; undefined where they are, or where there is none. `isKept`: whether what answers looks
- * at If-Match and If-None-Match. To a read that does not, If-None-Match is no condition, only a cache's question.
+ * Returns the error for a precondition that the route would ignore; undefined if there is none. `isEvaluated`: whether the route evaluates
+ * If-Match and If-None-Match. If it does not, If-None-Match may still come with a read: ignoring it only costs a cache the body.
  */
 export function preconditionProblem(
   headers: IncomingHttpHeaders,
   method: string,
-  isKept: boolean,
+  isEvaluated: boolean,
 ): RequestError | undefined {
   if (headers["if-unmodified-since"] !== undefined) return unkept("If-Unmodified-Since");
   const isRead = isSafeMethod(method);
   if (!isRead && headers["if-modified-since"] !== undefined) return unkept("If-Modified-Since");
-  if (isKept) return undefined;
+  if (isEvaluated) return undefined;
   if (headers["if-match"] !== undefined) return unkept("If-Match");
   return !isRead && headers["if-none-match"] !== undefined ? unkept("If-None-Match") : undefined;
 }
 
 function unkept(header: string): RequestError {
   return badRequest(
-    `The precondition ${header} cannot be kept here.`,
-    "If-Match and If-None-Match go with a document and with the policies; in a transaction, a match operation compares.",
+    `The precondition ${header} is not supported here.`,
+    "If-Match and If-None-Match are supported for documents and policies; in a transaction, use a match operation.",
   );
 }
 
-/** Weak tags count as well, since proxies that compress weaken them; one that is no revision matches nothing. */
+/** Weak tags count as strong ones, since proxies that compress weaken them. A tag that is no revision matches nothing. */
 function parseTags(header: string): Tags {
   if (header.trim() === "*") return "any";
   return header.split(",").flatMap((tag) => {
@@ -65,7 +65,7 @@ function includes(tags: Tags, revision: Revision | undefined): boolean {
   return revision !== undefined && (tags === "any" || tags.includes(revision));
 }
 
-/** What a read with preconditions answers, If-Match first (RFC 9110, 13.2.2); `revision` undefined: there is no document. */
+/** Decides what a read with preconditions answers, If-Match first (RFC 9110, 13.2.2); `revision` undefined: there is no document. */
 export function readDecision(
   preconditions: Preconditions,
   revision: Revision | undefined,
@@ -77,37 +77,34 @@ export function readDecision(
 }
 
 /**
- * The revision that a conditional write has to find (null: nothing), to be compared in the transaction itself. One revision, and
- * "absent", need no look at what is there; the others are decided on what is there now, and then hold only if it is still there when the
- * transaction takes effect. `told` says in the error what is at a revision.
+ * Returns the revision that a conditional write requires (null: no document), for the transaction to compare. A single revision and "absent"
+ * are taken from the headers. Other preconditions are decided by the current revision, which the transaction then requires. `lost` makes the
+ * error if the precondition does not hold now.
  */
 export async function expectedRevision(
   preconditions: Preconditions,
   current: () => Promise<Revision | undefined>,
-  told: (revision: Revision | undefined) => RequestError = conflict,
+  lost: (revision: Revision | undefined) => RequestError = conflict,
 ): Promise<Revision | null> {
   const { match, noneMatch } = preconditions;
   if (noneMatch === "any" && match === undefined) return null;
   const only = match !== "any" && match?.length === 1 && noneMatch === undefined ? match[0] : undefined;
   if (only !== undefined && only > 0) return only;
   const revision = await current();
-  if (readDecision(preconditions, revision) !== "send") throw told(revision);
+  if (readDecision(preconditions, revision) !== "send") throw lost(revision);
   return revision ?? null;
 }
 
-/** 412: the precondition was lost. */
+/** 412: the document has another revision. */
 export function conflict(revision: Revision | undefined): RequestError {
-  return lost(
-    `The precondition does not hold: the document is ${revision === undefined ? "absent" : `at revision ${revision}`}.`,
-  );
+  return lostBecause(`the document is ${revision === undefined ? "absent" : `at revision ${revision}`}`);
 }
 
-/** 412 for a write that was aborted; `reason` is the outcome's, a code and then words. */
-export function lostBecause(reason: string | undefined, hint?: string): RequestError {
-  const words = reason?.replace(/^[A-Z_]+: /, "") ?? "the document was changed meanwhile";
-  return lost(`The precondition does not hold: ${words.replace(/\.$/, "")}.`, hint);
-}
-
-function lost(message: string, hint = "Read the document again and decide anew."): RequestError {
-  return new RequestError("CONFLICT", message, { status: 412, hint });
+/** 412 for a write that was aborted; `reason` is the outcome's: a code, then words. */
+export function lostBecause(
+  reason = "the document was changed meanwhile",
+  hint = "Read the document again, and decide whether to write it.",
+): RequestError {
+  const words = reason.replace(/^[A-Z_]+: /, "").replace(/\.$/, "");
+  return new RequestError("CONFLICT", `The precondition does not hold: ${words}.`, { status: 412, hint });
 }

@@ -1,32 +1,31 @@
-import { isUtf8 } from "node:buffer";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { refuseUnfaithful } from "./faithful-json.ts";
+import { parseJson } from "./faithful-json.ts";
 import {
   badBody,
   badRequest,
   linesExpected,
   unsupportedEncoding,
   unsupportedMediaType,
-} from "../answers/error-response.ts";
+} from "../answers/request-error.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /** Sees the text of a body that is JSON before the route does: what it throws is the answer. */
+    /** Called with the text of a JSON body before it is checked; what it throws is the answer. */
     onBody?: (json: string) => void;
   }
 }
 
 /** The media type of many JSON values, one a line. */
 export const NDJSON = "application/x-ndjson";
-/** What else it is called. */
-const ALSO_NDJSON = ["application/ndjson", "application/jsonl", "application/x-jsonlines"];
-/** What generated clients call text that they send as it is: of what says "json" some make one JSON value. */
-const PLAIN = ["text/plain", "application/octet-stream"];
+/** Other names of it. */
+const NDJSON_ALIASES = ["application/ndjson", "application/jsonl", "application/x-jsonlines"];
+/** The types with which generated clients send text unchanged; some encode any type with "json" in its name as one JSON value. */
+const TEXT_TYPES = ["text/plain", "application/octet-stream"];
 
-/** Sets how bodies are read: JSON whole, nothing else. */
+/** Has a server read bodies as JSON, and refuse other types. */
 export function acceptBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
-  // `curl -d` says that it sends a form, and text/plain is what many clients say of a string.
+  // `curl -d` declares a form, and many clients declare a string as text/plain.
   const types = ["application/json", "text/plain", "application/x-www-form-urlencoded"];
   app.addContentTypeParser(types, { parseAs: "buffer" }, json);
   app.addContentTypeParser(/^application\/[\w.-]+\+json(?:;|$)/, { parseAs: "buffer" }, json);
@@ -36,10 +35,10 @@ export function acceptBodies(app: FastifyInstance): void {
   });
 }
 
-/** Has the routes of `app`, a part of a server, take lines of JSON as a stream, nothing else. */
+/** Has the routes of `app`, a part of a server, take lines of JSON as a stream, and refuse other types. */
 export function acceptLines(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser([NDJSON, ...ALSO_NDJSON, ...PLAIN], (request, payload, done) =>
+  app.addContentTypeParser([NDJSON, ...NDJSON_ALIASES, ...TEXT_TYPES], (request, payload, done) =>
     done(encodingProblem(request), payload),
   );
   app.addContentTypeParser("*", (_request, _body, done) => done(linesExpected()));
@@ -62,35 +61,14 @@ function json(request: FastifyRequest, body: Buffer, done: Parsed): void {
 
 type Parsed = (error: Error | null, body?: unknown) => void;
 
-/** The JSON value of a request's body. */
+/** Returns the JSON value of a request's body. */
 export function jsonBody(request: FastifyRequest): unknown {
   if (request.headers["content-range"] !== undefined) {
-    throw badRequest("A part cannot be stored: the request has a Content-Range.", "Send the whole body.");
+    throw badRequest(
+      "A part of a document cannot be stored: the request has a Content-Range.",
+      "Send the whole body.",
+    );
   }
   if (request.body === undefined) throw badBody("The request has no body.", "Send JSON.");
   return request.body;
-}
-
-/**
- * Parses JSON with nothing taken away: `__proto__` is a key like any other. Undefined when there is nothing but white space.
- * What the value would not hold as it was sent is refused: bytes that are not UTF-8, numbers that would change, one name twice in an object.
- * `onText` sees the text before that, and may refuse it in other words.
- */
-export function parseJson(bytes: Buffer, onText?: (json: string) => void): unknown {
-  if (!isUtf8(bytes)) throw badBody("The body is not valid UTF-8.");
-  const text = bytes.toString("utf8", hasByteOrderMark(bytes) ? 3 : 0);
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    if (text.trim() === "") return undefined;
-    throw badBody(`The body is not valid JSON: ${(error as Error).message}.`);
-  }
-  onText?.(text);
-  refuseUnfaithful(text, value);
-  return value;
-}
-
-function hasByteOrderMark(bytes: Buffer): boolean {
-  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
 }

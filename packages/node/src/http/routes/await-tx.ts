@@ -2,16 +2,16 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId, TxOutcome } from "@cairn/client";
 import { DEFAULT_WAIT_MS, type NodeApi } from "../../api/node-api.ts";
 import { Deadline, TIMED_OUT, withTimeout } from "../../concurrency/time-limit.ts";
-import { RequestError } from "../answers/error-response.ts";
+import { RequestError } from "../answers/request-error.ts";
 
-/** How long a request waits in all, by its parameter `timeout`. */
+/** Starts the time limit of everything that a request waits for, by its parameter `timeout`. */
 export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): Deadline {
   return new Deadline(timeoutMs);
 }
 
 /**
- * Waits for a transaction just submitted. It is stored also where that takes too long or the node stops meanwhile, so the error tells its
- * id: whoever sent it again would have it applied twice.
+ * Waits for a transaction that was just submitted. After a timeout, or if the node stops, it is still stored, so the error contains its id:
+ * a client that sent it again would have it applied twice.
  */
 export async function awaitSubmitted(api: NodeApi, id: TxId, limit: Deadline): Promise<TxOutcome> {
   try {
@@ -23,14 +23,14 @@ export async function awaitSubmitted(api: NodeApi, id: TxId, limit: Deadline): P
         ? `Transaction ${id} is stored, but was not indexed within ${limit.limitMs} ms.`
         : error.message;
     throw new RequestError(error.code, message, {
-      hint: `The transaction is stored; GET /api/v1/tx/${id} tells what becomes of it, here or at another node, and cairn status how far the node is.`,
+      hint: `The transaction is stored; GET /api/v1/tx/${id} returns its outcome, here or at another node, and cairn status shows how far the node is.`,
       cause: error,
       details: { txId: id },
     });
   }
 }
 
-/** What a checkpoint store answers, or `STORE_UNREACHABLE` once the limit has passed. */
+/** Returns what a checkpoint store answers; throws `STORE_UNREACHABLE` once the limit has passed. */
 export async function storeInTime<T>(answer: Promise<T>, limit: Deadline): Promise<T> {
   const given = await withTimeout(answer, limit.leftMs);
   if (given !== TIMED_OUT) return given;
@@ -38,7 +38,7 @@ export async function storeInTime<T>(answer: Promise<T>, limit: Deadline): Promi
     "STORE_UNREACHABLE",
     `The checkpoint store did not answer within ${limit.limitMs} ms.`,
     {
-      hint: "Try again, or wait longer with timeout=; look whether the store can be reached.",
+      hint: "Try again, or wait longer with timeout=; check whether the store can be reached.",
     },
   );
 }

@@ -1,13 +1,14 @@
-import { flag, parseQuery, READ_PARAMETERS, readOptions } from "../requests/query.ts";
+import { parseQuery } from "../requests/address.ts";
+import { CHECKPOINT_PARAMETERS, READ_PARAMETERS } from "../requests/parameters.ts";
 import { storeInTime, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 /** GET and POST /api/v1/checkpoints, and POST /api/v1/checkpoints/{name}/verify. */
 export const checkpointRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/checkpoints", async (request, reply) => {
-    const options = readOptions(parseQuery(request.url, READ_PARAMETERS));
-    const limit = timeLimit(options.timeoutMs);
-    await api.prepareRead(options);
+    const query = parseQuery(request.url, READ_PARAMETERS);
+    const limit = timeLimit(query.timeoutMs);
+    await api.prepareRead(query);
     return reply.send(await storeInTime(api.checkpoints(), limit));
   });
 
@@ -18,9 +19,9 @@ export const checkpointRoutes: RegisterRoutes = (app, api) => {
   });
 
   app.post("/api/v1/checkpoints", async (request, reply) => {
-    const query = parseQuery(request.url, { await: flag });
+    const query = parseQuery(request.url, CHECKPOINT_PARAMETERS);
     const { begun, done } = api.checkpoint();
-    // Whoever does not wait learns of a failure from /status; it must not end the process as an unhandled rejection.
+    // A client that does not wait finds a failure in /status; an unhandled rejection would end the process.
     done.catch(() => undefined);
     await begun;
     if (query.await !== true) return reply.code(202).send({ begun: true });

@@ -1,10 +1,11 @@
-import { parseQuery, READ_PARAMETERS, readOptions } from "../requests/query.ts";
+import { parseQuery } from "../requests/address.ts";
+import { READ_PARAMETERS } from "../requests/parameters.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 /** GET /api/v1/digest. */
 export const digestRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/digest", async (request, reply) => {
-    const digest = await api.digest(readOptions(parseQuery(request.url, READ_PARAMETERS)));
+    const digest = await api.digest(parseQuery(request.url, READ_PARAMETERS));
     return reply.header("cairn-tx", digest.txId).send(digest);
   });
 };

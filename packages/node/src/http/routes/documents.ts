@@ -4,12 +4,25 @@ import type { DocumentKey, Json, TxId, TxOperation } from "@cairn/client";
 import type { NodeApi } from "../../api/node-api.ts";
 import { validateTransaction } from "../../transactions/validate-transaction.ts";
 import { parseDocumentKey } from "../../text/document-key.ts";
-import { documentUrl, parseDocumentPath } from "../requests/document-path.ts";
-import { methodNotAllowed, pathOf } from "../requests/methods.ts";
 import { describeCoding } from "../answers/compression.ts";
 import { documentsJson, sendPage, versionsJson } from "../answers/document-page.ts";
-import { badRequest } from "../answers/error-response.ts";
+import { badRequest, methodNotAllowed } from "../answers/request-error.ts";
 import { JSON_TYPE, jsonLine } from "../answers/json-answer.ts";
+import {
+  type DocumentPath,
+  documentUrl,
+  parseDocumentPath,
+  parseQuery,
+  pathOf,
+  type Query,
+} from "../requests/address.ts";
+import {
+  DOCUMENT_PARAMETERS,
+  KEY_PARAMETERS,
+  LIST_PARAMETERS,
+  type QueryParameters,
+  WRITE_PARAMETERS,
+} from "../requests/parameters.ts";
 import {
   conflict,
   etag,
@@ -19,110 +32,81 @@ import {
   preconditionProblem,
   readDecision,
 } from "../requests/preconditions.ts";
-import {
-  asOf,
-  duration,
-  flag,
-  limit,
-  type Parameters,
-  parseQuery,
-  type Query,
-  READ_PARAMETERS,
-  readOptions,
-  several,
-  text,
-  where,
-} from "../requests/query.ts";
 import { jsonBody } from "../requests/request-body.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 
-const LIST = {
-  ...READ_PARAMETERS,
-  namespace: text,
-  prefix: text,
-  limit,
-  cursor: text,
-  "as-of": asOf,
-  where: several(where),
-};
-const DOCUMENT = { ...READ_PARAMETERS, history: flag, limit, cursor: text, "as-of": asOf };
 const BY_KEY = "/api/v1/buckets/:bucket/document";
-const KEPT = { preconditions: true };
-const WRITE = { await: flag, timeout: duration };
+const CONDITIONAL = { preconditions: true };
 
-/** Lists and documents below /api/v1/{bucket}. Registered last: they take every address that nothing else does. */
+/** Lists and documents below /api/v1/{bucket}. Registered last, since they match every address that no other route does. */
 export const documentRoutes: RegisterRoutes = (app, api) => {
   const read = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    const bucket = listedBucket(request.url);
-    if (bucket !== undefined) return listDocuments(api, bucket, request, reply);
-    const { key, query } = addressed(request, DOCUMENT);
+    const { bucket, isList } = parseAddress(request.url);
+    if (isList) return listDocuments(api, bucket, request, reply);
+    const { key, query } = addressed(request, DOCUMENT_PARAMETERS);
     return readDocument(api, key, query, request, reply);
   };
-  for (const at of ["/api/v1/:bucket", "/api/v1/*", BY_KEY]) app.get(at, { config: KEPT }, read);
+  for (const at of ["/api/v1/:bucket", "/api/v1/*", BY_KEY]) app.get(at, { config: CONDITIONAL }, read);
 
   for (const at of ["/api/v1/*", BY_KEY]) {
-    app.put(at, { config: KEPT }, (request, reply) => {
-      const { key, query } = addressed(request, WRITE);
+    app.put(at, { config: CONDITIONAL }, (request, reply) => {
+      const { key, query } = addressed(request, WRITE_PARAMETERS);
       const document = jsonBody(request) as Json;
       const put: TxOperation = ["put", key.bucket, `${key.namespace}/${key.name}`, document];
       return write(api, key, put, query, request, reply);
     });
 
-    app.delete(at, { config: KEPT }, (request, reply) => {
-      const { key, query } = addressed(request, WRITE);
+    app.delete(at, { config: CONDITIONAL }, (request, reply) => {
+      const { key, query } = addressed(request, WRITE_PARAMETERS);
       return write(api, key, ["delete", key.bucket, `${key.namespace}/${key.name}`], query, request, reply);
     });
   }
 };
 
-/** The bucket of an address that names no document in it. */
-function listedBucket(url: string): string | undefined {
-  if (bucketByKey(url) !== undefined) return undefined;
-  const { bucket, key } = parseDocumentPath(url);
-  return key === undefined && !/[?&]key=/.test(url) ? bucket : undefined;
-}
-
-function bucketByKey(url: string): string | undefined {
-  return /^\/api\/v1\/buckets\/([^/?]+)\/document(?:\?|$)/.exec(url)?.[1];
+/** Parses the path; `isList`: neither it nor the query names a document. */
+function parseAddress(url: string): DocumentPath & { readonly isList: boolean } {
+  const bucketByKey = /^\/api\/v1\/buckets\/([^/?]+)\/document(?:\?|$)/.exec(url)?.[1];
+  if (bucketByKey !== undefined) return { bucket: bucketByKey, isList: false };
+  const path = parseDocumentPath(url);
+  return { ...path, isList: path.key === undefined && !/[?&]key=/.test(url) };
 }
 
 /**
- * The document of an address, and the other parameters. Names with dot segments cannot stand in a path, since clients resolve them before
- * they send it: so that is also a parameter, of the bucket, or where OpenAPI describes it: there the bucket alone is always a list.
+ * Returns the document of an address, and the other parameters. Clients resolve dot segments before they send a path, so a document with such
+ * a name is addressed by the parameter `key`: of the bucket, or of the address that OpenAPI describes, where the bucket alone is always a list.
  */
-function addressed<P extends Parameters>(
+function addressed<P extends QueryParameters>(
   { url, method }: FastifyRequest,
   parameters: P,
 ): { key: DocumentKey; query: Query<P> } {
-  if (listedBucket(url) !== undefined) throw methodNotAllowed(method, pathOf(url), ["GET", "HEAD"]);
-  const byKey = bucketByKey(url);
-  const { bucket, key } = byKey === undefined ? parseDocumentPath(url) : { bucket: byKey, key: undefined };
+  const { bucket, key, isList } = parseAddress(url);
+  if (isList) throw methodNotAllowed(method, pathOf(url), ["GET", "HEAD"]);
   if (key !== undefined) return { key, query: parseQuery(url, parameters) };
-  const { key: given, ...query } = parseQuery(url, { ...parameters, key: text });
-  if (given !== undefined)
-    return { key: parseDocumentKey(bucket, given as string), query: query as Query<P> };
-  throw badRequest("The parameter key is missing: namespace/name of the document.");
+  const query: object = parseQuery(url, { ...parameters, ...KEY_PARAMETERS });
+  const { key: given, ...others } = query as Query<typeof KEY_PARAMETERS>;
+  if (given === undefined) throw badRequest("The parameter key is missing: namespace/name of the document.");
+  return { key: parseDocumentKey(bucket, given), query: others as Query<P> };
 }
 
 async function readDocument(
   api: NodeApi,
   key: DocumentKey,
-  query: Query<typeof DOCUMENT>,
+  query: Query<typeof DOCUMENT_PARAMETERS>,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   if (query.history === true) return readHistory(api, key, query, request, reply);
-  refuse(query, ["limit", "cursor"], "go with history=true");
-  const at = query["as-of"];
-  const document = await api.get(key, { ...readOptions(query), ...(at === undefined ? {} : { asOf: at }) });
+  for (const name of ["limit", "cursor"] as const)
+    if (query[name] !== undefined) throw badRequest(`The parameter ${name} requires history=true.`);
+  const document = await api.get(key, query);
   const preconditions = parsePreconditions(request.headers);
   if (preconditions !== undefined) {
     const decision = readDecision(preconditions, document?.revision);
     if (decision === "conflict") throw conflict(document?.revision);
     if (decision === "unchanged" && document !== undefined) {
       void reply.code(304).header("etag", etag(document.revision));
-      // As the answer with the document would.
+      // The same headers as with the document.
       describeCoding(request, reply, jsonLine(document.json).length);
       return reply.send();
     }
@@ -134,17 +118,13 @@ async function readDocument(
 async function readHistory(
   api: NodeApi,
   key: DocumentKey,
-  query: Query<typeof DOCUMENT>,
+  query: Query<typeof DOCUMENT_PARAMETERS>,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  refuse(query, ["as-of"], "does not go with history=true");
-  keepNone(request);
-  const page = await api.history(key, {
-    ...readOptions(query),
-    ...(query.limit === undefined ? {} : { limit: query.limit }),
-    ...(query.cursor === undefined ? {} : { cursor: query.cursor }),
-  });
+  if (query.asOf !== undefined) throw badRequest("The parameter as-of cannot be combined with history=true.");
+  refusePreconditions(request);
+  const page = await api.history(key, query);
   if (page.versions.length === 0 && query.cursor === undefined) throw absent(key);
   return sendPage(request, reply, versionsJson(page.versions), page.cursor);
 }
@@ -155,18 +135,9 @@ async function listDocuments(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const query = parseQuery(request.url, LIST);
-  keepNone(request);
-  const page = await api.list({
-    bucket,
-    ...readOptions(query),
-    ...(query.namespace === undefined ? {} : { namespace: query.namespace }),
-    ...(query.prefix === undefined ? {} : { prefix: query.prefix }),
-    ...(query.limit === undefined ? {} : { limit: query.limit }),
-    ...(query.cursor === undefined ? {} : { cursor: query.cursor }),
-    ...(query["as-of"] === undefined ? {} : { asOf: query["as-of"] }),
-    ...(query.where === undefined ? {} : { where: query.where }),
-  });
+  const query = parseQuery(request.url, LIST_PARAMETERS);
+  refusePreconditions(request);
+  const page = await api.list({ bucket, ...query });
   void reply.header("cairn-tx", page.txId);
   return sendPage(request, reply, documentsJson(page.documents), page.cursor);
 }
@@ -175,11 +146,11 @@ async function write(
   api: NodeApi,
   key: DocumentKey,
   operation: TxOperation,
-  query: Query<typeof WRITE>,
+  query: Query<typeof WRITE_PARAMETERS>,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const wait = timeLimit(query.timeout);
+  const wait = timeLimit(query.timeoutMs);
   const preconditions = parsePreconditions(request.headers);
   const ops = [operation];
   if (preconditions !== undefined) {
@@ -211,20 +182,14 @@ async function existedBefore(api: NodeApi, key: DocumentKey, txId: TxId): Promis
   }
 }
 
-function refuse<Q extends object>(query: Q, names: readonly (keyof Q & string)[], why: string): void {
-  for (const name of names) {
-    if (query[name] !== undefined) throw badRequest(`The parameter ${name} ${why}.`);
-  }
-}
-
-/** Of what has many documents or versions there is no one revision to compare. */
-function keepNone({ headers, method }: FastifyRequest): void {
+/** An answer with many documents or versions has no single revision to compare. */
+function refusePreconditions({ headers, method }: FastifyRequest): void {
   const problem = preconditionProblem(headers, method, false);
   if (problem !== undefined) throw problem;
 }
 
 function absent({ bucket, namespace, name }: DocumentKey): CairnError {
   return new CairnError("NOT_FOUND", `There is no ${JSON.stringify(`${namespace}/${name}`)} in ${bucket}.`, {
-    hint: `cairn list ${bucket}, or GET /api/v1/${bucket}?namespace=…, lists what is there.`,
+    hint: `cairn list ${bucket}, or GET /api/v1/${bucket}?namespace=…, lists the documents.`,
   });
 }

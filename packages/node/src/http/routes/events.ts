@@ -2,42 +2,29 @@ import type { EventRecord } from "@cairn/client";
 import { nanoseconds } from "../../index/rows/event-row-keys.ts";
 import { eventRefusal } from "../../transactions/event-refusal.ts";
 import { sendPage } from "../answers/document-page.ts";
-import { badBody } from "../answers/error-response.ts";
-import { duration, flag, limit, parseQuery, READ_PARAMETERS, readOptions, text } from "../requests/query.ts";
+import { badBody } from "../answers/request-error.ts";
+import { parseQuery } from "../requests/address.ts";
+import { EVENT_PARAMETERS, WRITE_PARAMETERS } from "../requests/parameters.ts";
 import { jsonBody } from "../requests/request-body.ts";
 import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-const LIST = { ...READ_PARAMETERS, limit, bucket: text, object: text, before: text };
-
-/** GET and POST /api/v1/events: what an application recorded, which is no part of its documents. */
+/** GET and POST /api/v1/events: events that applications record, apart from their documents. */
 export const eventRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/events", async (request, reply) => {
-    const query = parseQuery(request.url, LIST);
-    const { txId, events, before } = await api.events({
-      ...readOptions(query),
-      ...(query.limit === undefined ? {} : { limit: query.limit }),
-      ...(query.bucket === undefined ? {} : { bucket: query.bucket }),
-      ...(query.object === undefined ? {} : { object: query.object }),
-      ...(query.before === undefined ? {} : { before: query.before }),
-    });
+    const { txId, events, before } = await api.events(parseQuery(request.url, EVENT_PARAMETERS));
     void reply.header("cairn-tx", txId);
-    return sendPage(
-      request,
-      reply,
-      events.map((event) => JSON.stringify(event)),
-      before,
-      "before",
-    );
+    const items = events.map((event) => JSON.stringify(event));
+    return sendPage(request, reply, items, before, "before");
   });
 
   app.post("/api/v1/events", async (request, reply) => {
-    const query = parseQuery(request.url, { await: flag, timeout: duration });
-    const wait = timeLimit(query.timeout);
+    const query = parseQuery(request.url, WRITE_PARAMETERS);
+    const limit = timeLimit(query.timeoutMs);
     const event = checkedEvent(jsonBody(request));
-    const submitted = await api.submit({ ops: [["event", event]] }, { timeoutMs: wait.leftMs });
+    const submitted = await api.submit({ ops: [["event", event]] }, { timeoutMs: limit.leftMs });
     if (query.await === false) return reply.code(202).send(submitted);
-    const { txId, txTime } = await awaitSubmitted(api, submitted.txId, wait);
+    const { txId, txTime } = await awaitSubmitted(api, submitted.txId, limit);
     const { time = String(nanoseconds(Date.parse(txTime))) } = event;
     return reply
       .code(201)

@@ -1,9 +1,10 @@
 import type { Policies, Revision, TxOperation } from "@cairn/client";
 import { formatPolicyProblem, type PolicyProblem, policyProblems } from "../../policies/policy-problems.ts";
 import { repeatedKeys } from "../../config/source/repeated-keys.ts";
-import { RequestError } from "../answers/error-response.ts";
+import { RequestError } from "../answers/request-error.ts";
+import { parseQuery } from "../requests/address.ts";
+import { READ_PARAMETERS, WRITE_PARAMETERS } from "../requests/parameters.ts";
 import { etag, expectedRevision, lostBecause, parsePreconditions } from "../requests/preconditions.ts";
-import { duration, flag, parseQuery, READ_PARAMETERS, readOptions } from "../requests/query.ts";
 import { jsonBody } from "../requests/request-body.ts";
 import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
@@ -11,45 +12,45 @@ import type { RegisterRoutes } from "./register-routes.ts";
 /** GET and PUT /api/v1/policies. */
 export const policyRoutes: RegisterRoutes = (app, api) => {
   app.get("/api/v1/policies", async (request, reply) => {
-    const { txId, ...policies } = await api.policies(readOptions(parseQuery(request.url, READ_PARAMETERS)));
+    const { txId, ...policies } = await api.policies(parseQuery(request.url, READ_PARAMETERS));
     if (policies.revision !== null) void reply.header("etag", etag(policies.revision));
     return reply.header("cairn-tx", txId).send(policies);
   });
 
   app.put(
     "/api/v1/policies",
-    { config: { onBody: refuseRepeated, preconditions: true } },
+    { config: { onBody: refuseRepeatedKeys, preconditions: true } },
     async (request, reply) => {
-      const query = parseQuery(request.url, { await: flag, timeout: duration });
-      const limit = timeLimit(query.timeout);
+      const query = parseQuery(request.url, WRITE_PARAMETERS);
+      const limit = timeLimit(query.timeoutMs);
       const policies = checkedPolicies(jsonBody(request));
       const preconditions = parsePreconditions(request.headers);
       const current = async (): Promise<Revision | undefined> => (await api.policies()).revision ?? undefined;
       const operation: TxOperation =
         preconditions === undefined
           ? ["configure", policies]
-          : ["configure", policies, await expectedRevision(preconditions, current, otherPolicies)];
+          : ["configure", policies, await expectedRevision(preconditions, current, policiesChanged)];
       const submitted = await api.submit({ ops: [operation] }, { timeoutMs: limit.leftMs });
       if (query.await === false) return reply.code(202).send(submitted);
       const { txId, committed, reason } = await awaitSubmitted(api, submitted.txId, limit);
-      if (!committed) throw lostBecause(reason, LOOK_AGAIN);
+      if (!committed) throw lostBecause(reason, READ_AGAIN);
       return reply.header("etag", etag(txId)).header("cairn-tx", txId).send({ txId });
     },
   );
 };
 
-function refuseRepeated(json: string): void {
+function refuseRepeatedKeys(json: string): void {
   const problems = repeatedKeys(json, "body");
-  if (problems.length > 0) throw notValid(problems);
+  if (problems.length > 0) throw invalidPolicies(problems);
 }
 
 function checkedPolicies(body: unknown): Policies {
   const problems = policyProblems(body);
   if (problems.length === 0) return body as Policies;
-  throw notValid(problems);
+  throw invalidPolicies(problems);
 }
 
-function notValid(problems: readonly PolicyProblem[]): RequestError {
+function invalidPolicies(problems: readonly PolicyProblem[]): RequestError {
   return new RequestError(
     "TX_INVALID",
     `Not valid policies: ${problems.map(formatPolicyProblem).join(" ")}`,
@@ -60,11 +61,12 @@ function notValid(problems: readonly PolicyProblem[]): RequestError {
   );
 }
 
-const LOOK_AGAIN = "Read the policies again (cairn policy show, GET /api/v1/policies) and decide anew.";
+const READ_AGAIN =
+  "Read the policies again (cairn policy show, GET /api/v1/policies), and decide whether to set them.";
 
-function otherPolicies(revision: Revision | undefined): RequestError {
+function policiesChanged(revision: Revision | undefined): RequestError {
   return lostBecause(
     `the policies are ${revision === undefined ? "not set" : `at revision ${revision}`}`,
-    LOOK_AGAIN,
+    READ_AGAIN,
   );
 }

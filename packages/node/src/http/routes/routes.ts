@@ -5,22 +5,16 @@ import type { HttpOptions } from "../../api/system.ts";
 import { checkpointRoutes } from "./checkpoints.ts";
 import { bucketRoutes } from "./buckets.ts";
 import { eventRoutes } from "./events.ts";
-import { openApiRoutes } from "./openapi.ts";
+import { nodeRoutes } from "./node.ts";
 import { policyRoutes } from "./policies.ts";
 import { digestRoutes } from "./digest.ts";
 import { documentRoutes } from "./documents.ts";
-import { healthRoutes } from "./health.ts";
-import { metricsRoutes } from "./metrics.ts";
-import { statusRoutes } from "./status.ts";
 import { txRoutes } from "./tx.ts";
 import { watchRoutes } from "./watch.ts";
 
 /** Every resource that is served. */
 const RESOURCES: readonly RegisterRoutes[] = [
-  healthRoutes,
-  statusRoutes,
-  metricsRoutes,
-  openApiRoutes,
+  nodeRoutes,
   txRoutes,
   checkpointRoutes,
   digestRoutes,
@@ -31,7 +25,7 @@ const RESOURCES: readonly RegisterRoutes[] = [
   documentRoutes,
 ];
 
-/** Registers all of them. */
+/** Registers the routes of every resource. */
 export function registerRoutes(app: FastifyInstance, api: NodeApi, options: HttpOptions): void {
   for (const register of RESOURCES) register(app, api, options);
 }

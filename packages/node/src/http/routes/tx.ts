@@ -1,38 +1,79 @@
+import { Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { validateTransaction } from "../../transactions/validate-transaction.ts";
-import { duration, flag, parseQuery, READ_PARAMETERS, readOptions, txId } from "../requests/query.ts";
-import { jsonBody } from "../requests/request-body.ts";
+import { sendPage } from "../answers/document-page.ts";
+import { linesExpected } from "../answers/request-error.ts";
+import { parseQuery } from "../requests/address.ts";
+import { BatchSubmission } from "../requests/batch-submission.ts";
+import {
+  BATCH_PARAMETERS,
+  PAGE_PARAMETERS,
+  parseTxId,
+  READ_PARAMETERS,
+  WRITE_PARAMETERS,
+} from "../requests/parameters.ts";
+import { acceptLines, jsonBody } from "../requests/request-body.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 import { awaitSubmitted, timeLimit } from "./await-tx.ts";
-import { batchRoute } from "./tx-batch.ts";
 
-/** POST /api/v1/tx, POST /api/v1/tx/batch and GET /api/v1/tx/{id}. */
+/** POST /api/v1/tx, POST /api/v1/tx/batch, GET /api/v1/tx/evictions and GET /api/v1/tx/{id}. */
 export const txRoutes: RegisterRoutes = (app, api, options) => {
   app.post("/api/v1/tx", async (request, reply) => {
-    const query = parseQuery(request.url, { await: flag, timeout: duration });
+    const query = parseQuery(request.url, WRITE_PARAMETERS);
     const transaction = jsonBody(request);
     validateTransaction(transaction);
-    const limit = timeLimit(query.timeout);
+    const limit = timeLimit(query.timeoutMs);
     const submitted = await api.submit(transaction, { timeoutMs: limit.leftMs });
     if (query.await !== true) return reply.code(202).send(submitted);
     const outcome = await awaitSubmitted(api, submitted.txId, limit);
     return reply.header("cairn-tx", outcome.txId).send(outcome);
   });
 
-  batchRoute(app, api, options);
+  // A part of its own, since it reads bodies differently.
+  void app.register((part, _, done) => {
+    acceptLines(part);
+    batchRoute(part, api, options);
+    done();
+  });
+
+  app.get("/api/v1/tx/evictions", async (request, reply) => {
+    const { evictions, cursor } = await api.evictions(parseQuery(request.url, PAGE_PARAMETERS));
+    const items = evictions.map((eviction) => JSON.stringify(eviction));
+    return sendPage(request, reply, items, cursor);
+  });
 
   app.get<{ Params: { id: string } }>("/api/v1/tx/:id", async (request, reply) => {
     const query = parseQuery(request.url, READ_PARAMETERS);
-    const id = txId(request.params.id, "The part after /api/v1/tx/");
-    const read = readOptions(query);
-    const { timeoutMs } = read;
-    const limit = timeLimit(timeoutMs);
-    await api.prepareRead(read);
+    const id = parseTxId(request.params.id, "The part after /api/v1/tx/");
+    const limit = timeLimit(query.timeoutMs);
+    await api.prepareRead(query);
     const outcome =
-      timeoutMs === undefined ? await api.outcome(id) : await api.await(id, { timeoutMs: limit.leftMs });
+      query.timeoutMs === undefined
+        ? await api.outcome(id)
+        : await api.await(id, { timeoutMs: limit.leftMs });
     if (outcome === undefined) throw unknownTransaction(id);
     return reply.send(outcome);
+  });
+};
+
+/** Transactions as NDJSON, stored in the order of the lines. */
+const batchRoute: RegisterRoutes = (app, api, { maxBody }) => {
+  app.post("/api/v1/tx/batch", async (request, reply) => {
+    const query = parseQuery(request.url, BATCH_PARAMETERS);
+    const { body } = request;
+    if (!(body instanceof Readable)) throw linesExpected();
+    const batch = new BatchSubmission(api, {
+      maxLineBytes: maxBody,
+      firstLine: query.firstLine ?? 1,
+      startLimit: () => timeLimit(query.timeoutMs),
+    });
+    const limit = await batch.submitAll(body);
+    const result = batch.result();
+    if (query.await === true && result.lastTxId !== null) {
+      await awaitSubmitted(api, result.lastTxId, limit);
+    }
+    return reply.code(query.await === true ? 200 : 202).send(result);
   });
 };
 

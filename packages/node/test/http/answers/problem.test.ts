@@ -1,7 +1,7 @@
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { describe, expect, it } from "vitest";
-import { prefersProblem } from "../../../src/http/answers/problem.ts";
+import { prefersProblem } from "../../../src/http/answers/error-answer.ts";
 import { validator } from "../described-node.ts";
 import { type RawAnswer, serve, type ServedNode } from "../served-node.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseJson } from "../../../src/http/requests/request-body.ts";
+import { parseJson } from "../../../src/http/requests/faithful-json.ts";
 import { serve } from "../served-node.ts";
 
 /** A number's value as a fraction of whole numbers, worked out from its digits alone. */
@@ -91,7 +91,7 @@ describe("a number", () => {
       'at [1]["a b"][0] would become 9007199254740991.',
     ],
     ["1e-400", '{"x": 1e-400}', "at x would become 0."],
-    ["1e400", '{"x": {"y": 1e400}}', "at x.y is larger than any that is kept."],
+    ["1e400", '{"x": {"y": 1e400}}', "at x.y is larger than any number that can be stored."],
     ["0.1234567890123456789012345", "0.1234567890123456789012345", "would become 0.12345678901234568."],
     [
       "-0.123456789012345678",

@@ -38,7 +38,7 @@ describe("nothing that a request says is dropped without a word", () => {
     ["a list", ["GET /api/v1/pods HTTP/1.1", HOST, 'If-Match: "1"'], "If-Match"],
     ["a history", ["GET /api/v1/pods/x?history=true HTTP/1.1", HOST, 'If-Match: "1"'], "If-Match"],
     ["the status", ["GET /status HTTP/1.1", HOST, "If-Match: *"], "If-Match"],
-    ["an empty flag", ["PUT /api/v1/pods/default/x?await= HTTP/1.1", HOST], "await is true or false"],
+    ["an empty flag", ["PUT /api/v1/pods/default/x?await= HTTP/1.1", HOST], "await must be true or false"],
   ])("%s is refused, and nothing is done", async (_what, lines, told) => {
     await using served = await serve();
     const [status, answer] = await ask(served.server.port, lines, '{"ops":[["put","pods","x",1]]}');

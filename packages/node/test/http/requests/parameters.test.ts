@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { duration, isoTime } from "../../../src/http/requests/query.ts";
+import { parseTime, parseTimeout } from "../../../src/http/requests/parameters.ts";
 
 describe("a duration in an address", () => {
   it.each([
@@ -15,7 +15,7 @@ describe("a duration in an address", () => {
     ["P1W2DT1H", 3_600_000],
     ["999999999999999", 3_600_000],
   ])("%s is %i ms, and never more than an hour", (text, ms) => {
-    expect(duration(text, "timeout")).toBe(ms);
+    expect(parseTimeout(text, "timeout")).toBe(ms);
   });
 
   it.each([
@@ -26,7 +26,7 @@ describe("a duration in an address", () => {
   ])("%s is answered with the form that was meant", (text, hint) => {
     let told: unknown;
     try {
-      duration(text, "timeout");
+      parseTimeout(text, "timeout");
     } catch (error) {
       told = (error as { hint?: string }).hint;
     }
@@ -36,7 +36,7 @@ describe("a duration in an address", () => {
   it.each(["", "5s", "P", "PT", "P1DT", "PT5", "P1Y", "P1M", "-PT1S", "PT-1S", "pt5s", "PT.5S", "1e3", " 5"])(
     "%j is refused",
     (text) => {
-      expect(() => duration(text, "timeout")).toThrow(/^timeout is a duration, such as PT5S, not/);
+      expect(() => parseTimeout(text, "timeout")).toThrow(/^timeout must be a duration, such as PT5S, not/);
     },
   );
 });
@@ -50,13 +50,13 @@ describe("a time in an address", () => {
     ["2026-11-20T06:12:26.123000", "2026-11-20T06:12:26.123Z"],
     ["2026-11-20T07:12:26.123 01:00", "2026-11-20T06:12:26.123Z"],
   ])("%s is %s", (text, time) => {
-    expect(isoTime(text, "from-time")).toBe(time);
+    expect(parseTime(text, "from-time")).toBe(time);
   });
 
   it.each(["", "0", "5", "2026-11-20", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "yesterday"])(
     "%j is refused",
     (text) => {
-      expect(() => isoTime(text, "from-time")).toThrow(/^from-time is an ISO-8601 time, not/);
+      expect(() => parseTime(text, "from-time")).toThrow(/^from-time must be an ISO-8601 time, not/);
     },
   );
 });

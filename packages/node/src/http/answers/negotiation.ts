@@ -1,18 +1,26 @@
+import type { FastifyReply } from "fastify";
+
 /** A media range or coding of an Accept header, with its weight. */
 interface Accepted {
   readonly name: string;
   readonly q: number;
 }
 
-/** The parts of a header such as Accept or Accept-Encoding (RFC 9110, 12.4.2 and 12.5), in lower case and without parameters. */
+/** Parses a header such as Accept or Accept-Encoding (RFC 9110, 12.4.2 and 12.5) into names in lower case, without their parameters. */
 export function accepted(header: string): Accepted[] {
   return header
     .split(",")
     .map((part): Accepted => {
       const [name = "", ...parameters] = part.split(";").map((one) => one.trim().toLowerCase());
       const weight = parameters.find((one) => one.startsWith("q="))?.slice(2) ?? "1";
-      // What is no weight gives none.
+      // A malformed weight counts as 0.
       return { name, q: /^(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$/.test(weight) ? Number(weight) : 0 };
     })
     .filter(({ name }) => name !== "");
+}
+
+/** Adds a request header to those that the answer varies by. */
+export function varyBy(reply: FastifyReply, header: string): void {
+  const others = reply.getHeader("vary");
+  void reply.header("vary", others === undefined ? header : `${String(others)}, ${header}`);
 }

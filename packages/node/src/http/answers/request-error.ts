@@ -1,0 +1,116 @@
+import { CairnError, type ErrorCode } from "@cairn/kv";
+
+/** The code of a request that cannot be understood or obeyed: its address, a parameter, a header, a cursor. */
+export const BAD_REQUEST: ErrorCode = "REQUEST_INVALID";
+
+/** Codes whose status is not 500. Those of a cluster that may recover are 503, so that clients and load balancers try again. */
+const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
+  REQUEST_INVALID: 400,
+  METHOD_NOT_ALLOWED: 405,
+  TX_INVALID: 400,
+  UNAUTHORIZED: 401,
+  NOT_FOUND: 404,
+  CHECKPOINT_NOT_FOUND: 404,
+  CONFLICT: 409,
+  CHECKPOINT_RUNNING: 409,
+  WATCH_COMPACTED: 410,
+  TX_TOO_LARGE: 413,
+  NOT_READY: 503,
+  INDEX_CORRUPT: 503,
+  LOG_UNREACHABLE: 503,
+  LOG_REGRESSED: 503,
+  LOG_DIFFERENT: 503,
+  LOG_TRIMMED: 503,
+  LOG_GAP: 503,
+  STORE_UNREACHABLE: 503,
+  SYSTEM_REFUSED: 503,
+  TX_TIMEOUT: 504,
+  LOG_FULL: 507,
+  STORE_FULL: 507,
+  DISK_FULL: 507,
+};
+
+/** Returns the status of answers with this code. */
+export function statusOf(code: ErrorCode): number {
+  return STATUS_BY_CODE[code] ?? 500;
+}
+
+/** An error whose answer has a status other than its code's, more fields (`details`, next to `error` in the body), or headers. */
+export class RequestError extends CairnError {
+  readonly status: number;
+  readonly details: Readonly<Record<string, unknown>>;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: {
+      status?: number;
+      hint?: string | undefined;
+      cause?: unknown;
+      details?: Readonly<Record<string, unknown>>;
+      headers?: Readonly<Record<string, string>>;
+    } = {},
+  ) {
+    const { hint, ...rest } = options;
+    super(code, message, { ...rest, ...(hint === undefined ? {} : { hint }) });
+    this.status = options.status ?? statusOf(code);
+    this.details = options.details ?? {};
+    this.headers = options.headers ?? {};
+  }
+}
+
+/** 400: the request cannot be understood. */
+export function badRequest(message: string, hint?: string): RequestError {
+  return new RequestError(BAD_REQUEST, message, { hint });
+}
+
+/** 400: nothing can be stored from the body. */
+export function badBody(message: string, hint?: string): RequestError {
+  return new RequestError("TX_INVALID", message, { hint });
+}
+
+/** 405: the address does not take this method. */
+export function methodNotAllowed(method: string, path: string, allowed: readonly string[]): RequestError {
+  return new RequestError(
+    "METHOD_NOT_ALLOWED",
+    `There is no ${method} ${path}; it takes ${allowed.join(", ")}.`,
+    {
+      hint: "GET /openapi.json lists all addresses with their methods.",
+      headers: { allow: allowed.join(", ") },
+    },
+  );
+}
+
+/** 413, with the limit in the message and as a number. */
+export function bodyTooLarge(what: string, limit: number): RequestError {
+  return new RequestError("TX_TOO_LARGE", `${what} is larger than ${limit} bytes.`, {
+    hint: "Split it into several transactions, or raise max-body of the HTTP server.",
+    details: { limit },
+  });
+}
+
+/** 415: the body is compressed. */
+export function unsupportedEncoding(encoding: string): RequestError {
+  return new RequestError(BAD_REQUEST, `Bodies must be sent as they are, not in the encoding ${encoding}.`, {
+    status: 415,
+    hint: "Send it without Content-Encoding.",
+    headers: { "accept-encoding": "identity" },
+  });
+}
+
+/** 415: the body is not JSON. */
+export function unsupportedMediaType(): RequestError {
+  return new RequestError(BAD_REQUEST, "A body must be JSON.", {
+    status: 415,
+    hint: "Send Content-Type: application/json.",
+  });
+}
+
+/** 415: the body of a batch is not NDJSON. */
+export function linesExpected(): RequestError {
+  return new RequestError(BAD_REQUEST, "A batch is NDJSON: one transaction a line.", {
+    status: 415,
+    hint: "Send Content-Type: application/x-ndjson (curl --data-binary @FILE).",
+  });
+}

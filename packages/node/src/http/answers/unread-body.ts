@@ -1,0 +1,43 @@
+import type { IncomingMessage, Server } from "node:http";
+import type { Readable } from "node:stream";
+
+/** Requests whose clients wait for `100 Continue` before they send the body. */
+const waiting = new WeakSet<IncomingMessage>();
+
+/**
+ * Has a server send `100 Continue` only when a body is about to be read. A request that its head alone decides (no such address, too
+ * large, not allowed, a lost precondition) is answered without it. Node then ends the connection, since the bytes that follow could be a
+ * body or a request.
+ */
+export function continueWhenRead(server: Server): void {
+  server.on("checkContinue", (request, response) => {
+    waiting.add(request);
+    request.on("newListener", function onListener(event) {
+      if (event !== "data" && event !== "readable") return;
+      request.off("newListener", onListener);
+      waiting.delete(request);
+      response.writeContinue();
+    });
+    server.emit("request", request, response);
+  });
+}
+
+/** Whether the client still waits for `100 Continue`, so that no body will follow. */
+export function isHeldBack(request: IncomingMessage): boolean {
+  return waiting.has(request);
+}
+
+const MAX_DRAINED_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Reads and discards the rest of a body that was answered before its end. A connection that is closed over unread bytes is reset, and the
+ * client sees the reset instead of the answer. A client that never stops sending is cut off.
+ */
+export function drainBody(body: Readable): void {
+  let left = MAX_DRAINED_BYTES;
+  body.on("data", (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left < 0) body.destroy();
+  });
+  body.resume();
+}

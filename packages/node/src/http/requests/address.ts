@@ -1,0 +1,141 @@
+import type { IncomingMessage } from "node:http";
+import { CairnError } from "@cairn/kv";
+import type { DocumentKey } from "@cairn/client";
+import { bucketProblem, DEFAULT_NAMESPACE, documentKey, RESERVED_BUCKETS } from "../../text/document-key.ts";
+import { badRequest } from "../answers/request-error.ts";
+import { parseFlag, type QueryParameters } from "./parameters.ts";
+
+/** The beginning of every document's address. */
+export const API = "/api/v1/";
+
+/** A bucket, or a document in it. */
+export interface DocumentPath {
+  readonly bucket: string;
+  /** Undefined if the address ends after the bucket. */
+  readonly key?: DocumentKey;
+}
+
+/** Returns the address without its query. */
+export function pathOf(url: string): string {
+  const end = url.indexOf("?");
+  return end < 0 ? url : url.slice(0, end);
+}
+
+/**
+ * Removes scheme and host from an address that has them before its path, as requests to proxies do. That host counts, whatever the header
+ * says (RFC 9112, 3.2.2).
+ */
+export function toOriginForm(request: IncomingMessage): void {
+  const { url = "/" } = request;
+  if (url.startsWith("/")) return;
+  const [, host, path] = /^https?:\/\/([^/?#]*)(.*)$/i.exec(url) ?? [];
+  if (host === undefined || path === undefined) return;
+  request.headers.host = host;
+  request.url = path.startsWith("/") ? path : `/${path}`;
+}
+
+/**
+ * Parses `/api/v1/{bucket}/{namespace}/{name…}` as it was sent. The router's own decoding is not used: it cannot tell `/` from `%2F`, and
+ * it normalizes legal names (`a//b`, `a/./b`). Each part is decoded exactly once.
+ */
+export function parseDocumentPath(url: string): DocumentPath {
+  const path = pathOf(url);
+  const sent = sentBucket(path);
+  if (sent === "") throw notFound(path);
+  const bucket = decodePart(sent, "address");
+  if (RESERVED_BUCKETS.has(bucket)) throw reserved(bucket);
+  const problem = bucketProblem(bucket);
+  if (problem !== undefined) throw badRequest(`Not a valid address: ${problem}.`);
+  const rest = path.slice(API.length + sent.length + 1);
+  if (rest === "") return { bucket };
+  const slash = rest.indexOf("/");
+  const namespace = slash < 0 ? DEFAULT_NAMESPACE : decodePart(rest.slice(0, slash), "address");
+  const name = decodePart(slash < 0 ? rest : rest.slice(slash + 1), "address");
+  return { bucket, key: documentKey(bucket, namespace, name) };
+}
+
+/** Returns the bucket's part of an address below /api/v1/ as it was sent; elsewhere an empty text. */
+export function sentBucket(url: string): string {
+  const path = pathOf(url);
+  if (!path.startsWith(API)) return "";
+  const slash = path.indexOf("/", API.length);
+  return path.slice(API.length, slash < 0 ? undefined : slash);
+}
+
+/** Returns the address of a document, with every part escaped. */
+export function documentUrl({ bucket, namespace, name }: DocumentKey): string {
+  const segments = name.split("/").map(encodeURIComponent);
+  // Clients resolve dot segments before they send, so such names are sent as a parameter.
+  if ([namespace, ...segments].some((segment) => segment === "." || segment === "..")) {
+    return `${API}${bucket}?key=${encodeURIComponent(`${namespace}/${name}`)}`;
+  }
+  return `${API}${bucket}/${encodeURIComponent(namespace)}/${segments.join("/")}`;
+}
+
+/** The parameters that were given, by their options. */
+export type Query<P extends QueryParameters> = {
+  readonly [K in keyof P as P[K]["option"]]?: ReturnType<P[K]["parse"]>;
+};
+
+/**
+ * Parses the query of `url`. Unknown parameters, and repeated ones unless they are repeatable, are refused: a filter that was misspelt and
+ * ignored would return more than was asked for.
+ */
+export function parseQuery<P extends QueryParameters>(url: string, parameters: P): Query<P> {
+  const start = url.indexOf("?");
+  if (start < 0) return {} as Query<P>;
+  const query: Record<string, unknown> = {};
+  for (const pair of url.slice(start + 1).split("&")) {
+    if (pair === "") continue;
+    const equals = pair.indexOf("=");
+    const name = decodeQuery(equals < 0 ? pair : pair.slice(0, equals));
+    const parameter = Object.hasOwn(parameters, name) ? parameters[name] : undefined;
+    if (parameter === undefined) throw unknownParameter(name, parameters);
+    const { option, parse, isRepeatable } = parameter;
+    const before = query[option];
+    if (before !== undefined && isRepeatable !== true) {
+      throw badRequest(`The parameter ${name} is given twice.`);
+    }
+    // The bare name of a flag sets it.
+    const isBare = equals < 0 && parse === parseFlag;
+    const value = isBare ? true : parse(equals < 0 ? "" : decodeQuery(pair.slice(equals + 1)), name);
+    query[option] = Array.isArray(before) && Array.isArray(value) ? [...before, ...value] : value;
+  }
+  return query as Query<P>;
+}
+
+function unknownParameter(name: string, parameters: QueryParameters): CairnError {
+  const known = Object.keys(parameters);
+  return badRequest(
+    `Unknown parameter ${JSON.stringify(name)}.`,
+    known.length === 0 ? "This address takes no parameters." : `This address takes ${known.join(", ")}.`,
+  );
+}
+
+function decodeQuery(part: string): string {
+  return decodePart(part, "query", part.replaceAll("+", " "));
+}
+
+function decodePart(part: string, where: "address" | "query", escaped = part): string {
+  if (!escaped.includes("%")) return escaped;
+  try {
+    return decodeURIComponent(escaped);
+  } catch {
+    throw badRequest(
+      `The ${where} has a malformed percent escape in ${JSON.stringify(part)}.`,
+      "Write a literal % as %25.",
+    );
+  }
+}
+
+function notFound(path: string): CairnError {
+  return new CairnError("NOT_FOUND", `There is nothing at ${path}.`, {
+    hint: "Documents are at /api/v1/{bucket}/{namespace}/{name}; GET /openapi.json lists all addresses.",
+  });
+}
+
+function reserved(bucket: string): CairnError {
+  return new CairnError("NOT_FOUND", `There is nothing at ${API}${bucket} for this method.`, {
+    hint: `"${bucket}" is a reserved name and cannot be a bucket; GET /openapi.json lists all addresses with their methods.`,
+  });
+}

@@ -1,0 +1,292 @@
+import { DateTime, Duration } from "luxon";
+import type { AsOf } from "../../index/read/documents.ts";
+import type { FieldQuery } from "../../index/read/field-query.ts";
+import { MAX_FIELDS } from "../../policies/policy-problems.ts";
+import { BUCKET_PATTERN, MAX_BUCKET, MAX_NAME, MAX_NAMESPACE } from "../../text/document-key.ts";
+import { parseDuration } from "../../text/duration.ts";
+import { badRequest } from "../answers/request-error.ts";
+import { array, boundedText, FLAG, type OpenApiObject, ref, TEXT, TIME, TX_ID } from "./schema-parts.ts";
+
+/** A query parameter: how it is read, and how OpenAPI describes it. */
+export interface QueryParameter<Option extends string = string, Value = unknown> {
+  /** The name under which the value is passed on, mostly that of an option of the node's API. */
+  readonly option: Option;
+  /** Returns the value of `text`, or throws `REQUEST_INVALID` with the parameter's `name`. */
+  readonly parse: (text: string, name: string) => Value;
+  readonly schema: OpenApiObject;
+  readonly description: string;
+  readonly isRequired?: true;
+  /** May be given several times; then `parse` returns an array, and the arrays are joined. */
+  readonly isRepeatable?: true;
+}
+
+/** The parameters of a route, by name. */
+export type QueryParameters = Readonly<Record<string, QueryParameter>>;
+
+/** `true` or `false`. */
+export function parseFlag(text: string, name: string): boolean {
+  if (text === "true") return true;
+  if (text === "false") return false;
+  throw badRequest(`${name} must be true or false, not ${JSON.stringify(text)}.`);
+}
+
+/** A transaction id. */
+export function parseTxId(text: string, name: string): number {
+  const id = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isSafeInteger(id)) return id;
+  throw badRequest(`${name} must be a whole number, not ${JSON.stringify(text)}.`);
+}
+
+function parseLineNumber(text: string, name: string): number {
+  const number = parseTxId(text, name);
+  if (number === 0) throw badRequest(`${name} must be at least 1.`);
+  return number;
+}
+
+const MAX_LIMIT = 1_000;
+
+function parseLimit(text: string, name: string): number {
+  const count = /^\d{1,9}$/.test(text) ? Number(text) : 0;
+  if (count >= 1 && count <= MAX_LIMIT) return count;
+  throw badRequest(`${name} must be a whole number from 1 to ${MAX_LIMIT}, not ${JSON.stringify(text)}.`);
+}
+
+function parseWhere(text: string, name: string): readonly FieldQuery[] {
+  const colon = text.indexOf(":");
+  if (colon > 0) return [{ field: text.slice(0, colon), value: text.slice(colon + 1) }];
+  throw badRequest(`${name} must be field:value, such as state:running, not ${JSON.stringify(text)}.`);
+}
+
+// Patterns for clients, too: RE2 and Rust's engine know no lookahead, and RE2 counts repetitions up to 1,000 only.
+const NUMBER = String.raw`[0-9]{1,9}(\.[0-9]{1,9})?`;
+const SECONDS = `${NUMBER}S`;
+const HOURS_TO_SECONDS = `T(${NUMBER}H(${NUMBER}M)?(${SECONDS})?|${NUMBER}M(${SECONDS})?|${SECONDS})`;
+const DAYS = `(${NUMBER}W(${NUMBER}D)?|${NUMBER}D)`;
+const ISO_DURATION = `P(${DAYS}(${HOURS_TO_SECONDS})?|${HOURS_TO_SECONDS})`;
+const DURATION_PATTERN = `^([0-9]{1,15}|${ISO_DURATION})$`;
+const DURATION_REGEXP = new RegExp(DURATION_PATTERN);
+
+/** The pattern of an ISO-8601 duration from weeks to seconds. */
+export const ISO_DURATION_PATTERN = `^${ISO_DURATION}$`;
+
+const HOUR_MS = 3_600_000;
+
+/** A duration, as ISO-8601 or in milliseconds, in milliseconds; more than an hour counts as an hour. */
+export function parseTimeout(text: string, name: string): number {
+  return Math.min(parseMilliseconds(text, name), HOUR_MS);
+}
+
+function parseMilliseconds(text: string, name: string): number {
+  if (!DURATION_REGEXP.test(text)) {
+    const parsed = parseDuration(text, { bare: true });
+    throw badRequest(
+      `${name} must be a duration, such as PT5S, not ${JSON.stringify(text)}.`,
+      "hint" in parsed ? parsed.hint : undefined,
+    );
+  }
+  return Math.ceil(text.startsWith("P") ? Duration.fromISO(text).toMillis() : Number(text));
+}
+
+const MIN_HEARTBEAT_MS = 100;
+
+function parseHeartbeat(text: string, name: string): number {
+  const heartbeatMs = parseMilliseconds(text, name);
+  if (heartbeatMs >= MIN_HEARTBEAT_MS && heartbeatMs <= HOUR_MS) return heartbeatMs;
+  throw badRequest(`${name} must be a duration from PT0.1S to PT1H, not ${JSON.stringify(text)}.`);
+}
+
+/** An ISO-8601 time (UTC if it names no zone), as nodes write it. */
+export function parseTime(text: string, name: string): string {
+  const time = utcTime(text);
+  if (time.isValid && text.includes("T")) return time.toISO();
+  throw badRequest(
+    `${name} must be an ISO-8601 time, not ${JSON.stringify(text)}.`,
+    "For example 2026-11-20T06:12:26.123Z.",
+  );
+}
+
+/** The unescaped + of a zone's offset arrives as a space. */
+function utcTime(text: string): ReturnType<typeof DateTime.fromISO> {
+  return DateTime.fromISO(text.replace(" ", "+"), { zone: "utc" });
+}
+
+/** A transaction id or an ISO-8601 time (UTC if it names no zone). */
+export function parseAsOf(text: string, name: string): AsOf {
+  if (/^\d+$/.test(text)) return { txId: parseTxId(text, name) };
+  const time = utcTime(text);
+  if (time.isValid) return { time: time.toISO() };
+  throw badRequest(
+    `${name} must be a transaction id or an ISO-8601 time, not ${JSON.stringify(text)}.`,
+    "For example 1200 or 2026-11-20T06:12:26.123Z.",
+  );
+}
+
+const BUCKET = { ...TEXT, pattern: BUCKET_PATTERN, maxLength: MAX_BUCKET };
+const NAMESPACE = { ...boundedText(MAX_NAMESPACE, 1), pattern: "^[^/]+$" };
+const DURATION = { ...TEXT, pattern: DURATION_PATTERN, example: "PT5S" };
+const LIMIT = { type: "integer", minimum: 1, maximum: MAX_LIMIT };
+const CLOCK = String.raw`T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})?`;
+const AS_OF = {
+  ...TEXT,
+  // Nodes take more forms of ISO-8601.
+  pattern: `^([0-9]{1,16}|[0-9]{4}-[0-9]{2}-[0-9]{2}(${CLOCK})?)$`,
+  example: "2026-11-20T06:12:26.123Z",
+};
+/** Formats of values that only a node makes up, or only a policy names. */
+const CURSOR = { ...TEXT, format: "cursor" };
+const WHERE = { ...TEXT, format: "indexed-field", pattern: String.raw`^[^:]+:[\s\S]*$` };
+const EVENT_PLACE = { ...TEXT, pattern: "^[0-9]{1,19}(-[0-9]{1,16}-[0-9]{1,9})?$" };
+
+const upToMaxName = (one: string): string => `${one}{1,1000}${one}{0,${MAX_NAME - 1_000}}`;
+const KEY = {
+  ...boundedText(MAX_NAMESPACE + 1 + MAX_NAME, 1),
+  pattern: `^(${upToMaxName("[^/]")}|[^/]{1,${MAX_NAMESPACE}}/${upToMaxName(String.raw`[\s\S]`)})$`,
+};
+
+function parameter<Option extends string, Value>(
+  option: Option,
+  parse: (text: string, name: string) => Value,
+  schema: OpenApiObject,
+  description: string,
+): QueryParameter<Option, Value> {
+  return { option, parse, schema, description };
+}
+
+function flagParameter<Option extends string>(
+  option: Option,
+  description: string,
+): QueryParameter<Option, boolean> {
+  return parameter(option, parseFlag, FLAG, description);
+}
+
+function textParameter<Option extends string>(
+  option: Option,
+  schema: OpenApiObject,
+  description: string,
+): QueryParameter<Option, string> {
+  return parameter(option, (value) => value, schema, description);
+}
+
+function txIdParameter<Option extends string>(
+  option: Option,
+  description: string,
+): QueryParameter<Option, number> {
+  return parameter(option, parseTxId, ref("TxId"), description);
+}
+
+const TIMEOUT = "How long to wait (ISO-8601 or milliseconds): 30 s by default, at most an hour.";
+const timeout = parameter("timeoutMs", parseTimeout, DURATION, TIMEOUT);
+const limit = parameter("limit", parseLimit, LIMIT, "The most items on a page; 100 by default.");
+const namespace = textParameter("namespace", NAMESPACE, "Only this namespace.");
+const asOf = parameter(
+  "asOf",
+  parseAsOf,
+  AS_OF,
+  "The state at a transaction id, or at an ISO-8601 time such as 2026-11-20T06:12:26.123Z.",
+);
+
+/** The schemas of the parts of a document's path. */
+export const DOCUMENT_PATH: OpenApiObject = {
+  bucket: BUCKET,
+  namespace: NAMESPACE,
+  name: boundedText(MAX_NAME, 1),
+};
+
+/** Every read takes these. */
+export const READ_PARAMETERS = {
+  "min-tx": txIdParameter("minTx", "Waits until this node has indexed this transaction."),
+  stale: flagParameter("stale", "Reads the index although the node is not ready."),
+  linearizable: flagParameter(
+    "linearizable",
+    "Includes everything that any node acknowledged before this request, by means of a barrier in the log. Cannot be combined with `stale`.",
+  ),
+  timeout,
+};
+
+/** Every write takes these. */
+export const WRITE_PARAMETERS = {
+  await: flagParameter("await", "Whether to answer once it is indexed (200) or once the log has it (202)."),
+  timeout,
+};
+
+/** A batch takes these. */
+export const BATCH_PARAMETERS = {
+  ...WRITE_PARAMETERS,
+  "first-line": parameter(
+    "firstLine",
+    parseLineNumber,
+    { ...TX_ID, minimum: 1 },
+    "The number of the first line, for errors.",
+  ),
+};
+
+/** Every paged read takes these. */
+export const PAGE_PARAMETERS = {
+  ...READ_PARAMETERS,
+  limit,
+  cursor: textParameter("cursor", CURSOR, "From the Link of the previous page."),
+};
+
+/** A list of documents takes these. */
+export const LIST_PARAMETERS = {
+  ...PAGE_PARAMETERS,
+  namespace,
+  prefix: textParameter("prefix", TEXT, "Only names that begin with this."),
+  "as-of": asOf,
+  where: {
+    option: "where",
+    parse: parseWhere,
+    schema: { ...array(WHERE), minItems: 1, maxItems: MAX_FIELDS },
+    description: "`field:value` of an indexed field. May be given for several fields; then all must match.",
+    isRepeatable: true,
+  },
+} as const;
+
+/** A read of a document takes these. */
+export const DOCUMENT_PARAMETERS = {
+  ...PAGE_PARAMETERS,
+  "as-of": asOf,
+  history: flagParameter(
+    "history",
+    "Returns a list of the versions, newest first. Takes `limit` and `cursor`, but not `as-of`.",
+  ),
+};
+
+const KEY_WORDS = "`namespace/name`; a name alone is in the namespace `default`.";
+/** A document addressed by a parameter takes this. */
+export const KEY_PARAMETERS = { key: { ...textParameter("key", KEY, KEY_WORDS), isRequired: true } } as const;
+
+/** A list of events takes these. */
+export const EVENT_PARAMETERS = {
+  ...READ_PARAMETERS,
+  limit,
+  bucket: textParameter("bucket", TEXT, "Only events of this bucket."),
+  object: textParameter("object", TEXT, "Only events of this object."),
+  before: textParameter(
+    "before",
+    EVENT_PLACE,
+    "Only events older than the one with this id, or than a time in nanoseconds since 1970.",
+  ),
+};
+
+/** A watch takes these. */
+export const WATCH_PARAMETERS = {
+  bucket: textParameter("bucket", BUCKET, "Only this bucket."),
+  namespace,
+  from: txIdParameter(
+    "from",
+    "The transaction after which to begin; by default the last one that the node has indexed.",
+  ),
+  "from-time": parameter("fromTime", parseTime, TIME, "With `from`: the time that the watcher knows of it."),
+  heartbeat: parameter(
+    "heartbeatMs",
+    parseHeartbeat,
+    DURATION,
+    "How long without an event until a heartbeat is sent: PT0.1S to PT1H, PT10S by default.",
+  ),
+};
+
+/** Saving a checkpoint takes this. */
+export const CHECKPOINT_PARAMETERS = {
+  await: flagParameter("await", "Whether to answer once the checkpoint is saved."),
+};

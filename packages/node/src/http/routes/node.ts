@@ -1,0 +1,57 @@
+import type { NodeStatus } from "@cairn/client";
+import { JSON_TYPE, jsonAnswer } from "../answers/json-answer.ts";
+import { RequestError } from "../answers/request-error.ts";
+import { openApiDocument } from "../openapi/document.ts";
+import { parseQuery } from "../requests/address.ts";
+import type { RegisterRoutes } from "./register-routes.ts";
+
+/** GET /health/live and /health/ready, which never require a token, /status, /metrics and /openapi.json: in every phase. */
+export const nodeRoutes: RegisterRoutes = (app, api) => {
+  app.get("/health/live", (request, reply) => {
+    parseQuery(request.url, {});
+    return reply.send({ live: true, phase: api.phase });
+  });
+
+  app.get("/health/ready", async (request, reply) => {
+    parseQuery(request.url, {});
+    if (api.phase === "ready") return reply.send({ ready: true, phase: api.phase });
+    const status = await api.status();
+    // It may have become ready meanwhile.
+    if (status.phase !== "ready") throw notReady(status);
+    return reply.send({ ready: true, phase: status.phase });
+  });
+
+  app.get("/status", async (request, reply) => {
+    parseQuery(request.url, {});
+    return reply.header("cache-control", "no-store").send(await api.status());
+  });
+
+  app.get("/metrics", async (request, reply) => {
+    parseQuery(request.url, {});
+    return reply.type("text/plain; version=0.0.4; charset=utf-8").send(await api.metrics());
+  });
+
+  let openApi: string | undefined;
+  app.get("/openapi.json", (request, reply) => {
+    parseQuery(request.url, {});
+    openApi ??= jsonAnswer(openApiDocument(api.version));
+    return reply.type(JSON_TYPE).send(openApi);
+  });
+};
+
+function notReady(status: NodeStatus): RequestError {
+  const { phase, progress, failure } = status;
+  return new RequestError("NOT_READY", `The node is not ready: it is ${describe(status)}.`, {
+    hint:
+      failure?.hint ??
+      (phase === "failed" ? "GET /status shows why." : "GET /status shows its progress; try again."),
+    details: { ready: false, phase, progress, failure },
+  });
+}
+
+function describe({ phase, progress, failure }: NodeStatus): string {
+  if (failure !== null && phase === "failed") return `stopped by ${failure.code}`;
+  if (failure !== null) return `${phase}, and retries after ${failure.code}`;
+  if (progress === null || progress.total === 0) return phase;
+  return `${phase}, ${progress.done} of ${progress.total} ${progress.unit} done`;
+}

@@ -1,0 +1,78 @@
+import { CairnError } from "@cairn/kv";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import { RESERVED_BUCKETS } from "../text/document-key.ts";
+import { methodNotAllowed } from "./answers/request-error.ts";
+import { pathOf, sentBucket } from "./requests/address.ts";
+import { preconditionProblem } from "./requests/preconditions.ts";
+
+/** The methods that the routes of a server take, by address. */
+export interface RouteMethods {
+  /** Returns those of the most exact route that `url` matches. */
+  at(url: string): readonly string[];
+  /** The same without the routes of documents, which match nearly any address. */
+  ofOwn(url: string): readonly string[];
+  /** Every route, as `METHOD /address/with/:parameters`. */
+  readonly routes: readonly string[];
+}
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** Whether the route evaluates If-Match and If-None-Match. */
+    preconditions?: boolean;
+  }
+}
+
+/** Refuses requests that no route takes, that look like a document's but are not, or that have a precondition their route ignores. */
+export function refuseUnserved(app: FastifyInstance): void {
+  const methods = collectMethods(app);
+  app.addHook("onRequest", ({ method, url, headers, routeOptions }: FastifyRequest, _reply, done) => {
+    const { url: route, config } = routeOptions;
+    if (route === undefined) return done(unserved(method, url, methods.at(url)));
+    if (RESERVED_BUCKETS.has(sentBucket(url))) {
+      const served = methods.ofOwn(url);
+      if (served.length > 0 && !served.includes(method))
+        return done(methodNotAllowed(method, pathOf(url), served));
+    }
+    done(preconditionProblem(headers, method, config.preconditions === true));
+  });
+}
+
+function unserved(method: string, url: string, allowed: readonly string[]): CairnError {
+  if (allowed.length > 0) return methodNotAllowed(method, pathOf(url), allowed);
+  return new CairnError("NOT_FOUND", `There is no ${method} ${pathOf(url)}.`, {
+    hint: "GET /openapi.json lists all addresses with their methods.",
+  });
+}
+
+/** Records every route that is registered from now on. */
+export function collectMethods(app: FastifyInstance): RouteMethods {
+  const patterns: { readonly method: string; readonly pattern: RegExp; readonly rank: number }[] = [];
+  const routes: string[] = [];
+  app.addHook("onRoute", ({ method, url }) => {
+    const pattern = new RegExp(
+      `^${url
+        .replaceAll(".", "\\.")
+        .replaceAll(/:[^/]+/g, "[^/]+")
+        .replaceAll("*", ".*")}$`,
+    );
+    for (const one of [method].flat()) {
+      patterns.push({ method: one, pattern, rank: rankOf(url) });
+      routes.push(`${one} ${url}`);
+    }
+  });
+  const at = (url: string, lowest: number): readonly string[] => {
+    const path = pathOf(url);
+    const found = patterns.filter(({ pattern, rank }) => rank >= lowest && pattern.test(path));
+    const best = Math.max(...found.map(({ rank }) => rank));
+    return [...new Set(found.filter(({ rank }) => rank === best).map(({ method }) => method))];
+  };
+  return { routes, at: (url) => at(url, DOCUMENTS_RANK), ofOwn: (url) => at(url, DOCUMENTS_RANK + 1) };
+}
+
+const DOCUMENTS_RANK = 0;
+
+/** Of several routes that match an address, the one with the highest rank is meant, whatever the method. */
+function rankOf(route: string): number {
+  if (route.includes("*")) return DOCUMENTS_RANK;
+  return route.includes(":") ? 1 : 2;
+}
