@@ -1,9 +1,8 @@
-import { join } from "node:path";
+import { join, relative, sep } from "node:path";
 import type { Policies } from "@cairn/client";
 import { readSources } from "./config-sources.ts";
 import type { ConfigInput } from "./config-sources.ts";
 import { DEFAULT_ORIGIN, emptyMap, findEntry } from "./source/config-tree.ts";
-import { checkIndexFolders } from "./index-folders.ts";
 import { mergeSources, newReading } from "./merged-sources.ts";
 import type { ModuleUse } from "./types/module-kinds.ts";
 import { readModule } from "./modules/module-type.ts";
@@ -86,4 +85,35 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "settings" | "notices
     reading.settings.push({ path: [...kvPath, "db-dir"], value: dbDir, origin: DEFAULT_ORIGIN });
   checkIndexFolders(dbDir, reading);
   return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http, policies };
+}
+
+/** The folders below its db-dir that a node creates, empties and moves. */
+const OWN_FOLDERS = ["live", "staging", "capture", "quarantine", "rebuild", "lock", "stores"];
+
+/**
+ * Adds a problem for every path in a folder that belongs to the index: a log or a store there would be removed when the folder is swept,
+ * or go to quarantine with the index.
+ */
+function checkIndexFolders(dbDir: string, { settings, problems }: Reading): void {
+  for (const { path, value, origin, isPath } of settings) {
+    if (isPath !== true || typeof value !== "string") continue;
+    const own = OWN_FOLDERS.find((name) => isWithin(value, join(dbDir, name)) && !mayUse(path, name));
+    if (own === undefined) continue;
+    problems.add(
+      origin,
+      path,
+      `${join(dbDir, own)} belongs to the index: the node removes and moves its contents.`,
+      { hint: `Choose a place outside the folder of the index, ${dbDir}.` },
+    );
+  }
+}
+
+/** Captures may be made in the folder that is reserved for them. */
+function mayUse(path: Setting["path"], name: string): boolean {
+  return name === "capture" && path.at(-1) === "checkpoint-dir";
+}
+
+function isWithin(place: string, folder: string): boolean {
+  const path = relative(folder, place);
+  return path !== ".." && !path.startsWith(`..${sep}`);
 }

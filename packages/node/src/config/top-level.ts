@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderModule, olderTopLevelHint } from "./modules/aliases.ts";
-import { findEntry, placeOf } from "./source/config-tree.ts";
+import { emptyMap, findEntry, placeOf } from "./source/config-tree.ts";
 import type { ConfigEntry, ConfigNode, MapNode } from "./source/config-tree.ts";
 import { moduleOf } from "./modules/module-type.ts";
 import type { ModuleKind } from "./types/module-kinds.ts";
@@ -58,14 +58,12 @@ export const httpParameters = {
     "The largest body of a request, in bytes.",
   ),
   "cors-origins": optional(
-    listOf(textLike(/^(?:https?:\/\/[^/\s*]+|\*)$/, 'an origin such as "https://dash.example", or "*"'), {
-      single: true,
-    }),
+    listOf(textLike(/^(?:https?:\/\/[^/\s*]+|\*)$/, 'an origin such as "https://dash.example", or "*"')),
     'Origins whose pages a browser lets ask this node; `"*"`: every page.',
     "none",
   ),
   "allowed-hosts": optional(
-    listOf(textLike(/^[A-Za-z0-9.-]+$/, "a host name without a port"), { single: true }),
+    listOf(textLike(/^[A-Za-z0-9.-]+$/, "a host name without a port")),
     "Names besides `localhost`, `127.0.0.1`, `[::1]` and `host` that requests may be addressed to; only asked where there is no `auth-token` and `host` is this machine's own.",
     "none",
   ),
@@ -109,9 +107,9 @@ export function readTopLevel<P extends Parameters>(
   reading: Reading,
 ): ParameterValues<P> | undefined {
   const node = findEntry(reading.root, name)?.value;
-  const map = mapOrEmpty(node, reading.root);
-  if (map === undefined)
-    return node && expected(node, [name], reading, `a map with ${Object.keys(parameters).join(", ")}`);
+  const map = node === undefined || node.type === "null" ? emptyMap(reading.root.origin) : node;
+  if (map.type !== "map")
+    return expected(map, [name], reading, `a map with ${Object.keys(parameters).join(", ")}`);
   return readParameters(parameters, map, [name], reading, { what: name, hints: OLDER_PARAMETERS });
 }
 
@@ -206,9 +204,4 @@ function nearestWithoutNamespace(name: string, known: readonly string[]): string
     known.map((key) => key.replace("cairn/", "")),
   );
   return near === undefined ? undefined : `cairn/${near}`;
-}
-
-function mapOrEmpty(node: ConfigNode | undefined, root: MapNode): MapNode | undefined {
-  if (node === undefined || node.type === "null") return { type: "map", entries: [], origin: root.origin };
-  return node.type === "map" ? node : undefined;
 }

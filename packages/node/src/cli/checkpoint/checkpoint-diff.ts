@@ -1,20 +1,19 @@
 import { rm } from "node:fs/promises";
-import { hostname } from "node:os";
 import { join } from "node:path";
-import { type Manifest, restoreCheckpoint } from "@cairn/checkpoint";
+import type { Manifest } from "@cairn/checkpoint";
 import { type KvStore, levelProvider } from "@cairn/kv";
 import { diffIndexes, type Difference } from "../../index/inspect/diff-indexes.ts";
 import { openIndex } from "../../index/local-index.ts";
-import { judgeFormat, verifyRestored } from "../../checkpoints/accept-checkpoint.ts";
-import { chooseCheckpoint, noCheckpoint } from "../places/checkpoint-place.ts";
+import { chooseCheckpoint } from "../places/checkpoint-place.ts";
 import { withCheckpoints } from "../places/checkpoint-source.ts";
+import { restoreNamed } from "../places/restored-checkpoint.ts";
 import {
   type AddCommand,
   type ConfiguredOptions,
   describeConfiguredCommand,
   wholeNumber,
 } from "../options/command-options.ts";
-import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
+import { showProgress } from "../terminal/progress-display.ts";
 import { formatCount } from "../terminal/quantities.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
 import { printable, type Terminal, writeJson, writeLine, tell } from "../terminal/terminal.ts";
@@ -76,33 +75,18 @@ async function unpack(
   terminal: Terminal,
 ): Promise<Unpacked> {
   const provider = levelProvider();
-  let display: ProgressDisplay | undefined;
-  try {
-    return await withCheckpoints(place, options, terminal, async ({ store, name: inPlace }) => {
-      const { name } = await chooseCheckpoint(store, inPlace, undefined, signal);
-      const { restored, skipped } = await restoreCheckpoint({
-        stores: [store],
-        stagingDir: `${dir}-staging`,
-        targetDir: dir,
-        node: `cairn checkpoint diff on ${hostname()}`,
-        name,
-        accept: (manifest) => Promise.resolve(judgeFormat(manifest, provider.format) ?? true),
-        verify: async (unpacked, manifest) => await verifyRestored(provider, unpacked, manifest),
-        onProgress: ({ done, total, name: current }) => {
-          display ??= showProgress(terminal.stderr, "unpacking", total);
-          display.update(done, current);
-        },
-        signal,
-      });
-      if (restored === undefined) {
-        throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint(store, name, skipped);
-      }
-      const { kv } = await openIndex(provider, dir);
-      return { name, manifest: restored.manifest, kv };
-    });
-  } finally {
-    display?.stop();
-  }
+  return await withCheckpoints(place, options, terminal, async ({ store, name: inPlace }) => {
+    const { name } = await chooseCheckpoint(store, inPlace, undefined, signal);
+    const about = { command: "cairn checkpoint diff", verb: "unpacking", signal };
+    const folders = { stagingDir: `${dir}-staging`, targetDir: dir };
+    const { manifest } = await restoreNamed(
+      { stores: [store], name, ...folders, ...about },
+      provider,
+      terminal,
+    );
+    const { kv } = await openIndex(provider, dir);
+    return { name, manifest, kv };
+  });
 }
 
 async function compare(

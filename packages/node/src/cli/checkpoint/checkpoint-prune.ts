@@ -25,7 +25,7 @@ import { isConfigured } from "../options/configuration.ts";
 import { formatBytes, formatCount, formatNumberOf, formatRelative } from "../terminal/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
-import { noStore } from "../places/configured-system.ts";
+import { noStore } from "../places/checkpoint-source.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 
 interface PruneCommandOptions extends ConfiguredOptions {
@@ -94,12 +94,7 @@ async function pruneByLog(
     return await inFolder(place, terminal, (store) => run({ store, ...asked }, options));
   }
   if (checkpointer === undefined) throw noStore();
-  const { store } = checkpointer;
-  try {
-    return await run({ store, ...asked }, options);
-  } finally {
-    await store.close();
-  }
+  return await run({ store: checkpointer.store, ...asked }, options);
 }
 
 function inFolder(

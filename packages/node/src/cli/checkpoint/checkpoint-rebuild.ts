@@ -48,11 +48,7 @@ export async function rebuildCheckpoint(options: ConfigurationOptions, terminal:
           "docs/configuration.md shows how to configure one.",
         );
       }
-      try {
-        return await rebuild(log, system, checkpointer, signal, terminal);
-      } finally {
-        for (const one of everyStore(checkpointer)) await one.close();
-      }
+      return await rebuild(log, system, checkpointer, signal, terminal);
     });
   } finally {
     forget();

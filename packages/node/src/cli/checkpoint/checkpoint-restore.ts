@@ -6,13 +6,13 @@ import { restoreCheckpoint, type RestoreResult } from "@cairn/checkpoint";
 import { systemErrorCode } from "@cairn/kv";
 import { type CheckpointPlace, chooseLog } from "../places/checkpoint-place.ts";
 import { withCheckpoints } from "../places/checkpoint-source.ts";
+import { showRestore } from "../places/restored-checkpoint.ts";
 import {
   type AddCommand,
   type ConfiguredOptions,
   describeConfiguredCommand,
   wholeNumber,
 } from "../options/command-options.ts";
-import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../terminal/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { noneOf, planRestore, type RestoreSelection, tellRestorePlan, tooNew } from "./restore-plan.ts";
@@ -98,7 +98,7 @@ async function restore(
   const { signal, forget } = interruptible(terminal, "nothing was restored");
   // Beside the target: the last step is a rename, which needs one file system.
   const stagingDir = join(dirname(targetDir), `.cairn-restore-${randomBytes(4).toString("hex")}`);
-  let display: ProgressDisplay | undefined;
+  const display = showRestore(terminal, "restoring");
   try {
     const { restored, skipped } = await restoreCheckpoint({
       stores: [store],
@@ -108,10 +108,7 @@ async function restore(
       ...(name === undefined ? {} : { name }),
       ...(logId === undefined ? {} : { logId }),
       accept: (manifest) => Promise.resolve(tooNew(manifest, atTx) ?? true),
-      onProgress: ({ done, total, name: current }) => {
-        display ??= showProgress(terminal.stderr, "restoring", total);
-        display.update(done, current);
-      },
+      onProgress: display.onProgress,
       onSkipped: (one) => {
         // Those of other logs and beyond the transaction asked for are not what was asked for; nothing is wrong with them.
         if (one.error.code === "LOG_DIFFERENT" || one.error.code === "CONFLICT") return;
@@ -123,7 +120,7 @@ async function restore(
     if (restored === undefined) throw named?.error ?? noneOf(selection, skipped);
     return restored;
   } finally {
-    display?.stop();
+    display.stop();
     forget();
     await removeStaging(stagingDir);
   }

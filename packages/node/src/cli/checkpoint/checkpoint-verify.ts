@@ -1,11 +1,6 @@
 import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
-import {
-  type CheckpointListing,
-  type CheckpointStore,
-  listCheckpoints,
-  type RestoreProgress,
-} from "@cairn/checkpoint";
+import { type CheckpointListing, type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import { type KvProvider, levelProvider } from "@cairn/kv";
 import type { VerifiedSummary } from "@cairn/client";
 import { readLogIdentity } from "../../log/log-identity.ts";
@@ -27,10 +22,9 @@ import { type AddCommand, describeNodeCommand, type NodeOptions } from "../optio
 import { withNode } from "../options/node-address.ts";
 import { isConfigured } from "../options/configuration.ts";
 import type { NodeClient } from "../requests/node-client.ts";
-import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
 import { formatCount } from "../terminal/quantities.ts";
-import { checkpointSource } from "../places/checkpoint-source.ts";
-import { noStore } from "../places/configured-system.ts";
+import { checkpointSource, noStore } from "../places/checkpoint-source.ts";
+import { showRestore } from "../places/restored-checkpoint.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
@@ -111,12 +105,8 @@ function verifyWhere(
       );
     }
     if (checkpointer === undefined) throw noStore();
-    const { store } = checkpointer;
-    try {
-      return await verify({ place: { store, name: from.name }, log, provider }, options, terminal);
-    } finally {
-      await store.close();
-    }
+    const found = { store: checkpointer.store, name: from.name };
+    return await verify({ place: found, log, provider }, options, terminal);
   });
 }
 
@@ -133,7 +123,7 @@ async function verify(
   const checkpoint = await whichCheckpoint(store, name, { log, provider }, logId);
   const stagingDir = await stagingFolder(staging, "cairn-verify-", terminal);
   const { signal, forget } = interruptible(terminal, "nothing was verified");
-  let display: ProgressDisplay | undefined;
+  const display = showRestore(terminal, "verifying");
   try {
     const target = {
       store,
@@ -142,10 +132,7 @@ async function verify(
       log,
       stagingDir,
       node: `cairn checkpoint verify on ${hostname()}`,
-      onProgress: ({ done, total, name: current }: RestoreProgress) => {
-        display ??= showProgress(terminal.stderr, "verifying", total);
-        display.update(done, current);
-      },
+      onProgress: display.onProgress,
       signal,
     };
     const found: ReadCheckpoint & Partial<VerifiedCheckpoint> = await (mark
@@ -155,7 +142,7 @@ async function verify(
     const { manifest, digest, log: compared } = found;
     return { name: checkpoint.name, txId: manifest.txId, digest, verifiedAt, log: compared };
   } finally {
-    display?.stop();
+    display.stop();
     forget();
     await rm(stagingDir, { recursive: true, force: true });
   }

@@ -55,7 +55,7 @@ export function noneOf(
   const unusable = skipped.filter(({ error }) => error.code !== "CONFLICT" && error.code !== "LOG_DIFFERENT");
   const beyond = skipped.filter(({ error }) => error.code === "CONFLICT");
   const oldest = beyond.at(-1);
-  if (atTx === undefined || oldest === undefined) return noCheckpoint(store, name, unusable);
+  if (atTx === undefined || oldest === undefined) return noCheckpoint([store], name, unusable);
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",
     `No usable checkpoint in ${store.location} ends at or before transaction ${atTx}.`,

@@ -6,7 +6,7 @@ import type { AddCommand } from "../options/command-options.ts";
 import type { DbOptions } from "./db-copy.ts";
 import { describeDbCommand, withIndex } from "./db-reader.ts";
 import { formatCount } from "../terminal/quantities.ts";
-import { writeJson, writeLine } from "../terminal/terminal.ts";
+import { writeJsonLines, writeLine } from "../terminal/terminal.ts";
 
 interface Bucket {
   readonly bucket: string;
@@ -22,10 +22,7 @@ export const addDbBuckets: AddCommand = (parent, terminal) => {
   ]).action(async (place: string | undefined, options: DbOptions) => {
     await withIndex(place, options, terminal, async ({ reader }) => {
       const buckets = await readBuckets(reader);
-      if (options.json === true) {
-        for (const bucket of buckets) await writeJson(terminal.stdout, bucket);
-        return;
-      }
+      if (options.json === true) return writeJsonLines(terminal.stdout, buckets);
       const rows = buckets.map(({ bucket, documents, deleted }) => [
         bucket,
         formatCount(documents),

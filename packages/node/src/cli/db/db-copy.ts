@@ -15,7 +15,7 @@ import { chooseCheckpoint, noCheckpoint } from "../places/checkpoint-place.ts";
 import { withCheckpoints } from "../places/checkpoint-source.ts";
 import type { ConfiguredOptions } from "../options/command-options.ts";
 import { configuredIndex, type DbPlace, findDbPlace } from "./db-place.ts";
-import { showProgress } from "../terminal/progress-display.ts";
+import { showRestore } from "../places/restored-checkpoint.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -136,8 +136,8 @@ function restore(
     if (inPlace !== undefined && log !== undefined) {
       throw new UsageError("--log chooses a checkpoint, and one is named already.");
     }
-    const { name, archive } = await chooseCheckpoint(store, inPlace, log, signal);
-    const display = showProgress(terminal.stderr, "restoring", archive.bytes);
+    const { name } = await chooseCheckpoint(store, inPlace, log, signal);
+    const display = showRestore(terminal, "restoring");
     try {
       const { restored, skipped } = await restoreCheckpoint({
         stores: [store],
@@ -151,11 +151,11 @@ function restore(
           Promise.resolve(
             manifest.format.kv === LEVEL_FORMAT ? true : (judgeFormat(manifest, LEVEL_FORMAT) ?? true),
           ),
-        onProgress: ({ done, name: current }) => display.update(done, current),
+        onProgress: display.onProgress,
         signal,
       });
       if (restored !== undefined) return { name, manifest: restored.manifest };
-      throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint(store, name, skipped);
+      throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint([store], name, skipped);
     } finally {
       display.stop();
     }

@@ -7,8 +7,8 @@ import { withoutHeading } from "../terminal/columns.ts";
 import type { DbOptions } from "./db-copy.ts";
 import { placeFirst } from "./db-place.ts";
 import { describeDbCommand, withIndex } from "./db-reader.ts";
-import { versionTable } from "../requests/documents.ts";
-import { writeJson, writeLine } from "../terminal/terminal.ts";
+import { versionTable } from "../terminal/version-table.ts";
+import { writeJson, writeJsonLines, writeLine } from "../terminal/terminal.ts";
 
 /** `cairn db get`. */
 export const addDbGet: AddCommand = (parent, terminal) => {
@@ -58,9 +58,8 @@ export const addDbHistory: AddCommand = (parent, terminal) => {
           const versions = page.versions.map(({ json, ...version }) =>
             json === undefined ? version : { ...version, document: JSON.parse(json) as unknown },
           );
-          if (options.json === true) {
-            for (const version of versions) await writeJson(terminal.stdout, version);
-          } else {
+          if (options.json === true) await writeJsonLines(terminal.stdout, versions);
+          else {
             const table = versionTable(versions);
             await writeLine(terminal.stdout, left === options.limit ? table : withoutHeading(table));
           }

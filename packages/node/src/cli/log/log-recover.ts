@@ -1,23 +1,17 @@
 import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
-import { hostname } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import {
-  type CheckpointStore,
-  type Manifest,
-  parseCheckpointName,
-  restoreCheckpoint,
-} from "@cairn/checkpoint";
+import { type CheckpointStore, type Manifest, parseCheckpointName } from "@cairn/checkpoint";
 import { CairnError, isCairnError, makeFolder } from "@cairn/kv";
 import { isUnused, readLogIdentity, usedLog } from "../../log/log-identity.ts";
 import { askStatus } from "../../cluster/ask-cluster.ts";
-import { judgeFormat, verifyRestored } from "../../checkpoints/accept-checkpoint.ts";
 import { everyStore, isOwnStore, restoreStores } from "../../system/checkpoint-stores.ts";
 import type { System } from "../../system/system.ts";
 import { encodeBirthRecord } from "../../transactions/transaction-codec.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import { findCheckpoint, noCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
+import { findCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
+import { restoreNamed } from "../places/restored-checkpoint.ts";
 import {
   type AddCommand,
   describeConfiguredCommand,
@@ -111,11 +105,11 @@ async function findSurvivor(system: System, from: string, terminal: Terminal): P
         "Give --from the checkpoint's path.",
       );
     }
-    return await inStores(system, known, from);
+    return await inStores(system, known, from, terminal);
   }
   const survivor = await withCheckpointPlace(from, terminal, async ({ store, name }) => {
     const found = await findCheckpoint(store, name);
-    return await inStores(system, [store], found.name);
+    return await inStores(system, [store], found.name, terminal);
   });
   if (!known.some(({ location }) => location === survivor.store)) {
     terminal.stderr.write(
@@ -125,26 +119,19 @@ async function findSurvivor(system: System, from: string, terminal: Terminal): P
   return survivor;
 }
 
-async function inStores(system: System, stores: readonly CheckpointStore[], name: string): Promise<Survivor> {
+async function inStores(
+  system: System,
+  stores: readonly CheckpointStore[],
+  name: string,
+  terminal: Terminal,
+): Promise<Survivor> {
   const { dir, kvProvider } = system;
   const stagingDir = join(dir, `.cairn-recover-${randomBytes(4).toString("hex")}`);
   try {
     await makeFolder(stagingDir);
-    const { restored, skipped } = await restoreCheckpoint({
-      stores,
-      stagingDir,
-      targetDir: join(stagingDir, "read-back"),
-      node: `cairn log recover on ${hostname()}`,
-      reserveIn: isOwnStore(system),
-      name,
-      accept: (manifest) => Promise.resolve(judgeFormat(manifest, kvProvider.format) ?? true),
-      verify: async (folder, manifest) => await verifyRestored(kvProvider, folder, manifest),
-    });
-    if (restored !== undefined) return restored;
-    const [store] = stores;
-    const bad = skipped.find((one) => one.name === name);
-    if (bad !== undefined || store === undefined) throw bad?.error ?? new Error("no store to look in");
-    throw noCheckpoint(store, name, skipped);
+    const folders = { stagingDir, targetDir: join(stagingDir, "read-back") };
+    const about = { command: "cairn log recover", verb: "reading back", reserveIn: isOwnStore(system) };
+    return await restoreNamed({ stores, name, ...folders, ...about }, kvProvider, terminal);
   } catch (error) {
     if (!isCairnError(error)) throw error;
     const { code, message, hint = "cairn checkpoint list shows what a store holds." } = error;

@@ -1,4 +1,4 @@
-import { everyStore, restoreStores } from "../../system/checkpoint-stores.ts";
+import { restoreStores } from "../../system/checkpoint-stores.ts";
 import type { System } from "../../system/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { planTrim, trimLog, type TrimPlan } from "../../upkeep/plan-trim.ts";
@@ -45,17 +45,13 @@ async function trim(
   keep: number | undefined,
   dryRun: boolean,
 ): Promise<TrimPlan> {
-  try {
-    const work = dryRun ? planTrim : trimLog;
-    return await work({
-      log,
-      stores: restoreStores(checkpointer),
-      kvFormat: kvProvider.format,
-      keep: keep ?? policy?.keep,
-    });
-  } finally {
-    for (const store of everyStore(checkpointer)) await store.close();
-  }
+  const work = dryRun ? planTrim : trimLog;
+  return await work({
+    log,
+    stores: restoreStores(checkpointer),
+    kvFormat: kvProvider.format,
+    keep: keep ?? policy?.keep,
+  });
 }
 
 function outcome({ log, first, last, upTo, checkpoint }: TrimPlan, dryRun: boolean): string {

@@ -1,6 +1,6 @@
 import { isCairnError } from "@cairn/kv";
 import type { IndexAnswer, Peer } from "../../cluster/ask-cluster.ts";
-import type { PastComparison } from "../../cluster/compare-pasts.ts";
+import type { Past, PastComparison } from "../../cluster/compare-pasts.ts";
 import type { Comparison, OtherVersion } from "../../cluster/compare-nodes.ts";
 import { sameIds } from "../../cluster/judge-digests.ts";
 import { formatTable } from "../terminal/columns.ts";
@@ -11,7 +11,6 @@ import {
   formatRelative,
   formatTime,
 } from "../terminal/quantities.ts";
-import { pastNotes } from "./past-notes.ts";
 import { printable } from "../terminal/terminal.ts";
 
 /** All that a look at a cluster found. */
@@ -163,6 +162,23 @@ function peerNotes({ node, status }: Peer): string[] {
     notes.push(`${node}: ${orphans} only in its quarantine: cairn log orphans`);
   }
   return notes;
+}
+
+/** What people should know of a comparison of the nodes' past. */
+function pastNotes({ txId, pasts, differ }: PastComparison, peers: readonly Peer[]): string[] {
+  const at = `at transaction ${formatCount(txId)}`;
+  if (differ === undefined) return [`The same past ${at} on ${formatNumberOf(pasts.size, "node")}.`];
+  const shown = peers.flatMap(({ node, instance }) => {
+    const past = pasts.get(instance);
+    return past === undefined ? [] : [`${node} has ${differ} ${digits(past, differ)}`];
+  });
+  const what =
+    differ === "history" ? "have different transactions" : "made different things of the same ones";
+  return [`The nodes ${what} ${at}: ${shown.join(", ")}.`];
+}
+
+function digits(past: Past, differ: "history" | "effects"): string {
+  return past[differ].slice(0, SHOWN_DIGITS);
 }
 
 function comparisonNotes(comparison: Comparison, peers: readonly Peer[]): string[] {

@@ -1,9 +1,8 @@
 import { rm } from "node:fs/promises";
 import { CairnError, isCairnError } from "@cairn/kv";
-import { everyStore } from "../../system/checkpoint-stores.ts";
 import { askStatus, type Peer } from "../../cluster/ask-cluster.ts";
 import { compareNodes, type Comparison, type Rebuilt } from "../../cluster/compare-nodes.ts";
-import { comparePasts } from "../../cluster/compare-pasts.ts";
+import { comparePasts, type PastComparison } from "../../cluster/compare-pasts.ts";
 import { sameIds } from "../../cluster/judge-digests.ts";
 import { rebuildIndex } from "../../replay/rebuild-index.ts";
 import { readLogIdentity } from "../../log/log-identity.ts";
@@ -13,7 +12,6 @@ import type { TxLog } from "../../log/tx-log.ts";
 import { type ClusterView, formatCluster, ofThisCluster, ofThisLog } from "./cluster-screen.ts";
 import { formatCount, formatDuration, formatNumberOf } from "../terminal/quantities.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
-import { pastProblem } from "./past-notes.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog } from "../places/log-place.ts";
 import { interruptible } from "../terminal/interrupt.ts";
@@ -195,7 +193,6 @@ async function rebuild(
   } finally {
     forget();
     await rm(dir, { recursive: true, force: true });
-    for (const one of everyStore(system.checkpointer)) await one.close();
   }
 }
 
@@ -217,4 +214,15 @@ function nobody(name: string, { address }: PeerChannel, timeoutMs: number): Cair
       hint: `Nodes that run answer on ${address}. See whether one runs, and whether its user of NATS may subscribe to that.`,
     },
   );
+}
+
+/** For people and for scripts, where the nodes do not have the same past. */
+function pastProblem({ txId, differ }: PastComparison): CairnError | undefined {
+  if (differ === undefined) return undefined;
+  const code = differ === "history" ? "LOG_DIFFERENT" : "INDEX_CORRUPT";
+  return new CairnError(code, `The nodes do not have the same past at transaction ${formatCount(txId)}.`, {
+    hint:
+      "Each of them compares its index with a rebuild out of the log, one after the other, and leaves one that is wrong. " +
+      "Ask again in some minutes; cairn status --cluster --digest compares now.",
+  });
 }

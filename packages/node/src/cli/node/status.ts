@@ -11,7 +11,8 @@ import {
 } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
 import { readConfiguration } from "../options/configuration.ts";
-import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
+import type { NodeClient } from "../requests/node-client.ts";
+import { NoAnswerError } from "../requests/node-connections.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { formatStatus } from "./status-screen.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";

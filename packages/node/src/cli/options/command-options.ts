@@ -22,9 +22,17 @@ export interface NodeOptions extends ConfiguredOptions {
   readonly token?: string;
 }
 
-/** Adds a command that only holds others. */
+/** Adds a command that only groups others. */
 export function addGroup(parent: Command, name: string, description: string): Command {
   return parent.command(name).description(description).helpCommand(false);
+}
+
+/** A command that only groups these. */
+export function commandGroup(name: string, description: string, commands: readonly AddCommand[]): AddCommand {
+  return (parent, terminal) => {
+    const group = addGroup(parent, name, description);
+    for (const add of commands) add(group, terminal);
+  };
 }
 
 /** Adds --json and --debug, and the examples below the help. */

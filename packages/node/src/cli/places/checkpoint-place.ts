@@ -74,9 +74,8 @@ export async function findCheckpoint(
   store: CheckpointStore,
   name: string | undefined,
   logId?: string,
-  signal?: AbortSignal,
 ): Promise<CheckpointListing> {
-  return pick(store, await listCheckpoints(store, signal), name, logId);
+  return pick(store, await listCheckpoints(store), name, logId);
 }
 
 /** The same, where nobody but the user can say of which log the newest is meant: see {@link chooseLog}. Reads the store once. */
@@ -97,9 +96,8 @@ export async function chooseCheckpoint(
 export async function chooseLog(
   store: CheckpointStore,
   asked: string | undefined,
-  signal?: AbortSignal,
 ): Promise<string | undefined> {
-  return logMeant(store, await listCheckpoints(store, signal), asked);
+  return logMeant(store, await listCheckpoints(store), asked);
 }
 
 function pick(
@@ -113,7 +111,7 @@ function pick(
   );
   if (found !== undefined) return found;
   const unusable = skipped.find((checkpoint) => checkpoint.name === name);
-  throw unusable?.error ?? noCheckpoint(store, name, skipped);
+  throw unusable?.error ?? noCheckpoint([store], name, skipped);
 }
 
 function logMeant(
@@ -144,14 +142,14 @@ function logMeant(
 
 /** `CHECKPOINT_NOT_FOUND`, or why the one that was asked for could not be used. */
 export function noCheckpoint(
-  store: CheckpointStore,
+  stores: readonly CheckpointStore[],
   name: string | undefined,
   skipped: readonly SkippedCheckpoint[],
 ): CairnError {
   const unusable = skipped.map(({ name: one, error }) => `${one} (${error.code})`).join(", ");
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",
-    `There is no ${name === undefined ? "usable checkpoint" : `checkpoint ${name}`} in ${store.location}.`,
+    `There is no ${name === undefined ? "usable checkpoint" : `checkpoint ${name}`} in ${stores.map(({ location }) => location).join(" or ")}.`,
     {
       hint:
         unusable === ""

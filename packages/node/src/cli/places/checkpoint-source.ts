@@ -1,8 +1,10 @@
+import { everyStore } from "../../system/checkpoint-stores.ts";
 import type { NodeOptions } from "../options/command-options.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
+import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { type CheckpointPlace, withCheckpointPlace } from "./checkpoint-place.ts";
-import { withConfiguredStore } from "./configured-system.ts";
+import { configuredSystem } from "./configured-system.ts";
 
 /** Who is asked about checkpoints; `name` is the one that was named, where one was. */
 export type CheckpointSource =
@@ -37,4 +39,28 @@ export async function withCheckpoints<T>(
   return place === undefined || (isConfigured(options) && isCheckpointName(place))
     ? await withConfiguredStore(place, options, terminal, use)
     : await withCheckpointPlace(place, terminal, use);
+}
+
+/** Runs `use` with the store that the configured node saves to; neither the node nor its log is needed. */
+async function withConfiguredStore<T>(
+  name: string | undefined,
+  options: ConfigurationOptions,
+  terminal: Terminal,
+  use: (place: CheckpointPlace) => Promise<T>,
+): Promise<T> {
+  const { checkpointer } = await configuredSystem(options, terminal);
+  if (checkpointer === undefined) throw noStore();
+  try {
+    return await use({ store: checkpointer.store, name });
+  } finally {
+    for (const store of everyStore(checkpointer)) await store.close();
+  }
+}
+
+/** A configuration was to say which store is meant, and has none. */
+export function noStore(): UsageError {
+  return new UsageError(
+    "The configuration has no checkpoint store.",
+    "Name a folder of checkpoints, or one in it, by its path, or s3://bucket/prefix.",
+  );
 }

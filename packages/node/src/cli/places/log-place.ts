@@ -1,4 +1,5 @@
 import { CairnError, isCairnError } from "@cairn/kv";
+import { everyStore } from "../../system/checkpoint-stores.ts";
 import type { System } from "../../system/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { JoinReport } from "../../join/join-report.ts";
@@ -60,14 +61,18 @@ export async function withLog<T>(
   use: (log: TxLog, system: System) => Promise<T>,
 ): Promise<T> {
   const system = await configuredSystem(options, terminal);
-  const log = await system.openTxLog({ signal: new AbortController().signal });
   try {
-    for (const { code, message, hint } of await inspected(log)) {
-      terminal.stderr.write(`notice: ${code}: ${message} ${hint ?? ""}\n`);
+    const log = await system.openTxLog({ signal: new AbortController().signal });
+    try {
+      for (const { code, message, hint } of await inspected(log)) {
+        terminal.stderr.write(`notice: ${code}: ${message} ${hint ?? ""}\n`);
+      }
+      return await use(log, system);
+    } finally {
+      await log.close();
     }
-    return await use(log, system);
   } finally {
-    await log.close();
+    for (const store of everyStore(system.checkpointer)) await store.close();
   }
 }
 

@@ -1,5 +1,5 @@
 import { OLDER_NAMES, olderModule } from "./aliases.ts";
-import { describeNode, findEntry, normalizeName, placeOf } from "../source/config-tree.ts";
+import { describeNode, emptyMap, findEntry, normalizeName, placeOf } from "../source/config-tree.ts";
 import type { ConfigNode, MapNode, TextNode } from "../source/config-tree.ts";
 import { KIND_NAMES } from "../types/module-kinds.ts";
 import type { ModuleKind, ModuleUse } from "../types/module-kinds.ts";
@@ -37,7 +37,7 @@ export function readModule<K extends ModuleKind>(
   path: ConfigPath,
   reading: Reading,
 ): ModuleUse<K> | undefined {
-  const bare: MapNode = { type: "map", entries: [], origin: node.origin };
+  const bare = emptyMap(node.origin);
   switch (node.type) {
     case "map": {
       const name = findEntry(node, "cairn/module")?.value;

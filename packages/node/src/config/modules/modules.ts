@@ -96,7 +96,7 @@ const checkpointer = defineModule({
     ),
     store: required(moduleOf("checkpoint-store"), "Where checkpoints are saved to."),
     "restore-from": optional(
-      listOf(moduleOf("checkpoint-store"), { single: true }),
+      listOf(moduleOf("checkpoint-store")),
       "Where to look when joining: other copies of this log's checkpoints; never written to.",
       "the `store` alone",
     ),

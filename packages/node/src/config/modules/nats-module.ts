@@ -36,7 +36,7 @@ const address: ValueType<string> = {
   show: (value) => value.replace(/^(.*\/\/)?[^@/]*@/, "$1(secret)@"),
 };
 
-const addressList = listOf(address, { single: true });
+const addressList = listOf(address);
 
 /** A list of addresses, or one text that holds several between commas, as NATS_URL does. */
 const servers: ValueType<readonly string[]> = {

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ConfigNode } from "../source/config-tree.ts";
-import { orVariable } from "./json-schema.ts";
+import { eitherOf, orVariable } from "./json-schema.ts";
 import { didYouMean, nearestName } from "../../text/nearest-name.ts";
 import { expected, type ValueType } from "./reading.ts";
 
@@ -116,20 +116,14 @@ export function choice<const T extends string>(words: readonly T[]): ValueType<T
   };
 }
 
-/** A list of one or more; a single value stands for a list of one where `single` says so. */
-export function listOf<T>(
-  item: ValueType<T>,
-  options: { readonly single?: boolean } = {},
-): ValueType<readonly T[]> {
-  const one = options.single === true ? [item.jsonSchema] : [];
-  const many = { type: "array", items: item.jsonSchema, minItems: 1 };
+/** A list of one or more; a single value is short for a list of one. */
+export function listOf<T>(item: ValueType<T>): ValueType<readonly T[]> {
   return {
     name: `list of ${item.name}`,
-    jsonSchema: one.length === 0 ? many : { anyOf: [...one, many] },
+    jsonSchema: eitherOf(item.jsonSchema, { type: "array", items: item.jsonSchema, minItems: 1 }),
     read(node, at, reading) {
-      const items = node.type === "list" ? node.items : options.single === true ? [node] : undefined;
-      if (items === undefined || items.length === 0)
-        return expected(node, at, reading, `a list of at least one ${item.name}`);
+      const items = node.type === "list" ? node.items : [node];
+      if (items.length === 0) return expected(node, at, reading, `a list of at least one ${item.name}`);
       const values = items.map((entry, index) =>
         item.read(entry, node.type === "list" ? [...at, String(index)] : at, reading),
       );
