@@ -209,7 +209,7 @@ export class CairnClient {
     const reason = outcome.reason ?? "another write came first";
     throw new CairnClientError("CONFLICT", `Nothing was written: ${reason.replace(/^CONFLICT: /, "")}.`, {
       status: 412,
-      hint: "Read the document again and decide again.",
+      hint: "Read the document again before you write it.",
       details: { txId: outcome.txId },
     });
   }

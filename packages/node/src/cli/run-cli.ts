@@ -2,7 +2,7 @@ import { Command } from "commander";
 import type { AddCommand } from "./options/command-options.ts";
 import { loadCommands } from "./commands.ts";
 import { VERSION } from "../system/version.ts";
-import { insteadOf, suggestCommands, suggestInGroup } from "./suggest-command.ts";
+import { adviceInstead, suggestCommands, suggestInGroup } from "./suggest-command.ts";
 import { HELP, reportError, UsageError } from "./terminal/report-error.ts";
 import { ReaderGoneError, type Terminal } from "./terminal/terminal.ts";
 
@@ -52,7 +52,7 @@ async function refuseUnknown(
 ): Promise<void> {
   if (word === undefined || word.startsWith("-")) return;
   const command = program.commands.find((one) => one.name() === word);
-  if (command === undefined) throw unknown(word, insteadOf(word), suggestCommands(program, word));
+  if (command === undefined) throw unknown(word, adviceInstead(word), suggestCommands(program, word));
   if (command.commands.length === 0 || inner === undefined || inner.startsWith("-")) return;
   if (command.commands.some((one) => one.name() === inner)) return;
   const all = createProgram(terminal, await loadCommands());

@@ -5,7 +5,8 @@ import { Duration } from "luxon";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { memoryProvider } from "@cairn/kv";
-import { type CairnNode, startNode, VERSION } from "../../src/index.ts";
+import { type CairnNode, startNode } from "../../src/index.ts";
+import { VERSION } from "../../src/system/version.ts";
 
 let folder = "";
 let node: CairnNode | undefined;
