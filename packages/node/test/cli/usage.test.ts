@@ -95,7 +95,7 @@ describe("wrong usage", () => {
     const { code, stderr } = await cairn(typed.split(" "));
     expect(code).toBe(2);
     expect(stderr).toMatch(/^USAGE: There is no command "/);
-    expect(stderr).toContain(`\n  hint: Did you mean cairn ${meant}? --help shows what there is.\n`);
+    expect(stderr).toContain(`\n  hint: Did you mean cairn ${meant}? --help lists commands and options.\n`);
   });
 
   test.each(SYNONYMS.flatMap(([, commands]) => commands))(
@@ -115,7 +115,7 @@ describe("wrong usage", () => {
         "hint: A node stops at Ctrl-C, or when its process receives SIGTERM.",
       );
     }
-    expect((await cairn(["frobnicate"])).stderr).toContain("hint: --help shows what there is.");
+    expect((await cairn(["frobnicate"])).stderr).toContain("hint: --help lists commands and options.");
   });
 
   const lengths = everyLeaf().flatMap(({ path, command }) =>

@@ -68,7 +68,7 @@ it("a log whose server was never there is known by its name, and is out of reach
   const node = await nodeWith({ "cairn/tx-log": log });
   await failsWith(node, "LOG_UNREACHABLE");
   expect(await told(node)).toEqual({
-    lines: `Log orders, not reachable now\n${BEFORE_IT_JOINED}`,
+    lines: `Log orders, unreachable\n${BEFORE_IT_JOINED}`,
     gauge: "cairn_log_reachable 0",
   });
 });
@@ -84,7 +84,7 @@ it("a log that was deleted is told from one that is out of reach, which says why
   await failsWith(node, "LOG_DIFFERENT");
   const { lines, gauge } = await told(node);
   expect([lines, gauge]).toEqual([
-    expect.stringMatching(/^Log cairn \(id [0-9a-f-]{36}\), not there any more\nIndex transaction 1 /),
+    expect.stringMatching(/^Log cairn \(id [0-9a-f-]{36}\), no longer exists\nIndex transaction 1 /),
     "cairn_log_reachable 1",
   ]);
   await nats.kill();

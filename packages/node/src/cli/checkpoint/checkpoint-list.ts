@@ -13,7 +13,7 @@ import { printable, type Terminal, writeJsonLines, writeLine, tell } from "../te
 export const addCheckpointList: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("list [folder]"),
-    "List the checkpoints of a node's store, of the configured store without its node (-f), or of a folder, newest first",
+    "List the checkpoints of a node's store, of the configured store without a node (-f), or of a folder, newest first",
     [
       "cairn checkpoint list",
       "cairn checkpoint list -f cairn.edn",

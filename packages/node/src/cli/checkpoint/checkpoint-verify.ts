@@ -36,13 +36,13 @@ interface VerifyCommandOptions extends NodeOptions {
   readonly staging?: string;
 }
 
-/** `verifiedAt` is null where no mark was asked for; `log` says whether the checkpoint was compared with its log. */
+/** `verifiedAt` is null if no mark was written; `log` is the result of the comparison with its log. */
 interface Verified extends Pick<VerifiedSummary, "name" | "txId" | "digest"> {
   readonly verifiedAt: string | null;
   readonly log?: ReadCheckpoint["log"];
 }
 
-/** Where a checkpoint lies, and the log and key-value store of the configuration, where one was given. */
+/** The place of a checkpoint, and the log and key-value store of the configuration, if one was given. */
 interface Target {
   readonly place: CheckpointPlace;
   readonly log?: TxLog;
@@ -53,22 +53,22 @@ interface Target {
 export const addCheckpointVerify: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("verify [checkpoint]"),
-    "Read a checkpoint back, open it, digest its content, and mark it: a path (of a folder: its newest), else by a node",
+    "Read a checkpoint back, open it, compute its digest and mark it as verified; without a path (of a folder: the newest), a node does it",
     [
       "cairn checkpoint verify ./cairn-data/checkpoints",
       "cairn checkpoint verify -f cairn.edn",
       "cairn checkpoint verify --url http://10.0.0.7:3000",
     ],
   )
-    .option("--no-mark", "not by a node: write no mark into the store")
-    .option("--log <id>", "of this log, where a folder has checkpoints of several")
+    .option("--no-mark", "without a node: write no mark into the store")
+    .option("--log <id>", "of this log, if a folder has checkpoints of several")
     .option(
       "--staging <directory>",
-      "not by a node: where to unpack it meanwhile (default: the temporary folder)",
+      "without a node: where to unpack it temporarily (default: the temporary folder)",
     )
     .addHelpText(
       "after",
-      "\nWith a configuration the checkpoint is compared with its log too; without a path it is the newest of the configured store.",
+      "\nWith a configuration, no node is needed: the checkpoint (by default the newest of the configured store) is also compared with its log.",
     )
     .action(async (place: string | undefined, options: VerifyCommandOptions) => {
       const found = await verifyWhere(place, options, terminal);
@@ -77,7 +77,7 @@ export const addCheckpointVerify: AddCommand = (parent, terminal) => {
       const parts = [
         `${name} is whole (transaction ${formatCount(txId)}, ${digest})`,
         ...(log === "agrees" ? ["it agrees with the log"] : []),
-        ...(log === "trimmed" ? ["the log does not go back to it any more, so they were not compared"] : []),
+        ...(log === "trimmed" ? ["its part of the log was trimmed, so they were not compared"] : []),
         verifiedAt === null ? "not marked" : "marked as verified",
       ];
       return writeLine(terminal.stdout, parts.join("; "));
@@ -149,8 +149,8 @@ async function verify(
 }
 
 /**
- * The checkpoint named, or the newest: of the log asked for, else of the configured one (the newest that this version reads, where there
- * is one: during an upgrade nodes of the other version save theirs beside it), else of the only one in the store.
+ * Returns the named checkpoint, or the newest of the log asked for, else of the configured log, else of the only log in the store. Of the
+ * configured log it prefers one that this version can read, since during an upgrade nodes of both versions save checkpoints.
  */
 async function whichCheckpoint(
   store: CheckpointStore,

@@ -10,7 +10,7 @@ import { addCheckpointVerify } from "./checkpoint-verify.ts";
 /** `cairn checkpoint …`. */
 export const addCheckpoint = commandGroup(
   "checkpoint",
-  "Look at checkpoints, make, verify, restore, prune and compare them",
+  "List, show, create, verify, restore, prune and compare checkpoints",
   [
     addCheckpointList,
     addCheckpointShow,

@@ -73,7 +73,7 @@ async function loadFile(
 }
 
 function interruptedAt(error: InterruptedError, { transactions, nextLine }: LoadProgress): InterruptedError {
-  return error.leaving(
+  return error.withOutcome(
     `${formatNumberOf(transactions, "transaction")} of this input ${transactions === 1 ? "was" : "were"} stored`,
     `Continue with --from-line ${nextLine}.`,
   );

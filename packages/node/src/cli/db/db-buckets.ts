@@ -17,7 +17,7 @@ interface Bucket {
 
 /** `cairn db buckets`. */
 export const addDbBuckets: AddCommand = (parent, terminal) => {
-  describeDbCommand(parent.command("buckets [place]"), "List the buckets and how many documents each has", [
+  describeDbCommand(parent.command("buckets [place]"), "List the buckets with their numbers of documents", [
     "cairn db buckets ./cairn-data/node-1-index",
   ]).action(async (place: string | undefined, options: DbOptions) => {
     await withIndex(place, options, terminal, async ({ reader }) => {

@@ -10,6 +10,6 @@ import { addDbStats } from "./db-stats.ts";
 /** `cairn db …`. */
 export const addDb = commandGroup(
   "db",
-  "Look into an index without its node: a db-dir (also in use), a LevelDB, a checkpoint",
+  "Inspect an index without its node: a db-dir (also one in use), a LevelDB or a checkpoint",
   [addDbCheck, addDbBuckets, addDbKeys, addDbGet, addDbHistory, addDbStats, addDbDigest, addDbCompact],
 );

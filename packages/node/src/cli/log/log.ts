@@ -6,7 +6,7 @@ import { addLogStatus } from "./log-status.ts";
 import { addLogTrim } from "./log-trim.ts";
 
 /** `cairn log …`. */
-export const addLog = commandGroup("log", "Look at the transaction log, trim it, or begin one on purpose", [
+export const addLog = commandGroup("log", "Show, trim, recover or create the transaction log", [
   addLogStatus,
   addLogCreate,
   addLogTrim,

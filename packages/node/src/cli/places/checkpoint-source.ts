@@ -6,19 +6,19 @@ import type { Terminal } from "../terminal/terminal.ts";
 import { type CheckpointPlace, withCheckpointPlace } from "./checkpoint-place.ts";
 import { configuredSystem } from "./configured-system.ts";
 
-/** Who is asked about checkpoints; `name` is the one that was named, where one was. */
+/** Where a command finds checkpoints; `name` is that of a checkpoint, if one was named. */
 export type CheckpointSource =
   | { readonly kind: "path"; readonly path: string }
   | { readonly kind: "store" | "node"; readonly name: string | undefined };
 
-/** Whether it is a checkpoint's name: that has no slash. What has one, or does not begin like a name, is a path. */
+/** Whether it is a checkpoint's name rather than a path: names have no slash. */
 export function isCheckpointName(place: string): boolean {
   return place.startsWith("checkpoint-") && !place.includes("/");
 }
 
 /**
- * Where commands look that can ask a node: at a path that is named; at a node, where --url says which; in the store of a configuration that
- * the command line gives, which needs no node; else at the node that there is.
+ * Where a command that can ask a node finds checkpoints: at a path; at the node of --url; in the store of a configuration that the command
+ * line gives, without a node; else at the default node.
  */
 export function checkpointSource(place: string | undefined, options: NodeOptions): CheckpointSource {
   if (place !== undefined && !isCheckpointName(place)) return { kind: "path", path: place };
@@ -27,8 +27,8 @@ export function checkpointSource(place: string | undefined, options: NodeOptions
 }
 
 /**
- * The same for commands that never ask a node: a path, else the configured store. A bare name is one in that store only where the command
- * line gives a configuration, and else a file here.
+ * The same for commands that never ask a node: a path, else the configured store. A bare name means a checkpoint in that store if the
+ * command line gives a configuration, and otherwise a file in the working directory.
  */
 export async function withCheckpoints<T>(
   place: string | undefined,
@@ -41,7 +41,7 @@ export async function withCheckpoints<T>(
     : await withCheckpointPlace(place, terminal, use);
 }
 
-/** Runs `use` with the store that the configured node saves to; neither the node nor its log is needed. */
+/** Runs `use` with the store that the configured node saves to. Needs neither the node nor its log. */
 async function withConfiguredStore<T>(
   name: string | undefined,
   options: ConfigurationOptions,
@@ -57,10 +57,10 @@ async function withConfiguredStore<T>(
   }
 }
 
-/** A configuration was to say which store is meant, and has none. */
+/** The configuration that should name the store has none. */
 export function noStore(): UsageError {
   return new UsageError(
     "The configuration has no checkpoint store.",
-    "Name a folder of checkpoints, or one in it, by its path, or s3://bucket/prefix.",
+    "Name a folder of checkpoints or the path of a checkpoint, or s3://bucket/prefix.",
   );
 }

@@ -171,7 +171,7 @@ test("a file of Cairn itself means the same afterwards, with all of its texts", 
 
 describe("the hint of what is refused because it is of an older system", () => {
   const HINT =
-    /\n\nhint: cairn (config convert (\S+)) writes it as Cairn reads it, with a comment for what has no counterpart\.\n$/;
+    /\n\nhint: cairn (config convert (\S+)) prints it in the form of Cairn, with a comment on everything that has no counterpart\.\n$/;
 
   test.each([
     ["a module", "{:xtdb/tx-log {:xtdb/module xtdb.kafka/->tx-log}}"],
