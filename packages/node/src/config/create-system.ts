@@ -1,4 +1,5 @@
 import type { ModuleContext } from "./types/module-kinds.ts";
+import { omitUndefined } from "./source/omit-undefined.ts";
 import type { ResolvedConfig } from "./read-config.ts";
 import type { System } from "../system/system.ts";
 
@@ -18,13 +19,15 @@ export async function createSystem(
     dir,
     dbDir,
     openTxLog,
-    ...(openTxLog.logName === undefined ? {} : { logName: openTxLog.logName }),
     onLogMismatch: txLog.common["on-log-mismatch"],
-    ...(txLog.common.trim === undefined ? {} : { trim: txLog.common.trim }),
     kvProvider: await kvStore.create(context),
-    ...(scrubEvery === "never" ? {} : { scrubEvery }),
     checkpointer: await checkpointer?.create(context),
     http,
-    ...(policies === undefined ? {} : { policies }),
+    ...omitUndefined({
+      logName: openTxLog.logName,
+      trim: txLog.common.trim,
+      scrubEvery: scrubEvery === "never" ? undefined : scrubEvery,
+      policies,
+    }),
   };
 }

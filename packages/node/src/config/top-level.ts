@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderModule, olderTopLevelHint } from "./modules/aliases.ts";
 import { emptyMap, findEntry, placeOf } from "./source/config-tree.ts";
 import type { ConfigEntry, ConfigNode, MapNode } from "./source/config-tree.ts";
+import { omitUndefined } from "./source/omit-undefined.ts";
 import { moduleOf } from "./modules/module-type.ts";
 import type { ModuleKind } from "./types/module-kinds.ts";
 import { didYouMean, nearestName } from "../text/nearest-name.ts";
@@ -127,17 +128,15 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
       `No HTTP server is configured; this node serves ${values.host}:${values.port} all the same ("cairn/http-server": null turns it off).`,
     );
   }
-  const { host, port, "auth-token": authToken, "max-body": maxBody } = values;
-  const { "cors-origins": corsOrigins, "allowed-hosts": allowedHosts, drain: drainMs } = values;
-  return {
-    host,
-    port,
-    maxBody,
-    ...(authToken === undefined ? {} : { authToken }),
-    ...(corsOrigins === undefined ? {} : { corsOrigins }),
-    ...(allowedHosts === undefined ? {} : { allowedHosts }),
-    ...(drainMs === undefined ? {} : { drainMs }),
-  };
+  return omitUndefined({
+    host: values.host,
+    port: values.port,
+    maxBody: values["max-body"],
+    authToken: values["auth-token"],
+    corsOrigins: values["cors-origins"],
+    allowedHosts: values["allowed-hosts"],
+    drainMs: values.drain,
+  });
 }
 
 /** Adds a problem for every top-level key that nothing reads. To be called when all else was read. */

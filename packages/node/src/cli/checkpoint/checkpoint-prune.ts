@@ -7,6 +7,7 @@ import {
   type RetentionPolicy,
 } from "@cairn/checkpoint";
 import { type CairnError, levelProvider } from "@cairn/kv";
+import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import { INDEX_VERSION } from "../../index/rows/index-state.ts";
 import { readLogIdentity } from "../../log/log-identity.ts";
 import type { System } from "../../system/system.ts";
@@ -65,8 +66,7 @@ export const addCheckpointPrune: AddCommand = (parent, terminal) => {
         : inFolder(place, terminal, async (store) => {
             const logId = await chooseLog(store, options.log);
             const format = { index: INDEX_VERSION, kv: levelProvider().format };
-            const which = logId === undefined ? {} : { logId };
-            return await run({ store, format, ...policyOf(options), ...which }, options);
+            return await run({ store, format, ...policyOf(options), ...omitUndefined({ logId }) }, options);
           }));
       await report(done, options, terminal);
     });
@@ -149,15 +149,9 @@ function policyOf(
   { retainNewerThan, retainAtLeast }: PruneCommandOptions,
   configured: { readonly retentionPolicy?: RetentionPolicy } = {},
 ): Pick<PruneOptions, "policy"> {
-  if (retainNewerThan === undefined && retainAtLeast === undefined) {
-    return configured.retentionPolicy === undefined ? {} : { policy: configured.retentionPolicy };
-  }
-  return {
-    policy: {
-      ...(retainNewerThan === undefined ? {} : { retainNewerThan }),
-      ...(retainAtLeast === undefined ? {} : { retainAtLeast }),
-    },
-  };
+  const isGiven = retainNewerThan !== undefined || retainAtLeast !== undefined;
+  const policy = isGiven ? omitUndefined({ retainNewerThan, retainAtLeast }) : configured.retentionPolicy;
+  return omitUndefined({ policy });
 }
 
 async function report(

@@ -4,6 +4,7 @@ import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { restoreCheckpoint, type RestoreResult } from "@cairn/checkpoint";
 import { systemErrorCode } from "@cairn/kv";
+import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import { type CheckpointPlace, chooseLog } from "../places/checkpoint-place.ts";
 import { withCheckpoints } from "../places/checkpoint-source.ts";
 import { showRestore } from "../places/restored-checkpoint.ts";
@@ -84,7 +85,7 @@ async function select(
   }
   if (name !== undefined) return { store, name };
   const logId = await chooseLog(store, options.log);
-  return { store, ...(logId === undefined ? {} : { logId }), ...(atTx === undefined ? {} : { atTx }) };
+  return { store, ...omitUndefined({ logId, atTx }) };
 }
 
 async function restore(
@@ -105,8 +106,7 @@ async function restore(
       stagingDir,
       targetDir,
       node: `cairn checkpoint restore on ${hostname()}`,
-      ...(name === undefined ? {} : { name }),
-      ...(logId === undefined ? {} : { logId }),
+      ...omitUndefined({ name, logId }),
       accept: (manifest) => Promise.resolve(tooNew(manifest, atTx) ?? true),
       onProgress: display.onProgress,
       onSkipped: (one) => {

@@ -7,6 +7,7 @@ import {
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
 import { CairnError, type ErrorCode, systemErrorCode } from "@cairn/kv";
+import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import { noCheckpoint } from "../places/checkpoint-place.ts";
 import { formatTable } from "../terminal/columns.ts";
 import { formatBytes, formatCount } from "../terminal/quantities.ts";
@@ -76,7 +77,7 @@ export async function planRestore(selection: RestoreSelection, target: string): 
     const because = code === "CONFLICT" || code === "LOG_DIFFERENT" ? message : `${code}: ${message}`;
     candidates.push({ name: one.name, txId: null, archiveBytes: null, fate: "skipped", because });
   };
-  const only = { ...(logId === undefined ? {} : { logId }), ...(name === undefined ? {} : { name }) };
+  const only = omitUndefined({ logId, name });
   for await (const { name: one, manifest } of findCandidates([store], { ...only, onSkipped })) {
     const error = tooNew(manifest, atTx);
     const entry = { name: one, txId: manifest.txId, archiveBytes: manifest.archive.bytes };

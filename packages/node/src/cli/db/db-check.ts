@@ -1,4 +1,5 @@
 import { CairnError, isCairnError, levelProvider } from "@cairn/kv";
+import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import { checkRows } from "../../index/inspect/check-rows.ts";
 import { readState } from "../../index/rows/index-state.ts";
 import { STATE_ROW_KEY } from "../../index/rows/row-keys.ts";
@@ -93,12 +94,8 @@ async function check(
 ): Promise<Content> {
   if (checksums) {
     for await (const { table, what, from, after, upTo } of tableDamage(copy, terminal)) {
-      const range = {
-        ...(from === undefined ? {} : { from: rowName(from) }),
-        ...(after === undefined ? {} : { after: rowName(after) }),
-        upTo: rowName(upTo),
-      };
-      await report.add({ table, ...range, problem: what });
+      const begin = omitUndefined({ from: from && rowName(from), after: after && rowName(after) });
+      await report.add({ table, ...begin, upTo: rowName(upTo), problem: what });
     }
   }
   // What LevelDB reads from damaged blocks says nothing about rows.

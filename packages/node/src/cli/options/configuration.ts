@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { ConfigInput } from "../../config/config-sources.ts";
 import type { ConfigResult } from "../../config/read-config.ts";
+import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import type { HttpOptions } from "../../system/system.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
@@ -47,11 +48,5 @@ export async function readServer(
 }
 
 function inputOf({ file, edn, configJson }: ConfigurationOptions, { env, cwd }: Terminal): ConfigInput {
-  return {
-    ...(file === undefined ? {} : { file }),
-    ...(edn === undefined ? {} : { edn }),
-    ...(configJson === undefined ? {} : { json: configJson }),
-    env,
-    cwd,
-  };
+  return { ...omitUndefined({ file, edn, json: configJson }), env, cwd };
 }

@@ -1,4 +1,5 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
+import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import type { System } from "../../system/system.ts";
 import { formatDuration } from "../terminal/quantities.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
@@ -37,9 +38,7 @@ export function awaitedStore(
 
   return {
     location: store.location,
-    ...(store.identity === undefined ? {} : { identity: store.identity }),
-    ...(store.shared === undefined ? {} : { shared: store.shared }),
-    ...(store.readOnly === undefined ? {} : { readOnly: store.readOnly }),
+    ...omitUndefined({ identity: store.identity, shared: store.shared, readOnly: store.readOnly }),
     get exclusive() {
       return store.exclusive;
     },
@@ -79,7 +78,7 @@ export function withAwaitedStores(system: System, terminal: Pick<Terminal, "stde
     checkpointer: {
       ...checkpointer,
       store: once(store),
-      ...(restoreFrom === undefined ? {} : { restoreFrom: restoreFrom.map(once) }),
+      ...omitUndefined({ restoreFrom: restoreFrom?.map(once) }),
     },
   };
 }

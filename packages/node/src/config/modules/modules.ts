@@ -3,6 +3,7 @@ import { filesystemStore } from "@cairn/checkpoint";
 import type { CheckpointerOptions, RetentionPolicy } from "@cairn/checkpoint";
 import { CairnError, levelProvider, memoryProvider } from "@cairn/kv";
 import { openEmbeddedTxLog } from "../../log/embedded/embedded-tx-log.ts";
+import { omitUndefined } from "../source/omit-undefined.ts";
 import { kvStoreParameters, txLogParameters } from "./common-parameters.ts";
 import { duration } from "../types/duration-type.ts";
 import { defineModule } from "./module-descriptor.ts";
@@ -71,10 +72,7 @@ const retentionPolicy = mapOf(
         "Give retain-newer-than, retain-at-least, or both.",
       );
     }
-    return {
-      ...(retainNewerThan === undefined ? {} : { retainNewerThan }),
-      ...(retainAtLeast === undefined ? {} : { retainAtLeast }),
-    };
+    return omitUndefined({ retainNewerThan, retainAtLeast });
   },
   { minProperties: 1 },
 );
@@ -128,19 +126,14 @@ const checkpointer = defineModule({
   check: ({ store }) => (store.common["read-only?"] === true ? SAVES_TO_READ_ONLY : undefined),
   common: () => ({}),
   async create(values, context): Promise<CheckpointerOptions> {
-    const {
-      "retention-policy": retention,
-      "refresh-after": refreshAfter,
-      "restore-from": restoreFrom,
-      "verify-every": verifyEvery,
-    } = values;
+    const { "restore-from": restoreFrom } = values;
     const store = await values.store.create(context);
     // A program's own store says so itself.
     if (store.readOnly === true) {
       const { message, hint } = SAVES_TO_READ_ONLY;
       throw new CairnError("CONFIG_INVALID", message, { hint });
     }
-    return {
+    return omitUndefined({
       store,
       approxFrequency: values["approx-frequency"],
       checkpointDir: values["checkpoint-dir"] ?? join(context.dbDir, "capture"),
@@ -149,13 +142,11 @@ const checkpointer = defineModule({
       keepDirOnClose: values["keep-dir-on-close?"],
       checkpointOnClose: values["checkpoint-on-close?"],
       compression: values.compression,
-      ...(restoreFrom === undefined
-        ? {}
-        : { restoreFrom: await Promise.all(restoreFrom.map((one) => one.create(context))) }),
-      ...(retention === undefined ? {} : { retentionPolicy: retention }),
-      ...(refreshAfter === undefined ? {} : { refreshAfter }),
-      ...(verifyEvery === undefined ? {} : { verifyEvery }),
-    };
+      restoreFrom: restoreFrom && (await Promise.all(restoreFrom.map((one) => one.create(context)))),
+      retentionPolicy: values["retention-policy"],
+      refreshAfter: values["refresh-after"],
+      verifyEvery: values["verify-every"],
+    });
   },
 });
 

@@ -2,6 +2,7 @@ import { isCairnError } from "@cairn/kv";
 import { parseServer } from "../../log/nats/nats-server-url.ts";
 import { DOMAIN, INBOX_PREFIX, openNatsTxLog } from "../../log/nats/nats-tx-log.ts";
 import type { NatsTxLogOptions } from "../../log/nats/nats-tx-log.ts";
+import { omitUndefined } from "../source/omit-undefined.ts";
 import { txLogParameters } from "./common-parameters.ts";
 import { atMostOneOf } from "../types/json-schema.ts";
 import { defineModule } from "./module-descriptor.ts";
@@ -61,18 +62,14 @@ const tlsFiles = mapOf(
     if ((certFile === undefined) !== (keyFile === undefined)) {
       return fail("A certificate and its key go together.", "Give both cert-file and key-file.");
     }
-    return {
-      ...(caFile === undefined ? {} : { caFile }),
-      ...(certFile === undefined ? {} : { certFile }),
-      ...(keyFile === undefined ? {} : { keyFile }),
-      ...(values["handshake-first?"] ? { handshakeFirst: true } : {}),
-    };
+    const handshakeFirst = values["handshake-first?"] || undefined;
+    return omitUndefined({ caFile, certFile, keyFile, handshakeFirst });
   },
 );
 
 const tls: ValueType<Tls> = {
   name: "boolean or map",
-  ...(tlsFiles.parameters === undefined ? {} : { parameters: tlsFiles.parameters }),
+  ...omitUndefined({ parameters: tlsFiles.parameters }),
   jsonSchema: { anyOf: [{ type: "boolean" }, tlsFiles.jsonSchema] },
   read(node, at, reading) {
     if (node.type === "boolean") return node.value;
@@ -141,23 +138,22 @@ export const natsTxLog = defineModule({
   },
   common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"], trim: values.trim }),
   create(values, context) {
-    const { user, password, token, tls: tlsOption } = values;
-    const options: NatsTxLogOptions = {
+    const options: NatsTxLogOptions = omitUndefined({
       servers: values.servers,
       stream: values.stream,
-      ...(values.domain === undefined ? {} : { domain: values.domain }),
+      domain: values.domain,
       replicas: values.replicas,
       createStream: values["create-stream?"],
       maxInflight: values["max-inflight"],
       clientName: `cairn ${context.nodeId}`,
-      ...(values["credentials-file"] === undefined ? {} : { credentialsFile: values["credentials-file"] }),
-      ...(values["nkey-seed-file"] === undefined ? {} : { nkeySeedFile: values["nkey-seed-file"] }),
-      ...(user === undefined ? {} : { user }),
-      ...(password === undefined ? {} : { password }),
-      ...(token === undefined ? {} : { token }),
-      ...(values["inbox-prefix"] === undefined ? {} : { inboxPrefix: values["inbox-prefix"] }),
-      ...(tlsOption === undefined ? {} : { tls: tlsOption }),
-    };
+      credentialsFile: values["credentials-file"],
+      nkeySeedFile: values["nkey-seed-file"],
+      user: values.user,
+      password: values.password,
+      token: values.token,
+      inboxPrefix: values["inbox-prefix"],
+      tls: values.tls,
+    });
     const open: TxLogOpener = ({ signal }) => openNatsTxLog({ ...options, signal });
     return Object.assign(open, { logName: values.stream });
   },

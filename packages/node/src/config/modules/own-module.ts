@@ -53,13 +53,7 @@ export function importedUse<K extends ModuleKind>(
       await load();
     } catch (error) {
       if (!isCairnError(error, "CONFIG_MODULE")) throw error;
-      const options = { code: "CONFIG_MODULE" as const };
-      reading.problems.add(
-        origin,
-        at,
-        error.message,
-        error.hint === undefined ? options : { ...options, hint: error.hint },
-      );
+      reading.problems.add(origin, at, error.message, { code: "CONFIG_MODULE", hint: error.hint });
     }
   });
   return ownUse(kind, specifier, map, path, reading, async (options, context) => {
@@ -119,10 +113,7 @@ function ownUse<K extends ModuleKind>(
 ): ModuleUse<K> | undefined {
   if (!isShaped(kind)) {
     const { message, hint } = notPluggable(id);
-    reading.problems.add(map.origin, path, message, {
-      code: "CONFIG_MODULE",
-      ...(hint === undefined ? {} : { hint }),
-    });
+    reading.problems.add(map.origin, path, message, { code: "CONFIG_MODULE", hint });
     return undefined;
   }
   const parameters = reading.commonParameters[kind];

@@ -1,5 +1,6 @@
 import { LEAST_PART, s3Store } from "@cairn/checkpoint";
-import type { S3Credentials, S3StoreOptions } from "@cairn/checkpoint";
+import type { S3Credentials } from "@cairn/checkpoint";
+import { omitUndefined } from "../source/omit-undefined.ts";
 import { duration } from "../types/duration-type.ts";
 import { mapOf } from "../types/map-type.ts";
 import { defineModule } from "./module-descriptor.ts";
@@ -36,8 +37,7 @@ const credentials: ValueType<S3Credentials> = mapOf(
     const isKey = id !== undefined || key !== undefined || sessionToken !== undefined;
     if (profile !== undefined && !isKey) return { profile };
     if (profile === undefined && id !== undefined && key !== undefined) {
-      const token = sessionToken === undefined ? {} : { sessionToken };
-      return { accessKeyId: id, secretAccessKey: key, ...token };
+      return omitUndefined({ accessKeyId: id, secretAccessKey: key, sessionToken });
     }
     return profile === undefined
       ? fail(
@@ -134,32 +134,24 @@ export const s3CheckpointStore = defineModule({
   },
   common: (values) => ({ "read-only?": values["read-only?"] }),
   create: (values, { onNotice }) =>
-    s3Store({
-      bucket: values.bucket,
-      concurrency: values.concurrency,
-      maxAttempts: values["max-attempts"],
-      requestTimeout: values["request-timeout"],
-      readOnly: values["read-only?"],
-      onNotice,
-      ...given("prefix", values.prefix),
-      ...given("region", values.region),
-      ...given("endpoint", values.endpoint),
-      ...given("forcePathStyle", values["force-path-style?"]),
-      ...given("credentials", values.credentials),
-      ...given("storageClass", values["storage-class"]),
-      ...given("serverSideEncryption", values["server-side-encryption"]),
-      ...given("kmsKeyId", values["kms-key-id"]),
-      ...given("checksums", values.checksums),
-      ...given("partSize", values["part-size"]),
-    }),
+    s3Store(
+      omitUndefined({
+        bucket: values.bucket,
+        prefix: values.prefix,
+        region: values.region,
+        endpoint: values.endpoint,
+        forcePathStyle: values["force-path-style?"],
+        credentials: values.credentials,
+        storageClass: values["storage-class"],
+        serverSideEncryption: values["server-side-encryption"],
+        kmsKeyId: values["kms-key-id"],
+        checksums: values.checksums,
+        partSize: values["part-size"],
+        concurrency: values.concurrency,
+        maxAttempts: values["max-attempts"],
+        requestTimeout: values["request-timeout"],
+        readOnly: values["read-only?"],
+        onNotice,
+      }),
+    ),
 });
-
-/** An option that was given, else nothing. */
-function given<K extends keyof S3StoreOptions>(
-  name: K,
-  value: S3StoreOptions[K] | undefined,
-): Partial<Pick<S3StoreOptions, K>> {
-  const option: Partial<Pick<S3StoreOptions, K>> = {};
-  if (value !== undefined) option[name] = value;
-  return option;
-}

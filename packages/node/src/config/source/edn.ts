@@ -25,10 +25,11 @@ export function readEdn(
     return new TreeBuilder(source, options).build(first);
   } catch (fault) {
     if (!(fault instanceof EdnFault)) throw fault;
-    const about = { code: "CONFIG_SYNTAX" as const, older: fault.isCode };
-    const hint = isJson(source.text) ? JSON_HINT : fault.hint;
-    const origin = source.originAt(fault.offset);
-    problems.add(origin, [], fault.message, hint === undefined ? about : { ...about, hint });
+    problems.add(source.originAt(fault.offset), [], fault.message, {
+      code: "CONFIG_SYNTAX",
+      hint: isJson(source.text) ? JSON_HINT : fault.hint,
+      older: fault.isCode,
+    });
     return undefined;
   }
 }

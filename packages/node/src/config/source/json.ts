@@ -127,6 +127,5 @@ function syntaxProblem(
   message: string,
   hint?: string,
 ): void {
-  const options = { code: "CONFIG_SYNTAX" as const };
-  problems.add(source.originAt(offset), [], message, hint === undefined ? options : { ...options, hint });
+  problems.add(source.originAt(offset), [], message, { code: "CONFIG_SYNTAX", hint });
 }

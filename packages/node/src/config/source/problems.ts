@@ -2,6 +2,7 @@ import { CairnError } from "@cairn/kv";
 import type { ErrorCode } from "@cairn/kv";
 import { SOURCE_KINDS, placeOf } from "./config-tree.ts";
 import type { Origin } from "./config-tree.ts";
+import { omitUndefined } from "./omit-undefined.ts";
 
 /** One thing that is wrong with a configuration. */
 export interface ConfigProblem {
@@ -26,11 +27,7 @@ export class ConfigError extends CairnError {
     const [first, ...rest] = problems;
     const more = rest.length === 0 ? "" : ` (and ${rest.length} more)`;
     const sentence = first === undefined ? "The configuration is invalid." : sentenceOf(first);
-    super(
-      first?.code ?? "CONFIG_INVALID",
-      `${sentence}${more}`,
-      first?.hint === undefined ? {} : { hint: first.hint },
-    );
+    super(first?.code ?? "CONFIG_INVALID", `${sentence}${more}`, omitUndefined({ hint: first?.hint }));
     this.name = "ConfigError";
     this.problems = problems;
   }
@@ -47,7 +44,7 @@ export class ProblemList {
   add(origin: Origin, path: readonly string[], message: string, options: ProblemOptions = {}): void {
     const { code = "CONFIG_INVALID", hint, older = false } = options;
     const problem = { code, path, place: placeOf(origin), message, ...(older ? { older } : {}) };
-    this.problems.push(hint === undefined ? problem : { ...problem, hint });
+    this.problems.push({ ...problem, ...omitUndefined({ hint }) });
     this.#origins.push(origin);
   }
 
@@ -90,7 +87,7 @@ export class ProblemList {
 export interface ProblemOptions {
   /** Default CONFIG_INVALID. */
   readonly code?: ConfigProblem["code"];
-  readonly hint?: string;
+  readonly hint?: string | undefined;
   /** Default false. */
   readonly older?: boolean;
 }

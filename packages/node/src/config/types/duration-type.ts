@@ -23,7 +23,7 @@ export function duration(): ValueType<number> {
       if (result === undefined) return expected(node, at, reading, 'a duration, such as "PT6H"');
       if ("fault" in result) {
         const { fault, hint } = result;
-        reading.problems.add(node.origin, at, fault, hint === undefined ? {} : { hint });
+        reading.problems.add(node.origin, at, fault, { hint });
         return undefined;
       }
       if (result.ms > 0) return result.ms;

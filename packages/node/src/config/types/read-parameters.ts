@@ -1,5 +1,6 @@
 import { DEFAULT_ORIGIN, findEntry, normalizeName } from "../source/config-tree.ts";
 import type { ConfigEntry, MapNode, Origin } from "../source/config-tree.ts";
+import { omitUndefined } from "../source/omit-undefined.ts";
 import { didYouMean, nearestName } from "../../text/nearest-name.ts";
 import type { ConfigPath, Parameter, Parameters, ParameterValues, Reading } from "./reading.ts";
 
@@ -75,8 +76,8 @@ function record(
 ): void {
   const shown = parameter.secret ? "(secret)" : parameter.type.show(value);
   if (shown === undefined) return;
-  const place = parameter.type.isPath === undefined ? {} : { isPath: parameter.type.isPath };
-  reading.settings.push({ path, value: shown, origin, ...place });
+  const { isPath } = parameter.type;
+  reading.settings.push({ path, value: shown, origin, ...omitUndefined({ isPath }) });
 }
 
 function unknownKey(

@@ -106,8 +106,8 @@ export function expected(
   hint?: string,
 ): undefined {
   const message = `Expected ${what}, found ${describeNode(node)}.`;
-  const told = hint ?? (node.type === "call" ? ONLY_CALL : undefined);
-  const options = { older: node.type === "call" };
-  reading.problems.add(node.origin, path, message, told === undefined ? options : { ...options, hint: told });
+  const isCall = node.type === "call";
+  const options = { hint: hint ?? (isCall ? ONLY_CALL : undefined), older: isCall };
+  reading.problems.add(node.origin, path, message, options);
   return undefined;
 }

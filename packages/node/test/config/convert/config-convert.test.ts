@@ -211,6 +211,6 @@ describe("the hint of what is refused because it is of an older system", () => {
   test("names a file in a way that a shell reads", async () => {
     await writeFile(path.join(folder, "my file's.edn"), "{:xtdb/document-store {}}");
     const { stderr } = await config(["check", "-f", "my file's.edn"]);
-    expect(stderr).toContain(String.raw`cairn config convert 'my file'\''s.edn' writes`);
+    expect(stderr).toContain(String.raw`cairn config convert 'my file'\''s.edn' prints`);
   });
 });
