@@ -20,7 +20,7 @@ import {
   readTopLevel,
 } from "./top-level.ts";
 
-/** A valid configuration: every default and variable put in, nothing started yet. `createSystem` makes a node's parts of it. */
+/** A valid configuration with all defaults and variables; nothing was started. `createSystem` makes a node's parts of it. */
 export interface ResolvedConfig {
   readonly nodeId: string;
   /** Absolute, like every path here. */
@@ -32,18 +32,18 @@ export interface ResolvedConfig {
   readonly policies: Policies | undefined;
   /** Every value that took effect, with its origin, in the order of the configuration. */
   readonly settings: readonly Setting[];
-  /** Sentences for the operator: older names, variables without effect. */
+  /** Sentences for the operator, about older names and variables without effect. */
   readonly notices: readonly string[];
 }
 
-/** A configuration, or all that is wrong with it. */
+/** A configuration, or all its problems. */
 export type ConfigResult =
   | { readonly ok: true; readonly config: ResolvedConfig }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
 /**
- * Reads a configuration from all its sources and checks all of it. Starts, creates and deletes nothing; modules of a user's own are
- * imported, because only that tells whether they are there.
+ * Reads and checks a configuration from all its sources. Starts, creates and deletes nothing, but imports users' modules to check that
+ * they exist.
  */
 export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const problems = new ProblemList();
@@ -53,14 +53,14 @@ export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const reading = newReading(mergeSources(sources, input, notices), input, problems, notices, MODULES);
   const node = readTopLevel("cairn/node", nodeParameters, reading);
   const config = readParts(node === undefined ? reading : { ...reading, node });
-  // Importing a module runs it, so everything that can be told without comes first.
+  // Last, since importing a module runs it.
   for (const check of reading.checks) await check();
   if (config === undefined || problems.problems.length > 0)
     return { ok: false, problems: problems.inOrder() };
   return { ok: true, config: { ...config, settings: reading.settings, notices: [...notices] } };
 }
 
-/** The configuration of a result; throws {@link ConfigError} with all problems when it has any. */
+/** Returns the configuration of a result. Throws {@link ConfigError} with all problems if there are any. */
 export function requireConfig(result: ConfigResult): ResolvedConfig {
   if (result.ok) return result.config;
   throw new ConfigError(result.problems);

@@ -57,8 +57,8 @@ describe("startNode", () => {
     node = await startNode(config({ "db-dir": index, checkpointer }), { env: {}, cwd: folder, logger });
     await node.ready;
     expect(told).toEqual([
-      expect.stringMatching(/idx \(.*db-dir\) holds a RocksDB database, .* cairn load/),
-      expect.stringMatching(/cp \(.*store > path\) holds checkpoints of Crux or XTDB, .* cairn load/),
+      expect.stringMatching(/idx \(.*db-dir\) contains a RocksDB database, .* cairn load/),
+      expect.stringMatching(/cp \(.*store > path\) contains checkpoints of Crux or XTDB, .* cairn load/),
     ]);
     for (const file of left) expect(await readFile(file, "utf8")).toBe("theirs");
   });

@@ -126,7 +126,7 @@ test("JSON has no comments: they go to standard error, each with its place", asy
   });
   expect(stderr).toMatch(/^note: Only the configuration is converted, not the data: /);
   expect(stderr).toContain(
-    "note: older.json:1:2 cairn/document-store: document-store is left out. Cairn has no document store.",
+    "note: older.json:1:2 cairn/document-store: document-store was removed. Cairn has no document store.",
   );
   expect(stderr).toContain("note: older.json:2:2 cairn/tx-log: xtdb.kafka/->tx-log has no counterpart: ");
   const { stdout: json } = await config(["convert", "older.json", "--json"]);
