@@ -8,7 +8,7 @@ import { rolldown } from "rolldown";
 
 /** What is loaded from outside: what `exports` and `bin` name, and the threads, which lie beside the module that starts them. */
 const ENTRIES = {
-  client: ["index", "streams"],
+  client: ["index", "protocol"],
   kv: ["index", "tables", "threads", "tables/check-worker"],
   checkpoint: [
     "index",

@@ -70,7 +70,7 @@ describe("a node whose log, index and checkpoint store are a user's own", () => 
     };
     const { code, stderr } = await runCairn(["start", "-j", JSON.stringify(config)], { cwd: folder });
     expect(stderr).toMatch(
-      /CONFIG_MODULE: \.\/silent\.mjs(#create)? (cannot be imported: .* )?never answers\./,
+      /CONFIG_MODULE: \.\/silent\.mjs(#create)? (cannot be imported: .* )?never settles\./,
     );
     expect(code).toBe(2);
   });

@@ -26,7 +26,7 @@ console.log(JSON.stringify(read), document.json, isCairnError(new CairnError("CO
 `;
 
 const TYPED = `
-import { startNode, type CairnNode, type System, type TxLog } from "@cairn/node";
+import { startNode, type CairnNode, type StartNodeOptions, type TxLog } from "@cairn/node";
 import { CairnClient, type ClientDocument } from "@cairn/client";
 import { checkpointStoreSuite, type CheckpointStoreSuite } from "@cairn/checkpoint/testing";
 import { memoryStore, type CheckpointStore, type Manifest } from "@cairn/checkpoint";
@@ -40,7 +40,7 @@ export const document: Promise<ClientDocument<{ cpu: number }> | undefined> =
 export const opened: Promise<KvStore> = provider.open("./index");
 export const store: CheckpointStore = memoryStore();
 export const txIdOf = (manifest: Manifest): number => manifest.txId;
-export const nameOf = (log: TxLog, system: System): string => log.name + system.nodeId;
+export const nameOf = (log: TxLog, options: StartNodeOptions): string => log.name + String(options.cwd);
 export function suites(harness: TxLogHarness, kv: KvStoreSuiteOptions, stores: CheckpointStoreSuite): void {
   kvStoreSuite("mine", kv);
   checkpointStoreSuite("mine", stores);

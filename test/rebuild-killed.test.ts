@@ -63,7 +63,7 @@ it("a rebuild that is killed in its middle publishes nothing, and the next goes 
 
   const { stdout } = await mustCairn(command, { env: rebuildEnv });
   expect(stdout).toMatch(
-    /^rebuilt 20,001 transactions of the log cairn, going on after transaction [\d,]+; saved checkpoint-20001-/,
+    /^rebuilt 20,001 transactions of the log cairn, resumed after transaction [\d,]+; saved checkpoint-20001-/,
   );
   const verified = await mustCairn(["checkpoint", "verify", store, "--json"]);
   expect(JSON.parse(verified.stdout)).toMatchObject({ digest: (await node.digest()).digest });

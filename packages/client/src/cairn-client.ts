@@ -1,6 +1,5 @@
-import type { EventRecord } from "./event-record.ts";
 import type { NodeStatus } from "./node-status.ts";
-import type { Json, Transaction, TxId, TxOperation, TxOutcome } from "./transaction.ts";
+import type { EventRecord, Json, Transaction, TxId, TxOperation, TxOutcome } from "./transaction.ts";
 import { CairnClientError } from "./client-error.ts";
 import type {
   CallOptions,
@@ -17,7 +16,8 @@ import type {
   WriteOptions,
   Written,
 } from "./client-types.ts";
-import { type Answer, type ClientRequest, NodePool, readJson } from "./node-pool.ts";
+import { NodePool, type PoolRequest } from "./node-pool.ts";
+import { type JsonAnswer, readJson } from "./node-request.ts";
 import {
   bucketPath,
   checkedUrl,
@@ -30,8 +30,8 @@ import {
 import { watchTransactions } from "./watch-transactions.ts";
 
 /**
- * Speaks to the nodes of one log over HTTP. Calls go to one node until it fails, then to the next; what may be tried again is, and a
- * write that is has an idempotency id, so it is applied once. Reads never go back behind what this client wrote or saw
+ * A client of the nodes of one log, over HTTP. Calls go to one node until it fails, then to the next. Transient failures are retried;
+ * writes carry an idempotency id, so they are applied once. Reads never go back behind what this client wrote or saw
  * (unless `readYourWrites` is false). A key is `namespace/name`, or a name alone, which is in the namespace `default`.
  */
 export class CairnClient {
@@ -46,19 +46,19 @@ export class CairnClient {
     this.#pool = new NodePool({
       urls,
       token: options.token,
-      // Called as a method of something else, a browser's refuses.
+      // A browser's fetch refuses to be called as a method of another object.
       fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
       retryForMs: options.retryForMs ?? 30_000,
       attemptMs: options.attemptMs ?? 10_000,
     });
   }
 
-  /** The last transaction that this client wrote or saw: as `minTx` it lets another client see at least as much. */
+  /** The last transaction that this client wrote or saw. Given as `minTx`, it lets another client see at least as much. */
   get lastTx(): TxId {
     return this.#lastTx;
   }
 
-  /** The document of a key, now or at a point in the past; undefined when there is none. */
+  /** Returns the document of a key, now or at a point in the past; undefined if there is none. */
   async get<T = Json>(
     bucket: string,
     key: string,
@@ -77,7 +77,7 @@ export class CairnClient {
     }
   }
 
-  /** The documents of a bucket in key order, page after page as they are taken, all as of one transaction. */
+  /** Yields the documents of a bucket in key order, all as of one transaction. Pages are fetched as they are consumed. */
   async *list<T = Json>(
     bucket: string,
     query: ClientListQuery = {},
@@ -90,7 +90,7 @@ export class CairnClient {
     }
   }
 
-  /** One page of a list; `cursor` is the `next` of the page before. */
+  /** Returns one page of a list; `cursor` is the `next` of the page before. */
   async page<T = Json>(bucket: string, query: ClientListQuery = {}, cursor?: string): Promise<ClientPage<T>> {
     const { namespace, prefix, asOf, where, pageSize: limit } = query;
     const parameters = { namespace, prefix, where, limit, cursor, "as-of": pointText(asOf) };
@@ -100,7 +100,7 @@ export class CairnClient {
     return { txId, documents: answer.body as ClientDocument<T>[], next: nextCursor(answer) };
   }
 
-  /** The versions of a document, newest first, page after page as they are taken. */
+  /** Yields the versions of a document, newest first. Pages are fetched as they are consumed. */
   async *history<T = Json>(
     bucket: string,
     key: string,
@@ -120,12 +120,12 @@ export class CairnClient {
     return await this.#write(["put", bucket, key, document], options);
   }
 
-  /** Deletes a document; with `ifRevision` only if it is at that revision, else `CONFLICT`. One that is not there stays so. */
+  /** Deletes a document, if there is one; with `ifRevision` only if it is at that revision, else `CONFLICT`. */
   async delete(bucket: string, key: string, options: WriteOptions = {}): Promise<Written> {
     return await this.#write(["delete", bucket, key], options);
   }
 
-  /** Submits a transaction and waits until it is indexed: whether it was committed, and why not. */
+  /** Submits a transaction, waits until it is indexed, and returns its outcome. */
   async transact(
     transaction: Transaction,
     options: CallOptions & { readonly timeoutMs?: number } = {},
@@ -140,14 +140,14 @@ export class CairnClient {
     return outcome;
   }
 
-  /** Submits a transaction: its id, once the log has it. */
+  /** Submits a transaction and returns its id once it is in the log. */
   async submit(transaction: Transaction, options: CallOptions = {}): Promise<{ readonly txId: TxId }> {
     const submitted = (await this.#post(transaction, {}, options)) as { txId: TxId };
     this.#saw(submitted.txId);
     return submitted;
   }
 
-  /** Waits until a node has indexed a transaction: what became of it. `TX_TIMEOUT` after `timeoutMs` (30,000). */
+  /** Waits until a node has indexed a transaction and returns its outcome. `TX_TIMEOUT` after `timeoutMs` (default 30,000). */
   async await(txId: TxId, options: CallOptions & { readonly timeoutMs?: number } = {}): Promise<TxOutcome> {
     const waitMs = options.timeoutMs ?? 30_000;
     const request = {
@@ -161,7 +161,7 @@ export class CairnClient {
     return outcome;
   }
 
-  /** Every transaction that changes what is watched, once and in order, over as many nodes and connections as it takes. */
+  /** Yields every transaction that changes what is watched, once and in order, over as many nodes and connections as it takes. */
   watch<T = Json>(query: ClientWatchQuery = {}): AsyncGenerator<ClientTransaction<T>, void, void> {
     return watchTransactions<T>(this.#pool, query);
   }
@@ -171,7 +171,7 @@ export class CairnClient {
     return await this.#write(["event", event], options);
   }
 
-  /** The newest recorded events, newest first; `before` an event's id for older ones. */
+  /** Returns the newest recorded events, newest first; with `before`, an event's id, older ones. */
   async events(
     query: ClientReadOptions & {
       readonly limit?: number;
@@ -185,12 +185,12 @@ export class CairnClient {
     return body as ClientEvent[];
   }
 
-  /** What GET /status answers, of the node that is used now. */
+  /** Returns the status of the current node. */
   async status(options: CallOptions = {}): Promise<NodeStatus> {
     return (await this.#json({ path: "/status", signal: options.signal })) as NodeStatus;
   }
 
-  /** SHA-256 over the logical content at the transaction that it names. */
+  /** Returns the SHA-256 of the logical content of an index and the transaction that it is of. */
   async digest(options: CallOptions = {}): Promise<{ readonly txId: TxId; readonly digest: string }> {
     const answer = await this.#json({ path: "/api/v1/digest", signal: options.signal });
     return answer as { txId: TxId; digest: string };
@@ -209,41 +209,40 @@ export class CairnClient {
     const reason = outcome.reason ?? "another write came first";
     throw new CairnClientError("CONFLICT", `Nothing was written: ${reason.replace(/^CONFLICT: /, "")}.`, {
       status: 412,
-      hint: "Read the document again and decide anew.",
+      hint: "Read the document again before you write it.",
       details: { txId: outcome.txId },
     });
   }
 
   async #post(
     transaction: Transaction,
-    query: NonNullable<ClientRequest["query"]>,
+    query: NonNullable<PoolRequest["query"]>,
     { signal, timeoutMs = 30_000 }: CallOptions & { readonly timeoutMs?: number },
   ): Promise<unknown> {
-    // With an id it is applied once, however often it has to be sent and through whichever nodes.
+    // With an id it is applied once, however often and through whichever nodes it is sent.
     const body = { ...transaction, id: transaction.id ?? crypto.randomUUID() };
     return await this.#json({ method: "POST", path: "/api/v1/tx", query, body, signal, waitMs: timeoutMs });
   }
 
   async #read(
     path: string,
-    query: NonNullable<ClientRequest["query"]>,
+    query: NonNullable<PoolRequest["query"]>,
     { minTx, timeoutMs, stale, linearizable, signal }: ClientReadOptions,
-  ): Promise<Answer> {
-    const least = minTx ?? (this.#readsItsWrites && this.#lastTx > 0 ? this.#lastTx : undefined);
+  ): Promise<JsonAnswer> {
+    const minimum = minTx ?? (this.#readsItsWrites && this.#lastTx > 0 ? this.#lastTx : undefined);
     return await this.#pool.send(
       {
         path,
-        query: { ...query, "min-tx": least, timeout: timeoutMs, stale, linearizable },
+        query: { ...query, "min-tx": minimum, timeout: timeoutMs, stale, linearizable },
         signal,
-        waitMs: least === undefined && linearizable !== true ? 0 : (timeoutMs ?? 30_000),
-        repeatable: true,
+        waitMs: minimum === undefined && linearizable !== true ? 0 : (timeoutMs ?? 30_000),
       },
       readJson,
     );
   }
 
-  async #json(request: Omit<ClientRequest, "repeatable">): Promise<unknown> {
-    return (await this.#pool.send({ ...request, repeatable: true }, readJson)).body;
+  async #json(request: PoolRequest): Promise<unknown> {
+    return (await this.#pool.send(request, readJson)).body;
   }
 
   #saw(txId: TxId): void {

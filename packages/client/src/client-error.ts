@@ -1,8 +1,44 @@
-import type { ErrorCode } from "./error-code.ts";
+/** The codes of errors that nodes return; docs/errors.md explains each. */
+export type ErrorCode =
+  | "CONFIG_INVALID"
+  | "CONFIG_SYNTAX"
+  | "CONFIG_NOT_FOUND"
+  | "CONFIG_MODULE"
+  | "LOG_UNREACHABLE"
+  | "LOG_REGRESSED"
+  | "LOG_DIFFERENT"
+  | "LOG_TRIMMED"
+  | "LOG_GAP"
+  | "LOG_FULL"
+  | "LOG_UNSAFE"
+  | "REQUEST_INVALID"
+  | "METHOD_NOT_ALLOWED"
+  | "TX_INVALID"
+  | "TX_TOO_LARGE"
+  | "TX_TIMEOUT"
+  | "INDEX_CORRUPT"
+  | "INDEX_VERSION"
+  | "INDEX_LOCKED"
+  | "CHECKPOINT_CORRUPT"
+  | "CHECKPOINT_INCOMPLETE"
+  | "CHECKPOINT_NOT_FOUND"
+  | "CHECKPOINT_RUNNING"
+  | "DISK_FULL"
+  | "SYSTEM_REFUSED"
+  | "PORT_IN_USE"
+  | "NOT_READY"
+  | "STORE_UNREACHABLE"
+  | "STORE_DENIED"
+  | "STORE_FULL"
+  | "NOT_FOUND"
+  | "CONFLICT"
+  | "WATCH_COMPACTED"
+  | "UNAUTHORIZED"
+  | "INTERNAL";
 
 /**
- * What a node answered instead of what was asked for, with its code (docs/errors.md) and status; or that none answered: then `code`
- * is `UNREACHABLE` and `status` 0. `details` is what stood beside the error in the body, such as `txId` or `floor`.
+ * A failed call: the error that a node returned, with its code and HTTP status, or no answer from any node: then `code` is `UNREACHABLE`
+ * and `status` 0. `details` holds the other fields of the answer's body, such as `txId` or `floor`.
  */
 export class CairnClientError extends Error {
   readonly code: ErrorCode | "UNREACHABLE";
@@ -29,42 +65,12 @@ export class CairnClientError extends Error {
   }
 }
 
-/** No node gave an answer; `cause` is why the last one did not. */
+/** `UNREACHABLE`: no node answered; `url` is the address that was tried last. */
 export function unreachable(url: string, cause: unknown): CairnClientError {
-  const why =
+  const reason =
     cause instanceof Error ? (cause.cause instanceof Error ? cause.cause : cause).message : String(cause);
-  return new CairnClientError("UNREACHABLE", `No Cairn node answers at ${url} (${why}).`, {
+  return new CairnClientError("UNREACHABLE", `No Cairn node answers at ${url} (${reason}).`, {
     hint: "Check the addresses, and that a node is running there.",
     cause,
   });
-}
-
-/** The error in an answer of status 400 and above. */
-export function answeredError(url: string, status: number, text: string): CairnClientError {
-  const body = parse(text);
-  const error = isObject(body) ? body["error"] : undefined;
-  if (!isObject(body) || !isObject(error) || typeof error["code"] !== "string") {
-    // A proxy's page, for example: nobody knows whether a node ever saw the request.
-    return unreachable(url, new Error(`the answer with status ${status} is not a node's`));
-  }
-  const { error: _, ...details } = body;
-  const hint = typeof error["hint"] === "string" ? error["hint"] : undefined;
-  return new CairnClientError(error["code"] as ErrorCode, String(error["message"]), {
-    status,
-    hint,
-    details,
-  });
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
 }

@@ -1,43 +1,43 @@
 import type { DocumentKey, Json, Revision, TxId } from "./transaction.ts";
 
-/** How a client speaks to nodes. */
+/** Options of a client. */
 export interface ClientOptions {
-  /** Addresses of nodes that have the same log, such as `http://10.0.0.7:3000`. The first that answers is used until it does not. */
+  /** Addresses of nodes that have the same log, such as `http://10.0.0.7:3000`. The first one that answers is used until it fails. */
   readonly urls: string | readonly string[];
   /** The nodes' auth-token. */
   readonly token?: string;
-  /** How long a request is tried again, with pauses, before its last error is thrown; 30,000 ms when left out, 0: every node once. */
+  /** How long a request is retried, with pauses, before its last error is thrown; defaults to 30,000 ms. 0: each node is asked once. */
   readonly retryForMs?: number;
-  /** How long one node may take for one answer, beyond what it was asked to wait; 10,000 ms when left out. */
+  /** How long one node may take for one answer, beyond the time it was asked to wait; defaults to 10,000 ms. */
   readonly attemptMs?: number;
-  /** Whether reads wait until the node has what this client wrote or saw before, from whichever node; true when left out. */
+  /** Whether reads wait until the node has indexed everything that this client wrote or saw before; defaults to true. */
   readonly readYourWrites?: boolean;
-  /** In place of the global `fetch`. */
+  /** Replaces the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch;
 }
 
-/** What every call takes. */
+/** Options of every call. */
 export interface CallOptions {
-  /** Ends the call with the signal's reason. What was sent may have taken effect all the same. */
+  /** Aborts the call, which rejects with the signal's reason. A write that was sent may still have taken effect. */
   readonly signal?: AbortSignal;
 }
 
-/** What every read takes. */
+/** Options of every read. */
 export interface ClientReadOptions extends CallOptions {
   /** Wait until the node has indexed this transaction. */
   readonly minTx?: TxId;
-  /** How long; 30,000 ms when left out, then `TX_TIMEOUT`. */
+  /** How long to wait for it before `TX_TIMEOUT`; defaults to 30,000 ms. */
   readonly timeoutMs?: number;
-  /** Answer from what is there though the node is not ready. */
+  /** Read from the index even if the node is not ready. */
   readonly stale?: boolean;
-  /** Include everything that any node acknowledged to anybody before the call. Not together with `stale`. */
+  /** Include every write that any node acknowledged before the call. Excludes `stale`. */
   readonly linearizable?: boolean;
 }
 
 /** A transaction's id, or an instant (ISO-8601, or a Date). */
 export type PointInTime = TxId | string | Date;
 
-/** A document as it is answered. */
+/** A document with its key and revision. */
 export interface ClientDocument<T = Json> {
   readonly namespace: string;
   readonly name: string;
@@ -53,74 +53,77 @@ export interface ClientVersion<T = Json> {
   readonly document?: T;
 }
 
-/** Which documents, in key order. */
+/** Which documents to list. */
 export interface ClientListQuery extends ClientReadOptions {
   readonly namespace?: string;
   readonly prefix?: string;
   readonly asOf?: PointInTime;
-  /** `field:value` of an indexed field; of several fields, all have to hold. */
+  /** `field:value` of an indexed field; if several are given, all have to match. */
   readonly where?: string | readonly string[];
-  /** Documents a page: 1 to 1,000, 100 when left out. */
+  /** Documents per page: 1 to 1,000; defaults to 100. */
   readonly pageSize?: number;
 }
 
-/** A page of a list: as of `txId`, from which a watch can follow without a gap. `next` is undefined on the last page. */
+/** A page of a list as of `txId`, from which a watch can follow without a gap. `next` is undefined on the last page. */
 export interface ClientPage<T = Json> {
   readonly txId: TxId;
   readonly documents: readonly ClientDocument<T>[];
   readonly next: string | undefined;
 }
 
-/** How a document is written. */
+/** Options of a write. */
 export interface WriteOptions extends CallOptions {
-  /** Only if it is at this revision (null: absent), else `CONFLICT`. */
+  /** Write only if the document is at this revision (null: absent), else `CONFLICT`. */
   readonly ifRevision?: Revision | null;
-  /** An idempotency id of one's own; a random one when left out. */
+  /** The idempotency id; defaults to a random one. */
   readonly id?: string;
-  /** How long to wait until it is stored and indexed; 30,000 ms when left out, then `TX_TIMEOUT`, whose details name the transaction if it is stored; if they do not, nobody knows. */
+  /**
+   * How long to wait until the write is stored and indexed; defaults to 30,000 ms. The details of the `TX_TIMEOUT` that follows name the
+   * transaction if it is known to be stored; otherwise its fate is unknown.
+   */
   readonly timeoutMs?: number;
 }
 
-/** What was written: `txId` is the document's revision now. */
+/** The transaction that wrote a document; `txId` is its new revision. */
 export interface Written {
   readonly txId: TxId;
   readonly txTime: string;
 }
 
-/** Which changes, and from where on. */
+/** Which changes to watch, and from where. */
 export interface ClientWatchQuery extends CallOptions {
   readonly bucket?: string;
   readonly namespace?: string;
-  /** The transaction after which to begin; from now on when left out. */
+  /** The transaction after which to begin; defaults to now. */
   readonly from?: TxId;
-  /** Told, between transactions, up to where nothing was missed: where a later watch can begin. */
+  /** Called between transactions with the position up to which nothing was missed, where a later watch can begin. */
   readonly onPosition?: (txId: TxId) => void;
-  /** Told each time that a node was left, with why, before the next one is asked. */
+  /** Called with the reason each time a node is left, before the next one is asked. */
   readonly onReconnect?: (error: Error) => void;
 }
 
-/** What a transaction did to one key; only a put has the document. */
+/** The change of one key by a transaction; only a put has the document. */
 export interface ClientChange<T = Json> extends DocumentKey {
   readonly op: "put" | "delete" | "evict";
   readonly revision: Revision;
   readonly document?: T;
 }
 
-/** A transaction that changed something that is watched, whole. */
+/** A transaction with all its changes to watched keys. */
 export interface ClientTransaction<T = Json> {
   readonly txId: TxId;
   readonly txTime: string;
   readonly changes: readonly ClientChange<T>[];
 }
 
-/** An event that an application recorded, newest first in lists. */
+/** A recorded event of an application. */
 export interface ClientEvent {
   readonly id?: string;
   readonly object: string;
   readonly reason: string;
   readonly message?: string;
   readonly bucket?: string;
-  /** Nanoseconds since 1970 in digits. */
+  /** Nanoseconds since 1970 in decimal digits. */
   readonly time: string;
   readonly type?: string;
   readonly source?: string;

@@ -4,14 +4,14 @@ export interface SentEvent {
   readonly data: string;
 }
 
-/** The events of a stream's text, which may be cut anywhere. One that has not ended when the stream does is none. */
+/** Yields the events of a stream's text, whose chunks may be cut anywhere. An event that the stream's end cuts off is dropped. */
 export async function* readEventStream(text: AsyncIterable<string>): AsyncGenerator<SentEvent, void> {
-  // What came of an event that has not ended; joined once it has, since one may come in many parts.
+  // The chunks of the unfinished event, joined once it is complete: there may be many.
   let parts: string[] = [];
   for await (const chunk of text) {
-    // The empty line may itself come in two parts.
-    const begun = parts.at(-1)?.endsWith("\n") === true && chunk.startsWith("\n");
-    if (!begun && !chunk.includes("\n\n")) {
+    // The empty line that ends an event may itself be cut in two.
+    const isSplit = parts.at(-1)?.endsWith("\n") === true && chunk.startsWith("\n");
+    if (!isSplit && !chunk.includes("\n\n")) {
       parts.push(chunk);
       continue;
     }
@@ -24,7 +24,7 @@ export async function* readEventStream(text: AsyncIterable<string>): AsyncGenera
   }
 }
 
-/** Undefined for what has no data, such as a comment. */
+/** Returns undefined for a block without data, such as a comment. */
 function parseEvent(block: string): SentEvent | undefined {
   let event = "message";
   const data: string[] = [];

@@ -2,28 +2,28 @@ import type { ClientTransaction } from "./client-types.ts";
 import { readEventStream } from "./event-stream-reader.ts";
 import type { TxId } from "./transaction.ts";
 
-/** Nodes send heartbeats every 10 s: a connection on which nothing comes for longer than this is dead. */
+/** Nodes send heartbeats every 10 s: a connection that stays silent for longer than this is dead. */
 export const SILENCE_MS = 35_000;
 
-/** Up to where nothing was missed. Undefined at the first node of a watch that begins now. */
-export interface WatchPlace {
+/** The transaction up to which nothing was missed. Undefined at the first node of a watch that begins now. */
+export interface WatchPosition {
   readonly from: TxId | undefined;
-  /** The time of that transaction: by it a node tells another log from its own. */
+  /** The time of that transaction, by which a node tells another log from its own. */
   readonly fromTime: string | undefined;
 }
 
-/** The nodes that are watched, by whatever means they are reached. */
+/** The nodes that are watched, whatever the transport. */
 export interface WatchedNodes {
-  /** The text of the stream of the node whose turn it is, from after that place on. */
-  open(place: WatchPlace): Promise<AsyncIterable<string>>;
+  /** Opens the stream of the current node after that position, and returns its text. */
+  open(position: WatchPosition): Promise<AsyncIterable<string>>;
   /**
-   * That one's stream ended, or never began, for the reason `why`: the `failures`th time since anything was heard. Throws where no node
-   * cures that; otherwise resolves when the next one may be asked.
+   * Called when the current node's stream ended or could not be opened: the `failures`th time since anything arrived. Resolves when the
+   * next node may be asked; throws when no node can continue.
    */
-  left(why: unknown, failures: number, from: TxId | undefined): Promise<void>;
+  onEnd(reason: unknown, failures: number, from: TxId | undefined): Promise<void>;
 }
 
-/** A node ended the watch in good order. `regressed`: the log lost what was told, so that no node can go on. */
+/** A node ended the watch in good order. `regressed`: the log lost transactions that were sent, so no node can continue. */
 export class WatchEndedError extends Error {
   readonly regressed: boolean;
 
@@ -34,8 +34,8 @@ export class WatchEndedError extends Error {
   }
 }
 
-/** What any event of the stream may have. */
-interface SentFields<T> extends ClientTransaction<T> {
+/** The fields that an event of the stream can have. */
+interface EventFields<T> extends ClientTransaction<T> {
   readonly ahead?: boolean;
   readonly reason?: string;
   readonly message?: string;
@@ -48,39 +48,39 @@ export interface FollowOptions {
   readonly onPosition?: ((txId: TxId) => void) | undefined;
 }
 
-/** A transaction, and the text in which it came. */
+/** A transaction, and its JSON as it arrived. */
 export interface FollowedTransaction<T> {
   readonly transaction: ClientTransaction<T>;
   readonly json: string;
 }
 
 /**
- * Every transaction from `from` on, once and in the order of the log: where one node's stream ends, the next goes on from exactly
- * there. Ends when it is aborted.
+ * Yields every transaction from `from` on, once and in the order of the log. Where one node's stream ends, the next continues from
+ * exactly there. Ends when it is aborted.
  */
 export async function* followStream<T>(
   nodes: WatchedNodes,
   options: FollowOptions,
 ): AsyncGenerator<FollowedTransaction<T>, void, void> {
   const { signal, onPosition } = options;
-  let place: WatchPlace = { from: options.from, fromTime: undefined };
+  let position: WatchPosition = { from: options.from, fromTime: undefined };
   for (let failures = 0; !isAborted(signal);) {
     try {
-      for await (const { event, data } of readEventStream(await nodes.open(place))) {
-        const told = JSON.parse(data) as SentFields<T>;
-        if (event === "cutoff") throw new WatchEndedError(told.message, told.reason);
-        // A watch that waits for its beginning tells how far the node is, which is behind it.
-        if (told.ahead === true) continue;
+      for await (const { event, data } of readEventStream(await nodes.open(position))) {
+        const fields = JSON.parse(data) as EventFields<T>;
+        if (event === "cutoff") throw new WatchEndedError(fields.message, fields.reason);
+        // Until the node reaches the beginning of the watch, it sends its own position, which is behind ours.
+        if (fields.ahead === true) continue;
         failures = 0;
-        if (event === "tx") yield { transaction: told, json: data };
-        place = { from: told.txId, fromTime: told.txTime ?? undefined };
-        onPosition?.(told.txId);
+        if (event === "tx") yield { transaction: fields, json: data };
+        position = { from: fields.txId, fromTime: fields.txTime ?? undefined };
+        onPosition?.(fields.txId);
       }
       throw new WatchEndedError();
     } catch (error) {
       if (isAborted(signal)) return;
       failures += 1;
-      await nodes.left(error, failures, place.from);
+      await nodes.onEnd(error, failures, position.from);
     }
   }
 }

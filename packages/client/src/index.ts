@@ -1,14 +1,10 @@
 export { CairnClient } from "./cairn-client.ts";
-export { CairnClientError } from "./client-error.ts";
-/** What the client's methods take and answer. */
+export { CairnClientError, type ErrorCode } from "./client-error.ts";
+/** Arguments and results of the client's methods. */
 export type * from "./client-types.ts";
-/** What `code` of an error can be. */
-export type * from "./error-code.ts";
-/** What `recordEvent` takes. */
-export type * from "./event-record.ts";
-/** What `status` answers. */
+/** The result of `status`. */
 export type * from "./node-status.ts";
 /** Policies as they are written. */
 export type * from "./policies.ts";
-/** What transactions are made of. */
+/** Transactions and their parts. */
 export type * from "./transaction.ts";

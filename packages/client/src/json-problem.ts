@@ -1,24 +1,25 @@
-/** Looked whether it holds itself only where it goes on for so long: few values do, and all are walked. */
-const MANY_VALUES = 100_000;
+/** Cycles are searched for only after so many values, since few values have one and every value is walked. */
+const MAX_VALUES_BEFORE_CYCLE_CHECK = 100_000;
 
 /**
- * Why a value cannot be sent as JSON without becoming another one, `what` being what it is called; undefined when it can. Not JSON are
- * numbers that are not finite, integers beyond 2^53 - 1, undefined, functions, symbols, BigInts, maps of other kinds than plain objects
- * (of a Map, JSON.stringify makes `{}`), and what holds itself. `maxDepth`: how deep lists and maps may lie in one another.
+ * Returns why JSON cannot hold a value without changing it, or undefined if it can. `what` names the value in the message. JSON holds no
+ * infinite numbers or NaN, integers beyond 2^53 - 1, undefined, functions, symbols, BigInts, objects that are not plain (of a Map,
+ * JSON.stringify makes `{}`), or cycles. `maxDepth` limits how deep lists and maps may nest.
  */
 export function jsonProblem(
   what: string,
   root: unknown,
   maxDepth = Number.POSITIVE_INFINITY,
 ): string | undefined {
-  // With a stack of its own: a value may be nested deeper than the call stack is.
+  // An explicit stack: a value may nest deeper than the call stack allows.
   const rest: unknown[] = [root];
-  /** How deep each of `rest` lies. */
+  /** The depth of each of `rest`. */
   const depths: number[] = [0];
   for (let seen = 1; rest.length > 0; seen += 1) {
     const value = rest.pop();
     const depth = depths.pop() ?? 0;
-    if (seen === MANY_VALUES && holdsItself(root)) return `${what} holds itself, which JSON cannot`;
+    if (seen === MAX_VALUES_BEFORE_CYCLE_CHECK && hasCycle(root))
+      return `${what} contains itself, which JSON cannot`;
     switch (typeof value) {
       case "number":
         if (!Number.isFinite(value)) return `${what} has a number that JSON cannot hold`;
@@ -34,7 +35,7 @@ export function jsonProblem(
         if (!Array.isArray(value) && !isPlain(value))
           return `${what} is a JSON value, which a ${nameOf(value)} is not`;
         if (depth === maxDepth) {
-          if (holdsItself(root)) return `${what} holds itself, which JSON cannot`;
+          if (hasCycle(root)) return `${what} contains itself, which JSON cannot`;
           return `${what} is nested too deeply: at most ${maxDepth} lists and maps within one another; store it as text`;
         }
         for (const inner of iterate(value)) {
@@ -49,7 +50,7 @@ export function jsonProblem(
   return undefined;
 }
 
-/** Of this realm or another one: what it inherits from inherits from nothing. */
+/** Whether an object is plain, in this realm or another one: its prototype has no prototype. */
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
@@ -60,8 +61,8 @@ function nameOf(value: object): string {
   return typeof constructor === "function" && constructor.name !== "" ? constructor.name : "class's instance";
 }
 
-/** Whether some map or list in it is inside itself. */
-function holdsItself(root: unknown): boolean {
+/** Whether a map or list in it contains itself. */
+function hasCycle(root: unknown): boolean {
   const around = new Set<unknown>();
   const done = new Set<unknown>();
   const rest: { readonly value: unknown; readonly leave: boolean }[] = [{ value: root, leave: false }];

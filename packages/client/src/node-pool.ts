@@ -1,22 +1,17 @@
+import { CairnClientError, unreachable } from "./client-error.ts";
 import { jsonProblem } from "./json-problem.ts";
-import { answeredError, CairnClientError, unreachable } from "./client-error.ts";
+import { type NodeRequest, sendRequest } from "./node-request.ts";
 
-/** One request to whichever node answers. */
-export interface ClientRequest {
-  readonly method?: "GET" | "POST" | "DELETE";
-  /** From `/` on, escaped. */
-  readonly path: string;
-  /** Of an array, each value is a parameter of that name. */
-  readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
+/** A request to any node of the pool. */
+export interface PoolRequest extends Pick<NodeRequest, "path" | "query" | "signal"> {
+  readonly method?: "GET" | "POST";
+  /** Sent as JSON. */
   readonly body?: unknown;
-  readonly signal?: AbortSignal | undefined;
-  /** How long the node itself may take, by what it was asked; added to the time of an attempt. */
+  /** How long the node was asked to wait; added to the time of an attempt. */
   readonly waitMs?: number | undefined;
-  /** Whether it may be sent again though it may have had an effect: reads, and writes with an idempotency id. */
-  readonly repeatable: boolean;
 }
 
-/** How a pool tries. */
+/** How a pool reaches its nodes and how long it tries. */
 export interface PoolOptions {
   readonly urls: readonly string[];
   readonly token: string | undefined;
@@ -29,8 +24,9 @@ const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2000;
 
 /**
- * Nodes that all have the same log: a request goes to the one that answered last and, when that one does not, to the next. Errors
- * that another node, or the same one later, may not have are tried again for a while; every other error is thrown at once.
+ * Nodes that share one log. A request goes to the node that answered last and, when that one fails, to the next. Errors that another
+ * node, or the same one later, may not have are retried for a while; any other error is thrown at once. Requests must be safe to repeat:
+ * reads, and writes with an idempotency id.
  */
 export class NodePool {
   readonly #options: PoolOptions;
@@ -40,76 +36,68 @@ export class NodePool {
     this.#options = options;
   }
 
-  /** What `read` makes of the answer of the first node that gives one. An answer that breaks off while it is read is none. */
-  async send<T>(request: ClientRequest, read: (response: Response) => Promise<T>): Promise<T> {
+  /** Returns what `read` makes of the first answer. An answer that breaks off while it is read counts as none. */
+  async send<T>(request: PoolRequest, read: (response: Response) => Promise<T>): Promise<T> {
     const problem = request.body === undefined ? undefined : jsonProblem("what is sent", request.body);
-    // JSON.stringify would make another value of it without a word.
+    // JSON.stringify would silently send another value.
     if (problem !== undefined) {
       throw new CairnClientError("TX_INVALID", `Nothing was sent: ${problem}.`, {
-        hint: "Give plain objects, lists, text, numbers, true, false and null, and leave out what is undefined.",
+        hint: "Send plain objects, lists, text, numbers, true, false and null, without undefined values.",
       });
     }
     const deadline = Date.now() + this.#options.retryForMs;
-    for (let failures = 0; ; failures++) {
+    for (let failures = 1; ; failures++) {
       const at = this.#current;
       try {
         return await this.#attempt(at, request, read);
       } catch (error) {
         request.signal?.throwIfAborted();
         if (!(error instanceof CairnClientError)) throw error;
-        // It may be stuck where others are not: the caller's time is up, but not that of his next call.
+        // The node may be stuck where others are not: this call's time is up, but not that of the next.
         if (error.code === "TX_TIMEOUT") this.leave(at);
-        if (!mayBeTried(error, request)) throw error;
+        if (!isTransient(error)) throw error;
         this.leave(at);
-        const pause = this.#pause(failures + 1);
-        const wereAllAsked = failures + 1 >= this.#options.urls.length;
+        const pause = this.#pauseMs(failures);
+        const wereAllAsked = failures >= this.#options.urls.length;
         if (wereAllAsked && Date.now() + pause >= deadline) throw error;
         if (pause > 0) await wait(pause, request.signal);
       }
     }
   }
 
-  /** The node that the next request goes to. */
+  /** The index of the node that receives the next request. */
   get current(): number {
     return this.#current;
   }
 
-  /** The node at that place did not do its part: the next one is asked from now on. */
+  /** Moves on to the next node, unless a concurrent request has already left node `at`. */
   leave(at: number): void {
-    // Somebody else may have left it already.
     if (this.#current === at) this.#current = (at + 1) % this.#options.urls.length;
   }
 
-  /** Every node is asked once before there is a pause; those who come back at the same time do so apart from each other. */
-  #pause(failures: number): number {
-    const rounds = Math.floor(failures / this.#options.urls.length);
-    if (failures % this.#options.urls.length > 0) return 0;
-    return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(rounds, 10)) * (0.5 + Math.random() / 2);
+  /** Pauses only after every node was asked. */
+  #pauseMs(failures: number): number {
+    const { length } = this.#options.urls;
+    return failures % length > 0 ? 0 : backoffMs(failures / length);
   }
 
-  async #attempt<T>(
-    at: number,
-    request: ClientRequest,
-    read: (response: Response) => Promise<T>,
-  ): Promise<T> {
+  async #attempt<T>(at: number, request: PoolRequest, read: (response: Response) => Promise<T>): Promise<T> {
     const { urls, token, fetch, attemptMs } = this.#options;
     const url = urls[at] ?? "";
-    const { method = "GET", path, query = {}, body, signal, waitMs = 0 } = request;
+    const { body, signal, waitMs = 0, ...rest } = request;
     const attempt = new AbortController();
     const timer = setTimeout(() => attempt.abort(new Error("no answer in time")), attemptMs + waitMs);
     const signals = signal === undefined ? [attempt.signal] : [attempt.signal, signal];
     try {
-      const response = await fetch(url + path + queryText(query), {
-        method,
-        signal: AbortSignal.any(signals),
-        headers: {
-          ...(body === undefined ? {} : { "content-type": "application/json" }),
-          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      const response = await sendRequest(
+        { url, token, transport: fetch },
+        {
+          ...rest,
+          body: body === undefined ? undefined : JSON.stringify(body),
+          signal: AbortSignal.any(signals),
         },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      });
-      if (response.status < 400) return await read(response);
-      throw answeredError(url, response.status, await response.text());
+      );
+      return await read(response);
     } catch (error) {
       throw error instanceof CairnClientError ? error : unreachable(url, attempt.signal.reason ?? error);
     } finally {
@@ -118,11 +106,14 @@ export class NodePool {
   }
 }
 
-/** Codes of what passes: on another node, or here when it has recovered. */
-function mayBeTried({ code, status }: CairnClientError, { repeatable }: ClientRequest): boolean {
-  if (code === "UNREACHABLE") return repeatable;
-  if (code === "TX_TIMEOUT") return false;
-  return status === 503 && repeatable;
+/** Exponential backoff with jitter, so that clients which failed at the same time retry at different times. `round` counts from 1. */
+export function backoffMs(round: number): number {
+  return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(round, 10)) * (0.5 + Math.random() / 2);
+}
+
+/** Whether another node, or the same one later, may answer. */
+export function isTransient({ code, status }: CairnClientError): boolean {
+  return code === "UNREACHABLE" || (status === 503 && code !== "TX_TIMEOUT");
 }
 
 /** Resolves after `ms`, or rejects with the signal's reason. */
@@ -139,24 +130,4 @@ export async function wait(ms: number, signal: AbortSignal | undefined): Promise
     }, ms);
     signal?.addEventListener("abort", end, { once: true });
   });
-}
-
-function queryText(query: NonNullable<ClientRequest["query"]>): string {
-  const pairs = Object.entries(query).flatMap(([name, value]) =>
-    value === undefined
-      ? []
-      : [value].flat().map((one: string | number | boolean) => `${name}=${encodeURIComponent(one)}`),
-  );
-  return pairs.length === 0 ? "" : `?${pairs.join("&")}`;
-}
-
-/** An answer that was read whole. */
-export interface Answer {
-  readonly headers: Headers;
-  readonly body: unknown;
-}
-
-/** Reads an answer. */
-export async function readJson(response: Response): Promise<Answer> {
-  return { headers: response.headers, body: await response.json() };
 }

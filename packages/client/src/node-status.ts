@@ -1,6 +1,6 @@
 import type { TxId } from "./transaction.ts";
 
-/** Where a node is in its life. `failed`: it stopped itself and says why in `failure`; health stays live, ready does not. */
+/** The phase of a node's life. `failed`: it stopped itself for the reason in `failure`; it stays live but is not ready. */
 export type Phase = "restoring" | "replaying" | "ready" | "stopping" | "failed";
 
 /** A checkpoint as GET /api/v1/checkpoints lists it. */
@@ -11,13 +11,13 @@ export interface CheckpointSummary {
   readonly takenAt: string;
   /** Of the archive. */
   readonly bytes: number;
-  /** Who saved it. */
+  /** The node that saved it. */
   readonly node: string;
   readonly logId: string;
   readonly documents: number;
 }
 
-/** A checkpoint that was read back, opened and found whole; `verifiedAt` by the store's clock, `digest` that of its content. */
+/** A checkpoint that was read back, opened and verified at `verifiedAt` by the store's clock. `digest` is that of its content. */
 export interface VerifiedSummary {
   readonly name: string;
   readonly txId: TxId;
@@ -27,8 +27,8 @@ export interface VerifiedSummary {
 }
 
 /**
- * What the two chains over a log are at a transaction, each 64 hexadecimal digits (docs/log-format.md): `history` stands for all messages
- * up to there, `effects` for what applying them came to. Equal values mean an equal past; effects are compared within one index version.
+ * The values of the two chains over a log at a transaction, 64 hexadecimal digits each (docs/log-format.md): `history` covers all messages
+ * up to it, `effects` the results of applying them. Equal values mean an equal past; effects are compared within one index version.
  */
 export interface ChainValue {
   readonly txId: TxId;
@@ -36,25 +36,25 @@ export interface ChainValue {
   readonly effects: string;
 }
 
-/** The newest value first, then those at links before it. */
+/** The newest value first, then those at earlier links. */
 export type Chains = readonly ChainValue[];
 
-/** GET /status; docs/http.md explains each field. Null where there is none. */
+/** The answer of GET /status; docs/http.md explains each field. Null means none. */
 export interface NodeStatus {
   readonly node: string;
   readonly version: string;
   readonly phase: Phase;
   readonly log: {
-    /** Null until the log is open where the configuration does not say it. */
+    /** Null until the log is open, unless the configuration names it. */
     readonly name: string | null;
     readonly id: string | null;
     readonly firstTxId: TxId | null;
     readonly lastTxId: TxId | null;
-    /** Null before it was asked. */
+    /** Null before the log was first asked. */
     readonly reachable: boolean | null;
-    /** False before it was begun and after it was deleted; null while that is not known. */
+    /** False before the log was begun and after it was deleted; null while unknown. */
     readonly exists: boolean | null;
-    /** What somebody should look at though the log goes on. */
+    /** Problems that need attention although the log works. */
     readonly warnings: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
   };
   /** `txId`, `documents` and `bytes` are null while no index is open. */
@@ -66,38 +66,38 @@ export interface NodeStatus {
     readonly version: number;
     readonly lag: number | null;
     readonly chains: Chains;
-    /** Another node or a checkpoint has another past than this index, and it is not settled yet which is right. */
+    /** Another node or a checkpoint has a different past than this index, and it is not yet known which is right. */
     readonly divergence: {
       readonly since: string;
       readonly code: string;
       readonly message: string;
       readonly hint: string;
-      /** How many nodes and checkpoints it is from. */
+      /** How many nodes and checkpoints have a different past. */
       readonly from: number;
-      /** What this node does about it: it compares its index with a rebuild, or waits for its turn. `open`: neither, now. */
+      /** Whether this node compares its index with a rebuild, waits for its turn to do so, or does neither now (`open`). */
       readonly state: "open" | "waiting" | "comparing";
     } | null;
-    /** The last time since the node was started that all its tables were compared with their checksums and whole; `at` is its end. */
+    /** The last scrub since the node was started that found every table intact; `at` is its end. */
     readonly lastScrub: { readonly at: string; readonly durationMs: number; readonly bytes: number } | null;
-    /** Its files were removed under the running node; left out where all is well. */
+    /** Present if files of the index were removed under the running node. */
     readonly warning?: { readonly code: string; readonly message: string; readonly hint: string };
   };
   readonly join: {
     readonly restoredFrom: { readonly name: string; readonly store: string; readonly txId: TxId } | null;
-    /** Newest first; `store` is where they lie. */
+    /** Newest first; `store` is their location. */
     readonly skipped: readonly {
       readonly name: string;
       readonly store: string;
       readonly code: string;
       readonly message: string;
     }[];
-    /** Folders that hold an index that was moved aside at this start, with why. */
+    /** Folders of indexes that were moved aside at this start, with the reasons. */
     readonly movedAside: readonly {
       readonly path: string;
       readonly code: string;
       readonly message: string;
     }[];
-    /** Transactions that only indexes in `quarantine/` know, of any start; `cairn log orphans` prints them. */
+    /** How many transactions only indexes in `quarantine/` know, from any start; `cairn log orphans` prints them. */
     readonly orphans: number;
     readonly replayed: number;
     readonly readyAfterMs: number | null;
@@ -108,7 +108,7 @@ export interface NodeStatus {
     readonly total: number;
     readonly etaMs: number | null;
   } | null;
-  /** Nothing has moved since `since`, though something is left to do; docs/operations.md says what each `waitingFor` means. */
+  /** There has been no progress since `since` although work is left; docs/operations.md explains each `waitingFor`. */
   readonly stalled: {
     readonly phase: Phase;
     readonly txId: TxId;
@@ -124,10 +124,10 @@ export interface NodeStatus {
       readonly txId: TxId;
       readonly takenAt: string;
       readonly bytes: number;
-      /** By the store's clock, as far as it is known; so is that of `lastVerified`. */
+      /** By the store's clock if it is known, like that of `lastVerified`. */
       readonly ageMs: number;
     } | null;
-    /** The newest one that this node saved itself since it was started, and when, by its own clock. */
+    /** The newest checkpoint that this node has saved since it was started; `at` is by its own clock. */
     readonly lastSaved: {
       readonly name: string;
       readonly txId: TxId;
@@ -135,11 +135,11 @@ export interface NodeStatus {
       readonly at: string;
       readonly durationMs: number;
     } | null;
-    /** The newest verification of the log's checkpoints, by any node; `durationMs` is null where it was another one. */
+    /** The newest verification of a checkpoint of this log by any node; `durationMs` is null if another node made it. */
     readonly lastVerified:
       | (VerifiedSummary & { readonly ageMs: number; readonly durationMs: number | null })
       | null;
-    /** How the last verification that this node made itself since it was started ended; `name` is null where it failed: `message` says which. */
+    /** The result of the last verification that this node has made since it was started. If it failed, `name` is null and `message` names the checkpoint. */
     readonly lastDrill: {
       readonly at: string;
       readonly durationMs: number;
@@ -151,7 +151,7 @@ export interface NodeStatus {
     } | null;
     readonly nextCheckAt: string | null;
     readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
-    /** What somebody should look at though checkpoints go on, each kind once. */
+    /** Problems that need attention although checkpoints are being saved, each kind once. */
     readonly warnings: readonly {
       readonly at: string;
       readonly about: string;
@@ -164,15 +164,15 @@ export interface NodeStatus {
       readonly message: string;
       readonly hint: string | null;
     } | null;
-    /** What the store has found out about itself; null before that, and for stores that have nothing to find out. */
+    /** The capabilities that the store has detected; null before that, and for stores that detect nothing. */
     readonly store: {
       readonly location: string;
-      /** Whether of several who write one file only one can succeed. */
+      /** Whether only one of several concurrent writers of a file can succeed. */
       readonly exclusive: boolean;
       readonly canDelete: boolean;
-      /** Whether a part of a file can be read without the rest. */
+      /** Whether ranges of a file can be read. */
       readonly ranges: boolean;
-      /** Which checksums go with requests. */
+      /** Which checksums requests carry. */
       readonly checksums: string;
     } | null;
   };

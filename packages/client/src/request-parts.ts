@@ -1,6 +1,7 @@
 import type { PointInTime } from "./client-types.ts";
+import type { AnswerHeaders } from "./node-request.ts";
 
-/** An address without the slash at its end; a TypeError for what is none. */
+/** Returns an address without the slash at its end. Throws a TypeError for a text that is not an HTTP address. */
 export function checkedUrl(url: string): string {
   if (!/^https?:\/\//.test(url))
     throw new TypeError(`${url} is not the address of a node, such as http://10.0.0.7:3000.`);
@@ -12,7 +13,7 @@ export function bucketPath(bucket: string): string {
   return `/api/v1/${encodeURIComponent(bucket)}`;
 }
 
-/** Namespace and name of a key. */
+/** Splits a key into namespace and name. */
 export function splitKey(key: string): { namespace: string; name: string } {
   const slash = key.indexOf("/");
   return slash < 0
@@ -20,7 +21,7 @@ export function splitKey(key: string): { namespace: string; name: string } {
     : { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
 }
 
-/** A key with its namespace, for the parameter `key`: dot segments in an address are resolved on the way. */
+/** A key with its namespace, for the parameter `key`. In a path, dot segments would be resolved on the way. */
 export function qualified(key: string): string {
   const { namespace, name } = splitKey(key);
   return `${namespace}/${name}`;
@@ -31,13 +32,13 @@ export function pointText(point: PointInTime | undefined): string | number | und
   return point instanceof Date ? point.toISOString() : point;
 }
 
-/** The revision in an answer's ETag, which is a weak one where the answer was compressed on its way. */
-export function revisionOf(headers: Headers): number {
+/** The revision in an answer's ETag, which is weak if the answer was compressed on its way. */
+export function revisionOf(headers: AnswerHeaders): number {
   return Number(/^(?:W\/)?"(\d+)"$/.exec(headers.get("etag") ?? "")?.[1]);
 }
 
 /** The cursor in an answer's link to the next page. */
-export function nextCursor({ headers }: Pick<Response, "headers">): string | undefined {
+export function nextCursor({ headers }: { readonly headers: AnswerHeaders }): string | undefined {
   const cursor = /[?&]cursor=([^&>]*)[^>]*>; rel="next"/.exec(headers.get("link") ?? "")?.[1];
   return cursor === undefined ? undefined : decodeURIComponent(cursor);
 }

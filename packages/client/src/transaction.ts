@@ -1,4 +1,3 @@
-import type { EventRecord } from "./event-record.ts";
 import type { Policies } from "./policies.ts";
 
 /** A transaction's id: its position in the log plus the log's offset. A safe integer. */
@@ -10,11 +9,28 @@ export type Revision = TxId;
 /** Any JSON value. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 
-/** Where a document lies. Order of keys: bucket, namespace, name, each by its UTF-8 bytes. */
+/** The key of a document. Keys are ordered by bucket, namespace and name, each by its UTF-8 bytes. */
 export interface DocumentKey {
   readonly bucket: string;
   readonly namespace: string;
   readonly name: string;
+}
+
+/** An event of an application, recorded with POST /api/v1/events or the operation `event`. */
+export interface EventRecord {
+  /** The object that the event is about, such as `default/web-0` or `pod/web-0`. */
+  readonly object: string;
+  /** One word, such as `Scheduled`. */
+  readonly reason: string;
+  readonly message?: string;
+  /** The bucket of the object. */
+  readonly bucket?: string;
+  /** Nanoseconds since 1970 in decimal digits, since a JSON number would lose the last ones; defaults to the transaction's time. */
+  readonly time?: string;
+  /** Such as `Normal` or `Warning`. */
+  readonly type?: string;
+  /** The component that reports the event. */
+  readonly source?: string;
 }
 
 /**
@@ -30,20 +46,20 @@ export type TxOperation =
   | readonly ["event", event: EventRecord]
   | readonly ["configure", policies: Policies, revision?: Revision | null];
 
-/** Operations that all take effect or none. With an `id` of the client's own it is applied once however often it is submitted. */
+/** Operations that all take effect or none. With an `id` of the client's own it is applied once, however often it is submitted. */
 export interface Transaction {
   readonly ops: readonly TxOperation[];
   /** At most 256 bytes of UTF-8. */
   readonly id?: string;
 }
 
-/** What became of a transaction. `txTime` is ISO-8601 in UTC with milliseconds. */
+/** The outcome of a transaction. `txTime` is ISO-8601 in UTC with milliseconds. */
 export interface TxOutcome {
   readonly txId: TxId;
   readonly txTime: string;
   readonly committed: boolean;
   /** Why it was aborted. */
   readonly reason?: string;
-  /** The transaction that had the same idempotency id and content before; `committed` tells of that one. */
+  /** The earlier transaction with the same idempotency id and content, which `committed` is about. */
   readonly duplicateOf?: TxId;
 }

@@ -1,40 +1,29 @@
-export { CairnError, ERROR_CODES, isCairnError } from "@cairn/kv";
-/** What `code` of an error can be. */
+export { CairnError, isCairnError } from "@cairn/kv";
+/** The values of `code` of an error. */
 export type { ErrorCode } from "@cairn/kv";
-/** What `onEvent` is told. */
+/** What `onEvent` receives. */
 export type * from "./observe/node-event.ts";
-/** What reads of a node answer. */
+/** The results of a node's reads. */
 export type * from "./index/read/documents.ts";
-/** What `buckets` answers of each. */
 export type { BucketSummary, FieldSummary } from "./index/read/bucket-reads.ts";
-/** What `events` answers. */
 export type { EventPage, RecordedEvent } from "./index/read/event-reads.ts";
-/** What `evictions` tells of each. */
 export type { Eviction } from "./index/read/eviction-reads.ts";
-/** What `where` of a list asks. */
 export type { FieldQuery } from "./index/read/field-query.ts";
-/** A running node: everything that HTTP serves, and what its methods take and answer. */
+/** A running node: everything that is served over HTTP, with the arguments and results of its methods. */
 export type * from "./api/node-api.ts";
-export { runNode } from "./node/node.ts";
-/** What starting a node answers and takes. */
-export type { CairnNode, RunOptions } from "./node/node.ts";
+export type { CairnNode } from "./node/node.ts";
 export { startNode } from "./node/start-node.ts";
-/** What `startNode` takes. */
 export type { StartNodeOptions } from "./node/start-node.ts";
-export { createSystem } from "./config/create-system.ts";
-/** What a module of one's own is given. */
-export type { ModuleContext } from "./config/types/module-kinds.ts";
-export { readConfig, requireConfig } from "./config/read-config.ts";
-/** A configuration that was read, or all that is wrong with it. */
-export type { ConfigResult, ResolvedConfig } from "./config/read-config.ts";
+/** Thrown by `startNode`, with every problem of a configuration; `formatProblems` is how the command line prints them. */
 export { ConfigError, formatProblems } from "./config/source/problems.ts";
-/** One thing that is wrong with it, with its place. */
 export type { ConfigProblem } from "./config/source/problems.ts";
-/** What a node is made of: for programs that put one together themselves. */
-export type { HttpOptions, OnLogMismatch, System, TrimPolicy } from "./api/system.ts";
-/** How a log of one's own lets its nodes reach one another. */
+/** Passed to a module of your own. */
+export type { ModuleContext } from "./config/types/module-kinds.ts";
+/** Implemented by a log of your own. */
+export type * from "./log/tx-log.ts";
+/** Implemented by a log of your own through which nodes reach one another. */
 export type * from "./log/peer-channel.ts";
-/** What is submitted, what becomes of it, and what a node says of itself: the same as over HTTP. */
+/** Transactions and their outcomes, policies and the status: the same as over HTTP. */
 export type {
   BoundPolicy,
   CheckpointSummary,
@@ -56,10 +45,7 @@ export type {
   TxOutcome,
   VerifiedSummary,
 } from "@cairn/client";
-/** What a log of one's own implements. */
-export type * from "./log/tx-log.ts";
-export { VERSION } from "./api/version.ts";
 export { WatchCompactedError } from "./index/read/watch-compacted.ts";
-/** What watching gives. */
+/** The results of `watch`. */
 export type { TransactionEvent, WatchChange } from "./index/read/transaction-event.ts";
 export type * from "./watch/watch-event.ts";

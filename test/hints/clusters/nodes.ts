@@ -129,7 +129,7 @@ export const NODES: readonly BrokenCluster[] = [
       scene.node("b").signal("SIGSTOP");
       return { said: await scene.refusal("status", { on: "b" }) };
     },
-    hint: /kill -CONT PID lets it go on/,
+    hint: /kill -CONT PID resumes it/,
     follow: async (scene) =>
       await scene.act(`kill -CONT ${scene.node("b").pid}`, async () => scene.node("b").signal("SIGCONT")),
   },

@@ -1,9 +1,6 @@
 import type { AddCommand } from "./options/command-options.ts";
 
-/**
- * Every command, in the order of the help. Loaded when it is asked for: a node that starts would wait for what only other commands
- * need.
- */
+/** Every command, in the order of the help. Each is loaded when it is used, so that a node starts without waiting for the others. */
 const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   start: async () => (await import("./node/start.ts")).addStart,
   status: async () => (await import("./node/status.ts")).addStatus,
@@ -22,7 +19,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   log: async () => (await import("./log/log.ts")).addLog,
 };
 
-/** The command of that name alone; without a name, or with one that is none, all of them: for the help, and to suggest the right one. */
+/** Loads the command of that name; without the name of a command, all of them, for the help and for suggestions. */
 export async function loadCommands(name?: string): Promise<readonly AddCommand[]> {
   const one = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (one !== undefined) return [await one()];

@@ -20,7 +20,7 @@ const terminal: Terminal = {
   forceExit: (code) => process.exit(code),
 };
 
-// Whoever writes is told, and cleans up before the command ends. A node goes on without a reader of its log, and with a full disk there.
+// Writers get the error and clean up before the command ends. A node continues without a reader of its log, or on a full disk.
 for (const output of [process.stdout, process.stderr]) output.on("error", () => undefined);
 
 async function endWith(error: Error): Promise<void> {

@@ -2,13 +2,13 @@ import { Command } from "commander";
 import type { AddCommand } from "./options/command-options.ts";
 import { loadCommands } from "./commands.ts";
 import { VERSION } from "../api/version.ts";
-import { insteadOf, suggestCommands, suggestInGroup } from "./suggest-command.ts";
+import { adviceInstead, suggestCommands, suggestInGroup } from "./suggest-command.ts";
 import { HELP, reportError, UsageError } from "./terminal/report-error.ts";
 import { ReaderGoneError, type Terminal } from "./terminal/terminal.ts";
 
-/** Runs one command; answers the exit code: 0 fine, 1 the answer is no, 2 wrong usage or configuration, 3 no answer. */
+/** Runs one command and returns its exit code: 0 success, 1 a negative answer, 2 wrong usage or configuration, 3 no answer. */
 export async function runCli(given: readonly string[], terminal: Terminal): Promise<number> {
-  // What people type first; each command describes itself by its option.
+  // Each command prints its own help for --help.
   const argv = given[0] === "help" ? [...given.slice(1), "--help"] : given;
   try {
     const program = createProgram(terminal, await loadCommands(argv[0]));
@@ -17,7 +17,7 @@ export async function runCli(given: readonly string[], terminal: Terminal): Prom
     return 0;
   } catch (error) {
     if (error instanceof ReaderGoneError) return 0;
-    // What follows -- is an argument, whatever it looks like.
+    // Everything after -- is an argument.
     const options = argv.slice(0, argv.includes("--") ? argv.indexOf("--") : undefined);
     return await reportError(error, terminal, {
       json: options.includes("--json"),
@@ -28,13 +28,15 @@ export async function runCli(given: readonly string[], terminal: Terminal): Prom
 
 function createProgram(terminal: Terminal, commands: readonly AddCommand[]): Command {
   const program = new Command("cairn")
-    .description("A checkpointing index store for clusters: nodes join by restore and tail replay.")
+    .description(
+      "A checkpointing index store for clusters. Nodes join by restoring a checkpoint and replaying the rest of the log.",
+    )
     .version(VERSION)
     .exitOverride()
     .configureOutput({
       writeOut: (text) => terminal.stdout.write(text),
       writeErr: (text) => terminal.stderr.write(text),
-      // Errors are told by reportError, in one form for all.
+      // reportError prints all errors, in one form.
       outputError: () => undefined,
     })
     .showSuggestionAfterError(true)
@@ -44,7 +46,7 @@ function createProgram(terminal: Terminal, commands: readonly AddCommand[]): Com
   return program;
 }
 
-/** Commander suggests similar spellings alone, and never a command of another group. */
+/** Commander itself suggests only similar spellings, and never a command of another group. */
 async function refuseUnknown(
   program: Command,
   [word, inner]: readonly string[],
@@ -52,15 +54,15 @@ async function refuseUnknown(
 ): Promise<void> {
   if (word === undefined || word.startsWith("-")) return;
   const command = program.commands.find((one) => one.name() === word);
-  if (command === undefined) throw unknown(word, insteadOf(word), suggestCommands(program, word));
+  if (command === undefined) throw unknown(word, adviceInstead(word), suggestCommands(program, word));
   if (command.commands.length === 0 || inner === undefined || inner.startsWith("-")) return;
   if (command.commands.some((one) => one.name() === inner)) return;
   const all = createProgram(terminal, await loadCommands());
   throw unknown(`${word} ${inner}`, undefined, suggestInGroup(all, command, inner));
 }
 
-function unknown(given: string, instead: string | undefined, meant: readonly string[]): UsageError {
-  const commands = meant.map((name) => `cairn ${name}`).join(" or ");
-  const hint = instead ?? (commands === "" ? HELP : `Did you mean ${commands}? ${HELP}`);
+function unknown(given: string, advice: string | undefined, suggestions: readonly string[]): UsageError {
+  const commands = suggestions.map((name) => `cairn ${name}`).join(" or ");
+  const hint = advice ?? (commands === "" ? HELP : `Did you mean ${commands}? ${HELP}`);
   return new UsageError(`There is no command ${JSON.stringify(given)}.`, hint);
 }

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { nearestName } from "../text/nearest-name.ts";
 
-/** What other tools call something that is here under another name, by the words that they use. */
-export const MEANT: readonly (readonly [words: string, commands: readonly string[]])[] = [
+/** Words of other tools, with the commands that they mean here. */
+export const SYNONYMS: readonly (readonly [words: string, commands: readonly string[]])[] = [
   ["write set insert add upsert", ["tx put", "policy apply"]],
   ["read fetch cat", ["get", "db get"]],
   [
@@ -32,21 +32,19 @@ export const MEANT: readonly (readonly [words: string, commands: readonly string
   ["cp checkpoints", ["checkpoint list"]],
 ];
 
-/** What no command does. */
-const OTHERWISE: Readonly<Record<string, string>> = {
-  stop: "A node stops at Ctrl-C, or when its process is sent SIGTERM.",
-};
-for (const word of ["shutdown", "kill", "down", "quit"])
-  Object.assign(OTHERWISE, { [word]: OTHERWISE["stop"] });
+/** What to do instead of a command that does not exist, by the words for it. */
+const ALTERNATIVES: readonly (readonly [words: string, advice: string])[] = [
+  ["stop shutdown kill down quit", "A node stops at Ctrl-C, or when its process receives SIGTERM."],
+];
 
-/** What is done instead of a command that there is not; undefined where there may be one. */
-export function insteadOf(word: string): string | undefined {
-  return Object.hasOwn(OTHERWISE, word) ? OTHERWISE[word] : undefined;
+/** Returns what to do instead of a command that Cairn does not have; undefined if it may have one. */
+export function adviceInstead(word: string): string | undefined {
+  return lookUp(ALTERNATIVES, word);
 }
 
 /**
- * The commands that a word which is none most likely means: those of a group by that name (`restore`: `checkpoint restore`), what other
- * tools call so, those that begin so, else the one that is spelt nearly so.
+ * Returns the commands that an unknown word most likely means: those of that name in a group (`restore`: `checkpoint restore`), the
+ * synonym of another tool's word, those that begin with it, or the one with the most similar spelling.
  */
 export function suggestCommands(program: Command, word: string): readonly string[] {
   const named = program.commands.flatMap((group) =>
@@ -57,8 +55,8 @@ export function suggestCommands(program: Command, word: string): readonly string
   const group = program.commands.find((command) => command.name() === joined);
   const inner = group?.commands.find((command) => command.name() === rest.join("-"));
   if (group !== undefined && inner !== undefined) return [`${group.name()} ${inner.name()}`];
-  const [meant] = meantBy(word);
-  if (meant !== undefined) return [meant];
+  const [synonym] = synonymsOf(word);
+  if (synonym !== undefined) return [synonym];
   const names = program.commands.map((command) => command.name());
   const begun = names.filter((name) => word.length > 1 && name.startsWith(word));
   if (begun.length > 0) return begun;
@@ -66,21 +64,25 @@ export function suggestCommands(program: Command, word: string): readonly string
   return near === undefined ? [] : [near];
 }
 
-/** The same for a word behind the name of a group; what that group does goes before all else. */
+/** The same for a word after the name of a group, whose own commands come first. */
 export function suggestInGroup(program: Command, group: Command, word: string): readonly string[] {
-  const own = `${group.name()} `;
-  const here = meantBy(word).find((command) => command.startsWith(own));
-  if (here !== undefined) return [here];
+  const prefix = `${group.name()} `;
+  const own = synonymsOf(word).find((command) => command.startsWith(prefix));
+  if (own !== undefined) return [own];
   const near = nearestName(
     word,
     group.commands.map((command) => command.name()),
   );
-  if (near !== undefined) return [own + near];
+  if (near !== undefined) return [prefix + near];
   return program.commands.some((command) => command.name() === word)
     ? [word]
     : suggestCommands(program, word);
 }
 
-function meantBy(word: string): readonly string[] {
-  return MEANT.find(([words]) => words.split(" ").includes(word))?.[1] ?? [];
+function synonymsOf(word: string): readonly string[] {
+  return lookUp(SYNONYMS, word) ?? [];
+}
+
+function lookUp<T>(table: readonly (readonly [words: string, value: T])[], word: string): T | undefined {
+  return table.find(([words]) => words.split(" ").includes(word))?.[1];
 }

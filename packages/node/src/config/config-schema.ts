@@ -12,8 +12,8 @@ import { policiesSchema } from "./policies-key.ts";
 import { TOP_LEVEL_KEYS, httpParameters, indexStoreParameters, nodeParameters } from "./top-level.ts";
 
 /**
- * The JSON Schema of a configuration file, for completion and checks in editors. It knows the built-in modules, under their older
- * names too; any other may have any parameter. What depends on other parts of the file or on the environment it lets pass.
+ * Returns the JSON Schema of a configuration file, for completion and checks in editors. It covers the built-in modules, also under their
+ * older names; other modules may have any parameter. Conditions on other parts of the file or on the environment are not checked.
  */
 export function configSchema(): JsonSchema {
   const http = eitherOf(schemaOfParameters(httpParameters), { type: "null" }, { const: false });
@@ -22,14 +22,14 @@ export function configSchema(): JsonSchema {
     title: "Cairn configuration",
     type: "object",
     properties: {
-      $schema: { type: "string", description: "Where this schema lies, for editors." },
+      $schema: { type: "string", description: "The location of this schema, for editors." },
       ...topLevel("cairn/node", orNull(schemaOfParameters(nodeParameters))),
       ...topLevel("cairn/tx-log", orNull({ $ref: "#/$defs/tx-log" })),
       ...topLevel("cairn/index-store", orNull(schemaOfParameters(indexStoreParameters))),
       ...topLevel("cairn/http-server", http),
       ...topLevel("cairn/policies", orNull(policiesSchema())),
     },
-    // Other top-level keys are modules that parameters name; what they are depends on who names them.
+    // Other top-level keys are modules that parameters name; their kind depends on the parameter.
     additionalProperties: orNull({ type: "object", anyOf: MODULE_KEYS.map(requires) }),
     $defs: Object.fromEntries(KINDS.map((kind) => [kind, schemaOfKind(kind)])),
   };
@@ -47,7 +47,7 @@ function schemaOfKind(kind: ModuleKind): JsonSchema {
   return { ...eitherOf(name, { ...map, ...named }), description: KIND_NAMES[kind] };
 }
 
-/** The name of a built-in module, of a module of one's own, or of a top-level key; only built-in ones have an arrow. */
+/** The name of a built-in module, of a user's module, or of a top-level key; only built-in names have an arrow. */
 function nameSchema(kind: ModuleKind, modules: readonly ModuleDescriptor[]): JsonSchema {
   const ids = modules.map((module) => module.id);
   const older = modules
@@ -84,7 +84,7 @@ function orNull(schema: JsonSchema): JsonSchema {
   return eitherOf(schema, { type: "null" });
 }
 
-/** A top-level key, under its older names too. */
+/** A top-level key, also under its older names. */
 function topLevel(key: string, schema: JsonSchema): Readonly<Record<string, JsonSchema>> {
   const older = [...TOP_LEVEL_ALIASES].filter(([, name]) => name === key).map(([name]) => name);
   const renamed = OLDER_NAMESPACES.map((namespace) => key.replace("cairn/", `${namespace}/`));

@@ -12,23 +12,23 @@ import { objectTree } from "./source/object-tree.ts";
 import type { ProblemList } from "./source/problems.ts";
 import { MAX_SOURCE_BYTES, SourceText } from "./source/source-text.ts";
 
-/** What a configuration is read from; all that are given are laid over one another. */
+/** The sources of a configuration, which are merged. */
 export interface ConfigInput {
-  /** A file, relative to `cwd`; without one `cairn.edn` or `cairn.json` in `cwd` is taken, where there is one and no `object`. */
+  /** A file, relative to `cwd`; unless there is an `object`, defaults to `cairn.edn` or `cairn.json` in `cwd`, if one exists. */
   readonly file?: string;
-  /** What `-e` gave. */
+  /** The argument of `-e`. */
   readonly edn?: string;
-  /** What `-j` gave. */
+  /** The argument of `-j`. */
   readonly json?: string;
-  /** What `startNode` was given: the same keys as in JSON; luxon Durations and parts are welcome. */
+  /** The argument of `startNode`: the same keys as in JSON; values may be luxon Durations and parts. */
   readonly object?: unknown;
   readonly env: Environment;
   readonly cwd: string;
 }
 
-/** The trees of the sources, variables put in. A source that is not there is undefined. */
+/** The trees of the sources, with variables inserted. An absent source is undefined. */
 export interface ConfigSources {
-  /** The file, with the object over it. */
+  /** The file and the object, weakest first. */
   readonly base: readonly MapNode[];
   readonly json: MapNode | undefined;
   readonly edn: MapNode | undefined;
@@ -36,7 +36,7 @@ export interface ConfigSources {
 
 const DEFAULT_FILES = ["cairn.edn", "cairn.json"];
 
-/** Reads all sources; what is wrong with any of them goes to `problems`. */
+/** Reads all sources. Adds their problems to `problems`. */
 export async function readSources(input: ConfigInput, problems: ProblemList): Promise<ConfigSources> {
   const finish = (tree: MapNode | undefined): MapNode | undefined => {
     const filled = tree === undefined ? undefined : interpolate(tree, input.env, problems);
@@ -58,8 +58,8 @@ export async function readSources(input: ConfigInput, problems: ProblemList): Pr
 }
 
 /**
- * The tree of a file as it is written: variables are not put in, and the quotes and the code of Clojure are read over, for whoever converts
- * it. Undefined after it added what is wrong to `problems`.
+ * Reads a file for conversion: variables are not inserted, and the quotes and code of Clojure are skipped. Undefined after it has added
+ * problems.
  */
 export async function readFileTree(
   file: string,
@@ -79,7 +79,7 @@ async function textTree(
     tooLarge(source, problems);
     return undefined;
   }
-  // Its parser is loaded where it is needed: a start waits for all that is.
+  // The parser of EDN is loaded only when needed, so that other starts are faster.
   if (format === "json") return asMap(readJson(source, problems), problems);
   const { readEdn } = await import("./source/edn.ts");
   return asMap(readEdn(source, problems, options), problems);
@@ -108,7 +108,7 @@ async function readFile(
   const extension = extname(label).toLowerCase();
   if (extension !== ".edn" && extension !== ".json") {
     problems.add(origin, [], "A configuration file's name must end in .edn or .json.", {
-      hint: "The ending says in which of the two it is written.",
+      hint: "The ending determines the language of the file.",
     });
     return undefined;
   }
@@ -127,21 +127,21 @@ function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList)
   problems.add(
     { kind: origin.kind, label: origin.label },
     [],
-    `This is larger than ${MAX_SOURCE_BYTES} bytes, which no configuration is.`,
+    `This is larger than ${MAX_SOURCE_BYTES} bytes, too large for a configuration.`,
     {
-      hint: "Is it what you meant?",
+      hint: "Check that it is the right file or text.",
     },
   );
 }
 
-/** The configuration beside `path` whose name is like its own, as the end of a hint. */
-function meantFile(path: string): string {
+/** The end of a hint: a configuration in the folder of `path` with a similar name. */
+function similarFile(path: string): string {
   const folder = dirname(path);
   let names: string[];
   try {
     names = readdirSync(folder).filter((name) => [".edn", ".json"].includes(extname(name)));
   } catch {
-    return " There is no such folder, or it cannot be read.";
+    return " Its folder does not exist or cannot be read.";
   }
   const near = nearestName(basename(path), names);
   return near === undefined ? "" : ` ${didYouMean(near)}`;
@@ -151,7 +151,7 @@ function readText(path: string, origin: Origin, problems: ProblemList): string |
   let bytes: Buffer;
   try {
     const handle = openSync(path, "r");
-    // Asked of the open file: between a stat by name and the reading another file could take its place.
+    // The size of the open file: between a stat by name and the read, another file could replace it.
     try {
       const { size } = fstatSync(handle);
       if (size > MAX_SOURCE_BYTES) {
@@ -169,7 +169,7 @@ function readText(path: string, origin: Origin, problems: ProblemList): string |
     const message = missing ? "There is no such file." : `The file cannot be read: ${errorMessage(error)}.`;
     problems.add(origin, [], message, {
       code: missing ? "CONFIG_NOT_FOUND" : "CONFIG_INVALID",
-      hint: `Looked for ${path}.${missing ? meantFile(path) : ""}`,
+      hint: `Looked for ${path}.${missing ? similarFile(path) : ""}`,
     });
     return undefined;
   }

@@ -1,8 +1,9 @@
 import type { ModuleContext } from "./types/module-kinds.ts";
+import { omitUndefined } from "./source/omit-undefined.ts";
 import type { ResolvedConfig } from "./read-config.ts";
 import type { System } from "../api/system.ts";
 
-/** Makes a node's parts from its configuration. Built-in parts touch nothing yet; what a user's module does is its own. */
+/** Makes a node's parts from its configuration. Built-in parts have no effects until they are used; users' modules may. */
 export async function createSystem(
   config: ResolvedConfig,
   options: { readonly onNotice?: (sentence: string) => void } = {},
@@ -11,20 +12,22 @@ export async function createSystem(
   const onNotice = options.onNotice ?? (() => {});
   const context: ModuleContext = { nodeId, dir, dbDir, onNotice };
   const { checkpointer, "scrub-every": scrubEvery } = kvStore.common;
-  // Makes what opens it: nobody is asked before a node, or a command, does.
+  // Makes the function that opens the log; a node or command calls it.
   const openTxLog = await txLog.create(context);
   return {
     nodeId,
     dir,
     dbDir,
     openTxLog,
-    ...(openTxLog.logName === undefined ? {} : { logName: openTxLog.logName }),
     onLogMismatch: txLog.common["on-log-mismatch"],
-    ...(txLog.common.trim === undefined ? {} : { trim: txLog.common.trim }),
     kvProvider: await kvStore.create(context),
-    ...(scrubEvery === "never" ? {} : { scrubEvery }),
     checkpointer: await checkpointer?.create(context),
     http,
-    ...(policies === undefined ? {} : { policies }),
+    ...omitUndefined({
+      logName: openTxLog.logName,
+      trim: txLog.common.trim,
+      scrubEvery: scrubEvery === "never" ? undefined : scrubEvery,
+      policies,
+    }),
   };
 }

@@ -1,37 +1,41 @@
-import { resolve } from "node:path";
-import { commonParameters } from "./modules/common-parameters.ts";
+import { join, resolve } from "node:path";
 import type { ConfigInput, ConfigSources } from "./config-sources.ts";
-import { DEFAULT_ORIGIN, emptyMap, findNode } from "./source/config-tree.ts";
-import type { MapNode } from "./source/config-tree.ts";
-import { defaultTree } from "./default-config.ts";
-import { environmentTree, nodeFromEnvironment, variable } from "./environment.ts";
+import { olderModule } from "./modules/aliases.ts";
+import { commonParameters } from "./modules/common-parameters.ts";
+import {
+  DEFAULT_ORIGIN,
+  emptyMap,
+  findEntry,
+  findNode,
+  mapOfValues,
+  normalizeName,
+} from "./source/config-tree.ts";
+import type { ConfigNode, MapNode } from "./source/config-tree.ts";
+import type { Environment } from "./source/interpolate.ts";
 import { mergeTrees } from "./source/merge.ts";
 import type { ProblemList } from "./source/problems.ts";
+import { renameTopLevel } from "./top-level.ts";
 import type { ModuleDescriptor, Reading } from "./types/reading.ts";
 import { absolutePath } from "./types/value-types.ts";
-import { renameTopLevel } from "./top-level.ts";
 
-/** All sources as one tree, each over those that are weaker. */
+/** Merges all sources into one tree, in their order of precedence. */
 export function mergeSources(sources: ConfigSources, input: ConfigInput, notices: Set<string>): MapNode {
   const base = sources.base.map((tree) => renameTopLevel(tree, notices));
   const over = [sources.json, sources.edn]
     .filter((tree) => tree !== undefined)
     .map((tree) => renameTopLevel(tree, notices));
-  const nothing = emptyMap(DEFAULT_ORIGIN);
   const given = new Set(base.flatMap((tree) => tree.entries.map((entry) => entry.name)));
-  // The default's store lies in the node's folder, so what is said of that folder has to be known before the default is.
-  const said = mergeTrees([...base, nodeFromEnvironment(input.env), ...over], nothing);
-  const dir = findNode(said, "cairn/node", "dir");
+  // The default store is in the node's folder, so that folder has to be known before the defaults are.
+  const dir = findNode(mergeTrees([...base, nodeFromEnvironment(input.env), ...over]), "cairn/node", "dir");
   const written = dir?.type === "string" ? dir.text : "";
   const folder = absolutePath(written, input.cwd) ?? resolve(input.cwd, "cairn-data");
-  const nats = variable(input.env, "NATS_URL") !== undefined;
-  const below = [defaultTree(given, folder, nats), ...base];
-  // Where a variable goes depends on what the other sources chose, those stronger than it included.
-  const environment = environmentTree(input.env, mergeTrees([...below, ...over], nothing), notices);
-  return mergeTrees([...below, environment, ...over], nothing);
+  const below = [defaultTree(given, folder, variable(input.env, "NATS_URL") !== undefined), ...base];
+  // Where a variable belongs depends on what the other sources chose, also those that are stronger.
+  const environment = environmentTree(input.env, mergeTrees([...below, ...over]), notices);
+  return mergeTrees([...below, environment, ...over]);
 }
 
-/** A reading of that tree that has read nothing yet. */
+/** A reading of the merged tree in which nothing was read yet. */
 export function newReading(
   root: MapNode,
   input: ConfigInput,
@@ -54,4 +58,124 @@ export function newReading(
     open: new Set(),
     checks: [],
   };
+}
+
+/** The defaults of top-level keys that neither a file nor an object gives. `dir`: the node's folder; `nats`: NATS_URL is set. */
+function defaultTree(given: ReadonlySet<string>, dir: string, nats: boolean): MapNode {
+  const whole = map({
+    "cairn/node": map({}),
+    "cairn/tx-log": map({
+      "cairn/module": text(nats ? "cairn.nats/->tx-log" : "cairn.embedded/->tx-log"),
+    }),
+    "cairn/index-store": map({
+      "kv-store": map({
+        "cairn/module": text("cairn.leveldb/->kv-store"),
+        checkpointer: map({
+          "cairn/module": text("cairn.checkpoint/->checkpointer"),
+          store: map({
+            "cairn/module": text("cairn.checkpoint/->filesystem-checkpoint-store"),
+            path: text(join(dir, "checkpoints")),
+          }),
+          "approx-frequency": text("PT6H"),
+        }),
+      }),
+    }),
+    "cairn/http-server": map({}),
+  });
+  return { ...whole, entries: whole.entries.filter((entry) => !given.has(entry.name)) };
+}
+
+function map(values: Readonly<Record<string, ConfigNode>>): MapNode {
+  return mapOfValues(values, DEFAULT_ORIGIN);
+}
+
+function text(value: string): ConfigNode {
+  return { type: "string", text: value, origin: DEFAULT_ORIGIN };
+}
+
+/** The variables that set parameters of the node itself, whatever the other sources say. */
+function nodeFromEnvironment(env: Environment): MapNode {
+  return variableTree(env, [
+    ["CAIRN_DIR", ["cairn/node", "dir"]],
+    ["CAIRN_NODE_ID", ["cairn/node", "id"]],
+  ]);
+}
+
+/**
+ * The environment as a tree to merge over the file. `merged` is the configuration without it: it decides where the variables of the
+ * index, the store and the log belong. Adds a notice for every variable that has nothing to override.
+ */
+function environmentTree(env: Environment, merged: MapNode, notices: Set<string>): MapNode {
+  const places: [string, readonly string[]][] = [];
+  const kvStore = locate(merged, ["cairn/index-store", "kv-store"]);
+  places.push(["CAIRN_INDEX_PATH", [...kvStore, "db-dir"]]);
+
+  const store = locate(merged, ["cairn/index-store", "kv-store", "checkpointer", "store"]);
+  if (moduleAt(merged, store) === "cairn.checkpoint/->filesystem-checkpoint-store")
+    places.push(["CAIRN_CHECKPOINT_PATH", [...store, "path"]]);
+  else
+    noEffect(
+      "CAIRN_CHECKPOINT_PATH",
+      "there is no filesystem checkpoint store whose path it could be",
+      env,
+      notices,
+    );
+
+  const log = locate(merged, ["cairn/tx-log"]);
+  if (moduleAt(merged, log) === "cairn.nats/->tx-log") places.push(["NATS_URL", [...log, "servers"]]);
+  else noEffect("NATS_URL", "the transaction log is not a NATS log", env, notices);
+
+  // A token or port that is set for every process does not turn on a server that the file turned off.
+  const http = findNode(merged, "cairn/http-server");
+  if (http?.type !== "null" && http?.type !== "boolean") {
+    places.push(["CAIRN_HTTP_HOST", ["cairn/http-server", "host"]]);
+    places.push(["CAIRN_HTTP_PORT", ["cairn/http-server", "port"]]);
+    places.push(["CAIRN_AUTH_TOKEN", ["cairn/http-server", "auth-token"]]);
+  }
+  return mergeTrees([nodeFromEnvironment(env), variableTree(env, places)]);
+}
+
+/** A variable's value. An empty one counts as not set, since compose files and unit files write it so. */
+function variable(env: Environment, name: string): string | undefined {
+  const value = env[name];
+  return value === "" ? undefined : value;
+}
+
+function variableTree(env: Environment, places: readonly (readonly [string, readonly string[]])[]): MapNode {
+  const trees = places.flatMap(([name, path]) => {
+    const value = variable(env, name);
+    return value === undefined
+      ? []
+      : [nest(path, { type: "string", text: value, origin: { kind: "environment", label: name } })];
+  });
+  return mergeTrees([emptyMap({ kind: "environment", label: "environment" }), ...trees]);
+}
+
+function nest([first = "", ...rest]: readonly string[], leaf: ConfigNode): MapNode {
+  return mapOfValues({ [first]: rest.length === 0 ? leaf : nest(rest, leaf) }, leaf.origin);
+}
+
+/** The path at which a value is written: a text that names a top-level key leads there. */
+function locate(root: MapNode, path: readonly string[]): readonly string[] {
+  let real: readonly string[] = [];
+  for (const name of path) {
+    real = [...real, name];
+    const node = findNode(root, ...real);
+    if (node?.type !== "string" && node?.type !== "keyword" && node?.type !== "symbol") continue;
+    const shared = normalizeName(node.text);
+    if (findEntry(root, shared) !== undefined) real = [shared];
+  }
+  return real;
+}
+
+function moduleAt(root: MapNode, path: readonly string[]): string | undefined {
+  const node = findNode(root, ...path);
+  const name = node?.type === "map" ? findEntry(node, "cairn/module")?.value : node;
+  if (name?.type !== "string" && name?.type !== "symbol") return undefined;
+  const older = olderModule(name.text);
+  return older !== undefined && "id" in older ? older.id : name.text;
+}
+
+function noEffect(name: string, reason: string, env: Environment, notices: Set<string>): void {
+  if (variable(env, name) !== undefined) notices.add(`${name} has no effect: ${reason}.`);
 }

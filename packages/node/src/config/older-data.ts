@@ -1,19 +1,19 @@
 import { namesIn } from "../db-dir/names-in.ts";
 import type { ResolvedConfig } from "./read-config.ts";
 
-/** Files that Crux's and XTDB's stores leave in a folder, and what they are. */
-const LEFT_BEHIND: readonly (readonly [RegExp, string])[] = [
+/** Names of files in the folders of Crux and XTDB, and what they belong to. */
+const OLDER_FILES: readonly (readonly [RegExp, string])[] = [
   [/^OPTIONS-\d+$/, "a RocksDB database"],
   [/^data\.mdb$/, "an LMDB database"],
   [/^[0-9a-z]+\.xd$/, "a Xodus database"],
   [/^checkpoint-.*\.edn$/, "checkpoints of Crux or XTDB"],
 ];
-/** Cairn's own lies a folder deeper; that of an embedded log does not. */
-const OF_AN_INDEX = [...LEFT_BEHIND, [/^MANIFEST-\d+$/, "a LevelDB database"]] as const;
+/** Cairn's own LevelDB is in a folder below its db-dir. That of an embedded log is not, so this is only for indexes. */
+const OLDER_INDEX_FILES = [...OLDER_FILES, [/^MANIFEST-\d+$/, "a LevelDB database"]] as const;
 
 /**
- * Tells what of Crux or XTDB lies in the folders that a configuration names: its configuration is understood, its data is not, and a node
- * that starts empty beside it would be taken for one that lost everything.
+ * Reports data of Crux or XTDB in the folders of a configuration. Cairn reads their configuration, but not their data, and a node that
+ * starts empty next to it would seem to have lost everything.
  */
 export async function tellOlderData(
   { settings }: Pick<ResolvedConfig, "settings">,
@@ -21,21 +21,21 @@ export async function tellOlderData(
 ): Promise<void> {
   for (const { path, value, isPath } of settings) {
     if (isPath !== true || typeof value !== "string") continue;
-    const found = await leftBehind(value, path.at(-1) === "db-dir" ? OF_AN_INDEX : LEFT_BEHIND);
+    const found = await olderFilesIn(value, path.at(-1) === "db-dir" ? OLDER_INDEX_FILES : OLDER_FILES);
     if (found === undefined) continue;
     onNotice(
-      `${value} (${path.join(" > ")}) holds ${found}, which Cairn does not read: its documents are not served. ` +
-        "Nothing of it is changed or removed. Take the documents over with cairn load, and give this node a folder of its own.",
+      `${value} (${path.join(" > ")}) contains ${found}, which Cairn does not read: its documents are not served. ` +
+        "None of it is changed or removed. Load the documents with cairn load, and give this node a folder of its own.",
     );
   }
 }
 
-async function leftBehind(folder: string, kinds: typeof LEFT_BEHIND): Promise<string | undefined> {
+async function olderFilesIn(folder: string, kinds: typeof OLDER_FILES): Promise<string | undefined> {
   let names: string[];
   try {
     names = await namesIn(folder);
   } catch {
-    // Whoever uses the folder says what is wrong with it.
+    // The part that uses the folder reports its problems.
     return undefined;
   }
   return kinds.find(([pattern]) => names.some((name) => pattern.test(name)))?.[1];

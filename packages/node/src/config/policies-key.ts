@@ -11,7 +11,7 @@ import type { Reading } from "./types/reading.ts";
 
 const KEY = "cairn/policies";
 
-/** Reads `cairn/policies`: undefined where there is none, or where it is wrong, which is told. */
+/** Reads `cairn/policies`; undefined if it is absent, or after it has added problems. */
 export function readPolicies(reading: Reading): Policies | undefined {
   const node = findEntry(reading.root, KEY)?.value;
   if (node === undefined || node.type === "null") return undefined;
@@ -27,7 +27,7 @@ export function readPolicies(reading: Reading): Policies | undefined {
   return value as Policies;
 }
 
-/** The place of the innermost value on a path that there is. */
+/** The origin of the innermost existing value on a path. */
 function originAt(node: ConfigNode, path: readonly string[]): Origin {
   const [name, ...rest] = path;
   if (name === undefined) return node.origin;
@@ -40,7 +40,7 @@ function originAt(node: ConfigNode, path: readonly string[]): Origin {
   return rest.length === 0 ? entry.nameOrigin : originAt(entry.value, rest);
 }
 
-/** Durations of luxon, which programs that embed a node may give, in milliseconds. */
+/** Replaces luxon Durations, which embedding programs may pass, with milliseconds. */
 function withoutInstances(value: unknown): unknown {
   if (Duration.isDuration(value)) {
     const result = luxonDuration(value);
@@ -52,7 +52,7 @@ function withoutInstances(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, withoutInstances(inner)]));
 }
 
-/** Its JSON Schema. */
+/** The JSON Schema of `cairn/policies`. */
 export function policiesSchema(): JsonSchema {
   const { jsonSchema } = duration();
   const scalar: JsonSchema = { type: ["string", "number", "boolean"] };

@@ -4,7 +4,7 @@ import type { ResolvedConfig } from "./read-config.ts";
 import type { Setting } from "./types/reading.ts";
 import type { SettingValue } from "./types/plain-value.ts";
 
-/** The configuration as a table: each value with where it came from, secrets left out. */
+/** The configuration as text: each value with its origin, secrets redacted. */
 export function printConfig(config: ResolvedConfig): string {
   const rows: { left: string; right: string }[] = [];
   let open: readonly string[] = [];
@@ -20,14 +20,14 @@ export function printConfig(config: ResolvedConfig): string {
     });
     open = path;
   }
-  // One very long path must not push every origin off the screen.
+  // A single very long path must not push every origin off the screen.
   const width = Math.min(90, Math.max(0, ...rows.map((row) => (row.right === "" ? 0 : row.left.length))));
   return rows
     .map(({ left, right }) => (right === "" ? left : `${left.padEnd(width)}  # ${right}`))
     .join("\n");
 }
 
-/** The configuration for machines: the values as a configuration file has them, and the origin of each by its path. */
+/** The configuration for machines: the values as in a configuration file, and the origin of each path. */
 export function configAsJson(config: ResolvedConfig): {
   readonly values: SettingValue;
   readonly origins: readonly { readonly path: readonly string[]; readonly from: string }[];
@@ -50,13 +50,13 @@ function asValue(settings: readonly Setting[], depth: number): SettingValue {
   );
 }
 
-/** A map of settings, in the order in which it was read. */
+/** A map of settings, in the order in which they were read. */
 interface Branch {
   readonly leaves: Setting[];
   readonly branches: Map<string, Branch>;
 }
 
-/** Settings of one map next to each other: single values first, then the maps inside. */
+/** Orders settings by map: first the values of a map, then the maps in it. */
 function inOrder(settings: readonly Setting[]): readonly Setting[] {
   const root: Branch = { leaves: [], branches: new Map() };
   for (const setting of settings) {
@@ -77,7 +77,7 @@ function flatten(branch: Branch): readonly Setting[] {
 
 function sharedLength(left: readonly string[], right: readonly string[]): number {
   let length = 0;
-  // The last name of a path is a value's, never a heading.
+  // The last name of a path is that of a value, never a heading.
   while (length < left.length - 1 && length < right.length - 1 && left[length] === right[length]) length += 1;
   return length;
 }

@@ -1,9 +1,8 @@
-import { join } from "node:path";
+import { join, relative, sep } from "node:path";
 import type { Policies } from "@cairn/client";
 import { readSources } from "./config-sources.ts";
 import type { ConfigInput } from "./config-sources.ts";
 import { DEFAULT_ORIGIN, emptyMap, findEntry } from "./source/config-tree.ts";
-import { checkIndexFolders } from "./index-folders.ts";
 import { mergeSources, newReading } from "./merged-sources.ts";
 import type { ModuleUse } from "./types/module-kinds.ts";
 import { readModule } from "./modules/module-type.ts";
@@ -12,6 +11,7 @@ import { ConfigError, ProblemList } from "./source/problems.ts";
 import type { ConfigProblem } from "./source/problems.ts";
 import type { Reading, Setting } from "./types/reading.ts";
 import type { HttpOptions } from "../api/system.ts";
+import { dbDirLayout } from "../db-dir/layout.ts";
 import { readPolicies } from "./policies-key.ts";
 import {
   checkTopLevelKeys,
@@ -21,7 +21,7 @@ import {
   readTopLevel,
 } from "./top-level.ts";
 
-/** A valid configuration: every default and variable put in, nothing started yet. `createSystem` makes a node's parts of it. */
+/** A valid configuration with all defaults and variables; nothing was started. `createSystem` makes a node's parts of it. */
 export interface ResolvedConfig {
   readonly nodeId: string;
   /** Absolute, like every path here. */
@@ -33,18 +33,18 @@ export interface ResolvedConfig {
   readonly policies: Policies | undefined;
   /** Every value that took effect, with its origin, in the order of the configuration. */
   readonly settings: readonly Setting[];
-  /** Sentences for the operator: older names, variables without effect. */
+  /** Sentences for the operator, about older names and variables without effect. */
   readonly notices: readonly string[];
 }
 
-/** A configuration, or all that is wrong with it. */
+/** A configuration, or all its problems. */
 export type ConfigResult =
   | { readonly ok: true; readonly config: ResolvedConfig }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
 /**
- * Reads a configuration from all its sources and checks all of it. Starts, creates and deletes nothing; modules of a user's own are
- * imported, because only that tells whether they are there.
+ * Reads and checks a configuration from all its sources. Starts, creates and deletes nothing, but imports users' modules to check that
+ * they exist.
  */
 export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const problems = new ProblemList();
@@ -54,14 +54,14 @@ export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const reading = newReading(mergeSources(sources, input, notices), input, problems, notices, MODULES);
   const node = readTopLevel("cairn/node", nodeParameters, reading);
   const config = readParts(node === undefined ? reading : { ...reading, node });
-  // Importing a module runs it, so everything that can be told without comes first.
+  // Last, since importing a module runs it.
   for (const check of reading.checks) await check();
   if (config === undefined || problems.problems.length > 0)
     return { ok: false, problems: problems.inOrder() };
   return { ok: true, config: { ...config, settings: reading.settings, notices: [...notices] } };
 }
 
-/** The configuration of a result; throws {@link ConfigError} with all problems when it has any. */
+/** Returns the configuration of a result. Throws {@link ConfigError} with all problems if there are any. */
 export function requireConfig(result: ConfigResult): ResolvedConfig {
   if (result.ok) return result.config;
   throw new ConfigError(result.problems);
@@ -86,4 +86,28 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "settings" | "notices
     reading.settings.push({ path: [...kvPath, "db-dir"], value: dbDir, origin: DEFAULT_ORIGIN });
   checkIndexFolders(dbDir, reading);
   return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http, policies };
+}
+
+/**
+ * Adds a problem for every path in a folder that belongs to the index: a log or a store there would be removed when the folder is swept,
+ * or go to quarantine with the index.
+ */
+function checkIndexFolders(dbDir: string, { settings, problems }: Reading): void {
+  const { capture, ...others } = dbDirLayout(dbDir);
+  const own = Object.values(others);
+  for (const { path, value, origin, isPath } of settings) {
+    if (isPath !== true || typeof value !== "string") continue;
+    // Captures are made in a folder that serves no other purpose.
+    const reserved = path.at(-1) === "checkpoint-dir" ? own : [...own, capture];
+    const taken = reserved.find((folder) => isWithin(value, folder));
+    if (taken === undefined) continue;
+    problems.add(origin, path, `${taken} belongs to the index: the node removes and moves its contents.`, {
+      hint: `Choose a place outside the folder of the index, ${dbDir}.`,
+    });
+  }
+}
+
+function isWithin(place: string, folder: string): boolean {
+  const path = relative(folder, place);
+  return path !== ".." && !path.startsWith(`..${sep}`);
 }

@@ -7,8 +7,8 @@ import type { HttpOptions } from "../api/system.ts";
 import { readHttp } from "./top-level.ts";
 
 /**
- * The HTTP server alone, for whoever wants to reach a node rather than be one: what is wrong with the rest does not matter, and no module
- * is imported. `except` are parameters that do not matter either. Throws {@link ConfigError}.
+ * Reads the HTTP server alone, for clients of a node: ignores problems of the rest and of the parameters `except`, and imports no module.
+ * Undefined if there is no server. Throws {@link ConfigError}.
  */
 export async function readHttpServer(
   input: ConfigInput,

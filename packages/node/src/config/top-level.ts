@@ -1,7 +1,8 @@
 import { hostname } from "node:os";
 import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderModule, olderTopLevelHint } from "./modules/aliases.ts";
-import { findEntry, placeOf } from "./source/config-tree.ts";
+import { emptyMap, findEntry, placeOf } from "./source/config-tree.ts";
 import type { ConfigEntry, ConfigNode, MapNode } from "./source/config-tree.ts";
+import { omitUndefined } from "./source/omit-undefined.ts";
 import { moduleOf } from "./modules/module-type.ts";
 import type { ModuleKind } from "./types/module-kinds.ts";
 import { didYouMean, nearestName } from "../text/nearest-name.ts";
@@ -13,7 +14,7 @@ import type { HttpOptions } from "../api/system.ts";
 import { duration } from "./types/duration-type.ts";
 import { integer, listOf, path, text, textLike } from "./types/value-types.ts";
 
-/** `cairn/node`. The id becomes part of file names and manifests, so it must be safe in both on every system. */
+/** `cairn/node`. The id is used in file names and manifests, so it must be safe in both on every system. */
 export const nodeParameters = {
   id: derived(
     textLike(
@@ -24,13 +25,13 @@ export const nodeParameters = {
       hostname()
         .replace(/[^A-Za-z0-9._-]/g, "-")
         .replace(/^[._-]+/, "") || "node",
-    "The node's name: on checkpoints that it saves, in its folders, in /status. Different on each node.",
+    "The name of the node: in its checkpoints, its folders and /status. Must be different on each node.",
     "the host name",
   ),
   dir: derived(
     path(),
     ({ cwd }) => `${cwd}/cairn-data`,
-    "The folder for what the node keeps on its own disk.",
+    "The folder for the local data of the node.",
     '`"./cairn-data"`',
   ),
 };
@@ -39,44 +40,46 @@ export const nodeParameters = {
 export const indexStoreParameters = {
   "kv-store": optional(
     moduleOf("kv-store"),
-    "Where the index lies.",
+    "The key-value store of the index.",
     "`cairn.leveldb/->kv-store` without checkpoints",
   ),
 };
 
 /** `cairn/http-server`. */
 export const httpParameters = {
-  host: withDefault(text(), "127.0.0.1", "The address to listen at; `0.0.0.0` and `::` listen at all."),
-  port: withDefault(integer(0, 65_535), 3000, "The port to listen at; 0 takes any free one."),
+  host: withDefault(
+    text(),
+    "127.0.0.1",
+    "The address to listen on; `0.0.0.0` and `::` listen on all addresses.",
+  ),
+  port: withDefault(integer(0, 65_535), 3000, "The port to listen on; 0 takes any free port."),
   "auth-token": secret(
-    "What requests must carry as `Authorization: Bearer`; never printed.",
-    "none: all may ask",
+    "The token that requests must carry as `Authorization: Bearer`; never printed.",
+    "none: no token is needed",
   ),
   "max-body": withDefault(
     integer(1024, 256 * 1024 * 1024),
     1_048_576,
-    "The largest body of a request, in bytes.",
+    "The maximum size of the body of a request, in bytes.",
   ),
   "cors-origins": optional(
-    listOf(textLike(/^(?:https?:\/\/[^/\s*]+|\*)$/, 'an origin such as "https://dash.example", or "*"'), {
-      single: true,
-    }),
-    'Origins whose pages a browser lets ask this node; `"*"`: every page.',
+    listOf(textLike(/^(?:https?:\/\/[^/\s*]+|\*)$/, 'an origin such as "https://dash.example", or "*"')),
+    'Origins whose pages may send requests to this node from a browser; `"*"`: all.',
     "none",
   ),
   "allowed-hosts": optional(
-    listOf(textLike(/^[A-Za-z0-9.-]+$/, "a host name without a port"), { single: true }),
-    "Names besides `localhost`, `127.0.0.1`, `[::1]` and `host` that requests may be addressed to; only asked where there is no `auth-token` and `host` is this machine's own.",
+    listOf(textLike(/^[A-Za-z0-9.-]+$/, "a host name without a port")),
+    "Host names besides `localhost`, `127.0.0.1`, `[::1]` and `host` that requests may be addressed to; only checked without an `auth-token` and if `host` is a loopback address.",
     "none",
   ),
   drain: optional(
     duration(),
-    "How long a node that is told to stop goes on answering, while `/health/ready` says 503 and every answer ends its connection, so that a proxy sends its requests to others.",
-    "it stops at once",
+    "How long a stopping node continues to serve requests, while `/health/ready` returns 503 and every answer closes its connection, so that proxies move to other nodes.",
+    "it stops immediately",
   ),
 };
 
-/** Top-level keys of the configuration, with what each is for. */
+/** The top-level keys of the configuration, with their descriptions. */
 export const TOP_LEVEL_KEYS: Readonly<Record<string, string>> = {
   "cairn/node": "The node itself.",
   "cairn/tx-log": "The transaction log: a module.",
@@ -85,22 +88,22 @@ export const TOP_LEVEL_KEYS: Readonly<Record<string, string>> = {
   "cairn/policies": "Policies to set in a log that has none.",
 };
 
-/** One source with the names of older systems for top-level keys replaced by ours. A source that has both keeps both, and is told. */
+/** Renames the top-level keys of older systems and adds notices. A source with both names keeps both, which becomes a problem. */
 export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {
   const entries = root.entries.map((entry): ConfigEntry => {
     const name = TOP_LEVEL_ALIASES.get(entry.name);
     if (name === undefined || findEntry(root, name) !== undefined) return entry;
-    const taken = `${entry.name} (${placeOf(entry.nameOrigin)}) is taken for ${name}`;
+    const translated = `${entry.name} (${placeOf(entry.nameOrigin)}) is read as ${name}`;
     const hasHost = findEntry(entry.value, "host") !== undefined;
-    notices.add(hasHost ? `${taken}.` : `${taken}, which ${OWN_MACHINE_ONLY}`);
+    notices.add(hasHost ? `${translated}.` : `${translated}, which ${LOOPBACK_ONLY}`);
     return { ...entry, name };
   });
   return { ...root, entries };
 }
 
-/** The older systems gave their servers no address, which means all of them. */
-export const OWN_MACHINE_ONLY =
-  'listens on 127.0.0.1 alone unless "host" says otherwise ("0.0.0.0" for all addresses; then set an auth-token).';
+/** Said of servers without a host, which in the older systems listen on all addresses. */
+export const LOOPBACK_ONLY =
+  'listens only on 127.0.0.1 unless "host" is set ("0.0.0.0" for all addresses; then set an auth-token).';
 
 /** Reads a top-level map that holds parameters. */
 export function readTopLevel<P extends Parameters>(
@@ -109,13 +112,13 @@ export function readTopLevel<P extends Parameters>(
   reading: Reading,
 ): ParameterValues<P> | undefined {
   const node = findEntry(reading.root, name)?.value;
-  const map = mapOrEmpty(node, reading.root);
-  if (map === undefined)
-    return node && expected(node, [name], reading, `a map with ${Object.keys(parameters).join(", ")}`);
+  const map = node === undefined || node.type === "null" ? emptyMap(reading.root.origin) : node;
+  if (map.type !== "map")
+    return expected(map, [name], reading, `a map with ${Object.keys(parameters).join(", ")}`);
   return readParameters(parameters, map, [name], reading, { what: name, hints: OLDER_PARAMETERS });
 }
 
-/** Reads `cairn/http-server`; false when it is turned off, undefined when it is wrong. */
+/** Reads `cairn/http-server`; false if it is turned off, undefined after it has added problems. */
 export function readHttp(reading: Reading): HttpOptions | false | undefined {
   const node = findEntry(reading.root, "cairn/http-server")?.value;
   if (node?.type === "null" || (node?.type === "boolean" && !node.value)) {
@@ -126,34 +129,32 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
   if (values === undefined) return undefined;
   if ((node === undefined || node.origin.kind === "default") && reading.older.size > 0) {
     reading.notices.add(
-      `No HTTP server is configured; this node serves ${values.host}:${values.port} all the same ("cairn/http-server": null turns it off).`,
+      `No HTTP server is configured; this node still serves ${values.host}:${values.port} ("cairn/http-server": null turns it off).`,
     );
   }
-  const { host, port, "auth-token": authToken, "max-body": maxBody } = values;
-  const { "cors-origins": corsOrigins, "allowed-hosts": allowedHosts, drain: drainMs } = values;
-  return {
-    host,
-    port,
-    maxBody,
-    ...(authToken === undefined ? {} : { authToken }),
-    ...(corsOrigins === undefined ? {} : { corsOrigins }),
-    ...(allowedHosts === undefined ? {} : { allowedHosts }),
-    ...(drainMs === undefined ? {} : { drainMs }),
-  };
+  return omitUndefined({
+    host: values.host,
+    port: values.port,
+    maxBody: values["max-body"],
+    authToken: values["auth-token"],
+    corsOrigins: values["cors-origins"],
+    allowedHosts: values["allowed-hosts"],
+    drainMs: values.drain,
+  });
 }
 
-/** Adds a problem for every top-level key that nothing reads. To be called when all else was read. */
+/** Adds a problem for every top-level key that nothing has read. To be called last. */
 export function checkTopLevelKeys(reading: Reading): void {
   const known = Object.keys(TOP_LEVEL_KEYS);
   for (const { name, nameOrigin, value, replaced } of reading.root.entries) {
     if (known.includes(name) || reading.shared.has(name) || reading.refused.has(name)) continue;
-    // What takes away nothing may be a slip in the name of what it should: a server that was to be off would be on.
+    // A null that removes nothing may be misspelt: a server that should be off would be on.
     if (value.type === "null" && replaced !== undefined) continue;
-    // Where editors look for what `cairn config schema` prints; nothing to a node.
+    // Only for editors: the location of the output of `cairn config schema`.
     if (name === "$schema" && value.type === "string") continue;
     const alias = TOP_LEVEL_ALIASES.get(name);
     if (alias !== undefined) {
-      const message = `${name} means ${alias}, which is there as well.`;
+      const message = `${name} means ${alias}, which is also given.`;
       reading.problems.add(nameOrigin, [name], message, { hint: "Keep one of the two.", older: true });
       continue;
     }
@@ -166,13 +167,13 @@ export function checkTopLevelKeys(reading: Reading): void {
       continue;
     }
     const isModule = findEntry(value, "cairn/module") !== undefined;
-    // The text that should name it may be one whose variable is not set.
+    // The text that names it may have a variable that is not set.
     if (isModule && reading.problems.someUnfilled) continue;
     const near = nearestName(name, known) ?? nearestWithoutNamespace(name, known);
     if (isModule && near === undefined) {
       const place = PLACES.get(kindOf(value, reading) ?? "");
       reading.problems.add(nameOrigin, [name], `No parameter names the module ${name}.`, {
-        hint: `Write "${name}" ${place === undefined ? "where the module is to be used" : `at ${place}`}, or leave it out.`,
+        hint: `Write "${name}" ${place === undefined ? "where the module is used" : `at ${place}`}, or remove the key.`,
       });
       continue;
     }
@@ -184,7 +185,7 @@ export function checkTopLevelKeys(reading: Reading): void {
   }
 }
 
-/** Where a module of each kind is used, which is also what a part without its surroundings, as documentation shows it, belongs to. */
+/** The place of modules of each kind, also for parts that were copied from documentation without their surroundings. */
 const PLACES: ReadonlyMap<string, string> = new Map([
   ["tx-log", "cairn/tx-log"],
   ["kv-store", "cairn/index-store > kv-store"],
@@ -199,16 +200,11 @@ function kindOf(module: ConfigNode, reading: Reading): ModuleKind | undefined {
   return reading.modules.get(older !== undefined && "id" in older ? older.id : id.text)?.kind;
 }
 
-/** Of a name without a namespace: those letters that all known names have in common must not make it look near. */
+/** The nearest name to one without a namespace: the namespace, common to all, must not make names seem similar. */
 function nearestWithoutNamespace(name: string, known: readonly string[]): string | undefined {
   const near = nearestName(
     name,
     known.map((key) => key.replace("cairn/", "")),
   );
   return near === undefined ? undefined : `cairn/${near}`;
-}
-
-function mapOrEmpty(node: ConfigNode | undefined, root: MapNode): MapNode | undefined {
-  if (node === undefined || node.type === "null") return { type: "map", entries: [], origin: root.origin };
-  return node.type === "map" ? node : undefined;
 }

@@ -127,7 +127,7 @@ describe("the node that is meant", () => {
 
   it.each([
     ["{:cairn/http-server nil}", "has no HTTP server"],
-    ["{:cairn/http-server {:port 0}}", "takes any free port"],
+    ["{:cairn/http-server {:port 0}}", "listens on any free port"],
     ["{:cairn/http-server {:prot 1}}", "no parameter prot"],
     ["{:cairn/http-server", "closed"],
   ])("of %s cannot be known, and that is told", async (edn, told) => {

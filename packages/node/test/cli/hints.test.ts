@@ -81,9 +81,9 @@ it.each([
     expect([code, stdout, stderr]).toEqual([
       2,
       "",
-      expect.stringContaining("REQUEST_INVALID: This is no bucket: "),
+      expect.stringContaining("REQUEST_INVALID: This is not the name of a bucket: "),
     ]);
-    expect(stderr).toContain("reserved are tx, events, ");
+    expect(stderr).toContain("Reserved names: tx, events, ");
     expect(stderr).not.toContain("parameter");
   },
 );

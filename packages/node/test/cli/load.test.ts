@@ -66,7 +66,7 @@ describe("load", () => {
     const { code, stdout, stderr } = await load(served, `${before}{"ops":\n${line(99)}\n`);
     expect([code, stdout]).toEqual([2, ""]);
     expect(stderr).toMatch(/^TX_INVALID: Line 15001: /);
-    expect(stderr).toContain("15000 transactions were loaded before it; go on with --from-line 15001.");
+    expect(stderr).toContain("15000 transactions were loaded before it; continue with --from-line 15001.");
     expect(served.node.submitted).toHaveLength(15_000);
   });
 
@@ -79,7 +79,7 @@ describe("load", () => {
     node.submitError = undefined;
     const { code, stderr } = await loading;
     expect(code).toBe(0);
-    expect(stderr.match(/Trying again/g)).toHaveLength(1);
+    expect(stderr.match(/Retrying/g)).toHaveLength(1);
     expect(node.submitted).toHaveLength(10);
   });
 
@@ -88,7 +88,7 @@ describe("load", () => {
     served.node.submitError = new CairnError("LOG_UNREACHABLE", "The log is gone.");
     const { code, stderr } = await load(served, '{"ops":[["delete","pods","x"]]}\n');
     expect(code).toBe(3);
-    expect(stderr).toMatch(/^LOG_UNREACHABLE: Line 1: The log is gone\.\n.*go on with --from-line 1/);
+    expect(stderr).toMatch(/^LOG_UNREACHABLE: Line 1: The log is gone\.\n.*continue with --from-line 1/);
     expect(served.node.refused).toBe(1);
   });
 
@@ -114,7 +114,7 @@ describe("load", () => {
       const stdin = '{"ops":[["delete","pods","x"]]}\n';
       const single = await cairn(["load", "-", "--url", url], new CapturedTerminal({ stdin }));
       expect([single.code, connections]).toEqual([3, 3]);
-      expect(single.stderr).toContain("Of the lines 1 to 1 some may be stored");
+      expect(single.stderr).toContain("Some of the lines 1 to 1 may be stored");
     } finally {
       proxy.close();
     }

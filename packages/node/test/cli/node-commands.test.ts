@@ -172,7 +172,7 @@ describe("status and checkpoints", () => {
   });
 
   test.each([
-    ["unchanged", /^skipped: nothing changed/],
+    ["unchanged", /^skipped: nothing has changed/],
     ["empty", /^skipped: the log has no transactions yet/],
   ] as const)("say why nothing was saved: %s", async (skipped, said) => {
     await using served = await serve();

@@ -2,7 +2,7 @@ import { CairnError } from "@cairn/kv";
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { loadCommands } from "../../src/cli/commands.ts";
-import { MEANT } from "../../src/cli/suggest-command.ts";
+import { SYNONYMS } from "../../src/cli/suggest-command.ts";
 import { reportError } from "../../src/cli/terminal/report-error.ts";
 import { serve } from "../http/served-node.ts";
 import { cairn, CapturedTerminal } from "./support/captured-terminal.ts";
@@ -95,10 +95,10 @@ describe("wrong usage", () => {
     const { code, stderr } = await cairn(typed.split(" "));
     expect(code).toBe(2);
     expect(stderr).toMatch(/^USAGE: There is no command "/);
-    expect(stderr).toContain(`\n  hint: Did you mean cairn ${meant}? --help shows what there is.\n`);
+    expect(stderr).toContain(`\n  hint: Did you mean cairn ${meant}? --help lists commands and options.\n`);
   });
 
-  test.each(MEANT.flatMap(([, commands]) => commands))(
+  test.each(SYNONYMS.flatMap(([, commands]) => commands))(
     "there is a command cairn %s to be suggested",
     async (meant) => {
       if (meant.startsWith("--")) return expect(await cairn([meant])).toMatchObject({ code: 0 });
@@ -112,10 +112,10 @@ describe("wrong usage", () => {
   test("there is no command to stop a node, and it is told what stops one", async () => {
     for (const word of ["stop", "shutdown", "kill"]) {
       expect((await cairn([word])).stderr).toContain(
-        "hint: A node stops at Ctrl-C, or when its process is sent SIGTERM.",
+        "hint: A node stops at Ctrl-C, or when its process receives SIGTERM.",
       );
     }
-    expect((await cairn(["frobnicate"])).stderr).toContain("hint: --help shows what there is.");
+    expect((await cairn(["frobnicate"])).stderr).toContain("hint: --help lists commands and options.");
   });
 
   const lengths = everyLeaf().flatMap(({ path, command }) =>

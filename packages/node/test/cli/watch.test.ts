@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { readEventStream, type SentEvent } from "@cairn/client/streams";
+import { readEventStream, type SentEvent } from "@cairn/client/protocol";
 import { type CairnNode, runNode } from "../../src/node/node.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "../support/quiet-system.ts";
@@ -122,7 +122,7 @@ describe("cairn watch", () => {
     const { result } = watching("--from", "1", "--limit", "1", "--url", joining, "--url", node.url ?? "");
     const { code, stdout, stderr } = await result;
     expect([code, stdout]).toEqual([0, expect.stringContaining("2  put     pods default/a  1\n")]);
-    expect(stderr).toBe(`The node is restoring (${joining}). Going on from transaction 1.\n`);
+    expect(stderr).toBe(`The node is restoring (${joining}). Continuing after transaction 1.\n`);
   });
 
   it("ends with 1 and where to begin again when the past asked for is gone", async () => {

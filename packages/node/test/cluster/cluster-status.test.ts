@@ -8,7 +8,7 @@ import { documentRowKey } from "../../src/index/rows/row-keys.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { startNode } from "../../src/node/start-node.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
-import { ENDING } from "../../src/cli/terminal/interrupt.ts";
+import { ENDING_SIGNALS } from "../../src/cli/terminal/interrupt.ts";
 import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "./cluster-scene.ts";
 
@@ -145,7 +145,7 @@ describe("cairn status --cluster", () => {
     for (const node of [a, b]) await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 30_000 });
     const { code, stdout, stderr } = await scene.status();
     expect([code, stderr]).toEqual([3, expect.stringContaining("2 nodes have failed: a, b.")]);
-    expect(stdout).toMatch(/^Log cairn is not there; 2 nodes answered$/m);
+    expect(stdout).toMatch(/^Log cairn does not exist; 2 nodes answered$/m);
     expect(stdout).toMatch(/^a: LOG_DIFFERENT: .*cairn log recover --from checkpoint-/m);
     await Promise.all([scene.stop(a), scene.stop(b)]);
     const none = await scene.status();
@@ -165,7 +165,7 @@ describe("cairn status --cluster", () => {
     const { code, stdout, stderr } = await cairn(["status", "--cluster", "--url", node.url ?? ""], terminal);
     await node.close();
     expect(code).toBe(0);
-    expect(stderr).toContain("an embedded log has one node alone");
+    expect(stderr).toContain("an embedded log has a single node");
     expect(stdout).toMatch(/^Phase +ready/m);
   });
 
@@ -178,8 +178,8 @@ describe("cairn status --cluster", () => {
 });
 
 describe("cairn status --cluster --digest", () => {
-  it.each(ENDING)(
-    "removes its rebuild when it is ended by %s, and makes no claim about the nodes",
+  it.each(ENDING_SIGNALS)(
+    "removes what it rebuilt when it is ended by %s, and claims nothing of the nodes",
     async (signal) => {
       const a = await scene.ready("a");
       await put(a, 0, 5, "right");
@@ -239,7 +239,7 @@ describe("cairn status --cluster --digest", () => {
 
     const { code, stdout, stderr } = await scene.status("--digest");
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^INDEX_CORRUPT: Not the index that the log gives: b\.$/m);
+    expect(stderr).toMatch(/^INDEX_CORRUPT: The index does not match the log: b\.$/m);
     expect(stdout).toMatch(/^a .* as the log$/m);
     expect(stdout).toMatch(/^b .* INDEX_CORRUPT$/m);
     expect(stdout).toMatch(/^c .* as the log$/m);

@@ -13,7 +13,7 @@ test.each([
   ["xtdb.s3.checkpoint/->cp-store", "cairn.s3/->checkpoint-store"],
   ["xtdb.s3.checkpoint-transfer-manager/->cp-store", "cairn.s3/->checkpoint-store"],
   ["xtdb.kv.tx-log/->tx-log", "cairn.embedded/->tx-log"],
-])("%s is taken for %s", (older, id) => {
+])("%s is read as %s", (older, id) => {
   expect(olderModule(older)).toEqual({ id });
 });
 
@@ -48,21 +48,21 @@ test("each older name is told once, with its place", async () => {
   const config = await configOf({ edn });
   expect(config.http?.port).toBe(3001);
   expect(config.notices).toEqual([
-    'xtdb.http-server/server (-e:3:2) is taken for cairn/http-server, which listens on 127.0.0.1 alone unless "host" says otherwise ("0.0.0.0" for all addresses; then set an auth-token).',
-    "xtdb.rocksdb/->kv-store (-e:1:45) is taken for cairn.leveldb/->kv-store.",
-    "xtdb.checkpoint/->checkpointer (-e:2:46) is taken for cairn.checkpoint/->checkpointer.",
+    'xtdb.http-server/server (-e:3:2) is read as cairn/http-server, which listens only on 127.0.0.1 unless "host" is set ("0.0.0.0" for all addresses; then set an auth-token).',
+    "xtdb.rocksdb/->kv-store (-e:1:45) is read as cairn.leveldb/->kv-store.",
+    "xtdb.checkpoint/->checkpointer (-e:2:46) is read as cairn.checkpoint/->checkpointer.",
   ]);
 });
 
 test("what the older systems did otherwise under the same names is told", async () => {
   const server = '{:xtdb.http-server/server {:port 3001 :host "10.0.0.1"}}';
   expect((await configOf({ edn: server })).notices).toEqual([
-    "xtdb.http-server/server (-e:1:2) is taken for cairn/http-server.",
+    "xtdb.http-server/server (-e:1:2) is read as cairn/http-server.",
   ]);
   const store = "{:xtdb/index-store {:kv-store {:xtdb/module xtdb.rocksdb/->kv-store}}";
   expect((await configOf({ edn: `${store}}` })).notices).toEqual([
-    "xtdb.rocksdb/->kv-store (-e:1:45) is taken for cairn.leveldb/->kv-store.",
-    'No HTTP server is configured; this node serves 127.0.0.1:3000 all the same ("cairn/http-server": null turns it off).',
+    "xtdb.rocksdb/->kv-store (-e:1:45) is read as cairn.leveldb/->kv-store.",
+    'No HTTP server is configured; this node still serves 127.0.0.1:3000 ("cairn/http-server": null turns it off).',
   ]);
   expect((await configOf({ edn: `${store} :cairn/http-server nil}` })).notices).toHaveLength(1);
 });

@@ -96,7 +96,7 @@ function s3(parameter: string): string {
 }
 
 test.each([
-  ["a KMS key without KMS", '"kms-key-id": "k"', /kms-key-id without encryption by KMS/],
+  ["a KMS key without KMS", '"kms-key-id": "k"', /kms-key-id needs encryption by KMS/],
   ["a class that cannot be read at once", '"storage-class": "DEEP_ARCHIVE"', /DEEP_ARCHIVE/],
   ["parts that S3 does not take", '"part-size": 1048576', /5242880/],
   ["an address in place of a bucket", '"bucket": "s3://bucket/prefix"', /without s3:\/\//],
@@ -107,7 +107,7 @@ test.each([
     '"credentials": {"profile": "p", "access-key-id": "i", "secret-access-key": "k"}',
     /Keep one/,
   ],
-  ["no way to log in", '"credentials": {}', /go together/],
+  ["no way to log in", '"credentials": {}', /needs both its id and its secret/],
   ["a misspelt parameter", '"storage-clas": "STANDARD"', /storage-class/],
 ])("of a store in S3, %s is told", async (_what, parameter, told) => {
   const problems = await problemsOf({ json: s3(parameter).replace('"bucket": "b-1", "bucket"', '"bucket"') });
@@ -116,7 +116,7 @@ test.each([
 });
 
 test.each([
-  ["a user without a password", '"user": "u"', /a user without a password.*\n.*Give password/],
+  ["a user without a password", '"user": "u"', /a user without a password.*\n.*Give its password/],
   ["a password without a user", '"password": "p"', /a password without a user/],
   ["two ways to log in", '"token": "t", "nkey-seed-file": "seed"', /2 ways to log in/],
   ["a pattern for inboxes", '"inbox-prefix": "_INBOX.>"', /inbox-prefix.*\n?.*without white space, \* and >/],
@@ -157,5 +157,5 @@ test.each([
 
 test("more than a megabyte is refused before it is parsed", async () => {
   const [problem] = await problemsOf({ edn: `{:a "${"x".repeat(1024 * 1024)}"}` });
-  expect(problem?.message).toBe("This is larger than 1048576 bytes, which no configuration is.");
+  expect(problem?.message).toBe("This is larger than 1048576 bytes, too large for a configuration.");
 });

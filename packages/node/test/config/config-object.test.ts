@@ -90,5 +90,5 @@ test("an object that contains itself is refused, not followed", async () => {
 
 test("a key under its old and its new name is told", async () => {
   const problems = await problemsOf({ object: { "crux/node": {}, "cairn/node": {} } });
-  expect(problems).toMatchObject([{ path: ["cairn/node"], message: 'The key "cairn/node" is there twice.' }]);
+  expect(problems).toMatchObject([{ path: ["cairn/node"], message: 'The key "cairn/node" is repeated.' }]);
 });

@@ -199,7 +199,7 @@ test("JSON with anything changed is refused exactly when the standard refuses it
       const text = whole.slice(0, from) + put + whole.slice(from + gone);
       const { node, problems } = json(text);
       const standard = parsed(text);
-      const twice = problems.problems.some(({ message }) => message.includes("is there twice"));
+      const twice = problems.problems.some(({ message }) => message.includes("is repeated"));
       if (standard === undefined) expect(problems.problems).not.toEqual([]);
       else if (!twice) expect(node && plainValue(node)).toEqual(standard.value);
     }),

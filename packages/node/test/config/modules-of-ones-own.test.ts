@@ -92,7 +92,7 @@ test.each([
   [
     "./nope.mjs#createStore",
     /^There is no file .*nope\.mjs\.$/,
-    "A relative module is looked up from the folder of the file that names it.",
+    "A relative path is resolved from the folder of the file that names it.",
   ],
   [
     "./my-store.mjs#createStroe",
@@ -101,11 +101,11 @@ test.each([
   ],
   ["./my-store.mjs", "./my-store.mjs exports several functions.", /^Name one: .*#createHalf, /],
   ["./broken.mjs", /^\.\/broken\.mjs cannot be imported: boom\.$/, undefined],
-  ["./#create", /\bcairn-modules-\w+ is no file\.$/, /^A relative module is looked up/],
+  ["./#create", /\bcairn-modules-\w+ is not a file\.$/, /^A relative path is resolved/],
   [
     "no-such-package#x",
     "There is no top-level key and no package no-such-package.",
-    /^Packages are looked up from /,
+    /^Packages are resolved from /,
   ],
 ])("%s is a problem before anything is started", async (module, message, hint) => {
   await write("my-store.mjs", STORE);
@@ -123,7 +123,7 @@ test("a module that makes something else is refused with what it lacks", async (
   await expect(createSystem(config)).rejects.toMatchObject({
     code: "CONFIG_MODULE",
     message: expect.stringMatching(
-      /#createHalf did not give a checkpoint store: it lacks exclusive \(boolean\), upload\(\), /,
+      /#createHalf did not return a checkpoint store: it lacks exclusive \(boolean\), upload\(\), /,
     ),
   });
 });

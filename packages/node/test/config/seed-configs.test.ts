@@ -46,9 +46,9 @@ test("all three mean the same", async () => {
 test("each older name is noticed with its place, once", async () => {
   const { notices } = await configOf({ file: join(fixtures, "crux.json") });
   expect(notices.map((notice) => notice.replace(`${fixtures}/`, ""))).toEqual([
-    "crux.rocksdb/->kv-store (crux.json:4:22) is taken for cairn.leveldb/->kv-store.",
-    "crux.checkpoint/->checkpointer (crux.json:6:24) is taken for cairn.checkpoint/->checkpointer.",
-    "crux.checkpoint/->filesystem-checkpoint-store (crux.json:8:26) is taken for cairn.checkpoint/->filesystem-checkpoint-store.",
-    'No HTTP server is configured; this node serves 127.0.0.1:3000 all the same ("cairn/http-server": null turns it off).',
+    "crux.rocksdb/->kv-store (crux.json:4:22) is read as cairn.leveldb/->kv-store.",
+    "crux.checkpoint/->checkpointer (crux.json:6:24) is read as cairn.checkpoint/->checkpointer.",
+    "crux.checkpoint/->filesystem-checkpoint-store (crux.json:8:26) is read as cairn.checkpoint/->filesystem-checkpoint-store.",
+    'No HTTP server is configured; this node still serves 127.0.0.1:3000 ("cairn/http-server": null turns it off).',
   ]);
 });

@@ -49,7 +49,7 @@ describe("a node whose nats-server is frozen", () => {
     const screen = await stalled(node, "ready");
     expect(screen).toMatch(
       new RegExp(
-        `^Stalled +nothing has moved for .* ready at transaction ${txId} .*the log "cairn", which does not answer`,
+        `^Stalled +no progress for .* ready at transaction ${txId} .*the log "cairn", which does not answer`,
         "m",
       ),
     );

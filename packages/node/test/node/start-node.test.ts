@@ -5,7 +5,8 @@ import { Duration } from "luxon";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { memoryProvider } from "@cairn/kv";
-import { type CairnNode, startNode, VERSION } from "../../src/index.ts";
+import { type CairnNode, startNode } from "../../src/index.ts";
+import { VERSION } from "../../src/api/version.ts";
 
 let folder = "";
 let node: CairnNode | undefined;
@@ -56,8 +57,8 @@ describe("startNode", () => {
     node = await startNode(config({ "db-dir": index, checkpointer }), { env: {}, cwd: folder, logger });
     await node.ready;
     expect(told).toEqual([
-      expect.stringMatching(/idx \(.*db-dir\) holds a RocksDB database, .* cairn load/),
-      expect.stringMatching(/cp \(.*store > path\) holds checkpoints of Crux or XTDB, .* cairn load/),
+      expect.stringMatching(/idx \(.*db-dir\) contains a RocksDB database, .* cairn load/),
+      expect.stringMatching(/cp \(.*store > path\) contains checkpoints of Crux or XTDB, .* cairn load/),
     ]);
     for (const file of left) expect(await readFile(file, "utf8")).toBe("theirs");
   });

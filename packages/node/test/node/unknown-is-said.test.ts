@@ -68,7 +68,7 @@ it("reports a log whose server was never reachable as unreachable, with its name
   const node = await nodeWith({ "cairn/tx-log": log });
   await failsWith(node, "LOG_UNREACHABLE");
   expect(await told(node)).toEqual({
-    lines: `Log orders, not reachable now\n${BEFORE_IT_JOINED}`,
+    lines: `Log orders, unreachable\n${BEFORE_IT_JOINED}`,
     gauge: "cairn_log_reachable 0",
   });
 });
@@ -84,7 +84,7 @@ it("distinguishes a deleted log from an unreachable one, and says why it is unre
   await failsWith(node, "LOG_DIFFERENT");
   const { lines, gauge } = await told(node);
   expect([lines, gauge]).toEqual([
-    expect.stringMatching(/^Log cairn \(id [0-9a-f-]{36}\), not there any more\nIndex transaction 1 /),
+    expect.stringMatching(/^Log cairn \(id [0-9a-f-]{36}\), no longer exists\nIndex transaction 1 /),
     "cairn_log_reachable 1",
   ]);
   await nats.kill();

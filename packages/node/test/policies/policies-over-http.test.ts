@@ -155,8 +155,8 @@ describe("policies", () => {
     const terminal = new CapturedTerminal({ env: { CAIRN_URL: url }, stdin: twice, cwd: folder });
     expect((await cairn(["policy", "apply", "policies.json"], terminal)).stderr.split("\n")).toEqual([
       "USAGE: The policies in policies.json have 3 mistakes; nothing was set.",
-      "  history > pods > keep: This is there twice, the second time at policies.json:2:48; keep one of the two.",
-      "  events: This is there twice, the second time at policies.json:3:2; keep one of the two.",
+      "  history > pods > keep: This key is repeated at policies.json:2:48; keep one of the two.",
+      "  events: This key is repeated at policies.json:3:2; keep one of the two.",
       expect.stringMatching(/^ {2}events: It bounds nothing/),
       "  hint: docs/policies.md describes policies.",
       "",
@@ -176,7 +176,7 @@ describe("policies", () => {
       {
         error: {
           code: "TX_INVALID",
-          message: expect.stringContaining("events: This is there twice, the second time at body:3:2"),
+          message: expect.stringContaining("events: This key is repeated at body:3:2"),
         },
         problems: [{ path: ["history", "pods", "keep"] }, { path: ["events"] }],
       },

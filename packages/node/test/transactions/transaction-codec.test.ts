@@ -237,7 +237,7 @@ describe("a transaction that is not valid is refused before it is sent", () => {
     many.push(many, many, "text");
     for (const document of [alone, many, [[alone]]]) {
       const ops = [["put", "pods", "x", document]];
-      expect(() => encode({ ops } as never)).toThrow("ops[0]: a document holds itself");
+      expect(() => encode({ ops } as never)).toThrow("ops[0]: a document contains itself");
     }
   });
 

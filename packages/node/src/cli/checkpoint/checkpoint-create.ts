@@ -23,18 +23,18 @@ type Leased = Extract<CheckpointResult, { skipped: "leased" }>;
 export const addCheckpointCreate: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("create"),
-    "Let a node save a checkpoint now, and wait for it; with --rebuild make one from the log alone, without a node",
+    "Make a node save a checkpoint now, and wait for it; with --rebuild, build one from the log without a node",
     ["cairn checkpoint create", "cairn checkpoint create --rebuild -f cairn.edn"],
   )
-    .option("--rebuild", "build an index of this version from the configured log, and save it")
+    .option("--rebuild", "build an index of this version from the configured log and save it")
     .action(async (options: CreateOptions) => {
       if (options.rebuild === true) {
         const made = await rebuildCheckpoint(options, terminal);
         if (options.json === true) return writeJson(terminal.stdout, made);
         if ("skipped" in made) return writeLine(terminal.stdout, `skipped: ${made.because}`);
         const { checkpoint, log, resumedAt } = made;
-        const went = resumedAt === 0 ? "" : `, going on after transaction ${formatCount(resumedAt)}`;
-        const what = `${formatNumberOf(checkpoint.txId, "transaction")} of the log ${log}${went}`;
+        const resumed = resumedAt === 0 ? "" : `, resumed after transaction ${formatCount(resumedAt)}`;
+        const what = `${formatNumberOf(checkpoint.txId, "transaction")} of the log ${log}${resumed}`;
         return writeLine(
           terminal.stdout,
           `rebuilt ${what}; saved ${checkpoint.name} (${formatBytes(checkpoint.bytes)})`,
@@ -53,14 +53,14 @@ export const addCheckpointCreate: AddCommand = (parent, terminal) => {
 
 const SKIPPED = {
   empty: "the log has no transactions yet, so there is nothing to save",
-  unchanged: "nothing changed since the newest checkpoint",
+  unchanged: "nothing has changed since the newest checkpoint",
   recent: "another node has just saved one",
 } as const;
 
-/** Whoever asked wants what the node has now saved, and what is being uploaded may not hold it. */
+/** An error, since the checkpoint that is being uploaded may lack what the caller wants to save. */
 function nothingSaved({ because, lease }: Leased, now: number): CairnError {
   if (lease === null) {
-    return new CairnError("CHECKPOINT_RUNNING", because, { hint: "Ask again when it has ended." });
+    return new CairnError("CHECKPOINT_RUNNING", because, { hint: "Run this again when it has ended." });
   }
   const { owner, since, bytes, expiresAt, leftBehind } = lease;
   const began = since === null ? "" : `, begun at ${formatTime(since)} (${formatRelative(since, now)})`;
@@ -70,11 +70,15 @@ function nothingSaved({ because, lease }: Leased, now: number): CairnError {
     ? new CairnError(
         "CHECKPOINT_RUNNING",
         `Nothing was saved: an earlier process of this node, ${owner}, was uploading a checkpoint (${amount}) and its lease still holds.`,
-        { hint: `It has not been renewed since this process started, and ${ends}; ask again then.` },
+        {
+          hint: `The lease has not been renewed since this process started and ${ends}; run this again then.`,
+        },
       )
     : new CairnError(
         "CHECKPOINT_RUNNING",
         `Nothing was saved: ${owner} is uploading a checkpoint (${amount}).`,
-        { hint: `Ask again when it has. Its lease ${ends} unless it is renewed, as it is while it uploads.` },
+        {
+          hint: `Run this again when it is done. Its lease ${ends}, unless the upload continues and renews it.`,
+        },
       );
 }

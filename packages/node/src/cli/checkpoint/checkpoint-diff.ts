@@ -1,20 +1,19 @@
 import { rm } from "node:fs/promises";
-import { hostname } from "node:os";
 import { join } from "node:path";
-import { type Manifest, restoreCheckpoint } from "@cairn/checkpoint";
+import type { Manifest } from "@cairn/checkpoint";
 import { type KvStore, levelProvider } from "@cairn/kv";
 import { diffIndexes, type Difference } from "../../index/inspect/diff-indexes.ts";
 import { openIndex } from "../../index/local-index.ts";
-import { judgeFormat, verifyRestored } from "../../checkpoints/accept-checkpoint.ts";
-import { chooseCheckpoint, noCheckpoint } from "../places/checkpoint-place.ts";
+import { chooseCheckpoint } from "../places/checkpoint-place.ts";
 import { withCheckpoints } from "../places/checkpoint-source.ts";
+import { restoreNamed } from "../places/restored-checkpoint.ts";
 import {
   type AddCommand,
   type ConfiguredOptions,
   describeConfiguredCommand,
   wholeNumber,
 } from "../options/command-options.ts";
-import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
+import { showProgress } from "../terminal/progress-display.ts";
 import { formatCount } from "../terminal/quantities.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
 import { printable, type Terminal, writeJson, writeLine, tell } from "../terminal/terminal.ts";
@@ -27,7 +26,7 @@ interface DiffCommandOptions extends ConfiguredOptions {
   readonly staging?: string;
 }
 
-/** A checkpoint that was restored to be looked at. */
+/** A checkpoint that was restored for comparison. */
 interface Unpacked {
   readonly name: string;
   readonly manifest: Manifest;
@@ -40,13 +39,18 @@ const DEFAULT_LIMIT = 100;
 export const addCheckpointDiff: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("diff <before> <after>"),
-    "Tell which documents differ between two checkpoints (paths; of a folder: its newest; with -f also names in the configured store)",
+    "Print the documents that differ between two checkpoints (paths; of a folder: the newest; with -f also names in the configured store)",
     ["cairn checkpoint diff ./checkpoints/checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e ./checkpoints"],
   )
-    .option("--bucket <bucket>", "of this bucket alone")
-    .option("--limit <count>", "print so many differences at most", wholeNumber("--limit", 0), DEFAULT_LIMIT)
+    .option("--bucket <bucket>", "compare only this bucket")
+    .option(
+      "--limit <count>",
+      "print at most this many differences",
+      wholeNumber("--limit", 0),
+      DEFAULT_LIMIT,
+    )
     .option("--all", "print every difference")
-    .option("--staging <directory>", "where to unpack them meanwhile (default: the temporary folder)")
+    .option("--staging <directory>", "where to unpack them temporarily (default: the temporary folder)")
     .action(async (before: string, after: string, options: DiffCommandOptions) => {
       const staging = await stagingFolder(options.staging, "cairn-diff-", terminal);
       const { signal, forget } = interruptible(terminal, "not everything was compared");
@@ -76,33 +80,18 @@ async function unpack(
   terminal: Terminal,
 ): Promise<Unpacked> {
   const provider = levelProvider();
-  let display: ProgressDisplay | undefined;
-  try {
-    return await withCheckpoints(place, options, terminal, async ({ store, name: inPlace }) => {
-      const { name } = await chooseCheckpoint(store, inPlace, undefined, signal);
-      const { restored, skipped } = await restoreCheckpoint({
-        stores: [store],
-        stagingDir: `${dir}-staging`,
-        targetDir: dir,
-        node: `cairn checkpoint diff on ${hostname()}`,
-        name,
-        accept: (manifest) => Promise.resolve(judgeFormat(manifest, provider.format) ?? true),
-        verify: async (unpacked, manifest) => await verifyRestored(provider, unpacked, manifest),
-        onProgress: ({ done, total, name: current }) => {
-          display ??= showProgress(terminal.stderr, "unpacking", total);
-          display.update(done, current);
-        },
-        signal,
-      });
-      if (restored === undefined) {
-        throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint(store, name, skipped);
-      }
-      const { kv } = await openIndex(provider, dir);
-      return { name, manifest: restored.manifest, kv };
-    });
-  } finally {
-    display?.stop();
-  }
+  return await withCheckpoints(place, options, terminal, async ({ store, name: inPlace }) => {
+    const { name } = await chooseCheckpoint(store, inPlace, undefined, signal);
+    const about = { command: "cairn checkpoint diff", verb: "unpacking", signal };
+    const folders = { stagingDir: `${dir}-staging`, targetDir: dir };
+    const { manifest } = await restoreNamed(
+      { stores: [store], name, ...folders, ...about },
+      provider,
+      terminal,
+    );
+    const { kv } = await openIndex(provider, dir);
+    return { name, manifest, kv };
+  });
 }
 
 async function compare(
@@ -112,7 +101,7 @@ async function compare(
   signal: AbortSignal,
   terminal: Terminal,
 ): Promise<void> {
-  // Revisions of two logs have nothing to do with one another.
+  // Revisions of different logs cannot be compared.
   const byContent = before.manifest.log.id !== after.manifest.log.id;
   const total = Math.max(before.manifest.documents, after.manifest.documents);
   const display = showProgress(terminal.stderr, "comparing", total, Date.now, formatCount);
@@ -139,10 +128,13 @@ async function compare(
     if (json) return await writeJson(terminal.stdout, { ...sides, ...summary });
     const notShown = counts.added + counts.changed + counts.removed - limit;
     if (!all && notShown > 0) {
-      await tell(terminal, `${formatCount(notShown)} more differ: --limit shows more, --all all.`);
+      await tell(terminal, `${formatCount(notShown)} more differ: --limit prints more, --all all of them.`);
     }
     if (byContent) {
-      await tell(terminal, "They are of different logs, so only the documents are compared.");
+      await tell(
+        terminal,
+        "The checkpoints are of different logs, so only documents are compared, not revisions.",
+      );
     }
     const amounts = Object.entries(summary).map(([what, count]) => `${formatCount(count)} ${what}`);
     const [from, to] = [before, after].map(

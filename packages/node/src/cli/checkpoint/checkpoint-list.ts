@@ -7,13 +7,13 @@ import { formatTable } from "../terminal/columns.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
 import { formatBytes, formatCount, formatRelative } from "../terminal/quantities.ts";
-import { printable, type Terminal, write, writeLine, tell } from "../terminal/terminal.ts";
+import { printable, type Terminal, writeJsonLines, writeLine, tell } from "../terminal/terminal.ts";
 
 /** `cairn checkpoint list`. */
 export const addCheckpointList: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("list [folder]"),
-    "List the checkpoints of a node's store, of the configured store without its node (-f), or of a folder, newest first",
+    "List the checkpoints of a node's store, of the configured store without a node (-f), or of a folder, newest first",
     [
       "cairn checkpoint list",
       "cairn checkpoint list -f cairn.edn",
@@ -41,9 +41,7 @@ async function writeList(
   found: readonly CheckpointSummary[],
   options: NodeOptions,
 ): Promise<void> {
-  if (options.json === true) {
-    return write(terminal.stdout, found.map((checkpoint) => `${JSON.stringify(checkpoint)}\n`).join(""));
-  }
+  if (options.json === true) return writeJsonLines(terminal.stdout, found);
   if (found.length === 0) return tell(terminal, "There are none.");
   const now = Date.now();
   const rows = found.map(({ name, txId, documents, bytes, takenAt, node }) => [

@@ -7,6 +7,7 @@ import {
   type RetentionPolicy,
 } from "@cairn/checkpoint";
 import { type CairnError, levelProvider } from "@cairn/kv";
+import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import { INDEX_VERSION } from "../../index/rows/index-state.ts";
 import { readLogIdentity } from "../../log/log-identity.ts";
 import type { System } from "../../api/system.ts";
@@ -17,7 +18,7 @@ import { formatTable } from "../terminal/columns.ts";
 import {
   type AddCommand,
   describeConfiguredCommand,
-  lengthOfTime,
+  durationOption,
   type ConfiguredOptions,
   wholeNumber,
 } from "../options/command-options.ts";
@@ -25,7 +26,7 @@ import { isConfigured } from "../options/configuration.ts";
 import { formatBytes, formatCount, formatNumberOf, formatRelative } from "../terminal/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
-import { noStore } from "../places/configured-system.ts";
+import { noStore } from "../places/checkpoint-source.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 
 interface PruneCommandOptions extends ConfiguredOptions {
@@ -42,33 +43,32 @@ interface PruneCommandOptions extends ConfiguredOptions {
 export const addCheckpointPrune: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("prune [folder]"),
-    "Remove old checkpoints and leftovers from a folder, or from the configured store (then each is compared with the log)",
+    "Remove old checkpoints and leftovers from a folder, or from the configured store, where each is compared with the log",
     [
       "cairn checkpoint prune ./cairn-data/checkpoints --retain-at-least 3 --dry-run",
       "cairn checkpoint prune -f cairn.edn --other-logs",
     ],
   )
-    .option("--dry-run", "only say what would go and what stays, and why")
+    .option("--dry-run", "only print what would be removed and what stays, and why")
     .option(
       "--retain-newer-than <duration>",
-      "those younger than this stay (default: the configured policy)",
-      lengthOfTime("--retain-newer-than", 0),
+      "keep those younger than this (default: the configured policy)",
+      durationOption("--retain-newer-than", 0),
     )
-    .option("--retain-at-least <count>", "so many of the newest stay", wholeNumber("--retain-at-least", 1))
-    .option("--log <id>", "the log that the policy is for, where a folder has checkpoints of several")
-    .option("--other-logs", "checkpoints of all other logs go too")
-    .option("--lost", "with the configuration: those that hold what the log lost go too")
-    .option("--damaged", "checkpoints that cannot be used go too")
+    .option("--retain-at-least <count>", "keep this many of the newest", wholeNumber("--retain-at-least", 1))
+    .option("--log <id>", "the log that the policy applies to, if a folder has checkpoints of several")
+    .option("--other-logs", "also remove the checkpoints of all other logs")
+    .option("--lost", "with a configuration: also remove those with transactions that the log lost")
+    .option("--damaged", "also remove checkpoints that cannot be used")
     .action(async (place: string | undefined, options: PruneCommandOptions) => {
       const done = await (place === undefined || isConfigured(options)
         ? withLog(options, terminal, (log, system) => pruneByLog(log, system, place, options, terminal))
         : inFolder(place, terminal, async (store) => {
             const logId = await chooseLog(store, options.log);
             const format = { index: INDEX_VERSION, kv: levelProvider().format };
-            const which = logId === undefined ? {} : { logId };
-            return await run({ store, format, ...policyOf(options), ...which }, options);
+            return await run({ store, format, ...policyOf(options), ...omitUndefined({ logId }) }, options);
           }));
-      await tell(done, options, terminal);
+      await report(done, options, terminal);
     });
 };
 
@@ -77,7 +77,7 @@ interface Pruned {
   readonly failed: readonly { readonly name: string; readonly error: CairnError }[];
 }
 
-/** With the log at hand: in the folder that was named, else in the configured store. */
+/** Compares with the log: in the folder that was named, else in the configured store. */
 async function pruneByLog(
   log: TxLog,
   { checkpointer, kvProvider }: System,
@@ -94,12 +94,7 @@ async function pruneByLog(
     return await inFolder(place, terminal, (store) => run({ store, ...asked }, options));
   }
   if (checkpointer === undefined) throw noStore();
-  const { store } = checkpointer;
-  try {
-    return await run({ store, ...asked }, options);
-  } finally {
-    await store.close();
-  }
+  return await run({ store: checkpointer.store, ...asked }, options);
 }
 
 function inFolder(
@@ -108,7 +103,7 @@ function inFolder(
   use: (store: CheckpointStore) => Promise<Pruned>,
 ): Promise<Pruned> {
   return withCheckpointPlace(place, terminal, async ({ store, name }) => {
-    if (name !== undefined) throw oneNamed(name);
+    if (name !== undefined) throw singleCheckpoint(name);
     return await use(store);
   });
 }
@@ -118,13 +113,16 @@ async function run(
   { dryRun = false, otherLogs = false, lost = false, damaged = false }: PruneCommandOptions,
 ): Promise<Pruned> {
   if (lost && asked.agrees === undefined) {
-    throw new UsageError("--lost needs the log, to know what it lost.", "Give the configuration with -f.");
+    throw new UsageError(
+      "--lost compares with the log, which needs a configuration.",
+      "Give the configuration with -f.",
+    );
   }
   const plan = await planPrune({ ...asked, otherLogs, lost, damaged });
   return { plan, failed: dryRun ? [] : (await prune(asked.store, plan)).failed };
 }
 
-/** The log's own id, and the comparison of each checkpoint with it. */
+/** The id of the log, and how checkpoints are compared with it. */
 async function logOptions(
   log: TxLog,
   { log: wanted }: PruneCommandOptions,
@@ -134,14 +132,14 @@ async function logOptions(
   if (wanted !== undefined && wanted !== identity.id) {
     throw new UsageError(
       `The configured log ${log.name} is ${identity.id}, not ${wanted}.`,
-      "Leave --log out, or name the folder instead of the configuration.",
+      "Omit --log, or name the folder instead of the configuration.",
     );
   }
   return {
     logId: identity.id,
     agrees: async ({ anchor, log: { offset } }) => {
       const problem = await checkAnchor(log, { position: anchor.txId - offset, sha256: anchor.sha256 });
-      // What was trimmed was not lost: the log cannot contradict such a checkpoint.
+      // Trimmed messages are not lost: the log does not contradict such a checkpoint.
       return problem === undefined || problem.code === "LOG_TRIMMED";
     },
   };
@@ -151,42 +149,36 @@ function policyOf(
   { retainNewerThan, retainAtLeast }: PruneCommandOptions,
   configured: { readonly retentionPolicy?: RetentionPolicy } = {},
 ): Pick<PruneOptions, "policy"> {
-  if (retainNewerThan === undefined && retainAtLeast === undefined) {
-    return configured.retentionPolicy === undefined ? {} : { policy: configured.retentionPolicy };
-  }
-  return {
-    policy: {
-      ...(retainNewerThan === undefined ? {} : { retainNewerThan }),
-      ...(retainAtLeast === undefined ? {} : { retainAtLeast }),
-    },
-  };
+  const isGiven = retainNewerThan !== undefined || retainAtLeast !== undefined;
+  const policy = isGiven ? omitUndefined({ retainNewerThan, retainAtLeast }) : configured.retentionPolicy;
+  return omitUndefined({ policy });
 }
 
-async function tell(
+async function report(
   { plan, failed }: Pruned,
   { json, dryRun = false }: PruneCommandOptions,
   terminal: Terminal,
 ): Promise<void> {
-  const refused = new Map(failed.map(({ name, error }) => [name, error]));
-  const goes = plan.filter(({ name, keep }) => !keep && !refused.has(name));
-  const bytes = goes.reduce((sum, one) => sum + one.bytes, 0);
+  const errors = new Map(failed.map(({ name, error }) => [name, error]));
+  const removed = plan.filter(({ name, keep }) => !keep && !errors.has(name));
+  const bytes = removed.reduce((sum, one) => sum + one.bytes, 0);
   if (json === true) {
     const entries = plan.map(({ log, ...entry }) => ({ ...entry, logId: log?.id ?? null }));
-    const errors = failed.map(({ name, error: { code, message } }) => ({ name, code, message }));
+    const failures = failed.map(({ name, error: { code, message } }) => ({ name, code, message }));
     await writeJson(terminal.stdout, {
       dryRun,
       entries,
-      removed: dryRun ? 0 : goes.length,
+      removed: dryRun ? 0 : removed.length,
       bytes,
-      failed: errors,
+      failed: failures,
     });
   } else if (plan.length === 0) {
-    await writeLine(terminal.stdout, "There is nothing there.");
+    await writeLine(terminal.stdout, "There is nothing to prune.");
   } else {
-    await writeLine(terminal.stdout, table(plan, refused, dryRun));
+    await writeLine(terminal.stdout, table(plan, errors, dryRun));
     const verb = dryRun ? "would remove" : "removed";
-    const what = `${formatNumberOf(goes.length, "entry").replace("entrys", "entries")}, ${formatBytes(bytes)}`;
-    await writeLine(terminal.stdout, `${verb} ${what}; ${plan.length - goes.length} stay`);
+    const what = `${formatNumberOf(removed.length, "entry").replace("entrys", "entries")}, ${formatBytes(bytes)}`;
+    await writeLine(terminal.stdout, `${verb} ${what}; ${plan.length - removed.length} stay`);
   }
   const [first] = failed;
   if (first !== undefined) throw first.error;
@@ -194,12 +186,12 @@ async function tell(
 
 function table(
   plan: readonly PruneEntry[],
-  refused: ReadonlyMap<string, CairnError>,
+  errors: ReadonlyMap<string, CairnError>,
   dryRun: boolean,
 ): string {
   const now = Date.now();
   const rows = plan.map(({ name, txId, bytes, takenAt, keep, because }) => {
-    const error = refused.get(name);
+    const error = errors.get(name);
     const fate = keep ? "stays" : error !== undefined ? "failed" : dryRun ? "would go" : "gone";
     return [
       fate,
@@ -213,9 +205,9 @@ function table(
   return formatTable(["", "NAME", "TX", "SIZE", "TAKEN", "WHY"], rows, ["TX", "SIZE"]);
 }
 
-function oneNamed(name: string): UsageError {
+function singleCheckpoint(name: string): UsageError {
   return new UsageError(
-    `The path names ${name}; what to remove is decided among all checkpoints of a folder.`,
-    "Name the folder. --dry-run says what would go.",
+    `The path names ${name}, but which checkpoints to remove is decided among all those of a folder.`,
+    "Name the folder. --dry-run prints what would be removed.",
   );
 }

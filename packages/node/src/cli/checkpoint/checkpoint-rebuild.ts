@@ -10,7 +10,7 @@ import type { IndexStore } from "../../index/index-store.ts";
 import { IndexDirectory } from "../../db-dir/index-directory.ts";
 import { type LogIdentity, readLogIdentity } from "../../log/log-identity.ts";
 import { acceptManifest } from "../../checkpoints/accept-checkpoint.ts";
-import { allStores, closeStores } from "../../checkpoints/checkpoint-stores.ts";
+import { allStores } from "../../checkpoints/checkpoint-stores.ts";
 import { checkpointSummary } from "../../checkpoints/checkpoint-summary.ts";
 import type { System } from "../../api/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
@@ -23,21 +23,21 @@ import { printable, type Terminal } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-/** What a rebuild came to. */
+/** The result of a rebuild. */
 export type Rebuilt =
   | { readonly checkpoint: CheckpointSummary; readonly log: string; readonly resumedAt: TxId }
   | { readonly skipped: "unchanged"; readonly because: string };
 
 type Checkpointer = NonNullable<System["checkpointer"]>;
 
-const BETWEEN_LOOKS_MS = 1_000;
+const POLL_INTERVAL_MS = 1_000;
 
-/** Builds an index of this version from the configured log and saves it as a checkpoint; nodes may run meanwhile. */
+/** Builds an index of this version from the configured log and saves it as a checkpoint, also while nodes run. */
 export async function rebuildCheckpoint(options: ConfigurationOptions, terminal: Terminal): Promise<Rebuilt> {
   const { signal, forget } = interruptible(
     terminal,
     "nothing was saved",
-    "What was built so far stays in the node's dir under rebuild/, and the same command goes on from it.",
+    "The index built so far stays in the node's dir under rebuild/, and the same command continues from it.",
   );
   try {
     return await withLog(options, terminal, async (log, system) => {
@@ -48,11 +48,7 @@ export async function rebuildCheckpoint(options: ConfigurationOptions, terminal:
           "docs/configuration.md shows how to configure one.",
         );
       }
-      try {
-        return await rebuild(log, system, checkpointer, signal, terminal);
-      } finally {
-        await closeStores(checkpointer);
-      }
+      return await rebuild(log, system, checkpointer, signal, terminal);
     });
   } finally {
     forget();
@@ -69,12 +65,12 @@ async function rebuild(
   const identity = await readLogIdentity(log);
   if (identity === undefined) throw await noLog(log.name, system);
   await requireBeginning(identity, allStores(checkpointer), system.kvProvider, signal);
-  const there = await findNewest(log, system, checkpointer, identity, signal);
-  if (there !== undefined) {
-    const because = `${there} is of this version and holds all that the log has.`;
+  const newest = await findUpToDate(log, system, checkpointer, identity, signal);
+  if (newest !== undefined) {
+    const because = `${newest} is of this version and contains the whole log.`;
     return { skipped: "unchanged", because };
   }
-  // Beside the node's own folders, which a running node holds.
+  // Next to the node's own folders, which a running node has locked.
   const folder = path.join(system.dir, "rebuild");
   const directory = await IndexDirectory.acquire(folder);
   let isDone = false;
@@ -86,7 +82,7 @@ async function rebuild(
     throw diskError(error, folder);
   } finally {
     await directory.release();
-    // Else what was built so far stays: the same command goes on from it.
+    // An unfinished index stays, and the same command continues from it.
     if (isDone) await rm(folder, { recursive: true, force: true });
   }
 }
@@ -100,7 +96,7 @@ async function buildAndSave(
   signal: AbortSignal,
   terminal: Terminal,
 ): Promise<Rebuilt> {
-  // Not into memory: the index may be larger.
+  // On disk even for a node in memory: the index may be larger.
   const provider = fileReader(system.kvProvider);
   const display = showProgress(terminal.stderr, "rebuilding", identity.bounds.last, Date.now, formatCount);
   const { index, resumedAt } = await rebuildFromLog({
@@ -111,13 +107,12 @@ async function buildAndSave(
     signal,
     onProgress: (done) => display.update(done, `transactions of ${log.name}`),
     onLogState: ({ reachable, error }) => {
-      if (!reachable)
-        terminal.stderr.write(`${error?.message ?? "The log cannot be reached."} Trying again.\n`);
+      if (!reachable) terminal.stderr.write(`${error?.message ?? "The log cannot be reached."} Retrying.\n`);
     },
   }).finally(() => display.stop());
   try {
     const save = (): Promise<TakeOutcome> => saveIndex(log, index, provider, checkpointer, directory, signal);
-    const saved = await whenNobodyUploads(save, signal, terminal);
+    const saved = await afterOtherUploads(save, signal, terminal);
     if (saved.outcome === "skipped") return { skipped: "unchanged", because: saved.because };
     const { name, manifest } = saved.checkpoint;
     return { checkpoint: checkpointSummary({ ...manifest, name }), log: log.name, resumedAt };
@@ -126,7 +121,7 @@ async function buildAndSave(
   }
 }
 
-async function whenNobodyUploads(
+async function afterOtherUploads(
   save: () => Promise<TakeOutcome>,
   signal: AbortSignal,
   terminal: Terminal,
@@ -134,8 +129,8 @@ async function whenNobodyUploads(
   for (let tries = 0; ; tries++) {
     const outcome = await save();
     if (outcome.outcome !== "skipped" || outcome.reason !== "leased") return outcome;
-    if (tries === 0) terminal.stderr.write(`${printable(outcome.because)} Waiting until it has ended.\n`);
-    await systemClock.wait(BETWEEN_LOOKS_MS, signal);
+    if (tries === 0) terminal.stderr.write(`${printable(outcome.because)} Waiting until it ends.\n`);
+    await systemClock.wait(POLL_INTERVAL_MS, signal);
     signal.throwIfAborted();
   }
 }
@@ -148,7 +143,7 @@ async function saveIndex(
   directory: IndexDirectory,
   signal: AbortSignal,
 ): Promise<TakeOutcome> {
-  // Not the node's id, which a node that runs meanwhile has.
+  // Not the node's id, which a running node uses.
   const node = `cairn checkpoint create --rebuild on ${hostname()}`;
   const purge = async (): Promise<void> => {
     await index.purgeEvictions({ withinMs: Infinity, signal });
@@ -163,8 +158,8 @@ async function saveIndex(
   });
 }
 
-/** A checkpoint that nodes of this version can restore and that holds all of the log. */
-async function findNewest(
+/** Returns the name of a checkpoint that nodes of this version can restore and that contains the whole log. */
+async function findUpToDate(
   log: TxLog,
   { kvProvider }: System,
   { store }: Checkpointer,

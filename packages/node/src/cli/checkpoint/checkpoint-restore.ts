@@ -4,18 +4,19 @@ import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { restoreCheckpoint, type RestoreResult } from "@cairn/checkpoint";
 import { systemErrorCode } from "@cairn/kv";
+import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import { type CheckpointPlace, chooseLog } from "../places/checkpoint-place.ts";
 import { withCheckpoints } from "../places/checkpoint-source.ts";
+import { showRestore } from "../places/restored-checkpoint.ts";
 import {
   type AddCommand,
   type ConfiguredOptions,
   describeConfiguredCommand,
   wholeNumber,
 } from "../options/command-options.ts";
-import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../terminal/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { noneOf, planRestore, type RestoreSelection, tellRestorePlan, tooNew } from "./restore-plan.ts";
+import { noneOf, planRestore, type RestoreSelection, writeRestorePlan, tooNew } from "./restore-plan.ts";
 import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
@@ -31,26 +32,26 @@ interface RestoreCommandOptions extends ConfiguredOptions {
 export const addCheckpointRestore: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("restore [store]"),
-    "Write the index files of the newest checkpoint of a folder, or of the configured store, verified, to a new directory",
+    "Restore and verify the index files of the newest checkpoint of a folder, or of the configured store, to a new directory",
     [
       "cairn checkpoint restore -f cairn.edn -o ./restored",
       "cairn checkpoint restore ./cairn-data/checkpoints -o ./restored",
       "cairn checkpoint restore ./cairn-data/checkpoints --at-tx 1200 -o ./restored --dry-run",
     ],
   )
-    .option("--name <name>", "not the newest, but this one")
+    .option("--name <name>", "this checkpoint instead of the newest")
     .option("--at-tx <id>", "the newest at or before this transaction", wholeNumber("--at-tx", 0))
-    .option("--log <id>", "of this log, where a folder has checkpoints of several")
+    .option("--log <id>", "of this log, if a folder has checkpoints of several")
     .option(
       "--dry-run",
-      "only say which one it would be, what is passed over and why, and whether there is room",
+      "only print which one it would be, what is skipped and why, and whether there is enough space",
     )
-    .requiredOption("-o, --output <directory>", "where to; must not exist or be empty")
+    .requiredOption("-o, --output <directory>", "the target, which must not exist or be empty")
     .action(async (place: string | undefined, options: RestoreCommandOptions) => {
       const target = resolve(terminal.cwd, options.output);
       if (options.dryRun === true) {
         return await withCheckpoints(place, options, terminal, async (found) =>
-          tellRestorePlan(await planRestore(await select(found, options), target), options, terminal),
+          writeRestorePlan(await planRestore(await select(found, options), target), options, terminal),
         );
       }
       const restored = await withCheckpoints(place, options, terminal, (found) =>
@@ -69,22 +70,22 @@ export const addCheckpointRestore: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Which checkpoints the command line means. */
+/** Returns which checkpoints the command line selects. */
 async function select(
   { store, name: inPlace }: CheckpointPlace,
   options: RestoreCommandOptions,
 ): Promise<RestoreSelection> {
   if (inPlace !== undefined && options.name !== undefined && inPlace !== options.name) {
-    throw new UsageError(`The path names ${inPlace}, and --name another one.`);
+    throw new UsageError(`The path names ${inPlace}, and --name names another one.`);
   }
   const name = options.name ?? inPlace;
   const { atTx } = options;
   if (name !== undefined && atTx !== undefined) {
-    throw new UsageError("--at-tx chooses a checkpoint, and one is named already.");
+    throw new UsageError("--at-tx chooses a checkpoint, but one is already named.");
   }
   if (name !== undefined) return { store, name };
   const logId = await chooseLog(store, options.log);
-  return { store, ...(logId === undefined ? {} : { logId }), ...(atTx === undefined ? {} : { atTx }) };
+  return { store, ...omitUndefined({ logId, atTx }) };
 }
 
 async function restore(
@@ -96,24 +97,20 @@ async function restore(
   const selection = await select(found, options);
   const { store, name, logId, atTx } = selection;
   const { signal, forget } = interruptible(terminal, "nothing was restored");
-  // Beside the target: the last step is a rename, which needs one file system.
+  // Next to the target: the last step is a rename, which works within one file system.
   const stagingDir = join(dirname(targetDir), `.cairn-restore-${randomBytes(4).toString("hex")}`);
-  let display: ProgressDisplay | undefined;
+  const display = showRestore(terminal, "restoring");
   try {
     const { restored, skipped } = await restoreCheckpoint({
       stores: [store],
       stagingDir,
       targetDir,
       node: `cairn checkpoint restore on ${hostname()}`,
-      ...(name === undefined ? {} : { name }),
-      ...(logId === undefined ? {} : { logId }),
+      ...omitUndefined({ name, logId }),
       accept: (manifest) => Promise.resolve(tooNew(manifest, atTx) ?? true),
-      onProgress: ({ done, total, name: current }) => {
-        display ??= showProgress(terminal.stderr, "restoring", total);
-        display.update(done, current);
-      },
+      onProgress: display.onProgress,
       onSkipped: (one) => {
-        // Those of other logs and beyond the transaction asked for are not what was asked for; nothing is wrong with them.
+        // Nothing is wrong with checkpoints of other logs or beyond the transaction asked for.
         if (one.error.code === "LOG_DIFFERENT" || one.error.code === "CONFLICT") return;
         terminal.stderr.write(`skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}\n`);
       },
@@ -123,7 +120,7 @@ async function restore(
     if (restored === undefined) throw named?.error ?? noneOf(selection, skipped);
     return restored;
   } finally {
-    display?.stop();
+    display.stop();
     forget();
     await removeStaging(stagingDir);
   }
@@ -133,7 +130,7 @@ async function removeStaging(dir: string): Promise<void> {
   try {
     await rm(dir, { recursive: true, force: true });
   } catch (error) {
-    // Below a file nothing was made, and why the restore was refused must be told.
+    // Nothing was created below a file, and the error that says so must not be replaced.
     if (systemErrorCode(error) !== "ENOTDIR") throw error;
   }
 }

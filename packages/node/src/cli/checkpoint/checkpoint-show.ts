@@ -20,7 +20,7 @@ import { printableLines, writeJson, writeLine } from "../terminal/terminal.ts";
 export const addCheckpointShow: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("show [checkpoint]"),
-    "Show a checkpoint (default: the newest): a name in the node's store, or in the configured one without its node (-f), or a path",
+    "Show a checkpoint (default: the newest): a name in the node's store, or in the configured store without a node (-f), or a path",
     [
       "cairn checkpoint show ./cairn-data/checkpoints",
       "cairn checkpoint show -f cairn.edn",
@@ -41,7 +41,7 @@ export const addCheckpointShow: AddCommand = (parent, terminal) => {
   });
 };
 
-/** The one of that name, or the newest. */
+/** Returns the checkpoint of that name, or the newest. */
 async function findInNode(node: NodeClient, name: string | undefined): Promise<CheckpointSummary> {
   const all = (await node.json({ path: "/api/v1/checkpoints" })) as CheckpointSummary[];
   const found = name === undefined ? all[0] : all.find((checkpoint) => checkpoint.name === name);
@@ -50,7 +50,7 @@ async function findInNode(node: NodeClient, name: string | undefined): Promise<C
     "CHECKPOINT_NOT_FOUND",
     `The node's store has no checkpoint${name === undefined ? "" : ` ${name}`}.`,
     {
-      hint: "cairn checkpoint list lists what it has; a file of this folder goes as ./checkpoint-….",
+      hint: "cairn checkpoint list lists its checkpoints. Name a file in this folder with ./checkpoint-…",
     },
   );
 }

@@ -1,11 +1,6 @@
 import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
-import {
-  type CheckpointListing,
-  type CheckpointStore,
-  listCheckpoints,
-  type RestoreProgress,
-} from "@cairn/checkpoint";
+import { type CheckpointListing, type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import { type KvProvider, levelProvider } from "@cairn/kv";
 import type { VerifiedSummary } from "@cairn/client";
 import { readLogIdentity } from "../../log/log-identity.ts";
@@ -27,10 +22,9 @@ import { type AddCommand, describeNodeCommand, type NodeOptions } from "../optio
 import { withNode } from "../options/node-address.ts";
 import { isConfigured } from "../options/configuration.ts";
 import type { NodeClient } from "../requests/node-client.ts";
-import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
 import { formatCount } from "../terminal/quantities.ts";
-import { checkpointSource } from "../places/checkpoint-source.ts";
-import { noStore } from "../places/configured-system.ts";
+import { checkpointSource, noStore } from "../places/checkpoint-source.ts";
+import { showRestore } from "../places/restored-checkpoint.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
@@ -42,13 +36,13 @@ interface VerifyCommandOptions extends NodeOptions {
   readonly staging?: string;
 }
 
-/** `verifiedAt` is null where no mark was asked for; `log` says whether the checkpoint was compared with its log. */
+/** `verifiedAt` is null if no mark was written; `log` is the result of the comparison with its log. */
 interface Verified extends Pick<VerifiedSummary, "name" | "txId" | "digest"> {
   readonly verifiedAt: string | null;
   readonly log?: ReadCheckpoint["log"];
 }
 
-/** Where a checkpoint lies, and the log and key-value store of the configuration, where one was given. */
+/** The place of a checkpoint, and the log and key-value store of the configuration, if one was given. */
 interface Target {
   readonly place: CheckpointPlace;
   readonly log?: TxLog;
@@ -59,22 +53,22 @@ interface Target {
 export const addCheckpointVerify: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("verify [checkpoint]"),
-    "Read a checkpoint back, open it, digest its content, and mark it: a path (of a folder: its newest), else by a node",
+    "Read a checkpoint back, open it, compute its digest and mark it as verified; without a path (of a folder: the newest), a node does it",
     [
       "cairn checkpoint verify ./cairn-data/checkpoints",
       "cairn checkpoint verify -f cairn.edn",
       "cairn checkpoint verify --url http://10.0.0.7:3000",
     ],
   )
-    .option("--no-mark", "not by a node: write no mark into the store")
-    .option("--log <id>", "of this log, where a folder has checkpoints of several")
+    .option("--no-mark", "without a node: write no mark into the store")
+    .option("--log <id>", "of this log, if a folder has checkpoints of several")
     .option(
       "--staging <directory>",
-      "not by a node: where to unpack it meanwhile (default: the temporary folder)",
+      "without a node: where to unpack it temporarily (default: the temporary folder)",
     )
     .addHelpText(
       "after",
-      "\nWith a configuration the checkpoint is compared with its log too; without a path it is the newest of the configured store.",
+      "\nWith a configuration, no node is needed: the checkpoint (by default the newest of the configured store) is also compared with its log.",
     )
     .action(async (place: string | undefined, options: VerifyCommandOptions) => {
       const found = await verifyWhere(place, options, terminal);
@@ -83,7 +77,7 @@ export const addCheckpointVerify: AddCommand = (parent, terminal) => {
       const parts = [
         `${name} is whole (transaction ${formatCount(txId)}, ${digest})`,
         ...(log === "agrees" ? ["it agrees with the log"] : []),
-        ...(log === "trimmed" ? ["the log does not go back to it any more, so they were not compared"] : []),
+        ...(log === "trimmed" ? ["its part of the log was trimmed, so they were not compared"] : []),
         verifiedAt === null ? "not marked" : "marked as verified",
       ];
       return writeLine(terminal.stdout, parts.join("; "));
@@ -111,12 +105,8 @@ function verifyWhere(
       );
     }
     if (checkpointer === undefined) throw noStore();
-    const { store } = checkpointer;
-    try {
-      return await verify({ place: { store, name: from.name }, log, provider }, options, terminal);
-    } finally {
-      await store.close();
-    }
+    const found = { store: checkpointer.store, name: from.name };
+    return await verify({ place: found, log, provider }, options, terminal);
   });
 }
 
@@ -133,7 +123,7 @@ async function verify(
   const checkpoint = await whichCheckpoint(store, name, { log, provider }, logId);
   const stagingDir = await stagingFolder(staging, "cairn-verify-", terminal);
   const { signal, forget } = interruptible(terminal, "nothing was verified");
-  let display: ProgressDisplay | undefined;
+  const display = showRestore(terminal, "verifying");
   try {
     const target = {
       store,
@@ -142,10 +132,7 @@ async function verify(
       log,
       stagingDir,
       node: `cairn checkpoint verify on ${hostname()}`,
-      onProgress: ({ done, total, name: current }: RestoreProgress) => {
-        display ??= showProgress(terminal.stderr, "verifying", total);
-        display.update(done, current);
-      },
+      onProgress: display.onProgress,
       signal,
     };
     const found: ReadCheckpoint & Partial<VerifiedCheckpoint> = await (mark
@@ -155,15 +142,15 @@ async function verify(
     const { manifest, digest, log: compared } = found;
     return { name: checkpoint.name, txId: manifest.txId, digest, verifiedAt, log: compared };
   } finally {
-    display?.stop();
+    display.stop();
     forget();
     await rm(stagingDir, { recursive: true, force: true });
   }
 }
 
 /**
- * The checkpoint named, or the newest: of the log asked for, else of the configured one (the newest that this version reads, where there
- * is one: during an upgrade nodes of the other version save theirs beside it), else of the only one in the store.
+ * Returns the named checkpoint, or the newest of the log asked for, else of the configured log, else of the only log in the store. Of the
+ * configured log it prefers one that this version can read, since during an upgrade nodes of both versions save checkpoints.
  */
 async function whichCheckpoint(
   store: CheckpointStore,

@@ -1,4 +1,4 @@
-import { type AddCommand, addGroup } from "../options/command-options.ts";
+import { commandGroup } from "../options/command-options.ts";
 import { addCheckpointCreate } from "./checkpoint-create.ts";
 import { addCheckpointDiff } from "./checkpoint-diff.ts";
 import { addCheckpointList } from "./checkpoint-list.ts";
@@ -8,13 +8,10 @@ import { addCheckpointShow } from "./checkpoint-show.ts";
 import { addCheckpointVerify } from "./checkpoint-verify.ts";
 
 /** `cairn checkpoint …`. */
-export const addCheckpoint: AddCommand = (parent, terminal) => {
-  const group = addGroup(
-    parent,
-    "checkpoint",
-    "Look at checkpoints, make, verify, restore, prune and compare them",
-  );
-  for (const add of [
+export const addCheckpoint = commandGroup(
+  "checkpoint",
+  "List, show, create, verify, restore, prune and compare checkpoints",
+  [
     addCheckpointList,
     addCheckpointShow,
     addCheckpointCreate,
@@ -22,7 +19,5 @@ export const addCheckpoint: AddCommand = (parent, terminal) => {
     addCheckpointRestore,
     addCheckpointPrune,
     addCheckpointDiff,
-  ]) {
-    add(group, terminal);
-  }
-};
+  ],
+);

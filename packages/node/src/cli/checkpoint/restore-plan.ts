@@ -7,12 +7,13 @@ import {
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
 import { CairnError, type ErrorCode, systemErrorCode } from "@cairn/kv";
+import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import { noCheckpoint } from "../places/checkpoint-place.ts";
 import { formatTable } from "../terminal/columns.ts";
 import { formatBytes, formatCount } from "../terminal/quantities.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 
-/** Which checkpoints of a store may be restored: the one of a name, or those of a log up to a transaction. */
+/** Which checkpoints of a store may be restored: the one of that name, or those of a log up to a transaction. */
 export interface RestoreSelection {
   readonly store: CheckpointStore;
   readonly name?: string;
@@ -21,15 +22,15 @@ export interface RestoreSelection {
   readonly atTx?: number;
 }
 
-/** What a restore would do, as far as the manifests and the disk say. */
+/** What a restore would do, judging by manifests and disk space. */
 export interface RestorePlan {
   readonly chosen: { readonly name: string; readonly txId: number; readonly archiveBytes: number } | null;
-  /** Bytes of the files that it would write, and those free where they would lie. */
+  /** The bytes that it would write, and those free in the target. */
   readonly bytes: number;
   readonly freeBytes: number;
   readonly target: string;
   readonly store: string;
-  /** Newest first. `older`: what it would fall back on, in this order. */
+  /** Newest first. `older`: the fallbacks, in this order. */
   readonly candidates: readonly {
     readonly name: string;
     readonly txId: number | null;
@@ -37,17 +38,17 @@ export interface RestorePlan {
     readonly fate: "restored" | "older" | "skipped";
     readonly because: string;
   }[];
-  /** Why it would be refused; null where nothing is known to be in the way. */
+  /** Why it would be refused; null if no reason is known. */
   readonly refusal: { readonly code: ErrorCode; readonly message: string } | null;
 }
 
-/** Why a checkpoint is beyond the transaction that was asked for. */
+/** The error if a checkpoint is beyond the transaction that was asked for. */
 export function tooNew({ txId }: Manifest, atTx: number | undefined): CairnError | undefined {
   if (atTx === undefined || txId <= atTx) return undefined;
-  return new CairnError("CONFLICT", `It holds transactions after ${atTx}.`);
+  return new CairnError("CONFLICT", `It contains transactions after ${atTx}.`);
 }
 
-/** `CHECKPOINT_NOT_FOUND`, in the words of what was asked for. */
+/** `CHECKPOINT_NOT_FOUND`, worded after the selection. */
 export function noneOf(
   { store, name, atTx }: RestoreSelection,
   skipped: readonly SkippedCheckpoint[],
@@ -55,7 +56,7 @@ export function noneOf(
   const unusable = skipped.filter(({ error }) => error.code !== "CONFLICT" && error.code !== "LOG_DIFFERENT");
   const beyond = skipped.filter(({ error }) => error.code === "CONFLICT");
   const oldest = beyond.at(-1);
-  if (atTx === undefined || oldest === undefined) return noCheckpoint(store, name, unusable);
+  if (atTx === undefined || oldest === undefined) return noCheckpoint([store], name, unusable);
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",
     `No usable checkpoint in ${store.location} ends at or before transaction ${atTx}.`,
@@ -63,7 +64,7 @@ export function noneOf(
   );
 }
 
-/** Looks which checkpoint would be restored. Reads manifests only: whether an archive is whole shows when it is restored or verified. */
+/** Determines which checkpoint would be restored. Reads manifests only; damaged archives are found when they are restored or verified. */
 export async function planRestore(selection: RestoreSelection, target: string): Promise<RestorePlan> {
   const { store, name, logId, atTx } = selection;
   const candidates: RestorePlan["candidates"][number][] = [];
@@ -76,7 +77,7 @@ export async function planRestore(selection: RestoreSelection, target: string): 
     const because = code === "CONFLICT" || code === "LOG_DIFFERENT" ? message : `${code}: ${message}`;
     candidates.push({ name: one.name, txId: null, archiveBytes: null, fate: "skipped", because });
   };
-  const only = { ...(logId === undefined ? {} : { logId }), ...(name === undefined ? {} : { name }) };
+  const only = omitUndefined({ logId, name });
   for await (const { name: one, manifest } of findCandidates([store], { ...only, onSkipped })) {
     const error = tooNew(manifest, atTx);
     const entry = { name: one, txId: manifest.txId, archiveBytes: manifest.archive.bytes };
@@ -86,15 +87,15 @@ export async function planRestore(selection: RestoreSelection, target: string): 
     } else if (chosen === null) {
       chosen = entry;
       bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
-      candidates.push({ ...entry, fate: "restored", because: "It is the newest of those that remain." });
+      candidates.push({ ...entry, fate: "restored", because: "It is the newest that is not skipped." });
     } else {
-      candidates.push({ ...entry, fate: "older", because: "It is taken where those above prove damaged." });
+      candidates.push({ ...entry, fate: "older", because: "It is restored if the newer ones are damaged." });
     }
   }
   const named = skipped.find((one) => one.name === name)?.error;
   const missing = chosen === null ? (named ?? noneOf(selection, skipped)) : undefined;
   const freeBytes = await freeAt(target);
-  const refusal = missing ?? (await inTheWay(target)) ?? noRoom(target, bytes, freeBytes);
+  const refusal = missing ?? (await occupied(target)) ?? noRoom(target, bytes, freeBytes);
   return {
     chosen,
     bytes,
@@ -106,8 +107,8 @@ export async function planRestore(selection: RestoreSelection, target: string): 
   };
 }
 
-/** Writes a plan; throws what the restore would be refused with, so that a script hears of it. */
-export async function tellRestorePlan(
+/** Writes a plan. Throws the error with which the restore would be refused, for scripts. */
+export async function writeRestorePlan(
   plan: RestorePlan,
   { json }: { readonly json?: boolean },
   terminal: Terminal,
@@ -127,17 +128,17 @@ export async function tellRestorePlan(
       await writeLine(terminal.stdout, formatTable(["", "NAME", "TX", "SIZE", "WHY"], rows, ["TX", "SIZE"]));
     }
     if (chosen !== null) {
-      const room = `${formatBytes(bytes)} of files, ${formatBytes(freeBytes)} free`;
-      await writeLine(terminal.stdout, `would restore ${chosen.name} to ${target}: ${room}`);
+      const space = `${formatBytes(bytes)} of files, ${formatBytes(freeBytes)} free`;
+      await writeLine(terminal.stdout, `would restore ${chosen.name} to ${target}: ${space}`);
     }
   }
   if (refusal !== null) {
     const { code, message } = refusal;
-    throw new CairnError(code, message, { hint: "Nothing was restored: --dry-run only looks." });
+    throw new CairnError(code, message, { hint: "Nothing was restored, because of --dry-run." });
   }
 }
 
-async function inTheWay(target: string): Promise<CairnError | undefined> {
+async function occupied(target: string): Promise<CairnError | undefined> {
   try {
     if ((await readdir(target)).length === 0) return undefined;
   } catch (error) {
@@ -147,7 +148,7 @@ async function inTheWay(target: string): Promise<CairnError | undefined> {
   }
   return new CairnError(
     "CONFLICT",
-    `${target} is not empty, and a checkpoint is only restored to a new directory.`,
+    `${target} is not empty. A checkpoint is restored only to a new directory.`,
   );
 }
 
@@ -155,11 +156,11 @@ function noRoom(target: string, bytes: number, free: number): CairnError | undef
   if (bytes <= free) return undefined;
   return new CairnError(
     "DISK_FULL",
-    `The files have ${formatBytes(bytes)}, and ${dirname(target)} has ${formatBytes(free)} free.`,
+    `The files need ${formatBytes(bytes)}, but only ${formatBytes(free)} are free in ${dirname(target)}.`,
   );
 }
 
-/** Of the file system that the target would lie on; its folder may not be there yet. */
+/** The free bytes of the file system of the target, whose folder may not exist yet. */
 async function freeAt(target: string): Promise<number> {
   for (let folder = dirname(target); ; folder = dirname(folder)) {
     try {

@@ -8,7 +8,7 @@ import {
 } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
 import type { RecordedEvent } from "../../index/read/event-reads.ts";
-import { writeJson, writeLine, tell } from "../terminal/terminal.ts";
+import { writeJsonLines, writeLine, tell } from "../terminal/terminal.ts";
 
 interface EventOptions extends ReadOptions {
   readonly limit: number;
@@ -17,33 +17,30 @@ interface EventOptions extends ReadOptions {
   readonly before?: string;
 }
 
-const LONGEST_MESSAGE = 200;
+const WIDEST_MESSAGE = 200;
 
 /** `cairn events`. */
 export const addEvents: AddCommand = (parent, terminal) => {
-  describeReadCommand(parent.command("events"), "Show recorded events, newest first", [
+  describeReadCommand(parent.command("events"), "List recorded events, newest first", [
     "cairn events --limit 20",
     "cairn events --object pod/web-0 --json",
   ])
-    .option("--limit <count>", "at most so many (1,000 at most)", wholeNumber("--limit", 1), 100)
-    .option("--bucket <bucket>", "only of objects of this bucket")
-    .option("--object <object>", "only of this object")
-    .option("--before <id-or-time>", "only older ones: an event's id, or nanoseconds since 1970")
+    .option("--limit <count>", "print at most this many, up to 1,000", wholeNumber("--limit", 1), 100)
+    .option("--bucket <bucket>", "only events about objects of this bucket")
+    .option("--object <object>", "only events about this object")
+    .option("--before <id-or-time>", "only older events: the id of an event, or nanoseconds since 1970")
     .action(async ({ limit, bucket, object, before, ...options }: EventOptions) => {
-      const query = { ...readQuery(options), limit: String(limit), bucket, object, before };
+      const query = { ...readQuery(options), limit, bucket, object, before };
       const events = (await withNode(terminal, options, (node) =>
         node.json({ path: "/api/v1/events", query }),
       )) as readonly RecordedEvent[];
-      if (options.json === true) {
-        for (const event of events) await writeJson(terminal.stdout, event);
-        return;
-      }
+      if (options.json === true) return writeJsonLines(terminal.stdout, events);
       if (events.length === 0) return tell(terminal, "There are none.");
       const rows = events.map(({ time, reason, object: what, message = "" }) => [
         timeText(time),
         reason,
         what,
-        shorten(message, LONGEST_MESSAGE),
+        shorten(message, WIDEST_MESSAGE),
       ]);
       return writeLine(terminal.stdout, formatTable(["TIME", "REASON", "OBJECT", "MESSAGE"], rows));
     });

@@ -8,29 +8,23 @@ import {
 } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
 import { pages } from "../requests/documents.ts";
-import { writeJson, writeLine, tell } from "../terminal/terminal.ts";
+import { writeJsonLines, writeLine, tell } from "../terminal/terminal.ts";
 
 /** `cairn evictions`. */
 export const addEvictions: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("evictions"),
-    "Show what was evicted, newest first, and where its bytes may still be",
+    "List evictions, newest first, and where the evicted bytes may still be stored",
     ["cairn evictions", "cairn evictions --json"],
   )
-    .option("--limit <count>", "at most so many", wholeNumber("--limit", 1), 100)
+    .option("--limit <count>", "print at most this many", wholeNumber("--limit", 1), 100)
     .action(async ({ limit, ...options }: NodeOptions & { limit: number }) => {
       const found: EvictionPlaces[] = [];
       await withNode(terminal, options, async (node) => {
-        const query = { limit: String(Math.min(limit, 1_000)) };
-        for await (const { items } of pages(node, { path: "/api/v1/tx/evictions", query })) {
-          found.push(...(items as EvictionPlaces[]).slice(0, limit - found.length));
-          if (found.length >= limit) break;
-        }
+        const request = { path: "/api/v1/tx/evictions" };
+        for await (const { items } of pages<EvictionPlaces>(node, request, limit)) found.push(...items);
       });
-      if (options.json === true) {
-        for (const one of found) await writeJson(terminal.stdout, one);
-        return;
-      }
+      if (options.json === true) return writeJsonLines(terminal.stdout, found);
       if (found.length === 0) return tell(terminal, "Nothing was evicted.");
       const rows = found.map((one) => [
         String(one.txId),
@@ -49,15 +43,15 @@ export const addEvictions: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Why what was evicted is still in the files of the node's index, and until when. */
+/** Why evicted bytes are still in the files of the node's index, and until when. */
 const WAITING: readonly (readonly [EvictionPlaces["files"]["waitsFor"], string])[] = [
-  ["compaction", "The node overwrites its own files soon after an eviction, and before its next checkpoint."],
+  ["compaction", "The node rewrites its own files soon after an eviction, and before its next checkpoint."],
   [
     "reads",
-    "The files of the index are held by reads that began before; they are overwritten once those end.",
+    "Reads that began before the eviction hold files of the index; these are rewritten once the reads end.",
   ],
-  ["restart", "A value of an indexed field still stands in LevelDB's list of files: restart the node."],
-  ["unknown", "The key-value store of this node cannot tell whether its files still hold what was evicted."],
+  ["restart", "A value of an indexed field is still in LevelDB's list of files: restart the node."],
+  ["unknown", "The key-value store of this node cannot tell whether its files still hold the evicted bytes."],
 ];
 
 function checkpointsText({ checkpoints, inFilesOf }: EvictionPlaces): string {

@@ -1,3 +1,4 @@
+import { revisionOf } from "@cairn/client/protocol";
 import { splitKey } from "../../text/document-key.ts";
 import {
   type AddCommand,
@@ -15,15 +16,18 @@ export const addGet: AddCommand = (parent, terminal) => {
     "cairn get pods default/web-0",
     "cairn get pods web-0 --as-of 2026-11-20T06:12:26Z",
   ])
-    .option("--as-of <tx-or-time>", "as it was at a transaction or a time")
+    .option("--as-of <tx-or-time>", "as of a transaction or a time")
     .action(async (bucket: string, key: string, options: ReadOptions & { asOf?: string }) => {
       const { path, query } = documentRequest(bucket, key);
-      const answer = await withNode(terminal, options, (node) =>
+      const { body: document, headers } = await withNode(terminal, options, (node) =>
         node.send({ path, query: { ...query, ...readQuery(options), "as-of": options.asOf } }),
       );
-      const document: unknown = JSON.parse(answer.text);
       if (options.json !== true) return writeLine(terminal.stdout, JSON.stringify(document, undefined, 2));
-      const revision = Number(/\d+/.exec(answer.headers.etag ?? "")?.[0]);
-      return writeJson(terminal.stdout, { bucket, ...splitKey(key), revision, document });
+      return writeJson(terminal.stdout, {
+        bucket,
+        ...splitKey(key),
+        revision: revisionOf(headers),
+        document,
+      });
     });
 };

@@ -7,8 +7,9 @@ import {
 } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
 import { withoutHeading } from "../terminal/columns.ts";
-import { documentRequest, pages, type TellableVersion, versionTable } from "../requests/documents.ts";
-import { write, writeLine } from "../terminal/terminal.ts";
+import { documentRequest, pages } from "../requests/documents.ts";
+import { writeJsonLines, writeLine } from "../terminal/terminal.ts";
+import { type ParsedVersion, versionTable } from "../terminal/version-table.ts";
 
 /** `cairn history`. */
 export const addHistory: AddCommand = (parent, terminal) => {
@@ -17,23 +18,20 @@ export const addHistory: AddCommand = (parent, terminal) => {
     "List the versions of a document, newest first",
     ["cairn history pods default/web-0 --limit 5"],
   )
-    .option("--limit <count>", "at most so many", wholeNumber("--limit", 1), 100)
+    .option("--limit <count>", "print at most this many", wholeNumber("--limit", 1), 100)
     .action(async (bucket: string, key: string, options: ReadOptions & { limit: number }) => {
-      const { path, query: about } = documentRequest(bucket, key);
-      const limit = String(Math.min(1000, options.limit));
-      const query = { ...about, ...readQuery(options), history: "true", limit };
+      const { path, query: document } = documentRequest(bucket, key);
+      const query = { ...document, ...readQuery(options), history: true };
       await withNode(terminal, options, async (node) => {
-        let left = options.limit;
-        for await (const { items } of pages(node, { path, query })) {
-          const versions = items.slice(0, left) as TellableVersion[];
+        let isFirst = true;
+        for await (const { items } of pages<ParsedVersion>(node, { path, query }, options.limit)) {
           if (options.json === true) {
-            await write(terminal.stdout, versions.map((version) => `${JSON.stringify(version)}\n`).join(""));
-          } else if (versions.length > 0) {
-            const page = versionTable(versions);
-            await writeLine(terminal.stdout, left === options.limit ? page : withoutHeading(page));
+            await writeJsonLines(terminal.stdout, items);
+          } else if (items.length > 0) {
+            const page = versionTable(items);
+            await writeLine(terminal.stdout, isFirst ? page : withoutHeading(page));
           }
-          left -= versions.length;
-          if (left <= 0) break;
+          isFirst = false;
         }
       });
     });

@@ -23,11 +23,11 @@ interface LoadCommandOptions extends NodeOptions {
 export const addLoad: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("load <file>"),
-    "Load transactions: NDJSON, one a line, from a file or - for standard input; they are stored in this order",
+    "Load transactions in order from an NDJSON file, one per line (- for standard input)",
     ["cairn load history.ndjson", "gunzip < history.ndjson.gz | cairn load - --await"],
   )
-    .option("--from-line <number>", "pass over the lines before it", wholeNumber("--from-line", 1), 1)
-    .option("--await", "wait until the node has indexed the last one")
+    .option("--from-line <number>", "skip the lines before this one", wholeNumber("--from-line", 1), 1)
+    .option("--await", "wait until the node has indexed the last transaction")
     .action(async (file: string, options: LoadCommandOptions) => {
       const begun = performance.now();
       await withNode(terminal, options, async (node) => {
@@ -58,11 +58,12 @@ async function loadFile(
         display.update(bytes, formatNumberOf(transactions, "transaction"));
       },
       onRetry: (error) => {
-        if (!waiting) terminal.stderr.write(`${error.code}: ${error.message} Trying again.\n`);
+        if (!waiting) terminal.stderr.write(`${error.code}: ${error.message} Retrying.\n`);
         waiting = true;
       },
     });
-    if (signal.aborted && signal.reason instanceof InterruptedError) throw leaving(signal.reason, loaded);
+    if (signal.aborted && signal.reason instanceof InterruptedError)
+      throw interruptedAt(signal.reason, loaded);
     return loaded;
   } finally {
     display.stop();
@@ -71,14 +72,14 @@ async function loadFile(
   }
 }
 
-function leaving(error: InterruptedError, { transactions, nextLine }: LoadProgress): InterruptedError {
-  return error.leaving(
-    `${formatNumberOf(transactions, "transaction")} of this input stored`,
-    `Go on with --from-line ${nextLine}.`,
+function interruptedAt(error: InterruptedError, { transactions, nextLine }: LoadProgress): InterruptedError {
+  return error.withOutcome(
+    `${formatNumberOf(transactions, "transaction")} of this input ${transactions === 1 ? "was" : "were"} stored`,
+    `Continue with --from-line ${nextLine}.`,
   );
 }
 
-/** A node that indexes for hours is waited for in parts, since answers have a time limit. */
+/** Waits in steps, since each answer has a time limit and a node may index for hours. */
 async function awaitIndexed(node: NodeClient, txId: number): Promise<void> {
   for (;;) {
     try {

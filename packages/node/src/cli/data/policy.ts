@@ -26,35 +26,39 @@ export const addPolicy: AddCommand = (parent, terminal) => {
   describeReadCommand(group.command("show"), "Print the policies in force", [
     "cairn policy show > policies.json",
   ]).action(async (options: ReadOptions) => {
-    const present = (await withNode(terminal, options, (node) =>
+    const current = (await withNode(terminal, options, (node) =>
       node.json({ path: PATH, query: readQuery(options) }),
     )) as PolicyState & {
       file: string | null;
     };
-    if (options.json === true) return writeJson(terminal.stdout, present);
-    await writeLine(terminal.stdout, JSON.stringify(present.policies, undefined, 2));
-    const { revision, file } = present;
-    await tell(terminal, revision === null ? "None were set." : `Set by transaction ${revision}.`);
+    if (options.json === true) return writeJson(terminal.stdout, current);
+    await writeLine(terminal.stdout, JSON.stringify(current.policies, undefined, 2));
+    const { revision, file } = current;
+    await tell(terminal, revision === null ? "No policies were set." : `Set by transaction ${revision}.`);
     if (file !== "different") return;
-    await tell(terminal, "cairn/policies of the node's configuration differs; it is not followed.");
+    await tell(terminal, "cairn/policies in the node's configuration differs from these and is ignored.");
   });
 
   describeNodeCommand(
     group.command("apply <file>"),
-    "Set the policies (a JSON file, or - for standard input), unless somebody else sets them meanwhile",
+    "Set the policies from a JSON file (- for standard input), unless they are changed at the same time",
     ["cairn policy apply policies.json", "cairn policy apply policies.json --if-revision 17"],
   )
-    .option("--if-revision <revision>", "only if they are at this revision", wholeNumber("--if-revision", 1))
+    .option(
+      "--if-revision <revision>",
+      "only if the policies are at this revision",
+      wholeNumber("--if-revision", 1),
+    )
     .action(async (file: string, options: NodeOptions & { ifRevision?: number }) => {
       const body = await readJsonInput(file, terminal);
       checkPolicies(file === "-" ? "standard input" : file, body);
       await withNode(terminal, options, async (node) => {
-        const present = (await node.json({ path: PATH })) as PolicyState;
-        const revision = options.ifRevision ?? present.revision;
-        const isSame = isDeepStrictEqual(present.policies, JSON.parse(body));
-        if (isSame && present.revision !== null && revision === present.revision) {
+        const current = (await node.json({ path: PATH })) as PolicyState;
+        const revision = options.ifRevision ?? current.revision;
+        const areSame = isDeepStrictEqual(current.policies, JSON.parse(body));
+        if (areSame && current.revision !== null && revision === current.revision) {
           if (options.json === true) return writeJson(terminal.stdout, { txId: null, unchanged: true });
-          return writeLine(terminal.stdout, `unchanged since transaction ${present.revision}`);
+          return writeLine(terminal.stdout, `unchanged since transaction ${current.revision}`);
         }
         const headers: Record<string, string> =
           revision === null ? { "if-none-match": "*" } : { "if-match": `"${revision}"` };
@@ -65,7 +69,7 @@ export const addPolicy: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Told here as well, so that a file can be mended without a node. */
+/** Checks the policies before a node does, so that a file can be corrected without one. */
 function checkPolicies(file: string, json: string): void {
   const problems = [...repeatedKeys(json, file), ...policyProblems(JSON.parse(json))];
   if (problems.length === 0) return;

@@ -22,12 +22,20 @@ interface WriteOptions extends NodeOptions {
 export const addTx: AddCommand = (parent, terminal) => {
   const group = addGroup(parent, "tx", "Write documents");
 
-  describeNodeCommand(group.command("put <bucket> <key> <json>"), "Write a document (JSON, - or @file)", [
-    `cairn tx put pods default/web-0 '{"cpu": 2}'`,
-    "cairn tx put pods default/web-0 @web-0.json --if-revision 7",
-  ])
-    .option("--if-revision <revision>", "only if it is at this revision", wholeNumber("--if-revision", 1))
-    .option("--if-absent", "only if there is none")
+  describeNodeCommand(
+    group.command("put <bucket> <key> <json>"),
+    "Write a document (JSON, @file, or - for standard input)",
+    [
+      `cairn tx put pods default/web-0 '{"cpu": 2}'`,
+      "cairn tx put pods default/web-0 @web-0.json --if-revision 7",
+    ],
+  )
+    .option(
+      "--if-revision <revision>",
+      "only if the document is at this revision",
+      wholeNumber("--if-revision", 1),
+    )
+    .option("--if-absent", "only if there is no such document")
     .action(async (bucket: string, key: string, json: string, options: WriteOptions) => {
       const body = await readJsonArgument(json, terminal);
       await writeDocument(terminal, "PUT", bucket, key, body, options);
@@ -36,26 +44,30 @@ export const addTx: AddCommand = (parent, terminal) => {
   describeNodeCommand(group.command("delete <bucket> <key>"), "Delete a document", [
     "cairn tx delete pods default/web-0",
   ])
-    .option("--if-revision <revision>", "only if it is at this revision", wholeNumber("--if-revision", 1))
+    .option(
+      "--if-revision <revision>",
+      "only if the document is at this revision",
+      wholeNumber("--if-revision", 1),
+    )
     .action((bucket: string, key: string, options: WriteOptions) =>
       writeDocument(terminal, "DELETE", bucket, key, undefined, options),
     );
 
   describeNodeCommand(
     group.command("evict <bucket> <key>"),
-    "Remove a document with its whole history, for good: no read answers any of it again",
+    "Remove a document and its whole history permanently: no read returns any of it again",
     ["cairn tx evict people default/anna", "cairn evictions"],
   ).action(async (bucket: string, key: string, options: NodeOptions) => {
     const body = JSON.stringify({ ops: [["evict", bucket, key]] });
     const outcome = await submit(body, options, terminal);
     if (options.json === true) return writeJson(terminal.stdout, outcome);
-    const where = "cairn evictions shows where its bytes may still be";
+    const where = "cairn evictions shows where its bytes may still be stored";
     return writeLine(terminal.stdout, `evicted as transaction ${outcome.txId}; ${where}`);
   });
 
   describeNodeCommand(
     group.command("submit <file>"),
-    "Submit a transaction (a JSON file, or - for standard input) and wait for its outcome",
+    "Submit a transaction from a JSON file (- for standard input) and wait for its outcome",
     [`echo '{"ops": [["delete", "pods", "default/web-0"]]}' | cairn tx submit -`],
   ).action(async (file: string, options: NodeOptions) => {
     const body = await readJsonInput(file, terminal);
@@ -67,7 +79,7 @@ export const addTx: AddCommand = (parent, terminal) => {
   });
 };
 
-/** Submits a transaction and waits for its outcome. `CONFLICT` where it was aborted, after `onAborted` was told. */
+/** Submits a transaction and waits for its outcome. Throws `CONFLICT` if it was aborted, after calling `onAborted`. */
 async function submit(
   body: string,
   options: NodeOptions,
@@ -75,18 +87,18 @@ async function submit(
   onAborted?: (outcome: TxOutcome) => Promise<void>,
 ): Promise<TxOutcome> {
   const outcome = (await withNode(terminal, options, (node) =>
-    node.json({ method: "POST", path: "/api/v1/tx", query: { await: "true" }, body }),
+    node.json({ method: "POST", path: "/api/v1/tx", query: { await: true }, body }),
   )) as TxOutcome;
   const { txId, committed, reason } = outcome;
   if (committed) return outcome;
   await onAborted?.(outcome);
-  throw new CairnError("CONFLICT", `Transaction ${txId} was aborted: ${words(reason)}.`, {
-    hint: "Nothing of it took effect.",
+  throw new CairnError("CONFLICT", `Transaction ${txId} was aborted: ${reasonText(reason)}.`, {
+    hint: "None of its operations took effect.",
   });
 }
 
-/** An outcome's reason is a code and then words. */
-function words(reason = "a match failed"): string {
+/** Returns the reason of an outcome without its code. */
+function reasonText(reason = "a match failed"): string {
   return reason.replace(/^[A-Z_]+: /, "").replace(/\.$/, "");
 }
 
@@ -114,10 +126,10 @@ async function writeDocument(
     }),
   )) as { txId: number; existed: boolean };
   if (options.json === true) return writeJson(terminal.stdout, result);
-  return writeLine(terminal.stdout, `${said(method, result.existed)} as transaction ${result.txId}`);
+  return writeLine(terminal.stdout, `${effect(method, result.existed)} as transaction ${result.txId}`);
 }
 
-function said(method: "PUT" | "DELETE", existed: boolean): string {
+function effect(method: "PUT" | "DELETE", existed: boolean): string {
   if (method === "PUT") return existed ? "replaced" : "created";
   return existed ? "deleted" : "nothing to delete; recorded";
 }

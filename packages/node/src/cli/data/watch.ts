@@ -16,22 +16,22 @@ interface WatchOptions extends NodesOptions {
 export const addWatch: AddCommand = (parent, terminal) => {
   describeNodesCommand(
     parent.command("watch [bucket]"),
-    "Print every change as it comes, each once and in order",
+    "Print every change as it happens, once and in order",
     [
       "cairn watch pods --namespace default",
       "cairn watch --from 1200 --json --url http://10.0.0.1:3000 --url http://10.0.0.2:3000",
     ],
   )
-    .option("--namespace <namespace>", "only of this namespace")
+    .option("--namespace <namespace>", "only changes in this namespace")
     .option("--from <tx>", "begin after this transaction (default: now)", wholeNumber("--from", 0))
-    .option("--limit <count>", "end after so many transactions", wholeNumber("--limit", 1))
+    .option("--limit <count>", "stop after this many transactions", wholeNumber("--limit", 1))
     .action(async (bucket: string | undefined, options: WatchOptions) => {
       const { namespace, from, limit = Infinity, json = false } = options;
       const stop = new AbortController();
       const undo = terminal.onSignal(["SIGINT", "SIGTERM"], () => stop.abort());
-      const onLeft = (why: string, place: number | undefined): void => {
-        const where = place === undefined ? "from now" : `from transaction ${place}`;
-        if (!json) void tell(terminal, printable(`${why} Going on ${where}.`));
+      const onLeft = (reason: string, position: number | undefined): void => {
+        const where = position === undefined ? "from now on" : `after transaction ${position}`;
+        if (!json) void tell(terminal, printable(`${reason} Continuing ${where}.`));
       };
       try {
         await withNodes(terminal, options, async (nodes) => {
@@ -52,7 +52,7 @@ export const addWatch: AddCommand = (parent, terminal) => {
 
 const WIDEST_DOCUMENT = 200;
 
-/** One line a change; those of one transaction have its id. */
+/** One line per change, with the id of its transaction. */
 function changeLines({ txId, txTime, changes }: ClientTransaction<unknown>): readonly string[] {
   return changes.map(({ op, bucket, namespace, name, document }) => {
     const head = `${formatTime(txTime)}  ${txId}  ${op.padEnd(6)}  ${bucket} ${namespace}/${name}`;

@@ -6,7 +6,7 @@ import type { AddCommand } from "../options/command-options.ts";
 import type { DbOptions } from "./db-copy.ts";
 import { describeDbCommand, withIndex } from "./db-reader.ts";
 import { formatCount } from "../terminal/quantities.ts";
-import { writeJson, writeLine } from "../terminal/terminal.ts";
+import { writeJsonLines, writeLine } from "../terminal/terminal.ts";
 
 interface Bucket {
   readonly bucket: string;
@@ -17,15 +17,12 @@ interface Bucket {
 
 /** `cairn db buckets`. */
 export const addDbBuckets: AddCommand = (parent, terminal) => {
-  describeDbCommand(parent.command("buckets [place]"), "List the buckets and how many documents each has", [
+  describeDbCommand(parent.command("buckets [place]"), "List the buckets with their numbers of documents", [
     "cairn db buckets ./cairn-data/node-1-index",
   ]).action(async (place: string | undefined, options: DbOptions) => {
     await withIndex(place, options, terminal, async ({ reader }) => {
       const buckets = await readBuckets(reader);
-      if (options.json === true) {
-        for (const bucket of buckets) await writeJson(terminal.stdout, bucket);
-        return;
-      }
+      if (options.json === true) return writeJsonLines(terminal.stdout, buckets);
       const rows = buckets.map(({ bucket, documents, deleted }) => [
         bucket,
         formatCount(documents),

@@ -1,4 +1,5 @@
 import { CairnError, isCairnError, levelProvider } from "@cairn/kv";
+import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import { checkRows } from "../../index/inspect/check-rows.ts";
 import { readState } from "../../index/rows/index-state.ts";
 import { STATE_ROW_KEY } from "../../index/rows/row-keys.ts";
@@ -14,10 +15,7 @@ interface CheckOptions extends DbOptions {
   readonly limit: number;
 }
 
-/**
- * One thing that is wrong: in which table or row, the rows between which it lies (from `from` on or behind `after`, up to and with
- * `upTo`; as `rowName` writes them), and what.
- */
+/** A problem of a table or row, with the range of rows that it affects: from `from`, or after `after`, to `upTo`; in the form of `rowName`. */
 interface Problem {
   readonly table?: string;
   readonly key?: string;
@@ -27,8 +25,8 @@ interface Problem {
   readonly problem: string;
 }
 
-/** What a database that is sound holds; `txId` is undefined for one that is not an index of Cairn. */
-interface Sound {
+/** The content of a sound database; `txId` is undefined if it is not an index of Cairn. */
+interface Content {
   readonly rows: number;
   readonly documents?: number;
   readonly txId?: number;
@@ -39,31 +37,31 @@ interface Sound {
 export const addDbCheck: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("check [place]"),
-    "Compare every table with its checksums and every row with the rest; says what is wrong and where, with exit code 1",
+    "Check every table against its checksums and every row against the others; prints problems and exits with 1",
     [
       "cairn db check ./cairn-data/node-1-index",
       "cairn db check -f cairn.edn",
       "cairn db check s3://bucket/prefix --json",
     ],
   )
-    .option("--limit <count>", "print so many problems at most", wholeNumber("--limit", 1), 100)
+    .option("--limit <count>", "print at most this many problems", wholeNumber("--limit", 1), 100)
     .action(async (place: string | undefined, options: CheckOptions) => {
       const report = new Report(options, terminal);
       const source = await withDbCopy(place, options, terminal, async (copy) => {
         const sound = await check(copy, options, report, terminal);
-        if (report.problems === 0) await tellSound(copy, sound, options, terminal);
+        if (report.problems === 0) await writeSound(copy, sound, options, terminal);
         return copy.source;
       });
       if (report.problems === 0) return;
       if (options.json === true) await writeJson(terminal.stdout, { ok: false, problems: report.problems });
       const found = formatNumberOf(report.problems, "problem");
       throw new CairnError("INDEX_CORRUPT", `${source} has ${found}.`, {
-        hint: "Nothing was changed. A node moves a damaged index aside and builds it anew, from a checkpoint or from the log.",
+        hint: "Nothing was changed. A node moves a damaged index aside and rebuilds it from a checkpoint or from the log.",
       });
     });
 };
 
-/** Counts problems, and prints the first ones as they are found. */
+/** Counts problems and prints the first ones as they are found. */
 class Report {
   problems = 0;
   readonly #options: CheckOptions;
@@ -93,18 +91,14 @@ async function check(
   { checksums }: CheckOptions,
   report: Report,
   terminal: Terminal,
-): Promise<Sound> {
+): Promise<Content> {
   if (checksums) {
     for await (const { table, what, from, after, upTo } of tableDamage(copy, terminal)) {
-      const range = {
-        ...(from === undefined ? {} : { from: rowName(from) }),
-        ...(after === undefined ? {} : { after: rowName(after) }),
-        upTo: rowName(upTo),
-      };
-      await report.add({ table, ...range, problem: what });
+      const begin = omitUndefined({ from: from && rowName(from), after: after && rowName(after) });
+      await report.add({ table, ...begin, upTo: rowName(upTo), problem: what });
     }
   }
-  // What LevelDB makes of damaged blocks says nothing about rows.
+  // What LevelDB reads from damaged blocks says nothing about rows.
   if (report.problems > 0) return { rows: 0 };
   try {
     if (copy.manifest !== undefined) await verifyRestored(levelProvider(), copy.dir, copy.manifest);
@@ -116,14 +110,14 @@ async function check(
   }
 }
 
-async function checkContent({ reader }: OpenedDb, report: Report): Promise<Sound> {
+async function checkContent({ reader }: OpenedDb, report: Report): Promise<Content> {
   if ((await reader.get(STATE_ROW_KEY)) === undefined) {
     let rows = 0;
     for await (const page of reader.range({})) rows += page.length;
     return { rows };
   }
   const state = await readState(reader);
-  if (state === undefined) throw new Error("the row of the state was there just now");
+  if (state === undefined) throw new Error("the state row has vanished");
   const problems = checkRows(reader, state);
   let step = await problems.next();
   for (; step.done !== true; step = await problems.next()) {
@@ -132,9 +126,9 @@ async function checkContent({ reader }: OpenedDb, report: Report): Promise<Sound
   return { ...step.value, txId: state.txId, logId: state.log.id };
 }
 
-async function tellSound(
+async function writeSound(
   { source, kind }: DbCopy,
-  { rows, documents = 0, txId, logId }: Sound,
+  { rows, documents = 0, txId, logId }: Content,
   { json, checksums }: CheckOptions,
   terminal: Terminal,
 ): Promise<void> {
@@ -148,12 +142,12 @@ async function tellSound(
       logId: logId ?? null,
     });
   }
-  const compared = checksums ? "every table matches its checksums" : "its tables were not compared";
+  const compared = checksums ? "every table matches its checksums" : "its tables were not checked";
   const held = formatNumberOf(rows, "row");
   if (txId === undefined) {
     return writeLine(
       terminal.stdout,
-      `${source} is a LevelDB of ${held}, but no index of Cairn; ${compared}`,
+      `${source} is a LevelDB of ${held}, but not an index of Cairn; ${compared}`,
     );
   }
   const content = `${held}, ${formatNumberOf(documents, "document")}, transaction ${txId} of the log ${logId}`;

@@ -22,7 +22,7 @@ interface CompactOptions extends DbOptions {
   readonly output: string;
 }
 
-/** Sizes of the files in bytes; the digest is null where there is no index of Cairn. */
+/** Sizes of the files in bytes; the digest is null if it is not an index of Cairn. */
 interface Compacted {
   readonly rows: number;
   readonly before: number;
@@ -34,24 +34,24 @@ interface Compacted {
 export const addDbCompact: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("compact [place]"),
-    "Write a new copy of a LevelDB without what was overwritten or deleted in it",
+    "Write a new copy of a LevelDB without its overwritten and deleted values",
     ["cairn db compact ./cairn-data/node-1-index -o ./compacted"],
   )
-    .requiredOption("-o, --output <directory>", "where to; must not exist or be empty")
+    .requiredOption("-o, --output <directory>", "the target, which must not exist or be empty")
     .action(async (place: string | undefined, options: CompactOptions) => {
       const target = resolve(terminal.cwd, options.output);
       await requireEmpty(target);
       const done = await withDb(place, options, terminal, (db) => compactTo(target, db));
-      await tell(done, options, terminal);
+      await report(done, options, terminal);
     });
 };
 
-/** Written beside the target and moved there whole, and only once it proved to hold the same. */
+/** Writes the copy next to the target and renames it once it is proved to have the same content. */
 async function compactTo(target: string, { kv, reader, copy }: OpenedDb): Promise<Compacted> {
-  const making = join(dirname(target), `.cairn-compact-${randomBytes(4).toString("hex")}`);
+  const temporary = join(dirname(target), `.cairn-compact-${randomBytes(4).toString("hex")}`);
   try {
     const { bytes: before } = await kv.stats();
-    const written = await levelProvider().open(making);
+    const written = await levelProvider().open(temporary);
     let rows = 0;
     let digest: string | null;
     try {
@@ -61,18 +61,18 @@ async function compactTo(target: string, { kv, reader, copy }: OpenedDb): Promis
     } finally {
       await written.close();
     }
-    // Opening it once more leaves what a node would find: no log that still has to be read.
-    const settled = await levelProvider().open(making);
+    // Opening it once more turns its write-ahead log into a table.
+    const settled = await levelProvider().open(temporary);
     const { bytes: after } = await settled.stats();
     await settled.close();
-    await rename(making, target);
+    await rename(temporary, target);
     return { rows, before, after, digest };
   } catch (error) {
-    await rm(making, { recursive: true, force: true });
+    await rm(temporary, { recursive: true, force: true });
     const known = diskError(error, target);
     if (!isCairnError(known, "DISK_FULL")) throw known;
     throw new CairnError("DISK_FULL", `There is no space left for the copy in ${target}.`, {
-      hint: "Free some space, or name another disk with -o. Nothing of the copy is left.",
+      hint: "Free some space, or name another disk with -o. The copy was removed.",
       cause: error,
     });
   }
@@ -91,26 +91,26 @@ async function sameContent(before: KvReader, after: KvReader, source: string): P
   if ((await before.get(STATE_ROW_KEY)) === undefined) return null;
   const [found, wanted] = [await digestIndex(after), await digestIndex(before)];
   if (found !== undefined && found.digest === wanted?.digest) return found.digest;
-  throw new CairnError("INDEX_CORRUPT", `The copy of ${source} does not hold what ${source} holds.`, {
-    hint: "It was removed. Look after the disk that it was written to.",
+  throw new CairnError("INDEX_CORRUPT", `The copy of ${source} differs from ${source}.`, {
+    hint: "The copy was removed. Check the disk that it was written to.",
   });
 }
 
 async function requireEmpty(target: string): Promise<void> {
   try {
-    // Only an empty folder goes this way; the copy takes its place.
+    // An empty folder is removed, and the copy takes its place.
     if ((await readdir(target)).length === 0) return await rmdir(target);
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === "ENOENT") return;
     if (code !== "ENOTDIR") throw diskError(error, target);
   }
-  throw new CairnError("CONFLICT", `${target} is not empty, and a copy is only written to a new directory.`, {
-    hint: "Name another directory, or move this one away.",
+  throw new CairnError("CONFLICT", `${target} is not empty. A copy is written only to a new directory.`, {
+    hint: "Name another directory, or move this one.",
   });
 }
 
-function tell(
+function report(
   { rows, before, after, digest }: Compacted,
   { json, output }: CompactOptions,
   terminal: Terminal,

@@ -15,28 +15,28 @@ import { chooseCheckpoint, noCheckpoint } from "../places/checkpoint-place.ts";
 import { withCheckpoints } from "../places/checkpoint-source.ts";
 import type { ConfiguredOptions } from "../options/command-options.ts";
 import { configuredIndex, type DbPlace, findDbPlace } from "./db-place.ts";
-import { showProgress } from "../terminal/progress-display.ts";
+import { showRestore } from "../places/restored-checkpoint.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-/** What every command that looks at a database takes. */
+/** The options of commands that inspect a database. */
 export interface DbOptions extends ConfiguredOptions {
-  /** A folder, relative to the working directory; where {@link makeStaging} finds best when left out. */
+  /** A folder, relative to the working directory; {@link makeStaging} chooses the default. */
   readonly staging?: string;
-  /** Of this log (its id), where a folder has checkpoints of several. */
+  /** The id of a log, if a folder has checkpoints of several. */
   readonly log?: string;
-  /** False: the tables are not compared with their checksums. */
+  /** Whether the tables are compared with their checksums. */
   readonly checksums: boolean;
 }
 
-/** A copy of the database at a place, which nobody else uses and which goes away. */
+/** A private, temporary copy of the database at a place. */
 export interface DbCopy {
   readonly kind: DbPlace["kind"];
-  /** For messages: what was copied. */
+  /** The name of the original in messages. */
   readonly source: string;
-  /** Where the copy lies. Opening it may write to it. */
+  /** The folder of the copy. Opening it may write to it. */
   readonly dir: string;
   /** Of a checkpoint. */
   readonly manifest: Manifest | undefined;
@@ -44,8 +44,9 @@ export interface DbCopy {
 }
 
 /**
- * Runs `use` with a copy of the database at `place`, or of the index of the configured node: of a LevelDB a capture, whose tables are links where the file system allows, of
- * a checkpoint a restore. Neither takes a lock nor writes to the place. At the signal that ends the command `signal` is aborted; the copy is removed at the end.
+ * Runs `use` with a copy of the database at a place, which defaults to the index of the configured node. Of a LevelDB the copy is a
+ * capture, with links to its tables if the file system allows; of a checkpoint it is a restore. Neither locks the original nor writes to
+ * it. A signal that ends the command aborts `signal` of the copy. The copy is removed at the end.
  */
 export async function withDbCopy<T>(
   asked: string | undefined,
@@ -56,7 +57,7 @@ export async function withDbCopy<T>(
   const place = asked ?? (await configuredIndex(options, terminal));
   const found = await findDbPlace(place, terminal);
   const staging = await makeStaging(found, options.staging, terminal);
-  const { signal, forget } = interruptible(terminal, "what was looked at is as it was");
+  const { signal, forget } = interruptible(terminal, "the original is unchanged");
   const dir = join(staging, "copy");
   try {
     if (found.kind === "checkpoint") {
@@ -66,7 +67,7 @@ export async function withDbCopy<T>(
     await capture(found.dir, dir);
     return await use({ kind: found.kind, source: place, dir, manifest: undefined, signal });
   } catch (error) {
-    throw named(error, dir, place);
+    throw aboutOriginal(error, dir, place);
   } finally {
     forget();
     await rm(staging, { recursive: true, force: true });
@@ -74,18 +75,19 @@ export async function withDbCopy<T>(
 }
 
 /**
- * The temporary folder, unless links to it are not possible and a folder beside the place is: a copy of a large index would fill it.
+ * Creates a folder for the copy: in the temporary folder, or next to the original if only that is on the same file system, so that tables
+ * can be linked. A copy of a large index could fill the temporary folder.
  */
 async function makeStaging(found: DbPlace, asked: string | undefined, terminal: Terminal): Promise<string> {
   if (asked !== undefined) return await stagingFolder(asked, PREFIX, terminal);
   if (found.kind !== "checkpoint") {
     const [index, temporary] = [await stat(found.dir), await stat(tmpdir())];
-    const beside = dirname(found.kind === "db-dir" ? dirname(found.dir) : found.dir);
-    if (index.dev !== temporary.dev && (await stat(beside)).dev === index.dev) {
+    const parent = dirname(found.kind === "db-dir" ? dirname(found.dir) : found.dir);
+    if (index.dev !== temporary.dev && (await stat(parent)).dev === index.dev) {
       try {
-        return await mkdtemp(join(beside, `.${PREFIX}`));
+        return await mkdtemp(join(parent, `.${PREFIX}`));
       } catch (error) {
-        // Not this user's to write in: then the temporary folder has to do.
+        // This user may not write there: use the temporary folder.
         if (!["EACCES", "EPERM", "EROFS"].includes(systemErrorCode(error) ?? "")) throw error;
       }
     }
@@ -97,10 +99,10 @@ const PREFIX = "cairn-db-";
 
 async function capture(source: string, dir: string): Promise<void> {
   try {
-    // Unchecked: the commands compare the tables themselves, and tell more. A person waits, so it is given up sooner than by a node.
+    // Unchecked: the commands compare the tables themselves and report more. Fewer attempts than by a node, since a person waits.
     await captureLevelDb(source, dir, { unchecked: true, maxStarts: 5 });
   } catch (error) {
-    // Files that keep vanishing, or one that has been gone all the time: only the second is damage.
+    // Either files keep vanishing under the capture, or one is missing from the start: only the latter is damage.
     if (isCairnError(error, "CHECKPOINT_INCOMPLETE")) await requireTables(source, error);
     throw error;
   }
@@ -113,7 +115,7 @@ async function requireTables(source: string, cause: CairnError): Promise<void> {
     if (!isCairnError(error, "CHECKPOINT_INCOMPLETE")) throw error;
     const what = error.message.replace(/^.* lacks /, "");
     throw new CairnError("INDEX_CORRUPT", `The database in ${source} lacks ${what}`, {
-      hint: "Restore the index from a checkpoint; the transaction log has everything that is in it.",
+      hint: "Restore the index from a checkpoint; the transaction log has its whole content.",
       cause,
     });
   }
@@ -134,36 +136,36 @@ function restore(
   return withCheckpoints(place, options, terminal, async ({ store, name: inPlace }) => {
     const { log } = options;
     if (inPlace !== undefined && log !== undefined) {
-      throw new UsageError("--log chooses a checkpoint, and one is named already.");
+      throw new UsageError("--log chooses a checkpoint, but one is already named.");
     }
-    const { name, archive } = await chooseCheckpoint(store, inPlace, log, signal);
-    const display = showProgress(terminal.stderr, "restoring", archive.bytes);
+    const { name } = await chooseCheckpoint(store, inPlace, log, signal);
+    const display = showRestore(terminal, "restoring");
     try {
       const { restored, skipped } = await restoreCheckpoint({
         stores: [store],
         stagingDir: join(staging, "unpacking"),
         targetDir: dir,
         node: "cairn db",
-        // What is inspected is not written to. One that is pruned meanwhile is told as such.
+        // An inspected store is not written to. A checkpoint that is pruned meanwhile is reported as such.
         reserveIn: () => false,
         name,
         accept: (manifest) =>
           Promise.resolve(
             manifest.format.kv === LEVEL_FORMAT ? true : (judgeFormat(manifest, LEVEL_FORMAT) ?? true),
           ),
-        onProgress: ({ done, name: current }) => display.update(done, current),
+        onProgress: display.onProgress,
         signal,
       });
       if (restored !== undefined) return { name, manifest: restored.manifest };
-      throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint(store, name, skipped);
+      throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint([store], name, skipped);
     } finally {
       display.stop();
     }
   });
 }
 
-/** Messages name what was asked about, not the copy, which is gone when they are read. */
-function named(error: unknown, dir: string, source: string): unknown {
+/** Replaces the copy, which no longer exists when a message is read, with the original. */
+function aboutOriginal(error: unknown, dir: string, source: string): unknown {
   if (!isCairnError(error)) return error;
   const { code, message, hint, cause } = error;
   const staging = dirname(dir);

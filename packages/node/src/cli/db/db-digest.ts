@@ -8,10 +8,14 @@ import { writeJson } from "../terminal/terminal.ts";
 export const addDbDigest: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("digest [place]"),
-    "Print the SHA-256 of the logical content, as GET /api/v1/digest answers it",
+    "Print the SHA-256 of the logical content, like GET /api/v1/digest",
     ["cairn db digest ./cairn-data/node-1-index", "cairn db digest ./cairn-data/checkpoints --at-tx 1200"],
   )
-    .option("--at-tx <id>", "that of an earlier transaction, from the history", wholeNumber("--at-tx", 1))
+    .option(
+      "--at-tx <id>",
+      "the digest at an earlier transaction, from the history",
+      wholeNumber("--at-tx", 1),
+    )
     .action(async (place: string | undefined, options: DbOptions & { atTx?: number }) => {
       const digest = await withIndex(place, options, terminal, ({ reader }) =>
         digestIndex(reader, options.atTx),

@@ -7,8 +7,8 @@ import { withoutHeading } from "../terminal/columns.ts";
 import type { DbOptions } from "./db-copy.ts";
 import { placeFirst } from "./db-place.ts";
 import { describeDbCommand, withIndex } from "./db-reader.ts";
-import { versionTable } from "../requests/documents.ts";
-import { writeJson, writeLine } from "../terminal/terminal.ts";
+import { versionTable } from "../terminal/version-table.ts";
+import { writeJson, writeJsonLines, writeLine } from "../terminal/terminal.ts";
 
 /** `cairn db get`. */
 export const addDbGet: AddCommand = (parent, terminal) => {
@@ -20,7 +20,7 @@ export const addDbGet: AddCommand = (parent, terminal) => {
       "cairn db get ./cairn-data/checkpoints pods web-0 --as-of 1200",
     ],
   )
-    .option("--as-of <tx-or-time>", "as it was at a transaction or a time")
+    .option("--as-of <tx-or-time>", "as of a transaction or a time")
     .action(async (given: readonly string[], options: DbOptions & { asOf?: string }) => {
       const [place, bucket = "", key = ""] = placeFirst(given, ["bucket", "key"], 2, options);
       const wanted = parseDocumentKey(bucket, key);
@@ -44,7 +44,7 @@ export const addDbHistory: AddCommand = (parent, terminal) => {
     "List the versions of a document, newest first",
     ["cairn db history ./cairn-data/node-1-index pods default/web-0 --limit 5"],
   )
-    .option("--limit <count>", "at most so many", wholeNumber("--limit", 1), 100)
+    .option("--limit <count>", "print at most this many", wholeNumber("--limit", 1), 100)
     .action(async (given: readonly string[], options: DbOptions & { limit: number }) => {
       const [place, bucket = "", key = ""] = placeFirst(given, ["bucket", "key"], 2, options);
       const wanted = parseDocumentKey(bucket, key);
@@ -58,9 +58,8 @@ export const addDbHistory: AddCommand = (parent, terminal) => {
           const versions = page.versions.map(({ json, ...version }) =>
             json === undefined ? version : { ...version, document: JSON.parse(json) as unknown },
           );
-          if (options.json === true) {
-            for (const version of versions) await writeJson(terminal.stdout, version);
-          } else {
+          if (options.json === true) await writeJsonLines(terminal.stdout, versions);
+          else {
             const table = versionTable(versions);
             await writeLine(terminal.stdout, left === options.limit ? table : withoutHeading(table));
           }
@@ -76,6 +75,6 @@ const PAGE = 1000;
 function noDocument(bucket: string, key: string, asOf: string | undefined): CairnError {
   const when = asOf === undefined ? "" : ` as of ${asOf}`;
   return new CairnError("NOT_FOUND", `There is no ${JSON.stringify(key)} in ${bucket}${when}.`, {
-    hint: "cairn db keys PLACE BUCKET lists what is there.",
+    hint: "cairn db keys PLACE BUCKET lists the keys.",
   });
 }

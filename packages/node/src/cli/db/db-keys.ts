@@ -20,23 +20,21 @@ interface KeysOptions extends DbOptions {
 export const addDbKeys: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("keys [place...]").usage("[options] [place] [bucket]"),
-    "Print the keys of the documents, one a line, in key order",
+    "Print the keys of documents, one per line, in key order",
     [
       "cairn db keys ./cairn-data/node-1-index pods --namespace default --prefix web-",
       "cairn db keys ./cairn-data/node-1-index | wc -l",
     ],
   )
-    .option("--namespace <namespace>", "only of this namespace (needs a bucket)")
-    .option("--prefix <prefix>", "only names that begin with it")
-    .option("--limit <count>", "at most so many (default: all)", wholeNumber("--limit", 1))
-    .option("--raw", "every row of the LevelDB, of whatever kind: its key and its value's size")
+    .option("--namespace <namespace>", "only keys of this namespace (needs a bucket)")
+    .option("--prefix <prefix>", "only names that begin with this prefix")
+    .option("--limit <count>", "print at most this many (default: all)", wholeNumber("--limit", 1))
+    .option("--raw", "print every row of the LevelDB, of any kind: its key and the size of its value")
     .action(async (given: readonly string[], options: KeysOptions) => {
       const [place, bucket] = placeFirst(given, ["bucket"], 0, options);
       const { namespace, prefix, raw } = options;
       if (raw === true && (bucket ?? namespace ?? prefix) !== undefined) {
-        throw new UsageError(
-          "--raw lists the rows of all kinds, not those of a bucket, namespace or prefix.",
-        );
+        throw new UsageError("--raw lists all rows and takes no bucket, namespace or prefix.");
       }
       if (namespace !== undefined && bucket === undefined) {
         throw new UsageError(
@@ -59,7 +57,7 @@ function rowPrefix(bucket: string, namespace: string | undefined, prefix: string
   return namespace === undefined ? documentRowPrefix(bucket) : documentRowPrefix(bucket, namespace, prefix);
 }
 
-/** Prints a line a row, those that `line` gives one; page by page, since there may be more than memory holds. */
+/** Prints a line for each row for which `line` returns one, page by page, since there may be more than memory holds. */
 async function print(
   { reader }: OpenedDb,
   range: KvRange,
@@ -81,7 +79,7 @@ async function print(
     if (printed >= limit) break;
   }
   if (printed === 0 && options.json !== true) {
-    await tell(terminal, "There are none: cairn db buckets PLACE shows what there is.");
+    await tell(terminal, "There are none: cairn db buckets PLACE lists the buckets.");
   }
 }
 

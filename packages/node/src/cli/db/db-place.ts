@@ -11,19 +11,19 @@ import { type ConfigurationOptions, isConfigured, readConfiguration } from "../o
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** What a place on the command line turned out to be. `dir`: where its LevelDB lies. */
+/** The kind of a place on the command line. `dir`: the folder of its LevelDB. */
 export type DbPlace =
   | { readonly kind: "db-dir" | "LevelDB"; readonly dir: string }
   | { readonly kind: "checkpoint" };
 
-/** The index of the node that the configuration describes. */
+/** Returns the db-dir of the configured node. */
 export async function configuredIndex(options: ConfigurationOptions, terminal: Terminal): Promise<string> {
   return requireConfig(await readConfiguration(options, terminal)).dbDir;
 }
 
 /**
- * The place on the command line, left out where it begins with a bucket, and the arguments behind it, of which there are at least
- * `required`. Where one argument may be either, it is a bucket only beside a configuration.
+ * Returns the place on the command line, undefined if it begins with a bucket instead, and the arguments after it, of which at least
+ * `required` must be given. An argument that may be either is a bucket only if a configuration is given.
  */
 export function placeFirst(
   given: readonly string[],
@@ -43,7 +43,7 @@ export function placeFirst(
   return all;
 }
 
-/** What `place` is: a db-dir, a LevelDB, or a checkpoint (one by name, of a folder or of S3 its newest); `NOT_FOUND`. */
+/** Determines whether `place` is a db-dir, a LevelDB or a checkpoint (by name, or the newest of a folder or bucket). `NOT_FOUND`. */
 export async function findDbPlace(place: string, terminal: Terminal): Promise<DbPlace> {
   if (place.startsWith("s3:")) return { kind: "checkpoint" };
   const path = place.startsWith("file:") ? fileURLToPath(place) : resolve(terminal.cwd, place);
@@ -57,27 +57,27 @@ export async function findDbPlace(place: string, terminal: Terminal): Promise<Db
   if ((await namesIn(live))?.includes("CURRENT") === true) return { kind: "db-dir", dir: live };
   const isStore = names.some((name) => name.endsWith(".json") && parseCheckpointName(name.slice(0, -5)));
   if (isStore) return { kind: "checkpoint" };
-  // What a node makes in a db-dir before there is an index.
+  // The files that a node creates in a db-dir before it has an index.
   if ([live, lock, holder].some((one) => names.includes(basename(one)))) {
     throw new CairnError("NOT_FOUND", `The index directory ${path} has no index yet.`, {
-      hint: "Its node restores or builds one: cairn status shows how far it is.",
+      hint: "Its node is restoring or building one: cairn status shows the progress.",
     });
   }
   if (names.some((name) => /^MANIFEST-\d+$|\.ldb$/.test(name))) {
     throw new CairnError("INDEX_CORRUPT", `The database in ${path} lacks its file CURRENT.`, {
-      hint: "Restore the index from a checkpoint; the transaction log has everything that is in it.",
+      hint: "Restore the index from a checkpoint; the transaction log has its whole content.",
     });
   }
   throw new CairnError("NOT_FOUND", `There is neither an index nor a checkpoint in ${path}.`, {
-    hint: (await nearby(path, names)) ?? PLACES,
+    hint: (await indexBelow(path, names)) ?? PLACES,
   });
 }
 
 const PLACES =
   "Name a db-dir, the folder of a LevelDB, a checkpoint, a folder with checkpoints, or s3://bucket/prefix.";
 
-/** A node's directory, in which index and checkpoints lie, is what one names first. */
-async function nearby(path: string, names: readonly string[]): Promise<string | undefined> {
+/** A hint for the directory of a node, which contains its index and is a common mistake. */
+async function indexBelow(path: string, names: readonly string[]): Promise<string | undefined> {
   for (const name of names) {
     if ((await namesIn(dbDirLayout(join(path, name)).live))?.includes("CURRENT") === true) {
       return `There is an index in ${join(path, name)}.`;

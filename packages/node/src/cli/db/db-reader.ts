@@ -25,24 +25,24 @@ export function describeDbCommand(
   examples: readonly string[],
 ): Command {
   return describeConfiguredCommand(command, description, examples)
-    .addHelpText("after", LEFT_OUT)
-    .option("--staging <directory>", "where the copy lies that is looked at (default: the temporary folder)")
-    .option("--log <id>", "of this log, where a folder has checkpoints of several")
-    .option("--no-checksums", "do not compare the tables with their checksums first");
+    .addHelpText("after", DEFAULT_PLACE)
+    .option("--staging <directory>", "the folder for a temporary copy (default: the temporary folder)")
+    .option("--log <id>", "of this log, if a folder has checkpoints of several")
+    .option("--no-checksums", "do not check the tables against their checksums first");
 }
 
-const LEFT_OUT =
-  "\nWithout a place it is the index of the configured node; with a configuration (-f, -e, -j) the name of a checkpoint in its store will do, too.";
+const DEFAULT_PLACE =
+  "\nThe place defaults to the index of the configured node. With a configuration (-f, -e, -j) it can be the name of a checkpoint in its store.";
 
-/** A database that is looked at. */
+/** An opened database. */
 export interface OpenedDb {
   readonly copy: DbCopy;
   readonly kv: KvStore;
-  /** The same, but reading a range ends when the command is interrupted, and shows how far it is. */
+  /** The same, but reads of a range show their progress and end when the command is interrupted. */
   readonly reader: KvReader;
 }
 
-/** Runs `use` with a copy of the database at `place`, opened, its tables compared with their checksums unless that is not wanted. */
+/** Runs `use` with an opened copy of the database at `place`, after its tables were compared with their checksums unless disabled. */
 export function withDb<T>(
   place: string | undefined,
   options: DbOptions,
@@ -50,13 +50,13 @@ export function withDb<T>(
   use: (db: OpenedDb) => Promise<T>,
 ): Promise<T> {
   return withDbCopy(place, options, terminal, async (copy) => {
-    // LevelDB does not compare them when it reads, so a flipped bit would be shown as if it had been written.
+    // LevelDB does not check them when it reads, so a flipped bit would be printed like a written value.
     if (options.checksums) await requireWholeTables(copy, terminal);
     return await openCopy(copy, terminal, use);
   });
 }
 
-/** The same for an index of Cairn: `INDEX_VERSION`, and `INDEX_CORRUPT` for what is none. */
+/** The same for an index of Cairn. `INDEX_VERSION`; `INDEX_CORRUPT` if it is not an index. */
 export function withIndex<T>(
   place: string | undefined,
   options: DbOptions,
@@ -69,7 +69,7 @@ export function withIndex<T>(
   });
 }
 
-/** Opens a copy that was looked at already. */
+/** Opens a copy whose tables were already checked. */
 export async function openCopy<T>(
   copy: DbCopy,
   terminal: Terminal,
@@ -95,14 +95,14 @@ async function requireState(kv: KvReader, source: string): Promise<IndexState> {
   if ((await kv.get(STATE_ROW_KEY)) === undefined) {
     throw new CairnError(
       "INDEX_CORRUPT",
-      `${source} is a LevelDB, but no index of Cairn that holds anything.`,
+      `${source} is a LevelDB, but not an index of Cairn with any content.`,
       {
         hint: "cairn db check, stats, compact and keys --raw work on any LevelDB.",
       },
     );
   }
   const state = await readState(kv);
-  if (state === undefined) throw new Error("the row of the state was there just now");
+  if (state === undefined) throw new Error("the state row has vanished");
   return state;
 }
 
@@ -110,25 +110,25 @@ async function requireState(kv: KvReader, source: string): Promise<IndexState> {
 export async function requireWholeTables(copy: DbCopy, terminal: Terminal): Promise<void> {
   for await (const { table, what, error } of tableDamage(copy, terminal)) {
     throw new CairnError("INDEX_CORRUPT", `${copy.source} is damaged: table ${table}, ${what}.`, {
-      hint: "cairn db check lists all damage; --no-checksums shows what can be read all the same.",
+      hint: "cairn db check lists all damage; --no-checksums reads what is still readable.",
       cause: error,
     });
   }
 }
 
-/** A damaged part of a table of the source. */
+/** A damaged part of a table of the original. */
 export interface DamagedPart {
   readonly table: string;
-  /** Which bytes, and what is wrong with them. */
+  /** Its bytes and the problem. */
   readonly what: string;
-  /** Its rows: those from `from` on or, where that is undefined, above `after`, up to `upTo`. */
+  /** The range of its rows: from `from`, or after `after` if that is undefined, to `upTo`. */
   readonly from: Uint8Array | undefined;
   readonly after: Uint8Array | undefined;
   readonly upTo: Uint8Array;
   readonly error: CairnError;
 }
 
-/** Every damaged part of the tables. */
+/** Yields every damaged part of the tables. */
 export async function* tableDamage(copy: DbCopy, terminal: Terminal): AsyncGenerator<DamagedPart, void> {
   const tables = await liveTableBounds(copy.dir);
   let total = 0;
@@ -144,7 +144,7 @@ export async function* tableDamage(copy: DbCopy, terminal: Terminal): AsyncGener
       };
       for await (const part of findTableDamage(join(copy.dir, table), read)) {
         const { offset, bytes, after, error } = part;
-        // LevelDB shortens the keys by which it tells blocks apart; the last one may be beyond all rows.
+        // LevelDB shortens the keys that separate blocks, and the last one may be beyond all rows.
         const upTo = part.upTo === undefined || Buffer.compare(part.upTo, last) > 0 ? last : part.upTo;
         const from = after === undefined ? first : undefined;
         const how = error.message.replace(/^.* is damaged: /, "").replace(/\.$/, "");
@@ -172,7 +172,7 @@ function watchedReader(kv: KvReader, signal: AbortSignal, display: ProgressDispl
   };
 }
 
-/** Whether an error says that an index cannot be used, as against one that it could not be looked at. */
+/** Whether an error means that an index cannot be used, rather than that it could not be read. */
 export function isUnusable(error: unknown): error is CairnError {
   return isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "INDEX_VERSION");
 }

@@ -16,7 +16,7 @@ interface Stats {
   readonly place: string;
   readonly kind: DbCopy["kind"];
   readonly files: Files;
-  /** Undefined for a LevelDB that is no index of Cairn. */
+  /** Undefined if it is not an index of Cairn. */
   readonly state: IndexState | undefined;
   readonly rows: readonly RowMeasure[];
 }
@@ -32,11 +32,11 @@ interface Files {
 export const addDbStats: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("stats [place]"),
-    "Count the rows of each kind and their bytes, and the files; reads everything once",
+    "Count rows and bytes by kind, and measure the files; reads everything once",
     ["cairn db stats ./cairn-data/node-1-index"],
   ).action(async (place: string | undefined, options: DbOptions) => {
     const stats = await withDbCopy(place, options, terminal, async (copy): Promise<Stats> => {
-      // Before it is opened, which turns the log into a table.
+      // Before it is opened, which turns the write-ahead log into a table.
       const files = await measureFiles(copy.dir);
       if (options.checksums) await requireWholeTables(copy, terminal);
       return await openCopy(copy, terminal, async ({ reader }) => {
@@ -71,7 +71,7 @@ function fields({ place, kind, files, state }: Stats): [string, string][] {
     ["Place", `${place} (${kind})`],
     ["Files", `${formatBytes(bytes)}, ${inTables}`],
   ];
-  if (state === undefined) return [...shown, ["Index", "none of Cairn"]];
+  if (state === undefined) return [...shown, ["Index", "not an index of Cairn"]];
   const { txId, time, log, documents, version } = state;
   return [
     ...shown,

@@ -1,4 +1,4 @@
-import { type AddCommand, addGroup } from "../options/command-options.ts";
+import { commandGroup } from "../options/command-options.ts";
 import { addDbBuckets } from "./db-buckets.ts";
 import { addDbCheck } from "./db-check.ts";
 import { addDbCompact } from "./db-compact.ts";
@@ -8,22 +8,8 @@ import { addDbKeys } from "./db-keys.ts";
 import { addDbStats } from "./db-stats.ts";
 
 /** `cairn db …`. */
-export const addDb: AddCommand = (parent, terminal) => {
-  const group = addGroup(
-    parent,
-    "db",
-    "Look into an index without its node: a db-dir (also in use), a LevelDB, a checkpoint",
-  );
-  for (const add of [
-    addDbCheck,
-    addDbBuckets,
-    addDbKeys,
-    addDbGet,
-    addDbHistory,
-    addDbStats,
-    addDbDigest,
-    addDbCompact,
-  ]) {
-    add(group, terminal);
-  }
-};
+export const addDb = commandGroup(
+  "db",
+  "Inspect an index without its node: a db-dir (also one in use), a LevelDB or a checkpoint",
+  [addDbCheck, addDbBuckets, addDbKeys, addDbGet, addDbHistory, addDbStats, addDbDigest, addDbCompact],
+);

@@ -20,7 +20,7 @@ import { noLog, withLog } from "../places/log-place.ts";
 export const addLogOrphans: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("orphans"),
-    "Print, as cairn load takes them, transactions that the log lost and only indexes moved aside know",
+    "Print transactions that the log lost and only indexes in quarantine know, as input for cairn load",
     ["cairn log orphans -f cairn.edn > orphans.ndjson", "cairn load orphans.ndjson --await"],
   ).action(async (options: ConfiguredOptions) => {
     await withLog(options, terminal, async (log, system) => {
@@ -41,7 +41,7 @@ export const addLogOrphans: AddCommand = (parent, terminal) => {
         });
         if (problem !== undefined) unreadable.push(problem);
       }
-      // Told last, so that what can be read was printed, and the exit code says that it is not everything.
+      // Thrown last: everything readable is printed, and the exit code reports that something is missing.
       if (unreadable[0] !== undefined) throw unreadable[0];
     });
   });
@@ -54,17 +54,19 @@ interface Printing {
   readonly terminal: Terminal;
 }
 
-/** Prints what only `index` knows; answers why it could not be read, where that is so. */
+/** Prints the transactions that only `index` knows. Returns the error if it could not be read completely. */
 async function printOrphans(index: QuarantinedIndex, printing: Printing): Promise<CairnError | undefined> {
   try {
     await printReadable(index, printing);
     return undefined;
   } catch (error) {
     if (!isCairnError(error) || !error.code.startsWith("INDEX_")) throw error;
-    const message = `${index.folder} cannot be read whole: ${error.message}`;
+    const message = `${index.folder} cannot be read completely: ${error.message}`;
     tell(printing.terminal, message);
     const hint =
-      error.code === "INDEX_LOCKED" ? "Try again later." : "What was printed of other indexes is complete.";
+      error.code === "INDEX_LOCKED"
+        ? "Try again later."
+        : "The transactions of other indexes were printed completely.";
     return new CairnError(error.code, message, { hint, cause: error });
   }
 }
@@ -78,7 +80,7 @@ async function printReadable(index: QuarantinedIndex, printing: Printing): Promi
     if (known === undefined) {
       tell(
         terminal,
-        `${index.folder} is of log ${state.log.id}, which this log does not continue: all of it is printed`,
+        `${index.folder} belongs to log ${state.log.id}, which this log does not continue: all its transactions are printed`,
       );
     }
     const shared = known ?? 0;
@@ -88,12 +90,12 @@ async function printReadable(index: QuarantinedIndex, printing: Printing): Promi
       for (const key of evicted) {
         tell(
           terminal,
-          `${of}: the document that it put to ${printable(key)} was evicted afterwards and is left out`,
+          `${of}: omitted the document that it put to ${printable(key)}, which was evicted afterwards`,
         );
       }
       if (unmatched > 0) {
         const conditions = formatNumberOf(unmatched, "precondition");
-        tell(terminal, `${of}: ${conditions} on revisions that the log lost are left out`);
+        tell(terminal, `${of}: omitted ${conditions} on revisions that the log lost`);
       }
       if (line === undefined) continue;
       printed += 1;
@@ -102,7 +104,7 @@ async function printReadable(index: QuarantinedIndex, printing: Printing): Promi
     const range = `${formatCount(shared + 1)} to ${formatCount(state.txId)}`;
     const isTrimmed = known !== undefined && state.txId < identity.bounds.first + state.log.offset;
     const all = isTrimmed ? TRIMMED_PAST : "the log has all its transactions";
-    const only = state.txId > shared ? `only it knows transactions ${range}` : all;
+    const only = state.txId > shared ? `it alone knows transactions ${range}` : all;
     tell(terminal, `${index.folder}: ${only}; printed ${formatNumberOf(printed, "transaction")}`);
   } finally {
     await kv.close();
@@ -110,9 +112,9 @@ async function printReadable(index: QuarantinedIndex, printing: Printing): Promi
 }
 
 const TRIMMED_PAST =
-  "the log was trimmed past its end, so that nothing tells here whether the log ever lost any of its transactions (cairn db reads the index)";
+  "the log was trimmed past the end of this index, so it is unknown whether the log lost any of its transactions (cairn db reads the index)";
 
-/** What the log has trimmed since the index was moved aside tells nothing any more: it told then. */
+/** Uses what was known when the index was moved aside, since messages trimmed afterwards can no longer be compared. */
 function leastOf(now: TxId | undefined, then: TxId | undefined): TxId | undefined {
   return now === undefined || then === undefined ? (now ?? then) : Math.min(now, then);
 }

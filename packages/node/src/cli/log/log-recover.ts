@@ -1,23 +1,17 @@
 import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
-import { hostname } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import {
-  type CheckpointStore,
-  type Manifest,
-  parseCheckpointName,
-  restoreCheckpoint,
-} from "@cairn/checkpoint";
+import { type CheckpointStore, type Manifest, parseCheckpointName } from "@cairn/checkpoint";
 import { CairnError, isCairnError, makeFolder } from "@cairn/kv";
 import { isUnused, readLogIdentity, usedLog } from "../../log/log-identity.ts";
 import { askStatus } from "../../cluster/ask-cluster.ts";
-import { judgeFormat, verifyRestored } from "../../checkpoints/accept-checkpoint.ts";
 import { allStores, isOwnStore, restoreStores } from "../../checkpoints/checkpoint-stores.ts";
 import type { System } from "../../api/system.ts";
 import { encodeBirthRecord } from "../../transactions/transaction-codec.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import { findCheckpoint, noCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
+import { findCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
+import { restoreNamed } from "../places/restored-checkpoint.ts";
 import {
   type AddCommand,
   describeConfiguredCommand,
@@ -32,10 +26,10 @@ interface RecoverOptions extends ConfiguredOptions {
   readonly from: string;
 }
 
-/** How long nodes may take to say that they have a log open. */
+/** How long nodes may take to report that they have a log open. */
 const ASK_MS = 2_000;
 
-/** A checkpoint to go on from, read back whole. */
+/** A checkpoint to begin the new log from, read back completely. */
 interface Survivor {
   readonly name: string;
   readonly store: string;
@@ -46,7 +40,7 @@ interface Survivor {
 export const addLogRecover: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("recover"),
-    "Begin a new log that goes on from a checkpoint, because the one it was taken of is gone for good",
+    "Begin a new log from a checkpoint of a log that is permanently lost",
     [
       "cairn log recover --from checkpoint-43-2026-11-20T07-47-12.080Z-0dfc87ab -f cairn.edn",
       "cairn log recover --from ./cairn-data/checkpoints",
@@ -54,7 +48,7 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
   )
     .requiredOption(
       "--from <checkpoint>",
-      "a checkpoint's name in the configured store, or the path of one (of a folder: its newest)",
+      "a checkpoint: its name in the configured store, or a path (of a folder: the newest)",
     )
     .action(async (options: RecoverOptions) => {
       const begun = await withLog(options, terminal, async (log, system) => {
@@ -67,12 +61,12 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
       const { name, id, continues } = begun;
       return writeLine(
         terminal.stdout,
-        `began the log ${name} (id ${id}), which goes on after transaction ${formatCount(continues.txId)} of ${continues.log}`,
+        `began the log ${name} (id ${id}), which continues after transaction ${formatCount(continues.txId)} of ${continues.log}`,
       );
     });
 };
 
-/** The id of a log that was begun in the place of the lost one, and that nothing was written to; undefined where there is none. */
+/** Returns the id of an unused log that was begun in place of the lost one, undefined if there is none. Throws if it is used. */
 async function unusedLog(log: TxLog): Promise<string | undefined> {
   const existing = await readLogIdentity(log);
   if (existing === undefined) return undefined;
@@ -80,11 +74,15 @@ async function unusedLog(log: TxLog): Promise<string | undefined> {
   const peers = log.peers === undefined ? [] : await askStatus(log.peers, { timeoutMs: ASK_MS });
   const writers = peers.filter(({ status }) => status.log.id === existing.id && status.phase !== "failed");
   if (writers.length === 0) return existing.id;
-  // Between the last look and the removal they could write to it, and what they were answered would be gone.
+  // They could write to it before it is removed, and acknowledged transactions would be lost.
   const names = writers.map(({ node }) => node).join(", ");
-  throw new CairnError("CONFLICT", `A log "${log.name}" was begun anew, and nodes have it open: ${names}.`, {
-    hint: "Stop them, run this again, and start them: they go on with the log that it begins.",
-  });
+  throw new CairnError(
+    "CONFLICT",
+    `A new log "${log.name}" has already been begun, and nodes have it open: ${names}.`,
+    {
+      hint: "Stop them, run this again, and start them: they continue with the log that it begins.",
+    },
+  );
 }
 
 async function begin(log: TxLog, { name: checkpoint, store, manifest }: Survivor) {
@@ -92,7 +90,7 @@ async function begin(log: TxLog, { name: checkpoint, store, manifest }: Survivor
   const continues = { log: manifest.log.id, anchor: { txId: anchor.txId, sha256: anchor.sha256 } };
   await log.create((id) => encodeBirthRecord({ log: id, offset: txId, deliberate: true, continues }));
   const identity = await readLogIdentity(log);
-  // Of several who begin it at once one wins: going on from the same point it is as good, else it is another log.
+  // Of several concurrent commands one wins. If it continued from the same point, the result is the same; otherwise it is another log.
   if (identity === undefined || !isDeepStrictEqual(identity.birth?.continues, continues)) {
     throw usedLog(log.name, identity?.bounds.last ?? 0);
   }
@@ -100,7 +98,7 @@ async function begin(log: TxLog, { name: checkpoint, store, manifest }: Survivor
   return { name: log.name, id, offset: txId, checkpoint, store, continues: { log: continues.log, txId } };
 }
 
-/** The checkpoint that `from` names; read back and opened, since nodes of the new log can begin with nothing else. */
+/** Reads back and opens the checkpoint that `from` names, since nodes of the new log can begin with no other. */
 async function findSurvivor(system: System, from: string, terminal: Terminal): Promise<Survivor> {
   const configured = restoreStores(system.checkpointer);
   const known = configured.length > 0 ? configured : allStores(system.checkpointer);
@@ -108,46 +106,39 @@ async function findSurvivor(system: System, from: string, terminal: Terminal): P
     if (known.length === 0) {
       throw new UsageError(
         "The configuration has no checkpoint store.",
-        "Give --from the checkpoint's path.",
+        "Give the path of the checkpoint with --from.",
       );
     }
-    return await inStores(system, known, from);
+    return await inStores(system, known, from, terminal);
   }
   const survivor = await withCheckpointPlace(from, terminal, async ({ store, name }) => {
     const found = await findCheckpoint(store, name);
-    return await inStores(system, [store], found.name);
+    return await inStores(system, [store], found.name, terminal);
   });
   if (!known.some(({ location }) => location === survivor.store)) {
     terminal.stderr.write(
-      `notice: nodes look for it in their own stores: name ${survivor.store} in restore-from, or copy it there.\n`,
+      `notice: nodes restore from their own stores: name ${survivor.store} in restore-from, or copy the checkpoint there.\n`,
     );
   }
   return survivor;
 }
 
-async function inStores(system: System, stores: readonly CheckpointStore[], name: string): Promise<Survivor> {
+async function inStores(
+  system: System,
+  stores: readonly CheckpointStore[],
+  name: string,
+  terminal: Terminal,
+): Promise<Survivor> {
   const { dir, kvProvider } = system;
   const stagingDir = join(dir, `.cairn-recover-${randomBytes(4).toString("hex")}`);
   try {
     await makeFolder(stagingDir);
-    const { restored, skipped } = await restoreCheckpoint({
-      stores,
-      stagingDir,
-      targetDir: join(stagingDir, "read-back"),
-      node: `cairn log recover on ${hostname()}`,
-      reserveIn: isOwnStore(system),
-      name,
-      accept: (manifest) => Promise.resolve(judgeFormat(manifest, kvProvider.format) ?? true),
-      verify: async (folder, manifest) => await verifyRestored(kvProvider, folder, manifest),
-    });
-    if (restored !== undefined) return restored;
-    const [store] = stores;
-    const bad = skipped.find((one) => one.name === name);
-    if (bad !== undefined || store === undefined) throw bad?.error ?? new Error("no store to look in");
-    throw noCheckpoint(store, name, skipped);
+    const folders = { stagingDir, targetDir: join(stagingDir, "read-back") };
+    const about = { command: "cairn log recover", verb: "reading back", reserveIn: isOwnStore(system) };
+    return await restoreNamed({ stores, name, ...folders, ...about }, kvProvider, terminal);
   } catch (error) {
     if (!isCairnError(error)) throw error;
-    const { code, message, hint = "cairn checkpoint list shows what a store holds." } = error;
+    const { code, message, hint = "cairn checkpoint list lists the checkpoints of a store." } = error;
     throw new CairnError(code, `The log was not begun: ${message}`, { hint, cause: error });
   } finally {
     await rm(stagingDir, { recursive: true, force: true });

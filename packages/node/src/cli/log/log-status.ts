@@ -13,7 +13,7 @@ import { noLog, withLog } from "../places/log-place.ts";
 export const addLogStatus: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("status"),
-    "Show which log the configuration names and what it holds, without a node",
+    "Show the configured log and its messages, without a node",
     ["NATS_URL=nats://10.0.0.7:4222 cairn log status", "cairn log status --json -f cairn.edn"],
   ).action(async (options: ConfiguredOptions) => {
     const status = await withLog(options, terminal, async (log, system) => {

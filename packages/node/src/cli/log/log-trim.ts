@@ -1,11 +1,11 @@
-import { closeStores, restoreStores } from "../../checkpoints/checkpoint-stores.ts";
+import { restoreStores } from "../../checkpoints/checkpoint-stores.ts";
 import type { System } from "../../api/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { planTrim, trimLog, type TrimPlan } from "../../upkeep/plan-trim.ts";
 import {
   type AddCommand,
   describeConfiguredCommand,
-  lengthOfTime,
+  durationOption,
   type ConfiguredOptions,
 } from "../options/command-options.ts";
 import { formatCount } from "../terminal/quantities.ts";
@@ -21,14 +21,14 @@ interface LogTrimOptions extends ConfiguredOptions {
 export const addLogTrim: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("trim"),
-    "Remove old messages that a verified checkpoint in a shared store holds",
+    "Remove old messages that are in a verified checkpoint in a shared store",
     ["cairn log trim --dry-run -f cairn.edn", "cairn log trim --keep P3D -f cairn.edn"],
   )
-    .option("--dry-run", "only say what would go, and why not more")
+    .option("--dry-run", "only print what would be removed, and why not more")
     .option(
       "--keep <duration>",
-      "messages younger than this stay (default: keep of trim in the configuration)",
-      lengthOfTime("--keep", 0),
+      "keep messages younger than this (default: keep of trim in the configuration)",
+      durationOption("--keep", 0),
     )
     .action(async (options: LogTrimOptions) => {
       const { keep, dryRun = false } = options;
@@ -45,17 +45,13 @@ async function trim(
   keep: number | undefined,
   dryRun: boolean,
 ): Promise<TrimPlan> {
-  try {
-    const work = dryRun ? planTrim : trimLog;
-    return await work({
-      log,
-      stores: restoreStores(checkpointer),
-      kvFormat: kvProvider.format,
-      keep: keep ?? policy?.keep,
-    });
-  } finally {
-    await closeStores(checkpointer);
-  }
+  const work = dryRun ? planTrim : trimLog;
+  return await work({
+    log,
+    stores: restoreStores(checkpointer),
+    kvFormat: kvProvider.format,
+    keep: keep ?? policy?.keep,
+  });
 }
 
 function outcome({ log, first, last, upTo, checkpoint }: TrimPlan, dryRun: boolean): string {

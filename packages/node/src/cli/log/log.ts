@@ -1,4 +1,4 @@
-import { type AddCommand, addGroup } from "../options/command-options.ts";
+import { commandGroup } from "../options/command-options.ts";
 import { addLogCreate } from "./log-create.ts";
 import { addLogOrphans } from "./log-orphans.ts";
 import { addLogRecover } from "./log-recover.ts";
@@ -6,8 +6,10 @@ import { addLogStatus } from "./log-status.ts";
 import { addLogTrim } from "./log-trim.ts";
 
 /** `cairn log …`. */
-export const addLog: AddCommand = (parent, terminal) => {
-  const group = addGroup(parent, "log", "Look at the transaction log, trim it, or begin one on purpose");
-  for (const add of [addLogStatus, addLogCreate, addLogTrim, addLogRecover, addLogOrphans])
-    add(group, terminal);
-};
+export const addLog = commandGroup("log", "Show, trim, recover or create the transaction log", [
+  addLogStatus,
+  addLogCreate,
+  addLogTrim,
+  addLogRecover,
+  addLogOrphans,
+]);

@@ -1,6 +1,6 @@
 import { isCairnError } from "@cairn/kv";
 import type { IndexAnswer, Peer } from "../../cluster/ask-cluster.ts";
-import type { PastComparison } from "../../cluster/compare-pasts.ts";
+import type { Past, PastComparison } from "../../cluster/compare-pasts.ts";
 import type { Comparison, OtherVersion } from "../../cluster/compare-nodes.ts";
 import { sameIds } from "../../cluster/judge-digests.ts";
 import { formatTable } from "../terminal/columns.ts";
@@ -11,37 +11,36 @@ import {
   formatRelative,
   formatTime,
 } from "../terminal/quantities.ts";
-import { pastNotes } from "./past-notes.ts";
 import { printable } from "../terminal/terminal.ts";
 
-/** All that a look at a cluster found. */
+/** The state of a cluster. */
 export interface ClusterView {
-  /** `id` and `lastTxId` are null where there is no log. */
+  /** `id` and `lastTxId` are null if there is no log. */
   readonly log: { readonly name: string; readonly id: string | null; readonly lastTxId: number | null };
-  /** All that answered, of this cluster or of one whose log has the same name. */
+  /** All nodes that answered, of this cluster or of another one whose log has the same name. */
   readonly peers: readonly Peer[];
-  /** Undefined where there are not two to compare. */
+  /** Undefined if there are not two nodes to compare. */
   readonly past: PastComparison | undefined;
   readonly comparison: Comparison | undefined;
 }
 
-/** Whether a node's answer tells of this log. */
-export function ofThisLog({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
+/** Returns a predicate: whether a node has this log open. */
+export function hasLog({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
   return ({ status }) => log.id !== null && status.log.id === log.id;
 }
 
 /**
- * Whether a node is one of this cluster. One that has not joined, or has stopped itself, knows the log at most that its index is of: only
- * one that follows another log is another cluster's.
+ * Returns a predicate: whether a node belongs to this cluster. A node that has not joined, or has failed, knows at most the log of its
+ * index, so only a node that follows another log belongs to another cluster.
  */
-export function ofThisCluster({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
+export function isMember({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
   return ({ status: { phase, log: its } }) =>
     its.id === log.id || log.id === null || (phase !== "ready" && phase !== "replaying");
 }
 
-/** The nodes of a log as a screen for people: one a line, and below what somebody should know. `now` in milliseconds since 1970. */
+/** The nodes of a log as a screen for people: a table, and notes below it. `now` in milliseconds since 1970. */
 export function formatCluster(view: ClusterView, now: number): string {
-  const isOwn = ofThisCluster(view);
+  const isOwn = isMember(view);
   const own = view.peers.filter(isOwn);
   const others = view.peers.filter((peer) => !isOwn(peer));
   const answered = `${formatNumberOf(own.length, "node")} answered`;
@@ -57,7 +56,7 @@ export function formatCluster(view: ClusterView, now: number): string {
       countOr(status.index.txId),
       status.log.id ?? "unknown",
     ]);
-    parts.push("", "Of another log under the same name, and not compared with the others:");
+    parts.push("", "Of another log with the same name, and not compared:");
     parts.push(formatTable(["NODE", "HOST", "PHASE", "TX", "LOG"], rows, ["TX"]));
   }
   const notes = [
@@ -71,18 +70,18 @@ export function formatCluster(view: ClusterView, now: number): string {
 }
 
 function logText({ name, id, lastTxId }: ClusterView["log"]): string {
-  if (id === null || lastTxId === null) return `${name} is not there`;
+  if (id === null || lastTxId === null) return `${name} does not exist`;
   return `${name} (id ${id}), transactions up to ${formatCount(lastTxId)}`;
 }
 
 function table(peers: readonly Peer[], { log, comparison }: ClusterView, now: number): string {
   const heading = ["NODE", "HOST", "VERSION", "PHASE", "TX", "BEHIND", "CHECKPOINT", "VERIFIED"];
-  // Nodes that stopped themselves over another log, or do not know theirs yet.
+  // Failed nodes may have another log, and joining ones none yet.
   const differ = peers.some(({ status }) => status.log.id !== log.id);
   const rows = peers.map((peer) => {
     const { version, phase, index, checkpoints } = peer.status;
     const { last, lastVerified } = checkpoints;
-    // Nobody has looked at the store before a node is ready.
+    // A node looks at the store only once it is ready.
     const nothing = phase === "ready" ? "none" : "unknown";
     const row = [
       peer.node,
@@ -118,7 +117,7 @@ function phaseText({ status: { phase, progress, stalled } }: Peer): string {
   return `${phase}, ${Math.floor((100 * progress.done) / progress.total)} %`;
 }
 
-/** So much of a digest as tells a few of them apart. */
+/** Enough digits to tell a few digests apart. */
 const SHOWN_DIGITS = 12;
 
 function digestText({ answers, compared, rebuilt, checks }: Comparison, { instance, status }: Peer): string {
@@ -136,7 +135,7 @@ function sameIdNotes(peers: readonly Peer[]): string[] {
     const where = same.map(
       ({ host, pid, startedAt }) => `on ${host} (process ${pid}, since ${formatTime(startedAt)})`,
     );
-    return `${node} is the id of ${same.length} nodes: ${where.join(" and ")}. Give each an id of its own (CAIRN_NODE_ID).`;
+    return `${node} is the id of ${same.length} nodes: ${where.join(" and ")}. Give each node its own id (CAIRN_NODE_ID).`;
   });
 }
 
@@ -153,23 +152,42 @@ function peerNotes({ node, status }: Peer): string[] {
     notes.push(`${node}: ${divergence.code}: ${divergence.message}${doing}`);
   }
   if (stalled !== null && stalled !== undefined) {
-    notes.push(`${node}: nothing has moved for ${formatDuration(stalled.forMs)}. ${stalled.message}`);
+    notes.push(`${node}: no progress for ${formatDuration(stalled.forMs)}. ${stalled.message}`);
   }
   for (const { code, message } of join.movedAside) {
-    notes.push(`${node}: moved its index aside and built another. ${code}: ${message}`);
+    notes.push(`${node}: moved its index aside and built another one. ${code}: ${message}`);
   }
   if (join.orphans > 0) {
     const orphans = formatNumberOf(join.orphans, "transaction");
-    notes.push(`${node}: ${orphans} only in its quarantine: cairn log orphans`);
+    notes.push(`${node}: ${orphans} only in its quarantine; cairn log orphans prints them`);
   }
   return notes;
+}
+
+/** Notes on the comparison of the nodes' past. */
+function pastNotes({ txId, pasts, differ }: PastComparison, peers: readonly Peer[]): string[] {
+  const at = `at transaction ${formatCount(txId)}`;
+  if (differ === undefined) return [`The same past ${at} on ${formatNumberOf(pasts.size, "node")}.`];
+  const shown = peers.flatMap(({ node, instance }) => {
+    const past = pasts.get(instance);
+    return past === undefined ? [] : [`${node} has ${differ} ${digits(past, differ)}`];
+  });
+  const what =
+    differ === "history"
+      ? "have different transactions"
+      : "computed different results from the same transactions";
+  return [`The nodes ${what} ${at}: ${shown.join(", ")}.`];
+}
+
+function digits(past: Past, differ: "history" | "effects"): string {
+  return past[differ].slice(0, SHOWN_DIGITS);
 }
 
 function comparisonNotes(comparison: Comparison, peers: readonly Peer[]): string[] {
   const { txId, answers, verdict, rebuilt, checks } = comparison;
   const notes = peers.flatMap(({ node, instance }) => {
     const error = answers.get(instance)?.error;
-    return error === undefined ? [] : [`${node} gave no digest. ${error.code}: ${error.message}`];
+    return error === undefined ? [] : [`${node} returned no digest. ${error.code}: ${error.message}`];
   });
   if (verdict.kind === "same") {
     const nodes = formatNumberOf(verdict.nodes, "node");
@@ -181,7 +199,7 @@ function comparisonNotes(comparison: Comparison, peers: readonly Peer[]): string
   if (rebuilt === undefined) return notes;
   if (isCairnError(rebuilt)) {
     const hint = rebuilt.hint === undefined ? "" : ` ${rebuilt.hint}`;
-    return [...notes, `No rebuild to compare with. ${rebuilt.code}: ${rebuilt.message}${hint}`];
+    return [...notes, `There is no rebuild to compare with. ${rebuilt.code}: ${rebuilt.message}${hint}`];
   }
   notes.push(`Rebuilt from ${rebuilt.basis}: ${rebuilt.digest}`);
   for (const { node, instance } of peers) {
@@ -191,7 +209,7 @@ function comparisonNotes(comparison: Comparison, peers: readonly Peer[]): string
   return notes;
 }
 
-/** Digests of different versions say nothing about each other. */
+/** Digests of different index versions cannot be compared. */
 function otherVersionNote(
   { version, peers: same, verdict }: OtherVersion,
   { compared }: Comparison,
@@ -201,14 +219,14 @@ function otherVersionNote(
   const ownVersion = peers.find(({ instance }) => compared.has(instance))?.status.index.version ?? "unknown";
   const among = { same: "They agree with one another.", differs: "They differ from one another.", none: "" };
   const alone = same.length === 1 ? "" : ` ${among[verdict.kind]}`;
-  return `Of index version ${version ?? "unknown"}, and not compared with those of version ${ownVersion}: ${names}.${alone}`.trimEnd();
+  return `Index version ${version ?? "unknown"}, not compared with version ${ownVersion}: ${names}.${alone}`.trimEnd();
 }
 
 function checkNote(node: string, { check, error }: IndexAnswer): string {
   if (check === undefined) {
-    return `${node} differs from it and could not see for itself. ${error?.code ?? ""}: ${error?.message ?? ""}`;
+    return `${node} differs from the rebuild and could not check itself. ${error?.code ?? ""}: ${error?.message ?? ""}`;
   }
   return check.agrees
-    ? `${node} differs from it, but agrees with its own rebuild from ${check.basis}.`
-    : `${node}: INDEX_CORRUPT: its index is not what the log gives; it left it and goes on from a rebuilt one.`;
+    ? `${node} differs from the rebuild, but agrees with its own rebuild from ${check.basis}.`
+    : `${node}: INDEX_CORRUPT: its index did not match the log; the node replaced it with a rebuilt one.`;
 }

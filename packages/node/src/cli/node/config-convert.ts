@@ -12,11 +12,14 @@ interface ConvertOptions extends OutputOptions {
 export const addConfigConvert: AddCommand = (parent, terminal) => {
   describeCommand(
     parent.command("convert <file>"),
-    "Print the configuration of Cairn that does the work of one of Crux or XTDB 1.x; changes nothing",
+    "Convert a configuration of Crux or XTDB 1.x and print the result; changes no file",
     ["cairn config convert crux.edn > cairn.edn", "cairn config convert xtdb.json --to edn > cairn.edn"],
   )
     .addOption(
-      new Option("--to <language>", "in which language (default: that of the file)").choices(["edn", "json"]),
+      new Option("--to <language>", "the language of the result (default: that of the file)").choices([
+        "edn",
+        "json",
+      ]),
     )
     .action(async (file: string, { json = false, to }: ConvertOptions) => {
       const language = to ?? (extname(file).toLowerCase() === ".json" ? "json" : "edn");

@@ -15,9 +15,13 @@ import { writeJson, writeLine } from "../terminal/terminal.ts";
 
 /** `cairn config check`, `print`, `convert` and `schema`. */
 export const addConfig: AddCommand = (parent, terminal) => {
-  const group = addGroup(parent, "config", "Look at the configuration, or make one of another system's");
+  const group = addGroup(
+    parent,
+    "config",
+    "Check and print the configuration, or convert that of another system",
+  );
 
-  describeConfiguredCommand(group.command("check"), "Check the configuration; starts nothing", [
+  describeConfiguredCommand(group.command("check"), "Check the configuration without starting anything", [
     "cairn config check -f cairn.edn",
   ]).action(async (options: ConfiguredOptions) => {
     const { notices } = requireConfig(await readConfiguration(options, terminal));
@@ -25,11 +29,9 @@ export const addConfig: AddCommand = (parent, terminal) => {
     return writeLine(terminal.stdout, [...notices.map((notice) => `notice: ${notice}`), "ok"].join("\n"));
   });
 
-  describeConfiguredCommand(
-    group.command("print"),
-    "Print every value with where it came from, secrets redacted",
-    ["NATS_URL=nats://10.0.0.7:4222 cairn config print"],
-  ).action(async (options: ConfiguredOptions) => {
+  describeConfiguredCommand(group.command("print"), "Print every value with its origin, secrets redacted", [
+    "NATS_URL=nats://10.0.0.7:4222 cairn config print",
+  ]).action(async (options: ConfiguredOptions) => {
     const config = requireConfig(await readConfiguration(options, terminal));
     if (options.json === true) return writeJson(terminal.stdout, configAsJson(config));
     return writeLine(terminal.stdout, printConfig(config).trimEnd());

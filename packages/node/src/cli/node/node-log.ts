@@ -1,9 +1,9 @@
 import { type Logger, pino } from "pino";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** How a node's log is written. */
+/** The form of a node's log. */
 export interface NodeLogOptions {
-  /** JSON lines also on a terminal. */
+  /** Write JSON lines even to a terminal. */
   readonly json: boolean;
   readonly level: string;
 }
@@ -13,14 +13,14 @@ export async function nodeLog(terminal: Terminal, { json, level }: NodeLogOption
   const { stdout } = terminal;
   const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
   if (json || stdout.isTTY !== true) {
-    // Level names instead of numbers, which only pino's own tools know.
+    // Names of levels instead of numbers, which only pino's own tools know.
     return pino({ ...options, formatters: { level: (label) => ({ level: label }) } }, stdout);
   }
-  // Only where somebody looks: a start without a terminal would wait for it to be loaded.
+  // Loaded only for a terminal, since it takes time.
   const { PinoPretty } = await import("pino-pretty");
   const colorize = terminal.env["NO_COLOR"] === undefined;
   return pino(options, PinoPretty({ destination: stdout, colorize, translateTime: "SYS:HH:MM:ss.l" }));
 }
 
-/** The levels of the log, from most to least. */
+/** The levels of the log, from the most to the fewest messages. */
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;

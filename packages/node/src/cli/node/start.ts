@@ -21,12 +21,16 @@ interface StartOptions extends ConfigurationOptions, OutputOptions {
 
 /** `cairn start`. */
 export const addStart: AddCommand = (parent, terminal) => {
-  const command = describeCommand(parent.command("start"), "Run a node until it is told to stop", [
+  const command = describeCommand(parent.command("start"), "Run a node until it is stopped", [
     "cairn start",
     `cairn start -f cairn.edn -e '{:cairn/http-server {:port 3001}}'`,
   ]);
   configurationOptions(command)
-    .addOption(new Option("--log-level <level>", "how much to log").choices(LOG_LEVELS).default("info"))
+    .addOption(
+      new Option("--log-level <level>", "the least severe messages to log")
+        .choices(LOG_LEVELS)
+        .default("info"),
+    )
     .action((options: StartOptions) => start(options, terminal));
 };
 
@@ -36,7 +40,7 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
   const onNotice = (notice: string): void => logger.warn(notice);
   for (const notice of config.notices) onNotice(notice);
   await tellOlderData(config, onNotice);
-  // Before the node: a signal that comes while it starts must not end the process halfway.
+  // Before the node: a signal that arrives while it starts must not end the process halfway.
   const stop = stopAtSignal(terminal, {
     limitMs: STOP_LIMIT_MS + (config.http?.drainMs ?? 0),
     onSignal: (signal) => logger.info(`${signal}: stopping`),
@@ -49,7 +53,7 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
         { node: node.id, url: node.url },
         `${node.id} is ready${node.url === undefined ? "" : ` at ${node.url}`}`,
       ),
-    // Why it stopped before it was ready is in the log already, and in its status.
+    // The reason why it stopped before it was ready is already in the log and in its status.
     () => undefined,
   );
   const code = await stop(node);

@@ -1,38 +1,36 @@
 import { rm } from "node:fs/promises";
 import { CairnError, isCairnError } from "@cairn/kv";
-import { closeStores } from "../../checkpoints/checkpoint-stores.ts";
 import { askStatus, type Peer } from "../../cluster/ask-cluster.ts";
 import { compareNodes, type Comparison, type Rebuilt } from "../../cluster/compare-nodes.ts";
-import { comparePasts } from "../../cluster/compare-pasts.ts";
+import { comparePasts, type PastComparison } from "../../cluster/compare-pasts.ts";
 import { sameIds } from "../../cluster/judge-digests.ts";
 import { rebuildIndex } from "../../replay/rebuild-index.ts";
 import { readLogIdentity } from "../../log/log-identity.ts";
 import type { System } from "../../api/system.ts";
 import type { PeerChannel } from "../../log/peer-channel.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import { type ClusterView, formatCluster, ofThisCluster, ofThisLog } from "./cluster-screen.ts";
+import { type ClusterView, formatCluster, hasLog, isMember } from "./cluster-screen.ts";
 import { formatCount, formatDuration, formatNumberOf } from "../terminal/quantities.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
-import { pastProblem } from "./past-notes.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog } from "../places/log-place.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-/** What to ask a cluster. */
+/** What to ask the nodes. */
 export interface ClusterQuery {
   readonly timeoutMs: number;
   readonly digest: boolean;
-  /** Compares with a rebuild even if all agree. */
+  /** Compare with a rebuild even if all agree. */
   readonly rebuild: boolean;
 }
 
-/** Nodes say every second that they work on an answer; a busy one may be late. */
-const LEAST_SILENCE_MS = 10_000;
-/** How long nodes may take to reach the transaction that they are compared at. */
+/** Nodes report every second that they are working on an answer; a busy one may be late. */
+const MIN_SILENCE_MS = 10_000;
+/** How long nodes may take to reach the transaction at which they are compared. */
 const CATCH_UP_MS = 30_000;
-const TOLD_EVERY_MS = 5_000;
+const REPORT_EVERY_MS = 5_000;
 
-/** Asks the nodes that have this log open. `NOT_READY` when none answers. */
+/** Asks the nodes that have this log open. `NOT_READY` if none answers. */
 export async function viewCluster(
   log: TxLog,
   channel: PeerChannel,
@@ -45,36 +43,36 @@ export async function viewCluster(
   const peers = await askStatus(channel, { timeoutMs });
   if (identity === undefined) {
     if (peers.length === 0) throw await noLog(log.name, system);
-    const nowhere = { name: log.name, id: null, lastTxId: null };
-    return { log: nowhere, peers, past: undefined, comparison: undefined };
+    const noIdentity = { name: log.name, id: null, lastTxId: null };
+    return { log: noIdentity, peers, past: undefined, comparison: undefined };
   }
   // Only a node knows the offset of a log that lost its birth record.
-  const told = peers.find(({ status }) => status.log.id === identity.id)?.status.log.lastTxId;
-  const lastTxId = told ?? identity.bounds.last + (identity.birth?.offset ?? 0);
+  const reported = peers.find(({ status }) => status.log.id === identity.id)?.status.log.lastTxId;
+  const lastTxId = reported ?? identity.bounds.last + (identity.birth?.offset ?? 0);
   const about = { log: { name: log.name, id: identity.id, lastTxId } };
-  if (!peers.some(ofThisCluster(about))) throw nobody(log.name, channel, timeoutMs);
-  const own = peers.filter(ofThisLog(about));
+  if (!peers.some(isMember(about))) throw noAnswer(log.name, channel, timeoutMs);
+  const own = peers.filter(hasLog(about));
   const past = await comparePasts(channel, identity.id, own, { timeoutMs });
   const view = { ...about, peers, past, comparison: undefined };
   if (!query.digest || own.length === 0) return view;
-  const tell = teller(terminal);
+  const report = progressReporter(terminal);
   const ended = new AbortController();
   const comparison = await compareNodes(channel, identity.id, own, {
     timeoutMs,
-    silenceMs: Math.max(timeoutMs, LEAST_SILENCE_MS),
+    silenceMs: Math.max(timeoutMs, MIN_SILENCE_MS),
     waitMs: CATCH_UP_MS,
     always: query.rebuild,
-    rebuild: async (txId) => await rebuild(log, system, txId, ended, terminal, tell),
-    onCheck: ({ node }, done, total) => tell(`${node} compares itself with the log`, done, total),
+    rebuild: async (txId) => await rebuild(log, system, txId, ended, terminal, report),
+    onCheck: ({ node }, done, total) => report(`${node} is comparing its index with the log`, done, total),
   });
-  // A rebuild that cannot be made is an answer; one that was ended is none.
+  // A rebuild that cannot be made is a result; an interrupted one is not.
   ended.signal.throwIfAborted();
   return { ...view, comparison };
 }
 
 /**
- * Writes a view. Below it `INDEX_CORRUPT` where nodes have an index that is not the log's, or it cannot be told which, and `NOT_FOUND`
- * where fewer than `expect` nodes of this log answered.
+ * Writes a view, then throws `INDEX_CORRUPT` if the index of some node differs from the log, `NOT_FOUND` if fewer than `expect` nodes of
+ * this log answered, or `NOT_READY` if one has failed.
  */
 export async function writeCluster(
   view: ClusterView,
@@ -87,13 +85,13 @@ export async function writeCluster(
   const wrong = comparison === undefined ? [] : wrongPeers(comparison, view.peers);
   const names = wrong.map(({ node }) => node).join(", ");
   if (wrong.length > 0) {
-    throw new CairnError("INDEX_CORRUPT", `Not the index that the log gives: ${names}.`, {
-      hint: "A node that finds the same itself leaves that index and goes on from a rebuilt one; its log and status say so.",
+    throw new CairnError("INDEX_CORRUPT", `The index does not match the log: ${names}.`, {
+      hint: "A node that finds the same replaces its index with a rebuilt one and reports it in its log and status.",
     });
   }
   if (comparison?.verdict.kind === "differs" && isCairnError(comparison.rebuilt)) {
-    throw new CairnError("INDEX_CORRUPT", "The nodes differ, and which of them is wrong cannot be told.", {
-      hint: `There is nothing to compare them with: ${comparison.rebuilt.message}`,
+    throw new CairnError("INDEX_CORRUPT", "The nodes differ, and it is unknown which of them is wrong.", {
+      hint: `There is no rebuild to compare them with: ${comparison.rebuilt.message}`,
     });
   }
   const apart = comparison?.others.find(({ verdict }) => verdict.kind === "differs");
@@ -101,40 +99,40 @@ export async function writeCluster(
     const { version = "unknown" } = apart;
     throw new CairnError(
       "INDEX_CORRUPT",
-      `The nodes whose index has version ${version} differ, and which of them is wrong cannot be told.`,
+      `The nodes with index version ${version} differ, and it is unknown which of them is wrong.`,
       {
-        hint: "This command builds indexes of another version: run that of the version of Cairn that they have.",
+        hint: "This command builds indexes of another version. Run the command of the version of Cairn that these nodes run.",
       },
     );
   }
   const problem = view.past === undefined ? undefined : pastProblem(view.past);
   if (problem !== undefined) throw problem;
-  const own = view.peers.filter(ofThisCluster(view));
+  const own = view.peers.filter(isMember(view));
   requireNodes(own.length, expect);
-  requireWell(own);
+  requireNoFailure(own);
 }
 
-/** `NOT_READY` where a node has stopped itself; its failure is in the notes. */
-function requireWell(peers: readonly Peer[]): void {
+/** Throws `NOT_READY` if a node has failed; its failure is in the notes. */
+function requireNoFailure(peers: readonly Peer[]): void {
   const failed = peers.filter(({ status }) => status.phase === "failed").map(({ node }) => node);
   if (failed.length === 0) return;
   throw new CairnError(
     "NOT_READY",
     `${failed.length === 1 ? "A node has" : `${failed.length} nodes have`} failed: ${failed.join(", ")}.`,
     {
-      hint: "What each of them needs stands above, behind its name.",
+      hint: "The notes above say what each of them needs.",
     },
   );
 }
 
-/** `NOT_FOUND` where fewer nodes answered than were expected. */
+/** Throws `NOT_FOUND` if fewer nodes answered than were expected. */
 export function requireNodes(answered: number, expected = 0): void {
   if (answered >= expected) return;
   throw new CairnError(
     "NOT_FOUND",
     `${formatNumberOf(answered, "node")} answered, and ${formatCount(expected)} were expected.`,
     {
-      hint: "Those that are missing are down, frozen, cut off from NATS or slower than --timeout, or follow another log.",
+      hint: "The missing ones are down, frozen, cut off from NATS, slower than --timeout, or follow another log.",
     },
   );
 }
@@ -184,37 +182,47 @@ async function rebuild(
   txId: number,
   ended: AbortController,
   terminal: Terminal,
-  tell: (what: string, done: number, total: number) => void,
+  report: (what: string, done: number, total: number) => void,
 ): Promise<Rebuilt> {
   const dir = await stagingFolder(undefined, "cairn-rebuild-", terminal);
   const { signal, forget } = interruptible(terminal, "the nodes were not compared");
   signal.addEventListener("abort", () => ended.abort(signal.reason));
   try {
-    const onProgress = (done: number, total: number): void => tell("Rebuilding out of the log", done, total);
+    const onProgress = (done: number, total: number): void => report("Rebuilding from the log", done, total);
     return await rebuildIndex({ system, log, dir, txId, signal, onProgress });
   } finally {
     forget();
     await rm(dir, { recursive: true, force: true });
-    await closeStores(system.checkpointer);
   }
 }
 
-function teller({ stderr }: Terminal): (what: string, done: number, total: number) => void {
+function progressReporter({ stderr }: Terminal): (what: string, done: number, total: number) => void {
   let last = Date.now();
   return (what, done, total) => {
-    if (Date.now() - last < TOLD_EVERY_MS) return;
+    if (Date.now() - last < REPORT_EVERY_MS) return;
     last = Date.now();
     const amounts = total === 0 ? "" : `: ${formatCount(done)} of ${formatCount(total)} transactions`;
     stderr.write(`${what}${amounts}\n`);
   };
 }
 
-function nobody(name: string, { address }: PeerChannel, timeoutMs: number): CairnError {
+function noAnswer(name: string, { address }: PeerChannel, timeoutMs: number): CairnError {
   return new CairnError(
     "NOT_READY",
     `No node of the log "${name}" answered within ${formatDuration(timeoutMs)}.`,
     {
-      hint: `Nodes that run answer on ${address}. See whether one runs, and whether its user of NATS may subscribe to that.`,
+      hint: `Running nodes answer on ${address}. Check that one runs and that its NATS user may subscribe to that subject.`,
     },
   );
+}
+
+/** The error if the nodes do not have the same past. */
+function pastProblem({ txId, differ }: PastComparison): CairnError | undefined {
+  if (differ === undefined) return undefined;
+  const code = differ === "history" ? "LOG_DIFFERENT" : "INDEX_CORRUPT";
+  return new CairnError(code, `The nodes do not have the same past at transaction ${formatCount(txId)}.`, {
+    hint:
+      "One after the other, they compare their indexes with a rebuild from the log and replace a wrong one. " +
+      "Run this again in a few minutes; cairn status --cluster --digest compares now.",
+  });
 }

@@ -32,7 +32,7 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
     ...orphanFields(status),
     ...checkpointFields(status, options.now),
   ];
-  // Messages quote what others wrote, into checkpoints for one. The phase is the node's own word, and may be in colours.
+  // Messages quote text from outside, such as from checkpoints. Only the phase may contain escapes, for its color.
   return formatFields(fields.map(([name, value]) => [name, name === "Phase" ? value : printable(value)]));
 }
 
@@ -53,8 +53,8 @@ function phaseText({ phase, progress, join }: NodeStatus, colors: boolean): stri
   }
   if (progress === null) return name;
   const { unit, done, total, etaMs } = progress;
-  // What failed moves no more: this is the next try.
-  const doing = phase === "failed" ? `${name}, trying again` : name;
+  // A failed node makes progress only by trying again.
+  const doing = phase === "failed" ? `${name}, retrying` : name;
   const amounts =
     unit === "bytes"
       ? `${formatBytes(done)} of ${formatBytes(total)}`
@@ -71,7 +71,7 @@ function failureFields({ failure }: NodeStatus): Field[] {
 
 function stalledFields({ stalled }: NodeStatus): Field[] {
   if (stalled === null) return [];
-  return [["Stalled", `nothing has moved for ${formatDuration(stalled.forMs)}. ${stalled.message}`]];
+  return [["Stalled", `no progress for ${formatDuration(stalled.forMs)}. ${stalled.message}`]];
 }
 
 function logText({ log }: NodeStatus): string {
@@ -82,15 +82,15 @@ function logText({ log }: NodeStatus): string {
 }
 
 function logState({ id, reachable, exists }: NodeStatus["log"]): string {
-  if (exists === false) return id === null ? "not begun yet" : "not there any more";
+  if (exists === false) return id === null ? "not begun yet" : "no longer exists";
   if (reachable === null) return "not asked yet";
-  // One that holds messages says which; it answers, and they are unknown, where it cannot be a log.
+  // Called only if its range of transactions is unknown: it is empty, or what answers is not a log.
   if (reachable) return exists === true ? "empty" : "cannot be read";
-  return "not reachable now";
+  return "unreachable";
 }
 
 function logWarnings({ log }: NodeStatus): Field[] {
-  // A node of an earlier version does not say.
+  // Nodes of earlier versions do not report this.
   const { warnings = [] } = log;
   return warnings.flatMap(warningFields);
 }
@@ -99,7 +99,7 @@ function indexText({ index }: NodeStatus, now: number): string {
   const time =
     index.txTime === null ? "" : ` of ${formatTime(index.txTime)}, ${formatRelative(index.txTime, now)}`;
   const lag =
-    index.lag === null ? "" : index.lag === 0 ? "; nothing behind" : `; ${formatCount(index.lag)} behind`;
+    index.lag === null ? "" : index.lag === 0 ? "; up to date" : `; ${formatCount(index.lag)} behind`;
   if (index.txId === null) return "not open";
   return `transaction ${formatCount(index.txId)}${time}${lag}`;
 }
@@ -122,14 +122,14 @@ function warningFields({ code, message, hint }: Warning): Field[] {
 }
 
 function scrubFields({ index }: NodeStatus, now: number): Field[] {
-  // A node of an earlier version does not say.
+  // Nodes of earlier versions do not report this.
   const { lastScrub = null } = index;
   if (lastScrub === null) return [];
   const { at, durationMs, bytes } = lastScrub;
   return [["Scrubbed", `${formatBytes(bytes)} in ${formatDuration(durationMs)}, ${formatRelative(at, now)}`]];
 }
 
-/** What this start did about what it could not use; these lines go with the next start. */
+/** Checkpoints and indexes that this start could not use; the next start begins a new list. */
 function joinNotes({ phase, join }: NodeStatus): Field[] {
   const isOver = phase === "ready";
   const skipped = join.skipped.map(({ name, code, message }): Field => [
@@ -144,20 +144,20 @@ function joinNotes({ phase, join }: NodeStatus): Field[] {
     ...skipped,
     ...(skipped.length === 0 || !isOver
       ? []
-      : [["", "The node did without; this is shown until it is started again."] as const]),
+      : [["", "The node is ready without it; shown until the node is restarted."] as const]),
     ...moved,
     ...(moved.length === 0 || !isOver
       ? []
-      : [["", "Another index took its place; this is shown until the node is started again."] as const]),
+      : [["", "The node is ready with another index; shown until the node is restarted."] as const]),
   ];
 }
 
 function orphanFields({ join }: NodeStatus): Field[] {
   if (join.orphans === 0) return [];
   return [
-    ["Orphans", `${formatNumberOf(join.orphans, "transaction")} that the log lost, only in quarantine`],
+    ["Orphans", `${formatNumberOf(join.orphans, "transaction")} lost by the log, only in quarantine`],
     ["", "cairn log orphans > FILE prints them. Look through the file; cairn load FILE submits them again."],
-    ["", "They are counted until their folder is taken out of quarantine/ and the node is started again."],
+    ["", "They count until their folder is removed from quarantine/ and the node is restarted."],
   ];
 }
 
@@ -199,7 +199,7 @@ function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field
     const since = formatDuration(Math.max(0, now - Date.parse(running.startedAt)));
     fields.push(["Saving", `${running.step}, ${formatBytes(running.bytes)}, for ${since}`]);
   }
-  // What was saved since has mended it.
+  // A checkpoint saved since then shows that the failure is over.
   const savedSince = lastFailure !== null && lastSaved !== null && lastSaved.at > lastFailure.at;
   if (lastFailure !== null && !savedSince) fields.push(...failedFields("Last failure", lastFailure, now));
   for (const { message, hint } of warnings) fields.push(["Warning", message], ["", hint]);
@@ -207,7 +207,7 @@ function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field
   return fields;
 }
 
-/** Work that failed, with what to do about it. A node of an earlier version does not say that. */
+/** Failed work, with its hint, which nodes of earlier versions do not report. */
 function failedFields(
   name: string,
   failure: { at: string; code: string | null; message: string | null; hint?: string | null },

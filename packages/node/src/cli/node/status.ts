@@ -5,13 +5,14 @@ import { requireConfig } from "../../config/read-config.ts";
 import {
   type AddCommand,
   describeNodeCommand,
-  lengthOfTime,
+  durationOption,
   type NodeOptions,
   wholeNumber,
 } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
 import { readConfiguration } from "../options/configuration.ts";
-import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
+import type { NodeClient } from "../requests/node-client.ts";
+import { NoAnswerError } from "../requests/node-connections.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { formatStatus } from "./status-screen.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
@@ -27,14 +28,14 @@ interface StatusOptions extends NodeOptions {
   readonly expect?: number;
 }
 
-const BETWEEN_LOOKS_MS = 100;
-/** A node asks the log before it answers, and waits two seconds for that. */
-const ANSWER_MS = 3_000;
+const POLL_INTERVAL_MS = 100;
+/** More than the two seconds for which a node waits for its log before it answers. */
+const DEFAULT_TIMEOUT_MS = 3_000;
 const EMBEDDED_LOG = "cairn.embedded/->tx-log";
 
 /** `cairn status`. */
 export const addStatus: AddCommand = (parent, terminal) => {
-  describeNodeCommand(parent.command("status"), "Show what a node is doing, or all nodes of a log", [
+  describeNodeCommand(parent.command("status"), "Show the status of a node, or of all nodes of a log", [
     "cairn status",
     "cairn status --wait PT1M && echo ready",
     "cairn status --json --url http://10.0.0.7:3000",
@@ -42,21 +43,21 @@ export const addStatus: AddCommand = (parent, terminal) => {
   ])
     .option(
       "--wait <duration>",
-      "first wait, at most so long, until the node is there and ready",
-      lengthOfTime("--wait", 1),
+      "first wait up to this long until the node runs and is ready",
+      durationOption("--wait", 1),
     )
-    .option("--cluster", "ask all nodes that have the configuration's log open")
+    .option("--cluster", "ask all nodes that have the configured log open")
     .option("--digest", "with --cluster: compare their indexes at one transaction")
-    .option("--rebuild", "with --digest: also compare with a rebuild out of the log when all agree")
+    .option("--rebuild", "with --digest: compare with a rebuild from the log even if all agree")
     .option(
       "--expect <nodes>",
-      "with --cluster: end with 1 when fewer nodes of the log answer",
+      "with --cluster: exit with 1 if fewer nodes of the log answer",
       wholeNumber("--expect", 1),
     )
     .option(
       "--timeout <duration>",
-      "with --cluster: how long to wait for nodes (default PT3S)",
-      lengthOfTime("--timeout", 1),
+      "with --cluster: how long to wait for nodes (default: PT3S)",
+      durationOption("--timeout", 1),
     )
     .action(async (options: StatusOptions) => {
       if (options.cluster === true) return await showCluster(options, terminal);
@@ -75,16 +76,16 @@ async function showNode(options: StatusOptions, terminal: Terminal): Promise<voi
     const colors = terminal.stdout.isTTY === true && terminal.env["NO_COLOR"] === undefined;
     await writeLine(terminal.stdout, formatStatus(status, { now: Date.now(), colors }));
   }
-  // One that joins or stops does what it should; this one serves nothing until somebody, or its next try, has helped it.
+  // Joining and stopping are normal; a failed node serves nothing until an operator, or its next try, has solved the problem.
   if (status.phase === "failed") throw notReady(status);
 }
 
 async function showCluster(options: StatusOptions, terminal: Terminal): Promise<void> {
   const { json = false, digest = false, rebuild = false } = options;
   if (rebuild && !digest) throw new UsageError("--rebuild needs --digest.");
-  const { timeout: timeoutMs = ANSWER_MS } = options;
+  const { timeout: timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const config = requireConfig(await readConfiguration(options, terminal));
-  // It is the node's own, and locked by it: there is nobody else to ask.
+  // An embedded log belongs to a single node, which has it locked.
   if (config.txLog.id === EMBEDDED_LOG) return await showOnlyNode(options, terminal);
   const view = await withLog(options, terminal, async (log, system) => {
     if (log.peers === undefined) return undefined;
@@ -94,19 +95,19 @@ async function showCluster(options: StatusOptions, terminal: Terminal): Promise<
   return await writeCluster(view, terminal, { json, expect: options.expect });
 }
 
-/** Nodes of such a log cannot be asked through it. */
+/** The log does not connect its nodes, so only that of --url can be asked. */
 async function showOnlyNode(options: StatusOptions, terminal: Terminal): Promise<void> {
   terminal.stderr.write(
-    "notice: This log does not connect nodes: an embedded log has one node alone. This is the one at --url.\n",
+    "notice: This log does not connect nodes: an embedded log has a single node. This is the node at --url.\n",
   );
   await showNode(options, terminal);
   requireNodes(1, options.expect);
 }
 
-/** The status; with `waitMs`, the first one that says ready. `NOT_READY` when it does not in that time. */
+/** Reads the status; with `waitMs`, waits for one whose phase is ready. `NOT_READY` if there is none in time. */
 async function readStatus(node: NodeClient, waitMs: number | undefined): Promise<NodeStatus> {
   if (waitMs === undefined) return (await node.json({ path: "/status" })) as NodeStatus;
-  // It ends a request, too: a node whose log is away takes seconds to answer, and a frozen one never does.
+  // Also ends a request: a node whose log is away takes seconds to answer, and a frozen one never does.
   const signal = AbortSignal.timeout(waitMs);
   let last: NodeStatus | undefined;
   for (;;) {
@@ -115,11 +116,11 @@ async function readStatus(node: NodeClient, waitMs: number | undefined): Promise
       if (last.phase === "ready") return last;
       if (last.phase === "failed" || signal.aborted) throw notReady(last);
     } catch (error) {
-      // While one waits, a node that is not there yet is one that is about to start.
+      // A node that does not answer yet may be about to start.
       if (!(error instanceof NoAnswerError)) throw error;
       if (signal.aborted) throw last === undefined ? error : notReady(last);
     }
-    await delay(BETWEEN_LOOKS_MS);
+    await delay(POLL_INTERVAL_MS);
   }
 }
 
@@ -127,6 +128,6 @@ function notReady({ node, phase, failure }: NodeStatus): CairnError {
   const state = phase === "failed" ? "has failed" : `is ${phase}`;
   const why = failure === null ? "." : `: ${failure.code}: ${failure.message}`;
   return new CairnError("NOT_READY", `${node} ${state}${why}`, {
-    hint: failure?.hint ?? "cairn status shows how far it is.",
+    hint: failure?.hint ?? "cairn status shows its progress.",
   });
 }

@@ -3,21 +3,21 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { NodeApi } from "../../api/node-api.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** What {@link stopAtSignal} tells, and its times. */
+/** Options of {@link stopAtSignal}. */
 export interface StopOptions {
   readonly onSignal: (signal: NodeJS.Signals) => void;
-  /** Told when the node did not stop in time, or a second signal cut it short. */
+  /** Called when the node did not stop in time, or a second signal forced it. */
   readonly onForced: (sentence: string) => void;
-  /** 10,000 by default. */
+  /** Defaults to 10,000. */
   readonly limitMs?: number;
-  /** A signal repeated sooner is the same one, sent twice: to a process and its group, or forwarded by a wrapper. 1,000 by default. */
+  /** A signal repeated sooner was sent twice, to a process and its group or by a wrapper, and does not count. Defaults to 1,000. */
   readonly repeatMs?: number;
   readonly now?: () => number;
 }
 
 const SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
 
-/** Waits for a signal, then stops the node; answers the exit code: 1 when it had to be forced. Its listeners are set at once. */
+/** Listens for signals at once. The returned function waits for one, stops the node and returns the exit code: 1 if it was forced. */
 export function stopAtSignal(terminal: Terminal, options: StopOptions): (node: NodeApi) => Promise<number> {
   const { limitMs = 10_000, repeatMs = 1000, now = Date.now } = options;
   const begun = new AbortController();
@@ -28,7 +28,8 @@ export function stopAtSignal(terminal: Terminal, options: StopOptions): (node: N
       first = now();
       options.onSignal(signal);
       begun.abort();
-    } else if (now() - first > repeatMs) forced.abort(`A second ${signal} came before the node had stopped.`);
+    } else if (now() - first > repeatMs)
+      forced.abort(`A second ${signal} arrived before the node had stopped.`);
   });
 
   return async (node) => {
@@ -55,7 +56,7 @@ async function aborted(signal: AbortSignal): Promise<string> {
   return String(signal.reason);
 }
 
-/** Says what is still at work, as far as that can be told. */
+/** Describes what is still running, as far as it is known. */
 async function tooLong(node: NodeApi, limitMs: number): Promise<string> {
   const saving = await Promise.race([
     node.status().then(

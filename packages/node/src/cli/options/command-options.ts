@@ -4,30 +4,38 @@ import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { type ConfigurationOptions, configurationOptions } from "./configuration.ts";
 
-/** Adds one command (or a group of them) to the program. */
+/** Adds a command, or a group of commands, to the program. */
 export type AddCommand = (parent: Command, terminal: Terminal) => void;
 
-/** What every command takes. */
+/** The options of every command. */
 export interface OutputOptions {
   readonly json?: boolean;
   readonly debug?: boolean;
 }
 
-/** What commands that work on a node, a log or a store take: which node it is, or whose log and store. */
+/** The options of commands that work on a node, a log or a store. */
 export interface ConfiguredOptions extends OutputOptions, ConfigurationOptions {}
 
-/** What commands that talk to a node take; `withNode` says which goes before which. */
+/** The options of commands that talk to a node; `withNode` defines their precedence. */
 export interface NodeOptions extends ConfiguredOptions {
   readonly url?: string;
   readonly token?: string;
 }
 
-/** Adds a command that only holds others. */
+/** Adds a command that only groups others. */
 export function addGroup(parent: Command, name: string, description: string): Command {
   return parent.command(name).description(description).helpCommand(false);
 }
 
-/** Adds --json and --debug, and the examples below the help. */
+/** A command that only groups these. */
+export function commandGroup(name: string, description: string, commands: readonly AddCommand[]): AddCommand {
+  return (parent, terminal) => {
+    const group = addGroup(parent, name, description);
+    for (const add of commands) add(group, terminal);
+  };
+}
+
+/** Adds --json, --debug, and the examples below the help. */
 export function describeCommand(command: Command, description: string, examples: readonly string[]): Command {
   return command
     .description(description)
@@ -36,7 +44,7 @@ export function describeCommand(command: Command, description: string, examples:
     .addHelpText("after", `\nExample:\n${examples.map((example) => `  $ ${example}`).join("\n")}`);
 }
 
-/** Adds -f, -e and -j as well: for every command that works on a node, a log or a store. */
+/** Adds -f, -e and -j as well, for commands that work on a node, a log or a store. */
 export function describeConfiguredCommand(
   command: Command,
   description: string,
@@ -45,7 +53,7 @@ export function describeConfiguredCommand(
   return configurationOptions(describeCommand(command, description, examples));
 }
 
-/** Adds --url and --token as well: for commands that talk to a node. */
+/** Adds --url and --token as well, for commands that talk to a node. */
 export function describeNodeCommand(
   command: Command,
   description: string,
@@ -56,7 +64,7 @@ export function describeNodeCommand(
     .option("--token <token>", TOKEN);
 }
 
-/** Adds them where --url may be given several times. */
+/** The same, but --url may be given several times. */
 export function describeNodesCommand(
   command: Command,
   description: string,
@@ -65,17 +73,17 @@ export function describeNodesCommand(
   return describeConfiguredCommand(command, description, examples)
     .option(
       "--url <url>",
-      `a node's address (${ADDRESS}); given several times, the next one goes on where one fails`,
+      `a node's address (${ADDRESS}); if given several times, the next node takes over when one fails`,
       (url: string, before: readonly string[] = []) => [...before, url],
     )
     .option("--token <token>", TOKEN);
 }
 
 const ADDRESS =
-  "default: that of -f, -e, -j; else CAIRN_URL; else that of ./cairn.edn or ./cairn.json; else http://127.0.0.1:3000";
-const TOKEN = "the node's auth-token (default: the configuration's, CAIRN_AUTH_TOKEN)";
+  "default: that of -f, -e or -j, else CAIRN_URL, else that of ./cairn.edn or ./cairn.json, else http://127.0.0.1:3000";
+const TOKEN = "the node's auth-token (default: that of the configuration, else CAIRN_AUTH_TOKEN)";
 
-/** What commands that read documents, events or policies of a node take. */
+/** The options of commands that read documents, events or policies. */
 export interface ReadOptions extends NodeOptions {
   readonly linearizable?: boolean;
 }
@@ -88,17 +96,17 @@ export function describeReadCommand(
 ): Command {
   return describeNodeCommand(command, description, examples).option(
     "--linearizable",
-    "include everything that any node acknowledged before",
+    "include every write that any node has acknowledged",
   );
 }
 
-/** The parameters of a read's request. */
+/** The query parameters of a read. */
 export function readQuery({ linearizable }: ReadOptions): { linearizable: string | undefined } {
   return { linearizable: linearizable === true ? "true" : undefined };
 }
 
-/** For options that are a length of time: milliseconds, of `least` on. */
-export function lengthOfTime(name: string, least: number): (text: string) => number {
+/** Parses an option that is a duration, as milliseconds, at least `least`. */
+export function durationOption(name: string, least: number): (text: string) => number {
   return (text) => {
     const parsed = parseDuration(text, { bare: true });
     if (!("ms" in parsed)) {
@@ -112,14 +120,14 @@ export function lengthOfTime(name: string, least: number): (text: string) => num
   };
 }
 
-const DURATIONS = "Write it like PT30S, PT5M or P7D.";
+const DURATIONS = "Write ISO-8601, such as PT30S, PT5M or P7D.";
 
-/** For options that count: a whole number from `least` on. */
+/** Parses an option that is a whole number, at least `least`. */
 export function wholeNumber(name: string, least: number): (text: string) => number {
   return (text) => {
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
     if (!Number.isSafeInteger(value) || value < least) {
-      throw new UsageError(`${name} is a whole number from ${least} on, not ${text}.`);
+      throw new UsageError(`${name} takes a whole number of at least ${least}, not ${text}.`);
     }
     return value;
   };

@@ -1,32 +1,33 @@
 import type { Command } from "commander";
 import type { ConfigInput } from "../../config/config-sources.ts";
 import type { ConfigResult } from "../../config/read-config.ts";
+import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import type { HttpOptions } from "../../api/system.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** Where a command's configuration comes from. */
+/** The sources of a command's configuration. */
 export interface ConfigurationOptions {
   /** A path, relative to the working directory. */
   readonly file?: string;
-  /** Text, as is the JSON; each goes over the file and the environment, EDN over JSON. */
+  /** A text, like the JSON. Both override the file and the environment, and EDN overrides JSON. */
   readonly edn?: string;
   readonly configJson?: string;
 }
 
-/** Adds -f, -e and -j. (`--json` is every command's switch for machines, so -j has another long name.) */
+/** Adds -f, -e and -j. The long name of -j is not `--json`, which every command has for its output. */
 export function configurationOptions(command: Command): Command {
   return command
-    .option("-f, --file <file>", "the configuration (default ./cairn.edn, else ./cairn.json, else built in)")
-    .option("-e, --edn <edn>", "EDN that goes over everything else")
-    .option("-j, --config-json <json>", "JSON that goes over the file and the environment");
+    .option("-f, --file <file>", "the configuration (default: ./cairn.edn, else ./cairn.json, else built in)")
+    .option("-e, --edn <edn>", "EDN that overrides everything else")
+    .option("-j, --config-json <json>", "JSON that overrides the file and the environment");
 }
 
-/** Whether the command line itself says which configuration is meant; else it is the one that lies here, or the built-in one. */
+/** Whether the command line gives a configuration; otherwise it is that of the working directory, or the built-in one. */
 export function isConfigured({ file, edn, configJson }: ConfigurationOptions): boolean {
   return [file, edn, configJson].some((one) => one !== undefined);
 }
 
-/** Reads it; starts, creates and deletes nothing. */
+/** Reads the configuration. Starts, creates and deletes nothing. */
 export async function readConfiguration(
   options: ConfigurationOptions,
   terminal: Terminal,
@@ -35,23 +36,17 @@ export async function readConfiguration(
   return await readConfig(inputOf(options, terminal));
 }
 
-/** Its HTTP server alone, undefined where it has none; throws what is wrong with that. `tokenKnown`: what is said of the token does not count. */
+/** Reads its HTTP server alone, undefined if it has none, and throws its problems. `tokenKnown`: ignores those of the token. */
 export async function readServer(
   options: ConfigurationOptions,
   terminal: Terminal,
   { tokenKnown }: { readonly tokenKnown: boolean },
 ): Promise<HttpOptions | undefined> {
-  // Loaded where it is needed: with --url nothing of it is.
+  // Loaded only here: with --url no configuration is read.
   const { readHttpServer } = await import("../../config/read-server.ts");
   return await readHttpServer(inputOf(options, terminal), tokenKnown ? ["auth-token"] : []);
 }
 
 function inputOf({ file, edn, configJson }: ConfigurationOptions, { env, cwd }: Terminal): ConfigInput {
-  return {
-    ...(file === undefined ? {} : { file }),
-    ...(edn === undefined ? {} : { edn }),
-    ...(configJson === undefined ? {} : { json: configJson }),
-    env,
-    cwd,
-  };
+  return { ...omitUndefined({ file, edn, json: configJson }), env, cwd };
 }

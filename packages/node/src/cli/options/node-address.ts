@@ -5,15 +5,15 @@ import type { Terminal } from "../terminal/terminal.ts";
 import type { NodeOptions } from "./command-options.ts";
 import { type ConfigurationOptions, isConfigured, readServer } from "./configuration.ts";
 
-/** A node, or several that are asked in turn. */
+/** The options of a command that asks one node, or several in turn. */
 export interface NodesOptions extends Omit<NodeOptions, "url"> {
   readonly url?: string | readonly string[];
 }
 
 /**
- * Runs `use` with a client of the node that is meant. The first of these that is there says which: --url; the configuration that the
- * command line gives (-f, -e, -j); `CAIRN_URL`; the configuration that `cairn start` would take here. Of a configuration count the address
- * and the token of cairn/http-server.
+ * Runs `use` with a client of the node that the options name, in this order: --url; the configuration that the command line gives
+ * (-f, -e, -j); `CAIRN_URL`; the configuration that `cairn start` would use here. A configuration gives the address and the token of
+ * cairn/http-server.
  */
 export async function withNode<T>(
   terminal: Terminal,
@@ -48,32 +48,32 @@ async function findNodes(
   const named = url ?? (given || ambient === "" ? undefined : ambient);
   const urls = typeof named === "string" ? [named] : named;
   const known = token ?? (ambientToken === "" ? undefined : ambientToken);
-  // Nothing of a file that merely lies here goes to a node that is named otherwise: its token is for its own node.
+  // The token of a file in the working directory is only for the node of that file, not for one named otherwise.
   if (urls !== undefined && (!given || token !== undefined)) return { urls, token: known };
   const http = await readServer(options, terminal, { tokenKnown: known !== undefined });
   return { urls: urls ?? [addressOf(http, options)], token: token ?? http?.authToken ?? known };
 }
 
-/** Where a server that was started with these options can be reached from its own machine, or at the address that it has. */
+/** The address at which a server with these options is reached from its own machine. */
 function addressOf(http: HttpOptions | undefined, { file }: ConfigurationOptions): string {
   const source = file ?? "the configuration";
   if (http === undefined) {
-    throw new UsageError(`The node of ${source} has no HTTP server.`, "--url names another node.");
+    throw new UsageError(`The node of ${source} has no HTTP server.`, "Name another node with --url.");
   }
   const { host, port } = http;
   if (port === 0) {
     throw new UsageError(
-      `The node of ${source} takes any free port (0).`,
-      "--url names its address; the node logs it when it is ready.",
+      `The node of ${source} listens on any free port (0).`,
+      "Name its address with --url; the node logs it when it is ready.",
     );
   }
   const reached = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
   return `http://${reached.includes(":") ? `[${reached}]` : reached}:${port}`;
 }
 
-/** The address that a person means: without a scheme it is HTTP. */
+/** Completes an address: without a scheme it is HTTP. */
 function nodeAddress(text: string): string {
   const url = text.includes("://") ? text : `http://${text}`;
   if (/^https?:\/\//.test(url) && URL.canParse(url)) return url;
-  throw new UsageError(`${text} is not an address of a node.`, "For example --url http://127.0.0.1:3000.");
+  throw new UsageError(`${text} is not the address of a node.`, "For example: --url http://127.0.0.1:3000.");
 }

@@ -1,27 +1,28 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
+import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import type { System } from "../../api/system.ts";
 import { formatDuration } from "../terminal/quantities.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
 
-/** Long enough that a store which merely is far away says nothing. */
+/** Long enough for a distant store that works. */
 const PATIENCE_MS = 5_000;
 
 /**
- * `store`, but whoever waits at `terminal` is told, once, what takes longer than `patienceMs`: an address that accepts connections and
- * never answers is asked again for minutes, which without a word looks like a command that hangs.
+ * Wraps `store` so that the first call which takes longer than `patienceMs` is reported at `terminal`: an address that accepts
+ * connections and never answers is retried for minutes, and the command would seem to hang.
  */
 export function awaitedStore(
   store: CheckpointStore,
   terminal: Pick<Terminal, "stderr">,
   patienceMs: number = PATIENCE_MS,
 ): CheckpointStore {
-  let isTold = false;
+  let isReported = false;
 
   async function watched<T>(doing: string, work: Promise<T>): Promise<T> {
-    if (isTold) return work;
+    if (isReported) return work;
     const timer = setTimeout(() => {
-      if (isTold) return;
-      isTold = true;
+      if (isReported) return;
+      isReported = true;
       const where = printable(store.identity ?? store.location);
       const taken = formatDuration(patienceMs);
       terminal.stderr.write(
@@ -37,14 +38,12 @@ export function awaitedStore(
 
   return {
     location: store.location,
-    ...(store.identity === undefined ? {} : { identity: store.identity }),
-    ...(store.shared === undefined ? {} : { shared: store.shared }),
-    ...(store.readOnly === undefined ? {} : { readOnly: store.readOnly }),
+    ...omitUndefined({ identity: store.identity, shared: store.shared, readOnly: store.readOnly }),
     get exclusive() {
       return store.exclusive;
     },
     list: (prefix) => watched("listing its files", store.list(prefix)),
-    // Lasts as long as its archive is large, and follows calls that have shown whether the store answers.
+    // Takes as long as its archive is large, and follows calls that have shown whether the store answers.
     upload: (name, content, options) => store.upload(name, content, options),
     open: (name, options) => watched(`opening ${name}`, store.open(name, options)),
     read: (name) => watched(`reading ${name}`, store.read(name)),
@@ -63,7 +62,7 @@ export function awaitedStore(
   };
 }
 
-/** A system whose stores are {@link awaitedStore}s; one that it saves to and looks in stays one. */
+/** Wraps each store of a system in an {@link awaitedStore}, each once even if it is both saved to and restored from. */
 export function withAwaitedStores(system: System, terminal: Pick<Terminal, "stderr">): System {
   const { checkpointer } = system;
   if (checkpointer === undefined) return system;
@@ -79,7 +78,7 @@ export function withAwaitedStores(system: System, terminal: Pick<Terminal, "stde
     checkpointer: {
       ...checkpointer,
       store: once(store),
-      ...(restoreFrom === undefined ? {} : { restoreFrom: restoreFrom.map(once) }),
+      ...omitUndefined({ restoreFrom: restoreFrom?.map(once) }),
     },
   };
 }

@@ -16,16 +16,13 @@ import { awaitedStore } from "./awaited-store.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** A store named on the command line, and the one checkpoint in it, where one was named. */
+/** A store named on the command line; `name` is that of a checkpoint in it, if one was named. */
 export interface CheckpointPlace {
   readonly store: CheckpointStore;
   readonly name: string | undefined;
 }
 
-/**
- * Runs `use` with the store at `place`: a folder, a checkpoint in a folder, either as a file: address, or s3://bucket/prefix with or
- * without a checkpoint.
- */
+/** Runs `use` with the store at `place`: a folder or s3://bucket/prefix, or a checkpoint in one. A folder may be a file: URL. */
 export async function withCheckpointPlace<T>(
   place: string,
   terminal: Terminal,
@@ -49,10 +46,11 @@ async function placeInFolder(place: string, terminal: Terminal): Promise<Checkpo
   return { store: filesystemStore({ path: folder }), name };
 }
 
-/** Region, endpoint and credentials are those of the environment, as for other tools of S3. */
+/** Takes region, endpoint and credentials from the environment, like other tools for S3. */
 function placeInBucket(place: string, { env }: Terminal): CheckpointPlace {
   const [, bucket, path = ""] = /^s3:\/\/([^/]+)(?:\/(.*))?$/.exec(place) ?? [];
-  if (bucket === undefined) throw new UsageError(`${place} is no place in S3.`, "Write s3://bucket/prefix.");
+  if (bucket === undefined)
+    throw new UsageError(`${place} is not a place in S3.`, "Write s3://bucket/prefix.");
   const name = nameInPath(path);
   const prefix = name === undefined ? path : dirname(path).replace(/^\.$/, "");
   const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: key, AWS_SESSION_TOKEN: token } = env;
@@ -69,17 +67,16 @@ function placeInBucket(place: string, { env }: Terminal): CheckpointPlace {
   return { store, name };
 }
 
-/** The checkpoint `name`, or the newest (of the log `logId`, where one is given); `CHECKPOINT_NOT_FOUND`, or why that one cannot be used. */
+/** Returns the checkpoint `name`, or the newest (of the log `logId`, if given). Throws `CHECKPOINT_NOT_FOUND`, or why it cannot be used. */
 export async function findCheckpoint(
   store: CheckpointStore,
   name: string | undefined,
   logId?: string,
-  signal?: AbortSignal,
 ): Promise<CheckpointListing> {
-  return pick(store, await listCheckpoints(store, signal), name, logId);
+  return pick(store, await listCheckpoints(store), name, logId);
 }
 
-/** The same, where nobody but the user can say of which log the newest is meant: see {@link chooseLog}. Reads the store once. */
+/** The same for a store with checkpoints of several logs, of which the user chooses one: see {@link chooseLog}. Reads the store once. */
 export async function chooseCheckpoint(
   store: CheckpointStore,
   name: string | undefined,
@@ -87,19 +84,18 @@ export async function chooseCheckpoint(
   signal?: AbortSignal,
 ): Promise<CheckpointListing> {
   const list = await listCheckpoints(store, signal);
-  return pick(store, list, name, name === undefined ? logMeant(store, list, asked) : undefined);
+  return pick(store, list, name, name === undefined ? chosenLog(store, list, asked) : undefined);
 }
 
 /**
- * The id of the log whose checkpoints are meant: the one asked for, or the only one in the store; undefined when it has none. Where it
- * has several, nobody but the user can say which: their order means nothing across logs.
+ * Returns the id of the log whose checkpoints are meant: the one asked for, or the only one in the store; undefined if it has none. If it
+ * has several, the user has to choose, since checkpoints of different logs have no order.
  */
 export async function chooseLog(
   store: CheckpointStore,
   asked: string | undefined,
-  signal?: AbortSignal,
 ): Promise<string | undefined> {
-  return logMeant(store, await listCheckpoints(store, signal), asked);
+  return chosenLog(store, await listCheckpoints(store), asked);
 }
 
 function pick(
@@ -113,10 +109,10 @@ function pick(
   );
   if (found !== undefined) return found;
   const unusable = skipped.find((checkpoint) => checkpoint.name === name);
-  throw unusable?.error ?? noCheckpoint(store, name, skipped);
+  throw unusable?.error ?? noCheckpoint([store], name, skipped);
 }
 
-function logMeant(
+function chosenLog(
   store: CheckpointStore,
   { checkpoints }: CheckpointList,
   asked: string | undefined,
@@ -136,26 +132,26 @@ function logMeant(
   if (asked === undefined && logs.size > 1) {
     throw new UsageError(
       `${store.location} has checkpoints of several logs: ${known}.`,
-      "--log ID says which is meant.",
+      "Choose one with --log ID.",
     );
   }
   return asked ?? [...logs.keys()][0];
 }
 
-/** `CHECKPOINT_NOT_FOUND`, or why the one that was asked for could not be used. */
+/** `CHECKPOINT_NOT_FOUND`, with the checkpoints that cannot be used. */
 export function noCheckpoint(
-  store: CheckpointStore,
+  stores: readonly CheckpointStore[],
   name: string | undefined,
   skipped: readonly SkippedCheckpoint[],
 ): CairnError {
   const unusable = skipped.map(({ name: one, error }) => `${one} (${error.code})`).join(", ");
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",
-    `There is no ${name === undefined ? "usable checkpoint" : `checkpoint ${name}`} in ${store.location}.`,
+    `There is no ${name === undefined ? "usable checkpoint" : `checkpoint ${name}`} in ${stores.map(({ location }) => location).join(" or ")}.`,
     {
       hint:
         unusable === ""
-          ? "cairn checkpoint list PLACE lists what a folder or bucket holds."
+          ? "cairn checkpoint list PLACE lists the checkpoints of a folder or bucket."
           : `These cannot be used: ${unusable}.`,
     },
   );
@@ -164,12 +160,12 @@ export function noCheckpoint(
 function pathOf(place: string, terminal: Terminal): string {
   if (place.startsWith("file:")) return fileURLToPath(place);
   if (/^[a-z0-9]+:\/\//.test(place)) {
-    throw new UsageError(`${place} is no folder.`, "Name a folder, or s3://bucket/prefix.");
+    throw new UsageError(`${place} is not a folder.`, "Name a folder, or s3://bucket/prefix.");
   }
   return resolve(terminal.cwd, place);
 }
 
-/** The checkpoint that a path names. Files of a checkpoint stand for it, since that is what a shell completes. */
+/** The checkpoint that a path names. A file of a checkpoint also names it, since a shell completes files. */
 export function nameInPath(path: string): string | undefined {
   const name = basename(path).replace(/(?:\.verified)?\.json$|\.tar$/, "");
   return parseCheckpointName(name) === undefined ? undefined : name;
@@ -182,6 +178,6 @@ async function requireFolder(folder: string): Promise<void> {
     if (systemErrorCode(error) !== "ENOENT") throw error;
   }
   throw new CairnError("NOT_FOUND", `There is no folder ${folder}.`, {
-    hint: "Name the folder that a filesystem checkpoint store has as its path.",
+    hint: "Name the folder that is the path of a filesystem checkpoint store.",
   });
 }

@@ -1,4 +1,5 @@
 import { CairnError, isCairnError } from "@cairn/kv";
+import { closeStores } from "../../checkpoints/checkpoint-stores.ts";
 import type { System } from "../../api/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { JoinReport } from "../../join/join-report.ts";
@@ -8,20 +9,20 @@ import type { ConfigurationOptions } from "../options/configuration.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { configuredSystem } from "./configured-system.ts";
 
-/** A checkpoint of a log that is not there. */
+/** A checkpoint of a log that no longer exists. */
 export type LostLog = NonNullable<Awaited<ReturnType<typeof newestCheckpointOfName>>>;
 
-/** The newest checkpoint of a log of this name, in the stores that nodes look in. */
+/** Returns the newest checkpoint of a log of this name in the stores that nodes restore from. */
 export async function findLostLog(system: System, name: string): Promise<LostLog | undefined> {
   const { signal } = new AbortController();
   return await newestCheckpointOfName({ system, report: new JoinReport(), signal }, name);
 }
 
-/** `NOT_FOUND`: there is no log, as yet or any more; which of them the checkpoints tell. */
+/** `NOT_FOUND`: the log does not exist. Its checkpoints show whether it ever did. */
 export async function noLog(name: string, system?: System): Promise<CairnError> {
   if (system === undefined) {
     return new CairnError("NOT_FOUND", `There is no log "${name}" there.`, {
-      hint: "cairn log status says whether there was one, and what to do.",
+      hint: "cairn log status shows whether there was one, and what to do.",
     });
   }
   let lost: LostLog | undefined;
@@ -30,48 +31,52 @@ export async function noLog(name: string, system?: System): Promise<CairnError> 
   } catch (error) {
     if (!isCairnError(error)) throw error;
     return new CairnError("NOT_FOUND", `There is no log "${name}" there.`, {
-      hint: `Whether there was one cannot be told, as its checkpoints cannot be looked at (${error.code}: ${error.message}) Ask again when they can.`,
+      hint: `Only its checkpoints show whether there was one, and they cannot be read: ${error.code}: ${error.message} Run the command again once that is solved.`,
     });
   }
   if (lost === undefined) {
     return new CairnError("NOT_FOUND", `There is no log "${name}" there yet.`, {
-      hint: "The first node that starts makes it.",
+      hint: "The first node that starts creates it.",
     });
   }
-  return new CairnError("NOT_FOUND", `There is no log "${name}" there, though ${held(lost)}.`, {
-    hint: `Check the log's address and name. If the log is gone for good: ${howToRecover(lost)}`,
+  return new CairnError("NOT_FOUND", `There is no log "${name}" there, but ${contents(lost)}.`, {
+    hint: `Check the log's address and name. If the log is permanently lost: ${howToRecover(lost)}`,
   });
 }
 
-/** What a checkpoint of a lost log holds, as a part of a sentence. */
-export function held({ name, store, txId }: LostLog): string {
-  return `${name} in ${store} holds transactions of one up to ${formatCount(txId)}`;
+/** A clause that names the transactions in a checkpoint of a lost log. */
+export function contents({ name, store, txId }: LostLog): string {
+  return `${name} in ${store} contains its transactions up to ${formatCount(txId)}`;
 }
 
-/** A sentence: the command that goes on from a checkpoint. */
+/** A sentence with the command that begins a log from a checkpoint. */
 export function howToRecover({ name, txId }: LostLog): string {
-  return `cairn log recover --from ${name} begins one that goes on after transaction ${formatCount(txId)}.`;
+  return `cairn log recover --from ${name} begins one that continues after transaction ${formatCount(txId)}.`;
 }
 
-/** Runs `use` with the log that the configuration names, and the other parts of its node, of which none was started. */
+/** Runs `use` with the configured log and the other parts of its node, none of which was started. Closes the log and all stores. */
 export async function withLog<T>(
   options: ConfigurationOptions,
   terminal: Terminal,
   use: (log: TxLog, system: System) => Promise<T>,
 ): Promise<T> {
   const system = await configuredSystem(options, terminal);
-  const log = await system.openTxLog({ signal: new AbortController().signal });
   try {
-    for (const { code, message, hint } of await inspected(log)) {
-      terminal.stderr.write(`notice: ${code}: ${message} ${hint ?? ""}\n`);
+    const log = await system.openTxLog({ signal: new AbortController().signal });
+    try {
+      for (const { code, message, hint } of await inspected(log)) {
+        terminal.stderr.write(`notice: ${code}: ${message} ${hint ?? ""}\n`);
+      }
+      return await use(log, system);
+    } finally {
+      await log.close();
     }
-    return await use(log, system);
   } finally {
-    await log.close();
+    await closeStores(system.checkpointer);
   }
 }
 
-/** What somebody should look at about the log; nothing where it cannot be asked, since then `use` runs into the same. */
+/** Returns problems of the log that need attention; none if it does not answer, since `use` will then fail in the same way. */
 async function inspected(log: TxLog): Promise<readonly CairnError[]> {
   try {
     return (await log.inspect?.()) ?? [];

@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import { CairnError, diskError, systemErrorCode } from "@cairn/kv";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** A new folder in the one that `--staging` names, else in the temporary one. `CONFIG_INVALID`, `DISK_FULL`. */
+/** Creates a folder in that of `--staging`, which defaults to the temporary folder. `CONFIG_INVALID`, `DISK_FULL`. */
 export async function stagingFolder(
   asked: string | undefined,
   prefix: string,
@@ -16,7 +16,7 @@ export async function stagingFolder(
   } catch (error) {
     if (systemErrorCode(error) !== "ENOENT") throw diskError(error, parent);
     throw new CairnError("CONFIG_INVALID", `There is no folder ${parent} to unpack into.`, {
-      hint: "Make it, or name another one with --staging; without it the temporary folder is taken (TMPDIR).",
+      hint: "Create it, or name another one with --staging; the default is the temporary folder (TMPDIR).",
       cause: error,
     });
   }

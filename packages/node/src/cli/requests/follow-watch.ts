@@ -1,31 +1,32 @@
-import { backoffMs, systemClock } from "@cairn/checkpoint";
-import { CairnError, isCairnError } from "@cairn/kv";
-import type { TxId } from "@cairn/client";
 import {
   type FollowedTransaction,
   followStream,
-  SILENCE_MS,
+  LIST_FIRST,
   WatchEndedError,
-  type WatchPlace,
-} from "@cairn/client/streams";
-import { NoAnswerError, type NodeClient } from "./node-client.ts";
+  type WatchPosition,
+} from "@cairn/client/protocol";
+import type { TxId } from "@cairn/client";
+import { backoffMs, systemClock } from "@cairn/checkpoint";
+import { CairnError, isCairnError } from "@cairn/kv";
+import type { NodeClient } from "./node-client.ts";
+import { NoAnswerError } from "./node-connections.ts";
 
 const PAUSES = { firstMs: 200, maxMs: 15_000 };
 
-/** What is followed, and how. */
+/** Which changes to watch, and from where. */
 export interface FollowWatchOptions {
   readonly bucket?: string | undefined;
   readonly namespace?: string | undefined;
-  /** The transaction after which to begin; from now on when left out. */
+  /** The transaction after which to begin; defaults to now. */
   readonly from?: TxId | undefined;
   readonly signal: AbortSignal;
-  /** Told why a node was left, before another one (or the same again) is asked. */
-  readonly onLeft: (why: string, from: TxId | undefined) => void;
+  /** Called with the reason when a node is left, before the next one (or the same again) is asked. */
+  readonly onLeft: (reason: string, from: TxId | undefined) => void;
 }
 
 /**
- * Every transaction from `from` on, once and in order, whichever of the nodes tells it: where one goes away the next is asked, from
- * where the last one came to. Ends when it is aborted. `WATCH_COMPACTED` where there is no going on.
+ * Yields every transaction from `from` on, once and in order. When a node goes away, the next one continues from exactly there. Ends when
+ * it is aborted. `WATCH_COMPACTED` if no node can continue.
  */
 export function followWatch(
   nodes: readonly [NodeClient, ...NodeClient[]],
@@ -34,36 +35,34 @@ export function followWatch(
   const { signal, bucket, namespace, onLeft } = options;
   let [node] = nodes;
   let answered = false;
-  const open = async ({ from, fromTime }: WatchPlace): Promise<AsyncIterable<string>> => {
-    const query = { bucket, namespace, from: from?.toString(), "from-time": fromTime };
-    const text = await node.stream({ path: "/api/v1/watch", query, silenceMs: SILENCE_MS, signal });
+  const open = async ({ from, fromTime }: WatchPosition): Promise<AsyncIterable<string>> => {
+    const query = { bucket, namespace, from, "from-time": fromTime };
+    const text = await node.stream({ path: "/api/v1/watch", query, signal });
     answered = true;
     return text;
   };
-  const left = async (why: unknown, failures: number, from: TxId | undefined): Promise<void> => {
-    if (why instanceof WatchEndedError && why.regressed) {
-      throw new CairnError("WATCH_COMPACTED", why.message, { hint: LIST });
+  const onEnd = async (reason: unknown, failures: number, from: TxId | undefined): Promise<void> => {
+    if (reason instanceof WatchEndedError && reason.regressed) {
+      throw new CairnError("WATCH_COMPACTED", reason.message, { hint: LIST_FIRST });
     }
-    if (!isWorthATry(why)) throw why;
-    answered ||= !(why instanceof NoAnswerError);
-    // Where nobody ever answered, the addresses are wrong rather than the nodes away.
-    if (!answered && failures >= nodes.length) throw why;
-    onLeft(`${why.message.replace(/\.$/, "")} (${node.url}).`, from);
+    if (!mayContinue(reason)) throw reason;
+    answered ||= !(reason instanceof NoAnswerError);
+    // If no node ever answered, the addresses are wrong.
+    if (!answered && failures >= nodes.length) throw reason;
+    onLeft(`${reason.message.replace(/\.$/, "")} (${node.url}).`, from);
     node = nodes[(nodes.indexOf(node) + 1) % nodes.length] ?? node;
-    // Every node is asked once before any is asked again.
+    // Pauses only after every node was asked.
     if (failures >= nodes.length) await systemClock.wait(backoffMs(failures - nodes.length, PAUSES), signal);
   };
-  return followStream({ open, left }, options);
+  return followStream({ open, onEnd }, options);
 }
 
-const LIST = "List what is there now, then watch from the transaction that the list names.";
-
-/** What another node, or the same one later, may answer otherwise. */
-function isWorthATry(why: unknown): why is Error {
+/** Whether another node, or the same one later, may answer. */
+function mayContinue(reason: unknown): reason is Error {
   return (
-    why instanceof WatchEndedError ||
-    why instanceof NoAnswerError ||
-    isCairnError(why, "NOT_READY") ||
-    isCairnError(why, "INDEX_CORRUPT")
+    reason instanceof WatchEndedError ||
+    reason instanceof NoAnswerError ||
+    isCairnError(reason, "NOT_READY") ||
+    isCairnError(reason, "INDEX_CORRUPT")
   );
 }

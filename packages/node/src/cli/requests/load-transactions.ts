@@ -1,15 +1,16 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import { NDJSON } from "../../http/requests/request-body.ts";
 import { type NdjsonChunk, ndjsonChunks } from "./ndjson-chunks.ts";
-import { NoAnswerError, type NodeClient, NodeError } from "./node-client.ts";
+import { type NodeClient, NodeError } from "./node-client.ts";
+import { NoAnswerError } from "./node-connections.ts";
 
-/** How far a load is. */
+/** The progress of a load. */
 export interface LoadProgress {
   readonly transactions: number;
   readonly lastTxId: number | undefined;
-  /** Bytes of the source that were sent and acknowledged, or passed over. */
+  /** Bytes of the source that were acknowledged or skipped. */
   readonly bytes: number;
-  /** The line to go on with. */
+  /** The line to continue with. */
   readonly nextLine: number;
 }
 
@@ -18,17 +19,18 @@ export interface LoadOptions {
   readonly fromLine: number;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: LoadProgress) => void;
-  /** Told when the node does not answer and the same lines are sent again. */
+  /** Called before lines are sent again because the node did not answer. */
   readonly onRetry: (error: CairnError) => void;
-  /** How long a node that does not answer is waited for; 30,000 by default. */
-  readonly patienceMs?: number;
 }
 
 const CHUNK_BYTES = 1024 * 1024;
+const RETRY_FOR_MS = 30_000;
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 2_000;
 
 /**
- * Sends NDJSON to a node in the order of its lines, one request at a time while the next one is made ready. Ends early, without an
- * error, when `signal` is aborted. Lines are sent again only where that cannot store them twice.
+ * Sends NDJSON to a node in the order of its lines, one request at a time while the next one is prepared. Ends early, without an
+ * error, when `signal` is aborted. Lines are sent again only if that cannot store them twice.
  */
 export async function loadTransactions(
   client: NodeClient,
@@ -49,9 +51,9 @@ export async function loadTransactions(
       const { value: chunk, done } = await next;
       if (done === true || options.signal.aborted) return progress;
       next = iterator.next();
-      // An error of reading is met at the next turn, not while this chunk is under way.
+      // An error of reading is handled in the next turn, not while this chunk is under way.
       next.catch(() => undefined);
-      const result = await sendPatiently(client, chunk, progress, options);
+      const result = await sendWithRetries(client, chunk, progress, options);
       progress = {
         transactions: progress.transactions + result.accepted,
         lastTxId: result.lastTxId ?? progress.lastTxId,
@@ -70,19 +72,19 @@ interface BatchAnswer {
   readonly lastTxId: number | null;
 }
 
-async function sendPatiently(
+async function sendWithRetries(
   client: NodeClient,
   chunk: NdjsonChunk,
   progress: LoadProgress,
   options: LoadOptions,
 ): Promise<BatchAnswer> {
-  const deadline = Date.now() + (options.patienceMs ?? 30_000);
-  for (let pause = 100; ; pause = Math.min(2000, pause * 2)) {
+  const deadline = Date.now() + RETRY_FOR_MS;
+  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(LONGEST_PAUSE_MS, pause * 2)) {
     try {
       return await send(client, chunk);
     } catch (error) {
-      const patient = Date.now() + pause < deadline && !options.signal.aborted;
-      if (!patient || !mayRepeat(error, chunk)) throw stopped(error, chunk, progress);
+      const isInTime = Date.now() + pause < deadline && !options.signal.aborted;
+      if (!isInTime || !mayRepeat(error, chunk)) throw stopped(error, chunk, progress);
       options.onRetry(error);
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
@@ -93,14 +95,14 @@ async function send(client: NodeClient, chunk: NdjsonChunk): Promise<BatchAnswer
   const answer = await client.json({
     method: "POST",
     path: "/api/v1/tx/batch",
-    query: { "first-line": String(chunk.firstLine) },
+    query: { "first-line": chunk.firstLine },
     body: chunk.bytes,
     headers: { "content-type": NDJSON },
   });
   return answer as BatchAnswer;
 }
 
-/** Whether the chunk may be sent again: nothing of it was stored, or every line has an id, which is applied once. */
+/** Whether the chunk may be sent again: none of it was stored, or every line has an id and is applied once. */
 function mayRepeat(error: unknown, chunk: NdjsonChunk): error is CairnError {
   if (error instanceof NoAnswerError) return !error.sent || everyLineHasId(chunk);
   if (!(error instanceof NodeError)) return false;
@@ -124,10 +126,10 @@ function hasId(line: string): boolean {
   }
 }
 
-/** The error with what was loaded, and how to go on. */
+/** The error, with what was loaded and how to continue. */
 function stopped(error: unknown, chunk: NdjsonChunk, progress: LoadProgress): unknown {
   if (!(error instanceof CairnError)) return error;
-  const { accepted, line, acceptedAfter } = error instanceof NodeError ? error.body : {};
+  const { accepted, line, acceptedAfter } = error instanceof NodeError ? error.details : {};
   const loaded = progress.transactions + (typeof accepted === "number" ? accepted : 0);
   const next = typeof line === "number" ? line : chunk.firstLine;
   const lastLine = chunk.firstLine + chunk.lines - 1;
@@ -135,10 +137,10 @@ function stopped(error: unknown, chunk: NdjsonChunk, progress: LoadProgress): un
     (error instanceof NoAnswerError && error.sent) ||
     (typeof acceptedAfter === "number" && acceptedAfter > 0);
   const doubt = uncertain
-    ? ` Of the lines ${next} to ${lastLine} some may be stored; lines with an id can be sent again safely.`
+    ? ` Some of the lines ${next} to ${lastLine} may be stored; lines with an id can be sent again safely.`
     : "";
   return new CairnError(error.code, error.message, {
-    hint: `${error.hint === undefined ? "" : `${error.hint} `}${loaded} transactions were loaded before it; go on with --from-line ${next}.${doubt}`,
+    hint: `${error.hint === undefined ? "" : `${error.hint} `}${loaded} transactions were loaded before it; continue with --from-line ${next}.${doubt}`,
     cause: error,
   });
 }

@@ -1,20 +1,20 @@
 import { CairnError } from "@cairn/kv";
 
-/** Whole lines that follow each other, to be sent together. */
+/** Consecutive whole lines, to be sent together. */
 export interface NdjsonChunk {
   readonly bytes: Buffer;
-  /** The number of its first line, from 1, and how many there are (blank ones too). */
+  /** The number of its first line, from 1, and the count of lines, including blank ones. */
   readonly firstLine: number;
   readonly lines: number;
-  /** How many bytes of the source lie behind its end. */
+  /** The offset of its end in the source. */
   readonly end: number;
 }
 
 const LINE_FEED = 10;
-/** No node takes a line of this size, so what has no line feed for so long is no NDJSON. */
-const MAX_LINE = 64 * 1024 * 1024;
+/** No node accepts a line of this size, so a source without a line feed for so long is not NDJSON. */
+const MAX_LINE_BYTES = 64 * 1024 * 1024;
 
-/** Cuts a stream after the last whole line of about `size` bytes. Lines before `fromLine` are passed over. */
+/** Cuts a stream into chunks of whole lines with about `size` bytes each. Lines before `fromLine` are skipped. */
 export async function* ndjsonChunks(
   source: AsyncIterable<Buffer>,
   { size, fromLine }: { readonly size: number; readonly fromLine: number },
@@ -24,7 +24,7 @@ export async function* ndjsonChunks(
   let parts: Buffer[] = [];
   let partsBytes = 0;
   let lines = 0;
-  /** Bytes at the end of `parts` behind the last line feed. */
+  /** Bytes at the end of `parts` after the last line feed. */
   let open = 0;
 
   const take = (bytes: Buffer, count: number): NdjsonChunk => {
@@ -48,9 +48,9 @@ export async function* ndjsonChunks(
     const feeds = countFeeds(piece);
     lines += feeds;
     open = feeds === 0 ? open + piece.length : piece.length - 1 - piece.lastIndexOf(LINE_FEED);
-    if (open > MAX_LINE) {
-      throw new CairnError("TX_TOO_LARGE", `Line ${line + lines} is longer than ${MAX_LINE} bytes.`, {
-        hint: "NDJSON has one transaction a line.",
+    if (open > MAX_LINE_BYTES) {
+      throw new CairnError("TX_TOO_LARGE", `Line ${line + lines} is longer than ${MAX_LINE_BYTES} bytes.`, {
+        hint: "NDJSON has one transaction per line.",
       });
     }
     if (partsBytes < size || lines === 0) continue;

@@ -1,22 +1,22 @@
 import { printable } from "./terminal.ts";
 
-/** A table for people: a heading, then rows, columns two spaces apart. Those named in `right` end together (numbers). */
+/** A table for people: a heading and rows, with two spaces between columns. The columns named in `right` are right-aligned. */
 export function formatTable(
   heading: readonly string[],
   rows: readonly (readonly string[])[],
   right: readonly string[] = [],
 ): string {
-  // Names of nodes, logs and keys come from others, who may have written anything into them.
+  // Names of nodes, logs and keys come from outside and can contain anything.
   const cells = rows.map((row) => row.map(printable));
   return alignRows([heading, ...cells], new Set(right.map((name) => heading.indexOf(name))));
 }
 
-/** A further page of a table, whose heading stands above the first. */
+/** Removes the heading from a further page of a table. */
 export function withoutHeading(table: string): string {
   return table.slice(table.indexOf("\n") + 1);
 }
 
-/** Names and values, the values below each other. What others wrote into them is printed as it is: see `printableLines`. */
+/** Names and values in two columns. Text from outside is not escaped: see `printableLines`. */
 export function formatFields(fields: readonly (readonly [name: string, value: string])[]): string {
   return alignRows(fields, new Set());
 }
@@ -41,7 +41,7 @@ function alignRows(rows: readonly (readonly string[])[], right: ReadonlySet<numb
     .join("\n");
 }
 
-/** At most `width` characters; what is cut off shows as `…`. */
+/** Cuts a text to `width` characters, the last of which is then `…`. */
 export function shorten(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 }

@@ -7,10 +7,10 @@ import { systemErrorCode } from "@cairn/kv";
 import { UsageError } from "./report-error.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** What a command reads: a file, or standard input. */
+/** The input of a command: a file, or standard input. */
 export interface Input {
   readonly stream: Readable;
-  /** Undefined for what has no size (pipes). */
+  /** Undefined if unknown, as for pipes. */
   readonly bytes: number | undefined;
 }
 
@@ -28,13 +28,13 @@ export async function openInput(path: string, terminal: Terminal): Promise<Input
   }
 }
 
-/** A JSON value given as an argument: itself, `-` for standard input, or `@file`. */
+/** Reads a JSON argument: the text itself, `-` for standard input, or `@file`. */
 export async function readJsonArgument(argument: string, terminal: Terminal): Promise<string> {
   if (argument !== "-" && !argument.startsWith("@")) return checkJson(argument, "The document", QUOTES);
   return readJsonInput(argument === "-" ? "-" : argument.slice(1), terminal);
 }
 
-/** The JSON text in a file or standard input. */
+/** Reads the JSON text in a file or standard input. */
 export async function readJsonInput(path: string, terminal: Terminal): Promise<string> {
   const { stream } = await openInput(path, terminal);
   const name = path === "-" ? "Standard input" : path;
@@ -45,7 +45,7 @@ export async function readJsonInput(path: string, terminal: Terminal): Promise<s
   }
 }
 
-/** Sent as it was written: parsing it here would round numbers before the node can refuse them. */
+/** Returns the text unchanged: parsing it would round numbers before the node can refuse them. */
 function checkJson(json: string, what: string, hint?: string): string {
   try {
     JSON.parse(json);
@@ -55,11 +55,11 @@ function checkJson(json: string, what: string, hint?: string): string {
   }
 }
 
-const QUOTES = "Text needs its own quotes: '\"text\"'. A file goes as @file.json.";
+const QUOTES = "A text needs quotes of its own: '\"text\"'. Name a file with @: @file.json.";
 
 function unreadable(path: string, error: unknown): unknown {
   const code = systemErrorCode(error);
   if (code === "ENOENT") return new UsageError(`There is no file ${path}.`);
-  if (code === "EACCES") return new UsageError(`${path} may not be read by this user.`);
+  if (code === "EACCES") return new UsageError(`This user may not read ${path}.`);
   return error;
 }

@@ -2,20 +2,20 @@ import cliProgress from "cli-progress";
 import { formatBytes, formatDuration } from "./quantities.ts";
 import type { Output } from "./terminal.ts";
 
-/** Shows how far long work is: a bar on a terminal, a line every few seconds otherwise. */
+/** Shows the progress of long work: a bar on a terminal, otherwise a line every few seconds. */
 export interface ProgressDisplay {
-  /** `done` bytes; `note` says it in the work's own units. */
+  /** `note` is printed after the amounts. */
   update(done: number, note: string): void;
-  /** Takes the bar away; what follows is written below. */
+  /** Removes the bar. */
   stop(): void;
 }
 
 const LINE_EVERY_MS = 5000;
 
-/** How amounts of what is counted read. */
+/** Formats an amount. */
 export type FormatAmount = (amount: number) => string;
 
-/** Progress on `output` of `total` bytes, or what `format` writes (undefined: nobody knows how many). */
+/** Shows progress on `output`; `total` is undefined if unknown. Amounts are bytes unless `format` writes another unit. */
 export function showProgress(
   output: Output,
   verb: string,
@@ -69,7 +69,7 @@ function showLines(
       output.write(`${verb} ${progressLine(done, total, at - begun, format)}, ${note}\n`);
     },
     stop() {
-      // Lines stay where they are.
+      // Lines remain.
     },
   };
 }

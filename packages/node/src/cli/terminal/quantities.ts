@@ -6,7 +6,7 @@ const BYTE_UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 export function formatBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;
-  // Limits are those of rounding: nothing reads 1024 of a unit, and 100 needs no digit behind the point.
+  // Limits take rounding into account: never 1024 of a unit, and no decimals from 100 on.
   while (value >= 1023.5 && unit < BYTE_UNITS.length - 1) {
     value /= 1024;
     unit += 1;

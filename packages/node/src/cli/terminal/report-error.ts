@@ -5,16 +5,16 @@ import { ConfigError, convertibleFile, formatProblems } from "../../config/sourc
 import { InterruptedError } from "./interrupt.ts";
 import { printable, printableLines, type Terminal, tell } from "./terminal.ts";
 
-/** How a command ends, apart from 0. */
+/** Exit codes other than 0. */
 const EXIT = { no: 1, usage: 2, unavailable: 3 } as const;
 
-/** The hint where nothing better is known. */
-export const HELP = "--help shows what there is.";
+/** The default hint. */
+export const HELP = "--help lists commands and options.";
 
 /** Wrong usage of the command line, found by a command itself. */
 export class UsageError extends Error {
   readonly hint: string;
-  /** Everything that is wrong with a file, where there is more to say than one sentence; each is told on a line of its own. */
+  /** Every problem of a file; each is printed on a line of its own. */
   readonly problems: readonly PolicyProblem[];
 
   constructor(message: string, hint = HELP, problems: readonly PolicyProblem[] = []) {
@@ -25,7 +25,7 @@ export class UsageError extends Error {
   }
 }
 
-/** Codes by how a command ends; the others mean that a service, a store or a disk did not do its part. */
+/** Exit codes of error codes; the others mean that a service, a store or a disk failed. */
 const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   CONFIG_INVALID: EXIT.usage,
   CONFIG_SYNTAX: EXIT.usage,
@@ -47,7 +47,7 @@ const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   INDEX_VERSION: EXIT.no,
 };
 
-/** Tells an error on standard error, for people or machines, and answers the exit code. */
+/** Prints an error to standard error, for people or machines, and returns the exit code. */
 export async function reportError(
   error: unknown,
   terminal: Terminal,
@@ -55,18 +55,18 @@ export async function reportError(
 ): Promise<number> {
   if (error instanceof CommanderError && error.exitCode === 0) return 0;
   const { code, message, hint, exitCode } = describe(error);
-  const mistakes = error instanceof UsageError ? error.problems : [];
+  const fileProblems = error instanceof UsageError ? error.problems : [];
   if (options.json) {
-    const problems = error instanceof ConfigError ? error.problems : mistakes;
-    const told = { code, message, hint: hint ?? null };
-    await tell(terminal, JSON.stringify({ error: told, ...(problems.length === 0 ? {} : { problems }) }));
+    const problems = error instanceof ConfigError ? error.problems : fileProblems;
+    const body = { code, message, hint: hint ?? null };
+    await tell(terminal, JSON.stringify({ error: body, ...(problems.length === 0 ? {} : { problems }) }));
   } else if (error instanceof ConfigError) {
     await tell(terminal, formatProblems(error.problems));
     const file = convertibleFile(error.problems);
     if (file !== undefined) await tell(terminal, `\n${printable(convertHint(file))}`);
   } else {
     await tell(terminal, printableLines(`${code}: ${message}`));
-    for (const one of mistakes) await tell(terminal, `  ${printable(formatPolicyProblem(one))}`);
+    for (const one of fileProblems) await tell(terminal, `  ${printable(formatPolicyProblem(one))}`);
     if (hint !== undefined) await tell(terminal, printableLines(`  hint: ${hint}`));
   }
   if (options.debug) await writeStacks(error, terminal);
@@ -76,7 +76,7 @@ export async function reportError(
 /** A command that can be copied into a shell. */
 function convertHint(file: string): string {
   const word = /^[\w@%+=:,./-]+$/.test(file) ? file : `'${file.replaceAll("'", `'\\''`)}'`;
-  return `hint: cairn config convert ${word} writes it as Cairn reads it, with a comment for what has no counterpart.`;
+  return `hint: cairn config convert ${word} prints it in the form of Cairn, with a comment on everything that has no counterpart.`;
 }
 
 interface Described {
@@ -99,11 +99,13 @@ function describe(error: unknown): Described {
     return { code: "INTERRUPTED", message, hint, exitCode };
   }
   if (error instanceof CommanderError) {
-    const told = error.code === "commander.help";
-    const message = told ? "The command is incomplete." : sentence(error.message.replace(/^error: /, ""));
+    const isIncomplete = error.code === "commander.help";
+    const message = isIncomplete
+      ? "The command is incomplete."
+      : sentence(error.message.replace(/^error: /, ""));
     return { code: "USAGE", message, hint: HELP, exitCode: EXIT.usage };
   }
-  // What the system refuses before there is a node, as a file of the program itself.
+  // An error of the operating system before a node runs, such as for a file of the program itself.
   const system = systemErrorOf(error);
   if (system !== undefined) {
     const refused = describe(systemRefused("The program or its files", system, error));
@@ -112,16 +114,16 @@ function describe(error: unknown): Described {
   return {
     code: "INTERNAL",
     message: errorMessage(error),
-    hint: "--debug shows where it came from.",
+    hint: "--debug prints its stack trace.",
     exitCode: EXIT.unavailable,
   };
 }
 
-/** No node runs yet that would go on by itself. */
+/** Unlike a running node, a command does not recover by itself. */
 const RUN_AGAIN =
   "Raise the limit of open files (ulimit -n, LimitNOFILE of systemd) or of memory, and run it again. Nothing was done.";
 
-/** Commander's messages are no sentences yet; the suggestion that may follow is on a line of its own. */
+/** Makes a sentence of a message of Commander, whose suggestion is on a line of its own. */
 function sentence(text: string): string {
   const [first = "", ...rest] = text.split("\n");
   return [`${first.charAt(0).toUpperCase()}${first.slice(1).replace(/\.$/, "")}.`, ...rest].join(" ");

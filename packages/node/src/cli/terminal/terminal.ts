@@ -4,25 +4,25 @@ import { CairnError, systemErrorCode } from "@cairn/kv";
 /** A stream that may be a terminal. */
 export type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number };
 
-/** What a command sees of its process; tests hand in their own. */
+/** A command's view of its process; tests pass their own. */
 export interface Terminal {
   readonly stdin: Readable;
   readonly stdout: Output;
   readonly stderr: Output;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
-  /** Calls `listener` at each of these signals instead of ending the process; the answer undoes it. */
+  /** Calls `listener` at each of these signals instead of ending the process. Returns a function that undoes it. */
   onSignal(signals: readonly NodeJS.Signals[], listener: (signal: NodeJS.Signals) => void): () => void;
-  /** Ends the process at once, whatever still runs. */
+  /** Ends the process at once, whatever is still running. */
   forceExit(code: number): void;
 }
 
-/** Who read the output has seen enough, as in `cairn list | head`: the command ends early, and has not failed. */
+/** The reader of the output has gone, as in `cairn list | head`: the command ends early, which is no failure. */
 export class ReaderGoneError extends Error {}
 
 /**
- * Writes, and waits until that is done: output may be larger than memory. Where it cannot be written the command is told, so that it
- * removes what it made before it ends: {@link ReaderGoneError}, `DISK_FULL`.
+ * Writes, and waits until it is done: output may be larger than memory. Throws {@link ReaderGoneError} or `DISK_FULL`, so that a command
+ * removes its temporary files before it ends.
  */
 export async function write(output: Output, text: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
@@ -35,10 +35,10 @@ export async function write(output: Output, text: string): Promise<void> {
 
 function unwritable(error: Error): Error {
   const code = systemErrorCode(error);
-  if (code === "EPIPE") return new ReaderGoneError("nobody reads the output any more", { cause: error });
+  if (code === "EPIPE") return new ReaderGoneError("the reader of the output has gone", { cause: error });
   if (code !== "ENOSPC" && code !== "EDQUOT") return error;
   return new CairnError("DISK_FULL", `The output could not be written: its disk is full (${code}).`, {
-    hint: "What was written before is not whole. Free some space, or write to another disk.",
+    hint: "The output written so far is incomplete. Free some space, or write to another disk.",
     cause: error,
   });
 }
@@ -48,17 +48,23 @@ export function writeLine(output: Output, line: string): Promise<void> {
   return write(output, `${line}\n`);
 }
 
-/** A line on standard error. Where nobody can be told the command goes on: its work, and how it ends, do not depend on that. */
+/** Writes a line to standard error. Ignores failures: neither the work of a command nor its exit code depends on its messages. */
 export async function tell(terminal: Pick<Terminal, "stderr">, line: string): Promise<void> {
   await new Promise<void>((resolve) => terminal.stderr.write(`${line}\n`, () => resolve()));
 }
 
 /** Writes a value as one line of JSON. */
 export function writeJson(output: Output, value: unknown): Promise<void> {
-  return writeLine(output, JSON.stringify(value));
+  return writeJsonLines(output, [value]);
 }
 
-/** Text of others on one line of a terminal: control characters, which could move the cursor, are written as escapes. */
+/** Writes values as lines of JSON. */
+export async function writeJsonLines(output: Output, values: readonly unknown[]): Promise<void> {
+  const text = values.map((value) => `${JSON.stringify(value)}\n`).join("");
+  if (text !== "") await write(output, text);
+}
+
+/** Text from outside for one line of a terminal: control characters, which could move the cursor, become escapes. */
 export function printable(text: string): string {
   return text.replaceAll(CONTROL, (character) => {
     const escaped = JSON.stringify(character).slice(1, -1);
@@ -68,7 +74,7 @@ export function printable(text: string): string {
   });
 }
 
-/** The same of several lines. */
+/** The same for several lines. */
 export function printableLines(text: string): string {
   return text.split("\n").map(printable).join("\n");
 }

@@ -13,17 +13,17 @@ export interface ConvertedMap {
   readonly entries: ConvertedEntry[];
 }
 
-/** An entry of a map, or, without a value, the place of one that was left out. */
+/** An entry of a map; without a value, the place of a removed one. */
 export interface ConvertedEntry {
   readonly name: string;
-  /** Where it stood. */
+  /** Its place in the file. */
   readonly origin: Origin;
   value: Converted | undefined;
-  /** What is to be said about it, a sentence or more each. */
+  /** Notes on it, one or more sentences each. */
   readonly notes: string[];
 }
 
-/** The entry at a path of names, or of those on the way there the nearest that is there. */
+/** Returns the entry at a path of names, or its nearest existing ancestor. */
 export function nearestEntry(root: ConvertedMap, path: readonly string[]): ConvertedEntry | undefined {
   let found: ConvertedEntry | undefined;
   let map: Converted | undefined = root;
@@ -37,14 +37,14 @@ export function nearestEntry(root: ConvertedMap, path: readonly string[]): Conve
   return found;
 }
 
-/** The entries that were not left out. */
+/** The entries that were not removed. */
 export function entriesOf(map: ConvertedMap): readonly (ConvertedEntry & { readonly value: Converted })[] {
   return map.entries.filter(
     (entry): entry is ConvertedEntry & { readonly value: Converted } => entry.value !== undefined,
   );
 }
 
-/** Every entry with its path, in the order of the text. */
+/** Yields every entry with its path, in the order of the text. */
 export function* everyEntry(
   map: ConvertedMap,
   above: readonly string[] = [],
@@ -56,7 +56,7 @@ export function* everyEntry(
   }
 }
 
-/** The value as a program or JSON has it. */
+/** Returns the value as plain data. */
 export function plainOf(value: Converted): unknown {
   switch (value.type) {
     case "map":

@@ -1,5 +1,5 @@
 import { Duration } from "luxon";
-import { OLDER_PARAMETERS, olderModule, standIn, TOP_LEVEL_ALIASES } from "../modules/aliases.ts";
+import { OLDER_PARAMETERS, olderModule, replacementOf, TOP_LEVEL_ALIASES } from "../modules/aliases.ts";
 import { MODULES } from "../modules/modules.ts";
 import { findEntry } from "../source/config-tree.ts";
 import type { CallNode, ConfigEntry, ConfigNode, MapNode } from "../source/config-tree.ts";
@@ -7,8 +7,8 @@ import { DURATION_CALLS } from "../../text/duration.ts";
 import type { Converted, ConvertedEntry, ConvertedMap } from "./converted-tree.ts";
 
 /**
- * A configuration of an older system with the names that its parts have here. What has no counterpart, but something that does its work,
- * becomes that, with a note; code that says a plain value becomes the value, and other code goes.
+ * Translates the names in a configuration of an older system. Modules without a direct counterpart are replaced if possible, with a note.
+ * Code for a plain value becomes that value; other code is removed.
  */
 export function translateNames(root: MapNode): ConvertedMap {
   const names = new Set(root.entries.map(({ name }) => name));
@@ -22,21 +22,21 @@ export function translateNames(root: MapNode): ConvertedMap {
 function translateEntry({ name, nameOrigin: origin, value }: ConfigEntry): ConvertedEntry {
   const notes: string[] = [];
   const translated = translate(value, notes);
-  if (translated === undefined) notes.unshift(leftOut(name, "", OLDER_PARAMETERS.get(name) ?? ""));
+  if (translated === undefined) notes.unshift(removalNote(name, "", OLDER_PARAMETERS.get(name) ?? ""));
   return { name, origin, value: translated, notes };
 }
 
-/** What the checker says of something that it refuses, as something that is out already. */
-export function leftOut(name: string, message: string, hint: string): string {
+/** A note on a removed value, made of the message and hint with which the checker refuses it. */
+export function removalNote(name: string, message: string, hint: string): string {
   const what = message.replace(/^.* has no counterpart: /, "").replace(/^.* has no parameter .*$/, "");
-  const reason = hint.replace(/^Leave it out(?:[.:;,] ?| )(?:and )?/, "");
+  const reason = hint.replace(/^Remove it(?:[.:;,] ?| )(?:and )?/, "");
   const instead = reason.charAt(0).toUpperCase() + reason.slice(1);
-  return [`${name.replace(/^cairn\//, "")} is left out.`, what, instead]
+  return [`${name.replace(/^cairn\//, "")} was removed.`, what, instead]
     .filter((part) => part !== "")
     .join(" ");
 }
 
-/** Undefined for code that nothing here runs, after a note on it. */
+/** Returns undefined, after adding a note, for code other than that of plain values. */
 function translate(node: ConfigNode, notes: string[]): Converted | undefined {
   switch (node.type) {
     case "map":
@@ -62,7 +62,7 @@ function translate(node: ConfigNode, notes: string[]): Converted | undefined {
   }
 }
 
-/** A map, of which a module that has no counterpart is replaced with what stands in for it. */
+/** Translates a map. A module without a counterpart is replaced, with the parameters that its replacement also has. */
 function translateMap(map: MapNode, notes: string[]): ConvertedMap {
   const module = findEntry(map, "cairn/module")?.value;
   const name = module?.type === "string" || module?.type === "symbol" ? module.text : "";
@@ -75,16 +75,16 @@ function translateMap(map: MapNode, notes: string[]): ConvertedMap {
   const given = new Set(other.entries.map((entry) => entry.name));
   const kept = entries.filter((entry) => !given.has(entry.name) && Object.hasOwn(known, entry.name));
   const gone = entries.filter((entry) => !given.has(entry.name) && !kept.includes(entry));
-  if (gone.length > 0) notes.push(`Left out with it: ${gone.map((entry) => entry.name).join(", ")}.`);
+  if (gone.length > 0) notes.push(`Removed with it: ${gone.map((entry) => entry.name).join(", ")}.`);
   return { type: "map", entries: [...other.entries, ...kept] };
 }
 
-/** What a module's name becomes: ours, a map where one stands in, undefined where it is no older name or nothing does its work. */
+/** Translates a module's name: to a name, or to a map if it is replaced; undefined if it is not an older name or has no replacement. */
 function translateModule(name: string, notes: string[]): Converted | undefined {
   const older = olderModule(name);
   if (older === undefined) return undefined;
   if ("id" in older) return { type: "symbol", text: older.id };
-  const other = standIn(name);
+  const other = replacementOf(name);
   if (other === undefined) return undefined;
   const origin = { kind: "default" as const, label: name };
   notes.push(`${older.message} ${older.hint}`, other.note);
@@ -119,7 +119,7 @@ function translateCall(call: CallNode, notes: string[]): Converted | undefined {
     if (iso !== null) return { type: "string", text: iso };
   }
   notes.push(
-    `(${call.name} …) is code, which Cairn does not run: write the plain values that it gives (docs/configuration.md lists the parameters).`,
+    `(${call.name} …) is code, which Cairn does not run: write its result as plain values (docs/configuration.md lists the parameters).`,
   );
   return undefined;
 }

@@ -3,7 +3,7 @@ import { type Converted, type ConvertedEntry, type ConvertedMap, entriesOf } fro
 
 const WIDTH = 100;
 
-/** A configuration as EDN, the notes as comments above what they are about; `notes` come first. */
+/** Writes a configuration as EDN, with notes as comments above their entries. `notes` come first. */
 export function writeEdn(root: ConvertedMap, notes: readonly string[]): string {
   return [...notes.flatMap((note) => comment(note, "")), mapText(root, 0)].join("\n");
 }
@@ -12,12 +12,12 @@ function textOf(value: Converted, indent: number): string {
   const line = lineOf(value);
   if (line !== undefined && (value.type !== "map" || indent + line.length <= WIDTH)) return line;
   if (value.type === "map") return mapText(value, indent);
-  if (value.type !== "list") throw new Error("only what holds others has more than a line");
+  if (value.type !== "list") throw new Error("only maps and lists have more than one line");
   const inner = " ".repeat(indent + 1);
   return `[${value.items.map((item) => textOf(item, indent + 1)).join(`\n${inner}`)}]`;
 }
 
-/** One entry a line, each below its notes. */
+/** One entry per line, each below its notes. */
 function mapText({ entries }: ConvertedMap, indent: number): string {
   const inner = " ".repeat(indent + 1);
   const lines = entries.flatMap((entry) => [
@@ -26,7 +26,7 @@ function mapText({ entries }: ConvertedMap, indent: number): string {
   ]);
   const [first = inner, ...rest] = lines;
   const opened = first.trimStart().startsWith(";") ? `{\n${first}` : `{${first.slice(indent + 1)}`;
-  // A comment would take the bracket with it.
+  // A comment would include the bracket.
   const closing = lines.at(-1)?.trimStart().startsWith(";") === true ? `\n${inner}}` : "}";
   return [opened, ...rest].join("\n") + closing;
 }
@@ -41,7 +41,7 @@ function entryText(name: string, value: Converted, indent: number): string {
     : `${key} ${textOf(value, beside)}`;
 }
 
-/** A value on one line; undefined where there are notes to put into it. */
+/** Returns a value on one line; undefined if it contains notes. */
 function lineOf(value: Converted): string | undefined {
   switch (value.type) {
     case "map": {
@@ -67,14 +67,14 @@ function lineOf(value: Converted): string | undefined {
   }
 }
 
-/** A name that no keyword can have is a key of text. */
+/** A name that is not a valid keyword is written as text. */
 function keyText(name: string): string {
   return /^[A-Za-z$_*!?.+<>=-][\w$*!?.+<>='/#-]*$/.test(name) && !/\/.*\/|\/$/.test(name)
     ? `:${name}`
     : quoted(name);
 }
 
-/** EDN has fewer escapes than JSON: what is left over stands as it is. */
+/** EDN has fewer escapes than JSON: other characters are unchanged. */
 function quoted(text: string): string {
   return `"${text.replaceAll(/["\\]/g, "\\$&").replaceAll("\n", "\\n").replaceAll("\t", "\\t").replaceAll("\r", "\\r")}"`;
 }
@@ -86,7 +86,7 @@ function noteLines({ notes, origin }: ConvertedEntry, inner: string): string[] {
   return [...comment(`${first}${place}`, inner), ...rest.flatMap((note) => comment(note, inner))];
 }
 
-/** Comment lines; what begins like an entry stands by itself, to be uncommented as it is. */
+/** Comment lines. A note that is an entry is one line, so that it can be uncommented. */
 function comment(note: string, inner: string): string[] {
   if (note.startsWith(":")) return [`${inner};; ${note}`];
   const lines: string[] = [];

@@ -11,9 +11,9 @@ const reactions = {
   regressed: withDefault(
     choice(["rebuild", "halt"]),
     "rebuild",
-    "When the log has the index's id, but lost messages that the index holds.",
+    "Reaction to a log that has the index's id, but lost messages that are in the index.",
   ),
-  different: withDefault(choice(["rebuild", "halt"]), "halt", "When the log has another id."),
+  different: withDefault(choice(["rebuild", "halt"]), "halt", "Reaction to a log with another id."),
 };
 
 const onLogMismatch: ValueType<OnLogMismatch> = mapOf("on-log-mismatch", reactions, (values) => values);
@@ -21,35 +21,35 @@ const onLogMismatch: ValueType<OnLogMismatch> = mapOf("on-log-mismatch", reactio
 const trim: ValueType<TrimPolicy> = mapOf(
   "trim",
   {
-    keep: required(duration(), "Messages younger than this stay, counted back from the newest."),
+    keep: required(duration(), "Messages are kept that are younger than this, relative to the newest."),
   },
   (values) => values,
 );
 
-/** Parameters of every log, read by the node. */
+/** The parameters of every log, which the node itself reads. */
 export const txLogParameters = {
   "on-log-mismatch": withDefaults(
     onLogMismatch,
-    "What the node does when its index was built from another log: `rebuild` moves the index aside and joins anew, `halt` stops.",
+    "What the node does when its index was built from another log: `rebuild` moves the index aside and joins again, `halt` stops.",
   ),
   trim: optional(
     trim,
-    "Lets the node remove old messages that a verified checkpoint in a shared store holds.",
+    "Lets the node remove old messages that are in a verified checkpoint in a shared store.",
     "none: nothing is trimmed",
   ),
 };
 
-/** Parameters of every key-value store, read by the node. */
+/** The parameters of every key-value store, which the node itself reads. */
 export const kvStoreParameters = {
   "db-dir": optional(
     path(),
-    "The index's folder; it holds live/, staging/, capture/ and quarantine/.",
+    "The folder of the index, with live/, staging/, capture/ and quarantine/.",
     "`CAIRN_INDEX_PATH`, else `{CAIRN_DIR}/{NODE_ID}-index`",
   ),
   "scrub-every": withDefault(
     durationOrNever(),
     24 * 3_600_000,
-    "About how often a ready node compares all tables of its index with their checksums; `never` turns it off.",
+    "About how often a ready node compares all tables of its index with their checksums; `never` turns scrubs off.",
   ),
   checkpointer: optional(
     moduleOf("checkpointer"),
@@ -58,7 +58,7 @@ export const kvStoreParameters = {
   ),
 };
 
-/** The parameters that the modules of a kind have in common, by kind. */
+/** The common parameters of the modules of each kind. */
 export const commonParameters: Readonly<Record<ModuleKind, Parameters>> = {
   "tx-log": txLogParameters,
   "kv-store": kvStoreParameters,

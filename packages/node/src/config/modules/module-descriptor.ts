@@ -16,22 +16,22 @@ interface Definition<K extends ModuleKind, P extends Parameters> {
   readonly kind: K;
   readonly doc: string;
   readonly parameters: P;
-  /** Tells editors what `check` checks. */
+  /** The conditions of `check`, for editors. */
   readonly constraint?: JsonSchema;
-  /** Checks parameters against each other; a sentence and what to do when they do not fit, and the one that it is about. */
+  /** Checks parameters against each other. Returns a message, a hint and the parameter that they are about, if they do not fit. */
   readonly check?: (
     values: ParameterValues<P>,
   ) => { message: string; hint: string; parameter?: string } | undefined;
-  /** What the node itself reads of the parameters. */
+  /** The parameters that the node itself reads. */
   readonly common: (values: ParameterValues<P>) => CommonValues[K];
-  /** Makes the part; called once for each system. */
+  /** Makes the part. Called once for each system. */
   readonly create: (
     values: ParameterValues<P>,
     context: ModuleContext,
   ) => Promise<ModuleParts[K]> | ModuleParts[K];
 }
 
-/** A module from its parts. */
+/** Makes a module of a definition. */
 export function defineModule<K extends ModuleKind, P extends Parameters>(
   definition: Definition<K, P>,
 ): ModuleDescriptor<K> {
@@ -62,14 +62,14 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
   };
 }
 
-/** A use whose part is made once for each system, however many parameters name it. */
+/** A use of a module whose part is made once for each system, however many parameters name it. */
 export function moduleUse<K extends ModuleKind>(
   kind: K,
   id: string,
   common: CommonValues[K],
   create: (context: ModuleContext) => Promise<ModuleParts[K]> | ModuleParts[K],
 ): ModuleUse<K> {
-  // Keyed by the context, so that two nodes in one process do not share a store that each of them closes.
+  // By context, so that two nodes in one process do not share a store that each of them closes.
   const made = new WeakMap<ModuleContext, Promise<ModuleParts[K]>>();
   return {
     kind,

@@ -1,5 +1,5 @@
 import { OLDER_NAMES, olderModule } from "./aliases.ts";
-import { describeNode, findEntry, normalizeName, placeOf } from "../source/config-tree.ts";
+import { describeNode, emptyMap, findEntry, normalizeName, placeOf } from "../source/config-tree.ts";
 import type { ConfigNode, MapNode, TextNode } from "../source/config-tree.ts";
 import { KIND_NAMES } from "../types/module-kinds.ts";
 import type { ModuleKind, ModuleUse } from "../types/module-kinds.ts";
@@ -9,7 +9,7 @@ import { expected, type ValueType } from "../types/reading.ts";
 import type { ConfigPath, Reading } from "../types/reading.ts";
 import { isImportSpecifier, isPackageName } from "./user-module.ts";
 
-/** What a map without `cairn/module` means. A store has none: a place for checkpoints that nobody chose would be found too late. */
+/** The module of a map without `cairn/module`. There is no default store: an unintended place for checkpoints would be noticed too late. */
 export const DEFAULT_MODULES: Readonly<Record<ModuleKind, string | undefined>> = {
   "tx-log": "cairn.embedded/->tx-log",
   "kv-store": "cairn.leveldb/->kv-store",
@@ -18,8 +18,8 @@ export const DEFAULT_MODULES: Readonly<Record<ModuleKind, string | undefined>> =
 };
 
 /**
- * A module of a kind: a map with `cairn/module` and parameters; a module's name alone; the name of a top-level key that holds one; or,
- * in a program, an object that is one.
+ * A module of a kind: a map with `cairn/module` and parameters; a module's name alone; the name of a top-level key with a module; or,
+ * in a program, a part itself.
  */
 export function moduleOf<K extends ModuleKind>(kind: K): ValueType<ModuleUse<K>> {
   return {
@@ -30,14 +30,14 @@ export function moduleOf<K extends ModuleKind>(kind: K): ValueType<ModuleUse<K>>
   };
 }
 
-/** Reads a module; undefined after it added what is wrong to the problems. */
+/** Reads a module; undefined after it has added problems. */
 export function readModule<K extends ModuleKind>(
   kind: K,
   node: ConfigNode,
   path: ConfigPath,
   reading: Reading,
 ): ModuleUse<K> | undefined {
-  const bare: MapNode = { type: "map", entries: [], origin: node.origin };
+  const bare = emptyMap(node.origin);
   switch (node.type) {
     case "map": {
       const name = findEntry(node, "cairn/module")?.value;
@@ -45,21 +45,16 @@ export function readModule<K extends ModuleKind>(
       const id = DEFAULT_MODULES[kind];
       const descriptor = id === undefined ? undefined : reading.modules.get(id);
       if (descriptor !== undefined) return ofKind(kind, descriptor.use(node, path, reading));
-      reading.problems.add(
-        node.origin,
-        [...path, "cairn/module"],
-        `This map does not say which module it is for.`,
-        {
-          code: "CONFIG_MODULE",
-          hint: `Add "cairn/module": ${known(kind, reading).join(" or ")}.`,
-        },
-      );
+      reading.problems.add(node.origin, [...path, "cairn/module"], "This map does not name its module.", {
+        code: "CONFIG_MODULE",
+        hint: `Add "cairn/module": ${known(kind, reading).join(" or ")}.`,
+      });
       return undefined;
     }
     case "keyword":
     case "string":
     case "symbol": {
-      // A top-level key goes before a module's name: whoever wrote the key meant it.
+      // A top-level key takes precedence over a module of that name, since it was written on purpose.
       const shared = normalizeName(node.text);
       const entry = findEntry(reading.root, shared);
       if (entry !== undefined) return readShared(kind, shared, entry.value, node, path, reading);
@@ -128,11 +123,11 @@ function byName<K extends ModuleKind>(
   return undefined;
 }
 
-/** A module of the older systems is taken for the one that does its work here, and the operator is told so once. */
+/** Translates the module of an older system to its counterpart and adds a notice. */
 function builtInId(name: TextNode, reading: Reading): string | undefined {
   const older = olderModule(name.text);
   if (older === undefined || !("id" in older)) return name.text;
-  reading.notices.add(`${name.text} (${placeOf(name.origin)}) is taken for ${older.id}.`);
+  reading.notices.add(`${name.text} (${placeOf(name.origin)}) is read as ${older.id}.`);
   reading.older.add(name.text);
   return older.id;
 }
@@ -159,7 +154,7 @@ function unknownModule(kind: ModuleKind, name: TextNode, path: ConfigPath, readi
   });
 }
 
-/** A text that is nearly the name of something here is a slip, not a package. */
+/** Whether a text names a package, rather than being a misspelt name. */
 function isOwnPackage(kind: ModuleKind, text: string, reading: Reading): boolean {
   if (!isPackageName(text) || olderModule(text) !== undefined) return false;
   const names = reading.root.entries.map((entry) => entry.name);
@@ -188,7 +183,7 @@ function readShared<K extends ModuleKind>(
   }
   reading.settings.push({ path, value: name, origin: use.origin });
   if (before !== undefined) return ofKind(kind, before.use);
-  // Read where it is first named, and remembered even if it is wrong: its problems are told once.
+  // Read where it is first named and remembered even if it is wrong, so that its problems are reported once.
   reading.open.add(name);
   const read =
     value.type === "null"
@@ -203,7 +198,7 @@ function known(kind: ModuleKind, reading: Reading): readonly string[] {
   return [...reading.modules.values()].filter((module) => module.kind === kind).map((module) => module.id);
 }
 
-/** Only called where the kind was compared before; the compiler cannot follow that. */
+/** Narrows the type of a module whose kind was compared before. */
 function ofKind<K extends ModuleKind>(
   kind: K,
   use: ModuleUse<ModuleKind> | undefined,

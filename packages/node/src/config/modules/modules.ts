@@ -4,6 +4,7 @@ import type { CheckpointerOptions, RetentionPolicy } from "@cairn/checkpoint";
 import { CairnError, levelProvider, memoryProvider } from "@cairn/kv";
 import { dbDirLayout } from "../../db-dir/layout.ts";
 import { openEmbeddedTxLog } from "../../log/embedded/embedded-tx-log.ts";
+import { omitUndefined } from "../source/omit-undefined.ts";
 import { kvStoreParameters, txLogParameters } from "./common-parameters.ts";
 import { duration } from "../types/duration-type.ts";
 import { defineModule } from "./module-descriptor.ts";
@@ -48,7 +49,7 @@ const levelKvStore = defineModule({
 const memoryKvStore = defineModule({
   id: "cairn.memory/->kv-store",
   kind: "kv-store",
-  doc: "The index in memory: gone when the node stops, restored from a checkpoint and the log when it starts.",
+  doc: "The index in memory: lost when the node stops, restored from a checkpoint and the log when it starts.",
   parameters: kvStoreParameters,
   common: (values) => values,
   create: () => memoryProvider(),
@@ -59,30 +60,27 @@ const retentionPolicy = mapOf(
   {
     "retain-newer-than": optional(
       duration(),
-      "Of all others, those older than this go.",
-      "none: all others go",
+      "Other checkpoints are removed once they are older than this.",
+      "none: all others are removed",
     ),
-    "retain-at-least": optional(integer(1), "So many of the newest are always safe.", "none"),
+    "retain-at-least": optional(integer(1), "This many of the newest are always kept.", "none"),
   },
   (values, fail): RetentionPolicy | undefined => {
     const { "retain-newer-than": retainNewerThan, "retain-at-least": retainAtLeast } = values;
     if (retainNewerThan === undefined && retainAtLeast === undefined) {
       return fail(
-        "A retention policy says neither how long nor how many.",
+        "A retention policy limits neither age nor number.",
         "Give retain-newer-than, retain-at-least, or both.",
       );
     }
-    return {
-      ...(retainNewerThan === undefined ? {} : { retainNewerThan }),
-      ...(retainAtLeast === undefined ? {} : { retainAtLeast }),
-    };
+    return omitUndefined({ retainNewerThan, retainAtLeast });
   },
   { minProperties: 1 },
 );
 
 const SAVES_TO_READ_ONLY = {
   message: "The store that checkpoints are saved to is read-only.",
-  hint: "Name it in restore-from and save to another store, or take read-only? out of its configuration.",
+  hint: "Name it in restore-from and save to another store, or remove read-only? from its configuration.",
   parameter: "store",
 };
 
@@ -95,53 +93,56 @@ const checkpointer = defineModule({
       duration(),
       "About how often the cluster, not each node, saves a checkpoint.",
     ),
-    store: required(moduleOf("checkpoint-store"), "Where checkpoints are saved to."),
+    store: required(moduleOf("checkpoint-store"), "The store that checkpoints are saved to."),
     "restore-from": optional(
-      listOf(moduleOf("checkpoint-store"), { single: true }),
-      "Where to look when joining: other copies of this log's checkpoints; never written to.",
+      listOf(moduleOf("checkpoint-store")),
+      "The stores to restore from when joining, with copies of this log's checkpoints; never written to.",
       "the `store` alone",
     ),
     "verify-every": optional(
       duration(),
       "About how often the cluster reads its newest checkpoint back, opens it, and marks it as verified.",
-      "none: nothing is verified but by `cairn checkpoint verify`",
+      "none: only `cairn checkpoint verify` verifies",
     ),
     "checkpoint-dir": optional(
       path(),
-      "The local capture before it is uploaded; on the index's file system, so that links work.",
+      "The folder of the local capture before it is uploaded; on the file system of the index, so that links work.",
       "`{db-dir}/capture`",
     ),
     "keep-dir-between-checkpoints?": withDefault(
       boolean(),
       true,
-      "Whether that folder stays between checkpoints; its files never do.",
+      "Whether that folder is kept between checkpoints; its files never are.",
     ),
-    "keep-dir-on-close?": withDefault(boolean(), false, "Whether it stays when the node stops."),
+    "keep-dir-on-close?": withDefault(boolean(), false, "Whether it is kept when the node stops."),
     "retention-policy": optional(retentionPolicy, "Which checkpoints are kept.", "none: all are kept"),
     "refresh-after": optional(
       duration(),
-      "Saves again though nothing changed, once the newest is older than this.",
+      "Saves again even if nothing has changed, once the newest checkpoint is older than this.",
       "none: an unchanged index is not saved again",
     ),
-    "checkpoint-on-close?": withDefault(boolean(), false, "One more try when the node stops."),
-    compression: withDefault(choice(["none", "gzip"]), "none", "LevelDB's tables are already compressed."),
+    "checkpoint-on-close?": withDefault(
+      boolean(),
+      false,
+      "Whether to try to save once more when the node stops.",
+    ),
+    compression: withDefault(
+      choice(["none", "gzip"]),
+      "none",
+      "The compression of archives; LevelDB's tables are already compressed.",
+    ),
   },
   check: ({ store }) => (store.common["read-only?"] === true ? SAVES_TO_READ_ONLY : undefined),
   common: () => ({}),
   async create(values, context): Promise<CheckpointerOptions> {
-    const {
-      "retention-policy": retention,
-      "refresh-after": refreshAfter,
-      "restore-from": restoreFrom,
-      "verify-every": verifyEvery,
-    } = values;
+    const { "restore-from": restoreFrom } = values;
     const store = await values.store.create(context);
-    // A program's own store says so itself.
+    // A store of a program declares this itself.
     if (store.readOnly === true) {
       const { message, hint } = SAVES_TO_READ_ONLY;
       throw new CairnError("CONFIG_INVALID", message, { hint });
     }
-    return {
+    return omitUndefined({
       store,
       approxFrequency: values["approx-frequency"],
       checkpointDir: values["checkpoint-dir"] ?? dbDirLayout(context.dbDir).capture,
@@ -150,13 +151,11 @@ const checkpointer = defineModule({
       keepDirOnClose: values["keep-dir-on-close?"],
       checkpointOnClose: values["checkpoint-on-close?"],
       compression: values.compression,
-      ...(restoreFrom === undefined
-        ? {}
-        : { restoreFrom: await Promise.all(restoreFrom.map((one) => one.create(context))) }),
-      ...(retention === undefined ? {} : { retentionPolicy: retention }),
-      ...(refreshAfter === undefined ? {} : { refreshAfter }),
-      ...(verifyEvery === undefined ? {} : { verifyEvery }),
-    };
+      restoreFrom: restoreFrom && (await Promise.all(restoreFrom.map((one) => one.create(context)))),
+      retentionPolicy: values["retention-policy"],
+      refreshAfter: values["refresh-after"],
+      verifyEvery: values["verify-every"],
+    });
   },
 });
 
@@ -165,11 +164,11 @@ const filesystemCheckpointStore = defineModule({
   kind: "checkpoint-store",
   doc: "Checkpoints in a folder, which several nodes may share.",
   parameters: {
-    path: required(path(), "The folder; `CAIRN_CHECKPOINT_PATH` supplies it too."),
+    path: required(path(), "The folder; overridden by `CAIRN_CHECKPOINT_PATH`."),
     "shared-store": withDefault(
       boolean(),
       false,
-      "Whether all nodes of the cluster have this folder: only then is the log trimmed for what lies in it.",
+      "Whether all nodes of the cluster share this folder: only then is the log trimmed up to its checkpoints.",
     ),
   },
   common: () => ({}),
@@ -181,7 +180,7 @@ const filesystemCheckpointStore = defineModule({
     }),
 });
 
-/** The registry: every built-in module, in the order of the documents. */
+/** Every built-in module, in the order of the documentation. */
 export const MODULES: readonly ModuleDescriptor[] = [
   embeddedTxLog,
   natsTxLog,

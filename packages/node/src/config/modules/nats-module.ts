@@ -2,6 +2,7 @@ import { isCairnError } from "@cairn/kv";
 import { parseServer } from "../../log/nats/nats-server-url.ts";
 import { DOMAIN, INBOX_PREFIX, openNatsTxLog } from "../../log/nats/nats-tx-log.ts";
 import type { NatsTxLogOptions } from "../../log/nats/nats-tx-log.ts";
+import { omitUndefined } from "../source/omit-undefined.ts";
 import { txLogParameters } from "./common-parameters.ts";
 import { atMostOneOf } from "../types/json-schema.ts";
 import { defineModule } from "./module-descriptor.ts";
@@ -16,10 +17,10 @@ type Tls = Exclude<NatsTxLogOptions["tls"], undefined>;
 const address: ValueType<string> = {
   ...text(),
   name: "server address",
-  // What stands before the host is for URLs of NATS alone.
+  // Only the schemes of NATS.
   jsonSchema: { type: "string", minLength: 1, not: { pattern: "^(?!nats:|tls:)[A-Za-z][A-Za-z0-9+.-]*://" } },
   read(node, at, reading) {
-    // What was written is not repeated: it may hold a password.
+    // The text is not repeated: it may contain a password.
     const wrong = (): undefined =>
       void reading.problems.add(node.origin, at, "Expected the address of a NATS server.", {
         hint: 'Write "nats://host:4222", or "tls://host:4222".',
@@ -36,9 +37,9 @@ const address: ValueType<string> = {
   show: (value) => value.replace(/^(.*\/\/)?[^@/]*@/, "$1(secret)@"),
 };
 
-const addressList = listOf(address, { single: true });
+const addressList = listOf(address);
 
-/** A list of addresses, or one text that holds several between commas, as NATS_URL does. */
+/** A list of addresses, or one text with several separated by commas, like NATS_URL. */
 const servers: ValueType<readonly string[]> = {
   ...addressList,
   read(node, at, reading) {
@@ -54,25 +55,25 @@ const tlsFiles = mapOf(
     "ca-file": optional(path(), "Certificates of the authorities to trust.", "the system's"),
     "cert-file": optional(path(), "This node's certificate."),
     "key-file": optional(path(), "The key of this node's certificate."),
-    "handshake-first?": withDefault(boolean(), false, "Begins with TLS before the server says anything."),
+    "handshake-first?": withDefault(
+      boolean(),
+      false,
+      "Whether to begin with TLS before the server sends anything.",
+    ),
   },
   (values, fail): Tls | undefined => {
     const { "ca-file": caFile, "cert-file": certFile, "key-file": keyFile } = values;
     if ((certFile === undefined) !== (keyFile === undefined)) {
-      return fail("A certificate and its key go together.", "Give both cert-file and key-file.");
+      return fail("A certificate needs its key, and vice versa.", "Give both cert-file and key-file.");
     }
-    return {
-      ...(caFile === undefined ? {} : { caFile }),
-      ...(certFile === undefined ? {} : { certFile }),
-      ...(keyFile === undefined ? {} : { keyFile }),
-      ...(values["handshake-first?"] ? { handshakeFirst: true } : {}),
-    };
+    const handshakeFirst = values["handshake-first?"] || undefined;
+    return omitUndefined({ caFile, certFile, keyFile, handshakeFirst });
   },
 );
 
 const tls: ValueType<Tls> = {
   name: "boolean or map",
-  ...(tlsFiles.parameters === undefined ? {} : { parameters: tlsFiles.parameters }),
+  ...omitUndefined({ parameters: tlsFiles.parameters }),
   jsonSchema: { anyOf: [{ type: "boolean" }, tlsFiles.jsonSchema] },
   read(node, at, reading) {
     if (node.type === "boolean") return node.value;
@@ -93,39 +94,39 @@ export const natsTxLog = defineModule({
     servers: withDefault(
       servers,
       ["nats://127.0.0.1:4222"],
-      "Where the NATS servers are; `NATS_URL` replaces it.",
+      "The addresses of the NATS servers; overridden by `NATS_URL`.",
     ),
     stream: withDefault(
       textLike(/^[^\s.*>/\\]{1,255}$/, "a stream's name, without white space and . * > / \\"),
       "cairn",
-      "The stream; the log has its name.",
+      "The name of the stream and of the log.",
     ),
     domain: optional(
       textLike(DOMAIN, "a domain's name, without white space and . * >"),
-      "The JetStream domain whose stream it is.",
+      "The JetStream domain of the stream.",
       "that of the server",
     ),
-    replicas: withDefault(integer(1, 5), 1, "On how many servers a stream made by the node lies."),
+    replicas: withDefault(integer(1, 5), 1, "The number of replicas of a stream that the node creates."),
     "create-stream?": withDefault(
       boolean(),
       true,
-      "Whether the node may make the stream when there is none.",
+      "Whether the node may create the stream if it does not exist.",
     ),
     "credentials-file": optional(path(), "A .creds file."),
     user: optional(text(), "A user's name; with `password`."),
     password: secret("The user's password."),
     token: secret("A token."),
-    "nkey-seed-file": optional(path(), "A file that holds an nkey's seed."),
+    "nkey-seed-file": optional(path(), "A file with the seed of an nkey."),
     "inbox-prefix": optional(
-      textLike(INBOX_PREFIX, "parts of a subject with points between them, without white space, * and >"),
-      "What the subjects begin with on which the servers answer.",
+      textLike(INBOX_PREFIX, "parts of a subject separated by dots, without white space, * and >"),
+      "The prefix of the subjects on which the servers answer.",
       "`_INBOX`",
     ),
-    tls: optional(tls, "Whether, and with which files, to use TLS.", "as the servers ask for it"),
+    tls: optional(tls, "Whether to use TLS, and with which files.", "as the servers require"),
     "max-inflight": withDefault(
       integer(1, 100_000),
       2000,
-      "How many transactions may wait for the server's acknowledgement at once.",
+      "How many transactions may wait for the acknowledgement of the server at once.",
     ),
     ...txLogParameters,
   },
@@ -135,29 +136,28 @@ export const natsTxLog = defineModule({
     if (ways.length > 1)
       return { message: `There are ${ways.length} ways to log in: ${ways.join(", ")}.`, hint: "Keep one." };
     if (values.user !== undefined && values.password === undefined)
-      return { message: "There is a user without a password.", hint: "Give password too." };
+      return { message: "There is a user without a password.", hint: "Give its password too." };
     if (values.password === undefined || values.user !== undefined) return undefined;
-    return { message: "There is a password without a user.", hint: "Give user too, or use token." };
+    return { message: "There is a password without a user.", hint: "Give its user too, or use token." };
   },
   common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"], trim: values.trim }),
   create(values, context) {
-    const { user, password, token, tls: tlsOption } = values;
-    const options: NatsTxLogOptions = {
+    const options: NatsTxLogOptions = omitUndefined({
       servers: values.servers,
       stream: values.stream,
-      ...(values.domain === undefined ? {} : { domain: values.domain }),
+      domain: values.domain,
       replicas: values.replicas,
       createStream: values["create-stream?"],
       maxInflight: values["max-inflight"],
       clientName: `cairn ${context.nodeId}`,
-      ...(values["credentials-file"] === undefined ? {} : { credentialsFile: values["credentials-file"] }),
-      ...(values["nkey-seed-file"] === undefined ? {} : { nkeySeedFile: values["nkey-seed-file"] }),
-      ...(user === undefined ? {} : { user }),
-      ...(password === undefined ? {} : { password }),
-      ...(token === undefined ? {} : { token }),
-      ...(values["inbox-prefix"] === undefined ? {} : { inboxPrefix: values["inbox-prefix"] }),
-      ...(tlsOption === undefined ? {} : { tls: tlsOption }),
-    };
+      credentialsFile: values["credentials-file"],
+      nkeySeedFile: values["nkey-seed-file"],
+      user: values.user,
+      password: values.password,
+      token: values.token,
+      inboxPrefix: values["inbox-prefix"],
+      tls: values.tls,
+    });
     const open: TxLogOpener = ({ signal }) => openNatsTxLog({ ...options, signal });
     return Object.assign(open, { logName: values.stream });
   },

@@ -17,7 +17,7 @@ import type { ConfigPath, Reading } from "../types/reading.ts";
 import { answered, loadUserModule, lookupFolder, moduleError } from "./user-module.ts";
 import type { UserModule } from "./user-module.ts";
 
-/** Makes whatever a user's module makes, or hands out the object that was given. */
+/** Calls a user's module, or returns the object that was given. */
 type Produce = (context: ModuleContext & { readonly signal?: AbortSignal }) => Promise<unknown>;
 
 const PARTS: {
@@ -34,7 +34,7 @@ const PARTS: {
   checkpointer: (_produce, _context, id) => Promise.reject(notPluggable(id)),
 };
 
-/** A user's module by its import specifier. That it can be imported is checked last, because importing runs it. */
+/** Reads a user's module by its import specifier. Whether it can be imported is checked last, because importing runs it. */
 export function importedUse<K extends ModuleKind>(
   kind: K,
   specifier: string,
@@ -46,20 +46,14 @@ export function importedUse<K extends ModuleKind>(
   const folder = lookupFolder(origin, reading.cwd);
   const at = findEntry(map, "cairn/module") === undefined ? path : [...path, "cairn/module"];
   let loading: Promise<UserModule> | undefined;
-  // Once for the check and for every part made of it: two instances of a module would not share what it keeps.
+  // Loaded once, for the check and for every part: two instances of a module would not share its state.
   const load = (): Promise<UserModule> => (loading ??= loadUserModule(specifier, folder));
   reading.checks.push(async () => {
     try {
       await load();
     } catch (error) {
       if (!isCairnError(error, "CONFIG_MODULE")) throw error;
-      const options = { code: "CONFIG_MODULE" as const };
-      reading.problems.add(
-        origin,
-        at,
-        error.message,
-        error.hint === undefined ? options : { ...options, hint: error.hint },
-      );
+      reading.problems.add(origin, at, error.message, { code: "CONFIG_MODULE", hint: error.hint });
     }
   });
   return ownUse(kind, specifier, map, path, reading, async (options, context) => {
@@ -72,7 +66,7 @@ export function importedUse<K extends ModuleKind>(
   });
 }
 
-/** A function, or an object that is a part already, which only a program can give. */
+/** Reads a function, or an object that is a part, which only a program can give. */
 export function instanceUse<K extends ModuleKind>(
   kind: K,
   node: Extract<ConfigNode, { type: "instance" }>,
@@ -119,10 +113,7 @@ function ownUse<K extends ModuleKind>(
 ): ModuleUse<K> | undefined {
   if (!isShaped(kind)) {
     const { message, hint } = notPluggable(id);
-    reading.problems.add(map.origin, path, message, {
-      code: "CONFIG_MODULE",
-      ...(hint === undefined ? {} : { hint }),
-    });
+    reading.problems.add(map.origin, path, message, { code: "CONFIG_MODULE", hint });
     return undefined;
   }
   const parameters = reading.commonParameters[kind];
@@ -137,12 +128,12 @@ function ownUse<K extends ModuleKind>(
     reading.settings.push({ path: [...path, entry.name], value, origin: entry.value.origin });
   }
   const produce: Produce = (context) => make(options, context);
-  // commonParameters gives each kind the parameters whose values its entry in CommonValues has.
+  // The commonParameters of a kind give the values of its entry in CommonValues.
   return moduleUse(kind, id, common as CommonValues[K], (context) => PARTS[kind](produce, context, id));
 }
 
 function notPluggable(id: string): CairnError {
-  return new CairnError("CONFIG_MODULE", `A checkpointer cannot be a module of one's own: ${id}.`, {
-    hint: "Use cairn.checkpoint/->checkpointer; stores, logs and key-value stores can be one's own.",
+  return new CairnError("CONFIG_MODULE", `A checkpointer cannot be a module of your own: ${id}.`, {
+    hint: "Use cairn.checkpoint/->checkpointer; only stores, logs and key-value stores can be modules of your own.",
   });
 }

@@ -4,15 +4,15 @@ import type { KvProvider } from "@cairn/kv";
 import type { TxLog } from "../../log/tx-log.ts";
 import { KIND_NAMES } from "../types/module-kinds.ts";
 
-/** The members that an interface does not leave to choice. */
-type NeededMember<T> = {
+/** The required members of an interface. */
+type RequiredMember<T> = {
   [Name in keyof T & string]-?: undefined extends T[Name] ? never : Name;
 }[keyof T & string];
 
-/** What objects of each pluggable kind must have, as far as it can be told without calling them. */
+/** The required members of each pluggable kind, with their types. */
 const SHAPES: {
   readonly [K in keyof Shaped]: Readonly<
-    Record<NeededMember<Shaped[K]>, "function" | "string" | "number" | "boolean">
+    Record<RequiredMember<Shaped[K]>, "function" | "string" | "number" | "boolean">
   >;
 } = {
   "tx-log": {
@@ -43,19 +43,19 @@ const SHAPES: {
   },
 };
 
-/** Kinds that a user's module may be, with the interface that its object must have. */
+/** The pluggable kinds, with their interfaces. */
 export interface Shaped {
   readonly "tx-log": TxLog;
   readonly "kv-store": KvProvider;
   readonly "checkpoint-store": CheckpointStore;
 }
 
-/** Whether a kind can be a user's own. */
+/** Whether a kind is pluggable. */
 export function isShaped(kind: string): kind is keyof Shaped {
   return kind in SHAPES;
 }
 
-/** What `value` lacks to be a part of that kind; empty when it lacks nothing. */
+/** Returns the members that `value` lacks to be a part of that kind. */
 export function missingMembers(kind: keyof Shaped, value: unknown): readonly string[] {
   const shape: Readonly<Record<string, string>> = SHAPES[kind];
   return Object.entries(shape)
@@ -63,16 +63,16 @@ export function missingMembers(kind: keyof Shaped, value: unknown): readonly str
     .map(([name, type]) => (type === "function" ? `${name}()` : `${name} (${type})`));
 }
 
-/** The value as a part of that kind; CONFIG_MODULE with what it lacks. `origin` says who made it. */
+/** Returns `value` as a part of that kind. `CONFIG_MODULE` with the members that it lacks; `origin` is the module that made it. */
 export function asPart<K extends keyof Shaped>(kind: K, value: unknown, origin: string): Shaped[K] {
   const missing = missingMembers(kind, value);
-  // All members of the interface are there; that they keep its contract only their own tests can tell.
+  // All members exist; whether they keep their contract is for the conformance suites to test.
   if (missing.length === 0) return value as Shaped[K];
   throw new CairnError(
     "CONFIG_MODULE",
-    `${origin} did not give ${KIND_NAMES[kind]}: it lacks ${missing.join(", ")}.`,
+    `${origin} did not return ${KIND_NAMES[kind]}: it lacks ${missing.join(", ")}.`,
     {
-      hint: "docs/configuration.md shows a module of one's own.",
+      hint: "docs/configuration.md describes modules of your own.",
     },
   );
 }

@@ -1,5 +1,6 @@
 import { LEAST_PART, s3Store } from "@cairn/checkpoint";
-import type { S3Credentials, S3StoreOptions } from "@cairn/checkpoint";
+import type { S3Credentials } from "@cairn/checkpoint";
+import { omitUndefined } from "../source/omit-undefined.ts";
 import { duration } from "../types/duration-type.ts";
 import { mapOf } from "../types/map-type.ts";
 import { defineModule } from "./module-descriptor.ts";
@@ -15,7 +16,7 @@ const endpoint: ValueType<string> = {
     const url = node.type === "string" && URL.canParse(node.text) ? new URL(node.text) : undefined;
     const isPlain = url?.username === "" && url.password === "" && url.search === "" && url.hash === "";
     if (node.type === "string" && isPlain && /^https?:$/.test(url.protocol)) return node.text;
-    // What was written is not repeated: it may hold a password.
+    // The text is not repeated: it may contain a password.
     reading.problems.add(node.origin, at, "Expected the address of an S3 service.", {
       hint: 'Write "https://host:port", without the bucket; keys belong to `credentials`.',
     });
@@ -27,40 +28,39 @@ const credentials: ValueType<S3Credentials> = mapOf(
   "credentials",
   {
     profile: optional(text(), "A profile of the AWS configuration files, for its keys and its region."),
-    "access-key-id": secret("The key's id; with `secret-access-key`."),
-    "secret-access-key": secret("The key itself, best as `${NAME}` from the environment."),
-    "session-token": secret("Of temporary keys, their token."),
+    "access-key-id": secret("The id of a key; with `secret-access-key`."),
+    "secret-access-key": secret("The key itself, preferably `${NAME}` from the environment."),
+    "session-token": secret("The token of a temporary key."),
   },
   (values, fail): S3Credentials | undefined => {
     const { profile, "access-key-id": id, "secret-access-key": key, "session-token": sessionToken } = values;
     const isKey = id !== undefined || key !== undefined || sessionToken !== undefined;
     if (profile !== undefined && !isKey) return { profile };
     if (profile === undefined && id !== undefined && key !== undefined) {
-      const token = sessionToken === undefined ? {} : { sessionToken };
-      return { accessKeyId: id, secretAccessKey: key, ...token };
+      return omitUndefined({ accessKeyId: id, secretAccessKey: key, sessionToken });
     }
     return profile === undefined
       ? fail(
-          "A key's id and its secret go together.",
-          "Give access-key-id and secret-access-key, or profile; leave credentials out for the SDK's own search.",
+          "A key needs both its id and its secret.",
+          "Give access-key-id and secret-access-key, or profile; omit credentials for the default search of the SDK.",
         )
       : fail("There are two ways to log in: profile and a key.", "Keep one.");
   },
   { minProperties: 1 },
 );
 
-/** Classes from which nothing can be read before somebody asked for it hours earlier. */
+/** Storage classes whose files can only be read hours after a request to restore them. */
 const SLOW_CLASSES = new Set(["GLACIER", "DEEP_ARCHIVE"]);
 
 /** Checkpoints in a bucket. */
 export const s3CheckpointStore = defineModule({
   id: "cairn.s3/->checkpoint-store",
   kind: "checkpoint-store",
-  doc: "Checkpoints in a bucket of S3 or a service like it, which nodes in different places share.",
+  doc: "Checkpoints in a bucket of S3 or a compatible service, which nodes in different places share.",
   parameters: {
     bucket: required(
       textLike(/^[A-Za-z0-9][A-Za-z0-9._-]{1,253}$/, "a bucket's name, without s3:// and without slashes"),
-      "The bucket, which must be there.",
+      "The bucket, which must exist.",
     ),
     prefix: optional(
       textLike(
@@ -82,84 +82,80 @@ export const s3CheckpointStore = defineModule({
     ),
     "force-path-style?": optional(
       boolean(),
-      "Whether the bucket stands in the path of an address instead of its host.",
+      "Whether the bucket is in the path of an address instead of the host.",
       "`true` with an endpoint, else `false`",
     ),
     credentials: optional(
       credentials,
-      "Who asks.",
-      "as the AWS SDK searches: environment, profile, single sign-on, container, machine",
+      "The credentials of requests.",
+      "searched by the AWS SDK: environment, profile, single sign-on, container, machine",
     ),
     "storage-class": optional(
       textLike(/^[A-Z][A-Z0-9_]*$/, "a storage class such as STANDARD_IA"),
-      "The class of the archives; the small files are always in the standard one.",
+      "The storage class of archives; small files always have the standard class.",
       "the bucket's",
     ),
     "server-side-encryption": optional(
       choice(["AES256", "aws:kms", "aws:kms:dsse"]),
-      "How the service encrypts what it keeps.",
-      "as the bucket says",
+      "How the service encrypts files.",
+      "that of the bucket",
     ),
-    "kms-key-id": optional(text(), "With which key of KMS.", "the account's own for S3"),
+    "kms-key-id": optional(text(), "The key of KMS.", "the account's own for S3"),
     checksums: optional(
       choice(["when-required", "when-supported"]),
-      "Whether requests carry a checksum beside their signature; services other than Amazon's often refuse it.",
+      "Whether requests carry a checksum in addition to their signature; services other than Amazon's often refuse it.",
       "`when-required` with an endpoint, else `when-supported`",
     ),
     "part-size": optional(
       integer(LEAST_PART, 1024 ** 3),
-      "The least size of a part, in bytes.",
-      "8 MiB, more where an archive would need more than 10,000 parts",
+      "The minimum size of a part, in bytes.",
+      "8 MiB, more if an archive would need more than 10,000 parts",
     ),
-    concurrency: withDefault(integer(1, 64), 4, "How many parts of one file are under way at once."),
-    "max-attempts": withDefault(integer(1, 20), 5, "How often a request is made before it has failed."),
-    "request-timeout": withDefault(duration(), 30_000, "How long nothing may move on a connection."),
-    "read-only?": withDefault(boolean(), false, "Whether nothing is written: for a store of `restore-from`."),
+    concurrency: withDefault(integer(1, 64), 4, "How many parts of a file are transferred at once."),
+    "max-attempts": withDefault(integer(1, 20), 5, "How often a request is sent before it fails."),
+    "request-timeout": withDefault(duration(), 30_000, "How long a connection may be idle during a request."),
+    "read-only?": withDefault(
+      boolean(),
+      false,
+      "Whether nothing is written to the store, for stores of `restore-from`.",
+    ),
   },
   constraint: { dependentRequired: { "kms-key-id": ["server-side-encryption"] } },
   check(values) {
     const encryption = values["server-side-encryption"];
     if (values["kms-key-id"] !== undefined && encryption?.startsWith("aws:kms") !== true) {
       return {
-        message: "There is a kms-key-id without encryption by KMS.",
+        message: "kms-key-id needs encryption by KMS.",
         hint: 'Set server-side-encryption to "aws:kms".',
       };
     }
     const storageClass = values["storage-class"];
     if (storageClass === undefined || !SLOW_CLASSES.has(storageClass)) return undefined;
     return {
-      message: `Nothing can be restored at once from the storage class ${storageClass}.`,
+      message: `Checkpoints in the storage class ${storageClass} cannot be restored immediately.`,
       hint: "Use STANDARD_IA, INTELLIGENT_TIERING or GLACIER_IR.",
     };
   },
   common: (values) => ({ "read-only?": values["read-only?"] }),
   create: (values, { onNotice }) =>
-    s3Store({
-      bucket: values.bucket,
-      concurrency: values.concurrency,
-      maxAttempts: values["max-attempts"],
-      requestTimeout: values["request-timeout"],
-      readOnly: values["read-only?"],
-      onNotice,
-      ...given("prefix", values.prefix),
-      ...given("region", values.region),
-      ...given("endpoint", values.endpoint),
-      ...given("forcePathStyle", values["force-path-style?"]),
-      ...given("credentials", values.credentials),
-      ...given("storageClass", values["storage-class"]),
-      ...given("serverSideEncryption", values["server-side-encryption"]),
-      ...given("kmsKeyId", values["kms-key-id"]),
-      ...given("checksums", values.checksums),
-      ...given("partSize", values["part-size"]),
-    }),
+    s3Store(
+      omitUndefined({
+        bucket: values.bucket,
+        prefix: values.prefix,
+        region: values.region,
+        endpoint: values.endpoint,
+        forcePathStyle: values["force-path-style?"],
+        credentials: values.credentials,
+        storageClass: values["storage-class"],
+        serverSideEncryption: values["server-side-encryption"],
+        kmsKeyId: values["kms-key-id"],
+        checksums: values.checksums,
+        partSize: values["part-size"],
+        concurrency: values.concurrency,
+        maxAttempts: values["max-attempts"],
+        requestTimeout: values["request-timeout"],
+        readOnly: values["read-only?"],
+        onNotice,
+      }),
+    ),
 });
-
-/** An option that was given, else nothing. */
-function given<K extends keyof S3StoreOptions>(
-  name: K,
-  value: S3StoreOptions[K] | undefined,
-): Partial<Pick<S3StoreOptions, K>> {
-  const option: Partial<Pick<S3StoreOptions, K>> = {};
-  if (value !== undefined) option[name] = value;
-  return option;
-}

@@ -8,15 +8,15 @@ import { didYouMean, nearestName } from "../../text/nearest-name.ts";
 import type { Origin } from "../source/config-tree.ts";
 import { absolutePath } from "../types/value-types.ts";
 
-/** Creates a part: gets the options as they stand in the configuration, and what it may know of the node. */
+/** Creates a part. Receives the options of the configuration and a context of the node. */
 export type UserModule = (options: Readonly<Record<string, unknown>>, context: object) => unknown;
 
-/** Whether a text can only be the import specifier of a file, or says which export it means. */
+/** Whether a text is the import specifier of a file, or names an export. */
 export function isImportSpecifier(text: string): boolean {
   return /^(?:\.{1,2}\/|\/|file:)/.test(text) || text.includes("#");
 }
 
-/** Whether a text may be a package's name (with a path inside it). */
+/** Whether a text may be the name of a package, with or without a path in it. */
 export function isPackageName(text: string): boolean {
   return (
     /^(?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*(?:\/[A-Za-z0-9._~/-]+)?$/.test(text) &&
@@ -24,12 +24,12 @@ export function isPackageName(text: string): boolean {
   );
 }
 
-/** The folder that a user's module is looked up from: that of the file which names it, else the working directory. */
+/** The folder from which a user's module is resolved: that of the file which names it, else the working directory. */
 export function lookupFolder(origin: Origin, cwd: string): string {
   return origin.kind === "file" ? dirname(resolve(cwd, origin.label)) : cwd;
 }
 
-/** Imports a user's module and finds the function that it names. CONFIG_MODULE when there is none; what the module itself throws is the cause. */
+/** Imports a user's module and returns its function. `CONFIG_MODULE` if there is none; an error of the module itself is the cause. */
 export async function loadUserModule(specifier: string, folder: string): Promise<UserModule> {
   const hash = specifier.indexOf("#");
   const target = hash === -1 ? specifier : specifier.slice(0, hash);
@@ -66,9 +66,9 @@ async function importFrom(target: string, folder: string): Promise<Record<string
   const file = fileOf(target, folder);
   const found = file === undefined ? undefined : statSync(file, { throwIfNoEntry: false });
   if (file !== undefined && found?.isFile() !== true) {
-    const message = found === undefined ? `There is no file ${file}.` : `${file} is no file.`;
+    const message = found === undefined ? `There is no file ${file}.` : `${file} is not a file.`;
     throw new CairnError("CONFIG_MODULE", message, {
-      hint: "A relative module is looked up from the folder of the file that names it.",
+      hint: "A relative path is resolved from the folder of the file that names it.",
     });
   }
   try {
@@ -80,14 +80,14 @@ async function importFrom(target: string, folder: string): Promise<Record<string
 }
 
 /**
- * What a user's module answers. One that never does, while nothing is left to run that could change that, ends the process without
- * a word (Node's exit code 13): it is told instead.
+ * Waits for the answer of a user's module. If the process runs out of work before it arrives, Node would end silently with exit code 13;
+ * this rejects instead.
  */
 export async function answered<T>(specifier: string, answer: T | PromiseLike<T>): Promise<T> {
   return await new Promise<T>((settle, reject) => {
     const whenDrained = (): void => {
-      const hint = "Settle its promise; whatever should do so is not under way.";
-      reject(new CairnError("CONFIG_MODULE", `${specifier} never answers.`, { hint }));
+      const hint = "Settle its promise: nothing is running that would do so.";
+      reject(new CairnError("CONFIG_MODULE", `${specifier} never settles.`, { hint }));
     };
     process.once("beforeExit", whenDrained);
     void Promise.resolve(answer)
@@ -96,7 +96,7 @@ export async function answered<T>(specifier: string, answer: T | PromiseLike<T>)
   });
 }
 
-/** What a user's module threw, as an error that says what it was about; errors with a code stay what they are. */
+/** Wraps an error of a user's module; errors with a code stay unchanged. */
 export function moduleError(what: string, error: unknown): CairnError {
   if (isCairnError(error)) return error;
   const [first = ""] = errorMessage(error).split("\n", 1);
@@ -119,13 +119,13 @@ async function importPackage(name: string, folder: string): Promise<Record<strin
     const code = systemErrorCode(error);
     if (code === "MODULE_NOT_FOUND") {
       throw new CairnError("CONFIG_MODULE", `There is no top-level key and no package ${name}.`, {
-        hint: `Packages are looked up from ${folder}.`,
+        hint: `Packages are resolved from ${folder}.`,
       });
     }
     if (code !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw error;
   }
   if (file !== undefined) return import(pathToFileURL(file).href);
-  // A package that is for `import` alone: Node resolves those from another folder only through a script that stands there.
+  // Packages with only `import` exports: Node resolves them from another folder only for a script that is there.
   const script = new vm.Script("(name) => import(name)", {
     filename: anchor,
     importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,

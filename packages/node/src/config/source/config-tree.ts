@@ -1,6 +1,6 @@
 /**
- * Where sources stand in precedence, weakest first: a value of a later kind replaces one of an earlier kind, key by key.
- * `object` (the argument of `startNode`) stands where the file stands; a call gives one or the other.
+ * The sources in order of precedence, weakest first: a value of a later kind replaces one of an earlier kind, key by key.
+ * `object` is the argument of `startNode`.
  */
 export const SOURCE_KINDS = ["default", "file", "object", "environment", "json", "edn"] as const;
 
@@ -10,20 +10,20 @@ export type SourceKind = (typeof SOURCE_KINDS)[number];
 /** Where a value was written. */
 export interface Origin {
   readonly kind: SourceKind;
-  /** As messages name it: a file's path, `-e`, `-j`, `CAIRN_DIR`, `default`, `object`. */
+  /** The name in messages: a file's path, `-e`, `-j`, `CAIRN_DIR`, `default`, `object`. */
   readonly label: string;
-  /** From 1. Sources without lines have neither. */
+  /** From 1. Sources without lines have neither line nor column. */
   readonly line?: number;
-  /** From 1, in UTF-16 units, as editors count. */
+  /** From 1, in UTF-16 units as in editors. */
   readonly column?: number;
   /** Environment variables that `${NAME}` inserted here. */
   readonly variables?: readonly string[];
 }
 
-/** The origin of what nobody wrote. */
+/** The origin of defaults. */
 export const DEFAULT_ORIGIN: Origin = { kind: "default", label: "default" };
 
-/** A key of a map with its value. The name is normalized: `crux/module`, `:xtdb/module` and `cairn/module` are all `cairn/module`. */
+/** A key of a map with its value. The name is normalized: `crux/module` and `:xtdb/module` become `cairn/module`. */
 export interface ConfigEntry {
   readonly name: string;
   readonly nameOrigin: Origin;
@@ -46,14 +46,14 @@ export interface ListNode {
   readonly origin: Origin;
 }
 
-/** Text. `text` of a symbol is without its quote, of a keyword without its colon. */
+/** Text; of a symbol without its quote, of a keyword without its colon. */
 export interface TextNode {
   readonly type: "string" | "symbol" | "keyword";
   readonly text: string;
   readonly origin: Origin;
 }
 
-/** An EDN list in the place of a value: `(Duration/ofHours 6)`. */
+/** An EDN list used as a value: `(Duration/ofHours 6)`. */
 export interface CallNode {
   readonly type: "call";
   readonly name: string;
@@ -61,7 +61,7 @@ export interface CallNode {
   readonly origin: Origin;
 }
 
-/** One value of a configuration, from whichever source, with the place where it was written. */
+/** A value of a configuration, from any source, with the place where it was written. */
 export type ConfigNode =
   | MapNode
   | ListNode
@@ -73,38 +73,44 @@ export type ConfigNode =
   /** A value that only a program can give: a luxon Duration, a store, a function. */
   | { readonly type: "instance"; readonly value: unknown; readonly origin: Origin };
 
-/** The namespaces of the older systems, each of which means `cairn`. */
+/** The namespaces of the older systems, all of which mean `cairn`. */
 export const OLDER_NAMESPACES = ["crux", "xtdb"] as const;
 
-/** The names `crux/x` and `xtdb/x` of the older systems mean `cairn/x`. */
+/** Translates the names `crux/x` and `xtdb/x` of the older systems to `cairn/x`. */
 export function normalizeName(name: string): string {
   return name.replace(/^(?:crux|xtdb)\//, "cairn/");
 }
 
-/** The entry of that name, when `node` is a map that has one. */
+/** Returns the entry of that name if `node` is a map that has one. */
 export function findEntry(node: ConfigNode | undefined, name: string): ConfigEntry | undefined {
   if (node?.type !== "map") return undefined;
   return node.entries.find((entry) => entry.name === name);
 }
 
-/** The value at a path of names, when there is one. */
+/** Returns the value at a path of names, if there is one. */
 export function findNode(node: ConfigNode | undefined, ...names: readonly string[]): ConfigNode | undefined {
   let found = node;
   for (const name of names) found = findEntry(found, name)?.value;
   return found;
 }
 
-/** An empty map, for sources that say nothing. */
+/** An empty map. */
 export function emptyMap(origin: Origin): MapNode {
   return { type: "map", entries: [], origin };
 }
 
-/** `FILE:LINE:COLUMN`, or the label alone where there are no lines. */
+/** A map of these values, all of one origin. */
+export function mapOfValues(values: Readonly<Record<string, ConfigNode>>, origin: Origin): MapNode {
+  const entries = Object.entries(values).map(([name, value]) => ({ name, nameOrigin: origin, value }));
+  return { type: "map", entries, origin };
+}
+
+/** `FILE:LINE:COLUMN`, or the label alone for a source without lines. */
 export function placeOf(origin: Origin): string {
   return origin.line === undefined ? origin.label : `${origin.label}:${origin.line}:${origin.column ?? 1}`;
 }
 
-/** A value as messages name it: short, one line, never long enough to hide the sentence around it. */
+/** A value for use in a message: one short line. */
 export function describeNode(node: ConfigNode): string {
   switch (node.type) {
     case "map":
@@ -129,7 +135,7 @@ export function describeNode(node: ConfigNode): string {
   }
 }
 
-/** A text as messages quote it: 60 characters at most. */
+/** A text for use in a message: 60 characters at most. */
 export function shorten(text: string): string {
   return text.length <= 60 ? text : `${text.slice(0, 59)}…`;
 }

@@ -1,4 +1,4 @@
-/** A form of EDN as Clojure's reader knows it; `from` and `to` are where it stands in the text. */
+/** A form of EDN as Clojure's reader knows it; `from` and `to` are its offsets in the text. */
 export type EdnForm = { readonly from: number; readonly to: number } & EdnContent;
 
 type EdnContent =
@@ -9,12 +9,12 @@ type EdnContent =
   | { readonly kind: "boolean"; readonly value: boolean }
   | { readonly kind: "nil" };
 
-/** Thrown while EDN is read, and caught where reading began: the first fault ends it, since what follows a broken bracket means nothing. */
+/** Ends the reading of EDN at its first fault: what follows a wrong bracket has no meaning. */
 export class EdnFault {
   readonly offset: number;
   readonly message: string;
   readonly hint: string | undefined;
-  /** It is how Clojure's code is written. */
+  /** Whether it is usual in Clojure code. */
   readonly isCode: boolean;
 
   constructor(offset: number, message: string, hint?: string, isCode = false) {
@@ -27,11 +27,11 @@ export class EdnFault {
 
 /** How EDN is read. */
 export interface EdnOptions {
-  /** Whether it may be Clojure's code: its quotes are passed over, and of calls only plain arguments count. */
+  /** Whether it may be Clojure code: quotes are skipped, and only plain arguments of calls count. */
   readonly clojure?: boolean;
 }
 
-/** What makes two forms the same key of a map, or the same item of a set, as a text. */
+/** A text that is equal for two forms which are the same key of a map or item of a set. */
 export function identityOf(form: EdnForm, namespace?: string): string {
   switch (form.kind) {
     case "map": {
@@ -69,7 +69,7 @@ export function identityOf(form: EdnForm, namespace?: string): string {
   }
 }
 
-/** A name in `#:namespace{…}`: what has a namespace keeps it, and `_/x` is `x`. */
+/** Resolves a name in `#:namespace{…}`: a name with a namespace keeps it, and `_/x` is `x`. */
 export function nameIn(namespace: string | undefined, name: string): string {
   if (namespace === undefined) return name;
   if (name.startsWith("_/")) return name.slice(2);
@@ -84,5 +84,5 @@ function numberIdentity(raw: string): string {
   return String(sign === "-" ? -value : value);
 }
 
-/** What a hint says of code in the place of a value. */
-export const ONLY_CALL = "Write plain values; (Duration/ofHours 6) is the only call.";
+/** The hint for code used as a value. */
+export const ONLY_CALL = "Write plain values; the only calls are those like (Duration/ofHours 6).";

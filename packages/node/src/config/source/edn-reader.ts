@@ -3,28 +3,28 @@ import { EdnFault, type EdnForm, type EdnOptions, ONLY_CALL, identityOf } from "
 import { MAX_DEPTH } from "./source-text.ts";
 
 /*
- * A reader of EDN that reads what Clojure's own (clojure.lang.EdnReader of Clojure 1.12) reads, and refuses what that refuses, with its
- * place; `pnpm test:outside edn` compares the two. There is no library for it: those on npm that tell places are grammars for editors,
- * lenient by intent, and read strings that end in a backslash, or what #_ takes out, as something else.
+ * A reader of EDN that accepts and refuses the same texts as Clojure's own (clojure.lang.EdnReader of Clojure 1.12), with the places of
+ * faults; `pnpm test:outside edn` compares the two. No library does this: those on npm that report places are grammars for editors, which
+ * are lenient on purpose and misread strings that end in a backslash, and forms discarded with #_.
  */
 
-/** What Java's Character.isWhitespace knows, and the comma. */
+/** The characters of Java's Character.isWhitespace, and the comma. */
 const BLANK = new Set(
   "\t\n\v\f\r\u001c\u001d\u001e\u001f ,\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u2028\u2029\u205f\u3000",
 );
-/** What begins something else; of these, only # may stand within a name. */
+/** Characters that begin another form; of these, only # may be inside a name. */
 const MACRO = /["#;^()[\]{}\\]/;
-/** They keep code from being run, which data never is. */
+/** Quotes keep code from being run, which data never is. */
 const QUOTE = new Set("'`");
 const CLOSING: Readonly<Record<string, string>> = { "{": "}", "[": "]", "(": ")" };
-/** Characters of Clojure code, which names of data do not have. */
+/** Characters of Clojure code that names in data cannot contain. */
 const CODE = /[@`~^]/;
 const DIGIT = /\p{Nd}/u;
 const LETTER = /\p{L}/u;
 
 const WHOLE = /^[+-]?(?:0|[1-9][0-9]*|0[xX][0-9A-Fa-f]+|0[0-7]+|[1-9][0-9]?[rR][0-9A-Za-z]+)N?$/;
 const FRACTION = /^[+-]?[0-9]+(?:(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?M?|\/[0-9]+)$/;
-/** EdnReader's symbolPat: a namespace, and a name that does not begin with a digit. */
+/** EdnReader's symbolPat: an optional namespace, and a name that does not begin with a digit. */
 const NAME = /^:?([^0-9/][^\n\r\u0085\u2028\u2029]*\/)?(\/|[^0-9/][^/]*)$/;
 
 const ESCAPES: Readonly<Record<string, string>> = {
@@ -45,7 +45,7 @@ const CHARACTERS: Readonly<Record<string, string>> = {
   return: "\r",
 };
 
-/** Reads the forms of a text one after the other. Throws {@link EdnFault}. Its time grows with the text's length alone. */
+/** Reads the forms of a text one by one, in time linear to its length. Throws {@link EdnFault}. */
 export class EdnReader {
   readonly #text: string;
   readonly #clojure: boolean;
@@ -56,7 +56,7 @@ export class EdnReader {
     this.#clojure = clojure;
   }
 
-  /** The next form; undefined at the end of the text. */
+  /** Returns the next form; undefined at the end of the text. */
   next(depth = 0): EdnForm | undefined {
     this.#skip(depth);
     if (this.#at >= this.#text.length) return undefined;
@@ -68,7 +68,7 @@ export class EdnReader {
     return this.#text.charAt(this.#at + ahead);
   }
 
-  /** Blanks, comments, and what #_ takes out. */
+  /** Skips blanks, comments, and forms discarded with #_. */
   #skip(depth: number): void {
     for (; this.#at < this.#text.length; this.#at += 1) {
       const char = this.#char();
@@ -78,7 +78,7 @@ export class EdnReader {
     }
   }
 
-  /** To the last character of the line, so that what ends it is skipped as a blank. */
+  /** Skips to the last character of the line; the end of the line is a blank. */
   #skipComment(): void {
     while (this.#at + 1 < this.#text.length && !"\n\r".includes(this.#char(1))) this.#at += 1;
   }
@@ -87,11 +87,11 @@ export class EdnReader {
     const from = this.#at;
     this.#at += 2;
     if (depth > MAX_DEPTH) throw tooDeep(from);
-    this.#required(from, depth + 1, "Behind #_ stands nothing that it could take out.");
+    this.#required(from, depth + 1, "There is nothing after #_ to discard.");
     this.#at -= 1;
   }
 
-  /** The next form, which belongs to what stands at `from`. */
+  /** Returns the next form, which the form at `from` requires. */
   #required(from: number, depth: number, fault: string): EdnForm {
     this.#skip(depth);
     if (this.#at >= this.#text.length || ")]}".includes(this.#char())) throw new EdnFault(from, fault);
@@ -120,7 +120,7 @@ export class EdnReader {
     return isSigned || DIGIT.test(char) ? this.#number(from) : this.#name(from);
   }
 
-  /** What a bracket at the reader's place holds, and its end. */
+  /** Reads the items of the bracket at the current position. */
   #items(from: number, depth: number): { items: EdnForm[]; from: number; to: number } {
     const closing = CLOSING[this.#char()] ?? "";
     const opened = this.#at;
@@ -145,7 +145,7 @@ export class EdnReader {
     checkDistinct("key", keys, namespace);
     const last = keys.at(-1);
     if (last !== undefined && map.items.length % 2 === 1) {
-      // Each quote of '[a b] is a symbol of its own to EDN, which is why a value seems to be missing.
+      // The quote of '[a b] is a symbol to EDN, which then seems to lack a value.
       const quote = map.items.find((item) => item.kind === "symbol" && item.text === "'");
       if (quote !== undefined) throw bareQuote(quote.from);
       throw new EdnFault(last.from, `The key ${this.#shown(last)} has no value.`);
@@ -179,24 +179,24 @@ export class EdnReader {
     const unicode = /^[0-9a-fA-F]{4}/.exec(this.#text.slice(at + 2, at + 6))?.[0];
     if (letter === "u" && unicode !== undefined)
       return { char: String.fromCharCode(Number.parseInt(unicode, 16)), end: at + 6 };
-    if (letter === "u") throw new EdnFault(at, "Behind \\u stand four digits, each 0 to 9 or a to f.");
+    if (letter === "u") throw new EdnFault(at, "\\u must be followed by four digits, each 0 to 9 or a to f.");
     const octal = /^[0-7]{1,3}/.exec(this.#text.slice(at + 1, at + 4))?.[0] ?? "";
     const code = Number.parseInt(octal, 8);
     const next = this.#text.charAt(at + 1 + octal.length);
     const isEnded = octal.length === 3 || next === "" || BLANK.has(next) || MACRO.test(next);
     if (octal !== "" && isEnded && code <= 0o377)
       return { char: String.fromCharCode(code), end: at + 1 + octal.length };
-    // Digits of other scripts, which Java takes for digits too, are shown with the others.
+    // Java also accepts digits of other scripts, so the message shows them.
     const shown = /^\p{Nd}{1,3}/u.exec(this.#text.slice(at + 1, at + 7))?.[0] ?? letter;
     throw new EdnFault(
       at,
-      `EDN knows no escape \\${shown}; it has \\t \\r \\n \\b \\f \\\\ \\", \\u with four digits, and octal numbers up to \\377.`,
-      'A backslash of the text itself is written twice: "C:\\\\data".',
+      `EDN has no escape \\${shown}; it has \\t \\r \\n \\b \\f \\\\ \\", \\u with four digits, and octal numbers up to \\377.`,
+      'Write a backslash in text twice: "C:\\\\data".',
     );
   }
 
   #character(from: number): EdnForm {
-    if (this.#at + 1 >= this.#text.length) throw new EdnFault(from, "A character is missing behind \\.");
+    if (this.#at + 1 >= this.#text.length) throw new EdnFault(from, "A character is missing after \\.");
     this.#at += 2;
     const raw = this.#text.slice(from + 1, this.#at) + this.#token();
     const text = raw.length === 1 ? raw : (CHARACTERS[raw] ?? numberedCharacter(raw));
@@ -220,7 +220,7 @@ export class EdnReader {
     this.#at += 1;
     throw new EdnFault(
       from,
-      `The tag #${shorten(this.#token())} means nothing in a configuration.`,
+      `The tag #${shorten(this.#token())} has no meaning in a configuration.`,
       "Write the value as plain text or a number.",
     );
   }
@@ -229,7 +229,7 @@ export class EdnReader {
     this.#at += 2;
     const name = this.#required(from, depth + 1, "A namespace must be followed by a map.");
     if (name.kind !== "symbol" || (name.text.includes("/") && name.text !== "/"))
-      throw new EdnFault(name.from, `${this.#shown(name)} is no namespace.`);
+      throw new EdnFault(name.from, `${this.#shown(name)} is not a namespace.`);
     while (BLANK.has(this.#char())) this.#at += 1;
     if (this.#char() !== "{") throw new EdnFault(from, "A namespace must be followed by a map.");
     return this.#map(from, name.text, depth);
@@ -239,7 +239,7 @@ export class EdnReader {
     this.#at += 2;
     const name = this.#required(from, depth + 1, "EDN has no place for ## here.");
     if (name.kind !== "symbol" || !["Inf", "-Inf", "NaN"].includes(name.text))
-      throw new EdnFault(from, `##${this.#shown(name)} is no number.`);
+      throw new EdnFault(from, `##${this.#shown(name)} is not a number.`);
     return { kind: "number", raw: `##${name.text}`, from, to: this.#at };
   }
 
@@ -249,7 +249,7 @@ export class EdnReader {
     const raw = this.#text.slice(from, this.#at);
     const radix = Number(/^[+-]?([0-9]+)[rR]/.exec(raw)?.[1] ?? 10);
     const isNumber = FRACTION.test(raw) ? !/^[+-]?[0-9]+\/0+$/.test(raw) : WHOLE.test(raw);
-    // 08 is octal, and no fraction.
+    // 08 is a malformed octal number, not a fraction.
     const isOctal = /^[+-]?0[0-9]+N?$/.test(raw);
     if (!isNumber || (isOctal && !WHOLE.test(raw)) || !hasDigitsOf(radix, raw)) {
       throw new EdnFault(from, `${shorten(raw)} is not a number.`, "Write text in double quotes.");
@@ -275,14 +275,14 @@ export class EdnReader {
       !name.endsWith(":") &&
       !raw.slice(1).includes("::");
     if (raw.startsWith("::")) {
-      const message = `${shorten(raw)} depends on a namespace of Clojure code; write it out with one colon.`;
+      const message = `${shorten(raw)} depends on a namespace of Clojure code; write the whole name with one colon.`;
       throw new EdnFault(from, message);
     }
     if (!isName) throw new EdnFault(from, `${shorten(raw)} is not a ${isKeyword ? "keyword" : "symbol"}.`);
     return { kind: isKeyword ? "keyword" : "symbol", text: isKeyword ? raw.slice(1) : raw, from, to };
   }
 
-  /** The characters from here on that belong to one name. */
+  /** Reads the characters of a name. */
   #token(): string {
     const from = this.#at;
     for (; this.#at < this.#text.length; this.#at += 1) {
@@ -293,7 +293,7 @@ export class EdnReader {
     return this.#text.slice(from, this.#at);
   }
 
-  /** As much as belongs together, to be shown. */
+  /** The beginning of the form, for messages. */
   #word(from: number): string {
     const word = /^[^\s,;]{0,20}?(?=[\s,;)\]}]|$)/.exec(this.#text.slice(from, from + 20))?.[0];
     return JSON.stringify(word ?? this.#text.slice(from, from + 20));
@@ -304,28 +304,24 @@ export class EdnReader {
   }
 }
 
-/** A quote with something other than a symbol behind it: Clojure's way to keep code from being run. */
+/** A quote before something other than a symbol, as in Clojure code. */
 export function bareQuote(from: number): EdnFault {
-  return new EdnFault(from, "A quote stands before a symbol alone.", "Leave the quote out.", true);
+  return new EdnFault(from, "A quote may only precede a symbol.", "Remove the quote.", true);
 }
 
-const NO_QUOTE = "Leave the backquote out.";
+const NO_QUOTE = "Remove the backquote.";
 
 function checkDistinct(what: string, forms: readonly EdnForm[], namespace?: string): void {
   const seen = new Set<string>();
   for (const form of forms) {
     const identity = identityOf(form, namespace);
     if (seen.has(identity))
-      throw new EdnFault(
-        form.from,
-        `The ${what} ${shorten(identity)} is there twice.`,
-        "Keep one of the two.",
-      );
+      throw new EdnFault(form.from, `The ${what} ${shorten(identity)} is repeated.`, "Keep one of the two.");
     seen.add(identity);
   }
 }
 
-/** A character by its number: `u` and four hexadecimal digits that are no half of a pair, or `o` and up to three octal ones. */
+/** A character by its number: `u` and four hexadecimal digits that are no surrogate, or `o` and up to three octal digits. */
 function numberedCharacter(raw: string): string | undefined {
   const hex = /^u([0-9a-fA-F]{4})$/.exec(raw)?.[1];
   const octal = /^o([0-7]{1,3})$/.exec(raw)?.[1];
@@ -342,7 +338,7 @@ function hasDigitsOf(radix: number, raw: string): boolean {
 }
 
 function unexpected(found: string, at: number, expected: string): EdnFault {
-  return new EdnFault(at, `There is a ${found} too many, or of the wrong kind: ${expected}.`);
+  return new EdnFault(at, `There is an unexpected ${found}: ${expected}.`);
 }
 
 function tooDeep(at: number): EdnFault {

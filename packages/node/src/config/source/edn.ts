@@ -6,8 +6,8 @@ import type { ProblemList } from "./problems.ts";
 import type { SourceText } from "./source-text.ts";
 
 /**
- * Reads EDN into a tree with places; undefined when `problems` got any. What Clojure's reader refuses is refused, and so is what means
- * nothing in a configuration: sets, characters, tags, metadata, numbers that are not decimal, and anything after the first value.
+ * Reads EDN into a tree with places; undefined after it has added a problem. Refuses what Clojure's reader refuses, and what has no
+ * meaning in a configuration: sets, characters, tags, metadata, numbers that are not decimal, and anything after the first value.
  */
 export function readEdn(
   source: SourceText,
@@ -25,10 +25,11 @@ export function readEdn(
     return new TreeBuilder(source, options).build(first);
   } catch (fault) {
     if (!(fault instanceof EdnFault)) throw fault;
-    const about = { code: "CONFIG_SYNTAX" as const, older: fault.isCode };
-    const hint = isJson(source.text) ? JSON_HINT : fault.hint;
-    const origin = source.originAt(fault.offset);
-    problems.add(origin, [], fault.message, hint === undefined ? about : { ...about, hint });
+    problems.add(source.originAt(fault.offset), [], fault.message, {
+      code: "CONFIG_SYNTAX",
+      hint: isJson(source.text) ? JSON_HINT : fault.hint,
+      older: fault.isCode,
+    });
     return undefined;
   }
 }
@@ -65,11 +66,11 @@ class TreeBuilder {
       case "nil":
         return { type: "null", origin };
       case "set":
-        throw new EdnFault(form.from, "A set means nothing in a configuration.", "Write a list: [a b c].");
+        throw new EdnFault(form.from, "A set has no meaning in a configuration.", "Write a list: [a b c].");
       case "character":
         throw new EdnFault(
           form.from,
-          `The character ${this.#source.text.slice(form.from, form.to)} means nothing in a configuration.`,
+          `The character ${this.#source.text.slice(form.from, form.to)} has no meaning in a configuration.`,
           "Write it as text in double quotes.",
         );
     }
@@ -83,18 +84,18 @@ class TreeBuilder {
       if (key.kind !== "keyword" && key.kind !== "string") {
         throw new EdnFault(key.from, "A key must be a keyword, such as :kv-store.");
       }
-      // The namespace before a map is only that of its keywords.
+      // The namespace of a map applies only to its keywords.
       const name = normalizeName(key.kind === "keyword" ? nameIn(namespace, key.text) : key.text);
       if (entries.has(name))
-        throw new EdnFault(key.from, `The key :${name} is there twice.`, "Keep one of the two.");
+        throw new EdnFault(key.from, `The key :${name} is repeated.`, "Keep one of the two.");
       entries.set(name, { name, nameOrigin: this.#source.originAt(key.from), value: this.build(value) });
     }
     return [...entries.values()];
   }
 
   #call({ items, from }: Pick<EdnForm & { readonly kind: "list" }, "items" | "from">): ConfigNode {
-    const told = this.#clojure ? items.filter(isPlain) : items;
-    const [operator, ...rest] = told.map((item) => this.build(item));
+    const read = this.#clojure ? items.filter(isPlain) : items;
+    const [operator, ...rest] = read.map((item) => this.build(item));
     if (operator?.type !== "symbol") {
       throw new EdnFault(
         from,
@@ -106,20 +107,20 @@ class TreeBuilder {
   }
 }
 
-/** A symbol as code quotes it, 'x, is x: to EDN the quote is a part of the name. */
+/** Removes the quote of a symbol in code ('x), which to EDN is a part of its name. */
 function unquoted(text: string, from: number): string {
   if (!text.startsWith("'")) return text;
   if (/^'[^'0-9:+-]|^'[+-](?![0-9])/.test(text)) return text.slice(1);
   throw bareQuote(from);
 }
 
-/** The value of a number. Ratios and other bases are refused: no parameter takes them. */
+/** Returns the value of a number. Refuses ratios and other bases, which no parameter takes. */
 function numberOf(raw: string, from: number): number {
   if (!/^[+-]?(?:0|[1-9][0-9]*)(?:N|(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?M?)$/.test(raw)) {
-    const message = `${raw} is not a number that a configuration can hold; write it in decimal digits.`;
+    const message = `${raw} is not a number that a configuration can contain; write it in decimal digits.`;
     throw new EdnFault(from, message);
   }
-  // Without the sign of a whole zero, which EDN does not have.
+  // EDN has no negative integer zero.
   const value = Number(raw.replace(/[NM]$/, "").replace(/^-0$/, "0"));
   if (!Number.isFinite(value) || Math.abs(value) > Number.MAX_SAFE_INTEGER) {
     throw new EdnFault(from, `${raw} is too large; numbers go up to ${Number.MAX_SAFE_INTEGER}.`);

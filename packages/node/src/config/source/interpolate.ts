@@ -6,8 +6,8 @@ import type { ProblemList } from "./problems.ts";
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Puts environment variables into every text of a tree: `${NAME}` must be set, `${NAME:-default}` takes the default when it is not set or
- * empty, `$${NAME}` stays `${NAME}`. Keys, symbols and keywords stay as they are.
+ * Inserts environment variables into every text of a tree: `${NAME}` must be set, `${NAME:-default}` takes the default if it is unset or
+ * empty, and `$${NAME}` becomes `${NAME}`. Keys, symbols and keywords are unchanged.
  */
 export function interpolate(
   node: ConfigNode,
@@ -52,14 +52,14 @@ function inText(
 ): ConfigNode {
   const variables: string[] = [];
   const text = node.text.replace(
-    // A second $ in front, what is inside, and the closing brace, which may be missing.
+    // An optional second $, the content, and the closing brace, which may be missing.
     /(\$?)\$\{([^}]*)(\}?)/g,
     (whole, escape: string, inside: string, close: string) => {
       if (escape !== "") return whole.slice(1);
       const match = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s.exec(inside);
       if (close === "" || match === null || inside.includes("${")) {
-        const hint = "Write ${NAME} or ${NAME:-default}, and $${ for a plain ${.";
-        problems.addUnfilled(node.origin, path, "This text holds a ${ that is not a variable.", hint);
+        const hint = "Write ${NAME} or ${NAME:-default}; $${ is a literal ${.";
+        problems.addUnfilled(node.origin, path, "This text contains a ${ that is not a variable.", hint);
         return whole;
       }
       const [, name = "", fallback] = match;

@@ -15,7 +15,7 @@ const AFTER_END = 9;
 /** By jsonc-parser's ParseErrorCode. */
 const ERRORS: Readonly<Record<number, string>> = {
   1: "Expected a value: text in double quotes, a number, true, false, null, a list or an object.",
-  2: "This is not a number as JSON writes it.",
+  2: "This is not a number in JSON.",
   3: "Expected a key in double quotes.",
   4: "Expected a value.",
   5: "Expected a colon between key and value.",
@@ -26,13 +26,13 @@ const ERRORS: Readonly<Record<number, string>> = {
   10: "JSON has no comments.",
   11: "This comment never ends, and JSON has no comments.",
   12: "This text has no closing quote.",
-  13: "This number breaks off.",
+  13: "This number is incomplete.",
   14: "Expected four hexadecimal digits after \\u.",
-  15: "JSON knows no such escape.",
-  16: "Text cannot hold a raw control character.",
+  15: "JSON has no such escape.",
+  16: "Text cannot contain a raw control character.",
 };
 
-/** Reads JSON as the standard has it (no comments, no trailing commas, no key twice) into a tree with places; undefined when `problems` got any. */
+/** Reads standard JSON, without comments, trailing commas and repeated keys, into a tree with places; undefined after it has added problems. */
 export function readJson(source: SourceText, problems: ProblemList): ConfigNode | undefined {
   const before = problems.problems.length;
   const deep = tooDeepAt(source.text);
@@ -42,14 +42,14 @@ export function readJson(source: SourceText, problems: ProblemList): ConfigNode 
   }
   const errors: ParseError[] = [];
   const root = parseTree(source.text, errors, { disallowComments: true, allowTrailingComma: false });
-  // The first error tells; those after it mostly come from the parser having lost its way.
+  // Only the first error counts: the others mostly follow from it.
   const [first] = errors;
   if (first !== undefined && source.text.trim() !== "") {
     const afterEnd =
       root !== undefined && first.error === INVALID_SYMBOL && first.offset >= root.offset + root.length;
     const message = ERRORS[afterEnd ? AFTER_END : first.error] ?? "This is not JSON.";
     const single =
-      source.text[first.offset] === "'" ? "JSON writes keys and text in double quotes." : undefined;
+      source.text[first.offset] === "'" ? "In JSON, keys and text are in double quotes." : undefined;
     syntaxProblem(source, problems, first.offset, message, single);
     return undefined;
   }
@@ -94,7 +94,7 @@ function entriesOf(node: Node, source: SourceText, problems: ProblemList): Confi
         source,
         problems,
         key.offset,
-        `The key ${JSON.stringify(name)} is there twice.`,
+        `The key ${JSON.stringify(name)} is repeated.`,
         "Keep one of the two.",
       );
       continue;
@@ -108,7 +108,7 @@ function entriesOf(node: Node, source: SourceText, problems: ProblemList): Confi
   return [...entries.values()];
 }
 
-/** Where the nesting exceeds the limit. Told before parsing, because the parser itself recurses. */
+/** Returns the offset at which the nesting exceeds the limit. Checked before parsing, because the parser is recursive. */
 function tooDeepAt(text: string): number | undefined {
   const scanner = createScanner(text, true);
   let depth = 0;
@@ -127,6 +127,5 @@ function syntaxProblem(
   message: string,
   hint?: string,
 ): void {
-  const options = { code: "CONFIG_SYNTAX" as const };
-  problems.add(source.originAt(offset), [], message, hint === undefined ? options : { ...options, hint });
+  problems.add(source.originAt(offset), [], message, { code: "CONFIG_SYNTAX", hint });
 }

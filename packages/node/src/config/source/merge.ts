@@ -1,11 +1,12 @@
+import { DEFAULT_ORIGIN, emptyMap } from "./config-tree.ts";
 import type { ConfigEntry, ConfigNode, MapNode } from "./config-tree.ts";
 
 /**
- * Lays trees over one another, weakest first: maps key by key, everything else whole. A `null` of a stronger source takes a value away.
- * Each leaf keeps its origin, and an entry that replaced another remembers it.
+ * Merges trees, weakest first: maps key by key, everything else as a whole. A `null` of a stronger source removes a value.
+ * Each leaf keeps its origin, and an entry that replaced another one remembers it.
  */
-export function mergeTrees(trees: readonly MapNode[], empty: MapNode): MapNode {
-  return trees.reduce(mergeMaps, empty);
+export function mergeTrees(trees: readonly MapNode[]): MapNode {
+  return trees.reduce(mergeMaps, emptyMap(DEFAULT_ORIGIN));
 }
 
 function mergeMaps(weak: MapNode, strong: MapNode): MapNode {
@@ -23,19 +24,19 @@ function mergeMaps(weak: MapNode, strong: MapNode): MapNode {
 
 function mergeEntries(weak: ConfigEntry, strong: ConfigEntry): ConfigEntry {
   if (strong.value.type !== "map") return { ...strong, replaced: weak.value };
-  // A value of another type below would otherwise mix with the map: the stronger source means the whole.
+  // A value of another type cannot be merged with the map: the stronger source replaces it.
   const below = asMap(weak.value);
   if (below === undefined) return { ...strong, replaced: weak.value };
   const value = mergeMaps(below, strong.value);
   return { ...(unwritten(below) ? strong : weak), value };
 }
 
-/** A map that nobody wrote gives its place to one that somebody did: problems are told where they can be mended. */
+/** Whether a map comes from no source. It then takes the origin of one that does, so that problems are reported where they can be corrected. */
 function unwritten(map: MapNode): boolean {
   return map.entries.length === 0 || map.origin.kind === "default";
 }
 
-/** A module written short (`"cairn.memory/->kv-store"`) is a map with that module, when a stronger source adds parameters to it. */
+/** Expands a module's short form (`"cairn.memory/->kv-store"`) to a map, to which a stronger source may add parameters. */
 function asMap(node: ConfigNode): MapNode | undefined {
   if (node.type === "map") return node;
   if (node.type !== "symbol" && node.type !== "string") return undefined;

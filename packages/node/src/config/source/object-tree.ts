@@ -6,7 +6,7 @@ import { MAX_DEPTH } from "./source-text.ts";
 
 const ORIGIN: Origin = { kind: "object", label: "object" };
 
-/** A program's object as a tree: plain data becomes nodes, everything else stays an instance. `undefined` counts as not there. */
+/** Turns an object of a program into a tree: plain data becomes nodes, everything else stays an instance. Undefined fields are skipped. */
 export function objectTree(
   value: unknown,
   problems: ProblemList,
@@ -32,13 +32,13 @@ export function objectTree(
     const name = normalizeName(key);
     const child = objectTree(item, problems, [...path, name]);
     if (entries.has(name))
-      problems.add(origin, [...path, name], `The key ${JSON.stringify(name)} is there twice.`);
+      problems.add(origin, [...path, name], `The key ${JSON.stringify(name)} is repeated.`);
     else if (child !== undefined) entries.set(name, { name, nameOrigin: origin, value: child });
   }
   return { type: "map", entries: [...entries.values()], origin };
 }
 
-/** An object whose members are functions is a part already, unless it names a module: that may be a function too. */
+/** Whether an object is data rather than a part: a part has functions. A map that names a module is data, though the name may be a function. */
 function isPlainData(value: unknown): value is object {
   if (typeof value !== "object" || value === null || Duration.isDuration(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);

@@ -2,23 +2,24 @@ import { CairnError } from "@cairn/kv";
 import type { ErrorCode } from "@cairn/kv";
 import { SOURCE_KINDS, placeOf } from "./config-tree.ts";
 import type { Origin } from "./config-tree.ts";
+import { omitUndefined } from "./omit-undefined.ts";
 
-/** One thing that is wrong with a configuration. */
+/** A problem of a configuration. */
 export interface ConfigProblem {
   readonly code: Extract<ErrorCode, `CONFIG_${string}`>;
-  /** Names from the top of the configuration down; empty when the problem is not about one value (a syntax error). */
+  /** Names from the top of the configuration down; empty if the problem is not about one value (a syntax error). */
   readonly path: readonly string[];
   /** `FILE:LINE:COLUMN`, or the source alone (`-e:1:5`, `NATS_URL`, `object`). */
   readonly place: string;
-  /** A sentence: what is wrong, what was expected. */
+  /** A sentence: what is wrong, or what was expected. */
   readonly message: string;
-  /** What to do about it. */
+  /** What to do. */
   readonly hint?: string;
-  /** It is what configurations of Crux and XTDB have, and `cairn config convert` takes care of it. */
+  /** The value belongs to Crux or XTDB, and `cairn config convert` converts it. */
   readonly older?: true;
 }
 
-/** A configuration that cannot be used. The message names the first problem; {@link problems} holds all. */
+/** A configuration that cannot be used. The message is the first problem; {@link problems} has all. */
 export class ConfigError extends CairnError {
   readonly problems: readonly ConfigProblem[];
 
@@ -26,49 +27,45 @@ export class ConfigError extends CairnError {
     const [first, ...rest] = problems;
     const more = rest.length === 0 ? "" : ` (and ${rest.length} more)`;
     const sentence = first === undefined ? "The configuration is invalid." : sentenceOf(first);
-    super(
-      first?.code ?? "CONFIG_INVALID",
-      `${sentence}${more}`,
-      first?.hint === undefined ? {} : { hint: first.hint },
-    );
+    super(first?.code ?? "CONFIG_INVALID", `${sentence}${more}`, omitUndefined({ hint: first?.hint }));
     this.name = "ConfigError";
     this.problems = problems;
   }
 }
 
-/** Collects problems, so that all can be told at once. */
+/** Collects problems, so that all are reported at once. */
 export class ProblemList {
   readonly problems: ConfigProblem[] = [];
   readonly #origins: Origin[] = [];
-  /** Of each problem that variables are, the text that it is about. */
+  /** The problems of variables, each with the text that it is about. */
   readonly #unfilled = new Map<ConfigProblem, string>();
 
-  /** Adds a problem, which is a fault of the value at `origin`. */
+  /** Adds a problem of the value at `origin`. */
   add(origin: Origin, path: readonly string[], message: string, options: ProblemOptions = {}): void {
     const { code = "CONFIG_INVALID", hint, older = false } = options;
     const problem = { code, path, place: placeOf(origin), message, ...(older ? { older } : {}) };
-    this.problems.push(hint === undefined ? problem : { ...problem, hint });
+    this.problems.push({ ...problem, ...omitUndefined({ hint }) });
     this.#origins.push(origin);
   }
 
-  /** Adds why a variable cannot be put into a text. What else is wrong with that text follows from this, and is not told. */
+  /** Adds the reason why a variable cannot be inserted into a text. Other problems of that text follow from it and are not reported. */
   addUnfilled(origin: Origin, path: readonly string[], message: string, hint: string): void {
     this.add(origin, path, message, { hint });
     const added = this.problems.at(-1);
     if (added !== undefined) this.#unfilled.set(added, textOf(added));
   }
 
-  /** Whether some texts are not what they are meant to be. */
+  /** Whether some texts lack their variables. */
   get someUnfilled(): boolean {
     return this.#unfilled.size > 0;
   }
 
-  /** Whether at most variables are wrong, so that all else can be looked at. */
+  /** Whether all problems so far are about variables, so that reading can continue. */
   get onlyUnfilled(): boolean {
     return this.problems.length === this.#unfilled.size;
   }
 
-  /** The problems source by source, each source from its first line down. */
+  /** Returns the problems by source, each from its first line down. */
   inOrder(): readonly ConfigProblem[] {
     const rank = (at: number): number[] => {
       const { kind, line = 0, column = 0 } = this.#origins[at] ?? { kind: "default" };
@@ -86,21 +83,21 @@ export class ProblemList {
   }
 }
 
-/** What a problem has beside its place and sentence. */
+/** The optional parts of a problem. */
 export interface ProblemOptions {
   /** Default CONFIG_INVALID. */
   readonly code?: ConfigProblem["code"];
-  readonly hint?: string;
+  readonly hint?: string | undefined;
   /** Default false. */
   readonly older?: boolean;
 }
 
-/** A path as messages write it: `cairn/index-store > kv-store > checkpointer`. */
+/** A path in messages: `cairn/index-store > kv-store > checkpointer`. */
 export function formatPath(path: readonly string[]): string {
   return path.join(" > ");
 }
 
-/** All problems as text for a terminal: for each its place and path, the sentence, and the hint below it. */
+/** All problems as text for a terminal: each with its place and path, its message, and its hint. */
 export function formatProblems(problems: readonly ConfigProblem[]): string {
   return problems
     .map((problem) => {
@@ -122,7 +119,7 @@ function textOf({ place, path }: ConfigProblem): string {
   return JSON.stringify([place, path]);
 }
 
-/** The file with problems of which `cairn config convert` takes care, where there is one. */
+/** Returns the file whose problems `cairn config convert` would solve, if there is one. */
 export function convertibleFile(problems: readonly ConfigProblem[]): string | undefined {
   const [, file] =
     problems

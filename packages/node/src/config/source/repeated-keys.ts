@@ -15,15 +15,15 @@ const SYNTAX = {
   endOfFile: 17,
 } as const;
 
-/** A map or list that is open: its keys so far, and where in it the reader is. */
+/** An open map or list: its keys so far, and the current position in it. */
 interface Level {
   readonly keys: Set<string> | undefined;
   at: string;
 }
 
 /**
- * Keys that stand twice in one map of `json`, which is valid JSON: JSON.parse lets the last win without a word, and what the first
- * said is lost. `label` names the text in the places that the messages tell. Does not recurse, however deep the text nests.
+ * Returns the repeated keys in the maps of `json`, which is valid JSON: JSON.parse silently keeps only the last of them. `label` names the
+ * text in messages. Not recursive, so that nesting may be deep.
  */
 export function repeatedKeys(json: string, label: string): PolicyProblem[] {
   const source = new SourceText("file", label, json);
@@ -46,7 +46,7 @@ export function repeatedKeys(json: string, label: string): PolicyProblem[] {
       level.at = text;
       if (level.keys.has(text)) {
         const place = placeOf(source.originAt(offset));
-        const message = `This is there twice, the second time at ${place}; keep one of the two.`;
+        const message = `This key is repeated at ${place}; keep one of the two.`;
         problems.push({ path: levels.map(({ at }) => at), message });
       }
       level.keys.add(text);

@@ -1,12 +1,12 @@
 import type { Origin, SourceKind } from "./config-tree.ts";
 
-/** Larger texts are refused: a configuration is a page, and a wrong file given with -f may be a log of gigabytes. */
+/** Larger texts are refused: a configuration has a few pages, and a wrong file given with -f may have gigabytes. */
 export const MAX_SOURCE_BYTES = 1024 * 1024;
 
-/** Deeper nesting is refused before it can exhaust the stack. A real configuration nests about six deep. */
+/** Deeper nesting is refused before it exhausts the stack. Real configurations nest about six levels. */
 export const MAX_DEPTH = 64;
 
-/** The text of one source, which knows where each of its characters stands. */
+/** The text of a source, with the places of its characters. */
 export class SourceText {
   readonly kind: SourceKind;
   readonly label: string;
@@ -24,7 +24,7 @@ export class SourceText {
     this.#lineStarts = starts;
   }
 
-  /** The place of the character at `offset`. */
+  /** Returns the place of the character at `offset`. */
   originAt(offset: number): Origin {
     let low = 0;
     let high = this.#lineStarts.length - 1;

@@ -7,10 +7,10 @@ import { nearestName } from "../../text/nearest-name.ts";
 import { expected, type ValueType } from "./reading.ts";
 
 const NUMBER = "[0-9]+(?:[.,][0-9]+)?";
-/** What {@link parseDuration} takes in capitals, as far as it is above zero. */
+/** The durations above zero that {@link parseDuration} accepts in capitals. */
 const ISO_ABOVE_ZERO = `^P(?=.*[1-9])(?:${NUMBER}W)?(?:${NUMBER}D)?(?:T(?=.)(?:${NUMBER}H)?(?:${NUMBER}M)?(?:${NUMBER}S)?)?$`;
 
-/** A length of time above zero, in milliseconds. */
+/** A duration above zero, in milliseconds. */
 export function duration(): ValueType<number> {
   return {
     name: "duration",
@@ -23,7 +23,7 @@ export function duration(): ValueType<number> {
       if (result === undefined) return expected(node, at, reading, 'a duration, such as "PT6H"');
       if ("fault" in result) {
         const { fault, hint } = result;
-        reading.problems.add(node.origin, at, fault, hint === undefined ? {} : { hint });
+        reading.problems.add(node.origin, at, fault, { hint });
         return undefined;
       }
       if (result.ms > 0) return result.ms;
@@ -35,7 +35,7 @@ export function duration(): ValueType<number> {
 
 const NEVER = "never";
 
-/** A length of time above zero, in milliseconds, or `never`, which EDN may write as a keyword. */
+/** A duration above zero, in milliseconds, or `never`, which may be a keyword in EDN. */
 export function durationOrNever(): ValueType<number | typeof NEVER> {
   const length = duration();
   return {
@@ -58,7 +58,7 @@ function durationOf(node: ConfigNode): DurationResult | undefined {
     };
   }
   if (node.type === "string") {
-    // A variable can only give text: digits that came from one are the milliseconds that they would be without quotes.
+    // Variables are text: digits from a variable are milliseconds, as if they had no quotes.
     const digits = (node.origin.variables ?? []).length > 0 || node.origin.kind === "environment";
     return digits && /^[0-9]+$/.test(node.text)
       ? wholeMilliseconds(Number(node.text), node.text)
@@ -77,7 +77,7 @@ function durationOf(node: ConfigNode): DurationResult | undefined {
     const near = nearestName(name, DURATION_CALLS.keys()) ?? "Duration/ofHours";
     return {
       fault: `(${node.name} …) is not a duration.`,
-      hint: `Did you mean (${near} …)? Known are ${[...DURATION_CALLS.keys()].join(", ")}.`,
+      hint: `Did you mean (${near} …)? Known: ${[...DURATION_CALLS.keys()].join(", ")}.`,
     };
   }
   const [count] = node.arguments;

@@ -4,8 +4,8 @@ import { eitherOf } from "./json-schema.ts";
 import type { JsonSchema } from "./json-schema.ts";
 
 /**
- * A map with parameters of its own, in the place of a value: `retention-policy`, which is `what` in messages. `finish` makes the value of
- * those of its parameters, or says with `fail` how they do not fit; `constraint` tells editors what it checks.
+ * A value that is a map with parameters, such as `retention-policy`; `what` is its name in messages. `finish` makes the value, or calls
+ * `fail` if the parameters do not fit; `constraint` describes that condition to editors.
  */
 export function mapOf<P extends Parameters, T>(
   what: string,
@@ -37,7 +37,7 @@ export function schemaOfParameters(parameters: Parameters): MapSchema {
   const needed = entries.filter(([, parameter]) => parameter.required).map(([name]) => name);
   const properties = Object.fromEntries(
     entries.map(([name, { type, doc, required }]) => {
-      // null takes a parameter away, which one that is needed does not bear.
+      // null removes a parameter, so a required one may not be null.
       const schema = required ? type.jsonSchema : eitherOf(type.jsonSchema, { type: "null" });
       return [name, { ...schema, description: doc }];
     }),

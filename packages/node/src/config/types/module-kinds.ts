@@ -3,14 +3,14 @@ import type { KvProvider } from "@cairn/kv";
 import type { TxLog } from "../../log/tx-log.ts";
 import type { OnLogMismatch, TrimPolicy } from "../../api/system.ts";
 
-/** Opens a log; called again for every attempt to reach it. */
+/** Opens a log. Called again for every attempt to reach it. */
 export interface TxLogOpener {
   (context: { readonly signal: AbortSignal }): Promise<TxLog>;
-  /** The log's name, where it is known before the log is open. */
+  /** The name of the log, if it is known before the log is open. */
   readonly logName?: string;
 }
 
-/** What a module of each kind creates. */
+/** The part that a module of each kind creates. */
 export interface ModuleParts {
   readonly "tx-log": TxLogOpener;
   readonly "kv-store": KvProvider;
@@ -18,10 +18,10 @@ export interface ModuleParts {
   readonly "checkpoint-store": CheckpointStore;
 }
 
-/** What can be plugged in. */
+/** The kinds of modules. */
 export type ModuleKind = keyof ModuleParts;
 
-/** Parameters that every module of a kind has, because the node itself reads them; by their names in the configuration. */
+/** The parameters that every module of a kind has because the node itself reads them, by their names in the configuration. */
 export interface CommonValues {
   readonly "tx-log": {
     readonly "on-log-mismatch": OnLogMismatch;
@@ -36,28 +36,28 @@ export interface CommonValues {
   readonly "checkpoint-store": { readonly "read-only?"?: boolean };
 }
 
-/** What a module may know of the node that it is made for. One object for each system made: shared modules are told apart by it. */
+/** What a module may know of its node. One object for each system, by which the parts of shared modules are told apart. */
 export interface ModuleContext {
   readonly nodeId: string;
   /** `cairn/node` `dir`, absolute. */
   readonly dir: string;
   /** The kv-store's `db-dir`, absolute. */
   readonly dbDir: string;
-  /** Tells the operator a sentence. */
+  /** Reports a sentence to the operator. */
   readonly onNotice: (sentence: string) => void;
 }
 
-/** A module with its parameters, read and checked, from which a part can be made. */
+/** A module with checked parameters, from which a part can be made. */
 export interface ModuleUse<K extends ModuleKind> {
   readonly kind: K;
   /** The module's id, or the import specifier of a user's module. */
   readonly id: string;
   readonly common: CommonValues[K];
-  /** Makes the part; whoever asks again for the same context gets the same one. `CONFIG_*` where a user's module gives none. */
+  /** Makes the part, one for each context. `CONFIG_*` if a user's module does not return one. */
   create(context: ModuleContext): Promise<ModuleParts[K]>;
 }
 
-/** The kind in a sentence. */
+/** The kinds in sentences. */
 export const KIND_NAMES: Readonly<Record<ModuleKind, string>> = {
   "tx-log": "a transaction log",
   "kv-store": "a key-value store",

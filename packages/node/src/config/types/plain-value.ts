@@ -1,7 +1,7 @@
 import { wholeMilliseconds, DURATION_CALLS } from "../../text/duration.ts";
 import type { ConfigNode } from "../source/config-tree.ts";
 
-/** A plain value, as JSON has them. */
+/** A JSON value. */
 export type SettingValue =
   | null
   | boolean
@@ -10,7 +10,7 @@ export type SettingValue =
   | readonly SettingValue[]
   | { readonly [name: string]: SettingValue };
 
-/** A value as a user's module gets it: plain data, symbols and keywords as text, `(Duration/ofHours 6)` in milliseconds. */
+/** A value as passed to a user's module: plain data, with symbols and keywords as text and `(Duration/ofHours 6)` in milliseconds. */
 export function plainValue(node: ConfigNode): unknown {
   switch (node.type) {
     case "map":
@@ -27,7 +27,7 @@ export function plainValue(node: ConfigNode): unknown {
       return node.value;
     case "null":
       return null;
-    // What a call means in other places nobody knows; only durations are told.
+    // Only calls that make durations are known.
     case "call": {
       const unit = DURATION_CALLS.get(node.name.replace(/^java\.time\./, ""));
       const [count] = node.arguments;
@@ -38,7 +38,7 @@ export function plainValue(node: ConfigNode): unknown {
   }
 }
 
-/** A user's option as `config print` shows it: what looks like a secret by its name is not shown. */
+/** An option of a user's module for `config print`, redacted if its name is that of a secret. */
 export function printableValue(name: string, value: unknown): SettingValue {
   if (/token|password|secret|credential|(?:^|[-_])key$/i.test(name)) return "(secret)";
   if (value === null || typeof value === "string" || typeof value === "number" || typeof value === "boolean")

@@ -1,19 +1,20 @@
 import { DEFAULT_ORIGIN, findEntry, normalizeName } from "../source/config-tree.ts";
 import type { ConfigEntry, MapNode, Origin } from "../source/config-tree.ts";
+import { omitUndefined } from "../source/omit-undefined.ts";
 import { didYouMean, nearestName } from "../../text/nearest-name.ts";
 import type { ConfigPath, Parameter, Parameters, ParameterValues, Reading } from "./reading.ts";
 
-/** What a map is read as. */
+/** How a map is read. */
 export interface MapDescription {
-  /** As messages name it: `cairn.leveldb/->kv-store`, `cairn/http-server`. */
+  /** The name in messages: `cairn.leveldb/->kv-store`, `cairn/http-server`. */
   readonly what: string;
-  /** Keys that others read. */
+  /** Keys that are read elsewhere. */
   readonly ignore?: readonly string[];
-  /** Names of the older systems that have no counterpart, with what to do instead. */
+  /** Names of the older systems without a counterpart, with advice. */
   readonly hints?: ReadonlyMap<string, string>;
 }
 
-/** Reads a map's parameters; undefined after it added what is wrong to the problems. Every key that no parameter has is wrong. */
+/** Reads the parameters of a map; undefined after it has added problems. Unknown keys are problems. */
 export function readParameters<P extends Parameters>(
   parameters: P,
   map: MapNode,
@@ -44,7 +45,7 @@ function readParameter(
 ): unknown {
   const entry = findEntry(map, name);
   const at = [...path, name];
-  // null takes away what a weaker source says, and the default comes back.
+  // null removes the value of a weaker source, so the default applies.
   if (entry === undefined || entry.value.type === "null") {
     if (parameter.required) {
       const origin = entry?.value.origin ?? map.origin;
@@ -75,8 +76,8 @@ function record(
 ): void {
   const shown = parameter.secret ? "(secret)" : parameter.type.show(value);
   if (shown === undefined) return;
-  const place = parameter.type.isPath === undefined ? {} : { isPath: parameter.type.isPath };
-  reading.settings.push({ path, value: shown, origin, ...place });
+  const { isPath } = parameter.type;
+  reading.settings.push({ path, value: shown, origin, ...omitUndefined({ isPath }) });
 }
 
 function unknownKey(
@@ -88,9 +89,9 @@ function unknownKey(
   known: readonly string[],
 ): void {
   const module = findEntry(map, "cairn/module");
-  // A stronger source chose another module: what belonged to the one before goes with it, or no file could be overridden.
+  // A stronger source chose another module, which replaces the parameters of the first one; otherwise no file could be overridden.
   if (module?.replaced !== undefined && module.replaced.origin.label === entry.value.origin.label) {
-    // Nobody misses what nobody wrote.
+    // A default needs no notice.
     if (entry.value.origin.kind === "default") return;
     reading.notices.add(
       `${entry.name} (${entry.value.origin.label}) has no effect: ${description.what} has no such parameter, and ${module.value.origin.label} chose it instead.`,

@@ -9,39 +9,39 @@ import type { SettingValue } from "./plain-value.ts";
 /** A path in the configuration, from the top. */
 export type ConfigPath = readonly string[];
 
-/** A value that took effect: what `cairn config print` shows. */
+/** A value that took effect, for `cairn config print`. */
 export interface Setting {
   readonly path: ConfigPath;
-  /** As JSON would hold it; already redacted where it is secret. */
+  /** In the form of JSON; redacted if it is secret. */
   readonly value: SettingValue;
   readonly origin: Origin;
-  /** The value is a place on this machine. */
+  /** Whether the value is a path on this machine. */
   readonly isPath?: true;
 }
 
-/** What a parameter takes: how it is read, named in documents, and described to editors. */
+/** The type of a parameter: how it is read, named in the documentation, and described to editors. */
 export interface ValueType<T> {
-  /** As docs/configuration.md names it. */
+  /** The name in docs/configuration.md. */
   readonly name: string;
   readonly jsonSchema: JsonSchema;
-  /** The value is a place on this machine. */
+  /** Whether the value is a path on this machine. */
   readonly isPath?: true;
-  /** Of a map, its own parameters. */
+  /** The parameters of a map. */
   readonly parameters?: Parameters;
-  /** The value, or undefined after it added what is wrong to the reading's problems. */
+  /** Returns the value, or undefined after it has added a problem. */
   read(node: ConfigNode, path: ConfigPath, reading: Reading): T | undefined;
-  /** How `config print` shows a value; undefined when reading it recorded its own settings. */
+  /** The value in the form of `config print`; undefined if reading it has recorded settings of its own. */
   show(value: T): SettingValue | undefined;
 }
 
-/** A parameter: what it takes, whether it must be there, and what docs/configuration.md says of it. */
+/** A parameter: its type, whether it is required, and its description in docs/configuration.md. */
 export interface Parameter<T> {
   readonly type: ValueType<unknown>;
   readonly doc: string;
   readonly required: boolean;
-  /** The default as documents write it, where it is one. */
+  /** The default in the documentation. */
   readonly defaultText: string | undefined;
-  /** The value when nothing was given. */
+  /** The default value. */
   readonly fallback: T | ((reading: Reading, path: ConfigPath) => T) | undefined;
   /** Never printed. */
   readonly secret: boolean;
@@ -50,54 +50,54 @@ export interface Parameter<T> {
 /** The parameters of a map, by name. */
 export type Parameters = Readonly<Record<string, Parameter<unknown>>>;
 
-/** What reading such parameters gives. */
+/** The values of such parameters. */
 export type ParameterValues<P extends Parameters> = {
   readonly [Name in keyof P]: P[Name] extends Parameter<infer T> ? T : never;
 };
 
-/** A built-in module, with all that documents, editors and the reader need to know of it. */
+/** A built-in module, for the reader, the documentation and editors. */
 export interface ModuleDescriptor<K extends ModuleKind = ModuleKind> {
   readonly id: string;
   readonly kind: K;
   readonly doc: string;
   readonly parameters: Parameters;
-  /** What parameters must be to each other, as far as editors can know it. */
+  /** The conditions between parameters that editors can check. */
   readonly constraint: JsonSchema;
-  /** Reads the parameters; undefined after it added what is wrong to the problems. */
+  /** Reads the parameters; undefined after it has added problems. */
   use(map: MapNode, path: ConfigPath, reading: Reading): ModuleUse<K> | undefined;
 }
 
-/** One pass over a merged configuration: what it reads from, and what it gathers on its way. */
+/** One pass over a merged configuration: its input, and what it collects. */
 export interface Reading {
   readonly root: MapNode;
-  /** What relative paths are relative to. */
+  /** The folder that relative paths are relative to. */
   readonly cwd: string;
-  /** `cairn/node`, which others take their defaults from. */
+  /** `cairn/node`, from which defaults of other parameters are derived. */
   readonly node: { readonly id: string; readonly dir: string };
   /** Every built-in module, by id. */
   readonly modules: ReadonlyMap<string, ModuleDescriptor>;
-  /** Parameters that every module of a kind has, because the node itself reads them. */
+  /** The parameters that every module of a kind has because the node itself reads them. */
   readonly commonParameters: Readonly<Record<ModuleKind, Parameters>>;
   readonly problems: ProblemList;
   readonly settings: Setting[];
-  /** Sentences that a user should see once, in the order met. */
+  /** Sentences for the operator, in the order of their discovery. */
   readonly notices: Set<string>;
-  /** Top-level keys that some value named: modules used in more than one place. */
+  /** Top-level keys that values have named: modules that may be used in several places. */
   readonly shared: Map<
     string,
     { readonly kind: ModuleKind; readonly use: ModuleUse<ModuleKind> | undefined }
   >;
-  /** Top-level keys that only a parameter named which is refused: what is wrong is told there. */
+  /** Top-level keys that only a refused parameter has named; the problem is reported there. */
   readonly refused: Set<string>;
-  /** Modules of older systems that were taken for ours. */
+  /** Modules of older systems that were translated. */
   readonly older: Set<string>;
-  /** Top-level keys being read just now, so that a module which contains itself is told. */
+  /** Top-level keys that are being read, to detect modules that contain themselves. */
   readonly open: Set<string>;
-  /** What can only be checked by importing a user's module; run last. */
+  /** Checks that import users' modules; run last. */
   readonly checks: (() => Promise<void>)[];
 }
 
-/** Adds the problem that a value is of another type than its parameter. */
+/** Adds the problem that a value does not have the type of its parameter. */
 export function expected(
   node: ConfigNode,
   path: ConfigPath,
@@ -106,8 +106,8 @@ export function expected(
   hint?: string,
 ): undefined {
   const message = `Expected ${what}, found ${describeNode(node)}.`;
-  const told = hint ?? (node.type === "call" ? ONLY_CALL : undefined);
-  const options = { older: node.type === "call" };
-  reading.problems.add(node.origin, path, message, told === undefined ? options : { ...options, hint: told });
+  const isCall = node.type === "call";
+  const options = { hint: hint ?? (isCall ? ONLY_CALL : undefined), older: isCall };
+  reading.problems.add(node.origin, path, message, options);
   return undefined;
 }

@@ -1,11 +1,11 @@
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { ConfigNode } from "../source/config-tree.ts";
-import { orVariable } from "./json-schema.ts";
+import { eitherOf, orVariable } from "./json-schema.ts";
 import { didYouMean, nearestName } from "../../text/nearest-name.ts";
 import { expected, type ValueType } from "./reading.ts";
 
-/** Text, which must not be empty. */
+/** Text that is not empty. */
 export function text(): ValueType<string> {
   return {
     name: "text",
@@ -20,7 +20,7 @@ export function text(): ValueType<string> {
   };
 }
 
-/** Text that must match; `what` says which, in messages. */
+/** Text that matches a pattern, which `what` describes in messages. */
 export function textLike(pattern: RegExp, what: string): ValueType<string> {
   const plain = text();
   return {
@@ -49,25 +49,24 @@ export function path(): ValueType<string> {
       if (node.type !== "string") return expected(node, at, reading, "a path as text");
       const value = absolutePath(node.text, reading.cwd);
       if (value !== undefined) return value;
-      if (!node.text.startsWith("~"))
-        return expected(node, at, reading, "a path of this machine's file system");
-      const hint = `Write \${HOME}${node.text.slice(1)}; only a shell knows ~.`;
+      if (!node.text.startsWith("~")) return expected(node, at, reading, "a path on this machine");
+      const hint = `Write \${HOME}${node.text.slice(1)}; only shells expand ~.`;
       return expected(node, at, reading, "a path without ~", hint);
     },
     show: (value) => value,
   };
 }
 
-/** A text as an absolute path, or undefined when it is none: empty, beginning with `~`, or a URL of something else. */
+/** Returns a text as an absolute path; undefined if it is empty, begins with `~`, or is a URL other than `file:`. */
 export function absolutePath(written: string, cwd: string): string | undefined {
   if (written === "" || written.startsWith("~") || written.includes("\0")) return undefined;
   if (!/^[a-z][a-z0-9+.-]+:\/\//i.test(written)) return resolve(cwd, written);
-  // An encoded slash would be a name that no file can have.
+  // No file name can contain a slash, encoded or not.
   if (!written.startsWith("file:///") || !URL.canParse(written) || /%2f/i.test(written)) return undefined;
   return fileURLToPath(written);
 }
 
-/** A whole number within bounds. Text of digits will do, since `${NAME}` can only give text. */
+/** A whole number within bounds, also as text of digits, since `${NAME}` is always text. */
 export function integer(least: number, most: number = Number.MAX_SAFE_INTEGER): ValueType<number> {
   const upTo = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
   return {
@@ -84,7 +83,7 @@ export function integer(least: number, most: number = Number.MAX_SAFE_INTEGER): 
   };
 }
 
-/** true or false; as text too, since `${NAME}` can only give text. */
+/** true or false, also as text, since `${NAME}` is always text. */
 export function boolean(): ValueType<boolean> {
   return {
     name: "boolean",
@@ -99,7 +98,7 @@ export function boolean(): ValueType<boolean> {
   };
 }
 
-/** One of a few words. EDN may write them as keywords. */
+/** One of a few words, which may be keywords in EDN. */
 export function choice<const T extends string>(words: readonly T[]): ValueType<T> {
   const what = `one of ${words.map((word) => JSON.stringify(word)).join(", ")}`;
   return {
@@ -116,20 +115,14 @@ export function choice<const T extends string>(words: readonly T[]): ValueType<T
   };
 }
 
-/** A list of one or more; a single value stands for a list of one where `single` says so. */
-export function listOf<T>(
-  item: ValueType<T>,
-  options: { readonly single?: boolean } = {},
-): ValueType<readonly T[]> {
-  const one = options.single === true ? [item.jsonSchema] : [];
-  const many = { type: "array", items: item.jsonSchema, minItems: 1 };
+/** A list of one or more; a single value is short for a list of one. */
+export function listOf<T>(item: ValueType<T>): ValueType<readonly T[]> {
   return {
     name: `list of ${item.name}`,
-    jsonSchema: one.length === 0 ? many : { anyOf: [...one, many] },
+    jsonSchema: eitherOf(item.jsonSchema, { type: "array", items: item.jsonSchema, minItems: 1 }),
     read(node, at, reading) {
-      const items = node.type === "list" ? node.items : options.single === true ? [node] : undefined;
-      if (items === undefined || items.length === 0)
-        return expected(node, at, reading, `a list of at least one ${item.name}`);
+      const items = node.type === "list" ? node.items : [node];
+      if (items.length === 0) return expected(node, at, reading, `a list of at least one ${item.name}`);
       const values = items.map((entry, index) =>
         item.read(entry, node.type === "list" ? [...at, String(index)] : at, reading),
       );
@@ -143,7 +136,7 @@ export function listOf<T>(
   };
 }
 
-// At most 16 digits: more cannot be a safe integer, and Number would round without a word.
+// At most 16 digits: longer ones are not safe integers, and Number would silently round them.
 function numberOf(node: ConfigNode): number | undefined {
   if (node.type === "number") return node.value;
   return node.type === "string" && /^-?[0-9]{1,16}$/.test(node.text) ? Number(node.text) : undefined;

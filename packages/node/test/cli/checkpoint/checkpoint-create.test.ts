@@ -59,7 +59,9 @@ test("while another node uploads, nothing is said to be saved: the command names
   expect(stderr).toMatch(
     /^CHECKPOINT_RUNNING: Nothing was saved: node-7 is uploading a checkpoint \(3 MiB, begun at 20/,
   );
-  expect(stderr).toMatch(/hint: Ask again when it has\. Its lease ends at 20\S+ \S+ UTC \(in (?:3\d|40) s\)/);
+  expect(stderr).toMatch(
+    /hint: Run this again when it is done\. Its lease ends at 20\S+ \S+ UTC \(in (?:3\d|40) s\)/,
+  );
 });
 
 test("a lease that an earlier life of the node left is said to be that, with when it ends, also in JSON", async () => {
@@ -68,7 +70,7 @@ test("a lease that an earlier life of the node left is said to be that, with whe
   const told = await create();
   expect(told.code).toBe(1);
   expect(told.stderr).toContain("an earlier process of this node, n1, was uploading a checkpoint (3 MiB");
-  expect(told.stderr).toContain("ask again then");
+  expect(told.stderr).toContain("run this again then");
   const json = await create("--json");
   expect(json.code).toBe(1);
   expect(JSON.parse(json.stdout)).toMatchObject({
@@ -83,6 +85,6 @@ test("where nothing changed the command says so and ends well, as what is saved 
   expect((await create()).stdout).toMatch(/^saved checkpoint-2-/);
   expect(await create()).toMatchObject({
     code: 0,
-    stdout: "skipped: nothing changed since the newest checkpoint\n",
+    stdout: "skipped: nothing has changed since the newest checkpoint\n",
   });
 });

@@ -180,7 +180,7 @@ describe("checkpoint restore", () => {
     await rm(join(dir, "store", `${broken}.tar`));
     const { code, stdout } = await run("restore", "store", "--at-tx", "11", "-o", "out", "--dry-run");
     expect(code).toBe(0);
-    expect(stdout).toMatch(new RegExp(`skipped +${newest} .*It holds transactions after 11\\.\n`));
+    expect(stdout).toMatch(new RegExp(`skipped +${newest} .*It contains transactions after 11\\.\n`));
     expect(stdout).toMatch(new RegExp(`skipped +${broken} .*CHECKPOINT_INCOMPLETE: `));
     expect(stdout).toMatch(new RegExp(`would restore +${second} `));
     expect(stdout).toMatch(new RegExp(`older +${oldest} `));

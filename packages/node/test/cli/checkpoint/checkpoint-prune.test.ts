@@ -32,7 +32,7 @@ async function left(): Promise<string[]> {
   return manifests.map((name) => name.split("-")[1] ?? "").toSorted();
 }
 
-test("--dry-run says what would go and what stays and why, and removes nothing; without it just that goes", async () => {
+test("--dry-run prints what would be removed and what stays and why, and removes nothing; without it just that goes", async () => {
   const [first = "", second = ""] = await save([1, 2]);
   const dry = await prune("store", "--retain-at-least", "1", "--dry-run");
   expect(dry.code).toBe(0);
@@ -84,7 +84,7 @@ test("a folder with checkpoints of several logs is left alone until one is named
 
 test.each([
   [["--retain-newer-than", "PT7D"], "Did you mean P7D"],
-  [["--retain-at-least", "0"], "whole number from 1 on"],
+  [["--retain-at-least", "0"], "whole number of at least 1"],
 ])("%j is told as a mistake, and nothing is removed", async (options, told) => {
   await save([1, 2]);
   const { code, stderr } = await prune("store", ...options);
@@ -119,7 +119,7 @@ test("with the configuration the log is asked: what it lost neither counts nor g
   expect(stdout).toMatch(/stays +checkpoint-1000-.* it holds transactions that the log lost\n/);
   expect(await left()).toEqual(["1000", "3"]);
   const blind = await prune("store", "--lost");
-  expect([blind.code, blind.stderr]).toEqual([2, expect.stringContaining("--lost needs the log")]);
+  expect([blind.code, blind.stderr]).toEqual([2, expect.stringContaining("--lost compares with the log")]);
   await prune("--retain-at-least", "1", "--lost");
   expect(await left()).toEqual(["3"]);
   const other = await prune("--retain-at-least", "1", "--log", "another");

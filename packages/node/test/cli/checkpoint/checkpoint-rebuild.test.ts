@@ -103,7 +103,7 @@ it("works beside a running node, and saves nothing when a checkpoint of this ver
   const node = await started(scene, "running");
   await put(node, 0, 10);
   expect((await create(scene)).stdout).toContain("saved checkpoint-11-");
-  expect((await create(scene)).stdout).toMatch(/^skipped: checkpoint-11-.* holds all that the log has\.\n$/);
+  expect((await create(scene)).stdout).toMatch(/^skipped: checkpoint-11-.* contains the whole log\.\n$/);
   await put(node, 10, 12);
   expect((await create(scene)).stdout).toContain("saved checkpoint-13-");
   expect(node.phase).toBe("ready");
@@ -137,7 +137,9 @@ it("waits while a node uploads, saves nothing when interrupted meanwhile, and go
   const release = await holdLease(scene);
   const terminal = terminalOf(scene);
   const running = create(scene, terminal);
-  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it has"), { timeout: 30_000 });
+  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it ends"), {
+    timeout: 30_000,
+  });
   terminal.signal("SIGINT");
   const { code, stderr } = await running;
   expect([code, stderr]).toEqual([
@@ -149,7 +151,7 @@ it("waits while a node uploads, saves nothing when interrupted meanwhile, and go
   await release();
   await put(node, 10, 12);
   expect((await create(scene)).stdout).toMatch(
-    /^rebuilt 13 transactions of the log cairn, going on after transaction 11; saved checkpoint-13-/,
+    /^rebuilt 13 transactions of the log cairn, resumed after transaction 11; saved checkpoint-13-/,
   );
   const digest = await scene.verify((await scene.checkpoints())[0] ?? "");
   expect(digest.digest).toBe((await node.digest()).digest);
@@ -162,7 +164,9 @@ it("begins anew where what an earlier rebuild left is another history than the l
   const release = await holdLease(scene);
   const terminal = terminalOf(scene);
   const running = create(scene, terminal);
-  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it has"), { timeout: 30_000 });
+  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it ends"), {
+    timeout: 30_000,
+  });
   terminal.signal("SIGINT");
   await running;
   await release();
@@ -184,7 +188,9 @@ it("is refused while another rebuild has the folder, naming its process", async 
   const release = await holdLease(scene);
   const terminal = terminalOf(scene);
   const running = create(scene, terminal);
-  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it has"), { timeout: 30_000 });
+  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it ends"), {
+    timeout: 30_000,
+  });
   const { code, stderr } = await create(scene);
   expect([code, stderr]).toEqual([3, expect.stringMatching(/^INDEX_LOCKED: .*rebuild/)]);
   await release();

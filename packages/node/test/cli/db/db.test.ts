@@ -217,7 +217,7 @@ describe("a place", () => {
     await saveTo(path.join(folder, "mixed"), [1, 2], "log-1");
     await saveTo(path.join(folder, "mixed"), [1], "log-2");
     const { code, stderr } = await db("check", "mixed");
-    expect([code, stderr]).toEqual([2, expect.stringContaining("--log ID says which is meant")]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining("Choose one with --log ID")]);
   });
 
   it("that is a LevelDB of something else is told as such, and can be looked at raw", async () => {
@@ -225,8 +225,8 @@ describe("a place", () => {
     await kv.batch([put(Buffer.from("cats"), json("two")), put(Buffer.from([0xff, 0x01]), json("x"))]);
     await kv.close();
     const refused = await db("buckets", "foreign");
-    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("no index of Cairn")]);
-    expect((await db("check", "foreign")).stdout).toContain("a LevelDB of 2 rows, but no index of Cairn");
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("not an index of Cairn")]);
+    expect((await db("check", "foreign")).stdout).toContain("a LevelDB of 2 rows, but not an index of Cairn");
     expect((await db("keys", "foreign", "--raw")).stdout.split("\n")).toHaveLength(3);
   });
 });

@@ -146,9 +146,9 @@ describe("the status screen", () => {
     for (const line of [
       `Joined        from ${name} in file:///store, 200 transactions replayed`,
       "Skipped       checkpoint-2: CHECKPOINT_CORRUPT, Bad.",
-      "              The node did without; this is shown until it is started again.",
+      "              The node is ready without it; shown until the node is restarted.",
       "Moved aside   /q/1: INDEX_CORRUPT, Worse.",
-      "              Another index took its place; this is shown until the node is started again.",
+      "              The node is ready with another index; shown until the node is restarted.",
       `Checkpoint    ${name}, 80 KiB, 1 h old`,
       `Saved here    ${name}, in 1.5 s, 59 min 58 s ago`,
       `Verified      ${name}, by b, in 2.0 s, 50 min ago`,

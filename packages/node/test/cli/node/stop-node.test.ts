@@ -61,7 +61,7 @@ describe("a signal", () => {
     time.now = 1100;
     terminal.signal("SIGINT");
     expect(await stopping).toBe(1);
-    expect(forced).toEqual(["A second SIGINT came before the node had stopped."]);
+    expect(forced).toEqual(["A second SIGINT arrived before the node had stopped."]);
     expect(signals).toEqual(["SIGINT"]);
   });
 

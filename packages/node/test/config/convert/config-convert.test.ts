@@ -126,7 +126,7 @@ test("JSON has no comments: they go to standard error, each with its place", asy
   });
   expect(stderr).toMatch(/^note: Only the configuration is converted, not the data: /);
   expect(stderr).toContain(
-    "note: older.json:1:2 cairn/document-store: document-store is left out. Cairn has no document store.",
+    "note: older.json:1:2 cairn/document-store: document-store was removed. Cairn has no document store.",
   );
   expect(stderr).toContain("note: older.json:2:2 cairn/tx-log: xtdb.kafka/->tx-log has no counterpart: ");
   const { stdout: json } = await config(["convert", "older.json", "--json"]);
@@ -171,7 +171,7 @@ test("a file of Cairn itself means the same afterwards, with all of its texts", 
 
 describe("the hint of what is refused because it is of an older system", () => {
   const HINT =
-    /\n\nhint: cairn (config convert (\S+)) writes it as Cairn reads it, with a comment for what has no counterpart\.\n$/;
+    /\n\nhint: cairn (config convert (\S+)) prints it in the form of Cairn, with a comment on everything that has no counterpart\.\n$/;
 
   test.each([
     ["a module", "{:xtdb/tx-log {:xtdb/module xtdb.kafka/->tx-log}}"],
@@ -211,6 +211,6 @@ describe("the hint of what is refused because it is of an older system", () => {
   test("names a file in a way that a shell reads", async () => {
     await writeFile(path.join(folder, "my file's.edn"), "{:xtdb/document-store {}}");
     const { stderr } = await config(["check", "-f", "my file's.edn"]);
-    expect(stderr).toContain(String.raw`cairn config convert 'my file'\''s.edn' writes`);
+    expect(stderr).toContain(String.raw`cairn config convert 'my file'\''s.edn' prints`);
   });
 });

@@ -10,20 +10,20 @@ import { plainForm } from "./plain-form.ts";
 /** What a configuration refuses of what Clojure reads (docs/configuration.md). */
 const DOCUMENTED = [
   /^The configuration is empty/,
-  /^A set means nothing/,
-  /^The character .* means nothing/s,
-  /^The tag .* means nothing/s,
+  /^A set has no meaning/,
+  /^The character .* has no meaning/s,
+  /^The tag .* has no meaning/s,
   /is Clojure code, not data/,
-  /is not a number that a configuration can hold/,
+  /is not a number that a configuration can contain/,
   /is too large; numbers go up to/,
   /^A key must be a keyword/,
-  /is there twice\.$/,
+  /is repeated\.$/,
   /^A list in parentheses must begin with a name/,
-  /^A quote stands before a symbol alone/,
+  /^A quote may only precede a symbol/,
   /^This is nested more than/,
-  /^Behind \\u stand four digits/,
+  /^\\u must be followed by four digits/,
   // Clojure takes the digits of other scripts for digits.
-  /^EDN knows no escape \\[0-7]*[^\0-\x7f]/,
+  /^EDN has no escape \\[0-7]*[^\0-\x7f]/,
   /^\\[uo].*[^\0-\x7f].* is not a character/,
 ];
 

@@ -1,0 +1,127 @@
+import { CairnClientError, type ErrorCode } from "./client-error.ts";
+
+/** A request to a node. */
+export interface NodeRequest {
+  readonly method?: "GET" | "POST" | "PUT" | "DELETE";
+  /** From `/` on, escaped. */
+  readonly path: string;
+  /** Not escaped. An undefined value is omitted; each value of an array becomes a parameter of that name. */
+  readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
+  /** JSON, unless `headers` says otherwise. */
+  readonly body?: string | Uint8Array | undefined;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The part of an answer that clients read. A `Response` of `fetch` is one. */
+export interface NodeAnswer {
+  readonly status: number;
+  readonly headers: AnswerHeaders;
+  text(): Promise<string>;
+}
+
+/** The headers of an answer. */
+export interface AnswerHeaders {
+  get(name: string): string | null;
+}
+
+/** Sends one HTTP request. Called like `fetch`. */
+export type Transport<A extends NodeAnswer> = (
+  url: string,
+  request: {
+    readonly method: string;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly body?: string | Uint8Array<ArrayBuffer>;
+    readonly signal?: AbortSignal;
+  },
+) => Promise<A>;
+
+/** A node and how it is reached. `url` has no slash at its end. */
+export interface NodeAddress<A extends NodeAnswer> {
+  readonly url: string;
+  readonly token: string | undefined;
+  readonly transport: Transport<A>;
+}
+
+/** An answer that was read whole. */
+export interface JsonAnswer {
+  readonly headers: AnswerHeaders;
+  readonly body: unknown;
+}
+
+/** An answer that no Cairn node gives, such as a proxy's error page. */
+export class ForeignAnswerError extends Error {
+  readonly status: number;
+
+  constructor(status: number) {
+    super(`the answer with status ${status} is not a node's`);
+    this.name = "ForeignAnswerError";
+    this.status = status;
+  }
+}
+
+/**
+ * Sends a request to a node and returns its answer, whose body has not been read. Throws {@link CairnClientError} for an answer with
+ * status 400 or above, {@link ForeignAnswerError}, and whatever the transport throws.
+ */
+export async function sendRequest<A extends NodeAnswer>(
+  { url, token, transport }: NodeAddress<A>,
+  { method = "GET", path, query = {}, body, headers, signal }: NodeRequest,
+): Promise<A> {
+  const answer = await transport(url + path + queryText(query), {
+    method,
+    headers: {
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body: body as string | Uint8Array<ArrayBuffer> }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+  if (answer.status >= 400) throw answeredError(answer.status, await answer.text());
+  return answer;
+}
+
+/** Reads an answer as JSON. Throws {@link ForeignAnswerError}. */
+export async function readJson(answer: NodeAnswer): Promise<JsonAnswer> {
+  const body = parse(await answer.text());
+  if (body === undefined) throw new ForeignAnswerError(answer.status);
+  return { headers: answer.headers, body };
+}
+
+function answeredError(status: number, text: string): Error {
+  const body = parse(text);
+  const error = isObject(body) ? body["error"] : undefined;
+  if (!isObject(body) || !isObject(error) || typeof error["code"] !== "string") {
+    return new ForeignAnswerError(status);
+  }
+  const { error: _, ...details } = body;
+  const hint = typeof error["hint"] === "string" ? error["hint"] : undefined;
+  return new CairnClientError(error["code"] as ErrorCode, String(error["message"]), {
+    status,
+    hint,
+    details,
+  });
+}
+
+function queryText(query: NonNullable<NodeRequest["query"]>): string {
+  const pairs = Object.entries(query).flatMap(([name, value]) =>
+    value === undefined
+      ? []
+      : [value].flat().map((one: string | number | boolean) => `${name}=${encodeURIComponent(one)}`),
+  );
+  return pairs.length === 0 ? "" : `?${pairs.join("&")}`;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}

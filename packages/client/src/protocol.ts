@@ -1,0 +1,22 @@
+/** Requests, answers and streams of nodes, for programs with a transport or errors of their own. */
+export { CairnClientError } from "./client-error.ts";
+export { readEventStream, type SentEvent } from "./event-stream-reader.ts";
+export {
+  type FollowedTransaction,
+  followStream,
+  SILENCE_MS,
+  WatchEndedError,
+  type WatchPosition,
+} from "./follow-stream.ts";
+export { jsonProblem } from "./json-problem.ts";
+export {
+  ForeignAnswerError,
+  type JsonAnswer,
+  type NodeAnswer,
+  type NodeRequest,
+  readJson,
+  sendRequest,
+  type Transport,
+} from "./node-request.ts";
+export { bucketPath, nextCursor, revisionOf } from "./request-parts.ts";
+export { LIST_FIRST } from "./watch-transactions.ts";

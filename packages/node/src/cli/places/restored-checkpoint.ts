@@ -1,0 +1,61 @@
+import { hostname } from "node:os";
+import { type Manifest, type RestoreOptions, restoreCheckpoint } from "@cairn/checkpoint";
+import type { KvProvider } from "@cairn/kv";
+import { judgeFormat, verifyRestored } from "../../checkpoints/accept-checkpoint.ts";
+import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+import { noCheckpoint } from "./checkpoint-place.ts";
+
+/** The progress of a restore: shown from the first part on, when its size is known. */
+export interface RestoreDisplay extends Pick<ProgressDisplay, "stop"> {
+  readonly onProgress: NonNullable<RestoreOptions["onProgress"]>;
+}
+
+/** Shows the progress of a restore; `verb` is such as `unpacking`. */
+export function showRestore(terminal: Terminal, verb: string): RestoreDisplay {
+  let display: ProgressDisplay | undefined;
+  return {
+    onProgress: ({ done, total, name }) => {
+      display ??= showProgress(terminal.stderr, verb, total);
+      display.update(done, name);
+    },
+    stop: () => display?.stop(),
+  };
+}
+
+/** Which checkpoint to restore, where to, and for which command. */
+export interface NamedRestore extends Pick<
+  RestoreOptions,
+  "stores" | "stagingDir" | "targetDir" | "reserveIn" | "signal"
+> {
+  readonly name: string;
+  /** As in `cairn checkpoint diff`. */
+  readonly command: string;
+  readonly verb: string;
+}
+
+/**
+ * Restores the checkpoint of that name and compares its index with its manifest. Throws the reason if it cannot be used, or
+ * `CHECKPOINT_NOT_FOUND`.
+ */
+export async function restoreNamed(
+  { command, verb, ...options }: NamedRestore,
+  provider: KvProvider,
+  terminal: Terminal,
+): Promise<{ readonly name: string; readonly store: string; readonly manifest: Manifest }> {
+  const { name, stores } = options;
+  const display = showRestore(terminal, verb);
+  try {
+    const { restored, skipped } = await restoreCheckpoint({
+      ...options,
+      node: `${command} on ${hostname()}`,
+      accept: (manifest) => Promise.resolve(judgeFormat(manifest, provider.format) ?? true),
+      verify: async (folder, manifest) => await verifyRestored(provider, folder, manifest),
+      onProgress: display.onProgress,
+    });
+    if (restored !== undefined) return restored;
+    throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint(stores, name, skipped);
+  } finally {
+    display.stop();
+  }
+}

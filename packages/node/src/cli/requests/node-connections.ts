@@ -1,0 +1,153 @@
+import {
+  Agent as HttpAgent,
+  type ClientRequest,
+  type IncomingMessage,
+  request as http,
+  type RequestOptions,
+} from "node:http";
+import { Agent as HttpsAgent, request as https } from "node:https";
+import { text as readText } from "node:stream/consumers";
+import { systemClock } from "@cairn/checkpoint";
+import type { NodeAnswer, Transport } from "@cairn/client/protocol";
+import { CairnError, errorMessage } from "@cairn/kv";
+
+/** No answer was received. `sent`: whether the request may have reached the node nevertheless. */
+export class NoAnswerError extends CairnError {
+  readonly sent: boolean;
+
+  constructor(url: string, sent: boolean, cause: unknown) {
+    if (cause === FROZEN) {
+      super(
+        "NOT_READY",
+        `The node at ${url} accepts connections but answers nothing, not even /health/live: it is frozen.`,
+        {
+          hint: "Look at its process. In state T (ps -o stat,pid,args) it was stopped, and kill -CONT PID resumes it. Otherwise restart it; everything that it acknowledged is in the log.",
+          cause,
+        },
+      );
+    } else {
+      const what = sent ? "The connection to the node broke off" : "No node answers";
+      super("NOT_READY", `${what} at ${url} (${errorMessage(cause)}).`, {
+        hint: "Start a node with cairn start, or name the one that you mean: --url takes its address, -f its configuration.",
+        cause,
+      });
+    }
+    this.sent = sent;
+  }
+}
+
+/** An answer whose body can also be read as it arrives. */
+export interface StreamedAnswer extends NodeAnswer {
+  chunks(): AsyncIterable<string>;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+/** How often a node that takes long to answer is asked whether it is alive, and how long it may take to say so. */
+const LIVENESS_CHECK_MS = 5_000;
+
+const FROZEN = new Error("it is frozen");
+
+/**
+ * Keep-alive connections to one node. They are made with node:http because `fetch` gives up on an answer after five minutes and does not
+ * report whether a request was sent. Answers have no time limit: a checkpoint may take an hour, and nodes limit their waits themselves.
+ * Only a frozen node, which does not even answer /health/live, is given up.
+ */
+export class NodeConnections {
+  readonly #url: string;
+  readonly #request: typeof http | typeof https;
+  readonly #agent: HttpAgent | HttpsAgent;
+
+  constructor(url: string) {
+    const isSecure = url.startsWith("https:");
+    this.#url = url;
+    this.#request = isSecure ? https : http;
+    this.#agent = isSecure ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
+  }
+
+  /** Sends requests; throws {@link NoAnswerError}. A connection that is silent for `silenceMs` is dead; the default is no limit. */
+  transport(silenceMs?: number): Transport<StreamedAnswer> {
+    return async (url, { body, ...options }) =>
+      await new Promise((resolve, reject) => {
+        // Once connected, the node may have seen the request, even if no answer arrives.
+        let isConnected = false;
+        const request = this.#request(url, { ...options, agent: this.#agent } satisfies RequestOptions);
+        const timer = setTimeout(
+          () => request.destroy(new Error("connecting took too long")),
+          CONNECT_TIMEOUT_MS,
+        );
+        if (silenceMs !== undefined) {
+          request.setTimeout(silenceMs, () => request.destroy(new Error("no heartbeat arrived in time")));
+        }
+        const onConnected = (): void => {
+          isConnected = true;
+          clearTimeout(timer);
+        };
+        request.once("socket", (socket) => {
+          if (socket.connecting) socket.once("connect", onConnected);
+          else onConnected();
+        });
+        const settled = new AbortController();
+        void this.#watchLiveness(request, settled.signal);
+        request.once("error", (error) => {
+          clearTimeout(timer);
+          reject(new NoAnswerError(this.#url, isConnected, error));
+        });
+        request.once("response", (response) => resolve(this.#answer(response)));
+        for (const end of ["response", "close"]) request.once(end, () => settled.abort());
+        request.end(body);
+      });
+  }
+
+  /** Closes the connections. */
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  #answer(response: IncomingMessage): StreamedAnswer {
+    const { statusCode: status = 0, headers } = response;
+    const brokeOff = (error: unknown): NoAnswerError => new NoAnswerError(this.#url, true, error);
+    return {
+      status,
+      headers: { get: (name) => headers[name]?.toString() ?? null },
+      text: async () => {
+        try {
+          return await readText(response);
+        } catch (error) {
+          throw brokeOff(error);
+        }
+      },
+      chunks: async function* () {
+        response.setEncoding("utf8");
+        try {
+          yield* response as AsyncIterable<string>;
+        } catch (error) {
+          throw brokeOff(error);
+        }
+      },
+    };
+  }
+
+  /** Gives up on a request to a frozen node. */
+  async #watchLiveness(request: ClientRequest, settled: AbortSignal): Promise<void> {
+    while (await systemClock.wait(LIVENESS_CHECK_MS, settled)) {
+      if (!(await this.#isAlive())) request.destroy(FROZEN);
+    }
+  }
+
+  /** False if a connection is accepted and nothing arrives on it. Any other failure will also show in the request itself. */
+  #isAlive(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const request = this.#request(`${this.#url}/health/live`, { agent: false });
+      const timer = setTimeout(() => {
+        resolve(false);
+        request.destroy();
+      }, LIVENESS_CHECK_MS);
+      const answered = (): void => {
+        clearTimeout(timer);
+        resolve(true);
+        request.destroy();
+      };
+      request.once("response", answered).on("error", answered).end();
+    });
+  }
+}

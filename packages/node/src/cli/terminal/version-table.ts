@@ -1,0 +1,18 @@
+import type { DocumentVersion } from "../../index/read/documents.ts";
+import { formatTable, shorten } from "./columns.ts";
+import { formatTime } from "./quantities.ts";
+
+/** A version whose document is a JSON value. */
+export type ParsedVersion = Omit<DocumentVersion, "json"> & { readonly document?: unknown };
+
+const WIDEST_DOCUMENT = 200;
+
+/** Versions of a document as a table for people. */
+export function versionTable(versions: readonly ParsedVersion[]): string {
+  const rows = versions.map(({ revision, txTime, deleted, document }) => [
+    String(revision),
+    formatTime(txTime),
+    deleted ? "(deleted)" : shorten(JSON.stringify(document), WIDEST_DOCUMENT),
+  ]);
+  return formatTable(["REVISION", "TIME", "DOCUMENT"], rows, ["REVISION"]);
+}
