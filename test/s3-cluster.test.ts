@@ -89,33 +89,36 @@ describe("a cluster with checkpoints in S3 and a log on NATS", () => {
     const digest = await runCairnOrThrow(["db", "digest", `${place}/${name}`], { env });
     expect(digest.stdout).toContain("sha256:");
   });
-  it("has commands that report STORE_UNREACHABLE and the bucket if the bucket does not exist", async () => {
-    const missing = `s3://no-such-bucket-${randomBytes(4).toString("hex")}/x`;
-    const { code, stderr } = await runCairn(["checkpoint", "list", missing], { env });
-    expect(code).toBe(3);
-    expect(stderr).toContain("STORE_UNREACHABLE");
-    expect(stderr).toContain(missing.slice("s3://".length, -"/x".length));
-  });
 
-  it("has commands that report STORE_DENIED for wrong credentials, without the key, if the service checks credentials", async () => {
-    const wrong = { ...env, AWS_ACCESS_KEY_ID: "another-user", AWS_SECRET_ACCESS_KEY: "not-to-be-shown" };
-    const { code, stderr } = await runCairn(["checkpoint", "list", place], { env: wrong });
-    expect(stderr).not.toContain("not-to-be-shown");
-    const anonymous = await fetch(`${s3.endpoint}/${s3.bucket}?list-type=2&max-keys=1`);
-    if (anonymous.ok) {
-      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-      return;
-    }
-    expect(code).toBe(3);
-    expect(stderr).toContain("STORE_DENIED");
-  });
+  describe("commands on its store", () => {
+    it("report STORE_UNREACHABLE and the bucket if the bucket does not exist", async () => {
+      const missing = `s3://no-such-bucket-${randomBytes(4).toString("hex")}/x`;
+      const { code, stderr } = await runCairn(["checkpoint", "list", missing], { env });
+      expect(code).toBe(3);
+      expect(stderr).toContain("STORE_UNREACHABLE");
+      expect(stderr).toContain(missing.slice("s3://".length, -"/x".length));
+    });
 
-  it("has commands that refuse an ambiguous prefix and suggest a better one", async () => {
-    const { code, stderr } = await runCairn(["checkpoint", "list", `s3://${s3.bucket}/a//b`], { env });
-    expect(code).toBe(2);
-    expect(stderr).toContain("CONFIG_INVALID");
-    expect(stderr).toContain('"a//b"');
-    expect(stderr).toContain("cairn/production");
+    it("report STORE_DENIED for wrong credentials, without the key, if the service checks credentials", async () => {
+      const wrong = { ...env, AWS_ACCESS_KEY_ID: "another-user", AWS_SECRET_ACCESS_KEY: "not-to-be-shown" };
+      const { code, stderr } = await runCairn(["checkpoint", "list", place], { env: wrong });
+      expect(stderr).not.toContain("not-to-be-shown");
+      const anonymous = await fetch(`${s3.endpoint}/${s3.bucket}?list-type=2&max-keys=1`);
+      if (anonymous.ok) {
+        expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+        return;
+      }
+      expect(code).toBe(3);
+      expect(stderr).toContain("STORE_DENIED");
+    });
+
+    it("refuse an ambiguous prefix and suggest a better one", async () => {
+      const { code, stderr } = await runCairn(["checkpoint", "list", `s3://${s3.bucket}/a//b`], { env });
+      expect(code).toBe(2);
+      expect(stderr).toContain("CONFIG_INVALID");
+      expect(stderr).toContain('"a//b"');
+      expect(stderr).toContain("cairn/production");
+    });
   });
 });
 

@@ -104,17 +104,19 @@ describe("a node whose checkpoints are in S3", () => {
     }
   });
 
-  it("has commands that report what is wrong with a store's address", async () => {
-    const denied = { ...env, AWS_ENDPOINT_URL: "http://127.0.0.1:9" };
-    const unreachable = await runCairn(["checkpoint", "list", place], { env: denied });
-    expect(unreachable).toMatchObject({
-      code: 3,
-      stderr: expect.stringMatching(/^STORE_UNREACHABLE: .*\n {2}hint: /),
+  describe("commands on its store", () => {
+    it("report what is wrong with an address", async () => {
+      const denied = { ...env, AWS_ENDPOINT_URL: "http://127.0.0.1:9" };
+      const unreachable = await runCairn(["checkpoint", "list", place], { env: denied });
+      expect(unreachable).toMatchObject({
+        code: 3,
+        stderr: expect.stringMatching(/^STORE_UNREACHABLE: .*\n {2}hint: /),
+      });
+      const nowhere = await runCairn(["checkpoint", "list", "s3:///prefix"], { env });
+      expect(nowhere).toMatchObject({ code: 2, stderr: expect.stringContaining("s3://bucket/prefix") });
+      const missing = await runCairn(["checkpoint", "verify", `${place}-none`], { env });
+      expect(missing).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND/) });
     });
-    const nowhere = await runCairn(["checkpoint", "list", "s3:///prefix"], { env });
-    expect(nowhere).toMatchObject({ code: 2, stderr: expect.stringContaining("s3://bucket/prefix") });
-    const missing = await runCairn(["checkpoint", "verify", `${place}-none`], { env });
-    expect(missing).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND/) });
   });
 
   it("prints its configuration without the keys", async () => {

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { crc32 } from "node:zlib";
 
 /** Characters of a document without its quotes. */
-export const DOCUMENT_LENGTH = 300;
+const DOCUMENT_LENGTH = 300;
 /** The bucket of all records. */
 export const BUCKET = "records";
 

@@ -71,7 +71,7 @@ export function judge(comparison: Comparison, rounds: readonly Round[]): Measure
 }
 
 /** Returns the median, minimum and maximum of at least one value. */
-export function summarize(values: readonly number[]): Summary {
+function summarize(values: readonly number[]): Summary {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = (sorted.length - 1) / 2;
   const median = (at(sorted, Math.floor(middle)) + at(sorted, Math.ceil(middle))) / 2;

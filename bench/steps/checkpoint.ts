@@ -23,7 +23,7 @@ export async function takeCheckpointOnce({ config }: { readonly config: object }
 const POLL_MS = 20;
 
 /** Saves a checkpoint and returns how long that took. If the node is saving one already, waits for that one. */
-export async function savedCheckpoint(node: CairnNode): Promise<{ seconds: number; bytes: number }> {
+async function savedCheckpoint(node: CairnNode): Promise<{ seconds: number; bytes: number }> {
   const begin = performance.now();
   try {
     const { begun, done } = node.checkpoint();

@@ -36,7 +36,7 @@ describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
   });
 
   it.each(Object.entries(STEPS))(
-    `leaves only complete checkpoints when %s, each of ${KILLS} times`,
+    `leaves only complete checkpoints when %s (kills: ${KILLS})`,
     async (_step, wanted) => {
       const store = cluster.store.folder;
       const capture = path.join(cluster.folder, "a-index", "capture");

@@ -5,7 +5,6 @@ import { vi } from "vitest";
 export class RetryingSubmitters {
   /** The acknowledged transaction id of each submission, by the id the client gave it. */
   readonly acknowledged = new Map<string, number>();
-  retries = 0;
   readonly #nodes: readonly CairnNode[];
   readonly #stop = new AbortController();
   readonly #running: Promise<unknown>;
@@ -53,7 +52,6 @@ export class RetryingSubmitters {
         return txId;
       } catch (error) {
         if (!isCairnError(error, "LOG_UNREACHABLE") && !isCairnError(error, "NOT_READY")) throw error;
-        this.retries += 1;
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     }

@@ -12,21 +12,14 @@ export interface SeenCheckpoint {
   readonly publishedAt: number;
 }
 
-/** A lease that was seen in the folder. A renewed lease counts as the same one. */
-export interface SeenLease {
-  readonly owner: string;
-  readonly nonce: string;
-  readonly firstSeenAt: number;
-  lastSeenAt: number;
-}
-
 const POLL_MS = 10;
 
 /** Records from outside what happens in a folder of checkpoints, including those that retention has removed since. */
 export class WatchedStore {
   readonly folder: string;
   readonly checkpoints = new Map<string, SeenCheckpoint>();
-  readonly leases = new Map<string, SeenLease>();
+  /** The nonces of all leases; a renewed lease keeps its nonce. */
+  readonly leases = new Set<string>();
   readonly #stop = new AbortController();
   readonly #watching: Promise<void>;
 
@@ -73,13 +66,7 @@ export class WatchedStore {
 
   #poll(): void {
     const lease = readLease(this.folder);
-    if (lease !== undefined) {
-      const { owner, nonce } = lease;
-      const seen = this.leases.get(nonce);
-      if (seen === undefined)
-        this.leases.set(nonce, { owner, nonce, firstSeenAt: Date.now(), lastSeenAt: Date.now() });
-      else seen.lastSeenAt = Date.now();
-    }
+    if (lease !== undefined) this.leases.add(lease.nonce);
     for (const file of listFolder(this.folder)) {
       const name = /^(checkpoint-.*Z-[0-9a-f]{8})\.json$/.exec(file)?.[1];
       if (name !== undefined && !this.checkpoints.has(name)) this.#remember(name);

@@ -56,7 +56,7 @@ export class Controller {
         if (signal.aborted) return;
         if (!isTemporary(error)) throw error;
         // The transaction may have taken effect, or may yet: the next decision is based on what is seen then.
-        this.#options.onAction(`goes on after: ${error.message}`);
+        this.#options.onAction(`continues after: ${error.message}`);
       }
     }
   }

@@ -64,7 +64,7 @@ export function commitFiles(
 }
 
 /** Stores a blob and returns its object id. */
-export function hashObject(directory: string, content: string): string {
+function hashObject(directory: string, content: string): string {
   return execFileSync("git", ["-C", directory, "hash-object", "-w", "--stdin"], { input: content })
     .toString("utf8")
     .trim();

@@ -6,7 +6,6 @@ export class ObservedController {
   readonly name: string;
   readonly snapshots: number[] = [];
   readonly seen: { readonly txId: number; readonly changes: readonly string[] }[] = [];
-  readonly actions: string[] = [];
   readonly #crash = new AbortController();
   readonly #running: Promise<void>;
 
@@ -18,7 +17,6 @@ export class ObservedController {
       leaseMs: 900,
       signal: this.#crash.signal,
       onFollowed: (followed) => this.#record(followed),
-      onAction: (sentence) => this.actions.push(sentence),
     });
     // `crash` reports the error.
     this.#running.catch(() => {});
