@@ -44,7 +44,7 @@ async function main(): Promise<void> {
   process.stdout.write(
     `${size.toLocaleString("en-US")} records, ${rounds} rounds, ${machine.cpus} CPUs, Node ${machine.node}\n`,
   );
-  const workspace = await Workspace.open({ size, profileDir: options.profile, onProgress: tell });
+  const workspace = await Workspace.open({ size, profileDir: options.profile, onProgress: printProgress });
   const closing = closeAtSignal(workspace);
   const results: object[] = [];
   try {
@@ -64,13 +64,13 @@ async function main(): Promise<void> {
 async function measure(row: Row, workspace: Workspace, { rounds }: BenchOptions): Promise<Measured> {
   const comparison = await row.prepare(workspace);
   const done = await runRounds(comparison, rounds, (contestant, round) =>
-    tell(`${row.name}, round ${round} of ${rounds}: ${contestant}`),
+    printProgress(`${row.name}, round ${round} of ${rounds}: ${contestant}`),
   );
   return judge(comparison, done);
 }
 
-/** Progress goes where it does not mix with the table. */
-function tell(what: string): void {
+/** Prints progress to stderr, so that stdout has only the table. */
+function printProgress(what: string): void {
   process.stderr.write(`· ${what}\n`);
 }
 
@@ -87,7 +87,7 @@ function optionsOrExit(): BenchOptions {
   }
 }
 
-/** An interrupted run leaves neither its server nor its files. */
+/** Stops the server and removes the files if the run is interrupted. */
 function closeAtSignal(workspace: Workspace): AbortController {
   const done = new AbortController();
   const stop = (): void => {

@@ -1,8 +1,8 @@
 import { parseArgs } from "node:util";
 
-/** What `pnpm bench` was asked for. */
+/** The options of `pnpm bench`. */
 export interface BenchOptions {
-  /** Names of rows; all when empty. */
+  /** Names of rows; all if empty. */
   readonly only: readonly string[];
   readonly rounds: number;
   readonly size: number;
@@ -10,10 +10,10 @@ export interface BenchOptions {
   readonly profile: string | undefined;
 }
 
-/** How to use the command. */
+/** The command's usage line. */
 export const USAGE = `pnpm bench [--only ROW]... [--rounds 3] [--size 1000000] [--json FILE] [--profile DIR]`;
 
-/** Reads the command line; throws a TypeError with a sentence when it is not as {@link USAGE} says. */
+/** Reads the command line. Throws a TypeError with a message for the user if it is invalid. */
 export function readOptions(args: readonly string[], rows: readonly string[]): BenchOptions {
   const { values } = parseArgs({
     args: args.filter((arg) => arg !== "--"),
@@ -26,7 +26,8 @@ export function readOptions(args: readonly string[], rows: readonly string[]): B
     },
   });
   const unknown = values.only.find((name) => !rows.includes(name));
-  if (unknown !== undefined) throw new TypeError(`There is no row ${unknown}; there are ${rows.join(", ")}.`);
+  if (unknown !== undefined)
+    throw new TypeError(`There is no row "${unknown}". Choose one of ${rows.join(", ")}.`);
   return {
     only: values.only,
     rounds: positive("--rounds", values.rounds),

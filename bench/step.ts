@@ -2,7 +2,7 @@ import type { StepAnswer, StepRequest } from "./harness/child-step.ts";
 import type { Figures } from "./harness/figures.ts";
 import { STEPS } from "./steps/steps.ts";
 
-// The process of one step: takes what to do from its parent, answers what it measured, and ends when the parent has heard it.
+// The process of one step. It receives a request from its parent, sends the figures, and exits when the parent disconnects.
 process.once("message", (message) => {
   runRequest(message as StepRequest).then(
     (figures) => answer({ figures }),
@@ -21,6 +21,6 @@ async function runRequest({ name, input }: StepRequest): Promise<Figures> {
   return { ...figures, "cpu s": (user + system) / 1_000_000 };
 }
 
-function answer(what: StepAnswer): void {
-  process.send?.(what);
+function answer(message: StepAnswer): void {
+  process.send?.(message);
 }

@@ -1,23 +1,23 @@
-// S3 and NATS as containers, where an engine answers.
+// S3 and NATS as containers.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { freePort } from "./ports.mjs";
 
 const FILE = fileURLToPath(new URL("compose.yml", import.meta.url));
 const PROJECT = "cairn-localstack";
-// LocalStack takes any key; a bucket it has to be told of.
+// LocalStack accepts any key, but the bucket must be created.
 const KEYS = { accessKeyId: "test", secretAccessKey: "test" };
 const BUCKET = "cairn-dev";
 
-/** The engine's command, or undefined when none answers. */
+/** Returns the command of a container engine that works, or undefined. */
 export function containerEngine() {
   return ["docker", "podman"].find((engine) => {
-    const asked = (args) => spawnSync(engine, args, { stdio: "ignore", timeout: 10_000 }).status === 0;
-    return asked(["info"]) && asked(["compose", "version"]);
+    const succeeds = (args) => spawnSync(engine, args, { stdio: "ignore", timeout: 10_000 }).status === 0;
+    return succeeds(["info"]) && succeeds(["compose", "version"]);
   });
 }
 
-/** Starts both; answers where they are and how to stop them. */
+/** Starts both. Returns their addresses and a function that stops them. */
 export async function startContainers(engine) {
   const s3Port = await freePort(Number(process.env.CAIRN_LOCALSTACK_S3_PORT ?? 4566));
   const natsPort = await freePort(Number(process.env.CAIRN_LOCALSTACK_NATS_PORT ?? 4222));
@@ -32,12 +32,12 @@ export async function startContainers(engine) {
       env,
     }).status === 0;
   const stop = () => void compose("down");
-  const made =
+  const started =
     compose("up", "-d", "--wait") &&
     compose("exec", "-T", "s3", "awslocal", "s3api", "create-bucket", "--bucket", BUCKET);
-  if (!made) {
+  if (!started) {
     stop();
-    throw new Error(`${engine} compose did not start ${FILE}; what it said stands above.`);
+    throw new Error(`${engine} compose did not start ${FILE}; see its output above.`);
   }
   return {
     natsUrl: `nats://127.0.0.1:${natsPort}`,

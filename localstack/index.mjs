@@ -1,4 +1,4 @@
-// S3 for tests and benches: the service that the environment names, else one of this folder in a process of its own.
+// S3 for tests and the bench: the service that the environment names, or else the small one of this folder in a separate process.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -9,13 +9,13 @@ import { fileURLToPath } from "node:url";
 
 const PROCESS = fileURLToPath(new URL("s3-process.mjs", import.meta.url));
 
-/** The service that CAIRN_TEST_S3_ENDPOINT and its siblings name. */
+/** Returns the service that CAIRN_TEST_S3_ENDPOINT and the other variables name. */
 function namedService(env) {
   const endpoint = env.CAIRN_TEST_S3_ENDPOINT;
   if (!endpoint) return undefined;
   const need = (name) => {
     const value = env[`CAIRN_TEST_S3_${name}`];
-    if (!value) throw new Error(`CAIRN_TEST_S3_ENDPOINT is set and CAIRN_TEST_S3_${name} is not.`);
+    if (!value) throw new Error(`CAIRN_TEST_S3_ENDPOINT is set, but CAIRN_TEST_S3_${name} is not.`);
     return value;
   };
   return {
@@ -29,12 +29,12 @@ function namedService(env) {
   };
 }
 
-/** An S3 service with one bucket, to be closed in the end. */
+/** Returns an S3 service with one bucket. The caller must close it. */
 export async function testS3({ env = process.env, conditions = true } = {}) {
-  return namedService(env) ?? (await ownService(conditions));
+  return namedService(env) ?? (await smallService(conditions));
 }
 
-async function ownService(conditions) {
+async function smallService(conditions) {
   const dir = await mkdtemp(join(tmpdir(), "cairn-s3-"));
   const credentials = { accessKeyId: "cairn-test", secretAccessKey: "cairn-test-secret" };
   const bucket = "cairn-test";
@@ -46,7 +46,7 @@ async function ownService(conditions) {
   const [port] = await Promise.race([
     once(createInterface({ input: child.stdout }), "line"),
     exited.then(() => {
-      throw new Error("The S3 service ended before it listened.");
+      throw new Error("The S3 service exited before it listened.");
     }),
   ]);
   return {

@@ -1,11 +1,11 @@
-// Ports of 127.0.0.1.
+// Free and used ports of 127.0.0.1.
 import { randomInt } from "node:crypto";
 import { connect, createServer } from "node:net";
 
-/** The wanted port if nobody listens on it, else one that is free; 0 wants any. */
+/** Returns the wanted port if it is free, or else another free one; 0 asks for any. */
 export async function freePort(wanted) {
   let port = wanted;
-  // Below the ports that systems hand out by themselves: one of those could be somebody's before it is used.
+  // Below the ephemeral ports, which the system could assign to another process before the port is used.
   while (port === 0 || !(await canListen(port))) port = randomInt(12_000, 32_000);
   return port;
 }
@@ -18,7 +18,7 @@ function canListen(port) {
   });
 }
 
-/** Waits until somebody listens; false when `ended` comes first. */
+/** Waits until a process listens on the port. Returns false if `ended` resolves first. */
 export async function listens(port, ended) {
   for (;;) {
     if (await answers(port)) return true;

@@ -1,4 +1,4 @@
-// S3 and NATS as programs of this machine, without containers.
+// S3 and NATS as processes on this machine, without containers.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
@@ -12,18 +12,18 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
 const succeeds = (command, args) => spawnSync(command, args, { stdio: "ignore" }).status === 0;
 
-/** Starts both; answers where they are and how to stop them. */
+/** Starts both. Returns their addresses and a function that stops them. */
 export async function startPrograms() {
   const data = resolve(ROOT, process.env.CAIRN_LOCALSTACK_DIR ?? "cairn-data/localstack");
   await mkdir(data, { recursive: true });
   const nats = await startNats(resolve(data, "nats"));
   try {
-    const s3 = mayHaveRadosgw()
+    const s3 = canUseRadosgw()
       ? startRadosgw(resolve(data, "radosgw"))
       : await startSmallS3(resolve(data, "s3"));
     return {
       natsUrl: nats.url,
-      s3: s3.told,
+      s3: s3.access,
       data,
       ended: nats.ended,
       async stop() {
@@ -39,17 +39,17 @@ export async function startPrograms() {
 
 async function startNats(dir) {
   const port = await freePort(Number(process.env.CAIRN_LOCALSTACK_NATS_PORT ?? 4222));
-  // Debian installs it where an ordinary user's PATH may not look.
+  // Debian installs nats-server in a folder that need not be on a user's PATH.
   const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
   const args = ["-a", "127.0.0.1", "-p", String(port), "-js", "-sd", dir, "-l", `${dir}.log`];
-  // In a group of its own: a terminal's Ctrl-C reaches this process alone, which then ends everything in order.
+  // In its own process group, so that a terminal's Ctrl-C reaches only this process, which then stops everything in order.
   const child = spawn("nats-server", args, { env, stdio: "ignore", detached: true });
   const ended = Promise.race([once(child, "exit"), once(child, "error")]).catch((error) => error);
   if (!(await listens(port, ended))) {
     throw new Error(
       child.pid === undefined
         ? "There is no nats-server on the PATH: install it (Debian: apt-get install nats-server), or start a container engine."
-        : `nats-server ended; ${dir}.log says why.`,
+        : `nats-server exited; see ${dir}.log.`,
     );
   }
   return {
@@ -62,12 +62,12 @@ async function startNats(dir) {
   };
 }
 
-/** Real, and so preferred: where it is installed, or root may install it. */
-function mayHaveRadosgw() {
-  const wish = process.env.CAIRN_LOCALSTACK_S3;
-  if (wish !== undefined && wish !== "radosgw" && wish !== "small")
-    throw new Error(`CAIRN_LOCALSTACK_S3 is "${wish}": set it to radosgw or small, or leave it out.`);
-  if (wish !== undefined) return wish === "radosgw";
+/** Whether to use radosgw, a real S3 service: by default if it is installed or can be installed. */
+function canUseRadosgw() {
+  const choice = process.env.CAIRN_LOCALSTACK_S3;
+  if (choice !== undefined && choice !== "radosgw" && choice !== "small")
+    throw new Error(`CAIRN_LOCALSTACK_S3 is "${choice}": set it to radosgw or small, or unset it.`);
+  if (choice !== undefined) return choice === "radosgw";
   const installed = ["radosgw", "ceph-mon", "ceph-osd"].every((program) => succeeds(program, ["--version"]));
   return installed || (process.getuid?.() === 0 && succeeds("apt-cache", ["show", "radosgw"]));
 }
@@ -83,17 +83,18 @@ function startRadosgw(dir) {
   if (status !== 0) {
     stop();
     throw new Error(
-      "radosgw did not start; CAIRN_LOCALSTACK_S3=small takes the small service of this folder instead.",
+      "radosgw did not start; CAIRN_LOCALSTACK_S3=small uses the small service of this folder instead.",
     );
   }
-  const told = (name) => new RegExp(`^export CAIRN_TEST_S3_${name}='?([^'\\n]*)'?$`, "m").exec(stdout)?.[1];
+  const printed = (name) =>
+    new RegExp(`^export CAIRN_TEST_S3_${name}='?([^'\\n]*)'?$`, "m").exec(stdout)?.[1];
   return {
-    told: {
-      name: told("NAME"),
-      endpoint: told("ENDPOINT"),
-      bucket: told("BUCKET"),
-      accessKeyId: told("ACCESS_KEY"),
-      secretAccessKey: told("SECRET_KEY"),
+    access: {
+      name: printed("NAME"),
+      endpoint: printed("ENDPOINT"),
+      bucket: printed("BUCKET"),
+      accessKeyId: printed("ACCESS_KEY"),
+      secretAccessKey: printed("SECRET_KEY"),
     },
     stop,
   };
@@ -106,7 +107,7 @@ async function startSmallS3(dir) {
   const service = await startS3Service({ dir, port, bucket, accessKeyId: keys.accessKeyId });
   const endpoint = `http://127.0.0.1:${service.port}`;
   return {
-    told: { name: "the small S3 service of this folder", endpoint, bucket, ...keys },
+    access: { name: "the small S3 service of this folder", endpoint, bucket, ...keys },
     stop: () => service.close(),
   };
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
-# A real S3 server from Debian's packages: Ceph's RADOS gateway over one monitor and one OSD, on 127.0.0.1, without systemd or
-# containers. `up` prints what tests read from the environment; `down` stops it and keeps its data, `down --wipe` removes them too.
+# A real S3 server from Debian's packages: Ceph's RADOS gateway with one monitor and one OSD, on 127.0.0.1, without systemd or containers.
+# `up` prints the environment variables of the tests; `down` stops it and keeps its data, `down --wipe` removes the data too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 NAME="Ceph radosgw"
@@ -10,10 +10,10 @@ source localstack/server.sh
 ETC=$ROOT/etc CONF=$ROOT/etc/ceph.conf
 
 answers() { curl -s -o /dev/null -m 2 "http://127.0.0.1:$PORT/"; }
-ceph_says() { timeout 30 ceph -c "$CONF" "$@"; }
-osd_is_up() { ceph_says osd stat | grep -q ' 1 up'; }
+ask_ceph() { timeout 30 ceph -c "$CONF" "$@"; }
+osd_is_up() { ask_ceph osd stat | grep -q ' 1 up'; }
 
-# Signed by version 2, for which openssl is enough.
+# Creates the bucket, with a signature of version 2, for which openssl is enough.
 make_bucket() {
   local date signature
   date=$(LC_ALL=C date -u '+%a, %d %b %Y %H:%M:%S GMT')
@@ -93,7 +93,7 @@ make_monitor() {
 make_osd() {
   local id
   id=$(cat /proc/sys/kernel/random/uuid)
-  within 30 ceph_says osd new "$id" 0 || fail "The monitor of $NAME did not answer; see $ROOT/log."
+  within 30 ask_ceph osd new "$id" 0 || fail "The monitor of $NAME did not answer; see $ROOT/log."
   ceph-osd -c "$CONF" -i 0 --mkfs --osd-uuid "$id" >>"$ROOT/log/make.out" 2>&1
 }
 
@@ -101,10 +101,10 @@ up() {
   need_packages ceph-mon ceph-osd radosgw ceph-common curl openssl
   if running; then
     PORT=$(cat "$ROOT/port")
-    answers && { tell; return; }
+    answers && { print_variables; return; }
     stop rgw osd mon
   fi
-  # Half made, it would never start.
+  # Incomplete data would never start.
   [ -e "$ROOT/complete" ] || wipe
   mkdir -p "$ROOT"/{etc,run,log,mon,osd,rgw}
   touch "$ROOT/made-by-cairn"
@@ -118,20 +118,20 @@ up() {
     make_monitor
   fi
   PORT=$(cat "$ROOT/port")
-  listens "$PORT" && fail "Port $PORT of $NAME is taken by another program: end that, or remove this data by: $0 down --wipe"
+  listens "$PORT" && fail "Port $PORT of $NAME is used by another program: stop it, or remove this data with: $0 down --wipe"
   launch mon ceph-mon -c "$CONF" -i a -f
   [ -z $fresh ] || make_osd
   launch osd ceph-osd -c "$CONF" -i 0 -f
   within 60 osd_is_up || fail "The OSD of $NAME did not come up; see $ROOT/log."
   if [ -n "$fresh" ]; then
     timeout 120 radosgw-admin -c "$CONF" -n client.rgw user create --uid cairn --display-name cairn \
-      --access-key "$ACCESS_KEY" --secret "$SECRET_KEY" >"$ROOT/log/user.out" 2>&1 || fail "$NAME made no user; see $ROOT/log."
+      --access-key "$ACCESS_KEY" --secret "$SECRET_KEY" >"$ROOT/log/user.out" 2>&1 || fail "$NAME could not create the user; see $ROOT/log."
   fi
   launch rgw radosgw -c "$CONF" -n client.rgw -f
   within 60 answers || fail "$NAME did not answer; see $ROOT/log."
-  within 30 make_bucket || fail "$NAME made no bucket; see $ROOT/log/bucket.out."
+  within 30 make_bucket || fail "$NAME could not create the bucket; see $ROOT/log/bucket.out."
   touch "$ROOT/complete"
-  tell
+  print_variables
 }
 
 case "${1:-}" in

@@ -1,4 +1,4 @@
-// The documents that S3 answers with.
+// The XML documents of S3 responses.
 const HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n';
 const SPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"';
 
@@ -10,7 +10,7 @@ const escaped = (text) =>
     .replaceAll('"', "&quot;");
 const time = (at) => new Date(at).toISOString();
 
-/** One element for each entry. */
+/** Formats each entry as an element. */
 const elements = (entries) =>
   Object.entries(entries)
     .map(([name, value]) => `<${name}>${escaped(value)}</${name}>`)

@@ -1,11 +1,11 @@
-// What the S3 service of this folder keeps: bytes in files, everything else in memory and as one small file for each object.
+// The storage of the S3 service of this folder: bytes in files, everything else in memory and in a small file for each object.
 import { createHash, randomUUID } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 
-/** Opens the objects below `dir`; unfinished uploads of an earlier life are gone. */
+/** Opens the objects in `dir`. Unfinished uploads of an earlier process are removed. */
 export async function openObjects(dir) {
   const data = join(dir, "data");
   const index = join(dir, "index");
@@ -28,7 +28,7 @@ export async function openObjects(dir) {
   return {
     objects,
     uploads,
-    /** Writes a body to a file of its own; nothing of it is kept when it breaks. */
+    /** Writes a body to a new file. Removes the file if the body breaks off. */
     async take(body, expected) {
       const file = randomUUID();
       let size = 0;
@@ -43,7 +43,7 @@ export async function openObjects(dir) {
           },
           createWriteStream(join(data, file)),
         );
-        if (size !== expected) throw new Error(`${size} of ${expected} bytes came`);
+        if (size !== expected) throw new Error(`received ${size} of ${expected} bytes`);
       } catch (error) {
         await rm(join(data, file), { force: true });
         throw error;
@@ -51,12 +51,12 @@ export async function openObjects(dir) {
       return { file, size, etag: newTag() };
     },
     drop,
-    /** Makes an object of pieces, in place of the one that was there. Seen whole from one moment on. */
+    /** Creates or replaces an object from pieces, atomically. */
     async keep(key, pieces, meta) {
       const before = objects.get(key);
       const size = pieces.reduce((sum, piece) => sum + piece.size, 0);
       const object = { pieces, size, etag: newTag(), at: Date.now(), meta };
-      // Known before anything is awaited: of those that race on a condition only one finds it met.
+      // Set before anything is awaited, so that only one of several concurrent conditional writes succeeds.
       objects.set(key, object);
       const temporary = join(index, `${randomUUID()}.tmp`);
       await writeFile(temporary, JSON.stringify({ key, ...object }));
@@ -71,7 +71,7 @@ export async function openObjects(dir) {
       await rm(indexFile(key), { force: true });
       await drop(object.pieces);
     },
-    /** The bytes from `start` up to but not including `end`. */
+    /** Yields the bytes from `start` up to, but not including, `end`. */
     async *read({ pieces }, start, end) {
       let at = 0;
       for (const { file, size } of pieces) {

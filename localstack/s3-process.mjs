@@ -1,5 +1,5 @@
-// The S3 service as a process: node s3-process.mjs '{"dir", "port", "bucket", "accessKeyId", "conditions"}'. Says its port on a line, and
-// ends with whoever started it.
+// The S3 service as a process: node s3-process.mjs '{"dir", "port", "bucket", "accessKeyId", "conditions"}'. Prints its port on a line, and
+// exits when its parent closes stdin.
 import { startS3Service } from "./s3-service.mjs";
 
 const service = await startS3Service(JSON.parse(process.argv[2] ?? "{}"));

@@ -1,5 +1,5 @@
-// A small S3 service for development and tests, where neither containers nor a real one can be had: one bucket, objects in files, what
-// a checkpoint store asks for and no more. It looks at the access key and not at signatures, so it is for this machine alone.
+// A small S3 service for development and tests without containers or a real service: one bucket, objects in files, and only the requests
+// that a checkpoint store makes. It checks the access key but no signatures, so it must only be used on this machine.
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { text } from "node:stream/consumers";
@@ -7,7 +7,7 @@ import { pipeline } from "node:stream/promises";
 import { begun, completed, errorDocument, listing, partsListing, uploadsListing } from "./s3-answers.mjs";
 import { openObjects } from "./s3-objects.mjs";
 
-/** A refusal as S3 tells it. */
+/** An error response of S3. */
 class Refusal extends Error {
   constructor(status, word) {
     super(word);
@@ -16,11 +16,11 @@ class Refusal extends Error {
   }
 }
 
-const PAGE = 1_000;
-// Everything that S3 gives a name to in its listings is encoded, slashes are not.
+const MAX_KEYS = 1_000;
+// S3 encodes keys in its listings, except for slashes.
 const encode = (key) => encodeURIComponent(key).replaceAll("%2F", "/");
 
-/** Starts it; answers its port. `conditions: false` makes it ignore If-None-Match and If-Match of writes. */
+/** Starts the service and returns its port. With `conditions: false`, it ignores If-None-Match and If-Match of writes. */
 export async function startS3Service({ dir, port = 0, bucket, accessKeyId, conditions = true }) {
   const store = await openObjects(dir);
   const { objects, uploads } = store;
@@ -47,7 +47,7 @@ export async function startS3Service({ dir, port = 0, bucket, accessKeyId, condi
       return xml(response, uploadsListing(bucket, open));
     }
     const after = query.get("continuation-token") ?? query.get("start-after") ?? "";
-    const limit = Math.min(PAGE, Number(query.get("max-keys") ?? PAGE));
+    const limit = Math.min(MAX_KEYS, Number(query.get("max-keys") ?? MAX_KEYS));
     const found = [...objects]
       .filter(([key]) => key.startsWith(prefix) && key > after)
       .toSorted(([a], [b]) => (a < b ? -1 : 1));
@@ -110,7 +110,7 @@ export async function startS3Service({ dir, port = 0, bucket, accessKeyId, condi
   }
 
   async function post(key, query, request, response) {
-    const said = await text(request);
+    const body = await text(request);
     if (query.has("uploads")) {
       const id = randomUUID();
       uploads.set(id, { key, at: Date.now(), meta: metaOf(request.headers), parts: new Map() });
@@ -118,7 +118,7 @@ export async function startS3Service({ dir, port = 0, bucket, accessKeyId, condi
     }
     const id = query.get("uploadId");
     const upload = uploadOf(id, key);
-    const numbers = [...said.matchAll(/<PartNumber>(\d+)<\/PartNumber>/g)].map(([, number]) =>
+    const numbers = [...body.matchAll(/<PartNumber>(\d+)<\/PartNumber>/g)].map(([, number]) =>
       Number(number),
     );
     const parts = numbers.map((number) => upload.parts.get(number));
@@ -144,19 +144,19 @@ export async function startS3Service({ dir, port = 0, bucket, accessKeyId, condi
   }
 
   async function handle(request, response) {
-    // Not as an address of the web: there "." and ".." would be folders, and in a key they are not.
+    // Not parsed as a URL, which would treat "." and ".." in a key as folders.
     const [, whole = "", search] = /^([^?]*)\??(.*)$/.exec(request.url ?? "") ?? [];
     const query = new URLSearchParams(search);
-    const [, asked, ...path] = whole.split("/").map(decodeURIComponent);
+    const [, wantedBucket, ...path] = whole.split("/").map(decodeURIComponent);
     const key = path.join("/");
     const known = /Credential=([^/]+)\//.exec(request.headers.authorization ?? "")?.[1];
     if (known === undefined) throw new Refusal(403, "AccessDenied");
     if (known !== accessKeyId) throw new Refusal(403, "InvalidAccessKeyId");
-    if (asked !== bucket) throw new Refusal(404, "NoSuchBucket");
+    if (wantedBucket !== bucket) throw new Refusal(404, "NoSuchBucket");
     const { method } = request;
     if (key === "") {
       if (method === "GET") return list(query, response);
-      // The bucket is there, whoever asks for it or makes it once more.
+      // The bucket always exists, and creating it again succeeds.
       if (method === "HEAD" || method === "PUT")
         return void response.writeHead(200, { "content-length": 0 }).end();
       throw new Refusal(501, "NotImplemented");
@@ -202,7 +202,7 @@ function xml(response, content, status = 200) {
     .end(content);
 }
 
-/** What is kept of the headers of a write. */
+/** Returns the headers of a write that are stored with the object. */
 function metaOf(headers) {
   return Object.fromEntries(
     Object.entries(headers).filter(([name]) => name === "content-type" || name.startsWith("x-amz-meta-")),

@@ -1,11 +1,11 @@
-# What radosgw.sh and swift.sh share; sourced by them. They set NAME, ROOT, ACCESS_KEY, SECRET_KEY and BUCKET.
+# Shared by radosgw.sh, swift.sh and the scripts in fetched/, which source it and set NAME, ROOT, ACCESS_KEY, SECRET_KEY and BUCKET.
 
 fail() {
   echo "$*" >&2
   exit 1
 }
 
-# Debian's packages $@, where they are missing; their daemons are ours to start and not the system's.
+# Installs the missing ones of Debian's packages $@, without starting their daemons.
 need_packages() {
   local missing=() package
   for package in "$@"; do
@@ -31,7 +31,7 @@ need_packages() {
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# The first port from $1 on, in steps of $2, of which this and the next $3 are free.
+# Prints the first port from $1 on, in steps of $2, that is free together with the next $3 ports.
 free_ports() {
   local base port
   for ((base = $1; base < 60000; base += $2)); do
@@ -42,7 +42,7 @@ free_ports() {
   fail "There is no free port for $NAME."
 }
 
-# Starts a server in a session of its own, so that its process id is that of its group: launch NAME COMMAND...
+# Starts a server in a new session, so that its process id is also that of its group: launch NAME COMMAND...
 launch() {
   local name=$1
   shift
@@ -63,7 +63,7 @@ running() {
   return 1
 }
 
-# Ends the processes of the names $@, in this order.
+# Stops the servers $@, in this order.
 stop() {
   local name file pid
   for name in "$@"; do
@@ -79,7 +79,7 @@ stop() {
   done
 }
 
-# Tries $2... again until it succeeds, at most $1 seconds.
+# Retries the command $2... until it succeeds, for at most $1 seconds.
 within() {
   local end=$((SECONDS + $1))
   shift
@@ -89,8 +89,8 @@ within() {
   done
 }
 
-# What a shell or a test reads: eval "$(radosgw.sh up)"
-tell() {
+# Prints the variables for a shell or a test: eval "$(radosgw.sh up)"
+print_variables() {
   echo "export CAIRN_TEST_S3_NAME='$NAME'"
   echo "export CAIRN_TEST_S3_ENDPOINT=http://127.0.0.1:$PORT"
   echo "export CAIRN_TEST_S3_BUCKET=$BUCKET"
@@ -101,5 +101,5 @@ tell() {
 
 usage() { fail "usage: $0 up | down [--wipe]   (its data: $ROOT)"; }
 
-# Only what `up` has made is removed.
+# Removes the data, if `up` has created it.
 wipe() { [ -e "$ROOT/made-by-cairn" ] && rm -rf "$ROOT"; true; }

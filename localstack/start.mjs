@@ -1,19 +1,19 @@
-// Starts what nodes need for development, S3 and NATS, tells how to use it, and stops all of it at Ctrl-C.
+// Starts S3 and NATS for development, prints how to use them, and stops them on Ctrl-C.
 import { containerEngine, startContainers } from "./containers.mjs";
 import { startPrograms } from "./programs.mjs";
 
 const engine = process.env.CAIRN_LOCALSTACK_S3 === undefined ? containerEngine() : undefined;
-// Signals that come while things start are kept for later: nothing is left half started.
-const asked = new Promise((resolve) => {
+// Signals that arrive during the start are handled afterwards, so that nothing is left half started.
+const stopRequested = new Promise((resolve) => {
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, resolve);
 });
 
 try {
   const stack = engine === undefined ? await startPrograms() : await startContainers(engine);
-  tell(stack);
-  const alone = await Promise.race([asked.then(() => false), stack.ended.then(() => true)]);
-  if (alone) console.error("nats-server has ended by itself; the rest is stopped.");
-  process.exitCode = alone ? 1 : 0;
+  printUsage(stack);
+  const failed = await Promise.race([stopRequested.then(() => false), stack.ended.then(() => true)]);
+  if (failed) console.error("nats-server has exited by itself; stopping S3 too.");
+  process.exitCode = failed ? 1 : 0;
   await stack.stop();
   process.exit();
 } catch (error) {
@@ -21,7 +21,7 @@ try {
   process.exit(1);
 }
 
-function tell({ natsUrl, s3, data }) {
+function printUsage({ natsUrl, s3, data }) {
   console.log(`# S3 is ${s3.name}; data: ${data}; Ctrl-C stops everything and keeps the data.
 # Copy these lines into the shell of a node:
 export NATS_URL=${natsUrl}

@@ -1,11 +1,11 @@
 #!/bin/bash
 # A real S3 server from Debian's packages: OpenStack Swift with its s3api, on 127.0.0.1, without systemd or containers, as root.
-# `up` prints what tests read from the environment; `down` stops it and keeps its data, `down --wipe` removes them too.
+# `up` prints the environment variables of the tests; `down` stops it and keeps its data, `down --wipe` removes the data too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 NAME="OpenStack Swift"
 ROOT=$(realpath -m "${CAIRN_SWIFT_DIR:-cairn-data/localstack-swift}")
-# Swift wants account:user, and neither may have an underscore.
+# Swift's keys have the form account:user, and neither may contain an underscore.
 ACCOUNT=cairn NAME_OF_USER=dev ACCESS_KEY=cairn:dev SECRET_KEY=cairn-dev-secret BUCKET=cairn-dev
 source localstack/server.sh
 ETC=$ROOT/etc
@@ -104,7 +104,7 @@ up() {
   need_packages swift-proxy swift-account swift-container swift-object memcached curl
   if running; then
     PORT=$(cat "$ROOT/port")
-    answers && { tell; return; }
+    answers && { print_variables; return; }
     stop proxy object container account memcached
   fi
   [ -e "$ROOT/complete" ] || wipe
@@ -117,16 +117,16 @@ up() {
     chown -R swift:swift "$ROOT"
   fi
   PORT=$(cat "$ROOT/port")
-  listens "$PORT" && fail "Port $PORT of $NAME is taken by another program: end that, or remove this data by: $0 down --wipe"
+  listens "$PORT" && fail "Port $PORT of $NAME is used by another program: stop it, or remove this data with: $0 down --wipe"
   runuser -u swift -- test -r "$ETC/swift.conf" || fail "The user swift cannot read $ROOT: set CAIRN_SWIFT_DIR to a folder that it can reach."
   launch memcached memcached -u nobody -l 127.0.0.1 -p $((PORT + 4)) -U 0 -m 16
   local name
-  # -v: to standard output instead of syslog.
+  # -v logs to standard output instead of syslog.
   for name in account container object proxy; do launch $name swift-$name-server "$ETC/$name-server.conf" -v; done
   within 30 answers || fail "$NAME did not answer; see $ROOT/log."
-  within 15 make_bucket || fail "$NAME made no bucket; see $ROOT/log/bucket.out."
+  within 15 make_bucket || fail "$NAME could not create the bucket; see $ROOT/log/bucket.out."
   touch "$ROOT/complete"
-  tell
+  print_variables
 }
 
 case "${1:-}" in

@@ -1,12 +1,12 @@
-// Puts the modules of each package together, into dist/bundle/: a process loads a handful of files instead of some three hundred, which
-// takes two thirds of the time. Other packages stay what they are, also Cairn's own: each class is there once, whoever imports it.
+// Bundles the modules of each package into dist/bundle/: loading a few files instead of some three hundred takes two thirds of the time.
+// Other packages, including Cairn's own, stay external, so that each class exists once.
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 
-/** What is loaded from outside: what `exports` and `bin` name, and the threads, which lie beside the module that starts them. */
+/** The entry points: those that `exports` and `bin` name, and the modules of threads. */
 const ENTRIES = {
   client: ["index", "protocol"],
   kv: ["index", "tables", "threads", "tables/check-worker"],
@@ -20,7 +20,7 @@ const ENTRIES = {
   node: ["index", "cli/main"],
 };
 
-/** A thread's module lies beside all others, whichever room its source is in. */
+/** Threads' modules are in the same folder as all others, whichever room their source is in. */
 const nameOf = (entry) => (entry.endsWith("-worker") ? basename(entry) : entry);
 
 async function bundle(name, entries, clean) {
@@ -32,17 +32,17 @@ async function bundle(name, entries, clean) {
       ...(existsSync(at("testing/index.ts")) ? { "testing/index": at("testing/index.ts") } : {}),
     },
     platform: "node",
-    // All that is not a path is a package's name, or Node's.
+    // A specifier that is not a path names a package or a module of Node.
     external: /^[^./]/,
   });
   const { output } = await build.generate({
     dir: at("dist/bundle"),
     sourcemap: true,
-    // In one folder with the threads' modules.
+    // In the same folder as the threads' modules.
     chunkFileNames: "[name]-[hash].js",
   });
   await build.close();
-  // What an entry imports first: nobody looks for it before the entry is there.
+  // Entries are written last, so that everything they import exists by then.
   const inOrder = output.toSorted(
     (one, other) => Number(one.isEntry ?? false) - Number(other.isEntry ?? false),
   );
@@ -52,8 +52,8 @@ async function bundle(name, entries, clean) {
 }
 
 /**
- * Writes `files` into `dir`, in their order. Processes may be running from it, or begin meanwhile: what is the same stays, none is ever
- * half there, and those of builds before stay, which a running process may load yet.
+ * Writes `files` into `dir`, in their order. Processes may run from it meanwhile: unchanged files stay, files are replaced atomically, and
+ * files of earlier builds stay, since a running process may still load them.
  */
 async function write(dir, files) {
   for (const [name, content] of files) {
@@ -61,14 +61,14 @@ async function write(dir, files) {
     const before = await readFile(path, "utf8").catch(() => undefined);
     if (before === content) continue;
     await mkdir(dirname(path), { recursive: true });
-    // Outside of what is packed, should this end here.
+    // Outside the packed folder, in case the build is interrupted here.
     const unfinished = join(dirname(dir), `.bundle-${process.pid}`);
     await writeFile(unfinished, content);
     await rename(unfinished, path);
   }
 }
 
-/** Removes what builds before left. */
+/** Removes files of earlier builds. */
 async function removeOthers(dir, files) {
   for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
@@ -76,8 +76,8 @@ async function removeOthers(dir, files) {
   }
 }
 
-// `--clean NAME`: that package alone, and nothing but this build, as it is to be packed.
+// `--clean NAME` bundles that package only and removes files of earlier builds, for packing.
 const [option, only] = process.argv.slice(2);
 const names = option === "--clean" ? [only] : Object.keys(ENTRIES);
-// One after the other, those first that others import.
+// One after the other, packages that others import first.
 for (const name of names) await bundle(name, ENTRIES[name], option === "--clean");

@@ -1,5 +1,5 @@
-// Checks that a name means one thing: no two source files of the packages export different declarations of one name, and a constant
-// that counts in powers of 1,024 or holds milliseconds says its unit. Prints each problem, then exits with 1.
+// Checks that a name means one thing: no two source files of the packages export the same name, and the name of a constant that counts in
+// powers of 1,024 contains its unit. Prints each problem, then exits with 1.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 const DECLARATION =
   /^export (?:declare )?(?:abstract )?(?:async )?(?:function\*?|class|interface|type|const|enum) (\w+)/gm;
 const BYTES_CONSTANT = /^(?:export )?const ([A-Z][A-Z0-9_]*) = [\d_ *]*\b1_?024 \* 1_?024\b/gm;
-/** A unit of what is counted; kibibytes and mebibytes are units themselves. */
+/** A unit of bytes in a constant's name. */
 const BYTES_UNIT = /(?:^|_)(?:BYTES|KIB|MIB|GIB)(?:_|$)/;
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));

@@ -1,5 +1,5 @@
-// Packs the packages as they would be published, into the folder given (else a temporary one), and says what is wrong with
-// them: publint's findings, files that do not belong there, source maps whose sources are missing.
+// Packs the packages as they would be published, into the given folder or a temporary one, and prints what is wrong with them: publint's
+// findings, files that do not belong there, source maps whose sources are missing.
 import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,7 +21,7 @@ async function pack(name, destination) {
   return resolve(`packages/${name}`, JSON.parse(stdout.slice(stdout.indexOf("{"))).filename);
 }
 
-/** The files of a tarball, by their names in the package. */
+/** Returns the files of a tarball by their names in the package. */
 function filesOf(tarball) {
   const bytes = gunzipSync(readFileSync(tarball));
   const files = new Map();
@@ -41,7 +41,7 @@ function filesOf(tarball) {
 function problemsOf(files) {
   const problems = EVERY_PACKAGE.filter((name) => !files.has(name)).map((name) => `${name} is missing`);
   for (const [name, { content }] of files) {
-    if (!BELONGS.test(name)) problems.push(`${name} does not belong into the package`);
+    if (!BELONGS.test(name)) problems.push(`${name} does not belong in the package`);
     if (!name.endsWith(".map")) continue;
     for (const source of JSON.parse(content.toString()).sources) {
       const path = posix.join(posix.dirname(name), source);
@@ -49,13 +49,13 @@ function problemsOf(files) {
     }
   }
   const manifest = JSON.parse(files.get("package.json").content.toString());
-  // The condition is for this repository alone: it leads to TypeScript, which Node does not run in node_modules.
+  // The condition is only for this repository: it leads to TypeScript files, which Node does not run in node_modules.
   if (JSON.stringify(manifest.exports).includes("cairn-source"))
     problems.push("exports has the condition cairn-source");
   for (const [name, path] of Object.entries(manifest.bin ?? {})) {
     const file = files.get(posix.normalize(path));
     if (!file?.content.toString().startsWith("#!/usr/bin/env node\n"))
-      problems.push(`the command ${name} has no first line`);
+      problems.push(`the command ${name} does not begin with #!/usr/bin/env node`);
   }
   return problems;
 }

@@ -1,5 +1,5 @@
-// Holds the sources against docs/architecture.md: its tables list the rooms of each package from the ground up. Says of each import that
-// goes up, of each room that is not listed or not there, and of each folder that grew too large; then ends with 1.
+// Checks the sources against docs/architecture.md, whose tables list the rooms of each package from the ground up. Prints each import that
+// goes up, each room that is not listed or missing, and each folder with too many files, then exits with 1.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,7 +10,7 @@ const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*)"(\.{1,2}\/[^"]+)"/g;
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 const problems = [];
 
-/** The rooms of each package, in the order of its table. */
+/** Returns the rooms of each package, in the order of its table. */
 function readTables() {
   const tables = new Map();
   let rooms;
@@ -26,7 +26,7 @@ function readTables() {
   return tables;
 }
 
-/** The TypeScript files below a folder, as paths of this repository. */
+/** Returns the TypeScript files below a folder, as paths relative to the repository. */
 function filesBelow(folder) {
   if (!existsSync(folder)) return [];
   return readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -47,11 +47,11 @@ function checkRooms(name, rooms) {
   const root = `${name}/src`;
   const files = filesBelow(root);
   const roomOf = (file) => relative(root, dirname(file)) || ".";
-  const there = new Set(files.map(roomOf));
-  for (const room of there)
+  const existing = new Set(files.map(roomOf));
+  for (const room of existing)
     if (!rooms.includes(room)) problems.push(`${root}/${room} is not in the table of ${name}.`);
   for (const room of rooms)
-    if (!there.has(room)) problems.push(`${name} has no room ${room}, which its table lists.`);
+    if (!existing.has(room)) problems.push(`${name} has no room ${room}, which its table lists.`);
   if (new Set(rooms).size !== rooms.length) problems.push(`${name} has a room twice in its table.`);
   for (const file of files) {
     for (const [, specifier] of readFileSync(file, "utf8").matchAll(IMPORT)) {
@@ -60,14 +60,14 @@ function checkRooms(name, rooms) {
         problems.push(`${file} imports ${target}, outside of its package's sources.`);
       } else if (rooms.indexOf(roomOf(target)) > rooms.indexOf(roomOf(file))) {
         problems.push(
-          `${file} imports ${target}, but ${roomOf(target)} stands below ${roomOf(file)} in the table of ${name}.`,
+          `${file} imports ${target}, but ${roomOf(target)} is below ${roomOf(file)} in the table of ${name}.`,
         );
       }
     }
   }
 }
 
-/** A package depends only on packages that are listed before it. */
+/** Checks that a package depends only on packages that are listed before it. */
 function checkDependencies(name, before) {
   const { dependencies = {} } = JSON.parse(readFileSync(`${name}/package.json`, "utf8"));
   for (const dependency of Object.keys(dependencies)) {
@@ -86,7 +86,7 @@ for (const name of packages) {
 }
 for (const [place, name] of [...tables.keys()].entries()) {
   if (packages.includes(name)) checkDependencies(name, [...tables.keys()].slice(0, place));
-  else problems.push(`docs/architecture.md has a table of ${name}, which is not there.`);
+  else problems.push(`docs/architecture.md has a table of ${name}, which does not exist.`);
 }
 checkSizes(
   [

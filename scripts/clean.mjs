@@ -1,4 +1,4 @@
-// Removes what the build made, so that the next build starts from the sources alone.
+// Removes the output of builds, so that the next build starts from the sources alone.
 import { readdirSync, rmSync } from "node:fs";
 
 for (const parent of [".", "packages", "examples"]) {

@@ -1,5 +1,5 @@
-// Builds and tests on another version of Node: node scripts/test-on-node.mjs 22 [what vitest is to run]. Node comes as an npm
-// package and stays in the system's folder for temporary files.
+// Builds and tests with another version of Node: node scripts/test-on-node.mjs 22 [arguments of vitest run]. Node comes as an npm package
+// and is kept in the system's temporary folder.
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ function run(command, args, options = {}) {
 
 const [version, ...tests] = process.argv.slice(2);
 if (version === undefined || !/^\d+(?:\.\d+){0,2}$/.test(version)) {
-  console.error("Say which version of Node: pnpm run test:node 22");
+  console.error("Give a version of Node, for example: pnpm run test:node 22");
   process.exit(2);
 }
 const prefix = join(tmpdir(), `cairn-node-${version}`);

@@ -1,9 +1,8 @@
-// Runs the tests of S3 against real servers: node scripts/test-s3.mjs [radosgw|swift|minio|versitygw|localstack|moto]... [further
-// arguments of vitest]
-// Without a name: against what CAIRN_TEST_S3_ENDPOINT names, else the small service of localstack.
+// Runs the S3 tests against real servers: node scripts/test-s3.mjs [radosgw|swift|minio|versitygw|localstack|moto]... [arguments of vitest]
+// Without a name, runs them against the service in CAIRN_TEST_S3_ENDPOINT, or else the small service of localstack/.
 import { spawnSync } from "node:child_process";
 
-/** The script of each server, and how it is ended: what takes long to make is kept. */
+/** The script of each server and the arguments that stop it. Data that take long to create are kept. */
 const SERVERS = {
   radosgw: ["localstack/radosgw.sh", "down"],
   swift: ["localstack/swift.sh", "down"],
@@ -24,12 +23,12 @@ const TESTS = [
 const args = process.argv.slice(2).filter((arg) => arg !== "--");
 const named = Object.keys(SERVERS).filter((name) => args.includes(name));
 const rest = args.filter((arg) => !Object.hasOwn(SERVERS, arg));
-// Ctrl-C reaches the tests, too: once they have ended, their server is.
+// Ctrl-C reaches the tests too; their server is stopped after them.
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => undefined);
 
-/** The variables that a server's script tells to a shell. */
-function variablesOf(told) {
-  const lines = told.matchAll(/^export (\w+)='?([^'\n]*)'?$/gm);
+/** Returns the variables that a server's script prints for a shell. */
+function variablesOf(output) {
+  const lines = output.matchAll(/^export (\w+)='?([^'\n]*)'?$/gm);
   return Object.fromEntries([...lines].map(([, name, value]) => [name, value]));
 }
 

@@ -31,7 +31,7 @@ async function put(node: NodeProcess, name: string, document: unknown): Promise<
   });
 }
 
-/** Runs `cairn start` where it is expected to give up. */
+/** Runs a `cairn start` that is expected to exit with an error. */
 async function refusedStart(env: NodeJS.ProcessEnv, args: readonly string[] = []) {
   return await runCairn(["start", ...args], {
     env: { CAIRN_NODE_ID: "n", CAIRN_DIR: folder, CAIRN_HTTP_PORT: "0", ...env },
@@ -39,8 +39,8 @@ async function refusedStart(env: NodeJS.ProcessEnv, args: readonly string[] = []
   });
 }
 
-describe("what a node cannot work with ends in a code and a hint", () => {
-  it("a port in use", async () => {
+describe("a node that is given something unusable", () => {
+  it("exits with PORT_IN_USE and a hint when its port is taken", async () => {
     const server = createServer().listen(0, "127.0.0.1");
     await new Promise((resolve) => server.once("listening", resolve));
     const { port } = server.address() as { port: number };
@@ -50,7 +50,7 @@ describe("what a node cannot work with ends in a code and a hint", () => {
     expect(code).toBe(3);
   });
 
-  it("an index that another process has open, with that process's id", async () => {
+  it("exits with INDEX_LOCKED when another process has its index open, and names the process", async () => {
     const node = start();
     await node.ready();
     const { code, stderr } = await refusedStart({});
@@ -63,7 +63,7 @@ describe("what a node cannot work with ends in a code and a hint", () => {
     ["broken.edn", '{:cairn/node {:id "x"', "CONFIG_SYNTAX"],
     ["broken.json", '{"cairn/node": {"id": "x",}}', "CONFIG_SYNTAX"],
     ["wrong.json", '{"cairn/http-server": {"prot": 1}}', "CONFIG_INVALID"],
-  ])("a broken configuration, %s, before anything is created", async (name, text, errorCode) => {
+  ])("rejects the broken configuration %s before it creates anything", async (name, text, errorCode) => {
     await writeFile(path.join(folder, name), text);
     const { code, stderr } = await refusedStart({}, ["-f", name]);
     expect(stderr).toContain(errorCode);
@@ -72,7 +72,7 @@ describe("what a node cannot work with ends in a code and a hint", () => {
     expect(await readdir(folder)).toEqual([name]);
   });
 
-  it("a log that cannot be reached: the node says so, and joins when it can", async () => {
+  it("reports that its log is unreachable, and joins once the log can be reached", async () => {
     const nats = await startNatsServer();
     await nats.stop();
     const node = start({ NATS_URL: nats.url });
@@ -92,7 +92,7 @@ describe("what a node cannot work with ends in a code and a hint", () => {
     }
   });
 
-  it("a half-written index is moved aside, and the node has everything again", async () => {
+  it("moves a half-written index to quarantine and rebuilds it completely", async () => {
     const node = start();
     await node.ready();
     for (let n = 0; n < 50; n += 1) await put(node, `k${n}`, n);
@@ -107,7 +107,7 @@ describe("what a node cannot work with ends in a code and a hint", () => {
     expect((await again.status()).join.movedAside).toMatchObject([{ code: "INDEX_CORRUPT" }]);
   });
 
-  it("foreign, damaged and cut files in the checkpoint store are passed over and said", async () => {
+  it("skips foreign, damaged and truncated files in the checkpoint store, and reports the checkpoints", async () => {
     const node = start();
     await node.ready();
     for (let n = 0; n < 50; n += 1) await put(node, `k${n}`, n);
@@ -141,7 +141,7 @@ describe("what a node cannot work with ends in a code and a hint", () => {
     expect(await again.digest()).toEqual(digest);
   });
 
-  it("a full disk: the node says DISK_FULL, and goes on by itself when there is room", async () => {
+  it("reports DISK_FULL when its disk is full, and continues by itself once there is space", async () => {
     const disk = await mountSmallDisk(path.join(folder, "small"), 24);
     try {
       const node = start({ CAIRN_INDEX_PATH: path.join(disk.path, "index") });
@@ -150,7 +150,7 @@ describe("what a node cannot work with ends in a code and a hint", () => {
       await writeFile(ballast, Buffer.alloc(14 * 1024 * 1024, 1));
       const big = "x".repeat(500_000);
       let stored = 0;
-      // The log has room: what it acknowledged is safe, whether this node can index it now or not.
+      // The log still has space: what it acknowledges is safe even if this node cannot index it now.
       for (let n = 0; n < 60 && (await node.status()).phase !== "failed"; n += 1) {
         const response = await fetch(`${await node.url()}/api/v1/things/default/b${n}?await=false`, {
           method: "PUT",
@@ -173,7 +173,7 @@ describe("what a node cannot work with ends in a code and a hint", () => {
     }
   });
 
-  it("a disk that is full before the node starts: it ends with 3, says so, and starts again once there is room", async () => {
+  it("exits with 3 and DISK_FULL when its disk is full at the start, and starts once there is space", async () => {
     const disk = await mountSmallDisk(path.join(folder, "small"), 4);
     const ballast = path.join(disk.path, "ballast");
     const env = { CAIRN_INDEX_PATH: path.join(disk.path, "index") };
@@ -197,7 +197,7 @@ describe("what a node cannot work with ends in a code and a hint", () => {
     }
   });
 
-  it("a copy of a whole data folder starts as another node's would, without the original", async () => {
+  it("starts from a copy of a whole data folder, without the original", async () => {
     const node = start();
     await node.ready();
     await put(node, "a", 1);

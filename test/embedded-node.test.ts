@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { historyLines, makeRepository } from "@cairn/example-git-history";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { NodeProcess, runCairn, seedConfig } from "./support/cairn-process.ts";
+import { NodeProcess, runCairn, fixtureConfig } from "./support/cairn-process.ts";
 import { gitFiles, indexedFiles, withLineBreaks } from "./support/files-oracle.ts";
 
-describe("one node on the embedded log", () => {
+describe("a single node on the embedded log", () => {
   let folder = "";
   let repository = "";
   let node: NodeProcess;
@@ -14,7 +14,7 @@ describe("one node on the embedded log", () => {
     NodeProcess.start({
       id: "solo",
       dir: folder,
-      args: ["-f", seedConfig(config)],
+      args: ["-f", fixtureConfig(config)],
       env: { CAIRN_CHECKPOINT_PATH: path.join(folder, "checkpoints") },
     });
 
@@ -34,7 +34,7 @@ describe("one node on the embedded log", () => {
     const url = await node.url();
     const input = withLineBreaks(historyLines({ directory: repository, name: "repo" }));
     expect((await runCairn(["load", "-", "--await", "--url", url], { input })).code).toBe(0);
-    // The node may have been first: then nothing has changed since, and its own checkpoint is the newest.
+    // If the node's own checkpointer came first, this saves nothing and its checkpoint is the newest.
     expect((await runCairn(["checkpoint", "create", "--url", url])).code).toBe(0);
     const checkpoint = (await node.status()).checkpoints.last;
     expect((await runCairn(["tx", "put", "notes", "one", "1", "--url", url])).code).toBe(0);
@@ -50,7 +50,7 @@ describe("one node on the embedded log", () => {
     expect(await indexedFiles(await node.url())).toEqual(await gitFiles(repository));
   });
 
-  it("loses nothing that it acknowledged when it is killed while it takes writes", async () => {
+  it("loses no acknowledged write when it is killed under writes", async () => {
     const url = await node.url();
     const acknowledged: number[] = [];
     const writers = Array.from({ length: 8 }, async (_, writer) => {
@@ -78,7 +78,7 @@ describe("one node on the embedded log", () => {
     expect(acknowledged.filter((name) => !found.has(name))).toEqual([]);
   });
 
-  it("leaves nothing but its own folders in its db-dir", async () => {
+  it("keeps its index and its lock in its db-dir", async () => {
     expect((await readdir(path.join(folder, "solo-index"))).toSorted()).toEqual(
       expect.arrayContaining(["live", "lock"]),
     );

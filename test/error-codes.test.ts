@@ -14,17 +14,17 @@ async function sources(folder: string): Promise<string[]> {
 }
 
 describe("error codes", () => {
-  it("are those that the client, which depends on no other package, knows", () => {
+  it("are the same in the client, which depends on no other package", () => {
     expectTypeOf<ClientErrorCode>().toEqualTypeOf<ErrorCode>();
   });
 
-  it("stand in docs/errors.md, each once and no others", async () => {
+  it("each have exactly one heading in docs/errors.md, which has no other headings", async () => {
     const text = await readFile(path.join(ROOT, "docs/errors.md"), "utf8");
     const headings = Array.from(text.matchAll(/^## (\w+)$/gm), ([, code]) => code);
     expect(headings.toSorted()).toEqual([...ERROR_CODES].toSorted());
   });
 
-  it("are each explained there with what to do", async () => {
+  it("each have a cure in docs/errors.md", async () => {
     const text = await readFile(path.join(ROOT, "docs/errors.md"), "utf8");
     const sections = text.split(/^#{2,3} (?=[A-Z_]+$)/m).slice(1);
     expect(sections.length).toBeGreaterThan(ERROR_CODES.length);
@@ -32,7 +32,7 @@ describe("error codes", () => {
     expect(without.map((section) => section.split("\n")[0])).toEqual([]);
   });
 
-  it("are raised by the code", async () => {
+  it("are all raised by the code", async () => {
     const all = await Promise.all(
       ["packages/kv/src", "packages/checkpoint/src", "packages/node/src"].map(sources),
     );
@@ -41,7 +41,7 @@ describe("error codes", () => {
     expect(ERROR_CODES.filter((code) => !raised(code))).toEqual([]);
   });
 
-  it("are met by a test", async () => {
+  it("are all mentioned in tests", async () => {
     const folders = [
       "packages/kv/test",
       "packages/kv/testing",
@@ -51,7 +51,7 @@ describe("error codes", () => {
     const all = await Promise.all(
       [...folders, "packages/node/test", "packages/node/testing", "test"].map(sources),
     );
-    const met = (code: string) => all.flat().some((text) => text.includes(code));
-    expect(ERROR_CODES.filter((code) => !met(code))).toEqual([]);
+    const isTested = (code: string) => all.flat().some((text) => text.includes(code));
+    expect(ERROR_CODES.filter((code) => !isTested(code))).toEqual([]);
   });
 });

@@ -5,9 +5,9 @@ import { Readable } from "node:stream";
 import { filesWith, token } from "@cairn/kv/testing";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { mustCairn, NodeProcess, seedConfig } from "./support/cairn-process.ts";
+import { runCairnOrThrow, NodeProcess, fixtureConfig } from "./support/cairn-process.ts";
 
-interface Told {
+interface EvictionReport {
   readonly files: { readonly goneSince: string | null; readonly waitsFor: string | null };
   readonly checkpoints: readonly string[];
   readonly inFilesOf: readonly string[];
@@ -28,9 +28,9 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function started(id: string): Promise<{ node: NodeProcess; url: string }> {
+async function startReady(id: string): Promise<{ node: NodeProcess; url: string }> {
   const env = { NATS_URL: nats.url, CAIRN_CHECKPOINT_PATH: path.join(folder, "checkpoints") };
-  const node = NodeProcess.start({ id, dir: folder, args: ["-f", seedConfig("crux.edn")], env });
+  const node = NodeProcess.start({ id, dir: folder, args: ["-f", fixtureConfig("crux.edn")], env });
   nodes.push(node);
   await node.ready();
   return { node, url: await node.url() };
@@ -38,24 +38,24 @@ async function started(id: string): Promise<{ node: NodeProcess; url: string }> 
 
 async function write(url: string, ...transactions: (readonly unknown[])[]): Promise<void> {
   const lines = transactions.map((ops) => `${JSON.stringify({ ops })}\n`);
-  await mustCairn(["load", "-", "--await", "--url", url], { input: Readable.from(lines) });
+  await runCairnOrThrow(["load", "-", "--await", "--url", url], { input: Readable.from(lines) });
 }
 
-async function saved(url: string): Promise<string> {
-  const { stdout } = await mustCairn(["checkpoint", "create", "--url", url, "--json"]);
+async function saveCheckpoint(url: string): Promise<string> {
+  const { stdout } = await runCairnOrThrow(["checkpoint", "create", "--url", url, "--json"]);
   return (JSON.parse(stdout) as { name: string }).name;
 }
 
-async function evictions(url: string): Promise<Told[]> {
-  const { stdout } = await mustCairn(["evictions", "--json", "--url", url]);
+async function evictions(url: string): Promise<EvictionReport[]> {
+  const { stdout } = await runCairnOrThrow(["evictions", "--json", "--url", url]);
   return stdout
     .trim()
     .split("\n")
-    .map((line) => JSON.parse(line) as Told);
+    .map((line) => JSON.parse(line) as EvictionReport);
 }
 
-/** Which of `tokens` a search through the files below a folder of the test finds. */
-async function found(place: string, tokens: readonly string[]): Promise<string[]> {
+/** Returns those of `tokens` that occur in a file below a folder of the test. */
+async function findTokens(place: string, tokens: readonly string[]): Promise<string[]> {
   const hits: string[] = [];
   for (const one of tokens) {
     if ((await filesWith(path.join(folder, place), one)).length > 0) hits.push(one);
@@ -63,10 +63,10 @@ async function found(place: string, tokens: readonly string[]): Promise<string[]
   return hits;
 }
 
-async function unpacked(checkpoint: string): Promise<string> {
+async function unpack(checkpoint: string): Promise<string> {
   const place = `unpacked-${checkpoint}`;
   const from = path.join(folder, "checkpoints", checkpoint);
-  await mustCairn(["checkpoint", "restore", from, "-o", path.join(folder, place)]);
+  await runCairnOrThrow(["checkpoint", "restore", from, "-o", path.join(folder, place)]);
   return place;
 }
 
@@ -75,11 +75,11 @@ const filler = (count: number): (readonly unknown[])[] =>
     ["put", "vault", `default/other-${at}`, { owner: `owner-${at}`, body: token() }],
   ]);
 
-it("what was evicted is in no file of an index, nor of a checkpoint saved since, whatever happens in between", async () => {
-  const a = await started("a");
+it("evicted bytes disappear from the files of every index, and are in no later checkpoint, also after kills and joins", async () => {
+  const a = await startReady("a");
   const policies = path.join(folder, "policies.json");
   await writeFile(policies, JSON.stringify({ indexes: { vault: ["secret", "owner"] } }));
-  await mustCairn(["policy", "apply", policies, "--url", a.url]);
+  await runCairnOrThrow(["policy", "apply", policies, "--url", a.url]);
   const [first, second, field, earlier] = [token(), token(), token(), token()];
   const secrets = [first, second, field, earlier];
   await write(
@@ -90,18 +90,18 @@ it("what was evicted is in no file of an index, nor of a checkpoint saved since,
     [["put", "vault", "default/s", { secret: field, owner: "me", body: second }]],
     [["put", "vault", "default/kept", { secret: "public", owner: "me", body: "kept" }]],
   );
-  const before = await saved(a.url);
+  const before = await saveCheckpoint(a.url);
   await write(a.url, [["evict", "vault", "default/s"]]);
-  // The search finds what is there: in the files of the index, and in the checkpoint.
-  expect(await found("a-index", secrets)).toEqual(secrets);
-  expect(await found(await unpacked(before), secrets)).toEqual(secrets);
+  // Before that, the search finds them in the files of the index and in the checkpoint.
+  expect(await findTokens("a-index", secrets)).toEqual(secrets);
+  expect(await findTokens(await unpack(before), secrets)).toEqual(secrets);
   await a.node.kill();
 
-  // It joins from the checkpoint that has them, and its index then has them in its files.
-  const b = await started("b");
-  expect(await found("b-index", secrets)).toEqual(secrets);
-  const again = await started("a");
-  expect(await found("a-index", secrets)).toEqual(secrets);
+  // A node that joins from the checkpoint that contains them has them in the files of its index.
+  const b = await startReady("b");
+  expect(await findTokens("b-index", secrets)).toEqual(secrets);
+  const again = await startReady("a");
+  expect(await findTokens("a-index", secrets)).toEqual(secrets);
   expect((await evictions(again.url))[0]).toMatchObject({
     files: { goneSince: null, waitsFor: "compaction" },
     checkpoints: [before],
@@ -109,9 +109,9 @@ it("what was evicted is in no file of an index, nor of a checkpoint saved since,
     firstWithout: null,
   });
 
-  const after = await saved(again.url);
-  expect(await found("a-index", secrets)).toEqual([]);
-  expect(await found(await unpacked(after), secrets)).toEqual([]);
+  const after = await saveCheckpoint(again.url);
+  expect(await findTokens("a-index", secrets)).toEqual([]);
+  expect(await findTokens(await unpack(after), secrets)).toEqual([]);
   expect((await evictions(again.url))[0]).toMatchObject({
     files: { goneSince: expect.stringMatching(/^20/) as string, waitsFor: null },
     checkpoints: [before],
@@ -119,18 +119,18 @@ it("what was evicted is in no file of an index, nor of a checkpoint saved since,
     firstWithout: after,
   });
 
-  const { stdout: table } = await mustCairn(["evictions", "--url", again.url]);
+  const { stdout: table } = await runCairnOrThrow(["evictions", "--url", again.url]);
   expect(table).toMatch(new RegExp(`default/s +1 to \\d+ +no, since 20\\S+ +${before} +${after}`));
 
   // Each node overwrites its own files by itself.
   await expect.poll(async () => (await evictions(b.url))[0]?.files.waitsFor, { timeout: 60_000 }).toBeNull();
-  expect(await found("b-index", secrets)).toEqual([]);
-  // And so does one that joins from what is without them.
-  const c = await started("c");
-  expect(await found("c-index", secrets)).toEqual([]);
+  expect(await findTokens("b-index", secrets)).toEqual([]);
+  // A node that joins from the later checkpoint never has them.
+  const c = await startReady("c");
+  expect(await findTokens("c-index", secrets)).toEqual([]);
   expect((await evictions(c.url))[0]?.files.goneSince).not.toBeNull();
   expect(await c.node.digest()).toEqual(await again.node.digest());
-  const { stdout } = await mustCairn(["list", "vault", "--where", "owner:me", "--url", again.url]);
+  const { stdout } = await runCairnOrThrow(["list", "vault", "--where", "owner:me", "--url", again.url]);
   expect(stdout).toContain("kept");
   expect(stdout).not.toContain("default/s ");
 }, 180_000);

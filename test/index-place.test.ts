@@ -22,7 +22,7 @@ async function start(env: NodeJS.ProcessEnv = {}): Promise<NodeProcess> {
   return node;
 }
 
-it("the index lies in {CAIRN_DIR}/{NODE_ID}-index, and in CAIRN_INDEX_PATH where that is given", async () => {
+it("the index is in {CAIRN_DIR}/{NODE_ID}-index, or in CAIRN_INDEX_PATH if that is set", async () => {
   const first = await start();
   expect(await readdir(path.join(folder, "data"))).toContain("n-7-index");
   await first.stop();
@@ -31,7 +31,7 @@ it("the index lies in {CAIRN_DIR}/{NODE_ID}-index, and in CAIRN_INDEX_PATH where
   expect(await readdir(elsewhere)).toContain("live");
 });
 
-it("a second process on the same index is told the first one's process id, and leaves it alone", async () => {
+it("a second process on the same index reports the first one's process id, and leaves the index alone", async () => {
   const index = path.join(folder, "index");
   const first = await start({ CAIRN_INDEX_PATH: index });
   const { pid } = JSON.parse(await readFile(path.join(index, "holder.json"), "utf8")) as { pid: number };
@@ -39,10 +39,10 @@ it("a second process on the same index is told the first one's process id, and l
   const { code, stderr } = await runCairn(["start"], { env, cwd: folder });
   expect(code).toBe(3);
   expect(stderr).toContain(`INDEX_LOCKED: The index directory ${index} is in use by process ${pid}.`);
-  // That process it is, and it goes on.
+  // The process exists, and its node is still ready.
   expect(process.kill(pid, 0)).toBe(true);
   expect((await first.status()).phase).toBe("ready");
-  // One that was killed holds nothing.
+  // A killed process no longer holds the index.
   await first.kill();
   await start({ CAIRN_INDEX_PATH: index });
 });

@@ -5,7 +5,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { CAIRN, mustCairn, NodeProcess } from "./support/cairn-process.ts";
+import { CAIRN, runCairnOrThrow, NodeProcess } from "./support/cairn-process.ts";
 import { fencedBlocks } from "./support/readme-blocks.ts";
 
 const DOC = fileURLToPath(new URL("../docs/inspection.md", import.meta.url));
@@ -21,16 +21,16 @@ beforeAll(async () => {
   url = await node.url();
   const history = (await fencedBlocks(DOC)).find(({ language }) => language === "json");
   await writeFile(path.join(folder, "history.ndjson"), history?.text ?? "");
-  await mustCairn(["load", "history.ndjson", "--await", "--url", url], { cwd: folder });
-  await mustCairn(["checkpoint", "create", "--url", url], { cwd: folder });
+  await runCairnOrThrow(["load", "history.ndjson", "--await", "--url", url], { cwd: folder });
+  await runCairnOrThrow(["checkpoint", "create", "--url", url], { cwd: folder });
 });
 afterAll(async () => {
   await node?.kill();
   await rm(folder, { recursive: true, force: true });
 });
 
-/** What differs from run to run, made equal. */
-function normal(text: string): string {
+/** Replaces what differs from run to run. */
+function normalize(text: string): string {
   return text
     .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, "UUID")
     .replaceAll(/sha256:[0-9a-f]{64}/g, "DIGEST")
@@ -50,7 +50,7 @@ async function shell(command: string): Promise<string> {
     cwd: folder,
     env: { ...process.env, CAIRN_URL: url },
   });
-  // Commands that answer "no" end with 1; their output is what is compared.
+  // Commands that answer "no" exit with 1; their output is compared too.
   const { stdout } = await run.catch((failure: { code?: unknown; stdout: string }) => {
     if (failure.code !== 1) throw failure;
     return failure;
@@ -59,8 +59,8 @@ async function shell(command: string): Promise<string> {
 }
 
 /**
- * Names, sizes and times of all files below a folder, without what the node itself does: now and then it asks its store for the
- * time by a file, which is gone at once.
+ * Returns the names, sizes and times of all files below a folder, except those of the node's clock probe: a file that it creates in
+ * its store now and then and removes at once.
  */
 async function fingerprint(dir: string): Promise<string[]> {
   const names = (await readdir(dir, { recursive: true })).filter((name) => !name.startsWith(PROBE));
@@ -74,15 +74,15 @@ async function fingerprint(dir: string): Promise<string[]> {
 const STORE = "checkpoints";
 const PROBE = path.join(STORE, ".tmp-");
 
-describe("docs/inspection.md, beside a node that runs", () => {
-  it("every command prints what the page says, and changes nothing in the place", async () => {
+describe("the commands of docs/inspection.md, next to a running node", () => {
+  it("print what the page shows, and change no file", async () => {
     const places = path.join(folder, "cairn-data");
     const before = await fingerprint(places);
     let commands = 0;
     for (const { language, text } of await fencedBlocks(DOC)) {
       if (language !== "console") continue;
       for (const [, command = "", output = ""] of text.matchAll(/^\$ (.*)\n((?:(?!\$ ).*\n)*)/gm)) {
-        expect(`$ ${command}\n${normal(await shell(command))}`).toBe(`$ ${command}\n${normal(output)}`);
+        expect(`$ ${command}\n${normalize(await shell(command))}`).toBe(`$ ${command}\n${normalize(output)}`);
         commands += 1;
       }
     }
@@ -90,7 +90,7 @@ describe("docs/inspection.md, beside a node that runs", () => {
     expect(await fingerprint(places)).toEqual(before);
   });
 
-  it("the node, its checkpoint, a copy of its folder and a compacted copy give one digest", async () => {
+  it("return one digest for the node, its checkpoint, a copy of its folder and a compacted copy", async () => {
     await shell("cp -r cairn-data/node-1-index copied; cairn db compact copied -o smaller");
     const places = ["cairn-data/node-1-index", "cairn-data/checkpoints", "copied", "copied/live", "smaller"];
     const digests = [await shell("curl -s $CAIRN_URL/api/v1/digest")];

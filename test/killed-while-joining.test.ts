@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { historyLines, makeRepository } from "@cairn/example-git-history";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { mustCairn, NodeProcess, seedConfig } from "./support/cairn-process.ts";
+import { runCairnOrThrow, NodeProcess, fixtureConfig } from "./support/cairn-process.ts";
 import { withLineBreaks } from "./support/files-oracle.ts";
 
 const KILLS = 20;
@@ -19,25 +19,30 @@ describe("a node that is killed while it joins", () => {
   const environment = () => ({ NATS_URL: nats.url, CAIRN_CHECKPOINT_PATH: path.join(folder, "checkpoints") });
 
   const startB = () =>
-    NodeProcess.start({ id: "b", dir: folder, args: ["-f", seedConfig("crux.json")], env: environment() });
+    NodeProcess.start({ id: "b", dir: folder, args: ["-f", fixtureConfig("crux.json")], env: environment() });
 
   beforeAll(async () => {
     folder = await mkdtemp(path.join(tmpdir(), "cairn-killed-"));
     nats = await startNatsServer();
     const directory = path.join(folder, "repo.git");
     await makeRepository({ directory, commits: 1_500, seed: 11 });
-    a = NodeProcess.start({ id: "a", dir: folder, args: ["-f", seedConfig("crux.edn")], env: environment() });
+    a = NodeProcess.start({
+      id: "a",
+      dir: folder,
+      args: ["-f", fixtureConfig("crux.edn")],
+      env: environment(),
+    });
     await a.ready();
     const url = await a.url();
     const input = withLineBreaks(historyLines({ directory, name: "repo" }));
-    await mustCairn(["load", "-", "--await", "--url", url], { input });
-    await mustCairn(["checkpoint", "create", "--url", url]);
-    // A tail to replay behind the checkpoint.
+    await runCairnOrThrow(["load", "-", "--await", "--url", url], { input });
+    await runCairnOrThrow(["checkpoint", "create", "--url", url]);
+    // The tail that nodes replay after they restored the checkpoint.
     const tail = Array.from(
       { length: 20 },
       (_, n) => `${JSON.stringify({ ops: [["put", "notes", `n${n}`, n]] })}\n`,
     );
-    await mustCairn(["load", "-", "--await", "--url", url], { input: Readable.from(tail) });
+    await runCairnOrThrow(["load", "-", "--await", "--url", url], { input: Readable.from(tail) });
   });
   afterAll(async () => {
     await b?.kill();
@@ -56,10 +61,10 @@ describe("a node that is killed while it joins", () => {
     await b.kill();
     const phases = new Set<string>();
     for (let kill = 0; kill < KILLS; kill += 1) {
-      // Half of the kills meet a restore from nothing, half a start with what the kill before left.
+      // Half of the starts restore into an empty folder, half find what the previous kill left.
       if (kill % 2 === 0) await rm(path.join(folder, "b-index"), { recursive: true, force: true });
       b = startB();
-      // By its own time and not the clock's alone: a machine that becomes busier would have all of them come too soon.
+      // Half of the delays begin once the node listens: on a machine that has become busier all kills would otherwise come too early.
       const listens = kill % 4 >= 2;
       if (listens) await b.url();
       await delay(kill === 0 ? 0 : Math.random() * 1.1 * (listens ? joinMs : startMs));
@@ -69,7 +74,7 @@ describe("a node that is killed while it joins", () => {
     b = startB();
     await b.ready();
     expect(await b.digest()).toEqual(await a.digest());
-    // The kills were spread over the start and the join.
+    // The kills hit both the start and the join.
     expect(phases).toContain("starting");
     expect(phases.size).toBeGreaterThan(1);
   });

@@ -6,6 +6,7 @@ import { CairnClient } from "@cairn/client";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { checkHistory, type Observation, type Version } from "./support/cas-history.ts";
+import { seededRandom } from "./support/seeded-random.ts";
 
 const KEYS = ["a", "b", "c"];
 const NODES = 3;
@@ -36,24 +37,15 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** The same numbers at every run of a seed. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
-
-/** Reads a key and writes it at the revision that was read, each through any node; notes what it was told. */
+/** Reads a key and writes it at the revision that was read, each through a random node, and records the responses. */
 async function client(id: number, seen: Observation[]): Promise<void> {
-  const draw = random(id + 1);
-  const of = (): CairnNode => nodes[Math.floor(draw() * NODES)] ?? (nodes[0] as CairnNode);
-  // A client of one node each, so that what one has seen is not what another remembers: min-tx alone has to do.
+  const draw = seededRandom(id + 1);
+  const randomNode = (): CairnNode => nodes[Math.floor(draw() * NODES)] ?? (nodes[0] as CairnNode);
+  // One client per node that does not remember its writes, so that consistency depends on min-tx alone.
   const clients = new Map(
     nodes.map((node) => [node, new CairnClient({ urls: node.url ?? "", readYourWrites: false })]),
   );
-  const via = (): CairnClient => clients.get(of()) ?? new CairnClient({ urls: "" });
+  const via = (): CairnClient => clients.get(randomNode()) ?? new CairnClient({ urls: "" });
   let seenTx = 0;
   for (let step = 0; step < STEPS; step += 1) {
     const key = KEYS[Math.floor(draw() * KEYS.length)] ?? "a";
@@ -69,7 +61,7 @@ async function client(id: number, seen: Observation[]): Promise<void> {
         ["put", "registers", key, value],
       ],
     });
-    // Only the log has it yet: a node that answered from what it has would go back behind what was written.
+    // Only the log has the write yet: a node that ignored min-tx would show an older version.
     const after = await via().get<string>("registers", key, { minTx: txId });
     const read = { revision: after?.revision ?? null, value: after?.document ?? null };
     seen.push({ client: id, kind: "read", key, minTx: txId, ...read });
@@ -79,7 +71,7 @@ async function client(id: number, seen: Observation[]): Promise<void> {
   }
 }
 
-/** What the log made of a key, oldest first, as a node tells it that has all of the log. */
+/** Returns the versions of a key, oldest first, from a node that has applied the whole log. */
 async function versionsOf(node: CairnNode, key: string): Promise<Version[]> {
   const cairn = new CairnClient({ urls: node.url ?? "" });
   const versions: Version[] = [];
@@ -89,19 +81,19 @@ async function versionsOf(node: CairnNode, key: string): Promise<Version[]> {
   return versions;
 }
 
-it("what clients were told, who compare and set few keys through different nodes, agrees with the order of the log", async () => {
+it("responses to clients that compare and set a few keys through different nodes agree with the order of the log", async () => {
   const seen: Observation[] = [];
   await Promise.all(Array.from({ length: CLIENTS }, async (_, id) => await client(id, seen)));
   const last = Math.max(...seen.map((one) => (one.kind === "read" ? (one.revision ?? 0) : one.txId)));
   for (const node of nodes) {
-    // Lost writes have ids as well: the node is that far.
+    // Aborted writes have transaction ids too.
     await new CairnClient({ urls: node.url ?? "" }).await(last);
     const log = new Map<string, Version[]>();
     for (const key of KEYS) log.set(key, await versionsOf(node, key));
     expect(checkHistory(seen, log)).toEqual([]);
   }
   const count = (kind: Observation["kind"]): number => seen.filter((one) => one.kind === kind).length;
-  // Both were put to the test: writes that won, and enough that lost.
+  // Enough writes won and enough lost.
   expect(count("written")).toBeGreaterThan(50);
   expect(count("lost")).toBeGreaterThan(50);
   expect(count("written") + count("lost")).toBe(CLIENTS * STEPS);
@@ -109,7 +101,7 @@ it("what clients were told, who compare and set few keys through different nodes
   expect(new Set(digests).size).toBe(1);
 });
 
-it("a history in which a success is stale, missing, doubled or a read goes back is found out", () => {
+it("checkHistory reports a stale, missing or doubled success and a read that goes back", () => {
   const log = new Map([
     [
       "a",
@@ -125,9 +117,9 @@ it("a history in which a success is stale, missing, doubled or a read goes back 
   expect(checkHistory([first, second], log)).toEqual([]);
   const read = { client: 1, kind: "read", key: "a" } as const;
   const wrong: [Observation[], RegExp][] = [
-    [[first], /nobody was told/],
+    [[first], /never acknowledged/],
     [[first, second, { ...written, expected: 4, value: "z", txId: 5 }], /is not in the log/],
-    [[first, second, second], /told twice/],
+    [[first, second, second], /acknowledged twice/],
     [[first, { ...second, expected: null }], /stale/],
     [
       [first, second, { ...written, kind: "lost", expected: 2, value: "y", txId: 4 }],
@@ -137,8 +129,8 @@ it("a history in which a success is stale, missing, doubled or a read goes back 
       [first, second, { ...written, kind: "lost", expected: 2, value: "q", txId: 3 }],
       /lost without a reason/,
     ],
-    [[first, second, { ...read, minTx: 4, revision: 2, value: "x" }], /went back/],
-    [[first, second, { ...read, minTx: 0, revision: 2, value: "y" }], /never had/],
+    [[first, second, { ...read, minTx: 4, revision: 2, value: "x" }], /is older than/],
+    [[first, second, { ...read, minTx: 0, revision: 2, value: "y" }], /never was/],
   ];
   for (const [seen, problem] of wrong) expect(checkHistory(seen, log).join("; ")).toMatch(problem);
 });

@@ -6,7 +6,7 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { mustCairn, NodeProcess } from "./support/cairn-process.ts";
+import { runCairnOrThrow, NodeProcess } from "./support/cairn-process.ts";
 
 const START = fileURLToPath(new URL("../localstack/start.mjs", import.meta.url));
 
@@ -20,15 +20,15 @@ describe("pnpm localstack", () => {
 
   beforeAll(async () => {
     folder = await mkdtemp(path.join(tmpdir(), "cairn-localstack-"));
-    // Neither what the machine has nor what may be installed decides what is tested.
-    const wish = { CAIRN_LOCALSTACK_S3: "small", CAIRN_LOCALSTACK_DIR: folder };
+    // The test must not depend on which S3 services the machine has.
+    const choice = { CAIRN_LOCALSTACK_S3: "small", CAIRN_LOCALSTACK_DIR: folder };
     const ports = { CAIRN_LOCALSTACK_S3_PORT: "0", CAIRN_LOCALSTACK_NATS_PORT: "0" };
     stack = spawn(process.execPath, [START], {
-      env: { ...process.env, ...wish, ...ports },
+      env: { ...process.env, ...choice, ...ports },
       stdio: ["ignore", "pipe", "inherit"],
     });
     exited = once(stack, "exit");
-    if (stack.stdout === null) throw new Error("It has no output.");
+    if (stack.stdout === null) throw new Error("the process has no output");
     for await (const line of createInterface({ input: stack.stdout })) {
       const [, name, value] = /^export (\w+)=(.*)$/.exec(line) ?? [];
       if (name !== undefined) env[name] = value;
@@ -43,21 +43,21 @@ describe("pnpm localstack", () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  it("tells how to start a node whose log is on NATS and whose checkpoints are in S3", async () => {
+  it("prints how to start a node whose log is on NATS and whose checkpoints are in S3", async () => {
     node = NodeProcess.start({ id: "dev", dir: path.join(folder, "dev"), args: ["-e", overrides], env });
     await node.ready();
     const url = await node.url();
-    await mustCairn(["tx", "put", "notes", "default/a", "1", "--url", url]);
-    // The first one of an empty store comes by itself, and may be under way.
-    await vi.waitFor(() => mustCairn(["checkpoint", "create", "--url", url]), { timeout: 30_000 });
+    await runCairnOrThrow(["tx", "put", "notes", "default/a", "1", "--url", url]);
+    // The node saves the first checkpoint of an empty store by itself, which may be under way.
+    await vi.waitFor(() => runCairnOrThrow(["checkpoint", "create", "--url", url]), { timeout: 30_000 });
     const { checkpoints, log } = await node.status();
     expect(checkpoints.last?.txId).toBe(log.lastTxId);
-    const listed = await mustCairn(["checkpoint", "list", "s3://cairn-dev", "--json"], { env });
+    const listed = await runCairnOrThrow(["checkpoint", "list", "s3://cairn-dev", "--json"], { env });
     expect(listed.stdout).toContain(checkpoints.last?.name);
     expect(await node.stop()).toBe(0);
   });
 
-  it("stops everything that it started when it is told to, and keeps the data", async () => {
+  it("stops everything that it started on SIGTERM, and keeps the data", async () => {
     stack.kill("SIGTERM");
     expect(await exited).toEqual([0, null]);
     for (const address of [env["AWS_ENDPOINT_URL_S3"], env["NATS_URL"]?.replace(/^nats:/, "http:")])

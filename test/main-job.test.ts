@@ -4,15 +4,15 @@ import path from "node:path";
 import { historyLines, makeRepository, type MadeRepository } from "@cairn/example-git-history";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { NodeProcess, runCairn, seedConfig } from "./support/cairn-process.ts";
+import { NodeProcess, runCairn, fixtureConfig } from "./support/cairn-process.ts";
 import { gitFiles, indexedFiles, withLineBreaks } from "./support/files-oracle.ts";
 
 const COMMITS = 3_200;
 
-/** A short frequency for the seed's own file, so that checkpoints come while the test looks. */
+/** Overrides the frequency of the fixture, so that checkpoints are saved during the test. */
 const FREQUENT = '{:cairn/index-store {:kv-store {:checkpointer {:approx-frequency "PT2S"}}}}';
 
-describe("the main job: nodes share checkpoints of an index built from NATS", () => {
+describe("a cluster that shares checkpoints of an index built from NATS", () => {
   let folder = "";
   let nats: NatsTestServer;
   let repository: MadeRepository;
@@ -43,8 +43,8 @@ describe("the main job: nodes share checkpoints of an index built from NATS", ()
     await rm(folder, { recursive: true, force: true });
   });
 
-  it("loads a history into A, which saves checkpoints by itself", async () => {
-    a = startNode("node-a", ["-f", seedConfig("crux.edn"), "-e", FREQUENT]);
+  it("loads a history into node A, which saves checkpoints by itself", async () => {
+    a = startNode("node-a", ["-f", fixtureConfig("crux.edn"), "-e", FREQUENT]);
     await a.ready();
     const url = await a.url();
     const loaded = await runCairn(["load", "-", "--await", "--json", "--url", url], {
@@ -65,8 +65,8 @@ describe("the main job: nodes share checkpoints of an index built from NATS", ()
     );
   });
 
-  it("has exactly the files of git ls-tree, and the digest is the same on B, which restored most of it", async () => {
-    const b = startNode("node-b", ["-f", seedConfig("crux.json")]);
+  it("has exactly the files of git ls-tree, and the same digest, on node B, which restored most of it", async () => {
+    const b = startNode("node-b", ["-f", fixtureConfig("crux.json")]);
     await b.ready();
     const { join, index, log } = await b.status();
     expect(join.restoredFrom).toMatchObject({ name: expect.stringMatching(/^checkpoint-/) });
@@ -77,12 +77,12 @@ describe("the main job: nodes share checkpoints of an index built from NATS", ()
     await b.stop();
   });
 
-  it("replays what came after the checkpoint", async () => {
+  it("replays only the transactions after the checkpoint", async () => {
     await a.stop();
-    const b = startNode("node-b", ["-f", seedConfig("crux.json")]);
+    const b = startNode("node-b", ["-f", fixtureConfig("crux.json")]);
     await b.ready();
     await b.stop();
-    const [c] = [startNode("node-c", ["-f", seedConfig("crux.clj.edn")])];
+    const c = startNode("node-c", ["-f", fixtureConfig("crux.clj.edn")]);
     await c.ready();
     const url = await c.url();
     const before = (await c.status()).join;
@@ -91,7 +91,7 @@ describe("the main job: nodes share checkpoints of an index built from NATS", ()
       const put = await runCairn(["tx", "put", "notes", `default/n${n}`, String(n), "--url", url]);
       expect(put.code).toBe(0);
     }
-    const d = startNode("node-d", ["-f", seedConfig("crux.json")]);
+    const d = startNode("node-d", ["-f", fixtureConfig("crux.json")]);
     await d.ready();
     const { join } = await d.status();
     expect(join.replayed).toBe(10);
@@ -99,8 +99,8 @@ describe("the main job: nodes share checkpoints of an index built from NATS", ()
     await Promise.all([c.stop(), d.stop()]);
   });
 
-  it("joins from the checkpoint before when a byte of the newest is flipped, and says so", async () => {
-    const e = startNode("node-e", ["-f", seedConfig("crux.edn")]);
+  it("joins from the previous checkpoint if a byte of the newest is flipped, and reports the skipped one", async () => {
+    const e = startNode("node-e", ["-f", fixtureConfig("crux.edn")]);
     await e.ready();
     const url = await e.url();
     const created = await runCairn(["checkpoint", "create", "--json", "--url", url]);
@@ -110,7 +110,7 @@ describe("the main job: nodes share checkpoints of an index built from NATS", ()
     const [first = ""] = (await runCairn(["checkpoint", "list", "--json", "--url", url])).stdout.split("\n");
     const { name: newest } = JSON.parse(first) as { name: string };
     await flipMiddleByte(path.join(checkpoints, `${newest}.tar`));
-    const f = startNode("node-f", ["-f", seedConfig("crux.json")]);
+    const f = startNode("node-f", ["-f", fixtureConfig("crux.json")]);
     await f.ready();
     const { join } = await f.status();
     expect(join.skipped).toMatchObject([{ name: newest, code: "CHECKPOINT_CORRUPT" }]);

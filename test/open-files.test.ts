@@ -11,15 +11,25 @@ import { expect, it, onTestFinished } from "vitest";
 import { CAIRN, NodeProcess } from "./support/cairn-process.ts";
 
 const OPEN_FILES = 400;
-const STRANGERS = 600;
+const IDLE_CONNECTIONS = 600;
 const KEYS = 25;
 const DOCUMENT_BYTES = 60_000;
 
 const documentOf = (round: number, key: number): string => `${round}/${key} `.padEnd(DOCUMENT_BYTES, "x");
 
-/** Connections that never say anything. Those that are refused are closed, which is their business. */
-async function hold(port: number): Promise<Socket[]> {
-  const sockets = Array.from({ length: STRANGERS }, () => connect(port, "127.0.0.1"));
+/** Starts a node that may open {@link OPEN_FILES} files. */
+async function startLimited(): Promise<{ dir: string; node: NodeProcess; url: string }> {
+  const dir = await mkdtemp(path.join(tmpdir(), "cairn-open-files-"));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  const node = NodeProcess.start({ id: "limited", dir, openFiles: OPEN_FILES });
+  onTestFinished(() => node.kill());
+  await node.ready();
+  return { dir, node, url: await node.url() };
+}
+
+/** Opens connections that never send anything. The node may close some of them. */
+async function openIdleConnections(port: number): Promise<Socket[]> {
+  const sockets = Array.from({ length: IDLE_CONNECTIONS }, () => connect(port, "127.0.0.1"));
   await Promise.all(
     sockets.map(async (socket) => {
       socket.on("error", () => undefined);
@@ -47,24 +57,24 @@ async function put(
 async function putAll(url: string, round: number): Promise<(number | undefined)[]> {
   const statuses: (number | undefined)[] = [];
   for (let key = 0; key < KEYS; key += 1) {
-    // A connection that is kept would be idle between two puts, and give way to a stranger's.
+    // A kept connection would be idle between two puts and could be closed in favour of another one.
     statuses.push((await put(url, round, key)).status);
   }
   return statuses;
 }
 
-/** What a running process may have open from now on; files that are open stay open. */
-async function allow(pid: number, openFiles: number): Promise<void> {
+/** Changes a running process's limit of open files; files that are open stay open. */
+async function limitOpenFiles(pid: number, openFiles: number): Promise<void> {
   await promisify(execFile)("prlimit", [`--pid=${pid}`, `--nofile=${openFiles}:${OPEN_FILES}`]);
 }
 
-/** A request on a connection of its own, as a client that just arrived makes it. */
+/** Reads a document on a new connection. */
 async function read(url: string, key: number): Promise<unknown> {
   const [answer] = await once(get(`${url}/api/v1/documents/things/k${key}`, { agent: false }), "response");
   return JSON.parse(await text(answer));
 }
 
-/** The number that the next file gets which the process opens. */
+/** Returns the descriptor that the next file opened by the process will get. */
 async function lowestFree(pid: number): Promise<number> {
   const used = new Set(await readdir(`/proc/${pid}/fd`));
   let number = 0;
@@ -72,22 +82,17 @@ async function lowestFree(pid: number): Promise<number> {
   return number;
 }
 
-it("strangers who hold connections take no file from index and log: all puts are taken, nothing is moved aside", async () => {
-  const dir = await mkdtemp(path.join(tmpdir(), "cairn-open-files-"));
-  onTestFinished(() => rm(dir, { recursive: true, force: true }));
-  const node = NodeProcess.start({ id: "limited", dir, openFiles: OPEN_FILES });
-  onTestFinished(() => node.kill());
-  await node.ready();
-  const url = await node.url();
+it("idle connections take no files from the index and the log: all puts succeed, and nothing is moved aside", async () => {
+  const { dir, node, url } = await startLimited();
   expect(await putAll(url, 0)).toEqual(Array.from({ length: KEYS }, () => 201));
 
-  const strangers = await hold(Number(new URL(url).port));
+  const idle = await openIdleConnections(Number(new URL(url).port));
   for (let round = 1; round <= 4; round += 1) {
     expect(await putAll(url, round)).toEqual(Array.from({ length: KEYS }, () => 200));
   }
   const files = await readdir(`/proc/${node.pid}/fd`);
   expect(files.length).toBeLessThan(OPEN_FILES - 64);
-  for (const stranger of strangers) stranger.destroy();
+  for (const socket of idle) socket.destroy();
 
   for (let key = 0; key < KEYS; key += 1) {
     expect(await read(url, key)).toMatchObject({ text: documentOf(4, key) });
@@ -98,13 +103,8 @@ it("strangers who hold connections take no file from index and log: all puts are
   expect(await readFile(`/proc/${node.pid}/limits`, "utf8")).toMatch(/Max open files\s+400\s+400/);
 });
 
-it("a node that cannot open another file refuses, keeps its index and log, and goes on by itself", async () => {
-  const dir = await mkdtemp(path.join(tmpdir(), "cairn-open-files-"));
-  onTestFinished(() => rm(dir, { recursive: true, force: true }));
-  const node = NodeProcess.start({ id: "limited", dir, openFiles: OPEN_FILES });
-  onTestFinished(() => node.kill());
-  await node.ready();
-  const url = await node.url();
+it("a node that cannot open another file refuses writes, keeps its index and log, and continues by itself", async () => {
+  const { dir, node, url } = await startLimited();
   await putAll(url, 0);
   const acknowledged = new Map(
     Array.from({ length: KEYS }, (_, key) => [key, new Set([documentOf(0, key)])]),
@@ -113,22 +113,22 @@ it("a node that cannot open another file refuses, keeps its index and log, and g
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   onTestFinished(() => agent.destroy());
   await put(url, 0, 0, agent);
-  // Its connection stays open. LevelDB goes on in its files until it begins a new write-ahead log.
-  await allow(node.pid, await lowestFree(node.pid));
+  // The agent's connection stays open. LevelDB uses its open files until it begins a new write-ahead log.
+  await limitOpenFiles(node.pid, await lowestFree(node.pid));
   const codes = new Set<string | undefined>();
   for (let n = 0; n < 200 && codes.size === 0; n += 1) {
     const key = n % KEYS;
     const { status, code } = await put(url, n + 1, key, agent);
     if (status === 200) acknowledged.set(key, new Set([documentOf(n + 1, key)]));
     else {
-      // One that was refused may be in the log all the same.
+      // A refused document may nevertheless be in the log.
       acknowledged.get(key)?.add(documentOf(n + 1, key));
       codes.add(code);
     }
   }
   expect([...codes]).toEqual([expect.stringMatching(/^(?:SYSTEM_REFUSED|NOT_READY|LOG_UNREACHABLE)$/)]);
 
-  await allow(node.pid, OPEN_FILES);
+  await limitOpenFiles(node.pid, OPEN_FILES);
   await node.ready();
   for (const [key, documents] of acknowledged) {
     const { text: found } = (await read(url, key)) as { text: string };
@@ -141,7 +141,7 @@ it("a node that cannot open another file refuses, keeps its index and log, and g
   expect(node.output()).not.toMatch(/INDEX_CORRUPT|INTERNAL|LOG_GAP|LOG_REGRESSED/);
 });
 
-it("says what to raise where even the program's own files cannot be opened", async () => {
+it("a program that cannot even open its own files says which limit to raise", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-few-files-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const started = promisify(execFile)(

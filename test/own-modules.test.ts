@@ -7,7 +7,7 @@ import { NodeProcess, runCairn } from "./support/cairn-process.ts";
 
 const EXAMPLE = fileURLToPath(new URL("../examples/own-modules/", import.meta.url));
 
-describe("a node whose log, index and checkpoint store are a user's own", () => {
+describe("a node whose log, index and checkpoint store are a user's own modules", () => {
   let folder = "";
   let node: NodeProcess;
   const start = (config: "cairn.json" | "cairn.edn") =>
@@ -21,7 +21,7 @@ describe("a node whose log, index and checkpoint store are a user's own", () => 
     await rm(folder, { recursive: true, force: true });
   });
 
-  it("keeps what it acknowledged when it is killed, whichever way its modules are named", async () => {
+  it("keeps acknowledged writes when it is killed, with its modules named in JSON or in EDN", async () => {
     node = start("cairn.json");
     await node.ready();
     const url = await node.url();
@@ -58,11 +58,11 @@ describe("a node whose log, index and checkpoint store are a user's own", () => 
   it.each([
     ["when it is imported", "await new Promise(() => {});\nexport function create() {}", "silent.mjs"],
     [
-      "when it is asked for its part",
+      "when its function is called",
       "export function create() { return new Promise(() => {}); }",
       "silent.mjs#create",
     ],
-  ])("ends with a sentence, and not just ends, where a module never answers %s", async (_, text, named) => {
+  ])("exits with an error message if a module never answers %s", async (_, text, named) => {
     await writeFile(path.join(folder, "silent.mjs"), text);
     const store = { "cairn/module": `./${named}` };
     const config = {
@@ -75,7 +75,7 @@ describe("a node whose log, index and checkpoint store are a user's own", () => 
     expect(code).toBe(2);
   });
 
-  it("ends with one sentence when a module is misspelt in the configuration", async () => {
+  it("exits with an error message if a module's function is misspelt in the configuration", async () => {
     const wrong = `{:cairn/tx-log {:cairn/module "${EXAMPLE}dist/src/index.js#openLogs"}}`;
     const { code, stderr } = await runCairn(["start", "-e", wrong], { cwd: folder });
     expect(code).toBe(2);

@@ -54,7 +54,7 @@ const place = (name: string): string => path.join(folder, name);
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "cairn-packages-"));
   await mkdir(place("tarballs"));
-  // Says, and fails on, what does not belong into a package.
+  // Fails if a package contains what does not belong there.
   await run(process.execPath, ["scripts/check-packages.mjs", place("tarballs")], { cwd: ROOT });
   await writeFile(place("package.json"), '{"private": true, "type": "module"}');
   const tarballs = (await readdir(place("tarballs"))).map((name) => place(`tarballs/${name}`));
@@ -63,17 +63,17 @@ beforeAll(async () => {
 }, 600_000);
 afterAll(async () => await rm(folder, { recursive: true, force: true }));
 
-describe("the packages, installed from their tarballs into an empty folder", () => {
+describe("the packages, when installed from their tarballs into an empty folder", () => {
   it.each([
-    ["as it is", []],
-    ["also under the condition that this repository's tests have", ["--conditions=cairn-source"]],
-  ])("run in a program, %s", async (_, options) => {
+    ["by default", []],
+    ["also under the export condition of this repository's tests", ["--conditions=cairn-source"]],
+  ])("run in a program %s", async (_, options) => {
     await writeFile(place("program.js"), PROGRAM);
     const { stdout } = await run(process.execPath, [...options, "program.js"], { cwd: folder });
     expect(stdout).toBe('{"state":"running"} {"state":"running"} true\n');
   });
 
-  it("give the cairn command, which starts a node that answers and stops", async () => {
+  it("provide the cairn command, which starts a node that answers and stops", async () => {
     const cairn = place("node_modules/.bin/cairn");
     expect((await run(cairn, ["--help"])).stdout).toContain("Usage: cairn");
     const env = { ...process.env, CAIRN_HTTP_PORT: "0", CAIRN_NODE_ID: "installed" };
@@ -94,8 +94,8 @@ describe("the packages, installed from their tarballs into an empty folder", () 
     }
   });
 
-  it("have types that hold without skipLibCheck, those of the suites too", async () => {
-    // What a project that uses the suites has besides.
+  it("have types, also those of the suites, that compile without skipLibCheck", async () => {
+    // A project that uses the suites has these packages too.
     await mkdir(place("node_modules/@types"), { recursive: true });
     for (const name of ["vitest", "fast-check", "@types/node"])
       await symlink(path.join(ROOT, "node_modules", name), place(`node_modules/${name}`));
@@ -108,7 +108,7 @@ describe("the packages, installed from their tarballs into an empty folder", () 
     const { stdout } = await run(process.execPath, [tsc, ...args], { cwd: folder }).catch(
       (failure: { readonly stdout: string }) => failure,
     );
-    // The one mistake is found, so the types are there; and it is the only one.
+    // The compiler finds the deliberate mistake, so it has the types, and finds no other.
     expect(stdout.match(/^.*error TS\d+/gm)).toEqual([expect.stringMatching(/^wrong\.ts.*TS2322$/)]);
   });
 });

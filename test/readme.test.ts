@@ -20,7 +20,7 @@ afterEach(() => {
     try {
       end();
     } catch (error) {
-      // Nobody of the group is left, as it should be.
+      // No process of the group is left, as expected.
       if (systemErrorCode(error) !== "ESRCH") throw error;
     }
   }
@@ -31,7 +31,7 @@ beforeAll(async () => {
 });
 afterAll(async () => await rm(folder, { recursive: true, force: true }));
 
-/** Runs a command in a process group of its own, so that all it started can be ended. */
+/** Runs a command in a new process group, so that everything it starts can be killed. */
 function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv, cwd: string) {
   const child = spawn(command, args, {
     cwd,
@@ -50,8 +50,8 @@ function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv, c
   return { exited: once(child, "exit"), closed, output: () => output, signal };
 }
 
-describe("the README's commands do what it says", () => {
-  it("the first one builds and runs a node, which ends in good order at Ctrl-C", async () => {
+describe("the README's commands", () => {
+  it("build and run a node, which stops gracefully on Ctrl-C", async () => {
     const [console] = await fencedBlocks(README);
     const command = /^\$ (npx -y pnpm@12 start)\b/m.exec(console?.text ?? "")?.[1] ?? "";
     expect(command).not.toBe("");
@@ -71,15 +71,15 @@ describe("the README's commands do what it says", () => {
     expect(await (await fetch(url)).text()).toBe(
       '[{"namespace":"default","name":"web-0","revision":2,"document":{"image":"nginx"}}]\n',
     );
-    // The terminal sends it to every process of the group.
+    // A terminal sends SIGINT to every process of the group.
     started.signal("SIGINT");
     await started.exited;
     expect(started.output()).toContain("stopped");
   });
 
-  it("the example of two nodes: the second joins from the first one's checkpoint, with the same digest", async () => {
+  it("start two nodes, of which the second joins from the first one's checkpoint with the same digest", async () => {
     const work = path.join(folder, "two");
-    // Everything that the commands name, in a folder whose ./cairn-data is the test's own.
+    // Everything that the commands need, in a folder in which they may create ./cairn-data.
     await promisify(execFile)("git", ["clone", "--quiet", "--bare", ROOT, path.join(work, ".git")], {
       env: { ...process.env, GIT_CONFIG_GLOBAL: await trustingGit() },
     });
@@ -94,15 +94,15 @@ describe("the README's commands do what it says", () => {
     const stopping = blocks.find((text) => text.startsWith("kill %")) ?? "";
     expect(stopping).not.toBe("");
     const moved = await onFreePorts(script);
-    // Jobs as a shell that somebody types into has them, each a group of its own.
+    // Job control as in an interactive shell, where each job is a process group.
     const all = `set -m; trap 'jobs -p | xargs -rI{} kill -9 -- -{}' EXIT; PATH=$PATH:/usr/sbin\n${moved}\n${stopping}\ntrap - EXIT`;
     const shell = run("bash", ["-e", "-o", "pipefail", "-c", all], {}, work);
-    // Not before the last process has let go of its output.
+    // Waits until the last process has closed its output.
     const [code] = await shell.closed;
     const output = shell.output();
     expect(output).toMatch(/loaded \d+ transactions/);
     expect(output).toMatch(/Joined +from checkpoint-\d+-\S+.*1 transaction replayed/);
-    // Both nodes ended in good order.
+    // Both nodes stopped gracefully.
     expect([code, output.match(/"msg":"stopped"/g)]).toEqual([0, ['"msg":"stopped"', '"msg":"stopped"']]);
     const digests = output.match(/sha256:[0-9a-f]{64}/g) ?? [];
     expect(digests).toHaveLength(2);
@@ -110,14 +110,14 @@ describe("the README's commands do what it says", () => {
   });
 });
 
-/** Settings of git by which it reads a repository that belongs to another user, as one that is mounted often does. */
+/** Writes a git configuration that permits reading another user's repository, as mounted ones often are. */
 async function trustingGit(): Promise<string> {
   const file = path.join(folder, "gitconfig");
   await writeFile(file, "[safe]\n\tdirectory = *\n");
   return file;
 }
 
-/** The commands with ports of the test's own instead of the README's, which somebody else may have. */
+/** Replaces the README's ports, which may be in use, by free ones. */
 async function onFreePorts(script: string): Promise<string> {
   const [nats, a, b] = [await freePort(), await freePort(), await freePort()];
   return script

@@ -6,7 +6,7 @@ import path from "node:path";
 import { filesystemStore, listCheckpoints } from "@cairn/checkpoint";
 import { startNatsServer } from "@cairn/node/testing";
 import { expect, it, onTestFinished, vi } from "vitest";
-import { CAIRN, mustCairn, NodeProcess } from "./support/cairn-process.ts";
+import { CAIRN, runCairnOrThrow, NodeProcess } from "./support/cairn-process.ts";
 
 const TRANSACTIONS = 20_000;
 
@@ -19,8 +19,8 @@ async function* lines(): AsyncGenerator<string> {
   }
 }
 
-/** Bytes that a rebuild has written so far. */
-async function written(folder: string): Promise<number> {
+/** Returns the size of the files in a folder. */
+async function bytesIn(folder: string): Promise<number> {
   const names = await readdir(folder).catch(() => []);
   const sizes = await Promise.all(
     names.map((name) =>
@@ -33,17 +33,17 @@ async function written(folder: string): Promise<number> {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-it("a rebuild that is killed in its middle publishes nothing, and the next goes on from what it built", async () => {
+it("a rebuild that is killed in the middle publishes nothing, and the next one continues from what it built", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-rebuild-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const server = await startNatsServer();
   onTestFinished(() => server.close());
   const store = path.join(folder, "checkpoints");
-  const env = { NATS_URL: server.url, CAIRN_CHECKPOINT_PATH: path.join(folder, "none-of-the-operator") };
+  const env = { NATS_URL: server.url, CAIRN_CHECKPOINT_PATH: path.join(folder, "not-the-operators") };
   const node = NodeProcess.start({ id: "running", dir: path.join(folder, "running"), env });
   onTestFinished(() => node.kill());
   await node.ready();
-  await mustCairn(["load", "-", "--await", "--url", await node.url()], { input: lines() });
+  await runCairnOrThrow(["load", "-", "--await", "--url", await node.url()], { input: lines() });
 
   const rebuildEnv = { ...env, CAIRN_CHECKPOINT_PATH: store, CAIRN_DIR: path.join(folder, "operator") };
   const command = ["checkpoint", "create", "--rebuild"];
@@ -53,7 +53,7 @@ it("a rebuild that is killed in its middle publishes nothing, and the next goes 
   });
   const closed = once(killed, "close");
   const live = path.join(folder, "operator", "rebuild", "live");
-  await vi.waitFor(async () => expect(await written(live)).toBeGreaterThan(200_000), {
+  await vi.waitFor(async () => expect(await bytesIn(live)).toBeGreaterThan(200_000), {
     timeout: 30_000,
     interval: 5,
   });
@@ -61,11 +61,11 @@ it("a rebuild that is killed in its middle publishes nothing, and the next goes 
   await closed;
   expect((await listCheckpoints(filesystemStore({ path: store }))).checkpoints).toEqual([]);
 
-  const { stdout } = await mustCairn(command, { env: rebuildEnv });
+  const { stdout } = await runCairnOrThrow(command, { env: rebuildEnv });
   expect(stdout).toMatch(
     /^rebuilt 20,001 transactions of the log cairn, resumed after transaction [\d,]+; saved checkpoint-20001-/,
   );
-  const verified = await mustCairn(["checkpoint", "verify", store, "--json"]);
+  const verified = await runCairnOrThrow(["checkpoint", "verify", store, "--json"]);
   expect(JSON.parse(verified.stdout)).toMatchObject({ digest: (await node.digest()).digest });
   expect(await readdir(path.join(folder, "operator"))).toEqual([]);
 });

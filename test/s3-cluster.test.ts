@@ -5,12 +5,12 @@ import path from "node:path";
 import { testS3, type TestS3 } from "@cairn/localstack";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { mustCairn, NodeProcess, runCairn } from "./support/cairn-process.ts";
+import { runCairnOrThrow, NodeProcess, runCairn } from "./support/cairn-process.ts";
 
 const DOCUMENTS = 5_000;
 const LATER = 7;
 
-describe("two nodes that share checkpoints through S3 and a log on NATS", () => {
+describe("a cluster with checkpoints in S3 and a log on NATS", () => {
   let folder = "";
   let s3: TestS3;
   let nats: NatsTestServer;
@@ -57,13 +57,13 @@ describe("two nodes that share checkpoints through S3 and a log on NATS", () => 
     return node;
   }
 
-  it("the second joins from the checkpoint of the first, replays what came after, and has the same digest", async () => {
+  it("joins a second node from the first one's checkpoint and the rest of the log, with the same digest", async () => {
     const a = await start("a");
     const url = await a.url();
-    await mustCairn(["load", "-", "--await", "--url", url], { input: lines(DOCUMENTS, "early") });
-    // The first one of an empty store comes by itself, and may be under way.
-    await vi.waitFor(() => mustCairn(["checkpoint", "create", "--url", url]), { timeout: 30_000 });
-    await mustCairn(["load", "-", "--await", "--url", url], { input: lines(LATER, "late") });
+    await runCairnOrThrow(["load", "-", "--await", "--url", url], { input: lines(DOCUMENTS, "early") });
+    // The node saves the first checkpoint of an empty store by itself, which may be under way.
+    await vi.waitFor(() => runCairnOrThrow(["checkpoint", "create", "--url", url]), { timeout: 30_000 });
+    await runCairnOrThrow(["load", "-", "--await", "--url", url], { input: lines(LATER, "late") });
     const saved = (await a.status()).checkpoints.last;
     expect(saved?.bytes).toBeGreaterThan(0);
 
@@ -75,48 +75,50 @@ describe("two nodes that share checkpoints through S3 and a log on NATS", () => 
     expect(await b.digest()).toEqual(await a.digest());
   });
 
-  it("what a node says of its store holds no key", async () => {
+  it("names its store, but not the secret key, in status and log", async () => {
     const [a] = started;
-    const said = JSON.stringify(await a?.status()) + a?.output();
-    expect(said).toContain(place);
-    expect(said).not.toContain(s3.credentials.secretAccessKey);
+    const output = JSON.stringify(await a?.status()) + a?.output();
+    expect(output).toContain(place);
+    expect(output).not.toContain(s3.credentials.secretAccessKey);
   });
 
-  it("the place works wherever the command line takes one", async () => {
-    const listed = await mustCairn(["checkpoint", "list", place, "--json"], { env });
+  it("has checkpoints that commands read by their s3:// address", async () => {
+    const listed = await runCairnOrThrow(["checkpoint", "list", place, "--json"], { env });
     const { name } = JSON.parse(listed.stdout.split("\n")[0] ?? "") as { name: string };
-    await mustCairn(["checkpoint", "verify", `${place}/${name}`, "--no-mark"], { env });
-    const digest = await mustCairn(["db", "digest", `${place}/${name}`], { env });
+    await runCairnOrThrow(["checkpoint", "verify", `${place}/${name}`, "--no-mark"], { env });
+    const digest = await runCairnOrThrow(["db", "digest", `${place}/${name}`], { env });
     expect(digest.stdout).toContain("sha256:");
   });
 
-  it("a node whose bucket is not there refuses to save and says which bucket", async () => {
-    const missing = `s3://no-such-bucket-${randomBytes(4).toString("hex")}/x`;
-    const { code, stderr } = await runCairn(["checkpoint", "list", missing], { env });
-    expect(code).toBe(3);
-    expect(stderr).toContain("STORE_UNREACHABLE");
-    expect(stderr).toContain(missing.slice("s3://".length, -"/x".length));
-  });
+  describe("commands on its store", () => {
+    it("report STORE_UNREACHABLE and the bucket if the bucket does not exist", async () => {
+      const missing = `s3://no-such-bucket-${randomBytes(4).toString("hex")}/x`;
+      const { code, stderr } = await runCairn(["checkpoint", "list", missing], { env });
+      expect(code).toBe(3);
+      expect(stderr).toContain("STORE_UNREACHABLE");
+      expect(stderr).toContain(missing.slice("s3://".length, -"/x".length));
+    });
 
-  it("wrong credentials are told as such, without the key, by a service that looks at any", async () => {
-    const wrong = { ...env, AWS_ACCESS_KEY_ID: "somebody-else", AWS_SECRET_ACCESS_KEY: "not-to-be-told" };
-    const { code, stderr } = await runCairn(["checkpoint", "list", place], { env: wrong });
-    expect(stderr).not.toContain("not-to-be-told");
-    const anonymous = await fetch(`${s3.endpoint}/${s3.bucket}?list-type=2&max-keys=1`);
-    if (anonymous.ok) {
-      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-      return;
-    }
-    expect(code).toBe(3);
-    expect(stderr).toContain("STORE_DENIED");
-  });
+    it("report STORE_DENIED for wrong credentials, without the key, if the service checks credentials", async () => {
+      const wrong = { ...env, AWS_ACCESS_KEY_ID: "another-user", AWS_SECRET_ACCESS_KEY: "not-to-be-shown" };
+      const { code, stderr } = await runCairn(["checkpoint", "list", place], { env: wrong });
+      expect(stderr).not.toContain("not-to-be-shown");
+      const anonymous = await fetch(`${s3.endpoint}/${s3.bucket}?list-type=2&max-keys=1`);
+      if (anonymous.ok) {
+        expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+        return;
+      }
+      expect(code).toBe(3);
+      expect(stderr).toContain("STORE_DENIED");
+    });
 
-  it("a place that a service may take for another one is refused, with what to write", async () => {
-    const { code, stderr } = await runCairn(["checkpoint", "list", `s3://${s3.bucket}/a//b`], { env });
-    expect(code).toBe(2);
-    expect(stderr).toContain("CONFIG_INVALID");
-    expect(stderr).toContain('"a//b"');
-    expect(stderr).toContain("cairn/production");
+    it("refuse an ambiguous prefix and suggest a better one", async () => {
+      const { code, stderr } = await runCairn(["checkpoint", "list", `s3://${s3.bucket}/a//b`], { env });
+      expect(code).toBe(2);
+      expect(stderr).toContain("CONFIG_INVALID");
+      expect(stderr).toContain('"a//b"');
+      expect(stderr).toContain("cairn/production");
+    });
   });
 });
 

@@ -5,10 +5,10 @@ import { filesystemStore, s3Store } from "@cairn/checkpoint";
 import { testS3 } from "@cairn/localstack";
 import type { TestS3 } from "@cairn/localstack";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { mustCairn, NodeProcess, runCairn } from "./support/cairn-process.ts";
+import { runCairnOrThrow, NodeProcess, runCairn } from "./support/cairn-process.ts";
 
-/** As the older system's page has it: nothing but the module and the bucket. */
-const OLDER = `{:xtdb/index-store
+/** A configuration of XTDB as its documentation shows it. */
+const XTDB_CONFIG = `{:xtdb/index-store
  {:kv-store {:xtdb/module xtdb.rocksdb/->kv-store
              :checkpointer {:xtdb/module xtdb.checkpoint/->checkpointer
                             :store {:xtdb/module xtdb.s3.checkpoint/->cp-store
@@ -17,7 +17,7 @@ const OLDER = `{:xtdb/index-store
                             :approx-frequency "PT6H"}}}}
 `;
 
-describe("a node whose checkpoints lie in S3", () => {
+describe("a node whose checkpoints are in S3", () => {
   const prefix = `node/${process.pid}-${Date.now()}`;
   let folder = "";
   let s3: TestS3;
@@ -40,7 +40,7 @@ describe("a node whose checkpoints lie in S3", () => {
       AWS_ACCESS_KEY_ID: s3.credentials.accessKeyId,
       AWS_SECRET_ACCESS_KEY: s3.credentials.secretAccessKey,
     };
-    await writeFile(path.join(folder, "cairn.edn"), OLDER);
+    await writeFile(path.join(folder, "cairn.edn"), XTDB_CONFIG);
     node = start();
     await node.ready();
   });
@@ -50,10 +50,10 @@ describe("a node whose checkpoints lie in S3", () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  it("starts with the configuration of an older system, and restores from the bucket", async () => {
+  it("starts with a configuration of XTDB, and restores from the bucket", async () => {
     const url = await node.url();
-    await mustCairn(["tx", "put", "notes", "one", "1", "--url", url]);
-    await mustCairn(["checkpoint", "create", "--url", url]);
+    await runCairnOrThrow(["tx", "put", "notes", "one", "1", "--url", url]);
+    await runCairnOrThrow(["checkpoint", "create", "--url", url]);
     const { checkpoints } = await node.status();
     expect(checkpoints.store).toMatchObject({ location: place, canDelete: true, ranges: true });
     const digest = await node.digest();
@@ -68,19 +68,19 @@ describe("a node whose checkpoints lie in S3", () => {
   });
 
   it("has checkpoints that commands list, show, verify and restore by their s3:// address", async () => {
-    const listed = await mustCairn(["checkpoint", "list", place, "--json"], { env });
+    const listed = await runCairnOrThrow(["checkpoint", "list", place, "--json"], { env });
     const { name } = JSON.parse(listed.stdout) as { name: string };
-    const shown = await mustCairn(["checkpoint", "show", `${place}/${name}`, "--json"], { env });
+    const shown = await runCairnOrThrow(["checkpoint", "show", `${place}/${name}`, "--json"], { env });
     expect(JSON.parse(shown.stdout)).toMatchObject({ name });
-    const verified = await mustCairn(["checkpoint", "verify", `${place}/`, "--json"], { env });
+    const verified = await runCairnOrThrow(["checkpoint", "verify", `${place}/`, "--json"], { env });
     const { digest } = await node.digest();
     expect(JSON.parse(verified.stdout)).toMatchObject({ name, digest });
     const target = path.join(folder, "restored");
-    await mustCairn(["checkpoint", "restore", `${place}/${name}.tar`, "-o", target], { env });
+    await runCairnOrThrow(["checkpoint", "restore", `${place}/${name}.tar`, "-o", target], { env });
     expect(await readdir(target)).toContain("CURRENT");
   });
 
-  it("has a store that was copied to a folder, and one that was copied back, with the same checkpoints", async () => {
+  it("has checkpoints that stay valid when they are copied to a folder and back to a bucket", async () => {
     const options = {
       bucket: s3.bucket,
       endpoint: s3.endpoint,
@@ -99,26 +99,28 @@ describe("a node whose checkpoints lie in S3", () => {
     await bucket.close();
     await back.close();
     for (const where of [path.join(folder, "copy"), `${place}-back`]) {
-      const verified = await mustCairn(["checkpoint", "verify", where, "--no-mark", "--json"], { env });
+      const verified = await runCairnOrThrow(["checkpoint", "verify", where, "--no-mark", "--json"], { env });
       expect(JSON.parse(verified.stdout)).toMatchObject({ digest: (await node.digest()).digest });
     }
   });
 
-  it("is told by commands what is wrong with a place", async () => {
-    const denied = { ...env, AWS_ENDPOINT_URL: "http://127.0.0.1:9" };
-    const unreachable = await runCairn(["checkpoint", "list", place], { env: denied });
-    expect(unreachable).toMatchObject({
-      code: 3,
-      stderr: expect.stringMatching(/^STORE_UNREACHABLE: .*\n {2}hint: /),
+  describe("commands on its store", () => {
+    it("report what is wrong with an address", async () => {
+      const denied = { ...env, AWS_ENDPOINT_URL: "http://127.0.0.1:9" };
+      const unreachable = await runCairn(["checkpoint", "list", place], { env: denied });
+      expect(unreachable).toMatchObject({
+        code: 3,
+        stderr: expect.stringMatching(/^STORE_UNREACHABLE: .*\n {2}hint: /),
+      });
+      const nowhere = await runCairn(["checkpoint", "list", "s3:///prefix"], { env });
+      expect(nowhere).toMatchObject({ code: 2, stderr: expect.stringContaining("s3://bucket/prefix") });
+      const missing = await runCairn(["checkpoint", "verify", `${place}-none`], { env });
+      expect(missing).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND/) });
     });
-    const nowhere = await runCairn(["checkpoint", "list", "s3:///prefix"], { env });
-    expect(nowhere).toMatchObject({ code: 2, stderr: expect.stringContaining("s3://bucket/prefix") });
-    const missing = await runCairn(["checkpoint", "verify", `${place}-none`], { env });
-    expect(missing).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND/) });
   });
 
   it("prints its configuration without the keys", async () => {
-    const explicit = OLDER.replace(
+    const explicit = XTDB_CONFIG.replace(
       ":bucket",
       ':credentials {:access-key-id "${AWS_ACCESS_KEY_ID}" :secret-access-key "${AWS_SECRET_ACCESS_KEY}"} :bucket',
     );
@@ -126,7 +128,9 @@ describe("a node whose checkpoints lie in S3", () => {
     await writeFile(file, explicit);
     const secret = { ...env, AWS_SECRET_ACCESS_KEY: "hunter2-hunter2" };
     for (const json of [[], ["--json"]]) {
-      const { stdout, stderr } = await mustCairn(["config", "print", "-f", file, ...json], { env: secret });
+      const { stdout, stderr } = await runCairnOrThrow(["config", "print", "-f", file, ...json], {
+        env: secret,
+      });
       expect(stdout).toContain(s3.bucket);
       expect(stdout + stderr).not.toContain("hunter2");
     }

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { startNatsServer } from "@cairn/node/testing";
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from "vitest";
-import { mustCairn, NodeProcess } from "./support/cairn-process.ts";
+import { runCairnOrThrow, NodeProcess } from "./support/cairn-process.ts";
 
 let folder = "";
 const started: NodeProcess[] = [];
@@ -16,7 +16,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** A node with a log of its own, whose checkpoints lie in `store`. */
+/** Starts a node whose checkpoints are in `store`; by default its log is embedded. */
 async function start(id: string, store: string, env: NodeJS.ProcessEnv = {}): Promise<NodeProcess> {
   const file = path.join(folder, `${id}.json`);
   const place = {
@@ -31,9 +31,9 @@ async function start(id: string, store: string, env: NodeJS.ProcessEnv = {}): Pr
   return node;
 }
 
-/** Writes, and waits for a checkpoint that has it. */
-async function saved(node: NodeProcess, value: number): Promise<void> {
-  await mustCairn(["tx", "put", "things", "one", String(value), "--url", await node.url()]);
+/** Writes a document and waits for a checkpoint that contains it. */
+async function writeAndSave(node: NodeProcess, value: number): Promise<void> {
+  await runCairnOrThrow(["tx", "put", "things", "one", String(value), "--url", await node.url()]);
   await vi.waitFor(
     async () => {
       const { checkpoints, index } = await node.status();
@@ -43,17 +43,17 @@ async function saved(node: NodeProcess, value: number): Promise<void> {
   );
 }
 
-const abouts = async (node: NodeProcess): Promise<string[]> =>
+const warningsOf = async (node: NodeProcess): Promise<string[]> =>
   (await node.status()).checkpoints.warnings.map(({ about }) => about);
 
-it("two logs in one folder both go on saving, the nodes of both are told, and what they are told to do ends it", async () => {
+it("nodes of two logs that save to one folder all keep saving and warn, and following the warning's hint ends it", async () => {
   const [a, b] = await Promise.all([start("a", "store"), start("b", "store")]);
   let value = 0;
   await vi.waitFor(
     async () => {
       value += 1;
-      await Promise.all([saved(a, value), saved(b, value)]);
-      expect([await abouts(a), await abouts(b)]).toEqual([["other-log"], ["other-log"]]);
+      await Promise.all([writeAndSave(a, value), writeAndSave(b, value)]);
+      expect([await warningsOf(a), await warningsOf(b)]).toEqual([["other-log"], ["other-log"]]);
     },
     { timeout: 120_000 },
   );
@@ -72,21 +72,22 @@ it("two logs in one folder both go on saving, the nodes of both are told, and wh
   await Promise.all([a.stop(), b.stop()]);
   const moved = await start("b", "store-of-b");
   const stayed = await start("a", "store");
-  for (const round of [1, 2]) await Promise.all([saved(moved, round * 1000), saved(stayed, round * 1000)]);
-  expect([await abouts(stayed), await abouts(moved)]).toEqual([[], []]);
+  for (const round of [1, 2])
+    await Promise.all([writeAndSave(moved, round * 1000), writeAndSave(stayed, round * 1000)]);
+  expect([await warningsOf(stayed), await warningsOf(moved)]).toEqual([[], []]);
   expect(await readdir(path.join(folder, "store-of-b"))).not.toEqual([]);
 });
 
-it("a node that was not told the log of its cluster says so as soon as it is ready, and joins once it did what it is told to do", async () => {
+it("a node that was started without its cluster's log warns as soon as it is ready, and joins after its hint was followed", async () => {
   const nats = await startNatsServer();
   onTestFinished(() => nats.close());
   const env = { NATS_URL: nats.url };
   const first = await start("first", "shared", env);
-  await saved(first, 1);
+  await writeAndSave(first, 1);
   expect((await first.status()).log.warnings).toEqual([]);
 
   const astray = await start("astray", "shared");
-  const { stdout } = await mustCairn(["status", "--url", await astray.url()]);
+  const { stdout } = await runCairnOrThrow(["status", "--url", await astray.url()]);
   const warned = /^Warning +LOG_DIFFERENT: (This node began with a log of its own, .*)\n +(.*)$/m.exec(
     stdout,
   );
@@ -101,7 +102,7 @@ it("a node that was not told the log of its cluster says so as soon as it is rea
     msg: message,
   });
 
-  // Also when it is started again, as long as nothing was written to its log.
+  // It warns again after a restart, as long as nothing was written to its log.
   await astray.stop();
   const again = await start("astray", "shared");
   expect((await again.status()).log.warnings).toMatchObject([{ code: "LOG_DIFFERENT" }]);
@@ -115,11 +116,11 @@ it("a node that was not told the log of its cluster says so as soon as it is rea
   expect((await joined.digest()).digest).toBe((await first.digest()).digest);
 });
 
-it("a log that was begun on purpose is not taken for one", async () => {
+it("a node on a log that was created on purpose does not warn about other logs' checkpoints", async () => {
   const nats = await startNatsServer();
   onTestFinished(() => nats.close());
   const env = { NATS_URL: nats.url };
-  await saved(await start("old", "used"), 1);
-  await mustCairn(["log", "create"], { cwd: folder, env });
+  await writeAndSave(await start("old", "used"), 1);
+  await runCairnOrThrow(["log", "create"], { cwd: folder, env });
   expect((await (await start("new", "used", env)).status()).log.warnings).toEqual([]);
 });

@@ -2,12 +2,12 @@ import { S3 } from "@aws-sdk/client-s3";
 import { testS3, type TestS3 } from "@cairn/localstack";
 import { type LimitedLink, limitedLink } from "../harness/limited-link.ts";
 
-/** What a step needs to reach the bucket; goes to its process as JSON. */
+/** What a step needs to reach the bucket. It is sent to the step's process as JSON. */
 export type BucketPlace = Pick<TestS3, "endpoint" | "bucket" | "region" | "credentials"> & {
   readonly prefix: string;
 };
 
-/** The S3 service that the environment names (`CAIRN_TEST_S3_ENDPOINT`, …), else the small one of localstack in a process of its own. */
+/** The S3 service that the environment names (`CAIRN_TEST_S3_ENDPOINT`, …), or else the small one of localstack/ in a separate process. */
 export class BucketServer {
   readonly name: string;
   readonly #server: TestS3;
@@ -19,7 +19,7 @@ export class BucketServer {
     this.#link = link;
   }
 
-  /** With `bytesPerSecond`, places are reached over a link that carries no more in each direction. */
+  /** Starts the service. With `bytesPerSecond`, places are reached over a link with that rate in each direction. */
   static async start(bytesPerSecond?: number): Promise<BucketServer> {
     const server = await testS3();
     if (bytesPerSecond === undefined) return new BucketServer(server, undefined);
@@ -30,14 +30,14 @@ export class BucketServer {
     );
   }
 
-  /** A place that nothing lies at yet. */
+  /** Returns a place in the bucket. `name` must be new, so that the place is empty. */
   place(name: string): BucketPlace {
     const { bucket, region, credentials } = this.#server;
     const endpoint = this.#link === undefined ? this.#server.endpoint : `http://127.0.0.1:${this.#link.port}`;
     return { endpoint, bucket, region, credentials, prefix: `cairn-bench/${name}` };
   }
 
-  /** Removes what lies at a place. */
+  /** Deletes all objects of a place. */
   async empty({ bucket: Bucket, prefix }: BucketPlace): Promise<void> {
     const { endpoint, region, credentials } = this.#server;
     const client = new S3({ endpoint, region, credentials, forcePathStyle: true });

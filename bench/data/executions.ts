@@ -3,10 +3,10 @@ import { join } from "node:path";
 const STATES = ["queued", "running", "completed", "failed"];
 const NODES = 50;
 
-/** What the 200 characters are made of: as nearly all JSON is, and with as many characters of two bytes as of one. */
+/** Fillings of the 200 characters: ASCII, like nearly all JSON, or half of the characters with two bytes. */
 export const FILLINGS = { ascii: ". ", twoBytes: "·-" };
 
-/** The execution of a number, as a compute network has them: a state, a node, and 200 characters that nobody asks about. */
+/** Returns an execution as a compute network stores it: a state, a node, and a log of 200 characters. */
 export function execution(index: number, filling = FILLINGS.ascii): { key: string; document: object } {
   return {
     key: `default/e-${String(index).padStart(12, "0")}`,
@@ -22,7 +22,7 @@ export function execution(index: number, filling = FILLINGS.ascii): { key: strin
 /** The fields that the rows index. */
 export const INDEXED_FIELDS = { indexes: { executions: ["state", "node"] } };
 
-/** A node without HTTP, all in one folder, with an embedded log or one with a replica on each of `servers`. */
+/** Configures a node without HTTP in one folder, with an embedded log or one with a replica on each of `servers`. */
 export function executionsConfig(dir: string, servers?: readonly string[]): object {
   const embedded = { "cairn/module": "cairn.embedded/->tx-log", path: join(dir, "log") };
   const replicated = { "cairn/module": "cairn.nats/->tx-log", servers, replicas: servers?.length };

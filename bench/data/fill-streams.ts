@@ -8,11 +8,11 @@ import { type Records, recordKey } from "./records.ts";
 
 const STREAM = "cairn";
 const BUCKET = "bench";
-// Only the last message of a window is acknowledged, which says that the server stored those before it too.
-const WINDOW = 500;
-const OPEN_WINDOWS = 8;
+// Only the last message of a window is acknowledged, which implies that the server has stored the earlier ones.
+const MESSAGES_PER_WINDOW = 500;
+const MAX_OPEN_WINDOWS = 8;
 
-/** Makes a log with a birth record, as nodes make it, and puts a transaction a record into it. Answers the stream's name. */
+/** Has a node create a log, and publishes a transaction for each record. Returns the stream's name. */
 export async function fillLog(url: string, records: Records): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "cairn-bench-first-"));
   try {
@@ -23,7 +23,7 @@ export async function fillLog(url: string, records: Records): Promise<string> {
   }
   await withConnection(url, async (connection) => {
     const manager = await connection.jetstreamManager();
-    // The log's birth record is the first message, and its first line has the tag that all of them have.
+    // The first line of the birth record, the log's first message, has the tag of all messages.
     const birth = await manager.streams.getMessage(STREAM, { seq: 1 });
     const [, , logTag = ""] = Buffer.from(birth.data).toString("latin1").split(/[ \n]/);
     await publish(connection, records.count, (index) => ({
@@ -34,7 +34,7 @@ export async function fillLog(url: string, records: Records): Promise<string> {
   return STREAM;
 }
 
-/** Makes a NATS KV bucket with a key a record. Answers the bucket's name. */
+/** Creates a NATS KV bucket with a key for each record. Returns the bucket's name. */
 export async function fillBucket(url: string, records: Records): Promise<string> {
   await withConnection(url, async (connection) => {
     await connection.jetstream().views.kv(BUCKET);
@@ -67,12 +67,12 @@ async function publish(
   const open: Promise<unknown>[] = [];
   for (let index = 0; index < count; index++) {
     const { subject, payload } = message(index);
-    if (index % WINDOW !== WINDOW - 1 && index !== count - 1) {
+    if (index % MESSAGES_PER_WINDOW !== MESSAGES_PER_WINDOW - 1 && index !== count - 1) {
       connection.publish(subject, payload);
       continue;
     }
     open.push(stream.publish(subject, payload));
-    if (open.length >= OPEN_WINDOWS) await open.shift();
+    if (open.length >= MAX_OPEN_WINDOWS) await open.shift();
   }
   await Promise.all(open);
 }

@@ -1,22 +1,22 @@
 import { join } from "node:path";
 
-/** A log on NATS that holds the records. */
+/** A log on NATS that contains the records. */
 export interface FilledLog {
   readonly url: string;
   readonly stream: string;
 }
 
-/** What the nodes of the bench differ in. */
+/** The options in which the nodes of the bench differ. */
 export interface NodeChoice {
   readonly dir: string;
   readonly log: FilledLog;
-  /** The folder of its checkpoints; none when left out. */
+  /** The folder of its checkpoints; without it, the node saves none. */
   readonly checkpoints?: string;
-  /** No HTTP server when left out. */
+  /** The port of its HTTP server; without it, the node has none. */
   readonly port?: number;
 }
 
-/** The configuration of a node, as docs/configuration.md describes it: everything that is not said here is Cairn's default. */
+/** Configures a node (docs/configuration.md). All other parameters have Cairn's defaults. */
 export function nodeConfig({ dir, log, checkpoints, port }: NodeChoice): object {
   const checkpointer = {
     "cairn/module": "cairn.checkpoint/->checkpointer",
@@ -37,7 +37,7 @@ export function nodeConfig({ dir, log, checkpoints, port }: NodeChoice): object 
   };
 }
 
-/** A node's `db-dir`. */
+/** Returns a node's `db-dir`. */
 export function indexDir(nodeDir: string): string {
   return join(nodeDir, "index");
 }

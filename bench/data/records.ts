@@ -1,15 +1,15 @@
 import { randomBytes } from "node:crypto";
 import { crc32 } from "node:zlib";
 
-/** Characters of a document, its quotes not counted. */
-export const DOCUMENT_LENGTH = 300;
-/** The bucket that all records are in. */
+/** Characters of a document without its quotes. */
+const DOCUMENT_LENGTH = 300;
+/** The bucket of all records. */
 export const BUCKET = "records";
 
 const KEY_PREFIX = "record-";
 const KEY_LENGTH = 24;
 const POOL_LENGTH = 1 << 20;
-// Odd and larger than a document: neighbours share nothing, so compression finds nothing.
+// Odd and larger than a document, so that neighbours share nothing that could be compressed.
 const STRIDE = 7_919;
 
 /** The records of a run: 24-byte keys in rising order, and JSON texts of 300 random characters. */
@@ -21,13 +21,13 @@ export class Records {
     this.count = count;
   }
 
-  /** A record's document, in JSON. */
+  /** Returns a record's document as JSON text. */
   document(index: number): string {
     const at = (index * STRIDE) % (POOL_LENGTH - DOCUMENT_LENGTH);
     return `"${this.#pool.slice(at, at + DOCUMENT_LENGTH)}"`;
   }
 
-  /** The message of the log that puts a record; docs/log-format.md describes it. */
+  /** Returns the log message that puts a record (docs/log-format.md). */
   message(index: number, logTag: string): Buffer {
     const random = index.toString(16).padStart(16, "0");
     const body = `{"ops":[["put","${BUCKET}","${recordKey(index)}"]]}\n${this.document(index)}`;
@@ -36,7 +36,7 @@ export class Records {
   }
 }
 
-/** A record's key, 24 bytes long. */
+/** Returns a record's key of 24 bytes. */
 export function recordKey(index: number): string {
   return KEY_PREFIX + String(index).padStart(KEY_LENGTH - KEY_PREFIX.length, "0");
 }

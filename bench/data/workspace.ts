@@ -11,16 +11,16 @@ import { fillBucket, fillLog } from "./fill-streams.ts";
 import { type FilledLog, indexDir, nodeConfig } from "./node-config.ts";
 import { Records } from "./records.ts";
 
-/** How a workspace's steps run. */
+/** Options of {@link Workspace.open}. */
 export interface WorkspaceOptions {
   readonly size: number;
-  /** Where Node's CPU profiles of Cairn's steps go. */
+  /** The folder for Node's CPU profiles of the steps. */
   readonly profileDir?: string | undefined;
-  /** Hears what is being made. */
+  /** Called with a description of the data that is being made. */
   readonly onProgress: (what: string) => void;
 }
 
-/** The data of one run, below one temporary directory: each kind is made when a row first asks for it, and kept for all that follow. */
+/** The data of one run, in a temporary directory. Each kind of data is made when a row first needs it, and shared by later rows. */
 export class Workspace {
   readonly dir: string;
   readonly records: Records;
@@ -43,42 +43,42 @@ export class Workspace {
     return new Workspace(await mkdtemp(join(tmpdir(), "cairn-bench-")), options);
   }
 
-  /** The log with the records in it. */
+  /** Returns the log that contains the records. */
   log(): Promise<FilledLog> {
     this.#log ??= this.#fill("the log", fillLog);
     return this.#log;
   }
 
-  /** The same records as keys of a NATS KV bucket. */
+  /** Returns a NATS KV bucket with the same records. */
   bucket(): Promise<FilledLog> {
     this.#bucket ??= this.#fill("the NATS KV bucket", fillBucket);
     return this.#bucket;
   }
 
-  /** The folder of a node that has indexed the log; its checkpoints and its index are not to be changed. */
+  /** Returns the folder of a node that has indexed the log. Steps must not change its index. */
   index(): Promise<string> {
     this.#index ??= this.#makeIndex();
     return this.#index;
   }
 
-  /** A folder with one checkpoint of the index. */
+  /** Returns a folder with one checkpoint of the index. */
   checkpoints(): Promise<string> {
     this.#checkpoints ??= this.#makeCheckpoint();
     return this.#checkpoints;
   }
 
-  /** A directory with the same records in lmdb; not to be changed. */
+  /** Returns a directory with the same records in lmdb. Steps must not change it. */
   lmdb(): Promise<string> {
     this.#lmdb ??= this.#makeLmdb();
     return this.#lmdb;
   }
 
-  /** A path that nothing lies at yet. */
+  /** Returns a path that does not exist yet. */
   fresh(name: string): string {
     return join(this.dir, `${name}-${randomUUID().slice(0, 8)}`);
   }
 
-  /** Runs a step of Cairn's or a peer's, on a disk that has nothing left to write. */
+  /** Runs a step after everything written so far has reached the disk. */
   async run<Name extends StepName>(name: Name, input: StepInput<Name>): Promise<Figures> {
     await settle();
     const { profileDir } = this.#options;
@@ -89,7 +89,7 @@ export class Workspace {
     );
   }
 
-  /** Has something ended with the workspace. */
+  /** Registers a function that {@link close} calls. */
   atClose(close: () => Promise<void>): void {
     this.#closers.push(close);
   }
@@ -135,7 +135,7 @@ export class Workspace {
   }
 }
 
-/** Where a node's LevelDB lies below its folder. */
+/** Returns the folder of a node's LevelDB. */
 export function levelDir(nodeDir: string): string {
   return join(indexDir(nodeDir), "live");
 }

@@ -3,18 +3,18 @@ import { fileURLToPath } from "node:url";
 import type { StepInput, StepName } from "../steps/steps.ts";
 import type { Figures } from "./figures.ts";
 
-/** What is asked of the process that a step runs in. */
+/** The message to a step's process. */
 export interface StepRequest {
   readonly name: string;
   readonly input: unknown;
 }
 
-/** What it answers. */
+/** The message from a step's process. */
 export type StepAnswer = { readonly figures: Figures } | { readonly error: string };
 
 /**
- * Runs a step in a process of its own, so that memory, caches of the heap and a warmed-up compiler are its own too. Its clock starts
- * within the step: starting a process is not what is measured.
+ * Runs a step in a separate process, so that it shares neither memory nor compiled code with others. The step's clock starts inside it,
+ * so that starting the process is not measured.
  */
 export async function runStep<Name extends StepName>(
   name: Name,
@@ -26,7 +26,7 @@ export async function runStep<Name extends StepName>(
   const answer = await new Promise<StepAnswer>((resolve) => {
     child.once("message", (message) => resolve(message as StepAnswer));
     child.once("error", (error) => resolve({ error: error.message }));
-    child.once("exit", (code, signal) => resolve({ error: `ended with ${code ?? signal}` }));
+    child.once("exit", (code, signal) => resolve({ error: `exited with ${code ?? signal}` }));
     child.send({ name, input } satisfies StepRequest);
   });
   if (child.exitCode === null && child.signalCode === null && child.connected) {
@@ -39,7 +39,7 @@ export async function runStep<Name extends StepName>(
   return answer.figures;
 }
 
-/** This process's environment without what would change a node's configuration. */
+/** Returns this process's environment without variables that would configure a node. */
 export function cleanEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(
     Object.entries(process.env).filter(([name]) => name !== "NATS_URL" && !name.startsWith("CAIRN_")),

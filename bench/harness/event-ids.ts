@@ -1,20 +1,20 @@
 const MARK = Buffer.from("\nid: ");
 const LINE_END = 0x0a;
 const ZERO = 0x30;
-/** What follows an id: a line's end, `event: ` and the first letter of `tx`. */
-const TO_KIND = 8;
-const OF_TRANSACTION = 0x74;
+/** An id is followed by a line's end, `event: ` and the event's kind, which begins with `t` for `tx`. */
+const KIND_OFFSET = 8;
+const LETTER_T = 0x74;
 
 /**
- * The ids of the transactions in a stream of server-sent events, found without reading anything else of it: a thousand streams are
- * looked at by one process. A document's text cannot look like one, since it has no line breaks.
+ * Finds the transaction ids in a stream of server-sent events without parsing the rest, since one process follows a thousand streams.
+ * A document cannot look like an id, since it contains no line breaks.
  */
 export class EventIds {
-  /** Those that came, and those not above the one before. */
   count = 0;
+  /** The number of ids that were not greater than the newest one before. */
   repeated = 0;
   newest = 0;
-  /** The beginning of an id that has not come whole. */
+  /** The beginning of an incomplete id. */
   #rest: Buffer | undefined;
 
   take(part: Buffer): void {
@@ -23,7 +23,7 @@ export class EventIds {
     this.#rest = cut < bytes.length ? Buffer.from(bytes.subarray(cut)) : undefined;
   }
 
-  /** Answers where an id begins that is not whole, else the end. */
+  /** Returns the offset of an incomplete id, or else the end. */
   #scan(bytes: Buffer): number {
     let from = 0;
     for (let at = bytes.indexOf(MARK); at >= 0; at = bytes.indexOf(MARK, from)) {
@@ -33,16 +33,16 @@ export class EventIds {
         id = id * 10 + (bytes[digit] ?? ZERO) - ZERO;
         digit += 1;
       }
-      if (digit + TO_KIND >= bytes.length) return at;
-      if (bytes[digit + TO_KIND] === OF_TRANSACTION) this.#note(id);
-      from = digit + TO_KIND;
+      if (digit + KIND_OFFSET >= bytes.length) return at;
+      if (bytes[digit + KIND_OFFSET] === LETTER_T) this.#record(id);
+      from = digit + KIND_OFFSET;
     }
-    // The mark itself may be cut.
+    // The mark itself may be incomplete.
     const last = bytes.lastIndexOf(LINE_END);
     return last >= from && last > bytes.length - MARK.length ? last : bytes.length;
   }
 
-  #note(id: number): void {
+  #record(id: number): void {
     if (id <= this.newest) this.repeated += 1;
     this.count += 1;
     this.newest = Math.max(this.newest, id);

@@ -1,2 +1,2 @@
-/** What one run of a contestant measured, by metric (`s`, `records/s`, `peak MB`, …); the name is also the unit. */
+/** The results of one run of a contestant by metric (`s`, `records/s`, `peak MB`, …), whose name contains the unit. */
 export type Figures = Readonly<Record<string, number>>;

@@ -2,26 +2,26 @@ import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 
-/** A way to a server that carries no more than a network would. */
+/** A relay to a server with the bandwidth of a network. */
 export interface LimitedLink {
-  /** On 127.0.0.1. */
+  /** The port on 127.0.0.1. */
   readonly port: number;
   close(): Promise<void>;
 }
 
-/** Timers are no finer; what is due sooner goes at once. */
+/** The resolution of timers: shorter waits are skipped. */
 const TICK_MS = 2;
 
 /**
- * Relays connections to a server without TLS, of all of them together at most `bytesPerSecond` in each direction, as a network adapter
- * does. Nothing is held back for longer, and no more than what lies in the sockets is kept.
+ * Relays connections to a server without TLS. Like a network adapter, it carries at most `bytesPerSecond` in each direction, for all
+ * connections together. It buffers nothing beyond the sockets.
  */
 export async function limitedLink(
   to: { readonly host: string; readonly port: number },
   bytesPerSecond: number,
 ): Promise<LimitedLink> {
-  const there = new Direction(bytesPerSecond);
-  const back = new Direction(bytesPerSecond);
+  const sending = new Direction(bytesPerSecond);
+  const receiving = new Direction(bytesPerSecond);
   const open = new Set<Socket>();
   const server = createServer((client) => {
     const upstream = connect(to);
@@ -30,8 +30,8 @@ export async function limitedLink(
       open.add(socket);
       socket.once("close", () => open.delete(socket));
     }
-    void relay(client, upstream, there);
-    void relay(upstream, client, back);
+    void relay(client, upstream, sending);
+    void relay(upstream, client, receiving);
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -55,7 +55,7 @@ class Direction {
     this.#bytesPerMs = bytesPerSecond / 1_000;
   }
 
-  /** Resolves when so many bytes have had their time on the line. */
+  /** Resolves once `bytes` have been transmitted. */
   async carry(bytes: number): Promise<void> {
     const now = performance.now();
     this.#freeAt = Math.max(this.#freeAt, now) + bytes / this.#bytesPerMs;
@@ -72,7 +72,7 @@ async function relay(from: Socket, to: Socket, direction: Direction): Promise<vo
     }
     to.end();
   } catch {
-    // Whoever holds the other end sees it break, as over a network.
+    // The other end sees the connection break, as over a network.
     to.destroy();
   }
 }

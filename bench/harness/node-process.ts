@@ -12,11 +12,11 @@ import { cleanEnvironment } from "./child-step.ts";
 import { peakMemory } from "./peak-memory.ts";
 import type { Figures } from "./figures.ts";
 
-// Asked often enough to know the moment to about 2 %, and not so often that answering takes the node's time.
-const ASK_SHARE = 0.02;
-const LONGEST_PAUSE_MS = 100;
+// Polls often enough to find the time to about 2 %, but not so often that answering slows the node down.
+const POLL_SHARE = 0.02;
+const MAX_POLL_MS = 100;
 
-/** Starts `cairn start` as a process, and measures until GET /health/ready says so; then stops it. */
+/** Starts `cairn start` as a process, measures until GET /health/ready answers 200, and stops it. */
 export async function joinAsProcess(
   choice: Omit<NodeChoice, "port"> & { readonly documents: number },
 ): Promise<Figures> {
@@ -38,8 +38,8 @@ export async function joinAsProcess(
   try {
     while (!(await isReady(url))) {
       if (child.exitCode !== null || child.pid === undefined)
-        throw new Error(`cairn start ended: ${await readFile(logPath, "utf8")}`);
-      await delay(Math.min(LONGEST_PAUSE_MS, (performance.now() - begin) * ASK_SHARE));
+        throw new Error(`cairn start exited: ${await readFile(logPath, "utf8")}`);
+      await delay(Math.min(MAX_POLL_MS, (performance.now() - begin) * POLL_SHARE));
     }
     const seconds = (performance.now() - begin) / 1000;
     const peak = peakMemory(child.pid);
@@ -60,7 +60,7 @@ async function isReady(url: string): Promise<boolean> {
     await response.arrayBuffer();
     return response.ok;
   } catch (error) {
-    // fetch says it this way when nobody listens yet.
+    // fetch throws a TypeError if no process listens yet.
     if (error instanceof TypeError) return false;
     throw error;
   }

@@ -3,17 +3,17 @@ import { systemErrorCode } from "@cairn/kv";
 
 const MEGABYTE = 1_000_000;
 
-/** The most memory that a process had resident, in MB. Where there is no /proc: this process's own, as its resources say. */
+/** Returns a process's peak resident memory in MB. Without /proc, returns that of this process. */
 export function peakMemory(pid: number | "self" = "self"): number {
   return statusField(pid, "VmHWM") ?? (process.resourceUsage().maxRSS * 1024) / MEGABYTE;
 }
 
-/** Forgets this process's peak, so that {@link peakMemory} tells of what follows; answers what is resident now, in MB. */
+/** Resets this process's peak, so that {@link peakMemory} covers only what follows. Returns the resident memory in MB. */
 export function resetPeakMemory(): number {
   try {
     writeFileSync("/proc/self/clear_refs", "5");
   } catch (error) {
-    // Without /proc the peak is that of the whole life of the process, which is never too little.
+    // Without /proc the peak covers the whole life of the process, which is never too little.
     if (systemErrorCode(error) === undefined) throw error;
   }
   return statusField("self", "VmRSS") ?? process.memoryUsage.rss() / MEGABYTE;

@@ -1,7 +1,7 @@
 import type { Comparison, FigureName, Target } from "./row.ts";
 import type { Figures } from "./figures.ts";
 
-/** The middle of some values and how far they spread. */
+/** The median of some values, and their range. */
 export interface Summary {
   readonly median: number;
   readonly min: number;
@@ -14,25 +14,25 @@ export interface MeasuredFigure extends FigureName {
   readonly summary: Summary;
 }
 
-/** A target, what was measured for it, and whether the median meets it. */
+/** A target, its measured values, and whether their median meets it. */
 export interface JudgedTarget {
   readonly target: Target;
   readonly summary: Summary;
   readonly met: boolean;
 }
 
-/** What a comparison came to. */
+/** The results of a comparison. */
 export interface Measured {
   readonly figures: readonly MeasuredFigure[];
   readonly targets: readonly JudgedTarget[];
 }
 
-/** What one round measured, by contestant. */
+/** The figures of one round by contestant. */
 export type Round = ReadonlyMap<string, Figures>;
 
 /**
- * Runs every contestant once a round, one after another: what slows the machine down for a while then slows all of them
- * down, instead of only those whose turn it was.
+ * Runs every contestant once in each round, one after the other, so that a slow spell of the machine affects all of them and not only
+ * one.
  */
 export async function runRounds(
   { contestants }: Comparison,
@@ -51,7 +51,7 @@ export async function runRounds(
   return done;
 }
 
-/** The figures and targets of a comparison's rounds. Ratios are taken within a round, and their median is judged. */
+/** Summarizes a comparison's rounds. Ratios are taken within a round, and the median ratio is compared with the target. */
 export function judge(comparison: Comparison, rounds: readonly Round[]): Measured {
   const [first] = rounds;
   const figures = [...(first ?? [])].flatMap(([contestant, metrics]) =>
@@ -70,8 +70,8 @@ export function judge(comparison: Comparison, rounds: readonly Round[]): Measure
   return { figures, targets };
 }
 
-/** Median, least and greatest of at least one value. */
-export function summarize(values: readonly number[]): Summary {
+/** Returns the median, minimum and maximum of at least one value. */
+function summarize(values: readonly number[]): Summary {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = (sorted.length - 1) / 2;
   const median = (at(sorted, Math.floor(middle)) + at(sorted, Math.ceil(middle))) / 2;

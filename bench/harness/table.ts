@@ -1,7 +1,7 @@
 import type { JudgedTarget, Measured, Summary } from "./rounds.ts";
 import type { FigureName, Row } from "./row.ts";
 
-/** A row's figures, then its ratios with their targets, as lines of text. */
+/** Formats a row's figures, and its ratios with their targets, as lines of text. */
 export function formatRow(row: Row, { figures, targets }: Measured): string {
   const measured = figures.map(({ contestant, metric, summary }) => [contestant, metric, ...spread(summary)]);
   const judged = targets.map((target) => [ratioName(target), "", ...spread(target.summary), verdict(target)]);
@@ -46,7 +46,7 @@ function verdict({ target: { atLeast, atMost }, met }: JudgedTarget): string {
   return bounds.length === 0 ? "" : `${bounds.join(" and ")}: ${met ? "met" : "MISSED"}`;
 }
 
-/** Three digits that count, whatever the size. */
+/** Formats a number with at least three significant digits. */
 function formatNumber(value: number): string {
   return value.toLocaleString("en-US", {
     maximumSignificantDigits: Math.max(3, Math.floor(Math.log10(Math.max(1, value))) + 1),

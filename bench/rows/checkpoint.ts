@@ -2,13 +2,13 @@ import { rm } from "node:fs/promises";
 import { nodeConfig } from "../data/node-config.ts";
 import { levelDir } from "../data/workspace.ts";
 import { flush, run, seconds, settle } from "../harness/command.ts";
-import type { Row } from "../harness/row.ts";
+import { ratioTarget, type Row } from "../harness/row.ts";
 
 const TAR = "tar cf + sync";
 const CAIRN = "cairn";
 const LMDB = "lmdb backup + sync";
 
-/** Saving a checkpoint to a folder, against an archive of the same directory without digests. */
+/** Saving a checkpoint to a folder, compared with an archive of the same directory without digests. */
 export const checkpoint: Row = {
   name: "checkpoint",
   title: "a node saves a checkpoint to a folder, against tar of the same directory and a backup of lmdb",
@@ -52,8 +52,8 @@ export const checkpoint: Row = {
         },
       ],
       targets: [
-        { of: { contestant: CAIRN, metric: "s" }, to: { contestant: TAR, metric: "s" }, atMost: 1.5 },
-        { of: { contestant: CAIRN, metric: "s" }, to: { contestant: LMDB, metric: "s" } },
+        ratioTarget("s", CAIRN, TAR, { atMost: 1.5 }),
+        ratioTarget("s", CAIRN, LMDB),
         { of: { contestant: CAIRN, metric: "MB above idle" }, atMost: 128 },
       ],
     };

@@ -1,11 +1,11 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { Row } from "../harness/row.ts";
+import { ratioTarget, type Row } from "../harness/row.ts";
 
 const WITHOUT = "without";
 const WITH = "two indexed fields";
 
-/** Building an index from the log with two indexed fields, against without. */
+/** Building an index from the log with two indexed fields, compared with none. */
 export const fields: Row = {
   name: "fields",
   title: "an index from the log with two indexed fields and their counters, against without",
@@ -23,13 +23,7 @@ export const fields: Row = {
           return await workspace.run("replay executions", { dir, count });
         },
       })),
-      targets: [
-        {
-          of: { contestant: WITH, metric: "records/s" },
-          to: { contestant: WITHOUT, metric: "records/s" },
-          atLeast: 0.7,
-        },
-      ],
+      targets: [ratioTarget("records/s", WITH, WITHOUT, { atLeast: 0.7 })],
     };
   },
 };

@@ -1,7 +1,7 @@
 import { mkdir, rm } from "node:fs/promises";
 import { levelDir, type Workspace } from "../data/workspace.ts";
 import { joinAsProcess } from "../harness/node-process.ts";
-import type { Contestant, FigureName, Row } from "../harness/row.ts";
+import { type Contestant, ratioTarget, type Row } from "../harness/row.ts";
 import { settle } from "../harness/command.ts";
 
 const RESTORED = "cairn, from a checkpoint";
@@ -9,7 +9,7 @@ const REPLAYED = "cairn, by replay";
 const COPIED = "copy + sync + open";
 const WATCHED = "NATS KV watch";
 
-/** How long a node takes from the start of its process until it is ready, against other ways to have the same data. */
+/** The time from the start of a node's process until it is ready, compared with other ways to load the same data. */
 export const join: Row = {
   name: "join",
   title: "from the start of a process to ready",
@@ -34,16 +34,12 @@ export const join: Row = {
         joining(workspace, REPLAYED),
       ],
       targets: [
-        { of: time(REPLAYED), to: time(RESTORED), atLeast: 10 },
-        { of: time(RESTORED), to: time(COPIED), atMost: 4 },
+        ratioTarget("s", REPLAYED, RESTORED, { atLeast: 10 }),
+        ratioTarget("s", RESTORED, COPIED, { atMost: 4 }),
       ],
     };
   },
 };
-
-function time(contestant: string): FigureName {
-  return { contestant, metric: "s" };
-}
 
 function joining(workspace: Workspace, name: string, checkpoints?: string): Contestant {
   return {

@@ -1,7 +1,6 @@
-import { freePort, startNatsCluster } from "@cairn/node/testing";
-import type { Workspace } from "../data/workspace.ts";
-import type { Figures } from "../harness/figures.ts";
-import type { Row, Target } from "../harness/row.ts";
+import { startNatsCluster } from "@cairn/node/testing";
+import { readOverHttp } from "../harness/http-reads.ts";
+import { ratioTarget, type Row } from "../harness/row.ts";
 
 const COUNT = 20_000;
 const READS = 60_000;
@@ -11,7 +10,7 @@ const LATEST = "linearizable, embedded log";
 const PLAIN_OF_THREE = "as they come, three servers";
 const LATEST_OF_THREE = "linearizable, three servers";
 
-/** What it costs to read what was acknowledged last, in place of what the node has. */
+/** The cost of linearizable reads. */
 export const latest: Row = {
   name: "latest",
   title: "documents read over HTTP on 32 connections, linearizable and as they come",
@@ -22,31 +21,19 @@ export const latest: Row = {
     const shared = { dir: workspace.fresh("latest"), servers: cluster.urls };
     for (const place of [alone, shared])
       await workspace.run("make executions", { ...place, count: COUNT, each: 500, indexed: false });
+    const load = { count: COUNT, reads: READS };
+    const linearizable = { ...load, linearizable: true };
     return {
       contestants: [
-        { name: PLAIN, run: () => ask(workspace, alone, false) },
-        { name: LATEST, run: () => ask(workspace, alone, true) },
-        { name: PLAIN_OF_THREE, run: () => ask(workspace, shared, false) },
-        { name: LATEST_OF_THREE, run: () => ask(workspace, shared, true) },
+        { name: PLAIN, run: () => readOverHttp(workspace, alone, load) },
+        { name: LATEST, run: () => readOverHttp(workspace, alone, linearizable) },
+        { name: PLAIN_OF_THREE, run: () => readOverHttp(workspace, shared, load) },
+        { name: LATEST_OF_THREE, run: () => readOverHttp(workspace, shared, linearizable) },
       ],
-      targets: [target(LATEST, PLAIN, 0.5), target(LATEST_OF_THREE, PLAIN_OF_THREE, 0.3)],
+      targets: [
+        ratioTarget("reads/s", LATEST, PLAIN, { atLeast: 0.5 }),
+        ratioTarget("reads/s", LATEST_OF_THREE, PLAIN_OF_THREE, { atLeast: 0.3 }),
+      ],
     };
   },
 };
-
-function target(contestant: string, to: string, atLeast: number): Target {
-  const metric = "reads/s";
-  return { of: { contestant, metric }, to: { contestant: to, metric }, atLeast };
-}
-
-async function ask(
-  workspace: Workspace,
-  place: { readonly dir: string; readonly servers?: readonly string[] },
-  linearizable: boolean,
-): Promise<Figures> {
-  const port = await freePort();
-  const serving = workspace.run("serve reads", { ...place, port });
-  const asking = workspace.run("ask reads", { port, count: COUNT, reads: READS, linearizable });
-  const [, asked] = await Promise.all([serving, asking]);
-  return asked;
-}

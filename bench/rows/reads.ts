@@ -1,8 +1,6 @@
-import { freePort } from "@cairn/node/testing";
 import { FILLINGS } from "../data/executions.ts";
-import type { Workspace } from "../data/workspace.ts";
-import type { Row } from "../harness/row.ts";
-import type { Figures } from "../harness/figures.ts";
+import { readOverHttp } from "../harness/http-reads.ts";
+import { ratioTarget, type Row } from "../harness/row.ts";
 
 const LEVEL = "classic-level";
 const EMBEDDED = "cairn, embedded";
@@ -17,7 +15,7 @@ const CALLERS = 32;
 const EMBEDDED_READS = 500_000;
 const HTTP_READS = 200_000;
 
-/** Reading documents by their keys, against the store below and against a server that has nothing to look up. */
+/** Reading documents by their keys, compared with the store below and with a server that has nothing to look up. */
 export const reads: Row = {
   name: "reads",
   title: "documents read by their keys at random, 32 at once, and one after the other",
@@ -31,6 +29,7 @@ export const reads: Row = {
     const points = { dir, count, reads: EMBEDDED_READS, callers: CALLERS };
     const alone = { ...points, callers: 1 };
     const decoded = { ...points, dir: decodedDir };
+    const overHttp = { count, reads: HTTP_READS };
     return {
       contestants: [
         { name: LEVEL, run: () => workspace.run("read from LevelDB", points) },
@@ -39,39 +38,15 @@ export const reads: Row = {
         { name: EMBEDDED_ALONE, run: () => workspace.run("read through node", alone) },
         { name: LEVEL_DECODED, run: () => workspace.run("read from LevelDB", decoded) },
         { name: EMBEDDED_DECODED, run: () => workspace.run("read through node", decoded) },
-        { name: CONSTANT, run: () => overHttp(workspace, count) },
-        { name: HTTP, run: () => overHttp(workspace, count, dir) },
+        { name: CONSTANT, run: () => readOverHttp(workspace, {}, overHttp) },
+        { name: HTTP, run: () => readOverHttp(workspace, { dir }, overHttp) },
       ],
       targets: [
-        {
-          of: { contestant: EMBEDDED, metric: "reads/s" },
-          to: { contestant: LEVEL, metric: "reads/s" },
-          atLeast: 0.8,
-        },
-        {
-          of: { contestant: EMBEDDED_ALONE, metric: "reads/s" },
-          to: { contestant: LEVEL_ALONE, metric: "reads/s" },
-          atLeast: 0.8,
-        },
-        {
-          of: { contestant: EMBEDDED_DECODED, metric: "reads/s" },
-          to: { contestant: LEVEL_DECODED, metric: "reads/s" },
-          atLeast: 0.8,
-        },
-        {
-          of: { contestant: HTTP, metric: "reads/s" },
-          to: { contestant: CONSTANT, metric: "reads/s" },
-          atLeast: 0.7,
-        },
+        ratioTarget("reads/s", EMBEDDED, LEVEL, { atLeast: 0.8 }),
+        ratioTarget("reads/s", EMBEDDED_ALONE, LEVEL_ALONE, { atLeast: 0.8 }),
+        ratioTarget("reads/s", EMBEDDED_DECODED, LEVEL_DECODED, { atLeast: 0.8 }),
+        ratioTarget("reads/s", HTTP, CONSTANT, { atLeast: 0.7 }),
       ],
     };
   },
 };
-
-async function overHttp(workspace: Workspace, count: number, dir?: string): Promise<Figures> {
-  const port = await freePort();
-  const serving = workspace.run("serve reads", { port, ...(dir === undefined ? {} : { dir }) });
-  const asking = workspace.run("ask reads", { port, count, reads: HTTP_READS });
-  const [, asked] = await Promise.all([serving, asking]);
-  return asked;
-}

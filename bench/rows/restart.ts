@@ -1,11 +1,11 @@
-import type { Row } from "../harness/row.ts";
+import { ratioTarget, type Row } from "../harness/row.ts";
 
 const FEW = "few";
 const MANY = "many";
 const FEW_EXECUTIONS = 10_000;
 const FEWEST = "1,000";
 
-/** Starting on an index with many executions, and lists of them, against few. */
+/** Starting on an index with many executions, and listing them, compared with few. */
 export const restart: Row = {
   name: "restart",
   title: "a start until ready with every counter known, and lists of 100, with many executions against few",
@@ -14,7 +14,7 @@ export const restart: Row = {
     const make = async (size: number): Promise<{ dir: string; count: number }> => {
       const dir = workspace.fresh(`executions-${size}`);
       await workspace.run("make executions", { dir, count: size, each: 500, indexed: true });
-      // The first start writes what the last process had only in its write-ahead log, which has nothing to do with the number.
+      // The first start flushes what the last process had only in its write-ahead log, which does not depend on the size.
       await workspace.run("restart node", { dir, count: size });
       return { dir, count: size };
     };
@@ -35,17 +35,9 @@ export const restart: Row = {
       ],
       targets: [
         { of: { contestant: MANY, metric: "s" }, atMost: 2 },
-        { of: { contestant: MANY, metric: "s" }, to: { contestant: FEW, metric: "s" }, atMost: 1.5 },
-        {
-          of: { contestant: MANY, metric: "list ms" },
-          to: { contestant: FEWEST, metric: "list ms" },
-          atMost: 1.5,
-        },
-        {
-          of: { contestant: MANY, metric: "where ms" },
-          to: { contestant: FEWEST, metric: "where ms" },
-          atMost: 1.5,
-        },
+        ratioTarget("s", MANY, FEW, { atMost: 1.5 }),
+        ratioTarget("list ms", MANY, FEWEST, { atMost: 1.5 }),
+        ratioTarget("where ms", MANY, FEWEST, { atMost: 1.5 }),
       ],
     };
   },

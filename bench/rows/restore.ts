@@ -1,12 +1,12 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { flush, run, seconds, settle } from "../harness/command.ts";
-import type { Row } from "../harness/row.ts";
+import { ratioTarget, type Row } from "../harness/row.ts";
 
 const TAR = "tar xf + sync";
 const CAIRN = "cairn";
 
-/** Restoring a checkpoint from a folder, against unpacking its archive without looking at it. */
+/** Restoring a checkpoint from a folder, compared with unpacking its archive without verifying it. */
 export const restore: Row = {
   name: "restore",
   title: "a checkpoint from a folder, verified, against tar of the same archive",
@@ -40,7 +40,7 @@ export const restore: Row = {
         },
       ],
       targets: [
-        { of: { contestant: CAIRN, metric: "s" }, to: { contestant: TAR, metric: "s" }, atMost: 1.5 },
+        ratioTarget("s", CAIRN, TAR, { atMost: 1.5 }),
         { of: { contestant: CAIRN, metric: "MB above idle" }, atMost: 128 },
       ],
     };

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { BucketServer } from "../data/bucket.ts";
 import { run } from "../harness/command.ts";
 import type { Workspace } from "../data/workspace.ts";
-import type { Comparison, Row } from "../harness/row.ts";
+import { type Comparison, ratioTarget, type Row } from "../harness/row.ts";
 
 const SAVE = "cairn saves";
 const RESTORE = "cairn restores";
@@ -13,27 +13,27 @@ const DOWNLOAD = "ranged download + sync";
 
 const MIB = 1024 * 1024;
 /** 1 Gbit/s. */
-const GIGABIT = 125_000_000;
+const LINK_BYTES_PER_SECOND = 125_000_000;
 const FILE_MIB = 2;
-/** A thousand bytes for each record that was asked for: 1 GB unless `--size` says otherwise. */
+/** 1 GB for the default `--size`. */
 const BYTES_PER_RECORD = 1_000;
 /** part-size x (concurrency + 2) + 100 MB, with the defaults. */
 const MEMORY_MB = (8 * MIB * (4 + 2)) / 1_000_000 + 100;
 
-const WHAT =
+const TITLE =
   "a checkpoint goes to S3 and comes back, verified, against the SDK's own upload and a plain ranged download";
 
-/** Checkpoints through S3, against what the SDK itself needs for the same bytes. The service shares the processors. */
-export const s3: Row = { name: "s3", title: WHAT, prepare: async (workspace) => await compare(workspace) };
+/** Checkpoints through S3, compared with the SDK's own transfer of the same bytes. The service shares the processors. */
+export const s3: Row = { name: "s3", title: TITLE, prepare: async (workspace) => await compare(workspace) };
 
-/** The same over a network: S3 is elsewhere. */
+/** The same over a link with the bandwidth of a network. */
 export const s3Link: Row = {
   name: "s3-link",
-  title: `${WHAT}, over 1 Gbit/s`,
-  prepare: async (workspace) => await compare(workspace, GIGABIT),
+  title: `${TITLE}, over 1 Gbit/s`,
+  prepare: async (workspace) => await compare(workspace, LINK_BYTES_PER_SECOND),
 };
 
-/** With `bytesPerSecond`, over a link that carries no more in each direction. */
+/** Prepares the comparison; with `bytesPerSecond`, over a link with that rate in each direction. */
 async function compare(workspace: Workspace, bytesPerSecond?: number): Promise<Comparison> {
   const server = await BucketServer.start(bytesPerSecond);
   workspace.atClose(() => server.close());
@@ -45,7 +45,7 @@ async function compare(workspace: Workspace, bytesPerSecond?: number): Promise<C
   return {
     contestants: [
       {
-        name: `${UPLOAD}`,
+        name: UPLOAD,
         run: () => {
           place = server.place(randomUUID());
           return workspace.run("s3 upload", { place, file: archive });
@@ -73,15 +73,15 @@ async function compare(workspace: Workspace, bytesPerSecond?: number): Promise<C
       },
     ],
     targets: [
-      { of: { contestant: SAVE, metric: "s" }, to: { contestant: UPLOAD, metric: "s" }, atMost: 1.3 },
-      { of: { contestant: RESTORE, metric: "s" }, to: { contestant: DOWNLOAD, metric: "s" }, atMost: 1.3 },
+      ratioTarget("s", SAVE, UPLOAD, { atMost: 1.3 }),
+      ratioTarget("s", RESTORE, DOWNLOAD, { atMost: 1.3 }),
       { of: { contestant: SAVE, metric: "MB above idle" }, atMost: MEMORY_MB },
       { of: { contestant: RESTORE, metric: "MB above idle" }, atMost: MEMORY_MB },
     ],
   };
 }
 
-/** Files like those of an index, whose bytes do not compress. */
+/** Makes incompressible files of the size of an index's tables. */
 async function makeFiles(dir: string, count: number): Promise<void> {
   await mkdir(dir);
   for (let n = 0; n < count; n += 1) {

@@ -1,7 +1,7 @@
 import { mkdir, rm } from "node:fs/promises";
 import { freePort } from "@cairn/node/testing";
 import type { Workspace } from "../data/workspace.ts";
-import type { Contestant, Row, Target } from "../harness/row.ts";
+import { type Contestant, ratioTarget, type Row, type Target } from "../harness/row.ts";
 
 const WATCHERS = 1_000;
 const PER_SECOND = 2_000;
@@ -10,7 +10,7 @@ const NOBODY = "nobody watches";
 const OWN = "1,000 watch a namespace each";
 const ALL = "1,000 watch everything";
 
-/** What a node under load notices of its watchers, and whether they miss anything. */
+/** How much watchers slow down a node under load, and whether they miss events. */
 export const watch: Row = {
   name: "watch",
   title: "2,000 transactions a second come in while 1,000 watch over HTTP",
@@ -22,11 +22,7 @@ export const watch: Row = {
         watched(workspace, ALL, { own: false }),
       ],
       targets: [OWN, ALL].flatMap((contestant): Target[] => [
-        {
-          of: { contestant, metric: "tx/s" },
-          to: { contestant: NOBODY, metric: "tx/s" },
-          atLeast: 0.8,
-        },
+        ratioTarget("tx/s", contestant, NOBODY, { atLeast: 0.8 }),
         { of: { contestant, metric: "events lost" }, atMost: 0 },
         { of: { contestant, metric: "events doubled" }, atMost: 0 },
       ]),
@@ -34,7 +30,11 @@ export const watch: Row = {
   },
 };
 
-function watched(workspace: Workspace, name: string, how: { readonly own: boolean } | undefined): Contestant {
+function watched(
+  workspace: Workspace,
+  name: string,
+  watchers: { readonly own: boolean } | undefined,
+): Contestant {
   return {
     name,
     run: async () => {
@@ -42,12 +42,15 @@ function watched(workspace: Workspace, name: string, how: { readonly own: boolea
       await mkdir(dir);
       const port = await freePort();
       const load = { dir, port, namespaces: WATCHERS, perSecond: PER_SECOND, seconds: SECONDS };
-      const serving = workspace.run("serve watches", { ...load, watchers: how === undefined ? 0 : WATCHERS });
+      const serving = workspace.run("serve watches", {
+        ...load,
+        watchers: watchers === undefined ? 0 : WATCHERS,
+      });
       const transactions = PER_SECOND * SECONDS;
       const watching =
-        how === undefined
+        watchers === undefined
           ? undefined
-          : workspace.run("watch node", { port, count: WATCHERS, own: how.own, transactions });
+          : workspace.run("watch node", { port, count: WATCHERS, own: watchers.own, transactions });
       const [served, seen] = await Promise.all([serving, watching]);
       await rm(dir, { recursive: true });
       const { "events told": told = 0, "events lost": lost = 0, "events doubled": doubled = 0 } = seen ?? {};

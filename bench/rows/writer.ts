@@ -8,7 +8,7 @@ const CAIRN = "cairn checkpoint";
 const TAR = "links + tar cf + sync";
 const LMDB = "lmdb backup + sync";
 
-/** What a steady writer notices of a backup. */
+/** How much a backup slows down a steady writer. */
 export const writer: Row = {
   name: "writer",
   title: "1,000 batches of 10 rows a second, before and during five backups",
@@ -35,7 +35,7 @@ export const writer: Row = {
   },
 };
 
-/** A contestant that writes to a copy of its own, so that all rounds begin with the same data. */
+/** Returns a contestant that writes to a copy of `original`, so that every round begins with the same data. */
 function onCopy(
   workspace: Workspace,
   name: string,

@@ -4,7 +4,7 @@ import { touchPages } from "../harness/command.ts";
 import type { Figures } from "../harness/figures.ts";
 import { peakMemory, resetPeakMemory } from "../harness/peak-memory.ts";
 
-/** Lets a node that is ready save a checkpoint, from the request to the published manifest. */
+/** Measures how a ready node saves a checkpoint, from the request to the published manifest. */
 export async function takeCheckpointOnce({ config }: { readonly config: object }): Promise<Figures> {
   const node = await startNode(config, { env: {} });
   try {
@@ -20,14 +20,14 @@ export async function takeCheckpointOnce({ config }: { readonly config: object }
   }
 }
 
-const BETWEEN_LOOKS_MS = 20;
+const POLL_MS = 20;
 
-/** How long saving took. Where the node's own first look came before, it is that one's checkpoint, which is waited for. */
-export async function savedCheckpoint(node: CairnNode): Promise<{ seconds: number; bytes: number }> {
+/** Saves a checkpoint and returns how long that took. If the node is saving one already, waits for that one. */
+async function savedCheckpoint(node: CairnNode): Promise<{ seconds: number; bytes: number }> {
   const begin = performance.now();
   try {
     const { begun, done } = node.checkpoint();
-    // It fails as the beginning does.
+    // If `begun` rejects, `done` rejects with the same error.
     done.catch(() => undefined);
     await begun;
     const result = await done;
@@ -39,7 +39,7 @@ export async function savedCheckpoint(node: CairnNode): Promise<{ seconds: numbe
   }
   for (;;) {
     const { running, last, lastSaved, lastFailure } = (await node.status()).checkpoints;
-    if (running !== null) await delay(BETWEEN_LOOKS_MS);
+    if (running !== null) await delay(POLL_MS);
     else if (last !== null && lastSaved !== null) {
       return { seconds: lastSaved.durationMs / 1000, bytes: last.bytes };
     } else throw new Error(`no checkpoint was taken: ${lastFailure?.message ?? "there was nothing to save"}`);

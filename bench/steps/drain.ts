@@ -3,7 +3,7 @@ import type { FilledLog } from "../data/node-config.ts";
 import type { Figures } from "../harness/figures.ts";
 import { peakMemory } from "../harness/peak-memory.ts";
 
-/** Reads all of a stream with the client's ordered pull consumer and does nothing with it: what no indexer can pass. */
+/** Reads a whole stream with the client's ordered pull consumer and does nothing with it: the limit for every indexer. */
 export async function drainLog({ url, stream }: FilledLog): Promise<Figures> {
   const begin = performance.now();
   const connection = await connect({ servers: url });

@@ -5,7 +5,7 @@ import type { Figures } from "../harness/figures.ts";
 
 const OPEN_SUBMISSIONS = 256;
 
-/** Fills a node's folder with executions, so many in a transaction; with two indexed fields when asked for. */
+/** Fills a node's folder with executions, `each` in a transaction, with two indexed fields if `indexed`. */
 export async function makeExecutions(input: {
   readonly dir: string;
   readonly count: number;
@@ -37,7 +37,7 @@ export async function makeExecutions(input: {
   }
 }
 
-/** Replays a folder's log into an index that is not there, counters included. */
+/** Replays a folder's log into a new index, including its counters. */
 export async function replayExecutions(input: {
   readonly dir: string;
   readonly count: number;
@@ -54,7 +54,7 @@ export async function replayExecutions(input: {
   }
 }
 
-/** Starts a node on its index, until it is ready and has told how many executions are in each state. */
+/** Starts a node on its index, and measures until it is ready and has returned the number of executions in each state. */
 export async function restartNode(input: { readonly dir: string; readonly count: number }): Promise<Figures> {
   const begin = performance.now();
   const node = await startNode(executionsConfig(input.dir), { env: {} });
@@ -69,7 +69,7 @@ export async function restartNode(input: { readonly dir: string; readonly count:
 
 const LISTS = 300;
 
-/** The first 100 of all executions, and of those in one state, again and again. */
+/** Lists the first 100 of all executions, and of those in one state, repeatedly. */
 export async function listExecutions(input: { readonly dir: string }): Promise<Figures> {
   const node = await startNode(executionsConfig(input.dir), { env: {} });
   try {
@@ -91,7 +91,7 @@ export async function listExecutions(input: { readonly dir: string }): Promise<F
   }
 }
 
-/** The counters by value have to be there at once, and right. */
+/** Throws unless the node counts `count` documents, in total and by state. */
 async function expectDocuments(node: CairnNode, count: number): Promise<void> {
   const { buckets } = await node.buckets();
   const [executions] = buckets;

@@ -5,31 +5,31 @@ import { fastify } from "fastify";
 import { executionsConfig, execution } from "../data/executions.ts";
 import type { Figures } from "../harness/figures.ts";
 
-/** What answers: a node with the executions below `dir`, or without one a route that returns a constant of the same size. */
+/** The server: a node with the executions in `dir`, or without `dir` a route that returns a constant of the same size. */
 export interface ServedReads {
   readonly dir?: string;
-  /** Where the log is, unless it is embedded. */
+  /** The servers of the log, unless it is embedded. */
   readonly servers?: readonly string[];
   readonly port: number;
 }
 
-/** What asks, and how often. */
+/** The load of the clients. */
 export interface AskedReads {
   readonly port: number;
   readonly count: number;
   readonly reads: number;
-  /** As `?linearizable=true`. */
+  /** Whether reads have `linearizable=true`. */
   readonly linearizable?: boolean;
 }
 
 const CONNECTIONS = 32;
-// Until the compiler has done its work in both processes.
-const WARM = 100_000;
-// A node's watchers hear of it.
+// Enough reads that the compiler has finished in both processes.
+const WARMUP_READS = 100_000;
+// Puts the document that {@link serveReads} waits for.
 const STOP =
   "PUT /api/v1/stop/now HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n1";
 
-/** Serves until who asks has written the document stop/now. */
+/** Serves until the client writes the document stop/now. */
 export async function serveReads({ dir, servers, port }: ServedReads): Promise<Figures> {
   const constant = JSON.stringify(execution(0).document);
   const app = fastify();
@@ -59,7 +59,7 @@ export async function serveReads({ dir, servers, port }: ServedReads): Promise<F
   }
 }
 
-/** Asks for documents at random over some connections, one after the other on each. */
+/** Reads random documents over several connections, one after the other on each. */
 export async function askReads({ port, count, reads, linearizable = false }: AskedReads): Promise<Figures> {
   const sockets = await Promise.all(Array.from({ length: CONNECTIONS }, async () => await open(port)));
   const query = linearizable ? "?linearizable=true" : "";
@@ -78,20 +78,20 @@ export async function askReads({ port, count, reads, linearizable = false }: Ask
     };
     await Promise.all(sockets.map(caller));
   };
-  await untilReady(port, count);
-  await many(Math.min(WARM, reads));
+  await waitUntilReady(port, count);
+  await many(Math.min(WARMUP_READS, reads));
   const begin = performance.now();
   await many(reads);
   const seconds = (performance.now() - begin) / 1000;
   const [socket] = sockets;
-  // Whichever of the two serves ends after this.
+  // Ends the server, whichever of the two it is.
   if (socket !== undefined) await ask(socket, STOP, /^HTTP\/1.1 20[01]/);
   for (const one of sockets) one.destroy();
   return { "reads/s": reads / seconds };
 }
 
-/** The port is bound before the node has its index. */
-async function untilReady(port: number, count: number): Promise<void> {
+/** Waits until the last document can be read: a node listens before its index is open. */
+async function waitUntilReady(port: number, count: number): Promise<void> {
   const url = `http://127.0.0.1:${port}/api/v1/executions/${execution(count - 1).key}`;
   while ((await fetch(url)).status !== 200) await delay(20);
 }
@@ -104,12 +104,12 @@ async function open(port: number): Promise<Socket> {
       socket.once("error", () => resolve(false));
     });
     if (connected) return socket;
-    // Whoever serves has not begun yet.
+    // The server does not listen yet.
     await delay(20);
   }
 }
 
-/** Sends a request and waits for the whole of its answer. */
+/** Sends a request and waits for the complete response. */
 async function ask(socket: Socket, request: string, expected = /^HTTP\/1.1 200/): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     let text = "";

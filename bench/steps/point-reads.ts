@@ -4,20 +4,20 @@ import { ClassicLevel } from "classic-level";
 import { executionsConfig, execution } from "../data/executions.ts";
 import type { Figures } from "../harness/figures.ts";
 
-/** Which documents are read: so many at random of those with numbers below `count`. */
+/** Random reads of documents with numbers below `count`. */
 export interface PointReads {
-  /** The folder of a node that nobody uses. */
+  /** The folder of a node that is not running. */
   readonly dir: string;
   readonly count: number;
   readonly reads: number;
-  /** As many as wait for an answer at once. */
+  /** The number of concurrent reads. */
   readonly callers: number;
 }
 
-// Until the compiler has done its work.
-const WARM = 100_000;
+// Enough reads that the compiler has finished.
+const WARMUP_READS = 100_000;
 
-/** Through the embedding API. */
+/** Reads through the embedding API. */
 export async function readThroughNode({ dir, ...wanted }: PointReads): Promise<Figures> {
   const node = await startNode(executionsConfig(dir), { env: {} });
   try {
@@ -31,7 +31,7 @@ export async function readThroughNode({ dir, ...wanted }: PointReads): Promise<F
   }
 }
 
-/** The same rows from the same files, by classic-level alone, as text too. */
+/** Reads the same rows from the same files, also as text, with classic-level alone. */
 export async function readFromLevel({ dir, ...wanted }: PointReads): Promise<Figures> {
   const level = new ClassicLevel<Uint8Array, string>(join(dir, "index", "live"), {
     keyEncoding: "view",
@@ -41,7 +41,7 @@ export async function readFromLevel({ dir, ...wanted }: PointReads): Promise<Fig
   try {
     await level.open();
     return await readsPerSecond(wanted, (index) => {
-      // docs/index-format.md has the layout of keys.
+      // docs/index-format.md describes the layout of keys.
       const key = `cexecutions\0${execution(index).key.replace("/", "\0")}\0`;
       return level.get(Buffer.from(key, "utf8"));
     });
@@ -62,12 +62,12 @@ async function readsPerSecond(
         left -= 1;
         state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
         const index = state % count;
-        if ((await read(index)) === undefined) throw new Error(`execution ${index} is not there`);
+        if ((await read(index)) === undefined) throw new Error(`execution ${index} is missing`);
       }
     };
     await Promise.all(Array.from({ length: callers }, caller));
   };
-  await many(WARM);
+  await many(WARMUP_READS);
   const cpu = process.cpuUsage();
   const begin = performance.now();
   await many(reads);

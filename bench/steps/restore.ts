@@ -4,7 +4,7 @@ import { touchPages } from "../harness/command.ts";
 import type { Figures } from "../harness/figures.ts";
 import { peakMemory, resetPeakMemory } from "../harness/peak-memory.ts";
 
-/** Restores a folder's newest checkpoint below `dir`, verified and flushed. */
+/** Restores a folder's newest checkpoint into `dir`, verified and flushed. */
 export async function restoreOnce(input: {
   readonly checkpoints: string;
   readonly dir: string;

@@ -15,9 +15,9 @@ import { peakMemory, resetPeakMemory } from "../harness/peak-memory.ts";
 import type { Figures } from "../harness/figures.ts";
 
 const MIB = 1024 * 1024;
-/** Cairn's own defaults, so that both sides have as much under way. */
-const PART = 8 * MIB;
-const AT_ONCE = 4;
+/** Cairn's defaults, so that both sides have the same number of bytes in flight. */
+const PART_BYTES = 8 * MIB;
+const CONCURRENT_PARTS = 4;
 const TABLES = { index: 1, kv: "bench/1" };
 
 /** Saves a directory of files as a checkpoint, from the capture to the published manifest. */
@@ -27,7 +27,7 @@ export async function saveToS3(input: {
   readonly dir: string;
 }): Promise<Figures> {
   const store = s3Store(input.place);
-  // Connected and found out, as a node's store is.
+  // Connects and probes the service, as a node has done before it saves.
   await store.create("warm.json", "{}");
   const figures = await measured(async () => {
     const outcome = await takeCheckpoint({
@@ -42,7 +42,7 @@ export async function saveToS3(input: {
   return figures;
 }
 
-/** Restores what {@link saveToS3} has saved, every digest verified. */
+/** Restores what {@link saveToS3} has saved, and verifies every digest. */
 export async function restoreFromS3(input: {
   readonly place: BucketPlace;
   readonly dir: string;
@@ -54,7 +54,7 @@ export async function restoreFromS3(input: {
   return figures;
 }
 
-/** The SDK's own upload of a file. */
+/** Uploads a file with the SDK's own upload. */
 export async function uploadPlainly(input: {
   readonly place: BucketPlace;
   readonly file: string;
@@ -64,14 +64,14 @@ export async function uploadPlainly(input: {
   const figures = await measured(async () => {
     const Body = createReadStream(input.file, { highWaterMark: MIB });
     const params = { Bucket, Key: `${prefix}/plain.tar`, Body };
-    await new Upload({ client, params, partSize: PART, queueSize: AT_ONCE }).done();
+    await new Upload({ client, params, partSize: PART_BYTES, queueSize: CONCURRENT_PARTS }).done();
     return Body.bytesRead;
   });
   client.destroy();
   return figures;
 }
 
-/** A download of it in parallel ranges, each written to its place in a file, without looking at it. */
+/** Downloads that file in parallel ranges without verifying it. */
 export async function downloadPlainly(input: {
   readonly place: BucketPlace;
   readonly file: string;
@@ -86,15 +86,15 @@ export async function downloadPlainly(input: {
     const fetchRanges = async (): Promise<void> => {
       while (next < bytes) {
         const start = next;
-        next += PART;
+        next += PART_BYTES;
         const Range = `bytes=${start}-${Math.min(next, bytes) - 1}`;
         const { Body } = await client.getObject({ ...object, Range, IfMatch: ETag });
         const content = await Body?.transformToByteArray();
-        if (content === undefined) throw new Error(`there was no ${Range}`);
+        if (content === undefined) throw new Error(`the range ${Range} is missing`);
         await file.write(content, 0, content.length, start);
       }
     };
-    await Promise.all(Array.from({ length: AT_ONCE }, fetchRanges));
+    await Promise.all(Array.from({ length: CONCURRENT_PARTS }, fetchRanges));
     // As a restore does.
     await file.sync();
     await file.close();
@@ -138,7 +138,7 @@ async function measured(work: () => Promise<number>): Promise<Figures> {
   return { s: seconds, "MB/s": bytes / 1_000_000 / seconds, "peak MB": peak, "MB above idle": peak - idle };
 }
 
-/** A directory as if it were an index: a capture of it is its links. */
+/** Returns a source whose capture is hard links of a directory's files. */
 function sourceOf(files: string): CheckpointSource {
   const log = { id: "bench", name: "bench", offset: 0 };
   return {

@@ -3,11 +3,11 @@ import { startNode } from "@cairn/node";
 import type { Figures } from "../harness/figures.ts";
 import { peakMemory } from "../harness/peak-memory.ts";
 
-/** What comes in while a node is watched. */
+/** The load on a node while it is watched. */
 export interface WatchedLoad {
   readonly dir: string;
   readonly port: number;
-  /** Nobody watches when it is 0; else the load begins once the other process says that all do. */
+  /** The number of watchers. Unless it is 0, the load begins once the watchers' process signals that all are connected. */
   readonly watchers: number;
   readonly namespaces: number;
   readonly perSecond: number;
@@ -17,7 +17,7 @@ export interface WatchedLoad {
 const TICK_MS = 10;
 const DOCUMENT = { text: "x".repeat(100) };
 
-/** A node with a log of its own takes so many transactions a second, and measures how many of them it indexes. */
+/** Submits transactions at a constant rate to a node with an embedded log, and measures how many it indexes per second. */
 export async function serveWatches(load: WatchedLoad): Promise<Figures> {
   const { dir, port, watchers, namespaces, perSecond, seconds } = load;
   const node = await startNode(

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Records, recordKey } from "../data/records.ts";
 import type { Figures } from "../harness/figures.ts";
 
-const ROWS_A_BATCH = 10;
+const ROWS_PER_BATCH = 10;
 const INTERVAL_MS = 1;
 const BEFORE_MS = 3_000;
 const DISTURBANCES = 5;
@@ -15,21 +15,21 @@ export interface WrittenRow {
   readonly value: Buffer;
 }
 
-/** What is measured: a store that is written to, and what goes on meanwhile. */
+/** A store to write to, and the backups that disturb the writer. */
 export interface Disturbed {
-  /** Records in the store; the writer overwrites them in an order without order. */
+  /** The number of records in the store; the writer overwrites them in scattered order. */
   readonly records: number;
-  /** Returns when readers see the rows. */
+  /** Resolves once readers see the rows. */
   readonly write: (rows: readonly WrittenRow[]) => Promise<unknown>;
-  /** One backup, from its beginning to its end. */
+  /** Makes one backup. */
   readonly disturb: (round: number) => Promise<void>;
-  /** Removes what a backup left; not measured. */
+  /** Removes a backup. Not measured. */
   readonly tidy: (round: number) => Promise<void>;
 }
 
 /**
- * Writes a batch every millisecond, some seconds undisturbed and then during a few backups. A latency is from the call until the
- * rows can be read; the longest wait is from when the batch was due, so that a thread which stood still shows in it.
+ * Writes a batch every millisecond, first undisturbed for some seconds and then during a few backups. A latency is measured from the call
+ * until the rows can be read; the longest wait from when the batch was due, so that it includes times in which the thread was blocked.
  */
 export async function measureSteadyWriter({ records, write, disturb, tidy }: Disturbed): Promise<Figures> {
   const batch = batches(records);
@@ -44,7 +44,7 @@ export async function measureSteadyWriter({ records, write, disturb, tidy }: Dis
       await write(rows);
       const end = performance.now();
       latencies.push(end - begin);
-      // A timer's own lateness is not the store's: only what passed beyond one more interval was waited for.
+      // One interval is subtracted, since timers may be late by themselves.
       longestWait = Math.max(longestWait, end - due - INTERVAL_MS);
       due = Math.max(due + INTERVAL_MS, end - INTERVAL_MS);
       await delay(Math.max(0, due - end));
@@ -57,13 +57,13 @@ export async function measureSteadyWriter({ records, write, disturb, tidy }: Dis
   await delay(BEFORE_MS);
   const before = { latencies, longestWait };
   const during = { latencies: [] as number[], longestWait: 0 };
-  const begun = { seconds: 0 };
+  let backupSeconds = 0;
   for (let round = 0; round < DISTURBANCES; round++) {
     latencies = [];
     longestWait = 0;
     const begin = performance.now();
     await disturb(round);
-    begun.seconds += (performance.now() - begin) / 1000;
+    backupSeconds += (performance.now() - begin) / 1000;
     during.latencies.push(...latencies);
     during.longestWait = Math.max(during.longestWait, longestWait);
     await tidy(round);
@@ -76,7 +76,7 @@ export async function measureSteadyWriter({ records, write, disturb, tidy }: Dis
     "longest wait before, µs": before.longestWait * 1000,
     ...percentiles(during.latencies, "during"),
     "longest wait during, µs": during.longestWait * 1000,
-    "backup s": begun.seconds / DISTURBANCES,
+    "backup s": backupSeconds / DISTURBANCES,
   };
 }
 
@@ -94,9 +94,9 @@ function batches(count: number): () => readonly WrittenRow[] {
   const records = new Records(count);
   let next = 0;
   return () =>
-    Array.from({ length: ROWS_A_BATCH }, () => {
+    Array.from({ length: ROWS_PER_BATCH }, () => {
       next += 1;
-      // A stride that shares no factor with the count visits every record before it repeats one.
+      // A stride that shares no factor with the count visits every record before it repeats any.
       const index = (next * 514_229) % count;
       return { key: recordKey(index), value: Buffer.from(records.document(next)) };
     });

@@ -1,6 +1,6 @@
 /**
- * What can run in a process of its own, by name. Loaded when it is asked for: a process holds only what its step needs, else
- * the memory of the smallest would be that of all.
+ * The steps that can run in a separate process, by name. Each module is loaded on demand, so that a step's memory does not include that
+ * of other steps.
  */
 export const STEPS = {
   drain: async () => (await import("./drain.ts")).drainLog,
@@ -29,7 +29,7 @@ export const STEPS = {
   "write lmdb": async () => (await import("./write-lmdb.ts")).writeLmdb,
 } as const;
 
-/** What a step takes. */
+/** The input of a step. */
 export type StepInput<Name extends keyof typeof STEPS> = Parameters<
   Awaited<ReturnType<(typeof STEPS)[Name]>>
 >[0];

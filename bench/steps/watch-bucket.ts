@@ -3,7 +3,7 @@ import type { FilledLog } from "../data/node-config.ts";
 import { peakMemory } from "../harness/peak-memory.ts";
 import type { Figures } from "../harness/figures.ts";
 
-/** Loads every key of a NATS KV bucket as its `watch` does, and keeps nothing of it. */
+/** Loads every key of a NATS KV bucket with its `watch`, without keeping any. */
 export async function watchBucket({ url, stream }: FilledLog): Promise<Figures> {
   const begin = performance.now();
   const connection = await connect({ servers: url });

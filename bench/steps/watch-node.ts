@@ -3,20 +3,20 @@ import { setTimeout as delay } from "node:timers/promises";
 import { EventIds } from "../harness/event-ids.ts";
 import type { Figures } from "../harness/figures.ts";
 
-/** Who watches a node under load. */
+/** The watchers of a node under load. */
 export interface NodeWatchers {
   readonly port: number;
   readonly count: number;
-  /** Each watches one namespace of its own (`n0`, `n1`, …) instead of everything. */
+  /** Whether each watches its own namespace (`n0`, `n1`, …) instead of everything. */
   readonly own: boolean;
-  /** Transactions that will come, one namespace after the other, and one more at the end that is in all. */
+  /** The number of transactions, which write to the namespaces in turn. One more at the end writes to all. */
   readonly transactions: number;
 }
 
-/** Opens that many watches, lets the load begin, and compares what each was told with what came. */
+/** Opens the watches, starts the load, and compares what each watcher received with what was written. */
 export async function watchNode({ port, count, own, transactions }: NodeWatchers): Promise<Figures> {
   const url = `http://127.0.0.1:${port}`;
-  await ready(url);
+  await waitUntilReady(url);
   const watchers = await Promise.all(
     Array.from({ length: count }, (_, n) => Watcher.open(port, own ? `&namespace=n${n}` : "")),
   );
@@ -24,16 +24,16 @@ export async function watchNode({ port, count, own, transactions }: NodeWatchers
   const last = before + transactions + 1;
   await Promise.all(watchers.map((watcher) => watcher.reached(last)));
   const after = await signal(url, "end");
-  let [lost, doubled, told] = [0, 0, 0];
+  let [lost, doubled, received] = [0, 0, 0];
   for (const [n, { ids }] of watchers.entries()) {
     const expected = own ? Math.floor((transactions - 1 - n) / count) + 2 : transactions + 1;
-    told += ids.count;
+    received += ids.count;
     doubled += ids.repeated;
     lost += Math.max(0, expected + ids.repeated - ids.count);
   }
   for (const watcher of watchers) watcher.close();
-  if (after !== last + 1) throw new Error(`the load ended with ${after - 1} instead of ${last}`);
-  return { "events told": told, "events lost": lost, "events doubled": doubled };
+  if (after !== last + 1) throw new Error(`the load ended with transaction ${after - 1} instead of ${last}`);
+  return { "events told": received, "events lost": lost, "events doubled": doubled };
 }
 
 class Watcher {
@@ -46,7 +46,7 @@ class Watcher {
     this.#socket = socket;
   }
 
-  /** Answers once its first heartbeat came. */
+  /** Opens a watch and waits for its first heartbeat. */
   static async open(port: number, query: string): Promise<Watcher> {
     const socket = connect(port, "127.0.0.1");
     const watcher = new Watcher(socket);
@@ -79,7 +79,7 @@ class Watcher {
   }
 }
 
-async function ready(url: string): Promise<void> {
+async function waitUntilReady(url: string): Promise<void> {
   for (;;) {
     const answer = await fetch(`${url}/health/ready`).catch(() => undefined);
     await answer?.arrayBuffer();

@@ -7,7 +7,7 @@ import { peakMemory } from "../harness/peak-memory.ts";
 import type { Figures } from "../harness/figures.ts";
 import { measureSteadyWriter } from "./steady-writer.ts";
 
-/** A LevelDB directory of the step's own, and what disturbs its writer: a checkpoint, or links and `tar`, which is the least. */
+/** A LevelDB directory that the step may change, and its kind of backup: a checkpoint, or hard links and `tar`. */
 export interface WriteLevelInput {
   readonly dir: string;
   readonly backupDir: string;
@@ -15,7 +15,7 @@ export interface WriteLevelInput {
   readonly backup: "checkpoint" | "tar";
 }
 
-/** A steady writer on an index's LevelDB, before and during backups. */
+/** Measures a steady writer on an index's LevelDB, before and during backups. */
 export async function writeLevel(input: WriteLevelInput): Promise<Figures> {
   const store = await levelProvider().open(input.dir);
   const backup = input.backup === "checkpoint" ? checkpointTo(input, store) : tarTo(input, store);
@@ -52,7 +52,7 @@ function checkpointTo({ backupDir }: WriteLevelInput, kv: KvStore): (folder: str
   };
 }
 
-/** A source as a node has it: the copy is opened and read, to learn what it holds. What that is does not matter here. */
+/** Returns a source that opens and reads each capture, as a node does, but describes it with constants. */
 function sourceOf(kv: KvStore): CheckpointSource {
   const log = { id: "bench", name: "bench", offset: 0 };
   return {

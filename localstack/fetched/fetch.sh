@@ -1,8 +1,8 @@
-# What minio.sh, versitygw.sh, localstack.sh and moto.sh share; sourced by them after server.sh. Each is one process that its script
-# fetches by `fetch`, launches by `start` and asks by `answers`. Programs are fetched once, into a folder named after their version.
+# Shared by minio.sh, versitygw.sh, localstack.sh and moto.sh, which source it after server.sh. Each server is one process; its script
+# defines `fetch`, `start` and `answers`. Programs are fetched once, into a folder named after their version.
 CACHE=node_modules/.cache/s3-servers
 
-# A program of the Go module $2 at the version $3, under the name $1: go_program minio github.com/minio/minio v1.2.3
+# Builds the program $1 of the Go module $2 at version $3: go_program minio github.com/minio/minio v1.2.3
 go_program() {
   PROGRAM=$PWD/$CACHE/$1-$3/$1
   [ -x "$PROGRAM" ] && return 0
@@ -17,7 +17,7 @@ go_program() {
   rm -f "$log"
 }
 
-# A Python environment of its own with the packages $3... under the name $1-$2 (tried with Python 3.11).
+# Creates the Python environment $1-$2 with the packages $3... (tested with Python 3.11).
 python_packages() {
   VENV=$PWD/$CACHE/$1-$2
   shift 2
@@ -35,7 +35,7 @@ python_packages() {
   touch "$VENV/complete"
 }
 
-# One that was there before is as good.
+# Creates the bucket. 409 means that it exists.
 make_bucket() {
   local status nothing
   nothing=$(printf '' | sha256sum | cut -d' ' -f1)
@@ -49,7 +49,7 @@ up() {
   fetch
   if running; then
     PORT=$(cat "$ROOT/port")
-    answers && { tell; return; }
+    answers && { print_variables; return; }
     stop server
   fi
   mkdir -p "$ROOT"/{run,log,data}
@@ -58,8 +58,8 @@ up() {
   echo "$PORT" >"$ROOT/port"
   start
   within 120 answers || { stop server; fail "$NAME did not answer; see $ROOT/log/server.out."; }
-  within 30 make_bucket || { stop server; fail "$NAME made no bucket; see $ROOT/log/bucket.out."; }
-  tell
+  within 30 make_bucket || { stop server; fail "$NAME could not create the bucket; see $ROOT/log/bucket.out."; }
+  print_variables
 }
 
 # main up | down [--wipe]

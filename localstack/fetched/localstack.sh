@@ -1,6 +1,6 @@
 #!/bin/bash
-# The S3 of LocalStack without a container, installed by pip into an environment of its own, on 127.0.0.1. It looks at no signature and
-# forgets everything when it stops. `up` prints what tests read from the environment; `down` stops it.
+# The S3 of LocalStack without a container, installed with pip into its own environment, on 127.0.0.1. It checks no signatures and forgets
+# everything when it stops. `up` prints the environment variables of the tests; `down` stops it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 NAME="LocalStack"
@@ -9,7 +9,7 @@ ACCESS_KEY=cairn-dev SECRET_KEY=cairn-dev-secret BUCKET=cairn-dev FIRST_PORT=194
 source localstack/server.sh
 source localstack/fetched/fetch.sh
 
-# Later ones need an account; the packages beside it are the last that this one runs with.
+# Later versions need an account; the other packages are the last ones that work with this version.
 fetch() {
   python_packages localstack 4.9.2 "localstack-core[base-runtime]==4.9.2" "cbor2<5.8" "plux<1.13" \
     cryptography==43.0.3 pyopenssl==24.2.1 service_identity==24.2.0
@@ -17,7 +17,7 @@ fetch() {
 
 start() {
   export SERVICES=s3 GATEWAY_LISTEN=127.0.0.1:$PORT LOCALSTACK_VOLUME_DIR=$ROOT/data DNS_ADDRESS=0
-  # Its other server listens on all addresses.
+  # LocalStack's other server listens on all addresses.
   export GATEWAY_SERVER=hypercorn DISABLE_EVENTS=1 SKIP_SSL_CERT_DOWNLOAD=1
   launch server "$VENV/bin/python" -m localstack.runtime.main
 }

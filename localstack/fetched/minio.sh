@@ -1,6 +1,6 @@
 #!/bin/bash
-# A real S3 server, built by Go: MinIO over one folder, on 127.0.0.1, with a key of its own for encryption by KMS. `up` prints what tests
-# read from the environment; `down` stops it and keeps its data, `down --wipe` removes them too.
+# A real S3 server, built with Go: MinIO on one folder, on 127.0.0.1, with a key for encryption with KMS. `up` prints the environment
+# variables of the tests; `down` stops it and keeps its data, `down --wipe` removes the data too.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 NAME="MinIO"

@@ -1,7 +1,6 @@
 #!/bin/bash
-# The S3 of moto, a Python library that stands in for Amazon's services in tests, as a server on 127.0.0.1, installed by pip into an
-# environment of its own. It looks at no signature and keeps everything in memory. `up` prints what tests read from the environment;
-# `down` stops it.
+# The S3 of moto, a Python library that simulates Amazon's services for tests, as a server on 127.0.0.1, installed with pip into its own
+# environment. It checks no signatures and keeps everything in memory. `up` prints the environment variables of the tests; `down` stops it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 NAME="moto"

@@ -1,6 +1,6 @@
 #!/bin/bash
-# A real S3 server, built by Go: versitygw over a folder whose file system has extended attributes, on 127.0.0.1. `up` prints what tests
-# read from the environment; `down` stops it and keeps its data, `down --wipe` removes them too.
+# A real S3 server, built with Go: versitygw on a folder whose file system has extended attributes, on 127.0.0.1. `up` prints the
+# environment variables of the tests; `down` stops it and keeps its data, `down --wipe` removes the data too.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 NAME="versitygw"

@@ -1,18 +1,18 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { NodeProcess } from "../support/cairn-process.ts";
-import { mustCairn } from "../support/cairn-process.ts";
+import { runCairnOrThrow } from "../support/cairn-process.ts";
 import { CheckpointCluster } from "../support/checkpoint-cluster.ts";
 import { gapsOf, overlaps, type SeenCheckpoint } from "../support/watched-store.ts";
 
-/** How long `pnpm soak five-nodes` was told to go on; in the suite, a few periods. */
+/** The duration of `pnpm soak five-nodes`. 0 in the suite, where the test takes a few periods. */
 const MINUTES = Number(process.env["CAIRN_SOAK_MINUTES"] ?? 0);
 const PERIOD_SECONDS = Number(process.env["CAIRN_SOAK_PERIOD_SECONDS"] ?? 2);
 const MEGABYTES = 30;
-const PERIOD = PERIOD_SECONDS * 1_000;
+const PERIOD_MS = PERIOD_SECONDS * 1_000;
 const SOAKING = MINUTES > 0;
 const WHOLE_TIME = { timeout: (MINUTES + 1) * 60_000, interval: 1_000 };
 
-/** One history in two parts: the second looks at what the first one left. */
+/** The second test examines what the first one leaves in the store. */
 const IN_ORDER = { shuffle: false, timeout: 180_000 + MINUTES * 60_000 };
 
 describe("five node processes on one log and one folder", IN_ORDER, () => {
@@ -20,7 +20,7 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
   const begun = Date.now();
   const until = begun + MINUTES * 60_000;
   const frequency = `PT${PERIOD_SECONDS}S`;
-  const said: string[] = [];
+  const report: string[] = [];
 
   beforeAll(async () => {
     cluster = await CheckpointCluster.open();
@@ -30,25 +30,25 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
     cluster.write();
   }, 180_000);
   afterAll(async () => {
-    if (SOAKING) process.stdout.write(`${said.join("\n")}\n`);
+    if (SOAKING) process.stdout.write(`${report.join("\n")}\n`);
     await cluster.close();
   });
 
-  it("save in turn, one at a time; another takes over from one that is stopped in the middle of its upload", async () => {
-    // Some undisturbed periods first, then the fault, then the rest of the time.
+  it("save one at a time, and one takes over from a node that is frozen in the middle of its upload", async () => {
+    // Undisturbed periods come first, then the fault, then the rest of the time.
     const saved = SOAKING ? (MINUTES * 60) / PERIOD_SECONDS / 3 : 2;
     await waitForCheckpoints(saved);
     const { node: frozen, upload, at: frozenAt } = await freezeInUpload();
     const takeover = await vi.waitFor(
       () => {
         const newest = cluster.store.newest();
-        if (newest === undefined || newest.takenAt < frozenAt) throw new Error("nobody has taken over yet");
+        if (newest === undefined || newest.takenAt < frozenAt) throw new Error("no node has taken over yet");
         return newest;
       },
-      { timeout: 90_000 + 4 * PERIOD, interval: 20 },
+      { timeout: 90_000 + 4 * PERIOD_MS, interval: 20 },
     );
     expect(takeover.node).not.toBe(frozen.id);
-    // It stood still: what it had written lies as it lay.
+    // The frozen node's upload is still in the folder.
     expect(cluster.store.upload(1)).toMatchObject({ name: upload.name });
 
     const thawedAt = Date.now();
@@ -64,7 +64,7 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
     );
     const byFrozen = cluster.store.inOrder().filter(({ node }) => node === frozen.id);
     expect(byFrozen.filter(({ takenAt }) => takenAt > frozenAt - 1_000 && takenAt < thawedAt)).toEqual([]);
-    said.push(
+    report.push(
       `${frozen.id} was stopped when ${upload.bytes} bytes were uploaded; ${takeover.node} took over after ` +
         `${((takeover.takenAt - frozenAt) / 1_000).toFixed(1)} s; ${frozen.id} published nothing of it`,
     );
@@ -76,36 +76,36 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
     expect(new Set(digests).size).toBe(1);
     const taken = cluster.store.inOrder();
     expect(overlaps(taken)).toEqual([]);
-    // Of a few all may be one node's by chance, and another took over from the one that stood still.
+    // A few checkpoints may all be one node's by chance.
     if (SOAKING) expect(new Set(taken.map(({ node }) => node)).size).toBeGreaterThan(1);
     const gaps = gapsOf(taken);
-    // Nobody saves sooner than nine tenths of a period after another; a save takes its time on a busy machine.
-    expect(Math.min(...gaps)).toBeGreaterThan(0.9 * PERIOD - 50);
-    report(taken, gaps);
-    if (SOAKING) expect(gaps.filter((gap) => gap > 1.5 * PERIOD).length).toBeLessThanOrEqual(1);
+    // No node saves sooner than nine tenths of a period after another. On a busy machine a save may take long.
+    expect(Math.min(...gaps)).toBeGreaterThan(0.9 * PERIOD_MS - 50);
+    addSummary(taken, gaps);
+    if (SOAKING) expect(gaps.filter((gap) => gap > 1.5 * PERIOD_MS).length).toBeLessThanOrEqual(1);
   });
 
-  it("leave only whole checkpoints, and a node that joins begins with the newest", async () => {
-    await mustCairn(["checkpoint", "verify", cluster.store.folder, "--no-mark"]);
+  it("leave only complete checkpoints, and a node that joins restores the newest", async () => {
+    await runCairnOrThrow(["checkpoint", "verify", cluster.store.folder, "--no-mark"]);
     const before = cluster.store.newest();
     const joined = await cluster.start("f", frequency);
     const { join } = await joined.status();
     expect(join.skipped).toEqual([]);
     expect(join.restoredFrom?.txId).toBeGreaterThanOrEqual(before?.txId ?? Number.NaN);
     expect(new Set(await cluster.settle()).size).toBe(1);
-    said.push(`f joined from ${join.restoredFrom?.name}, ${join.replayed} transactions replayed`);
+    report.push(`f joined from ${join.restoredFrom?.name}, ${join.replayed} transactions replayed`);
   });
 
   async function waitForCheckpoints(count: number): Promise<void> {
-    const timeout = 60_000 + 3 * count * PERIOD;
+    const timeout = 60_000 + 3 * count * PERIOD_MS;
     await vi.waitFor(() => expect(cluster.store.checkpoints.size).toBeGreaterThanOrEqual(count), {
       timeout,
       interval: 20,
     });
   }
 
-  /** Waits until the upload does not grow any more: what was under way when the process was stopped has ended. */
-  async function stillness(): Promise<void> {
+  /** Waits until the upload stops growing: writes may still be under way when the process is stopped. */
+  async function waitUntilUploadStops(): Promise<void> {
     let last = -1;
     await vi.waitFor(
       () => {
@@ -117,14 +117,14 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
     );
   }
 
-  /** Stops the node that uploads, once a part of its archive is in the folder; again in a later round when it was too fast. */
+  /** Freezes the uploading node once a part of its archive is in the folder. Retries in a later round if the upload was too fast. */
   async function freezeInUpload(): Promise<{
     node: NodeProcess;
     upload: { name: string; bytes: number };
     at: number;
   }> {
     const whole = cluster.store.newest()?.bytes ?? 0;
-    const deadline = Date.now() + 60_000 + 20 * PERIOD;
+    const deadline = Date.now() + 60_000 + 20 * PERIOD_MS;
     while (Date.now() < deadline) {
       const found = cluster.store.upload(whole * 0.05);
       const node = cluster.nodes.find(({ id }) => id === cluster.store.owner());
@@ -133,7 +133,7 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
         continue;
       }
       cluster.freeze(node);
-      await stillness();
+      await waitUntilUploadStops();
       const upload = cluster.store.upload(1);
       if (upload?.name === found.name && upload.bytes < whole * 0.95) return { node, upload, at: Date.now() };
       cluster.thaw(node);
@@ -141,12 +141,12 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
     throw new Error("No node could be stopped in the middle of an upload.");
   }
 
-  function report(taken: readonly SeenCheckpoint[], gaps: readonly number[]): void {
+  function addSummary(taken: readonly SeenCheckpoint[], gaps: readonly number[]): void {
     const shares = new Map<string, number>();
     for (const { node } of taken) shares.set(node, (shares.get(node) ?? 0) + 1);
     const seconds = gaps.map((gap) => (gap / 1_000).toFixed(1));
     const uploads = taken.map(({ takenAt, publishedAt }) => publishedAt - takenAt);
-    said.push(
+    report.push(
       `${taken.length} checkpoints in ${((Date.now() - begun) / 60_000).toFixed(1)} minutes, about every ${PERIOD_SECONDS} s`,
       `by ${[...shares]
         .toSorted()
@@ -154,7 +154,7 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
         .join(", ")}; none overlapping`,
       `leases taken: ${cluster.store.leases.size}; uploads took ${Math.min(...uploads).toFixed(0)} to ${Math.max(...uploads).toFixed(0)} ms`,
       `gaps (s): ${seconds.join(" ")}`,
-      `longest ${(Math.max(...gaps) / PERIOD).toFixed(2)} periods, with the stop; all nodes give one digest`,
+      `longest ${(Math.max(...gaps) / PERIOD_MS).toFixed(2)} periods, with the stop; all nodes give one digest`,
     );
   }
 });

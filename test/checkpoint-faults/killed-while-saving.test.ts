@@ -4,7 +4,7 @@ import { filesystemStore, listCheckpoints } from "@cairn/checkpoint";
 import { systemErrorCode } from "@cairn/kv";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { NodeProcess } from "../support/cairn-process.ts";
-import { mustCairn } from "../support/cairn-process.ts";
+import { runCairnOrThrow } from "../support/cairn-process.ts";
 import { CheckpointCluster } from "../support/checkpoint-cluster.ts";
 import { killAt, STEPS } from "../support/killed-saver.ts";
 import { soakRounds, soakTimeout } from "../support/soak-rounds.ts";
@@ -13,7 +13,7 @@ const KILLS = soakRounds(1);
 const MEGABYTES = 8;
 const TWO_HOURS = 7_200;
 
-/** What the kills leave behind is what the last test needs. */
+/** The last test needs what the kills leave behind. */
 const IN_ORDER = { shuffle: false, timeout: soakTimeout(KILLS, 60_000) };
 
 describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
@@ -23,12 +23,12 @@ describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
 
   beforeAll(async () => {
     cluster = await CheckpointCluster.open();
-    // It looks at the store after the saver has begun, and then in hours.
+    // Its first look at the store comes after the saver has started, the next one hours later.
     other = await cluster.start("b", "PT6H");
     await cluster.load(other, MEGABYTES);
     saver = await cluster.start("a", "PT1S");
     cluster.write([other]);
-    // The next one sweeps one away.
+    // With two checkpoints in the store, the next save removes one.
     await savedAgain(2);
   });
   afterAll(async () => {
@@ -36,7 +36,7 @@ describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
   });
 
   it.each(Object.entries(STEPS))(
-    `leaves only whole checkpoints when %s, each of ${KILLS} times`,
+    `leaves only complete checkpoints when %s (kills: ${KILLS})`,
     async (_step, wanted) => {
       const store = cluster.store.folder;
       const capture = path.join(cluster.folder, "a-index", "capture");
@@ -48,7 +48,7 @@ describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
         const { checkpoints, skipped } = await listCheckpoints(filesystemStore({ path: store }));
         expect(skipped).toEqual([]);
         expect(checkpoints.length).toBeGreaterThanOrEqual(2);
-        await mustCairn(["checkpoint", "verify", store, "--no-mark"]);
+        await runCairnOrThrow(["checkpoint", "verify", store, "--no-mark"]);
 
         saver = await cluster.start("a", "PT1S");
         expect((await saver.status()).join).toMatchObject({ restoredFrom: null, movedAside: [] });
@@ -61,9 +61,9 @@ describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
     },
   );
 
-  it("leaves behind what the next rounds remove once it is old enough", async () => {
+  it("leaves files that later rounds remove once they are old enough", async () => {
     const store = cluster.store.folder;
-    // What a living node is about is no leftover.
+    // The node is stopped first, since the files of its running round are not leftovers.
     await saver.stop();
     cluster.forget(saver);
     const unfinished = new Set(await leftIn(store));
@@ -72,7 +72,7 @@ describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
     expect(leftovers.some((name) => name.startsWith(".tmp-"))).toBe(true);
     expect(leftovers.some((name) => name.endsWith(".tar"))).toBe(true);
     await savedAgain();
-    // Young, they may be another node's that is still writing.
+    // As long as they are young, they may belong to a node that is still writing.
     expect(await leftIn(store)).toEqual(expect.arrayContaining(leftovers));
     for (const name of leftovers) await makeOld(path.join(store, name));
     await vi.waitFor(
@@ -86,7 +86,7 @@ describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
     expect(skipped).toEqual([]);
   });
 
-  /** Waits until so many more checkpoints were saved. */
+  /** Waits until `count` more checkpoints have been saved. */
   async function savedAgain(count = 1): Promise<void> {
     const before = cluster.store.checkpoints.size;
     await vi.waitFor(() => expect(cluster.store.checkpoints.size).toBeGreaterThanOrEqual(before + count), {
@@ -96,7 +96,7 @@ describe("a node that is killed while it saves a checkpoint", IN_ORDER, () => {
   }
 });
 
-/** An archive that was killed as it got its name is one file of two names: made old by the first, it may be gone by the second. */
+/** Makes a file look old. It may already be gone: an archive that was killed while it got its name is one file with two names. */
 async function makeOld(file: string): Promise<void> {
   const old = Date.now() / 1_000 - TWO_HOURS;
   try {
@@ -106,7 +106,7 @@ async function makeOld(file: string): Promise<void> {
   }
 }
 
-/** Unfinished files, and archives without a manifest, that no running round is about. */
+/** Returns the unfinished files and the archives without a manifest in a store. */
 async function leftIn(store: string): Promise<string[]> {
   const names = new Set(await readdir(store));
   return [...names].filter(

@@ -1,11 +1,11 @@
-// Broken clusters, for people: node test/dist/hints/main.js list | table [NAME...] | break NAME
+// Shows broken clusters: node test/dist/hints/main.js list | table [NAME...] | break NAME
 import { once } from "node:events";
 import type { BrokenCluster } from "./scene/broken-cluster.ts";
 import { BROKEN_CLUSTERS } from "./clusters/all-clusters.ts";
 import { followFirstHint } from "./scene/follow-first-hint.ts";
 import { HintScene } from "./scene/hint-scene.ts";
 
-const SHOWN_HINT = 160;
+const MAX_HINT_CHARACTERS = 160;
 const [, , command = "list", ...names] = process.argv;
 
 switch (command) {
@@ -19,18 +19,18 @@ switch (command) {
     await leaveBroken(clusterNamed(names[0] ?? ""));
     break;
   default:
-    fail(`There is no command "${command}": list, table [NAME...] or break NAME.`);
+    fail(`There is no command "${command}". Use list, table [NAME...] or break NAME.`);
 }
 
-/** Breaks each and follows its hint, as the tests do; Markdown. */
+/** Breaks each cluster and follows its hint, as the tests do, and prints a Markdown table. */
 async function printTable(clusters: readonly BrokenCluster[]): Promise<void> {
   say("| failure | codes | first hint | done | seconds |");
   say("|---|---|---|---|---|");
   for (const cluster of clusters) {
     let scene: HintScene | undefined;
     try {
-      const { hint, done, seconds } = await followFirstHint(cluster, (opened) => (scene = opened));
-      const cells = [cluster.failure, cluster.codes.join(", "), shorten(hint), doneIn(done, scene)];
+      const { hint, steps, seconds } = await followFirstHint(cluster, (opened) => (scene = opened));
+      const cells = [cluster.failure, cluster.codes.join(", "), shorten(hint), describeSteps(steps, scene)];
       say(`| ${cells.map(cell).join(" | ")} | ${seconds.toFixed(1)} |`);
     } catch (error) {
       process.exitCode = 1;
@@ -41,23 +41,23 @@ async function printTable(clusters: readonly BrokenCluster[]): Promise<void> {
   }
 }
 
-function doneIn(done: readonly string[], scene: HintScene | undefined): string {
-  if (done.length === 0) return "nothing";
-  return done.join("; then ").replaceAll(scene?.folder ?? "", "");
+function describeSteps(steps: readonly string[], scene: HintScene | undefined): string {
+  if (steps.length === 0) return "nothing";
+  return steps.join("; then ").replaceAll(scene?.folder ?? "", "");
 }
 
-/** The code and the hint say what it was; the sentence between them is the failure again. */
+/** Returns the hint alone: the table has the code and the failure in other columns. */
 function shorten(hint: string): string {
   const lines = hint.trim().split("\n");
   const last = (lines.find((line) => line.includes("hint: ")) ?? lines.at(-1) ?? "").replace(/^ *hint: /, "");
-  return last.length > SHOWN_HINT ? `${last.slice(0, SHOWN_HINT)}…` : last;
+  return last.length > MAX_HINT_CHARACTERS ? `${last.slice(0, MAX_HINT_CHARACTERS)}…` : last;
 }
 
 function cell(text: string): string {
   return text.replaceAll("|", "\\|").replaceAll(/\s+/g, " ");
 }
 
-/** Breaks one and leaves it so until it is interrupted. */
+/** Breaks a cluster and leaves it broken until the process is interrupted. */
 async function leaveBroken(cluster: BrokenCluster): Promise<void> {
   let scene: HintScene | undefined;
   const interrupted = Promise.race(["SIGINT", "SIGTERM", "SIGHUP"].map((signal) => once(process, signal)));
@@ -71,28 +71,28 @@ async function leaveBroken(cluster: BrokenCluster): Promise<void> {
   }
 }
 
-/** What an operator of the scene knows: the nodes, how they were started, and what was typed last. */
+/** Describes the scene to an operator: its nodes, how they were started, and the last command. */
 async function environmentOf(scene: HintScene): Promise<string> {
-  const { typed } = scene;
-  const lines = [`# Something is wrong here, in ${scene.folder}. Ctrl-C ends it all.`];
+  const { lastCommand } = scene;
+  const lines = [`# The broken cluster is in ${scene.folder}. Ctrl-C stops and removes it.`];
   for (const [id, { settings, env }] of scene.starts) {
     const node = scene.nodes.get(id);
     const url = node === undefined || node.exited ? undefined : await node.url();
     const options = settings === undefined ? "" : ` -j '${JSON.stringify(settings)}'`;
     lines.push(
-      `# Node ${id}${url === undefined ? " does not run" : ""}; started with: cairn start${options}`,
+      `# Node ${id}${url === undefined ? " is not running" : ""}; started with: cairn start${options}`,
     );
     const known = { ...scene.env(id), ...env, ...(url === undefined ? {} : { CAIRN_URL: url }) };
     const exports = Object.entries(known).filter(([name]) => name !== "CAIRN_AUTH_TOKEN");
     lines.push(`export ${exports.map(([name, value = ""]) => `${name}='${value}'`).join(" ")}`);
   }
-  if (typed !== "") lines.push(`# Typed last: cairn ${typed}`);
+  if (lastCommand !== "") lines.push(`# Last command: cairn ${lastCommand}`);
   return lines.join("\n");
 }
 
 function clusterNamed(name: string): BrokenCluster {
   const found = BROKEN_CLUSTERS.find((cluster) => cluster.name === name);
-  return found ?? fail(`There is no broken cluster "${name}": main.js list shows them.`);
+  return found ?? fail(`There is no broken cluster "${name}". "main.js list" lists them.`);
 }
 
 function say(line: string): void {

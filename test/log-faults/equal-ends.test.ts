@@ -2,9 +2,16 @@ import { cp, rm } from "node:fs/promises";
 import path from "node:path";
 import { type CairnNode, startNode } from "@cairn/node";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { expectFoldOf, FaultScene, put, rebuiltFor, saveCheckpoint, values } from "../support/fault-scene.ts";
+import {
+  expectFoldOf,
+  FaultScene,
+  put,
+  waitForRebuild,
+  saveCheckpoint,
+  values,
+} from "../support/fault-scene.ts";
 
-/** One transaction each; the last is the same in both histories, down to its idempotency id. */
+/** Writes one transaction for each document. The last one is the same in both histories, including its idempotency id. */
 async function write(node: CairnNode, documents: Readonly<Record<string, unknown>>): Promise<void> {
   for (const [name, document] of [...Object.entries(documents), ["heartbeat", { ok: true }] as const]) {
     const ops = [["put", "things", `default/${name}`, document as string]] as const;
@@ -28,9 +35,9 @@ describe("another history that ends at the same position with the same transacti
   });
   afterEach(async () => await scene.close());
 
-  /** The server loses the end of the log, and another node writes the new one. */
-  async function part(): Promise<void> {
-    await scene.rollBackStopped();
+  /** Has the server lose the end of the log, and another node write a different one. */
+  async function forkHistory(): Promise<void> {
+    await scene.stopAndRestoreStore();
     await scene.nats.start();
     await write(await scene.ready("b", { checkpoints: "checkpoints-of-b" }), NEW);
   }
@@ -42,34 +49,34 @@ describe("another history that ends at the same position with the same transacti
     expect(Object.keys(found)).not.toContain("only-lost");
   }
 
-  it("is noticed by a node that was down meanwhile", async () => {
+  it("is detected by a node that was down meanwhile", async () => {
     await a.close();
-    await part();
+    await forkHistory();
     const again = await scene.ready("a");
     expect((await again.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
     await expectNew(again);
   });
 
-  it("is noticed by a node that is running", async () => {
-    await part();
-    await rebuiltFor(a, "LOG_REGRESSED");
+  it("is detected by a running node", async () => {
+    await forkHistory();
+    await waitForRebuild(a, "LOG_REGRESSED");
     await expectNew(a);
   });
 
-  it("is not begun by a checkpoint of the lost one", async () => {
+  it("is not joined from a checkpoint of the lost history", async () => {
     await saveCheckpoint(a);
     await a.close();
-    await part();
+    await forkHistory();
     const joined = await scene.ready("joined");
     const { skipped, restoredFrom } = (await joined.status()).join;
     expect(skipped).toMatchObject([{ code: "LOG_REGRESSED" }]);
-    // Its own first look at the store may have saved one before the histories parted.
+    // The node's own first look may have saved a checkpoint before the histories diverged.
     expect(restoredFrom?.txId ?? 0).toBeLessThanOrEqual(3);
     await expectNew(joined);
   });
 });
 
-describe("two copies of one node with an embedded log, which share their checkpoints", () => {
+describe("two copies of a node with an embedded log and a shared checkpoint store", () => {
   let scene: FaultScene;
   const nodes: CairnNode[] = [];
   beforeEach(async () => {
@@ -107,7 +114,7 @@ describe("two copies of one node with an embedded log, which share their checkpo
     return node;
   }
 
-  it("never restore each other's, though both logs end with the same transaction", async () => {
+  it("never restore each other's checkpoints, even if both logs end with the same transaction", async () => {
     const original = await start("one");
     await put(original, 0, 2, "kept");
     await original.close();

@@ -7,23 +7,27 @@ import { framed } from "../support/framed-message.ts";
 const nested = (depth: number): string => "[".repeat(depth) + "]".repeat(depth);
 const puts = (document: string): string => `{"ops":[["put","things","default/bad"]]}\n${document}`;
 
+/** Messages that nodes must reject; each name completes "a message that …". */
 const MESSAGES: readonly [string, (logId: string) => Uint8Array][] = [
   ["begins another log", (logId) => framed(logId, '{"birth":{"log":"11111111-2222","offset":0}}')],
   ["begins this log again", (logId) => framed(logId, JSON.stringify({ birth: { log: logId, offset: 7 } }))],
-  ["is of another log", () => framed("another log", puts("1"))],
-  ["names an operation by thousands of lists", (logId) => framed(logId, `{"ops":[[${nested(4_500)}]]}`)],
-  ["has a document that is no JSON", (logId) => framed(logId, puts("not json"))],
-  ["has a document that is empty", (logId) => framed(logId, puts(""))],
+  ["belongs to another log", () => framed("another log", puts("1"))],
+  [
+    "has thousands of nested lists as an operation's name",
+    (logId) => framed(logId, `{"ops":[[${nested(4_500)}]]}`),
+  ],
+  ["has a document that is not JSON", (logId) => framed(logId, puts("not json"))],
+  ["has an empty document", (logId) => framed(logId, puts(""))],
   [
     "has a document that is not UTF-8",
     (logId) => framed(logId, Buffer.concat([Buffer.from(puts('"')), Buffer.from([0xff, 0x22])])),
   ],
   [
-    "has an id that is half a character",
+    "has a lone high surrogate as its id",
     (logId) => framed(logId, '{"ops":[["delete","things","default/k0"]],"id":"\\ud800"}'),
   ],
   [
-    "has an id that is another half",
+    "has another lone high surrogate as its id",
     (logId) => framed(logId, '{"ops":[["delete","things","default/k0"]],"id":"\\ud801"}'),
   ],
   [
@@ -31,15 +35,15 @@ const MESSAGES: readonly [string, (logId: string) => Uint8Array][] = [
     (logId) => framed(logId, '{"ops":[["put","things","default/k0"],["delete","things","k0"]]}\n1'),
   ],
   [
-    "says its operations twice",
+    "lists its operations twice",
     (logId) =>
       framed(logId, '{"ops":[["delete","things","default/k0"]],"ops":[["delete","things","default/k1"]]}'),
   ],
   ["is of version 0.1.0", () => Buffer.from("cairn/1 00000000\n{}")],
-  ["is anything", () => Buffer.from("hello")],
+  ["is arbitrary text", () => Buffer.from("hello")],
 ];
 
-describe("a message that somebody else published to the log", () => {
+describe("a message that another program published to the log", () => {
   let scene: FaultScene;
   let nodes: CairnNode[];
   let logId = "";
@@ -51,7 +55,7 @@ describe("a message that somebody else published to the log", () => {
   });
   afterEach(async () => await scene.close());
 
-  it("changes nothing and stops nobody, whatever it says: nodes that read it one by one, in batches and from the beginning agree", async () => {
+  it("changes nothing and stops no node: nodes that apply it alone, in batches and from the beginning agree", async () => {
     const [a, b] = nodes as [CairnNode, CairnNode];
     const refused: number[] = [];
     await scene.operate(async (operator) => {
@@ -71,7 +75,7 @@ describe("a message that somebody else published to the log", () => {
     const joined = await scene.ready("joined");
     const fold = await scene.operate(async (operator) => {
       const known = new LogFold();
-      // The oracle knows what nodes write: what was refused counts as what nobody can read.
+      // The oracle understands only what nodes write, so rejected messages are replaced by unreadable ones.
       for await (const message of operator.messages()) {
         known.apply(refused.includes(message.position) ? { ...message, payload: Buffer.from("?") } : message);
       }
@@ -94,8 +98,8 @@ describe("a message that somebody else published to the log", () => {
       "another transaction without an id",
       (log) => framed(log, '{"ops":[["delete","things","default/none"]]}'),
     ],
-    ["anything", () => Buffer.from("garbage")],
-  ])("under a transaction's id, %s, takes nothing from the transaction", async (_, message) => {
+    ["arbitrary text", () => Buffer.from("garbage")],
+  ])("does not suppress the transaction whose id it uses if it contains %s", async (_, message) => {
     const [a] = nodes as [CairnNode];
     const ops = [["put", "things", "default/wanted", 1]] as const;
     const body = '{"ops":[["put","things","default/wanted"]],"id":"mine"}\n1';
@@ -103,7 +107,7 @@ describe("a message that somebody else published to the log", () => {
     const { txId } = await a.submit({ ops, id: "mine" });
     expect(await a.await(txId)).toMatchObject({ committed: true });
     expect(await values(a)).toMatchObject({ wanted: 1 });
-    // And once, however often it is sent.
+    // It is applied once, however often it is sent.
     const again = await a.submit({ ops, id: "mine" });
     expect(await a.await(again.txId)).toMatchObject({ committed: true });
     expect(

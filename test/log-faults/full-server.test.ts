@@ -7,26 +7,26 @@ import { expect, it, onTestFinished, vi } from "vitest";
 import { expectFoldOf, put, values } from "../support/fault-scene.ts";
 import { mountSmallDisk } from "../support/small-disk.ts";
 
-const PATIENT = { timeout: 120_000, interval: 250 };
-const FILLING = "x".repeat(20_000);
+const SLOW_WAIT = { timeout: 120_000, interval: 250 };
+const FILLER = "x".repeat(20_000);
 
-/** The end of `docs/nats.md`, "A full disk": the disk itself, because somebody else filled it. */
-it("a server whose disk is full loses nothing, and after room was made and it was restarted nodes go on", async () => {
+/** The last case of `docs/nats.md`, "A full disk": another program has filled the disk. */
+it("a server whose disk is full loses nothing, and nodes continue once space was freed and it was restarted", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-full-server-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const disk = await mountSmallDisk(path.join(folder, "disk"), 4);
   onTestFinished(() => disk.unmount());
   const config = path.join(folder, "server.conf");
   const log = path.join(folder, "server.log");
-  // Its own limit is never reached.
+  // The limit is larger than the disk, so that the server never reaches it.
   await writeFile(
     config,
     `jetstream { store_dir: "${disk.path}/jetstream", max_file_store: 1G }\nlog_file: "${log}"\n`,
   );
   const nats = await startNatsServer({ jetStream: false, args: ["-c", config] });
   onTestFinished(() => nats.close());
-  const somebodyElses = path.join(disk.path, "other");
-  await writeFile(somebodyElses, Buffer.alloc(2_000_000));
+  const unrelated = path.join(disk.path, "other");
+  await writeFile(unrelated, Buffer.alloc(2_000_000));
   const node: CairnNode = await startNode({
     "cairn/node": { id: "a", dir: path.join(folder, "a") },
     "cairn/http-server": null,
@@ -38,7 +38,7 @@ it("a server whose disk is full loses nothing, and after room was made and it wa
   const acknowledged: number[] = [];
   const fill = async (): Promise<void> => {
     for (let n = 0; n < 400; n += 1) {
-      await node.submit({ ops: [["put", "things", `default/k${n}`, FILLING]] }, { timeoutMs: 4_000 });
+      await node.submit({ ops: [["put", "things", `default/k${n}`, FILLER]] }, { timeoutMs: 4_000 });
       acknowledged.push(n);
     }
   };
@@ -49,13 +49,13 @@ it("a server whose disk is full loses nothing, and after room was made and it wa
     hint: expect.any(String),
   });
 
-  await unlink(somebodyElses);
-  // A 2.9 does not end at SIGTERM now.
+  await unlink(unrelated);
+  // nats-server 2.9 ignores SIGTERM in this state.
   await nats.kill();
   await nats.start();
-  await vi.waitFor(async () => await put(node, 1_000, 1_001, "after"), PATIENT);
+  await vi.waitFor(async () => await put(node, 1_000, 1_001, "after"), SLOW_WAIT);
   const kept = await values(node);
-  for (const n of acknowledged) expect(kept[`k${n}`]).toBe(FILLING);
+  for (const n of acknowledged) expect(kept[`k${n}`]).toBe(FILLER);
   const fold = (): Promise<LogFold> =>
     NatsOperator.at(nats.url, async (operator) => await LogFold.of(operator.messages()));
   await expectFoldOf({ fold }, node);

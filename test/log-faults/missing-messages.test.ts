@@ -1,7 +1,14 @@
 import { rm } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { expectNoReads, failureOf, FaultScene, put, values, saveCheckpoint } from "../support/fault-scene.ts";
+import {
+  expectNoReads,
+  waitForFailure,
+  FaultScene,
+  put,
+  values,
+  saveCheckpoint,
+} from "../support/fault-scene.ts";
 
 let scene: FaultScene;
 beforeEach(async () => {
@@ -11,8 +18,8 @@ afterEach(async () => await scene.close());
 
 const KEY = { bucket: "things", namespace: "default", name: "k0" };
 
-describe("a log that was purged in front of a node that is down", () => {
-  it("lets it go on from a newer checkpoint, with what every other node has", async () => {
+describe("a node that was down while messages it lacks were purged from the log", () => {
+  it("continues from a newer checkpoint and ends with the other nodes' digest", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     await put(a, 0, 10, "early");
@@ -29,7 +36,7 @@ describe("a log that was purged in front of a node that is down", () => {
     expect(await values(again)).toMatchObject({ k0: "early", k5: "late", k24: "tail" });
   });
 
-  it("halts it where no newer checkpoint is, with what it has still there for those who ask for it", async () => {
+  it("halts if no newer checkpoint exists, and still answers stale reads", async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     await put(a, 0, 10, "early");
@@ -38,7 +45,7 @@ describe("a log that was purged in front of a node that is down", () => {
     const last = await put(a, 10, 20, "late");
     await scene.operate(async (operator) => await operator.purgeBefore(last));
     const again = await scene.start("b");
-    expect(await failureOf(again)).toMatchObject({
+    expect(await waitForFailure(again)).toMatchObject({
       code: "LOG_TRIMMED",
       message: expect.stringContaining(`before message ${last}`) as string,
     });
@@ -46,7 +53,7 @@ describe("a log that was purged in front of a node that is down", () => {
     expect(await again.get(KEY, { stale: true })).toMatchObject({ json: '"early"' });
   });
 
-  it("of everything it held cannot be compared any more: it halts the node, and nobody begins a log in its place", async () => {
+  it("halts, as a new node does, if the whole log was purged, and neither begins a log in its place", async () => {
     const a = await scene.ready("a");
     const last = await put(a, 0, 10, "early");
     await saveCheckpoint(a);
@@ -54,7 +61,7 @@ describe("a log that was purged in front of a node that is down", () => {
     await scene.operate(async (operator) => await operator.purgeBefore(last + 1));
     for (const id of ["a", "new"]) {
       const node = await scene.start(id);
-      expect((await failureOf(node)).code).toBe("LOG_TRIMMED");
+      expect((await waitForFailure(node)).code).toBe("LOG_TRIMMED");
       await expectNoReads(node);
       await node.close();
     }
@@ -65,8 +72,8 @@ describe("a log that was purged in front of a node that is down", () => {
   });
 });
 
-describe("a log that has a hole", () => {
-  it("inside, in front of a node that is down, halts it with the range before it has applied anything behind it", async () => {
+describe("a log from which messages in the middle were deleted", () => {
+  it("halts a node that was down meanwhile: it reports the range and applies nothing beyond it", async () => {
     await scene.operate(async (operator) => await operator.makeDeletable());
     const a = await scene.ready("a");
     const b = await scene.ready("b");
@@ -78,7 +85,7 @@ describe("a log that has a hole", () => {
       for (const position of [10, 11, 12, 15]) await operator.deleteMessage(position);
     });
     const again = await scene.start("b");
-    expect(await failureOf(again)).toMatchObject({
+    expect(await waitForFailure(again)).toMatchObject({
       code: "LOG_GAP",
       message: expect.stringContaining("messages 10 to 12") as string,
     });
@@ -88,7 +95,7 @@ describe("a log that has a hole", () => {
     expect((await scene.fold(txId)).txId).toBe(txId);
   });
 
-  it("inside, is passed by a node without an index that finds a checkpoint beyond it", async () => {
+  it("is joined by a node without an index only from a checkpoint beyond the hole", async () => {
     await scene.operate(async (operator) => await operator.makeDeletable());
     const a = await scene.ready("a");
     await put(a, 0, 20, "x");
@@ -98,7 +105,7 @@ describe("a log that has a hole", () => {
     expect(await b.digest()).toEqual(await a.digest());
     await rm(path.join(scene.folder, "checkpoints"), { recursive: true });
     const c = await scene.start("c");
-    expect(await failureOf(c)).toMatchObject({
+    expect(await waitForFailure(c)).toMatchObject({
       code: "LOG_GAP",
       message: expect.stringContaining("message 10") as string,
     });

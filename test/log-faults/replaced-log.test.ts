@@ -4,17 +4,17 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   expectFoldOf,
   expectNoReads,
-  failureOf,
+  waitForFailure,
   FaultScene,
   put,
-  rebuiltFor,
+  waitForRebuild,
   values,
   saveCheckpoint,
 } from "../support/fault-scene.ts";
 
 const REBUILD = { onLogMismatch: { different: "rebuild" } };
 
-describe("a log whose server's store was put back to an earlier copy, with other messages since", () => {
+describe("a log whose server's store was replaced by an earlier copy, with other messages since", () => {
   let scene: FaultScene;
   let a: CairnNode;
   beforeEach(async () => {
@@ -26,12 +26,12 @@ describe("a log whose server's store was put back to an earlier copy, with other
   });
   afterEach(async () => await scene.close());
 
-  it("is noticed by a node that was down meanwhile, which rebuilds from what the log has", async () => {
+  it("is detected by a node that was down meanwhile, which rebuilds from the log", async () => {
     await a.close();
-    await scene.rollBackStopped();
+    await scene.stopAndRestoreStore();
     await scene.nats.start();
     const b = await scene.ready("b");
-    // Past what was lost, so that every sequence of the lost history is taken by another message.
+    // Writes beyond the lost part, so that every position of the lost history has another message.
     await put(b, 20, 40, "new");
     const again = await scene.ready("a");
     expect((await again.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
@@ -39,18 +39,18 @@ describe("a log whose server's store was put back to an earlier copy, with other
     expect(Object.values(await values(again))).not.toContain("lost");
   });
 
-  it("is noticed by a node that is running, though others write beyond its position before it is back", async () => {
-    await scene.rollBackStopped();
+  it("is detected by a running node, even if another one writes beyond its position before it reconnects", async () => {
+    await scene.stopAndRestoreStore();
     await scene.nats.start();
     const b = await scene.ready("b");
     await put(b, 20, 40, "new");
-    await rebuiltFor(a, "LOG_REGRESSED");
+    await waitForRebuild(a, "LOG_REGRESSED");
     await expectFoldOf(scene, a);
     expect(Object.values(await values(a))).not.toContain("lost");
   });
 });
 
-describe("a stream that was deleted and made again", () => {
+describe("a stream that was deleted", () => {
   let scene: FaultScene;
   let a: CairnNode;
   beforeEach(async () => {
@@ -60,7 +60,7 @@ describe("a stream that was deleted and made again", () => {
   });
   afterEach(async () => await scene.close());
 
-  it("by another program halts a node that was down, and the stream is left as it is", async () => {
+  it("and created again by another program halts a node that was down, which leaves the stream unchanged", async () => {
     await a.close();
     const texts = Array.from({ length: 30 }, (_, n) => `foreign ${n}`);
     await scene.operate(async (operator) => {
@@ -68,7 +68,7 @@ describe("a stream that was deleted and made again", () => {
       await operator.makeForeignStream(texts);
     });
     const again = await scene.start("a");
-    expect((await failureOf(again)).code).toBe("LOG_DIFFERENT");
+    expect((await waitForFailure(again)).code).toBe("LOG_DIFFERENT");
     await expectNoReads(again);
     await expect(again.submit({ ops: [["delete", "things", "default/k0"]] })).rejects.toMatchObject({
       code: "NOT_READY",
@@ -76,42 +76,42 @@ describe("a stream that was deleted and made again", () => {
     expect(await scene.operate(async (operator) => (await operator.info()).state.messages)).toBe(30);
   });
 
-  it("by another program halts a node that is running", async () => {
+  it("and created again by another program halts a running node", async () => {
     await scene.operate(async (operator) => {
       await operator.deleteStream();
       await operator.makeForeignStream(["foreign"]);
     });
-    expect((await failureOf(a)).code).toBe("LOG_DIFFERENT");
+    expect((await waitForFailure(a)).code).toBe("LOG_DIFFERENT");
     await expectNoReads(a);
     expect(await scene.operate(async (operator) => (await operator.info()).state.messages)).toBe(1);
   });
 
-  it("by another node of Cairn halts one that was down; it begins with the new log where that is configured", async () => {
+  it("and created again by another node halts one that was down, which joins the new log only if it is configured to", async () => {
     await a.close();
     await scene.operate(async (operator) => await operator.deleteStream());
     const b = await scene.ready("b");
     await put(b, 0, 30, "new");
     const again = await scene.start("a");
-    expect((await failureOf(again)).code).toBe("LOG_DIFFERENT");
+    expect((await waitForFailure(again)).code).toBe("LOG_DIFFERENT");
     await expectNoReads(again);
     await again.close();
-    const willing = await scene.ready("a", REBUILD);
-    expect((await willing.status()).join.movedAside).toMatchObject([{ code: "LOG_DIFFERENT" }]);
-    await expectFoldOf(scene, willing);
+    const configured = await scene.ready("a", REBUILD);
+    expect((await configured.status()).join.movedAside).toMatchObject([{ code: "LOG_DIFFERENT" }]);
+    await expectFoldOf(scene, configured);
   });
 
-  it("by another node of Cairn halts one that is running before it has read one message of the new log", async () => {
+  it("and created again by another node halts a running one before it applies any message of the new log", async () => {
     await scene.operate(async (operator) => await operator.deleteStream());
     const b = await scene.ready("b");
     await put(b, 0, 30, "new");
-    expect((await failureOf(a)).code).toBe("LOG_DIFFERENT");
+    expect((await waitForFailure(a)).code).toBe("LOG_DIFFERENT");
     await expectNoReads(a);
     const { documents } = await a.list({ bucket: "things", stale: true });
     expect(new Set(documents.map(({ json }) => json))).toEqual(new Set(['"old"']));
   });
 
-  it("and written to at once never confirms a transaction as one of the history that it was not added to", async () => {
-    // The new log is short, so that its positions are ones that the index has already.
+  it("and created again and written to at once never confirms a transaction as part of the old history", async () => {
+    // The new log is short, so that the index has applied its positions already.
     await scene.operate(async (operator) => {
       await operator.deleteStream();
       await operator.makeForeignStream(["foreign"]);
@@ -119,25 +119,25 @@ describe("a stream that was deleted and made again", () => {
     await expect(a.submit({ ops: [["put", "things", "default/k0", "astray"]] })).rejects.toMatchObject({
       code: expect.stringMatching(/^(LOG_REGRESSED|NOT_READY)$/) as string,
     });
-    expect((await failureOf(a)).code).toBe("LOG_DIFFERENT");
+    expect((await waitForFailure(a)).code).toBe("LOG_DIFFERENT");
   });
 
-  it("and written beyond its position at once never takes a transaction of a node that has not noticed yet", async () => {
+  it("and created again with messages beyond a node's position never accepts a transaction from that node before it notices", async () => {
     await scene.operate(async (operator) => {
       await operator.deleteStream();
       await operator.makeForeignStream(Array.from({ length: 40 }, (_, n) => `foreign ${n}`));
     });
-    // As fast as it answers, until it has noticed.
+    // Submits as fast as the node answers, until it has noticed.
     for (let n = 0; n < 200 && (await a.status()).phase !== "failed"; n += 1) {
       const ops = [["put", "things", `default/astray-${n}`, n]] as const;
       await expect(a.submit({ ops, id: `astray-${n}` })).rejects.toMatchObject({
         code: expect.stringMatching(/^(LOG_REGRESSED|LOG_DIFFERENT|NOT_READY|LOG_UNREACHABLE)$/) as string,
       });
     }
-    expect((await failureOf(a)).code).toBe("LOG_DIFFERENT");
+    expect((await waitForFailure(a)).code).toBe("LOG_DIFFERENT");
   });
 
-  it("and filled with the same messages never confirms a transaction, which the refusal says how to find", async () => {
+  it("and created again with the same messages never confirms a transaction, and the refusal says to look for it", async () => {
     await scene.operate(async (operator) => {
       const messages: string[] = [];
       for await (const { payload } of operator.messages()) messages.push(Buffer.from(payload).toString());
@@ -150,14 +150,14 @@ describe("a stream that was deleted and made again", () => {
         "Once it is ready, check whether the transaction is there before you send it again.",
       ) as string,
     });
-    await rebuiltFor(a, "LOG_REGRESSED");
+    await waitForRebuild(a, "LOG_REGRESSED");
     expect((await values(a))["found"]).toBe("once");
     await expectFoldOf(scene, a);
   });
 
-  it("and left deleted keeps a running node from answering reads as right, and makes no log in its place", async () => {
+  it("and not created again halts a running node, which creates no log in its place", async () => {
     await scene.operate(async (operator) => await operator.deleteStream());
-    expect((await failureOf(a)).code).toBe("LOG_DIFFERENT");
+    expect((await waitForFailure(a)).code).toBe("LOG_DIFFERENT");
     await expectNoReads(a);
     await expect(scene.operate(async (operator) => await operator.info())).rejects.toThrow(
       "stream not found",
@@ -165,7 +165,7 @@ describe("a stream that was deleted and made again", () => {
   });
 });
 
-describe("a wrong server address", () => {
+describe("a wrong server address in a node's configuration", () => {
   let scene: FaultScene;
   let other: NatsTestServer;
   beforeEach(async () => {
@@ -181,10 +181,10 @@ describe("a wrong server address", () => {
     await other.close();
   });
 
-  it("of a server without a log does not look like an empty cluster, nor to a node that has only checkpoints", async () => {
+  it("of a server without a log halts a node that has an index, and one that has only checkpoints", async () => {
     for (const id of ["a", "new"]) {
       const node = await scene.start(id, { servers: [other.url] });
-      expect((await failureOf(node)).code).toBe("LOG_DIFFERENT");
+      expect((await waitForFailure(node)).code).toBe("LOG_DIFFERENT");
       await expectNoReads(node);
       await node.close();
     }
@@ -192,11 +192,11 @@ describe("a wrong server address", () => {
     await expectFoldOf(scene, again);
   });
 
-  it("of another cluster's server is another log, and nothing is lost when the address is put right", async () => {
+  it("of another cluster's server halts the node, and nothing is lost once the address is corrected", async () => {
     const stranger = await scene.ready("stranger", { servers: [other.url], ...REBUILD });
     await put(stranger, 0, 20, "of the other cluster");
     const node = await scene.start("a", { servers: [other.url] });
-    expect((await failureOf(node)).code).toBe("LOG_DIFFERENT");
+    expect((await waitForFailure(node)).code).toBe("LOG_DIFFERENT");
     await expectNoReads(node);
     await node.close();
     const again = await scene.ready("a");

@@ -1,5 +1,5 @@
-/** An answer of a node over HTTP, whole. */
-export class Answered {
+/** A complete HTTP response of a node. */
+export class NodeResponse {
   readonly node: number;
   readonly status: number;
   readonly body: unknown;
@@ -17,7 +17,7 @@ export class Answered {
     return this.status >= 200 && this.status < 300;
   }
 
-  /** Whether it says what there is, or that there is nothing. */
+  /** Whether it answers a read, also with "not found". */
   get isRead(): boolean {
     return this.status === 200 || (this.status === 404 && this.code === "NOT_FOUND");
   }
@@ -30,13 +30,13 @@ export class Answered {
     return this.#headers.has("link");
   }
 
-  /** The transaction that a list is of. */
+  /** The transaction whose state a list shows. */
   get txId(): number | undefined {
     const text = this.#headers.get("cairn-tx");
     return text === null ? undefined : Number(text);
   }
 
-  /** The document that it is; null where there was none. */
+  /** The document in the response; null if there was none. */
   version(): { readonly revision: number; readonly json: string } | null {
     if (this.status === 404) return null;
     const revision = Number(/\d+/.exec(this.#headers.get("etag") ?? "")?.[0]);
@@ -44,14 +44,14 @@ export class Answered {
   }
 }
 
-/** What {@link askNode} answers where nobody listened. */
+/** The result of {@link askNode} if no process listened. */
 export const NOT_SENT = "no answer: ECONNREFUSED";
 
-/** Asks a node; in place of an answer, why there was none: also where it came in part. */
-export async function askNode(node: number, url: string, init: RequestInit): Promise<Answered | string> {
+/** Sends a request to a node. Returns the reason as a string if there was no complete response. */
+export async function askNode(node: number, url: string, init: RequestInit): Promise<NodeResponse | string> {
   try {
     const response = await fetch(url, init);
-    return new Answered(node, response, JSON.parse(await response.text()));
+    return new NodeResponse(node, response, JSON.parse(await response.text()));
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     const { cause } = error;

@@ -7,7 +7,7 @@ import type { Observation, ReadObservation, WriteAnswer } from "./observation.ts
 const LOG = "log-1";
 const KEY = "default/k1";
 
-/** Transaction 2 puts "a" under the id one, 3 and 5 compare and put, 4 sends one again, 6 deletes. */
+/** Transaction 2 puts "a" with the id "one", 3 and 5 compare and set, 4 repeats the id "one", 6 deletes. */
 function history(): LogHistory {
   const put = (matched: number | null, document: string): string =>
     `{"ops":[["match","things","${KEY}",${matched}],["put","things","${KEY}"]]}\n${document}`;
@@ -30,52 +30,47 @@ function wrote(value: string, answer: WriteAnswer, id?: string): Observation {
   return { kind: "write", client: 1, value, answer, ...(id === undefined ? {} : { id }) };
 }
 
-function saw(least: number, read: ReadObservation["read"]): Observation {
-  return { kind: "read", client: 1, node: 0, least, receivedAt: 1_000, read };
+function saw(minTxId: number, read: ReadObservation["read"]): Observation {
+  return { kind: "read", client: 1, node: 0, minTxId, receivedAt: 1_000, read };
 }
 
 const committed = (txId: number): WriteAnswer => ({ kind: "outcome", txId, committed: true });
 const found = (revision: number, json: string) => ({ revision, json });
 
-describe("what clients saw", () => {
+describe("violationsOf", () => {
   it.each<[string, Observation]>([
-    ["a write under its transaction", wrote('"b"', committed(3))],
+    ["a write that is in the log as its transaction", wrote('"b"', committed(3))],
     ["a write with an id that was sent twice", wrote('"a"', committed(2), "one")],
-    ["a write whose answer names the second time", wrote('"a"', committed(4), "one")],
+    [
+      "a write whose response names the second of two transactions with its id",
+      wrote('"a"', committed(4), "one"),
+    ],
     ["a write that lost", wrote('"c"', { kind: "outcome", txId: 5, committed: false })],
     ["a conflict", wrote('"c"', { kind: "conflict" })],
-    ["a write that never came", wrote('"z"', { kind: "unknown" })],
-    ["what a key was", saw(2, { of: "get", key: KEY, found: found(3, '"b"') })],
-    ["that a key is gone", saw(3, { of: "get", key: KEY, found: null })],
-    ["the past", saw(2, { of: "as-of", key: KEY, txId: 2, found: found(2, '"a"') })],
+    ["a write of unknown outcome that is not in the log", wrote('"z"', { kind: "unknown" })],
+    ["a version that a key had", saw(2, { of: "get", key: KEY, found: found(3, '"b"') })],
+    ["the absence of a deleted key", saw(3, { of: "get", key: KEY, found: null })],
+    ["a read of the past", saw(2, { of: "as-of", key: KEY, txId: 2, found: found(2, '"a"') })],
     ["a history", saw(5, { of: "history", key: KEY, versions: [found(3, '"b"'), found(2, '"a"')] })],
     ["a list", saw(4, { of: "list", txId: 5, documents: [`${KEY} 3 "b"`] })],
-  ])("agrees with the log: %s", (_, one) => {
+  ])("accepts %s", (_, one) => {
     expect(violationsOf([one], history())).toEqual([]);
   });
 
   it.each<[string, Observation, RegExp]>([
-    ["a write that is not there", wrote('"z"', committed(7)), /not in the log/],
+    ["an acknowledged write that is not in the log", wrote('"z"', committed(7)), /not in the log/],
     ["a write under another transaction", wrote('"b"', committed(2)), /another one/],
-    ["a write that was lost and is there", wrote('"b"', { kind: "conflict" }), /conflict, but/],
-    ["a loss told as a success", wrote('"c"', committed(5)), /aborted/],
+    ["a conflict of a write that is in the log", wrote('"b"', { kind: "conflict" }), /conflict, but/],
+    ["an aborted write acknowledged as committed", wrote('"c"', committed(5)), /aborted/],
     ["a key that went back", saw(3, { of: "get", key: KEY, found: found(2, '"a"') }), /never so/],
     ["a key with another value", saw(2, { of: "get", key: KEY, found: found(3, '"x"') }), /never so/],
-    ["a key that was there", saw(6, { of: "get", key: KEY, found: found(3, '"b"') }), /never so/],
-    ["another past", saw(2, { of: "as-of", key: KEY, txId: 2, found: null }), /not so at/],
-    [
-      "a history that lacks something",
-      saw(2, { of: "history", key: KEY, versions: [found(3, '"b"')] }),
-      /no history/,
-    ],
-    [
-      "a history that is too old",
-      saw(3, { of: "history", key: KEY, versions: [found(2, '"a"')] }),
-      /no history/,
-    ],
-    ["a list that lacks something", saw(2, { of: "list", txId: 3, documents: [] }), /not what there was/],
-    ["a list from before", saw(4, { of: "list", txId: 3, documents: [`${KEY} 3 "b"`] }), /a list of 3/],
-  ])("is found out: %s", (_, one, problem) => {
+    ["a key that was deleted before", saw(6, { of: "get", key: KEY, found: found(3, '"b"') }), /never so/],
+    ["a wrong read of the past", saw(2, { of: "as-of", key: KEY, txId: 2, found: null }), /not so at/],
+    ["an incomplete history", saw(2, { of: "history", key: KEY, versions: [found(3, '"b"')] }), /no history/],
+    ["a stale history", saw(3, { of: "history", key: KEY, versions: [found(2, '"a"')] }), /no history/],
+    ["an incomplete list", saw(2, { of: "list", txId: 3, documents: [] }), /not what there was/],
+    ["a stale list", saw(4, { of: "list", txId: 3, documents: [`${KEY} 3 "b"`] }), /a list of 3/],
+  ])("reports %s", (_, one, problem) => {
     expect(violationsOf([one], history()).join("; ")).toMatch(problem);
   });
 });

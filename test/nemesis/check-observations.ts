@@ -7,10 +7,10 @@ import {
   type WriteObservation,
 } from "./observation.ts";
 
-/** The log's server and this process read one clock, but not at one instant. */
+/** Tolerance: the log's server and this process read the same clock, but not at the same instant. */
 const CLOCK_MS = 20;
 
-/** What of `seen` the log does not allow: a sentence each. */
+/** Returns a sentence for each observation that contradicts the log. */
 export function violationsOf(seen: readonly Observation[], log: LogHistory): string[] {
   const byDocument = new Map<string, LoggedTransaction[]>();
   for (const transaction of log.transactions) {
@@ -50,13 +50,13 @@ function wrongWrite(
   }
 }
 
-function wrongRead({ read, least, receivedAt }: ReadObservation, log: LogHistory): string | undefined {
-  const most = log.lastAt(receivedAt + CLOCK_MS);
+function wrongRead({ read, minTxId, receivedAt }: ReadObservation, log: LogHistory): string | undefined {
+  const maxTxId = log.lastAt(receivedAt + CLOCK_MS);
   switch (read.of) {
     case "get":
-      return wasPossible(read.key, read.found, least, most, log)
+      return wasPossible(read.key, read.found, minTxId, maxTxId, log)
         ? undefined
-        : `never so from ${least} to ${most}`;
+        : `never so from ${minTxId} to ${maxTxId}`;
     case "as-of":
       return isDeepStrictEqual(log.at(read.key, read.txId), read.found)
         ? undefined
@@ -67,11 +67,13 @@ function wrongRead({ read, least, receivedAt }: ReadObservation, log: LogHistory
       const isPrefix = isDeepStrictEqual(shown, versions.slice(0, shown.length));
       const next = versions[shown.length]?.revision ?? Number.POSITIVE_INFINITY;
       const newest = shown.at(-1)?.revision ?? 0;
-      return isPrefix && next > least && newest <= most ? undefined : `no history from ${least} to ${most}`;
+      return isPrefix && next > minTxId && newest <= maxTxId
+        ? undefined
+        : `no history from ${minTxId} to ${maxTxId}`;
     }
     case "list": {
-      if (read.txId < least || read.txId > most)
-        return `a list of ${read.txId}, not from ${least} to ${most}`;
+      if (read.txId < minTxId || read.txId > maxTxId)
+        return `a list of ${read.txId}, not from ${minTxId} to ${maxTxId}`;
       return isDeepStrictEqual(log.list(read.txId, read.where), read.documents)
         ? undefined
         : `not what there was at ${read.txId}: ${JSON.stringify(log.list(read.txId, read.where))}`;
@@ -79,22 +81,22 @@ function wrongRead({ read, least, receivedAt }: ReadObservation, log: LogHistory
   }
 }
 
-/** Whether a key was in this state after some transaction from `least` to `most`. */
+/** Whether a key was in this state after some transaction from `minTxId` to `maxTxId`. */
 function wasPossible(
   key: string,
   found: FoundVersion | null,
-  least: number,
-  most: number,
+  minTxId: number,
+  maxTxId: number,
   log: LogHistory,
 ): boolean {
-  if (most < least) return false;
+  if (maxTxId < minTxId) return false;
   const versions = log.versions(key);
   if (found === null) {
     const isDeleted = ({ revision, json }: FoundVersion): boolean =>
-      json === undefined && revision > least && revision <= most;
-    return log.at(key, least) === null || versions.some(isDeleted);
+      json === undefined && revision > minTxId && revision <= maxTxId;
+    return log.at(key, minTxId) === null || versions.some(isDeleted);
   }
   const at = versions.findIndex((version) => isDeepStrictEqual(version, found));
   const next = versions[at + 1]?.revision ?? Number.POSITIVE_INFINITY;
-  return at >= 0 && found.revision <= most && next > least;
+  return at >= 0 && found.revision <= maxTxId && next > minTxId;
 }

@@ -6,107 +6,107 @@ import { framed } from "../support/framed-message.ts";
 import type { Picks } from "../support/seeded-random.ts";
 import { type NemesisCluster, NODES } from "./nemesis-cluster.ts";
 
-/** One time that a fault happens. */
+/** One occurrence of a fault. */
 interface Occurrence {
   readonly cluster: NemesisCluster;
-  /** The node that it is about, where it is about one. */
+  /** The affected node, for faults that affect a single node. */
   readonly node: number;
-  readonly lastMs: number;
+  readonly durationMs: number;
   readonly picks: Picks;
 }
 
-/** What happens to a cluster. Faults about one thing never happen at once; each ends with everything as it was before it. */
+/** A fault of a cluster. Faults with the same target never happen at once, and each undoes what it did before it ends. */
 export interface Fault {
-  readonly about: (node: number) => string;
-  readonly happen: (occurrence: Occurrence) => Promise<void>;
+  readonly target: (node: number) => string;
+  readonly inject: (occurrence: Occurrence) => Promise<void>;
 }
 
-/** A byte that is changed in a table may hide a row until the node compares its tables, so tables lose what no reader can do without. */
-const TABLE_END = 4_096;
-const REPAIRED_WITHIN_MS = 60_000;
+/** Tables are damaged at their end, which every reader needs: a byte changed elsewhere may hide a row until the node scrubs its tables. */
+const TABLE_END_BYTES = 4_096;
+const SETTLED_WITHIN_MS = 60_000;
 
-const aNode = (node: number): string => `node ${node}`;
-/** One node alone is without an index at a time: with a trimmed log and damaged checkpoints the others have what it lost. */
-const anIndex = (): string => "an index";
-const theServer = (): string => "the server";
-const theCheckpoints = (): string => "the checkpoints";
+const nodeTarget = (node: number): string => `node ${node}`;
+/** A single target for all nodes: with a trimmed log and damaged checkpoints, only other nodes may have what an index lost. */
+const indexTarget = (): string => "an index";
+const serverTarget = (): string => "the server";
+const checkpointsTarget = (): string => "the checkpoints";
 
 /** Every fault by its name. */
 export const FAULTS: Readonly<Record<string, Fault>> = {
   "node killed": {
-    about: aNode,
-    happen: async ({ cluster, node, lastMs }) => {
+    target: nodeTarget,
+    inject: async ({ cluster, node, durationMs }) => {
       await cluster.kill(node);
-      await delay(lastMs / 2);
+      await delay(durationMs / 2);
       await cluster.start(node);
     },
   },
   "node stopped and continued": {
-    about: aNode,
-    happen: async ({ cluster, node, lastMs }) => {
+    target: nodeTarget,
+    inject: async ({ cluster, node, durationMs }) => {
       const stopped = cluster.node(node);
       stopped.signal("SIGSTOP");
-      await delay(lastMs);
+      await delay(durationMs);
       stopped.signal("SIGCONT");
     },
   },
   "node lost its index": {
-    about: anIndex,
-    happen: async ({ cluster, node }) => {
+    target: indexTarget,
+    inject: async ({ cluster, node }) => {
       await cluster.kill(node);
       await rm(cluster.index(node), { recursive: true, force: true });
       await cluster.start(node);
-      await repaired(cluster, node);
+      await waitUntilSettled(cluster, node);
     },
   },
   "index damaged": {
-    about: anIndex,
-    happen: async ({ cluster, node, picks }) => {
+    target: indexTarget,
+    inject: async ({ cluster, node, picks }) => {
       await cluster.kill(node);
       await damageIndex(path.join(cluster.index(node), "live"), picks);
       await cluster.start(node);
-      await repaired(cluster, node);
+      await waitUntilSettled(cluster, node);
     },
   },
   "server killed": {
-    about: theServer,
-    happen: async ({ cluster: { nats }, lastMs }) => {
+    target: serverTarget,
+    inject: async ({ cluster: { nats }, durationMs }) => {
       await nats.kill();
-      await delay(lastMs / 2);
+      await delay(durationMs / 2);
       await nats.start();
     },
   },
   "server paused": {
-    about: theServer,
-    happen: async ({ cluster: { nats }, lastMs }) => {
+    target: serverTarget,
+    inject: async ({ cluster: { nats }, durationMs }) => {
       nats.freeze();
-      await delay(lastMs);
+      await delay(durationMs);
       nats.thaw();
     },
   },
-  "foreign messages": { about: theServer, happen: publishForeign },
+  "foreign messages": { target: serverTarget, inject: publishForeign },
   "checkpoints away": {
-    about: theCheckpoints,
-    happen: async ({ cluster, lastMs }) => {
+    target: checkpointsTarget,
+    inject: async ({ cluster, durationMs }) => {
       const bringBack = await cluster.hideCheckpoints();
-      await delay(lastMs);
+      await delay(durationMs);
       await bringBack();
     },
   },
-  "checkpoint damaged": { about: theCheckpoints, happen: damageCheckpoint },
+  "checkpoint damaged": { target: checkpointsTarget, inject: damageCheckpoint },
   "disk full": {
-    about: () => aNode(NODES - 1),
-    happen: async ({ cluster, lastMs }) => {
+    target: () => nodeTarget(NODES - 1),
+    inject: async ({ cluster, durationMs }) => {
       const free = await cluster.fillDisk();
-      await delay(lastMs);
+      await delay(durationMs);
       await free();
     },
   },
 };
 
-/** Waits until a node is ready again, halted or ended: with its server or its checkpoints away that may take until they are back. */
-async function repaired(cluster: NemesisCluster, number: number): Promise<void> {
-  const deadline = Date.now() + REPAIRED_WITHIN_MS;
+/** Waits until a node is ready, has failed or has exited. That may take until its server and its checkpoints are back. */
+async function waitUntilSettled(cluster: NemesisCluster, number: number): Promise<void> {
+  const deadline = Date.now() + SETTLED_WITHIN_MS;
   while (Date.now() < deadline) {
     const node = cluster.node(number);
     if (node.exited) return;
@@ -117,28 +117,28 @@ async function repaired(cluster: NemesisCluster, number: number): Promise<void> 
 }
 
 async function damageIndex(live: string, picks: Picks): Promise<void> {
-  // A node that is killed while it builds its index anew may have none.
+  // A node that was killed while it rebuilt its index may have none.
   const files = await readdir(live).catch(() => []);
   const names = files.filter((name) => /^(MANIFEST|CURRENT$)|\.(log|ldb)$/.test(name));
   const [first = "CURRENT", ...rest] = names.toSorted();
   const name = picks.of([first, ...rest]);
-  await change(path.join(live, name), picks, name.endsWith(".ldb") ? TABLE_END : 1);
+  await damageFile(path.join(live, name), picks, name.endsWith(".ldb") ? TABLE_END_BYTES : 1);
 }
 
 async function damageCheckpoint({ cluster, picks }: Occurrence): Promise<void> {
   const archives = (await readdir(cluster.checkpoints).catch(() => [])).filter((name) =>
     name.endsWith(".tar"),
   );
-  // Something is left to restore from.
+  // One checkpoint must be left to restore from.
   const [first, second, ...rest] = archives.toSorted();
   if (first === undefined || second === undefined) return;
-  await change(path.join(cluster.checkpoints, picks.of([first, second, ...rest])), picks, 1);
+  await damageFile(path.join(cluster.checkpoints, picks.of([first, second, ...rest])), picks, 1);
 }
 
-/** Changes a byte anywhere, or the last ones. */
-async function change(file: string, picks: Picks, bytes: number): Promise<void> {
+/** Changes one byte anywhere in a file, or its last `bytes` if that is more than one. */
+async function damageFile(file: string, picks: Picks, bytes: number): Promise<void> {
   const handle = await open(file, "r+").catch(() => undefined);
-  // Retention and compaction remove files as they like.
+  // Retention or compaction may have removed the file.
   if (handle === undefined) return;
   try {
     const { size } = await handle.stat();
@@ -151,7 +151,7 @@ async function change(file: string, picks: Picks, bytes: number): Promise<void> 
   }
 }
 
-/** What whoever may publish to the subject can send; the server is up, but may be on its way to be. */
+/** Publishes messages that no node would write. */
 async function publishForeign({ cluster, picks }: Occurrence): Promise<void> {
   const body = '{"ops":[["put","things","default/k1"]]}\n"foreign"';
   const birth = JSON.stringify({ birth: { log: "another", offset: 7 } });
@@ -164,7 +164,7 @@ async function publishForeign({ cluster, picks }: Occurrence): Promise<void> {
   ];
   await NatsOperator.at(cluster.nats.url, async (operator) => {
     for (let count = 1 + picks.below(5); count > 0; count -= 1) {
-      // Sometimes under the id of a transaction that a client has yet to send.
+      // Some messages use the id of a transaction that a client will send later.
       const id = picks.next() < 0.5 ? undefined : `id-${picks.below(6)}-${picks.below(500)}`;
       await operator.publish(picks.of(messages), id);
     }

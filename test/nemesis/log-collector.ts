@@ -2,9 +2,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { LogMessage } from "@cairn/node";
 import { NatsOperator } from "@cairn/node/testing";
 
-const EVERY_MS = 250;
+const POLL_MS = 250;
 
-/** Reads the stream as it grows, since its nodes trim it. What its server lost or changed afterwards is found at the end. */
+/** Reads the stream as it grows, since nodes trim it. At the end, {@link finish} detects messages that the server lost or changed. */
 export class LogCollector {
   readonly messages: LogMessage[] = [];
   readonly #url: string;
@@ -16,7 +16,7 @@ export class LogCollector {
     this.#running = this.#run();
   }
 
-  /** Once nobody writes any more: the whole log, in which what the stream still holds is what was read of it before. */
+  /** Returns the whole log once all writers have stopped. Throws if the stream no longer agrees with what was read of it before. */
   async finish(): Promise<readonly LogMessage[]> {
     this.#stop.abort();
     await this.#running;
@@ -25,7 +25,7 @@ export class LogCollector {
       for await (const { position, payload } of operator.messages()) {
         const before = this.messages[position - 1]?.payload;
         if (before === undefined || Buffer.compare(before, payload) !== 0)
-          throw new Error(`message ${position} is another one than it was`);
+          throw new Error(`message ${position} has changed`);
       }
       const { last_seq: last } = (await operator.info()).state;
       if (last !== this.messages.length)
@@ -36,9 +36,9 @@ export class LogCollector {
 
   async #run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
-      // The server is away at times; what cannot be read now is read later.
+      // The server may be down; what cannot be read now is read later.
       await this.#collect().catch(() => undefined);
-      await delay(EVERY_MS, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+      await delay(POLL_MS, undefined, { signal: this.#stop.signal }).catch(() => undefined);
     }
   }
 

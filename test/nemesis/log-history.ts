@@ -2,19 +2,19 @@ import type { LogMessage } from "@cairn/node";
 import { type FoldedOperation, logTagOf, readMessage } from "@cairn/node/testing";
 import { BUCKET, FIELD, type FoundVersion, listedText } from "./observation.ts";
 
-/** What became of a message. */
+/** A message of the log and its outcome. */
 export interface LoggedTransaction {
   readonly txId: number;
   readonly time: number;
-  /** `foreign`: no transaction that a node would write for this log. */
+  /** `foreign`: not a transaction that a node wrote for this log. */
   readonly outcome: "committed" | "aborted" | "duplicate" | "foreign";
   readonly id: string | undefined;
   readonly documents: readonly string[];
 }
 
-/** The log folded without any part of a node, so that it can be asked what a node had to answer after any transaction. */
+/** A fold of the log that uses no part of a node. It knows the right answer to a read after any transaction. */
 export class LogHistory {
-  /** From transaction 1 on. */
+  /** All transactions, beginning with transaction 1. */
   readonly transactions: LoggedTransaction[] = [];
   readonly #versions = new Map<string, FoundVersion[]>();
   readonly #byId = new Map<string, LoggedTransaction>();
@@ -34,29 +34,29 @@ export class LogHistory {
     if (id !== undefined && !this.#byId.has(id)) this.#byId.set(id, transaction);
   }
 
-  /** The transaction that an idempotency id first came with: all others change nothing. */
+  /** Returns the first transaction with an idempotency id. Later ones change nothing. */
   ofId(id: string): LoggedTransaction | undefined {
     return this.#byId.get(id);
   }
 
-  /** The last transaction whose time is not after `time`. */
+  /** Returns the last transaction whose time is not after `time`. */
   lastAt(time: number): number {
     return countWhile(this.transactions, (transaction) => transaction.time <= time);
   }
 
-  /** The versions of a key, oldest first. */
+  /** Returns the versions of a key, oldest first. */
   versions(key: string): readonly FoundVersion[] {
     return this.#versions.get(key) ?? [];
   }
 
-  /** The document of a key after transaction `txId`. */
+  /** Returns the document of a key after transaction `txId`. */
   at(key: string, txId: number): FoundVersion | null {
     const versions = this.versions(key);
     const version = versions[countWhile(versions, ({ revision }) => revision <= txId) - 1];
     return version?.json === undefined ? null : version;
   }
 
-  /** All documents after transaction `txId`, as texts in key order; with `where`, those whose indexed field has the value. */
+  /** Returns all documents after transaction `txId`, as texts in key order; with `where`, those whose indexed field has that value. */
   list(txId: number, where?: string): string[] {
     return [...this.#versions.keys()].toSorted().flatMap((key) => {
       const found = this.at(key, txId);
@@ -94,13 +94,13 @@ export class LogHistory {
   }
 }
 
-/** How many of `all` come before the first of which `holds` is false; none after that one may be true. */
-function countWhile<T>(all: readonly T[], holds: (one: T) => boolean): number {
+/** Counts the leading elements that satisfy `isBefore`, by binary search: no later element may satisfy it. */
+function countWhile<T>(all: readonly T[], isBefore: (one: T) => boolean): number {
   let [from, to] = [0, all.length];
   while (from < to) {
     const middle = Math.floor((from + to) / 2);
     const one = all[middle];
-    if (one !== undefined && holds(one)) from = middle + 1;
+    if (one !== undefined && isBefore(one)) from = middle + 1;
     else to = middle;
   }
   return from;

@@ -8,21 +8,21 @@ import { NodeProcess } from "../support/cairn-process.ts";
 import { mountSmallDisk, type SmallDisk } from "../support/small-disk.ts";
 
 export const NODES = 3;
-/** More than an hour's index needs; only what is free is filled. */
+/** More than the index needs after an hour. Filling the disk takes only the free part. */
 const DISK_MEGABYTES = 768;
 
 const run = promisify(execFile);
 
-/** Three node processes over one nats-server and one folder of checkpoints, to which everything can happen. */
+/** Three node processes with one nats-server and one folder of checkpoints, for faults of every kind. */
 export class NemesisCluster {
   readonly folder: string;
   readonly nats: NatsTestServer;
-  /** Where each node listens; a dead one's address stays until it is started again. */
+  /** The last known address of each node; the address of a killed node stays until it is started again. */
   readonly urls: string[] = [];
-  /** Ends that no fault asked for, by how. */
+  /** How often nodes exited or failed by themselves, by reason. */
   readonly ends = new Map<string, number>();
   readonly #nodes: NodeProcess[] = [];
-  /** The last node's folder, where file systems can be mounted. */
+  /** The last node's folder, if file systems can be mounted here. */
   #disk: SmallDisk | undefined;
   logId = "";
 
@@ -38,7 +38,7 @@ export class NemesisCluster {
     await mkdir(cluster.checkpoints);
     await writeFile(cluster.#config, JSON.stringify(cluster.#settings()));
     const disk = mountSmallDisk(cluster.dir(NODES - 1), DISK_MEGABYTES);
-    // Without the rights to mount, that disk is never full.
+    // Without the right to mount, the fault "disk full" is omitted.
     cluster.#disk = await disk.catch(() => undefined);
     for (let number = 0; number < NODES; number += 1) await cluster.start(number);
     for (let number = 0; number < NODES; number += 1) await cluster.node(number).ready();
@@ -54,7 +54,7 @@ export class NemesisCluster {
     return this.#disk !== undefined;
   }
 
-  /** The folder that a node has for itself. */
+  /** A node's own folder. */
   dir(number: number): string {
     return path.join(this.folder, `node-${number}`);
   }
@@ -69,7 +69,7 @@ export class NemesisCluster {
     return node;
   }
 
-  /** Starts a node; answers when its address is known, or it has ended again. */
+  /** Starts a node and waits until its address is known or it has exited. */
   async start(number: number): Promise<void> {
     const node = NodeProcess.start({
       id: `node-${number}`,
@@ -84,24 +84,24 @@ export class NemesisCluster {
     await this.node(number).kill();
   }
 
-  /** Nodes that ended by themselves, or halted, are started again, as an operator does; those of `isBusy` are what a fault is about. */
+  /** Restarts nodes that have exited or failed by themselves, as an operator does, except those that a fault is using (`isBusy`). */
   async startEnded(isBusy: (number: number) => boolean = () => false): Promise<void> {
     for (const [number, node] of this.#nodes.entries()) {
       if (isBusy(number)) continue;
-      if (node.exited) this.#note(`ended: ${endOf(node.output())}`);
+      if (node.exited) this.#countEnd(`ended: ${endOf(node.output())}`);
       else {
         const { phase, failure } = await node.status();
-        // These go on by themselves once the disk has room and the store answers.
+        // Nodes with these failures continue by themselves once the disk has space and the store answers.
         if (phase !== "failed" || failure === null || /^(DISK_FULL|STORE_|SYSTEM_REFUSED)/.test(failure.code))
           continue;
-        this.#note(`halted: ${failure.code}`);
+        this.#countEnd(`halted: ${failure.code}`);
         await node.kill();
       }
       await this.start(number);
     }
   }
 
-  /** The checkpoints are gone; what is answered brings them back, and what was saved meanwhile stays. */
+  /** Moves the checkpoint folder away. Returns a function that moves it back and keeps what was saved meanwhile. */
   async hideCheckpoints(): Promise<() => Promise<void>> {
     const away = path.join(this.folder, "checkpoints-away");
     await rename(this.checkpoints, away);
@@ -111,8 +111,8 @@ export class NemesisCluster {
         const folder = path.join(this.folder, `checkpoints-meanwhile-${meanwhile.length}`);
         meanwhile.push(folder);
         await rename(this.checkpoints, folder).catch(() => undefined);
-        // A node may make the folder anew between the two.
-      } while (!(await takesPlaceOf(away, this.checkpoints)));
+        // A node may create the folder again between the two renames.
+      } while (!(await renameUnlessFull(away, this.checkpoints)));
       for (const folder of meanwhile) {
         for (const name of await readdir(folder).catch(() => [])) {
           if (name.startsWith("checkpoint-"))
@@ -123,10 +123,10 @@ export class NemesisCluster {
     };
   }
 
-  /** Fills the last node's disk; what is answered frees it. */
+  /** Fills the last node's disk. Returns a function that frees it. */
   async fillDisk(): Promise<() => Promise<void>> {
-    const file = path.join(this.dir(NODES - 1), "filling");
-    // It takes what there is and then fails.
+    const file = path.join(this.dir(NODES - 1), "filler");
+    // fallocate takes what is free and then fails.
     await run("fallocate", ["-l", `${DISK_MEGABYTES - 1}M`, file]).catch(() => undefined);
     await run("dd", ["if=/dev/zero", `of=${file}`, "bs=1M", "oflag=append", "conv=notrunc"]).catch(
       () => undefined,
@@ -141,7 +141,7 @@ export class NemesisCluster {
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  #note(what: string): void {
+  #countEnd(what: string): void {
     this.ends.set(what, (this.ends.get(what) ?? 0) + 1);
   }
 
@@ -173,14 +173,14 @@ export class NemesisCluster {
   }
 }
 
-/** What a process said last: the code of an error, or what native code fails with. */
+/** Returns why a process exited: a failed assertion of native code, the code of its last error, or its last line. */
 function endOf(output: string): string {
   const last = output.trim().split("\n").at(-1) ?? "";
   return /Assertion.*failed/.exec(output)?.[0] ?? /"code":"([A-Z_]+)"/.exec(last)?.[1] ?? last;
 }
 
-/** Renames a folder; false where the other one is there and not empty. */
-async function takesPlaceOf(folder: string, other: string): Promise<boolean> {
+/** Renames a folder. Returns false if the target exists and is not empty. */
+async function renameUnlessFull(folder: string, other: string): Promise<boolean> {
   try {
     await rename(folder, other);
     return true;

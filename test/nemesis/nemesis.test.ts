@@ -11,29 +11,29 @@ import { LogCollector } from "./log-collector.ts";
 import { LogHistory } from "./log-history.ts";
 import { NemesisCluster, NODES } from "./nemesis-cluster.ts";
 import { BUCKET, FIELD, type Observation } from "./observation.ts";
-import { torment } from "./torment.ts";
+import { injectFaults } from "./inject-faults.ts";
 
 const SEED = Number(process.env["CAIRN_SOAK_SEED"] ?? "1");
-/** `pnpm soak` takes longer. */
-const LASTS_MS = Number(process.env["CAIRN_SOAK_MINUTES"] ?? 0) * 60_000 || 8_000;
+/** How long faults happen: 8 seconds in the suite. */
+const DURATION_MS = Number(process.env["CAIRN_SOAK_MINUTES"] ?? 0) * 60_000 || 8_000;
 const IS_SOAK = process.env["CAIRN_SOAK_MINUTES"] !== undefined;
 const CLIENTS = 8;
 const SETTLED_WITHIN_MS = 120_000;
-const SHOWN = 20;
-/** The log was trimmed and the checkpoints were away; the disk was full at the start. No fault gives reason for anything else. */
+const MAX_SHOWN = 20;
+/** A node may halt if the log was trimmed while the checkpoints were away, and exit if the disk was full at its start. */
 const ALLOWED_ENDS = new Set(["halted: LOG_TRIMMED", "ended: DISK_FULL"]);
 
-describe("everything at once", () => {
+describe("a cluster in which all kinds of faults happen at once", () => {
   it(
-    `loses nothing, repeats nothing and answers nothing that was not so (seed ${SEED})`,
-    { timeout: LASTS_MS + 600_000 },
+    `loses nothing, applies nothing twice and returns no wrong answer (seed ${SEED})`,
+    { timeout: DURATION_MS + 600_000 },
     async () => {
       const cluster = await NemesisCluster.open();
       try {
         const { lines, violations } = await run(cluster);
         if (IS_SOAK || violations.length > 0)
           process.stdout.write(`nemesis, seed ${SEED}\n${lines.join("\n")}\n`);
-        expect(violations.slice(0, SHOWN)).toEqual([]);
+        expect(violations.slice(0, MAX_SHOWN)).toEqual([]);
       } finally {
         await cluster.close();
       }
@@ -51,11 +51,11 @@ async function run(cluster: NemesisCluster): Promise<{ lines: string[]; violatio
   const watchers = [0, undefined, 40].map((from, n) => {
     return new TortureWatcher({ from, random: seededPicks(SEED * 77 + n).next, urls });
   });
-  const faults = await torment(cluster, picks, AbortSignal.timeout(LASTS_MS));
+  const faults = await injectFaults(cluster, picks, AbortSignal.timeout(DURATION_MS));
   await Promise.all(clients.map((client) => client.finish()));
   for (const watcher of watchers) watcher.calm();
-  await allReady(cluster);
-  // Before all that was seen is gone through, which takes minutes after an hour: connections do not stay open for that long.
+  await waitUntilAllReady(cluster);
+  // Read before the observations are checked: that takes minutes after an hour's run, and connections would time out.
   const digests = await Promise.all(
     Array.from({ length: NODES }, (_, number) => cluster.node(number).digest()),
   );
@@ -68,22 +68,22 @@ async function run(cluster: NemesisCluster): Promise<{ lines: string[]; violatio
   violations.push(...wrongDigests(digests, messages));
   violations.push(...(await wrongWatches(watchers, messages, log)));
   const refused = sum(clients.map((client) => client.refused));
-  // Every refusal says why: an error of the node's own does not.
+  // An internal error is never an acceptable reason for a refusal.
   for (const [why, times] of refused) if (/^500|INTERNAL/.test(why)) violations.push(`${times} times ${why}`);
   for (const [end, times] of cluster.ends)
     if (!ALLOWED_ENDS.has(end)) violations.push(`${times} times ${end}`);
   return { lines: figures(seen, log, [faults, cluster.ends, refused], violations), violations };
 }
 
-/** The indexed field; the first transaction after the birth record. */
+/** Defines the indexed field, in the first transaction after the birth record. */
 async function configure(cluster: NemesisCluster): Promise<void> {
   const body = JSON.stringify({ ops: [["configure", { indexes: { [BUCKET]: [FIELD] } }]] });
   const answer = await fetch(`${cluster.urls[0]}/api/v1/tx?await=true`, { method: "POST", body });
   if (!answer.ok) throw new Error(await answer.text());
 }
 
-/** Everything is as it should be: so all nodes are ready before long. */
-async function allReady(cluster: NemesisCluster): Promise<void> {
+/** Waits until all nodes are ready, after all faults were undone. */
+async function waitUntilAllReady(cluster: NemesisCluster): Promise<void> {
   const deadline = Date.now() + SETTLED_WITHIN_MS;
   for (;;) {
     await cluster.startEnded();
@@ -93,7 +93,7 @@ async function allReady(cluster: NemesisCluster): Promise<void> {
     if (all.every(({ phase, index }) => phase === "ready" && index.lag === 0)) return;
     if (Date.now() > deadline)
       throw new Error(
-        `not ready after all faults are over: ${JSON.stringify(all.map(({ phase, failure }) => ({ phase, failure })))}`,
+        `not ready after all faults were undone: ${JSON.stringify(all.map(({ phase, failure }) => ({ phase, failure })))}`,
       );
     await delay(100);
   }
@@ -107,7 +107,7 @@ function wrongDigests(
   for (const message of messages) fold.apply(message);
   const wanted = `${fold.txId} ${fold.digest()}`;
   return digests.flatMap(({ txId, digest }, number) =>
-    `${txId} ${digest}` === wanted ? [] : [`node ${number} is at ${txId} ${digest}, and not ${wanted}`],
+    `${txId} ${digest}` === wanted ? [] : [`node ${number} is at ${txId} ${digest}, not ${wanted}`],
   );
 }
 
@@ -118,22 +118,22 @@ async function wrongWatches(
 ): Promise<string[]> {
   const end = messages.length;
   await expect
-    .poll(() => Math.min(...watchers.map(({ place }) => place)), { timeout: SETTLED_WITHIN_MS })
+    .poll(() => Math.min(...watchers.map(({ lastTxId }) => lastTxId)), { timeout: SETTLED_WITHIN_MS })
     .toBe(end);
   await Promise.all(watchers.map((watcher) => watcher.finish()));
-  const expected = await expectedTransactions(ours(messages, log));
+  const expected = await expectedTransactions(writtenByNodes(messages, log));
   return watchers.flatMap(({ segments }, number) =>
-    segments.flatMap(({ from, place, seen, ended }) => {
-      if (ended !== undefined) return [`watcher ${number} was sent away: ${JSON.stringify(ended)}`];
-      const wanted = expected.filter(({ txId }) => txId > from && txId <= place);
+    segments.flatMap(({ from, lastTxId, seen, ended }) => {
+      if (ended !== undefined) return [`watcher ${number} could not resume: ${JSON.stringify(ended)}`];
+      const wanted = expected.filter(({ txId }) => txId > from && txId <= lastTxId);
       const at = wanted.findIndex((one, n) => JSON.stringify(one) !== JSON.stringify(seen[n]));
       if (at < 0 && seen.length === wanted.length) return [];
-      return [`watcher ${number} was told ${JSON.stringify(seen[at])} and not ${JSON.stringify(wanted[at])}`];
+      return [`watcher ${number} received ${JSON.stringify(seen[at])}, not ${JSON.stringify(wanted[at])}`];
     }),
   );
 }
 
-async function* ours(messages: readonly LogMessage[], log: LogHistory): AsyncGenerator<LogMessage> {
+async function* writtenByNodes(messages: readonly LogMessage[], log: LogHistory): AsyncGenerator<LogMessage> {
   for (const message of messages) {
     const outcome = log.transactions[message.position - 1]?.outcome;
     if (outcome === "committed" || outcome === "aborted") yield message;

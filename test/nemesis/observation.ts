@@ -1,29 +1,29 @@
-/** What one client did and was answered. Times are of this machine's clock, which the log's server shares. */
+/** A client's request and the response to it. Times are from this machine's clock, which the log's server shares. */
 export type Observation = WriteObservation | ReadObservation;
 
-/** A transaction that was sent. Each of its documents, and its id where it has one, is sent by nobody else. */
+/** A transaction that was sent. Its documents, and its id if it has one, are unique among all clients. */
 export interface WriteObservation {
   readonly kind: "write";
   readonly client: number;
   /** The idempotency id. */
   readonly id?: string;
-  /** What identifies it in the log where it has no id: one of its documents. */
+  /** One of its documents, which identifies it in the log if it has no id. */
   readonly value: string;
   readonly answer: WriteAnswer;
 }
 
-/** `unsent`: nobody has it. `unknown`: it may or may not be stored. `stored`: it is, under this id. `conflict`: it changed nothing. */
+/** `unsent`: no process received it. `unknown`: it may be stored. `stored`: it is stored as `txId`. `conflict`: it changed nothing. */
 export type WriteAnswer =
   | { readonly kind: "unsent" | "unknown" | "conflict" }
   | { readonly kind: "stored"; readonly txId: number }
   | { readonly kind: "outcome"; readonly txId: number; readonly committed: boolean };
 
-/** A read that was answered. What it shows is the state after some transaction from `least` on that was stored before `receivedAt`. */
+/** A read that was answered. It must show the state after some transaction from `minTxId` on that was stored before `receivedAt`. */
 export interface ReadObservation {
   readonly kind: "read";
   readonly client: number;
   readonly node: number;
-  readonly least: number;
+  readonly minTxId: number;
   readonly receivedAt: number;
   readonly read:
     | { readonly of: "get"; readonly key: string; readonly found: FoundVersion | null }
@@ -34,7 +34,7 @@ export interface ReadObservation {
         readonly found: FoundVersion | null;
       }
     | { readonly of: "history"; readonly key: string; readonly versions: readonly FoundVersion[] }
-    /** Of `txId` exactly; `where` is the value of the indexed field `state`. */
+    /** The state after exactly `txId`; `where` is the value of the indexed field. */
     | {
         readonly of: "list";
         readonly txId: number;
@@ -49,13 +49,13 @@ export interface FoundVersion {
   readonly json: string | undefined;
 }
 
-/** The one bucket that clients use. */
+/** The only bucket that clients use. */
 export const BUCKET = "things";
 
 /** The indexed field. */
 export const FIELD = "state";
 
-/** A listed document as one text. */
+/** Returns a listed document as text. */
 export function listedText(key: string, { revision, json }: FoundVersion): string {
   return `${key} ${revision} ${json ?? ""}`;
 }

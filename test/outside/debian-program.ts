@@ -2,17 +2,17 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { ROOT } from "../support/cairn-process.ts";
 
-const CACHE = fileURLToPath(new URL("../../../node_modules/.cache/debian/", import.meta.url));
+const CACHE = join(ROOT, "node_modules/.cache/debian");
 
-/** A program to start, with what it needs besides. */
+/** A program to start, with the environment that it needs. */
 export interface DebianProgram {
   readonly path: string;
   readonly env: NodeJS.ProcessEnv;
 }
 
-/** A program that is installed, else one from Debian's packages, unpacked for this purpose alone. Says what the machine lacks. */
+/** Returns an installed program, or else one unpacked from Debian's packages. Throws if they cannot be fetched. */
 export async function debianProgram(name: string, packages: readonly string[]): Promise<DebianProgram> {
   const installed = spawnSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" }).stdout.trim();
   if (installed !== "") return { path: installed, env: process.env };
@@ -23,13 +23,14 @@ export async function debianProgram(name: string, packages: readonly string[]): 
     await mkdir(folder, { recursive: true });
     const fetched = spawnSync("apt-get", ["download", ...packages], { cwd: folder, encoding: "utf8" });
     if (fetched.error !== undefined || fetched.status !== 0)
-      throw new Error(`This needs ${name}, and Debian's packages did not come: ${fetched.stderr}`);
+      throw new Error(`This needs ${name}, and Debian's packages could not be fetched: ${fetched.stderr}`);
     for (const file of await readdir(folder)) {
       if (file.endsWith(".deb")) spawnSync("dpkg", ["-x", file, "root"], { cwd: folder });
     }
   }
   const path = unpacked();
-  if (path === undefined) throw new Error(`This needs ${name}, which ${packages.join(", ")} did not bring.`);
+  if (path === undefined)
+    throw new Error(`This needs ${name}, which ${packages.join(", ")} did not contain.`);
   const libraries = spawnSync("find", [join(folder, "root"), "-name", "*.so*", "-printf", "%h:"], {
     encoding: "utf8",
   }).stdout;

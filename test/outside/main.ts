@@ -1,12 +1,10 @@
-// Has others judge: node test/dist/outside/main.js [NAME...] [--rounds N] [--seed N]
+// Runs judges from outside: node test/dist/outside/main.js [NAME...] [--rounds N] [--seed N]
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { ROOT } from "../support/cairn-process.ts";
 
-const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
-
-/** Programs that compare Cairn with what others wrote. Each fetches what it needs, and says what the machine lacks. */
+/** Programs that compare Cairn with software by others. Each fetches what it needs, and reports what the machine lacks. */
 const JUDGES: Readonly<Record<string, string>> = {
   clients: "test/dist/outside/clients/main.js",
   durations: "packages/node/dist/test/outside/durations/main.js",
@@ -27,7 +25,7 @@ const failed: string[] = [];
 for (const name of positionals.length === 0 ? Object.keys(JUDGES) : positionals) {
   const program = JUDGES[name];
   if (program === undefined) {
-    process.stderr.write(`There is no judge "${name}": choose one of ${Object.keys(JUDGES).join(", ")}.\n`);
+    process.stderr.write(`There is no judge "${name}". Choose one of ${Object.keys(JUDGES).join(", ")}.\n`);
     process.exit(1);
   }
   const args = Object.entries(values).flatMap(([option, value]) => [`--${option}`, value]);

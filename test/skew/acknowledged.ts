@@ -5,7 +5,7 @@ export type Operation =
   | readonly ["match", bucket: string, key: string, revision: number | null];
 
 /** A document as `cairn list --json` prints it, under `bucket namespace/name`. */
-export interface Held {
+export interface StoredDocument {
   readonly revision: number;
   readonly document: unknown;
 }
@@ -15,7 +15,7 @@ interface Acknowledged {
   readonly ops: readonly Operation[];
 }
 
-/** What nodes acknowledged, and what must be there for it: kept by the clients alone, without a look at the log or an index. */
+/** The acknowledged transactions, as clients know them, and the documents that must exist because of them. */
 export class AcknowledgedHistory {
   readonly #transactions = new Map<number, Acknowledged>();
 
@@ -23,16 +23,16 @@ export class AcknowledgedHistory {
     return this.#transactions.size;
   }
 
-  /** A transaction was answered with `txId`. Answers what is wrong with that, if anything is. */
+  /** Records that a transaction was acknowledged with `txId`. Returns what is wrong with that, if anything. */
   add(txId: number, id: string, ops: readonly Operation[]): string | undefined {
-    const there = this.#transactions.get(txId);
+    const earlier = this.#transactions.get(txId);
     this.#transactions.set(txId, { id, ops });
-    return there === undefined
+    return earlier === undefined
       ? undefined
-      : `${id} and ${there.id} were both acknowledged as transaction ${txId}`;
+      : `${id} and ${earlier.id} were both acknowledged as transaction ${txId}`;
   }
 
-  /** Those that `transactionOf` does not know under the tx-id that they were acknowledged with. */
+  /** Returns a sentence for each transaction for which `transactionOf` returns another id than the acknowledged one. */
   lost(transactionOf: (id: string) => number | undefined): string[] {
     return [...this.#transactions]
       .filter(([txId, { id }]) => transactionOf(id) !== txId)
@@ -42,34 +42,34 @@ export class AcknowledgedHistory {
       );
   }
 
-  /** The documents that all of them come to, in the order of their tx-ids. */
-  documents(): Map<string, Held> {
-    const held = new Map<string, Held>();
+  /** Returns the documents that result from all transactions in the order of their ids. */
+  documents(): Map<string, StoredDocument> {
+    const stored = new Map<string, StoredDocument>();
     for (const [txId, { ops }] of [...this.#transactions].toSorted(([a], [b]) => a - b)) {
       const isLost = ops.some(
         ([kind, bucket, key, revision]) =>
-          kind === "match" && (held.get(`${bucket} ${key}`)?.revision ?? null) !== revision,
+          kind === "match" && (stored.get(`${bucket} ${key}`)?.revision ?? null) !== revision,
       );
       if (isLost) continue;
       for (const [kind, bucket, key, document] of ops) {
-        if (kind === "put") held.set(`${bucket} ${key}`, { revision: txId, document });
-        if (kind === "delete") held.delete(`${bucket} ${key}`);
+        if (kind === "put") stored.set(`${bucket} ${key}`, { revision: txId, document });
+        if (kind === "delete") stored.delete(`${bucket} ${key}`);
       }
     }
-    return held;
+    return stored;
   }
 }
 
-/** What of `found` is not as in `expected`, at most ten sentences; revisions are compared unless they may differ. */
+/** Returns a sentence for each of the first ten documents that differ; `revisions: false` ignores their revisions. */
 export function differences(
-  expected: ReadonlyMap<string, Held>,
-  found: ReadonlyMap<string, Held>,
+  expected: ReadonlyMap<string, StoredDocument>,
+  found: ReadonlyMap<string, StoredDocument>,
   { revisions = true }: { readonly revisions?: boolean } = {},
 ): string[] {
-  const text = (held: Held | undefined): string =>
-    held === undefined ? "nothing" : JSON.stringify(revisions ? held : held.document);
+  const text = (stored: StoredDocument | undefined): string =>
+    stored === undefined ? "nothing" : JSON.stringify(revisions ? stored : stored.document);
   return [...new Set([...expected.keys(), ...found.keys()])]
     .filter((key) => text(expected.get(key)) !== text(found.get(key)))
     .slice(0, 10)
-    .map((key) => `${key} is ${text(found.get(key))} and not ${text(expected.get(key))}`);
+    .map((key) => `${key} is ${text(found.get(key))}, not ${text(expected.get(key))}`);
 }

@@ -1,7 +1,7 @@
 import type { NodeStatus } from "@cairn/node";
 
-/** What nodes of two versions must not take one another's work for. */
-const FALSE = new Set([
+/** Codes that a node must not report because of another version's work. */
+const FALSE_ALARM_CODES = new Set([
   "LOG_DIFFERENT",
   "LOG_REGRESSED",
   "LOG_GAP",
@@ -12,7 +12,7 @@ const FALSE = new Set([
   "TX_INVALID",
   "INTERNAL",
 ]);
-const LOUD = new Set(["warn", "error", "fatal"]);
+const ALARM_LEVELS = new Set(["warn", "error", "fatal"]);
 
 /** A line of a node's log. */
 export interface LogLine {
@@ -23,7 +23,7 @@ export interface LogLine {
   readonly removed?: readonly { readonly name: string; readonly reason: string }[];
 }
 
-/** Undefined: the line is not of the log. */
+/** Parses a line of a node's output. Returns undefined if it is not a line of the log. */
 export function readLogLine(line: string): LogLine | undefined {
   try {
     return JSON.parse(line) as LogLine;
@@ -32,21 +32,22 @@ export function readLogLine(line: string): LogLine | undefined {
   }
 }
 
-/** Whether a line of a node's log is an alarm for which there is no cause. `expected` are codes that this round gives cause for. */
+/** Whether a line of a node's log is an alarm without a cause. `expected` are the codes for which this round gives cause. */
 export function isFalseAlarm({ level, code, msg }: LogLine, expected: ReadonlySet<string>): boolean {
   if (code === undefined) {
     return (
-      level === "fatal" || (LOUD.has(level) && /another (?:past|history)|damaged|not a message/.test(msg))
+      level === "fatal" ||
+      (ALARM_LEVELS.has(level) && /another (?:past|history)|damaged|not a message/.test(msg))
     );
   }
   if (expected.has(code)) return false;
-  return FALSE.has(code) || level === "error" || level === "fatal";
+  return FALSE_ALARM_CODES.has(code) || level === "error" || level === "fatal";
 }
 
-/** What /status says that no node of a sound cluster of two versions may say. `expected` as for {@link isFalseAlarm}. */
+/** Returns the problems in /status that a sound cluster of two versions must not report. `expected` as for {@link isFalseAlarm}. */
 export function falseAlarms({ index, failure, join }: NodeStatus, expected: ReadonlySet<string>): string[] {
   const found: string[] = [];
-  // A version that knows no divergence does not name it.
+  // Undefined in a version that does not know divergence.
   if (index.divergence != null)
     found.push(`divergence ${index.divergence.code}: ${index.divergence.message}`);
   if (index.warning !== undefined) found.push(`warning ${index.warning.code}: ${index.warning.message}`);
@@ -57,8 +58,7 @@ export function falseAlarms({ index, failure, join }: NodeStatus, expected: Read
       found.push(`moved its index aside: ${code}: ${message}`);
   }
   for (const { name, code, message } of join.skipped) {
-    if (code !== "INDEX_VERSION" && !expected.has(code))
-      found.push(`passed over ${name}: ${code}: ${message}`);
+    if (code !== "INDEX_VERSION" && !expected.has(code)) found.push(`skipped ${name}: ${code}: ${message}`);
   }
   return found;
 }

@@ -3,35 +3,34 @@ import { existsSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
+import { CAIRN, ROOT } from "../support/cairn-process.ts";
 
-const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
-const PROGRAM = "packages/node/dist/bundle/cli/main.js";
-/** Written last: without it a build was cut short. */
+/** Written last; a build without it is incomplete. */
 const BUILT = ".built-for-skew";
 
-/** A version of Cairn that nodes and commands are run with. */
+/** A version of Cairn. */
 export interface Build {
   readonly name: "new" | "other" | "first";
   /** The cairn command. */
   readonly program: string;
 }
 
-/** The build that this program belongs to. */
-export const NEW: Build = { name: "new", program: path.join(ROOT, PROGRAM) };
+/** The build of this checkout. */
+export const NEW: Build = { name: "new", program: CAIRN };
 
-/** A checkout that was built already. */
+/** Returns the build in another checkout. Throws if it has not been built. */
 export function givenBuild(name: Build["name"], checkout: string): Build {
-  const program = path.resolve(checkout, PROGRAM);
+  const relative = path.relative(ROOT, CAIRN);
+  const program = path.resolve(checkout, relative);
   if (!existsSync(program)) {
     throw new Error(
-      `${checkout} is no built checkout of Cairn: ${PROGRAM} is missing. Run \`npx -y pnpm@12 run build\` there.`,
+      `${checkout} is no built checkout of Cairn: ${relative} is missing. Run \`npx -y pnpm@12 run build\` there.`,
     );
   }
   return { name, program };
 }
 
-/** The build of a commit of this repository's own history; made once, and kept in the system's folder for temporary files. */
+/** Builds a commit of this repository, unless an earlier run did. Builds are kept in the system's temporary folder. */
 export async function buildOf(name: Build["name"], commit: string): Promise<Build> {
   requireCommit(name, commit);
   const folder = path.join(tmpdir(), `cairn-build-${commit}`);
@@ -40,7 +39,7 @@ export async function buildOf(name: Build["name"], commit: string): Promise<Buil
     await rm(folder, { recursive: true, force: true });
     run("git", ["clone", "--quiet", "--no-checkout", ROOT, folder], ROOT);
     run("git", ["checkout", "--quiet", "--detach", commit], folder);
-    // Installs by itself where nothing is installed.
+    // `run` installs the dependencies by itself.
     run("npx", ["-y", "pnpm@12", "run", "build"], folder);
     await writeFile(path.join(folder, BUILT), "");
   }
@@ -51,7 +50,7 @@ function requireCommit(name: string, commit: string): void {
   const found = spawnSync("git", ["cat-file", "-e", `${commit}^{commit}`], { cwd: ROOT, stdio: "ignore" });
   if (found.status === 0) return;
   throw new Error(
-    `Commit ${commit} is not in the history that lies here (a shallow clone, or files without one). ` +
+    `Commit ${commit} is not in the history of this checkout (a shallow clone, or files without a repository). ` +
       `Fetch it (git fetch --unshallow), or name a built checkout of that version: --${name} PATH.`,
   );
 }

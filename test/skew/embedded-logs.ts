@@ -10,7 +10,7 @@ import { documentsOf, submitBatch } from "./node-requests.ts";
 const TRANSACTIONS = 100;
 const REFUSED_WITHIN_MS = 30_000;
 
-/** A node's folder with an embedded log, written by 0.1.0 and opened by the new version, and the other way round: refused, and whole. */
+/** Starts each version on a folder with an embedded log of the other one, which must refuse it and leave it intact. */
 export async function swapEmbeddedLogs(first: Build, folder: string, figures: Figures): Promise<void> {
   await swap(first, NEW, "LOG_DIFFERENT", path.join(folder, "embedded-of-first"), figures);
   await swap(NEW, first, "INDEX_VERSION", path.join(folder, "embedded-of-new"), figures);
@@ -24,14 +24,14 @@ async function swap(
   figures: Figures,
 ): Promise<void> {
   const history = new AcknowledgedHistory();
-  const before = await started(owner, dir);
+  const before = await startReady(owner, dir);
   await submitBatch(await before.url(), transactions(), history);
   const { digest } = await before.digest();
   await before.kill();
 
   const refused = NodeProcess.start({ id: "embedded", dir, program: stranger.program });
   try {
-    await says(refused, code);
+    await waitForCode(refused, code);
     figures.count(`embedded logs of the ${owner.name} version refused by the ${stranger.name} one: ${code}`);
     if ((await refused.status()).phase === "ready")
       figures.violated(`${dir}: ready on a log of another version`);
@@ -39,11 +39,11 @@ async function swap(
     await refused.kill();
   }
 
-  const after = await started(owner, dir);
+  const after = await startReady(owner, dir);
   try {
     const found = await documentsOf({ process: after, build: owner }, ["pods"]);
     for (const problem of differences(history.documents(), found)) figures.violated(`${dir}: ${problem}`);
-    if ((await after.digest()).digest !== digest) figures.violated(`${dir}: the digest is another one`);
+    if ((await after.digest()).digest !== digest) figures.violated(`${dir}: the digest has changed`);
     const aside = (await after.status()).join.movedAside;
     if (aside.length > 0) figures.violated(`${dir}: moved aside: ${JSON.stringify(aside)}`);
   } finally {
@@ -51,7 +51,7 @@ async function swap(
   }
 }
 
-async function started({ program }: Build, dir: string): Promise<NodeProcess> {
+async function startReady({ program }: Build, dir: string): Promise<NodeProcess> {
   const node = NodeProcess.start({ id: "embedded", dir, program });
   try {
     await node.ready();
@@ -63,7 +63,7 @@ async function started({ program }: Build, dir: string): Promise<NodeProcess> {
 }
 
 /** Waits until a node's log has a line with this code. */
-async function says(node: NodeProcess, code: string): Promise<void> {
+async function waitForCode(node: NodeProcess, code: string): Promise<void> {
   const deadline = Date.now() + REFUSED_WITHIN_MS;
   while (!node.lines.some((line) => readLogLine(line)?.code === code)) {
     if (node.exited || Date.now() > deadline)

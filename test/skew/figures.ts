@@ -1,4 +1,4 @@
-/** What a campaign did, counted; and what it found broken. */
+/** Counts of what a campaign did, and the violations that it found. */
 export class Figures {
   readonly violations: string[] = [];
   readonly #counts = new Map<string, number>();
@@ -11,7 +11,7 @@ export class Figures {
     this.violations.push(sentence);
   }
 
-  /** A line for each count, in the order of their names. */
+  /** Returns a line for each count, sorted by name. */
   lines(): string[] {
     return [...this.#counts].toSorted().map(([what, count]) => `  ${what}: ${count}`);
   }

@@ -3,13 +3,13 @@ import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { NatsOperator } from "@cairn/node/testing";
 
-/** What a log and a folder of checkpoints held at an instant. */
+/** The contents of a log and a folder of checkpoints at an instant. */
 export interface Fingerprint {
-  /** Of each message. */
+  /** Position, time and digest of each message. */
   readonly messages: readonly string[];
-  /** Of each file that is a part of a checkpoint, by its name. */
+  /** Digest of each file of a checkpoint, by name. */
   readonly files: ReadonlyMap<string, string>;
-  /** Who saved what is there. */
+  /** Ids of the nodes that saved the checkpoints. */
   readonly savers: ReadonlySet<string>;
 }
 
@@ -27,7 +27,7 @@ export async function fingerprintOf(server: string, stream: string, folder: stri
   const savers = new Set<string>();
   for (const name of await readdir(folder)) {
     if (!name.startsWith("checkpoint-")) continue;
-    // Nodes that run may sweep meanwhile.
+    // A running node may sweep meanwhile.
     const bytes = await readFile(path.join(folder, name)).catch(() => undefined);
     if (bytes === undefined) continue;
     files.set(name, sha256(bytes));
@@ -37,13 +37,13 @@ export async function fingerprintOf(server: string, stream: string, folder: stri
   return { messages, files, savers };
 }
 
-/** What `node`, which may not read the log, has changed; other nodes may have saved and swept meanwhile, but nobody wrote to the log. */
+/** Returns what `node`, which cannot read the log, has changed. Other nodes may save and sweep meanwhile, but must not write to the log. */
 export function harmDone(before: Fingerprint, after: Fingerprint, node: string): string[] {
   const problems: string[] = [];
-  if (before.messages.join() !== after.messages.join()) problems.push("the log is not what it was before");
+  if (before.messages.join() !== after.messages.join()) problems.push("the log has changed");
   for (const [name, digest] of before.files) {
     const now = after.files.get(name);
-    if (now !== undefined && now !== digest) problems.push(`${name} is not what it was before`);
+    if (now !== undefined && now !== digest) problems.push(`${name} has changed`);
   }
   if (!before.savers.has(node) && after.savers.has(node)) problems.push("it saved a checkpoint");
   return problems;

@@ -1,6 +1,6 @@
-// Nodes of two versions of Cairn over one log and one store: node main.js [--rounds N] [--seed N] [--other PATH] [--first PATH]
-// Each round upgrades and downgrades a cluster at random, and every fourth one takes the documents of version 0.1.0 over. The two other
-// versions are built checkouts (--other: of the index version before; --first: of 0.1.0), else they are built from this repository's history.
+// Runs nodes of two versions of Cairn on one log and one store: node main.js [--rounds N] [--seed N] [--other PATH] [--first PATH]
+// Each round upgrades and downgrades a cluster at random; every fourth one moves the documents of version 0.1.0 to the new version. The
+// other versions are built checkouts (--other: of the previous index version; --first: of 0.1.0), or else built from this repository's history.
 import { parseArgs } from "node:util";
 import { type Build, buildOf, givenBuild } from "./builds.ts";
 import { Figures } from "./figures.ts";
@@ -32,10 +32,10 @@ const from = Number(values.seed);
 let cluster: SkewCluster | undefined;
 let isEnding = false;
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  // Else its nodes and its server would outlive it.
+  // Otherwise the cluster's nodes and its server would outlive this process.
   process.once(signal, () => {
     isEnding = true;
-    // First: what fails once its nodes are gone is no violation.
+    // Reports first: failures after the nodes were killed are not violations.
     report();
     void closeCluster().finally(() => process.exit(1));
   });
@@ -58,7 +58,7 @@ async function run(): Promise<void> {
     const round = isTakeOver
       ? new TakeOverRound(cluster, first, seed)
       : new UpgradeRound(cluster, other, seed);
-    // What was found so far is told too.
+    // An error ends the round, not the campaign.
     await round.run().catch((error: unknown) => {
       if (!isEnding) figures.violated(`the round ended: ${textOf(error)}`);
     });

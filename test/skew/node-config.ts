@@ -1,4 +1,4 @@
-/** Where the nodes of a cluster have log and checkpoints, and how many of these each version keeps. */
+/** The log and checkpoint store of a cluster, and how many checkpoints each version retains. */
 export interface SharedPlaces {
   readonly server: string;
   readonly stream: string;
@@ -6,7 +6,7 @@ export interface SharedPlaces {
   readonly retain: number;
 }
 
-/** A node's configuration, as every version of Cairn reads it. */
+/** Returns a node's configuration, which every version of Cairn can read. */
 export function configOf(
   id: string,
   dir: string,

@@ -11,44 +11,44 @@ import type { Figures } from "./figures.ts";
 import { configOf } from "./node-config.ts";
 import { StoreHistory } from "./store-history.ts";
 
-/** How many of its own checkpoints each version keeps. */
+/** How many of its own checkpoints each version retains. */
 const RETAIN = 2;
 const SETTLED_WITHIN_MS = 90_000;
-const LOOK_EVERY_MS = 50;
+const POLL_MS = 50;
 
-/** A node of the cluster: its places, and what it is now. */
+/** A node of the cluster and its current state. */
 export interface Member {
   readonly id: string;
   readonly config: string;
   build: Build;
   process: NodeProcess | undefined;
-  /** Of the index that its db-dir holds for sure. */
-  holds: number | undefined;
-  /** Lines of its log that were looked at. */
-  read: number;
+  /** The version of the index in its db-dir; undefined if that is unknown. */
+  indexVersion: number | undefined;
+  /** The number of lines of its log that were inspected. */
+  linesRead: number;
 }
 
-/** Node processes of two versions over one nats-server and one folder of checkpoints; every look at them notes what they must not say. */
+/** Node processes of two versions with one nats-server and one folder of checkpoints. Every inspection records what they must not report. */
 export class SkewCluster {
   readonly folder: string;
   readonly nats: NatsTestServer;
   readonly store: StoreHistory;
   readonly members: Member[] = [];
-  /** Codes that nodes may fail with, since this round gives them cause. */
+  /** Codes with which nodes may fail, since this round gives cause for them. */
   readonly expected = new Set<string>();
   readonly figures: Figures;
   readonly #fold = new LogFold();
-  readonly #over = new AbortController();
-  readonly #looking: Promise<void>;
+  readonly #closed = new AbortController();
+  readonly #watching: Promise<void>;
 
   private constructor(folder: string, nats: NatsTestServer, figures: Figures) {
     this.folder = folder;
     this.nats = nats;
     this.figures = figures;
     this.store = new StoreHistory(this.checkpoints, RETAIN);
-    this.#looking = this.#watchStore();
-    // Whoever closes gets it.
-    this.#looking.catch(() => {});
+    this.#watching = this.#watchStore();
+    // `close` reports the error.
+    this.#watching.catch(() => {});
   }
 
   static async open(figures: Figures): Promise<SkewCluster> {
@@ -61,7 +61,7 @@ export class SkewCluster {
     return path.join(this.folder, "checkpoints");
   }
 
-  /** A node that is not started yet. */
+  /** Adds a node without starting it. */
   async add(id: string, build: Build, stream = "cairn"): Promise<Member> {
     const config = path.join(this.folder, `${id}.json`);
     const whole = configOf(id, path.join(this.folder, id), {
@@ -71,16 +71,16 @@ export class SkewCluster {
       retain: RETAIN,
     });
     await writeFile(config, JSON.stringify(whole));
-    const member: Member = { id, config, build, process: undefined, holds: undefined, read: 0 };
+    const member: Member = { id, config, build, process: undefined, indexVersion: undefined, linesRead: 0 };
     this.members.push(member);
     return member;
   }
 
-  /** Starts a node that does not run; answers at once. */
+  /** Starts a node without waiting for it. */
   spawn(member: Member, build: Build): NodeProcess {
-    if (this.#over.signal.aborted) throw new Error("The cluster is closed.");
+    if (this.#closed.signal.aborted) throw new Error("The cluster is closed.");
     member.build = build;
-    member.read = 0;
+    member.linesRead = 0;
     this.figures.count(`starts of the ${build.name} version`);
     const args = ["-f", member.config, "--log-level", "debug"];
     member.process = NodeProcess.start({
@@ -92,15 +92,15 @@ export class SkewCluster {
     return member.process;
   }
 
-  /** Starts a node and waits until it is ready or has failed; answers its status then. */
+  /** Starts a node, waits until it is ready or has failed, and returns its status. */
   async start(member: Member, build: Build): Promise<NodeStatus> {
-    await this.store.look();
+    await this.store.poll();
     const before = this.store.present;
     const process = this.spawn(member, build);
     const deadline = Date.now() + SETTLED_WITHIN_MS;
     for (;;) {
       const status = await process.status();
-      // The version before may say so an instant before it says why.
+      // The older version may report the phase an instant before the failure.
       const isFailed = status.phase === "failed" && (build === NEW || status.failure !== null);
       if (status.phase === "ready" || isFailed) {
         await this.#judgeJoin(member, status, before);
@@ -112,7 +112,7 @@ export class SkewCluster {
     }
   }
 
-  /** Ends a node as a crash would, or in good order. */
+  /** Kills a node as a crash would, or stops it gracefully. */
   async end(member: Member, how: "kill" | "stop"): Promise<void> {
     const { process } = member;
     if (process === undefined) return;
@@ -126,10 +126,10 @@ export class SkewCluster {
   async empty(member: Member): Promise<void> {
     this.figures.count("db-dirs emptied");
     await rm(path.join(this.folder, member.id), { recursive: true, force: true });
-    member.holds = undefined;
+    member.indexVersion = undefined;
   }
 
-  /** The nodes that run and are ready. */
+  /** Returns the nodes that are ready. */
   async ready(): Promise<Member[]> {
     const found = await Promise.all(
       this.members.map(async (member) => ((await this.statusOf(member))?.phase === "ready" ? [member] : [])),
@@ -147,7 +147,7 @@ export class SkewCluster {
     return await runCairn([...args, "-f", config], { program });
   }
 
-  /** Notes what the running nodes must not say, in their status and their logs. */
+  /** Records false alarms in the status and the logs of the running nodes. */
   async inspect(): Promise<void> {
     for (const member of this.members) {
       const status = await this.statusOf(member);
@@ -161,7 +161,7 @@ export class SkewCluster {
     this.figures.violated(`${id} (${build.name}): ${sentence}`);
   }
 
-  /** The log so far, folded without any part of a node; asked before each trim, it has all messages. */
+  /** Folds the log without using any part of a node. Must be called before each trim, since it continues an earlier fold. */
   async fold(): Promise<LogFold> {
     await NatsOperator.at(this.nats.url, async (operator) => {
       for await (const message of operator.messages()) {
@@ -175,11 +175,11 @@ export class SkewCluster {
   }
 
   async close(): Promise<void> {
-    this.#over.abort();
+    this.#closed.abort();
     await Promise.all(this.members.map(async ({ process }) => await process?.kill()));
     await this.nats.close();
-    await this.#looking;
-    // A command that a round ran may still write.
+    await this.#watching;
+    // A command that the round started may still be writing.
     await rm(this.folder, { recursive: true, force: true, maxRetries: 10 });
   }
 
@@ -191,48 +191,48 @@ export class SkewCluster {
     const { join, index, phase } = status;
     for (const problem of falseAlarms(status, this.expected)) this.violated(member, problem);
     for (const { code } of [...join.movedAside, ...join.skipped])
-      this.figures.count(`passed over or moved aside: ${code}`);
+      this.figures.count(`skipped or moved aside: ${code}`);
     if (status.failure !== null) this.figures.count(`refused: ${status.failure.code}`);
-    await this.store.look();
+    await this.store.poll();
     const from = join.restoredFrom === null ? undefined : this.store.seen.get(join.restoredFrom.name);
     if (from !== undefined && from.indexVersion !== index.version)
       this.violated(member, `version ${index.version} restored ${from.name} of version ${from.indexVersion}`);
-    const isForeign = member.holds !== undefined && member.holds !== index.version;
+    const isForeign = member.indexVersion !== undefined && member.indexVersion !== index.version;
     if (isForeign && !join.movedAside.some(({ code }) => code === "INDEX_VERSION"))
       this.violated(
         member,
-        `version ${index.version} did not move aside the index of version ${member.holds}`,
+        `version ${index.version} did not move aside the index of version ${member.indexVersion}`,
       );
     if (phase !== "ready") return;
     if (from !== undefined) this.figures.count(`restored a checkpoint of index version ${index.version}`);
     const own = before.filter(({ indexVersion }) => indexVersion === index.version);
     if (isForeign && own.length > 0 && join.restoredFrom === null)
       this.violated(member, `it restored none of ${own.length} checkpoints of its version ${index.version}`);
-    member.holds = index.version;
+    member.indexVersion = index.version;
   }
 
   #readLog(member: Member): void {
     const lines = member.process?.lines ?? [];
-    for (const line of lines.slice(member.read)) {
-      const said = readLogLine(line);
-      if (said === undefined) continue;
-      if (isFalseAlarm(said, this.expected)) this.violated(member, `its log says ${line}`);
-      for (const { name, reason } of said.removed ?? []) {
+    for (const line of lines.slice(member.linesRead)) {
+      const parsed = readLogLine(line);
+      if (parsed === undefined) continue;
+      if (isFalseAlarm(parsed, this.expected)) this.violated(member, `false alarm in its log: ${line}`);
+      for (const { name, reason } of parsed.removed ?? []) {
         if (reason !== "retention") continue;
         this.figures.count("checkpoints removed by retention");
         const removed = this.store.seen.get(name)?.indexVersion;
-        const own = member.holds;
+        const own = member.indexVersion;
         if (removed !== undefined && own !== undefined && removed !== own)
           this.violated(member, `its sweep removed ${name} of version ${removed}`);
       }
     }
-    member.read = lines.length;
+    member.linesRead = lines.length;
   }
 
   async #watchStore(): Promise<void> {
-    while (!this.#over.signal.aborted) {
-      for (const problem of await this.store.look()) this.figures.violated(problem);
-      await delay(LOOK_EVERY_MS);
+    while (!this.#closed.signal.aborted) {
+      for (const problem of await this.store.poll()) this.figures.violated(problem);
+      await delay(POLL_MS);
     }
   }
 }

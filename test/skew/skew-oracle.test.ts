@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import type { NodeStatus } from "@cairn/node";
 import { describe, expect, it } from "vitest";
-import { AcknowledgedHistory, differences, type Held } from "./acknowledged.ts";
+import { AcknowledgedHistory, differences, type StoredDocument } from "./acknowledged.ts";
 import { falseAlarms, isFalseAlarm, readLogLine } from "./alarms.ts";
 import { buildOf, givenBuild } from "./builds.ts";
 import { harmDone } from "./fingerprint.ts";
-import { type Saved, StoreHistory, wrongRemoval } from "./store-history.ts";
+import { type StoredCheckpoint, StoreHistory, wrongRemoval } from "./store-history.ts";
 
-function saved(indexVersion: number, txId: number): Saved {
+function saved(indexVersion: number, txId: number): StoredCheckpoint {
   return {
     name: `checkpoint-${txId}-2026-11-20T06-00-00.000Z-0000000${indexVersion}`,
     indexVersion,
@@ -18,13 +18,13 @@ function saved(indexVersion: number, txId: number): Saved {
   };
 }
 
-function held(revision: number, document: unknown): Map<string, Held> {
+function stored(revision: number, document: unknown): Map<string, StoredDocument> {
   return new Map([["pods default/a", { revision, document }]]);
 }
 
-describe("what was acknowledged", () => {
+describe("an acknowledged history", () => {
   const history = new AcknowledgedHistory();
-  // As the answers came, which is not the order of the log.
+  // In the order of the responses, which differs from that of the log.
   history.add(5, "e", [["delete", "pods", "default/b"]]);
   history.add(3, "c", [
     ["match", "pods", "default/a", 2],
@@ -39,34 +39,34 @@ describe("what was acknowledged", () => {
     ["put", "pods", "default/a", 4],
   ]);
 
-  it("comes to the documents that the order of the log gives", () => {
+  it("results in the documents that follow from the order of the log", () => {
     expect(history.documents()).toEqual(new Map([["pods default/a", { revision: 3, document: 3 }]]));
   });
 
-  it("is lost where the log has it under another tx-id, or not at all", () => {
+  it("reports a transaction as lost if the log lacks it or has it under another id", () => {
     expect(history.lost((id) => ({ b: 2, c: 3, d: 4, e: 5 })[id])).toEqual([]);
     expect(history.lost((id) => ({ b: 2, c: 3, d: 6 })[id])).toHaveLength(2);
   });
 
-  it("cannot be two transactions with one tx-id", () => {
+  it("reports two transactions with one id", () => {
     expect(new AcknowledgedHistory().add(2, "a", [])).toBeUndefined();
     const twice = new AcknowledgedHistory();
     twice.add(2, "a", []);
     expect(twice.add(2, "b", [])).toContain("both acknowledged");
   });
 
-  it("differs from a node by a document, a revision, or one too many", () => {
+  it("differs from a node's documents by a document, a revision, or a missing or additional document", () => {
     const expected = history.documents();
-    expect(differences(expected, held(3, 3))).toEqual([]);
-    expect(differences(expected, held(3, 2))).toHaveLength(1);
-    expect(differences(expected, held(9, 3))).toHaveLength(1);
-    expect(differences(expected, held(9, 3), { revisions: false })).toEqual([]);
+    expect(differences(expected, stored(3, 3))).toEqual([]);
+    expect(differences(expected, stored(3, 2))).toHaveLength(1);
+    expect(differences(expected, stored(9, 3))).toHaveLength(1);
+    expect(differences(expected, stored(9, 3), { revisions: false })).toEqual([]);
     expect(differences(expected, new Map())).toHaveLength(1);
-    expect(differences(new Map(), held(3, 3))).toHaveLength(1);
+    expect(differences(new Map(), stored(3, 3))).toHaveLength(1);
   });
 });
 
-describe("false alarms", () => {
+describe("a false alarm", () => {
   const none = new Set<string>();
   const sound = {
     index: { divergence: null },
@@ -74,12 +74,12 @@ describe("false alarms", () => {
     join: { movedAside: [{ code: "INDEX_VERSION", message: "", path: "" }], skipped: [] },
   } as unknown as NodeStatus;
 
-  it("are none where versions pass one another over", () => {
+  it("is not reported where a version skips the other one's work", () => {
     expect(falseAlarms(sound, none)).toEqual([]);
     expect(isFalseAlarm({ level: "warn", code: "INDEX_VERSION", msg: "moved aside" }, none)).toBe(false);
   });
 
-  it("are a divergence, a failure, and an index or a checkpoint that is called damaged", () => {
+  it("is a divergence, a failure, or an index that is called damaged", () => {
     const divergence = { code: "LOG_DIFFERENT", message: "" };
     const damaged = [{ code: "INDEX_CORRUPT", message: "", path: "" }];
     expect(falseAlarms({ ...sound, index: { ...sound.index, divergence } } as NodeStatus, none)).toHaveLength(
@@ -91,7 +91,7 @@ describe("false alarms", () => {
     expect(falseAlarms({ ...sound, failure }, new Set(["LOG_TRIMMED"]))).toEqual([]);
   });
 
-  it("are lines of a log with such a code, however loud, unless the round gives cause for it", () => {
+  it("is a line of a log with such a code at any level, unless the round gives cause for it", () => {
     const line = readLogLine('{"level":"info","code":"CHECKPOINT_CORRUPT","msg":"passed over"}');
     expect(line === undefined ? undefined : isFalseAlarm(line, none)).toBe(true);
     expect(isFalseAlarm({ level: "error", code: "LOG_TRIMMED", msg: "" }, none)).toBe(true);
@@ -102,16 +102,16 @@ describe("false alarms", () => {
   });
 });
 
-describe("what retention removes", () => {
-  it("counts for the own version alone", () => {
+describe("a removal by retention", () => {
+  it("is wrong unless enough newer checkpoints of the same version remain", () => {
     expect(wrongRemoval(saved(4, 1), [saved(4, 2), saved(4, 3)], 2)).toBeUndefined();
     expect(wrongRemoval(saved(4, 1), [saved(4, 2), saved(5, 3), saved(5, 4)], 2)).toContain("only 1 newer");
     expect(wrongRemoval(saved(4, 9), [saved(4, 2), saved(4, 3)], 2)).toContain("only 0 newer");
   });
 
-  it("is seen in the folder", async () => {
+  it("is found by polling the folder", async () => {
     const folder = await mkdtemp(path.join(tmpdir(), "cairn-store-history-"));
-    const write = async ({ name, indexVersion, txId, takenAt }: Saved): Promise<void> =>
+    const write = async ({ name, indexVersion, txId, takenAt }: StoredCheckpoint): Promise<void> =>
       await writeFile(
         path.join(folder, `${name}.json`),
         JSON.stringify({ format: { index: indexVersion }, txId, takenAt }),
@@ -119,21 +119,21 @@ describe("what retention removes", () => {
     const history = new StoreHistory(folder, 1);
     await write(saved(4, 1));
     await write(saved(5, 2));
-    expect(await history.look()).toEqual([]);
+    expect(await history.poll()).toEqual([]);
     await rm(path.join(folder, `${saved(4, 1).name}.json`));
-    expect(await history.look()).toHaveLength(1);
+    expect(await history.poll()).toHaveLength(1);
     expect(history.seen.get(saved(4, 1).name)).toEqual(saved(4, 1));
     await write(saved(5, 3));
     await rm(path.join(folder, `${saved(5, 2).name}.json`));
-    expect(await history.look()).toEqual([]);
+    expect(await history.poll()).toEqual([]);
     await rm(folder, { recursive: true });
   });
 });
 
-describe("harm to what cannot be read", () => {
+describe("harm by a node that cannot read the log", () => {
   const before = { messages: ["1 a"], files: new Map([["checkpoint-1.tar", "a"]]), savers: new Set(["old"]) };
 
-  it("is a message more, a file that changed, or a checkpoint of the refused node", () => {
+  it("is a new message, a changed file, or a checkpoint of that node", () => {
     expect(harmDone(before, before, "new")).toEqual([]);
     expect(harmDone(before, { ...before, messages: ["1 a", "2 b"] }, "new")).toHaveLength(1);
     expect(harmDone(before, { ...before, files: new Map([["checkpoint-1.tar", "b"]]) }, "new")).toHaveLength(
@@ -142,14 +142,14 @@ describe("harm to what cannot be read", () => {
     expect(harmDone(before, { ...before, savers: new Set(["old", "new"]) }, "new")).toHaveLength(1);
   });
 
-  it("is none where another node saves and sweeps meanwhile", () => {
+  it("is not reported if another node saves and sweeps meanwhile", () => {
     const after = { ...before, files: new Map([["checkpoint-2.tar", "b"]]), savers: new Set(["next"]) };
     expect(harmDone(before, after, "new")).toEqual([]);
   });
 });
 
-describe("the other version", () => {
-  it("is refused where its commit is not in the history, or the checkout is not built", async () => {
+describe("a build of another version", () => {
+  it("is refused if its commit is not in the history, or the checkout is not built", async () => {
     await expect(buildOf("other", "0".repeat(40))).rejects.toThrow(/a shallow clone.*--other PATH/);
     const empty = await mkdtemp(path.join(tmpdir(), "cairn-no-build-"));
     await mkdir(path.join(empty, "packages"));

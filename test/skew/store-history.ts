@@ -1,8 +1,8 @@
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 
-/** A checkpoint as its manifest says. */
-export interface Saved {
+/** A checkpoint, according to its manifest. */
+export interface StoredCheckpoint {
   readonly name: string;
   readonly indexVersion: number;
   readonly txId: number;
@@ -18,10 +18,14 @@ interface ManifestParts {
 const MANIFEST = /^(checkpoint-.*Z-[0-9a-f]{8})\.json$/;
 
 /**
- * Why `gone` may not have been removed by retention while `present` was all there was beside it: a version's checkpoints count for that
- * version alone, and its newest `retain` stay. Undefined: it may.
+ * Returns why retention must not have removed `gone` while only `present` remained; undefined if it was right. Each version counts only
+ * its own checkpoints and keeps the newest `retain`.
  */
-export function wrongRemoval(gone: Saved, present: readonly Saved[], retain: number): string | undefined {
+export function wrongRemoval(
+  gone: StoredCheckpoint,
+  present: readonly StoredCheckpoint[],
+  retain: number,
+): string | undefined {
   const newer = present.filter(
     ({ indexVersion, txId, takenAt }) =>
       indexVersion === gone.indexVersion &&
@@ -30,42 +34,42 @@ export function wrongRemoval(gone: Saved, present: readonly Saved[], retain: num
   if (newer.length >= retain) return undefined;
   return (
     `${gone.name} of index version ${gone.indexVersion} was removed, with only ${newer.length} newer ones of that version ` +
-    `beside it, of ${retain} that stay`
+    `left of ${retain} that must stay`
   );
 }
 
-/** Everything that ever lay in a folder of checkpoints, as far as somebody looked in time. */
+/** All checkpoints that polling has seen in a folder. */
 export class StoreHistory {
   readonly #folder: string;
   readonly #retain: number;
-  readonly #seen = new Map<string, Saved>();
-  #present = new Map<string, Saved>();
-  #looking: Promise<string[]> = Promise.resolve([]);
+  readonly #seen = new Map<string, StoredCheckpoint>();
+  #present = new Map<string, StoredCheckpoint>();
+  #polling: Promise<string[]> = Promise.resolve([]);
 
   constructor(folder: string, retain: number) {
     this.#folder = folder;
     this.#retain = retain;
   }
 
-  get seen(): ReadonlyMap<string, Saved> {
+  get seen(): ReadonlyMap<string, StoredCheckpoint> {
     return this.#seen;
   }
 
-  /** What lies there now, as of the last look. */
-  get present(): readonly Saved[] {
+  /** The checkpoints in the folder at the last poll. */
+  get present(): readonly StoredCheckpoint[] {
     return [...this.#present.values()];
   }
 
-  /** Looks; answers what was wrongly removed since the last look. One look at a time. */
-  async look(): Promise<string[]> {
-    this.#looking = this.#looking.then(() => this.#look());
-    return await this.#looking;
+  /** Reads the folder, and returns what was wrongly removed since the last poll. Concurrent calls run one after the other. */
+  async poll(): Promise<string[]> {
+    this.#polling = this.#polling.then(() => this.#poll());
+    return await this.#polling;
   }
 
-  async #look(): Promise<string[]> {
+  async #poll(): Promise<string[]> {
     const before = this.#present;
     let present = await this.#list();
-    // A listing that saw something go need not have seen what came just before.
+    // A listing that lacks a removed checkpoint may also lack one that was added just before.
     if ([...before.keys()].some((name) => !present.has(name))) present = await this.#list();
     this.#present = present;
     return [...before.values()]
@@ -74,9 +78,9 @@ export class StoreHistory {
       .filter((problem) => problem !== undefined);
   }
 
-  async #list(): Promise<Map<string, Saved>> {
+  async #list(): Promise<Map<string, StoredCheckpoint>> {
     const names = await readdir(this.#folder).catch(() => []);
-    const present = new Map<string, Saved>();
+    const present = new Map<string, StoredCheckpoint>();
     for (const file of names) {
       const name = MANIFEST.exec(file)?.[1];
       if (name === undefined) continue;
@@ -88,13 +92,13 @@ export class StoreHistory {
     return present;
   }
 
-  async #read(name: string): Promise<Saved | undefined> {
+  async #read(name: string): Promise<StoredCheckpoint | undefined> {
     try {
       const text = await readFile(path.join(this.#folder, `${name}.json`), "utf8");
       const { format, txId, takenAt } = JSON.parse(text) as ManifestParts;
       return { name, indexVersion: format.index, txId, takenAt };
     } catch (error) {
-      // Swept between the listing and now: never restored by anybody who looks later.
+      // Swept since the listing, so no node will restore it.
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
       throw error;
     }

@@ -3,7 +3,7 @@ import path from "node:path";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import type { NodeStatus } from "@cairn/node";
-import { mustCairn } from "../support/cairn-process.ts";
+import { runCairnOrThrow } from "../support/cairn-process.ts";
 import { seededRandom } from "../support/seeded-random.ts";
 import { AcknowledgedHistory, differences, type Operation } from "./acknowledged.ts";
 import { type Build, NEW } from "./builds.ts";
@@ -18,7 +18,7 @@ const NEW_STREAM = "cairn-2";
 const BUCKETS = ["pods", "nodes", "empty-soon"];
 const TRANSACTIONS = 600;
 
-/** What the first node of a log must say that it cannot read. */
+/** How a node must refuse a log that it cannot read. */
 interface Refusal {
   readonly message: RegExp;
   readonly hint: RegExp;
@@ -30,7 +30,7 @@ const REFUSED_BY_FIRST: Refusal = {
   hint: /Nothing was read from it or written to it/,
 };
 
-/** The documents of a cluster of version 0.1.0 are taken over, and neither version harms what the other one has. */
+/** Moves the documents of a cluster of version 0.1.0 to the new version, and checks that neither version harms the other one's data. */
 export class TakeOverRound {
   readonly #cluster: SkewCluster;
   readonly #figures: Figures;
@@ -45,7 +45,7 @@ export class TakeOverRound {
     this.#random = seededRandom(seed);
   }
 
-  /** Makes the round; what it finds broken is among the figures of the cluster, which the caller closes. */
+  /** Runs the round. Violations are added to the figures of the cluster, which the caller closes. */
   async run(): Promise<void> {
     const cluster = this.#cluster;
     const old = await cluster.add("old", this.#first, OLD_STREAM);
@@ -96,7 +96,7 @@ export class TakeOverRound {
     return status;
   }
 
-  /** A node that does not read the log of its configuration: refused as documented, and log and store stay as they are. */
+  /** Starts a node that cannot read its log. It must refuse as documented, and leave the log and the store unchanged. Returns its hint. */
   async #refused(member: Member, build: Build, stream: string, { message, hint }: Refusal): Promise<string> {
     const before = await this.#fingerprint(stream);
     const { phase, failure } = await this.#cluster.start(member, build);
@@ -111,7 +111,7 @@ export class TakeOverRound {
     return failure?.hint ?? "";
   }
 
-  /** What commands of the new version answer about a log of 0.1.0. */
+  /** Checks that commands of the new version refuse a log of 0.1.0. */
   async #refuseCommands(member: Member): Promise<void> {
     const before = await this.#fingerprint(OLD_STREAM);
     for (const command of [
@@ -128,10 +128,10 @@ export class TakeOverRound {
     await this.#unchanged(member, OLD_STREAM, before);
   }
 
-  /** A node is started as the new version with the db-dir of 0.1.0, is refused, and goes on as 0.1.0. */
+  /** Starts a node of 0.1.0 as the new version, which must refuse its log, and then as 0.1.0 again. */
   async #upgradeInPlace(old: Member): Promise<void> {
     await this.#cluster.end(old, "stop");
-    old.holds = undefined;
+    old.indexVersion = undefined;
     await this.#refused(old, NEW, OLD_STREAM, REFUSED_BY_NEW);
     const aside = await readdir(path.join(this.#cluster.folder, "old", "old-index", "quarantine")).catch(
       () => [],
@@ -142,7 +142,7 @@ export class TakeOverRound {
     await this.#judge(old, { revisions: true });
   }
 
-  /** The command of the hint, as it stands there. */
+  /** Runs the hint's command verbatim. */
   async #takeOver(hint: string, bucket: string, old: Member, next: Member): Promise<void> {
     const command = /cairn list BUCKET .*? \| cairn load - --url NEW-NODE/.exec(hint)?.[0] ?? "false";
     const line = command
@@ -166,15 +166,15 @@ export class TakeOverRound {
       this.#cluster.violated(member, problem);
   }
 
-  /** The new log loses its beginning to a verified checkpoint. */
+  /** Trims the new log up to a verified checkpoint. */
   async #trimNew(next: Member): Promise<void> {
     await saveCheckpoint(this.#cluster, next);
-    await mustCairn(["checkpoint", "verify", "-f", next.config], { program: NEW.program });
-    const { stdout } = await mustCairn(["log", "trim", "-f", next.config], { program: NEW.program });
+    await runCairnOrThrow(["checkpoint", "verify", "-f", next.config], { program: NEW.program });
+    const { stdout } = await runCairnOrThrow(["log", "trim", "-f", next.config], { program: NEW.program });
     if (!stdout.startsWith("trimmed")) this.#cluster.violated(next, `the log is not trimmed: ${stdout}`);
   }
 
-  /** A node of 0.1.0 on a log of the new version that begins with no birth record any more: whatever it says, nothing is harmed. */
+  /** Starts a node of 0.1.0 on a trimmed log of the new version, which has no birth record. It must fail and harm nothing. */
   async #firstOnTrimmed(member: Member): Promise<void> {
     this.#cluster.expected.add("LOG_TRIMMED");
     const before = await this.#fingerprint(NEW_STREAM);
@@ -192,7 +192,7 @@ export class TakeOverRound {
     await this.#ready(next, NEW);
   }
 
-  /** A log of 0.1.0 that lost its beginning is still told to be one. */
+  /** Trims the log of 0.1.0, which the new version must still recognise as one of 0.1.0. */
   async #trimOld(old: Member): Promise<void> {
     await fetch(`${await urlOf(old)}/api/v1/checkpoints?await=true`, { method: "POST" }).then((answer) =>
       answer.text(),
@@ -208,7 +208,7 @@ export class TakeOverRound {
 
   async #status(member: Member): Promise<NodeStatus> {
     const status = await this.#cluster.statusOf(member);
-    if (status === undefined) throw new Error(`${member.id} does not run.`);
+    if (status === undefined) throw new Error(`${member.id} is not running.`);
     return status;
   }
 

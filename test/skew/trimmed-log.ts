@@ -1,6 +1,6 @@
 import type { NodeStatus } from "@cairn/node";
 import { type Build, NEW } from "./builds.ts";
-import { askCheckpoint, saveCheckpoint } from "./node-requests.ts";
+import { requestCheckpoint, saveCheckpoint } from "./node-requests.ts";
 import type { Member, SkewCluster } from "./skew-cluster.ts";
 
 /** Verifies the newest checkpoint of a ready node's version, and trims the log with the command of that version. */
@@ -8,7 +8,7 @@ export async function trimLog(cluster: SkewCluster, random: () => number): Promi
   const ready = await cluster.ready();
   const member = ready[Math.floor(random() * ready.length)];
   if (member === undefined) return;
-  await askCheckpoint(cluster, member);
+  await requestCheckpoint(cluster, member);
   const verify = `${await member.process?.url()}/api/v1/checkpoints/newest/verify`;
   await fetch(verify, { method: "POST" }).then((answer) => answer.text());
   await cluster.fold();
@@ -19,8 +19,8 @@ export async function trimLog(cluster: SkewCluster, random: () => number): Promi
 }
 
 /**
- * A node failed with `LOG_TRIMMED`: no rebuild helps, and it says so. Where another node of its version
- * still runs, it is started again with a checkpoint of that one; else it is run as the other version, as the hint says.
+ * Follows the hint of a node that failed with `LOG_TRIMMED`, which a rebuild must not repair. Restarts it with a new checkpoint of another
+ * node of its version, if one is ready, or else as the other version.
  */
 export async function followHint(
   cluster: SkewCluster,
@@ -32,11 +32,11 @@ export async function followHint(
   cluster.figures.count("rebuilds refused with LOG_TRIMMED");
   if (rebuild.code === 0 || !rebuild.stderr.includes("LOG_TRIMMED"))
     cluster.violated(member, `the rebuild of a trimmed log ended with ${rebuild.code}: ${rebuild.stderr}`);
-  // What the version before says cannot be changed any more; docs/errors.md says the same for it. Another node of this version may have
-  // saved a checkpoint just now: the command names it then.
-  for (const said of member.build === NEW ? [hint, rebuild.stderr] : []) {
-    if (!/run that (?:cairn|version)|join from/i.test(said))
-      cluster.violated(member, `it does not say to run the other version: ${said}`);
+  // Only this version's text is checked: the older one's cannot change any more, and docs/errors.md explains it. If another node of this
+  // version has just saved a checkpoint, the command names that one.
+  for (const text of member.build === NEW ? [hint, rebuild.stderr] : []) {
+    if (!/run that (?:cairn|version)|join from/i.test(text))
+      cluster.violated(member, `it does not say to run the other version: ${text}`);
   }
   const sameVersion = (await cluster.ready()).find(({ build }) => build === member.build);
   if (sameVersion !== undefined) await saveCheckpoint(cluster, sameVersion);
@@ -45,6 +45,6 @@ export async function followHint(
   await cluster.end(member, "stop");
   const status = await cluster.start(member, sameVersion?.build ?? other);
   if (status.phase !== "ready")
-    cluster.violated(member, `what "${hint}" says ends with ${JSON.stringify(status.failure)}`);
+    cluster.violated(member, `following "${hint}" ends with ${JSON.stringify(status.failure)}`);
   return status;
 }

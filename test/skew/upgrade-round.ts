@@ -4,7 +4,7 @@ import { seededRandom } from "../support/seeded-random.ts";
 import { AcknowledgedHistory, differences, type Operation } from "./acknowledged.ts";
 import { type Build, NEW } from "./builds.ts";
 import type { Figures } from "./figures.ts";
-import { askCheckpoint, documentsOf, submitBatch } from "./node-requests.ts";
+import { requestCheckpoint, documentsOf, submitBatch } from "./node-requests.ts";
 import { type Member, SkewCluster } from "./skew-cluster.ts";
 import { followHint, trimLog } from "./trimmed-log.ts";
 import { BUCKETS, Writers } from "./writers.ts";
@@ -12,7 +12,7 @@ import { BUCKETS, Writers } from "./writers.ts";
 const BATCH = 1_200;
 const AWAIT_MS = 60_000;
 
-/** A cluster of two versions is upgraded and downgraded at random; in a trimmed round its log loses its beginning. */
+/** Upgrades and downgrades the nodes of a cluster at random. In a third of the rounds the log is trimmed too. */
 export class UpgradeRound {
   readonly #cluster: SkewCluster;
   readonly #figures: Figures;
@@ -29,7 +29,7 @@ export class UpgradeRound {
     this.#isTrimmed = this.#pick(3) === 0;
   }
 
-  /** Makes the round; what it finds broken is among the figures of the cluster, which the caller closes. */
+  /** Runs the round. Violations are added to the figures of the cluster, which the caller closes. */
   async run(): Promise<void> {
     const cluster = this.#cluster;
     const size = 3 + this.#pick(3);
@@ -51,7 +51,7 @@ export class UpgradeRound {
     await this.#judge();
   }
 
-  /** Enough that the chains have links. */
+  /** Writes enough transactions that the chains have links. */
   async #load(): Promise<void> {
     const url = (await this.#member().process?.url()) ?? "";
     const lines = Array.from({ length: BATCH }, (_, n) => {
@@ -64,7 +64,7 @@ export class UpgradeRound {
   async #step(): Promise<void> {
     const kind = this.#pick(this.#isTrimmed ? 12 : 10);
     if (kind < 5) await this.#replace();
-    else if (kind < 7) await askCheckpoint(this.#cluster, this.#member());
+    else if (kind < 7) await requestCheckpoint(this.#cluster, this.#member());
     else if (kind < 8) await this.#interrupt();
     else if (kind < 10) await this.#prune();
     else await trimLog(this.#cluster, this.#random);
@@ -78,19 +78,19 @@ export class UpgradeRound {
     await this.#startAs(member, this.#build());
   }
 
-  /** A start that is cut short, at any instant before it is ready or just after it. */
+  /** Kills a node at a random instant while it starts, or just after it is ready. */
   async #interrupt(): Promise<void> {
     const member = this.#member();
     await this.#cluster.end(member, "kill");
     const process = this.#cluster.spawn(member, this.#build());
-    member.holds = undefined;
+    member.indexVersion = undefined;
     await process.url();
-    for (let looks = this.#pick(6); looks > 0; looks -= 1) await process.status();
+    for (let requests = this.#pick(6); requests > 0; requests -= 1) await process.status();
     await this.#cluster.end(member, "kill");
     await this.#startAs(member, this.#build());
   }
 
-  /** By hand, with the configuration or with nothing but the folder; the other version's checkpoints stay either way. */
+  /** Prunes the store with a configuration or with its folder alone. Either must keep the other version's checkpoints. */
   async #prune(): Promise<void> {
     const build = this.#build();
     const args =
@@ -103,7 +103,7 @@ export class UpgradeRound {
       this.#figures.violated(`checkpoint prune of the ${build.name} version: ${code}: ${stderr}`);
   }
 
-  /** Starts a node. One that the log was trimmed for is run as its own hint says. */
+  /** Starts a node. If it fails with `LOG_TRIMMED`, follows its hint. */
   async #startAs(member: Member, build: Build): Promise<NodeStatus> {
     const status = await this.#cluster.start(member, build);
     if (status.phase === "ready") return status;
@@ -112,7 +112,7 @@ export class UpgradeRound {
     return await followHint(this.#cluster, member, other, status.failure.hint ?? "");
   }
 
-  /** All nodes while both versions run; each command rebuilds for those of its own version. */
+  /** Compares all nodes while both versions run, with the command of each; it rebuilds for nodes of its own version. */
   async #compareNodes(): Promise<void> {
     const [member] = this.#cluster.members;
     if (member === undefined) return;
@@ -132,7 +132,7 @@ export class UpgradeRound {
     }
   }
 
-  /** Upgrades every node as docs/operations.md says; where the log was trimmed in front of the new version, the other one stays. */
+  /** Upgrades every node as docs/operations.md says. If a trimmed log keeps the new version from joining, the other version stays. */
   async #finish(): Promise<void> {
     const [first] = this.#cluster.members;
     if (first === undefined) return;
@@ -143,7 +143,7 @@ export class UpgradeRound {
         this.#figures.violated(`before the upgrade: ${made.stderr}${verified.stderr}`);
     }
     const isNew = (await this.#cluster.ready()).find(({ build }) => build === NEW);
-    if (isNew !== undefined) await askCheckpoint(this.#cluster, isNew);
+    if (isNew !== undefined) await requestCheckpoint(this.#cluster, isNew);
     for (const member of this.#cluster.members) {
       if (member.build === NEW && member.process !== undefined) continue;
       await this.#cluster.end(member, "stop");
@@ -157,7 +157,7 @@ export class UpgradeRound {
     }
   }
 
-  /** The new version has nothing to join from: the whole cluster goes on with the other one. */
+  /** Returns the whole cluster to the other version, since the new one has nothing to join from. */
   async #stay(): Promise<void> {
     this.#figures.count("clusters that a trimmed log left with the other version");
     for (const member of this.#cluster.members) {
@@ -173,7 +173,7 @@ export class UpgradeRound {
     for (const lost of this.#history.lost((id) => fold.transactionOf(id))) this.#figures.violated(lost);
     this.#figures.count("transactions acknowledged", this.#history.size);
     const versions = new Set(cluster.members.map(({ build }) => build));
-    if (versions.size !== 1) this.#figures.violated("the nodes are not all of one version in the end");
+    if (versions.size !== 1) this.#figures.violated("at the end, the nodes do not all have the same version");
     const expected = this.#history.documents();
     for (const member of cluster.members) {
       const url = await member.process?.url();
@@ -183,13 +183,13 @@ export class UpgradeRound {
         cluster.violated(member, `${JSON.stringify(found)} is not the log's ${fold.txId} ${fold.digest()}`);
       for (const problem of differences(expected, await documentsOf(member, BUCKETS)))
         cluster.violated(member, problem);
-      // Each looks at the store, and compares its past with the newest checkpoint.
-      await askCheckpoint(this.#cluster, member);
+      // Makes the node compare its past with the newest checkpoint.
+      await requestCheckpoint(this.#cluster, member);
     }
     await cluster.inspect();
     const phases = await cluster.ready();
     if (phases.length !== cluster.members.length)
-      this.#figures.violated(`only ${phases.length} nodes are ready in the end`);
+      this.#figures.violated(`at the end, only ${phases.length} nodes are ready`);
   }
 
   #member(): Member {

@@ -4,11 +4,11 @@ import type { SkewCluster } from "./skew-cluster.ts";
 
 export const BUCKETS = ["pods", "nodes"];
 const KEYS = 60;
-const PACE_MS = 10;
-const ANSWER_WITHIN_MS = 5_000;
-const STORED_WITHIN_MS = 120_000;
+const PAUSE_MS = 10;
+const REQUEST_TIMEOUT_MS = 5_000;
+const SUBMIT_TIMEOUT_MS = 120_000;
 
-/** A client at each node, which goes to another one where its own does not answer, until its transaction is acknowledged. */
+/** One client per node. A client tries the other nodes if its own does not answer, until its transaction is acknowledged. */
 export class Writers {
   readonly #cluster: SkewCluster;
   readonly #history: AcknowledgedHistory;
@@ -19,11 +19,11 @@ export class Writers {
     this.#cluster = cluster;
     this.#history = history;
     this.#running = Promise.all(cluster.members.map(async (_, writer) => await this.#write(writer, random)));
-    // Whoever finishes gets it.
+    // `finish` reports the error.
     this.#running.catch(() => {});
   }
 
-  /** Lets each bring home what it is about, and ends. */
+  /** Stops the clients once the transactions under way are acknowledged. */
   async finish(): Promise<void> {
     this.#stop.abort();
     await this.#running;
@@ -36,13 +36,13 @@ export class Writers {
       const txId = await this.#submit(writer, JSON.stringify({ id, ops }));
       const problem = this.#history.add(txId, id, ops);
       if (problem !== undefined) this.#cluster.figures.violated(problem);
-      await delay(PACE_MS);
+      await delay(PAUSE_MS);
     }
   }
 
   async #submit(writer: number, body: string): Promise<number> {
     const { members, figures } = this.#cluster;
-    const deadline = Date.now() + STORED_WITHIN_MS;
+    const deadline = Date.now() + SUBMIT_TIMEOUT_MS;
     for (let attempt = 0; Date.now() < deadline; attempt += 1) {
       const process = members[(writer + attempt) % members.length]?.process;
       const txId =
@@ -51,27 +51,27 @@ export class Writers {
           : await submitAt(await process.url().catch(() => ""), body);
       if (txId !== undefined) return txId;
       figures.count("submissions sent again");
-      await delay(PACE_MS);
+      await delay(PAUSE_MS);
     }
-    throw new Error(`No node took ${body} within ${STORED_WITHIN_MS} ms.`);
+    throw new Error(`No node accepted ${body} within ${SUBMIT_TIMEOUT_MS} ms.`);
   }
 }
 
-/** The tx-id; undefined where the node is gone or does not take it now. */
+/** Submits a transaction and returns its id; undefined if the node is down or refuses it for now. */
 async function submitAt(url: string, body: string): Promise<number | undefined> {
   if (url === "") return undefined;
   try {
     const answer = await fetch(`${url}/api/v1/tx`, {
       method: "POST",
       body,
-      signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
     });
     const { txId } = (await answer.json()) as { txId?: number };
     if (answer.status === 202 && txId !== undefined) return txId;
     if (answer.status === 503 || answer.status === 504) return undefined;
     throw new TypeError(`${answer.status} for ${body}`);
   } catch (error) {
-    // What fetch rejects with where a connection ends.
+    // fetch throws a TypeError if the connection breaks.
     if (error instanceof TypeError && error.cause === undefined && !error.message.includes("fetch"))
       throw error;
     return undefined;

@@ -1,17 +1,15 @@
-// Runs fault tests of the suite for long: node test/dist/soak/main.js [NAME...] [--rounds N] [--seed N] [--minutes N] [--period SECONDS]
-// For skew also [--other PATH] [--first PATH]: built checkouts of the versions that it needs, so that it builds none.
+// Runs long campaigns of the fault tests: node test/dist/soak/main.js [NAME...] [--rounds N] [--seed N] [--minutes N] [--period SECONDS]
+// For skew also [--other PATH] [--first PATH]: built checkouts of the versions that it would otherwise build.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { ROOT } from "../support/cairn-process.ts";
 
-const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
-
-/** A soak that is a program of its own, since it needs more than the tests do (a C compiler, builds of other versions). */
+/** A campaign in a separate program, since it needs more than the tests do (a C compiler, builds of other versions). */
 interface Program {
   readonly program: string;
   readonly rounds: number;
-  /** Options of this command that it takes too. */
+  /** Options of this command that are passed on to it. */
   readonly options?: readonly ("other" | "first")[];
 }
 
@@ -20,7 +18,7 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
   skew: { program: "test/dist/skew/main.js", rounds: 20, options: ["other", "first"] },
 };
 
-/** What can be soaked: the test, and how many rounds it makes, or minutes it takes, when nothing else is said. */
+/** The campaigns that are tests of the suite, with their default number of rounds or minutes. */
 const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: string; minutes: number }>> =
   {
     captures: { file: "packages/kv/test/capture/live-capture.test.ts", rounds: 500 },
@@ -44,9 +42,7 @@ const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    only: { type: "string" },
     rounds: { type: "string" },
-    seeds: { type: "string" },
     seed: { type: "string" },
     minutes: { type: "string" },
     period: { type: "string" },
@@ -54,9 +50,8 @@ const { values, positionals } = parseArgs({
     first: { type: "string" },
   },
 });
-const wanted = values.only === undefined ? positionals : [values.only];
 const known = [...Object.keys(SOAKS), ...Object.keys(PROGRAMS)];
-const names = wanted.length === 0 ? known : wanted;
+const names = positionals.length === 0 ? known : positionals;
 const failed: string[] = [];
 for (const name of names) {
   const soak = SOAKS[name];
@@ -65,7 +60,7 @@ for (const name of names) {
     if ((await runProgram(other)) !== 0) failed.push(name);
     continue;
   }
-  if (soak === undefined) fail(`There is no soak "${name}": choose one of ${known.join(", ")}.`);
+  if (soak === undefined) fail(`There is no campaign "${name}". Choose one of ${known.join(", ")}.`);
   if ((await run(name, soak)) !== 0) failed.push(name);
 }
 if (failed.length > 0) fail(`Failed: ${failed.join(", ")}.`);
@@ -83,7 +78,7 @@ async function run(
     env["CAIRN_SOAK_PERIOD_SECONDS"] = String(period);
     process.stdout.write(`${name}: ${minutes} minutes, a checkpoint about every ${period} s\n`);
   } else {
-    const rounds = count("--rounds", values.rounds ?? values.seeds ?? String(soak.rounds));
+    const rounds = count("--rounds", values.rounds ?? String(soak.rounds));
     env["CAIRN_SOAK_ROUNDS"] = String(rounds);
     process.stdout.write(`${name}: ${rounds} rounds\n`);
   }
@@ -97,8 +92,14 @@ async function run(
 }
 
 async function runProgram({ program, rounds, options = [] }: Program): Promise<number | null> {
-  const told = count("--rounds", values.rounds ?? values.seeds ?? String(rounds));
-  const args = [program, "--rounds", String(told), "--seed", String(count("--seed", values.seed ?? "1"))];
+  const requested = count("--rounds", values.rounds ?? String(rounds));
+  const args = [
+    program,
+    "--rounds",
+    String(requested),
+    "--seed",
+    String(count("--seed", values.seed ?? "1")),
+  ];
   for (const option of options) {
     const value = values[option];
     if (value !== undefined) args.push(`--${option}`, value);
@@ -111,7 +112,7 @@ async function runProgram({ program, rounds, options = [] }: Program): Promise<n
 function count(option: string, text: string): number {
   const value = Number(text);
   if (!Number.isSafeInteger(value) || value < 1)
-    fail(`${option} ${text}: it must be a whole number, 1 or more.`);
+    fail(`${option} ${text}: the value must be a whole number, 1 or more.`);
   return value;
 }
 

@@ -4,26 +4,26 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import type { NodeStatus } from "@cairn/node";
 
-/** The repository; found from the sources as from what is built of them. */
+/** The repository's root, whether this module runs from the sources or from dist. */
 export const [ROOT = ""] = import.meta.dirname.split(/\/test\/(?:dist\/)?support$/);
-/** The command as it is installed: the build of packages/node. */
+/** The `cairn` command, as packages/node builds it. */
 export const CAIRN = path.join(ROOT, "packages/node/dist/bundle/cli/main.js");
-/** The three files of the checkpointing page, as they stand. */
+/** The three configurations of the checkpointing page, verbatim. */
 const FIXTURES = path.join(ROOT, "test/fixtures");
 
-/** Path of a configuration of the checkpointing page. */
-export function seedConfig(name: "crux.edn" | "crux.json" | "crux.clj.edn"): string {
+/** Returns the path of one of the checkpointing page's configurations. */
+export function fixtureConfig(name: "crux.edn" | "crux.json" | "crux.clj.edn"): string {
   return path.join(FIXTURES, name);
 }
 
-/** How a command ended. */
+/** The exit code and output of a command. */
 export interface CommandResult {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Runs a cairn command to its end. */
+/** Runs a cairn command and waits until it exits. */
 export async function runCairn(
   args: readonly string[],
   options: { env?: NodeJS.ProcessEnv; cwd?: string; input?: AsyncIterable<string>; program?: string } = {},
@@ -46,27 +46,27 @@ export async function runCairn(
   return { code, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };
 }
 
-/** Runs a cairn command that has to succeed; for what a test needs before it begins. */
-export async function mustCairn(...command: Parameters<typeof runCairn>): Promise<CommandResult> {
+/** Runs a cairn command. Throws with its stderr unless it exits with 0. */
+export async function runCairnOrThrow(...command: Parameters<typeof runCairn>): Promise<CommandResult> {
   const result = await runCairn(...command);
   if (result.code !== 0) throw new Error(`cairn ${command[0].join(" ")}: ${result.stderr}`);
   return result;
 }
 
-/** What a node process is started with. */
+/** Options of {@link NodeProcess.start}. */
 export interface NodeProcessOptions {
   readonly id: string;
-  /** Holds this node's index and, by default, its log. */
+  /** Contains the node's index and, by default, its log. */
   readonly dir: string;
   readonly args?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
-  /** How many files the process may have open; as many as this one by default. */
+  /** The process's limit of open files; defaults to the limit of this process. */
   readonly openFiles?: number;
-  /** The command of another build; this one's by default. */
+  /** The command of another build; defaults to {@link CAIRN}. */
   readonly program?: string;
 }
 
-/** A node in a process of its own, started as a user starts it. */
+/** A node in a separate process, started as a user starts it. */
 export class NodeProcess {
   readonly id: string;
   readonly lines: string[] = [];
@@ -82,7 +82,7 @@ export class NodeProcess {
     this.#url.catch(() => {});
   }
 
-  /** Starts the process; answers at once. */
+  /** Starts the process without waiting for it. */
   static start({ id, dir, args = [], env = {}, openFiles, program }: NodeProcessOptions): NodeProcess {
     const command = [process.execPath, program ?? CAIRN, "start", ...args];
     const limit = openFiles === undefined ? "" : `ulimit -n ${openFiles} && `;
@@ -93,12 +93,12 @@ export class NodeProcess {
     return new NodeProcess(id, child);
   }
 
-  /** Where its HTTP server listens, once it does. */
+  /** Waits until the HTTP server listens, and returns its URL. */
   async url(): Promise<string> {
     return await this.#url;
   }
 
-  /** Waits until it says that it is ready. */
+  /** Waits until /health/ready answers 200. */
   async ready(timeoutMs = 60_000): Promise<void> {
     const url = await this.#url;
     const deadline = Date.now() + timeoutMs;
@@ -122,25 +122,25 @@ export class NodeProcess {
     };
   }
 
-  /** Ends it as a crash would. */
+  /** Kills the process with SIGKILL, as a crash would. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#exited;
   }
 
-  /** Ends it in good order; answers its exit code. */
+  /** Stops the process gracefully and returns its exit code. */
   async stop(signal: "SIGTERM" | "SIGINT" = "SIGTERM"): Promise<number | null> {
     this.#child.kill(signal);
     await this.#exited;
     return this.#child.exitCode;
   }
 
-  /** Waits until it has ended by itself. */
+  /** Waits until the process exits by itself. */
   async ended(): Promise<void> {
     await this.#exited;
   }
 
-  /** Lets it stand still, or go on. */
+  /** Sends a signal without waiting for its effect. */
   signal(name: "SIGSTOP" | "SIGCONT" | "SIGKILL"): void {
     this.#child.kill(name);
   }

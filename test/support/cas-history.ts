@@ -1,15 +1,15 @@
-/** What a client was told, in the order in which it was. */
+/** One response that a client received. */
 export type Observation = { readonly client: number; readonly key: string } & (
   | {
       readonly kind: "read";
-      /** Read with this min-tx. */
+      /** The `min-tx` of the read. */
       readonly minTx: number;
-      /** Null where there was nothing. */
+      /** Null if there was no document. */
       readonly revision: number | null;
       readonly value: string | null;
     }
   | {
-      /** A write at revision `expected` that succeeded, or was lost as transaction `txId`. */
+      /** A write that expected revision `expected` and became transaction `txId`: committed, or aborted because of another write. */
       readonly kind: "written" | "lost";
       readonly expected: number | null;
       readonly value: string;
@@ -24,25 +24,25 @@ export interface Version {
 }
 
 /**
- * What of `seen` does not agree with the versions that the log gives each key, oldest first. Every success is in the log once and follows
- * the revision that it was based on; every version was told to whoever wrote it; a write was lost only to one that came between; and a
- * read shows a version of the key that is not older than what it asked to see.
+ * Compares `seen` with the versions of each key in the log, oldest first, and returns the contradictions. Every committed write must be in
+ * the log once and follow the revision it expected; every version in the log must have been reported to its writer; a write may be lost
+ * only to a write in between; and a read must show a version of the key that is not older than its `min-tx`.
  */
 export function checkHistory(
   seen: readonly Observation[],
   log: ReadonlyMap<string, readonly Version[]>,
 ): string[] {
   const problems: string[] = [];
-  const told = new Set<number>();
+  const acknowledged = new Set<number>();
   for (const one of seen) {
     const versions = log.get(one.key) ?? [];
     const name = `client ${one.client}, ${one.kind} ${one.key}`;
     if (one.kind === "read") {
       const newest = versions.findLast(({ revision }) => revision <= one.minTx)?.revision ?? 0;
-      if ((one.revision ?? 0) < newest) problems.push(`${name}: ${one.revision} went back behind ${newest}`);
+      if ((one.revision ?? 0) < newest) problems.push(`${name}: ${one.revision} is older than ${newest}`);
       const known =
         one.revision === null || versions.some((version) => isSame(version, one.revision, one.value));
-      if (!known) problems.push(`${name}: it never had ${one.value} at ${one.revision}`);
+      if (!known) problems.push(`${name}: it never was ${one.value} at ${one.revision}`);
       continue;
     }
     const at = versions.findIndex((version) => isSame(version, one.txId, one.value));
@@ -57,12 +57,12 @@ export function checkHistory(
     else if ((versions[at - 1]?.revision ?? null) !== one.expected) {
       problems.push(`${name}: ${one.txId} was written at ${one.expected}, which was stale`);
     }
-    if (told.has(one.txId)) problems.push(`${name}: ${one.txId} was told twice`);
-    told.add(one.txId);
+    if (acknowledged.has(one.txId)) problems.push(`${name}: ${one.txId} was acknowledged twice`);
+    acknowledged.add(one.txId);
   }
   for (const [key, versions] of log) {
     for (const { revision } of versions) {
-      if (!told.has(revision)) problems.push(`${key}: nobody was told of ${revision}`);
+      if (!acknowledged.has(revision)) problems.push(`${key}: ${revision} was never acknowledged`);
     }
   }
   return problems;

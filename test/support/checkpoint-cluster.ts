@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
-import { mustCairn, NodeProcess } from "./cairn-process.ts";
+import { runCairnOrThrow, NodeProcess } from "./cairn-process.ts";
 import { WatchedStore } from "./watched-store.ts";
 
 const DOCUMENT_BYTES = 3_000;
 const WRITE_EVERY_MS = 50;
 
-/** Node processes over one nats-server and one folder of checkpoints, with a writer. */
+/** Node processes that share a nats-server and a folder of checkpoints, with a writer. */
 export class CheckpointCluster {
   readonly folder: string;
   readonly nats: NatsTestServer;
@@ -32,7 +32,7 @@ export class CheckpointCluster {
     return new CheckpointCluster(folder, await startNatsServer({ storeDir: path.join(folder, "nats") }));
   }
 
-  /** Starts a node that saves about every `frequency`, and waits until it is ready. */
+  /** Starts a node whose checkpointer has this `approx-frequency`, and waits until it is ready. */
   async start(id: string, frequency: string): Promise<NodeProcess> {
     const file = path.join(this.folder, `${id}.json`);
     const store = {
@@ -57,21 +57,21 @@ export class CheckpointCluster {
     return node;
   }
 
-  /** Puts `megabytes` of documents that do not compress. */
+  /** Loads `megabytes` of incompressible documents. */
   async load(node: NodeProcess, megabytes: number): Promise<void> {
     const input = linesOf(Math.ceil((megabytes * 1e6) / DOCUMENT_BYTES));
-    await mustCairn(["load", "-", "--await", "--url", await node.url()], { input });
+    await runCairnOrThrow(["load", "-", "--await", "--url", await node.url()], { input });
   }
 
-  /** Begins to write, through one node after the other (or only `through` some), until {@link settle}. */
+  /** Starts writing through the given nodes (default: all) in turn, until {@link settle}. */
   write(through?: readonly NodeProcess[]): void {
     this.#stopWriting = new AbortController();
     this.#writing = this.#write(through, this.#stopWriting.signal);
-    // Whoever settles gets it.
+    // `settle` reports the error.
     this.#writing.catch(() => {});
   }
 
-  /** Lets a node stand still; nothing is written through it meanwhile. */
+  /** Pauses a node with SIGSTOP. Nothing is written through it until {@link thaw}. */
   freeze(node: NodeProcess): void {
     this.#frozen.add(node);
     node.signal("SIGSTOP");
@@ -82,12 +82,12 @@ export class CheckpointCluster {
     this.#frozen.delete(node);
   }
 
-  /** A node that was ended is not of the cluster any more. */
+  /** Removes a node that has exited from the cluster. */
   forget(node: NodeProcess): void {
     this.nodes.splice(this.nodes.indexOf(node), 1);
   }
 
-  /** Ends the writing, and answers the digest of each node once all have everything. */
+  /** Stops writing, waits until all nodes have applied the whole log, and returns their digests. */
   async settle(timeoutMs = 60_000): Promise<string[]> {
     this.#stopWriting.abort();
     await this.#writing;
@@ -122,7 +122,7 @@ export class CheckpointCluster {
       const url = `${await node.url()}/api/v1/writes/default/k${this.#written % 500}`;
       const headers = { "content-type": "application/json" };
       const body = JSON.stringify({ n: this.#written });
-      // A node may be frozen between the choice and the answer.
+      // The node may be frozen while the request is under way.
       await fetch(url, { method: "PUT", headers, body, signal: AbortSignal.timeout(2_000) }).catch(() => {});
       await delay(WRITE_EVERY_MS);
     }

@@ -5,7 +5,7 @@ import { type CairnNode, startNode } from "@cairn/node";
 import { LogFold, NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { expect, vi } from "vitest";
 
-/** What a node of a {@link FaultScene} is started with beside its id. */
+/** Options of a node of a {@link FaultScene}. */
 export interface SceneNodeOptions {
   readonly servers?: readonly string[];
   readonly onLogMismatch?: Readonly<Record<string, string>>;
@@ -14,7 +14,7 @@ export interface SceneNodeOptions {
   readonly checkpoints?: string;
 }
 
-/** A real nats-server, a folder of checkpoints, and nodes over them; its oracle folds what the stream holds. */
+/** A real nats-server, a folder of checkpoints, and nodes that use them. Its oracle is a fold of the stream. */
 export class FaultScene {
   readonly folder: string;
   readonly nats: NatsTestServer;
@@ -30,7 +30,7 @@ export class FaultScene {
     return new FaultScene(folder, await startNatsServer({ storeDir: path.join(folder, "nats") }));
   }
 
-  /** A node in this process; it may not be ready yet. */
+  /** Starts a node in this process without waiting until it is ready. */
   async start(id: string, options: SceneNodeOptions = {}): Promise<CairnNode> {
     const node = await startNode({
       "cairn/node": { id, dir: path.join(this.folder, id) },
@@ -59,32 +59,32 @@ export class FaultScene {
     return node;
   }
 
-  /** A node in this process, once it is ready. */
+  /** Starts a node in this process and waits until it is ready. */
   async ready(id: string, options: SceneNodeOptions = {}): Promise<CairnNode> {
     const node = await this.start(id, options);
     await node.ready;
     return node;
   }
 
-  /** Does something to the stream from outside. */
+  /** Runs `act` with an operator's access to the stream. */
   async operate<T>(act: (operator: NatsOperator) => Promise<T>): Promise<T> {
     return await NatsOperator.at(this.nats.url, act);
   }
 
-  /** The log as it is now, folded without any part of a node. */
+  /** Folds the current log without using any part of a node. */
   async fold(upTo?: number): Promise<LogFold> {
     return await this.operate(async (operator) => await LogFold.of(operator.messages(), upTo));
   }
 
-  /** The store of the server as it lies on the disk between two lives of it. */
+  /** Restarts the server, and copies its store while it is stopped. */
   async copyStore(): Promise<void> {
     await this.nats.stop();
     await cp(this.nats.storeDir, path.join(this.folder, "nats-copy"), { recursive: true });
     await this.nats.start();
   }
 
-  /** The server stops; its store is put back to the copy. */
-  async rollBackStopped(): Promise<void> {
+  /** Stops the server and replaces its store by the copy. */
+  async stopAndRestoreStore(): Promise<void> {
     await this.nats.stop();
     await rm(this.nats.storeDir, { recursive: true });
     await cp(path.join(this.folder, "nats-copy"), this.nats.storeDir, { recursive: true });
@@ -97,12 +97,12 @@ export class FaultScene {
   }
 }
 
-/** Saves a checkpoint. A node's own first look at the store comes at a random instant within 30 seconds, and may be under way. */
+/** Saves a checkpoint. Retries, since the node's own first look, at a random instant within 30 seconds, may be under way. */
 export async function saveCheckpoint(node: CairnNode): Promise<void> {
   await vi.waitFor(async () => await node.checkpoint().done, { timeout: 30_000 });
 }
 
-/** Puts `things/default/k<n>` for each n, one transaction each, and waits for the last. */
+/** Puts `things/default/k<n>` for each n, one transaction each, and waits until the last one is applied. Returns its id. */
 export async function put(node: CairnNode, from: number, to: number, value: string): Promise<number> {
   const submitted: Promise<{ txId: number }>[] = [];
   for (let n = from; n < to; n += 1) {
@@ -114,27 +114,27 @@ export async function put(node: CairnNode, from: number, to: number, value: stri
   return last.txId;
 }
 
-/** The values that a node has under `things`, by name. */
+/** Returns the documents of a node's bucket `things`, by name. */
 export async function values(node: CairnNode): Promise<Record<string, unknown>> {
   const { documents } = await node.list({ bucket: "things", limit: 1_000 });
   return Object.fromEntries(documents.map(({ name, json }) => [name, JSON.parse(json) as unknown]));
 }
 
-/** Waits until a node has stopped itself; answers why. */
-export async function failureOf(node: CairnNode): Promise<{ code: string; message: string }> {
+/** Waits until a node has failed, and returns the failure. */
+export async function waitForFailure(node: CairnNode): Promise<{ code: string; message: string }> {
   return await vi.waitFor(
     async () => {
       const { phase, failure } = await node.status();
       expect(phase).toBe("failed");
-      if (failure === null) throw new Error("A failed node says why.");
+      if (failure === null) throw new Error("The failed node reports no failure.");
       return failure;
     },
     { timeout: 30_000, interval: 50 },
   );
 }
 
-/** Waits until a node has left its index for another one, because of `code`, and is ready again. */
-export async function rebuiltFor(node: CairnNode, code: string): Promise<void> {
+/** Waits until a node has moved one index aside, because of `code`, and is ready again. */
+export async function waitForRebuild(node: CairnNode, code: string): Promise<void> {
   await vi.waitFor(
     async () => {
       const { phase, join } = await node.status();
@@ -145,14 +145,14 @@ export async function rebuiltFor(node: CairnNode, code: string): Promise<void> {
   );
 }
 
-/** The oracle: the node has everything that the log has, and gives the digest of the log's fold. */
+/** The oracle: expects that the node has applied the whole log and has the digest of the log's fold. */
 export async function expectFoldOf(scene: Pick<FaultScene, "fold">, node: CairnNode): Promise<void> {
   const fold = await scene.fold();
   await node.await(fold.txId);
   expect(await node.digest()).toEqual({ txId: fold.txId, digest: fold.digest() });
 }
 
-/** A node that has stopped itself answers no read as right. */
+/** Expects that a node that has failed refuses every read. */
 export async function expectNoReads(node: CairnNode): Promise<void> {
   const key = { bucket: "things", namespace: "default", name: "k0" };
   await expect(node.get(key)).rejects.toMatchObject({ code: "NOT_READY" });

@@ -1,13 +1,13 @@
 import { expectedFiles, FILES } from "@cairn/example-git-history";
 import { runCairn } from "./cairn-process.ts";
 
-/** A file as the node has it. */
+/** A file of the repository as the node stores it. */
 export interface IndexedFile {
   readonly name: string;
   readonly document: unknown;
 }
 
-/** The bucket `files` of a node, in key order, as `cairn list` prints it. */
+/** Reads a node's bucket `files`, in key order, with `cairn list`. */
 export async function indexedFiles(url: string): Promise<IndexedFile[]> {
   const { stdout, stderr, code } = await runCairn(["list", FILES, "--all", "--json", "--url", url]);
   if (code !== 0) throw new Error(stderr);
@@ -20,14 +20,14 @@ export async function indexedFiles(url: string): Promise<IndexedFile[]> {
     });
 }
 
-/** The same files as `git ls-tree -r` lists them. */
+/** Returns the same files as `git ls-tree -r` lists them. */
 export async function gitFiles(directory: string, ref = "HEAD"): Promise<IndexedFile[]> {
   const files: IndexedFile[] = [];
   for await (const { name, document } of expectedFiles(directory, ref)) files.push({ name, document });
   return files;
 }
 
-/** Lines as NDJSON text. */
+/** Turns lines into NDJSON text. */
 export async function* withLineBreaks(lines: AsyncIterable<string>): AsyncGenerator<string> {
   for await (const line of lines) yield `${line}\n`;
 }

@@ -6,7 +6,7 @@ export interface Block {
   readonly text: string;
 }
 
-/** The fenced blocks of a Markdown file, in order. */
+/** Returns the fenced blocks of a Markdown file, in order. */
 export async function fencedBlocks(file: string | URL): Promise<Block[]> {
   const markdown = await readFile(file, "utf8");
   const blocks = markdown.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm);

@@ -1,10 +1,10 @@
 import { isCairnError, type CairnNode } from "@cairn/node";
+import { vi } from "vitest";
 
-/** Clients that submit without pause, each transaction with an id, and again with the same id until it is acknowledged. */
+/** Clients that submit transactions without pause and retry each with the same id until it is acknowledged. */
 export class RetryingSubmitters {
-  /** The transaction that each id was acknowledged as. */
+  /** The acknowledged transaction id of each submission, by the id the client gave it. */
   readonly acknowledged = new Map<string, number>();
-  retries = 0;
   readonly #nodes: readonly CairnNode[];
   readonly #stop = new AbortController();
   readonly #running: Promise<unknown>;
@@ -12,11 +12,23 @@ export class RetryingSubmitters {
   constructor(nodes: readonly CairnNode[], count: number) {
     this.#nodes = nodes;
     this.#running = Promise.all(Array.from({ length: count }, (_, n) => this.#run(n)));
-    // Whoever waits for the end gets it.
+    // `finish` reports the error.
     this.#running.catch(() => {});
   }
 
-  /** Lets each finish what it is about, and ends. */
+  /** Waits until more than `count` further submissions are acknowledged. */
+  async waitForMore(count: number): Promise<void> {
+    const enough = this.acknowledged.size + count;
+    await vi.waitFor(
+      () => {
+        const { size } = this.acknowledged;
+        if (size <= enough) throw new Error(`${size} submissions are acknowledged, not more than ${enough}`);
+      },
+      { timeout: 60_000, interval: 10 },
+    );
+  }
+
+  /** Stops the clients once the submissions under way are acknowledged. */
   async finish(): Promise<void> {
     this.#stop.abort();
     await this.#running;
@@ -25,7 +37,7 @@ export class RetryingSubmitters {
   async #run(client: number): Promise<void> {
     for (let n = 0; !this.#stop.signal.aborted; n += 1) {
       const id = `client-${client}-${n}`;
-      // Every transaction leaves a version: one that is applied twice, or not at all, shows in the digest.
+      // Every transaction adds a version, so that the digest shows one that is applied twice or never.
       const key = `default/client-${client}`;
       this.acknowledged.set(id, await this.#submit(id, key, n));
     }
@@ -40,7 +52,6 @@ export class RetryingSubmitters {
         return txId;
       } catch (error) {
         if (!isCairnError(error, "LOG_UNREACHABLE") && !isCairnError(error, "NOT_READY")) throw error;
-        this.retries += 1;
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     }

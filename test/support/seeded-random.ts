@@ -1,4 +1,4 @@
-/** mulberry32: numbers from 0 up to 1; the same seed, the same numbers. */
+/** mulberry32: a generator of numbers in [0, 1), the same ones for the same seed. */
 export function seededRandom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -9,16 +9,17 @@ export function seededRandom(seed: number): () => number {
   };
 }
 
-/** Picks that depend on a seed alone. */
+/** Random choices that depend only on a seed. */
 export interface Picks {
-  /** At least 0 and below 1. */
+  /** Returns a number in [0, 1). */
   next(): number;
-  /** A whole number below `limit`. */
+  /** Returns an integer in [0, limit). */
   below(limit: number): number;
+  /** Returns one of `from`. */
   of<T>(from: readonly [T, ...T[]]): T;
 }
 
-/** The same picks at every run of a seed. */
+/** Returns choices that are the same in every run with this seed. */
 export function seededPicks(seed: number): Picks {
   const next = seededRandom(seed);
   const below = (limit: number): number => Math.floor(next() * limit);

@@ -4,13 +4,13 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 
-/** A file system of a few megabytes, which can be filled and freed. */
+/** A mounted file system of a few megabytes, for tests that fill it. */
 export interface SmallDisk {
   readonly path: string;
   unmount(): Promise<void>;
 }
 
-/** Mounts one at `path` (needs root, as the tests' machine has). */
+/** Mounts a tmpfs of `megabytes` at `path`. Needs root. */
 export async function mountSmallDisk(path: string, megabytes: number): Promise<SmallDisk> {
   await mkdir(path, { recursive: true });
   await run("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", path]);

@@ -1,10 +1,10 @@
-/** How many rounds a test makes: few in the suite, as many as `pnpm soak` was told in a soak run. */
+/** Returns the number of rounds of a test: `inSuite`, or in a soak run the number given to `pnpm soak`. */
 export function soakRounds(inSuite: number): number {
-  const told = process.env["CAIRN_SOAK_ROUNDS"];
-  return told === undefined ? inSuite : Number(told);
+  const requested = process.env["CAIRN_SOAK_ROUNDS"];
+  return requested === undefined ? inSuite : Number(requested);
 }
 
-/** How long a test of so many rounds may take; as long as any other before the first. */
+/** Returns the timeout (ms) of a test of `rounds`: the suite's default plus `msPerRound` for each. */
 export function soakTimeout(rounds: number, msPerRound: number): number {
   return 180_000 + rounds * msPerRound;
 }

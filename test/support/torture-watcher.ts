@@ -1,27 +1,28 @@
 import { type IncomingMessage, request } from "node:http";
 
-/** What a watcher was told from where it began, until it had to begin anew. */
+/** What a watcher received between a start and the point where it could not resume. */
 export interface WatchedSegment {
   readonly from: number;
-  /** Everything up to here was told. */
-  place: number;
-  placeTime: string | null;
+  /** The transaction up to which everything was received. */
+  lastTxId: number;
+  lastTxTime: string | null;
   readonly seen: { readonly txId: number; readonly changes: readonly string[] }[];
-  /** Why there was no going on: the history from there is gone (as far as the floor), or the log lost what was told. */
+  /** Why the watch could not be resumed: history up to `floor` was pruned, or the log lost transactions that were received. */
   ended: { readonly floor: number } | "regressed" | undefined;
 }
 
-/** Which changes a watcher asks for. */
-export interface WatchedPart {
+/** Which changes a watcher asks for; all by default. */
+export interface WatchFilter {
   readonly bucket?: string;
   readonly namespace?: string;
 }
 
-/** How badly a watcher behaves; `random` is between 0 and 1. */
-export interface TortureWatcherOptions extends WatchedPart {
+/** Options of a {@link TortureWatcher}. */
+export interface TortureWatcherOptions extends WatchFilter {
   readonly from: number | undefined;
+  /** Returns a number in [0, 1). */
   readonly random: () => number;
-  /** The addresses of the nodes as they are now; those that are down among them. */
+  /** The current addresses of the nodes, including those that are down. */
   readonly urls: () => readonly string[];
 }
 
@@ -44,11 +45,11 @@ interface SentEvent {
 
 const RETRY_MS = 20;
 
-/** A watcher that disconnects, stands still and changes nodes as it likes, and keeps what it was told. */
+/** A watcher that disconnects, pauses and changes nodes at random, and records what it receives. */
 export class TortureWatcher {
   readonly segments: WatchedSegment[] = [];
-  readonly part: WatchedPart;
-  /** How often it was cut off, by reason. */
+  readonly filter: WatchFilter;
+  /** The number of times it was cut off, by reason. */
   readonly cutoffs = new Map<string, number>();
   connections = 0;
   readonly #options: TortureWatcherOptions;
@@ -58,7 +59,7 @@ export class TortureWatcher {
 
   constructor(options: TortureWatcherOptions) {
     const { bucket, namespace } = options;
-    this.part = {
+    this.filter = {
       ...(bucket === undefined ? {} : { bucket }),
       ...(namespace === undefined ? {} : { namespace }),
     };
@@ -67,11 +68,11 @@ export class TortureWatcher {
     this.#running.catch(() => {});
   }
 
-  get place(): number {
-    return this.segments.at(-1)?.place ?? -1;
+  get lastTxId(): number {
+    return this.segments.at(-1)?.lastTxId ?? -1;
   }
 
-  /** Behaves from now on. */
+  /** Stops disconnecting and pausing. */
   calm(): void {
     this.#calm = true;
   }
@@ -84,7 +85,7 @@ export class TortureWatcher {
   async #run(): Promise<void> {
     const { from } = this.#options;
     if (from !== undefined)
-      this.segments.push({ from, place: from, placeTime: null, seen: [], ended: undefined });
+      this.segments.push({ from, lastTxId: from, lastTxTime: null, seen: [], ended: undefined });
     while (!this.#stop.signal.aborted) {
       const urls = this.#options.urls();
       const url = urls[Math.floor(this.#options.random() * urls.length)];
@@ -93,18 +94,18 @@ export class TortureWatcher {
         this.connections += 1;
         await this.#read(response);
       } else {
-        if (response !== undefined) await this.#refused(response);
+        if (response !== undefined) await this.#handleRefusal(response);
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
     }
   }
 
-  /** Undefined where nobody answers. */
+  /** Returns undefined if no node answers. */
   async #open(url: string): Promise<IncomingMessage | undefined> {
-    const query = new URLSearchParams({ ...this.part, heartbeat: "PT0.2S" });
+    const query = new URLSearchParams({ ...this.filter, heartbeat: "PT0.2S" });
     const segment = this.#segment();
-    if (segment !== undefined) query.set("from", String(segment.place));
-    if (segment?.placeTime !== null && segment !== undefined) query.set("from-time", segment.placeTime);
+    if (segment !== undefined) query.set("from", String(segment.lastTxId));
+    if (segment?.lastTxTime !== null && segment !== undefined) query.set("from-time", segment.lastTxTime);
     return await new Promise((resolve) => {
       const { signal } = this.#stop;
       request(`${url}/api/v1/watch?${query.toString()}`, { agent: false, signal }, resolve)
@@ -118,7 +119,7 @@ export class TortureWatcher {
     return last?.ended === undefined ? last : undefined;
   }
 
-  async #refused(response: IncomingMessage): Promise<void> {
+  async #handleRefusal(response: IncomingMessage): Promise<void> {
     const body = await readText(response);
     if (response.statusCode === 503 || body === undefined) return;
     if (response.statusCode !== 410)
@@ -127,29 +128,30 @@ export class TortureWatcher {
     this.#end(reason === "regressed" ? reason : { floor });
   }
 
-  /** There is no going on: from now on, as if after a list. */
+  /** Ends the segment. The next connection watches from now on, as after a list. */
   #end(why: NonNullable<WatchedSegment["ended"]>): void {
     const segment = this.#segment();
-    if (segment === undefined) throw new Error("a watch from now on was said to be compacted");
+    if (segment === undefined)
+      throw new Error("a watch without `from` was answered as one that cannot resume");
     segment.ended = why;
   }
 
   async #read(response: IncomingMessage): Promise<void> {
     const { random } = this.#options;
-    const most = this.#calm ? Infinity : Math.floor(random() * 400);
-    let told = 0;
+    const maxEvents = this.#calm ? Infinity : Math.floor(random() * 400);
+    let received = 0;
     for await (const event of events(response)) {
       if (event.event === "cutoff") {
         this.#cutOff(event.data);
         return;
       }
-      this.#note(event);
-      told += 1;
-      if (this.#stop.signal.aborted || (!this.#calm && told >= most)) {
+      this.#record(event);
+      received += 1;
+      if (this.#stop.signal.aborted || (!this.#calm && received >= maxEvents)) {
         response.destroy();
         return;
       }
-      // Stands still, with whatever is on its way.
+      // Pauses while events are on their way.
       if (!this.#calm && random() < 0.005)
         await new Promise((resolve) => setTimeout(resolve, random() * 500));
     }
@@ -162,33 +164,33 @@ export class TortureWatcher {
       return;
     }
     const segment = this.#segment();
-    if (segment === undefined || txId < segment.place) {
-      throw new Error(`cut off at ${txId}, which is before ${segment?.place}`);
+    if (segment === undefined || txId < segment.lastTxId) {
+      throw new Error(`cut off at ${txId}, which is before ${segment?.lastTxId}`);
     }
-    segment.place = txId;
-    segment.placeTime = txTime ?? segment.placeTime;
+    segment.lastTxId = txId;
+    segment.lastTxTime = txTime ?? segment.lastTxTime;
   }
 
-  #note({ event, data: { txId, txTime, ahead, changes = [] } }: SentEvent): void {
+  #record({ event, data: { txId, txTime, ahead, changes = [] } }: SentEvent): void {
     if (ahead === true) return;
     let segment = this.#segment();
     if (segment === undefined) {
-      segment = { from: txId, place: txId, placeTime: txTime, seen: [], ended: undefined };
+      segment = { from: txId, lastTxId: txId, lastTxTime: txTime, seen: [], ended: undefined };
       this.segments.push(segment);
     }
-    if (txId < segment.place) throw new Error(`${event} ${txId} came after ${segment.place}`);
+    if (txId < segment.lastTxId) throw new Error(`${event} ${txId} came after ${segment.lastTxId}`);
     if (event === "tx") {
-      const told = changes.map(({ op, bucket, namespace, name, document }) =>
+      const received = changes.map(({ op, bucket, namespace, name, document }) =>
         [op, bucket, `${namespace}/${name}`, ...(op === "put" ? [JSON.stringify(document)] : [])].join(" "),
       );
-      segment.seen.push({ txId, changes: told });
+      segment.seen.push({ txId, changes: received });
     }
-    segment.place = txId;
-    segment.placeTime = txTime;
+    segment.lastTxId = txId;
+    segment.lastTxTime = txTime;
   }
 }
 
-/** The events of a stream until it ends or breaks off; half an event is none. */
+/** Yields the events of a stream until it ends or breaks. An incomplete event is dropped. */
 async function* events(response: IncomingMessage): AsyncGenerator<SentEvent, void> {
   let rest = "";
   response.setEncoding("utf8");

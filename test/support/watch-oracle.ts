@@ -1,6 +1,6 @@
 import type { LogMessage } from "@cairn/node";
 
-/** What a transaction has to be told as: its changes, each `op bucket namespace/name document`. */
+/** A transaction as watchers must receive it; each change is `op bucket namespace/name document`. */
 export interface ExpectedTransaction {
   readonly txId: number;
   readonly changes: readonly string[];
@@ -8,7 +8,7 @@ export interface ExpectedTransaction {
 
 type LoggedOperation = readonly [op: string, bucket: string, key: string, revision?: number | null];
 
-/** What watchers of a log have to be told, from its messages as docs/log-format.md describes them, without any part of a node. */
+/** Returns what watchers must receive, read from the log's messages as docs/log-format.md describes them, without using any part of a node. */
 export async function expectedTransactions(
   messages: AsyncIterable<LogMessage>,
 ): Promise<readonly ExpectedTransaction[]> {

@@ -4,11 +4,11 @@ import { NodeProcess } from "./cairn-process.ts";
 import { FaultScene } from "./fault-scene.ts";
 import { type ExpectedTransaction, expectedTransactions } from "./watch-oracle.ts";
 
-/** Three nodes, each a process of its own, on one log; they are killed, robbed of their indexes, and see their log lose its end. */
+/** Three node processes on one log, which a test kills, deprives of their indexes, and whose log it rolls back. */
 export class WatchedCluster {
   readonly scene: FaultScene;
   readonly #nodes: NodeProcess[] = [];
-  /** Where each listens, as far as that is known; a dead one's address stays until it is started again. */
+  /** The last known address of each node; the address of a killed node stays until it is started again. */
   readonly urls: string[] = [];
 
   private constructor(scene: FaultScene) {
@@ -39,7 +39,7 @@ export class WatchedCluster {
     await this.#nodes[number]?.kill();
   }
 
-  /** What is left of a node whose disk was lost. */
+  /** Removes the index of a node that was killed. */
   async loseIndex(number: number): Promise<void> {
     await rm(path.join(this.scene.folder, `node-${number}`, `node-${number}-index`), {
       recursive: true,
@@ -51,12 +51,12 @@ export class WatchedCluster {
     await Promise.all(this.#nodes.map((node) => node.ready()));
   }
 
-  /** A checkpoint by the first node. */
+  /** Has the first node save a checkpoint. */
   async checkpoint(): Promise<void> {
     await fetch(`${this.urls[0] ?? ""}/api/v1/checkpoints?await=true`, { method: "POST" });
   }
 
-  /** Writes transactions through some node; fewer are stored where it goes away meanwhile. */
+  /** Submits transactions through a node. Only a part is stored if the node is killed meanwhile. */
   async write(number: number, lines: readonly object[]): Promise<void> {
     const body = lines.map((line) => JSON.stringify(line)).join("\n");
     const headers = { "content-type": "application/x-ndjson" };
@@ -66,6 +66,7 @@ export class WatchedCluster {
     );
   }
 
+  /** Returns what watchers of the current log must receive. */
   async expected(): Promise<readonly ExpectedTransaction[]> {
     return await this.scene.operate(async (operator) => await expectedTransactions(operator.messages()));
   }

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
-/** A checkpoint as it came up in the folder; times in milliseconds since 1970. */
+/** A checkpoint that appeared in the folder; times in milliseconds since 1970. */
 export interface SeenCheckpoint {
   readonly name: string;
   readonly node: string;
@@ -12,21 +12,14 @@ export interface SeenCheckpoint {
   readonly publishedAt: number;
 }
 
-/** A lease as it was in the folder; one that was renewed is the same one. */
-export interface SeenLease {
-  readonly owner: string;
-  readonly nonce: string;
-  readonly firstSeenAt: number;
-  lastSeenAt: number;
-}
+const POLL_MS = 10;
 
-const LOOK_EVERY_MS = 10;
-
-/** What happens in a folder of checkpoints, seen from outside: also what retention has removed since. */
+/** Records from outside what happens in a folder of checkpoints, including those that retention has removed since. */
 export class WatchedStore {
   readonly folder: string;
   readonly checkpoints = new Map<string, SeenCheckpoint>();
-  readonly leases = new Map<string, SeenLease>();
+  /** The nonces of all leases; a renewed lease keeps its nonce. */
+  readonly leases = new Set<string>();
   readonly #stop = new AbortController();
   readonly #watching: Promise<void>;
 
@@ -35,7 +28,7 @@ export class WatchedStore {
     this.#watching = this.#watch();
   }
 
-  /** In the order in which they were taken. */
+  /** Returns the checkpoints in the order in which they were taken. */
   inOrder(): SeenCheckpoint[] {
     return [...this.checkpoints.values()].toSorted((a, b) => a.takenAt - b.takenAt);
   }
@@ -44,14 +37,14 @@ export class WatchedStore {
     return this.inOrder().at(-1);
   }
 
-  /** Who holds the lease at this instant. */
+  /** Returns the id of the node that holds the lease now. */
   owner(): string | undefined {
-    return this.#lease()?.owner;
+    return readLease(this.folder)?.owner;
   }
 
-  /** The unfinished upload in the folder whose size is at least `bytes`. */
+  /** Returns the unfinished upload in the folder if it has at least `bytes`. */
   upload(bytes: number): { readonly name: string; readonly bytes: number } | undefined {
-    for (const name of listed(this.folder)) {
+    for (const name of listFolder(this.folder)) {
       if (!/^\.tmp-[0-9a-f]{16}$/.test(name)) continue;
       const size = statSync(path.join(this.folder, name), { throwIfNoEntry: false })?.size ?? 0;
       if (size >= bytes) return { name, bytes: size };
@@ -66,20 +59,15 @@ export class WatchedStore {
 
   async #watch(): Promise<void> {
     while (!this.#stop.signal.aborted) {
-      this.#look();
-      await delay(LOOK_EVERY_MS);
+      this.#poll();
+      await delay(POLL_MS);
     }
   }
 
-  #look(): void {
-    const lease = this.#lease();
-    if (lease !== undefined) {
-      const seen = this.leases.get(lease.nonce);
-      if (seen === undefined)
-        this.leases.set(lease.nonce, { ...lease, firstSeenAt: Date.now(), lastSeenAt: Date.now() });
-      else seen.lastSeenAt = Date.now();
-    }
-    for (const file of listed(this.folder)) {
+  #poll(): void {
+    const lease = readLease(this.folder);
+    if (lease !== undefined) this.leases.add(lease.nonce);
+    for (const file of listFolder(this.folder)) {
       const name = /^(checkpoint-.*Z-[0-9a-f]{8})\.json$/.exec(file)?.[1];
       if (name !== undefined && !this.checkpoints.has(name)) this.#remember(name);
     }
@@ -88,7 +76,7 @@ export class WatchedStore {
   #remember(name: string): void {
     const file = path.join(this.folder, `${name}.json`);
     const publishedAt = statSync(file, { throwIfNoEntry: false })?.mtimeMs;
-    const text = readIfThere(file);
+    const text = readIfPresent(file);
     if (publishedAt === undefined || text === undefined) return;
     const { node, txId, takenAt, archive } = JSON.parse(text) as {
       node: string;
@@ -99,18 +87,9 @@ export class WatchedStore {
     const { bytes } = archive;
     this.checkpoints.set(name, { name, node, txId, bytes, takenAt: Date.parse(takenAt), publishedAt });
   }
-
-  #lease(): { owner: string; nonce: string } | undefined {
-    // One log's nodes: there is one.
-    const lease = listed(this.folder).find((name) => name.startsWith("in-progress-"));
-    const text = lease === undefined ? undefined : readIfThere(path.join(this.folder, lease));
-    if (text === undefined) return undefined;
-    const { owner, nonce } = JSON.parse(text) as { owner: string; nonce: string };
-    return { owner, nonce };
-  }
 }
 
-/** Pairs of checkpoints of which one was taken before the other was published: two uploads at one time. */
+/** Returns the pairs of checkpoints whose uploads overlapped: one was taken before the other was published. */
 export function overlaps(inOrder: readonly SeenCheckpoint[]): [SeenCheckpoint, SeenCheckpoint][] {
   return inOrder.flatMap((one, at) =>
     inOrder
@@ -120,12 +99,22 @@ export function overlaps(inOrder: readonly SeenCheckpoint[]): [SeenCheckpoint, S
   );
 }
 
-/** The times between one checkpoint and the next (ms). */
+/** Returns the times between consecutive checkpoints (ms). */
 export function gapsOf(inOrder: readonly SeenCheckpoint[]): number[] {
   return inOrder.slice(1).map(({ takenAt }, at) => takenAt - (inOrder[at]?.takenAt ?? takenAt));
 }
 
-function listed(folder: string): string[] {
+/** Returns the lease in a store that the nodes of a single log use. */
+export function readLease(folder: string): { owner: string; nonce: string; expiresAt: string } | undefined {
+  const lease = listFolder(folder).find((name) => name.startsWith("in-progress-"));
+  const text = lease === undefined ? undefined : readIfPresent(path.join(folder, lease));
+  return text === undefined
+    ? undefined
+    : (JSON.parse(text) as { owner: string; nonce: string; expiresAt: string });
+}
+
+/** Returns the names in a folder; none if it does not exist. */
+export function listFolder(folder: string): string[] {
   try {
     return readdirSync(folder);
   } catch (error) {
@@ -134,7 +123,7 @@ function listed(folder: string): string[] {
   }
 }
 
-function readIfThere(file: string): string | undefined {
+function readIfPresent(file: string): string | undefined {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {

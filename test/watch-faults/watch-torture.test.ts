@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { seededRandom } from "../support/seeded-random.ts";
 import { soakRounds, soakTimeout } from "../support/soak-rounds.ts";
-import { TortureWatcher, type WatchedPart, type WatchedSegment } from "../support/torture-watcher.ts";
+import { TortureWatcher, type WatchFilter, type WatchedSegment } from "../support/torture-watcher.ts";
 import { WatchedCluster } from "../support/watched-cluster.ts";
 import type { ExpectedTransaction } from "../support/watch-oracle.ts";
 
@@ -9,9 +9,9 @@ const ROUNDS = soakRounds(2);
 const FIRST_SEED = Number(process.env["CAIRN_SOAK_SEED"] ?? "2");
 const WATCHERS = 12;
 const NAMESPACES = ["default", "prod", "test"];
-const LARGE = 16_384;
+const LARGE_BYTES = 16_384;
 
-describe("watchers that disconnect, stand still and change nodes", () => {
+describe("watchers that disconnect, pause and change nodes", () => {
   let cluster: WatchedCluster;
   beforeAll(async () => {
     cluster = await WatchedCluster.open();
@@ -20,7 +20,7 @@ describe("watchers that disconnect, stand still and change nodes", () => {
 
   for (let seed = FIRST_SEED; seed < FIRST_SEED + ROUNDS; seed += 1) {
     it(
-      `see exactly the log from where they began, while nodes are killed and the log loses its end (seed ${seed})`,
+      `receive exactly the log from where they began, while nodes are killed and the log loses its end (seed ${seed})`,
       { timeout: soakTimeout(1, 90_000) },
       async () => await torture(cluster, seed),
     );
@@ -32,32 +32,36 @@ async function torture(cluster: WatchedCluster, seed: number): Promise<void> {
   const pick = (count: number): number => Math.floor(random() * count);
   const last = (await cluster.expected()).at(-1)?.txId ?? 1;
   const begin = (index: number): number | undefined =>
-    // From now, from the beginning, from anywhere, and from what is yet to come.
+    // From now, from the beginning, from a random transaction, and from a future one.
     [undefined, 0, pick(last), last + pick(20)][index % 4];
   const watchers = Array.from({ length: WATCHERS }, (_, index) => {
-    const part = [{}, {}, { bucket: "pods" }, { namespace: "prod" }, { bucket: "nodes", namespace: "test" }][
-      index % 5
-    ];
+    const filter = [
+      {},
+      {},
+      { bucket: "pods" },
+      { namespace: "prod" },
+      { bucket: "nodes", namespace: "test" },
+    ][index % 5];
     return new TortureWatcher({
-      ...part,
+      ...filter,
       from: begin(index),
       random: seededRandom(seed * 1_000 + index),
       urls: () => cluster.urls,
     });
   });
-  // By turns: the rollback, where there is one, is of what every node has seen.
+  // Every third seed rolls the log back, after every watcher has received what will be lost.
   const regresses = seed % 3 === 0;
   let before: readonly ExpectedTransaction[] | undefined;
   await cluster.checkpoint();
   if (regresses) {
     await cluster.scene.copyStore();
     await write(cluster, pick);
-    await reached(watchers, (await cluster.expected()).at(-1)?.txId ?? 0);
+    await waitForWatchers(watchers, (await cluster.expected()).at(-1)?.txId ?? 0);
     before = await cluster.expected();
-    await cluster.scene.rollBackStopped();
+    await cluster.scene.stopAndRestoreStore();
     await cluster.scene.nats.start();
   }
-  // From then on the past of one bucket goes, for all that follow.
+  // Every third seed removes the history of one bucket from now on.
   if (seed % 3 === 2) await cluster.write(0, [{ ops: [["configure", { history: { pods: { keep: 1 } } }]] }]);
   for (let act = 0; act < 3; act += 1) {
     const victim = pick(3);
@@ -71,43 +75,43 @@ async function torture(cluster: WatchedCluster, seed: number): Promise<void> {
   await write(cluster, pick);
   for (const watcher of watchers) watcher.calm();
   const expected = await cluster.expected();
-  await reached(watchers, expected.at(-1)?.txId ?? 0);
+  await waitForWatchers(watchers, expected.at(-1)?.txId ?? 0);
   await Promise.all(watchers.map((watcher) => watcher.finish()));
 
   for (const watcher of watchers) {
     expect(watcher.connections).toBeGreaterThan(0);
-    for (const segment of watcher.segments) expectSuffix(segment, watcher.part, expected, before);
-    for (const { ended, place } of watcher.segments) {
-      // Nobody is sent away from where a watch can begin, nor told of a loss where there was none.
-      if (typeof ended === "object") expect(ended.floor).toBeGreaterThan(place);
+    for (const segment of watcher.segments) expectSuffix(segment, watcher.filter, expected, before);
+    for (const { ended, lastTxId } of watcher.segments) {
+      // No watcher is refused where a watch can begin, or told of a rollback that did not happen.
+      if (typeof ended === "object") expect(ended.floor).toBeGreaterThan(lastTxId);
       if (ended === "regressed") expect(regresses).toBe(true);
     }
   }
 }
 
-/** What a watcher was told between two places is what the log has there; or had, before it lost it and the watcher was told so. */
+/** Expects that a watcher received what the log has in the segment, or had before a rollback that the watcher was told of. */
 function expectSuffix(
-  { from, place, seen, ended }: WatchedSegment,
-  part: WatchedPart,
+  { from, lastTxId, seen, ended }: WatchedSegment,
+  filter: WatchFilter,
   expected: readonly ExpectedTransaction[],
   before: readonly ExpectedTransaction[] | undefined,
 ): void {
   const history = ended === "regressed" && before !== undefined ? before : expected;
   const wanted = history.flatMap(({ txId, changes }) => {
-    const watched = changes.filter((change) => isOf(change, part));
-    return txId > from && txId <= place && watched.length > 0 ? [{ txId, changes: watched }] : [];
+    const watched = changes.filter((change) => matches(change, filter));
+    return txId > from && txId <= lastTxId && watched.length > 0 ? [{ txId, changes: watched }] : [];
   });
   expect(seen).toEqual(wanted);
 }
 
-function isOf(change: string, { bucket, namespace }: WatchedPart): boolean {
+function matches(change: string, { bucket, namespace }: WatchFilter): boolean {
   const [, ofBucket, key = ""] = change.split(" ");
   return (bucket ?? ofBucket) === ofBucket && (namespace === undefined || key.startsWith(`${namespace}/`));
 }
 
-async function reached(watchers: readonly TortureWatcher[], txId: number): Promise<void> {
+async function waitForWatchers(watchers: readonly TortureWatcher[], txId: number): Promise<void> {
   await expect
-    .poll(() => Math.min(...watchers.map(({ place }) => place)), { timeout: 60_000, interval: 20 })
+    .poll(() => Math.min(...watchers.map(({ lastTxId }) => lastTxId)), { timeout: 60_000, interval: 20 })
     .toBeGreaterThanOrEqual(txId);
 }
 
@@ -118,7 +122,7 @@ async function write(cluster: WatchedCluster, pick: (count: number) => number): 
   }
 }
 
-/** Keys of one transaction are different ones. */
+/** Returns operations on different keys. */
 function operations(pick: (count: number) => number): unknown[] {
   const first = pick(30);
   return Array.from({ length: 1 + pick(3) }, (_, index) => {
@@ -127,6 +131,6 @@ function operations(pick: (count: number) => number): unknown[] {
     const kind = pick(10);
     if (kind === 0) return ["match", bucket, key, 1_000_000];
     if (kind < 3) return ["delete", bucket, key];
-    return ["put", bucket, key, pick(20) === 0 ? "x".repeat(LARGE) : pick(1_000)];
+    return ["put", bucket, key, pick(20) === 0 ? "x".repeat(LARGE_BYTES) : pick(1_000)];
   });
 }

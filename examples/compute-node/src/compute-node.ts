@@ -3,9 +3,9 @@ import { promisify } from "node:util";
 import type { ExecutionStore, SeenExecution } from "./execution-store.ts";
 import type { Execution } from "./executions.ts";
 
-/** How a compute node works. */
+/** Options of {@link runExecutions}. */
 export interface ComputeOptions {
-  /** How many executions run at once. */
+  /** The number of concurrent executions. */
   readonly slots: number;
   readonly signal: AbortSignal;
 }
@@ -13,7 +13,7 @@ export interface ComputeOptions {
 const KEY_BYTES = 32;
 const derive = promisify(pbkdf2);
 
-/** Fails what was running when this compute node ended the last time: nobody runs it now. Answers how many there were. */
+/** Fails the executions that were running when this compute node last ended. Returns how many there were. */
 export async function failAbandoned(store: ExecutionStore): Promise<number> {
   const error = "The compute node ended while it ran.";
   let failed = 0;
@@ -24,9 +24,9 @@ export async function failAbandoned(store: ExecutionStore): Promise<number> {
   return failed;
 }
 
-/** Runs every execution that is created, the waiting ones first, until `signal` is aborted. */
+/** Runs the waiting executions and then every new one, until `signal` is aborted. */
 export async function runExecutions(store: ExecutionStore, { slots, signal }: ComputeOptions): Promise<void> {
-  // All slots take from one source, and only when they are free: what waits stays in the store.
+  // All slots share one source and take from it only when they are free, so that waiting executions stay in the store.
   const source = createdExecutions(store, signal);
   const slot = async (): Promise<void> => {
     for (let next = await source.next(); next.done !== true; next = await source.next()) {
@@ -36,7 +36,7 @@ export async function runExecutions(store: ExecutionStore, { slots, signal }: Co
   await Promise.all(Array.from({ length: slots }, slot));
 }
 
-/** List, then follow. */
+/** Yields executions in the state `created`: lists them, then follows the watch. */
 async function* createdExecutions(
   store: ExecutionStore,
   signal: AbortSignal,
@@ -50,8 +50,8 @@ async function* createdExecutions(
         yield created;
       }
     }
-    // Where the slots are full for long, the watch is cut off as too slow; then everything that waits is listed again. What is
-    // found twice runs once, since it is claimed at the revision at which it was seen.
+    // While all slots are busy for long, the watch is cut off as too slow, and the loop lists all waiting executions again. An execution
+    // that is found twice runs once, since it is claimed at the revision at which it was seen.
     yield* store.createdAfter(from ?? 0, signal);
   }
 }
@@ -67,7 +67,7 @@ async function execute(execution: Execution): Promise<Execution> {
     const key = await derive(password, "cairn", rounds, KEY_BYTES, "sha256");
     return { ...execution, state: "completed", output: key.toString("hex") };
   } catch (error) {
-    // Whatever is wrong with it is the execution's own affair: it failed.
+    // An error fails the execution, not the compute node.
     return { ...execution, state: "failed", error: error instanceof Error ? error.message : String(error) };
   }
 }

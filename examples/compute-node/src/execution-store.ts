@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { CairnNode, StoredDocument, TxId } from "@cairn/node";
 import { BUCKET, type Counters, type Execution, type ExecutionState } from "./executions.ts";
 
-/** An execution with its key and the revision that it was seen at. */
+/** An execution with its key and the revision at which it was seen. */
 export interface SeenExecution {
   readonly key: string;
   readonly revision: number;
@@ -19,7 +19,7 @@ export class ExecutionStore {
     this.#node = node;
   }
 
-  /** Once the node is ready and knows the states of its executions: at once, except when it learns to, the first time. */
+  /** Waits until the node is ready and has indexed the states of its executions, which takes time only at the first start. */
   static async open(node: CairnNode): Promise<ExecutionStore> {
     await node.ready;
     const store = new ExecutionStore(node);
@@ -28,8 +28,8 @@ export class ExecutionStore {
   }
 
   /**
-   * How many executions there are in each state. They were counted as they were written, so this reads a few rows however many
-   * executions there are. Undefined while the states are not indexed yet.
+   * Returns the number of executions in each state. They are counted as they are written, so this reads only a few rows however many
+   * executions there are. Returns undefined until the states are indexed.
    */
   async counters(): Promise<{ readonly txId: TxId; readonly counters: Counters } | undefined> {
     const { txId, buckets } = await this.#node.buckets();
@@ -37,7 +37,7 @@ export class ExecutionStore {
     return counters === undefined ? undefined : { txId, counters };
   }
 
-  /** All that are in a state, page after page, as of one transaction; from the index, without looking at others. */
+  /** Yields the executions in a state page by page, as of one transaction. Reads no others. */
   async *inState(
     state: ExecutionState,
   ): AsyncGenerator<{ readonly txId: TxId; readonly found: readonly SeenExecution[] }, void, void> {
@@ -50,7 +50,7 @@ export class ExecutionStore {
     } while (cursor !== undefined);
   }
 
-  /** Every execution that is created after transaction `from`; ends when the watch does. */
+  /** Yields every execution that is created after transaction `from`, until the watch ends. */
   async *createdAfter(from: TxId, signal: AbortSignal): AsyncGenerator<SeenExecution, void, void> {
     for await (const event of this.#node.watch({ bucket: BUCKET, from, signal })) {
       if (event.type === "cutoff") return;
@@ -63,7 +63,7 @@ export class ExecutionStore {
     }
   }
 
-  /** Writes an execution over the one that was seen. Undefined, and nothing is written, where that is not what is there any more. */
+  /** Replaces an execution. Returns undefined, and writes nothing, if it has changed since it was seen. */
   async replace({ key, revision }: SeenExecution, execution: Execution): Promise<SeenExecution | undefined> {
     const { txId } = await this.#node.submit({
       ops: [
@@ -76,7 +76,7 @@ export class ExecutionStore {
   }
 }
 
-/** Anybody may write anything into the bucket, `null` for example: that is no execution, and nobody's to run. */
+/** Whether a document is an execution to run. Any client may write any document to the bucket, such as `null`. */
 function isCreated(execution: Partial<Execution> | null): boolean {
   return execution?.state === "created";
 }

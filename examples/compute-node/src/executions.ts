@@ -1,13 +1,13 @@
 import type { Policies } from "@cairn/node";
 
-/** Where an execution is in its life. The last two are its ends. */
+/** The state of an execution. The last two are final. */
 export type ExecutionState = "created" | "running" | "completed" | "failed";
 
-/** A document of `executions`. Whoever wants something computed puts it as `created`; the compute node does the rest. */
+/** A document of `executions`. Clients put it as `created`; the compute node does the rest. */
 export type Execution = {
   readonly state: ExecutionState;
   readonly password: string;
-  /** How much work it is: so many rounds of PBKDF2. */
+  /** The amount of work: rounds of PBKDF2. */
   readonly rounds: number;
   /** The derived key, once completed. */
   readonly output?: string;
@@ -15,13 +15,13 @@ export type Execution = {
   readonly error?: string;
 };
 
-/** How many executions there are in each state; states without any are left out. */
+/** The number of executions in each state; states without executions are absent. */
 export type Counters = Readonly<Record<string, number>>;
 
 /** The bucket of the executions. */
 export const BUCKET = "executions";
 
-/** Executions are found and counted by their state, and go so long after they ended (ISO-8601). */
+/** Returns the policies: executions are indexed by state, and expire `keepFor` (ISO 8601) after they have ended. */
 export function executionPolicies(keepFor: string): Policies {
   return {
     indexes: { [BUCKET]: ["state"] },

@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Execution } from "../src/executions.ts";
 import { ComputeProcess, MAIN } from "./support/compute-process.ts";
-import { fullCount, toldCounters } from "./support/full-count.ts";
+import { fullCount, reportedCounters } from "./support/full-count.ts";
 
 const EXECUTIONS = 1_000;
 const KILLS = 3;
@@ -23,12 +23,12 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-async function started(keepFor: string): Promise<ComputeProcess> {
+async function start(keepFor: string): Promise<ComputeProcess> {
   compute = await ComputeProcess.start(folder, keepFor);
   return compute;
 }
 
-/** Every tenth asks for less than one round, which cannot be computed. */
+/** Returns an execution; every tenth one has 0 rounds, which cannot be computed. */
 function execution(number: number): Execution {
   return { state: "created", password: `p${number}`, rounds: number % 10 === 0 ? 0 : 2_000 };
 }
@@ -47,35 +47,35 @@ function derivedKey({ password, rounds }: Execution): string {
   return pbkdf2Sync(password, "cairn", rounds, 32, "sha256").toString("hex");
 }
 
-/** How many have ended by now. */
-async function ended({ greeting }: ComputeProcess): Promise<number> {
-  const { counters } = await toldCounters(greeting.ready);
+/** Returns how many executions have ended. */
+async function countEnded({ greeting }: ComputeProcess): Promise<number> {
+  const { counters } = await reportedCounters(greeting.ready);
   return (counters["completed"] ?? 0) + (counters["failed"] ?? 0);
 }
 
 describe("the compute node", () => {
-  it("knows after kill -9, before it does anything, how many executions are in each state, equal to a full count", async () => {
-    let node = await started("P30D");
+  it("knows right after kill -9 and a restart how many executions are in each state, as a full count confirms", async () => {
+    let node = await start("P30D");
     expect(node.greeting.counters).toEqual({});
     await submit(node.greeting.ready, EXECUTIONS);
     let abandoned = 0;
     for (let kill = 1; kill <= KILLS; kill += 1) {
       await expect
-        .poll(() => ended(node), { timeout: 30_000 })
+        .poll(() => countEnded(node), { timeout: 30_000 })
         .toBeGreaterThan((EXECUTIONS * kill) / (KILLS + 2));
       await node.kill();
-      node = await started("P30D");
+      node = await start("P30D");
       const { txId, counters } = node.greeting;
       expect(counters).toEqual(await fullCount(node.client, txId));
       expect(Object.values(counters).reduce((sum, count) => sum + count)).toBe(EXECUTIONS);
       expect(node.abandoned).toBe(counters["running"] ?? 0);
       abandoned += node.abandoned;
-      // And at once over HTTP, while executions go on.
-      const told = await toldCounters(node.greeting.ready);
-      expect(told.counters).toEqual(await fullCount(node.client, told.txId));
+      // The counters are also right over HTTP, while executions run.
+      const reported = await reportedCounters(node.greeting.ready);
+      expect(reported.counters).toEqual(await fullCount(node.client, reported.txId));
     }
     expect(abandoned).toBeGreaterThan(0);
-    await expect.poll(() => ended(node), { timeout: 30_000 }).toBe(EXECUTIONS);
+    await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBe(EXECUTIONS);
     let [impossible, lost] = [0, 0];
     for await (const { document } of node.client.list<Execution>("executions", { pageSize: 1_000 })) {
       if (document.error === undefined) expect(document.state).toBe("completed");
@@ -83,15 +83,15 @@ describe("the compute node", () => {
       else impossible += document.rounds === 0 ? 1 : 0;
     }
     expect(lost).toBe(abandoned);
-    const { counters } = await toldCounters(node.greeting.ready);
+    const { counters } = await reportedCounters(node.greeting.ready);
     expect(counters).toEqual({ completed: EXECUTIONS - impossible - lost, failed: impossible + lost });
     expect(await node.stop()).toBe(0);
   });
 
-  it("runs each execution once, and says of each that failed why", async () => {
-    const node = await started("P30D");
+  it("runs each execution once, and records why an execution failed", async () => {
+    const node = await start("P30D");
     await submit(node.greeting.ready, 100);
-    await expect.poll(() => ended(node), { timeout: 30_000 }).toBe(100);
+    await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBe(100);
     for await (const { name, document } of node.client.list<Execution>("executions")) {
       const states: (string | undefined)[] = [];
       for await (const version of node.client.history<Execution>("executions", name)) {
@@ -106,38 +106,38 @@ describe("the compute node", () => {
     }
   });
 
-  it("goes on when somebody writes into the bucket what is no execution", async () => {
-    const node = await started("P30D");
+  it("continues when a client writes a document that is no execution", async () => {
+    const node = await start("P30D");
     await submit(node.greeting.ready, 1);
-    await expect.poll(() => ended(node), { timeout: 30_000 }).toBe(1);
+    await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBe(1);
     for (const document of [null, "created", [], { state: "created" }]) {
       await node.client.put("executions", "odd", document);
     }
-    await expect.poll(() => ended(node), { timeout: 30_000 }).toBe(2);
+    await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBe(2);
   });
 
-  it("lets executions go when they ended long enough ago, and counts what is left, also after kill -9", async () => {
-    let node = await started("PT0.5S");
+  it("lets ended executions expire, and counts the rest, also after kill -9", async () => {
+    let node = await start("PT0.5S");
     await submit(node.greeting.ready, 60);
-    await expect.poll(() => ended(node), { timeout: 30_000 }).toBeGreaterThan(0);
-    // Time is that of transactions: nothing expires while nothing is written.
+    await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBeGreaterThan(0);
+    // Documents expire by the time of transactions, so something must be written.
     await expect
       .poll(
         async () => {
           await node.client.put("ticks", "one", Date.now());
-          return (await toldCounters(node.greeting.ready)).counters;
+          return (await reportedCounters(node.greeting.ready)).counters;
         },
         { timeout: 30_000 },
       )
       .toEqual({});
     await node.kill();
-    node = await started("PT0.5S");
+    node = await start("PT0.5S");
     expect(node.greeting.counters).toEqual({});
     expect(await fullCount(node.client, node.greeting.txId)).toEqual({});
   });
 
-  it("is refused a store that another one has, and told whose it is", async () => {
-    const { client } = await started("P30D");
+  it("exits when another compute node uses its store, and names that process", async () => {
+    const { client } = await start("P30D");
     await client.put("executions", "e", execution(1));
     const env = { ...process.env, CAIRN_DIR: folder, CAIRN_HTTP_PORT: "0" };
     await expect(promisify(execFile)(process.execPath, [MAIN], { env })).rejects.toMatchObject({

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { HistoryError } from "./history-error.ts";
 
-/** What the command shall do, as the user said it. */
+/** A parsed command line. */
 export interface Command {
   readonly action: "export" | "expect" | "history" | "make" | "help";
   readonly repo: string;
@@ -20,10 +20,10 @@ export const HELP = `Usage: main.js [export] [--repo DIR] [--ref REF] [--name NA
        main.js history --path NAME [--repo DIR] [--ref REF]
        main.js make --repo DIR [--commits N] [--seed N]
 
-export   Prints the first-parent history as NDJSON, one transaction a line, oldest commit first (the default).
-expect   Prints what the bucket "files" holds after REF: {"name", "document"}, one a line, in key order.
-history  Prints what became of one file: {"commit", "document"}, one a line, oldest first; null where it was deleted.
-make     Makes a bare repository in DIR with all that a history can hold, to try the others on.
+export   Prints the first-parent history as NDJSON, one transaction per line, oldest commit first (the default).
+expect   Prints the contents of the bucket "files" after REF: {"name", "document"}, one per line, in key order.
+history  Prints the versions of one file: {"commit", "document"}, one per line, oldest first; null if it was deleted.
+make     Makes a bare repository in DIR with everything that a history can contain, to try the other commands on.
 
   --repo DIR             a directory in the repository (default: the current one)
   --ref REF              the last commit: a branch, a tag, an object id (default: HEAD)
@@ -51,8 +51,8 @@ const OPTIONS = {
   help: { type: "boolean", short: "h" },
 } as const;
 
-// What each action takes besides --help; an option that would be ignored is a mistake.
-const TAKES: Record<Command["action"], readonly string[]> = {
+// The options of each action besides --help. Other options are refused rather than ignored.
+const OPTIONS_OF: Record<Command["action"], readonly string[]> = {
   export: ["repo", "ref", "name", "limit", "since-commit"],
   expect: ["repo", "ref"],
   history: ["repo", "ref", "path"],
@@ -60,7 +60,7 @@ const TAKES: Record<Command["action"], readonly string[]> = {
   help: Object.keys(OPTIONS),
 };
 
-/** Reads the arguments. Errors: {@link HistoryError}. */
+/** Parses the arguments. Throws a {@link HistoryError} if they are invalid. */
 export function readCommandLine(args: readonly string[]): Command {
   const { values, positionals } = parse(args);
   const action =
@@ -68,7 +68,9 @@ export function readCommandLine(args: readonly string[]): Command {
   if (action === undefined || positionals.length > 1) {
     throw wrong(`"${positionals[action === undefined ? 0 : 1]}" is not understood here.`);
   }
-  const stray = Object.keys(values).find((option) => option !== "help" && !TAKES[action].includes(option));
+  const stray = Object.keys(values).find(
+    (option) => option !== "help" && !OPTIONS_OF[action].includes(option),
+  );
   if (stray !== undefined) throw wrong(`The option --${stray} is not for ${action}.`);
   if (action === "history" && values.path === undefined) throw wrong("The command history needs --path.");
   if (action === "make" && values.repo === undefined) throw wrong("The command make needs --repo.");

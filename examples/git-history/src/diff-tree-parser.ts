@@ -1,38 +1,38 @@
 import { HistoryError } from "./history-error.ts";
 import { MAX_TOKEN_BYTES, NulSplitter } from "./nul-splitter.ts";
 
-/** Who wrote or committed, as git prints it. `date` is git's raw form: seconds since 1970 and a zone (`1700000000 +0200`). */
+/** An author or committer as git prints it. `date` is git's raw form: seconds since 1970 and a zone (`1700000000 +0200`). */
 export interface Signature {
   readonly name: string;
   readonly email: string;
   readonly date: string;
 }
 
-/** A commit as `git diff-tree` announces it. */
+/** The header of a commit in the output of `git diff-tree`. */
 export interface CommitHeader {
   readonly oid: string;
   readonly tree: string;
   readonly author: Signature;
   readonly committer: Signature;
   readonly message: string;
-  /** The message was longer than {@link MAX_MESSAGE_BYTES} and is its beginning only. */
+  /** Whether the message was cut at {@link MAX_MESSAGE_BYTES}. */
   readonly messageCut: boolean;
 }
 
-/** What the parser has found, in the order of the stream. */
+/** Receives what the parser finds, in the order of the stream. */
 export interface HistoryHandler {
   commit(header: CommitHeader): void;
-  /** `path` is there now, as `mode` and `oid`; valid during the call only. */
+  /** The commit wrote a path. `path` is valid during the call only. */
   put(path: Buffer, mode: string, oid: string): void;
-  /** `path` is gone; valid during the call only. */
+  /** The commit removed a path. `path` is valid during the call only. */
   remove(path: Buffer): void;
 }
 
-/** The most of a commit's message that is kept. Even escaped throughout (six bytes each) it fits a transaction. */
+/** How much of a commit's message is kept: a transaction has space for it even if every byte must be escaped (six bytes each). */
 export const MAX_MESSAGE_BYTES = 96 * 1024;
 const MAX_SIGNATURE_BYTES = 4 * 1024;
 
-/** The format for which {@link DiffTreeParser} is made, to be used with `--date=raw`. */
+/** The format that {@link DiffTreeParser} reads, with `--date=raw`. */
 export const COMMIT_FORMAT = `tformat:${["%H", "%T", "%an", "%ae", "%ad", "%cn", "%ce", "%cd", "%B"].join("%x00")}`;
 const FIELDS = 9;
 
@@ -41,8 +41,8 @@ const NEWLINE = 0x0a;
 const NO_FILE = "000000";
 
 /**
- * Reads `git diff-tree --stdin --raw -z --format=COMMIT_FORMAT`. Fields are counted, never searched for, so that no
- * message and no path can pass for something else.
+ * Parses the output of `git diff-tree --stdin --raw -z --format=COMMIT_FORMAT`. It counts fields instead of searching for them, so that no
+ * message or path can be taken for something else.
  */
 export class DiffTreeParser {
   readonly #handler: HistoryHandler;
@@ -59,7 +59,7 @@ export class DiffTreeParser {
     this.#splitter.push(chunk);
   }
 
-  /** To be called at the end of the stream: it must not have stopped in the middle of something. */
+  /** Ends the stream. Throws a {@link HistoryError} if that is in the middle of a record. */
   end(): void {
     if (this.#splitter.open || this.#fields.length > 0 || this.#change !== undefined) {
       throw new HistoryError("The output of git diff-tree ends in the middle of a record.");
@@ -73,7 +73,7 @@ export class DiffTreeParser {
   }
 
   #record(bytes: Buffer, length: number): void {
-    // Git parts a message from its changes by a newline, or by another NUL, depending on what follows.
+    // Git separates a message from its changes with a newline or another NUL, depending on what follows.
     let from = 0;
     while (bytes[from] === NEWLINE) from += 1;
     if (from === bytes.length) return;
@@ -119,7 +119,7 @@ export class DiffTreeParser {
 
 function text(bytes: Buffer, limit: number): string {
   let end = Math.min(bytes.length, limit);
-  // Not between the bytes of one character.
+  // Never cuts between the bytes of a character.
   while (end > 0 && end < bytes.length && ((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1;
   return bytes.toString("utf8", 0, end);
 }

@@ -1,15 +1,15 @@
 import type { CommitHeader, Signature } from "./diff-tree-parser.ts";
 import type { PathName } from "./path-name.ts";
 
-/** The bucket of a repository's files: namespace the repository, name the path. */
+/** The bucket of files. The namespace is the repository, the name is the path. */
 export const FILES = "files";
-/** The bucket of its commits: namespace the repository, name the object id. */
+/** The bucket of commits. The namespace is the repository, the name is the object id. */
 export const COMMITS = "commits";
 
-/** What a path is, by its mode. */
+/** The type of a path according to its mode. */
 export type FileType = "file" | "executable" | "symlink" | "submodule";
 
-/** A document in {@link FILES}. `blob` is the object's id (a submodule's: its commit); `path` only where the name is shortened. */
+/** A document in {@link FILES}. `blob` is the object's id (a submodule's commit); `path` is present only if the name is shortened. */
 export interface FileDocument {
   readonly mode: string;
   readonly type: FileType;
@@ -17,7 +17,7 @@ export interface FileDocument {
   readonly path?: string;
 }
 
-/** Who and when. `time` is ISO-8601 in UTC, null where the commit's date cannot be read; `zone` as git has it (`+0200`). */
+/** An author or committer. `time` is ISO 8601 in UTC, null if the commit's date is not readable; `zone` is git's form (`+0200`). */
 export interface Person {
   readonly name: string;
   readonly email: string;
@@ -27,28 +27,28 @@ export interface Person {
 
 /** A document in {@link COMMITS}. */
 export interface CommitDocument {
-  /** 1 for the first commit along first parents. */
+  /** The commit's position in the first-parent history, from 1. */
   readonly number: number;
   readonly tree: string;
   readonly parents: readonly string[];
   readonly author: Person;
   readonly committer: Person;
-  /** The message's first line, at most 500 characters of it. */
+  /** The message's first line, up to 500 characters. */
   readonly subject: string;
   readonly message: string;
-  /** The message is only the beginning of the commit's. */
+  /** The message contains only the beginning of the commit's message. */
   readonly messageCut?: true;
-  /** How many paths the commit put or deleted, compared with its first parent. */
+  /** The number of paths that the commit wrote or deleted, compared with its first parent. */
   readonly changes: number;
 }
 
-/** The document of a path. */
+/** Returns the document of a path. */
 export function fileDocument(name: PathName, mode: string, oid: string): FileDocument {
   const document = { mode, type: fileType(mode), blob: oid };
   return name.full === undefined ? document : { ...document, path: name.full };
 }
 
-/** The document of a commit. */
+/** Returns the document of a commit. */
 export function commitDocument(
   header: CommitHeader,
   place: { number: number; parents: readonly string[]; changes: number },

@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { HistoryError } from "./history-error.ts";
 
-/** A running git command. `finished` rejects with a {@link HistoryError} unless git ended with status 0. */
+/** A running git command. `finished` rejects with a {@link HistoryError} unless git exits with status 0. */
 export interface GitProcess {
   readonly stdin: Writable;
   readonly stdout: Readable;
@@ -12,8 +12,8 @@ export interface GitProcess {
   stop(): void;
 }
 
-// Set by git for its hooks and aliases; they would turn `-C` towards another repository or another set of commits.
-const FOREIGN = [
+// Git sets these for its hooks and aliases. They would redirect `-C` to another repository or another set of commits.
+const INHERITED_VARIABLES = [
   "GIT_DIR",
   "GIT_WORK_TREE",
   "GIT_COMMON_DIR",
@@ -28,23 +28,23 @@ const FOREIGN = [
   "GIT_NOGLOB_PATHSPECS",
   "GIT_ICASE_PATHSPECS",
 ];
-// Enough for the last sentences; a broken repository can make git complain about every object.
-const STDERR_KEPT = 4096;
+// Enough for the last messages; in a broken repository git may report every object.
+const MAX_STDERR_CHARACTERS = 4096;
 
-/** The environment in which git tells the stored history: no replacement, no graft, untranslated messages. */
+/** Returns an environment in which git shows the stored history: no replacements, no grafts, untranslated messages. */
 export function gitEnvironment(): NodeJS.ProcessEnv {
   const environment: NodeJS.ProcessEnv = { ...process.env };
-  for (const name of FOREIGN) delete environment[name];
-  // The complaints that are told apart below are English.
+  for (const name of INHERITED_VARIABLES) delete environment[name];
+  // `explain` recognises English messages.
   environment["LC_ALL"] = "C";
   environment["GIT_NO_REPLACE_OBJECTS"] = "1";
   environment["GIT_OPTIONAL_LOCKS"] = "0";
-  // A path below the null device cannot exist, and unlike the device itself draws no warning from git.
+  // A path below the null device cannot exist and, unlike the device itself, causes no warning.
   environment["GIT_GRAFT_FILE"] = join(devNull, "none");
   return environment;
 }
 
-/** Starts `git ARGS` in `directory`. `command` replaces git's own command line (see the oracle's use of a shell). */
+/** Starts `git ARGS` in `directory`. `command` replaces the program `git` (see the oracle's use of a shell). */
 export function startGit(
   directory: string,
   args: readonly string[],
@@ -55,26 +55,25 @@ export function startGit(
     env: gitEnvironment(),
     stdio: ["pipe", "pipe", "pipe"],
   });
-  let complaint = "";
+  let stderr = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    complaint = (complaint + text).slice(-STDERR_KEPT);
+    stderr = (stderr + text).slice(-MAX_STDERR_CHARACTERS);
   });
-  // Git that ends early breaks this pipe; why it ended is what `finished` tells.
+  // The pipe breaks if git exits early; `finished` reports the reason.
   child.stdin.on("error", () => undefined);
   const finished = new Promise<void>((fulfil, reject) => {
     child.once("error", (cause) => reject(notStarted(program, cause)));
     child.once("close", (status, signal) => {
       if (status === 0) fulfil();
-      else
-        reject(explain(resolve(directory), args[0] ?? "", complaint, signal ?? `status ${String(status)}`));
+      else reject(explain(resolve(directory), args[0] ?? "", stderr, signal ?? `status ${String(status)}`));
     });
   });
-  // Whoever waits for it still sees the rejection; who stopped git early does not wait.
+  // A caller that stops git early does not wait for `finished`.
   finished.catch(() => undefined);
   return { stdin: child.stdin, stdout: child.stdout, finished, stop: () => void child.kill() };
 }
 
-/** What a git command with a small answer prints, without its last newline. */
+/** Runs a git command with a short output and returns the output without its last newline. */
 export async function askGit(directory: string, args: readonly string[]): Promise<string> {
   const git = startGit(directory, args);
   git.stdin.end();
@@ -95,19 +94,19 @@ function notStarted(program: string, cause: Error): HistoryError {
   return new HistoryError(`The command ${program} could not be started: ${cause.message}.`, { cause });
 }
 
-function explain(place: string, command: string, complaint: string, ended: string): HistoryError {
-  if (complaint.includes("not a git repository")) {
+function explain(place: string, command: string, stderr: string, exit: string): HistoryError {
+  if (stderr.includes("not a git repository")) {
     return new HistoryError(`${place} is not a git repository.`, {
       hint: "Give the directory of a repository with --repo.",
     });
   }
-  if (complaint.includes("cannot change to")) {
+  if (stderr.includes("cannot change to")) {
     return new HistoryError(`The directory ${place} cannot be entered.`, {
       hint: "Give the directory of a repository with --repo.",
     });
   }
-  const said = complaint.trim().replaceAll("\n", " ");
-  return new HistoryError(`git ${command} ended with ${ended}${said === "" ? "." : `: ${said}`}`, {
+  const reason = stderr.trim().replaceAll("\n", " ");
+  return new HistoryError(`git ${command} ended with ${exit}${reason === "" ? "." : `: ${reason}`}`, {
     hint: "Check the repository with git fsck.",
   });
 }

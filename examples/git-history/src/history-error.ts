@@ -1,4 +1,4 @@
-/** What a user can put right: `message` says in one sentence what happened, `hint` what to do about it. */
+/** An error that the user can correct: `message` says what happened, `hint` what to do about it. */
 export class HistoryError extends Error {
   readonly hint: string | undefined;
 

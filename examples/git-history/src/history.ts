@@ -9,19 +9,19 @@ import { type CommitPlace, MAX_TRANSACTION_BYTES, TransactionWriter } from "./tr
 export interface HistoryOptions {
   /** A directory in the repository, bare or not. */
   readonly directory: string;
-  /** The last commit: a branch, a tag, an object id. `HEAD` by default. */
+  /** The last commit: a branch, a tag or an object id. Defaults to `HEAD`. */
   readonly ref?: string;
-  /** The namespace of all keys. By default the name of the repository's directory. */
+  /** The namespace of all keys. Defaults to the name of the repository's directory. */
   readonly name?: string;
-  /** At most so many commits. */
+  /** The maximum number of commits; unlimited by default. */
   readonly limit?: number;
-  /** Begin after this commit, which must be on the first-parent history of `ref`. */
+  /** The commit after which to begin. It must be in the first-parent history of `ref`. */
   readonly sinceCommit?: string;
-  /** The size to which transactions are filled. Default: {@link MAX_TRANSACTION_BYTES}. */
+  /** The maximum size of a transaction. Defaults to {@link MAX_TRANSACTION_BYTES}. */
   readonly maxTransactionBytes?: number;
 }
 
-// Plumbing, because it heeds no log.* or diff.* setting of the user; what it does heed is switched off.
+// A plumbing command, because it ignores the user's log.* and diff.* settings; those that it does read are overridden.
 const DIFF_TREE = [
   "diff-tree",
   "--stdin",
@@ -40,8 +40,8 @@ const DIFF_TREE = [
 ];
 
 /**
- * The first-parent history of a repository, oldest commit first, each line a transaction as `cairn load` takes it.
- * Nothing is read ahead of the caller but what pipes hold. Errors: {@link HistoryError}.
+ * Yields the first-parent history of a repository, oldest commit first, as lines for `cairn load`, each a transaction. Reads no further
+ * ahead of the caller than pipes buffer. Throws a {@link HistoryError}.
  */
 export async function* historyLines(options: HistoryOptions): AsyncGenerator<string, void, undefined> {
   const { directory } = options;
@@ -50,7 +50,7 @@ export async function* historyLines(options: HistoryOptions): AsyncGenerator<str
     options.sinceCommit === undefined ? undefined : await resolveCommit(directory, options.sinceCommit);
   const name = await repositoryName(directory, options.name);
 
-  // What has been asked of diff-tree and not been answered: bounded by what the pipes hold.
+  // Commits that were sent to diff-tree and have not come back: bounded by the pipes' buffers.
   const underway: CommitPlace[] = [];
   const lines: string[] = [];
   const writer = new TransactionWriter({
@@ -64,16 +64,16 @@ export async function* historyLines(options: HistoryOptions): AsyncGenerator<str
   const list = startGit(directory, ["rev-list", "--first-parent", "--reverse", "--parents", tip, "--"]);
   const diff = startGit(directory, DIFF_TREE);
   list.stdin.end();
-  const asked = pipeline(() => questions(list, { since, limit: options.limit, underway }), diff.stdin);
-  // Looked at below, after git's own account of what went wrong.
-  asked.catch(() => undefined);
+  const requested = pipeline(() => requests(list, { since, limit: options.limit, underway }), diff.stdin);
+  // `settle` reports its error, after git's own.
+  requested.catch(() => undefined);
   try {
     for await (const chunk of diff.stdout) {
       parser.push(chunk as Buffer);
       yield* lines;
       lines.length = 0;
     }
-    await settle([diff.finished, list.finished, asked]);
+    await settle([diff.finished, list.finished, requested]);
     parser.end();
     writer.end();
     yield* lines;
@@ -84,10 +84,10 @@ export async function* historyLines(options: HistoryOptions): AsyncGenerator<str
 }
 
 /**
- * A line for diff-tree for each commit: the commit, and the one parent it shall be compared with. A merge is thereby
- * compared with its first parent alone; a commit without parents is compared with nothing.
+ * Yields a line for diff-tree for each commit: the commit and the parent to compare it with, which for a merge is only the first one. A
+ * commit without parents is compared with nothing.
  */
-async function* questions(
+async function* requests(
   list: GitProcess,
   options: { since: string | undefined; limit: number | undefined; underway: CommitPlace[] },
 ): AsyncGenerator<string, void, undefined> {
@@ -99,19 +99,19 @@ async function* questions(
   for await (const chunk of list.stdout) {
     const lines = (rest + (chunk as Buffer).toString("latin1")).split("\n");
     rest = lines.pop() ?? "";
-    let asked = "";
+    let text = "";
     for (const line of lines) {
       const [oid = "", ...parents] = line.split(" ");
       number += 1;
-      // Beyond the limit the list is still read to its end, so that git ends by itself.
+      // Beyond the limit the list is still read to its end, so that git exits by itself.
       if (begun && sent < limit) {
         sent += 1;
         underway.push({ oid, number, parents });
-        asked += parents[0] === undefined ? `${oid}\n` : `${oid} ${parents[0]}\n`;
+        text += parents[0] === undefined ? `${oid}\n` : `${oid} ${parents[0]}\n`;
       }
       if (oid === since) begun = true;
     }
-    if (asked !== "") yield asked;
+    if (text !== "") yield text;
   }
   if (!begun) {
     throw new HistoryError(`The commit ${since} is not on the first-parent history that was asked for.`, {
@@ -130,7 +130,7 @@ function nextPlace(underway: CommitPlace[], oid: string): CommitPlace {
   return place;
 }
 
-/** The first failure in the order given: when git dies, the pipes to it break too, which explains nothing. */
+/** Throws the first failure in the given order. When git dies, its pipes break too, which would explain nothing. */
 async function settle(parts: readonly Promise<void>[]): Promise<void> {
   for (const outcome of await Promise.allSettled(parts)) {
     if (outcome.status === "rejected") throw outcome.reason;

@@ -1,12 +1,12 @@
 import type { SeededRandom } from "./seeded-random.ts";
 
-/** Paths with their contents, of which one can be drawn by chance. */
+/** A set of paths with their contents, from which a random one can be picked. */
 export class KnownPaths {
   readonly #paths: string[] = [];
   readonly #places = new Map<string, number>();
   readonly #contents = new Map<string, string>();
 
-  /** Adds a path or changes its content; undefined where it has none of its own (a submodule). */
+  /** Adds a path or changes its content, which is undefined for a submodule. */
   set(path: string, content: string | undefined): void {
     if (!this.#places.has(path)) {
       this.#places.set(path, this.#paths.length);
@@ -27,12 +27,12 @@ export class KnownPaths {
     this.#places.delete(path);
     const last = this.#paths.pop();
     if (last === undefined || last === path) return;
-    // The last takes the place that became free, so that deleting does not move all that follow.
+    // The last path fills the gap, so that deleting does not move all later ones.
     this.#paths[place] = last;
     this.#places.set(last, place);
   }
 
-  /** One of the paths, undefined when there are none. */
+  /** Returns a random path; undefined if there are none. */
   pick(random: SeededRandom): string | undefined {
     return this.#paths.length === 0 ? undefined : random.pick(this.#paths);
   }

@@ -7,8 +7,8 @@ import { makeRepository } from "./make-repository.ts";
 import { expectedFiles, expectedHistory } from "./oracle.ts";
 import { pathOfName } from "./path-name.ts";
 
-// Lines are short; one write for each would cost more than making them.
-const BLOCK = 64 * 1024;
+// Lines are short: writing each of them separately would cost more than making them.
+const BLOCK_CHARACTERS = 64 * 1024;
 
 function linesOf(command: Command): AsyncIterable<string> | Iterable<string> {
   const { action, repo, ref } = command;
@@ -31,14 +31,14 @@ async function print(lines: AsyncIterable<string> | Iterable<string>): Promise<v
   let block = "";
   for await (const line of lines) {
     block += `${line}\n`;
-    if (block.length < BLOCK) continue;
+    if (block.length < BLOCK_CHARACTERS) continue;
     if (!process.stdout.write(block)) await once(process.stdout, "drain");
     block = "";
   }
   if (block !== "") process.stdout.write(block);
 }
 
-// A reader that has seen enough (`| head`) closes the pipe: nothing is wrong then, and nobody is left to write to.
+// A reader that has seen enough (`| head`) closes the pipe, which is not an error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0);
   process.stderr.write(`Standard output cannot be written: ${error.message}.\n`);

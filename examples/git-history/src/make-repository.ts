@@ -3,20 +3,21 @@ import { pipeline } from "node:stream/promises";
 import { askGit, startGit } from "./git-process.ts";
 import { type ScriptOptions, repositoryScript } from "./repository-script.ts";
 
-/** Which repository to make. The same plan gives the same commits, with the same object ids. */
+/** Describes a repository to make. The same plan results in the same commits, with the same object ids. */
 export interface RepositoryPlan {
-  /** Where to make it; created if needed. */
+  /** The repository's directory; created if needed. */
   readonly directory: string;
-  /** How many commits the first-parent history has. */
+  /** The length of the first-parent history. */
   readonly commits: number;
+  /** Defaults to 1. */
   readonly seed?: number;
-  /** Files in the first commit. Default: 50. */
+  /** The number of files in the first commit. Defaults to 50. */
   readonly files?: number;
   readonly objectFormat?: "sha1" | "sha256";
   readonly branch?: string;
 }
 
-/** A bare repository as {@link makeRepository} left it. */
+/** A bare repository that {@link makeRepository} has made. */
 export interface MadeRepository {
   readonly directory: string;
   readonly branch: string;
@@ -24,10 +25,10 @@ export interface MadeRepository {
   readonly head: string;
 }
 
-const CHUNK = 64 * 1024;
+const CHUNK_BYTES = 64 * 1024;
 
 /**
- * Makes a bare repository with everything that a reader of histories must cope with: renames, deletions, changes of mode
+ * Makes a bare repository with everything that a reader of histories must handle: renames, deletions, changes of mode
  * and type, symbolic links, submodules, empty commits, merges of several parents, directories that become files and
  * back, and paths of any bytes and length. Thousands of commits take seconds.
  */
@@ -35,14 +36,14 @@ export async function makeRepository(plan: RepositoryPlan): Promise<MadeReposito
   const { directory, commits, seed = 1, files = 50, objectFormat = "sha1", branch = "main" } = plan;
   await mkdir(directory, { recursive: true });
   const format = objectFormat === "sha1" ? [] : [`--object-format=${objectFormat}`];
-  // Without templates, so that hooks and settings of the machine do not make one repository differ from another.
+  // Without templates, so that the machine's hooks and settings do not affect the repository.
   await askGit(directory, ["init", "--quiet", "--bare", "--template=", ...format]);
   await askGit(directory, ["symbolic-ref", "HEAD", `refs/heads/${branch}`]);
   const git = startGit(directory, ["fast-import", "--quiet", "--done"]);
   git.stdout.resume();
   const oidLength = objectFormat === "sha1" ? 40 : 64;
   const written = pipeline(() => chunks({ commits, seed, files, branch, oidLength }), git.stdin);
-  // When git refuses, its own error says more than the pipe that breaks.
+  // If git fails, its own error explains more than that of the broken pipe.
   written.catch(() => undefined);
   await git.finished;
   await written;
@@ -57,7 +58,7 @@ function* chunks(options: ScriptOptions): Generator<Buffer, void, undefined> {
   let text = "";
   for (const part of repositoryScript(options)) {
     text += part;
-    if (text.length < CHUNK) continue;
+    if (text.length < CHUNK_BYTES) continue;
     yield Buffer.from(text, "latin1");
     text = "";
   }

@@ -1,10 +1,10 @@
-/** Receives one token without its NUL. `bytes` is only valid during the call; `length` is larger when it was cut. */
+/** Receives a token without its NUL. `bytes` is valid during the call only; `length` is larger if the token was cut. */
 export type TokenHandler = (bytes: Buffer, length: number) => void;
 
-/** The most of one token that is kept in memory. */
+/** How much of a token is kept. */
 export const MAX_TOKEN_BYTES = 1024 * 1024;
 
-/** Cuts a byte stream at NUL bytes, as git's `-z` output wants it. A token may span any number of chunks. */
+/** Splits a byte stream, such as git's `-z` output, at NUL bytes. A token may span any number of chunks. */
 export class NulSplitter {
   readonly #handle: TokenHandler;
   #parts: Buffer[] = [];
@@ -18,7 +18,7 @@ export class NulSplitter {
   push(chunk: Buffer): void {
     let from = 0;
     for (let nul = chunk.indexOf(0); nul !== -1; nul = chunk.indexOf(0, from)) {
-      // Nearly every token lies within one chunk and needs no copy.
+      // Nearly every token is within one chunk and needs no copy.
       if (this.#length === 0) this.#handle(chunk.subarray(from, nul), nul - from);
       else this.#finish(chunk.subarray(from, nul));
       from = nul + 1;
@@ -26,7 +26,7 @@ export class NulSplitter {
     if (from < chunk.length) this.#keep(chunk.subarray(from));
   }
 
-  /** Whether the stream stopped in the middle of a token. */
+  /** Whether the stream has stopped in the middle of a token. */
   get open(): boolean {
     return this.#length > 0;
   }

@@ -1,4 +1,4 @@
-/** Text as the Latin-1 form of its UTF-8 bytes: paths are bytes, and strings of them are easy to compare and to keep in maps. */
+/** Returns the UTF-8 bytes of a text as a Latin-1 string. Paths are bytes, but strings are easier to compare and to use as keys. */
 function bytes(text: string): string {
   return Buffer.from(text).toString("latin1");
 }
@@ -19,7 +19,7 @@ export const DIRECTORIES: readonly string[] = [
   "a/",
 ];
 
-/** File names on which naive readers stumble, as Latin-1 strings of their bytes. */
+/** File names that naive readers handle wrongly, as Latin-1 strings of their bytes. */
 export const ODD_NAMES: readonly string[] = [
   "space in name.txt",
   " leading and trailing ",
@@ -74,10 +74,10 @@ export const ODD_NAMES: readonly string[] = [
   "$HOME",
 ];
 
-// Two that agree in more bytes than a name may have, and some around the limit.
+// Two paths share it as their beginning, which is longer than a name may be.
 const LONG = `${"long/".repeat(190)}${"x".repeat(90)}`;
 
-/** Paths around and beyond the longest name, as Latin-1 strings of their bytes. */
+/** Paths around and beyond the maximum length of a name, as Latin-1 strings of their bytes. */
 export const LONG_PATHS: readonly string[] = [
   `${LONG}-one`,
   `${LONG}-two`,

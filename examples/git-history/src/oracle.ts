@@ -5,22 +5,21 @@ import { MAX_TOKEN_BYTES, NulSplitter } from "./nul-splitter.ts";
 import { type PathName, pathName } from "./path-name.ts";
 import { resolveCommit } from "./repository.ts";
 
-/** A commit's file as it is to be found in the bucket `files`. */
+/** A commit's file as it must be in the bucket `files`. */
 export interface ExpectedFile {
   readonly name: string;
   readonly document: FileDocument;
 }
 
-/** What a commit made of a path: `document` is null where the commit removed it. */
+/** A commit's change of a path; `document` is null if the commit removed it. */
 export interface ExpectedChange {
   readonly commit: string;
   readonly document: FileDocument | null;
 }
 
 /**
- * The files of a commit as `git ls-tree` lists them, in the order of a node's keys (by the UTF-8 bytes of the name).
- * Git lists by the bytes of the path, so names that differ from their paths are collected first and merged in;
- * only those are held in memory.
+ * Yields the files of a commit as `git ls-tree` lists them, in the order of a node's keys (by the UTF-8 bytes of the name). Git sorts by
+ * the bytes of the path, so names that differ from their paths are collected first and merged in; only those are kept in memory.
  */
 export async function* expectedFiles(
   directory: string,
@@ -49,7 +48,7 @@ export async function* expectedFiles(
   for (const { file } of renamed.slice(next)) yield file;
 }
 
-/** The commits of the first-parent history of `ref` that touched `path`, oldest first, with what they made of it. */
+/** Yields the changes of `path` in the first-parent history of `ref`, oldest first. */
 export async function* expectedHistory(
   directory: string,
   path: Buffer,
@@ -71,11 +70,11 @@ export async function* expectedHistory(
   const name = pathName(path);
   let oid = "";
   let change: string[] | undefined;
-  for await (const token of tokensOf(directory, [...PORCELAIN, ...args], path)) {
+  for await (const token of tokensOf(directory, [...LOG_SETTINGS, ...args], path)) {
     const text = token.toString("latin1").replace(/^\n/, "");
     if (change !== undefined) {
       const [, mode = "", , blob = ""] = change;
-      // The pathspec also matches what lies below, when the path once was a directory.
+      // The pathspec also matches files below the path if it once was a directory.
       if (token.equals(path)) {
         yield { commit: oid, document: mode === "000000" ? null : fileDocument(name, mode, blob) };
       }
@@ -85,8 +84,8 @@ export async function* expectedHistory(
   }
 }
 
-// Settings of the user that would change what git log prints.
-const PORCELAIN = [
+// Overrides settings of the user that would change the output of git log.
+const LOG_SETTINGS = [
   "-c",
   "log.diffMerges=separate",
   "-c",
@@ -137,8 +136,8 @@ async function* tokensOf(
 }
 
 /**
- * A command that runs git with `path` as one more argument. Node passes arguments as text, which cannot hold bytes that
- * are not UTF-8, so a shell builds it; the dot keeps newlines at its end, which a shell would take away.
+ * Returns a command that runs git with `path` as its last argument. Node passes arguments as text, which cannot represent bytes that are
+ * not UTF-8, so a shell builds the argument. The dot protects newlines at its end, which a shell would remove.
  */
 function withLastArgument(path: Buffer): [string, ...string[]] {
   const octal = [...path].map((byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("");

@@ -2,10 +2,10 @@ import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
 import { HistoryError } from "./history-error.ts";
 
-/** The longest name a document may have, in bytes of UTF-8. */
+/** The maximum length of a document's name, in bytes of UTF-8. */
 export const MAX_NAME_BYTES = 1024;
 
-/** A path as the name of its document. `full` is set when the name had to be shortened: the name it would have had. */
+/** The name of a path's document. `full` is present only if the name was shortened, and is the name without shortening. */
 export interface PathName {
   readonly name: string;
   readonly full?: string;
@@ -17,9 +17,9 @@ const SHORTENED = "%~";
 const DIGEST_CHARACTERS = 64;
 
 /**
- * The name of the document of `path`. Paths in UTF-8 stay as they are, except that a `%` before `25`, `80` to `FF` or `~`
- * becomes `%25`; a byte that is not UTF-8 becomes `%80` to `%FF`. Nothing else ever yields these sequences, so no two
- * paths share a name. Where that is longer than 1,024 bytes, its beginning is kept, and `%~` and the path's SHA-256 follow.
+ * Returns the name of the document of `path`. Paths in UTF-8 are unchanged, except that a `%` before `25`, `80` to `FF` or `~` becomes
+ * `%25`; a byte that is not UTF-8 becomes `%80` to `%FF`. Nothing else results in these sequences, so no two paths share a name. A name
+ * of more than 1,024 bytes is cut, and ends with `%~` and the path's SHA-256.
  */
 export function pathName(path: Buffer): PathName {
   const full = escapePath(path);
@@ -30,7 +30,7 @@ export function pathName(path: Buffer): PathName {
   return { name: `${kept}${SHORTENED}${digest}`, full };
 }
 
-/** The path whose name is `name`: the inverse of {@link pathName}. A shortened name has none; its document's `path` has. */
+/** Returns the path with this name: the inverse of {@link pathName}. Throws a {@link HistoryError} for a shortened name. */
 export function pathOfName(name: string): Buffer {
   if (name.includes(SHORTENED)) {
     throw new HistoryError(`The name ${name} is a shortened one, which does not tell its path.`, {
@@ -66,8 +66,8 @@ function looksEscaped(path: Buffer, at: number): boolean {
 }
 
 /**
- * The length of the well-formed UTF-8 sequence at `at`, 0 where there is none
- * (Unicode 15, table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF).
+ * Returns the length of the well-formed UTF-8 sequence at `at`, or 0 if there is none (Unicode 15, table 3-7: no overlong forms, no
+ * surrogates, nothing above U+10FFFF).
  */
 function sequenceLength(bytes: Buffer, at: number): number {
   const lead = bytes[at] ?? 0;

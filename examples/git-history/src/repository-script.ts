@@ -2,15 +2,15 @@ import { KnownPaths } from "./known-paths.ts";
 import { DIRECTORIES, LONG_PATHS, ODD_NAMES } from "./odd-paths.ts";
 import { SeededRandom } from "./seeded-random.ts";
 
-/** What {@link repositoryScript} generates. */
+/** Options of {@link repositoryScript}. */
 export interface ScriptOptions {
-  /** Commits along first parents; those of merged branches come on top. */
+  /** The number of commits in the first-parent history; merged branches have additional ones. */
   readonly commits: number;
   readonly seed: number;
-  /** Files in the first commit. */
+  /** The number of files in the first commit. */
   readonly files: number;
   readonly branch: string;
-  /** Characters of an object id: 40, or 64 with SHA-256. */
+  /** The length of an object id: 40, or 64 with SHA-256. */
   readonly oidLength: number;
 }
 
@@ -25,8 +25,8 @@ const PEOPLE = [
 const MODES = ["100644", "100644", "100644", "100755", "120000", "160000"];
 
 /**
- * The input of `git fast-import` for a repository full of what happens to repositories. The same options give the same
- * script, and so the same object ids. Chunks are Latin-1 strings of the bytes.
+ * Yields the input of `git fast-import` for a repository with all kinds of commits. The same options result in the same script, and so in
+ * the same object ids. Chunks are Latin-1 strings of the bytes.
  */
 export function* repositoryScript(options: ScriptOptions): Generator<string, void, undefined> {
   const script = new Script(options);
@@ -36,8 +36,8 @@ export function* repositoryScript(options: ScriptOptions): Generator<string, voi
 }
 
 /**
- * `#paths` is what the script believes to be there. It may be wrong after a directory became a file; that is harmless,
- * because fast-import deletes what is not there, and turns files into directories, without a word.
+ * `#paths` may be wrong after a directory became a file. That is harmless, because fast-import silently deletes missing paths and turns
+ * files into directories.
  */
 class Script {
   readonly #options: ScriptOptions;
@@ -75,12 +75,12 @@ class Script {
     let merged = "";
     let changes = "";
     for (let side = 0; side < parents; side += 1) {
-      // Rarely a merge of unrelated history: without "from" a side branch begins with nothing.
+      // A few merges are of unrelated history: without "from", a side branch begins empty.
       const from = this.#random.chance(0.1) ? "" : `from :${1 + this.#random.below(before)}\n`;
       const theirs = this.#changes(1 + this.#random.below(3));
       sides += `reset refs/heads/side\n\n${this.#head("side", `Side ${side}`, from)}${theirs}\n`;
       merged += `merge :${this.#mark}\n`;
-      // A merge that keeps nothing of the other side has no changes against its first parent.
+      // A merge that keeps nothing from the other side has no changes from its first parent.
       if (this.#random.chance(0.8)) changes += theirs;
     }
     const from = `from :${before}\n`;
@@ -90,7 +90,7 @@ class Script {
   #head(branch: string, message: string, ancestry = ""): string {
     this.#mark += 1;
     const random = this.#random;
-    // Clocks of different people run apart: time does not always rise along a history.
+    // Clocks differ between people, so that time does not always increase along a history.
     const seconds = FIRST_SECOND + this.#mark * 60 - (random.chance(0.1) ? 86_400 : 0);
     const when = `${seconds} ${random.pick(ZONES)}`;
     const encoding = message.includes("\xe9") && random.chance(0.5) ? "encoding ISO-8859-1\n" : "";
@@ -158,7 +158,7 @@ class Script {
         .padStart(8, "0");
       return `M 160000 ${oid.repeat(this.#options.oidLength / 8)} ${quote(path)}\n`;
     }
-    // Few contents, so that changes of the mode alone, and equal files, happen.
+    // There are few contents, so that some changes are of the mode alone and some files are equal.
     const data = content ?? `content ${this.#random.below(50)}`;
     this.#paths.set(path, data);
     return `M ${mode} inline ${quote(path)}\ndata ${data.length}\n${data}\n`;

@@ -4,9 +4,9 @@ import { HistoryError } from "./history-error.ts";
 
 const MAX_NAMESPACE_BYTES = 253;
 
-/** The object id of the commit that `revision` names (a branch, a tag, an abbreviated id, `HEAD~3`, …). */
+/** Returns the object id of the commit that `revision` names (a branch, a tag, an abbreviated id, `HEAD~3`, …). */
 export async function resolveCommit(directory: string, revision: string): Promise<string> {
-  // Asked first, so that a missing repository is not reported as a missing revision.
+  // Checked first, so that a missing repository is not reported as a missing revision.
   await askGit(directory, ["rev-parse", "--git-dir"]);
   const unknown = new HistoryError(
     `${revision} names no commit in the repository at ${resolve(directory)}.`,
@@ -14,7 +14,7 @@ export async function resolveCommit(directory: string, revision: string): Promis
       hint: "List its branches and tags with git for-each-ref, and check that it has any commits.",
     },
   );
-  // No ref begins with a dash; git would take it for an option.
+  // No ref begins with a dash, which git would take for an option.
   if (revision === "" || revision.startsWith("-")) throw unknown;
   const answer = await askGit(directory, ["rev-parse", "--verify", `${revision}^{commit}`]).catch(
     (cause: unknown) => {
@@ -25,7 +25,7 @@ export async function resolveCommit(directory: string, revision: string): Promis
   return answer;
 }
 
-/** The name of a repository as a namespace: the one wanted, else that of its directory. */
+/** Returns the namespace of a repository: `wanted`, or else the name of its directory. */
 export async function repositoryName(directory: string, wanted?: string): Promise<string> {
   const name = wanted ?? (await directoryName(directory));
   if (name === "" || name.includes("/") || Buffer.byteLength(name) > MAX_NAMESPACE_BYTES) {

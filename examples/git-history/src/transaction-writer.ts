@@ -3,31 +3,31 @@ import { COMMITS, FILES, commitDocument, fileDocument } from "./documents.ts";
 import { HistoryError } from "./history-error.ts";
 import { pathName } from "./path-name.ts";
 
-/** The size to which transactions are filled, in bytes: below the 1 MiB that a node takes, with room for its envelope. */
+/** The maximum size of a transaction: below the 1 MiB that a node accepts, with space for the envelope. */
 export const MAX_TRANSACTION_BYTES = 900_000;
 
-/** Where a commit stands in the history. */
+/** A commit's place in the history. */
 export interface CommitPlace {
   readonly oid: string;
   readonly number: number;
   readonly parents: readonly string[];
 }
 
-/** What a {@link TransactionWriter} needs. */
+/** Options of a {@link TransactionWriter}. */
 export interface TransactionWriterOptions {
   /** The repository's name, which is the namespace of all its keys. */
   readonly name: string;
   readonly maxBytes: number;
-  /** The place of the next commit. */
+  /** Returns the place of the next commit. */
   readonly place: (oid: string) => CommitPlace;
-  /** Takes a transaction as one line of JSON, without its newline. */
+  /** Receives a transaction as a line of JSON without its newline. */
   readonly emit: (line: string) => void;
 }
 
 /**
- * Makes lines of transactions from commits and their changes. A commit that fits is one transaction; a larger one is
- * several, and its `commits` document comes in the last, so that who sees the document sees all of the commit.
- * Ids depend on the repository's name, the commit and the part alone: loading a history again changes nothing.
+ * Turns commits and their changes into transactions. A commit becomes one transaction if it fits, or else several, of which the last puts
+ * its `commits` document, so that a reader that sees the document sees the whole commit. Ids depend only on the repository's name, the
+ * commit and the part: loading a history again changes nothing.
  */
 export class TransactionWriter implements HistoryHandler {
   readonly #options: TransactionWriterOptions;
@@ -57,7 +57,7 @@ export class TransactionWriter implements HistoryHandler {
     this.#add(JSON.stringify(["delete", FILES, this.#key(pathName(path).name)]));
   }
 
-  /** Completes the commit begun last, if there is one. */
+  /** Completes the current commit, if there is one. */
   end(): void {
     const header = this.#header;
     if (header === undefined) return;
@@ -94,12 +94,12 @@ export class TransactionWriter implements HistoryHandler {
   }
 
   #envelopeBytes(header: CommitHeader): number {
-    // The name percent-encoded (a UTF-16 unit takes up to nine characters), the id, and braces.
+    // The percent-encoded name (up to nine characters for each UTF-16 unit), the id, and the braces.
     return this.#options.name.length * 3 * 3 + header.oid.length + 64;
   }
 
   #write(header: CommitHeader, part: string): void {
-    // The id travels in headers of a log's protocol too, which take no odd characters.
+    // The id is also sent in protocol headers, which allow no special characters.
     const id = `git:${encodeURIComponent(this.#options.name)}:${header.oid}${part}`;
     this.#options.emit(`{"id":${JSON.stringify(id)},"ops":[${this.#ops.join(",")}]}`);
     this.#ops = [];

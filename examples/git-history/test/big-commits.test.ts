@@ -29,7 +29,7 @@ describe("a commit of many changes", () => {
     expect(sorted(folded.files)).toEqual([...(await filesByGit(directory, oid, "r"))]);
   });
 
-  it("folds to the same, however small the parts are", async () => {
+  it("results in the same files, however small its parts are", async () => {
     const { directory } = await makeRepository({
       directory: temporaryDirectory(),
       commits: 100,
@@ -47,14 +47,14 @@ describe("a commit of many changes", () => {
     expect(new Set(lines.map((line) => JSON.parse(line).id)).size).toBe(lines.length);
   });
 
-  it("is refused when one document alone is above the limit", async () => {
+  it("is refused if a single document is above the limit", async () => {
     const directory = smallRepository();
     commitFiles(directory, "x".repeat(5000), { b: "2" });
     const lines = readLines(historyLines({ directory, maxTransactionBytes: 4000 }));
     await expect(lines).rejects.toThrow(HistoryError);
   });
 
-  it("keeps the beginning of an enormous message, however it must be escaped", async () => {
+  it("keeps the beginning of an enormous message, even if all of it must be escaped", async () => {
     const directory = smallRepository();
     const message = `${"\x01".repeat(100_000)}\n${"x".repeat(20_000)}`;
     commitFiles(directory, message, {});

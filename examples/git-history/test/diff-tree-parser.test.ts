@@ -42,8 +42,8 @@ const FOUND = [
   "put \xff 100755 true",
 ];
 
-describe("the reader of git's output", () => {
-  it("tells commits from changes by counting, whatever messages and paths look like", () => {
+describe("DiffTreeParser", () => {
+  it("distinguishes commits from changes, whatever messages and paths look like", () => {
     expect(parsed(STREAM)).toEqual(FOUND);
   });
 
@@ -62,11 +62,11 @@ describe("the reader of git's output", () => {
         expect(error).toBeInstanceOf(HistoryError);
       }
     }
-    // A NUL that parts a message from its changes may also be the last of the stream.
+    // A NUL that separates a message from its changes may also be the last byte of the stream.
     expect(accepted).toEqual(ends.flatMap((end, at) => (at === 4 ? [end, end + 1] : [end])));
   });
 
-  it("refuses a change it cannot read", () => {
+  it("refuses a change that it cannot read", () => {
     expect(() => parsed(Buffer.from(`${header("x")}:100644\0a\0`))).toThrow(HistoryError);
   });
 
@@ -83,8 +83,8 @@ describe("the reader of git's output", () => {
   });
 });
 
-describe("the splitter", () => {
-  it("holds no more of a token than its limit, and says how long it was", () => {
+describe("NulSplitter", () => {
+  it("keeps no more of a token than its limit, and reports the token's length", () => {
     const seen: [number, number][] = [];
     const splitter = new NulSplitter((bytes, length) => seen.push([bytes.length, length]));
     for (let count = 0; count < 64; count += 1) splitter.push(Buffer.alloc(32_768, "x"));

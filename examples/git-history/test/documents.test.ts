@@ -8,7 +8,7 @@ function documentOf(date: string, message = "Subject\n\nText") {
 }
 
 describe("the document of a commit", () => {
-  it("has the time in UTC and the zone beside it", () => {
+  it("contains the time in UTC, and the zone", () => {
     expect(documentOf("1700000000 -0730").author).toEqual({
       name: "Ada",
       email: "a@b",
@@ -17,7 +17,7 @@ describe("the document of a commit", () => {
     });
   });
 
-  it.each(["", "never", "99999999999999999999 +0000"])("has no time where the date is %j", (date) => {
+  it.each(["", "never", "99999999999999999999 +0000"])("contains no time if the date is %j", (date) => {
     expect(documentOf(date).author.time).toBeNull();
   });
 
@@ -26,7 +26,7 @@ describe("the document of a commit", () => {
     ["\n \n  Indented\r\nmore", "Indented\r"],
     ["", ""],
     [`${"🗻".repeat(600)}`, "🗻".repeat(500)],
-  ])("has the beginning of the first line as its subject: %j", (message, subject) => {
+  ])("contains the beginning of the first line of %j as its subject", (message, subject) => {
     expect(documentOf("0 +0000", message).subject).toBe(subject);
   });
 });
@@ -37,11 +37,11 @@ describe("the document of a path", () => {
     ["100755", "executable"],
     ["120000", "symlink"],
     ["160000", "submodule"],
-  ])("says of mode %s that it is a %s", (mode, type) => {
+  ])("contains for mode %s the type %s", (mode, type) => {
     expect(fileDocument({ name: "a" }, mode, "1")).toEqual({ mode, type, blob: "1" });
   });
 
-  it("has the whole name only where that is shortened", () => {
+  it("contains the whole name if that was shortened", () => {
     expect(fileDocument({ name: "a%~0", full: "abc" }, "100644", "1")).toMatchObject({ path: "abc" });
   });
 });

@@ -11,7 +11,7 @@ function running(): number {
 }
 
 describe("the history of a generated repository", () => {
-  it.each([1, 2, 3, 4, 5, 6, 7, 8])("folds to what git has at every stage (seed %d)", async (seed) => {
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])("results in git's files at every stage (seed %d)", async (seed) => {
     const { directory } = await makeRepository({ directory: temporaryDirectory(), commits: 300, seed });
     const folded = new Folded();
     let number = 0;
@@ -25,7 +25,7 @@ describe("the history of a generated repository", () => {
     expect(number).toBe(300);
   });
 
-  it("tells every path's history as git log does", async () => {
+  it("contains every path's history as git log shows it", async () => {
     const { directory } = await makeRepository({ directory: temporaryDirectory(), commits: 250, seed: 11 });
     const folded = new Folded();
     for (const line of await readLines(historyLines({ directory, name: "r" }))) folded.apply(line);
@@ -77,7 +77,7 @@ describe("the history of a generated repository", () => {
     expect(sorted(folded.files)).toEqual([...(await filesByGit(directory, "HEAD", "r"))]);
   });
 
-  it("is the same, byte for byte, each time, and in parts", async () => {
+  it("is the same, byte for byte, every time and in parts", async () => {
     const { directory } = await makeRepository({ directory: temporaryDirectory(), commits: 200, seed: 14 });
     const name = "r";
     const all = await readLines(historyLines({ directory, name }));
@@ -127,7 +127,7 @@ describe("the history of a repository", () => {
     ]);
   });
 
-  it("heeds no setting of the user's", async () => {
+  it("does not depend on the user's git settings", async () => {
     const directory = smallRepository();
     commitFiles(directory, "rename", { a: null, "sub/b": "1", "sub/é": "2" });
     commitFiles(directory, "an é to encode", {});
@@ -168,7 +168,7 @@ describe("the history of a repository", () => {
     expect(plain).toHaveLength(3);
   });
 
-  it("takes the oldest commit of a shallow clone for the first", async () => {
+  it("begins with the oldest commit of a shallow clone", async () => {
     const origin = smallRepository();
     commitFiles(origin, "second", { b: "2" });
     commitFiles(origin, "third", { c: "3" });
@@ -189,7 +189,7 @@ describe("the history of a repository", () => {
     expect(more).toHaveLength(1);
   });
 
-  it("is named after its directory, from wherever within it", async () => {
+  it("is named after the repository's directory, also when it is read from a subdirectory", async () => {
     const root = temporaryDirectory();
     const work = join(root, "project.x");
     git(root, "clone", "-q", smallRepository(), work);
@@ -203,7 +203,7 @@ describe("the history of a repository", () => {
     expect(bare?.ops[0]?.[2]).toBe("project/a");
   });
 
-  it("is another history under another name, with ids of its own", async () => {
+  it("has the given name in its keys and its ids", async () => {
     const directory = smallRepository();
     const oid = gitText(directory, "rev-parse", "HEAD");
     const [line] = await readLines(historyLines({ directory, name: "größer: 1" }));
@@ -211,14 +211,14 @@ describe("the history of a repository", () => {
     expect(line?.ops[0]?.[2]).toBe("größer: 1/a");
   });
 
-  it("refuses a name that cannot be a namespace", async () => {
+  it("is refused for a name that cannot be a namespace", async () => {
     const directory = smallRepository();
     for (const name of ["", "a/b", "é".repeat(127)]) {
       await expect(readLines(historyLines({ directory, name }))).rejects.toThrow(HistoryError);
     }
   });
 
-  it("refuses a commit to continue from that is not on the first-parent history", async () => {
+  it("is refused for a commit to continue from that is not in the first-parent history", async () => {
     const directory = smallRepository();
     git(directory, "checkout", "-q", "-b", "side");
     const side = commitFiles(directory, "side", { s: "1" });
@@ -228,7 +228,7 @@ describe("the history of a repository", () => {
     await expect(lines).rejects.toThrow(/not on the first-parent history/);
   });
 
-  it("fails with git's own words when an object is missing", async () => {
+  it("fails with git's own message if an object is missing", async () => {
     const directory = smallRepository();
     commitFiles(directory, "second", { b: "2" });
     const tree = gitText(directory, "rev-parse", "HEAD^{tree}");

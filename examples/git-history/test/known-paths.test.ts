@@ -8,8 +8,8 @@ function numbers(seed: number): number[] {
   return [1, 2, 3, 4, 5].map(() => random.next());
 }
 
-describe("known paths", () => {
-  it("agree with a map, whatever is set and deleted, also what is not there", () => {
+describe("KnownPaths", () => {
+  it("agrees with a map, whichever paths are set and deleted", () => {
     const step = fc.record({ path: fc.constantFrom("a", "b", "c", "d"), content: fc.option(fc.string()) });
     fc.assert(
       fc.property(fc.array(step), (steps) => {
@@ -31,7 +31,7 @@ describe("known paths", () => {
     );
   });
 
-  it("draw each path about equally often", () => {
+  it("picks each path about equally often", () => {
     const known = new KnownPaths();
     for (const path of ["a", "b", "c", "d"]) known.set(path, path);
     known.delete("b");
@@ -46,8 +46,8 @@ describe("known paths", () => {
   });
 });
 
-describe("seeded random numbers", () => {
-  it("are the same for the same seed, others for another", () => {
+describe("SeededRandom", () => {
+  it("returns the same numbers for the same seed, and others for another seed", () => {
     expect(numbers(1)).toEqual(numbers(1));
     expect(numbers(1)).not.toEqual(numbers(2));
     expect(() => new SeededRandom(1).pick([])).toThrow(RangeError);

@@ -16,7 +16,7 @@ function run(args: string[], env: NodeJS.ProcessEnv = {}): SpawnSyncReturns<stri
 }
 
 describe("the command", () => {
-  it("prints the history as NDJSON, by name or without", () => {
+  it("prints the history as NDJSON, with or without the word export", () => {
     const directory = smallRepository();
     commitFiles(directory, "second", { "é\n": "2" });
     const { stdout, status, stderr } = run(["--repo", directory, "--name", "r"]);
@@ -42,7 +42,7 @@ describe("the command", () => {
     expect(names).toEqual(names.toSorted((a, b) => a.compare(b)));
   });
 
-  it("prints what became of one file", () => {
+  it("prints the versions of one file", () => {
     const directory = smallRepository();
     const blob = gitText(directory, "rev-parse", "HEAD:a");
     const removed = commitFiles(directory, "gone", { a: null, "a/b": "1" });
@@ -54,48 +54,52 @@ describe("the command", () => {
     ]);
   });
 
-  it("makes a repository to try it on", () => {
+  it("makes a repository", () => {
     const directory = join(temporaryDirectory(), "new");
     const { stdout, status } = run(["make", "--repo", directory, "--commits", "20", "--seed", "9"]);
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ directory, head: gitText(directory, "rev-parse", "HEAD") });
   });
 
-  it("explains itself, with an example", () => {
+  it("prints its help, with an example", () => {
     const { stdout, status } = run(["--help"]);
     expect(status).toBe(0);
     expect(stdout).toContain("Example:\n  node examples/git-history/dist/src/main.js");
   });
 
-  it("ends quietly when its reader has seen enough", async () => {
+  it("exits quietly when its reader closes the pipe", async () => {
     const { directory } = await makeRepository({
       directory: temporaryDirectory(),
       commits: 1500,
       files: 3000,
     });
     const child = spawn(process.execPath, [MAIN, "--repo", directory], { stdio: ["ignore", "pipe", "pipe"] });
-    let complaint = "";
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (complaint += text));
+    let stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
     const ended = once(child, "close");
     const lines = createInterface({ input: child.stdout });
     await once(lines, "line");
     lines.close();
     child.stdout.destroy();
     expect(await ended).toEqual([0, null]);
-    expect(complaint).toBe("");
+    expect(stderr).toBe("");
   });
 
   it.each([
-    ["not a git repository", ["--repo", "/"], /^\/ is not a git repository\./],
-    ["no directory", ["--repo", "/does/not/exist"], /^The directory \/does\/not\/exist cannot be entered\./],
+    ["a directory without a repository", ["--repo", "/"], /^\/ is not a git repository\./],
+    [
+      "a missing directory",
+      ["--repo", "/does/not/exist"],
+      /^The directory \/does\/not\/exist cannot be entered\./,
+    ],
     ["an unknown command", ["exprot"], /^"exprot" is not understood here\./],
-    ["a word too many", ["expect", "main"], /^"main" is not understood here\./],
+    ["an extra word", ["expect", "main"], /^"main" is not understood here\./],
     ["an unknown option", ["--reff", "x"], /^Unknown option '--reff'/],
     ["an option of another command", ["expect", "--limit", "3"], /^The option --limit is not for expect\./],
-    ["a limit that is no number", ["--limit", "-1"], /--limit/],
-    ["a history of nothing", ["history"], /^The command history needs --path\./],
-    ["a place to make nothing in", ["make"], /^The command make needs --repo\./],
-  ])("refuses %s in a sentence, with status 2", (_, args, sentence) => {
+    ["a limit that is not a number", ["--limit", "-1"], /--limit/],
+    ["history without a path", ["history"], /^The command history needs --path\./],
+    ["make without a directory", ["make"], /^The command make needs --repo\./],
+  ])("refuses %s with a message and status 2", (_, args, sentence) => {
     const { stdout, stderr, status } = run(args);
     expect(stderr).toMatch(sentence);
     expect(stderr).not.toMatch(/^ +at /m);
@@ -111,13 +115,13 @@ describe("the command", () => {
     }
   });
 
-  it("says so when git is not installed", () => {
+  it("reports that git is not installed", () => {
     const { stderr, status } = run([], { PATH: "/does/not/exist" });
     expect(stderr).toMatch(/^The command git was not found\.\nInstall git/);
     expect(status).toBe(2);
   });
 
-  it("reads the repository it was told to, whatever GIT_DIR says", () => {
+  it("reads the repository in --repo even if GIT_DIR names another one", () => {
     const directory = smallRepository();
     const other = smallRepository();
     commitFiles(other, "other", { o: "1" });

@@ -7,19 +7,19 @@ async function headOf(seed: number): Promise<string> {
 }
 
 describe("a generated repository", () => {
-  it("has the same commits when it is made from the same plan, others from another seed", async () => {
+  it("has the same commits if it is made from the same plan, and others with another seed", async () => {
     const head = await headOf(3);
     expect(await headOf(3)).toBe(head);
     expect(await headOf(4)).not.toBe(head);
   });
 
-  it("has as many first-parent commits as asked, and is sound", async () => {
+  it("has the requested number of first-parent commits, and passes git fsck", async () => {
     const { directory, branch } = await makeRepository({ directory: temporaryDirectory(), commits: 1000 });
     expect(gitText(directory, "rev-list", "--first-parent", "--count", branch)).toBe("1000");
     git(directory, "fsck", "--connectivity-only");
   });
 
-  it("has every case that a reader must cope with", async () => {
+  it("has every case that a reader must handle", async () => {
     const { directory } = await makeRepository({ directory: temporaryDirectory(), commits: 1500, seed: 2 });
     const log = git(directory, "log", "--first-parent", "-m", "--raw", "-M100%", "--format=%H %P", "HEAD");
     const text = log.toString("latin1");
@@ -37,14 +37,14 @@ describe("a generated repository", () => {
       "a newline in a path": /\\n/,
       "a path above 1,024 bytes": /\t.{1100,}/,
     };
-    // Not the text itself, which would be megabytes of report.
+    // Compares names, since a report of the text would have megabytes.
     const missing = Object.keys(cases).filter((name) => cases[name]?.test(text) !== true);
     expect(missing).toEqual([]);
     const roots = gitText(directory, "rev-list", "--max-parents=0", "--count", "HEAD");
     expect(Number(roots), "merges of unrelated histories").toBeGreaterThan(1);
   });
 
-  it("is not made where git refuses", async () => {
+  it("is not made in an impossible directory or with an invalid branch", async () => {
     const made = makeRepository({ directory: "/dev/null/x", commits: 1 });
     await expect(made).rejects.toThrow(/ENOTDIR|ENOENT/);
     const unnamable = makeRepository({ directory: temporaryDirectory(), commits: 2, branch: "a..b" });

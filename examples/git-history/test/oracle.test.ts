@@ -9,7 +9,7 @@ async function all<T>(values: AsyncIterable<T>): Promise<T[]> {
 }
 
 describe("the expected files", () => {
-  it.each([31, 32, 33])("are exactly those that git lists, byte for byte (seed %d)", async (seed) => {
+  it.each([31, 32, 33])("are exactly the files that git lists, byte for byte (seed %d)", async (seed) => {
     const { directory } = await makeRepository({ directory: temporaryDirectory(), commits: 200, seed });
     const files = await all(expectedFiles(directory));
     const entries = files.map(({ name, document }) => {
@@ -21,20 +21,20 @@ describe("the expected files", () => {
     expect(entries.toSorted()).toEqual(listed.split(/(?<=\0)/).toSorted());
   });
 
-  it.each([34, 35])("come in the order of the bytes of their names (seed %d)", async (seed) => {
+  it.each([34, 35])("are sorted by the bytes of their names (seed %d)", async (seed) => {
     const { directory } = await makeRepository({ directory: temporaryDirectory(), commits: 400, seed });
     const names = (await all(expectedFiles(directory))).map(({ name }) => Buffer.from(name));
     expect(names).toEqual(names.toSorted((a, b) => a.compare(b)));
     expect(new Set(names.map(String)).size).toBe(names.length);
   });
 
-  it("are none in a commit without files", async () => {
+  it("are empty for a commit without files", async () => {
     const directory = smallRepository();
     commitFiles(directory, "nothing left", { a: null });
     expect(await all(expectedFiles(directory))).toEqual([]);
   });
 
-  it("are those of the whole commit, also from a directory within", async () => {
+  it("are those of the whole commit, also when read from a subdirectory", async () => {
     const directory = smallRepository();
     git(directory, "checkout-index", "-a");
     commitFiles(directory, "below", { "sub/b": "2" });
@@ -49,7 +49,7 @@ describe("the expected files", () => {
 });
 
 describe("the expected history of a path", () => {
-  it("names only first-parent commits, and of a merge what it brought", async () => {
+  it("contains only first-parent commits, and for a merge its change from the first parent", async () => {
     const directory = smallRepository();
     git(directory, "checkout", "-q", "-b", "side");
     commitFiles(directory, "one", { a: "2" });
@@ -64,7 +64,7 @@ describe("the expected history of a path", () => {
     ]);
   });
 
-  it("takes a path literally, whatever pattern or option it looks like", async () => {
+  it("takes a path literally, even if it looks like a pattern or an option", async () => {
     const directory = smallRepository();
     commitFiles(directory, "patterns", {
       "*": "1",
@@ -79,7 +79,7 @@ describe("the expected history of a path", () => {
     }
   });
 
-  it("is empty for a path that never was, and for a directory", async () => {
+  it("is empty for a path that never existed, and for a directory", async () => {
     const directory = smallRepository();
     commitFiles(directory, "below", { "sub/b": "2" });
     expect(await all(expectedHistory(directory, Buffer.from("sub")))).toEqual([]);

@@ -12,7 +12,7 @@ const path = fc.array(byte, { minLength: 1, maxLength: 40 }).map((bytes) => Buff
 
 describe("the name of a path", () => {
   it.each(["a", "src/a b.c", "précomposé", "漢字/🗻", "\ufeffbom", "\ufffd", "100%", "%ff", "%41", "a\nb"])(
-    "is the path itself where that is UTF-8: %j",
+    "is the path itself if that is UTF-8: %j",
     (text) => {
       expect(pathName(Buffer.from(text))).toEqual({ name: text });
     },
@@ -34,7 +34,7 @@ describe("the name of a path", () => {
     expect(pathName(Buffer.from("%E9 %25 %~ %e9")).name).toBe("%25E9 %2525 %25~ %e9");
   });
 
-  it("tells the path again, whatever the bytes", () => {
+  it("can be turned back into the path, whatever its bytes", () => {
     fc.assert(
       fc.property(path, (bytes) => {
         const { name, full } = pathName(bytes);
@@ -46,13 +46,13 @@ describe("the name of a path", () => {
     );
   });
 
-  it("differs for different paths, the odd ones and the long ones included", () => {
+  it("differs for different paths, including odd and long ones", () => {
     const paths = [...ODD_NAMES, ...LONG_PATHS];
     const names = paths.map((bytes) => pathName(Buffer.from(bytes, "latin1")).name);
     expect(new Set(names).size).toBe(paths.length);
   });
 
-  it("is shortened only beyond 1,024 bytes, and then keeps the whole name beside it", () => {
+  it("is shortened only beyond 1,024 bytes, and then has the whole name next to it", () => {
     const longest = Buffer.from("é".repeat(512));
     expect(pathName(longest)).toEqual({ name: "é".repeat(512) });
     const { name, full } = pathName(Buffer.from("é".repeat(513)));
@@ -60,7 +60,7 @@ describe("the name of a path", () => {
     expect(name).toMatch(/^é{479}%~[0-9a-f]{64}$/);
   });
 
-  it("is never longer than a name may be, and never cut within a character or an escape", () => {
+  it("is never longer than allowed, and never cut within a character or an escape", () => {
     for (const bytes of ["\xff", "%25", "\xc3\xa9", "\xf0\x9f\x97\xbb", "a%FF", "a\xc3"]) {
       for (let count = 250; count < 1100; count += 29) {
         const long = Buffer.from(bytes.repeat(count), "latin1");
@@ -74,7 +74,7 @@ describe("the name of a path", () => {
     }
   });
 
-  it("cannot be turned back when it was shortened", () => {
+  it("cannot be turned back into the path if it was shortened", () => {
     const { name } = pathName(Buffer.alloc(2000, "x"));
     expect(() => pathOfName(name)).toThrow(HistoryError);
   });

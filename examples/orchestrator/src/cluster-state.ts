@@ -1,15 +1,15 @@
 import type { Followed, Listed } from "./follow.ts";
 import type { Deployment, Lease, Machine, Pod, Seen } from "./resources.ts";
 
-/** Where the lease of the controllers lies. */
+/** The key of the controllers' lease. */
 export const LEASE_KEY = "default/controller";
 
-/** The buckets that a controller has to know. */
+/** The buckets that a controller follows. */
 export const BUCKETS = ["deployments", "pods", "nodes", "leases"] as const;
 
-/** What the cluster is, as far as it was told: a copy of four buckets in memory, by key. */
+/** A copy of the four buckets in memory, by key. */
 export class ClusterState {
-  /** Everything up to this transaction is in it. */
+  /** The last transaction that was applied. */
   txId = 0;
   readonly deployments = new Map<string, Seen<Deployment>>();
   readonly pods = new Map<string, Seen<Pod>>();
@@ -35,7 +35,7 @@ export class ClusterState {
     this.txId = txId;
   }
 
-  /** One mistyped document must not end every controller: what is no map at all counts as not there. */
+  /** Treats a document that is no object as missing, so that one mistyped document does not end every controller. */
   #put({
     bucket,
     namespace,
@@ -48,7 +48,7 @@ export class ClusterState {
     else this.#bucket(bucket)?.delete(`${namespace}/${name}`);
   }
 
-  /** Undefined for a bucket that is somebody else's. Fields are taken for what their writers make of them. */
+  /** Returns undefined for other buckets. Fields of documents are not checked. */
   #bucket(name: string): Map<string, Seen<unknown>> | undefined {
     const bucket = BUCKETS.find((known) => known === name);
     return bucket === undefined ? undefined : this[bucket];

@@ -4,27 +4,27 @@ import type { Followed } from "./follow.ts";
 import { reconcile } from "./reconcile.ts";
 import type { Lease } from "./resources.ts";
 
-/** What a controller is started with. */
+/** Options of a controller. */
 export interface ControllerOptions {
   readonly client: CairnClient;
   /** Its name among the controllers. */
   readonly name: string;
-  /** For how long a holder of the lease may be silent before another controller takes it. */
+  /** How long a holder of the lease may be silent before another controller takes it. */
   readonly leaseMs?: number;
   readonly signal: AbortSignal;
-  /** Told everything that the controller is told, in that order. */
+  /** Called with everything that the controller receives, in that order. */
   readonly onFollowed?: (followed: Followed) => void;
-  /** Told what it does, and what kept it from doing something, in a sentence. */
+  /** Called with a sentence for each action, and for each error after which the controller continues. */
   readonly onAction?: (sentence: string) => void;
 }
 
-/** The acting half of a controller: sees what it is told, and does, one transaction at a time, what follows from it. */
+/** The acting half of a controller. It decides on the basis of what it has seen, one transaction at a time. */
 export class Controller {
   readonly #options: Required<Pick<ControllerOptions, "client" | "name" | "leaseMs" | "onAction">>;
   readonly #state = new ClusterState();
-  /** The decisions of transactions up to this one have to be seen before there are others. */
+  /** The last transaction with a decision. It must be seen before the next decision. */
   #decided = 0;
-  /** When the lease was last seen to change, by this process's own clock: no two clocks are ever compared. */
+  /** When the lease was last seen to change, by this process's clock; clocks of different processes are never compared. */
   #leaseSeenAt = performance.now();
   #leaseSeen: number | undefined;
   #wake: (() => void) | undefined;
@@ -34,7 +34,7 @@ export class Controller {
     this.#options = { client, name, leaseMs, onAction };
   }
 
-  /** To be called with everything that {@link follow} tells, in that order. */
+  /** Must be called with everything that {@link follow} yields, in that order. */
   see(followed: Followed): void {
     this.#state.apply(followed);
     if (this.#state.lease?.revision !== this.#leaseSeen) {
@@ -54,14 +54,14 @@ export class Controller {
         await this.#turn(signal);
       } catch (error) {
         if (signal.aborted) return;
-        if (!passes(error)) throw error;
-        // Perhaps it took effect, perhaps it will: what is seen from now on tells, and is decided upon anew.
-        this.#options.onAction(`goes on after: ${error.message}`);
+        if (!isTemporary(error)) throw error;
+        // The transaction may have taken effect, or may yet: the next decision is based on what is seen then.
+        this.#options.onAction(`continues after: ${error.message}`);
       }
     }
   }
 
-  /** Resolves when something was seen since the last turn began, and every third of the lease. */
+  /** Resolves once something was seen since the last turn began, or after a third of the lease. */
   async #somethingToDo(signal: AbortSignal): Promise<void> {
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => this.#wake?.(), this.#options.leaseMs / 3);
@@ -79,7 +79,7 @@ export class Controller {
   }
 
   async #turn(signal: AbortSignal): Promise<void> {
-    // What was decided and not seen yet would be decided once more, in vain.
+    // Otherwise a decision that has not been seen yet would be made again, in vain.
     if (this.#state.txId < this.#decided) return;
     const { name, leaseMs } = this.#options;
     const holds = this.#state.lease?.document.holder === name;
@@ -112,12 +112,12 @@ export class Controller {
       if (ops.length === 0) continue;
       const done = ops.flatMap((op) => (op[0] === "put" || op[0] === "delete" ? [`${op[0]} ${op[2]}`] : []));
       if (await this.#transact(ops, signal)) this.#options.onAction(`${key}: ${done.join(", ")}`);
-      // One decision at a time: the next deployment is decided upon with this one's pods in their places.
+      // One decision at a time: the next one takes this deployment's new pods into account.
       return;
     }
   }
 
-  /** Whether it took effect. What it was based on has changed otherwise, which is on its way here. */
+  /** Submits a transaction that requires the current lease. Returns false if what it was based on has changed. */
   async #transact(ops: readonly TxOperation[], signal: AbortSignal): Promise<boolean> {
     const fence: TxOperation = ["match", "leases", LEASE_KEY, this.#state.lease?.revision ?? null];
     const outcome = await this.#options.client.transact({ ops: [fence, ...ops] }, { signal });
@@ -126,8 +126,8 @@ export class Controller {
   }
 }
 
-/** Nodes were away, or slow, for longer than the client tries. */
-function passes(error: unknown): error is CairnClientError {
+/** Whether nodes were down or slow for longer than the client retries. */
+function isTemporary(error: unknown): error is CairnClientError {
   return (
     error instanceof CairnClientError &&
     (error.code === "UNREACHABLE" || error.code === "TX_TIMEOUT" || error.status === 503)

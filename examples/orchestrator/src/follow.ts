@@ -5,7 +5,7 @@ import {
   type ClientTransaction,
 } from "@cairn/client";
 
-/** First everything as of a transaction, then every transaction after it. A later `snapshot` takes the place of all before. */
+/** First everything as of a transaction, then every transaction after it. A later `snapshot` replaces everything before it. */
 export type Followed =
   | { readonly kind: "snapshot"; readonly txId: number; readonly documents: readonly Listed[] }
   | { readonly kind: "transaction"; readonly transaction: ClientTransaction };
@@ -16,7 +16,7 @@ export interface Listed extends ClientDocument {
 }
 
 /**
- * List, then follow: the contents of `buckets`, and every transaction from there on, once and in order, whichever nodes come and go.
+ * Lists, then follows: yields the contents of `buckets` and then every later transaction, once and in order, whichever nodes come and go.
  * Ends when `signal` is aborted.
  */
 export async function* follow(
@@ -32,13 +32,13 @@ export async function* follow(
         yield { kind: "transaction", transaction };
       }
     } catch (error) {
-      // Away for so long that the past is gone: what is there now has to do.
+      // The client was disconnected for so long that the history is gone, so the current contents are listed again.
       if (!(error instanceof CairnClientError) || error.code !== "WATCH_COMPACTED") throw error;
     }
   }
 }
 
-/** All of several buckets as of one transaction. */
+/** Lists several buckets as of one transaction. */
 async function listAll(
   client: CairnClient,
   buckets: readonly string[],

@@ -2,17 +2,17 @@ import { type CairnClient, CairnClientError } from "@cairn/client";
 import { follow } from "./follow.ts";
 import type { Machine, Pod } from "./resources.ts";
 
-/** What a kubelet is started with. */
+/** Options of a kubelet. */
 export interface KubeletOptions {
   readonly client: CairnClient;
-  /** The node that it is on. */
+  /** The node on which it runs. */
   readonly node: string;
-  /** How many pods the node takes. */
+  /** How many pods the node can run. */
   readonly pods: number;
   readonly signal: AbortSignal;
 }
 
-/** Announces a node, and runs what is scheduled to it: here, that is to say so. Until `signal` is aborted. */
+/** Announces a node and runs the pods that are scheduled to it, which here only means to report them as running, until `signal` is aborted. */
 export async function runKubelet({ client, node, pods, signal }: KubeletOptions): Promise<void> {
   try {
     const machine: Machine = { pods };
@@ -47,7 +47,7 @@ async function startPod(
     const running: Pod = { ...pod, phase: "Running" };
     await client.put("pods", key, running, { ifRevision, signal });
   } catch (error) {
-    // Deleted or scheduled anew since: the watch will tell.
+    // The pod was deleted or rescheduled since, which the watch will show.
     if (!(error instanceof CairnClientError) || error.code !== "CONFLICT") throw error;
   }
 }

@@ -5,16 +5,16 @@ import { runController } from "./run-controller.ts";
 const HELP = `Usage: main.js controller NAME
        main.js kubelet NODE
 
-controller  Makes pods what deployments say. Several may run, each with a NAME of its own: one acts.
+controller  Makes the pods match the deployments. Several controllers may run, each with its own NAME; one of them acts.
 kubelet     Announces NODE and runs the pods that are scheduled to it.
 
 CAIRN_URLS       the Cairn nodes (default: http://127.0.0.1:3001,http://127.0.0.1:3002,http://127.0.0.1:3003)
 CAIRN_AUTH_TOKEN the nodes' token, if they have one
-LEASE_MS         for how long a silent controller keeps the lease (default: 5000)
+LEASE_MS         how long a silent controller keeps the lease (default: 5000)
 `;
 
 const THREE_NODES = "http://127.0.0.1:3001,http://127.0.0.1:3002,http://127.0.0.1:3003";
-const PODS_A_NODE = 10;
+const PODS_PER_NODE = 10;
 
 async function main([role, name]: readonly string[]): Promise<void> {
   const { CAIRN_URLS: urls = THREE_NODES, CAIRN_AUTH_TOKEN: token } = process.env;
@@ -28,7 +28,7 @@ async function main([role, name]: readonly string[]): Promise<void> {
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => ended.abort());
   const client = new CairnClient({ urls: urls.split(","), ...(token === undefined ? {} : { token }) });
   const { signal } = ended;
-  if (role === "kubelet") await runKubelet({ client, node: name, pods: PODS_A_NODE, signal });
+  if (role === "kubelet") await runKubelet({ client, node: name, pods: PODS_PER_NODE, signal });
   else {
     const onAction = (sentence: string): void => console.log(`${name} ${sentence}`);
     await runController({ client, name, leaseMs, signal, onAction });

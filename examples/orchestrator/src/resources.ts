@@ -1,7 +1,7 @@
-/** What a person writes into `deployments`: so many pods of one image. */
+/** A document of `deployments`, which users write: the desired number of pods of an image. */
 export type Deployment = { readonly image: string; readonly replicas: number };
 
-/** A document of `pods`. The controller makes it and says where it runs; the kubelet of that node says that it does. */
+/** A document of `pods`. The controller creates it and chooses its node; that node's kubelet sets its phase. */
 export type Pod = {
   readonly deployment: string;
   readonly image: string;
@@ -9,13 +9,13 @@ export type Pod = {
   readonly phase: "Pending" | "Running";
 };
 
-/** A document of `nodes`: a machine that takes pods as long as its document is there. */
+/** A document of `nodes`: a machine that can run `pods` pods, as long as the document exists. */
 export type Machine = { readonly pods: number };
 
-/** A document of `leases`: who may act. A higher `term` is a later holder; `renewal` counts that holder's signs of life. */
+/** A document of `leases`: which controller may act. A later holder has a higher `term`; `renewal` counts the holder's renewals. */
 export type Lease = { readonly holder: string; readonly term: number; readonly renewal: number };
 
-/** A document with the revision that it had when it was seen, on which a write can insist. */
+/** A document with the revision at which it was seen, which a write can require. */
 export interface Seen<T> {
   readonly revision: number;
   readonly document: T;

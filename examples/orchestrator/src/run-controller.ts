@@ -3,8 +3,8 @@ import { Controller, type ControllerOptions } from "./controller.ts";
 import { follow } from "./follow.ts";
 
 /**
- * Makes pods what deployments say, until `signal` is aborted. Any number may run; the one that has the lease acts. Each of its
- * transactions insists on the lease's revision, so one that lost it without knowing does nothing, however late it wakes.
+ * Makes the pods match the deployments, until `signal` is aborted. Any number of controllers may run; the one that holds the lease acts.
+ * Each of its transactions requires the lease's revision, so that a controller that has lost the lease without noticing changes nothing.
  */
 export async function runController(options: ControllerOptions): Promise<void> {
   const { client, signal, onFollowed } = options;
@@ -20,7 +20,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
   try {
     await Promise.all([see(), controller.act(either)]);
   } catch (error) {
-    // Whichever half fails ends the other one.
+    // If one half fails, the other one ends too.
     failed.abort();
     if (!signal.aborted) throw error;
   }

@@ -18,11 +18,11 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** What a node answers whose history does not reach back so far. */
+/** A node's answer if its history does not go back that far. */
 const GONE = { error: { code: "WATCH_COMPACTED", message: "It is gone.", hint: null }, floor: 5 };
 
-describe("list, then follow", () => {
-  it("misses nothing and doubles nothing between the list and what follows", async () => {
+describe("follow", () => {
+  it("yields every change after the list once", async () => {
     const client = new CairnClient({ urls: node.url ?? "" });
     await client.put("deployments", "web", { image: "nginx", replicas: 1 });
     const state = new ClusterState();
@@ -38,7 +38,7 @@ describe("list, then follow", () => {
     expect(revisions).toEqual(revisions.toSorted((a = 0, b = 0) => a - b));
   });
 
-  it("lists again where the past that it would follow is gone, and forgets what the list does not show", async () => {
+  it("yields a new snapshot, which replaces the old one, if the history that it would follow is gone", async () => {
     let refusals = 1;
     const client = new CairnClient({
       urls: node.url ?? "",

@@ -41,7 +41,7 @@ async function podNames(): Promise<string[]> {
 
 describe("the lease of the controllers", () => {
   it("stays with a holder that renews it", async () => {
-    // Longer than a busy machine stands still.
+    // Longer than a busy machine may pause.
     start("alpha", 5_000);
     start("beta", 5_000);
     await expect.poll(lease, { timeout: 30_000 }).toMatchObject({ term: 1 });
@@ -50,7 +50,7 @@ describe("the lease of the controllers", () => {
     expect(await lease()).toMatchObject({ holder, term: 1 });
   });
 
-  it("stays with a holder to whom a document is told that is none", async () => {
+  it("stays with a holder that receives mistyped documents", async () => {
     await client.put("deployments", "before", null);
     start("alpha", 5_000);
     await expect.poll(lease, { timeout: 30_000 }).toMatchObject({ term: 1 });
@@ -61,7 +61,7 @@ describe("the lease of the controllers", () => {
     await expect.poll(podNames, { timeout: 30_000 }).toEqual(["web-0", "web-7"]);
   });
 
-  it("keeps a decision from taking effect that arrives when somebody else has the lease", async () => {
+  it("keeps a decision from taking effect that arrives after another controller took the lease", async () => {
     let release: (() => void) | undefined;
     const outcomes: unknown[] = [];
     start("alpha", 400, {
@@ -84,7 +84,7 @@ describe("the lease of the controllers", () => {
     await expect
       .poll(() => outcomes)
       .toMatchObject([{ committed: false, reason: expect.stringContaining("leases default/controller") }]);
-    // The other one says nothing any more, and the deployment is as it was: now the same decision is one that holds.
+    // The other holder stays silent and the deployment is unchanged, so the same decision takes effect later.
     await expect.poll(podNames, { timeout: 30_000 }).toEqual(["web-0", "web-1"]);
     expect(await lease()).toMatchObject({ holder: "alpha", term: 3 });
   });

@@ -2,7 +2,7 @@ import { CairnClient } from "@cairn/client";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Deployment, type Pod, runKubelet } from "../src/index.ts";
 import { RoleProcess } from "./support/role-process.ts";
-import { type ToldTransaction, whatTookEffect } from "./support/log-oracle.ts";
+import { type CommittedTransaction, committedTransactions } from "./support/log-oracle.ts";
 import { allEvents, ObservedController } from "./support/observed-controller.ts";
 import { ThreeNodes } from "./support/three-nodes.ts";
 
@@ -34,13 +34,13 @@ afterAll(async () => {
   await nodes.close();
 });
 
-/** Says how many pods there shall be. */
+/** Sets a deployment's desired number of pods. */
 async function scale(name: string, replicas: number, image: string): Promise<void> {
   await client.put("deployments", name, { image, replicas });
   desired.set(`default/${name}`, { image, replicas });
 }
 
-/** How many pods of each deployment run, of the image that it has, on nodes that are there; and how many pods there are besides. */
+/** Counts the running pods with the right image for each deployment, and all other pods. */
 async function actual(): Promise<{ running: ReadonlyMap<string, number>; others: number }> {
   const running = new Map([...desired.keys()].map((key) => [key, 0]));
   let others = 0;
@@ -52,7 +52,7 @@ async function actual(): Promise<{ running: ReadonlyMap<string, number>; others:
   return { running, others };
 }
 
-async function becomesAsDesired(): Promise<void> {
+async function waitUntilAsDesired(): Promise<void> {
   const running = new Map([...desired].map(([key, { replicas }]) => [key, replicas]));
   await expect.poll(actual, { timeout: 30_000 }).toEqual({ running, others: 0 });
 }
@@ -69,29 +69,32 @@ function controllerProcess(name: string): RoleProcess {
   return started;
 }
 
-/** Each change of the log from its list on, once and in order, up to where it crashed; answers all that took effect. */
-async function everyControllerSaw(
+/**
+ * Expects that each controller saw every change of the log after its list once and in order, up to its crash if it crashed. Returns the
+ * transactions that took effect.
+ */
+async function expectEveryControllerSaw(
   controllers: readonly ObservedController[],
-): Promise<readonly ToldTransaction[]> {
+): Promise<readonly CommittedTransaction[]> {
   const { txId: end } = await client.put("marks", "end", true);
-  const told = (await whatTookEffect(nodes.nats.url)).filter(({ txId }) => txId <= end);
+  const committed = (await committedTransactions(nodes.nats.url)).filter(({ txId }) => txId <= end);
   for (const { snapshots, seen, crashed } of controllers) {
     if (!crashed) await expect.poll(() => seen.at(-1)?.txId, { timeout: 30_000 }).toBeGreaterThanOrEqual(end);
     const [begin = 0] = snapshots;
     const until = Math.min(end, seen.at(-1)?.txId ?? 0);
     expect(snapshots).toHaveLength(1);
     expect(seen.filter(({ txId }) => txId <= end)).toEqual(
-      told
+      committed
         .filter(({ txId, changes }) => txId > begin && txId <= until && changes.length > 0)
         .map(({ txId, changes }) => ({ txId, changes })),
     );
     expect(seen.length).toBeGreaterThan(10);
   }
-  return told;
+  return committed;
 }
 
 describe("the orchestrator on three nodes of one log", () => {
-  it("goes on while nodes and controllers are killed, and every controller sees each change of the log once and in order", async () => {
+  it("works while nodes and controllers are killed, and every controller sees each change of the log once and in order", async () => {
     const random = seeded(SEED);
     const controllers = [controller("alpha", 0), controller("beta", 1)];
     for (let round = 0; round < ROUNDS; round += 1) {
@@ -104,21 +107,21 @@ describe("the orchestrator on three nodes of one log", () => {
         await controllers.find(({ name }) => name === holder)?.crash();
         controllers.push(controller("gamma", 2));
       }
-      if (random(2) === 0) await becomesAsDesired();
+      if (random(2) === 0) await waitUntilAsDesired();
       for (const number of [0, 1, 2]) nodes.start(number);
       await nodes.ready();
     }
-    await becomesAsDesired();
+    await waitUntilAsDesired();
 
-    const told = await everyControllerSaw(controllers);
-    const holders = told.flatMap(({ changes }) =>
+    const committed = await expectEveryControllerSaw(controllers);
+    const holders = committed.flatMap(({ changes }) =>
       changes.flatMap((text) => /^put leases \S+ {"holder":"(\w+)"/.exec(text)?.[1] ?? []),
     );
     expect(new Set(holders).size).toBeGreaterThan(1);
 
     const recorded = (await allEvents(client)).map(({ object, reason }) => `${object} ${reason}`);
-    expect(recorded).toEqual(told.flatMap(({ events }) => events));
-    const scheduled = told.flatMap(({ changes }) =>
+    expect(recorded).toEqual(committed.flatMap(({ events }) => events));
+    const scheduled = committed.flatMap(({ changes }) =>
       changes.flatMap((text) => /^put pods (\S+) .*"phase":"Pending"/.exec(text)?.[1] ?? []),
     );
     expect(scheduled.length).toBeGreaterThan(10);
@@ -127,31 +130,31 @@ describe("the orchestrator on three nodes of one log", () => {
     );
   });
 
-  it("goes on where it was when the log's server was away, and a node with it", async () => {
+  it("continues after the log's server and a node were down", async () => {
     const controllers = [controller("delta", 0), controller("epsilon", 1)];
     for (const replicas of [2, 7]) {
       await scale("web", replicas, "nginx:5");
-      await becomesAsDesired();
+      await waitUntilAsDesired();
       await nodes.nats.kill();
       for (const url of nodes.urls) await expect.poll(() => logIsReachable(url)).toBe(false);
-      // Nobody can take it yet; it takes effect once, by whichever node.
+      // No node can accept it yet. It takes effect once, through any node.
       const scaled = scale("web", replicas + 1, "nginx:5");
       await nodes.kill(replicas % 3);
       await nodes.nats.start();
       await scaled;
       nodes.start(replicas % 3);
       await nodes.ready();
-      await becomesAsDesired();
+      await waitUntilAsDesired();
     }
-    await everyControllerSaw(controllers);
+    await expectEveryControllerSaw(controllers);
   });
 
-  it("answers nodes and the newest three events as a list each, at any of the nodes", async () => {
+  it("can be read at any node: its machines, and its newest events", async () => {
     const alpha = controller("alpha", 0);
     await scale("web", 0, "nginx:1");
-    await becomesAsDesired();
+    await waitUntilAsDesired();
     await scale("web", 3, "nginx:1");
-    await becomesAsDesired();
+    await waitUntilAsDesired();
     await alpha.crash();
     for (const url of nodes.urls) {
       const machines = await (await fetch(`${url}/api/v1/nodes?min-tx=${client.lastTx}`)).json();
@@ -173,25 +176,25 @@ describe("the orchestrator on three nodes of one log", () => {
     }
   });
 
-  it("hands the lease on when its holder freezes or is killed, and one that wakes acts only when it has the lease again", async () => {
+  it("passes the lease on when its holder freezes or is killed, and a controller that wakes acts only with the lease", async () => {
     const first = controllerProcess("first");
     await expect.poll(() => first.output(), { timeout: 30_000 }).toMatch(/first takes the lease/);
     const second = controllerProcess("second");
     await scale("web", 5, "nginx:3");
-    await becomesAsDesired();
+    await waitUntilAsDesired();
     first.signal("SIGSTOP");
     await scale("web", 2, "nginx:3");
-    await becomesAsDesired();
+    await waitUntilAsDesired();
     expect(second.output()).toMatch(/second takes the lease, which first had/);
     const before = first.output();
     first.signal("SIGCONT");
     await scale("web", 4, "nginx:3");
-    await becomesAsDesired();
-    // Unless it is its turn again, since the other one stood still as well.
+    await waitUntilAsDesired();
+    // It may hold the lease again, if the other one was paused too.
     expect(first.output().slice(before.length)).toMatch(/^(first takes the lease|$)/);
     await second.kill();
     await scale("web", 1, "nginx:4");
-    await becomesAsDesired();
+    await waitUntilAsDesired();
     expect(first.output()).toMatch(/first takes the lease, which second had/);
   });
 });
@@ -201,7 +204,7 @@ async function logIsReachable(url: string): Promise<boolean> {
   return log.reachable;
 }
 
-/** Whole numbers below a bound, from a seed (mulberry32). */
+/** Returns a seeded generator of integers below a bound (mulberry32). */
 function seeded(seed: number): (bound: number) => number {
   let state = seed;
   return (bound) => {

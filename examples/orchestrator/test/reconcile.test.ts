@@ -8,7 +8,7 @@ const KEY = "default/web";
 interface Scene {
   readonly deployment?: Deployment;
   readonly nodes?: Readonly<Record<string, Machine>>;
-  /** By number; each at revision 100 + number. */
+  /** By number; each has the revision 100 + number. */
   readonly pods?: Readonly<Record<number, Partial<Pod>>>;
 }
 
@@ -25,7 +25,7 @@ function state({ deployment, nodes = { a: { pods: 5 }, b: { pods: 5 } }, pods = 
   return scene;
 }
 
-/** What is put and deleted, by number, and where to. */
+/** Returns the pods that are deleted (-) and put (+), by number, with the node of the latter. */
 function decided(scene: Scene): string[] {
   return reconcile(state(scene), KEY).flatMap((op) => {
     if (op[0] === "put") return [`+${op[2].slice(KEY.length + 1)} ${(op[3] as Pod).node}`];
@@ -33,36 +33,36 @@ function decided(scene: Scene): string[] {
   });
 }
 
-describe("what a controller decides", () => {
-  it("is nothing where everything is as desired, or where nothing is desired and nothing is there", () => {
+describe("reconcile", () => {
+  it("decides nothing if everything is as desired, or nothing is desired and nothing exists", () => {
     expect(decided({ deployment: { image: "nginx", replicas: 2 }, pods: { 0: {}, 3: {} } })).toEqual([]);
     expect(decided({})).toEqual([]);
   });
 
-  it("fills the nodes with the most room, and the lowest numbers that are free", () => {
+  it("uses the nodes with the most room, and the lowest free numbers", () => {
     const deployment = { image: "nginx", replicas: 4 };
     expect(decided({ deployment, pods: { 1: {}, 2: {} } })).toEqual(["+0 b", "+3 b"]);
   });
 
-  it("schedules what there is room for, and no more", () => {
+  it("schedules no more pods than there is room for", () => {
     const deployment = { image: "nginx", replicas: 9 };
     expect(decided({ deployment, nodes: { a: { pods: 1 }, b: { pods: 1 } } })).toEqual(["+0 a", "+1 b"]);
     expect(decided({ deployment, nodes: {} })).toEqual([]);
   });
 
-  it("removes the highest numbers first when there are too many, and all when the deployment is gone", () => {
+  it("removes the highest numbers first if there are too many pods, and all if the deployment is gone", () => {
     const pods = { 2: {}, 10: {}, 9: {} };
     expect(decided({ deployment: { image: "nginx", replicas: 1 }, pods })).toEqual(["-9", "-10"]);
     expect(decided({ pods })).toEqual(["-2", "-9", "-10"]);
   });
 
-  it("replaces pods of another image and pods of a node that is gone, under numbers that nobody has", () => {
+  it("replaces pods with another image and pods on a missing node, with unused numbers", () => {
     const deployment = { image: "nginx", replicas: 3 };
     const pods = { 0: {}, 1: { image: "old" }, 2: { node: "gone" } };
     expect(decided({ deployment, pods })).toEqual(["-1", "-2", "+3 b", "+4 b"]);
   });
 
-  it("insists on all that it was decided from, and records an event for each pod", () => {
+  it("requires every revision that it is based on, and records an event for each pod", () => {
     const scene = state({ deployment: { image: "new", replicas: 1 }, pods: { 0: {} } });
     const ops = reconcile(scene, KEY);
     expect(ops.filter(([op]) => op === "match")).toEqual([

@@ -8,15 +8,16 @@ import { decodeLine, encodeLine, FORMAT, linesOf, writeRows } from "./row-lines.
 import { RowsReader, withBatch } from "./sorted-rows.ts";
 import type { SortedRows } from "./sorted-rows.ts";
 
+/** The codes of errors of the disk. */
 const CODES = { full: "DISK_FULL", denied: "CONFIG_INVALID", other: "INDEX_CORRUPT" } as const;
 const ROWS = "rows.jsonl";
 const DRAFT = "rows.jsonl.new";
 const LOCK = "lock";
-const MERGED_OPERATIONS = 20_000;
-/** A file below it is not worth compacting. */
-const SMALL_BYTES = 16 * 1024 * 1024;
+const MAX_PENDING_OPERATIONS = 20_000;
+/** Smaller files are not worth compacting. */
+const MIN_COMPACTED_BYTES = 16 * 1024 * 1024;
 
-/** Stores whose rows lie in memory, in one sorted array, and in a file that has a line for each batch. For small indexes. */
+/** Returns stores for small indexes, whose rows are in memory in a sorted array, and in a file with a line for each batch. */
 export function createKv(): KvProvider {
   return {
     format: FORMAT,
@@ -33,11 +34,11 @@ async function openStore(dir: string): Promise<KvStore> {
   const names = await readdir(dir);
   const foreign = names.find((name) => ![ROWS, DRAFT, LOCK].includes(name));
   if (!names.includes(ROWS) && foreign !== undefined) {
-    throw new CairnError("INDEX_CORRUPT", `${dir} holds files such as ${foreign}, but no index.`, {
+    throw new CairnError("INDEX_CORRUPT", `${dir} contains files such as ${foreign}, but no index.`, {
       hint: "Name an empty directory, or one with an index in it; nothing there was changed.",
     });
   }
-  // The lock that LevelDB takes goes away with its process, however that ends; Node has none of its own.
+  // LevelDB's lock is released when its process ends in any way. Node has no such lock.
   const lock = await levelProvider().open(join(dir, LOCK));
   try {
     const path = join(dir, ROWS);
@@ -50,7 +51,7 @@ async function openStore(dir: string): Promise<KvStore> {
   }
 }
 
-/** Reads a file of rows, and cuts off a last line that was not finished. */
+/** Reads a file of rows, and truncates an unfinished last line. */
 async function readRows(path: string): Promise<SortedRows> {
   let rows: SortedRows = [];
   let pending: KvOperation[] = [];
@@ -63,8 +64,8 @@ async function readRows(path: string): Promise<SortedRows> {
       });
     }
     pending.push(...operations);
-    // Many batches at once, because each application copies the array.
-    if (pending.length > MERGED_OPERATIONS) [rows, pending] = [withBatch(rows, pending), []];
+    // Applies many batches at once, because each application copies the array.
+    if (pending.length > MAX_PENDING_OPERATIONS) [rows, pending] = [withBatch(rows, pending), []];
     whole += Buffer.byteLength(line) + 1;
   }
   if (whole === 0) throw new CairnError("INDEX_CORRUPT", `The index ${path} has no first line.`);
@@ -86,7 +87,7 @@ class ArrayStore extends RowsReader implements KvStore {
   #file: FileHandle;
   #rows: SortedRows;
   #bytes: number;
-  #compactAt = SMALL_BYTES;
+  #compactAtBytes = MIN_COMPACTED_BYTES;
   #writing: Promise<unknown> = Promise.resolve();
   #failure: unknown;
   #closing: Promise<void> | undefined;
@@ -102,7 +103,7 @@ class ArrayStore extends RowsReader implements KvStore {
 
   async batch(operations: readonly KvOperation[], options: { sync?: boolean } = {}): Promise<void> {
     this.#open();
-    // Now, because the caller may use its buffers again as soon as this returns.
+    // Copied now, because the caller may reuse its buffers as soon as this method returns.
     const line = encodeLine(operations);
     const copy = decodeLine(line.slice(0, -1)) ?? [];
     await this.#write(async () => {
@@ -110,7 +111,7 @@ class ArrayStore extends RowsReader implements KvStore {
       if (options.sync === true) await this.#file.datasync();
       this.#bytes += Buffer.byteLength(line);
       this.#rows = withBatch(this.#rows, copy);
-      if (this.#bytes > this.#compactAt) await this.#compact();
+      if (this.#bytes > this.#compactAtBytes) await this.#compact();
     });
   }
 
@@ -157,11 +158,11 @@ class ArrayStore extends RowsReader implements KvStore {
     await Promise.allSettled([this.#writing, ...this.#captures]);
     await this.#file.close();
     await this.#lock.close();
-    // A checkpoint is made of plain files only, and a captured copy is opened before it becomes one.
+    // A captured copy is opened before it becomes a checkpoint, which must contain only plain files.
     await rm(join(this.#dir, LOCK), { recursive: true, force: true });
   }
 
-  /** One change of the file after another. The first that fails is the last: what the file ends with is not known then. */
+  /** Changes the file, one change after the other. No change follows a failed one, because the end of the file is unknown then. */
   async #write(work: () => Promise<void>): Promise<void> {
     const before = this.#writing;
     const writing = (async () => {
@@ -182,7 +183,7 @@ class ArrayStore extends RowsReader implements KvStore {
     this.#bytes = await replaceRows(this.#dir, this.#rows);
     await this.#file.close();
     this.#file = await open(join(this.#dir, ROWS), "a");
-    this.#compactAt = Math.max(SMALL_BYTES, 2 * this.#bytes);
+    this.#compactAtBytes = Math.max(MIN_COMPACTED_BYTES, 2 * this.#bytes);
   }
 
   #open(): SortedRows {

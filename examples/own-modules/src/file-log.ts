@@ -9,19 +9,20 @@ import { LogFile } from "./log-file.ts";
 import type { Entry, StoredEntry } from "./log-frame.ts";
 import { pathOption } from "./options.ts";
 
+/** The codes of errors of the disk. */
 const CODES = { full: "DISK_FULL", denied: "CONFIG_INVALID", other: "LOG_UNREACHABLE" } as const;
 const MAX_GROUP_BYTES = 4 * 1024 * 1024;
 const MAX_ID_BYTES = 1_024;
-/** The contract asks for two minutes. */
+/** The contract requires two minutes. */
 const ID_MEMORY_MS = 10 * 60_000;
 
-/** A log of a single node, in one append-only file. */
+/** Opens the log of a single node in one append-only file. */
 export async function openLog(
   options: Readonly<Record<string, unknown>>,
   context?: Pick<ModuleContext, "nodeId" | "dir">,
 ): Promise<TxLog> {
-  const otherwise = context === undefined ? undefined : join(context.dir, `${context.nodeId}-log`);
-  const log = new FileLog(pathOption(options, otherwise));
+  const defaultPath = context === undefined ? undefined : join(context.dir, `${context.nodeId}-log`);
+  const log = new FileLog(pathOption(options, defaultPath));
   try {
     await log.open();
   } catch (error) {
@@ -60,7 +61,7 @@ class FileLog implements TxLog {
     this.name = basename(folder);
   }
 
-  /** Opens what is there; makes nothing where there is no log. */
+  /** Opens an existing log. Creates nothing if there is none. */
   async open(): Promise<void> {
     await this.#onDisk(async () => {
       if ((await unlessMissing(() => stat(this.#path))) !== undefined) await this.#openFile();
@@ -79,7 +80,7 @@ class FileLog implements TxLog {
 
   async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
     this.#assertOpen();
-    // One after another: all but the first find the log there.
+    // Calls run one after the other: all but the first find the log.
     const creating = this.#creating.then(() => this.#create(birthRecord));
     this.#creating = creating.catch(() => {});
     await creating;
@@ -89,7 +90,7 @@ class FileLog implements TxLog {
     this.#assertOpen();
     if (payload.length > this.maxPayload || Buffer.byteLength(messageId ?? "") > MAX_ID_BYTES) {
       throw new CairnError("TX_TOO_LARGE", `A message of ${payload.length} bytes is too large for the log.`, {
-        hint: `It takes ${this.maxPayload} bytes, and ${MAX_ID_BYTES} for the id. Split the transaction.`,
+        hint: `The limit is ${this.maxPayload} bytes, and ${MAX_ID_BYTES} for the id. Split the transaction.`,
       });
     }
     this.#existing();
@@ -132,7 +133,7 @@ class FileLog implements TxLog {
           next = entry.position + 1;
         }
       } catch (error) {
-        // Closing the file fails the reads under way: an end, not a fault.
+        // Closing the file fails the reads under way, which is not an error.
         if (ended() && systemErrorCode(error) === "EBADF") return;
         await this.#onDisk(() => Promise.reject(error));
       }
@@ -153,23 +154,23 @@ class FileLog implements TxLog {
     if (this.#file !== undefined) return;
     await this.#onDisk(async () => {
       await mkdir(this.#folder, { recursive: true });
-      // Another process may have made the log just before this one took the lock.
+      // Another process may have created the log just before this one took the lock.
       if (await this.#openFile()) return;
       await LogFile.create(this.#path, birthRecord);
       await this.#openFile();
     });
   }
 
-  /** Opening cuts off what is not whole, so nobody else may be writing. */
+  /** Takes the lock and opens the file. Opening truncates an unfinished frame, so no other process may be writing. */
   async #openFile(): Promise<boolean> {
-    // The lock that LevelDB takes goes away with its process, however that ends; Node has none of its own.
+    // LevelDB's lock is released when its process ends in any way. Node has no such lock.
     this.#lock ??= await levelProvider().open(join(this.#folder, "lock"));
     this.#file = await LogFile.open(this.#path, (entry) => this.#remember(entry));
     return this.#file !== undefined;
   }
 
   async #store(group: readonly Entry[]): Promise<Stored[]> {
-    // Also while the log is being closed: what was taken before is stored.
+    // Works while the log is being closed too: messages that were accepted before are stored.
     const file = this.#opened();
     const time = Date.now();
     const fresh: StoredEntry[] = [];
@@ -210,7 +211,7 @@ class FileLog implements TxLog {
   #opened(): LogFile {
     if (this.#file !== undefined) return this.#file;
     throw new CairnError("LOG_UNREACHABLE", `There is no log in ${this.#folder}.`, {
-      hint: "It is made when a node starts with it for the first time.",
+      hint: "A node creates it when it starts for the first time.",
     });
   }
 

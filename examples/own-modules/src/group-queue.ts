@@ -1,4 +1,4 @@
-/** Things that wait to be stored together. */
+/** An item that waits to be stored. */
 interface Waiting<T, R> {
   readonly item: T;
   readonly resolve: (result: R) => void;
@@ -6,8 +6,8 @@ interface Waiting<T, R> {
 }
 
 /**
- * Stores items in groups, in the order of the calls: those that come while one group is stored make up the next one, so that
- * many writers share one flush. Where storing a group fails, all of it fails.
+ * Stores items in groups, in the order of the calls. Items that arrive while a group is being stored form the next one, so that many
+ * writers share one flush. If storing a group fails, all its items fail.
  */
 export class GroupQueue<T, R> {
   readonly #sizeOf: (item: T) => number;
@@ -33,13 +33,13 @@ export class GroupQueue<T, R> {
     });
   }
 
-  /** Returns when nothing waits. */
+  /** Resolves once no item is waiting. */
   async idle(): Promise<void> {
     await this.#running;
   }
 
   async #run(): Promise<void> {
-    // Calls of one turn belong to one group.
+    // Calls in the same turn of the event loop form one group.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
       const group = this.#takeGroup();

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import { syncFolder, unlessMissing } from "./file-system.ts";
 
-/** A file that is being written and has no name yet. */
+/** A file that is being written and does not have its name yet. */
 export interface Draft {
   readonly folder: string;
   readonly life: string;
@@ -15,18 +15,19 @@ export interface Draft {
   discard(): Promise<void>;
 }
 
-/** So many former generations stay, so that a writer that was slow cannot take the place of one that is gone. */
-const KEPT = 100;
-/** A draft that nobody has written to for so long is a dead process's. */
-const DEAD_MS = 24 * 3_600_000;
+/** Former generations are kept, so that a slow writer cannot create one that has been removed again. */
+const GENERATIONS_KEPT = 100;
+/** A draft that has not been written to for this long belongs to a dead process. */
+const DRAFT_EXPIRY_MS = 24 * 3_600_000;
 
 /**
- * Named files, each a folder: `files/<name>/<life>/<generation>`. A life is random and lasts from the creation of the file to
- * its removal; the highest generation is the content. So each change is one call that the file system lets only one win:
+ * Named files, each of which is a folder: `files/<name>/<life>/<generation>`. A life has a random name and lasts from the creation of the
+ * file to its removal; the highest generation is the current content. Each change is a single system call, which only one of several
+ * processes can win:
  *
- * - creating renames a folder that holds the whole life to the name, which fails where there is one;
- * - replacing links the next generation, which fails where another was faster, or the life is over;
- * - removing renames the folder away, with whatever is in it.
+ * - creating renames a folder that contains the whole life to the name, which fails if the name exists;
+ * - replacing links the next generation, which fails if another process was faster or the life has ended;
+ * - removing renames the folder, with its contents, to another place.
  */
 export class LivesFolder {
   readonly #path: string;
@@ -41,7 +42,7 @@ export class LivesFolder {
     this.#drafts = join(path, "drafts");
   }
 
-  /** The names of all files; a folder that was there and is gone is an error, not an empty store. */
+  /** Returns the names of all files. Throws if the folder has disappeared, rather than treating it as empty. */
   async names(): Promise<string[]> {
     const entries = await unlessMissing(() => readdir(this.#files));
     if (entries === undefined && this.#seen) {
@@ -53,10 +54,10 @@ export class LivesFolder {
     return (entries ?? []).map((entry) => entry.replace("~", "/"));
   }
 
-  /** Opens what the file holds now. */
+  /** Opens the current content of a file. */
   async openLatest(name: string): Promise<{ handle: FileHandle; tag: string } | undefined> {
-    // A second look only where the file was changed since the first.
-    for (let look = 0; look < 100; look += 1) {
+    // Retries only if the file was changed meanwhile.
+    for (let attempt = 0; attempt < 100; attempt += 1) {
       const folder = this.#folderOf(name);
       const [life] = (await unlessMissing(() => readdir(folder))) ?? [];
       if (life === undefined) {
@@ -69,14 +70,14 @@ export class LivesFolder {
     }
     throw new CairnError(
       "STORE_UNREACHABLE",
-      `${name} in ${this.#path} changes without end, or is damaged.`,
+      `${name} in ${this.#path} changes all the time, or is damaged.`,
       {
-        hint: "Look whether its folder is empty; then remove that.",
+        hint: "Check whether its folder is empty. If so, remove the folder.",
       },
     );
   }
 
-  /** Runs `work` on what the file holds now. */
+  /** Runs `work` on the current content of a file. */
   async withLatest<T>(
     name: string,
     work: (handle: FileHandle) => Promise<T>,
@@ -90,12 +91,12 @@ export class LivesFolder {
     }
   }
 
-  /** A new draft, with `text` in it. */
+  /** Creates a draft that contains `text`. */
   async draft(text = ""): Promise<Draft> {
     if (!this.#prepared) await this.#prepare();
     const life = randomUUID();
     const folder = join(this.#drafts, randomUUID());
-    // Not recursive: on a volume that went away nothing is to be made.
+    // Not recursive, so that nothing is created if the volume has disappeared.
     await mkdir(folder);
     await mkdir(join(folder, life));
     const handle = await open(join(folder, life, "1"), "wx");
@@ -111,7 +112,7 @@ export class LivesFolder {
     return { folder, life, append: (chunk) => handle.appendFile(chunk), finish, discard };
   }
 
-  /** Gives a draft the name; false where the name is taken. */
+  /** Gives a draft its name. Returns false if the name is taken. */
   async begin(name: string, draft: Draft): Promise<boolean> {
     try {
       await draft.finish();
@@ -127,7 +128,7 @@ export class LivesFolder {
     return true;
   }
 
-  /** Puts a draft in the place of what the file holds, if that still has the tag; answers the new tag. */
+  /** Replaces the content of a file by a draft if the file still has the tag. Returns the new tag, or undefined if it has another one. */
   async succeed(name: string, tag: string, draft: Draft): Promise<string | undefined> {
     try {
       await draft.finish();
@@ -138,7 +139,7 @@ export class LivesFolder {
       const folder = join(this.#folderOf(name), life);
       await link(join(draft.folder, draft.life, "1"), join(folder, String(generation)));
       await syncFolder(folder);
-      await unlessMissing(() => unlink(join(folder, String(generation - KEPT))));
+      await unlessMissing(() => unlink(join(folder, String(generation - GENERATIONS_KEPT))));
       return `${life}/${generation}`;
     } catch (error) {
       if (systemErrorCode(error) === "EEXIST" || systemErrorCode(error) === "ENOENT") return undefined;
@@ -148,7 +149,7 @@ export class LivesFolder {
     }
   }
 
-  /** Removes the file; fine when it is not there. */
+  /** Removes a file if it exists. */
   async end(name: string): Promise<void> {
     const away = join(this.#drafts, randomUUID());
     const moved = await unlessMissing(() => rename(this.#folderOf(name), away).then(() => true));
@@ -157,7 +158,7 @@ export class LivesFolder {
     await rm(away, { recursive: true });
   }
 
-  /** The time that the file system gives to a file just made; this machine's before the first write. */
+  /** Returns the file system's time, from a new file; this machine's time before the first write. */
   async now(): Promise<number> {
     if ((await this.names()).length === 0 && !this.#seen) return Date.now();
     const draft = await this.draft();
@@ -174,14 +175,14 @@ export class LivesFolder {
   }
 
   #folderOf(name: string): string {
-    // No name of a store contains it.
+    // Names of stored files never contain "~".
     return join(this.#files, name.replace("/", "~"));
   }
 
   async #prepare(): Promise<void> {
     await this.names();
     if (!this.#seen) {
-      // In this order, so that where there are files there is a folder for drafts.
+      // In this order, so that the folder for drafts exists whenever that for files does.
       await mkdir(this.#drafts, { recursive: true });
       await mkdir(this.#files, { recursive: true });
       this.#seen = true;
@@ -191,7 +192,7 @@ export class LivesFolder {
     for (const name of await readdir(this.#drafts)) {
       const folder = join(this.#drafts, name);
       const written = await unlessMissing(() => lastWrite(folder));
-      if (written !== undefined && now - written > DEAD_MS)
+      if (written !== undefined && now - written > DRAFT_EXPIRY_MS)
         await rm(folder, { recursive: true, force: true });
     }
   }

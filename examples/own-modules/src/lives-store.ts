@@ -7,9 +7,10 @@ import { onDisk } from "./file-system.ts";
 import { LivesFolder } from "./lives-folder.ts";
 import { pathOption } from "./options.ts";
 
+/** The codes of errors of the disk. */
 const CODES = { full: "STORE_FULL", denied: "STORE_DENIED", other: "STORE_UNREACHABLE" } as const;
 
-/** A checkpoint store in a folder in which two processes that change one file never need a lock; {@link LivesFolder} says how. */
+/** Creates a checkpoint store in a folder, in which processes change files without locks; {@link LivesFolder} explains how. */
 export function createStore(options: Readonly<Record<string, unknown>>): CheckpointStore {
   const path = pathOption(options);
   const folder = new LivesFolder(path);
@@ -25,7 +26,7 @@ export function createStore(options: Readonly<Record<string, unknown>>): Checkpo
         for (const name of await folder.names()) {
           if (!name.startsWith(prefix)) continue;
           const file = await folder.withLatest(name, (handle) => handle.stat());
-          // One that was removed since is not there.
+          // Undefined if the file was removed meanwhile.
           if (file !== undefined) {
             found.push({ name, bytes: file.result.size, modifiedAt: Math.floor(file.result.mtimeMs) });
           }
@@ -40,7 +41,7 @@ export function createStore(options: Readonly<Record<string, unknown>>): Checkpo
       try {
         if (signal !== undefined) addAbortSignal(signal, content);
         for await (const chunk of content) {
-          // Only the writing is the store's: an error of the content keeps its own meaning.
+          // Errors of the content must not become errors of the store.
           await run(() => draft.append(chunk));
           bytes += chunk.length;
         }
@@ -53,7 +54,7 @@ export function createStore(options: Readonly<Record<string, unknown>>): Checkpo
       }
       if (await run(() => folder.begin(name, draft))) return { bytes };
       throw new CairnError("CONFLICT", `${name} is already in ${location}.`, {
-        hint: "Another node uploaded it.",
+        hint: "Another node has uploaded it.",
       });
     },
 
@@ -62,7 +63,7 @@ export function createStore(options: Readonly<Record<string, unknown>>): Checkpo
       const file = await run(() => folder.openLatest(name));
       if (file === undefined) {
         throw new CairnError("NOT_FOUND", `${name} is not in ${location}.`, {
-          hint: "It may just have been removed.",
+          hint: "It may have been removed just now.",
         });
       }
       // Opened files stay readable whatever happens to their names.
@@ -76,9 +77,13 @@ export function createStore(options: Readonly<Record<string, unknown>>): Checkpo
         folder.withLatest(name, async (handle) => {
           const { size } = await handle.stat();
           if (size <= SMALL_FILE_LIMIT) return await handle.readFile("utf8");
-          throw new CairnError("CHECKPOINT_CORRUPT", `${name} has ${size} bytes, too many for what it is.`, {
-            hint: "Remove it from the store.",
-          });
+          throw new CairnError(
+            "CHECKPOINT_CORRUPT",
+            `${name} has ${size} bytes, which is too many for a record.`,
+            {
+              hint: "Remove it from the store.",
+            },
+          );
         }),
       );
       return file === undefined ? undefined : { text: file.result, tag: file.tag };

@@ -9,7 +9,7 @@ import type { Entry, StoredEntry } from "./log-frame.ts";
 
 const FIRST_LINE = /^cairn-example-log\/1 ([0-9a-f-]{36})\n$/;
 const FIRST_LINE_BYTES = "cairn-example-log/1 ".length + 37;
-/** One place is remembered for so many bytes of the file: whoever looks for a position reads about as many. */
+/** The distance between two remembered places of the file, and so about how much is read to find a position. */
 const MARK_BYTES = 64 * 1024;
 
 interface Mark {
@@ -17,7 +17,7 @@ interface Mark {
   readonly offset: number;
 }
 
-/** An append-only file of messages: a line with the log's id, then one frame for each group that was written. */
+/** An append-only file of messages: a line with the log's id, then a frame for each group of messages. */
 export class LogFile {
   readonly logId: string;
   readonly #path: string;
@@ -33,7 +33,7 @@ export class LogFile {
     this.logId = logId;
   }
 
-  /** Makes the file with its first message. */
+  /** Creates the file with its first message. */
   static async create(path: string, birthRecord: (logId: string) => Uint8Array): Promise<void> {
     const logId = randomUUID();
     const frame = encodeFrame(Date.now(), [{ payload: birthRecord(logId), messageId: undefined }]);
@@ -44,14 +44,14 @@ export class LogFile {
     } finally {
       await draft.close();
     }
-    // Only the whole file gets the name, so that a log has both its id and its birth record or is none.
+    // Only the complete file gets the name, so that every log has an id and a birth record.
     await rename(`${path}.new`, path);
     await syncFolder(dirname(path));
   }
 
   /**
-   * Opens the file and reads it once from front to end; `onEntry` sees every message. A frame that ends with the file and is
-   * not whole was never acknowledged, and is cut off. Damage before that is `LOG_GAP`. Undefined when there is no file.
+   * Opens the file and calls `onEntry` with every message. A damaged frame at the end of the file was never acknowledged and is truncated;
+   * damage before it throws `LOG_GAP`. Returns undefined if there is no file.
    */
   static async open(path: string, onEntry: (entry: StoredEntry) => void): Promise<LogFile | undefined> {
     const handle = await unlessMissing(() => open(path, "r+"));
@@ -79,7 +79,7 @@ export class LogFile {
     return this.#last;
   }
 
-  /** Writes and flushes one frame. After a failure nothing of it counts: the next call cuts it off, and so does opening. */
+  /** Writes and flushes a frame. If that fails, the next call or the next opening truncates what was written of it. */
   async append(time: number, entries: readonly Entry[]): Promise<void> {
     if (this.#torn) await this.#handle.truncate(this.#end);
     this.#torn = true;
@@ -93,7 +93,7 @@ export class LogFile {
     this.#grow(this.#end, frame.subarray(HEADER_BYTES));
   }
 
-  /** The messages from a position to the last one there is now. `LOG_GAP` where they are not in the file any more. */
+  /** Yields the messages from a position to the current last one. Throws `LOG_GAP` if they are no longer in the file. */
   async *entries(from: number): AsyncGenerator<StoredEntry> {
     const end = this.#end;
     const last = this.#last;
@@ -106,7 +106,7 @@ export class LogFile {
       }
       position = next;
     }
-    // Whoever waits for the rest would read the same again and again.
+    // Otherwise a reader that waits for the rest would read the same messages repeatedly.
     if (position <= last) throw damaged(this.#path, end);
   }
 
@@ -143,7 +143,7 @@ export class LogFile {
       const body = Buffer.alloc(length);
       await this.#handle.read(body, 0, length, offset + HEADER_BYTES);
       if (!isWhole(header, body)) {
-        // Each group waits for the one before it: only the very last can have been cut by a crash.
+        // Each group is written after the previous one is flushed, so a crash can only have cut the last frame.
         if (next === end) return;
         throw damaged(this.#path, offset);
       }

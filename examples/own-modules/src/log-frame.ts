@@ -1,23 +1,23 @@
 import { crc32 } from "node:zlib";
 import type { LogMessage } from "@cairn/node";
 
-/** A message as it waits to be stored. */
+/** A message to be stored. */
 export interface Entry {
   readonly payload: Uint8Array;
   readonly messageId: string | undefined;
 }
 
-/** A message as it was stored. */
+/** A stored message. */
 export interface StoredEntry extends LogMessage {
   readonly messageId: string;
 }
 
-/** Before each frame's body: its length, its CRC-32, and the CRC-32 of these two. */
+/** The header of a frame: the length of its body, the body's CRC-32, and the CRC-32 of these two. */
 export const HEADER_BYTES = 12;
 const BODY_HEADER_BYTES = 12;
 const ENTRY_HEADER_BYTES = 6;
 
-/** One group of messages, as it is written with one flush: all of it is there, or nothing counts. */
+/** Encodes a group of messages that is written with one flush. A frame counts only as a whole. */
 export function encodeFrame(time: number, entries: readonly Entry[]): Buffer {
   const head = Buffer.alloc(HEADER_BYTES + BODY_HEADER_BYTES);
   head.writeDoubleBE(time, HEADER_BYTES);
@@ -37,22 +37,22 @@ export function encodeFrame(time: number, entries: readonly Entry[]): Buffer {
   return frame;
 }
 
-/** The length of the body that a header announces; undefined for a damaged one, which would otherwise pass for an unfinished end. */
+/** Returns the length of a body from its header; undefined for a damaged header, which could be taken for an unfinished end. */
 export function bodyLength(header: Buffer): number | undefined {
   return header.readUInt32BE(8) === crc32(header.subarray(0, 8)) ? header.readUInt32BE(0) : undefined;
 }
 
-/** Whether a body is the one that its header was written for. */
+/** Whether a body matches its header. */
 export function isWhole(header: Buffer, body: Buffer): boolean {
   return header.readUInt32BE(4) === crc32(body);
 }
 
-/** How many messages a body holds. */
+/** Returns the number of messages in a body. */
 export function countOf(body: Buffer): number {
   return body.readUInt32BE(8);
 }
 
-/** The messages of a body, the first of which has that position. */
+/** Yields the messages of a body; the first one has the position `first`. */
 export function* decodeBody(body: Buffer, first: number): Generator<StoredEntry> {
   const time = body.readDoubleBE(0);
   const count = countOf(body);

@@ -3,12 +3,12 @@ import { open } from "node:fs/promises";
 import { crc32 } from "node:zlib";
 import type { KvOperation, KvRow } from "@cairn/kv";
 
-/** The first line of a file of rows, and what checkpoints say that they hold. */
+/** The first line of a file of rows, and the format that checkpoints name. */
 export const FORMAT = "cairn-example-rows/1";
-const ROWS_A_LINE = 500;
+const ROWS_PER_LINE = 500;
 const LINE_END = 0x0a;
 
-/** A line of a file of rows: one batch, with a check sum, because half a line can look like a line. */
+/** Encodes a batch as a line with a checksum, because part of a line can look like a complete one. */
 export function encodeLine(operations: readonly KvOperation[]): string {
   const changes = operations.map((operation) =>
     operation.type === "put" ? [base64(operation.key), base64(operation.value)] : [base64(operation.key)],
@@ -17,11 +17,11 @@ export function encodeLine(operations: readonly KvOperation[]): string {
   return `${crc32(json).toString(16).padStart(8, "0")} ${json}\n`;
 }
 
-/** The batch in a line without its line end; undefined when it is not one that was written. */
+/** Decodes the batch in a line without its newline. Returns undefined if the checksum is wrong. */
 export function decodeLine(line: string): KvOperation[] | undefined {
   const json = line.slice(9);
   if (line.slice(0, 9) !== `${crc32(json).toString(16).padStart(8, "0")} `) return undefined;
-  // The check sum says that encodeLine wrote it.
+  // The checksum shows that encodeLine wrote it.
   const changes = JSON.parse(json) as (readonly [key: string, value?: string])[];
   return changes.map(([key, value]) =>
     value === undefined
@@ -30,7 +30,7 @@ export function decodeLine(line: string): KvOperation[] | undefined {
   );
 }
 
-/** The lines of a file that end, without their ends, one after another; what stands behind the last end is no line. */
+/** Yields the lines of a file without their newlines. Text after the last newline is ignored. */
 export async function* linesOf(path: string): AsyncGenerator<string> {
   let parts: Buffer[] = [];
   for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
@@ -44,14 +44,14 @@ export async function* linesOf(path: string): AsyncGenerator<string> {
   }
 }
 
-/** Writes a whole file of rows, flushed; answers its size. */
+/** Writes and flushes a file of rows, and returns its size. */
 export async function writeRows(path: string, rows: readonly KvRow[]): Promise<number> {
   const file = await open(path, "w");
   try {
     await file.appendFile(`${FORMAT}\n`);
-    for (let from = 0; from < rows.length; from += ROWS_A_LINE) {
+    for (let from = 0; from < rows.length; from += ROWS_PER_LINE) {
       const line = rows
-        .slice(from, from + ROWS_A_LINE)
+        .slice(from, from + ROWS_PER_LINE)
         .map(([key, value]) => ({ type: "put", key, value }) as const);
       await file.appendFile(encodeLine(line));
     }

@@ -1,11 +1,11 @@
 import type { KvOperation, KvRange, KvReader, KvRow } from "@cairn/kv";
 
-/** Rows in the order of their keys. Never changed: a batch makes another array, so each array is a state for good. */
+/** Rows in the order of their keys. A batch makes a new array, so that each array is an immutable snapshot. */
 export type SortedRows = readonly KvRow[];
 
-const ROWS_A_PAGE = 500;
+const ROWS_PER_PAGE = 500;
 
-/** The rows after a batch. */
+/** Returns the rows after a batch. */
 export function withBatch(rows: SortedRows, operations: readonly KvOperation[]): SortedRows {
   const last = new Map(
     operations.map((operation) => [Buffer.from(operation.key).toString("latin1"), operation]),
@@ -23,7 +23,7 @@ export function withBatch(rows: SortedRows, operations: readonly KvOperation[]):
   return parts.flat();
 }
 
-/** Reads a state; `current` gives it, and throws once it may not be read any more. */
+/** Reads the rows that `current` returns. `current` throws once they must not be read any more. */
 export class RowsReader implements KvReader {
   readonly #current: () => SortedRows;
 
@@ -41,16 +41,16 @@ export class RowsReader implements KvReader {
   }
 
   range(range: KvRange): AsyncIterable<readonly KvRow[]> {
-    // At the call, not when the first page is asked for.
+    // Reads the state at the time of the call, not when the first page is requested.
     return this.#pages(this.#current(), range);
   }
 
   async *#pages(rows: SortedRows, range: KvRange): AsyncGenerator<readonly KvRow[]> {
     const [from, to] = boundsOf(rows, range);
     const count = Math.min(to - from, range.limit ?? Number.POSITIVE_INFINITY);
-    for (let done = 0; done < count; done += ROWS_A_PAGE) {
+    for (let done = 0; done < count; done += ROWS_PER_PAGE) {
       this.#current();
-      const size = Math.min(ROWS_A_PAGE, count - done);
+      const size = Math.min(ROWS_PER_PAGE, count - done);
       if (range.reverse === true) yield rows.slice(to - done - size, to - done).toReversed();
       else yield rows.slice(from + done, from + done + size);
     }

@@ -44,57 +44,57 @@ const messagesFile = (): string => join(path, "messages");
 const rowsFile = (): string => join(path, "rows.jsonl");
 const put = (key: string) => ({ type: "put", key: bytes(key), value: bytes(key) }) as const;
 
-async function openedLog(): Promise<TxLog> {
+async function openTestLog(): Promise<TxLog> {
   const log = await openLog({ path });
   closing.push(() => log.close());
   return log;
 }
 
-async function openedStore(): Promise<KvStore> {
+async function openTestStore(): Promise<KvStore> {
   const store = await createKv().open(path);
   closing.push(() => store.close());
   return store;
 }
 
-async function written(...messages: string[]): Promise<void> {
-  const log = await openedLog();
+async function writeLog(...messages: string[]): Promise<void> {
+  const log = await openTestLog();
   await log.create(() => bytes("birth"));
   for (const message of messages) await log.append(bytes(message));
   await log.close();
 }
 
 describe("the log in one file", () => {
-  it("cuts off a frame that was not finished, wherever it was cut, and goes on behind the last whole one", async () => {
-    await written("one", "two");
+  it("truncates an unfinished frame, wherever it was cut, and continues after the last complete one", async () => {
+    await writeLog("one", "two");
     const whole = await readFile(messagesFile());
-    const log = await openedLog();
+    const log = await openTestLog();
     await log.append(bytes("three".padEnd(60)));
     await log.close();
     const more = await readFile(messagesFile());
     const torn = Array.from({ length: more.length - whole.length }, (_, cut) =>
       more.subarray(0, whole.length + cut),
     );
-    // A file can have its new length before it has all of its content.
+    // A file may get its new length before all of its content.
     torn.push(Buffer.concat([more.subarray(0, -10), Buffer.alloc(10)]));
     for (const [index, content] of torn.entries()) {
       await writeFile(messagesFile(), content);
-      const again = await openedLog();
+      const again = await openTestLog();
       expect(await again.bounds()).toEqual({ first: 1, last: 3 });
       expect(await again.append(bytes("4"))).toEqual({ position: 4, duplicate: false });
       expect((await takeMessages(again, 2, 3)).map(text)).toEqual(["one", "two", "4"]);
       await again.close();
-      // Each opening flushes its lock several times: all of them would wait for a busy disk for minutes.
+      // Each opening flushes its lock several times, which would take minutes for all cuts on a busy disk.
       if (index % 10 !== 0 && index < torn.length - 1) continue;
-      const later = await openedLog();
+      const later = await openTestLog();
       expect(await later.bounds()).toEqual({ first: 1, last: 4 });
       expect((await takeMessages(later, 2, 3)).map(text)).toEqual(["one", "two", "4"]);
       await later.close();
     }
   });
 
-  it("refuses what was damaged or cut off while it is open, instead of reading it for ever", async () => {
-    await written("one", "two", "three");
-    const log = await openedLog();
+  it("refuses to read a part that was damaged or truncated while it is open, instead of retrying forever", async () => {
+    await writeLog("one", "two", "three");
+    const log = await openTestLog();
     const { length } = await readFile(messagesFile());
     for (const change of [
       () => damage(messagesFile(), length - 1),
@@ -106,10 +106,10 @@ describe("the log in one file", () => {
     }
   });
 
-  it("refuses a log that is damaged before its last frame, wherever, instead of ending it there", async () => {
-    await written("one", "two", "three");
+  it("refuses a log that is damaged anywhere before its last frame, instead of ending it there", async () => {
+    await writeLog("one", "two", "three");
     const whole = await readFile(messagesFile());
-    // The last frame cannot be told from one that was being written.
+    // A damaged last frame cannot be distinguished from an unfinished one.
     for (let at = 0; at < whole.length - LAST_FRAME_BYTES; at += 1) {
       await writeFile(messagesFile(), whole);
       await damage(messagesFile(), at);
@@ -119,7 +119,7 @@ describe("the log in one file", () => {
   });
 
   it("finds any position among thousands", async () => {
-    const log = await openedLog();
+    const log = await openTestLog();
     await log.create(() => bytes("birth"));
     for (let round = 0; round < 20; round += 1) {
       await Promise.all(
@@ -132,16 +132,16 @@ describe("the log in one file", () => {
     }
   });
 
-  it("is one process's at a time", async () => {
-    await written("one");
-    await openedLog();
+  it("can be open in only one process at a time", async () => {
+    await writeLog("one");
+    await openTestLog();
     await expect(openLog({ path })).rejects.toMatchObject({ code: "INDEX_LOCKED" });
   });
 });
 
 describe("the sorted array", () => {
-  it("has all of a batch or nothing of it, wherever its line was cut", async () => {
-    const store = await openedStore();
+  it("has either all of a batch or none of it, wherever its line was cut", async () => {
+    const store = await openTestStore();
     await store.batch([put("a")]);
     const { bytes: whole } = await store.stats();
     await store.batch([put("b"), put("c")]);
@@ -149,26 +149,26 @@ describe("the sorted array", () => {
     await store.close();
     for (let size = more - 1; size >= whole; size -= 1) {
       await truncate(rowsFile(), size);
-      const again = await openedStore();
+      const again = await openTestStore();
       expect(await again.get(bytes("a"))).toEqual(bytes("a"));
       expect(await again.getMany([bytes("b"), bytes("c")])).toEqual([undefined, undefined]);
       await again.close();
     }
   });
 
-  it("goes on behind the last whole line", async () => {
-    const store = await openedStore();
+  it("continues after the last complete line", async () => {
+    const store = await openTestStore();
     await store.batch([put("a")]);
     await store.batch([put("b")]);
     await store.close();
     await truncate(rowsFile(), (await readFile(rowsFile())).length - 5);
     for (const key of ["c", "d"]) {
-      const again = await openedStore();
+      const again = await openTestStore();
       await again.batch([put(key)]);
       await again.close();
     }
     const keys = ["a", "b", "c", "d"].map((key) => bytes(key));
-    expect(await (await openedStore()).getMany(keys)).toEqual([
+    expect(await (await openTestStore()).getMany(keys)).toEqual([
       bytes("a"),
       undefined,
       bytes("c"),
@@ -177,7 +177,7 @@ describe("the sorted array", () => {
   });
 
   it("refuses a file with a damaged line", async () => {
-    const store = await openedStore();
+    const store = await openTestStore();
     await store.batch([put("a")]);
     await store.batch([put("b")]);
     await store.close();
@@ -185,26 +185,26 @@ describe("the sorted array", () => {
     await expect(createKv().open(path)).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
   });
 
-  it("refuses a directory that holds something else, and leaves it alone", async () => {
+  it("refuses a directory that contains other files, and leaves it alone", async () => {
     await appendFile(join(path, "mine"), "x");
     await expect(createKv().open(path)).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
     expect(await readdir(path)).toEqual(["mine"]);
   });
 
-  it("makes its file smaller again by compacting", async () => {
-    const store = await openedStore();
+  it("reduces the size of its file by compacting", async () => {
+    const store = await openTestStore();
     for (let round = 0; round < 200; round += 1) await store.batch([put("a"), put("b")]);
     const { bytes: before } = await store.stats();
     await store.compact();
     await store.batch([put("c")]);
     expect((await store.stats()).bytes).toBeLessThan(before / 10);
     await store.close();
-    expect(await (await openedStore()).get(bytes("c"))).toEqual(bytes("c"));
+    expect(await (await openTestStore()).get(bytes("c"))).toEqual(bytes("c"));
   });
 });
 
 describe("the folder of lives", () => {
-  it("does not let a tag of a file's former life replace it", async () => {
+  it("does not replace a file by means of a tag from before the file was removed and created again", async () => {
     const store = createStore({ path });
     await store.create("lease.json", "1");
     const { tag = "" } = (await store.read("lease.json")) ?? {};
@@ -214,7 +214,7 @@ describe("the folder of lives", () => {
     expect((await store.read("lease.json"))?.text).toBe("1");
   });
 
-  it("does not let a tag of long ago replace it, although that generation's successor is gone", async () => {
+  it("does not replace a file by means of an old tag whose next generation has been removed", async () => {
     const store = createStore({ path });
     await store.create("lease.json", "0");
     const { tag: first = "" } = (await store.read("lease.json")) ?? {};
@@ -227,7 +227,7 @@ describe("the folder of lives", () => {
     expect(await store.read("lease.json")).toEqual({ text: "110", tag });
   });
 
-  it("lets one of many nodes win each of many replacements", async () => {
+  it("lets exactly one of several processes win each replacement", async () => {
     const stores = Array.from({ length: 6 }, () => createStore({ path }));
     await stores[0]?.create("count.json", "0");
     const won = await Promise.all(
@@ -245,7 +245,7 @@ describe("the folder of lives", () => {
     expect((await stores[0]?.read("count.json"))?.text).toBe(String(total));
   });
 
-  it("lists nothing of a process that died while it uploaded", async () => {
+  it("does not list a file whose upload is unfinished", async () => {
     const store = createStore({ path });
     let pushed = false;
     const content = new Readable({
@@ -262,7 +262,7 @@ describe("the folder of lives", () => {
     expect(await readdir(join(path, "drafts"))).toEqual([]);
   });
 
-  it("does not look empty when its folder has gone", async () => {
+  it("does not look empty if its folder has disappeared", async () => {
     const store = createStore({ path });
     await store.create("a.json", "1");
     await rm(path, { recursive: true });
@@ -271,7 +271,7 @@ describe("the folder of lives", () => {
     await mkdir(path);
   });
 
-  it("says which parameter it does not know, and that it needs a path", () => {
+  it("rejects an unknown parameter and a missing path", () => {
     expect(() => createStore({ path, bucket: "b" })).toThrow(/no parameter bucket/);
     expect(() => createStore({})).toThrow(/needs a path/);
   });

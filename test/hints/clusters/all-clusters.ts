@@ -6,7 +6,7 @@ import { NODES } from "./nodes.ts";
 import { REQUESTS } from "./requests.ts";
 import { STORES } from "./stores.ts";
 
-/** All of them, by what is broken. */
+/** All broken clusters. */
 export const BROKEN_CLUSTERS: readonly BrokenCluster[] = [
   ...LOGS,
   ...NATS,

@@ -2,25 +2,25 @@ import { writeFile } from "node:fs/promises";
 import type { BrokenCluster } from "../scene/broken-cluster.ts";
 import type { HintScene } from "../scene/hint-scene.ts";
 
-/** What `cairn config check` says of a file. */
-async function checked(scene: HintScene, text: string): Promise<{ readonly said: string }> {
+/** Writes a configuration that `cairn config check` rejects. */
+async function rejectedConfig(scene: HintScene, text: string): Promise<{ readonly output: string }> {
   await writeFile(scene.path("node.json"), text);
-  return { said: await scene.refusal("config check -f node.json") };
+  return { output: await scene.runRefused("config check -f node.json") };
 }
 
-/** The file is corrected, and checked again. */
+/** Corrects the file and checks it again. */
 async function correct(scene: HintScene, text: string): Promise<void> {
-  await scene.act("correct node.json", () => writeFile(scene.path("node.json"), text));
-  await scene.does("config check -f node.json");
+  await scene.step("correct node.json", () => writeFile(scene.path("node.json"), text));
+  await scene.runStep("config check -f node.json");
 }
 
-/** What is wrong with a configuration. */
+/** Clusters with a wrong configuration. */
 export const CONFIGURATIONS: readonly BrokenCluster[] = [
   {
     name: "config-parameter",
     failure: "a parameter of the configuration is mistyped",
     codes: ["CONFIG_INVALID"],
-    break: async (scene) => await checked(scene, '{"cairn/node": {"idd": "x"}}'),
+    break: async (scene) => await rejectedConfig(scene, '{"cairn/node": {"idd": "x"}}'),
     hint: /Did you mean (id)\?/,
     follow: async (scene, [, name]) => await correct(scene, `{"cairn/node": {"${name}": "x"}}`),
   },
@@ -28,7 +28,7 @@ export const CONFIGURATIONS: readonly BrokenCluster[] = [
     name: "config-syntax",
     failure: "the configuration lacks a brace",
     codes: ["CONFIG_SYNTAX"],
-    break: async (scene) => await checked(scene, '{"cairn/node": {"id": "x"}'),
+    break: async (scene) => await rejectedConfig(scene, '{"cairn/node": {"id": "x"}'),
     hint: /^node\.json:1:27.*\n +CONFIG_SYNTAX: Expected a closing brace/m,
     follow: async (scene) => await correct(scene, '{"cairn/node": {"id": "x"}}'),
   },
@@ -38,17 +38,17 @@ export const CONFIGURATIONS: readonly BrokenCluster[] = [
     codes: ["CONFIG_NOT_FOUND"],
     async break(scene) {
       await writeFile(scene.path("node.json"), '{"cairn/node": {"id": "x"}}');
-      return { said: await scene.refusal("config check -f nod.json") };
+      return { output: await scene.runRefused("config check -f nod.json") };
     },
     hint: /Did you mean (node\.json)\?/,
-    follow: async (scene, [, name]) => await scene.does(`config check -f ${name}`),
+    follow: async (scene, [, name]) => await scene.runStep(`config check -f ${name}`),
   },
   {
     name: "config-module",
     failure: "a module of the configuration is mistyped",
     codes: ["CONFIG_MODULE"],
     break: async (scene) =>
-      await checked(
+      await rejectedConfig(
         scene,
         '{"cairn/tx-log": {"cairn/module": "cairn.nats/->txlog", "servers": ["nats://h:4222"]}}',
       ),

@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { changeBytes, copyFolder, filesBelow } from "../scene/damage.ts";
 import { type BrokenCluster, pair } from "../scene/broken-cluster.ts";
 
-/** What happens to a log. */
+/** Clusters whose log is broken. */
 export const LOGS: readonly BrokenCluster[] = [
   {
     name: "log-down",
@@ -14,7 +14,7 @@ export const LOGS: readonly BrokenCluster[] = [
       return { status: "a" };
     },
     hint: /Check that the server runs/,
-    follow: async (scene) => await scene.act("start nats-server", () => scene.nats.start()),
+    follow: async (scene) => await scene.step("start nats-server", () => scene.nats.start()),
   },
   {
     name: "log-gone",
@@ -22,31 +22,31 @@ export const LOGS: readonly BrokenCluster[] = [
     codes: ["LOG_DIFFERENT"],
     async break(scene) {
       await pair(scene);
-      await scene.ask("checkpoint create");
-      await scene.atStream(async (stream) => await stream.deleteStream());
-      // A round of checkpointing may notice a moment earlier that there is no stream.
-      await scene.until("b", ({ failure }) => failure !== null);
+      await scene.run("checkpoint create");
+      await scene.operate(async (stream) => await stream.deleteStream());
+      // A checkpoint round may notice a moment earlier that the stream is missing.
+      await scene.waitForStatus("b", ({ failure }) => failure !== null);
       return { status: "b" };
     },
     hint: /cairn (log recover --from checkpoint-\S+) creates one that continues after it/,
-    follow: async (scene, [, command = ""]) => await scene.does(command),
+    follow: async (scene, [, command = ""]) => await scene.runStep(command),
   },
   {
     name: "log-trimmed",
-    failure: "the log was trimmed in front of a node, and no checkpoint holds it",
+    failure: "the log was trimmed beyond a node's index, and no checkpoint contains the trimmed part",
     codes: ["LOG_TRIMMED"],
     async break(scene) {
       await pair(scene);
       await scene.stop("b");
       await scene.fill("a", 6, 12);
-      await scene.atStream(async (stream) => await stream.purgeBefore(10));
+      await scene.operate(async (stream) => await stream.purgeBefore(10));
       scene.start("b");
       return { status: "b" };
     },
-    // Where the ready node's own look came before the operator's, it has saved one, and nothing is left to do.
+    // If the ready node has already saved a checkpoint by itself, nothing is left to do.
     hint: /A ready node of this log can save one: cairn (checkpoint create)\.|^Moved aside .*LOG_TRIMMED/m,
     async follow(scene, [, command]) {
-      if (command !== undefined) await scene.does(command, { on: "a" });
+      if (command !== undefined) await scene.runStep(command, { on: "a" });
     },
   },
   {
@@ -54,26 +54,26 @@ export const LOGS: readonly BrokenCluster[] = [
     failure: "a message inside the log was deleted",
     codes: ["LOG_GAP"],
     async break(scene) {
-      await scene.atStream(async (stream) => {
+      await scene.operate(async (stream) => {
         await stream.makeDeletable();
         await stream.edit({ discard: "new" });
       });
       await scene.ready("a");
       await scene.fill("a", 1, 5);
-      await scene.atStream(async (stream) => {
+      await scene.operate(async (stream) => {
         await stream.deleteMessage(3);
         await stream.obey("nats stream edit cairn --deny-delete");
       });
-      // It would warn for half a minute that messages can be deleted.
+      // Otherwise it would warn for half a minute that messages can be deleted.
       await scene.stop("a");
       await scene.ready("a");
       scene.start("b");
       return { status: "b" };
     },
-    // The stream counts it as long as it has messages before it.
+    // The stream counts the hole as long as it has messages before it.
     remains: "LOG_GAP",
     hint: /A ready node of this log can save a checkpoint beyond it: cairn (checkpoint create) there/,
-    follow: async (scene, [, command = ""]) => await scene.does(command, { on: "a" }),
+    follow: async (scene, [, command = ""]) => await scene.runStep(command, { on: "a" }),
   },
   {
     name: "log-lost-end",
@@ -84,20 +84,20 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.nats.stop();
       await copyFolder(scene, "nats", "backup");
       await scene.nats.start();
-      await scene.well();
+      await scene.waitUntilHealthy();
       await scene.nats.stop();
       await copyFolder(scene, "backup", "nats");
       await scene.nats.start();
-      await scene.reached("a");
+      await scene.waitForLog("a");
       return { status: "a" };
     },
     hint: /cairn (log orphans) > FILE prints them\. Look through the file; cairn (load) FILE submits them again/,
     async follow(scene, [, print = "", submit = ""]) {
-      const { stdout } = await scene.does(print);
+      const { stdout } = await scene.runStep(print);
       await writeFile(scene.path("FILE"), stdout);
-      await scene.does(`${submit} FILE`);
-      const { stdout: found } = await scene.ask("get things default/well-a");
-      if (found.trim() !== "1") throw new Error(`what was lost is not there again: ${found}`);
+      await scene.runStep(`${submit} FILE`);
+      const { stdout: found } = await scene.run("get things default/well-a");
+      if (found.trim() !== "1") throw new Error(`the lost document was not restored: ${found}`);
     },
   },
   {
@@ -106,12 +106,12 @@ export const LOGS: readonly BrokenCluster[] = [
     codes: ["LOG_FULL"],
     async break(scene) {
       await pair(scene);
-      await scene.atStream(async (stream) => await stream.edit({ max_msgs: 6, discard: "new" }));
-      return { said: await scene.refusal("tx put things default/more 1") };
+      await scene.operate(async (stream) => await stream.edit({ max_msgs: 6, discard: "new" }));
+      return { output: await scene.runRefused("tx put things default/more 1") };
     },
     hint: /nats stream edit cairn --max-msgs=-1/,
     follow: async (scene, [command]) =>
-      await scene.act(command, () => scene.atStream((stream) => stream.obey(command))),
+      await scene.step(command, () => scene.operate((stream) => stream.obey(command))),
   },
   {
     name: "log-other",
@@ -120,7 +120,7 @@ export const LOGS: readonly BrokenCluster[] = [
     async break(scene) {
       await scene.ready("a");
       await scene.fill("a", 1, 3);
-      await scene.ask("checkpoint create");
+      await scene.run("checkpoint create");
       await scene.ready("b", { env: { NATS_URL: "" } });
       return { status: "b" };
     },
@@ -129,7 +129,7 @@ export const LOGS: readonly BrokenCluster[] = [
   },
   {
     name: "embedded-log-damaged",
-    failure: "an embedded log is damaged, and there is a copy of its folder",
+    failure: "an embedded log is damaged, and a copy of its folder exists",
     codes: ["LOG_GAP"],
     async break(scene) {
       scene.shared["NATS_URL"] = "";
@@ -143,7 +143,7 @@ export const LOGS: readonly BrokenCluster[] = [
     },
     hint: /Restore the folder from a copy and restart the node/,
     async follow(scene) {
-      await scene.act("restore the log's folder from its copy", () => copyFolder(scene, "copy", "a/a-log"));
+      await scene.step("restore the log's folder from its copy", () => copyFolder(scene, "copy", "a/a-log"));
       await scene.restart("a");
     },
   },
@@ -153,12 +153,12 @@ export const LOGS: readonly BrokenCluster[] = [
     codes: ["LOG_UNSAFE"],
     async break(scene) {
       await scene.ready("a");
-      await scene.atStream(async (stream) => await stream.edit({ discard: "old" }));
+      await scene.operate(async (stream) => await stream.edit({ discard: "old" }));
       await scene.ready("b");
       return { status: "b" };
     },
     hint: /nats stream edit cairn --discard=new/,
     follow: async (scene, [command]) =>
-      await scene.act(command, () => scene.atStream((stream) => stream.obey(command))),
+      await scene.step(command, () => scene.operate((stream) => stream.obey(command))),
   },
 ];

@@ -6,7 +6,7 @@ const USERS = (permissions: string): string =>
 
 const ADMIN = { "cairn/tx-log": { user: "admin", password: "let-me-in" } };
 
-/** What a NATS server and its nodes can disagree about. */
+/** Clusters whose nodes and NATS server are configured differently. */
 export const NATS: readonly BrokenCluster[] = [
   {
     name: "nats-password",
@@ -22,17 +22,17 @@ export const NATS: readonly BrokenCluster[] = [
   },
   {
     name: "nats-rights",
-    failure: "the log's user may not write to it",
+    failure: "the log's user has no permission to write to it",
     codes: ["LOG_UNREACHABLE"],
     nats: { config: USERS('publish: { deny: ["cairn.tx"] }') },
     async break(scene) {
       await scene.ready("a", { settings: ADMIN });
       await scene.ready("b", { settings: { "cairn/tx-log": { user: "node", password: "n" } } });
-      return { said: await scene.refusal("tx put things default/a 1", { on: "b" }) };
+      return { output: await scene.runRefused("tx put things default/a 1", { on: "b" }) };
     },
     hint: /does not permit this user to publish on cairn\.tx[^]*Permit the user of the log to publish to the log's subject/,
     async follow(scene) {
-      await scene.act("give the permission in nats.conf, and restart nats-server", async () => {
+      await scene.step("give the permission in nats.conf, and restart nats-server", async () => {
         await writeFile(scene.path("nats.conf"), USERS(""));
         await scene.nats.stop();
         await scene.nats.start();

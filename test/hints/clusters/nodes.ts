@@ -4,13 +4,13 @@ import {
   changeBytes,
   fillDisk,
   indexFiles,
-  makeRoom,
+  freeDisk,
   smallDisk,
-  writeUntilRefused,
+  writeUntilFailure,
 } from "../scene/damage.ts";
 import { type BrokenCluster, byItself, pair } from "../scene/broken-cluster.ts";
 
-/** What happens to a node, its index and its machine. */
+/** Clusters in which a node, its index or its machine is broken. */
 export const NODES: readonly BrokenCluster[] = [
   {
     name: "index-half",
@@ -18,8 +18,8 @@ export const NODES: readonly BrokenCluster[] = [
     codes: ["INDEX_CORRUPT"],
     async break(scene) {
       await pair(scene);
-      await scene.ask("checkpoint create");
-      // What it wrote lies in tables once it was started again.
+      await scene.run("checkpoint create");
+      // A restart moves what it wrote into tables.
       await scene.stop("b");
       await scene.ready("b");
       await scene.stop("b");
@@ -27,7 +27,7 @@ export const NODES: readonly BrokenCluster[] = [
       await scene.ready("b");
       return { status: "b" };
     },
-    // It has built its index anew, from a checkpoint or from the log.
+    // The node has rebuilt its index, from a checkpoint or from the log.
     hint: /^Moved aside /m,
     follow: byItself,
   },
@@ -47,7 +47,7 @@ export const NODES: readonly BrokenCluster[] = [
   },
   {
     name: "index-version",
-    failure: "a node was run by another version of Cairn before",
+    failure: "a node's index was written by another version of Cairn",
     codes: ["INDEX_VERSION"],
     async break(scene) {
       await pair(scene);
@@ -61,7 +61,7 @@ export const NODES: readonly BrokenCluster[] = [
   },
   {
     name: "index-replaced",
-    failure: "somebody removed the files of the index of a running node",
+    failure: "the files of a running node's index were removed",
     codes: ["INDEX_CORRUPT"],
     async break(scene) {
       await pair(scene);
@@ -77,8 +77,8 @@ export const NODES: readonly BrokenCluster[] = [
     codes: ["INDEX_LOCKED"],
     async break(scene) {
       await scene.ready("a");
-      const said = await scene.refused("b", { env: { CAIRN_INDEX_PATH: scene.path("a", "a-index") } });
-      return { said };
+      const output = await scene.startRefused("b", { env: { CAIRN_INDEX_PATH: scene.path("a", "a-index") } });
+      return { output };
     },
     hint: /Stop that node, or give this one a db-dir \(or CAIRN_INDEX_PATH\) of its own/,
     async follow(scene) {
@@ -93,49 +93,49 @@ export const NODES: readonly BrokenCluster[] = [
       await smallDisk(scene, "a", 24);
       await scene.ready("a");
       await fillDisk(scene, "a");
-      await writeUntilRefused(scene, "a");
+      await writeUntilFailure(scene, "a");
       return { status: "a" };
     },
     hint: /Free some space: a node goes on by itself then/,
-    follow: async (scene) => await scene.act("remove somebody's file", () => makeRoom(scene, "a")),
+    follow: async (scene) => await scene.step("remove an unrelated file", () => freeDisk(scene, "a")),
   },
   {
     name: "open-files",
     failure: "a node may open too few files",
     codes: ["SYSTEM_REFUSED"],
     async break(scene) {
-      return { said: await scene.refused("a", { openFiles: 48 }) };
+      return { output: await scene.startRefused("a", { openFiles: 48 }) };
     },
     hint: /Raise the limit of open files \(ulimit -n, .*and run it again/,
     follow: async (scene) => await scene.restart("a", { openFiles: 1024 }),
   },
   {
     name: "port-taken",
-    failure: "another program has a node's port",
+    failure: "another program uses a node's port",
     codes: ["PORT_IN_USE"],
     async break(scene) {
       const { port } = new URL(await (await scene.ready("a")).url());
-      return { said: await scene.refused("b", { env: { CAIRN_HTTP_PORT: port } }) };
+      return { output: await scene.startRefused("b", { env: { CAIRN_HTTP_PORT: port } }) };
     },
     hint: /set another port \((CAIRN_HTTP_PORT), .*; 0 takes any free one/,
     follow: async (scene, [, name = ""]) => await scene.restart("b", { env: { [name]: "0" } }),
   },
   {
     name: "node-frozen",
-    failure: "a node stands still",
+    failure: "a node is frozen",
     codes: [],
     async break(scene) {
       await pair(scene);
       scene.node("b").signal("SIGSTOP");
-      return { said: await scene.refusal("status", { on: "b" }) };
+      return { output: await scene.runRefused("status", { on: "b" }) };
     },
     hint: /kill -CONT PID resumes it/,
     follow: async (scene) =>
-      await scene.act(`kill -CONT ${scene.node("b").pid}`, async () => scene.node("b").signal("SIGCONT")),
+      await scene.step(`kill -CONT ${scene.node("b").pid}`, async () => scene.node("b").signal("SIGCONT")),
   },
   {
     name: "not-ready",
-    failure: "a node that waits for its log is read from",
+    failure: "a node that waits for its log is asked for a document",
     codes: ["NOT_READY"],
     async break(scene) {
       await scene.ready("a");
@@ -143,9 +143,9 @@ export const NODES: readonly BrokenCluster[] = [
       await scene.stop("a");
       await scene.nats.stop();
       scene.start("a");
-      return { said: await scene.refusal("get things default/k1") };
+      return { output: await scene.runRefused("get things default/k1") };
     },
     hint: /Check .*that nats-server runs/,
-    follow: async (scene) => await scene.act("start nats-server", () => scene.nats.start()),
+    follow: async (scene) => await scene.step("start nats-server", () => scene.nats.start()),
   },
 ];

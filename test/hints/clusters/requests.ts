@@ -1,6 +1,6 @@
 import type { BrokenCluster } from "../scene/broken-cluster.ts";
 
-/** What is asked for wrongly. */
+/** Wrong requests. */
 export const REQUESTS: readonly BrokenCluster[] = [
   {
     name: "no-token",
@@ -9,50 +9,50 @@ export const REQUESTS: readonly BrokenCluster[] = [
     async break(scene) {
       scene.token = "let-me-in";
       await scene.ready("a");
-      return { said: await scene.refusal("status --token wrong") };
+      return { output: await scene.runRefused("status --token wrong") };
     },
     hint: /commands take --token or CAIRN_AUTH_TOKEN/,
-    follow: async (scene) => await scene.does(`status --token ${scene.token}`),
+    follow: async (scene) => await scene.runStep(`status --token ${scene.token}`),
   },
   {
     name: "tx-invalid",
-    failure: "what is submitted is not a transaction",
+    failure: "an invalid transaction is submitted",
     codes: ["TX_INVALID"],
     async break(scene) {
       await scene.ready("a");
       return {
-        said: await scene.refusal("tx submit -", { input: '{"ops":[["putt","things","default/a",1]]}' }),
+        output: await scene.runRefused("tx submit -", { input: '{"ops":[["putt","things","default/a",1]]}' }),
       };
     },
     hint: /unknown operation "putt"; known are (put), /,
     follow: async (scene) =>
-      await scene.does("tx submit -", { input: '{"ops":[["put","things","default/a",1]]}' }),
+      await scene.runStep("tx submit -", { input: '{"ops":[["put","things","default/a",1]]}' }),
   },
   {
     name: "past-to-come",
-    failure: "a read asks for a past that the log does not have yet",
+    failure: "a read asks for a transaction that the log does not have yet",
     codes: ["REQUEST_INVALID"],
     async break(scene) {
       await scene.ready("a");
       await scene.fill("a", 1, 3);
-      return { said: await scene.refusal("get things default/k1 --as-of 99") };
+      return { output: await scene.runRefused("get things default/k1 --as-of 99") };
     },
     hint: /Ask for transaction (\d+) or an earlier one/,
-    follow: async (scene, [, txId = ""]) => await scene.does(`get things default/k1 --as-of ${txId}`),
+    follow: async (scene, [, txId = ""]) => await scene.runStep(`get things default/k1 --as-of ${txId}`),
   },
   {
     name: "method-wrong",
-    failure: "a program asks by a method that the address does not take",
+    failure: "a program uses a method that the address does not support",
     codes: ["METHOD_NOT_ALLOWED"],
     async break(scene) {
       const address = `${await (await scene.ready("a")).url()}/api/v1/things/default/a`;
       const answer = await fetch(address, { method: "PATCH", body: "{}" });
-      return { said: await answer.text() };
+      return { output: await answer.text() };
     },
     hint: /GET \/openapi\.json lists all addresses with their methods/,
     async follow(scene) {
       const url = await scene.node("a").url();
-      await scene.act("look into /openapi.json, and use PUT", async () => {
+      await scene.step("look up the method in /openapi.json, and use PUT", async () => {
         const { paths } = (await (await fetch(`${url}/openapi.json`)).json()) as {
           readonly paths: Readonly<Record<string, object>>;
         };
@@ -71,16 +71,16 @@ export const REQUESTS: readonly BrokenCluster[] = [
   },
   {
     name: "tx-too-large",
-    failure: "a transaction is larger than a node takes",
+    failure: "a transaction is larger than a node accepts",
     codes: ["TX_TOO_LARGE"],
     async break(scene) {
       await scene.ready("a", { settings: { "cairn/http-server": { "max-body": 1_024 } } });
-      return { said: await scene.refusal("tx submit -", { input: transaction(2) }) };
+      return { output: await scene.runRefused("tx submit -", { input: transaction(2) }) };
     },
     hint: /Split it into several transactions/,
     async follow(scene) {
-      await scene.does("tx submit -", { input: transaction(1) });
-      await scene.does("tx submit -", { input: transaction(1, "b") });
+      await scene.runStep("tx submit -", { input: transaction(1) });
+      await scene.runStep("tx submit -", { input: transaction(1, "b") });
     },
   },
   {
@@ -93,13 +93,15 @@ export const REQUESTS: readonly BrokenCluster[] = [
       const body = '{"id":"order-1","ops":[["put","things","default/a",1]]}';
       const url = `${await scene.node("a").url()}/api/v1/tx?await=true&timeout=PT1S`;
       const answer = await fetch(url, { method: "POST", body });
-      const said = scene.reads(await answer.text());
+      const output = scene.record(await answer.text());
       scene.nats.thaw();
-      return { said };
+      return { output };
     },
     hint: /With an id of its own it can be sent again: it is applied once/,
     follow: async (scene) =>
-      await scene.does("tx submit -", { input: '{"id":"order-1","ops":[["put","things","default/a",1]]}' }),
+      await scene.runStep("tx submit -", {
+        input: '{"id":"order-1","ops":[["put","things","default/a",1]]}',
+      }),
   },
   {
     name: "no-document",
@@ -108,44 +110,44 @@ export const REQUESTS: readonly BrokenCluster[] = [
     async break(scene) {
       await scene.ready("a");
       await scene.fill("a", 1, 1);
-      return { said: await scene.refusal("get things default/k11") };
+      return { output: await scene.runRefused("get things default/k11") };
     },
     hint: /cairn (list things)/,
     async follow(scene, [, command = ""]) {
-      const { stdout } = await scene.does(command);
-      await scene.does(`get things ${/default\/\S+/.exec(stdout)?.[0]}`);
+      const { stdout } = await scene.runStep(command);
+      await scene.runStep(`get things ${/default\/\S+/.exec(stdout)?.[0]}`);
     },
   },
   {
     name: "exists-already",
-    failure: "a document is to be made that is there already",
+    failure: "a document that is to be created exists already",
     codes: ["CONFLICT"],
     async break(scene) {
       await scene.ready("a");
-      await scene.ask("tx put things default/a 1 --if-absent");
-      return { said: await scene.refusal("tx put things default/a 2 --if-absent") };
+      await scene.run("tx put things default/a 1 --if-absent");
+      return { output: await scene.runRefused("tx put things default/a 2 --if-absent") };
     },
     hint: /Read the document again and decide anew/,
     async follow(scene) {
-      await scene.does("get things default/a");
-      await scene.does("tx put things default/a 2");
+      await scene.runStep("get things default/a");
+      await scene.runStep("tx put things default/a 2");
     },
   },
   {
     name: "past-gone",
-    failure: "a watch is to begin in a past that a policy has removed",
+    failure: "a watch asks for history that a policy has removed",
     codes: ["WATCH_COMPACTED"],
     async break(scene) {
       await scene.ready("a");
-      await scene.ask("policy apply -", { input: '{"history":{"things":{"keep":0}}}' });
+      await scene.run("policy apply -", { input: '{"history":{"things":{"keep":0}}}' });
       const lines = Array.from({ length: 2_500 }, (_, n) => `{"ops":[["put","things","default/same",${n}]]}`);
-      await scene.ask("load - --await", { input: `${lines.join("\n")}\n` });
-      return { said: await scene.refusal("watch things --from 1 --limit 1") };
+      await scene.run("load - --await", { input: `${lines.join("\n")}\n` });
+      return { output: await scene.runRefused("watch things --from 1 --limit 1") };
     },
     hint: /cairn (list) BUCKET, then cairn (watch) BUCKET (--from \d+)/,
     async follow(scene, [, list, watch, from]) {
-      await scene.does(`${list} things`);
-      await scene.does(`${watch} things ${from} --limit 1`);
+      await scene.runStep(`${list} things`);
+      await scene.runStep(`${watch} things ${from} --limit 1`);
     },
   },
 ];

@@ -2,7 +2,7 @@ import { rm, truncate } from "node:fs/promises";
 import {
   changeBytes,
   fillDisk,
-  makeRoom,
+  freeDisk,
   mountVolume,
   newestArchive,
   remount,
@@ -13,47 +13,47 @@ import {
 import { type BrokenCluster, byItself } from "../scene/broken-cluster.ts";
 import type { HintScene } from "../scene/hint-scene.ts";
 
-/** Two checkpoints. */
-async function saved(scene: HintScene): Promise<void> {
+/** Saves two checkpoints. */
+async function saveTwice(scene: HintScene): Promise<void> {
   await scene.ready("a");
   await scene.fill("a", 1, 5);
-  await scene.ask("checkpoint create");
+  await scene.run("checkpoint create");
   await scene.fill("a", 6, 9);
-  await scene.ask("checkpoint create");
+  await scene.run("checkpoint create");
 }
 
-/** Both nodes save, one after the other, until the first has noticed the other: what is older than its own start tells it nothing. */
-async function eachSaves(scene: HintScene): Promise<void> {
+/** Both nodes save in turn until the first one has noticed the other. It ignores checkpoints that are older than its own start. */
+async function saveUntilNoticed(scene: HintScene): Promise<void> {
   for (let n = 1; (await scene.node("a").status()).checkpoints.warnings.length === 0; n += 1) {
     for (const id of ["b", "a"]) {
       await scene.fill(id, n, n);
-      await scene.ask("checkpoint create", { on: id });
+      await scene.run("checkpoint create", { on: id });
     }
   }
 }
 
-/** What happens to checkpoints and where they lie. */
+/** Clusters whose checkpoints or checkpoint store are broken. */
 export const STORES: readonly BrokenCluster[] = [
   {
     name: "checkpoint-damaged",
     failure: "the newest checkpoint is damaged",
     codes: ["CHECKPOINT_CORRUPT"],
     async break(scene) {
-      await saved(scene);
+      await saveTwice(scene);
       await changeBytes(await newestArchive(scene));
       await scene.ready("c");
       return { status: "c" };
     },
-    // What it passed over needs nobody.
+    // A skipped checkpoint needs no action.
     hint: /^Skipped +checkpoint-\S+: CHECKPOINT_CORRUPT/m,
     follow: byItself,
   },
   {
     name: "checkpoint-cut",
-    failure: "the newest checkpoint's archive was cut",
+    failure: "the newest checkpoint's archive was truncated",
     codes: ["CHECKPOINT_INCOMPLETE"],
     async break(scene) {
-      await saved(scene);
+      await saveTwice(scene);
       await truncate(await newestArchive(scene), 1_000);
       await scene.ready("c");
       return { status: "c" };
@@ -66,14 +66,14 @@ export const STORES: readonly BrokenCluster[] = [
     failure: "a checkpoint's name is mistyped",
     codes: ["CHECKPOINT_NOT_FOUND"],
     async break(scene) {
-      await saved(scene);
-      return { said: await scene.refusal("checkpoint verify checkpoint-99-none") };
+      await saveTwice(scene);
+      return { output: await scene.runRefused("checkpoint verify checkpoint-99-none") };
     },
     hint: /cairn (checkpoint list)/,
     async follow(scene, [, command = ""]) {
-      const { stdout } = await scene.does(command);
+      const { stdout } = await scene.runStep(command);
       const [name = ""] = /checkpoint-\S+/.exec(stdout) ?? [];
-      await scene.does(`checkpoint verify ${name}`);
+      await scene.runStep(`checkpoint verify ${name}`);
     },
   },
   {
@@ -85,12 +85,12 @@ export const STORES: readonly BrokenCluster[] = [
       await scene.ready("a");
       await scene.fill("a", 1, 5);
       await remount(scene, "checkpoints", "ro");
-      return { said: await scene.refusal("checkpoint create") };
+      return { output: await scene.runRefused("checkpoint create") };
     },
     hint: /or mount it writable/,
     async follow(scene) {
-      await scene.act("mount -o remount,rw", () => remount(scene, "checkpoints", "rw"));
-      await scene.does("checkpoint create");
+      await scene.step("mount -o remount,rw", () => remount(scene, "checkpoints", "rw"));
+      await scene.runStep("checkpoint create");
     },
   },
   {
@@ -102,32 +102,32 @@ export const STORES: readonly BrokenCluster[] = [
       await scene.ready("a");
       await scene.fill("a", 1, 5);
       await fillDisk(scene, "checkpoints");
-      await scene.refusal("checkpoint create");
+      await scene.runRefused("checkpoint create");
       return { status: "a" };
     },
     hint: /Free some space there/,
     async follow(scene) {
-      await scene.act("remove somebody's file", () => makeRoom(scene, "checkpoints"));
-      await scene.does("checkpoint create");
+      await scene.step("remove an unrelated file", () => freeDisk(scene, "checkpoints"));
+      await scene.runStep("checkpoint create");
     },
   },
   {
     name: "checkpoint-running",
-    failure: "a checkpoint is asked for while another one is being saved",
+    failure: "a checkpoint is requested while another one is being saved",
     codes: ["CHECKPOINT_RUNNING"],
     async break(scene) {
       await scene.ready("a");
       await scene.fillWith("a", 60, 100_000);
       const [first, second] = await Promise.all([
-        scene.ask("checkpoint create"),
-        scene.ask("checkpoint create"),
+        scene.run("checkpoint create"),
+        scene.run("checkpoint create"),
       ]);
-      return { said: `${first.stderr}${second.stderr}` };
+      return { output: `${first.stderr}${second.stderr}` };
     },
     hint: /Wait until it ended; the status tells how far it is/,
     async follow(scene) {
-      await scene.until("a", ({ checkpoints }) => checkpoints.running === null);
-      await scene.does("checkpoint create");
+      await scene.waitForStatus("a", ({ checkpoints }) => checkpoints.running === null);
+      await scene.runStep("checkpoint create");
     },
   },
   {
@@ -138,7 +138,7 @@ export const STORES: readonly BrokenCluster[] = [
       await volumeAt(scene, "checkpoints");
       await scene.ready("a");
       await scene.fill("a", 1, 5);
-      await scene.ask("checkpoint create");
+      await scene.run("checkpoint create");
       await scene.stop("a");
       await unmountVolume(scene, "checkpoints");
       await rm(scene.path("a", "a-index", "live"), { recursive: true });
@@ -146,7 +146,7 @@ export const STORES: readonly BrokenCluster[] = [
       return { status: "a" };
     },
     hint: /[Mm]ount it/,
-    follow: async (scene) => await scene.act("mount the volume", () => mountVolume(scene, "checkpoints")),
+    follow: async (scene) => await scene.step("mount the volume", () => mountVolume(scene, "checkpoints")),
   },
   {
     name: "store-shared",
@@ -155,7 +155,7 @@ export const STORES: readonly BrokenCluster[] = [
     async break(scene) {
       await scene.ready("a");
       await scene.ready("b", { settings: { "cairn/tx-log": { stream: "others" } } });
-      await eachSaves(scene);
+      await saveUntilNoticed(scene);
       return { status: "a" };
     },
     hint: /Give one of the two a folder or prefix of its own, and restart its nodes/,
@@ -168,12 +168,12 @@ export const STORES: readonly BrokenCluster[] = [
   },
   {
     name: "same-node-id",
-    failure: "two nodes have one id",
+    failure: "two nodes have the same id",
     codes: [],
     async break(scene) {
       await scene.ready("a");
       await scene.ready("b", { env: { CAIRN_NODE_ID: "a" } });
-      await eachSaves(scene);
+      await saveUntilNoticed(scene);
       return { status: "a" };
     },
     hint: /give each node an id of its own \(.*, CAIRN_NODE_ID\), and restart both/,

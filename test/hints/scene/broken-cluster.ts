@@ -3,40 +3,39 @@ import type { ErrorCode } from "@cairn/kv";
 import { ROOT } from "../../support/cairn-process.ts";
 import type { HintScene } from "./hint-scene.ts";
 
-/** Where an operator looks first: at a node's status, at its log, or at what a command has said. */
+/** Where an operator looks first: at a node's status, at its log, or at the output of a command. */
 export type Symptom =
   | { readonly status: string }
   | { readonly log: string; readonly code: ErrorCode }
-  | { readonly said: string };
+  | { readonly output: string };
 
-/** A cluster that is not well any more, and what its first hint asks for. */
+/** A way to break a cluster, and the repair that its first hint asks for. */
 export interface BrokenCluster {
-  /** For the command line. */
+  /** Its name on the command line of main.ts. */
   readonly name: string;
   readonly failure: string;
-  /** The codes that an operator reads on the way. */
+  /** The codes that the operator sees. */
   readonly codes: readonly ErrorCode[];
-  /** What its nats-server is started with: further arguments, and the text of a configuration file. */
+  /** Additional arguments of its nats-server, and the text of a configuration file. */
   readonly nats?: { readonly args?: readonly string[]; readonly config?: string };
-  /** Breaks it. */
   readonly break: (scene: HintScene) => Promise<Symptom>;
   readonly hint: RegExp;
-  /** What a ready node goes on warning of, since nothing brings it back. */
+  /** A warning that a repaired node keeps, since the loss is permanent. */
   readonly remains?: ErrorCode;
-  /** Does what the hint says, word by word; `match` is what the pattern found in it. */
+  /** Follows the hint word for word; `match` is the match of `hint`. */
   readonly follow: (scene: HintScene, match: RegExpExecArray) => Promise<unknown>;
 }
 
-/** Two nodes with five documents. */
+/** Starts two nodes and writes five documents. */
 export async function pair(scene: HintScene): Promise<void> {
   await Promise.all([scene.ready("a"), scene.ready("b")]);
   await scene.fill("a", 1, 5);
 }
 
-/** What a hint needs nobody for: it goes on by itself. */
+/** The repair of a cluster that recovers by itself. */
 export const byItself = async (): Promise<void> => {};
 
-/** One of the certificates that the tests of TLS use. */
+/** Returns the path of one of the certificates that the TLS tests use. */
 export function certificate(name: string): string {
   return path.join(ROOT, "packages/node/test/log/nats/fixtures", `${name}.pem`);
 }

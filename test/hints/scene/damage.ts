@@ -1,4 +1,4 @@
-// What befalls the disks of a scene.
+// Damages the files and disks of a scene.
 import { execFile } from "node:child_process";
 import { cp, mkdir, open, readdir, readFile, rm, statfs } from "node:fs/promises";
 import { promisify } from "node:util";
@@ -7,19 +7,19 @@ import type { HintScene } from "./hint-scene.ts";
 
 const run = promisify(execFile);
 
-/** Makes a folder of the scene what another one is. */
+/** Replaces a folder of the scene by a copy of another one. */
 export async function copyFolder(scene: HintScene, from: string, to: string): Promise<void> {
   await rm(scene.path(to), { recursive: true, force: true });
   await cp(scene.path(from), scene.path(to), { recursive: true });
 }
 
-/** Gives a folder of the scene a disk of its own, of so many megabytes. Needs root. */
+/** Mounts a disk of `megabytes` at a folder of the scene. Needs root. */
 export async function smallDisk(scene: HintScene, name: string, megabytes: number): Promise<void> {
   const disk = await mountSmallDisk(scene.path(name), megabytes);
   scene.onClose(() => disk.unmount());
 }
 
-/** Mounts a disk of its own, which stays while it is not mounted, at a folder of the scene. */
+/** Mounts a volume at a folder of the scene; it keeps its files while it is unmounted. */
 export async function volumeAt(scene: HintScene, name: string): Promise<void> {
   await smallDisk(scene, `volume-of-${name}`, 16);
   await mkdir(scene.path(name));
@@ -40,18 +40,19 @@ export async function remount(scene: HintScene, name: string, mode: "ro" | "rw")
   await run("mount", ["-o", `remount,${mode}`, scene.path(name)]);
 }
 
-/** Somebody else's file takes what is left of a small disk. */
+/** Fills a small disk with an unrelated file. */
 export async function fillDisk(scene: HintScene, name: string): Promise<void> {
   const { bavail, bsize } = await statfs(scene.path(name));
-  await run("fallocate", ["-l", String(bavail * bsize), scene.path(name, "somebody-elses")]);
+  await run("fallocate", ["-l", String(bavail * bsize), scene.path(name, "unrelated")]);
 }
 
-export async function makeRoom(scene: HintScene, name: string): Promise<void> {
-  await rm(scene.path(name, "somebody-elses"));
+/** Removes the file of {@link fillDisk}. */
+export async function freeDisk(scene: HintScene, name: string): Promise<void> {
+  await rm(scene.path(name, "unrelated"));
 }
 
-/** Writes through a node until it has said that it is not well. */
-export async function writeUntilRefused(scene: HintScene, id: string): Promise<void> {
+/** Writes through a node until its status shows a failure. */
+export async function writeUntilFailure(scene: HintScene, id: string): Promise<void> {
   const node = scene.node(id);
   const text = "x".repeat(100_000);
   for (let n = 0; (await node.status()).failure === null; n += 1) {
@@ -60,7 +61,7 @@ export async function writeUntilRefused(scene: HintScene, id: string): Promise<v
   }
 }
 
-/** Changes bytes in the middle of a file. */
+/** Overwrites bytes in the middle of a file. */
 export async function changeBytes(file: string): Promise<void> {
   const handle = await open(file, "r+");
   const { size } = await handle.stat();
@@ -68,14 +69,14 @@ export async function changeBytes(file: string): Promise<void> {
   await handle.close();
 }
 
-/** The path of the newest checkpoint's archive. */
+/** Returns the path of the newest checkpoint's archive. */
 export async function newestArchive(scene: HintScene, store = "checkpoints"): Promise<string> {
   const archives = (await readdir(scene.path(store))).filter((name) => name.endsWith(".tar"));
   const [newest = ""] = archives.toSorted((a, b) => txIdOf(b) - txIdOf(a));
   return scene.path(store, newest);
 }
 
-/** The paths of what a node's index consists of. */
+/** Returns the paths of the files of a node's live index that end in `ending`. */
 export async function indexFiles(scene: HintScene, id: string, ending: RegExp): Promise<string[]> {
   return await filesBelow(scene, id, new RegExp(`live/[^/]*${ending.source}`));
 }
@@ -86,7 +87,7 @@ export async function filesBelow(scene: HintScene, name: string, which: RegExp):
   return found.map((file) => scene.path(name, file));
 }
 
-/** Of a name like checkpoint-43-…. */
+/** Returns the transaction id in a name like checkpoint-43-…. */
 function txIdOf(name: string): number {
   return Number(name.split("-")[1]);
 }

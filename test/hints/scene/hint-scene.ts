@@ -8,34 +8,34 @@ import type { NodeStatus } from "@cairn/node";
 import { NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { type CommandResult, NodeProcess, runCairn } from "../../support/cairn-process.ts";
 
-const LOOK_EVERY_MS = 100;
-const WITHIN_MS = 90_000;
+const POLL_MS = 100;
+const TIMEOUT_MS = 90_000;
 
-/** How a node of a scene is started; settings as `-j` has them. */
+/** Options of a node of a scene; `settings` as for `-j`. */
 export interface NodeStart {
   readonly settings?: object;
   readonly env?: NodeJS.ProcessEnv;
   readonly openFiles?: number;
 }
 
-/** A small cluster on one nats-server and one folder of checkpoints, and an operator's terminal, which has the nodes' environment. */
+/** A small cluster on one nats-server and one folder of checkpoints, and an operator's terminal with the nodes' environment. */
 export class HintScene {
   readonly folder: string;
   readonly nats: NatsTestServer;
   readonly nodes = new Map<string, NodeProcess>();
-  /** How each node was started. */
+  /** The options with which each node was last started. */
   readonly starts = new Map<string, NodeStart>();
-  /** What the operator has done since {@link begin}. */
-  done: string[] = [];
-  /** All that the operator has read. */
-  read = "";
-  /** The command that was typed last, with what it was given. */
-  typed = "";
-  /** What requests must carry; the operator's terminal does, where nothing else is typed. */
+  /** What the operator has done since {@link beginRepair}. */
+  steps: string[] = [];
+  /** Everything that the operator has read. */
+  transcript = "";
+  /** The last command, with its input. */
+  lastCommand = "";
+  /** The token that nodes require, and that commands send by default. */
   token = "";
-  /** Goes over the environment of all that is started here. */
+  /** Overrides the environment of every process of the scene. */
   readonly shared: NodeJS.ProcessEnv = {};
-  readonly #endings: (() => Promise<unknown>)[] = [];
+  readonly #cleanups: (() => Promise<unknown>)[] = [];
   #since = Date.now();
 
   private constructor(folder: string, nats: NatsTestServer) {
@@ -53,7 +53,7 @@ export class HintScene {
     return new HintScene(folder, await startNatsServer({ storeDir, args: [...args, ...configured] }));
   }
 
-  /** What all that is started here finds in its environment. */
+  /** Returns the environment of a node, and of commands at its machine. */
   env(id = "a"): NodeJS.ProcessEnv {
     return {
       NATS_URL: this.nats.url,
@@ -70,10 +70,10 @@ export class HintScene {
     return path.join(this.folder, ...names);
   }
 
-  /** Starts a node; answers at once. */
-  start(id: string, how: NodeStart = {}): NodeProcess {
-    const { settings, openFiles } = how;
-    this.starts.set(id, how);
+  /** Starts a node without waiting for it. */
+  start(id: string, options: NodeStart = {}): NodeProcess {
+    const { settings, openFiles } = options;
+    this.starts.set(id, options);
     const args = settings === undefined ? [] : ["-j", JSON.stringify(settings)];
     const limit = openFiles === undefined ? {} : { openFiles };
     const node = NodeProcess.start({ id, dir: this.path(id), args, env: this.env(id), ...limit });
@@ -81,19 +81,20 @@ export class HintScene {
     return node;
   }
 
-  async ready(id: string, how: NodeStart = {}): Promise<NodeProcess> {
-    const node = this.start(id, how);
+  /** Starts a node and waits until it is ready. */
+  async ready(id: string, options: NodeStart = {}): Promise<NodeProcess> {
+    const node = this.start(id, options);
     await node.ready();
     return node;
   }
 
-  /** Starts one that ends before it serves anything; answers what it said, and forgets it. */
-  async refused(id: string, how: NodeStart = {}): Promise<string> {
-    const node = this.start(id, how);
+  /** Starts a node that must exit by itself, and returns its output. */
+  async startRefused(id: string, options: NodeStart = {}): Promise<string> {
+    const node = this.start(id, options);
     await node.ended();
     this.nodes.delete(id);
-    this.typed = `start (as node ${id})`;
-    return this.reads(node.output());
+    this.lastCommand = `start (as node ${id})`;
+    return this.record(node.output());
   }
 
   node(id: string): NodeProcess {
@@ -107,7 +108,7 @@ export class HintScene {
     this.nodes.delete(id);
   }
 
-  /** Puts documents through a node, so that the log has something to lose. */
+  /** Puts the documents `k<from>` to `k<to>` through a node. */
   async fill(id: string, from: number, to: number): Promise<void> {
     for (let n = from; n <= to; n += 1) {
       const status = await this.put(id, `k${n}`, { n });
@@ -115,14 +116,14 @@ export class HintScene {
     }
   }
 
-  /** Puts so many of so many bytes, which do not compress. */
+  /** Puts `documents` of `bytes` each, which do not compress. */
   async fillWith(id: string, documents: number, bytes: number): Promise<void> {
     for (let n = 0; n < documents; n += 1) {
       await this.put(id, `large${n}`, randomBytes((bytes * 3) / 4).toString("base64"));
     }
   }
 
-  /** Puts one, and waits until it can be read. */
+  /** Puts a document, waits until it can be read, and returns the HTTP status. */
   async put(id: string, name: string, document: unknown): Promise<number> {
     const body = JSON.stringify({ ops: [["put", "things", `default/${name}`, document]] });
     const headers = this.token === "" ? {} : { authorization: `Bearer ${this.token}` };
@@ -132,157 +133,154 @@ export class HintScene {
     return response.status;
   }
 
-  /** The operator begins to look. */
-  begin(): void {
-    this.done = [];
+  /** Marks the moment at which the operator starts to look. */
+  beginRepair(): void {
+    this.steps = [];
     this.#since = Date.now();
   }
 
-  /** How long that is ago, in seconds. */
+  /** The time since {@link beginRepair}. */
   get seconds(): number {
     return (Date.now() - this.#since) / 1_000;
   }
 
-  /** What the operator does in another way than by a command of Cairn. */
-  async act<T>(what: string, act: () => Promise<T>): Promise<T> {
-    this.done.push(what);
+  /** Performs a step of the repair that is not a command of Cairn. */
+  async step<T>(description: string, act: () => Promise<T>): Promise<T> {
+    this.steps.push(description);
     return await act();
   }
 
-  /** Stops a node where it runs, and starts it with other settings, as an operator who changed its configuration. */
-  async restart(id: string, how: NodeStart = {}): Promise<void> {
-    const words = { ...how.settings, ...how.env };
-    const changed = Object.keys(words).length === 0 ? "" : ` with ${JSON.stringify(words)}`;
-    await this.act(`restart node ${id}${changed}`, async () => {
+  /** Restarts a node, or starts a stopped one, with a changed configuration. Counts as a step. */
+  async restart(id: string, options: NodeStart = {}): Promise<void> {
+    const changes = { ...options.settings, ...options.env };
+    const changed = Object.keys(changes).length === 0 ? "" : ` with ${JSON.stringify(changes)}`;
+    await this.step(`restart node ${id}${changed}`, async () => {
       if (this.nodes.has(id)) await this.stop(id);
-      this.start(id, how);
+      this.start(id, options);
     });
   }
 
-  /** What the operator types, without `cairn`, at the machine of a node. */
-  async type(command: string, options: { on?: string; input?: string } = {}): Promise<CommandResult> {
-    this.done.push(`cairn ${command}`);
-    return await this.ask(command, options);
-  }
-
-  /** The same, where it has to succeed. */
-  async does(command: string, options: { on?: string; input?: string } = {}): Promise<CommandResult> {
-    const result = await this.type(command, options);
+  /** Runs a command (without `cairn`) that has to succeed, as a step of the repair. */
+  async runStep(command: string, options: { on?: string; input?: string } = {}): Promise<CommandResult> {
+    this.steps.push(`cairn ${command}`);
+    const result = await this.run(command, options);
     if (result.code !== 0) throw new Error(`cairn ${command}: ${result.stderr}`);
     return result;
   }
 
-  /** What is typed to look, or before all this. */
-  async ask(command: string, { on = "a", input = "" } = {}): Promise<CommandResult> {
+  /** Runs a command at the machine of node `on`. Does not count as a step. */
+  async run(command: string, { on = "a", input = "" } = {}): Promise<CommandResult> {
     const node = this.nodes.get(on);
     const url = node === undefined || node.exited ? {} : { CAIRN_URL: await node.url() };
     const env = { ...this.env(on), ...url };
-    this.typed = `${command}${input === "" ? "" : ` < ${JSON.stringify(input)}`} (at node ${on})`;
+    this.lastCommand = `${command}${input === "" ? "" : ` < ${JSON.stringify(input)}`} (at node ${on})`;
     const args = command.match(/'[^']*'|\S+/g)?.map((word) => word.replaceAll("'", "")) ?? [];
     const result = await runCairn(args, { env, cwd: this.folder, input: once(input) });
-    this.reads(`${result.stdout}${result.stderr}`);
+    this.record(`${result.stdout}${result.stderr}`);
     return result;
   }
 
-  /** What a command says that does not do what it was asked for. */
-  async refusal(command: string, options: { on?: string; input?: string } = {}): Promise<string> {
-    const { code, stdout, stderr } = await this.ask(command, options);
-    if (code === 0) throw new Error(`cairn ${command} is not refused:\n${stdout}`);
+  /** Runs a command that has to fail, and returns its stderr. */
+  async runRefused(command: string, options: { on?: string; input?: string } = {}): Promise<string> {
+    const { code, stdout, stderr } = await this.run(command, options);
+    if (code === 0) throw new Error(`cairn ${command} did not fail:\n${stdout}`);
     return stderr;
   }
 
-  /** The first hint that `cairn status` shows for a node: what stands below a failure or a warning, or the line that names a command. */
+  /** Waits for the first hint in a node's `cairn status`: a failure or warning with the lines below it, or else what the node did by itself. */
   async firstHint(on: string): Promise<string> {
     return await this.#until(async () => {
-      const { stdout } = await this.ask("status", { on });
-      const found = (TO_DO.exec(stdout) ?? DONE.exec(stdout))?.[0].replaceAll(/\n +/g, "\n");
-      return found === undefined ? { not: `nothing is said of it:\n${stdout}` } : { found };
+      const { stdout } = await this.run("status", { on });
+      const found = (TO_DO.exec(stdout) ?? DONE_BY_NODE.exec(stdout))?.[0].replaceAll(/\n +/g, "\n");
+      return found === undefined ? { missing: `the status shows no hint:\n${stdout}` } : { found };
     });
   }
 
-  /** The first line of a node's log with a code, as an operator reads it. */
-  async logged(id: string, code: ErrorCode): Promise<string> {
+  /** Waits for the first line with a code in a node's log, and returns its message and hint. */
+  async firstLogged(id: string, code: ErrorCode): Promise<string> {
     return await this.#until(() => {
       const found = this.node(id).lines.find((line) => line.includes(`"code":"${code}"`));
-      if (found === undefined) return { not: `no ${code} in its log:\n${this.node(id).output()}` };
+      if (found === undefined) return { missing: `no ${code} in its log:\n${this.node(id).output()}` };
       const { message, hint } = JSON.parse(found) as { message: string; hint: string };
-      return { found: this.reads(`${code}: ${message}\n${hint}`) };
+      return { found: this.record(`${code}: ${message}\n${hint}`) };
     });
   }
 
-  /** Waits until a node's status is as it should be. */
-  async until(id: string, is: (status: NodeStatus) => boolean): Promise<void> {
+  /** Waits until a node's status satisfies a condition. */
+  async waitForStatus(id: string, isExpected: (status: NodeStatus) => boolean): Promise<void> {
     await this.#until(async () => {
       const status = await this.node(id).status();
-      return is(status) ? { found: true } : { not: `it stays as it is: ${JSON.stringify(status)}` };
+      return isExpected(status)
+        ? { found: true }
+        : { missing: `the status remains ${JSON.stringify(status)}` };
     });
   }
 
-  /** Waits until a node has its log again. */
-  async reached(id: string): Promise<void> {
-    await this.until(id, ({ failure, log }) => {
-      return [failure, ...log.warnings].every((told) => told?.code !== "LOG_UNREACHABLE");
+  /** Waits until a node reaches its log again. */
+  async waitForLog(id: string): Promise<void> {
+    await this.waitForStatus(id, ({ failure, log }) => {
+      return [failure, ...log.warnings].every((problem) => problem?.code !== "LOG_UNREACHABLE");
     });
   }
 
-  /** Waits until all nodes are ready, say nothing of anything to do, and each takes a write that can be read there. */
-  async well(remains?: ErrorCode): Promise<void> {
+  /** Waits until every node is ready, reports no problem except `remains`, and accepts a write that can be read there. */
+  async waitUntilHealthy(remains?: ErrorCode): Promise<void> {
     await this.#until(async () => {
-      const unwell = await Promise.all([...this.nodes.keys()].map((id) => this.#unwell(id, remains)));
-      const [not] = unwell.filter((said) => said !== undefined);
-      return not === undefined ? { found: true } : { not: `still not well: ${not}` };
+      const problems = await Promise.all([...this.nodes.keys()].map((id) => this.#problemOf(id, remains)));
+      const problem = problems.find((text) => text !== undefined);
+      return problem === undefined ? { found: true } : { missing: `still not healthy: ${problem}` };
     });
   }
 
-  async #unwell(id: string, remains = "nothing"): Promise<string | undefined> {
-    const { code, stdout: all, stderr } = await this.ask("status", { on: id });
+  async #problemOf(id: string, remains = "nothing"): Promise<string | undefined> {
+    const { code, stdout: all, stderr } = await this.run("status", { on: id });
     const stdout = all.replaceAll(new RegExp(`^Warning +${remains}: `, "gm"), "");
-    // What the log lost stays in quarantine, and is counted as long as it lies there.
-    const told = /^(Failure|Warning|Stalled|Drill failed|Last failure) /m;
-    if (code !== 0 || !/^Phase +ready/m.test(stdout) || told.test(stdout)) return `${stdout}${stderr}`;
+    // "Orphans" is allowed: they are counted as long as the index that contains them is in quarantine.
+    const problem = /^(Failure|Warning|Stalled|Drill failed|Last failure) /m;
+    if (code !== 0 || !/^Phase +ready/m.test(stdout) || problem.test(stdout)) return `${stdout}${stderr}`;
     const status = await this.put(id, `well-${id}`, 1);
     return status === 200 ? undefined : `a write was answered with ${status}`;
   }
 
-  async #until<T>(look: () => Promise<Look<T>> | Look<T>): Promise<T> {
-    for (const until = Date.now() + WITHIN_MS; ; await delay(LOOK_EVERY_MS)) {
-      const looked = await look();
-      if ("found" in looked) return looked.found;
-      if (Date.now() > until) throw new Error(looked.not);
+  async #until<T>(check: () => Promise<Check<T>> | Check<T>): Promise<T> {
+    for (const deadline = Date.now() + TIMEOUT_MS; ; await delay(POLL_MS)) {
+      const result = await check();
+      if ("found" in result) return result.found;
+      if (Date.now() > deadline) throw new Error(result.missing);
     }
   }
 
-  /** What the operator reads. */
-  reads(text: string): string {
-    this.read += text;
+  /** Adds text to the transcript, and returns it. */
+  record(text: string): string {
+    this.transcript += text;
     return text;
   }
 
-  /** Does something to the stream as somebody who is not Cairn. */
-  async atStream<T>(act: (operator: NatsOperator) => Promise<T>): Promise<T> {
+  /** Runs `act` with an operator's access to the stream. */
+  async operate<T>(act: (operator: NatsOperator) => Promise<T>): Promise<T> {
     return await NatsOperator.at(this.nats.url, act);
   }
 
-  /** What {@link close} does too, before it removes the folder; the last one first. */
-  onClose(end: () => Promise<unknown>): void {
-    this.#endings.unshift(end);
+  /** Adds a cleanup that {@link close} runs before it removes the folder, the last one added first. */
+  onClose(cleanup: () => Promise<unknown>): void {
+    this.#cleanups.unshift(cleanup);
   }
 
   async close(): Promise<void> {
     this.nats.thaw();
-    const endings = [...this.nodes.values()].map((node) => node.kill());
-    await Promise.allSettled([...endings, this.nats.close()]);
-    for (const end of this.#endings) await end();
+    const kills = [...this.nodes.values()].map((node) => node.kill());
+    await Promise.allSettled([...kills, this.nats.close()]);
+    for (const cleanup of this.#cleanups) await cleanup();
     await rm(this.folder, { recursive: true, force: true });
   }
 }
 
-/** Lines of `cairn status` that ask for somebody, with what stands below them. */
+/** Lines of `cairn status` that ask for action, with the indented lines below them. */
 const TO_DO = /^(?:Failure|Warning|Stalled|Orphans|Drill failed|Last failure) .*(?:\n {2,}\S.*)*/m;
-/** Lines that tell what the node has done by itself. */
-const DONE = /^(?:Skipped|Moved aside) .*/m;
+/** Lines of `cairn status` that report what the node has done by itself. */
+const DONE_BY_NODE = /^(?:Skipped|Moved aside) .*/m;
 
-type Look<T> = { readonly found: T } | { readonly not: string };
+type Check<T> = { readonly found: T } | { readonly missing: string };
 
 async function* once(text: string): AsyncGenerator<string> {
   if (text !== "") yield text;

@@ -1,4 +1,4 @@
-// Every operation by the client that openapi-generator writes in Java (okhttp-gson): java Scenario URL
+// Calls every operation with the Java client (okhttp-gson) of openapi-generator: java Scenario URL
 import com.google.gson.JsonNull;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
@@ -30,7 +30,7 @@ public class Scenario {
     if (!Objects.equals(found, expected)) throw new AssertionError(found + " instead of " + expected);
   }
 
-  /** The error that a call is refused with, as the client's own type. */
+  /** Runs a call that must be refused, and returns the error as the client's own type. */
   static <T> Error refused(int status, String code, Call<T> call) throws Exception {
     try {
       call.run();
@@ -67,7 +67,7 @@ public class Scenario {
     same(itself.getMetrics().contains("cairn_"), true);
     same(((Map<?, ?>) itself.getOpenApi()).get("openapi"), "3.0.3");
 
-    // Documents: written, read, compared and set, removed; at each of the three kinds of address.
+    // Documents are written, read, compared and set, and removed, at each of the three kinds of address.
     Map<String, Object> two = Map.of("cpu", 2.0);
     ApiResponse<Written> written =
         documents.putDocumentWithHttpInfo("pods", "team a", "web/0?", two, null, null, null, null);
@@ -99,7 +99,7 @@ public class Scenario {
     same(documents.deleteDefaultDocument("pods", "web", null, null, null, null).getExisted(), true);
     same(documents.deleteDocumentWithHttpInfo("pods", "team a", "web/0?", false, null, null, null).getStatusCode(), 202);
 
-    // null: without a body there is no request, but there is a JSON null.
+    // null: the client sends no request without a body, but a JSON null is one.
     documents.putDefaultDocument("pods", "nothing", JsonNull.INSTANCE, null, null, null, null);
     Call<Object> nothing = () -> documents.getDefaultDocument(
         "pods", "nothing", null, null, null, null, null, null, null, null, null, null);
@@ -119,7 +119,7 @@ public class Scenario {
     same(transactions.listEvictions(null, null, null, null, null, null).get(0).getName(), "nothing");
     refused(404, "NOT_FOUND", () -> transactions.getTransaction(999_999L, null, null, null, null));
 
-    // Batches: text with a transaction a line.
+    // Batches: one transaction per line.
     List<String> lines = IntStream.range(0, 250)
         .mapToObj(i -> transaction(list("put", "many", String.format("%03d", i), i)).toJson())
         .collect(Collectors.toList());
@@ -130,7 +130,7 @@ public class Scenario {
         () -> transactions.submitBatch(lines.get(0) + "\n{", null, null, 501L));
     same(list(failed.getLine(), failed.getAccepted()), list(502L, 1L));
 
-    // Lists of several pages: the cursor stands in Link.
+    // Lists of several pages: the cursor is in the Link header.
     List<Object> found = new ArrayList<>();
     for (String cursor = null; ; ) {
       ApiResponse<List<Document>> page = documents.listDocumentsWithHttpInfo(
@@ -142,7 +142,7 @@ public class Scenario {
     }
     same(list(found.size(), found.get(249)), list(250, 249.0));
 
-    // Policies, and what they make.
+    // Policies and their effects.
     same(policies.getPolicies(null, null, null, null).getRevision(), null);
     Policies rules = new Policies()
         .indexes(Map.of("jobs", Set.of("state")))
@@ -170,7 +170,7 @@ public class Scenario {
     same(listed.get(1).getId(), first.getId());
     same(events.listEvents(null, null, null, null, null, null, null, listed.get(0).getId()).get(0).getId(), first.getId());
 
-    // A watch has no end: its stream is read as it comes.
+    // A watch is endless, so its stream is read line by line.
     Call<okhttp3.Call> watch = () -> documents.watchCall("pods", null, Long.parseLong(before) - 1, null, null, null, null);
     try (okhttp3.Response stream = watch.run().execute()) {
       BufferedReader reader = new BufferedReader(new InputStreamReader(stream.body().byteStream()));
@@ -195,7 +195,7 @@ public class Scenario {
     same(checkpoints.listCheckpoints(null, null, null, null).get(0).getName(), verified.getName());
     same(itself.getDigest(null, null, null, null).getDigest().startsWith("sha256:"), true);
     same(itself.getStatus().getCheckpoints().getLastVerified().getName(), verified.getName());
-    System.out.println("java: every answer as it should be");
+    System.out.println("java: all answers as expected");
     System.exit(0);
   }
 }

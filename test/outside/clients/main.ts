@@ -1,14 +1,12 @@
-// Has clients in other languages generated as docs/client.md says, and used: node test/dist/outside/clients/main.js
+// Generates clients in other languages as docs/client.md says, and uses them: node test/dist/outside/clients/main.js
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { NodeProcess } from "../../support/cairn-process.ts";
+import { NodeProcess, ROOT } from "../../support/cairn-process.ts";
 import { fetchGenerators, python, run, VERSIONS } from "./tools.ts";
 
-const CAIRN = fileURLToPath(new URL("./cli/main.js", import.meta.resolve("@cairn/node")));
-const SOURCES = fileURLToPath(new URL("../../../outside/clients/", import.meta.url));
-const PAGE = fileURLToPath(new URL("../../../../docs/client.md", import.meta.url));
+const SOURCES = join(ROOT, "test/outside/clients");
+const PAGE = join(ROOT, "docs/client.md");
 
 const folder = await mkdtemp(join(tmpdir(), "cairn-clients-"));
 
@@ -16,12 +14,12 @@ function say(line: string): void {
   process.stdout.write(`clients: ${line}\n`);
 }
 
-/** A node that was never used; each scenario has one of its own. */
+/** Runs `use` with a new node. */
 async function withNode(name: string, use: (url: string) => Promise<void>): Promise<void> {
   const dir = join(folder, `node-${name}`);
   const args = ["--json", "-j", JSON.stringify({ "cairn/http-server": { port: 0 } })];
   await mkdir(dir);
-  const node = NodeProcess.start({ id: name, program: CAIRN, dir, args });
+  const node = NodeProcess.start({ id: name, dir, args });
   try {
     await node.ready();
     await use(await node.url());
@@ -30,17 +28,17 @@ async function withNode(name: string, use: (url: string) => Promise<void>): Prom
   }
 }
 
-/** The commands of the page, against this node. */
+/** Runs the page's commands against a node. */
 async function generate(url: string): Promise<void> {
   const page = await readFile(PAGE, "utf8");
   const from = page.indexOf("```sh\n", page.indexOf("## Other languages")) + 6;
   const lines = page.slice(from, page.indexOf("```", from)).trim().split("\n");
   for (const line of lines) await run(line.replace("http://localhost:3000", url).split(" "), folder);
-  say(`${lines.length} generated`);
+  say(`${lines.length} clients generated`);
 }
 
-/** Operations of the document that no request asked for, by what the node counted. */
-async function notUsed(url: string): Promise<string[]> {
+/** Returns the operations of /openapi.json that no request used, according to the node's metrics. */
+async function unusedOperations(url: string): Promise<string[]> {
   const metrics = await (await fetch(`${url}/metrics`)).text();
   const document = (await (await fetch(`${url}/openapi.json`)).json()) as { paths: Record<string, object> };
   return Object.entries(document.paths).flatMap(([path, methods]) => {
@@ -55,10 +53,10 @@ async function notUsed(url: string): Promise<string[]> {
 async function scenario(language: string, command: readonly string[], cwd: string): Promise<void> {
   await withNode(language, async (url) => {
     await run([...command, url], cwd);
-    const missing = await notUsed(url);
+    const missing = await unusedOperations(url);
     if (missing.length > 0) throw new Error(`${language} did not use ${missing.join("; ")}`);
   });
-  say(`${language}: every operation, every answer as it should be`);
+  say(`${language}: all operations used, all answers as expected`);
 }
 
 async function goScenario(): Promise<void> {

@@ -1,4 +1,4 @@
-// Every operation by the client that openapi-generator writes in Go: scenario URL
+// Calls every operation with the Go client of openapi-generator: scenario URL
 package main
 
 import (
@@ -19,14 +19,14 @@ import (
 
 var ctx = context.Background()
 
-// same ends the program where something else was found.
+// same panics unless found equals expected.
 func same(what string, found, expected any) {
 	if !reflect.DeepEqual(found, expected) {
 		panic(fmt.Sprintf("%s: %#v instead of %#v", what, found, expected))
 	}
 }
 
-// of is what a call answers, which has to succeed; ofStatus also looks at the status.
+// of returns the answer of a call that must succeed; ofStatus also checks its status.
 func of[T any](answer T, _ *http.Response, err error) T {
 	var refused *cairn.GenericOpenAPIError
 	if errors.As(err, &refused) {
@@ -46,17 +46,17 @@ func ofStatus[T any](status int) func(T, *http.Response, error) T {
 	}
 }
 
-// refused is the error that a call ends with, as the client's own type.
+// refused returns the error of a call that must be refused, as the client's own type.
 func refused[T any](status int, code string) func(T, *http.Response, error) cairn.Error {
 	return func(_ T, response *http.Response, err error) cairn.Error {
 		var refusal *cairn.GenericOpenAPIError
 		if !errors.As(err, &refusal) {
 			panic(fmt.Sprintf("not refused with %s: %v", code, err))
 		}
-		told, isTyped := refusal.Model().(cairn.Error)
+		reported, isTyped := refusal.Model().(cairn.Error)
 		same("a typed error", isTyped, true)
-		same("refusal", []any{response.StatusCode, told.Error.Code}, []any{status, code})
-		return told
+		same("refusal", []any{response.StatusCode, reported.Error.Code}, []any{status, code})
+		return reported
 	}
 }
 
@@ -75,7 +75,7 @@ func main() {
 	same("metrics", strings.Contains(of(itself.GetMetrics(ctx).Execute()), "cairn_"), true)
 	same("openapi", of(itself.GetOpenApi(ctx).Execute())["openapi"], "3.0.3")
 
-	// Documents: written, read, compared and set, removed; at each of the three kinds of address.
+	// Documents are written, read, compared and set, and removed, at each of the three kinds of address.
 	two := map[string]any{"cpu": 2.0}
 	written := ofStatus[*cairn.Written](201)(documents.PutDocument(ctx, "pods", "team a", "web/0?").Body(two).Execute())
 	same("existed", written.GetExisted(), false)
@@ -122,7 +122,7 @@ func main() {
 	same("evictions", []any{len(evictions), evictions[0].Name}, []any{1, "nothing"})
 	refused[*cairn.Outcome](404, "NOT_FOUND")(transactions.GetTransaction(ctx, 999_999).Execute())
 
-	// Batches: text with a transaction a line.
+	// Batches: one transaction per line.
 	var lines []string
 	for i := range 250 {
 		line, _ := json.Marshal(cairn.NewTransaction([][]any{{"put", "many", fmt.Sprintf("%03d", i), i}}))
@@ -136,7 +136,7 @@ func main() {
 	failed := refused[*cairn.BatchResult](400, "TX_INVALID")(broken.Execute())
 	same("the line", []int64{failed.GetLine(), failed.GetAccepted()}, []int64{502, 1})
 
-	// Lists of several pages: the cursor stands in Link.
+	// Lists of several pages: the cursor is in the Link header.
 	var found []any
 	for cursor := ""; ; {
 		request := documents.ListDocuments(ctx, "many").Limit(100)
@@ -156,7 +156,7 @@ func main() {
 	}
 	same("pages", []any{len(found), found[249]}, []any{250, 249.0})
 
-	// Policies, and what they make.
+	// Policies and their effects.
 	before := of(policies.GetPolicies(ctx).Execute())
 	same("none", before.Revision.Get() == nil && before.File.Get() == nil, true)
 	rules := cairn.NewPolicies()
@@ -189,7 +189,7 @@ func main() {
 	same("events", []int64{listed[0].TxId, listed[1].TxId}, []int64{second.TxId, first.TxId})
 	same("older", of(client.EventsAPI.ListEvents(ctx).Before(listed[0].Id).Execute())[0].Id, first.GetId())
 
-	// A watch has no end, and this client gives an answer only at its end: what watches asks for itself.
+	// A watch is endless, and this client returns only complete responses, so the stream is read without it.
 	refused[string](410, "WATCH_COMPACTED")(documents.Watch(ctx).From(2).FromTime(time.Unix(0, 0)).Execute())
 	stream, err := http.Get(os.Args[1] + "/api/v1/watch?bucket=pods&from=" + fmt.Sprint(written.TxId-1))
 	if err != nil {
@@ -216,5 +216,5 @@ func main() {
 	same("digest", strings.HasPrefix(of(itself.GetDigest(ctx).Execute()).Digest, "sha256:"), true)
 	status = of(itself.GetStatus(ctx).Execute())
 	same("verified", status.Checkpoints.LastVerified.Get().Name, verified.Name)
-	fmt.Println("go: every answer as it should be")
+	fmt.Println("go: all answers as expected")
 }

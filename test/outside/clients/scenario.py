@@ -1,4 +1,4 @@
-# Every operation by the client that openapi-generator writes in Python: scenario.py URL
+# Calls every operation with the Python client of openapi-generator: scenario.py URL
 import sys
 import time
 from datetime import datetime
@@ -20,7 +20,7 @@ def same(found, expected):
 
 
 def refused(status, code, call):
-    """The error that a call is refused with, as the client's own type."""
+    """Runs a call that must be refused, and returns the error as the client's own type."""
     try:
         call()
     except ApiException as refusal:
@@ -39,7 +39,7 @@ same((status.phase, status.failure, status.progress, status.stalled), ("ready", 
 assert "cairn_" in itself.get_metrics()
 same(itself.get_open_api()["openapi"], "3.0.3")
 
-# Documents: written, read, compared and set, removed; at each of the three kinds of address.
+# Documents are written, read, compared and set, and removed, at each of the three kinds of address.
 new = documents.put_document_with_http_info("pods", "team a", "web/0?", {"cpu": 2})
 same((new.status_code, new.data.existed), (201, False))
 same(documents.get_document("pods", "team a", "web/0?"), {"cpu": 2})
@@ -61,7 +61,7 @@ refused(404, "NOT_FOUND", lambda: documents.get_document_by_key("pods", "default
 same(documents.delete_default_document("pods", "web").existed, True)
 same(documents.delete_document_with_http_info("pods", "team a", "web/0?", var_await=False).status_code, 202)
 
-# null: a body that is None is not sent at all, so as an operation, or as the text that it is.
+# null: the client does not send a body of None, so null is sent as text, or as an operation.
 refused(400, "TX_INVALID", lambda: documents.put_default_document("pods", "nothing", None))
 documents.put_default_document("pods", "nothing", "null", _content_type="text/plain")
 same(documents.get_default_document("pods", "nothing"), None)
@@ -83,7 +83,7 @@ transactions.submit_transaction(cairn.Transaction(ops=[["evict", "pods", "nothin
 same([one.name for one in transactions.list_evictions()], ["nothing"])
 refused(404, "NOT_FOUND", lambda: transactions.get_transaction(999_999))
 
-# Batches: text with a transaction a line.
+# Batches: one transaction per line.
 lines = [cairn.Transaction(ops=[["put", "many", f"{i:03}", i]]).to_json() for i in range(250)]
 batch = transactions.submit_batch("\n".join(lines), var_await=True)
 same((batch.accepted, batch.last_tx_id - batch.first_tx_id), (250, 249))
@@ -91,7 +91,7 @@ same(transactions.submit_batch_with_http_info("\n", first_line=7).data.first_tx_
 failed = refused(400, "TX_INVALID", lambda: transactions.submit_batch(f"{lines[0]}\n{{", first_line=501))
 same((failed.line, failed.accepted), (502, 1))
 
-# Lists of several pages: the cursor stands in Link.
+# Lists of several pages: the cursor is in the Link header.
 found, cursor = [], None
 while True:
     page = documents.list_documents_with_http_info("many", limit=100, cursor=cursor)
@@ -103,7 +103,7 @@ while True:
 same(found, list(range(250)))
 same([one.name for one in documents.list_documents("many", prefix="24", namespace="default")][0], "240")
 
-# Policies, and what they make.
+# Policies and their effects.
 before = policies.get_policies()
 same((before.revision, before.file), (None, None))
 rules = cairn.Policies(
@@ -132,7 +132,7 @@ listed = events.list_events(object="pod/web-0", min_tx=second.data.tx_id)
 same([one.tx_id for one in listed], [second.data.tx_id, first.tx_id])
 same([one.id for one in events.list_events(before=listed[0].id)], [first.id])
 
-# A watch has no end: its stream is read as it comes.
+# A watch is endless, so its stream is read line by line.
 stream = documents.watch_without_preload_content(bucket="pods", var_from=new.data.tx_id - 1)
 line = b""
 while b"data:" not in line or b'"cpu"' not in line:
@@ -157,4 +157,4 @@ assert verified.name in names, verified
 same(itself.get_digest().digest[:7], "sha256:")
 status = itself.get_status()
 same(status.checkpoints.last_verified.name, verified.name)
-print("python: every answer as it should be")
+print("python: all answers as expected")

@@ -2,12 +2,12 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { ROOT } from "../../support/cairn-process.ts";
 
-const CACHE = fileURLToPath(new URL("../../../../node_modules/.cache/clients/", import.meta.url));
+const CACHE = join(ROOT, "node_modules/.cache/clients");
 const BIN = join(CACHE, "bin");
 
-/** What is judged with. */
+/** The versions of the judges. */
 export const VERSIONS = {
   "openapi-generator": "7.17.0",
   "oapi-codegen": "2.8.2",
@@ -15,7 +15,7 @@ export const VERSIONS = {
   schemathesis: "4.32.5",
 };
 
-/** Runs a command to its end; throws with all that it said where it fails. */
+/** Runs a command and returns its output. Throws with the output if the command fails. */
 export async function run(
   command: readonly string[],
   cwd: string,
@@ -28,14 +28,14 @@ export async function run(
     env: { ...process.env, PATH: path, GOFLAGS: "-mod=mod", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  let said = "";
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (said += chunk));
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (output += chunk));
   const [code] = (await once(child, "close")) as [number | null];
-  if (code !== 0) throw new Error(`${command.join(" ")} ended with ${code}:\n${said}`);
-  return said;
+  if (code !== 0) throw new Error(`${command.join(" ")} exited with ${code}:\n${output}`);
+  return output;
 }
 
-/** Says what the machine lacks. */
+/** Throws with the name of the first program that the machine lacks. `programs` maps each name to a command that must succeed. */
 export function need(programs: Readonly<Record<string, readonly string[]>>): void {
   for (const [name, command] of Object.entries(programs)) {
     if (spawnSync(command[0] ?? "", command.slice(1)).status !== 0)
@@ -43,7 +43,7 @@ export function need(programs: Readonly<Record<string, readonly string[]>>): voi
   }
 }
 
-/** A folder with a Python of its own, and these packages in it. */
+/** Creates a virtual environment with these packages, and returns its bin folder. */
 export async function python(name: string, packages: readonly string[]): Promise<string> {
   need({
     "Python 3.10 or later, with venv": [
@@ -59,7 +59,7 @@ export async function python(name: string, packages: readonly string[]): Promise
   return join(folder, "bin");
 }
 
-/** Fetches the generators; from then on {@link run} finds them by the names under which docs/client.md calls them. */
+/** Fetches the generators, so that {@link run} finds them by the names that docs/client.md uses. */
 export async function fetchGenerators(): Promise<void> {
   need({ Java: ["java", "-version"], Maven: ["mvn", "-version"], Go: ["go", "version"] });
   await mkdir(BIN, { recursive: true });

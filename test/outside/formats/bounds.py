@@ -1,4 +1,4 @@
-"""History bounds: what a policy may have removed of a key's past (docs/index-format.md, "History bounds")."""
+"""History bounds: which versions of a key a policy may have removed (docs/index-format.md, "History bounds")."""
 
 from rows import is_deletion, version_revision, version_time
 
@@ -6,7 +6,7 @@ EVERY, RECENT = 64, 1000
 
 
 def may_be_gone(fold, key):
-    """Whether the row, which a fold without bounds has, may be missing."""
+    """Whether a row may be missing that a fold without bounds has."""
     is_tombstone = key[:1] == b"d"
     own = key[1:] if is_tombstone else key[1:-8]
     bucket = own[: own.index(0)].decode()
@@ -21,7 +21,7 @@ def may_be_gone(fold, key):
         seen = [one for one in past[at + 1 :] if version_revision(one) < tx_id]
         if not seen and is_deletion(value) and _is_beyond(fold, tx_id, value, age):
             return True
-        # The newest of them is no superseded version yet.
+        # The newest of them is not superseded yet.
         if seen and (_is_beyond(fold, tx_id, seen[0], age) or (_is_old(tx_id, seen[0]) and len(seen) - 1 >= keep)):
             return True
     return False
@@ -40,8 +40,8 @@ def _is_beyond(fold, tx_id, value, age):
     return _is_old(tx_id, value) and version_time(value) + age <= fold.times[tx_id]
 
 
-def is_told(fold, key, floor, dropped):
-    """Whether a bucket's counters say that the past to which a row belonged may be gone."""
+def is_announced(fold, key, floor, dropped):
+    """Whether a bucket's counters declare the history that a missing row belonged to as incomplete."""
     own = key[1:] if key[:1] == b"d" else key[1:-8]
     versions = fold.versions.get(own, {})
     value = fold.newest[own] if key[:1] == b"d" else versions[int.from_bytes(key[-8:], "big")]

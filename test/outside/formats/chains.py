@@ -15,11 +15,11 @@ class Chains:
     def __init__(self):
         self.last = 0
         self.entries = {}
-        """By tx-id: what it adds to the history, and to the effects."""
+        """By transaction id: what the transaction adds to the history, and to the effects."""
         self.links = {}
 
     def add(self, payload, nanoseconds, outcome, written, documents):
-        """`outcome`: the value of its outcome row; `written`: the checksums of the versions that it wrote, summed."""
+        """`outcome`: the value of the outcome row; `written`: the sum of the checksums of the versions that were written."""
         self.last += 1
         effect = outcome[:4] + short((written + 2_654_435_761 * documents) % 2**32)
         self.entries[self.last] = (frame.identity(payload, nanoseconds), effect)
@@ -27,7 +27,7 @@ class Chains:
             self.links[self.last] = self.at(self.last)
 
     def at(self, tx_id):
-        """The values at a transaction."""
+        """Returns the values of both chains at a transaction."""
         before = (tx_id - 1) // SPAN * SPAN
         history, effects = self.links.get(before, (NO_LINK, NO_LINK))
         span = [self.entries[one] for one in range(before + 1, tx_id + 1)]

@@ -1,4 +1,4 @@
-"""A checkpoint in a folder, checked as docs/checkpoint-format.md says ("Reading: what must be checked")."""
+"""Checks a checkpoint in a folder as docs/checkpoint-format.md says ("Reading: what must be checked")."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ def need(condition, why):
 
 
 def names(store):
-    """Of all checkpoints, the newest first."""
+    """Returns the names of all checkpoints, newest first."""
     found = [file[: -len(".json")] for file in os.listdir(store) if file.endswith(".json")]
     matched = [match for match in map(NAME.fullmatch, found) if match]
     return [match[0] for match in sorted(matched, key=lambda match: (int(match[1]), match[2]), reverse=True)]
@@ -29,7 +29,7 @@ def manifest(store, name):
         text = file.read()
     checked, _, _ = text.rpartition(',\n "sha256"')
     sha256 = hashlib.sha256(checked.encode()).hexdigest()
-    need(text == f'{checked},\n "sha256": "{sha256}"\n}}\n', "the manifest's checksum is another one")
+    need(text == f'{checked},\n "sha256": "{sha256}"\n}}\n', "the manifest's checksum is wrong")
     value = json.loads(text)
     tx_id, taken_at = NAME.fullmatch(name).groups()
     need(value["txId"] == int(tx_id) and value["anchor"]["txId"] == value["txId"], "it has another transaction")
@@ -44,7 +44,7 @@ def manifest(store, name):
 
 
 def unpack(store, value, folder):
-    """Unpacks the archive, every byte of it checked."""
+    """Unpacks the archive and checks every byte of it."""
     path = f"{store}/{value['archive']['name']}"
     need(os.path.getsize(path) == value["archive"]["bytes"], "the archive has another size")
     with open(path, "rb") as file:
@@ -53,12 +53,12 @@ def unpack(store, value, folder):
     mode = "r:gz" if value["format"]["archive"] == "tar+gzip/1" else "r:"
     with tarfile.open(path, mode) as archive:
         for entry in archive:
-            said = left.pop(entry.name, None)
-            need(entry.isreg() and said is not None, f"{entry.name} is not in the manifest")
+            listed = left.pop(entry.name, None)
+            need(entry.isreg() and listed is not None, f"{entry.name} is not in the manifest")
             need((entry.mode, entry.uid, entry.gid, entry.mtime) == (0o644, 0, 0, 0), f"{entry.name} has an owner or a time")
             content = archive.extractfile(entry).read()
-            need(len(content) == said["bytes"], f"{entry.name} has another size")
-            need(hashlib.sha256(content).hexdigest() == said["sha256"], f"{entry.name} has another SHA-256")
+            need(len(content) == listed["bytes"], f"{entry.name} has another size")
+            need(hashlib.sha256(content).hexdigest() == listed["sha256"], f"{entry.name} has another SHA-256")
             with open(f"{folder}/{entry.name}", "wb") as file:
                 file.write(content)
     need(not left, f"{', '.join(left)} is not in the archive")

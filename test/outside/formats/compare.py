@@ -1,4 +1,4 @@
-"""Whether an index is what the fold of its log is, row by row."""
+"""Compares an index with the fold of its log, row by row."""
 
 import shutil
 import tempfile
@@ -12,7 +12,7 @@ LATER = ("sweep", "cleaned", "pruned")
 
 
 def read_index(folder):
-    """All rows. The folder is copied: LevelDB writes when it opens."""
+    """Reads all rows, from a copy of the folder, since LevelDB writes when it opens one."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = shutil.copytree(folder, f"{scratch}/index", ignore=shutil.ignore_patterns("unchecked", "LOCK"))
         with plyvel.DB(copy, paranoid_checks=True) as database:
@@ -20,10 +20,10 @@ def read_index(folder):
 
 
 def differences(fold, rows):
-    """What is wrong, a sentence each; and how many rows history bounds removed."""
+    """Returns a sentence for each difference, and the number of rows that history bounds removed."""
     wrong = [f"{_named(key)}: {why}" for key, value in rows.items() if (why := problem(key, value)) is not None]
     expected = fold.rows()
-    # Only while fields are built do their rows differ from node to node.
+    # While fields are being built, their rows differ from node to node.
     if any(key[:1] in b"bz" for key in rows):
         rows = {key: value for key, value in rows.items() if key[:1] not in b"bzfv"}
         expected = {key: value for key, value in expected.items() if key[:1] not in b"fv"}
@@ -52,17 +52,17 @@ def _state(fold, found):
 
 
 def _holes(fold, gone, rows):
-    """Of a key's versions the oldest go first."""
+    """Bounds remove the oldest versions of a key first."""
     wrong = []
     for key in gone:
         older = [b"h" + key[1:-8] + number(one) for one in fold.versions.get(key[1:-8], {}) if number(one) < key[-8:]]
         if key[:1] == b"h" and any(one in rows for one in older):
-            wrong.append(f"{_named(key)} is missing, and older ones are there")
+            wrong.append(f"{_named(key)} is missing, but older ones exist")
     return wrong
 
 
 def _counters(fold, gone, rows, expected):
-    """With history removed, a bucket's counters say where its past is whole."""
+    """Once history was removed, a bucket's counters say from where on it is complete."""
     wrong = []
     for bucket in {key[1 : key.index(0)] for key in gone}:
         key = b"n" + bucket
@@ -71,10 +71,10 @@ def _counters(fold, gone, rows, expected):
         tombstones = sum(one.startswith(b"d" + bucket + b"\0") for one in rows)
         counted = number(documents) + number(tombstones)
         if len(value) != 36 or value[4:20] != counted:
-            wrong.append(f"{_named(key)} does not count what is there")
+            wrong.append(f"{_named(key)} has wrong counts")
         floor, dropped = (int.from_bytes(value[at : at + 8], "big") for at in (20, 28))
         for one in gone:
-            if one[1 : one.index(0)] == bucket and not bounds.is_told(fold, one, floor, dropped):
+            if one[1 : one.index(0)] == bucket and not bounds.is_announced(fold, one, floor, dropped):
                 wrong.append(f"{_named(key)} does not say that {_named(one)} is gone")
         expected[key] = sealed(key, value[4:])
     return wrong

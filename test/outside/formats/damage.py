@@ -1,4 +1,4 @@
-"""The judge is judged: one changed byte anywhere has to be reported. python damage.py '{"index", "log", "store", "name", "seed"}'"""
+"""Tests the judge: it must report a changed byte anywhere. python damage.py '{"index", "log", "store", "name", "seed"}'"""
 
 import json
 import os
@@ -67,7 +67,7 @@ def files_of(store, messages, name, random):
 def log_of(folder, random):
     with tempfile.TemporaryDirectory() as scratch, plyvel.DB(shutil.copytree(folder, f"{scratch}/log")) as database:
         rows = dict(database)
-    # Without its first messages it would be one that was trimmed.
+    # A log without its first messages would be a trimmed one, which is allowed.
     key = random.choice(sorted(key for key in rows if len(key) == 8 or key == b"\3")[1:])
     other = {**rows, key: changed(rows[key], random, 8)}
     if random.random() < 0.3:

@@ -1,4 +1,4 @@
-"""Gives a node varied work: python drive.py '{"url", "nats", "name", "seed", "history"}'. Prints what the node says of itself at the end."""
+"""Gives a node varied work: python drive.py '{"url", "nats", "name", "seed", "history"}'. Prints what the node reports at the end."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ class Node:
 
 
 async def strange(connection, name, random, log_id, last):
-    """Publishes what nobody of Cairn would."""
+    """Publishes a message that no node would write."""
     body = values.lines(random)
     by = random.choice((None, None, b"me", b"x" * 65, b"a b"))
     payload = frame.write(body, random.choice((log_id,) * 9 + ("another",)), random.randbytes(8), by)
@@ -59,7 +59,7 @@ async def strange(connection, name, random, log_id, last):
 
 
 def read(node, random, tx_id):
-    """What the node says of a document as of a transaction: its bytes in hexadecimal digits, and its revision."""
+    """Reads a document as of a transaction: returns its bytes in hexadecimal digits, and its revision."""
     bucket, key = random.choice(values.BUCKETS), values.key(random)
     namespace, name = key.split("/", 1) if "/" in key else ("default", key)
     at = random.randrange(1, tx_id + 1)
@@ -74,7 +74,7 @@ def read(node, random, tx_id):
 
 def batch(random, count):
     said = (values.transaction(random) for _ in range(count))
-    # Of one key each, so that none is refused: it would end the batch.
+    # One key each, so that none is refused, which would end the batch.
     return [{**one, "ops": one["ops"][:1], "id": f"b-{random.getrandbits(64)}"} for one in said]
 
 
@@ -84,12 +84,12 @@ def submit(node, transactions):
 
 
 def configure(node, random, history):
-    """Sets policies twice, with a few transactions after each: documents are looked through meanwhile."""
+    """Sets policies twice, with a few transactions after each, while documents are scanned."""
     first = values.policies(random, history)
     second = values.policies(random, history)
     second["expire"]["jobs"] = first["expire"]["jobs"]
     for one in (first, second):
-        submit(node, [{"ops": [["configure", one]]}] + [values.beside_a_scan(random) for _ in range(random.randrange(6))])
+        submit(node, [{"ops": [["configure", one]]}] + [values.during_a_scan(random) for _ in range(random.randrange(6))])
 
 
 async def main(task):
@@ -97,7 +97,7 @@ async def main(task):
     node = Node(task["url"])
     log_id = node.must("GET", "/status")["log"]["id"]
     connection = await nats.connect(task["nats"]) if task["nats"] else None
-    # One for all of its life: another would let go what this one does not.
+    # The same bounds for the node's whole life: other bounds would remove other versions.
     bounds = {"pods": random.choice(values.HISTORIES), "jobs": random.choice(values.HISTORIES)}
     history = bounds if task["history"] else None
     last = []
@@ -120,7 +120,7 @@ async def main(task):
                 raise RuntimeError(f"POST /api/v1/tx: {status} {answer}")
     if connection:
         await connection.close()
-    # It ends amid documents that are looked through.
+    # The work ends while documents are being scanned.
     last_policies = {"indexes": {"jobs": ["state"]}, "expire": {"jobs": {"after": 10**9 + random.randrange(10**6)}}}
     submit(node, [*values.flood(random), {"ops": [["configure", last_policies]]}, {"ops": [["put", "pods", "end", 1]]}])
     while any(field["counts"] is None for one in node.must("GET", "/api/v1/buckets?linearizable=true") for field in one.get("fields", {}).values()):

@@ -1,4 +1,4 @@
-"""What expires (docs/index-format.md, "Applying a transaction", 5 and 7)."""
+"""Expiry of documents (docs/index-format.md, "Applying a transaction", 5 and 7)."""
 
 import bisect
 
@@ -12,16 +12,16 @@ class Expiry:
     def __init__(self, fold):
         self.fold = fold
         self.due = []
-        """Sorted: time and stem, then the revision."""
+        """Sorted by time and stem, then by revision."""
         self.expired = []
         self.before = []
 
     def begin(self, in_force):
-        """Before a transaction: the documents that are looked through with it."""
+        """Called before a transaction. Chooses the documents that are scanned with it."""
         self.before = self._next(in_force) if in_force and in_force.scan else []
 
     def end(self, in_force):
-        """After what the transaction did itself, by the rules that were in force before it."""
+        """Called after the transaction's own operations. Follows the rules that were in force before it."""
         self._expire(in_force)
         self._scan(in_force)
 

@@ -1,4 +1,4 @@
-"""What an index must be: a fold of the log (docs/index-format.md, "Applying a transaction"). History bounds are left to compare.py."""
+"""The fold of a log, which an index must equal (docs/index-format.md, "Applying a transaction"). compare.py handles history bounds."""
 
 import bisect
 import json
@@ -22,7 +22,7 @@ class Fold:
         self.log = {"id": log_id, "name": name, "offset": 0}
         self.tx_id, self.time, self.sha256 = 0, 0, "0" * 64
         self.newest, self.versions = {}, {}
-        """By stem: the version value that is a key's current one, and those before it by revision."""
+        """By stem: a key's current version value, and the earlier ones by revision."""
         self.buckets = {}
         self.outcomes, self.times, self.submissions = {}, {}, {}
         self.documents = self.written = 0
@@ -33,14 +33,14 @@ class Fold:
         self.chains = Chains()
 
     def go_on(self, birth):
-        """Another log continues this one."""
+        """Continues with the log that continues this one."""
         anchor = birth["continues"]["anchor"]
         if (birth["continues"]["log"], anchor["txId"], anchor["sha256"]) != (self.log["id"], self.tx_id, self.sha256):
             raise ValueError("the log does not continue the one before it")
         self.log = {**self.log, "id": birth["log"], "offset": int(birth["offset"])}
 
     def apply(self, position, nanoseconds, payload, told=None):
-        """The next message. `told`: the outcome's text on a node, for reasons that docs/log-format.md leaves to nodes."""
+        """Applies the next message. `told`: the outcome's text on a node, for reasons that docs/log-format.md leaves to nodes."""
         self.tx_id = position + self.log["offset"]
         self.time = max(self.time, nanoseconds // 10**6)
         self.times[self.tx_id] = self.time
@@ -168,7 +168,7 @@ class Fold:
             del self.events[self.event_keys.pop(0)]
 
     def rows(self):
-        """All rows but the state's."""
+        """Returns all rows except the state's."""
         rows = dict(self.outcomes)
         for own, value in self.newest.items():
             rows[(b"d" if is_deletion(value) else b"c") + own] = value
@@ -199,7 +199,7 @@ class Fold:
         return {**rows, **{key: sealed(key, number(count)) for key, count in counts.items()}}
 
     def state(self):
-        """The state row's members, but for those of history bounds."""
+        """Returns the state row's members, except those of history bounds."""
         state = {"version": INDEX_VERSION, "log": self.log, "txId": self.tx_id, "time": self.time}
         state.update(sha256=self.sha256, documents=self.documents)
         if self.had_events:

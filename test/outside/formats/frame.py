@@ -10,7 +10,7 @@ FIRST_LINE = re.compile(rb"([0-9a-f]{16}) ([0-9a-f]{16})(?: [!-~]{1,64})?\n")
 
 
 class Refused(Exception):
-    """A message that means nothing; the reason stands in its outcome."""
+    """A message without meaning; its outcome contains the reason."""
 
 
 def log_tag(log_id):
@@ -23,7 +23,7 @@ def has_checksum(payload):
 
 
 def read(payload):
-    """The log tag, the random part, and what follows the first line."""
+    """Returns the log tag, the random part, and what follows the first line."""
     if len(payload) <= SHORTEST or not payload.startswith(PREFIX):
         raise Refused("Cairn 0.1.0 wrote it" if payload.startswith(b"cairn/1 ") else "not a message of Cairn")
     if not has_checksum(payload):
@@ -35,19 +35,19 @@ def read(payload):
 
 
 def write(body, log_id, random, by=None):
-    """A message; `random` are 8 bytes."""
+    """Returns a framed message; `random` has 8 bytes."""
     writer = b"" if by is None else b" " + by
     checked = log_tag(log_id) + b" " + random.hex().encode() + writer + b"\n" + body
     return PREFIX + f"{zlib.crc32(checked):08x} ".encode() + checked
 
 
 def content_hash(payload):
-    """What an idempotency id compares."""
+    """Returns the hash by which messages with the same idempotency id are compared."""
     return hashlib.sha256(payload[payload.index(b"\n") + 1 :]).digest()
 
 
 def identity(payload, nanoseconds):
-    """The 12 bytes that a message adds to the history chain."""
+    """Returns the 12 bytes that a message adds to the history chain."""
     try:
         _, random, _ = read(payload)
         mark = payload[8:16] + random

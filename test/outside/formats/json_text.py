@@ -9,7 +9,7 @@ TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 class Map(dict):
-    """An object. `repeated`: a name stands twice in it; the last one counts."""
+    """An object. `repeated`: it has a name twice, of which the last one counts."""
 
     repeated = False
 
@@ -25,7 +25,7 @@ def _no_constant(name):
 
 
 def parse(text):
-    """Numbers are 64-bit floating point. ValueError where it is no JSON."""
+    """Parses numbers as 64-bit floating point. Raises ValueError unless the text is JSON."""
     return json.loads(text, parse_int=float, parse_constant=_no_constant, object_pairs_hook=_map)
 
 
@@ -56,24 +56,24 @@ def is_well_formed(text):
 
 
 def byte_length(text):
-    """In UTF-8; half a surrogate pair counts 3."""
+    """Returns the length in UTF-8; a lone surrogate counts 3."""
     return len(text.encode("utf-8", "surrogatepass"))
 
 
 def cut_units(text, most):
-    """The first units of UTF-16, and whether there are more."""
+    """Returns the first `most` units of UTF-16, and whether there are more."""
     units = text.encode("utf-16-le", "surrogatepass")
     return units[: 2 * most].decode("utf-16-le", "surrogatepass"), len(units) > 2 * most
 
 
 def stringify(text):
-    """A text as JSON.stringify writes it."""
+    """Quotes a text as JSON.stringify does."""
     quoted = json.dumps(text, ensure_ascii=False)
     return "".join(f"\\u{ord(char):04x}" if 0xD800 <= ord(char) <= 0xDFFF else char for char in quoted)
 
 
 def number_text(number):
-    """A number as JavaScript prints it."""
+    """Prints a number as JavaScript does."""
     if number == 0:
         return "0"
     sign, digits, exponent = Decimal(repr(number)).normalize().as_tuple()
@@ -93,7 +93,7 @@ def number_text(number):
 
 
 def field_text(value):
-    """A value by which fields are compared (docs/policies.md); None where it is none."""
+    """Returns the text by which a field's value is compared (docs/policies.md); None if it cannot be."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -115,7 +115,7 @@ INTEGER_NAME = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
 def rewritten(value):
-    """What is equal exactly where the JSON is, written anew (docs/http.md, "Documents")."""
+    """Returns a value that is equal exactly if the rewritten JSON is (docs/http.md, "Documents")."""
     if isinstance(value, dict):
         whole = [name for name in value if INTEGER_NAME.fullmatch(name) and int(name) < 2**32 - 1]
         names = sorted(whole, key=int) + [name for name in value if name not in whole]

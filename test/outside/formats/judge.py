@@ -1,4 +1,4 @@
-"""Compares what a node left with what its log says: python judge.py '{"index", "log", "store", "digest", "chains"}'"""
+"""Compares a node's index and checkpoints with its log: python judge.py '{"index", "log", "store", "digest", "chains"}'"""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ def birth_of(messages):
 
 
 def fold_of(messages, name, rows, last=None):
-    """The fold up to a transaction. `rows`: an index, for what docs/log-format.md leaves to nodes."""
+    """Returns the fold up to a transaction. `rows`: an index, for reasons that docs/log-format.md leaves to nodes."""
     fold = Fold(birth_of(messages)["log"], name)
     for at, (position, nanoseconds, payload) in enumerate(messages):
         if last is not None and fold.tx_id >= last:
@@ -31,7 +31,7 @@ def fold_of(messages, name, rows, last=None):
 
 
 def chains_of(fold, told):
-    """What is wrong with values of the chains that somebody told."""
+    """Returns a sentence for each wrong value of the chains in `told`."""
     wrong = []
     for value in told:
         history, effects = fold.chains.at(value["txId"])
@@ -41,7 +41,7 @@ def chains_of(fold, told):
 
 
 def reads_of(fold, reads):
-    """What is wrong with answers as of transactions (docs/index-format.md, "As of"); 410 where bounds may have removed them."""
+    """Returns a sentence for each wrong read as of a transaction (docs/index-format.md, "As of"). Bounds allow 410."""
     wrong = []
     for read in reads:
         own = stem(read["bucket"], read["key"])
@@ -73,16 +73,16 @@ def judge_checkpoint(store, checkpoint_name, messages, name):
     wrong, fold, _ = judge_index(messages, name, rows)
     said = (value["log"], value["txId"], value["anchor"]["sha256"], value["documents"])
     if said != (fold.log, fold.tx_id, fold.sha256, fold.documents):
-        wrong.append("the manifest says something else than its index")
+        wrong.append("the manifest differs from its index")
     return wrong + chains_of(fold, value["chains"])
 
 
 def read_log(places, stream):
-    """The messages of a log, or of several of which each continues the one before."""
+    """Returns the messages of a log, or of several, each of which continues the previous one."""
     messages = []
     for place in places:
         part = asyncio.run(logs.jetstream(place, stream)) if place.startswith("nats://") else logs.embedded(place)[0]
-        # What the older log had beyond the anchor is of no history any more.
+        # Messages of the older log beyond the anchor belong to no history.
         messages = messages[: int(birth_of(part)["offset"])] + part
     return messages
 
@@ -92,7 +92,7 @@ def main(task):
     rows = read_index(task["index"])
     wrong, fold, gone = judge_index(messages, task["name"], rows)
     if digest(rows, fold.log["id"], fold.tx_id) != task["digest"]:
-        wrong.append("the node's digest is another one")
+        wrong.append("the node's digest is wrong")
     wrong += chains_of(fold, task["chains"]) + reads_of(fold, task["reads"])
     names = checkpoint.names(task["store"])
     for one in names:

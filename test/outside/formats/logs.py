@@ -1,4 +1,4 @@
-"""The messages of a log: position, time in nanoseconds, bytes (docs/log-format.md, "On NATS JetStream" and "Embedded")."""
+"""Reads the messages of a log: position, time in nanoseconds, bytes (docs/log-format.md, "On NATS JetStream" and "Embedded")."""
 
 import json
 import shutil
@@ -12,11 +12,11 @@ import frame
 
 
 class Damaged(Exception):
-    """Something is not what was written."""
+    """Something differs from what was written."""
 
 
 async def jetstream(url, stream):
-    """A list of messages."""
+    """Returns the messages of a stream."""
     connection = await nats.connect(url)
     try:
         context = connection.jetstream()
@@ -38,7 +38,7 @@ async def jetstream(url, stream):
 
 
 def embedded(folder):
-    """A list of messages, and the log id. The folder is copied: LevelDB writes when it opens."""
+    """Returns the messages and the log id, from a copy of the folder, since LevelDB writes when it opens one."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = shutil.copytree(folder, f"{scratch}/log")
         with plyvel.DB(copy, paranoid_checks=True) as database:
@@ -46,7 +46,7 @@ def embedded(folder):
 
 
 def read_embedded(rows):
-    """Of the rows of an embedded log."""
+    """Returns the messages and the log id from the rows of an embedded log."""
     head = json.loads(rows[b"\xff"])
     if head["format"] != 2:
         raise Damaged(f"its format is {head['format']}")
@@ -57,14 +57,14 @@ def read_embedded(rows):
             if messages and position != messages[-1][0] + 1:
                 raise Damaged(f"message {messages[-1][0] + 1} is missing")
             messages.append((position, int.from_bytes(value[:8], "big") * 10**6, value[8:]))
-            # Only Cairn writes to it, so that none is somebody else's.
+            # Only nodes write to it, so that every message must be readable.
             frame.read(value[8:])
         elif key[:1] == b"\2" and len(key) == 9:
             if value[:8] != rows[key[1:]][:8]:
                 raise Damaged("the time of an id is not that of its message")
         elif key == b"\3":
             if zlib.crc32(value[:12]).to_bytes(4, "big") != value[12:]:
-                raise Damaged("the checksum of the last batch is another one")
+                raise Damaged("the checksum of the last batch is wrong")
         elif key != b"\xff":
             raise Damaged(f"there is no row such as {key.hex()}")
     if int.from_bytes(rows[b"\3"][:8], "big") != messages[-1][0]:

@@ -1,15 +1,13 @@
-// Compares what nodes leave with a reader in Python that follows docs/ and shares nothing with them: node test/dist/outside/formats/main.js [--rounds N] [--seed N]
+// Compares what nodes write with an independent reader in Python that follows docs/: node test/dist/outside/formats/main.js [--rounds N] [--seed N]
 import { mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
-import { mustCairn, NodeProcess } from "../../support/cairn-process.ts";
+import { runCairnOrThrow, NodeProcess } from "../../support/cairn-process.ts";
 import { preparePython, runPython } from "./python.ts";
 
-const CAIRN = fileURLToPath(new URL("./cli/main.js", import.meta.resolve("@cairn/node")));
-/** Each round's log, whether its policies bound history, and whether another log goes on from a checkpoint. */
+/** Each round's kind of log, whether its policies bound history, and whether the log is lost and recovered from a checkpoint. */
 const KINDS = [
   { log: "JetStream", history: false, recovered: false },
   { log: "embedded", history: false, recovered: true },
@@ -30,32 +28,32 @@ for (let seed = firstSeed; seed < firstSeed + rounds; seed += 1) {
   if (!isRight) process.exitCode = 1;
 }
 
-/** One node's life, and what is said of what it left; then of the same with a byte changed. */
+/** Drives a node, judges what it wrote, and then judges the judge with changed bytes. Returns whether all was right. */
 async function judge(dir: string, seed: number): Promise<boolean> {
   const { log, history, recovered } = KINDS[(seed - 1) % KINDS.length] ?? KINDS[0];
   const nats = log === "JetStream" ? await startNatsServer({ storeDir: join(dir, "nats") }) : undefined;
   try {
     const logs = [nats?.url ?? join(dir, "node-log")];
-    let said = await drive(dir, nats, { seed, history });
-    if (recovered && said !== undefined) {
-      logs.unshift(await beginAnew(dir));
-      // The same work: what has an id is a duplicate.
-      said = await drive(dir, nats, { seed, history });
+    let report = await drive(dir, nats, { seed, history });
+    if (recovered && report !== undefined) {
+      logs.unshift(await recoverLog(dir));
+      // The same work again, so that transactions with an id are duplicates.
+      report = await drive(dir, nats, { seed, history });
     }
-    if (said === undefined) return false;
-    const { name } = said;
+    if (report === undefined) return false;
+    const { name } = report;
     const place = { index: join(dir, "node-index/live"), log: logs, store: join(dir, "checkpoints") };
-    const judged = await runPython("judge.py", { ...place, ...said });
+    const judged = await runPython("judge.py", { ...place, ...report });
     const tried = await runPython("damage.py", { ...place, name, seed });
-    const what = `${log}${history ? ", history bounded" : ""}${recovered ? ", gone on with in another log" : ""}`;
+    const what = `${log}${history ? ", history bounded" : ""}${recovered ? ", continued in another log" : ""}`;
     process.stdout.write(`formats: seed ${seed}, ${what}: ${judged.output}\n  ${tried.output}\n`);
-    return judged.isWell && tried.isWell;
+    return judged.succeeded && tried.succeeded;
   } finally {
     await nats?.close();
   }
 }
 
-/** A node is given work and stopped; answers what it said of itself, undefined where it refused. */
+/** Gives a node work and stops it. Returns what the node reported; undefined if the work failed. */
 async function drive(
   dir: string,
   nats: NatsTestServer | undefined,
@@ -72,24 +70,23 @@ async function drive(
   };
   const config = { "cairn/index-store": { "kv-store": { checkpointer } } };
   const args = ["--json", "-j", JSON.stringify(config)];
-  const node = NodeProcess.start({ id: "node", program: CAIRN, dir, args, env });
+  const node = NodeProcess.start({ id: "node", dir, args, env });
   await node.ready();
   const name = (await node.status()).log.name ?? "";
   const task = { url: await node.url(), nats: nats?.url ?? null, name, ...work };
-  const { output, isWell } = await runPython("drive.py", task);
+  const { output, succeeded } = await runPython("drive.py", task);
   await node.stop();
-  return isWell ? { name, ...(JSON.parse(output) as object) } : undefined;
+  return succeeded ? { name, ...(JSON.parse(output) as object) } : undefined;
 }
 
-/** The embedded log is lost, and another one begun from the newest checkpoint; answers where the lost one lies. */
-async function beginAnew(dir: string): Promise<string> {
+/** Moves the embedded log away and recovers it from the newest checkpoint. Returns the folder of the lost log. */
+async function recoverLog(dir: string): Promise<string> {
   const lost = join(dir, "lost-log");
   await rename(join(dir, "node-log"), lost);
   const store = join(dir, "checkpoints");
   const names = (await readdir(store)).filter((file) => file.endsWith(".tar"));
   const newest = names.toSorted((a, b) => transactionOf(b) - transactionOf(a))[0] ?? "";
-  await mustCairn(["log", "recover", "--from", newest.slice(0, -".tar".length)], {
-    program: CAIRN,
+  await runCairnOrThrow(["log", "recover", "--from", newest.slice(0, -".tar".length)], {
     env: { CAIRN_NODE_ID: "node", CAIRN_DIR: dir },
   });
   return lost;

@@ -1,4 +1,4 @@
-"""What a message says, or why it says nothing (docs/log-format.md, "Outcomes and reasons")."""
+"""Decodes a message, or finds the reason why it has no meaning (docs/log-format.md, "Outcomes and reasons")."""
 
 import re
 
@@ -27,7 +27,7 @@ class Operation:
 
 
 def decode(payload):
-    """A Message, or Refused with the reason as the outcome has it."""
+    """Returns a Message, or raises Refused with the reason as it is in the outcome."""
     try:
         return _decode(payload)
     except Refused as refused:

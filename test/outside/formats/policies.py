@@ -1,4 +1,4 @@
-"""What policies may say, and which documents and events they are about (docs/policies.md)."""
+"""Which policies are valid, and which documents and events they apply to (docs/policies.md)."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from frame import Refused
 from json_text import byte_length, field_of, field_text, is_well_formed, rewritten
 
 ANY_REASON = "policies:"
-"""The sentence is a node's own (docs/log-format.md), so that a reader knows only that there is one."""
+"""Nodes word the sentence (docs/log-format.md), so that a reader knows only that there is one."""
 
 PART = r"([0-9]+(?:[.,][0-9]+)?)"
 DURATION = re.compile(f"P(?=.)(?:{PART}W)?(?:{PART}D)?(?:T(?=.)(?:{PART}H)?(?:{PART}M)?(?:{PART}S)?)?")
@@ -16,7 +16,7 @@ LONGEST = 36_600 * 86_400_000
 
 
 def milliseconds(value):
-    """Of a duration; None where it is none that a policy may have."""
+    """Returns the length of a duration; None if a policy may not contain it."""
     if isinstance(value, str):
         match = DURATION.fullmatch(value.upper())
         if match is None or not value.isascii():
@@ -52,7 +52,7 @@ def _bound(bound, least):
 
 
 def check(value):
-    """Refused where these are no policies. Their size is not checked: nothing here sets 64 KiB."""
+    """Raises Refused unless these are policies. Does not check their size: no test sets 64 KiB."""
     from message import check_bucket
 
     _map(value, ("indexes", "expire", "history", "events"))
@@ -94,7 +94,7 @@ class Rule:
 
 
 class Policies:
-    """Policies in force, with what the index keeps of them (docs/index-format.md, `mstate`)."""
+    """Policies in force, as the index stores them (docs/index-format.md, `mstate`)."""
 
     def __init__(self, value, revision, before=None):
         self.value, self.revision = value, revision
@@ -116,7 +116,7 @@ class Policies:
             self.scan.extend(unfinished)
 
     def history(self, bucket):
-        """How many versions stay, and for how long in milliseconds; None where there is no bound."""
+        """Returns how many versions are kept and for how many milliseconds; None without a bound."""
         bound = self.value.get("history", {}).get(bucket)
         return None if bound is None else bound_of(bound, math.inf)
 

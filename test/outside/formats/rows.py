@@ -39,7 +39,7 @@ def is_sealed(key, value):
 
 
 def sevens(value, length):
-    """A number in bytes of 7 bits."""
+    """Encodes a number in bytes of 7 bits."""
     return bytes((value >> (7 * place)) & 0x7F for place in reversed(range(length)))
 
 
@@ -51,7 +51,7 @@ def from_sevens(data):
 
 
 def version_value(stem_, revision, time, document):
-    """A document's or, where that is None, a deletion's."""
+    """Returns the value of a version; a deletion if `document` is None."""
     flags = b"\1" if document is None else b"\0"
     content = flags + sevens(revision, 8) + sevens(time, 8) + (document or b"")
     return sevens(checksum(stem_, content), 5) + content
@@ -74,24 +74,24 @@ def is_deletion(value):
 
 
 def problem(key, value):
-    """What is wrong with a row by itself; None where nothing is."""
+    """Returns what is wrong with a single row, or None."""
     kind = key[:1]
     if kind in b"cdh":
         own = key[1:-8] if kind == b"h" else key[1:]
         if len(value) < 22 or version_sum(value) != checksum(own, value[5:]):
-            return "its checksum is another one"
+            return "its checksum is wrong"
         if kind == b"h" and key[-8:] != number(version_revision(value)):
             return "its revision is not that of its key"
         if kind != b"h" and (kind == b"d") != (value[5] == 1):
-            return "it is of the other kind"
+            return "it has the wrong kind"
     elif key == b"mstate":
-        return None if state(value) is not None else "its checksum is another one"
+        return None if state(value) is not None else "its checksum is wrong"
     elif kind in b"fz":
         return "it has a value" if value else None
     elif key != b"mpurged" and kind not in b"beijknoqrtvx":
         return "there is no such kind"
     elif not is_sealed(key, value):
-        return "its checksum is another one"
+        return "its checksum is wrong"
     return None
 
 
@@ -99,7 +99,7 @@ ENDING = len(b',"crc32c":"00000000"}')
 
 
 def state(value):
-    """The state row's members; None where its checksum is another one."""
+    """Returns the state row's members; None if its checksum is wrong."""
     whole = value[:-ENDING] + b"}"
     if value[-ENDING:] != b',"crc32c":"%08x"}' % checksum(b"mstate", whole):
         return None
@@ -107,7 +107,7 @@ def state(value):
 
 
 def digest(rows, log_id, tx_id):
-    """Of an index's content."""
+    """Returns the digest of an index."""
     versions = []
     for key, value in rows.items():
         if key[:1] in b"cdh":

@@ -1,4 +1,4 @@
-"""Keys, documents and messages of all kinds, made at random from a seed."""
+"""Random keys, documents and messages of all kinds, from a seed."""
 
 import json
 import struct
@@ -61,7 +61,7 @@ def operation(random):
 
 
 def transaction(random):
-    """One that HTTP takes, unless it writes a key twice."""
+    """Returns a transaction that HTTP accepts, unless it writes a key twice."""
     said = {"ops": [operation(random) for _ in range(random.choice((1, 1, 1, 2, 5)))]}
     if random.random() < 0.2:
         said["id"] = random.choice(("again", "ä 1", f"id-{random.randrange(40)}"))
@@ -69,14 +69,14 @@ def transaction(random):
 
 
 def flood(random):
-    """Transactions of more documents and events than one transaction's policies look at."""
+    """Yields transactions with more documents and events than policies examine with one transaction."""
     for place in range(450):
         yield {"ops": [["put", "jobs", f"w{place:03}", {"state": random.choice(("done", "done", 3, "running"))}]]}
     yield {"ops": [["event", event(random)] for _ in range(350)]}
 
 
-def beside_a_scan(random):
-    """One that names documents which are looked through at that time."""
+def during_a_scan(random):
+    """Returns a transaction on documents that are being scanned."""
     place = f"w{random.randrange(450):03}"
     kind = random.choice(("put", "delete", "match", "match"))
     rest = {"put": [{"state": "done"}], "delete": [], "match": [random.choice((None, 3))]}[kind]
@@ -100,7 +100,7 @@ def policies(random, history):
 
 
 def lines(random):
-    """What follows the first line of a message that a stranger published; most are slightly wrong."""
+    """Returns what follows the first line of a foreign message; most are slightly wrong."""
     header = random.choice((random.choice(HEADERS), {"ops": [["put", "pods", key(random)]]}, {"ops": [["event"]]}, {"ops": [["configure"]]}))
     listed = header.get("ops") or []
     needed = sum(isinstance(one, list) and one[:1] in (["put"], ["event"], ["configure"]) for one in listed)

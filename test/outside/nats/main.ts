@@ -3,14 +3,13 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { delimiter, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { ROOT } from "../../support/cairn-process.ts";
 
-const ROOT = fileURLToPath(new URL("../../../../", import.meta.url));
 const FOLDER = join(ROOT, "node_modules", ".cache", "nats");
 const MODULE = "github.com/nats-io/nats-server/v2@latest";
 
-/** What runs against a server: the log, those who read and write it, and what befalls it. */
+/** The tests that use a server: the log, its readers and writers, and its faults. */
 const SUITES = [
   "packages/node/test/log",
   "packages/node/test/cluster",
@@ -26,7 +25,7 @@ const SUITES = [
 
 const { values } = parseArgs({ options: { rounds: { type: "string" }, seed: { type: "string" } } });
 
-const version = await newestServer();
+const version = await fetchNewestServer();
 process.stdout.write(`nats: ${version}\n`);
 for (let round = 0; round < Number(values.rounds ?? 1); round += 1) {
   const path = [FOLDER, process.env["PATH"] ?? ""].join(delimiter);
@@ -41,13 +40,13 @@ for (let round = 0; round < Number(values.rounds ?? 1); round += 1) {
   if (code !== 0) process.exitCode = 1;
 }
 
-/** Fetches the server through Go, into a folder of its own. Answers which it is. */
-async function newestServer(): Promise<string> {
+/** Fetches the newest server with Go into {@link FOLDER}, and returns its version. */
+async function fetchNewestServer(): Promise<string> {
   if (spawnSync("go", ["version"]).error !== undefined)
     throw new Error(`This needs Go, and there is no "go".`);
   await mkdir(FOLDER, { recursive: true });
   const env = { ...process.env, GOBIN: FOLDER };
   const fetched = spawnSync("go", ["install", MODULE], { encoding: "utf8", env });
-  if (fetched.status !== 0) throw new Error(`Go did not fetch nats-server:\n${fetched.stderr}`);
+  if (fetched.status !== 0) throw new Error(`Go could not fetch nats-server:\n${fetched.stderr}`);
   return spawnSync(join(FOLDER, "nats-server"), ["--version"], { encoding: "utf8" }).stdout.trim();
 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Picks, seededPicks } from "../../support/seeded-random.ts";
 
-/** An operation as the judge reads it; times are nanoseconds. */
+/** An operation as the judge reads it; times in nanoseconds. */
 export interface Operation {
   readonly history: number;
   readonly key: string;
@@ -14,22 +14,22 @@ export interface Operation {
   readonly outcome: "ok" | "lost" | "unknown";
 }
 
-/** How reads are made: linearizable, or as they come, which the judge has to notice. */
+/** Linearizable reads, or plain ones, which the judge must reject. */
 export type Reads = "linearizable" | "plain";
 
 const KEYS = 2;
 const CLIENTS = 5;
 const TIMEOUT_MS = 1_500;
-/** Between two operations of a client, so that a history stays as long as it can be judged. */
-const LONGEST_PAUSE_MS = 40;
+/** Pauses between a client's operations keep a history short enough to be judged. */
+const MAX_PAUSE_MS = 40;
 
-interface Asked {
+interface HttpResponse {
   readonly status: number;
   readonly etag: string | null;
   readonly body: string;
 }
 
-/** One history: clients that read, write, compare and set, and delete a few keys through any of the nodes, until `signal` aborts. */
+/** Makes a history: clients read, write, compare and set, and delete a few keys through random nodes, until `signal` aborts. */
 export async function makeHistory(
   history: number,
   seed: number,
@@ -37,17 +37,17 @@ export async function makeHistory(
   reads: Reads,
   signal: AbortSignal,
 ): Promise<Operation[]> {
-  const made: Operation[] = [];
-  const one = async (client: number): Promise<void> => {
+  const operations: Operation[] = [];
+  const runClient = async (client: number): Promise<void> => {
     const picks = seededPicks(seed * 1_000 + history * CLIENTS + client);
     for (let step = 0; !signal.aborted; step += 1) {
       const operation = await operate({ history, client, step, picks, reads, url: picks.of(urls) });
-      if (operation !== undefined) made.push(operation);
-      await delay(picks.next() * LONGEST_PAUSE_MS);
+      if (operation !== undefined) operations.push(operation);
+      await delay(picks.next() * MAX_PAUSE_MS);
     }
   };
-  await Promise.all(Array.from({ length: CLIENTS }, (_, client) => one(client)));
-  return made;
+  await Promise.all(Array.from({ length: CLIENTS }, (_, client) => runClient(client)));
+  return operations;
 }
 
 interface Step {
@@ -62,35 +62,35 @@ interface Step {
 async function operate({ history, client, step, picks, reads, url }: Step): Promise<Operation | undefined> {
   const key = `h${history}-${picks.below(KEYS)}`;
   const address = `${url}/api/v1/judged/${key}`;
-  const about = { history, client, key };
+  const common = { history, client, key };
   const kind = picks.of(["read", "read", "read", "put", "cas", "delete"] as const);
   const value = kind === "put" || kind === "cas" ? `${client}.${step}` : "";
   if (kind === "read")
-    return await timed({ ...about, kind, value, expected: "" }, () => read(address, reads));
+    return await timed({ ...common, kind, value, expected: "" }, () => read(address, reads));
   if (kind !== "cas") {
     const method = kind === "put" ? "PUT" : "DELETE";
-    return await timed({ ...about, kind, value, expected: "" }, () => write(address, method, value, {}));
+    return await timed({ ...common, kind, value, expected: "" }, () => write(address, method, value, {}));
   }
   const found = await ask(`${address}?timeout=${TIMEOUT_MS}`, {}).catch(() => undefined);
   if (found === undefined || (found.status !== 200 && found.status !== 404)) return undefined;
-  const isThere = found.status === 200;
-  const headers = isThere ? { "if-match": found.etag ?? "" } : { "if-none-match": "*" };
-  const expected = isThere ? (JSON.parse(found.body) as string) : "";
-  return await timed({ ...about, kind, value, expected }, () => write(address, "PUT", value, headers));
+  const exists = found.status === 200;
+  const headers = exists ? { "if-match": found.etag ?? "" } : { "if-none-match": "*" };
+  const expected = exists ? (JSON.parse(found.body) as string) : "";
+  return await timed({ ...common, kind, value, expected }, () => write(address, "PUT", value, headers));
 }
 
 type Answer = { readonly outcome: Operation["outcome"]; readonly value?: string } | undefined;
 
 async function timed(
-  about: Omit<Operation, "call" | "return" | "outcome">,
+  operation: Omit<Operation, "call" | "return" | "outcome">,
   act: () => Promise<Answer>,
 ): Promise<Operation | undefined> {
   const call = now();
   const answer = await act();
-  return answer === undefined ? undefined : { ...about, call, return: now(), ...answer };
+  return answer === undefined ? undefined : { ...operation, call, return: now(), ...answer };
 }
 
-/** Undefined where nothing was answered: a read that says nothing shows nothing. */
+/** Returns undefined for a failed read, which shows nothing. */
 async function read(address: string, reads: Reads): Promise<Answer> {
   const query = reads === "linearizable" ? "&linearizable=true" : "";
   const answer = await ask(`${address}?timeout=${TIMEOUT_MS}${query}`, {}).catch(() => undefined);
@@ -107,12 +107,12 @@ async function write(
   const body = method === "PUT" ? JSON.stringify(value) : undefined;
   const request = { method, headers, ...(body === undefined ? {} : { body }) };
   try {
-    const { status, body: told } = await ask(`${address}?timeout=${TIMEOUT_MS}`, request);
+    const { status, body: text } = await ask(`${address}?timeout=${TIMEOUT_MS}`, request);
     if (status === 200 || status === 201) return { outcome: "ok" };
     if (status === 412) return { outcome: "lost" };
-    // Refused before it was sent to the log.
-    if (told.includes('"NOT_READY"') && !told.includes('"txId"')) return undefined;
-    if (status < 500) throw new Error(`${method} ${address}: ${status} ${told}`);
+    // The node refused it before it was sent to the log.
+    if (text.includes('"NOT_READY"') && !text.includes('"txId"')) return undefined;
+    if (status < 500) throw new Error(`${method} ${address}: ${status} ${text}`);
     return { outcome: "unknown" };
   } catch (error) {
     const { cause } = error as { cause?: { code?: string } };
@@ -122,7 +122,7 @@ async function write(
   }
 }
 
-async function ask(address: string, request: RequestInit): Promise<Asked> {
+async function ask(address: string, request: RequestInit): Promise<HttpResponse> {
   const signal = AbortSignal.timeout(2 * TIMEOUT_MS);
   const answer = await fetch(address, { ...request, signal });
   return { status: answer.status, etag: answer.headers.get("etag"), body: await answer.text() };

@@ -3,16 +3,15 @@ import { once } from "node:events";
 import { mkdir, open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
+import { CAIRN } from "../../support/cairn-process.ts";
 import { MACHINES, type Network } from "./network.ts";
 
-const CAIRN = fileURLToPath(new URL("./cli/main.js", import.meta.resolve("@cairn/node")));
 const READY_WITHIN_MS = 60_000;
 
-/** What runs on a machine. */
+/** A program that runs on each machine. */
 export type Program = "nats" | "node";
 
-/** A nats-server and a node of Cairn on each machine of a network: one cluster of servers, one log with three replicas. */
+/** A nats-server and a node on each machine of a network: one cluster of servers, and one log with three replicas. */
 export class Cluster {
   readonly #network: Network;
   readonly #folder: string;
@@ -33,7 +32,7 @@ export class Cluster {
     await this.ready();
   }
 
-  /** Starts a program again, in place of the one that was killed. */
+  /** Starts a program that does not run, or was killed. */
   async run(machine: number, program: Program): Promise<void> {
     const folder = join(this.#folder, `${program}-${machine}`);
     await mkdir(folder, { recursive: true });
@@ -45,7 +44,7 @@ export class Cluster {
     this.#running.set(`${program}-${machine}`, child);
   }
 
-  /** The program's process id is that of the process that `ip` became. */
+  /** Sends a signal to a program. `ip` execs the program, so that the child's process id is the program's. */
   signal(machine: number, program: Program, signal: NodeJS.Signals): void {
     this.#running.get(`${program}-${machine}`)?.kill(signal);
   }
@@ -102,13 +101,14 @@ export class Cluster {
   }
 
   async #node(machine: number, folder: string): Promise<string[]> {
-    const others = Array.from({ length: MACHINES }, (_, n) => (machine + n) % MACHINES);
+    // The machine's own server comes first.
+    const machines = Array.from({ length: MACHINES }, (_, n) => (machine + n) % MACHINES);
     const config = join(folder, "cairn.json");
     const settings = {
       "cairn/node": { id: `node-${machine}`, dir: folder },
       "cairn/tx-log": {
         "cairn/module": "cairn.nats/->tx-log",
-        servers: others.map((n) => `nats://${this.#network.inner(n)}:4222`),
+        servers: machines.map((n) => `nats://${this.#network.inner(n)}:4222`),
         replicas: MACHINES,
       },
       "cairn/index-store": { "kv-store": { "cairn/module": "cairn.leveldb/->kv-store" } },

@@ -14,9 +14,9 @@ import { Cluster, type Program } from "./cluster.ts";
 import { MACHINES, Network } from "./network.ts";
 
 const JUDGE = fileURLToPath(new URL("../../../outside/porcupine/judge/", import.meta.url));
-const LASTS_MS = 2_000;
-/** Histories of keys of their own that are made at once. */
-const AT_ONCE = 3;
+const HISTORY_MS = 2_000;
+/** How many histories, each with its own keys, are made at the same time. */
+const CONCURRENT_HISTORIES = 3;
 
 interface Verdict {
   readonly history: number;
@@ -27,18 +27,18 @@ interface Verdict {
 
 const PROGRAMS: readonly [Program, Program] = ["nats", "node"];
 
-/** What happens while histories are made; each ends with everything as it was, but for what a killed program has to catch up with. */
+/** Faults during histories. Each undoes what it did before it ends, except that a killed program must catch up. */
 const FAULTS: Readonly<Record<string, (cluster: Cluster, network: Network, picks: Picks) => Promise<void>>> =
   {
     "a machine cut off": async (_, network, picks) => {
       network.isolate(picks.below(MACHINES));
-      await delay(LASTS_MS * (0.5 + picks.next() / 2));
+      await delay(HISTORY_MS * (0.5 + picks.next() / 2));
       network.heal();
     },
     "two machines cut off from each other": async (_, network, picks) => {
       const one = picks.below(MACHINES);
       network.cut(one, (one + 1) % MACHINES);
-      await delay(LASTS_MS * (0.5 + picks.next() / 2));
+      await delay(HISTORY_MS * (0.5 + picks.next() / 2));
       network.heal();
     },
     "a program killed": async (cluster, _, picks) => {
@@ -52,7 +52,7 @@ const FAULTS: Readonly<Record<string, (cluster: Cluster, network: Network, picks
       const machine = picks.below(MACHINES);
       const program = picks.of(PROGRAMS);
       cluster.signal(machine, program, "SIGSTOP");
-      await delay(picks.next() * LASTS_MS);
+      await delay(picks.next() * HISTORY_MS);
       cluster.signal(machine, program, "SIGCONT");
     },
     nothing: async () => undefined,
@@ -81,9 +81,9 @@ try {
   const picks = seededPicks(seed);
   const urls = [cluster.url(0), cluster.url(1), cluster.url(2)] as const;
   while (judged < histories) {
-    const count = Math.min(AT_ONCE, histories - judged);
+    const count = Math.min(CONCURRENT_HISTORIES, histories - judged);
     const begun = judged;
-    const end = AbortSignal.timeout(LASTS_MS);
+    const end = AbortSignal.timeout(HISTORY_MS);
     const making = Array.from({ length: count }, (_, n) => makeHistory(begun + n, seed, urls, reads, end));
     const [first = "", ...rest] = Object.keys(FAULTS);
     const fault = picks.of([first, ...rest]);
@@ -117,7 +117,7 @@ else await rm(folder, { recursive: true, force: true });
 function build(): void {
   const built = spawnSync("go", ["build", "-o", judge, "."], { cwd: JUDGE, encoding: "utf8" });
   if (built.error !== undefined) throw new Error(`This needs Go: ${built.error.message}`);
-  if (built.status !== 0) throw new Error(`The judge was not built: ${built.stderr}`);
+  if (built.status !== 0) throw new Error(`The judge could not be built: ${built.stderr}`);
 }
 
 async function verdictsOf(made: readonly Operation[]): Promise<Verdict[]> {
@@ -131,24 +131,24 @@ async function verdictsOf(made: readonly Operation[]): Promise<Verdict[]> {
   child.stdin.end(made.map((operation) => `${JSON.stringify(operation)}\n`).join(""));
   const [code] = await exited;
   await read;
-  if (code !== 0) throw new Error(`The judge ended with ${String(code)}.`);
+  if (code !== 0) throw new Error(`The judge exited with ${String(code)}.`);
   return verdicts;
 }
 
-/** A judge that takes everything would show nothing. */
+/** Throws unless the judge has this verdict on each history. A judge that accepted everything would prove nothing. */
 async function expectVerdict(made: readonly Operation[][], expected: Verdict["verdict"]): Promise<void> {
   const verdicts = await verdictsOf(made.flat());
   if (verdicts.every(({ verdict }) => verdict === expected)) return;
   throw new Error(`The judge is wrong: ${JSON.stringify(verdicts)}`);
 }
 
-/** Something is written, and a read that begins afterwards does not see it. */
+/** Returns a history in which a read does not see a write that ended before it began. */
 function staleRead(history: number): Operation[] {
-  const about = { history, key: "k", expected: "", outcome: "ok" } as const;
+  const common = { history, key: "k", expected: "", outcome: "ok" } as const;
   return [
-    { ...about, client: 0, kind: "put", value: "a", call: 0, return: 10 },
-    { ...about, client: 1, kind: "read", value: "a", call: 20, return: 30 },
-    { ...about, client: 0, kind: "put", value: "b", call: 40, return: 50 },
-    { ...about, client: 1, kind: "read", value: "a", call: 60, return: 70 },
+    { ...common, client: 0, kind: "put", value: "a", call: 0, return: 10 },
+    { ...common, client: 1, kind: "read", value: "a", call: 20, return: 30 },
+    { ...common, client: 0, kind: "put", value: "b", call: 40, return: 50 },
+    { ...common, client: 1, kind: "read", value: "a", call: 60, return: 70 },
   ];
 }

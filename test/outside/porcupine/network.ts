@@ -1,11 +1,11 @@
 import { spawnSync } from "node:child_process";
 
-/** How many machines there are. */
+/** The number of machines. */
 export const MACHINES = 3;
 
 /**
- * Machines with two networks, as namespaces of this one: over one they are asked, over the other they reach each other, and that one can be
- * cut. Needs root and `ip`.
+ * Machines with two networks, as network namespaces: clients use the outer one, the machines reach each other over the inner one, which
+ * can be cut. Needs root and `ip`.
  */
 export class Network {
   readonly #tag = process.pid.toString(36);
@@ -38,17 +38,17 @@ export class Network {
     return `cairn-${this.#tag}-${machine}`;
   }
 
-  /** Where clients reach a machine. */
+  /** The address at which clients reach a machine. */
   outer(machine: number): string {
     return `10.231.0.${machine + 1}`;
   }
 
-  /** Where the other machines reach it. */
+  /** The address at which the other machines reach it. */
   inner(machine: number): string {
     return `10.232.0.${machine + 1}`;
   }
 
-  /** Cuts two machines off from each other. What was said before arrives or does not; nothing is refused. */
+  /** Cuts two machines off from each other. Packets are lost without an error. */
   cut(one: number, other: number): void {
     for (const [from, to] of [
       [one, other],

@@ -1,26 +1,26 @@
-// Has Prometheus' own promtool look at metrics, alert rules and configuration: node test/dist/outside/promtool/main.js
+// Checks metrics, alert rules and configuration with Prometheus' promtool: node test/dist/outside/promtool/main.js
 import { spawnSync } from "node:child_process";
 import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { savingCairn } from "./saving-cairn.ts";
+import { ROOT } from "../../support/cairn-process.ts";
 import { debianProgram } from "../debian-program.ts";
+import { metricsOfNode } from "./node-metrics.ts";
 
-const DOCS = fileURLToPath(new URL("../../../../docs/", import.meta.url));
+const DOCS = join(ROOT, "docs");
 
 const folder = await mkdtemp(join(tmpdir(), "cairn-promtool-"));
 try {
   const promtool = await debianProgram("promtool", ["prometheus"]);
-  /** What it says; undefined where it finds nothing. */
-  const said = (args: readonly string[], input = ""): string | undefined => {
+  /** Returns what promtool reports; undefined if it finds nothing. */
+  const check = (args: readonly string[], input = ""): string | undefined => {
     const { status, stdout, stderr } = spawnSync(promtool.path, args, {
       cwd: folder,
       env: promtool.env,
       input,
       encoding: "utf8",
     });
-    // Even of what it only advises against it says so.
+    // Mere advice goes to stderr.
     return status === 0 && stderr === "" ? undefined : `${args.join(" ")}: ${stdout}${stderr}`;
   };
   const page = await readFile(join(DOCS, "metrics.md"), "utf8");
@@ -28,16 +28,18 @@ try {
   await copyFile(join(DOCS, "grafana/alerts.yml"), join(folder, "alerts.yml"));
   await writeFile(join(folder, "prometheus.yml"), config);
   await writeFile(join(folder, "wrong.yml"), "groups: [{ name: a, rules: [{ alert: A, expr: 'up ==' }] }]\n");
-  const metrics = await savingCairn(folder);
+  const metrics = await metricsOfNode(folder);
   const problems = [
-    ...metrics.map((text) => said(["check", "metrics"], text)),
-    said(["check", "rules", "alerts.yml"]),
-    said(["check", "config", "prometheus.yml"]),
-    // It would find something.
-    said(["check", "metrics"], "# HELP a_total b\n# TYPE a_total gauge\na_total 1\n") === undefined
-      ? "a gauge named as a counter is not found"
+    ...metrics.map((text) => check(["check", "metrics"], text)),
+    check(["check", "rules", "alerts.yml"]),
+    check(["check", "config", "prometheus.yml"]),
+    // The last two have faults that promtool must find.
+    check(["check", "metrics"], "# HELP a_total b\n# TYPE a_total gauge\na_total 1\n") === undefined
+      ? "promtool does not find a gauge named as a counter"
       : undefined,
-    said(["check", "rules", "wrong.yml"]) === undefined ? "a rule that is none is not found" : undefined,
+    check(["check", "rules", "wrong.yml"]) === undefined
+      ? "promtool does not find an invalid rule"
+      : undefined,
   ].filter((problem) => problem !== undefined);
   const samples = metrics.map((text) => text.split("\n").filter((line) => /^\w/.test(line)).length);
   process.stdout.write(`promtool: ${samples.join(" and ")} samples, rules and configuration: `);

@@ -6,11 +6,11 @@ const REQUESTS_PER_SECOND = 2_000;
 const CALLERS = 64;
 const KEYS = 500;
 
-/** Requests of every kind that may be sent again, as many a second as wanted, and what was answered. */
+/** A constant rate of requests of every kind that may be retried, and a count of the responses. */
 export class Load {
-  /** `GET 200`, `PUT reset`: how often. */
+  /** The number of responses by method and status, such as `GET 200` or `PUT ECONNRESET`. */
   readonly answers = new Map<string, number>();
-  /** Acknowledged writes that were not there in the end. */
+  /** The number of acknowledged writes that could not be read at the end. */
   lost = 0;
   readonly #url: string;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: CALLERS });
@@ -34,7 +34,7 @@ export class Load {
     return this.#count / this.seconds;
   }
 
-  /** Ends the load, and looks whether all that was acknowledged is there. */
+  /** Ends the load, and reads back every acknowledged write. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     await Promise.all(this.#callers);
@@ -48,20 +48,20 @@ export class Load {
 
   async #call(caller: number): Promise<void> {
     for (let n = 0; !this.#isStopping; n += 1) {
-      // Each caller has keys of its own: what it wrote last is there.
+      // Each caller has its own keys, so that it must read what it wrote last.
       const key = `c${caller}-${n % (KEYS / CALLERS)}`;
-      await this.#one(key, n);
+      await this.#request(key, n);
       const due = this.#begun + ((n + 1) * CALLERS * 1_000) / REQUESTS_PER_SECOND;
       const early = due - performance.now();
       if (early > 0) await delay(early);
     }
   }
 
-  async #one(key: string, n: number): Promise<void> {
+  async #request(key: string, n: number): Promise<void> {
     const kind = n % 10;
     if (kind < 7) {
-      const isThere = this.#written.has(key);
-      return void (await this.#counted("GET", isThere ? `/api/v1/load/${key}` : "/api/v1/buckets"));
+      const exists = this.#written.has(key);
+      return void (await this.#counted("GET", exists ? `/api/v1/load/${key}` : "/api/v1/buckets"));
     }
     if (kind < 9) {
       const status = await this.#counted("PUT", `/api/v1/load/${key}`, JSON.stringify(n));
@@ -83,17 +83,17 @@ export class Load {
 
   async #ask(method: string, path: string, body?: string): Promise<{ status: string; body: string }> {
     return await new Promise((resolve) => {
-      const asked = request(this.#url + path, { method, agent: this.#agent }, (response) => {
+      const sent = request(this.#url + path, { method, agent: this.#agent }, (response) => {
         let text = "";
         response.setEncoding("utf8");
         response.on("data", (chunk: string) => (text += chunk));
         response.on("end", () => resolve({ status: String(response.statusCode), body: text }));
         response.on("error", () => resolve({ status: "broken off", body: "" }));
       });
-      asked.on("error", (error: NodeJS.ErrnoException) =>
+      sent.on("error", (error: NodeJS.ErrnoException) =>
         resolve({ status: error.code ?? "failed", body: "" }),
       );
-      asked.end(body);
+      sent.end(body);
     });
   }
 }

@@ -3,15 +3,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { freePort, startNatsServer } from "@cairn/node/testing";
 import { NodeProcess } from "../../support/cairn-process.ts";
 import { Load } from "./load.ts";
 import { PROXIES, startProxy } from "./proxies.ts";
 
-const CAIRN = fileURLToPath(new URL("./cli/main.js", import.meta.resolve("@cairn/node")));
-/** As docs/proxies.md says. */
+/** The value that docs/proxies.md recommends. */
 const DRAIN = "PT5S";
 
 const { values } = parseArgs({ options: { rounds: { type: "string" }, seed: { type: "string" } } });
@@ -24,7 +22,6 @@ for (const name of PROXIES) {
   const start = (at: number): NodeProcess =>
     NodeProcess.start({
       id: `node-${at}`,
-      program: CAIRN,
       dir: join(folder, `node-${at}`),
       args: ["--json", "-j", JSON.stringify({ "cairn/http-server": { drain: DRAIN } })],
       env: { NATS_URL: nats.url, CAIRN_HTTP_PORT: String(ports[at] ?? 0) },
@@ -43,14 +40,14 @@ for (const name of PROXIES) {
   }
   await delay(2_000);
   await load.stop();
-  const told = [...load.answers].map(([answer, count]) => `${count} ${answer}`).join(", ");
+  const answers = [...load.answers].map(([answer, count]) => `${count} ${answer}`).join(", ");
   const seconds = load.seconds.toFixed(0);
   process.stdout.write(
-    `proxies: ${name}, ${3 * rounds} restarts, ${load.rate.toFixed(0)} requests/s for ${seconds} s: ${told}\n`,
+    `proxies: ${name}, ${3 * rounds} restarts, ${load.rate.toFixed(0)} requests/s for ${seconds} s: ${answers}\n`,
   );
   const isRight = [...load.answers.keys()].every((answer) => /^(GET|PUT|DELETE|POST) 2\d\d$/.test(answer));
   if (!isRight || load.lost > 0) process.exitCode = 1;
-  if (load.lost > 0) process.stdout.write(`  ${load.lost} acknowledged writes are not there\n`);
+  if (load.lost > 0) process.stdout.write(`  ${load.lost} acknowledged writes were lost\n`);
   await proxy.stop();
   await Promise.all(nodes.map((node) => node.stop()));
   await nats.close();

@@ -3,23 +3,25 @@ import { once } from "node:events";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { freePort } from "@cairn/node/testing";
+import { ROOT } from "../../support/cairn-process.ts";
 import { debianProgram } from "../debian-program.ts";
 
-const PAGE = fileURLToPath(new URL("../../../../docs/proxies.md", import.meta.url));
+const PAGE = join(ROOT, "docs/proxies.md");
 
-/** A proxy that runs, and where. */
+/** A running proxy. */
 export interface Proxy {
   readonly url: string;
   stop(): Promise<void>;
 }
 
-/** What is started: the configuration of docs/proxies.md with these nodes, in what else the program wants around it. */
+/** How a kind of proxy is started. */
 interface Kind {
   readonly packages: readonly string[];
+  /** The line before its configuration in docs/proxies.md. */
   readonly block: string;
-  around(block: string, port: number, folder: string): string;
+  /** Completes the page's configuration for a test. */
+  complete(block: string, port: number, folder: string): string;
   args(file: string, folder: string): string[];
 }
 
@@ -27,18 +29,18 @@ const KINDS: Readonly<Record<string, Kind>> = {
   haproxy: {
     packages: ["haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"],
     block: "```\n",
-    around: (block, port) =>
+    complete: (block, port) =>
       `defaults\n  mode http\n  timeout connect 2s\n  timeout client 1h\nfrontend all\n  bind 127.0.0.1:${port}\n  default_backend cairn\n${block}`,
     args: (file) => ["-f", file, "-db"],
   },
   nginx: {
     packages: ["nginx", "nginx-common"],
     block: "```nginx\n",
-    around: (block, port, folder) => {
+    complete: (block, port, folder) => {
       const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map((name) => `${name}_temp_path ${folder}/${name};`)
         .join("\n");
-      // As the page says for transactions that all carry an id.
+      // As the page says for transactions that all have an id.
       const served = block
         .replace("http_503;", "http_503 non_idempotent;")
         .replace("listen 80;", `listen 127.0.0.1:${port};`);
@@ -48,13 +50,13 @@ const KINDS: Readonly<Record<string, Kind>> = {
   },
 };
 
-/** The proxies that docs/proxies.md has configurations for. */
+/** The proxies for which docs/proxies.md has a configuration. */
 export const PROXIES = Object.keys(KINDS);
 
-/** Starts a proxy before nodes at these ports, with the configuration that docs/proxies.md gives. */
+/** Starts a proxy for the nodes at these ports, with the configuration from docs/proxies.md. */
 export async function startProxy(name: string, folder: string, ports: readonly number[]): Promise<Proxy> {
   const kind = KINDS[name];
-  if (kind === undefined) throw new Error(`no proxy is called ${name}`);
+  if (kind === undefined) throw new Error(`there is no proxy ${name}`);
   const program = await debianProgram(name, kind.packages);
   const page = await readFile(PAGE, "utf8");
   const from = page.indexOf(kind.block) + kind.block.length;
@@ -64,7 +66,7 @@ export async function startProxy(name: string, folder: string, ports: readonly n
   const port = await freePort();
   await mkdir(folder, { recursive: true });
   const file = join(folder, "proxy.conf");
-  await writeFile(file, kind.around(block, port, folder));
+  await writeFile(file, kind.complete(block, port, folder));
   const child: ChildProcess = spawn(program.path, kind.args(file, folder), {
     env: program.env,
     stdio: ["ignore", "inherit", "inherit"],
@@ -72,7 +74,7 @@ export async function startProxy(name: string, folder: string, ports: readonly n
   const exited = once(child, "exit");
   const url = `http://127.0.0.1:${port}`;
   while (!(await answers(`${url}/health/ready`))) {
-    if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}`);
+    if (child.exitCode !== null) throw new Error(`${name} exited with ${child.exitCode}`);
     await delay(100);
   }
   return {

@@ -1,5 +1,5 @@
-# What a schema of OpenAPI cannot say of the requests that a node takes, each with its reason. Only what was made to be valid is changed:
-# a request that breaks the schema goes out as it was made.
+# Adjusts generated requests where OpenAPI cannot express what a node accepts, each with its reason. Only requests that are meant to be
+# valid are changed; a request that violates the schema is sent as it was generated.
 import json
 import os
 import random
@@ -14,7 +14,7 @@ some = chance.choice
 
 
 def prepare():
-    """A bucket with an indexed field, and cursors as the node gives them."""
+    """Defines an indexed field, and returns a cursor that the node issued."""
     rules = {"indexes": {"jobs": ["state"]}}
     assert requests.put(f"{NODE}/api/v1/policies", json=rules).ok
     for op in ("put", "evict"):
@@ -27,7 +27,7 @@ def prepare():
 
 EVICTIONS_CURSOR = prepare()
 
-# Texts that mean something to this API alone.
+# Formats that only this API has.
 TIMES = ["2026-11-20T06:12:26.123Z", "2024-02-29T00:00:00+01:00", "2020-01-01"]
 schemathesis.openapi.format("cursor", st.just("none"))
 schemathesis.openapi.format("indexed-field", st.just("state:running"))
@@ -42,7 +42,7 @@ def key():
 
 
 def numbers_kept(value):
-    """A number that JavaScript would make another one of is refused (docs/http.md): a schema has no place for "any value whose numbers ..."."""
+    """Replaces numbers that JavaScript would change, which nodes refuse (docs/http.md): no schema can say "any value whose numbers ..."."""
     if isinstance(value, dict):
         return {name: numbers_kept(inner) for name, inner in value.items()}
     if isinstance(value, list):
@@ -52,7 +52,7 @@ def numbers_kept(value):
 
 
 def operation(event):
-    """Operations are tuples of several kinds, which OpenAPI 3.0 has not."""
+    """Returns an operation: operations are tuples of several kinds, which OpenAPI 3.0 cannot describe."""
     bucket = some(["pods", "jobs", "of-many"])
     document = some([None, True, 7, 1.25, text(20), [1, {"a": []}], {"state": text(5)}])
     return some([
@@ -67,13 +67,13 @@ def operation(event):
 def transaction(given):
     event = {"object": text(20, 1), "reason": text(9, 1), "time": str(chance.randint(0, 2**62))}
     ops = [operation(event) for _ in range(chance.randint(1, 4))]
-    # A key is written once in a transaction.
+    # A transaction may write a key only once.
     once = {f"{op[1]} {op[2] if '/' in str(op[2:3]) else 'default/' + str(op[2:3])}": op for op in ops}
     return {**given, "ops": list(once.values())}
 
 
 def policies(given):
-    """Names of buckets and fields are keys of objects, for which OpenAPI 3.0 has no pattern; and durations are longer than none."""
+    """Returns policies: OpenAPI 3.0 has no pattern for keys, such as names of buckets and fields, nor for durations longer than 0."""
     duration = some(["P30D", "PT1.5H", 60_000])
     made = {
         "expire": {"pods": {"after": duration, "when": {"a.b": some(["x", 7, True, ["x", "y"]])}}},
@@ -87,7 +87,7 @@ BODIES = {"submitTransaction": transaction, "putPolicies": policies}
 
 
 def bytes_of(value, most):
-    """Lengths are those of UTF-8, and OpenAPI counts characters: what is longer is cut."""
+    """Cuts a text to `most` bytes of UTF-8, since OpenAPI counts characters."""
     return value.encode("utf-8", "ignore")[:most].decode("utf-8", "ignore")
 
 
@@ -95,7 +95,7 @@ def bytes_of(value, most):
 def before_call(context, case, kwargs):
     name = case.operation.definition.raw["operationId"]
     query = case.query = case.query or {}
-    # A transaction that is still to come is waited for as long as it is asked to, and none comes.
+    # A node waits for a future transaction until the request's timeout, and none comes.
     waits = name == "getTransaction" or ("min-tx" in query or "as-of" in query) and name != "watch"
     if waits:
         query.setdefault("timeout", "PT0.02S")
@@ -103,27 +103,27 @@ def before_call(context, case, kwargs):
         return
     if waits:
         query["timeout"] = some(["PT0.02S", "20"])
-    # No pattern knows which days there are, and the past is where the log has been.
+    # No pattern describes which days exist, and the time must be in the log's past.
     if "as-of" in query:
         query["as-of"] = some(["2", "5", *TIMES])
-    # Of the parameters of a document some go with its history, others with the document.
+    # Some parameters of a document are only for its history, others only for the document itself.
     if query.get("history") in (True, "true"):
         query.pop("as-of", None)
         for header in [one for one in case.headers or {} if one.lower() == "if-match"]:
             del case.headers[header]
     elif "history" in query or not name.startswith("list"):
         query.pop("limit", None)
-    # A cursor is what a node gave for the same list.
+    # A cursor must come from a node, for the same list.
     if query.pop("cursor", None) is not None and name == "listEvictions":
         query["cursor"] = EVICTIONS_CURSOR
     # Only some buckets have indexed fields.
     if "where" in query:
         case.path_parameters["bucket"] = "jobs"
         query["where"] = ["state:running"]
-    # No pattern knows how long a duration is: heartbeats come every 0.1 s at most, and every hour at least.
+    # No pattern limits the length of a duration: heartbeats are between 0.1 s and an hour apart.
     if "heartbeat" in query:
         query["heartbeat"] = some(["PT0.1S", "PT10S", "500", "PT1H"])
-    # A read is one of the two.
+    # A read cannot be both stale and linearizable.
     if "stale" in query:
         query.pop("linearizable", None)
     if "from" in query:
@@ -136,16 +136,16 @@ def before_call(context, case, kwargs):
         case.body = BODIES[name](case.body)
     elif name.startswith("put"):
         kept = numbers_kept(case.body)
-        # What a hook sets is looked at anew, and null is then taken for a body that is missing.
+        # schemathesis examines a body that a hook sets again, and then takes null for a missing body.
         if kept != case.body:
             case.body = kept
 
 
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
-    # OpenAPI has a schema for one event of a stream (itemSchema) only from 3.2 on; before, it is that of the text.
+    # OpenAPI before 3.2 has no schema for a single event of a stream (itemSchema), only for its whole text.
     if failure.code == "ST108":
         return False
-    # A wait that was asked for and has ended is 504 by design, and 503 where a store was waited for (docs/http.md).
+    # A requested wait that has ended is answered with 504 by design, or with 503 if it was for a store (docs/http.md).
     asked = response.status_code in (503, 504) and "timeout" in (case.query or {})
     return not (asked and response.json()["error"]["code"] in ("TX_TIMEOUT", "STORE_UNREACHABLE", "LOG_UNREACHABLE"))

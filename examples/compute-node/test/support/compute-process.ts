@@ -4,20 +4,20 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { CairnClient } from "@cairn/client";
 
-/** The program, as it was built. */
+/** The built program. */
 export const MAIN = fileURLToPath(new URL("../../dist/src/main.js", import.meta.url));
 
-/** What it says when it is ready. */
+/** The line that it prints when it is ready. */
 export interface Greeting {
   readonly ready: string;
   readonly txId: number;
   readonly counters: Readonly<Record<string, number>>;
 }
 
-/** A compute node in a process of its own, as the README starts it. */
+/** A compute node in a separate process, started as in the README. */
 export class ComputeProcess {
   readonly greeting: Greeting;
-  /** How many executions it found running that nobody runs. */
+  /** How many executions its previous process left running. */
   readonly abandoned: number;
   readonly client: CairnClient;
   readonly #child: ChildProcess;
@@ -31,7 +31,7 @@ export class ComputeProcess {
     this.#closed = closed;
   }
 
-  /** Starts it in a folder; answers once it runs executions. */
+  /** Starts it in a folder and waits until it runs executions. */
   static async start(folder: string, keepFor: string): Promise<ComputeProcess> {
     const env = { ...process.env, CAIRN_DIR: folder, CAIRN_HTTP_PORT: "0", KEEP_FOR: keepFor, SLOTS: "16" };
     const child = spawn(process.execPath, [MAIN], { env, stdio: ["ignore", "pipe", "inherit"] });
@@ -44,13 +44,13 @@ export class ComputeProcess {
     return new ComputeProcess(child, closed, greeting, abandoned);
   }
 
-  /** Ends it as a crash would. */
+  /** Kills it with SIGKILL, as a crash would. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#closed;
   }
 
-  /** Ends it in good order; answers its exit code. */
+  /** Stops it gracefully and returns its exit code. */
   async stop(): Promise<number | null> {
     this.#child.kill("SIGTERM");
     await this.#closed;

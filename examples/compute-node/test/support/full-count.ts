@@ -1,7 +1,7 @@
 import type { CairnClient } from "@cairn/client";
 import type { Execution } from "../../src/executions.ts";
 
-/** How many executions there are in each state as of a transaction, by looking at every one of them. */
+/** Counts the executions in each state as of a transaction by reading every one of them. */
 export async function fullCount(client: CairnClient, asOf: number): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
   for await (const { document } of client.list<Execution>("executions", { asOf, pageSize: 1_000 })) {
@@ -10,8 +10,10 @@ export async function fullCount(client: CairnClient, asOf: number): Promise<Reco
   return counts;
 }
 
-/** What GET /api/v1/buckets says, and as of when. */
-export async function toldCounters(url: string): Promise<{ txId: number; counters: Record<string, number> }> {
+/** Returns the counters of GET /api/v1/buckets and their transaction. */
+export async function reportedCounters(
+  url: string,
+): Promise<{ txId: number; counters: Record<string, number> }> {
   const answer = await fetch(`${url}/api/v1/buckets`);
   const buckets = (await answer.json()) as {
     name: string;

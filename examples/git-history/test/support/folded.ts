@@ -1,6 +1,6 @@
 import { type CommitDocument, type FileDocument, expectedFiles } from "../../src/index.ts";
 
-/** A line of the history, read again. */
+/** A parsed line of the history. */
 export interface Line {
   readonly id: string;
   readonly ops: readonly (
@@ -10,20 +10,20 @@ export interface Line {
   )[];
 }
 
-/** All lines, read. */
+/** Parses all lines. */
 export async function readLines(lines: AsyncIterable<string>): Promise<Line[]> {
   const read: Line[] = [];
   for await (const line of lines) read.push(JSON.parse(line) as Line);
   return read;
 }
 
-/** What a node holds after the transactions it was given, and every path's history, by key. */
+/** The contents of a node after a series of transactions, and every path's history, by key. */
 export class Folded {
   readonly files = new Map<string, FileDocument>();
   readonly commits = new Map<string, CommitDocument>();
   readonly histories = new Map<string, { commit: string; document: FileDocument | null }[]>();
 
-  /** Applies a transaction as a node would, refusing what a node refuses. Answers the commit that it completed, if any. */
+  /** Applies a transaction as a node would, and throws where a node refuses. Returns the commit that it completed, if any. */
   apply({ id, ops }: Line): string | undefined {
     const written = new Set<string>();
     const [, , commit = ""] = id.split(":");
@@ -34,7 +34,7 @@ export class Folded {
       written.add(`${bucket} ${key}`);
       checkKey(key);
       if (kind === "delete") {
-        if (!this.files.delete(key)) throw new Error(`${id} deletes ${key}, which is not there.`);
+        if (!this.files.delete(key)) throw new Error(`${id} deletes ${key}, which does not exist.`);
         this.#remember(key, commit, null);
       } else if (bucket === "files") {
         const document = op[3] as FileDocument;
@@ -55,7 +55,7 @@ export class Folded {
   }
 }
 
-/** What git says that the files are, by key, in the order in which it was said. */
+/** Returns the files according to git, by key, in the oracle's order. */
 export async function filesByGit(
   directory: string,
   ref: string,
@@ -66,7 +66,7 @@ export async function filesByGit(
   return files;
 }
 
-/** The entries in key order, for comparisons that show what differs. */
+/** Returns the entries in key order, for comparisons that show the difference. */
 export function sorted<T>(map: ReadonlyMap<string, T>): [string, T][] {
   return [...map].toSorted(([a], [b]) => Buffer.from(a).compare(Buffer.from(b)));
 }
@@ -75,5 +75,5 @@ function checkKey(key: string): void {
   const slash = key.indexOf("/");
   const name = Buffer.byteLength(key.slice(slash + 1));
   if (slash < 1 || name < 1 || name > 1024 || Buffer.from(key).toString() !== key)
-    throw new Error(`${key} is no key.`);
+    throw new Error(`${key} is not a valid key.`);
 }

@@ -5,14 +5,14 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { gitEnvironment } from "../../src/git-process.ts";
 
-/** A directory that is gone after the test. */
+/** Creates a directory that is removed after the test. */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), "git-history-"));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }
 
-/** Runs git and answers its output as bytes. */
+/** Runs git and returns its output as bytes. */
 export function git(directory: string, ...args: string[]): Buffer {
   const identity = {
     GIT_AUTHOR_NAME: "Ada",
@@ -30,14 +30,14 @@ export function git(directory: string, ...args: string[]): Buffer {
   });
 }
 
-/** Runs git and answers its output as trimmed text. */
+/** Runs git and returns its output as trimmed text. */
 export function gitText(directory: string, ...args: string[]): string {
   return git(directory, ...args)
     .toString("utf8")
     .trim();
 }
 
-/** A work tree with one commit of one file, `a`. */
+/** Creates a work tree with one commit of one file, `a`. */
 export function smallRepository(): string {
   const directory = temporaryDirectory();
   git(directory, "init", "-q", "-b", "main", "--template=");
@@ -45,7 +45,7 @@ export function smallRepository(): string {
   return directory;
 }
 
-/** Commits the tree of the branch with these files put (null: deleted); a path's content may name its mode and object. */
+/** Commits changed files (null: deleted) and returns the commit's id. A file can be given by its mode and object id. */
 export function commitFiles(
   directory: string,
   message: string,
@@ -63,8 +63,8 @@ export function commitFiles(
   return gitText(directory, "rev-parse", "HEAD");
 }
 
-/** Stores a blob. */
-export function hashObject(directory: string, content: string): string {
+/** Stores a blob and returns its object id. */
+function hashObject(directory: string, content: string): string {
   return execFileSync("git", ["-C", directory, "hash-object", "-w", "--stdin"], { input: content })
     .toString("utf8")
     .trim();

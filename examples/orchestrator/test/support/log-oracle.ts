@@ -1,7 +1,7 @@
 import { NatsOperator } from "@cairn/node/testing";
 
-/** What a transaction has to be told as, and the events that it recorded. */
-export interface ToldTransaction {
+/** A transaction as watchers must receive it, and the events that it recorded. */
+export interface CommittedTransaction {
   readonly txId: number;
   /** Each `op bucket key document`. */
   readonly changes: readonly string[];
@@ -11,10 +11,10 @@ export interface ToldTransaction {
 
 type LoggedOperation = readonly [op: string, bucket: string, key: string, revision?: number | null];
 
-/** What took effect, from the log's messages as docs/log-format.md describes them, without any part of a node. */
-export async function whatTookEffect(natsUrl: string): Promise<readonly ToldTransaction[]> {
+/** Returns the transactions that took effect, read from the log's messages as docs/log-format.md describes them, without using any part of a node. */
+export async function committedTransactions(natsUrl: string): Promise<readonly CommittedTransaction[]> {
   return await NatsOperator.at(natsUrl, async (operator) => {
-    const told: ToldTransaction[] = [];
+    const committed: CommittedTransaction[] = [];
     const revisions = new Map<string, number>();
     const ids = new Set<string>();
     for await (const { position: txId, payload } of operator.messages()) {
@@ -37,9 +37,9 @@ export async function whatTookEffect(natsUrl: string): Promise<readonly ToldTran
           changes.push(`delete ${bucket} ${qualified(key)}`);
         }
       }
-      told.push({ txId, changes, events });
+      committed.push({ txId, changes, events });
     }
-    return told;
+    return committed;
   });
 }
 

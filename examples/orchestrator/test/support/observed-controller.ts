@@ -1,12 +1,11 @@
 import { CairnClient, type ClientEvent } from "@cairn/client";
 import { type Followed, runController } from "../../src/index.ts";
 
-/** A controller that keeps what it was told. */
+/** A controller that records what it receives. */
 export class ObservedController {
   readonly name: string;
   readonly snapshots: number[] = [];
   readonly seen: { readonly txId: number; readonly changes: readonly string[] }[] = [];
-  readonly actions: string[] = [];
   readonly #crash = new AbortController();
   readonly #running: Promise<void>;
 
@@ -17,10 +16,9 @@ export class ObservedController {
       name,
       leaseMs: 900,
       signal: this.#crash.signal,
-      onFollowed: (followed) => this.#note(followed),
-      onAction: (sentence) => this.actions.push(sentence),
+      onFollowed: (followed) => this.#record(followed),
     });
-    // Told by `crash`, however long before it ended.
+    // `crash` reports the error.
     this.#running.catch(() => {});
   }
 
@@ -28,26 +26,26 @@ export class ObservedController {
     return this.#crash.signal.aborted;
   }
 
-  /** Ends it where it stands: it says goodbye to nobody, and keeps its lease until others see that it is silent. */
+  /** Stops it at once. It keeps its lease until other controllers notice that it is silent. */
   async crash(): Promise<void> {
     this.#crash.abort();
     await this.#running;
   }
 
-  #note(followed: Followed): void {
+  #record(followed: Followed): void {
     if (followed.kind === "snapshot") {
       this.snapshots.push(followed.txId);
       return;
     }
     const { txId, changes } = followed.transaction;
-    const told = changes.map(({ op, bucket, namespace, name, document }) =>
+    const received = changes.map(({ op, bucket, namespace, name, document }) =>
       [op, bucket, `${namespace}/${name}`, ...(op === "put" ? [JSON.stringify(document)] : [])].join(" "),
     );
-    this.seen.push({ txId, changes: told });
+    this.seen.push({ txId, changes: received });
   }
 }
 
-/** Every recorded event, oldest first, page after page. */
+/** Reads every recorded event page by page, and returns them oldest first. */
 export async function allEvents(client: CairnClient): Promise<ClientEvent[]> {
   const all: ClientEvent[] = [];
   for (;;) {

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 
 const MAIN = fileURLToPath(new URL("../../dist/src/main.js", import.meta.url));
 
-/** A controller or a kubelet in a process of its own, as the README starts it. */
+/** A controller or a kubelet in a separate process, started as in the README. */
 export class RoleProcess {
   readonly #child: ChildProcess;
   readonly #closed: Promise<unknown>;
@@ -29,7 +29,7 @@ export class RoleProcess {
     this.#child.kill(name);
   }
 
-  /** Ends it as a crash would. */
+  /** Kills it with SIGKILL, as a crash would. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#closed;

@@ -9,7 +9,7 @@ import { vi } from "vitest";
 
 const CAIRN = fileURLToPath(new URL("../../../../packages/node/dist/bundle/cli/main.js", import.meta.url));
 
-/** Three Cairn nodes of one NATS server, each a process of its own at an address that stays the same. */
+/** Three Cairn node processes on one NATS server. A node keeps its address when it is started again. */
 export class ThreeNodes {
   readonly urls: readonly string[];
   readonly nats: NatsTestServer;
@@ -36,7 +36,7 @@ export class ThreeNodes {
     return nodes;
   }
 
-  /** The addresses, beginning with that of one of them. */
+  /** Returns the addresses, beginning with that of node `number`. */
   from(number: number): string[] {
     return [...this.urls.slice(number), ...this.urls.slice(0, number)];
   }
@@ -54,7 +54,7 @@ export class ThreeNodes {
     this.#processes.set(number, child);
   }
 
-  /** Ends one as a crash would. */
+  /** Kills a node with SIGKILL, as a crash would. */
   async kill(number: number): Promise<void> {
     const child = this.#processes.get(number);
     if (child === undefined) return;
@@ -63,9 +63,9 @@ export class ThreeNodes {
     await once(child, "close");
   }
 
-  /** Waits until all three are. */
+  /** Waits until all nodes are ready. */
   async ready(): Promise<void> {
-    for (const url of this.urls) await vi.waitFor(() => mustBeReady(url), { timeout: 30_000, interval: 50 });
+    for (const url of this.urls) await vi.waitFor(() => expectReady(url), { timeout: 30_000, interval: 50 });
   }
 
   async close(): Promise<void> {
@@ -75,7 +75,7 @@ export class ThreeNodes {
   }
 }
 
-async function mustBeReady(url: string): Promise<void> {
+async function expectReady(url: string): Promise<void> {
   const answer = await fetch(`${url}/health/ready`);
   if (!answer.ok) throw new Error(`The node at ${url} is not ready: ${await answer.text()}`);
 }

@@ -1,5 +1,5 @@
-// Judges histories of registers: reads one operation a line (JSON), of one or more histories, and says which histories are not
-// linearizable. An operation of which nobody knows whether it took effect returns after everything else.
+// Judges histories of registers: reads the operations of one or more histories, one per line (JSON), and prints a verdict on each
+// history: whether it is linearizable. An operation of unknown outcome returns after all others.
 package main
 
 import (
@@ -23,9 +23,9 @@ type operation struct {
 	Return  int64  `json:"return"`
 	// put, delete, cas or read.
 	Kind string `json:"kind"`
-	// What is written; of a read what was answered. Empty: nothing is there. No two writes write the same.
+	// The value written or, for a read, returned; empty if there is none. Every write has a different value.
 	Value string `json:"value"`
-	// What a cas expects to be there.
+	// The value that a cas expects.
 	Expected string `json:"expected"`
 	// ok, lost (a cas whose expectation did not hold) or unknown.
 	Outcome string `json:"outcome"`
@@ -35,24 +35,24 @@ var register = porcupine.Model{
 	Init: func() interface{} { return "" },
 	Step: func(state, input, _ interface{}) (bool, interface{}) {
 		op := input.(operation)
-		there := state.(string)
+		current := state.(string)
 		switch op.Kind {
 		case "read":
-			return op.Value == there, there
+			return op.Value == current, current
 		case "put":
 			return true, op.Value
 		case "delete":
 			return true, ""
 		case "cas":
-			holds := op.Expected == there
+			holds := op.Expected == current
 			if op.Outcome == "unknown" {
 				if holds {
 					return true, op.Value
 				}
-				return true, there
+				return true, current
 			}
 			if op.Outcome == "lost" {
-				return !holds, there
+				return !holds, current
 			}
 			return holds, op.Value
 		}
@@ -110,8 +110,8 @@ func main() {
 				panic(err)
 			}
 		}
-		told, _ := json.Marshal(map[string]interface{}{
+		line, _ := json.Marshal(map[string]interface{}{
 			"history": number, "operations": len(histories[number]), "verdict": string(verdict), "picture": picture})
-		fmt.Println(string(told))
+		fmt.Println(string(line))
 	}
 }

@@ -1,13 +1,10 @@
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { NodeProcess } from "../../support/cairn-process.ts";
 
-const CAIRN = fileURLToPath(new URL("./cli/main.js", import.meta.resolve("@cairn/node")));
-
-/** What a node in `folder` answers at /metrics as it begins, and after it wrote, watched, saved, verified and refused. */
-export async function savingCairn(folder: string): Promise<string[]> {
+/** Returns a node's /metrics right after its start, and after it has written, saved, verified and refused. */
+export async function metricsOfNode(folder: string): Promise<string[]> {
   const args = ["--json", "-j", JSON.stringify({ "cairn/http-server": { port: 0 } })];
-  const node = NodeProcess.start({ id: "judged", program: CAIRN, dir: join(folder, "node"), args });
+  const node = NodeProcess.start({ id: "judged", dir: join(folder, "node"), args });
   try {
     const url = await node.url();
     const metrics = async (): Promise<string> => await (await fetch(`${url}/metrics`)).text();
@@ -25,7 +22,7 @@ export async function savingCairn(folder: string): Promise<string[]> {
       await ask("POST", "/api/v1/checkpoints/checkpoint-0/verify"),
     ];
     if (statuses.join() !== "200,201,200,404,200,200,404")
-      throw new Error(`the node answers ${statuses.join()}`);
+      throw new Error(`the node answered ${statuses.join()}`);
     return [first, await metrics()];
   } finally {
     await node.stop();
