@@ -3,6 +3,7 @@ import type { Chains, ChainValue, DocumentKey, TxId, TxOutcome } from "@cairn/cl
 import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
 import type { LogMessage } from "../log/tx-log.ts";
 import { type Applied, applyMessages, type RefusedMessages } from "./apply/apply-transactions.ts";
+import { type CommitResult, RecentOutcomes } from "./apply/recent-outcomes.ts";
 import { decodeBatches, type IndexedMessage } from "./apply/decode-batches.ts";
 import { batchLength } from "./apply/batch-policies.ts";
 import { ChainWindow } from "./chains/chain-window.ts";
@@ -69,6 +70,7 @@ export class IndexStore {
   /** Of those who write what depends on what is in the store. */
   readonly #turns = new Turns();
   readonly #purge: EvictionPurge;
+  readonly #recent = new RecentOutcomes();
 
   private constructor(kv: KvStore, state: IndexState, chains: ChainWindow) {
     this.#kv = kv;
@@ -139,11 +141,12 @@ export class IndexStore {
     return { transactions: messages.length, committed, operations, bytes, refused };
   }
 
-  async #write({ rows, state, chains }: Applied): Promise<void> {
+  async #write({ rows, state, chains, results }: Applied): Promise<void> {
     const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
     await this.#kv.batch(rows);
     chains.commit();
     this.#state = state;
+    this.#recent.add(results);
     this.#fields.written(isConfigured);
   }
 
@@ -225,7 +228,20 @@ export class IndexStore {
     });
   }
 
+  /** What became of a transaction; undefined where the index has none of that id. */
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
+    return (await this.commitResult(txId))?.outcome;
+  }
+
+  /** As {@link outcome}, with what applying it met, where that was lately. */
+  async commitResult(txId: TxId): Promise<CommitResult | undefined> {
+    const recent = this.#recent.get(txId);
+    if (recent !== undefined) return recent;
+    const outcome = await this.#readOutcome(txId);
+    return outcome === undefined ? undefined : { outcome, replaced: undefined };
+  }
+
+  async #readOutcome(txId: TxId): Promise<TxOutcome | undefined> {
     const key = transactionRowKey(txId);
     const value = await this.#kv.get(key);
     if (value === undefined) return undefined;

@@ -1,5 +1,6 @@
 import { CairnError } from "@cairn/kv";
-import type { Transaction, TxId } from "@cairn/client";
+import type { TxId } from "@cairn/client";
+import type { ValidTransaction } from "../transactions/validate-transaction.ts";
 import { decodeMessage, encodeBarrier, encodeTransaction } from "../transactions/transaction-codec.ts";
 import { contentHash, logTagOf } from "../transactions/message-frame.ts";
 import type { TxLog } from "./tx-log.ts";
@@ -14,7 +15,7 @@ import type { TxLog } from "./tx-log.ts";
 export async function submitTransaction(
   log: TxLog,
   { id: logId, offset }: { readonly id: string; readonly offset: number },
-  transaction: Transaction,
+  transaction: ValidTransaction,
   known: TxId = 0,
   timeoutMs?: number,
 ): Promise<{ txId: TxId }> {

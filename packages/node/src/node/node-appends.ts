@@ -9,6 +9,7 @@ import type { IndexStore } from "../index/index-store.ts";
 import { storedInTime } from "../log/stored-in-time.ts";
 import { submitBarrier, submitTransaction } from "../log/submit-transaction.ts";
 import type { TxLog } from "../log/tx-log.ts";
+import { validTransaction } from "../transactions/validate-transaction.ts";
 import type { NodeLife } from "./node-life.ts";
 import { notReady } from "./node-status.ts";
 import { sameHistory } from "./same-history.ts";
@@ -46,8 +47,9 @@ export class NodeAppends {
 
   /** Errors as for NodeApi.submit. */
   async submit(transaction: Transaction, timeoutMs = DEFAULT_WAIT_MS): Promise<{ txId: TxId }> {
+    const valid = validTransaction(transaction);
     const { log, index, of } = this.#target();
-    const stored = submitTransaction(log, of, transaction, index.state.txId, timeoutMs);
+    const stored = submitTransaction(log, of, valid, index.state.txId, timeoutMs);
     const submitted = stored.then(async (answer) => {
       await this.#confirmHistory();
       return answer;

@@ -8,7 +8,7 @@ import {
   loggedContentProblem,
   loggedIdProblem,
   loggedOperationProblem,
-  validateTransaction,
+  validTransaction,
 } from "./validate-transaction.ts";
 
 /*
@@ -43,7 +43,7 @@ export interface LoggedTransaction {
   readonly kind: "transaction";
   readonly ops: readonly LoggedOperation[];
   readonly id: string | undefined;
-  readonly header: Uint8Array;
+  readonly header: Buffer;
   /** Of the log that it was written for, as {@link logTagOf} gives it. */
   readonly logTag: string;
   /** Whether it has events or sets policies. */
@@ -61,9 +61,9 @@ export type DecodedMessage =
  * given. `TX_INVALID` when it is not a valid one.
  */
 export function encodeTransaction(transaction: Transaction, logId: string, random?: string): Uint8Array {
-  validateTransaction(transaction);
+  const { ops: operations, id } = validTransaction(transaction);
   const documents: string[] = [];
-  const ops = transaction.ops.map((op) => {
+  const ops = operations.map((op) => {
     if (op[0] === "put") {
       documents.push(JSON.stringify(op[3]));
       return op.slice(0, 3);
@@ -72,7 +72,7 @@ export function encodeTransaction(transaction: Transaction, logId: string, rando
     documents.push(JSON.stringify(op[1]));
     return [op[0], ...op.slice(2)];
   });
-  const header = JSON.stringify({ ops, ...(transaction.id === undefined ? {} : { id: transaction.id }) });
+  const header = JSON.stringify({ ops, ...(id === undefined ? {} : { id }) });
   return frameMessage([header, ...documents].join("\n"), logTagOf(logId), random);
 }
 

@@ -10,11 +10,31 @@ import { eventRefusal } from "./event-refusal.ts";
 /** An idempotency id is the client's own text of at most so many bytes. */
 export const MAX_ID_BYTES = 256;
 
+/** A transaction that {@link validTransaction} has checked. */
+export class ValidTransaction implements Transaction {
+  readonly ops: readonly TxOperation[];
+  declare readonly id?: string;
+  /** In the type alone, so that no other object passes for a checked one. */
+  declare protected readonly isChecked: true;
+
+  /** For {@link validTransaction} alone. */
+  constructor({ ops, id }: Transaction) {
+    this.ops = ops;
+    if (id !== undefined) this.id = id;
+  }
+}
+
 /**
- * Checks that `value` is a transaction in the form of POST /api/v1/tx; `TX_INVALID` says which operation is wrong and why.
- * Rules: docs/http.md (a key is written at most once; integers in documents are safe).
+ * Returns `value` as a transaction that may be submitted, checked once: a {@link ValidTransaction} is returned as it is. Throws
+ * `TX_INVALID`, which names the first operation that is wrong. The rules are those of POST /api/v1/tx (docs/http.md).
  */
-export function validateTransaction(value: unknown): asserts value is Transaction {
+export function validTransaction(value: unknown): ValidTransaction {
+  if (value instanceof ValidTransaction) return value;
+  checkTransaction(value);
+  return new ValidTransaction(value);
+}
+
+function checkTransaction(value: unknown): asserts value is Transaction {
   if (!isObject(value) || !Array.isArray(value["ops"])) {
     throw invalid('a transaction is {"ops": [[operation, …], …], "id"?: text}');
   }

@@ -99,7 +99,7 @@ const POLICY_SCHEMAS = {
 const OUTCOME = { txId: TX_ID, txTime: TIME, committed: FLAG, reason: TEXT, duplicateOf: TX_ID };
 const WRITTEN = {
   txId: TX_ID,
-  existed: described(nullable(FLAG), "Null where a history policy has removed the answer already."),
+  existed: described(nullable(FLAG), "Null where a history policy has removed the answer since."),
 };
 const EVENT_WRITTEN = { id: TEXT, txId: TX_ID, time: TEXT };
 const CHECKPOINT = {

@@ -1,7 +1,8 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { TxId, TxOutcome } from "@cairn/client";
+import type { TxId } from "@cairn/client";
 import { DEFAULT_WAIT_MS, type NodeApi } from "../../api/node-api.ts";
 import { inTime, LATE } from "../../concurrency/in-time.ts";
+import type { CommitResult } from "../../index/apply/recent-outcomes.ts";
 import { TimeLimit } from "../../concurrency/time-limit.ts";
 import { RequestError } from "../answers/error-response.ts";
 
@@ -14,9 +15,9 @@ export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): TimeLimit {
  * Waits for a transaction just submitted. It is stored also where that takes too long or the node stops meanwhile, so the error tells its
  * id: whoever sent it again would have it applied twice.
  */
-export async function awaitSubmitted(api: NodeApi, id: TxId, limit: TimeLimit): Promise<TxOutcome> {
+export async function awaitSubmitted(api: NodeApi, id: TxId, limit: TimeLimit): Promise<CommitResult> {
   try {
-    return await api.await(id, { timeoutMs: limit.leftMs });
+    return await api.commitResult(id, { timeoutMs: limit.leftMs });
   } catch (error) {
     if (!isCairnError(error)) throw error;
     const message =

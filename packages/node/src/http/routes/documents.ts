@@ -2,7 +2,6 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { DocumentKey, Json, TxId, TxOperation } from "@cairn/client";
 import type { NodeApi } from "../../api/node-api.ts";
-import { validateTransaction } from "../../transactions/validate-transaction.ts";
 import { parseDocumentKey } from "../../text/document-key.ts";
 import { documentUrl, parseDocumentPath } from "../requests/document-path.ts";
 import { methodNotAllowed, pathOf } from "../requests/methods.ts";
@@ -187,20 +186,22 @@ async function write(
     const expected = await expectedRevision(preconditions, async () => (await api.get(key))?.revision);
     ops.unshift(["match", key.bucket, `${key.namespace}/${key.name}`, expected]);
   }
-  const transaction: unknown = { ops };
-  validateTransaction(transaction);
-  const submitted = await api.submit(transaction, { timeoutMs: wait.leftMs });
+  const submitted = await api.submit({ ops }, { timeoutMs: wait.leftMs });
   if (query.await === false) return reply.code(202).send(submitted);
-  const { txId, committed, reason } = await awaitSubmitted(api, submitted.txId, wait);
+  const { outcome, replaced } = await awaitSubmitted(api, submitted.txId, wait);
+  const { txId, committed, reason } = outcome;
   if (!committed) throw lostBecause(reason);
-  const existed = await existedBefore(api, key, txId);
+  const existed = replaced === undefined ? await existedBefore(api, key, txId) : replaced > 0;
   const isPut = operation[0] === "put";
   if (isPut) void reply.header("etag", etag(txId));
   if (isPut && existed === false) void reply.code(201).header("location", documentUrl(key));
   return reply.header("cairn-tx", txId).send({ txId, existed });
 }
 
-/** Whether a key had a document before transaction `txId`; null where so many came after it that a history policy has removed the answer. */
+/**
+ * Whether a key had a document before transaction `txId`, which the node applied too long ago to know. Null where so many came after it
+ * that a history policy has removed the answer.
+ */
 async function existedBefore(api: NodeApi, key: DocumentKey, txId: TxId): Promise<boolean | null> {
   try {
     // This node has applied the write; what the log has besides need not be waited for.

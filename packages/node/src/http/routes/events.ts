@@ -37,7 +37,7 @@ export const eventRoutes: RegisterRoutes = (app, api) => {
     const event = checkedEvent(jsonBody(request));
     const submitted = await api.submit({ ops: [["event", event]] }, { timeoutMs: wait.leftMs });
     if (query.await === false) return reply.code(202).send(submitted);
-    const { txId, txTime } = await awaitSubmitted(api, submitted.txId, wait);
+    const { txId, txTime } = (await awaitSubmitted(api, submitted.txId, wait)).outcome;
     const { time = String(nanoseconds(Date.parse(txTime))) } = event;
     return reply
       .code(201)

@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { validateTransaction } from "../../transactions/validate-transaction.ts";
+import { validTransaction } from "../../transactions/validate-transaction.ts";
 import { duration, flag, parseQuery, READ_PARAMETERS, readOptions, txId } from "../requests/query.ts";
 import { jsonBody } from "../requests/request-body.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
@@ -11,12 +11,11 @@ import { batchRoute } from "./tx-batch.ts";
 export const txRoutes: RegisterRoutes = (app, api, options) => {
   app.post("/api/v1/tx", async (request, reply) => {
     const query = parseQuery(request.url, { await: flag, timeout: duration });
-    const transaction = jsonBody(request);
-    validateTransaction(transaction);
+    const transaction = validTransaction(jsonBody(request));
     const limit = timeLimit(query.timeout);
     const submitted = await api.submit(transaction, { timeoutMs: limit.leftMs });
     if (query.await !== true) return reply.code(202).send(submitted);
-    const outcome = await awaitSubmitted(api, submitted.txId, limit);
+    const { outcome } = await awaitSubmitted(api, submitted.txId, limit);
     return reply.header("cairn-tx", outcome.txId).send(outcome);
   });
 

@@ -16,6 +16,7 @@ import type { FieldKnowledge } from "../fields/field-knowledge.ts";
 import { noFieldWork } from "../fields/field-builds.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
 import { type KeyState, KeyStates } from "./key-states.ts";
+import type { AppliedTransaction } from "./recent-outcomes.ts";
 import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
 import { encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
 import { versionValueRevision } from "../rows/version-values.ts";
@@ -37,6 +38,8 @@ export interface Applied {
   readonly committed: number;
   readonly operations: number;
   readonly refused: RefusedMessages;
+  /** What became of each, without those that repeat an earlier transaction. */
+  readonly results: readonly AppliedTransaction[];
 }
 
 /**
@@ -64,6 +67,7 @@ export async function applyMessages(
   await Promise.all([keys.load(reader), policies?.lookAhead(messages, touched, fields)]);
   const submissions = await Submissions.load(messages, before.txId + messages.length, reader, remembered);
   const outcomes: KvOperation[] = [];
+  const results: AppliedTransaction[] = [];
   let { log, txId, time } = before;
   let committed = 0;
   let operations = 0;
@@ -85,6 +89,10 @@ export async function applyMessages(
       committed += 1;
       operations += context.touched.length;
     }
+    if (verdict.kind !== "duplicate") {
+      const reason = verdict.kind === "aborted" ? verdict.text.toString() : undefined;
+      results.push({ txId, time, reason, replaced: verdict.replaced ?? 0 });
+    }
     const key = transactionRowKey(txId);
     const outcome = encodeOutcome(key, time, verdict.kind, verdict.text);
     outcomes.push({ type: "put", key, value: outcome });
@@ -103,7 +111,7 @@ export async function applyMessages(
   for (const row of submissions.rows(txId)) rows.push(row);
   for (const row of chains.rows()) rows.push(row);
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });
-  return { rows, state, chains, committed, operations, refused };
+  return { rows, state, chains, committed, operations, refused, results };
 }
 
 const NOTHING: (KeyState | undefined)[] = [];
@@ -120,7 +128,9 @@ interface Context {
 
 interface Verdict {
   readonly kind: OutcomeKind;
-  readonly text: Uint8Array;
+  readonly text: Buffer;
+  /** How many of the keys that it wrote had a document before. */
+  readonly replaced?: number;
   /** Why, where no node of this log wrote the message or it was damaged. */
   readonly refusedFor?: string;
 }
@@ -167,9 +177,11 @@ function applyOperations({ ops, header }: LoggedTransaction, context: Context): 
   // All matches look at the state before the transaction, wherever they stand.
   const conflict = firstConflict(ops, touched) ?? policies?.conflict(ops);
   if (conflict !== undefined) return aborted(conflict);
+  let replaced = 0;
   for (const [index, { op, document }] of ops.entries()) {
     const key = touched[index];
-    if (key === undefined) continue;
+    if (key === undefined || op === "match") continue;
+    if (key.document !== undefined) replaced += 1;
     if (op === "put" && document !== undefined) {
       keys.put(key, txId, time, document);
       policies?.written(key, txId, time, document);
@@ -177,7 +189,7 @@ function applyOperations({ ops, header }: LoggedTransaction, context: Context): 
     else if (op === "evict") keys.evict(key, txId);
   }
   policies?.take(ops, txId, time);
-  return { kind: "committed", text: header };
+  return { kind: "committed", text: header, replaced };
 }
 
 function firstConflict(
@@ -212,4 +224,4 @@ function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): Inde
   );
 }
 
-const EMPTY = new Uint8Array(0);
+const EMPTY = Buffer.alloc(0);
