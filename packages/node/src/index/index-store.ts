@@ -4,8 +4,7 @@ import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
 import type { LogMessage } from "../log/tx-log.ts";
 import { type Applied, applyMessages, type RefusedMessages } from "./apply/apply-transactions.ts";
 import { type CommitResult, RecentOutcomes } from "./apply/recent-outcomes.ts";
-import { decodeBatches, type IndexedMessage } from "./apply/decode-batches.ts";
-import { batchLength } from "./apply/batch-policies.ts";
+import { decodeBatches, type IndexedMessage, batchLength } from "./apply/batches.ts";
 import { ChainWindow } from "./chains/chain-window.ts";
 import { chainsOf, chainValueAt } from "./chains/chain-values.ts";
 import { type BucketSummary, readBuckets } from "./read/bucket-reads.ts";
@@ -183,14 +182,14 @@ export class IndexStore {
 
   get(key: DocumentKey, asOf?: AsOf): DocumentSoon {
     if (asOf === undefined) return readDocument(this.#kv, key);
-    return this.#frozen(async (reader) => {
+    return this.read(async (reader) => {
       const txId = await resolveAsOf(reader, asOf);
       return txId === undefined ? undefined : await readDocumentAsOf(reader, key, txId);
     });
   }
 
   async list(query: IndexListQuery): Promise<DocumentPage> {
-    return await this.#frozen(async (reader) => {
+    return await this.read(async (reader) => {
       const state = (await readState(reader)) ?? this.#state;
       const now = state.txId;
       const cursor = query.cursor === undefined ? undefined : decodeListCursor(query.cursor);
@@ -219,7 +218,7 @@ export class IndexStore {
 
   async history(key: DocumentKey, limit: number, cursor?: string): Promise<HistoryPage> {
     const before = cursor === undefined ? {} : { before: decodeRevisionCursor(cursor) };
-    return await this.#frozen(async (reader) => {
+    return await this.read(async (reader) => {
       const { versions, more } = await readHistory(reader, key, { limit, ...before });
       const oldest = versions.at(-1);
       return more && oldest !== undefined
@@ -256,7 +255,7 @@ export class IndexStore {
 
   /** Undefined while the index holds nothing. `at` an earlier transaction: `CONFLICT` where the history no longer tells it. */
   async digest(at?: TxId): Promise<{ txId: TxId; digest: string } | undefined> {
-    return await this.#frozen(async (reader) => await digestIndex(reader, at));
+    return await this.read(async (reader) => await digestIndex(reader, at));
   }
 
   /** What the history and effects chains are at a transaction; undefined where that is still to come, or no link and long ago. */
@@ -269,14 +268,9 @@ export class IndexStore {
     return await chainsOf(this.#kv, this.#chains);
   }
 
-  /** What `read` gives, all from one state. */
-  async read<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
-    return await this.#frozen(read);
-  }
-
   /** Every bucket, with how many documents have each value of its indexed fields. */
   async buckets(): Promise<{ txId: TxId; buckets: BucketSummary[] }> {
-    return await this.#frozen(async (reader) => {
+    return await this.read(async (reader) => {
       const state = (await readState(reader)) ?? this.#state;
       return { txId: state.txId, buckets: await readBuckets(reader, state) };
     });
@@ -284,7 +278,7 @@ export class IndexStore {
 
   /** Recorded events, newest first. */
   async events(query: EventQuery): Promise<EventPage> {
-    return await this.#frozen(async (reader) => {
+    return await this.read(async (reader) => {
       const state = (await readState(reader)) ?? this.#state;
       return await readEvents(reader, state, query);
     });
@@ -293,7 +287,7 @@ export class IndexStore {
   /** What was evicted, newest first. */
   async evictions(limit: number, cursor?: string): Promise<EvictionPage> {
     const { held } = this.#purge;
-    return await this.#frozen(async (reader) => await readEvictions(reader, { limit, cursor, held }));
+    return await this.read(async (reader) => await readEvictions(reader, { limit, cursor, held }));
   }
 
   /** As {@link EvictionPurge.run}. */
@@ -323,7 +317,8 @@ export class IndexStore {
     await this.#kv.close();
   }
 
-  async #frozen<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
+  /** Returns what `read` gives of a snapshot of the index. */
+  async read<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
     const snapshot = this.#kv.snapshot();
     try {
       return await read(snapshot);

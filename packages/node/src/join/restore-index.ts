@@ -14,7 +14,7 @@ import { restoreStores, isOwnStore } from "../system/checkpoint-stores.ts";
 import type { WorkRun } from "../observe/node-events.ts";
 import { IndexStore } from "../index/index-store.ts";
 import { DAMAGE } from "../checkpoints/checkpoint-doubts.ts";
-import { emptyState } from "../index/empty-state.ts";
+import { emptyState } from "../index/rows/index-state.ts";
 import type { JoinContext } from "./join-context.ts";
 import { openIndex } from "../index/local-index.ts";
 import type { LogIdentity } from "../log/log-identity.ts";

@@ -1,6 +1,5 @@
 import { CairnError } from "@cairn/kv";
 import type { BirthRecord } from "../transactions/birth-record.ts";
-import { ofFirstVersion } from "./first-version.ts";
 import { isOfFirstVersion } from "../transactions/message-frame.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 import type { LogBounds, TxLog } from "./tx-log.ts";
@@ -68,6 +67,17 @@ function nameless(log: TxLog): CairnError {
     `Nothing says which log "${log.name}" is: its birth record was trimmed, and its id is not written beside it.`,
     {
       hint: `Write it into the stream's description: nats stream edit ${log.name} --description "cairn log id ID". The ID stands in /status of each node that knows the log (log.id), and in its checkpoints' manifests. A running node writes it by itself within a minute.`,
+    },
+  );
+}
+
+/** `LOG_DIFFERENT`: a log that Cairn 0.1.0 wrote. The hint is followed word by word by a test. */
+export function ofFirstVersion(logName: string): CairnError {
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `Cairn 0.1.0 wrote the log "${logName}", which this version does not read.`,
+    {
+      hint: "Begin a new log, under another name. To take the documents over, start Cairn 0.1.0 on the old one and, for each bucket, with the command of this version run cairn list BUCKET --all --transactions --url OLD-NODE | cairn load - --url NEW-NODE. Nothing was read or written.",
     },
   );
 }

@@ -1,9 +1,11 @@
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { ValidTransaction } from "../transactions/validate-transaction.ts";
 import { decodeMessage, encodeBarrier, encodeTransaction } from "../transactions/transaction-codec.ts";
 import { contentHash, logTagOf } from "../transactions/message-frame.ts";
 import type { TxLog } from "./tx-log.ts";
+import { inTime, LATE } from "../concurrency/in-time.ts";
+import { TimeLimit } from "../concurrency/time-limit.ts";
 
 /**
  * Appends a transaction to the log; answers its id once the log has it. Calls made one after another without waiting are stored
@@ -90,5 +92,30 @@ async function judgeFirst(
 function sameId(txId: TxId): CairnError {
   return new CairnError("CONFLICT", `Transaction ${txId} has the same id and another content.`, {
     hint: "An id stands for one transaction: choose a new one for another content.",
+  });
+}
+
+/**
+ * The log's answer for a transaction that was appended to it, or `TX_TIMEOUT` after `timeoutMs`. After a timeout the outcome is unknown:
+ * the log may have stored the transaction without answering, or may store it later.
+ */
+export async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Promise<T> {
+  const limit = new TimeLimit(timeoutMs);
+  let answer: T | typeof LATE;
+  try {
+    answer = await inTime(stored, timeoutMs);
+  } catch (error) {
+    // A log that was given the same deadline reports the same timeout with a code of its own.
+    if (limit.leftMs > 0 || !isCairnError(error, "LOG_UNREACHABLE")) throw error;
+    throw notStoredInTime(timeoutMs, error);
+  }
+  if (answer !== LATE) return answer;
+  throw notStoredInTime(timeoutMs, undefined);
+}
+
+function notStoredInTime(timeoutMs: number, cause: unknown): CairnError {
+  return new CairnError("TX_TIMEOUT", `The log did not answer for the transaction within ${timeoutMs} ms.`, {
+    hint: "It may or may not be stored. With an id of its own it can be sent again: it is applied once. Without one, check whether its writes are there before you send it again.",
+    cause,
   });
 }

@@ -20,6 +20,9 @@ export interface LogBounds {
   readonly last: number;
 }
 
+/** How long a log remembers message ids at least; NATS' default. */
+export const MESSAGE_ID_WINDOW_MS = 120_000;
+
 /** How {@link TxLog.read} reads. */
 export interface LogReadOptions {
   readonly signal: AbortSignal;

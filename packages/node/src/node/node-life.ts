@@ -15,7 +15,7 @@ import { joinIndex } from "../join/join-index.ts";
 import { JoinReport } from "../join/join-report.ts";
 import { tellMovedAside } from "../db-dir/moved-aside-line.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
-import { logOffset } from "../index/index-anchor.ts";
+import { logOffset } from "../index/rows/index-state.ts";
 import type { NodeObservation } from "./node-observation.ts";
 import { ReadyServices } from "./ready-services.ts";
 import { retryPause } from "../concurrency/retry-pause.ts";

@@ -1,7 +1,7 @@
 import type { TxId } from "@cairn/client";
 import type { IndexStore } from "../index/index-store.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
-import { lastKnown, logOffset } from "../index/index-anchor.ts";
+import { lastKnown, logOffset } from "../index/rows/index-state.ts";
 import { followLog, type LogState } from "../log/follow-log.ts";
 import type { TxLog } from "../log/tx-log.ts";
 

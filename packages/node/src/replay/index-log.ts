@@ -4,7 +4,7 @@ import type { IndexStore } from "../index/index-store.ts";
 import { buildNewFields, keepFieldsBuilt } from "../index/keep-fields-built.ts";
 import { resolvable } from "../concurrency/turns.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
-import { lastKnown } from "../index/index-anchor.ts";
+import { lastKnown } from "../index/rows/index-state.ts";
 import type { FollowingMetrics } from "../metrics/following-metrics.ts";
 import { RefusedMessageNotices } from "./refused-messages.ts";
 import { tellFailure } from "../observe/tell-failure.ts";

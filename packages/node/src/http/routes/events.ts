@@ -1,5 +1,5 @@
 import type { EventRecord } from "@cairn/client";
-import { nanoseconds } from "../../index/rows/event-row-keys.ts";
+import { nanoseconds } from "../../index/rows/row-keys.ts";
 import { eventRefusal } from "../../transactions/event-refusal.ts";
 import { sendPage } from "../answers/document-page.ts";
 import { badBody } from "../answers/error-response.ts";

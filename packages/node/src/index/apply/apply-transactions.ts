@@ -1,6 +1,6 @@
 import { CairnError, type KvOperation, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import type { IndexedMessage } from "./decode-batches.ts";
+import type { IndexedMessage } from "./batches.ts";
 import { anchorOf } from "../../log/anchor.ts";
 import type { LogMessage } from "../../log/tx-log.ts";
 import { type BirthRecord, continuesAt } from "../../transactions/birth-record.ts";
@@ -12,8 +12,7 @@ import {
 import { contentHash, logTagOf } from "../../transactions/message-frame.ts";
 import { type ChainBatch, ChainWindow } from "../chains/chain-window.ts";
 import { BatchPolicies } from "./batch-policies.ts";
-import type { FieldKnowledge } from "../fields/field-knowledge.ts";
-import { noFieldWork } from "../fields/field-builds.ts";
+import { noFieldWork, type FieldKnowledge } from "../fields/field-builds.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
 import { type KeyState, KeyStates } from "./key-states.ts";
 import type { AppliedTransaction } from "./recent-outcomes.ts";

@@ -1,52 +1,22 @@
 import type { KvOperation, KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { type ActivePolicies, activePolicies, DEFAULT_EVENT_BOUND } from "../policies/active-policies.ts";
 import type { LoggedOperation } from "../../transactions/transaction-codec.ts";
-import type { IndexedMessage } from "./decode-batches.ts";
+import { type IndexedMessage, lastTime, scans } from "./batches.ts";
 import { EventRows } from "./event-rows.ts";
-import { Expiry, hasDue } from "./expiry.ts";
-import { fieldWorkRows } from "../fields/field-builds.ts";
 import { FieldChanges } from "../fields/field-changes.ts";
 import { addFieldRows, makeRowsAhead } from "./field-rows.ts";
-import { begunFields, type FieldKnowledge } from "../fields/field-knowledge.ts";
+import { fieldWorkRows, begunFields, type FieldKnowledge } from "../fields/field-builds.ts";
 import { beforeSweep, type Swept, sweepHistory } from "./history-sweep.ts";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
-import { configured } from "../policies/configured-policies.ts";
-import { readScan, type Scanned } from "./expiry-scan.ts";
+import {
+  type ActivePolicies,
+  activePolicies,
+  DEFAULT_EVENT_BOUND,
+  configured,
+} from "../policies/active-policies.ts";
+import { Expiry, readScan, type Scanned } from "./expiry.ts";
 import { parseDocumentRowKey } from "../rows/row-keys.ts";
-
-/** While documents expire, a batch is short: all of them are in memory. */
-const MOST_EXPIRING = 64;
-
-/**
- * How many of `messages` may be applied as one batch: none needs to see in the store what one before it in the batch has done to
- * history, or to the documents that are looked through.
- */
-export async function batchLength(
-  messages: readonly IndexedMessage[],
-  state: IndexState,
-  reader: KvReader,
-): Promise<number> {
-  const policies = activePolicies(state);
-  if (policies === undefined) return messages.length;
-  if (scans(state).length > 0) return 1;
-  const [first] = messages;
-  let most = messages.length;
-  if (policies.history.size > 0 && first !== undefined) {
-    most = Math.min(most, Math.max(1, beforeSweep(first.message.position + state.log.offset)));
-  }
-  if (policies.expire.size === 0 || most <= MOST_EXPIRING) return most;
-  return (await hasDue(reader, lastTime(messages.slice(0, most), state))) ? MOST_EXPIRING : most;
-}
-
-function scans({ policies }: IndexState): StatePolicies["scan"] {
-  return policies?.scan ?? [];
-}
-
-function lastTime(messages: readonly IndexedMessage[], { time }: IndexState): number {
-  return messages.reduce((latest, { message }) => Math.max(latest, message.time), time);
-}
 
 /** What a batch does besides its documents: events, and what policies ask for. */
 export class BatchPolicies {

@@ -2,9 +2,8 @@ import type { KvOperation, KvReader, KvRow } from "@cairn/kv";
 import type { EventRecord, TxId } from "@cairn/client";
 import { oldestEventTime } from "../policies/active-policies.ts";
 import type { Bound } from "../policies/active-policies.ts";
-import { eventRowKey, eventRowTime, nanoseconds } from "../rows/event-row-keys.ts";
+import { ROW, rowsOfKind, eventRowKey, eventRowTime, nanoseconds } from "../rows/row-keys.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
-import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { RowQueue } from "./row-queue.ts";
 
 /** How many more events than it records a transaction removes, at most. A part of the index version. */

@@ -2,11 +2,26 @@ import type { KvOperation, KvReader, KvRow } from "@cairn/kv";
 import type { Json, TxId } from "@cairn/client";
 import { type ActivePolicies, type ExpireRule, isAbout } from "../policies/active-policies.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
-import { dueRowKey, expiredRowKey, parseNumberedStem, parseStem, ROW } from "../rows/row-keys.ts";
+import {
+  dueRowKey,
+  expiredRowKey,
+  parseNumberedStem,
+  parseStem,
+  ROW,
+  documentRowPrefix,
+  prefixEnd,
+  NO_STEM,
+} from "../rows/row-keys.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { decodeNumber, encodeNumber } from "../rows/row-values.ts";
-import { versionValueJson, versionValueRevision, versionValueTime } from "../rows/version-values.ts";
+import {
+  versionValueJson,
+  versionValueRevision,
+  versionValueTime,
+  checkedVersion,
+} from "../rows/version-values.ts";
 import { RowQueue } from "./row-queue.ts";
+import type { StatePolicies } from "../rows/index-state.ts";
 
 /** How many due rows one transaction looks at, at most. A part of the index version. */
 export const DUE_PER_TRANSACTION = 100;
@@ -18,10 +33,8 @@ export async function hasDue(reader: KvReader, time: number): Promise<boolean> {
 }
 
 function dueUpTo(time: number): { gte: Uint8Array; lt: Uint8Array } {
-  return { gte: Buffer.from([ROW.due]), lt: dueRowKey(time + 1, EMPTY_STEM) };
+  return { gte: Buffer.from([ROW.due]), lt: dueRowKey(time + 1, NO_STEM) };
 }
-
-const EMPTY_STEM = new Uint8Array(1);
 
 /**
  * The documents that expire while a batch is applied. A document that a rule is about is noted under the time at which it will be
@@ -114,4 +127,48 @@ export class Expiry {
     }
     return state;
   }
+}
+
+/** How many documents of a bucket with a new rule one transaction looks at. A part of the index version. */
+const SCANNED_PER_TRANSACTION = 200;
+
+/** How far a bucket was looked through; undefined: to its end. */
+export interface Scanned {
+  readonly after: string | undefined;
+}
+
+/** Notes the next documents of a bucket, as they were before a transaction, for a rule that is newer than they are. */
+export async function readScan(
+  reader: KvReader,
+  { bucket, after }: StatePolicies["scan"][number],
+  rules: ActivePolicies["expire"],
+  expiry: Expiry,
+  touched: readonly (KeyState | undefined)[],
+): Promise<Scanned> {
+  const rule = rules.get(bucket);
+  if (rule === undefined) return { after: undefined };
+  const prefix = documentRowPrefix(bucket);
+  const begin = after === "" ? { gte: prefix } : { gt: Buffer.from(after, "hex") };
+  // What the transaction wrote itself is noted, or gone.
+  const written = new Set(
+    touched.flatMap((key) => (key?.changed === true ? key.rowKey.toString("hex") : [])),
+  );
+  let last: Uint8Array | undefined;
+  let count = 0;
+  for await (const rows of reader.range({
+    ...begin,
+    lt: prefixEnd(prefix),
+    limit: SCANNED_PER_TRANSACTION,
+  })) {
+    for (const [rowKey, bytes] of rows) {
+      count += 1;
+      last = rowKey;
+      const value = checkedVersion(rowKey, bytes);
+      const document = versionValueJson(value);
+      if (document === undefined || written.has(Buffer.from(rowKey).toString("hex"))) continue;
+      expiry.note(rowKey, rule, versionValueRevision(value), versionValueTime(value), document);
+    }
+  }
+  if (count < SCANNED_PER_TRANSACTION || last === undefined) return { after: undefined };
+  return { after: Buffer.from(last).toString("hex") };
 }

@@ -1,5 +1,5 @@
 import type { KvOperation, KvReader } from "@cairn/kv";
-import type { FieldKnowledge } from "../fields/field-knowledge.ts";
+import type { FieldKnowledge } from "../fields/field-builds.ts";
 import type { ActivePolicies } from "../policies/active-policies.ts";
 import type { LoggedOperation } from "../../transactions/transaction-codec.ts";
 import type { FieldChanges } from "../fields/field-changes.ts";

@@ -1,8 +1,8 @@
 import type { KvOperation, KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import type { IndexedMessage } from "./decode-batches.ts";
+import type { IndexedMessage } from "./batches.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
-import { ROW, submissionOrderId, submissionOrderKey, submissionRowKey } from "../rows/row-keys.ts";
+import { ROW, rowTxId, txRowKey, submissionRowKey } from "../rows/row-keys.ts";
 import { decodeSubmission, encodeSubmission } from "../rows/row-values.ts";
 
 /**
@@ -67,11 +67,11 @@ export class Submissions {
   /** The rows that say so after transaction `last`. */
   *rows(last: TxId): Generator<KvOperation> {
     const floor = last - this.#remembered;
-    for (const { txId } of this.#expired) yield { type: "del", key: submissionOrderKey(txId) };
+    for (const { txId } of this.#expired) yield { type: "del", key: txRowKey(ROW.submissionOrder, txId) };
     for (const { txId, id } of this.#addedOrder) {
       // A batch longer than the memory forgets what it has added itself.
       if (txId <= floor) continue;
-      const key = submissionOrderKey(txId);
+      const key = txRowKey(ROW.submissionOrder, txId);
       yield { type: "put", key, value: sealed(key, Buffer.from(id, "utf8")) };
     }
     for (const id of new Set([...this.#added, ...this.#expired.map((one) => one.id)])) {
@@ -86,11 +86,11 @@ export class Submissions {
   }
 
   async #loadExpired(floor: TxId, reader: KvReader, ids: Set<string>): Promise<void> {
-    const range = { gte: Buffer.from([ROW.submissionOrder]), lt: submissionOrderKey(floor + 1) };
+    const range = { gte: Buffer.from([ROW.submissionOrder]), lt: txRowKey(ROW.submissionOrder, floor + 1) };
     for await (const rows of reader.range(range)) {
       for (const [key, value] of rows) {
         const id = unsealed(key, value).toString("utf8");
-        this.#expired.push({ txId: submissionOrderId(key), id });
+        this.#expired.push({ txId: rowTxId(key), id });
         ids.add(id);
       }
     }

@@ -1,8 +1,9 @@
 import type { KvReader } from "@cairn/kv";
 import type { ChainValue, TxId } from "@cairn/client";
-import { decodeLink, type Link, linkRowKey } from "../rows/chain-rows.ts";
+import { decodeLink, type Link } from "../rows/chain-rows.ts";
 import { ChainWindow, LINK_SPAN, linkBefore } from "./chain-window.ts";
 import type { IndexState } from "../rows/index-state.ts";
+import { ROW, txRowKey } from "../rows/row-keys.ts";
 
 /** So many of the newest links are told one by one, those before them at distances that double. */
 const NEWEST_LINKS = 8;
@@ -64,7 +65,7 @@ function toldLinks(txId: TxId): TxId[] {
 }
 
 async function readLink(reader: KvReader, txId: TxId): Promise<ChainValue | undefined> {
-  const key = linkRowKey(txId);
+  const key = txRowKey(ROW.link, txId);
   const value = await reader.get(key);
   return value === undefined ? undefined : valueOf(txId, decodeLink(key, value));
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { CairnError, type KvOperation, type KvReader } from "@cairn/kv";
+import { type CairnError, type KvOperation, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LogMessage } from "../../log/tx-log.ts";
 import { readFrame, writePayloadMark } from "../../transactions/message-frame.ts";
@@ -13,14 +13,13 @@ import {
   encodeEntries,
   encodeLink,
   ENTRIES_IN_ROW,
-  entriesRowKey,
   IDENTITY_BYTES,
   type Link,
-  linkRowId,
-  linkRowKey,
 } from "../rows/chain-rows.ts";
 import { SUM_BYTES } from "../rows/row-checksum.ts";
 import { INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
+import { ROW, rowTxId, txRowKey } from "../rows/row-keys.ts";
+import { unusableIndex } from "../rows/unusable-index.ts";
 
 /*
  * Two chains run over all messages of a log, with a link at every transaction that 1,024 divides:
@@ -86,7 +85,7 @@ export class ChainWindow {
     if ((next ?? log.offset + 1) !== txId + 1) throw broken(`the entries do not end at transaction ${txId}`);
     const newest = { ...ALL_LINKS, reverse: true, limit: KEPT_SPANS + 1 };
     for await (const rows of reader.range(newest)) {
-      for (const [key, value] of rows) window.#links.set(linkRowId(key), decodeLink(key, value));
+      for (const [key, value] of rows) window.#links.set(rowTxId(key), decodeLink(key, value));
     }
     window.#check(log.offset);
     return window;
@@ -146,17 +145,17 @@ export class ChainWindow {
     const rows: KvOperation[] = [];
     for (let first = rowBegin(this.#last + 1); first <= last; first += ENTRIES_IN_ROW) {
       const end = Math.min(first + ENTRIES_IN_ROW - 1, last);
-      const key = entriesRowKey(first);
+      const key = txRowKey(ROW.chainEntries, first);
       const identities = this.#identitiesOf(first, end);
       const value = encodeEntries(key, { first, identities, effects: this.#effectsOf(first, end) });
       rows.push({ type: "put", key, value });
     }
     for (const [txId, link] of links) {
-      const key = linkRowKey(txId);
+      const key = txRowKey(ROW.link, txId);
       rows.push({ type: "put", key, value: encodeLink(key, link) });
     }
     for (let old = keptFrom(this.#last); old < keptFrom(last); old += ENTRIES_IN_ROW) {
-      rows.push({ type: "del", key: entriesRowKey(old) });
+      rows.push({ type: "del", key: txRowKey(ROW.chainEntries, old) });
     }
     return rows;
   }
@@ -237,7 +236,5 @@ function xorUint32(target: Uint8Array, at: number, value: number): void {
 }
 
 function broken(why: string): CairnError {
-  return new CairnError("INDEX_CORRUPT", `The index is not usable: in its chains ${why}.`, {
-    hint: "The node moves it aside and builds it anew from a checkpoint or from the log.",
-  });
+  return unusableIndex(`in its chains ${why}`);
 }

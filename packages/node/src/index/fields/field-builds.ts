@@ -1,12 +1,10 @@
 import { setImmediate } from "node:timers/promises";
 import type { KvOperation, KvReader, KvStore } from "@cairn/kv";
-import type { FieldIndex } from "../policies/active-policies.ts";
-import { activePolicies } from "../policies/active-policies.ts";
+import { type FieldIndex, activePolicies, type ActivePolicies } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { bytesOf, documentPages, type RowPage } from "./document-pages.ts";
 import { FieldCounts } from "./field-counts.ts";
 import { FieldChanges } from "./field-changes.ts";
-import type { FieldKnowledge } from "./field-knowledge.ts";
 import { fieldTexts } from "./field-texts.ts";
 import { fieldKey, fieldKeyIndex } from "../rows/field-row-keys.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
@@ -23,6 +21,28 @@ const REMOVED_PER_STEP = 1024;
 const FIELDS_REMOVED_PER_STEP = 100;
 
 const EMPTY = new Uint8Array(0);
+
+/**
+ * Indexed fields whose rows are being built, with the document row up to which they are (empty: none yet). Those that are not here
+ * are whole. What is behind that row is left to the building.
+ */
+export type FieldBuilds = ReadonlyMap<number, Uint8Array>;
+
+/** Indexed fields by bucket, without the buckets where nobody has begun to build any: what is written there is left to the building. */
+export function begunFields(
+  indexed: ActivePolicies["indexed"],
+  builds: FieldBuilds,
+): ActivePolicies["indexed"] {
+  if (builds.size === 0) return indexed;
+  const isBegun = ({ id }: FieldIndex): boolean => builds.get(id)?.length !== 0;
+  return new Map([...indexed].filter(([, indexes]) => indexes.some(isBegun)));
+}
+
+/** What is known of a store's indexed fields by whoever writes to it. */
+export interface FieldKnowledge {
+  readonly builds: FieldBuilds;
+  readonly counts: FieldCounts;
+}
 
 /** What is left to do for indexed fields that were added and removed. It differs from node to node, and no digest depends on it. */
 export interface FieldWork extends FieldKnowledge {

@@ -1,8 +1,9 @@
-import { CairnError, type KvOperation, type KvReader } from "@cairn/kv";
+import { type KvOperation, type KvReader } from "@cairn/kv";
 import type { FieldIndex } from "../policies/active-policies.ts";
 import type { FieldCount, FieldCounts } from "./field-counts.ts";
 import { fieldRowKey, fieldValuePrefix } from "../rows/field-row-keys.ts";
 import { encodeNumber } from "../rows/row-values.ts";
+import { unusableIndex } from "../rows/unusable-index.ts";
 
 const EMPTY = new Uint8Array(0);
 
@@ -70,7 +71,7 @@ export class FieldChanges {
     const before = await counts.read(reader, changed);
     for (const [at, count] of changed.entries()) {
       const next = (before[at] ?? 0) + (changes[at] ?? 0);
-      if (next < 0) throw fewerThanNone();
+      if (next < 0) throw unusableIndex("it counts fewer documents than it removes");
       const { key } = count;
       rows.push(next === 0 ? { type: "del", key } : { type: "put", key, value: encodeNumber(key, next) });
       counts.set(count, next);
@@ -90,14 +91,4 @@ export class FieldChanges {
     }
     return value;
   }
-}
-
-function fewerThanNone(): CairnError {
-  return new CairnError(
-    "INDEX_CORRUPT",
-    "The index is not usable: it counts fewer documents than it removes.",
-    {
-      hint: "The node moves it aside and builds it anew from a checkpoint or from the log.",
-    },
-  );
 }

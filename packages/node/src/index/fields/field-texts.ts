@@ -3,7 +3,7 @@ import type { FieldIndex } from "../policies/active-policies.ts";
 import { comparableText, fieldValue } from "../../policies/policies.ts";
 import { findMembers, type MemberPlace } from "./json-members.ts";
 import { KnownTexts } from "./known-texts.ts";
-import { asBuffer } from "../rows/row-key-parts.ts";
+import { asBuffer } from "../rows/row-keys.ts";
 import { VERSION_HEAD, type VersionValue, versionValueJson } from "../rows/version-values.ts";
 
 /** The values by which a document is found, one for each indexed field of its bucket; undefined where it has none. */

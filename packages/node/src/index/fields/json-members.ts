@@ -1,4 +1,4 @@
-import { asBuffer } from "../rows/row-key-parts.ts";
+import { asBuffer } from "../rows/row-keys.ts";
 
 /*
  * Finds members of a JSON object without parsing the rest of it: of a document only the indexed fields matter, and making a string and

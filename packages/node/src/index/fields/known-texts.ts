@@ -1,5 +1,5 @@
 import { BACKSLASH, QUOTE } from "./json-members.ts";
-import { asBuffer } from "../rows/row-key-parts.ts";
+import { asBuffer } from "../rows/row-keys.ts";
 
 /** A power of two. */
 const PLACES = 1_024;

@@ -6,10 +6,11 @@ import {
   parseDocumentRowKey,
   ROW,
   STATE_ROW_KEY,
-  transactionRowId,
+  rowTxId,
   versionStem,
+  ID_BYTES,
+  counterRowKey,
 } from "../rows/row-keys.ts";
-import { ID_BYTES } from "../rows/row-key-parts.ts";
 import { kindName } from "../rows/row-names.ts";
 import { PURGE_ROW_KEY } from "../rows/purge-row.ts";
 import { isSealed } from "../rows/row-checksum.ts";
@@ -57,7 +58,7 @@ export async function* checkRows(
   }
   for (const bucket of buckets.uncounted()) {
     yield {
-      key: Buffer.from(`n${bucket}`),
+      key: counterRowKey(bucket),
       problem: "the bucket has documents or tombstones, but no counters",
     };
   }
@@ -96,7 +97,7 @@ function judgeRow(
     case ROW.counter:
       return isSealed(key, value) ? buckets.judge(key, value) : NOT_WRITTEN;
     case ROW.transaction: {
-      const txId = transactionRowId(key);
+      const txId = rowTxId(key);
       if (txId > state.txId) return `the index ends at transaction ${state.txId}`;
       return isSealed(key, value) ? undefined : NOT_WRITTEN;
     }

@@ -7,6 +7,7 @@ import {
   versionValueDocument,
   versionValueRevision,
 } from "../rows/version-values.ts";
+import { RowCursor } from "../rows/row-cursor.ts";
 
 /** A document that two indexes do not both hold alike; the revision is null where it is absent. */
 export interface Difference {
@@ -37,8 +38,10 @@ export async function* diffIndexes(
   after: KvReader,
   { bucket, byContent = false, onProgress }: DiffOptions = {},
 ): AsyncGenerator<Difference, number, void> {
-  const left = new Rows(before, bucket);
-  const right = new Rows(after, bucket);
+  const prefix = bucket === undefined ? Buffer.from([ROW.document]) : documentRowPrefix(bucket);
+  const range = { gte: prefix, lt: prefixEnd(prefix) };
+  const left = new RowCursor(before, range, checkedRow);
+  const right = new RowCursor(after, range, checkedRow);
   await Promise.all([left.next(), right.next()]);
   let equal = 0;
   for (let looked = 1; left.row !== undefined || right.row !== undefined; looked++) {
@@ -85,35 +88,6 @@ function isSame(left: VersionValue, right: VersionValue, byContent: boolean): bo
 
 type DocumentRow = readonly [rowKey: Uint8Array, value: VersionValue];
 
-/** The document rows of an index one after the other; awaits only when a new array of them is needed. */
-class Rows {
-  row: DocumentRow | undefined;
-  readonly #arrays: AsyncIterator<readonly KvRow[]>;
-  #rows: readonly KvRow[] = [];
-  #at = -1;
-
-  constructor(reader: KvReader, bucket: string | undefined) {
-    const prefix = bucket === undefined ? Buffer.from([ROW.document]) : documentRowPrefix(bucket);
-    this.#arrays = reader.range({ gte: prefix, lt: prefixEnd(prefix) })[Symbol.asyncIterator]();
-  }
-
-  /** The next row of the array at hand; false when there is none. */
-  advance(): boolean {
-    this.#at += 1;
-    const row = this.#rows[this.#at];
-    this.row = row && [row[0], checkedVersion(...row)];
-    return row !== undefined;
-  }
-
-  async next(): Promise<void> {
-    do {
-      const { done, value } = await this.#arrays.next();
-      if (done === true) {
-        this.row = undefined;
-        return;
-      }
-      this.#rows = value;
-      this.#at = -1;
-    } while (!this.advance());
-  }
+function checkedRow(row: KvRow): DocumentRow {
+  return [row[0], checkedVersion(...row)];
 }

@@ -1,8 +1,7 @@
 import type { KvPurgeRange } from "@cairn/kv";
 import { fieldKey, fieldKeyRest } from "../rows/field-row-keys.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import { END, ESCAPED } from "../rows/row-key-parts.ts";
-import { parseStem, prefixEnd, ROW } from "../rows/row-keys.ts";
+import { parseStem, prefixEnd, ROW, partEnd } from "../rows/row-keys.ts";
 
 const AFTER = Buffer.from([0]);
 
@@ -40,7 +39,5 @@ function anyCount(): boolean {
 
 /** A stem, or what a field's row has behind its number, without the first part: namespace and name, in a form that can be compared. */
 function withoutBucket(parts: Buffer): string {
-  let end = parts.indexOf(END);
-  while (parts[end + 1] === ESCAPED) end = parts.indexOf(END, end + 2);
-  return parts.toString("latin1", end + 1);
+  return parts.toString("latin1", partEnd(parts, 0) + 1);
 }

@@ -2,16 +2,11 @@ import { createHash, type Hash } from "node:crypto";
 import { CairnError, type KvReader, type KvRow } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { type IndexState, readState } from "../rows/index-state.ts";
-import {
-  evictionRowKey,
-  prefixEnd,
-  ROW,
-  type RowKind,
-  transactionRowId,
-  versionStem,
-} from "../rows/row-keys.ts";
+import { ROW, rowTxId, versionStem, asBuffer, rowsOfKind } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { checkedVersion, type VersionValue, versionValueRevision } from "../rows/version-values.ts";
+import { RowCursor } from "../rows/row-cursor.ts";
+import { evictionsAfter } from "../rows/purge-row.ts";
 
 /**
  * SHA-256 over the logical content of an index, the same on every node that holds the same prefix of the same log, whatever its
@@ -34,15 +29,16 @@ export async function digestIndex(
   const feed = new Feed();
   feed.text(`cairn-digest/3\n${state.log.id}\n${txId}\n`);
   const [documents, tombstones, versions] = [ROW.document, ROW.tombstone, ROW.version].map(
-    (kind) => new Cursor(reader, kind),
-  ) as [Cursor, Cursor, Cursor];
+    (kind) => new RowCursor(reader, rowsOfKind(kind), stemAndValue),
+  ) as [StemCursor, StemCursor, StemCursor];
   await Promise.all([documents.next(), tombstones.next(), versions.next()]);
   for (;;) {
     const newest = earlier(documents, tombstones);
     const oldest = earlier(versions, newest);
-    if (oldest.stem === undefined || oldest.value === undefined) break;
+    if (oldest.row === undefined) break;
+    const { stem, value } = oldest.row;
     // A key's superseded versions come before its newest one: `earlier` prefers its first argument.
-    if (!past || versionValueRevision(oldest.value) <= txId) feed.row(oldest.stem, oldest.value);
+    if (!past || versionValueRevision(value) <= txId) feed.row(stem, value);
     if (!oldest.advance()) await oldest.next();
   }
   return { txId, digest: `sha256:${feed.end()}` };
@@ -67,61 +63,32 @@ async function checkPast(
       { hint: "Ask for a later transaction." },
     );
   }
-  const gte = evictionRowKey(txId + 1, Buffer.alloc(1));
-  for await (const rows of reader.range({ gte, lt: prefixEnd(Buffer.from([ROW.eviction])), limit: 1 })) {
+  for await (const rows of reader.range({ ...evictionsAfter(txId), limit: 1 })) {
     const [row] = rows;
     if (row === undefined) continue;
     unsealed(...row);
     throw new CairnError(
       "CONFLICT",
-      `Transaction ${transactionRowId(row[0])} evicted documents: the index no longer knows all of transaction ${txId}.`,
+      `Transaction ${rowTxId(row[0])} evicted documents: the index no longer knows all of transaction ${txId}.`,
       { hint: "Ask for a later transaction." },
     );
   }
 }
 
-function earlier(left: Cursor, right: Cursor): Cursor {
-  if (left.stem === undefined) return right;
-  if (right.stem === undefined) return left;
-  return Buffer.compare(left.stem, right.stem) <= 0 ? left : right;
+type StemCursor = RowCursor<{ readonly stem: Buffer; readonly value: VersionValue }>;
+
+function stemAndValue(row: KvRow): { readonly stem: Buffer; readonly value: VersionValue } {
+  const [key] = row;
+  return {
+    stem: key[0] === ROW.version ? versionStem(key) : asBuffer(key).subarray(1),
+    value: checkedVersion(...row),
+  };
 }
 
-/** The rows of one kind, one after the other; awaits only when a new array of rows is needed. */
-class Cursor {
-  stem: Buffer | undefined;
-  value: VersionValue | undefined;
-  readonly #arrays: AsyncIterator<readonly KvRow[]>;
-  readonly #isVersion: boolean;
-  #rows: readonly KvRow[] = [];
-  #at = -1;
-
-  constructor(reader: KvReader, kind: RowKind) {
-    const all = Buffer.from([kind]);
-    this.#isVersion = kind === ROW.version;
-    this.#arrays = reader.range({ gte: all, lt: prefixEnd(all) })[Symbol.asyncIterator]();
-  }
-
-  /** The next row of the array at hand; false when there is none. */
-  advance(): boolean {
-    this.#at += 1;
-    const row = this.#rows[this.#at];
-    if (row === undefined) return false;
-    this.stem = this.#isVersion ? versionStem(row[0]) : Buffer.from(row[0]).subarray(1);
-    this.value = checkedVersion(...row);
-    return true;
-  }
-
-  async next(): Promise<void> {
-    do {
-      const { done, value } = await this.#arrays.next();
-      if (done === true) {
-        this.stem = undefined;
-        return;
-      }
-      this.#rows = value;
-      this.#at = -1;
-    } while (!this.advance());
-  }
+function earlier(left: StemCursor, right: StemCursor): StemCursor {
+  if (left.row === undefined) return right;
+  if (right.row === undefined) return left;
+  return Buffer.compare(left.row.stem, right.row.stem) <= 0 ? left : right;
 }
 
 /** Collects small pieces, since a hash update costs more than the bytes of a row. */

@@ -2,9 +2,8 @@ import type { KvReader } from "@cairn/kv";
 import type { EventRecord, TxId } from "@cairn/client";
 import { activePolicies, DEFAULT_EVENT_BOUND, oldestEventTime } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import { eventRowKey, eventRowOrigin, eventRowTime } from "../rows/event-row-keys.ts";
+import { ROW, rowsOfKind, eventRowKey, eventRowOrigin, eventRowTime } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
-import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 
 /** An event as it was recorded. `time` is in nanoseconds since 1970, as text. */
 export interface RecordedEvent extends EventRecord {

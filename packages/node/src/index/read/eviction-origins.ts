@@ -2,8 +2,8 @@ import type { KvReader } from "@cairn/kv";
 import type { DocumentKey, TxId } from "@cairn/client";
 import { qualifiedKey } from "../../text/document-key.ts";
 import { FIRST_TX_ID } from "../rows/index-state.ts";
-import { transactionRowId, transactionRowKey } from "../rows/row-keys.ts";
-import { decodeOutcome } from "../rows/row-values.ts";
+import { rowTxId, transactionRowKey } from "../rows/row-keys.ts";
+import { decodeOutcome, type OutcomeOperation, outcomeOperations } from "../rows/row-values.ts";
 
 /** Bounds of what is looked through for one answer; with more, less is known. */
 const MOST_TRANSACTIONS = 20_000;
@@ -12,11 +12,6 @@ const MOST_BYTES = 8 * 1024 * 1024;
 /** What is known of a key while transactions are looked through: its first write since it was last evicted. */
 interface Origin {
   first: TxId | undefined;
-}
-
-/** The operations of a transaction's row, without documents. */
-interface LoggedHeader {
-  readonly ops: readonly (readonly [op: string, bucket: string, key: string])[];
 }
 
 /**
@@ -37,14 +32,12 @@ export async function earliestWrites(
   const range = { gt: transactionRowKey(looked), lte: transactionRowKey(last), limit: MOST_TRANSACTIONS };
   scan: for await (const rows of reader.range(range)) {
     for (const [key, value] of rows) {
-      const txId = transactionRowId(key);
+      const txId = rowTxId(key);
       bytes += value.length;
       // Behind a transaction that is not there nothing is certain.
       if (txId !== looked + 1 || bytes > MOST_BYTES) break scan;
       looked = txId;
-      const { kind, text } = decodeOutcome(key, value);
-      // A birth record has no operations.
-      if (kind === "committed" && text !== "") follow(origins, exact, txId, JSON.parse(text) as LoggedHeader);
+      follow(origins, exact, txId, outcomeOperations(decodeOutcome(key, value)));
     }
   }
   return evictions.map((eviction) => {
@@ -57,7 +50,7 @@ function follow(
   origins: ReadonlyMap<string, Origin>,
   exact: Map<string, TxId>,
   txId: TxId,
-  { ops }: LoggedHeader,
+  ops: readonly OutcomeOperation[],
 ): void {
   for (const [op, bucket, key] of ops) {
     if (op !== "put" && op !== "evict") continue;

@@ -24,9 +24,11 @@ import {
   prefixEnd,
   ROW,
   transactionRowKey,
+  NO_STEM,
+  rowsOfKind,
 } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
-import { decodeOutcome } from "../rows/row-values.ts";
+import { decodeOutcome, outcomeOperations } from "../rows/row-values.ts";
 import { checkedVersion } from "../rows/version-values.ts";
 
 interface WhereRange extends ListRange {
@@ -87,22 +89,15 @@ async function changedKeys(
   const outcomes = { gt: transactionRowKey(after), lte: transactionRowKey(last) };
   for await (const rows of reader.range(outcomes)) {
     for (const [key, value] of rows) {
-      const { kind, text } = decodeOutcome(key, value);
-      // A birth record has no operations.
-      if (kind !== "committed" || text === "") continue;
-      const { ops } = JSON.parse(text) as { ops: readonly (readonly [string, string?, string?])[] };
-      for (const [op, bucket, name] of ops) {
-        // What was evicted has no past any more, so it is not looked for.
-        if ((op !== "put" && op !== "delete") || bucket !== range.bucket || name === undefined) continue;
+      for (const [op, bucket, name] of outcomeOperations(decodeOutcome(key, value))) {
+        // An evicted key has no past any more.
+        if ((op !== "put" && op !== "delete") || bucket !== range.bucket) continue;
         note(documentRowKey(bucket, qualifiedKey(name)));
       }
     }
   }
-  const none = Buffer.alloc(1);
-  for await (const rows of reader.range({
-    gte: expiredRowKey(after + 1, none),
-    lt: prefixEnd(Buffer.from([ROW.expired])),
-  })) {
+  const expired = { gte: expiredRowKey(after + 1, NO_STEM), lt: rowsOfKind(ROW.expired).lt };
+  for await (const rows of reader.range(expired)) {
     for (const [key, value] of rows) {
       unsealed(key, value);
       const { stem } = parseNumberedStem(key);

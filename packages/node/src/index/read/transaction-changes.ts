@@ -12,14 +12,15 @@ import {
   expiredRowKey,
   parseNumberedStem,
   parseStem,
-  prefixEnd,
   ROW,
-  transactionRowId,
+  rowTxId,
   transactionRowKey,
   versionRowKey,
+  NO_STEM,
+  rowsOfKind,
 } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
-import { decodeOutcome } from "../rows/row-values.ts";
+import { decodeOutcome, type Outcome, outcomeOperations } from "../rows/row-values.ts";
 import {
   checkedVersion,
   decodeVersion,
@@ -101,11 +102,10 @@ export async function changesFloor(
   { upTo, bucket }: Pick<ChangesQuery, "upTo" | "bucket">,
 ): Promise<TxId> {
   const pruned = await prunedUpTo(reader, bucket);
-  const prefix = Buffer.from([ROW.transaction]);
-  for await (const rows of reader.range({ gte: prefix, lt: prefixEnd(prefix), limit: 1 })) {
+  for await (const rows of reader.range({ ...rowsOfKind(ROW.transaction), limit: 1 })) {
     for (const [key, value] of rows) {
       unsealed(key, value);
-      return Math.max(pruned, transactionRowId(key) - 1);
+      return Math.max(pruned, rowTxId(key) - 1);
     }
   }
   return upTo;
@@ -136,14 +136,14 @@ async function* wantedTransactions(
   for await (const rows of reader.range(range)) {
     const expired = await expiredWithin(reader, query, expected, expected + rows.length - 1);
     for (const [key, value] of rows) {
-      const txId = transactionRowId(key);
+      const txId = rowTxId(key);
       if (txId !== expected) throw compacted(after, await changesFloor(reader, query));
       expected += 1;
-      const { time, kind, text } = decodeOutcome(key, value);
-      const operations = kind === "committed" ? wantedOperations(text, query) : NOTHING;
+      const outcome = decodeOutcome(key, value);
+      const operations = wantedOperations(outcome, query);
       const gone = expired.get(txId) ?? NOTHING;
       const all = gone.length === 0 ? operations : [...operations, ...gone];
-      yield { txId, txTime: isoTime(time), operations: all };
+      yield { txId, txTime: isoTime(outcome.time), operations: all };
     }
   }
   if (expected === after + 1 && upTo > after) throw compacted(after, await changesFloor(reader, query));
@@ -173,17 +173,12 @@ async function expiredWithin(
   return expired;
 }
 
-/** Stands for a row key with nothing behind its kind. */
-const NO_STEM = new Uint8Array(1);
 const NO_DOCUMENT: { readonly json?: string } = {};
 const NOTHING: readonly WantedOperation[] = [];
 
-function wantedOperations(line: string, { bucket, namespace }: ChangesQuery): readonly WantedOperation[] {
-  // A birth record has none.
-  if (line === "") return NOTHING;
-  const { ops } = JSON.parse(line) as { readonly ops: readonly (readonly [string, string, string])[] };
+function wantedOperations(outcome: Outcome, { bucket, namespace }: ChangesQuery): readonly WantedOperation[] {
   const wanted: WantedOperation[] = [];
-  for (const [op, opBucket, opKey] of ops) {
+  for (const [op, opBucket, opKey] of outcomeOperations(outcome)) {
     if (op !== "put" && op !== "delete" && op !== "evict") continue;
     if (bucket !== undefined && bucket !== opBucket) continue;
     const key = qualifiedKey(opKey);

@@ -1,6 +1,5 @@
 import type { TxId } from "@cairn/client";
-import { ROW, type RowKind, rowsOfKind } from "./row-keys.ts";
-import { asBuffer, ID_BYTES, readId, writeId } from "./row-key-parts.ts";
+import { ROW, rowsOfKind, rowTxId } from "./row-keys.ts";
 import { damagedRow, sealed, unsealed } from "./row-checksum.ts";
 
 /** Of SHA-256. */
@@ -29,28 +28,6 @@ export interface ChainEntries {
 export const ALL_LINKS = rowsOfKind(ROW.link);
 export const ALL_ENTRIES = rowsOfKind(ROW.chainEntries);
 
-/** The row of the link at a transaction. */
-export function linkRowKey(txId: TxId): Buffer {
-  return numberedKey(ROW.link, txId);
-}
-
-/** The row of the entries that begin at a transaction. */
-export function entriesRowKey(first: TxId): Buffer {
-  return numberedKey(ROW.chainEntries, first);
-}
-
-function numberedKey(kind: RowKind, txId: TxId): Buffer {
-  const key = Buffer.allocUnsafe(1 + ID_BYTES);
-  key[0] = kind;
-  writeId(key, 1, txId);
-  return key;
-}
-
-/** The transaction in a link's key. */
-export function linkRowId(key: Uint8Array): TxId {
-  return readId(key, 1);
-}
-
 /** A link row's value. */
 export function encodeLink(key: Uint8Array, { history, effects }: Link): Buffer {
   return sealed(key, Buffer.concat([history, effects]));
@@ -75,7 +52,7 @@ export function decodeEntries(key: Uint8Array, value: Uint8Array): ChainEntries 
   if (!Number.isInteger(count) || count === 0 || count > ENTRIES_IN_ROW) throw damagedRow(key);
   const effectsAt = count * IDENTITY_BYTES;
   return {
-    first: readId(asBuffer(key), 1),
+    first: rowTxId(key),
     count,
     identities: bytes.subarray(0, effectsAt),
     effects: bytes.subarray(effectsAt),

@@ -1,5 +1,4 @@
-import { asBuffer, END, escape } from "./row-key-parts.ts";
-import { ROW, type RowKind } from "./row-keys.ts";
+import { ROW, type RowKind, asBuffer, END, escape } from "./row-keys.ts";
 
 const EMPTY = new Uint8Array(0);
 const INDEX_BYTES = 4;

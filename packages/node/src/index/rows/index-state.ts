@@ -1,9 +1,11 @@
 import { CairnError, type KvReader } from "@cairn/kv";
 import { z } from "zod";
 import type { Policies, TxId } from "@cairn/client";
-import { asBuffer } from "./row-key-parts.ts";
+import { STATE_ROW_KEY, asBuffer } from "./row-keys.ts";
 import { rowChecksum } from "./row-checksum.ts";
-import { STATE_ROW_KEY } from "./row-keys.ts";
+import { unusableIndex } from "./unusable-index.ts";
+import type { Anchor } from "../../log/anchor.ts";
+import type { LogIdentity } from "../../log/log-identity.ts";
 
 /**
  * The version of the index's layout. A node reads only its own; another one is refused and built anew, from a checkpoint of
@@ -55,6 +57,35 @@ export function statePosition(state: IndexState): number {
   return state.txId - state.log.offset;
 }
 
+/** The state of an index of this log before its first message. */
+export function emptyState(identity: LogIdentity): IndexState {
+  const offset = identity.birth?.offset ?? 0;
+  return {
+    version: INDEX_VERSION,
+    log: { id: identity.id, name: identity.name, offset },
+    txId: offset,
+    time: 0,
+    // Of no message: an index that holds nothing has no anchor (`lastKnown`).
+    sha256: "0".repeat(64),
+    documents: 0,
+  };
+}
+
+/** What makes the log's positions into tx-ids. `state` is that of an index which agrees with the log. */
+export function logOffset({ birth }: LogIdentity, state: IndexState): number {
+  return birth?.offset ?? state.log.offset;
+}
+
+/**
+ * The last message of the log that an index which agrees with it holds. Undefined when it holds none yet: because it is empty, or
+ * ends where the log it is of is continued by this one, which then comes from its birth record on.
+ */
+export function lastKnown({ id }: LogIdentity, state: IndexState): Anchor | undefined {
+  const position = statePosition(state);
+  if (state.log.id !== id || position === 0) return undefined;
+  return { position, sha256: state.sha256 };
+}
+
 /** The id of the birth record of a log that continues none; an index at it holds no transaction. */
 export const FIRST_TX_ID: TxId = 1;
 
@@ -85,7 +116,7 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
   const value = await reader.get(STATE_ROW_KEY);
   if (value === undefined) {
     for await (const rows of reader.range({ limit: 1 })) {
-      if (rows.length > 0) throw corrupt("it has rows but does not say which transactions they hold");
+      if (rows.length > 0) throw unusableIndex("it has rows but does not say which transactions they hold");
     }
     return undefined;
   }
@@ -95,7 +126,7 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
   const text = bytes.toString("utf8");
   // Versions before the fourth had no checksum.
   if (!isWhole && text.includes(CHECKSUM_NAME))
-    throw corrupt("the row that says what it holds is not what was written");
+    throw unusableIndex("the row that says what it holds is not what was written");
   const { version } = parse(VersionSchema, text);
   if (version !== INDEX_VERSION) {
     throw new CairnError(
@@ -104,7 +135,7 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
       { hint: "The node builds it anew from a checkpoint of its version or from the log." },
     );
   }
-  if (!isWhole) throw corrupt("the row that says what it holds is not what was written");
+  if (!isWhole) throw unusableIndex("the row that says what it holds is not what was written");
   return parse(StateSchema, text);
 }
 
@@ -116,15 +147,8 @@ function parse<State>(schema: z.ZodType<State>, text: string): State {
     return schema.parse(JSON.parse(text));
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof z.ZodError) {
-      throw corrupt("the row that says what it holds is not readable", error);
+      throw unusableIndex("the row that says what it holds is not readable", error);
     }
     throw error;
   }
-}
-
-function corrupt(why: string, cause?: unknown): CairnError {
-  return new CairnError("INDEX_CORRUPT", `The index is not usable: ${why}.`, {
-    hint: "The node moves it aside and builds it anew from a checkpoint or from the log.",
-    cause,
-  });
 }

@@ -1,8 +1,9 @@
-import { CairnError, type KvOperation, type KvReader } from "@cairn/kv";
+import { type KvOperation, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { z } from "zod";
 import { sealed, unsealed } from "./row-checksum.ts";
-import { evictionRowKey, ROW, rowsOfKind } from "./row-keys.ts";
+import { evictionRowKey, ROW, rowsOfKind, NO_STEM } from "./row-keys.ts";
+import { unusableIndex } from "./unusable-index.ts";
 
 /**
  * From `at` on (ms since 1970), nothing of what transactions up to `txId` evicted is left in the files of this index; with `named`, nothing
@@ -34,14 +35,7 @@ export async function readPurgeMarks(reader: KvReader): Promise<readonly PurgeMa
   const text = unsealed(PURGE_ROW_KEY, value).toString("utf8");
   const marks = MarksSchema.safeParse(JSON.parse(text));
   if (marks.success) return marks.data;
-  throw new CairnError(
-    "INDEX_CORRUPT",
-    "The index is not usable: its row of purged evictions is not readable.",
-    {
-      hint: "The node moves it aside and builds it anew from a checkpoint or from the log.",
-      cause: marks.error,
-    },
-  );
+  throw unusableIndex("its row of purged evictions is not readable", marks.error);
 }
 
 /** The row of these marks, the oldest first. */
@@ -53,8 +47,7 @@ export function purgeRow(marks: readonly PurgeMark[]): KvOperation {
 
 /** The rows of what was evicted after transaction `txId`. */
 export function evictionsAfter(txId: TxId): { gte: Buffer; lt: Buffer } {
-  const none = Buffer.from([ROW.document]);
-  return { gte: evictionRowKey(txId + 1, none), lt: rowsOfKind(ROW.eviction).lt };
+  return { gte: evictionRowKey(txId + 1, NO_STEM), lt: rowsOfKind(ROW.eviction).lt };
 }
 
 /** The last transaction of an index that ends at `txId` up to which evictions are gone from its files; 0 where none are. */

@@ -1,7 +1,7 @@
-import { CairnError, crc32cOf } from "@cairn/kv";
-import { ID_BYTES } from "./row-key-parts.ts";
-import { ROW } from "./row-keys.ts";
+import { type CairnError, crc32cOf } from "@cairn/kv";
+import { ROW, ID_BYTES } from "./row-keys.ts";
 import { rowName } from "./row-names.ts";
+import { unusableIndex } from "./unusable-index.ts";
 
 /*
  * LevelDB does not compare its blocks with their checksums when it reads, and a compaction checks a damaged block's sum anew. So rows
@@ -112,11 +112,7 @@ function sealOf(key: Uint8Array, value: Uint8Array): number {
   return sumOf(VIEWS, KEY_AT, at + value.length);
 }
 
-/** A row is not what was written. */
+/** `INDEX_CORRUPT`: a row's key or value is not what was written. */
 export function damagedRow(key: Uint8Array): CairnError {
-  return new CairnError(
-    "INDEX_CORRUPT",
-    `The index is not usable: the row ${rowName(key)} is not what was written.`,
-    { hint: "The node moves it aside and builds it anew from a checkpoint or from the log." },
-  );
+  return unusableIndex(`the row ${rowName(key)} is not what was written`);
 }

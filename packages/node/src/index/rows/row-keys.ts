@@ -1,15 +1,4 @@
 import type { DocumentKey, TxId } from "@cairn/client";
-import {
-  asBuffer,
-  END,
-  escape,
-  ESCAPED,
-  ID_BYTES,
-  readId,
-  unescape,
-  writeAsciiPart,
-  writeId,
-} from "./row-key-parts.ts";
 
 /*
  * Every row's key begins with one byte that names its kind. Documents, tombstones and versions share the encoding of what
@@ -42,6 +31,14 @@ export const ROW = {
 
 /** One of {@link ROW}'s bytes. */
 export type RowKind = (typeof ROW)[keyof typeof ROW];
+
+/** Ends a part of a key. */
+export const END = 0x00;
+/** Follows {@link END} where that byte belongs to the part. */
+export const ESCAPED = 0xff;
+/** Bytes of a tx-id, a time or a count. */
+export const ID_BYTES = 8;
+const NS_PER_MS = 1_000_000n;
 
 /** The document row of a key; `key` is `namespace/name`. The rows of the other kinds are made from it. */
 export function documentRowKey(bucket: string, key: string): Buffer {
@@ -100,16 +97,27 @@ export function versionStem(versionKey: Uint8Array): Buffer {
   return asBuffer(versionKey).subarray(1, versionKey.length - ID_BYTES);
 }
 
-/** The row of a transaction's outcome. */
-export function transactionRowKey(txId: TxId): Buffer {
+/** The row of a kind that has one for each of some transactions. */
+export function txRowKey(kind: TxRowKind, txId: TxId): Buffer {
   const key = Buffer.allocUnsafe(1 + ID_BYTES);
-  key[0] = ROW.transaction;
+  key[0] = kind;
   writeId(key, 1, txId);
   return key;
 }
 
-/** The tx-id in a transaction row's key. */
-export function transactionRowId(key: Uint8Array): TxId {
+/** The kinds whose keys are a tx-id alone. */
+export type TxRowKind = Extract<
+  RowKind,
+  typeof ROW.transaction | typeof ROW.submissionOrder | typeof ROW.link | typeof ROW.chainEntries
+>;
+
+/** The row of a transaction's outcome. */
+export function transactionRowKey(txId: TxId): Buffer {
+  return txRowKey(ROW.transaction, txId);
+}
+
+/** The tx-id that follows the kind in a row's key. */
+export function rowTxId(key: Uint8Array): TxId {
   return readId(key, 1);
 }
 
@@ -127,6 +135,9 @@ export function expiredRowKey(txId: TxId, rowKey: Uint8Array): Buffer {
 export function dueRowKey(time: number, rowKey: Uint8Array): Buffer {
   return numberedStemKey(ROW.due, time, rowKey);
 }
+
+/** A row key with nothing behind its kind: where the rows of a number begin. */
+export const NO_STEM = new Uint8Array(1);
 
 function numberedStemKey(kind: RowKind, number: number, rowKey: Uint8Array): Buffer {
   const key = Buffer.allocUnsafe(ID_BYTES + rowKey.length);
@@ -152,21 +163,34 @@ export function submissionRowKey(id: string): Buffer {
   return Buffer.from(`i${id}`, "utf8");
 }
 
-/** The row by which an idempotency id is forgotten in its time: which one transaction `txId` used. */
-export function submissionOrderKey(txId: TxId): Buffer {
-  const key = transactionRowKey(txId);
-  key[0] = ROW.submissionOrder;
-  return key;
-}
-
-/** The tx-id in a submission order row's key. */
-export function submissionOrderId(key: Uint8Array): TxId {
-  return readId(key, 1);
-}
-
 /** The row of a bucket's counters. */
 export function counterRowKey(bucket: string): Buffer {
   return Buffer.from(`n${bucket}`, "utf8");
+}
+
+/** The row of an event; its time in nanoseconds since 1970. */
+export function eventRowKey(time: bigint, txId: TxId, place: number): Buffer {
+  const key = Buffer.allocUnsafe(1 + ID_BYTES + ID_BYTES + 4);
+  key[0] = ROW.event;
+  key.writeBigUInt64BE(time, 1);
+  writeId(key, 1 + ID_BYTES, txId);
+  key.writeUInt32BE(place, 1 + ID_BYTES + ID_BYTES);
+  return key;
+}
+
+/** The time in an event row's key. */
+export function eventRowTime(key: Uint8Array): bigint {
+  return asBuffer(key).readBigUInt64BE(1);
+}
+
+/** What recorded an event: a transaction, and the event's place in it. */
+export function eventRowOrigin(key: Uint8Array): { txId: TxId; place: number } {
+  return { txId: readId(key, 1 + ID_BYTES), place: asBuffer(key).readUInt32BE(1 + ID_BYTES + ID_BYTES) };
+}
+
+/** The time of a transaction as events have it. */
+export function nanoseconds(time: number): bigint {
+  return BigInt(time) * NS_PER_MS;
 }
 
 /** The one row that says what the index is and which prefix of which log it holds. */
@@ -177,13 +201,19 @@ export function parseDocumentRowKey(rowKey: Uint8Array): DocumentKey {
   return parseStem(asBuffer(rowKey).subarray(1));
 }
 
+/** Where the part of a key that begins at `from` ends. */
+export function partEnd(parts: Buffer, from: number): number {
+  let end = parts.indexOf(END, from);
+  while (parts[end + 1] === ESCAPED) end = parts.indexOf(END, end + 2);
+  return end;
+}
+
 /** Bucket, namespace and name of a stem. */
 export function parseStem(stem: Buffer): DocumentKey {
   const parts: string[] = [];
   let from = 0;
   while (parts.length < 3) {
-    let end = stem.indexOf(END, from);
-    while (stem[end + 1] === ESCAPED) end = stem.indexOf(END, end + 2);
+    const end = partEnd(stem, from);
     parts.push(unescape(stem.subarray(from, end)));
     from = end + 1;
   }
@@ -208,4 +238,55 @@ export function documentRowPrefix(bucket: string, namespace?: string, prefix = "
   if (namespace === undefined) return Buffer.from(`c${bucket}\0`, "utf8");
   const parts = [Buffer.from(`c${bucket}\0`, "utf8"), escape(namespace), Buffer.from([END]), escape(prefix)];
   return Buffer.concat(parts);
+}
+
+/** A part of a key in UTF-8, its 0x00 bytes escaped, and without an end. */
+export function escape(part: string): Buffer {
+  const bytes = Buffer.from(part, "utf8");
+  if (!bytes.includes(END)) return bytes;
+  const out: number[] = [];
+  for (const byte of bytes) {
+    out.push(byte);
+    if (byte === END) out.push(ESCAPED);
+  }
+  return Buffer.from(out);
+}
+
+/**
+ * Writes a part and its end, if the part is ASCII without 0x00: the same bytes as from {@link escape}, in half the time. Returns where the
+ * next part begins; -1 where the part has other characters.
+ */
+export function writeAsciiPart(target: Buffer, at: number, part: string): number {
+  for (let index = 0; index < part.length; index += 1) {
+    const code = part.charCodeAt(index);
+    if (code === END || code > 0x7f) return -1;
+    target[at + index] = code;
+  }
+  target[at + part.length] = END;
+  return at + part.length + 1;
+}
+
+/** What {@link escape} made of a part. */
+export function unescape(bytes: Buffer): string {
+  // UTF-8 has no byte 0xFF: each one is an escape's.
+  return bytes.includes(END)
+    ? Buffer.from(bytes.filter((byte) => byte !== ESCAPED)).toString("utf8")
+    : bytes.toString("utf8");
+}
+
+/** Writes a whole number below 2^53 in {@link ID_BYTES} bytes, big-endian. */
+export function writeId(target: Buffer, at: number, id: TxId): void {
+  target.writeUInt32BE(Math.floor(id / 2 ** 32), at);
+  target.writeUInt32BE(id >>> 0, at + 4);
+}
+
+/** Reads what {@link writeId} wrote. */
+export function readId(source: Uint8Array, at: number): TxId {
+  const bytes = asBuffer(source);
+  return bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4);
+}
+
+/** The same bytes as a buffer. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

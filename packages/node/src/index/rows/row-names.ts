@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { ROW, type RowKind } from "./row-keys.ts";
+import { ROW, type RowKind, END, ESCAPED, ID_BYTES } from "./row-keys.ts";
 
 const NAMES = new Map<number, string>(
   Object.entries(ROW).map(([name, kind]) => [
@@ -29,10 +29,6 @@ const NUMBERED = new Set<number>([
   ROW.chainEntries,
 ]);
 
-const NUMBER_BYTES = 8;
-const END = 0x00;
-const ESCAPED = 0xff;
-
 /** What rows of a kind are called: `document`, `transaction`; undefined for a byte that is no kind. */
 export function kindName(kind: RowKind | number | undefined): string | undefined {
   return kind === undefined ? undefined : NAMES.get(kind);
@@ -46,8 +42,8 @@ export function rowName(key: Uint8Array): string {
   const name = kindName(key[0]);
   const stemAt = STEM_AT.get(key[0] ?? -1);
   if (name === undefined) return bytesText(key);
-  if (NUMBERED.has(key[0] ?? -1) && key.length >= 1 + NUMBER_BYTES) {
-    const number = Buffer.from(key.subarray(1, 1 + NUMBER_BYTES)).readBigUInt64BE();
+  if (NUMBERED.has(key[0] ?? -1) && key.length >= 1 + ID_BYTES) {
+    const number = Buffer.from(key.subarray(1, 1 + ID_BYTES)).readBigUInt64BE();
     return [name, number, ...(stemAt === undefined ? [] : [stemText(key.subarray(stemAt))])].join(" ");
   }
   if (stemAt === undefined || key.length <= stemAt) return `${name} ${bytesText(key.subarray(1))}`.trimEnd();

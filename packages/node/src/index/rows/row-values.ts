@@ -1,6 +1,7 @@
 import { isAscii } from "node:buffer";
 import type { TxId } from "@cairn/client";
 import { damagedRow, seal, sealable, sealed, SUM_BYTES, unsealed } from "./row-checksum.ts";
+import { readId, writeId } from "./row-keys.ts";
 
 /* Each value here begins with a checksum over the row's key and itself, which is compared whenever it is read (row-checksum.ts). */
 
@@ -11,7 +12,7 @@ export function encodeNumber(key: Uint8Array, number: number): Buffer {
 
 /** The number that is a row's value. */
 export function decodeNumber(key: Uint8Array, value: Uint8Array): number {
-  return readNumber(unsealed(key, value), 0);
+  return readId(unsealed(key, value), 0);
 }
 
 /** UTF-8, which nearly always is ASCII: copying that takes a tenth of what decoding takes. */
@@ -32,7 +33,7 @@ const OUTCOMES: readonly OutcomeKind[] = ["committed", "aborted", "duplicate"];
 export function encodeOutcome(key: Uint8Array, time: number, kind: OutcomeKind, text: Uint8Array): Buffer {
   const value = sealable(9 + text.length);
   value[SUM_BYTES] = OUTCOMES.indexOf(kind);
-  writeNumber(value, SUM_BYTES + 1, time);
+  writeId(value, SUM_BYTES + 1, time);
   value.set(text, SUM_BYTES + 9);
   return seal(key, value);
 }
@@ -49,13 +50,24 @@ export function decodeOutcome(key: Uint8Array, value: Uint8Array): Outcome {
   const bytes = unsealed(key, value);
   const kind = OUTCOMES[bytes[0] ?? OUTCOMES.length];
   if (kind === undefined) throw damagedRow(key);
-  return { time: readNumber(bytes, 1), kind, text: textOf(bytes, 9) };
+  return { time: readId(bytes, 1), kind, text: textOf(bytes, 9) };
 }
+
+/** An operation as a committed transaction's row has it: without its document. */
+export type OutcomeOperation = readonly [op: string, bucket: string, key: string];
+
+/** The operations of a transaction that committed; none for any other, nor for a birth record or a barrier. */
+export function outcomeOperations({ kind, text }: Outcome): readonly OutcomeOperation[] {
+  if (kind !== "committed" || text === "") return NO_OPERATIONS;
+  return (JSON.parse(text) as { readonly ops: readonly OutcomeOperation[] }).ops;
+}
+
+const NO_OPERATIONS: readonly OutcomeOperation[] = [];
 
 /** An idempotency row's value: the transaction that was applied, and its content's hash. */
 export function encodeSubmission(key: Uint8Array, txId: TxId, contentHash: Uint8Array): Buffer {
   const value = sealable(8 + contentHash.length);
-  writeNumber(value, SUM_BYTES, txId);
+  writeId(value, SUM_BYTES, txId);
   value.set(contentHash, SUM_BYTES + 8);
   return seal(key, value);
 }
@@ -66,7 +78,7 @@ export function decodeSubmission(
   value: Uint8Array,
 ): { txId: TxId; contentHash: Uint8Array } {
   const bytes = unsealed(key, value);
-  return { txId: readNumber(bytes, 0), contentHash: bytes.subarray(8) };
+  return { txId: readId(bytes, 0), contentHash: bytes.subarray(8) };
 }
 
 /** A bucket's counters. */
@@ -92,23 +104,14 @@ export function encodeCounters(
 /** A counter row's value, read. */
 export function decodeCounters(key: Uint8Array, value: Uint8Array): BucketCounters {
   const bytes = unsealed(key, value);
-  const head = { documents: readNumber(bytes, 0), tombstones: readNumber(bytes, 8) };
+  const head = { documents: readId(bytes, 0), tombstones: readId(bytes, 8) };
   return bytes.length === 16
     ? { ...head, floor: 0, gone: 0 }
-    : { ...head, floor: readNumber(bytes, 16), gone: readNumber(bytes, 24) };
+    : { ...head, floor: readId(bytes, 16), gone: readId(bytes, 24) };
 }
 
 function numbers(...values: readonly number[]): Buffer {
   const bytes = Buffer.allocUnsafe(8 * values.length);
-  for (const [index, value] of values.entries()) writeNumber(bytes, 8 * index, value);
+  for (const [index, value] of values.entries()) writeId(bytes, 8 * index, value);
   return bytes;
-}
-
-function writeNumber(target: Buffer, at: number, value: number): void {
-  target.writeUInt32BE(Math.floor(value / 2 ** 32), at);
-  target.writeUInt32BE(value >>> 0, at + 4);
-}
-
-function readNumber(source: Buffer, at: number): number {
-  return source.readUInt32BE(at) * 2 ** 32 + source.readUInt32BE(at + 4);
 }

@@ -1,8 +1,7 @@
 import type { KvReader } from "@cairn/kv";
 import type { Json, Revision } from "@cairn/client";
 import { damagedRow, VERSION_SUM_BYTES, versionChecksum, versionTextChecksum } from "./row-checksum.ts";
-import { asBuffer } from "./row-key-parts.ts";
-import { asKind, ROW, versionRevision } from "./row-keys.ts";
+import { asKind, ROW, versionRevision, asBuffer } from "./row-keys.ts";
 import { textOf } from "./row-values.ts";
 
 /*

@@ -1,7 +1,4 @@
 import { CairnError } from "@cairn/kv";
-import { isDamagedMessage } from "../../transactions/message-frame.ts";
-import { lastOfBatch } from "./embedded-batch.ts";
-import { damagedMessage, type Database, lostMessages } from "./embedded-database.ts";
 import {
   BATCH_END_KEY,
   decodeHead,
@@ -10,9 +7,10 @@ import {
   MESSAGE_IDS,
   POSITIONS_END,
   positionOf,
-} from "./embedded-row.ts";
-import { MESSAGE_ID_WINDOW_MS, MessageIdMemory } from "../message-id-memory.ts";
-import type { LogMessage, LogReadOptions } from "../tx-log.ts";
+  lastOfBatch,
+} from "./embedded-rows.ts";
+import { type Database, lostMessages } from "./embedded-database.ts";
+import { type LogMessage, MESSAGE_ID_WINDOW_MS } from "../tx-log.ts";
 
 /** A batch of their removals has some 100 kB. */
 const KEYS_TOGETHER = 10_000;
@@ -86,13 +84,6 @@ async function recentMessageIds(
   return { messageIds, forgotten };
 }
 
-/** The message in a row; `LOG_GAP` when it is not what was written, which LevelDB does not find out. */
-export function wholeMessage(database: Database, position: number, value: Uint8Array): LogMessage {
-  const message = decodeRow(position, value);
-  if (isDamagedMessage(message.payload)) throw damagedMessage(database.location, position);
-  return message;
-}
-
 /** The keys of a range in the order of the keys, so many at a time as one batch may remove. */
 export async function* keysBetween(
   database: Database,
@@ -110,23 +101,28 @@ export async function* keysBetween(
   }
 }
 
-/** The messages stored from `from` on, as of the call; the next array is read while the caller works on one. */
-export async function* storedMessages(
-  database: Database,
-  from: Uint8Array,
-  { maxMessages = 5_000, maxBytes = 8 * 1024 * 1024 }: LogReadOptions,
-): AsyncGenerator<readonly LogMessage[], void, void> {
-  const iterator = database.iterator({ gte: from, lt: POSITIONS_END, highWaterMarkBytes: maxBytes });
-  let ahead = iterator.nextv(maxMessages);
-  try {
-    for (;;) {
-      const rows = await ahead;
-      if (rows.length === 0) return;
-      ahead = iterator.nextv(maxMessages);
-      yield rows.map(([key, value]) => wholeMessage(database, positionOf(key), value));
+/**
+ * The positions of recent message ids. An id is kept for one window at least and two at most: two generations that are
+ * dropped whole cost less than a time for each id.
+ */
+export class MessageIdMemory {
+  #young = new Map<string, number>();
+  #old = new Map<string, number>();
+  #since = Number.POSITIVE_INFINITY;
+
+  /** The position stored under `id`, or undefined. */
+  get(id: string): number | undefined {
+    return this.#young.get(id) ?? this.#old.get(id);
+  }
+
+  /** Remembers `id`, stored at `time` (milliseconds). A clock that is set back only makes ids stay longer. */
+  add(id: string, position: number, time: number): void {
+    this.#since = Math.min(this.#since, time);
+    if (time - this.#since >= MESSAGE_ID_WINDOW_MS) {
+      this.#old = time - this.#since >= 2 * MESSAGE_ID_WINDOW_MS ? new Map() : this.#young;
+      this.#young = new Map();
+      this.#since = time;
     }
-  } finally {
-    await Promise.allSettled([ahead]);
-    await iterator.close();
+    this.#young.set(id, position);
   }
 }

@@ -3,8 +3,18 @@ import { rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { CairnError, checkUnchecked, isCairnError, syncFolder, type UncheckedTables } from "@cairn/kv";
 import { usedLog } from "../log-identity.ts";
-import { endedBatch, removalOf, type RowChange } from "./embedded-batch.ts";
-import { keysBetween, learnContents, type LogContents } from "./embedded-contents.ts";
+import {
+  encodeHead,
+  encodeRow,
+  HEAD_KEY,
+  MESSAGE_IDS,
+  messageIdKey,
+  positionKey,
+  POSITIONS_BEGIN,
+  endedBatch,
+  removalOf,
+  type RowChange,
+} from "./embedded-rows.ts";
 import {
   damagedFile,
   type Database,
@@ -16,18 +26,9 @@ import {
   type OpeningOptions,
 } from "./embedded-database.ts";
 import { endCreation } from "./embedded-creation.ts";
-import {
-  encodeHead,
-  encodeRow,
-  HEAD_KEY,
-  MESSAGE_IDS,
-  messageIdKey,
-  positionKey,
-  POSITIONS_BEGIN,
-} from "./embedded-row.ts";
 import { FolderNames } from "./folder-names.ts";
 import type { Appended, PendingAppend } from "../group-commit.ts";
-import { MessageIdMemory } from "../message-id-memory.ts";
+import { keysBetween, learnContents, type LogContents, MessageIdMemory } from "./embedded-contents.ts";
 
 function nothing(): LogContents {
   return { logId: undefined, first: 1, last: 0, messageIds: new MessageIdMemory(), forgotten: undefined };

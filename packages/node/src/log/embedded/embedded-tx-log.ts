@@ -1,12 +1,12 @@
 import { basename, resolve as absolute } from "node:path";
 import { CairnError } from "@cairn/kv";
-import { storedMessages, wholeMessage } from "./embedded-contents.ts";
 import { trimmedTooFar } from "../anchor.ts";
-import { databaseError, hasDatabase } from "./embedded-database.ts";
-import { positionKey } from "./embedded-row.ts";
+import { databaseError, hasDatabase, damagedMessage, type Database } from "./embedded-database.ts";
+import { positionKey, decodeRow, POSITIONS_END, positionOf } from "./embedded-rows.ts";
 import { EmbeddedStorage } from "./embedded-storage.ts";
 import { type Appended, GroupCommit } from "../group-commit.ts";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts";
+import { isDamagedMessage } from "../../transactions/message-frame.ts";
 
 /** Where an embedded log lies. */
 export interface EmbeddedTxLogOptions {
@@ -182,4 +182,32 @@ class EmbeddedTxLog implements TxLog {
       signal.addEventListener("abort", wake);
     });
   }
+}
+
+/** The messages stored from `from` on, as of the call; the next array is read while the caller works on one. */
+async function* storedMessages(
+  database: Database,
+  from: Uint8Array,
+  { maxMessages = 5_000, maxBytes = 8 * 1024 * 1024 }: LogReadOptions,
+): AsyncGenerator<readonly LogMessage[], void, void> {
+  const iterator = database.iterator({ gte: from, lt: POSITIONS_END, highWaterMarkBytes: maxBytes });
+  let ahead = iterator.nextv(maxMessages);
+  try {
+    for (;;) {
+      const rows = await ahead;
+      if (rows.length === 0) return;
+      ahead = iterator.nextv(maxMessages);
+      yield rows.map(([key, value]) => wholeMessage(database, positionOf(key), value));
+    }
+  } finally {
+    await Promise.allSettled([ahead]);
+    await iterator.close();
+  }
+}
+
+/** The message in a row; `LOG_GAP` when it is not what was written, which LevelDB does not find out. */
+function wholeMessage(database: Database, position: number, value: Uint8Array): LogMessage {
+  const message = decodeRow(position, value);
+  if (isDamagedMessage(message.payload)) throw damagedMessage(database.location, position);
+  return message;
 }

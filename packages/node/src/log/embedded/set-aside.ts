@@ -1,7 +1,7 @@
 import { type FileHandle, open, readdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { findTornEdit, findTornTail, makeFolder, syncFolder, type TornTail } from "@cairn/kv";
-import { BATCH_ENDING } from "./embedded-batch.ts";
+import { BATCH_ENDING } from "./embedded-rows.ts";
 
 /** The folder, within the log's, for what was cut off. LevelDB ignores it, and a copy of the log's folder includes it. */
 const ASIDE = "torn";

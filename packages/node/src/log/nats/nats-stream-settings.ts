@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import { Duration } from "luxon";
 import { DiscardPolicy, nanos, RetentionPolicy, StorageType, type StreamConfig } from "nats";
-import { MESSAGE_ID_WINDOW_MS } from "../message-id-memory.ts";
+import { MESSAGE_ID_WINDOW_MS } from "../tx-log.ts";
 
 const DESCRIBED_ID = /cairn log id ([0-9a-f-]{36})/;
 
