@@ -177,7 +177,7 @@ export class IndexStore {
 
   /** Resolves when {@link buildFields} has something to do, or `signal` aborts. */
   async fieldsToBuild(signal: AbortSignal): Promise<void> {
-    await this.#fields.toDo(signal);
+    await this.#fields.workArrives(signal);
   }
 
   get(key: DocumentKey, asOf?: AsOf): DocumentSoon {

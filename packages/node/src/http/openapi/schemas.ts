@@ -45,9 +45,9 @@ const EVENT_TIME = {
 
 /** An event as it is sent and as it is listed; lengths are in bytes of UTF-8. */
 const EVENT = Object.fromEntries(
-  Array.from(EVENT_FIELDS, ([name, { most, needed }]) => [
+  Array.from(EVENT_FIELDS, ([name, { maxBytes, required }]) => [
     name,
-    name === "time" ? EVENT_TIME : text(most, needed === true ? 1 : 0),
+    name === "time" ? EVENT_TIME : text(maxBytes, required === true ? 1 : 0),
   ]),
 );
 

@@ -4,21 +4,21 @@ import { type DecodedMessage, decodeMessage } from "../../transactions/transacti
 import { activePolicies } from "../policies/active-policies.ts";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import { hasDue } from "./expiry.ts";
-import { beforeSweep } from "./history-sweep.ts";
+import { untilSweep } from "./history-sweep.ts";
 
-/** A message of the log, decoded once. */
+/** A message of the log and its decoded form. */
 export interface IndexedMessage {
   readonly message: LogMessage;
   readonly decoded: DecodedMessage;
 }
 
-/** Bounds of a batch: its rows are all in memory, and short-lived objects are cheaper than long-lived ones. */
-const MOST_MESSAGES = 1_000;
-const MOST_BYTES = 2 * 1024 * 1024;
+/** Bounds of a batch: all of its rows are in memory, and short-lived objects are cheaper than long-lived ones. */
+const MAX_MESSAGES = 1_000;
+const MAX_BYTES = 2 * 1024 * 1024;
 
 /**
- * Decodes messages, in batches as they are asked for. A batch is of bounded size, and one begins before and after a transaction that
- * evicts (only then does the store show the versions that the eviction removes) or sets policies (one batch follows one set of them).
+ * Decodes messages lazily, in batches of bounded size. A transaction that evicts or sets policies is a batch of its own: an eviction has to
+ * read from the store the versions that it removes, and a batch follows one set of policies.
  */
 export function* decodeBatches(messages: readonly LogMessage[]): Generator<IndexedMessage[], void> {
   let batch: IndexedMessage[] = [];
@@ -26,7 +26,7 @@ export function* decodeBatches(messages: readonly LogMessage[]): Generator<Index
   for (const message of messages) {
     const indexed = { message, decoded: decodeMessage(message.payload) };
     const alone = isAlone(indexed.decoded);
-    if (batch.length > 0 && (alone || batch.length === MOST_MESSAGES || bytes > MOST_BYTES)) {
+    if (batch.length > 0 && (alone || batch.length === MAX_MESSAGES || bytes > MAX_BYTES)) {
       yield batch;
       batch = [];
       bytes = 0;
@@ -46,12 +46,12 @@ function isAlone(decoded: DecodedMessage): boolean {
   return decoded.ops.some(({ op }) => op === "evict" || op === "configure");
 }
 
-/** While documents expire, a batch is short: all of them are in memory. */
-const MOST_EXPIRING = 64;
+/** While documents expire, batches are short, because all of these documents are in memory. */
+const MAX_MESSAGES_WHILE_EXPIRING = 64;
 
 /**
- * How many of `messages` may be applied as one batch: none needs to see in the store what one before it in the batch has done to
- * history, or to the documents that are looked through.
+ * Returns how many of `messages` may be applied as one batch, so that none has to read from the store what an earlier message of the batch did
+ * to history or to documents that are being scanned.
  */
 export async function batchLength(
   messages: readonly IndexedMessage[],
@@ -64,10 +64,12 @@ export async function batchLength(
   const [first] = messages;
   let most = messages.length;
   if (policies.history.size > 0 && first !== undefined) {
-    most = Math.min(most, Math.max(1, beforeSweep(first.message.position + state.log.offset)));
+    most = Math.min(most, Math.max(1, untilSweep(first.message.position + state.log.offset)));
   }
-  if (policies.expire.size === 0 || most <= MOST_EXPIRING) return most;
-  return (await hasDue(reader, lastTime(messages.slice(0, most), state))) ? MOST_EXPIRING : most;
+  if (policies.expire.size === 0 || most <= MAX_MESSAGES_WHILE_EXPIRING) return most;
+  return (await hasDue(reader, lastTime(messages.slice(0, most), state)))
+    ? MAX_MESSAGES_WHILE_EXPIRING
+    : most;
 }
 
 export function scans({ policies }: IndexState): StatePolicies["scan"] {

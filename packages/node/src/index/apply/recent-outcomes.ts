@@ -1,7 +1,7 @@
 import type { TxId, TxOutcome } from "@cairn/client";
 import { isoTime } from "../../text/iso-time.ts";
 
-/** What became of a transaction when it was applied. */
+/** The outcome of a transaction when it was applied. */
 export interface AppliedTransaction {
   readonly txId: TxId;
   /** Milliseconds since 1970. */
@@ -12,18 +12,18 @@ export interface AppliedTransaction {
   readonly replaced: number;
 }
 
-/** An outcome as it is answered. `replaced` is undefined where the outcome was read from the index, whose rows do not have it. */
+/** The answer to a commit. `replaced` is undefined when the outcome was read from the index, whose rows do not contain it. */
 export interface CommitResult {
   readonly outcome: TxOutcome;
   readonly replaced: number | undefined;
 }
 
-/** More than one read of the log holds, so that callers who wait for a transaction find it here once it is applied. */
+/** More than one read of the log delivers, so that callers waiting for a transaction still find it once it is applied. */
 const REMEMBERED_OUTCOMES = 1_024;
 
 /**
- * The outcomes of the transactions that were applied last, for callers who wait for them. A ring: a later transaction overwrites the one
- * that is `REMEMBERED_OUTCOMES` before it. It belongs to one open index, so that no outcome outlives the history it was part of.
+ * The outcomes of the newest transactions, for callers that wait for them. A ring buffer, in which a transaction overwrites the one
+ * `REMEMBERED_OUTCOMES` before it. Belongs to one open index, so that no outcome outlives the history it is part of.
  */
 export class RecentOutcomes {
   readonly #ring: (AppliedTransaction | undefined)[] = Array.from({ length: REMEMBERED_OUTCOMES });
@@ -32,7 +32,7 @@ export class RecentOutcomes {
     for (const one of applied) this.#ring[one.txId % REMEMBERED_OUTCOMES] = one;
   }
 
-  /** Undefined where it is not among the last ones, or repeats an earlier transaction, whose outcome is then the answer. */
+  /** Undefined for a transaction that is not among the newest, or that repeats an earlier one. */
   get(txId: TxId): CommitResult | undefined {
     const found = this.#ring[txId % REMEMBERED_OUTCOMES];
     if (found?.txId !== txId) return undefined;

@@ -8,8 +8,8 @@ import type { Anchor } from "../../log/anchor.ts";
 import type { LogIdentity } from "../../log/log-identity.ts";
 
 /**
- * The version of the index's layout. A node reads only its own; another one is refused and built anew, from a checkpoint of
- * this version or from the log. Raise it whenever the same log would give other rows. docs/index-format.md describes the rows.
+ * The version of the index's layout. A node reads only its own version; it rebuilds any other index from a checkpoint of this version or from
+ * the log. Raise it whenever the same log would give other rows. docs/index-format.md describes the rows.
  */
 export const INDEX_VERSION = 6;
 
@@ -24,9 +24,9 @@ const PoliciesSchema = z.object({
 });
 
 /**
- * The policies in force. `revision`: the transaction that set them; `indexes`: each indexed field with the number of its rows, which
- * no other gets later (`nextIndex`); `scan`: buckets whose documents are still looked through for those that expire, and
- * how far (`after`: the hex of a document row's key, empty where that has not begun).
+ * The policies in force. `revision`: the transaction that set them; `indexes`: the indexed fields, each with the number in its rows, which is
+ * never reused (`nextIndex`); `scan`: buckets whose documents are still being scanned for those that expire, and how far (`after`: the key of a
+ * document row in hex, empty before the beginning).
  */
 export type StatePolicies = Readonly<z.infer<typeof PoliciesSchema>>;
 
@@ -45,10 +45,10 @@ const StateSchema = z.object({
 });
 
 /**
- * Which prefix of which log the index holds; written in the same batch as the rows of its last message. `txId`: the last message
- * applied, `time`: its transaction's time (ms since 1970), `sha256`: of its payload (with `txId` the anchor), `documents`: current ones,
- * `events`: recorded ones, `sweep`: where the clean-up of history goes on, `cleaned`: the
- * last transaction at which history was removed, `pruned`: what transactions up to this one changed is not known whole any more.
+ * Which prefix of which log the index holds; written in the same batch as the rows of its last message. `txId`: the last message applied;
+ * `time`: its transaction's time (ms since 1970); `sha256`: its anchor's hash; `documents`: number of current documents; `events`: number of
+ * recorded events; `sweep`: where the next sweep of history continues; `cleaned`: the last transaction at which history was removed; `pruned`:
+ * history at or before this transaction may be incomplete.
  */
 export type IndexState = Readonly<z.infer<typeof StateSchema>>;
 
@@ -65,20 +65,20 @@ export function emptyState(identity: LogIdentity): IndexState {
     log: { id: identity.id, name: identity.name, offset },
     txId: offset,
     time: 0,
-    // Of no message: an index that holds nothing has no anchor (`lastKnown`).
+    // Not the hash of a message: an empty index has no anchor (`lastKnown`).
     sha256: "0".repeat(64),
     documents: 0,
   };
 }
 
-/** What makes the log's positions into tx-ids. `state` is that of an index which agrees with the log. */
+/** The offset from the log's positions to tx-ids. `state` is that of an index that agrees with the log. */
 export function logOffset({ birth }: LogIdentity, state: IndexState): number {
   return birth?.offset ?? state.log.offset;
 }
 
 /**
- * The last message of the log that an index which agrees with it holds. Undefined when it holds none yet: because it is empty, or
- * ends where the log it is of is continued by this one, which then comes from its birth record on.
+ * The anchor of the last message that an index which agrees with the log holds. Undefined when it holds none: it is empty, or ends where this
+ * log continues the index's own, and then needs the log from its birth record on.
  */
 export function lastKnown({ id }: LogIdentity, state: IndexState): Anchor | undefined {
   const position = statePosition(state);
@@ -86,12 +86,12 @@ export function lastKnown({ id }: LogIdentity, state: IndexState): Anchor | unde
   return { position, sha256: state.sha256 };
 }
 
-/** The id of the birth record of a log that continues none; an index at it holds no transaction. */
+/** The tx-id of the birth record of a log that continues none; an index at it holds no transaction. */
 export const FIRST_TX_ID: TxId = 1;
 
 /**
- * The state row's value: JSON, whose last member is a checksum over the row's key and the JSON without it. So versions of Cairn that know
- * of no checksum can read which version wrote it.
+ * The state row's value: JSON whose last member is a checksum over the row's key and the JSON without this member. So versions of Cairn
+ * without checksums can read which version wrote it.
  */
 export function encodeState(state: IndexState): Uint8Array {
   const json = Buffer.from(JSON.stringify(state), "utf8");
@@ -102,15 +102,15 @@ const CHECKSUM_NAME = ',"crc32c":"';
 const CHECKSUM_BYTES = `${CHECKSUM_NAME}00000000"}`.length;
 const CLOSING = Buffer.from("}");
 
-/** The last member of a state row's JSON, and the end of it. */
+/** The last member of a state row's JSON, with the closing brace. */
 function checksumMember(json: Uint8Array): Buffer {
   const digits = rowChecksum(STATE_ROW_KEY, json).toString(16).padStart(8, "0");
   return Buffer.from(`${CHECKSUM_NAME}${digits}"}`);
 }
 
 /**
- * The state of the index in a store; undefined when the store is empty. Errors: `INDEX_VERSION` (built by another version),
- * `INDEX_CORRUPT` (there are rows but no state, or one that is not what was written).
+ * Reads the state of the index in a store; undefined when the store is empty. Throws `INDEX_VERSION` (built by another version) or
+ * `INDEX_CORRUPT` (rows without a state, or a state that is not what was written).
  */
 export async function readState(reader: KvReader): Promise<IndexState | undefined> {
   const value = await reader.get(STATE_ROW_KEY);
@@ -132,14 +132,14 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
     throw new CairnError(
       "INDEX_VERSION",
       `The index has version ${version}, this Cairn reads version ${INDEX_VERSION}.`,
-      { hint: "The node builds it anew from a checkpoint of its version or from the log." },
+      { hint: "The node builds a new one from a checkpoint of its version or from the log." },
     );
   }
   if (!isWhole) throw unusableIndex("the row that says what it holds is not what was written");
   return parse(StateSchema, text);
 }
 
-/** What every version's state says. */
+/** The part of the state that every version writes. */
 const VersionSchema = z.object({ version: z.int() });
 
 function parse<State>(schema: z.ZodType<State>, text: string): State {

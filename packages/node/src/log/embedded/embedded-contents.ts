@@ -12,26 +12,26 @@ import {
 import { type Database, lostMessages } from "./embedded-database.ts";
 import { type LogMessage, MESSAGE_ID_WINDOW_MS } from "../tx-log.ts";
 
-/** A batch of their removals has some 100 kB. */
-const KEYS_TOGETHER = 10_000;
+/** A batch that removes this many has about 100 kB. */
+const KEYS_PER_BATCH = 10_000;
 
-/** What a log has to know of its database before it can go on. */
+/** What a log reads from its database when it is opened. */
 export interface LogContents {
   /** Undefined while the log has not begun. */
   readonly logId: string | undefined;
-  /** Positions of the first message and of the last; 1 and 0 where there is none. */
+  /** Positions of the first and the last message; 1 and 0 without messages. */
   readonly first: number;
   readonly last: number;
   readonly messageIds: MessageIdMemory;
-  /** The newest row of a message id that is too old to count, if there is one: all up to it can go. */
+  /** The newest row of a message id outside the window; it and all rows before it can be removed. */
   readonly forgotten: Uint8Array | undefined;
 }
 
 /**
- * Learns the log's id, bounds and recent message ids from what is stored. Throws `CONFIG_INVALID` when the database is not a log,
- * `INDEX_VERSION` when it is another version's, `LOG_GAP` when its newest messages are not there.
+ * Reads the log's id, bounds and recent message ids. Throws `CONFIG_INVALID` when the database is not a log, `LOG_DIFFERENT` when another
+ * version wrote it, `LOG_GAP` when its newest messages are missing.
  */
-export async function learnContents(database: Database): Promise<LogContents> {
+export async function readContents(database: Database): Promise<LogContents> {
   const head = await database.get(HEAD_KEY);
   const [firstKey] = await database.keys({ limit: 1 }).all();
   if (head === undefined && firstKey !== undefined) {
@@ -56,7 +56,7 @@ export async function learnContents(database: Database): Promise<LogContents> {
   };
 }
 
-/** Each batch says in its last row where the log ends with it. */
+/** Compares the log's end with the one that the last row of the newest batch records. */
 async function checkLast(database: Database, last: number): Promise<void> {
   const ending = await database.get(BATCH_END_KEY);
   const stored = ending === undefined ? undefined : lastOfBatch(ending);
@@ -84,7 +84,7 @@ async function recentMessageIds(
   return { messageIds, forgotten };
 }
 
-/** The keys of a range in the order of the keys, so many at a time as one batch may remove. */
+/** Yields the keys of a range in order, as many at a time as one batch may remove. */
 export async function* keysBetween(
   database: Database,
   range: { readonly gte: Uint8Array; readonly lt?: Uint8Array; readonly lte?: Uint8Array },
@@ -92,7 +92,7 @@ export async function* keysBetween(
   const iterator = database.keys(range);
   try {
     for (;;) {
-      const keys = await iterator.nextv(KEYS_TOGETHER);
+      const keys = await iterator.nextv(KEYS_PER_BATCH);
       if (keys.length === 0) return;
       yield keys;
     }
@@ -102,20 +102,20 @@ export async function* keysBetween(
 }
 
 /**
- * The positions of recent message ids. An id is kept for one window at least and two at most: two generations that are
- * dropped whole cost less than a time for each id.
+ * The positions of recent message ids. An id is kept for at least one window and at most two: dropping whole generations costs less than
+ * storing a time for each id.
  */
 export class MessageIdMemory {
   #young = new Map<string, number>();
   #old = new Map<string, number>();
   #since = Number.POSITIVE_INFINITY;
 
-  /** The position stored under `id`, or undefined. */
+  /** The position of the message with this id; undefined when it is not remembered. */
   get(id: string): number | undefined {
     return this.#young.get(id) ?? this.#old.get(id);
   }
 
-  /** Remembers `id`, stored at `time` (milliseconds). A clock that is set back only makes ids stay longer. */
+  /** Remembers `id`, stored at `time` (ms). A clock that is set back only keeps ids longer. */
   add(id: string, position: number, time: number): void {
     this.#since = Math.min(this.#since, time);
     if (time - this.#since >= MESSAGE_ID_WINDOW_MS) {

@@ -6,29 +6,29 @@ import type { LogMessage } from "../tx-log.ts";
 
 /**
  * Rows of the embedded log, in key order:
- * - position (8 bytes, so the first is zero) → time (8 bytes), payload
+ * - position (8 bytes, so the first byte is zero) → time (8 bytes), payload
  * - 0x02, position → time (8 bytes), message id; only for messages with an id, and only while it is remembered
- * - 0x03 → how the newest batch ends; written last in every batch (embedded-batch.ts)
+ * - 0x03 → how the newest batch ends; the last row of every batch (`endedBatch`)
  * - 0xff → the log's head: its format and id
- * All numbers are big-endian, so that the order of the bytes is that of the numbers. The ids have rows of their own
- * because opening has to read the recent ones, and would else read all recent payloads.
+ * All numbers are big-endian, so that keys are in numeric order. Message ids have their own rows, so that opening can read the recent ones
+ * without their payloads.
  */
 export const HEAD_KEY: Uint8Array = Uint8Array.of(0xff);
 
-/** No position is before it. */
+/** Not after the key of any position. */
 export const POSITIONS_BEGIN: Uint8Array = new Uint8Array(8);
 
-/** The first key that is no position. */
+/** The first key after all positions. */
 export const POSITIONS_END: Uint8Array = Uint8Array.of(0x01);
 
-/** Where the rows of message ids begin and end. */
+/** The range of the rows of message ids. */
 export const MESSAGE_IDS = { gte: Uint8Array.of(0x02), lt: Uint8Array.of(0x03) } as const;
 
-/** What the last row of every batch has for a key. */
+/** The key of the last row of every batch. */
 export const BATCH_END_KEY: Uint8Array = Uint8Array.of(0x03);
 
 const FORMAT = 2;
-/** Of Cairn 0.1.0. */
+/** The format of Cairn 0.1.0. */
 const FIRST_FORMAT = 1;
 const TIME_BYTES = 8;
 
@@ -49,7 +49,7 @@ export function positionOf(key: Uint8Array): number {
   return readUint64(key, key.length - 8);
 }
 
-/** A row's value: a time, and what was stored at it. */
+/** A row's value: a time, and the content stored at that time. */
 export function encodeRow(time: number, content: Uint8Array): Uint8Array {
   const row = Buffer.allocUnsafe(TIME_BYTES + content.length);
   row.writeBigUInt64BE(BigInt(time), 0);
@@ -75,7 +75,7 @@ export function decodeHead(path: string, value: Uint8Array): string {
     if (head.format === FIRST_FORMAT) throw ofFirstVersion(basename(path));
   }
   throw new CairnError("LOG_DIFFERENT", `The log in ${path} was written by another version of Cairn.`, {
-    hint: "Use the version that wrote it, or give this node another log folder.",
+    hint: "Use the version that wrote it, or configure another log folder for this node.",
   });
 }
 
@@ -95,19 +95,19 @@ export type RowChange =
   | { readonly type: "put"; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly type: "del"; readonly key: Uint8Array };
 
-// How LevelDB writes a batch (doc of db/write_batch.cc): sequence number and count, then each row with a byte for its type, the
-// key, and the value, both with their lengths as varints in front.
+// LevelDB's format of a batch (db/write_batch.cc): sequence number and count, then for each row a byte for its type, the key and the value,
+// both preceded by their lengths as varints.
 const BATCH_HEADER_BYTES = 12;
 const PUT = 1;
 
-/** In the last row's value: the log's last position (8 bytes), the batch's bytes (4), and the CRC-32 of both (4). */
+/** Bytes of the last row's value: the log's last position (8), the size of the batch (4), and the CRC-32 of both (4). */
 const VALUE_BYTES = 16;
 const CHECKED_BYTES = 12;
 const ROW_HEAD = Uint8Array.of(PUT, BATCH_END_KEY.length, ...BATCH_END_KEY, VALUE_BYTES);
 
 /**
- * The batch of `changes`, after which `last` is the log's last position, and a final row with the batch's size: after a power loss it
- * shows where the batch began, and so whether anything else is missing.
+ * Returns a batch of `changes`, after which `last` is the log's last position, and a final row with the batch's size: after a power loss it
+ * shows where the batch began, and thus whether anything else is missing.
  */
 export function endedBatch(changes: readonly RowChange[], last: number): RowChange[] {
   const value = Buffer.alloc(VALUE_BYTES);
@@ -122,12 +122,12 @@ export function endedBatch(changes: readonly RowChange[], last: number): RowChan
   return [...changes, { type: "put", key: BATCH_END_KEY, value }];
 }
 
-/** Changes that remove the rows with these keys. */
+/** Returns changes that remove the rows with these keys. */
 export function removalOf(keys: readonly Uint8Array[]): RowChange[] {
   return keys.map((key) => ({ type: "del", key }));
 }
 
-/** How every batch of an embedded log ends in LevelDB's write-ahead log. */
+/** Recognizes the end of a batch of an embedded log in LevelDB's write-ahead log. */
 export const BATCH_ENDING: BatchEnding = {
   bytes: ROW_HEAD.length + VALUE_BYTES,
   batchBytes(ending) {
@@ -138,7 +138,7 @@ export const BATCH_ENDING: BatchEnding = {
   },
 };
 
-/** The last position in the value of a batch's final row; undefined if it is not such a value. */
+/** The last position in the value of a batch's final row; undefined when it is not such a value. */
 export function lastOfBatch(value: Uint8Array): number | undefined {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   if (bytes.length !== VALUE_BYTES) return undefined;

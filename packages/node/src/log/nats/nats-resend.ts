@@ -1,22 +1,22 @@
-const FIRST_PAUSE_MS = 50;
-const LONGEST_PAUSE_MS = 2_000;
+const MIN_BACKOFF_MS = 50;
+const MAX_BACKOFF_MS = 2_000;
 
-/** What {@link NatsResend} does. */
+/** Actions of a {@link NatsResend}. */
 export interface ResendActions {
   /** Whether anything can be sent now. */
   readonly isPossible: () => boolean;
-  /** Looks whether what waits should still be sent; false asks for another look after a pause. */
+  /** Checks whether messages should still be sent; false asks for another look after the backoff. */
   readonly look: () => Promise<boolean>;
   readonly send: () => void;
 }
 
-/** When everything that is not acknowledged is sent again: after a pause that grows until something is, and a look at what it is sent to. */
+/** Schedules sending again what is unacknowledged: after an exponential backoff, and a look at the stream. */
 export class NatsResend {
   readonly #actions: ResendActions;
-  /** The last pause (ms); 0 since anything was acknowledged. */
-  #pause = 0;
+  /** The last backoff (ms); 0 after an acknowledgement. */
+  #backoff = 0;
   #timer: NodeJS.Timeout | undefined;
-  /** The look that is under way. */
+  /** The look in progress. */
   #looking: symbol | undefined;
   #closed = false;
 
@@ -24,11 +24,11 @@ export class NatsResend {
     this.#actions = actions;
   }
 
-  /** After a pause, unless it is planned already. */
+  /** Schedules an attempt after the backoff, unless one is scheduled. */
   soon(): void {
     if (this.#timer !== undefined || this.#looking !== undefined || this.#closed) return;
-    this.#pause = Math.min(LONGEST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, this.#pause * 2));
-    this.#timer = setTimeout(() => this.now(), this.#pause);
+    this.#backoff = Math.min(MAX_BACKOFF_MS, Math.max(MIN_BACKOFF_MS, this.#backoff * 2));
+    this.#timer = setTimeout(() => this.now(), this.#backoff);
   }
 
   now(): void {
@@ -38,12 +38,12 @@ export class NatsResend {
     void this.#lookAndSend();
   }
 
-  /** Something was acknowledged. */
+  /** Resets the backoff after an acknowledgement. */
   succeeded(): void {
-    this.#pause = 0;
+    this.#backoff = 0;
   }
 
-  /** What a look under way finds does not count any more. */
+  /** Discards the result of a look in progress. */
   interrupt(): void {
     this.#looking = undefined;
   }
@@ -56,10 +56,10 @@ export class NatsResend {
   async #lookAndSend(): Promise<void> {
     const look = Symbol("look");
     this.#looking = look;
-    const goesOn = await this.#actions.look();
+    const shouldSend = await this.#actions.look();
     if (this.#looking !== look || this.#closed) return;
     this.#looking = undefined;
-    if (goesOn) this.#actions.send();
+    if (shouldSend) this.#actions.send();
     else this.soon();
   }
 }
