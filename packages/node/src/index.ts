@@ -7,6 +7,8 @@ export type * from "./observe/node-event.ts";
 export type * from "./index/read/documents.ts";
 /** What `buckets` answers of each. */
 export type { BucketSummary, FieldSummary } from "./index/read/bucket-reads.ts";
+/** What `commitResult` returns. */
+export type { CommitResult } from "./index/apply/recent-outcomes.ts";
 /** What `events` answers. */
 export type { EventPage, RecordedEvent } from "./index/read/event-reads.ts";
 /** What `evictions` tells of each. */

@@ -119,7 +119,7 @@ export interface NodeApi {
   ): Promise<{ readonly txId: TxId }>;
   /** Waits until this node has indexed `txId`. TX_TIMEOUT after `timeoutMs` (default 30,000). */
   await(txId: TxId, options?: { readonly timeoutMs?: number }): Promise<TxOutcome>;
-  /** As {@link await}; where this node applied the transaction lately, also how many of the keys that it wrote had a document before. */
+  /** As {@link await}; for one of the newest transactions, also how many of the keys that it wrote had a document before. */
   commitResult(txId: TxId, options?: { readonly timeoutMs?: number }): Promise<CommitResult>;
   /** What became of an indexed transaction; undefined when there was none of that id or it is not indexed yet. */
   outcome(txId: TxId): Promise<TxOutcome | undefined>;

@@ -1,16 +1,16 @@
 import type { IndexStore } from "./index-store.ts";
 
-/** Who is told of a {@link TableCheck}. */
+/** Events of a {@link TableCheck}. */
 export interface TableCheckListener {
-  /** How many bytes of how many are compared, once somebody waits for it. */
+  /** How many bytes of how many are compared; reported once the result is awaited. */
   progressed(done: number, total: number): void;
-  /** The index is damaged, or could not be read; not told of one that is closed before. */
+  /** The index is damaged, or could not be read. Not called if it is closed before. */
   failed(error: unknown): void;
 }
 
 /**
- * The wait for the tables that an earlier life of an index left to be compared with their checksums. Until then a row that damage hides
- * would be answered as one that never was.
+ * Waits until the tables that an earlier process left are compared with their checksums. Until then, a row hidden by damage would be reported
+ * as absent.
  */
 export class TableCheck {
   readonly #whole: Promise<boolean>;
@@ -20,7 +20,7 @@ export class TableCheck {
     this.#whole = this.#wait(index, listener);
   }
 
-  /** Whether they are what was written; the listener was told why not. */
+  /** Whether the tables are intact; if not, the listener was called with the reason. */
   async whole(): Promise<boolean> {
     this.#isAwaited = true;
     return await this.#whole;
@@ -29,7 +29,7 @@ export class TableCheck {
   async #wait(index: IndexStore, listener: TableCheckListener): Promise<boolean> {
     try {
       await index.checked((done, total) => {
-        // Before, the replay is what /status shows.
+        // Before that, /status shows the replay.
         if (this.#isAwaited) listener.progressed(done, total);
       });
       return true;

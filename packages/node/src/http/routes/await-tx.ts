@@ -12,8 +12,8 @@ export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): TimeLimit {
 }
 
 /**
- * Waits for a transaction just submitted. It is stored also where that takes too long or the node stops meanwhile, so the error tells its
- * id: whoever sent it again would have it applied twice.
+ * Waits until a transaction that was just submitted is indexed. It is stored even if that takes too long or the node stops, so the error contains
+ * its id: sending it again would apply it twice.
  */
 export async function awaitSubmitted(api: NodeApi, id: TxId, limit: TimeLimit): Promise<CommitResult> {
   try {

@@ -182,7 +182,7 @@ async function write(
   const preconditions = parsePreconditions(request.headers);
   const ops = [operation];
   if (preconditions !== undefined) {
-    // Only to know which revision to name: the transaction compares again, in the log's order.
+    // Only to find the revision to compare with: the transaction compares again, in the log's order.
     const expected = await expectedRevision(preconditions, async () => (await api.get(key))?.revision);
     ops.unshift(["match", key.bucket, `${key.namespace}/${key.name}`, expected]);
   }
@@ -199,12 +199,12 @@ async function write(
 }
 
 /**
- * Whether a key had a document before transaction `txId`, which the node applied too long ago to know. Null where so many came after it
- * that a history policy has removed the answer.
+ * Reads whether a key had a document before transaction `txId`, for one that is no longer among the newest. Null when a history policy has
+ * removed the answer.
  */
 async function existedBefore(api: NodeApi, key: DocumentKey, txId: TxId): Promise<boolean | null> {
   try {
-    // This node has applied the write; what the log has besides need not be waited for.
+    // Stale, because this node has applied the write and need not wait for anything else.
     return (await api.get(key, { asOf: { txId: txId - 1 }, stale: true })) !== undefined;
   } catch (error) {
     if (isCairnError(error, "WATCH_COMPACTED")) return null;

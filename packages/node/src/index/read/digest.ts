@@ -9,13 +9,13 @@ import { RowCursor } from "../rows/row-cursor.ts";
 import { evictionsAfter } from "../rows/purge-row.ts";
 
 /**
- * SHA-256 over the logical content of an index, the same on every node that holds the same prefix of the same log, whatever its
- * files look like. Fed, in order: `cairn-digest/3`, the log id and the tx-id, each ended by a line break; then for every key in key
- * order its versions from the oldest to the newest, each as length of the stem (4 bytes, big-endian), stem, length of the value, value (docs/index-format.md).
- * `reader` must be frozen (a snapshot, or a store that nobody writes). Undefined for an index that holds nothing.
+ * Computes the SHA-256 of the logical content of an index, which is the same on every node that holds the same prefix of the same log. Its
+ * input: `cairn-digest/3`, the log id and the tx-id, each ended by a line break; then, for every key in key order, its versions from the oldest
+ * to the newest, each as length of the stem (4 bytes, big-endian), stem, length of the value, value (docs/index-format.md). `reader` must be a
+ * snapshot, or a store that is not being written. Undefined for an empty index.
  *
- * With `at`, the digest that the index gave when it ended at that transaction, read from the history. `CONFLICT` where the history
- * no longer tells: documents were evicted since, or the index does not reach that transaction of its log.
+ * With `at`, the digest of the index as it was at that transaction, computed from the history. Throws `CONFLICT` when the history is not
+ * complete: documents were evicted since, history was removed, or the index does not reach that transaction.
  */
 export async function digestIndex(
   reader: KvReader,
@@ -26,7 +26,7 @@ export async function digestIndex(
   const txId = at ?? state.txId;
   const past = txId !== state.txId;
   if (past) await checkPast(reader, state, txId);
-  const feed = new Feed();
+  const feed = new HashFeed();
   feed.text(`cairn-digest/3\n${state.log.id}\n${txId}\n`);
   const [documents, tombstones, versions] = [ROW.document, ROW.tombstone, ROW.version].map(
     (kind) => new RowCursor(reader, rowsOfKind(kind), stemAndValue),
@@ -44,7 +44,7 @@ export async function digestIndex(
   return { txId, digest: `sha256:${feed.end()}` };
 }
 
-/** Every version up to `txId` is still there, unless a later eviction removed it. */
+/** Throws `CONFLICT` unless the index still has every version up to `txId`. */
 async function checkPast(
   reader: KvReader,
   { txId: last, log, cleaned = 0 }: IndexState,
@@ -59,7 +59,7 @@ async function checkPast(
   if (txId < cleaned) {
     throw new CairnError(
       "CONFLICT",
-      `Transaction ${cleaned} removed history: the index no longer knows all of transaction ${txId}.`,
+      `Transaction ${cleaned} removed history: the index no longer has all of transaction ${txId}.`,
       { hint: "Ask for a later transaction." },
     );
   }
@@ -69,7 +69,7 @@ async function checkPast(
     unsealed(...row);
     throw new CairnError(
       "CONFLICT",
-      `Transaction ${rowTxId(row[0])} evicted documents: the index no longer knows all of transaction ${txId}.`,
+      `Transaction ${rowTxId(row[0])} evicted documents: the index no longer has all of transaction ${txId}.`,
       { hint: "Ask for a later transaction." },
     );
   }
@@ -91,8 +91,8 @@ function earlier(left: StemCursor, right: StemCursor): StemCursor {
   return Buffer.compare(left.row.stem, right.row.stem) <= 0 ? left : right;
 }
 
-/** Collects small pieces, since a hash update costs more than the bytes of a row. */
-class Feed {
+/** Buffers small pieces, because a hash update costs more than copying a row. */
+class HashFeed {
   readonly #hash: Hash = createHash("sha256");
   readonly #buffer = Buffer.allocUnsafe(256 * 1024);
   #length = 0;
