@@ -6,6 +6,8 @@ export type * from "./observe/node-event.ts";
 /** The results of a node's reads. */
 export type * from "./index/read/documents.ts";
 export type { BucketSummary, FieldSummary } from "./index/read/bucket-reads.ts";
+/** Returned by `commitResult`. */
+export type { CommitResult } from "./index/apply/recent-outcomes.ts";
 export type { EventPage, RecordedEvent } from "./index/read/event-reads.ts";
 export type { Eviction } from "./index/read/eviction-reads.ts";
 export type { FieldQuery } from "./index/read/field-query.ts";

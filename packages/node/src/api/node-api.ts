@@ -13,6 +13,7 @@ import type {
 import type { Watch, WatchQuery } from "../watch/watch-event.ts";
 import type { EventPage } from "../index/read/event-reads.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
+import type { CommitResult } from "../index/apply/recent-outcomes.ts";
 import type { BucketSummary } from "../index/read/bucket-reads.ts";
 import type { Eviction } from "../index/read/eviction-reads.ts";
 import type { FieldQuery } from "../index/read/field-query.ts";
@@ -118,6 +119,8 @@ export interface NodeApi {
   ): Promise<{ readonly txId: TxId }>;
   /** Waits until this node has indexed `txId`. TX_TIMEOUT after `timeoutMs` (default 30,000). */
   await(txId: TxId, options?: { readonly timeoutMs?: number }): Promise<TxOutcome>;
+  /** As {@link await}; for one of the newest transactions, also how many of the keys that it wrote had a document before. */
+  commitResult(txId: TxId, options?: { readonly timeoutMs?: number }): Promise<CommitResult>;
   /** Returns the outcome of an indexed transaction; undefined if there is none with that id, or it is not indexed yet. */
   outcome(txId: TxId): Promise<TxOutcome | undefined>;
   /** Waits until this node has indexed what a read with these options must include. */

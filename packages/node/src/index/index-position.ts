@@ -7,7 +7,7 @@ interface Waiter {
   readonly reject: (error: CairnError) => void;
 }
 
-/** How far the index is, for those who wait until it holds a transaction. Goes back when an index is built anew. */
+/** The last transaction of the index, for callers that wait for one. Goes back when another index takes its place. */
 export class IndexPosition {
   #txId: TxId = 0;
   readonly #waiters = new Set<Waiter>();
@@ -17,7 +17,7 @@ export class IndexPosition {
     return this.#txId;
   }
 
-  /** The index now holds everything up to `txId`. */
+  /** Sets the last transaction of the index. */
   set(txId: TxId): void {
     this.#txId = txId;
     for (const waiter of this.#waiters) {
@@ -27,7 +27,7 @@ export class IndexPosition {
     }
   }
 
-  /** Resolves when the index holds `txId`; `TX_TIMEOUT` after `timeoutMs`. */
+  /** Resolves when the index holds `txId`. Throws `TX_TIMEOUT` after `timeoutMs`. */
   async reached(txId: TxId, timeoutMs: number): Promise<void> {
     if (txId <= this.#txId) return;
     if (this.#failed !== undefined) throw this.#failed;
@@ -42,7 +42,7 @@ export class IndexPosition {
             "TX_TIMEOUT",
             `Transaction ${txId} was not indexed within ${timeoutMs} ms; this node is at ${this.#txId}.`,
             {
-              hint: "It is not lost if the log answered for it: ask again, with timeout=PT5S for how long to wait, or see how far the node is (cairn status, GET /status).",
+              hint: "It is not lost if the log acknowledged it: ask again with a longer wait (timeout=PT5S), or check how far the node is (cairn status, GET /status).",
             },
           ),
         );
@@ -50,7 +50,7 @@ export class IndexPosition {
     }).finally(() => clearTimeout(timer));
   }
 
-  /** Ends all waiting with an error, also what begins later, because the node stops. */
+  /** Rejects all present and future waits, because the node stops. */
   fail(error: CairnError): void {
     this.#failed = error;
     for (const waiter of this.#waiters) waiter.reject(error);

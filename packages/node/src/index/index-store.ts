@@ -3,8 +3,8 @@ import type { Chains, ChainValue, DocumentKey, TxId, TxOutcome } from "@cairn/cl
 import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
 import type { LogMessage } from "../log/tx-log.ts";
 import { type Applied, applyMessages, type RefusedMessages } from "./apply/apply-transactions.ts";
-import { decodeBatches, type IndexedMessage } from "./apply/decode-batches.ts";
-import { batchLength } from "./apply/batch-policies.ts";
+import { type CommitResult, RecentOutcomes } from "./apply/recent-outcomes.ts";
+import { decodeBatches, type IndexedMessage, batchLength } from "./apply/batches.ts";
 import { ChainWindow } from "./chains/chain-window.ts";
 import { chainsOf, chainValueAt } from "./chains/chain-values.ts";
 import { type BucketSummary, readBuckets } from "./read/bucket-reads.ts";
@@ -18,7 +18,7 @@ import {
 } from "./read/cursor.ts";
 import { digestIndex } from "./read/digest.ts";
 import {
-  type DocumentSoon,
+  type MaybeDocument,
   readDocument,
   readDocumentAsOf,
   readHistory,
@@ -37,7 +37,7 @@ import { transactionRowKey } from "./rows/row-keys.ts";
 import { decodeOutcome } from "./rows/row-values.ts";
 import { isoTime } from "../text/iso-time.ts";
 
-/** A list of documents; names as in NodeApi.list, already checked. */
+/** A list of documents; members as in NodeApi.list, already checked. */
 export interface IndexListQuery {
   readonly bucket: string;
   readonly namespace?: string;
@@ -48,7 +48,7 @@ export interface IndexListQuery {
   readonly where?: readonly FieldQuery[];
 }
 
-/** What was applied: messages of the log, each one transaction, and the operations of those that committed. */
+/** What was applied: messages of the log, those that committed, and the operations of these. */
 export interface AppliedCounts {
   readonly transactions: number;
   readonly committed: number;
@@ -57,18 +57,19 @@ export interface AppliedCounts {
   readonly refused: RefusedMessages;
 }
 
-/** So much of the history chain in a cursor tells two histories apart. */
+/** Digits of the history chain in a cursor: enough to tell two histories apart. */
 const HISTORY_DIGITS = 12;
 
-/** The index in one key-value store: applies the log's messages, and answers reads from what it applied. */
+/** The index in a key-value store. Applies the log's messages, and answers reads from what was applied. */
 export class IndexStore {
   readonly #kv: KvStore;
   #state: IndexState;
   readonly #chains: ChainWindow;
   readonly #fields: FieldUpkeep;
-  /** Of those who write what depends on what is in the store. */
+  /** Serializes writers whose writes depend on the contents of the store. */
   readonly #turns = new Semaphore();
   readonly #purge: EvictionPurge;
+  readonly #recent = new RecentOutcomes();
 
   private constructor(kv: KvStore, state: IndexState, chains: ChainWindow) {
     this.#kv = kv;
@@ -79,31 +80,31 @@ export class IndexStore {
   }
 
   /**
-   * The index in `kv`; `empty` is the state of one that holds nothing yet, of the log that is applied next. Errors, after which `kv` is
-   * closed: `INDEX_VERSION`, `INDEX_CORRUPT`.
+   * Opens the index in `kv`; `empty` is the state of an empty index of the log that is applied next. Throws `INDEX_VERSION` or `INDEX_CORRUPT`,
+   * and closes `kv` then.
    */
   static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
     try {
       const state = (await readState(kv)) ?? empty;
       const chains = await ChainWindow.load(kv, state);
       if (state.log.id === empty.log.id) return new IndexStore(kv, state, chains);
-      // A log that continues another one may have another name, which its birth record does not say.
+      // A log that continues another one may have another name, which its birth record does not contain.
       return new IndexStore(kv, { ...state, log: { ...state.log, name: empty.log.name } }, chains);
     } catch (error) {
-      // While it is open no other index can take its place.
+      // An open store would keep another index from taking its place.
       await kv.close();
       throw error;
     }
   }
 
-  /** What the index holds, as of the last batch. */
+  /** The state as of the last batch. */
   get state(): IndexState {
     return this.#state;
   }
 
   /**
-   * Applies the messages that follow what the index holds, in batches; one is decoded while the one before is written. Readers see
-   * a batch whole. An error leaves the index at the end of the last whole batch. Answers what was applied.
+   * Applies the messages that follow the index, in batches; decodes one while the previous one is written. Readers see whole batches. An error
+   * leaves the index at the end of the last whole batch. Returns what was applied.
    */
   async apply(messages: readonly LogMessage[]): Promise<AppliedCounts> {
     let committed = 0;
@@ -139,17 +140,18 @@ export class IndexStore {
     return { transactions: messages.length, committed, operations, bytes, refused };
   }
 
-  async #write({ rows, state, chains }: Applied): Promise<void> {
+  async #write({ rows, state, chains, results }: Applied): Promise<void> {
     const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
     await this.#kv.batch(rows);
     chains.commit();
     this.#state = state;
+    this.#recent.add(results);
     this.#fields.written(isConfigured);
   }
 
   /**
-   * Does a part of what new and removed indexed fields need; less where something waits to be applied. False when nothing is left.
-   * `onDocuments` is told how many more documents were looked at.
+   * Does part of the work for new and removed indexed fields, less while messages wait to be applied. Returns whether work is left. Calls
+   * `onDocuments` with the number of further documents processed.
    */
   async buildFields(onDocuments: (count: number) => void = () => {}): Promise<boolean> {
     if (this.#fields.isDone) return false;
@@ -162,7 +164,7 @@ export class IndexStore {
     return !this.#fields.isDone;
   }
 
-  /** The numbers of the indexed fields that are being built, each with whether that has begun. */
+  /** The numbers of the indexed fields that are being built, each with whether the build has begun. */
   async fieldsBeingBuilt(): Promise<ReadonlyMap<number, boolean>> {
     const done = await this.#turns.acquire();
     try {
@@ -173,21 +175,21 @@ export class IndexStore {
     }
   }
 
-  /** Resolves when {@link buildFields} has something to do, or `signal` aborts. */
+  /** Resolves when {@link buildFields} has work, or `signal` aborts. */
   async fieldsToBuild(signal: AbortSignal): Promise<void> {
-    await this.#fields.toDo(signal);
+    await this.#fields.workArrives(signal);
   }
 
-  get(key: DocumentKey, asOf?: AsOf): DocumentSoon {
+  get(key: DocumentKey, asOf?: AsOf): MaybeDocument {
     if (asOf === undefined) return readDocument(this.#kv, key);
-    return this.#frozen(async (reader) => {
+    return this.read(async (reader) => {
       const txId = await resolveAsOf(reader, asOf);
       return txId === undefined ? undefined : await readDocumentAsOf(reader, key, txId);
     });
   }
 
   async list(query: IndexListQuery): Promise<DocumentPage> {
-    return await this.#frozen(async (reader) => {
+    return await this.read(async (reader) => {
       const state = (await readState(reader)) ?? this.#state;
       const now = state.txId;
       const cursor = query.cursor === undefined ? undefined : decodeListCursor(query.cursor);
@@ -208,7 +210,7 @@ export class IndexStore {
     });
   }
 
-  /** Whether a cursor was made of another history; false where that is not known. */
+  /** Whether a cursor is of another history; false when that is unknown. */
   async #isLost({ txId, history }: ListCursor): Promise<boolean> {
     const known = history === undefined ? undefined : await this.chainsAt(txId);
     return known !== undefined && !known.history.startsWith(history ?? "");
@@ -216,7 +218,7 @@ export class IndexStore {
 
   async history(key: DocumentKey, limit: number, cursor?: string): Promise<HistoryPage> {
     const before = cursor === undefined ? {} : { before: decodeRevisionCursor(cursor) };
-    return await this.#frozen(async (reader) => {
+    return await this.read(async (reader) => {
       const { versions, more } = await readHistory(reader, key, { limit, ...before });
       const oldest = versions.at(-1);
       return more && oldest !== undefined
@@ -225,7 +227,20 @@ export class IndexStore {
     });
   }
 
+  /** The outcome of a transaction; undefined when the index does not have it. */
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
+    return (await this.commitResult(txId))?.outcome;
+  }
+
+  /** As {@link outcome}; for one of the newest transactions, with what applying it found. */
+  async commitResult(txId: TxId): Promise<CommitResult | undefined> {
+    const recent = this.#recent.get(txId);
+    if (recent !== undefined) return recent;
+    const outcome = await this.#readOutcome(txId);
+    return outcome === undefined ? undefined : { outcome, replaced: undefined };
+  }
+
+  async #readOutcome(txId: TxId): Promise<TxOutcome | undefined> {
     const key = transactionRowKey(txId);
     const value = await this.#kv.get(key);
     if (value === undefined) return undefined;
@@ -238,29 +253,24 @@ export class IndexStore {
     return { ...outcome, committed, ...(reason === undefined ? {} : { reason }), duplicateOf: first };
   }
 
-  /** Undefined while the index holds nothing. `at` an earlier transaction: `CONFLICT` where the history no longer tells it. */
+  /** The digest; undefined for an empty index. With `at`, as of an earlier transaction; `CONFLICT` when the history does not reach back to it. */
   async digest(at?: TxId): Promise<{ txId: TxId; digest: string } | undefined> {
-    return await this.#frozen(async (reader) => await digestIndex(reader, at));
+    return await this.read(async (reader) => await digestIndex(reader, at));
   }
 
-  /** What the history and effects chains are at a transaction; undefined where that is still to come, or no link and long ago. */
+  /** The chains' values at a transaction; undefined when it is still to come, or is old and not a link. */
   async chainsAt(txId: TxId): Promise<ChainValue | undefined> {
     return await chainValueAt(this.#kv, this.#chains, txId);
   }
 
-  /** What they are at the index's last transaction, and at links before it. */
+  /** The chains' values at the index's last transaction, and at links before it. */
   async chains(): Promise<Chains> {
     return await chainsOf(this.#kv, this.#chains);
   }
 
-  /** What `read` gives, all from one state. */
-  async read<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
-    return await this.#frozen(read);
-  }
-
-  /** Every bucket, with how many documents have each value of its indexed fields. */
+  /** Every bucket, with the number of documents by value of its indexed fields. */
   async buckets(): Promise<{ txId: TxId; buckets: BucketSummary[] }> {
-    return await this.#frozen(async (reader) => {
+    return await this.read(async (reader) => {
       const state = (await readState(reader)) ?? this.#state;
       return { txId: state.txId, buckets: await readBuckets(reader, state) };
     });
@@ -268,16 +278,16 @@ export class IndexStore {
 
   /** Recorded events, newest first. */
   async events(query: EventQuery): Promise<EventPage> {
-    return await this.#frozen(async (reader) => {
+    return await this.read(async (reader) => {
       const state = (await readState(reader)) ?? this.#state;
       return await readEvents(reader, state, query);
     });
   }
 
-  /** What was evicted, newest first. */
+  /** Evictions, newest first. */
   async evictions(limit: number, cursor?: string): Promise<EvictionPage> {
     const { held } = this.#purge;
-    return await this.#frozen(async (reader) => await readEvictions(reader, { limit, cursor, held }));
+    return await this.read(async (reader) => await readEvictions(reader, { limit, cursor, held }));
   }
 
   /** As {@link EvictionPurge.run}. */
@@ -298,7 +308,7 @@ export class IndexStore {
     await this.#kv.checked?.(onProgress);
   }
 
-  /** As {@link KvStore.scrub}; undefined where nothing of the index lies on a disk. */
+  /** As {@link KvStore.scrub}; undefined when the index is not on a disk. */
   get scrub(): ((options: KvScrub) => Promise<number>) | undefined {
     return this.#kv.scrub?.bind(this.#kv);
   }
@@ -307,7 +317,8 @@ export class IndexStore {
     await this.#kv.close();
   }
 
-  async #frozen<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
+  /** Runs `read` on a snapshot of the index. */
+  async read<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
     const snapshot = this.#kv.snapshot();
     try {
       return await read(snapshot);

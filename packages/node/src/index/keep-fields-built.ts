@@ -2,18 +2,18 @@ import { setImmediate } from "node:timers/promises";
 import { activePolicies } from "./policies/active-policies.ts";
 import type { IndexStore } from "./index-store.ts";
 
-/** Builds indexed fields beside what is applied, now and whenever the policies change, until it is aborted. */
+/** Builds indexed fields while messages are applied, now and whenever the policies change, until it is aborted. */
 export async function keepFieldsBuilt(index: IndexStore, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    // Reads and requests come in between, though a store in memory never waits.
+    // Yields to the event loop, because a store in memory never waits.
     if (await index.buildFields()) await setImmediate();
     else await index.fieldsToBuild(signal);
   }
 }
 
 /**
- * Builds the indexed fields that nobody has begun to build, beside what is applied, until they are whole or it is aborted. Of those, and of
- * others that are built before them, `onProgress` is told how many documents were looked at, and about how many there are.
+ * Builds the indexed fields whose build has not begun, while messages are applied, until they are complete or it is aborted. Calls `onProgress`
+ * with the number of documents processed for them, or for fields built before them, and the approximate total.
  */
 export async function buildNewFields(
   index: IndexStore,
@@ -24,10 +24,10 @@ export async function buildNewFields(
   const fresh = new Set([...fields].filter(([, isBegun]) => !isBegun).map(([id]) => id));
   if (fresh.size === 0) return;
   const total = await countDocuments(index, fresh);
-  let looked = 0;
+  let processed = 0;
   const onDocuments = (count: number): void => {
-    looked += count;
-    onProgress(Math.min(looked, total), total);
+    processed += count;
+    onProgress(Math.min(processed, total), total);
   };
   let left = fresh;
   while (left.size > 0 && !signal.aborted) {
@@ -38,7 +38,7 @@ export async function buildNewFields(
   }
 }
 
-/** How many documents the buckets of indexed fields have. */
+/** The number of documents in the buckets of indexed fields. */
 async function countDocuments(index: IndexStore, fields: ReadonlySet<number>): Promise<number> {
   const indexed = activePolicies(index.state)?.indexed;
   const { buckets } = await index.buckets();

@@ -9,13 +9,13 @@ import {
 import { ChainWindow } from "./chains/chain-window.ts";
 import { type IndexState, readState } from "./rows/index-state.ts";
 
-/** A store that was opened, and what its index holds; `state` is undefined when it holds nothing yet. */
+/** An open store and the state of its index, which is undefined when the store is empty. */
 export interface OpenedIndex {
   readonly kv: KvStore;
   readonly state: IndexState | undefined;
 }
 
-/** Opens an index; an `INDEX_…` error says why it cannot be used, and leaves nothing open. */
+/** Opens an index. Throws an `INDEX_…` error when it cannot be used, and leaves nothing open. */
 export async function openIndex(
   provider: KvProvider,
   dir: string,
@@ -24,7 +24,7 @@ export async function openIndex(
   const kv = await provider.open(dir, opening);
   try {
     const state = await readState(kv);
-    // That its chains are whole is known here, before anybody relies on it.
+    // Also checks that its chains are intact.
     if (state !== undefined) await ChainWindow.load(kv, state);
     return { kv, state };
   } catch (error) {
@@ -33,7 +33,7 @@ export async function openIndex(
   }
 }
 
-/** Like {@link openIndex}, but an index that cannot be used is answered as the error that says why. */
+/** As {@link openIndex}, but returns the error of an unusable index. */
 export async function tryOpenIndex(
   provider: KvProvider,
   dir: string,
@@ -48,7 +48,7 @@ export async function tryOpenIndex(
   }
 }
 
-/** What opens a provider's files for a look only: an index in memory would be loaded whole by its own provider. */
+/** Returns a provider for reading a provider's files: the provider of indexes in memory would load the whole index. */
 export function fileReader(provider: KvProvider): KvProvider {
   const level = levelProvider();
   return !provider.persistent && provider.format === level.format ? level : provider;

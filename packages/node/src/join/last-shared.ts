@@ -1,7 +1,7 @@
 import { isCairnError, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexState } from "../index/rows/index-state.ts";
-import { transactionRowId, transactionRowKey } from "../index/rows/row-keys.ts";
+import { rowTxId, transactionRowKey } from "../index/rows/row-keys.ts";
 import { decodeOutcome } from "../index/rows/row-values.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { HeldTransactions } from "../db-dir/quarantine.ts";
@@ -69,7 +69,7 @@ async function compareNewest(
     for (const [key, value] of rows) {
       const { kind } = decodeOutcome(key, value);
       if (kind !== "committed") continue;
-      const txId = transactionRowId(key);
+      const txId = rowTxId(key);
       const message = await log.fetch(txId - offset);
       if (message !== undefined) return { txId, agrees: await isOf(kv, txId, value, message) };
     }

@@ -2,16 +2,17 @@ import { createHash } from "node:crypto";
 import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexState } from "../index/rows/index-state.ts";
-import { eventRowOrigin, eventRowTime } from "../index/rows/event-row-keys.ts";
-import { unsealed } from "../index/rows/row-checksum.ts";
 import {
   documentRowKey,
   ROW,
   rowsOfKind,
-  transactionRowId,
+  rowTxId,
   transactionRowKey,
   versionRowKey,
+  eventRowOrigin,
+  eventRowTime,
 } from "../index/rows/row-keys.ts";
+import { unsealed } from "../index/rows/row-checksum.ts";
 import { decodeOutcome } from "../index/rows/row-values.ts";
 import { checkedVersion, decodeVersion } from "../index/rows/version-values.ts";
 import { qualifiedKey } from "../text/document-key.ts";
@@ -48,7 +49,7 @@ export async function* orphanTransactions(
       const { kind, time, text } = decodeOutcome(key, value);
       // A birth record has no operations.
       if (kind !== "committed" || text === "") continue;
-      const txId = transactionRowId(key);
+      const txId = rowTxId(key);
       const header = JSON.parse(text) as LoggedHeader;
       yield await reconstruct(kv, header, { logId: state.log.id, txId, time, shared }, contents);
     }

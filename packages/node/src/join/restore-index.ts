@@ -18,7 +18,7 @@ import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { JoinReport } from "./join-report.ts";
 import { isDamage } from "../observe/failures.ts";
-import { emptyState } from "../index/empty-state.ts";
+import { emptyState } from "../index/rows/index-state.ts";
 import { openIndex } from "../index/local-index.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 

@@ -3,16 +3,16 @@ import { CairnError } from "@cairn/kv";
 import type { LogBounds, LogMessage, TxLog } from "./tx-log.ts";
 
 /**
- * A message by its position and the SHA-256 (hex) of its position, the log's own time of it and its payload. An index and a manifest
- * carry that of the last message they contain: a log that still holds it has, up to there, the same history. The payload alone would
- * not do: another history may have a message of the same bytes there.
+ * Identifies a message by its position and the SHA-256 (hex) of its position, the log's time of it and its payload. Indexes and manifests
+ * carry the anchor of their last message: a log that still holds this message has the same history up to it. A hash of the payload alone
+ * would not do, because another history may have the same bytes at that position.
  */
 export interface Anchor {
   readonly position: number;
   readonly sha256: string;
 }
 
-/** The anchor that `message` is. */
+/** Returns the anchor of a message. */
 export function anchorOf({ position, time, nanoseconds = 0, payload }: LogMessage): Anchor {
   const head = Buffer.allocUnsafe(HEAD_BYTES);
   head.writeBigUInt64BE(BigInt(position), 0);
@@ -24,9 +24,9 @@ export function anchorOf({ position, time, nanoseconds = 0, payload }: LogMessag
 const HEAD_BYTES = 16;
 
 /**
- * Whether a log with `bounds`, which holds `message` at the anchor's position (undefined: none there), continues the
- * history that ends at `anchor`. Undefined when it does, else the error that says why not: `LOG_REGRESSED` (the
- * position lies beyond the end, or holds another message), `LOG_TRIMMED` (before the first), `LOG_GAP` (a hole).
+ * Decides whether a log with `bounds`, which holds `message` at the anchor's position (undefined: none), continues the history that ends at
+ * `anchor`. Returns undefined when it does; otherwise the reason: `LOG_REGRESSED` (the position is beyond the end, or holds another message),
+ * `LOG_TRIMMED` (before the first), `LOG_GAP` (a hole).
  */
 export function judgeAnchor(
   logName: string,
@@ -43,7 +43,7 @@ export function judgeAnchor(
       "LOG_REGRESSED",
       `The log "${logName}" ends at message ${bounds.last}, but message ${position} was read from it before.`,
       {
-        hint: "The log server lost the end of the log. Restore the server's data, or let the index be rebuilt.",
+        hint: "The log server lost the end of the log. Restore the server's data, or let the node rebuild its index.",
       },
     );
   }
@@ -51,66 +51,62 @@ export function judgeAnchor(
   return gap(logName, position, position);
 }
 
-/** {@link judgeAnchor} on what `log` holds now. Rejects with `LOG_UNREACHABLE` when the log does not answer. */
+/** {@link judgeAnchor} for what `log` holds now. Throws `LOG_UNREACHABLE` when the log does not answer. */
 export async function checkAnchor(log: TxLog, anchor: Anchor): Promise<CairnError | undefined> {
   const message = await log.fetch(anchor.position);
-  // The bounds matter only to say what is wrong; asked for after the message, they cannot be older than its absence.
+  // The bounds only explain the error. They are read after the message, so they cannot be older than its absence.
   const bounds =
     message === undefined ? await log.bounds() : { first: anchor.position, last: anchor.position };
   return judgeAnchor(log.name, anchor, bounds, message);
 }
 
-/** The error for an anchor's position that holds another message. */
+/** `LOG_REGRESSED`: the anchor's position holds another message. */
 export function otherMessage(logName: string, position: number): CairnError {
   return new CairnError(
     "LOG_REGRESSED",
     `Message ${position} of the log "${logName}" is not the one that was read there before.`,
     {
-      hint: "The log server lost the end of the log and wrote a new one. The index has to be rebuilt from what agrees.",
+      hint: "The log server lost the end of the log, and other messages were written in its place. The index has to be rebuilt from what agrees.",
     },
   );
 }
 
-/** The error for a log that was read from and is no longer there, on a server that answers. */
+/** `LOG_DIFFERENT`: a log that was read before no longer exists on a server that answers. */
 export function vanished(logName: string): CairnError {
-  return new CairnError(
-    "LOG_DIFFERENT",
-    `The log "${logName}", which was read from, is not there any more.`,
-    {
-      hint: "Check whether its stream was deleted, and the server's address and data.",
-    },
-  );
-}
-
-/** The error for messages that were trimmed away before they were read. */
-export function trimmed(logName: string, from: number, to: number): CairnError {
-  const missing = from === to ? `message ${from}` : `messages ${from} to ${to}`;
-  return new CairnError("LOG_TRIMMED", `The log "${logName}" no longer holds ${missing}.`, {
-    hint: "Restore a checkpoint that is newer than what was trimmed.",
+  return new CairnError("LOG_DIFFERENT", `The log "${logName}", which was read before, no longer exists.`, {
+    hint: "Check whether its stream was deleted, and check the server's address and data.",
   });
 }
 
-/** The error for a trimming that would leave nothing. */
+/** `LOG_TRIMMED`: messages were trimmed before they were read. */
+export function trimmed(logName: string, from: number, to: number): CairnError {
+  const missing = from === to ? `message ${from}` : `messages ${from} to ${to}`;
+  return new CairnError("LOG_TRIMMED", `The log "${logName}" no longer holds ${missing}.`, {
+    hint: "Restore a checkpoint that is newer than the trimmed messages.",
+  });
+}
+
+/** `CONFLICT`: trimming up to there would remove every message. */
 export function trimmedTooFar(logName: string, upTo: number, last: number): CairnError {
   return new CairnError(
     "CONFLICT",
     `The log "${logName}" ends at message ${last}, so it cannot be trimmed up to ${upTo}.`,
     {
-      hint: "Nothing was removed. The message that the log is trimmed up to has to stay.",
+      hint: "Nothing was removed. The message that the log is trimmed up to has to remain.",
     },
   );
 }
 
-/** The error for messages that the log counts and does not have. */
+/** `LOG_GAP`: the log counts messages that it does not have. */
 export function gap(logName: string, from: number, to: number): CairnError {
   const missing = from === to ? `message ${from} is` : `messages ${from} to ${to} are`;
   return new CairnError(
     "LOG_GAP",
-    `In the log "${logName}" ${missing} missing, though it was written beyond that.`,
+    `In the log "${logName}" ${missing} missing, although later messages exist.`,
     {
       hint:
-        "A ready node of this log can save a checkpoint beyond it: cairn checkpoint create there. This node looks again and again, " +
-        "and goes on by itself. Without one, restore the log. Somebody deleted messages, or the log's files are damaged: find out which.",
+        "A ready node of this log can save a checkpoint beyond it: run cairn checkpoint create there. This node keeps looking for one " +
+        "and continues by itself. Without a ready node, restore the log. Find out whether messages were deleted or the log's files are damaged.",
     },
   );
 }

@@ -4,7 +4,7 @@ import { type Anchor, anchorOf, checkAnchor, gap, otherMessage, trimmed, vanishe
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { LogMessage, TxLog } from "./tx-log.ts";
 
-/** Whether the log answers; `error` says why not. Told when it changes, and once at the first success. */
+/** Whether the log answers; `error` is the reason if not. Reported at the first success and at each change. */
 export interface LogState {
   readonly reachable: boolean;
   readonly error?: CairnError;
@@ -12,39 +12,38 @@ export interface LogState {
 
 /** How {@link followLog} follows. */
 export interface FollowOptions {
-  /** The last message that is known already; the first one yielded is the next. Without it, `from` is the first. */
+  /** The last message already known; the first one yielded follows it. Without an anchor, `from` is the first. */
   readonly anchor?: Anchor | undefined;
-  /** Where to begin without an anchor. Default 1, the birth record. */
+  /** The first position without an anchor; defaults to 1, the birth record. */
   readonly from?: number;
   readonly signal: AbortSignal;
   readonly onState?: (state: LogState) => void;
-  /** Told when the log is read from a position on: the first time, and anew after each interruption. */
+  /** Called whenever reading begins: the first time, and after each interruption. */
   readonly onReading?: () => void;
   /** Bounds of one array, as in {@link TxLog.read}. */
   readonly maxMessages?: number;
   readonly maxBytes?: number;
-  /** How long nothing may come before the anchor is compared again, in milliseconds. Default 10,000. */
+  /** After how long without a message the anchor is compared again (ms); defaults to 10,000. */
   readonly idleCheckMs?: number;
-  /** The longest pause before reading again after an interruption, in milliseconds. Default 5,000. */
+  /** The longest backoff after an interruption (ms); defaults to 5,000. */
   readonly maxBackoffMs?: number;
-  /** Jitter of the pauses; injected by tests. */
+  /** Jitter of the backoff; injected by tests. */
   readonly random?: () => number;
 }
 
 const FIRST_BACKOFF_MS = 50;
-/** How long a message that the log counts and does not have may take to appear. */
-const SUSPICIOUS_MS = 1_000;
-/** Servers of a cluster may not know all their streams yet when they have just started: within seconds that passes. */
-const MISSING_TRIES = 7;
+/** How long a message that the log counts may take to appear (ms). */
+const LATE_MESSAGE_MS = 1_000;
+/** How often the log may be missing in succession: servers of a cluster that have just started may not know all streams for some seconds. */
+const MAX_MISSING_TRIES = 7;
 
 /**
- * The messages of `log` strictly after the anchor, in order and without holes, in arrays (never empty), then those still
- * to come. Ends only when `signal` is aborted. Interruptions and `LOG_UNREACHABLE` are survived by reading again; every
- * reading begins *at* the newest message known and compares it, because a consumer remade by position alone would go on
- * in another history without an error.
+ * Yields the messages of `log` after the anchor, in order and without holes, in arrays (never empty), and then new ones as they arrive. Ends
+ * only when `signal` is aborted. After interruptions and `LOG_UNREACHABLE` it reads again; every reading begins *at* the newest message known
+ * and compares it, because a consumer that resumes by position alone would continue in another history without an error.
  *
- * Throws `LOG_REGRESSED`, `LOG_TRIMMED` or `LOG_GAP` before anything is yielded that does not continue what was yielded, and
- * `LOG_DIFFERENT` when the log is gone from a server that answers.
+ * Throws `LOG_REGRESSED`, `LOG_TRIMMED` or `LOG_GAP` before it yields anything that does not continue what was yielded, and `LOG_DIFFERENT`
+ * when the log no longer exists on a server that answers.
  */
 export async function* followLog(
   log: TxLog,
@@ -60,12 +59,12 @@ export async function* followLog(
       yield* follower.readOnce();
     } catch (error) {
       if (!isCairnError(error, "LOG_UNREACHABLE")) throw error;
-      follower.tell({ reachable: false, error });
+      follower.report({ reachable: false, error });
       missing = (await isMissing(log)) ? missing + 1 : 0;
-      if (missing === MISSING_TRIES) throw vanished(log.name);
+      if (missing === MAX_MISSING_TRIES) throw vanished(log.name);
     }
     failures = follower.lastPosition > before ? 0 : failures + 1;
-    // Doubled up to the limit, and random by half, so that nodes do not all return at the same moment.
+    // Exponential backoff with jitter, so that nodes do not all return at the same moment.
     const pause = backoffMs(failures, { firstMs: FIRST_BACKOFF_MS, maxMs: maxBackoffMs }, random());
     await systemClock.wait(pause, signal);
   }
@@ -75,10 +74,10 @@ class Follower {
   readonly #log: TxLog;
   readonly #options: FollowOptions;
   #anchor: Anchor | undefined;
-  // The last message yielded, hashed only when a comparison needs it.
+  // The last message yielded; hashed only when it has to be compared.
   #last: LogMessage | undefined;
   #reachable: boolean | undefined;
-  // The position after which nothing came though the log says that it goes on.
+  // The position at which no message arrived although the log counts later ones.
   #silentAt: number | undefined;
 
   constructor(log: TxLog, options: FollowOptions) {
@@ -91,13 +90,13 @@ class Follower {
     return this.#last?.position ?? this.#anchor?.position ?? (this.#options.from ?? 1) - 1;
   }
 
-  tell(state: LogState): void {
+  report(state: LogState): void {
     if (state.reachable === this.#reachable) return;
     this.#reachable = state.reachable;
     this.#options.onState?.(state);
   }
 
-  /** One reading, from the anchor until it is interrupted. */
+  /** Reads once, from the anchor until the reading is interrupted. */
   async *readOnce(): AsyncGenerator<readonly LogMessage[], void, void> {
     const { signal, maxMessages, maxBytes, idleCheckMs = 10_000 } = this.#options;
     await this.#check();
@@ -119,7 +118,7 @@ class Follower {
           const { last } = await this.#log.bounds();
           if (last <= this.lastPosition) continue;
           await this.#explainSilence(last);
-          // Messages are there but do not come: whatever it is that stands still, a new reading replaces it.
+          // Messages exist but do not arrive: whatever is stuck, a new reading replaces it.
           return;
         }
         if (result.done === true) return;
@@ -140,10 +139,10 @@ class Follower {
   }
 
   #patience(idleCheckMs: number): number {
-    return this.#silentAt === this.lastPosition + 1 ? Math.min(SUSPICIOUS_MS, idleCheckMs) : idleCheckMs;
+    return this.#silentAt === this.lastPosition + 1 ? Math.min(LATE_MESSAGE_MS, idleCheckMs) : idleCheckMs;
   }
 
-  /** A hole at the log's end shows only by this, that nothing comes. Told at the second time, since replicas may lag. */
+  /** Throws for a hole at the log's end, which shows only as silence. Only at the second time, since replicas may lag. */
   async #explainSilence(last: number): Promise<void> {
     const next = this.lastPosition + 1;
     if ((await this.#log.fetch(next)) !== undefined) return;
@@ -166,7 +165,7 @@ class Follower {
   async #check(): Promise<void> {
     const anchor = this.#currentAnchor();
     const error = anchor === undefined ? await this.#checkStart() : await checkAnchor(this.#log, anchor);
-    this.tell({ reachable: true });
+    this.report({ reachable: true });
     if (error !== undefined) throw error;
   }
 
@@ -176,7 +175,7 @@ class Follower {
     return first > from ? trimmed(this.#log.name, from, first - 1) : undefined;
   }
 
-  /** What follows the anchor in the first array of a reading, which has to begin with it. */
+  /** Returns what follows the anchor in the first array of a reading, which has to begin with the anchor. */
   async #afterAnchor(messages: readonly LogMessage[]): Promise<readonly LogMessage[]> {
     const [first] = messages;
     const anchor = this.#anchor;
@@ -202,7 +201,7 @@ class Follower {
   }
 }
 
-/** Whether the log's server answers, and says that there is no such log. */
+/** Whether the log's server answers that there is no such log. */
 async function isMissing(log: TxLog): Promise<boolean> {
   try {
     return !(await log.exists());

@@ -1,10 +1,10 @@
-/** What an append answers: where the message is stored, and whether its id had been stored before. */
+/** The result of an append: where the message is stored, and whether its id was stored before. */
 export interface Appended {
   readonly position: number;
   readonly duplicate: boolean;
 }
 
-/** A message that waits to be stored. */
+/** A message that is waiting to be stored. */
 export interface PendingAppend {
   readonly payload: Uint8Array;
   readonly messageId: string | undefined;
@@ -15,13 +15,13 @@ interface Waiting extends PendingAppend {
   readonly reject: (error: unknown) => void;
 }
 
-/** Bounds of a group, which is one batch of the database and in memory as a whole. */
+/** Bounds of a group, which is one batch of the database and held in memory. */
 const MAX_MESSAGES = 1_000;
 const MAX_BYTES = 4 * 1024 * 1024;
 
 /**
- * Stores messages in groups: those that come while one group is being written make up the next, so that many writers
- * share the cost of one flush. The order of the calls is kept. When storing a group fails, all of it is rejected.
+ * Group commit. Messages that arrive while one group is being written form the next, so that concurrent writers share the cost of a flush.
+ * Keeps the order of the calls. When storing a group fails, all of its appends are rejected.
  */
 export class GroupCommit {
   readonly #store: (group: readonly PendingAppend[]) => Promise<readonly Appended[]>;
@@ -39,13 +39,13 @@ export class GroupCommit {
     });
   }
 
-  /** Returns when nothing waits. */
+  /** Resolves when no message is waiting. */
   async idle(): Promise<void> {
     await this.#running;
   }
 
   async #run(): Promise<void> {
-    // Calls made one after another in the same turn belong to one group already.
+    // Calls made in the same turn of the event loop belong to one group.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
       const group = this.#takeGroup();

@@ -1,11 +1,10 @@
 import { CairnError } from "@cairn/kv";
 import type { BirthRecord } from "../transactions/birth-record.ts";
-import { ofFirstVersion } from "./first-version.ts";
 import { isOfFirstVersion } from "../transactions/message-frame.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 import type { LogBounds, TxLog } from "./tx-log.ts";
 
-/** Which log this is. `birth` is undefined when the log's first messages were trimmed: then index or checkpoint know the offset. */
+/** Which log this is. `birth` is undefined when the log's first messages were trimmed: then the index or a checkpoint knows the offset. */
 export interface LogIdentity {
   readonly id: string;
   readonly name: string;
@@ -14,8 +13,8 @@ export interface LogIdentity {
 }
 
 /**
- * Who the log is, from its first message or, where that was trimmed, from what is written beside it. Undefined when there is no log
- * or it never held a message. `LOG_DIFFERENT` when what it holds is not a log of Cairn.
+ * Reads the identity of a log from its first message or, when that was trimmed, from the id stored with the log. Undefined when the log does
+ * not exist or never held a message. Throws `LOG_DIFFERENT` when it is not a log of Cairn.
  */
 export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefined> {
   if (!(await log.exists())) return undefined;
@@ -33,31 +32,31 @@ export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefin
   return { id, name: log.name, bounds, birth: undefined };
 }
 
-/** Whether nothing was ever written to the log but the record that began it. */
+/** Whether the log never held anything but its birth record. */
 export function isUnused({ bounds, birth }: LogIdentity): boolean {
   return birth !== undefined && birth.continues === undefined && bounds.first === 1 && bounds.last === 1;
 }
 
-/** `CONFLICT`: what was to be removed as unused is not. */
+/** `CONFLICT`: a log that was to be removed as unused has been used. */
 export function usedLog(name: string, last: number): CairnError {
-  return new CairnError("CONFLICT", `The log "${name}" is there already; its last message is ${last}.`, {
+  return new CairnError("CONFLICT", `The log "${name}" already exists; its last message is ${last}.`, {
     hint: "Nothing was changed. cairn log status shows what it holds.",
   });
 }
 
 function foreign(log: TxLog, why: string): CairnError {
   return new CairnError("LOG_DIFFERENT", `"${log.name}" is not a transaction log of Cairn: ${why}.`, {
-    hint: "Check the log's address and name (servers, stream). Cairn writes nothing to it. If the name is right and nobody needs what is there, delete it (nats stream rm): cairn log recover or cairn log create then begins a log in its place.",
+    hint: "Check the log's address and name (servers, stream). Cairn writes nothing to it. If the name is right and its contents are not needed, delete it (nats stream rm): cairn log recover or cairn log create then begins a log in its place.",
   });
 }
 
-/** Its stream was deleted, and somebody who made one in its place was faster than the node that writes the birth record. */
+/** The stream was deleted and created again, and a transaction was stored in it before a node wrote the birth record. */
 function unbegun(log: TxLog): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",
-    `"${log.name}" is not a transaction log of Cairn: its first message is a transaction, and no birth record.`,
+    `"${log.name}" is not a transaction log of Cairn: its first message is a transaction, not a birth record.`,
     {
-      hint: `It was made anew while transactions were on their way to the log that was there before, and no log can begin in it any more. Delete it (nats stream rm ${log.name}), then cairn log recover goes on from a checkpoint, and cairn log create begins with nothing.`,
+      hint: `The stream was created again while transactions were on their way to the log that was there before, so no log can begin in it. Delete it (nats stream rm ${log.name}); then cairn log recover continues from a checkpoint, and cairn log create begins an empty log.`,
     },
   );
 }
@@ -65,9 +64,20 @@ function unbegun(log: TxLog): CairnError {
 function nameless(log: TxLog): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",
-    `Nothing says which log "${log.name}" is: its birth record was trimmed, and its id is not written beside it.`,
+    `The identity of the log "${log.name}" is unknown: its birth record was trimmed, and its description does not contain its id.`,
     {
-      hint: `Write it into the stream's description: nats stream edit ${log.name} --description "cairn log id ID". The ID stands in /status of each node that knows the log (log.id), and in its checkpoints' manifests. A running node writes it by itself within a minute.`,
+      hint: `Write the id into the stream's description: nats stream edit ${log.name} --description "cairn log id ID". The ID is in /status of each node that knows the log (log.id), and in the manifests of its checkpoints. A running node writes it by itself within a minute.`,
+    },
+  );
+}
+
+/** `LOG_DIFFERENT`: Cairn 0.1.0 wrote the log. A test follows the hint word by word. */
+export function ofFirstVersion(logName: string): CairnError {
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `Cairn 0.1.0 wrote the log "${logName}", which this version cannot read.`,
+    {
+      hint: "Begin a new log under another name. To migrate the documents, start Cairn 0.1.0 on the old log and, with the command of this version, run for each bucket cairn list BUCKET --all --transactions --url OLD-NODE | cairn load - --url NEW-NODE. Nothing was read or written.",
     },
   );
 }

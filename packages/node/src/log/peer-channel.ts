@@ -1,26 +1,26 @@
 import type { CairnError } from "@cairn/kv";
 
-/** Sends one answer to whoever asked. More than one may be sent for a question; none is fine. */
+/** Sends an answer to the node that asked. A question may have no answer, one or several. */
 export type SendAnswer = (answer: Uint8Array) => void;
 
 /**
- * How those who have the same log open reach one another. A question goes to all who serve, answers come from each of them in any
- * order; nothing is stored, and nothing is promised: who does not answer may be down, slow or cut off.
+ * How nodes with the same log open reach one another. A question goes to all nodes that serve, and their answers arrive in any order. Nothing
+ * is stored and delivery is not guaranteed: a node that does not answer may be down, slow or cut off.
  */
 export interface PeerChannel {
-  /** Where questions go, as an operator has to allow it (NATS: the subject). */
+  /** Where questions are sent, which an operator has to permit (NATS: the subject). */
   readonly address: string;
   /**
-   * Hands every question to `answer` until the result is called. `onRefused` is told, once, that the server does not let this
-   * client listen or answer (`UNAUTHORIZED`): then others do not see it, and everything else goes on.
+   * Passes every question to `answer` until the returned function is called. Calls `onRefused` once with `UNAUTHORIZED` if the server does not
+   * let this client listen or answer: then other nodes do not see it, and nothing else changes.
    */
   serve(
     answer: (question: Uint8Array, send: SendAnswer) => void,
     onRefused: (error: CairnError) => void,
   ): () => void;
   /**
-   * The answers to a question, until `signal` is aborted; ends at once when nobody serves. Errors: `LOG_UNREACHABLE`,
-   * `UNAUTHORIZED`, `CONFIG_INVALID` (the question would be stored in the log).
+   * Yields the answers to a question until `signal` is aborted; ends at once when no node serves. Errors: `LOG_UNREACHABLE`, `UNAUTHORIZED`,
+   * `CONFIG_INVALID` (the question would be stored in the log).
    */
   ask(question: Uint8Array, signal: AbortSignal): AsyncIterable<Uint8Array>;
 }

@@ -1,22 +1,23 @@
-import { CairnError } from "@cairn/kv";
-import type { Transaction, TxId } from "@cairn/client";
+import { CairnError, isCairnError } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import type { ValidTransaction } from "../transactions/validate-transaction.ts";
 import { decodeMessage, encodeBarrier, encodeTransaction } from "../transactions/transaction-codec.ts";
 import { contentHash, logTagOf } from "../transactions/message-frame.ts";
 import type { TxLog } from "./tx-log.ts";
+import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 
 /**
- * Appends a transaction to the log; answers its id once the log has it. Calls made one after another without waiting are stored
- * in their order. Errors: `TX_INVALID`, `TX_TOO_LARGE` (both before anything is sent), `CONFLICT` (the id was used for another
- * content), `LOG_UNREACHABLE`, `LOG_FULL`; `LOG_REGRESSED` when the log stored it at or before `known`, the last transaction that was
- * read from it before: this is not the history that the caller knows, and an id out of another one must not be awaited in it. `timeoutMs`
- * is handed on to the log (see {@link TxLog.append}).
+ * Appends a transaction to the log and returns its id once the log has stored it. Concurrent calls are stored in their order. Errors:
+ * `TX_TOO_LARGE` (before anything is sent), `CONFLICT` (the id was used for other content), `LOG_UNREACHABLE`, `LOG_FULL`; `LOG_REGRESSED`
+ * when the log stored it at or before `known`, the last transaction read from the log: this is not the history that the caller knows, and an
+ * id of another history must not be awaited in it. `timeoutMs` is passed to {@link TxLog.append}.
  */
 export async function submitTransaction(
   log: TxLog,
   { id: logId, offset }: { readonly id: string; readonly offset: number },
-  transaction: Transaction,
-  known: TxId = 0,
-  timeoutMs?: number,
+  transaction: ValidTransaction,
+  known: TxId,
+  timeoutMs: number,
 ): Promise<{ txId: TxId }> {
   const payload = encodeTransaction(transaction, logId);
   if (payload.length > log.maxPayload) {
@@ -26,24 +27,23 @@ export async function submitTransaction(
       { hint: "Split it into several transactions." },
     );
   }
-  const limit = timeoutMs === undefined ? {} : { timeoutMs };
   const messageId = transaction.id === undefined ? {} : { messageId: transaction.id };
-  let appended = await log.append(payload, { ...messageId, ...limit });
+  let appended = await log.append(payload, { ...messageId, timeoutMs });
   if (appended.duplicate) {
     const { position } = appended;
     const first = await judgeFirst(log, position, payload, { logId, id: transaction.id });
     if (first === "same") return { txId: position + offset };
     if (first === "other content") throw sameId(position + offset);
-    // The log took its message for this one, by an id that anybody may give a message: what counts is the id in the message itself, which
-    // the index remembers, so that nothing is applied twice.
-    appended = await log.append(payload, limit);
+    // The log compared message ids, which any client can set. The id in the message itself counts: the index remembers it, so that nothing is
+    // applied twice.
+    appended = await log.append(payload, { timeoutMs });
   }
   return storedAfter(known, log, appended.position, offset);
 }
 
 /**
- * Appends a barrier: a transaction without operations. Whatever any node acknowledged before the call has a smaller id, since the log
- * gave this message its position afterwards. Errors as for {@link submitTransaction}.
+ * Appends a barrier: a transaction without operations. Every transaction that a node acknowledged before the call has a smaller id, because
+ * the log assigned this position later. Errors as for {@link submitTransaction}.
  */
 export async function submitBarrier(
   log: TxLog,
@@ -65,12 +65,12 @@ function takenBefore(logName: string, position: number): CairnError {
     "LOG_REGRESSED",
     `The log "${logName}" stored the transaction as message ${position}, but another message ${position} was read from it before.`,
     {
-      hint: "The log lost its end or was replaced, and the transaction is part of what it holds now. Look at the node (cairn status, GET /status), then decide.",
+      hint: "The log lost its end or was replaced, and the transaction is part of what it holds now. Check the node (cairn status, GET /status) before you send it again.",
     },
   );
 }
 
-/** What the message is that the log has under the same message id: the log compares ids only. */
+/** Compares the message that the log has under the same message id: the log itself compares ids only. */
 async function judgeFirst(
   log: TxLog,
   position: number,
@@ -78,7 +78,7 @@ async function judgeFirst(
   { logId, id }: { readonly logId: string; readonly id: string | undefined },
 ): Promise<"same" | "other content" | "not of this id"> {
   const first = await log.fetch(position);
-  // Trimmed meanwhile: what the index remembers of the id decides.
+  // It was trimmed meanwhile: what the index remembers of the id decides.
   if (first === undefined) return "not of this id";
   const decoded = decodeMessage(first.payload);
   const isOfId = decoded.kind === "transaction" && decoded.logTag === logTagOf(logId) && decoded.id === id;
@@ -87,7 +87,32 @@ async function judgeFirst(
 }
 
 function sameId(txId: TxId): CairnError {
-  return new CairnError("CONFLICT", `Transaction ${txId} has the same id and another content.`, {
-    hint: "An id stands for one transaction: choose a new one for another content.",
+  return new CairnError("CONFLICT", `Transaction ${txId} has the same id and other content.`, {
+    hint: "An id stands for one transaction: choose a new id for other content.",
+  });
+}
+
+/**
+ * Returns the log's answer to an append; throws `TX_TIMEOUT` after `timeoutMs`. Then the outcome is unknown: the log may have stored the
+ * transaction without answering, or may store it later.
+ */
+export async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Promise<T> {
+  const limit = new Deadline(timeoutMs);
+  let answer: T | typeof TIMED_OUT;
+  try {
+    answer = await withTimeout(stored, timeoutMs);
+  } catch (error) {
+    // A log with the same deadline reports the timeout with its own code.
+    if (limit.leftMs > 0 || !isCairnError(error, "LOG_UNREACHABLE")) throw error;
+    throw notStoredInTime(timeoutMs, error);
+  }
+  if (answer !== TIMED_OUT) return answer;
+  throw notStoredInTime(timeoutMs, undefined);
+}
+
+function notStoredInTime(timeoutMs: number, cause: unknown): CairnError {
+  return new CairnError("TX_TIMEOUT", `The log did not acknowledge the transaction within ${timeoutMs} ms.`, {
+    hint: "The transaction may or may not be stored. If it has an id, it can be sent again safely: it is applied once. Otherwise check whether its writes are there before you send it again.",
+    cause,
   });
 }

@@ -5,7 +5,7 @@ import { checkpointerListener } from "../checkpoints/checkpointer-listener.ts";
 import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
 import { indexSource } from "../checkpoints/index-source.ts";
 import type { RepeatedWork } from "../concurrency/repeated-work.ts";
-import { logOffset } from "../index/index-anchor.ts";
+import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import type { JoinReport } from "../join/join-report.ts";
 import type { LogIdentity } from "../log/log-identity.ts";

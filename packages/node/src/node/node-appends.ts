@@ -4,11 +4,11 @@ import type { Transaction, TxId } from "@cairn/client";
 import { DEFAULT_WAIT_MS } from "../api/node-api.ts";
 import { coalesced } from "../concurrency/coalesced.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
-import { logOffset } from "../index/index-anchor.ts";
+import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import { storedInTime } from "../log/stored-in-time.ts";
-import { submitBarrier, submitTransaction } from "../log/submit-transaction.ts";
+import { submitBarrier, submitTransaction, storedInTime } from "../log/submit-transaction.ts";
 import type { TxLog } from "../log/tx-log.ts";
+import { validTransaction } from "../transactions/validate-transaction.ts";
 import type { NodeLife } from "./node-life.ts";
 import { notReady } from "../api/not-ready.ts";
 import { sameHistory } from "./same-history.ts";
@@ -46,8 +46,9 @@ export class NodeAppends {
 
   /** Errors as for NodeApi.submit. */
   async submit(transaction: Transaction, timeoutMs = DEFAULT_WAIT_MS): Promise<{ txId: TxId }> {
+    const valid = validTransaction(transaction);
     const { log, index, of } = this.#target();
-    const stored = submitTransaction(log, of, transaction, index.state.txId, timeoutMs);
+    const stored = submitTransaction(log, of, valid, index.state.txId, timeoutMs);
     const submitted = stored.then(async (answer) => {
       await this.#confirmHistory();
       return answer;

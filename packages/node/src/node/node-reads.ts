@@ -2,6 +2,7 @@ import { CairnError } from "@cairn/kv";
 import type { DocumentKey, PolicyState, TxId, TxOutcome } from "@cairn/client";
 import { TimeSlice } from "../concurrency/time-slice.ts";
 import { decodeListCursor } from "../index/read/cursor.ts";
+import type { CommitResult } from "../index/apply/recent-outcomes.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { type EventPage, parseEventPlace } from "../index/read/event-reads.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
@@ -39,7 +40,7 @@ function checkedLimit(limit = DEFAULT_LIMIT): number {
 /** What {@link NodeReads} answers. */
 type Reads = Pick<
   NodeApi,
-  "watch" | "await" | "prepareRead" | "outcome" | "get" | "list" | "history" | "digest"
+  "watch" | "await" | "commitResult" | "prepareRead" | "outcome" | "get" | "list" | "history" | "digest"
 >;
 
 /** The reads of a node: only from an index that it stands by, unless what is there is asked for. */
@@ -54,10 +55,15 @@ export class NodeReads implements Reads {
     this.#place = new ReadPlace(life, barrier);
   }
 
-  async await(txId: TxId, { timeoutMs = DEFAULT_WAIT_MS } = {}): Promise<TxOutcome> {
+  async await(txId: TxId, options?: { timeoutMs?: number }): Promise<TxOutcome> {
+    return (await this.commitResult(txId, options)).outcome;
+  }
+
+  async commitResult(txId: TxId, { timeoutMs = DEFAULT_WAIT_MS } = {}): Promise<CommitResult> {
     await this.#life.position.reached(txId, timeoutMs);
-    const outcome = await this.outcome(txId);
-    if (outcome !== undefined) return outcome;
+    const index = await this.#agreeing();
+    const result = await this.guarded(index, index.commitResult(txId));
+    if (result !== undefined) return result;
     throw new CairnError("NOT_FOUND", `The index has no transaction ${txId}.`, {
       hint: "Transaction ids begin behind the log's offset.",
     });
@@ -68,11 +74,16 @@ export class NodeReads implements Reads {
   }
 
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
+    const index = await this.#agreeing();
+    return await this.guarded(index, index.outcome(txId));
+  }
+
+  /** Returns the index if it agrees with the log: in another history, the same id is another transaction's. */
+  async #agreeing(): Promise<IndexStore> {
     await this.#slice.yieldIfOver();
     const { index, agrees } = this.#life;
-    // Of another history, the same id is another transaction's.
     if (index === undefined || !agrees) throw notReady(this.#life);
-    return await this.guarded(index, index.outcome(txId));
+    return index;
   }
 
   async get(

@@ -8,7 +8,7 @@ import { OnePast } from "../cluster/one-past.ts";
 import { SelfCheck } from "../cluster/self-check.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { isoTime } from "../text/iso-time.ts";
-import { logOffset } from "../index/index-anchor.ts";
+import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { LogWatch } from "./log-watch.ts";
 import type { NodeLife } from "./node-life.ts";

@@ -16,6 +16,7 @@ import type { NodeEventListener } from "../observe/node-event.ts";
 import { type HttpServer, startHttpServer } from "../http/server.ts";
 import { Deadline } from "../concurrency/time-limit.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
+import type { CommitResult } from "../index/apply/recent-outcomes.ts";
 import type { EventPage } from "../index/read/event-reads.ts";
 import {
   type BucketsPage,
@@ -186,6 +187,10 @@ class RunningNode implements CairnNode {
 
   await(...wanted: Parameters<NodeApi["await"]>): Promise<TxOutcome> {
     return this.#reads.await(...wanted);
+  }
+
+  commitResult(...wanted: Parameters<NodeApi["commitResult"]>): Promise<CommitResult> {
+    return this.#reads.commitResult(...wanted);
   }
 
   prepareRead(options: ReadOptions): Promise<void> {

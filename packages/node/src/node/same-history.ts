@@ -1,7 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import { coalesced } from "../concurrency/coalesced.ts";
-import { lastKnown } from "../index/index-anchor.ts";
-import type { IndexState } from "../index/rows/index-state.ts";
+import { type IndexState, lastKnown } from "../index/rows/index-state.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";

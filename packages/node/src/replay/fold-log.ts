@@ -1,17 +1,17 @@
 import type { TxId } from "@cairn/client";
 import type { IndexStore } from "../index/index-store.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
-import { lastKnown, logOffset } from "../index/index-anchor.ts";
+import { lastKnown, logOffset } from "../index/rows/index-state.ts";
 import { followLog, type LogState } from "../log/follow-log.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** How an index that nobody else uses is brought to a transaction of its log. */
+/** Options of {@link foldLog}. */
 export interface FoldOptions {
   readonly index: IndexStore;
   readonly log: TxLog;
-  /** The log's, with which the index agrees. */
+  /** The identity of the log, with which the index agrees. */
   readonly identity: LogIdentity;
-  /** The last transaction that is applied; the log holds it. */
+  /** The last transaction to apply; the log holds it. */
   readonly upTo: TxId;
   readonly signal: AbortSignal;
   readonly onApplied?: () => void;
@@ -19,8 +19,8 @@ export interface FoldOptions {
 }
 
 /**
- * Applies what the log has and an index has not, up to exactly one transaction, without a limit of time; ends sooner only where it is
- * aborted, and then behind a whole transaction. Errors are those of {@link followLog} and of the index.
+ * Applies the log to an index, which no other task uses, up to exactly one transaction and without a time limit. Ends early only when aborted,
+ * after a whole transaction. Errors are those of {@link followLog} and of the index.
  */
 export async function foldLog(options: FoldOptions): Promise<void> {
   const { index, log, identity, upTo, signal, onApplied, onLogState } = options;

@@ -4,40 +4,40 @@ import type { IndexStore } from "../index/index-store.ts";
 import { buildNewFields, keepFieldsBuilt } from "../index/keep-fields-built.ts";
 import { resolvable } from "../concurrency/resolvable.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
-import { lastKnown } from "../index/index-anchor.ts";
+import { lastKnown } from "../index/rows/index-state.ts";
 import type { FollowingMetrics } from "../metrics/following-metrics.ts";
 import { RefusedMessageNotices } from "./refused-messages.ts";
 import { logFailure } from "../observe/failures.ts";
 import { followLog } from "../log/follow-log.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** How an index is kept from its log. */
+/** Options of {@link indexLog}. */
 export interface IndexLogOptions {
   readonly index: IndexStore;
-  /** The log's, with which the index agrees. */
+  /** The identity of the log, with which the index agrees. */
   readonly identity: LogIdentity;
   readonly log: TxLog;
   readonly logger: Logger;
   readonly figures: FollowingMetrics;
   readonly signal: AbortSignal;
-  /** The transaction that the index has to hold before the node is ready. */
+  /** The transaction that the index must hold before the node is ready. */
   readonly goal: TxId;
-  /** How far the index is on its way there, also as to what is built once it is. */
+  /** Reports progress towards `goal`, and then of building indexed fields. */
   readonly onProgress: (unit: "transactions" | "documents", done: number, total: number) => void;
-  /** The index holds `goal`, and what was to be built with it. Called once. */
+  /** The index holds `goal`, and its indexed fields are built. Called once. */
   readonly onReady: () => void;
-  /** The index holds everything up to `txId` now. */
+  /** The index now holds everything up to `txId`. */
   readonly onApplied: (txId: TxId) => void;
-  /** The log can be read, or it was told in the node's log why not. */
+  /** Reports whether the log can be read; a reason why not was logged before. */
   readonly onReadable: (isReadable: boolean) => void;
 }
 
 /**
- * Applies what the log has and an index has not, then what comes, and builds indexed fields beside, until it is aborted. Errors are
- * those of {@link followLog} and of the index.
+ * Applies the log to an index, and builds indexed fields at the same time, until it is aborted. Errors are those of {@link followLog} and of the
+ * index.
  *
- * Fields are not built before the index has caught up: until then what is indexed would change again and again, and building them
- * from what the documents are in the end costs a part of that. Those that were defined meanwhile belong to being ready.
+ * Fields are built only after the index has caught up: before that their rows would change repeatedly, and building them from the final
+ * documents costs less. The node is ready only when the fields that the replayed log defined are built.
  */
 export async function indexLog(options: IndexLogOptions): Promise<void> {
   const { index, identity, log, logger, figures, signal, goal, onProgress, onApplied } = options;
@@ -53,7 +53,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
   );
   const following = followLog(log, {
     anchor: lastKnown(identity, index.state),
-    // Two arrays of them are in memory at once, one being applied and one being fetched.
+    // Two arrays are in memory at once: one being applied, one being fetched.
     maxMessages: 500,
     signal: AbortSignal.any([signal, failed.signal]),
     onReading: figures.reading,
@@ -75,10 +75,10 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
       if (before < goal) onProgress("transactions", Math.min(txId, goal) - begin, goal - begin);
       if (txId >= goal) caughtUp.resolve();
     }
-    // Reading that is aborted ends without an error: if it was because of the building, that one's is told.
+    // Aborted reading ends without an error: throw the one of building fields, if that was the cause.
     failed.signal.throwIfAborted();
   } finally {
-    // Nobody else closes the index while it is built.
+    // The caller may close the index only after building has ended.
     done.abort();
     await building;
   }
@@ -91,10 +91,10 @@ async function buildFields(
 ): Promise<void> {
   await caughtUp;
   if (signal.aborted) return;
-  let isTold = false;
+  let isLogged = false;
   await buildNewFields(index, signal, (done, total) => {
-    if (!isTold) logger.info({ documents: total }, "building the indexed fields that the log defines");
-    isTold = true;
+    if (!isLogged) logger.info({ documents: total }, "building the indexed fields that the log defines");
+    isLogged = true;
     onProgress("documents", done, total);
   });
   if (signal.aborted) return;

@@ -2,44 +2,42 @@ import { rm } from "node:fs/promises";
 import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, type KvProvider } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { INDEX_VERSION, statePosition } from "../index/rows/index-state.ts";
 import { IndexStore } from "../index/index-store.ts";
 import { foldLog } from "./fold-log.ts";
-import { emptyState } from "../index/empty-state.ts";
+import { INDEX_VERSION, statePosition, lastKnown, logOffset, emptyState } from "../index/rows/index-state.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { tryOpenIndex } from "../index/local-index.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
-import { lastKnown, logOffset } from "../index/index-anchor.ts";
 import { judgeFormat } from "../checkpoints/accept-checkpoint.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { LogState } from "../log/follow-log.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** What an index is rebuilt from, and where. */
-export interface RebuildOptions {
+/** Options of {@link rebuildFromLog}. */
+export interface LogRebuildOptions {
   readonly log: TxLog;
   readonly identity: LogIdentity;
   readonly provider: KvProvider;
-  /** Of the rebuild alone. What an earlier one that was cut short left there is gone on from, if it agrees with the log. */
+  /** Used only by this rebuild, which continues from what an interrupted one left there if that agrees with the log. */
   readonly directory: IndexDirectory;
   readonly signal: AbortSignal;
-  /** Messages applied, and how many there were when it began. */
+  /** Called with the number of messages applied, and the number in the log when the rebuild began. */
   readonly onProgress?: (done: number, total: number) => void;
   readonly onLogState?: (state: LogState) => void;
 }
 
-/** An index that holds all that its log held when the rebuild began, its indexed fields built; the caller closes it. */
-export interface RebuiltIndex {
+/** An index of everything that the log held when the rebuild began, with its indexed fields built; the caller closes it. */
+export interface LogRebuild {
   readonly index: IndexStore;
-  /** Where an earlier rebuild had got to; 0: this one began with nothing. */
+  /** Where an interrupted rebuild ended; 0 for a new one. */
   readonly resumedAt: TxId;
 }
 
 /**
- * Builds an index of this version from its log alone, from the first message on. Errors: {@link requireBeginning}'s, those of reading
- * the log; whatever ends it, what was built so far stays for the next.
+ * Builds an index of this version from its log alone, from the first message on. Errors are those of reading the log. However it ends, the next
+ * rebuild continues from what was built.
  */
-export async function rebuildFromLog(options: RebuildOptions): Promise<RebuiltIndex> {
+export async function rebuildFromLog(options: LogRebuildOptions): Promise<LogRebuild> {
   const { log, identity, signal, onProgress, onLogState } = options;
   const index = await openPartial(options);
   try {
@@ -49,7 +47,7 @@ export async function rebuildFromLog(options: RebuildOptions): Promise<RebuiltIn
     const onApplied = (): void => onProgress?.(statePosition(index.state), goal);
     const upTo = goal + logOffset(identity, index.state);
     await foldLog({ index, log, identity, upTo, signal, onApplied, onLogState });
-    // Else each node that restores it would build them before it is ready.
+    // Otherwise each node that restores it would have to build them before it is ready.
     while (!signal.aborted && (await index.buildFields()));
     signal.throwIfAborted();
     return { index, resumedAt };
@@ -59,8 +57,8 @@ export async function rebuildFromLog(options: RebuildOptions): Promise<RebuiltIn
   }
 }
 
-/** What an earlier rebuild left, where it can be gone on from; else an empty index in its place. */
-async function openPartial({ log, identity, provider, directory }: RebuildOptions): Promise<IndexStore> {
+/** Opens what an interrupted rebuild left if it agrees with the log, else an empty index in its place. */
+async function openPartial({ log, identity, provider, directory }: LogRebuildOptions): Promise<IndexStore> {
   const empty = emptyState(identity);
   if (await directory.hasLive()) {
     const found = await tryOpenIndex(provider, directory.layout.live);
@@ -72,15 +70,15 @@ async function openPartial({ log, identity, provider, directory }: RebuildOption
       }
       await kv.close();
     }
-    // It is nobody's but a rebuild's: nothing is lost with it.
+    // Only a rebuild used it, so nothing is lost.
     await rm(directory.layout.live, { recursive: true, force: true });
   }
   return await IndexStore.open(await provider.open(directory.layout.live), empty);
 }
 
 /**
- * `LOG_TRIMMED` when the log alone cannot give an index, because its beginning is gone or lies in a log that it continues. Says what is
- * missing, and which checkpoint has it.
+ * Throws `LOG_TRIMMED` when an index cannot be built from the log alone, because its beginning was trimmed or is in a log that it continues. The
+ * error names what is missing, and a checkpoint that has it.
  */
 export async function requireBeginning(
   { id, name, birth, bounds }: LogIdentity,
@@ -98,12 +96,12 @@ export async function requireBeginning(
     "LOG_TRIMMED",
     `The log "${name}" ${missing}, so no index can be built from it alone.`,
     {
-      hint: await whereItIs([id, holder], stores, provider, signal),
+      hint: await missingPartHint([id, holder], stores, provider, signal),
     },
   );
 }
 
-async function whereItIs(
+async function missingPartHint(
   logIds: readonly string[],
   stores: readonly CheckpointStore[],
   { format }: KvProvider,
@@ -115,15 +113,15 @@ async function whereItIs(
       if (!logIds.includes(one.log.id)) continue;
       const where = `${one.name} in ${store.location}`;
       if (judgeFormat(one, format) === undefined) {
-        return `Nodes of this version join from ${where}, which holds them up to transaction ${one.txId}: nothing has to be rebuilt.`;
+        return `Nodes of this version join from ${where}, which holds the missing transactions up to ${one.txId}: nothing has to be rebuilt.`;
       }
       other ??=
-        `They were last in ${where}, up to transaction ${one.txId}, as an index of version ${one.format.index}, which Cairn ` +
-        `${one.version} wrote; this one reads version ${INDEX_VERSION}. Run that Cairn, or restore the log.`;
+        `${where} holds them up to transaction ${one.txId}, in an index of version ${one.format.index} that Cairn ${one.version} ` +
+        `wrote; this Cairn reads version ${INDEX_VERSION}. Run that version of Cairn, or restore the log.`;
     }
   }
   return (
     other ??
-    "No checkpoint of it is in the configured stores either: name in restore-from the store that has one."
+    "The configured stores have no checkpoint of it either: add a store that has one to restore-from."
   );
 }

@@ -6,34 +6,33 @@ import type { ChainValue, TxId } from "@cairn/client";
 import { foldLog } from "./fold-log.ts";
 import { isOwnStore, restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import { IndexStore } from "../index/index-store.ts";
-import { emptyState } from "../index/empty-state.ts";
+import { logOffset, emptyState } from "../index/rows/index-state.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
-import { logOffset } from "../index/index-anchor.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** What to rebuild, and where. */
+/** Options of {@link rebuildIndex}. */
 export interface RebuildOptions {
   readonly system: Pick<System, "nodeId" | "kvProvider" | "checkpointer">;
   readonly log: TxLog;
-  /** Emptied first; the index lies in `live` below it. */
+  /** Emptied first; the index is in `live` below it. */
   readonly dir: string;
-  /** The last transaction that it holds. */
+  /** The last transaction of the rebuilt index. */
   readonly txId: TxId;
-  /** Whose checkpoints are not begun with: an index is not judged by its own copies. */
+  /** A node whose checkpoints are not used: an index must not be judged by its own copies. */
   readonly exceptNode?: string;
-  /** The last transaction of a checkpoint that may be begun with: what is after it is in question, also in the checkpoints of others. */
+  /** Checkpoints after this transaction are not used: later ones are in doubt, whichever node saved them. */
   readonly agreeAt?: TxId;
   readonly signal: AbortSignal;
-  /** How many of the transactions are applied. */
+  /** Called with the number of transactions applied, and the total. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**
- * An index that was rebuilt: where its files lie (closed; the caller moves or removes them), its digest and its chains at the transaction,
- * and in words what it is of.
+ * A rebuilt index: the folder of its files (closed; the caller moves or removes them), its digest and chains at the transaction, and `basis`, a
+ * phrase about what it was built from.
  */
 export interface RebuiltIndex {
   readonly live: string;
@@ -44,9 +43,9 @@ export interface RebuiltIndex {
 }
 
 /**
- * Builds an index that ends at a transaction anew, out of the log alone where the log still has everything, else out of the newest
- * checkpoint at or before it and the rest of the log. In bounded memory, and without a limit of time. Errors: `LOG_TRIMMED` (neither
- * has the beginning), `LOG_REGRESSED` (the log ends before), and those of reading a log and a store.
+ * Builds an index that ends at a transaction: from the log alone if it is complete, else from the newest checkpoint at or before the transaction
+ * and the rest of the log. Uses bounded memory and has no time limit. Errors: `LOG_TRIMMED` (neither has the beginning), `LOG_REGRESSED` (the
+ * log ends earlier), and those of reading logs and stores.
  */
 export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltIndex> {
   const { system, log, dir, txId, signal, onProgress } = options;
@@ -86,26 +85,26 @@ async function restoreBasis(options: RebuildOptions, identity: LogIdentity, live
     reserveIn: isOwnStore(system),
     accept: async (manifest) =>
       agreeAt === undefined && manifest.node === exceptNode
-        ? passedOver("It was made by the node that is compared.")
+        ? skipped("It was saved by the node that is compared.")
         : manifest.txId > Math.min(txId, agreeAt ?? txId)
-          ? passedOver(`It ends after transaction ${Math.min(txId, agreeAt ?? txId)}.`)
+          ? skipped(`It ends after transaction ${Math.min(txId, agreeAt ?? txId)}.`)
           : await acceptManifest(manifest, provider.format, log, identity),
     verify: async (unpacked, manifest) => await verifyRestored(provider, unpacked, manifest),
     signal,
   });
   if (restored !== undefined) {
-    return `${restored.name} in ${restored.store}, made by ${restored.manifest.node}, and the log after it`;
+    return `${restored.name} in ${restored.store}, saved by ${restored.manifest.node}, and the log after it`;
   }
   throw new CairnError(
     "LOG_TRIMMED",
-    `The log "${log.name}" no longer holds its beginning, and no other node's checkpoint at or before transaction ${txId} does.`,
+    `The log "${log.name}" no longer has its beginning, and no other node's checkpoint at or before transaction ${txId} does.`,
     {
-      hint: "Which index is right cannot be told. Save a checkpoint on a node that you trust, and compare again.",
+      hint: "It cannot be determined which index is right. Save a checkpoint on a node that you trust, and compare again.",
     },
   );
 }
 
-function passedOver(why: string): CairnError {
+function skipped(why: string): CairnError {
   return new CairnError("CHECKPOINT_NOT_FOUND", why);
 }
 
@@ -113,6 +112,8 @@ function endsBefore(logName: string, last: TxId, txId: TxId): CairnError {
   return new CairnError(
     "LOG_REGRESSED",
     `The log "${logName}" ends at transaction ${last}, before transaction ${txId} that nodes hold.`,
-    { hint: "cairn log status shows what it holds. The nodes compare it themselves and say what is wrong." },
+    {
+      hint: "cairn log status shows what the log holds. The nodes also compare it themselves and report what is wrong.",
+    },
   );
 }

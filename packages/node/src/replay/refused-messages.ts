@@ -3,7 +3,7 @@ import type { AppliedCounts } from "../index/index-store.ts";
 
 const MIN_INTERVAL_MS = 60_000;
 
-/** Logs how many messages were ignored because no node wrote them for this log: at once, then at most once a minute. */
+/** Logs how many messages were ignored because they are damaged or no node wrote them for this log: at once, then at most once a minute. */
 export class RefusedMessageNotices {
   readonly #logger: Logger;
   #count = 0;
@@ -27,4 +27,4 @@ export class RefusedMessageNotices {
 }
 
 const HINT =
-  "Only nodes of this log should write to it: look at who else may publish there, and at streams that take the same subject. GET /api/v1/tx/ID tells of each why it was refused.";
+  "Only nodes of this log should write to it: check which other clients may publish there, and whether other streams take the same subject. GET /api/v1/tx/ID returns for each message why it was refused.";

@@ -1,20 +1,20 @@
-/** What a log continues that begins again after another one was lost: that log's id, and the last message taken over. */
+/** The lost log that this one continues: its id, and the anchor of the last message taken over from it. */
 export interface ContinuedLog {
   readonly log: string;
   readonly anchor: { readonly txId: number; readonly sha256: string };
 }
 
-/** The first message of every log: its random id, and the offset that makes positions into tx-ids (0 unless it continues another log). */
+/** The first message of every log. Holds its random id and the offset from positions to tx-ids (0 unless it continues another log). */
 export interface BirthRecord {
   readonly log: string;
   readonly offset: number;
-  /** Begun by a person's command beside what older checkpoints say: nodes do not take it for a wrong address. */
+  /** An operator began this log although checkpoints of an older one exist, so nodes do not suspect a wrong address. */
   readonly deliberate?: boolean;
-  /** Its anchor's txId is the offset, so that tx-ids go on. */
+  /** The anchor's txId equals the offset, so tx-ids continue without a gap. */
   readonly continues?: ContinuedLog;
 }
 
-/** Whether a decoded header is a birth record's. */
+/** Whether a decoded header is that of a birth record. */
 export function isBirthRecord(header: unknown): header is { birth: BirthRecord } {
   if (header === null || typeof header !== "object" || !("birth" in header)) return false;
   const birth = header.birth as Partial<BirthRecord> | null;
@@ -27,14 +27,14 @@ export function isBirthRecord(header: unknown): header is { birth: BirthRecord }
   );
 }
 
-/** Where an index or a checkpoint ends: its log, and the id and digest of the last message in it. */
+/** Where an index or a checkpoint ends: its log, and the tx-id and anchor hash of its last message. */
 export interface HistoryEnd {
   readonly logId: string;
   readonly txId: number;
   readonly sha256: string;
 }
 
-/** Whether a log with this birth record goes on exactly where `end` is: nothing else of the older log belongs to its history. */
+/** Whether a log with this birth record continues exactly at `end`. No other part of the older log belongs to its history. */
 export function continuesAt(birth: BirthRecord | undefined, end: HistoryEnd): boolean {
   const continues = birth?.continues;
   return (

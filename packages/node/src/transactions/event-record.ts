@@ -1,20 +1,21 @@
-/** Bytes of UTF-8 that each field may have, and whether it is needed. */
-export const EVENT_FIELDS: ReadonlyMap<string, { readonly most: number; readonly needed?: true }> = new Map([
-  ["object", { most: 1_536, needed: true }],
-  ["reason", { most: 256, needed: true }],
-  ["message", { most: 16_384 }],
-  ["bucket", { most: 253 }],
-  ["time", { most: 19 }],
-  ["type", { most: 64 }],
-  ["source", { most: 256 }],
-]);
+/** The fields of an event: the most bytes of UTF-8 that each may have, and whether it is required. */
+export const EVENT_FIELDS: ReadonlyMap<string, { readonly maxBytes: number; readonly required?: true }> =
+  new Map([
+    ["object", { maxBytes: 1_536, required: true }],
+    ["reason", { maxBytes: 256, required: true }],
+    ["message", { maxBytes: 16_384 }],
+    ["bucket", { maxBytes: 253 }],
+    ["time", { maxBytes: 19 }],
+    ["type", { maxBytes: 64 }],
+    ["source", { maxBytes: 256 }],
+  ]);
 
-/** 2^63 - 1: what clocks that count nanoseconds hold, until the year 2262. */
-const LAST_TIME = 9_223_372_036_854_775_807n;
+/** The greatest signed 64-bit integer: a nanosecond clock reaches it in the year 2262. */
+const MAX_TIME_NS = 9_223_372_036_854_775_807n;
 
 /**
- * Why `value` is not an event, or undefined when it is one. A part of the index version, and so are the words: they are stored where a
- * message of the log is refused. {@link eventRefusal} has better ones for who sends an event.
+ * Returns why `value` is not an event; undefined when it is one. Rules and wording are part of the index version, because the index stores
+ * the reason for each refused message. {@link eventRefusal} explains more to senders of events.
  */
 export function eventProblem(value: unknown): string | undefined {
   if (value === null || typeof value !== "object" || Array.isArray(value)) {
@@ -25,18 +26,18 @@ export function eventProblem(value: unknown): string | undefined {
     if (!EVENT_FIELDS.has(name))
       return `an event has no ${JSON.stringify(name)}; known are ${[...EVENT_FIELDS.keys()].join(", ")}`;
   }
-  for (const [name, { most, needed }] of EVENT_FIELDS) {
+  for (const [name, { maxBytes, required }] of EVENT_FIELDS) {
     const text = event[name];
-    if (text === undefined && needed === undefined) continue;
+    if (text === undefined && required === undefined) continue;
     if (text === undefined) return `an event needs ${name}`;
-    if (typeof text !== "string" || (needed === true && text === "")) {
+    if (typeof text !== "string" || (required === true && text === "")) {
       return `an event's ${name} is text${name === "time" ? ": nanoseconds since 1970 in digits" : ""}`;
     }
     if (!text.isWellFormed()) return `an event's ${name} must be valid Unicode`;
-    if (Buffer.byteLength(text) > most) return `an event's ${name} has at most ${most} bytes`;
+    if (Buffer.byteLength(text) > maxBytes) return `an event's ${name} has at most ${maxBytes} bytes`;
   }
   const { time } = event as { time?: string };
-  if (time !== undefined && (!/^(?:0|[1-9]\d*)$/.test(time) || BigInt(time) > LAST_TIME)) {
+  if (time !== undefined && (!/^(?:0|[1-9]\d*)$/.test(time) || BigInt(time) > MAX_TIME_NS)) {
     return `an event's time is nanoseconds since 1970 in digits, not ${JSON.stringify(time)}`;
   }
   return undefined;

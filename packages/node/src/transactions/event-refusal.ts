@@ -1,7 +1,7 @@
 import { nearestName } from "../text/nearest-name.ts";
 import { EVENT_FIELDS, eventProblem } from "./event-record.ts";
 
-/** What a field holds, for those who got it wrong. */
+/** Explains what a field holds. */
 const MEANING: Readonly<Record<string, string>> = {
   object: 'what it happened to, such as "pod/web-0"',
   reason: 'a word, such as "Scheduled"',
@@ -9,8 +9,8 @@ const MEANING: Readonly<Record<string, string>> = {
 };
 
 /**
- * Why `value` cannot be recorded as an event, in words for who sends it; undefined when it can. What is an event {@link eventProblem}
- * alone decides: its own words stand in the rows of an index, where a message of the log is none, and so cannot be bettered.
+ * Explains to the sender why `value` cannot be recorded as an event; undefined when it can. {@link eventProblem} alone decides what an event
+ * is. Its own wording is stored in the rows of indexes, so it cannot be improved.
  */
 export function eventRefusal(value: unknown): string | undefined {
   const problem = eventProblem(value);
@@ -25,23 +25,23 @@ export function eventRefusal(value: unknown): string | undefined {
     const meant = near === undefined ? "" : ` (did you mean ${near}?)`;
     return `an event has no ${JSON.stringify(unknown)}${meant}; known are ${[...EVENT_FIELDS.keys()].join(", ")}`;
   }
-  for (const [name, { most, needed }] of EVENT_FIELDS) {
+  for (const [name, { maxBytes, required }] of EVENT_FIELDS) {
     const found = event[name];
-    if (found === undefined && needed === undefined) continue;
-    const rule = `an event's "${name}" is text of ${needed === true ? "1 to" : "at most"} ${most} bytes`;
+    if (found === undefined && required === undefined) continue;
+    const rule = `an event's "${name}" is text of ${required === true ? "1 to" : "at most"} ${maxBytes} bytes`;
     const expected = MEANING[name] === undefined ? rule : `${rule} (${MEANING[name]})`;
     if (found === undefined) return `${expected}, and there is none`;
     if (typeof found !== "string") return `${expected}, and this is ${shown(found)}`;
-    if (found === "" && needed === true) return `${expected}, and this is empty`;
+    if (found === "" && required === true) return `${expected}, and this is empty`;
     if (!found.isWellFormed()) return `${expected}, and this is not valid Unicode`;
     const bytes = Buffer.byteLength(found);
-    if (bytes > most) return `${expected}, and this has ${bytes}`;
+    if (bytes > maxBytes) return `${expected}, and this has ${bytes}`;
   }
-  // What is left is a time that is none.
+  // Only the time is left to be wrong.
   return `an event's "time" is ${MEANING["time"]}, at most 9223372036854775807, and this is ${JSON.stringify(event["time"])}`;
 }
 
-const LONGEST_SHOWN = 40;
+const MAX_SHOWN_CHARACTERS = 40;
 
 function shown(value: unknown): string {
   if (value === null) return "null";
@@ -49,5 +49,5 @@ function shown(value: unknown): string {
   if (typeof value === "object") return "a map";
   if (typeof value !== "string") return `the ${typeof value} ${String(value)}`;
   const text = JSON.stringify(value);
-  return text.length > LONGEST_SHOWN ? "a text" : `the text ${text}`;
+  return text.length > MAX_SHOWN_CHARACTERS ? "a text" : `the text ${text}`;
 }

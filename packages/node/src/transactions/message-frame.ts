@@ -6,36 +6,36 @@ import { crc32 } from "node:zlib";
  *
  *   cairn/2 <CRC-32 of all that follows it and its space> <log tag> <random>[ <by>]
  *
- * The log tag stands for the log that the message was written for, so that what reaches another log is noticed there. The random part
- * makes every message one of its own: two appends of the same operations have different bytes. Neither is part of what an idempotency id
- * compares, which is what follows this line.
+ * The log tag stands for the log that the message was written for, so that a message which reaches another log is noticed there. The random
+ * part makes every message unique: two appends of the same operations have different bytes. Neither takes part in the comparison of two
+ * submissions with the same idempotency id, which covers only the lines after this one.
  */
 const PREFIX = "cairn/2 ";
 const OLD_PREFIX = "cairn/1 ";
 const CRC_DIGITS = 8;
 const TAG_DIGITS = 16;
 const RANDOM_DIGITS = 16;
-/** Where the log tag begins, and with it what the checksum is of. */
+/** Where the log tag begins, and with it the checked part. */
 const CHECKED = PREFIX.length + CRC_DIGITS + 1;
-/** The end of a first line that names no writer, in what the checksum is of. */
+/** In the checked part, the end of a first line that names no writer. */
 const HEAD_END = TAG_DIGITS + 1 + RANDOM_DIGITS;
 const SHORTEST = CHECKED + HEAD_END;
 const MAX_BY_BYTES = 64;
 const NEWLINE = 0x0a;
 const SPACE = 0x20;
 
-/** The first line of a message, read, and what follows it. */
+/** A message whose first line was read. */
 export interface Frame {
   readonly logTag: string;
-  /** Who wrote it, where it says so: the name of a token. */
+  /** The name of the token that wrote the message, if it has one. */
   readonly by: string | undefined;
-  /** What the checksum is of. */
+  /** The part that the checksum covers. */
   readonly bytes: Buffer;
-  /** Where in them the message's second line begins. */
+  /** Offset of the message's second line in `bytes`. */
   readonly bodyAt: number;
 }
 
-/** A message with this body. `random` is 16 hexadecimal digits; tests give their own. */
+/** Returns a message with this body. `random` is 16 hexadecimal digits; only tests set it. */
 export function frameMessage(body: string, logTag: string, random = randomDigits()): Uint8Array {
   const checked = Buffer.from(`${logTag} ${random}\n${body}`, "utf8");
   const message = Buffer.allocUnsafe(CHECKED + checked.length);
@@ -44,7 +44,7 @@ export function frameMessage(body: string, logTag: string, random = randomDigits
   return message;
 }
 
-/** The frame of a message, or why it is none. */
+/** Returns the frame of a message, or the reason why it is not readable. */
 export function readFrame(payload: Uint8Array): Frame | string {
   if (payload.length <= SHORTEST || !startsWith(payload, PREFIX)) return "not a message of Cairn";
   const bytes = checkedPart(payload);
@@ -57,39 +57,39 @@ export function readFrame(payload: Uint8Array): Frame | string {
     (bytes[HEAD_END] === NEWLINE || bytes[HEAD_END] === SPACE);
   if (!isFramed) return "the message's first line is not readable";
   if (bytes[HEAD_END] === NEWLINE) return { logTag, by: undefined, bytes, bodyAt: HEAD_END + 1 };
-  const lineEnd = endOfBy(bytes);
+  const lineEnd = endOfWriter(bytes);
   if (lineEnd < 0) return "the message's first line is not readable";
   return { logTag, by: bytes.toString("latin1", HEAD_END + 1, lineEnd), bytes, bodyAt: lineEnd + 1 };
 }
 
 /**
- * Whether `payload` begins as a message of Cairn and does not match its checksum. To an index such a message is one that changes nothing,
- * which is right where others may write to the log too. Where only Cairn writes it was damaged on the disk, and passing over it would lose
- * a transaction without a word.
+ * Whether `payload` begins as a message of Cairn but does not match its checksum. To an index such a message changes nothing, which is right
+ * where other programs can write to the log. Where only Cairn writes, the message was damaged on disk, and ignoring it would silently lose
+ * a transaction.
  */
 export function isDamagedMessage(payload: Uint8Array): boolean {
   const isFramed = payload.length > SHORTEST && startsWith(payload, PREFIX);
   return isFramed && !hasItsChecksum(payload, checkedPart(payload));
 }
 
-/** Whether a message is one that Cairn 0.1.0 wrote, which this version does not read. */
+/** Whether Cairn 0.1.0 wrote the message; this version cannot read it. */
 export function isOfFirstVersion(payload: Uint8Array): boolean {
   return startsWith(payload, OLD_PREFIX);
 }
 
-/** What stands for the content of a message when the same id is submitted again: SHA-256 of all that follows its first line. */
+/** Returns the SHA-256 of everything after a message's first line, by which submissions with the same id are compared. */
 export function contentHash(payload: Uint8Array): Buffer {
   return createHash("sha256")
     .update(payload.subarray(payload.indexOf(NEWLINE) + 1))
     .digest();
 }
 
-/** Bytes of what {@link writePayloadMark} writes. */
+/** Bytes written by {@link writePayloadMark}. */
 const PAYLOAD_MARK_BYTES = 12;
 
 /**
- * Writes the 12 bytes that stand for a payload in the history chain. A message of Cairn has them in its first line: its CRC-32 and its random
- * part. Of any other payload they are the first bytes of its SHA-256.
+ * Writes the 12 bytes that stand for a payload in the history chain: the CRC-32 and the random part of a message of Cairn, which its first
+ * line has, or the first bytes of the SHA-256 of any other payload.
  */
 export function writePayloadMark(target: Buffer, at: number, payload: Uint8Array, isFramed: boolean): void {
   if (!isFramed) {
@@ -102,7 +102,7 @@ export function writePayloadMark(target: Buffer, at: number, payload: Uint8Array
 
 let lastTag: { readonly logId: string; readonly tag: string } | undefined;
 
-/** What stands for a log in its messages: the first 8 bytes of the SHA-256 of its id, in hexadecimal digits. */
+/** Returns a log's tag in its messages: the first 8 bytes of the SHA-256 of its id, in hexadecimal digits. */
 export function logTagOf(logId: string): string {
   if (lastTag?.logId === logId) return lastTag.tag;
   const tag = createHash("sha256").update(logId).digest("hex").slice(0, TAG_DIGITS);
@@ -122,8 +122,8 @@ function hasItsChecksum(payload: Uint8Array, checked: Uint8Array): boolean {
   );
 }
 
-/** Behind the name of a writer, printable ASCII without blanks; -1 where it is none. */
-function endOfBy(bytes: Buffer): number {
+/** Returns the end of the writer's name, which is printable ASCII without spaces; -1 when it is not. */
+function endOfWriter(bytes: Buffer): number {
   const end = bytes.indexOf(NEWLINE, HEAD_END + 1);
   if (end <= HEAD_END + 1 || end > HEAD_END + 1 + MAX_BY_BYTES) return -1;
   for (let at = HEAD_END + 1; at < end; at += 1) {
@@ -136,7 +136,7 @@ function endOfBy(bytes: Buffer): number {
 const RANDOM_POOL = Buffer.alloc(8 * 512);
 let randomLeft = 0;
 
-/** Asking the system for each message would cost as much as all the rest of it. */
+/** Pooled, because one call to the system for each message would double the cost of a frame. */
 function randomDigits(): string {
   if (randomLeft === 0) {
     randomFillSync(RANDOM_POOL);
@@ -152,7 +152,7 @@ function startsWith(bytes: Uint8Array, prefix: string): boolean {
   return true;
 }
 
-/** Nearly all messages that a node reads are of one log: its tag is made a text once. */
+/** Cached, because nearly all messages that a node reads have the same tag. */
 let seenTag = { bytes: Buffer.alloc(0), text: "" };
 
 function readTag(bytes: Buffer): string | undefined {
@@ -171,7 +171,7 @@ function areHex(bytes: Uint8Array, from: number, to: number): boolean {
   return true;
 }
 
-/** Four hexadecimal digits as a number; more than 16 bits where there is anything else. Without making text: it is done for each message. */
+/** Reads four hexadecimal digits; returns more than 16 bits for anything else. Makes no string, because it runs for every message. */
 function readHex4(bytes: Uint8Array, at: number): number {
   return (
     ((HEX_DIGITS[bytes[at] ?? 0] ?? NO_DIGIT) << 12) |
@@ -181,7 +181,7 @@ function readHex4(bytes: Uint8Array, at: number): number {
   );
 }
 
-/** Writes the bytes that pairs of hexadecimal digits say. */
+/** Writes the bytes that pairs of hexadecimal digits encode. */
 function copyHex(source: Uint8Array, from: number, target: Uint8Array, at: number, length: number): void {
   for (let byte = 0; byte < length; byte += 1) {
     const high = HEX_DIGITS[source[from + 2 * byte] ?? 0] ?? NO_DIGIT;
@@ -190,7 +190,7 @@ function copyHex(source: Uint8Array, from: number, target: Uint8Array, at: numbe
   }
 }
 
-/** More than 16 bits, wherever among four digits it stands. */
+/** Exceeds 16 bits in whichever of four digits it occurs. */
 const NO_DIGIT = 0x10000;
 const HEX_DIGITS = Int32Array.from({ length: 256 }, (_, code) => {
   const at = "0123456789abcdef".indexOf(String.fromCharCode(code));

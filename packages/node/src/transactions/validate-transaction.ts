@@ -7,14 +7,34 @@ import { MAX_JSON_DEPTH } from "../text/json-text.ts";
 import { eventProblem } from "./event-record.ts";
 import { eventRefusal } from "./event-refusal.ts";
 
-/** An idempotency id is the client's own text of at most so many bytes. */
+/** The most bytes of an idempotency id in UTF-8. */
 export const MAX_ID_BYTES = 256;
 
+/** A transaction that {@link validTransaction} has checked. */
+export class ValidTransaction implements Transaction {
+  readonly ops: readonly TxOperation[];
+  declare readonly id?: string;
+  /** In the type alone, so that no other object passes for a checked one. */
+  declare protected readonly isChecked: true;
+
+  /** For {@link validTransaction} alone. */
+  constructor({ ops, id }: Transaction) {
+    this.ops = ops;
+    if (id !== undefined) this.id = id;
+  }
+}
+
 /**
- * Checks that `value` is a transaction in the form of POST /api/v1/tx; `TX_INVALID` says which operation is wrong and why.
- * Rules: docs/http.md (a key is written at most once; integers in documents are safe).
+ * Returns `value` as a transaction that may be submitted, checked once: a {@link ValidTransaction} is returned as it is. Throws
+ * `TX_INVALID`, which names the first operation that is wrong. The rules are those of POST /api/v1/tx (docs/http.md).
  */
-export function validateTransaction(value: unknown): asserts value is Transaction {
+export function validTransaction(value: unknown): ValidTransaction {
+  if (value instanceof ValidTransaction) return value;
+  checkTransaction(value);
+  return new ValidTransaction(value);
+}
+
+function checkTransaction(value: unknown): asserts value is Transaction {
   if (!isObject(value) || !Array.isArray(value["ops"])) {
     throw invalid('a transaction is {"ops": [[operation, …], …], "id"?: text}');
   }
@@ -31,14 +51,14 @@ export function validateTransaction(value: unknown): asserts value is Transactio
   }
 }
 
-/** Why `op` is not an operation, or undefined when it is one. */
+/** Returns why `op` is not an operation; undefined when it is one. */
 export function operationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return "an operation is an array";
   const [name, bucket, key] = op as unknown[];
   if (name === "event")
     return op.length === 2 ? eventRefusal(op[1]) : `event has 2 parts, this one has ${op.length}`;
   if (name === "configure") return configureProblem(op);
-  // Whatever stands there instead may be nested so deeply that it cannot be written down.
+  // Anything else may be nested too deeply to be quoted.
   if (typeof name !== "string") return "an operation begins with its name";
   const length = OPERATION_LENGTH.get(name);
   if (length === undefined) {
@@ -52,7 +72,7 @@ export function operationProblem(op: unknown): string | undefined {
   return undefined;
 }
 
-/** Like {@link operationProblem}, for an operation as it stands in the log: without what is apart, a put's document, an event, policies. */
+/** As {@link operationProblem}, for an operation in the log, which has no document, event or policies: these follow on lines of their own. */
 export function loggedOperationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return operationProblem(op);
   switch (op[0]) {
@@ -67,7 +87,7 @@ export function loggedOperationProblem(op: unknown): string | undefined {
   }
 }
 
-/** Why what stands apart from an operation in the log is not an event, or policies. */
+/** Returns why the line that belongs to an operation in the log is not an event, or not policies. */
 export function loggedContentProblem(op: "event" | "configure", content: unknown): string | undefined {
   if (op === "event") return eventProblem(content);
   const [problem] = policyProblems(content);
@@ -85,7 +105,7 @@ function expectedRevisionProblem(op: readonly unknown[], length: number): string
   return revisionProblem(op[length - 1]);
 }
 
-/** The parts of each operation, its name included. */
+/** The number of parts of each operation, including its name. */
 const OPERATION_LENGTH: ReadonlyMap<string, number> = new Map([
   ["put", 4],
   ["delete", 3],
@@ -129,12 +149,12 @@ function checkId(id: unknown): void {
   if (problem !== undefined) throw invalid(problem);
 }
 
-/** Why `id` cannot be an idempotency id, or undefined when it can. */
+/** Returns why `id` cannot be an idempotency id; undefined when it can. */
 export function loggedIdProblem(id: unknown): string | undefined {
   if (typeof id !== "string" || id.length === 0 || Buffer.byteLength(id) > MAX_ID_BYTES) {
     return `id is text of 1 to ${MAX_ID_BYTES} bytes`;
   }
-  // A lone surrogate has no UTF-8: two different ids would be one.
+  // A lone surrogate has no UTF-8 encoding: two different ids would become one.
   return id.isWellFormed() ? undefined : "id must be valid Unicode";
 }
 

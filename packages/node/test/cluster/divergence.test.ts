@@ -4,7 +4,7 @@ import { filesystemStore } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
-import { emptyState } from "../../src/index/empty-state.ts";
+import { emptyState } from "../../src/index/rows/index-state.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
 import { documentRowKey } from "../../src/index/rows/row-keys.ts";
 import { readLogIdentity } from "../../src/log/log-identity.ts";

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { expect, it } from "vitest";
 import { memoryProvider } from "@cairn/kv";
-import { emptyState } from "../../src/index/empty-state.ts";
+import { emptyState } from "../../src/index/rows/index-state.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";
 import { FOREIGN_LOG_ID, foreignLog } from "./foreign-log.ts";

@@ -1,7 +1,7 @@
 import { memoryProvider } from "@cairn/kv";
 import { expect, it } from "vitest";
 import { compareChains, type Divergence } from "../../src/index/chains/compare-chains.ts";
-import { emptyState } from "../../src/index/empty-state.ts";
+import { emptyState } from "../../src/index/rows/index-state.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
 import { judgeAnchor } from "../../src/log/anchor.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";

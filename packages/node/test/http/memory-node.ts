@@ -3,6 +3,8 @@ import type { DocumentKey, NodeStatus, Phase, Transaction, TxId, TxOutcome } fro
 import type { ListQuery, NodeApi, ReadOptions } from "../../src/api/node-api.ts";
 import type { DocumentVersion } from "../../src/index/read/documents.ts";
 import type { Watch, WatchEvent, WatchQuery } from "../../src/watch/watch-event.ts";
+import type { CommitResult } from "../../src/index/apply/recent-outcomes.ts";
+import { validTransaction } from "../../src/transactions/validate-transaction.ts";
 import { parseDocumentKey } from "../../src/text/document-key.ts";
 
 interface Entry extends DocumentKey {
@@ -33,7 +35,8 @@ export class MemoryNode implements NodeApi {
   readonly #outcomes = new Map<TxId, TxOutcome>();
   readonly #waiters = new Set<() => void>();
 
-  async submit(transaction: Transaction): Promise<{ txId: TxId }> {
+  async submit(given: Transaction): Promise<{ txId: TxId }> {
+    const transaction = validTransaction(given);
     await this.beforeSubmit(transaction);
     if (this.submitError !== undefined) {
       this.refused += 1;
@@ -105,6 +108,10 @@ export class MemoryNode implements NodeApi {
         deadline.addEventListener("abort", wake);
       });
     }
+  }
+
+  async commitResult(txId: TxId, options: { timeoutMs?: number } = {}): Promise<CommitResult> {
+    return { outcome: await this.await(txId, options), replaced: undefined };
   }
 
   outcome(txId: TxId): Promise<TxOutcome | undefined> {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { GroupCommit, type PendingAppend } from "../../src/log/group-commit.ts";
-import { MESSAGE_ID_WINDOW_MS, MessageIdMemory } from "../../src/log/message-id-memory.ts";
+import { MessageIdMemory } from "../../src/log/embedded/embedded-contents.ts";
+import { MESSAGE_ID_WINDOW_MS } from "../../src/log/tx-log.ts";
 
 /** A store whose groups are finished by hand. */
 function heldStore() {

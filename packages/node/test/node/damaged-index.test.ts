@@ -3,8 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { CairnError, type KvProvider, levelProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { entriesRowKey } from "../../src/index/rows/chain-rows.ts";
-import { STATE_ROW_KEY } from "../../src/index/rows/row-keys.ts";
+import { STATE_ROW_KEY, ROW, txRowKey } from "../../src/index/rows/row-keys.ts";
 import { type CairnNode, runNode } from "../../src/node/node.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
@@ -60,7 +59,7 @@ describe("a node whose index is damaged on disk", () => {
   it("rebuilds an index with damaged chains at its start", async () => {
     const digest = await written();
     const kv = await levelProvider().open(path.join(folder, "node-1-index", "live"));
-    await kv.batch([{ type: "del", key: entriesRowKey(1) }]);
+    await kv.batch([{ type: "del", key: txRowKey(ROW.chainEntries, 1) }]);
     await kv.close();
     const node = await start();
     await node.ready;

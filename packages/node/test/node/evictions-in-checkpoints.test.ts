@@ -3,7 +3,7 @@ import { filesystemStore } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { expect, it } from "vitest";
 import type { TxOperation } from "@cairn/client";
-import { emptyState } from "../../src/index/empty-state.ts";
+import { emptyState } from "../../src/index/rows/index-state.ts";
 import { evictionPlaces } from "../../src/node/node-evictions.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
 import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";

@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { emptyState } from "../../src/index/empty-state.ts";
+import { emptyState } from "../../src/index/rows/index-state.ts";
 import { evictionPlaces } from "../../src/node/node-evictions.ts";
 import type { LogBounds, TxLog } from "../../src/log/tx-log.ts";
 

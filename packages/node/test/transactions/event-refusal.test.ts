@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { EVENT_FIELDS, eventProblem } from "../../src/transactions/event-record.ts";
 import { eventRefusal } from "../../src/transactions/event-refusal.ts";
-import { validateTransaction } from "../../src/transactions/validate-transaction.ts";
+import { validTransaction } from "../../src/transactions/validate-transaction.ts";
 
 const EVENT = { object: "pod/web-0", reason: "Scheduled" };
 
@@ -55,7 +55,7 @@ it.each<[refusal: string, event: unknown]>([
   ],
 ])("says %s", (refusal, event) => {
   expect(eventRefusal(event)).toBe(refusal);
-  expect(() => validateTransaction({ ops: [["event", event]] })).toThrow(`ops[0]: ${refusal}.`);
+  expect(() => validTransaction({ ops: [["event", event]] })).toThrow(`ops[0]: ${refusal}.`);
 });
 
 it("refuses exactly what the log's own check refuses, whose words stand in rows and stay", () => {

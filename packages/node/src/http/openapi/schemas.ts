@@ -32,9 +32,9 @@ const EVENT_TIME = {
 
 /** An event as it is sent and as it is listed. */
 const EVENT = Object.fromEntries(
-  Array.from(EVENT_FIELDS, ([name, { most, needed }]) => [
+  Array.from(EVENT_FIELDS, ([name, { maxBytes, required }]) => [
     name,
-    name === "time" ? EVENT_TIME : boundedText(most, needed === true ? 1 : 0),
+    name === "time" ? EVENT_TIME : boundedText(maxBytes, required === true ? 1 : 0),
   ]),
 );
 

@@ -3,7 +3,7 @@ import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { NodeApi } from "../../api/node-api.ts";
 import type { Deadline } from "../../concurrency/time-limit.ts";
-import { validateTransaction } from "../../transactions/validate-transaction.ts";
+import { validTransaction } from "../../transactions/validate-transaction.ts";
 import { bodyTooLarge, RequestError } from "../answers/request-error.ts";
 import { type NdjsonLine, ndjsonLines } from "./ndjson-lines.ts";
 import { parseJson } from "./faithful-json.ts";
@@ -104,8 +104,7 @@ export class BatchSubmission {
 
   async #submit(line: NdjsonLine, before: number): Promise<void> {
     try {
-      const transaction = parseJson(line.bytes);
-      validateTransaction(transaction);
+      const transaction = validTransaction(parseJson(line.bytes));
       const { txId } = await this.#api.submit(transaction, {
         timeoutMs: this.#options.startLimit().limitMs,
       });

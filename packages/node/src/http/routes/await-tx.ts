@@ -1,7 +1,8 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { TxId, TxOutcome } from "@cairn/client";
+import type { TxId } from "@cairn/client";
 import { DEFAULT_WAIT_MS, type NodeApi } from "../../api/node-api.ts";
 import { Deadline, TIMED_OUT, withTimeout } from "../../concurrency/time-limit.ts";
+import type { CommitResult } from "../../index/apply/recent-outcomes.ts";
 import { RequestError } from "../answers/request-error.ts";
 
 /** Starts the time limit of everything that a request waits for, by its parameter `timeout`. */
@@ -10,12 +11,12 @@ export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): Deadline {
 }
 
 /**
- * Waits for a transaction that was just submitted. After a timeout, or if the node stops, it is still stored, so the error contains its id:
- * a client that sent it again would have it applied twice.
+ * Waits until a transaction that was just submitted is indexed. It is stored even if that takes too long or the node stops, so the error contains
+ * its id: sending it again would apply it twice.
  */
-export async function awaitSubmitted(api: NodeApi, id: TxId, limit: Deadline): Promise<TxOutcome> {
+export async function awaitSubmitted(api: NodeApi, id: TxId, limit: Deadline): Promise<CommitResult> {
   try {
-    return await api.await(id, { timeoutMs: limit.leftMs });
+    return await api.commitResult(id, { timeoutMs: limit.leftMs });
   } catch (error) {
     if (!isCairnError(error)) throw error;
     const message =

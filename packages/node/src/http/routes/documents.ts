@@ -2,7 +2,6 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { DocumentKey, Json, TxId, TxOperation } from "@cairn/client";
 import type { NodeApi } from "../../api/node-api.ts";
-import { validateTransaction } from "../../transactions/validate-transaction.ts";
 import { parseDocumentKey } from "../../text/document-key.ts";
 import { describeCoding } from "../answers/compression.ts";
 import { documentsJson, sendPage, versionsJson } from "../answers/document-page.ts";
@@ -154,27 +153,29 @@ async function write(
   const preconditions = parsePreconditions(request.headers);
   const ops = [operation];
   if (preconditions !== undefined) {
-    // Only to know which revision to name: the transaction compares again, in the log's order.
+    // Only to find the revision to compare with: the transaction compares again, in the log's order.
     const expected = await expectedRevision(preconditions, async () => (await api.get(key))?.revision);
     ops.unshift(["match", key.bucket, `${key.namespace}/${key.name}`, expected]);
   }
-  const transaction: unknown = { ops };
-  validateTransaction(transaction);
-  const submitted = await api.submit(transaction, { timeoutMs: wait.leftMs });
+  const submitted = await api.submit({ ops }, { timeoutMs: wait.leftMs });
   if (query.await === false) return reply.code(202).send(submitted);
-  const { txId, committed, reason } = await awaitSubmitted(api, submitted.txId, wait);
+  const { outcome, replaced } = await awaitSubmitted(api, submitted.txId, wait);
+  const { txId, committed, reason } = outcome;
   if (!committed) throw lostBecause(reason);
-  const existed = await existedBefore(api, key, txId);
+  const existed = replaced === undefined ? await existedBefore(api, key, txId) : replaced > 0;
   const isPut = operation[0] === "put";
   if (isPut) void reply.header("etag", etag(txId));
   if (isPut && existed === false) void reply.code(201).header("location", documentUrl(key));
   return reply.header("cairn-tx", txId).send({ txId, existed });
 }
 
-/** Whether a key had a document before transaction `txId`; null where so many came after it that a history policy has removed the answer. */
+/**
+ * Reads whether a key had a document before transaction `txId`, for one that is no longer among the newest. Null when a history policy has
+ * removed the answer.
+ */
 async function existedBefore(api: NodeApi, key: DocumentKey, txId: TxId): Promise<boolean | null> {
   try {
-    // This node has applied the write; what the log has besides need not be waited for.
+    // Stale, because this node has applied the write and need not wait for anything else.
     return (await api.get(key, { asOf: { txId: txId - 1 }, stale: true })) !== undefined;
   } catch (error) {
     if (isCairnError(error, "WATCH_COMPACTED")) return null;

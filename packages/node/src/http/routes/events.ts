@@ -1,5 +1,5 @@
 import type { EventRecord } from "@cairn/client";
-import { nanoseconds } from "../../index/rows/event-row-keys.ts";
+import { nanoseconds } from "../../index/rows/row-keys.ts";
 import { eventRefusal } from "../../transactions/event-refusal.ts";
 import { sendPage } from "../answers/document-page.ts";
 import { badBody } from "../answers/request-error.ts";
@@ -24,7 +24,7 @@ export const eventRoutes: RegisterRoutes = (app, api) => {
     const event = checkedEvent(jsonBody(request));
     const submitted = await api.submit({ ops: [["event", event]] }, { timeoutMs: limit.leftMs });
     if (query.await === false) return reply.code(202).send(submitted);
-    const { txId, txTime } = await awaitSubmitted(api, submitted.txId, limit);
+    const { txId, txTime } = (await awaitSubmitted(api, submitted.txId, limit)).outcome;
     const { time = String(nanoseconds(Date.parse(txTime))) } = event;
     return reply
       .code(201)

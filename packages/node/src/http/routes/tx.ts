@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { validateTransaction } from "../../transactions/validate-transaction.ts";
+import { validTransaction } from "../../transactions/validate-transaction.ts";
 import { sendPage } from "../answers/document-page.ts";
 import { linesExpected } from "../answers/request-error.ts";
 import { parseQuery } from "../requests/address.ts";
@@ -21,12 +21,11 @@ import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 export const txRoutes: RegisterRoutes = (app, api, options) => {
   app.post("/api/v1/tx", async (request, reply) => {
     const query = parseQuery(request.url, WRITE_PARAMETERS);
-    const transaction = jsonBody(request);
-    validateTransaction(transaction);
+    const transaction = validTransaction(jsonBody(request));
     const limit = timeLimit(query.timeoutMs);
     const submitted = await api.submit(transaction, { timeoutMs: limit.leftMs });
     if (query.await !== true) return reply.code(202).send(submitted);
-    const outcome = await awaitSubmitted(api, submitted.txId, limit);
+    const { outcome } = await awaitSubmitted(api, submitted.txId, limit);
     return reply.header("cairn-tx", outcome.txId).send(outcome);
   });
 

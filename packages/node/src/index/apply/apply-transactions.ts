@@ -1,6 +1,6 @@
 import { CairnError, type KvOperation, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import type { IndexedMessage } from "./decode-batches.ts";
+import type { IndexedMessage } from "./batches.ts";
 import { anchorOf } from "../../log/anchor.ts";
 import type { LogMessage } from "../../log/tx-log.ts";
 import { type BirthRecord, continuesAt } from "../../transactions/birth-record.ts";
@@ -12,39 +12,40 @@ import {
 import { contentHash, logTagOf } from "../../transactions/message-frame.ts";
 import { type ChainBatch, ChainWindow } from "../chains/chain-window.ts";
 import { BatchPolicies } from "./batch-policies.ts";
-import type { FieldKnowledge } from "../fields/field-knowledge.ts";
-import { noFieldWork } from "../fields/field-builds.ts";
+import { noFieldWork, type FieldKnowledge } from "../fields/field-builds.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
 import { type KeyState, KeyStates } from "./key-states.ts";
+import type { AppliedTransaction } from "./recent-outcomes.ts";
 import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
 import { encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
 import { versionValueRevision } from "../rows/version-values.ts";
 import { REMEMBERED_TRANSACTIONS, type Submission, Submissions } from "./submissions.ts";
 
-/** Messages that no node wrote for this log, or that were damaged: they keep their tx-ids and change nothing. */
+/** Messages that are damaged or that no node wrote for this log: they keep their tx-ids and change nothing. */
 export interface RefusedMessages {
   readonly count: number;
-  /** The last of them, and why. */
+  /** The last of them, and the reason. */
   readonly last?: { readonly txId: TxId; readonly reason: string };
 }
 
-/** What applying gives: the rows of one batch, the state that its state row says, how many transactions committed, with how many operations. */
+/** The result of applying a batch: its rows, its state, how many transactions committed, and with how many operations. */
 export interface Applied {
   readonly rows: KvOperation[];
   readonly state: IndexState;
-  /** To be committed once the rows are written. */
+  /** To be committed after the rows are written. */
   readonly chains: ChainBatch;
   readonly committed: number;
   readonly operations: number;
   readonly refused: RefusedMessages;
+  /** The outcomes, without those of transactions that repeat an earlier one. */
+  readonly results: readonly AppliedTransaction[];
 }
 
 /**
- * What a run of messages does to an index: a pure function of the messages and of what `reader` shows of the state before
- * them. However a log is cut into runs, the rows end the same (only the cuts of {@link decodeBatches} and of `batchLength` are
- * needed). The first message of a log is its birth record, which makes no rows but its outcome. `remembered` is after how many
- * transactions an idempotency id is forgotten (another number gives another index; only tests say one), `fields`
- * what is known of the store's indexed fields, `window` its chains.
+ * Computes what a batch of messages does to an index: a pure function of the messages and of the state before them, which `reader` shows.
+ * However a log is cut into batches, the resulting rows are the same (as long as it is cut where {@link decodeBatches} and `batchLength`
+ * require). The birth record makes no rows but its outcome. `remembered`: after how many transactions an idempotency id is forgotten (part
+ * of the index version; only tests set it); `fields`: what is known of the indexed fields; `window`: the chains.
  */
 export async function applyMessages(
   messages: readonly IndexedMessage[],
@@ -59,18 +60,19 @@ export async function applyMessages(
   const touched: (KeyState | undefined)[][] = messages.map(({ decoded }) =>
     decoded.kind === "transaction" ? keys.collect(decoded.ops) : NOTHING,
   );
-  // Before the keys are read: those that policies need are read with them.
+  // Before the keys are read, because policies may need further keys.
   const policies = await BatchPolicies.load(messages, before, keys, reader);
-  await Promise.all([keys.load(reader), policies?.lookAhead(messages, touched, fields)]);
+  await Promise.all([keys.load(reader), policies?.prepare(messages, touched, fields)]);
   const submissions = await Submissions.load(messages, before.txId + messages.length, reader, remembered);
   const outcomes: KvOperation[] = [];
+  const results: AppliedTransaction[] = [];
   let { log, txId, time } = before;
   let committed = 0;
   let operations = 0;
   let written = 0;
   let refused: RefusedMessages = { count: 0 };
   for (const [index, { message, decoded }] of messages.entries()) {
-    // Where it continues another log, everything from here on is of the new one.
+    // If it continues another log, everything from here on belongs to the new one.
     if (decoded.kind === "birth" && message.position === 1) log = logOfBirth(decoded.birth, before);
     txId = message.position + log.offset;
     time = Math.max(time, message.time);
@@ -84,6 +86,10 @@ export async function applyMessages(
     if (verdict.kind === "committed") {
       committed += 1;
       operations += context.touched.length;
+    }
+    if (verdict.kind !== "duplicate") {
+      const reason = verdict.kind === "aborted" ? verdict.text.toString() : undefined;
+      results.push({ txId, time, reason, replaced: verdict.replaced ?? 0 });
     }
     const key = transactionRowKey(txId);
     const outcome = encodeOutcome(key, time, verdict.kind, verdict.text);
@@ -103,7 +109,7 @@ export async function applyMessages(
   for (const row of submissions.rows(txId)) rows.push(row);
   for (const row of chains.rows()) rows.push(row);
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });
-  return { rows, state, chains, committed, operations, refused };
+  return { rows, state, chains, committed, operations, refused, results };
 }
 
 const NOTHING: (KeyState | undefined)[] = [];
@@ -112,16 +118,18 @@ interface Context {
   readonly txId: TxId;
   readonly time: number;
   readonly keys: KeyStates;
-  /** The states of the transaction's keys, in the order of its operations. */
+  /** The transaction's keys, in the order of its operations. */
   readonly touched: readonly (KeyState | undefined)[];
-  /** Undefined where there is nothing but documents. */
+  /** Undefined when the batch has only documents. */
   readonly policies: BatchPolicies | undefined;
 }
 
 interface Verdict {
   readonly kind: OutcomeKind;
-  readonly text: Uint8Array;
-  /** Why, where no node of this log wrote the message or it was damaged. */
+  readonly text: Buffer;
+  /** How many of the keys that it wrote had a document before. */
+  readonly replaced?: number;
+  /** Why the message was refused, if no node of this log wrote it or it is damaged. */
   readonly refusedFor?: string;
 }
 
@@ -144,7 +152,7 @@ function applyOne(
   return applyOperations(decoded, context);
 }
 
-/** An id is applied once. What comes again points to the first; another content under the same id is refused. */
+/** An id is applied once. A repetition refers to the first transaction; other content under the same id is refused. */
 function appliedBefore(first: Submission, hash: Uint8Array): Verdict {
   return Buffer.compare(first.contentHash, hash) === 0
     ? { kind: "duplicate", text: Buffer.from(String(first.txId)) }
@@ -164,12 +172,14 @@ const BORN_LATE = refusedFor("only the first message of a log is its birth recor
 
 function applyOperations({ ops, header }: LoggedTransaction, context: Context): Verdict {
   const { txId, time, keys, touched, policies } = context;
-  // All matches look at the state before the transaction, wherever they stand.
+  // Matches compare the state before the transaction, wherever they are in it.
   const conflict = firstConflict(ops, touched) ?? policies?.conflict(ops);
   if (conflict !== undefined) return aborted(conflict);
+  let replaced = 0;
   for (const [index, { op, document }] of ops.entries()) {
     const key = touched[index];
-    if (key === undefined) continue;
+    if (key === undefined || op === "match") continue;
+    if (key.document !== undefined) replaced += 1;
     if (op === "put" && document !== undefined) {
       keys.put(key, txId, time, document);
       policies?.written(key, txId, time, document);
@@ -177,7 +187,7 @@ function applyOperations({ ops, header }: LoggedTransaction, context: Context): 
     else if (op === "evict") keys.evict(key, txId);
   }
   policies?.take(ops, txId, time);
-  return { kind: "committed", text: header };
+  return { kind: "committed", text: header, replaced };
 }
 
 function firstConflict(
@@ -195,8 +205,8 @@ function firstConflict(
 }
 
 /**
- * The log that a birth record begins, where it begins the index's own or continues exactly where the index ends. Anywhere else what
- * follows is another history.
+ * Returns the log that a birth record begins. It must be the index's own log, or continue exactly where the index ends: anything else is
+ * another history.
  */
 function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): IndexState["log"] {
   if (continuesAt(birth, { logId: log.id, txId, sha256 })) {
@@ -205,11 +215,11 @@ function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): Inde
   if (birth.log === log.id && birth.continues === undefined) return log;
   throw new CairnError(
     "LOG_DIFFERENT",
-    `The log began anew: it is ${birth.log}, the index ends at transaction ${txId} of ${log.id}.`,
+    `The log was replaced: it is ${birth.log}, and the index ends at transaction ${txId} of ${log.id}.`,
     {
-      hint: "Nothing of it was applied. The node joins again and compares.",
+      hint: "Nothing of the new log was applied. The node joins again and compares its index with the log.",
     },
   );
 }
 
-const EMPTY = new Uint8Array(0);
+const EMPTY = Buffer.alloc(0);

@@ -1,68 +1,38 @@
 import type { KvOperation, KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { type ActivePolicies, activePolicies, DEFAULT_EVENT_BOUND } from "../policies/active-policies.ts";
 import type { LoggedOperation } from "../../transactions/transaction-codec.ts";
-import type { IndexedMessage } from "./decode-batches.ts";
+import { type IndexedMessage, lastTime, scans } from "./batches.ts";
 import { EventRows } from "./event-rows.ts";
-import { Expiry, hasDue } from "./expiry.ts";
-import { fieldWorkRows } from "../fields/field-builds.ts";
 import { FieldChanges } from "../fields/field-changes.ts";
 import { addFieldRows, makeRowsAhead } from "./field-rows.ts";
-import { begunFields, type FieldKnowledge } from "../fields/field-knowledge.ts";
-import { beforeSweep, type Swept, sweepHistory } from "./history-sweep.ts";
+import { fieldWorkRows, begunFields, type FieldKnowledge } from "../fields/field-builds.ts";
+import { untilSweep, type Swept, sweepHistory } from "./history-sweep.ts";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
-import { configured } from "../policies/configured-policies.ts";
-import { readScan, type Scanned } from "./expiry-scan.ts";
+import {
+  type ActivePolicies,
+  activePolicies,
+  DEFAULT_EVENT_BOUND,
+  configured,
+} from "../policies/active-policies.ts";
+import { Expiry, readScan, type Scanned } from "./expiry.ts";
 import { parseDocumentRowKey } from "../rows/row-keys.ts";
 
-/** While documents expire, a batch is short: all of them are in memory. */
-const MOST_EXPIRING = 64;
-
-/**
- * How many of `messages` may be applied as one batch: none needs to see in the store what one before it in the batch has done to
- * history, or to the documents that are looked through.
- */
-export async function batchLength(
-  messages: readonly IndexedMessage[],
-  state: IndexState,
-  reader: KvReader,
-): Promise<number> {
-  const policies = activePolicies(state);
-  if (policies === undefined) return messages.length;
-  if (scans(state).length > 0) return 1;
-  const [first] = messages;
-  let most = messages.length;
-  if (policies.history.size > 0 && first !== undefined) {
-    most = Math.min(most, Math.max(1, beforeSweep(first.message.position + state.log.offset)));
-  }
-  if (policies.expire.size === 0 || most <= MOST_EXPIRING) return most;
-  return (await hasDue(reader, lastTime(messages.slice(0, most), state))) ? MOST_EXPIRING : most;
-}
-
-function scans({ policies }: IndexState): StatePolicies["scan"] {
-  return policies?.scan ?? [];
-}
-
-function lastTime(messages: readonly IndexedMessage[], { time }: IndexState): number {
-  return messages.reduce((latest, { message }) => Math.max(latest, message.time), time);
-}
-
-/** What a batch does besides its documents: events, and what policies ask for. */
+/** The part of a batch that is not its own documents: events, and the effects of policies. */
 export class BatchPolicies {
   readonly #before: IndexState;
   readonly #active: ActivePolicies | undefined;
   readonly #keys: KeyStates;
   readonly #reader: KvReader;
   readonly #fields = new FieldChanges();
-  // Each undefined where the batch has nothing to do with it.
+  // Each is undefined when the batch does not need it.
   #events: EventRows | undefined;
   #expiry: Expiry | undefined;
   #swept: Swept | undefined;
   #scanned: Scanned | undefined;
-  /** As the batch leaves them; those in force throughout it are `#active`. */
+  /** The policies after the batch; `#active` are those in force throughout it. */
   #policies: StatePolicies | undefined;
-  /** Of the keys in `#swept.tombstones`. */
+  /** The keys of `#swept.tombstones`. */
   readonly #tombstones: KeyState[] = [];
 
   private constructor(before: IndexState, keys: KeyStates, reader: KvReader) {
@@ -73,7 +43,7 @@ export class BatchPolicies {
     this.#policies = before.policies;
   }
 
-  /** Undefined where no policies are set and the messages have none, nor events. Collects keys, which the caller loads. */
+  /** Undefined when there are neither policies nor events. Collects keys, which the caller loads. */
   static async load(
     messages: readonly IndexedMessage[],
     before: IndexState,
@@ -94,7 +64,7 @@ export class BatchPolicies {
       batch.#expiry = await Expiry.load(expire, reader, keys, { time, transactions: messages.length });
     }
     const txId = before.txId + 1;
-    if (history.size > 0 && messages.length === 1 && beforeSweep(txId) === 0) {
+    if (history.size > 0 && messages.length === 1 && untilSweep(txId) === 0) {
       await batch.#sweep(history, { txId, time });
     }
     return batch;
@@ -109,8 +79,8 @@ export class BatchPolicies {
     for (const bucket of this.#swept.floors.keys()) this.#keys.collectBucket(bucket);
   }
 
-  /** Finds out what can be known of documents before the keys are read. */
-  async lookAhead(
+  /** Makes what can be made of documents before the keys are read. */
+  async prepare(
     messages: readonly IndexedMessage[],
     touched: readonly (readonly (KeyState | undefined)[])[],
     { builds }: FieldKnowledge,
@@ -123,7 +93,7 @@ export class BatchPolicies {
     }
   }
 
-  /** Why a transaction that sets policies does not take effect. */
+  /** Returns why a transaction that sets policies is aborted. */
   conflict(ops: readonly LoggedOperation[]): string | undefined {
     const revision = this.#before.policies?.revision ?? null;
     const expected = ops.find(({ op }) => op === "configure")?.revision;
@@ -131,12 +101,12 @@ export class BatchPolicies {
     return `CONFLICT: the policies are ${revision === null ? "not set" : `at revision ${revision}`}`;
   }
 
-  /** A document was written. */
+  /** Notes a document that was written. */
   written(key: KeyState, txId: TxId, time: number, document: Uint8Array): void {
     this.#expiry?.written(key, txId, time, document);
   }
 
-  /** Takes the events and the policies of a transaction that committed. */
+  /** Takes the events and the policies of a committed transaction. */
   take(ops: readonly LoggedOperation[], txId: TxId, time: number): void {
     const events: Uint8Array[] = [];
     for (const { op, document } of ops) {
@@ -147,7 +117,7 @@ export class BatchPolicies {
     if (events.length > 0) this.#events?.record(txId, time, events);
   }
 
-  /** What follows every transaction, whatever became of it. Undefined where nothing has to be waited for. */
+  /** Applies what policies do after every transaction, whatever its outcome. Undefined when there is nothing to wait for. */
   after(txId: TxId, time: number, touched: readonly (KeyState | undefined)[]): Promise<void> | undefined {
     this.#expiry?.expire(txId, time);
     if (this.#swept !== undefined) this.#clean(this.#swept, touched);
@@ -170,7 +140,7 @@ export class BatchPolicies {
     }
   }
 
-  /** What the state says of it afterwards. */
+  /** The part of the state that policies determine, after the batch. */
   state(): Pick<IndexState, "policies" | "events" | "sweep" | "cleaned" | "pruned"> {
     const { cleaned, pruned = 0, sweep, txId } = this.#before;
     const swept = this.#swept;
@@ -192,7 +162,7 @@ export class BatchPolicies {
     return pruned > 0 ? pruned : undefined;
   }
 
-  /** A bucket that was looked through to its end is not any more; one whose rule changed begins anew. */
+  /** Removes a bucket that was scanned to its end; one whose rule changed is scanned from the beginning. */
   #stillScanned(policies: StatePolicies | undefined): StatePolicies | undefined {
     const [scan, ...rest] = policies?.scan ?? [];
     if (policies === undefined || scan === undefined || this.#scanned === undefined) return policies;
@@ -202,7 +172,7 @@ export class BatchPolicies {
     return { ...policies, scan: after === undefined ? rest : [{ ...scan, after }, ...rest] };
   }
 
-  /** Adds their rows. */
+  /** Adds the rows of events and policies. */
   async addRows(rows: KvOperation[], fields: FieldKnowledge): Promise<void> {
     for (const key of this.#swept?.versions ?? []) rows.push({ type: "del", key });
     for (const row of this.#events?.rows() ?? []) rows.push(row);

@@ -2,15 +2,14 @@ import type { KvOperation, KvReader, KvRow } from "@cairn/kv";
 import type { EventRecord, TxId } from "@cairn/client";
 import { oldestEventTime } from "../policies/active-policies.ts";
 import type { Bound } from "../policies/active-policies.ts";
-import { eventRowKey, eventRowTime, nanoseconds } from "../rows/event-row-keys.ts";
+import { ROW, rowsOfKind, eventRowKey, eventRowTime, nanoseconds } from "../rows/row-keys.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
-import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { RowQueue } from "./row-queue.ts";
 
-/** How many more events than it records a transaction removes, at most. A part of the index version. */
-const PRUNED_BESIDES = 100;
+/** How many more events than it records a transaction removes at most. Part of the index version. */
+const MAX_EXTRA_REMOVALS = 100;
 
-/** The events that a batch records, and the oldest ones, which go as others come. */
+/** The events that a batch records, and the oldest ones, which it removes. */
 export class EventRows {
   readonly #bound: Bound;
   readonly #queue: RowQueue;
@@ -22,7 +21,7 @@ export class EventRows {
     this.#count = count;
   }
 
-  /** Reads the events that may go while `recorded` come in `transactions`, until `time`; `count` are there. */
+  /** Reads the events that may be removed up to `time` while `recorded` events come in `transactions`; the index has `count`. */
   static async load(
     bound: Bound,
     reader: KvReader,
@@ -30,16 +29,16 @@ export class EventRows {
     batch: { readonly time: number; readonly recorded: number; readonly transactions: number },
   ): Promise<EventRows> {
     const oldest = oldestEventTime(bound, batch.time);
-    const most = batch.recorded + batch.transactions * PRUNED_BESIDES;
+    const most = batch.recorded + batch.transactions * MAX_EXTRA_REMOVALS;
     const stored: KvRow[] = [];
     for await (const rows of reader.range({ ...rowsOfKind(ROW.event), limit: most })) {
       const [last] = rows.at(-1) ?? [];
       for (const [key, value] of rows) {
         unsealed(key, value);
-        // Only the keys: a batch may remove many.
+        // Keeps only the keys: a batch may remove many.
         stored.push([key, EMPTY]);
       }
-      // What follows is younger; it goes only if there are still too many.
+      // The rest is younger, and is removed only if there are still too many.
       if (last === undefined || eventRowTime(last) < oldest) continue;
       if (count + batch.recorded - stored.length <= bound.keep) break;
     }
@@ -50,7 +49,7 @@ export class EventRows {
     return this.#count;
   }
 
-  /** Records the events of a transaction, then removes what is beyond the bounds. */
+  /** Records the events of a transaction, then removes events beyond the bounds. */
   record(txId: TxId, time: number, events: readonly Uint8Array[]): void {
     for (const [place, json] of events.entries()) {
       const key = eventRowKey(eventTime(json, time), txId, place);
@@ -58,7 +57,7 @@ export class EventRows {
     }
     this.#count += events.length;
     const oldest = oldestEventTime(this.#bound, time);
-    for (let removed = 0; removed < events.length + PRUNED_BESIDES; removed += 1) {
+    for (let removed = 0; removed < events.length + MAX_EXTRA_REMOVALS; removed += 1) {
       const row = this.#queue.peek();
       if (row === undefined) return;
       if (this.#count <= this.#bound.keep && eventRowTime(row[0]) >= oldest) return;

@@ -1,32 +1,45 @@
 import type { KvOperation, KvReader, KvRow } from "@cairn/kv";
 import type { Json, TxId } from "@cairn/client";
-import { type ActivePolicies, type ExpireRule, isAbout } from "../policies/active-policies.ts";
+import { type ActivePolicies, type ExpireRule, appliesTo } from "../policies/active-policies.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
-import { dueRowKey, expiredRowKey, parseNumberedStem, parseStem, ROW } from "../rows/row-keys.ts";
+import {
+  dueRowKey,
+  expiredRowKey,
+  parseNumberedStem,
+  parseStem,
+  ROW,
+  documentRowPrefix,
+  prefixEnd,
+  NO_STEM,
+} from "../rows/row-keys.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { decodeNumber, encodeNumber } from "../rows/row-values.ts";
-import { versionValueJson, versionValueRevision, versionValueTime } from "../rows/version-values.ts";
+import {
+  versionValueJson,
+  versionValueRevision,
+  versionValueTime,
+  checkedVersion,
+} from "../rows/version-values.ts";
 import { RowQueue } from "./row-queue.ts";
+import type { StatePolicies } from "../rows/index-state.ts";
 
-/** How many due rows one transaction looks at, at most. A part of the index version. */
+/** How many due rows a transaction examines at most. Part of the index version. */
 export const DUE_PER_TRANSACTION = 100;
 
-/** Whether anything is due at `time`. */
+/** Whether any document may be due at `time`. */
 export async function hasDue(reader: KvReader, time: number): Promise<boolean> {
   for await (const rows of reader.range({ ...dueUpTo(time), limit: 1 })) return rows.length > 0;
   return false;
 }
 
 function dueUpTo(time: number): { gte: Uint8Array; lt: Uint8Array } {
-  return { gte: Buffer.from([ROW.due]), lt: dueRowKey(time + 1, EMPTY_STEM) };
+  return { gte: Buffer.from([ROW.due]), lt: dueRowKey(time + 1, NO_STEM) };
 }
 
-const EMPTY_STEM = new Uint8Array(1);
-
 /**
- * The documents that expire while a batch is applied. A document that a rule is about is noted under the time at which it will be
- * due; then it is looked at again, and deleted if it is still the one that was noted. Expiring comes after a transaction's own
- * operations: what it writes is never due in it.
+ * The documents that expire while a batch is applied. A document that a rule applies to is noted under the time at which it is due; then it is
+ * examined again, and deleted if it is still the noted version. Expiry follows a transaction's own operations, so what it writes is never due
+ * in it.
  */
 export class Expiry {
   readonly #rules: ActivePolicies["expire"];
@@ -41,7 +54,7 @@ export class Expiry {
     this.#keys = keys;
   }
 
-  /** Reads what may be due until `time` in so many transactions, and collects its keys. */
+  /** Reads what may be due up to `time` in `transactions` transactions, and collects the keys. */
   static async load(
     rules: ActivePolicies["expire"],
     reader: KvReader,
@@ -61,21 +74,21 @@ export class Expiry {
     return expiry;
   }
 
-  /** Notes a document that was just written. */
+  /** Notes a document that was written. */
   written(key: KeyState, txId: TxId, time: number, document: Uint8Array): void {
     const rule = this.#rules.get(key.bucket.name);
     if (rule === undefined) return;
     this.note(key.rowKey, rule, txId, time, JSON.parse(Buffer.from(document).toString("utf8")) as Json);
   }
 
-  /** Notes a document that `revision` wrote at `time`, if the rule is about it. */
+  /** Notes a document that `revision` wrote at `time`, if the rule applies to it. */
   note(rowKey: Uint8Array, rule: ExpireRule, revision: TxId, time: number, document: Json): void {
-    if (!isAbout(rule, document)) return;
+    if (!appliesTo(rule, document)) return;
     const key = dueRowKey(time + rule.after, rowKey);
     this.#queue.add(key, encodeNumber(key, revision));
   }
 
-  /** Deletes what is due at `time`, in bounded number. */
+  /** Deletes a bounded number of documents that are due at `time`. */
   expire(txId: TxId, time: number): void {
     for (let looked = 0; looked < DUE_PER_TRANSACTION; looked += 1) {
       const row = this.#queue.peek();
@@ -94,13 +107,13 @@ export class Expiry {
     yield* this.#expired;
   }
 
-  /** By the rules of now: they may have changed since it was noted. */
+  /** Whether a document is due by the current rules, which may have changed since it was noted. */
   #isDue({ bucket, document }: KeyState, revision: TxId, time: number): boolean {
     const rule = this.#rules.get(bucket.name);
     if (rule === undefined || document === undefined || versionValueRevision(document) !== revision)
       return false;
     const json = versionValueJson(document);
-    return json !== undefined && versionValueTime(document) + rule.after <= time && isAbout(rule, json);
+    return json !== undefined && versionValueTime(document) + rule.after <= time && appliesTo(rule, json);
   }
 
   #stateOf(dueKey: Uint8Array): KeyState {
@@ -114,4 +127,48 @@ export class Expiry {
     }
     return state;
   }
+}
+
+/** How many documents of a bucket with a new rule a transaction examines. Part of the index version. */
+const SCANNED_PER_TRANSACTION = 200;
+
+/** How far a bucket was scanned; undefined: to its end. */
+export interface Scanned {
+  readonly after: string | undefined;
+}
+
+/** Scans the next documents of a bucket, as they were before a transaction, for a rule that is newer than they are. */
+export async function readScan(
+  reader: KvReader,
+  { bucket, after }: StatePolicies["scan"][number],
+  rules: ActivePolicies["expire"],
+  expiry: Expiry,
+  touched: readonly (KeyState | undefined)[],
+): Promise<Scanned> {
+  const rule = rules.get(bucket);
+  if (rule === undefined) return { after: undefined };
+  const prefix = documentRowPrefix(bucket);
+  const begin = after === "" ? { gte: prefix } : { gt: Buffer.from(after, "hex") };
+  // What the transaction itself wrote is already noted, or removed.
+  const written = new Set(
+    touched.flatMap((key) => (key?.changed === true ? key.rowKey.toString("hex") : [])),
+  );
+  let last: Uint8Array | undefined;
+  let count = 0;
+  for await (const rows of reader.range({
+    ...begin,
+    lt: prefixEnd(prefix),
+    limit: SCANNED_PER_TRANSACTION,
+  })) {
+    for (const [rowKey, bytes] of rows) {
+      count += 1;
+      last = rowKey;
+      const value = checkedVersion(rowKey, bytes);
+      const document = versionValueJson(value);
+      if (document === undefined || written.has(Buffer.from(rowKey).toString("hex"))) continue;
+      expiry.note(rowKey, rule, versionValueRevision(value), versionValueTime(value), document);
+    }
+  }
+  if (count < SCANNED_PER_TRANSACTION || last === undefined) return { after: undefined };
+  return { after: Buffer.from(last).toString("hex") };
 }

@@ -1,12 +1,12 @@
 import type { KvOperation, KvReader } from "@cairn/kv";
-import type { FieldKnowledge } from "../fields/field-knowledge.ts";
+import type { FieldKnowledge } from "../fields/field-builds.ts";
 import type { ActivePolicies } from "../policies/active-policies.ts";
 import type { LoggedOperation } from "../../transactions/transaction-codec.ts";
 import type { FieldChanges } from "../fields/field-changes.ts";
 import { documentTexts, fieldTexts } from "../fields/field-texts.ts";
 import type { KeyState } from "./key-states.ts";
 
-/** Makes the rows of documents that are about to be written: that needs nothing from the store, which reads meanwhile. */
+/** Makes the rows of documents that are about to be written. It needs nothing from the store, which reads in the meantime. */
 export function makeRowsAhead(
   changes: FieldChanges,
   ops: readonly LoggedOperation[],
@@ -26,7 +26,7 @@ export function makeRowsAhead(
   }
 }
 
-/** Adds the rows of indexed fields that change with a batch: nothing but the difference between the documents before and after it. */
+/** Adds the rows of indexed fields that change with a batch: the difference between the documents before and after it. */
 export async function addFieldRows(
   rows: KvOperation[],
   changes: FieldChanges,
@@ -40,7 +40,7 @@ export async function addFieldRows(
     const indexes = before === document ? undefined : indexed.get(bucket.name);
     if (indexes === undefined) continue;
     const old = fieldTexts(before, indexes);
-    // Of several documents that a batch has for one key, the last may not have committed.
+    // If a batch has several documents for a key, the last one may not have committed.
     const made = document !== undefined && ahead?.written === written ? ahead?.rows : undefined;
     const now = made === undefined ? fieldTexts(document, indexes) : undefined;
     for (const [at, index] of indexes.entries()) {

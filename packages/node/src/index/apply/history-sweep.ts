@@ -20,38 +20,38 @@ import {
 } from "../rows/version-values.ts";
 
 /*
- * History is looked through round and round, a bounded part at every so many transactions, so that writing costs nothing more and a
- * changed bound needs no other work. These three are a part of the index version.
+ * History is swept cyclically: a bounded part at every SWEEP_EVERY transactions, so that writes cost nothing extra and a changed bound needs no
+ * other work. These three constants are part of the index version.
  */
 const SWEEP_EVERY = 64;
 const ROWS_PER_SWEEP = 1_000;
-/** What was superseded so few transactions ago stays: for lists that go on, and watchers that are behind. */
+/** What was superseded within this many transactions is kept, for lists that continue and watchers that lag. */
 export const RECENT_TRANSACTIONS = 1_000;
 
 /**
- * Where the next sweep goes on: in a segment, before a row key (in hex; what follows was looked at), among the versions of the key
- * with this stem (in hex), of which so many, the newest, were seen and stay.
+ * Where the next sweep continues: the segment; the row key (hex) before which it continues, since sweeps run backwards; the stem (hex) of the
+ * key at hand, and how many of its newest versions were seen and are kept.
  */
 export type SweepCursor = NonNullable<IndexState["sweep"]>;
 
-/** What one sweep found that is beyond its bound. */
+/** What one sweep found beyond the bounds. */
 export interface Swept {
   readonly versions: Uint8Array[];
-  /** Document row keys of deletions that nothing older stands behind. */
+  /** Document row keys of deletions without older versions. */
   readonly tombstones: Buffer[];
-  /** By bucket, the latest transaction that superseded a version that goes. */
+  /** By bucket, the latest transaction that superseded a removed version. */
   readonly floors: Map<string, TxId>;
-  /** The latest version that goes. */
+  /** The latest removed version. */
   pruned: TxId;
   cursor: SweepCursor | undefined;
 }
 
-/** How many transactions after `txId` come before one that sweeps; 0 when it is one itself. */
-export function beforeSweep(txId: TxId): number {
+/** The number of transactions from `txId` to the next one that sweeps; 0 when it sweeps itself. */
+export function untilSweep(txId: TxId): number {
   return (SWEEP_EVERY - (txId % SWEEP_EVERY)) % SWEEP_EVERY;
 }
 
-/** Looks through a part of the history as it was before transaction `txId`. */
+/** Sweeps a part of the history as it was before transaction `txId`. */
 export async function sweepHistory(
   reader: KvReader,
   history: ActivePolicies["history"],
@@ -88,7 +88,7 @@ interface Written {
 
 class Sweep {
   readonly swept: Swept;
-  /** How many rows may still be looked at or removed. */
+  /** How many more rows may be examined or removed. */
   budget = ROWS_PER_SWEEP;
   readonly #reader: KvReader;
   readonly #now: { readonly txId: TxId; readonly time: number };
@@ -105,7 +105,7 @@ class Sweep {
     this.swept = { versions: [], tombstones: [], floors: new Map(), pruned: 0, cursor: undefined };
   }
 
-  /** From the last key to the first, so that a key's versions come newest first. */
+  /** Sweeps a segment from its last key to its first, so that a key's versions come newest first. */
   async run(segment: Segment): Promise<void> {
     const gte = asKind(documentRowPrefix(segment.bucket), segment.kind);
     const resume = this.#resume?.segment === segment.name ? this.#resume : undefined;
@@ -113,7 +113,7 @@ class Sweep {
     let lt: Uint8Array = resume === undefined ? prefixEnd(gte) : Buffer.from(resume.key, "hex");
     let stem = resume?.stem ?? "";
     let seen = resume?.seen ?? 0;
-    // What was written over the version at hand; undefined where that has yet to be looked up, as at a key's newest version.
+    // What superseded the version at hand; undefined until it is looked up, as for a key's newest version.
     let newer: Written | undefined;
     while (this.budget > 0) {
       let last: Uint8Array | undefined;
@@ -139,10 +139,10 @@ class Sweep {
             newer = written;
             continue;
           }
-          // Whatever is older is beyond the bound as well.
+          // All older versions are beyond the bound as well.
           jump = await this.#removeUpTo(key, segment.bucket, newer);
           if (jump !== undefined) break rows;
-          // The budget ended before it: the oldest went first, so none is missing between two that stay.
+          // The budget is exhausted. The oldest were removed first, so none is missing between two that are kept.
           this.#stop(segment, successor(key), stem, seen - 1);
           return;
         }
@@ -167,7 +167,7 @@ class Sweep {
     return revision <= this.#now.txId - RECENT_TRANSACTIONS;
   }
 
-  /** What was written over a version. */
+  /** Returns what superseded a version. */
   async #superseding(versionKey: Uint8Array): Promise<Written | undefined> {
     const rowKey = Buffer.concat([Buffer.from([ROW.document]), versionStem(versionKey)]);
     const lt = versionRowKey(rowKey, Number.MAX_SAFE_INTEGER);
@@ -177,18 +177,18 @@ class Sweep {
     return newest && writtenBy(newest);
   }
 
-  /** Removes a key's versions, oldest first; answers its first possible one once `newest` went too, undefined when the budget ended. */
+  /** Removes a key's versions up to `newest`, oldest first; returns the first possible key of its versions, or undefined when the budget ended. */
   async #removeUpTo(newest: Uint8Array, bucket: string, newer: Written): Promise<Uint8Array | undefined> {
     const gte = asKind(Buffer.concat([Buffer.alloc(1), versionStem(newest)]), ROW.version);
     const { versions, floors } = this.swept;
     let floor = floors.get(bucket) ?? 0;
-    // At least the one that was just looked at, if it stands alone.
+    // At least one, so that a single version can be removed.
     let left = Math.max(this.budget, 1);
     let isDone = false;
     for await (const rows of this.#reader.range({ gte, lte: newest, limit: left + 1 })) {
       for (const [key, value] of rows) {
         checkedVersion(key, value);
-        // It superseded the one before.
+        // This version superseded the previous one.
         floor =
           versions.length > 0 && isSameKey(versions.at(-1), key)
             ? Math.max(floor, versionRevision(key))
@@ -220,7 +220,7 @@ function writtenBy(value: VersionValue): Written {
   return { revision: versionValueRevision(value), time: versionValueTime(value) };
 }
 
-/** Whether two versions are of one key. */
+/** Whether two versions belong to the same key. */
 function isSameKey(left: Uint8Array | undefined, right: Uint8Array): boolean {
   return left !== undefined && versionStem(left).equals(versionStem(right));
 }

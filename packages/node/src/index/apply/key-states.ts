@@ -21,41 +21,41 @@ import {
   versionValueSum,
 } from "../rows/version-values.ts";
 
-/** A bucket while a batch is applied: its counters, and the keys of it that the batch touches. */
+/** A bucket while a batch is applied: its counters, and its keys that the batch touches. */
 export interface BucketState {
   readonly name: string;
   /** By `namespace/name`. */
   readonly keys: Map<string, KeyState>;
   documents: number;
   tombstones: number;
-  /** This and `gone` are as in {@link BucketCounters}. */
+  /** As in {@link BucketCounters}, like `gone`. */
   floor: TxId;
   gone: TxId;
   changed: boolean;
 }
 
-/** What the index holds of one key while a batch is applied: its rows' values, as read and as they will be. */
+/** A key while a batch is applied: the values of its rows, as read and as they will be. */
 export interface KeyState {
   readonly bucket: BucketState;
   readonly rowKey: Buffer;
-  /** The document as read, so that what else depends on it changes only where it has, and a row never written need not be removed. */
+  /** The document as read: dependent rows change only if it did, and a row that was never written need not be removed. */
   before: VersionValue | undefined;
-  /** Now, within the batch: the key has a document, or a tombstone, or neither, never both. */
+  /** The current value within the batch: a key has a document, a tombstone or neither, never both. */
   document: VersionValue | undefined;
   tombstone: VersionValue | undefined;
-  /** Keys of its superseded versions; read only where the key is evicted. */
+  /** Keys of its superseded versions; read only if the key is evicted. */
   versions: Uint8Array[] | undefined;
-  /** The JSON of the document that was put last, as its message has it. */
+  /** The JSON of the document that was put last, from its message. */
   written: Uint8Array | undefined;
   ahead: RowsAhead | undefined;
-  /** Whether the store has a tombstone's row, which has to go when the key has none any more. */
+  /** Whether the store has a tombstone row, which has to be removed when the key no longer has a tombstone. */
   storedTombstone: boolean;
   changed: boolean;
 }
 
 /**
- * The rows of the keys that a batch of transactions touches: read from the store in one go, changed in memory, written as one list
- * of operations. What a transaction reads is what the transactions before it in the batch left.
+ * The keys that a batch of transactions touches: read from the store at once, changed in memory, and written as one list of operations. Each
+ * transaction sees the changes of those before it in the batch.
  */
 export class KeyStates {
   readonly #buckets = new Map<string, BucketState>();
@@ -68,17 +68,17 @@ export class KeyStates {
     this.#documents = documents;
   }
 
-  /** Current documents of all buckets. */
+  /** The number of current documents of all buckets. */
   get documents(): number {
     return this.#documents;
   }
 
-  /** The sum of the checksums of all versions written so far, modulo 2^32. */
+  /** The sum modulo 2^32 of the checksums of all versions written so far. */
   get written(): number {
     return this.#written;
   }
 
-  /** The states of the operations' keys, in the operations' order, not read yet: {@link load} does. Undefined for what has no key. */
+  /** Collects the keys of operations, to be read by {@link load}; returns them in the operations' order, undefined for operations without a key. */
   collect(ops: readonly LoggedOperation[]): (KeyState | undefined)[] {
     return ops.map(({ op, bucket, key }) => {
       if (bucket === "") return undefined;
@@ -88,7 +88,7 @@ export class KeyStates {
     });
   }
 
-  /** The state of one key, to be read by {@link load} like the operations' own. */
+  /** Collects a key, to be read by {@link load}. */
   collectKey(bucketName: string, key: string): KeyState {
     const bucket = this.collectBucket(bucketName);
     let state = bucket.keys.get(key);
@@ -100,7 +100,7 @@ export class KeyStates {
     return state;
   }
 
-  /** A bucket, its counters to be read by {@link load}. */
+  /** Collects a bucket, whose counters {@link load} reads. */
   collectBucket(name: string): BucketState {
     let bucket = this.#buckets.get(name);
     if (bucket === undefined) {
@@ -110,19 +110,19 @@ export class KeyStates {
     return bucket;
   }
 
-  /** The keys that were collected. */
+  /** All collected keys. */
   get all(): readonly KeyState[] {
     return this.#keys;
   }
 
-  /** Versions of `bucket` that were superseded up to `revision` were removed. */
+  /** Records that versions of `bucket` superseded up to `revision` were removed. */
   raiseFloor(bucket: BucketState, revision: TxId): void {
     if (revision <= bucket.floor) return;
     bucket.floor = revision;
     bucket.changed = true;
   }
 
-  /** Forgets that the key was deleted; it must have no older versions. */
+  /** Removes the key's tombstone; the key must have no older versions. */
   dropTombstone(key: KeyState): void {
     if (key.tombstone === undefined) return;
     key.bucket.gone = Math.max(key.bucket.gone, versionValueRevision(key.tombstone));
@@ -131,7 +131,7 @@ export class KeyStates {
     touch(key);
   }
 
-  /** Reads what was collected. Two reads, whatever the number of keys, and one more for each that is evicted. */
+  /** Reads what was collected: two reads for any number of keys, and one more for each evicted key. */
   async load(reader: KvReader): Promise<void> {
     const keys = this.#keys;
     const buckets = [...this.#buckets.values()];
@@ -150,7 +150,7 @@ export class KeyStates {
     for (const key of keys) if (key.versions !== undefined) await loadVersions(key, key.versions, reader);
   }
 
-  /** A key without a document has a tombstone only where its bucket has any: most loads need no second read. */
+  /** Reads tombstones, only of buckets that have any: most loads need no second read. */
   async #loadTombstones(reader: KvReader): Promise<void> {
     const absent = this.#keys.filter((key) => key.before === undefined && key.bucket.tombstones > 0);
     if (absent.length === 0) return;
@@ -162,7 +162,7 @@ export class KeyStates {
     }
   }
 
-  /** Makes `document` the key's current version; the one before becomes history. */
+  /** Makes `document` the key's current version; the previous one becomes history. */
   put(key: KeyState, txId: TxId, time: number, document: Uint8Array): void {
     if (key.document === undefined) {
       key.bucket.documents += 1;
@@ -176,7 +176,7 @@ export class KeyStates {
     this.#wrote(key, key.document);
   }
 
-  /** Deletes the key's document; nothing happens when it has none. */
+  /** Deletes the key's document, if it has one. */
   delete(key: KeyState, txId: TxId, time: number): void {
     if (key.document === undefined) return;
     key.bucket.documents -= 1;
@@ -188,7 +188,7 @@ export class KeyStates {
     this.#wrote(key, key.tombstone);
   }
 
-  /** Removes the key with its history. Its versions must have been loaded, so an eviction begins a batch of its own. */
+  /** Removes the key with its history. Its versions have to be loaded, so an eviction is a batch of its own. */
   evict(key: KeyState, txId: TxId): void {
     if (key.document === undefined && key.tombstone === undefined) return;
     if (key.document === undefined) {
@@ -205,7 +205,7 @@ export class KeyStates {
     touch(key);
   }
 
-  /** Everything that changed, as operations of one batch. */
+  /** All changes, as operations of one batch. */
   rows(): KvOperation[] {
     for (const key of this.#keys) if (key.changed) this.#writeKey(key);
     for (const bucket of this.#buckets.values()) {

@@ -1,18 +1,18 @@
 import type { KvOperation, KvRow } from "@cairn/kv";
 
 /**
- * Rows that are taken from the front in key order while a batch is applied: those that the store has, as far as they may be taken,
- * and those that the batch adds. What is taken is the same however the log is cut into batches.
+ * A queue of rows in key order while a batch is applied: the first rows of the store, as many as the batch may take, and those that the batch
+ * adds. The same rows are taken however the log is cut into batches.
  */
 export class RowQueue {
   readonly #stored: readonly KvRow[];
-  /** In key order. Most are added at the end. */
+  /** In key order; most rows are added at the end. */
   readonly #added: KvRow[] = [];
   readonly #removed: Uint8Array[] = [];
   #nextStored = 0;
   #nextAdded = 0;
 
-  /** `stored` in key order. */
+  /** `stored`: rows of the store in key order. */
   constructor(stored: readonly KvRow[]) {
     this.#stored = stored;
   }
@@ -33,16 +33,16 @@ export class RowQueue {
     this.#added.splice(low, isThere ? 1 : 0, [key, value]);
   }
 
-  /** The first row; undefined when there is none. */
+  /** The first row; undefined when the queue is empty. */
   peek(): KvRow | undefined {
     const stored = this.#stored[this.#nextStored];
     const added = this.#added[this.#nextAdded];
     if (stored === undefined || added === undefined) return stored ?? added;
-    // Added later, it is what the store would have.
+    // For equal keys the added row counts: it would replace the stored one.
     return Buffer.compare(stored[0], added[0]) < 0 ? stored : added;
   }
 
-  /** Takes the first row away. */
+  /** Removes the first row. */
   shift(): void {
     const first = this.peek();
     if (first === undefined) return;
@@ -54,7 +54,7 @@ export class RowQueue {
     if (this.#added[this.#nextAdded] === first) this.#nextAdded += 1;
   }
 
-  /** What the store lacks, or has too much, afterwards. */
+  /** The changes to the store: rows removed, and rows added and not taken. */
   *rows(): Generator<KvOperation> {
     for (const key of this.#removed) yield { type: "del", key };
     for (let at = this.#nextAdded; at < this.#added.length; at += 1) {

@@ -1,40 +1,40 @@
 import type { KvOperation, KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import type { IndexedMessage } from "./decode-batches.ts";
+import type { IndexedMessage } from "./batches.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
-import { ROW, submissionOrderId, submissionOrderKey, submissionRowKey } from "../rows/row-keys.ts";
+import { ROW, rowTxId, txRowKey, submissionRowKey } from "../rows/row-keys.ts";
 import { decodeSubmission, encodeSubmission } from "../rows/row-values.ts";
 
 /**
- * For how many transactions an idempotency id is remembered: one that comes again among so many after its first is not applied
- * again. A part of the index version, because every node must forget the same id at the same transaction.
+ * For how many transactions an idempotency id is remembered: a repetition within them is not applied again. Part of the index version, because
+ * every node must forget an id at the same transaction.
  */
 export const REMEMBERED_TRANSACTIONS = 1_000_000;
 
-/** What is remembered of an id. */
+/** What the index remembers of an idempotency id. */
 export interface Submission {
   readonly txId: TxId;
   readonly contentHash: Uint8Array;
 }
 
-/** The idempotency ids that a batch meets: those that the index remembers, those that it adds, those that it forgets. */
+/** The idempotency ids of a batch: those that the index remembers, and those that the batch adds or forgets. */
 export class Submissions {
   readonly #remembered: number;
-  /** By id, what is remembered of it at the point that the batch has come to. */
+  /** What is remembered, by id, at the current point of the batch. */
   readonly #current = new Map<string, Submission>();
   /** Ids that have a row in the store. */
   readonly #stored = new Set<string>();
   /** Ids that transactions of the batch used. */
   readonly #added = new Set<string>();
   readonly #addedOrder: { readonly txId: TxId; readonly id: string }[] = [];
-  /** What the store remembers of transactions that are too long ago once the batch's last one is applied. */
+  /** Ids in the store whose transactions are too old once the batch is applied. */
   readonly #expired: { readonly txId: TxId; readonly id: string }[] = [];
 
   private constructor(remembered: number) {
     this.#remembered = remembered;
   }
 
-  /** Reads what `messages`, the last of which gets the id `last`, may meet. */
+  /** Reads what is remembered of the ids of `messages`; `last` is the tx-id of the last one. */
   static async load(
     messages: readonly IndexedMessage[],
     last: TxId,
@@ -51,7 +51,7 @@ export class Submissions {
     return submissions;
   }
 
-  /** What is remembered of `id` when transaction `txId` is applied. */
+  /** Returns what is remembered of `id` when transaction `txId` is applied. */
   get(id: string, txId: TxId): Submission | undefined {
     const found = this.#current.get(id);
     return found !== undefined && found.txId > txId - this.#remembered ? found : undefined;
@@ -64,14 +64,14 @@ export class Submissions {
     this.#addedOrder.push({ txId: submission.txId, id });
   }
 
-  /** The rows that say so after transaction `last`. */
+  /** The changed rows after transaction `last`. */
   *rows(last: TxId): Generator<KvOperation> {
     const floor = last - this.#remembered;
-    for (const { txId } of this.#expired) yield { type: "del", key: submissionOrderKey(txId) };
+    for (const { txId } of this.#expired) yield { type: "del", key: txRowKey(ROW.submissionOrder, txId) };
     for (const { txId, id } of this.#addedOrder) {
-      // A batch longer than the memory forgets what it has added itself.
+      // A batch longer than the memory forgets ids that it added itself.
       if (txId <= floor) continue;
-      const key = submissionOrderKey(txId);
+      const key = txRowKey(ROW.submissionOrder, txId);
       yield { type: "put", key, value: sealed(key, Buffer.from(id, "utf8")) };
     }
     for (const id of new Set([...this.#added, ...this.#expired.map((one) => one.id)])) {
@@ -86,11 +86,11 @@ export class Submissions {
   }
 
   async #loadExpired(floor: TxId, reader: KvReader, ids: Set<string>): Promise<void> {
-    const range = { gte: Buffer.from([ROW.submissionOrder]), lt: submissionOrderKey(floor + 1) };
+    const range = { gte: Buffer.from([ROW.submissionOrder]), lt: txRowKey(ROW.submissionOrder, floor + 1) };
     for await (const rows of reader.range(range)) {
       for (const [key, value] of rows) {
         const id = unsealed(key, value).toString("utf8");
-        this.#expired.push({ txId: submissionOrderId(key), id });
+        this.#expired.push({ txId: rowTxId(key), id });
         ids.add(id);
       }
     }

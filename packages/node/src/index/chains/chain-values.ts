@@ -1,15 +1,16 @@
 import type { KvReader } from "@cairn/kv";
 import type { ChainValue, TxId } from "@cairn/client";
-import { decodeLink, type Link, linkRowKey } from "../rows/chain-rows.ts";
+import { decodeLink, type Link } from "../rows/chain-rows.ts";
 import { ChainWindow, LINK_SPAN, linkBefore } from "./chain-window.ts";
 import type { IndexState } from "../rows/index-state.ts";
+import { ROW, txRowKey } from "../rows/row-keys.ts";
 
-/** So many of the newest links are told one by one, those before them at distances that double. */
-const NEWEST_LINKS = 8;
+/** How many of the newest links are all reported; before them, the distances between reported links double. */
+const CONSECUTIVE_LINKS = 8;
 
 /**
- * The chains' values at a transaction. Undefined where that is still to come, and where it is no link and too long ago: then
- * {@link linkBefore} it one is known.
+ * Returns the chains' values at a transaction. Undefined when it is still to come, or is not a link and too old: then the value at
+ * {@link linkBefore} is known.
  */
 export async function chainValueAt(
   reader: KvReader,
@@ -22,8 +23,8 @@ export async function chainValueAt(
 }
 
 /**
- * The chains' values at their end, at links before it, and at `others`, or at the link before each of those where it is not known itself;
- * the newest first.
+ * Returns the chains' values, newest first: at their end, at earlier links, and at each of `others` or, where that is not known, at the link
+ * before it.
  */
 export async function chainsOf(
   reader: KvReader,
@@ -31,7 +32,7 @@ export async function chainsOf(
   others: readonly TxId[] = [],
 ): Promise<ChainValue[]> {
   const { txId } = window;
-  const wanted = new Set([txId, ...toldLinks(txId)]);
+  const wanted = new Set([txId, ...reportedLinks(txId)]);
   for (const other of others) {
     if (other <= txId) wanted.add(window.at(other) === undefined ? linkBefore(other + 1) : other);
   }
@@ -43,7 +44,7 @@ export async function chainsOf(
   return values;
 }
 
-/** The same of an index that nobody applies to. */
+/** As {@link chainsOf}, for an index that is not being written. */
 export async function readChains(
   reader: KvReader,
   state: IndexState,
@@ -52,19 +53,19 @@ export async function readChains(
   return await chainsOf(reader, await ChainWindow.load(reader, state), others);
 }
 
-/** Transactions of links: the newest ones, then fewer and fewer, so that where two histories part can be told roughly. */
-function toldLinks(txId: TxId): TxId[] {
+/** Transactions of links, at growing distances into the past, so that the point where two histories part is roughly known. */
+function reportedLinks(txId: TxId): TxId[] {
   const links: TxId[] = [];
   let distance = LINK_SPAN;
   for (let at = linkBefore(txId); at > 0; at -= distance) {
     links.push(at);
-    if (links.length > NEWEST_LINKS) distance *= 2;
+    if (links.length > CONSECUTIVE_LINKS) distance *= 2;
   }
   return links;
 }
 
 async function readLink(reader: KvReader, txId: TxId): Promise<ChainValue | undefined> {
-  const key = linkRowKey(txId);
+  const key = txRowKey(ROW.link, txId);
   const value = await reader.get(key);
   return value === undefined ? undefined : valueOf(txId, decodeLink(key, value));
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { CairnError, type KvOperation, type KvReader } from "@cairn/kv";
+import { type CairnError, type KvOperation, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LogMessage } from "../../log/tx-log.ts";
 import { readFrame, writePayloadMark } from "../../transactions/message-frame.ts";
@@ -13,49 +13,48 @@ import {
   encodeEntries,
   encodeLink,
   ENTRIES_IN_ROW,
-  entriesRowKey,
   IDENTITY_BYTES,
   type Link,
-  linkRowId,
-  linkRowKey,
 } from "../rows/chain-rows.ts";
 import { SUM_BYTES } from "../rows/row-checksum.ts";
 import { INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
+import { ROW, rowTxId, txRowKey } from "../rows/row-keys.ts";
+import { unusableIndex } from "../rows/unusable-index.ts";
 
 /*
- * Two chains run over all messages of a log, with a link at every transaction that 1,024 divides:
+ * Two chains run over all messages of a log, with a link at every transaction divisible by 1,024:
  *
- *   history  SHA-256(link before, what the messages since are)            can be computed by whoever reads the log
- *   effects  SHA-256(link before, index version, what came of them)       only by whoever applies it
+ *   history  SHA-256(previous link, identities of the messages since)                 can be computed from the log
+ *   effects  SHA-256(previous link, index version, effects of the messages since)     only by applying it
  *
- * Their values between links are made in the same way from the messages since the link before. Two indexes that have the same value at
- * one transaction have the same past, up to there.
+ * Between links, their values are computed in the same way from the messages since the previous link. Two indexes with the same value at a
+ * transaction have the same past up to it.
  */
 
-/** Transactions from one link to the next. */
+/** The number of transactions from one link to the next. */
 export const LINK_SPAN = 1_024;
-/** Whole spans whose entries are kept beside the one that is being filled, so that values are known at any of the newest transactions. */
+/** How many complete spans keep their entries, so that the values at all of the newest transactions are known. */
 const KEPT_SPANS = 2;
-/** Slots for the entries that are kept and for those of one batch, which must not overwrite them before it is written. */
+/** Slots for the kept entries and for those of one batch, which must not overwrite kept ones before it is written. */
 const SLOTS = 4 * LINK_SPAN;
 const NO_LINK: Link = { history: Buffer.alloc(CHAIN_BYTES), effects: Buffer.alloc(CHAIN_BYTES) };
-/** Odd, and far from 0: a document more or less moves the sum by as much as another version would. */
+/** Odd, and far from 0, so that one document more or less changes the sum as much as another version would. */
 const DOCUMENTS_FACTOR = 0x9e3779b1;
 const VERSION_BYTES = Buffer.from([0, 0, 0, INDEX_VERSION]);
 
-/** What came of a message. */
+/** The effect of a message on the index. */
 export interface Effect {
-  /** The value of its outcome row, which begins with a checksum over all that it says. */
+  /** The value of its outcome row, which begins with a checksum. */
   readonly outcome: Uint8Array;
-  /** Current documents then. */
+  /** The number of current documents after the message. */
   readonly documents: number;
-  /** The sum of the checksums of the versions that it wrote, also by policies. */
+  /** The sum of the checksums of the versions that it, or policies with it, wrote. */
   readonly written: number;
 }
 
-/** The chains' newest part, in memory: as much as is needed to go on with them, and to tell their values at the newest transactions. */
+/** The newest part of the chains in memory: enough to extend them, and to compute their values at the newest transactions. */
 export class ChainWindow {
-  // Of what is before a log's first transaction, if that is not 1, all bytes are 0.
+  // Zero before a log's first transaction, if that is not 1.
   readonly #identities = Buffer.alloc(SLOTS * IDENTITY_BYTES);
   readonly #effects = Buffer.alloc(SLOTS * EFFECT_BYTES);
   readonly #links = new Map<TxId, Link>();
@@ -65,14 +64,14 @@ export class ChainWindow {
     this.#last = last;
   }
 
-  /** The chains of an index that ends at `state`. `INDEX_CORRUPT` where its rows are not theirs. */
+  /** Reads the chains of an index that ends at `state`. Throws `INDEX_CORRUPT` when its rows do not fit together. */
   static async load(reader: KvReader, { txId, log }: Pick<IndexState, "txId" | "log">): Promise<ChainWindow> {
     const window = new ChainWindow(txId);
     let next: TxId | undefined;
     for await (const rows of reader.range(ALL_ENTRIES)) {
       for (const [key, value] of rows) {
         const { first, count, identities, effects } = decodeEntries(key, value);
-        // A log that continues none may begin with another tx-id than 1.
+        // A log that continues none may begin with a tx-id other than 1.
         const isBegin = first === keptFrom(txId) || first === rowBegin(log.offset + 1);
         if (next === undefined && !isBegin) throw broken(`the entries begin at transaction ${first}`);
         if (next !== undefined && first !== next)
@@ -82,28 +81,28 @@ export class ChainWindow {
         next = first + count;
       }
     }
-    // An index that holds nothing yet has no entries.
+    // An empty index has no entries.
     if ((next ?? log.offset + 1) !== txId + 1) throw broken(`the entries do not end at transaction ${txId}`);
     const newest = { ...ALL_LINKS, reverse: true, limit: KEPT_SPANS + 1 };
     for await (const rows of reader.range(newest)) {
-      for (const [key, value] of rows) window.#links.set(linkRowId(key), decodeLink(key, value));
+      for (const [key, value] of rows) window.#links.set(rowTxId(key), decodeLink(key, value));
     }
     window.#check(log.offset);
     return window;
   }
 
-  /** The last transaction. */
+  /** The last transaction of the chains. */
   get txId(): TxId {
     return this.#last;
   }
 
-  /** The chains' values at a transaction; undefined where it is still to come, or too far back to be told from here. */
+  /** The chains' values at a transaction; undefined when it is still to come, or before the window. */
   at(txId: TxId): Link | undefined {
     if (txId < keptFrom(this.#last) || txId > this.#last) return undefined;
     return this.#links.get(txId) ?? this.#chain(this.#links.get(linkBefore(txId)) ?? NO_LINK, txId);
   }
 
-  /** Begins a batch: the messages that come next. */
+  /** Begins a batch of the next messages. */
   begin(): ChainBatch {
     const links = new Map<TxId, Link>();
     let last = this.#last;
@@ -146,17 +145,17 @@ export class ChainWindow {
     const rows: KvOperation[] = [];
     for (let first = rowBegin(this.#last + 1); first <= last; first += ENTRIES_IN_ROW) {
       const end = Math.min(first + ENTRIES_IN_ROW - 1, last);
-      const key = entriesRowKey(first);
+      const key = txRowKey(ROW.chainEntries, first);
       const identities = this.#identitiesOf(first, end);
       const value = encodeEntries(key, { first, identities, effects: this.#effectsOf(first, end) });
       rows.push({ type: "put", key, value });
     }
     for (const [txId, link] of links) {
-      const key = linkRowKey(txId);
+      const key = txRowKey(ROW.link, txId);
       rows.push({ type: "put", key, value: encodeLink(key, link) });
     }
     for (let old = keptFrom(this.#last); old < keptFrom(last); old += ENTRIES_IN_ROW) {
-      rows.push({ type: "del", key: entriesRowKey(old) });
+      rows.push({ type: "del", key: txRowKey(ROW.chainEntries, old) });
     }
     return rows;
   }
@@ -167,7 +166,7 @@ export class ChainWindow {
     for (const txId of this.#links.keys()) if (txId < keptFrom(last) - 1) this.#links.delete(txId);
   }
 
-  /** Entries and links are in rows of their own: one could be missing, or of another time. */
+  /** Compares links with entries: they are in different rows, one of which could be missing or outdated. */
   #check(offset: TxId): void {
     for (let txId = keptFrom(this.#last) - 1; txId <= this.#last; txId += LINK_SPAN) {
       const link = this.#links.get(txId);
@@ -180,7 +179,7 @@ export class ChainWindow {
     }
   }
 
-  /** The values at a transaction, from those at the link before it. */
+  /** The values at a transaction, from those at the previous link. */
   #chain(before: Link, txId: TxId): Link {
     const from = linkBefore(txId) + 1;
     return {
@@ -193,7 +192,7 @@ export class ChainWindow {
     };
   }
 
-  /** Entries of one span lie together. */
+  /** Returns entries of one span, which are contiguous. */
   #identitiesOf(from: TxId, to: TxId): Buffer {
     return this.#identities.subarray(slotOf(from) * IDENTITY_BYTES, (slotOf(to) + 1) * IDENTITY_BYTES);
   }
@@ -203,17 +202,17 @@ export class ChainWindow {
   }
 }
 
-/** What a batch adds to the chains. */
+/** A batch of messages that extends the chains. */
 export interface ChainBatch {
-  /** The next message. `isReadable`: whether it was decoded. */
+  /** Adds the next message. `isReadable`: whether it was decoded. */
   add(message: LogMessage, isReadable: boolean, effect: Effect): void;
-  /** Their rows, for the batch of the messages' own. */
+  /** The rows of the chains, to be written with those of the messages. */
   rows(): KvOperation[];
-  /** The rows are written: the chains go on from here. */
+  /** Extends the chains, after the rows were written. */
   commit(): void;
 }
 
-/** The newest link before a transaction. */
+/** The last link before a transaction. */
 export function linkBefore(txId: TxId): TxId {
   return txId - 1 - ((txId - 1) % LINK_SPAN);
 }
@@ -237,7 +236,5 @@ function xorUint32(target: Uint8Array, at: number, value: number): void {
 }
 
 function broken(why: string): CairnError {
-  return new CairnError("INDEX_CORRUPT", `The index is not usable: in its chains ${why}.`, {
-    hint: "The node moves it aside and builds it anew from a checkpoint or from the log.",
-  });
+  return unusableIndex(`in its chains ${why}`);
 }

@@ -1,18 +1,18 @@
 import type { Chains, ChainValue, TxId } from "@cairn/client";
 
-/** That two indexes of one log do not have the same past. */
+/** The difference between the pasts of two indexes of one log. */
 export interface Divergence {
-  /** `history`: their messages differ; `effects`: they have the same messages, and applied them differently. */
+  /** `history`: their messages differ; `effects`: they applied the same messages differently. */
   readonly kind: "history" | "effects";
-  /** The newest transaction up to which both are known to have the same past (0: none is known), and the first known to differ. */
+  /** The newest transaction up to which both are known to agree (0: none), and the oldest at which they are known to differ. */
   readonly agreeAt: TxId;
   readonly differAt: TxId;
 }
 
 /**
- * Compares what somebody else says of their chains with one's own: `own` tells the value at a transaction where it is known. The newest value
- * that both know decides, since it stands for everything before it; the older ones tell roughly where the two part. Undefined where the two
- * agree, or share no transaction at which both values are known. Effects count only where both indexes have the same version.
+ * Compares another index's chains with one's own, of which `own` returns the value at a transaction, if known. The newest value that both know
+ * decides, since it covers everything before it; older ones show roughly where the two part. Undefined when they agree, or share no
+ * transaction with known values. Effects are compared only between indexes of the same version.
  */
 export async function compareChains(
   own: (txId: TxId) => Promise<ChainValue | undefined>,

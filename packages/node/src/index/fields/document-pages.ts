@@ -1,22 +1,22 @@
 import type { KvReader } from "@cairn/kv";
 
-/** In a text: bytes that are no UTF-8, or a character of its own. */
+/** In a string: stands for bytes that are not UTF-8, or for itself. */
 const REPLACEMENT = "\ufffd";
 
 type Pages<Row> = AsyncIterator<readonly Row[], unknown>;
 
-/** Where pages of rows begin: at a key, or behind it. */
+/** Where pages of rows begin: at a key, or after it. */
 export type PagesBegin = { readonly gte: Uint8Array } | { readonly gt: Uint8Array };
 
-/** A key or a value as it was read. */
+/** A key or a value, as bytes or as text. */
 export type RowPart = Uint8Array | string;
 
-/** Rows, each with its key and its value. */
+/** Rows as pairs of key and value. */
 export type RowPage = readonly (readonly [RowPart, RowPart])[];
 
 /**
- * The rows from `begin` to before `lt` in order, in pages, while nobody writes any of them: the next page is read while one is looked at.
- * Where the store can, they are read as text: with the bytes that {@link bytesOf} makes of it, that costs half of reading bytes.
+ * Yields the rows from `begin` to before `lt` in order, in pages, reading one page ahead; the rows must not be written meanwhile. Reads text
+ * where the store can: even with the bytes that {@link bytesOf} makes of it, this costs half of reading bytes.
  */
 export async function* documentPages(
   reader: KvReader,
@@ -39,7 +39,7 @@ export async function* documentPages(
   }
 }
 
-/** Of what was read as text: made as late as it is needed, since all of a page's live too long. */
+/** Returns the bytes of a key or value. Called as late as possible: the bytes of a whole page would live too long. */
 export function bytesOf(part: RowPart): Uint8Array {
   return typeof part === "string" ? Buffer.from(part, "utf8") : part;
 }
@@ -52,7 +52,7 @@ async function* readAhead<Row>(pages: AsyncIterable<readonly Row[]>): AsyncGener
       const page = await next;
       if (page.done === true) return;
       next = iterator.next();
-      // Told to whoever asks for it; until then it is nobody's.
+      // The consumer gets the error when it awaits the page.
       next.catch(() => {});
       yield page.value;
     }

@@ -1,41 +1,61 @@
 import { setImmediate } from "node:timers/promises";
 import type { KvOperation, KvReader, KvStore } from "@cairn/kv";
-import type { FieldIndex } from "../policies/active-policies.ts";
-import { activePolicies } from "../policies/active-policies.ts";
+import { type FieldIndex, activePolicies, type ActivePolicies } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { bytesOf, documentPages, type RowPage } from "./document-pages.ts";
 import { FieldCounts } from "./field-counts.ts";
 import { FieldChanges } from "./field-changes.ts";
-import type { FieldKnowledge } from "./field-knowledge.ts";
 import { fieldTexts } from "./field-texts.ts";
 import { fieldKey, fieldKeyIndex } from "../rows/field-row-keys.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { documentRowPrefix, prefixEnd, ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { checkedVersion } from "../rows/version-values.ts";
 
-/** A step ends after so many pages of documents, a few hundred each. */
+/** Pages of documents in one step, a few hundred documents each. */
 const PAGES_PER_STEP = 32;
-/** After so many documents whatever else the event loop has comes in between. */
-const DOCUMENTS_AT_ONCE = 256;
+/** Documents between two yields to the event loop. */
+const DOCUMENTS_PER_TURN = 256;
 /** Rows removed in one step. */
 const REMOVED_PER_STEP = 1024;
-/** Fields removed in one step: each is looked for, whether it has rows or none. */
+/** Fields removed in one step: each needs a search, even without rows. */
 const FIELDS_REMOVED_PER_STEP = 100;
 
 const EMPTY = new Uint8Array(0);
 
-/** What is left to do for indexed fields that were added and removed. It differs from node to node, and no digest depends on it. */
+/**
+ * Indexed fields that are being built, with the document row up to which they are (empty: not begun). All others are complete. Rows of later
+ * documents are left to the build.
+ */
+export type FieldBuilds = ReadonlyMap<number, Uint8Array>;
+
+/** Returns the indexed fields by bucket, without buckets in which no build has begun: what is written there is left to the build. */
+export function begunFields(
+  indexed: ActivePolicies["indexed"],
+  builds: FieldBuilds,
+): ActivePolicies["indexed"] {
+  if (builds.size === 0) return indexed;
+  const isBegun = ({ id }: FieldIndex): boolean => builds.get(id)?.length !== 0;
+  return new Map([...indexed].filter(([, indexes]) => indexes.some(isBegun)));
+}
+
+/** What a writer to a store knows of its indexed fields. */
+export interface FieldKnowledge {
+  readonly builds: FieldBuilds;
+  readonly counts: FieldCounts;
+}
+
+/** Work left for indexed fields that were added or removed. It differs from node to node, and no digest depends on it. */
 export interface FieldWork extends FieldKnowledge {
-  /** Indexed fields whose rows are to be removed. */
+  /** Removed fields whose rows remain. */
   readonly removals: readonly number[];
 }
 
-/** Nothing to do, and nothing known yet. */
+/** No work, and no known counts. */
 export function noFieldWork(): FieldWork {
   return { builds: new Map(), removals: [], counts: new FieldCounts() };
 }
 
-/** Reads what is left to do. */
+/** Reads the work that is left. */
 export async function readFieldWork(reader: KvReader): Promise<FieldWork> {
   const builds = new Map<number, Uint8Array>();
   const removals: number[] = [];
@@ -48,7 +68,7 @@ export async function readFieldWork(reader: KvReader): Promise<FieldWork> {
   return { builds, removals, counts: new FieldCounts() };
 }
 
-/** The rows by which changed definitions begin: what is new is to be built, what is not there any more to be removed. */
+/** Returns the rows that schedule the building of new fields and the removal of old ones. */
 export function fieldWorkRows(
   before: readonly { id: number }[],
   after: readonly { id: number }[],
@@ -68,17 +88,17 @@ export function fieldWorkRows(
   return rows;
 }
 
-/** How a step goes on. */
+/** Hooks of a step. */
 export interface FieldStep {
-  /** Whether somebody waits for the step to end. */
+  /** Whether another writer waits for the step to end. */
   isWanted(): boolean;
-  /** So many more documents are done. */
+  /** Reports how many more documents are done. */
   onDocuments(count: number): void;
 }
 
 /**
- * Does a part of what is left; nothing may be applied meanwhile. It is over after a page of documents as soon as somebody waits for it, else
- * after some more. Pages are batches of their own, so a node killed in it goes on there; after an error what is left has to be read again.
+ * Does part of the work; nothing may be applied meanwhile. Ends after a page of documents when another writer waits, else after
+ * PAGES_PER_STEP. Each page is a batch, so that a killed node continues there. After an error the work has to be read again.
  */
 export async function stepFieldWork(
   kv: KvStore,
@@ -91,7 +111,7 @@ export async function stepFieldWork(
   if (first === undefined) return work;
   const all = [...(activePolicies(state)?.indexed.values() ?? [])].flat();
   const bucket = all.find(({ id }) => id === first[0])?.bucket;
-  // Fields of one bucket that are equally far are built together: each document is read once.
+  // Fields of one bucket that are equally far are built together, so that each document is read once.
   const indexes = all.filter((index) => {
     const built = work.builds.get(index.id);
     return index.bucket === bucket && built !== undefined && Buffer.compare(built, first[1]) === 0;
@@ -106,7 +126,7 @@ export async function stepFieldWork(
   return { ...work, builds };
 }
 
-/** The building of fields of one bucket that are equally far. A page is looked at while the rows of the one before are written. */
+/** Builds fields of one bucket that are equally far. Processes a page while the rows of the previous one are written. */
 class FieldBuild {
   readonly #kv: KvStore;
   readonly #indexes: readonly FieldIndex[];
@@ -120,7 +140,7 @@ class FieldBuild {
     this.#counts = counts;
   }
 
-  /** Goes on behind the document row `after` (empty: at the first). Answers the row up to which they are built; undefined: they are whole. */
+  /** Continues after the document row `after` (empty: from the first). Returns the row up to which the fields are built; undefined: complete. */
   async go(bucket: string, after: Uint8Array, step: FieldStep): Promise<Uint8Array | undefined> {
     const prefix = documentRowPrefix(bucket);
     const begin = after.length === 0 ? { gte: prefix } : { gt: after };
@@ -137,7 +157,7 @@ class FieldBuild {
       await this.#write(new FieldChanges(), (key) => ({ type: "del", key }));
       return undefined;
     } finally {
-      // Whoever writes next, also after an error, does so behind it.
+      // The next writer begins after this write, also after an error.
       await this.#writing;
     }
   }
@@ -151,27 +171,26 @@ class FieldBuild {
         const text = texts[at];
         if (text !== undefined) changes.add(changes.make(index, text, rowKey));
       }
-      if (row % DOCUMENTS_AT_ONCE === DOCUMENTS_AT_ONCE - 1) await setImmediate();
+      if (row % DOCUMENTS_PER_TURN === DOCUMENTS_PER_TURN - 1) await setImmediate();
     }
     return changes;
   }
 
-  /** Writes rows and counts, and how far the fields are built with them, once what was written before is. */
+  /** Writes rows, counts and progress after the previous write. */
   async #write(changes: FieldChanges, built: (key: Uint8Array) => KvOperation): Promise<void> {
     await this.#writing;
     const rows: KvOperation[] = [];
     await changes.addTo(rows, this.#kv, this.#counts);
     for (const { id } of this.#indexes) rows.push(built(fieldKey(ROW.fieldBuild, id)));
     this.#writing = this.#kv.batch(rows).then(() => this.#counts.written());
-    // The store has copied them. Kept until they are written, they grow old now and then, which the heap's collection takes an eighth of
-    // the time for.
+    // The store has copied them. Kept until they are written, they would be promoted to the old generation, which costs an eighth of the time.
     rows.length = 0;
-    // Told to whoever waits for it next.
+    // The next write awaits it and gets the error.
     this.#writing.catch(() => {});
   }
 }
 
-/** Removes rows of removed fields, of several at once where they have few. Answers the fields that have some left. */
+/** Removes rows of removed fields, of several at once if they have few. Returns the fields that have rows left. */
 async function remove(kv: KvStore, removals: readonly number[]): Promise<readonly number[]> {
   const rows: KvOperation[] = [];
   let at = 0;
@@ -184,7 +203,7 @@ async function remove(kv: KvStore, removals: readonly number[]): Promise<readonl
         for (const [key] of part) rows.push({ type: "del", key });
       }
     }
-    // There may be more of this one.
+    // This field may have more.
     if (rows.length >= REMOVED_PER_STEP) break;
     rows.push({ type: "del", key: fieldKey(ROW.fieldRemoval, index) });
   }

@@ -2,8 +2,8 @@ import type { KvReader } from "@cairn/kv";
 import { fieldCountKey } from "../rows/field-row-keys.ts";
 import { decodeNumber } from "../rows/row-values.ts";
 
-/** Values of indexed fields are few; of a field that has many, as many as this are known. */
-const MOST = 10_000;
+/** Cached counts. Fields usually have few values. */
+const MAX_CACHED = 10_000;
 
 /** How many documents have one value of an indexed field. */
 export interface FieldCount {
@@ -11,28 +11,28 @@ export interface FieldCount {
   readonly text: string;
   /** The count's row. */
   readonly key: Buffer;
-  /** As the store has it; undefined until that was read or written. */
+  /** The count in the store; undefined until it was read or written. */
   stored: number | undefined;
-  /** As the batch that is being written has it. */
+  /** The count in the batch that is being written. */
   next: number;
 }
 
 /**
- * How many documents have which value, as the store has it: what the last batches wrote need not be read again. For one store, by
- * whoever writes to it; what is set counts once it is written.
+ * A write-through cache of the numbers of documents by value, for the writer of one store, so that counts of the last batches need not be read
+ * again. New counts are valid once they are written.
  */
 export class FieldCounts {
   #known = new Map<number, Map<string, FieldCount>>();
   #size = 0;
   #set: FieldCount[] = [];
 
-  /** The count of a value of the indexed field with that number, to be read by {@link read}. */
+  /** Returns the count of a value of an indexed field, to be read by {@link read}. */
   find(id: number, text: string): FieldCount {
     const known = this.#known.get(id)?.get(text);
     return known ?? { id, text, key: fieldCountKey(id, text), stored: undefined, next: 0 };
   }
 
-  /** The counts as after the last {@link written}, zero where the store has no row. Forgets what was set since. */
+  /** Returns the counts as of the last {@link written}; 0 without a row. Discards counts that were set since. */
   async read(reader: KvReader, counts: readonly FieldCount[]): Promise<number[]> {
     this.#set = [];
     const found = counts.map(({ stored }) => stored);
@@ -48,13 +48,13 @@ export class FieldCounts {
     return found.map((count) => count ?? 0);
   }
 
-  /** What a row will hold once the batch is written. */
+  /** Sets the count of the batch that is being written. */
   set(count: FieldCount, next: number): void {
     count.next = next;
     this.#set.push(count);
   }
 
-  /** The batch was written. */
+  /** Confirms that the batch was written. */
   written(): void {
     for (const count of this.#set) {
       if (count.stored === undefined) this.#add(count);
@@ -64,7 +64,7 @@ export class FieldCounts {
   }
 
   #add(count: FieldCount): void {
-    if (this.#size === MOST) {
+    if (this.#size === MAX_CACHED) {
       this.#known = new Map();
       this.#size = 0;
     }

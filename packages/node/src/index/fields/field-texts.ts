@@ -3,19 +3,19 @@ import type { FieldIndex } from "../policies/active-policies.ts";
 import { comparableText, fieldValue } from "../../policies/field-values.ts";
 import { findMembers, type MemberPlace } from "./json-members.ts";
 import { KnownTexts } from "./known-texts.ts";
-import { asBuffer } from "../rows/row-key-parts.ts";
+import { asBuffer } from "../rows/row-keys.ts";
 import { VERSION_HEAD, type VersionValue, versionValueJson } from "../rows/version-values.ts";
 
-/** The values by which a document is found, one for each indexed field of its bucket; undefined where it has none. */
+/** The values by which a document is found, one for each indexed field of its bucket; undefined for fields without an indexable value. */
 export type FieldTexts = readonly (string | undefined)[];
 
-/** What several indexed fields of one bucket are looked for by. */
+/** The prepared search for several indexed fields of one bucket. */
 interface Search {
-  /** The names of the members that they begin at, each once. */
+  /** The names of the top-level members of their paths, each once. */
   readonly names: readonly Uint8Array[];
-  /** What the last call found: used again by the next. */
+  /** Results of the last call, reused by the next. */
   readonly places: readonly MemberPlace[];
-  /** For each field, which of the names, and the way from that member on. */
+  /** For each field, the index of its name, and the rest of its path. */
   readonly fields: readonly { readonly name: number; readonly rest: readonly string[] }[];
   readonly known: KnownTexts;
 }
@@ -24,7 +24,7 @@ const searches = new WeakMap<readonly FieldIndex[], Search>();
 
 const NONE: FieldTexts = [];
 
-/** What the document in a version's value is found by. Nothing at all for a deletion. */
+/** Returns the values by which a version's document is found; empty for a deletion. */
 export function fieldTexts(value: VersionValue | undefined, indexes: readonly FieldIndex[]): FieldTexts {
   if (value === undefined) return NONE;
   const texts = plainTexts(value, VERSION_HEAD, indexes);
@@ -33,7 +33,7 @@ export function fieldTexts(value: VersionValue | undefined, indexes: readonly Fi
   return document === undefined ? NONE : parsedTexts(document, indexes);
 }
 
-/** What a document is found by, given its JSON. */
+/** As {@link fieldTexts}, for a document given as JSON. */
 export function documentTexts(json: Uint8Array, indexes: readonly FieldIndex[]): FieldTexts {
   return (
     plainTexts(json, 0, indexes) ?? parsedTexts(JSON.parse(asBuffer(json).toString("utf8")) as Json, indexes)
@@ -44,7 +44,7 @@ function parsedTexts(document: Json, indexes: readonly FieldIndex[]): FieldTexts
   return indexes.map(({ path }) => comparableText(fieldValue(document, path)));
 }
 
-/** Without parsing all of it; undefined where it has to be. */
+/** Avoids parsing the whole document; undefined when it has to be parsed. */
 function plainTexts(bytes: Uint8Array, from: number, indexes: readonly FieldIndex[]): FieldTexts | undefined {
   const search = searchFor(indexes);
   if (!findMembers(bytes, from, search.names, search.places)) return undefined;

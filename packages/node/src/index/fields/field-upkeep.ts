@@ -3,12 +3,12 @@ import { type FieldStep, type FieldWork, readFieldWork, stepFieldWork } from "./
 import type { IndexState } from "../rows/index-state.ts";
 import { resolvable } from "../../concurrency/resolvable.ts";
 
-/** What the indexed fields of one store still need, and what is known of their counts. All but waiting is for whoever has the turn to write. */
+/** The work left for the indexed fields of one store, and their known counts. Only the current writer may call it, except {@link workArrives}. */
 export class FieldUpkeep {
   readonly #kv: KvStore;
-  /** Undefined where it has to be read: should that fail, whoever comes next reads it. */
+  /** Undefined when it has to be read (again). */
   #work: FieldWork | undefined;
-  /** Wakes {@link toDo}. */
+  /** Wakes {@link workArrives}. */
   #changed: () => void = () => {};
 
   constructor(kv: KvStore) {
@@ -20,7 +20,7 @@ export class FieldUpkeep {
     return this.#work;
   }
 
-  /** A batch was written, perhaps with other definitions of what is indexed. */
+  /** Notes that a batch was written; `isConfigured`: it may have changed the indexed fields. */
   written(isConfigured: boolean): void {
     this.#work?.counts.written();
     if (!isConfigured) return;
@@ -28,21 +28,21 @@ export class FieldUpkeep {
     this.#changed();
   }
 
-  /** Does a part of it. */
+  /** Does part of the work. */
   async step(state: IndexState, step: FieldStep): Promise<void> {
     const work = await this.work();
-    // Of a step that fails some batches may be written: only the store knows then what is left.
+    // A step that fails may have written some batches: then only the store knows what is left.
     this.#work = undefined;
     this.#work = await stepFieldWork(this.#kv, state, work, step);
   }
 
-  /** Whether nothing is left. */
+  /** Whether no work is left. */
   get isDone(): boolean {
     return this.#work !== undefined && this.#work.builds.size === 0 && this.#work.removals.length === 0;
   }
 
-  /** Resolves when there is something to do, or `signal` aborts. */
-  async toDo(signal: AbortSignal): Promise<void> {
+  /** Resolves when there is work, or `signal` aborts. */
+  async workArrives(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = resolvable();
     this.#changed = resolve;
     signal.addEventListener("abort", resolve);

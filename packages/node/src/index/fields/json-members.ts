@@ -1,13 +1,13 @@
-import { asBuffer } from "../rows/row-key-parts.ts";
+import { asBuffer } from "../rows/row-keys.ts";
 
 /*
- * Finds members of a JSON object without parsing the rest of it: of a document only the indexed fields matter, and making a string and
- * objects of all of it costs four times as much. What is not plainly an object with plainly written names is left to the parser.
+ * Finds members of a JSON object without parsing the rest of it: only the indexed fields of a document matter, and parsing all of it costs four
+ * times as much. Anything but an object whose names have no escapes is left to the parser.
  */
 
-/** Of JSON as bytes. */
+/** `"` in ASCII. */
 export const QUOTE = 0x22;
-/** Of JSON as bytes. */
+/** `\` in ASCII. */
 export const BACKSLASH = 0x5c;
 const COLON = 0x3a;
 const COMMA = 0x2c;
@@ -17,16 +17,16 @@ const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 const SPACE = 0x20;
 
-/** Where the value of a wanted member lies: from `begin` to before `end`; -1 where there is none. */
+/** Where the value of a wanted member is: from `begin` to before `end`; `begin` is -1 without such a member. */
 export interface MemberPlace {
   begin: number;
   end: number;
 }
 
 /**
- * Finds the members called `names` (UTF-8, as they are, without quotes) of the object that is all of `json` from `from` on; of members
- * with one name the last counts, as for JSON.parse. Answers into `places`, one for each name; false where the text is no object, or
- * writes a name with an escape: then only parsing it tells. `json` has to be valid, else what is answered means nothing.
+ * Finds the members called `names` (UTF-8 without quotes) of the object that is `json` from `from` on, and sets `places`, one for each name. Of
+ * members with the same name the last counts, as for JSON.parse. Returns false when the JSON is not an object or has a name with an escape:
+ * then it has to be parsed. `json` has to be valid.
  */
 export function findMembers(
   json: Uint8Array,
@@ -61,7 +61,7 @@ export function findMembers(
   }
 }
 
-/** Where the text that begins at `at` ends, its quote; -1 where it has an escape or no end. */
+/** Returns the offset of the quote that ends the string whose contents begin at `at`; -1 if the string has an escape or no end. */
 function endOfPlainText(json: Uint8Array, at: number): number {
   for (let end = at; end < json.length; end++) {
     const byte = json[end];
@@ -82,7 +82,7 @@ function indexOfName(json: Uint8Array, begin: number, end: number, names: readon
   return -1;
 }
 
-/** The place behind the value that begins at `at`; -1 where it has no end. */
+/** Returns the offset after the value that begins at `at`; -1 if it has no end. */
 function endOfValue(json: Uint8Array, at: number): number {
   const first = json[at];
   if (first === QUOTE) return endOfText(json, at);
@@ -94,13 +94,13 @@ function endOfValue(json: Uint8Array, at: number): number {
   return -1;
 }
 
-/** Longer texts are searched natively: a call costs as much as so many bytes do here. */
-const SHORT = 32;
+/** Bytes to search here before a native search, whose call costs as much as searching this many. */
+const BYTES_BEFORE_NATIVE_SEARCH = 32;
 
-/** The place behind the text whose quote is at `at`. */
+/** Returns the offset after the string whose opening quote is at `at`. */
 function endOfText(json: Uint8Array, at: number): number {
   let end = at + 1;
-  for (const short = Math.min(json.length, end + SHORT); end < short; end++) {
+  for (const short = Math.min(json.length, end + BYTES_BEFORE_NATIVE_SEARCH); end < short; end++) {
     const byte = json[end];
     if (byte === QUOTE) return end + 1;
     if (byte === BACKSLASH) end += 1;
@@ -114,7 +114,7 @@ function endOfText(json: Uint8Array, at: number): number {
   }
 }
 
-/** Whether a quote of a text belongs to an escape: backslashes escape each other in pairs. */
+/** Whether a quote in a string is escaped: backslashes escape each other in pairs. */
 function isEscaped(json: Uint8Array, quote: number): boolean {
   let begin = quote;
   while (json[begin - 1] === BACKSLASH) begin -= 1;

@@ -1,10 +1,10 @@
 import { BACKSLASH, QUOTE } from "./json-members.ts";
-import { asBuffer } from "../rows/row-key-parts.ts";
+import { asBuffer } from "../rows/row-keys.ts";
 
 /** A power of two. */
-const PLACES = 1_024;
-/** In bytes. What indexed fields hold is short. */
-const LONGEST = 64;
+const SLOTS = 1_024;
+/** Values of indexed fields are short. */
+const MAX_CACHED_BYTES = 64;
 
 interface KnownText {
   readonly bytes: Uint8Array;
@@ -12,13 +12,13 @@ interface KnownText {
 }
 
 /**
- * Texts that were seen before in JSON, so many and no more. Indexed fields hold the same few values again and again: comparing bytes
- * costs a third of making a string, and one that is kept is found in a map at once.
+ * A bounded cache of strings decoded from JSON. Indexed fields have few distinct values: comparing bytes costs a third of decoding a string, and
+ * a cached string is found in a map faster.
  */
 export class KnownTexts {
-  readonly #known: (KnownText | undefined)[] = Array.from({ length: PLACES }, () => undefined);
+  readonly #known: (KnownText | undefined)[] = Array.from({ length: SLOTS }, () => undefined);
 
-  /** The text that is all of `json` from `begin` to before `end`; undefined where that is no text, or one with an escape. */
+  /** Returns the string that is `json` from `begin` to before `end`; undefined when that is not a string, or has an escape. */
   textAt(json: Uint8Array, begin: number, end: number): string | undefined {
     if (json[begin] !== QUOTE || json[end - 1] !== QUOTE || end - begin < 2) return undefined;
     let hash = 0;
@@ -27,12 +27,12 @@ export class KnownTexts {
       if (byte === BACKSLASH) return undefined;
       hash = Math.imul(hash ^ byte, 0x01000193);
     }
-    if (end - begin > LONGEST) return textOf(json, begin, end);
-    const place = (hash ^ (hash >>> 15)) & (PLACES - 1);
+    if (end - begin > MAX_CACHED_BYTES) return textOf(json, begin, end);
+    const place = (hash ^ (hash >>> 15)) & (SLOTS - 1);
     const known = this.#known[place];
     if (known !== undefined && isAt(known.bytes, json, begin + 1, end - 1)) return known.text;
     const text = textOf(json, begin, end);
-    // A copy: the message is not to live as long.
+    // A copy, so that the message can be freed.
     this.#known[place] = { bytes: json.slice(begin + 1, end - 1), text };
     return text;
   }

@@ -6,10 +6,11 @@ import {
   parseDocumentRowKey,
   ROW,
   STATE_ROW_KEY,
-  transactionRowId,
+  rowTxId,
   versionStem,
+  ID_BYTES,
+  counterRowKey,
 } from "../rows/row-keys.ts";
-import { ID_BYTES } from "../rows/row-key-parts.ts";
 import { kindName } from "../rows/row-names.ts";
 import { PURGE_ROW_KEY } from "../rows/purge-row.ts";
 import { isSealed } from "../rows/row-checksum.ts";
@@ -22,16 +23,15 @@ export interface RowProblem {
   readonly problem: string;
 }
 
-/** What was looked through. */
+/** What was checked. */
 export interface RowCounts {
   readonly rows: number;
   readonly documents: number;
 }
 
 /**
- * Reads every row of the index once and yields what is wrong with it: values that cannot be read, revisions and transactions beyond
- * the index's own, counters that do not agree with a full count. Nobody may write meanwhile. Memory: a page of rows, and two numbers
- * a bucket.
+ * Reads every row of the index once and yields its problems: unreadable values, revisions and transactions beyond the index's own, counters that
+ * differ from a full count. The index must not be written meanwhile. Memory: a page of rows, and two numbers for each bucket.
  */
 export async function* checkRows(
   reader: KvReader,
@@ -45,7 +45,7 @@ export async function* checkRows(
       const problem = judgeRow(key, value, state, buckets);
       if (problem !== undefined) yield { key, problem };
     }
-    // Rows stand in the order of their kinds, so a page without tombstones at its ends has none.
+    // One read for all tombstones of a page.
     const tombstones = page.filter(([key]) => key[0] === ROW.tombstone).map(([key]) => key);
     const both = await reader.getMany(tombstones.map((key) => asKind(key, ROW.document)));
     for (const [at, document] of both.entries()) {
@@ -57,7 +57,7 @@ export async function* checkRows(
   }
   for (const bucket of buckets.uncounted()) {
     yield {
-      key: Buffer.from(`n${bucket}`),
+      key: counterRowKey(bucket),
       problem: "the bucket has documents or tombstones, but no counters",
     };
   }
@@ -69,7 +69,7 @@ export async function* checkRows(
   }
   const { documents } = buckets;
   if (documents !== state.documents) {
-    const problem = `it says that there are ${state.documents} documents, but there are ${documents}`;
+    const problem = `it counts ${state.documents} documents, but there are ${documents}`;
     yield { key: STATE_ROW_KEY, problem };
   }
   return { rows, documents };
@@ -77,7 +77,7 @@ export async function* checkRows(
 
 const NOT_WRITTEN = "its checksum is not that of its key and value";
 
-/** What is wrong with one row; undefined when nothing is. */
+/** Returns the problem of a row; undefined when it has none. */
 function judgeRow(
   key: Uint8Array,
   value: Uint8Array,
@@ -87,16 +87,16 @@ function judgeRow(
   switch (key[0]) {
     case ROW.document:
     case ROW.tombstone:
-      if (!isStem(key.subarray(1))) return "its key is cut short";
+      if (!isStem(key.subarray(1))) return "its key is truncated";
       buckets.count(parseDocumentRowKey(key).bucket, key[0]);
       return judgeVersion(key, value, state);
     case ROW.version:
-      if (key.length <= ID_BYTES || !isStem(versionStem(key))) return "its key is cut short";
+      if (key.length <= ID_BYTES || !isStem(versionStem(key))) return "its key is truncated";
       return judgeVersion(key, value, state);
     case ROW.counter:
       return isSealed(key, value) ? buckets.judge(key, value) : NOT_WRITTEN;
     case ROW.transaction: {
-      const txId = transactionRowId(key);
+      const txId = rowTxId(key);
       if (txId > state.txId) return `the index ends at transaction ${state.txId}`;
       return isSealed(key, value) ? undefined : NOT_WRITTEN;
     }
@@ -115,7 +115,7 @@ function judgeRow(
       if (Buffer.compare(key, PURGE_ROW_KEY) !== 0) return undefined;
       return isSealed(key, value) ? undefined : NOT_WRITTEN;
     default:
-      return kindName(key[0]) === undefined ? "it is of no kind that this version knows" : undefined;
+      return kindName(key[0]) === undefined ? "this version does not know its kind" : undefined;
   }
 }
 
@@ -130,18 +130,18 @@ function judgeVersion(key: Uint8Array, value: Uint8Array, { txId }: IndexState):
     return undefined;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    return `its document is no JSON: ${error.message}`;
+    return `its document is not JSON: ${error.message}`;
   }
 }
 
-/** Whether bytes are three parts, each with its end (row-keys.ts). */
+/** Whether bytes are three parts of a key, each with its end. */
 function isStem(stem: Uint8Array): boolean {
   let ends = 0;
   for (const [at, byte] of stem.entries()) if (byte === 0x00 && stem[at + 1] !== 0xff) ends += 1;
   return ends === 3 && stem.at(-1) === 0x00;
 }
 
-/** Documents and tombstones by bucket: both kinds come before the counters. */
+/** Counts documents and tombstones by bucket; both kinds precede the counters. */
 class Buckets {
   documents = 0;
   readonly #counts = new Map<string, { documents: number; tombstones: number }>();
@@ -155,14 +155,14 @@ class Buckets {
     } else counts.tombstones += 1;
   }
 
-  /** Compares a counters row; each bucket has one. */
+  /** Compares a bucket's counter row. */
   judge(key: Uint8Array, value: Uint8Array): string | undefined {
     const bucket = Buffer.from(key.subarray(1)).toString("utf8");
     const { documents, tombstones } = this.#counts.get(bucket) ?? { documents: 0, tombstones: 0 };
     this.#counts.delete(bucket);
-    const told = decodeCounters(key, value);
-    if (told.documents === documents && told.tombstones === tombstones) return undefined;
-    return `it says ${told.documents} documents and ${told.tombstones} deleted keys, but there are ${documents} and ${tombstones}`;
+    const stored = decodeCounters(key, value);
+    if (stored.documents === documents && stored.tombstones === tombstones) return undefined;
+    return `it counts ${stored.documents} documents and ${stored.tombstones} deleted keys, but there are ${documents} and ${tombstones}`;
   }
 
   uncounted(): Iterable<string> {

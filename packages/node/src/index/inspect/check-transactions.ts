@@ -1,20 +1,20 @@
-import { CairnError, type KvReader } from "@cairn/kv";
+import { type CairnError, type KvReader } from "@cairn/kv";
 import type { IndexState } from "../rows/index-state.ts";
-import { ROW, rowsOfKind, transactionRowId } from "../rows/row-keys.ts";
+import { ROW, rowsOfKind, rowTxId } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
+import { unusableIndex } from "../rows/unusable-index.ts";
 
 /**
- * Checks that every transaction up to the index's last has its outcome, as it was written: each has one for good, whatever policies remove.
- * `INDEX_CORRUPT` names the first that is missing. Damage that takes a part of a batch away, and with it what no checksum can tell, shows
- * itself here.
+ * Checks that the index has an intact outcome for every transaction up to its last: policies never remove outcomes. Throws `INDEX_CORRUPT`, which
+ * names the first missing one. Detects the loss of part of a batch, which checksums cannot detect.
  */
 export async function checkTransactions(reader: KvReader, { txId, log }: IndexState): Promise<void> {
   let next: number | undefined;
   for await (const rows of reader.range(rowsOfKind(ROW.transaction))) {
     for (const [key, value] of rows) {
       unsealed(key, value);
-      const found = transactionRowId(key);
-      // A log that continues none may begin with another tx-id than 1.
+      const found = rowTxId(key);
+      // A log that continues none may begin with a tx-id other than 1.
       const isNext = next === undefined ? found === 1 || found === log.offset + 1 : found === next;
       if (!isNext) throw missing(next ?? 1);
       next = found + 1;
@@ -24,11 +24,5 @@ export async function checkTransactions(reader: KvReader, { txId, log }: IndexSt
 }
 
 function missing(txId: number): CairnError {
-  return new CairnError(
-    "INDEX_CORRUPT",
-    `The index is not usable: the outcome of transaction ${txId} is missing.`,
-    {
-      hint: "The node moves it aside and builds it anew from a checkpoint or from the log.",
-    },
-  );
+  return unusableIndex(`the outcome of transaction ${txId} is missing`);
 }

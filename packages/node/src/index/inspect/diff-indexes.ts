@@ -7,8 +7,9 @@ import {
   versionValueDocument,
   versionValueRevision,
 } from "../rows/version-values.ts";
+import { RowCursor } from "../rows/row-cursor.ts";
 
-/** A document that two indexes do not both hold alike; the revision is null where it is absent. */
+/** A document that differs between two indexes; the revision is null in an index that lacks it. */
 export interface Difference {
   readonly key: DocumentKey;
   readonly change: "added" | "changed" | "removed";
@@ -16,32 +17,34 @@ export interface Difference {
   readonly after: Revision | null;
 }
 
-/** How two indexes are compared. */
+/** Options of {@link diffIndexes}. */
 export interface DiffOptions {
-  /** Of this bucket alone. */
+  /** Compares only this bucket. */
   readonly bucket?: string;
-  /** Documents alone; else what was written again with the same content has changed too, since its revision has. */
+  /** Compares only content; by default a document that was written again with the same content has changed, since its revision has. */
   readonly byContent?: boolean;
-  /** Told the number of documents looked at, now and then. */
+  /** Called from time to time with the number of documents compared. */
   readonly onProgress?: (documents: number) => void;
 }
 
 const PROGRESS_EVERY = 10_000;
 
 /**
- * The current documents in which `after` differs from `before`, in key order; answers how many are equal. Reads each once and holds no
- * more than a few rows. Neither may be written to meanwhile.
+ * Yields the current documents in which `after` differs from `before`, in key order; returns how many are equal. Reads each once and keeps a page
+ * of rows in memory. Neither may be written meanwhile.
  */
 export async function* diffIndexes(
   before: KvReader,
   after: KvReader,
   { bucket, byContent = false, onProgress }: DiffOptions = {},
 ): AsyncGenerator<Difference, number, void> {
-  const left = new Rows(before, bucket);
-  const right = new Rows(after, bucket);
+  const prefix = bucket === undefined ? Buffer.from([ROW.document]) : documentRowPrefix(bucket);
+  const range = { gte: prefix, lt: prefixEnd(prefix) };
+  const left = new RowCursor(before, range, checkedRow);
+  const right = new RowCursor(after, range, checkedRow);
   await Promise.all([left.next(), right.next()]);
   let equal = 0;
-  for (let looked = 1; left.row !== undefined || right.row !== undefined; looked++) {
+  for (let compared = 1; left.row !== undefined || right.row !== undefined; compared++) {
     const order = compare(left.row, right.row);
     if (order < 0 && left.row !== undefined) yield difference("removed", left.row, undefined);
     else if (order > 0 && right.row !== undefined) yield difference("added", undefined, right.row);
@@ -51,7 +54,7 @@ export async function* diffIndexes(
     }
     if (order <= 0 && !left.advance()) await left.next();
     if (order >= 0 && !right.advance()) await right.next();
-    if (looked % PROGRESS_EVERY === 0) onProgress?.(looked);
+    if (compared % PROGRESS_EVERY === 0) onProgress?.(compared);
   }
   return equal;
 }
@@ -70,7 +73,7 @@ function difference(
   };
 }
 
-/** As rows stand in an index; one that has no more comes last. */
+/** Orders rows by key; an exhausted index comes last. */
 function compare(left: DocumentRow | undefined, right: DocumentRow | undefined): number {
   if (left === undefined) return 1;
   if (right === undefined) return -1;
@@ -85,35 +88,6 @@ function isSame(left: VersionValue, right: VersionValue, byContent: boolean): bo
 
 type DocumentRow = readonly [rowKey: Uint8Array, value: VersionValue];
 
-/** The document rows of an index one after the other; awaits only when a new array of them is needed. */
-class Rows {
-  row: DocumentRow | undefined;
-  readonly #arrays: AsyncIterator<readonly KvRow[]>;
-  #rows: readonly KvRow[] = [];
-  #at = -1;
-
-  constructor(reader: KvReader, bucket: string | undefined) {
-    const prefix = bucket === undefined ? Buffer.from([ROW.document]) : documentRowPrefix(bucket);
-    this.#arrays = reader.range({ gte: prefix, lt: prefixEnd(prefix) })[Symbol.asyncIterator]();
-  }
-
-  /** The next row of the array at hand; false when there is none. */
-  advance(): boolean {
-    this.#at += 1;
-    const row = this.#rows[this.#at];
-    this.row = row && [row[0], checkedVersion(...row)];
-    return row !== undefined;
-  }
-
-  async next(): Promise<void> {
-    do {
-      const { done, value } = await this.#arrays.next();
-      if (done === true) {
-        this.row = undefined;
-        return;
-      }
-      this.#rows = value;
-      this.#at = -1;
-    } while (!this.advance());
-  }
+function checkedRow(row: KvRow): DocumentRow {
+  return [row[0], checkedVersion(...row)];
 }

@@ -1,7 +1,7 @@
 import type { KvReader } from "@cairn/kv";
 import { bytesText, kindName } from "../rows/row-names.ts";
 
-/** The rows of one kind: how many, and the bytes of their keys and of their values, before compression. */
+/** The number of rows of a kind, and the bytes of their keys and values before compression. */
 export interface RowMeasure {
   readonly kind: string;
   rows: number;
@@ -9,9 +9,7 @@ export interface RowMeasure {
   valueBytes: number;
 }
 
-/**
- * Measures every row by its kind, in key order. `isIndex`: whether the first byte is a kind; rows of another LevelDB are one kind.
- */
+/** Measures all rows by kind, in key order. `isIndex`: whether the first byte is a kind; the rows of another LevelDB count as one kind. */
 export async function measureRows(reader: KvReader, isIndex: boolean): Promise<RowMeasure[]> {
   const measures = new Map<number, RowMeasure>();
   for await (const page of reader.range({})) {

@@ -1,10 +1,10 @@
-import type { BoundPolicy, ExpirePolicy, FieldValue, FieldValues, Json } from "@cairn/client";
-import { nanoseconds } from "../rows/event-row-keys.ts";
+import type { BoundPolicy, ExpirePolicy, FieldValue, FieldValues, Json, Policies, TxId } from "@cairn/client";
+import { nanoseconds } from "../rows/row-keys.ts";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import { policyMilliseconds } from "../../policies/policy-problems.ts";
 import { comparableText, fieldPath, fieldValue } from "../../policies/field-values.ts";
 
-/** An indexed field; `id` stands for it in its rows. */
+/** An indexed field; `id` is its number in rows. */
 export interface FieldIndex {
   readonly id: number;
   readonly bucket: string;
@@ -12,20 +12,20 @@ export interface FieldIndex {
   readonly path: readonly string[];
 }
 
-/** When a document expires. */
+/** The rule by which documents expire. */
 export interface ExpireRule {
   /** Milliseconds after its last write. */
   readonly after: number;
   readonly conditions: readonly { readonly path: readonly string[]; readonly values: ReadonlySet<string> }[];
 }
 
-/** At most `keep`, none older than `age` (ms); Infinity for no bound. */
+/** Keeps at most `keep`, and none older than `age` (ms); Infinity for no bound. */
 export interface Bound {
   readonly keep: number;
   readonly age: number;
 }
 
-/** Policies in the form in which they are followed. */
+/** Policies in the form in which the index follows them. */
 export interface ActivePolicies {
   readonly indexed: ReadonlyMap<string, readonly FieldIndex[]>;
   readonly expire: ReadonlyMap<string, ExpireRule>;
@@ -33,17 +33,17 @@ export interface ActivePolicies {
   readonly events: Bound;
 }
 
-/** Events before this time are too old at `time`; none where nothing bounds their age. */
+/** The time (ns) before which events are too old at `time` (ms); 0 if their age is not bounded. */
 export function oldestEventTime({ age }: Bound, time: number): bigint {
   return age >= time ? 0n : nanoseconds(time - age);
 }
 
-/** What holds where no policy says otherwise. A part of the index version. No age: an event may tell of long ago. */
+/** The bound of events without a policy. Part of the index version. Has no age, because events may report old times. */
 export const DEFAULT_EVENT_BOUND: Bound = { keep: 100_000, age: Infinity };
 
 const active = new WeakMap<StatePolicies, ActivePolicies>();
 
-/** The policies that an index follows; undefined when none were ever set. Worked out once for each that are set. */
+/** The policies that an index follows; undefined when none were ever set. Computed once for each set of policies. */
 export function activePolicies({ policies }: IndexState): ActivePolicies | undefined {
   if (policies === undefined) return undefined;
   let found = active.get(policies);
@@ -91,10 +91,40 @@ function listOf(values: FieldValues): readonly FieldValue[] {
   return Array.isArray(values) ? (values as readonly FieldValue[]) : [values as FieldValue];
 }
 
-/** Whether a rule is about this document. */
-export function isAbout({ conditions }: ExpireRule, document: Json): boolean {
+/** Whether a rule applies to a document. */
+export function appliesTo({ conditions }: ExpireRule, document: Json): boolean {
   return conditions.every(({ path, values }) => {
     const text = comparableText(fieldValue(document, path));
     return text !== undefined && values.has(text);
   });
+}
+
+/** Returns the policies after transaction `revision` set `json`. Indexed fields keep their numbers, which are never reused. */
+export function configured(
+  before: StatePolicies | undefined,
+  json: Uint8Array,
+  revision: TxId,
+): StatePolicies {
+  const value = JSON.parse(Buffer.from(json).toString("utf8")) as Policies;
+  let nextIndex = before?.nextIndex ?? 1;
+  const indexes: { id: number; bucket: string; field: string }[] = [];
+  for (const [bucket, fields] of Object.entries(value.indexes ?? {})) {
+    for (const field of fields) {
+      const known = before?.indexes.find((one) => one.bucket === bucket && one.field === field);
+      indexes.push(known ?? { id: nextIndex, bucket, field });
+      if (known === undefined) nextIndex += 1;
+    }
+  }
+  const scan = Object.keys(value.expire ?? {}).flatMap((bucket) => {
+    // Documents older than a rule are scanned for it once: from the beginning if the rule is new, else from where the scan was.
+    const isSame = expireText(before?.value, bucket) === expireText(value, bucket);
+    const unfinished = before?.scan.find((one) => one.bucket === bucket);
+    return isSame ? (unfinished ?? []) : { bucket, after: "" };
+  });
+  return { revision, value, indexes, nextIndex, scan };
+}
+
+function expireText(policies: Policies | undefined, bucket: string): string | undefined {
+  const { expire = {} } = policies ?? {};
+  return Object.hasOwn(expire, bucket) ? JSON.stringify(expire[bucket]) : undefined;
 }

@@ -1,15 +1,14 @@
 import type { KvPurgeRange } from "@cairn/kv";
 import { fieldKey, fieldKeyRest } from "../rows/field-row-keys.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import { END, ESCAPED } from "../rows/row-key-parts.ts";
-import { parseStem, prefixEnd, ROW } from "../rows/row-keys.ts";
+import { parseStem, prefixEnd, ROW, partEnd } from "../rows/row-keys.ts";
 
 const AFTER = Buffer.from([0]);
 
 /**
- * Where the files may hold what was evicted under `stems`: their documents and versions, and of a bucket with indexed fields all rows of
- * these, since which values earlier versions had is no longer known, and a removed field's. What the index has of an eviction besides
- * names its key alone.
+ * Returns the ranges in which the files may hold what was evicted under `stems`: documents and versions; for a bucket with indexed fields also
+ * all rows of these and of removed fields, since the values of earlier versions are no longer known. Other rows about an eviction contain
+ * only its key.
  */
 export function evictedRanges(stems: readonly Buffer[], { policies }: IndexState): KvPurgeRange[] {
   const ranges: KvPurgeRange[] = [];
@@ -33,14 +32,12 @@ export function evictedRanges(stems: readonly Buffer[], { policies }: IndexState
   return ranges;
 }
 
-/** Counts do not say whose values they counted. */
+/** Counts do not tell whose values they count. */
 function anyCount(): boolean {
   return true;
 }
 
-/** A stem, or what a field's row has behind its number, without the first part: namespace and name, in a form that can be compared. */
+/** Namespace and name, as a comparable string, of a stem or of the part of a field's row key after its number. */
 function withoutBucket(parts: Buffer): string {
-  let end = parts.indexOf(END);
-  while (parts[end + 1] === ESCAPED) end = parts.indexOf(END, end + 2);
-  return parts.toString("latin1", end + 1);
+  return parts.toString("latin1", partEnd(parts, 0) + 1);
 }

@@ -7,22 +7,22 @@ import { unsealed } from "../rows/row-checksum.ts";
 import { parseNumberedStem } from "../rows/row-keys.ts";
 import { evictedRanges } from "./evicted-ranges.ts";
 
-/** What keeps evicted bytes in the files; `unknown`: the store cannot tell. */
+/** What keeps evicted bytes in the files; `unknown`: the store does not report it. */
 export type PurgeHeld = Exclude<KvPurged, "gone" | "named"> | "unknown";
 
-/** How far a run came: everything evicted is gone up to `txId`, and what holds the rest (undefined: there is no more). */
+/** How far a run came: evictions up to `txId` are purged; `held`: what holds the rest (undefined: nothing is left). */
 export interface PurgeReport {
   readonly txId: TxId;
   readonly held: PurgeHeld | undefined;
 }
 
-/** Purged in one go: more would take more memory, and their ranges soon cover all of the index anyway. */
-const MOST_EVICTIONS = 10_000;
+/** Purged at once: more would need more memory, and their ranges soon cover the whole index anyway. */
+const MAX_EVICTIONS = 10_000;
 
-/** Overwrites in an index's files what was evicted, in the order of the evictions, and notes in the index how far that is. */
+/** Overwrites evicted data in an index's files, in the order of the evictions, and records in the index how far it is. */
 export class EvictionPurge {
   readonly #kv: KvStore;
-  /** Of those who write what depends on what is in the store. */
+  /** Serializes writers whose writes depend on the contents of the store. */
   readonly #writing: Semaphore;
   readonly #running = new Semaphore();
   #marks: readonly PurgeMark[] | undefined;
@@ -34,14 +34,14 @@ export class EvictionPurge {
     this.#writing = writing;
   }
 
-  /** What held the last run, which is why the evictions after the last mark are still there. */
+  /** What held the last run: why the evictions after the last mark are not yet purged. */
   get held(): PurgeHeld | undefined {
     return this.#held;
   }
 
   /**
-   * Goes on for about `withinMs`; what is left then, the next run does. `state` is that of the index, at each call. Errors: `INDEX_CORRUPT`,
-   * those of writing to the store, and the reason of `signal`.
+   * Purges for about `withinMs`; the next run continues. `state` returns the current state of the index. Errors: `INDEX_CORRUPT`, those of
+   * writing to the store, and the reason of `signal`.
    */
   async run(
     { withinMs, signal }: Pick<KvPurging, "withinMs" | "signal">,
@@ -52,7 +52,7 @@ export class EvictionPurge {
       const end = performance.now() + withinMs;
       const options = { alone: (work: () => Promise<void>) => this.#alone(work), ...(signal && { signal }) };
       for (;;) {
-        this.#marks ??= await this.#marksAnew();
+        this.#marks ??= await this.#readMarks();
         const { txId = 0 } = this.#marks.at(-1) ?? {};
         this.#begun ??= await this.#begin(txId, state());
         if (this.#begun === undefined) return { txId, held: this.#held };
@@ -67,10 +67,10 @@ export class EvictionPurge {
     }
   }
 
-  /** Undefined where nothing was evicted since, or the store cannot purge. */
+  /** Undefined when nothing was evicted since, or the store cannot purge. */
   async #begin(after: TxId, state: IndexState): Promise<{ txId: TxId; purge: KvPurge } | undefined> {
     const evicted: { readonly txId: TxId; readonly stem: Buffer }[] = [];
-    for await (const rows of this.#kv.range({ ...evictionsAfter(after), limit: MOST_EVICTIONS + 1 })) {
+    for await (const rows of this.#kv.range({ ...evictionsAfter(after), limit: MAX_EVICTIONS + 1 })) {
       for (const [key, value] of rows) {
         unsealed(key, value);
         const { number, stem } = parseNumberedStem(key);
@@ -84,8 +84,8 @@ export class EvictionPurge {
       this.#held = "unknown";
       return undefined;
     }
-    // Of the transaction at which the page ends there may be more, unless it is all of the page.
-    const whole = evicted.length > MOST_EVICTIONS ? evicted.filter(({ txId }) => txId < last.txId) : evicted;
+    // The page may end within a transaction; a transaction larger than a page is read whole.
+    const whole = evicted.length > MAX_EVICTIONS ? evicted.filter(({ txId }) => txId < last.txId) : evicted;
     const txId = whole.at(-1)?.txId ?? last.txId;
     const stems = whole.length > 0 ? whole.map(({ stem }) => stem) : await this.#stemsOf(last.txId);
     return { txId, purge: this.#kv.purge(evictedRanges(stems, state)) };
@@ -100,7 +100,7 @@ export class EvictionPurge {
     return stems;
   }
 
-  /** Answers what holds it, and undefined when it is done and noted. */
+  /** Returns what holds the purge; undefined when it is done and recorded. */
   async #go(
     { txId, purge }: { txId: TxId; purge: KvPurge },
     options: KvPurging,
@@ -108,20 +108,20 @@ export class EvictionPurge {
     const purged = await purge.run(options);
     if (purged === "unfinished" || purged === "read") return purged;
     const mark = { txId, at: Date.now(), ...(purged === "named" ? { named: true as const } : {}) };
-    await this.#note([...(this.#marks ?? []), mark]);
+    await this.#record([...(this.#marks ?? []), mark]);
     this.#begun = undefined;
     return undefined;
   }
 
-  /** The store was opened since the last mark: what was only named in the files that it had then is gone. */
-  async #marksAnew(): Promise<readonly PurgeMark[]> {
+  /** Reads the marks. The store was opened since the last one, so files that contained only field values (`named`) were replaced. */
+  async #readMarks(): Promise<readonly PurgeMark[]> {
     const marks = await readPurgeMarks(this.#kv);
     if (!marks.some(({ named }) => named)) return marks;
     const now = Date.now();
-    return await this.#note(marks.map(({ txId, at, named }) => ({ txId, at: named === true ? now : at })));
+    return await this.#record(marks.map(({ txId, at, named }) => ({ txId, at: named === true ? now : at })));
   }
 
-  async #note(marks: readonly PurgeMark[]): Promise<readonly PurgeMark[]> {
+  async #record(marks: readonly PurgeMark[]): Promise<readonly PurgeMark[]> {
     await this.#alone(async () => await this.#kv.batch([purgeRow(marks)]));
     this.#marks = marks;
     return marks;

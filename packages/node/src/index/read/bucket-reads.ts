@@ -5,25 +5,25 @@ import { fieldKey, fieldKeyRest } from "../rows/field-row-keys.ts";
 import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { decodeCounters, decodeNumber } from "../rows/row-values.ts";
 
-/** The values of an indexed field, each with how many documents have it. */
+/** The values of an indexed field, each with the number of documents that have it. */
 export interface FieldSummary {
-  /** Null while its rows are being built: nothing is known of it until then. */
+  /** Null while the field is being built. */
   readonly counts: Readonly<Record<string, number>> | null;
-  /** There are more values than are told. */
+  /** Whether there are more values than listed. */
   readonly more: boolean;
 }
 
-/** A bucket as GET /api/v1/buckets tells it. */
+/** A bucket as listed by GET /api/v1/buckets. */
 export interface BucketSummary {
   readonly name: string;
   readonly documents: number;
   readonly fields: Readonly<Record<string, FieldSummary>>;
 }
 
-/** A field with more values than a person reads is told in part. */
-const MOST_VALUES = 1_000;
+/** Of a field with more values than a person can read, only this many are listed. */
+const MAX_VALUES = 1_000;
 
-/** All buckets that have or had documents, or indexed fields, by name. Reads counters only. */
+/** Returns all buckets that have or had documents, or have indexed fields, by name. Reads only counters. */
 export async function readBuckets(reader: KvReader, state: IndexState): Promise<BucketSummary[]> {
   const indexed = activePolicies(state)?.indexed ?? new Map<string, readonly FieldIndex[]>();
   const documents = new Map<string, number>();
@@ -48,12 +48,12 @@ async function readCounts(reader: KvReader, { id }: FieldIndex): Promise<FieldSu
   const range = {
     gte: fieldKey(ROW.fieldCount, id),
     lt: fieldKey(ROW.fieldCount, id + 1),
-    limit: MOST_VALUES + 1,
+    limit: MAX_VALUES + 1,
   };
   for await (const rows of reader.range(range)) {
     for (const [key, value] of rows)
       counts.push([fieldKeyRest(key).toString("utf8"), decodeNumber(key, value)]);
   }
-  const more = counts.length > MOST_VALUES;
-  return { counts: Object.fromEntries(counts.slice(0, MOST_VALUES)), more };
+  const more = counts.length > MAX_VALUES;
+  return { counts: Object.fromEntries(counts.slice(0, MAX_VALUES)), more };
 }

@@ -1,21 +1,21 @@
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 
-/** Where a list goes on: behind a document row's key, as of the transaction that the list began at. */
+/** Where a list continues: after a document row's key, as of the transaction at which the list began. */
 export interface ListCursor {
   readonly txId: TxId;
   readonly after: Uint8Array;
-  /** The beginning of the history chain at that transaction, where it was known: another history may have a transaction of that id. */
+  /** First digits of the history chain at that transaction, if known: another history may have a transaction with that id. */
   readonly history?: string | undefined;
 }
 
-/** A cursor as opaque text that fits in a URL. */
+/** Encodes a cursor as opaque text that fits in a URL. */
 export function encodeListCursor({ txId, after, history }: ListCursor): string {
   const parts = [txId, Buffer.from(after).toString("base64url")];
   return encode(history === undefined ? parts : [...parts, history]);
 }
 
-/** `REQUEST_INVALID` when it is not one of ours. */
+/** Decodes a list's cursor. Throws `REQUEST_INVALID`. */
 export function decodeListCursor(text: string): ListCursor {
   const [txId, after, history] = decode(text);
   const isKnown = history === undefined || typeof history === "string";
@@ -23,19 +23,19 @@ export function decodeListCursor(text: string): ListCursor {
   return { txId, after: Buffer.from(after, "base64url"), history };
 }
 
-/** The pages before were of transactions that the log has lost. */
+/** `REQUEST_INVALID`: the earlier pages were of transactions that the log has lost. */
 export function lostHistory(): CairnError {
   return new CairnError("REQUEST_INVALID", "The cursor is of a history that the log has lost.", {
-    hint: "Begin the list again without a cursor: what the pages before held may not be there any more.",
+    hint: "Begin the list again without a cursor: the contents of earlier pages may no longer exist.",
   });
 }
 
-/** Where a history goes on: with the versions older than `revision`. */
+/** Encodes where a history continues: with the versions older than `revision`. */
 export function encodeRevisionCursor(revision: TxId): string {
   return encode([revision]);
 }
 
-/** `REQUEST_INVALID` when it is not one of ours. */
+/** Decodes a history's cursor. Throws `REQUEST_INVALID`. */
 export function decodeRevisionCursor(text: string): TxId {
   const [revision] = decode(text);
   if (!isId(revision)) throw invalid();
@@ -61,7 +61,7 @@ function isId(value: unknown): value is TxId {
 }
 
 function invalid(): CairnError {
-  return new CairnError("REQUEST_INVALID", "The cursor is not one that a list answered.", {
+  return new CairnError("REQUEST_INVALID", "The cursor is not one that a list returned.", {
     hint: "Begin again without a cursor, or follow the Link header as it is.",
   });
 }

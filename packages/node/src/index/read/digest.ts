@@ -2,25 +2,20 @@ import { createHash, type Hash } from "node:crypto";
 import { CairnError, type KvReader, type KvRow } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { type IndexState, readState } from "../rows/index-state.ts";
-import {
-  evictionRowKey,
-  prefixEnd,
-  ROW,
-  type RowKind,
-  transactionRowId,
-  versionStem,
-} from "../rows/row-keys.ts";
+import { ROW, rowTxId, versionStem, asBuffer, rowsOfKind } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { checkedVersion, type VersionValue, versionValueRevision } from "../rows/version-values.ts";
+import { RowCursor } from "../rows/row-cursor.ts";
+import { evictionsAfter } from "../rows/purge-row.ts";
 
 /**
- * SHA-256 over the logical content of an index, the same on every node that holds the same prefix of the same log, whatever its
- * files look like. Fed, in order: `cairn-digest/3`, the log id and the tx-id, each ended by a line break; then for every key in key
- * order its versions from the oldest to the newest, each as length of the stem (4 bytes, big-endian), stem, length of the value, value (docs/index-format.md).
- * `reader` must be frozen (a snapshot, or a store that nobody writes). Undefined for an index that holds nothing.
+ * Computes the SHA-256 of the logical content of an index, which is the same on every node that holds the same prefix of the same log. Its
+ * input: `cairn-digest/3`, the log id and the tx-id, each ended by a line break; then, for every key in key order, its versions from the oldest
+ * to the newest, each as length of the stem (4 bytes, big-endian), stem, length of the value, value (docs/index-format.md). `reader` must be a
+ * snapshot, or a store that is not being written. Undefined for an empty index.
  *
- * With `at`, the digest that the index gave when it ended at that transaction, read from the history. `CONFLICT` where the history
- * no longer tells: documents were evicted since, or the index does not reach that transaction of its log.
+ * With `at`, the digest of the index as it was at that transaction, computed from the history. Throws `CONFLICT` when the history is not
+ * complete: documents were evicted since, history was removed, or the index does not reach that transaction.
  */
 export async function digestIndex(
   reader: KvReader,
@@ -31,24 +26,25 @@ export async function digestIndex(
   const txId = at ?? state.txId;
   const past = txId !== state.txId;
   if (past) await checkPast(reader, state, txId);
-  const feed = new Feed();
+  const feed = new HashFeed();
   feed.text(`cairn-digest/3\n${state.log.id}\n${txId}\n`);
   const [documents, tombstones, versions] = [ROW.document, ROW.tombstone, ROW.version].map(
-    (kind) => new Cursor(reader, kind),
-  ) as [Cursor, Cursor, Cursor];
+    (kind) => new RowCursor(reader, rowsOfKind(kind), stemAndValue),
+  ) as [StemCursor, StemCursor, StemCursor];
   await Promise.all([documents.next(), tombstones.next(), versions.next()]);
   for (;;) {
     const newest = earlier(documents, tombstones);
     const oldest = earlier(versions, newest);
-    if (oldest.stem === undefined || oldest.value === undefined) break;
+    if (oldest.row === undefined) break;
+    const { stem, value } = oldest.row;
     // A key's superseded versions come before its newest one: `earlier` prefers its first argument.
-    if (!past || versionValueRevision(oldest.value) <= txId) feed.row(oldest.stem, oldest.value);
+    if (!past || versionValueRevision(value) <= txId) feed.row(stem, value);
     if (!oldest.advance()) await oldest.next();
   }
   return { txId, digest: `sha256:${feed.end()}` };
 }
 
-/** Every version up to `txId` is still there, unless a later eviction removed it. */
+/** Throws `CONFLICT` unless the index still has every version up to `txId`. */
 async function checkPast(
   reader: KvReader,
   { txId: last, log, cleaned = 0 }: IndexState,
@@ -63,69 +59,40 @@ async function checkPast(
   if (txId < cleaned) {
     throw new CairnError(
       "CONFLICT",
-      `Transaction ${cleaned} removed history: the index no longer knows all of transaction ${txId}.`,
+      `Transaction ${cleaned} removed history: the index no longer has all of transaction ${txId}.`,
       { hint: "Ask for a later transaction." },
     );
   }
-  const gte = evictionRowKey(txId + 1, Buffer.alloc(1));
-  for await (const rows of reader.range({ gte, lt: prefixEnd(Buffer.from([ROW.eviction])), limit: 1 })) {
+  for await (const rows of reader.range({ ...evictionsAfter(txId), limit: 1 })) {
     const [row] = rows;
     if (row === undefined) continue;
     unsealed(...row);
     throw new CairnError(
       "CONFLICT",
-      `Transaction ${transactionRowId(row[0])} evicted documents: the index no longer knows all of transaction ${txId}.`,
+      `Transaction ${rowTxId(row[0])} evicted documents: the index no longer has all of transaction ${txId}.`,
       { hint: "Ask for a later transaction." },
     );
   }
 }
 
-function earlier(left: Cursor, right: Cursor): Cursor {
-  if (left.stem === undefined) return right;
-  if (right.stem === undefined) return left;
-  return Buffer.compare(left.stem, right.stem) <= 0 ? left : right;
+type StemCursor = RowCursor<{ readonly stem: Buffer; readonly value: VersionValue }>;
+
+function stemAndValue(row: KvRow): { readonly stem: Buffer; readonly value: VersionValue } {
+  const [key] = row;
+  return {
+    stem: key[0] === ROW.version ? versionStem(key) : asBuffer(key).subarray(1),
+    value: checkedVersion(...row),
+  };
 }
 
-/** The rows of one kind, one after the other; awaits only when a new array of rows is needed. */
-class Cursor {
-  stem: Buffer | undefined;
-  value: VersionValue | undefined;
-  readonly #arrays: AsyncIterator<readonly KvRow[]>;
-  readonly #isVersion: boolean;
-  #rows: readonly KvRow[] = [];
-  #at = -1;
-
-  constructor(reader: KvReader, kind: RowKind) {
-    const all = Buffer.from([kind]);
-    this.#isVersion = kind === ROW.version;
-    this.#arrays = reader.range({ gte: all, lt: prefixEnd(all) })[Symbol.asyncIterator]();
-  }
-
-  /** The next row of the array at hand; false when there is none. */
-  advance(): boolean {
-    this.#at += 1;
-    const row = this.#rows[this.#at];
-    if (row === undefined) return false;
-    this.stem = this.#isVersion ? versionStem(row[0]) : Buffer.from(row[0]).subarray(1);
-    this.value = checkedVersion(...row);
-    return true;
-  }
-
-  async next(): Promise<void> {
-    do {
-      const { done, value } = await this.#arrays.next();
-      if (done === true) {
-        this.stem = undefined;
-        return;
-      }
-      this.#rows = value;
-      this.#at = -1;
-    } while (!this.advance());
-  }
+function earlier(left: StemCursor, right: StemCursor): StemCursor {
+  if (left.row === undefined) return right;
+  if (right.row === undefined) return left;
+  return Buffer.compare(left.row.stem, right.row.stem) <= 0 ? left : right;
 }
 
-/** Collects small pieces, since a hash update costs more than the bytes of a row. */
-class Feed {
+/** Buffers small pieces, because a hash update costs more than copying a row. */
+class HashFeed {
   readonly #hash: Hash = createHash("sha256");
   readonly #buffer = Buffer.allocUnsafe(256 * 1024);
   #length = 0;

@@ -22,18 +22,18 @@ import {
 } from "../rows/version-values.ts";
 import { isoTime } from "../../text/iso-time.ts";
 
-/** A document, or undefined when there is none: at once where its row is, else later. */
-export type DocumentSoon = StoredDocument | undefined | Promise<StoredDocument | undefined>;
+/** A document or undefined; a promise only when the row is not in memory. */
+export type MaybeDocument = StoredDocument | undefined | Promise<StoredDocument | undefined>;
 
-/** The current document of a key. A promise that need not be made is a third of what a row from memory costs. */
-export function readDocument(reader: KvReader, key: DocumentKey): DocumentSoon {
+/** Reads the current document of a key. Avoids a promise, which is a third of the cost of a row in memory. */
+export function readDocument(reader: KvReader, key: DocumentKey): MaybeDocument {
   const rowKey = documentKeyRow(key);
   const value = reader.getText === undefined ? readBytes(reader, rowKey) : reader.getText(rowKey);
   if (value === undefined) return undefined;
   return typeof value === "string" ? textDocument(key, rowKey, value) : awaitedDocument(key, rowKey, value);
 }
 
-/** From a store that only knows bytes. */
+/** For a store that reads only bytes. */
 async function readBytes(reader: KvReader, rowKey: Uint8Array): Promise<string | undefined> {
   const value = await reader.get(rowKey);
   return value === undefined ? undefined : Buffer.from(value).toString("utf8");
@@ -53,7 +53,7 @@ function textDocument(key: DocumentKey, rowKey: Uint8Array, value: string): Stor
   return keyedDocument(key, revision, json);
 }
 
-/** The document of a key as it was after transaction `txId`. */
+/** Reads the document of a key as it was after transaction `txId`. */
 export async function readDocumentAsOf(
   reader: KvReader,
   key: DocumentKey,
@@ -67,8 +67,8 @@ export async function readDocumentAsOf(
 }
 
 /**
- * The value that a key had after transaction `txId`, given its newest one (a document's or a tombstone's): that one if it is old
- * enough, else the newest superseded version that is.
+ * Returns the value of a key after transaction `txId`: its newest value (of a document or a tombstone) if that is old enough, else the newest
+ * superseded version that is.
  */
 export async function valueAsOf(
   reader: KvReader,
@@ -87,10 +87,10 @@ export async function valueAsOf(
   return undefined;
 }
 
-/** From when on a bucket's past is whole. */
+/** From which transactions on a bucket's past is complete. */
 export type PastFloors = Pick<BucketCounters, "floor" | "gone">;
 
-/** The floors of a bucket. */
+/** Reads the floors of a bucket. */
 export async function readFloors(reader: KvReader, bucket: string): Promise<PastFloors> {
   const key = counterRowKey(bucket);
   const value = await reader.get(key);
@@ -98,8 +98,8 @@ export async function readFloors(reader: KvReader, bucket: string): Promise<Past
 }
 
 /**
- * Whether nothing found at transaction `txId` means that there was nothing: `WATCH_COMPACTED` where what was there may have been
- * removed by the bucket's history policy. `newest` is what the key has now: a key with a later one may have had another before.
+ * Throws `WATCH_COMPACTED` when a key for which nothing was found at transaction `txId` may have had a document that the bucket's history policy
+ * removed. `newest` is the key's current value, which may have superseded a removed one.
  */
 export function checkFloor(
   { floor, gone }: PastFloors,
@@ -110,16 +110,18 @@ export function checkFloor(
   if (txId < (newest === undefined ? gone : floor)) throw compacted(bucket, txId, Math.max(floor, gone));
 }
 
-/** The past that was asked for is gone. */
+/** `WATCH_COMPACTED`: the requested past was removed. */
 function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
   return new CairnError(
     "WATCH_COMPACTED",
-    `What ${bucket} was at transaction ${txId} is not known any more: its history is whole from transaction ${floor} on.`,
-    { hint: `Ask for transaction ${floor} or a later one; the policy "history" says how much stays.` },
+    `The history of ${bucket} no longer reaches back to transaction ${txId}: it is complete from transaction ${floor} on.`,
+    {
+      hint: `Ask for transaction ${floor} or a later one; the policy "history" determines how much is kept.`,
+    },
   );
 }
 
-/** A key's versions, newest first, at most `limit`, older than revision `before` when given. */
+/** Reads at most `limit` of a key's versions, newest first, older than revision `before` if given. */
 export async function readHistory(
   reader: KvReader,
   key: DocumentKey,
@@ -131,7 +133,7 @@ export async function readHistory(
   const isWanted = newest !== undefined && (before === undefined || versionValueRevision(newest) < before);
   if (isWanted) versions.push(documentVersion(newest));
   const first = asKind(rowKey, ROW.version);
-  // Revisions are below 2^53, so this key lies behind every version of the key.
+  // Revisions are below 2^53, so this key is after every version.
   const end = versionRowKey(rowKey, before ?? Number.MAX_SAFE_INTEGER);
   for await (const rows of reader.range({ gte: first, lt: end, reverse: true, limit: limit + 1 })) {
     for (const row of rows) versions.push(documentVersion(checkedVersion(...row)));
@@ -139,25 +141,25 @@ export async function readHistory(
   return { versions: versions.slice(0, limit), more: versions.length > limit };
 }
 
-/** A document row as it is answered; undefined for a tombstone's value. */
+/** Decodes a version as a document; undefined for a deletion. */
 export function storedDocument(key: DocumentKey, value: VersionValue): StoredDocument | undefined {
   const { revision, json } = decodeVersion(value);
   return json === undefined ? undefined : keyedDocument(key, revision, json);
 }
 
-/** Part by part: copying whatever a key may have costs as much as reading the row. */
+/** Lists the members, because spreading the key costs as much as reading the row. */
 function keyedDocument(key: DocumentKey, revision: Revision, json: string): StoredDocument {
   return { bucket: key.bucket, namespace: key.namespace, name: key.name, revision, json };
 }
 
-/** The key of a document or tombstone row and its value, as answered. */
+/** As {@link storedDocument}, with the key of a document or tombstone row. */
 export function storedDocumentRow(rowKey: Uint8Array, value: VersionValue): StoredDocument | undefined {
   return storedDocument(parseDocumentRowKey(rowKey), value);
 }
 
 /**
- * The last transaction whose time is not after `time` (milliseconds since 1970), between `first` and `last`; undefined when all
- * are later. Transaction times never go back, so a binary search finds it.
+ * Finds the last transaction between `first` and `last` whose time is not after `time` (ms since 1970); undefined when all are later. Transaction
+ * times never go back, which allows a binary search.
  */
 export async function transactionAt(
   reader: KvReader,
@@ -170,14 +172,14 @@ export async function transactionAt(
     const middle = Math.floor((low + high) / 2);
     const key = transactionRowKey(middle);
     const value = await reader.get(key);
-    // Transactions before a continued log's first have no rows here: they are earlier than all that have.
+    // Only the earliest transactions, before the first one of a continued log, have no rows.
     if (value === undefined || decodeOutcome(key, value).time <= time) low = middle + 1;
     else high = middle - 1;
   }
   return high < first ? undefined : high;
 }
 
-/** The transaction that a point in the past stands for; 0 before the first one. */
+/** Resolves a point in the past to a transaction; 0 before the first one. */
 export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Promise<TxId | undefined> {
   if (asOf === undefined) return undefined;
   if ("txId" in asOf) return asOf.txId;
@@ -187,7 +189,7 @@ export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Pro
       hint: "Write it like 2026-11-20T06:12:26.123Z, or give a transaction id.",
     });
   }
-  // Before the first transaction there was nothing: transaction 0 is as of then.
+  // Transaction 0 stands for the time before the first one.
   const last = (await readState(reader))?.txId ?? 0;
   return (await transactionAt(reader, time, { first: 1, last })) ?? 0;
 }

@@ -1,6 +1,6 @@
 import type { DocumentKey, Revision, TxId } from "@cairn/client";
 
-/** A stored document. `json` is its text, exactly as JSON.stringify wrote it. */
+/** A stored document. `json` is exactly the text that JSON.stringify wrote. */
 export interface StoredDocument extends DocumentKey {
   readonly revision: Revision;
   readonly json: string;
@@ -21,7 +21,7 @@ export type AsOf = { readonly txId: TxId } | { readonly time: string };
 export interface DocumentPage {
   readonly txId: TxId;
   readonly documents: readonly StoredDocument[];
-  /** There is more. */
+  /** Present when there may be more documents. */
   readonly cursor?: string;
 }
 

@@ -2,13 +2,12 @@ import type { KvReader } from "@cairn/kv";
 import type { EventRecord, TxId } from "@cairn/client";
 import { activePolicies, DEFAULT_EVENT_BOUND, oldestEventTime } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import { eventRowKey, eventRowOrigin, eventRowTime } from "../rows/event-row-keys.ts";
+import { ROW, rowsOfKind, eventRowKey, eventRowOrigin, eventRowTime } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
-import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 
-/** An event as it was recorded. `time` is in nanoseconds since 1970, as text. */
+/** A recorded event. `time` is in nanoseconds since 1970, as text. */
 export interface RecordedEvent extends EventRecord {
-  /** Stands for the event in `before`. */
+  /** Identifies the event, for example in `before`. */
   readonly id: string;
   readonly txId: TxId;
   readonly time: string;
@@ -23,7 +22,7 @@ export interface EventQuery {
   readonly before?: EventPlace | undefined;
 }
 
-/** Where an event stands among the others: by its time, then by what recorded it. */
+/** The place of an event in the order of all events: by time, then by what recorded it. */
 export interface EventPlace {
   readonly time: bigint;
   readonly txId: TxId;
@@ -34,11 +33,11 @@ export interface EventPlace {
 export interface EventPage {
   readonly txId: TxId;
   readonly events: readonly RecordedEvent[];
-  /** There may be more: the `before` of the next page. */
+  /** The `before` of the next page, when there may be more. */
   readonly before?: string;
 }
 
-/** An event's id, or a time alone in nanoseconds; undefined when `text` is neither. */
+/** Parses an event's id, or a time in nanoseconds; undefined when `text` is neither. */
 export function parseEventPlace(text: string): EventPlace | undefined {
   const match = /^(\d{1,19})(?:-(\d{1,16})-(\d{1,9}))?$/.exec(text);
   if (match === null) return undefined;
@@ -46,7 +45,7 @@ export function parseEventPlace(text: string): EventPlace | undefined {
   return { time: BigInt(time), txId: Number(txId), place: Number(place) };
 }
 
-/** Recorded events; those that the bounds no longer allow are not told, though they may still lie in the index. */
+/** Reads recorded events, without those beyond the bounds that are still in the index. */
 export async function readEvents(
   reader: KvReader,
   state: IndexState,
@@ -58,7 +57,7 @@ export async function readEvents(
     gte: eventRowKey(oldestEventTime(bound, state.time), 0, 0),
     lt: before === undefined ? lt : eventRowKey(before.time, before.txId, before.place),
     reverse: true,
-    // Of all events the page is asked for alone; of some, as many rows have to be looked at as it takes.
+    // Without a filter, a page of rows is enough.
     ...(bucket === undefined && object === undefined ? { limit: limit + 1 } : {}),
   };
   const events: RecordedEvent[] = [];

@@ -2,27 +2,22 @@ import type { KvReader } from "@cairn/kv";
 import type { DocumentKey, TxId } from "@cairn/client";
 import { qualifiedKey } from "../../text/document-key.ts";
 import { FIRST_TX_ID } from "../rows/index-state.ts";
-import { transactionRowId, transactionRowKey } from "../rows/row-keys.ts";
-import { decodeOutcome } from "../rows/row-values.ts";
+import { rowTxId, transactionRowKey } from "../rows/row-keys.ts";
+import { decodeOutcome, type OutcomeOperation, outcomeOperations } from "../rows/row-values.ts";
 
-/** Bounds of what is looked through for one answer; with more, less is known. */
-const MOST_TRANSACTIONS = 20_000;
-const MOST_BYTES = 8 * 1024 * 1024;
+/** Bounds of what is scanned for one answer; beyond them the answer is less exact. */
+const MAX_TRANSACTIONS = 20_000;
+const MAX_BYTES = 8 * 1024 * 1024;
 
-/** What is known of a key while transactions are looked through: its first write since it was last evicted. */
+/** A key during the scan: its first write since it was last evicted. */
 interface Origin {
   first: TxId | undefined;
 }
 
-/** The operations of a transaction's row, without documents. */
-interface LoggedHeader {
-  readonly ops: readonly (readonly [op: string, bucket: string, key: string])[];
-}
-
 /**
- * For each of `evictions` (keys with the transaction that evicted them), in their order, a transaction before which nothing of what
- * it removed was written. The index keeps no version of what was evicted, so that only the operations of its transactions tell, from
- * the first on: the answer is exact as far as they are looked through, and too early rather than too late behind that.
+ * Returns for each of `evictions` (keys with the transaction that evicted them), in their order, a transaction before which nothing of what it
+ * removed was written. The index keeps no version of evicted keys, so this scans the operations of its transactions from the first on. The
+ * answer is exact as far as they are scanned; beyond that it errs towards an earlier transaction.
  */
 export async function earliestWrites(
   reader: KvReader,
@@ -32,24 +27,22 @@ export async function earliestWrites(
   for (const eviction of evictions) origins.set(nameOf(eviction), { first: undefined });
   const exact = new Map<string, TxId>();
   const last = evictions.reduce((latest, { txId }) => Math.max(latest, txId), 0);
-  let looked = FIRST_TX_ID - 1;
+  let scanned = FIRST_TX_ID - 1;
   let bytes = 0;
-  const range = { gt: transactionRowKey(looked), lte: transactionRowKey(last), limit: MOST_TRANSACTIONS };
+  const range = { gt: transactionRowKey(scanned), lte: transactionRowKey(last), limit: MAX_TRANSACTIONS };
   scan: for await (const rows of reader.range(range)) {
     for (const [key, value] of rows) {
-      const txId = transactionRowId(key);
+      const txId = rowTxId(key);
       bytes += value.length;
-      // Behind a transaction that is not there nothing is certain.
-      if (txId !== looked + 1 || bytes > MOST_BYTES) break scan;
-      looked = txId;
-      const { kind, text } = decodeOutcome(key, value);
-      // A birth record has no operations.
-      if (kind === "committed" && text !== "") follow(origins, exact, txId, JSON.parse(text) as LoggedHeader);
+      // After a missing transaction nothing is certain.
+      if (txId !== scanned + 1 || bytes > MAX_BYTES) break scan;
+      scanned = txId;
+      follow(origins, exact, txId, outcomeOperations(decodeOutcome(key, value)));
     }
   }
   return evictions.map((eviction) => {
     const name = nameOf(eviction);
-    return exact.get(`${eviction.txId} ${name}`) ?? origins.get(name)?.first ?? looked + 1;
+    return exact.get(`${eviction.txId} ${name}`) ?? origins.get(name)?.first ?? scanned + 1;
   });
 }
 
@@ -57,7 +50,7 @@ function follow(
   origins: ReadonlyMap<string, Origin>,
   exact: Map<string, TxId>,
   txId: TxId,
-  { ops }: LoggedHeader,
+  ops: readonly OutcomeOperation[],
 ): void {
   for (const [op, bucket, key] of ops) {
     if (op !== "put" && op !== "evict") continue;

@@ -10,17 +10,17 @@ import { isoTime } from "../../text/iso-time.ts";
 
 /** A key that was evicted. */
 export interface Eviction extends DocumentKey {
-  /** By which transaction. */
+  /** The transaction that evicted it. */
   readonly txId: TxId;
   readonly txTime: string;
-  /** What this node's index files hold of it. */
+  /** What the files of this node's index still contain of it. */
   readonly files: EvictedFiles;
 }
 
 /**
- * Since when (ISO-8601) nothing of an eviction is left in the files of a node's index, at the latest; null while something may be, and then
- * what it waits for: a `compaction`, the end of `reads` that began before, a `restart` (only a value of an indexed field is left, in the
- * list of LevelDB's files), or, where the key-value store cannot tell, what is `unknown`.
+ * `goneSince`: the latest time (ISO-8601) since when the files of a node's index contain nothing of an eviction; null while they may. Then
+ * `waitsFor` is what removes the rest: a `compaction`, the end of `reads` that began before, a `restart` (only a value of an indexed field is
+ * left, in LevelDB's manifest), or `unknown` when the key-value store does not report it.
  */
 export type EvictedFiles =
   | { readonly goneSince: string; readonly waitsFor: null }
@@ -28,9 +28,9 @@ export type EvictedFiles =
 
 const WAITS_FOR = { unfinished: "compaction", read: "reads", unknown: "unknown" } as const;
 
-/** An eviction as the index knows it. */
+/** An eviction with what the index knows of its time. */
 export interface DatedEviction extends Eviction {
-  /** No transaction before this one wrote anything of what was evicted. */
+  /** No transaction before this one wrote anything that was evicted. */
   readonly notBefore: TxId;
 }
 
@@ -40,14 +40,14 @@ export interface EvictionPage {
   readonly cursor?: string;
 }
 
-/** Which evictions; `held` is why those behind the last mark are still in the files. */
+/** Which evictions; `held`: why those after the last mark are still in the files. */
 export interface EvictionQuery {
   readonly limit: number;
   readonly cursor?: string | undefined;
   readonly held?: PurgeHeld | undefined;
 }
 
-/** What was evicted, newest first. */
+/** Reads evictions, newest first. */
 export async function readEvictions(
   reader: KvReader,
   { limit, cursor, held }: EvictionQuery,
@@ -56,7 +56,7 @@ export async function readEvictions(
   const { gte, lt } = rowsOfKind(ROW.eviction);
   const end = cursor === undefined ? lt : Buffer.from(cursor, "base64url");
   if (Buffer.compare(end, gte) < 0 || Buffer.compare(end, lt) > 0) {
-    throw new CairnError("REQUEST_INVALID", "The cursor is not one that the evictions answered.", {
+    throw new CairnError("REQUEST_INVALID", "The cursor is not one that a list of evictions returned.", {
       hint: "Begin again without a cursor, or follow the Link header as it is.",
     });
   }

@@ -8,19 +8,19 @@ import { ROW } from "../rows/row-keys.ts";
 import { decodeNumber } from "../rows/row-values.ts";
 import type { VersionValue } from "../rows/version-values.ts";
 
-/** The documents whose field has a value, as `where=field:value` asks. */
+/** A condition on a field, as in `where=field:value`. */
 export interface FieldQuery {
   readonly field: string;
   readonly value: string;
 }
 
-/** What the fields of a document have to be: a value for each index. */
+/** The conditions on a document: a value for each indexed field. */
 export interface Wanted {
   readonly indexes: readonly FieldIndex[];
   readonly values: readonly string[];
 }
 
-/** What is asked about, once all of its indexes can answer. `REQUEST_INVALID` and `NOT_READY` as for a list. */
+/** Resolves the conditions to indexed fields. Throws `REQUEST_INVALID` and `NOT_READY` as for a list. */
 export async function wantedFields(
   reader: KvReader,
   bucket: string,
@@ -28,7 +28,7 @@ export async function wantedFields(
   state: IndexState,
 ): Promise<Wanted> {
   checkQueries(queries);
-  // One array for all documents: what its fields are looked for by is worked out once for it.
+  // One array for all documents, since the search for its fields is prepared once for each array.
   const indexes: FieldIndex[] = [];
   for (const { field } of queries) indexes.push(await readyIndex(reader, bucket, field, state));
   return { indexes, values: queries.map(({ value }) => value) };
@@ -39,15 +39,15 @@ function checkQueries(queries: readonly FieldQuery[]): void {
     if (comparableText(value) === undefined) {
       throw new CairnError(
         "REQUEST_INVALID",
-        `A value to look for has at most ${MAX_FIELD_VALUE_BYTES} bytes.`,
+        `A value in a condition has at most ${MAX_FIELD_VALUE_BYTES} bytes.`,
         {
-          hint: "Longer ones are not indexed.",
+          hint: "Longer values are not indexed.",
         },
       );
     }
     if (queries.findIndex((other) => other.field === field) === at) continue;
-    throw new CairnError("REQUEST_INVALID", `The field ${JSON.stringify(field)} is asked about twice.`, {
-      hint: "All that is asked about has to hold, and a field has one value: ask once for each value.",
+    throw new CairnError("REQUEST_INVALID", `The field ${JSON.stringify(field)} has two conditions.`, {
+      hint: "All conditions have to hold, and a field has one value: make a request for each value.",
     });
   }
 }
@@ -68,30 +68,30 @@ async function readyIndex(
       {
         hint:
           named === ""
-            ? `No field of ${bucket} is; the policy "indexes" names those that are (cairn policy apply).`
-            : `Indexed are ${named}; the policy "indexes" names them (cairn policy apply).`,
+            ? `No field of ${bucket} is indexed; the policy "indexes" lists indexed fields (cairn policy apply).`
+            : `Indexed are ${named}; the policy "indexes" lists them (cairn policy apply).`,
       },
     );
   }
   if ((await reader.get(fieldKey(ROW.fieldBuild, index.id))) === undefined) return index;
   throw new CairnError("NOT_READY", `The index of the field ${asked} of ${bucket} is being built.`, {
-    hint: "Ask again in a moment; GET /api/v1/buckets shows its counts once it is done.",
+    hint: "Ask again in a moment; GET /api/v1/buckets shows its counts once it is built.",
   });
 }
 
-/** Whether a version has all of them. */
+/** Whether a version meets all conditions. */
 export function hasValues({ indexes, values }: Wanted, bytes: VersionValue): boolean {
   const texts = fieldTexts(bytes, indexes);
   return values.every((value, at) => texts[at] === value);
 }
 
-/** One of them: what a range of rows is of. */
+/** One condition, which selects a range of rows. */
 export interface FieldValue {
   readonly index: FieldIndex;
   readonly value: string;
 }
 
-/** The place of the value that the fewest documents have: its index names the fewest that are to be looked at. */
+/** Returns the condition that the fewest documents meet, so that the fewest have to be examined. */
 export async function rarestOf(reader: KvReader, { indexes, values }: Wanted): Promise<FieldValue> {
   const counts = indexes.map(({ id }, at) => fieldCountKey(id, values[at] ?? ""));
   const rows = counts.length === 1 ? [] : await reader.getMany(counts);

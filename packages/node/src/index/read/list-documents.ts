@@ -5,7 +5,7 @@ import { checkFloor, readFloors, storedDocumentRow, valueAsOf } from "./document
 import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
 import { asKind, documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../rows/row-keys.ts";
 
-/** Which documents, in key order. `after`: the document row key to go on behind. */
+/** Which documents, in key order. `after`: the document row key after which to continue. */
 export interface ListRange {
   readonly bucket: string;
   readonly namespace?: string;
@@ -14,25 +14,25 @@ export interface ListRange {
   readonly after?: Uint8Array;
 }
 
-/** Documents and, when there may be more, the row key to go on after. */
+/** Documents and, when there may be more, the row key after which to continue. */
 export interface ListedDocuments {
   readonly documents: StoredDocument[];
   readonly after?: Uint8Array;
 }
 
-/** The documents that are there now. */
+/** Lists the current documents. */
 export async function listCurrent(reader: KvReader, range: ListRange): Promise<ListedDocuments> {
   const { namespace, prefix = "", limit } = range;
-  // Each row is a document of the list, unless a prefix without a namespace is looked for.
+  // Every row is a document of the list, except when a prefix without a namespace filters them.
   const most = namespace === undefined && prefix !== "" ? {} : { limit: limit + 1 };
   const rows = reader.range({ ...bounds(range, ROW.document), ...most });
   return await collect(rows, range, (row) => Promise.resolve(checkedVersion(...row)));
 }
 
 /**
- * The documents as they were after transaction `txId`. Every key that had one then has a document or a tombstone row now (evicted
- * keys have none), so both are read in key order, and only what changed since is looked up in the history. `isWanted` is asked about
- * each version. `WATCH_COMPACTED` where a history policy has removed what there was.
+ * Lists the documents as they were after transaction `txId`. Every key that had a document then has a document or a tombstone row now (evicted
+ * keys have none), so both are read in key order, and only what changed since is looked up in the history. `isWanted` filters versions. Throws
+ * `WATCH_COMPACTED` when a history policy has removed the past.
  */
 export async function listAsOf(
   reader: KvReader,
@@ -44,7 +44,7 @@ export async function listAsOf(
     reader.range(bounds(range, ROW.document)),
     reader.range(bounds(range, ROW.tombstone)),
   );
-  // Keys that are gone altogether would be missing.
+  // Keys that were removed entirely would be missing.
   const floors = await readFloors(reader, range.bucket);
   checkFloor(floors, range.bucket, txId, undefined);
   return await collect(rows, range, async (row) => {
@@ -62,7 +62,7 @@ async function collect(
 ): Promise<ListedDocuments> {
   const documents: StoredDocument[] = [];
   let after: Uint8Array | undefined;
-  // A prefix without a namespace is looked for in every namespace's names.
+  // A prefix without a namespace filters the names of all namespaces.
   const filter = namespace === undefined && prefix !== undefined && prefix !== "" ? prefix : undefined;
   for await (const rows of source) {
     for (const row of rows) {
@@ -86,19 +86,19 @@ function bounds(
   const lt = prefixEnd(begin);
   if (after === undefined) return { gte: begin, lt };
   const gt = asKind(after, kind);
-  // Else the list would show what lies between that other list's place and its own beginning.
+  // Otherwise the list would include documents outside of its range.
   if (Buffer.compare(gt, begin) < 0 || Buffer.compare(gt, lt) >= 0) throw foreignCursor();
   return { gt, lt };
 }
 
-/** A cursor of a list of something else. */
+/** `REQUEST_INVALID`: the cursor belongs to another list. */
 export function foreignCursor(): CairnError {
   return new CairnError("REQUEST_INVALID", "The cursor is that of another list.", {
-    hint: "A cursor goes with the bucket, namespace and prefix that it was answered for: follow the Link header as it is.",
+    hint: "A cursor is valid only with the bucket, namespace and prefix for which it was returned: follow the Link header as it is.",
   });
 }
 
-/** Two sequences of rows, each in key order and of kinds of their own, as one in the order of their stems. */
+/** Merges two sequences of rows of different kinds, each in key order, in the order of their stems. */
 async function* mergeByStem(
   left: AsyncIterable<readonly KvRow[]>,
   right: AsyncIterable<readonly KvRow[]>,

@@ -24,24 +24,26 @@ import {
   prefixEnd,
   ROW,
   transactionRowKey,
+  NO_STEM,
+  rowsOfKind,
 } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
-import { decodeOutcome } from "../rows/row-values.ts";
+import { decodeOutcome, outcomeOperations } from "../rows/row-values.ts";
 import { checkedVersion } from "../rows/version-values.ts";
 
 interface WhereRange extends ListRange {
-  /** At least one; all have to hold. */
+  /** At least one condition; all have to hold. */
   readonly where: readonly FieldQuery[];
 }
 
-/** Beyond so many transactions the whole list as of then costs less than to find out which keys they changed. */
-const MOST_TRANSACTIONS_BACK = 10_000;
-const KEYS_A_READ = 128;
+/** Beyond this many transactions, listing everything as of then costs less than finding the keys that changed since. */
+const MAX_TRANSACTIONS_BACK = 10_000;
+const KEYS_PER_READ = 128;
 
 /**
- * The documents whose fields had the values after transaction `txId`. Errors: `REQUEST_INVALID` for a field that is not indexed, `NOT_READY`
- * while its rows are built. Of several fields, the index of the one whose value the fewest documents have now names the documents, and
- * their own fields decide. Of the past, what was changed since is looked at besides what the index names now.
+ * Lists the documents whose fields had the values after transaction `txId`. Throws `REQUEST_INVALID` for a field that is not indexed, `NOT_READY`
+ * while it is being built. The condition that the fewest documents meet now selects candidates, which are then checked against all conditions.
+ * For the past, keys that changed since are candidates as well.
  */
 export async function listWhere(
   reader: KvReader,
@@ -50,18 +52,18 @@ export async function listWhere(
   txId: TxId,
 ): Promise<ListedDocuments> {
   const wanted = await wantedFields(reader, range.bucket, range.where, state);
-  if (txId < state.txId - MOST_TRANSACTIONS_BACK) {
+  if (txId < state.txId - MAX_TRANSACTIONS_BACK) {
     return await listAsOf(reader, range, txId, (bytes) => hasValues(wanted, bytes));
   }
   const isPast = txId < state.txId;
   const changed = isPast ? await changedKeys(reader, range, txId, state.txId) : NOTHING;
   const floors = isPast ? await readFloors(reader, range.bucket) : { floor: 0, gone: 0 };
   if (isPast) checkFloor(floors, range.bucket, txId, undefined);
-  const look = { wanted, range, txId: isPast ? txId : undefined, floors };
+  const filter = { wanted, range, txId: isPast ? txId : undefined, floors };
   const page: Page = { documents: [], after: undefined };
   const rarest = await rarestOf(reader, wanted);
   for await (const rowKeys of candidates(reader, rarest, range, changed)) {
-    if (!(await fill(reader, look, rowKeys, page)) || page.after === undefined) continue;
+    if (!(await fill(reader, filter, rowKeys, page)) || page.after === undefined) continue;
     return { documents: page.documents, after: page.after };
   }
   return { documents: page.documents };
@@ -69,7 +71,7 @@ export async function listWhere(
 
 const NOTHING: readonly Buffer[] = [];
 
-/** Keys of the range that transactions after `after` may have changed, as document row keys in their order. */
+/** Returns the keys of the range that transactions after `after` may have changed, as ordered document row keys. */
 async function changedKeys(
   reader: KvReader,
   range: WhereRange,
@@ -87,22 +89,15 @@ async function changedKeys(
   const outcomes = { gt: transactionRowKey(after), lte: transactionRowKey(last) };
   for await (const rows of reader.range(outcomes)) {
     for (const [key, value] of rows) {
-      const { kind, text } = decodeOutcome(key, value);
-      // A birth record has no operations.
-      if (kind !== "committed" || text === "") continue;
-      const { ops } = JSON.parse(text) as { ops: readonly (readonly [string, string?, string?])[] };
-      for (const [op, bucket, name] of ops) {
-        // What was evicted has no past any more, so it is not looked for.
-        if ((op !== "put" && op !== "delete") || bucket !== range.bucket || name === undefined) continue;
+      for (const [op, bucket, name] of outcomeOperations(decodeOutcome(key, value))) {
+        // An evicted key has no past any more.
+        if ((op !== "put" && op !== "delete") || bucket !== range.bucket) continue;
         note(documentRowKey(bucket, qualifiedKey(name)));
       }
     }
   }
-  const none = Buffer.alloc(1);
-  for await (const rows of reader.range({
-    gte: expiredRowKey(after + 1, none),
-    lt: prefixEnd(Buffer.from([ROW.expired])),
-  })) {
+  const expired = { gte: expiredRowKey(after + 1, NO_STEM), lt: rowsOfKind(ROW.expired).lt };
+  for await (const rows of reader.range(expired)) {
     for (const [key, value] of rows) {
       unsealed(key, value);
       const { stem } = parseNumberedStem(key);
@@ -112,7 +107,7 @@ async function changedKeys(
   return [...found.values()].toSorted((a, b) => Buffer.compare(a, b));
 }
 
-/** Document row keys, in their order and in arrays: those that the index names, and `changed` between them. */
+/** Yields arrays of ordered document row keys: those in the field's index, merged with `changed`. */
 async function* candidates(
   reader: KvReader,
   { index, value }: FieldValue,
@@ -127,7 +122,7 @@ async function* candidates(
   const gt = range.after === undefined ? undefined : toRow(range.after);
   if (gt !== undefined && (Buffer.compare(gt, gte) < 0 || Buffer.compare(gt, lt) >= 0)) throw foreignCursor();
   let at = 0;
-  // Without any of these, each row is a document of the page; one more tells whether there is another page.
+  // Every row is then a document of the page; one more shows whether there is another page.
   const isPlain = changed.length === 0 && !hasFilter(range) && range.where.length === 1;
   const limit = isPlain ? { limit: range.limit + 1 } : {};
   for await (const rows of reader.range({ ...(gt === undefined ? { gte } : { gt }), lt, ...limit })) {
@@ -142,12 +137,13 @@ async function* candidates(
       }
       keys.push(rowKey);
     }
-    for (let from = 0; from < keys.length; from += KEYS_A_READ) yield keys.slice(from, from + KEYS_A_READ);
+    for (let from = 0; from < keys.length; from += KEYS_PER_READ)
+      yield keys.slice(from, from + KEYS_PER_READ);
   }
-  for (; at < changed.length; at += KEYS_A_READ) yield changed.slice(at, at + KEYS_A_READ);
+  for (; at < changed.length; at += KEYS_PER_READ) yield changed.slice(at, at + KEYS_PER_READ);
 }
 
-/** A prefix without a namespace is looked for in every namespace's names. */
+/** Whether names have to be filtered: a prefix without a namespace applies to all namespaces. */
 function hasFilter({ namespace, prefix }: WhereRange): boolean {
   return namespace === undefined && prefix !== undefined && prefix !== "";
 }
@@ -157,22 +153,22 @@ interface Page {
   after: Uint8Array | undefined;
 }
 
-interface Look {
+interface Filter {
   readonly wanted: Wanted;
   readonly range: WhereRange;
-  /** Undefined: as it is now. */
+  /** Undefined for current documents. */
   readonly txId: TxId | undefined;
   readonly floors: PastFloors;
 }
 
-/** Adds what matches; true once there is one more than the page holds. */
+/** Adds matching documents to the page; returns true when there is one more than it holds. */
 async function fill(
   reader: KvReader,
-  look: Look,
+  filter: Filter,
   rowKeys: readonly Uint8Array[],
   page: Page,
 ): Promise<boolean> {
-  const { range, txId, floors } = look;
+  const { range, txId, floors } = filter;
   const rows = hasFilter(range)
     ? rowKeys.filter((key) => parseDocumentRowKey(key).name.startsWith(range.prefix ?? ""))
     : rowKeys;
@@ -186,7 +182,7 @@ async function fill(
       value = await valueAsOf(reader, rowKey, newest, txId);
       if (value === undefined && newest !== undefined) checkFloor(floors, range.bucket, txId, newest);
     }
-    if (value === undefined || !hasValues(look.wanted, value)) continue;
+    if (value === undefined || !hasValues(filter.wanted, value)) continue;
     const document = storedDocumentRow(rowKey, value);
     if (document === undefined) continue;
     if (page.documents.length === range.limit) return true;

@@ -12,14 +12,15 @@ import {
   expiredRowKey,
   parseNumberedStem,
   parseStem,
-  prefixEnd,
   ROW,
-  transactionRowId,
+  rowTxId,
   transactionRowKey,
   versionRowKey,
+  NO_STEM,
+  rowsOfKind,
 } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
-import { decodeOutcome } from "../rows/row-values.ts";
+import { decodeOutcome, type Outcome, outcomeOperations } from "../rows/row-values.ts";
 import {
   checkedVersion,
   decodeVersion,
@@ -28,18 +29,18 @@ import {
 } from "../rows/version-values.ts";
 import { isoTime } from "../../text/iso-time.ts";
 
-/** Which changes to read: those of the transactions after `after`, up to `upTo`. */
+/** Which changes to read: those of the transactions after `after` up to `upTo`. */
 export interface ChangesQuery {
   readonly after: TxId;
   readonly upTo: TxId;
   readonly bucket?: string | undefined;
   readonly namespace?: string | undefined;
   readonly maxTransactions: number;
-  /** About how many bytes; one transaction is read whole, however large it is. */
+  /** Approximate bound in bytes; a transaction is read whole, however large it is. */
   readonly maxBytes: number;
 }
 
-/** The transactions that changed something, up to `upTo` (of `txTime`), which all were looked at. */
+/** The transactions that changed anything, out of all up to `upTo` (whose time is `txTime`). */
 export interface ChangesPage {
   readonly transactions: readonly TransactionEvent[];
   readonly upTo: TxId;
@@ -59,13 +60,13 @@ interface WantedTransaction {
   readonly operations: readonly WantedOperation[];
 }
 
-/** So many are read at once: few enough to stop soon behind the bound, many enough to share a read's cost. */
-const VERSIONS_A_READ = 64;
+/** Versions in one read: few enough to stop soon after the bound, many enough to share the cost of a read. */
+const VERSIONS_PER_READ = 64;
 
 /**
- * What transactions did, from their rows: the operations stand in their outcomes, the documents in the versions that they wrote. Only
- * what took effect is told; what was evicted since is omitted. `WATCH_COMPACTED` where the rows do not reach back to `after`.
- * The reader has to be a frozen state: a version moves when the next one is written.
+ * Reads what transactions changed: operations from their outcomes, documents from the versions that they wrote. Returns only what took effect,
+ * without what was evicted since. Throws `WATCH_COMPACTED` when the rows do not reach back to `after`. The reader has to be a snapshot, because a
+ * version moves when the next one is written.
  */
 export async function readChanges(reader: KvReader, query: ChangesQuery): Promise<ChangesPage> {
   const { after, maxBytes } = query;
@@ -87,7 +88,7 @@ export async function readChanges(reader: KvReader, query: ChangesQuery): Promis
     versions += wanted.operations.length;
     upTo = wanted.txId;
     txTime = wanted.txTime;
-    if (versions < VERSIONS_A_READ) continue;
+    if (versions < VERSIONS_PER_READ) continue;
     await readChunk();
     if (bytes >= maxBytes) break;
   }
@@ -95,23 +96,22 @@ export async function readChanges(reader: KvReader, query: ChangesQuery): Promis
   return { transactions, upTo, txTime, bytes };
 }
 
-/** The earliest transaction after which the index has all changes (of `bucket`). */
+/** Returns the earliest transaction after which the index has all changes (of `bucket`). */
 export async function changesFloor(
   reader: KvReader,
   { upTo, bucket }: Pick<ChangesQuery, "upTo" | "bucket">,
 ): Promise<TxId> {
   const pruned = await prunedUpTo(reader, bucket);
-  const prefix = Buffer.from([ROW.transaction]);
-  for await (const rows of reader.range({ gte: prefix, lt: prefixEnd(prefix), limit: 1 })) {
+  for await (const rows of reader.range({ ...rowsOfKind(ROW.transaction), limit: 1 })) {
     for (const [key, value] of rows) {
       unsealed(key, value);
-      return Math.max(pruned, transactionRowId(key) - 1);
+      return Math.max(pruned, rowTxId(key) - 1);
     }
   }
   return upTo;
 }
 
-/** Up to where changes may be gone: those of all buckets, or less where one alone is asked for. */
+/** Returns the last transaction whose changes may be incomplete: in any bucket, or in the given one. */
 async function prunedUpTo(reader: KvReader, bucket: string | undefined): Promise<TxId> {
   const pruned = (await readState(reader))?.pruned ?? 0;
   if (pruned === 0 || bucket === undefined) return pruned;
@@ -119,7 +119,7 @@ async function prunedUpTo(reader: KvReader, bucket: string | undefined): Promise
   return Math.min(pruned, Math.max(floor, gone));
 }
 
-/** The time of a transaction; undefined where the index has no row of it. */
+/** The time of a transaction; undefined when the index does not have it. */
 export async function transactionTime(reader: KvReader, txId: TxId): Promise<string | undefined> {
   const key = transactionRowKey(txId);
   const value = await reader.get(key);
@@ -136,20 +136,20 @@ async function* wantedTransactions(
   for await (const rows of reader.range(range)) {
     const expired = await expiredWithin(reader, query, expected, expected + rows.length - 1);
     for (const [key, value] of rows) {
-      const txId = transactionRowId(key);
+      const txId = rowTxId(key);
       if (txId !== expected) throw compacted(after, await changesFloor(reader, query));
       expected += 1;
-      const { time, kind, text } = decodeOutcome(key, value);
-      const operations = kind === "committed" ? wantedOperations(text, query) : NOTHING;
-      const gone = expired.get(txId) ?? NOTHING;
-      const all = gone.length === 0 ? operations : [...operations, ...gone];
-      yield { txId, txTime: isoTime(time), operations: all };
+      const outcome = decodeOutcome(key, value);
+      const operations = wantedOperations(outcome, query);
+      const expirations = expired.get(txId) ?? NOTHING;
+      const all = expirations.length === 0 ? operations : [...operations, ...expirations];
+      yield { txId, txTime: isoTime(outcome.time), operations: all };
     }
   }
   if (expected === after + 1 && upTo > after) throw compacted(after, await changesFloor(reader, query));
 }
 
-/** What expired when these transactions were applied, whatever became of them. Each has a bounded number. */
+/** Reads what expired with these transactions, whatever their outcomes; a bounded number for each. */
 async function expiredWithin(
   reader: KvReader,
   { bucket, namespace }: ChangesQuery,
@@ -173,17 +173,12 @@ async function expiredWithin(
   return expired;
 }
 
-/** Stands for a row key with nothing behind its kind. */
-const NO_STEM = new Uint8Array(1);
 const NO_DOCUMENT: { readonly json?: string } = {};
 const NOTHING: readonly WantedOperation[] = [];
 
-function wantedOperations(line: string, { bucket, namespace }: ChangesQuery): readonly WantedOperation[] {
-  // A birth record has none.
-  if (line === "") return NOTHING;
-  const { ops } = JSON.parse(line) as { readonly ops: readonly (readonly [string, string, string])[] };
+function wantedOperations(outcome: Outcome, { bucket, namespace }: ChangesQuery): readonly WantedOperation[] {
   const wanted: WantedOperation[] = [];
-  for (const [op, opBucket, opKey] of ops) {
+  for (const [op, opBucket, opKey] of outcomeOperations(outcome)) {
     if (op !== "put" && op !== "delete" && op !== "evict") continue;
     if (bucket !== undefined && bucket !== opBucket) continue;
     const key = qualifiedKey(opKey);
@@ -193,7 +188,7 @@ function wantedOperations(line: string, { bucket, namespace }: ChangesQuery): re
   return wanted;
 }
 
-/** Appends what the transactions of `chunk` changed; answers about how many bytes that is. */
+/** Appends what the transactions of `chunk` changed; returns its approximate size in bytes. */
 async function readVersions(
   reader: KvReader,
   chunk: readonly WantedTransaction[],
@@ -208,7 +203,7 @@ async function readVersions(
       const value = values[at];
       at += 1;
       if (value === undefined) continue;
-      // A document that expires at once is told as gone alone.
+      // A document that expires with the transaction that wrote it is reported only as deleted.
       const { json } = op === "put" && value !== EVICTED ? decodeVersion(value) : NO_DOCUMENT;
       if (op === "put" && json === undefined) continue;
       const place = { op, bucket, ...splitKey(key), revision: txId };
@@ -221,12 +216,12 @@ async function readVersions(
   return bytes;
 }
 
-/** Stands for the row that says that a key was evicted. */
+/** Stands for an eviction row. */
 const EVICTED = "evicted";
 
 /**
- * For each operation the row by which it took effect, if it did and was not evicted since. Superseded versions are looked for first:
- * they are found by their revision, so nothing is read that is not wanted.
+ * Returns for each operation the version or eviction by which it took effect, if it did and was not evicted since. Looks for superseded versions
+ * first: their keys contain the revision, so nothing is read in vain.
  */
 async function effects(
   reader: KvReader,

@@ -1,6 +1,6 @@
 import type { DocumentKey, Revision, TxId } from "@cairn/client";
 
-/** What a transaction did to one key. `revision` is the transaction's id. Only a put has `json`, the document's text. */
+/** A change of one key by a transaction. `revision` is the transaction's id. Only a put has `json`, the document's text. */
 export interface WatchChange extends DocumentKey {
   readonly op: "put" | "delete" | "evict";
   readonly revision: Revision;
@@ -9,19 +9,19 @@ export interface WatchChange extends DocumentKey {
 
 const CHANGE_OVERHEAD = 128;
 
-/** About how much memory a change takes: one formula for whoever adds to what is bounded, and takes away again. */
+/** The approximate memory of a change, for bounds to which changes are added and from which they are removed. */
 export function changeBytes({ json = "", namespace, name }: WatchChange): number {
   return json.length + namespace.length + name.length + CHANGE_OVERHEAD;
 }
 
-/** The same of several. */
+/** As {@link changeBytes}, for several changes. */
 export function changesBytes(changes: readonly WatchChange[]): number {
   let bytes = 0;
   for (const change of changes) bytes += changeBytes(change);
   return bytes;
 }
 
-/** A transaction that changed something that is watched: all of it that is, in the order of its operations. */
+/** A transaction with all of its watched changes, in the order of its operations. */
 export interface TransactionEvent {
   readonly type: "tx";
   readonly txId: TxId;

@@ -8,14 +8,14 @@ export class WatchCompactedError extends CairnError {
 
   constructor(message: string, floor: TxId, reason: WatchCompactedError["reason"]) {
     super("WATCH_COMPACTED", message, {
-      hint: `List what is there now, then watch from the transaction that the list names (its header Cairn-Tx). With commands: cairn list BUCKET, then cairn watch BUCKET --from ${floor}, which begins with changes that the list may have already.`,
+      hint: `List the current documents, then watch from the transaction of the list (its header Cairn-Tx). With commands: cairn list BUCKET, then cairn watch BUCKET --from ${floor}, which begins with changes that the list may already include.`,
     });
     this.floor = floor;
     this.reason = reason;
   }
 }
 
-/** The history that begins behind `floor` does not reach back to `after`. */
+/** History at or before `after` has been pruned; it is complete after `floor`. */
 export function compacted(after: TxId, floor: TxId): WatchCompactedError {
   return new WatchCompactedError(
     `This node no longer has all changes after transaction ${after}: a watch can begin at ${floor} or later.`,
@@ -24,10 +24,10 @@ export function compacted(after: TxId, floor: TxId): WatchCompactedError {
   );
 }
 
-/** The log lost its end and wrote another one since the watcher saw transaction `from`. */
+/** The log lost its end, and has other transactions in its place since the watcher saw transaction `from`. */
 export function regressed(from: TxId, floor: TxId): WatchCompactedError {
   return new WatchCompactedError(
-    `Transaction ${from} is another one than the watcher saw: the log lost its end and what the watcher saw of it.`,
+    `Transaction ${from} is not the one that the watcher saw: the log lost its end, including what the watcher saw.`,
     floor,
     "regressed",
   );

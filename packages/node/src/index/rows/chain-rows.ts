@@ -1,18 +1,17 @@
 import type { TxId } from "@cairn/client";
-import { ROW, type RowKind, rowsOfKind } from "./row-keys.ts";
-import { asBuffer, ID_BYTES, readId, writeId } from "./row-key-parts.ts";
+import { ROW, rowsOfKind, rowTxId } from "./row-keys.ts";
 import { damagedRow, sealed, unsealed } from "./row-checksum.ts";
 
-/** Of SHA-256. */
+/** Bytes of a SHA-256. */
 export const CHAIN_BYTES = 32;
-/** What one message adds to the history chain: its payload's mark, the last 8 bytes of it XORed with its time. */
+/** Bytes that a message adds to the history chain: its payload mark, the last 8 bytes XORed with its time. */
 export const IDENTITY_BYTES = 12;
-/** What one message adds to the effects chain: its outcome row's checksum, and what it wrote with the documents then, 4 bytes each. */
+/** Bytes that a message adds to the effects chain: the checksum of its outcome row, and one over its writes and the number of documents, 4 each. */
 export const EFFECT_BYTES = 8;
-/** Messages in one row of entries: few, since the newest one is written with every batch. */
+/** Messages in one row of entries: few, because every batch rewrites the newest row. */
 export const ENTRIES_IN_ROW = 32;
 
-/** The two chains up to a transaction, as bytes. */
+/** The values of the two chains at a transaction. */
 export interface Link {
   readonly history: Uint8Array;
   readonly effects: Uint8Array;
@@ -25,57 +24,35 @@ export interface ChainEntries {
   readonly effects: Uint8Array;
 }
 
-/** The rows of all links, and those of all entries. */
+/** The ranges of all links and of all entries. */
 export const ALL_LINKS = rowsOfKind(ROW.link);
 export const ALL_ENTRIES = rowsOfKind(ROW.chainEntries);
-
-/** The row of the link at a transaction. */
-export function linkRowKey(txId: TxId): Buffer {
-  return numberedKey(ROW.link, txId);
-}
-
-/** The row of the entries that begin at a transaction. */
-export function entriesRowKey(first: TxId): Buffer {
-  return numberedKey(ROW.chainEntries, first);
-}
-
-function numberedKey(kind: RowKind, txId: TxId): Buffer {
-  const key = Buffer.allocUnsafe(1 + ID_BYTES);
-  key[0] = kind;
-  writeId(key, 1, txId);
-  return key;
-}
-
-/** The transaction in a link's key. */
-export function linkRowId(key: Uint8Array): TxId {
-  return readId(key, 1);
-}
 
 /** A link row's value. */
 export function encodeLink(key: Uint8Array, { history, effects }: Link): Buffer {
   return sealed(key, Buffer.concat([history, effects]));
 }
 
-/** A link row's value, read. */
+/** Decodes a link row's value. */
 export function decodeLink(key: Uint8Array, value: Uint8Array): Link {
   const bytes = unsealed(key, value);
   if (bytes.length !== 2 * CHAIN_BYTES) throw damagedRow(key);
   return { history: bytes.subarray(0, CHAIN_BYTES), effects: bytes.subarray(CHAIN_BYTES) };
 }
 
-/** A row's value: all identities, then all effects. */
+/** The value of a row of entries: all identities, then all effects. */
 export function encodeEntries(key: Uint8Array, { identities, effects }: ChainEntries): Buffer {
   return sealed(key, Buffer.concat([identities, effects]));
 }
 
-/** A row's value, read. */
+/** Decodes the value of a row of entries. */
 export function decodeEntries(key: Uint8Array, value: Uint8Array): ChainEntries & { readonly count: number } {
   const bytes = unsealed(key, value);
   const count = bytes.length / (IDENTITY_BYTES + EFFECT_BYTES);
   if (!Number.isInteger(count) || count === 0 || count > ENTRIES_IN_ROW) throw damagedRow(key);
   const effectsAt = count * IDENTITY_BYTES;
   return {
-    first: readId(asBuffer(key), 1),
+    first: rowTxId(key),
     count,
     identities: bytes.subarray(0, effectsAt),
     effects: bytes.subarray(effectsAt),

@@ -1,10 +1,9 @@
-import { asBuffer, END, escape } from "./row-key-parts.ts";
-import { ROW, type RowKind } from "./row-keys.ts";
+import { ROW, type RowKind, asBuffer, END, escape } from "./row-keys.ts";
 
 const EMPTY = new Uint8Array(0);
 const INDEX_BYTES = 4;
 
-/** The beginning of the rows of an indexed field, or a row that there is one of for each. */
+/** The prefix of an indexed field's rows of a kind, or the key of its only row of that kind. */
 export function fieldKey(kind: RowKind, index: number, rest: Uint8Array = EMPTY): Buffer {
   const key = Buffer.allocUnsafe(1 + INDEX_BYTES + rest.length);
   key[0] = kind;
@@ -18,28 +17,28 @@ export function fieldKeyIndex(key: Uint8Array): number {
   return asBuffer(key).readUInt32BE(1);
 }
 
-/** What follows the number of the indexed field. */
+/** The part of the key that follows the number of the indexed field. */
 export function fieldKeyRest(key: Uint8Array): Buffer {
   return asBuffer(key).subarray(1 + INDEX_BYTES);
 }
 
-/** The beginning of the rows of an indexed field's value, which each end with a key's namespace and name. */
+/** The prefix of the rows of an indexed field's value, each of which ends with a namespace and a name. */
 export function fieldValuePrefix(index: number, value: string): Buffer {
   return fieldKey(ROW.field, index, Buffer.concat([escape(value), Buffer.from([END])]));
 }
 
-/** The row that says that the document of a row key has the value of `prefix` ({@link fieldValuePrefix}). */
+/** The row for a document, given by its row key, that has the value of `prefix` ({@link fieldValuePrefix}). */
 export function fieldRowKey(prefix: Uint8Array, rowKey: Uint8Array, bucket: string): Buffer {
-  // The kind, the bucket, whose characters are one byte each, and its end: the indexed field's number says them.
+  // Omits the kind, the bucket (whose characters are one byte each) and its end, which the indexed field's number implies.
   const from = bucket.length + 2;
   const key = Buffer.allocUnsafe(prefix.length + rowKey.length - from);
   key.set(prefix);
-  // So few bytes are copied sooner than a view of them is made.
+  // Copying so few bytes is faster than making a view of them.
   for (let at = from; at < rowKey.length; at++) key[prefix.length + at - from] = rowKey[at] ?? 0;
   return key;
 }
 
-/** The row of how many documents have a value of an indexed field. */
+/** The row that counts the documents with a value of an indexed field. */
 export function fieldCountKey(index: number, value: string): Buffer {
   return fieldKey(ROW.fieldCount, index, Buffer.from(value, "utf8"));
 }

@@ -1,13 +1,15 @@
 import { CairnError, type KvReader } from "@cairn/kv";
 import { z } from "zod";
 import type { Policies, TxId } from "@cairn/client";
-import { asBuffer } from "./row-key-parts.ts";
+import { STATE_ROW_KEY, asBuffer } from "./row-keys.ts";
 import { rowChecksum } from "./row-checksum.ts";
-import { STATE_ROW_KEY } from "./row-keys.ts";
+import { unusableIndex } from "./unusable-index.ts";
+import type { Anchor } from "../../log/anchor.ts";
+import type { LogIdentity } from "../../log/log-identity.ts";
 
 /**
- * The version of the index's layout. A node reads only its own; another one is refused and built anew, from a checkpoint of
- * this version or from the log. Raise it whenever the same log would give other rows. docs/index-format.md describes the rows.
+ * The version of the index's layout. A node reads only its own version; it rebuilds any other index from a checkpoint of this version or from
+ * the log. Raise it whenever the same log would give other rows. docs/index-format.md describes the rows.
  */
 export const INDEX_VERSION = 6;
 
@@ -22,9 +24,9 @@ const PoliciesSchema = z.object({
 });
 
 /**
- * The policies in force. `revision`: the transaction that set them; `indexes`: each indexed field with the number of its rows, which
- * no other gets later (`nextIndex`); `scan`: buckets whose documents are still looked through for those that expire, and
- * how far (`after`: the hex of a document row's key, empty where that has not begun).
+ * The policies in force. `revision`: the transaction that set them; `indexes`: the indexed fields, each with the number in its rows, which is
+ * never reused (`nextIndex`); `scan`: buckets whose documents are still being scanned for those that expire, and how far (`after`: the key of a
+ * document row in hex, empty before the beginning).
  */
 export type StatePolicies = Readonly<z.infer<typeof PoliciesSchema>>;
 
@@ -43,10 +45,10 @@ const StateSchema = z.object({
 });
 
 /**
- * Which prefix of which log the index holds; written in the same batch as the rows of its last message. `txId`: the last message
- * applied, `time`: its transaction's time (ms since 1970), `sha256`: of its payload (with `txId` the anchor), `documents`: current ones,
- * `events`: recorded ones, `sweep`: where the clean-up of history goes on, `cleaned`: the
- * last transaction at which history was removed, `pruned`: what transactions up to this one changed is not known whole any more.
+ * Which prefix of which log the index holds; written in the same batch as the rows of its last message. `txId`: the last message applied;
+ * `time`: its transaction's time (ms since 1970); `sha256`: its anchor's hash; `documents`: number of current documents; `events`: number of
+ * recorded events; `sweep`: where the next sweep of history continues; `cleaned`: the last transaction at which history was removed; `pruned`:
+ * history at or before this transaction may be incomplete.
  */
 export type IndexState = Readonly<z.infer<typeof StateSchema>>;
 
@@ -55,12 +57,41 @@ export function statePosition(state: IndexState): number {
   return state.txId - state.log.offset;
 }
 
-/** The id of the birth record of a log that continues none; an index at it holds no transaction. */
+/** The state of an index of this log before its first message. */
+export function emptyState(identity: LogIdentity): IndexState {
+  const offset = identity.birth?.offset ?? 0;
+  return {
+    version: INDEX_VERSION,
+    log: { id: identity.id, name: identity.name, offset },
+    txId: offset,
+    time: 0,
+    // Not the hash of a message: an empty index has no anchor (`lastKnown`).
+    sha256: "0".repeat(64),
+    documents: 0,
+  };
+}
+
+/** The offset from the log's positions to tx-ids. `state` is that of an index that agrees with the log. */
+export function logOffset({ birth }: LogIdentity, state: IndexState): number {
+  return birth?.offset ?? state.log.offset;
+}
+
+/**
+ * The anchor of the last message that an index which agrees with the log holds. Undefined when it holds none: it is empty, or ends where this
+ * log continues the index's own, and then needs the log from its birth record on.
+ */
+export function lastKnown({ id }: LogIdentity, state: IndexState): Anchor | undefined {
+  const position = statePosition(state);
+  if (state.log.id !== id || position === 0) return undefined;
+  return { position, sha256: state.sha256 };
+}
+
+/** The tx-id of the birth record of a log that continues none; an index at it holds no transaction. */
 export const FIRST_TX_ID: TxId = 1;
 
 /**
- * The state row's value: JSON, whose last member is a checksum over the row's key and the JSON without it. So versions of Cairn that know
- * of no checksum can read which version wrote it.
+ * The state row's value: JSON whose last member is a checksum over the row's key and the JSON without this member. So versions of Cairn
+ * without checksums can read which version wrote it.
  */
 export function encodeState(state: IndexState): Uint8Array {
   const json = Buffer.from(JSON.stringify(state), "utf8");
@@ -71,21 +102,21 @@ const CHECKSUM_NAME = ',"crc32c":"';
 const CHECKSUM_BYTES = `${CHECKSUM_NAME}00000000"}`.length;
 const CLOSING = Buffer.from("}");
 
-/** The last member of a state row's JSON, and the end of it. */
+/** The last member of a state row's JSON, with the closing brace. */
 function checksumMember(json: Uint8Array): Buffer {
   const digits = rowChecksum(STATE_ROW_KEY, json).toString(16).padStart(8, "0");
   return Buffer.from(`${CHECKSUM_NAME}${digits}"}`);
 }
 
 /**
- * The state of the index in a store; undefined when the store is empty. Errors: `INDEX_VERSION` (built by another version),
- * `INDEX_CORRUPT` (there are rows but no state, or one that is not what was written).
+ * Reads the state of the index in a store; undefined when the store is empty. Throws `INDEX_VERSION` (built by another version) or
+ * `INDEX_CORRUPT` (rows without a state, or a state that is not what was written).
  */
 export async function readState(reader: KvReader): Promise<IndexState | undefined> {
   const value = await reader.get(STATE_ROW_KEY);
   if (value === undefined) {
     for await (const rows of reader.range({ limit: 1 })) {
-      if (rows.length > 0) throw corrupt("it has rows but does not say which transactions they hold");
+      if (rows.length > 0) throw unusableIndex("it has rows but does not say which transactions they hold");
     }
     return undefined;
   }
@@ -95,20 +126,20 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
   const text = bytes.toString("utf8");
   // Versions before the fourth had no checksum.
   if (!isWhole && text.includes(CHECKSUM_NAME))
-    throw corrupt("the row that says what it holds is not what was written");
+    throw unusableIndex("the row that says what it holds is not what was written");
   const { version } = parse(VersionSchema, text);
   if (version !== INDEX_VERSION) {
     throw new CairnError(
       "INDEX_VERSION",
       `The index has version ${version}, this Cairn reads version ${INDEX_VERSION}.`,
-      { hint: "The node builds it anew from a checkpoint of its version or from the log." },
+      { hint: "The node builds a new one from a checkpoint of its version or from the log." },
     );
   }
-  if (!isWhole) throw corrupt("the row that says what it holds is not what was written");
+  if (!isWhole) throw unusableIndex("the row that says what it holds is not what was written");
   return parse(StateSchema, text);
 }
 
-/** What every version's state says. */
+/** The part of the state that every version writes. */
 const VersionSchema = z.object({ version: z.int() });
 
 function parse<State>(schema: z.ZodType<State>, text: string): State {
@@ -116,15 +147,8 @@ function parse<State>(schema: z.ZodType<State>, text: string): State {
     return schema.parse(JSON.parse(text));
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof z.ZodError) {
-      throw corrupt("the row that says what it holds is not readable", error);
+      throw unusableIndex("the row that says what it holds is not readable", error);
     }
     throw error;
   }
-}
-
-function corrupt(why: string, cause?: unknown): CairnError {
-  return new CairnError("INDEX_CORRUPT", `The index is not usable: ${why}.`, {
-    hint: "The node moves it aside and builds it anew from a checkpoint or from the log.",
-    cause,
-  });
 }

@@ -1,12 +1,13 @@
-import { CairnError, type KvOperation, type KvReader } from "@cairn/kv";
+import { type KvOperation, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { z } from "zod";
 import { sealed, unsealed } from "./row-checksum.ts";
-import { evictionRowKey, ROW, rowsOfKind } from "./row-keys.ts";
+import { evictionRowKey, ROW, rowsOfKind, NO_STEM } from "./row-keys.ts";
+import { unusableIndex } from "./unusable-index.ts";
 
 /**
- * From `at` on (ms since 1970), nothing of what transactions up to `txId` evicted is left in the files of this index; with `named`, nothing
- * but the value of an indexed field in a file that is replaced when the index is opened anew, and that copies of it do not have.
+ * Since `at` (ms since 1970), the files of this index contain nothing of what transactions up to `txId` evicted. With `named`, a value of an
+ * indexed field may remain in a file that is replaced when the index is next opened, and that copies of the index do not have.
  */
 export interface PurgeMark {
   readonly txId: TxId;
@@ -15,49 +16,41 @@ export interface PurgeMark {
 }
 
 /**
- * The row of a node's own that says how far evictions are gone from the files. It tells of files, not of the log, and goes with them: a
- * copy of the files has nothing in it that they do not have.
+ * The row that records how far evictions are purged from the files. It is about the files, not the log, and is copied with them: a copy has
+ * nothing that the files do not have.
  */
 export const PURGE_ROW_KEY: Uint8Array = Buffer.from("mpurged", "utf8");
 
-/** More would tell times of years ago more exactly. */
-const MOST_MARKS = 100;
+/** More marks would only record the times of old purges more exactly. */
+const MAX_MARKS = 100;
 
 const MarksSchema = z.array(
   z.object({ txId: z.int().min(0), at: z.int().min(0), named: z.literal(true).optional() }),
 );
 
-/** The marks of an index, the oldest first; none where nothing was ever purged. `INDEX_CORRUPT` where the row is not what was written. */
+/** Reads the marks of an index, oldest first; none if nothing was ever purged. Throws `INDEX_CORRUPT`. */
 export async function readPurgeMarks(reader: KvReader): Promise<readonly PurgeMark[]> {
   const value = await reader.get(PURGE_ROW_KEY);
   if (value === undefined) return [];
   const text = unsealed(PURGE_ROW_KEY, value).toString("utf8");
   const marks = MarksSchema.safeParse(JSON.parse(text));
   if (marks.success) return marks.data;
-  throw new CairnError(
-    "INDEX_CORRUPT",
-    "The index is not usable: its row of purged evictions is not readable.",
-    {
-      hint: "The node moves it aside and builds it anew from a checkpoint or from the log.",
-      cause: marks.error,
-    },
-  );
+  throw unusableIndex("its row of purged evictions is not readable", marks.error);
 }
 
-/** The row of these marks, the oldest first. */
+/** The row of these marks, oldest first. */
 export function purgeRow(marks: readonly PurgeMark[]): KvOperation {
-  const kept = marks.slice(-MOST_MARKS);
+  const kept = marks.slice(-MAX_MARKS);
   const value = sealed(PURGE_ROW_KEY, Buffer.from(JSON.stringify(kept), "utf8"));
   return { type: "put", key: PURGE_ROW_KEY, value };
 }
 
-/** The rows of what was evicted after transaction `txId`. */
+/** The rows of evictions after transaction `txId`. */
 export function evictionsAfter(txId: TxId): { gte: Buffer; lt: Buffer } {
-  const none = Buffer.from([ROW.document]);
-  return { gte: evictionRowKey(txId + 1, none), lt: rowsOfKind(ROW.eviction).lt };
+  return { gte: evictionRowKey(txId + 1, NO_STEM), lt: rowsOfKind(ROW.eviction).lt };
 }
 
-/** The last transaction of an index that ends at `txId` up to which evictions are gone from its files; 0 where none are. */
+/** The last transaction up to which evictions are purged from the files of an index that ends at `txId`; 0 if none are. */
 export async function purgedUpTo(reader: KvReader, txId: TxId): Promise<TxId> {
   const last = (await readPurgeMarks(reader)).at(-1)?.txId ?? 0;
   for await (const rows of reader.range({ ...evictionsAfter(last), limit: 1 }))

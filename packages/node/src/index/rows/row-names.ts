@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { ROW, type RowKind } from "./row-keys.ts";
+import { ROW, type RowKind, END, ESCAPED, ID_BYTES } from "./row-keys.ts";
 
 const NAMES = new Map<number, string>(
   Object.entries(ROW).map(([name, kind]) => [
@@ -8,7 +8,7 @@ const NAMES = new Map<number, string>(
   ]),
 );
 
-/** Kinds whose key ends with a stem, and how many bytes lie before it. */
+/** Kinds whose key ends with a stem, and the offset of the stem. */
 const STEM_AT = new Map<number, number>([
   [ROW.document, 1],
   [ROW.tombstone, 1],
@@ -18,7 +18,7 @@ const STEM_AT = new Map<number, number>([
   [ROW.eviction, 9],
 ]);
 
-/** Kinds whose key begins with a number: a transaction's id, or a time (milliseconds since 1970). */
+/** Kinds whose key begins with a number: a tx-id, or a time (ms since 1970). */
 const NUMBERED = new Set<number>([
   ROW.transaction,
   ROW.submissionOrder,
@@ -29,32 +29,28 @@ const NUMBERED = new Set<number>([
   ROW.chainEntries,
 ]);
 
-const NUMBER_BYTES = 8;
-const END = 0x00;
-const ESCAPED = 0xff;
-
-/** What rows of a kind are called: `document`, `transaction`; undefined for a byte that is no kind. */
+/** The name of a kind, such as `document` or `transaction`; undefined for a byte that is no kind. */
 export function kindName(kind: RowKind | number | undefined): string | undefined {
   return kind === undefined ? undefined : NAMES.get(kind);
 }
 
 /**
- * A row's key for people: `document pods/default/web-0`. Takes any bytes, also the shortened keys by which LevelDB tells blocks apart;
- * what is no text is written as `0x…`.
+ * Formats a row's key for people: `document pods/default/web-0`. Accepts any bytes, also the shortened keys of LevelDB's index blocks; what is
+ * not text is written as `0x…`.
  */
 export function rowName(key: Uint8Array): string {
   const name = kindName(key[0]);
   const stemAt = STEM_AT.get(key[0] ?? -1);
   if (name === undefined) return bytesText(key);
-  if (NUMBERED.has(key[0] ?? -1) && key.length >= 1 + NUMBER_BYTES) {
-    const number = Buffer.from(key.subarray(1, 1 + NUMBER_BYTES)).readBigUInt64BE();
+  if (NUMBERED.has(key[0] ?? -1) && key.length >= 1 + ID_BYTES) {
+    const number = Buffer.from(key.subarray(1, 1 + ID_BYTES)).readBigUInt64BE();
     return [name, number, ...(stemAt === undefined ? [] : [stemText(key.subarray(stemAt))])].join(" ");
   }
   if (stemAt === undefined || key.length <= stemAt) return `${name} ${bytesText(key.subarray(1))}`.trimEnd();
   return `${name} ${stemText(key.subarray(stemAt))}`;
 }
 
-/** The parts of a stem with slashes between; what follows the third (a version's revision) is left out. */
+/** The parts of a stem joined by slashes, without what follows the third (a version's revision). */
 function stemText(stem: Uint8Array): string {
   const parts: string[] = [];
   let from = 0;
@@ -68,7 +64,7 @@ function stemText(stem: Uint8Array): string {
   return parts.join("/");
 }
 
-/** Bytes as the text that they are, else in hexadecimal digits. */
+/** Formats bytes as text if they are UTF-8, else in hexadecimal digits. */
 export function bytesText(bytes: Uint8Array): string {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return isUtf8(buffer) && !buffer.includes(END) ? buffer.toString("utf8") : `0x${buffer.toString("hex")}`;

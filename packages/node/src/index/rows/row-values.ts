@@ -1,82 +1,94 @@
 import { isAscii } from "node:buffer";
 import type { TxId } from "@cairn/client";
 import { damagedRow, seal, sealable, sealed, SUM_BYTES, unsealed } from "./row-checksum.ts";
+import { readId, writeId } from "./row-keys.ts";
 
-/* Each value here begins with a checksum over the row's key and itself, which is compared whenever it is read (row-checksum.ts). */
+/* Each value begins with a checksum over the row's key and the rest of the value, which every read compares (row-checksum.ts). */
 
-/** A number alone, as a row's value. */
+/** A row's value that is one number. */
 export function encodeNumber(key: Uint8Array, number: number): Buffer {
   return sealed(key, numbers(number));
 }
 
-/** The number that is a row's value. */
+/** Decodes a row's value that is one number. */
 export function decodeNumber(key: Uint8Array, value: Uint8Array): number {
-  return readNumber(unsealed(key, value), 0);
+  return readId(unsealed(key, value), 0);
 }
 
-/** UTF-8, which nearly always is ASCII: copying that takes a tenth of what decoding takes. */
+/** Decodes UTF-8, which is nearly always ASCII: copying takes a tenth of the time of decoding. */
 export function textOf(bytes: Buffer, start: number): string {
   return bytes.toString(isAscii(bytes.subarray(start)) ? "latin1" : "utf8", start);
 }
 
 /**
- * What became of a message. `duplicate`: its idempotency id and content were applied before, by the transaction whose id is the text.
- * The text of `committed` is its operations as in the log, of `aborted` the reason.
+ * The outcome of a message. `duplicate`: its idempotency id and content were applied before, by the transaction whose id is the outcome's text.
+ * The text of `committed` is its operations as in the log; the text of `aborted` is the reason.
  */
 export type OutcomeKind = "committed" | "aborted" | "duplicate";
 
-/** Their places are what rows hold: another order is another index version. */
+/** Rows contain an index into this list: another order is another index version. */
 const OUTCOMES: readonly OutcomeKind[] = ["committed", "aborted", "duplicate"];
 
 /** A transaction row's value: kind, time, text. */
 export function encodeOutcome(key: Uint8Array, time: number, kind: OutcomeKind, text: Uint8Array): Buffer {
   const value = sealable(9 + text.length);
   value[SUM_BYTES] = OUTCOMES.indexOf(kind);
-  writeNumber(value, SUM_BYTES + 1, time);
+  writeId(value, SUM_BYTES + 1, time);
   value.set(text, SUM_BYTES + 9);
   return seal(key, value);
 }
 
-/** What a transaction row says. */
+/** The contents of a transaction row. */
 export interface Outcome {
   readonly time: number;
   readonly kind: OutcomeKind;
   readonly text: string;
 }
 
-/** A transaction row's value, read. */
+/** Decodes a transaction row's value. */
 export function decodeOutcome(key: Uint8Array, value: Uint8Array): Outcome {
   const bytes = unsealed(key, value);
   const kind = OUTCOMES[bytes[0] ?? OUTCOMES.length];
   if (kind === undefined) throw damagedRow(key);
-  return { time: readNumber(bytes, 1), kind, text: textOf(bytes, 9) };
+  return { time: readId(bytes, 1), kind, text: textOf(bytes, 9) };
 }
 
-/** An idempotency row's value: the transaction that was applied, and its content's hash. */
+/** An operation in the row of a committed transaction, which has no document. */
+export type OutcomeOperation = readonly [op: string, bucket: string, key: string];
+
+/** Returns the operations of a committed transaction; none for a birth record, a barrier or any other outcome. */
+export function outcomeOperations({ kind, text }: Outcome): readonly OutcomeOperation[] {
+  if (kind !== "committed" || text === "") return NO_OPERATIONS;
+  return (JSON.parse(text) as { readonly ops: readonly OutcomeOperation[] }).ops;
+}
+
+const NO_OPERATIONS: readonly OutcomeOperation[] = [];
+
+/** An idempotency row's value: the transaction that was applied, and the hash of its content. */
 export function encodeSubmission(key: Uint8Array, txId: TxId, contentHash: Uint8Array): Buffer {
   const value = sealable(8 + contentHash.length);
-  writeNumber(value, SUM_BYTES, txId);
+  writeId(value, SUM_BYTES, txId);
   value.set(contentHash, SUM_BYTES + 8);
   return seal(key, value);
 }
 
-/** An idempotency row's value, read. */
+/** Decodes an idempotency row's value. */
 export function decodeSubmission(
   key: Uint8Array,
   value: Uint8Array,
 ): { txId: TxId; contentHash: Uint8Array } {
   const bytes = unsealed(key, value);
-  return { txId: readNumber(bytes, 0), contentHash: bytes.subarray(8) };
+  return { txId: readId(bytes, 0), contentHash: bytes.subarray(8) };
 }
 
-/** A bucket's counters. */
+/** The counters of a bucket. */
 export interface BucketCounters {
   readonly documents: number;
   /** Keys whose last write was a deletion. */
   readonly tombstones: number;
-  /** Versions that were superseded before this transaction may be gone. */
+  /** Versions superseded before this transaction may have been removed. */
   readonly floor: TxId;
-  /** Keys whose last write, a deletion, was before this transaction may be gone altogether. */
+  /** Keys that were deleted before this transaction may have been removed entirely. */
   readonly gone: TxId;
 }
 
@@ -89,26 +101,17 @@ export function encodeCounters(
   return sealed(key, isWhole ? numbers(documents, tombstones) : numbers(documents, tombstones, floor, gone));
 }
 
-/** A counter row's value, read. */
+/** Decodes a counter row's value. */
 export function decodeCounters(key: Uint8Array, value: Uint8Array): BucketCounters {
   const bytes = unsealed(key, value);
-  const head = { documents: readNumber(bytes, 0), tombstones: readNumber(bytes, 8) };
+  const head = { documents: readId(bytes, 0), tombstones: readId(bytes, 8) };
   return bytes.length === 16
     ? { ...head, floor: 0, gone: 0 }
-    : { ...head, floor: readNumber(bytes, 16), gone: readNumber(bytes, 24) };
+    : { ...head, floor: readId(bytes, 16), gone: readId(bytes, 24) };
 }
 
 function numbers(...values: readonly number[]): Buffer {
   const bytes = Buffer.allocUnsafe(8 * values.length);
-  for (const [index, value] of values.entries()) writeNumber(bytes, 8 * index, value);
+  for (const [index, value] of values.entries()) writeId(bytes, 8 * index, value);
   return bytes;
-}
-
-function writeNumber(target: Buffer, at: number, value: number): void {
-  target.writeUInt32BE(Math.floor(value / 2 ** 32), at);
-  target.writeUInt32BE(value >>> 0, at + 4);
-}
-
-function readNumber(source: Buffer, at: number): number {
-  return source.readUInt32BE(at) * 2 ** 32 + source.readUInt32BE(at + 4);
 }

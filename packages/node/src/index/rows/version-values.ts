@@ -1,22 +1,20 @@
 import type { KvReader } from "@cairn/kv";
 import type { Json, Revision } from "@cairn/client";
 import { damagedRow, VERSION_SUM_BYTES, versionChecksum, versionTextChecksum } from "./row-checksum.ts";
-import { asBuffer } from "./row-key-parts.ts";
-import { asKind, ROW, versionRevision } from "./row-keys.ts";
+import { asKind, ROW, versionRevision, asBuffer } from "./row-keys.ts";
 import { textOf } from "./row-values.ts";
 
 /*
- * A document, tombstone and version row have the same value, so that a superseded version moves to its own row as it is:
- * a checksum over the stem and what follows (5 bytes), flags (1), revision (8), transaction time (8, milliseconds since 1970), then the
- * document's JSON. The numbers have 7 bits in each byte, so that all of it is UTF-8: read as text at once it costs a third less than as
- * bytes that become text here.
+ * Document, tombstone and version rows have the same value, so that a superseded version moves unchanged to its own row: a checksum over the
+ * stem and the rest of the value (5 bytes), flags (1), revision (8), transaction time (8, ms since 1970), then the document's JSON. Numbers use
+ * 7 bits of each byte, so that the whole value is UTF-8: reading it as text costs a third less than decoding bytes.
  */
 
 declare const CHECKED: unique symbol;
 
 /**
- * A version's value as it was written: made here, or compared with its checksum. Only such a value can be decoded, so that nothing of a
- * damaged row is taken for what it was.
+ * A version's value that was encoded here or compared with its checksum. Only such a value can be decoded, so that a damaged row is never
+ * used.
  */
 export type VersionValue = Buffer & { readonly [CHECKED]: true };
 
@@ -27,7 +25,7 @@ const TIME_AT = REVISION_AT + 8;
 export const VERSION_HEAD = TIME_AT + 8;
 const DELETED = 1;
 
-/** The value of a key's version. `document`: its JSON in UTF-8, or undefined for a deletion. */
+/** Encodes the value of a version. `document`: its JSON in UTF-8; undefined for a deletion. */
 export function encodeVersion(
   rowKey: Uint8Array,
   revision: Revision,
@@ -48,8 +46,8 @@ export function encodeVersion(
 }
 
 /**
- * The value of a document, tombstone or version row; `INDEX_CORRUPT` where value or key is not what was written. Undefined where there
- * is no row.
+ * Checks the value of a document, tombstone or version row. Throws `INDEX_CORRUPT` when value or key is not what was written. Undefined
+ * without a row.
  */
 export function checkedVersion(rowKey: Uint8Array, value: Uint8Array): VersionValue;
 export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined): VersionValue | undefined;
@@ -59,49 +57,49 @@ export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined
   return asBuffer(value) as VersionValue;
 }
 
-/** Whether a value is the one that was written to the row. */
+/** Whether a value is what was written to the row. */
 export function isVersionOf(rowKey: Uint8Array, value: Uint8Array): boolean {
   if (value.length < VERSION_HEAD || storedSum(value) !== versionChecksum(rowKey, value)) return false;
-  // What the stem does not say: the kind, and a superseded version's revision.
+  // The checksum does not cover the kind and a superseded version's revision.
   const kind = rowKey[0];
   if (kind === ROW.version) return readTextNumber(value, REVISION_AT) === versionRevision(rowKey);
   return (kind === ROW.tombstone) === (value[FLAGS_AT] === DELETED);
 }
 
-/** A key's document, or the deletion that it ends with. */
+/** Reads a key's newest version: its document, or the deletion with which its history ends. */
 export async function readNewest(reader: KvReader, rowKey: Uint8Array): Promise<VersionValue | undefined> {
   const tombstoneKey = asKind(rowKey, ROW.tombstone);
   const [document, tombstone] = await reader.getMany([rowKey, tombstoneKey]);
   return checkedVersion(rowKey, document) ?? checkedVersion(tombstoneKey, tombstone);
 }
 
-/** The revision that a version's value says. */
+/** The revision of a version. */
 export function versionValueRevision(value: VersionValue): Revision {
   return readTextNumber(value, REVISION_AT);
 }
 
-/** The checksum that a version's value carries. */
+/** The checksum in a version's value. */
 export function versionValueSum(value: VersionValue): number {
   return storedSum(value);
 }
 
-/** The time of the transaction that wrote a version, in milliseconds since 1970. */
+/** The time of the transaction that wrote a version (ms since 1970). */
 export function versionValueTime(value: VersionValue): number {
   return readTextNumber(value, TIME_AT);
 }
 
-/** The document in a version's value; undefined for a deletion. */
+/** The document of a version; undefined for a deletion. */
 export function versionValueJson(value: VersionValue): Json | undefined {
   if (value[FLAGS_AT] === DELETED) return undefined;
   return JSON.parse(textOf(value, VERSION_HEAD)) as Json;
 }
 
-/** The document's JSON (UTF-8) in a version's value; nothing for a deletion. */
+/** The document's JSON in UTF-8; empty for a deletion. */
 export function versionValueDocument(value: VersionValue): Uint8Array {
   return value.subarray(VERSION_HEAD);
 }
 
-/** A version's value, read. `json` is undefined for a deletion. */
+/** Decodes a version's value. `json` is undefined for a deletion. */
 export function decodeVersion(value: VersionValue): { revision: Revision; time: number; json?: string } {
   const revision = versionValueRevision(value);
   const time = versionValueTime(value);
@@ -110,7 +108,7 @@ export function decodeVersion(value: VersionValue): { revision: Revision; time: 
     : { revision, time, json: textOf(value, VERSION_HEAD) };
 }
 
-/** The document in a document row whose value was read as text, with its revision; `INDEX_CORRUPT` as {@link checkedVersion}. */
+/** Checks and decodes a document row's value that was read as text. Throws `INDEX_CORRUPT` as {@link checkedVersion}. */
 export function decodeVersionText(
   documentRowKey: Uint8Array,
   value: string,
@@ -118,7 +116,7 @@ export function decodeVersionText(
   const isWhole =
     value.length >= VERSION_HEAD && storedTextSum(value) === versionTextChecksum(documentRowKey, value);
   if (!isWhole || value.charCodeAt(FLAGS_AT) === DELETED) throw damagedRow(documentRowKey);
-  // What has the right sum is what was written: the head is ASCII.
+  // The checksum was right, so the head is ASCII.
   let high = 0;
   let low = 0;
   for (let at = REVISION_AT; at < REVISION_AT + 4; at++) high = (high << 7) | value.charCodeAt(at);
@@ -126,13 +124,13 @@ export function decodeVersionText(
   return { revision: high * 2 ** 28 + low, json: value.slice(VERSION_HEAD) };
 }
 
-/** The checksum in a value; -1, which is none, where one of its bytes is no ASCII. */
+/** The checksum in a value; -1, which never matches, when one of its bytes is not ASCII. */
 function storedSum(value: Uint8Array): number {
   const [a = 0, b = 0, c = 0, d = 0, e = 0] = [value[0], value[1], value[2], value[3], value[4]];
   return (a | b | c | d | e) > 0x7f ? -1 : a * 2 ** 28 + ((b << 21) | (c << 14) | (d << 7) | e);
 }
 
-/** The same of a value that was read as text. */
+/** As {@link storedSum}, for a value that was read as text. */
 function storedTextSum(value: string): number {
   let bits = 0;
   let low = 0;
@@ -144,7 +142,7 @@ function storedTextSum(value: string): number {
   return bits > 0x7f ? -1 : value.charCodeAt(0) * 2 ** 28 + (low & 0x0fffffff);
 }
 
-/** A whole number below 2^56 in 8 bytes of 7 bits, the highest first: each is ASCII. */
+/** Writes a whole number below 2^56 in 8 bytes of 7 bits, highest first, so that each is ASCII. */
 function writeTextNumber(target: Buffer, at: number, value: number): void {
   let high = Math.floor(value / 2 ** 28);
   let low = value % 2 ** 28;

@@ -1,7 +1,4 @@
 import { CairnError } from "@cairn/kv";
-import { isDamagedMessage } from "../../transactions/message-frame.ts";
-import { lastOfBatch } from "./embedded-batch.ts";
-import { damagedMessage, type Database, lostMessages } from "./embedded-database.ts";
 import {
   BATCH_END_KEY,
   decodeHead,
@@ -10,30 +7,31 @@ import {
   MESSAGE_IDS,
   POSITIONS_END,
   positionOf,
-} from "./embedded-row.ts";
-import { MESSAGE_ID_WINDOW_MS, MessageIdMemory } from "../message-id-memory.ts";
-import type { LogMessage, LogReadOptions } from "../tx-log.ts";
+  lastOfBatch,
+} from "./embedded-rows.ts";
+import { type Database, lostMessages } from "./embedded-database.ts";
+import { type LogMessage, MESSAGE_ID_WINDOW_MS } from "../tx-log.ts";
 
-/** A batch of their removals has some 100 kB. */
-const KEYS_TOGETHER = 10_000;
+/** A batch that removes this many has about 100 kB. */
+const KEYS_PER_BATCH = 10_000;
 
-/** What a log has to know of its database before it can go on. */
+/** What a log reads from its database when it is opened. */
 export interface LogContents {
   /** Undefined while the log has not begun. */
   readonly logId: string | undefined;
-  /** Positions of the first message and of the last; 1 and 0 where there is none. */
+  /** Positions of the first and the last message; 1 and 0 without messages. */
   readonly first: number;
   readonly last: number;
   readonly messageIds: MessageIdMemory;
-  /** The newest row of a message id that is too old to count, if there is one: all up to it can go. */
+  /** The newest row of a message id outside the window; it and all rows before it can be removed. */
   readonly forgotten: Uint8Array | undefined;
 }
 
 /**
- * Learns the log's id, bounds and recent message ids from what is stored. Throws `CONFIG_INVALID` when the database is not a log,
- * `INDEX_VERSION` when it is another version's, `LOG_GAP` when its newest messages are not there.
+ * Reads the log's id, bounds and recent message ids. Throws `CONFIG_INVALID` when the database is not a log, `LOG_DIFFERENT` when another
+ * version wrote it, `LOG_GAP` when its newest messages are missing.
  */
-export async function learnContents(database: Database): Promise<LogContents> {
+export async function readContents(database: Database): Promise<LogContents> {
   const head = await database.get(HEAD_KEY);
   const [firstKey] = await database.keys({ limit: 1 }).all();
   if (head === undefined && firstKey !== undefined) {
@@ -58,7 +56,7 @@ export async function learnContents(database: Database): Promise<LogContents> {
   };
 }
 
-/** Each batch says in its last row where the log ends with it. */
+/** Compares the log's end with the one that the last row of the newest batch records. */
 async function checkLast(database: Database, last: number): Promise<void> {
   const ending = await database.get(BATCH_END_KEY);
   const stored = ending === undefined ? undefined : lastOfBatch(ending);
@@ -86,14 +84,7 @@ async function recentMessageIds(
   return { messageIds, forgotten };
 }
 
-/** The message in a row; `LOG_GAP` when it is not what was written, which LevelDB does not find out. */
-export function wholeMessage(database: Database, position: number, value: Uint8Array): LogMessage {
-  const message = decodeRow(position, value);
-  if (isDamagedMessage(message.payload)) throw damagedMessage(database.location, position);
-  return message;
-}
-
-/** The keys of a range in the order of the keys, so many at a time as one batch may remove. */
+/** Yields the keys of a range in order, as many at a time as one batch may remove. */
 export async function* keysBetween(
   database: Database,
   range: { readonly gte: Uint8Array; readonly lt?: Uint8Array; readonly lte?: Uint8Array },
@@ -101,7 +92,7 @@ export async function* keysBetween(
   const iterator = database.keys(range);
   try {
     for (;;) {
-      const keys = await iterator.nextv(KEYS_TOGETHER);
+      const keys = await iterator.nextv(KEYS_PER_BATCH);
       if (keys.length === 0) return;
       yield keys;
     }
@@ -110,23 +101,28 @@ export async function* keysBetween(
   }
 }
 
-/** The messages stored from `from` on, as of the call; the next array is read while the caller works on one. */
-export async function* storedMessages(
-  database: Database,
-  from: Uint8Array,
-  { maxMessages = 5_000, maxBytes = 8 * 1024 * 1024 }: LogReadOptions,
-): AsyncGenerator<readonly LogMessage[], void, void> {
-  const iterator = database.iterator({ gte: from, lt: POSITIONS_END, highWaterMarkBytes: maxBytes });
-  let ahead = iterator.nextv(maxMessages);
-  try {
-    for (;;) {
-      const rows = await ahead;
-      if (rows.length === 0) return;
-      ahead = iterator.nextv(maxMessages);
-      yield rows.map(([key, value]) => wholeMessage(database, positionOf(key), value));
+/**
+ * The positions of recent message ids. An id is kept for at least one window and at most two: dropping whole generations costs less than
+ * storing a time for each id.
+ */
+export class MessageIdMemory {
+  #young = new Map<string, number>();
+  #old = new Map<string, number>();
+  #since = Number.POSITIVE_INFINITY;
+
+  /** The position of the message with this id; undefined when it is not remembered. */
+  get(id: string): number | undefined {
+    return this.#young.get(id) ?? this.#old.get(id);
+  }
+
+  /** Remembers `id`, stored at `time` (ms). A clock that is set back only keeps ids longer. */
+  add(id: string, position: number, time: number): void {
+    this.#since = Math.min(this.#since, time);
+    if (time - this.#since >= MESSAGE_ID_WINDOW_MS) {
+      this.#old = time - this.#since >= 2 * MESSAGE_ID_WINDOW_MS ? new Map() : this.#young;
+      this.#young = new Map();
+      this.#since = time;
     }
-  } finally {
-    await Promise.allSettled([ahead]);
-    await iterator.close();
+    this.#young.set(id, position);
   }
 }

@@ -1,11 +1,11 @@
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { makeFolder, syncFile, syncFolder, systemErrorCode } from "@cairn/kv";
-import { asidePath } from "./set-aside.ts";
+import { asidePath } from "./torn-writes.ts";
 
 /**
- * A file that exists from before a log's first file is created until all of them are durable. No append is acknowledged before that, so
- * a folder with this file holds no message, whatever else is in it. (A new LevelDB names its first manifest before it is on the disk.)
+ * Exists from before the creation of a log's first file until all files are durable. No append is acknowledged before that, so a folder with
+ * this file holds no message, whatever else it contains. (A new LevelDB names its first manifest before it is on disk.)
  */
 const MARK = "being-made";
 
@@ -31,7 +31,7 @@ export async function makeDurably(path: string): Promise<void> {
   }
 }
 
-/** Begins to create a log; returns where the files of an interrupted creation were moved, if there were any. */
+/** Begins to create a log; returns where it moved the files of an interrupted creation, if any. */
 export async function beginCreation(path: string): Promise<string | undefined> {
   const names = await readdir(path);
   const left = isBeingMade(names)
@@ -53,7 +53,7 @@ export async function beginCreation(path: string): Promise<string | undefined> {
   return aside;
 }
 
-/** Ends the creation once the first messages are stored: from now on the files count. */
+/** Ends the creation once the first messages are stored: from then on the folder holds a log. */
 export async function endCreation(path: string): Promise<void> {
   for (const name of await readdir(path)) {
     if (/^(CURRENT|MANIFEST-.*|.*\.log)$/.test(name)) await syncFile(join(path, name));

@@ -18,7 +18,7 @@ import {
 } from "@cairn/kv";
 import { ClassicLevel } from "classic-level";
 import { beginCreation, isBeingMade, makeDurably } from "./embedded-creation.ts";
-import { cutTorn, isTorn } from "./set-aside.ts";
+import { cutTorn, isTorn } from "./torn-writes.ts";
 
 const WRITE_BUFFER_BYTES = 4 * 1024 * 1024;
 
@@ -26,40 +26,40 @@ const WRITE_BUFFER_BYTES = 4 * 1024 * 1024;
 export type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
 /**
- * Whether `path` holds a database in which something may be stored: not one that was still being made. A folder that lost a part of one
- * is an error: it must not look like an empty log.
+ * Whether `path` holds a database that may have messages, rather than one whose creation was interrupted. Throws `LOG_GAP` when part of a
+ * database is missing, which must not look like an empty log.
  */
 export async function hasDatabase(path: string): Promise<boolean> {
   const names = await namesIn(path);
   if (isBeingMade(names)) return false;
   if (names.includes("CURRENT")) return true;
-  // LevelDB makes tables and write-ahead logs only after CURRENT.
+  // LevelDB creates tables and write-ahead logs only after CURRENT.
   const rest = names.find((name) => /\.(ldb|sst|log)$/.test(name));
   if (rest === undefined) return false;
   throw new CairnError(
     "LOG_GAP",
-    `The log in ${path} is damaged: its file CURRENT is missing, but ${rest} is there.`,
+    `The log in ${path} is damaged: its file CURRENT is missing, but ${rest} exists.`,
     {
       hint: DAMAGED_HINT,
     },
   );
 }
 
-/** How a database is opened. */
+/** Options of {@link openDatabase}. */
 export interface OpeningOptions {
-  /** It is made where there is none; then it counts only after `endCreation`. */
+  /** Creates the database if there is none; it counts only after `endCreation`. */
   readonly create?: boolean;
-  /** Told what was cut off, of which then a copy is kept. */
+  /** Called with a sentence about each incomplete write that was cut off; with it, a copy of the bytes is kept. */
   readonly onNotice?: ((sentence: string) => void) | undefined;
 }
 
-/** A database that was opened, and its tables that are still to be compared with their checksums, where they are large. */
+/** An open database. `unchecked`: large tables that have yet to be compared with their checksums. */
 export interface OpenedDatabase {
   readonly database: Database;
   readonly unchecked: UncheckedTables | undefined;
 }
 
-/** Opens the database in `path`. `LOG_GAP` where a table of it is damaged. */
+/** Opens the database in `path`. Throws `LOG_GAP` when it is damaged. */
 export async function openDatabase(path: string, options: OpeningOptions): Promise<OpenedDatabase> {
   let claim: ClaimedDirectory | undefined;
   try {
@@ -72,7 +72,7 @@ export async function openDatabase(path: string, options: OpeningOptions): Promi
     const unchecked = exists ? await checkTables(path) : undefined;
     const make = (): Database =>
       new ClassicLevel(path, {
-        // LevelDB takes a CURRENT that it cannot look at (EIO, EACCES) for one that is not there, and would begin anew over the files.
+        // LevelDB treats a CURRENT that it cannot read (EIO, EACCES) as missing, and would create a new database over the files.
         createIfMissing: !exists,
         keyEncoding: "view",
         valueEncoding: "view",
@@ -81,7 +81,7 @@ export async function openDatabase(path: string, options: OpeningOptions): Promi
     const database = await openKeepingLogs(make, path, { exists, end });
     database.once("closed", release);
     try {
-      // Opening ends with a rename of CURRENT, which LevelDB leaves to the file system.
+      // Opening ends with a rename of CURRENT, which LevelDB does not flush.
       await syncFolder(path);
     } catch (error) {
       await database.close();
@@ -100,33 +100,33 @@ async function beginUnlessThere(path: string, { onNotice }: OpeningOptions): Pro
     const aside = await beginCreation(path);
     if (aside === undefined) return;
     onNotice?.(
-      `The log in ${path} was being made when the power went or the process was killed. Nothing was stored in it, and it is begun again. What there was of it is in ${aside}.`,
+      `The creation of the log in ${path} was interrupted by a power loss or the end of the process. Nothing was stored in it, and it is created again. Its files were moved to ${aside}.`,
     );
   });
 }
 
 /**
- * Cuts off what was being written last when the power went. Whatever else is not whole is damage: LevelDB passes over it, together with
- * all that follows, and the log would lose its end. Answers where it ends, as {@link checkWriteAheadLogs} does.
+ * Cuts off the last write if a power loss left it incomplete. Anything else that is incomplete is damage: LevelDB would skip it and all that
+ * follows, and the log would lose its end. Returns where the log ends, as {@link checkWriteAheadLogs} does.
  */
 async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<number | undefined> {
   try {
     if (await isTorn(path)) {
-      // Looked at again, as it may have been another process's that was just being written.
-      const told = await whileLocked(path, () => cutTorn(path, onNotice !== undefined));
-      for (const sentence of told) onNotice?.(sentence);
+      // Checked again under the lock: another process may just have been writing.
+      const sentences = await whileLocked(path, () => cutTorn(path, onNotice !== undefined));
+      for (const sentence of sentences) onNotice?.(sentence);
     }
     return await checkWriteAheadLogs(path);
   } catch (error) {
-    // Files that vanish or change belong to somebody who writes there; opening says so.
+    // Files that vanish or change belong to another process, which opening reports.
     if (await isLockedElsewhere(path)) return undefined;
-    // A CURRENT without a name in it leads to the folder itself.
+    // An empty CURRENT leads to the folder itself.
     if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) throw lacksFile(path, error);
     throw isCairnError(error, "INDEX_CORRUPT") ? damagedFile(path, error) : error;
   }
 }
 
-/** LevelDB merges tables as soon as it is open, and fails an assertion over a damaged key: then it would never come up. */
+/** LevelDB compacts as soon as it is open and fails an assertion on a damaged key, so a damaged database would never open. */
 async function checkTables(path: string): Promise<UncheckedTables | undefined> {
   try {
     return await checkBeforeOpening(path);
@@ -135,16 +135,16 @@ async function checkTables(path: string): Promise<UncheckedTables | undefined> {
   }
 }
 
-/** Whether the disk has room for what opening writes: the contents of the write-ahead log once more, as tables. */
+/** Whether the disk has room for what opening writes: the contents of the write-ahead log, as tables. */
 export async function hasRoomToOpen(path: string): Promise<boolean> {
   const { bavail, bsize } = await statfs(path);
   return bavail * bsize > 4 * WRITE_BUFFER_BYTES;
 }
 
-/** A table that leads to a place behind its own end, which LevelDB passes on as an error of the system. */
+/** A table that points beyond its own end, which LevelDB reports as an error of the system. */
 const BEYOND_TABLE = /^IO error: .*\.(?:ldb|sst): Invalid argument$/;
 
-/** What an error of the database in `path` means to a user. */
+/** Translates an error of the database in `path` for users. */
 export function databaseError(path: string, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   const [code, reason] = innermost(error);
@@ -163,7 +163,7 @@ export function databaseError(path: string, error: unknown): CairnError {
       "DISK_FULL",
       `The log in ${path} cannot be written because there is no space left.`,
       {
-        hint: "Make room on the disk; the log goes on by itself.",
+        hint: "Make room on the disk; the log continues by itself.",
         cause: error,
       },
     );
@@ -175,21 +175,21 @@ export function databaseError(path: string, error: unknown): CairnError {
   });
 }
 
-/** The message at `position` of the log in `path` is not what was written. */
+/** `LOG_GAP`: the message at `position` of the log in `path` is not what was written. */
 export function damagedMessage(path: string, position: number): CairnError {
   return new CairnError("LOG_GAP", `Message ${position} of the log in ${path} is damaged.`, {
     hint: DAMAGED_HINT,
   });
 }
 
-/** Messages that were acknowledged are not in the log in `path` any more. */
+/** `LOG_GAP`: the log in `path` no longer has messages that were acknowledged. */
 export function lostMessages(path: string, from: number, to: number): CairnError {
   return new CairnError("LOG_GAP", `The log in ${path} lost its messages ${from} to ${to}.`, {
     hint: DAMAGED_HINT,
   });
 }
 
-/** A file that the database in `path` needs is missing. */
+/** `LOG_GAP`: a file that the database in `path` needs is missing. */
 function lacksFile(path: string, cause: unknown): CairnError {
   return new CairnError("LOG_GAP", `The log in ${path} is damaged: ${errorMessage(cause)}.`, {
     hint: DAMAGED_HINT,
@@ -197,7 +197,7 @@ function lacksFile(path: string, cause: unknown): CairnError {
   });
 }
 
-/** What a damaged file of the database in `path`, found by comparing checksums, means to a user. */
+/** `LOG_GAP`: a checksum showed that a file of the database in `path` is damaged. */
 export function damagedFile(path: string, cause: CairnError): CairnError {
   return new CairnError("LOG_GAP", `The log in ${path} is damaged: ${cause.message}`, {
     hint: DAMAGED_HINT,
@@ -206,10 +206,10 @@ export function damagedFile(path: string, cause: CairnError): CairnError {
 }
 
 const DAMAGED_HINT =
-  "Restore the folder from a copy and restart the node. Without one, stop the node, move the folder away (keep it), and begin the log again from the newest " +
-  "checkpoint with cairn log recover --from CHECKPOINT; without a checkpoint leave that out. Then start the node with " +
-  '-j \'{"cairn/tx-log": {"on-log-mismatch": {"different": "rebuild"}}}\', stop it again, have cairn log orphans > orphans.ndjson print ' +
-  "what only its index knows, start it, and cairn load orphans.ndjson.";
+  "Restore the folder from a copy and restart the node. Without a copy, stop the node, move the folder away (keep it), and begin the log again from the newest " +
+  "checkpoint with cairn log recover --from CHECKPOINT; without a checkpoint, omit this step. Then start the node with " +
+  '-j \'{"cairn/tx-log": {"on-log-mismatch": {"different": "rebuild"}}}\', stop it again, run cairn log orphans > orphans.ndjson, which prints ' +
+  "what only its index knows, start the node, and run cairn load orphans.ndjson.";
 
 function inUse(path: string, cause: unknown): CairnError {
   return new CairnError("INDEX_LOCKED", `The log in ${path} is in use by another process.`, {
@@ -218,7 +218,7 @@ function inUse(path: string, cause: unknown): CairnError {
   });
 }
 
-// abstract-level wraps what LevelDB said in "Database failed to open".
+// abstract-level wraps LevelDB's error in "Database failed to open".
 function innermost(error: unknown): [code: string, reason: string] {
   if (error instanceof Error && error.cause !== undefined) return innermost(error.cause);
   return [systemErrorCode(error) ?? "", errorMessage(error)];

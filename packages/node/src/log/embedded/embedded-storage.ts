@@ -3,8 +3,18 @@ import { rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { CairnError, checkUnchecked, isCairnError, syncFolder, type UncheckedTables } from "@cairn/kv";
 import { usedLog } from "../log-identity.ts";
-import { endedBatch, removalOf, type RowChange } from "./embedded-batch.ts";
-import { keysBetween, learnContents, type LogContents } from "./embedded-contents.ts";
+import {
+  encodeHead,
+  encodeRow,
+  HEAD_KEY,
+  MESSAGE_IDS,
+  messageIdKey,
+  positionKey,
+  POSITIONS_BEGIN,
+  endedBatch,
+  removalOf,
+  type RowChange,
+} from "./embedded-rows.ts";
 import {
   damagedFile,
   type Database,
@@ -16,24 +26,15 @@ import {
   type OpeningOptions,
 } from "./embedded-database.ts";
 import { endCreation } from "./embedded-creation.ts";
-import {
-  encodeHead,
-  encodeRow,
-  HEAD_KEY,
-  MESSAGE_IDS,
-  messageIdKey,
-  positionKey,
-  POSITIONS_BEGIN,
-} from "./embedded-row.ts";
 import { FolderNames } from "./folder-names.ts";
 import type { Appended, PendingAppend } from "../group-commit.ts";
-import { MessageIdMemory } from "../message-id-memory.ts";
+import { keysBetween, readContents, type LogContents, MessageIdMemory } from "./embedded-contents.ts";
 
 function nothing(): LogContents {
   return { logId: undefined, first: 1, last: 0, messageIds: new MessageIdMemory(), forgotten: undefined };
 }
 
-/** The embedded log's database and what is known of its contents. One writer at a time. */
+/** The embedded log's database and its contents. One writer at a time. */
 export class EmbeddedStorage {
   readonly path: string;
   readonly #onChange: () => void;
@@ -41,20 +42,20 @@ export class EmbeddedStorage {
   readonly #names: FolderNames;
   #database: Database | undefined;
   #contents = nothing();
-  /** The last message that is stored for certain; beside `#contents`, since every write changes it. */
+  /** The last message that is certainly stored; not in `#contents`, since every write changes it. */
   #last = 0;
-  /** Why a write failed, until opening again has shown what of it is stored; every write tries that first. */
+  /** Why a write failed, until reopening shows whether it was stored; every write reopens first. */
   #failure: CairnError | undefined;
-  /** Once set it stays, and nothing is read or written any more. */
+  /** Once set, nothing is read or written any more. */
   #damage: CairnError | undefined;
   #checking: Promise<void> | undefined;
-  /** Writers and readers wait for the same one. */
+  /** The reopening in progress, shared by writers and readers. */
   #recovering: Promise<void> | undefined;
   #stopChecking = new AbortController();
-  /** Ends when the last change under way does. */
+  /** Resolves with the last change in progress. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  /** `onChange` is called when messages were added, and when the database is another one than before; `onNotice` is told what was cut off. */
+  /** Calls `onChange` when messages were added or the database was reopened; `onNotice` as in {@link OpeningOptions}. */
   constructor(path: string, onChange: () => void, onNotice: (sentence: string) => void) {
     this.path = path;
     this.#onChange = onChange;
@@ -79,11 +80,11 @@ export class EmbeddedStorage {
     if (this.#damage !== undefined) throw this.#damage;
     if (this.#database !== undefined) return this.#database;
     throw new CairnError("LOG_UNREACHABLE", `The log in ${this.path} is not open.`, {
-      hint: "After a failed write it is opened again with the next transaction. Check the disk.",
+      hint: "After a failed write, the next transaction opens it again. Check the disk.",
     });
   }
 
-  /** The database, opened again where a failed write closed it: a node that only reads must not wait for a writer. */
+  /** Returns the database, reopened if a failed write closed it: a node that only reads must not have to wait for a writer. */
   async reopened(): Promise<Database> {
     if (this.#database === undefined && this.#failure !== undefined) await this.#recover(this.#failure);
     return this.database;
@@ -97,7 +98,7 @@ export class EmbeddedStorage {
   async open(options: OpeningOptions = { onNotice: this.#onNotice }): Promise<void> {
     const { database, unchecked } = await openDatabase(this.path, options);
     try {
-      this.#contents = await learnContents(database);
+      this.#contents = await readContents(database);
       const { forgotten, last } = this.#contents;
       if (forgotten !== undefined) {
         const range = { gte: MESSAGE_IDS.gte, lte: forgotten };
@@ -123,33 +124,33 @@ export class EmbeddedStorage {
     await database?.close();
   }
 
-  /** Beside the work: what lay on the disk may be another than was written, which LevelDB itself would not find out. */
+  /** Compares tables with their checksums in the background, which LevelDB itself does not do when it reads. */
   async #check(unchecked: UncheckedTables, signal: AbortSignal): Promise<void> {
     try {
       await checkUnchecked(unchecked, signal);
     } catch (error) {
-      // A disk that cannot be read, for example, shows itself to whoever reads or writes.
+      // Other failures, such as an unreadable disk, also meet the next read or write.
       if (!isCairnError(error, "INDEX_CORRUPT")) return;
       this.#damage = damagedFile(this.path, error);
       this.#onChange();
     }
   }
 
-  /** Writes id and birth record unless there is a message. */
+  /** Writes the id and the birth record, unless the log holds a message. */
   async begin(birthRecord: (logId: string) => Uint8Array): Promise<void> {
-    await this.#inTurn(async () => {
+    await this.#exclusively(async () => {
       if (this.#database === undefined) await this.open({ create: true, onNotice: this.#onNotice });
       if (this.#last > 0) return;
       const logId = this.logId ?? randomUUID();
       try {
-        // One batch, so that a log has both its id and its birth record or, for the next start, neither.
+        // One batch, so that a log has its id and its birth record, or neither.
         await this.#batch(this.database, 1, [
           { type: "put", key: HEAD_KEY, value: encodeHead(logId) },
           { type: "put", key: positionKey(1), value: encodeRow(Date.now(), birthRecord(logId)) },
         ]);
         await endCreation(this.path);
       } catch (error) {
-        // Half a creation: the next try begins another.
+        // An interrupted creation: the next attempt begins again.
         await this.close();
         this.#contents = nothing();
         throw databaseError(this.path, error);
@@ -162,7 +163,7 @@ export class EmbeddedStorage {
 
   /** Removes the database where it holds the birth record of that log alone. */
   async removeUnused(name: string, logId: string): Promise<void> {
-    await this.#inTurn(async () => {
+    await this.#exclusively(async () => {
       if (this.#last !== 1 || this.first !== 1 || this.logId !== logId) throw usedLog(name, this.#last);
       await this.close();
       const removed = `${this.path}.unused`;
@@ -177,7 +178,7 @@ export class EmbeddedStorage {
   }
 
   async store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
-    return await this.#inTurn(() => this.#store(group));
+    return await this.#exclusively(() => this.#store(group));
   }
 
   async #store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
@@ -203,15 +204,15 @@ export class EmbeddedStorage {
     return appended;
   }
 
-  /** Removes the messages below `upTo`, the oldest first, so that a crash between leaves no hole. */
+  /** Removes the messages below `upTo`, oldest first, so that a crash leaves no hole. */
   async trim(upTo: number): Promise<void> {
     const { database } = this;
-    // Before the rows go: one that is missing within the bounds would be taken for a hole.
+    // Before the rows are removed: a message missing within the bounds would look like a hole.
     this.#contents = { ...this.#contents, first: Math.max(this.first, upTo) };
     const lt = positionKey(upTo);
     try {
       for await (const keys of keysBetween(database, { gte: POSITIONS_BEGIN, lt })) {
-        await this.#inTurn(() => this.#remove(keys));
+        await this.#exclusively(() => this.#remove(keys));
       }
       await database.compactRange(POSITIONS_BEGIN, lt);
     } catch (error) {
@@ -219,7 +220,7 @@ export class EmbeddedStorage {
     }
   }
 
-  /** A failed removal leaves what {@link #write} says; the next write finds out. */
+  /** After a failed removal the state is as unknown as after a failed {@link #write}; the next write resolves it. */
   async #remove(keys: readonly Uint8Array[]): Promise<void> {
     try {
       await this.#batch(this.database, this.#last, removalOf(keys));
@@ -230,8 +231,8 @@ export class EmbeddedStorage {
   }
 
   /**
-   * Writes rows up to the position `last`. A failed write leaves the write-ahead log in an unknown state: all of it may be
-   * there or nothing, and what would be written behind it could be lost. Opening again finds out which.
+   * Writes rows up to the position `last`. A failed write leaves the write-ahead log in an unknown state: the write may be stored or not, and
+   * later writes could be lost. Reopening resolves it.
    */
   async #write(last: number, rows: readonly RowChange[]): Promise<void> {
     try {
@@ -246,15 +247,15 @@ export class EmbeddedStorage {
   }
 
   /**
-   * The only way in which rows change: synced, and one batch after the other. So when the power goes, the last batch is the only one of
-   * which a part may be missing, and nobody was answered yet.
+   * The only way in which rows change: synced, one batch after the other. So after a power loss only the last batch, which was not yet
+   * acknowledged, can be incomplete.
    */
   async #batch(database: Database, last: number, changes: readonly RowChange[]): Promise<void> {
     await database.batch(endedBatch(changes, last), { sync: true });
     await this.#names.flush();
   }
 
-  async #inTurn<T>(change: () => Promise<T>): Promise<T> {
+  async #exclusively<T>(change: () => Promise<T>): Promise<T> {
     const done = this.#turn.then(change);
     this.#turn = done.catch(() => undefined);
     return await done;
@@ -267,15 +268,15 @@ export class EmbeddedStorage {
     await this.#recovering;
   }
 
-  /** Opens again after `failure`, or throws it: until a full disk has room again, the database stays open for readers. */
+  /** Reopens the database after `failure`, or throws it: while a disk is full, the database stays open for readers. */
   async #openAgain(failure: CairnError): Promise<void> {
     if (failure.code === "DISK_FULL" && !(await hasRoomToOpen(this.path))) throw failure;
     const acknowledged = this.#last;
     await this.close();
     this.#onChange();
-    // Opening would make a new log where the old one's folder was removed or its volume taken away.
+    // Opening would create a new log if the folder was removed or its volume unmounted.
     if (!(await hasDatabase(this.path))) throw failure;
-    // What is cut off then was answered with the failure, and no copy is worth the room.
+    // Whatever is cut off was answered with the failure, so no copy is kept.
     await this.open({});
     if (this.#last < acknowledged) {
       this.#damage = lostMessages(this.path, this.#last + 1, acknowledged);

@@ -1,30 +1,29 @@
 import { basename, resolve as absolute } from "node:path";
 import { CairnError } from "@cairn/kv";
-import { storedMessages, wholeMessage } from "./embedded-contents.ts";
 import { trimmedTooFar } from "../anchor.ts";
-import { databaseError, hasDatabase } from "./embedded-database.ts";
-import { positionKey } from "./embedded-row.ts";
+import { databaseError, hasDatabase, damagedMessage, type Database } from "./embedded-database.ts";
+import { positionKey, decodeRow, POSITIONS_END, positionOf } from "./embedded-rows.ts";
 import { EmbeddedStorage } from "./embedded-storage.ts";
 import { type Appended, GroupCommit } from "../group-commit.ts";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts";
+import { isDamagedMessage } from "../../transactions/message-frame.ts";
 
-/** Where an embedded log lies. */
+/** Options of {@link openEmbeddedTxLog}. */
 export interface EmbeddedTxLogOptions {
   readonly path: string;
-  /** Default: the folder's name. */
+  /** Defaults to the folder's name. */
   readonly name?: string;
-  /** Told what was cut off when it was opened: the rest of a write that a power loss interrupted. */
+  /** Called with a sentence about each write that a power loss interrupted and that opening cut off. */
   readonly onNotice?: (sentence: string) => void;
 }
 
-const MAX_PAYLOAD = 8 * 1024 * 1024;
-const MAX_MESSAGE_ID = 1_024;
+const MAX_PAYLOAD_BYTES = 8 * 1024 * 1024;
+const MAX_MESSAGE_ID_BYTES = 1_024;
 
 /**
- * Opens the log of a single node, a LevelDB of its own in `path`. Makes nothing on disk before `create`; until then
- * `append`, `bounds`, `fetch` and `read` reject with `LOG_UNREACHABLE`.
- * Errors: `INDEX_LOCKED` (another process has it open), `LOG_GAP` (damaged), `CONFIG_INVALID` (the folder holds another
- * database), `DISK_FULL`, `LOG_UNREACHABLE`.
+ * Opens the log of a single node, a LevelDB in `path`. Creates nothing on disk before `create`; until then `append`, `bounds`, `fetch` and
+ * `read` reject with `LOG_UNREACHABLE`. Errors: `INDEX_LOCKED` (another process has it open), `LOG_GAP` (damaged), `CONFIG_INVALID` (the
+ * folder holds another database), `DISK_FULL`, `LOG_UNREACHABLE`.
  */
 export async function openEmbeddedTxLog(options: EmbeddedTxLogOptions): Promise<TxLog> {
   const path = absolute(options.path);
@@ -36,10 +35,10 @@ export async function openEmbeddedTxLog(options: EmbeddedTxLogOptions): Promise<
 class EmbeddedTxLog implements TxLog {
   readonly hasOneWriter = true;
   readonly name: string;
-  readonly maxPayload = MAX_PAYLOAD;
+  readonly maxPayload = MAX_PAYLOAD_BYTES;
   readonly #storage: EmbeddedStorage;
   readonly #commit: GroupCommit;
-  /** Wakes readers that have read all there is. */
+  /** Wakes the readers at the end of the log. */
   readonly #atTail = new Set<() => void>();
   #creating: Promise<void> | undefined;
   #closed = false;
@@ -76,12 +75,15 @@ class EmbeddedTxLog implements TxLog {
 
   async append(payload: Uint8Array, options: { messageId?: string } = {}): Promise<Appended> {
     this.#check();
-    if (payload.length > MAX_PAYLOAD || Buffer.byteLength(options.messageId ?? "") > MAX_MESSAGE_ID) {
+    if (
+      payload.length > MAX_PAYLOAD_BYTES ||
+      Buffer.byteLength(options.messageId ?? "") > MAX_MESSAGE_ID_BYTES
+    ) {
       throw new CairnError(
         "TX_TOO_LARGE",
-        `A message of ${payload.length} bytes is larger than the log takes.`,
+        `A message of ${payload.length} bytes is larger than the log accepts.`,
         {
-          hint: `The limit is ${MAX_PAYLOAD} bytes, and ${MAX_MESSAGE_ID} for the message's id. Split the transaction.`,
+          hint: `The limit is ${MAX_PAYLOAD_BYTES} bytes, and ${MAX_MESSAGE_ID_BYTES} for the message's id. Split the transaction.`,
         },
       );
     }
@@ -129,7 +131,7 @@ class EmbeddedTxLog implements TxLog {
           yield messages;
         }
       } catch (error) {
-        // Closing the database fails the reads under way: an interruption, not a fault.
+        // Closing the database fails the reads in progress: an interruption, not a fault.
         if (!usable()) return;
         throw databaseError(storage.path, error);
       }
@@ -163,7 +165,7 @@ class EmbeddedTxLog implements TxLog {
   #checkExists(): void {
     if (this.#storage.last > 0) return;
     throw new CairnError("LOG_UNREACHABLE", `There is no log in ${this.#storage.path}.`, {
-      hint: "It is made when a node starts with it for the first time.",
+      hint: "A node creates it when it first starts with this log.",
     });
   }
 
@@ -182,4 +184,32 @@ class EmbeddedTxLog implements TxLog {
       signal.addEventListener("abort", wake);
     });
   }
+}
+
+/** Yields the messages from the row `from` on that are stored at the time of the call; reads one array ahead. */
+async function* storedMessages(
+  database: Database,
+  from: Uint8Array,
+  { maxMessages = 5_000, maxBytes = 8 * 1024 * 1024 }: LogReadOptions,
+): AsyncGenerator<readonly LogMessage[], void, void> {
+  const iterator = database.iterator({ gte: from, lt: POSITIONS_END, highWaterMarkBytes: maxBytes });
+  let ahead = iterator.nextv(maxMessages);
+  try {
+    for (;;) {
+      const rows = await ahead;
+      if (rows.length === 0) return;
+      ahead = iterator.nextv(maxMessages);
+      yield rows.map(([key, value]) => wholeMessage(database, positionOf(key), value));
+    }
+  } finally {
+    await Promise.allSettled([ahead]);
+    await iterator.close();
+  }
+}
+
+/** Returns the message in a row. Throws `LOG_GAP` when it is not what was written, which LevelDB does not detect. */
+function wholeMessage(database: Database, position: number, value: Uint8Array): LogMessage {
+  const message = decodeRow(position, value);
+  if (isDamagedMessage(message.payload)) throw damagedMessage(database.location, position);
+  return message;
 }

@@ -1,12 +1,12 @@
 import { statSync } from "node:fs";
 import { syncFolder } from "@cairn/kv";
 
-/** Two changes within this time may get the same timestamp from the file system (ms). */
-const SAME_TIME_MS = 50;
+/** Changes within this time may get the same timestamp from the file system (ms). */
+const TIMESTAMP_GRANULARITY_MS = 50;
 
 /**
- * Keeps the names in a log's folder durable. LevelDB begins a new write-ahead log about every 4 MB and flushes only its content; most file
- * systems then flush the name as well, but none promises to.
+ * Keeps the file names in a log's folder durable. LevelDB begins a new write-ahead log about every 4 MB and flushes only its content; most
+ * file systems then flush the name as well, but none guarantees it.
  */
 export class FolderNames {
   readonly #path: string;
@@ -16,12 +16,12 @@ export class FolderNames {
     this.#path = path;
   }
 
-  /** Flushes the names if any has changed since the last flush. */
+  /** Flushes the folder if a name has changed since the last flush. */
   async flush(): Promise<void> {
-    // Synchronous: the folder is cached, and going through the thread pool takes ten times as long.
+    // Synchronous, because the folder is cached and the thread pool takes ten times as long.
     const { mtimeMs } = statSync(this.#path);
     if (mtimeMs === this.#flushed) return;
-    const isOld = Math.abs(Date.now() - mtimeMs) > SAME_TIME_MS;
+    const isOld = Math.abs(Date.now() - mtimeMs) > TIMESTAMP_GRANULARITY_MS;
     await syncFolder(this.#path);
     this.#flushed = isOld ? mtimeMs : undefined;
   }

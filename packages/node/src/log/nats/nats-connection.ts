@@ -1,55 +1,55 @@
 import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 import { connect, createInbox, DebugEvents, Events, type NatsConnection } from "nats";
 import { credentialOptions, credentialsRefused, type NatsCredentials } from "./nats-credentials.ts";
-import { answeringFirst } from "./nats-reachable.ts";
+import { answeringFirst, placeOf, unreachable } from "./nats-reachable.ts";
 import { type NatsServer, parseServer } from "./nats-server-url.ts";
 import { type NatsTls, tlsFailure } from "./nats-tls-failure.ts";
 
 /** How to reach the NATS servers. */
 export interface NatsConnectionOptions extends NatsCredentials {
-  /** `nats://host:port`, `tls://…`, `host:port`; user and password, or a token, may stand before the `@`. */
+  /** `nats://host:port`, `tls://…`, `host:port`; user and password, or a token, may precede an `@`. */
   readonly servers: string | readonly string[];
   /** Shown in the server's list of connections. */
   readonly clientName?: string;
-  /** What the subjects begin with on which the servers answer. Default `_INBOX`. */
+  /** Prefix of the subjects on which the servers answer; defaults to `_INBOX`. */
   readonly inboxPrefix?: string;
-  /** How long one server may take to answer, in milliseconds. Default 2,500. */
+  /** How long one server may take to answer (ms); defaults to 2,500. */
   readonly connectTimeoutMs?: number;
   readonly signal?: AbortSignal;
 }
 
-/** What a {@link NatsLink} tells those who depend on the connection. */
+/** Events of a {@link NatsLink}. */
 export interface LinkListener {
-  /** What was under way is lost, in both directions. */
+  /** The connection was lost, with everything in flight in both directions. */
   interrupted?(): void;
   restored?(): void;
-  /** The server refused to let us publish on `subject`. */
+  /** The server does not permit publishing on `subject`. */
   publishDenied?(subject: string): void;
 }
 
 const CONNECT_TIMEOUT_MS = 2_500;
-/** How often it is looked again why a connection does not come back. */
-const LOOK_AGAIN_MS = 2_000;
+/** How often the reason for a lost connection is examined again. */
+const DIAGNOSIS_INTERVAL_MS = 2_000;
 const REFUSED = /authori[sz]ation|authentication|credentials|nkey/i;
 
 /**
- * A connection that comes back by itself for as long as it is not closed. Connecting for the first time is tried once:
- * rejects with `LOG_UNREACHABLE`, and leaves no socket behind.
+ * A connection that reconnects by itself until it is closed. The first connect is attempted once: it rejects with `LOG_UNREACHABLE`, and
+ * leaves no socket open.
  */
 export class NatsLink {
   readonly connection: NatsConnection;
   /** The servers as the user wrote them, without secrets. */
   readonly place: string;
-  /** What the subjects begin with on which the servers answer. */
+  /** Prefix of the subjects on which the servers answer. */
   readonly inboxPrefix: string;
   readonly #options: NatsConnectionOptions;
   readonly #servers: readonly NatsServer[];
   readonly #tls: NatsTls;
   readonly #listeners = new Set<LinkListener>();
   #connected = true;
-  /** Why it does not come back, as far as that is known. */
-  #why: CairnError | undefined;
-  #lookedAt = Number.NEGATIVE_INFINITY;
+  /** Why the connection is down, if known. */
+  #cause: CairnError | undefined;
+  #diagnosedAt = Number.NEGATIVE_INFINITY;
 
   private constructor(
     connection: NatsConnection,
@@ -82,15 +82,15 @@ export class NatsLink {
         ...credentials,
         servers: addresses,
         ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
-        // In the order in which they answered.
+        // Keeps the order in which they answered.
         noRandomize: true,
         name: options.clientName ?? "cairn",
         timeout,
-        // Without end: a node outlasts its log's server.
+        // Forever: a node survives an outage of its log's servers.
         maxReconnectAttempts: -1,
         reconnectTimeWait: 250,
         reconnectJitter: 250,
-        // A server that restarts may refuse everybody for a moment; a node has to outlast that.
+        // A server that restarts may refuse every client for a moment.
         ignoreAuthErrorAbort: true,
         pingInterval: 10_000,
         noAsyncTraces: true,
@@ -99,7 +99,7 @@ export class NatsLink {
       if (REFUSED.test(errorMessage(error))) {
         throw credentialsRefused(placeOf(servers), options, servers, error);
       }
-      throw (await tlsFailure(servers, tls, timeout)) ?? connectError(placeOf(servers), error);
+      throw (await tlsFailure(servers, tls, timeout)) ?? connectError(servers, error);
     }
     const link = new NatsLink(connection, { options, servers, tls });
     if (signal?.aborted === true) await link.close();
@@ -107,12 +107,12 @@ export class NatsLink {
     return link;
   }
 
-  /** Throws `LOG_UNREACHABLE` while the connection is down, so that nobody waits for a timeout to learn it. */
+  /** Throws `LOG_UNREACHABLE` while the connection is down, so that callers need not wait for a timeout. */
   check(): void {
     if (this.#connected && !this.connection.isClosed()) return;
-    if (this.#why !== undefined) throw this.#why;
+    if (this.#cause !== undefined) throw this.#cause;
     throw new CairnError("LOG_UNREACHABLE", `The connection to NATS at ${this.place} is down.`, {
-      hint: "It is being tried again. Check that the server runs.",
+      hint: "Cairn keeps trying to reconnect. Check that the server runs.",
     });
   }
 
@@ -132,7 +132,7 @@ export class NatsLink {
     await this.connection.close();
   }
 
-  /** A subject of its own below the prefix, to be answered on. */
+  /** Returns a new subject below the prefix, on which to be answered. */
   createInbox(): string {
     return createInbox(this.inboxPrefix);
   }
@@ -141,17 +141,17 @@ export class NatsLink {
     for await (const status of this.connection.status()) {
       const { type, data, permissionContext } = status;
       if (type === Events.Error && permissionContext === undefined && REFUSED.test(String(data))) {
-        this.#why = credentialsRefused(this.place, this.#options, this.#servers, data);
+        this.#cause = credentialsRefused(this.place, this.#options, this.#servers, data);
       }
       if (type === "disconnect") {
         this.#connected = false;
         for (const listener of this.#listeners) listener.interrupted?.();
       } else if (type === "reconnect") {
         this.#connected = true;
-        this.#why = undefined;
+        this.#cause = undefined;
         for (const listener of this.#listeners) listener.restored?.();
       } else if (type === DebugEvents.Reconnecting) {
-        void this.#lookWhy();
+        void this.#diagnose();
       } else if (permissionContext?.operation === "publish") {
         for (const listener of this.#listeners) listener.publishDenied?.(permissionContext.subject);
       }
@@ -160,38 +160,31 @@ export class NatsLink {
     for (const listener of this.#listeners) listener.interrupted?.();
   }
 
-  /** The client does not say why a handshake came to nothing. */
-  async #lookWhy(): Promise<void> {
-    if (performance.now() - this.#lookedAt < LOOK_AGAIN_MS) return;
-    this.#lookedAt = performance.now();
+  /** Examines why connecting fails: the client does not report why a handshake failed. */
+  async #diagnose(): Promise<void> {
+    if (performance.now() - this.#diagnosedAt < DIAGNOSIS_INTERVAL_MS) return;
+    this.#diagnosedAt = performance.now();
     const failure = await tlsFailure(
       this.#servers,
       this.#tls,
       this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
     );
-    this.#lookedAt = performance.now();
-    if (failure !== undefined && !this.#connected) this.#why = failure;
+    this.#diagnosedAt = performance.now();
+    if (failure !== undefined && !this.#connected) this.#cause = failure;
   }
 }
 
-function placeOf(servers: readonly NatsServer[]): string {
-  return servers.map(({ address }) => address).join(", ");
-}
-
-function connectError(place: string, error: unknown): CairnError {
+function connectError(servers: readonly NatsServer[], error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   if (systemErrorCode(error) === "SERVER_OPT_NA") {
     return new CairnError(
       "LOG_UNREACHABLE",
-      `NATS at ${place} does not offer TLS, which the log insists on.`,
+      `NATS at ${placeOf(servers)} does not offer TLS, which the log requires.`,
       {
         hint: "Check the address, and the TLS settings of the log and of the server.",
         cause: error,
       },
     );
   }
-  return new CairnError("LOG_UNREACHABLE", `NATS at ${place} cannot be reached: ${errorMessage(error)}.`, {
-    hint: "Check the servers and the TLS settings of the log, and that nats-server runs.",
-    cause: error,
-  });
+  return unreachable(servers, error);
 }

@@ -12,18 +12,18 @@ import {
 import type { NatsServer } from "./nats-server-url.ts";
 import { configuredFile, readTlsFiles } from "./nats-tls-files.ts";
 
-/** Who we are to the NATS servers, and how the connection is protected. Secrets are never part of a message. */
+/** Credentials for the NATS servers, and the protection of the connection. Secrets never appear in messages. */
 export interface NatsCredentials {
   readonly credentialsFile?: string;
   readonly user?: string;
   readonly password?: string;
   readonly token?: string;
   readonly nkeySeedFile?: string;
-  /** Files of certificates and keys; `true` insists on TLS with the system's certificates. */
+  /** Files of certificates and keys; `true` requires TLS with the system's certificates. */
   readonly tls?: boolean | Omit<TlsOptions, "cert" | "ca" | "key">;
 }
 
-/** The client's options for `credentials`; user, password and token may also come from a server's address. */
+/** Returns the client's options for `credentials`; user, password and token may also come from a server's address. */
 export async function credentialOptions(
   credentials: NatsCredentials,
   servers: readonly NatsServer[],
@@ -45,8 +45,8 @@ export async function credentialOptions(
 }
 
 /**
- * The client names a server to Node's TLS only where it has a name: without one Node would compare the certificate with "localhost",
- * refuse the right one of an address, and take that of any server that calls itself so.
+ * Compares certificates with IP addresses as well. The client passes only host names to Node's TLS: for an address, Node would compare the
+ * certificate with "localhost", refuse the right one, and accept that of any server with this name.
  */
 function withTls(tls: object | undefined, servers: readonly NatsServer[]): Pick<ConnectionOptions, "tls"> {
   if (tls === undefined) return {};
@@ -77,10 +77,10 @@ async function fromFile(credentials: NatsCredentials): Promise<Authenticator | u
       },
     );
   }
-  return readAgain(path, way.authenticator(first), way.authenticator);
+  return renewing(path, way.authenticator(first), way.authenticator);
 }
 
-/** A file that says who we are. */
+/** A file with credentials. */
 interface CredentialsFile {
   readonly parameter: "credentials-file" | "nkey-seed-file";
   readonly path: string;
@@ -110,8 +110,8 @@ function fileOf({ credentialsFile, nkeySeedFile }: NatsCredentials): Credentials
   };
 }
 
-/** Credentials expire and are renewed in their file while a node runs: they are read for each connection, once more for each attempt. */
-function readAgain(
+/** Reads the file again at each attempt to connect: credentials expire, and are renewed while a node runs. */
+function renewing(
   path: string,
   first: Authenticator,
   authenticator: (bytes: Uint8Array) => Authenticator,
@@ -119,21 +119,21 @@ function readAgain(
   let last = first;
   return (nonce) => {
     try {
-      // The client asks for them in the middle of its handshake, and does not wait.
+      // Synchronous: the client asks in the middle of its handshake.
       const renewed = authenticator(readFileSync(path));
       const answer = renewed(nonce);
       last = renewed;
       return answer;
     } catch {
-      // It may be in the middle of being replaced; an error here would close the connection for good.
+      // The file may just be being replaced; an error here would close the connection permanently.
       return last(nonce);
     }
   };
 }
 
 /**
- * `LOG_UNREACHABLE` for credentials that the servers at `place` do not take: which they were, whether they have expired, and what to look
- * at. Reads the file of credentials.
+ * `LOG_UNREACHABLE` for credentials that the servers at `place` do not accept. Names them, whether they have expired, and what to check; reads
+ * the file of credentials.
  */
 export function credentialsRefused(
   place: string,
@@ -145,7 +145,7 @@ export function credentialsRefused(
   return new CairnError("LOG_UNREACHABLE", message, { hint, cause });
 }
 
-const READ_AGAIN = "It is read again at each attempt, so that renewing it is enough.";
+const RENEWAL = "It is read again at each attempt, so renewing it is enough.";
 
 function refusalOf(
   place: string,
@@ -159,12 +159,12 @@ function refusalOf(
     if (expired !== undefined && expired.getTime() <= Date.now()) {
       return {
         message: `${refused} in the ${parameter} ${path}: they expired at ${expired.toISOString()}.`,
-        hint: `Renew the file (nsc generate creds). ${READ_AGAIN}`,
+        hint: `Renew the file (nsc generate creds). ${RENEWAL}`,
       };
     }
     return {
       message: `${refused} in the ${parameter} ${path}.`,
-      hint: `Check that the server knows this user, that it was not revoked, and that its account is there. ${READ_AGAIN}`,
+      hint: `Check that the server knows this user, that the user was not revoked, and that its account exists. ${RENEWAL}`,
     };
   }
   const has = (part: "user" | "token"): boolean =>
@@ -173,14 +173,14 @@ function refusalOf(
   if (has("token")) return { message: `${refused}.`, hint: `Check "token" of the log.` };
   const certificate = typeof credentials.tls === "object" && credentials.tls.certFile !== undefined;
   return {
-    message: `NATS at ${place} asks for credentials, and the log has none that it takes.`,
+    message: `NATS at ${place} asks for credentials, and the log has none that it accepts.`,
     hint: certificate
       ? `Give the log "user" and "password", "token", "credentials-file" or "nkey-seed-file"; or let the server know the user that the certificate in "cert-file" stands for (verify_and_map).`
       : `Give the log "user" and "password", "token", "credentials-file" or "nkey-seed-file".`,
   };
 }
 
-/** When the user's JWT in a .creds file expires; undefined where it does not, or none can be read. */
+/** When the user's JWT in a .creds file expires; undefined when it does not, or cannot be read. */
 function expiryOf(path: string): Date | undefined {
   try {
     const [, claims = ""] =

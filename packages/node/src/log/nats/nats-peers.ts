@@ -5,7 +5,7 @@ import type { NatsStream } from "./nats-stream.ts";
 import { covers } from "./nats-stream-settings.ts";
 import type { PeerChannel, SendAnswer } from "../peer-channel.ts";
 
-/** The status by which a server says that nobody subscribes to a subject. */
+/** The status of a server's reply when a subject has no subscribers. */
 const NO_RESPONDERS = 503;
 
 /** {@link PeerChannel} by request and reply of core NATS, on `_CAIRN.nodes.<stream>`. */
@@ -26,12 +26,12 @@ export class NatsPeers implements PeerChannel {
     onRefused: (error: CairnError) => void,
   ): () => void {
     const { connection } = this.#link;
-    let told = false;
+    let isRefused = false;
     const refuse = (action: string, subject: string, cause?: unknown): void => {
-      if (!told) onRefused(this.#denied(action, subject, cause));
-      told = true;
+      if (!isRefused) onRefused(this.#denied(action, subject, cause));
+      isRefused = true;
     };
-    // Inboxes that were answered to: who may not publish there is told so only afterwards.
+    // Inboxes that were answered: the server reports a missing permission to publish there only afterwards.
     const answered = new Set<string>();
     const listener = {
       publishDenied: (subject: string) => {
@@ -44,7 +44,7 @@ export class NatsPeers implements PeerChannel {
       if (reply === undefined || reply === "") return;
       remember(answered, reply);
       answer(data, (bytes) => {
-        // While the connection is down, nobody waits for the answer any more.
+        // Once the connection is down, no node waits for the answer.
         if (this.#link.connected) connection.publish(reply, bytes);
       });
     };
@@ -57,7 +57,7 @@ export class NatsPeers implements PeerChannel {
   }
 
   async *ask(question: Uint8Array, signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
-    // Where the stream is gone, those who had it open are still there, and can say so.
+    // A missing stream is no obstacle: nodes that had it open can report that.
     const config = (await this.#stream.find())?.config;
     if (config?.subjects.some((pattern) => covers(pattern, this.address)) === true)
       throw this.#captured(config.name);
@@ -94,7 +94,7 @@ export class NatsPeers implements PeerChannel {
     }
   }
 
-  /** Undefined on a connection that is being closed: there is nobody left to hear. */
+  /** Undefined on a connection that is being closed. */
   #subscribe(
     subject: string,
     options: { callback?: (error: NatsError | null, message: Msg) => void },
@@ -109,7 +109,7 @@ export class NatsPeers implements PeerChannel {
       "UNAUTHORIZED",
       `NATS at ${this.#link.place} does not let this user ${action} ${subject}${why}.`,
       {
-        hint: `Nodes subscribe to ${this.address} and ${this.#link.inboxPrefix}.> and publish to both (to the inboxes of all others, or with allow_responses), to compare themselves and for cairn status --cluster.`,
+        hint: `To compare themselves with one another and for cairn status --cluster, nodes subscribe to ${this.address} and ${this.#link.inboxPrefix}.>, and publish to both (to the inboxes of all other nodes, or with allow_responses).`,
         cause,
       },
     );
@@ -124,11 +124,11 @@ export class NatsPeers implements PeerChannel {
   }
 }
 
-const MOST_REMEMBERED = 100;
+const MAX_REMEMBERED_INBOXES = 100;
 
 function remember(answered: Set<string>, inbox: string): void {
   answered.delete(inbox);
   answered.add(inbox);
   const [oldest] = answered;
-  if (answered.size > MOST_REMEMBERED && oldest !== undefined) answered.delete(oldest);
+  if (answered.size > MAX_REMEMBERED_INBOXES && oldest !== undefined) answered.delete(oldest);
 }

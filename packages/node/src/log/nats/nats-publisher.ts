@@ -7,12 +7,12 @@ import { publishFailure, type PublishError } from "./nats-publish-failure.ts";
 import { NatsResend } from "./nats-resend.ts";
 import type { StreamTarget } from "./nats-stream.ts";
 import { notPermitted, notTaken, streamError } from "./nats-stream-error.ts";
-import { type Acknowledger, NatsStranger } from "./nats-stranger.ts";
+import { type Acknowledger, ForeignStreams } from "./nats-foreign-streams.ts";
 
-/** How {@link NatsPublisher} publishes. */
+/** Options of a {@link NatsPublisher}. */
 export interface PublisherOptions {
   readonly stream: string;
-  /** Asks for the stream that has this name now; undefined when none has. `CONFIG_INVALID` where it does not take the log's messages. */
+  /** Looks up the stream that has this name now; undefined when there is none. Throws `CONFIG_INVALID` when it does not accept the log's messages. */
   readonly find: () => Promise<StreamTarget | undefined>;
   /** How many messages may wait for their acknowledgement. */
   readonly maxInflight: number;
@@ -25,14 +25,14 @@ interface Flight {
   target: StreamTarget;
   readonly payload: Uint8Array;
   readonly headers: MsgHdrs;
-  /** The message's id was made here, not given by the caller. */
+  /** The message's id was generated here, not given by the caller. */
   readonly ownId: boolean;
   /** By `performance.now()`, as is `sentAt`. */
   readonly deadline: number;
   readonly resolve: (appended: Appended) => void;
   readonly reject: (error: unknown) => void;
   sentAt: number;
-  /** Why it is not acknowledged yet, as far as a server has said. */
+  /** Why it is not acknowledged yet, if a server has said so. */
   refusal: CairnError | undefined;
 }
 
@@ -42,33 +42,32 @@ interface PubAck extends Acknowledger {
   readonly error?: PublishError;
 }
 
-/** Bounds memory: all of it is kept until it is acknowledged. */
+/** Bounds memory: messages are kept until they are acknowledged. */
 const MAX_INFLIGHT_BYTES = 32 * 1024 * 1024;
 const TICK_MS = 250;
 
 /**
- * Publishes with many messages under way at once. Each carries a message id, so one whose acknowledgement did not come (timeout, lost
- * connection, no leader) is sent again until it is acknowledged or its deadline passed (`LOG_UNREACHABLE`).
- * Messages are sent in the order of the calls, and again in that order. Only when the server refused a
- * message and took a later one does the stored order differ: both were then unacknowledged.
+ * Publishes with many messages in flight. Each has a message id, so one whose acknowledgement is missing (timeout, lost connection, no leader)
+ * is sent again until it is acknowledged or its deadline passes (`LOG_UNREACHABLE`). Messages are sent, and sent again, in the order of the
+ * calls. The stored order differs only when the server refused a message and accepted a later one while both were unacknowledged.
  *
- * Before anything is sent again it is looked at whether the stream that was meant is still there: one that was made anew in its place gets
- * nothing, and one that has another subject now gets it there.
+ * Before messages are sent again, the stream is looked up: a stream that was created in place of the one they were meant for gets nothing, and
+ * one whose subject changed gets them on its new subject.
  */
 export class NatsPublisher implements LinkListener {
   readonly #link: NatsLink;
   readonly #options: PublisherOptions;
   readonly #inbox: string;
   readonly #resend: NatsResend;
-  readonly #stranger: NatsStranger;
-  /** Undefined after the server refused it; it is asked again with the next message. */
+  readonly #foreign: ForeignStreams;
+  /** Undefined after the server refused it; the next message subscribes again. */
   #subscription: Subscription | undefined;
-  /** Sent and not acknowledged, by the number at the end of the reply subject, in the order in which they were sent. */
+  /** Messages sent and not acknowledged, in the order of sending, by the number at the end of their reply subject. */
   readonly #flights = new Map<number, Flight>();
   #waiting: Flight[] = [];
   #inflightBytes = 0;
   #counter = 0;
-  /** Nothing new is sent: the connection is down, or a retry is planned that keeps the order. */
+  /** No new messages are sent: the connection is down, or a retry that keeps the order is scheduled. */
   #paused = false;
   #tick: NodeJS.Timeout | undefined;
   #closed = false;
@@ -77,7 +76,7 @@ export class NatsPublisher implements LinkListener {
     this.#link = link;
     this.#options = options;
     this.#inbox = link.createInbox();
-    this.#stranger = new NatsStranger(options.stream);
+    this.#foreign = new ForeignStreams(options.stream);
     this.#resend = new NatsResend({
       isPossible: () => link.connected,
       look: async () => await this.#look(),
@@ -98,18 +97,18 @@ export class NatsPublisher implements LinkListener {
       fields.append("Nats-Expected-Stream", this.#options.stream);
       const deadline = performance.now() + Math.min(timeoutMs, this.#options.deadlineMs);
       const ownId = messageId === undefined;
-      this.#stranger.domain = target.domain;
+      this.#foreign.domain = target.domain;
       if (!this.#closed) this.#subscription ??= this.#subscribe();
-      const told = { resolve, reject, sentAt: 0, refusal: undefined };
-      this.#waiting.push({ target, payload, headers: fields, ownId, deadline, ...told });
+      const pending = { resolve, reject, sentAt: 0, refusal: undefined };
+      this.#waiting.push({ target, payload, headers: fields, ownId, deadline, ...pending });
       this.#pump();
       this.#tick ??= setInterval(() => this.#checkTimes(), TICK_MS);
     });
   }
 
-  /** See {@link NatsStranger.warning}. */
+  /** See {@link ForeignStreams.warning}. */
   get warning(): CairnError | undefined {
-    return this.#stranger.warning;
+    return this.#foreign.warning;
   }
 
   interrupted(): void {
@@ -123,7 +122,7 @@ export class NatsPublisher implements LinkListener {
 
   publishDenied(subject: string): void {
     const isFor = ({ target }: Flight): boolean => target.subject === subject;
-    // What else this connection may not publish on is somebody else's.
+    // Other subjects belong to other users of this connection.
     if (![...this.#flights.values(), ...this.#waiting].some(isFor)) return;
     this.#rejectAll(notPermitted(this.#link, { operation: "publish", subject }));
   }
@@ -147,7 +146,7 @@ export class NatsPublisher implements LinkListener {
     });
   }
 
-  /** Sends what waits, as far as the window allows. */
+  /** Sends waiting messages, as far as the window allows. */
   #pump(): void {
     let sent = 0;
     for (const flight of this.#waiting) {
@@ -172,7 +171,7 @@ export class NatsPublisher implements LinkListener {
         reply,
       });
     } catch (error) {
-      // For example when the server now connected to takes smaller messages than the one before.
+      // For example when the current server accepts only smaller messages than the previous one.
       this.#land(number, flight);
       flight.reject(streamError(this.#options.stream, this.#link, error));
     }
@@ -184,29 +183,29 @@ export class NatsPublisher implements LinkListener {
     if (message.data.length > 0) {
       const ack = message.json<PubAck>();
       const isError = ack.error !== undefined;
-      if (this.#stranger.isForeign(ack, isError)) {
+      if (this.#foreign.isForeign(ack, isError)) {
         const subject = flight?.target.subject ?? `${this.#options.stream}.tx`;
-        const refusal = this.#stranger.met(ack, { subject, isError });
+        const refusal = this.#foreign.met(ack, { subject, isError });
         if (flight !== undefined) flight.refusal = refusal;
         return;
       }
       if (flight !== undefined) return this.#acknowledged(number, flight, ack);
     }
-    // An empty answer is the server's "nobody listens": the stream is gone, or its leader is not there yet.
+    // An empty answer means "no responders": the stream is gone, or has no leader yet.
     if (flight !== undefined) this.#retrySoon();
   }
 
   #acknowledged(number: number, flight: Flight, { seq, duplicate = false, error }: PubAck): void {
     const failure = error === undefined ? undefined : publishFailure(this.#options.stream, error);
     if (failure === "retry") return this.#retrySoon();
-    // An error does not say its domain: where two streams answer, only the deadline tells whether the right one did.
+    // An error does not name its domain: when two streams answer, only the deadline shows whether the right one did.
     if (failure !== undefined && this.warning !== undefined) {
       flight.refusal = failure;
       return;
     }
     this.#land(number, flight);
     this.#resend.succeeded();
-    // An id of our own can only have been stored by an earlier attempt at the same message.
+    // Only an earlier attempt at the same message can have stored a generated id.
     if (failure === undefined) flight.resolve({ position: seq, duplicate: duplicate && !flight.ownId });
     else flight.reject(failure);
     this.#pump();
@@ -217,13 +216,13 @@ export class NatsPublisher implements LinkListener {
     this.#inflightBytes -= flight.payload.length;
   }
 
-  /** After a pause in which nothing new is sent everything unacknowledged goes again, in order. */
+  /** Sends everything unacknowledged again, in order, after a pause in which nothing new is sent. */
   #retrySoon(): void {
     this.#paused = true;
     this.#resend.soon();
   }
 
-  /** Whether what is unacknowledged should be sent again; without an answer, as without a stream, it is looked again. */
+  /** Looks up the stream. Returns whether to send again; false, without an answer or a stream, asks for another look. */
   async #look(): Promise<boolean> {
     if (this.#flights.size + this.#waiting.length === 0) return true;
     let now: StreamTarget | undefined;
@@ -242,9 +241,9 @@ export class NatsPublisher implements LinkListener {
     this.#pump();
   }
 
-  /** Follows the stream to another subject, and gives up what was meant for one that is there no more. */
+  /** Follows the stream to another subject, and rejects messages that were meant for a stream that no longer exists. */
   #meetStream(now: StreamTarget): void {
-    this.#stranger.domain = now.domain;
+    this.#foreign.domain = now.domain;
     const isLeft = ({ target }: Flight): boolean => target.created !== now.created;
     for (const [number, flight] of this.#flights) {
       if (!isLeft(flight)) continue;
@@ -280,9 +279,9 @@ export class NatsPublisher implements LinkListener {
   #replaced(): CairnError {
     return new CairnError(
       "LOG_UNREACHABLE",
-      `The stream "${this.#options.stream}" was deleted and made anew before it acknowledged a message.`,
+      `The stream "${this.#options.stream}" was deleted and created again before it acknowledged a message.`,
       {
-        hint: "Nothing was written to the new one; the message may have been stored in the one that is gone. Look at the node (cairn status), which compares its log.",
+        hint: "Nothing was written to the new stream; the message may have been stored in the deleted one. Check the node (cairn status), which compares its log.",
       },
     );
   }
@@ -293,7 +292,7 @@ export class NatsPublisher implements LinkListener {
       "LOG_UNREACHABLE",
       `NATS at ${this.#link.place} did not acknowledge a message for "${this.#options.stream}" in time.`,
       {
-        hint: "It may or may not be stored; sending it again with the same id is safe. Check the server: its own log tells of a full disk, after which it stores nothing before it was restarted, also where there is room again.",
+        hint: "The message may or may not be stored; sending it again with the same id is safe. Check the server: its own log reports a full disk, after which it stores nothing until it is restarted, even if there is room again.",
       },
     );
   }
@@ -309,7 +308,7 @@ export class NatsPublisher implements LinkListener {
   }
 }
 
-/** A message id as a header's value: blanks and line ends would be changed on the way, so such ids go as their hash. */
+/** Returns a message id as a header's value; an id that a header would not preserve, such as one with spaces, is replaced by its hash. */
 function headerValue(messageId: string): string {
   if (/^[!-~]{1,128}$/.test(messageId)) return messageId;
   return `sha256:${createHash("sha256").update(messageId).digest("hex")}`;

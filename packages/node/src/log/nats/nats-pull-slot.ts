@@ -1,6 +1,6 @@
 import type { Msg, NatsConnection, NatsError, Subscription } from "nats";
 
-/** The body of a pull request (ADR-13); durations in nanoseconds. */
+/** The body of a pull request (ADR-13), with durations in nanoseconds. */
 export interface PullRequest {
   readonly batch: number;
   readonly max_bytes?: number;
@@ -9,18 +9,18 @@ export interface PullRequest {
 }
 
 /**
- * One open pull. Each slot has a subscription of its own: messages bear the stream's subject, so only the subscription
- * tells which of several pulls they answer.
+ * One open pull. Each slot has its own subscription: messages carry the stream's subject, so only the subscription tells which of several
+ * pulls they answer.
  */
 export class PullSlot {
   /** Messages still expected; 0 when no pull is open. */
   remaining = 0;
-  /** Messages that the open pull brought. */
+  /** Messages that the open pull delivered. */
   received = 0;
   readonly #connection: NatsConnection;
   readonly #inbox: string;
   #subscription: Subscription | undefined;
-  /** How many were sent; the number of the last ends the subject of what the server says of it. */
+  /** Pulls sent; the subject of a status about a pull ends with its number. */
   #pulls = 0;
   #sentAt = 0;
 
@@ -46,7 +46,7 @@ export class PullSlot {
     this.#connection.publish(subject, JSON.stringify(request), { reply: `${this.#inbox}.${this.#pulls}` });
   }
 
-  /** Whether a status with this subject is about the open pull, and not a late word about one before it. */
+  /** Whether a status with this subject is about the open pull rather than an earlier one. */
   owns(subject: string): boolean {
     return this.remaining > 0 && subject === `${this.#inbox}.${this.#pulls}`;
   }

@@ -3,19 +3,19 @@ import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 import type { NatsServer } from "./nats-server-url.ts";
 import { awaitsTls } from "./nats-tls-failure.ts";
 
-/** How {@link answeringFirst} tries the servers. */
+/** Options of {@link answeringFirst}. */
 export interface ProbeOptions {
   /** How long a server may take (ms). */
   readonly timeout: number;
-  /** The server waits for a TLS handshake before it says anything. */
+  /** The server expects a TLS handshake before it sends anything. */
   readonly silent: boolean;
   readonly signal: AbortSignal | undefined;
 }
 
 /**
- * The addresses, those of servers that answer first, each group in random order. When none answers it rejects with
- * `LOG_UNREACHABLE`. The client's own first connect leaves its socket open when a server takes the connection but is silent,
- * one more at each retry; asking first avoids that.
+ * Returns the addresses, with those of servers that answer first; each group is in random order. Rejects with `LOG_UNREACHABLE` when none
+ * answers. The client's own first connect leaks a socket, at each retry, when a server accepts the connection but is silent; probing first
+ * avoids that.
  */
 export async function answeringFirst(
   servers: readonly NatsServer[],
@@ -40,7 +40,7 @@ export async function answeringFirst(
   ];
 }
 
-/** Whether a server that answered nothing listens at all. */
+/** Whether a server that did not answer accepted the connection. */
 function tookConnection(answer: PromiseSettledResult<void> | undefined): boolean {
   return answer?.status === "rejected" && systemErrorCode(answer.reason) === undefined;
 }
@@ -59,12 +59,18 @@ async function unheard(
   );
 }
 
-function unreachable(servers: readonly NatsServer[], cause: unknown): CairnError {
-  const place = servers.map(({ address }) => address).join(", ");
-  return new CairnError("LOG_UNREACHABLE", `NATS at ${place} cannot be reached: ${errorMessage(cause)}.`, {
-    hint: "Check the servers of the log, and that nats-server runs.",
-    cause,
-  });
+/** The servers as the user wrote them, without secrets. */
+export function placeOf(servers: readonly NatsServer[]): string {
+  return servers.map(({ address }) => address).join(", ");
+}
+
+/** `LOG_UNREACHABLE`: no connection to any of the servers. */
+export function unreachable(servers: readonly NatsServer[], cause: unknown): CairnError {
+  return new CairnError(
+    "LOG_UNREACHABLE",
+    `NATS at ${placeOf(servers)} cannot be reached: ${errorMessage(cause)}.`,
+    { hint: "Check the servers and the TLS settings of the log, and that nats-server runs.", cause },
+  );
 }
 
 function probe(server: NatsServer, { timeout, silent, signal }: ProbeOptions): Promise<void> {
@@ -82,7 +88,7 @@ function probe(server: NatsServer, { timeout, silent, signal }: ProbeOptions): P
     signal?.addEventListener("abort", abort);
     socket.once("error", finish);
     socket.once("close", () => finish(new Error("it closed the connection")));
-    // A server of NATS speaks first.
+    // A NATS server sends the first message.
     socket.once(silent ? "connect" : "data", () => finish());
   });
 }

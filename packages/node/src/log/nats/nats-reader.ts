@@ -8,36 +8,35 @@ import type { LogMessage, LogReadOptions } from "../tx-log.ts";
 const MISSED_HEARTBEATS = 3;
 const DEFAULT_INACTIVE_MS = 300_000;
 
-/** How long a pull stays open, how often the server shows meanwhile that it is there, and when it gives a reader up, in milliseconds. */
+/** How long a pull stays open, how often the server sends heartbeats, and when it gives up on a reader (ms). */
 export interface PullTiming {
   readonly expiresMs: number;
-  /** At most half of `expiresMs`. A reading ends when the server was silent for three of them. */
+  /** At most half of `expiresMs`. A reading ends after three missed heartbeats. */
   readonly heartbeatMs: number;
-  /** After how long without a pull the server removes the consumer of a reader that is gone, or frozen. Default 300,000. */
+  /** After how long without a pull the server removes the consumer; defaults to 300,000. */
   readonly inactiveMs?: number;
 }
 
-/** The timing of pulls when nothing else is said. */
+/** The default timing of pulls. */
 export const DEFAULT_PULL_TIMING: PullTiming = { expiresMs: 30_000, heartbeatMs: 5_000 };
 
-/** What is read. */
+/** What a {@link NatsReader} reads. */
 export interface ReaderPlace {
-  /** What the subjects of the JetStream API begin with. */
+  /** Prefix of the subjects of the JetStream API. */
   readonly api: string;
   readonly stream: string;
   /** The first position. */
   readonly from: number;
-  /** After how long at most the stream lets a consumer be idle (ms); undefined where it does not say. */
+  /** The longest time that the stream lets a consumer be idle (ms); undefined for no limit. */
   readonly maxInactiveMs?: number | undefined;
 }
 
 /**
- * Reads a stream through a pull consumer of its own. Pulls are bounded, and a new one is sent only when at most one array's worth
- * is buffered or on its way, so a slow caller never makes memory grow; two are open at once, so that the
- * server always has one to serve.
+ * Reads a stream through its own pull consumer. Backpressure: pulls are bounded, and a new one is sent only when at most one array's worth is
+ * buffered or in flight. Two pulls are open at once, so that the server always has one to serve.
  *
- * Whatever is not plainly the next message or the end of a pull ends the reading: the client's own consumers remake
- * themselves by position alone, which after a loss on the server goes on in another history without an error.
+ * Anything but the next message or the end of a pull ends the reading. The client's own consumers would resume by position alone, which
+ * continues in another history without an error after a loss on the server.
  */
 export class NatsReader implements LinkListener {
   readonly #link: NatsLink;
@@ -54,15 +53,15 @@ export class NatsReader implements LinkListener {
   readonly #slots: readonly PullSlot[];
   readonly #stop = (): void => this.#end();
   #consumer: string | undefined;
-  /** Messages that came; the consumer numbers them, so that one which was lost on the way shows. */
+  /** Messages received; the consumer numbers them, which reveals a lost one. */
   #deliveries = 0;
   #buffer: LogMessage[] = [];
   #bufferedBytes = 0;
-  /** The next message is larger than a pull may bring. */
+  /** The next message is larger than a pull's bound. */
   #oversized = false;
   #ended = false;
   #failure: Error | undefined;
-  /** Heartbeats that were due since the server was last heard of. */
+  /** Heartbeats due since the server last sent anything. */
   #silentTicks = 0;
   #ticks: NodeJS.Timeout | undefined;
   #wake: (() => void) | undefined;
@@ -104,7 +103,7 @@ export class NatsReader implements LinkListener {
     this.#refill();
   }
 
-  /** The next messages; undefined when the reading has ended. What arrived before the end is still handed out. */
+  /** Returns the next messages; undefined when the reading has ended and everything that arrived was returned. */
   async take(): Promise<readonly LogMessage[] | undefined> {
     while (this.#buffer.length === 0) {
       if (this.#failure !== undefined) throw this.#failure;
@@ -118,7 +117,7 @@ export class NatsReader implements LinkListener {
     return messages;
   }
 
-  /** Ends the reading and removes the consumer; when the server does not hear it, it removes it by itself in time. */
+  /** Ends the reading and removes the consumer; if the request is lost, the server removes it later by itself. */
   close(): void {
     this.#end();
     this.#link.remove(this);
@@ -141,7 +140,7 @@ export class NatsReader implements LinkListener {
     if (subject === this.#next) this.#end(notPermitted(this.#link, { operation: "publish", subject }));
   }
 
-  /** What pulls are sent to. */
+  /** The subject of pull requests. */
   get #next(): string {
     return `${this.#api}.CONSUMER.MSG.NEXT.${this.#stream}.${this.#consumer}`;
   }
@@ -153,11 +152,11 @@ export class NatsReader implements LinkListener {
         opt_start_seq: this.#from,
         ack_policy: AckPolicy.None,
         replay_policy: ReplayPolicy.Instant,
-        // It need not outlast its server: a reading that was interrupted makes another.
+        // The consumer need not survive its server: the next reading creates another.
         mem_storage: true,
         inactive_threshold: nanos(this.#inactiveMs),
       });
-      // The servers may have set a limit of theirs (max_request_batch).
+      // The servers may have a limit of their own (max_request_batch).
       if ((config.max_batch ?? 0) > 0) this.#maxMessages = Math.min(this.#maxMessages, config.max_batch ?? 0);
       return name;
     } catch (error) {
@@ -176,7 +175,7 @@ export class NatsReader implements LinkListener {
     if (ack.delivery !== this.#deliveries) return this.#end();
     this.#oversized = false;
     if (ack.position >= this.#from) {
-      // The position asked for may be one that is still to come; some servers then begin with the last one stored.
+      // The first position may not exist yet; some servers then begin with the last message stored.
       const { position, time, nanoseconds } = ack;
       this.#buffer.push({ position, time, nanoseconds, payload: message.data });
       this.#bufferedBytes += message.data.length;
@@ -188,12 +187,12 @@ export class NatsReader implements LinkListener {
   #status(slot: PullSlot, message: Msg): void {
     const code = message.headers?.code ?? 0;
     const description = message.headers?.description ?? "";
-    // 100: a heartbeat. 408: the pull has ended. 409: a bound was met, or something befell the consumer. 400: the pull was wrong (ADR-13).
+    // 100: heartbeat. 408: the pull has ended. 409: a bound was met, or the consumer changed. 400: the pull was wrong (ADR-13).
     if (code === 100 || !slot.owns(message.subject)) return;
     if (code === 409 && /exceeds maxbytes/i.test(description)) {
       this.#oversized ||= slot.received === 0;
     } else if (code !== 408 || slot.age < this.#timing.expiresMs / 2) {
-      // Consumer deleted, leadership changed, server shutting down, nobody listens, and what newer servers may say.
+      // Consumer deleted, leadership changed, server shutting down, no responders, or a status of newer servers.
       return this.#end(code === 400 || /^exceeded/i.test(description) ? new Error(description) : undefined);
     }
     slot.remaining = 0;
@@ -207,7 +206,7 @@ export class NatsReader implements LinkListener {
       const expected = this.#slots.reduce((sum, { remaining }) => sum + remaining, this.#buffer.length);
       if (slot.remaining > 0 || expected > this.#maxMessages || this.#bufferedBytes > this.#maxBytes)
         continue;
-      // A message larger than a whole pull may be comes alone, in a pull without a bound of bytes.
+      // A message larger than the bound of a pull is fetched alone, in a pull without that bound.
       if (this.#oversized && expected > 0) continue;
       const bounds = this.#oversized ? { batch: 1 } : { batch: this.#maxMessages, max_bytes: this.#maxBytes };
       const { expiresMs, heartbeatMs } = this.#timing;
@@ -233,7 +232,7 @@ export class NatsReader implements LinkListener {
     return this.#buffer.splice(0, count);
   }
 
-  /** Counts ticks, not time: while this process itself is busy, no tick passes either. */
+  /** Counts ticks, not time: while this process is busy, no tick passes. */
   #countSilence(): void {
     if (this.#slots.every(({ remaining }) => remaining === 0)) return;
     this.#silentTicks += 1;

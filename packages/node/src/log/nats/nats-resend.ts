@@ -1,23 +1,23 @@
 import { backoffMs } from "@cairn/checkpoint";
 
-const PAUSES = { firstMs: 50, maxMs: 2_000 };
+const BACKOFF = { firstMs: 50, maxMs: 2_000 };
 
-/** What {@link NatsResend} does. */
+/** Actions of a {@link NatsResend}. */
 export interface ResendActions {
   /** Whether anything can be sent now. */
   readonly isPossible: () => boolean;
-  /** Looks whether what waits should still be sent; false asks for another look after a pause. */
+  /** Checks whether messages should still be sent; false asks for another look after the backoff. */
   readonly look: () => Promise<boolean>;
   readonly send: () => void;
 }
 
-/** When everything that is not acknowledged is sent again: after a pause that grows until something is, and a look at what it is sent to. */
+/** Schedules sending again what is unacknowledged: after an exponential backoff, and a look at the stream. */
 export class NatsResend {
   readonly #actions: ResendActions;
-  /** Pauses since anything was acknowledged. */
-  #pauses = 0;
+  /** Backoffs since the last acknowledgement. */
+  #backoffs = 0;
   #timer: NodeJS.Timeout | undefined;
-  /** The look that is under way. */
+  /** The look in progress. */
   #looking: symbol | undefined;
   #closed = false;
 
@@ -25,11 +25,11 @@ export class NatsResend {
     this.#actions = actions;
   }
 
-  /** After a pause, unless it is planned already. */
+  /** Schedules an attempt after the backoff, unless one is scheduled. */
   soon(): void {
     if (this.#timer !== undefined || this.#looking !== undefined || this.#closed) return;
-    this.#timer = setTimeout(() => this.now(), backoffMs(this.#pauses, PAUSES));
-    this.#pauses += 1;
+    this.#timer = setTimeout(() => this.now(), backoffMs(this.#backoffs, BACKOFF));
+    this.#backoffs += 1;
   }
 
   now(): void {
@@ -39,12 +39,12 @@ export class NatsResend {
     void this.#lookAndSend();
   }
 
-  /** Something was acknowledged. */
+  /** Resets the backoff after an acknowledgement. */
   succeeded(): void {
-    this.#pauses = 0;
+    this.#backoffs = 0;
   }
 
-  /** What a look under way finds does not count any more. */
+  /** Discards the result of a look in progress. */
   interrupt(): void {
     this.#looking = undefined;
   }
@@ -57,10 +57,10 @@ export class NatsResend {
   async #lookAndSend(): Promise<void> {
     const look = Symbol("look");
     this.#looking = look;
-    const goesOn = await this.#actions.look();
+    const shouldSend = await this.#actions.look();
     if (this.#looking !== look || this.#closed) return;
     this.#looking = undefined;
-    if (goesOn) this.#actions.send();
+    if (shouldSend) this.#actions.send();
     else this.soon();
   }
 }

@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 
-/** One server out of a list of servers. */
+/** One of the configured servers. */
 export interface NatsServer {
   /** `host:port`, without secrets. */
   readonly address: string;
@@ -12,7 +12,7 @@ export interface NatsServer {
   readonly token?: string;
 }
 
-/** Reads `nats://user:password@host:port`; scheme, user and port may be left out. The client itself ignores the user. */
+/** Parses `nats://user:password@host:port`; scheme, user and port are optional. The client itself ignores the user. */
 export function parseServer(server: string): NatsServer {
   const written = server.trim();
   let url: URL;
@@ -30,12 +30,12 @@ export function parseServer(server: string): NatsServer {
     host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
     port,
     tls: url.protocol === "tls:",
-    // NATS takes a name without a password as a token.
+    // NATS treats a name without a password as a token.
     ...(user === "" ? {} : password === "" ? { token: user } : { user, password }),
   };
 }
 
-// Does not repeat what was written: it may hold a password.
+// Does not quote the address: it may contain a password.
 function badServer(cause?: unknown): CairnError {
   return new CairnError("CONFIG_INVALID", "A server of the NATS log is not an address.", {
     hint: 'Write "nats://host:4222".',

@@ -5,24 +5,29 @@ import type { NatsLink } from "./nats-connection.ts";
 /** The JetStream API's code for "stream not found" (nats-server/server/errors.json). */
 export const NO_STREAM = 10059;
 
-/** The JetStream API's own code of an error. */
+/** The code of an error in the JetStream API. */
 export function apiCode(error: unknown): number | undefined {
   return error instanceof NatsError ? error.api_error?.err_code : undefined;
 }
 
-/** What of a {@link NatsLink} errors tell. */
+/** What errors report about a {@link NatsLink}. */
 type Place = Pick<NatsLink, "place" | "inboxPrefix">;
 
-/** What an error of the JetStream API means to a user. */
+/** `LOG_UNREACHABLE`: the servers have no stream of this name. */
+export function missingStream(stream: string, { place }: Place, cause?: unknown): CairnError {
+  return new CairnError("LOG_UNREACHABLE", `NATS at ${place} has no stream "${stream}".`, {
+    hint: "Check the name of the stream and the address of the server.",
+    cause,
+  });
+}
+
+/** Translates an error of the JetStream API for users. */
 export function streamError(stream: string, link: Place, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   const { place } = link;
   const code = error instanceof NatsError ? error.code : "";
   if (apiCode(error) === NO_STREAM) {
-    return new CairnError("LOG_UNREACHABLE", `NATS at ${place} has no stream "${stream}".`, {
-      hint: "Check the name of the stream and the address of the server.",
-      cause: error,
-    });
+    return missingStream(stream, link, error);
   }
   if (code === "503") {
     return new CairnError("LOG_UNREACHABLE", `NATS at ${place} does not answer for streams.`, {
@@ -46,7 +51,7 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
       `NATS at ${place} refused what the log asked of its stream "${stream}": ${api.description} (${api.err_code}).`,
       {
         hint:
-          CURES.get(api.err_code ?? 0) ??
+          HINTS.get(api.err_code ?? 0) ??
           "Check the settings of the stream (nats stream info), of the account and of the server.",
         cause: error,
       },
@@ -56,7 +61,7 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
     "LOG_UNREACHABLE",
     `The stream "${stream}" on NATS at ${place} did not answer: ${errorMessage(error)}.`,
     {
-      hint: "This is tried again where it makes sense. Check the server.",
+      hint: "Cairn retries what can be retried. Check the server.",
       cause: error,
     },
   );
@@ -64,20 +69,20 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
 
 const LIMITS = "Give the account more room in JetStream, or remove what else it holds there.";
 
-/** What to do about errors of the JetStream API that a log can run into (nats-server/server/errors.json). */
-const CURES: ReadonlyMap<number, string> = new Map([
+/** Hints for errors of the JetStream API that a log can meet (nats-server/server/errors.json). */
+const HINTS: ReadonlyMap<number, string> = new Map([
   [10002, LIMITS],
   [10023, LIMITS],
   [
     10026,
-    "Whoever reads the log, node or command, needs a consumer: allow more of them, in max_consumers of the stream and in the limits of the account.",
+    "Every reader of the log, node or command, needs a consumer: allow more of them, in max_consumers of the stream and in the limits of the account.",
   ],
-  [10027, "Allow the account more streams, or remove one that nobody needs."],
+  [10027, "Allow the account more streams, or remove an unused one."],
   [10028, LIMITS],
   [10047, LIMITS],
   [
     10113,
-    `Make the stream yourself, with its name and .tx as subject, storage file, discard new, deny_delete, a duplicate window of two minutes and a max_bytes: the account asks for one, and Cairn makes none ("create-stream?").`,
+    `Create the stream yourself, with its name and .tx as subject, storage file, discard new, deny_delete, a duplicate window of two minutes and a max_bytes: the account requires one, and Cairn sets none ("create-stream?").`,
   ],
   [10120, "Give the account JetStream, with a limit of storage for streams of that many replicas."],
 ]);
@@ -86,7 +91,7 @@ function permissions({ inboxPrefix }: Place): string {
   return `Permit the user of the log to publish to the log's subject and to $JS.API.> (of another domain $JS.DOMAIN.API.>), and to subscribe to ${inboxPrefix}.>; for cairn status --cluster nodes also subscribe and publish to _CAIRN.nodes.STREAM, and publish to ${inboxPrefix}.>. Then restart nats-server, one server after the other: not all of them take changed rights on a reload.`;
 }
 
-/** The error for what the server does not let the log's user do; `operation` in the client's words. */
+/** The server does not permit the log's user an operation, which the client calls `operation`. */
 export function notPermitted(
   link: Place,
   { operation, subject }: { readonly operation: string; readonly subject: string },
@@ -100,11 +105,11 @@ export function notPermitted(
   );
 }
 
-/** To whoever writes to a stream that does not take the log's messages (`CONFIG_INVALID`): whether an earlier attempt was stored is not known. */
+/** Turns `CONFIG_INVALID` of a stream that does not accept messages into an error for writers: earlier attempts may have been stored. */
 export function notTaken(cause: CairnError): CairnError {
   const { message, hint = "" } = cause;
   return new CairnError("LOG_UNREACHABLE", message, {
-    hint: `${hint} Nodes write again once it does.`.trim(),
+    hint: `${hint} Nodes resume writing by themselves then.`.trim(),
     cause,
   });
 }

@@ -1,22 +1,22 @@
 import { CairnError } from "@cairn/kv";
 import { Duration } from "luxon";
 import { DiscardPolicy, nanos, RetentionPolicy, StorageType, type StreamConfig } from "nats";
-import { MESSAGE_ID_WINDOW_MS } from "../message-id-memory.ts";
+import { MESSAGE_ID_WINDOW_MS } from "../tx-log.ts";
 
 const DESCRIBED_ID = /cairn log id ([0-9a-f-]{36})/;
 
-/** The log id that a stream's description carries. */
+/** The log id in a stream's description. */
 export function describedLogId(description: string | undefined): string | undefined {
   return DESCRIBED_ID.exec(description ?? "")?.[1];
 }
 
-/** `description` with the log id in it, in place of another one. */
+/** Returns `description` with this log id, in place of another one. */
 export function describeLogId(logId: string, description = ""): string {
   if (DESCRIBED_ID.test(description)) return description.replace(DESCRIBED_ID, `cairn log id ${logId}`);
   return description === "" ? `cairn log id ${logId}` : `${description} (cairn log id ${logId})`;
 }
 
-/** The settings of a stream that loses nothing by itself. */
+/** The settings of a stream that never discards messages. */
 export function streamSettings(
   name: string,
   replicas: number,
@@ -28,7 +28,7 @@ export function streamSettings(
     description: describeLogId(logId),
     storage: StorageType.File,
     retention: RetentionPolicy.Limits,
-    // "old" would drop messages that no node has read yet; "new" answers the writer with an error.
+    // "old" would drop messages that no node has read yet; "new" refuses new messages with an error.
     discard: DiscardPolicy.New,
     max_msgs: -1,
     max_bytes: -1,
@@ -36,14 +36,14 @@ export function streamSettings(
     max_msgs_per_subject: -1,
     num_replicas: replicas,
     duplicate_window: nanos(MESSAGE_ID_WINDOW_MS),
-    // A hole would end every reading. It cannot be taken back, so nothing that a log ever needs may depend on deleting.
+    // A hole would end every reading. The setting is permanent, so nothing that a log ever needs may depend on deleting.
     deny_delete: true,
     allow_rollup_hdrs: false,
     allow_direct: true,
   };
 }
 
-/** A setting by which a stream loses messages, or stores one twice: as the end of a sentence, with what to set instead. */
+/** A setting by which a stream loses messages or stores one twice, with the end of a sentence about it and the remedy. */
 interface UnsafeSetting {
   readonly setting: string;
   readonly isSet: (config: StreamConfig) => boolean;
@@ -51,7 +51,7 @@ interface UnsafeSetting {
   readonly cure: (config: StreamConfig) => string;
 }
 
-/** The command of NATS's own tool that cures it, which can be given as it stands, and what to know of that. */
+/** Returns the exact command of NATS's own tool that changes a setting, with a remark. */
 function edit(flag: string, more = ""): UnsafeSetting["cure"] {
   return ({ name }) => `nats stream edit ${name} ${flag}${more}.`;
 }
@@ -62,13 +62,13 @@ const UNSAFE: readonly UnsafeSetting[] = [
     isSet: ({ storage }) => storage !== StorageType.File,
     does: () => "is kept in memory: it is lost when its servers stop",
     cure: () =>
-      "Storage cannot be changed: begin another log on a stream with storage file, as Cairn makes it.",
+      "Storage cannot be changed: begin another log on a stream with storage file, as Cairn creates it.",
   },
   {
     setting: "discard",
     isSet: ({ discard }) => discard !== DiscardPolicy.New,
     does: () => "discards its oldest messages when it is full",
-    cure: edit("--discard=new", ": a full log then refuses, and forgets nothing"),
+    cure: edit("--discard=new", ": a full log then refuses new messages and discards none"),
   },
   {
     setting: "max_age",
@@ -98,7 +98,7 @@ const UNSAFE: readonly UnsafeSetting[] = [
     setting: "deny_delete",
     isSet: ({ deny_delete }) => !deny_delete,
     does: () => "lets single messages be deleted, which leaves holes",
-    cure: edit("--deny-delete", ", as streams that Cairn makes have it"),
+    cure: edit("--deny-delete", ", as on streams that Cairn creates"),
   },
   {
     setting: "allow_rollup_hdrs",
@@ -121,21 +121,21 @@ const UNSAFE: readonly UnsafeSetting[] = [
   },
 ];
 
-/** A setting by which a stream cannot be a log at all: as the end of a sentence. */
+/** A setting with which a stream cannot be a log, with the end of a sentence about it. */
 interface UnusableSetting {
   readonly setting: string;
   readonly isSet: (config: KnownConfig) => boolean;
   readonly does: (config: KnownConfig) => string;
 }
 
-/** With the settings that newer servers have, and the client does not know. */
+/** With settings of newer servers that the client does not know. */
 type KnownConfig = StreamConfig & { readonly persist_mode?: string; readonly allow_msg_counter?: boolean };
 
 const UNUSABLE: readonly UnusableSetting[] = [
   {
     setting: "retention",
     isSet: ({ retention }) => retention !== RetentionPolicy.Limits,
-    does: ({ retention }) => `it removes messages once they were read (retention "${retention}")`,
+    does: ({ retention }) => `it removes messages once they are read (retention "${retention}")`,
   },
   {
     setting: "mirror",
@@ -150,7 +150,7 @@ const UNUSABLE: readonly UnusableSetting[] = [
   { setting: "sealed", isSet: ({ sealed }) => sealed, does: () => "it is sealed" },
   { setting: "no_ack", isSet: ({ no_ack }) => no_ack === true, does: () => "it acknowledges nothing" },
   {
-    // Since nats-server 2.12: a server that is killed would lose what was answered as stored.
+    // Since nats-server 2.12: a server that is killed would lose messages that it acknowledged.
     setting: "persist_mode",
     isSet: ({ persist_mode }) => persist_mode === "async",
     does: () => 'it acknowledges messages before they are stored (persist_mode "async")',
@@ -159,23 +159,24 @@ const UNUSABLE: readonly UnusableSetting[] = [
     // Since nats-server 2.12.
     setting: "allow_msg_counter",
     isSet: ({ allow_msg_counter }) => allow_msg_counter === true,
-    does: () => "it takes nothing but counters (allow_msg_counter)",
+    does: () => "it accepts only counters (allow_msg_counter)",
   },
   {
-    // A log's own stream, copied with the numbers of its messages, says which log it is.
+    // A copy of a log's stream that keeps the numbers of its messages says which log it is.
     setting: "first_seq",
     isSet: ({ first_seq, description }) => first_seq > 1 && describedLogId(description) === undefined,
-    does: ({ first_seq }) => `it numbers its messages from ${first_seq} on (first_seq), and a log from 1`,
+    does: ({ first_seq }) =>
+      `it numbers its messages from ${first_seq} on (first_seq), but a log begins at 1`,
   },
 ];
 
-/** The settings that are looked at, by what they come to: docs/nats.md lists them. */
+/** The settings that are checked, by their effect: docs/nats.md lists them. */
 export const JUDGED_SETTINGS = {
   unsafe: UNSAFE.map(({ setting }) => setting),
   unusable: UNUSABLE.map(({ setting }) => setting),
 } as const;
 
-/** What is unsafe about an existing stream, each as `LOG_UNSAFE`. Throws `CONFIG_INVALID` when it cannot be a log at all. */
+/** Returns `LOG_UNSAFE` for each unsafe setting of a stream. Throws `CONFIG_INVALID` when it cannot be a log. */
 export function unsafeSettings(config: StreamConfig): CairnError[] {
   const unusable = UNUSABLE.find(({ isSet }) => isSet(config));
   if (unusable !== undefined) {
@@ -183,7 +184,7 @@ export function unsafeSettings(config: StreamConfig): CairnError[] {
       "CONFIG_INVALID",
       `The stream "${config.name}" cannot be a log: ${unusable.does(config)}.`,
       {
-        hint: "Name another stream; Cairn makes one with the right settings when there is none.",
+        hint: "Name another stream; Cairn creates one with the right settings if it does not exist.",
       },
     );
   }
@@ -193,25 +194,25 @@ export function unsafeSettings(config: StreamConfig): CairnError[] {
   );
 }
 
-/** Nanoseconds, for people. */
+/** Formats nanoseconds for people. */
 function formatAge(age: number): string {
   return Duration.fromMillis(Math.round(age / 1e6))
     .rescale()
     .toISO();
 }
 
-/** After how long at most the stream lets a consumer be idle, in milliseconds; undefined where it does not say. */
+/** The longest time that the stream lets a consumer be idle (ms); undefined for no limit. */
 export function inactiveLimit({ consumer_limits: limits }: StreamConfig): number | undefined {
   const { inactive_threshold: nanoseconds = 0 } = limits ?? {};
   return nanoseconds > 0 ? Math.floor(nanoseconds / 1e6) : undefined;
 }
 
-/** Whether there is a subject to publish on. */
+/** Whether the stream has a subject to publish on. */
 export function takesMessages(config: StreamConfig): boolean {
   return subjectIn(config) !== undefined;
 }
 
-/** The subject to publish on: `<stream>.tx` where the stream takes it, else its only subject when that has no wildcard. */
+/** The subject to publish on: `<stream>.tx` if the stream takes it, else its only subject if that has no wildcard. */
 export function subjectOf(config: StreamConfig): string {
   const subject = subjectIn(config);
   if (subject !== undefined) return subject;

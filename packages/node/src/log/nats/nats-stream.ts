@@ -15,7 +15,7 @@ import {
   subjectOf,
   unsafeSettings,
 } from "./nats-stream-settings.ts";
-import { apiCode, NO_STREAM, streamError } from "./nats-stream-error.ts";
+import { apiCode, NO_STREAM, streamError, missingStream } from "./nats-stream-error.ts";
 import type { LogBounds, LogMessage } from "../tx-log.ts";
 
 /** Codes of the JetStream API (nats-server/server/errors.json). */
@@ -24,26 +24,26 @@ const NAME_IN_USE = 10058;
 const SUBJECTS_OVERLAP = 10065;
 
 const CREATE_DEADLINE_MS = 30_000;
-/** How often a birth record is tried again that the server will not take: another stream may have been the one that said so. */
-const FINAL_TRIES = 6;
+/** How often a birth record that was refused for good is tried again: another stream may have refused it. */
+const MAX_FINAL_REFUSALS = 6;
 
-/** How a missing stream is made. */
+/** How a missing stream is created. */
 export interface StreamCreation {
   readonly replicas: number;
   readonly create: boolean;
-  /** Ends the making of it. */
+  /** Aborts the creation. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Where messages for a stream go, and which stream of its name is meant: it can be deleted and made anew, and another domain of servers may
- * have one of the same name.
+ * Where messages for a stream are sent, and which stream of that name is meant: a stream can be deleted and created again, and another domain
+ * may have one of the same name.
  */
 export interface StreamTarget {
   readonly subject: string;
-  /** When it was made, as the server writes it. */
+  /** When it was created, as the server writes it. */
   readonly created: string;
-  /** Empty where its servers have none. */
+  /** Empty when its servers have none. */
   readonly domain: string;
 }
 
@@ -53,7 +53,7 @@ export class NatsStream {
   readonly #link: NatsLink;
   readonly #manager: JetStreamManager;
   readonly #creation: StreamCreation;
-  /** The log id that the stream made at `created` was first seen to carry. */
+  /** The log id that the stream created at `created` was first seen to have. */
   #described: { readonly created: string; readonly id: string } | undefined;
 
   constructor(link: NatsLink, manager: JetStreamManager, name: string, creation: StreamCreation) {
@@ -63,19 +63,19 @@ export class NatsStream {
     this.#creation = creation;
   }
 
-  /** What the server says of the stream; undefined when it has none of this name. Errors: `CONFIG_INVALID` when it cannot be written to. */
+  /** Looks up the stream; undefined when there is none of this name. Throws `CONFIG_INVALID` when it cannot be written to. */
   async find(): Promise<StreamInfo | undefined> {
     const info = await this.#look();
     if (info !== undefined) subjectOf(info.config);
     return info;
   }
 
-  /** {@link find}, for those who need the stream: rejects with `LOG_UNREACHABLE` when there is none. */
+  /** As {@link find}, but throws `LOG_UNREACHABLE` when there is no stream. */
   async info(): Promise<StreamInfo> {
     return (await this.find()) ?? this.#throwMissing();
   }
 
-  /** {@link info}, for those who read alone: what was stored stays readable when the stream's subjects are changed. */
+  /** As {@link info}, for reading only: what was stored stays readable when the stream's subjects change. */
   async readable(): Promise<StreamInfo> {
     return (await this.#look()) ?? this.#throwMissing();
   }
@@ -89,7 +89,7 @@ export class NatsStream {
       if (apiCode(error) === NO_STREAM) return undefined;
       throw this.#error(error);
     }
-    // What refuses a stream that cannot be a log at all.
+    // Throws for a stream that cannot be a log.
     unsafeSettings(info.config);
     if (info.config.subjects.some((pattern) => coversBelow(pattern, this.#link.inboxPrefix))) {
       throw capturedInbox(this.name, this.#link.inboxPrefix);
@@ -102,9 +102,7 @@ export class NatsStream {
   }
 
   #throwMissing(): never {
-    throw new CairnError("LOG_UNREACHABLE", `NATS at ${this.#link.place} has no stream "${this.name}".`, {
-      hint: "Check the name of the stream and the address of the server.",
-    });
+    throw missingStream(this.name, this.#link);
   }
 
   async logId(): Promise<string | undefined> {
@@ -116,13 +114,13 @@ export class NatsStream {
     return { first: Math.max(1, state.first_seq), last: state.last_seq };
   }
 
-  /** The stream as messages are sent to it; undefined when there is none. */
+  /** The target of messages for the stream; undefined when there is none. */
   async findTarget(): Promise<StreamTarget | undefined> {
     const info = await this.find();
     return info === undefined ? undefined : targetOf(info);
   }
 
-  /** Not by "direct get": a replica that lags would answer with an absence that is none. */
+  /** Does not use "direct get": a replica that lags would report an existing message as absent. */
   async fetch(position: number): Promise<LogMessage | undefined> {
     this.#link.check();
     if (position < 1) return undefined;
@@ -147,7 +145,7 @@ export class NatsStream {
     return (await this.#describeAgain(info, logId)) ? warnings : [...warnings, undescribed(this.name, logId)];
   }
 
-  /** Only on the stream that is known to be this log: another one may be there in its place by now. */
+  /** Restores the description, but only of a stream known to be this log: another may have taken its place. */
   async #describeAgain({ created, config }: StreamInfo, logId: string): Promise<boolean> {
     const { created: seen, id } = this.#described ?? {};
     const isKnown = (seen === created && id === logId) || (await this.#birthId()) === logId;
@@ -166,7 +164,7 @@ export class NatsStream {
     if (upTo <= state.first_seq) return;
     if (config.deny_purge) {
       throw new CairnError("CONFIG_INVALID", `The stream "${this.name}" does not let messages be purged.`, {
-        hint: "deny_purge cannot be taken back: the log stays as long as it is, or is kept in another stream.",
+        hint: "deny_purge cannot be revoked: keep the log untrimmed, or move it to another stream.",
       });
     }
     try {
@@ -176,7 +174,7 @@ export class NatsStream {
     }
   }
 
-  /** See {@link TxLog.removeUnused}. The stream is made again with its settings, since somebody may have chosen them. */
+  /** See {@link TxLog.removeUnused}. Creates the stream again with the same settings, which an operator may have chosen. */
   async removeUnused(logId: string): Promise<void> {
     const { config, state } = await this.info();
     const id = describedLogId(config.description) ?? (await this.#birthId());
@@ -196,10 +194,10 @@ export class NatsStream {
   async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
     const found = await this.find();
     const { config, state } = found ?? (await this.#add());
-    // Never on an empty stream that once held messages: its history exists, somewhere.
+    // Never on an empty stream that once held messages: their history may still exist elsewhere.
     if (state.last_seq > 0) return;
     const described = describedLogId(config.description);
-    // The id on an empty stream that was there may be of a history which the server lost: two must never have the same.
+    // The id of an existing empty stream may belong to a history that the server lost, and no two histories may share an id.
     const logId = (found === undefined ? described : undefined) ?? randomUUID();
     const won = await this.#publishBirth(birthRecord(logId));
     if (won && described !== logId) {
@@ -211,23 +209,23 @@ export class NatsStream {
     if (!this.#creation.create) {
       throw new CairnError(
         "LOG_UNREACHABLE",
-        `NATS at ${this.#link.place} has no stream "${this.name}", and may not get one.`,
+        `NATS at ${this.#link.place} has no stream "${this.name}", and the configuration does not allow Cairn to create it.`,
         {
-          hint: 'Make the stream, or set "create-stream?" to true.',
+          hint: 'Create the stream, or set "create-stream?" to true.',
         },
       );
     }
     try {
       await this.#manager.streams.add(streamSettings(this.name, this.#creation.replicas, randomUUID()));
     } catch (error) {
-      // Another node was faster; its log id counts. For an instant the server only says that the subjects are taken.
+      // Another node was faster; its log id counts. For an instant the server only reports that the subjects are taken.
       const taken = apiCode(error) === SUBJECTS_OVERLAP && (await this.find()) !== undefined;
       if (!taken && apiCode(error) !== NAME_IN_USE) throw this.#error(error);
     }
     return this.info();
   }
 
-  /** Whether it could be written: the user of a node may not be permitted to. */
+  /** Writes the log id into the description; false when the node's user may not. */
   async #describe(logId: string, description: string | undefined): Promise<boolean> {
     try {
       await this.#manager.streams.update(this.name, { description: describeLogId(logId, description) });
@@ -238,7 +236,7 @@ export class NatsStream {
     }
   }
 
-  /** Of all who try, one succeeds: the stream takes it as its very first message or not at all. */
+  /** Publishes the birth record; exactly one node succeeds, because the stream accepts it only as its very first message. */
   async #publishBirth(payload: Uint8Array): Promise<boolean> {
     const conditions = headers();
     conditions.set("Nats-Expected-Last-Sequence", "0");
@@ -250,12 +248,12 @@ export class NatsStream {
     for (let pause = 20; ; pause = Math.min(1_000, pause * 2)) {
       this.#link.check();
       const failure = await this.#tryBirth(subject, payload, conditions);
-      // Whatever was answered: a timeout says nothing, and a stream of another domain may have answered. The condition makes repeating harmless.
+      // Checked whatever the answer: a timeout proves nothing, and a stream of another domain may have answered. The condition makes repeating safe.
       const first = await this.fetch(1);
       if (first !== undefined) return Buffer.compare(first.payload, payload) === 0;
       if ((await this.info()).state.last_seq > 0) return false;
       if (isFinal(this.name, failure)) finals += 1;
-      if (performance.now() > deadline || finals > FINAL_TRIES)
+      if (performance.now() > deadline || finals > MAX_FINAL_REFUSALS)
         throw this.#error(failure ?? new Error("it did not store the birth record"));
       await delay(pause, undefined, signal === undefined ? {} : { signal });
     }
@@ -286,15 +284,15 @@ export class NatsStream {
   }
 }
 
-/** Whether the server refused a message for good. */
+/** Whether the server refused a message permanently. */
 function isFinal(stream: string, failure: unknown): boolean {
   const refused = failure instanceof NatsError ? failure.api_error : undefined;
   return refused !== undefined && publishFailure(stream, refused) !== "retry";
 }
 
-/** What messages for the stream have to know of it. */
+/** Returns the target of messages for a stream. */
 export function targetOf(info: StreamInfo): StreamTarget {
-  // Unknown to the client: it is left out where the servers have no domain.
+  // The client does not know this member; servers without a domain omit it.
   const domain = "domain" in info && typeof info.domain === "string" ? info.domain : "";
   return { subject: subjectOf(info.config), created: info.created, domain };
 }
@@ -310,14 +308,14 @@ function capturedInbox(name: string, prefix: string): CairnError {
 function undescribed(name: string, logId: string): CairnError {
   return new CairnError(
     "LOG_UNSAFE",
-    `The description of the stream "${name}" does not say the log's id, and this node cannot write it there.`,
+    `The description of the stream "${name}" does not contain the log's id, and this node cannot write it there.`,
     {
-      hint: `nats stream edit ${name} --description "cairn log id ${logId}": once its first message is trimmed, nothing else tells nodes which log it is.`,
+      hint: `Run nats stream edit ${name} --description "cairn log id ${logId}": once its first message is trimmed, only the description tells nodes which log it is.`,
     },
   );
 }
 
-/** `LOG_GAP` where messages between the first and the last were deleted; so many of them. */
+/** `LOG_GAP` when messages between the first and the last were deleted. */
 function holes(name: string, deleted = 0): CairnError[] {
   if (deleted === 0) return [];
   const missing = deleted === 1 ? "A message" : `${deleted} messages`;
@@ -326,13 +324,13 @@ function holes(name: string, deleted = 0): CairnError[] {
       "LOG_GAP",
       `${missing} inside the stream "${name}" ${deleted === 1 ? "was" : "were"} deleted.`,
       {
-        hint: "cairn checkpoint create at a ready node saves a checkpoint beyond it: without one, a node that reads the log from before it cannot go on. Find out who deletes messages. This is said as long as the log has the hole.",
+        hint: "Run cairn checkpoint create at a ready node, which saves a checkpoint beyond the hole: without one, a node that reads the log from before it cannot continue. Find out who deletes messages. This warning remains as long as the log has the hole.",
       },
     ),
   ];
 }
 
-/** Of an ISO-8601 time with up to nine digits behind the point, as the server writes them, the last six: a Date has none of them. */
+/** Returns the last six of up to nine decimals of an ISO-8601 time of the server; a Date does not have them. */
 function belowMillisecond(timestamp: string): number {
   const digits = /\.(\d+)/.exec(timestamp)?.[1] ?? "";
   return Number(digits.padEnd(9, "0").slice(3, 9));

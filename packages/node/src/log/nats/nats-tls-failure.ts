@@ -6,15 +6,15 @@ import type { TlsOptions } from "nats";
 import type { NatsServer } from "./nats-server-url.ts";
 import { readTlsFiles } from "./nats-tls-files.ts";
 
-/** How the log's connections are protected: the client's own options. */
+/** The client's TLS options for the log's connections. */
 export type NatsTls = TlsOptions | undefined;
 
-/** With TLS 1.3 a server judges a client's certificate only after the client has taken the handshake for done. */
+/** With TLS 1.3 a server checks a client's certificate only after the client considers the handshake complete. */
 const VERDICT_MS = 1_000;
 
 /**
- * Why TLS with the servers comes to nothing, as `LOG_UNREACHABLE` with the parameter that cures it; undefined where that is not the reason.
- * The client tells a certificate that the server refuses as a timeout, so each server is asked once more, up to the end of the handshake.
+ * Explains why TLS with the servers fails, as `LOG_UNREACHABLE` with the parameter to change; undefined when TLS is not the reason. The client
+ * reports a refused certificate as a timeout, so this repeats the handshake with each server.
  */
 export async function tlsFailure(
   servers: readonly NatsServer[],
@@ -27,9 +27,9 @@ export async function tlsFailure(
   return found.find((one) => one !== undefined);
 }
 
-/** Whether a server that says nothing waits for TLS to begin (`handshake_first`). */
+/** Whether a silent server waits for TLS to begin (`handshake_first`). */
 export async function awaitsTls(server: NatsServer, timeoutMs: number): Promise<boolean> {
-  // Nothing is sent to it but the handshake.
+  // Sends nothing but the handshake.
   const secure = connectTls({ host: server.host, port: server.port, rejectUnauthorized: false });
   const error = await outcomeOf(secure, timeoutMs, ["secureConnect"]);
   secure.destroy();
@@ -76,7 +76,7 @@ async function offersTls(socket: Socket, timeoutMs: number): Promise<boolean> {
   }
 }
 
-/** What went wrong before one of the events came; without "late" among them, so did waiting too long. */
+/** Returns the error that occurred before one of the events; a timeout is an error unless "late" is one of the events. */
 async function outcomeOf(
   secure: TLSSocket,
   timeoutMs: number,
@@ -92,7 +92,7 @@ async function outcomeOf(
       resolve(error);
     };
     for (const event of events) secure.once(event, () => end());
-    // One may still come when nobody waits any more.
+    // An error may still follow after the result is known.
     secure.on("error", end);
     secure.once("close", () => end(new Error("it closed the connection")));
   });
@@ -122,8 +122,8 @@ function reasonOf({ address }: NatsServer, tls: NatsTls, error: unknown): Reason
   }
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
     return {
-      message: `The certificate of NATS at ${address} is not one of this address: ${errorMessage(error)}`,
-      hint: `Write in "servers" a name or an address that the certificate has, or give the server a certificate that has this one.`,
+      message: `The certificate of NATS at ${address} is not valid for this address: ${errorMessage(error)}`,
+      hint: `Use in "servers" a name or an address that the certificate contains, or give the server a certificate for this one.`,
     };
   }
   if (code === "CERT_HAS_EXPIRED" || code === "CERT_NOT_YET_VALID") {
@@ -134,7 +134,7 @@ function reasonOf({ address }: NatsServer, tls: NatsTls, error: unknown): Reason
   }
   if (code === "ERR_SSL_WRONG_VERSION_NUMBER" && tls?.handshakeFirst === true) {
     return {
-      message: `NATS at ${address} does not begin with TLS, but says first who it is.`,
+      message: `NATS at ${address} does not begin with TLS, but introduces itself first.`,
       hint: `Set "handshake-first?" of the log's tls to false, or handshake_first of the server's tls to true.`,
     };
   }
@@ -159,7 +159,7 @@ const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
   "DEPTH_ZERO_SELF_SIGNED_CERT",
 ]);
 
-/** What the other side said when it broke a handshake off, in OpenSSL's words: "unknown ca". */
+/** The alert with which the other side ended a handshake, in OpenSSL's words: "unknown ca". */
 function alertOf(error: unknown): string | undefined {
   return /_ALERT_(.+)$/
     .exec(systemErrorCode(error) ?? "")?.[1]

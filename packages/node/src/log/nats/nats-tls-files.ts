@@ -3,10 +3,10 @@ import { readFile } from "node:fs/promises";
 import { CairnError } from "@cairn/kv";
 import type { TlsOptions } from "nats";
 
-/** The files that TLS may be given, under the names of their parameters. */
+/** The files of the TLS options. */
 export type TlsFiles = Pick<TlsOptions, "caFile" | "certFile" | "keyFile">;
 
-/** What the files hold, as Node's TLS takes it. */
+/** The contents of the files, as Node's TLS accepts them. */
 export interface TlsContents {
   readonly ca?: Uint8Array;
   readonly cert?: Uint8Array;
@@ -14,8 +14,8 @@ export interface TlsContents {
 }
 
 /**
- * Reads the files and looks whether they are what they should be: the client reads them only when a server offers TLS, and tells whatever is
- * wrong with them as a server that cannot be reached. `CONFIG_INVALID` names the parameter.
+ * Reads and checks the files: the client reads them only when a server offers TLS, and reports any fault in them as an unreachable server.
+ * Throws `CONFIG_INVALID`, which names the parameter.
  */
 export async function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles): Promise<TlsContents> {
   const ca = caFile === undefined ? undefined : await configuredFile("ca-file", caFile);
@@ -29,7 +29,7 @@ export async function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles): Pro
       "CONFIG_INVALID",
       `The key-file of the NATS log, ${keyFile}, does not hold the key of the certificate in its cert-file, ${certFile}.`,
       {
-        hint: "Give the key that was made with the certificate, or the certificate that was made for the key.",
+        hint: "Use the key that was made with the certificate, or the certificate that was made for the key.",
       },
     );
   }
@@ -40,7 +40,7 @@ export async function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles): Pro
   };
 }
 
-/** A file that the configuration names; `CONFIG_INVALID`, with the parameter's name, where it cannot be read. */
+/** Reads a file that the configuration names. Throws `CONFIG_INVALID`, with the parameter's name, when it cannot be read. */
 export async function configuredFile(parameter: string, path: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
@@ -54,7 +54,7 @@ export async function configuredFile(parameter: string, path: string): Promise<U
 
 function certificateIn(parameter: string, path: string | undefined, bytes: Uint8Array): X509Certificate {
   try {
-    // Node reads other forms too, its TLS none.
+    // X509Certificate reads other formats too, which Node's TLS does not.
     if (Buffer.from(bytes).includes("-----BEGIN")) return new X509Certificate(bytes);
   } catch (error) {
     throw unlike(parameter, path, "certificate", error);

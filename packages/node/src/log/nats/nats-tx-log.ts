@@ -10,40 +10,39 @@ import { notTaken } from "./nats-stream-error.ts";
 import { inactiveLimit, takesMessages } from "./nats-stream-settings.ts";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts";
 
-/** Where a log on NATS JetStream is, and how to use it. */
+/** Options of {@link openNatsTxLog}. */
 export interface NatsTxLogOptions extends NatsConnectionOptions {
-  /** The stream; its name is the log's. Default `cairn`. */
+  /** The stream, whose name is the log's; defaults to `cairn`. */
   readonly stream?: string;
-  /** The JetStream domain whose stream it is. Default: that of the server which the connection leads to. */
+  /** The JetStream domain of the stream; defaults to that of the connected server. */
   readonly domain?: string;
-  /** Of a stream made by `create`. Default 1. */
+  /** Replicas of a stream created by `create`; defaults to 1. */
   readonly replicas?: number;
-  /** Whether `create` may make the stream. Default true. */
+  /** Whether `create` may create the stream; defaults to true. */
   readonly createStream?: boolean;
-  /** How many appended messages may wait for their acknowledgement at once; more wait here. Default 2,000. */
+  /** How many messages may be in flight; more are queued. Defaults to 2,000. */
   readonly maxInflight?: number;
-  /** How long an append is tried before it rejects with `LOG_UNREACHABLE`, in milliseconds, where it names no time of its own. Default 29,000. */
+  /** How long an append without a limit of its own is tried before it rejects with `LOG_UNREACHABLE` (ms); defaults to 29,000. */
   readonly appendDeadlineMs?: number;
-  /** How soon a reader notices that the server has fallen silent. */
+  /** How soon a reader notices that the server is silent. */
   readonly pullTiming?: PullTiming;
 }
 
-// What the headers of a message may take of the server's limit.
-const HEADER_RESERVE = 1_024;
+/** The part of the server's limit that is left to the headers of a message. */
+const HEADER_RESERVE_BYTES = 1_024;
 const REQUEST_TIMEOUT_MS = 5_000;
 const ACK_TIMEOUT_MS = 5_000;
-/** Less than the 30 s that requests wait where they say nothing, so that they hear from the log itself why it does not answer. */
+/** Less than the default 30 s of requests, so that they get the log's own reason for not answering. */
 const APPEND_DEADLINE_MS = 29_000;
 
-/** What the name of a JetStream domain may be: a part of a subject. */
+/** Names of JetStream domains: one token of a subject. */
 export const DOMAIN = /^[^\s.*>]{1,255}$/;
-/** What inboxes may begin with: a subject without wildcards, and none of the server's own. */
+/** Prefixes of inboxes: a subject without wildcards, and not one of the server's own. */
 export const INBOX_PREFIX = /^(?!\$)[^\s.*>]{1,100}(\.[^\s.*>]{1,100}){0,9}$/;
 
 /**
- * Opens a log on a NATS JetStream stream. Makes nothing on the server before `create`. `signal` ends both.
- * Errors: `LOG_UNREACHABLE` within seconds when no server answers or the credentials are refused; `CONFIG_INVALID`.
- * Once open it outlasts interruptions. The connection's settings are in {@link NatsConnectionOptions}.
+ * Opens a log on a NATS JetStream stream. Creates nothing on the server before `create`. `signal` aborts both. Errors: `LOG_UNREACHABLE`
+ * within seconds when no server answers or the credentials are refused; `CONFIG_INVALID`. An open log survives interruptions.
  */
 export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
   const { stream = "cairn" } = options;
@@ -58,13 +57,13 @@ export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
     });
   }
   if (options.inboxPrefix !== undefined && !INBOX_PREFIX.test(options.inboxPrefix)) {
-    throw new CairnError("CONFIG_INVALID", `"${options.inboxPrefix}" cannot be what inboxes begin with.`, {
-      hint: "Give parts of a subject with points between them, without white space, * and >, and not beginning with $.",
+    throw new CairnError("CONFIG_INVALID", `"${options.inboxPrefix}" cannot be the prefix of inboxes.`, {
+      hint: "Use tokens of a subject separated by dots, without white space, * and >, and not beginning with $.",
     });
   }
   const link = await NatsLink.open(options);
   try {
-    // Asking for the account's limits first would need a permission that the log does without.
+    // Checking the account's limits first would need a permission that the log does not need otherwise.
     const manager = await link.connection.jetstreamManager({
       checkAPI: false,
       timeout: REQUEST_TIMEOUT_MS,
@@ -86,12 +85,12 @@ class NatsTxLog implements TxLog {
   readonly #publisher: NatsPublisher;
   readonly #readers = new Set<NatsReader>();
   readonly #pullTiming: PullTiming;
-  /** What the subjects of the JetStream API begin with. */
+  /** Prefix of the subjects of the JetStream API. */
   readonly #api: string;
   #closed = false;
-  /** Why the last reading failed; undefined since one brought something. */
+  /** Why the last reading failed; undefined once a reading delivered messages. */
   #readFailure: CairnError | undefined;
-  /** The stream that was read from, or else the first that was found: messages are meant for it. */
+  /** The stream to which messages are sent: the one last read from, else the first one found. */
   #target: StreamTarget | undefined;
   #findingTarget: Promise<StreamTarget> | undefined;
 
@@ -115,7 +114,7 @@ class NatsTxLog implements TxLog {
   }
 
   get maxPayload(): number {
-    return (this.#link.connection.info?.max_payload ?? 1_048_576) - HEADER_RESERVE;
+    return (this.#link.connection.info?.max_payload ?? 1_048_576) - HEADER_RESERVE_BYTES;
   }
 
   async id(): Promise<string | undefined> {
@@ -142,13 +141,13 @@ class NatsTxLog implements TxLog {
     if (payload.length > this.maxPayload) {
       throw new CairnError(
         "TX_TOO_LARGE",
-        `A message of ${payload.length} bytes is larger than the log takes.`,
+        `A message of ${payload.length} bytes is larger than the log accepts.`,
         {
           hint: `The limit is ${this.maxPayload} bytes: split the transaction, or raise max_payload of nats-server.`,
         },
       );
     }
-    // Nothing, or all on one promise, is waited for: the order of the calls has to be the order in the log.
+    // All calls wait for nothing or for the same promise, so that the order of the calls is the order in the log.
     const target = this.#target ?? (await this.#findTarget());
     return this.#publisher.append(target, payload, options);
   }
@@ -199,7 +198,7 @@ class NatsTxLog implements TxLog {
     this.#readers.add(reader);
     try {
       await reader.start();
-      // Whoever writes learns why it takes no messages, if it does not.
+      // Without a target, the next append finds out why the stream accepts no messages.
       this.#target = takesMessages(info.config) ? targetOf(info) : undefined;
       for (let messages = await reader.take(); messages !== undefined; messages = await reader.take()) {
         this.#readFailure = undefined;
@@ -223,7 +222,7 @@ class NatsTxLog implements TxLog {
     await this.#link.close();
   }
 
-  /** The stream as it is now; another subject of the one that was read from is taken over. */
+  /** Looks up the stream, and adopts a new subject of the current target. */
   async #followTarget(): Promise<StreamTarget | undefined> {
     const now = await this.#stream.findTarget();
     if (now !== undefined && now.created === this.#target?.created) this.#target = now;

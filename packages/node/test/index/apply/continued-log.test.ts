@@ -4,7 +4,7 @@ import path from "node:path";
 import { memoryProvider } from "@cairn/kv";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { IndexStore } from "../../../src/index/index-store.ts";
-import { emptyState } from "../../../src/index/empty-state.ts";
+import { emptyState } from "../../../src/index/rows/index-state.ts";
 import type { LogIdentity } from "../../../src/log/log-identity.ts";
 import { anchorOf } from "../../../src/log/anchor.ts";
 import type { BirthRecord } from "../../../src/transactions/birth-record.ts";

@@ -2,7 +2,7 @@ import { type KvStore, memoryProvider } from "@cairn/kv";
 import { afterEach, expect, it } from "vitest";
 import type { Policies, TxOperation } from "@cairn/client";
 import { IndexStore } from "../../../src/index/index-store.ts";
-import { emptyState } from "../../../src/index/empty-state.ts";
+import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
 

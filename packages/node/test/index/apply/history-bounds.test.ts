@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { BoundPolicy, TxOperation } from "@cairn/client";
 import { RECENT_TRANSACTIONS } from "../../../src/index/apply/history-sweep.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
-import { emptyState } from "../../../src/index/empty-state.ts";
+import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
 

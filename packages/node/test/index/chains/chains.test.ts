@@ -3,10 +3,9 @@ import { type KvStore, memoryProvider } from "@cairn/kv";
 import type { Transaction } from "@cairn/client";
 import { describe, expect, it } from "vitest";
 import { compareChains } from "../../../src/index/chains/compare-chains.ts";
-import { emptyState } from "../../../src/index/empty-state.ts";
+import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
-import { entriesRowKey, linkRowKey } from "../../../src/index/rows/chain-rows.ts";
-import { documentRowKey } from "../../../src/index/rows/row-keys.ts";
+import { documentRowKey, ROW, txRowKey } from "../../../src/index/rows/row-keys.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 
@@ -143,10 +142,10 @@ describe("the chains", () => {
   });
 
   it.each([
-    ["entries at their end", entriesRowKey(2_497)],
-    ["entries in the middle", entriesRowKey(33)],
-    ["the first entries", entriesRowKey(1)],
-    ["a link", linkRowKey(1_024)],
+    ["entries at their end", txRowKey(ROW.chainEntries, 2_497)],
+    ["entries in the middle", txRowKey(ROW.chainEntries, 33)],
+    ["the first entries", txRowKey(ROW.chainEntries, 1)],
+    ["a link", txRowKey(ROW.link, 1_024)],
   ])("are not gone on with where rows are gone: %s", async (_what, key) => {
     const kv = await newStore();
     await indexOf(logOf(2_500), kv);

@@ -8,7 +8,7 @@ import type { TxOperation } from "@cairn/client";
 import { buildNewFields } from "../../../src/index/keep-fields-built.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { ROW } from "../../../src/index/rows/row-keys.ts";
-import { emptyState } from "../../../src/index/empty-state.ts";
+import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { FaultyKv, NONE, survived } from "../support/faulty-kv.ts";

@@ -4,7 +4,7 @@ import { expect, it } from "vitest";
 import type { TxOperation } from "@cairn/client";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { ROW } from "../../../src/index/rows/row-keys.ts";
-import { emptyState } from "../../../src/index/empty-state.ts";
+import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
 

@@ -2,7 +2,7 @@ import { memoryProvider } from "@cairn/kv";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { TxOperation } from "@cairn/client";
-import { emptyState } from "../../../src/index/empty-state.ts";
+import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";

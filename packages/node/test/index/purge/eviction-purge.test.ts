@@ -5,7 +5,7 @@ import { type KvStore, levelProvider } from "@cairn/kv";
 import { filesWith, token } from "@cairn/kv/testing";
 import type { TxOperation } from "@cairn/client";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { emptyState } from "../../../src/index/empty-state.ts";
+import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { readPurgeMarks } from "../../../src/index/rows/purge-row.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";

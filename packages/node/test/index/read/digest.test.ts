@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TxOperation } from "@cairn/client";
 import { crc32c } from "../../../testing/log-fold.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
-import { emptyState } from "../../../src/index/empty-state.ts";
+import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 
 const birth = { log: "log-1", offset: 0 };

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Transaction, TxOperation } from "@cairn/client";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { type ChangesQuery, readChanges } from "../../../src/index/read/transaction-changes.ts";
-import { emptyState } from "../../../src/index/empty-state.ts";
+import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { qualifiedKey } from "../../../src/text/document-key.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 import { changesBytes } from "../../../src/index/read/transaction-event.ts";

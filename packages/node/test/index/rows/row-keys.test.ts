@@ -9,7 +9,7 @@ import {
   parseDocumentRowKey,
   prefixEnd,
   ROW,
-  transactionRowId,
+  rowTxId,
   transactionRowKey,
   versionRevision,
   versionRowKey,
@@ -111,7 +111,7 @@ describe("row keys", () => {
   it("of transactions hold every safe integer", () => {
     fc.assert(
       fc.property(txId, (id) => {
-        expect(transactionRowId(transactionRowKey(id))).toBe(id);
+        expect(rowTxId(transactionRowKey(id))).toBe(id);
       }),
     );
   });

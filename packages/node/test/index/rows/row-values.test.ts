@@ -1,8 +1,7 @@
 import { memoryProvider } from "@cairn/kv";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { emptyState } from "../../../src/index/empty-state.ts";
-import { encodeState, INDEX_VERSION, readState } from "../../../src/index/rows/index-state.ts";
+import { encodeState, INDEX_VERSION, readState, emptyState } from "../../../src/index/rows/index-state.ts";
 import { sealed, unsealed } from "../../../src/index/rows/row-checksum.ts";
 import {
   counterRowKey,

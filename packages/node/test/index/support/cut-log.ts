@@ -1,5 +1,5 @@
 import type { Transaction } from "@cairn/client";
-import { emptyState } from "../../../src/index/empty-state.ts";
+import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
 

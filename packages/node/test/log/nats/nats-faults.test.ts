@@ -61,7 +61,7 @@ describe("writing to a log on NATS", () => {
     await proxy.close();
   });
 
-  it("writes nothing to a stream that was made anew in the place of its own while it tried again", async () => {
+  it("writes nothing to a stream that was created in place of its own while it retried", async () => {
     const log = await nats.open();
     await log.append(bytes("known"));
     await nats.manager.streams.delete(nats.stream);
@@ -72,7 +72,7 @@ describe("writing to a log on NATS", () => {
     await nats.manager.streams.add({ name: nats.stream, subjects: [`${nats.stream}.tx`] });
     for (const outcome of await appending) {
       expect(outcome).toMatchObject({
-        reason: { code: "LOG_UNREACHABLE", message: expect.stringContaining("made anew") },
+        reason: { code: "LOG_UNREACHABLE", message: expect.stringContaining("created again") },
       });
     }
     expect((await nats.manager.streams.info(nats.stream)).state.last_seq).toBe(0);

@@ -1,16 +1,16 @@
 import { type FileHandle, open, readdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { findTornEdit, findTornTail, makeFolder, syncFolder, type TornTail } from "@cairn/kv";
-import { BATCH_ENDING } from "./embedded-batch.ts";
+import { BATCH_ENDING } from "./embedded-rows.ts";
 
-/** The folder, within the log's, for what was cut off. LevelDB ignores it, and a copy of the log's folder includes it. */
+/** The folder below the log's for what was cut off. LevelDB ignores it, and a copy of the log's folder includes it. */
 const ASIDE = "torn";
-/** The newest entries stay. */
+/** The newest entries are kept. */
 const MAX_ASIDE_ENTRIES = 10;
-/** The smallest message: type, key with its length, the value's length, and its time. */
+/** The smallest stored message: type, key with its length, the value's length, and its time. */
 const MESSAGE_BYTES = 19;
 
-/** A path for keeping `name` in the log's folder `path`. Creates the folder for it and removes its oldest entries. */
+/** Returns a path for keeping `name` in the log's folder `path`. Creates the folder for it and removes its oldest entries. */
 export async function asidePath(path: string, name: string): Promise<string> {
   const folder = join(path, ASIDE);
   if ((await makeFolder(folder)) !== undefined) await syncFolder(path);
@@ -23,9 +23,9 @@ export async function asidePath(path: string, name: string): Promise<string> {
 }
 
 /**
- * Cuts off what was being written to the log in `path` when the power failed or the process died; returns sentences about it. None of
- * these messages was acknowledged: LevelDB writes a batch after the one before was synced, and it is acknowledged after its own sync.
- * `keepsCopies`: the removed bytes are kept in files.
+ * Cuts off an incomplete write at the end of the log in `path`, left by a power loss or the end of the process; returns sentences about it.
+ * None of these messages was acknowledged: LevelDB writes a batch after the previous one was synced, and it is acknowledged after its own
+ * sync. `keepsCopies`: the removed bytes are kept in files.
  */
 export async function cutTorn(path: string, keepsCopies: boolean): Promise<string[]> {
   const sentences: string[] = [];
@@ -36,16 +36,16 @@ export async function cutTorn(path: string, keepsCopies: boolean): Promise<strin
     const copy = await cut(path, tail, keepsCopies);
     const held = basename(tail.path).startsWith("MANIFEST")
       ? "They held no message."
-      : `They held at most ${Math.floor(bytes / MESSAGE_BYTES)} messages, of which none had been answered.`;
+      : `They held at most ${Math.floor(bytes / MESSAGE_BYTES)} messages, none of which was acknowledged.`;
     sentences.push(
-      `${basename(tail.path)} of the log in ${path} ended in ${bytes} bytes that were being written when the power went or the process was killed. They were cut off. ` +
+      `${basename(tail.path)} of the log in ${path} ended in ${bytes} bytes of a write that a power loss or the end of the process interrupted. They were cut off. ` +
         `${held}${copy === undefined ? "" : ` A copy is ${copy}.`}`,
     );
   }
   return sentences;
 }
 
-/** Whether there is anything to cut off. */
+/** Whether {@link cutTorn} has anything to cut off. */
 export async function isTorn(path: string): Promise<boolean> {
   return (await findTornEdit(path)) !== undefined || (await findTornTail(path, BATCH_ENDING)) !== undefined;
 }

@@ -1,0 +1,81 @@
+import type { KvReader } from "@cairn/kv";
+import type { LogMessage } from "../../log/tx-log.ts";
+import { type DecodedMessage, decodeMessage } from "../../transactions/transaction-codec.ts";
+import { activePolicies } from "../policies/active-policies.ts";
+import type { IndexState, StatePolicies } from "../rows/index-state.ts";
+import { hasDue } from "./expiry.ts";
+import { untilSweep } from "./history-sweep.ts";
+
+/** A message of the log and its decoded form. */
+export interface IndexedMessage {
+  readonly message: LogMessage;
+  readonly decoded: DecodedMessage;
+}
+
+/** Bounds of a batch: all of its rows are in memory, and short-lived objects are cheaper than long-lived ones. */
+const MAX_MESSAGES = 1_000;
+const MAX_BYTES = 2 * 1024 * 1024;
+
+/**
+ * Decodes messages lazily, in batches of bounded size. A transaction that evicts or sets policies is a batch of its own: an eviction has to
+ * read from the store the versions that it removes, and a batch follows one set of policies.
+ */
+export function* decodeBatches(messages: readonly LogMessage[]): Generator<IndexedMessage[], void> {
+  let batch: IndexedMessage[] = [];
+  let bytes = 0;
+  for (const message of messages) {
+    const indexed = { message, decoded: decodeMessage(message.payload) };
+    const alone = isAlone(indexed.decoded);
+    if (batch.length > 0 && (alone || batch.length === MAX_MESSAGES || bytes > MAX_BYTES)) {
+      yield batch;
+      batch = [];
+      bytes = 0;
+    }
+    batch.push(indexed);
+    bytes += message.payload.length;
+    if (!alone) continue;
+    yield batch;
+    batch = [];
+    bytes = 0;
+  }
+  if (batch.length > 0) yield batch;
+}
+
+function isAlone(decoded: DecodedMessage): boolean {
+  if (decoded.kind !== "transaction") return decoded.kind === "birth";
+  return decoded.ops.some(({ op }) => op === "evict" || op === "configure");
+}
+
+/** While documents expire, batches are short, because all of these documents are in memory. */
+const MAX_MESSAGES_WHILE_EXPIRING = 64;
+
+/**
+ * Returns how many of `messages` may be applied as one batch, so that none has to read from the store what an earlier message of the batch did
+ * to history or to documents that are being scanned.
+ */
+export async function batchLength(
+  messages: readonly IndexedMessage[],
+  state: IndexState,
+  reader: KvReader,
+): Promise<number> {
+  const policies = activePolicies(state);
+  if (policies === undefined) return messages.length;
+  if (scans(state).length > 0) return 1;
+  const [first] = messages;
+  let most = messages.length;
+  if (policies.history.size > 0 && first !== undefined) {
+    most = Math.min(most, Math.max(1, untilSweep(first.message.position + state.log.offset)));
+  }
+  if (policies.expire.size === 0 || most <= MAX_MESSAGES_WHILE_EXPIRING) return most;
+  return (await hasDue(reader, lastTime(messages.slice(0, most), state)))
+    ? MAX_MESSAGES_WHILE_EXPIRING
+    : most;
+}
+
+export function scans({ policies }: IndexState): StatePolicies["scan"] {
+  return policies?.scan ?? [];
+}
+
+export function lastTime(messages: readonly IndexedMessage[], { time }: IndexState): number {
+  return messages.reduce((latest, { message }) => Math.max(latest, message.time), time);
+}

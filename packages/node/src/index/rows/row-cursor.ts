@@ -1,0 +1,37 @@
+import type { KvRange, KvReader, KvRow } from "@cairn/kv";
+
+/** Reads a range row by row; waits only when the next page of rows has to be read. */
+export class RowCursor<T> {
+  /** The row at hand; undefined before the first {@link next} and after the last row. */
+  row: T | undefined;
+  readonly #pages: AsyncIterator<readonly KvRow[]>;
+  readonly #decode: (row: KvRow) => T;
+  #page: readonly KvRow[] = [];
+  #at = -1;
+
+  constructor(reader: KvReader, range: KvRange, decode: (row: KvRow) => T) {
+    this.#pages = reader.range(range)[Symbol.asyncIterator]();
+    this.#decode = decode;
+  }
+
+  /** Moves to the next row of the page at hand; false when there is none, and {@link next} has to read a page. */
+  advance(): boolean {
+    this.#at += 1;
+    const row = this.#page[this.#at];
+    this.row = row && this.#decode(row);
+    return row !== undefined;
+  }
+
+  /** Reads the next page and moves to its first row. */
+  async next(): Promise<void> {
+    do {
+      const { done, value } = await this.#pages.next();
+      if (done === true) {
+        this.row = undefined;
+        return;
+      }
+      this.#page = value;
+      this.#at = -1;
+    } while (!this.advance());
+  }
+}

@@ -1,0 +1,153 @@
+import { crc32 } from "node:zlib";
+import { basename } from "node:path";
+import { type BatchEnding, CairnError } from "@cairn/kv";
+import { ofFirstVersion } from "../log-identity.ts";
+import type { LogMessage } from "../tx-log.ts";
+
+/**
+ * Rows of the embedded log, in key order:
+ * - position (8 bytes, so the first byte is zero) → time (8 bytes), payload
+ * - 0x02, position → time (8 bytes), message id; only for messages with an id, and only while it is remembered
+ * - 0x03 → how the newest batch ends; the last row of every batch (`endedBatch`)
+ * - 0xff → the log's head: its format and id
+ * All numbers are big-endian, so that keys are in numeric order. Message ids have their own rows, so that opening can read the recent ones
+ * without their payloads.
+ */
+export const HEAD_KEY: Uint8Array = Uint8Array.of(0xff);
+
+/** Not after the key of any position. */
+export const POSITIONS_BEGIN: Uint8Array = new Uint8Array(8);
+
+/** The first key after all positions. */
+export const POSITIONS_END: Uint8Array = Uint8Array.of(0x01);
+
+/** The range of the rows of message ids. */
+export const MESSAGE_IDS = { gte: Uint8Array.of(0x02), lt: Uint8Array.of(0x03) } as const;
+
+/** The key of the last row of every batch. */
+export const BATCH_END_KEY: Uint8Array = Uint8Array.of(0x03);
+
+const FORMAT = 2;
+/** The format of Cairn 0.1.0. */
+const FIRST_FORMAT = 1;
+const TIME_BYTES = 8;
+
+/** The key of a position. */
+export function positionKey(position: number): Uint8Array {
+  return prefixed(position, 0);
+}
+
+/** The key of the row for the message id of `position`. */
+export function messageIdKey(position: number): Uint8Array {
+  const key = prefixed(position, 1);
+  key[0] = 0x02;
+  return key;
+}
+
+/** The position in a key, its last 8 bytes. */
+export function positionOf(key: Uint8Array): number {
+  return readUint64(key, key.length - 8);
+}
+
+/** A row's value: a time, and the content stored at that time. */
+export function encodeRow(time: number, content: Uint8Array): Uint8Array {
+  const row = Buffer.allocUnsafe(TIME_BYTES + content.length);
+  row.writeBigUInt64BE(BigInt(time), 0);
+  row.set(content, TIME_BYTES);
+  return row;
+}
+
+/** The message in a row. Its payload is a view of `value`. */
+export function decodeRow(position: number, value: Uint8Array): LogMessage {
+  return { position, time: readUint64(value, 0), payload: value.subarray(TIME_BYTES) };
+}
+
+/** The value of the head's row. */
+export function encodeHead(logId: string): Uint8Array {
+  return Buffer.from(JSON.stringify({ format: FORMAT, id: logId }));
+}
+
+/** The log id in the head's row. Throws `LOG_DIFFERENT` when another version of Cairn wrote it. */
+export function decodeHead(path: string, value: Uint8Array): string {
+  const head: unknown = JSON.parse(Buffer.from(value).toString());
+  if (head !== null && typeof head === "object" && "format" in head && "id" in head) {
+    if (head.format === FORMAT && typeof head.id === "string") return head.id;
+    if (head.format === FIRST_FORMAT) throw ofFirstVersion(basename(path));
+  }
+  throw new CairnError("LOG_DIFFERENT", `The log in ${path} was written by another version of Cairn.`, {
+    hint: "Use the version that wrote it, or configure another log folder for this node.",
+  });
+}
+
+function prefixed(position: number, prefixBytes: number): Buffer {
+  const key = Buffer.allocUnsafe(prefixBytes + 8);
+  key.writeBigUInt64BE(BigInt(position), prefixBytes);
+  return key;
+}
+
+function readUint64(bytes: Uint8Array, offset: number): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset + offset, 8);
+  return view.getUint32(0) * 0x1_0000_0000 + view.getUint32(4);
+}
+
+/** A row to store, or the key of one to remove. */
+export type RowChange =
+  | { readonly type: "put"; readonly key: Uint8Array; readonly value: Uint8Array }
+  | { readonly type: "del"; readonly key: Uint8Array };
+
+// LevelDB's format of a batch (db/write_batch.cc): sequence number and count, then for each row a byte for its type, the key and the value,
+// both preceded by their lengths as varints.
+const BATCH_HEADER_BYTES = 12;
+const PUT = 1;
+
+/** Bytes of the last row's value: the log's last position (8), the size of the batch (4), and the CRC-32 of both (4). */
+const VALUE_BYTES = 16;
+const CHECKED_BYTES = 12;
+const ROW_HEAD = Uint8Array.of(PUT, BATCH_END_KEY.length, ...BATCH_END_KEY, VALUE_BYTES);
+
+/**
+ * Returns a batch of `changes`, after which `last` is the log's last position, and a final row with the batch's size: after a power loss it
+ * shows where the batch began, and thus whether anything else is missing.
+ */
+export function endedBatch(changes: readonly RowChange[], last: number): RowChange[] {
+  const value = Buffer.alloc(VALUE_BYTES);
+  let bytes = BATCH_HEADER_BYTES + ROW_HEAD.length + VALUE_BYTES;
+  for (const change of changes) {
+    bytes += 1 + lengthPrefixed(change.key.length);
+    if (change.type === "put") bytes += lengthPrefixed(change.value.length);
+  }
+  value.writeBigUInt64BE(BigInt(last), 0);
+  value.writeUInt32BE(bytes, 8);
+  value.writeUInt32BE(crc32(value.subarray(0, CHECKED_BYTES)), CHECKED_BYTES);
+  return [...changes, { type: "put", key: BATCH_END_KEY, value }];
+}
+
+/** Returns changes that remove the rows with these keys. */
+export function removalOf(keys: readonly Uint8Array[]): RowChange[] {
+  return keys.map((key) => ({ type: "del", key }));
+}
+
+/** Recognizes the end of a batch of an embedded log in LevelDB's write-ahead log. */
+export const BATCH_ENDING: BatchEnding = {
+  bytes: ROW_HEAD.length + VALUE_BYTES,
+  batchBytes(ending) {
+    const bytes = Buffer.from(ending);
+    if (bytes.compare(ROW_HEAD, 0, ROW_HEAD.length, 0, ROW_HEAD.length) !== 0) return undefined;
+    const value = bytes.subarray(ROW_HEAD.length);
+    return lastOfBatch(value) === undefined ? undefined : value.readUInt32BE(8);
+  },
+};
+
+/** The last position in the value of a batch's final row; undefined when it is not such a value. */
+export function lastOfBatch(value: Uint8Array): number | undefined {
+  const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  if (bytes.length !== VALUE_BYTES) return undefined;
+  if (bytes.readUInt32BE(CHECKED_BYTES) !== crc32(bytes.subarray(0, CHECKED_BYTES))) return undefined;
+  return Number(bytes.readBigUInt64BE(0));
+}
+
+function lengthPrefixed(length: number): number {
+  let prefix = 1;
+  for (let rest = length; rest >= 0x80; rest = Math.floor(rest / 0x80)) prefix += 1;
+  return prefix + length;
+}

@@ -1,0 +1,73 @@
+import { memoryProvider } from "@cairn/kv";
+import type { Transaction } from "@cairn/client";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { IndexStore } from "../../../src/index/index-store.ts";
+import { cut, empty, messagesOf } from "../support/cut-log.ts";
+import { IndexModel } from "../support/index-model.ts";
+import { transaction } from "../support/transactions-arbitrary.ts";
+
+/** How many of the keys that a transaction writes have a document in the model. */
+function documentsOf(model: IndexModel, { ops }: Transaction): number {
+  const has = (bucket: string, key: string): boolean => model.list(bucket).some(([id]) => id === key);
+  return ops.filter(
+    (op) => op[0] !== "match" && op[0] !== "event" && op[0] !== "configure" && has(op[1], op[2]),
+  ).length;
+}
+
+function put(at: number): Transaction {
+  return { ops: [["put", "pods", `default/p${at % 7}`, at]] };
+}
+
+describe("what a commit answers", () => {
+  it("is what the index's rows say, and how many documents there were before", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(transaction, { minLength: 1, maxLength: 20 }),
+        fc.array(fc.integer({ min: 1, max: 9 }), { maxLength: 6 }),
+        async (transactions, cuts) => {
+          const messages = messagesOf(transactions);
+          const model = new IndexModel();
+          const before = transactions.map((one, at) => {
+            const found = documentsOf(model, one);
+            model.apply(one, messages[at + 1]?.time ?? 0);
+            return found;
+          });
+          const kv = await memoryProvider().open("/nonexistent/in-memory");
+          const index = await IndexStore.open(kv, empty);
+          for (const run of cut(messages, cuts)) await index.apply(run);
+          // The same rows, without what this process remembers.
+          const reader = await IndexStore.open(kv, empty);
+          for (const [at, found] of before.entries()) {
+            const known = await index.commitResult(at + 2);
+            expect(known?.outcome).toEqual(await reader.outcome(at + 2));
+            const isFirst = known?.outcome.duplicateOf === undefined;
+            const replaced = isFirst ? (known?.outcome.committed === true ? found : 0) : undefined;
+            expect(known?.replaced).toBe(replaced);
+          }
+          await index.close();
+        },
+      ),
+      { numRuns: 100 },
+    );
+  });
+
+  it("is read from the index where the transaction was applied long ago, or before a restart", async () => {
+    const kv = await memoryProvider().open("/nonexistent/in-memory");
+    const index = await IndexStore.open(kv, empty);
+    await index.apply(messagesOf(Array.from({ length: 1_500 }, (_, at) => put(at))));
+    expect(await index.commitResult(1_501)).toMatchObject({ outcome: { committed: true }, replaced: 1 });
+    expect(await index.commitResult(478)).toMatchObject({ outcome: { committed: true }, replaced: 1 });
+    expect(await index.commitResult(477)).toMatchObject({
+      outcome: { txId: 477, committed: true },
+      replaced: undefined,
+    });
+    expect(await index.commitResult(1_502)).toBeUndefined();
+    const restarted = await IndexStore.open(kv, empty);
+    expect(await restarted.commitResult(1_501)).toMatchObject({
+      outcome: { txId: 1_501, committed: true },
+      replaced: undefined,
+    });
+    await index.close();
+  });
+});
