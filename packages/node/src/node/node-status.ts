@@ -1,33 +1,21 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
-import type { Chains, NodeStatus, Phase } from "@cairn/client";
+import type { Chains, NodeStatus } from "@cairn/client";
 import type { LastResults } from "../observe/last-results.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { isoTime } from "../text/iso-time.ts";
-import type { JoinReport } from "../join/join-report.ts";
-import type { LogIdentity } from "../log/log-identity.ts";
 import { statusOfCheckpoints } from "../checkpoints/checkpoint-status.ts";
-import type { ReadyServices } from "./following.ts";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
+import type { NodeLife } from "./node-life.ts";
 import { VERSION } from "../api/version.ts";
 
-/** The parts of a node that /status reports, as they are now. */
-export interface StatusParts {
-  readonly phase: Phase;
-  /** Differs from `phase` while the node drains. */
-  readonly reportedPhase: Phase;
-  readonly log: TxLog | undefined;
-  /** The log's name in the configuration; null if only the log knows it. */
-  readonly logName: string | null;
-  readonly identity: LogIdentity | undefined;
-  readonly index: IndexStore | undefined;
-  readonly report: JoinReport;
-  readonly services: ReadyServices | undefined;
-  readonly observation: { readonly lastResults: LastResults };
-  readonly failure: CairnError | undefined;
-}
+/** What /status reports of a node's life. */
+export type StatusParts = Pick<
+  NodeLife,
+  "phase" | "reportedPhase" | "log" | "logName" | "identity" | "index" | "report" | "services" | "failure"
+> & { readonly observation: { readonly lastResults: LastResults } };
 
 /** How long /status waits for the log before it reports the log as unreachable. */
 const LOG_ANSWER_MS = 2_000;

@@ -2,33 +2,19 @@ import { setTimeout as delay } from "node:timers/promises";
 import { listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { type Logger, pino } from "pino";
-import type {
-  DocumentKey,
-  CheckpointSummary,
-  NodeStatus,
-  Phase,
-  Transaction,
-  TxId,
-  TxOutcome,
-  VerifiedSummary,
-} from "@cairn/client";
+import type { CheckpointSummary, NodeStatus, Phase, VerifiedSummary } from "@cairn/client";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { type HttpServer, startHttpServer } from "../http/server.ts";
 import { Deadline } from "../concurrency/time-limit.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
-import type { CommitResult } from "../index/apply/recent-outcomes.ts";
-import type { EventPage } from "../index/read/event-reads.ts";
 import {
-  type BucketsPage,
   type CheckpointResult,
   DEFAULT_WAIT_MS,
   type EvictionsPage,
-  type ListQuery,
   type ReadOptions,
   type NodeApi,
   type NodePolicies,
 } from "../api/node-api.ts";
-import type { DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
 import { NodeLife } from "./node-life.ts";
 import { NodeAppends } from "./node-appends.ts";
 import { NodeObservation } from "./node-observation.ts";
@@ -40,7 +26,6 @@ import { notReady } from "../api/not-ready.ts";
 import { nodeStatus } from "./node-status.ts";
 import type { System } from "../api/system.ts";
 import { VERSION } from "../api/version.ts";
-import type { Watch } from "../watch/watch-event.ts";
 import { closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
 import { checkpointResult, checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
 
@@ -181,49 +166,19 @@ class RunningNode implements CairnNode {
     return await nodeStatus(this.id, this.#life, this.#reporting, this.#system.checkpointer?.store);
   }
 
-  submit(transaction: Transaction, { timeoutMs }: { timeoutMs?: number } = {}): Promise<{ txId: TxId }> {
-    return this.#appends.submit(transaction, timeoutMs);
-  }
-
-  await(...wanted: Parameters<NodeApi["await"]>): Promise<TxOutcome> {
-    return this.#reads.await(...wanted);
-  }
-
-  commitResult(...wanted: Parameters<NodeApi["commitResult"]>): Promise<CommitResult> {
-    return this.#reads.commitResult(...wanted);
-  }
-
-  prepareRead(options: ReadOptions): Promise<void> {
-    return this.#reads.prepareRead(options);
-  }
-
-  outcome(txId: TxId): Promise<TxOutcome | undefined> {
-    return this.#reads.outcome(txId);
-  }
-
-  get(key: DocumentKey, options?: Parameters<NodeApi["get"]>[1]): Promise<StoredDocument | undefined> {
-    return this.#reads.get(key, options);
-  }
-
-  list(query: ListQuery): Promise<DocumentPage> {
-    return this.#reads.list(query);
-  }
-
-  history(...wanted: Parameters<NodeApi["history"]>): Promise<HistoryPage> {
-    return this.#reads.history(...wanted);
-  }
-
-  watch(...wanted: Parameters<NodeApi["watch"]>): Watch {
-    return this.#reads.watch(...wanted);
-  }
-
-  buckets(...wanted: Parameters<NodeApi["buckets"]>): Promise<BucketsPage> {
-    return this.#reads.buckets(...wanted);
-  }
-
-  events(...wanted: Parameters<NodeApi["events"]>): Promise<EventPage> {
-    return this.#reads.events(...wanted);
-  }
+  readonly submit: NodeApi["submit"] = (transaction, options) =>
+    this.#appends.submit(transaction, options?.timeoutMs);
+  readonly await: NodeApi["await"] = (...wanted) => this.#reads.await(...wanted);
+  readonly commitResult: NodeApi["commitResult"] = (...wanted) => this.#reads.commitResult(...wanted);
+  readonly prepareRead: NodeApi["prepareRead"] = (options) => this.#reads.prepareRead(options);
+  readonly outcome: NodeApi["outcome"] = (txId) => this.#reads.outcome(txId);
+  readonly get: NodeApi["get"] = (key, options) => this.#reads.get(key, options);
+  readonly list: NodeApi["list"] = (query) => this.#reads.list(query);
+  readonly history: NodeApi["history"] = (...wanted) => this.#reads.history(...wanted);
+  readonly watch: NodeApi["watch"] = (query) => this.#reads.watch(query);
+  readonly buckets: NodeApi["buckets"] = (options) => this.#reads.buckets(options);
+  readonly events: NodeApi["events"] = (query) => this.#reads.events(query);
+  readonly digest: NodeApi["digest"] = (options) => this.#reads.digest(options);
 
   async evictions(options: Parameters<NodeApi["evictions"]>[0] = {}): Promise<EvictionsPage> {
     const limit = new Deadline(options.timeoutMs ?? DEFAULT_WAIT_MS);
@@ -231,12 +186,8 @@ class RunningNode implements CairnNode {
     return await evictionPlaces(page, index.state, this.#life.log, this.#system.checkpointer, limit);
   }
 
-  async policies(...wanted: Parameters<NodeApi["policies"]>): Promise<NodePolicies> {
-    return comparedPolicies(await this.#reads.policies(...wanted), this.#system.policies);
-  }
-
-  digest(options?: ReadOptions): Promise<{ txId: TxId; digest: string }> {
-    return this.#reads.digest(options);
+  async policies(options?: ReadOptions): Promise<NodePolicies> {
+    return comparedPolicies(await this.#reads.policies(options), this.#system.policies);
   }
 
   async checkpoints(): Promise<readonly CheckpointSummary[]> {

@@ -73,7 +73,7 @@ it("saves exactly the transactions of its manifest while writing continues", asy
     expect((await verify(taken.checkpoint.name)).manifest.txId).toBe(taken.checkpoint.txId);
   }
   await writer.stop();
-  // Writing did go on meanwhile.
+  // Writing continued meanwhile.
   expect(Math.max(...behind)).toBeGreaterThan(0);
   expect((await listCheckpoints(store)).checkpoints).toHaveLength(4);
 });

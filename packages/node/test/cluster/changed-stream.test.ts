@@ -42,7 +42,7 @@ describe("the stream of a log under a running node", () => {
     // What it has is read on: a node that did not would halt.
     expect(await node.status()).toMatchObject({ phase: "ready", log: { reachable: true } });
     expect((await node.list({ bucket: "things" })).documents).toHaveLength(3);
-    // The cure, word by word; its other subjects are told of from now on.
+    // The remedy, word by word; its other subjects are reported from now on.
     await operator(async (nats) => await nats.edit({ subjects: ["orders.a", "orders.b", "cairn.tx"] }));
     await put(node, 3, 4, "v");
     await vi.waitFor(async () => {

@@ -233,7 +233,7 @@ describe("cairn status --cluster --digest", () => {
     await scene.stop(b);
     await alterDocument("b", "default/k3");
     const altered = await scene.ready("b");
-    // Its own copies hold the same, so they must not be what it goes on from.
+    // Its own checkpoints have the same fault, so it must not continue from them.
     await altered.checkpoint().done;
     expect(await valueOf(altered, "k3")).toBe("wrong");
 

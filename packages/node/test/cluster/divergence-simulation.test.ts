@@ -15,7 +15,7 @@ const WAYS: readonly (readonly [string, Part])[] = [
   [
     "derives another result from a transaction",
     async (_cluster, wrong) => {
-      // The next transaction that looks at it tells.
+      // The next transaction that reads it shows the difference.
       for (let n = 0; n < 20; n += 1) if (await wrong.hide(`default/k${n}`)) break;
     },
   ],

@@ -28,7 +28,7 @@ const PATIENT = { timeout: 20_000, interval: 50 };
 
 /** Nodes that cannot reach one another. */
 const ALONE = withPeers(() => undefined);
-/** Nodes that answer, and ask nobody, as on a server that does not let them. */
+/** Nodes that answer but ask no other node, as on a server that does not permit it. */
 const MUTE = withPeers((peers) => peers && { ...answering(peers), ask: () => nobody() });
 
 function withPeers(change: (peers: PeerChannel | undefined) => PeerChannel | undefined): SceneOptions {

@@ -135,7 +135,7 @@ export class SimulatedCluster {
 export class SimulatedNode {
   readonly id: string;
   serving: ((question: Uint8Array, send: SendAnswer) => void) | undefined;
-  /** What it was told, each time. */
+  /** The differences that it was given. */
   readonly told: PastDifference[] = [];
   replaced = 0;
   checking = false;

@@ -19,13 +19,13 @@ export class Gate {
     this.#opened = undefined;
   }
 
-  /** For the code under test: goes on when the gate is open. */
+  /** For the code under test: waits until the gate is open. */
   async passed(): Promise<void> {
     this.#arrived();
     await this.#opened;
   }
 
-  /** Resolves when somebody has come to the gate since it was closed. */
+  /** Resolves when the code under test has reached the gate since it was closed. */
   async reached(): Promise<void> {
     await this.#arrival;
   }

@@ -116,7 +116,7 @@ describe("joining a log on NATS", () => {
       await client.close();
     }
     await b.close();
-    // On purpose, it begins anew, and the old checkpoints are passed over.
+    // If configured to, it begins a new log and skips the old checkpoints.
     const c = await started("c", { ...DEFAULT, different: "rebuild" });
     await put(c, 0, 1, "y");
     expect((await c.status()).index).toMatchObject({ documents: 1, txId: 2 });
@@ -162,7 +162,7 @@ describe("joining a log on NATS", () => {
     const { failure } = await c.status();
     expect(failure?.message).toContain("before message 11");
     expect(failure?.hint).toContain("A ready node of this log can save one: cairn checkpoint create.");
-    // Followed word by word, in a store that somebody has mounted again.
+    // The hint is followed word by word, with the store mounted again.
     await mkdir(path.join(scene.folder, "checkpoints"));
     await put(a, 12, 13, "z");
     await a.checkpoint().done;

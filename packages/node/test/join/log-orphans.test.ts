@@ -128,7 +128,7 @@ describe("cairn log orphans", () => {
       "1",
     ]);
     const digest = await a.digest();
-    // Again, as somebody does who is not sure: the ids say that it was applied.
+    // Loaded twice: the ids show that it was applied.
     expect((await load(a, (await orphans("a")).stdout)).code).toBe(0);
     expect(await a.digest()).toEqual(digest);
     await a.close();

@@ -179,7 +179,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     expect((await c.status()).join).toMatchObject({ restoredFrom: { name: saved, txId: 9 }, replayed: 0 });
     expect(await c.digest()).toEqual(digest);
     await closeAll();
-    // An index that ends where the log goes on needs no checkpoint; one restarted after the seam goes on as any other.
+    // An index that ends where the log continues needs no checkpoint; one restarted later continues like any other.
     for (const index of ["seam", "a"]) {
       const node = await started(index);
       expect((await node.status()).join.restoredFrom).toBeNull();
@@ -212,7 +212,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     const { hint = "" } = (await failureOf(a)) ?? {};
     const wanted = `log recover --from ${names[0]}`;
     expect(hint).toContain(wanted);
-    // An embedded log is one process's at a time; of one on NATS the nodes go on running.
+    // An embedded log belongs to one process at a time; nodes on NATS keep running.
     if (kind === "embedded") await closeAll();
     for (const command of ["status", "create"]) {
       expect(await log(command)).toMatchObject({

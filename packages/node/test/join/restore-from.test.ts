@@ -169,7 +169,7 @@ it.each(["a log that is not there yet", "a log that others wrote"])(
     );
     const closing = performance.now();
     await node.close();
-    // Its requests are given up at once: a service is asked anew only after half a minute of silence.
+    // Its requests are aborted at once: a service is asked again only after half a minute of silence.
     expect(performance.now() - closing).toBeLessThan(25_000);
     await vi.waitFor(() => expect([...taken].every(({ readyState }) => readyState === "closed")).toBe(true));
   },

@@ -17,7 +17,7 @@ async function samples(registry: Registry): Promise<Sample[]> {
   return found.toSorted((a, b) => JSON.stringify(a).localeCompare(JSON.stringify(b)));
 }
 
-/** Every request told to the library when it was answered. */
+/** Every request counted by the library when it is answered. */
 function plainMetrics(registry: Registry): (request: AnsweredRequest) => void {
   const labels = { help: "-", registers: [registry] };
   const requests = new Counter({
@@ -39,7 +39,7 @@ function plainMetrics(registry: Registry): (request: AnsweredRequest) => void {
 }
 
 it("counts every request, whenever it is scraped", async () => {
-  // Runs of one kind are longer than what is told at once.
+  // Runs of one kind are longer than what is observed at once.
   const runs = fc.array(fc.tuple(answered, fc.integer({ min: 1, max: 200 }), fc.boolean()), { maxLength: 8 });
   await fc.assert(
     fc.asyncProperty(runs, async (all) => {

@@ -142,7 +142,7 @@ async function listAll(query: object): Promise<unknown> {
   return documents;
 }
 
-/** Every change of the log, as a watch from its beginning tells them. */
+/** Every change of the log, as a watch from its beginning delivers them. */
 async function watchAll(query: object): Promise<unknown> {
   const told: unknown[] = [];
   for await (const change of node.watch({ from: 0, ...query })) {
@@ -153,7 +153,7 @@ async function watchAll(query: object): Promise<unknown> {
   return told;
 }
 
-/** The same out of the histories: what watches have told stays in memory for a while, which nothing on a disk changes. */
+/** The same from the histories: what watches delivered stays in memory for a while, which no change on disk affects. */
 async function everyChange(): Promise<unknown> {
   const histories = await Promise.all(names.map((name) => node.history(key(name))));
   const changes = histories.flatMap(({ versions }, n) =>
@@ -167,7 +167,7 @@ async function everyChange(): Promise<unknown> {
   return changes.toSorted((a, b) => a.txId - b.txId);
 }
 
-/** Of a node that builds its index anew, one that is not there yet is undefined. */
+/** Undefined for a document that a node which rebuilds its index does not have yet. */
 async function outcome(txId: TxId): Promise<unknown> {
   const found = await node.outcome(txId);
   if (found === undefined) throw new CairnError("NOT_READY", "It is not indexed yet.");

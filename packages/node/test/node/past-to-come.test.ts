@@ -82,7 +82,7 @@ describe("a read as of a transaction that the node does not have", () => {
     const last = await write(node, "x");
     await node.await(last);
     scene.nats.freeze();
-    // A busy system stops a process some time after it was told to.
+    // A busy system may take a while to stop a process.
     await vi.waitFor(async () => {
       const ahead = node.get(KEY, { asOf: { txId: last + 1 }, timeoutMs: 200 });
       await expect(ahead).rejects.toMatchObject({

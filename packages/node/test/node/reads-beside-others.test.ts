@@ -7,7 +7,7 @@ import { type CairnNode, runNode } from "../../src/node/node.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 
-/** More than anybody waits for: only a node that lets nobody else run gets so far. */
+/** A count that only a node which never yields reaches. */
 const MOST_READS = 100_000;
 const key = { bucket: "pods", namespace: "default", name: "a" };
 

@@ -74,7 +74,7 @@ describe("a node whose nats-server is frozen", () => {
     const { txTime } = await node.await(txId);
     const later = new Date(Date.parse(txTime) + 1_000).toISOString();
     scene.nats.freeze();
-    // A busy system stops a process some time after it was told to.
+    // A busy system may take a while to stop a process.
     await vi.waitFor(async () => {
       await expect(node.get(key, { asOf: { time: later }, timeoutMs: 200 })).rejects.toMatchObject({
         code: "TX_TIMEOUT",

@@ -10,7 +10,7 @@ import type { System } from "../../src/api/system.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 
-/** A place for nodes over one embedded log and one store, and what they told. Everything goes with the test. */
+/** Nodes over one embedded log and one store, and their events. Everything is removed after the test. */
 export interface ObservedScene {
   readonly folder: string;
   readonly store: CheckpointStore;

@@ -26,7 +26,7 @@ class FullTxLog extends FaultyTxLog {
   }
 }
 
-/** A logger, and the lines that it was told. */
+/** A logger, and its lines. */
 function listening(): { logger: pino.Logger; lines: Line[] } {
   const lines: Line[] = [];
   const write = (line: string): void => void lines.push(JSON.parse(line) as Line);

@@ -199,7 +199,7 @@ describe("an indexed field", () => {
     }
     const page = await call(`${url}/api/v1/executions?where=state:running&limit=2`);
     expect(page.json).toMatchObject([{ name: "e0" }, { name: "e2" }]);
-    // Changed between the pages: the list goes on as of the transaction that it began at.
+    // Changed between the pages: the list continues as of the transaction at which it began.
     await put(node, "executions", "default/e3", { state: "done" });
     await put(node, "executions", "default/e4", { state: "running" });
     const next = /<([^>]*)>/.exec(page.headers.get("link") ?? "")?.[1] ?? "";
@@ -274,7 +274,7 @@ describe("an indexed field", () => {
     const where = `${url}/api/v1/executions?where=state:running&limit=1000`;
     await vi.waitFor(async () => {
       const { status, json } = await call(where);
-      // Either it is told that it is not ready, or the answer is whole.
+      // It is either refused as not ready, or complete.
       if (status === 503) expect(json).toMatchObject({ error: { code: "NOT_READY" } });
       expect([status, (json as unknown[]).length]).toEqual([200, 300]);
     });

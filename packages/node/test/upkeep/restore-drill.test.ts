@@ -14,7 +14,7 @@ import { put, type TrimScene, trimScene, twoCheckpoints } from "./trim-scene.ts"
 
 const EVERY = 10_000_000;
 
-/** A drill of a node, whose clock stands still; what it told. */
+/** A drill of a node whose clock stands still, and its events. */
 async function drill(scene: TrimScene, node: string, store = scene.store, log?: TxLog) {
   const clock = manualClock();
   const verified: [LastVerified, boolean][] = [];

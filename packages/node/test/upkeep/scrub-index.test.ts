@@ -9,7 +9,7 @@ import { scrubPause, startScrub } from "../../src/upkeep/scrub-index.ts";
 const EVERY = 10_000_000;
 const TOTAL = 1_000;
 
-/** A scrub by a clock that stands still, of an index whose pass is `compare`; what it told. */
+/** A scrub with a clock that stands still, of an index whose pass is `compare`, and its events. */
 function scrubbing(compare: (options: KvScrub) => Promise<number>, every: number | undefined = EVERY) {
   const clock = manualClock();
   const told: NodeEvent[] = [];

@@ -40,7 +40,7 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
     expect(digest.txId).toBe(33);
     expect((await joined.status()).join.restoredFrom).toMatchObject({ txId: 21 });
     await joined.close();
-    // The one that was there before goes on with its own index.
+    // The node that was there before continues with its own index.
     const first = await scene.start("first");
     await first.ready;
     expect(await first.digest()).toEqual(digest);

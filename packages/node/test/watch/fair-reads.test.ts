@@ -42,7 +42,7 @@ it("alternates between the reader that was served least and the one that has wai
   await held.next();
   await Promise.all(all);
   expect(held.begun[0]).toBe("first");
-  // Whichever kind of turn comes next, both who just came are read before those who were there are through.
+  // Whichever kind of slot comes next, both newcomers are read before the earlier readers are done.
   const { begun } = held;
   expect(begun.indexOf("new 2")).toBeLessThan(begun.indexOf("old 3"));
   expect(begun.indexOf("old 1")).toBeLessThan(4);

@@ -5,7 +5,7 @@ import { watch } from "../../src/watch/watch-session.ts";
 import { ScriptedSource, scriptedFeed } from "./scripted-source.ts";
 import { WatchReader } from "./watch-reader.ts";
 
-/** A feed of a scripted source, and who watches it. */
+/** A feed of a scripted source, and its watchers. */
 export class FedWatchers {
   source = new ScriptedSource();
   #fed = scriptedFeed(this.source);

@@ -7,7 +7,7 @@ import type { WatchSource } from "../../src/watch/watch-source.ts";
 /** A history that a test writes, in place of an index. */
 export class ScriptedSource implements WatchSource {
   readonly #transactions: TransactionEvent[] = [];
-  /** Nothing at or before it can be told any more. */
+  /** Nothing at or before it is available any more. */
   floor = 0;
   /** Set to let reads fail. */
   error: Error | undefined;

@@ -124,7 +124,7 @@ describe("the past", () => {
     const first = await reader.transactions(500);
     fed.source.floor = 1_500;
     expect(first).toHaveLength(500);
-    // The rest of the page that it has is told.
+    // The rest of the page that it has is delivered.
     const { ids, cutoff } = await readTo(reader, 2_001);
     expect(ids).toEqual(range(502, 512));
     expect(cutoff).toMatchObject({ reason: "compacted", txId: 512 });

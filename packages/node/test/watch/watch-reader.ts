@@ -21,7 +21,7 @@ export class WatchReader {
     return done === true ? undefined : value;
   }
 
-  /** The next transactions, heartbeats left out, each as its id and what it did. */
+  /** The next transactions without heartbeats, each as its id and its changes. */
   async transactions(count: number): Promise<string[]> {
     const told: string[] = [];
     while (told.length < count) {
