@@ -59,7 +59,7 @@ describe.concurrent("a command whose bucket does not answer", () => {
     { args: ["log", "trim"], configured: true },
     { args: ["checkpoint", "create", "--rebuild"], configured: true, signal: true },
   ])(
-    "says once on standard error what it waits for: $args.0 $args.1 $args.2",
+    "reports once on standard error what it waits for: $args.0 $args.1 $args.2",
     async ({ args: asked, configured, signal }, { expect: expected, onTestFinished: after }) => {
       const dir = await mkdtemp(path.join(tmpdir(), "cairn-awaited-"));
       after(() => rm(dir, { recursive: true, force: true }));
@@ -98,7 +98,7 @@ function inAMinute(): Promise<void> {
   return new Promise((resolve) => void setTimeout(resolve, 60_000));
 }
 
-it("a store that answers in time is not told of", async () => {
+it("a store that answers in time is not reported", async () => {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
   const terminal = new CapturedTerminal();
@@ -109,7 +109,7 @@ it("a store that answers in time is not told of", async () => {
   expect(terminal.stderr.text).toBe("");
 });
 
-it("of several answers that take long, the first alone is told of", async () => {
+it("of several slow answers, only the first is reported", async () => {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
   const terminal = new CapturedTerminal();

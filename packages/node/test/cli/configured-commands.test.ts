@@ -88,7 +88,7 @@ async function fileFor(served: ServedNode, more = ""): Promise<string> {
 }
 
 describe("the node that is meant", () => {
-  it("is that of --url, then of -f, then of CAIRN_URL, then of the file that lies here", async () => {
+  it("is that of --url, else of -f, else of CAIRN_URL, else of the file in the working directory", async () => {
     const tokens = { authToken: "s3cret" };
     await using one = await serve(tokens);
     await using other = await serve(tokens);
@@ -108,7 +108,7 @@ describe("the node that is meant", () => {
     expect(await asked(["-e", `{:cairn/http-server {:port ${other.server.port}}}`])).toBe("other");
   });
 
-  it("never gets the token of a file that merely lies here where another one is named", async () => {
+  it("never gets the token of a file in the working directory if another node is named", async () => {
     await using one = await serve({ authToken: "s3cret" });
     await using other = await serve({ authToken: "s3cret" });
     const cwd = path.dirname(await fileFor(one));
@@ -116,7 +116,7 @@ describe("the node that is meant", () => {
     expect(stderr).toMatch(/^UNAUTHORIZED: /);
   });
 
-  it("is found though the rest of its file cannot be used here, as without its variables", async () => {
+  it("is found even if the rest of its file cannot be used, as without its variables", async () => {
     await using served = await serve({ authToken: "s3cret" });
     const file = await fileFor(
       served,
@@ -130,7 +130,7 @@ describe("the node that is meant", () => {
     ["{:cairn/http-server {:port 0}}", "listens on any free port"],
     ["{:cairn/http-server {:prot 1}}", "no parameter prot"],
     ["{:cairn/http-server", "closed"],
-  ])("of %s cannot be known, and that is told", async (edn, told) => {
+  ])("of %s cannot be known, and the command says so", async (edn, told) => {
     const { code, stderr } = await cairn(["get", "pods", "a", "-e", edn]);
     expect([code, stderr]).toEqual([2, expect.stringContaining(told)]);
   });
@@ -150,7 +150,7 @@ async function bucketScene(): Promise<{ cwd: string; names: string[]; read: stri
 }
 
 describe("the store that is meant", () => {
-  it("is that of -f: nothing has to be typed again, and no node has to run", async () => {
+  it("is that of -f, without further options and without a node", async () => {
     const { cwd, names, read } = await bucketScene();
     const [older = "", newer = ""] = names;
     const asked = (...argv: string[]): Promise<CommandResult> =>
@@ -171,13 +171,13 @@ describe("the store that is meant", () => {
     expect((await readdir(path.join(cwd, "newest"))).length).toBeGreaterThan(0);
   });
 
-  it("without -f is that of the configuration which lies here, where no node is asked", async () => {
+  it("without -f is that of the configuration in the working directory, for commands that ask no node", async () => {
     const { cwd, names } = await bucketScene();
     const { stdout } = await cairn(["checkpoint", "restore", "-o", "here"], new CapturedTerminal({ cwd }));
     expect(stdout).toContain(`restored ${names[1]} `);
   });
 
-  it("is the node's where --url names one", async () => {
+  it("is that of the node of --url", async () => {
     const { cwd } = await bucketScene();
     await using served = await serve();
     for (const argv of [["list"], ["show"]]) {
@@ -190,7 +190,7 @@ describe("the store that is meant", () => {
     expect(served.answered).toHaveLength(2);
   });
 
-  it("is needed, and it is told where the configuration has none", async () => {
+  it("is needed, and a configuration without one is refused", async () => {
     const edn = "{:cairn/index-store {:kv-store cairn.memory/->kv-store}}";
     for (const argv of [["list"], ["show"], ["restore", "-o", "x"]]) {
       const { code, stderr } = await cairn(["checkpoint", ...argv, "-e", edn]);
@@ -216,7 +216,7 @@ async function indexScene(): Promise<string> {
 }
 
 describe("the index that is meant", () => {
-  it("is that of the configured node where no place is given", async () => {
+  it("is that of the configured node if no place is given", async () => {
     const cwd = await indexScene();
     const db = async (...argv: string[]): Promise<string> => {
       const { code, stdout, stderr } = await cairn(["db", ...argv], new CapturedTerminal({ cwd }));
@@ -238,7 +238,7 @@ describe("the index that is meant", () => {
     expect(await db("get", name ?? "", "pods", "a", "-f", "cairn.json")).toBe('{\n  "n": 1\n}\n');
   });
 
-  it("cannot be told from a bucket that is misspelt, nor be left out twice", async () => {
+  it("cannot be told from a misspelt bucket, nor be omitted twice", async () => {
     const cwd = await indexScene();
     for (const argv of [
       ["get", "pods"],

@@ -54,7 +54,7 @@ it.each<[argv: string[], code: number, wanted: string[], stdin?: string]>([
   await expectCommands(stderr.split("hint: ")[1] ?? "", wanted);
 });
 
-it("who waits for a transaction in vain, a node that is not ready, or a past that is gone is told the commands too", async () => {
+it("a missing transaction, a node that is not ready and a pruned history have hints with commands too", async () => {
   const late = await node?.await(99, { timeoutMs: 1 }).catch((error: unknown) => error);
   await expectCommands(String((late as { hint?: string }).hint), ["status"]);
   const restoring = notReady({ phase: "restoring", failure: undefined });
@@ -62,7 +62,7 @@ it("who waits for a transaction in vain, a node that is not ready, or a past tha
   await expectCommands(compacted(3, 17).hint ?? "", ["list", "watch"]);
 });
 
-it("a token that is missing is asked for by the option and the variable that give it, and by the header", async () => {
+it("the hint for a missing token names the option, the variable and the header", async () => {
   const { code, stderr } = await run(["get", "pods", "a"], "");
   expect([code, stderr]).toEqual([2, expect.stringContaining("--token or CAIRN_AUTH_TOKEN")]);
   expect(stderr).toContain("Authorization: Bearer");
@@ -75,7 +75,7 @@ it.each([
   ["tx", "put", "policies", "x", "1"],
   ["tx", "delete", "Pods", "x"],
 ])(
-  "cairn %s %s is refused because that is no bucket, and not for a parameter that nobody gave",
+  "cairn %s %s is refused because of the bucket's name, not because of a parameter that was not given",
   async (...argv) => {
     const { code, stdout, stderr } = await run(argv);
     expect([code, stdout, stderr]).toEqual([
@@ -88,7 +88,7 @@ it.each([
   },
 );
 
-it("an as-of that cannot be read is answered with examples that go after --as-of", async () => {
+it("an invalid --as-of is refused with examples that are valid", async () => {
   const { stderr } = await run(["list", "pods", "--as-of", "soon"]);
   const example = /For example (\S+) or (\S+)\./.exec(stderr);
   for (const at of [example?.[1], example?.[2]]) {
@@ -98,7 +98,7 @@ it("an as-of that cannot be read is answered with examples that go after --as-of
   }
 });
 
-it("what cairn tx evict removes is read by nothing again, and the command that it names shows where it still lies", async () => {
+it("cairn tx evict removes a document from all reads, and the command that it names shows where its bytes remain", async () => {
   expect((await run(["tx", "put", "people", "anna", '{"age": 7}'])).code).toBe(0);
   const { code, stdout } = await run(["tx", "evict", "people", "anna"]);
   expect([code, stdout]).toEqual([0, expect.stringMatching(/^evicted as transaction \d+; cairn evictions /)]);

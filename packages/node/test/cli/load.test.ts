@@ -42,7 +42,7 @@ describe("load", () => {
     }
   });
 
-  test("passes over the lines before --from-line, blank ones counted", async () => {
+  test("skips the lines before --from-line, counting blank ones", async () => {
     await using served = await serve();
     const { stdout } = await load(
       served,
@@ -55,12 +55,12 @@ describe("load", () => {
     expect(served.node.submitted.map(({ id }) => id)).toEqual(["id-1", "id-2"]);
   });
 
-  test("of nothing loads nothing", async () => {
+  test("of an empty input loads nothing", async () => {
     await using served = await serve();
     expect((await load(served, "")).stdout).toMatch(/^loaded 0 transactions in .* s \(0\/s\)\n$/);
   });
 
-  test("stops at a broken line: says which, what was loaded, and how to go on", async () => {
+  test("stops at a broken line and reports its number, what was loaded, and how to continue", async () => {
     await using served = await serve();
     const before = lines(15_000, "x".repeat(100));
     const { code, stdout, stderr } = await load(served, `${before}{"ops":\n${line(99)}\n`);
@@ -70,7 +70,7 @@ describe("load", () => {
     expect(served.node.submitted).toHaveLength(15_000);
   });
 
-  test("waits for a node that is not ready yet, and tells so once", async () => {
+  test("waits for a node that is not ready yet, and reports it once", async () => {
     const node = new MemoryNode();
     await using served = await serve({ node });
     node.submitError = new CairnError("NOT_READY", "The node is restoring.");
@@ -83,7 +83,7 @@ describe("load", () => {
     expect(node.submitted).toHaveLength(10);
   });
 
-  test("does not send lines without an id again when it cannot know whether they are stored", async () => {
+  test("does not resend lines without an id if they may be stored", async () => {
     await using served = await serve();
     served.node.submitError = new CairnError("LOG_UNREACHABLE", "The log is gone.");
     const { code, stderr } = await load(served, '{"ops":[["delete","pods","x"]]}\n');
@@ -92,7 +92,7 @@ describe("load", () => {
     expect(served.node.refused).toBe(1);
   });
 
-  test("over a connection that breaks sends lines again only when each has an id", async () => {
+  test("resends lines after a broken connection only if each has an id", async () => {
     await using served = await serve();
     let connections = 0;
     // Breaks off once the first request is under way, then passes everything on to the node.
@@ -120,7 +120,7 @@ describe("load", () => {
     }
   });
 
-  test("that is interrupted says where to go on", async () => {
+  test("reports where to continue when it is interrupted", async () => {
     await using served = await serve();
     const source = new Readable({ read: () => undefined });
     const terminal = new CapturedTerminal({ env: { CAIRN_URL: served.url } });
@@ -151,7 +151,7 @@ async function collect(text: string, cuts: number[], size: number, fromLine: num
 }
 
 describe("the chunks of a stream", () => {
-  test("are its lines from the asked one on, whole and in order, wherever the pieces were cut", async () => {
+  test("are its whole lines from the requested one on, in order, wherever the pieces are cut", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.stringMatching(/^[a-zé\r]{0,6}$/), { maxLength: 30 }),
@@ -182,7 +182,7 @@ describe("the chunks of a stream", () => {
     );
   });
 
-  test("end with an error where a line has no end", async () => {
+  test("end with an error at a line without end", async () => {
     const endless = Readable.from(
       (function* () {
         for (;;) yield Buffer.alloc(4 * 1024 * 1024, "x");

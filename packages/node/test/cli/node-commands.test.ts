@@ -64,7 +64,7 @@ describe("documents", () => {
     expect((await shown(0))[2]).toMatch(/^default\/k{300} +2 {2}{"x":1}$/);
   });
 
-  test("of which there are more than a page have one heading", async () => {
+  test("on several pages have one heading", async () => {
     await using served = await serve();
     const puts = Array.from({ length: 1_001 }, (_, n) => ["put", "pods", `p${n}`, n]);
     await run(served, ["tx", "submit", "-"], JSON.stringify({ ops: puts }));
@@ -78,7 +78,7 @@ describe("documents", () => {
     expect(history.split("REVISION")).toHaveLength(2);
   });
 
-  test("that are not there end with 1, NOT_FOUND and a hint", async () => {
+  test("that do not exist exit with 1, NOT_FOUND and a hint", async () => {
     await using served = await serve();
     const { code, stdout, stderr } = await run(served, ["get", "pods", "nope"]);
     expect([code, stdout]).toEqual([1, ""]);
@@ -95,14 +95,14 @@ describe("documents", () => {
     });
   });
 
-  test("keep their digits on the way to the node, which refuses what it would round", async () => {
+  test("keep their digits on the way to the node, which refuses numbers that it would round", async () => {
     await using served = await serve();
     const { code, stderr } = await run(served, ["tx", "put", "pods", "x", "9007199254740993"]);
     expect(code).toBe(2);
     expect(stderr).toMatch(/^TX_INVALID: /);
   });
 
-  test("that are too large are refused with the limit, however much was on its way", async () => {
+  test("that are too large are refused with the limit, however much was sent", async () => {
     await using served = await serve();
     const large = JSON.stringify("x".repeat(8_000_000));
     for (let round = 0; round < 5; round += 1) {
@@ -140,7 +140,7 @@ describe("documents", () => {
 });
 
 describe("tx submit", () => {
-  test("tells the outcome, and ends with 1 when it was aborted", async () => {
+  test("prints the outcome, and exits with 1 if the transaction was aborted", async () => {
     await using served = await serve();
     const fine = await run(served, ["tx", "submit", "-"], '{"ops": [["put", "pods", "x", 1]]}');
     expect(fine).toMatchObject({ code: 0, stdout: "committed as transaction 2\n" });
@@ -182,7 +182,7 @@ describe("status and checkpoints", () => {
 });
 
 describe("a node", () => {
-  test("that does not answer ends a command with 3", async () => {
+  test("that does not answer makes a command exit with 3", async () => {
     const served = await serve();
     await served.server.close();
     for (const argv of [["status"], ["get", "pods", "x"], ["tx", "put", "pods", "x", "1"]]) {
@@ -192,14 +192,14 @@ describe("a node", () => {
     }
   });
 
-  test("that is not ready ends a command with 3", async () => {
+  test("that is not ready makes a command exit with 3", async () => {
     await using served = await serve();
     served.node.phase = "restoring";
     expect(await run(served, ["list", "pods"])).toMatchObject({ code: 3 });
     expect(await run(served, ["status"])).toMatchObject({ code: 0 });
   });
 
-  test("that has failed ends status with 3, after all that it says", async () => {
+  test("that has failed makes status exit with 3 after printing it", async () => {
     await using served = await serve();
     served.node.phase = "failed";
     served.node.failure = { code: "LOG_DIFFERENT", message: "It is another log.", hint: "Look at it." };
@@ -220,7 +220,7 @@ describe("a node", () => {
   });
 
   test.each(["restoring", "replaying", "stopping"] as const)(
-    "that is %s does what it should: status ends with 0",
+    "that is %s is in order: status exits with 0",
     async (phase) => {
       await using served = await serve();
       served.node.phase = phase;
@@ -228,7 +228,7 @@ describe("a node", () => {
     },
   );
 
-  test("that is none is told apart", async () => {
+  test("is distinguished from another server", async () => {
     const server = createServer((_request, response) => response.end("<html>")).listen(0, "127.0.0.1");
     await new Promise((resolve) => server.once("listening", resolve));
     const { port } = server.address() as AddressInfo;
@@ -237,7 +237,7 @@ describe("a node", () => {
     server.close();
   });
 
-  test("with a token gets it from --token or the environment, and refuses others with 2", async () => {
+  test("with a token gets it from --token or the environment; other tokens make a command exit with 2", async () => {
     await using served = await serve({ authToken: "s3cret" });
     expect(await run(served, ["status"])).toMatchObject({
       code: 2,

@@ -45,7 +45,7 @@ describe("a command whose output cannot be written", () => {
   it.each([
     ["EPIPE", 0, ""],
     ["ENOSPC", 3, "DISK_FULL: The output could not be written: its disk is full (ENOSPC)."],
-  ])("removes the copy that it made (%s)", async (code, exitCode, message) => {
+  ])("removes its copy (%s)", async (code, exitCode, message) => {
     await saveLevelDb(join(folder, "level"));
     await saveTo(join(folder, "checkpoints"), [1]);
     for (const argv of [
@@ -58,7 +58,7 @@ describe("a command whose output cannot be written", () => {
     }
   });
 
-  it("ends when its reader has seen enough, and leaves no copy behind", async () => {
+  it("ends when its reader has gone, and leaves no copy behind", async () => {
     await saveLevelDb(join(folder, "level"));
     const child = spawn(process.execPath, [MAIN, "db", "keys", "level", "--raw", "--staging", staging], {
       cwd: folder,
@@ -73,7 +73,7 @@ describe("a command whose output cannot be written", () => {
     expect(await readdir(staging)).toEqual([]);
   });
 
-  it("that are notices alone, does its work and says by its exit code how that went", async () => {
+  it("except for its notices, does its work and reports the result by its exit code", async () => {
     const terminal = new CapturedTerminal({ cwd: folder });
     terminal.stderr.on("error", () => undefined);
     terminal.stderr._write = (_chunk, _encoding, done: (error?: Error) => void) => {
@@ -85,7 +85,7 @@ describe("a command whose output cannot be written", () => {
 });
 
 describe("a node whose log cannot be written, since its disk is full", () => {
-  it("goes on serving, and stops in order", async () => {
+  it("continues to serve, and stops in order", async () => {
     const full = await open("/dev/full", "w");
     onTestFinished(() => full.close());
     const child = spawn(process.execPath, [MAIN, "start"], {

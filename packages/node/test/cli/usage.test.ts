@@ -37,7 +37,7 @@ describe("every command", () => {
     },
   );
 
-  test("is described by help as by its option", async () => {
+  test("has the same help by the command help and by --help", async () => {
     expect(await cairn(["help", "db", "keys"])).toEqual(await cairn(["db", "keys", "--help"]));
     expect(await cairn(["help"])).toEqual(await cairn(["--help"]));
   });
@@ -91,7 +91,7 @@ describe("wrong usage", () => {
     ["policy set x", "policy apply"],
     ["policy get", "policy show"],
     ["log restore", "checkpoint restore"],
-  ])("cairn %s: the answer names cairn %s", async (typed, meant) => {
+  ])("cairn %s: the hint suggests cairn %s", async (typed, meant) => {
     const { code, stderr } = await cairn(typed.split(" "));
     expect(code).toBe(2);
     expect(stderr).toMatch(/^USAGE: There is no command "/);
@@ -99,7 +99,7 @@ describe("wrong usage", () => {
   });
 
   test.each(SYNONYMS.flatMap(([, commands]) => commands))(
-    "there is a command cairn %s to be suggested",
+    "the suggested command cairn %s exists",
     async (meant) => {
       if (meant.startsWith("--")) return expect(await cairn([meant])).toMatchObject({ code: 0 });
       const [words = "", ...options] = meant.split(/ (?=--)/);
@@ -109,7 +109,7 @@ describe("wrong usage", () => {
     },
   );
 
-  test("there is no command to stop a node, and it is told what stops one", async () => {
+  test("stop and its synonyms are answered with how to stop a node", async () => {
     for (const word of ["stop", "shutdown", "kill"]) {
       expect((await cairn([word])).stderr).toContain(
         "hint: A node stops at Ctrl-C, or when its process receives SIGTERM.",
@@ -123,7 +123,7 @@ describe("wrong usage", () => {
       .filter(({ flags }) => flags.includes("<duration>"))
       .map(({ long }): [string, string[]] => [`${path.join(" ")} ${long}`, [...path, long ?? ""]]),
   );
-  test("lengths of time are taken by several commands", () => {
+  test("durations are options of several commands", () => {
     expect(lengths.map(([name]) => name)).toEqual([
       "status --wait",
       "status --timeout",
@@ -131,7 +131,7 @@ describe("wrong usage", () => {
       "log trim --keep",
     ]);
   });
-  test.each(lengths)("cairn %s tells how a length of time is written", async (_name, argv) => {
+  test.each(lengths)("cairn %s explains how to write a duration", async (_name, argv) => {
     for (const [text, hint] of [
       ["5s", "Did you mean PT5S?"],
       ["90 min", "Did you mean PT90M?"],
@@ -152,7 +152,7 @@ describe("wrong usage", () => {
     }
   });
 
-  test("an address without a scheme is one of HTTP", async () => {
+  test("an address without a scheme is HTTP", async () => {
     await using served = await serve();
     const { code, stdout } = await cairn(["status", "--url", served.url.replace("http://", "")]);
     expect([code, stdout]).toEqual([0, expect.stringMatching(/^Phase +ready/m)]);
@@ -178,21 +178,21 @@ describe("wrong usage", () => {
     ["a store that is no folder", ["checkpoint", "list", "gs://bucket/prefix"]],
     ["a restore to nowhere", ["checkpoint", "restore", "."]],
     ["a log level that is none", ["start", "--log-level", "loud"]],
-  ])("(%s) ends with 2 and a sentence on standard error", async (_what, argv) => {
+  ])("(%s) exits with 2 and a sentence on standard error", async (_what, argv) => {
     const { code, stdout, stderr } = await cairn(argv);
     expect([code, stdout]).toEqual([2, ""]);
     expect(stderr).toMatch(/^USAGE: .+[.)]\n {2}hint: .+\.$/m);
     expect(stderr).not.toMatch(/\n\s+at /);
   });
 
-  test("cannot break the screen with what it or its hint quotes", async () => {
+  test("cannot break the screen with quoted text", async () => {
     const terminal = new CapturedTerminal();
     const error = new CairnError("NOT_FOUND", "No \u001b[2J.", { hint: "Ask for \u0007." });
     await reportError(error, terminal, { json: false, debug: false });
     expect(terminal.stderr.text).toBe("NOT_FOUND: No \\u001b[2J.\n  hint: Ask for \\u0007.\n");
   });
 
-  test("is told as JSON with --json, and with its stack with --debug", async () => {
+  test("is printed as JSON with --json, and with its stack with --debug", async () => {
     const { code, stderr } = await cairn(["load", "/no/such/file", "--json"]);
     expect(code).toBe(2);
     expect(JSON.parse(stderr)).toMatchObject({ error: { code: "USAGE", message: expect.any(String) } });
@@ -201,7 +201,7 @@ describe("wrong usage", () => {
 });
 
 describe("config", () => {
-  test("check says ok, or every problem and 2", async () => {
+  test("check prints ok, or every problem and exits with 2", async () => {
     const fine = await cairn(["config", "check", "-j", '{"cairn/http-server": {"port": 0}}']);
     expect(fine).toMatchObject({ code: 0, stdout: "ok\n", stderr: "" });
     const bad = await cairn([

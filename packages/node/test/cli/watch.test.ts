@@ -44,7 +44,7 @@ function watching(...argv: readonly string[]) {
 }
 
 describe("cairn watch", () => {
-  it("prints the changes of the past and those that come, until it is interrupted", async () => {
+  it("prints past and new changes until it is interrupted", async () => {
     await submit(node, ["put", "pods", "a", { n: 1 }], ["put", "nodes", "b", 2]);
     const { terminal, result } = watching("--from", "0");
     await vi.waitFor(() => expect(terminal.stdout.text).toContain("nodes default/b"));
@@ -61,7 +61,7 @@ describe("cairn watch", () => {
     ]);
   });
 
-  it("prints transactions as they were sent with --json, of a bucket and namespace alone, so many", async () => {
+  it("prints a limited number of transactions of a bucket and namespace as they were sent, with --json", async () => {
     const txId = await submit(node, ["put", "pods", "prod/a", { n: 1 }], ["put", "nodes", "prod/b", 2]);
     await submit(node, ["put", "pods", "test/c", 3]);
     await submit(node, ["put", "pods", "prod/d", 4]);
@@ -79,7 +79,7 @@ describe("cairn watch", () => {
     expect(JSON.parse(second ?? "")).toMatchObject({ txId: txId + 2, changes: [{ name: "d" }] });
   });
 
-  it("goes on at the next node where one breaks off, without losing or repeating a change", async () => {
+  it("continues at the next node when one breaks off, without losing or repeating a change", async () => {
     for (const n of [1, 2, 3]) await submit(node, ["put", "pods", "a", n]);
     const queries: (string | undefined)[] = [];
     const broken = await answering((request, response) => {
@@ -112,7 +112,7 @@ describe("cairn watch", () => {
     expect(terminal.stderr.text).toBe("");
   });
 
-  it("passes over a node that is not ready, and says so", async () => {
+  it("skips a node that is not ready, and reports it", async () => {
     await submit(node, ["put", "pods", "a", 1]);
     const joining = await answering((_, response) => {
       response
@@ -125,7 +125,7 @@ describe("cairn watch", () => {
     expect(stderr).toBe(`The node is restoring (${joining}). Continuing after transaction 1.\n`);
   });
 
-  it("ends with 1 and where to begin again when the past asked for is gone", async () => {
+  it("exits with 1 and says where to begin again if the requested history is pruned", async () => {
     const compacted = await answering((_, response) => {
       const error = { code: "WATCH_COMPACTED", message: "Gone before 40.", hint: "List, then watch." };
       response.writeHead(410).end(JSON.stringify({ error, floor: 40 }));
@@ -134,7 +134,7 @@ describe("cairn watch", () => {
     expect([code, stderr]).toEqual([1, "WATCH_COMPACTED: Gone before 40.\n  hint: List, then watch.\n"]);
   });
 
-  it("ends with 1 when the log lost what it printed", async () => {
+  it("exits with 1 if the log lost transactions that it printed", async () => {
     const regressed = await answering((_, response) => {
       response.writeHead(200, { "content-type": "text/event-stream" });
       const cutoff = { txId: 7, txTime: null, reason: "regressed", message: "Transaction 7 is another one." };
@@ -147,7 +147,7 @@ describe("cairn watch", () => {
     ]);
   });
 
-  it("ends with 3 where no node ever answered, and with 2 for an address that is none", async () => {
+  it("exits with 3 if no node ever answered, and with 2 for an invalid address", async () => {
     await node.close();
     const { code, stderr } = await watching("--url", "http://127.0.0.1:1", "--url", "http://127.0.0.1:2")
       .result;
@@ -163,7 +163,7 @@ describe("cairn watch", () => {
 describe("a stream of events", () => {
   const text = ': hello\n\nid: 1\nevent: tx\ndata: {"a":\ndata: 1}\n\ndata:x\n\nevent: none\n\nevent: cut';
 
-  it("is read the same wherever it is cut", async () => {
+  it("reads the same wherever it is cut", async () => {
     for (let at = 0; at <= text.length; at += 1) {
       for (const end of [at + 1, at + 2, text.length]) {
         const parts = [text.slice(0, at), text.slice(at, end), text.slice(end)];

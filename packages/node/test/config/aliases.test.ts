@@ -27,7 +27,7 @@ test.each([
   "xtdb.lucene/->lucene-store",
   "xtdb.azure.blobs/->cp-store",
   "xtdb.google.cloud-storage/->checkpoint-store",
-])("%s has no counterpart, and what to use instead is named", (older) => {
+])("%s has no counterpart, and the hint names what to use instead", (older) => {
   expect(olderModule(older)).toMatchObject({
     message: expect.stringContaining(older),
     hint: expect.any(String),
@@ -41,7 +41,7 @@ test.each(["cairn.leveldb/->kv-store", "./crux.rocksdb.js#x", "my-package", "roc
   },
 );
 
-test("each older name is told once, with its place", async () => {
+test("each older name is reported once, with its place", async () => {
   const edn = `{:xtdb/index-store {:kv-store {:xtdb/module xtdb.rocksdb/->kv-store
                  :checkpointer {:xtdb/module xtdb.checkpoint/->checkpointer :approx-frequency "PT1H" :store {:path "/c"}}}}
  :xtdb.http-server/server {:port 3001}}`;
@@ -54,7 +54,7 @@ test("each older name is told once, with its place", async () => {
   ]);
 });
 
-test("what the older systems did otherwise under the same names is told", async () => {
+test("different behavior under the same names is reported", async () => {
   const server = '{:xtdb.http-server/server {:port 3001 :host "10.0.0.1"}}';
   expect((await configOf({ edn: server })).notices).toEqual([
     "xtdb.http-server/server (-e:1:2) is read as cairn/http-server.",

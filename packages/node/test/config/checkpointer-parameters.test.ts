@@ -141,7 +141,7 @@ async function fileOf(name: string, text: string): Promise<{ file: string }> {
   return { file };
 }
 
-test("every parameter of the checkpointer is tried here", () => {
+test("every parameter of the checkpointer is tested here", () => {
   const checkpointer = MODULES.find(({ kind }) => kind === "checkpointer");
   expect(Object.keys(CASES).toSorted()).toEqual(Object.keys(checkpointer?.parameters ?? {}).toSorted());
 });
@@ -164,12 +164,12 @@ test.each(PARAMETERS)(
   },
 );
 
-test.each(PARAMETERS)("%s has its default when it is left out", async (_name, one) => {
+test.each(PARAMETERS)("%s has its default", async (_name, one) => {
   const options = await optionsOf({ object: wrapped(BASE) });
   for (const [key, value] of Object.entries(one.byDefault)) expect(options[key]).toEqual(value);
 });
 
-test.each(PARAMETERS)("%s is refused with its place when it is wrong", async (name, one) => {
+test.each(PARAMETERS)("a wrong %s is refused with its place", async (name, one) => {
   const problems = await problemsOf({ json: wholeJson({ [name]: one.wrong }) });
   expect(problems.length).toBeGreaterThan(0);
   for (const problem of problems) {
@@ -178,16 +178,13 @@ test.each(PARAMETERS)("%s is refused with its place when it is wrong", async (na
   }
 });
 
-test.each(["approx-frequency", "store"])(
-  "without %s there is no checkpointer, but a problem that says so",
-  async (name) => {
-    const rest = Object.fromEntries(Object.entries(BASE).filter(([key]) => key !== name));
-    const problems = await problemsOf({ object: wrapped(rest) });
-    expect(problems.map(({ message }) => message).join()).toContain(`needs ${name}`);
-  },
-);
+test.each(["approx-frequency", "store"])("a checkpointer without %s is a problem", async (name) => {
+  const rest = Object.fromEntries(Object.entries(BASE).filter(([key]) => key !== name));
+  const problems = await problemsOf({ object: wrapped(rest) });
+  expect(problems.map(({ message }) => message).join()).toContain(`needs ${name}`);
+});
 
-test("a store that is read-only is no place to save to, and a good one to restore from", async () => {
+test("a read-only store can be restored from, but not saved to", async () => {
   const readOnly = { "cairn/module": "cairn.s3/->checkpoint-store", bucket: "b-1", "read-only?": true };
   for (const change of [
     wrapped({ ...BASE, store: readOnly }),
@@ -204,7 +201,7 @@ test("a store that is read-only is no place to save to, and a good one to restor
   expect(await problemsOf({ object: wrapped({ ...BASE, "restore-from": [readOnly] }) })).toEqual([]);
 });
 
-test("a program's own store that is read-only is refused as the place to save to, before anything is made", async () => {
+test("a program's own read-only store is refused as the store to save to, before anything is created", async () => {
   const store = s3Store({ bucket: "b-1", readOnly: true });
   const config = await configOf({ object: wrapped({ ...BASE, store }) });
   await expect(createSystem(config)).rejects.toMatchObject({

@@ -15,7 +15,7 @@ afterEach(async () => {
   await rm(cwd, { recursive: true });
 });
 
-test("without a file the built-in default is used, and nothing is made on disk", async () => {
+test("without a file the built-in default is used, and nothing is created on disk", async () => {
   const config = await configOf({ cwd });
   const system = await createSystem(config);
 
@@ -27,7 +27,7 @@ test("without a file the built-in default is used, and nothing is made on disk",
   expect(await readdir(cwd)).toEqual([]);
 });
 
-test("cairn.edn in the working directory is taken before cairn.json", async () => {
+test("cairn.edn in the working directory takes precedence over cairn.json", async () => {
   await writeFile(join(cwd, "cairn.json"), '{"cairn/http-server": {"port": 1}}');
   expect((await configOf({ cwd })).http?.port).toBe(1);
   await writeFile(join(cwd, "cairn.edn"), "{:cairn/http-server {:port 2}}");
@@ -35,7 +35,7 @@ test("cairn.edn in the working directory is taken before cairn.json", async () =
   expect((await configOf({ cwd, file: "cairn.json" })).http?.port).toBe(1);
 });
 
-test("a file given by name that is not there is an error, though the default would do", async () => {
+test("a named file that does not exist is an error, even if there is a default one", async () => {
   const [problem] = await problemsOf({ cwd, file: "nope.edn" });
   expect(problem).toMatchObject({
     code: "CONFIG_NOT_FOUND",
@@ -45,7 +45,7 @@ test("a file given by name that is not there is an error, though the default wou
 });
 
 test.each(["cairn.yaml", "cairn", "cairn.edn.bak"])(
-  "a file named %s is refused by its ending",
+  "a file named %s is refused because of its ending",
   async (file) => {
     await writeFile(join(cwd, file), "{}");
     const [problem] = await problemsOf({ cwd, file });
@@ -58,7 +58,7 @@ test("the ending counts from the last dot, in any case", async () => {
   expect((await configOf({ cwd, file: "my.conf.EDN" })).http?.port).toBe(7);
 });
 
-test("a folder in the place of a file is an error that says so", async () => {
+test("a folder instead of a file is an error that says so", async () => {
   await mkdir(join(cwd, "x.edn"));
   const [problem] = await problemsOf({ cwd, file: "x.edn" });
   expect(problem?.code).toBe("CONFIG_INVALID");
@@ -84,7 +84,7 @@ test("a file larger than a megabyte is refused without being read", async () => 
   expect(problem?.message).toBe("This is larger than 1048576 bytes, too large for a configuration.");
 });
 
-test("a top-level key that the file leaves out has its default, and one that it gives has only what it says", async () => {
+test("an absent top-level key of a file has its default; a given one has only its own values", async () => {
   await writeFile(
     join(cwd, "cairn.json"),
     '{"cairn/index-store": {"kv-store": {"cairn/module": "cairn.memory/->kv-store"}}}',

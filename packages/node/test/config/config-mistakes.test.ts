@@ -4,12 +4,12 @@ import { MISTAKES, XTDB_EXAMPLES } from "./support/mistakes.ts";
 import { openApiDocument } from "../../src/http/openapi/document.ts";
 import { problemsOf } from "./support/read.ts";
 
-test.each(MISTAKES)("$title: told with its place and what to do", async ({ input, told }) => {
+test.each(MISTAKES)("$title: is reported with its place and a hint", async ({ input, told }) => {
   expect(formatProblems(await problemsOf(input))).toBe(told);
 });
 
 test.each(XTDB_EXAMPLES)(
-  "XTDB, $title: starts, or is told what to write instead",
+  "XTDB, $title: starts, or is refused with what to write instead",
   async ({ input, told }) => {
     const problems = await problemsOf(input);
     expect(formatProblems(problems)).toBe(told);
@@ -28,11 +28,11 @@ test("every request that a hint names is one that a node answers", () => {
     expect(paths).toHaveProperty([address, method.toLowerCase()]);
 });
 
-test("the mistakes are as many as they should be", () => {
+test("there are enough mistakes", () => {
   expect(MISTAKES.length).toBeGreaterThanOrEqual(80);
 });
 
-test("all mistakes are told at once, from the top of the file down", async () => {
+test("all problems are reported at once, from the top of the file down", async () => {
   const problems = await problemsOf({
     json: '{"cairn/http-server": {"port": "x", "hots": 1},\n "cairn/nodes": {},\n "cairn/tx-log": {"paht": "x"}}',
     edn: '{:cairn/node {:id "/"}}',
@@ -40,7 +40,7 @@ test("all mistakes are told at once, from the top of the file down", async () =>
   expect(problems.map(({ place }) => place)).toEqual(["-j:1:32", "-j:1:37", "-j:2:2", "-j:3:19", "-e:1:19"]);
 });
 
-test("a variable that is not set hides nothing else, and what follows from it is not told", async () => {
+test("an unset variable hides no other problem, and those that follow from it are not reported", async () => {
   const problems = await problemsOf({
     json: `{"cairn/http-server": {"port": "\${NOWHERE}", "hots": 1},
       "cairn/index-store": {"kv-store": {"checkpointer": {"approx-frequency": "PT1H", "store": "\${NOWHERE}"}}},
@@ -53,12 +53,12 @@ test("a variable that is not set hides nothing else, and what follows from it is
   ]);
 });
 
-test("a name of one letter is near to no other", async () => {
+test("a name of one letter is similar to no other", async () => {
   const problems = await problemsOf({ json: '{"cairn/http-server": {"host": "${H}"}}', env: { J: "1" } });
   expect(problems).toMatchObject([{ hint: "Set H, or give a default: ${H:-default}." }]);
 });
 
-test("captures may lie in the folder that is for them, and everything beside the index's own folders", async () => {
+test("captures may be in their own folder of the db-dir, and everything else next to the folders of the index", async () => {
   const store = {
     "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
     path: "/idx/checkpoints",
@@ -71,14 +71,14 @@ test("captures may lie in the folder that is for them, and everything beside the
   expect(await problemsOf({ json: JSON.stringify(input) })).toEqual([]);
 });
 
-test("null takes away what a weaker source gave, also a module that nothing names then", async () => {
+test("null removes the value of a weaker source, and a module that is then no longer named", async () => {
   const file = {
     "site/store": { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "/x" },
   };
   expect(await problemsOf({ json: JSON.stringify(file), edn: "{:site/store nil}" })).toEqual([]);
 });
 
-test("an error for programs names the first problem and holds all", async () => {
+test("the error for programs names the first problem and has all of them", async () => {
   const problems = await problemsOf({ json: '{"cairn/http-server": {"hots": 1, "prot": 2}}' });
   const error = new ConfigError(problems);
   expect(error.code).toBe("CONFIG_INVALID");
@@ -109,7 +109,7 @@ test.each([
   ],
   ["no way to log in", '"credentials": {}', /needs both its id and its secret/],
   ["a misspelt parameter", '"storage-clas": "STANDARD"', /storage-class/],
-])("of a store in S3, %s is told", async (_what, parameter, told) => {
+])("of a store in S3, %s is refused", async (_what, parameter, told) => {
   const problems = await problemsOf({ json: s3(parameter).replace('"bucket": "b-1", "bucket"', '"bucket"') });
   expect(problems).toHaveLength(1);
   expect(formatProblems(problems)).toMatch(told);
@@ -121,7 +121,7 @@ test.each([
   ["two ways to log in", '"token": "t", "nkey-seed-file": "seed"', /2 ways to log in/],
   ["a pattern for inboxes", '"inbox-prefix": "_INBOX.>"', /inbox-prefix.*\n?.*without white space, \* and >/],
   ["a key without its certificate", '"tls": {"key-file": "key.pem"}', /Give both cert-file and key-file/],
-])("of a log on NATS, %s is told", async (_what, parameter, told) => {
+])("of a log on NATS, %s is refused", async (_what, parameter, told) => {
   const problems = await problemsOf({
     json: `{"cairn/tx-log": {"cairn/module": "cairn.nats/->tx-log", ${parameter}}}`,
   });
@@ -139,7 +139,7 @@ test.each([
   ["an endpoint with a key", s3('"endpoint": "https://key:hunter2@s3.example.net"'), "hunter2"],
   ["half a key", s3('"credentials": {"secret-access-key": "hunter2"}'), "hunter2"],
   ["text with a broken variable", '{"cairn/http-server": {"auth-token": "s3cret${"}}', "s3cret"],
-])("%s of the wrong kind is not repeated", async (_what, json, hidden) => {
+])("%s of the wrong kind is not repeated in the message", async (_what, json, hidden) => {
   const problems = await problemsOf({ json });
   expect(problems).toHaveLength(1);
   expect(formatProblems(problems)).not.toContain(hidden);
@@ -150,7 +150,7 @@ test.each([
   ["EDN", { edn: "[".repeat(300_000) }],
   ["quotes in EDN", { edn: "'".repeat(300_000) }],
   ["discards in EDN", { edn: "#_".repeat(300_000) }],
-])("%s nested without end is refused, not followed", async (_what, input) => {
+])("%s nested too deeply is refused", async (_what, input) => {
   const problems = await problemsOf(input);
   expect(problems.map(({ code }) => code)).toEqual(["CONFIG_SYNTAX"]);
 });

@@ -17,7 +17,7 @@ function withFrequency(frequency: unknown): object {
   };
 }
 
-test("an object means what the same JSON means, and takes a luxon Duration", async () => {
+test("an object means the same as its JSON, and may contain luxon Durations", async () => {
   const object = await createSystem(
     await configOf({ object: withFrequency(Duration.fromObject({ hours: 6 })) }),
   );
@@ -26,7 +26,7 @@ test("an object means what the same JSON means, and takes a luxon Duration", asy
   expect({ ...object.checkpointer, store: json.checkpointer?.store }).toEqual(json.checkpointer);
 });
 
-test("a part that is there already may stand where a module is expected", async () => {
+test("a part can be given in place of a module", async () => {
   const store = filesystemStore({ path: "/c" });
   const provider = memoryProvider();
   const checkpointer = { "approx-frequency": 1000, store, "restore-from": [store] };
@@ -40,7 +40,7 @@ test("a part that is there already may stand where a module is expected", async 
   expect(system.dbDir).toBe("/i");
 });
 
-test("a function may stand for a module of one's own, with options beside it", async () => {
+test("a function can be given as a module, with options", async () => {
   const store = filesystemStore({ path: "/c" });
   const asked: unknown[] = [];
   const createStore = (options: unknown): unknown => {
@@ -55,7 +55,7 @@ test("a function may stand for a module of one's own, with options beside it", a
   expect(asked).toEqual([{ bucket: "b" }]);
 });
 
-test("an object that is no store is refused with what it lacks", async () => {
+test("an object that is not a store is refused with its missing members", async () => {
   const checkpointer = { "approx-frequency": 1000, store: memoryProvider() };
   const problems = await problemsOf({ object: { "cairn/index-store": { "kv-store": { checkpointer } } } });
   expect(problems).toMatchObject([
@@ -72,23 +72,23 @@ test.each<[string, unknown, string]>([
   ["a date", new Date(0), "Expected a whole number from 0 to 65535, found an object."],
   ["a bigint", 3000n, "Expected a whole number from 0 to 65535, found an object."],
   ["not a number", Number.NaN, "Expected a whole number from 0 to 65535, found NaN."],
-])("%s in the place of a number is told", async (_what, port, message) => {
+])("%s in place of a number is refused", async (_what, port, message) => {
   const problems = await problemsOf({ object: { "cairn/http-server": { port } } });
   expect(problems).toMatchObject([{ place: "object", path: ["cairn/http-server", "port"], message }]);
 });
 
-test("undefined counts as not there", async () => {
+test("undefined counts as absent", async () => {
   expect((await configOf({ object: { "cairn/http-server": { port: undefined } } })).http?.port).toBe(3000);
 });
 
-test("an object that contains itself is refused, not followed", async () => {
+test("an object that contains itself is refused", async () => {
   const object: Record<string, unknown> = {};
   object["cairn/node"] = object;
   const [problem] = await problemsOf({ object });
   expect(problem?.message).toBe("This is nested more than 64 deep, or contains itself.");
 });
 
-test("a key under its old and its new name is told", async () => {
+test("a key under both its old and its new name is refused", async () => {
   const problems = await problemsOf({ object: { "crux/node": {}, "cairn/node": {} } });
   expect(problems).toMatchObject([{ path: ["cairn/node"], message: 'The key "cairn/node" is repeated.' }]);
 });

@@ -7,7 +7,7 @@ const FS = "cairn.checkpoint/->filesystem-checkpoint-store";
 const STORE = "cairn/index-store > kv-store > checkpointer > store > path";
 
 describe("precedence", () => {
-  test("-e goes over -j, -j over the environment, that over the object, key by key", async () => {
+  test("-e overrides -j, -j the environment, and the environment the object, key by key", async () => {
     const object = {
       "cairn/http-server": { host: "object", port: 1, "max-body": 1111, "auth-token": "object" },
     };
@@ -26,21 +26,21 @@ describe("precedence", () => {
     });
   });
 
-  test("-e changes one value of the built-in default and leaves the rest of it", async () => {
+  test("-e changes one value of the built-in default and keeps the others", async () => {
     const edn = '{:cairn/index-store {:kv-store {:checkpointer {:approx-frequency "PT1H"}}}}';
     const { checkpointer } = await createSystem(await configOf({ edn }));
     expect(checkpointer?.approxFrequency).toBe(3_600_000);
     expect(checkpointer?.store.location).toBe("file:///srv/cairn-data/checkpoints");
   });
 
-  test("null takes a value away: no checkpoints, no HTTP", async () => {
+  test("null removes a value: no checkpoints, no HTTP", async () => {
     const edn = "{:cairn/index-store {:kv-store {:checkpointer nil}} :cairn/http-server nil}";
     const system = await createSystem(await configOf({ edn }));
     expect(system.checkpointer).toBeUndefined();
     expect(system.http).toBeUndefined();
   });
 
-  test("another module by -e drops the parameters that belonged to the first, and says so", async () => {
+  test("another module by -e drops the parameters of the first one, with a notice", async () => {
     const config = await configOf({
       object: { "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", stream: "s" } },
       edn: "{:cairn/tx-log {:cairn/module cairn.embedded/->tx-log}}",
@@ -51,7 +51,7 @@ describe("precedence", () => {
     ]);
   });
 
-  test("another store by -e takes the place of the default one without a word", async () => {
+  test("another store by -e replaces the default one without a notice", async () => {
     const store = '{:cairn/module cairn.s3/->checkpoint-store :bucket "cairn-dev"}';
     const config = await configOf({
       edn: `{:cairn/index-store {:kv-store {:checkpointer {:store ${store}}}}}`,
@@ -67,7 +67,7 @@ describe("precedence", () => {
     expect((await createSystem(config)).checkpointer).toBeDefined();
   });
 
-  test("a module written short takes parameters from a stronger source", async () => {
+  test("a module in short form takes parameters from a stronger source", async () => {
     const config = await configOf({
       object: { "cairn/index-store": { "kv-store": "cairn.memory/->kv-store" } },
       json: '{"cairn/index-store": {"kv-store": {"db-dir": "/x"}}}',
@@ -78,7 +78,7 @@ describe("precedence", () => {
 });
 
 describe("the environment", () => {
-  test("CAIRN_DIR and CAIRN_NODE_ID move everything whose place is a default", async () => {
+  test("CAIRN_DIR and CAIRN_NODE_ID move everything that has a default place", async () => {
     const env = { CAIRN_DIR: "/data", CAIRN_NODE_ID: "a" };
     const settings = settingsOf(await configOf({ env }));
     expect(settings["cairn/tx-log > path"]).toEqual(["/data/a-log", "default"]);
@@ -86,7 +86,7 @@ describe("the environment", () => {
     expect(settings[STORE]).toEqual(["/data/checkpoints", "default"]);
   });
 
-  test("CAIRN_INDEX_PATH and CAIRN_CHECKPOINT_PATH go over the file, and -j over them", async () => {
+  test("CAIRN_INDEX_PATH and CAIRN_CHECKPOINT_PATH override the file, and -j overrides them", async () => {
     const env = { CAIRN_NODE_ID: "a", CAIRN_INDEX_PATH: "/i", CAIRN_CHECKPOINT_PATH: "/c" };
     const object = {
       "cairn/index-store": {
@@ -113,7 +113,7 @@ describe("the environment", () => {
     expect(settingsOf(config)["my/store > path"]).toEqual(["/c", "CAIRN_CHECKPOINT_PATH"]);
   });
 
-  test("a variable without anything to override is told, not hidden", async () => {
+  test("a variable with nothing to override is reported", async () => {
     const env = { CAIRN_CHECKPOINT_PATH: "/c", NATS_URL: "nats://h" };
     const object = { "cairn/index-store": {}, "cairn/tx-log": { "cairn/module": "cairn.embedded/->tx-log" } };
     const { notices } = await configOf({ env, object });
@@ -151,7 +151,7 @@ describe("the environment", () => {
     expect(problems).toMatchObject([{ place: "CAIRN_HTTP_PORT", path: ["cairn/http-server", "port"] }]);
   });
 
-  test("variables inside text are put in, with defaults, and $${ stays", async () => {
+  test("variables in text are inserted, with defaults, and $${ is a literal", async () => {
     const env = { CAIRN_NODE_ID: "a", BASE: "/b", EMPTY: "", PORT: "81", EVERY: "60000" };
     const edn = `{:cairn/node {:dir "\${BASE}/\${NOPE:-x}/\${EMPTY:-y}/\${EMPTY}z/$\${BASE}"}
                   :cairn/http-server {:port "\${PORT}"}

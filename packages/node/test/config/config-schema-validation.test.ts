@@ -54,7 +54,7 @@ describe("an editor with the schema accepts", () => {
 
   test.each<[string, object]>([
     [
-      "modules of one's own with any parameter",
+      "modules of your own with any parameter",
       { "cairn/tx-log": { "cairn/module": "./my.js#open", any: 1 } },
     ],
     ["a package as a module", { "cairn/index-store": { "kv-store": "@me/store#create" } }],
@@ -71,7 +71,7 @@ describe("an editor with the schema accepts", () => {
   });
 });
 
-describe("an editor with the schema underlines", () => {
+describe("an editor with the schema marks", () => {
   // Mistakes are written as -e and -j, on top of the default; a file has to be whole.
   const whole = {
     "cairn/index-store": {
@@ -102,7 +102,7 @@ describe("an editor with the schema underlines", () => {
   ]);
   const mistakes = MISTAKES.filter(({ title }) => !title.startsWith("syntax:"));
 
-  test("nothing in what the mistakes are added to", () => expect(refusals(whole)).toEqual([]));
+  test("nothing in the base of the mistakes", () => expect(refusals(whole)).toEqual([]));
 
   test.each(mistakes.filter(({ title }) => !ONLY_THE_READER.has(title)))("$title", ({ input }) => {
     expect(refusals(merge(whole, documentOf(input)))).not.toEqual([]);

@@ -104,7 +104,7 @@ describe("EDN", () => {
     expect(edn(text).problems.problems.map(({ code }) => code)).toEqual(["CONFIG_SYNTAX"]);
   });
 
-  test("every value knows its line and column", () => {
+  test("every value has its line and column", () => {
     const { node } = edn("{:a 1\n :b [x\n  (y 2)]}");
     const seen: string[] = [];
     const visit = (at: ConfigNode): void => {
@@ -153,7 +153,7 @@ function ednText(value: string): string {
   return `"${value.replace(/["\\]/g, "\\$&").replace(/[\n\t]/g, (letter) => (letter === "\n" ? "\\n" : "\\t"))}"`;
 }
 
-test("whatever JSON can say, EDN says the same, comments and all", () => {
+test("EDN reads everything that JSON can express, also with comments", () => {
   fc.assert(
     fc.property(
       data,
@@ -170,7 +170,7 @@ test("whatever JSON can say, EDN says the same, comments and all", () => {
   );
 });
 
-test("JSON with anything changed is refused exactly when the standard refuses it", () => {
+test("changed JSON is refused exactly when the standard refuses it", () => {
   const odd = fc.constantFrom(
     "",
     ",",

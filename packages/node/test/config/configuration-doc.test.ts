@@ -36,7 +36,7 @@ test("every example of docs/s3.md is read, and saves to a bucket", async () => {
   }
 });
 
-test("examples in both languages that follow each other mean the same", async () => {
+test("consecutive examples in both languages mean the same", async () => {
   const pairs = EXAMPLES.flatMap((example, at) => {
     const next = EXAMPLES[at + 1];
     return example.language === "json" && next?.language === "edn"
@@ -50,7 +50,7 @@ test("examples in both languages that follow each other mean the same", async ()
   }
 });
 
-test.each([...parameterTables()])("the table of %s lists what the reader knows", (heading, table) => {
+test.each([...parameterTables()])("the table of %s lists the parameters of the reader", (heading, table) => {
   const from = doc.indexOf(`\n### \`${heading}\`\n`);
   expect(from).toBeGreaterThan(-1);
   const section = doc.slice(from, doc.indexOf("\n### ", from + 1));

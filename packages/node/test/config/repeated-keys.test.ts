@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { repeatedKeys } from "../../src/config/source/repeated-keys.ts";
 
-it("finds nothing in what JSON.stringify wrote, whatever it is", () => {
+it("finds nothing in the output of JSON.stringify", () => {
   fc.assert(
     fc.property(fc.json({ maxDepth: 6 }), fc.integer({ min: 0, max: 3 }), (json, indent) => {
       expect(repeatedKeys(JSON.stringify(JSON.parse(json), undefined, indent), "x")).toEqual([]);
@@ -10,7 +10,7 @@ it("finds nothing in what JSON.stringify wrote, whatever it is", () => {
   );
 });
 
-it("finds a key that is put in once more, at any depth and however it is written, with its path", () => {
+it("finds a repeated key with its path, at any depth and in any spelling", () => {
   const key = fc.string({ unit: "grapheme", minLength: 1, maxLength: 6 });
   fc.assert(
     fc.property(fc.array(fc.oneof(key, fc.constant(undefined)), { maxLength: 8 }), key, (way, name) => {
@@ -30,7 +30,7 @@ it("finds a key that is put in once more, at any depth and however it is written
   );
 });
 
-it("is not ended by a text that nests a hundred thousand deep", () => {
+it("reads a text that nests a hundred thousand levels", () => {
   const json = `${"[".repeat(100_000)}{"a":1,"a":2}${"]".repeat(100_000)}`;
   expect(repeatedKeys(json, "x")).toHaveLength(1);
 });

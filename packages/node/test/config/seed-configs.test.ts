@@ -7,7 +7,7 @@ import { configOf } from "./support/read.ts";
 const fixtures = join(import.meta.dirname, "fixtures");
 const SEEDS = ["crux.json", "crux.edn", "crux.clj.edn"];
 
-test.each(SEEDS)("%s starts a node as it stands", async (file) => {
+test.each(SEEDS)("%s starts a node unchanged", async (file) => {
   const env = { CAIRN_NODE_ID: "n1", CAIRN_CHECKPOINT_PATH: "/shared/checkpoints" };
   const config = await configOf({ file: join(fixtures, file), env });
 
@@ -43,7 +43,7 @@ test("all three mean the same", async () => {
   });
 });
 
-test("each older name is noticed with its place, once", async () => {
+test("each older name is reported once in a notice with its place", async () => {
   const { notices } = await configOf({ file: join(fixtures, "crux.json") });
   expect(notices.map((notice) => notice.replace(`${fixtures}/`, ""))).toEqual([
     "crux.rocksdb/->kv-store (crux.json:4:22) is read as cairn.leveldb/->kv-store.",

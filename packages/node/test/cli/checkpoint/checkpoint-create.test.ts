@@ -51,7 +51,7 @@ async function leaseOf(owner: string, store: string): Promise<void> {
   await writeFile(path.join(store, "in-progress.json"), JSON.stringify(lease));
 }
 
-test("while another node uploads, nothing is said to be saved: the command names that node, how far it is and until when", async () => {
+test("while another node uploads, the command reports that nothing was saved, and that node with its progress and lease", async () => {
   const { store, create } = await scene();
   await leaseOf("node-7", store);
   const { code, stdout, stderr } = await create();
@@ -64,7 +64,7 @@ test("while another node uploads, nothing is said to be saved: the command names
   );
 });
 
-test("a lease that an earlier life of the node left is said to be that, with when it ends, also in JSON", async () => {
+test("a lease left by an earlier process of the node is reported as such, with its end, also as JSON", async () => {
   const { store, create } = await scene();
   await leaseOf("n1", store);
   const told = await create();
@@ -80,7 +80,7 @@ test("a lease that an earlier life of the node left is said to be that, with whe
   });
 });
 
-test("where nothing changed the command says so and ends well, as what is saved is all there is", async () => {
+test("if nothing has changed, the command says so and succeeds, since everything is saved", async () => {
   const { create } = await scene();
   expect((await create()).stdout).toMatch(/^saved checkpoint-2-/);
   expect(await create()).toMatchObject({

@@ -38,7 +38,7 @@ async function changedScene(): Promise<{ scene: TrimScene; older: string; newer:
   return { scene, older, newer };
 }
 
-it("tells what was added, changed and removed from one checkpoint to the other, and leaves nothing behind", async () => {
+it("prints what was added, changed and removed between two checkpoints, and leaves nothing behind", async () => {
   const { scene, older, newer } = await changedScene();
   const before = await readdir(scene.folder);
   const { code, stdout } = await diff(scene, `checkpoints/${older}`, "checkpoints", "--staging", ".");
@@ -56,7 +56,7 @@ it("tells what was added, changed and removed from one checkpoint to the other, 
   expect((await diff(scene, "checkpoints", "checkpoints")).stdout).toContain("0 removed, 10 equal");
 });
 
-it("as JSON each difference is a line, and the counts the last", async () => {
+it("prints each difference as a line of JSON, and the counts as the last one", async () => {
   const { scene, older } = await changedScene();
   const { stdout } = await diff(scene, `checkpoints/${older}`, "checkpoints", "--json", "--bucket", "things");
   expect(
@@ -71,7 +71,7 @@ it("as JSON each difference is a line, and the counts the last", async () => {
   ]);
 });
 
-it("counts all, and prints no more than was asked for", async () => {
+it("counts all differences, and prints only as many as requested", async () => {
   const { scene, older } = await changedScene();
   const few = await diff(scene, `checkpoints/${older}`, "checkpoints", "--limit", "1");
   expect(few.stdout.split("\n")).toHaveLength(3);
@@ -80,7 +80,7 @@ it("counts all, and prints no more than was asked for", async () => {
   expect((await diff(scene, `checkpoints/${older}`, "checkpoints", "--all")).stderr).toBe("");
 });
 
-it("compares the documents alone where the logs are different ones", async () => {
+it("compares only documents if the logs differ", async () => {
   const [one, other] = [await trimScene("embedded"), await trimScene("embedded")];
   await twoCheckpoints(one);
   const [older] = await twoCheckpoints(other);
@@ -100,7 +100,7 @@ it("refuses a damaged checkpoint instead of comparing what is left of it", async
   expect([code, stdout, stderr]).toEqual([1, "", expect.stringMatching(/^CHECKPOINT_CORRUPT: /)]);
 });
 
-it("finds exactly what two maps differ in, whatever they hold", async () => {
+it("finds exactly the differences of two maps, whatever their content", async () => {
   const documents = fc.dictionary(fc.string({ minLength: 1, maxLength: 3 }), fc.integer({ min: 0, max: 2 }), {
     maxKeys: 12,
   });

@@ -51,7 +51,7 @@ describe("checkpoints in a folder", () => {
     ]);
   });
 
-  test("cannot write to the terminal by what their manifests say", async () => {
+  test("cannot write to the terminal through their manifests", async () => {
     const [older = "", newer = ""] = await saveCheckpoints(5, 12);
     const evil = "a\u001B[2J\u0007";
     await changeManifest(newer, (manifest) => ({ ...manifest, node: evil }));
@@ -70,7 +70,7 @@ describe("checkpoints in a folder", () => {
     expect(text).toContain("a\\u001b[2J\\u0007");
   });
 
-  test("that cannot be used are told beside those that can", async () => {
+  test("that cannot be used are reported along with those that can", async () => {
     const [older = "", newer = ""] = await saveCheckpoints(5, 12);
     await rm(join(dir, "store", `${newer}.tar`));
     await copyFile(join(dir, "store", `${older}.json`), join(dir, "store", "notes.txt"));
@@ -93,14 +93,14 @@ describe("checkpoints in a folder", () => {
   test.each([
     ["show", "store/checkpoint-7-2026-11-20T06-00-00.000Z-1f3a9c0e"],
     ["restore", "store", "--name", "checkpoint-7-2026-11-20T06-00-00.000Z-1f3a9c0e", "-o", "out"],
-  ])("that are not there are CHECKPOINT_NOT_FOUND: %s", async (...argv) => {
+  ])("that do not exist are CHECKPOINT_NOT_FOUND: %s", async (...argv) => {
     await saveCheckpoints(5);
     const { code, stderr } = await run(...argv);
     expect(code).toBe(1);
     expect(stderr).toMatch(/^CHECKPOINT_NOT_FOUND: There is no checkpoint checkpoint-7-/);
   });
 
-  test("in a folder that is not there are no empty list", async () => {
+  test("in a folder that does not exist are an error, not an empty list", async () => {
     for (const argv of [
       ["list", "nowhere"],
       ["show", "./nowhere"],
@@ -112,7 +112,7 @@ describe("checkpoints in a folder", () => {
 });
 
 describe("checkpoint restore", () => {
-  test("writes the newest one's files, or those of the one named, and leaves nothing else", async () => {
+  test("writes the files of the newest or the named one, and nothing else", async () => {
     const [older = ""] = await saveCheckpoints(5, 12);
     const { code, stdout } = await run("restore", "store", "-o", "newest");
     expect([code, stdout]).toEqual([
@@ -131,7 +131,7 @@ describe("checkpoint restore", () => {
     expect(await readdir(join(dir, "nested"))).toEqual(["older"]);
   });
 
-  test("passes over a damaged newest one, and says so", async () => {
+  test("skips a damaged newest checkpoint, and reports it", async () => {
     const [, newer = ""] = await saveCheckpoints(5, 12);
     await damage(newer);
     const { code, stderr } = await run("restore", "store", "-o", "out");
@@ -140,7 +140,7 @@ describe("checkpoint restore", () => {
     expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 5\n");
   });
 
-  test("of a damaged one that was named restores nothing", async () => {
+  test("of a damaged checkpoint by name restores nothing", async () => {
     const [name = ""] = await saveCheckpoints(5);
     await damage(name);
     const { code, stderr } = await run("restore", "store", "--name", name, "-o", "out");
@@ -148,7 +148,7 @@ describe("checkpoint restore", () => {
     expect((await readdir(dir)).toSorted()).toEqual(["store"]);
   });
 
-  test("never writes into a directory that has something", async () => {
+  test("never writes into a directory that is not empty", async () => {
     await saveCheckpoints(5);
     await mkdir(join(dir, "out"));
     await writeFile(join(dir, "out", "mine"), "precious");
@@ -175,7 +175,7 @@ describe("checkpoint restore", () => {
     expect(stderr).toContain(`hint: The oldest is ${oldest}.`);
   });
 
-  test("--dry-run says which one it would be, why others are passed over, how much, and writes nothing", async () => {
+  test("--dry-run prints which checkpoint it would be, why others are skipped and the sizes, and writes nothing", async () => {
     const [oldest = "", second = "", broken = "", newest = ""] = await saveCheckpoints(5, 8, 10, 12);
     await rm(join(dir, "store", `${broken}.tar`));
     const { code, stdout } = await run("restore", "store", "--at-tx", "11", "-o", "out", "--dry-run");
@@ -196,7 +196,7 @@ describe("checkpoint restore", () => {
     });
   });
 
-  test("--dry-run is refused as the restore would be", async () => {
+  test("--dry-run is refused whenever the restore would be", async () => {
     await saveCheckpoints(5);
     await mkdir(join(dir, "out"));
     await writeFile(join(dir, "out", "mine"), "precious");
@@ -255,7 +255,7 @@ describe.each([
 test.each([
   ["nowhere", /^CONFIG_INVALID: There is no folder .*nowhere to unpack into\.\n.*--staging/],
   ["file", /^CONFIG_INVALID: The folder .*file cannot be used: a part of its path is a file/],
-])("a staging folder that is %s is refused with a sentence", async (staging, refusal) => {
+])("a staging folder that is %s is refused with a hint", async (staging, refusal) => {
   await saveCheckpoints(5);
   await writeFile(join(dir, "file"), "");
   for (const argv of [
@@ -267,7 +267,7 @@ test.each([
   }
 });
 
-test("a place below a file is refused as one that is in the way", async () => {
+test("a place below a file is refused like one that is occupied", async () => {
   await saveCheckpoints(5);
   await writeFile(join(dir, "file"), "");
   const { code, stderr } = await run("restore", "store", "-o", "file/out");

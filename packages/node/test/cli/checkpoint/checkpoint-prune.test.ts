@@ -32,7 +32,7 @@ async function left(): Promise<string[]> {
   return manifests.map((name) => name.split("-")[1] ?? "").toSorted();
 }
 
-test("--dry-run prints what would be removed and what stays and why, and removes nothing; without it just that goes", async () => {
+test("--dry-run prints what would be removed and what stays, and why; without it exactly that is removed", async () => {
   const [first = "", second = ""] = await save([1, 2]);
   const dry = await prune("store", "--retain-at-least", "1", "--dry-run");
   expect(dry.code).toBe(0);
@@ -45,7 +45,7 @@ test("--dry-run prints what would be removed and what stays and why, and removes
   expect(await readdir(path.join(dir, "store"))).toEqual([`${second}.json`, `${second}.tar`]);
 });
 
-test("as JSON it is one value with every entry", async () => {
+test("prints one JSON value with every entry", async () => {
   const [first = "", second = ""] = await save([1, 2]);
   const { stdout } = await prune("store", "--retain-at-least", "1", "--json");
   expect(JSON.parse(stdout)).toMatchObject({
@@ -59,7 +59,7 @@ test("as JSON it is one value with every entry", async () => {
   });
 });
 
-test("without a policy only leftovers go", async () => {
+test("removes only leftovers without a policy", async () => {
   await save([1, 2]);
   const leftover = path.join(dir, "store", "checkpoint-9-2026-11-20T06-12-26.123Z-1f3a9c0e.tar");
   await writeFile(leftover, "half");
@@ -71,7 +71,7 @@ test("without a policy only leftovers go", async () => {
   expect(await left()).toEqual(["1", "2"]);
 });
 
-test("a folder with checkpoints of several logs is left alone until one is named; --other-logs then removes the others'", async () => {
+test("removes nothing from a folder with several logs until one is named; --other-logs then removes those of the others", async () => {
   await save([1, 2]);
   await save([50], "log-2");
   const unnamed = await prune("store", "--retain-at-least", "1");
@@ -85,14 +85,14 @@ test("a folder with checkpoints of several logs is left alone until one is named
 test.each([
   [["--retain-newer-than", "PT7D"], "Did you mean P7D"],
   [["--retain-at-least", "0"], "whole number of at least 1"],
-])("%j is told as a mistake, and nothing is removed", async (options, told) => {
+])("%j is refused, and nothing is removed", async (options, told) => {
   await save([1, 2]);
   const { code, stderr } = await prune("store", ...options);
   expect([code, stderr]).toEqual([2, expect.stringContaining(told)]);
   expect(await left()).toEqual(["1", "2"]);
 });
 
-test("with the configuration the log is asked: what it lost neither counts nor goes, and its own policy holds", async () => {
+test("compares with the log of a configuration: checkpoints that the log lost neither count nor go, and the configured policy applies", async () => {
   const node = await startNode(
     { "cairn/http-server": null },
     {
@@ -126,7 +126,7 @@ test("with the configuration the log is asked: what it lost neither counts nor g
   expect([other.code, other.stderr]).toEqual([2, expect.stringContaining("not another")]);
 });
 
-test("a log that a running node has open ends it, and nothing is removed", async () => {
+test("is refused if a running node has the log open, and removes nothing", async () => {
   const env = {
     CAIRN_NODE_ID: "n",
     CAIRN_DIR: path.join(dir, "data"),

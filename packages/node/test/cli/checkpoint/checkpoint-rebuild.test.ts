@@ -44,7 +44,7 @@ async function started(scene: TrimScene, id: string): Promise<CairnNode> {
   return node;
 }
 
-it("makes a checkpoint of this version from the log, from which nodes of this version join, beside one of another version", async () => {
+it("makes a checkpoint of this version from the log, from which nodes of this version join, next to one of another version", async () => {
   const scene = await trimScene("nats");
   const old = await started(scene, "old");
   await put(old, 0, 30);
@@ -80,7 +80,7 @@ it("makes a checkpoint of this version from the log, from which nodes of this ve
   await kept.close();
 });
 
-it("has the fields that the log defines built, so that no node that joins from it has to", async () => {
+it("includes the built fields that the log defines, so that joining nodes need not build them", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "n1");
   await node.submit({ ops: [["configure", { indexes: { jobs: ["state"] } }]] });
@@ -98,7 +98,7 @@ it("has the fields that the log defines built, so that no node that joins from i
   expect([...kinds].filter((kind) => "bfv".includes(kind))).toEqual(["f", "v"]);
 });
 
-it("works beside a running node, and saves nothing when a checkpoint of this version holds all", async () => {
+it("works while a node runs, and saves nothing if a checkpoint of this version contains the whole log", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "running");
   await put(node, 0, 10);
@@ -109,7 +109,7 @@ it("works beside a running node, and saves nothing when a checkpoint of this ver
   expect(node.phase).toBe("ready");
 });
 
-it("refuses a log whose beginning is gone, and says which checkpoint has what is missing", async () => {
+it("refuses a log whose beginning was trimmed, and names the checkpoint with the missing transactions", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 10);
@@ -130,7 +130,7 @@ it("refuses a log whose beginning is gone, and says which checkpoint has what is
   expect(await scene.checkpoints()).toEqual([theirs]);
 });
 
-it("waits while a node uploads, saves nothing when interrupted meanwhile, and goes on from what was built", async () => {
+it("waits while a node uploads, saves nothing if interrupted, and continues from the unfinished index", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 10);
@@ -157,7 +157,7 @@ it("waits while a node uploads, saves nothing when interrupted meanwhile, and go
   expect(digest.digest).toBe((await node.digest()).digest);
 });
 
-it("begins anew where what an earlier rebuild left is another history than the log's", async () => {
+it("starts over if an earlier rebuild left an index with another history than the log", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 3);
@@ -181,7 +181,7 @@ it("begins anew where what an earlier rebuild left is another history than the l
   );
 });
 
-it("is refused while another rebuild has the folder, naming its process", async () => {
+it("is refused while another rebuild uses the folder, naming its process", async () => {
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 3);

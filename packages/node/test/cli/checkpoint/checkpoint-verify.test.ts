@@ -38,7 +38,7 @@ it("with a configuration compares the newest of the configured store with the lo
   expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
 });
 
-it("takes the newest of its own version, though nodes of another one have saved since; one that is named is refused", async () => {
+it("takes the newest of its own version even if nodes of another one have saved since; a named one of that version is refused", async () => {
   const scene = await trimScene("nats");
   const [, newer] = await twoCheckpoints(scene);
   const theirs = await saveAltered(scene, "first", { version: INDEX_VERSION + 1 });
@@ -49,7 +49,7 @@ it("takes the newest of its own version, though nodes of another one have saved 
   expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
 });
 
-it("refuses and does not mark a whole checkpoint of a history that the log lost; without the log it cannot know", async () => {
+it("refuses and does not mark an intact checkpoint of a history that the log lost, which it cannot know without the log", async () => {
   const scene = await trimScene("nats");
   await twoCheckpoints(scene);
   const lost = await saveAltered(scene, "first", { sha256: "f".repeat(64) });
@@ -71,7 +71,7 @@ it("refuses and does not mark one whose index lacks the outcome of a transaction
   expect(await marks(scene)).toEqual([]);
 });
 
-it("says where the log does not go back to it any more", async () => {
+it("reports that the log was trimmed beyond it", async () => {
   const scene = await trimScene("nats");
   const [older] = await twoCheckpoints(scene);
   const log = await scene.openLog();
@@ -94,7 +94,7 @@ it("refuses a checkpoint of another log than the configured one", async () => {
   expect((await verify(scene, `others/${newest}`)).code).toBe(0);
 });
 
-it("of a folder with checkpoints of several logs takes none until one log is named", async () => {
+it("takes no checkpoint of a folder with several logs until one is named", async () => {
   const scene = await trimScene("nats");
   const [, newer] = await twoCheckpoints(scene);
   await saveTo(path.join(scene.folder, "checkpoints"), [5_000]);

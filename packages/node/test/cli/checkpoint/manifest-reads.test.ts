@@ -23,7 +23,7 @@ it.each([
   ["checkpoint", "verify", "s3://bucket", "--no-mark"],
   ["checkpoint", "show", "s3://bucket"],
 ])(
-  "cairn %s %s of a bucket's newest asks once for the manifest of each checkpoint that it passes over",
+  "cairn %s %s of the newest in a bucket reads the manifest of each skipped checkpoint once",
   async (...argv) => {
     const { store, names } = await folderOf(1, 2, 3);
     const bucket = await servedBucket(store);
@@ -38,7 +38,7 @@ it.each([
   },
 );
 
-it("a checkpoint that is restored by its name is the only one whose manifest is asked for", async () => {
+it("restoring a checkpoint by name reads no other manifest", async () => {
   const { store, names } = await folderOf(1, 2, 3);
   const bucket = await servedBucket(store);
   const [oldest = ""] = names;

@@ -10,7 +10,7 @@ it.each([
   [["db", "check", "s3://b/p"], "Interrupted"],
   [["checkpoint", "diff", "s3://b/p", "s3://b/q"], "Interrupted"],
 ])(
-  "cairn %j is ended by a signal, also while a bucket does not answer",
+  "cairn %j ends at a signal, also while a bucket does not answer",
   async (args, told) => {
     const staging = await mkdtemp(path.join(tmpdir(), "cairn-db-bucket-"));
     onTestFinished(() => rm(staging, { recursive: true, force: true }));

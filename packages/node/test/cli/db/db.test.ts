@@ -113,7 +113,7 @@ describe("cairn db check", () => {
     expect(stderr).toMatch(/^INDEX_CORRUPT: tampered-\S+ has \d problems?\./);
   });
 
-  it("prints no more problems than asked for, but counts them all", async () => {
+  it("prints only as many problems as requested, but counts all", async () => {
     const unknown = Array.from({ length: 5 }, (_, n) => put(Buffer.from(`\u0001${n}`), json("")));
     const { stdout, stderr } = await db("check", await tampered(unknown), "--limit", "2", "--json");
     const lines = stdout
@@ -125,7 +125,7 @@ describe("cairn db check", () => {
     expect(stderr).toContain("has 5 problems");
   });
 
-  it("tells of a table that is missing, and not of files that change", async () => {
+  it("reports a missing table, but no files that change", async () => {
     const place = await tampered([]);
     const [table = ""] = (await readdir(path.join(folder, place))).filter((name) => name.endsWith(".ldb"));
     await rm(path.join(folder, place, table));
@@ -148,7 +148,7 @@ describe("cairn db check", () => {
 });
 
 describe("a place", () => {
-  it("is taken as it was when the command began, while the node goes on", async () => {
+  it("is read as of the beginning of the command while the node continues", async () => {
     const before = await db("digest", "n-index");
     const written = await node?.submit({ ops: [["put", "later", "x", 1]] });
     await node?.await(written?.txId ?? 0);
@@ -194,7 +194,7 @@ describe("a place", () => {
     ["joining", "has no index yet"],
     ["beheaded", "INDEX_CORRUPT: The database in"],
     ["checkpoints/checkpoint-7-2026-11-20T06-00-00.000Z-1f3a9c0e", "CHECKPOINT_NOT_FOUND"],
-  ])("%s: is refused with what would be right", async (place, message) => {
+  ])("%s: is refused with the right form", async (place, message) => {
     await mkdir(path.join(folder, "empty"), { recursive: true });
     await mkdir(path.join(folder, "joining", "lock"), { recursive: true });
     await mkdir(path.join(folder, "beheaded"), { recursive: true });
@@ -203,7 +203,7 @@ describe("a place", () => {
     expect([code, stdout, stderr]).toEqual([1, "", expect.stringContaining(message)]);
   });
 
-  it("without what was asked for says so, and prints nothing", async () => {
+  it("without the requested content says so, and prints nothing", async () => {
     for (const argv of [["nothing"], ["pods", "--prefix", "x"], ["pods", "--namespace", "y"]]) {
       const { code, stdout, stderr } = await db("keys", "n-index", ...argv);
       expect([code, stdout, stderr]).toEqual([0, "", expect.stringMatching(/^There are none: /)]);
@@ -213,14 +213,14 @@ describe("a place", () => {
     expect([stdout.split("\n").length > 1, stderr]).toEqual([true, ""]);
   });
 
-  it("with checkpoints of several logs asks which is meant", async () => {
+  it("with checkpoints of several logs needs --log", async () => {
     await saveTo(path.join(folder, "mixed"), [1, 2], "log-1");
     await saveTo(path.join(folder, "mixed"), [1], "log-2");
     const { code, stderr } = await db("check", "mixed");
     expect([code, stderr]).toEqual([2, expect.stringContaining("Choose one with --log ID")]);
   });
 
-  it("that is a LevelDB of something else is told as such, and can be looked at raw", async () => {
+  it("that is another program's LevelDB is reported as such, and can be listed with --raw", async () => {
     const kv = await levelProvider().open(path.join(folder, "foreign"));
     await kv.batch([put(Buffer.from("cats"), json("two")), put(Buffer.from([0xff, 0x01]), json("x"))]);
     await kv.close();
@@ -232,7 +232,7 @@ describe("a place", () => {
 });
 
 describe("cairn db get and history", () => {
-  it("answer what the node answers, now and in the past", async () => {
+  it("print what the node returns, now and in the past", async () => {
     expect(JSON.parse((await db("get", "n-index", "pods", "web", "--json")).stdout)).toEqual({
       bucket: "pods",
       namespace: "default",
@@ -254,7 +254,7 @@ describe("cairn db get and history", () => {
     ]);
   });
 
-  it("tell a key that is not there from one that cannot be", async () => {
+  it("distinguish an absent key from an invalid one", async () => {
     expect(await db("get", "n-index", "pods", "team/db")).toMatchObject({ code: 1, stdout: "" });
     expect(await db("history", "n-index", "pods", "nothing")).toMatchObject({ code: 1, stdout: "" });
     expect((await db("get", "n-index", "Pods", "web")).stderr).toContain("REQUEST_INVALID");

@@ -34,7 +34,7 @@ async function fill(): Promise<void> {
 }
 
 describe("cairn log trim", () => {
-  it("says that nothing goes, and why, until a checkpoint is verified", async () => {
+  it("removes nothing and says why until a checkpoint is verified", async () => {
     await fill();
     const refused = await run("log", "trim", "-e", SHARED);
     expect(refused).toMatchObject({ code: 0, stderr: "" });
@@ -42,7 +42,7 @@ describe("cairn log trim", () => {
     expect((await run("log", "trim")).stdout).toContain('set "shared-store": true');
   });
 
-  it("trims what a verified checkpoint holds, after saying so in a dry run", async () => {
+  it("trims the messages in a verified checkpoint, and only prints them in a dry run", async () => {
     await fill();
     const verified = await run("checkpoint", "verify", "cairn-data/checkpoints", "--json");
     expect(JSON.parse(verified.stdout)).toMatchObject({ txId: 4, digest: expect.stringMatching(/^sha256:/) });
@@ -58,7 +58,7 @@ describe("cairn log trim", () => {
     expect((await run("log", "create")).stderr).toMatch(/^CONFLICT: /);
   });
 
-  it("refuses a duration that is none, and a log that is not there", async () => {
+  it("refuses an invalid duration and a log that does not exist", async () => {
     expect(await run("log", "trim", "--keep", "3 days")).toMatchObject({
       code: 2,
       stderr: expect.stringContaining("P3D"),
@@ -71,7 +71,7 @@ describe("cairn log trim", () => {
 });
 
 describe("cairn checkpoint verify", () => {
-  it("marks the checkpoint, which show then tells; with --no-mark it does not", async () => {
+  it("marks the checkpoint, as show then reports; with --no-mark it does not", async () => {
     await fill();
     const unmarked = await run("checkpoint", "verify", "cairn-data/checkpoints", "--no-mark");
     expect(unmarked.stdout).toMatch(/^checkpoint-4-\S+ is whole \(transaction 4, sha256:.*\); not marked\n$/);
@@ -81,7 +81,7 @@ describe("cairn checkpoint verify", () => {
     expect((await run("checkpoint", "show", "./cairn-data/checkpoints")).stdout).toMatch(/Verified +yes/);
   });
 
-  it("asks a node for its newest one, or for one by its name", async () => {
+  it("has a node verify its newest checkpoint, or one by name", async () => {
     await fill();
     const node = await startNode(
       { "cairn/node": { id: "n" } },
@@ -108,7 +108,7 @@ describe("cairn checkpoint verify", () => {
     }
   });
 
-  it("of a folder without one is CHECKPOINT_NOT_FOUND", async () => {
+  it("of an empty folder is CHECKPOINT_NOT_FOUND", async () => {
     expect(await run("checkpoint", "verify", ".")).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /),

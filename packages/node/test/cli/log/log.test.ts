@@ -28,12 +28,12 @@ async function startAgain(index: string) {
 }
 
 describe("cairn log", () => {
-  it("status says that there is no log yet, and makes none", async () => {
+  it("status reports that there is no log yet, and creates none", async () => {
     expect(await run("status")).toMatchObject({ code: 1, stderr: expect.stringContaining('no log "n-log"') });
     expect((await run("status")).code).toBe(1);
   });
 
-  it("create begins a log, once", async () => {
+  it("create begins a log only once", async () => {
     const created = await run("create", "--json");
     expect(created.stderr).toBe("");
     const { id } = JSON.parse(created.stdout) as { id: string };
@@ -43,7 +43,7 @@ describe("cairn log", () => {
     expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CONFLICT: .*\n {2}hint: /) });
   });
 
-  it("create lets a node begin anew where checkpoints of a lost log lie", async () => {
+  it("create lets a node begin a new log although there are checkpoints of a lost one", async () => {
     const first = await startAgain("one");
     const { txId } = await first.submit({ ops: [["put", "pods", "a", 1]] });
     await first.await(txId);

@@ -40,7 +40,7 @@ describe("quantities", () => {
     [90_000_000, "1 d 1 h"],
   ])("%i ms are %s", (ms, text) => expect(formatDuration(ms)).toBe(text));
 
-  test("times are told in UTC and from now", () => {
+  test("times are printed in UTC and relative to now", () => {
     expect(formatTime("2026-11-20T06:12:26.123Z")).toBe("2026-11-20 06:12:26 UTC");
     expect(formatRelative("2026-11-20T06:48:00.000Z", NOW)).toBe("12 min ago");
     expect(formatRelative("2026-11-20T12:12:00.000Z", NOW)).toBe("in 5 h 12 min");
@@ -73,7 +73,7 @@ async function screen(changes: Partial<NodeStatus>, colors = false): Promise<str
 }
 
 describe("the status screen", () => {
-  test("tells how far a restore is", async () => {
+  test("shows the progress of a restore", async () => {
     const progress = { unit: "bytes", done: 1_048_576, total: 4_194_304, etaMs: 900 } as const;
     expect(await screen({ phase: "restoring", progress })).toMatch(
       /^Phase +restoring: 1 MiB of 4 MiB \(25 %\), about 900 ms left$/m,
@@ -84,20 +84,20 @@ describe("the status screen", () => {
     );
   });
 
-  test("tells when the index was scrubbed", async () => {
+  test("shows when the index was scrubbed", async () => {
     const { index } = await new MemoryNode().status();
     const lastScrub = { at: "2026-11-20T06:00:00.000Z", durationMs: 86_400_000, bytes: 4_194_304 };
     expect(await screen({ index: { ...index, lastScrub } })).toMatch(/^Scrubbed +4 MiB in 1 d, 1 h ago$/m);
     expect(await screen({})).not.toContain("Scrubbed");
   });
 
-  test("tells why a node failed, and what to do", async () => {
+  test("shows why a node failed and what to do", async () => {
     const failure = { code: "LOG_DIFFERENT", message: "Another log.", hint: "Check the address." };
     const text = await screen({ phase: "failed", failure });
     expect(text).toMatch(/^Failure +LOG_DIFFERENT: Another log\.\n +Check the address\.$/m);
   });
 
-  test("tells what was skipped, moved aside, saved and is being saved", async () => {
+  test("shows what was skipped, moved aside and saved, and what is being saved", async () => {
     const name = "checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e";
     const text = await screen({
       join: {
@@ -163,7 +163,7 @@ describe("the status screen", () => {
     }
   });
 
-  test("cannot be broken by what a checkpoint in the store says", async () => {
+  test("cannot be broken by text from a checkpoint in the store", async () => {
     const status = await new MemoryNode().status();
     const skipped = [{ name: "c", store: "s", code: "CHECKPOINT_CORRUPT", message: "It says \u001b[2J\n." }];
     const text = await screen({ join: { ...status.join, skipped } }, true);
@@ -171,14 +171,14 @@ describe("the status screen", () => {
     expect(text).toContain("\u001b[32mready");
   });
 
-  test("has colours only when asked", async () => {
+  test("has colors only on request", async () => {
     expect(await screen({})).not.toContain("\u001b");
     expect(await screen({}, true)).toContain("\u001b[32mready");
   });
 });
 
 describe("the screen of a cluster", () => {
-  test("cannot be broken by what a node answers", async () => {
+  test("cannot be broken by the answer of a node", async () => {
     const { join, ...rest } = await new MemoryNode().status();
     const failure = { code: "LOG_GAP", message: "It says \u001b[2J.", hint: "\u0007" };
     const peer = { instance: "i", node: "n\u001b", host: "h", pid: 1, startedAt: "2026-11-20T06:00:00.000Z" };
@@ -192,7 +192,7 @@ describe("the screen of a cluster", () => {
 });
 
 describe("progress", () => {
-  test("is a line every five seconds where there is no terminal", () => {
+  test("is a line every five seconds without a terminal", () => {
     const output = new CapturedOutput(false);
     let now = 0;
     const display = showProgress(output, "loading", 10_485_760, () => now);
@@ -204,7 +204,7 @@ describe("progress", () => {
     );
   });
 
-  test("of unknown size tells how much and how fast", () => {
+  test("of unknown size shows amount and rate", () => {
     const output = new CapturedOutput(false);
     let now = 0;
     const display = showProgress(output, "loading", undefined, () => now);
@@ -213,7 +213,7 @@ describe("progress", () => {
     expect(output.text).toBe("loading 1 MiB at 205 KiB/s, 7 transactions\n");
   });
 
-  test("is a bar on a terminal, which is gone afterwards", () => {
+  test("is a bar on a terminal, which is removed at the end", () => {
     const output = new CapturedOutput(true);
     const display = showProgress(output, "loading", 100);
     display.update(50, "7 transactions");

@@ -59,7 +59,7 @@ async function readyUrl({ output }: Started): Promise<string> {
 }
 
 describe("start", () => {
-  test("runs a node until a signal, says where it is, and keeps what it was given", async () => {
+  test("runs a node until a signal, logs its address, and keeps its data", async () => {
     const first = cairn(["start"]);
     const url = await readyUrl(first);
     const put = await fetch(`${url}/api/v1/pods/default/x`, { method: "PUT", body: "1" });
@@ -77,7 +77,7 @@ describe("start", () => {
     expect(await second.ended).toBe(0);
   });
 
-  test("with a wrong configuration prints every problem, starts nothing and ends with 2", async () => {
+  test("with a wrong configuration prints every problem, starts nothing and exits with 2", async () => {
     const started = cairn(["start", "-j", '{"cairn/http-server": {"prot": 1, "host": 7}}']);
     expect(await started.ended).toBe(2);
     expect(started.output()).toContain("prot");
@@ -86,7 +86,7 @@ describe("start", () => {
     expect(await readdir(dir)).toEqual([]);
   });
 
-  test("on a port or an index that is in use ends with 3 and says which", async () => {
+  test("on a port or an index that is in use exits with 3 and names it", async () => {
     const first = cairn(["start"]);
     const { port } = new URL(await readyUrl(first));
     const samePort = cairn(["start"], { CAIRN_HTTP_PORT: port, CAIRN_DIR: "./other" });
@@ -100,7 +100,7 @@ describe("start", () => {
 });
 
 describe("the command in a pipe", () => {
-  test("ends quietly when its reader has seen enough", async () => {
+  test("ends quietly when its reader has gone", async () => {
     const started = cairn(["config", "schema"]);
     started.child.stdout?.destroy();
     expect(await started.ended).toBe(0);

@@ -43,7 +43,7 @@ describe("a signal", () => {
     },
   );
 
-  test("that came before the node had started is not forgotten", async () => {
+  test("that arrived before the node had started still stops it", async () => {
     const { terminal, stop } = setUp();
     terminal.signal("SIGTERM");
     const node = new MemoryNode();
@@ -51,7 +51,7 @@ describe("a signal", () => {
     expect(node.closed).toBe(true);
   });
 
-  test("repeated at once is the same one; a later one forces the end", async () => {
+  test("repeated at once counts once; a later one forces the end", async () => {
     const { terminal, time, forced, signals, stop } = setUp();
     const stopping = stop(new StubbornNode());
     terminal.signal("SIGINT");
@@ -65,7 +65,7 @@ describe("a signal", () => {
     expect(signals).toEqual(["SIGINT"]);
   });
 
-  test("to a node that does not stop in time ends with 1 and says what is still open", async () => {
+  test("to a node that does not stop in time exits with 1 and reports what is still open", async () => {
     const { terminal, forced, stop } = setUp({ limitMs: 20 });
     const stopping = stop(new StubbornNode());
     terminal.signal("SIGTERM");
@@ -73,7 +73,7 @@ describe("a signal", () => {
     expect(forced).toEqual([expect.stringMatching(/^The node did not stop within 0\.02 s: still open are /)]);
   });
 
-  test("to a node that saves a checkpoint names the step", async () => {
+  test("to a node that is saving a checkpoint reports the step", async () => {
     const { terminal, forced, stop } = setUp({ limitMs: 20 });
     const node = new StubbornNode();
     const status = await node.status();

@@ -78,7 +78,7 @@ const CLUSTER = `{:xtdb.kafka/kafka-config {:bootstrap-servers "k:9092"}
                                               :retention-policy {:retain-newer-than "PT7D" :retain-at-least 5}}}}
  :xtdb.http-server/server {:port "\${PORT:-3001}" :jwks "{}"}}`;
 
-test("the whole of a cluster's file: what is converted, and a comment where each thing stood", async () => {
+test("the whole file of a cluster is converted, with a comment at each place", async () => {
   const { stdout } = await convert(CLUSTER, "edn");
   const expected = await readFile(
     path.join(import.meta.dirname, "..", "fixtures", "converted-cluster.edn"),
@@ -88,7 +88,7 @@ test("the whole of a cluster's file: what is converted, and a comment where each
   expect(stdout).not.toContain("hunter2");
 });
 
-test("a log of a cluster never becomes an embedded one: until NATS_URL is set, the check says so", async () => {
+test("the log of a cluster never becomes an embedded one: until NATS_URL is set, the check fails", async () => {
   for (const module of ["xtdb.kafka/->tx-log", "xtdb.jdbc/->tx-log", "crux.kafka/->ingest-only-tx-log"]) {
     for (const log of [`{:xtdb/module ${module}}`, `'${module}`, ":mine"]) {
       await convert(
@@ -105,7 +105,7 @@ test("a log of a cluster never becomes an embedded one: until NATS_URL is set, t
   }
 });
 
-test("the log that is offered in a comment can be put in as it stands", async () => {
+test("the log that a comment offers can be uncommented unchanged", async () => {
   for (const text of ["{:xtdb/index-store {}}", "{:xtdb/tx-log {:xtdb/module xtdb.kv.tx-log/->tx-log}}"]) {
     const { stdout } = await convert(text, "edn");
     const [, offered = ""] = /^ *;; (:cairn\/tx-log .*)$/m.exec(stdout) ?? [];
@@ -137,7 +137,7 @@ test("JSON has no comments: they go to standard error, each with its place", asy
   });
 });
 
-test("docs/configuration.md shows what the commands say", async () => {
+test("docs/configuration.md shows what the commands print", async () => {
   const page = await readFile(path.join(import.meta.dirname, "../../../../../docs/configuration.md"), "utf8");
   const [, refused = ""] =
     /^\$ cairn config check -f xtdb\.edn\n([^$]+)^\$ cairn config convert xtdb\.edn/m.exec(page) ?? [];
@@ -148,7 +148,7 @@ test("docs/configuration.md shows what the commands say", async () => {
   expect(await config(["check", "-f", "cairn.edn"], SET)).toMatchObject({ stdout: "ok\n" });
 });
 
-test("what cannot be read is told as config check tells it", async () => {
+test("an unreadable file has the same problems as in config check", async () => {
   await writeFile(path.join(folder, "older.edn"), "{:xtdb/tx-log");
   const { code, stdout, stderr } = await config(["convert", "older.edn"]);
   expect([code, stdout, stderr]).toEqual([
@@ -162,14 +162,14 @@ test("what cannot be read is told as config check tells it", async () => {
   });
 });
 
-test("a file of Cairn itself means the same afterwards, with all of its texts", async () => {
+test("a file of Cairn itself keeps its meaning and all its texts", async () => {
   const text = String.raw`{"cairn/node": {"id": "n", "dir": "a \"b\" \\c\n${"$"}{HOME:-x}"}, "site/store": {"cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", "path": "/p"},
     "cairn/index-store": {"kv-store": {"scrub-every": "never", "checkpointer": {"approx-frequency": 1000, "store": "site/store", "restore-from": ["site/store"]}}}, "cairn/http-server": null}`;
   await convert(text, "json", "edn");
   expect(await values("cairn.edn")).toEqual(await values("older.json"));
 });
 
-describe("the hint of what is refused because it is of an older system", () => {
+describe("the hint for a refused value of an older system", () => {
   const HINT =
     /\n\nhint: cairn (config convert (\S+)) prints it in the form of Cairn, with a comment on everything that has no counterpart\.\n$/;
 
@@ -194,7 +194,7 @@ describe("the hint of what is refused because it is of an older system", () => {
     }
   });
 
-  test("is not given where nothing is older, or there is no file", async () => {
+  test("is absent if nothing is older, or there is no file", async () => {
     await writeFile(
       path.join(folder, "wrong.edn"),
       '{:cairn/http-server {:port "x" :prot 1} :cairn/nothing {}}',
@@ -208,7 +208,7 @@ describe("the hint of what is refused because it is of an older system", () => {
     }
   });
 
-  test("names a file in a way that a shell reads", async () => {
+  test("quotes the name of a file for a shell", async () => {
     await writeFile(path.join(folder, "my file's.edn"), "{:xtdb/document-store {}}");
     const { stderr } = await config(["check", "-f", "my file's.edn"]);
     expect(stderr).toContain(String.raw`cairn config convert 'my file'\''s.edn' prints`);

@@ -40,7 +40,7 @@ async function write(name: string, text: string): Promise<string> {
   return file;
 }
 
-test("a store of one's own is looked up from the file that names it, and gets its options", async () => {
+test("a store of your own is resolved from the file that names it, and receives its options", async () => {
   await write("etc/my-store.mjs", STORE);
   await write(
     "etc/cairn.json",
@@ -60,7 +60,7 @@ test("a store of one's own is looked up from the file that names it, and gets it
   expect(printConfig(config)).toMatch(/api-key = \(secret\)/);
 });
 
-test("a module named on the command line is looked up from the working directory", async () => {
+test("a module named on the command line is resolved from the working directory", async () => {
   await write("my-store.mjs", STORE);
   const config = await configOf({
     cwd: folder,
@@ -72,14 +72,14 @@ test("a module named on the command line is looked up from the working directory
 test.each([
   ["a package", { type: "module", exports: "./index.js" }],
   ["a package for import alone", { type: "module", exports: { import: "./index.js" } }],
-])("%s is found in node_modules beside the configuration", async (_what, manifest) => {
+])("%s is found in node_modules next to the configuration", async (_what, manifest) => {
   await write("node_modules/@me/store/package.json", JSON.stringify({ name: "@me/store", ...manifest }));
   await write("node_modules/@me/store/index.js", STORE);
   const config = await configOf({ cwd: folder, object: withStore("@me/store#createStore", { bucket: "d" }) });
   expect((await createSystem(config)).checkpointer?.store.location).toBe("mine://n1/d");
 });
 
-test("a module with one function needs no name of it", async () => {
+test("a module with a single function needs no #name", async () => {
   await write(
     "only.mjs",
     STORE.replaceAll("export ", "").replace("function createStore", "export function createStore"),
@@ -117,7 +117,7 @@ test.each([
   expect(problems[0]?.hint ?? "").toMatch(hint ?? /^$/);
 });
 
-test("a module that makes something else is refused with what it lacks", async () => {
+test("a module that returns something else is refused with the missing members", async () => {
   await write("my-store.mjs", STORE);
   const config = await configOf({ cwd: folder, object: withStore("./my-store.mjs#createHalf") });
   await expect(createSystem(config)).rejects.toMatchObject({
@@ -128,7 +128,7 @@ test("a module that makes something else is refused with what it lacks", async (
   });
 });
 
-test("what a module throws is the cause of an error that names the module", async () => {
+test("an error of a module is the cause of an error that names the module", async () => {
   await write("my-store.mjs", STORE);
   const config = await configOf({ cwd: folder, object: withStore("./my-store.mjs#createNothing") });
   await expect(createSystem(config)).rejects.toMatchObject({
@@ -138,7 +138,7 @@ test("what a module throws is the cause of an error that names the module", asyn
   });
 });
 
-test("a log of one's own is opened anew each time, with a signal, and keeps on-log-mismatch", async () => {
+test("a log of your own is opened again each time, with a signal, and keeps on-log-mismatch", async () => {
   await write(
     "log.mjs",
     `let opened = 0;
@@ -156,7 +156,7 @@ test("a log of one's own is opened anew each time, with a signal, and keeps on-l
   expect(system.onLogMismatch).toEqual({ regressed: "halt", different: "halt" });
 });
 
-test("a key-value store of one's own has db-dir and checkpointer like every other", async () => {
+test("a key-value store of your own has db-dir and checkpointer like every other", async () => {
   await write(
     "kv.mjs",
     'export const createKv = ({ size }) => ({ format: "mine/" + size, persistent: false, open() {} });',
@@ -170,7 +170,7 @@ test("a key-value store of one's own has db-dir and checkpointer like every othe
   expect(system.checkpointer?.checkpointDir).toBe("/i/capture");
 });
 
-test("a checkpointer cannot be one's own", async () => {
+test("a checkpointer cannot be a module of your own", async () => {
   await write("my-store.mjs", STORE);
   const checkpointer = { "cairn/module": "./my-store.mjs#createStore" };
   const problems = await problemsOf({
@@ -189,7 +189,7 @@ function withStoreless(): object {
   };
 }
 
-test("a module shared under a top-level key is made once, and its name may be text or a keyword", async () => {
+test("a module shared under a top-level key is created once, and its name may be text or a keyword", async () => {
   await write("my-store.mjs", STORE);
   const edn = `{:cairn/index-store {:kv-store {:checkpointer {:approx-frequency "PT1H" :store :my/store :restore-from ["my/store" "my/store"]}}}
                 :my/store {:cairn/module "./my-store.mjs#createStore" :bucket "s"}}`;
