@@ -5,13 +5,15 @@ import { join } from "node:path";
 import { CairnError } from "@cairn/kv";
 import { describe, expect, onTestFinished, test } from "vitest";
 import {
+  type CheckpointSource,
+  type CheckpointStore,
   listCheckpoints,
-  removeCheckpoint,
   restoreCheckpoint,
-  sweepStore,
+  type RestoreResult,
   takeCheckpoint,
+  type TakeOutcome,
 } from "../src/index.ts";
-import type { CheckpointSource, CheckpointStore, RestoreResult, TakeOutcome } from "../src/index.ts";
+import { removeCheckpoint, sweepStore } from "../src/retain/sweep.ts";
 import { faultyStore, unreachable } from "./faulty-store.ts";
 
 const FORMAT = { index: 1, kv: "test/1" };

@@ -6,7 +6,7 @@ import {
   isLive,
   leaseFile,
   LeaseSchema,
-  LONGEST_LEASE_MS,
+  MAX_LEASE_MS,
   parseLease,
   SHARED_LEASE,
   unfinishedOf,
@@ -39,7 +39,7 @@ export interface LeaseOptions {
   readonly owner: string;
   /** Each log has a lease of its own. */
   readonly logId: string;
-  /** How long it holds without being renewed; no longer than {@link LONGEST_LEASE_MS}. It is renewed three times in that. */
+  /** How long it holds without being renewed; no longer than {@link MAX_LEASE_MS}. It is renewed three times in that. */
   readonly ttlMs: number;
   readonly clock: Clock;
   /** Aborted, it is not renewed any more, although it was not released. */
@@ -54,7 +54,7 @@ export async function acquireLease(
   options: LeaseOptions,
 ): Promise<Lease | undefined> {
   const nonce = randomBytes(8).toString("hex");
-  const ttlMs = Math.min(options.ttlMs, LONGEST_LEASE_MS);
+  const ttlMs = Math.min(options.ttlMs, MAX_LEASE_MS);
   const file = leaseFile(options.logId);
   let noted: { archive?: string; bytes: number } = { bytes: 0 };
   let unfinished: readonly string[] = [];

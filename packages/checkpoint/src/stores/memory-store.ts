@@ -1,13 +1,13 @@
 import { addAbortSignal, Readable } from "node:stream";
-import { contentTag } from "../store/content-tag.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import {
   alreadyThere,
+  contentTag,
   notThere,
   requireStoreName,
   SMALL_FILE_LIMIT,
   tooLarge,
-} from "../store/store-names.ts";
+} from "../store/stored-files.ts";
 
 /** How a store in memory is made; `now` is its own clock. */
 export interface MemoryStoreOptions {

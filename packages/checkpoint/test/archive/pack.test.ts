@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { levelProvider } from "@cairn/kv";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { packDirectory, unpackArchive } from "../../src/index.ts";
+import { packDirectory } from "../../src/archive/pack/pack.ts";
 import { archiveSize } from "../../src/archive/tar-format.ts";
+import { unpackArchive } from "../../src/archive/unpack/unpack.ts";
 import { manifestOf, sha256, streamOf } from "../support/archives.ts";
 import { contentsOf, digestsOf, someFiles, temporaryDirectory, writeFiles } from "../support/places.ts";
 
@@ -265,7 +266,7 @@ test("a program that is given as text packs on threads like one in a file", asyn
   const dir = await temporaryDirectory();
   await writeFiles(join(dir, "in"), someFiles());
   const program = `
-    import { packDirectory } from ${JSON.stringify(new URL("../../dist/bundle/index.js", import.meta.url).href)};
+    import { packDirectory } from ${JSON.stringify(new URL("../../dist/src/archive/pack/pack.js", import.meta.url).href)};
     import { buffer } from "node:stream/consumers";
     const packing = packDirectory(${JSON.stringify(join(dir, "in"))}, { threads: true });
     const { length } = await buffer(packing.archive);

@@ -4,10 +4,9 @@ import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { filesystemStore, unpackArchive } from "../../src/index.ts";
-import type { Manifest } from "../../src/index.ts";
-import { forgeArchive, manifestOf, streamOf } from "../support/archives.ts";
-import type { ForgedEntry } from "../support/archives.ts";
+import { unpackArchive } from "../../src/archive/unpack/unpack.ts";
+import { filesystemStore, type Manifest } from "../../src/index.ts";
+import { forgeArchive, type ForgedEntry, manifestOf, streamOf } from "../support/archives.ts";
 import { contentsOf, digestsOf, temporaryDirectory } from "../support/places.ts";
 
 const FILES = {

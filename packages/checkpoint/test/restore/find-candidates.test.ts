@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
-import { findCandidates, memoryStore } from "../../src/index.ts";
-import type { CheckpointStore, FindOptions } from "../../src/index.ts";
+import { type CheckpointStore, findCandidates, memoryStore } from "../../src/index.ts";
+import type { FindOptions } from "../../src/restore/find-candidates.ts";
 import { faultyStore, unreachable } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { takeAt } from "../support/rounds.ts";

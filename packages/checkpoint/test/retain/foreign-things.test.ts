@@ -2,20 +2,14 @@ import { execFileSync } from "node:child_process";
 import { mkdir, readdir, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
-import {
-  type CheckpointStore,
-  decodeManifest,
-  encodeManifest,
-  filesystemStore,
-  listCheckpoints,
-  readVerification,
-} from "../../src/index.ts";
+import { type CheckpointStore, filesystemStore, listCheckpoints, readVerification } from "../../src/index.ts";
+import { decodeManifest, encodeManifest } from "../../src/store/checkpoint.ts";
 import { readReservations } from "../../src/store/reservations.ts";
+import { faultyStore } from "../../testing/index.ts";
 import { sha256 } from "../support/archives.ts";
 import { NAME, someManifest } from "../support/manifests.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { restore, sweep, take, takeAt } from "../support/rounds.ts";
-import { faultyStore } from "../../testing/index.ts";
 import { testSource } from "../support/test-source.ts";
 
 /** A store with a checkpoint at transaction 1, its folder, and one to work in. */

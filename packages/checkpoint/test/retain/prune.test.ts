@@ -74,7 +74,7 @@ test("the newest verified one and one that somebody restores stay", async () => 
     [4, true, "it is one of the newest 1"],
     [3, false, "it is not one of the newest 1"],
     [2, true, "it is the newest that was verified"],
-    [1, true, "somebody is restoring it"],
+    [1, true, "a node is restoring it"],
   ]);
   await reservation.release();
 });
@@ -170,7 +170,7 @@ test("an archive without a manifest goes after an hour, unless a lease says that
   const { store, clock, save, plan } = await scene();
   const [name = ""] = await save(1);
   await store.remove(`${name}.json`);
-  expect(said(await plan())).toEqual([[1, true, "it has no manifest; somebody may be writing it"]]);
+  expect(said(await plan())).toEqual([[1, true, "it has no manifest; a node may be writing it"]]);
   clock.now += HOUR + 1;
   const lease = await acquireLease(store, { owner: "n", logId: "log-a", ttlMs: 60_000, clock: systemClock });
   lease?.note({ archive: `${name}.tar`, bytes: 1 });

@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
-import { listCheckpoints, markVerified, memoryStore, removeCheckpoint } from "../../src/index.ts";
-import type { CheckpointStore } from "../../src/index.ts";
+import { type CheckpointStore, listCheckpoints, markVerified, memoryStore } from "../../src/index.ts";
+import { removeCheckpoint } from "../../src/retain/sweep.ts";
 import { faultyStore } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
-import { testSource } from "../support/test-source.ts";
 import { namesIn, restore, sweep, take, takeAt } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
 
 const HOUR = 3_600_000;
 const START = Date.parse("2026-11-20T06:00:00.000Z");

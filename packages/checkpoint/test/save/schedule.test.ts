@@ -1,7 +1,6 @@
 import { expect, test } from "vitest";
-import { decideRound, firstLookDelay, nextLookDelay, retryDelay } from "../../src/index.ts";
-import type { RoundSituation } from "../../src/index.ts";
-import { leaseDuration } from "../../src/save/schedule.ts";
+import { firstLookDelay, nextLookDelay, retryDelay } from "../../src/index.ts";
+import { decideRound, leaseDuration, type RoundSituation } from "../../src/save/schedule.ts";
 
 const HOUR = 3_600_000;
 const NOW = Date.parse("2026-11-20T06:00:00.000Z");

@@ -2,13 +2,13 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { CairnError } from "@cairn/kv";
 import { expect, test, vi } from "vitest";
-import { decodeManifest, filesystemStore, listCheckpoints, memoryStore } from "../../src/index.ts";
-import { faultyStore, manualClock, unreachable } from "../../testing/index.ts";
-import type { StoreFaults } from "../../testing/index.ts";
-import { digestsOf, someFiles, temporaryDirectory } from "../support/places.ts";
-import { testSource } from "../support/test-source.ts";
+import { filesystemStore, listCheckpoints, memoryStore } from "../../src/index.ts";
+import { decodeManifest } from "../../src/store/checkpoint.ts";
+import { faultyStore, manualClock, type StoreFaults, unreachable } from "../../testing/index.ts";
 import { filesAt } from "../support/index-files.ts";
+import { digestsOf, someFiles, temporaryDirectory } from "../support/places.ts";
 import { namesIn, restore, restoredIn, take, takeAt } from "../support/rounds.ts";
+import { testSource } from "../support/test-source.ts";
 
 test.each(["none", "gzip"] as const)(
   "what is saved in a folder is restored byte for byte, compression %s",

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { formatCheckpointName, newestFirst, parseCheckpointName } from "../../src/index.ts";
-import { parseCheckpointFile } from "../../src/store/checkpoint-name.ts";
+import { newestFirst, parseCheckpointName } from "../../src/index.ts";
+import { formatCheckpointName, parseCheckpointFile } from "../../src/store/checkpoint.ts";
 
 const TIME = Date.parse("2026-11-20T06:12:26.123Z");
 

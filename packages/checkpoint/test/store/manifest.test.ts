@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { decodeManifest, encodeManifest } from "../../src/index.ts";
+import { decodeManifest, encodeManifest } from "../../src/store/checkpoint.ts";
 import { NAME, someManifest } from "../support/manifests.ts";
 
 test("a manifest is read as it was written, and unknown fields do not matter", () => {

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { readFile, writeFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { filesystemStore, listCheckpoints, markVerified, readVerification } from "../../src/index.ts";
-import { checkpointFile } from "../../src/store/checkpoint-name.ts";
+import { checkpointFile } from "../../src/store/checkpoint.ts";
 import { temporaryDirectory } from "../support/places.ts";
 
 const NAME = "checkpoint-7-2026-11-20T06-12-26.123Z-1f3a9c0e";

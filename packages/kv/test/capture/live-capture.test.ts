@@ -4,7 +4,7 @@ import { cp, mkdtemp, readFile, readdir, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { describe, expect, it } from "vitest";
-import { captureFileSystem } from "../../src/capture/capture-file-system.ts";
+import { captureFileSystem } from "../../src/capture/capture-target.ts";
 import { LevelReader } from "../../src/level/level-reader.ts";
 import { captureLevelDb } from "../../src/capture/live-capture.ts";
 import { CountedWriter, countedBatch, expectWhole } from "../../testing/counted-rows.ts";

@@ -1,10 +1,3 @@
-/** Codes of what is wrong with the checkpoint itself, and not with the disk, the store or the log. */
-export const DAMAGE: ReadonlySet<string> = new Set([
-  "CHECKPOINT_CORRUPT",
-  "CHECKPOINT_INCOMPLETE",
-  "INDEX_CORRUPT",
-]);
-
 /**
  * What a node knows against checkpoints, as long as its process lives: which ones it no longer restores from (their index proved damaged
  * twice; once, it may have been its disk), and which of its store do not count as saved.

@@ -3,6 +3,7 @@ import { rm } from "node:fs/promises";
 import path from "node:path";
 import {
   type CheckpointStore,
+  DAMAGE_CODES,
   type Manifest,
   markVerified,
   restoreCheckpoint,
@@ -19,7 +20,6 @@ import {
   LEVEL_FORMAT,
 } from "@cairn/kv";
 import { digestIndex } from "../index/read/digest.ts";
-import { DAMAGE } from "./checkpoint-doubts.ts";
 import { checkTransactions } from "../index/inspect/check-transactions.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
@@ -105,7 +105,8 @@ export async function verifyCheckpoint(options: VerifyOptions): Promise<Verified
   try {
     found = await readBack(options);
   } catch (error) {
-    if (signal?.aborted !== true && isCairnError(error) && DAMAGE.has(error.code)) await unmark(store, name);
+    if (signal?.aborted !== true && isCairnError(error) && DAMAGE_CODES.has(error.code))
+      await unmark(store, name);
     throw error;
   }
   const { digest, manifest } = found;

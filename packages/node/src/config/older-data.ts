@@ -1,4 +1,4 @@
-import { namesIn } from "../db-dir/names-in.ts";
+import { namesIn } from "@cairn/kv";
 import type { ResolvedConfig } from "./read-config.ts";
 
 /** Files that Crux's and XTDB's stores leave in a folder, and what they are. */

@@ -7,11 +7,11 @@ import {
   type KvStore,
   levelProvider,
   makeFolder,
+  namesIn,
   syncFolder,
   systemErrorCode,
 } from "@cairn/kv";
 import { countOrphans, type HeldTransactions, readQuarantine, writeNote } from "./quarantine.ts";
-import { namesIn } from "./names-in.ts";
 import { requireOneFileSystem } from "./one-file-system.ts";
 
 /** Newest folders of `quarantine/` that stay; older ones go unless they hold what the log lost. */

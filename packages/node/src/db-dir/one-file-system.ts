@@ -1,7 +1,6 @@
 import { lstat, stat } from "node:fs/promises";
 import path from "node:path";
-import { CairnError } from "@cairn/kv";
-import { namesIn } from "./names-in.ts";
+import { CairnError, namesIn } from "@cairn/kv";
 
 /**
  * Refuses a db-dir of which one of these folders is a link or a volume of its own. They change places by renaming: a link would take

@@ -2,6 +2,7 @@ import path from "node:path";
 import {
   type CheckpointListing,
   type CheckpointStore,
+  DAMAGE_CODES,
   listCheckpoints,
   type Manifest,
   restoreCheckpoint,
@@ -13,7 +14,6 @@ import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint
 import { restoreStores, isOwnStore } from "../system/checkpoint-stores.ts";
 import type { WorkRun } from "../observe/node-events.ts";
 import { IndexStore } from "../index/index-store.ts";
-import { DAMAGE } from "../checkpoints/checkpoint-doubts.ts";
 import { emptyState } from "../index/empty-state.ts";
 import type { JoinContext } from "./join-context.ts";
 import { openIndex } from "../index/local-index.ts";
@@ -81,7 +81,7 @@ async function restoreFromStores(
       report.advance("bytes", done, total);
     },
     onSkipped: ({ name, error }, store) => {
-      if (isOwn(store) && DAMAGE.has(error.code)) damaged.push(name);
+      if (isOwn(store) && DAMAGE_CODES.has(error.code)) damaged.push(name);
     },
     signal,
   };

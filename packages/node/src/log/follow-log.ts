@@ -1,4 +1,4 @@
-import { systemClock } from "@cairn/checkpoint";
+import { backoffMs, systemClock } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import { type Anchor, anchorOf, checkAnchor, gap, otherMessage, trimmed, vanished } from "./anchor.ts";
 import { inTime, LATE } from "../concurrency/in-time.ts";
@@ -66,8 +66,7 @@ export async function* followLog(
     }
     failures = follower.lastPosition > before ? 0 : failures + 1;
     // Doubled up to the limit, and random by half, so that nodes do not all return at the same moment.
-    const pause =
-      Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** Math.min(failures, 20)) * (0.5 + 0.5 * random());
+    const pause = backoffMs(failures, { firstMs: FIRST_BACKOFF_MS, maxMs: maxBackoffMs }, random());
     await systemClock.wait(pause, signal);
   }
 }

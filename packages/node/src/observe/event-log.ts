@@ -1,3 +1,4 @@
+import { DAMAGE_CODES } from "@cairn/checkpoint";
 import type { Logger } from "pino";
 import type { NodeEventListener, Work, WorkBegun, WorkEnded, WorkFailed } from "./node-event.ts";
 
@@ -38,9 +39,6 @@ const FAILED_LEVEL = {
   trim: "error",
 } as const;
 
-/** Somebody should look after these; that others are passed over is in the order of things. */
-const DAMAGED = new Set(["CHECKPOINT_CORRUPT", "CHECKPOINT_INCOMPLETE", "INDEX_CORRUPT"]);
-
 function tellBegun(logger: Logger, { work, run }: WorkBegun): void {
   // Most come by the clock and find nothing to do; their ends say what is worth knowing.
   logger.debug({ run }, BEGUN[work]);
@@ -69,7 +67,8 @@ function tellEnded(logger: Logger, event: WorkEnded): void {
     }
     case "restore": {
       for (const { name, store, code, message } of event.skipped) {
-        const level = DAMAGED.has(code) ? "warn" : "info";
+        // Damage needs attention; skipping a checkpoint for other reasons is normal.
+        const level = DAMAGE_CODES.has(code) ? "warn" : "info";
         logger[level]({ name, store, code, run }, `checkpoint passed over: ${message}`);
       }
       const skipped = event.skipped.length;

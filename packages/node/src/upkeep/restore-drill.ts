@@ -1,6 +1,7 @@
 import {
   type CheckpointStore,
   type Clock,
+  DAMAGE_CODES,
   firstLookDelay,
   listCheckpoints,
   nextLookDelay,
@@ -11,7 +12,6 @@ import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
 import type { VerifiedSummary } from "@cairn/client";
 import type { NodeEvents } from "../observe/node-events.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
-import { DAMAGE } from "../checkpoints/checkpoint-doubts.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
@@ -114,7 +114,7 @@ async function judging<T>({ onJudged }: VerifierParts, name: string, work: Promi
     onJudged?.(name, true);
     return found;
   } catch (error) {
-    if (isCairnError(error) && DAMAGE.has(error.code)) onJudged?.(name, false);
+    if (isCairnError(error) && DAMAGE_CODES.has(error.code)) onJudged?.(name, false);
     throw error;
   }
 }

@@ -3,7 +3,7 @@ import type { S3 } from "@aws-sdk/client-s3";
 import { refusalOf, s3Error, STRANGE } from "./s3-errors.ts";
 import type { Refusal } from "./s3-errors.ts";
 import type { S3Settings } from "./s3-options.ts";
-import { requireStoreName } from "../../store/store-names.ts";
+import { requireStoreName } from "../../store/stored-files.ts";
 
 /** How one request is made and what its failure means. */
 export interface S3Call<U> {

@@ -2,7 +2,7 @@ import type { StoredFile } from "../../store/checkpoint-store.ts";
 import { strangeAnswer } from "./s3-access.ts";
 import type { S3Access } from "./s3-access.ts";
 import { pauseBefore } from "./s3-pause.ts";
-import { isStoreName } from "../../store/store-names.ts";
+import { isStoreName } from "../../store/stored-files.ts";
 
 /** The files whose name begins with `prefix`, in name order: one request for each thousand objects. */
 export async function listObjects(access: S3Access, prefix: string): Promise<StoredFile[]> {

@@ -75,7 +75,7 @@ export interface S3Settings {
 type StorageClass = "STANDARD";
 
 /** The smallest part that S3 takes, but for the last. */
-export const LEAST_PART = 5 * 1024 * 1024;
+export const MIN_PART_BYTES = 5 * 1024 * 1024;
 
 /** With four under way and one being filled, 40 MiB of memory. */
 const PART = 8 * 1024 * 1024;
@@ -101,7 +101,7 @@ export function s3Settings(options: S3StoreOptions): S3Settings {
     credentials,
     profile: credentials === undefined ? env["AWS_PROFILE"] || undefined : ownProfile,
     checksums: options.checksums ?? (endpoint === undefined ? "when-supported" : "when-required"),
-    partSize: Math.max(LEAST_PART, options.partSize ?? PART),
+    partSize: Math.max(MIN_PART_BYTES, options.partSize ?? PART),
     concurrency: options.concurrency ?? 4,
     maxAttempts: options.maxAttempts ?? 5,
     requestTimeout: options.requestTimeout ?? 30_000,

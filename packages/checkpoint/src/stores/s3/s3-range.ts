@@ -3,7 +3,7 @@ import type { S3Access } from "./s3-access.ts";
 import { strangeAnswer } from "./s3-access.ts";
 import { BodyMismatch, dropBody, emptyFilling, fillFrom } from "./s3-body.ts";
 import { pauseBefore, persist } from "./s3-pause.ts";
-import { notThere } from "../../store/store-names.ts";
+import { notThere } from "../../store/stored-files.ts";
 
 /** Bytes of an object: from `start` up to but not including `end`, of the version with this ETag. */
 export interface ByteRange {

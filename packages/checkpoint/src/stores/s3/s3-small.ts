@@ -1,13 +1,10 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TaggedText } from "../../store/checkpoint-store.ts";
-import type { S3Access } from "./s3-access.ts";
-import { strangeAnswer } from "./s3-access.ts";
+import { contentTag, SMALL_FILE_LIMIT, tooLarge } from "../../store/stored-files.ts";
+import { type S3Access, strangeAnswer } from "./s3-access.ts";
 import { BodyMismatch, dropBody, emptyFilling, fillFrom } from "./s3-body.ts";
-import { contentTag } from "../../store/content-tag.ts";
 import { pauseBefore } from "./s3-pause.ts";
-import { conditionTag } from "./s3-probe.ts";
-import type { S3Findings } from "./s3-probe.ts";
-import { SMALL_FILE_LIMIT, tooLarge } from "../../store/store-names.ts";
+import { conditionTag, type S3Findings } from "./s3-probe.ts";
 
 /** A small file with the ETag that conditions compare. Our own tag is of the content: not every service has the same ETag in every answer. */
 export interface SmallFile extends TaggedText {

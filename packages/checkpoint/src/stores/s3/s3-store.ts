@@ -1,7 +1,7 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import { CHECKPOINT_PREFIX } from "../../store/checkpoint-name.ts";
+import { CHECKPOINT_PREFIX } from "../../store/checkpoint.ts";
 import type { CheckpointStore } from "../../store/checkpoint-store.ts";
-import { LEASES } from "../../store/lease-record.ts";
+import { LEASE_PREFIX } from "../../store/lease-record.ts";
 import { s3Access, strangeAnswer } from "./s3-access.ts";
 import { openContent } from "./s3-download.ts";
 import { askDate, listObjects } from "./s3-list.ts";
@@ -142,7 +142,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
       }
     },
     async now() {
-      const date = await askDate(access, LEASES);
+      const date = await askDate(access, LEASE_PREFIX);
       if (date === undefined) throw strangeAnswer(location, "asking for its time", "the answer had no date");
       latest = date < latest && latest - date <= INEXACT_MS ? latest : date;
       return latest;

@@ -1,18 +1,21 @@
 import { randomBytes } from "node:crypto";
-import { addAbortSignal } from "node:stream";
-import type { Readable } from "node:stream";
+import { addAbortSignal, type Readable } from "node:stream";
 import { isCairnError } from "@cairn/kv";
 import type { UploadOptions } from "../../store/checkpoint-store.ts";
-import type { S3Access } from "./s3-access.ts";
-import { beginMultipart, keptAnother, NONCE_FIELD } from "./s3-multipart.ts";
-import type { MultipartUpload, NewObject } from "./s3-multipart.ts";
-import { cutParts, partMemory, partSizes } from "./s3-parts.ts";
-import type { Part } from "./s3-parts.ts";
-import { sendAll } from "./s3-send-parts.ts";
-import { abortUploadsOf } from "./s3-unfinished.ts";
-import type { S3Findings } from "./s3-probe.ts";
+import { alreadyThere } from "../../store/stored-files.ts";
 import { unlessAborted } from "../../timing/unless-aborted.ts";
-import { alreadyThere } from "../../store/store-names.ts";
+import type { S3Access } from "./s3-access.ts";
+import {
+  beginMultipart,
+  keptAnother,
+  type MultipartUpload,
+  type NewObject,
+  NONCE_FIELD,
+  sendAll,
+} from "./s3-multipart.ts";
+import { cutParts, type Part, partMemory, partSizes } from "./s3-parts.ts";
+import type { S3Findings } from "./s3-probe.ts";
+import { abortUploadsOf } from "./s3-unfinished.ts";
 
 /** How long what a failed upload left is looked after; what remains then is for the next sweep. */
 const TIDY_MS = 15_000;

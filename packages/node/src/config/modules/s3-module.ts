@@ -1,4 +1,4 @@
-import { LEAST_PART, s3Store } from "@cairn/checkpoint";
+import { MIN_PART_BYTES, s3Store } from "@cairn/checkpoint";
 import type { S3Credentials, S3StoreOptions } from "@cairn/checkpoint";
 import { duration } from "../types/duration-type.ts";
 import { mapOf } from "../types/map-type.ts";
@@ -107,7 +107,7 @@ export const s3CheckpointStore = defineModule({
       "`when-required` with an endpoint, else `when-supported`",
     ),
     "part-size": optional(
-      integer(LEAST_PART, 1024 ** 3),
+      integer(MIN_PART_BYTES, 1024 ** 3),
       "The least size of a part, in bytes.",
       "8 MiB, more where an archive would need more than 10,000 parts",
     ),

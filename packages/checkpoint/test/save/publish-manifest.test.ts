@@ -3,7 +3,7 @@ import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
 import { listCheckpoints, markVerified, memoryStore, systemClock } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
-import { publishManifest } from "../../src/save/publish.ts";
+import { publishManifest } from "../../src/save/save-checkpoint.ts";
 import { reserve } from "../../src/store/reservations.ts";
 import { faultyStore, manualClock, unreachable } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";

@@ -2,7 +2,7 @@ import { appendFile, mkdtemp, rename, rm, utimes, writeFile } from "node:fs/prom
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { fileMarks } from "../../src/disk/file-marks.ts";
+import { fileMarks } from "../../src/restore/restore-checkpoint.ts";
 
 async function folder(names: readonly string[]): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "file-marks-"));
