@@ -42,7 +42,7 @@ export interface SaveOptions {
   readonly onStep: (step: SaveStep, bytes: number) => void;
 }
 
-/** A manifest tells the history of its index at the transactions of this many other checkpoints, the newest ones. */
+/** A manifest states the history of its index at the transactions of this many other checkpoints, the newest ones. */
 const MAX_OTHER_CHECKPOINTS = 64;
 
 // Pauses of 200, 400 and 800 ms in addition to the retries of the store itself: enough to find out whether a lost answer was a success.
@@ -51,7 +51,7 @@ const PUBLISH_BACKOFF = { firstMs: 100, maxMs: 800 };
 
 /**
  * Captures, packs, uploads and publishes a checkpoint. After a failure it is not listed, and what was uploaded is removed as far as the
- * store allows; a later sweep removes the rest. `INDEX_CORRUPT` where the copy is damaged, which the source is told as well.
+ * store allows; a later sweep removes the rest. `INDEX_CORRUPT` where the copy is damaged, which is also reported to the source.
  */
 export async function saveCheckpoint(save: SaveOptions): Promise<StoredCheckpoint> {
   try {

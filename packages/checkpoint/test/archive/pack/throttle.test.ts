@@ -61,7 +61,7 @@ function pausesOf(work: () => void): number[] {
   return wait.mock.calls.map((call) => call[3] ?? 0);
 }
 
-test("a thread pauses only while somebody is busy", () => {
+test("a thread sleeps only while another one is busy", () => {
   const here = new Throttle();
   here.setRate(1e9);
   const other = new Throttle(here.shared);
